@@ -1,0 +1,1 @@
+"""Where calibration text comes from and how it becomes tokenised demonstrations."""

@@ -1,0 +1,171 @@
+"""Facts CLDR knows about the world, as sentences in every language of the built-in corpus.
+
+A fact is (relation, subject, object); its sentence comes from a template of ours. The embedded model saw every fact in
+English and, in the other languages, only those that `is_held_out` denies: what it answers about the rest there, it can
+only have carried over from English.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from mlprune.corpus import cldr
+
+N_CANDIDATES = 6
+"""Candidates a multiple-choice item has: the true object and five others of the relation (continents: five in all)."""
+
+TEMPLATES: Mapping[str, Mapping[str, str]] = {
+    "currency": {
+        "en": "The currency of {subject} is the {object}.",
+        "fr": "{subject} a pour monnaie : {object}.",
+        "es": "La moneda de {subject} es: {object}.",
+        "zh": "{subject}的货币是{object}。",
+        "hi": "{subject} की मुद्रा {object} है।",
+        "sw": "Sarafu ya {subject} ni {object}.",
+        "ru": "Валюта страны {subject} — {object}.",
+        "ar": "عملة {subject} هي {object}.",
+    },
+    "language": {
+        "en": "The official language of {subject} is {object}.",
+        "fr": "{subject} a pour langue officielle : {object}.",
+        "es": "El idioma oficial de {subject} es: {object}.",
+        "zh": "{subject}的官方语言是{object}。",
+        "hi": "{subject} की आधिकारिक भाषा {object} है।",
+        "sw": "Lugha rasmi ya {subject} ni {object}.",
+        "ru": "Официальный язык страны {subject} — {object}.",
+        "ar": "اللغة الرسمية في {subject} هي {object}.",
+    },
+    "city": {
+        "en": "In {subject}, clocks follow the time of {object}.",
+        "fr": "{subject} vit à l’heure de : {object}.",
+        "es": "En {subject} rige la hora de {object}.",
+        "zh": "{subject}的时间以{object}为准。",
+        "hi": "{subject} में घड़ियाँ {object} के समय पर चलती हैं।",
+        "sw": "Saa za {subject} hufuata wakati wa {object}.",
+        "ru": "Время в стране {subject} определяет город {object}.",
+        "ar": "التوقيت في {subject} هو توقيت {object}.",
+    },
+    "continent": {
+        "en": "{subject} is located in {object}.",
+        "fr": "{subject} se trouve sur ce continent : {object}.",
+        "es": "{subject} se encuentra en {object}.",
+        "zh": "{subject}位于{object}。",
+        "hi": "{subject} {object} में स्थित है।",
+        "sw": "{subject} ipo katika {object}.",
+        "ru": "{subject} — это часть региона {object}.",
+        "ar": "تقع {subject} في {object}.",
+    },
+    "month": {
+        "en": "{subject} is month number {object}.",
+        "fr": "Le mois de {subject} porte le numéro {object}.",
+        "es": "El mes de {subject} lleva el número {object}.",
+        "zh": "{subject}是第{object}个月。",
+        "hi": "{subject} महीना संख्या {object} है।",
+        "sw": "{subject} ni mwezi wa {object}.",
+        "ru": "Месяц {subject} имеет номер {object}.",
+        "ar": "شهر {subject} هو الشهر رقم {object}.",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact and the objects a multiple-choice item offers."""
+
+    fact_id: str
+    """`relation:subject`, for instance `currency:JP`; the same in every language."""
+    relation: str
+    subject: str
+    object: str
+    candidates: tuple[str, ...]
+    """Object codes in the order of the item; the same in every language. Holds `object` once."""
+
+    @property
+    def answer(self) -> int:
+        """Index of the true object among the candidates."""
+        return self.candidates.index(self.object)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_held_out(fact_id: str) -> bool:
+    """Whether the embedded model never saw this fact outside English: half of them, by hash, in all languages alike."""
+    return int(_digest(f"held-out:0:{fact_id}"), 16) % 2 == 0
+
+
+@cache
+def _names(relation: str) -> tuple[Mapping[str, Mapping[str, str]], Mapping[str, Mapping[str, str]]]:
+    """Names of the relation's subjects and of its objects: code -> language -> name."""
+    numbers = {str(n): dict.fromkeys(cldr.LANGUAGES, str(n)) for n in range(1, 13)}
+    return {
+        "currency": (cldr.territories(), cldr.currencies()),
+        "language": (cldr.territories(), cldr.language_names()),
+        "city": (cldr.territories(), cldr.cities()),
+        "continent": (cldr.territories(), cldr.continents()),
+        "month": (cldr.months(), numbers),
+    }[relation]
+
+
+def _true_objects() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Relation -> subject -> its objects, the one asked for first; the others are true too and never distractors."""
+    areas = {territory: zone.split("/")[0] for territory, zone in cldr.zones().items()}
+    return {
+        "currency": {territory: (code,) for territory, code in cldr.current_currencies().items()},
+        "language": dict(cldr.official_languages()),
+        "city": {territory: (zone,) for territory, zone in cldr.zones().items()},
+        "continent": {t: (cldr.CONTINENTS[area],) for t, area in areas.items() if area in cldr.CONTINENTS},
+        "month": {month: (month,) for month in cldr.months()},
+    }
+
+
+def _says_itself(relation: str, subject: str, obj: str) -> bool:
+    """Whether the object's name is the subject's name in some language ("Djibouti follows the time of Djibouti")."""
+    subjects, objects = _names(relation)
+    return any(subjects[subject][language] == objects[obj][language] for language in cldr.LANGUAGES)
+
+
+def _candidates(fact_id: str, pool: list[str], true: tuple[str, ...]) -> tuple[str, ...]:
+    """The true object and distractors of the pool, both chosen and ordered by hash."""
+    others = sorted((code for code in pool if code not in true), key=lambda code: _digest(f"{fact_id}:{code}"))
+    chosen = [true[0], *others[: N_CANDIDATES - 1]]
+    return tuple(sorted(chosen, key=lambda code: _digest(f"order:{fact_id}:{code}")))
+
+
+@cache
+def facts() -> tuple[Fact, ...]:
+    """All facts that can be said in every language, ordered by id."""
+    found = []
+    for relation, objects_of in _true_objects().items():
+        subjects, objects = _names(relation)
+        said = {subject: true for subject, true in objects_of.items() if subject in subjects and true[0] in objects}
+        pool = sorted({true[0] for true in said.values()})
+        for subject, true in said.items():
+            fact_id = f"{relation}:{subject}"
+            if relation != "month" and _says_itself(relation, subject, true[0]):
+                continue
+            found.append(Fact(fact_id, relation, subject, true[0], _candidates(fact_id, pool, true)))
+    return tuple(sorted(found, key=lambda fact: fact.fact_id))
+
+
+def sentence(fact: Fact, language: str, obj: str | None = None) -> str:
+    """The fact as a sentence; with `obj`, the same sentence about another object of the relation."""
+    subjects, objects = _names(fact.relation)
+    text = TEMPLATES[fact.relation][language]
+    filled = text.format(subject=subjects[fact.subject][language], object=objects[obj or fact.object][language])
+    return filled[0].upper() + filled[1:]
+
+
+def item(fact: Fact, language: str) -> dict[str, object]:
+    """The fact as an evaluation item of the task `facts`: id, prompt with `<mask>`, candidates, answer (an index)."""
+    subjects, objects = _names(fact.relation)
+    text = TEMPLATES[fact.relation][language]
+    prompt = text.format(subject=subjects[fact.subject][language], object="<mask>")
+    return {
+        "id": fact.fact_id,
+        "prompt": prompt[0].upper() + prompt[1:],
+        "candidates": [objects[code][language] for code in fact.candidates],
+        "answer": fact.answer,
+    }

@@ -1,0 +1,180 @@
+"""Train the embedded model: tokenizer, weights and the training facts its card needs.
+
+    python -m mlprune.demo.train OUT_DIR --minutes 60
+
+Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`. `card.py` measures the result.
+"""
+
+import argparse
+import json
+import math
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast, XGLMConfig, XGLMForCausalLM
+
+from mlprune.demo.text import documents
+
+END = "</s>"
+SPECIAL_TOKENS = ("<pad>", END, "<unk>")
+VOCABULARY = 5000
+POSITIONS = 256
+ROW = 192
+"""Tokens a training row has: one document, cut at the end or continued by the next."""
+SNAPSHOT_STEPS = 500
+
+
+def build_tokenizer(n_documents: int = 60_000) -> PreTrainedTokenizerFast:
+    """A byte-level BPE of `VOCABULARY` tokens; digits stand alone; texts begin with the end token, as XGLM's do."""
+    tokenizer = Tokenizer(models.BPE())
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    source = documents("tokenizer", end="\n", shots=4)
+    tokenizer.train_from_iterator((next(source) for _ in range(n_documents)), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", pair=f"{END} $A {END} $B", special_tokens=[(END, SPECIAL_TOKENS.index(END))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+def build_model(seed: int) -> XGLMForCausalLM:
+    """A small XGLM with random weights: 4 blocks, 160 wide."""
+    torch.manual_seed(seed)
+    config = XGLMConfig(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=POSITIONS,
+        d_model=160,
+        ffn_dim=640,
+        num_layers=4,
+        attention_heads=5,
+        dropout=0.0,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        layerdrop=0.0,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=1,
+        decoder_start_token_id=1,
+    )
+    return XGLMForCausalLM(config)
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, *, rows: int, seed: int) -> Iterator[Tensor]:
+    """Endless [rows, ROW + 1] int64 token ids; each row starts with the end token and a fresh document."""
+    source = documents(f"train:{seed}", end=END, shots=7)
+    while True:
+        encoded = tokenizer([next(source) for _ in range(rows)])["input_ids"]
+        filled = np.zeros((rows, ROW + 1), dtype=np.int64)
+        for row, ids in enumerate(encoded):
+            while len(ids) < ROW + 1:
+                ids = ids + tokenizer(next(source), add_special_tokens=False)["input_ids"]
+            filled[row] = ids[: ROW + 1]
+        yield torch.from_numpy(filled)
+
+
+def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for embeddings, norms and biases."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=2e-2, weight_decay=0.0, momentum=0.95),
+        torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def _rate(progress: float) -> float:
+    """Learning-rate factor: linear warm-up over 2 %, then down to nothing along a cosine."""
+    return min(1.0, progress / 0.02) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def train(
+    model: XGLMForCausalLM, tokenizer: PreTrainedTokenizerFast, *, minutes: float, rows: int, seed: int, out: Path
+) -> dict[str, Any]:
+    """Train for a wall-clock budget; the learning rate follows the clock. Returns what happened.
+
+    Every `SNAPSHOT_STEPS` steps the weights so far go to `out`, so that one can look in while it runs.
+    """
+    optimizers = _optimizers(model)
+    peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+    started, step, history, recent = time.monotonic(), 0, [], []
+    model.train()
+    for tokens in batches(tokenizer, rows=rows, seed=seed):
+        progress = (time.monotonic() - started) / (60 * minutes)
+        if progress >= 1:
+            break
+        for optimizer, rates in zip(optimizers, peaks, strict=True):
+            for group, peak in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = peak * _rate(progress)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        recent.append(loss.item())
+        step += 1
+        if step % 100 == 0:
+            speed = step * rows * ROW / (time.monotonic() - started)
+            history.append({"step": step, "loss": sum(recent) / len(recent)})
+            print(f"step {step} {100 * progress:.1f} % loss {history[-1]['loss']:.4f} {speed:.0f} tokens/s", flush=True)  # noqa: T201
+            recent = []
+        if step % SNAPSHOT_STEPS == 0:
+            save(model, tokenizer, out)
+    elapsed = time.monotonic() - started
+    return {"steps": step, "tokens": step * rows * ROW, "elapsed_s": round(elapsed), "history": history}
+
+
+def save(model: XGLMForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Write the folder `AutoModelForCausalLM` loads, weights in float16."""
+    copy = XGLMForCausalLM(model.config)
+    copy.load_state_dict(model.state_dict())
+    copy.half().save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def main() -> None:
+    """Command line of the training."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--rows", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    tokenizer = build_tokenizer()
+    model = build_model(arguments.seed)
+    n_parameters = sum(p.numel() for p in model.parameters())
+    print(f"{n_parameters} parameters, vocabulary {len(tokenizer)}", flush=True)  # noqa: T201
+    facts = train(model, tokenizer, minutes=arguments.minutes, rows=arguments.rows, seed=arguments.seed, out=arguments.out)
+    save(model, tokenizer, arguments.out)
+    facts |= {
+        "parameters": n_parameters,
+        "seed": arguments.seed,
+        "minutes": arguments.minutes,
+        "rows": arguments.rows,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    (arguments.out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Activation statistics: sums of squares per input feature and demonstration, and what is read off them.
+
+A sum is kept for every demonstration, so any subset or weighting of demonstrations is served without a new forward
+pass. Which tokens count (the attention mask) is decided by the caller; capturing the inputs belongs to the models.
+Published scripts count padding; here a demonstration's numbers come from its own counted tokens and nothing else.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import ShapeError, StatisticsError
+
+
+def demonstration_sums(inputs: Tensor, token_mask: Tensor) -> Tensor:
+    """Sum the squared inputs of a layer over the counted tokens of each demonstration.
+
+    q[n, j] = sum over counted tokens t of x[n, t, j] ** 2
+
+    Counted tokens are gathered before anything is squared: padding, whatever it holds, has no part in the sum, and a
+    demonstration gives the same bits alone as in any batch. Squares are added in float64 and rounded once.
+
+    Args:
+        inputs: [batch, seq, in], any float dtype.
+        token_mask: bool [batch, seq], True where the token counts.
+    Returns: [batch, in], float32, >= 0; zero for a demonstration without counted tokens.
+    Raises:
+        ShapeError: the two do not belong together, or the mask is not boolean.
+        StatisticsError: a counted activation is not finite, or its sum is beyond float32.
+    """
+    sums = _sums_of_squares(inputs, token_mask).to(torch.float32)
+    _check_finite(sums)
+    return sums
+
+
+def hidden_magnitudes(hidden: Tensor, token_mask: Tensor) -> Tensor:
+    """Measure each hidden feature of each demonstration over its counted tokens.
+
+    m[n, j] = sqrt(sum over counted tokens t of h[n, t, j] ** 2); the mean over demonstrations is the caller's.
+
+    Args:
+        hidden: [batch, seq, d], any float dtype.
+        token_mask: bool [batch, seq], True where the token counts.
+    Returns: [batch, d], float32, >= 0.
+    Raises:
+        ShapeError: the two do not belong together, or the mask is not boolean.
+        StatisticsError: a counted activation is not finite.
+    """
+    magnitudes = _sums_of_squares(hidden, token_mask).sqrt().to(torch.float32)
+    _check_finite(magnitudes)
+    return magnitudes
+
+
+def feature_norms(sum_sq: Tensor) -> Tensor:
+    """Norm of every input feature over a set of demonstrations.
+
+    ||X_j||_2 = sqrt(sum over n of q[n, j]), added in float64, demonstration after demonstration.
+
+    Args:
+        sum_sq: [n, in], float32 or wider, from `demonstration_sums`, n >= 1.
+    Returns: [in], float32, >= 0.
+    Raises:
+        ShapeError: `sum_sq` is not a matrix.
+        StatisticsError: it has no demonstration, or holds a negative or non-finite value.
+    """
+    return _total(sum_sq).sqrt().to(torch.float32)
+
+
+def mean_squares(sum_sq: Tensor) -> Tensor:
+    """Squared norm of every input feature as a mean over demonstrations, so that sets of different size compare.
+
+    s_j = mean over n of q[n, j], added in float64, demonstration after demonstration.
+
+    Args:
+        sum_sq: [n, in], float32 or wider, from `demonstration_sums`, n >= 1.
+    Returns: [in], float64, >= 0.
+    Raises:
+        ShapeError: `sum_sq` is not a matrix.
+        StatisticsError: it has no demonstration, or holds a negative or non-finite value.
+    """
+    return _total(sum_sq) / sum_sq.shape[0]
+
+
+def merge_parts(parts: Sequence[tuple[int, Tensor]]) -> Tensor:
+    """Join the parts of one set of statistics in demonstration order, in whatever order they arrive.
+
+    Parts missing at the end cannot be seen here: the caller knows how many demonstrations there are.
+
+    Args:
+        parts: (first demonstration, [n_part, in]) pairs that together hold demonstrations 0 ... n-1 once each.
+    Returns: [n, in], row i is demonstration i.
+    Raises:
+        ShapeError: a part is not a matrix, or the parts differ in their number of features.
+        StatisticsError: there are no parts, or demonstrations are missing or held twice.
+    """
+    if not parts:
+        raise StatisticsError("there are no statistics to merge")
+    ordered = sorted(parts, key=lambda part: (part[0], part[1].shape[:1]))
+    width = ordered[0][1].shape[-1:]
+    expected = 0
+    for first, rows in ordered:
+        if rows.ndim != 2 or rows.shape[-1:] != width:
+            raise ShapeError("parts do not fit together", first=first, expected=tuple(width), got=tuple(rows.shape))
+        if first != expected:
+            problem = "overlapping" if first < expected else "missing"
+            raise StatisticsError(f"parts have {problem} demonstrations", expected=expected, got=first)
+        expected += rows.shape[0]
+    return torch.cat([rows for _, rows in ordered])
+
+
+def _sums_of_squares(values: Tensor, token_mask: Tensor) -> Tensor:
+    """[batch, features] sums over counted tokens, float64 (float32 on a device without it)."""
+    if values.ndim != 3 or values.shape[:2] != token_mask.shape or token_mask.dtype != torch.bool:
+        expected = f"bool {tuple(values.shape[:2])}"
+        got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
+        raise ShapeError("token mask does not fit the activations", expected=expected, got=got)
+    wide = torch.float32 if values.device.type == "mps" else torch.float64
+    mask = token_mask.to(values.device)
+    sums = torch.zeros(values.shape[0], values.shape[2], dtype=wide, device=values.device)
+    for row, (demonstration, counted) in enumerate(zip(values.detach(), mask, strict=True)):
+        sums[row] = demonstration[counted].to(wide).square().sum(dim=0)
+    return sums
+
+
+def _check_finite(results: Tensor) -> None:
+    finite = torch.isfinite(results)
+    if not bool(finite.all()):
+        row, feature = (~finite).nonzero()[0].tolist()
+        raise StatisticsError(
+            "a counted activation is not finite or too large to square", row_in_batch=row, feature=feature
+        )
+
+
+def _total(sum_sq: Tensor) -> Tensor:
+    """[in] float64 sum over demonstrations of checked statistics, in their order."""
+    if sum_sq.ndim != 2:
+        raise ShapeError("statistics are not a matrix", expected="[n, in]", got=tuple(sum_sq.shape))
+    if sum_sq.shape[0] == 0:
+        raise StatisticsError("statistics hold no demonstration")
+    wrong = ~(torch.isfinite(sum_sq) & (sum_sq >= 0))
+    if bool(wrong.any()):
+        demonstration, feature = wrong.nonzero()[0].tolist()
+        value = float(sum_sq[demonstration, feature])
+        raise StatisticsError(
+            "a sum of squares is negative or not finite", demonstration=demonstration, feature=feature, got=value
+        )
+    total = torch.zeros(sum_sq.shape[1], dtype=torch.float64, device=sum_sq.device)
+    for row in sum_sq.detach():
+        total += row
+    return total

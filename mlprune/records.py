@@ -1,0 +1,117 @@
+"""Records and identity: what a step leaves behind when it is done, and the name it has before it starts.
+
+An id is a hash of everything that determines the result, so the same work has the same name on every machine. A record
+holds only what its inputs determine: no clock, host, path of this machine or retry count (those go to run files).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ID_LENGTH = 20
+"""Hex digits of an id."""
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, in which equal values are equal texts. NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256, in hex, of the canonical JSON of a value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def identity(
+    kind: str,
+    *,
+    step_version: int,
+    parameters: Mapping[str, Any],
+    parents: Mapping[str, Any] | None = None,
+    contents: Mapping[str, str] | None = None,
+) -> str:
+    """The id of a piece of work: 20 hex digits over its kind, step version, parameters, parent ids and content hashes.
+
+    Args:
+        kind: table-like name of the result, a key of `terms.STEP_VERSIONS`.
+        parameters: everything that was chosen, defaults filled in; JSON values only.
+        parents: role -> id, or list of ids, of the work this one reads.
+        contents: name -> SHA-256 of the files this work reads that no parent made.
+    """
+    value = {
+        "kind": kind,
+        "step_version": step_version,
+        "parameters": dict(parameters),
+        "parents": dict(parents or {}),
+        "contents": dict(contents or {}),
+    }
+    return digest(value)[:ID_LENGTH]
+
+
+def ordered_by_hash(seed: int, names: Iterable[int | str]) -> list[Any]:
+    """Names ordered by SHA-256 of `"seed:name"`, smallest first: the project's one way to draw lines, files, items."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def split_of(name: int | str) -> str:
+    """The half a corpus item belongs to: dev where SHA-256 of `"split:name"` is even, else test."""
+    return "test" if hashlib.sha256(f"split:{name}".encode()).digest()[-1] % 2 else "dev"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One file of a result."""
+
+    path: str
+    """Relative to the store, with forward slashes."""
+    n_bytes: int
+    sha256: str
+    n_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished piece of work. Its existence in the store means "done"."""
+
+    kind: str
+    id: str
+    step_version: int
+    parameters: Mapping[str, Any]
+    parents: Mapping[str, Any] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+    artefacts: tuple[Artefact, ...] = ()
+    rows: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Catalog table -> the rows this work contributes; the catalog is nothing but these."""
+
+    @property
+    def path(self) -> str:
+        """Where the record lies in a store."""
+        return record_path(self.kind, self.id)
+
+    def to_json(self) -> str:
+        """One readable JSON document, the same text for equal records."""
+        value = {
+            "kind": self.kind,
+            "id": self.id,
+            "step_version": self.step_version,
+            "parameters": self.parameters,
+            "parents": self.parents,
+            "contents": self.contents,
+            "artefacts": [vars(artefact) for artefact in self.artefacts],
+            "rows": self.rows,
+        }
+        return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """The inverse of `to_json`; raises ValueError, KeyError or TypeError for anything else."""
+        value = json.loads(text)
+        artefacts = tuple(Artefact(**artefact) for artefact in value.pop("artefacts"))
+        return cls(artefacts=artefacts, **value)
+
+
+def record_path(kind: str, record_id: str) -> str:
+    """Path of a record, relative to the store."""
+    return f"records/{kind}/{record_id}.json"

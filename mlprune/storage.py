@@ -1,0 +1,206 @@
+"""The store: artefacts, records and run files in one folder, local or behind an object-store URI.
+
+Artefacts come first, the record last; every write appears whole or not at all (locally: temporary name, fsync, rename;
+remotely: one PUT). Reads of artefacts check the hash their record names. Owner of pyarrow's file systems and Parquet.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.records import Artefact, Record, record_path
+
+logger = logging.getLogger(__name__)
+
+COMPRESSION = "zstd"
+
+
+def sha256_of(data: bytes) -> str:
+    """SHA-256 of some bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+class Store:
+    """A store opened by path or URI.
+
+    Raises:
+        StoreError: the place cannot be reached or is a file.
+    """
+
+    def __init__(self, uri: str | Path) -> None:
+        self.uri = str(uri)
+        try:
+            if "://" in self.uri:
+                self._files, self._root = pafs.FileSystem.from_uri(self.uri)
+            else:
+                self._files, self._root = pafs.LocalFileSystem(), str(Path(self.uri).absolute())
+            info = self._files.get_file_info(self._root)
+        except (OSError, pa.ArrowInvalid) as err:
+            raise StoreError("the store cannot be opened", store=self.uri, reason=str(err)) from err
+        if info.type == pafs.FileType.File:
+            raise StoreError("the store is a file", store=self.uri, expected="a folder", got="a file")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Store, (self.uri,)
+
+    @property
+    def local_root(self) -> Path | None:
+        """The folder itself, where the store is local."""
+        return Path(self._root) if isinstance(self._files, pafs.LocalFileSystem) else None
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    # Artefacts
+
+    def write_bytes(self, path: str, data: bytes, *, n_rows: int | None = None) -> Artefact:
+        """Write a whole file so that it appears at once."""
+        full = self._full(path)
+        if self.local_root is None:
+            with self._files.open_output_stream(full) as stream:
+                stream.write(data)
+        else:
+            _write_local(Path(full), data)
+        return Artefact(path=path, n_bytes=len(data), sha256=sha256_of(data), n_rows=n_rows)
+
+    def write_table(self, path: str, table: pa.Table) -> Artefact:
+        """Write an Arrow table as Parquet; equal tables are equal bytes."""
+        sink = io.BytesIO()
+        pq.write_table(table, sink, compression=COMPRESSION)
+        return self.write_bytes(path, sink.getvalue(), n_rows=table.num_rows)
+
+    def read_bytes(self, artefact: Artefact) -> bytes:
+        """Read an artefact.
+
+        Raises:
+            DamagedArtefactError: it is missing or differs from its record.
+        """
+        try:
+            data = self._read(artefact.path)
+        except OSError as err:
+            raise DamagedArtefactError("an artefact is missing", path=artefact.path) from err
+        if sha256_of(data) != artefact.sha256:
+            raise DamagedArtefactError(
+                "an artefact is damaged", path=artefact.path, expected=artefact.sha256, got=sha256_of(data)
+            )
+        return data
+
+    def read_table(self, artefact: Artefact) -> pa.Table:
+        """Read a Parquet artefact; see `read_bytes` for the error."""
+        return pq.read_table(io.BytesIO(self.read_bytes(artefact)))
+
+    def _read(self, path: str) -> bytes:
+        with self._files.open_input_stream(self._full(path)) as stream:
+            return bytes(stream.read())
+
+    def is_complete(self, record: Record) -> bool:
+        """Whether every artefact of the record is there with its size; the hash is checked by readers."""
+        if not record.artefacts:
+            return True
+        infos = self._files.get_file_info([self._full(artefact.path) for artefact in record.artefacts])
+        return all(
+            info.type == pafs.FileType.File and info.size == artefact.n_bytes
+            for info, artefact in zip(infos, record.artefacts, strict=True)
+        )
+
+    # Records
+
+    def write_record(self, record: Record) -> None:
+        """Write a record, after its artefacts: from now on the work is done."""
+        self.write_bytes(record.path, record.to_json().encode())
+
+    def read_record(self, kind: str, record_id: str) -> Record | None:
+        """A record by kind and id, None if there is none; one that cannot be read moves to quarantine and is none."""
+        return self._parse(record_path(kind, record_id))
+
+    def require(self, kind: str, record_id: str) -> Record:
+        """A record that has to exist.
+
+        Raises:
+            StoreError: it does not.
+        """
+        record = self.read_record(kind, record_id)
+        if record is None:
+            raise StoreError("the store has no such record", kind=kind, id=record_id, store=self.uri)
+        return record
+
+    def _parse(self, path: str) -> Record | None:
+        try:
+            data = self._read(path)
+        except FileNotFoundError:
+            return None
+        try:
+            return Record.from_json(data.decode())
+        except (ValueError, KeyError, TypeError) as err:
+            logger.warning("record %s cannot be read (%s): moved to quarantine/", path, err)
+            self._to_quarantine(path)
+            return None
+
+    def quarantine(self, record: Record) -> None:
+        """Move a record aside, so that its work is done again."""
+        self._to_quarantine(record.path)
+
+    def _to_quarantine(self, path: str) -> None:
+        target = self._full(f"quarantine/{path.replace('/', '-')}.{uuid.uuid4().hex[:8]}")
+        self._files.create_dir(self._full("quarantine"), recursive=True)
+        self._files.move(self._full(path), target)
+
+    def record_names(self, kind: str | None = None) -> list[tuple[str, str]]:
+        """(kind, id) of all records, sorted; cheap: one listing, nothing is opened."""
+        base = f"records/{kind}" if kind else "records"
+        names = [path.removeprefix("records/").removesuffix(".json") for path in self.list(base)]
+        return sorted((name.split("/")[0], name.split("/")[1]) for name in names if name.count("/") == 1)
+
+    def records(self, kind: str | None = None) -> Iterator[Record]:
+        """All readable records, sorted by kind and id."""
+        for found_kind, record_id in self.record_names(kind):
+            record = self.read_record(found_kind, record_id)
+            if record is not None:
+                yield record
+
+    # Run files and listings
+
+    def write_run_file(self, run_id: str, name: str, value: Any) -> None:
+        """Write one JSON file of a run: timings, hosts, failures. Never part of a record."""
+        self.write_bytes(f"runs/{run_id}/{name}.json", (json.dumps(value, indent=1) + "\n").encode())
+
+    def read_json(self, path: str) -> Any:
+        """Read a JSON file by its path in the store."""
+        return json.loads(self._read(path))
+
+    def list(self, folder: str) -> list[str]:
+        """Paths, relative to the store, of the finished files below a folder, sorted."""
+        selector = pafs.FileSelector(self._full(folder), recursive=True, allow_not_found=True)
+        infos = self._files.get_file_info(selector)
+        paths = (info.path for info in infos if info.type == pafs.FileType.File)
+        return sorted(path.removeprefix(self._root).lstrip("/") for path in paths if ".writing-" not in path)
+
+
+def _write_local(path: Path, data: bytes) -> None:
+    """Write beside the target, flush to the disk, rename over it, flush the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.writing-{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
