@@ -1,11 +1,11 @@
 """The store: artefacts, records and run files in one folder, local or behind an object-store URI.
 
 Artefacts come first, the record last; every write appears whole or not at all (locally: temporary name, fsync, rename;
-remotely: one PUT). Reads of artefacts check the hash their record names. Owner of pyarrow's file systems and Parquet.
+remotely: one PUT). Reads of artefacts check the hash their record names. Owner of pyarrow's file
+systems; what a table looks like is in `tables.py`.
 """
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -16,14 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.records import Artefact, Record, record_path
+from mlprune.tables import Columns, Schema, columns_of, parquet_bytes
 
 logger = logging.getLogger(__name__)
-
-COMPRESSION = "zstd"
 
 
 def sha256_of(data: bytes) -> str:
@@ -74,11 +72,10 @@ class Store:
             _write_local(Path(full), data)
         return Artefact(path=path, n_bytes=len(data), sha256=sha256_of(data), n_rows=n_rows)
 
-    def write_table(self, path: str, table: pa.Table) -> Artefact:
-        """Write an Arrow table as Parquet; equal tables are equal bytes."""
-        sink = io.BytesIO()
-        pq.write_table(table, sink, compression=COMPRESSION)
-        return self.write_bytes(path, sink.getvalue(), n_rows=table.num_rows)
+    def write_table(self, path: str, columns: Columns, schema: Schema) -> Artefact:
+        """Write columns as a Parquet file; equal columns are equal bytes."""
+        data, n_rows = parquet_bytes(columns, schema)
+        return self.write_bytes(path, data, n_rows=n_rows)
 
     def read_bytes(self, artefact: Artefact) -> bytes:
         """Read an artefact.
@@ -96,9 +93,9 @@ class Store:
             )
         return data
 
-    def read_table(self, artefact: Artefact) -> pa.Table:
-        """Read a Parquet artefact; see `read_bytes` for the error."""
-        return pq.read_table(io.BytesIO(self.read_bytes(artefact)))
+    def read_table(self, artefact: Artefact) -> dict[str, list[Any]]:
+        """Read the columns of a Parquet artefact; see `read_bytes` for the error."""
+        return columns_of(self.read_bytes(artefact))
 
     def _read(self, path: str) -> bytes:
         with self._files.open_input_stream(self._full(path)) as stream:

@@ -19,6 +19,7 @@ STEP_VERSIONS = {
     "base_models": 1,
     "demonstration_sets": 1,
     "statistics": 1,
+    "mask_blocks": 1,
     "masks": 1,
     "variants": 1,
     "evaluations": 1,

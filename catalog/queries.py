@@ -1,0 +1,179 @@
+"""Named queries, their parameters, and questions typed by a user: a name or SQL."""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.results import QueryResult, render
+from catalog.sql_files import SqlFile, sql_files
+from catalog.store import Catalog
+from mlprune.errors import QueryError
+
+__all__ = [
+    "NamedQuery",
+    "Parameter",
+    "ask",
+    "find_query",
+    "is_sql",
+    "list_queries",
+    "named_query",
+    "parse_parameters",
+    "render",
+]
+
+_PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
+_BARE_WORD = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A `$name` of a named query."""
+
+    name: str
+    type: str
+    """VARCHAR, DOUBLE, INTEGER or BOOLEAN."""
+    default: Any = None
+    required: bool = False
+    """Whether it has no default; a default may be NULL."""
+
+    def __str__(self) -> str:
+        return f"${self.name} {self.type}" + ("" if self.required else f" = {json.dumps(self.default)}")
+
+
+@dataclass(frozen=True)
+class NamedQuery:
+    """A query file."""
+
+    name: str
+    description: str
+    """What one row means, on one line."""
+    parameters: tuple[Parameter, ...]
+    sql: str
+
+
+def list_queries() -> list[NamedQuery]:
+    """All named queries, by name."""
+    return [_parsed(file) for file in sql_files("queries")]
+
+
+def find_query(name: str) -> NamedQuery:
+    """A named query with its parameters.
+
+    Raises:
+        QueryError: there is none of that name; says which is nearest.
+    """
+    found = {query.name: query for query in list_queries()}
+    if name not in found:
+        nearest = difflib.get_close_matches(name, found, n=1, cutoff=0.0)
+        raise QueryError("no such query", got=name, nearest=nearest[0], expected=sorted(found))
+    return found[name]
+
+
+def named_query(name: str) -> str:
+    """The SQL of a named query; see `find_query` for the error."""
+    return find_query(name).sql
+
+
+def is_sql(text: str) -> bool:
+    """Whether a user's text is SQL: anything but a single bare word, which is the name of a query."""
+    return _BARE_WORD.fullmatch(text.strip()) is None
+
+
+def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
+    """Answer a user's question.
+
+    Args:
+        text: SQL, or the name of a query.
+        pairs: parameters as `name=value`.
+    Raises:
+        QueryError: see `find_query`, `parse_parameters` and `Catalog.select`.
+    """
+    if is_sql(text):
+        return catalog.select(text, parse_parameters(pairs))
+    query = find_query(text.strip())
+    return catalog.select(query.sql, parse_parameters(pairs, query))
+
+
+def parse_parameters(pairs: Sequence[str], query: NamedQuery | None = None) -> dict[str, Any]:
+    """Values by parameter name.
+
+    For a named query each value has the declared type and missing ones their defaults. For SQL a value that reads as
+    a number, true, false or null is one, and anything else is text; double quotes make text of it.
+
+    Raises:
+        QueryError: a pair is not `name=value`, a name is given twice, is unknown or missing, a value has not its type.
+    """
+    texts: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise QueryError("not a parameter", expected="name=value", got=pair)
+        if name in texts:
+            raise QueryError("a parameter is given twice", got=name)
+        texts[name] = value
+    if query is None:
+        return {name: _guessed(value) for name, value in texts.items()}
+    return _typed(texts, query)
+
+
+def _typed(texts: Mapping[str, str], query: NamedQuery) -> dict[str, Any]:
+    known = {parameter.name: parameter for parameter in query.parameters}
+    if unknown := sorted(set(texts) - set(known)):
+        raise QueryError("a parameter is unknown", query=query.name, expected=sorted(known), got=unknown)
+    missing = [name for name, parameter in known.items() if parameter.required and name not in texts]
+    if missing:
+        raise QueryError("a parameter is missing", query=query.name, expected=missing, got=sorted(texts))
+    return {
+        name: _converted(texts[name], parameter) if name in texts else parameter.default
+        for name, parameter in known.items()
+    }
+
+
+def _boolean(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+CONVERTERS: Mapping[str, Callable[[str], Any]] = {
+    "VARCHAR": str,
+    "DOUBLE": float,
+    "INTEGER": int,
+    "BOOLEAN": _boolean,
+}
+"""Type in a query file -> how a user's text becomes a value."""
+
+
+def _converted(text: str, parameter: Parameter) -> Any:
+    try:
+        return CONVERTERS[parameter.type](text)
+    except (ValueError, KeyError) as err:
+        raise QueryError(
+            "a parameter has the wrong type", name=parameter.name, expected=parameter.type, got=text
+        ) from err
+
+
+def _guessed(text: str) -> Any:
+    """A value without a declared type: a JSON number, truth value, null or string, else the text as it is."""
+    try:
+        value = json.loads(text, parse_constant=str)
+    except ValueError:
+        return text
+    return text if isinstance(value, list | dict) else value
+
+
+def _parsed(file: SqlFile) -> NamedQuery:
+    parameters = []
+    for line in file.comment:
+        if match := _PARAMETER.match(line):
+            name, kind, default = match.groups()
+            parameters.append(Parameter(name, kind, _default(default), required=default is None))
+    return NamedQuery(file.name, file.description, tuple(parameters), file.text)
+
+
+def _default(text: str | None) -> Any:
+    """The value of a default, written as in SQL."""
+    if text is None or text == "NULL":
+        return None
+    return text[1:-1] if text.startswith("'") else json.loads(text)

@@ -1,0 +1,116 @@
+"""From a matplotlib figure to an inline SVG that stands beside others in one page. Owner of matplotlib.
+
+Nothing here opens a window, reads a user's matplotlib settings or depends on the clock: equal figures are equal texts.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+INK = "#24292f"
+QUIET = "#6b7280"
+GRID = "#e5e7eb"
+
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mlprune",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": QUIET,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 8.0,
+    "axes.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "axes.unicode_minus": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 0.0,
+    "path.simplify": False,
+}
+
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The look of every figure; drawing and `to_svg` happen inside."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        warnings.filterwarnings("ignore", message=r".*Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def panel(width: float, height: float, *, left: float = 0.5, right: float = 0.12, top: float = 0.34) -> Axes:
+    """One pair of axes on its own figure.
+
+    Args:
+        width: of the whole panel, in inches (72 CSS pixels each); so are the margins.
+        height: of the whole panel; the margin below is always 0.45.
+    """
+    bottom = 0.45
+    figure = Figure(figsize=(width, height))
+    box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+    axes: Axes = figure.add_axes(box)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    return axes
+
+
+def to_svg(axes: Axes, anchor: str, *, label: str) -> str:
+    """The panel as an `<svg role="img">` element.
+
+    Args:
+        anchor: prefix of the ids inside, unlike that of any other panel in the page.
+        label: what a screen reader says; any text, it is escaped here.
+    """
+    buffer = io.StringIO()
+    figure = axes.figure
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=_NO_METADATA)  # type: ignore[arg-type]
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    return _with_head(_with_own_ids(text, anchor), label)
+
+
+def _with_own_ids(text: str, anchor: str) -> str:
+    """Keep the ids something refers to, under the panel's own prefix, and drop the others."""
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
+
+    def renamed(tag: re.Match[str]) -> str:
+        result = re.sub(r'(url\(#|href="#)', rf"\g<1>{anchor}-", tag.group())
+        return re.sub(
+            r' id="([^"]*)"', lambda found: f' id="{anchor}-{found[1]}"' if found[1] in used else "", result
+        )
+
+    return re.sub(r"<[^<>]+>", renamed, text)
+
+
+def _with_head(text: str, label: str) -> str:
+    """Replace the opening tag: sized in CSS pixels, named for screen readers."""
+    found = re.match(r'<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', text)
+    assert found is not None, "matplotlib writes a viewBox"
+    width, height = (round(float(size), 2) for size in found.groups())
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'aria-label="{escape(label)}" width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}">'
+    )
+    return re.sub(r"\n\s*", "\n", head + text[found.end() :]).strip()

@@ -1,0 +1,117 @@
+"""Answers: the rows a query gave, and their three written forms."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mlprune.errors import QueryError
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """Rows and the names of their columns; two columns never share a name.
+
+    Raises:
+        QueryError: two columns have one name.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+    def __post_init__(self) -> None:
+        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        if twice:
+            raise QueryError("two columns have one name", columns=twice, expected="AS another_name")
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """One mapping per row, keyed by column name."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def render(result: QueryResult, format: str) -> str:  # noqa: A002 - the command line calls it format
+    """Write an answer as `json`, `csv` or `table`, without a final line break.
+
+    Raises:
+        QueryError: there is no such format.
+    """
+    if format not in FORMATS:
+        raise QueryError("no such format", expected=sorted(FORMATS), got=format)
+    return FORMATS[format](result)
+
+
+def to_json(result: QueryResult) -> str:
+    """One array of objects: numbers in full precision, NULL and non-finite as null, times in ISO 8601."""
+    names = [json.dumps(name, ensure_ascii=False) for name in result.columns]
+    rows = (
+        "{" + ", ".join(f"{name}: {json_value(value)}" for name, value in zip(names, row, strict=True)) + "}"
+        for row in result.rows
+    )
+    return "[" + ",\n ".join(rows) + "]"
+
+
+def json_value(value: Any) -> str:
+    """The JSON text of one cell. Decimals keep all their digits; bytes become hex."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "null"
+    if isinstance(value, Decimal):
+        return format(value, "f") if value.is_finite() else "null"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(key))}: {json_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(json_value(item) for item in value) + "]"
+    if isinstance(value, bool | int | float | str):
+        return json.dumps(value, ensure_ascii=False)
+    return json.dumps(_text(value), ensure_ascii=False)
+
+
+def to_csv(result: QueryResult) -> str:
+    """A header and one line a row; NULL is an empty cell, floats have full precision."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(result.columns)
+    writer.writerows(["" if value is None else _text(value) for value in row] for row in result.rows)
+    return stream.getvalue().removesuffix("\n")
+
+
+def to_table(result: QueryResult) -> str:
+    """A table for people: floats with six digits, and as wide as it has to be."""
+    table = Table(show_edge=False)
+    for column, values in zip(result.columns, zip(*result.rows, strict=True) if result.rows else (), strict=False):
+        numeric = all(isinstance(value, int | float | Decimal | None) for value in values)
+        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
+    for column in result.columns if not result.rows else ():
+        table.add_column(Text(column), no_wrap=True)
+    for row in result.rows:
+        table.add_row(*(Text(f"{value:.6g}" if isinstance(value, float) else _text(value)) for value in row))
+    console = Console(file=io.StringIO(), width=1_000_000, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def _text(value: Any) -> str:
+    """The plain text of one cell."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return f"PT{value.total_seconds():f}S"
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, list | tuple | Mapping):
+        return json_value(value)
+    return str(value)
+
+
+FORMATS: Mapping[str, Callable[[QueryResult], str]] = {"table": to_table, "json": to_json, "csv": to_csv}

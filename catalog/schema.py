@@ -1,0 +1,166 @@
+"""Tables and views: which the package has, which a catalog file has, and how the second becomes the first.
+
+Schema files are numbered and applied in order, never edited and never undone. `COMMENT ON` is written from the
+comments in the files, so that what a table or column means is said in one place.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from catalog.sql_files import SqlFile, sql_files, statement
+from mlprune.errors import StoreError
+
+BOOKKEEPING = ("schema_migrations", "view_files")
+"""Tables about the catalog file itself."""
+RUN_TABLES = ("jobs", "failures")
+"""Tables folded from run files; they are not compared when two catalogs are."""
+
+_COLUMN = re.compile(r"^    (\w+) [A-Z]+,\s+-- (.+)$", re.MULTILINE)
+
+
+class Connection(Protocol):
+    """What the catalog needs of a DuckDB connection."""
+
+    def execute(self, query: str, parameters: Any = None) -> Any:
+        """Run a statement; the answer has `fetchall`."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it stands in a catalog file."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    """(name, type) in order."""
+    keys: tuple[str, ...]
+    """Columns of the primary key."""
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """All or nothing."""
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def tables(connection: Connection) -> dict[str, Table]:
+    """All tables of a catalog file by name."""
+    found: dict[str, list[tuple[str, str, int]]] = {}
+    for table, column, kind, place in connection.execute(statement("fold", "tables")).fetchall():
+        found.setdefault(table, []).append((column, kind, place or 0))
+    return {
+        name: Table(
+            name,
+            columns=tuple((column, kind) for column, kind, _ in columns),
+            keys=tuple(column for column, _, place in sorted(columns, key=lambda item: item[2]) if place),
+        )
+        for name, columns in found.items()
+    }
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether a catalog file has the tables and views of this package."""
+    if not set(BOOKKEEPING) <= set(tables(connection)):
+        return False
+    return _versions(connection) == set(_schema_files()) and _views(connection) == _view_files()
+
+
+def migrate(connection: Connection) -> bool:
+    """Apply the schema files a catalog file lacks, in one transaction, and make its views again where they differ.
+
+    Returns: whether tables changed that may hold rows already, so that everything has to be folded again.
+    Raises:
+        StoreError: the catalog was made by a newer version of this package.
+    """
+    known = _schema_files()
+    applied = _versions(connection) if "schema_migrations" in tables(connection) else set()
+    if newer := applied - set(known):
+        raise StoreError("the catalog was made by a newer version", expected=max(known), got=max(newer))
+    missing = sorted(set(known) - applied)
+    with transaction(connection):
+        for version in missing:
+            _apply(connection, version, known[version])
+        if missing or _views(connection) != _view_files():
+            _make_views(connection)
+    return bool(missing and applied)
+
+
+def _versions(connection: Connection) -> set[int]:
+    return {version for (version,) in connection.execute(statement("fold", "schema_versions")).fetchall()}
+
+
+def _views(connection: Connection) -> dict[str, str]:
+    return dict(connection.execute(statement("fold", "view_versions")).fetchall())
+
+
+def _schema_files() -> dict[int, SqlFile]:
+    return {int(file.name.partition("_")[0]): file for file in sql_files("schema")}
+
+
+def _view_files() -> dict[str, str]:
+    return {name: file.sha256 for name, file in views().items()}
+
+
+def views() -> dict[str, SqlFile]:
+    """View name -> file, in an order in which each reads only earlier ones: that of the files' numbers."""
+    return {file.name.partition("_")[2]: file for file in sql_files("views")}
+
+
+def _apply(connection: Connection, version: int, file: SqlFile) -> None:
+    connection.execute(file.text)
+    name = file.name.partition("_")[2]
+    for column, comment in _COLUMN.findall(file.text):
+        connection.execute(statement("fold", "comment_on_column", table=name, column=column, comment=_quoted(comment)))
+    _comment(connection, "TABLE", name=name, file=file)
+    insert_rows(connection, tables(connection)["schema_migrations"], [{"version": version, "name": name}])
+
+
+def _make_views(connection: Connection) -> None:
+    connection.execute(statement("fold", "empty_table", table="view_files"))
+    for name, file in views().items():
+        connection.execute(file.text)
+        _comment(connection, "VIEW", name=name, file=file)
+    rows = [{"view_name": name, "sha256": sha256} for name, sha256 in _view_files().items()]
+    insert_rows(connection, tables(connection)["view_files"], rows)
+
+
+def _comment(connection: Connection, what: str, *, name: str, file: SqlFile) -> None:
+    connection.execute(statement("fold", "comment_on_table", what=what, table=name, comment=_quoted(file.description)))
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Add rows to a table in one statement; keys that are no column are left out, missing ones are NULL."""
+    names = [name for name, _ in table.columns]
+    values = [{name: row.get(name) for name in names} for row in rows]
+    text = statement(
+        "fold",
+        "insert_rows",
+        table=table.name,
+        structure=json.dumps([dict(table.columns)]),
+        keys=", ".join(table.keys),
+        greatest_first=", ".join(f"{name} DESC NULLS FIRST" for name in names),
+        action=_on_conflict(table),
+    )
+    connection.execute(text, {"rows": json.dumps(values)})
+
+
+def _on_conflict(table: Table) -> str:
+    rest = [name for name, _ in table.columns if name not in table.keys]
+    if not rest:
+        return "NOTHING"
+    ours, theirs = (", ".join(f"{owner}.{name}" for name in rest) for owner in (table.name, "excluded"))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in rest)
+    return f"UPDATE SET {updates} WHERE row({theirs}) > row({ours})"

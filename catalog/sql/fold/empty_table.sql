@@ -1,0 +1,2 @@
+-- empty_table: removes all rows of a table
+DELETE FROM {table};

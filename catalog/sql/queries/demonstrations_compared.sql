@@ -1,0 +1,51 @@
+-- demonstrations_compared: one row per opponent and propagation: translation demonstrations against monolingual ones of
+-- the same source language, and against random pruning, at equal sparsity, on test accuracy outside English.
+-- Holm is computed over all comparisons that the query reads.
+-- $task VARCHAR = 'facts'
+-- $score VARCHAR = 'wanda'
+-- $alpha DOUBLE = 0.05
+WITH family AS (
+    SELECT
+        c.difference,
+        c.p_value,
+        ours.propagation,
+        CASE WHEN other.score = 'random' THEN 'random' ELSE 'monolingual' END AS opponent,
+        row_number() OVER (ORDER BY c.p_value, c.evaluation_id, c.baseline_evaluation_id) AS place,
+        count(*) OVER () AS n_family
+    FROM comparisons_once AS c
+    JOIN described_variants AS ours ON ours.variant_id = c.variant_id
+    JOIN described_variants AS other ON other.variant_id = c.baseline_id
+    WHERE c.task = $task
+        AND c.split = 'test'
+        AND c.metric = 'accuracy'
+        AND c.language <> 'en'
+        AND c.p_value IS NOT NULL
+        AND ours.score = $score
+        AND ours.set_kind = 'translation'
+        AND other.base_model_id = ours.base_model_id
+        AND other.sparsity = ours.sparsity
+        AND other.structure IS NOT DISTINCT FROM ours.structure
+        AND (ours.propagation IS NULL OR other.propagation IS NULL OR other.propagation = ours.propagation)
+        AND (
+            other.score = 'random'
+            OR other.score = ours.score
+            AND other.set_kind = 'monolingual'
+            AND other.source_language = ours.source_language
+        )
+),
+adjusted AS (
+    SELECT *, least(1, max((n_family - place + 1) * p_value) OVER (ORDER BY place)) AS p_holm FROM family
+)
+SELECT
+    opponent,
+    propagation,
+    count(*) AS n_comparisons,
+    avg(difference) AS mean_difference,
+    count(*) FILTER (WHERE difference > 0) AS n_wins,
+    count(*) FILTER (WHERE difference < 0) AS n_losses,
+    count(*) FILTER (WHERE difference > 0 AND p_holm <= $alpha) AS n_significantly_better,
+    count(*) FILTER (WHERE difference < 0 AND p_holm <= $alpha) AS n_significantly_worse,
+    min(p_holm) AS smallest_p_holm
+FROM adjusted
+GROUP BY opponent, propagation
+ORDER BY opponent, propagation;

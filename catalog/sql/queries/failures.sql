@@ -1,0 +1,6 @@
+-- failures: one row per job that failed for good, the latest first.
+-- $run_id VARCHAR = NULL
+SELECT run_id, job_id, step, record_kind, record_id, error, message, attempts, failed_at
+FROM failures
+WHERE $run_id::VARCHAR IS NULL OR run_id = $run_id::VARCHAR
+ORDER BY failed_at DESC, run_id, job_id;

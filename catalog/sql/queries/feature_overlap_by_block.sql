@@ -1,0 +1,13 @@
+-- feature_overlap_by_block: one row per base model, pair of demonstration sets, share and block: the fraction of the
+-- first set's large features that are small in the second.
+-- $share DOUBLE = NULL
+SELECT
+    o.base_model_id, o.share, o.block,
+    a.kind AS kind_a, a.source_language AS source_language_a, a.target_language AS target_language_a,
+    b.kind AS kind_b, b.source_language AS source_language_b, b.target_language AS target_language_b,
+    o.value, o.set_a, o.set_b
+FROM feature_overlaps AS o
+JOIN demonstration_sets AS a ON a.demonstration_set_id = o.set_a
+JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
+WHERE $share::DOUBLE IS NULL OR o.share = $share::DOUBLE
+ORDER BY ALL;

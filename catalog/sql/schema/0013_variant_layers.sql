@@ -1,0 +1,9 @@
+-- variant_layers: one row per variant and layer: how much of the layer is removed
+CREATE TABLE variant_layers (
+    variant_id VARCHAR,  -- the variant
+    block INTEGER,       -- block the layer stands in, counted from 0
+    layer VARCHAR,       -- module path inside the block
+    n_weights BIGINT,    -- weights of the layer
+    n_removed BIGINT,    -- weights that are removed
+    PRIMARY KEY (variant_id, block, layer)
+);

@@ -1,0 +1,35 @@
+-- gain_over_dense: one row per evaluation of a pruned variant and metric: its difference to the dense model.
+CREATE OR REPLACE VIEW gain_over_dense AS
+SELECT
+    v.base_model_id,
+    c.variant_id,
+    v.variant_name,
+    v.score,
+    v.structure,
+    v.propagation,
+    v.sparsity,
+    v.set_kind,
+    v.source_language,
+    v.target_language,
+    v.seed,
+    c.task,
+    c.language,
+    c.split,
+    c.metric,
+    m.scoring_rule,
+    m.example_limit,
+    m.value,
+    b.value AS dense_value,
+    c.difference,
+    c.ci_low,
+    c.ci_high,
+    c.p_value,
+    c.p_adjusted,
+    m.n,
+    c.evaluation_id,
+    c.baseline_evaluation_id
+FROM comparisons_once AS c
+JOIN described_variants AS v ON v.variant_id = c.variant_id
+JOIN described_variants AS dense ON dense.variant_id = c.baseline_id AND dense.is_dense
+JOIN measured AS m ON m.evaluation_id = c.evaluation_id AND m.metric = c.metric
+JOIN metrics AS b ON b.evaluation_id = c.baseline_evaluation_id AND b.metric = c.metric;

@@ -1,0 +1,54 @@
+"""The `.sql` files of this package: one statement each, opened by a comment that says what one row means."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+SQL_FOLDER = Path(__file__).parent / "sql"
+
+
+@dataclass(frozen=True)
+class SqlFile:
+    """One statement and the comment it opens with."""
+
+    name: str
+    """File name without its ending."""
+    text: str
+
+    @property
+    def comment(self) -> tuple[str, ...]:
+        """Lines of the opening comment, without their dashes."""
+        lines = []
+        for line in self.text.splitlines():
+            if not line.startswith("--"):
+                break
+            lines.append(line.removeprefix("--").strip())
+        return tuple(lines)
+
+    @property
+    def description(self) -> str:
+        """What one row means: the opening comment on one line, without the name and the parameters."""
+        lines = [line for line in self.comment if not line.startswith("$")]
+        return re.sub(r"^[\w.]+: ", "", " ".join(lines))
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the text, in hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+def sql_files(folder: str) -> list[SqlFile]:
+    """All files of one folder below `sql/`, by name."""
+    return [SqlFile(path.stem, path.read_text("utf-8")) for path in sorted((SQL_FOLDER / folder).glob("*.sql"))]
+
+
+def statement(folder: str, name: str, **identifiers: str) -> str:
+    """The text of one file, with `{identifiers}` filled in.
+
+    Only names and types from the catalog's own tables are filled in, never a value: values are parameters.
+    """
+    text = (SQL_FOLDER / folder / f"{name}.sql").read_text("utf-8")
+    for key, value in identifiers.items():
+        text = text.replace(f"{{{key}}}", value)
+    return text

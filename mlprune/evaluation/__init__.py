@@ -1,0 +1,1 @@
+"""Tasks, their files, and what a pruned model makes of them: scores of candidates, translations, metrics."""

@@ -1,0 +1,203 @@
+"""The metrics: which statistics they add up over examples, and how a value comes out of the sums.
+
+Written so that a bootstrap only needs sums: `measures.py` resamples them, nothing here is random.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sacrebleu.metrics import BLEU, CHRF
+
+from mlprune.errors import ShapeError
+from mlprune.evaluation.classify import Predictions
+from mlprune.evaluation.tasks import TASKS
+from mlprune.evaluation.translate import Translations
+from mlprune.terms import TaskName
+
+Array = NDArray[np.float64]
+
+N_BINS = 10
+"""Bins of confidence, of equal width and closed above."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as a function of summed statistics."""
+
+    name: str
+    statistics: Callable[[Any], Array]
+    """Predictions -> [n, k] float64."""
+    value: Callable[[Array], Array]
+    """[..., k] sums over examples -> [...] values."""
+    is_credit: bool = False
+    """Whether the first statistic is an example's credit, 1 for a right answer: compared by McNemar's exact test."""
+
+
+# Choices
+
+
+def _predicted(predictions: Predictions) -> NDArray[np.int64]:
+    """[n] candidate of the highest mean score, of equal ones the earlier."""
+    scores = predictions.score_matrix
+    return np.asarray(np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=1), dtype=np.int64)
+
+
+def _credit(predictions: Predictions) -> Array:
+    """[n] 1 where the prediction is right."""
+    return np.asarray(_predicted(predictions) == predictions.gold, dtype=np.float64)
+
+
+def _shared_credit(predictions: Predictions) -> Array:
+    """[n] 1/m where gold is one of m candidates with the highest mean score, else 0."""
+    scores = predictions.score_matrix
+    top = scores == np.nanmax(scores, axis=1, keepdims=True)
+    return np.asarray(top[np.arange(len(top)), predictions.gold] / top.sum(axis=1), dtype=np.float64)
+
+
+def _with_ones(values: Array) -> Array:
+    """[n, 2]: the values and 1, so that sums give a mean."""
+    return np.stack([values, np.ones_like(values)], axis=1)
+
+
+def _mean(sums: Array) -> Array:
+    return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+def _accuracy_statistics(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
+    return _with_ones(credit(predictions))
+
+
+def _calibration_statistics(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
+    """[n, N_BINS + 1]: credit minus confidence in the bin of the confidence, and 1.
+
+    Confidence is the highest probability in the softmax of the candidates' mean scores.
+    """
+    scores = predictions.score_matrix
+    odds = np.exp(scores - np.nanmax(scores, axis=1, keepdims=True))
+    confidence = 1.0 / np.nansum(odds, axis=1)
+    bins = np.searchsorted(np.arange(1, N_BINS) / N_BINS, confidence, side="left")
+    statistics = np.zeros((confidence.size, N_BINS + 1))
+    statistics[np.arange(confidence.size), bins] = credit(predictions) - confidence
+    statistics[:, N_BINS] = 1.0
+    return statistics
+
+
+def _calibration_error(sums: Array) -> Array:
+    return np.asarray(np.abs(sums[..., :N_BINS]).sum(axis=-1) / sums[..., N_BINS])
+
+
+def _confusion_statistics(predictions: Predictions) -> Array:
+    """[n, labels ** 2]: 1 in the cell of (gold, predicted)."""
+    n_labels = predictions.score_matrix.shape[1]
+    if (np.diff(predictions.starts) != n_labels).any():
+        raise ShapeError("items differ in their number of labels", expected=n_labels, got="fewer")
+    cells = np.zeros((predictions.gold.size, n_labels * n_labels))
+    cells[np.arange(len(cells)), predictions.gold * n_labels + _predicted(predictions)] = 1.0
+    return cells
+
+
+def _label_metric(sums: Array, *, quantity: str, weighted: bool) -> Array:
+    """Precision, recall or F1 from [..., labels ** 2]: mean over labels that occur, or weighted by gold counts."""
+    n_labels = math.isqrt(sums.shape[-1])
+    confusion = sums.reshape(*sums.shape[:-1], n_labels, n_labels)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    in_gold, in_predictions = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    below = {"precision": in_predictions, "recall": in_gold, "f1": (in_gold + in_predictions) / 2}[quantity]
+    values = hits / np.where(below > 0, below, 1.0)
+    weights = in_gold if weighted else (in_gold + in_predictions > 0).astype(np.float64)
+    return np.asarray((values * weights).sum(axis=-1) / weights.sum(axis=-1))
+
+
+def _likelihood_statistics(predictions: Predictions) -> Array:
+    """[n, 2]: log-likelihood and scored tokens of each text."""
+    columns = (predictions.log_likelihoods, predictions.n_tokens.astype(np.float64))
+    return np.stack([np.add.reduceat(column, predictions.starts[:-1]) for column in columns], axis=1)
+
+
+def _perplexity(sums: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(-sums[..., 0] / sums[..., 1]))
+
+
+# Translations
+
+
+def _exact_matches(predictions: Translations) -> Array:
+    pairs = zip(predictions.outputs, predictions.references, strict=True)
+    return _with_ones(np.array([output.strip() == reference.strip() for output, reference in pairs], dtype=np.float64))
+
+
+def _overlap_statistics(predictions: Translations, *, make: Callable[[], Any]) -> Array:
+    """[n, k] n-gram counts of each sentence, as sacreBLEU gathers them for its own significance tests."""
+    counts = make()._extract_corpus_statistics(list(predictions.outputs), [list(predictions.references)])
+    return np.array(counts, dtype=np.float64)
+
+
+def _overlap_value(sums: Array, *, make: Callable[[], Any]) -> Array:
+    metric = make()
+    rows = sums.reshape(-1, sums.shape[-1]).astype(np.int64).tolist()
+    values = [metric._compute_score_from_stats(row).score / 100 for row in rows]
+    return np.array(values, dtype=np.float64).reshape(sums.shape[:-1])
+
+
+def _overlap_metric(name: str, make: Callable[[], Any]) -> Metric:
+    return Metric(name, partial(_overlap_statistics, make=make), partial(_overlap_value, make=make))
+
+
+def bleu_metric(target: str) -> Metric:
+    """Corpus BLEU as `sacrebleu.corpus_bleu` computes it, as a fraction: tokenizer zh for Chinese targets, else 13a."""
+    return _overlap_metric("bleu", partial(BLEU, tokenize=_tokenizer_for(target)))
+
+
+def signature(name: str, target: str) -> str:
+    """sacreBLEU's own description of how bleu or chrf is computed for a target language."""
+    metric = CHRF() if name == "chrf" else BLEU(tokenize=_tokenizer_for(target))
+    metric.corpus_score(["a"], [["a"]])
+    return str(metric.get_signature())
+
+
+def _tokenizer_for(target: str) -> str:
+    return "zh" if target.partition("-")[0] == "zh" else "13a"
+
+
+def _label(name: str, *, quantity: str, weighted: bool = False) -> Metric:
+    return Metric(name, _confusion_statistics, partial(_label_metric, quantity=quantity, weighted=weighted))
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric("accuracy", partial(_accuracy_statistics, credit=_credit), _mean, is_credit=True),
+    "f1_macro": _label("f1_macro", quantity="f1"),
+    "f1_weighted": _label("f1_weighted", quantity="f1", weighted=True),
+    "precision_macro": _label("precision_macro", quantity="precision"),
+    "recall_macro": _label("recall_macro", quantity="recall"),
+    "ece": Metric("ece", partial(_calibration_statistics, credit=_credit), _calibration_error),
+    "perplexity": Metric("perplexity", _likelihood_statistics, _perplexity),
+    "exact_match": Metric("exact_match", _exact_matches, _mean),
+    "bleu": bleu_metric("en"),
+    "chrf": _overlap_metric("chrf", CHRF),
+}
+"""All are fractions but perplexity; sacreBLEU's bleu and chrf are divided by 100."""
+
+SHARED_TIES: Mapping[str, Callable[[Predictions], Array]] = {
+    "accuracy": partial(_accuracy_statistics, credit=_shared_credit),
+    "ece": partial(_calibration_statistics, credit=_shared_credit),
+}
+"""Statistics of metrics that differ where equal candidates share the credit."""
+
+
+def task_metrics(task: TaskName, language: str) -> tuple[Metric, ...]:
+    """The metrics of a task in a language; for translation the target language, which decides BLEU's tokenizer."""
+    chosen = []
+    for name in TASKS[task].metrics:
+        metric = METRICS[name]
+        if name in SHARED_TIES and TASKS[task].ties == "shared":
+            metric = replace(metric, statistics=SHARED_TIES[name])
+        if name == "bleu":
+            metric = bleu_metric(language)
+        chosen.append(metric)
+    return tuple(chosen)

@@ -1,0 +1,1 @@
+"""Running base models: families, loading, placement, observation, masking, scoring and greedy decoding."""

@@ -1,0 +1,190 @@
+"""A model folder on disk: its config, its safetensors files tensor by tensor, and the hashes of its content.
+
+Nothing here builds a model. Tensors are read by the name they have in the model; checkpoints that leave out the base
+model's prefix (GPT-2's and BLOOM's on the hub) are read all the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mlprune.errors import ModelError
+from mlprune.models.families import Family, family_of, oriented
+from mlprune.terms import DtypeName
+
+DTYPES: Mapping[DtypeName, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+"""Files that decide how text becomes tokens, where a folder has them."""
+
+INDEX_FILE = "model.safetensors.index.json"
+SINGLE_FILE = "model.safetensors"
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a model folder.
+
+    Raises:
+        ModelError: it is missing, or is no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise ModelError("a model folder lacks a file", path=str(path), reason=err.strerror) from err
+    except ValueError as err:
+        raise ModelError("a file of a model folder is no JSON", path=str(path), reason=str(err)) from err
+    if not isinstance(value, dict):
+        raise ModelError("a file of a model folder is no JSON object", path=str(path), got=type(value).__name__)
+    return value
+
+
+def family_at(path: Path) -> Family:
+    """The family of the model in a folder.
+
+    Raises:
+        ModelError: its config cannot be read, or its type has no record.
+    """
+    return family_of(read_json_object(path / "config.json").get("model_type", ""))
+
+
+class WeightFiles:
+    """The safetensors files of a model folder, opened when a tensor is asked for.
+
+    Raises:
+        ModelError: the folder has no safetensors weights, or its index is damaged.
+    """
+
+    def __init__(self, path: Path, family: Family) -> None:
+        self._path = path
+        self._prefix = f"{family.base}."
+        self._open: dict[str, Any] = {}
+        self._files = self._file_of_every_tensor()
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Names of the files the weights are in, the index included, sorted."""
+        index = {INDEX_FILE} if (self._path / INDEX_FILE).exists() else set()
+        return tuple(sorted(index | set(self._files.values())))
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint holds a tensor."""
+        return self._stored_name(name) is not None
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor as stored; only the file's header is read.
+
+        Raises:
+            ModelError: the checkpoint has no such tensor.
+        """
+        stored = self._require(name)
+        return tuple(self._handle(self._files[stored]).get_slice(stored).get_shape())
+
+    def read(self, name: str, dtype: torch.dtype) -> Tensor:
+        """Read one tensor; floating point values come in `dtype`.
+
+        Raises:
+            ModelError: the checkpoint has no such tensor, or the file is damaged.
+        """
+        stored = self._require(name)
+        tensor: Tensor = self._handle(self._files[stored]).get_tensor(stored)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    def _file_of_every_tensor(self) -> dict[str, str]:
+        if (self._path / INDEX_FILE).exists():
+            index = read_json_object(self._path / INDEX_FILE).get("weight_map")
+            if not isinstance(index, dict):
+                raise ModelError("a weight index names no files", path=str(self._path / INDEX_FILE))
+            return index
+        if not (self._path / SINGLE_FILE).exists():
+            others = sorted(
+                file.name for pattern in ("*.bin", "*.pt", "*.safetensors") for file in self._path.glob(pattern)
+            )
+            message = (
+                "safetensors only: the folder has no weights that are read here; load it with transformers and call "
+                "save_pretrained, which writes model.safetensors"
+            )
+            raise ModelError(message, path=str(self._path), expected=f"{SINGLE_FILE} or {INDEX_FILE}", got=others)
+        return dict.fromkeys(self._handle(SINGLE_FILE).keys(), SINGLE_FILE)
+
+    def _handle(self, file_name: str) -> Any:
+        if file_name not in self._open:
+            file = self._path / file_name
+            try:
+                self._open[file_name] = safe_open(str(file), framework="pt")
+            except (OSError, SafetensorError) as err:
+                raise ModelError("a weight file cannot be read", path=str(file), reason=str(err)) from err
+        return self._open[file_name]
+
+    def _stored_name(self, name: str) -> str | None:
+        names = (name, name.removeprefix(self._prefix), self._prefix + name)
+        return next((candidate for candidate in names if candidate in self._files), None)
+
+    def _require(self, name: str) -> str:
+        stored = self._stored_name(name)
+        if stored is None:
+            raise ModelError("the weights lack a tensor", path=str(self._path), expected=name)
+        return stored
+
+
+def weight_name(family: Family, block: int, layer: str) -> str:
+    """Name of a prunable weight in the model."""
+    return f"{family.blocks}.{block}.{layer}.weight"
+
+
+def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[str, Tensor]:
+    """Read the prunable weights of one block and nothing else.
+
+    Returns: layer -> [out, in], in the family's order.
+    Raises:
+        ModelError: the folder is not one we read, or it has no such block.
+    """
+    family = family_at(path)
+    files = WeightFiles(path, family)
+    names = {layer: weight_name(family, block, layer) for layer in family.layers}
+    return {layer: oriented(files.read(name, DTYPES[dtype]), family) for layer, name in names.items()}
+
+
+def content_hashes(path: Path, files: WeightFiles) -> dict[str, str]:
+    """SHA-256 of the files that make the model what it is: config, tokenizer and weights; by name, sorted."""
+    tokenizer = [name for name in TOKENIZER_FILES if (path / name).exists()]
+    return {name: file_sha256(path / name) for name in sorted({"config.json", *tokenizer, *files.file_names})}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, remembered for as long as its size and modification time stay.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _sha256(str(path.resolve()), status.st_size, status.st_mtime_ns)
+    except OSError as err:
+        raise ModelError("a file of a model cannot be read", path=str(path), reason=err.strerror) from err
+
+
+@cache
+def _sha256(path: str, _size: int, _mtime_ns: int) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

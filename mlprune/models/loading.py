@@ -1,0 +1,205 @@
+"""Loading base models: from a name to a folder, its tokenizer, its facts, and the part of it that one shard runs.
+
+Weights come from safetensors files only, one tensor at a time; code that a model folder brings along is never run.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from accelerate import init_empty_weights
+from huggingface_hub.errors import HFValidationError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from mlprune.errors import ModelError
+from mlprune.models.checkpoint import (
+    DTYPES,
+    TOKENIZER_FILES,
+    WeightFiles,
+    content_hashes,
+    family_at,
+    read_block,
+    weight_name,
+)
+from mlprune.models.families import Family, check_layers
+from mlprune.terms import DtypeName
+
+__all__ = [
+    "ModelInfo",
+    "WeightFiles",
+    "family_at",
+    "inspect_model",
+    "load_shard_module",
+    "load_tokenizer",
+    "read_block",
+    "resolve_model",
+]
+
+HUB_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
+"""What is fetched from a hub: never pickles, never code."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a base model before any weight is loaded."""
+
+    path: Path
+    family: str
+    n_blocks: int
+    hidden_size: int
+    n_prunable: int
+    """Weights in the linear maps of all blocks."""
+    max_positions: int | None
+    """Longest text the model has positions for; None where its positions have no end (BLOOM's alibi)."""
+    content: Mapping[str, str]
+    """File name -> SHA-256 of config, tokenizer and weight files."""
+
+
+def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
+    """The local folder of a model: the folder itself, or a hub model fetched into the hub's cache.
+
+    Raises:
+        ModelError: there is no such folder, and the hub has no such model or cannot be reached.
+    """
+    folder = Path(path_or_hub_id).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists() or folder.is_absolute() or path_or_hub_id.startswith((".", "~")):
+        got = "a file" if folder.exists() else "nothing"
+        raise ModelError("the model is no folder", path=path_or_hub_id, expected="a model folder", got=got)
+    try:
+        fetched = huggingface_hub.snapshot_download(path_or_hub_id, revision=revision, allow_patterns=list(HUB_FILES))
+    except (OSError, ValueError, HFValidationError) as err:
+        message = "the model is no local folder and could not be fetched from the hub"
+        raise ModelError(message, model=path_or_hub_id, revision=revision, reason=_first_line(err)) from err
+    return Path(fetched)
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a model folder, from local files only.
+
+    Raises:
+        ModelError: there is none that can be read, or it has no end-of-sequence token.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+    except Exception as err:  # the library raises whatever its parsers raise, bare Exception included
+        raise ModelError("the tokenizer cannot be read", path=str(path), reason=_first_line(err)) from err
+    if tokenizer.eos_token_id is None:
+        raise ModelError("the tokenizer has no end-of-sequence token", path=str(path), expected="an eos_token")
+    return tokenizer
+
+
+def inspect_model(path: Path) -> ModelInfo:
+    """Facts of a model, checked against the headers of its weight files; no weight is loaded.
+
+    Raises:
+        ModelError: the folder is not one we read, its family has no record or a record that does not fit, or its
+            weights lack a prunable tensor or have it in another shape than the config says.
+    """
+    family = family_at(path)
+    files = WeightFiles(path, family)
+    model = _skeleton(path, DTYPES["float32"])
+    blocks = _checked_blocks(model, family)
+    n_prunable = 0
+    for block, module in enumerate(blocks):
+        for layer in family.layers:
+            expected = tuple(module.get_submodule(layer).get_parameter("weight").shape)
+            _check_shape(files.shape(weight_name(family, block, layer)), expected, weight_name(family, block, layer))
+            n_prunable += expected[0] * expected[1]
+    config = model.config
+    return ModelInfo(
+        path=path,
+        family=family.name,
+        n_blocks=len(blocks),
+        hidden_size=int(config.hidden_size),
+        n_prunable=n_prunable,
+        max_positions=getattr(config, "max_position_embeddings", None),
+        content=content_hashes(path, files),
+    )
+
+
+def load_shard_module(path: Path, blocks: range, dtype: DtypeName) -> Any:
+    """A causal language model of which only one shard's tensors are loaded; all others stay on the meta device.
+
+    The shard that has block 0 also gets what stands before the blocks, the one that has the last block the final norm
+    and the head (the embedding's weight, where the two are tied). Buffers are computed by the model's own code.
+
+    Args:
+        path: model folder.
+        blocks: consecutive blocks of the shard, within the model's.
+        dtype: of the loaded weights, whatever the checkpoint's is.
+    Raises:
+        ModelError: the folder is not one we read, or a tensor is missing or has the wrong shape.
+    """
+    family = family_at(path)
+    files = WeightFiles(path, family)
+    model = _skeleton(path, DTYPES[dtype])
+    _checked_blocks(model, family)
+    aliases = _aliases(model)
+    loaded: dict[str, nn.Parameter] = {}
+    for name, expected in _own_tensors(model, family, blocks):
+        alias = aliases.get(name)
+        source = alias if alias is not None and not files.has(name) else name
+        if source not in loaded:
+            value = files.read(source, DTYPES[dtype])
+            _check_shape(tuple(value.shape), tuple(expected.shape), source)
+            loaded[source] = nn.Parameter(value, requires_grad=False)
+        _set_tensor(model, name, loaded[source])
+    model.eval()
+    return model
+
+
+def _skeleton(path: Path, dtype: torch.dtype) -> Any:
+    """The model without weights, every parameter on the meta device, buffers real."""
+    try:
+        config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+        with init_empty_weights(include_buffers=False):
+            return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    except Exception as err:  # a wrong config fails in whatever way the model's code fails on it
+        raise ModelError("the model's config cannot be used", path=str(path), reason=_first_line(err)) from err
+
+
+def _checked_blocks(model: nn.Module, family: Family) -> list[nn.Module]:
+    blocks = list(model.get_submodule(family.blocks).children())
+    for block, module in enumerate(blocks):
+        check_layers(module, family, block=block)
+    return blocks
+
+
+def _own_tensors(model: nn.Module, family: Family, blocks: range) -> Iterator[tuple[str, Tensor]]:
+    """Names and shapes of the parameters that the shard of these blocks needs."""
+    n_blocks = len(list(model.get_submodule(family.blocks).children()))
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if name.startswith(f"{family.blocks}."):
+            own = int(name.removeprefix(f"{family.blocks}.").split(".")[0]) in blocks
+        elif name.startswith((f"{family.final_norm}.", f"{family.head}.")):
+            own = blocks.stop == n_blocks
+        else:
+            own = blocks.start == 0
+        if own:
+            yield name, parameter
+
+
+def _aliases(model: Any) -> dict[str, str]:
+    """Tied parameters, each way: a checkpoint holds one of the two names."""
+    tied: dict[str, str] = model.all_tied_weights_keys
+    return {**{source: target for target, source in tied.items()}, **tied}
+
+
+def _set_tensor(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, parameter)
+
+
+def _check_shape(got: tuple[int, ...], expected: tuple[int, ...], name: str) -> None:
+    if got != expected:
+        raise ModelError("a tensor does not fit the config", tensor=name, expected=expected, got=got)
+
+
+def _first_line(err: Exception) -> str:
+    return str(err).strip().split("\n", maxsplit=1)[0] or type(err).__name__

@@ -1,0 +1,114 @@
+"""Plan the comparisons: against dense, against what the recipe names, between languages, masks and features."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+from mlprune.plan.sets import PlannedSet
+from mlprune.plan.variants import PlannedVariant
+from mlprune.steps.compare import (
+    OVERLAP_SHARE,
+    CompareJob,
+    FeatureOverlapJob,
+    MaskOverlapJob,
+    RankConsistencyJob,
+    compares_ranks,
+)
+from mlprune.steps.evaluate import EvaluationSpec, TaskSpec
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.jobs import Job, identified
+
+Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
+
+
+def comparison_jobs(
+    inputs: Inputs, sets: list[PlannedSet], variants: Mapping[str, PlannedVariant], evaluations: Evaluations
+) -> list[Job]:
+    """All jobs that compare."""
+    return [
+        *(job for pair in _compared(variants) for job in _compare(*pair, evaluations)),
+        *(job for variant in variants for job in _rank(variant, evaluations[variant])),
+        *_mask_overlaps(variants),
+        *_feature_overlaps(inputs, sets),
+    ]
+
+
+def _compared(variants: Mapping[str, PlannedVariant]) -> Iterator[tuple[str, str]]:
+    """(variant, baseline): every variant against dense, and against what its entries name where the two agree."""
+    dense, *others = variants.values()
+    pairs: dict[tuple[str, str], None] = {(one.id, dense.id): None for one in others}
+    for one in others:
+        names = {name for entry in one.entries for name in entry.against}
+        for other in others:
+            if names & {entry.name for entry in other.entries} and _comparable(one, other):
+                pairs[one.id, other.id] = None
+    yield from pairs
+
+
+def _comparable(first: PlannedVariant, second: PlannedVariant) -> bool:
+    """Whether two variants agree in sparsity and structure, and in propagation, source language and seed of their
+    sets where both have one."""
+    a, b = first.spec, second.spec
+    assert a.choice is not None and b.choice is not None, "the dense variant is compared with everything"
+    if first.id == second.id or (a.sparsity, a.choice.structure) != (b.sparsity, b.choice.structure):
+        return False
+    if first.demonstrations is None or second.demonstrations is None:
+        return True
+    ours, theirs = first.demonstrations.spec, second.demonstrations.spec
+    return (a.propagation, ours.source, ours.seed) == (b.propagation, theirs.source, theirs.seed)
+
+
+def _families(evaluations: tuple[EvaluationSpec, ...]) -> dict[TaskSpec, dict[str, EvaluationSpec]]:
+    """Evaluations that differ in their language only: (task without language) -> language -> evaluation."""
+    families: dict[TaskSpec, dict[str, EvaluationSpec]] = defaultdict(dict)
+    for evaluation in evaluations:
+        families[replace(evaluation.task, language="", sides=())][evaluation.task.language] = evaluation
+    return families
+
+
+def _compare(variant: str, baseline: str, evaluations: Evaluations) -> Iterator[CompareJob]:
+    """One job for each task and split both were evaluated on."""
+    theirs = _families(evaluations[baseline])
+    for family, ours in _families(evaluations[variant]).items():
+        languages = [language for language in ours if language in theirs.get(family, {})]
+        pairs = tuple((ours[language], theirs[family][language]) for language in languages)
+        if pairs:
+            parents: dict[str, Any] = {
+                "evaluations": [one.identity.id for one, _ in pairs],
+                "baseline_evaluations": [other.identity.id for _, other in pairs],
+            }
+            yield CompareJob(identified("comparisons", parents=parents), variant, baseline, pairs)
+
+
+def _rank(variant: str, evaluations: tuple[EvaluationSpec, ...]) -> Iterator[RankConsistencyJob]:
+    """One job for each task with candidates, and split, that has several languages."""
+    for family, found in _families(evaluations).items():
+        if compares_ranks(family.task) and len(found) > 1:
+            parents = {"evaluations": [one.identity.id for one in found.values()]}
+            yield RankConsistencyJob(identified("rank_consistency", parents=parents), variant, tuple(found.values()))
+
+
+def _mask_overlaps(variants: Mapping[str, PlannedVariant]) -> Iterator[MaskOverlapJob]:
+    """Pairs of variants that differ only in what their score read, or in the seed."""
+    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for one in variants.values():
+        spec = one.spec
+        if spec.choice is not None:
+            groups[spec.choice.score, spec.choice.structure, spec.propagation, spec.sparsity].append(one.id)
+    for group in groups.values():
+        for first, second in combinations(sorted(group), 2):
+            parents = {"variants": [first, second]}
+            yield MaskOverlapJob(identified("mask_overlaps", parents=parents), (first, second))
+
+
+def _feature_overlaps(inputs: Inputs, sets: list[PlannedSet]) -> Iterator[FeatureOverlapJob]:
+    """All pairs of demonstration sets."""
+    by_id = {one.id: one for one in sets}
+    for first, second in combinations(sorted(by_id), 2):
+        statistics = (by_id[first].observe.identity.id, by_id[second].observe.identity.id)
+        identity = identified(
+            "feature_overlaps", {"share": OVERLAP_SHARE}, parents={"statistics": list(statistics)}
+        )
+        yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics)

@@ -1,0 +1,93 @@
+"""Plan the evaluations: which tasks, on which variants, and which sentences that takes from the demonstrations."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mlprune.errors import RecipeError
+from mlprune.evaluation.files import CORPUS
+from mlprune.plan.variants import PlannedVariant
+from mlprune.recipe import EvaluationConfig, Recipe
+from mlprune.steps.demonstrate import CorpusRef
+from mlprune.steps.evaluate import EvaluateJob, EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.jobs import identified
+
+READS_PARALLEL_TEXT = ("perplexity", "translation")
+
+
+def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:
+    """The tasks of one entry, one for each language or pair."""
+    from_corpus = entry.path == CORPUS
+    corpus = inputs.corpus_ref if from_corpus else None
+    if not from_corpus and entry.task in READS_PARALLEL_TEXT:
+        corpus = CorpusRef("parallel_text", path=str(recipe.resolve(entry.path)))
+    if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
+        raise RecipeError("only the built-in corpus holds facts", expected="corpus: {kind: cldr}", got=recipe.corpus.kind)
+    spec = TaskSpec(
+        task=entry.task,
+        language="",
+        split=entry.split,
+        limit=entry.limit,
+        seed=entry.seed,
+        folder="" if corpus else str(recipe.resolve(entry.path)),
+        corpus=corpus,
+        halves=from_corpus,
+    )
+    if entry.task != "translation":
+        return tuple(replace(spec, language=language) for language in entry.languages)
+    sides = [EvaluationConfig.pair_languages(pair) for pair in entry.pairs]
+    numbers = {"shots": entry.shots, "max_new_tokens": entry.max_new_tokens}
+    return tuple(replace(spec, language="-".join(pair), sides=pair, **numbers) for pair in sides)
+
+
+def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:
+    """Lines of the recipe's corpus that some evaluation uses, so that no demonstration shows them."""
+    specs = (spec for entry in recipe.evaluations for spec in task_specs(recipe, inputs, entry))
+    reading = (spec for spec in specs if spec.task in READS_PARALLEL_TEXT and spec.corpus == inputs.corpus_ref)
+    return frozenset(int(item.example_id) for spec in reading for item in task_data(spec).items)
+
+
+def plan_evaluations(
+    recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedVariant]
+) -> dict[str, tuple[EvaluationSpec, ...]]:
+    """Variant id -> its evaluations; equal evaluations of several entries are one.
+
+    Raises:
+        TaskFileError, CorpusError: a task's items are not there or wrong, or a text does not fit the model.
+    """
+    planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
+    for entry in recipe.evaluations:
+        for task in task_specs(recipe, inputs, entry):
+            contents = {"items": task_data(task).content_sha256}
+            prepared_task(task, inputs.model, recipe.compute.planned_batch_tokens)
+            if task.sides and len(shot_lines(task)) < task.shots:
+                raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
+            for variant in _chosen(entry, variants):
+                found = EvaluationSpec(_identity(recipe, inputs, task, variant.id, contents), task)
+                planned[variant.id][found.identity.id] = found
+    return {variant: tuple(found.values()) for variant, found in planned.items()}
+
+
+def _chosen(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:
+    """The variants an entry is about: the dense one, and those of the entries it names, or all."""
+    for variant in variants.values():
+        names = {one.name for one in variant.entries}
+        if variant.spec.choice is None or not entry.variants or names & set(entry.variants):
+            yield variant
+
+
+def _identity(recipe: Recipe, inputs: Inputs, task: TaskSpec, variant_id: str, contents: dict[str, str]) -> Any:
+    batch_tokens = recipe.compute.planned_batch_tokens
+    parameters = {**task.parameters, "dtype": inputs.model.dtype, "batch_tokens": batch_tokens}
+    return identified("evaluations", parameters, parents={"variant": variant_id}, contents=contents)
+
+
+def evaluation_jobs(
+    recipe: Recipe, inputs: Inputs, evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+) -> list[EvaluateJob]:
+    """One job a variant: its masks go on once."""
+    batch_tokens = recipe.compute.planned_batch_tokens
+    return [
+        EvaluateJob(inputs.model, variant, found, batch_tokens) for variant, found in evaluations.items() if found
+    ]

@@ -1,0 +1,70 @@
+"""The plan of a recipe: all its jobs in an order in which they can be run, and the names the recipe gives things."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mlprune.plan.comparisons import comparison_jobs
+from mlprune.plan.evaluations import evaluated_lines, evaluation_jobs, plan_evaluations
+from mlprune.plan.sets import PlannedSet, plan_sets
+from mlprune.plan.variants import PlannedVariant, plan_variants, variant_jobs
+from mlprune.recipe import Recipe
+from mlprune.records import Record
+from mlprune.steps.inputs import Inputs, gather
+from mlprune.steps.jobs import Job, ModelRef, identified
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe comes to."""
+
+    recipe: Recipe
+    model: ModelRef
+    jobs: tuple[Job, ...]
+    """Every job stands behind those it needs."""
+    variants: Mapping[str, PlannedVariant]
+    record: Record
+    """The names the recipe gives; written when a run starts."""
+
+
+def build_plan(recipe: Recipe) -> Plan:
+    """Open what the recipe reads and plan everything; nothing is written.
+
+    Raises:
+        BadInputError: something the recipe says or names cannot be used; the message is one line.
+    """
+    inputs = gather(recipe)
+    sets = plan_sets(recipe, inputs, evaluated=evaluated_lines(recipe, inputs))
+    all_sets = list({one.id: one for group in sets.values() for one in group}.values())
+    variants = plan_variants(recipe, inputs, sets)
+    evaluations = plan_evaluations(recipe, inputs, variants)
+    jobs: list[Job] = [
+        *(one.job for one in all_sets),
+        *(one.observe for one in all_sets),
+        *variant_jobs(recipe, inputs, variants),
+        *evaluation_jobs(recipe, inputs, evaluations),
+        *comparison_jobs(inputs, all_sets, variants, evaluations),
+    ]
+    names = sorted(set(_names(recipe, inputs, all_sets, variants)))
+    return Plan(recipe, inputs.model, tuple(jobs), variants, _names_record(recipe, names))
+
+
+def _names(
+    recipe: Recipe, inputs: Inputs, sets: list[PlannedSet], variants: Mapping[str, PlannedVariant]
+) -> Iterator[tuple[str, str, str]]:
+    """(kind, name, id) of everything the recipe names, and what its variants are in words."""
+    yield "base_model", str(inputs.base_row["source"]), inputs.base.id
+    for one in sets:
+        yield "demonstration_set", one.name, one.id
+    for variant in variants.values():
+        yield "variant", variant.label, variant.id
+        for entry in variant.entries:
+            if entry.name:
+                yield "variant", entry.name, variant.id
+
+
+def _names_record(recipe: Recipe, names: list[tuple[str, str, str]]) -> Record:
+    parameters = {"name": recipe.name, "names": [list(name) for name in names]}
+    identity = identified("recipes", parameters)
+    own = {"recipe": recipe.name, "kind": "recipe", "name": recipe.name, "id": identity.id}
+    rows = [{"recipe": recipe.name, "kind": kind, "name": name, "id": one} for kind, name, one in names]
+    return identity.record(rows={"names": [own, *rows]})

@@ -1,0 +1,38 @@
+"""What of a plan is left to do: a job is done when its records exist and their artefacts lie there."""
+
+from collections.abc import Iterable
+
+from mlprune.steps.jobs import Job, RecordKey
+from mlprune.storage import Store
+
+
+def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> list[Job]:
+    """The jobs that have to run, in the plan's order.
+
+    A job is left to do if a record of it is missing, if an artefact is missing or has another size than its record
+    says, or if a job it depends on is left to do.
+
+    Args:
+        repair: move records whose artefacts are damaged, and those that depend on them, to the quarantine, so that
+            their work is done again.
+    """
+    present = set(store.record_names())
+    pending: list[Job] = []
+    unmade: set[RecordKey] = set()
+    for job in jobs:
+        dirty = any(key in unmade for key in job.needs)
+        damaged = [key for key in job.makes if key in present and (dirty or not _is_sound(store, key))]
+        if repair:
+            for key in damaged:
+                record = store.read_record(*key)
+                if record is not None:
+                    store.quarantine(record)
+        if dirty or damaged or any(key not in present for key in job.makes):
+            pending.append(job)
+            unmade.update(key for key in job.makes if dirty or key in damaged or key not in present)
+    return pending
+
+
+def _is_sound(store: Store, key: RecordKey) -> bool:
+    record = store.read_record(*key)
+    return record is not None and store.is_complete(record)

@@ -1,0 +1,1 @@
+"""From weights and statistics to keep masks: one block at a time."""

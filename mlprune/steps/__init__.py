@@ -1,0 +1,1 @@
+"""One step of the flow a module: it reads artefacts, writes artefacts, and writes its record last."""

@@ -1,0 +1,92 @@
+"""Open and check what a recipe reads, before anything is written: model, tokenizer, corpus."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlprune.corpus.sources import ParallelCorpus
+from mlprune.errors import CorpusError, RecipeError
+from mlprune.models.checkpoint import TOKENIZER_FILES
+from mlprune.models.loading import inspect_model, load_tokenizer, resolve_model
+from mlprune.recipe import Recipe
+from mlprune.records import digest
+from mlprune.steps.demonstrate import CorpusRef, open_corpus
+from mlprune.steps.jobs import Identity, ModelRef, identified
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a recipe reads, opened and found good."""
+
+    model: ModelRef
+    base: Identity
+    base_row: dict[str, Any]
+    """The base model's catalog row."""
+    tokenizer_content: str
+    """SHA-256 over the tokenizer's files."""
+    corpus_ref: CorpusRef
+
+    @property
+    def corpus(self) -> ParallelCorpus:
+        """The recipe's corpus."""
+        return open_corpus(self.corpus_ref)
+
+
+def gather(recipe: Recipe) -> Inputs:
+    """Resolve, open and check everything a recipe names except task files.
+
+    Raises:
+        ModelError: the model or its tokenizer cannot be used.
+        CorpusError: the corpus cannot be used.
+        RecipeError: demonstrations are longer than the model's positions.
+    """
+    local = recipe.resolve(recipe.model.path)
+    folder = resolve_model(str(local) if local.exists() else recipe.model.path, recipe.model.revision)
+    info = inspect_model(folder)
+    load_tokenizer(folder)
+    base = identified("base_models", contents=info.content)
+    row = {
+        "base_model_id": base.id,
+        "source": local.name if local.exists() else recipe.model.path,
+        "family": info.family,
+        "n_blocks": info.n_blocks,
+        "hidden_size": info.hidden_size,
+        "n_prunable": info.n_prunable,
+    }
+    model = ModelRef(
+        base_model_id=base.id,
+        path=str(folder.absolute()),
+        family=info.family,
+        n_blocks=info.n_blocks,
+        max_positions=info.max_positions,
+        dtype=recipe.model.dtype,
+    )
+    _check_lengths(recipe, model)
+    tokenizer_files = {name: sha for name, sha in info.content.items() if Path(name).name in TOKENIZER_FILES}
+    return Inputs(model, base, row, digest(tokenizer_files), corpus_ref(recipe))
+
+
+def corpus_ref(recipe: Recipe) -> CorpusRef:
+    """The recipe's corpus as jobs pass it around.
+
+    Raises:
+        CorpusError: its folder does not exist.
+    """
+    config = recipe.corpus
+    if config.kind == "cldr":
+        return CorpusRef("cldr", lines=config.lines, seed=config.seed)
+    folder = recipe.resolve(config.path or "")
+    if not folder.is_dir():
+        raise CorpusError("the corpus is no folder", path=str(folder), expected="a folder of <language>.txt files")
+    return CorpusRef("parallel_text", path=str(folder))
+
+
+def _check_lengths(recipe: Recipe, model: ModelRef) -> None:
+    for entry in recipe.demonstrations:
+        if model.max_positions is not None and entry.max_tokens > model.max_positions:
+            raise RecipeError(
+                "demonstrations are longer than the model's positions",
+                demonstrations=entry.name,
+                expected=f"max_tokens at most {model.max_positions}",
+                got=entry.max_tokens,
+            )

@@ -1,0 +1,109 @@
+"""What a job is: one step on one piece of work, small enough to hand to a worker as it stands.
+
+A job knows the records it makes and those it needs before it is run; whether it is run here or on a cluster, and when,
+is decided elsewhere.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mlprune.models.chain import Chain
+from mlprune.records import Artefact, Record, identity
+from mlprune.storage import Store
+from mlprune.terms import STEP_VERSIONS, DtypeName
+
+ChainLoader = Callable[[], Chain]
+"""Gives the chain of the base model, loading it at the first call."""
+
+RecordKey = tuple[str, str]
+"""(kind, id) of a record."""
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """The base model as jobs pass it around."""
+
+    base_model_id: str
+    path: str
+    family: str
+    n_blocks: int
+    max_positions: int | None
+    dtype: DtypeName
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything an id is made of; the record repeats it."""
+
+    kind: str
+    parameters: Mapping[str, Any]
+    parents: Mapping[str, Any]
+    contents: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        return identity(
+            self.kind,
+            step_version=STEP_VERSIONS[self.kind],
+            parameters=self.parameters,
+            parents=self.parents,
+            contents=self.contents,
+        )
+
+    @property
+    def key(self) -> RecordKey:
+        """(kind, id)."""
+        return self.kind, self.id
+
+    def record(
+        self, *, artefacts: tuple[Artefact, ...] = (), rows: Mapping[str, list[dict[str, Any]]] | None = None
+    ) -> Record:
+        """The record of the finished work."""
+        return Record(
+            kind=self.kind,
+            id=self.id,
+            step_version=STEP_VERSIONS[self.kind],
+            parameters=self.parameters,
+            parents=self.parents,
+            contents=self.contents,
+            artefacts=artefacts,
+            rows=rows or {},
+        )
+
+
+def identified(
+    kind: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    parents: Mapping[str, Any] | None = None,
+    contents: Mapping[str, str] | None = None,
+) -> Identity:
+    """Shorthand that fills in what is empty and leaves out parents that are None."""
+    present = {role: parent for role, parent in (parents or {}).items() if parent is not None}
+    return Identity(kind, parameters or {}, present, contents or {})
+
+
+@dataclass(frozen=True)
+class Job:
+    """Base of all jobs."""
+
+    step: ClassVar[str]
+    """Name of the step, as progress and the catalog's `jobs` show it."""
+    needs_chain: ClassVar[bool] = False
+    """Whether the job runs the model."""
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The records the job writes, the one that means "done" last."""
+        raise NotImplementedError
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The records that have to exist first."""
+        raise NotImplementedError
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Do the work; running it again gives the same bytes."""
+        raise NotImplementedError

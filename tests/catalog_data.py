@@ -1,0 +1,402 @@
+"""A small, complete, artificial store: every table has rows, every key resolves, every artefact lies where it should.
+
+The numbers are made up but not arbitrary: translation demonstrations beat monolingual ones outside English, random
+pruning loses, and everything gets worse with the sparsity. Tests compute what they expect from the records themselves.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from mlprune.numeric.significance import holm
+from mlprune.records import Artefact, Record, identity
+from mlprune.storage import Store
+
+LANGUAGES = ("en", "fr", "es", "sw")
+PAIRS = ("fr-en", "es-en")
+SPARSITIES = (0.1, 0.3, 0.5)
+LAYERS = ("attention.q", "fc1")
+N_BLOCKS = 2
+N_ITEMS = 40
+DENSE_ACCURACY = {"en": 0.8, "fr": 0.6, "es": 0.55, "sw": 0.35}
+STARTED = "2026-02-03T22:15:00"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What the made-up numbers depend on."""
+
+    id: str
+    name: str
+    score: str | None
+    set_name: str | None
+    sparsity: float
+    propagation: str | None
+    seed: int | None
+
+
+def fill_store(store: Store) -> None:
+    """Write all records, artefacts and run files; the same files at every call.
+
+    Nothing is flushed to the disk: 1,500 flushes take ten seconds, and no test pulls the plug.
+    """
+    with patch("os.fsync", lambda _: None):
+        _fill(store)
+
+
+def _fill(store: Store) -> None:
+    base_id = _base_model(store)
+    sets = _demonstration_sets(store)
+    statistics = {name: _statistics(store, base_id, name=name, set_id=set_id) for name, set_id in sets.items()}
+    variants = [_variant(store, base_id, plan=plan, sets=sets, statistics=statistics) for plan in _planned_variants()]
+    metrics = {variant.id: _evaluations(store, variant) for variant in variants}
+    _comparisons(store, variants, metrics=metrics)
+    for variant in variants:
+        _rank_consistency(store, variant, metrics=metrics[variant.id])
+    _mask_overlaps(store, variants)
+    _feature_overlaps(store, base_id, sets=sets)
+    _recipe(store, base_id, sets=sets, variants=variants)
+    _run_files(store, variants)
+
+
+def _unit(*key: Any) -> float:
+    """A number in [0, 1) that depends on nothing but the key."""
+    return int(hashlib.sha256(repr(key).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def _write(
+    store: Store,
+    kind: str,
+    *,
+    parameters: dict[str, Any],
+    rows: dict[str, list[dict[str, Any]]],
+    parents: dict[str, Any] | None = None,
+    artefacts: Sequence[Artefact] = (),
+) -> str:
+    """Write a record whose rows may say `"@id"` for its own id."""
+    record_id = identity(kind, step_version=1, parameters=parameters, parents=parents)
+    filled = {
+        table: [{key: record_id if value == "@id" else value for key, value in row.items()} for row in table_rows]
+        for table, table_rows in rows.items()
+    }
+    record = Record(kind, record_id, 1, parameters, parents or {}, artefacts=tuple(artefacts), rows=filled)
+    store.write_record(record)
+    return record_id
+
+
+def _base_model(store: Store) -> str:
+    row = {"base_model_id": "@id", "source": "tiny", "family": "xglm", "n_blocks": N_BLOCKS, "hidden_size": 8}
+    rows = {"base_models": [{**row, "n_prunable": 4096}]}
+    return _write(store, "base_models", parameters={"source": "tiny"}, rows=rows)
+
+
+def _demonstration_sets(store: Store) -> dict[str, str]:
+    """Set name -> id: two pairs, their and two other languages alone, code, and a mixture of the pairs."""
+    sets = {}
+    for pair in PAIRS:
+        source, target = pair.split("-")
+        sets[pair] = _demonstration_set(store, pair, kind="translation", languages=(source, target))
+    for language in LANGUAGES:
+        sets[language] = _demonstration_set(store, language, kind="monolingual", languages=(language, None))
+    sets["py"] = _demonstration_set(store, "py", kind="code", languages=(None, None))
+    parts = [sets[pair] for pair in PAIRS]
+    sets["both"] = _demonstration_set(store, "both", kind="mixed", languages=(None, None), parts=parts)
+    return sets
+
+
+def _demonstration_set(
+    store: Store, name: str, *, kind: str, languages: tuple[str | None, str | None], parts: Sequence[str] = ()
+) -> str:
+    parameters = {"name": name, "seed": 0}
+    parents = {"parts": list(parts)}
+    set_id = identity("demonstration_sets", step_version=1, parameters=parameters, parents=parents)
+    columns = {"demonstration": [0, 1], "kind": [kind] * 2, "text": [name, name * 2]}
+    schema = {"demonstration": "int32", "kind": "string", "text": "string"}
+    artefact = store.write_table(f"demonstrations/{set_id}.parquet", columns, schema)
+    row = {"demonstration_set_id": "@id", "kind": kind, "source_language": languages[0]}
+    row |= {"target_language": languages[1], "shots": 4, "samples": 2, "max_tokens": 64, "n_tokens": 100, "seed": 0}
+    part_rows = [{"demonstration_set_id": "@id", "part_id": part, "share": 1 / len(parts)} for part in parts]
+    rows = {"demonstration_sets": [row], "demonstration_set_parts": part_rows}
+    return _write(store, "demonstration_sets", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+
+
+def _statistics(store: Store, base_id: str, *, name: str, set_id: str) -> str:
+    parents = {"base_model": base_id, "demonstration_set": set_id}
+    parameters = {"propagation": "dense"}
+    statistics_id = identity("statistics", step_version=1, parameters=parameters, parents=parents)
+    columns = {"block": [0, 0], "sum_sq": [[1.0, 2.0], [3.0, 4.0]]}
+    path = f"statistics/{statistics_id}/block-000.part-0.parquet"
+    artefact = store.write_table(path, columns, {"block": "int32", "sum_sq": "list<float>"})
+    keys = {"statistics_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id}
+    magnitudes = [
+        {**keys, "block": block, "rank": rank, "feature": int(8 * _unit(name, block)) + rank, "magnitude": 10.0 / rank}
+        for block in range(N_BLOCKS + 1)
+        for rank in range(1, 6)
+    ]
+    row = {**keys, "propagation": "dense", "n_demonstrations": 2, "n_tokens": 100}
+    rows = {"statistics": [row], "feature_magnitudes": magnitudes}
+    return _write(store, "statistics", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+
+
+def _planned_variants() -> list[Variant]:
+    """Dense, wanda under both propagations, contrast, magnitude, and random with two seeds."""
+    plans = [Variant("", "dense", None, None, 0.0, None, None)]
+    for sparsity in SPARSITIES:
+        for set_name in (*PAIRS, "fr", "es"):
+            for propagation in ("dense", "sequential"):
+                name = f"{set_name} wanda {sparsity} row {propagation}"
+                plans.append(Variant("", name, "wanda", set_name, sparsity, propagation, None))
+        for pair in PAIRS:
+            plans.append(
+                Variant("", f"{pair} contrast {sparsity} row dense", "contrast", pair, sparsity, "dense", None)
+            )
+        plans.append(Variant("", f"magnitude {sparsity} row", "magnitude", None, sparsity, None, None))
+        for seed in (0, 1):
+            plans.append(Variant("", f"random {sparsity} row {seed}", "random", None, sparsity, None, seed))
+    return plans
+
+
+def _variant(store: Store, base_id: str, *, plan: Variant, sets: dict[str, str], statistics: dict[str, str]) -> Variant:
+    set_id = sets[plan.set_name] if plan.set_name else None
+    contrast_id = sets["py"] if plan.score == "contrast" else None
+    used = [statistics[name] for name in (plan.set_name, "py" if contrast_id else None) if name]
+    ordering_id = _ordering(store, base_id, plan=plan, statistics=used) if plan.score else None
+    roles = {"base_model": base_id, "demonstration_set": set_id, "contrast_set": contrast_id, "masks": ordering_id}
+    row = {
+        "variant_id": "@id",
+        "base_model_id": base_id,
+        "demonstration_set_id": set_id,
+        "contrast_set_id": contrast_id,
+    }
+    row |= {"score": plan.score, "structure": "row" if plan.score else None, "propagation": plan.propagation}
+    row |= {"sparsity": plan.sparsity, "achieved_sparsity": plan.sparsity, "weights_changed": False}
+    row |= {"intervention": None, "seed": plan.seed, "ordering_id": ordering_id}
+    row["level"] = SPARSITIES.index(plan.sparsity) if plan.score and plan.propagation != "sequential" else None
+    sources = {"demonstrations": set_id, "contrast": contrast_id}
+    rows = {
+        "variants": [row],
+        "variant_layers": _layer_rows(plan),
+        "variant_demonstrations": [
+            {"variant_id": "@id", "demonstration_set_id": source, "role": role, "weight": 1.0}
+            for role, source in sources.items()
+            if source
+        ],
+        "variant_parents": [],
+    }
+    parameters = {"score": plan.score, "sparsity": plan.sparsity, "propagation": plan.propagation, "seed": plan.seed}
+    parents = {role: parent for role, parent in roles.items() if parent}
+    variant_id = _write(store, "variants", parameters=parameters, parents=parents, rows=rows)
+    return Variant(variant_id, plan.name, plan.score, plan.set_name, plan.sparsity, plan.propagation, plan.seed)
+
+
+def _layer_rows(plan: Variant) -> list[dict[str, Any]]:
+    removed = int(plan.sparsity * 1000)
+    keys = [{"variant_id": "@id", "block": block, "layer": layer} for block in range(N_BLOCKS) for layer in LAYERS]
+    return [{**key, "n_weights": 1000, "n_removed": removed} for key in keys]
+
+
+def _ordering(store: Store, base_id: str, *, plan: Variant, statistics: list[str]) -> str:
+    """One ordering for all sparsities, but for sequential propagation, where each sparsity is its own sweep."""
+    own = plan.sparsity if plan.propagation == "sequential" else None
+    parameters = {"score": plan.score, "propagation": plan.propagation, "seed": plan.seed, "sparsity": own}
+    parents = {"base_model": base_id, "statistics": statistics}
+    ordering_id = identity("masks", step_version=1, parameters=parameters, parents=parents)
+    columns = {"layer": list(LAYERS), "levels": [b"\x01", b"\x02"]}
+    path = f"masks/{ordering_id}/block-000.parquet"
+    artefact = store.write_table(path, columns, {"layer": "string", "levels": "binary"})
+    n_levels = 1 if own else len(SPARSITIES)
+    row = {"ordering_id": "@id", "base_model_id": base_id, "score": plan.score, "n_levels": n_levels}
+    rows = {"orderings": [{**row, "n_bytes": artefact.n_bytes}]}
+    return _write(store, "masks", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+
+
+def _quality(variant: Variant, language: str) -> float:
+    """How far the variant's accuracy lies from dense in one language, before noise."""
+    if variant.score is None:
+        return 0.0
+    if variant.score == "random":
+        return -0.6 * variant.sparsity
+    bonus = 0.1 if variant.set_name in PAIRS and language != "en" else 0.0
+    own = 0.05 if variant.set_name and variant.set_name.split("-")[0] == language else 0.0
+    better_sweep = 0.025 if variant.propagation == "sequential" else 0.0
+    return bonus + own + better_sweep - 0.25 * variant.sparsity
+
+
+def _evaluations(store: Store, variant: Variant) -> list[dict[str, Any]]:
+    """All metric rows of a variant."""
+    rows = []
+    for language in LANGUAGES:
+        for split in ("dev", "test"):
+            noise = 0.1 * (_unit(variant.name, language, split) - 0.5) if variant.score else 0.0
+            accuracy = round(N_ITEMS * (DENSE_ACCURACY[language] + _quality(variant, language) + noise)) / N_ITEMS
+            values = {"accuracy": accuracy, "ece": 1 - accuracy}
+            rows += _evaluation(store, variant, task="facts", language=language, split=split, values=values)
+        perplexity = {"perplexity": 20 / DENSE_ACCURACY[language] * math.exp(-_quality(variant, language))}
+        rows += _evaluation(store, variant, task="perplexity", language=language, split="test", values=perplexity)
+    for pair in PAIRS:
+        chrf = 30 + 20 * _quality(variant, pair[:2])
+        values = {"bleu": chrf / 3, "chrf": chrf, "exact_match": 0.0}
+        rows += _evaluation(store, variant, task="translation", language=pair, split="test", values=values)
+    return rows
+
+
+def _evaluation(
+    store: Store, variant: Variant, *, task: str, language: str, split: str, values: dict[str, float]
+) -> list[dict[str, Any]]:
+    parameters = {"task": task, "language": language, "split": split, "scoring_rule": "mean"}
+    parents = {"variant": variant.id}
+    evaluation_id = identity("evaluations", step_version=1, parameters=parameters, parents=parents)
+    columns = {"example_id": ["0", "1"], "log_likelihood": list(values.values())[:1] * 2}
+    schema = {"example_id": "string", "log_likelihood": "double"}
+    artefact = store.write_table(f"predictions/{evaluation_id}.parquet", columns, schema)
+    keys = {
+        "evaluation_id": evaluation_id,
+        "variant_id": variant.id,
+        "task": task,
+        "language": language,
+        "split": split,
+    }
+    evaluation = {**keys, "scoring_rule": "mean", "prompt_language": language[:2], "example_limit": None}
+    metrics = [
+        {**keys, "metric": metric, "value": value, "ci_low": value - 0.05, "ci_high": value + 0.05, "n": N_ITEMS}
+        for metric, value in values.items()
+    ]
+    rows = {"evaluations": [{**evaluation, "n_examples": N_ITEMS}], "metrics": metrics}
+    _write(store, "evaluations", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+    return metrics
+
+
+def _comparisons(store: Store, variants: list[Variant], *, metrics: dict[str, list[dict[str, Any]]]) -> None:
+    """Every variant against dense; wanda on a pair also against its language alone and against random pruning."""
+    dense = variants[0]
+    for variant in variants[1:]:
+        for task, split in (("facts", "dev"), ("facts", "test"), ("perplexity", "test"), ("translation", "test")):
+            _comparison(store, metrics[variant.id], metrics[dense.id], task=task, split=split)
+        for opponent in variants[1:] if variant.score == "wanda" and variant.set_name in PAIRS else ():
+            if opponent.sparsity == variant.sparsity and _is_opponent(variant, opponent):
+                _comparison(store, metrics[variant.id], metrics[opponent.id], task="facts", split="test")
+
+
+def _is_opponent(variant: Variant, opponent: Variant) -> bool:
+    alone = variant.set_name.split("-")[0] if variant.set_name else ""
+    monolingual = opponent.score == "wanda" and opponent.set_name == alone
+    return opponent.score == "random" or (monolingual and opponent.propagation == variant.propagation)
+
+
+def _comparison(
+    store: Store, ours: list[dict[str, Any]], theirs: list[dict[str, Any]], *, task: str, split: str
+) -> None:
+    baselines = {(row["task"], row["split"], row["language"], row["metric"]): row for row in theirs}
+    pairs = [
+        (row, baselines[task, split, row["language"], row["metric"]])
+        for row in ours
+        if (row["task"], row["split"]) == (task, split)
+    ]
+    rows = []
+    for metric in sorted({row["metric"] for row, _ in pairs}):
+        rows += _family([pair for pair in pairs if pair[0]["metric"] == metric])
+    parents = {
+        "evaluations": sorted({row["evaluation_id"] for row, _ in pairs}),
+        "baseline_evaluations": sorted({row["evaluation_id"] for _, row in pairs}),
+    }
+    _write(store, "comparisons", parameters={"n_resamples": 1000}, parents=parents, rows={"comparisons": rows})
+
+
+def _family(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Comparison rows of one metric over its languages, Holm-adjusted; p falls with the size of the difference."""
+    differences = [row["value"] - baseline["value"] for row, baseline in pairs]
+    p_values = [min(1.0, 2 * math.exp(-2 * N_ITEMS * abs(difference))) for difference in differences]
+    adjusted = holm(p_values)
+    rows = []
+    for (row, baseline), difference, p_value, p_adjusted in zip(pairs, differences, p_values, adjusted, strict=True):
+        keys = {key: row[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
+        keys |= {"baseline_id": baseline["variant_id"], "baseline_evaluation_id": baseline["evaluation_id"]}
+        interval = {"ci_low": difference - 0.04, "ci_high": difference + 0.04}
+        values = {"difference": difference, **interval, "p_value": p_value, "p_adjusted": p_adjusted}
+        rows.append({"comparison_id": "@id", **keys, **values})
+    return rows
+
+
+def _rank_consistency(store: Store, variant: Variant, *, metrics: list[dict[str, Any]]) -> None:
+    keys = {"variant_id": variant.id, "task": "facts"}
+    rows = [
+        {**keys, "language": language, "reference_language": reference, "split": split, "n_items": N_ITEMS}
+        | {"n_skipped": 1, "value": 0.5 + 0.3 * _unit(variant.name, language, reference, split)}
+        for split in ("dev", "test")
+        for language in LANGUAGES
+        for reference in LANGUAGES
+        if language != reference
+    ]
+    parents = {"evaluations": sorted({row["evaluation_id"] for row in metrics if row["task"] == "facts"})}
+    _write(store, "rank_consistency", parameters={"task": "facts"}, parents=parents, rows={"rank_consistency": rows})
+
+
+def _mask_overlaps(store: Store, variants: list[Variant]) -> None:
+    for first in variants:
+        for second in variants:
+            if first.id < second.id and _can_overlap(first, second):
+                keys = {"variant_a": first.id, "variant_b": second.id}
+                rows = [
+                    {**keys, "block": block, "layer": layer, "jaccard": _unit(first.name, second.name, block, layer)}
+                    for block in range(N_BLOCKS)
+                    for layer in LAYERS
+                ]
+                parents = {"variants": [first.id, second.id]}
+                _write(store, "mask_overlaps", parameters={}, parents=parents, rows={"mask_overlaps": rows})
+
+
+def _can_overlap(first: Variant, second: Variant) -> bool:
+    mine, other = ((v.score, v.sparsity, v.propagation) for v in (first, second))
+    return mine == other and first.score in ("wanda", "contrast")
+
+
+def _feature_overlaps(store: Store, base_id: str, *, sets: dict[str, str]) -> None:
+    names = [*PAIRS, *LANGUAGES]
+    rows = [
+        {"base_model_id": base_id, "set_a": sets[a], "set_b": sets[b], "block": block, "share": share}
+        | {"value": 0.0 if a == b else 0.5 * share * _unit(a, b, block)}
+        for a in names
+        for b in names
+        for block in range(N_BLOCKS + 1)
+        for share in (0.1, 0.3)
+    ]
+    parameters = {"shares": [0.1, 0.3]}
+    parents = {"base_model": base_id, "sets": [sets[name] for name in names]}
+    record_id = identity("feature_overlaps", step_version=1, parameters=parameters, parents=parents)
+    columns = {"kind": ["translation"], "block": [0], "magnitude": [1.5]}
+    schema = {"kind": "string", "block": "int32", "magnitude": "float"}
+    artefact = store.write_table(f"features/{record_id}.parquet", columns, schema)
+    tables = {"feature_overlaps": rows}
+    _write(store, "feature_overlaps", parameters=parameters, parents=parents, rows=tables, artefacts=[artefact])
+
+
+def _recipe(store: Store, base_id: str, *, sets: dict[str, str], variants: list[Variant]) -> None:
+    recipe = {"recipe": "artificial"}
+    rows = [{**recipe, "kind": "base_model", "name": "tiny", "id": base_id}]
+    rows += [{**recipe, "kind": "demonstration_set", "name": name, "id": set_id} for name, set_id in sets.items()]
+    rows += [{**recipe, "kind": "variant", "name": variant.name, "id": variant.id} for variant in variants]
+    rows.append({**recipe, "kind": "recipe", "name": "artificial", "id": "@id"})
+    _write(store, "recipes", parameters={"name": "artificial"}, rows={"names": rows})
+
+
+def _run_files(store: Store, variants: list[Variant]) -> None:
+    store.write_run_file("run-1", "run", {"recipe": "artificial"})
+    for n, variant in enumerate(variants[:4]):
+        job = {"run_id": "run-1", "job_id": f"job-{n}", "step": "prune", "record_kind": "variants"}
+        job["record_id"] = variant.id
+        times: dict[str, Any] = {"started_at": STARTED, "elapsed_s": 1.5 + n, "peak_memory_gib": 0.25}
+        done = {
+            **job,
+            "status": "failed" if n == 3 else "done",
+            "attempt": 1,
+            "host": "node-1",
+            "worker": "w0",
+            **times,
+        }
+        store.write_run_file("run-1", f"job-{n}", done | times)
+        if n == 3:
+            error = {"error": "ShapeError", "message": "statistics do not fit the weight", "attempts": 1}
+            store.write_run_file("run-1", "failure-0", {**job, **error, "failed_at": "2026-02-03T22:15:05"})

@@ -1,0 +1,158 @@
+"""Metrics as sums of statistics, against plain loops, `numeric.metrics` and sacreBLEU."""
+
+import math
+
+import numpy as np
+import pytest
+import sacrebleu
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlprune.errors import ShapeError
+from mlprune.evaluation.classify import Predictions
+from mlprune.evaluation.task_metrics import METRICS, SHARED_TIES, Metric, bleu_metric, signature, task_metrics
+from mlprune.evaluation.tasks import TASKS
+from mlprune.evaluation.translate import Translations
+from mlprune.numeric import metrics as numeric
+
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+OUTPUTS = (
+    "the cat sat on the mat",
+    "Hello , world !",
+    "",
+    "a b c d e f",
+    "我喜欢猫。",
+    "the the the",
+    "same text here",
+)
+REFERENCES = (
+    "the cat is on the mat",
+    "Hello, world!",
+    "nothing",
+    "a b c d x f",
+    "我喜欢狗。",
+    "the dog",
+    "same text here",
+)
+
+
+def predictions_of(scores: list[list[float]], gold: list[int]) -> Predictions:
+    flat = np.array([value for row in scores for value in row])
+    starts = np.cumsum([0, *map(len, scores)])
+    ids = tuple(str(number) for number in range(len(scores)))
+    return Predictions(ids, starts, np.array(gold), 2.0 * flat, np.full(flat.size, 2))
+
+
+def value_of(metric: Metric, predictions: Predictions | Translations) -> float:
+    return float(metric.value(metric.statistics(predictions).sum(axis=0)))
+
+
+SCORE = st.sampled_from([-0.5, -1.0, -1.25, -3.0])
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.lists(SCORE, min_size=3, max_size=3), st.integers(0, 2)), min_size=1, max_size=30))
+def test_label_metrics_equal_the_reference_with_the_earlier_label_on_ties(
+    items: list[tuple[list[float], int]],
+) -> None:
+    scores, gold = [row for row, _ in items], [right for _, right in items]
+    predictions = predictions_of(scores, gold)
+    guesses = [max(range(3), key=lambda label: (row[label], -label)) for row in scores]
+    expected = numeric.classification_metrics(np.array(gold), np.array(guesses), 3)
+    for name in ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro"):
+        assert value_of(METRICS[name], predictions) == pytest.approx(expected[name], abs=1e-12)
+
+
+@PROPERTY
+@given(
+    st.lists(st.tuples(st.lists(SCORE, min_size=1, max_size=6), st.integers(0, 5)), min_size=1, max_size=30),
+)
+def test_shared_ties_give_each_top_candidate_its_part(items: list[tuple[list[float], int]]) -> None:
+    scores, gold = [row for row, _ in items], [right % len(row) for row, right in items]
+    predictions = predictions_of(scores, gold)
+    parts = [numeric.choice_credit(np.array(row), right) for row, right in zip(scores, gold, strict=True)]
+    statistics = SHARED_TIES["accuracy"](predictions)
+    assert statistics[:, 0].tolist() == parts
+    assert statistics[:, 1].tolist() == [1.0] * len(parts)
+
+
+@PROPERTY
+@given(
+    st.lists(st.tuples(st.lists(st.floats(-5, 0), min_size=2, max_size=4), st.integers(0, 3)), min_size=1, max_size=30),
+)
+def test_calibration_error_equals_the_reference(items: list[tuple[list[float], int]]) -> None:
+    scores, gold = [row for row, _ in items], [right % len(row) for row, right in items]
+    predictions = predictions_of(scores, gold)
+    confidences, correct = [], []
+    for row, right in zip(predictions.mean_scores(), gold, strict=True):
+        odds = [math.exp(score - max(row)) for score in row]
+        confidences.append(1.0 / np.nansum(odds))
+        correct.append(int(np.argmax(row)) == right)
+    expected = numeric.expected_calibration_error(np.array(confidences), np.array(correct))
+    assert value_of(METRICS["ece"], predictions) == pytest.approx(expected, abs=1e-9)
+
+
+def test_calibration_of_shared_ties_counts_the_part() -> None:
+    predictions = predictions_of([[-1.0, -1.0], [-1.0, -1.0]], [0, 1])
+    shared = next(metric for metric in task_metrics("facts", "fr") if metric.name == "ece")
+    assert value_of(shared, predictions) == pytest.approx(0.0, abs=1e-12)
+    one_item = predictions_of([[-1.0, -1.0]], [0])
+    assert value_of(METRICS["ece"], one_item) == pytest.approx(0.5)
+    assert value_of(shared, one_item) == pytest.approx(0.0)
+
+
+def test_items_of_different_label_counts_have_no_label_metric() -> None:
+    with pytest.raises(ShapeError, match="number of labels"):
+        METRICS["f1_macro"].statistics(predictions_of([[-1.0, -2.0], [-1.0, -2.0, -3.0]], [0, 0]))
+
+
+def test_perplexity_is_of_the_whole_split() -> None:
+    log_likelihoods, n_tokens = np.array([-3.0, -10.0, -0.5]), np.array([2, 5, 1])
+    predictions = Predictions(("a", "b", "c"), np.arange(4), np.zeros(3, dtype=np.int64), log_likelihoods, n_tokens)
+    assert value_of(METRICS["perplexity"], predictions) == pytest.approx(math.exp(13.5 / 8), rel=1e-12)
+    assert value_of(METRICS["perplexity"], predictions) == pytest.approx(
+        numeric.perplexity(log_likelihoods, n_tokens), rel=1e-12
+    )
+
+
+def translations(places: list[int]) -> Translations:
+    ids = tuple(str(number) for number in range(len(places)))
+    return Translations(ids, tuple(OUTPUTS[i] for i in places), tuple(REFERENCES[i] for i in places))
+
+
+@PROPERTY
+@given(st.lists(st.integers(0, len(OUTPUTS) - 1), min_size=1, max_size=12), st.sampled_from(["en", "zh", "zh-Hant"]))
+def test_bleu_and_chrf_are_exactly_those_of_sacrebleu(places: list[int], target: str) -> None:
+    predictions = translations(places)
+    hypotheses, references = list(predictions.outputs), [list(predictions.references)]
+    tokenizer = "13a" if target == "en" else "zh"
+    bleu = sacrebleu.corpus_bleu(hypotheses, references, tokenize=tokenizer, force=True)
+    assert value_of(bleu_metric(target), predictions) == bleu.score
+    assert value_of(METRICS["chrf"], predictions) == sacrebleu.corpus_chrf(hypotheses, references).score
+
+
+def test_overlap_metrics_take_many_sums_at_once() -> None:
+    statistics = METRICS["chrf"].statistics(translations(list(range(len(OUTPUTS)))))
+    both = np.stack([statistics.sum(axis=0), statistics[:2].sum(axis=0)])
+    values = METRICS["chrf"].value(both)
+    assert values.tolist() == [float(METRICS["chrf"].value(row)) for row in both]
+    assert values[0] != values[1]
+
+
+def test_an_exact_match_forgives_surrounding_space_only() -> None:
+    predictions = Translations(("a", "b", "c", "d"), ("x", " x", "X", "x y"), ("x", "x ", "x", "x  y"))
+    assert value_of(METRICS["exact_match"], predictions) == 0.5
+
+
+def test_signatures_name_the_tokenizer() -> None:
+    assert "tok:zh" in signature("bleu", "zh")
+    assert "tok:13a" in signature("bleu", "sw")
+    assert "nc:6" in signature("chrf", "sw")
+    assert all("nrefs:1" in signature(name, "en") for name in ("bleu", "chrf"))
+
+
+def test_every_task_has_the_metrics_it_lists() -> None:
+    for name, task in TASKS.items():
+        assert tuple(metric.name for metric in task_metrics(name, "en")) == task.metrics
+    assert {metric.name for name in TASKS for metric in task_metrics(name, "zh")} == set(METRICS)

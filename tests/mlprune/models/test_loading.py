@@ -1,0 +1,163 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import ModelError
+from mlprune.models.families import FAMILIES
+from mlprune.models.loading import inspect_model, load_shard_module, load_tokenizer, resolve_model
+from tests.tiny_models import END, FAMILY_NAMES, HIDDEN, POSITIONS, save_tiny_model, tiny_tokenizer
+
+TOKENS = torch.tensor([[1, 50, 60, 70, 71, 72], [1, 9, 8, 7, 6, 5]])
+
+
+def edit_json(file, **changes):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_one_shard_gives_exactly_the_logits_of_from_pretrained(tmp_path, name, dtype):
+    path = save_tiny_model(tmp_path, name)
+    expected = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
+    model = load_shard_module(path, range(3), dtype)
+    with torch.inference_mode():
+        assert torch.equal(model(TOKENS).logits, expected(TOKENS).logits)
+    assert not model.training
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_shard_loads_only_its_own_tensors(tmp_path, name):
+    path = save_tiny_model(tmp_path, name)
+    family = FAMILIES[name]
+    real = [
+        {n for n, p in load_shard_module(path, span, "float32").named_parameters() if p.device.type != "meta"}
+        for span in (range(1), range(1, 2), range(2, 3))
+    ]
+    ends = (family.final_norm, family.head)
+    assert all(n.startswith(f"{family.blocks}.1.") for n in real[1])
+    assert not any(n.startswith((f"{family.blocks}.1.", f"{family.blocks}.2.", *ends)) for n in real[0])
+    assert all(n.startswith((f"{family.blocks}.2.", *ends)) for n in real[2])
+    assert f"{family.head}.weight" in real[2]
+
+
+def test_a_tied_head_of_the_last_shard_is_the_embedding(tmp_path):
+    path = save_tiny_model(tmp_path)
+    assert "lm_head.weight" not in load_file(path / "model.safetensors")
+    embedding = load_file(path / "model.safetensors")["model.embed_tokens.weight"]
+    assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, embedding)
+    whole = load_shard_module(path, range(3), "float32")
+    assert whole.lm_head.weight is whole.model.embed_tokens.weight
+
+
+def test_an_untied_head_is_read_and_has_to_be_there(tmp_path):
+    path = save_tiny_model(tmp_path, "gpt2")
+    edit_json(path / "config.json", tie_word_embeddings=False)
+    with pytest.raises(ModelError, match=r"lack a tensor.*lm_head\.weight"):
+        load_shard_module(path, range(3), "float32")
+    tensors = load_file(path / "model.safetensors")
+    head = torch.randn_like(tensors["transformer.wte.weight"])
+    save_file({**tensors, "lm_head.weight": head}, path / "model.safetensors")
+    assert torch.equal(load_shard_module(path, range(3), "float32").lm_head.weight, head)
+
+
+def test_float16_checkpoints_are_loaded_as_float32(tmp_path):
+    path = save_tiny_model(tmp_path, dtype=torch.float16)
+    model = load_shard_module(path, range(3), "float32")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert {buffer.dtype for buffer in model.buffers()} == {torch.float32}
+
+
+def test_inspection_tells_the_facts_of_a_model(tmp_path):
+    for name in FAMILY_NAMES:
+        info = inspect_model(save_tiny_model(tmp_path / name, name, blocks=2))
+        assert (info.family, info.n_blocks, info.hidden_size) == (name, 2, HIDDEN)
+        assert info.n_prunable == 2 * 12 * HIDDEN * HIDDEN
+        assert info.max_positions == (None if name == "bloom" else POSITIONS)
+        assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(info.content)
+
+
+def test_weights_that_do_not_fit_the_config_are_an_error(tmp_path):
+    path = save_tiny_model(tmp_path)
+    edit_json(path / "config.json", ffn_dim=48)
+    with pytest.raises(ModelError, match=r"does not fit the config.*fc1.*expected=\(48, 16\), got=\(64, 16\)"):
+        inspect_model(path)
+    with pytest.raises(ModelError, match=r"does not fit the config.*fc1"):
+        load_shard_module(path, range(3), "float32")
+
+
+def test_a_model_with_a_linear_map_outside_its_record_is_refused(tmp_path):
+    path = save_tiny_model(tmp_path)
+    edit_json(path / "config.json", add_cross_attention=True)
+    with pytest.raises(ModelError, match=r"does not list.*encoder_attn\.k_proj"):
+        inspect_model(path)
+    with pytest.raises(ModelError, match="does not list"):
+        load_shard_module(path, range(3), "float32")
+
+
+def test_an_unknown_family_and_an_unusable_config_are_errors(tmp_path):
+    path = save_tiny_model(tmp_path)
+    edit_json(path / "config.json", model_type="mamba")
+    with pytest.raises(ModelError, match=r"unknown model type.*got='mamba'"):
+        inspect_model(path)
+    edit_json(path / "config.json", model_type="xglm", attention_heads=5)
+    with pytest.raises(ModelError, match="config cannot be used") as caught:
+        inspect_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_in_a_model_folder_is_never_run(tmp_path):
+    path = save_tiny_model(tmp_path)
+    (path / "evil.py").write_text("raise SystemExit('ran')\n")
+    auto_map = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
+    edit_json(path / "config.json", auto_map=auto_map)
+    edit_json(path / "tokenizer_config.json", auto_map={"AutoTokenizer": [None, "evil.Tokenizer"]})
+    assert inspect_model(path).n_blocks == 3
+    assert type(load_shard_module(path, range(3), "float32")).__module__.startswith("transformers.")
+    assert load_tokenizer(path).eos_token_id == END
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_saved_tokenizer_gives_the_same_ids_when_loaded(tmp_path, name):
+    text = "Ça va? 你好,  мир </s> x"
+    tokenizer = load_tokenizer(save_tiny_model(tmp_path, name))
+    assert tokenizer(text)["input_ids"] == tiny_tokenizer()(text)["input_ids"]
+    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+    assert tokenizer.eos_token_id == END
+
+
+def test_a_tokenizer_that_is_missing_or_has_no_end_token_is_an_error(tmp_path):
+    path = save_tiny_model(tmp_path / "a")
+    config = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "eos_token"}))
+    with pytest.raises(ModelError, match="no end-of-sequence token"):
+        load_tokenizer(path)
+    (path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_tokenizer(path)
+
+
+def test_a_folder_is_its_own_resolution_and_other_paths_are_errors_of_one_line(tmp_path):
+    assert resolve_model(str(tmp_path)) == tmp_path
+    (tmp_path / "file").write_text("")
+    for name, got in ((tmp_path / "file", "a file"), (tmp_path / "none", "nothing")):
+        with pytest.raises(ModelError, match=f"no folder.*{got}"):
+            resolve_model(str(name))
+    with pytest.raises(ModelError, match="could not be fetched") as caught:
+        resolve_model("not/a/hub-id")
+    assert "\n" not in str(caught.value)
+
+
+def test_only_safe_files_are_fetched_from_a_hub(tmp_path, monkeypatch):
+    asked = {}
+
+    def snapshot_download(name, **options):
+        asked.update(options, name=name)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert resolve_model("some/model", revision="v1") == tmp_path
+    assert (asked["name"], asked["revision"]) == ("some/model", "v1")
+    assert not [pattern for pattern in asked["allow_patterns"] if pattern.endswith((".py", ".bin", ".pt", ".pkl", "*"))]

@@ -1,0 +1,284 @@
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import ModelError, StatisticsError
+from mlprune.models import device_map
+from mlprune.models.chain import advance_to, local_chain
+from mlprune.models.families import FAMILIES, oriented
+from mlprune.models.shard import ScoringBatch, Shard, TokenBatch
+from tests.tiny_models import FAMILY_NAMES, save_tiny_model
+
+LENGTHS = (7, 4, 1, 5)
+ALL_ROWS = range(len(LENGTHS))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
+
+
+def random_tokens(*shape, seed=0):
+    return torch.randint(3, 259, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def token_batch(rows=ALL_ROWS, *, pad=0):
+    """Texts of several lengths; the first token of a text does not count in statistics, if there is another."""
+    lengths = [LENGTHS[row] for row in rows]
+    positions = torch.arange(max(lengths)).unsqueeze(0)
+    mask = positions < torch.tensor(lengths).unsqueeze(1)
+    tokens = torch.where(mask, random_tokens(len(LENGTHS), max(LENGTHS))[list(rows), : max(lengths)], pad)
+    return TokenBatch(tokens, mask, mask & ((positions > 0) | (torch.tensor(lengths).unsqueeze(1) == 1)))
+
+
+def observe(chain, batch):
+    return next(chain.stream("observe", [batch]))
+
+
+def reference_observation(path, family, tokens, counted):
+    """One text alone, in float64, through the plain model with plain hooks: sums by (block, layer), magnitudes."""
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
+    inputs, hidden = {}, []
+    for block, module in enumerate(model.get_submodule(family.blocks)):
+        for layer in family.layers:
+            module.get_submodule(layer).register_forward_pre_hook(
+                lambda _, args, key=(block, layer): inputs.update({key: args[0][0]})
+            )
+        module.register_forward_hook(
+            lambda _, args, output: hidden.append(output[0][0] if isinstance(output, tuple) else output[0])
+        )
+        if block == 0:
+            module.register_forward_pre_hook(lambda _, args: hidden.append(args[0][0]))
+    torch.set_default_dtype(torch.float64)  # XGLM's code makes a constant in the default dtype
+    try:
+        with torch.inference_mode():
+            model(tokens.unsqueeze(0))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    sums = {key: (x[counted] ** 2).sum(0) for key, x in inputs.items()}
+    return sums, torch.stack([(h[counted] ** 2).sum(0).sqrt() for h in hidden])
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_padded_batch_is_observed_as_its_texts_alone_with_plain_hooks(folders, name):
+    family, batch = FAMILIES[name], token_batch()
+    found = observe(local_chain(folders[name]), batch)
+    assert set(found.sums) == {(block, group) for block in range(3) for group in family.input_names}
+    assert found.n_tokens.tolist() == batch.counted.sum(1).tolist()
+    for row, length in enumerate(LENGTHS):
+        tokens, counted = batch.token_ids[row, :length], batch.counted[row, :length]
+        sums, magnitudes = reference_observation(folders[name], family, tokens, counted)
+        for (block, layer), expected in sums.items():
+            observed = found.sums[block, family.input_of(layer)][row]
+            assert observed.dtype == torch.float32
+            torch.testing.assert_close(observed.double(), expected, rtol=2e-5, atol=1e-6)
+        torch.testing.assert_close(found.magnitudes[:, row].double(), magnitudes, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_observation_does_not_depend_on_the_number_of_shards(folders, name):
+    found = [observe(local_chain(folders[name], n_shards=n), token_batch()) for n in (1, 2, 3)]
+    for other in found[1:]:
+        assert list(other.sums) == list(found[0].sums)
+        assert all(torch.equal(other.sums[key], found[0].sums[key]) for key in other.sums)
+        assert torch.equal(other.magnitudes, found[0].magnitudes)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_padding_tokens_and_batch_size_do_not_change_statistics(folders, name):
+    chain = local_chain(folders[name])
+    whole = observe(chain, token_batch())
+    other_padding = observe(chain, token_batch(pad=200))
+    halves = [observe(chain, token_batch(rows)) for rows in (range(2), range(2, 4))]
+    for key, sums in whole.sums.items():
+        assert torch.equal(other_padding.sums[key], sums)
+        torch.testing.assert_close(torch.cat([half.sums[key] for half in halves]), sums, rtol=1e-5, atol=1e-6)
+
+
+def test_what_travels_between_shards_can_be_pickled(folders):
+    for name in FAMILY_NAMES:
+        first, second = (Shard(folders[name], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3)))
+        batch = scoring_batch()
+        straight = second.score(first.score(batch))
+        pickled = second.score(pickle.loads(pickle.dumps(first.score(pickle.loads(pickle.dumps(batch))))))
+        assert torch.equal(straight.log_likelihoods, pickled.log_likelihoods)
+
+
+def test_an_activation_that_is_not_finite_is_an_error_that_names_block_and_input(tmp_path):
+    path = save_tiny_model(tmp_path)
+    tensors = load_file(path / "model.safetensors")
+    tensors["model.layers.1.fc1.bias"][5] = torch.inf
+    save_file(tensors, path / "model.safetensors")
+    with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
+        observe(local_chain(path), token_batch())
+
+
+def test_blocks_the_model_does_not_have_are_an_error(folders):
+    for blocks, n_blocks in ((range(2, 4), 3), (range(2), 2), (range(0), 3)):
+        with pytest.raises(ModelError, match="other blocks"):
+            Shard(folders["xglm"], blocks, n_blocks=n_blocks, dtype="float32")
+
+
+# Masks
+
+
+def random_masks(path, name, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shard = Shard(path, range(3), n_blocks=3, dtype="float32")
+    return {
+        (block, layer): torch.rand(weight.shape, generator=generator) > 0.5
+        for block in range(3)
+        for layer, weight in shard.block_weights(block).items()
+    }
+
+
+def pruned_model(path, family, masks):
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for (block, layer), mask in masks.items():
+            weight = model.get_submodule(family.blocks)[block].get_submodule(layer).weight
+            oriented(weight, family)[~mask] = 0
+    return model
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+@pytest.mark.parametrize("n_shards", [1, 2])
+def test_a_masked_chain_scores_as_the_pruned_model_and_then_as_the_dense_one(folders, name, n_shards):
+    masks, family = random_masks(folders[name], name), FAMILIES[name]
+    chain, batch = local_chain(folders[name], n_shards=n_shards), scoring_batch()
+    dense = next(chain.stream("score", [batch])).log_likelihoods
+    chain.everywhere("set_keep_masks", masks)
+    pruned = next(chain.stream("score", [batch])).log_likelihoods
+    chain.everywhere("set_keep_masks", None)
+    assert torch.equal(next(chain.stream("score", [batch])).log_likelihoods, dense)
+    expected = plain_scores(pruned_model(folders[name], family, masks), batch)
+    torch.testing.assert_close(pruned, expected, rtol=1e-5, atol=1e-5)
+    assert (pruned - dense).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_block_is_pruned_by_a_function_of_its_dense_weights(folders, name):
+    shard = Shard(folders[name], range(3), n_blocks=3, dtype="float32")
+    dense = {layer: weight.clone() for layer, weight in shard.block_weights(1).items()}
+
+    def keep_large(weights, least):
+        assert all(torch.equal(weight, dense[layer]) for layer, weight in weights.items())
+        masks = {layer: weight.abs() >= least for layer, weight in weights.items()}
+        return masks, sum(int((~mask).sum()) for mask in masks.values())
+
+    assert shard.prune_block(1, keep_large, 0.1) == shard.prune_block(1, keep_large, 0.1)
+    n_removed = shard.prune_block(1, keep_large, 0.3)
+    module = shard._runner.modules[1]
+    n_zero = sum(int((module.get_submodule(layer).weight == 0).sum()) for layer in FAMILIES[name].layers)
+    assert n_zero == n_removed > 0
+    assert all(torch.equal(weight, dense[layer]) for layer, weight in shard.block_weights(1).items())
+
+
+# Sequential sweep
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+@pytest.mark.parametrize("n_shards", [1, 2, 3])
+def test_a_sweep_observes_each_block_behind_the_pruned_ones_before_it(folders, name, n_shards):
+    family, batch = FAMILIES[name], token_batch()
+    masks = random_masks(folders[name], name, seed=5)
+    chain = local_chain(folders[name], n_shards=n_shards)
+    chain.on_block(0, "sweep_start", "k", batch)
+    swept = {}
+    for block in range(3):
+        advance_to(chain, block, ["k"])
+        swept |= {(block, group): sums for group, sums in chain.on_block(block, "sweep_observe", block, "k").items()}
+        chosen = {layer: masks[block, layer] for layer in family.layers}
+        assert chain.on_block(block, "prune_block", block, lambda _, found: (found, len(found)), chosen) == len(chosen)
+        chain.on_block(block, "sweep_advance", block, "k")
+    whole = local_chain(folders[name])
+    for block in range(3):
+        whole.everywhere("set_keep_masks", {key: mask for key, mask in masks.items() if key[0] < block})
+        expected = observe(whole, batch)
+        for group in family.input_names:
+            assert torch.equal(swept[block, group], expected.sums[block, group])
+
+
+def test_released_and_cleared_states_are_gone(folders):
+    shard = Shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+    for key in ("a", ("b", 1)):
+        shard.sweep_start(key, token_batch())
+    shard.sweep_release("a")
+    with pytest.raises(KeyError):
+        shard.sweep_observe(0, "a")
+    shard.sweep_clear()
+    with pytest.raises(KeyError):
+        shard.sweep_observe(0, ("b", 1))
+
+
+# Scoring
+
+
+def scoring_batch():
+    suffix_mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]]).bool()
+    parent = torch.tensor([1, 0, 1, 1, 0])
+    suffixes = torch.where(suffix_mask, random_tokens(5, 3, seed=2), 0)
+    return ScoringBatch(random_tokens(2, 4, seed=1), suffixes, suffix_mask, parent)
+
+
+def plain_scores(model, batch):
+    """Each text whole and alone, token by token."""
+    scores = []
+    for row, parent in enumerate(batch.parent.tolist()):
+        text = torch.cat([batch.prefix_ids[parent], batch.suffix_ids[row][batch.suffix_mask[row]]])
+        with torch.inference_mode():
+            log_probs = model(text.unsqueeze(0)).logits[0].log_softmax(-1)
+        scores.append(sum(float(log_probs[t - 1, text[t]]) for t in range(1, len(text))))
+    return torch.tensor(scores, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_scores_are_those_of_a_plain_loop_over_whole_texts(folders, name):
+    batch = scoring_batch()
+    expected = plain_scores(AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval(), batch)
+    found = [next(local_chain(folders[name], n_shards=n).stream("score", [batch])) for n in (1, 2, 3)]
+    for scores in found:
+        assert scores.log_likelihoods.dtype == torch.float64
+        torch.testing.assert_close(scores.log_likelihoods, expected, rtol=1e-5, atol=1e-5)
+        assert scores.n_tokens.tolist() == [6, 4, 5, 3, 6]
+        assert torch.equal(scores.log_likelihoods, found[0].log_likelihoods)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_score_does_not_depend_on_where_a_text_is_cut_or_what_fills_it_up(folders, name):
+    chain, batch = local_chain(folders[name]), scoring_batch()
+    expected = next(chain.stream("score", [batch])).log_likelihoods
+    text = torch.cat([batch.prefix_ids[1], batch.suffix_ids[0]]).unsqueeze(0)
+    for cut in (1, 2, 6):
+        seen = torch.ones_like(text[:, cut:], dtype=torch.bool)
+        alone = ScoringBatch(text[:, :cut], text[:, cut:], seen, torch.tensor([0]))
+        torch.testing.assert_close(next(chain.stream("score", [alone])).log_likelihoods, expected[:1])
+    filled = torch.where(batch.suffix_mask, batch.suffix_ids, 77)
+    refilled = ScoringBatch(batch.prefix_ids, filled, batch.suffix_mask, batch.parent)
+    assert torch.equal(next(chain.stream("score", [refilled])).log_likelihoods, expected)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_shard_placed_on_devices_computes_the_same(folders, name, monkeypatch):
+    batch = scoring_batch()
+    masks = random_masks(folders[name], name)
+    plain = local_chain(folders[name], n_shards=2)
+    monkeypatch.setattr(device_map, "device_for", lambda modules: dict.fromkeys(modules, torch.device("cpu", 0)))
+    placed = local_chain(folders[name], n_shards=2)
+    for chain in (plain, placed):
+        chain.everywhere("set_keep_masks", masks)
+    found = [next(chain.stream("score", [batch])).log_likelihoods for chain in (plain, placed)]
+    assert torch.equal(*found)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_an_accelerator_gives_the_scores_of_the_cpu(folders, name):
+    batch = scoring_batch()
+    expected = plain_scores(AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval(), batch)
+    found = next(local_chain(folders[name], n_shards=2).stream("score", [batch])).log_likelihoods
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
