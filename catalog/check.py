@@ -1,7 +1,7 @@
 """`catalog check`: is every record, artefact, key and view of a store sound?
 
-Nothing is repaired here, but the catalog is folded as for any question, and folding moves records that cannot be read to
-quarantine. It is then compared with one made anew from the records.
+Nothing is repaired here, but the catalog is folded as for any question, and folding moves records that cannot be read
+to quarantine. It is then compared with one made anew from the records.
 """
 
 import json

@@ -118,14 +118,16 @@ def _read(store: Store, names: Iterable[tuple[str, str]]) -> list[Record]:
 def _fold_batch(
     connection: Connection, records: list[Record], *, known: dict[str, Table], errors: type[Exception]
 ) -> list[Record]:
-    """Fold records in one transaction; if one of them does not fit, each in its own. Returns those that fit."""
+    """Fold records in one transaction; if one of them does not fit, in halves. Returns those that fit."""
     try:
         _insert(connection, records, known=known)
     except errors as err:
         if len(records) == 1:
             logger.warning("record %s does not fit the catalog and is left out: %s", records[0].path, err)
             return []
-        return [fit for record in records for fit in _fold_batch(connection, [record], known=known, errors=errors)]
+        middle = len(records) // 2
+        halves = (records[:middle], records[middle:])
+        return [fit for half in halves for fit in _fold_batch(connection, half, known=known, errors=errors)]
     return records
 
 

@@ -88,7 +88,10 @@ def migrate(connection: Connection) -> bool:
     missing = sorted(set(known) - applied)
     with transaction(connection):
         for version in missing:
-            _apply(connection, version, known[version])
+            _apply(connection, known[version])
+        if missing:
+            rows = [{"version": version, "name": _name(known[version])} for version in missing]
+            insert_rows(connection, tables(connection)["schema_migrations"], rows)
         if missing or _views(connection) != _view_files():
             _make_views(connection)
     return bool(missing and applied)
@@ -112,16 +115,20 @@ def _view_files() -> dict[str, str]:
 
 def views() -> dict[str, SqlFile]:
     """View name -> file, in an order in which each reads only earlier ones: that of the files' numbers."""
-    return {file.name.partition("_")[2]: file for file in sql_files("views")}
+    return {_name(file): file for file in sql_files("views")}
 
 
-def _apply(connection: Connection, version: int, file: SqlFile) -> None:
+def _apply(connection: Connection, file: SqlFile) -> None:
     connection.execute(file.text)
-    name = file.name.partition("_")[2]
+    name = _name(file)
     for column, comment in _COLUMN.findall(file.text):
         connection.execute(statement("fold", "comment_on_column", table=name, column=column, comment=_quoted(comment)))
     _comment(connection, "TABLE", name=name, file=file)
-    insert_rows(connection, tables(connection)["schema_migrations"], [{"version": version, "name": name}])
+
+
+def _name(file: SqlFile) -> str:
+    """The name of the table or view: the file's without its number."""
+    return file.name.partition("_")[2]
 
 
 def _make_views(connection: Connection) -> None:

@@ -111,6 +111,15 @@ class Store:
             for info, artefact in zip(infos, record.artefacts, strict=True)
         )
 
+    def is_intact(self, record: Record) -> bool:
+        """Whether every artefact of the record is there, byte for byte; reads them all."""
+        try:
+            for artefact in record.artefacts:
+                self.read_bytes(artefact)
+        except DamagedArtefactError:
+            return False
+        return True
+
     # Records
 
     def write_record(self, record: Record) -> None:

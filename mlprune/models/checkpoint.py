@@ -87,6 +87,11 @@ class WeightFiles:
         index = {INDEX_FILE} if (self._path / INDEX_FILE).exists() else set()
         return tuple(sorted(index | set(self._files.values())))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all tensors, as the checkpoint has them, sorted."""
+        return tuple(sorted(self._files))
+
     def has(self, name: str) -> bool:
         """Whether the checkpoint holds a tensor."""
         return self._stored_name(name) is not None
@@ -110,11 +115,20 @@ class WeightFiles:
         tensor: Tensor = self._handle(self._files[stored]).get_tensor(stored)
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
+    def place(self, name: str) -> tuple[str, str]:
+        """The file a tensor is in, and the name it has there.
+
+        Raises:
+            ModelError: the checkpoint has no such tensor.
+        """
+        stored = self._require(name)
+        return self._files[stored], stored
+
     def _file_of_every_tensor(self) -> dict[str, str]:
         if (self._path / INDEX_FILE).exists():
             index = read_json_object(self._path / INDEX_FILE).get("weight_map")
-            if not isinstance(index, dict):
-                raise ModelError("a weight index names no files", path=str(self._path / INDEX_FILE))
+            if not isinstance(index, dict) or not all(_is_plain_name(file) for file in index.values()):
+                raise ModelError("a weight index names no files of its folder", path=str(self._path / INDEX_FILE))
             return index
         if not (self._path / SINGLE_FILE).exists():
             others = sorted(
@@ -145,6 +159,11 @@ class WeightFiles:
         if stored is None:
             raise ModelError("the weights lack a tensor", path=str(self._path), expected=name)
         return stored
+
+
+def _is_plain_name(file: Any) -> bool:
+    """Whether an entry of an index names a file right in the model's folder."""
+    return isinstance(file, str) and Path(file).name == file
 
 
 def weight_name(family: Family, block: int, layer: str) -> str:

@@ -44,12 +44,17 @@ def write_block_masks(
 
 @lru_cache(maxsize=512)
 def read_block_levels(store_uri: str, artefact: Artefact) -> dict[str, Tensor]:
-    """Layer -> levels [out, in] uint8 of a mask file. Kept for the next reader: evaluation visits masks often.
+    """The same as `load_block_levels`, kept for the next reader: evaluation visits masks often."""
+    return load_block_levels(Store(store_uri), artefact)
+
+
+def load_block_levels(store: Store, artefact: Artefact) -> dict[str, Tensor]:
+    """Layer -> levels [out, in] uint8 of a mask file.
 
     Raises:
         DamagedArtefactError: the file is missing or differs from its record.
     """
-    columns = Store(store_uri).read_table(artefact)
+    columns = store.read_table(artefact)
     if set(columns) != set(SCHEMA):
         raise DamagedArtefactError("a mask file has other columns", path=artefact.path, got=sorted(columns))
     return {

@@ -1,4 +1,4 @@
--- largest_features: one row per base model, demonstration set, block and rank: the hidden features of largest magnitude.
+-- largest_features: one row per base model, demonstration set, block and rank: the largest hidden features.
 -- $block INTEGER = NULL
 -- $top INTEGER = 20
 SELECT

@@ -1,12 +1,15 @@
--- largest_features.sql: one row per feature among the 20 largest of a block on a demonstration set, on the dense model.
--- Block 0 is the output of the embeddings, block l what leaves block l; magnitude is the mean over demonstrations of the
--- feature's root of summed squares over tokens.
-SELECT f.base_model_id, f.demonstration_set_id, d.kind, d.source_language, d.target_language, d.seed,
-       f.block, f.rank, f.feature, f.magnitude
+-- largest_features: one row per feature among the 20 largest after a block while the dense model reads a demonstration
+-- set. Block 0 is the output of the embeddings; magnitude is the mean over demonstrations of the feature's Euclidean
+-- norm over the tokens.
+SELECT
+    b.source AS base_model, f.base_model_id, d.kind, d.source_language, d.target_language, d.seed,
+    f.block, f.rank, f.feature, f.magnitude, f.demonstration_set_id
 FROM feature_magnitudes AS f
-JOIN statistics AS s USING (statistics_id)
+JOIN statistics AS s ON s.statistics_id = f.statistics_id AND s.propagation = 'dense'
+JOIN base_models AS b ON b.base_model_id = f.base_model_id
 JOIN demonstration_sets AS d ON d.demonstration_set_id = f.demonstration_set_id
-WHERE s.propagation = 'dense' AND f.rank <= 20
+WHERE f.rank <= 20
 QUALIFY f.statistics_id = min(f.statistics_id) OVER (PARTITION BY f.base_model_id, f.demonstration_set_id)
-ORDER BY f.base_model_id, d.kind DESC, d.source_language, d.target_language, d.seed, f.demonstration_set_id,
-         f.block, f.rank;
+ORDER BY
+    base_model, f.base_model_id, d.kind DESC, d.source_language, d.target_language, d.seed, f.demonstration_set_id,
+    f.block, f.rank;

@@ -1,19 +1,13 @@
--- perplexity.sql: one row per variant and split with its perplexity and the change to the dense model, per language
--- (lower is better); the dense model first.
-SELECT b.source AS base_model, m.language, m.split, v.score, d.kind AS demonstrations, d.source_language,
-       d.target_language, v.propagation, v.structure, v.intervention, v.sparsity, v.variant_id,
-       m.value AS perplexity, m.ci_low, m.ci_high, m.n,
-       c.difference AS change_to_dense
-FROM metrics AS m
-JOIN variants AS v ON v.variant_id = m.variant_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
-LEFT JOIN demonstration_sets AS d ON d.demonstration_set_id = v.demonstration_set_id
-LEFT JOIN (
-    SELECT evaluation_id, metric, any_value(difference ORDER BY comparison_id) AS difference
-    FROM comparisons
-    WHERE baseline_id IN (SELECT variant_id FROM variants WHERE sparsity = 0 AND intervention IS NULL)
-    GROUP BY evaluation_id, metric
-) AS c ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric
+-- perplexity: one row per variant, language and split: perplexity on held-out text (lower is better), its 95 % interval
+-- and its ratio to the dense model's.
+SELECT
+    b.source AS base_model, m.language, m.split, v.variant_name, v.score, v.set_kind, v.propagation, v.sparsity,
+    m.value AS perplexity, m.ci_low, m.ci_high, m.value / nullif(m.dense_value, 0) AS ratio_to_dense, m.n,
+    m.variant_id, m.evaluation_id
+FROM measured AS m
+JOIN described_variants AS v ON v.variant_id = m.variant_id
+JOIN base_models AS b ON b.base_model_id = m.base_model_id
 WHERE m.metric = 'perplexity'
-ORDER BY base_model, m.language, m.split, v.sparsity, v.score NULLS FIRST, demonstrations, d.source_language,
-         d.target_language, v.variant_id, m.evaluation_id;
+ORDER BY
+    base_model, m.language <> 'en', m.language, m.split, v.sparsity, v.score DESC NULLS FIRST, v.variant_name,
+    m.variant_id, m.evaluation_id;

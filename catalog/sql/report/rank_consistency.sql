@@ -1,0 +1,21 @@
+-- rank_consistency: one row per bar: RankC of a language with English for the dense model and for the variant that
+-- best_variant chose for that language on dev. Test split; dev only of a task that was evaluated on no other.
+WITH shown AS (
+    SELECT variant_id, base_model_id, NULL AS chosen_for, NULL AS task FROM described_variants WHERE is_dense
+    UNION
+    SELECT variant_id, base_model_id, language, task FROM best_variant
+)
+SELECT
+    b.source AS base_model, v.base_model_id, r.task, r.split, r.language, v.is_dense,
+    r.value AS rank_consistency, r.n_items, r.n_skipped,
+    v.variant_name, v.score, v.set_kind, v.source_language, v.target_language, v.propagation, v.structure, v.sparsity,
+    v.variant_id
+FROM rank_consistency AS r
+JOIN described_variants AS v ON v.variant_id = r.variant_id
+JOIN base_models AS b ON b.base_model_id = v.base_model_id
+SEMI JOIN shown AS s
+    ON s.variant_id = r.variant_id
+    AND (s.chosen_for IS NULL OR s.chosen_for = r.language AND s.task = r.task)
+WHERE r.reference_language = 'en'
+QUALIFY r.split = max(r.split) OVER (PARTITION BY v.base_model_id, r.task)
+ORDER BY base_model, v.base_model_id, r.task, r.language, v.is_dense DESC, v.variant_id;

@@ -1,17 +1,16 @@
--- translation_quality.sql: one row per variant, language pair and split with its BLEU and chrF; the dense model first.
-SELECT b.source AS base_model, e.language AS pair, e.split, v.score, d.kind AS demonstrations, d.source_language,
-       d.target_language, v.propagation, v.structure, v.intervention, v.sparsity, v.variant_id,
-       max(m.value) FILTER (m.metric = 'bleu') AS bleu,
-       max(m.value) FILTER (m.metric = 'chrf') AS chrf,
-       max(m.ci_low) FILTER (m.metric = 'chrf') AS chrf_low,
-       max(m.ci_high) FILTER (m.metric = 'chrf') AS chrf_high,
-       max(m.n) AS n
-FROM metrics AS m
-JOIN evaluations AS e USING (evaluation_id)
-JOIN variants AS v ON v.variant_id = m.variant_id
-JOIN base_models AS b ON b.base_model_id = v.base_model_id
-LEFT JOIN demonstration_sets AS d ON d.demonstration_set_id = v.demonstration_set_id
-WHERE e.task = 'translation'
-GROUP BY ALL, e.evaluation_id
-ORDER BY base_model, pair, split, v.sparsity, v.score NULLS FIRST, demonstrations, d.source_language,
-         d.target_language, v.variant_id, e.evaluation_id;
+-- translation_quality: one row per variant, language pair and split: BLEU and chrF, and the change of chrF to dense.
+SELECT
+    b.source AS base_model, m.language AS pair, m.split, v.variant_name, v.score, v.set_kind, v.propagation, v.sparsity,
+    max(m.value) FILTER (WHERE m.metric = 'bleu') AS bleu,
+    max(m.value) FILTER (WHERE m.metric = 'chrf') AS chrf,
+    max(m.ci_low) FILTER (WHERE m.metric = 'chrf') AS chrf_low,
+    max(m.ci_high) FILTER (WHERE m.metric = 'chrf') AS chrf_high,
+    max(m.value - m.dense_value) FILTER (WHERE m.metric = 'chrf') AS chrf_change,
+    max(m.n) AS n,
+    m.variant_id, m.evaluation_id
+FROM measured AS m
+JOIN described_variants AS v ON v.variant_id = m.variant_id
+JOIN base_models AS b ON b.base_model_id = m.base_model_id
+WHERE m.task = 'translation'
+GROUP BY ALL
+ORDER BY base_model, pair, m.split, v.sparsity, v.score DESC NULLS FIRST, v.variant_name, m.variant_id, m.evaluation_id;

@@ -109,10 +109,10 @@ def test_translation_metrics_are_resampled_as_corpora() -> None:
     statistics = METRICS["bleu"].statistics(translations)
     for drawn in draws:
         whole = sacrebleu.corpus_bleu([outputs[i] for i in drawn], [[references[i] for i in drawn]], force=True)
-        assert float(METRICS["bleu"].value(statistics[drawn].sum(axis=0))) == whole.score
+        assert float(METRICS["bleu"].value(statistics[drawn].sum(axis=0))) == whole.score / 100
     assert got.ci_low < got.value < got.ci_high
     other = Translations(translations.example_ids, references, references)
-    assert compare(METRICS["bleu"], other, translations).difference == pytest.approx(100.0 - got.value)
+    assert compare(METRICS["bleu"], other, translations).difference == pytest.approx(1.0 - got.value)
 
 
 def test_predictions_about_other_examples_cannot_be_compared() -> None:

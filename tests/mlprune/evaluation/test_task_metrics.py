@@ -128,8 +128,8 @@ def test_bleu_and_chrf_are_exactly_those_of_sacrebleu(places: list[int], target:
     hypotheses, references = list(predictions.outputs), [list(predictions.references)]
     tokenizer = "13a" if target == "en" else "zh"
     bleu = sacrebleu.corpus_bleu(hypotheses, references, tokenize=tokenizer, force=True)
-    assert value_of(bleu_metric(target), predictions) == bleu.score
-    assert value_of(METRICS["chrf"], predictions) == sacrebleu.corpus_chrf(hypotheses, references).score
+    assert value_of(bleu_metric(target), predictions) == bleu.score / 100
+    assert value_of(METRICS["chrf"], predictions) == sacrebleu.corpus_chrf(hypotheses, references).score / 100
 
 
 def test_overlap_metrics_take_many_sums_at_once() -> None:

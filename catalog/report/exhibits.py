@@ -1,0 +1,60 @@
+"""What an exhibit of the report is: a heading, a way to read it, one query, and how its rows become panels."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend, drawn by the page: a line with a marker, a swatch or a scale."""
+
+    label: str
+    colour: str = ""
+    dashed: bool = False
+    marker: str = ""
+    """Matplotlib's letter of the marker; empty for a plain line."""
+    scale: tuple[str, ...] = ()
+    """Colours of a scale from its low to its high end; the label then reads `low|high`."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Panels that share a legend, under a heading of their own where an exhibit has several."""
+
+    title: str
+    panels: tuple[str, ...]
+    """Finished SVG elements."""
+    keys: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One figure or table of the report."""
+
+    anchor: str
+    """Its id in the page."""
+    title: str
+    reading: str
+    """A sentence or two on how to read it."""
+    query: str
+    """Name of its query, a file in `catalog/sql/`."""
+    empty: str
+    """What stands in its place without data: which part of a recipe would fill it."""
+    draw: Callable[[Sequence[Row], str], tuple[Group, ...]] | None = None
+    """Rows and the prefix of ids to groups of panels; None for a table, which is its data."""
+
+
+def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Any, ...], list[Row]]]:
+    """Rows by the values of some columns, groups and rows in the order they first appear."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[column] for column in columns), []).append(row)
+    return list(groups.items())
+
+
+def distinct(rows: Iterable[Row], column: str) -> list[Any]:
+    """Values of a column, each once, in the order they first appear."""
+    return list(dict.fromkeys(row[column] for row in rows))

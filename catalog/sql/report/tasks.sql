@@ -1,0 +1,2 @@
+-- tasks: one row per task that was scored by accuracy.
+SELECT DISTINCT task FROM metrics WHERE metric = 'accuracy' ORDER BY task;

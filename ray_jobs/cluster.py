@@ -1,0 +1,68 @@
+"""Connecting to Ray, and what the cluster has to offer a recipe."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+import catalog
+import mlprune
+import ray_jobs
+from mlprune.errors import BadInputError
+from mlprune.recipe import ComputeConfig
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many workers a run gets, and what each asks for."""
+
+    n_workers: int
+    n_shards: int
+    n_gpus: float
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Be connected to Ray: started here for `local` (loopback only, no dashboard), else the named cluster.
+
+    Raises:
+        BadInputError: the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    options = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
+    if address == "local":
+        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, _node_ip_address=LOOPBACK, **options)
+    else:
+        try:
+            ray.init(address=address, runtime_env={"py_modules": _packages_if_uninstalled()}, **options)
+        except (ConnectionError, ValueError, RuntimeError) as err:
+            raise BadInputError("the Ray cluster cannot be reached", address=address, reason=str(err)) from err
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _packages_if_uninstalled() -> list[str]:
+    """The project's packages, for workers that do not have them: under a submitted job the working directory has."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return []
+    return [str(Path(package.__file__ or "").parent) for package in (mlprune, catalog, ray_jobs)]
+
+
+def plan_pool(compute: ComputeConfig) -> Pool:
+    """Workers for a recipe on the cluster we are connected to.
+
+    Without GPUs there is one worker a CPU, each with one thread; with GPUs one a GPU.
+    """
+    resources = ray.cluster_resources()
+    n_cpus, n_gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+    n_shards = 1 if compute.shards == "auto" else compute.shards
+    places = max(1, (n_gpus or n_cpus) // n_shards)
+    n_workers = places if compute.replicas == "auto" else compute.replicas
+    return Pool(n_workers, n_shards, n_gpus=1 if n_gpus else 0)

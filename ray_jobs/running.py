@@ -1,0 +1,186 @@
+"""One run of a recipe, from the file to the exit code: plan, check what fits, run, fold, sum up."""
+
+import logging
+import os
+import platform
+import secrets
+import shutil
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import transformers
+from rich.console import Console
+
+from catalog.store import Catalog
+from mlprune import __version__
+from mlprune.errors import BadInputError
+from mlprune.models.chain import local_chain
+from mlprune.plan import Plan, build_plan, pending_jobs
+from mlprune.plan.estimate import Estimate, estimate
+from mlprune.recipe import load_recipe
+from mlprune.steps.jobs import Job
+from mlprune.storage import Store
+from ray_jobs.driver import Driver, RunResult, Workers
+from ray_jobs.here import HereWorkers
+from ray_jobs.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+DONE, SOME_FAILED = 0, 3
+"""Exit codes; 1 is an unexpected error, 2 bad input."""
+MAX_ROUNDS = 3
+"""Times a run is planned anew because an artefact turned out damaged."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run came to."""
+
+    exit_code: int
+    n_done: int
+    n_failed: int
+    n_skipped: int
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether everything had been there before."""
+        return self.n_done + self.n_failed + self.n_skipped == 0
+
+
+def run_recipe(recipe_path: Path, store_uri: str, *, address: str = "local") -> RunSummary:
+    """Carry out a recipe; running it again does what is left.
+
+    Raises:
+        BadInputError: the recipe or something it names cannot be used, or it cannot fit; nothing was written.
+    """
+    console = Console(stderr=True)
+    plan = build_plan(load_recipe(recipe_path))
+    store = Store(store_uri)
+    if not pending_jobs(plan.jobs, store) and store.read_record(plan.record.kind, plan.record.id):
+        console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done", highlight=False)
+        _fold(store)
+        return RunSummary(DONE, 0, 0, 0)
+    jobs = pending_jobs(plan.jobs, store, repair=True)
+    require_room(estimate(plan, jobs), plan, store)
+    store.write_record(plan.record)
+    result = _run_rounds(plan, store, jobs, address=address, console=console)
+    _fold(store)
+    summary = RunSummary(SOME_FAILED if result.failed else DONE, result.n_done, len(result.failed), result.n_skipped)
+    console.print(_in_words(summary), highlight=False)
+    return summary
+
+
+def _run_rounds(plan: Plan, store: Store, jobs: list[Job], *, address: str, console: Console) -> RunResult:
+    """Run the jobs; where one meets a damaged artefact, plan again so that its maker runs too."""
+    run_id = _new_run(plan, store, address)
+    result = RunResult(0, (), 0)
+    with _workers(plan, store, address) as workers:
+        for number in range(MAX_ROUNDS):
+            steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
+            console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})", highlight=False)
+            with Progress(jobs) as progress:
+                driver = Driver(store, f"{run_id}-{number}" if number else run_id, workers=workers, progress=progress)
+                result = driver.run(jobs, present=set(store.record_names()))
+            if not result.saw_damage:
+                break
+            _quarantine_damaged(plan, store)
+            jobs = pending_jobs(plan.jobs, store, repair=True)
+    return result
+
+
+def _quarantine_damaged(plan: Plan, store: Store) -> None:
+    """Read every artefact of the plan's records and set aside the records whose artefacts differ."""
+    for job in plan.jobs:
+        for key in job.makes:
+            record = store.read_record(*key)
+            if record is not None and not store.is_intact(record):
+                logger.warning("an artefact of %s %s is damaged: it will be made again", *key)
+                store.quarantine(record)
+
+
+@contextmanager
+def _workers(plan: Plan, store: Store, address: str) -> Iterator[Workers]:
+    """The workers at an address; Ray is imported only where it is used."""
+    if address == "none":
+        yield HereWorkers(store.uri, lambda: local_chain(Path(plan.model.path), dtype=plan.model.dtype))
+        return
+    from ray_jobs import cluster, dispatch  # noqa: PLC0415 - without Ray this must not be imported
+
+    with cluster.connected(address):
+        pool = cluster.plan_pool(plan.recipe.compute)
+        options = {"n_workers": pool.n_workers, "n_shards": pool.n_shards, "n_gpus": pool.n_gpus}
+        workers = dispatch.RayWorkers(store.uri, plan.model, **options)
+        try:
+            yield workers
+        finally:
+            workers.close()
+
+
+def _new_run(plan: Plan, store: Store, address: str) -> str:
+    """Write down who runs what where, and return the run's id."""
+    started = datetime.now(UTC)
+    run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    store.write_run_file(
+        run_id,
+        "run",
+        {
+            "run_id": run_id,
+            "recipe": plan.recipe.name,
+            "started_at": started.isoformat(timespec="seconds"),
+            "address": address,
+            "host": socket.gethostname(),
+            "n_cpus": os.cpu_count(),
+            "mlprune": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "models": {plan.model.base_model_id: plan.model.path},
+        },
+    )
+    return run_id
+
+
+def require_room(needs: Estimate, plan: Plan, store: Store) -> None:
+    """Refuse what cannot fit, with what would make it fit.
+
+    Raises:
+        BadInputError: a worker needs more memory than the recipe grants, or the disk has too little room.
+    """
+    granted = plan.recipe.compute.memory_gib_per_actor
+    if granted != "auto" and needs.memory_gib_per_worker > granted:
+        raise BadInputError(
+            "a worker needs more memory than the recipe grants",
+            expected=f"compute: {{memory_gib_per_actor: {needs.memory_gib_per_worker:.1f}}} or more shards",
+            got=granted,
+        )
+    root = store.local_root
+    if root is not None:
+        existing = next(folder for folder in (root, *root.parents) if folder.exists())
+        free_gib = shutil.disk_usage(existing).free / 2**30
+        if needs.disk_gib > free_gib:
+            raise BadInputError(
+                "the store's disk has too little room",
+                store=store.uri,
+                expected=f"{needs.disk_gib:.1f} GiB",
+                got=f"{free_gib:.1f} GiB free",
+            )
+
+
+def _fold(store: Store) -> None:
+    """Bring the catalog up to date; if somebody holds it, whoever asks next does."""
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+
+
+def _in_words(summary: RunSummary) -> str:
+    words = f"{summary.n_done} jobs done"
+    if summary.n_failed:
+        words += f", {summary.n_failed} failed and {summary.n_skipped} need those: see the failures table"
+        words += " (mlprune query failures), then run the same command again"
+    return words

@@ -1,0 +1,106 @@
+"""What a worker is: a process that runs one job after another and tells how each went. Knows no Ray.
+
+Every worker computes with one thread: how sums are split over threads may change their last bits, and results must not
+depend on who computed them. More cores are used by more workers.
+"""
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+import torch
+
+from mlprune.errors import DamagedArtefactError, MlpruneError, TransientError
+from mlprune.models.chain import Chain
+from mlprune.steps.jobs import Job, RecordKey
+from mlprune.storage import Store
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong in a job."""
+
+    error: str
+    """Name of the exception's type."""
+    message: str
+    is_transient: bool
+    is_damage: bool
+    """Whether an artefact of an earlier job is missing or damaged."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job went."""
+
+    makes: RecordKey
+    """The last record the job makes: its name."""
+    step: str
+    host: str
+    worker: str
+    started_at: str
+    """UTC, ISO 8601."""
+    elapsed_s: float
+    peak_memory_gib: float
+    """Largest resident memory the worker's process has had so far."""
+    failure: Failure | None = None
+
+
+class Worker:
+    """Runs jobs against one store, with a chain that is loaded when the first job asks for it.
+
+    Args:
+        store_uri: the store.
+        load_chain: gives the base model's chain.
+        name: what the catalog calls this worker.
+    """
+
+    def __init__(self, store_uri: str, load_chain: Callable[[], Chain], *, name: str) -> None:
+        torch.set_num_threads(1)
+        self._store = Store(store_uri)
+        self._load_chain = load_chain
+        self._name = name
+
+    @cached_property
+    def _chain(self) -> Chain:
+        return self._load_chain()
+
+    def run(self, job: Job) -> Outcome:
+        """Run a job; whatever it raises comes back as its failure."""
+        started_at, started = datetime.now(UTC), time.monotonic()
+        failure = None
+        try:
+            job.run(self._store, lambda: self._chain)
+        except Exception as err:  # the driver decides what an error means for the run
+            failure = described(err)
+        return Outcome(
+            makes=job.makes[-1],
+            step=job.step,
+            host=socket.gethostname(),
+            worker=self._name,
+            started_at=started_at.isoformat(timespec="milliseconds"),
+            elapsed_s=round(time.monotonic() - started, 4),
+            peak_memory_gib=round(peak_memory_gib(), 3),
+            failure=failure,
+        )
+
+
+def described(err: Exception) -> Failure:
+    """An error as plain values."""
+    is_transient = isinstance(err, TransientError | MemoryError | ConnectionError)
+    message = str(err) if isinstance(err, MlpruneError) else " ".join(f"{type(err).__name__}: {err}".split())
+    return Failure(type(err).__name__, message, is_transient, isinstance(err, DamagedArtefactError))
+
+
+def peak_memory_gib() -> float:
+    """Largest resident memory of this process so far, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def worker_name(number: int) -> str:
+    """Name of a worker: its number and process."""
+    return f"worker-{number} pid {os.getpid()}"

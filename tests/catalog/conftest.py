@@ -1,0 +1,46 @@
+"""One filled store for all tests of the catalog, and copies for those that change something."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.store import Catalog
+from mlprune.storage import Store
+from tests.catalog_data import fill_store
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A filled and folded store nobody changes."""
+    store = Store(tmp_path_factory.mktemp("filled"))
+    fill_store(store)
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+    return store
+
+
+@pytest.fixture(scope="session")
+def catalog(filled: Store) -> Iterator[Catalog]:
+    """The catalog of the filled store."""
+    with Catalog.open(filled) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def rows(filled: Store) -> dict[str, list[dict[str, Any]]]:
+    """Table -> all rows, read from the records without the catalog."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for record in filled.records():
+        for table, more in record.rows.items():
+            found.setdefault(table, []).extend(more)
+    return found
+
+
+@pytest.fixture
+def store(filled: Store, tmp_path: Path) -> Store:
+    """A copy of the filled store, with its catalog, to change at will."""
+    assert filled.local_root is not None
+    return Store(shutil.copytree(filled.local_root, tmp_path / "store"))

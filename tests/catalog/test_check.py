@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from catalog.check import check
+from mlprune.records import Record, identity
+from mlprune.storage import Store
+from tests.catalog_data import fill_store
+
+
+def first(store: Store, kind: str) -> Record:
+    return next(store.records(kind))
+
+
+def edit(store: Store, record: Record, **changes: Any) -> None:
+    """Change a record's file by hand."""
+    path = root(store) / record.path
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def root(store: Store) -> Path:
+    assert store.local_root is not None
+    return store.local_root
+
+
+def test_a_sound_store_has_no_damage_and_no_notes(filled: Store) -> None:
+    assert check(filled) == ([], [])
+
+
+def test_an_empty_store_is_sound(tmp_path: Path) -> None:
+    assert check(Store(tmp_path)) == ([], [])
+
+
+def test_the_artificial_store_is_the_same_at_every_call(filled: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path)
+    fill_store(other)
+    assert other.record_names() == filled.record_names()
+
+
+def test_everything_that_can_be_wrong_with_files_is_found_where_it_is(store: Store) -> None:
+    flipped, missing, resized = (record.artefacts[0] for record in list(store.records("evaluations"))[:3])
+    data = bytearray((root(store) / flipped.path).read_bytes())
+    data[10] ^= 1
+    (root(store) / flipped.path).write_bytes(data)
+    (root(store) / missing.path).unlink()
+    recounted = first(store, "demonstration_sets")
+    wrong = {**vars(recounted.artefacts[0]), "n_rows": 3, "n_bytes": 5}
+    edit(store, recounted, artefacts=[wrong])
+    (root(store) / "predictions" / "left-behind.parquet").write_bytes(b"half a file")
+    damages, notes = check(store)
+    found = {(damage.where, damage.what) for damage in damages}
+    assert (flipped.path, "an artefact is damaged") in found
+    assert (missing.path, "an artefact is missing") in found
+    assert (wrong["path"], "the record names another size") in found
+    assert (wrong["path"], "the record names another number of rows") in found
+    assert not any(where == resized.path for where, _ in found)
+    assert notes == ["predictions/left-behind.parquet"]
+
+
+def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) -> None:
+    renamed = first(store, "recipes")
+    edit(store, renamed, parameters={"name": "another"})
+    changed = first(store, "evaluations")
+    rows = json.loads((root(store) / changed.path).read_text())["rows"]
+    rows["metrics"][0]["value"] = 0.99
+    edit(store, changed, rows=rows)
+    damages, _ = check(store)
+    assert {(damage.where, damage.what.partition(":")[0]) for damage in damages} == {
+        (renamed.path, "the id does not follow from what the record says of itself"),
+        ("metrics", "the table differs from one made anew"),
+    }
+    assert all("\n" not in str(damage) for damage in damages)
+
+
+def test_an_unreadable_and_an_unfitting_record_are_damages(store: Store) -> None:
+    unreadable = first(store, "recipes")
+    (root(store) / unreadable.path).write_text("{")
+    parameters = {"wrong": True}
+    record_id = identity("base_models", step_version=1, parameters=parameters)
+    row = {"base_model_id": record_id, "n_blocks": "many"}
+    unfitting = Record("base_models", record_id, 1, parameters, rows={"base_models": [row]})
+    store.write_record(unfitting)
+    damages, _ = check(store)
+    found = {damage.where: damage.what for damage in damages}
+    assert found[unreadable.path].startswith("the record cannot be read")
+    assert found[unfitting.path] == "the record does not fit the catalog"
+
+
+def test_keys_that_lead_nowhere_are_found(store: Store) -> None:
+    gone = next(record for record in store.records("variants") if record.parameters["score"] == "magnitude")
+    (root(store) / gone.path).unlink()
+    damages, notes = check(store)
+    dangling = {damage.where for damage in damages if damage.got == gone.id}
+    assert {"metrics.variant_id", "evaluations.variant_id", "comparisons.variant_id"} <= dangling
+    assert {"rank_consistency.variant_id", "record_parents.parent_id"} <= dangling
+    assert notes == []
+
+
+@pytest.mark.parametrize("view", ["language_gap", "pareto"])
+def test_a_view_that_cannot_be_queried_is_a_damage(store: Store, view: str) -> None:
+    with duckdb.connect(str(root(store) / "catalog.duckdb")) as connection:
+        connection.execute(f"DROP VIEW {view}")
+    damages, _ = check(store)
+    assert [damage.where for damage in damages] == [view]

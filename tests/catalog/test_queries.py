@@ -1,0 +1,286 @@
+import math
+import re
+import statistics
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from catalog.queries import Parameter, ask, find_query, is_sql, list_queries, named_query, parse_parameters
+from catalog.store import Catalog
+from mlprune.errors import QueryError
+from mlprune.numeric.significance import holm
+from tests.catalog_data import LANGUAGES, PAIRS, SPARSITIES
+
+Rows = dict[str, list[dict[str, Any]]]
+ALPHA = 0.05
+
+
+def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
+    return ask(catalog, name, pairs).as_dicts()
+
+
+def variants_of(rows: Rows) -> dict[str, dict[str, Any]]:
+    """Variants by id, with their set's kind and source language."""
+    sets = {row["demonstration_set_id"]: row for row in rows["demonstration_sets"]}
+    found = {}
+    for row in rows["variants"]:
+        made_from = sets.get(row["demonstration_set_id"], {"kind": None, "source_language": None})
+        found[row["variant_id"]] = {**row, "set_kind": made_from["kind"], "source": made_from["source_language"]}
+    return found
+
+
+def to_dense(rows: Rows, *, task: str = "facts", metric: str = "accuracy", split: str = "test") -> list[dict[str, Any]]:
+    """Comparisons with dense."""
+    dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
+    wanted = {"baseline_id": dense, "task": task, "metric": metric, "split": split}
+    return [row for row in rows["comparisons"] if wanted.items() <= row.items()]
+
+
+def test_every_query_says_what_a_row_means_and_declares_its_parameters() -> None:
+    for query in list_queries():
+        assert "one row per" in query.description
+        assert "$" not in query.description
+        body = "\n".join(line for line in query.sql.splitlines() if not line.startswith("--"))
+        used = set(re.findall(r"\$(\w+)", body))
+        assert used == {parameter.name for parameter in query.parameters}, query.name
+
+
+def test_every_query_answers_with_its_defaults(catalog: Catalog, rows: Rows) -> None:
+    for query in list_queries():
+        needed = {"evaluation_id": rows["metrics"][0]["evaluation_id"]}
+        pairs = [f"{parameter.name}={needed[parameter.name]}" for parameter in query.parameters if parameter.required]
+        result = ask(catalog, query.name, pairs)
+        assert result.rows, query.name
+
+
+def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
+    family = to_dense(rows)
+    adjusted = holm([row["p_value"] for row in family])
+    expected = {
+        row["evaluation_id"]: p for row, p in zip(family, adjusted, strict=True) if p <= ALPHA and row["difference"] > 0
+    }
+    found = {row["evaluation_id"]: row["p_holm"] for row in answers(catalog, "significant_gains")}
+    assert expected
+    assert found == expected
+
+
+def test_holm_in_sql_equals_holm_in_python_for_every_row(catalog: Catalog, rows: Rows) -> None:
+    family = [row for row in to_dense(rows) if row["difference"] > 0]
+    adjusted = dict(
+        zip(
+            (row["evaluation_id"] for row in to_dense(rows)),
+            holm([row["p_value"] for row in to_dense(rows)]),
+            strict=True,
+        )
+    )
+    found = {row["evaluation_id"]: row["p_holm"] for row in answers(catalog, "significant_gains", "alpha=1")}
+    assert found == {row["evaluation_id"]: adjusted[row["evaluation_id"]] for row in family}
+
+
+def test_of_perplexity_less_is_a_gain(catalog: Catalog) -> None:
+    found = answers(catalog, "significant_gains", "task=perplexity", "metric=perplexity", "alpha=1")
+    assert found
+    assert all(row["difference"] < 0 for row in found)
+
+
+def test_demonstrations_compared_counts_what_plain_python_counts(catalog: Catalog, rows: Rows) -> None:
+    variants = variants_of(rows)
+    family = [
+        (row, variants[row["variant_id"]], variants[row["baseline_id"]])
+        for row in rows["comparisons"]
+        if row["language"] != "en" and row["split"] == "test" and row["metric"] == "accuracy"
+    ]
+    family = [item for item in family if item[2]["sparsity"] > 0]
+    groups: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for (row, ours, other), p in zip(family, holm([row["p_value"] for row, _, _ in family]), strict=True):
+        assert (ours["score"], ours["set_kind"], other["sparsity"]) == ("wanda", "translation", ours["sparsity"])
+        opponent = "random" if other["score"] == "random" else "monolingual"
+        groups[opponent, ours["propagation"]].append((row["difference"], p))
+    found = {(row["opponent"], row["propagation"]): row for row in answers(catalog, "demonstrations_compared")}
+    assert set(found) == set(groups)
+    for key, values in groups.items():
+        row = found[key]
+        assert row["n_comparisons"] == len(values)
+        assert row["mean_difference"] == pytest.approx(statistics.fmean(value for value, _ in values))
+        assert row["n_wins"] == sum(value > 0 for value, _ in values)
+        assert row["n_losses"] == sum(value < 0 for value, _ in values)
+        assert row["n_significantly_better"] == sum(value > 0 and p <= ALPHA for value, p in values)
+        assert row["n_significantly_worse"] == sum(value < 0 and p <= ALPHA for value, p in values)
+        assert row["smallest_p_holm"] == min(p for _, p in values)
+    assert found["random", "dense"]["n_significantly_better"] > 0
+
+
+def test_english_cost_is_the_mean_of_englands_differences(catalog: Catalog, rows: Rows) -> None:
+    variants = variants_of(rows)
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in to_dense(rows):
+        if row["language"] == "en":
+            variant = variants[row["variant_id"]]
+            groups[variant["score"], variant["propagation"], variant["sparsity"]].append(row)
+    found = {(row["score"], row["propagation"], row["sparsity"]): row for row in answers(catalog, "english_cost")}
+    assert set(found) == set(groups)
+    for key, members in groups.items():
+        assert found[key]["n_variants"] == len(members)
+        for name in ("difference", "ci_low", "ci_high"):
+            assert found[key][name] == pytest.approx(statistics.fmean(row[name] for row in members))
+        assert found[key]["worst_difference"] == min(row["difference"] for row in members)
+
+
+def test_gain_by_sparsity_keeps_english_apart(catalog: Catalog, rows: Rows) -> None:
+    random = {row["variant_id"] for row in rows["variants"] if row["score"] == "random" and row["sparsity"] == 0.5}
+    differences = {
+        is_english: [
+            row["difference"]
+            for row in to_dense(rows)
+            if row["variant_id"] in random and (row["language"] == "en") == is_english
+        ]
+        for is_english in (True, False)
+    }
+    found = next(
+        row
+        for row in answers(catalog, "gain_over_dense_by_sparsity")
+        if (row["score"], row["sparsity"]) == ("random", 0.5)
+    )
+    assert found["english_difference"] == pytest.approx(statistics.fmean(differences[True]))
+    assert found["others_difference"] == pytest.approx(statistics.fmean(differences[False]))
+    assert found["n_others"] == len(differences[False]) == 2 * (len(LANGUAGES) - 1)
+
+
+def test_seed_variance_is_over_the_seeds_of_random_pruning(catalog: Catalog, rows: Rows) -> None:
+    found = answers(catalog, "seed_variance")
+    assert {(row["score"], row["n_seeds"]) for row in found} == {("random", 2)}
+    assert len(found) == len(SPARSITIES) * len(LANGUAGES)
+    chosen = {row["variant_id"] for row in rows["variants"] if (row["score"], row["sparsity"]) == ("random", 0.3)}
+    keys = {"task": "facts", "split": "test", "metric": "accuracy", "language": "fr"}
+    values = [row["value"] for row in rows["metrics"] if row["variant_id"] in chosen and keys.items() <= row.items()]
+    row = next(row for row in found if (row["sparsity"], row["language"]) == (0.3, "fr"))
+    assert row["standard_deviation"] == pytest.approx(statistics.stdev(values))
+    assert (row["min_value"], row["max_value"]) == (min(values), max(values))
+
+
+def test_mask_overlap_by_layer_is_the_mean_over_pairs(catalog: Catalog, rows: Rows) -> None:
+    variants = variants_of(rows)
+    chosen = [
+        row["jaccard"]
+        for row in rows["mask_overlaps"]
+        if (row["block"], row["layer"]) == (1, "fc1")
+        and (variants[row["variant_a"]]["propagation"], variants[row["variant_a"]]["score"]) == ("dense", "wanda")
+        and variants[row["variant_a"]]["sparsity"] == 0.3
+    ]
+    found = [
+        row
+        for row in answers(catalog, "mask_overlap_by_layer", "sparsity=0.3")
+        if (row["block"], row["layer"], row["score"], row["propagation"]) == (1, "fc1", "wanda", "dense")
+    ]
+    assert len(found) == 1
+    assert (found[0]["n_pairs"], found[0]["max_jaccard"]) == (6, max(chosen))
+    assert found[0]["mean_jaccard"] == pytest.approx(statistics.fmean(chosen))
+
+
+def test_rank_consistency_to_english_has_dense_beside_it(catalog: Catalog, rows: Rows) -> None:
+    wanted = {"reference_language": "en", "split": "test", "task": "facts"}
+    known = {
+        (row["variant_id"], row["language"]): row["value"]
+        for row in rows["rank_consistency"]
+        if wanted.items() <= row.items()
+    }
+    dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
+    found = answers(catalog, "rank_consistency_to_english")
+    assert {(row["variant_id"], row["language"]): row["value"] for row in found} == known
+    assert all(row["change"] == row["value"] - known[dense, row["language"]] for row in found)
+
+
+def test_translation_and_perplexity_stand_beside_dense(catalog: Catalog, rows: Rows) -> None:
+    translated = answers(catalog, "translation_quality")
+    assert {row["pair"] for row in translated} == set(PAIRS)
+    assert len(translated) == len(rows["variants"]) * len(PAIRS) * 3
+    perplexities = answers(catalog, "perplexity_by_language")
+    assert len(perplexities) == len(rows["variants"]) * len(LANGUAGES)
+    for row in perplexities:
+        assert math.isclose(row["ratio"], row["perplexity"] / row["dense_perplexity"])
+
+
+def test_layer_sparsity_and_largest_features_obey_their_parameters(catalog: Catalog, rows: Rows) -> None:
+    variant = next(row for row in rows["variants"] if row["sparsity"] == 0.5)
+    found = answers(catalog, "layer_sparsity", f"variant_id={variant['variant_id']}")
+    assert [row["sparsity"] for row in found] == [0.5] * 4
+    largest = answers(catalog, "largest_features", "block=1", "top=2")
+    assert {(row["block"], row["rank"]) for row in largest} == {(1, 1), (1, 2)}
+    overlaps = answers(catalog, "feature_overlap_by_block", "share=0.1")
+    assert len(overlaps) * 2 == len(rows["feature_overlaps"])
+
+
+def test_demonstration_sets_used_counts_their_variants(catalog: Catalog) -> None:
+    found = {
+        row["set_name"]: (row["n_variants"], row["n_as_contrast"])
+        for row in answers(catalog, "demonstration_sets_used")
+    }
+    assert found["fr-en"] == (9, 0)
+    assert found["py"] == (6, 6)
+    assert found["sw"] == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("best_by_language", False),
+        (" best_by_language\n", False),
+        ("no-such-query", False),
+        ("SELECT 1 AS a", True),
+        ("FROM records", True),
+        ("WITH\tx AS (SELECT 1) FROM x", True),
+        ("FROM(VALUES(1))", True),
+        ("", True),
+    ],
+)
+def test_a_single_bare_word_is_a_name_and_anything_else_is_sql(text: str, *, expected: bool) -> None:
+    assert is_sql(text) is expected
+
+
+def test_an_unknown_name_says_which_is_nearest() -> None:
+    with pytest.raises(QueryError, match="nearest='best_by_language'"):
+        named_query("best_by_langage")
+    assert "best_variant" in named_query("best_by_language")
+
+
+def test_parameters_have_types_and_defaults() -> None:
+    query = find_query("demonstrations_compared")
+    assert query.parameters == (
+        Parameter("task", "VARCHAR", "facts"),
+        Parameter("score", "VARCHAR", "wanda"),
+        Parameter("alpha", "DOUBLE", 0.05),
+    )
+    assert parse_parameters(["alpha=0.1", "task=a=b"], query) == {"task": "a=b", "score": "wanda", "alpha": 0.1}
+    assert find_query("lineage_of_metric").parameters == (Parameter("evaluation_id", "VARCHAR", required=True),)
+    assert parse_parameters([], find_query("layer_sparsity")) == {"variant_id": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs", "message"),
+    [
+        ("english_cost", ["nothing"], "not a parameter"),
+        ("english_cost", ["=1"], "not a parameter"),
+        ("english_cost", ["task=a", "task=b"], "given twice"),
+        ("english_cost", ["sparsity=1"], "a parameter is unknown"),
+        ("lineage_of_metric", [], "a parameter is missing"),
+        ("demonstrations_compared", ["alpha=small"], "wrong type"),
+    ],
+)
+def test_a_wrong_parameter_is_an_error(name: str, *, pairs: list[str], message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        parse_parameters(pairs, find_query(name))
+
+
+def test_parameters_of_sql_are_numbers_where_they_read_as_such(catalog: Catalog) -> None:
+    assert parse_parameters(["a=0.5", "b=fr", "c=true", "d=null", 'e="01"', "f=NaN", "g=[1]"]) == {
+        "a": 0.5,
+        "b": "fr",
+        "c": True,
+        "d": None,
+        "e": "01",
+        "f": "NaN",
+        "g": "[1]",
+    }
+    sql = "SELECT count(*) AS n FROM variants WHERE sparsity = $sparsity AND score = $score"
+    assert ask(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)

@@ -1,0 +1,331 @@
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from catalog.store import LOCK_PATIENCE_S, Catalog, rebuild
+from mlprune.errors import QueryError, StoreError
+from mlprune.records import Record, identity
+from mlprune.storage import Store
+from tests.catalog_data import SPARSITIES
+
+COUNT = "SELECT count(*) AS n FROM records"
+
+
+@contextmanager
+def held_by_another_process(path: Path, *, read_only: bool) -> Iterator[None]:
+    code = (
+        "import duckdb, sys\n"
+        f"connection = duckdb.connect({str(path)!r}, read_only={read_only})\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    try:
+        yield
+    finally:
+        process.communicate()
+
+
+def catalog_file(store: Store) -> Path:
+    assert store.local_root is not None
+    return store.local_root / "catalog.duckdb"
+
+
+def write_small_record(store: Store, n: int = 0) -> Record:
+    parameters = {"small": n}
+    record_id = identity("base_models", step_version=1, parameters=parameters)
+    row = {"base_model_id": record_id, "source": f"small-{n}", "family": "gpt2", "n_blocks": 1, "hidden_size": 4}
+    record = Record("base_models", record_id, 1, parameters, rows={"base_models": [{**row, "n_prunable": 16}]})
+    store.write_record(record)
+    return record
+
+
+def test_fold_takes_every_record_and_every_row(filled: Store, rows: dict[str, list[dict[str, object]]]) -> None:
+    with Catalog.in_memory(filled) as catalog:
+        result = catalog.fold()
+        counts = {name: found[0] for name, found in catalog.fingerprints().items()}
+    assert result.n_records == len(filled.record_names())
+    assert result.n_rows == sum(len(found) for found in rows.values())
+    assert {name: counts[name] for name in rows} == {name: len(found) for name, found in rows.items()}
+
+
+def test_a_second_fold_does_nothing_and_does_not_touch_the_file(store: Store) -> None:
+    before = catalog_file(store).read_bytes()
+    with Catalog.open(store) as catalog:
+        result = catalog.fold()
+    assert (result.n_records, result.n_rows, result.persisted) == (0, 0, True)
+    assert catalog_file(store).read_bytes() == before
+
+
+def test_fold_adds_only_what_is_missing(store: Store) -> None:
+    write_small_record(store)
+    with Catalog.open(store) as catalog:
+        result = catalog.fold()
+        assert catalog.query("SELECT source FROM base_models ORDER BY source") == [
+            {"source": "small-0"},
+            {"source": "tiny"},
+        ]
+    assert (result.n_records, result.n_rows, result.persisted) == (1, 1, True)
+
+
+def test_fold_after_a_record_left_equals_a_catalog_made_anew(store: Store) -> None:
+    gone = next(store.records("evaluations"))
+    store.quarantine(gone)
+    write_small_record(store)
+    with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
+        assert catalog.fold().persisted
+        assert catalog.fingerprints() == fresh.fingerprints()
+        found = catalog.query("SELECT count(*) AS n FROM metrics WHERE evaluation_id = $id", {"id": gone.id})
+    assert found == [{"n": 0}]
+
+
+def test_folding_in_another_order_gives_an_equal_catalog(tmp_path: Path) -> None:
+    """Two records that give one key: the order in which they come must not matter."""
+    results = []
+    for order in ((1, 2), (2, 1)):
+        store = Store(tmp_path / f"store-{order[0]}")
+        with Catalog.open(store) as catalog:
+            for n_items in order:
+                row = {"variant_id": "v", "task": "facts", "language": "fr", "reference_language": "en"}
+                row |= {"split": "dev", "value": 0.5, "n_items": n_items}
+                parameters = {"n": n_items}
+                record_id = identity("rank_consistency", step_version=1, parameters=parameters)
+                tables = {"rank_consistency": [row]}
+                store.write_record(Record("rank_consistency", record_id, 1, parameters, rows=tables))
+                catalog.fold()
+            results.append(catalog.fingerprints())
+            assert catalog.query("SELECT n_items FROM rank_consistency") == [{"n_items": 2}]
+    assert results[0] == results[1]
+
+
+def test_a_record_that_does_not_fit_is_left_out_and_the_others_are_folded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path)
+    write_small_record(store, 1)
+    parameters = {"wrong": True}
+    record_id = identity("base_models", step_version=1, parameters=parameters)
+    row = {"base_model_id": record_id, "n_blocks": "many"}
+    store.write_record(Record("base_models", record_id, 1, parameters, rows={"base_models": [row]}))
+    with Catalog.open(store) as catalog:
+        assert catalog.fold().n_records == 1
+        assert catalog.query("SELECT source FROM base_models") == [{"source": "small-1"}]
+    assert record_id in caplog.text
+
+
+def test_a_file_held_by_a_writer_is_answered_from_memory_after_a_short_wait(store: Store) -> None:
+    write_small_record(store)
+    with held_by_another_process(catalog_file(store), read_only=False), Catalog.open(store) as catalog:
+        began = time.monotonic()
+        result = catalog.fold()
+        elapsed_s = time.monotonic() - began
+        assert not result.persisted
+        assert catalog.query(COUNT) == [{"n": len(store.record_names())}]
+    assert elapsed_s < LOCK_PATIENCE_S + 3
+    with Catalog.open(store) as catalog:
+        assert catalog.fold().persisted
+
+
+def test_a_file_held_by_a_reader_can_be_read_when_nothing_is_missing(store: Store) -> None:
+    with held_by_another_process(catalog_file(store), read_only=True), Catalog.open(store) as catalog:
+        assert catalog.fold().persisted
+        assert catalog.query(COUNT) == [{"n": len(store.record_names())}]
+
+
+def test_a_folder_that_cannot_be_written_is_answered_from_memory() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        write_small_record(store)
+        Path(folder).chmod(0o555)
+        user = os.geteuid()
+        try:
+            if user == 0:
+                os.seteuid(65534)
+            with Catalog.open(store) as catalog:
+                assert not catalog.fold().persisted
+                assert catalog.query(COUNT) == [{"n": 1}]
+        finally:
+            os.seteuid(user)
+            Path(folder).chmod(0o755)
+        assert not catalog_file(store).exists()
+
+
+@pytest.mark.parametrize("damage", ["no database", "cut off", "flipped bytes"])
+def test_a_damaged_file_is_moved_aside_and_made_anew(
+    store: Store, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = catalog_file(store)
+    data = bytearray(path.read_bytes())
+    if damage == "flipped bytes":
+        data[3 * 4096 :: 1000] = bytes(byte ^ 255 for byte in data[3 * 4096 :: 1000])
+    path.write_bytes({"no database": b"hello" * 1000, "cut off": bytes(data[:20000])}.get(damage, bytes(data)))
+    with caplog.at_level(logging.WARNING), Catalog.open(store) as catalog:
+        assert catalog.fold().persisted
+        assert catalog.query(COUNT) == [{"n": len(store.record_names())}]
+    assert path.with_name("catalog.duckdb.damaged-1").exists()
+    assert "catalog.duckdb.damaged-1" in caplog.text
+
+
+def test_rebuild_replaces_the_file_by_an_equal_one(store: Store) -> None:
+    with Catalog.open(store) as catalog:
+        before = catalog.fingerprints()
+    result = rebuild(store)
+    assert (result.n_records, result.persisted) == (len(store.record_names()), True)
+    with Catalog.open(store) as catalog:
+        assert catalog.fold().n_records == 0
+        assert catalog.fingerprints() == before
+    assert store.local_root is not None
+    assert [path.name for path in store.local_root.glob("catalog*")] == ["catalog.duckdb"]
+
+
+def test_rebuild_refuses_while_somebody_writes(store: Store) -> None:
+    with (
+        held_by_another_process(catalog_file(store), read_only=False),
+        pytest.raises(StoreError, match="the catalog file is in use"),
+    ):
+        rebuild(store)
+
+
+def test_a_remote_store_has_no_file_to_rebuild(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store._files = object()
+    with pytest.raises(StoreError, match="remote store"):
+        rebuild(store)
+
+
+def test_an_outdated_schema_is_brought_up_to_date_and_folded_again(store: Store) -> None:
+    with duckdb.connect(str(catalog_file(store))) as connection:
+        connection.execute("DROP TABLE failures")
+        connection.execute("DELETE FROM schema_migrations WHERE name = 'failures'")
+    with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
+        assert catalog.fold().n_records == len(store.record_names())
+        assert catalog.query("SELECT count(*) AS n FROM failures") == [{"n": 1}]
+        assert catalog.fingerprints() == fresh.fingerprints()
+
+
+def test_a_catalog_of_a_newer_version_is_left_alone(store: Store) -> None:
+    with duckdb.connect(str(catalog_file(store))) as connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (9999, 'of the future')")
+    before = catalog_file(store).read_bytes()
+    with Catalog.open(store) as catalog:
+        assert not catalog.fold().persisted
+        assert catalog.query(COUNT) == [{"n": len(store.record_names())}]
+    assert catalog_file(store).read_bytes() == before
+
+
+def test_run_files_become_jobs_and_failures_as_they_appear(store: Store) -> None:
+    with Catalog.open(store) as catalog:
+        assert catalog.query("SELECT status, count(*) AS n FROM jobs GROUP BY status ORDER BY status") == [
+            {"status": "done", "n": 3},
+            {"status": "failed", "n": 1},
+        ]
+        job = {"run_id": "run-2", "job_id": "job-0", "status": "lost", "started_at": "2026-03-01T10:00:00+00:00"}
+        store.write_run_file("run-2", "job-0", job)
+        assert catalog.fold().n_records == 0
+        found = catalog.query("SELECT run_file, started_at::VARCHAR AS at FROM jobs WHERE status = 'lost'")
+    assert found == [{"run_file": "runs/run-2/job-0.json", "at": "2026-03-01 10:00:00"}]
+
+
+def test_every_table_and_column_says_what_it_means(catalog: Catalog) -> None:
+    assert catalog.query("SELECT table_name FROM duckdb_tables() WHERE comment IS NULL") == []
+    assert catalog.query("SELECT view_name FROM duckdb_views() WHERE NOT internal AND comment IS NULL") == []
+    columns = "SELECT c.table_name, c.column_name FROM duckdb_columns() AS c JOIN duckdb_tables() USING (table_oid)"
+    assert len(catalog.query(columns)) > 100
+    assert catalog.query(f"{columns} WHERE c.comment IS NULL") == []
+
+
+def test_every_table_has_a_primary_key(catalog: Catalog) -> None:
+    sql = "SELECT table_name FROM duckdb_tables() WHERE NOT has_primary_key"
+    assert catalog.query(sql) == []
+
+
+@pytest.fixture(scope="module", params=["file", "memory"])
+def small_catalog(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """A catalog of one record, once in its file and once in memory."""
+    store = Store(tmp_path_factory.mktemp("small") / "store")
+    write_small_record(store)
+    with Catalog.open(store) as opened:
+        opened.fold()
+    with Catalog.in_memory(store) if request.param == "memory" else Catalog.open(store) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM records",
+        "WITH gone AS (SELECT 1) DELETE FROM records",
+        "CREATE TABLE mine (n INTEGER)",
+        "EXPLAIN ANALYZE DELETE FROM records",
+        "SELECT 1; DELETE FROM records",
+        "COMMIT",
+        "SELECT * FROM read_text('{file}')",
+        "SELECT * FROM '{file}'",
+        "SELECT * FROM glob('/*')",
+        "COPY records TO '{file}.copy'",
+        "ATTACH '{file}.attached' AS other",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+        "SELECT * FROM values_of_this_test",
+    ],
+)
+def test_a_question_cannot_write_nor_reach_outside(small_catalog: Catalog, tmp_path: Path, sql: str) -> None:
+    values_of_this_test = [1, 2, 3]
+    assert values_of_this_test
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    before = catalog_file(small_catalog.store).read_bytes()
+    with pytest.raises(QueryError):
+        small_catalog.query(sql.format(file=secret))
+    assert small_catalog.query(COUNT) == [{"n": 1}]
+    assert catalog_file(small_catalog.store).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.csv"]
+
+
+def test_a_parameter_is_a_value_and_never_sql(catalog: Catalog) -> None:
+    text = "'; DROP TABLE records; SELECT '1' OR '1' = '1"
+    assert catalog.query("SELECT $text AS text", {"text": text}) == [{"text": text}]
+    assert catalog.query("SELECT id FROM records WHERE kind = $text", {"text": text}) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "message"),
+    [
+        ("SELECT $a AS a", {}, "a parameter is missing"),
+        ("SELECT 1 AS a", {"b": 2}, "a parameter is unknown"),
+        ("SELEC 1", {}, "syntax error"),
+        ("SELECT nothing FROM records", {}, "nothing"),
+        ("", {}, "one statement"),
+        ("SELECT 1 AS a, 2 AS a", {}, "two columns have one name"),
+    ],
+)
+def test_a_wrong_question_is_one_line_that_says_why(
+    catalog: Catalog, *, sql: str, parameters: dict[str, object], message: str
+) -> None:
+    with pytest.raises(QueryError, match=message) as caught:
+        catalog.query(sql, parameters)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_question_before_any_fold_folds_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_small_record(store)
+    with Catalog.open(store) as catalog:
+        assert catalog.query(COUNT) == [{"n": 1}]
+    assert catalog_file(store).exists()
+
+
+def test_sparsities_are_stored_as_given(catalog: Catalog) -> None:
+    found = catalog.query("SELECT DISTINCT sparsity FROM variants WHERE sparsity > 0 ORDER BY sparsity")
+    assert [row["sparsity"] for row in found] == list(SPARSITIES)

@@ -1,0 +1,163 @@
+"""A tiny recipe with all it reads (model, corpus, code, task files) in a folder, and the way to run it in this process."""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlprune.models.chain import Chain, local_chain
+from mlprune.plan import Plan, build_plan, pending_jobs
+from mlprune.recipe import load_recipe
+from mlprune.storage import Store
+from tests.tiny_models import save_tiny_model
+
+N_LINES = 40
+N_FACTS = 8
+CORPUS = {"en": "{n} cats", "fr": "{n} chats", "sw": "paka {n}"}
+SENTENCES = {
+    "en": "{n} is {gap}",
+    "fr": "{n} est {gap}",
+    "sw": "{n} ni {gap}",
+}
+COLOURS = {"en": ["red", "blue", "grey"], "fr": ["rouge", "bleu", "gris"], "sw": ["wekundu", "buluu", "kijivu"]}
+
+
+def tiny_recipe() -> dict[str, Any]:
+    """Every kind of set, score, structure, propagation and of evaluation that reads parallel text or facts."""
+    sizes = {"samples": 4, "max_tokens": 48}
+    return {
+        "name": "tiny",
+        "model": {"path": "model"},
+        "corpus": {"kind": "parallel_text", "path": "corpus", "leave_out_evaluated": True},
+        "demonstrations": [
+            {"name": "mt", "kind": "translation", "source": ["fr", "sw"], "target": "en", "shots": 2, **sizes},
+            {"name": "mono", "kind": "monolingual", "language": "fr", "shots": 2, **sizes},
+            {"name": "code", "kind": "code", "path": "code", **sizes},
+            {"name": "mixed", "kind": "mixed", "parts": ["mt", "code"]},
+        ],
+        "variants": [
+            {
+                "name": "wanda-mt",
+                "demonstrations": "mt",
+                "score": "wanda",
+                "sparsity": [0.25, 0.5],
+                "propagation": ["dense", "sequential"],
+                "against": ["wanda-mono", "magnitude"],
+            },
+            {
+                "name": "wanda-mono",
+                "demonstrations": "mono",
+                "score": "wanda",
+                "sparsity": 0.5,
+                "propagation": ["dense", "sequential"],
+            },
+            {
+                "name": "contrast",
+                "demonstrations": "mt",
+                "contrast": "code",
+                "score": "contrast",
+                "sparsity": 0.5,
+                "propagation": ["dense", "sequential"],
+            },
+            {"name": "n-m", "demonstrations": "mixed", "score": "wanda", "structure": "2:4", "propagation": "dense"},
+            {"name": "magnitude", "demonstrations": "mt", "score": "magnitude", "sparsity": [0, 0.5]},
+            {"name": "random", "score": "random", "sparsity": 0.5, "seed": [0, 1]},
+        ],
+        "evaluations": [
+            {"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"]},
+            {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": 4, "variants": ["magnitude"]},
+            {
+                "task": "translation",
+                "path": "corpus",
+                "pairs": ["fr-en"],
+                "limit": 2,
+                "shots": 1,
+                "max_new_tokens": 4,
+                "variants": ["magnitude"],
+            },
+        ],
+        "compute": {"batch_tokens": 128},
+    }
+
+
+def small_recipe() -> dict[str, Any]:
+    """One set, a dense ordering of two sparsities, a sweep, and facts in two languages."""
+    recipe = tiny_recipe()
+    recipe["demonstrations"] = [{**recipe["demonstrations"][0], "source": "fr"}]
+    wanda = {"demonstrations": "mt", "score": "wanda"}
+    recipe["variants"] = [
+        {"name": "dense", **wanda, "sparsity": [0.25, 0.5], "propagation": "dense"},
+        {"name": "sweep", **wanda, "sparsity": 0.5, "propagation": "sequential"},
+    ]
+    recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["en", "fr"]}]
+    return recipe
+
+
+def write_inputs(folder: Path, *, family: str = "xglm") -> Path:
+    """Write a model, a corpus, code and facts into a folder, and return the folder."""
+    save_tiny_model(folder / "model", family)
+    write_texts(folder)
+    return folder
+
+
+def write_texts(folder: Path) -> None:
+    """All inputs but the model."""
+    for name in ("corpus", "code", "facts"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for language, text in CORPUS.items():
+        lines = [text.format(n=number) + "\n" for number in range(N_LINES)]
+        (folder / "corpus" / f"{language}.txt").write_text("".join(lines), encoding="utf-8")
+    for number in range(6):
+        (folder / "code" / f"part{number}.py").write_text(f"def f{number}(x):\n    return x * {number}\n")
+    for language in CORPUS:
+        rows = [json.dumps(fact(language, number), ensure_ascii=False) + "\n" for number in range(N_FACTS)]
+        (folder / "facts" / f"{language}.test.jsonl").write_text("".join(rows), encoding="utf-8")
+
+
+def fact(language: str, number: int) -> dict[str, Any]:
+    """One row of a facts file."""
+    prompt = SENTENCES[language].format(n=number, gap="<mask>")
+    return {"id": number, "prompt": prompt, "candidates": COLOURS[language], "answer": number % 3}
+
+
+def write_recipe(folder: Path, recipe: dict[str, Any], *, name: str = "recipe.yaml") -> Path:
+    """Write a recipe into the folder of its inputs."""
+    path = folder / name
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def plan_of(recipe_path: Path) -> Plan:
+    """The plan of a recipe file."""
+    return build_plan(load_recipe(recipe_path))
+
+
+def chain_of(plan: Plan) -> Chain:
+    """The plan's model in this process."""
+    return local_chain(Path(plan.model.path), dtype=plan.model.dtype)
+
+
+def run_here(recipe_path: Path, store: Store) -> Plan:
+    """Plan a recipe and run what is pending, in the plan's order."""
+    plan = plan_of(recipe_path)
+    run_plan(plan, store)
+    return plan
+
+
+def run_plan(plan: Plan, store: Store) -> list[str]:
+    """Run what is pending of a plan; returns the steps that were run."""
+    store.write_record(plan.record)
+    chain = functools.cache(lambda: chain_of(plan))
+    pending = pending_jobs(plan.jobs, store, repair=True)
+    for job in pending:
+        job.run(store, chain)
+    return [job.step for job in pending]
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    """Path -> bytes of all files of a store, what was put into quarantine left out."""
+    root = store.local_root
+    assert root is not None, "tests use local stores"
+    return {path: (root / path).read_bytes() for path in store.list("") if not path.startswith("quarantine/")}
