@@ -6,6 +6,7 @@ has plain values. Relative paths start at the recipe's folder. Only `steps` and 
 
 import difflib
 import itertools
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +28,7 @@ from mlprune.terms import (
 )
 
 Language = Annotated[str, Field(min_length=2), AfterValidator(language_tag)]
+PAIR = re.compile(r"(?P<source>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)-(?P<target>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)")
 Auto = Literal["auto"]
 AUTO_BATCH_TOKENS = 4096
 
@@ -55,7 +57,7 @@ class CorpusConfig(Model):
     """`parallel_text`: one file a language, line i says the same in all. `cldr`: the built-in corpus."""
     path: str | None = None
     """Folder of a parallel text."""
-    lines: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    lines: Annotated[int, Field(ge=1, le=5000)] = 1000
     """Lines of the built-in corpus."""
     seed: int = 0
     """Seed of the built-in corpus."""
@@ -192,11 +194,14 @@ class EvaluationConfig(Model):
 
     @staticmethod
     def pair_languages(pair: str) -> tuple[str, str]:
-        """`fr-en` as (fr, en), both as stored tags."""
-        source, separator, target = pair.partition("-")
-        if not (source and separator and target):
+        """`fr-en` as (fr, en), both as stored tags; `zh-Hant-en` and `zho_Hant-eng_Latn` are (zh-Hant, en)."""
+        found = PAIR.fullmatch(pair)
+        if found is None:
             raise ValueError(f"a pair is written fr-en, got {pair!r}")
-        return language_tag(source), language_tag(target)
+        source, target = language_tag(found["source"]), language_tag(found["target"])
+        if source == target:
+            raise ValueError(f"source and target of the pair {pair!r} are both {source}")
+        return source, target
 
 
 class ComputeConfig(Model):
@@ -261,13 +266,31 @@ def _require_known(field: str, names: Any, known: set[str]) -> None:
             raise ValueError(f"{field} names {name!r}, expected one of {sorted(known)}{hint}")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a repeated key is an error and `2:4` is a text, not a number of base 60."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping of distinct keys."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key} occurs twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
+        """A whole number, but no base 60."""
+        return node.value if ":" in node.value else super().construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
 LISTS_THAT_STAY = {"parts", "against"}
 """Keys whose value is a list by nature; every other list in an entry multiplies out."""
 
 
 def expanded(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """An entry with lists as all its combinations, the last key varying fastest."""
-    keys = [key for key, value in entry.items() if isinstance(value, list) and key not in LISTS_THAT_STAY]
+    """An entry with lists as all its combinations, the last key varying fastest; an empty list stays, to be refused."""
+    keys = [key for key, value in entry.items() if isinstance(value, list) and value and key not in LISTS_THAT_STAY]
     combinations = itertools.product(*(entry[key] for key in keys))
     return [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
 
@@ -279,11 +302,11 @@ def load_recipe(path: Path) -> Recipe:
         RecipeError: the file is missing, is no YAML, or says something we cannot do; the message is one line.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - it is a SafeLoader
     except OSError as err:
         raise RecipeError("the recipe cannot be read", path=str(path), reason=err.strerror) from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise RecipeError("the recipe is not YAML", path=str(path), reason=str(err)) from err
+        raise RecipeError("the recipe is not YAML", path=str(path), reason=" ".join(str(err).split())) from err
     if not isinstance(value, dict):
         raise RecipeError("the recipe is not a mapping", path=str(path), expected="keys and values")
     return parse_recipe(value, folder=path.parent, where=str(path))
@@ -292,16 +315,30 @@ def load_recipe(path: Path) -> Recipe:
 def parse_recipe(value: Mapping[str, Any], *, folder: Path, where: str = "recipe") -> Recipe:
     """Check a recipe that is already a mapping; see `load_recipe`."""
     if "folder" in value:
-        raise RecipeError("unknown key", where=where, key="folder", expected=sorted(set(Recipe.model_fields) - {"folder"}))
+        raise RecipeError(
+            "unknown key", where=where, key="folder", expected=sorted(set(Recipe.model_fields) - {"folder"})
+        )
     grown = dict(value)
     for section in ("demonstrations", "variants"):
         entries = grown.get(section)
         if isinstance(entries, list):
-            grown[section] = [one for entry in entries for one in (expanded(entry) if isinstance(entry, dict) else [entry])]
+            _refuse_repeated_names(entries, section=section, where=where)
+            grown[section] = [
+                one for entry in entries for one in (expanded(entry) if isinstance(entry, dict) else [entry])
+            ]
     try:
         return Recipe.model_validate({**grown, "folder": folder})
     except ValidationError as err:
         raise _first_error(err, where=where) from err
+
+
+def _refuse_repeated_names(entries: list[Any], *, section: str, where: str) -> None:
+    """A name belongs to one entry: what another entry says with it would be ambiguous."""
+    names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and entry.get("name") is not None]
+    for name in names:
+        if names.count(name) > 1:
+            expected = "a name for one entry, whose lists multiply"
+            raise RecipeError("two entries have one name", where=where, key=section, expected=expected, got=name)
 
 
 def _first_error(err: ValidationError, *, where: str) -> RecipeError:
@@ -315,7 +352,9 @@ def _first_error(err: ValidationError, *, where: str) -> RecipeError:
         hint = {"nearest": near[0]} if near else {}
         return RecipeError("unknown key", where=where, key=location, expected=known, **hint, **more)
     got = first["input"] if isinstance(first["input"], (str, int, float, type(None))) else type(first["input"]).__name__
-    return RecipeError("the recipe is wrong", where=where, key=location or "recipe", expected=first["msg"], got=got, **more)
+    return RecipeError(
+        "the recipe is wrong", where=where, key=location or "recipe", expected=first["msg"], got=got, **more
+    )
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:

@@ -108,6 +108,8 @@ class Record:
     def from_json(cls, text: str) -> "Record":
         """The inverse of `to_json`; raises ValueError, KeyError or TypeError for anything else."""
         value = json.loads(text)
+        if not isinstance(value, dict):
+            raise TypeError(f"a record is a JSON object, not {type(value).__name__}")
         artefacts = tuple(Artefact(**artefact) for artefact in value.pop("artefacts"))
         return cls(artefacts=artefacts, **value)
 

@@ -42,7 +42,8 @@ class Store:
             if "://" in self.uri:
                 self._files, self._root = pafs.FileSystem.from_uri(self.uri)
             else:
-                self._files, self._root = pafs.LocalFileSystem(), str(Path(self.uri).absolute())
+                self.uri = str(Path(self.uri).absolute())
+                self._files, self._root = pafs.LocalFileSystem(), self.uri
             info = self._files.get_file_info(self._root)
         except (OSError, pa.ArrowInvalid) as err:
             raise StoreError("the store cannot be opened", store=self.uri, reason=str(err)) from err

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import torch
+from ray.exceptions import RayActorError
 
+from mlprune.errors import WorkerLostError
 from mlprune.models.chain import Chain, local_chain, shard_of
 from mlprune.models.device_map import plan_spans
 from mlprune.models.shard import Shard
@@ -17,11 +20,11 @@ IN_FLIGHT = 4
 """Batches that may be on their way along a chain at once."""
 
 
-@ray.remote
 class ShardActor:
     """Some blocks of the base model."""
 
     def __init__(self, model: ModelRef, start: int, stop: int) -> None:
+        torch.set_num_threads(1)
         span = range(start, stop)
         self._shard = Shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype)
 
@@ -47,20 +50,31 @@ class RayChain:
                 travelling = shard.call.remote(operation, travelling)
             waiting.append(travelling)
             if len(waiting) == IN_FLIGHT:
-                yield ray.get(waiting.popleft())
+                yield _fetched(waiting.popleft())
         while waiting:
-            yield ray.get(waiting.popleft())
+            yield _fetched(waiting.popleft())
 
     def on_block(self, block: int, operation: str, *args: Any) -> Any:
         """See `mlprune.models.chain.Chain.on_block`."""
-        return ray.get(self._shards[shard_of(self.spans, block)].call.remote(operation, *args))
+        return _fetched(self._shards[shard_of(self.spans, block)].call.remote(operation, *args))
 
     def everywhere(self, operation: str, *args: Any) -> list[Any]:
         """See `mlprune.models.chain.Chain.everywhere`."""
-        return list(ray.get([shard.call.remote(operation, *args) for shard in self._shards]))
+        return list(_fetched([shard.call.remote(operation, *args) for shard in self._shards]))
 
 
-@ray.remote
+def _fetched(references: Any) -> Any:
+    """What references stand for.
+
+    Raises:
+        WorkerLostError: the shard that was to make it died.
+    """
+    try:
+        return ray.get(references)
+    except RayActorError as err:
+        raise WorkerLostError("a shard died", reason=str(err).partition("\n")[0]) from err
+
+
 class WorkerActor:
     """A worker; its chain is in its own process, or in shard actors that it starts and owns."""
 
@@ -78,6 +92,11 @@ class WorkerActor:
         if self._n_shards == 1:
             return local_chain(Path(self._model.path), dtype=self._model.dtype)
         spans = plan_spans(self._model.n_blocks, self._n_shards)
-        options = ShardActor.options(num_cpus=1, num_gpus=self._n_gpus)
+        options = actor_class(ShardActor).options(num_cpus=1, num_gpus=self._n_gpus)
         shards = [options.remote(self._model, span.start, span.stop) for span in spans]
         return RayChain(shards, spans, self._model.n_blocks)
+
+
+def actor_class(plain: type) -> Any:
+    """A plain class as one whose instances are Ray actors."""
+    return ray.remote(plain)

@@ -24,10 +24,14 @@ app = typer.Typer(
     help="Prune multilingual language models with translation demonstrations, evaluate every variant in many "
     "languages, and ask the catalog about it in SQL.\n\nBegin with: mlprune demo",
 )
-catalog_app = typer.Typer(no_args_is_help=True, help="Look after the catalog of a store.\n\nExample: mlprune catalog check --store runs/")
+catalog_app = typer.Typer(
+    no_args_is_help=True, help="Look after the catalog of a store.\n\nExample: mlprune catalog check --store runs/"
+)
 app.add_typer(catalog_app, name="catalog")
 
-StoreOption = Annotated[str, typer.Option("--store", help="Folder or object-store URI that holds records and artefacts.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", help="Folder or object-store URI that holds records and artefacts.")
+]
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 
 
@@ -61,7 +65,8 @@ def run(
     recipe: RecipeArgument,
     store: StoreOption,
     address: Annotated[
-        str, typer.Option(help="local starts Ray here; auto or ray://... joins a cluster; none uses this process alone.")
+        str,
+        typer.Option(help="local starts Ray here; auto or ray://... joins a cluster; none uses this process alone."),
     ] = "local",
 ) -> None:
     """Carry out a recipe. Run again after any fault, it does what is left.
@@ -99,7 +104,7 @@ def query(
     sql_or_name: Annotated[str, typer.Argument(help="SQL, or the name of a query that mlprune brings along.")] = "",
     store: StoreOption = "./demo-store",
     param: Annotated[list[str] | None, typer.Option(help="A parameter of the query, name=value.")] = None,
-    format: Annotated[str, typer.Option(help="table, json or csv.")] = "table",
+    format_: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
     list_: Annotated[bool, typer.Option("--list", help="List the named queries.")] = False,
 ) -> None:
     """Ask the catalog.
@@ -117,7 +122,7 @@ def query(
         return
     with Catalog.open(_existing(store)) as catalog:
         catalog.fold()
-        typer.echo(render(ask(catalog, sql_or_name, param or []), format), nl=False)
+        typer.echo(render(ask(catalog, sql_or_name, param or []), format_), nl=False)
 
 
 @app.command()

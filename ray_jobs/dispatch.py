@@ -8,7 +8,8 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from mlprune.errors import WorkerLostError
 from mlprune.steps.jobs import Job, ModelRef
-from ray_jobs.actors import WorkerActor
+from ray_jobs.actors import WorkerActor, actor_class
+from ray_jobs.cluster import Pool
 from ray_jobs.worker import Outcome, described
 
 
@@ -18,25 +19,23 @@ class RayWorkers:
     Args:
         store_uri: the store, reachable under this name on every node.
         model: the base model, at the same path on every node.
-        n_workers: actors in the pool.
-        n_shards: actors each worker's model is cut into.
-        n_gpus: GPUs a model's actor asks for.
+        pool: how many actors, and what each asks for.
     """
 
-    def __init__(self, store_uri: str, model: ModelRef, *, n_workers: int, n_shards: int, n_gpus: float) -> None:
-        self._options = {"n_shards": n_shards, "n_gpus": n_gpus}
+    def __init__(self, store_uri: str, model: ModelRef, pool: Pool) -> None:
+        self._pool = pool
         self._arguments = (store_uri, model)
-        self._idle = [self._start(number) for number in range(n_workers)]
+        self._idle = [self._start(number) for number in range(pool.n_workers)]
         self._running: dict[Any, tuple[Any, int, Job]] = {}
 
     def _start(self, number: int) -> tuple[Any, int]:
         """A fresh actor and its number; with shards, the shards hold the resources and the worker only passes on."""
-        alone = self._options["n_shards"] == 1
-        resources = {"num_cpus": 1 if alone else 0, "num_gpus": self._options["n_gpus"] if alone else 0}
-        actor = WorkerActor.options(max_restarts=0, **resources).remote(
-            *self._arguments, number=number, **self._options
+        n_shards, n_gpus = self._pool.n_shards, self._pool.n_gpus
+        alone = n_shards == 1
+        options = actor_class(WorkerActor).options(
+            num_cpus=1 if alone else 0, num_gpus=n_gpus if alone else 0, max_restarts=0
         )
-        return actor, number
+        return options.remote(*self._arguments, number=number, n_shards=n_shards, n_gpus=n_gpus), number
 
     def free(self) -> int:
         """Idle actors."""

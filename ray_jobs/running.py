@@ -114,8 +114,7 @@ def _workers(plan: Plan, store: Store, address: str) -> Iterator[Workers]:
 
     with cluster.connected(address):
         pool = cluster.plan_pool(plan.recipe.compute)
-        options = {"n_workers": pool.n_workers, "n_shards": pool.n_shards, "n_gpus": pool.n_gpus}
-        workers = dispatch.RayWorkers(store.uri, plan.model, **options)
+        workers = dispatch.RayWorkers(store.uri, plan.model, pool)
         try:
             yield workers
         finally:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 
 import torch
 
@@ -64,19 +63,23 @@ class Worker:
         self._store = Store(store_uri)
         self._load_chain = load_chain
         self._name = name
+        self._chain: Chain | None = None
 
-    @cached_property
-    def _chain(self) -> Chain:
-        return self._load_chain()
+    def _loaded(self) -> Chain:
+        if self._chain is None:
+            self._chain = self._load_chain()
+        return self._chain
 
     def run(self, job: Job) -> Outcome:
         """Run a job; whatever it raises comes back as its failure."""
         started_at, started = datetime.now(UTC), time.monotonic()
         failure = None
         try:
-            job.run(self._store, lambda: self._chain)
+            job.run(self._store, self._loaded)
         except Exception as err:  # the driver decides what an error means for the run
             failure = described(err)
+            if failure.is_transient:
+                self._chain = None  # a shard may have died with what it held: load anew
         return Outcome(
             makes=job.makes[-1],
             step=job.step,

@@ -36,15 +36,15 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_model(family: str, *, seed: int, blocks: int) -> Any:
+def tiny_model(family: str, *, seed: int, blocks: int, hidden: int = HIDDEN, positions: int = POSITIONS) -> Any:
     """A random model, biases and norms included, whose activations are large enough to tell tokens apart."""
     special = {"pad_token_id": PAD, "bos_token_id": END, "eos_token_id": END}
     if family == "xglm":
         config: Any = XGLMConfig(
             vocab_size=VOCABULARY,
-            max_position_embeddings=POSITIONS,
-            d_model=HIDDEN,
-            ffn_dim=4 * HIDDEN,
+            max_position_embeddings=positions,
+            d_model=hidden,
+            ffn_dim=4 * hidden,
             num_layers=blocks,
             attention_heads=HEADS,
             decoder_start_token_id=END,
@@ -53,11 +53,11 @@ def tiny_model(family: str, *, seed: int, blocks: int) -> Any:
         model: Any = XGLMForCausalLM(config)
     elif family == "gpt2":
         config = GPT2Config(
-            vocab_size=VOCABULARY, n_positions=POSITIONS, n_embd=HIDDEN, n_layer=blocks, n_head=HEADS, **special
+            vocab_size=VOCABULARY, n_positions=positions, n_embd=hidden, n_layer=blocks, n_head=HEADS, **special
         )
         model = GPT2LMHeadModel(config)
     elif family == "bloom":
-        config = BloomConfig(vocab_size=VOCABULARY, hidden_size=HIDDEN, n_layer=blocks, n_head=HEADS, **special)
+        config = BloomConfig(vocab_size=VOCABULARY, hidden_size=hidden, n_layer=blocks, n_head=HEADS, **special)
         model = BloomForCausalLM(config)
     else:
         raise ValueError(f"no tiny model of family {family}")
@@ -70,9 +70,16 @@ def tiny_model(family: str, *, seed: int, blocks: int) -> Any:
 
 
 def save_tiny_model(
-    folder: Path, family: str = "xglm", *, seed: int = 0, dtype: torch.dtype = torch.float32, blocks: int = 3
+    folder: Path,
+    family: str = "xglm",
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    blocks: int = 3,
+    hidden: int = HIDDEN,
+    positions: int = POSITIONS,
 ) -> Path:
     """Write a tiny random model to a folder, as a user's model folder is, and return the folder."""
-    tiny_model(family, seed=seed, blocks=blocks).to(dtype).save_pretrained(folder)
+    tiny_model(family, seed=seed, blocks=blocks, hidden=hidden, positions=positions).to(dtype).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder

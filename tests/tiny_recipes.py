@@ -2,8 +2,9 @@
 
 import functools
 import json
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -161,3 +162,41 @@ def contents(store: Store) -> dict[str, bytes]:
     root = store.local_root
     assert root is not None, "tests use local stores"
     return {path: (root / path).read_bytes() for path in store.list("") if not path.startswith("quarantine/")}
+
+
+class FinishedRun(NamedTuple):
+    """A recipe that was run."""
+
+    recipe_path: Path
+    plan: Plan
+    store: Store
+
+    @property
+    def folder(self) -> Path:
+        """Where the inputs lie."""
+        return self.recipe_path.parent
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """All rows that the records contribute to a catalog table."""
+        return [row for record in self.store.records() for row in record.rows.get(table, ())]
+
+
+def finished_run(folder: Path, recipe: dict[str, Any], *, name: str) -> FinishedRun:
+    """Run a recipe over the inputs of a folder, into a store beside them."""
+    path = write_recipe(folder, recipe, name=f"{name}.yaml")
+    store = Store(folder / f"{name}-store")
+    return FinishedRun(path, run_here(path, store), store)
+
+
+def copied_inputs(folder: Path, target: Path) -> Path:
+    """Copy model, corpus, code and facts, and return the new folder."""
+    for name in ("model", "corpus", "code", "facts"):
+        shutil.copytree(folder / name, target / name)
+    return target
+
+
+def copy_of(store: Store, target: Path) -> Store:
+    """Copy a local store."""
+    assert store.local_root is not None, "tests use local stores"
+    shutil.copytree(store.local_root, target)
+    return Store(target)

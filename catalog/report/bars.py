@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from catalog.report.exhibits import Group, Key, Row, distinct, grouped
+from catalog.report.exhibits import Group, Key, distinct, grouped
 from catalog.report.svg import INK, drawing, panel, to_svg
-from catalog.report.words import BLUE, GREY, number, task_label
+from catalog.report.words import BLUE, GREY, Row, number, task_label
 
 
 def consistency_bars(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from catalog.report.exhibits import Group, Key, Row, grouped
+from catalog.report.exhibits import Group, Key, english_first, grouped
 from catalog.report.svg import GRID, INK, drawing, panel, to_svg
-from catalog.report.words import MARKERS, colour_of, method_label, task_label
+from catalog.report.words import MARKERS, Row, colour_of, method_label, task_label
 
-_LINE = ("score", "demonstrations", "propagation", "structure")
+_LINE = ("score", "set_kind", "propagation", "structure")
 
 
 def accuracy_curves(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
@@ -22,10 +22,11 @@ def accuracy_curves(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
     groups = []
     for n, (_, members) in enumerate(grouped(rows, *columns)):
         limits = _limits(members)
+        of_language = dict(grouped(members, "language"))
         with drawing():
             panels = tuple(
-                _language_panel(language, of_language, limits=limits, anchor=f"{anchor}-{n}-{place}")
-                for place, ((language,), of_language) in enumerate(grouped(members, "language"))
+                _language_panel(language, of_language[language,], limits=limits, anchor=f"{anchor}-{n}-{place}")
+                for place, language in enumerate(english_first(row["language"] for row in members))
             )
         groups.append(Group(title=task_label(members[0]), panels=panels, keys=_keys(members)))
     return tuple(groups)
@@ -40,7 +41,7 @@ def _limits(rows: Sequence[Row]) -> tuple[float, float, float]:
 
 def _language_panel(language: str, rows: Sequence[Row], *, limits: tuple[float, float, float], anchor: str) -> str:
     low, high, largest = limits
-    axes = panel(3.5, 2.7, left=0.46)
+    axes = panel(3.2, 2.6, left=0.46)
     axes.set_title(language, color=INK, weight="bold")
     axes.grid(axis="y")
     axes.set_ylim(low, high)
@@ -63,9 +64,9 @@ def _draw_dense(axes: Axes, row: Row) -> None:
 
 
 def _draw_line(axes: Axes, points: Sequence[Row]) -> None:
-    """A line, starting nowhere: the dense level is its value at sparsity 0."""
+    """A line through the method's own points; its value at sparsity 0 is the dense level."""
     first = points[0]
-    colour = colour_of(first["score"], first["demonstrations"])
+    colour = colour_of(first["score"], first["set_kind"])
     sparsities = [row["sparsity"] for row in points]
     with_interval = [row for row in points if row["ci_low"] is not None and row["ci_high"] is not None]
     places = [row["sparsity"] for row in with_interval]
@@ -75,7 +76,7 @@ def _draw_line(axes: Axes, points: Sequence[Row]) -> None:
     elif places:
         axes.vlines(places, lows, highs, color=colour, linewidth=1.0, alpha=0.6, zorder=2)
     style = "--" if first["propagation"] == "dense" else "-"
-    marker = MARKERS.get(first["demonstrations"], "X")
+    marker = MARKERS.get(first["set_kind"], "X")
     axes.plot(
         sparsities,
         [row["accuracy"] for row in points],
@@ -93,12 +94,11 @@ def _draw_line(axes: Axes, points: Sequence[Row]) -> None:
 def _keys(rows: Sequence[Row]) -> tuple[Key, ...]:
     """The legend: the dense level first, then every method, as often as it differs from the others."""
     keys = []
-    for (score, demonstrations, propagation, _), members in grouped(rows, *_LINE):
+    for (score, set_kind, propagation, _), members in grouped(rows, *_LINE):
         label = method_label(members[0])
         if score is None:
             keys.append(Key(label="dense model", colour=INK))
             continue
-        colour, marker = colour_of(score, demonstrations), MARKERS.get(demonstrations, "X")
+        colour, marker = colour_of(score, set_kind), MARKERS.get(set_kind, "X")
         keys.append(Key(label=label, colour=colour, dashed=propagation == "dense", marker=marker))
     return tuple(keys)
-

@@ -1,10 +1,10 @@
-"""What an exhibit of the report is: a heading, a way to read it, one query, and how its rows become panels."""
+"""What an exhibit of the report is (a heading, a way to read it, one query, a way to draw it), and rows by groups."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-Row = Mapping[str, Any]
+from catalog.report.words import Row
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Exhibit:
     empty: str
     """What stands in its place without data: which part of a recipe would fill it."""
     draw: Callable[[Sequence[Row], str], tuple[Group, ...]] | None = None
-    """Rows and the prefix of ids to groups of panels; None for a table, which is its data."""
+    """Rows and the prefix of ids to groups of panels; None for a table."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Of a table: column to heading, in order; the other columns stand in its data only."""
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Any, ...], list[Row]]]:
@@ -53,6 +55,11 @@ def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Any, ...], l
     for row in rows:
         groups.setdefault(tuple(row[column] for column in columns), []).append(row)
     return list(groups.items())
+
+
+def english_first(languages: Iterable[str]) -> list[str]:
+    """Languages by name, English before all others, each once."""
+    return sorted(set(languages), key=lambda language: (language != "en", language))
 
 
 def distinct(rows: Iterable[Row], column: str) -> list[Any]:

@@ -8,14 +8,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm, to_hex
 
-from catalog.report.exhibits import Group, Key, Row, distinct, grouped
+from catalog.report.exhibits import Group, Key, distinct, english_first, grouped
 from catalog.report.svg import INK, drawing, panel, to_svg
-from catalog.report.words import method_label, number, set_label, task_label
+from catalog.report.words import Row, method_label, number, set_label, task_label
 
 _DIVERGING = "PuOr"
 """Orange for less, purple for more: told apart with any common colour vision."""
-_SEQUENTIAL = "cividis"
-_METHOD = ("score", "intervention", "demonstrations", "propagation", "structure")
+_SEQUENTIAL = "Blues"
+_METHOD = ("score", "intervention", "set_kind", "propagation", "structure")
 
 
 def change_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
@@ -30,7 +30,7 @@ def change_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
     for n, (_, members) in enumerate(grouped(rows, *columns)):
         reach = max(0.01, *(abs(row["difference"]) for row in members))
         norm = TwoSlopeNorm(0.0, vmin=-reach, vmax=reach)
-        languages = sorted(distinct(members, "language"))
+        languages = english_first(row["language"] for row in members)
         with drawing():
             panels = tuple(
                 _change_panel(cells, languages=languages, norm=norm, anchor=f"{anchor}-{n}-{place}")
@@ -43,12 +43,8 @@ def change_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
 
 def _change_panel(rows: Sequence[Row], *, languages: Sequence[str], norm: Normalize, anchor: str) -> str:
     sparsities = sorted(distinct(rows, "sparsity"))
-    texts = {
-        (languages.index(row["language"]), sparsities.index(row["sparsity"])): _change_text(row) for row in rows
-    }
-    values = {
-        (languages.index(row["language"]), sparsities.index(row["sparsity"])): row["difference"] for row in rows
-    }
+    texts = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): _change_text(row) for row in rows}
+    values = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): row["difference"] for row in rows}
     label = method_label(rows[0])
     axes = panel(0.7 + max(2.3, 0.72 * len(sparsities)), 0.85 + 0.34 * len(languages), left=0.55, top=0.5)
     axes.set_title(_in_two_lines(label), color=INK, fontsize=9, weight="bold", linespacing=1.3)
@@ -65,7 +61,7 @@ def _change_text(row: Row) -> str:
     """The change with its mark: ** when all of the cell's variants differ significantly, * when some do."""
     n_significant = max(row["n_significantly_better"], row["n_significantly_worse"])
     mark = "" if not n_significant else "**" if n_significant == row["n_variants"] else "*"
-    return f"{row['difference']:+.2f}{mark}".replace("-", "−")
+    return number(row["difference"], signed=True, digits=2) + mark
 
 
 def _in_two_lines(label: str) -> str:
@@ -105,12 +101,10 @@ def _set_labels(rows: Sequence[Row]) -> Mapping[str, str]:
 
 def _overlap_panel(rows: Sequence[Row], *, labels: Mapping[str, str], norm: Normalize, anchor: str) -> str:
     places = {key: place for place, key in enumerate(labels)}
-    values = {
-        (places[row["set_a"]], places[row["set_b"]]): row["value"] for row in rows if row["set_b"] in places
-    }
+    values = {(places[row["set_a"]], places[row["set_b"]]): row["value"] for row in rows if row["set_b"] in places}
     block, n = rows[0]["block"], len(places)
     size = max(1.6, 0.26 * n)
-    axes = panel(size + 0.85, size + 1.05, left=0.72, top=0.32, bottom=0.73)
+    axes = panel(size + 0.85, size + 0.98, left=0.72, top=0.32, bottom=0.66)
     name = "embeddings" if block == 0 else f"block {block}"
     axes.set_title(name, color=INK, fontsize=9, weight="bold")
     _draw_cells(axes, values, shape=(n, n), norm=norm, colours=_SEQUENTIAL, texts={})

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from catalog.report.exhibits import Group, Key, Row, grouped
+from catalog.report.exhibits import Group, Key, grouped
 from catalog.report.svg import INK, drawing, panel, to_svg
-from catalog.report.words import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, set_label
+from catalog.report.words import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Row, set_label
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _MARKERS = ("o", "s", "^", "D", "X")
@@ -47,7 +47,7 @@ def _recurring(rows: Sequence[Row]) -> Mapping[int, int]:
 def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], top: float, anchor: str) -> str:
     first = rows[0]
     label = set_label(first["kind"], first["source_language"], first["target_language"], seed=first["seed"])
-    axes = panel(3.5, 2.5, left=0.5)
+    axes = panel(3.2, 2.5, left=0.5)
     axes.set_title(f"{label} · {first['kind']}", color=INK, weight="bold")
     axes.grid(axis="y")
     others = [row for row in rows if row["feature"] not in recurring]
@@ -55,7 +55,7 @@ def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], top: float,
     for feature, place in recurring.items():
         points = sorted((row["block"], row["magnitude"]) for row in rows if row["feature"] == feature)
         style = {"color": _COLOURS[place], "marker": _MARKERS[place], "linewidth": 1.0, "markersize": 4}
-        axes.plot(*zip(*points, strict=True), **style) if points else None
+        axes.plot([block for block, _ in points], [magnitude for _, magnitude in points], **style)
     axes.set_ylim(0, top * 1.06)
     axes.set_xlabel("after block (0: embeddings)")
     axes.xaxis.get_major_locator().set_params(integer=True)

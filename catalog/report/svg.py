@@ -59,14 +59,15 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def panel(width: float, height: float, *, left: float = 0.5, right: float = 0.12, top: float = 0.34) -> Axes:
+def panel(
+    width: float, height: float, *, left: float = 0.5, right: float = 0.12, top: float = 0.34, bottom: float = 0.45
+) -> Axes:
     """One pair of axes on its own figure.
 
     Args:
-        width: of the whole panel, in inches (72 CSS pixels each); so are the margins.
-        height: of the whole panel; the margin below is always 0.45.
+        width: of the whole panel, in inches (96 CSS pixels each); so are the margins.
+        height: of the whole panel.
     """
-    bottom = 0.45
     figure = Figure(figsize=(width, height))
     box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     axes: Axes = figure.add_axes(box)
@@ -97,9 +98,7 @@ def _with_own_ids(text: str, anchor: str) -> str:
 
     def renamed(tag: re.Match[str]) -> str:
         result = re.sub(r'(url\(#|href="#)', rf"\g<1>{anchor}-", tag.group())
-        return re.sub(
-            r' id="([^"]*)"', lambda found: f' id="{anchor}-{found[1]}"' if found[1] in used else "", result
-        )
+        return re.sub(r' id="([^"]*)"', lambda found: f' id="{anchor}-{found[1]}"' if found[1] in used else "", result)
 
     return re.sub(r"<[^<>]+>", renamed, text)
 
@@ -109,8 +108,9 @@ def _with_head(text: str, label: str) -> str:
     found = re.match(r'<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', text)
     assert found is not None, "matplotlib writes a viewBox"
     width, height = (round(float(size), 2) for size in found.groups())
+    shown = (round(size * 4 / 3) for size in (width, height))  # 72 points are 96 CSS pixels
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
-        f'aria-label="{escape(label)}" width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}">'
+        f'aria-label="{escape(label)}" width="{next(shown)}" height="{next(shown)}" viewBox="0 0 {width:g} {height:g}">'
     )
     return re.sub(r"\n\s*", "\n", head + text[found.end() :]).strip()

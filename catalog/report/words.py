@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 Row = Mapping[str, Any]
+"""One row of a query: column to value."""
 
 # Okabe and Ito's palette, which readers with any common colour vision can tell apart
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -26,9 +27,9 @@ MARKERS: Mapping[str | None, str] = {"translation": "o", "monolingual": "s", "co
 """Kind of demonstrations to matplotlib's marker."""
 
 
-def colour_of(score: str | None, demonstrations: str | None) -> str:
+def colour_of(score: str | None, set_kind: str | None) -> str:
     """Colour of a method; the rare ones share black and are told apart by marker and legend."""
-    return COLOURS.get((score or "", demonstrations), BLACK)
+    return COLOURS.get((score or "", set_kind), BLACK)
 
 
 def method_label(row: Row) -> str:
@@ -38,8 +39,8 @@ def method_label(row: Row) -> str:
     if row["score"] is None:
         return "dense"
     label = str(row["score"])
-    if row["demonstrations"]:
-        label += f" on {row['demonstrations']} demonstrations"
+    if row["set_kind"]:
+        label += f" on {row['set_kind']} demonstrations"
     if row.get("propagation"):
         label += f", {row['propagation']}"
     if row.get("structure") not in (None, "row"):
@@ -54,18 +55,26 @@ def set_label(kind: str, source: str | None, target: str | None, *, seed: int | 
 
 
 def task_label(row: Row) -> str:
-    """A task as a heading: its name, split and what was unusual about it."""
-    label = f"{row['task']}, {row['split']} split"
+    """A task as a heading: the model, the task, its split and what was unusual about it."""
+    label = f"{row['base_model']} · {row['task']}, {row['split']} split"
+    if row.get("scoring_rule") not in (None, "mean"):
+        label += f", {row['scoring_rule']} rule"
     if row.get("example_limit"):
         label += f", {row['example_limit']} examples"
     return label
 
 
-def number(value: float | None, *, signed: bool = False) -> str:
-    """A value to three digits after the point with a true minus; nothing for NULL and NaN."""
+def number(value: float | None, *, signed: bool = False, digits: int = 3) -> str:
+    """A value to some digits after the point with a true minus, zero without a sign; a dash for NULL and NaN."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:+.3f}".replace("-", "−") if signed else f"{value:.3f}".replace("-", "−")
+    rounded = round(value, digits) or 0.0
+    return f"{rounded:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+    """A p-value to three digits after the point, `<0.001` below."""
+    return "<0.001" if value is not None and value < 0.001 else number(value)
 
 
 def cell(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Names from Unicode CLDR, as the package `babel` carries them: the raw material of the built-in corpus.
 
-Everything here exists in all of `LANGUAGES`, so whatever is built from it is multi-parallel. Sentences and facts made of
-these names are in `cldr_sentences.py` and `cldr_facts.py`.
+Everything here exists in all of `LANGUAGES`, so whatever is built from it is multi-parallel. Sentences and facts made
+of these names are in `cldr_sentences.py` and `cldr_facts.py`.
 """
 
 from functools import cache
@@ -18,7 +18,25 @@ LOCALES = {language: language for language in LANGUAGES} | {"zh": "zh_Hans"}
 CONTINENTS = {"Africa": "002", "America": "019", "Asia": "142", "Europe": "150", "Pacific": "009"}
 """First part of a time-zone name to the UN M.49 code under which CLDR names the region."""
 
-PSEUDO_TERRITORIES = {"ZZ", "XA", "XB", "QO", "EZ", "UN", "EU", "AQ", "BV", "HM", "CP", "DG", "IC", "EA", "TA", "CQ", "AC"}
+PSEUDO_TERRITORIES = {
+    "ZZ",
+    "XA",
+    "XB",
+    "QO",
+    "EZ",
+    "UN",
+    "EU",
+    "AQ",
+    "BV",
+    "HM",
+    "CP",
+    "DG",
+    "IC",
+    "EA",
+    "TA",
+    "CQ",
+    "AC",
+}
 """CLDR regions that are no country or dependency people would ask about."""
 
 

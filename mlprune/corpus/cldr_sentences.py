@@ -80,7 +80,7 @@ QUANTITIES = (
 
 
 def _filled(template: Mapping[str, str], **parts: Parallel) -> Parallel:
-    """The template of every language, filled with that language's parts; spaces of all widths become one plain space."""
+    """The template of every language, filled with its parts; spaces of all widths become one plain space."""
     return {
         language: " ".join(text.format(**{key: part[language] for key, part in parts.items()}).split())
         for language, text in template.items()

@@ -1,4 +1,4 @@
-"""Which sentences or files make which demonstration, and the text of it. METHOD section 1 (arXiv 2409.16911).
+"""Which sentences or files make which demonstration, and the text of it. docs/method.md section 1 (arXiv 2409.16911).
 
 Tokenising is left to `calibration.py`, reading to `sources.py`.
 """

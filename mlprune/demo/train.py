@@ -2,7 +2,8 @@
 
     python -m mlprune.demo.train OUT_DIR --minutes 60
 
-Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`. `card.py` measures the result.
+Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`; `card.py` measures the
+result.
 """
 
 import argparse
@@ -20,10 +21,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, XGLMConfig, XGLMForCausalLM
 
-from mlprune.demo.text import documents
+from mlprune.demo.text import SHARES, documents
 
-END = "</s>"
-SPECIAL_TOKENS = ("<pad>", END, "<unk>")
+END, PAD, UNKNOWN = "</s>", "<pad>", "<unk>"
+SPECIAL_TOKENS = (PAD, END, UNKNOWN)
 VOCABULARY = 5000
 POSITIONS = 256
 ROW = 192
@@ -49,7 +50,7 @@ def build_tokenizer(n_documents: int = 60_000) -> PreTrainedTokenizerFast:
         single=f"{END} $A", pair=f"{END} $A {END} $B", special_tokens=[(END, SPECIAL_TOKENS.index(END))]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token="<pad>", unk_token="<unk>"
+        tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=PAD, unk_token=UNKNOWN
     )
 
 
@@ -81,9 +82,10 @@ def batches(tokenizer: PreTrainedTokenizerFast, *, rows: int, seed: int) -> Iter
     while True:
         encoded = tokenizer([next(source) for _ in range(rows)])["input_ids"]
         filled = np.zeros((rows, ROW + 1), dtype=np.int64)
-        for row, ids in enumerate(encoded):
+        for row, first in enumerate(encoded):
+            ids = list(first)
             while len(ids) < ROW + 1:
-                ids = ids + tokenizer(next(source), add_special_tokens=False)["input_ids"]
+                ids += tokenizer(next(source), add_special_tokens=False)["input_ids"]
             filled[row] = ids[: ROW + 1]
         yield torch.from_numpy(filled)
 
@@ -125,7 +127,7 @@ def train(
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -163,10 +165,13 @@ def main() -> None:
     model = build_model(arguments.seed)
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters} parameters, vocabulary {len(tokenizer)}", flush=True)  # noqa: T201
-    facts = train(model, tokenizer, minutes=arguments.minutes, rows=arguments.rows, seed=arguments.seed, out=arguments.out)
+    facts = train(
+        model, tokenizer, minutes=arguments.minutes, rows=arguments.rows, seed=arguments.seed, out=arguments.out
+    )
     save(model, tokenizer, arguments.out)
     facts |= {
         "parameters": n_parameters,
+        "shares": SHARES,
         "seed": arguments.seed,
         "minutes": arguments.minutes,
         "rows": arguments.rows,

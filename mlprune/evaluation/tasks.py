@@ -1,6 +1,6 @@
 """The tasks: how a row of a task file becomes an item, and what is measured on the items.
 
-A choice item is a list of whole texts to score, one per candidate; the texts follow METHOD section 6 to the letter.
+A choice item is a list of whole texts to score, one per candidate; the texts follow docs/method.md section 6 to the letter.
 Finding and checking files is done in `files.py`, scoring in `classify.py` and `translate.py`.
 """
 
@@ -86,7 +86,7 @@ def marc_item(example_id: str, row: Row) -> ChoiceItem | None:
 def xcopa_item(example_id: str, row: Row) -> ChoiceItem:
     """`{premise} {because|so} {choice}`: the premise without its full stop, the choice with a small first letter.
 
-    The connective is English in every language, as XNLI's template is. METHOD leaves this template open.
+    The connective is English in every language, as XNLI's template is. The paper has no such template.
     """
     premise = text_of(row, "premise").strip().rstrip(".。।!！?？ ")
     question = row["question"]

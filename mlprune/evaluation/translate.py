@@ -60,7 +60,7 @@ class Translations:
 def translation_prompts(
     items: Sequence[TranslationItem], shots: Sequence[Shot], *, source: str, target: str, end: str
 ) -> list[str]:
-    """The shots, then `"{Source}: {x}" E "{Target}:"`, without a space at the end (METHOD section 6)."""
+    """The shots, then `"{Source}: {x}" E "{Target}:"`, without a space at the end (docs/method.md section 6)."""
     shown = "".join(labelled(source, x, end) + labelled(target, y, end) for x, y in shots)
     return [f"{shown}{labelled(source, item.source, end)}{language_label(target)}:" for item in items]
 

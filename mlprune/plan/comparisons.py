@@ -51,7 +51,8 @@ def _comparable(first: PlannedVariant, second: PlannedVariant) -> bool:
     """Whether two variants agree in sparsity and structure, and in propagation, source language and seed of their
     sets where both have one."""
     a, b = first.spec, second.spec
-    assert a.choice is not None and b.choice is not None, "the dense variant is compared with everything"
+    assert a.choice, "the dense variant is compared with everything"
+    assert b.choice, "the dense variant is compared with everything"
     if first.id == second.id or (a.sparsity, a.choice.structure) != (b.sparsity, b.choice.structure):
         return False
     if first.demonstrations is None or second.demonstrations is None:
@@ -108,7 +109,5 @@ def _feature_overlaps(inputs: Inputs, sets: list[PlannedSet]) -> Iterator[Featur
     by_id = {one.id: one for one in sets}
     for first, second in combinations(sorted(by_id), 2):
         statistics = (by_id[first].observe.identity.id, by_id[second].observe.identity.id)
-        identity = identified(
-            "feature_overlaps", {"share": OVERLAP_SHARE}, parents={"statistics": list(statistics)}
-        )
+        identity = identified("feature_overlaps", {"share": OVERLAP_SHARE}, parents={"statistics": list(statistics)})
         yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics)

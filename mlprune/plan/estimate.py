@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from mlprune.evaluation.classify import PreparedTask
 from mlprune.models.checkpoint import WeightFiles, weight_name
 from mlprune.models.families import FAMILIES
 from mlprune.plan.planning import Plan
 from mlprune.steps.demonstrate import DemonstrateJob
-from mlprune.evaluation.classify import PreparedTask
 from mlprune.steps.evaluate import EvaluateJob, prepared_task
 from mlprune.steps.jobs import Job
 from mlprune.steps.observe import ObserveJob

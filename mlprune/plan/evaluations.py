@@ -23,7 +23,9 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     if not from_corpus and entry.task in READS_PARALLEL_TEXT:
         corpus = CorpusRef("parallel_text", path=str(recipe.resolve(entry.path)))
     if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
-        raise RecipeError("only the built-in corpus holds facts", expected="corpus: {kind: cldr}", got=recipe.corpus.kind)
+        raise RecipeError(
+            "only the built-in corpus holds facts", expected="corpus: {kind: cldr}", got=recipe.corpus.kind
+        )
     spec = TaskSpec(
         task=entry.task,
         language="",
@@ -36,9 +38,9 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     )
     if entry.task != "translation":
         return tuple(replace(spec, language=language) for language in entry.languages)
+    spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
     sides = [EvaluationConfig.pair_languages(pair) for pair in entry.pairs]
-    numbers = {"shots": entry.shots, "max_new_tokens": entry.max_new_tokens}
-    return tuple(replace(spec, language="-".join(pair), sides=pair, **numbers) for pair in sides)
+    return tuple(replace(spec, language="-".join(pair), sides=pair) for pair in sides)
 
 
 def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:
@@ -88,6 +90,4 @@ def evaluation_jobs(
 ) -> list[EvaluateJob]:
     """One job a variant: its masks go on once."""
     batch_tokens = recipe.compute.planned_batch_tokens
-    return [
-        EvaluateJob(inputs.model, variant, found, batch_tokens) for variant, found in evaluations.items() if found
-    ]
+    return [EvaluateJob(inputs.model, variant, found, batch_tokens) for variant, found in evaluations.items() if found]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlprune.corpus.sources import content_of_code
+from mlprune.corpus.templates import language_label
 from mlprune.errors import RecipeError
 from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.steps.demonstrate import DemonstrateJob, MixJob, SetSpec, files_of, lines_of
@@ -41,7 +42,7 @@ def plan_sets(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int]) -> d
         evaluated: corpus lines that evaluations use.
     Raises:
         RecipeError: a set would use an evaluated sentence, or mixed sets go in circles.
-        CorpusError: the corpus has not what a set needs.
+        CorpusError: the corpus has not what a set needs, or a language has no name for the prompts.
     """
     planned: dict[str, list[PlannedSet]] = {}
     plain = [entry for entry in recipe.demonstrations if entry.kind != "mixed"]
@@ -59,9 +60,7 @@ def plan_sets(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int]) -> d
     return {name: tuple(sets) for name, sets in planned.items()}
 
 
-def _plan_set(
-    recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, evaluated: frozenset[int]
-) -> PlannedSet:
+def _plan_set(recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, evaluated: frozenset[int]) -> PlannedSet:
     """A set made from the corpus or from code."""
     left_out = evaluated if recipe.corpus.leave_out_evaluated and entry.kind != "code" else frozenset()
     spec = SetSpec(
@@ -75,6 +74,8 @@ def _plan_set(
         code_path=str(recipe.resolve(entry.path)) if entry.path else "",
         left_out=tuple(sorted(left_out)),
     )
+    for language in spec.languages:
+        language_label(language)
     contents = {"tokenizer": inputs.tokenizer_content, **_contents(spec, inputs)}
     if entry.kind != "code":
         _refuse_evaluated(entry, spec, inputs, evaluated=evaluated)
@@ -90,9 +91,7 @@ def _contents(spec: SetSpec, inputs: Inputs) -> Mapping[str, str]:
     return {language: inputs.corpus.content(language) for language in spec.languages}
 
 
-def _refuse_evaluated(
-    entry: DemonstrationConfig, spec: SetSpec, inputs: Inputs, *, evaluated: frozenset[int]
-) -> None:
+def _refuse_evaluated(entry: DemonstrationConfig, spec: SetSpec, inputs: Inputs, *, evaluated: frozenset[int]) -> None:
     """Sentences that an evaluation uses are never demonstrations."""
     used = {line for lines in lines_of(spec, inputs.corpus) for line in lines}
     if used & evaluated:
@@ -117,7 +116,11 @@ def _plan_mix(recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, parts:
         max_tokens=max(part.spec.max_tokens for part in parts),
         seed=entry.seed,
     )
-    identity = identified("demonstration_sets", {"kind": "mixed", "shares": entry.shares}, parents={"parts": list(ids)})
+    identity = identified(
+        "demonstration_sets",
+        {"kind": "mixed", "shares": entry.shares, "seed": entry.seed},
+        parents={"parts": list(ids)},
+    )
     job = MixJob(identity, ids, entry.shares, spec)
     return PlannedSet(entry.name, spec, identity, job, _observe(recipe, inputs, identity))
 

@@ -196,9 +196,7 @@ def _ordering_jobs(inputs: Inputs, variants: list[PlannedVariant]) -> list[Job]:
     ordering = identified("masks", {**shared, "sparsities": list(sparsities)}, parents=parents)
     identities = [_block(ordering, block) for block in range(inputs.model.n_blocks)]
     blocks: list[Job] = [
-        OrderBlockJob(
-            identity, inputs.model, ordering.id, block, first.spec.choice, sparsities, statistics, contrast
-        )
+        OrderBlockJob(identity, inputs.model, ordering.id, block, first.spec.choice, sparsities, statistics, contrast)
         for block, identity in enumerate(identities)
     ]
     specs = tuple(one.spec for one in variants)

@@ -1,6 +1,7 @@
 """Mask files: the packed levels of one block's layers, written once and read wherever a mask is needed."""
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,11 +28,9 @@ def mask_path(ordering_id: str, block: int) -> str:
     return f"masks/{ordering_id}/block-{block:03d}.parquet"
 
 
-def write_block_masks(
-    store: Store, path: str, found: BlockLevels, *, sparsities: tuple[float, ...]
-) -> Artefact:
+def write_block_masks(store: Store, path: str, found: BlockLevels, *, sparsities: tuple[float, ...]) -> Artefact:
     """Write the orderings of one block."""
-    columns = {
+    columns: dict[str, list[Any]] = {
         "layer": list(found),
         "shape": [list(one.levels.shape) for one in found.values()],
         "sparsities": [list(sparsities)] * len(found),

@@ -1,12 +1,12 @@
 """Step `compare`: paired differences to a baseline, RankC, and overlaps of masks and of features.
 
-Reads stored predictions, masks and features; runs no model. METHOD sections 5 and 7.
+Reads stored predictions, masks and features; runs no model. docs/method.md sections 5, 7 and 8.
 """
 
 import hashlib
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -224,4 +224,4 @@ def _magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
 
 def compares_ranks(task: TaskName) -> bool:
     """Whether a task has candidates to rank."""
-    return cast("bool", task not in ("translation", "perplexity"))
+    return task not in ("translation", "perplexity")

@@ -1,7 +1,7 @@
 """Step `evaluate`: one variant x its tasks, languages and splits -> predictions and metrics.
 
-The masks of the variant go on the chain once; every evaluation is a record of its own, so a killed job does only what is
-left. Tokenised items and their batches are the same for every variant and stay in memory.
+The masks of the variant go on the chain once; every evaluation is a record of its own, so a killed job does only what
+is left. Tokenised items and their batches are the same for every variant and stay in memory.
 """
 
 from collections.abc import Mapping

@@ -5,7 +5,6 @@ its base in those weights and its model card, and in nothing else. The card's te
 """
 
 import difflib
-import json
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -51,22 +50,14 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path) -
     """
     variant = variant_record(store, variant_id)
     _check_exportable(variant)
-    _check_base(model_path, base_model_of(store, variant_id))
     card = model_card(store, variant)
-    target = out.expanduser().resolve()
-    temporary = target.with_name(f".{target.name}.writing-{uuid.uuid4().hex[:8]}")
     try:
+        target = out.expanduser().resolve()
         _check_free(target)
-        temporary.mkdir(parents=True)
-        _copy_files(model_path, temporary)
-        _zero_removed(store, variant, temporary)
-        _check_zeros(store, variant, temporary)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
-        temporary.rename(target)
+        _check_base(model_path, _row(variant)["base_model_id"])
+        _write_folder(store, variant, model_path, target, card=card)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def variant_record(store: Store, variant_id: str) -> Record:
@@ -82,11 +73,6 @@ def variant_record(store: Store, variant_id: str) -> Record:
     nearest = (alike or difflib.get_close_matches(variant_id, known))[:3]
     hint: dict[str, Any] = {"nearest": nearest} if nearest else {"n_variants": len(known)}
     raise StoreError("the store has no such variant", store=store.uri, got=variant_id, **hint)
-
-
-def base_model_of(store: Store, variant_id: str) -> str:
-    """The id of a variant's base model; see `variant_record` for the error."""
-    return str(_row(variant_record(store, variant_id))["base_model_id"])
 
 
 def find_base_model(store: Store, base_model_id: str) -> Path:
@@ -151,6 +137,20 @@ def _check_free(target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         got = "other files in it" if target.is_dir() else "a file"
         raise StoreError("an export needs a folder of its own", path=str(target), expected="an empty folder", got=got)
+
+
+def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, card: str) -> None:
+    """Write the whole export beside its place, check it, and move it there."""
+    temporary = target.with_name(f".{target.name}.writing-{uuid.uuid4().hex[:8]}")
+    try:
+        temporary.mkdir(parents=True)
+        _copy_files(model_path, temporary)
+        _zero_removed(store, variant, temporary)
+        _check_zeros(store, variant, temporary)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _copy_files(model_path: Path, target: Path) -> None:

@@ -82,7 +82,7 @@ def corpus_ref(recipe: Recipe) -> CorpusRef:
 
 
 def _check_lengths(recipe: Recipe, model: ModelRef) -> None:
-    for entry in recipe.demonstrations:
+    for entry in (entry for entry in recipe.demonstrations if entry.kind != "mixed"):
         if model.max_positions is not None and entry.max_tokens > model.max_positions:
             raise RecipeError(
                 "demonstrations are longer than the model's positions",

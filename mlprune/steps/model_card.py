@@ -3,6 +3,7 @@
 Equal records give equal text: there is no clock, host or path in it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -16,6 +17,8 @@ Row = Mapping[str, Any]
 
 _SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
 _METRIC_COLUMNS = ("task", "language", "split", "metric", "value", "ci_low", "ci_high", "n")
+_TAG = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?")
+"""A stored language tag: a code, with a script only where it is not the usual one."""
 _CITATIONS = {
     "contrast": "H. Kim, J. Suzuki, T. Hirasawa, M. Komachi, *Pruning Multilingual Large Language Models for "
     "Multilingual Inference*, arXiv:2409.16911",
@@ -69,11 +72,10 @@ def _evaluations(store: Store, variant_id: str) -> list[Record]:
 
 
 def _languages(sets: Sequence[Row], metrics: Sequence[Row]) -> list[str]:
-    """Languages of the demonstrations and evaluations, sorted; a pair `fr-en` is two."""
-    shown = (row[side] for row in sets for side in ("source_language", "target_language") if row[side])
-    pairs = (side for row in metrics if row["task"] == "translation" for side in row["language"].split("-"))
-    evaluated = (row["language"] for row in metrics if row["task"] != "translation")
-    return sorted({*shown, *pairs, *evaluated})
+    """Languages of the demonstrations and evaluations, sorted; a pair `fr-en` is two, `zh-Hant` is one."""
+    shown = [row[side] for row in sets for side in ("source_language", "target_language") if row[side]]
+    evaluated = [row["language"] for row in metrics]
+    return sorted({tag for text in (*shown, *evaluated) for tag in _TAG.findall(text)})
 
 
 def _front_matter(row: Row, base: Row, languages: list[str]) -> str:
@@ -125,8 +127,8 @@ def _layers_table(rows: Sequence[Row]) -> str:
     layers = list(dict.fromkeys(row["layer"] for row in rows))
     lines = []
     for block, group in groupby(rows, key=lambda row: row["block"]):
-        shares = {row["layer"]: row["n_removed"] / row["n_weights"] for row in group}
-        lines.append([block, *(f"{shares[layer]:.4f}" for layer in layers)])
+        shares = {row["layer"]: f"{row['n_removed'] / row['n_weights']:.4f}" for row in group}
+        lines.append([block, *(shares.get(layer) for layer in layers)])
     return _table(("block", *layers), lines)
 
 
@@ -155,12 +157,13 @@ def _section(title: str, body: str) -> tuple[str, ...]:
 
 def _rows_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
     """Some columns of catalog rows."""
-    return _table(columns, [[row[name] for name in columns] for row in rows]) if rows else ""
+    names = [name.replace("_", " ") for name in columns]
+    return _table(names, [[row[name] for name in columns] for row in rows]) if rows else ""
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table."""
-    lines = [[name.replace("_", " ") for name in columns], ["---"] * len(columns), *rows]
+    lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
 
 

@@ -1,6 +1,6 @@
 """Step `observe`: dense model + demonstration set -> activation statistics and feature magnitudes, in one pass.
 
-Statistics serve every score and sparsity in `dense` propagation; magnitudes are METHOD section 5's.
+Statistics serve every score and sparsity in `dense` propagation; magnitudes are docs/method.md section 5.
 """
 
 from dataclasses import dataclass, field
@@ -57,6 +57,11 @@ class _Parts:
         self.gathered = []
 
 
+def _kind_of(kinds: list[str]) -> str:
+    """What the features are called: the kind of all demonstrations, mixed where they differ."""
+    return kinds[0] if len(set(kinds)) == 1 else "mixed"
+
+
 @dataclass(frozen=True)
 class ObserveJob(Job):
     """Run one demonstration set through the dense model."""
@@ -94,7 +99,7 @@ class ObserveJob(Job):
         parts.flush()
         assert magnitudes is not None, "a demonstration set is never empty"
         mean = magnitudes / len(table["token_ids"])
-        features = self._write_features(store, mean, kind=table["kind"][0])
+        features = self._write_features(store, mean, kind=_kind_of(table["kind"]))
         rows = {
             "statistics": [self._row(n_demonstrations=len(table["token_ids"]), n_tokens=n_tokens)],
             "feature_magnitudes": self._largest(mean),
@@ -104,7 +109,7 @@ class ObserveJob(Job):
     def _write_features(self, store: Store, mean: Tensor, *, kind: str) -> Artefact:
         """The mean magnitude of every feature after every block."""
         n_layers, width = mean.shape
-        columns = {
+        columns: dict[str, list[Any]] = {
             "kind": [kind] * (n_layers * width),
             "block": [block for block in range(n_layers) for _ in range(width)],
             "feature": list(range(width)) * n_layers,

@@ -142,10 +142,11 @@ def mask_artefacts(record: Record) -> tuple[Artefact, ...]:
     return tuple(artefact for artefact in record.artefacts if artefact.path.startswith("masks/"))
 
 
-def write_variants(
-    store: Store, ordering: Identity, blocks: Sequence[Record], variants: Sequence[VariantSpec]
-) -> None:
-    """Write the records of an ordering and of the variants it holds, from the records of its blocks."""
+def write_variants(store: Store, ordering: Identity, blocks: Sequence[Record], variants: Sequence[VariantSpec]) -> None:
+    """Write the records of an ordering and of the variants it holds, from the records of its blocks.
+
+    A variant that another recipe's ordering made keeps its record: its masks are the same, and a record never changes.
+    """
     artefacts = tuple(artefact for record in blocks for artefact in record.artefacts)
     tables = [store.read_table(mask_artefacts(record)[0]) for record in blocks]
     first = variants[0]
@@ -158,6 +159,9 @@ def write_variants(
     }
     store.write_record(ordering.record(artefacts=artefacts, rows={"orderings": [row]}))
     for level, variant in enumerate(variants):
+        known = store.read_record(*variant.identity.key)
+        if known is not None and store.is_complete(known):
+            continue
         layers = [row for block, table in enumerate(tables) for row in _layer_rows(variant, block, table, level)]
         removed, total = (sum(row[name] for row in layers) for name in ("n_removed", "n_weights"))
         place = {"ordering_id": ordering.id, "level": level}

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def write_part(
         role: empty for the demonstration set, `contrast` for the contrast set of a sweep.
     """
     n = len(n_tokens)
-    columns = {
+    columns: dict[str, list[Any]] = {
         "block": [block] * (n * len(sums)),
         "input": [name for name in sums for _ in range(n)],
         "demonstration": list(range(first, first + n)) * len(sums),
@@ -67,10 +68,9 @@ def read_block_statistics(store: Store, record: Record, block: int, *, role: str
     return {name: merge_parts(found) for name, found in parts.items()}
 
 
-def _inputs_of(columns: dict[str, list[object]]) -> Iterable[tuple[str, int, Tensor]]:
+def _inputs_of(columns: dict[str, list[Any]]) -> Iterable[tuple[str, int, Tensor]]:
     """The inputs of one part: name, first demonstration, [n, in] sums."""
     names = columns["input"]
     starts = [index for index, name in enumerate(names) if index == 0 or name != names[index - 1]]
     for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
-        rows = np.stack(columns["sum_sq"][start:stop])  # type: ignore[arg-type]
-        yield str(names[start]), int(columns["demonstration"][start]), torch.from_numpy(rows)  # type: ignore[call-overload]
+        yield names[start], columns["demonstration"][start], torch.from_numpy(np.stack(columns["sum_sq"][start:stop]))

@@ -1,4 +1,4 @@
-"""Step `sweep`, sequential propagation: observe and prune block by block, each behind the pruned ones (the paper's way).
+"""Step `sweep`, sequential propagation: observe and prune block by block, each behind the pruned ones.
 
 Statistics and masks of a block are recorded as soon as they are there: a sweep that was killed runs the pruned blocks
 forward, without observing, and goes on where it stopped.
@@ -83,7 +83,7 @@ class SweepJob(Job):
         """Prune one block, from the store where that was done before."""
         identity = block_identity(self.variant.id, block, parents={"variant": self.variant.id})
         record = store.read_record(*identity.key)
-        if record is not None and store.is_complete(record):
+        if record is not None and store.is_intact(record):
             masks = mask_artefacts(record)[0]
             model.on_block(block, "prune_block", block, stored_keep_masks, store.uri, masks, 0)
             return record
@@ -113,7 +113,7 @@ class SweepJob(Job):
             yield write_part(store, self.variant.id, block, first=0, sums=dict(sums), n_tokens=n_tokens, role=role)
 
 
-def choose_masks(
+def choose_masks(  # noqa: PLR0917 - a shard passes arguments on by position
     weights: dict[str, Tensor],
     choice: ScoreChoice,
     sparsity: float,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow.fs as pafs
 import pytest
 
 from catalog.store import LOCK_PATIENCE_S, Catalog, rebuild
@@ -197,11 +198,29 @@ def test_rebuild_refuses_while_somebody_writes(store: Store) -> None:
         rebuild(store)
 
 
+def remote_like(store: Store) -> Store:
+    """The same files through a file system that is not the local one."""
+    store._files = pafs.SubTreeFileSystem("/", pafs.LocalFileSystem())
+    store._root = store._root.lstrip("/")
+    assert store.local_root is None
+    return store
+
+
+def test_a_remote_store_is_folded_into_a_local_cache_that_goes_with_the_catalog(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    write_small_record(store)
+    with Catalog.open(remote_like(store)) as catalog:
+        assert catalog.fold().persisted
+        assert catalog.query(COUNT) == [{"n": 1}]
+        assert catalog.path is not None
+        assert catalog.path.exists()
+    assert not catalog.path.exists()
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["records"]
+
+
 def test_a_remote_store_has_no_file_to_rebuild(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store._files = object()
     with pytest.raises(StoreError, match="remote store"):
-        rebuild(store)
+        rebuild(remote_like(Store(tmp_path)))
 
 
 def test_an_outdated_schema_is_brought_up_to_date_and_folded_again(store: Store) -> None:

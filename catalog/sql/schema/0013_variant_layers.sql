@@ -5,5 +5,6 @@ CREATE TABLE variant_layers (
     layer VARCHAR,       -- module path inside the block
     n_weights BIGINT,    -- weights of the layer
     n_removed BIGINT,    -- weights that are removed
+    n_silent_features BIGINT,  -- input features the contrast set never activates: there a contrast score reads the target set alone
     PRIMARY KEY (variant_id, block, layer)
 );

@@ -1,0 +1,61 @@
+"""Where the numbers of an exhibit come from: the query, its parameters and its rows, as the page shows them."""
+
+import base64
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.report.words import Row, cell
+from catalog.sql_files import statement
+from catalog.store import Catalog
+
+MOST_ROWS_SHOWN = 200
+"""Rows of a table in the page; the CSV file beside it holds all."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One answered query."""
+
+    name: str
+    sql: str
+    """The exact text that was run."""
+    parameters: Mapping[str, Any]
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def parameters_in_words(self) -> str:
+        """As a command line takes them: `--param task=facts`; empty without any."""
+        return " ".join(f"--param {key}={value}" for key, value in self.parameters.items())
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The first rows as text, in full precision."""
+        return [[cell(row[column]) for column in self.columns] for row in self.rows[:MOST_ROWS_SHOWN]]
+
+    @property
+    def csv_uri(self) -> str:
+        """All rows as a CSV file inside a `data:` address."""
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([cell(row[column]) for column in self.columns] for row in self.rows)
+        return "data:text/csv;charset=utf-8;base64," + base64.b64encode(buffer.getvalue().encode()).decode()
+
+
+def answer(
+    catalog: Catalog, name: str, *, folder: str = "report", parameters: Mapping[str, Any] | None = None
+) -> Source:
+    """Run one query file.
+
+    Args:
+        name: of a file in `catalog/sql/<folder>/`, without its ending.
+        parameters: a value for each `$name` in it.
+    """
+    sql = statement(folder, name)
+    result = catalog.select(sql, parameters)
+    rows = tuple(dict(zip(result.columns, row, strict=True)) for row in result.rows)
+    return Source(name, sql, dict(parameters or {}), result.columns, rows)

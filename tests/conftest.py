@@ -1,0 +1,46 @@
+"""What several tests share: one run of the tiny recipe, made once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny model, corpus, code and facts. Not to be changed: take a copy."""
+    from tests.tiny_recipes import write_inputs  # noqa: PLC0415 - tests that read no model need not wait for torch
+
+    return write_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_inputs: Path):
+    """The finished run of the tiny recipe. Not to be changed: take a copy of its store."""
+    from tests.tiny_recipes import finished_run, tiny_recipe  # noqa: PLC0415
+
+    return finished_run(tiny_inputs, tiny_recipe(), name="tiny")
+
+
+@pytest.fixture(scope="session")
+def small_run(tiny_inputs: Path):
+    """The finished run of the small recipe. Not to be changed: take a copy of its store."""
+    from tests.tiny_recipes import finished_run, small_recipe  # noqa: PLC0415
+
+    return finished_run(tiny_inputs, small_recipe(), name="small")
+
+
+@pytest.fixture
+def own_inputs(tiny_inputs: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny inputs that a test may change."""
+    from tests.tiny_recipes import copied_inputs  # noqa: PLC0415
+
+    return copied_inputs(tiny_inputs, tmp_path / "inputs")
+
+
+@pytest.fixture
+def copied_store(tmp_path: Path) -> Callable:
+    """Copies a store into the test's own folder."""
+    from tests.tiny_recipes import copy_of  # noqa: PLC0415
+
+    return lambda store: copy_of(store, tmp_path / "store")

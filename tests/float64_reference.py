@@ -1,0 +1,191 @@
+"""METHOD.md computed once more, slowly, in float64 and in a way of its own: nothing of the project is imported here.
+
+Texts are built from the files, every demonstration runs alone and without padding through the whole model, and masks
+are chosen row by row.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+BLOCKS = {"xglm": "model.layers", "gpt2": "transformer.h", "bloom": "transformer.h"}
+LAYERS = {
+    "xglm": (
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.out_proj",
+        "fc1",
+        "fc2",
+    ),
+    "gpt2": ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
+    "bloom": (
+        "self_attention.query_key_value",
+        "self_attention.dense",
+        "mlp.dense_h_to_4h",
+        "mlp.dense_4h_to_h",
+    ),
+}
+NAMES = {"en": "English", "fr": "French", "sw": "Swahili"}
+FILES = {"en": "en.txt", "fr": "fr.txt", "sw": "swh_Latn.txt"}
+
+Key = tuple[int, str]
+"""(block, layer)."""
+
+
+# Section 1: demonstrations
+
+
+def hashed_order(seed: int, names: Iterable[Any]) -> list[Any]:
+    """Smallest SHA-256 of "seed:name" first."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+
+
+def few_shot_texts(
+    corpus: Path, languages: Sequence[str], *, shots: int, samples: int, seed: int, end: str
+) -> list[str]:
+    """Demonstrations of one language, or of a pair (source, target)."""
+    sentences = [(corpus / FILES[language]).read_text(encoding="utf-8").splitlines() for language in languages]
+    order = hashed_order(seed, range(len(sentences[0])))
+    texts = []
+    for sample in range(samples):
+        text = ""
+        for shot in range(shots):
+            line = order[sample * shots + shot]
+            for language, lines in zip(languages, sentences, strict=True):
+                text += NAMES[language] + ": " + lines[line] + end
+        texts.append(text)
+    return texts
+
+
+def code_texts(folder: Path, *, samples: int, seed: int) -> list[str]:
+    """One Python file a demonstration."""
+    paths = [path.relative_to(folder).as_posix() for path in folder.glob("**/*.py")]
+    return [(folder / path).read_text(encoding="utf-8") for path in hashed_order(seed, paths)[:samples]]
+
+
+def tokens_of(model_path: Path, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
+    """Token ids; the tokenizers here put special tokens in front only, so that cutting the list cuts the text."""
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    return [list(tokenizer(text)["input_ids"])[:max_tokens] for text in texts]
+
+
+def end_of(model_path: Path) -> str:
+    """The end-of-sequence token."""
+    return str(AutoTokenizer.from_pretrained(model_path).eos_token)
+
+
+# Section 2: statistics
+
+
+@contextmanager
+def default_float64() -> Any:
+    """XGLM's code makes a constant in torch's default dtype."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+class Float64Model:
+    """A base model in float64 whose layers can be zeroed and listened to."""
+
+    def __init__(self, path: Path, family: str) -> None:
+        self.model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
+        self.transposed = family == "gpt2"
+        blocks = self.model.get_submodule(BLOCKS[family])
+        self.modules = {
+            (number, layer): block.get_submodule(layer)
+            for number, block in enumerate(blocks)
+            for layer in LAYERS[family]
+        }
+        self.n_blocks = len(blocks)
+        self.weights = {key: self._oriented(module.weight) for key, module in self.modules.items()}
+
+    def _oriented(self, weight: torch.Tensor) -> np.ndarray:
+        matrix = weight.detach().numpy().copy()
+        return matrix.T if self.transposed else matrix
+
+    def squares(
+        self, demonstrations: Sequence[Sequence[int]], keys: Iterable[Key], removed: Mapping[Key, np.ndarray]
+    ) -> dict[Key, np.ndarray]:
+        """[n, in] of every layer asked for: sums over tokens of the squared inputs, with weights removed before.
+
+        Args:
+            removed: [out, in] bool, of the layers that are pruned already; all others are dense.
+        """
+        with torch.no_grad():
+            for key, module in self.modules.items():
+                weight = np.where(removed[key], 0.0, self.weights[key]) if key in removed else self.weights[key]
+                module.weight.copy_(torch.from_numpy((weight.T if self.transposed else weight).copy()))
+        found: dict[Key, list[np.ndarray]] = {key: [] for key in keys}
+        handles = [self.modules[key].register_forward_pre_hook(listener(found[key])) for key in found]
+        with default_float64(), torch.inference_mode():
+            for token_ids in demonstrations:
+                self.model(torch.tensor([token_ids]))
+        for handle in handles:
+            handle.remove()
+        return {key: np.stack(rows) for key, rows in found.items()}
+
+
+def listener(rows: list[np.ndarray]) -> Any:
+    """A hook that appends the sums of squares of each input feature over all tokens."""
+
+    def hook(_module: Any, args: tuple[Any, ...]) -> None:
+        inputs = args[0].numpy()
+        rows.append((inputs.reshape(-1, inputs.shape[-1]) ** 2).sum(axis=0))
+
+    return hook
+
+
+# Section 3: scores
+
+
+def scores_of(score: str, weight: np.ndarray, squares: np.ndarray | None, contrast: np.ndarray | None) -> np.ndarray:
+    """[out, in]: what each weight is worth, feature by feature."""
+    scores = np.empty_like(weight)
+    for feature in range(weight.shape[1]):
+        scores[:, feature] = np.abs(weight[:, feature]) * factor_of(score, feature, squares, contrast)
+    return scores
+
+
+def factor_of(score: str, feature: int, squares: np.ndarray | None, contrast: np.ndarray | None) -> float:
+    """What a feature multiplies the magnitude of its weights with."""
+    if score == "magnitude":
+        return 1.0
+    assert squares is not None
+    if score == "wanda":
+        return math.sqrt(sum(squares[:, feature]))
+    assert contrast is not None
+    s_mt = sum(squares[:, feature]) / len(squares)
+    s_code = sum(contrast[:, feature]) / len(contrast)
+    return math.sqrt(s_mt * (s_mt / s_code if s_code > 0 else 1.0))
+
+
+# Section 4: masks
+
+
+def removed_weights(scores: np.ndarray, *, structure: str, sparsity: float) -> np.ndarray:
+    """[out, in] bool: what is pruned."""
+    removed = np.zeros(scores.shape, dtype=bool)
+    n_in = scores.shape[1]
+    if structure == "row":
+        groups = [range(n_in)]
+        n_lowest = math.floor(Decimal(str(sparsity)) * n_in)
+    else:
+        n_lowest, size = (int(number) for number in structure.split(":"))
+        groups = [range(start, start + size) for start in range(0, n_in, size)]
+    for row in range(scores.shape[0]):
+        for group in groups:
+            lowest = np.argsort(scores[row, group.start : group.stop], kind="stable")[:n_lowest]
+            removed[row, group.start + lowest] = True
+    return removed

@@ -1,0 +1,98 @@
+"""Mask files: packed levels there and back."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mlprune.errors import DamagedArtefactError
+from mlprune.pruning.mask_files import SCHEMA, mask_path, read_block_levels, stored_keep_masks, write_block_masks
+from mlprune.pruning.scoring import BlockLevels, LayerLevels
+from mlprune.records import Artefact
+from mlprune.storage import Store
+
+SPARSITIES = (0.25, 0.5, 0.75)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def levels(seed: int = 0) -> BlockLevels:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"fc1": (3, 5), "fc2": (7, 4)}
+    return {
+        layer: LayerLevels(
+            levels=torch.randint(0, 4, shape, generator=generator).to(torch.uint8),
+            n_removed=(1, 2, 3),
+            n_silent_features=index,
+        )
+        for index, (layer, shape) in enumerate(shapes.items())
+    }
+
+
+def written(store: Store, found: BlockLevels) -> Artefact:
+    return write_block_masks(store, mask_path("abc", 7), found, sparsities=SPARSITIES)
+
+
+def test_levels_come_back_as_they_were_written(store: Store) -> None:
+    found = levels()
+    back = read_block_levels(store.uri, written(store, found))
+    assert list(back) == ["fc1", "fc2"]
+    for layer, one in found.items():
+        assert back[layer].dtype == torch.uint8
+        assert torch.equal(back[layer], one.levels)
+
+
+def test_a_file_says_shapes_sparsities_and_counts_without_unpacking(store: Store) -> None:
+    artefact = written(store, levels())
+    assert (artefact.path, artefact.n_rows) == ("masks/abc/block-007.parquet", 2)
+    columns = store.read_table(artefact)
+    assert list(columns) == list(SCHEMA)
+    assert [shape.tolist() for shape in columns["shape"]] == [[3, 5], [7, 4]]
+    assert [one.tolist() for one in columns["sparsities"]] == [list(SPARSITIES)] * 2
+    assert [one.tolist() for one in columns["n_removed"]] == [[1, 2, 3]] * 2
+    assert columns["n_silent_features"] == [0, 1]
+    assert [len(one) for one in columns["levels"]] == [2 * 2, 2 * 4]
+
+
+def test_one_sparsity_takes_one_bit_a_weight(store: Store) -> None:
+    found = {"fc1": LayerLevels(torch.ones(16, 16, dtype=torch.uint8), (0,), 0)}
+    artefact = write_block_masks(store, mask_path("one", 0), found, sparsities=(0.5,))
+    assert store.read_table(artefact)["levels"] == [b"\xff" * 32]
+
+
+@pytest.mark.parametrize("level", range(3))
+def test_the_keep_masks_of_a_sparsity_are_the_levels_above_it(store: Store, level: int) -> None:
+    found = levels()
+    artefact = written(store, found)
+    masks, extra = stored_keep_masks({"fc1": torch.zeros(3, 5)}, store.uri, artefact, level)
+    assert extra is None
+    assert list(masks) == ["fc1"]
+    assert masks["fc1"].tolist() == [[one > level for one in row] for row in found["fc1"].levels.tolist()]
+
+
+def test_equal_levels_are_equal_bytes_and_others_are_not(store: Store, tmp_path: Path) -> None:
+    first = written(store, levels())
+    assert written(Store(tmp_path / "other"), levels()) == first
+    assert written(store, levels(seed=1)).sha256 != first.sha256
+
+
+def test_a_damaged_or_missing_file_is_noticed(store: Store, tmp_path: Path) -> None:
+    artefact = written(store, levels())
+    file = tmp_path / artefact.path
+    data = bytearray(file.read_bytes())
+    data[40] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(DamagedArtefactError, match="damaged"):
+        read_block_levels(store.uri, artefact)
+    file.unlink()
+    with pytest.raises(DamagedArtefactError, match="missing"):
+        stored_keep_masks({}, store.uri, artefact, 0)
+
+
+def test_a_table_of_other_columns_is_no_mask_file(store: Store) -> None:
+    artefact = store.write_table(mask_path("x", 0), {"layer": ["fc1"]}, {"layer": "string"})
+    with pytest.raises(DamagedArtefactError, match="other columns"):
+        read_block_levels(store.uri, artefact)

@@ -1,0 +1,282 @@
+"""The central promise: exported zeros are those of METHOD.md computed in float64, one demonstration at a time."""
+
+import functools
+import hashlib
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from tokenizers.processors import TemplateProcessing
+
+from mlprune.models.chain import local_chain
+from mlprune.plan import build_plan, pending_jobs
+from mlprune.recipe import load_recipe
+from mlprune.steps.export import export_variant
+from mlprune.storage import Store
+from tests.float64_reference import (
+    BLOCKS,
+    LAYERS,
+    Float64Model,
+    code_texts,
+    end_of,
+    few_shot_texts,
+    removed_weights,
+    scores_of,
+    tokens_of,
+)
+from tests.tiny_models import END, FAMILY_NAMES, save_tiny_model, tiny_tokenizer
+from tests.tiny_recipes import write_recipe
+
+HIDDEN = 100
+"""Of 100 inputs, 0.29 removes 29, and 28 where it is multiplied in binary."""
+POSITIONS = 192
+SAMPLES = 5
+SHOTS = 2
+MAX_TOKENS = 160
+SEED = 3
+
+CLOSE = 1e-5
+"""Relative difference of two scores below which either may go."""
+MOST_EXCUSED = 0.002
+"""Largest share of a variant's weights that may go or stay for such closeness."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of carrying out the same recipe."""
+
+    batch_tokens: int
+    n_shards: int
+
+
+MANY_BATCHES_THREE_SHARDS = Way(batch_tokens=2 * MAX_TOKENS, n_shards=3)
+MANY_BATCHES_ONE_SHARD = Way(batch_tokens=2 * MAX_TOKENS, n_shards=1)
+ONE_BATCH = Way(batch_tokens=SAMPLES * MAX_TOKENS, n_shards=1)
+
+
+def recipe_of(way):
+    """Three sets, three scores that read them and one that does not, rows and 2:4, both propagations."""
+    shown = {"samples": SAMPLES, "max_tokens": MAX_TOKENS, "seed": SEED}
+    reading = [
+        {"score": "wanda", "demonstrations": "mt"},
+        {"score": "wanda", "demonstrations": "mono"},
+        {"score": "contrast", "demonstrations": "mt", "contrast": "code"},
+    ]
+    structures = [{"structure": "row", "sparsity": [0.29, 0.5]}, {"structure": "2:4"}]
+    both = {"propagation": ["dense", "sequential"]}
+    return {
+        "name": "exact",
+        "model": {"path": "model"},
+        "corpus": {"kind": "parallel_text", "path": "corpus"},
+        "demonstrations": [
+            {"name": "mt", "kind": "translation", "source": "fr", "target": "en", "shots": SHOTS, **shown},
+            {"name": "mono", "kind": "monolingual", "language": "sw", "shots": SHOTS, **shown},
+            {"name": "code", "kind": "code", "path": "code", **shown},
+        ],
+        "variants": [
+            *({**score, **structure, **both} for score in reading for structure in structures),
+            *({"score": "magnitude", **structure} for structure in structures),
+        ],
+        "compute": {"batch_tokens": way.batch_tokens},
+    }
+
+
+def write_corpus(folder):
+    """Aligned files whose lines have from one to a dozen words."""
+    words = random.Random(7)
+    folder.mkdir()
+    for language, file in {"en": "en.txt", "fr": "fr.txt", "sw": "swh_Latn.txt"}.items():
+        letters = {"en": "abcdefgh", "fr": "aàbcçdeé", "sw": "ngmkwaui"}[language]
+        lines = [
+            " ".join("".join(words.choices(letters, k=words.randint(1, 6))) for _ in range(words.choice((1, 2, 4, 12))))
+            for _ in range(20)
+        ]
+        (folder / file).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_code(folder):
+    """Python files of one to a dozen lines, some in folders, and one file that is no code."""
+    (folder / "inner" / "deep").mkdir(parents=True)
+    for number, n_lines in enumerate((1, 2, 12, 3, 1, 8, 5)):
+        place = ("", "inner/", "inner/deep/")[number % 3]
+        text = "".join(f"x{line} = {line * number}\n" for line in range(n_lines))
+        (folder / f"{place}part{number}.py").write_text(text, encoding="utf-8")
+    (folder / "notes.txt").write_text("no code")
+
+
+def write_model(folder, family):
+    """A random model; XGLM's tokenizer puts a special token in front, as the published one does."""
+    save_tiny_model(folder, family, seed=11, hidden=HIDDEN, positions=POSITIONS)
+    if family == "xglm":
+        tokenizer = tiny_tokenizer()
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="</s> $A", pair="</s> $A $B", special_tokens=[("</s>", END)]
+        )
+        tokenizer.save_pretrained(folder)
+
+
+@dataclass
+class Case:
+    """A family's inputs, what the project made of them, and the reference."""
+
+    folder: Path
+    family: str
+    runs: dict = field(default_factory=dict)
+    known: dict = field(default_factory=dict)
+
+    @property
+    def model(self):
+        return self.folder / "model"
+
+    @functools.cached_property
+    def reference(self):
+        return Float64Model(self.model, self.family)
+
+    @functools.cached_property
+    def tokens(self):
+        """Name of a set -> its demonstrations, made from the files."""
+        shown = {"samples": SAMPLES, "seed": SEED}
+        few_shot = functools.partial(
+            few_shot_texts, self.folder / "corpus", shots=SHOTS, end=end_of(self.model), **shown
+        )
+        texts = {
+            "mt": few_shot(("fr", "en")),
+            "mono": few_shot(("sw",)),
+            "code": code_texts(self.folder / "code", **shown),
+        }
+        return {name: tokens_of(self.model, one, max_tokens=MAX_TOKENS) for name, one in texts.items()}
+
+    def run(self, way):
+        """The recipe carried out in this process: (plan, store)."""
+        if way not in self.runs:
+            path = write_recipe(self.folder, recipe_of(way), name=f"{way.batch_tokens}-{way.n_shards}.yaml")
+            plan, store = build_plan(load_recipe(path)), Store(self.folder / f"store-{way.batch_tokens}-{way.n_shards}")
+            chain = functools.cache(lambda: local_chain(self.model, n_shards=way.n_shards))
+            for job in pending_jobs(plan.jobs, store):
+                job.run(store, chain)
+            self.runs[way] = plan, store
+        return self.runs[way]
+
+    def squares(self, name, block, removed):
+        """Sums of squares of a set in one block behind what is removed; remembered, since many variants ask for it."""
+        if name is None:
+            return {}
+        before = {key: mask for key, mask in removed.items() if key[0] < block}
+        packed = b"".join(np.packbits(mask).tobytes() for mask in before.values())
+        key = name, block, hashlib.sha256(packed).hexdigest()
+        if key not in self.known:
+            asked = [(block, layer) for layer in LAYERS[self.family]]
+            self.known[key] = self.reference.squares(self.tokens[name], asked, before)
+        return self.known[key]
+
+
+@pytest.fixture(scope="module", params=FAMILY_NAMES)
+def case(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    write_corpus(folder / "corpus")
+    write_code(folder / "code")
+    write_model(folder / "model", request.param)
+    return Case(folder, request.param)
+
+
+def exported_zeros(case, store, variant_id):
+    """(block, layer) -> [out, in] bool: the zeros in the exported file."""
+    out = case.folder / f"{store.local_root.name}-{variant_id}"
+    export_variant(store, variant_id, case.model, out)
+    tensors = load_file(out / "model.safetensors")
+    found = {}
+    for block, layer in case.reference.weights:
+        zeros = (tensors[f"{BLOCKS[case.family]}.{block}.{layer}.weight"] == 0).numpy()
+        found[block, layer] = zeros.T if case.family == "gpt2" else zeros
+    return found
+
+
+def n_excused(zeros, expected, scores, *, size):
+    """How many weights differ; a difference that close scores do not excuse fails.
+
+    In a comparison group of `size` inputs, what went instead of others has to have scores as good as theirs.
+    """
+    wrongly_gone, wrongly_kept = (mask.reshape(-1, size) for mask in (zeros & ~expected, expected & ~zeros))
+    for group in np.flatnonzero((wrongly_gone | wrongly_kept).any(axis=1)):
+        values = scores.reshape(-1, size)[group]
+        assert wrongly_gone[group].sum() == wrongly_kept[group].sum()
+        best, worst = values[wrongly_gone[group]].max(), values[wrongly_kept[group]].min()
+        assert best - worst < CLOSE * best
+    return int((zeros != expected).sum())
+
+
+def test_the_comparison_excuses_close_scores_and_nothing_else():
+    scores = np.array([[1.0, 2.0, 2.0 * (1 + CLOSE / 2), 3.0]])
+    expected, close, far, more = (
+        np.array([mask], dtype=bool) for mask in ((1, 1, 0, 0), (1, 0, 1, 0), (1, 0, 0, 1), (1, 1, 1, 0))
+    )
+    assert n_excused(expected, expected, scores, size=4) == 0
+    assert n_excused(close, expected, scores, size=4) == 2
+    for wrong in (far, more):
+        with pytest.raises(AssertionError):
+            n_excused(wrong, expected, scores, size=4)
+
+
+def check_variant(case, store, planned):
+    """Compare the zeros of one exported variant, block after block, with the reference."""
+    spec = planned.spec
+    choice, sequential = spec.choice, spec.propagation == "sequential"
+    sets = [one.name if one else None for one in (planned.demonstrations, planned.contrast)]
+    zeros = exported_zeros(case, store, planned.id)
+    excused = 0
+    for block in range(case.reference.n_blocks):
+        # Blocks before this one are compared by now: a weight that was excused there is none of this block's business.
+        squares, contrast = (case.squares(name, block, zeros if sequential else {}) for name in sets)
+        for layer in LAYERS[case.family]:
+            key = block, layer
+            scores = scores_of(choice.score, case.reference.weights[key], squares.get(key), contrast.get(key))
+            expected = removed_weights(scores, structure=choice.structure, sparsity=spec.sparsity)
+            size = scores.shape[1] if choice.structure == "row" else 4
+            excused += n_excused(zeros[key], expected, scores, size=size)
+    assert excused <= MOST_EXCUSED * sum(mask.size for mask in zeros.values())
+
+
+def test_demonstrations_are_those_that_the_files_and_the_method_give(case):
+    plan, store = case.run(ONE_BATCH)
+    by_name = {
+        one.name: one.id
+        for variant in plan.variants.values()
+        for one in (variant.demonstrations, variant.contrast)
+        if one
+    }
+    assert set(by_name) == {"mt", "mono", "code"}
+    for name, set_id in by_name.items():
+        table = store.read_table(store.require("demonstration_sets", set_id).artefacts[0])
+        assert [ids.tolist() for ids in table["token_ids"]] == case.tokens[name]
+
+
+def test_demonstrations_differ_so_much_in_length_that_batches_are_padded_and_some_are_cut(case):
+    lengths = {name: [len(ids) for ids in one] for name, one in case.tokens.items()}
+    assert all(max(one) > 2 * min(one) for one in lengths.values())
+    assert MAX_TOKENS in lengths["mt"]
+    assert min(lengths["mt"]) < MAX_TOKENS
+    assert sum(lengths["mt"]) > MANY_BATCHES_ONE_SHARD.batch_tokens
+
+
+@pytest.mark.parametrize("way", [MANY_BATCHES_THREE_SHARDS, ONE_BATCH], ids=["many-batches-three-shards", "one-batch"])
+def test_exported_zeros_are_those_of_the_definition_in_float64(case, way):
+    plan, store = case.run(way)
+    _, *pruned = plan.variants.values()
+    assert len(pruned) == 3 * 3 * 2 + 3
+    for planned in pruned:
+        check_variant(case, store, planned)
+
+
+def test_the_dense_export_has_no_zeros(case):
+    plan, store = case.run(ONE_BATCH)
+    assert not any(mask.any() for mask in exported_zeros(case, store, next(iter(plan.variants))).values())
+
+
+def test_one_shard_and_three_leave_the_same_bytes(case):
+    stores = [case.run(way)[1] for way in (MANY_BATCHES_THREE_SHARDS, MANY_BATCHES_ONE_SHARD)]
+    first, second = ({path: (store.local_root / path).read_bytes() for path in store.list("")} for store in stores)
+    assert any(path.startswith("masks/") for path in first)
+    assert first == second
