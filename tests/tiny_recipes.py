@@ -1,12 +1,16 @@
-"""A tiny recipe with all it reads (model, corpus, code, task files) in a folder, and the way to run it in this process."""
+"""A tiny recipe with all it reads (model, corpus, code, task files) in a folder, and how to run it in this process."""
 
 import functools
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import yaml
+from torch import Tensor
+from transformers import AutoModelForCausalLM
 
 from mlprune.models.chain import Chain, local_chain
 from mlprune.plan import Plan, build_plan, pending_jobs
@@ -200,3 +204,26 @@ def copy_of(store: Store, target: Path) -> Store:
     assert store.local_root is not None, "tests use local stores"
     shutil.copytree(store.local_root, target)
     return Store(target)
+
+
+def reference_model(folder: Path) -> Any:
+    """The model of a folder as transformers loads it."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def layer_inputs(model: Any, token_ids: Sequence[int], *, layers: Sequence[str]) -> dict[tuple[int, str], Tensor]:
+    """(block, layer) -> [tokens, in], what the layers of a tiny XGLM read while one text runs through it."""
+    found: dict[tuple[int, str], Tensor] = {}
+    handles = []
+    for block, module in enumerate(model.model.layers):
+        for layer in layers:
+
+            def keep(_: Any, args: tuple[Tensor, ...], *, key: tuple[int, str] = (block, layer)) -> None:
+                found[key] = args[0][0].detach().clone()
+
+            handles.append(module.get_submodule(layer).register_forward_pre_hook(keep))
+    with torch.no_grad():
+        model(input_ids=torch.tensor([list(token_ids)]))
+    for handle in handles:
+        handle.remove()
+    return found

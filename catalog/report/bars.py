@@ -38,7 +38,7 @@ def _panel(rows: Sequence[Row], *, anchor: str) -> str:
             axes.text(place, value, f"{value:.2f}", ha="center", va="bottom", fontsize=7.5, color=INK)
     axes.set_xticks(np.arange(len(languages)), languages)
     axes.set_xlim(-0.6, len(languages) - 0.4)
-    axes.set_ylim(0, max(row["rank_consistency"] for row in rows) * 1.12)
+    axes.set_ylim(0, max(row["rank_consistency"] for row in rows) * 1.12 or 1.0)
     axes.set_title("RankC with English", color=INK, weight="bold")
     said = ", ".join(
         f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} {number(row['rank_consistency'])}"

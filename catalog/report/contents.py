@@ -26,8 +26,8 @@ FIGURES: tuple[Exhibit, ...] = (
         "less; 0.10 is ten points of a hundred. A cell is the mean over its variants: ** says that all of them differ "
         "from dense significantly (p < 0.05 after Holm over every comparison of this figure), * that some do.",
         query="change_to_dense",
-        empty="No comparison of accuracy to the dense model is in the store. Every pruned variant is compared where the "
-        "recipe has both variants and an entry under evaluations.",
+        empty="No comparison of accuracy to the dense model is in the store. Every pruned variant is compared where "
+        "the recipe has both variants and an entry under evaluations.",
         draw=change_heat_maps,
     ),
     Exhibit(
@@ -56,7 +56,7 @@ FIGURES: tuple[Exhibit, ...] = (
         title="The largest features after every block",
         reading="One panel a demonstration set. Each dot is one of the 20 largest features of the hidden state after a "
         "block of the dense model. The features that are large most often, over all blocks and sets, have a colour and "
-        "a line of their own; the same feature has the same colour in every panel.",
+        "a line of their own, broken where they are not among the 20; a colour is the same feature in every panel.",
         query="largest_features",
         empty="No feature magnitude is in the store. A set under demonstrations that a variant with dense propagation "
         "or a feature overlap reads fills this figure.",

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from catalog.report.words import Row
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,16 @@ def english_first(languages: Iterable[str]) -> list[str]:
 def distinct(rows: Iterable[Row], column: str) -> list[Any]:
     """Values of a column, each once, in the order they first appear."""
     return list(dict.fromkeys(row[column] for row in rows))
+
+
+def spread(values: Sequence[Item], most: int) -> list[Item]:
+    """At most so many of the values, evenly spread over their order, the first and the last among them."""
+    n = len(values)
+    if n <= most:
+        return list(values)
+    return [values[round(place * (n - 1) / (most - 1))] for place in range(most)]
+
+
+def left_out(n_shown: int, n_all: int, things: str) -> str:
+    """What a heading adds where not everything is drawn; empty where it is."""
+    return "" if n_shown == n_all else f", {n_shown} of {n_all} {things} drawn, all of them in the data"

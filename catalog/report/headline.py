@@ -125,7 +125,7 @@ def english_finding(rows: Sequence[Row], cost: Sequence[Row], *, suffix: str = "
     by_sparsity = ", ".join(
         f"{number(_mean(members, 'difference', weight='n_variants'), signed=True)} at {sparsity:g}"
         for (sparsity,), members in grouped(sorted(cost, key=lambda row: row["sparsity"]), "sparsity")
-        if sparsity > 0
+        if sparsity > 0 and all(row["difference"] is not None for row in members)
     )
     over_all = f" Over all pruned variants English changes on average by {by_sparsity} sparsity." if by_sparsity else ""
     if not paid:
@@ -216,7 +216,14 @@ def _interval(row: Row, columns: str, *, signed: bool = True) -> str:
     return f" ({number(low, signed=signed)} to {number(high, signed=signed)})"
 
 
-TABLE_COLUMNS = ("language", "chosen on dev", "sparsity", "test (95% interval)", "dense", "difference (95% interval)")
+TABLE_COLUMNS: tuple[str, ...] = (
+    "language",
+    "chosen on dev",
+    "sparsity",
+    "test (95% interval)",
+    "dense",
+    "difference (95% interval)",
+)
 TABLE_COLUMNS += ("p, Holm", "English")
 
 

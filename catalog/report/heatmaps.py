@@ -8,13 +8,15 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm, to_hex
 
-from catalog.report.exhibits import Group, Key, distinct, english_first, grouped
+from catalog.report.exhibits import Group, Key, distinct, english_first, grouped, left_out, spread
 from catalog.report.svg import INK, drawing, panel, to_svg
 from catalog.report.words import Row, method_label, number, set_label, task_label
 
 _DIVERGING = "PuOr"
 """Orange for less, purple for more: told apart with any common colour vision."""
 _SEQUENTIAL = "Blues"
+MOST_SETS, MOST_BLOCKS = 16, 25
+"""Sets on an axis and blocks drawn in an overlap figure; of more, as many are drawn, evenly spread over their order."""
 _METHOD = ("score", "intervention", "set_kind", "propagation", "structure")
 
 
@@ -36,7 +38,10 @@ def change_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
                 _change_panel(cells, languages=languages, norm=norm, anchor=f"{anchor}-{n}-{place}")
                 for place, (_, cells) in enumerate(grouped(members, *_METHOD))
             )
-        scale = Key(label=f"{number(-reach, signed=True)}|{number(reach, signed=True)}", scale=_stops(_DIVERGING))
+        scale = Key(
+            label=f"less accurate {number(-reach, signed=True)}|{number(reach, signed=True)} more accurate than dense",
+            scale=_stops(_DIVERGING),
+        )
         groups.append(Group(title=task_label(members[0]), panels=panels, keys=(scale,)))
     return tuple(groups)
 
@@ -77,16 +82,20 @@ def overlap_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
         anchor: prefix of the ids in the SVG.
     """
     groups = []
-    for n, ((_, _, share), members) in enumerate(grouped(rows, "base_model", "base_model_id", "share")):
+    for n, ((model, _, share), members) in enumerate(grouped(rows, "base_model", "base_model_id", "share")):
         largest = max(share, *(row["value"] for row in members))
         labels = _set_labels(members)
+        shown = {key: labels[key] for key in spread(list(labels), MOST_SETS)}
+        blocks = [cells for _, cells in grouped(members, "block")]
+        drawn = spread(blocks, MOST_BLOCKS)
         with drawing():
             panels = tuple(
-                _overlap_panel(cells, labels=labels, norm=Normalize(0.0, largest), anchor=f"{anchor}-{n}-{block}")
-                for (block,), cells in grouped(members, "block")
+                _overlap_panel(cells, labels=shown, norm=Normalize(0.0, largest), anchor=f"{anchor}-{n}-{place}")
+                for place, cells in enumerate(drawn)
             )
         scale = Key(label=f"0: no large feature of A is small in B|{largest:.2g}", scale=_stops(_SEQUENTIAL))
-        title = f"{members[0]['base_model']}: the largest and smallest {share:g} of all features; by chance {share:g}"
+        title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
+        title += left_out(len(shown), len(labels), "sets") + left_out(len(drawn), len(blocks), "blocks")
         groups.append(Group(title=title, panels=panels, keys=(scale,)))
     return tuple(groups)
 
@@ -101,7 +110,11 @@ def _set_labels(rows: Sequence[Row]) -> Mapping[str, str]:
 
 def _overlap_panel(rows: Sequence[Row], *, labels: Mapping[str, str], norm: Normalize, anchor: str) -> str:
     places = {key: place for place, key in enumerate(labels)}
-    values = {(places[row["set_a"]], places[row["set_b"]]): row["value"] for row in rows if row["set_b"] in places}
+    values = {
+        (places[row["set_a"]], places[row["set_b"]]): row["value"]
+        for row in rows
+        if row["set_a"] in places and row["set_b"] in places
+    }
     block, n = rows[0]["block"], len(places)
     size = max(1.6, 0.26 * n)
     axes = panel(size + 0.85, size + 0.98, left=0.72, top=0.32, bottom=0.66)

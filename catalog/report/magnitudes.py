@@ -1,14 +1,22 @@
 """The largest features after every block: one panel a demonstration set, recurring features joined by lines."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from catalog.report.exhibits import Group, Key, grouped
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from catalog.report.exhibits import Group, Key, grouped, left_out, spread
 from catalog.report.svg import INK, drawing, panel, to_svg
 from catalog.report.words import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Row, set_label
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _MARKERS = ("o", "s", "^", "D", "X")
+MOST_SETS = 24
+"""Panels drawn; of more sets as many are drawn, evenly spread over their order."""
+_TOO_FAR = 30.0
+"""Ratio of the largest to the smallest magnitude from which on the scale is logarithmic."""
 _SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed")
 
 
@@ -22,18 +30,22 @@ def magnitude_panels(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
     groups = []
     for n, (_, members) in enumerate(grouped(rows, "base_model", "base_model_id")):
         recurring = _recurring(members)
-        top = max(row["magnitude"] for row in members)
+        magnitudes = [row["magnitude"] for row in members]
+        scale = min(magnitudes), max(magnitudes)
+        sets = [of_set for _, of_set in grouped(members, *_SET)]
+        shown = spread(sets, MOST_SETS)
         with drawing():
             panels = tuple(
-                _set_panel(of_set, recurring=recurring, top=top, anchor=f"{anchor}-{n}-{place}")
-                for place, (_, of_set) in enumerate(grouped(members, *_SET))
+                _set_panel(of_set, recurring=recurring, scale=scale, anchor=f"{anchor}-{n}-{place}")
+                for place, of_set in enumerate(shown)
             )
         keys = [
             Key(label=f"feature {feature}", colour=_COLOURS[place], marker=_MARKERS[place])
             for feature, place in recurring.items()
         ]
         keys.append(Key(label="another large feature", colour=GREY, marker="dot"))
-        groups.append(Group(title=str(members[0]["base_model"]), panels=panels, keys=tuple(keys)))
+        title = str(members[0]["base_model"]) + left_out(len(shown), len(sets), "sets")
+        groups.append(Group(title=title, panels=panels, keys=tuple(keys)))
     return tuple(groups)
 
 
@@ -44,7 +56,7 @@ def _recurring(rows: Sequence[Row]) -> Mapping[int, int]:
     return {feature: place for place, feature in enumerate(features)}
 
 
-def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], top: float, anchor: str) -> str:
+def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tuple[float, float], anchor: str) -> str:
     first = rows[0]
     label = set_label(first["kind"], first["source_language"], first["target_language"], seed=first["seed"])
     axes = panel(3.2, 2.5, left=0.5)
@@ -52,13 +64,30 @@ def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], top: float,
     axes.grid(axis="y")
     others = [row for row in rows if row["feature"] not in recurring]
     axes.plot([row["block"] for row in others], [row["magnitude"] for row in others], ".", color=GREY, markersize=3)
+    blocks = sorted({row["block"] for row in rows})
     for feature, place in recurring.items():
-        points = sorted((row["block"], row["magnitude"]) for row in rows if row["feature"] == feature)
-        style = {"color": _COLOURS[place], "marker": _MARKERS[place], "linewidth": 1.0, "markersize": 4}
-        axes.plot([block for block, _ in points], [magnitude for _, magnitude in points], **style)
-    axes.set_ylim(0, top * 1.06)
+        large = {row["block"]: row["magnitude"] for row in rows if row["feature"] == feature}
+        axes.plot(
+            blocks,
+            [large.get(block, math.nan) for block in blocks],
+            color=_COLOURS[place],
+            marker=_MARKERS[place],
+            linewidth=1.0,
+            markersize=4,
+            zorder=3,
+        )
+    _set_scale(axes, *scale)
     axes.set_xlabel("after block (0: embeddings)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     largest = max(rows, key=lambda row: row["magnitude"])
     said = f"feature {largest['feature']} after block {largest['block']}, magnitude {largest['magnitude']:.3g}"
     return to_svg(axes, anchor, label=f"Largest features on {label} ({first['kind']}); largest of all: {said}")
+
+
+def _set_scale(axes: Axes, smallest: float, largest: float) -> None:
+    """The same scale in every panel; logarithmic where the few largest would press all others to the ground."""
+    if smallest > 0 and largest / smallest > _TOO_FAR:
+        axes.set_yscale("log")
+        axes.set_ylim(smallest / 1.3, largest * 1.3)
+    else:
+        axes.set_ylim(0, largest * 1.06 or 1.0)

@@ -3,6 +3,7 @@
 import os
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from mlprune.errors import BadInputError
 
 TITLE = "What pruning with translation demonstrations did"
 _TEMPLATE = "page.html.j2"
-_NUMERIC = re.compile(r"[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?|–")
-"""Text that stands on the right of its column."""
+_NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
+_NOTHING = {"", "–"}
+_AS_THEY_ARE = ("sparsity", "elapsed_s", "peak_memory_gib")
+"""Columns whose numbers are shown without trailing zeros."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         lstrip_blocks=True,
     )
     environment.filters["svg"] = Markup
-    environment.tests["numeric"] = lambda text: bool(_NUMERIC.fullmatch(text))
+    environment.filters["numeric_columns"] = numeric_columns
     return environment.get_template(_TEMPLATE).render(
         title=title,
         models=answer(catalog, "base_models").rows,
@@ -91,12 +94,20 @@ def _shown(catalog: Catalog, exhibit: Exhibit) -> Shown:
     columns = dict(exhibit.columns)
     if columns and len({row.get("base_model") for row in source.rows}) > 1:
         columns = {"base_model": "model", **columns}
-    table = [[_short(row[column]) for column in columns] for row in source.rows[:MOST_ROWS_SHOWN]] if columns else []
-    return Shown(exhibit, source, groups, list(columns.values()), table)
+    table = [[_short(row[column], column) for column in columns] for row in source.rows[:MOST_ROWS_SHOWN]]
+    return Shown(exhibit, source, groups, list(columns.values()), table if columns else [])
 
 
-def _short(value: object) -> str:
+def _short(value: object, column: str) -> str:
     """A value for the eye: three digits, a dash for nothing; the full one is in the data below the table."""
     if isinstance(value, float):
-        return f"{value:g}" if value == round(value, 2) else number(value)
+        return f"{value:g}" if column in _AS_THEY_ARE else number(value)
     return "–" if value is None else str(value)
+
+
+def numeric_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
+    """Of each column of cells, whether it holds numbers and, beside them, dashes at most: it then stands right."""
+    return [
+        all(_NUMERIC.fullmatch(text) or text in _NOTHING for text in column) and not _NOTHING.issuperset(column)
+        for column in zip(*rows, strict=True)
+    ]

@@ -33,7 +33,7 @@ class Source:
 
     @property
     def cells(self) -> list[list[str]]:
-        """The first rows as text, in full precision."""
+        """The first rows as text."""
         return [[cell(row[column]) for column in self.columns] for row in self.rows[:MOST_ROWS_SHOWN]]
 
     @property

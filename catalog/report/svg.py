@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK = "#24292f"
@@ -54,7 +54,7 @@ def drawing() -> Iterator[None]:
     """The look of every figure; drawing and `to_svg` happen inside."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        cast(dict[str, Any], mpl.rcParams).update(_SETTINGS)
         warnings.filterwarnings("ignore", message=r".*Glyph .* missing from", category=UserWarning)
         yield
 
@@ -84,8 +84,7 @@ def to_svg(axes: Axes, anchor: str, *, label: str) -> str:
         label: what a screen reader says; any text, it is escaped here.
     """
     buffer = io.StringIO()
-    figure = axes.figure
-    FigureCanvasSVG(figure).print_svg(buffer, metadata=_NO_METADATA)  # type: ignore[arg-type]
+    cast(Figure, axes.figure).savefig(buffer, format="svg", metadata=_NO_METADATA)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)

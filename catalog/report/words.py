@@ -12,6 +12,10 @@ Row = Mapping[str, Any]
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, GREY, BLACK = "#CC79A7", "#56B4E9", "#8a8f98", "#1b1f24"
 
+DIGITS = 12
+"""Digits of a number that the report trusts: a sum over rows may differ in its last bits from one query to the next,
+and equal catalogs have to make equal pages."""
+
 COLOURS: Mapping[tuple[str, str | None], str] = {
     ("wanda", "translation"): BLUE,
     ("wanda", "monolingual"): ORANGE,
@@ -68,7 +72,7 @@ def number(value: float | None, *, signed: bool = False, digits: int = 3) -> str
     """A value to some digits after the point with a true minus, zero without a sign; a dash for NULL and NaN."""
     if value is None or not math.isfinite(value):
         return "–"
-    rounded = round(value, digits) or 0.0
+    rounded = round(round(value, DIGITS), digits) or 0.0
     return f"{rounded:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
 
 
@@ -78,9 +82,11 @@ def p_value(value: float | None) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value of a data table as text: numbers in full, NULL empty, timestamps in ISO 8601."""
+    """A value of a data table as text: numbers to twelve digits, NULL empty, timestamps in ISO 8601."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, float):
+        return f"{value:.{DIGITS}g}"
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value)

@@ -10,7 +10,7 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
     """The jobs that have to run, in the plan's order.
 
     A job is left to do if a record of it is missing, if an artefact is missing or has another size than its record
-    says, or if a job it depends on is left to do.
+    says, or if a job it depends on is left to do. Of the latter, sound records that other recipes share stay.
 
     Args:
         repair: move records whose artefacts are damaged, and those that depend on them, to the quarantine, so that
@@ -21,15 +21,17 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
     unmade: set[RecordKey] = set()
     for job in jobs:
         dirty = any(key in unmade for key in job.needs)
-        damaged = [key for key in job.makes if key in present and (dirty or not _is_sound(store, key))]
+        own = set(job.makes) - set(job.shared) if dirty else set()
+        stale = [key for key in job.makes if key in present and (key in own or not _is_sound(store, key))]
         if repair:
-            for key in damaged:
+            for key in stale:
                 record = store.read_record(*key)
                 if record is not None:
                     store.quarantine(record)
-        if dirty or damaged or any(key not in present for key in job.makes):
+        left = [key for key in job.makes if key in stale or key not in present]
+        if dirty or left:
             pending.append(job)
-            unmade.update(key for key in job.makes if dirty or key in damaged or key not in present)
+            unmade.update(left)
     return pending
 
 

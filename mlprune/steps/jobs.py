@@ -104,6 +104,11 @@ class Job:
         """The records that have to exist first."""
         raise NotImplementedError
 
+    @property
+    def shared(self) -> tuple[RecordKey, ...]:
+        """Those of `makes` that a job of another recipe makes as well, out of other records: a sound one stays."""
+        return ()
+
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Do the work; running it again gives the same bytes."""
         raise NotImplementedError

@@ -104,6 +104,11 @@ class CollectVariantsJob(Job):
         """All blocks."""
         return tuple(("mask_blocks", block) for block in self.blocks)
 
+    @property
+    def shared(self) -> tuple[RecordKey, ...]:
+        """The variants: an ordering of other sparsities gives them the same masks."""
+        return tuple(variant.identity.key for variant in self.variants)
+
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the records; the masks lie there already."""
         records = [store.require("mask_blocks", block) for block in self.blocks]

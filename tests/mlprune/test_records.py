@@ -58,7 +58,9 @@ def test_an_id_is_pinned_by_example() -> None:
 
 
 def test_an_id_does_not_depend_on_the_order_of_keys_nor_on_empty_parts_being_spelt_out() -> None:
-    turned = {key: dict(reversed(value.items())) if isinstance(value, dict) else value for key, value in EXAMPLE.items()}
+    turned = {
+        key: dict(reversed(value.items())) if isinstance(value, dict) else value for key, value in EXAMPLE.items()
+    }
     assert identity("variants", **turned) == identity("variants", **EXAMPLE)
     spelt_out = identity("x", step_version=1, parameters={}, parents={}, contents={})
     assert spelt_out == identity("x", step_version=1, parameters={})
@@ -119,7 +121,18 @@ def test_equal_records_are_equal_texts_whatever_the_order_of_their_keys() -> Non
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "null", "3", '"text"', "[]", "{}", '{"artefacts": 1}', '{"artefacts": [1]}', '{"artefacts": [{"path": 1}]}'],
+    [
+        "",
+        "{",
+        "null",
+        "3",
+        '"text"',
+        "[]",
+        "{}",
+        '{"artefacts": 1}',
+        '{"artefacts": [1]}',
+        '{"artefacts": [{"path": 1}]}',
+    ],
 )
 def test_other_texts_are_no_record(text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):

@@ -9,7 +9,7 @@ WITH points AS (
     FROM measured AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
     JOIN base_models AS b ON b.base_model_id = m.base_model_id
-    WHERE m.metric = 'accuracy' AND v.intervention IS NULL
+    WHERE m.metric = 'accuracy' AND m.value IS NOT NULL AND v.intervention IS NULL
     QUALIFY m.split = max(m.split) OVER (PARTITION BY m.base_model_id, m.task)
 )
 SELECT

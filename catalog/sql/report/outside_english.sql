@@ -11,7 +11,8 @@ SELECT
 FROM measured AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 JOIN base_models AS b ON b.base_model_id = m.base_model_id
-WHERE m.metric = 'accuracy' AND m.split = 'test' AND m.language <> 'en' AND v.intervention IS NULL
+WHERE m.metric = 'accuracy' AND m.value IS NOT NULL AND m.split = 'test' AND m.language <> 'en'
+    AND v.intervention IS NULL
 GROUP BY ALL
 ORDER BY
     base_model, m.base_model_id, m.task, m.scoring_rule, m.example_limit,

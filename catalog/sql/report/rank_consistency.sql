@@ -16,6 +16,6 @@ JOIN base_models AS b ON b.base_model_id = v.base_model_id
 SEMI JOIN shown AS s
     ON s.variant_id = r.variant_id
     AND (s.chosen_for IS NULL OR s.chosen_for = r.language AND s.task = r.task)
-WHERE r.reference_language = 'en'
+WHERE r.reference_language = 'en' AND r.value IS NOT NULL
 QUALIFY r.split = max(r.split) OVER (PARTITION BY v.base_model_id, r.task)
 ORDER BY base_model, v.base_model_id, r.task, r.language, v.is_dense DESC, v.variant_id;

@@ -10,7 +10,14 @@ from mlprune.terms import ISO_639_3
 
 @pytest.mark.parametrize(
     ("tag", "label"),
-    [("en", "English"), ("fr", "French"), ("sw", "Swahili"), ("zh", "Chinese"), ("zh-Hant", "Chinese"), ("ar", "Arabic")],
+    [
+        ("en", "English"),
+        ("fr", "French"),
+        ("sw", "Swahili"),
+        ("zh", "Chinese"),
+        ("zh-Hant", "Chinese"),
+        ("ar", "Arabic"),
+    ],
 )
 def test_a_language_has_its_english_name_without_its_script(tag: str, label: str) -> None:
     assert language_label(tag) == label

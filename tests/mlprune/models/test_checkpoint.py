@@ -113,3 +113,21 @@ def test_a_hash_is_remembered_until_size_or_time_of_the_file_change(tmp_path):
     assert file_sha256(file) == hashlib.sha256(b"two").hexdigest()
     with pytest.raises(ModelError, match="cannot be read"):
         file_sha256(tmp_path / "none")
+
+
+@pytest.mark.parametrize("file", ["../elsewhere.safetensors", "inner/part.safetensors", 3])
+def test_an_index_that_names_a_file_outside_its_folder_is_refused(tmp_path, file):
+    path = save_tiny_model(tmp_path / "m")
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"fc1": file}}))
+    with pytest.raises(ModelError, match="no files of its folder"):
+        WeightFiles(path, FAMILIES["xglm"])
+
+
+def test_the_place_of_a_tensor_is_its_file_and_the_name_it_has_there(tmp_path):
+    path = save_tiny_model(tmp_path / "m", "gpt2")
+    tensors = load_file(path / "model.safetensors")
+    save_file({name.removeprefix("transformer."): t for name, t in tensors.items()}, path / "model.safetensors")
+    files = WeightFiles(path, FAMILIES["gpt2"])
+    assert files.place("transformer.h.0.mlp.c_fc.weight") == ("model.safetensors", "h.0.mlp.c_fc.weight")
+    with pytest.raises(ModelError, match="lack a tensor"):
+        files.place("transformer.h.9.mlp.c_fc.weight")

@@ -1,0 +1,131 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from catalog.report.headline import adjusted, best_finding, comparison_finding, english_finding, headlines
+from catalog.report.words import number
+from catalog.store import Catalog
+from mlprune.numeric.significance import holm
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def best(language: str, difference: float | None, *, p_value: float | None = 0.001, **more: Any) -> Mapping[str, Any]:
+    row = {"language": language, "difference": difference, "p_value": p_value, "sparsity": 0.3, "dense_value": 0.5}
+    row |= {"test_value": None if difference is None else 0.5 + difference, "english_difference": -0.02}
+    return row | {"difference_ci_low": None, "difference_ci_high": None} | more
+
+
+def compared(opponent: str, mean: float, *, better: int, worse: int) -> Mapping[str, Any]:
+    row = {"opponent": opponent, "mean_difference": mean, "n_comparisons": 10, "n_wins": 6, "n_losses": 4}
+    return row | {"n_significantly_better": better, "n_significantly_worse": worse}
+
+
+def described(score: str, set_kind: str | None, accuracy: float, **more: Any) -> Mapping[str, Any]:
+    shared = {"base_model_id": "m", "scoring_rule": "mean", "example_limit": None, "structure": "row", "sparsity": 0.3}
+    propagation = "dense" if set_kind else None
+    return {**shared, "score": score, "set_kind": set_kind, "propagation": propagation, "accuracy": accuracy} | more
+
+
+def test_a_significant_gain_is_called_one() -> None:
+    finding = best_finding([best("fr", 0.1), best("sw", 0.05, p_value=0.5), best("en", -0.1)])
+    assert (finding.answer, finding.tone) == ("+0.100 fr", "good")
+    assert "in 2 of 2 languages, significantly in 1" in finding.sentence
+    assert "0.600 against 0.500 dense" in finding.sentence
+
+
+def test_a_loss_everywhere_is_reported_as_a_loss() -> None:
+    finding = best_finding([best("fr", -0.1), best("sw", -0.05)])
+    assert (finding.answer, finding.tone) == ("−0.050 sw", "bad")
+    assert "in 0 of 2 languages, significantly in 0. Smallest loss: sw" in finding.sentence
+
+
+def test_a_gain_within_chance_is_left_open() -> None:
+    assert best_finding([best("fr", 0.1, p_value=0.04), best("sw", 0.1, p_value=0.04)]).tone == "open"
+
+
+def test_without_a_tested_language_the_finding_says_what_the_recipe_lacks() -> None:
+    for rows in ([], [best("fr", None, p_value=None)], [best("en", 0.1)]):
+        finding = best_finding(rows)
+        assert finding.answer == "–"
+        assert "evaluations need both splits" in finding.sentence
+
+
+def test_rows_without_a_p_value_stay_out_of_the_family() -> None:
+    rows = [best("fr", 0.1, p_value=0.01), best("sw", 0.1, p_value=None), best("es", 0.1, p_value=0.03)]
+    assert adjusted(rows) == [holm([0.01, 0.03])[0], None, holm([0.01, 0.03])[1]]
+
+
+def test_what_english_pays_is_the_mean_over_the_variants_chosen_for_other_languages() -> None:
+    rows = [best("fr", 0.1, english_difference=-0.04), best("en", 0.1, english_difference=0.9)]
+    rows.append(best("sw", 0.1, english_difference=0.0))
+    cost = [
+        {"sparsity": 0.5, "difference": -0.3, "n_variants": 1},
+        {"sparsity": 0.5, "difference": -0.1, "n_variants": 3},
+    ]
+    finding = english_finding(rows, cost)
+    assert (finding.answer, finding.tone) == ("−0.020 en", "bad")
+    assert "from −0.040 to 0.000" in finding.sentence
+    assert "by −0.150 at 0.5 sparsity" in finding.sentence
+
+
+def test_without_english_the_finding_says_what_the_recipe_lacks() -> None:
+    finding = english_finding([best("fr", 0.1, english_difference=None)], [])
+    assert finding.answer == "–"
+    assert "evaluations need en among languages" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("mean", "better", "worse", "verdict", "tone"),
+    [
+        (0.1, 5, 0, "Translation demonstrations beat monolingual ones:", "good"),
+        (-0.1, 0, 5, "Translation demonstrations lose to monolingual ones:", "bad"),
+        (0.1, 0, 0, "Translation demonstrations cannot be told apart from monolingual ones:", "open"),
+        (0.1, 2, 3, "Translation demonstrations cannot be told apart from monolingual ones:", "open"),
+    ],
+)
+def test_the_verdict_follows_the_numbers(mean: float, better: int, worse: int, verdict: str, tone: str) -> None:
+    rows = [compared("monolingual", mean, better=better, worse=worse), compared("random", 0.9, better=9, worse=0)]
+    finding = comparison_finding(rows, "monolingual", "wanda", [])
+    assert finding.sentence.startswith(verdict)
+    assert (finding.answer, finding.tone) == (number(mean, signed=True), tone)
+
+
+def test_without_paired_comparisons_the_means_are_described_but_not_judged() -> None:
+    rows = [
+        described("wanda", "translation", 0.6),
+        described("wanda", "monolingual", 0.5),
+        described("random", None, 0.3),
+    ]
+    rows += [described("wanda", "translation", 0.9, sparsity=0.7), described("contrast", "translation", 0.9)]
+    monolingual, random = (comparison_finding([], name, "wanda", rows) for name in ("monolingual", "random"))
+    assert (monolingual.answer, monolingual.tone) == ("+0.100", "open")
+    assert "No paired comparison is stored" in monolingual.sentence
+    assert "higher by 0.100" in monolingual.sentence
+    assert random.answer == "+0.300"
+
+
+def test_without_anything_to_compare_the_finding_says_so() -> None:
+    finding = comparison_finding([], "random", "wanda", [described("wanda", "translation", 0.6)])
+    assert finding.answer == "–"
+    assert "pruned at one sparsity" in finding.sentence
+
+
+def test_the_headline_of_a_store_agrees_with_its_records(catalog: Catalog, rows: Rows) -> None:
+    (headline,) = headlines(catalog)
+    kinds = {row["demonstration_set_id"]: row["kind"] for row in rows["demonstration_sets"]}
+    variants = {row["variant_id"]: row for row in rows["variants"]}
+    differences = [
+        row["difference"]
+        for row in rows["comparisons"]
+        if (row["task"], row["split"], row["metric"]) == ("facts", "test", "accuracy")
+        and row["language"] != "en"
+        and variants[row["variant_id"]]["score"] == "wanda"
+        and kinds[variants[row["variant_id"]]["demonstration_set_id"]] == "translation"
+        and variants[row["baseline_id"]]["score"] == "random"
+    ]
+    answers = {finding.question: finding.answer for finding in headline.findings}
+    expected = number(sum(differences) / len(differences), signed=True)
+    assert answers["Do translation demonstrations beat random pruning? (wanda)"] == expected
+    assert [line[0] for line in headline.table] == ["en", "es", "fr", "sw"]

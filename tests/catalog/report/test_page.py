@@ -1,0 +1,154 @@
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+from catalog.report import write_report
+from catalog.report.contents import FIGURES, TABLES
+from catalog.report.page import numeric_columns, render_page
+from catalog.report.sources import MOST_ROWS_SHOWN
+from catalog.report.words import cell
+from catalog.store import Catalog
+from mlprune.errors import BadInputError
+from mlprune.storage import Store
+from tests.catalog.report.reading import ATTACK, Reader
+
+EXHIBITS = [*FIGURES, *TABLES]
+
+
+@pytest.fixture(scope="module")
+def reader(page: str) -> Reader:
+    return Reader(page)
+
+
+@pytest.fixture(scope="module")
+def attacked(attacked_page: str) -> Reader:
+    return Reader(attacked_page)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "n_panels"), [("curves", 4), ("change", 7), ("rank-consistency", 1), ("overlaps", 6), ("magnitudes", 8)]
+)
+def test_every_figure_is_drawn_with_a_panel_for_each_part_of_it(reader: Reader, anchor: str, n_panels: int) -> None:
+    panels = reader.panels(anchor)
+    assert len(panels) == n_panels
+    assert len({panel.attributes["aria-label"] for panel in panels}) >= n_panels / 2
+    assert not reader.find("p", section=anchor, class_="empty")
+
+
+@pytest.mark.parametrize("exhibit", TABLES, ids=lambda exhibit: exhibit.anchor)
+def test_every_table_of_a_filled_store_has_rows(reader: Reader, exhibit: object) -> None:
+    anchor = exhibit.anchor  # type: ignore[attr-defined]
+    assert len(reader.find("tr", section=anchor)) > 2
+    assert not reader.find("p", section=anchor, class_="empty")
+
+
+def test_every_exhibit_stands_on_its_query_and_data(reader: Reader) -> None:
+    below = {origin.section: origin.name for origin in reader.origins if origin.section != "headline"}
+    assert below == {exhibit.anchor: exhibit.query for exhibit in EXHIBITS}
+    of_headline = {origin.name for origin in reader.origins if origin.section == "headline"}
+    assert of_headline == {"best_by_language", "english_cost", "demonstrations_compared"}
+
+
+def test_every_query_in_the_page_returns_the_rows_the_page_shows(reader: Reader, catalog: Catalog) -> None:
+    for origin in reader.origins:
+        result = catalog.select(origin.sql, origin.parameters)
+        texts = [list(result.columns), *([cell(value) for value in row] for row in result.rows)]
+        assert origin.csv == texts, origin.name
+        assert origin.table == texts[: MOST_ROWS_SHOWN + 1], origin.name
+
+
+def test_the_page_needs_nothing_from_outside(page: str, reader: Reader) -> None:
+    assert set(re.findall(r"\b(?:https?|ftp|file|wss?)://[\w./]+", page)) == {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+    assert {element.tag for element in reader.elements}.isdisjoint(
+        {"script", "iframe", "object", "embed", "img", "form"}
+    )
+    links = [element.attributes["href"] for element in reader.elements if element.tag in ("a", "link")]
+    assert all(link.startswith(("#", "data:")) for link in links)
+
+
+def test_ids_are_unique_and_every_reference_has_its_target(page: str, reader: Reader) -> None:
+    ids = [element.attributes["id"] for element in reader.elements if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
+    references = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page))
+    assert len(references) > 20
+    assert {first or second for first, second in references} <= set(ids)
+
+
+def test_every_panel_says_what_it_shows(reader: Reader) -> None:
+    panels = [panel for exhibit in FIGURES for panel in reader.panels(exhibit.anchor)]
+    assert all(len(panel.attributes["aria-label"]) > 20 for panel in panels)
+    assert "Accuracy in fr against sparsity: 7 methods, dense 0.600" in {
+        panel.attributes["aria-label"] for panel in reader.panels("curves")
+    }
+
+
+def test_an_empty_catalog_gives_a_page_of_sentences(empty_catalog: Catalog) -> None:
+    reader = Reader(render_page(empty_catalog))
+    for exhibit in EXHIBITS:
+        assert [p.text for p in reader.find("p", section=exhibit.anchor, class_="empty")] == [exhibit.empty]
+    assert len(reader.find("p", section="headline", class_="empty")) == 1
+    assert not [element for element in reader.elements if element.attributes.get("role") == "img"]
+
+
+def test_an_attack_in_a_name_is_shown_as_text_and_does_nothing(attacked: Reader) -> None:
+    assert not {"script", "img"} & {element.tag for element in attacked.elements}
+    assert not [key for element in attacked.elements for key in element.attributes if key.startswith("on")]
+    assert attacked.find("h1")[0].text == ATTACK
+    assert any(ATTACK in element.text for element in attacked.find("td", section="failures"))
+    assert any(ATTACK in element.text for element in attacked.find("td", section="headline"))
+
+
+def test_a_language_of_any_spelling_is_written_into_its_figure_as_it_is(attacked: Reader) -> None:
+    titles = [text.text for text in attacked.find("text", section="curves")]
+    assert ATTACK in titles
+    labels = [panel.attributes["aria-label"] for panel in attacked.panels("curves")]
+    assert any(label.startswith(f"Accuracy in {ATTACK} against") for label in labels)
+
+
+def test_equal_catalogs_give_equal_bytes(page: str, filled: Store, tmp_path: Path) -> None:
+    with Catalog.in_memory(filled) as other:
+        path = write_report(other, tmp_path / "report.html")
+    assert path.read_bytes() == page.encode()
+
+
+def test_settings_of_matplotlib_outside_do_not_show_in_the_page_and_stay(page: str, catalog: Catalog) -> None:
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
+        assert render_page(catalog) == page
+        assert mpl.rcParams["font.size"] == 30
+
+
+def test_a_failed_write_leaves_the_old_report_and_no_scrap(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "report.html"
+    out.write_text("old")
+
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(BadInputError, match="No space left"):
+        write_report(catalog, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert out.read_text() == "old"
+
+
+def test_a_folder_is_refused_as_the_file_of_a_report(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="expected='a file', got='a folder'"):
+        write_report(catalog, tmp_path)
+
+
+def test_the_folders_above_the_report_are_made(empty_catalog: Catalog, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "deep" / "report.html"
+    assert write_report(empty_catalog, out, title="Mine") == out
+    assert Reader(out.read_text("utf-8")).find("h1")[0].text == "Mine"
+
+
+def test_a_column_stands_right_when_it_holds_numbers_and_dashes_only() -> None:
+    rows = [["0.5", "–", "fr", "<0.001", "−0.100"], ["–", "–", "0.5", "1", "+1e-05"]]
+    assert numeric_columns(rows) == [True, False, False, True, True]

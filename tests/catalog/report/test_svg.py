@@ -1,0 +1,44 @@
+import re
+import warnings
+
+from catalog.report.svg import drawing, panel, to_svg
+
+
+def a_panel(title: str, anchor: str = "here", label: str = "a line") -> str:
+    with drawing():
+        axes = panel(3.0, 2.0)
+        axes.set_title(title)
+        axes.plot([0, 1], [0, 1], marker="o")
+        return to_svg(axes, anchor, label=label)
+
+
+def test_equal_figures_are_equal_texts_without_a_date() -> None:
+    assert a_panel("x") == a_panel("x")
+    assert "metadata" not in a_panel("x")
+
+
+def test_ids_carry_the_anchor_so_that_panels_can_stand_in_one_page() -> None:
+    first, second = (a_panel("x", anchor) for anchor in ("one", "two"))
+    ids = re.findall(r' id="([^"]+)"', first)
+    assert ids
+    assert all(name.startswith("one-") for name in ids)
+    assert first.replace("one-", "two-") == second
+    assert {*re.findall(r"url\(#([^)]+)\)", first), *re.findall(r'href="#([^"]+)"', first)} == set(ids)
+
+
+def test_a_label_is_escaped() -> None:
+    assert 'aria-label="&quot;&lt;b&gt;&amp;"' in a_panel("x", label='"<b>&')
+
+
+def test_text_is_text_and_never_a_formula() -> None:
+    assert "$\\frac{1}{$" in a_panel("$\\frac{1}{$")
+
+
+def test_a_script_the_measuring_font_lacks_is_written_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "中文 हिन्दी" in a_panel("中文 हिन्दी")
+
+
+def test_a_panel_has_its_size_in_css_pixels() -> None:
+    assert 'width="288" height="192" viewBox="0 0 216 144"' in a_panel("x")

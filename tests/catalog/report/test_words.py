@@ -1,0 +1,66 @@
+from datetime import datetime
+
+import pytest
+
+from catalog.report.words import BLACK, BLUE, cell, colour_of, method_label, number, p_value, set_label, task_label
+
+METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequential", "structure": "row"}
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        (METHOD, "wanda on translation demonstrations, sequential"),
+        (METHOD | {"structure": "2:4"}, "wanda on translation demonstrations, sequential, 2:4"),
+        (METHOD | {"score": "random", "set_kind": None, "propagation": None}, "random"),
+        (METHOD | {"score": None}, "dense"),
+        (METHOD | {"intervention": "self_translate"}, "self translate"),
+    ],
+)
+def test_a_method_is_said_in_words(row: dict[str, object], label: str) -> None:
+    assert method_label(row) == label
+
+
+def test_a_set_is_said_by_its_languages_and_an_unusual_seed() -> None:
+    assert set_label("translation", "fr", "en", seed=0) == "fr-en"
+    assert set_label("monolingual", "fr", None, seed=3) == "fr s3"
+    assert set_label("code", None, None) == "code"
+
+
+def test_a_task_says_what_is_unusual_about_it() -> None:
+    row = {"base_model": "tiny", "task": "facts", "split": "dev", "scoring_rule": "sum", "example_limit": 10}
+    assert task_label(row) == "tiny · facts, dev split, sum rule, 10 examples"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.12345, "+0.123"), (-0.5, "−0.500"), (0.0001, "0.000"), (-0.0001, "0.000"), (None, "–"), (float("inf"), "–")],
+)
+def test_a_signed_number_has_a_true_minus_and_zero_has_no_sign(value: float | None, text: str) -> None:
+    assert number(value, signed=True) == text
+
+
+def test_a_tiny_p_value_is_bounded_instead_of_rounded_to_zero() -> None:
+    assert [p_value(value) for value in (0.0, 0.0009, 0.001, None)] == ["<0.001", "<0.001", "0.001", "–"]
+
+
+def test_cells_hold_values_to_twelve_digits_and_nothing_for_null() -> None:
+    values = (None, float("nan"), 0.1 + 0.2, 1 / 3, 10**15, datetime(2026, 2, 3, 4, 5), True)
+    assert [cell(value) for value in values] == [
+        "",
+        "",
+        "0.3",
+        "0.333333333333",
+        "1000000000000000",
+        "2026-02-03T04:05:00",
+        "True",
+    ]
+
+
+def test_a_method_without_a_colour_of_its_own_is_black() -> None:
+    assert colour_of("wanda", "translation") == BLUE
+    assert colour_of("contrast", "mixed") == BLACK
+
+
+def test_the_last_bits_of_a_sum_do_not_show() -> None:
+    assert number(0.0625) == number(0.0625 + 2e-17) == number(0.0625 - 1e-16) == number(0.0625 + 1e-16)

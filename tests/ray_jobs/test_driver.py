@@ -1,0 +1,124 @@
+"""The driver with workers made for the purpose: order, retries, failures, and what is written about them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from mlprune.steps.jobs import Job, RecordKey
+from mlprune.storage import Store
+from ray_jobs.driver import MAX_ATTEMPTS, Driver, RunResult
+from ray_jobs.progress import Progress
+from ray_jobs.worker import Failure, Outcome
+
+
+@dataclass(frozen=True)
+class NamedJob(Job):
+    """A job that is only a name and its needs."""
+
+    step: ClassVar[str] = "prune"
+    name: str
+    after: tuple[str, ...] = ()
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        return (("masks", self.name),)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        return tuple(("masks", name) for name in self.after)
+
+
+class ScriptedWorkers:
+    """Workers whose outcomes a function decides; notes the order of submission."""
+
+    def __init__(self, decide: Callable[[Job, int], Failure | None], capacity: int = 2) -> None:
+        self._decide = decide
+        self._capacity = capacity
+        self._running: list[Job] = []
+        self.submitted: list[str] = []
+        self.most_at_once = 0
+
+    def free(self) -> int:
+        return self._capacity - len(self._running)
+
+    def submit(self, job: Job) -> None:
+        self._running.append(job)
+        self.submitted.append(job.makes[0][1])
+        self.most_at_once = max(self.most_at_once, len(self._running))
+
+    def wait(self) -> list[tuple[Job, Outcome]]:
+        job = self._running.pop(0)
+        failure = self._decide(job, self.submitted.count(job.makes[0][1]))
+        return [(job, Outcome(job.makes[-1], job.step, "host", "worker", "2026-01-01", 0.5, 0.1, failure))]
+
+    def close(self) -> None:
+        pass
+
+
+def run(
+    jobs: Sequence[Job], workers: ScriptedWorkers, store: Store, present: set[RecordKey] | None = None
+) -> RunResult:
+    with Progress(jobs) as progress:
+        return Driver(store, "run", workers=workers, progress=progress).run(jobs, present=present or set())
+
+
+def always_fine(job: Job, attempt: int) -> Failure | None:
+    return None
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_jobs_run_after_those_they_need_and_no_more_than_workers_are_free(store: Store) -> None:
+    workers = ScriptedWorkers(always_fine)
+    jobs = [NamedJob("d", ("b", "c")), NamedJob("b", ("a",)), NamedJob("a"), NamedJob("c"), NamedJob("e", ("d",))]
+    result = run(jobs, workers, store)
+    order = workers.submitted
+    assert result.n_done == 5
+    assert order.index("a") < order.index("b") < order.index("d") < order.index("e")
+    assert order.index("c") < order.index("d")
+    assert workers.most_at_once == 2
+
+
+def test_records_that_exist_count_as_done(store: Store) -> None:
+    workers = ScriptedWorkers(always_fine)
+    result = run([NamedJob("b", ("a",))], workers, store, present={("masks", "a")})
+    assert (result.n_done, result.n_skipped) == (1, 0)
+
+
+def test_a_job_that_fails_for_good_takes_along_only_those_that_need_it(store: Store) -> None:
+    broken = Failure("ValueError", "broken", is_transient=False, is_damage=False)
+    workers = ScriptedWorkers(lambda job, attempt: broken if job.makes[0][1] == "a" else None)
+    result = run([NamedJob("a"), NamedJob("b", ("a",)), NamedJob("c", ("b",)), NamedJob("x")], workers, store)
+    assert (result.n_done, len(result.failed), result.n_skipped) == (1, 1, 2)
+    assert workers.submitted == ["a", "x"]
+    failures = [store.read_json(path) for path in store.list("runs") if "failure-" in path]
+    assert [(one["record_id"], one["error"], one["message"]) for one in failures] == [("a", "ValueError", "broken")]
+
+
+def test_a_transient_failure_is_tried_again_and_noted(store: Store) -> None:
+    lost = Failure("WorkerLostError", "gone", is_transient=True, is_damage=False)
+    workers = ScriptedWorkers(lambda job, attempt: lost if attempt == 1 else None)
+    assert run([NamedJob("a")], workers, store).n_done == 1
+    rows = [store.read_json(path) for path in store.list("runs") if "job-" in path]
+    assert sorted((row["status"], row["attempt"]) for row in rows) == [("done", 2), ("lost", 1)]
+
+
+def test_a_poison_job_is_tried_a_bounded_number_of_times(store: Store) -> None:
+    lost = Failure("WorkerLostError", "gone", is_transient=True, is_damage=False)
+    workers = ScriptedWorkers(lambda job, attempt: lost if job.makes[0][1] == "poison" else None)
+    result = run([NamedJob("poison"), NamedJob("b")], workers, store)
+    assert workers.submitted.count("poison") == MAX_ATTEMPTS
+    assert [job.makes[0][1] for job, _ in result.failed] == ["poison"]
+    assert result.n_done == 1
+
+
+def test_damage_found_by_a_job_is_seen_in_the_result(store: Store) -> None:
+    damage = Failure("DamagedArtefactError", "bad hash", is_transient=False, is_damage=True)
+    assert run([NamedJob("a")], ScriptedWorkers(lambda job, attempt: damage), store).saw_damage
+    assert not run([NamedJob("a")], ScriptedWorkers(always_fine), store).saw_damage
