@@ -11,7 +11,7 @@ FIGURES: tuple[Exhibit, ...] = (
         anchor="curves",
         title="Accuracy against sparsity",
         reading="One panel a language, one line a method: colour and marker say the score and the demonstrations it "
-        "read, solid lines are sequential propagation, dashed ones dense. The dark level is the dense model, the grey "
+        "read; dashed lines are dense propagation, all others solid. The dark level is the dense model, the grey "
         "band its 95% interval. A point is the mean over the variants of that method; its pale band reaches from the "
         "lowest to the highest end of their intervals. A line above the dark level says that pruning helped.",
         query="accuracy_by_sparsity",

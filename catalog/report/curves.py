@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from catalog.report.exhibits import Group, Key, english_first, grouped
+from catalog.report.exhibits import Group, Key, distinct, english_first, grouped
 from catalog.report.svg import GRID, INK, drawing, panel, to_svg
 from catalog.report.words import MARKERS, Row, colour_of, method_label, task_label
 
@@ -19,6 +19,7 @@ def accuracy_curves(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
         anchor: prefix of the ids in the SVG.
     """
     columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
+    with_rule = len(distinct(rows, "scoring_rule")) > 1
     groups = []
     for n, (_, members) in enumerate(grouped(rows, *columns)):
         limits = _limits(members)
@@ -28,7 +29,7 @@ def accuracy_curves(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
                 _language_panel(language, of_language[language,], limits=limits, anchor=f"{anchor}-{n}-{place}")
                 for place, language in enumerate(english_first(row["language"] for row in members))
             )
-        groups.append(Group(title=task_label(members[0]), panels=panels, keys=_keys(members)))
+        groups.append(Group(title=task_label(members[0], with_rule=with_rule), panels=panels, keys=_keys(members)))
     return tuple(groups)
 
 
@@ -72,7 +73,7 @@ def _draw_line(axes: Axes, points: Sequence[Row]) -> None:
     places = [row["sparsity"] for row in with_interval]
     lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
     if len(places) > 1:
-        axes.fill_between(places, lows, highs, color=colour, alpha=0.07, linewidth=0, zorder=2)
+        axes.fill_between(places, lows, highs, color=colour, alpha=0.05, linewidth=0, zorder=2)
     elif places:
         axes.vlines(places, lows, highs, color=colour, linewidth=1.0, alpha=0.6, zorder=2)
     style = "--" if first["propagation"] == "dense" else "-"

@@ -94,12 +94,12 @@ def best_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     top = max(tested, key=lambda row: (row["difference"], row["language"]))
     sentence = (
         f"Chosen on dev, the best pruned variant is more accurate on test than the dense model in {len(better)} of "
-        f"{len(tested)} languages, significantly in {n_sure}. {'Largest gain' if better else 'Smallest loss'}: "
+        f"{len(tested)} languages, significantly in {n_sure}. {'Largest gain' if better else 'The best of them'}: "
         f"{top['language']} at sparsity {top['sparsity']:g}, {number(top['test_value'])} against "
         f"{number(top['dense_value'])} dense, a difference of {number(top['difference'], signed=True)}"
         f"{_interval(top, 'difference_ci')}."
     )
-    tone = "good" if n_sure else "open" if better else "bad"
+    tone = "good" if n_sure else "open" if top["difference"] >= 0 else "bad"
     return Finding(question, f"{number(top['difference'], signed=True)} {top['language']}", sentence, tone)
 
 

@@ -28,6 +28,7 @@ def change_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
         anchor: prefix of the ids in the SVG.
     """
     columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
+    with_rule = len(distinct(rows, "scoring_rule")) > 1
     groups = []
     for n, (_, members) in enumerate(grouped(rows, *columns)):
         reach = max(0.01, *(abs(row["difference"]) for row in members))
@@ -42,7 +43,7 @@ def change_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
             label=f"less accurate {number(-reach, signed=True)}|{number(reach, signed=True)} more accurate than dense",
             scale=_stops(_DIVERGING),
         )
-        groups.append(Group(title=task_label(members[0]), panels=panels, keys=(scale,)))
+        groups.append(Group(title=task_label(members[0], with_rule=with_rule), panels=panels, keys=(scale,)))
     return tuple(groups)
 
 
@@ -70,8 +71,8 @@ def _change_text(row: Row) -> str:
 
 
 def _in_two_lines(label: str) -> str:
-    """`wanda on translation demonstrations, dense` broken at the comma, which is where the narrow panel ends."""
-    return label.replace(" demonstrations, ", "\n", 1).replace(" demonstrations", "").replace(", ", " · ")
+    """`wanda on translation, dense propagation` broken at the first comma, which is where the narrow panel ends."""
+    return label.replace(", ", "\n", 1)
 
 
 def overlap_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:

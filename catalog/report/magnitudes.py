@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from catalog.report.exhibits import Group, Key, grouped, left_out, spread
 from catalog.report.svg import INK, drawing, panel, to_svg
@@ -88,6 +88,8 @@ def _set_scale(axes: Axes, smallest: float, largest: float) -> None:
     """The same scale in every panel; logarithmic where the few largest would press all others to the ground."""
     if smallest > 0 and largest / smallest > _TOO_FAR:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda magnitude, _: f"{magnitude:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(smallest / 1.3, largest * 1.3)
     else:
         axes.set_ylim(0, largest * 1.06 or 1.0)

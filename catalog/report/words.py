@@ -37,16 +37,16 @@ def colour_of(score: str | None, set_kind: str | None) -> str:
 
 
 def method_label(row: Row) -> str:
-    """A method in words, as in `wanda on translation demonstrations, sequential`."""
+    """A method in words, as in `wanda on translation, sequential propagation`."""
     if row.get("intervention"):
         return str(row["intervention"]).replace("_", " ")
     if row["score"] is None:
         return "dense"
     label = str(row["score"])
     if row["set_kind"]:
-        label += f" on {row['set_kind']} demonstrations"
+        label += f" on {row['set_kind']}"
     if row.get("propagation"):
-        label += f", {row['propagation']}"
+        label += f", {row['propagation']} propagation"
     if row.get("structure") not in (None, "row"):
         label += f", {row['structure']}"
     return label
@@ -58,10 +58,14 @@ def set_label(kind: str, source: str | None, target: str | None, *, seed: int | 
     return f"{label} s{seed}" if seed else label
 
 
-def task_label(row: Row) -> str:
-    """A task as a heading: the model, the task, its split and what was unusual about it."""
+def task_label(row: Row, *, with_rule: bool = False) -> str:
+    """A task as a heading: the model, the task, its split and what was unusual about it.
+
+    Args:
+        with_rule: say the scoring rule too, where there are several.
+    """
     label = f"{row['base_model']} · {row['task']}, {row['split']} split"
-    if row.get("scoring_rule") not in (None, "mean"):
+    if with_rule:
         label += f", {row['scoring_rule']} rule"
     if row.get("example_limit"):
         label += f", {row['example_limit']} examples"

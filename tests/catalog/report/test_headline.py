@@ -38,7 +38,12 @@ def test_a_significant_gain_is_called_one() -> None:
 def test_a_loss_everywhere_is_reported_as_a_loss() -> None:
     finding = best_finding([best("fr", -0.1), best("sw", -0.05)])
     assert (finding.answer, finding.tone) == ("−0.050 sw", "bad")
-    assert "in 0 of 2 languages, significantly in 0. Smallest loss: sw" in finding.sentence
+    assert "in 0 of 2 languages, significantly in 0. The best of them: sw" in finding.sentence
+
+
+def test_no_change_at_all_is_neither_a_gain_nor_a_loss() -> None:
+    finding = best_finding([best("fr", 0.0, p_value=1.0), best("sw", -0.1)])
+    assert (finding.answer, finding.tone) == ("0.000 fr", "open")
 
 
 def test_a_gain_within_chance_is_left_open() -> None:

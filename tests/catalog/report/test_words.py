@@ -10,8 +10,8 @@ METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequentia
 @pytest.mark.parametrize(
     ("row", "label"),
     [
-        (METHOD, "wanda on translation demonstrations, sequential"),
-        (METHOD | {"structure": "2:4"}, "wanda on translation demonstrations, sequential, 2:4"),
+        (METHOD, "wanda on translation, sequential propagation"),
+        (METHOD | {"structure": "2:4"}, "wanda on translation, sequential propagation, 2:4"),
         (METHOD | {"score": "random", "set_kind": None, "propagation": None}, "random"),
         (METHOD | {"score": None}, "dense"),
         (METHOD | {"intervention": "self_translate"}, "self translate"),
@@ -29,7 +29,8 @@ def test_a_set_is_said_by_its_languages_and_an_unusual_seed() -> None:
 
 def test_a_task_says_what_is_unusual_about_it() -> None:
     row = {"base_model": "tiny", "task": "facts", "split": "dev", "scoring_rule": "sum", "example_limit": 10}
-    assert task_label(row) == "tiny · facts, dev split, sum rule, 10 examples"
+    assert task_label(row) == "tiny · facts, dev split, 10 examples"
+    assert task_label(row, with_rule=True) == "tiny · facts, dev split, sum rule, 10 examples"
 
 
 @pytest.mark.parametrize(
