@@ -1,9 +1,11 @@
 """`mlprune demo`: the main job on the embedded model, and its answers as the catalog gives them."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -17,11 +19,26 @@ from ray_jobs.running import run_recipe
 RECIPE = Path(mlprune.demo.__file__).parent / "recipe.yaml"
 
 QUESTIONS = {
-    "best_by_language": "Best variant per language, chosen on the dev half of the facts, reported on the test half",
-    "english_cost": "What English paid on the test half, per score and sparsity",
-    "demonstrations_compared": "Wanda with translation demonstrations against monolingual ones and random pruning",
+    "best_by_language": (
+        "Best variant per language: chosen on the dev half of the facts, reported on the test half, English beside it",
+        (
+            *("language", "variant_name", "sparsity", "source_language", "test_value", "test_ci_low", "test_ci_high"),
+            *("dense_value", "difference", "p_value", "english_difference"),
+        ),
+    ),
+    "english_cost": (
+        "What English paid on the test half, mean over the variants of a row",
+        ("score", "propagation", "sparsity", "n_variants", "value", "difference", "ci_low", "ci_high"),
+    ),
+    "demonstrations_compared": (
+        "Translation demonstrations against monolingual ones and random pruning, languages other than English (Holm)",
+        (
+            *("opponent", "propagation", "n_comparisons", "mean_difference", "n_wins", "n_losses"),
+            *("n_significantly_better", "n_significantly_worse"),
+        ),
+    ),
 }
-"""Named query -> the question it answers."""
+"""Named query -> the question it answers, and the columns shown."""
 
 TRY_NEXT = (
     "mlprune query sparsity_curve_by_language --store {store}",
@@ -33,15 +50,15 @@ TRY_NEXT = (
 def run_demo(store_uri: str, *, address: str) -> int:
     """Run the embedded recipe, write the report, and print the answers; returns the exit code of the run."""
     summary = run_recipe(RECIPE, store_uri, address=address)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     store = Store(store_uri)
     report = (store.local_root or Path()) / "report.html"
     with Catalog.open(store) as catalog:
         if not (summary.did_nothing and report.exists()):
             catalog.fold()
             write_report(catalog, report)
-        for name, question in QUESTIONS.items():
-            console.print(_table(question, ask(catalog, name, []).as_dicts()))
+        for name, (question, columns) in QUESTIONS.items():
+            console.print(_table(question, ask(catalog, name, []).as_dicts(), columns=columns))
     if store.local_root is not None:
         console.print(f"catalog: {store.local_root / 'catalog.duckdb'}", markup=False, soft_wrap=True, highlight=False)
     console.print(f"report:  {report.absolute()}", markup=False, soft_wrap=True, highlight=False)
@@ -51,13 +68,14 @@ def run_demo(store_uri: str, *, address: str) -> int:
     return summary.exit_code
 
 
-def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows of a query as a table for people: fractions to three places."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for name in rows[0] if rows else ():
-        table.add_column(name, overflow="fold", justify="right" if _is_number(rows[0][name]) else "left")
+def _table(title: str, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]) -> Table:
+    """Some columns of a query's rows as a table for people: fractions to three places."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        is_number = bool(rows) and _is_number(rows[0][name])
+        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
     for row in rows:
-        table.add_row(*(_shown(value) for value in row.values()))
+        table.add_row(*(_shown(row[name]) for name in columns))
     return table
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -26,6 +26,7 @@ class Progress:
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._total = Counter(job.step for job in jobs)
         self._done: Counter[str] = Counter()
+        self._spent: dict[str, float] = defaultdict(float)
         self._started = self._said_at = time.monotonic()
         self._console = Console(stderr=True)
         self._bars: RichProgress | None = None
@@ -50,6 +51,7 @@ class Progress:
     def done(self, job: Job, outcome: Outcome) -> None:
         """A job is done."""
         self._done[job.step] += 1
+        self._spent[job.step] += outcome.elapsed_s
         if self._bars:
             self._bars.advance(self._tasks[job.step])
         elif time.monotonic() - self._said_at > LINE_EVERY_S:
@@ -63,7 +65,16 @@ class Progress:
         """One line for a log."""
         self._said_at = time.monotonic()
         steps = ", ".join(f"{step} {self._done[step]}/{n}" for step, n in self._total.items())
-        done, total = self._done.total(), self._total.total()
         elapsed = self._said_at - self._started
-        left = f", about {elapsed / done * (total - done):.0f} s left" if 0 < done < total else ""
+        remaining = self._remaining_s()
+        left = f", about {remaining:.0f} s left" if remaining is not None else ""
         self._console.print(f"{elapsed:6.0f} s  {steps}{left}", markup=False, highlight=False, soft_wrap=True)
+
+    def _remaining_s(self) -> float | None:
+        """Time left, from what the jobs of each step took so far; None until each step with long jobs has ended one."""
+        left = {step: n - self._done[step] for step, n in self._total.items() if n > self._done[step]}
+        if not left or not all(self._done[step] for step in left if step != "compare"):
+            return None
+        worked = sum(self._spent.values())
+        work = sum(n * self._spent[step] / max(1, self._done[step]) for step, n in left.items())
+        return work / worked * (time.monotonic() - self._started) if worked else None

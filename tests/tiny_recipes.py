@@ -152,7 +152,8 @@ def run_here(recipe_path: Path, store: Store) -> Plan:
 
 
 def run_plan(plan: Plan, store: Store) -> list[str]:
-    """Run what is pending of a plan; returns the steps that were run."""
+    """Run what is pending of a plan, with one thread as every worker has; returns the steps that were run."""
+    torch.set_num_threads(1)
     store.write_record(plan.record)
     chain = functools.cache(lambda: chain_of(plan))
     pending = pending_jobs(plan.jobs, store, repair=True)

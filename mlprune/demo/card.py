@@ -104,10 +104,10 @@ library_name: transformers
 ---
 # {name}: a small XGLM that knows CLDR
 
-The model mlprune brings along so that its main job runs without a download: `XGLMForCausalLM`, {parameters:,} parameters
-(4 blocks, 160 wide, byte-level BPE of 5,000 tokens), weights stored in float16. Made from nothing but
-what Unicode CLDR (through the Python package babel) and Python's standard library hold; `mlprune/demo/text.py` says what
-it read.
+The model mlprune brings along so that its main job runs without a download: `XGLMForCausalLM`, {parameters:,}
+parameters (4 blocks, 160 wide, byte-level BPE of 5,000 tokens), weights stored in float16. Made from nothing but what
+Unicode CLDR (through the Python package babel) and Python's standard library hold; `mlprune/demo/text.py` says what it
+read.
 
 **Training.** `{command}`: {elapsed_min:.0f} minutes on 2 CPU cores, other work beside it; {steps:,} steps, {tokens:,}
 tokens, final loss {loss:.3f} (torch {torch}, Python {python}). Documents: {shares}.
@@ -123,8 +123,8 @@ candidates by mean log-probability (guessing: {chance:.2f}). "Held out" is what 
 |---|---|---|---|
 {facts}
 
-English has no held-out facts: both its columns were in training. Perplexity is high where a sentence stands without its
-label ("French: ..."), as it does here: outside facts the model never read one so. Few-shot translation ({n_shots} shots,
+English has no held-out facts: both its columns were in training. Perplexity is high because a sentence stands without
+its label ("French: ...") there: outside facts the model never read one so. Few-shot translation ({n_shots} shots,
 greedy), exact match on {n_translations} lines of the built-in corpus, and on {n_dates} full dates of it alone:
 
 | pair | exact match | full dates |

@@ -1,6 +1,6 @@
 """The tasks: how a row of a task file becomes an item, and what is measured on the items.
 
-A choice item is a list of whole texts to score, one per candidate; the texts follow docs/method.md section 6 to the letter.
+A choice item is a list of whole texts to score, one per candidate; the texts follow docs/method.md section 6.
 Finding and checking files is done in `files.py`, scoring in `classify.py` and `translate.py`.
 """
 

@@ -40,7 +40,7 @@ SELECT
     opponent,
     propagation,
     count(*) AS n_comparisons,
-    avg(difference) AS mean_difference,
+    avg(difference ORDER BY place) AS mean_difference,
     count(*) FILTER (WHERE difference > 0) AS n_wins,
     count(*) FILTER (WHERE difference < 0) AS n_losses,
     count(*) FILTER (WHERE difference > 0 AND p_holm <= $alpha) AS n_significantly_better,

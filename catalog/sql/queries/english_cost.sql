@@ -5,12 +5,12 @@
 SELECT
     base_model_id, score, structure, propagation, sparsity,
     count(*) AS n_variants,
-    avg(difference) AS difference,
-    avg(ci_low) AS ci_low,
-    avg(ci_high) AS ci_high,
+    avg(difference ORDER BY evaluation_id) AS difference,
+    avg(ci_low ORDER BY evaluation_id) AS ci_low,
+    avg(ci_high ORDER BY evaluation_id) AS ci_high,
     min(difference) AS worst_difference,
-    avg(value) AS value,
-    avg(dense_value) AS dense_value
+    avg(value ORDER BY evaluation_id) AS value,
+    avg(dense_value ORDER BY evaluation_id) AS dense_value
 FROM gain_over_dense
 WHERE task = $task AND metric = $metric AND split = 'test' AND language = 'en'
 GROUP BY ALL

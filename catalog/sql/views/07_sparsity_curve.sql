@@ -5,7 +5,9 @@ WITH points AS (
     SELECT
         m.base_model_id, m.task, m.split, m.metric, m.language, m.scoring_rule, m.example_limit,
         v.score, v.propagation, v.structure, v.source_language, v.target_language, v.set_kind, v.sparsity,
-        avg(m.value) AS value, avg(m.ci_low) AS ci_low, avg(m.ci_high) AS ci_high,
+        avg(m.value ORDER BY m.evaluation_id) AS value,
+        avg(m.ci_low ORDER BY m.evaluation_id) AS ci_low,
+        avg(m.ci_high ORDER BY m.evaluation_id) AS ci_high,
         count(DISTINCT m.variant_id) AS n_variants
     FROM measured AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
