@@ -60,6 +60,10 @@ def run_recipe(recipe_path: Path, store_uri: str, *, address: str = "local") -> 
         BadInputError: the recipe or something it names cannot be used, or it cannot fit; nothing was written.
     """
     console = Console(stderr=True)
+    if address not in ("none", "local") and "://" not in store_uri and not Path(store_uri).is_absolute():
+        raise BadInputError(
+            "workers of a cluster have other working folders", store=store_uri, expected="an absolute path or a URI"
+        )
     plan = build_plan(load_recipe(recipe_path))
     store = Store(store_uri)
     if not pending_jobs(plan.jobs, store) and store.read_record(plan.record.kind, plan.record.id):

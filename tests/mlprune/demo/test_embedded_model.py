@@ -1,0 +1,84 @@
+"""The embedded model is what its card says, and the demo's recipe is the main job."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import mlprune.demo
+from mlprune.corpus import cldr
+from mlprune.demo.card import card, fact_accuracy, translation_accuracy
+from mlprune.models.chain import LocalChain, local_chain
+from mlprune.models.loading import load_tokenizer
+from mlprune.plan import Plan, build_plan
+from mlprune.recipe import load_recipe
+from mlprune.steps.evaluate import EvaluateJob
+
+DEMO = Path(mlprune.demo.__file__).parent
+FOLDER = DEMO / "xglm-cldr-2m"
+
+
+@pytest.fixture(scope="module")
+def chain() -> LocalChain:
+    return local_chain(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return build_plan(load_recipe(DEMO / "recipe.yaml"))
+
+
+def test_the_weights_are_small_enough_to_travel() -> None:
+    assert (FOLDER / "model.safetensors").stat().st_size <= 8_000_000
+
+
+def test_the_card_is_made_from_the_measurements() -> None:
+    found = json.loads((FOLDER / "measurements.json").read_text(encoding="utf-8"))
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == card(FOLDER, found)
+
+
+@pytest.mark.parametrize(("language", "held_out"), [("en", True), ("fr", True), ("sw", True), ("zh", False)])
+def test_fact_accuracies_are_those_of_the_card(language: str, held_out: bool, chain: LocalChain) -> None:
+    found = json.loads((FOLDER / "measurements.json").read_text(encoding="utf-8"))["facts"][language]
+    measured = fact_accuracy(chain, load_tokenizer(FOLDER), language, held_out=held_out)
+    assert measured[0] == pytest.approx(found["held_out" if held_out else "seen"][0], abs=0.01)
+
+
+def test_it_knows_in_english_what_it_knows_less_well_elsewhere() -> None:
+    facts = json.loads((FOLDER / "measurements.json").read_text(encoding="utf-8"))["facts"]
+    chance = facts["en"]["held_out"][1]
+    assert facts["en"]["held_out"][0] > 0.9
+    clearly = [one for one in cldr.LANGUAGES[1:] if chance + 0.1 < facts[one]["held_out"][0] < 0.75]
+    assert len(clearly) >= 3
+
+
+def test_it_translates_dates_it_never_read(chain: LocalChain) -> None:
+    whole, dates = translation_accuracy(chain, load_tokenizer(FOLDER), ("fr", "en"))
+    assert whole > 0.9
+    assert dates == 1.0
+
+
+def test_the_demo_is_the_main_job(plan: Plan) -> None:
+    specs = [variant.spec for variant in plan.variants.values()]
+    chosen = [spec for spec in specs if spec.choice]
+    assert len(chosen) >= 40
+    assert len({spec.sparsity for spec in chosen}) >= 5
+    assert {spec.choice.score for spec in chosen if spec.choice} == {"wanda", "contrast", "magnitude", "random"}
+    assert {spec.propagation for spec in chosen} == {"dense", "sequential", None}
+    sets = [variant.demonstrations.spec for variant in plan.variants.values() if variant.demonstrations]
+    assert len({(one.source, one.target) for one in sets if one.kind == "translation"}) >= 3
+
+
+def test_every_variant_of_the_demo_is_asked_200_facts_in_six_languages(plan: Plan) -> None:
+    jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
+    assert len(jobs) == len(plan.variants)
+    for job in jobs:
+        facts = [one.task for one in job.evaluations if one.task.task == "facts"]
+        languages = {one.language for one in facts}
+        assert len(languages) >= 6
+        for language in languages:
+            halves = {one.split: one.limit for one in facts if one.language == language}
+            assert set(halves) == {"dev", "test"}
+            assert sum(limit or 0 for limit in halves.values()) >= 200
+    generating = [job for job in jobs if any(one.task.task == "translation" for one in job.evaluations)]
+    assert len(generating) >= 12
