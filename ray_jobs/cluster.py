@@ -4,13 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray
 
-import catalog
-import mlprune
-import ray_jobs
 from mlprune.errors import BadInputError
 from mlprune.recipe import ComputeConfig
 
@@ -30,29 +26,25 @@ class Pool:
 def connected(address: str) -> Iterator[None]:
     """Be connected to Ray: started here for `local` (loopback only, no dashboard), else the named cluster.
 
+    Workers of a cluster find this project where it is installed, or in the working directory of a submitted job.
+
     Raises:
         BadInputError: the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
     if address == "local":
-        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, _node_ip_address=LOOPBACK, **options)
+        own = {"address": "local", "_node_ip_address": LOOPBACK}  # whatever else runs here, or RAY_ADDRESS says
+        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, **own, **options)
     else:
         try:
-            ray.init(address=address, runtime_env={"py_modules": _packages_if_uninstalled()}, **options)
+            ray.init(address=address, **options)
         except (ConnectionError, ValueError, RuntimeError) as err:
             raise BadInputError("the Ray cluster cannot be reached", address=address, reason=str(err)) from err
     try:
         yield
     finally:
         ray.shutdown()
-
-
-def _packages_if_uninstalled() -> list[str]:
-    """The project's packages, for workers that do not have them: under a submitted job the working directory has."""
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
-        return []
-    return [str(Path(package.__file__ or "").parent) for package in (mlprune, catalog, ray_jobs)]
 
 
 def plan_pool(compute: ComputeConfig) -> Pool:

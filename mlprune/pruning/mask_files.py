@@ -23,6 +23,10 @@ SCHEMA = {
 """Columns of a mask file; `levels` is row-major over [out, in], packed as `numeric.masks.pack_levels` says."""
 
 
+KEPT_BYTES = 2**20
+"""Size of a mask file up to which its levels stay in memory: evaluation visits the masks of small models often."""
+
+
 def mask_path(ordering_id: str, block: int) -> str:
     """Where the mask file of a block lies."""
     return f"masks/{ordering_id}/block-{block:03d}.parquet"
@@ -41,9 +45,19 @@ def write_block_masks(store: Store, path: str, found: BlockLevels, *, sparsities
     return store.write_table(path, columns, SCHEMA)
 
 
-@lru_cache(maxsize=512)
 def read_block_levels(store_uri: str, artefact: Artefact) -> dict[str, Tensor]:
-    """The same as `load_block_levels`, kept for the next reader: evaluation visits masks often."""
+    """Layer -> levels [out, in] uint8 of a mask file; small ones are kept for the next reader.
+
+    Raises:
+        DamagedArtefactError: the file is missing or differs from its record.
+    """
+    if artefact.n_bytes > KEPT_BYTES:
+        return load_block_levels(Store(store_uri), artefact)
+    return _kept_block_levels(store_uri, artefact)
+
+
+@lru_cache(maxsize=256)
+def _kept_block_levels(store_uri: str, artefact: Artefact) -> dict[str, Tensor]:
     return load_block_levels(Store(store_uri), artefact)
 
 

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.recipe import AUTO_BATCH_TOKENS, EvaluationConfig, Recipe, exact, expanded, load_recipe, parse_recipe
+from mlprune.recipe import AUTO_BATCH_TOKENS, EvaluationConfig, Recipe, expanded, load_recipe, parse_recipe
 
 CONTRACT = """\
 name: xglm-fr-es
@@ -178,10 +177,6 @@ def test_sparsity_zero_and_scores_without_statistics_need_no_demonstrations() ->
     del value["variants"][0]["demonstrations"]
     assert parse(value).variants[0].sparsity == 0
     assert parse(changed("variants.2.demonstrations", "mt")).variants[2].demonstrations == "mt"
-
-
-def test_a_sparsity_is_the_decimal_the_user_wrote() -> None:
-    assert exact(0.29) * 100 == Decimal(29)
 
 
 # Bad ones

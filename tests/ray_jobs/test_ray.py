@@ -21,7 +21,8 @@ PATIENCE_S = 240
 
 def start(recipe: Path, store: Path, *, address: str = "local") -> subprocess.Popen[str]:
     """Start a run in a process of its own, at the head of its own process group."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    elsewhere = {"RAY_ADDRESS": "127.0.0.1:1"}  # `local` and `none` have nothing to do with it
+    environment = {**os.environ, **elsewhere, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ray_jobs.cli", "run", str(recipe), "--store", str(store), "--address", address]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     return subprocess.Popen(command, env=environment, **options)

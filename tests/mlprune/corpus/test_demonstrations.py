@@ -1,4 +1,4 @@
-"""Which sentences make which demonstration, and the text of it, against METHOD section 1 written out."""
+"""Which sentences make which demonstration, and the text of it, against docs/method.md section 1 written out."""
 
 import hashlib
 
