@@ -12,7 +12,7 @@ from mlprune.evaluation.classify import PreparedTask
 from mlprune.models.checkpoint import WeightFiles, weight_name
 from mlprune.models.families import FAMILIES
 from mlprune.plan.planning import Plan
-from mlprune.steps.demonstrate import DemonstrateJob
+from mlprune.steps.demonstrate import DemonstrateJob, SetSpec
 from mlprune.steps.evaluate import EvaluateJob, prepared_task
 from mlprune.steps.jobs import Job
 from mlprune.steps.observe import ObserveJob
@@ -54,10 +54,11 @@ def estimate(plan: Plan, jobs: Sequence[Job]) -> Estimate:
     weights = model.n_weights * DTYPE_BYTES[plan.model.dtype]
     masked = model.n_in_blocks * (DTYPE_BYTES[plan.model.dtype] + 1)
     hidden = batch_tokens * model.widest * 16
-    flops = 2.0 * model.n_weights * sum(_tokens(plan, job) for job in jobs)
+    sets = {one.identity.id: one.spec for one in plan.jobs if isinstance(one, DemonstrateJob)}
+    flops = 2.0 * model.n_weights * sum(_tokens(sets, job) for job in jobs)
     return Estimate(
         memory_gib_per_worker=PROCESS_GIB + (weights + masked + hidden) / 2**30,
-        disk_gib=sum(_disk_bytes(plan, model, job) for job in jobs) / 2**30,
+        disk_gib=sum(_disk_bytes(sets, model, job) for job in jobs) / 2**30,
         compute_s=flops / matmul_rate(),
     )
 
@@ -76,9 +77,8 @@ def _sizes(plan: Plan) -> _Model:
     )
 
 
-def _tokens(plan: Plan, job: Job) -> int:
+def _tokens(sets: dict[str, SetSpec], job: Job) -> int:
     """Tokens a job runs through the model, padding included, at most."""
-    sets = {one.identity.id: one.spec for one in plan.jobs if isinstance(one, DemonstrateJob)}
     if isinstance(job, ObserveJob) and job.demonstration_set_id in sets:
         spec = sets[job.demonstration_set_id]
         return spec.samples * spec.max_tokens
@@ -86,26 +86,25 @@ def _tokens(plan: Plan, job: Job) -> int:
         ids = (job.variant.demonstration_set_id, job.variant.contrast_set_id)
         return sum(2 * sets[one].samples * sets[one].max_tokens for one in ids if one in sets)
     if isinstance(job, EvaluateJob):
-        return sum(_task_tokens(plan, job, index) for index in range(len(job.evaluations)))
+        return sum(_task_tokens(job, index) for index in range(len(job.evaluations)))
     return 0
 
 
-def _task_tokens(plan: Plan, job: EvaluateJob, index: int) -> int:
+def _task_tokens(job: EvaluateJob, index: int) -> int:
     prepared = prepared_task(job.evaluations[index].task, job.model, job.batch_tokens)
     if isinstance(prepared, PreparedTask):
         return sum(planned.n_computed for planned in prepared.batches)
     return sum(len(ids) + prepared.max_new_tokens for ids in prepared.token_ids)
 
 
-def _disk_bytes(plan: Plan, model: _Model, job: Job) -> float:
+def _disk_bytes(sets: dict[str, SetSpec], model: _Model, job: Job) -> float:
     """Bytes a job leaves in the store, before compression."""
-    sets = {one.identity.id: one.spec for one in plan.jobs if isinstance(one, DemonstrateJob)}
     if isinstance(job, ObserveJob) and job.demonstration_set_id in sets:
-        return 4.0 * sets[job.demonstration_set_id].samples * model.n_inputs * plan.model.n_blocks
+        return 4.0 * sets[job.demonstration_set_id].samples * model.n_inputs * job.model.n_blocks
     if isinstance(job, SweepJob):
         return model.n_in_blocks / 8
     if isinstance(job, OrderBlockJob):
-        return model.n_in_blocks / plan.model.n_blocks * len(job.sparsities).bit_length() / 8
+        return model.n_in_blocks / job.model.n_blocks * len(job.sparsities).bit_length() / 8
     return 20_000.0
 
 

@@ -3,11 +3,10 @@
 from functools import lru_cache
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.numeric.masks import pack_levels, unpack_levels
+from mlprune.numeric.masks import keep_mask, pack_levels, unpack_levels
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.records import Artefact
 from mlprune.storage import Store
@@ -83,4 +82,4 @@ def stored_keep_masks(
 ) -> tuple[dict[str, Tensor], None]:
     """The keep masks of a block at one sparsity, as the function a shard calls to prune a block from the store."""
     levels = read_block_levels(store_uri, artefact)
-    return {layer: torch.gt(levels[layer], level) for layer in weights}, None
+    return {layer: keep_mask(levels[layer], level) for layer in weights}, None
