@@ -49,6 +49,8 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     ("feature_overlaps", "base_model_id", "base_models"),
     ("feature_overlaps", "set_a", "demonstration_sets"),
     ("feature_overlaps", "set_b", "demonstration_sets"),
+    ("outlier_ratios", "outliers_id", "records"),
+    ("outlier_ratios", "base_model_id", "base_models"),
     ("record_parents", "parent_id", "records"),
 )
 """(table, column, table whose key the column holds)."""

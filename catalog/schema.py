@@ -1,7 +1,8 @@
 """Tables and views: which the package has, which a catalog file has, and how the second becomes the first.
 
-Schema files are numbered and applied in order, never edited and never undone. `COMMENT ON` is written from the
-comments in the files, so that what a table or column means is said in one place.
+Schema files are numbered and applied in order, never edited and never undone. A file that adds columns replaces its
+table, which is folded again from the records afterwards: the newest file of a table's name tells all of it.
+`COMMENT ON` is written from the comments in the files, so that what a table or column means is said in one place.
 """
 
 import json
@@ -74,10 +75,12 @@ def is_current(connection: Connection) -> bool:
     return _versions(connection) == set(_schema_files()) and _views(connection) == _view_files()
 
 
-def migrate(connection: Connection) -> bool:
+def migrate(connection: Connection) -> None:
     """Apply the schema files a catalog file lacks, in one transaction, and make its views again where they differ.
 
-    Returns: whether tables changed that may hold rows already, so that everything has to be folded again.
+    Where tables of a catalog in use change, it is emptied in the same transaction: whatever happens next, the records
+    count as not folded, and the next fold takes them all into the new columns.
+
     Raises:
         StoreError: the catalog was made by a newer version of this package.
     """
@@ -92,9 +95,17 @@ def migrate(connection: Connection) -> bool:
         if missing:
             rows = [{"version": version, "name": _name(known[version])} for version in missing]
             insert_rows(connection, tables(connection)["schema_migrations"], rows)
+        if missing and applied:
+            _empty(connection)
         if missing or _views(connection) != _view_files():
             _make_views(connection)
-    return bool(missing and applied)
+
+
+def _empty(connection: Connection) -> None:
+    """Remove all rows but those about the catalog file itself."""
+    for name in tables(connection):
+        if name not in BOOKKEEPING:
+            connection.execute(statement("fold", "empty_table", table=name))
 
 
 def _versions(connection: Connection) -> set[int]:

@@ -18,7 +18,7 @@ import duckdb
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from catalog.files import FILE_NAME, set_aside, write_ahead_log
-from catalog.folding import FoldResult, empty, fold_into, pending
+from catalog.folding import FoldResult, fold_into, pending
 from catalog.results import QueryResult
 from catalog.schema import BOOKKEEPING, RUN_TABLES, is_current, migrate, tables
 from catalog.sql_files import statement
@@ -187,8 +187,7 @@ def rebuild(store: Store) -> FoldResult:
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, store: Store, *, persisted: bool) -> FoldResult:
-    if migrate(connection):
-        empty(connection, of_records=True, of_runs=True)
+    migrate(connection)
     n_records, n_rows = fold_into(connection, store, errors=duckdb.Error)
     return FoldResult(n_records=n_records, n_rows=n_rows, persisted=persisted)
 

@@ -1,8 +1,8 @@
 """The store: artefacts, records and run files in one folder, local or behind an object-store URI.
 
 Artefacts come first, the record last; every write appears whole or not at all (locally: temporary name, fsync, rename;
-remotely: one PUT). Reads of artefacts check the hash their record names. Owner of pyarrow's file
-systems; what a table looks like is in `tables.py`.
+remotely: one PUT). Reads of artefacts check the hash their record names. How an object store is reached, and what its
+errors mean, is in `object_store.py`; what a table looks like in `tables.py`.
 """
 
 import hashlib
@@ -10,18 +10,19 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import pyarrow as pa
 import pyarrow.fs as pafs
 
 from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.object_store import open_object_store, patiently
 from mlprune.records import Artefact, Record, record_path
 from mlprune.tables import Columns, Schema, columns_of, parquet_bytes
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def sha256_of(data: bytes) -> str:
@@ -38,15 +39,12 @@ class Store:
 
     def __init__(self, uri: str | Path) -> None:
         self.uri = str(uri)
-        try:
-            if "://" in self.uri:
-                self._files, self._root = pafs.FileSystem.from_uri(self.uri)
-            else:
-                self.uri = str(Path(self.uri).absolute())
-                self._files, self._root = pafs.LocalFileSystem(), self.uri
-            info = self._files.get_file_info(self._root)
-        except (OSError, pa.ArrowInvalid) as err:
-            raise StoreError("the store cannot be opened", store=self.uri, reason=str(err)) from err
+        if "://" in self.uri:
+            self._files, self._root = open_object_store(self.uri)
+        else:
+            self.uri = str(Path(self.uri).absolute())
+            self._files, self._root = pafs.LocalFileSystem(), self.uri
+        info = self._ask(lambda: self._files.get_file_info(self._root))
         if info.type == pafs.FileType.File:
             raise StoreError("the store is a file", store=self.uri, expected="a folder", got="a file")
 
@@ -61,16 +59,18 @@ class Store:
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
 
+    def _ask(self, action: Callable[[], T]) -> T:
+        """Do something with the file system: an object store is asked patiently, and its errors are put in words."""
+        return action() if self.local_root is not None else patiently(action, store=self.uri)
+
     # Artefacts
 
     def write_bytes(self, path: str, data: bytes, *, n_rows: int | None = None) -> Artefact:
-        """Write a whole file so that it appears at once."""
-        full = self._full(path)
+        """Write a whole file so that it appears at once; an older one of this name is replaced."""
         if self.local_root is None:
-            with self._files.open_output_stream(full) as stream:
-                stream.write(data)
+            self._ask(lambda: self._put(path, data))
         else:
-            _write_local(Path(full), data)
+            _write_local(Path(self._full(path)), data)
         return Artefact(path=path, n_bytes=len(data), sha256=sha256_of(data), n_rows=n_rows)
 
     def write_table(self, path: str, columns: Columns, schema: Schema) -> Artefact:
@@ -86,7 +86,7 @@ class Store:
         """
         try:
             data = self._read(artefact.path)
-        except OSError as err:
+        except OSError as err:  # of an object store only "not found" is an OSError by now
             raise DamagedArtefactError("an artefact is missing", path=artefact.path) from err
         if sha256_of(data) != artefact.sha256:
             raise DamagedArtefactError(
@@ -94,19 +94,31 @@ class Store:
             )
         return data
 
-    def read_table(self, artefact: Artefact) -> dict[str, list[Any]]:
-        """Read the columns of a Parquet artefact; see `read_bytes` for the error."""
-        return columns_of(self.read_bytes(artefact))
+    def read_table(self, artefact: Artefact, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
+        """Read columns of a Parquet artefact, all or some; see `read_bytes` for the error."""
+        return columns_of(self.read_bytes(artefact), columns)
 
     def _read(self, path: str) -> bytes:
-        with self._files.open_input_stream(self._full(path)) as stream:
-            return bytes(stream.read())
+        if self.local_root is not None:
+            return Path(self._full(path)).read_bytes()
+        return self._ask(lambda: self._get(path))
+
+    def _get(self, path: str) -> bytes:
+        """Two requests: how long is it, and all of it. (A stream would ask for every 256 KiB.)"""
+        with self._files.open_input_file(self._full(path)) as file:
+            return bytes(file.read())
+
+    def _put(self, path: str, data: bytes) -> None:
+        """One request; above 10 MiB an upload in parts, of which nothing is seen until it is complete."""
+        with self._files.open_output_stream(self._full(path)) as stream:
+            stream.write(data)
 
     def is_complete(self, record: Record) -> bool:
         """Whether every artefact of the record is there with its size; the hash is checked by readers."""
         if not record.artefacts:
             return True
-        infos = self._files.get_file_info([self._full(artefact.path) for artefact in record.artefacts])
+        paths = [self._full(artefact.path) for artefact in record.artefacts]
+        infos = self._ask(lambda: self._files.get_file_info(paths))
         return all(
             info.type == pafs.FileType.File and info.size == artefact.n_bytes
             for info, artefact in zip(infos, record.artefacts, strict=True)
@@ -130,6 +142,10 @@ class Store:
     def read_record(self, kind: str, record_id: str) -> Record | None:
         """A record by kind and id, None if there is none; one that cannot be read moves to quarantine and is none."""
         return self._parse(record_path(kind, record_id))
+
+    def has_record(self, kind: str, record_id: str) -> bool:
+        """Whether there is such a record, readable or not."""
+        return self._has(record_path(kind, record_id))
 
     def require(self, kind: str, record_id: str) -> Record:
         """A record that has to exist.
@@ -159,9 +175,17 @@ class Store:
         self._to_quarantine(record.path)
 
     def _to_quarantine(self, path: str) -> None:
-        target = self._full(f"quarantine/{path.replace('/', '-')}.{uuid.uuid4().hex[:8]}")
-        self._files.create_dir(self._full("quarantine"), recursive=True)
-        self._files.move(self._full(path), target)
+        """Move a file aside; somebody else may have done so just before."""
+        source, target = self._full(path), self._full(f"quarantine/{path.replace('/', '-')}.{uuid.uuid4().hex[:8]}")
+        try:
+            if self.local_root is not None:
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                Path(source).rename(target)
+            else:
+                self._ask(lambda: self._files.copy_file(source, target))
+                self.delete(path)
+        except FileNotFoundError:
+            logger.info("%s is gone already", path)
 
     def record_names(self, kind: str | None = None) -> list[tuple[str, str]]:
         """(kind, id) of all records, sorted; cheap: one listing, nothing is opened."""
@@ -176,7 +200,7 @@ class Store:
             if record is not None:
                 yield record
 
-    # Run files and listings
+    # Other files and listings
 
     def write_run_file(self, run_id: str, name: str, value: Any) -> None:
         """Write one JSON file of a run: timings, hosts, failures. Never part of a record."""
@@ -186,10 +210,57 @@ class Store:
         """Read a JSON file by its path in the store."""
         return json.loads(self._read(path))
 
+    def read_file(self, path: str) -> bytes | None:
+        """The bytes of a file that no record lists, None if it is not there."""
+        try:
+            return self._read(path)
+        except FileNotFoundError:
+            return None
+
+    def write_if_absent(self, path: str, data: bytes) -> bool:
+        """Write a small file unless there is one; returns whether it was written. It is not flushed to the disk.
+
+        In a folder only one of two writers succeeds. An object store is asked first and written then: of two that come
+        at once both may succeed, and the later one's file stays.
+        """
+        if self.local_root is None:
+            if self._has(path):
+                return False
+            self._ask(lambda: self._put(path, data))
+            return True
+        target = Path(self._full(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with target.open("xb") as stream:
+                stream.write(data)
+        except FileExistsError:
+            return False
+        return True
+
+    def delete(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        try:
+            if self.local_root is not None:
+                Path(self._full(path)).unlink()
+            else:
+                self._ask(lambda: self._files.delete_file(self._full(path)))
+        except FileNotFoundError:
+            return
+
+    def _has(self, path: str) -> bool:
+        if self.local_root is not None:
+            return Path(self._full(path)).is_file()
+        try:  # opening asks once; get_file_info also looks for a folder of that name
+            self._ask(lambda: self._files.open_input_file(self._full(path)).close())
+        except FileNotFoundError:
+            return False
+        return True
+
     def list(self, folder: str) -> list[str]:
         """Paths, relative to the store, of the finished files below a folder, sorted."""
-        selector = pafs.FileSelector(self._full(folder), recursive=True, allow_not_found=True)
-        infos = self._files.get_file_info(selector)
+        full = self._full(folder).rstrip("/")
+        selector = pafs.FileSelector(full, recursive=True, allow_not_found=True)
+        infos = self._ask(lambda: self._files.get_file_info(selector))
         paths = (info.path for info in infos if info.type == pafs.FileType.File)
         return sorted(path.removeprefix(self._root).lstrip("/") for path in paths if ".writing-" not in path)
 

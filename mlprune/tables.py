@@ -19,6 +19,8 @@ TYPES: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "string": pa.string(),
     "binary": pa.binary(),
+    "list<string>": pa.list_(pa.string()),
+    "list<int8>": pa.list_(pa.int8()),
     "list<int32>": pa.list_(pa.int32()),
     "list<int64>": pa.list_(pa.int64()),
     "list<float>": pa.list_(pa.float32()),
@@ -51,9 +53,9 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, type=kind)
 
 
-def columns_of(data: bytes) -> dict[str, list[Any]]:
-    """The columns of a Parquet file; the values of a list column of numbers are 1-d numpy arrays."""
-    table = pq.read_table(io.BytesIO(data))
+def columns_of(data: bytes, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
+    """The columns of a Parquet file, all or some; the values of a list column are 1-d numpy arrays."""
+    table = pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
     return {name: _values(table.column(name).combine_chunks()) for name in table.column_names}
 
 

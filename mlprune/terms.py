@@ -3,25 +3,31 @@
 What each word means is in `docs/words.md`. Nothing here computes.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
-ScoreName = Literal["wanda", "contrast", "magnitude", "random"]
+ScoreName = Literal["wanda", "contrast", "magnitude", "random", "ria", "sparsegpt"]
+RemovesName = Literal["lowest", "highest"]
 PropagationName = Literal["dense", "sequential"]
-DemonstrationKind = Literal["translation", "monolingual", "code", "mixed"]
+ProfileName = Literal["corrected", "paper"]
+RoundingName = Literal["decimal", "binary"]
+TokenScope = Literal["all", "source", "target", "last_shot"]
+AggregationName = Literal["mean", "max", "variance", "pooled"]
+CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
+DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task"]
 TaskName = Literal["facts", "translation", "perplexity", "xnli", "marc", "xcopa", "paws_x"]
 SplitName = Literal["dev", "test"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
 
-SCORE_NAMES: tuple[ScoreName, ...] = get_args(ScoreName)
-SCORES_THAT_READ_STATISTICS: tuple[ScoreName, ...] = ("wanda", "contrast")
+SCORES_THAT_READ_STATISTICS: tuple[ScoreName, ...] = ("wanda", "contrast", "ria", "sparsegpt")
 
 STEP_VERSIONS = {
     "base_models": 1,
-    "demonstration_sets": 1,
-    "statistics": 1,
-    "mask_blocks": 1,
-    "masks": 1,
-    "variants": 1,
+    "demonstration_sets": 2,
+    "statistics": 2,
+    "outliers": 1,
+    "mask_blocks": 2,
+    "masks": 2,
+    "variants": 2,
     "evaluations": 1,
     "comparisons": 1,
     "rank_consistency": 1,

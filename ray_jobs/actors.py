@@ -14,6 +14,7 @@ from mlprune.models.chain import Chain, local_chain, shard_of
 from mlprune.models.device_map import plan_spans
 from mlprune.models.shard import Shard
 from mlprune.steps.jobs import Job, ModelRef
+from mlprune.threads import use_threads
 from ray_jobs.worker import Outcome, Worker, worker_name
 
 IN_FLIGHT = 4
@@ -23,8 +24,9 @@ IN_FLIGHT = 4
 class ShardActor:
     """Some blocks of the base model."""
 
-    def __init__(self, model: ModelRef, start: int, stop: int) -> None:
+    def __init__(self, model: ModelRef, start: int, stop: int, *, threads: int) -> None:
         torch.set_num_threads(1)
+        use_threads(threads)
         span = range(start, stop)
         self._shard = Shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype)
 
@@ -78,11 +80,14 @@ def _fetched(references: Any) -> Any:
 class WorkerActor:
     """A worker; its chain is in its own process, or in shard actors that it starts and owns."""
 
-    def __init__(self, store_uri: str, model: ModelRef, *, number: int, n_shards: int, n_gpus: float) -> None:
+    def __init__(
+        self, store_uri: str, model: ModelRef, *, number: int, n_shards: int, n_gpus: float, threads: int
+    ) -> None:
         self._model = model
         self._n_shards = n_shards
         self._n_gpus = n_gpus
-        self._worker = Worker(store_uri, self._load, name=worker_name(number))
+        self._threads = threads
+        self._worker = Worker(store_uri, self._load, name=worker_name(number), threads=threads)
 
     def run(self, job: Job) -> Outcome:
         """Run a job."""
@@ -92,8 +97,8 @@ class WorkerActor:
         if self._n_shards == 1:
             return local_chain(Path(self._model.path), dtype=self._model.dtype)
         spans = plan_spans(self._model.n_blocks, self._n_shards)
-        options = actor_class(ShardActor).options(num_cpus=1, num_gpus=self._n_gpus)
-        shards = [options.remote(self._model, span.start, span.stop) for span in spans]
+        options = actor_class(ShardActor).options(num_cpus=self._threads, num_gpus=self._n_gpus)
+        shards = [options.remote(self._model, span.start, span.stop, threads=self._threads) for span in spans]
         return RayChain(shards, spans, self._model.n_blocks)
 
 

@@ -100,6 +100,27 @@ def export(
 
 
 @app.command()
+def verify(
+    variant_id: Annotated[str, typer.Argument(help="Id of a variant, as the catalog has it.")],
+    store: StoreOption,
+    model: Annotated[Path | None, typer.Option(help="The base model's folder, if it is not where it was.")] = None,
+) -> None:
+    """Rebuild a variant's masks from stored statistics, without the model's forward pass, and compare fingerprints.
+
+    Example: mlprune verify 0f3a... --store runs/
+    """
+    from mlprune.steps.export import find_base_model, variant_record  # noqa: PLC0415
+    from mlprune.steps.verify import verify_variant  # noqa: PLC0415
+
+    opened = _existing(store)
+    record = variant_record(opened, variant_id)
+    found = verify_variant(opened, record, model or find_base_model(opened, record.parents["base_model"]))
+    typer.echo(f"{'equal' if found.is_equal else 'different'}: record {found.expected}, rebuilt {found.found}")
+    if not found.is_equal:
+        raise typer.Exit(1)
+
+
+@app.command()
 def query(
     sql_or_name: Annotated[str, typer.Argument(help="SQL, or the name of a query that mlprune brings along.")] = "",
     store: StoreOption = "./demo-store",

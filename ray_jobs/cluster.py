@@ -20,6 +20,8 @@ class Pool:
     n_workers: int
     n_shards: int
     n_gpus: float
+    threads: int
+    """CPUs of each worker, or of each of its shards."""
 
 
 @contextmanager
@@ -50,11 +52,14 @@ def connected(address: str) -> Iterator[None]:
 def plan_pool(compute: ComputeConfig) -> Pool:
     """Workers for a recipe on the cluster we are connected to.
 
-    Without GPUs there is one worker a CPU, each with one thread; with GPUs one a GPU.
+    Without GPUs there is one worker a CPU, with GPUs one a GPU, unless the recipe says how many; the CPUs are shared
+    out among them, and none gets more than the smallest node has; a head without CPUs does not count.
     """
     resources = ray.cluster_resources()
     n_cpus, n_gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
     n_shards = 1 if compute.shards == "auto" else compute.shards
     places = max(1, (n_gpus or n_cpus) // n_shards)
     n_workers = places if compute.replicas == "auto" else compute.replicas
-    return Pool(n_workers, n_shards, n_gpus=1 if n_gpus else 0)
+    smallest = min((int(one["Resources"].get("CPU", 0)) or n_cpus for one in ray.nodes() if one["Alive"]), default=1)
+    threads = max(1, min(n_cpus // (n_workers * n_shards), smallest))
+    return Pool(n_workers, n_shards, n_gpus=1 if n_gpus else 0, threads=threads)

@@ -30,12 +30,13 @@ class RayWorkers:
 
     def _start(self, number: int) -> tuple[Any, int]:
         """A fresh actor and its number; with shards, the shards hold the resources and the worker only passes on."""
-        n_shards, n_gpus = self._pool.n_shards, self._pool.n_gpus
+        n_shards, n_gpus, threads = self._pool.n_shards, self._pool.n_gpus, self._pool.threads
         alone = n_shards == 1
         options = actor_class(WorkerActor).options(
-            num_cpus=1 if alone else 0, num_gpus=n_gpus if alone else 0, max_restarts=0
+            num_cpus=threads if alone else 0, num_gpus=n_gpus if alone else 0, max_restarts=0
         )
-        return options.remote(*self._arguments, number=number, n_shards=n_shards, n_gpus=n_gpus), number
+        shape = {"n_shards": n_shards, "n_gpus": n_gpus, "threads": threads}
+        return options.remote(*self._arguments, number=number, **shape), number
 
     def free(self) -> int:
         """Idle actors."""
@@ -46,9 +47,9 @@ class RayWorkers:
         actor, number = self._idle.pop(0)
         self._running[actor.run.remote(job)] = (actor, number, job)
 
-    def wait(self) -> list[tuple[Job, Outcome]]:
-        """The jobs that have ended since; blocks until there is one."""
-        ended, _ = ray.wait(list(self._running), num_returns=1)
+    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
+        """The jobs that have ended since; blocks until there is one, or for so long."""
+        ended, _ = ray.wait(list(self._running), num_returns=1, timeout=timeout_s)
         return [self._collect(reference) for reference in ended]
 
     def _collect(self, reference: Any) -> tuple[Job, Outcome]:

@@ -2,6 +2,9 @@
 
 Where the workers are is behind the `Workers` protocol: in this process (`here.py`) or over Ray (`dispatch.py`). The
 driver alone writes to the catalog. A job that fails for good takes the jobs that need it along; all others go on.
+
+Another driver may be at work in the same store. A job is claimed before it is submitted; one that somebody else has
+claimed is put aside and looked at again, until its records are there or its claim turns out to stand for nobody.
 """
 
 import logging
@@ -12,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from catalog.store import Catalog
+from mlprune.claims import Claims
 from mlprune.steps.jobs import Job, RecordKey
 from mlprune.storage import Store
 from ray_jobs.progress import Progress
@@ -22,6 +26,8 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 """Times a job is tried when its failures are transient."""
 FOLD_EVERY_S = 15.0
+LOOK_AGAIN_S = 1.0
+"""How often a job that another run does is looked at."""
 
 
 class Workers(Protocol):
@@ -33,8 +39,8 @@ class Workers(Protocol):
     def submit(self, job: Job) -> None:
         """Start a job on a free worker."""
 
-    def wait(self) -> list[tuple[Job, Outcome]]:
-        """Wait until a job has ended; returns those that have, with how they went."""
+    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
+        """Wait until a job has ended, or for so long; returns those that have, with how they went."""
 
     def close(self) -> None:
         """Let the workers go."""
@@ -45,12 +51,16 @@ class _State:
     """Where the run stands."""
 
     waiting: list[Job]
+    present: frozenset[RecordKey]
+    """Records that were there at the beginning."""
     done: set[RecordKey] = field(default_factory=set)
-    lost: set[RecordKey] = field(default_factory=set)
-    """Records that will not be made in this run."""
     attempts: dict[RecordKey, int] = field(default_factory=dict)
     failed: list[tuple[Job, Failure]] = field(default_factory=list)
     n_running: int = 0
+    elsewhere: dict[RecordKey, float] = field(default_factory=dict)
+    """Jobs that another run does, and when to look at them again."""
+    n_elsewhere: int = 0
+    """Jobs that another run has done."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,8 @@ class RunResult:
     failed: tuple[tuple[Job, Failure], ...]
     n_skipped: int
     """Jobs that were not tried because one they need failed."""
+    n_elsewhere: int = 0
+    """Those of the done jobs that another run did meanwhile."""
 
     @property
     def saw_damage(self) -> bool:
@@ -76,13 +88,18 @@ class Driver:
         run_id: names the run's files.
         workers: who runs the jobs.
         progress: told of every job.
+        claims: keep other runs in this store from doing the same jobs; None if there cannot be any.
     """
 
-    def __init__(self, store: Store, run_id: str, *, workers: Workers, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, run_id: str, *, workers: Workers, progress: Progress, claims: Claims | None = None
+    ) -> None:
         self._store = store
         self._run_id = run_id
         self._workers = workers
         self._progress = progress
+        self._claims = claims
+        self._has_said_wait = False
         self._n_files = 0
         self._folded_at = time.monotonic()
 
@@ -92,32 +109,86 @@ class Driver:
         Args:
             present: records that exist already.
         """
-        state = _State(waiting=list(jobs), done=set(present))
+        state = _State(waiting=list(jobs), present=frozenset(present), done=set(present))
         n_jobs = len(state.waiting)
         while state.waiting or state.n_running:
+            n_waiting = len(state.waiting)
             self._submit_ready(state)
-            if not state.n_running:
+            if state.n_running:
+                self._collect(state)
+            elif state.elsewhere:
+                self._say_wait(state)
+                time.sleep(LOOK_AGAIN_S)
+            elif len(state.waiting) == n_waiting:
                 break
-            for job, outcome in self._workers.wait():
-                state.n_running -= 1
-                self._settle(state, job, outcome)
             self._fold_now_and_then()
         n_skipped = len(state.waiting)
-        return RunResult(n_jobs - n_skipped - len(state.failed), tuple(state.failed), n_skipped)
+        n_done = n_jobs - n_skipped - len(state.failed)
+        return RunResult(n_done, tuple(state.failed), n_skipped, state.n_elsewhere)
 
     def _submit_ready(self, state: _State) -> None:
-        """Give free workers the first jobs whose needs are there."""
+        """Give free workers the first jobs whose needs are there and that nobody else does."""
         free = self._workers.free()
         position = 0
         while free and position < len(state.waiting):
             job = state.waiting[position]
-            if all(key in state.done for key in job.needs):
-                state.waiting.pop(position)
-                self._workers.submit(job)
-                state.n_running += 1
-                free -= 1
-            else:
+            if not all(key in state.done for key in job.needs) or self._is_elsewhere(state, job):
                 position += 1
+                continue
+            state.waiting.pop(position)
+            if self._is_made(state, job):
+                self._settle_elsewhere(state, job)
+                continue
+            self._workers.submit(job)
+            state.n_running += 1
+            free -= 1
+
+    def _is_elsewhere(self, state: _State, job: Job) -> bool:
+        """Whether another run does the job now; if not, it is claimed."""
+        key = job.makes[-1]
+        if self._claims is None:
+            return False
+        if time.monotonic() < state.elsewhere.get(key, 0.0):
+            return True
+        if self._claims.take(key) or (key in state.elsewhere and self._is_made(state, job)):
+            state.elsewhere.pop(key, None)
+            return False
+        state.elsewhere[key] = time.monotonic() + LOOK_AGAIN_S
+        return True
+
+    def _is_made(self, state: _State, job: Job) -> bool:
+        """Whether another run has made the job's records since we planned."""
+        if self._claims is None or not self._claims.has_company or job.makes[-1] in state.attempts:
+            return False
+        return not state.present.issuperset(job.makes) and all(
+            self._store.has_record(*key) for key in reversed(job.makes)
+        )
+
+    def _settle_elsewhere(self, state: _State, job: Job) -> None:
+        """Take note of a job that another run has done; its own files tell how."""
+        self._release(job)
+        state.done.update(job.makes)
+        state.n_elsewhere += 1
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", now, 0.0, 0.0))
+
+    def _release(self, job: Job) -> None:
+        if self._claims is not None:
+            self._claims.release(job.makes[-1])
+
+    def _say_wait(self, state: _State) -> None:
+        """Say once that there is nothing to do here but to wait."""
+        if self._claims is not None and not self._has_said_wait:
+            owners = ", ".join(sorted({self._claims.owner_of(key) for key in state.elsewhere}))
+            logger.warning("waiting for %d jobs that %s does in the same store", len(state.elsewhere), owners)
+            self._has_said_wait = True
+
+    def _collect(self, state: _State) -> None:
+        """Settle what has ended; with workers idle, look up now and then to see what others have done."""
+        look_up = bool(state.elsewhere) and self._workers.free() > 0
+        for job, outcome in self._workers.wait(timeout_s=LOOK_AGAIN_S) if look_up else self._workers.wait():
+            state.n_running -= 1
+            self._settle(state, job, outcome)
 
     def _settle(self, state: _State, job: Job, outcome: Outcome) -> None:
         """Take note of an ended job: done, to be tried again, or failed."""
@@ -127,6 +198,8 @@ class Driver:
         again = failure is not None and failure.is_transient and attempt < MAX_ATTEMPTS
         status = "done" if failure is None else "lost" if again else "failed"
         self._write("job", {**_row(self._run_id, outcome), "status": status, "attempt": attempt})
+        if not again:
+            self._release(job)
         if failure is None:
             state.done.update(job.makes)
             self._progress.done(job, outcome)
@@ -157,8 +230,11 @@ class Driver:
         self._n_files += 1
 
     def _fold_now_and_then(self) -> None:
-        """Let readers see the records made so far; nothing is lost if that fails, the next fold catches up."""
-        if time.monotonic() - self._folded_at < FOLD_EVERY_S:
+        """Let readers see the records made so far; nothing is lost if that fails, the next fold catches up.
+
+        The catalog of an object store is folded at the end only: each time would read all of its records.
+        """
+        if self._store.local_root is None or time.monotonic() - self._folded_at < FOLD_EVERY_S:
             return
         with Catalog.open(self._store) as catalog:
             catalog.fold()

@@ -1,5 +1,6 @@
-"""Workers in this process: one job at a time, without Ray (`--address none`)."""
+"""Workers in this process: one job at a time, on all its cores, without Ray (`--address none`)."""
 
+import os
 from collections.abc import Callable
 
 from mlprune.models.chain import Chain
@@ -11,7 +12,8 @@ class HereWorkers:
     """One worker, in the process of the driver."""
 
     def __init__(self, store_uri: str, load_chain: Callable[[], Chain]) -> None:
-        self._worker = Worker(store_uri, load_chain, name=worker_name(0))
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._worker = Worker(store_uri, load_chain, name=worker_name(0), threads=threads)
         self._ended: list[tuple[Job, Outcome]] = []
 
     def free(self) -> int:
@@ -22,8 +24,8 @@ class HereWorkers:
         """Run it."""
         self._ended.append((job, self._worker.run(job)))
 
-    def wait(self) -> list[tuple[Job, Outcome]]:
-        """The job that was run."""
+    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
+        """The job that was run; it has ended already."""
         ended, self._ended = self._ended, []
         return ended
 

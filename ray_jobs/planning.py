@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import estimate
 from mlprune.recipe import load_recipe
 from mlprune.storage import Store
@@ -22,7 +22,7 @@ def describe_plan(recipe_path: Path, store_uri: str) -> str:
     needs = estimate(plan, pending)
     require_room(needs, plan, store)
     total, left = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
-    lines = [f"recipe {plan.recipe.name}: {len(plan.variants)} variants, {len(plan.jobs)} jobs, {len(pending)} to do"]
+    lines = [f"recipe {plan.recipe.name}: {_variants_in_words(plan)}, {len(plan.jobs)} jobs, {len(pending)} to do"]
     lines += [f"  {step:12} {n:6} jobs {n - left[step]:6} done {left[step]:6} to do" for step, n in total.items()]
     lines += [
         f"memory: about {needs.memory_gib_per_worker:.2f} GiB a worker",
@@ -30,3 +30,9 @@ def describe_plan(recipe_path: Path, store_uri: str) -> str:
         f"time:   about {needs.compute_s:.0f} s of matrix products on one thread of this machine, divided by workers",
     ]
     return "\n".join(lines)
+
+
+def _variants_in_words(plan: Plan) -> str:
+    """How many variants, and what became of the combinations of the recipe's lists."""
+    words = f"{len(plan.variants)} variants"
+    return f"{words} ({plan.recipe.n_excluded} combinations excluded)" if plan.recipe.n_excluded else words

@@ -1,15 +1,38 @@
 """Thin entry point for `ray job submit --working-dir . -- python ray_jobs/run.py RECIPE --store URI`.
 
-Works from an uninstalled working directory; the cluster is the one the job runs on.
+Works from an uninstalled working directory; the cluster is the one the job runs on. All that `mlprune run` takes may
+follow, and exit codes are its own. What `ray job stop` ends, the same submission finishes.
 """
 
+import os
+import signal
 import sys
 from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from ray_jobs.cli import main
+LOG_COLUMNS = "1000"
+"""A job's log has no width: one event, one line."""
 
-    arguments = sys.argv[1:]
-    sys.argv = ["mlprune", "run", *arguments, *([] if "--address" in arguments else ["--address", "auto"])]
+
+def command(arguments: list[str]) -> list[str]:
+    """The command line of `mlprune run` that stands for the arguments of a submitted job."""
+    has_address = any(one == "--address" or one.startswith("--address=") for one in arguments)
+    return ["mlprune", "run", *arguments, *([] if has_address else ["--address", "auto"])]
+
+
+def main() -> None:
+    """Run the recipe of a submitted job."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from ray_jobs.cli import main as run  # noqa: PLC0415 - found only now that the working directory is on the path
+
+    os.environ.setdefault("COLUMNS", LOG_COLUMNS)
+    sys.argv = command(sys.argv[1:])
+    try:
+        run()
+    except SystemExit as end:
+        if end.code == signal.SIGTERM:  # what Ray's own handler makes of `ray job stop`
+            sys.stderr.write("mlprune: stopped; the same submission goes on where this one stopped\n")
+        raise
+
+
+if __name__ == "__main__":
     main()

@@ -19,7 +19,8 @@ from rich.console import Console
 
 from catalog.store import Catalog
 from mlprune import __version__
-from mlprune.errors import BadInputError
+from mlprune.claims import STALE_AFTER_S, Claims
+from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.models.chain import local_chain
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Estimate, estimate
@@ -46,6 +47,8 @@ class RunSummary:
     n_done: int
     n_failed: int
     n_skipped: int
+    n_elsewhere: int = 0
+    """Those of the done jobs that another run in the same store did meanwhile."""
 
     @property
     def did_nothing(self) -> bool:
@@ -53,12 +56,25 @@ class RunSummary:
         return self.n_done + self.n_failed + self.n_skipped == 0
 
 
-def run_recipe(recipe_path: Path, store_uri: str, *, address: str = "local") -> RunSummary:
-    """Carry out a recipe; running it again does what is left.
+def run_recipe(
+    recipe_path: Path, store_uri: str, *, address: str = "local", stale_after_s: float = STALE_AFTER_S
+) -> RunSummary:
+    """Carry out a recipe; running it again does what is left, running it twice at once shares the work.
 
+    Args:
+        stale_after_s: how long other runs in this store wait for ours if it dies on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or it cannot fit; nothing was written.
+        StoreError: an object store stopped answering; what was done is kept.
     """
+    try:
+        return _run_recipe(recipe_path, store_uri, address=address, stale_after_s=stale_after_s)
+    except TransientError as err:
+        context = {**err.context, "next": "run the same command again: it goes on where this one stopped"}
+        raise StoreError(err.message, context) from err
+
+
+def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_s: float) -> RunSummary:
     console = Console(stderr=True)
     if address not in ("none", "local") and "://" not in store_uri and not Path(store_uri).is_absolute():
         raise BadInputError(
@@ -73,23 +89,28 @@ def run_recipe(recipe_path: Path, store_uri: str, *, address: str = "local") -> 
     jobs = pending_jobs(plan.jobs, store, repair=True)
     require_room(estimate(plan, jobs), plan, store)
     store.write_record(plan.record)
-    result = _run_rounds(plan, store, jobs, address=address, console=console)
+    result = _run_rounds(plan, store, jobs, address=address, console=console, stale_after_s=stale_after_s)
     _fold(store)
-    summary = RunSummary(SOME_FAILED if result.failed else DONE, result.n_done, len(result.failed), result.n_skipped)
+    exit_code = SOME_FAILED if result.failed else DONE
+    summary = RunSummary(exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere)
     console.print(_in_words(summary), highlight=False)
     return summary
 
 
-def _run_rounds(plan: Plan, store: Store, jobs: list[Job], *, address: str, console: Console) -> RunResult:
+def _run_rounds(
+    plan: Plan, store: Store, jobs: list[Job], *, address: str, console: Console, stale_after_s: float
+) -> RunResult:
     """Run the jobs; where one meets a damaged artefact, plan again so that its maker runs too."""
     run_id = _new_run(plan, store, address)
     result = RunResult(0, (), 0)
-    with _workers(plan, store, address) as workers:
+    claims = Claims(store, run_id, stale_after_s=stale_after_s)
+    with _workers(plan, store, address) as workers, claims:
         for number in range(MAX_ROUNDS):
             steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
             console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})", highlight=False)
             with Progress(jobs) as progress:
-                driver = Driver(store, f"{run_id}-{number}" if number else run_id, workers=workers, progress=progress)
+                name = f"{run_id}-{number}" if number else run_id
+                driver = Driver(store, name, workers=workers, progress=progress, claims=claims)
                 result = driver.run(jobs, present=set(store.record_names()))
             if not result.saw_damage:
                 break
@@ -114,6 +135,9 @@ def _workers(plan: Plan, store: Store, address: str) -> Iterator[Workers]:
     if address == "none":
         yield HereWorkers(store.uri, lambda: local_chain(Path(plan.model.path), dtype=plan.model.dtype))
         return
+    if address == "local":
+        # read when Ray is imported: without it Ray replaces the loopback address by the machine's in the network
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from ray_jobs import cluster, dispatch  # noqa: PLC0415 - without Ray this must not be imported
 
     with cluster.connected(address):
@@ -183,6 +207,8 @@ def _fold(store: Store) -> None:
 
 def _in_words(summary: RunSummary) -> str:
     words = f"{summary.n_done} jobs done"
+    if summary.n_elsewhere:
+        words += f" ({summary.n_elsewhere} of them by another run in this store)"
     if summary.n_failed:
         words += f", {summary.n_failed} failed and {summary.n_skipped} need those: see the failures table"
         words += " (mlprune query failures), then run the same command again"

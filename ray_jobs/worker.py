@@ -1,7 +1,7 @@
 """What a worker is: a process that runs one job after another and tells how each went. Knows no Ray.
 
-Every worker computes with one thread: how sums are split over threads may change their last bits, and results must not
-depend on who computed them. More cores are used by more workers.
+Every piece of work computes with one thread: how sums are split over threads may change their last bits, and results
+must not depend on who computed them. More cores are used by more workers, and by pieces side by side in a worker.
 """
 
 import os
@@ -18,6 +18,7 @@ from mlprune.errors import DamagedArtefactError, MlpruneError, TransientError
 from mlprune.models.chain import Chain
 from mlprune.steps.jobs import Job, RecordKey
 from mlprune.storage import Store
+from mlprune.threads import use_threads
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,12 @@ class Worker:
         store_uri: the store.
         load_chain: gives the base model's chain.
         name: what the catalog calls this worker.
+        threads: how many pieces of a job it works on at a time.
     """
 
-    def __init__(self, store_uri: str, load_chain: Callable[[], Chain], *, name: str) -> None:
+    def __init__(self, store_uri: str, load_chain: Callable[[], Chain], *, name: str, threads: int = 1) -> None:
         torch.set_num_threads(1)
+        use_threads(threads)
         self._store = Store(store_uri)
         self._load_chain = load_chain
         self._name = name

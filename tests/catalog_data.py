@@ -67,7 +67,7 @@ def _unit(*key: Any) -> float:
     return int(hashlib.sha256(repr(key).encode()).hexdigest()[:8], 16) / 2**32
 
 
-def _write(
+def write_rows(
     store: Store,
     kind: str,
     *,
@@ -90,7 +90,7 @@ def _write(
 def _base_model(store: Store) -> str:
     row = {"base_model_id": "@id", "source": "tiny", "family": "xglm", "n_blocks": N_BLOCKS, "hidden_size": 8}
     rows = {"base_models": [{**row, "n_prunable": 4096}]}
-    return _write(store, "base_models", parameters={"source": "tiny"}, rows=rows)
+    return write_rows(store, "base_models", parameters={"source": "tiny"}, rows=rows)
 
 
 def _demonstration_sets(store: Store) -> dict[str, str]:
@@ -120,7 +120,9 @@ def _demonstration_set(
     row |= {"target_language": languages[1], "shots": 4, "samples": 2, "max_tokens": 64, "n_tokens": 100, "seed": 0}
     part_rows = [{"demonstration_set_id": "@id", "part_id": part, "share": 1 / len(parts)} for part in parts]
     rows = {"demonstration_sets": [row], "demonstration_set_parts": part_rows}
-    return _write(store, "demonstration_sets", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+    return write_rows(
+        store, "demonstration_sets", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact]
+    )
 
 
 def _statistics(store: Store, base_id: str, *, name: str, set_id: str) -> str:
@@ -138,7 +140,7 @@ def _statistics(store: Store, base_id: str, *, name: str, set_id: str) -> str:
     ]
     row = {**keys, "propagation": "dense", "n_demonstrations": 2, "n_tokens": 100}
     rows = {"statistics": [row], "feature_magnitudes": magnitudes}
-    return _write(store, "statistics", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+    return write_rows(store, "statistics", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
 
 
 def _planned_variants() -> list[Variant]:
@@ -164,7 +166,7 @@ def _variant(store: Store, base_id: str, *, plan: Variant, sets: dict[str, str],
     contrast_id = sets["py"] if plan.score == "contrast" else None
     used = [statistics[name] for name in (plan.set_name, "py" if contrast_id else None) if name]
     ordering_id = _ordering(store, base_id, plan=plan, statistics=used) if plan.score else None
-    roles = {"base_model": base_id, "demonstration_set": set_id, "contrast_set": contrast_id, "masks": ordering_id}
+    roles = {"base_model": base_id, "demonstration_set": set_id, "contrast_set": contrast_id}
     row = {
         "variant_id": "@id",
         "base_model_id": base_id,
@@ -188,7 +190,7 @@ def _variant(store: Store, base_id: str, *, plan: Variant, sets: dict[str, str],
     }
     parameters = {"score": plan.score, "sparsity": plan.sparsity, "propagation": plan.propagation, "seed": plan.seed}
     parents = {role: parent for role, parent in roles.items() if parent}
-    variant_id = _write(store, "variants", parameters=parameters, parents=parents, rows=rows)
+    variant_id = write_rows(store, "variants", parameters=parameters, parents=parents, rows=rows)
     return Variant(variant_id, plan.name, plan.score, plan.set_name, plan.sparsity, plan.propagation, plan.seed)
 
 
@@ -210,7 +212,7 @@ def _ordering(store: Store, base_id: str, *, plan: Variant, statistics: list[str
     n_levels = 1 if own else len(SPARSITIES)
     row = {"ordering_id": "@id", "base_model_id": base_id, "score": plan.score, "n_levels": n_levels}
     rows = {"orderings": [{**row, "n_bytes": artefact.n_bytes}]}
-    return _write(store, "masks", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+    return write_rows(store, "masks", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
 
 
 def _quality(variant: Variant, language: str) -> float:
@@ -233,28 +235,29 @@ def _evaluations(store: Store, variant: Variant) -> list[dict[str, Any]]:
             noise = 0.1 * (_unit(variant.name, language, split) - 0.5) if variant.score else 0.0
             accuracy = round(N_ITEMS * (DENSE_ACCURACY[language] + _quality(variant, language) + noise)) / N_ITEMS
             values = {"accuracy": accuracy, "ece": 1 - accuracy}
-            rows += _evaluation(store, variant, task="facts", language=language, split=split, values=values)
+            rows += evaluation_of(store, variant.id, task="facts", language=language, split=split, values=values)
         perplexity = {"perplexity": 20 / DENSE_ACCURACY[language] * math.exp(-_quality(variant, language))}
-        rows += _evaluation(store, variant, task="perplexity", language=language, split="test", values=perplexity)
+        rows += evaluation_of(store, variant.id, task="perplexity", language=language, split="test", values=perplexity)
     for pair in PAIRS:
         chrf = 30 + 20 * _quality(variant, pair[:2])
         values = {"bleu": chrf / 3, "chrf": chrf, "exact_match": 0.0}
-        rows += _evaluation(store, variant, task="translation", language=pair, split="test", values=values)
+        rows += evaluation_of(store, variant.id, task="translation", language=pair, split="test", values=values)
     return rows
 
 
-def _evaluation(
-    store: Store, variant: Variant, *, task: str, language: str, split: str, values: dict[str, float]
+def evaluation_of(
+    store: Store, variant_id: str, *, task: str, language: str, split: str, values: dict[str, float]
 ) -> list[dict[str, Any]]:
+    """Write one evaluation of a variant with some metrics, and return the metric rows."""
     parameters = {"task": task, "language": language, "split": split, "scoring_rule": "mean"}
-    parents = {"variant": variant.id}
+    parents = {"variant": variant_id}
     evaluation_id = identity("evaluations", step_version=1, parameters=parameters, parents=parents)
     columns = {"example_id": ["0", "1"], "log_likelihood": list(values.values())[:1] * 2}
     schema = {"example_id": "string", "log_likelihood": "double"}
     artefact = store.write_table(f"predictions/{evaluation_id}.parquet", columns, schema)
     keys = {
         "evaluation_id": evaluation_id,
-        "variant_id": variant.id,
+        "variant_id": variant_id,
         "task": task,
         "language": language,
         "split": split,
@@ -265,7 +268,7 @@ def _evaluation(
         for metric, value in values.items()
     ]
     rows = {"evaluations": [{**evaluation, "n_examples": N_ITEMS}], "metrics": metrics}
-    _write(store, "evaluations", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+    write_rows(store, "evaluations", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
     return metrics
 
 
@@ -302,7 +305,7 @@ def _comparison(
         "evaluations": sorted({row["evaluation_id"] for row, _ in pairs}),
         "baseline_evaluations": sorted({row["evaluation_id"] for _, row in pairs}),
     }
-    _write(store, "comparisons", parameters={"n_resamples": 1000}, parents=parents, rows={"comparisons": rows})
+    write_rows(store, "comparisons", parameters={"n_resamples": 1000}, parents=parents, rows={"comparisons": rows})
 
 
 def _family(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -331,7 +334,9 @@ def _rank_consistency(store: Store, variant: Variant, *, metrics: list[dict[str,
         if language != reference
     ]
     parents = {"evaluations": sorted({row["evaluation_id"] for row in metrics if row["task"] == "facts"})}
-    _write(store, "rank_consistency", parameters={"task": "facts"}, parents=parents, rows={"rank_consistency": rows})
+    write_rows(
+        store, "rank_consistency", parameters={"task": "facts"}, parents=parents, rows={"rank_consistency": rows}
+    )
 
 
 def _mask_overlaps(store: Store, variants: list[Variant]) -> None:
@@ -345,7 +350,7 @@ def _mask_overlaps(store: Store, variants: list[Variant]) -> None:
                     for layer in LAYERS
                 ]
                 parents = {"variants": [first.id, second.id]}
-                _write(store, "mask_overlaps", parameters={}, parents=parents, rows={"mask_overlaps": rows})
+                write_rows(store, "mask_overlaps", parameters={}, parents=parents, rows={"mask_overlaps": rows})
 
 
 def _can_overlap(first: Variant, second: Variant) -> bool:
@@ -370,7 +375,7 @@ def _feature_overlaps(store: Store, base_id: str, *, sets: dict[str, str]) -> No
     schema = {"kind": "string", "block": "int32", "magnitude": "float"}
     artefact = store.write_table(f"features/{record_id}.parquet", columns, schema)
     tables = {"feature_overlaps": rows}
-    _write(store, "feature_overlaps", parameters=parameters, parents=parents, rows=tables, artefacts=[artefact])
+    write_rows(store, "feature_overlaps", parameters=parameters, parents=parents, rows=tables, artefacts=[artefact])
 
 
 def _recipe(store: Store, base_id: str, *, sets: dict[str, str], variants: list[Variant]) -> None:
@@ -379,7 +384,7 @@ def _recipe(store: Store, base_id: str, *, sets: dict[str, str], variants: list[
     rows += [{**recipe, "kind": "demonstration_set", "name": name, "id": set_id} for name, set_id in sets.items()]
     rows += [{**recipe, "kind": "variant", "name": variant.name, "id": variant.id} for variant in variants]
     rows.append({**recipe, "kind": "recipe", "name": "artificial", "id": "@id"})
-    _write(store, "recipes", parameters={"name": "artificial"}, rows={"names": rows})
+    write_rows(store, "recipes", parameters={"name": "artificial"}, rows={"names": rows})
 
 
 def _run_files(store: Store, variants: list[Variant]) -> None:

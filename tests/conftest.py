@@ -30,6 +30,14 @@ def small_run(tiny_inputs: Path):
     return finished_run(tiny_inputs, small_recipe(), name="small")
 
 
+@pytest.fixture(scope="session")
+def method_run(tiny_inputs: Path):
+    """The finished run of the methods recipe. Not to be changed: take a copy of its store."""
+    from tests.tiny_recipes import finished_run, method_recipe  # noqa: PLC0415
+
+    return finished_run(tiny_inputs, method_recipe(), name="methods")
+
+
 @pytest.fixture
 def own_inputs(tiny_inputs: Path, tmp_path: Path) -> Path:
     """A copy of the tiny inputs that a test may change."""

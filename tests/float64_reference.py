@@ -16,16 +16,29 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-BLOCKS = {"xglm": "model.layers", "gpt2": "transformer.h", "bloom": "transformer.h"}
+GATED = (
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+)
+BLOCKS = {
+    "xglm": "model.layers",
+    "gpt2": "transformer.h",
+    "bloom": "transformer.h",
+    "opt": "model.decoder.layers",
+    "gpt_neox": "gpt_neox.layers",
+    "phi3": "model.layers",
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "olmo2", "smollm3"), "model.layers"),
+    **dict.fromkeys(("gemma", "gemma2", "gemma3_text"), "model.layers"),
+}
 LAYERS = {
-    "xglm": (
-        "self_attn.q_proj",
-        "self_attn.k_proj",
-        "self_attn.v_proj",
-        "self_attn.out_proj",
-        "fc1",
-        "fc2",
-    ),
+    **dict.fromkeys(BLOCKS, GATED),
+    "xglm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2"),
+    "opt": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2"),
     "gpt2": ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"),
     "bloom": (
         "self_attention.query_key_value",
@@ -33,6 +46,8 @@ LAYERS = {
         "mlp.dense_h_to_4h",
         "mlp.dense_4h_to_h",
     ),
+    "gpt_neox": ("attention.query_key_value", "attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+    "phi3": ("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
 }
 NAMES = {"en": "English", "fr": "French", "sw": "Swahili"}
 FILES = {"en": "en.txt", "fr": "fr.txt", "sw": "swh_Latn.txt"}
@@ -173,19 +188,55 @@ def factor_of(score: str, feature: int, squares: np.ndarray | None, contrast: np
 
 # Section 4: masks
 
+TOLERANCE = 0.001
+"""How near to the sparsity the alpha variant has to come."""
+
+
+def group_size(structure: str, shape: tuple[int, ...]) -> int:
+    """Weights that are compared with each other, consecutive in row-major order."""
+    if structure == "matrix":
+        return shape[0] * shape[1]
+    return shape[1] if structure in ("row", "alpha") else int(structure.partition(":")[2])
+
 
 def removed_weights(scores: np.ndarray, *, structure: str, sparsity: float) -> np.ndarray:
     """[out, in] bool: what is pruned."""
+    if structure == "alpha":
+        return lowest_of_rows(scores, alpha_counts(scores, alpha_for(scores, sparsity)))
+    size = group_size(structure, scores.shape)
+    is_plain = structure in ("row", "matrix")
+    n_lowest = math.floor(Decimal(str(sparsity)) * size) if is_plain else int(structure.partition(":")[0])
+    groups = scores.reshape(-1, size)
+    return lowest_of_rows(groups, [n_lowest] * len(groups)).reshape(scores.shape)
+
+
+def lowest_of_rows(scores: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """[rows, d] bool: the lowest of each row, as many as are asked of it."""
     removed = np.zeros(scores.shape, dtype=bool)
-    n_in = scores.shape[1]
-    if structure == "row":
-        groups = [range(n_in)]
-        n_lowest = math.floor(Decimal(str(sparsity)) * n_in)
-    else:
-        n_lowest, size = (int(number) for number in structure.split(":"))
-        groups = [range(start, start + size) for start in range(0, n_in, size)]
-    for row in range(scores.shape[0]):
-        for group in groups:
-            lowest = np.argsort(scores[row, group.start : group.stop], kind="stable")[:n_lowest]
-            removed[row, group.start + lowest] = True
+    order = np.argsort(scores, axis=1, kind="stable")
+    for row, count in enumerate(counts):
+        removed[row, order[row, :count]] = True
     return removed
+
+
+def alpha_counts(scores: np.ndarray, alpha: float) -> np.ndarray:
+    """[rows]: how many of the lowest scores of each row add up to at most alpha times all of them."""
+    sums = np.cumsum(np.sort(scores, axis=1), axis=1)
+    return (sums <= alpha * scores.sum(axis=1, keepdims=True)).sum(axis=1)
+
+
+def alpha_for(scores: np.ndarray, sparsity: float) -> float:
+    """The alpha found by halving [0, 1] until the sparsity is near enough; else the nearest of sixty."""
+    low, high, tried = 0.0, 1.0, []
+    scores = np.sort(scores, axis=1)
+    for _ in range(60):
+        alpha = (low + high) / 2
+        achieved = alpha_counts(scores, alpha).sum() / scores.size
+        tried.append((abs(achieved - sparsity), alpha))
+        if tried[-1][0] <= TOLERANCE:
+            return alpha
+        if achieved < sparsity:
+            low = alpha
+        else:
+            high = alpha
+    return min(tried, key=lambda one: one[0])[1]

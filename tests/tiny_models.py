@@ -5,15 +5,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    BloomConfig,
-    BloomForCausalLM,
-    GPT2Config,
-    GPT2LMHeadModel,
-    PreTrainedTokenizerFast,
-    XGLMConfig,
-    XGLMForCausalLM,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
@@ -21,7 +13,27 @@ VOCABULARY = 260
 HIDDEN = 16
 HEADS = 2
 POSITIONS = 64
+WINDOW = 4
+"""Tokens that a block with sliding attention sees."""
+
 FAMILY_NAMES = ("xglm", "gpt2", "bloom")
+"""The families of the paper, for tests that need no other."""
+ALL_FAMILY_NAMES = (
+    *FAMILY_NAMES,
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "olmo2",
+    "smollm3",
+    "phi3",
+    "opt",
+    "gpt_neox",
+)
+"""Every family that has a record."""
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -36,35 +48,77 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_model(family: str, *, seed: int, blocks: int, hidden: int = HIDDEN, positions: int = POSITIONS) -> Any:
-    """A random model, biases and norms included, whose activations are large enough to tell tokens apart."""
-    special = {"pad_token_id": PAD, "bos_token_id": END, "eos_token_id": END}
-    if family == "xglm":
-        config: Any = XGLMConfig(
-            vocab_size=VOCABULARY,
-            max_position_embeddings=positions,
-            d_model=hidden,
-            ffn_dim=4 * hidden,
-            num_layers=blocks,
-            attention_heads=HEADS,
-            decoder_start_token_id=END,
-            **special,
-        )
-        model: Any = XGLMForCausalLM(config)
-    elif family == "gpt2":
-        config = GPT2Config(
-            vocab_size=VOCABULARY, n_positions=positions, n_embd=hidden, n_layer=blocks, n_head=HEADS, **special
-        )
-        model = GPT2LMHeadModel(config)
-    elif family == "bloom":
-        config = BloomConfig(vocab_size=VOCABULARY, hidden_size=hidden, n_layer=blocks, n_head=HEADS, **special)
-        model = BloomForCausalLM(config)
-    else:
-        raise ValueError(f"no tiny model of family {family}")
+def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dict[str, Any]:
+    """What the config of a tiny model says: biases, few key heads, windows and caps wherever its family may have them.
+
+    The odd blocks of a model that has both see a window only.
+    """
+    special = {"vocab_size": VOCABULARY, "pad_token_id": PAD, "bos_token_id": END, "eos_token_id": END}
+    mixed = ["sliding_attention" if block % 2 else "full_attention" for block in range(blocks)]
+    modern = {
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": positions,
+    }
+    head = hidden // HEADS
+    wide = {**modern, "head_dim": 2 * head}
+    own: dict[str, dict[str, Any]] = {
+        "xglm": {
+            "max_position_embeddings": positions,
+            "d_model": hidden,
+            "ffn_dim": 4 * hidden,
+            "num_layers": blocks,
+            "attention_heads": HEADS,
+            "decoder_start_token_id": END,
+        },
+        "gpt2": {"n_positions": positions, "n_embd": hidden, "n_layer": blocks, "n_head": HEADS},
+        "bloom": {"hidden_size": hidden, "n_layer": blocks, "n_head": HEADS},
+        "llama": {**modern, "attention_bias": True},
+        "mistral": {**modern, "sliding_window": WINDOW},
+        "qwen2": {**modern, "use_sliding_window": True, "sliding_window": WINDOW, "layer_types": mixed},
+        "qwen3": wide,
+        "gemma": wide,
+        "gemma2": {
+            **wide,
+            "query_pre_attn_scalar": head,
+            "sliding_window": WINDOW,
+            "layer_types": mixed,
+            "attn_logit_softcapping": 2.0,
+            "final_logit_softcapping": 2.0,
+        },
+        "gemma3_text": {**wide, "query_pre_attn_scalar": head, "sliding_window": WINDOW, "layer_types": mixed},
+        "olmo2": modern,
+        "smollm3": {**modern, "no_rope_layers": [block % 2 for block in range(blocks)]},
+        "phi3": modern,
+        "opt": {
+            **modern,
+            "ffn_dim": 4 * hidden,
+            "word_embed_proj_dim": hidden,
+        },
+        "gpt_neox": {**modern, "intermediate_size": 4 * hidden},
+    }
+    return {**special, **own[family]}
+
+
+def tiny_model(
+    family: str, *, seed: int, blocks: int, hidden: int = HIDDEN, positions: int = POSITIONS, **changes: Any
+) -> Any:
+    """A random model, biases and norms included, whose activations are large enough to tell tokens apart.
+
+    Args:
+        changes: what its config says otherwise.
+    """
+    settings = tiny_config(family, blocks=blocks, hidden=hidden, positions=positions)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **{**settings, **changes}))
     generator = torch.Generator().manual_seed(seed)
+    adds_one = family.startswith("gemma")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            around = 1.0 if name.endswith("weight") and ("norm" in name or "ln_" in name) else 0.0
+            is_norm = name.endswith("weight") and ("norm" in name or "ln_" in name)
+            around = 1.0 if is_norm and not adds_one else 0.0
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2 + around)
     return model.eval()
 
@@ -78,8 +132,10 @@ def save_tiny_model(
     blocks: int = 3,
     hidden: int = HIDDEN,
     positions: int = POSITIONS,
+    **changes: Any,
 ) -> Path:
     """Write a tiny random model to a folder, as a user's model folder is, and return the folder."""
-    tiny_model(family, seed=seed, blocks=blocks, hidden=hidden, positions=positions).to(dtype).save_pretrained(folder)
+    model = tiny_model(family, seed=seed, blocks=blocks, hidden=hidden, positions=positions, **changes)
+    model.to(dtype).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder

@@ -13,8 +13,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.models.chain import Chain, local_chain
+from mlprune.numeric.masks import keep_mask
 from mlprune.plan import Plan, build_plan, pending_jobs
+from mlprune.plan.variants import PlannedVariant
+from mlprune.pruning.mask_files import read_block_levels
 from mlprune.recipe import load_recipe
+from mlprune.steps.variants import mask_artefacts
 from mlprune.storage import Store
 from tests.tiny_models import save_tiny_model
 
@@ -98,6 +102,69 @@ def small_recipe() -> dict[str, Any]:
     ]
     recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["en", "fr"]}]
     return recipe
+
+
+def method_recipe() -> dict[str, Any]:
+    """Every score, structure, schedule, scope, reading, profile and combination that the tiny recipe has not.
+
+    An entry is named for what is special about it; it has both propagations where both are possible.
+    """
+    sizes = {"shots": 2, "samples": 4, "max_tokens": 48}
+    translation = {"kind": "translation", "target": "en", **sizes}
+    both = {"score": "wanda", "sparsity": 0.5, "propagation": ["dense", "sequential"]}
+    wanda = {**both, "demonstrations": "fr-en"}
+    over = {**both, "over": ["fr-en", "sw-en"]}
+    combined = ["intersection", "difference", "symmetric_difference"]
+    return {
+        "name": "methods",
+        "model": {"path": "model"},
+        "corpus": {"kind": "parallel_text", "path": "corpus"},
+        "demonstrations": [
+            {"name": "fr-en", "source": "fr", **translation},
+            {"name": "sw-en", "source": "sw", **translation},
+            {"name": "fr", "kind": "monolingual", "language": "fr", **sizes},
+            {"name": "code", "kind": "code", "path": "code", "samples": 4, "max_tokens": 48},
+        ],
+        "variants": [
+            {"name": "nested", **wanda, "propagation": "dense", "sparsity": [0.25, 0.5, 0.75]},
+            {"name": "first", **wanda, "samples": 2},
+            {"name": "resample", **wanda, "resample": 3},
+            {"name": "target", **wanda, "tokens": "target"},
+            {"name": "last-shot", **wanda, "tokens": "last_shot", "propagation": "dense"},
+            {"name": "matrix", **wanda, "structure": "matrix"},
+            {"name": "alpha", **wanda, "structure": "alpha"},
+            {"name": "n-m", **wanda, "structure": "2:4"},
+            {"name": "highest", **wanda, "removes": "highest"},
+            {"name": "ria", **wanda, "score": "ria"},
+            {"name": "given", **wanda, "schedule": {"blocks": {1: 0.25}, "layers": {"fc1": 0.75}}},
+            {"name": "owl", **wanda, "schedule": {"kind": "owl", "m": 2, "spread": 0.2}},
+            {"name": "scope", **wanda, "scope": {"without_blocks": [1], "layers": ["fc1", "self_attn.q_proj"]}},
+            {"name": "mean", **over, "aggregate": "mean", "shares": [1, 3]},
+            {"name": "max", **over, "aggregate": "max", "propagation": "dense"},
+            {"name": "variance", **over, "aggregate": "variance", "variance_weight": 2, "propagation": "dense"},
+            {"name": "pooled", **over, "aggregate": "pooled", "samples": 3},
+            {"name": "contrast", **over, "aggregate": "mean", "score": "contrast", "contrast": "code"},
+            {"name": "paper", **wanda, "demonstrations": "fr", "profile": "paper"},
+            {"name": "paper-contrast", **wanda, "demonstrations": "fr", "contrast": "code", "score": "contrast"}
+            | {"profile": "paper", "propagation": "dense"},
+            {"name": "sparsegpt", "demonstrations": "fr-en", "score": "sparsegpt", "sparsity": 0.5},
+            {"name": "sparsegpt-n-m", "demonstrations": "fr-en", "score": "sparsegpt", "structure": "2:4"},
+            {"name": "sparsegpt-scope", "demonstrations": "fr-en", "score": "sparsegpt", "sparsity": 0.5}
+            | {"damping": 0.1, "scope": {"without_blocks": [1]}, "schedule": {"kind": "owl", "m": 2, "spread": 0.2}},
+            {"name": "union", "combine": "union", "of": ["first", "ria"]},
+            {"name": "combined", "combine": combined, "of": ["first", "ria"]},
+            {"name": "rest", "combine": "difference", "of": ["union", "highest"]},
+        ],
+        "evaluations": [
+            {
+                "task": "facts",
+                "path": "facts",
+                "languages": ["fr"],
+                "variants": ["sparsegpt", "sparsegpt-scope", "rest"],
+            },
+        ],
+        "compute": {"batch_tokens": 128},
+    }
 
 
 def write_inputs(folder: Path, *, family: str = "xglm") -> Path:
@@ -184,6 +251,29 @@ class FinishedRun(NamedTuple):
     def rows(self, table: str) -> list[dict[str, Any]]:
         """All rows that the records contribute to a catalog table."""
         return [row for record in self.store.records() for row in record.rows.get(table, ())]
+
+    def labelled(self, label: str) -> PlannedVariant:
+        """The variant of these words."""
+        return next(one for one in self.plan.variants.values() if one.label == label)
+
+    def named(self, name: str, propagation: str | None = None) -> list[PlannedVariant]:
+        """The variants of an entry, all or those of one propagation."""
+        variants = (one for one in self.plan.variants.values() if name in {entry.name for entry in one.entries})
+        return [one for one in variants if propagation in (None, one.spec.propagation)]
+
+    def keep_masks(self, variant_id: str) -> dict[tuple[int, str], Tensor]:
+        """(block, layer) -> keep mask of a variant, from the store."""
+        record = self.store.require("variants", variant_id)
+        level = record.rows["variants"][0]["level"]
+        blocks = [read_block_levels(self.store.uri, one) for one in mask_artefacts(record)]
+        return {
+            (block, layer): keep_mask(one, level) for block, found in enumerate(blocks) for layer, one in found.items()
+        }
+
+    def row(self, table: str, variant_id: str) -> dict[str, Any]:
+        """The one row that a variant's record contributes to a table."""
+        (found,) = self.store.require("variants", variant_id).rows[table]
+        return dict(found)
 
 
 def finished_run(folder: Path, recipe: dict[str, Any], *, name: str) -> FinishedRun:

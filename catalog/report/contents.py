@@ -5,6 +5,8 @@ from catalog.report.curves import accuracy_curves
 from catalog.report.exhibits import Exhibit
 from catalog.report.heatmaps import change_heat_maps, overlap_heat_maps
 from catalog.report.magnitudes import magnitude_panels
+from catalog.report.profiles import profile_heat_maps
+from catalog.report.schedules import schedule_panels
 
 FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
@@ -52,6 +54,35 @@ FIGURES: tuple[Exhibit, ...] = (
         draw=overlap_heat_maps,
     ),
     Exhibit(
+        anchor="profiles",
+        title="Published choices against corrected",
+        reading="Each panel holds two variants against each other that differ in their profile only: one counts real "
+        "tokens and draws its sentences, the other counts the padding too, takes the sentences in order, skipping "
+        "every fifth, and rounds as the published code does. A cell is the fraction of a layer's mask entries (kept or "
+        "removed) that come out differently; 0 is the same mask. How large it is says how much of a result could hang "
+        "on those choices; whether it does, the evaluations of both variants say.",
+        query="profile_differences",
+        empty="No two variants differ in their profile only. A variant with profile: [corrected, paper] makes them.",
+        draw=profile_heat_maps,
+        folder="queries",
+        parameters={"variant_id": None},
+        is_optional=True,
+    ),
+    Exhibit(
+        anchor="schedules",
+        title="How much is removed where",
+        reading="One line a variant whose sparsity is not the same everywhere, with the fraction of each block's "
+        "weights that is removed; dashed lines are dense propagation. Schedule owl removes less where more of the "
+        "scores are outliers: their fraction, on which the sparsities rest, has a panel of its own.",
+        query="layer_schedule",
+        empty="All variants have one sparsity everywhere. A variant with schedule: owl, or a given one, fills this "
+        "figure.",
+        draw=schedule_panels,
+        folder="queries",
+        parameters={"variant_id": None, "schedule": None, "with_uniform": False},
+        is_optional=True,
+    ),
+    Exhibit(
         anchor="magnitudes",
         title="The largest features after every block",
         reading="One panel a demonstration set. Each dot is one of the 20 largest features of the hidden state after a "
@@ -80,6 +111,7 @@ TABLES: tuple[Exhibit, ...] = (
             "score": "score",
             "set_kind": "demonstrations",
             "propagation": "propagation",
+            "settings": "settings",
             "sparsity": "sparsity",
             "n_variants": "variants",
             "n_languages": "languages",

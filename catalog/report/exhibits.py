@@ -42,13 +42,19 @@ class Exhibit:
     reading: str
     """A sentence or two on how to read it."""
     query: str
-    """Name of its query, a file in `catalog/sql/`."""
+    """Name of its query, a file in `catalog/sql/<folder>/`."""
     empty: str
     """What stands in its place without data: which part of a recipe would fill it."""
     draw: Callable[[Sequence[Row], str], tuple[Group, ...]] | None = None
     """Rows and the prefix of ids to groups of panels; None for a table."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Of a table: column to heading, in order; the other columns stand in its data only."""
+    folder: str = "report"
+    """`report`, or `queries` for one that is asked by name on the command line too."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the query's parameters."""
+    is_optional: bool = False
+    """Whether it is left out without data, being about something that most recipes do not ask."""
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Any, ...], list[Row]]]:

@@ -122,12 +122,14 @@ def english_finding(rows: Sequence[Row], cost: Sequence[Row], *, suffix: str = "
     paid = [
         row["english_difference"] for row in rows if row["language"] != "en" and row["english_difference"] is not None
     ]
+    usual = [row for row in cost if not row["settings"]]
     by_sparsity = ", ".join(
         f"{number(_mean(members, 'difference', weight='n_variants'), signed=True)} at {sparsity:g}"
-        for (sparsity,), members in grouped(sorted(cost, key=lambda row: row["sparsity"]), "sparsity")
+        for (sparsity,), members in grouped(sorted(usual or cost, key=lambda row: row["sparsity"]), "sparsity")
         if sparsity > 0 and all(row["difference"] is not None for row in members)
     )
-    over_all = f" Over all pruned variants English changes on average by {by_sparsity} sparsity." if by_sparsity else ""
+    which = "pruned variants of default settings" if 0 < len(usual) < len(cost) else "pruned variants"
+    over_all = f" Over all {which} English changes on average by {by_sparsity} sparsity." if by_sparsity else ""
     if not paid:
         sentence = "English was not evaluated on test beside the chosen variants: evaluations need en among languages."
         return Finding(question, "–", sentence + over_all)
@@ -141,6 +143,8 @@ def english_finding(rows: Sequence[Row], cost: Sequence[Row], *, suffix: str = "
 def comparison_finding(rows: Sequence[Row], opponent: str, score: str, described: Sequence[Row]) -> Finding:
     """Whether translation demonstrations beat an opponent outside English at equal sparsity.
 
+    Variants whose settings are all defaults count; others only where there are no such, and are named then.
+
     Args:
         rows: of `demonstrations_compared.sql`.
         opponent: `monolingual` or `random`.
@@ -150,6 +154,8 @@ def comparison_finding(rows: Sequence[Row], opponent: str, score: str, described
     said = "monolingual ones" if opponent == "monolingual" else "random pruning"
     question = f"Do translation demonstrations beat {said}? ({score})"
     paired = [row for row in rows if row["opponent"] == opponent]
+    usual = [row for row in paired if not row["settings"]]
+    paired = usual or paired
     if not paired:
         return _described_finding(question, opponent, score, described)
     n_all = sum(row["n_comparisons"] for row in paired)
@@ -161,6 +167,8 @@ def comparison_finding(rows: Sequence[Row], opponent: str, score: str, described
         f"comparisons is {number(mean, signed=True)}; {sum(row['n_wins'] for row in paired)} are ahead and "
         f"{sum(row['n_losses'] for row in paired)} behind, significantly so {better} and {worse} (Holm over all)."
     )
+    if not usual:
+        sentence += f" Their settings: {'; '.join(dict.fromkeys(row['settings'] for row in paired))}."
     return Finding(question, number(mean, signed=True), sentence, tone)
 
 
@@ -175,7 +183,9 @@ def _verdict(mean: float, *, better: int, worse: int) -> tuple[str, str]:
 def _described_finding(question: str, opponent: str, score: str, described: Sequence[Row]) -> Finding:
     """The difference of the means at equal sparsity, where both sides exist, and how to have it tested."""
     advice = "No paired comparison is stored; an against in the recipe's variants makes them."
-    ours = [row for row in described if row["score"] == score and row["set_kind"] == "translation"]
+    ours = [
+        row for row in described if row["score"] == score and row["set_kind"] == "translation" and not row["settings"]
+    ]
     theirs = {_terms(row): row["accuracy"] for row in described if _is_opponent(row, opponent, score)}
     pairs = [
         row["accuracy"] - theirs[terms]
@@ -200,8 +210,8 @@ def _is_opponent(row: Row, opponent: str, score: str) -> bool:
 
 def _terms(row: Row, *, with_propagation: bool = True) -> tuple[object, ...]:
     """What has to be equal for two means to be held against each other; random pruning has no propagation."""
-    shared = (row["base_model_id"], row["scoring_rule"], row["example_limit"], row["structure"], row["sparsity"])
-    return (*shared, row["propagation"] if with_propagation else None)
+    columns = ("base_model_id", "scoring_rule", "example_limit", "structure", "settings", "sparsity")
+    return (*(row[column] for column in columns), row["propagation"] if with_propagation else None)
 
 
 def _mean(rows: Sequence[Row], column: str, *, weight: str) -> float:

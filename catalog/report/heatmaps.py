@@ -1,5 +1,6 @@
 """Heat-maps: the change to dense by language and sparsity, and the overlap of large and small features."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,9 @@ _DIVERGING = "PuOr"
 _SEQUENTIAL = "Blues"
 MOST_SETS, MOST_BLOCKS = 16, 25
 """Sets on an axis and blocks drawn in an overlap figure; of more, as many are drawn, evenly spread over their order."""
-_METHOD = ("score", "intervention", "set_kind", "propagation", "structure")
+LETTERS_IN_AN_INCH = 13
+"""Of a panel's title."""
+_METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings")
 
 
 def change_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
@@ -41,7 +44,7 @@ def change_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
             )
         scale = Key(
             label=f"less accurate {number(-reach, signed=True)}|{number(reach, signed=True)} more accurate than dense",
-            scale=_stops(_DIVERGING),
+            scale=stops(_DIVERGING),
         )
         groups.append(Group(title=task_label(members[0], with_rule=with_rule), panels=panels, keys=(scale,)))
     return tuple(groups)
@@ -52,11 +55,14 @@ def _change_panel(rows: Sequence[Row], *, languages: Sequence[str], norm: Normal
     texts = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): _change_text(row) for row in rows}
     values = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): row["difference"] for row in rows}
     label = method_label(rows[0])
-    axes = panel(0.7 + max(2.3, 0.72 * len(sparsities)), 0.85 + 0.34 * len(languages), left=0.55, top=0.5)
-    axes.set_title(_in_two_lines(label), color=INK, fontsize=9, weight="bold", linespacing=1.3)
-    _draw_cells(axes, values, shape=(len(languages), len(sparsities)), norm=norm, colours=_DIVERGING, texts=texts)
+    width = max(2.3, 0.72 * len(sparsities))
+    title = in_lines(label, width)
+    top = 0.16 + 0.17 * max(2, title.count("\n") + 1)
+    axes = panel(0.7 + width, 0.35 + top + 0.34 * len(languages), left=0.55, top=top)
+    axes.set_title(title, color=INK, fontsize=9, weight="bold", linespacing=1.3)
+    draw_cells(axes, values, shape=(len(languages), len(sparsities)), norm=norm, colours=_DIVERGING, texts=texts)
     axes.set_yticks(np.arange(len(languages)) + 0.5, languages)
-    axes.set_xticks(np.arange(len(sparsities)) + 0.5, [f"{sparsity:g}" for sparsity in sparsities])
+    axes.set_xticks(np.arange(len(sparsities)) + 0.5, [f"{sparsity:.3g}" for sparsity in sparsities])
     axes.set_xlabel("sparsity")
     worst, best = min(values.values()), max(values.values())
     said = f"Change of accuracy to dense, {label}: from {number(worst, signed=True)} to {number(best, signed=True)}"
@@ -70,9 +76,14 @@ def _change_text(row: Row) -> str:
     return number(row["difference"], signed=True, digits=2) + mark
 
 
-def _in_two_lines(label: str) -> str:
-    """`wanda on translation, dense propagation` broken at the first comma, which is where the narrow panel ends."""
-    return label.replace(", ", "\n", 1)
+def in_lines(label: str, width: float) -> str:
+    """`wanda on translation, dense propagation` broken at the first comma, and where a panel ends.
+
+    Args:
+        width: room for a line of a title, in inches.
+    """
+    method, _, rest = label.partition(", ")
+    return "\n".join(line for part in (method, rest) for line in textwrap.wrap(part, int(LETTERS_IN_AN_INCH * width)))
 
 
 def overlap_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
@@ -94,7 +105,7 @@ def overlap_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
                 _overlap_panel(cells, labels=shown, norm=Normalize(0.0, largest), anchor=f"{anchor}-{n}-{place}")
                 for place, cells in enumerate(drawn)
             )
-        scale = Key(label=f"0: no large feature of A is small in B|{largest:.2g}", scale=_stops(_SEQUENTIAL))
+        scale = Key(label=f"0: no large feature of A is small in B|{largest:.2g}", scale=stops(_SEQUENTIAL))
         title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
         title += left_out(len(shown), len(labels), "sets") + left_out(len(drawn), len(blocks), "blocks")
         groups.append(Group(title=title, panels=panels, keys=(scale,)))
@@ -103,8 +114,10 @@ def overlap_heat_maps(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
 
 def _set_labels(rows: Sequence[Row]) -> Mapping[str, str]:
     """Id to label, in the order of the axes; sets of equal label get the first letters of their id."""
-    sets = {row["set_a"]: (row["kind_a"], row["source_a"], row["target_a"], row["seed_a"]) for row in rows}
-    labels = {key: set_label(*words[:3], seed=words[3]) for key, words in sets.items()}
+    sets = {
+        row["set_a"]: (row["kind_a"], row["source_a"], row["target_a"], row["seed_a"], row["profile_a"]) for row in rows
+    }
+    labels = {key: set_label(*words[:3], seed=words[3], profile=words[4]) for key, words in sets.items()}
     said = list(labels.values())
     return {key: label if said.count(label) == 1 else f"{label} {key[:4]}" for key, label in labels.items()}
 
@@ -121,7 +134,7 @@ def _overlap_panel(rows: Sequence[Row], *, labels: Mapping[str, str], norm: Norm
     axes = panel(size + 0.85, size + 0.98, left=0.72, top=0.32, bottom=0.66)
     name = "embeddings" if block == 0 else f"block {block}"
     axes.set_title(name, color=INK, fontsize=9, weight="bold")
-    _draw_cells(axes, values, shape=(n, n), norm=norm, colours=_SEQUENTIAL, texts={})
+    draw_cells(axes, values, shape=(n, n), norm=norm, colours=_SEQUENTIAL, texts={})
     axes.set_yticks(np.arange(n) + 0.5, list(labels.values()), fontsize=7.5)
     axes.set_xticks(np.arange(n) + 0.5, list(labels.values()), fontsize=7.5, rotation=90)
     axes.set_ylabel("large in A", fontsize=8)
@@ -130,7 +143,7 @@ def _overlap_panel(rows: Sequence[Row], *, labels: Mapping[str, str], norm: Norm
     return to_svg(axes, anchor, label=f"Overlap of large and small features after {name}: mean {mean:.3f}")
 
 
-def _draw_cells(
+def draw_cells(
     axes: Axes,
     values: Mapping[tuple[int, int], float],
     *,
@@ -160,7 +173,7 @@ def _ink_on(colours: Colormap, norm: Normalize, value: float) -> str:
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"
 
 
-def _stops(name: str) -> tuple[str, ...]:
+def stops(name: str) -> tuple[str, ...]:
     """Nine colours of a scale, low end first."""
     colours: Any = colormaps[name]
     return tuple(to_hex(colours(place)) for place in np.linspace(0, 1, 9))

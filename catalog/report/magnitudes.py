@@ -17,7 +17,7 @@ MOST_SETS = 24
 """Panels drawn; of more sets as many are drawn, evenly spread over their order."""
 _TOO_FAR = 30.0
 """Ratio of the largest to the smallest magnitude from which on the scale is logarithmic."""
-_SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed")
+_SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed", "profile")
 
 
 def magnitude_panels(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
@@ -58,7 +58,8 @@ def _recurring(rows: Sequence[Row]) -> Mapping[int, int]:
 
 def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tuple[float, float], anchor: str) -> str:
     first = rows[0]
-    label = set_label(first["kind"], first["source_language"], first["target_language"], seed=first["seed"])
+    words = (first["kind"], first["source_language"], first["target_language"])
+    label = set_label(*words, seed=first["seed"], profile=first["profile"])
     axes = panel(3.2, 2.5, left=0.5)
     axes.set_title(f"{label} · {first['kind']}", color=INK, weight="bold")
     axes.grid(axis="y")

@@ -82,14 +82,20 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         title=title,
         models=answer(catalog, "base_models").rows,
         headlines=headlines(catalog),
-        figures=[_shown(catalog, exhibit) for exhibit in FIGURES],
-        tables=[_shown(catalog, exhibit) for exhibit in TABLES],
+        figures=_all_shown(catalog, FIGURES),
+        tables=_all_shown(catalog, TABLES),
         most_rows=MOST_ROWS_SHOWN,
     )
 
 
+def _all_shown(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[Shown]:
+    """Exhibits with their data, without the optional ones that have none."""
+    shown = [_shown(catalog, exhibit) for exhibit in exhibits]
+    return [one for one in shown if one.source.rows or not one.exhibit.is_optional]
+
+
 def _shown(catalog: Catalog, exhibit: Exhibit) -> Shown:
-    source = answer(catalog, exhibit.query)
+    source = answer(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters)
     groups = exhibit.draw(source.rows, exhibit.anchor) if exhibit.draw and source.rows else ()
     columns = dict(exhibit.columns)
     if columns and len({row.get("base_model") for row in source.rows}) > 1:

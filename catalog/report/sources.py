@@ -28,8 +28,11 @@ class Source:
 
     @property
     def parameters_in_words(self) -> str:
-        """As a command line takes them: `--param task=facts`; empty without any."""
-        return " ".join(f"--param {key}={value}" for key, value in self.parameters.items())
+        """As a command line takes them: `--param task=facts`; empty without any, and NULL is not said."""
+        values = {
+            key: str(value).lower() if isinstance(value, bool) else value for key, value in self.parameters.items()
+        }
+        return " ".join(f"--param {key}={value}" for key, value in values.items() if value is not None)
 
     @property
     def cells(self) -> list[list[str]]:

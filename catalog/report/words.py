@@ -24,10 +24,25 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
     ("contrast", "translation"): VERMILLION,
     ("magnitude", None): SKY,
     ("random", None): GREY,
+    ("ria", "translation"): "#332288",
+    ("ria", "monolingual"): "#999933",
+    ("sparsegpt", "translation"): "#882255",
+    ("sparsegpt", "monolingual"): "#661100",
 }
 """(score, kind of demonstrations) to the colour it has in every figure."""
 
-MARKERS: Mapping[str | None, str] = {"translation": "o", "monolingual": "s", "code": "^", "mixed": "D", None: "X"}
+FURTHER_COLOURS: tuple[str, ...] = ("#117733", "#AA4499", "#DDAA33", "#44AA99", "#6699CC", "#CC6677", "#004488")
+"""For methods with settings of their own, in the order in which a figure shows them; of many, some share one."""
+
+MARKERS: Mapping[str | None, str] = {
+    "translation": "o",
+    "monolingual": "s",
+    "code": "^",
+    "mixed": "D",
+    "text": "v",
+    "task": "P",
+    None: "X",
+}
 """Kind of demonstrations to matplotlib's marker."""
 
 
@@ -42,19 +57,35 @@ def method_label(row: Row) -> str:
         return str(row["intervention"]).replace("_", " ")
     if row["score"] is None:
         return "dense"
-    label = str(row["score"])
-    if row["set_kind"]:
-        label += f" on {row['set_kind']}"
-    if row.get("propagation"):
-        label += f", {row['propagation']} propagation"
-    if row.get("structure") not in (None, "row"):
-        label += f", {row['structure']}"
-    return label
+    return _joined(row, reads=row["set_kind"])
 
 
-def set_label(kind: str, source: str | None, target: str | None, *, seed: int | None = None) -> str:
-    """A demonstration set in few letters: `fr-en`, `fr`, `code`; a seed other than 0 follows as `fr-en s1`."""
+def variant_label(row: Row) -> str:
+    """A variant in words: its method with the sets it read, and its sparsity."""
+    return f"{_joined(row, reads=row['demonstrations'])}, sparsity {row['sparsity']:.3g}"
+
+
+def _joined(row: Row, *, reads: str | None) -> str:
+    """Score, what it read, and all that is not as usual; of a combination, what was combined."""
+    score, settings = str(row["score"] or "").replace("_", " "), row.get("settings") or ""
+    method = (
+        "" if score and settings.startswith(f"{score} of ") else " on ".join(word for word in (score, reads) if word)
+    )
+    propagation = f"{row['propagation']} propagation" if row.get("propagation") else ""
+    structure = row["structure"] if row.get("structure") not in (None, "row") else ""
+    return ", ".join(word for word in (method, propagation, structure, settings) if word)
+
+
+def set_label(
+    kind: str, source: str | None, target: str | None, *, seed: int | None = None, profile: str | None = None
+) -> str:
+    """A demonstration set in few letters: `fr-en`, `fr`, `code`; a seed other than 0 follows as `fr-en s1`, and a
+    profile other than corrected as `fr-en paper`."""
     label = f"{source}-{target}" if target else (source or kind)
+    if kind in ("text", "task") and label != kind:
+        label = f"{kind} {label}"
+    if profile not in (None, "corrected"):
+        label += f" {profile}"
     return f"{label} s{seed}" if seed else label
 
 

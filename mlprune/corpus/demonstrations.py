@@ -1,14 +1,30 @@
-"""Which sentences or files make which demonstration, and the text of it. docs/method.md section 1 (arXiv 2409.16911).
+"""Which texts make which demonstration, and the demonstration itself. docs/method.md section 1 (arXiv 2409.16911).
 
-Tokenising is left to `calibration.py`, reading to `sources.py`.
+Sentences, documents, task items and files of code are all numbered texts here. Tokenising is left to `calibration.py`,
+reading to `sources.py` and `documents.py`, how one text is written to `templates.py`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from mlprune.corpus.templates import labelled
 from mlprune.errors import CorpusError
 from mlprune.records import ordered_by_hash
+from mlprune.terms import ProfileName
+
+Side = Callable[[int, str], str]
+"""Number of a text and the end-of-sequence token -> one side of a shot, written out."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a demonstration: one side of one shot, its label and E included."""
+
+    text: str
+    side: int
+    """1 for the source or the only side, 2 for the target."""
+    shot: int
+    """From 0."""
 
 
 @dataclass(frozen=True)
@@ -16,64 +32,61 @@ class Demonstration:
     """One few-shot text."""
 
     kind: str
-    text: str
+    pieces: tuple[Piece, ...]
+    """In the order they appear, nothing between them."""
     sentence_ids: tuple[int, ...] = ()
-    """0-based corpus lines in the order they appear; empty for code."""
+    """0-based numbers of the texts, in the order they appear; empty for code."""
+
+    @property
+    def text(self) -> str:
+        """The whole of it."""
+        return "".join(piece.text for piece in self.pieces)
 
 
-def chosen_lines(
-    n_lines: int, *, shots: int, samples: int, seed: int, left_out: Collection[int] = ()
+def drawing_order(
+    keys: Mapping[int, Any], *, seed: int, left_out: Collection[Any] = (), profile: ProfileName = "corrected"
+) -> tuple[int, ...]:
+    """The numbers of texts in the order in which they are drawn.
+
+    By SHA-256 of "seed:key", smallest first; the published code, and so the profile `paper`, takes them as they come.
+
+    Args:
+        keys: number -> what is hashed and left out: the number itself for sentences, the id for items.
+    """
+    free = {key: number for number, key in keys.items() if key not in left_out}
+    if profile == "paper":
+        return tuple(sorted(free.values()))
+    return tuple(free[key] for key in ordered_by_hash(seed, free))
+
+
+def drawn(
+    order: Sequence[int], *, shots: int, samples: int | None, skipped: int = 0, unit: str = "sentences"
 ) -> list[tuple[int, ...]]:
-    """Lines of each demonstration: demonstration i takes places i*k ... i*k+k-1 of the seeded order.
+    """The numbers of each demonstration's texts: demonstration i takes places i*(k+s) ... i*(k+s)+k-1 of the order.
 
+    Args:
+        shots: k, texts of one demonstration.
+        samples: number of demonstrations; None makes as many as there are texts for.
+        skipped: s, texts passed over behind each demonstration: 0, or 1 as in the published code.
+        unit: what the texts are, for the message.
     Raises:
-        CorpusError: the corpus has too few lines.
+        CorpusError: there are too few texts.
     """
-    order = ordered_by_hash(seed, (line for line in range(n_lines) if line not in left_out))
-    if len(order) < shots * samples:
-        raise CorpusError(
-            "the corpus is too short", expected=f"{shots * samples} sentences ({samples} x {shots})", got=len(order)
-        )
-    return [tuple(order[i * shots : (i + 1) * shots]) for i in range(samples)]
+    step = shots + skipped
+    n = (len(order) + skipped) // step if samples is None else samples
+    needed = max(n, 1) * step - skipped
+    if len(order) < needed:
+        passing = f", {skipped} passed over behind each" if skipped else ""
+        expected = f"{needed} {unit} ({max(n, 1)} x {shots}{passing})"
+        raise CorpusError("the corpus is too short", expected=expected, got=len(order))
+    return [tuple(order[i * step : i * step + shots]) for i in range(n)]
 
 
-def translation_demonstrations(
-    pair: tuple[str, str], sides: tuple[Sequence[str], Sequence[str]], *, lines: Sequence[tuple[int, ...]], end: str
-) -> list[Demonstration]:
-    """`"{Source}: {x_s}" E "{Target}: {x_t}" E`, k times, for every demonstration's lines."""
-    return [
-        Demonstration(
-            kind="translation",
-            text="".join(
-                labelled(pair[0], sides[0][line], end) + labelled(pair[1], sides[1][line], end) for line in chosen
-            ),
-            sentence_ids=chosen,
-        )
-        for chosen in lines
+def written(kind: str, sides: Sequence[Side], *, numbers: Sequence[int], end: str) -> Demonstration:
+    """One demonstration: for every text, side after side."""
+    pieces = [
+        Piece(side(number, end), place, shot)
+        for shot, number in enumerate(numbers)
+        for place, side in enumerate(sides, start=1)
     ]
-
-
-def monolingual_demonstrations(
-    language: str, sentences: Sequence[str], *, lines: Sequence[tuple[int, ...]], end: str
-) -> list[Demonstration]:
-    """`"{Language}: {x_l}" E`, k times, for every demonstration's lines."""
-    return [
-        Demonstration("monolingual", "".join(labelled(language, sentences[line], end) for line in chosen), chosen)
-        for chosen in lines
-    ]
-
-
-def chosen_files(names: Collection[str], *, samples: int, seed: int) -> list[str]:
-    """The first `samples` files of the seeded order, one a demonstration.
-
-    Raises:
-        CorpusError: there are too few.
-    """
-    if len(names) < samples:
-        raise CorpusError("too few code files", expected=f"{samples} Python files", got=len(names))
-    return list(ordered_by_hash(seed, names)[:samples])
-
-
-def code_demonstrations(files: Mapping[str, str], names: Sequence[str]) -> list[Demonstration]:
-    """One demonstration a file: its text as it is."""
-    return [Demonstration("code", files[name]) for name in names]
+    return Demonstration(kind, tuple(pieces), () if kind == "code" else tuple(numbers))

@@ -17,6 +17,7 @@ from mlprune.models.loading import inspect_model
 from mlprune.models.payloads import DecodeStep
 from mlprune.models.shard import Shard
 from mlprune.terms import DtypeName
+from mlprune.threads import side_by_side
 
 
 class Chain(Protocol):
@@ -47,7 +48,7 @@ class Chain(Protocol):
 
 
 class LocalChain:
-    """Shards in this process, one item at a time.
+    """Shards in this process; items travel side by side, as many at a time as the process has threads.
 
     Raises:
         ModelError: the shards do not follow each other from the first block to the last.
@@ -63,11 +64,13 @@ class LocalChain:
 
     def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
         """See `Chain.stream`."""
-        for item in items:
-            travelling = item
+
+        def through(item: Any) -> Any:
             for shard in self._shards:
-                travelling = getattr(shard, operation)(travelling)
-            yield travelling
+                item = getattr(shard, operation)(item)
+            return item
+
+        return side_by_side(through, items)
 
     def on_block(self, block: int, operation: str, *args: Any) -> Any:
         """See `Chain.on_block`."""

@@ -1,7 +1,13 @@
 """A model folder on disk: its config, its safetensors files tensor by tensor, and the hashes of its content.
 
 Nothing here builds a model. Tensors are read by the name they have in the model; checkpoints that leave out the base
-model's prefix (GPT-2's and BLOOM's on the hub) are read all the same.
+model's prefix (GPT-2's and BLOOM's on the hub) or have an older name (GPT-NeoX's head) are read all the same.
+
+A tensor that is wanted in the dtype it has on disk is not copied: it is a view of the mapped file, whose pages are read
+when they are touched and can be dropped by the system again. The mapping is private to one `WeightFiles`: writing to
+such a tensor (a mask does) copies the pages concerned and never changes the file, but the same `WeightFiles` gives the
+written values when it is asked again. A file that somebody else rewrites in place while it is in use does change what
+is read from it.
 """
 
 import hashlib
@@ -77,8 +83,8 @@ class WeightFiles:
 
     def __init__(self, path: Path, family: Family) -> None:
         self._path = path
-        self._prefix = f"{family.base}."
-        self._open: dict[str, Any] = {}
+        self._family = family
+        self._open: dict[str, tuple[Any, frozenset[str]]] = {}
         self._files = self._file_of_every_tensor()
 
     @property
@@ -102,27 +108,37 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        stored = self._require(name)
-        return tuple(self._handle(self._files[stored]).get_slice(stored).get_shape())
+        file, stored = self.place(name)
+        return tuple(self._opened(file)[0].get_slice(stored).get_shape())
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Read one tensor; floating point values come in `dtype`.
+        """Read one tensor; floating point values come in `dtype`, those that are in it already as a view of the file.
 
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        stored = self._require(name)
-        tensor: Tensor = self._handle(self._files[stored]).get_tensor(stored)
+        file, stored = self.place(name)
+        try:
+            tensor: Tensor = self._opened(file)[0].get_tensor(stored)
+        except (SafetensorError, RuntimeError) as err:
+            path = str(self._path / file)
+            raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
     def place(self, name: str) -> tuple[str, str]:
         """The file a tensor is in, and the name it has there.
 
         Raises:
-            ModelError: the checkpoint has no such tensor.
+            ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
         """
-        stored = self._require(name)
-        return self._files[stored], stored
+        stored = self._stored_name(name)
+        if stored is None:
+            raise ModelError("the weights lack a tensor", path=str(self._path), expected=name)
+        file = self._files[stored]
+        if stored not in self._opened(file)[1]:
+            message = "a weight index names a file that does not hold the tensor"
+            raise ModelError(message, path=str(self._path / file), tensor=stored)
+        return file, stored
 
     def _file_of_every_tensor(self) -> dict[str, str]:
         if (self._path / INDEX_FILE).exists():
@@ -139,26 +155,24 @@ class WeightFiles:
                 "save_pretrained, which writes model.safetensors"
             )
             raise ModelError(message, path=str(self._path), expected=f"{SINGLE_FILE} or {INDEX_FILE}", got=others)
-        return dict.fromkeys(self._handle(SINGLE_FILE).keys(), SINGLE_FILE)
+        return dict.fromkeys(self._opened(SINGLE_FILE)[1], SINGLE_FILE)
 
-    def _handle(self, file_name: str) -> Any:
+    def _opened(self, file_name: str) -> tuple[Any, frozenset[str]]:
+        """An open file and the names of its tensors."""
         if file_name not in self._open:
             file = self._path / file_name
             try:
-                self._open[file_name] = safe_open(str(file), framework="pt")
+                handle: Any = safe_open(str(file), framework="pt")
             except (OSError, SafetensorError) as err:
                 raise ModelError("a weight file cannot be read", path=str(file), reason=str(err)) from err
+            self._open[file_name] = handle, frozenset(handle.keys())
         return self._open[file_name]
 
     def _stored_name(self, name: str) -> str | None:
-        names = (name, name.removeprefix(self._prefix), self._prefix + name)
-        return next((candidate for candidate in names if candidate in self._files), None)
-
-    def _require(self, name: str) -> str:
-        stored = self._stored_name(name)
-        if stored is None:
-            raise ModelError("the weights lack a tensor", path=str(self._path), expected=name)
-        return stored
+        older = (past for present, past in self._family.renamed if present == name)
+        prefix = f"{self._family.prefix}."
+        candidates = (variant for one in (name, *older) for variant in (one, one.removeprefix(prefix), prefix + one))
+        return next((candidate for candidate in candidates if candidate in self._files), None)
 
 
 def _is_plain_name(file: Any) -> bool:

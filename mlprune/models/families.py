@@ -1,101 +1,22 @@
-"""Model families: where the blocks of a decoder are, which of their layers are prunable, and how a weight is stored.
+"""Model families at work: finding the record of a model, holding a model against it, and which way weights lie.
 
-One record per `model_type`; everything else in this project speaks of blocks, layers and inputs and never of a model
-class. A new family is one more record in `FAMILIES`. Loading and running belong to the neighbours.
+Everything else in this project speaks of blocks, layers and inputs and never of a model class. The records themselves
+are in `family_records.py`; loading and running belong to the neighbours.
 """
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import fields
 
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from mlprune.errors import ModelError
+from mlprune.models.family_records import FAMILIES, Family
 
+__all__ = ["FAMILIES", "Family", "check_frame", "check_layers", "family_of", "oriented"]
 
-@dataclass(frozen=True)
-class Family:
-    """What the models of one type have in common. Paths are module paths with dots."""
-
-    name: str
-    """`model_type` in the config."""
-    blocks: str
-    """The list of decoder blocks, from the causal language model."""
-    final_norm: str
-    """The norm behind the last block, from the causal language model."""
-    head: str
-    """The map to the vocabulary, from the causal language model."""
-    inputs: tuple[tuple[str, ...], ...]
-    """Groups of layers that read one input, in the order in which a block runs them; paths start at the block."""
-    transposed: bool = False
-    """Whether weights are stored [in, out] (`Conv1D`) instead of [out, in]."""
-    block_returns_tuple: bool = False
-    """Whether a block returns a tuple that starts with the hidden states, or the hidden states alone."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """All prunable layers of a block, in order."""
-        return tuple(layer for group in self.inputs for layer in group)
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of the distinct inputs of a block, in order: each is the path of the first layer that reads it."""
-        return tuple(group[0] for group in self.inputs)
-
-    @property
-    def base(self) -> str:
-        """The model below the head, from the causal language model; also the prefix some checkpoints leave out."""
-        return self.blocks.rpartition(".")[0]
-
-    def input_of(self, layer: str) -> str:
-        """The input that a layer reads.
-
-        Raises:
-            ModelError: the family has no such layer.
-        """
-        for group in self.inputs:
-            if layer in group:
-                return group[0]
-        raise ModelError("no such layer in a block", family=self.name, got=layer, expected=self.layers)
-
-
-FAMILIES: Mapping[str, Family] = {
-    "xglm": Family(
-        name="xglm",
-        blocks="model.layers",
-        final_norm="model.layer_norm",
-        head="lm_head",
-        inputs=(
-            ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-            ("self_attn.out_proj",),
-            ("fc1",),
-            ("fc2",),
-        ),
-    ),
-    "gpt2": Family(
-        name="gpt2",
-        blocks="transformer.h",
-        final_norm="transformer.ln_f",
-        head="lm_head",
-        inputs=(("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)),
-        transposed=True,
-    ),
-    "bloom": Family(
-        name="bloom",
-        blocks="transformer.h",
-        final_norm="transformer.ln_f",
-        head="lm_head",
-        inputs=(
-            ("self_attention.query_key_value",),
-            ("self_attention.dense",),
-            ("mlp.dense_h_to_4h",),
-            ("mlp.dense_4h_to_h",),
-        ),
-        block_returns_tuple=True,
-    ),
-}
-"""`model_type` of a config to its family. mGPT is a GPT-2."""
+RECORDS = "mlprune/models/family_records.py"
+"""Where a user writes a record, for messages."""
 
 
 def family_of(model_type: str) -> Family:
@@ -108,8 +29,10 @@ def family_of(model_type: str) -> Family:
     if family is None:
         nearest = difflib.get_close_matches(str(model_type), FAMILIES, n=1)
         context = {"nearest": nearest[0]} if nearest else {}
-        message = "unknown model type: it needs a record in mlprune/models/families.py"
-        raise ModelError(message, got=model_type, known=sorted(FAMILIES), **context)
+        message = f"unknown model type: it needs a record in {RECORDS} (docs/models.md says how to write one)"
+        raise ModelError(
+            message, got=model_type, known=sorted(FAMILIES), record=[field.name for field in fields(Family)], **context
+        )
     return family
 
 
@@ -118,16 +41,69 @@ def oriented(weight: Tensor, family: Family) -> Tensor:
     return weight.T if family.transposed else weight
 
 
-def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None:
-    """Hold a block against its family's record, so that no linear map stays unpruned without a word.
+def check_frame(model: nn.Module, family: Family) -> None:
+    """Hold what is around the blocks of a causal language model against its family's record.
+
+    A shard runs embeddings, blocks, final norm and head and nothing else: whatever else computes (OPT-350m's maps
+    behind the last block, say) would be left out and the numbers be wrong.
 
     Raises:
-        ModelError: the block has a linear map that the record does not list, or lacks one that it lists.
+        ModelError: the model lacks a module that the record names, has parameters outside of them, or a head that is
+            no linear layer.
     """
-    found = {name for name, module in block_module.named_modules() if isinstance(module, nn.Linear | Conv1D)}
-    unlisted, missing = sorted(found - set(family.layers)), sorted(set(family.layers) - found)
+    named = (*family.embeddings, family.blocks, family.final_norm, family.head)
+    missing = [path for path in named if not _has_module(model, path)]
+    places = tuple(f"{path}." for path in named)
+    unlisted = [name for name, _ in model.named_parameters(remove_duplicate=False) if not name.startswith(places)]
+    if missing or unlisted:
+        message = (
+            f"a model of this type is not built as its record in {RECORDS} says; such a variant of the family cannot "
+            "be run here"
+        )
+        raise ModelError(message, family=family.name, missing=missing, unlisted=unlisted, expected=named)
+    head = model.get_submodule(family.head)
+    if not isinstance(head, nn.Linear):
+        got = type(head).__name__
+        raise ModelError("the head of a model is no linear layer", family=family.name, head=family.head, got=got)
+
+
+def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None:
+    """Hold a block against its family's record, so that no weight matrix stays unpruned without a word.
+
+    Parameters of one dimension (norms, biases) are harmless; all others have to be the weights of listed layers.
+
+    Raises:
+        ModelError: the block has a weight matrix (or a stack of them, as experts are) that the record does not list,
+            lacks a layer that it lists, or stores a weight the other way round.
+    """
+    found = {name: module for name, module in block_module.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+    weights = {f"{layer}.weight" for layer in family.layers}
+    unlisted = sorted(
+        f"{name} {tuple(parameter.shape)}"
+        for name, parameter in block_module.named_parameters()
+        if parameter.dim() > 1 and name not in weights
+    )
+    context = {"family": family.name, "block": block}
     if unlisted:
-        message = "a block has linear maps that its record in mlprune/models/families.py does not list"
-        raise ModelError(message, family=family.name, block=block, got=unlisted, expected=family.layers)
+        message = (
+            f"a block has weights of two or more dimensions that its record in {RECORDS} does not list: linear maps "
+            "are added to the record's `inputs`, anything else (stacked experts, convolutions) cannot be pruned here"
+        )
+        raise ModelError(message, **context, got=unlisted, expected=family.layers)
+    missing = sorted(set(family.layers) - set(found))
     if missing:
-        raise ModelError("a block lacks layers of its family", family=family.name, block=block, missing=missing)
+        raise ModelError("a block lacks layers of its family", **context, missing=missing)
+    turned = [layer for layer in family.layers if isinstance(found[layer], Conv1D) != family.transposed]
+    if turned:
+        expected = "Conv1D, [in, out]" if family.transposed else "Linear, [out, in]"
+        message = f"a block stores weights the other way round than its record in {RECORDS} says"
+        raise ModelError(message, **context, got=turned, expected=expected)
+
+
+def _has_module(model: nn.Module, path: str) -> bool:
+    """Whether a path names a module; one that is None does not count."""
+    try:
+        model.get_submodule(path)
+    except AttributeError:
+        return False
+    return True

@@ -4,9 +4,11 @@ Masks, positions, alibi and whatever else a block is called with are prepared by
 stubs in the blocks' place. The recorded calls are then replayed, on any shard, and are never rebuilt by hand.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,6 +67,8 @@ class _Stub(nn.Module):
 def capture_calls(model: nn.Module, family: Family) -> Iterator[list[tuple[Tensor, BlockCall]]]:
     """Put stubs in the place of the blocks, and nothing in that of the final norm, while the context lasts.
 
+    The model is one for all threads: none may enter while another is in here, or look for a block or the norm in it.
+
     Yields: a list that the model's forward fills with (hidden states, call), one a block.
     """
     captured: list[tuple[Tensor, BlockCall]] = []
@@ -77,7 +81,7 @@ def capture_calls(model: nn.Module, family: Family) -> Iterator[list[tuple[Tenso
 
 
 def prepare(model: nn.Module, family: Family, **inputs: Any) -> Capture:
-    """Run the model's forward up to its blocks.
+    """Run the model's forward up to its blocks; one thread at a time, see `capture_calls`.
 
     Args:
         model: causal language model whose embeddings are loaded; its blocks need not be.
@@ -111,7 +115,7 @@ def hidden_of(output: Any, family: Family) -> Tensor:
     if not isinstance(hidden, Tensor) or family.block_returns_tuple != isinstance(output, tuple):
         expected = "a tuple" if family.block_returns_tuple else "a tensor"
         raise ModelError(
-            "a block returns what its record in mlprune/models/families.py does not say",
+            "a block returns what its record in mlprune/models/family_records.py does not say",
             family=family.name,
             expected=expected,
             got=type(output).__name__,
@@ -119,40 +123,95 @@ def hidden_of(output: Any, family: Family) -> Tensor:
     return hidden
 
 
-@contextmanager
-def input_observer(block_module: nn.Module, family: Family, token_mask: Tensor) -> Iterator[dict[str, Tensor]]:
-    """Sum the squares of what the layers of a block read, while the context lasts and the block is run once.
+class InputTaps:
+    """Shows what the layers of some blocks read, to whoever listens in the thread that runs the block.
 
-    Layers that read one input are observed once, at the first of them.
+    Layers that read one input are watched at the first of them. The hooks stay and do nothing where nobody listens:
+    threads may run the same block at once, some listening and some not.
 
     Args:
-        block_module: the block.
+        blocks: their modules.
         family: of the model.
-        token_mask: bool [b, s], True where a token counts.
-    Yields: input -> [b, in] float32, filled while the block runs.
-    Raises:
-        StatisticsError: a counted activation is not finite.
     """
-    sums: dict[str, Tensor] = {}
 
-    def hook_for(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
-            inputs = args[0].reshape(*token_mask.shape, -1)
-            try:
-                sums[name] = demonstration_sums(inputs, token_mask)
-            except StatisticsError as err:
-                raise StatisticsError(err.message, err.context, input=name) from err
+    def __init__(self, blocks: Iterable[nn.Module], family: Family) -> None:
+        self._here = threading.local()
+        for module in blocks:
+            for name in family.input_names:
+                module.get_submodule(name).register_forward_pre_hook(partial(self._seen, name))
 
-        return hook
+    @contextmanager
+    def listening(self, listener: Callable[[str, Tensor], None]) -> Iterator[None]:
+        """While the context lasts, call a function with (input, [..., in]) for every input this thread runs into.
 
-    handles = [
-        block_module.get_submodule(name).register_forward_pre_hook(hook_for(name)) for name in family.input_names
-    ]
-    try:
-        yield sums
-    finally:
-        for handle in handles:
-            handle.remove()
+        A listener may raise `BlockStop`: the block is left there, and so is the context, without an error.
+        """
+        self._here.listener = listener
+        try:
+            yield
+        except BlockStop:
+            pass
+        finally:
+            self._here.listener = None
+
+    def _seen(self, name: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
+        listener = getattr(self._here, "listener", None)
+        if listener is not None:
+            listener(name, args[0])
+
+
+class BlockStop(BaseException):
+    """Leaves a block before it is through: no error, and nothing that a model's code should catch."""
+
+
+class InputSums:
+    """Listener that sums the squares of what the layers of one block read, for one run of it.
+
+    Args:
+        family: of the model.
+        counted: bool [b, s], True where a token counts.
+        keeps_tokens: keep the counted tokens of every input as well.
+        stops: leave the block as soon as all inputs are there, before the product of the last layers.
+    """
+
+    def __init__(self, family: Family, counted: Tensor, *, keeps_tokens: bool = False, stops: bool = False) -> None:
+        self._family = family
+        self._counted = counted
+        self._keeps_tokens = keeps_tokens
+        self._stops = stops
+        self._sums: dict[str, Tensor] = {}
+        self.tokens: dict[str, list[Tensor]] = {}
+        """input -> [counted tokens, in] of each demonstration, in the dtype of the model; empty unless kept."""
+
+    def __call__(self, name: str, inputs: Tensor) -> None:
+        """Take one input.
+
+        Raises:
+            StatisticsError: a counted activation is not finite; the input is named.
+            BlockStop: all inputs are there, and the rest of the block is not wanted.
+        """
+        inputs = inputs.reshape(*self._counted.shape, -1)
+        try:
+            self._sums[name] = demonstration_sums(inputs, self._counted)
+        except StatisticsError as err:
+            raise StatisticsError(err.message, err.context, input=name) from err
+        if self._keeps_tokens:
+            counted = self._counted.to(inputs.device)
+            self.tokens[name] = [row[mask] for row, mask in zip(inputs, counted, strict=True)]
+        if self._stops and len(self._sums) == len(self._family.input_names):
+            raise BlockStop
+
+    def sums(self) -> dict[str, Tensor]:
+        """input -> [b, in] float32, in the family's order.
+
+        Raises:
+            ModelError: the block did not run a layer.
+        """
+        missing = [name for name in self._family.input_names if name not in self._sums]
+        if missing:
+            message = "a block did not run layers that its record in mlprune/models/family_records.py lists"
+            raise ModelError(message, family=self._family.name, missing=missing)
+        return {name: self._sums[name] for name in self._family.input_names}
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from mlprune.models.checkpoint import (
     read_block,
     weight_name,
 )
-from mlprune.models.families import Family, check_layers
+from mlprune.models.families import Family, check_frame, check_layers
 from mlprune.terms import DtypeName
 
 __all__ = [
@@ -54,7 +54,11 @@ class ModelInfo:
     n_prunable: int
     """Weights in the linear maps of all blocks."""
     max_positions: int | None
-    """Longest text the model has positions for; None where its positions have no end (BLOOM's alibi)."""
+    """Longest text the model has positions for; None where its positions have no end (BLOOM's alibi).
+
+    Where rotary frequencies change with the length of the longest text of a batch (`longrope` of Phi-3), the length up
+    to which they do not: a text's numbers must not depend on what else is in its batch.
+    """
     content: Mapping[str, str]
     """File name -> SHA-256 of config, tokenizer and weight files."""
 
@@ -118,7 +122,7 @@ def inspect_model(path: Path) -> ModelInfo:
         n_blocks=len(blocks),
         hidden_size=int(config.hidden_size),
         n_prunable=n_prunable,
-        max_positions=getattr(config, "max_position_embeddings", None),
+        max_positions=_max_positions(config),
         content=content_hashes(path, files),
     )
 
@@ -165,10 +169,19 @@ def _skeleton(path: Path, dtype: torch.dtype) -> Any:
 
 
 def _checked_blocks(model: nn.Module, family: Family) -> list[nn.Module]:
+    check_frame(model, family)
     blocks = list(model.get_submodule(family.blocks).children())
     for block, module in enumerate(blocks):
         check_layers(module, family, block=block)
     return blocks
+
+
+def _max_positions(config: Any) -> int | None:
+    longest: int | None = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    if longest is not None and rope.get("rope_type") == "longrope":
+        return min(longest, int(rope["original_max_position_embeddings"]))
+    return longest
 
 
 def _own_tensors(model: nn.Module, family: Family, blocks: range) -> Iterator[tuple[str, Tensor]]:

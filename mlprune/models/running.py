@@ -1,20 +1,24 @@
 """Running the blocks of one shard: loading them, embedding, and stepping hidden states through them.
 
+All of it may be called by several threads at once, each with its own states, while no weight changes.
 What is asked of a shard (observing, sweeping, scoring, decoding) is in `shard.py`.
 """
 
 import inspect
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from mlprune.errors import ModelError, StatisticsError
-from mlprune.models.checkpoint import family_at
+from mlprune.models.checkpoint import DTYPES, WeightFiles, family_at, weight_name
 from mlprune.models.device_map import CPU, place
 from mlprune.models.families import Family
-from mlprune.models.hooks import calls_on, hidden_of, input_observer, prepare
+from mlprune.models.hooks import InputSums, InputTaps, calls_on, hidden_of, prepare
 from mlprune.models.loading import load_shard_module
 from mlprune.models.payloads import Travelling
 from mlprune.terms import DtypeName
@@ -29,21 +33,29 @@ class BlockRunner:
         n_blocks: how many blocks the whole model has.
         dtype: of the weights and the arithmetic.
     Raises:
-        ModelError: the folder is not one we read, or it has not these blocks.
+        ModelError: the folder is not one we read, it has not these blocks, or its config scales logits in a way that
+            is not known here.
     """
 
     def __init__(self, path: Path, blocks: range, *, n_blocks: int, dtype: DtypeName) -> None:
         self.blocks = blocks
         self.n_blocks = n_blocks
         self.family = family_at(path)
+        self._path = path
+        self._dtype = DTYPES[dtype]
         self._model = load_shard_module(path, blocks, dtype)
         everything = list(self._model.get_submodule(self.family.blocks).children())
         if len(everything) != n_blocks or not blocks or not set(blocks) <= set(range(n_blocks)):
             raise ModelError("the model has other blocks", expected=n_blocks, got=len(everything), blocks=str(blocks))
         self.modules: dict[int, nn.Module] = {block: everything[block] for block in blocks}
+        self.logit_softcap = _logit_softcap(self._model.config)
+        self.head: Any = self._model.get_submodule(self.family.head)
+        self._final_norm = self._model.get_submodule(self.family.final_norm)
+        self._embedding = threading.Lock()
         own = _own_modules(self._model, self.family, self)
         place(own)
         self.device = next((tensor.device for module in own.values() for tensor in module.parameters()), CPU)
+        self._taps = InputTaps(self.modules.values(), self.family)
         self._accepted = inspect.signature(self._model.get_submodule(self.family.base).forward).parameters
 
     @property
@@ -55,11 +67,6 @@ class BlockRunner:
     def is_last(self) -> bool:
         """Whether the last block is here, and so the final norm and the head."""
         return self.blocks.stop == self.n_blocks
-
-    @property
-    def head(self) -> Any:
-        """The map to the vocabulary, a linear layer."""
-        return self._model.get_submodule(self.family.head)
 
     def new_cache(self) -> DynamicCache:
         """An empty key-value cache; only the own blocks fill their part of it."""
@@ -91,14 +98,29 @@ class BlockRunner:
             inputs["cache" if "cache" in self._accepted else "past_key_values"] = cache
         if positions is not None and "position_ids" in self._accepted:
             inputs["position_ids"] = positions.to(self.device)
-        capture = prepare(self._model, self.family, **inputs)
+        with self._embedding:
+            capture = prepare(self._model, self.family, **inputs)
         return Travelling(capture.hidden, dict(enumerate(capture.calls)))
 
     def run(self, states: Travelling, cache: DynamicCache | None = None) -> Travelling:
         """Run all own blocks."""
+        n_rows, n_new = states.hidden.shape[:2]
         for block in self.blocks:
             states = self.step(block, states, cache)
+        if cache is not None and self.is_first:
+            self._note_blocks_elsewhere(cache, n_rows, n_new)
         return states
+
+    def _note_blocks_elsewhere(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
+        """Let the cache of the shard that embeds know how long other shards' caches have become.
+
+        The model's code sizes the masks of a kind of block (full or sliding attention) by the cache of the first block
+        of that kind, which may be elsewhere. One number stands for the keys and values of a token.
+        """
+        placeholder = torch.zeros(n_rows, 1, n_new, 1, device=self.device)
+        for block in range(self.n_blocks):
+            if block not in self.blocks:
+                cache.update(placeholder, placeholder, block)
 
     def step(self, block: int, states: Travelling, cache: DynamicCache | None = None) -> Travelling:
         """Run one block."""
@@ -110,18 +132,45 @@ class BlockRunner:
         """Run one block and sum the squares of what its layers read: input -> [b, in] float32, on the CPU.
 
         Raises:
-            StatisticsError: a counted activation is not finite.
+            StatisticsError: a counted activation is not finite; block and input are named.
         """
+        listener = InputSums(self.family, counted)
         try:
-            with input_observer(self.modules[block], self.family, counted) as sums:
+            with self._taps.listening(listener):
                 after = self.step(block, states)
         except StatisticsError as err:
             raise StatisticsError(err.message, err.context, block=block) from err
-        return after, {name: tensor.cpu() for name, tensor in sums.items()}
+        return after, {name: tensor.cpu() for name, tensor in listener.sums().items()}
+
+    def only_observed(
+        self, block: int, states: Travelling, counted: Tensor, *, keeps_tokens: bool
+    ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+        """Run one block as far as the inputs of its last layers, for what its layers read.
+
+        Returns: the sums as of `step_observed`; and, if asked, input -> counted tokens [t, in] of each demonstration.
+        Raises:
+            StatisticsError: a counted activation is not finite; block and input are named.
+        """
+        listener = InputSums(self.family, counted, keeps_tokens=keeps_tokens, stops=True)
+        try:
+            with self._taps.listening(listener):
+                self.step(block, states)
+        except StatisticsError as err:
+            raise StatisticsError(err.message, err.context, block=block) from err
+        return {name: tensor.cpu() for name, tensor in listener.sums().items()}, listener.tokens
+
+    def stored(self, block: int, layers: Iterable[str]) -> dict[str, Tensor]:
+        """Weights of a block as the checkpoint has them, in the shard's dtype: layer -> the stored tensor, not turned.
+
+        Raises:
+            ModelError: the checkpoint cannot be read.
+        """
+        files = WeightFiles(self._path, self.family)
+        return {layer: files.read(weight_name(self.family, block, layer), self._dtype) for layer in layers}
 
     def normed(self, hidden: Tensor) -> Tensor:
         """Apply the final norm to [..., d], on the head's device."""
-        normed: Tensor = self._model.get_submodule(self.family.final_norm)(hidden)
+        normed: Tensor = self._final_norm(hidden)
         return normed.to(self.head.weight.device)
 
     def arrived(self, states: Travelling) -> Travelling:
@@ -132,6 +181,21 @@ class BlockRunner:
 def leaving(states: Travelling) -> Travelling:
     """States for another shard, on the CPU."""
     return Travelling(states.hidden.to(CPU), calls_on(states.calls, CPU))
+
+
+def _logit_softcap(config: Any) -> float | None:
+    """The cap c of logits c * tanh(logits / c), where a model has one (Gemma 2).
+
+    Raises:
+        ModelError: the config scales logits otherwise (Cohere, Granite).
+    """
+    for name in ("logit_scale", "logits_scaling"):
+        scale = getattr(config, name, None)
+        if scale not in (None, 1):
+            message = "the model scales its logits, which is not done here"
+            raise ModelError(message, model_type=config.model_type, setting=name, expected=1, got=scale)
+    cap = getattr(config, "final_logit_softcapping", None)
+    return float(cap) if cap else None
 
 
 def _own_modules(model: nn.Module, family: Family, runner: BlockRunner) -> dict[str, nn.Module]:

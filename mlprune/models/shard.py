@@ -3,9 +3,11 @@
 The first shard also embeds, the last also applies the final norm and the head. Work travels along a chain of shards:
 each takes what the one before it returned. What stays resident between calls (states of a sequential sweep, caches of
 a decoding session) is named by a key. Observing, masking, scoring and decoding are here; what the numbers mean is not.
+
+Several threads may send work through a shard at once, as long as nobody changes masks, and no two the same key.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from mlprune.models.payloads import (
     SweepPart,
     TokenBatch,
 )
+from mlprune.models.resident import ResidentStates
 from mlprune.models.running import BlockRunner, leaving
 from mlprune.numeric.likelihood import sliced_log_probs
 from mlprune.numeric.statistics import hidden_magnitudes
@@ -50,8 +53,8 @@ class Shard:
         self.blocks = blocks
         self.n_blocks = n_blocks
         self._runner = BlockRunner(path, blocks, n_blocks=n_blocks, dtype=dtype)
-        self._masks = MaskedBlocks(self._runner.modules, self._runner.family)
-        self._resident: dict[Hashable, SweepPart] = {}
+        self._masks = MaskedBlocks(self._runner.modules, self._runner.family, self._runner.stored)
+        self._resident = ResidentStates(self._runner)
         self._caches: dict[str, DynamicCache] = {}
 
     # Observing the dense model
@@ -80,39 +83,39 @@ class Shard:
 
     # Sequential sweep
 
-    @torch.inference_mode()
     def sweep_start(self, key: Hashable, batch: TokenBatch) -> None:
         """Embed a batch and keep its states; for the first shard."""
-        self._resident[key] = SweepPart(self._runner.embed(batch.token_ids, batch.attention_mask), batch.counted)
+        self._resident.start(key, batch)
 
-    @torch.inference_mode()
-    def sweep_observe(self, block: int, key: Hashable) -> dict[str, Tensor]:
+    def sweep_observe(
+        self, block: int, keys: Sequence[Hashable], with_products: bool = False
+    ) -> dict[Hashable, dict[str, Tensor]]:
         """Run a block on resident states for its statistics only; the states stay before the block.
 
-        Returns: input -> [b, in] float32.
+        Args:
+            block: one of the own.
+            keys: of the states, worked on side by side; results are in their order.
+            with_products: also sum x x^T over the counted tokens of all keys, for `rewrite_block`.
+        Returns: key -> input -> [b, in] float32.
         Raises:
-            StatisticsError: a counted activation is not finite; the block is named.
+            StatisticsError: a counted activation is not finite; block and input are named.
         """
-        part = self._resident[key]
-        return self._runner.step_observed(block, part.states, part.counted)[1]
+        return self._resident.observe(block, keys, with_products=with_products)
 
-    @torch.inference_mode()
-    def sweep_advance(self, block: int, key: Hashable) -> None:
-        """Run a block, with the masks it has, and keep the states behind it."""
-        part = self._resident[key]
-        self._resident[key] = SweepPart(self._runner.step(block, part.states), part.counted)
+    def sweep_advance(self, block: int, keys: Sequence[Hashable]) -> None:
+        """Run a block, as it is now, on resident states side by side, and keep the states behind it."""
+        self._resident.advance(block, keys)
 
     def sweep_release(self, key: Hashable) -> SweepPart:
         """Give resident states away, to the shard of the next block."""
-        part = self._resident.pop(key)
-        return SweepPart(leaving(part.states), part.counted)
+        return self._resident.release(key)
 
     def sweep_accept(self, key: Hashable, payload: SweepPart) -> None:
         """Take over states that another shard released."""
-        self._resident[key] = SweepPart(self._runner.arrived(payload.states), payload.counted)
+        self._resident.accept(key, payload)
 
     def sweep_clear(self) -> None:
-        """Forget all resident states."""
+        """Forget all resident states and products."""
         self._resident.clear()
 
     # Weights and masks
@@ -134,6 +137,8 @@ class Shard:
     def prune_block(self, block: int, function: Callable[..., tuple[Mapping[str, Tensor], Any]], *args: Any) -> Any:
         """Let a function choose the masks of a block from its dense weights, and put them on.
 
+        If it raises, the block stays dense.
+
         Args:
             block: one of the own.
             function: called with {layer: dense weight [out, in]} and `args`; returns ({layer: keep mask}, anything).
@@ -147,9 +152,28 @@ class Shard:
         self._masks.set_block(block, masks)
         return extra
 
-    def block_weights(self, block: int) -> dict[str, Tensor]:
-        """The dense weights of a block, masked or not: layer -> [out, in]; views, not to be written to."""
-        return self._masks.dense(block)
+    @torch.inference_mode()
+    def rewrite_block(
+        self, block: int, function: Callable[..., tuple[Mapping[str, Tensor], Mapping[str, Tensor], Any]], *args: Any
+    ) -> Any:
+        """Let a function choose masks and new weights of a block, put them in place, and forget the products.
+
+        The dense weights come back as behind a mask. If the function raises, the block stays dense.
+
+        Args:
+            block: one of the own.
+            function: called with {layer: dense weight [out, in]}, {input: sum of x x^T [in, in] float64} as the last
+                `sweep_observe` left them (empty without) and `args`; returns ({layer: keep mask}, {layer: new weight
+                [out, in]}, anything). A weight that its mask removes becomes 0, whatever the new weight says.
+            args: for the function.
+        Returns: the third part of what the function returned.
+        Raises:
+            ModelError: a layer does not exist.
+            ShapeError: a mask or a weight does not fit.
+        """
+        masks, weights, extra = function(self._masks.dense(block), self._resident.take_products(), *args)
+        self._masks.set_block(block, masks, weights)
+        return extra
 
     # Scoring
 
@@ -191,14 +215,18 @@ class Shard:
             head = self._runner.head
             states = self._runner.normed(hidden[mask.to(hidden.device)]).to(head.weight.device)
             wanted = targets[mask].to(head.weight.device)
-            picked[mask] = sliced_log_probs(states, head.weight, wanted, head_bias=head.bias).double().cpu()
+            options = {"head_bias": head.bias, "softcap": self._runner.logit_softcap}
+            picked[mask] = sliced_log_probs(states, head.weight, wanted, **options).double().cpu()
         return picked.sum(dim=1)
 
     # Greedy decoding
 
     @torch.inference_mode()
     def decode(self, payload: DecodeStep | DecodePart) -> DecodePart | Tensor:
-        """Run the next tokens of a session on top of its caches; the last shard returns the likeliest, [b] int64."""
+        """Run the next tokens of a session on top of its caches; the last shard returns the likeliest, [b] int64.
+
+        A cap of the logits does not change which is highest and is left out.
+        """
         cache = self._caches.setdefault(payload.key, self._runner.new_cache())
         if isinstance(payload, DecodeStep):
             positions = (payload.attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)

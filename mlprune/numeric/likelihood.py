@@ -35,10 +35,12 @@ def sliced_log_probs(
     *,
     max_rows: int = 1024,
     head_bias: Tensor | None = None,
+    softcap: float | None = None,
 ) -> Tensor:
     """Log-probability of each target token, the head being applied to a few rows at a time.
 
     Equals token_log_probs(hidden @ head_weight.T + head_bias, targets), with at most [max_rows, vocab] logits at once.
+    A capped model (Gemma 2, arXiv 2408.00118) has logits cap * tanh(logits / cap); they are capped in float32 or wider.
 
     Args:
         hidden: [n, d], after the final norm, in the head's dtype.
@@ -46,13 +48,16 @@ def sliced_log_probs(
         targets: [n], int64, in [0, vocab).
         max_rows: rows projected together, >= 1.
         head_bias: [vocab], for the few heads that have one.
+        softcap: the cap of the logits, > 0.
     Returns: [n], float32, <= 0.
     Raises:
         ShapeError: the arguments do not fit together, or a target is outside the vocabulary.
-        BadInputError: `max_rows` is below 1.
+        BadInputError: `max_rows` is below 1, or `softcap` is not above 0.
     """
     if max_rows < 1:
         raise BadInputError("too few rows to project", expected="max_rows >= 1", got=max_rows)
+    if softcap is not None and not softcap > 0:
+        raise BadInputError("a cap of logits is not positive", expected="softcap > 0", got=softcap)
     if hidden.ndim != 2 or head_weight.ndim != 2 or hidden.shape[1] != head_weight.shape[1]:
         raise ShapeError(
             "hidden states do not fit the head", expected=tuple(head_weight.shape[1:]), got=tuple(hidden.shape)
@@ -65,28 +70,20 @@ def sliced_log_probs(
     picked = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
     for start in range(0, hidden.shape[0], max_rows):
         rows = slice(start, start + max_rows)
-        picked[rows] = _picked(linear(hidden[rows], head_weight, head_bias), targets[rows])
+        logits = _widened(linear(hidden[rows], head_weight, head_bias))
+        if softcap is not None:
+            logits = logits.div_(softcap).tanh_().mul_(softcap)
+        picked[rows] = _picked(logits, targets[rows])
     return picked
 
 
-def mean_score(log_likelihood: float, n_tokens: int) -> float:
-    """Score of a candidate text: its mean log-probability over the scored tokens.
-
-    Args:
-        log_likelihood: sum over the scored tokens.
-        n_tokens: how many were scored: T - 1 of a text of T tokens, the first being context only.
-    Raises:
-        BadInputError: no token was scored.
-    """
-    if n_tokens < 1:
-        raise BadInputError("a text has no scored token", expected="n_tokens >= 1", got=n_tokens)
-    return log_likelihood / n_tokens
-
-
 def _picked(logits: Tensor, targets: Tensor) -> Tensor:
-    wide = logits if logits.dtype == torch.float64 else logits.to(torch.float32)
     columns = targets.to(logits.device).unsqueeze(1)
-    return torch.log_softmax(wide, dim=1).gather(1, columns).squeeze(1).to(torch.float32)
+    return torch.log_softmax(_widened(logits), dim=1).gather(1, columns).squeeze(1).to(torch.float32)
+
+
+def _widened(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.to(torch.float32)
 
 
 def _check_targets(targets: Tensor, n_vocabulary: int) -> None:

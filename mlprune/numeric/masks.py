@@ -1,92 +1,19 @@
-"""Keep masks: which weights a sparsity removes, kept as one level per weight.
+"""Keep masks from levels, and what is done with them: counted, compared, combined, packed for hashing.
 
-A level is the index of the first sparsity (of an ascending list) that removes the weight; their number
-means that none does. One ordering of the scores therefore serves every sparsity, and the masks are nested by
-construction. Setting weights to zero belongs to the models, compressing and storing packed levels to the storage.
+How levels come about is in `levels`. Setting weights to zero belongs to the models.
 """
 
-from collections.abc import Sequence
-from decimal import Decimal
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ShapeError, StatisticsError
-
-_MAX_LEVELS = 255
-_WEIGHTS_PER_SORT = 2**22
-"""Rows are ordered in chunks of about this many weights, which bounds the int64 order to 32 MiB."""
-
-
-def n_removed(sparsity: float, d_in: int) -> int:
-    """Number of weights that a sparsity removes from a row: floor(Decimal(str(sparsity)) * d_in).
-
-    The decimal the user wrote counts, not its binary neighbour: 0.29 of 100 is 29.
-
-    Raises:
-        BadInputError: the sparsity is outside [0, 1).
-    """
-    if not 0 <= sparsity < 1:
-        raise BadInputError("a sparsity is out of range", expected="0 <= sparsity < 1", got=sparsity)
-    return int(Decimal(str(sparsity)) * d_in)
-
-
-def row_levels(scores: Tensor, sparsities: Sequence[float]) -> Tensor:
-    """Order every output row once and find, for each weight, the first sparsity that removes it.
-
-    Sparsity s removes the `n_removed(s, in)` lowest scores of a row; of equal scores the lower column index goes first.
-
-    Args:
-        scores: [out, in], float, finite.
-        sparsities: ascending, each in [0, 1), 1 to 255 of them.
-    Returns: [out, in], uint8: index into `sparsities`, or their number where the weight always stays.
-    Raises:
-        ShapeError: `scores` is not a matrix.
-        StatisticsError: a score is not finite.
-        BadInputError: the sparsities are none, too many, out of range or not ascending.
-    """
-    _check_scores(scores)
-    _check_sparsities(sparsities)
-    n_rows, d_in = scores.shape
-    counts = torch.tensor([n_removed(sparsity, d_in) for sparsity in sparsities], device=scores.device)
-    positions = torch.arange(d_in, device=scores.device)
-    level_at = torch.searchsorted(counts, positions, right=True).to(torch.uint8)
-    levels = torch.empty(n_rows, d_in, dtype=torch.uint8, device=scores.device)
-    n_together = max(1, _WEIGHTS_PER_SORT // max(1, d_in))
-    for start in range(0, n_rows, n_together):
-        order = torch.argsort(scores[start : start + n_together], dim=1, stable=True)
-        levels[start : start + n_together].scatter_(1, order, level_at.expand_as(order))
-    return levels
-
-
-def n_m_levels(scores: Tensor, n: int, m: int) -> Tensor:
-    """Remove the n lowest of every m consecutive inputs of a row; of equal scores the lower index goes first.
-
-    Args:
-        scores: [out, in], float, finite.
-        n: weights removed in each group, 0 < n < m.
-        m: size of a group.
-    Returns: [out, in], uint8: 0 removed, 1 kept.
-    Raises:
-        ShapeError: `scores` is not a matrix, or m does not divide `in`.
-        StatisticsError: a score is not finite.
-        BadInputError: n and m are no pattern.
-    """
-    if not 0 < n < m:
-        raise BadInputError("not an N:M pattern", expected="0 < n < m", got=f"{n}:{m}")
-    _check_scores(scores)
-    if scores.shape[1] % m:
-        raise ShapeError("a row does not divide into groups", expected=f"a multiple of {m}", got=scores.shape[1])
-    groups = scores.reshape(-1, m)
-    levels = torch.empty(groups.shape, dtype=torch.uint8, device=scores.device)
-    level_at = (torch.arange(m, device=scores.device) >= n).to(torch.uint8)
-    n_together = max(1, _WEIGHTS_PER_SORT // m)
-    for start in range(0, groups.shape[0], n_together):
-        order = torch.argsort(groups[start : start + n_together], dim=1, stable=True)
-        levels[start : start + n_together].scatter_(1, order, level_at.expand_as(order))
-    return levels.reshape(scores.shape)
+from mlprune.errors import BadInputError, ShapeError
+from mlprune.numeric.levels import check_known
+from mlprune.numeric.packing import MAX_LEVELS, check_n_levels
+from mlprune.numeric.selection import level_sizes
 
 
 def keep_mask(levels: Tensor, level: int) -> Tensor:
@@ -99,54 +26,11 @@ def keep_mask(levels: Tensor, level: int) -> Tensor:
     Raises:
         ShapeError: no uint8 level can lie above `level`, or it is negative.
     """
-    if not 0 <= level < _MAX_LEVELS:
-        raise ShapeError("no such level", expected=f"0 <= level < {_MAX_LEVELS}", got=level)
+    if not 0 <= level < MAX_LEVELS:
+        raise ShapeError("no such level", expected=f"0 <= level < {MAX_LEVELS}", got=level)
+    if levels.device.type == "cpu":
+        return torch.from_numpy(levels.detach().numpy() > level)  # many times faster than the tensor library's
     return levels > level
-
-
-def pack_levels(levels: Tensor, n_levels: int) -> bytes:
-    """Pack levels into ceil(log2(n_levels + 1)) bits a weight.
-
-    Bit planes follow one another, the least significant bit first. A plane holds one bit for every weight, row-major
-    over [out, in], eight to a byte with the first weight in the least significant bit (`bitorder="little"`); its last
-    byte is filled up with zeros. With one sparsity there is one plane, and its bit is 1 where the weight stays.
-
-    Args:
-        levels: [out, in], uint8, each <= n_levels.
-        n_levels: number of sparsities, 1 to 255.
-    Returns: n_planes * ceil(out * in / 8) bytes.
-    Raises:
-        ShapeError: a level is above `n_levels`, or `n_levels` is out of range.
-    """
-    _check_n_levels(n_levels)
-    flat = levels.detach().cpu().contiguous().numpy().reshape(-1)
-    _check_highest(flat, n_levels)
-    planes = [np.packbits((flat >> bit) & 1, bitorder="little") for bit in range(n_levels.bit_length())]
-    return b"".join(plane.tobytes() for plane in planes)
-
-
-def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
-    """Undo `pack_levels`.
-
-    Args:
-        data: what `pack_levels` returned.
-        shape: (out, in).
-        n_levels: number of sparsities, 1 to 255.
-    Returns: [out, in], uint8, on the CPU.
-    Raises:
-        ShapeError: `data` has another length than shape and `n_levels` ask for, or holds a level above `n_levels`.
-    """
-    _check_n_levels(n_levels)
-    n_weights, n_planes = shape[0] * shape[1], n_levels.bit_length()
-    plane_bytes = (n_weights + 7) // 8
-    if len(data) != n_planes * plane_bytes:
-        raise ShapeError("packed levels do not fit the weight", expected=n_planes * plane_bytes, got=len(data))
-    planes = np.frombuffer(data, dtype=np.uint8).reshape(n_planes, plane_bytes)
-    flat = np.zeros(n_weights, dtype=np.uint8)
-    for bit in range(n_planes):
-        flat |= np.unpackbits(planes[bit], count=n_weights, bitorder="little") << np.uint8(bit)
-    _check_highest(flat, n_levels)
-    return torch.from_numpy(flat).reshape(shape)
 
 
 def removed_counts(levels: Tensor, n_levels: int) -> list[int]:
@@ -159,11 +43,12 @@ def removed_counts(levels: Tensor, n_levels: int) -> list[int]:
     Raises:
         ShapeError: a level is above `n_levels`, or `n_levels` is out of range.
     """
-    _check_n_levels(n_levels)
-    counts = torch.bincount(levels.reshape(-1), minlength=n_levels + 1)
-    if counts.numel() > n_levels + 1:
-        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=counts.numel() - 1)
-    return [int(count) for count in counts.cumsum(0)[:n_levels].tolist()]
+    check_n_levels(n_levels)
+    sizes = level_sizes(levels.detach().cpu().numpy())
+    highest = int(np.flatnonzero(sizes).max(initial=0))
+    if highest > n_levels:
+        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=highest)
+    return [int(count) for count in np.cumsum(sizes[:n_levels])]
 
 
 def jaccard_removed(removed_a: Tensor, removed_b: Tensor) -> float:
@@ -175,32 +60,57 @@ def jaccard_removed(removed_a: Tensor, removed_b: Tensor) -> float:
     Raises:
         ShapeError: the two differ in shape, or are not boolean.
     """
-    if removed_a.shape != removed_b.shape or {removed_a.dtype, removed_b.dtype} != {torch.bool}:
-        expected, got = (f"{mask.dtype} {tuple(mask.shape)}" for mask in (removed_a, removed_b))
-        raise ShapeError("masks do not fit each other", expected=expected, got=got)
+    _check_masks([removed_a, removed_b])
     n_union = int((removed_a | removed_b).sum())
     return int((removed_a & removed_b).sum()) / n_union if n_union else 1.0
 
 
-def _check_scores(scores: Tensor) -> None:
-    if scores.ndim != 2:
-        raise ShapeError("scores are not a matrix", expected="[out, in]", got=tuple(scores.shape))
-    if not bool(torch.isfinite(scores).all()):
-        raise StatisticsError("a score is not finite", n_wrong=int((~torch.isfinite(scores)).sum()))
+COMBINATIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "intersection": torch.logical_and,
+    "union": torch.logical_or,
+    "difference": lambda first, other: first & ~other,
+    "symmetric_difference": torch.logical_xor,
+}
+"""How two sets of kept weights become one; more than two are combined from left to right."""
 
 
-def _check_sparsities(sparsities: Sequence[float]) -> None:
-    if not 1 <= len(sparsities) <= _MAX_LEVELS:
-        raise BadInputError("wrong number of sparsities", expected=f"1 to {_MAX_LEVELS}", got=len(sparsities))
-    if any(low > high for low, high in pairwise(sparsities)):
-        raise BadInputError("sparsities are not ascending", got=list(sparsities))
+def combined_masks(masks: Sequence[Tensor], how: str) -> Tensor:
+    """Combine keep masks as sets of kept weights.
+
+    Args:
+        masks: bool, of one shape; one or more, exactly two for `symmetric_difference`.
+        how: `intersection`, `union`, `difference` (kept by the first and by none of the rest), `symmetric_difference`.
+    Returns: bool, of that shape, True means the weight stays.
+    Raises:
+        BadInputError: there is no such combination, or it does not take so many masks.
+        ShapeError: the masks differ in shape, or are not boolean.
+    """
+    check_known("combination", how, COMBINATIONS)
+    if not masks or (how == "symmetric_difference" and len(masks) != 2):
+        expected = "2" if how == "symmetric_difference" else "at least 1"
+        raise BadInputError("wrong number of masks to combine", combination=how, expected=expected, got=len(masks))
+    _check_masks(masks)
+    return reduce(COMBINATIONS[how], masks)
 
 
-def _check_n_levels(n_levels: int) -> None:
-    if not 1 <= n_levels <= _MAX_LEVELS:
-        raise ShapeError("wrong number of levels", expected=f"1 to {_MAX_LEVELS}", got=n_levels)
+def packed_mask(mask: Tensor) -> bytes:
+    """Pack a mask, row-major, eight weights to a byte, the first in the least significant bit: what is hashed of it.
+
+    Args:
+        mask: bool, any shape, device and memory layout.
+    Returns: ceil(number of weights / 8) bytes, the last one filled up with zeros.
+    Raises:
+        ShapeError: the mask is not boolean.
+    """
+    if mask.dtype != torch.bool:
+        raise ShapeError("a mask is not boolean", expected="bool", got=str(mask.dtype))
+    return np.packbits(mask.detach().cpu().numpy().reshape(-1), bitorder="little").tobytes()
 
 
-def _check_highest(flat: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]", n_levels: int) -> None:
-    if flat.size and int(flat.max()) > n_levels:
-        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=int(flat.max()))
+def _check_masks(masks: Sequence[Tensor]) -> None:
+    """Raise ShapeError unless all masks are boolean and of one shape."""
+    kinds = [f"{mask.dtype} {tuple(mask.shape)}" for mask in masks]
+    expected = f"{torch.bool} {tuple(masks[0].shape)}"
+    for kind in kinds:
+        if kind != expected:
+            raise ShapeError("masks do not fit each other", expected=expected, got=kind)

@@ -1,21 +1,21 @@
 """Scores: how much each weight is worth keeping.
 
 A score is [out, in], float32, >= 0, higher means more worth keeping. Weights arrive oriented [out, in], so that
-y = x @ weight.T; turning a `Conv1D` around is the models' concern, turning scores into masks that of `masks`.
+y = x @ weight.T; turning a `Conv1D` around is the models' concern, turning scores into masks that of `masks`, making
+one factor of the factors of several sets that of `aggregation`.
 """
 
 import hashlib
+import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import ShapeError, StatisticsError
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
 
-SCORES: tuple[str, ...] = ("wanda", "contrast", "magnitude", "random")
-"""Every score by its name in a recipe."""
-
-SCORES_READING_STATISTICS: frozenset[str] = frozenset({"wanda", "contrast"})
-"""The scores that need activation statistics; the others ignore demonstrations."""
+_WEIGHTS_TOGETHER = 2**16
+"""Rows are scored in chunks of about this many weights, whose intermediate values stay in the cache."""
 
 
 def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
@@ -34,12 +34,46 @@ def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
         ShapeError: `in` differs between the two.
         StatisticsError: `norms` holds a negative or non-finite value.
     """
-    if weight.ndim != 2 or norms.shape != weight.shape[1:]:
-        raise ShapeError("statistics do not fit the weight", expected=tuple(weight.shape[1:]), got=tuple(norms.shape))
-    _check_non_negative(norms, "a feature norm is negative or not finite")
+    _check_norms(weight, norms)
     wide = torch.promote_types(torch.promote_types(weight.dtype, norms.dtype), torch.float32)
     factors = norms.to(device=weight.device, dtype=wide)
-    return weight.detach().to(wide).abs().mul_(factors).to(torch.float32)
+    scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
+    for rows in _row_chunks(weight):
+        if wide == torch.float32:
+            scores[rows].copy_(weight.detach()[rows]).abs_().mul_(factors)
+        else:
+            scores[rows] = weight.detach()[rows].to(wide).abs() * factors
+    return scores
+
+
+def ria_scores(weight: Tensor, norms: Tensor, *, power: float = 0.5) -> Tensor:
+    """Score each weight by its share of its output's and its input's weights, times a power of its feature's norm.
+
+    S[i, j] = (|W[i, j]| / sum over i' of |W[i', j]| + |W[i, j]| / sum over j' of |W[i, j']|) * ||X_j||_2 ** power
+
+    Relative importance and activations (Zhang et al., Plug-and-Play, ICLR 2024). A sum of zero has only weights of zero
+    in it, and gives 0 instead of the published code's NaN. Everything is float64 until the result is rounded once.
+
+    Args:
+        weight: [out, in], any float dtype.
+        norms: [in], float32 or wider, from `feature_norms`.
+        power: exponent of the norms, > 0; the published code's default is 0.5.
+    Returns: [out, in], float32, >= 0.
+    Raises:
+        ShapeError: `in` differs between the two.
+        StatisticsError: `norms` holds a negative or non-finite value.
+        BadInputError: `power` is not a positive number.
+    """
+    _check_norms(weight, norms)
+    if not (math.isfinite(power) and power > 0):
+        raise BadInputError("an exponent of ria is out of range", expected="power > 0", got=power)
+    of_rows, of_columns = (_inverse(sums) for sums in _magnitude_sums(weight))
+    factors = norms.to(device=weight.device, dtype=torch.float64) ** power
+    scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
+    for rows in _row_chunks(weight):
+        magnitudes = weight.detach()[rows].to(torch.float64).abs()
+        scores[rows] = magnitudes * (of_columns + of_rows[rows, None]) * factors
+    return scores
 
 
 def contrast_norms(target_mean_sq: Tensor, contrast_mean_sq: Tensor) -> tuple[Tensor, int]:
@@ -105,6 +139,34 @@ def random_scores(shape: tuple[int, int], seed: int, block: int, layer: str) -> 
     digest = hashlib.sha256(f"{seed}:{block}:{layer}".encode()).digest()
     generator = torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "big", signed=True))
     return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
+def _magnitude_sums(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Float64 sums of |W| over each row, [out], and over each column, [in]."""
+    of_rows = torch.empty(weight.shape[0], dtype=torch.float64, device=weight.device)
+    of_columns = torch.zeros(weight.shape[1], dtype=torch.float64, device=weight.device)
+    for rows in _row_chunks(weight):
+        magnitudes = weight.detach()[rows].to(torch.float64).abs()
+        of_rows[rows] = magnitudes.sum(dim=1)
+        of_columns += magnitudes.sum(dim=0)
+    return of_rows, of_columns
+
+
+def _inverse(sums: Tensor) -> Tensor:
+    """1 / sums, and 0 where a sum is 0."""
+    return torch.where(sums == 0, torch.zeros_like(sums), 1 / sums)
+
+
+def _row_chunks(weight: Tensor) -> Iterator[slice]:
+    """Slices of rows that together are all rows; they depend on the shape alone."""
+    n_together = max(1, _WEIGHTS_TOGETHER // max(1, weight.shape[1]))
+    return (slice(start, start + n_together) for start in range(0, weight.shape[0], n_together))
+
+
+def _check_norms(weight: Tensor, norms: Tensor) -> None:
+    if weight.ndim != 2 or norms.shape != weight.shape[1:]:
+        raise ShapeError("statistics do not fit the weight", expected=tuple(weight.shape[1:]), got=tuple(norms.shape))
+    _check_non_negative(norms, "a feature norm is negative or not finite")
 
 
 def _check_non_negative(values: Tensor, message: str) -> None:

@@ -1,16 +1,22 @@
 """Activation statistics: sums of squares per input feature and demonstration, and what is read off them.
 
-A sum is kept for every demonstration, so any subset or weighting of demonstrations is served without a new forward
-pass. Which tokens count (the attention mask) is decided by the caller; capturing the inputs belongs to the models.
-Published scripts count padding; here a demonstration's numbers come from its own counted tokens and nothing else.
+A sum is kept for every demonstration, so any subset, weighting or resampling of demonstrations is served without a new
+forward pass. Which tokens count (the attention mask) is decided by the caller; capturing the inputs belongs to the
+models. Published scripts count padding; here a demonstration's numbers come from its own counted tokens and nothing
+else.
 """
 
-from collections.abc import Sequence
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import ShapeError, StatisticsError
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+
+_ENTRIES_TOGETHER = 2**17
+"""Activations squared at a time: as float64 they take 1 MiB and stay in the cache. Changing it may change last bits."""
 
 
 def demonstration_sums(inputs: Tensor, token_mask: Tensor) -> Tensor:
@@ -18,8 +24,8 @@ def demonstration_sums(inputs: Tensor, token_mask: Tensor) -> Tensor:
 
     q[n, j] = sum over counted tokens t of x[n, t, j] ** 2
 
-    Counted tokens are gathered before anything is squared: padding, whatever it holds, has no part in the sum, and a
-    demonstration gives the same bits alone as in any batch. Squares are added in float64 and rounded once.
+    Only counted tokens are read: padding, whatever it holds, has no part in the sum, and a demonstration gives the same
+    bits alone as in any batch. Squares are taken and added in float64, where none can overflow, and rounded once.
 
     Args:
         inputs: [batch, seq, in], any float dtype.
@@ -52,34 +58,59 @@ def hidden_magnitudes(hidden: Tensor, token_mask: Tensor) -> Tensor:
     return magnitudes
 
 
-def feature_norms(sum_sq: Tensor) -> Tensor:
+def feature_norms(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
     """Norm of every input feature over a set of demonstrations.
 
-    ||X_j||_2 = sqrt(sum over n of q[n, j]), added in float64, demonstration after demonstration.
+    ||X_j||_2 = sqrt(sum over n of w[n] * q[n, j]), added in float64, demonstration after demonstration.
 
     Args:
         sum_sq: [n, in], float32 or wider, from `demonstration_sums`, n >= 1.
+        weights: [n], float64, >= 0, how often each demonstration counts: zeros leave demonstrations out, the counts of
+            `bootstrap_weights` resample them. None: each counts once.
     Returns: [in], float32, >= 0.
     Raises:
-        ShapeError: `sum_sq` is not a matrix.
-        StatisticsError: it has no demonstration, or holds a negative or non-finite value.
+        ShapeError: `sum_sq` is not a matrix, or `weights` is not one number a demonstration.
+        StatisticsError: there is no demonstration, all weights are zero, or a value is negative or non-finite.
     """
-    return _total(sum_sq).sqrt().to(torch.float32)
+    return _total(sum_sq, weights)[0].sqrt().to(torch.float32)
 
 
-def mean_squares(sum_sq: Tensor) -> Tensor:
+def mean_squares(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
     """Squared norm of every input feature as a mean over demonstrations, so that sets of different size compare.
 
-    s_j = mean over n of q[n, j], added in float64, demonstration after demonstration.
+    s_j = sum over n of w[n] * q[n, j] / sum over n of w[n], added in float64, demonstration after demonstration.
 
     Args:
         sum_sq: [n, in], float32 or wider, from `demonstration_sums`, n >= 1.
+        weights: [n], float64, >= 0, as for `feature_norms`. None: each counts once.
     Returns: [in], float64, >= 0.
     Raises:
-        ShapeError: `sum_sq` is not a matrix.
-        StatisticsError: it has no demonstration, or holds a negative or non-finite value.
+        ShapeError: `sum_sq` is not a matrix, or `weights` is not one number a demonstration.
+        StatisticsError: there is no demonstration, all weights are zero, or a value is negative or non-finite.
     """
-    return _total(sum_sq) / sum_sq.shape[0]
+    total, n = _total(sum_sq, weights)
+    return total / n
+
+
+def bootstrap_weights(n: int, seed: int) -> Tensor:
+    """How often each of n demonstrations is drawn when n are drawn with replacement.
+
+    Draw i is demonstration SHA-256("seed:i") mod n, the digest read as a big-endian number: the same on every platform,
+    whatever the version of any library, and equal for all sets of one size, which are so resampled together.
+
+    Args:
+        n: number of demonstrations, >= 1.
+        seed: any integer.
+    Returns: [n], float64, whole numbers that sum to n.
+    Raises:
+        BadInputError: n is below 1.
+    """
+    if n < 1:
+        raise BadInputError("there is nothing to resample", expected="n >= 1", got=n)
+    counts = [0] * n
+    for draw in range(n):
+        counts[int.from_bytes(hashlib.sha256(f"{seed}:{draw}".encode()).digest(), "big") % n] += 1
+    return torch.tensor(counts, dtype=torch.float64)
 
 
 def merge_parts(parts: Sequence[tuple[int, Tensor]]) -> Tensor:
@@ -116,11 +147,25 @@ def _sums_of_squares(values: Tensor, token_mask: Tensor) -> Tensor:
         got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
         raise ShapeError("token mask does not fit the activations", expected=expected, got=got)
     wide = torch.float32 if values.device.type == "mps" else torch.float64
-    mask = token_mask.to(values.device)
     sums = torch.zeros(values.shape[0], values.shape[2], dtype=wide, device=values.device)
+    n_together = max(1, _ENTRIES_TOGETHER // max(1, values.shape[2]))
+    squares = torch.empty(n_together, values.shape[2], dtype=wide, device=values.device)
+    mask = token_mask.to(values.device)
     for row, (demonstration, counted) in enumerate(zip(values.detach(), mask, strict=True)):
-        sums[row] = demonstration[counted].to(wide).square().sum(dim=0)
+        for tokens in _counted_tokens(demonstration, counted, n_together):
+            sums[row] += squares[: tokens.shape[0]].copy_(tokens).square_().sum(dim=0)
     return sums
+
+
+def _counted_tokens(demonstration: Tensor, counted: Tensor, n_together: int) -> Iterator[Tensor]:
+    """The counted rows of [seq, features], some at a time; a view where they lie side by side, which padding leaves."""
+    positions = counted.nonzero().flatten()
+    n_tokens = positions.shape[0]
+    first, last = (int(positions[0]), int(positions[-1])) if n_tokens else (0, -1)
+    rows = demonstration[first : last + 1] if last - first + 1 == n_tokens else None
+    for start in range(0, n_tokens, n_together):
+        stop = min(start + n_together, n_tokens)
+        yield demonstration[positions[start:stop]] if rows is None else rows[start:stop]
 
 
 def _check_finite(results: Tensor) -> None:
@@ -132,8 +177,8 @@ def _check_finite(results: Tensor) -> None:
         )
 
 
-def _total(sum_sq: Tensor) -> Tensor:
-    """[in] float64 sum over demonstrations of checked statistics, in their order."""
+def _total(sum_sq: Tensor, weights: Tensor | None) -> tuple[Tensor, float]:
+    """[in] float64 weighted sum over demonstrations of checked statistics, in their order, and the sum of weights."""
     if sum_sq.ndim != 2:
         raise ShapeError("statistics are not a matrix", expected="[n, in]", got=tuple(sum_sq.shape))
     if sum_sq.shape[0] == 0:
@@ -145,7 +190,20 @@ def _total(sum_sq: Tensor) -> Tensor:
         raise StatisticsError(
             "a sum of squares is negative or not finite", demonstration=demonstration, feature=feature, got=value
         )
+    factors = [1.0] * sum_sq.shape[0] if weights is None else _checked_weights(weights, sum_sq.shape[0])
     total = torch.zeros(sum_sq.shape[1], dtype=torch.float64, device=sum_sq.device)
-    for row in sum_sq.detach():
-        total += row
-    return total
+    for row, factor in zip(sum_sq.detach(), factors, strict=True):
+        total += row if factor == 1 else row.to(torch.float64) * factor
+    return total, math.fsum(factors)
+
+
+def _checked_weights(weights: Tensor, n: int) -> list[float]:
+    if weights.shape != (n,):
+        raise ShapeError("weights do not fit the demonstrations", expected=(n,), got=tuple(weights.shape))
+    factors = [float(weight) for weight in weights.tolist()]
+    for demonstration, factor in enumerate(factors):
+        if not (math.isfinite(factor) and factor >= 0):
+            raise StatisticsError("a weight is negative or not finite", demonstration=demonstration, got=factor)
+    if not any(factors):
+        raise StatisticsError("all demonstrations have weight 0", n=n)
+    return factors

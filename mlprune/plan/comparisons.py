@@ -1,12 +1,11 @@
 """Plan the comparisons: against dense, against what the recipe names, between languages, masks and features."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from mlprune.plan.sets import PlannedSet
 from mlprune.plan.variants import PlannedVariant
 from mlprune.steps.compare import (
     OVERLAP_SHARE,
@@ -19,19 +18,24 @@ from mlprune.steps.compare import (
 from mlprune.steps.evaluate import EvaluationSpec, TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import Job, identified
+from mlprune.steps.observe import ObserveJob
 
 Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
 
 
 def comparison_jobs(
-    inputs: Inputs, sets: list[PlannedSet], variants: Mapping[str, PlannedVariant], evaluations: Evaluations
+    inputs: Inputs, observed: Sequence[ObserveJob], variants: Mapping[str, PlannedVariant], evaluations: Evaluations
 ) -> list[Job]:
-    """All jobs that compare."""
+    """All jobs that compare.
+
+    Args:
+        observed: the passes over the recipe's sets, whose features are compared.
+    """
     return [
         *(job for pair in _compared(variants) for job in _compare(*pair, evaluations)),
         *(job for variant in variants for job in _rank(variant, evaluations[variant])),
         *_mask_overlaps(variants),
-        *_feature_overlaps(inputs, sets),
+        *_feature_overlaps(inputs, observed),
     ]
 
 
@@ -42,23 +46,9 @@ def _compared(variants: Mapping[str, PlannedVariant]) -> Iterator[tuple[str, str
     for one in others:
         names = {name for entry in one.entries for name in entry.against}
         for other in others:
-            if names & {entry.name for entry in other.entries} and _comparable(one, other):
+            if names & {entry.name for entry in other.entries} and one.goes_with(other):
                 pairs[one.id, other.id] = None
     yield from pairs
-
-
-def _comparable(first: PlannedVariant, second: PlannedVariant) -> bool:
-    """Whether two variants agree in sparsity and structure, and in propagation, source language and seed of their
-    sets where both have one."""
-    a, b = first.spec, second.spec
-    assert a.choice, "the dense variant is compared with everything"
-    assert b.choice, "the dense variant is compared with everything"
-    if first.id == second.id or (a.sparsity, a.choice.structure) != (b.sparsity, b.choice.structure):
-        return False
-    if first.demonstrations is None or second.demonstrations is None:
-        return True
-    ours, theirs = first.demonstrations.spec, second.demonstrations.spec
-    return (a.propagation, ours.source, ours.seed) == (b.propagation, theirs.source, theirs.seed)
 
 
 def _families(evaluations: tuple[EvaluationSpec, ...]) -> dict[TaskSpec, dict[str, EvaluationSpec]]:
@@ -104,10 +94,10 @@ def _mask_overlaps(variants: Mapping[str, PlannedVariant]) -> Iterator[MaskOverl
             yield MaskOverlapJob(identified("mask_overlaps", parents=parents), (first, second))
 
 
-def _feature_overlaps(inputs: Inputs, sets: list[PlannedSet]) -> Iterator[FeatureOverlapJob]:
+def _feature_overlaps(inputs: Inputs, observed: Sequence[ObserveJob]) -> Iterator[FeatureOverlapJob]:
     """All pairs of demonstration sets."""
-    by_id = {one.id: one for one in sets}
-    for first, second in combinations(sorted(by_id), 2):
-        statistics = (by_id[first].observe.identity.id, by_id[second].observe.identity.id)
+    by_set = {one.demonstration_set_id: one.identity.id for one in observed}
+    for first, second in combinations(sorted(by_set), 2):
+        statistics = (by_set[first], by_set[second])
         identity = identified("feature_overlaps", {"share": OVERLAP_SHARE}, parents={"statistics": list(statistics)})
         yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics)

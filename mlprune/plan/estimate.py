@@ -52,12 +52,12 @@ def estimate(plan: Plan, jobs: Sequence[Job]) -> Estimate:
     model = _sizes(plan)
     batch_tokens = plan.recipe.compute.planned_batch_tokens
     weights = model.n_weights * DTYPE_BYTES[plan.model.dtype]
-    masked = model.n_in_blocks * (DTYPE_BYTES[plan.model.dtype] + 1)
+    one_block = model.n_in_blocks / plan.model.n_blocks * (DTYPE_BYTES[plan.model.dtype] + 1)
     hidden = batch_tokens * model.widest * 16
     sets = {one.identity.id: one.spec for one in plan.jobs if isinstance(one, DemonstrateJob)}
     flops = 2.0 * model.n_weights * sum(_tokens(sets, job) for job in jobs)
     return Estimate(
-        memory_gib_per_worker=PROCESS_GIB + (weights + masked + hidden) / 2**30,
+        memory_gib_per_worker=PROCESS_GIB + (weights + one_block + hidden) / 2**30,
         disk_gib=sum(_disk_bytes(sets, model, job) for job in jobs) / 2**30,
         compute_s=flops / matmul_rate(),
     )
@@ -83,7 +83,7 @@ def _tokens(sets: dict[str, SetSpec], job: Job) -> int:
         spec = sets[job.demonstration_set_id]
         return spec.samples * spec.max_tokens
     if isinstance(job, SweepJob):
-        ids = (job.variant.demonstration_set_id, job.variant.contrast_set_id)
+        ids = (*job.variant.set_ids, job.variant.contrast_set_id)
         return sum(2 * sets[one].samples * sets[one].max_tokens for one in ids if one in sets)
     if isinstance(job, EvaluateJob):
         return sum(_task_tokens(job, index) for index in range(len(job.evaluations)))
@@ -104,7 +104,7 @@ def _disk_bytes(sets: dict[str, SetSpec], model: _Model, job: Job) -> float:
     if isinstance(job, SweepJob):
         return model.n_in_blocks / 8
     if isinstance(job, OrderBlockJob):
-        return model.n_in_blocks / job.model.n_blocks * len(job.sparsities).bit_length() / 8
+        return model.n_in_blocks / job.model.n_blocks * len(job.ordering.sparsities).bit_length() / 8
     return 20_000.0
 
 

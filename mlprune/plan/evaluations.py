@@ -7,7 +7,7 @@ from typing import Any
 from mlprune.errors import RecipeError
 from mlprune.evaluation.files import CORPUS
 from mlprune.plan.variants import PlannedVariant
-from mlprune.recipe import EvaluationConfig, Recipe
+from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.steps.demonstrate import CorpusRef
 from mlprune.steps.evaluate import EvaluateJob, EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.inputs import Inputs
@@ -39,7 +39,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     if entry.task != "translation":
         return tuple(replace(spec, language=language) for language in entry.languages)
     spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
-    sides = [EvaluationConfig.pair_languages(pair) for pair in entry.pairs]
+    sides = [pair_languages(pair) for pair in entry.pairs]
     return tuple(replace(spec, language="-".join(pair), sides=pair) for pair in sides)
 
 
@@ -75,7 +75,7 @@ def _chosen(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> 
     """The variants an entry is about: the dense one, and those of the entries it names, or all."""
     for variant in variants.values():
         names = {one.name for one in variant.entries}
-        if variant.spec.choice is None or not entry.variants or names & set(entry.variants):
+        if variant.spec.is_dense or not entry.variants or names & set(entry.variants):
             yield variant
 
 

@@ -3,14 +3,17 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mlprune.plan.combinations import add_combinations
 from mlprune.plan.comparisons import comparison_jobs
 from mlprune.plan.evaluations import evaluated_lines, evaluation_jobs, plan_evaluations
+from mlprune.plan.making import observations, variant_jobs
 from mlprune.plan.sets import PlannedSet, plan_sets
-from mlprune.plan.variants import PlannedVariant, plan_variants, variant_jobs
+from mlprune.plan.variants import PlannedVariant, plan_variants
 from mlprune.recipe import Recipe
 from mlprune.records import Record
 from mlprune.steps.inputs import Inputs, gather
 from mlprune.steps.jobs import Job, ModelRef, identified
+from mlprune.terms import ProfileName
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,44 @@ def build_plan(recipe: Recipe) -> Plan:
         BadInputError: something the recipe says or names cannot be used; the message is one line.
     """
     inputs = gather(recipe)
-    sets = plan_sets(recipe, inputs, evaluated=evaluated_lines(recipe, inputs))
-    all_sets = list({one.id: one for group in sets.values() for one in group}.values())
-    variants = plan_variants(recipe, inputs, sets)
+    evaluated = evaluated_lines(recipe, inputs)
+    own = plan_sets(recipe, inputs, evaluated=evaluated)
+    sets: dict[ProfileName, Mapping[str, tuple[PlannedSet, ...]]] = {"corrected": own}
+    if any(entry.profile == "paper" and entry.reads_statistics for entry in recipe.variants):
+        sets["paper"] = plan_sets(_read_under_paper(recipe), inputs, evaluated=evaluated, profile="paper")
+    variants = add_combinations(recipe, inputs, plan_variants(recipe, inputs, sets))
     evaluations = plan_evaluations(recipe, inputs, variants)
+    own_sets = _distinct(own)
+    all_sets = list({one.id: one for named in sets.values() for one in _distinct(named)}.values())
+    observed = observations(recipe, inputs, own_sets, variants)
     jobs: list[Job] = [
         *(one.job for one in all_sets),
-        *(one.observe for one in all_sets),
+        *observed,
         *variant_jobs(recipe, inputs, variants),
         *evaluation_jobs(recipe, inputs, evaluations),
-        *comparison_jobs(inputs, all_sets, variants, evaluations),
+        *comparison_jobs(inputs, observed[: len(own_sets)], variants, evaluations),
     ]
     names = sorted(set(_names(recipe, inputs, all_sets, variants)))
     return Plan(recipe, inputs.model, tuple(jobs), variants, _names_record(recipe, names))
+
+
+def _read_under_paper(recipe: Recipe) -> Recipe:
+    """The recipe with those demonstrations alone that variants of profile paper read, and their parts."""
+    entries = [entry for entry in recipe.variants if entry.profile == "paper" and entry.reads_statistics]
+    wanted = {name for entry in entries for name in (entry.demonstrations, entry.contrast, *entry.over) if name}
+    waiting = list(wanted)
+    while waiting:
+        parts = {part for one in recipe.sets_named(waiting.pop()) for part in one.parts} - wanted
+        wanted |= parts
+        waiting.extend(sorted(parts))
+    return recipe.model_copy(
+        update={"demonstrations": tuple(one for one in recipe.demonstrations if one.name in wanted)}
+    )
+
+
+def _distinct(named: Mapping[str, tuple[PlannedSet, ...]]) -> list[PlannedSet]:
+    """All sets, each once."""
+    return list({one.id: one for group in named.values() for one in group}.values())
 
 
 def _names(

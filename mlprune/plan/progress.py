@@ -20,7 +20,10 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
     pending: list[Job] = []
     unmade: set[RecordKey] = set()
     for job in jobs:
-        dirty = any(key in unmade for key in job.needs)
+        lacking = [key for key in job.needs if key in unmade]
+        if repair and any(key in present for key in job.makes):
+            lacking = [key for key in lacking if not _made_meanwhile(store, key)]
+        dirty = bool(lacking)
         own = set(job.makes) - set(job.shared) if dirty else set()
         stale = [key for key in job.makes if key in present and (key in own or not _is_sound(store, key))]
         if repair:
@@ -33,6 +36,11 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
             pending.append(job)
             unmade.update(left)
     return pending
+
+
+def _made_meanwhile(store: Store, key: RecordKey) -> bool:
+    """Whether another run has made a record since the listing: then what needs it is sound, and must not be moved."""
+    return store.has_record(*key) and _is_sound(store, key)
 
 
 def _is_sound(store: Store, key: RecordKey) -> bool:

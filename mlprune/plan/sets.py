@@ -1,27 +1,33 @@
 """Plan the demonstration sets and their observation."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from mlprune.corpus.sources import content_of_code
-from mlprune.corpus.templates import language_label
-from mlprune.errors import RecipeError
+from mlprune.corpus.mixing import taken_of_parts
+from mlprune.corpus.roles import refuse_scope, scopes_of
+from mlprune.errors import CorpusError, RecipeError
+from mlprune.evaluation.files import CORPUS
+from mlprune.models.loading import load_tokenizer
+from mlprune.plan.held_out import READS_THE_CORPUS, evaluated_keys, refuse_evaluated
 from mlprune.recipe import DemonstrationConfig, Recipe
-from mlprune.steps.demonstrate import DemonstrateJob, MixJob, SetSpec, files_of, lines_of
+from mlprune.steps.demonstrate import DemonstrateJob, MixJob, SetSpec, material, sized_by_budget
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import Identity, Job, identified
 from mlprune.steps.observe import ObserveJob
+from mlprune.steps.set_material import DEFAULT_TEMPLATES, task_folder
+from mlprune.terms import DemonstrationKind, ProfileName, TokenScope
+
+WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task")
 
 
 @dataclass(frozen=True)
 class PlannedSet:
-    """One demonstration set with its jobs."""
+    """One demonstration set with its job."""
 
     name: str
     spec: SetSpec
     identity: Identity
     job: Job
-    observe: ObserveJob
 
     @property
     def id(self) -> str:
@@ -30,24 +36,40 @@ class PlannedSet:
 
     @property
     def label(self) -> str:
-        """What the set is, in few words: "fr-en" or "fr" or "code", with its seed where that is not 0."""
-        words = "-".join(self.spec.languages) or self.spec.kind
-        return f"{words} seed {self.spec.seed}" if self.spec.seed else words
+        """What the set is, in few words: "fr-en", "fr", "code", "text fr", "xnli fr", and what is not as usual."""
+        spec, languages = self.spec, "-".join(self.spec.languages)
+        words = (
+            spec.task or ("" if languages and spec.kind in READS_THE_CORPUS else spec.kind),
+            languages,
+            f"{spec.token_budget} tokens" if spec.token_budget else "",
+            "own template" if spec.template else "",
+            f"seed {spec.seed}" if spec.seed else "",
+        )
+        return " ".join(word for word in words if word)
 
 
-def plan_sets(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int]) -> dict[str, tuple[PlannedSet, ...]]:
+def plan_sets(
+    recipe: Recipe,
+    inputs: Inputs,
+    *,
+    evaluated: frozenset[int],
+    profile: ProfileName = "corrected",
+) -> dict[str, tuple[PlannedSet, ...]]:
     """Name -> the sets of that name, in the order of the recipe; parts of mixed sets come before them.
 
     Args:
         evaluated: corpus lines that evaluations use.
+        profile: `paper` makes the same entries as the published code does.
     Raises:
-        RecipeError: a set would use an evaluated sentence, or mixed sets go in circles.
-        CorpusError: the corpus has not what a set needs, or a language has no name for the prompts.
+        RecipeError: a set would use an evaluated sentence or item, mixed sets go in circles, or the published code has
+            no such set.
+        CorpusError: the corpus has not what a set needs, a template is wrong, or a language has no name for it.
+        TaskFileError: the items of a task set are not there or wrong.
     """
     planned: dict[str, list[PlannedSet]] = {}
-    plain = [entry for entry in recipe.demonstrations if entry.kind != "mixed"]
-    for entry in plain:
-        planned.setdefault(entry.name, []).append(_plan_set(recipe, inputs, entry, evaluated=evaluated))
+    for entry in (entry for entry in recipe.demonstrations if entry.kind != "mixed"):
+        one = _plan_set(recipe, inputs, entry, evaluated=evaluated, profile=profile)
+        planned.setdefault(entry.name, []).append(one)
     waiting = [entry for entry in recipe.demonstrations if entry.kind == "mixed"]
     while waiting:
         ready = [entry for entry in waiting if all(part in planned for part in entry.parts)]
@@ -55,85 +77,132 @@ def plan_sets(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int]) -> d
             raise RecipeError("mixed sets unite each other in a circle", names=[entry.name for entry in waiting])
         for entry in ready:
             parts = [one for name in entry.parts for one in planned[name]]
-            planned.setdefault(entry.name, []).append(_plan_mix(recipe, inputs, entry, parts))
+            planned.setdefault(entry.name, []).append(_plan_mix(entry, parts, profile=profile))
         waiting = [entry for entry in waiting if entry not in ready]
     return {name: tuple(sets) for name, sets in planned.items()}
 
 
-def _plan_set(recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, evaluated: frozenset[int]) -> PlannedSet:
-    """A set made from the corpus or from code."""
-    left_out = evaluated if recipe.corpus.leave_out_evaluated and entry.kind != "code" else frozenset()
-    spec = SetSpec(
+def _plan_set(
+    recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, evaluated: frozenset[int], profile: ProfileName
+) -> PlannedSet:
+    """A set that is drawn from texts."""
+    if profile == "paper":
+        _refuse_without_counterpart(entry)
+    held_out = evaluated_keys(recipe, inputs, entry, lines=evaluated)
+    spec = _spec(recipe, entry, profile)
+    if recipe.corpus.leave_out_evaluated:
+        spec = replace(spec, left_out=tuple(sorted(held_out, key=lambda key: (len(str(key)), str(key)))))
+    try:
+        found = material(spec, inputs.corpus_ref)
+        if spec.token_budget is not None:
+            spec = sized_by_budget(spec, found, load_tokenizer(Path(inputs.model.path)))
+        groups = found.drawn(spec, samples=spec.samples)
+    except CorpusError as err:
+        raise CorpusError(err.message, {"demonstrations": entry.name, **err.context}) from err
+    refuse_evaluated(entry, found, groups, evaluated=held_out)
+    contents = found.contents([number for numbers in groups for number in numbers])
+    contents = {"tokenizer": inputs.tokenizer_content, **contents}
+    identity = identified("demonstration_sets", spec.parameters, contents=contents)
+    return PlannedSet(entry.name, spec, identity, DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec))
+
+
+def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> SetSpec:
+    """The entry as plain values; a template that is the default of the kind is none."""
+    if entry.task and entry.path == CORPUS and (entry.task, recipe.corpus.kind) != ("facts", "cldr"):
+        message = "only the built-in corpus holds items, and these are facts"
+        expected = "a folder of task files, or task: facts with corpus: {kind: cldr}"
+        raise RecipeError(message, demonstrations=entry.name, expected=expected, got=entry.task)
+    resolved = recipe.resolve(entry.path or "")
+    return SetSpec(
         kind=entry.kind,
         source=entry.source or entry.language,
         target=entry.target,
         shots=None if entry.kind == "code" else entry.shots,
-        samples=entry.samples,
+        samples=entry.samples or 0,
         max_tokens=entry.max_tokens,
         seed=entry.seed,
-        code_path=str(recipe.resolve(entry.path)) if entry.path else "",
-        left_out=tuple(sorted(left_out)),
+        path=task_folder(entry.path or "", resolved) if entry.task else str(resolved) if entry.path else "",
+        profile=profile,
+        template=None if entry.template == DEFAULT_TEMPLATES[entry.kind] else entry.template,
+        token_budget=entry.token_budget,
+        task=entry.task,
+        split=entry.split,
     )
-    for language in spec.languages:
-        language_label(language)
-    contents = {"tokenizer": inputs.tokenizer_content, **_contents(spec, inputs)}
-    if entry.kind != "code":
-        _refuse_evaluated(entry, spec, inputs, evaluated=evaluated)
-    identity = identified("demonstration_sets", spec.parameters, contents=contents)
-    job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec)
-    return PlannedSet(entry.name, spec, identity, job, _observe(recipe, inputs, identity))
 
 
-def _contents(spec: SetSpec, inputs: Inputs) -> Mapping[str, str]:
-    """Hashes of the texts a set is made of."""
-    if spec.kind == "code":
-        return {"code": content_of_code(*files_of(spec))}
-    return {language: inputs.corpus.content(language) for language in spec.languages}
+def _refuse_without_counterpart(entry: DemonstrationConfig) -> None:
+    """The published code makes translation, monolingual and code sets, of a number of demonstrations."""
+    for what, absent in (
+        (f"kind {entry.kind}", entry.kind in WITHOUT_PUBLISHED_COUNTERPART),
+        ("token_budget", entry.token_budget is not None),
+    ):
+        if absent:
+            message = "the published code has no such demonstrations"
+            raise RecipeError(message, demonstrations=entry.name, expected="profile: corrected", got=what)
 
 
-def _refuse_evaluated(entry: DemonstrationConfig, spec: SetSpec, inputs: Inputs, *, evaluated: frozenset[int]) -> None:
-    """Sentences that an evaluation uses are never demonstrations."""
-    used = {line for lines in lines_of(spec, inputs.corpus) for line in lines}
-    if used & evaluated:
-        raise RecipeError(
-            "demonstrations would show sentences that an evaluation uses",
-            demonstrations=entry.name,
-            expected="other sentences; corpus: {leave_out_evaluated: true} sees to it",
-            got=f"{len(used & evaluated)} evaluated sentences, the first is line {min(used & evaluated) + 1}",
-        )
-
-
-def _plan_mix(recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, parts: list[PlannedSet]) -> PlannedSet:
-    """A set that unites others."""
-    ids = tuple(part.id for part in parts)
-    samples = [part.spec.samples for part in parts]
+def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: ProfileName) -> PlannedSet:
+    """A set that unites others, each once."""
+    ids = {part.id: part.spec for part in parts}
+    specs = list(ids.values())
+    try:
+        taken = taken_of_parts([one.samples for one in specs], shares=entry.shares, samples=entry.samples)
+    except CorpusError as err:
+        raise RecipeError(err.message, {"demonstrations": entry.name, **err.context}) from err
     spec = SetSpec(
         kind="mixed",
         source=None,
         target=None,
         shots=None,
-        samples=min(samples) * len(samples) if entry.shares == "equal" else sum(samples),
-        max_tokens=max(part.spec.max_tokens for part in parts),
+        samples=sum(taken),
+        max_tokens=max(one.max_tokens for one in specs),
         seed=entry.seed,
+        profile=profile,
+        part_kinds=tuple(dict.fromkeys(kind for one in specs for kind in one.kinds)),
     )
     identity = identified(
         "demonstration_sets",
-        {"kind": "mixed", "shares": entry.shares, "seed": entry.seed},
+        {"kind": "mixed", "shares": entry.shares, "samples": entry.samples, "seed": entry.seed, "profile": profile},
         parents={"parts": list(ids)},
     )
-    job = MixJob(identity, ids, entry.shares, spec)
-    return PlannedSet(entry.name, spec, identity, job, _observe(recipe, inputs, identity))
+    return PlannedSet(entry.name, spec, identity, MixJob(identity, tuple(ids), taken, spec))
 
 
-def _observe(recipe: Recipe, inputs: Inputs, demonstrations: Identity) -> ObserveJob:
-    """The dense pass over a set."""
+def token_scopes(planned: PlannedSet) -> tuple[TokenScope, ...]:
+    """The token scopes that mean something for a set: for all its kinds, and for its profile."""
+    if planned.spec.profile == "paper":
+        return ("all",)
+    known = [scopes_of(kind) for kind in planned.spec.kinds]
+    return tuple(scope for scope in scopes_of(planned.spec.kind) if all(scope in one for one in known))
+
+
+def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:
+    """Refuse a scope that means nothing for a set.
+
+    Raises:
+        RecipeError: it means nothing for the set's kind, for one of its parts, or for its profile.
+    """
+    for kind in planned.spec.kinds:
+        try:
+            refuse_scope(kind, token_scope, profile=planned.spec.profile, known=scopes_of(kind))
+        except CorpusError as err:
+            raise RecipeError(err.message, {"demonstrations": planned.name, **err.context}) from err
+
+
+def observation(recipe: Recipe, inputs: Inputs, planned: PlannedSet, token_scope: TokenScope = "all") -> ObserveJob:
+    """The dense pass over a set.
+
+    Raises:
+        RecipeError: the set has no tokens of that scope.
+    """
+    check_token_scope(planned, token_scope)
     batch_tokens = recipe.compute.planned_batch_tokens
     parameters = {
         "propagation": "dense",
-        "token_scope": "all",
+        "token_scope": token_scope,
         "dtype": inputs.model.dtype,
         "batch_tokens": batch_tokens,
     }
-    parents = {"base_model": inputs.base.id, "demonstration_set": demonstrations.id}
+    parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
     identity = identified("statistics", parameters, parents=parents)
-    return ObserveJob(identity, inputs.model, demonstrations.id, batch_tokens)
+    return ObserveJob(identity, inputs.model, planned.id, batch_tokens, token_scope=token_scope)

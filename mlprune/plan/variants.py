@@ -1,22 +1,23 @@
-"""Plan the variants: who they are, which ordering or sweep makes them, and what they are called."""
+"""Plan the variants: who they are and what they are called. How they are made is in `making.py`."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from mlprune.errors import RecipeError
-from mlprune.models.checkpoint import WeightFiles, weight_name
-from mlprune.models.families import FAMILIES
-from mlprune.plan.sets import PlannedSet
-from mlprune.pruning.scoring import ScoreChoice
+from mlprune.plan.choices import check_structure, reading, schedule, scope, score_choice
+from mlprune.plan.sets import PlannedSet, check_token_scope
+from mlprune.pruning.choices import Scope, settings
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.jobs import Identity, Job, identified
-from mlprune.steps.prune import CollectVariantsJob, DenseVariantJob, OrderBlockJob, VariantSpec, block_identity
-from mlprune.steps.sweep import SweepJob
-from mlprune.terms import SCORES_THAT_READ_STATISTICS
+from mlprune.steps.jobs import identified
+from mlprune.steps.variants import VariantSpec
+from mlprune.terms import ProfileName
+
+Value = TypeVar("Value", str | None, int | None)
+
+Sets = Mapping[ProfileName, Mapping[str, tuple[PlannedSet, ...]]]
+"""Profile -> name -> the sets of that name."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class PlannedVariant:
     """One variant and the entries of the recipe that ask for it."""
 
     spec: VariantSpec
-    demonstrations: PlannedSet | None = None
+    sets: tuple[PlannedSet, ...] = ()
     contrast: PlannedSet | None = None
     entries: tuple[VariantConfig, ...] = ()
+    parents: tuple["PlannedVariant", ...] = ()
 
     @property
     def id(self) -> str:
@@ -34,35 +36,109 @@ class PlannedVariant:
         return self.spec.id
 
     @property
+    def language(self) -> str | None:
+        """Source language of its one set; of a combination that of its parents, where they agree."""
+        if self.parents:
+            return _common([one.language for one in self.parents])
+        return self.sets[0].spec.source if len(self.sets) == 1 else None
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of its sets, or of its parents, where they agree; None where it has none."""
+        if self.parents:
+            return _common([one.seed for one in self.parents])
+        return self.sets[0].spec.seed if self.sets else None
+
+    def goes_with(self, other: "PlannedVariant") -> bool:
+        """Whether two variants are of one kind: they agree in sparsity and structure, and in propagation, source
+        language and seed of their sets where both read any. Of a combination counts what its parents agree in."""
+        a, b = self.spec, other.spec
+        if self.id == other.id or (a.sparsity, a.structure) != (b.sparsity, b.structure):
+            return False
+        if not self._reads_sets or not other._reads_sets:
+            return True
+        origins = ((a.propagation, b.propagation), (self.language, other.language), (self.seed, other.seed))
+        is_open = bool(self.parents or other.parents)
+        return all(own == theirs or (is_open and None in (own, theirs)) for own, theirs in origins)
+
+    @property
+    def _reads_sets(self) -> bool:
+        return bool(self.sets) or any(parent._reads_sets for parent in self.parents)
+
+    @property
     def label(self) -> str:
         """What the variant is, in few words."""
-        choice = self.spec.choice
+        spec = self.spec
+        if spec.combination:
+            names = [parent.label for parent in self.parents]
+            return f"{spec.combination.replace('_', ' ')} of {'; '.join(names)}"
+        choice = spec.choice
         if choice is None:
             return "dense"
-        sets = self.demonstrations.label if self.demonstrations else None
-        against = f"against {self.contrast.label}" if self.contrast else None
-        seed = f"seed {choice.seed}" if choice.seed else None
-        words = (choice.score, sets, against, str(self.spec.sparsity), choice.structure, self.spec.propagation, seed)
+        words = (
+            choice.score,
+            spec.reading.aggregation if spec.reading else None,
+            *(one.label for one in self.sets),
+            f"against {self.contrast.label}" if self.contrast else None,
+            str(spec.sparsity),
+            choice.structure,
+            spec.propagation,
+            f"seed {choice.seed}" if choice.seed else None,
+            *_unusual(spec),
+        )
         return " ".join(word for word in words if word)
 
 
-def plan_variants(
-    recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]]
-) -> dict[str, PlannedVariant]:
+def _common(values: list[Value]) -> Value | None:
+    """The one value there is; None where they differ."""
+    return values[0] if len(set(values)) == 1 else None
+
+
+def _unusual(spec: VariantSpec) -> Iterator[str]:
+    """Words for everything that is not as usual."""
+    assert spec.choice is not None, "a scored variant"
+    if spec.choice.removes != "lowest":
+        yield f"removing the {spec.choice.removes}"
+    if spec.schedule.kind != "uniform":
+        yield f"schedule {spec.schedule.kind}"
+    yield from settings(spec.choice, spec.schedule, spec.reading)
+    if spec.scope != Scope():
+        yield spec.scope.words
+    if spec.profile != "corrected":
+        yield f"profile {spec.profile}"
+    if spec.reading is not None:
+        if spec.reading.token_scope != "all":
+            yield f"{spec.reading.token_scope} tokens"
+        if spec.reading.first is not None:
+            yield f"{spec.reading.first} samples"
+        if spec.reading.resample_seed is not None:
+            yield f"resample {spec.reading.resample_seed}"
+
+
+def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, PlannedVariant]:
     """Variant id -> variant, the dense one first; equal variants of several entries are one.
 
     Raises:
-        RecipeError: a contrast set of a seed is missing, or M does not divide the inputs of a layer.
+        RecipeError: sets of one seed are missing, a block, layer or token scope does not exist, or M does not divide
+            the inputs of a layer.
     """
     dense = _dense(inputs)
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
-        _check_structure(entry, inputs)
-        for one in _variants_of(recipe, inputs, entry, sets):
-            known = planned.get(one.id, one)
-            entries = (*known.entries, entry) if one.id in planned else (entry,)
-            planned[one.id] = PlannedVariant(known.spec, known.demonstrations, known.contrast, entries)
+        if entry.combine is None:
+            planned = added(planned, entry, _variants_of(recipe, inputs, entry, sets))
     return planned
+
+
+def added(
+    planned: Mapping[str, PlannedVariant], entry: VariantConfig, found: Iterable[PlannedVariant]
+) -> dict[str, PlannedVariant]:
+    """The planned variants with those of one more entry; one that is known already gets the entry."""
+    together = dict(planned)
+    for one in found:
+        known = together.get(one.id, one)
+        together[one.id] = replace(known, entries=(*known.entries, entry))
+    return together
 
 
 def _dense(inputs: Inputs) -> VariantSpec:
@@ -70,18 +146,49 @@ def _dense(inputs: Inputs) -> VariantSpec:
     return VariantSpec(identity, inputs.model, sparsity=0.0)
 
 
-def _variants_of(
-    recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Mapping[str, tuple[PlannedSet, ...]]
-) -> Iterator[PlannedVariant]:
-    """The variants of one entry: one for each set its name refers to."""
+def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Sets) -> Iterator[PlannedVariant]:
+    """The variants of one entry: one for each set, or group of sets, that its names refer to."""
     if entry.sparsity == 0:
         yield PlannedVariant(_dense(inputs))
-    elif entry.score not in SCORES_THAT_READ_STATISTICS:
-        yield PlannedVariant(_spec(recipe, inputs, entry, None, None))
+    elif not entry.reads_statistics:
+        yield PlannedVariant(_spec(recipe, inputs, entry, (), None))
     else:
-        for target in sets[entry.demonstrations or ""]:
-            for contrast in _contrast_sets(entry, target, sets):
-                yield PlannedVariant(_spec(recipe, inputs, entry, target, contrast), target, contrast)
+        own = sets[entry.profile]
+        for group in _groups(entry, own):
+            _check_readable(entry, group)
+            for contrast in _contrast_sets(entry, group[0], own):
+                yield PlannedVariant(_spec(recipe, inputs, entry, group, contrast), group, contrast)
+
+
+def _groups(entry: VariantConfig, sets: Mapping[str, tuple[PlannedSet, ...]]) -> Iterator[tuple[PlannedSet, ...]]:
+    """What a score reads together: each set alone, or for `over` the sets of equal seed."""
+    if not entry.over:
+        yield from ((one,) for one in sets[entry.demonstrations or ""])
+        return
+    everything = [one for name in dict.fromkeys(entry.over) for one in sets[name]]
+    for seed in dict.fromkeys(one.spec.seed for one in everything):
+        group = tuple(one for one in everything if one.spec.seed == seed)
+        if len(group) < 2 or len({one.name for one in group}) < len(set(entry.over)):
+            got = [one.label for one in group]
+            raise RecipeError(
+                "over needs two sets or more of one seed, of every name", over=entry.over, seed=seed, got=got
+            )
+        if len({one.id for one in group}) < len(group):
+            raise RecipeError("over has one set twice", over=entry.over, seed=seed, got=[one.label for one in group])
+        if entry.shares and len(entry.shares) != len(group):
+            expected = f"{len(group)} shares, one for each set: {[one.label for one in group]}"
+            raise RecipeError("shares do not fit the sets", over=entry.over, expected=expected, got=entry.shares)
+        yield group
+
+
+def _check_readable(entry: VariantConfig, group: tuple[PlannedSet, ...]) -> None:
+    """The sets have the tokens and the demonstrations that the entry asks for."""
+    for one in group:
+        check_token_scope(one, entry.tokens)
+        n = one.spec.samples
+        if entry.samples is not None and n is not None and entry.samples > n:
+            expected = f"samples at most {n}"
+            raise RecipeError("a set is smaller", demonstrations=one.name, expected=expected, got=entry.samples)
 
 
 def _contrast_sets(
@@ -98,110 +205,43 @@ def _contrast_sets(
             expected=f"a set of seed {target.spec.seed}",
             got=[one.spec.seed for one in sets[entry.contrast]],
         )
+    _check_readable(entry, found)
     return found
 
 
 def _spec(
-    recipe: Recipe, inputs: Inputs, entry: VariantConfig, target: PlannedSet | None, contrast: PlannedSet | None
+    recipe: Recipe, inputs: Inputs, entry: VariantConfig, group: tuple[PlannedSet, ...], contrast: PlannedSet | None
 ) -> VariantSpec:
     """The variant itself; what its score does not read is not part of it."""
-    choice = ScoreChoice(entry.score, entry.structure, (entry.seed or 0) if entry.score == "random" else None)
+    choice, read = score_choice(entry), reading(entry) if group else None
+    planned_schedule, planned_scope = schedule(entry, inputs), scope(entry, inputs)
+    check_structure(entry, planned_scope, inputs)
     parameters: dict[str, Any] = {
-        "score": choice.score,
-        "seed": choice.seed,
-        "structure": choice.structure,
+        **choice.parameters,
         "sparsity": entry.sparsity,
-        "schedule": "uniform",
-        "scope": "all",
-        "profile": "corrected",
+        "schedule": planned_schedule.parameters,
+        "scope": planned_scope.parameters,
+        "profile": entry.profile,
         "dtype": inputs.model.dtype,
     }
-    if target is not None:
+    if read is not None:
         batch_tokens = recipe.compute.planned_batch_tokens
-        parameters |= {"propagation": entry.propagation, "token_scope": "all", "batch_tokens": batch_tokens}
+        parameters |= {**read.parameters, "propagation": entry.propagation, "batch_tokens": batch_tokens}
     parents = {
         "base_model": inputs.base.id,
-        "demonstration_set": target.id if target else None,
+        "demonstration_sets": [one.id for one in group] or None,
         "contrast_set": contrast.id if contrast else None,
     }
     return VariantSpec(
         identified("variants", parameters, parents=parents),
         inputs.model,
-        sparsity=entry.sparsity,
+        sparsity=entry.sparsity or 0.0,
         choice=choice,
-        propagation=entry.propagation if target else None,
-        demonstration_set_id=target.id if target else None,
+        propagation=entry.propagation if group else None,
+        reading=read,
+        set_ids=tuple(one.id for one in group),
         contrast_set_id=contrast.id if contrast else None,
+        schedule=planned_schedule,
+        scope=planned_scope,
+        profile=entry.profile,
     )
-
-
-def _check_structure(entry: VariantConfig, inputs: Inputs) -> None:
-    """M has to divide the inputs of every layer."""
-    if entry.structure == "row":
-        return
-    group = int(entry.structure.partition(":")[2])
-    for layer, d_in in _input_sizes(inputs).items():
-        if d_in % group:
-            raise RecipeError(
-                "M of a structure N:M does not divide the inputs of a layer",
-                structure=entry.structure,
-                layer=layer,
-                expected=f"a divisor of {d_in}",
-                got=group,
-            )
-
-
-def _input_sizes(inputs: Inputs) -> dict[str, int]:
-    """Layer -> d_in, from the headers of the weight files."""
-    family = FAMILIES[inputs.model.family]
-    files = WeightFiles(Path(inputs.model.path), family)
-    axis = 0 if family.transposed else 1
-    return {layer: files.shape(weight_name(family, 0, layer))[axis] for layer in family.layers}
-
-
-def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedVariant]) -> list[Job]:
-    """All jobs that make variants: the dense one, orderings block by block, and sweeps."""
-    dense, *others = variants.values()
-    jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), dense.spec)]
-    sweeps = [one for one in others if one.spec.propagation == "sequential"]
-    jobs += [_sweep(recipe, one.spec) for one in sweeps]
-    ordered = sorted((one for one in others if one not in sweeps), key=_ordering_key)
-    for _, group in groupby(ordered, key=_ordering_key):
-        jobs += _ordering_jobs(inputs, sorted(group, key=lambda one: one.spec.sparsity))
-    return jobs
-
-
-def _ordering_key(variant: PlannedVariant) -> tuple[str, ...]:
-    """What variants of one ordering have in common: all but the sparsity."""
-    spec = variant.spec
-    assert spec.choice is not None, "the dense variant has no ordering"
-    parts = (spec.choice.score, spec.choice.structure, spec.choice.seed, spec.demonstration_set_id)
-    return tuple(str(part) for part in (*parts, spec.contrast_set_id))
-
-
-def _sweep(recipe: Recipe, spec: VariantSpec) -> SweepJob:
-    ordering = identified("masks", {"sparsities": [spec.sparsity]}, parents={"variant": spec.id})
-    return SweepJob(ordering, spec, recipe.compute.planned_batch_tokens)
-
-
-def _ordering_jobs(inputs: Inputs, variants: list[PlannedVariant]) -> list[Job]:
-    """Jobs of one ordering: a block each, then the variants of its sparsities."""
-    first = variants[0]
-    assert first.spec.choice is not None, "an ordering has a score"
-    statistics = first.demonstrations.observe.identity.id if first.demonstrations else None
-    contrast = first.contrast.observe.identity.id if first.contrast else None
-    sparsities = tuple(one.spec.sparsity for one in variants)
-    shared = {key: value for key, value in first.spec.identity.parameters.items() if key != "sparsity"}
-    parents = {"base_model": inputs.base.id, "statistics": statistics, "contrast_statistics": contrast}
-    ordering = identified("masks", {**shared, "sparsities": list(sparsities)}, parents=parents)
-    identities = [_block(ordering, block) for block in range(inputs.model.n_blocks)]
-    blocks: list[Job] = [
-        OrderBlockJob(identity, inputs.model, ordering.id, block, first.spec.choice, sparsities, statistics, contrast)
-        for block, identity in enumerate(identities)
-    ]
-    specs = tuple(one.spec for one in variants)
-    return [*blocks, CollectVariantsJob(ordering, tuple(identity.id for identity in identities), specs)]
-
-
-def _block(ordering: Identity, block: int) -> Identity:
-    return block_identity(ordering.id, block, parents=dict(ordering.parents))

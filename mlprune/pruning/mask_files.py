@@ -1,12 +1,15 @@
 """Mask files: the packed levels of one block's layers, written once and read wherever a mask is needed."""
 
+import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.numeric.masks import keep_mask, pack_levels, unpack_levels
+from mlprune.numeric.masks import keep_mask
+from mlprune.numeric.packing import pack_levels, unpack_levels
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.records import Artefact
 from mlprune.storage import Store
@@ -16,11 +19,16 @@ SCHEMA = {
     "shape": "list<int32>",
     "sparsities": "list<double>",
     "n_removed": "list<int64>",
+    "keep_sha256": "list<string>",
     "n_silent_features": "int64",
+    "n_dampings": "int32",
     "levels": "binary",
 }
-"""Columns of a mask file; `levels` is row-major over [out, in], packed as `numeric.masks.pack_levels` says."""
+"""Columns of a mask file; `levels` is row-major over [out, in], packed as `numeric.packing.pack_levels` says."""
 
+
+NEEDED = {"layer", "shape", "sparsities", "levels"}
+"""Columns without which there are no masks; files of earlier versions have these and lack others."""
 
 KEPT_BYTES = 2**20
 """Size of a mask file up to which its levels stay in memory: evaluation visits the masks of small models often."""
@@ -31,17 +39,29 @@ def mask_path(ordering_id: str, block: int) -> str:
     return f"masks/{ordering_id}/block-{block:03d}.parquet"
 
 
-def write_block_masks(store: Store, path: str, found: BlockLevels, *, sparsities: tuple[float, ...]) -> Artefact:
+def write_block_masks(store: Store, path: str, found: BlockLevels) -> Artefact:
     """Write the orderings of one block."""
     columns: dict[str, list[Any]] = {
         "layer": list(found),
         "shape": [list(one.levels.shape) for one in found.values()],
-        "sparsities": [list(sparsities)] * len(found),
+        "sparsities": [list(one.sparsities) for one in found.values()],
         "n_removed": [list(one.n_removed) for one in found.values()],
+        "keep_sha256": [list(one.keep_sha256) for one in found.values()],
         "n_silent_features": [one.n_silent_features for one in found.values()],
-        "levels": [pack_levels(one.levels, len(sparsities)) for one in found.values()],
+        "n_dampings": [one.n_dampings for one in found.values()],
+        "levels": [pack_levels(one.levels, len(one.sparsities)) for one in found.values()],
     }
     return store.write_table(path, columns, SCHEMA)
+
+
+def fingerprint(layers: Iterable[tuple[int, str, str]]) -> str:
+    """What two variants of one base model have in common exactly if they keep the same weights.
+
+    Args:
+        layers: (block, layer, SHA-256 of its packed keep mask), all of the model, in order.
+    """
+    lines = "".join(f"{block} {layer} {sha256}\n" for block, layer, sha256 in layers)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def read_block_levels(store_uri: str, artefact: Artefact) -> dict[str, Tensor]:
@@ -67,7 +87,7 @@ def load_block_levels(store: Store, artefact: Artefact) -> dict[str, Tensor]:
         DamagedArtefactError: the file is missing or differs from its record.
     """
     columns = store.read_table(artefact)
-    if set(columns) != set(SCHEMA):
+    if not set(columns) >= NEEDED:
         raise DamagedArtefactError("a mask file has other columns", path=artefact.path, got=sorted(columns))
     return {
         layer: unpack_levels(packed, (int(shape[0]), int(shape[1])), len(sparsities))

@@ -3,6 +3,7 @@
 Plain tensors in, levels out: who observed the statistics, and behind what, is the business of `mlprune.steps`.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,24 +11,15 @@ import torch
 from torch import Tensor
 
 from mlprune.models.families import Family
-from mlprune.numeric.masks import n_m_levels, removed_counts, row_levels
-from mlprune.numeric.scores import contrast_norms, magnitude_scores, random_scores, wanda_scores
-from mlprune.numeric.statistics import feature_norms, mean_squares
-from mlprune.terms import ScoreName
+from mlprune.numeric.levels import levels_of
+from mlprune.numeric.masks import keep_mask, packed_mask, removed_counts
+from mlprune.numeric.scores import magnitude_scores, random_scores, ria_scores, wanda_scores
+from mlprune.pruning.choices import ScoreChoice
+from mlprune.pruning.factors import Factors
+from mlprune.threads import side_by_side
 
-BlockStatistics = Mapping[str, Tensor]
-"""Input name -> [n, in] float32, sums of squares of every demonstration."""
-
-
-@dataclass(frozen=True)
-class ScoreChoice:
-    """How the weights of a variant are scored and compared."""
-
-    score: ScoreName
-    structure: str = "row"
-    """`row`, or `N:M`."""
-    seed: int | None = None
-    """Seed of the random score; None for the others."""
+LayerSparsities = Mapping[str, tuple[float, ...]]
+"""Layer -> its sparsities, one for each sparsity asked of the model."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +28,16 @@ class LayerLevels:
 
     levels: Tensor
     """[out, in] uint8: index of the first sparsity that removes the weight, their number where none does."""
+    sparsities: tuple[float, ...]
+    """Of this layer, ascending."""
     n_removed: tuple[int, ...]
     """Weights removed at each sparsity."""
-    n_silent_features: int
+    keep_sha256: tuple[str, ...]
+    """SHA-256 of the packed keep mask at each sparsity."""
+    n_silent_features: int = 0
     """Input features the contrast set never activates, where a contrast score falls back to the target set alone."""
+    n_dampings: int | None = None
+    """Times SparseGPT raised its damping; None for other scores."""
 
 
 BlockLevels = Mapping[str, LayerLevels]
@@ -50,67 +48,73 @@ def block_levels(
     weights: Mapping[str, Tensor],
     *,
     choice: ScoreChoice,
-    sparsities: Sequence[float],
+    sparsities: LayerSparsities,
     block: int,
     family: Family,
-    statistics: BlockStatistics | None = None,
-    contrast: BlockStatistics | None = None,
+    factors: Factors | None = None,
 ) -> BlockLevels:
-    """Score and order every layer of a block, for all sparsities at once.
+    """Score and order every layer of a block, for all sparsities at once; the largest layers are begun first.
 
     Args:
         weights: layer -> [out, in], any float dtype.
-        choice: the score, its seed, and the comparison group.
-        sparsities: ascending, distinct, in (0, 1); for N:M the one it implies.
+        choice: the score, its parameters, and the comparison group.
+        sparsities: of each layer; all zero where it is left out.
         block: index of the block, which keys random scores.
         family: says which layers read one input.
-        statistics: of the demonstration set; needed by wanda and contrast.
-        contrast: of the contrast set; needed by contrast.
+        factors: of the features; needed by scores that read statistics.
     Raises:
         ShapeError: statistics do not fit a weight, or M does not divide its inputs.
         StatisticsError: statistics are negative or not finite.
     """
-    norms = _norms_of_inputs(choice, statistics, contrast)
-    found = {}
-    for layer, weight in weights.items():
-        factors, n_silent = norms.get(family.input_of(layer), (None, 0))
-        scores = _scores(weight, choice=choice, block=block, layer=layer, norms=factors)
-        levels = _levels(scores, structure=choice.structure, sparsities=sparsities)
-        n_removed = tuple(removed_counts(levels, len(sparsities)))
-        found[layer] = LayerLevels(levels=levels, n_removed=n_removed, n_silent_features=n_silent)
-    return found
+
+    def ordered(layer: str) -> LayerLevels:
+        factor, n_silent = (factors or {}).get(family.input_of(layer), (None, 0))
+        if not any(sparsities[layer]):
+            return untouched(weights[layer].shape, sparsities[layer])
+        scores = layer_scores(weights[layer], choice=choice, block=block, layer=layer, factors=factor)
+        options = {"rounding": choice.rounding, "removes": choice.removes}
+        levels = levels_of(scores, choice.structure, sparsities=sparsities[layer], **options)
+        return described_levels(levels, sparsities[layer], n_silent_features=n_silent)
+
+    largest_first = sorted(weights, key=lambda layer: -weights[layer].numel())
+    found = dict(zip(largest_first, side_by_side(ordered, largest_first), strict=True))
+    return {layer: found[layer] for layer in weights}
 
 
-def _norms_of_inputs(
-    choice: ScoreChoice, statistics: BlockStatistics | None, contrast: BlockStatistics | None
-) -> dict[str, tuple[Tensor, int]]:
-    """Input name -> the factor of each of its features, and how many of them fell back to the target set."""
-    if choice.score == "wanda" and statistics is not None:
-        return {name: (feature_norms(sum_sq), 0) for name, sum_sq in statistics.items()}
-    if choice.score == "contrast" and statistics is not None and contrast is not None:
-        return {name: contrast_norms(mean_squares(s), mean_squares(contrast[name])) for name, s in statistics.items()}
-    return {}
-
-
-def _scores(weight: Tensor, *, choice: ScoreChoice, block: int, layer: str, norms: Tensor | None) -> Tensor:
+def layer_scores(weight: Tensor, *, choice: ScoreChoice, block: int, layer: str, factors: Tensor | None) -> Tensor:
     """Scores of one layer, [out, in] float32."""
     if choice.score == "magnitude":
         return magnitude_scores(weight)
     if choice.score == "random":
         assert choice.seed is not None, "planning gives random scores a seed"
         return random_scores((weight.shape[0], weight.shape[1]), choice.seed, block, layer)
-    assert norms is not None, "planning gives wanda and contrast their statistics"
-    return wanda_scores(weight, norms)
+    assert factors is not None, "planning gives the other scores their statistics"
+    if choice.score == "ria":
+        assert choice.power is not None, "planning gives ria its exponent"
+        return ria_scores(weight, factors, power=choice.power)
+    return wanda_scores(weight, factors)
 
 
-def _levels(scores: Tensor, *, structure: str, sparsities: Sequence[float]) -> Tensor:
-    """Levels of one layer, [out, in] uint8, in the comparison groups of the structure."""
-    if structure == "row":
-        return row_levels(scores, sparsities)
-    n, m = (int(number) for number in structure.split(":"))
-    return n_m_levels(scores, n, m)
+def described_levels(
+    levels: Tensor, sparsities: Sequence[float], *, n_silent_features: int = 0, n_dampings: int | None = None
+) -> LayerLevels:
+    """Levels with what is counted and hashed of them."""
+    n = len(sparsities)
+    hashes = tuple(mask_sha256(keep_mask(levels, level)) for level in range(n))
+    counts = tuple(removed_counts(levels, n))
+    return LayerLevels(levels, tuple(sparsities), counts, hashes, n_silent_features, n_dampings)
+
+
+def mask_sha256(keep: Tensor) -> str:
+    """SHA-256 of a keep mask, packed row-major into bits."""
+    return hashlib.sha256(packed_mask(keep)).hexdigest()
+
+
+def untouched(shape: tuple[int, ...], sparsities: Sequence[float]) -> LayerLevels:
+    """A layer of which nothing is removed at any sparsity."""
+    return described_levels(torch.full(tuple(shape), len(sparsities), dtype=torch.uint8), sparsities)
 
 
 def keep_masks(levels: BlockLevels, *, level: int) -> dict[str, Tensor]:
     """Layer -> bool [out, in], True where the weight stays at the sparsity of index `level`."""
-    return {layer: torch.gt(one.levels, level) for layer, one in levels.items()}
+    return {layer: keep_mask(one.levels, level) for layer, one in levels.items()}

@@ -3,17 +3,18 @@
 Relative paths start at the recipe's folder. Only `steps`, `plan` and `ray_jobs` import this room.
 """
 
+from mlprune.recipe.base import pair_languages
+from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.models import (
     AUTO_BATCH_TOKENS,
     BaseModelConfig,
     ComputeConfig,
     CorpusConfig,
-    DemonstrationConfig,
     EvaluationConfig,
     Recipe,
-    VariantConfig,
 )
 from mlprune.recipe.reading import expanded, load_recipe, parse_recipe
+from mlprune.recipe.variants import VariantConfig
 
 __all__ = [
     "AUTO_BATCH_TOKENS",
@@ -26,5 +27,6 @@ __all__ = [
     "VariantConfig",
     "expanded",
     "load_recipe",
+    "pair_languages",
     "parse_recipe",
 ]

@@ -4,33 +4,18 @@ Reading a file, multiplying entries out and wording complaints is done in `readi
 """
 
 import difflib
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from mlprune.terms import (
-    SCORES_THAT_READ_STATISTICS,
-    DemonstrationKind,
-    DtypeName,
-    PropagationName,
-    ScoreName,
-    SplitName,
-    TaskName,
-    language_tag,
-)
+from mlprune.recipe.base import Language, Model, pair_languages
+from mlprune.recipe.demonstrations import DemonstrationConfig
+from mlprune.recipe.variants import VariantConfig
+from mlprune.terms import DtypeName, SplitName, TaskName
 
-Language = Annotated[str, Field(min_length=2), AfterValidator(language_tag)]
-PAIR = re.compile(r"(?P<source>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)-(?P<target>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)")
 Auto = Literal["auto"]
-AUTO_BATCH_TOKENS = 4096
-
-
-class Model(BaseModel):
-    """Base of all recipe models: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+AUTO_BATCH_TOKENS = 512
 
 
 class BaseModelConfig(Model):
@@ -65,93 +50,6 @@ class CorpusConfig(Model):
         return self
 
 
-class DemonstrationConfig(Model):
-    """One demonstration set."""
-
-    name: Annotated[str, Field(min_length=1)]
-    """What variants call it."""
-    kind: DemonstrationKind
-    source: Language | None = None
-    """Source language of a translation set."""
-    target: Language | None = None
-    """Target language of a translation set."""
-    language: Language | None = None
-    """Language of a monolingual set."""
-    path: str | None = None
-    """Folder of a code set: its `**/*.py` files."""
-    parts: tuple[str, ...] = ()
-    """Names of the sets a mixed set unites."""
-    shares: Literal["equal", "proportional"] = "proportional"
-    """Mixed: `equal` takes as many demonstrations of every part as the smallest has, `proportional` takes all."""
-    shots: Annotated[int, Field(ge=1)] = 4
-    """Sentences (translation: sentence pairs) in one demonstration."""
-    samples: Annotated[int, Field(ge=1)] = 100
-    """Demonstrations in the set."""
-    max_tokens: Annotated[int, Field(ge=2)] = 512
-    """Tokens after which a demonstration is cut, special tokens included."""
-    seed: int = 0
-    """Orders the sentences or files; sets of equal seed and shots use the same sentences in every language."""
-
-    @model_validator(mode="after")
-    def _fields_fit_kind(self) -> "DemonstrationConfig":
-        wanted: dict[str, set[str]] = {
-            "translation": {"source", "target"},
-            "monolingual": {"language"},
-            "code": {"path"},
-            "mixed": {"parts"},
-        }
-        given = {field for field in ("source", "target", "language", "path", "parts") if getattr(self, field)}
-        if given != wanted[self.kind]:
-            raise ValueError(f"kind {self.kind} takes {sorted(wanted[self.kind])}, got {sorted(given)}")
-        if self.kind == "translation" and self.source == self.target:
-            raise ValueError(f"source and target are both {self.source}")
-        return self
-
-
-class VariantConfig(Model):
-    """One variant."""
-
-    name: str | None = None
-    """Optional name of the entry, for `against` and for an evaluation's `variants`."""
-    demonstrations: str | None = None
-    """Name of the demonstration sets whose statistics the score reads."""
-    contrast: str | None = None
-    """Name of the sets a contrast score holds against them; sets of equal seed pair up."""
-    score: ScoreName
-    """How worth keeping a weight is."""
-    sparsity: Annotated[float, Field(ge=0, lt=1)]
-    """Fraction of weights removed in each comparison group."""
-    structure: Annotated[str, Field(pattern=r"^(row|[1-9][0-9]*:[1-9][0-9]*)$")] = "row"
-    """Comparison group: one output row, or `N:M`, which removes N of every M consecutive inputs."""
-    propagation: PropagationName = "sequential"
-    """What a block is observed behind: pruned blocks (`sequential`) or the dense model (`dense`)."""
-    seed: int | None = None
-    """Seed of the random score."""
-    against: tuple[str, ...] = ()
-    """Names of other entries to compare with, besides dense: where sparsity, structure, propagation, language agree."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _sparsity_of_n_m(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or ":" not in str(values.get("structure", "")):
-            return values
-        n, _, m = str(values["structure"]).partition(":")
-        if not (n.isdigit() and m.isdigit() and 0 < int(n) < int(m)):
-            raise ValueError(f"structure N:M removes N of M with 0 < N < M, got {values['structure']}")
-        share = int(n) / int(m)
-        if values.setdefault("sparsity", share) != share:
-            raise ValueError(f"structure {values['structure']} has sparsity {share}, got {values['sparsity']}")
-        return values
-
-    @model_validator(mode="after")
-    def _sets_fit_score(self) -> "VariantConfig":
-        if self.sparsity and self.score in SCORES_THAT_READ_STATISTICS and self.demonstrations is None:
-            raise ValueError(f"score {self.score} needs demonstrations")
-        if (self.score == "contrast") != (self.contrast is not None):
-            raise ValueError("score contrast needs contrast, and no other score takes it")
-        return self
-
-
 class EvaluationConfig(Model):
     """One task in some languages."""
 
@@ -183,19 +81,8 @@ class EvaluationConfig(Model):
         if self.path == "corpus" and self.split not in SplitName.__args__:  # type: ignore[attr-defined]
             raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
         for pair in self.pairs:
-            self.pair_languages(pair)
+            pair_languages(pair)
         return self
-
-    @staticmethod
-    def pair_languages(pair: str) -> tuple[str, str]:
-        """`fr-en` as (fr, en), both as stored tags; `zh-Hant-en` and `zho_Hant-eng_Latn` are (zh-Hant, en)."""
-        found = PAIR.fullmatch(pair)
-        if found is None:
-            raise ValueError(f"a pair is written fr-en, got {pair!r}")
-        source, target = language_tag(found["source"]), language_tag(found["target"])
-        if source == target:
-            raise ValueError(f"source and target of the pair {pair!r} are both {source}")
-        return source, target
 
 
 class ComputeConfig(Model):
@@ -228,6 +115,8 @@ class Recipe(Model):
     compute: ComputeConfig = ComputeConfig()
     folder: Path = Path()
     """Folder that relative paths start at; set by `load_recipe`."""
+    n_excluded: int = 0
+    """Combinations of variants that `exclude` left out; set by `load_recipe`."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Recipe":
@@ -238,7 +127,9 @@ class Recipe(Model):
         for variant in self.variants:
             _require_known("demonstrations", filter(None, [variant.demonstrations]), sets)
             _require_known("contrast", filter(None, [variant.contrast]), sets)
+            _require_known("over", variant.over, sets)
             _require_known("against", variant.against, entries)
+            _require_known("of", variant.of, entries - {variant.name})
         for evaluation in self.evaluations:
             _require_known("evaluations.variants", evaluation.variants, entries)
         return self

@@ -13,16 +13,10 @@ import yaml
 from pydantic import ValidationError
 
 from mlprune.errors import RecipeError
-from mlprune.recipe.models import (
-    BaseModelConfig,
-    ComputeConfig,
-    CorpusConfig,
-    DemonstrationConfig,
-    EvaluationConfig,
-    Model,
-    Recipe,
-    VariantConfig,
-)
+from mlprune.recipe.base import Model
+from mlprune.recipe.demonstrations import DemonstrationConfig
+from mlprune.recipe.models import BaseModelConfig, ComputeConfig, CorpusConfig, EvaluationConfig, Recipe
+from mlprune.recipe.variants import ScheduleConfig, ScopeConfig, VariantConfig
 
 
 class _Loader(yaml.SafeLoader):
@@ -43,15 +37,53 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
-LISTS_THAT_STAY = {"parts", "against"}
+HIDDEN = {"folder", "n_excluded"}
+"""Fields of a recipe that reading it sets, and no user."""
+
+LISTS_THAT_STAY = {"parts", "against", "over", "shares", "of"}
 """Keys whose value is a list by nature; every other list in an entry multiplies out."""
 
 
 def expanded(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """An entry with lists as all its combinations, the last key varying fastest; an empty list stays, to be refused."""
+    """An entry with lists as all its combinations, the last key varying fastest; an empty list stays, to be refused.
+
+    `exclude` is a list of mappings: a combination that agrees with all keys of one of them is left out.
+
+    Raises:
+        RecipeError: `exclude` is no such list, names what the entry has not, or leaves nothing or everything.
+    """
+    entry, exclude = dict(entry), entry.get("exclude")
+    entry.pop("exclude", None)
     keys = [key for key, value in entry.items() if isinstance(value, list) and value and key not in LISTS_THAT_STAY]
     combinations = itertools.product(*(entry[key] for key in keys))
-    return [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
+    grown = [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
+    return grown if exclude is None else _without(grown, exclude, entry=entry)
+
+
+def _without(grown: list[dict[str, Any]], exclude: Any, *, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The combinations that no mapping of `exclude` agrees with."""
+    wanted = [exclude] if isinstance(exclude, dict) else exclude
+    if not isinstance(wanted, list) or not all(isinstance(one, dict) and one for one in wanted):
+        raise RecipeError("exclude is no list of mappings", expected="[{score: random, sparsity: 0.5}]", got=exclude)
+    left = grown
+    for mapping in wanted:
+        for key in mapping:
+            if key not in entry:
+                near = difflib.get_close_matches(str(key), list(entry), n=1)
+                hint = {"nearest": near[0]} if near else {}
+                raise RecipeError("exclude names a key that the entry has not", expected=sorted(entry), got=key, **hint)
+        remaining = [one for one in left if not all(_agrees(one[key], value) for key, value in mapping.items())]
+        if len(remaining) == len(left):
+            raise RecipeError("exclude removes nothing", got=mapping, n_combinations=len(left))
+        left = remaining
+    if not left:
+        raise RecipeError("exclude removes every combination of an entry", got=exclude, n_combinations=len(grown))
+    return left
+
+
+def _agrees(value: Any, excluded: Any) -> bool:
+    """Whether a combination's value is the excluded one, or one of the excluded ones."""
+    return value == excluded or (isinstance(excluded, list) and value in excluded)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -73,22 +105,32 @@ def load_recipe(path: Path) -> Recipe:
 
 def parse_recipe(value: Mapping[str, Any], *, folder: Path, where: str = "recipe") -> Recipe:
     """Check a recipe that is already a mapping; see `load_recipe`."""
-    if "folder" in value:
-        raise RecipeError(
-            "unknown key", where=where, key="folder", expected=sorted(set(Recipe.model_fields) - {"folder"})
-        )
+    for key in HIDDEN & set(value):
+        raise RecipeError("unknown key", where=where, key=key, expected=sorted(set(Recipe.model_fields) - HIDDEN))
     grown = dict(value)
+    n_excluded = 0
     for section in ("demonstrations", "variants"):
         entries = grown.get(section)
         if isinstance(entries, list):
             _refuse_repeated_names(entries, section=section, where=where)
-            grown[section] = [
-                one for entry in entries for one in (expanded(entry) if isinstance(entry, dict) else [entry])
-            ]
+            multiplied = [_multiplied(entry, f"{section}.{i}", where=where) for i, entry in enumerate(entries)]
+            grown[section] = [one for found, _ in multiplied for one in found]
+            n_excluded += sum(n for _, n in multiplied) if section == "variants" else 0
     try:
-        return Recipe.model_validate({**grown, "folder": folder})
+        return Recipe.model_validate({**grown, "folder": folder, "n_excluded": n_excluded})
     except ValidationError as err:
         raise _first_error(err, where=where) from err
+
+
+def _multiplied(entry: Any, key: str, *, where: str) -> tuple[list[Any], int]:
+    """What an entry multiplies out to, and how many combinations its `exclude` left out."""
+    if not isinstance(entry, dict):
+        return [entry], 0
+    try:
+        found = expanded(entry)
+        return found, len(expanded({name: value for name, value in entry.items() if name != "exclude"})) - len(found)
+    except RecipeError as err:
+        raise RecipeError(err.message, err.context, where=where, key=key) from err
 
 
 def _refuse_repeated_names(entries: list[Any], *, section: str, where: str) -> None:
@@ -126,5 +168,10 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "evaluations": EvaluationConfig,
         "compute": ComputeConfig,
     }
+    inner: dict[str, type[Model]] = {"schedule": ScheduleConfig, "scope": ScopeConfig}
     model = models.get(str(location[0]), Recipe) if len(location) > 1 else Recipe
-    return sorted(set(model.model_fields) - {"folder"})
+    if len(location) > 3 and str(location[2]) in inner:
+        return sorted(inner[str(location[2])].model_fields)
+    if len(location) > 1 and location[0] in ("demonstrations", "variants"):
+        return sorted({*model.model_fields, "exclude"})
+    return sorted(set(model.model_fields) - HIDDEN)

@@ -22,7 +22,7 @@ from mlprune.numeric.significance import holm
 from mlprune.pruning.mask_files import read_block_levels
 from mlprune.steps.evaluate import EvaluationSpec, read_predictions, target_language
 from mlprune.steps.jobs import ChainLoader, Identity, Job, RecordKey
-from mlprune.steps.prune import mask_artefacts
+from mlprune.steps.variants import mask_artefacts
 from mlprune.storage import Store
 from mlprune.terms import TaskName
 

@@ -19,10 +19,11 @@ from mlprune.evaluation.translate import PreparedTranslation, Translations, prep
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.pruning.mask_files import stored_keep_masks
+from mlprune.pruning.weight_files import stored_weights
 from mlprune.records import Artefact, ordered_by_hash
 from mlprune.steps.demonstrate import CorpusRef, open_corpus
 from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
-from mlprune.steps.prune import mask_artefacts
+from mlprune.steps.variants import mask_artefacts, weight_artefacts
 from mlprune.storage import Store
 from mlprune.terms import SplitName, TaskName
 
@@ -131,8 +132,12 @@ def put_masks_on(chain: Chain, store: Store, variant_id: str) -> None:
     chain.everywhere("set_keep_masks", None)
     record = store.require("variants", variant_id)
     level = record.rows["variants"][0]["level"]
-    for block, artefact in enumerate(mask_artefacts(record)):
-        chain.on_block(block, "prune_block", block, stored_keep_masks, store.uri, artefact, level)
+    weights = weight_artefacts(record)
+    for block, masks in enumerate(mask_artefacts(record)):
+        if weights:
+            chain.on_block(block, "rewrite_block", block, stored_weights, store.uri, masks, weights[block])
+        else:
+            chain.on_block(block, "prune_block", block, stored_keep_masks, store.uri, masks, level)
 
 
 def read_predictions(store: Store, task: TaskName, artefact: Artefact) -> HasExamples:

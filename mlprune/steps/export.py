@@ -1,10 +1,12 @@
 """Step `export`: a variant as a Hugging Face folder, made on demand and never kept in the store.
 
-The base model's files are copied byte for byte and the removed weights zeroed in the copies, so an export differs from
-its base in those weights and its model card, and in nothing else. The card's text is `model_card.py`'s.
+The base model's files are copied byte for byte, and in the copies removed weights become 0 and changed ones get their
+new values, so an export differs from its base in those weights and its model card, and in nothing else. The card's text
+is `model_card.py`'s.
 """
 
 import difflib
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -18,12 +20,14 @@ from mlprune.errors import BadInputError, ModelError, PermanentError, StoreError
 from mlprune.models.checkpoint import TOKENIZER_FILES, WeightFiles, family_at, weight_name
 from mlprune.models.families import Family, oriented
 from mlprune.models.loading import inspect_model
+from mlprune.models.overwriting import holds_values, overwrite_tensor
 from mlprune.models.zeroing import count_zeroed, zero_weights
 from mlprune.pruning.mask_files import load_block_levels
-from mlprune.records import Record
+from mlprune.pruning.weight_files import read_block_weights
+from mlprune.records import Artefact, Record
 from mlprune.steps.jobs import identified
 from mlprune.steps.model_card import model_card
-from mlprune.steps.prune import mask_artefacts
+from mlprune.steps.variants import mask_artefacts, weight_artefacts
 from mlprune.storage import Store
 
 COPIED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
@@ -44,8 +48,9 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path) -
         out: folder to make; an empty one may be there already.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
-        BadInputError: the folder holds another model, or the variant is more than zeros in its base model.
-        DamagedArtefactError: a mask file is missing or damaged.
+        BadInputError: the folder holds another model, or the variant does something at run time.
+        DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
+        ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: what was written is not what the variant's record says.
     """
     variant = variant_record(store, variant_id)
@@ -117,12 +122,11 @@ def _row(variant: Record) -> dict[str, Any]:
 
 
 def _check_exportable(variant: Record) -> None:
-    """An export holds zeros and nothing else that is new."""
-    row = _row(variant)
-    if row["weights_changed"] or row["intervention"]:
-        got = {name: row[name] for name in ("weights_changed", "intervention")}
-        message = "the variant is more than its base model with weights at zero, and is not exported"
-        raise BadInputError(message, variant_id=variant.id, got=got)
+    """An export holds weights; what happens at run time is not in it."""
+    intervention = _row(variant)["intervention"]
+    if intervention:
+        message = "the variant is more than weights: what it does at run time is not exported"
+        raise BadInputError(message, variant_id=variant.id, got=intervention)
 
 
 def _check_base(model_path: Path, base_model_id: str) -> None:
@@ -145,8 +149,10 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
     try:
         temporary.mkdir(parents=True)
         _copy_files(model_path, temporary)
-        _zero_removed(store, variant, temporary)
+        rewritten = _write_changed(store, variant, temporary)
+        _zero_removed(store, variant, temporary, rewritten=rewritten)
         _check_zeros(store, variant, temporary)
+        _check_changed(store, variant, temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         temporary.rename(target)
     finally:
@@ -165,9 +171,23 @@ def _copy_files(model_path: Path, target: Path) -> None:
 def _removed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
     """(block, layer) and what the variant removes there: bool [out, in], True where the weight becomes 0."""
     level = _row(variant)["level"]
-    for block, artefact in enumerate(mask_artefacts(variant)):
+    for artefact in mask_artefacts(variant):
         for layer, levels in load_block_levels(store, artefact).items():
-            yield (block, layer), torch.le(levels, level)
+            yield (_block_of(artefact), layer), torch.le(levels, level)
+
+
+def _changed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
+    """(block, layer) and the whole new weight there: [out, in], removed entries 0; nothing where no weight changed."""
+    for artefact in weight_artefacts(variant):
+        for layer, weight in read_block_weights(store, artefact).items():
+            yield (_block_of(artefact), layer), weight
+
+
+def _block_of(artefact: Artefact) -> int:
+    """The block a file of masks or weights belongs to, by its name."""
+    found = re.search(r"/block-(\d+)\.", artefact.path)
+    assert found is not None, "steps name their files by block"
+    return int(found[1])
 
 
 def _stored(folder: Path, files: WeightFiles, family: Family, key: LayerKey) -> tuple[Path, str]:
@@ -176,11 +196,32 @@ def _stored(folder: Path, files: WeightFiles, family: Family, key: LayerKey) -> 
     return folder / file_name, stored_name
 
 
-def _zero_removed(store: Store, variant: Record, folder: Path) -> None:
+def _write_changed(store: Store, variant: Record, folder: Path) -> set[LayerKey]:
+    """Write the new weights over the copied ones; returns the layers that have such.
+
+    Raises:
+        PermanentError: the record says that weights have changed, and a pruned layer has no new ones.
+    """
+    family = family_at(folder)
+    files = WeightFiles(folder, family)
+    rewritten = set()
+    for key, weight in _changed(store, variant):
+        overwrite_tensor(*_stored(folder, files, family, key), oriented(weight, family))
+        rewritten.add(key)
+    pruned = {(row["block"], row["layer"]) for row in variant.rows.get("variant_layers", []) if row["n_removed"]}
+    if _row(variant)["weights_changed"] and pruned - rewritten:
+        message = "the variant's record says that weights have changed, and pruned layers have no new ones"
+        raise PermanentError(message, variant_id=variant.id, got=sorted(pruned - rewritten)[:3])
+    return rewritten
+
+
+def _zero_removed(store: Store, variant: Record, folder: Path, *, rewritten: set[LayerKey]) -> None:
+    """Zeros in all layers but the rewritten ones: their new weights hold them already, which is checked."""
     family = family_at(folder)
     files = WeightFiles(folder, family)
     for key, removed in _removed(store, variant):
-        zero_weights(*_stored(folder, files, family, key), oriented(removed, family))
+        if key not in rewritten:
+            zero_weights(*_stored(folder, files, family, key), oriented(removed, family))
 
 
 def _check_zeros(store: Store, variant: Record, folder: Path) -> None:
@@ -197,3 +238,13 @@ def _check_zeros(store: Store, variant: Record, folder: Path) -> None:
             raise PermanentError(message, block=key[0], layer=key[1], expected=expected, got=got)
     if left:
         raise PermanentError("the variant's masks lack layers that its record has", got=sorted(left))
+
+
+def _check_changed(store: Store, variant: Record, folder: Path) -> None:
+    """Hold the written files against the stored new weights."""
+    family = family_at(folder)
+    files = WeightFiles(folder, family)
+    for key, weight in _changed(store, variant):
+        if not holds_values(*_stored(folder, files, family, key), oriented(weight, family)):
+            message = "the exported weights are not the variant's new ones"
+            raise PermanentError(message, variant_id=variant.id, block=key[0], layer=key[1])

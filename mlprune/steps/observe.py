@@ -3,19 +3,22 @@
 Statistics serve every score and sparsity in `dense` propagation; magnitudes are docs/method.md section 5.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from mlprune.corpus.calibration import token_batches
+from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.models.payloads import Observation
 from mlprune.numeric.overlaps import top_features
 from mlprune.records import Artefact
 from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
 from mlprune.steps.statistics_files import PART_BYTES, write_part
 from mlprune.storage import Store
+from mlprune.terms import TokenScope
+from mlprune.threads import side_by_side
 
 FEATURES_SCHEMA = {"kind": "string", "block": "int32", "feature": "int32", "magnitude": "double"}
 """Columns of a features file; block l is what stands after block l, 0 the embedding output."""
@@ -30,18 +33,20 @@ class _Parts:
 
     store: Store
     owner: str
-    first: int = 0
+    indices: list[int] = field(default_factory=list)
     gathered: list[Observation] = field(default_factory=list)
     written: list[Artefact] = field(default_factory=list)
+    n_bytes: int = 0
 
-    def add(self, observation: Observation) -> None:
+    def add(self, indices: Sequence[int], observation: Observation) -> None:
+        self.indices.extend(indices)
         self.gathered.append(observation)
-        n_bytes = sum(s.numel() * 4 for one in self.gathered for s in one.sums.values())
-        if n_bytes >= PART_BYTES:
+        self.n_bytes += sum(one.numel() * 4 for one in observation.sums.values())
+        if self.n_bytes >= PART_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write one part of every block."""
+        """Write one part of every block, side by side."""
         if not self.gathered:
             return
         n_tokens = torch.cat([one.n_tokens for one in self.gathered])
@@ -49,12 +54,13 @@ class _Parts:
         for block, name in self.gathered[0].sums:
             joined = torch.cat([one.sums[block, name] for one in self.gathered])
             by_block.setdefault(block, {})[name] = joined
-        for block, sums in by_block.items():
-            self.written.append(
-                write_part(self.store, self.owner, block, first=self.first, sums=sums, n_tokens=n_tokens)
-            )
-        self.first += len(n_tokens)
-        self.gathered = []
+
+        def write(block: int) -> Artefact:
+            options: dict[str, Any] = {"sums": by_block[block], "n_tokens": n_tokens, "demonstrations": self.indices}
+            return write_part(self.store, self.owner, block, **options)
+
+        self.written.extend(side_by_side(write, by_block))
+        self.indices, self.gathered, self.n_bytes = [], [], 0
 
 
 def _kind_of(kinds: list[str]) -> str:
@@ -72,6 +78,7 @@ class ObserveJob(Job):
     model: ModelRef
     demonstration_set_id: str
     batch_tokens: int
+    token_scope: TokenScope = "all"
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
@@ -88,17 +95,18 @@ class ObserveJob(Job):
         table = store.read_table(store.require("demonstration_sets", self.demonstration_set_id).artefacts[0])
         model = chain()
         model.everywhere("set_keep_masks", None)
+        counted = counted_tokens(table, self.token_scope)
+        planned = list(token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=counted))
         parts = _Parts(store, self.identity.id)
-        magnitudes: Tensor | None = None
+        total = torch.zeros(())
         n_tokens = 0
-        for observation in model.stream("observe", token_batches(table["token_ids"], batch_tokens=self.batch_tokens)):
-            parts.add(observation)
-            added = observation.magnitudes.to(torch.float64).sum(dim=1)
-            magnitudes = added if magnitudes is None else magnitudes + added
+        observations = model.stream("observe", (batch for _, batch in planned))
+        for (indices, _), observation in zip(planned, observations, strict=True):
+            parts.add(indices, observation)
+            total = total + observation.magnitudes.to(torch.float64).sum(dim=1)
             n_tokens += int(observation.n_tokens.sum())
         parts.flush()
-        assert magnitudes is not None, "a demonstration set is never empty"
-        mean = magnitudes / len(table["token_ids"])
+        mean = total / len(table["token_ids"])
         features = self._write_features(store, mean, kind=_kind_of(table["kind"]))
         rows = {
             "statistics": [self._row(n_demonstrations=len(table["token_ids"]), n_tokens=n_tokens)],
@@ -123,6 +131,7 @@ class ObserveJob(Job):
             "base_model_id": self.model.base_model_id,
             "demonstration_set_id": self.demonstration_set_id,
             "propagation": "dense",
+            "token_scope": self.token_scope,
             **counts,
         }
 

@@ -8,33 +8,78 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlprune.models.families import FAMILIES
+from mlprune.models.families import FAMILIES, Family
 from mlprune.models.loading import read_block
+from mlprune.pruning.choices import Reading, Schedule, Scope, ScoreChoice
+from mlprune.pruning.factors import Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, write_block_masks
-from mlprune.pruning.scoring import BlockStatistics, ScoreChoice, block_levels
-from mlprune.records import Artefact, Record
-from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey, identified
+from mlprune.pruning.schedules import layer_sparsities
+from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels
+from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
+from mlprune.steps.outliers import read_ratios
 from mlprune.steps.statistics_files import read_block_statistics
+from mlprune.steps.variants import VariantSpec, variant_row, write_variants
 from mlprune.storage import Store
 
 
 @dataclass(frozen=True)
-class VariantSpec:
-    """What a variant is made of, as plain values; the dense one has sparsity 0 and nothing else."""
+class Ordering:
+    """What variants that differ only in their sparsity have in common, and those sparsities."""
 
-    identity: Identity
-    model: ModelRef
-    sparsity: float
-    choice: ScoreChoice | None = None
-    propagation: str | None = None
-    """None where the score reads no statistics."""
-    demonstration_set_id: str | None = None
-    contrast_set_id: str | None = None
+    choice: ScoreChoice
+    sparsities: tuple[float, ...]
+    """Ascending."""
+    schedule: Schedule
+    scope: Scope
+    reading: Reading | None = None
+    statistics: tuple[str, ...] = ()
+    """Statistics of the demonstration sets; none where the score reads none."""
+    contrast: str | None = None
+    """Statistics of the contrast set."""
+    outliers: str | None = None
+    """Outlier ratios, for schedule owl."""
 
     @property
-    def id(self) -> str:
-        """The variant's id."""
-        return self.identity.id
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The records it reads."""
+        statistics = (("statistics", one) for one in (*self.statistics, self.contrast) if one)
+        return (*statistics, *((("outliers", self.outliers),) if self.outliers else ()))
+
+
+def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> BlockLevels:
+    """Score and order one block from the model's files and stored statistics, and from nothing else."""
+    family = FAMILIES[model.family]
+    return block_levels(
+        read_block(Path(model.path), block, dtype=model.dtype),
+        choice=ordering.choice,
+        sparsities=sparsities_of(store, family, block, ordering),
+        block=block,
+        family=family,
+        factors=stored_factors(store, ordering.statistics, ordering.reading, block=block, contrast=ordering.contrast),
+    )
+
+
+def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) -> LayerSparsities:
+    """Layer -> its sparsities in one block."""
+    ratios = read_ratios(store, ordering.outliers) if ordering.outliers else None
+    places: dict[str, Any] = {"block": block, "schedule": ordering.schedule, "scope": ordering.scope}
+    return {
+        layer: layer_sparsities(ordering.sparsities, layer=layer, outlier_ratios=ratios, **places)
+        for layer in family.layers
+    }
+
+
+def stored_factors(
+    store: Store, statistics: Sequence[str], reading: Reading | None, *, block: int, contrast: str | None = None
+) -> Factors | None:
+    """Factors of one block's features from stored statistics; None where none are read."""
+    if reading is None:
+        return None
+    sets = [read_block_statistics(store, store.require("statistics", one).artefacts, block) for one in statistics]
+    against = store.require("statistics", contrast).artefacts if contrast else None
+    return feature_factors(
+        sets, reading=reading, contrast=None if against is None else read_block_statistics(store, against, block)
+    )
 
 
 @dataclass(frozen=True)
@@ -46,11 +91,7 @@ class OrderBlockJob(Job):
     model: ModelRef
     ordering_id: str
     block: int
-    choice: ScoreChoice
-    sparsities: tuple[float, ...]
-    statistics_id: str | None = None
-    contrast_id: str | None = None
-    """Statistics of the demonstration and of the contrast set; None where the score reads none."""
+    ordering: Ordering
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
@@ -59,28 +100,14 @@ class OrderBlockJob(Job):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The statistics."""
-        return tuple(("statistics", one) for one in (self.statistics_id, self.contrast_id) if one)
+        """Statistics and outlier ratios."""
+        return self.ordering.needs
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Read this block's tensors and statistics and nothing else."""
-        found = block_levels(
-            read_block(Path(self.model.path), self.block, dtype=self.model.dtype),
-            choice=self.choice,
-            sparsities=self.sparsities,
-            block=self.block,
-            family=FAMILIES[self.model.family],
-            statistics=self._statistics(store, self.statistics_id),
-            contrast=self._statistics(store, self.contrast_id),
-        )
-        path = mask_path(self.ordering_id, self.block)
-        artefact = write_block_masks(store, path, found, sparsities=self.sparsities)
+        found = order_block(store, self.model, self.block, self.ordering)
+        artefact = write_block_masks(store, mask_path(self.ordering_id, self.block), found)
         store.write_record(self.identity.record(artefacts=(artefact,)))
-
-    def _statistics(self, store: Store, statistics_id: str | None) -> BlockStatistics | None:
-        if statistics_id is None:
-            return None
-        return read_block_statistics(store, store.require("statistics", statistics_id), self.block)
 
 
 @dataclass(frozen=True)
@@ -140,91 +167,3 @@ class DenseVariantJob(Job):
         store.write_record(self.base.record(rows={"base_models": [dict(self.row)]}))
         rows = {"variants": [variant_row(self.variant, achieved=0.0)]}
         store.write_record(self.variant.identity.record(rows=rows))
-
-
-def mask_artefacts(record: Record) -> tuple[Artefact, ...]:
-    """The mask files of a variant, ordering or block record, block after block."""
-    return tuple(artefact for artefact in record.artefacts if artefact.path.startswith("masks/"))
-
-
-def write_variants(store: Store, ordering: Identity, blocks: Sequence[Record], variants: Sequence[VariantSpec]) -> None:
-    """Write the records of an ordering and of the variants it holds, from the records of its blocks.
-
-    A variant that another recipe's ordering made keeps its record: its masks are the same, and a record never changes.
-    """
-    artefacts = tuple(artefact for record in blocks for artefact in record.artefacts)
-    tables = [store.read_table(mask_artefacts(record)[0]) for record in blocks]
-    first = variants[0]
-    row = {
-        "ordering_id": ordering.id,
-        "base_model_id": first.model.base_model_id,
-        "score": first.choice.score if first.choice else None,
-        "n_levels": len(variants),
-        "n_bytes": sum(artefact.n_bytes for record in blocks for artefact in mask_artefacts(record)),
-    }
-    store.write_record(ordering.record(artefacts=artefacts, rows={"orderings": [row]}))
-    for level, variant in enumerate(variants):
-        known = store.read_record(*variant.identity.key)
-        if known is not None and store.is_complete(known):
-            continue
-        layers = [row for block, table in enumerate(tables) for row in _layer_rows(variant, block, table, level)]
-        removed, total = (sum(row[name] for row in layers) for name in ("n_removed", "n_weights"))
-        place = {"ordering_id": ordering.id, "level": level}
-        rows = {
-            "variants": [variant_row(variant, achieved=removed / total, **place)],
-            "variant_layers": layers,
-            "variant_demonstrations": _demonstration_rows(variant),
-        }
-        store.write_record(variant.identity.record(artefacts=artefacts, rows=rows))
-
-
-def _layer_rows(variant: VariantSpec, block: int, table: dict[str, list[Any]], level: int) -> list[dict[str, Any]]:
-    """How many weights the variant lost in each layer of a block."""
-    columns = (table["layer"], table["shape"], table["n_removed"], table["n_silent_features"])
-    return [
-        {
-            "variant_id": variant.id,
-            "block": block,
-            "layer": layer,
-            "n_weights": int(shape[0]) * int(shape[1]),
-            "n_removed": int(n_removed[level]),
-            "n_silent_features": int(n_silent),
-        }
-        for layer, shape, n_removed, n_silent in zip(*columns, strict=True)
-    ]
-
-
-def _demonstration_rows(variant: VariantSpec) -> list[dict[str, Any]]:
-    """The sets a variant's score read, with their roles."""
-    roles = {"demonstrations": variant.demonstration_set_id, "contrast": variant.contrast_set_id}
-    return [
-        {"variant_id": variant.id, "demonstration_set_id": set_id, "role": role, "weight": 1.0}
-        for role, set_id in roles.items()
-        if set_id
-    ]
-
-
-def variant_row(variant: VariantSpec, *, achieved: float, **place: Any) -> dict[str, Any]:
-    """The catalog row of a variant."""
-    choice = variant.choice
-    return {
-        "variant_id": variant.id,
-        "base_model_id": variant.model.base_model_id,
-        "demonstration_set_id": variant.demonstration_set_id,
-        "contrast_set_id": variant.contrast_set_id,
-        "score": choice.score if choice else None,
-        "structure": choice.structure if choice else None,
-        "propagation": variant.propagation,
-        "sparsity": variant.sparsity,
-        "achieved_sparsity": achieved,
-        "weights_changed": False,
-        "intervention": None,
-        "seed": choice.seed if choice else None,
-        "ordering_id": place.get("ordering_id"),
-        "level": place.get("level"),
-    }
-
-
-def block_identity(ordering_id: str, block: int, *, parents: dict[str, Any]) -> Identity:
-    """Identity of the masks of one block of an ordering or sweep."""
-    return identified("mask_blocks", {"ordering": ordering_id, "block": block}, parents=parents)

@@ -2,16 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mlprune.numeric.statistics import merge_parts
-from mlprune.pruning.scoring import BlockStatistics
-from mlprune.records import Artefact, Record
+from mlprune.errors import StatisticsError
+from mlprune.pruning.factors import BlockStatistics
+from mlprune.records import Artefact
 from mlprune.storage import Store
 
 SCHEMA = {
@@ -28,31 +28,45 @@ PART_BYTES = 32 * 2**20
 
 
 def write_part(
-    store: Store, owner: str, block: int, *, first: int, sums: dict[str, Tensor], n_tokens: Tensor, role: str = ""
+    store: Store,
+    owner: str,
+    block: int,
+    *,
+    demonstrations: Sequence[int],
+    sums: Mapping[str, Tensor],
+    n_tokens: Tensor,
+    role: str = "",
 ) -> Artefact:
-    """Write the statistics of one block over consecutive demonstrations.
+    """Write the statistics of one block over some demonstrations, in their order; the file is named for the first.
 
     Args:
         owner: id of the statistics record, or of the variant whose sweep observed them.
-        first: index of the first demonstration.
+        demonstrations: their indices, in any order.
         sums: input -> [n, in] float32.
         n_tokens: [n] int64, tokens counted in each demonstration.
-        role: empty for the demonstration set, `contrast` for the contrast set of a sweep.
+        role: which set of a sweep it is; empty for the only one.
     """
-    n = len(n_tokens)
+    order = sorted(range(len(demonstrations)), key=lambda place: demonstrations[place])
+    indices = [demonstrations[place] for place in order]
     columns: dict[str, list[Any]] = {
-        "block": [block] * (n * len(sums)),
-        "input": [name for name in sums for _ in range(n)],
-        "demonstration": list(range(first, first + n)) * len(sums),
-        "n_tokens": n_tokens.tolist() * len(sums),
-        "sum_sq": [row for one in sums.values() for row in one.numpy()],
+        "block": [block] * (len(order) * len(sums)),
+        "input": [name for name in sums for _ in order],
+        "demonstration": indices * len(sums),
+        "n_tokens": n_tokens[order].tolist() * len(sums),
+        "sum_sq": [one[place].numpy() for one in sums.values() for place in order],
     }
     middle = f".{role}" if role else ""
-    return store.write_table(f"statistics/{owner}/block-{block:03d}{middle}.part-{first:05d}.parquet", columns, SCHEMA)
+    path = f"statistics/{owner}/block-{block:03d}{middle}.part-{indices[0]:05d}.parquet"
+    return store.write_table(path, columns, SCHEMA)
 
 
-def read_block_statistics(store: Store, record: Record, block: int, *, role: str = "") -> BlockStatistics:
+def read_block_statistics(
+    store: Store, artefacts: Iterable[Artefact], block: int, *, role: str = ""
+) -> BlockStatistics:
     """Input -> [n, in] float32 of one block, in demonstration order.
+
+    Args:
+        artefacts: of the record that owns the statistics; files of other blocks and roles are passed over.
 
     Raises:
         DamagedArtefactError: a part is missing or differs from the record.
@@ -60,17 +74,27 @@ def read_block_statistics(store: Store, record: Record, block: int, *, role: str
     """
     middle = rf"\.{role}" if role else ""
     wanted = re.compile(rf"/block-{block:03d}{middle}\.part-\d+\.parquet$")
-    parts: dict[str, list[tuple[int, Tensor]]] = defaultdict(list)
-    for artefact in record.artefacts:
+    rows: dict[str, dict[int, Any]] = defaultdict(dict)
+    n_rows = 0
+    for artefact in artefacts:
         if wanted.search(artefact.path):
-            for name, first, rows in _inputs_of(store.read_table(artefact)):
-                parts[name].append((first, rows))
-    return {name: merge_parts(found) for name, found in parts.items()}
+            columns = store.read_table(artefact)
+            n_rows += len(columns["input"])
+            for name, demonstration, sum_sq in zip(
+                columns["input"], columns["demonstration"], columns["sum_sq"], strict=True
+            ):
+                rows[name][demonstration] = sum_sq
+    return _joined(rows, n_rows=n_rows, block=block)
 
 
-def _inputs_of(columns: dict[str, list[Any]]) -> Iterable[tuple[str, int, Tensor]]:
-    """The inputs of one part: name, first demonstration, [n, in] sums."""
-    names = columns["input"]
-    starts = [index for index, name in enumerate(names) if index == 0 or name != names[index - 1]]
-    for start, stop in zip(starts, [*starts[1:], len(names)], strict=True):
-        yield names[start], columns["demonstration"][start], torch.from_numpy(np.stack(columns["sum_sq"][start:stop]))
+def _joined(rows: Mapping[str, Mapping[int, Any]], *, n_rows: int, block: int) -> BlockStatistics:
+    """Rows by input and demonstration as one matrix an input."""
+    if not rows or n_rows != sum(len(found) for found in rows.values()):
+        raise StatisticsError("statistics of a block are missing or held twice", block=block, n_rows=n_rows)
+    for name, found in rows.items():
+        if set(found) != set(range(len(found))):
+            missing = sorted(set(range(max(found) + 1)) - set(found))
+            raise StatisticsError("statistics lack demonstrations", block=block, input=name, missing=missing[:5])
+    return {
+        name: torch.from_numpy(np.stack([found[index] for index in range(len(found))])) for name, found in rows.items()
+    }

@@ -1,7 +1,8 @@
-"""Step `sweep`, sequential propagation: observe and prune block by block, each behind the pruned ones.
+"""Step `sweep`, sequential propagation: observe a block behind pruned blocks, prune it, go on to the next.
 
-Statistics and masks of a block are recorded as soon as they are there: a sweep that was killed runs the pruned blocks
-forward, without observing, and goes on where it stopped.
+All sets of a variant pass through the same pruned blocks. Every block's statistics, masks and changed weights are
+recorded as soon as they are there: a sweep that was killed runs the pruned blocks forward, without observing, and goes
+on where it stopped.
 """
 
 from collections.abc import Iterator
@@ -11,21 +12,39 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from mlprune.corpus.calibration import token_batches
+from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.families import FAMILIES
+from mlprune.pruning.choices import ScoreChoice
+from mlprune.pruning.factors import BlockStatistics, Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, stored_keep_masks, write_block_masks
-from mlprune.pruning.scoring import BlockLevels, BlockStatistics, ScoreChoice, block_levels, keep_masks
+from mlprune.pruning.rewriting import rewritten_block
+from mlprune.pruning.schedules import layer_sparsities
+from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
+from mlprune.pruning.weight_files import stored_weights, weights_path, write_block_weights
 from mlprune.records import Artefact, Record
 from mlprune.steps.jobs import ChainLoader, Identity, Job, RecordKey
-from mlprune.steps.prune import VariantSpec, block_identity, mask_artefacts, write_variants
+from mlprune.steps.outliers import read_ratios
 from mlprune.steps.statistics_files import write_part
+from mlprune.steps.variants import VariantSpec, block_identity, mask_artefacts, weight_artefacts, write_variants
 from mlprune.storage import Store
+
+CONTRAST = "contrast"
 
 Key = tuple[str, int]
 """(role, index of the batch): names the states of a batch that stay in the shards."""
 
-ROLES = ("", "contrast")
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the driver of a sweep knows of a resident batch."""
+
+    demonstrations: tuple[int, ...]
+    n_tokens: Tensor
+    """[b] int64, tokens that count."""
+
+
+Batches = dict[Key, _Batch]
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,8 @@ class SweepJob(Job):
     ordering: Identity
     variant: VariantSpec
     batch_tokens: int
+    outliers: str | None = None
+    """Outlier ratios of the dense model, for schedule owl."""
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
@@ -45,86 +66,138 @@ class SweepJob(Job):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The sets."""
-        sets = (self.variant.demonstration_set_id, self.variant.contrast_set_id)
-        return tuple(("demonstration_sets", one) for one in sets if one)
+        """The sets, and the outlier ratios."""
+        sets = (*self.variant.set_ids, self.variant.contrast_set_id)
+        ratios = (("outliers", self.outliers),) if self.outliers else ()
+        return (*(("demonstration_sets", one) for one in sets if one), *ratios)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Sweep over the blocks, then write the variant."""
         model = chain()
         model.everywhere("set_keep_masks", None)
         model.everywhere("sweep_clear")
-        tokens = self._start(store, model)
+        batches = self._start(store, model)
         records = []
         try:
             for block in range(model.n_blocks):
-                advance_to(model, block, tokens)
-                records.append(self._prune(store, model, block, tokens))
+                advance_to(model, block, batches)
+                records.append(self._prune(store, model, block, batches))
                 if block + 1 < model.n_blocks:
-                    for key in tokens:
-                        model.on_block(block, "sweep_advance", block, key)
+                    model.on_block(block, "sweep_advance", block, list(batches))
         finally:
             model.everywhere("sweep_clear")
         write_variants(store, self.ordering, records, (self.variant,))
 
-    def _start(self, store: Store, model: Chain) -> dict[Key, Tensor]:
-        """Embed all batches; returns key -> [b] counted tokens of each demonstration."""
-        counts: dict[Key, Tensor] = {}
-        for role, set_id in zip(ROLES, (self.variant.demonstration_set_id, self.variant.contrast_set_id), strict=True):
-            if set_id is None:
-                continue
+    def _start(self, store: Store, model: Chain) -> Batches:
+        """Embed all batches of all sets."""
+        assert self.variant.reading is not None, "a sweep reads statistics"
+        batches: Batches = {}
+        for role, set_id in roles(self.variant).items():
             table = store.read_table(store.require("demonstration_sets", set_id).artefacts[0])
-            for index, batch in enumerate(token_batches(table["token_ids"], batch_tokens=self.batch_tokens)):
+            counted = counted_tokens(table, self.variant.reading.token_scope)
+            cut = token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=counted)
+            for index, (demonstrations, batch) in enumerate(cut):
                 model.on_block(0, "sweep_start", (role, index), batch)
-                counts[role, index] = batch.counted.sum(dim=1)
-        return counts
+                batches[role, index] = _Batch(demonstrations, batch.counted.sum(dim=1))
+        return batches
 
-    def _prune(self, store: Store, model: Chain, block: int, tokens: dict[Key, Tensor]) -> Record:
+    def _prune(self, store: Store, model: Chain, block: int, batches: Batches) -> Record:
         """Prune one block, from the store where that was done before."""
         identity = block_identity(self.variant.id, block, parents={"variant": self.variant.id})
         record = store.read_record(*identity.key)
         if record is not None and store.is_intact(record):
-            masks = mask_artefacts(record)[0]
-            model.on_block(block, "prune_block", block, stored_keep_masks, store.uri, masks, 0)
+            _put_back(store, model, block, record)
             return record
-        statistics = {role: found for role in ROLES if (found := self._observe(model, block, role, tokens))}
-        written = list(self._write_statistics(store, block, statistics, tokens))
-        choice = self.variant.choice
-        assert choice is not None, "a sweep has a score"
-        family = self.variant.model.family
-        arguments = (choice, self.variant.sparsity, block, family, statistics[""], statistics.get("contrast"))
-        found = model.on_block(block, "prune_block", block, choose_masks, *arguments)
-        path = mask_path(self.ordering.id, block)
-        masks = write_block_masks(store, path, found, sparsities=(self.variant.sparsity,))
-        record = identity.record(artefacts=(masks, *written))
+        found = model.on_block(block, "sweep_observe", block, list(batches), self.variant.weights_changed)
+        statistics = {role: _joined(found, batches, role) for role in roles(self.variant)}
+        observed = list(self._write_statistics(store, block, found, batches))
+        made = self._choose(store, model, block, statistics)
+        record = identity.record(artefacts=(*made, *observed))
         store.write_record(record)
         return record
 
-    def _observe(self, model: Chain, block: int, role: str, tokens: dict[Key, Tensor]) -> BlockStatistics:
-        """Input -> [n, in] of one set, in demonstration order."""
-        found = [model.on_block(block, "sweep_observe", block, key) for key in tokens if key[0] == role]
-        return {name: torch.cat([one[name] for one in found]) for name in (found[0] if found else {})}
+    def _choose(
+        self, store: Store, model: Chain, block: int, statistics: dict[str, BlockStatistics]
+    ) -> tuple[Artefact, ...]:
+        """Choose the masks where the weights are, put them on, and write them down."""
+        variant, family = self.variant, self.variant.model.family
+        assert variant.choice is not None, "a sweep has a score"
+        sparsities = block_sparsities(store, variant, block, outliers=self.outliers)
+        if variant.weights_changed:
+            arguments: tuple[Any, ...] = (variant.choice, sparsities, family)
+            levels, weights = model.on_block(block, "rewrite_block", block, rewritten_block, *arguments)
+            path = weights_path(variant.id, block)
+            changed: tuple[Artefact, ...] = (write_block_weights(store, path, weights),)
+        else:
+            factors = swept_factors(variant, statistics)
+            arguments = (variant.choice, sparsities, block, family, factors)
+            levels, changed = model.on_block(block, "prune_block", block, choose_masks, *arguments), ()
+        return (write_block_masks(store, mask_path(self.ordering.id, block), levels), *changed)
 
     def _write_statistics(
-        self, store: Store, block: int, statistics: dict[str, BlockStatistics], tokens: dict[Key, Tensor]
+        self, store: Store, block: int, found: dict[Key, dict[str, Tensor]], batches: Batches
     ) -> Iterator[Artefact]:
-        for role, sums in statistics.items():
-            n_tokens = torch.cat([counts for key, counts in tokens.items() if key[0] == role])
-            yield write_part(store, self.variant.id, block, first=0, sums=dict(sums), n_tokens=n_tokens, role=role)
+        for role in roles(self.variant):
+            own = [key for key in batches if key[0] == role]
+            sums = {name: torch.cat([found[key][name] for key in own]) for name in found[own[0]]}
+            options: dict[str, Any] = {
+                "demonstrations": [index for key in own for index in batches[key].demonstrations],
+                "sums": sums,
+                "n_tokens": torch.cat([batches[key].n_tokens for key in own]),
+            }
+            yield write_part(store, self.variant.id, block, role=role, **options)
+
+
+def roles(variant: VariantSpec) -> dict[str, str]:
+    """Role -> demonstration set of a sweep; a role is part of the names of statistics files, empty for an only set."""
+    several = len(variant.set_ids) > 1
+    found = {f"set-{place}" if several else "": one for place, one in enumerate(variant.set_ids, start=1)}
+    return found | ({CONTRAST: variant.contrast_set_id} if variant.contrast_set_id else {})
+
+
+def swept_factors(variant: VariantSpec, statistics: dict[str, BlockStatistics]) -> Factors:
+    """Factors of a block's features from the statistics of all roles."""
+    assert variant.reading is not None, "a sweep reads statistics"
+    sets = [statistics[role] for role in roles(variant) if role != CONTRAST]
+    return feature_factors(sets, reading=variant.reading, contrast=statistics.get(CONTRAST))
+
+
+def block_sparsities(store: Store, variant: VariantSpec, block: int, *, outliers: str | None) -> LayerSparsities:
+    """Layer -> its one sparsity in a block."""
+    ratios = read_ratios(store, outliers) if outliers else None
+    places: dict[str, Any] = {"block": block, "schedule": variant.schedule, "scope": variant.scope}
+    return {
+        layer: layer_sparsities((variant.sparsity,), layer=layer, outlier_ratios=ratios, **places)
+        for layer in FAMILIES[variant.model.family].layers
+    }
 
 
 def choose_masks(  # noqa: PLR0917 - a shard passes arguments on by position
     weights: dict[str, Tensor],
     choice: ScoreChoice,
-    sparsity: float,
+    sparsities: LayerSparsities,
     block: int,
     family: str,
-    statistics: BlockStatistics,
-    contrast: BlockStatistics | None,
+    factors: Factors,
 ) -> tuple[dict[str, Tensor], BlockLevels]:
     """Score a block and choose its masks, in the process of the shard that holds its weights."""
-    options: dict[str, Any] = {"statistics": statistics, "contrast": contrast}
     found = block_levels(
-        weights, choice=choice, sparsities=(sparsity,), block=block, family=FAMILIES[family], **options
+        weights, choice=choice, sparsities=sparsities, block=block, family=FAMILIES[family], factors=factors
     )
     return keep_masks(found, level=0), found
+
+
+def _put_back(store: Store, model: Chain, block: int, record: Record) -> None:
+    """Prune a block as it was pruned before the sweep was interrupted."""
+    masks, weights = mask_artefacts(record)[0], weight_artefacts(record)
+    if weights:
+        model.on_block(block, "rewrite_block", block, stored_weights, store.uri, masks, weights[0])
+    else:
+        model.on_block(block, "prune_block", block, stored_keep_masks, store.uri, masks, 0)
+
+
+def _joined(found: dict[Key, dict[str, Tensor]], batches: Batches, role: str) -> BlockStatistics:
+    """Input -> [n, in] of one set, in demonstration order."""
+    own = [key for key in batches if key[0] == role]
+    order = torch.tensor([index for key in own for index in batches[key].demonstrations]).argsort()
+    return {name: torch.cat([found[key][name] for key in own])[order] for name in found[own[0]]}

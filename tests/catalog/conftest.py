@@ -9,6 +9,7 @@ import pytest
 
 from catalog.store import Catalog
 from mlprune.storage import Store
+from tests.catalog.method_data import Methods, add_methods
 from tests.catalog_data import fill_store
 
 
@@ -44,3 +45,24 @@ def store(filled: Store, tmp_path: Path) -> Store:
     """A copy of the filled store, with its catalog, to change at will."""
     assert filled.local_root is not None
     return Store(shutil.copytree(filled.local_root, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def with_methods(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Methods]:
+    """A copy of the filled store with variants of every further kind beside it, and what they are."""
+    assert filled.local_root is not None
+    store = Store(shutil.copytree(filled.local_root, tmp_path_factory.mktemp("methods") / "store"))
+    return store, add_methods(store)
+
+
+@pytest.fixture(scope="session")
+def methods(with_methods: tuple[Store, Methods]) -> Methods:
+    """The variants of every further kind."""
+    return with_methods[1]
+
+
+@pytest.fixture(scope="session")
+def methods_catalog(with_methods: tuple[Store, Methods]) -> Iterator[Catalog]:
+    """The catalog of the store with variants of every further kind."""
+    with Catalog.open(with_methods[0]) as opened:
+        yield opened

@@ -46,11 +46,11 @@ def test_every_query_says_what_a_row_means_and_declares_its_parameters() -> None
         assert used == {parameter.name for parameter in query.parameters}, query.name
 
 
-def test_every_query_answers_with_its_defaults(catalog: Catalog, rows: Rows) -> None:
+def test_every_query_answers_with_its_defaults(methods_catalog: Catalog, rows: Rows) -> None:
     for query in list_queries():
         needed = {"evaluation_id": rows["metrics"][0]["evaluation_id"]}
         pairs = [f"{parameter.name}={needed[parameter.name]}" for parameter in query.parameters if parameter.required]
-        result = ask(catalog, query.name, pairs)
+        result = ask(methods_catalog, query.name, pairs)
         assert result.rows, query.name
 
 

@@ -7,11 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import duckdb
 import pyarrow.fs as pafs
 import pytest
 
+from catalog.check import check
+from catalog.schema import migrate
+from catalog.sql_files import SqlFile, sql_files
 from catalog.store import LOCK_PATIENCE_S, Catalog, rebuild
 from mlprune.errors import QueryError, StoreError
 from mlprune.records import Record, identity
@@ -231,6 +235,56 @@ def test_an_outdated_schema_is_brought_up_to_date_and_folded_again(store: Store)
         assert catalog.fold().n_records == len(store.record_names())
         assert catalog.query("SELECT count(*) AS n FROM failures") == [{"n": 1}]
         assert catalog.fingerprints() == fresh.fingerprints()
+
+
+@contextmanager
+def first_released_files() -> Iterator[None]:
+    """The schema files of the first release only, and as its views one that reads what a later schema file replaces."""
+    text = "-- described_variants: one row per variant\nCREATE OR REPLACE VIEW described_variants AS FROM variants;"
+
+    def files(folder: str) -> list[SqlFile]:
+        if folder == "views":
+            return [SqlFile("01_described_variants", text)]
+        return [file for file in sql_files(folder) if int(file.name[:4]) <= 24]
+
+    with patch("catalog.schema.sql_files", files):
+        yield
+
+
+def test_a_catalog_of_the_first_release_gets_its_new_columns_at_the_next_fold(store: Store) -> None:
+    catalog_file(store).unlink()
+    with first_released_files(), Catalog.open(store) as catalog:
+        assert catalog.fold().n_records == len(store.record_names())
+        assert "profile" not in catalog.query("SELECT * FROM variants LIMIT 1")[0]
+        n_variants = catalog.query("SELECT count(*) AS n FROM variants")[0]["n"]
+    parameters = {"new": True}
+    record_id = identity("outliers", step_version=1, parameters=parameters)
+    row = {"outliers_id": record_id, "base_model_id": next(store.records("base_models")).id, "m": 5.0, "block": 0}
+    rows = {"outlier_ratios": [{**row, "ratio": 0.25}]}
+    store.write_record(Record("outliers", record_id, 1, parameters, rows=rows))
+    with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
+        result = catalog.fold()
+        assert (result.n_records, result.persisted) == (len(store.record_names()), True)
+        assert catalog.query("SELECT count(*) AS n, count(profile) AS known FROM variants") == [
+            {"n": n_variants, "known": 0}
+        ]
+        assert catalog.query("SELECT ratio FROM outlier_ratios") == [{"ratio": 0.25}]
+        assert len(catalog.query("SELECT * FROM described_variants")) == n_variants
+        assert catalog.fingerprints() == fresh.fingerprints()
+        columns = "SELECT column_name FROM duckdb_columns() WHERE table_name = 'variants' AND comment IS NULL"
+        assert catalog.query(columns) == []
+    assert check(store) == ([], [])
+
+
+def test_a_fold_killed_right_after_new_tables_leaves_nothing_that_counts_as_folded(store: Store) -> None:
+    with first_released_files(), Catalog.open(store) as catalog:
+        catalog_file(store).unlink()
+        catalog.fold()
+    with duckdb.connect(str(catalog_file(store))) as connection:
+        migrate(connection)
+        assert connection.execute("SELECT count(*) FROM records").fetchone() == (0,)
+    with Catalog.open(store) as catalog:
+        assert catalog.fold().n_records == len(store.record_names())
 
 
 def test_a_catalog_of_a_newer_version_is_left_alone(store: Store) -> None:

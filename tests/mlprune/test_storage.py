@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import pickle
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def test_a_table_comes_back_and_equal_columns_are_equal_bytes(store: Store) -> N
     second = store.write_table("b.parquet", COLUMNS, SCHEMA)
     assert (first.n_rows, first.sha256) == (2, second.sha256)
     assert store.read_table(first) == COLUMNS
+
+
+def test_some_columns_of_a_table_are_read_and_the_whole_file_is_checked(store: Store) -> None:
+    artefact = store.write_table("a.parquet", COLUMNS, SCHEMA)
+    assert store.read_table(artefact, columns=("n",)) == {"n": [1, 2]}
+    damage(store, "a.parquet")
+    with pytest.raises(DamagedArtefactError, match="damaged"):
+        store.read_table(artefact, columns=("n",))
 
 
 def test_opening_a_store_makes_nothing(tmp_path: Path) -> None:
@@ -207,7 +216,7 @@ def test_a_folder_given_as_a_uri_is_the_same_store(store: Store) -> None:
 
 def test_behind_an_object_store_uri_everything_works_the_same() -> None:
     remote = Store("mock:///bucket")
-    for folder in ("records/variants", "runs/r", "masks"):
+    for folder in ("records/variants", "runs/r", "masks", "quarantine"):
         remote._files.create_dir(f"{remote._root}/{folder}", recursive=True)
     assert remote.local_root is None
     written = record(remote.write_table("masks/a.parquet", COLUMNS, SCHEMA))
@@ -230,3 +239,45 @@ def test_a_record_file_is_readable_json(store: Store) -> None:
     text = (Path(store.uri) / record().path).read_text(encoding="utf-8")
     assert json.loads(text)["parameters"] == {"sparsity": 0.5}
     assert text.endswith("}\n")
+
+
+def test_a_file_is_written_only_if_it_is_absent_and_removed_if_it_is_there(store: Store) -> None:
+    assert store.read_file("claims/x/a.json") is None
+    assert store.write_if_absent("claims/x/a.json", b"1")
+    assert not store.write_if_absent("claims/x/a.json", b"2")
+    assert store.read_file("claims/x/a.json") == b"1"
+    for _ in range(2):
+        store.delete("claims/x/a.json")
+        assert store.read_file("claims/x/a.json") is None
+
+
+def test_whether_a_record_is_there_is_known_without_reading_it(store: Store) -> None:
+    assert not store.has_record("variants", "a1")
+    store.write_bytes("records/variants/a1.json", b"{")
+    assert store.has_record("variants", "a1")
+
+
+def test_a_record_somebody_else_has_just_moved_aside_is_no_fault(store: Store) -> None:
+    store.quarantine(record())
+    assert files_of(store) == []
+
+
+def test_a_second_writer_of_the_same_bytes_disturbs_no_reader(store: Store) -> None:
+    written = record(store.write_bytes("a.bin", b"abc" * 10_000))
+    store.write_record(written)
+    stop = threading.Event()
+
+    def write_again() -> None:
+        while not stop.is_set():
+            store.write_bytes("a.bin", b"abc" * 10_000)
+            store.write_record(written)
+
+    writer = threading.Thread(target=write_again)
+    writer.start()
+    try:
+        for _ in range(200):
+            assert store.require("variants", "a1") == written
+            assert store.is_intact(written)
+    finally:
+        stop.set()
+        writer.join()

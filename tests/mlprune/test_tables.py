@@ -18,6 +18,8 @@ VALUES: dict[str, list[Any]] = {
     "bool": [True, False],
     "string": ["é\n", None],
     "binary": [b"\x00\xff", b""],
+    "list<string>": [["a", "é"], []],
+    "list<int8>": [[1, -128], []],
     "list<int32>": [[1, 2], []],
     "list<int64>": [[], [2**40]],
     "list<float>": [[0.5], [1.5, 2.5]],
@@ -59,6 +61,13 @@ def test_columns_stand_in_the_order_of_the_schema() -> None:
     data, _ = parquet_bytes({"b": [1], "a": ["x"]}, {"a": "string", "b": "int32"})
     assert pq.read_schema(io.BytesIO(data)).names == ["a", "b"]
     assert list(columns_of(data)) == ["a", "b"]
+
+
+def test_some_columns_are_read_without_the_others() -> None:
+    data, _ = parquet_bytes({"a": ["x"], "b": [1], "c": [[1, 2]]}, {"a": "string", "b": "int32", "c": "list<int32>"})
+    assert columns_of(data, ["b"]) == {"b": [1]}
+    found = columns_of(data, ("c", "a"))
+    assert (set(found), found["a"], found["c"][0].tolist()) == ({"a", "c"}, ["x"], [1, 2])
 
 
 def test_rows_of_several_row_groups_come_back_whole() -> None:

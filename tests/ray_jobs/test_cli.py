@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.tiny_recipes import FinishedRun, small_recipe, tiny_recipe, write_recipe
+from ray_jobs.cli import main
+from tests.tiny_recipes import FinishedRun, method_recipe, small_recipe, tiny_recipe, write_recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,8 +24,33 @@ def mlprune(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=240)
 
 
+class Done(NamedTuple):
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs the command line in this process, for what a process of its own would only make slower."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["mlprune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Done(int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
 def changed(**changes: Any) -> dict[str, Any]:
     return {**small_recipe(), **changes}
+
+
+def variant(**keys: Any) -> dict[str, Any]:
+    return {"demonstrations": "mt", "score": "wanda", "sparsity": 0.5, **keys}
 
 
 BAD_RECIPES = {
@@ -39,6 +67,33 @@ BAD_RECIPES = {
     "unreadable model": (changed(model={"path": "./nowhere"}), "nowhere"),
 }
 
+BAD_METHODS = {
+    "an exclude that removes nothing": (changed(variants=[variant(exclude=[{"sparsity": 0.4}])]), "removes nothing"),
+    "an exclude that leaves nothing": (changed(variants=[variant(exclude=[{"score": "wanda"}])]), "every combination"),
+    "a structure sparsegpt has not": (changed(variants=[variant(score="sparsegpt", structure="row")]), "matrix or N:M"),
+    "a block the model has not": (changed(variants=[variant(scope={"blocks": "1-7"})]), "0 to 2"),
+    "a layer the model has not": (changed(variants=[variant(schedule={"layers": {"fc9": 0.5}})]), "no such layer"),
+    "more samples than there are": (changed(variants=[variant(samples=5)]), "samples at most 4"),
+    "a lone set to aggregate": (
+        changed(variants=[variant(demonstrations=None, over=["mt"], aggregate="mean")]),
+        "two sets or more",
+    ),
+    "nothing to combine": (
+        changed(variants=[variant(name="a"), {"name": "c", "combine": "union", "of": ["a"]}]),
+        "nothing to combine",
+    ),
+    "combinations in a circle": (
+        changed(
+            variants=[
+                variant(name="a"),
+                {"name": "c", "combine": "union", "of": ["a", "d"]},
+                {"name": "d", "combine": "union", "of": ["a", "c"]},
+            ]
+        ),
+        "in a circle",
+    ),
+}
+
 
 @pytest.mark.parametrize("name", BAD_RECIPES)
 def test_a_bad_recipe_gives_one_line_and_exit_code_2_and_nothing_is_written(name: str, own_inputs: Path) -> None:
@@ -49,6 +104,18 @@ def test_a_bad_recipe_gives_one_line_and_exit_code_2_and_nothing_is_written(name
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert hint in done.stderr
+    assert not (own_inputs / "store").exists()
+
+
+@pytest.mark.parametrize("name", BAD_METHODS)
+def test_a_bad_method_gives_one_line_and_exit_code_2_and_nothing_is_written(
+    name: str, own_inputs: Path, here: Callable[..., Done]
+) -> None:
+    recipe, hint = BAD_METHODS[name]
+    path = write_recipe(own_inputs, recipe)
+    done = here("run", path, "--store", own_inputs / "store", "--address", "none")
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert hint in done.err
     assert not (own_inputs / "store").exists()
 
 
@@ -72,6 +139,62 @@ def test_plan_counts_jobs_and_writes_nothing(tiny_inputs: Path, tmp_path: Path) 
     for word in ("demonstrate", "observe", "sweep", "evaluate", "memory", "disk", "time"):
         assert word in done.stdout
     assert not (tmp_path / "store").exists()
+
+
+def test_plan_counts_what_exclude_left_out(tiny_inputs: Path, tmp_path: Path, here: Callable[..., Done]) -> None:
+    grid = {"name": "r", "score": "random", "sparsity": [0.25, 0.5], "seed": [0, 1, 2]}
+    recipe = changed(variants=[{**grid, "exclude": [{"sparsity": 0.5, "seed": [1, 2]}]}], evaluations=[])
+    path = write_recipe(tiny_inputs, recipe, name="excluding.yaml")
+    done = here("plan", path, "--store", tmp_path / "store")
+    assert done.code == 0
+    assert "5 variants (2 combinations excluded)" in done.out
+
+
+def test_plan_describes_every_method(tiny_inputs: Path, tmp_path: Path, here: Callable[..., Done]) -> None:
+    path = write_recipe(tiny_inputs, method_recipe(), name="planned-methods.yaml")
+    done = here("plan", path, "--store", tmp_path / "store")
+    assert done.code == 0
+    for word in ("prune", "sweep", "observe", "memory", "disk", "time"):
+        assert word in done.out
+    assert not (tmp_path / "store").exists()
+
+
+def verify_arguments(run: FinishedRun, variant_id: str) -> tuple[object, ...]:
+    return ("verify", variant_id, "--store", run.store.local_root, "--model", run.folder / "model")
+
+
+def test_verify_says_equal_and_both_fingerprints(method_run: FinishedRun) -> None:
+    (one,) = method_run.named("owl", "dense")
+    done = mlprune(*verify_arguments(method_run, one.id))
+    mask_sha256 = method_run.row("variants", one.id)["mask_sha256"]
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"equal: record {mask_sha256}, rebuilt {mask_sha256}\n"
+
+
+def test_verify_of_what_cannot_be_rebuilt_is_one_line_and_exit_code_2(
+    method_run: FinishedRun, here: Callable[..., Done]
+) -> None:
+    for variant_id, hint in (
+        (method_run.named("sparsegpt")[0].id, "changed weights"),
+        (method_run.labelled("dense").id, "the dense model"),
+        ("0" * 20, "no such variant"),
+    ):
+        done = here(*verify_arguments(method_run, variant_id))
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert hint in done.err
+
+
+def test_verify_of_other_masks_says_different_and_ends_1(
+    method_run: FinishedRun, copied_store: Any, here: Callable[..., Done]
+) -> None:
+    store = copied_store(method_run.store)
+    (one,) = method_run.named("ria", "dense")
+    record = store.require("variants", one.id)
+    row = {**record.rows["variants"][0], "mask_sha256": "0" * 64}
+    store.write_record(replace(record, rows={**record.rows, "variants": [row]}))
+    done = here(*verify_arguments(method_run._replace(store=store), one.id))
+    assert done.code == 1
+    assert done.out.startswith(f"different: record {'0' * 64}, rebuilt ")
 
 
 def test_run_here_does_not_import_ray_and_a_second_run_does_nothing(own_inputs: Path) -> None:
@@ -145,7 +268,7 @@ def test_catalog_check_finds_a_damaged_artefact_and_the_next_run_mends_it(own_in
     assert mlprune("catalog", "check", "--store", store).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["demo", "plan", "run", "export", "query", "report"])
+@pytest.mark.parametrize("command", ["demo", "plan", "run", "export", "verify", "query", "report"])
 def test_every_command_teaches_with_an_example(command: str) -> None:
     done = mlprune(command, "--help")
     assert done.returncode == 0

@@ -1,14 +1,21 @@
 """The driver with workers made for the purpose: order, retries, failures, and what is written about them."""
 
-from collections.abc import Callable, Sequence
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
+from mlprune.claims import Claims, claim_path
+from mlprune.records import Record
 from mlprune.steps.jobs import Job, RecordKey
 from mlprune.storage import Store
+from ray_jobs import driver as driver_module
 from ray_jobs.driver import MAX_ATTEMPTS, Driver, RunResult
 from ray_jobs.progress import Progress
 from ray_jobs.worker import Failure, Outcome
@@ -39,6 +46,7 @@ class ScriptedWorkers:
         self._capacity = capacity
         self._running: list[Job] = []
         self.submitted: list[str] = []
+        self.timeouts: list[float | None] = []
         self.most_at_once = 0
 
     def free(self) -> int:
@@ -49,7 +57,8 @@ class ScriptedWorkers:
         self.submitted.append(job.makes[0][1])
         self.most_at_once = max(self.most_at_once, len(self._running))
 
-    def wait(self) -> list[tuple[Job, Outcome]]:
+    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
+        self.timeouts.append(timeout_s)
         job = self._running.pop(0)
         failure = self._decide(job, self.submitted.count(job.makes[0][1]))
         return [(job, Outcome(job.makes[-1], job.step, "host", "worker", "2026-01-01", 0.5, 0.1, failure))]
@@ -59,10 +68,15 @@ class ScriptedWorkers:
 
 
 def run(
-    jobs: Sequence[Job], workers: ScriptedWorkers, store: Store, present: set[RecordKey] | None = None
+    jobs: Sequence[Job],
+    workers: ScriptedWorkers,
+    store: Store,
+    present: set[RecordKey] | None = None,
+    claims: Claims | None = None,
 ) -> RunResult:
     with Progress(jobs) as progress:
-        return Driver(store, "run", workers=workers, progress=progress).run(jobs, present=present or set())
+        driver = Driver(store, "run", workers=workers, progress=progress, claims=claims)
+        return driver.run(jobs, present=present or set())
 
 
 def always_fine(job: Job, attempt: int) -> Failure | None:
@@ -122,3 +136,108 @@ def test_damage_found_by_a_job_is_seen_in_the_result(store: Store) -> None:
     damage = Failure("DamagedArtefactError", "bad hash", is_transient=False, is_damage=True)
     assert run([NamedJob("a")], ScriptedWorkers(lambda job, attempt: damage), store).saw_damage
     assert not run([NamedJob("a")], ScriptedWorkers(always_fine), store).saw_damage
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "LOOK_AGAIN_S", 0.02)
+
+
+@pytest.fixture
+def ours(store: Store) -> Iterator[Claims]:
+    with Claims(store, "ours") as claims:
+        yield claims
+
+
+@pytest.fixture
+def theirs(store: Store) -> Iterator[Claims]:
+    with Claims(store, "theirs", stale_after_s=0.4) as claims:
+        yield claims
+
+
+def make(store: Store, name: str) -> None:
+    store.write_record(Record("masks", name, 1, {}))
+
+
+def test_every_job_is_claimed_while_it_runs_and_no_longer(store: Store, ours: Claims, theirs: Claims) -> None:
+    taken: list[bool] = []
+
+    def ask(job: Job, attempt: int) -> Failure | None:
+        taken.append(theirs.take(job.makes[-1]))
+        lost = Failure("WorkerLostError", "gone", is_transient=True, is_damage=False)
+        broken = Failure("ValueError", "broken", is_transient=False, is_damage=False)
+        return {("a", 1): lost, ("b", 1): broken}.get((job.makes[-1][1], attempt))
+
+    run([NamedJob("a"), NamedJob("b"), NamedJob("c")], ScriptedWorkers(ask), store, claims=ours)
+    assert taken == [False] * 4
+    give_up = time.monotonic() + 10
+    while store.list("claims"):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("quick_looks")
+def test_a_job_another_run_does_is_put_aside_and_done_when_its_record_appears(
+    store: Store, ours: Claims, theirs: Claims, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert theirs.take(("masks", "a"))
+    asked: list[str] = []
+
+    def finish_theirs() -> None:
+        while not asked:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        make(store, "a")
+
+    def note(job: Job, attempt: int) -> Failure | None:
+        asked.append(job.makes[-1][1])
+        return None
+
+    other = threading.Thread(target=finish_theirs)
+    other.start()
+    workers = ScriptedWorkers(note)
+    with caplog.at_level(logging.WARNING):
+        result = run([NamedJob("a"), NamedJob("b", ("a",)), NamedJob("c")], workers, store, claims=ours)
+    other.join()
+    assert workers.submitted == ["c", "b"]
+    assert (result.n_done, result.n_elsewhere, result.n_skipped) == (3, 1, 0)
+    assert caplog.text.count("waiting for 1 jobs that theirs does") == 1
+    assert workers.timeouts[0] == driver_module.LOOK_AGAIN_S
+
+
+@pytest.mark.usefixtures("quick_looks")
+def test_a_job_whose_owner_died_is_taken_over(store: Store, ours: Claims) -> None:
+    claim = {"owner": "dead", "process": "elsewhere/1/1", "stale_after_s": 0.3}
+    store.write_bytes(claim_path("masks", "a"), json.dumps(claim).encode())
+    workers = ScriptedWorkers(always_fine)
+    result = run([NamedJob("a"), NamedJob("b", ("a",)), NamedJob("c")], workers, store, claims=ours)
+    assert workers.submitted == ["c", "a", "b"]
+    assert (result.n_done, result.n_elsewhere) == (3, 0)
+
+
+def test_a_job_another_run_finished_since_we_planned_is_not_done_again(store: Store, ours: Claims) -> None:
+    make(store, "a")
+    workers = ScriptedWorkers(always_fine)
+    result = run([NamedJob("a"), NamedJob("b", ("a",))], workers, store, claims=ours)
+    assert workers.submitted == ["b"]
+    assert (result.n_done, result.n_elsewhere) == (2, 1)
+
+
+def test_jobs_that_another_run_did_all_of_end_the_run(store: Store, ours: Claims) -> None:
+    for name in "ab":
+        make(store, name)
+    result = run([NamedJob("b", ("a",)), NamedJob("a")], ScriptedWorkers(always_fine), store, claims=ours)
+    assert (result.n_done, result.n_elsewhere, result.n_skipped) == (2, 2, 0)
+
+
+def test_a_job_planned_although_its_record_was_there_is_done(store: Store, ours: Claims) -> None:
+    make(store, "a")
+    workers = ScriptedWorkers(always_fine)
+    run([NamedJob("a")], workers, store, present={("masks", "a")}, claims=ours)
+    assert workers.submitted == ["a"]
+
+
+def test_a_failure_for_good_still_ends_a_run_with_claims(store: Store, ours: Claims) -> None:
+    broken = Failure("ValueError", "broken", is_transient=False, is_damage=False)
+    result = run([NamedJob("a"), NamedJob("b", ("a",))], ScriptedWorkers(lambda *_: broken), store, claims=ours)
+    assert (result.n_done, len(result.failed), result.n_skipped) == (0, 1, 1)

@@ -3,8 +3,8 @@
 -- $task VARCHAR = 'facts'
 SELECT
     base_model_id, language, variant_name, score, propagation, sparsity, set_kind, source_language, target_language,
-    dev_value, test_value, test_ci_low, test_ci_high, dense_value, difference, difference_ci_low, difference_ci_high,
-    p_value, english_difference, english_ci_low, english_ci_high, scoring_rule, variant_id
+    settings, dev_value, test_value, test_ci_low, test_ci_high, dense_value, difference, difference_ci_low,
+    difference_ci_high, p_value, english_difference, english_ci_low, english_ci_high, scoring_rule, variant_id
 FROM best_variant
 WHERE task = $task
 ORDER BY base_model_id, scoring_rule, language;

@@ -1,6 +1,7 @@
--- demonstrations_compared: one row per opponent and propagation: translation demonstrations against monolingual ones of
--- the same source language, and against random pruning, at equal sparsity, on test accuracy outside English.
--- Holm is computed over all comparisons that the query reads.
+-- demonstrations_compared: one row per opponent, propagation and settings: translation demonstrations against
+-- monolingual ones of the same source language, and against random pruning, at equal sparsity, on test accuracy outside
+-- English. Both sides agree in what is removed where (removes, schedule, scope, profile), monolingual ones also in how
+-- demonstrations are read (tokens, number, bootstrap, budget). Holm is computed over all comparisons the query reads.
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'
 -- $alpha DOUBLE = 0.05
@@ -9,12 +10,15 @@ WITH family AS (
         c.difference,
         c.p_value,
         ours.propagation,
+        ours.settings,
         CASE WHEN other.score = 'random' THEN 'random' ELSE 'monolingual' END AS opponent,
         row_number() OVER (ORDER BY c.p_value, c.evaluation_id, c.baseline_evaluation_id) AS place,
         count(*) OVER () AS n_family
     FROM comparisons_once AS c
     JOIN described_variants AS ours ON ours.variant_id = c.variant_id
     JOIN described_variants AS other ON other.variant_id = c.baseline_id
+    LEFT JOIN demonstration_sets AS our_set ON our_set.demonstration_set_id = ours.demonstration_set_id
+    LEFT JOIN demonstration_sets AS other_set ON other_set.demonstration_set_id = other.demonstration_set_id
     WHERE c.task = $task
         AND c.split = 'test'
         AND c.metric = 'accuracy'
@@ -25,12 +29,23 @@ WITH family AS (
         AND other.base_model_id = ours.base_model_id
         AND other.sparsity = ours.sparsity
         AND other.structure IS NOT DISTINCT FROM ours.structure
+        AND ours.combination IS NULL
+        AND other.combination IS NULL
+        AND other.removes = ours.removes
+        AND other.schedule = ours.schedule
+        AND other.scope = ours.scope
+        AND other.profile = ours.profile
         AND (ours.propagation IS NULL OR other.propagation IS NULL OR other.propagation = ours.propagation)
         AND (
             other.score = 'random'
             OR other.score = ours.score
             AND other.set_kind = 'monolingual'
             AND other.source_language = ours.source_language
+            AND other.details IS NOT DISTINCT FROM ours.details
+            AND other.token_scope = ours.token_scope
+            AND other.n_demonstrations IS NOT DISTINCT FROM ours.n_demonstrations
+            AND other.resample_seed IS NOT DISTINCT FROM ours.resample_seed
+            AND other_set.token_budget IS NOT DISTINCT FROM our_set.token_budget
         )
 ),
 adjusted AS (
@@ -39,6 +54,7 @@ adjusted AS (
 SELECT
     opponent,
     propagation,
+    settings,
     count(*) AS n_comparisons,
     avg(difference ORDER BY place) AS mean_difference,
     count(*) FILTER (WHERE difference > 0) AS n_wins,
@@ -47,5 +63,5 @@ SELECT
     count(*) FILTER (WHERE difference < 0 AND p_holm <= $alpha) AS n_significantly_worse,
     min(p_holm) AS smallest_p_holm
 FROM adjusted
-GROUP BY opponent, propagation
-ORDER BY opponent, propagation;
+GROUP BY opponent, propagation, settings
+ORDER BY opponent, propagation, settings NULLS FIRST;

@@ -1,9 +1,10 @@
--- english_cost: one row per base model, score, propagation and sparsity: English's mean difference to dense on test.
+-- english_cost: one row per base model, score, propagation, settings and sparsity: English's mean difference to dense
+-- on test.
 -- ci_low and ci_high are the means of the variants' own interval ends; worst_difference is the lowest of them all.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 SELECT
-    base_model_id, score, structure, propagation, sparsity,
+    base_model_id, score, structure, propagation, settings, sparsity,
     count(*) AS n_variants,
     avg(difference ORDER BY evaluation_id) AS difference,
     avg(ci_low ORDER BY evaluation_id) AS ci_low,
@@ -14,4 +15,4 @@ SELECT
 FROM gain_over_dense
 WHERE task = $task AND metric = $metric AND split = 'test' AND language = 'en'
 GROUP BY ALL
-ORDER BY base_model_id, score, structure, propagation, sparsity;
+ORDER BY base_model_id, score, structure, propagation, settings NULLS FIRST, sparsity;

@@ -1,14 +1,19 @@
--- mask_overlap_by_layer: one row per base model, score, propagation, sparsity, block and layer: how alike the masks of
--- different demonstration sets are there (Jaccard of the removed weights).
+-- mask_overlap_by_layer: one row per base model, score, propagation, sparsity, block and layer, and per differs_in and
+-- settings: how alike the masks of variants are there (Jaccard of the removed weights) that differ in their
+-- demonstration sets (differs_in is sets), in the seed, or in whatever else differs_in lists; settings is what they
+-- share beside, or the two they have.
 -- $sparsity DOUBLE = NULL
 SELECT
-    v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, o.block, o.layer,
+    v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, p.differs_in, p.settings, o.block, o.layer,
     count(*) AS n_pairs,
-    avg(o.jaccard) AS mean_jaccard,
+    avg(o.jaccard ORDER BY o.variant_a, o.variant_b) AS mean_jaccard,
     min(o.jaccard) AS min_jaccard,
     max(o.jaccard) AS max_jaccard
 FROM mask_overlaps AS o
 JOIN described_variants AS v ON v.variant_id = o.variant_a
+JOIN mask_pairs AS p ON p.variant_a = o.variant_a AND p.variant_b = o.variant_b
 WHERE $sparsity::DOUBLE IS NULL OR v.sparsity = $sparsity::DOUBLE
 GROUP BY ALL
-ORDER BY v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, o.block, o.layer;
+ORDER BY
+    v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, p.differs_in, p.settings NULLS FIRST,
+    o.block, o.layer;

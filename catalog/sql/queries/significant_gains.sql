@@ -18,7 +18,7 @@ adjusted AS (
 )
 SELECT
     base_model_id, language, variant_name, score, propagation, sparsity, set_kind, source_language, target_language,
-    value, dense_value, difference, ci_low, ci_high, p_value, p_holm, n_family, variant_id, evaluation_id
+    settings, value, dense_value, difference, ci_low, ci_high, p_value, p_holm, n_family, variant_id, evaluation_id
 FROM adjusted
 WHERE gain > 0 AND p_holm <= $alpha
 ORDER BY gain DESC, language, variant_id;

@@ -4,7 +4,7 @@
 WITH points AS (
     SELECT
         b.source AS base_model, m.base_model_id, m.task, m.split, m.scoring_rule, m.example_limit, m.language,
-        v.score, v.set_kind, v.propagation, v.structure, v.sparsity,
+        coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         m.variant_id, m.value, m.ci_low, m.ci_high
     FROM measured AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
@@ -14,7 +14,7 @@ WITH points AS (
 )
 SELECT
     base_model, base_model_id, task, split, scoring_rule, example_limit, language,
-    score, set_kind, propagation, structure, sparsity,
+    score, set_kind, propagation, structure, settings, sparsity,
     count(DISTINCT variant_id) AS n_variants,
     avg(value ORDER BY variant_id) AS accuracy,
     min(ci_low) AS ci_low,
@@ -23,4 +23,4 @@ FROM points
 GROUP BY ALL
 ORDER BY
     base_model, base_model_id, task, scoring_rule, example_limit, language,
-    score DESC NULLS FIRST, set_kind DESC, propagation DESC, structure, sparsity;
+    score DESC NULLS FIRST, set_kind DESC, propagation DESC, structure, settings NULLS FIRST, sparsity;

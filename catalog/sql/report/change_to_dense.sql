@@ -4,7 +4,8 @@
 WITH compared AS (
     SELECT
         b.source AS base_model, v.base_model_id, c.task, c.split, e.scoring_rule, e.example_limit, c.language,
-        v.score, v.intervention, v.set_kind, v.propagation, v.structure, v.sparsity,
+        coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure,
+        v.settings, v.sparsity,
         c.variant_id, c.evaluation_id, c.difference, c.p_value
     FROM comparisons_once AS c
     JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
@@ -33,7 +34,7 @@ adjusted AS (
 )
 SELECT
     base_model, base_model_id, task, split, scoring_rule, example_limit, language,
-    score, intervention, set_kind, propagation, structure, sparsity,
+    score, intervention, set_kind, propagation, structure, settings, sparsity,
     count(*) AS n_variants,
     avg(difference ORDER BY variant_id) AS difference,
     count(*) FILTER (WHERE p_holm < 0.05 AND difference > 0) AS n_significantly_better,
@@ -44,4 +45,4 @@ FROM adjusted
 GROUP BY ALL
 ORDER BY
     base_model, base_model_id, task, scoring_rule, example_limit, score DESC NULLS LAST, intervention,
-    set_kind DESC, propagation DESC, structure, language, sparsity;
+    set_kind DESC, propagation DESC, structure, settings NULLS FIRST, language, sparsity;

@@ -2,7 +2,7 @@
 -- of the method, on test, with the dense model's mean over the same languages; a description, not a test.
 SELECT
     b.source AS base_model, m.base_model_id, m.task, m.scoring_rule, m.example_limit,
-    v.score, v.set_kind, v.propagation, v.structure, v.sparsity,
+    coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
     count(DISTINCT m.variant_id) AS n_variants,
     count(DISTINCT m.language) AS n_languages,
     avg(m.value ORDER BY m.evaluation_id) AS accuracy,
@@ -16,4 +16,5 @@ WHERE m.metric = 'accuracy' AND m.value IS NOT NULL AND m.split = 'test' AND m.l
 GROUP BY ALL
 ORDER BY
     base_model, m.base_model_id, m.task, m.scoring_rule, m.example_limit,
-    v.sparsity, v.score DESC NULLS FIRST, v.set_kind DESC, v.propagation DESC, v.structure;
+    v.sparsity, score DESC NULLS FIRST, v.set_kind DESC, v.propagation DESC, v.structure,
+    v.settings NULLS FIRST;

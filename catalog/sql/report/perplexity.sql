@@ -1,7 +1,8 @@
 -- perplexity: one row per variant, language and split: perplexity on held-out text (lower is better), its 95 % interval
 -- and its ratio to the dense model's.
 SELECT
-    b.source AS base_model, m.language, m.split, v.variant_name, v.score, v.set_kind, v.propagation, v.sparsity,
+    b.source AS base_model, m.language, m.split, v.variant_name, v.score, v.set_kind, v.propagation,
+    v.settings, v.sparsity,
     m.value AS perplexity, m.ci_low, m.ci_high, m.value / nullif(m.dense_value, 0) AS ratio_to_dense, m.n,
     m.variant_id, m.evaluation_id
 FROM measured AS m

@@ -8,7 +8,8 @@ WITH shown AS (
 SELECT
     b.source AS base_model, v.base_model_id, r.task, r.split, r.language, v.is_dense,
     r.value AS rank_consistency, r.n_items, r.n_skipped,
-    v.variant_name, v.score, v.set_kind, v.source_language, v.target_language, v.propagation, v.structure, v.sparsity,
+    v.variant_name, v.score, v.set_kind, v.source_language, v.target_language, v.propagation, v.structure,
+    v.settings, v.sparsity,
     v.variant_id
 FROM rank_consistency AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id

@@ -1,6 +1,7 @@
 -- translation_quality: one row per variant, language pair and split: BLEU and chrF, and the change of chrF to dense.
 SELECT
-    b.source AS base_model, m.language AS pair, m.split, v.variant_name, v.score, v.set_kind, v.propagation, v.sparsity,
+    b.source AS base_model, m.language AS pair, m.split, v.variant_name, v.score, v.set_kind, v.propagation, v.settings,
+    v.sparsity,
     max(m.value) FILTER (WHERE m.metric = 'bleu') AS bleu,
     max(m.value) FILTER (WHERE m.metric = 'chrf') AS chrf,
     max(m.ci_low) FILTER (WHERE m.metric = 'chrf') AS chrf_low,

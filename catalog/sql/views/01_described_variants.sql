@@ -1,6 +1,77 @@
--- described_variants: one row per variant, with its name and what its demonstration set is made of.
+-- described_variants: one row per variant, with its name and what its demonstration sets are made of.
 -- is_dense marks the unpruned model; seed is that of the random score, else that of the demonstration set.
+-- settings says in words what of the variant is no default (NULL: all is), so that what is grouped by score, structure,
+-- propagation, kind of set and settings is of one method: only seeds, languages and sizes of the sets vary within.
+-- demonstrations names all sets that were read; equal set_ids are the same sets, equal sets_made_of the same but for
+-- their profile and seed.
 CREATE OR REPLACE VIEW described_variants AS
+WITH links AS (
+    SELECT
+        l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.unusual, d.made_of,
+        coalesce(d.profile, 'corrected') AS profile,
+        min(l.weight) OVER of_role < max(l.weight) OVER of_role AS is_weighted
+    FROM variant_demonstrations AS l
+    JOIN described_sets AS d ON d.demonstration_set_id = l.demonstration_set_id
+    WINDOW of_role AS (PARTITION BY l.variant_id, l.role)
+),
+sets_read AS (
+    SELECT
+        variant_id,
+        string_agg(
+            label || CASE WHEN is_weighted THEN format(' x {:.3g}', weight) ELSE '' END,
+            ' + ' ORDER BY label, demonstration_set_id
+        ) FILTER (WHERE role = 'demonstrations') AS demonstrations,
+        string_agg(label, ' + ' ORDER BY label, demonstration_set_id) FILTER (WHERE role = 'contrast') AS contrast,
+        string_agg(DISTINCT unusual, ', ' ORDER BY unusual) AS unusual,
+        string_agg(DISTINCT profile, ' and ' ORDER BY profile) AS set_profiles,
+        string_agg(
+            concat_ws(' ', role, demonstration_set_id, round(weight, 9)), ' + ' ORDER BY role, demonstration_set_id
+        ) AS set_ids,
+        string_agg(
+            concat_ws(' ', role, made_of, round(weight, 9)), ' + ' ORDER BY role, made_of, weight
+        ) AS sets_made_of
+    FROM links
+    GROUP BY variant_id
+),
+own AS (
+    SELECT
+        v.*, r.demonstrations, r.contrast, r.set_ids, r.sets_made_of,
+        nullif(concat_ws(
+            ', ',
+            CASE WHEN v.removes = 'highest' THEN 'removes the highest' END,
+            CASE WHEN v.schedule <> 'uniform' THEN v.schedule || ' schedule' END,
+            CASE WHEN v.scope <> 'all' THEN 'only ' || v.scope END,
+            CASE WHEN v.profile <> 'corrected' THEN v.profile || ' profile' END,
+            CASE
+                WHEN r.set_profiles <> coalesce(v.profile, 'corrected')
+                THEN 'sentences of profile ' || r.set_profiles
+            END,
+            CASE WHEN v.token_scope <> 'all' THEN replace(v.token_scope, '_', ' ') || ' tokens' END,
+            CASE WHEN v.aggregation IS NOT NULL THEN concat_ws(' over ', v.aggregation, r.demonstrations) END,
+            CASE WHEN r.contrast <> 'code' THEN 'against ' || r.contrast END,
+            CASE WHEN v.n_demonstrations IS NOT NULL THEN 'first ' || v.n_demonstrations || ' demonstrations' END,
+            CASE WHEN v.resample_seed IS NOT NULL THEN 'resampled' END,
+            r.unusual,
+            v.details
+        ), '') AS own_settings
+    FROM variants AS v
+    LEFT JOIN sets_read AS r ON r.variant_id = v.variant_id
+),
+parents AS (
+    SELECT
+        p.variant_id,
+        string_agg(
+            concat_ws(
+                ' ',
+                concat_ws(' on ', coalesce(o.score, replace(o.combination, '_', ' ')), o.demonstrations),
+                '(' || o.own_settings || ')'
+            ),
+            ' and ' ORDER BY length(p.role), p.role
+        ) AS parents
+    FROM variant_parents AS p
+    JOIN own AS o ON o.variant_id = p.parent_variant_id
+    GROUP BY p.variant_id
+)
 SELECT
     v.variant_id,
     v.base_model_id,
@@ -19,9 +90,28 @@ SELECT
     d.samples,
     coalesce(v.seed, d.seed) AS seed,
     v.intervention,
-    v.sparsity = 0 AND v.intervention IS NULL AND NOT coalesce(v.weights_changed, false) AS is_dense
-FROM variants AS v
+    v.sparsity = 0 AND v.intervention IS NULL AND v.combination IS NULL
+        AND NOT coalesce(v.weights_changed, false) AS is_dense,
+    v.weights_changed,
+    coalesce(v.removes, 'lowest') AS removes,
+    coalesce(v.schedule, 'uniform') AS schedule,
+    coalesce(v.scope, 'all') AS scope,
+    coalesce(v.profile, 'corrected') AS profile,
+    coalesce(v.token_scope, 'all') AS token_scope,
+    v.aggregation,
+    v.n_demonstrations,
+    v.resample_seed,
+    v.combination,
+    v.details,
+    v.demonstrations,
+    nullif(
+        concat_ws(', ', replace(v.combination, '_', ' ') || coalesce(' of ' || p.parents, ''), v.own_settings), ''
+    ) AS settings,
+    v.set_ids,
+    v.sets_made_of
+FROM own AS v
 LEFT JOIN demonstration_sets AS d ON d.demonstration_set_id = v.demonstration_set_id
+LEFT JOIN parents AS p ON p.variant_id = v.variant_id
 LEFT JOIN (
     SELECT id AS variant_id, min(name) AS variant_name FROM names WHERE kind = 'variant' GROUP BY id
 ) AS n ON n.variant_id = v.variant_id;

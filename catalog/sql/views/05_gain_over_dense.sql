@@ -12,6 +12,8 @@ SELECT
     v.source_language,
     v.target_language,
     v.seed,
+    v.demonstrations,
+    v.settings,
     c.task,
     c.language,
     c.split,

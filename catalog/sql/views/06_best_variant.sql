@@ -35,6 +35,8 @@ SELECT
     v.set_kind,
     v.source_language,
     v.target_language,
+    v.demonstrations,
+    v.settings,
     v.sparsity,
     c.value AS dev_value,
     t.value AS test_value,

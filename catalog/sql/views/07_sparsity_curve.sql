@@ -1,10 +1,12 @@
--- sparsity_curve: one row per point of a curve: the mean over the variants that share everything but seed and size of
--- their sets. Each curve starts with the dense model at sparsity 0. ci_low and ci_high are means of the variants' own.
+-- sparsity_curve: one row per point of a curve: the mean over the variants that share everything but the seeds (of a
+-- bootstrap too) and the size of their sets; a curve has one demonstrations and one settings, see described_variants.
+-- Each curve starts with the dense model at sparsity 0. ci_low and ci_high are means of the variants' own.
 CREATE OR REPLACE VIEW sparsity_curve AS
 WITH points AS (
     SELECT
         m.base_model_id, m.task, m.split, m.metric, m.language, m.scoring_rule, m.example_limit,
-        v.score, v.propagation, v.structure, v.source_language, v.target_language, v.set_kind, v.sparsity,
+        v.score, v.propagation, v.structure, v.source_language, v.target_language, v.set_kind,
+        v.demonstrations, v.settings, v.sparsity,
         avg(m.value ORDER BY m.evaluation_id) AS value,
         avg(m.ci_low ORDER BY m.evaluation_id) AS ci_low,
         avg(m.ci_high ORDER BY m.evaluation_id) AS ci_high,
@@ -17,7 +19,7 @@ WITH points AS (
 curves AS (
     SELECT DISTINCT
         base_model_id, task, split, metric, language, scoring_rule, example_limit,
-        score, propagation, structure, source_language, target_language, set_kind
+        score, propagation, structure, source_language, target_language, set_kind, demonstrations, settings
     FROM points
 )
 SELECT * FROM points

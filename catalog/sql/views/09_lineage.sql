@@ -1,16 +1,17 @@
 -- lineage: one row per metric: everything it was made from, down to the file of its predictions. statistics_ids are the
--- statistics that the variant's masks were made from, separated by blanks.
+-- statistics that the variant's masks were made from, set_ids the demonstration sets its score read with role and
+-- weight, parent_variant_ids the variants it is a combination of; several are separated by blanks (sets by +).
 CREATE OR REPLACE VIEW lineage AS
-WITH RECURSIVE ancestors(variant_id, id) AS (
-    SELECT variant_id, variant_id FROM variants
-    UNION
-    SELECT a.variant_id, p.parent_id FROM ancestors AS a JOIN record_parents AS p ON p.id = a.id
+WITH observed AS (
+    SELECT variant_id, string_agg(id, ' ' ORDER BY id) AS statistics_ids
+    FROM variant_ancestors
+    WHERE kind = 'statistics'
+    GROUP BY variant_id
 ),
-observed AS (
-    SELECT a.variant_id, string_agg(s.statistics_id, ' ' ORDER BY s.statistics_id) AS statistics_ids
-    FROM ancestors AS a
-    JOIN statistics AS s ON s.statistics_id = a.id
-    GROUP BY a.variant_id
+parents AS (
+    SELECT variant_id, string_agg(parent_variant_id, ' ' ORDER BY length(role), role) AS parent_variant_ids
+    FROM variant_parents
+    GROUP BY variant_id
 ),
 files AS (
     SELECT id, path, sha256 FROM artefacts WHERE kind = 'evaluations'
@@ -38,6 +39,10 @@ SELECT
     v.set_kind,
     v.source_language,
     v.target_language,
+    v.settings,
+    v.set_ids,
+    p.parent_variant_ids,
+    x.mask_sha256,
     f.path AS artefact_path,
     f.sha256 AS artefact_sha256
 FROM metrics AS m
@@ -45,4 +50,5 @@ JOIN described_variants AS v ON v.variant_id = m.variant_id
 JOIN variants AS x ON x.variant_id = m.variant_id
 LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN observed AS o ON o.variant_id = m.variant_id
+LEFT JOIN parents AS p ON p.variant_id = m.variant_id
 LEFT JOIN files AS f ON f.id = m.evaluation_id;

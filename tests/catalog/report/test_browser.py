@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from catalog.report.contents import FIGURES
+from catalog.report.page import render_page
+from catalog.store import Catalog
 from tests.catalog.report.reading import Reader
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -31,9 +33,19 @@ def test_a_browser_shows_every_figure_and_complains_about_nothing(page: str, tmp
     dom, complaints = rendered(page, tmp_path)
     assert complaints == []
     for exhibit in FIGURES:
-        assert len(re.findall(rf'<section id="{exhibit.anchor}">', dom)) == 1
+        n_sections = 0 if exhibit.is_optional else 1
+        assert len(re.findall(rf'<section id="{exhibit.anchor}">', dom)) == n_sections
     n_panels = sum(len(Reader(page).panels(exhibit.anchor)) for exhibit in FIGURES)
     assert dom.count('role="img"') == n_panels == 26
+
+
+def test_a_browser_shows_the_figures_of_further_variants_too(methods_catalog: Catalog, tmp_path: Path) -> None:
+    page = render_page(methods_catalog)
+    dom, complaints = rendered(page, tmp_path)
+    assert complaints == []
+    for exhibit in FIGURES:
+        assert len(re.findall(rf'<section id="{exhibit.anchor}">', dom)) == 1
+    assert dom.count('role="img"') == sum(len(Reader(page).panels(exhibit.anchor)) for exhibit in FIGURES)
 
 
 def test_an_attack_runs_nothing_in_a_browser(attacked_page: str, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from catalog.report.exhibits import english_first, left_out, spread
 from catalog.report.heatmaps import MOST_BLOCKS, MOST_SETS, change_heat_maps, overlap_heat_maps
 from catalog.report.magnitudes import MOST_SETS as MOST_PANELS
 from catalog.report.magnitudes import magnitude_panels
+from catalog.report.profiles import MOST_BLOCKS_WITH_NUMBERS, MOST_PAIRS, profile_heat_maps
+from catalog.report.schedules import MOST_VARIANTS, schedule_panels
 from catalog.report.sources import answer
 from catalog.store import Catalog
 from mlprune.numeric.significance import holm
@@ -15,7 +17,8 @@ from mlprune.numeric.significance import holm
 Rows = dict[str, list[dict[str, Any]]]
 TASK = {"base_model": "tiny", "base_model_id": "m", "task": "xnli", "split": "test", "scoring_rule": "mean"}
 TASK |= {"example_limit": None, "language": "fr"}
-METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "dense", "structure": "row", "sparsity": 0.5}
+METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "dense", "structure": "row", "settings": None}
+METHOD |= {"sparsity": 0.5}
 
 
 def texts(svg: str) -> list[str]:
@@ -119,6 +122,7 @@ def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says
         "kind_a": "monolingual",
         "target_a": None,
         "seed_a": 0,
+        "profile_a": None,
         "kind_b": "monolingual",
         "target_b": None,
         "seed_b": 0,
@@ -148,7 +152,7 @@ def test_sets_of_equal_languages_are_told_apart_by_seed_or_id() -> None:
     sets = {"aaaa1": 0, "bbbb2": 0, "cccc3": 7}
     rows = [
         {"base_model": "t", "base_model_id": "m", "share": 0.3, "block": 0, "value": 0.1, "set_a": a, "set_b": b}
-        | {"kind_a": "translation", "source_a": "fr", "target_a": "en", "seed_a": sets[a]}
+        | {"kind_a": "translation", "source_a": "fr", "target_a": "en", "seed_a": sets[a], "profile_a": None}
         for a in sets
         for b in sets
     ]
@@ -163,6 +167,7 @@ def test_features_that_are_large_most_often_have_a_key_and_far_ones_a_logarithmi
         "kind": "monolingual",
         "source_language": "fr",
         "target_language": None,
+        "profile": None,
     }
     rows = [
         {**row, "seed": 0, "demonstration_set_id": "s", "block": block, "feature": feature, "magnitude": magnitude}
@@ -184,6 +189,7 @@ def test_of_many_demonstration_sets_an_even_selection_has_panels() -> None:
         "base_model_id": "m",
         "kind": "monolingual",
         "target_language": None,
+        "profile": None,
         "seed": 0,
         "block": 0,
     }
@@ -204,3 +210,90 @@ def test_a_selection_holds_the_first_and_the_last_in_order() -> None:
 
 def test_english_stands_before_all_other_languages() -> None:
     assert english_first(["sw", "de", "en", "de"]) == ["en", "de", "sw"]
+
+
+def test_lines_with_settings_have_colours_of_their_own_and_are_named() -> None:
+    point = {**TASK, **METHOD, "n_variants": 1, "accuracy": 0.4, "ci_low": 0.3, "ci_high": 0.5}
+    points = [{**point, "settings": settings} for settings in (None, "paper profile", "removes the highest")]
+    (group,) = accuracy_curves(points, "a")
+    assert [key.label for key in group.keys] == [
+        "wanda on translation, dense propagation",
+        "wanda on translation, dense propagation, paper profile",
+        "wanda on translation, dense propagation, removes the highest",
+    ]
+    assert len({key.colour for key in group.keys}) == 3
+    assert all(key.colour.lower() in group.panels[0] for key in group.keys)
+
+
+def test_changes_of_methods_with_other_settings_have_panels_of_their_own() -> None:
+    cell = {**TASK, **METHOD, "intervention": None, "n_variants": 1, "difference": 0.1}
+    cell |= {"n_significantly_better": 0, "n_significantly_worse": 0}
+    settings = "union of wanda on fr-en and wanda on es-en"
+    (group,) = change_heat_maps([cell, {**cell, "settings": settings}], "a")
+    assert len(group.panels) == 2
+    assert f"dense propagation, {settings}" in " ".join(texts(group.panels[1]))
+
+
+def test_the_differences_of_profiles_are_drawn_pair_by_pair_with_what_the_query_says(methods_catalog: Catalog) -> None:
+    rows = answer(methods_catalog, "profile_differences", folder="queries", parameters={"variant_id": None}).rows
+    (group,) = profile_heat_maps(rows, "a")
+    whole = [row for row in rows if row["block"] is None]
+    assert len(group.panels) == len(whole) == 3
+    shares = sorted(f"{row['share_differing']:.3f}" for row in whole)
+    assert f"over all layers {shares[0]} to {shares[-1]} of the mask entries differ" in group.title
+    assert "of unrelated masks of these sparsities it would be 0.500" in group.title
+    for row, drawn in zip(whole, group.panels, strict=True):
+        ids = (row["corrected_id"], row["paper_id"])
+        cells = [one for one in rows if (one["corrected_id"], one["paper_id"]) == ids and one["layer"]]
+        found = texts(drawn)
+        assert [text for text in found if text.startswith("0.") and "entries" not in text] == [
+            f"{one['share_differing']:.2f}" for one in sorted(cells, key=lambda one: (one["block"], one["layer"]))
+        ]
+        assert f"{row['share_differing']:.3f} of all entries differ" in " ".join(found)
+        assert {one["layer"] for one in cells} <= set(found)
+
+
+def test_of_many_pairs_an_even_selection_is_drawn_and_numbers_only_where_they_can_be_read() -> None:
+    shared = {"base_model": "t", "base_model_id": "m", "score": "wanda", "structure": "row", "propagation": "dense"}
+    shared |= {"demonstrations": "fr-en", "settings": None, "sparsity": 0.5, "share_by_chance": 0.5}
+    rows = [
+        {**shared, "corrected_id": str(pair), "paper_id": "p", "block": block, "layer": layer, "share_differing": 0.25}
+        for pair in range(MOST_PAIRS + 4)
+        for block, layer in ((None, None), *((block, "fc1") for block in range(MOST_BLOCKS_WITH_NUMBERS + 1)))
+    ]
+    (group,) = profile_heat_maps(rows, "a")
+    assert len(group.panels) == MOST_PAIRS
+    assert f"{MOST_PAIRS} of {MOST_PAIRS + 4} pairs of variants drawn" in group.title
+    assert "0.25" not in texts(group.panels[0])
+    few = [row for row in rows if row["block"] in (None, 0)]
+    assert "0.25" in texts(profile_heat_maps(few, "a")[0].panels[0])
+
+
+def test_schedules_are_drawn_with_the_ratios_of_owl_beside_them(methods_catalog: Catalog) -> None:
+    parameters = {"variant_id": None, "schedule": None, "with_uniform": False}
+    rows = answer(methods_catalog, "layer_schedule", folder="queries", parameters=parameters).rows
+    assert {row["schedule"] for row in rows} == {"owl", "given"}
+    (group,) = schedule_panels(rows, "a")
+    assert [key.label for key in group.keys] == [
+        "wanda on fr-en, dense propagation, given schedule, block 0 at 0.25, sparsity 0.5",
+        "wanda on fr-en, dense propagation, owl schedule, owl spread 0.1, sparsity 0.5",
+    ]
+    assert len(group.panels) == 2
+    assert "from 0.250 to 0.600 of a block, 2 variants" in group.panels[0]
+    assert "Scores above 5 times the block" in group.panels[1]
+    assert "from 0.0200 to 0.0600" in group.panels[1]
+    (given,) = schedule_panels([row for row in rows if row["schedule"] == "given"], "a")
+    assert len(given.panels) == 1
+
+
+def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> None:
+    row = {"base_model": "t", "base_model_id": "m", "score": "wanda", "structure": "row", "propagation": "sequential"}
+    row |= {"demonstrations": "fr", "settings": "given schedule", "sparsity": 0.5, "outliers_id": None}
+    rows = [
+        {**row, "variant_id": f"v{n}", "block": block, "removed_share": 0.5}
+        for n in range(MOST_VARIANTS + 2)
+        for block in (0, 1)
+    ]
+    (group,) = schedule_panels(rows, "a")
+    assert len({key.colour for key in group.keys}) == len(group.keys) == MOST_VARIANTS
+    assert group.title == f"t, {MOST_VARIANTS} of {MOST_VARIANTS + 2} variants drawn, all of them in the data"

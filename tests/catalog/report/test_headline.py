@@ -18,12 +18,20 @@ def best(language: str, difference: float | None, *, p_value: float | None = 0.0
 
 
 def compared(opponent: str, mean: float, *, better: int, worse: int) -> Mapping[str, Any]:
-    row = {"opponent": opponent, "mean_difference": mean, "n_comparisons": 10, "n_wins": 6, "n_losses": 4}
+    row = {
+        "opponent": opponent,
+        "settings": None,
+        "mean_difference": mean,
+        "n_comparisons": 10,
+        "n_wins": 6,
+        "n_losses": 4,
+    }
     return row | {"n_significantly_better": better, "n_significantly_worse": worse}
 
 
 def described(score: str, set_kind: str | None, accuracy: float, **more: Any) -> Mapping[str, Any]:
     shared = {"base_model_id": "m", "scoring_rule": "mean", "example_limit": None, "structure": "row", "sparsity": 0.3}
+    shared["settings"] = None
     propagation = "dense" if set_kind else None
     return {**shared, "score": score, "set_kind": set_kind, "propagation": propagation, "accuracy": accuracy} | more
 
@@ -66,8 +74,8 @@ def test_what_english_pays_is_the_mean_over_the_variants_chosen_for_other_langua
     rows = [best("fr", 0.1, english_difference=-0.04), best("en", 0.1, english_difference=0.9)]
     rows.append(best("sw", 0.1, english_difference=0.0))
     cost = [
-        {"sparsity": 0.5, "difference": -0.3, "n_variants": 1},
-        {"sparsity": 0.5, "difference": -0.1, "n_variants": 3},
+        {"sparsity": 0.5, "settings": None, "difference": -0.3, "n_variants": 1},
+        {"sparsity": 0.5, "settings": None, "difference": -0.1, "n_variants": 3},
     ]
     finding = english_finding(rows, cost)
     assert (finding.answer, finding.tone) == ("−0.020 en", "bad")
@@ -134,3 +142,23 @@ def test_the_headline_of_a_store_agrees_with_its_records(catalog: Catalog, rows:
     expected = number(sum(differences) / len(differences), signed=True)
     assert answers["Do translation demonstrations beat random pruning? (wanda)"] == expected
     assert [line[0] for line in headline.table] == ["en", "es", "fr", "sw"]
+
+
+def test_comparisons_of_unusual_variants_count_only_where_there_are_no_others_and_are_named() -> None:
+    usual = compared("random", 0.1, better=5, worse=0)
+    unusual = {**compared("random", -0.9, better=0, worse=9), "settings": "removes the highest"}
+    both = comparison_finding([usual, unusual], "random", "wanda", [])
+    assert (both.answer, both.tone) == ("+0.100", "good")
+    assert "settings" not in both.sentence
+    alone = comparison_finding([unusual], "random", "wanda", [])
+    assert alone.answer == "−0.900"
+    assert alone.sentence.endswith("Their settings: removes the highest.")
+
+
+def test_what_english_pays_on_average_leaves_unusual_variants_out_and_says_so() -> None:
+    usual = {"sparsity": 0.5, "settings": None, "difference": -0.1, "n_variants": 1}
+    unusual = {"sparsity": 0.4321, "settings": "union of a and b", "difference": -0.3, "n_variants": 1}
+    found = english_finding([], [usual, unusual]).sentence
+    assert "Over all pruned variants of default settings English changes on average by −0.100 at 0.5 sparsity" in found
+    assert "0.4321" not in found
+    assert "by −0.300 at 0.4321" in english_finding([], [unusual]).sentence

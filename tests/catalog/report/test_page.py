@@ -46,7 +46,7 @@ def test_every_table_of_a_filled_store_has_rows(reader: Reader, exhibit: object)
 
 def test_every_exhibit_stands_on_its_query_and_data(reader: Reader) -> None:
     below = {origin.section: origin.name for origin in reader.origins if origin.section != "headline"}
-    assert below == {exhibit.anchor: exhibit.query for exhibit in EXHIBITS}
+    assert below == {exhibit.anchor: exhibit.query for exhibit in EXHIBITS if not exhibit.is_optional}
     of_headline = {origin.name for origin in reader.origins if origin.section == "headline"}
     assert of_headline == {"best_by_language", "english_cost", "demonstrations_compared"}
 
@@ -90,9 +90,28 @@ def test_every_panel_says_what_it_shows(reader: Reader) -> None:
 def test_an_empty_catalog_gives_a_page_of_sentences(empty_catalog: Catalog) -> None:
     reader = Reader(render_page(empty_catalog))
     for exhibit in EXHIBITS:
+        if exhibit.is_optional:
+            assert not reader.find("section", id=exhibit.anchor)
+            continue
         assert [p.text for p in reader.find("p", section=exhibit.anchor, class_="empty")] == [exhibit.empty]
     assert len(reader.find("p", section="headline", class_="empty")) == 1
     assert not [element for element in reader.elements if element.attributes.get("role") == "img"]
+
+
+def test_what_only_some_recipes_ask_has_a_section_where_there_is_something_to_show(methods_catalog: Catalog) -> None:
+    reader = Reader(render_page(methods_catalog))
+    links = {link.attributes["href"] for link in reader.find("a")}
+    optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional]
+    assert [exhibit.anchor for exhibit in optional] == ["profiles", "schedules"]
+    for exhibit in optional:
+        assert reader.panels(exhibit.anchor)
+        assert f"#{exhibit.anchor}" in links
+        (origin,) = [one for one in reader.origins if one.section == exhibit.anchor]
+        result = methods_catalog.select(origin.sql, origin.parameters)
+        assert origin.csv == [list(result.columns), *([cell(value) for value in row] for row in result.rows)]
+        assert "None" not in reader.find("section", id=exhibit.anchor)[0].text.partition("SQL and data")[0]
+    asked = reader.find("section", id="schedules")[0].text
+    assert "--param with_uniform=false" in asked
 
 
 def test_an_attack_in_a_name_is_shown_as_text_and_does_nothing(attacked: Reader) -> None:

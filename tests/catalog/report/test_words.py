@@ -2,7 +2,18 @@ from datetime import datetime
 
 import pytest
 
-from catalog.report.words import BLACK, BLUE, cell, colour_of, method_label, number, p_value, set_label, task_label
+from catalog.report.words import (
+    BLACK,
+    BLUE,
+    cell,
+    colour_of,
+    method_label,
+    number,
+    p_value,
+    set_label,
+    task_label,
+    variant_label,
+)
 
 METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequential", "structure": "row"}
 
@@ -14,6 +25,11 @@ METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequentia
         (METHOD | {"structure": "2:4"}, "wanda on translation, sequential propagation, 2:4"),
         (METHOD | {"score": "random", "set_kind": None, "propagation": None}, "random"),
         (METHOD | {"score": None}, "dense"),
+        (METHOD | {"settings": "paper profile"}, "wanda on translation, sequential propagation, paper profile"),
+        (
+            METHOD | {"score": "union", "set_kind": None, "settings": "union of a and b"},
+            "sequential propagation, union of a and b",
+        ),
         (METHOD | {"intervention": "self_translate"}, "self translate"),
     ],
 )
@@ -25,6 +41,17 @@ def test_a_set_is_said_by_its_languages_and_an_unusual_seed() -> None:
     assert set_label("translation", "fr", "en", seed=0) == "fr-en"
     assert set_label("monolingual", "fr", None, seed=3) == "fr s3"
     assert set_label("code", None, None) == "code"
+    assert set_label("translation", "fr", "en", profile="paper") == "fr-en paper"
+    assert set_label("translation", "fr", "en", profile="corrected") == "fr-en"
+    assert set_label("task", "fr", None) == "task fr"
+    assert set_label("text", None, None) == "text"
+
+
+def test_a_variant_is_said_with_its_sets_and_sparsity() -> None:
+    row = METHOD | {"demonstrations": "fr-en + es-en", "settings": "mean over fr-en + es-en", "sparsity": 0.456789}
+    label = "wanda on fr-en + es-en, sequential propagation, mean over fr-en + es-en, sparsity 0.457"
+    assert variant_label(row) == label
+    assert variant_label(row | {"score": None, "demonstrations": None, "propagation": None}).startswith("mean over")
 
 
 def test_a_task_says_what_is_unusual_about_it() -> None:

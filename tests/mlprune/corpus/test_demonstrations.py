@@ -1,72 +1,95 @@
-"""Which sentences make which demonstration, and the text of it, against docs/method.md section 1 written out."""
+"""Which texts make which demonstration, and how it is written, against docs/method.md section 1 written out."""
 
 import hashlib
 
 import pytest
 
-from mlprune.corpus.demonstrations import (
-    chosen_files,
-    chosen_lines,
-    code_demonstrations,
-    monolingual_demonstrations,
-    translation_demonstrations,
-)
+from mlprune.corpus.demonstrations import Piece, drawing_order, drawn, written
+from mlprune.corpus.templates import labelled
 from mlprune.errors import CorpusError
 
 FRENCH = ["zéro", "un", "deux", "trois"]
 ENGLISH = ["zero", "one", "two", "three"]
+SIDES = (
+    lambda number, end: labelled("fr", FRENCH[number], end),
+    lambda number, end: labelled("en", ENGLISH[number], end),
+)
 
 
-def test_demonstration_i_takes_the_places_i_k_to_i_k_plus_k_minus_1_of_the_hashed_order() -> None:
-    order = sorted(range(30), key=lambda line: hashlib.sha256(f"5:{line}".encode()).hexdigest())
-    found = chosen_lines(30, shots=3, samples=7, seed=5)
-    assert found == [tuple(order[3 * i : 3 * i + 3]) for i in range(7)]
+def by_hash(seed: int, names: list) -> list:
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
 
 
-def test_no_sentence_is_in_two_demonstrations() -> None:
-    used = [line for chosen in chosen_lines(40, shots=4, samples=10, seed=0) for line in chosen]
-    assert sorted(used) == list(range(40))
+def test_texts_are_drawn_in_the_order_of_their_hashed_keys() -> None:
+    assert list(drawing_order({line: line for line in range(30)}, seed=5)) == by_hash(5, list(range(30)))
+    names = ["a/b.py", "a.py", "z.py", "b.py"]
+    found = drawing_order(dict(enumerate(names)), seed=3)
+    assert [names[number] for number in found] == by_hash(3, names)
 
 
-def test_more_samples_keep_the_first_ones() -> None:
-    assert chosen_lines(40, shots=2, samples=20, seed=0)[:5] == chosen_lines(40, shots=2, samples=5, seed=0)
+def test_left_out_texts_are_passed_over_and_the_order_of_the_others_stays() -> None:
+    keys = {line: line for line in range(20)}
+    left_out = {0, 3, 7, 11, 19}
+    found = drawing_order(keys, seed=0, left_out=left_out)
+    assert list(found) == [line for line in drawing_order(keys, seed=0) if line not in left_out]
+    assert drawing_order({0: "x", 1: "y"}, seed=0, left_out={"x"}) == (1,)
 
 
-def test_left_out_lines_are_passed_over_and_the_order_of_the_others_stays() -> None:
-    whole = [line for (line,) in chosen_lines(20, shots=1, samples=20, seed=0)]
-    found = [line for (line,) in chosen_lines(20, shots=1, samples=15, seed=0, left_out={0, 3, 7, 11, 19})]
-    assert found == [line for line in whole if line not in {0, 3, 7, 11, 19}]
+def test_the_published_code_takes_texts_as_they_come_whatever_the_seed() -> None:
+    keys = {line: f"id {line}" for line in range(9)}
+    for seed in (0, 1):
+        assert drawing_order(keys, seed=seed, left_out={"id 4"}, profile="paper") == (0, 1, 2, 3, 5, 6, 7, 8)
 
 
-def test_too_few_sentences_are_an_error_that_counts_them() -> None:
-    assert len(chosen_lines(12, shots=4, samples=3, seed=0)) == 3
-    with pytest.raises(CorpusError, match="too short") as caught:
-        chosen_lines(12, shots=4, samples=3, seed=0, left_out={5})
-    assert (caught.value.context["expected"], caught.value.context["got"]) == ("12 sentences (3 x 4)", 11)
+def test_demonstration_i_takes_the_places_i_k_to_i_k_plus_k_minus_1() -> None:
+    order = by_hash(5, list(range(30)))
+    assert drawn(order, shots=3, samples=7) == [tuple(order[3 * i : 3 * i + 3]) for i in range(7)]
+
+
+def test_no_text_is_in_two_demonstrations_and_more_samples_keep_the_first_ones() -> None:
+    found = drawn(range(40), shots=4, samples=10)
+    assert sorted(line for chosen in found for line in chosen) == list(range(40))
+    assert drawn(range(40), shots=4, samples=3) == found[:3]
+
+
+def test_with_four_shots_the_published_code_skips_every_fifth_line() -> None:
+    assert drawn(range(14), shots=4, samples=3, skipped=1) == [(0, 1, 2, 3), (5, 6, 7, 8), (10, 11, 12, 13)]
+
+
+@pytest.mark.parametrize(
+    ("n", "shots", "skipped", "made"), [(12, 4, 0, 3), (15, 4, 0, 3), (14, 4, 1, 3), (13, 4, 1, 2)]
+)
+def test_without_a_number_there_are_as_many_demonstrations_as_texts_for_them(
+    n: int, shots: int, skipped: int, made: int
+) -> None:
+    assert len(drawn(range(n), shots=shots, samples=None, skipped=skipped)) == made
+
+
+def test_too_few_texts_are_an_error_that_counts_them() -> None:
+    for arguments, expected, got in (
+        ({"shots": 4, "samples": 3}, "12 sentences (3 x 4)", 11),
+        ({"shots": 4, "samples": 3, "skipped": 1}, "14 sentences (3 x 4, 1 passed over behind each)", 13),
+        ({"shots": 2, "samples": None, "unit": "items"}, "2 items (1 x 2)", 1),
+    ):
+        assert drawn(range(got + 1), **arguments)
+        with pytest.raises(CorpusError, match="too short") as caught:
+            drawn(range(got), **arguments)
+        assert (caught.value.context["expected"], caught.value.context["got"]) == (expected, got)
 
 
 def test_a_translation_demonstration_is_written_as_the_method_says() -> None:
-    (found,) = translation_demonstrations(("fr", "en"), (FRENCH, ENGLISH), lines=[(2, 0)], end="</s>")
+    found = written("translation", SIDES, numbers=(2, 0), end="</s>")
     assert found.text == "French: deux</s>English: two</s>French: zéro</s>English: zero</s>"
     assert (found.kind, found.sentence_ids) == ("translation", (2, 0))
+    assert [(piece.side, piece.shot) for piece in found.pieces] == [(1, 0), (2, 0), (1, 1), (2, 1)]
 
 
 def test_a_monolingual_demonstration_is_written_as_the_method_says() -> None:
-    found = monolingual_demonstrations("zh-Hant", FRENCH, lines=[(3, 1), (0, 2)], end="|")
-    assert [one.text for one in found] == ["Chinese: trois|Chinese: un|", "Chinese: zéro|Chinese: deux|"]
-    assert [(one.kind, one.sentence_ids) for one in found] == [("monolingual", (3, 1)), ("monolingual", (0, 2))]
+    found = written("monolingual", SIDES[:1], numbers=(3, 1), end="|")
+    assert found.text == "French: trois|French: un|"
+    assert [(piece.side, piece.shot) for piece in found.pieces] == [(1, 0), (1, 1)]
 
 
-def test_code_demonstrations_are_the_files_as_they_are_in_hashed_order() -> None:
-    files = {name: f"# {name}\n" for name in ("a/b.py", "a.py", "z.py", "b.py")}
-    names = chosen_files(list(files), samples=3, seed=3)
-    assert names == sorted(files, key=lambda name: hashlib.sha256(f"3:{name}".encode()).hexdigest())[:3]
-    found = code_demonstrations(files, names)
-    assert [one.text for one in found] == [f"# {name}\n" for name in names]
-    assert {(one.kind, one.sentence_ids) for one in found} == {("code", ())}
-
-
-def test_too_few_files_are_an_error() -> None:
-    with pytest.raises(CorpusError, match="too few") as caught:
-        chosen_files(["a.py"], samples=2, seed=0)
-    assert caught.value.context["got"] == 1
+def test_a_code_demonstration_has_no_numbers_of_sentences() -> None:
+    found = written("code", (lambda number, end: f"# {number}\n",), numbers=(7,), end="</s>")
+    assert (found.text, found.sentence_ids, found.pieces) == ("# 7\n", (), (Piece("# 7\n", 1, 0),))

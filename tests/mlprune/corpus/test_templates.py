@@ -3,7 +3,7 @@
 import pytest
 
 from mlprune.corpus import cldr
-from mlprune.corpus.templates import labelled, language_label
+from mlprune.corpus.templates import LABELLED, PLAIN, endonym, filled, labelled, language_label
 from mlprune.errors import CorpusError
 from mlprune.terms import ISO_639_3
 
@@ -26,6 +26,7 @@ def test_a_language_has_its_english_name_without_its_script(tag: str, label: str
 def test_every_language_with_a_short_code_and_all_of_the_corpus_have_a_name() -> None:
     for tag in (*ISO_639_3.values(), *cldr.LANGUAGES):
         assert language_label(tag)[0].isupper()
+        assert endonym(tag)
 
 
 @pytest.mark.parametrize("tag", ["xx", "frensh", ""])
@@ -37,3 +38,63 @@ def test_a_language_without_a_name_is_a_bad_input(tag: str) -> None:
 
 def test_one_side_of_a_shot_is_label_sentence_and_end() -> None:
     assert labelled("fr", "Ça va ?", "</s>") == "French: Ça va ?</s>"
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        ("en", "English"),
+        ("fr", "français"),
+        ("sw", "Kiswahili"),
+        ("zh", "中文"),
+        ("zh-Hant", "中文"),
+        ("ru", "русский"),
+    ],
+)
+def test_a_language_has_its_own_name_without_its_script(tag: str, name: str) -> None:
+    assert endonym(tag) == name
+
+
+@pytest.mark.parametrize("tag", ["xx", "frensh", ""])
+def test_a_language_that_does_not_name_itself_is_a_bad_input(tag: str) -> None:
+    with pytest.raises(CorpusError, match="calls itself") as caught:
+        endonym(tag)
+    assert caught.value.context["got"] == tag
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (LABELLED, "French: Ça {va} ?</s>"),
+        (PLAIN, "Ça {va} ?</s>"),
+        ("{endonym} = {text}\n", "français = Ça {va} ?\n"),
+        ("{{{text}}} {text}{end}{end}", "{Ça {va} ?} Ça {va} ?</s></s>"),
+    ],
+)
+def test_a_template_is_filled_to_the_letter(template: str, expected: str) -> None:
+    assert filled(template, "Ça {va} ?", language="fr", end="</s>") == expected
+
+
+def test_a_template_without_a_language_needs_none() -> None:
+    assert filled("<{text}>", "a", language=None, end="</s>") == "<a>"
+    assert filled("<{text}>", "a", language="no such", end="</s>") == "<a>"
+    for name in ("language", "endonym"):
+        with pytest.raises(CorpusError, match="the set has none"):
+            filled(f"{{{name}}}: {{text}}", "a", language=None, end="")
+
+
+@pytest.mark.parametrize(
+    "template", ["{lang}: {text}", "{}{text}", "{0}{text}", "{text!r}", "{text:>9}", "{text.upper}"]
+)
+def test_an_unknown_placeholder_is_an_error_that_lists_the_known_ones(template: str) -> None:
+    with pytest.raises(CorpusError, match="unknown placeholder") as caught:
+        filled(template, "a", language="fr", end="")
+    assert caught.value.context["expected"] == ["{language}", "{endonym}", "{text}", "{end}"]
+
+
+@pytest.mark.parametrize(
+    ("template", "message"), [("{language}: {end}", "no place for the text"), ("{text", "cannot be")]
+)
+def test_a_template_without_a_text_or_with_a_lone_brace_is_an_error(template: str, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        filled(template, "a", language="fr", end="")

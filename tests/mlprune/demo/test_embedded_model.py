@@ -65,7 +65,7 @@ def test_the_demo_is_the_main_job(plan: Plan) -> None:
     assert len({spec.sparsity for spec in chosen}) >= 5
     assert {spec.choice.score for spec in chosen if spec.choice} == {"wanda", "contrast", "magnitude", "random"}
     assert {spec.propagation for spec in chosen} == {"dense", "sequential", None}
-    sets = [variant.demonstrations.spec for variant in plan.variants.values() if variant.demonstrations]
+    sets = [one.spec for variant in plan.variants.values() for one in variant.sets]
     assert len({(one.source, one.target) for one in sets if one.kind == "translation"}) >= 3
 
 

@@ -1,3 +1,5 @@
+from threading import Barrier, current_thread
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -87,9 +89,9 @@ def test_a_call_reaches_the_shard_that_holds_the_block(folders):
     chain = local_chain(folders["bloom"], n_shards=3)
     for block in range(3):
         assert shard_of(chain.spans, block) == block
-        assert len(chain.on_block(block, "block_weights", block)) == 4
+        assert chain.on_block(block, "prune_block", block, lambda weights: ({}, len(weights))) == 4
     with pytest.raises(ModelError, match=r"got=3, expected='0 to 2'"):
-        chain.on_block(3, "block_weights", 3)
+        chain.on_block(3, "sweep_advance", 3, [])
     with pytest.raises(ModelError, match="cannot be cut"):
         local_chain(folders["bloom"], n_shards=4)
 
@@ -117,3 +119,19 @@ def test_results_come_in_item_order_and_items_are_drawn_one_by_one(folders):
     assert next(results) == (0, 0, 1)
     assert drawn == [0]
     assert list(results) == [(1, 0, 1), (2, 0, 1)]
+
+
+def test_items_travel_side_by_side_and_results_come_in_item_order(folders, threads):
+    threads(2)
+    chain = local_chain(folders["xglm"])
+    both_are_in = Barrier(2, timeout=20)
+
+    class Meeting:
+        def tag(self, item):
+            both_are_in.wait()
+            return item, current_thread().name
+
+    chain._shards = (Meeting(),)
+    results = list(chain.stream("tag", range(6)))
+    assert [item for item, _ in results] == list(range(6))
+    assert len({name for _, name in results}) == 2

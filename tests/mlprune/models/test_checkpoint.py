@@ -7,13 +7,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
-from mlprune.models.checkpoint import WeightFiles, content_hashes, family_at, file_sha256, read_block
+from mlprune.models.checkpoint import SINGLE_FILE, WeightFiles, content_hashes, family_at, file_sha256, read_block
 from mlprune.models.families import FAMILIES
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, save_tiny_model, tiny_model
 
 
 def test_a_block_is_read_oriented_and_in_the_order_of_the_family(tmp_path):
-    for name in FAMILY_NAMES:
+    for name in ALL_FAMILY_NAMES:
         path = save_tiny_model(tmp_path / name, name)
         model = tiny_model(name, seed=0, blocks=3)
         weights = read_block(path, 1)
@@ -21,7 +21,8 @@ def test_a_block_is_read_oriented_and_in_the_order_of_the_family(tmp_path):
         for layer, weight in weights.items():
             module = model.get_submodule(FAMILIES[name].blocks)[1].get_submodule(layer)
             inputs = torch.eye(weight.shape[1])
-            torch.testing.assert_close(module(inputs) - module.bias, weight.T, atol=1e-6, rtol=0)
+            bias = 0 if module.bias is None else module.bias
+            torch.testing.assert_close(module(inputs) - bias, weight.T, atol=1e-6, rtol=0)
 
 
 def test_a_float16_checkpoint_is_read_as_float32(tmp_path):
@@ -32,11 +33,13 @@ def test_a_float16_checkpoint_is_read_as_float32(tmp_path):
     assert read_block(path, 0, dtype="float16")["fc1"].dtype == torch.float16
 
 
-def test_a_checkpoint_without_the_base_prefix_is_read_all_the_same(tmp_path):
-    path = save_tiny_model(tmp_path / "m", "gpt2")
+@pytest.mark.parametrize(("family", "prefix"), [("gpt2", "transformer."), ("opt", "model.")])
+def test_a_checkpoint_without_the_base_prefix_is_read_all_the_same(tmp_path, family, prefix):
+    path = save_tiny_model(tmp_path / "m", family)
     expected = read_block(path, 2)
     tensors = load_file(path / "model.safetensors")
-    save_file({name.removeprefix("transformer."): t for name, t in tensors.items()}, path / "model.safetensors")
+    assert all(name.startswith(prefix) for name in tensors)
+    save_file({name.removeprefix(prefix): t for name, t in tensors.items()}, path / "model.safetensors")
     found = read_block(path, 2)
     assert all(torch.equal(found[layer], expected[layer]) for layer in expected)
 
@@ -58,6 +61,34 @@ def test_weights_in_several_files_are_found_through_their_index(tmp_path):
     assert files.file_names == ("a.safetensors", "b.safetensors", "model.safetensors.index.json")
 
 
+def test_an_index_that_names_a_tensor_its_file_lacks_is_an_error_that_names_both(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    weight_map = dict.fromkeys(load_file(path / "model.safetensors"), "model.safetensors")
+    absent = "model.layers.3.fc1.weight"
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {**weight_map, absent: SINGLE_FILE}}))
+    files = WeightFiles(path, FAMILIES["xglm"])
+    asked = (files.shape, files.place, lambda name: files.read(name, torch.float32))
+    for ask in asked:
+        with pytest.raises(ModelError, match=r"does not hold the tensor.*model\.safetensors.*layers\.3\.fc1\.weight"):
+            ask(absent)
+    assert read_block(path, 0)["fc1"].shape == (64, 16)
+
+
+def test_a_tensor_in_its_own_dtype_is_a_view_of_the_mapped_file_and_writing_to_it_spares_the_file(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    before = file_sha256(path / SINGLE_FILE)
+    files, name = WeightFiles(path, FAMILIES["xglm"]), "model.layers.1.fc1.weight"
+    view = files.read(name, torch.float32)
+    assert files.read(name, torch.float32).data_ptr() == view.data_ptr()
+    cast = files.read(name, torch.bfloat16)
+    assert torch.equal(cast, view.bfloat16())
+    original = view.clone()
+    view.zero_()
+    assert cast.count_nonzero() > 0
+    assert hashlib.sha256((path / SINGLE_FILE).read_bytes()).hexdigest() == before
+    assert torch.equal(WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32), original)
+
+
 def test_a_folder_with_pickled_weights_only_is_refused_with_the_next_step(tmp_path):
     path = save_tiny_model(tmp_path / "m")
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
@@ -72,6 +103,15 @@ def test_a_missing_block_and_a_damaged_file_are_errors(tmp_path):
     (path / "model.safetensors").write_bytes(b"not a weight file at all")
     with pytest.raises(ModelError, match="cannot be read"):
         read_block(path, 0)
+
+
+def test_a_tensor_of_a_type_that_torch_does_not_know_is_an_error_that_names_it(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    name = "model.layers.0.fc1.weight"
+    header = json.dumps({name: {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [0, 6]}}).encode()
+    (path / SINGLE_FILE).write_bytes(len(header).to_bytes(8, "little") + header + bytes(6))
+    with pytest.raises(ModelError, match=r"a tensor cannot be read.*fc1\.weight.*F6_E2M3"):
+        WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32)
 
 
 def test_a_config_that_is_missing_or_no_json_is_an_error_of_one_line(tmp_path):

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 from mlprune.errors import ModelError
 from mlprune.models.families import FAMILIES
 from mlprune.models.loading import inspect_model, load_shard_module, load_tokenizer, resolve_model
-from tests.tiny_models import END, FAMILY_NAMES, HIDDEN, POSITIONS, save_tiny_model, tiny_tokenizer
+from tests.tiny_models import ALL_FAMILY_NAMES, END, HIDDEN, POSITIONS, save_tiny_model, tiny_model, tiny_tokenizer
 
 TOKENS = torch.tensor([[1, 50, 60, 70, 71, 72], [1, 9, 8, 7, 6, 5]])
 
@@ -18,7 +18,7 @@ def edit_json(file, **changes):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", FAMILY_NAMES)
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_one_shard_gives_exactly_the_logits_of_from_pretrained(tmp_path, name, dtype):
     path = save_tiny_model(tmp_path, name)
     expected = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
@@ -28,7 +28,7 @@ def test_one_shard_gives_exactly_the_logits_of_from_pretrained(tmp_path, name, d
     assert not model.training
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_shard_loads_only_its_own_tensors(tmp_path, name):
     path = save_tiny_model(tmp_path, name)
     family = FAMILIES[name]
@@ -41,6 +41,8 @@ def test_a_shard_loads_only_its_own_tensors(tmp_path, name):
     assert not any(n.startswith((f"{family.blocks}.1.", f"{family.blocks}.2.", *ends)) for n in real[0])
     assert all(n.startswith((f"{family.blocks}.2.", *ends)) for n in real[2])
     assert f"{family.head}.weight" in real[2]
+    assert not any(n.startswith(family.embeddings) for n in real[1] | real[2])
+    assert any(n.startswith(family.embeddings[0]) for n in real[0])
 
 
 def test_a_tied_head_of_the_last_shard_is_the_embedding(tmp_path):
@@ -71,12 +73,38 @@ def test_float16_checkpoints_are_loaded_as_float32(tmp_path):
 
 
 def test_inspection_tells_the_facts_of_a_model(tmp_path):
-    for name in FAMILY_NAMES:
+    for name in ALL_FAMILY_NAMES:
         info = inspect_model(save_tiny_model(tmp_path / name, name, blocks=2))
         assert (info.family, info.n_blocks, info.hidden_size) == (name, 2, HIDDEN)
-        assert info.n_prunable == 2 * 12 * HIDDEN * HIDDEN
+        blocks = tiny_model(name, seed=0, blocks=2).get_submodule(FAMILIES[name].blocks)
+        assert info.n_prunable == sum(p.numel() for p in blocks.parameters() if p.dim() == 2)
         assert info.max_positions == (None if name == "bloom" else POSITIONS)
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(info.content)
+
+
+def test_positions_end_where_longer_texts_would_change_the_frequencies_of_a_batch(tmp_path):
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, **factors, "original_max_position_embeddings": 24}
+    path = save_tiny_model(tmp_path, "phi3", rope_parameters=rope, original_max_position_embeddings=24)
+    assert inspect_model(path).max_positions == 24
+    edit_json(path / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 10000.0})
+    assert inspect_model(path).max_positions == POSITIONS
+
+
+def test_an_opt_whose_record_does_not_fit_is_refused_before_any_number(tmp_path):
+    path = save_tiny_model(tmp_path, "opt", do_layer_norm_before=False, word_embed_proj_dim=HIDDEN // 2)
+    for load in (lambda: inspect_model(path), lambda: load_shard_module(path, range(3), "float32")):
+        with pytest.raises(ModelError, match=r"missing=\['model\.decoder\.final_layer_norm'\].*project_out"):
+            load()
+
+
+def test_the_head_of_a_neox_is_found_under_its_old_name_and_its_new_one(tmp_path):
+    path = save_tiny_model(tmp_path, "gpt_neox")
+    tensors = load_file(path / "model.safetensors")
+    head = tensors.pop("embed_out.weight")
+    assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, head)
+    save_file({**tensors, "lm_head.weight": head}, path / "model.safetensors")
+    assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, head)
 
 
 def test_weights_that_do_not_fit_the_config_are_an_error(tmp_path):
@@ -119,7 +147,7 @@ def test_code_in_a_model_folder_is_never_run(tmp_path):
     assert load_tokenizer(path).eos_token_id == END
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_saved_tokenizer_gives_the_same_ids_when_loaded(tmp_path, name):
     text = "Ça va? 你好,  мир </s> x"
     tokenizer = load_tokenizer(save_tiny_model(tmp_path, name))

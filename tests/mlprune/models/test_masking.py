@@ -22,6 +22,28 @@ def weights_of(blocks, name):
     }
 
 
+class Disk:
+    """Stands for the checkpoint: stored weights as they were when it was made, and what was read of them."""
+
+    def __init__(self, blocks, name):
+        self._kept = {
+            (block, layer): module.get_submodule(layer).weight.clone()
+            for block, module in blocks.items()
+            for layer in FAMILIES[name].layers
+        }
+        self.read = []
+
+    def __call__(self, block, layers):
+        self.read += [(block, layer) for layer in layers]
+        return {layer: self._kept[block, layer].clone() for layer in layers}
+
+
+def masked_blocks(name):
+    blocks = blocks_of(name)
+    disk = Disk(blocks, name)
+    return blocks, MaskedBlocks(blocks, FAMILIES[name], disk), disk
+
+
 def random_masks(weights, seed):
     generator = torch.Generator().manual_seed(seed)
     return {key: torch.rand(weight.shape, generator=generator) > 0.4 for key, weight in weights.items()}
@@ -29,44 +51,78 @@ def random_masks(weights, seed):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_masks_zero_exactly_the_removed_and_come_off_bit_exactly(name):
-    blocks = blocks_of(name)
+    blocks, masked, _ = masked_blocks(name)
     dense = weights_of(blocks, name)
-    masked = MaskedBlocks(blocks, FAMILIES[name])
     for seed in range(2):
         masks = random_masks(dense, seed)
         masked.set_all(masks)
         for key, weight in weights_of(blocks, name).items():
             assert torch.equal(weight, torch.where(masks[key], dense[key], 0.0))
             assert not torch.signbit(weight[~masks[key]]).any()
-        assert torch.equal(masked.dense(1)[key[1]], dense[1, key[1]])
+    assert all(torch.equal(weight, dense[1, layer]) for layer, weight in masked.dense(1).items())
     masked.set_all({})
     assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, name).items())
 
 
-def test_a_layer_without_a_mask_becomes_dense_and_untouched_blocks_are_not_copied():
-    blocks = blocks_of("gpt2")
+def test_only_changed_layers_that_become_dense_or_get_other_masks_are_read_again():
+    blocks, masked, disk = masked_blocks("gpt2")
     dense = weights_of(blocks, "gpt2")
     masks = random_masks(dense, 0)
-    masked = MaskedBlocks(blocks, FAMILIES["gpt2"])
-    masked.set_block(0, {layer: masks[0, layer] for layer in FAMILIES["gpt2"].layers})
+    masked.set_block(0, {layer: masks[0, layer] for layer in ("attn.c_attn", "mlp.c_fc")})
+    masked.dense(1)
+    assert not disk.read
     masked.set_all({(0, "mlp.c_fc"): masks[0, "mlp.c_fc"], (7, "mlp.c_fc"): torch.zeros(1, 1, dtype=torch.bool)})
+    assert disk.read == [(0, "attn.c_attn"), (0, "mlp.c_fc")]
     now = weights_of(blocks, "gpt2")
-    changed = {key for key, weight in now.items() if not torch.equal(weight, dense[key])}
-    assert changed == {(0, "mlp.c_fc")}
-    assert {block for block, _ in masked._originals} == {0}
+    assert {key for key, weight in now.items() if not torch.equal(weight, dense[key])} == {(0, "mlp.c_fc")}
+    masked.dense(0)
+    masked.dense(0)
+    assert disk.read[2:] == [(0, "mlp.c_fc")]
 
 
-def test_a_mask_of_the_wrong_shape_type_or_layer_is_an_error_and_changes_nothing():
-    blocks = blocks_of("gpt2")
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_new_weights_are_put_in_place_under_their_masks_and_come_off_bit_exactly(name):
+    blocks, masked, _ = masked_blocks(name)
+    dense = weights_of(blocks, name)
+    first, second, *_ = FAMILIES[name].layers
+    new = {layer: torch.randn(dense[0, layer].shape).double() for layer in (first, second)}
+    masks = random_masks({layer: dense[0, layer] for layer in new}, 3)
+    masked.set_block(0, {second: masks[second]}, new)
+    now = weights_of(blocks, name)
+    assert torch.equal(now[0, first], new[first].float())
+    assert torch.equal(now[0, second], torch.where(masks[second], new[second].float(), 0.0))
+    masked.set_block(0, {first: masks[first]})
+    now = weights_of(blocks, name)
+    assert torch.equal(now[0, first], torch.where(masks[first], dense[0, first], 0.0))
+    assert torch.equal(now[0, second], dense[0, second])
+    masked.set_all({})
+    assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, name).items())
+
+
+def test_a_mask_or_weight_of_the_wrong_shape_type_or_layer_is_an_error_and_changes_nothing():
+    blocks, masked, _ = masked_blocks("gpt2")
     dense = weights_of(blocks, "gpt2")
-    masked = MaskedBlocks(blocks, FAMILIES["gpt2"])
     good = {(0, "attn.c_attn"): torch.zeros(48, 16, dtype=torch.bool)}
-    with pytest.raises(ShapeError, match=r"block=1, layer='attn.c_attn', expected=\(48, 16\)"):
+    with pytest.raises(ShapeError, match=r"mask.*block=1, layer='attn.c_attn', expected=\(48, 16\)"):
         masked.set_all({**good, (1, "attn.c_attn"): torch.ones(16, 48, dtype=torch.bool)})
     with pytest.raises(ShapeError, match=r"float32"):
         masked.set_all({**good, (1, "attn.c_attn"): torch.ones(48, 16)})
     with pytest.raises(ModelError, match="no such layer"):
         masked.set_all({**good, (0, "attn.q"): torch.ones(16, 16, dtype=torch.bool)})
-    with pytest.raises(ModelError, match="not in this shard"):
-        masked.set_block(5, {"attn.c_attn": torch.ones(48, 16, dtype=torch.bool)})
+    with pytest.raises(ModelError, match="no such layer"):
+        masked.set_block(0, {}, {"attn.q": torch.ones(16, 16)})
+    for wrong in (torch.ones(16, 48), torch.ones(48, 16, dtype=torch.bool)):
+        with pytest.raises(ShapeError, match="new weight does not fit"):
+            masked.set_block(0, {"attn.c_attn": good[0, "attn.c_attn"]}, {"attn.c_attn": wrong})
+    for reach in (masked.dense, lambda block: masked.set_block(block, {})):
+        with pytest.raises(ModelError, match=r"not in this shard.*block=5"):
+            reach(5)
     assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, "gpt2").items())
+
+
+def test_a_checkpoint_of_another_shape_than_the_one_that_was_loaded_is_an_error():
+    blocks = blocks_of("gpt2")
+    masked = MaskedBlocks(blocks, FAMILIES["gpt2"], lambda _, layers: {layer: torch.ones(2, 2) for layer in layers})
+    masked.set_block(1, {"mlp.c_fc": torch.zeros(64, 16, dtype=torch.bool)})
+    with pytest.raises(ModelError, match=r"no longer the one.*block=1, layer='mlp.c_fc'"):
+        masked.dense(1)

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from mlprune.errors import ModelError, StatisticsError
+from mlprune.errors import ModelError, ShapeError, StatisticsError
 from mlprune.models import device_map
 from mlprune.models.chain import advance_to, local_chain
 from mlprune.models.families import FAMILIES, oriented
@@ -107,13 +107,34 @@ def test_what_travels_between_shards_can_be_pickled(folders):
         assert torch.equal(straight.log_likelihoods, pickled.log_likelihoods)
 
 
-def test_an_activation_that_is_not_finite_is_an_error_that_names_block_and_input(tmp_path):
-    path = save_tiny_model(tmp_path)
-    tensors = load_file(path / "model.safetensors")
+def broken_model(folder):
+    """A model whose block 1 gives fc2 an infinite input."""
+    tensors = load_file(save_tiny_model(folder) / "model.safetensors")
     tensors["model.layers.1.fc1.bias"][5] = torch.inf
-    save_file(tensors, path / "model.safetensors")
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_activation_that_is_not_finite_is_an_error_that_names_block_and_input(tmp_path, threads, n_threads):
+    threads(n_threads)
     with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
-        observe(local_chain(path), token_batch())
+        list(local_chain(broken_model(tmp_path)).stream("observe", [token_batch()] * 8))
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_neither_threads_nor_shards_change_a_bit_of_what_is_observed_and_scored(folders, name, threads):
+    batches = [token_batch(rows) for rows in (range(4), range(2), range(1, 4), range(3, 4))] * 3
+    texts = [scoring_batch()] * 8
+    found = []
+    for n_threads, n_shards in ((1, 1), (2, 1), (2, 2)):
+        threads(n_threads)
+        chain = local_chain(folders[name], n_shards=n_shards)
+        observed = list(chain.stream("observe", batches))
+        tensors = [tensor for one in observed for tensor in (*one.sums.values(), one.magnitudes, one.n_tokens)]
+        found.append([*tensors, *(scores.log_likelihoods for scores in chain.stream("score", texts))])
+    for other in found[1:]:
+        assert all(torch.equal(tensor, expected) for tensor, expected in zip(other, found[0], strict=True))
 
 
 def test_blocks_the_model_does_not_have_are_an_error(folders):
@@ -131,7 +152,7 @@ def random_masks(path, name, seed=0):
     return {
         (block, layer): torch.rand(weight.shape, generator=generator) > 0.5
         for block in range(3)
-        for layer, weight in shard.block_weights(block).items()
+        for layer, weight in shard._masks.dense(block).items()
     }
 
 
@@ -162,7 +183,7 @@ def test_a_masked_chain_scores_as_the_pruned_model_and_then_as_the_dense_one(fol
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_block_is_pruned_by_a_function_of_its_dense_weights(folders, name):
     shard = Shard(folders[name], range(3), n_blocks=3, dtype="float32")
-    dense = {layer: weight.clone() for layer, weight in shard.block_weights(1).items()}
+    dense = {layer: weight.clone() for layer, weight in shard._masks.dense(1).items()}
 
     def keep_large(weights, least):
         assert all(torch.equal(weight, dense[layer]) for layer, weight in weights.items())
@@ -174,7 +195,7 @@ def test_a_block_is_pruned_by_a_function_of_its_dense_weights(folders, name):
     module = shard._runner.modules[1]
     n_zero = sum(int((module.get_submodule(layer).weight == 0).sum()) for layer in FAMILIES[name].layers)
     assert n_zero == n_removed > 0
-    assert all(torch.equal(weight, dense[layer]) for layer, weight in shard.block_weights(1).items())
+    assert all(torch.equal(weight, dense[layer]) for layer, weight in shard._masks.dense(1).items())
 
 
 # Sequential sweep
@@ -190,10 +211,11 @@ def test_a_sweep_observes_each_block_behind_the_pruned_ones_before_it(folders, n
     swept = {}
     for block in range(3):
         advance_to(chain, block, ["k"])
-        swept |= {(block, group): sums for group, sums in chain.on_block(block, "sweep_observe", block, "k").items()}
+        found = chain.on_block(block, "sweep_observe", block, ["k"])
+        swept |= {(block, group): sums for group, sums in found["k"].items()}
         chosen = {layer: masks[block, layer] for layer in family.layers}
         assert chain.on_block(block, "prune_block", block, lambda _, found: (found, len(found)), chosen) == len(chosen)
-        chain.on_block(block, "sweep_advance", block, "k")
+        chain.on_block(block, "sweep_advance", block, ["k"])
     whole = local_chain(folders[name])
     for block in range(3):
         whole.everywhere("set_keep_masks", {key: mask for key, mask in masks.items() if key[0] < block})
@@ -208,10 +230,136 @@ def test_released_and_cleared_states_are_gone(folders):
         shard.sweep_start(key, token_batch())
     shard.sweep_release("a")
     with pytest.raises(KeyError):
-        shard.sweep_observe(0, "a")
+        shard.sweep_observe(0, ["a"])
     shard.sweep_clear()
     with pytest.raises(KeyError):
-        shard.sweep_observe(0, ("b", 1))
+        shard.sweep_advance(0, [("b", 1)])
+
+
+KEYS = (("a", 0), ("a", 1), ("b", 0))
+
+
+def sweep_batches():
+    return dict(zip(KEYS, (token_batch(range(2)), token_batch(range(2, 4)), token_batch(range(1, 3))), strict=True))
+
+
+def swept_with_products(path, family, *, n_shards):
+    """A sweep whose function halves large weights: everything it returns and is given, in order."""
+    chain, batches, seen = local_chain(path, n_shards=n_shards), sweep_batches(), []
+
+    def halve(weights, products, least):
+        seen.append({name: matrix.clone() for name, matrix in products.items()})
+        masks = {layer: weight.abs() >= least for layer, weight in weights.items()}
+        return masks, {layer: weight / 2 for layer, weight in weights.items()}, sorted(weights)
+
+    for key, batch in batches.items():
+        chain.on_block(0, "sweep_start", key, batch)
+    for block in range(3):
+        advance_to(chain, block, KEYS)
+        found = chain.on_block(block, "sweep_observe", block, KEYS, True)
+        assert list(found) == list(KEYS)
+        seen += found.values()
+        assert chain.on_block(block, "rewrite_block", block, halve, 0.1) == sorted(family.layers)
+        chain.on_block(block, "sweep_advance", block, KEYS)
+    return chain, seen
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_neither_threads_nor_shards_change_a_bit_of_a_sweep(folders, name, threads):
+    results = []
+    for n_threads, n_shards in ((1, 1), (2, 1), (2, 2), (1, 3)):
+        threads(n_threads)
+        results.append(swept_with_products(folders[name], FAMILIES[name], n_shards=n_shards)[1])
+    for other in results[1:]:
+        for found, expected in zip(other, results[0], strict=True):
+            assert list(found) == list(expected) == list(FAMILIES[name].input_names)
+            assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_products_are_those_of_a_float64_loop_over_counted_tokens(folders, name, threads):
+    threads(2)
+    family = FAMILIES[name]
+    products = swept_with_products(folders[name], family, n_shards=1)[1][len(KEYS)]
+    model = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval()
+    block = model.get_submodule(family.blocks)[0]
+    expected, inputs = {}, {}
+    for group in family.input_names:
+        block.get_submodule(group).register_forward_pre_hook(
+            lambda _, args, group=group: inputs.update({group: args[0].reshape(-1, args[0].shape[-1])})
+        )
+    for batch in sweep_batches().values():
+        for tokens, real, counted in zip(batch.token_ids, batch.attention_mask, batch.counted, strict=True):
+            with torch.inference_mode():
+                model(tokens[real].unsqueeze(0))
+            for group, rows in inputs.items():
+                for row in rows[counted[real]].double():
+                    expected[group] = expected.get(group, 0) + torch.outer(row, row)
+    for group in family.input_names:
+        assert products[group].dtype == torch.float64
+        torch.testing.assert_close(products[group], expected[group], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense_again(folders, name):
+    family = FAMILIES[name]
+    chain, _ = swept_with_products(folders[name], family, n_shards=1)
+    dense = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).get_submodule(family.blocks)
+    shard = chain._shards[0]
+    for block in range(3):
+        for layer in family.layers:
+            weight = dense[block].get_submodule(layer).weight
+            now = shard._runner.modules[block].get_submodule(layer).weight
+            assert torch.equal(now, torch.where(weight.abs() >= 0.1, weight / 2, 0.0))
+    given = []
+    shard.rewrite_block(1, lambda weights, products: (given.append((weights, products)), ({}, {}, None))[1])
+    assert given[0][1] == {}
+    assert all(
+        torch.equal(weight, oriented(dense[1].get_submodule(key).weight, family)) for key, weight in given[0][0].items()
+    )
+    chain.everywhere("set_keep_masks", None)
+    for block, layer in ((block, layer) for block in range(3) for layer in family.layers):
+        now = shard._runner.modules[block].get_submodule(layer).weight
+        assert torch.equal(now, dense[block].get_submodule(layer).weight)
+
+
+def test_a_wrong_mask_weight_or_layer_of_a_function_is_an_error(folders):
+    shard = Shard(folders["gpt2"], range(3), n_blocks=3, dtype="float32")
+    mask, weight = torch.ones(48, 16, dtype=torch.bool), torch.zeros(48, 16)
+    for error, masks, weights in (
+        (ModelError, {"attn.q": mask}, {}),
+        (ModelError, {}, {"attn.q": weight}),
+        (ShapeError, {"attn.c_attn": mask.T}, {}),
+        (ShapeError, {}, {"attn.c_attn": weight.T}),
+    ):
+        with pytest.raises(error):
+            shard.rewrite_block(0, lambda *_, given=(masks, weights): (*given, None))
+        if not weights:
+            with pytest.raises(error):
+                shard.prune_block(0, lambda *_, given=masks: (given, None))
+            with pytest.raises(error):
+                shard.set_keep_masks({(0, layer): one for layer, one in masks.items()})
+
+
+def test_products_are_forgotten_when_a_sweep_is_cleared(folders):
+    shard = Shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+    shard.sweep_start("k", token_batch())
+    shard.sweep_observe(0, ["k"], True)
+    shard.sweep_clear()
+    assert shard.rewrite_block(0, lambda _, products: ({}, {}, len(products))) == 0
+
+
+def test_a_sweep_over_an_activation_that_is_not_finite_ends_with_block_and_input(tmp_path, threads):
+    threads(2)
+    shard = Shard(broken_model(tmp_path), range(3), n_blocks=3, dtype="float32")
+    for key, batch in sweep_batches().items():
+        shard.sweep_start(key, batch)
+    shard.sweep_observe(0, KEYS)
+    shard.sweep_advance(0, KEYS)
+    for with_products in (False, True):
+        with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
+            shard.sweep_observe(1, KEYS, with_products)
+    assert shard.prune_block(0, lambda weights: ({}, len(weights))) == 6
 
 
 # Scoring

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import mlprune.numeric.likelihood as likelihood_module
 from mlprune.errors import BadInputError, ShapeError
-from mlprune.numeric.likelihood import mean_score, sliced_log_probs, token_log_probs
+from mlprune.numeric.likelihood import sliced_log_probs, token_log_probs
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
@@ -97,10 +97,17 @@ def test_slices_of_no_rows_are_an_error() -> None:
         sliced_log_probs(drawn(2, 4), drawn(5, 4), torch.zeros(2, dtype=torch.int64), max_rows=0)
 
 
-def test_the_mean_score_divides_by_the_scored_tokens() -> None:
-    assert mean_score(-6.0, 4) == -1.5
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_capped_logits_equal_the_formula_written_as_loops(dtype: torch.dtype) -> None:
+    hidden, head, targets = drawn(5, 8).to(dtype), (3 * drawn(30, 8, seed=1)).to(dtype), torch.arange(5) * 7
+    logits = [[float(logit) for logit in row] for row in hidden @ head.T]
+    capped = torch.tensor([[2.5 * math.tanh(logit / 2.5) for logit in row] for row in logits], dtype=torch.float64)
+    found = sliced_log_probs(hidden, head, targets, max_rows=2, softcap=2.5)
+    torch.testing.assert_close(found.double(), looped_log_probs(capped, targets), rtol=1e-5, atol=1e-5)
+    assert (found - sliced_log_probs(hidden, head, targets)).abs().max() > 0.1
 
 
-def test_a_text_without_scored_tokens_is_an_error() -> None:
-    with pytest.raises(BadInputError, match="no scored token"):
-        mean_score(-6.0, 0)
+@pytest.mark.parametrize("softcap", [0.0, -1.0, math.nan])
+def test_a_cap_that_is_not_positive_is_an_error(softcap: float) -> None:
+    with pytest.raises(BadInputError, match="softcap > 0"):
+        sliced_log_probs(drawn(2, 4), drawn(5, 4), torch.zeros(2, dtype=torch.int64), softcap=softcap)

@@ -6,16 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlprune.errors import ShapeError, StatisticsError
-from mlprune.numeric.masks import row_levels
-from mlprune.numeric.scores import (
-    SCORES,
-    SCORES_READING_STATISTICS,
-    contrast_norms,
-    magnitude_scores,
-    random_scores,
-    wanda_scores,
-)
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.levels import row_levels
+from mlprune.numeric.scores import contrast_norms, magnitude_scores, random_scores, ria_scores, wanda_scores
 from mlprune.numeric.statistics import feature_norms, mean_squares
 
 KNOWN_DRAW = [0.5585806965827942, 0.7943179607391357, 0.7902541756629944]
@@ -40,26 +33,80 @@ def test_wanda_scores_equal_the_formula_written_as_loops(dtype: torch.dtype) -> 
     torch.testing.assert_close(scores.double(), looped_products(weight, norms), rtol=1e-6, atol=0)
 
 
-def test_scoring_leaves_the_weight_as_it_was_and_builds_no_graph() -> None:
-    weight = torch.nn.Parameter(drawn(3, 4))
+@pytest.mark.parametrize("function", [wanda_scores, ria_scores])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_scores_of_a_matrix_of_many_rows_are_those_of_its_rows_and_of_its_transposed_storage(function, dtype) -> None:
+    weight, norms = drawn(300, 700).to(dtype), drawn(700, seed=1).abs()
+    scores = function(weight, norms)
+    assert torch.equal(function(weight.t().contiguous().t(), norms), scores)
+    expected = weight.double().abs() * norms.double()
+    if function is ria_scores:
+        magnitudes = weight.double().abs()
+        expected = magnitudes / magnitudes.sum(0) + magnitudes / magnitudes.sum(1, keepdim=True)
+        expected = expected * norms.double().sqrt()
+    torch.testing.assert_close(scores.double(), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scoring_leaves_the_weight_as_it_was_and_builds_no_graph(dtype: torch.dtype) -> None:
+    weight = torch.nn.Parameter(drawn(3, 4).to(dtype))
     before = weight.detach().clone()
-    for scores in (wanda_scores(weight, torch.full((4,), 2.0)), magnitude_scores(weight)):
+    norms = torch.full((4,), 2.0)
+    for scores in (wanda_scores(weight, norms), ria_scores(weight, norms), magnitude_scores(weight)):
         assert not scores.requires_grad
     assert torch.equal(weight.detach(), before)
 
 
+@pytest.mark.parametrize("function", [wanda_scores, ria_scores])
 @pytest.mark.parametrize("norms", [torch.ones(3), torch.ones(4, 1), torch.ones(1)])
-def test_norms_of_another_width_are_an_error(norms: Tensor) -> None:
+def test_norms_of_another_width_are_an_error(function, norms: Tensor) -> None:
     with pytest.raises(ShapeError, match="do not fit the weight"):
-        wanda_scores(drawn(5, 4), norms)
+        function(drawn(5, 4), norms)
 
 
+@pytest.mark.parametrize("function", [wanda_scores, ria_scores])
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_an_impossible_norm_is_an_error_that_names_the_feature(value: float) -> None:
+def test_an_impossible_norm_is_an_error_that_names_the_feature(function, value: float) -> None:
     norms = torch.ones(4)
     norms[2] = value
     with pytest.raises(StatisticsError, match="feature=2"):
-        wanda_scores(drawn(5, 4), norms)
+        function(drawn(5, 4), norms)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 0.1])
+def test_ria_scores_equal_the_formula_written_as_loops(power: float) -> None:
+    weight, norms = drawn(6, 5), drawn(5, seed=1).abs()
+    rows = [[abs(float(w)) for w in row] for row in weight]
+    expected = [
+        [
+            (rows[i][j] / sum(rows[k][j] for k in range(6)) + rows[i][j] / sum(rows[i])) * float(norms[j]) ** power
+            for j in range(5)
+        ]
+        for i in range(6)
+    ]
+    scores = ria_scores(weight, norms, power=power)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.double(), torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+def test_ria_scores_do_not_change_when_the_whole_weight_is_scaled() -> None:
+    weight, norms = drawn(6, 5), drawn(5, seed=1).abs()
+    assert torch.equal(ria_scores(weight * 4, norms), ria_scores(weight, norms))
+
+
+def test_ria_scores_of_rows_and_columns_of_zeros_are_zero_and_not_nan() -> None:
+    weight = drawn(4, 3)
+    weight[1], weight[:, 2] = 0, 0
+    scores = ria_scores(weight, torch.ones(3))
+    assert (scores[1] == 0).all()
+    assert (scores[:, 2] == 0).all()
+    assert (scores[[0, 2, 3], :2] > 0).all()
+
+
+@pytest.mark.parametrize("power", [0.0, -0.5, math.nan, math.inf])
+def test_an_exponent_of_ria_that_is_not_positive_is_an_error(power: float) -> None:
+    with pytest.raises(BadInputError, match="exponent"):
+        ria_scores(drawn(2, 2), torch.ones(2), power=power)
 
 
 def test_contrast_scores_equal_the_formula_written_as_loops() -> None:
@@ -78,7 +125,7 @@ def test_contrast_scores_order_weights_as_the_formula_of_the_paper_does() -> Non
     target, contrast = drawn(7, 16, seed=1).square(), drawn(5, 16, seed=2).square()
     paper = weight.double().abs() * target.double().sum(0) / contrast.double().sum(0).sqrt()
     norms, _ = contrast_norms(mean_squares(target), mean_squares(contrast))
-    assert torch.equal(row_levels(wanda_scores(weight, norms), [0.25, 0.5]), row_levels(paper, [0.25, 0.5]))
+    assert torch.equal(row_levels(wanda_scores(weight, norms), [0.25, 0.5]), row_levels(paper.float(), [0.25, 0.5]))
 
 
 def test_features_silent_in_the_contrast_set_fall_back_to_the_target_and_are_counted() -> None:
@@ -154,8 +201,3 @@ def test_random_scores_are_uniform_between_zero_and_one() -> None:
 def test_random_scores_of_a_known_key_are_what_they_were() -> None:
     values = random_scores((1, 3), 0, 0, "fc1").tolist()[0]
     assert values == pytest.approx(KNOWN_DRAW, abs=1e-7)
-
-
-def test_scores_that_read_statistics_are_scores() -> None:
-    assert SCORES == ("wanda", "contrast", "magnitude", "random")
-    assert {"wanda", "contrast"} == SCORES_READING_STATISTICS

@@ -8,8 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mlprune.errors import ShapeError, StatisticsError
-from mlprune.numeric.statistics import demonstration_sums, feature_norms, hidden_magnitudes, mean_squares, merge_parts
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.statistics import (
+    bootstrap_weights,
+    demonstration_sums,
+    feature_norms,
+    hidden_magnitudes,
+    mean_squares,
+    merge_parts,
+)
+
+KNOWN_RESAMPLE = [0, 0, 1, 2, 2, 1, 1, 1]
+"""Counts of seed 0 of eight demonstrations: other draws would change resampled variants, but not their ids."""
 
 PROPERTY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
@@ -46,6 +56,23 @@ def test_half_precision_is_widened_before_squaring() -> None:
 def test_many_small_squares_beside_a_large_one_are_not_lost() -> None:
     inputs = torch.cat([torch.full((1, 1, 1), 4096.0), torch.ones(1, 4096, 1)], dim=1)
     assert demonstration_sums(inputs, counted([4097], 4097)).item() == 4096.0**2 + 4096
+
+
+def test_long_demonstrations_are_summed_in_chunks_to_the_sum_of_all_their_tokens() -> None:
+    inputs = drawn(1, 1000, 900)
+    torch.testing.assert_close(
+        demonstration_sums(inputs, counted([1000], 1000)).double(), inputs.double().square().sum(1), rtol=1e-7, atol=0
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_long_demonstrations_give_the_same_bits_alone_and_with_other_tokens_between_theirs(dtype: torch.dtype) -> None:
+    inputs = drawn(2, 900, 700).to(dtype)
+    scattered = torch.rand(2, 900, generator=torch.Generator().manual_seed(3)) < 0.7
+    together = demonstration_sums(inputs.masked_fill(~scattered[..., None], math.nan), scattered)
+    for row in (0, 1):
+        alone = inputs[row][scattered[row]][None]
+        assert torch.equal(demonstration_sums(alone, torch.ones(alone.shape[:2], dtype=torch.bool))[0], together[row])
 
 
 @PROPERTY
@@ -127,6 +154,66 @@ def test_norms_and_mean_squares_equal_the_formula_written_as_loops() -> None:
 def test_mean_squares_do_not_change_when_every_demonstration_is_held_twice() -> None:
     sum_sq = drawn(4, 3).square()
     torch.testing.assert_close(mean_squares(torch.cat([sum_sq, sum_sq])), mean_squares(sum_sq), rtol=1e-14, atol=0)
+
+
+def test_weighted_norms_and_mean_squares_equal_the_formula_written_as_loops() -> None:
+    sum_sq, weights = drawn(6, 4).square(), torch.tensor([0.5, 2.0, 0.0, 1.0, 3.0, 0.25], dtype=torch.float64)
+    totals = [sum(float(weights[n]) * float(sum_sq[n, j]) for n in range(6)) for j in range(4)]
+    expected = torch.tensor(totals, dtype=torch.float64)
+    torch.testing.assert_close(feature_norms(sum_sq, weights).double(), expected.sqrt(), rtol=1e-7, atol=0)
+    torch.testing.assert_close(mean_squares(sum_sq, weights), expected / 6.75, rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("function", [feature_norms, mean_squares])
+def test_weights_of_one_are_no_weights_zeros_leave_out_and_counts_repeat(function) -> None:
+    sum_sq = drawn(5, 7).square()
+    assert torch.equal(function(sum_sq, torch.ones(5, dtype=torch.float64)), function(sum_sq))
+    subset = torch.tensor([0.0, 1, 0, 1, 1], dtype=torch.float64)
+    assert torch.equal(function(sum_sq, subset), function(sum_sq[subset > 0]))
+    counts = torch.tensor([2, 0, 1, 2, 0])
+    repeated = sum_sq.repeat_interleave(counts, dim=0)
+    torch.testing.assert_close(function(sum_sq, counts.double()), function(repeated), rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("function", [feature_norms, mean_squares])
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_an_impossible_weight_is_an_error_that_names_the_demonstration(function, value: float) -> None:
+    with pytest.raises(StatisticsError, match="demonstration=1"):
+        function(torch.ones(2, 3), torch.tensor([1.0, value], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("function", [feature_norms, mean_squares])
+def test_weights_that_do_not_fit_or_are_all_zero_are_errors(function) -> None:
+    with pytest.raises(ShapeError, match="weights do not fit"):
+        function(torch.ones(2, 3), torch.ones(3))
+    with pytest.raises(StatisticsError, match="all demonstrations have weight 0"):
+        function(torch.ones(2, 3), torch.zeros(2))
+
+
+@PROPERTY
+@given(n=st.integers(1, 40), seed=st.integers(-5, 5))
+def test_a_bootstrap_draws_as_many_demonstrations_as_there_are(n: int, seed: int) -> None:
+    counts = bootstrap_weights(n, seed)
+    assert (counts.dtype, counts.shape, float(counts.sum())) == (torch.float64, (n,), n)
+    assert (counts == counts.round()).all()
+    assert (counts >= 0).all()
+    assert torch.equal(bootstrap_weights(n, seed), counts)
+
+
+def test_bootstraps_of_unlike_seeds_differ_and_leave_out_about_a_third() -> None:
+    first, second = bootstrap_weights(1000, 0), bootstrap_weights(1000, 1)
+    assert not torch.equal(first, second)
+    for counts in (first, second):
+        assert abs(float((counts == 0).double().mean()) - math.exp(-1)) < 0.05
+
+
+def test_a_bootstrap_of_a_known_key_is_what_it_was() -> None:
+    assert bootstrap_weights(8, 0).tolist() == KNOWN_RESAMPLE
+
+
+def test_there_is_no_bootstrap_of_nothing() -> None:
+    with pytest.raises(BadInputError, match="nothing to resample"):
+        bootstrap_weights(0, 0)
 
 
 @pytest.mark.parametrize("function", [feature_norms, mean_squares])

@@ -64,6 +64,37 @@ def test_an_entry_that_names_itself_compares_none_with_itself(tiny_inputs: Path)
     ]
 
 
+def test_a_combination_is_compared_with_its_parents_where_they_agree(tiny_inputs: Path) -> None:
+    wanda = {"demonstrations": "mt", "score": "wanda", "sparsity": 0.5, "propagation": "dense"}
+    plan = plan_of(
+        tiny_inputs,
+        {"name": "a", **wanda},
+        {"name": "b", **wanda, "score": "ria"},
+        {"name": "c", "combine": "union", "of": ["a", "b"], "against": ["a"]},
+    )
+    pairs = [f"wanda {pair} 0.5 row dense" for pair in ("fr-en", "sw-en")]
+    assert compared(plan) == [(f"union of {one}; {one.replace('wanda', 'ria')}", one) for one in pairs]
+
+
+def test_masks_of_the_two_profiles_and_of_every_reading_are_compared(method_run: FinishedRun) -> None:
+    pairs = {job.variants for job in method_run.plan.jobs if isinstance(job, MaskOverlapJob)}
+    for first, second, is_compared in (
+        ("paper", "nested", True),
+        ("first", "resample", True),
+        ("highest", "target", True),
+        ("owl", "scope", True),
+        ("mean", "max", True),
+        ("ria", "first", False),
+        ("matrix", "first", False),
+    ):
+        ids = [
+            next(o.id for o in method_run.named(name, "dense") if o.spec.sparsity == 0.5) for name in (first, second)
+        ]
+        assert (tuple(sorted(ids)) in pairs) == is_compared
+    combined = {one.id for one in method_run.plan.variants.values() if one.spec.combination}
+    assert not any(combined & set(pair) for pair in pairs)
+
+
 def test_splits_limits_and_tasks_are_families_of_their_own(tiny_inputs: Path) -> None:
     entries = [FACTS, {**FACTS, "limit": 4, "languages": ["fr", "sw"]}, {**FACTS, "limit": 4, "languages": ["en"]}]
     plan = plan_of(tiny_inputs, {"score": "magnitude", "sparsity": 0.5}, evaluations=entries)

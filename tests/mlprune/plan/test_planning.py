@@ -10,11 +10,15 @@ import pytest
 from mlprune.errors import BadInputError
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
+from mlprune.steps.compare import FeatureOverlapJob
+from mlprune.steps.demonstrate import DemonstrateJob, MixJob
+from mlprune.steps.observe import ObserveJob
 from mlprune.storage import Store
 from tests.tiny_recipes import (
     FinishedRun,
     contents,
     copied_inputs,
+    method_recipe,
     plan_of,
     run_here,
     small_recipe,
@@ -37,40 +41,46 @@ def planned(folder: Path, recipe: dict[str, Any]) -> Plan:
     return build_plan(parse_recipe(recipe, folder=folder))
 
 
-def test_every_job_stands_behind_those_it_needs(tiny_run: FinishedRun) -> None:
+@pytest.fixture(params=["tiny_run", "method_run"])
+def any_run(request: pytest.FixtureRequest) -> FinishedRun:
+    run: FinishedRun = request.getfixturevalue(request.param)
+    return run
+
+
+def test_every_job_stands_behind_those_it_needs(any_run: FinishedRun) -> None:
     made: set[tuple[str, str]] = set()
-    for job in tiny_run.plan.jobs:
+    for job in any_run.plan.jobs:
         assert set(job.needs) <= made
         made |= set(job.makes)
-    assert len(made) == len(keys(tiny_run.plan))
+    assert len(made) == len(keys(any_run.plan))
 
 
-def test_a_plan_knows_every_record_that_its_run_makes(tiny_run: FinishedRun) -> None:
-    record = tiny_run.plan.record
-    found = set(tiny_run.store.record_names())
-    assert {*keys(tiny_run.plan), (record.kind, record.id)} <= found
-    assert {kind for kind, _ in found - set(keys(tiny_run.plan))} == {"recipes", "mask_blocks"}
+def test_a_plan_knows_every_record_that_its_run_makes(any_run: FinishedRun) -> None:
+    record = any_run.plan.record
+    found = set(any_run.store.record_names())
+    assert {*keys(any_run.plan), (record.kind, record.id)} <= found
+    assert {kind for kind, _ in found - set(keys(any_run.plan))} == {"recipes", "mask_blocks"}
 
 
-def test_every_artefact_in_the_store_belongs_to_a_record(tiny_run: FinishedRun) -> None:
-    named = {artefact.path for record in tiny_run.store.records() for artefact in record.artefacts}
-    files = {path for path in tiny_run.store.list("") if not path.startswith("records/")}
+def test_every_artefact_in_the_store_belongs_to_a_record(any_run: FinishedRun) -> None:
+    named = {artefact.path for record in any_run.store.records() for artefact in record.artefacts}
+    files = {path for path in any_run.store.list("") if not path.startswith("records/")}
     assert files == named
-    assert all(tiny_run.store.is_intact(record) for record in tiny_run.store.records())
+    assert all(any_run.store.is_intact(record) for record in any_run.store.records())
 
 
-def test_a_record_repeats_what_its_id_is_made_of(tiny_run: FinishedRun) -> None:
+def test_a_record_repeats_what_its_id_is_made_of(any_run: FinishedRun) -> None:
     from mlprune.records import identity  # noqa: PLC0415 - the one test that recomputes ids
 
-    for record in tiny_run.store.records():
+    for record in any_run.store.records():
         parts = {"parameters": record.parameters, "parents": record.parents, "contents": record.contents}
         assert identity(record.kind, step_version=record.step_version, **parts) == record.id
 
 
-def test_records_hold_no_path_host_or_clock(tiny_run: FinishedRun) -> None:
-    for path, data in contents(tiny_run.store).items():
+def test_records_hold_no_path_host_or_clock(any_run: FinishedRun) -> None:
+    for path, data in contents(any_run.store).items():
         if path.startswith("records/"):
-            assert str(tiny_run.folder).encode() not in data
+            assert str(any_run.folder).encode() not in data
             assert b"elapsed" not in data
 
 
@@ -154,6 +164,58 @@ def test_a_recipe_without_variants_and_evaluations_is_a_plan_too(tiny_inputs: Pa
     recipe = {key: small_recipe()[key] for key in ("name", "model", "corpus")}
     plan = planned(tiny_inputs, recipe)
     assert [key[0] for key in keys(plan)] == ["base_models", "variants"]
+
+
+def paper_recipe(**reads: Any) -> dict[str, Any]:
+    """A corrected variant of a set that the published code has no counterpart of, and one of profile paper."""
+    recipe = small_recipe()
+    sizes = {"shots": 2, "max_tokens": 48}
+    recipe["demonstrations"] += [
+        {"name": "budget", "kind": "monolingual", "language": "fr", "token_budget": 60, **sizes},
+        {"name": "mono", "kind": "monolingual", "language": "fr", "samples": 4, **sizes},
+        {"name": "mixed", "kind": "mixed", "parts": ["mono", "mt"]},
+    ]
+    wanda = {"score": "wanda", "sparsity": 0.5, "propagation": "dense"}
+    recipe["corpus"] = {"kind": "parallel_text", "path": "corpus"}
+    recipe["variants"] = [{**wanda, "demonstrations": "budget"}, {**wanda, "profile": "paper", **reads}]
+    return recipe
+
+
+@pytest.mark.parametrize(
+    ("reads", "n_paper"),
+    [
+        ({"demonstrations": "mono"}, 1),
+        ({"demonstrations": "mixed"}, 3),
+        ({"over": ["mono", "mt"], "aggregate": "max"}, 2),
+    ],
+)
+def test_only_the_sets_that_profile_paper_reads_are_made_a_second_time(
+    tiny_inputs: Path, reads: dict[str, Any], n_paper: int
+) -> None:
+    plan = planned(tiny_inputs, paper_recipe(**reads))
+    specs = [job.spec for job in plan.jobs if isinstance(job, (DemonstrateJob, MixJob))]
+    assert [spec.profile for spec in specs] == ["corrected"] * 4 + ["paper"] * n_paper
+    observed = [job.demonstration_set_id for job in plan.jobs if isinstance(job, ObserveJob)]
+    assert len(observed) == len(set(observed)) == 4 + (2 if "over" in reads else 1)
+    assert len([job for job in plan.jobs if isinstance(job, FeatureOverlapJob)]) == 6
+
+
+def test_what_the_published_code_has_not_is_refused_where_profile_paper_reads_it(tiny_inputs: Path) -> None:
+    with pytest.raises(BadInputError, match="the published code has no such demonstrations") as caught:
+        planned(tiny_inputs, paper_recipe(demonstrations="budget"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_plan_of_every_method_is_the_same_whatever_its_entries_are_called(method_run: FinishedRun) -> None:
+    recipe = method_recipe()
+    names = {entry["name"]: f"entry{number}" for number, entry in enumerate(recipe["variants"])}
+    for entry in (*recipe["variants"], *recipe["evaluations"]):
+        for key in ("of", "variants"):
+            if key in entry:
+                entry[key] = [names[name] for name in entry[key]]
+        if "name" in entry:
+            entry["name"] = names[entry["name"]]
+    assert keys(planned(method_run.folder, recipe)) == keys(method_run.plan)
 
 
 # Bad inputs

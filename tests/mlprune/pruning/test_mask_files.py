@@ -1,13 +1,23 @@
-"""Mask files: packed levels there and back."""
+"""Mask files: packed levels there and back, and the fingerprint of a whole model's masks."""
 
+import hashlib
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 import torch
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.pruning.mask_files import SCHEMA, mask_path, read_block_levels, stored_keep_masks, write_block_masks
-from mlprune.pruning.scoring import BlockLevels, LayerLevels
+from mlprune.pruning import mask_files
+from mlprune.pruning.mask_files import (
+    SCHEMA,
+    fingerprint,
+    mask_path,
+    read_block_levels,
+    stored_keep_masks,
+    write_block_masks,
+)
+from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.records import Artefact
 from mlprune.storage import Store
 
@@ -23,17 +33,18 @@ def levels(seed: int = 0) -> BlockLevels:
     generator = torch.Generator().manual_seed(seed)
     shapes = {"fc1": (3, 5), "fc2": (7, 4)}
     return {
-        layer: LayerLevels(
-            levels=torch.randint(0, 4, shape, generator=generator).to(torch.uint8),
-            n_removed=(1, 2, 3),
+        layer: described_levels(
+            torch.randint(0, 4, shape, generator=generator).to(torch.uint8),
+            SPARSITIES,
             n_silent_features=index,
+            n_dampings=None if index else 2,
         )
         for index, (layer, shape) in enumerate(shapes.items())
     }
 
 
 def written(store: Store, found: BlockLevels) -> Artefact:
-    return write_block_masks(store, mask_path("abc", 7), found, sparsities=SPARSITIES)
+    return write_block_masks(store, mask_path("abc", 7), found)
 
 
 def test_levels_come_back_as_they_were_written(store: Store) -> None:
@@ -45,26 +56,41 @@ def test_levels_come_back_as_they_were_written(store: Store) -> None:
         assert torch.equal(back[layer], one.levels)
 
 
-def test_a_file_says_shapes_sparsities_and_counts_without_unpacking(store: Store) -> None:
-    artefact = written(store, levels())
+def test_a_file_says_shapes_sparsities_counts_and_hashes_without_unpacking(store: Store) -> None:
+    found = levels()
+    artefact = written(store, found)
     assert (artefact.path, artefact.n_rows) == ("masks/abc/block-007.parquet", 2)
     columns = store.read_table(artefact)
     assert list(columns) == list(SCHEMA)
     assert [shape.tolist() for shape in columns["shape"]] == [[3, 5], [7, 4]]
     assert [one.tolist() for one in columns["sparsities"]] == [list(SPARSITIES)] * 2
-    assert [one.tolist() for one in columns["n_removed"]] == [[1, 2, 3]] * 2
-    assert columns["n_silent_features"] == [0, 1]
+    for place, one in enumerate(found.values()):
+        counts = [int((one.levels <= level).sum()) for level in range(3)]
+        assert columns["n_removed"][place].tolist() == counts
+        assert list(columns["keep_sha256"][place]) == list(one.keep_sha256)
+    assert (columns["n_silent_features"], columns["n_dampings"]) == ([0, 1], [2, None])
     assert [len(one) for one in columns["levels"]] == [2 * 2, 2 * 4]
 
 
 def test_one_sparsity_takes_one_bit_a_weight(store: Store) -> None:
-    found = {"fc1": LayerLevels(torch.ones(16, 16, dtype=torch.uint8), (0,), 0)}
-    artefact = write_block_masks(store, mask_path("one", 0), found, sparsities=(0.5,))
+    found = {"fc1": described_levels(torch.ones(16, 16, dtype=torch.uint8), (0.5,))}
+    artefact = write_block_masks(store, mask_path("one", 0), found)
     assert store.read_table(artefact)["levels"] == [b"\xff" * 32]
 
 
+def test_ten_sparsities_take_half_a_byte_a_weight(store: Store) -> None:
+    drawn = torch.randint(0, 11, (64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    found = {"fc1": described_levels(drawn, [number / 20 for number in range(10)])}
+    (packed,) = store.read_table(write_block_masks(store, mask_path("ten", 0), found))["levels"]
+    assert len(packed) == 64 * 64 // 2
+
+
+@pytest.mark.parametrize("kept_bytes", [2**20, 0])
 @pytest.mark.parametrize("level", range(3))
-def test_the_keep_masks_of_a_sparsity_are_the_levels_above_it(store: Store, level: int) -> None:
+def test_the_keep_masks_of_a_sparsity_are_the_levels_above_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, level: int, kept_bytes: int
+) -> None:
+    monkeypatch.setattr(mask_files, "KEPT_BYTES", kept_bytes)
     found = levels()
     artefact = written(store, found)
     masks, extra = stored_keep_masks({"fc1": torch.zeros(3, 5)}, store.uri, artefact, level)
@@ -96,3 +122,18 @@ def test_a_table_of_other_columns_is_no_mask_file(store: Store) -> None:
     artefact = store.write_table(mask_path("x", 0), {"layer": ["fc1"]}, {"layer": "string"})
     with pytest.raises(DamagedArtefactError, match="other columns"):
         read_block_levels(store.uri, artefact)
+
+
+def test_a_fingerprint_is_the_hash_of_a_line_for_every_layer() -> None:
+    layers = [(0, "fc1", "aa"), (0, "fc2", "bb"), (1, "fc1", "cc")]
+    text = "0 fc1 aa\n0 fc2 bb\n1 fc1 cc\n"
+    assert fingerprint(layers) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_masks_that_change_places_have_another_fingerprint() -> None:
+    places = [(0, "fc1"), (0, "fc2"), (1, "fc1")]
+    found = [
+        fingerprint([(*place, mask) for place, mask in zip(places, masks, strict=True)])
+        for masks in permutations(["aa", "bb", "cc"])
+    ]
+    assert len(set(found)) == 6

@@ -1,6 +1,9 @@
 """Scoring and ordering one block, against the formulas written as loops."""
 
+import hashlib
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +11,13 @@ from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.models.families import FAMILIES
-from mlprune.pruning.scoring import ScoreChoice, block_levels, keep_masks
+from mlprune.pruning.choices import ScoreChoice
+from mlprune.pruning.factors import Factors
+from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, mask_sha256
+from mlprune.threads import use_threads
 
 XGLM = FAMILIES["xglm"]
-D_IN, D_OUT, N = 8, 5, 3
+D_IN, D_OUT = 8, 5
 SPARSITIES = (0.25, 0.5, 0.8)
 
 
@@ -21,64 +27,50 @@ def weights() -> dict[str, Tensor]:
     return {layer: torch.randn(D_OUT, D_IN, generator=generator) for layer in XGLM.layers}
 
 
-def statistics(seed: int) -> dict[str, Tensor]:
+def factors(seed: int) -> Factors:
     generator = torch.Generator().manual_seed(seed)
-    return {name: torch.rand(N, D_IN, generator=generator) for name in XGLM.input_names}
+    return {name: (torch.rand(D_IN, generator=generator), place) for place, name in enumerate(XGLM.input_names)}
 
 
-def lowest(scores: list[float], n: int) -> set[int]:
-    """Indices of the n lowest scores, of equal ones the lower index first."""
-    return set(sorted(range(len(scores)), key=lambda index: (scores[index], index))[:n])
+def levels_by(
+    weights: dict[str, Tensor], choice: ScoreChoice, sparsities: Sequence[float], **options: Any
+) -> BlockLevels:
+    """All layers at the same sparsities, in block 0 unless said otherwise."""
+    everywhere = dict.fromkeys(weights, tuple(sparsities))
+    return block_levels(weights, choice=choice, sparsities=everywhere, family=XGLM, **{"block": 0, **options})
+
+
+def removed_of(scores: Sequence[float], n: int, *, highest: bool = False) -> set[int]:
+    """Indices of the n lowest (or highest) scores, of equal ones the lower index first."""
+    sign = -1 if highest else 1
+    return set(sorted(range(len(scores)), key=lambda index: (sign * scores[index], index))[:n])
 
 
 def removed_in(mask: Tensor) -> list[set[int]]:
     return [set((~row).nonzero().flatten().tolist()) for row in mask]
 
 
-def test_wanda_removes_the_lowest_products_of_weight_and_norm_in_each_row(weights: dict[str, Tensor]) -> None:
-    sums = statistics(1)
-    found = block_levels(
-        weights, choice=ScoreChoice("wanda"), sparsities=SPARSITIES, block=0, family=XGLM, statistics=sums
-    )
+def wanda(weight: Tensor, norms: Tensor) -> list[list[float]]:
+    return [[abs(w) * norms[j].item() for j, w in enumerate(row)] for row in weight.tolist()]
+
+
+@pytest.mark.parametrize("score", ["wanda", "contrast"])
+def test_the_lowest_products_of_weight_and_factor_go_in_each_row(weights: dict[str, Tensor], score: Any) -> None:
+    known = factors(1)
+    found = levels_by(weights, ScoreChoice(score), SPARSITIES, factors=known)
     for layer, weight in weights.items():
-        norms = [sum(sums[XGLM.input_of(layer)][n][j].item() for n in range(N)) ** 0.5 for j in range(D_IN)]
+        norms, n_silent = known[XGLM.input_of(layer)]
         for level, n_removed in enumerate((2, 4, 6)):
-            expected = [lowest([abs(w) * norms[j] for j, w in enumerate(row)], n_removed) for row in weight.tolist()]
+            expected = [removed_of(row, n_removed) for row in wanda(weight, norms)]
             assert removed_in(keep_masks(found, level=level)[layer]) == expected
             assert found[layer].n_removed[level] == D_OUT * n_removed
+        assert found[layer].n_silent_features == n_silent
+        assert found[layer].n_dampings is None
 
 
-def test_contrast_divides_by_the_contrast_set_and_counts_its_silent_features(weights: dict[str, Tensor]) -> None:
-    target, code = statistics(1), statistics(2)
-    code["fc1"][:, 3] = 0
-    found = block_levels(
-        weights,
-        choice=ScoreChoice("contrast"),
-        sparsities=(0.5,),
-        block=0,
-        family=XGLM,
-        statistics=target,
-        contrast=code,
-    )
-    for layer, weight in weights.items():
-        name = XGLM.input_of(layer)
-        mt, pl = (one[name].double().mean(dim=0).tolist() for one in (target, code))
-        s = [a * (a / b) if b else a for a, b in zip(mt, pl, strict=True)]
-        expected = [lowest([abs(w) * s[j] ** 0.5 for j, w in enumerate(row)], 4) for row in weight.tolist()]
-        assert removed_in(keep_masks(found, level=0)[layer]) == expected
-        assert found[layer].n_silent_features == (1 if layer == "fc1" else 0)
-
-
-def test_layers_that_read_one_input_use_the_same_statistics() -> None:
+def test_layers_that_read_one_input_use_the_same_factors() -> None:
     same = torch.randn(D_OUT, D_IN, generator=torch.Generator().manual_seed(5))
-    found = block_levels(
-        dict.fromkeys(XGLM.layers, same),
-        choice=ScoreChoice("wanda"),
-        sparsities=(0.5,),
-        block=0,
-        family=XGLM,
-        statistics=statistics(1),
-    )
+    found = levels_by(dict.fromkeys(XGLM.layers, same), ScoreChoice("wanda"), (0.5,), factors=factors(1))
     levels = {layer: one.levels for layer, one in found.items()}
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.k_proj"])
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.v_proj"])
@@ -86,16 +78,29 @@ def test_layers_that_read_one_input_use_the_same_statistics() -> None:
 
 
 def test_magnitude_reads_nothing_but_the_weights(weights: dict[str, Tensor]) -> None:
-    found = block_levels(weights, choice=ScoreChoice("magnitude"), sparsities=(0.5,), block=0, family=XGLM)
+    found = levels_by(weights, ScoreChoice("magnitude"), (0.5,))
     for layer, weight in weights.items():
-        expected = [lowest([abs(w) for w in row], 4) for row in weight.tolist()]
+        expected = [removed_of([abs(w) for w in row], 4) for row in weight.tolist()]
         assert removed_in(keep_masks(found, level=0)[layer]) == expected
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_ria_adds_the_shares_of_row_and_column_and_takes_a_power_of_the_norm(
+    weights: dict[str, Tensor], power: float
+) -> None:
+    known = factors(2)
+    found = levels_by(weights, ScoreChoice("ria", power=power), (0.5,), factors=known)
+    for layer, weight in weights.items():
+        rows = [[abs(w) for w in row] for row in weight.tolist()]
+        columns = [sum(column) for column in zip(*rows, strict=True)]
+        norms = known[XGLM.input_of(layer)][0].tolist()
+        scores = [[(w / columns[j] + w / sum(row)) * norms[j] ** power for j, w in enumerate(row)] for row in rows]
+        assert removed_in(keep_masks(found, level=0)[layer]) == [removed_of(row, 4) for row in scores]
 
 
 def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weights: dict[str, Tensor]) -> None:
     def levels(seed: int, block: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        choice = ScoreChoice("random", seed=seed)
-        found = block_levels(given, choice=choice, sparsities=(0.5,), block=block, family=XGLM)
+        found = levels_by(given, ScoreChoice("random", seed=seed), (0.5,), block=block)
         return {layer: one.levels for layer, one in found.items()}
 
     first = levels(0, 0, weights)
@@ -106,30 +111,113 @@ def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weight
     assert not torch.equal(first["fc1"], first["fc2"])
 
 
-def test_masks_of_rising_sparsity_are_nested(weights: dict[str, Tensor]) -> None:
-    found = block_levels(weights, choice=ScoreChoice("magnitude"), sparsities=SPARSITIES, block=0, family=XGLM)
+@pytest.mark.parametrize("structure", ["row", "matrix", "alpha"])
+def test_masks_of_rising_sparsity_are_nested(weights: dict[str, Tensor], structure: str) -> None:
+    found = levels_by(weights, ScoreChoice("magnitude", structure), SPARSITIES)
     for denser, sparser in pairwise(keep_masks(found, level=level) for level in range(len(SPARSITIES))):
         for layer in weights:
             assert not (sparser[layer] & ~denser[layer]).any()
 
 
+def test_matrix_compares_all_weights_of_a_layer(weights: dict[str, Tensor]) -> None:
+    found = levels_by(weights, ScoreChoice("magnitude", "matrix"), (0.3,))
+    for layer, weight in weights.items():
+        flat = [abs(w) for row in weight.tolist() for w in row]
+        kept = keep_masks(found, level=0)[layer].flatten()
+        assert set((~kept).nonzero().flatten().tolist()) == removed_of(flat, 12)
+
+
+def test_alpha_takes_from_each_row_what_adds_up_to_one_share_of_it(weights: dict[str, Tensor]) -> None:
+    wide = {layer: torch.randn(16, 64, generator=torch.Generator().manual_seed(3)) for layer in weights}
+    found = levels_by(wide, ScoreChoice("magnitude", "alpha"), (0.5,))
+    for layer, weight in wide.items():
+        kept = keep_masks(found, level=0)[layer]
+        removed = [sorted(abs(w) for w in row) for row in weight.double().tolist()]
+        counts = (~kept).sum(dim=1).tolist()
+        assert sum(counts) == pytest.approx(0.5 * weight.numel(), abs=0.002 * weight.numel())
+        shares = [
+            (sum(row[:n]) / sum(row), sum(row[: n + 1]) / sum(row)) for row, n in zip(removed, counts, strict=True)
+        ]
+        assert max(low for low, _ in shares) <= min(high for _, high in shares)
+        assert len(set(counts)) > 1
+        rows = [removed_of([abs(w) for w in row], n) for row, n in zip(weight.tolist(), counts, strict=True)]
+        assert removed_in(kept) == rows
+
+
 def test_n_of_m_removes_n_in_every_group(weights: dict[str, Tensor]) -> None:
-    choice = ScoreChoice("magnitude", structure="1:4")
-    found = block_levels(weights, choice=choice, sparsities=(0.25,), block=0, family=XGLM)
+    found = levels_by(weights, ScoreChoice("magnitude", structure="1:4"), (0.25,))
     for layer, weight in weights.items():
         for row, kept in zip(weight.tolist(), keep_masks(found, level=0)[layer].tolist(), strict=True):
             for start in range(0, D_IN, 4):
-                expected = lowest([abs(w) for w in row[start : start + 4]], 1)
+                expected = removed_of([abs(w) for w in row[start : start + 4]], 1)
                 assert {index for index, stays in enumerate(kept[start : start + 4]) if not stays} == expected
 
 
-def test_statistics_that_do_not_fit_or_are_no_sums_of_squares_are_errors(weights: dict[str, Tensor]) -> None:
-    options = {"sparsities": (0.5,), "block": 0, "family": XGLM}
-    short = {name: one[:, :-1] for name, one in statistics(1).items()}
+@pytest.mark.parametrize("structure", ["row", "matrix", "3:4"])
+def test_the_highest_scores_go_instead_and_of_equal_ones_the_lower_index_first(structure: str) -> None:
+    weight = torch.tensor([[1.0, -3.0, 3.0, 2.0, 2.0, 3.0, 0.0, -2.0], [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]])
+    sparsity = 0.75 if structure == "3:4" else 0.5
+    choice = ScoreChoice("magnitude", structure, removes="highest")
+    found = levels_by(dict.fromkeys(XGLM.layers, weight), choice, (sparsity,))
+    removed = removed_in(keep_masks(found, level=0)["fc1"])
+    expected = {
+        "row": [{1, 2, 3, 5}, {0, 1, 2, 3}],
+        "matrix": [set(), set(range(8))],
+        "3:4": [{1, 2, 3, 4, 5, 7}, {0, 1, 2, 4, 5, 6}],
+    }
+    assert removed == expected[structure]
+
+
+@pytest.mark.parametrize(("rounding", "n_removed"), [("decimal", 29), ("binary", 28)])
+def test_the_rounding_of_the_paper_counts_in_binary(rounding: Any, n_removed: int) -> None:
+    weights = {layer: torch.randn(2, 100, generator=torch.Generator().manual_seed(1)) for layer in XGLM.layers}
+    found = levels_by(weights, ScoreChoice("magnitude", rounding=rounding), (0.29,))
+    assert {one.n_removed for one in found.values()} == {(2 * n_removed,)}
+
+
+def test_every_layer_has_sparsities_of_its_own_and_one_that_is_left_out_stays_whole(weights: dict[str, Tensor]) -> None:
+    own = {**dict.fromkeys(weights, (0.25, 0.5)), "fc1": (0.0, 0.0), "fc2": (0.0, 0.75)}
+    found = block_levels(weights, choice=ScoreChoice("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
+    assert {layer: one.n_removed for layer, one in found.items()} == {
+        **dict.fromkeys(weights, (10, 20)),
+        "fc1": (0, 0),
+        "fc2": (0, 30),
+    }
+    assert list(found) == list(weights)
+    assert {layer: one.sparsities for layer, one in found.items()} == own
+    assert keep_masks(found, level=1)["fc1"].all()
+    assert found["fc1"].n_silent_features == 0
+
+
+def test_a_mask_is_hashed_row_by_row_eight_weights_to_a_byte(weights: dict[str, Tensor]) -> None:
+    found = levels_by(weights, ScoreChoice("magnitude"), (0.25, 0.5))
+    for layer, one in found.items():
+        for level in (0, 1):
+            bits = [int(stays) for row in keep_masks(found, level=level)[layer].tolist() for stays in row]
+            packed = bytes(sum(bit << place for place, bit in enumerate(bits[at : at + 8])) for at in range(0, 40, 8))
+            assert one.keep_sha256[level] == hashlib.sha256(packed).hexdigest()
+    mask = keep_masks(found, level=0)["fc1"]
+    assert mask_sha256(mask) == mask_sha256(mask.t().contiguous().t()) == found["fc1"].keep_sha256[0]
+
+
+def test_threads_change_no_level(weights: dict[str, Tensor]) -> None:
+    known = factors(1)
+    alone = levels_by(weights, ScoreChoice("wanda", "alpha"), SPARSITIES, factors=known)
+    use_threads(2)
+    try:
+        together = levels_by(weights, ScoreChoice("wanda", "alpha"), SPARSITIES, factors=known)
+    finally:
+        use_threads(1)
+    assert all(torch.equal(alone[layer].levels, together[layer].levels) for layer in weights)
+    assert all(alone[layer].keep_sha256 == together[layer].keep_sha256 for layer in weights)
+
+
+def test_statistics_that_do_not_fit_or_are_no_norms_are_errors(weights: dict[str, Tensor]) -> None:
+    short = {name: (one[:-1], 0) for name, (one, _) in factors(1).items()}
     with pytest.raises(ShapeError):
-        block_levels(weights, choice=ScoreChoice("wanda"), statistics=short, **options)  # type: ignore[arg-type]
-    negative = {name: -one for name, one in statistics(1).items()}
+        levels_by(weights, ScoreChoice("wanda"), (0.5,), factors=short)
+    negative = {name: (-one, 0) for name, (one, _) in factors(1).items()}
     with pytest.raises(StatisticsError):
-        block_levels(weights, choice=ScoreChoice("wanda"), statistics=negative, **options)  # type: ignore[arg-type]
+        levels_by(weights, ScoreChoice("wanda"), (0.5,), factors=negative)
     with pytest.raises(ShapeError):
-        block_levels(weights, choice=ScoreChoice("magnitude", structure="1:3"), **options)  # type: ignore[arg-type]
+        levels_by(weights, ScoreChoice("magnitude", structure="1:3"), (1 / 3,))

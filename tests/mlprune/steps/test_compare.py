@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlprune.models.families import FAMILIES
-from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.steps.compare import CompareJob, FeatureOverlapJob, MaskOverlapJob, RankConsistencyJob, compares_ranks
-from mlprune.steps.prune import mask_artefacts
 from tests.tiny_recipes import N_FACTS, FinishedRun
 
 LANGUAGES = ("en", "fr", "sw")
@@ -139,23 +136,15 @@ def test_tasks_without_candidates_have_no_ranks(tiny_run: FinishedRun) -> None:
     assert {one.task.task for job in jobs for one in job.evaluations} == {"facts"}
 
 
-def removed(run: FinishedRun, variant_id: str) -> list[dict[str, torch.Tensor]]:
-    record = run.store.require("variants", variant_id)
-    level = record.rows["variants"][0]["level"]
-    layers = dict.fromkeys(FAMILIES["xglm"].layers, torch.empty(0))
-    files = mask_artefacts(record)
-    return [{k: ~m for k, m in stored_keep_masks(layers, run.store.uri, one, level)[0].items()} for one in files]
-
-
 def test_mask_overlaps_are_the_jaccard_of_removed_weights(tiny_run: FinishedRun) -> None:
     rows = tiny_run.rows("mask_overlaps")
     pairs = {(row["variant_a"], row["variant_b"]) for row in rows}
     assert len(pairs) == len([job for job in tiny_run.plan.jobs if isinstance(job, MaskOverlapJob)])
     for a, b in pairs:
         assert a < b
-        masks = [removed(tiny_run, one) for one in (a, b)]
+        masks = [tiny_run.keep_masks(one) for one in (a, b)]
         for row in (one for one in rows if (one["variant_a"], one["variant_b"]) == (a, b)):
-            first, second = (one[row["block"]][row["layer"]] for one in masks)
+            first, second = (~one[row["block"], row["layer"]] for one in masks)
             both, either = int((first & second).sum()), int((first | second).sum())
             assert row["jaccard"] == both / either
             assert 0 < row["jaccard"] < 1 or torch.equal(first, second)

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from mlprune.models.families import FAMILIES
 from mlprune.plan import build_plan
-from mlprune.pruning.mask_files import stored_keep_masks
+from mlprune.pruning.weight_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.records import split_of
 from mlprune.steps.evaluate import EvaluateJob, EvaluationSpec, put_masks_on, shot_lines, task_data
-from mlprune.steps.prune import mask_artefacts
+from mlprune.steps.variants import weight_artefacts
 from mlprune.storage import Store
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import (
@@ -62,14 +61,14 @@ def log_likelihood(model: Any, text: str) -> tuple[float, int]:
 
 
 def pruned_model(run: FinishedRun, label: str) -> Any:
-    """The transformers model with a variant's weights set to zero."""
+    """The transformers model with a variant's weights changed and set to zero."""
     model = reference_model(run.folder / "model")
-    record = run.store.require("variants", job_of(run, label).variant_id)
-    layers = dict.fromkeys(FAMILIES["xglm"].layers, torch.empty(0))
-    for block, artefact in enumerate(mask_artefacts(record)):
-        masks, _ = stored_keep_masks(layers, run.store.uri, artefact, record.rows["variants"][0]["level"])
-        for layer, mask in masks.items():
-            model.model.layers[block].get_submodule(layer).weight.data[~mask] = 0
+    variant_id = job_of(run, label).variant_id
+    for block, artefact in enumerate(weight_artefacts(run.store.require("variants", variant_id))):
+        for layer, weight in read_block_weights(run.store, artefact).items():
+            model.model.layers[block].get_submodule(layer).weight.data = weight
+    for (block, layer), mask in run.keep_masks(variant_id).items():
+        model.model.layers[block].get_submodule(layer).weight.data[~mask] = 0
     return model
 
 
@@ -77,8 +76,22 @@ def pruned_model(run: FinishedRun, label: str) -> Any:
     "label", ["dense", "wanda fr-en 0.5 row dense", "contrast sw-en against code 0.5 row sequential"]
 )
 def test_candidates_are_scored_as_the_pruned_model_scores_each_text_alone(tiny_run: FinishedRun, label: str) -> None:
-    table = predictions(tiny_run, evaluation(tiny_run, label, "facts", "fr"))
-    model = pruned_model(tiny_run, label)
+    assert_scored_as_alone(tiny_run, label)
+
+
+@pytest.mark.parametrize("name", ["sparsegpt", "sparsegpt-scope", "rest"])
+def test_changed_weights_and_combined_masks_are_what_is_evaluated(method_run: FinishedRun, name: str) -> None:
+    variant = method_run.named(name)[0]
+    assert_scored_as_alone(method_run, variant.label)
+    dense, own = (
+        predictions(method_run, evaluation(method_run, label, "facts", "fr")) for label in ("dense", variant.label)
+    )
+    assert dense["log_likelihood"] != pytest.approx(own["log_likelihood"], abs=1e-2)
+
+
+def assert_scored_as_alone(run: FinishedRun, label: str) -> None:
+    table = predictions(run, evaluation(run, label, "facts", "fr"))
+    model = pruned_model(run, label)
     row = 0
     for number in range(N_FACTS):
         item = fact("fr", number)
@@ -185,6 +198,20 @@ def test_masks_come_off_again_when_the_dense_variant_is_evaluated_after_another(
         store.quarantine(store.require(*one.identity.key))
     job.run(store, lambda: chain)
     assert contents(store) == contents(small_run.store)
+
+
+def test_changed_weights_come_off_again_when_another_variant_is_evaluated(
+    method_run: FinishedRun, copied_store: Any
+) -> None:
+    store: Store = copied_store(method_run.store)
+    chain = chain_of(method_run.plan)
+    put_masks_on(chain, store, method_run.named("sparsegpt")[0].id)
+    for label in ("dense", method_run.named("rest")[0].label):
+        job = job_of(method_run, label)
+        for one in job.evaluations:
+            store.quarantine(store.require(*one.identity.key))
+        job.run(store, lambda: chain)
+    assert contents(store) == contents(method_run.store)
 
 
 def test_other_batches_change_log_likelihoods_in_the_last_bits_only(small_run: FinishedRun, tmp_path: Any) -> None:

@@ -4,12 +4,13 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from mlprune.errors import BadInputError, DamagedArtefactError, PermanentError, StoreError
+from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, PermanentError, StoreError
 from mlprune.models.families import FAMILIES
-from mlprune.numeric.masks import unpack_levels
+from mlprune.models.overwriting import overwrite_tensor
+from mlprune.numeric.packing import unpack_levels
 from mlprune.steps.export import export_variant, find_base_model
 from mlprune.storage import Store
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
@@ -21,14 +22,13 @@ DTYPES = {"xglm": torch.float16, "gpt2": torch.float32, "bloom": torch.bfloat16}
 class Made:
     """A store with variants of one tiny model."""
 
-    def __init__(self, folder, family, *, save=None):
+    def __init__(self, folder, family, *, save=None, recipe=None):
         self.folder, self.model = folder, folder / "model"
         save_tiny_model(self.model, family, dtype=DTYPES[family])
         if save is not None:
             save(self.model)
         write_texts(folder)
-        recipe = small_recipe()
-        recipe["evaluations"] = []
+        recipe = recipe or {**small_recipe(), "evaluations": []}
         self.store = Store(folder / "store")
         self.plan = run_here(write_recipe(folder, recipe), self.store)
         self.variants = dict(self.plan.variants)
@@ -254,12 +254,134 @@ def test_an_export_that_is_not_what_the_record_says_is_refused(made, tmp_path, c
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
-@pytest.mark.parametrize("more", [{"weights_changed": True}, {"intervention": "lrp2"}])
-def test_a_variant_that_is_more_than_zeros_is_refused(made, tmp_path, more):
+def test_a_variant_that_does_something_at_run_time_is_refused(made, tmp_path):
     one = made["gpt2"]
+    more = {"intervention": "lrp2"}
     store = changed(one.copy(tmp_path / "store"), one.pruned[0], lambda rows: rows["variants"][0].update(more))
     with pytest.raises(BadInputError, match="not exported"):
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+
+
+def new_weights(store, variant_id):
+    """(block, layer) -> [out, in] of a variant, from its files of changed weights."""
+    found = {}
+    for artefact in store.require("variants", variant_id).artefacts:
+        if artefact.path.startswith("weights/"):
+            block = int(artefact.path.rpartition("-")[2].removesuffix(".safetensors"))
+            found |= {(block, layer): weight for layer, weight in load(store.read_bytes(artefact)).items()}
+    return found
+
+
+def updating_recipe():
+    """SparseGPT on all layers, and on all but those of block 1."""
+    recipe = small_recipe()
+    sparsegpt = {"demonstrations": "mt", "score": "sparsegpt", "sparsity": 0.5}
+    recipe["variants"] = [
+        {"name": "all", **sparsegpt},
+        {"name": "two blocks", **sparsegpt, "scope": {"without_blocks": [1]}},
+    ]
+    return {**recipe, "evaluations": []}
+
+
+@pytest.fixture(scope="module")
+def updated(tmp_path_factory):
+    return {name: Made(tmp_path_factory.mktemp(name), name, recipe=updating_recipe()) for name in FAMILY_NAMES}
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_changed_weights_are_the_stored_ones_rounded_to_the_checkpoint_and_all_others_the_base_models(
+    updated, name, tmp_path
+):
+    one, family = updated[name], FAMILIES[name]
+    base = load_file(one.model / "model.safetensors")
+    for variant_id, pruned_blocks in zip(one.pruned, ({0, 1, 2}, {0, 2}), strict=True):
+        export_variant(one.store, variant_id, one.model, tmp_path / variant_id)
+        exported = tmp_path / variant_id / "model.safetensors"
+        assert header(exported) == header(one.model / "model.safetensors")
+        written, removed = load_file(exported), removed_by(one.store, variant_id)
+        changes = new_weights(one.store, variant_id)
+        assert {block for block, _ in changes} >= pruned_blocks
+        for (block, layer), values in changes.items():
+            tensor = f"{family.blocks}.{block}.{layer}.weight"
+            found = written.pop(tensor)
+            stored = values.T if family.transposed else values
+            assert values.dtype == torch.float32
+            assert found.dtype == DTYPES[name]
+            assert torch.equal(found, stored.to(DTYPES[name]))
+            assert torch.equal(found[found != 0], base[tensor][found != 0]) is (block not in pruned_blocks)
+            mask = removed[block, layer].T if family.transposed else removed[block, layer]
+            assert bool((found[mask] == 0).all())
+        assert all(torch.equal(tensor, base[key]) for key, tensor in written.items())
+        assert AutoModelForCausalLM.from_pretrained(tmp_path / variant_id, dtype="auto").dtype == DTYPES[name]
+
+
+def test_the_card_of_changed_weights_says_so_and_that_they_may_be_rounded(updated, tmp_path):
+    one = updated["bloom"]
+    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "have new values" in card
+    assert "rounded to it" in card
+    assert "SparseGPT" in card
+
+
+def test_changed_weights_that_are_not_stored_are_refused(made, tmp_path):
+    one = made["gpt2"]
+    more = {"weights_changed": True}
+    store = changed(one.copy(tmp_path / "store"), one.pruned[0], lambda rows: rows["variants"][0].update(more))
+    with pytest.raises(PermanentError, match="pruned layers have no new ones"):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def with_new_weights(store, variant_id, change):
+    """Change the first file of a variant's new weights and let the record agree with it."""
+    record = store.require("variants", variant_id)
+    place = next(place for place, one in enumerate(record.artefacts) if one.path.startswith("weights/"))
+    tensors = load(store.read_bytes(record.artefacts[place]))
+    change(tensors)
+    artefact = store.write_bytes(record.artefacts[place].path, save(tensors))
+    artefacts = (*record.artefacts[:place], artefact, *record.artefacts[place + 1 :])
+    store.write_record(dataclasses.replace(record, artefacts=artefacts))
+    return store
+
+
+def test_new_weights_that_are_not_0_where_the_mask_removes_are_refused(updated, tmp_path):
+    one = updated["xglm"]
+    store = with_new_weights(
+        one.copy(tmp_path / "store"), one.pruned[0], lambda tensors: tensors["fc1"].add_((tensors["fc1"] == 0) * 0.5)
+    )
+    with pytest.raises(PermanentError, match="not what the variant's record says"):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_new_weights_too_large_for_the_checkpoint_are_refused(updated, tmp_path):
+    one = updated["xglm"]
+    store = with_new_weights(one.copy(tmp_path / "store"), one.pruned[0], lambda tensors: tensors["fc1"].mul_(1e9))
+    with pytest.raises(ModelError, match="not finite"):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+
+
+def test_a_damaged_file_of_new_weights_leaves_nothing_behind(updated, tmp_path):
+    one = updated["gpt2"]
+    store = one.copy(tmp_path / "store")
+    weights = next(a for a in store.require("variants", one.pruned[0]).artefacts if a.path.startswith("weights/"))
+    (tmp_path / "store" / weights.path).write_bytes(b"damaged")
+    with pytest.raises(DamagedArtefactError):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_an_export_whose_new_weights_were_not_written_as_stored_is_refused(updated, tmp_path, monkeypatch):
+    one = updated["gpt2"]
+
+    def inexact(file, name, values):
+        overwrite_tensor(file, name, values * 1.01)
+
+    monkeypatch.setattr("mlprune.steps.export.overwrite_tensor", inexact)
+    with pytest.raises(PermanentError, match="not the variant's new ones"):
+        export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_base_model_is_found_where_the_newest_run_that_still_has_it_saw_it(made, tmp_path):

@@ -39,7 +39,7 @@ MODELS: dict[str, tuple[Change, str]] = {
     "no config": (lambda model: (model / "config.json").unlink(), "lacks a file"),
     "config of other bytes": (lambda model: (model / "config.json").write_bytes(b"{"), "no JSON"),
     "config that is a list": (lambda model: (model / "config.json").write_text("[]"), "no JSON object"),
-    "unknown family": (lambda model: edit_json(model / "config.json", model_type="llama"), "unknown model type"),
+    "unknown family": (lambda model: edit_json(model / "config.json", model_type="mixtral"), "unknown model type"),
     "no family": (lambda model: edit_json(model / "config.json", model_type=None), "unknown model type"),
     "other sizes": (lambda model: edit_json(model / "config.json", d_model=32), "does not fit the config"),
     "only pickles": (only_pickles, "safetensors only"),

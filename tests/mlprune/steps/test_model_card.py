@@ -1,12 +1,22 @@
+import dataclasses
+
 import pytest
 import yaml
 
-from mlprune.errors import StoreError
+from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.models.families import FAMILIES
 from mlprune.steps.export import export_variant, variant_record
 from mlprune.steps.model_card import model_card
 from mlprune.storage import Store
-from tests.tiny_recipes import run_here, tiny_recipe, write_inputs, write_recipe
+from tests.tiny_recipes import (
+    copy_of,
+    finished_run,
+    method_recipe,
+    run_here,
+    tiny_recipe,
+    write_inputs,
+    write_recipe,
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +52,10 @@ def test_the_front_matter_names_the_base_model_and_the_variant(made):
     row = made[1].require("variants", variant_id).rows["variants"][0]
     assert front["mlprune"] == {key: row[key] for key in front["mlprune"]}
     assert {"variant_id", "base_model_id", "score", "sparsity", "achieved_sparsity"} <= set(front["mlprune"])
+
+
+def as_list(value):
+    return [value] if isinstance(value, str) else list(value)
 
 
 def test_every_layer_has_its_removed_fraction(made):
@@ -87,9 +101,12 @@ def test_the_lineage_lists_every_record_up_to_the_base_model_and_the_sets(made):
     store = made[1]
     variant = store.require("variants", variant_id)
     ordering = store.require("masks", variant.rows["variants"][0]["ordering_id"])
-    wanted = {variant_id, ordering.id, *variant.parents.values(), *ordering.parents.values()}
-    for record_id in wanted:
+    parents = [one for found in (*variant.parents.values(), *ordering.parents.values()) for one in as_list(found)]
+    for record_id in {variant_id, ordering.id, *parents}:
         assert f"| {record_id} |" in section
+    for line in section.strip().splitlines()[2:]:
+        kind, record_id, version = line.strip("| ").split(" | ")[:3]
+        assert int(version) == store.require(kind, record_id).step_version
     kinds = {line.split(" | ")[0].strip("| ") for line in section.strip().splitlines()[2:]}
     assert kinds == {"variants", "masks", "base_models", "demonstration_sets", "statistics", "evaluations"}
 
@@ -117,3 +134,105 @@ def test_a_store_without_the_base_models_record_makes_no_card(made, tmp_path):
     bare.write_record(variant)
     with pytest.raises(StoreError, match="base_models"):
         model_card(bare, variant)
+
+
+@pytest.fixture(scope="module")
+def methods(tmp_path_factory):
+    """A run of variants of every further kind, few of them, and what their entries are called."""
+    folder = write_inputs(tmp_path_factory.mktemp("methods"))
+    recipe = method_recipe()
+    names = {"first", "mean", "owl", "scope", "highest", "ria", "combined", "sparsegpt", "paper"}
+    kept = [entry for entry in recipe["variants"] if entry["name"] in names]
+    recipe["variants"] = [entry | ({"propagation": "dense"} if "propagation" in entry else {}) for entry in kept]
+    return finished_run(folder, {**recipe, "evaluations": []}, name="methods")
+
+
+def body_of(methods, name):
+    variant = methods.named(name)[0]
+    text = model_card(methods.store, variant_record(methods.store, variant.id))
+    return methods.row("variants", variant.id), text
+
+
+@pytest.mark.parametrize("name", ["first", "mean", "owl", "scope", "highest", "sparsegpt", "paper", "combined"])
+def test_every_choice_that_is_known_of_a_variant_stands_in_its_card(methods, name):
+    row, text = body_of(methods, name)
+    section = text.split("## What it is")[1].split("##")[0]
+    choices = ("removes", "schedule", "scope", "profile", "token_scope", "aggregation", "n_demonstrations")
+    for column in (*choices, "combination", "score", "propagation", "structure"):
+        line = f"| {column.replace('_', ' ')} | {row[column]} |"
+        assert (line in section) is (row[column] is not None), column
+    assert f"| mask sha256 | {row['mask_sha256']} |" in section
+
+
+def test_several_sets_stand_there_with_their_weights_and_sentences(methods):
+    _, text = body_of(methods, "mean")
+    section = text.split("## Demonstrations the score read")[1].split("##")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.strip().splitlines()]
+    columns = [dict(zip(lines[0], line, strict=False)) for line in lines[2:]]
+    assert [(one["source language"], one["weight"], one["n sentences"]) for one in columns] == [
+        ("fr", "0.25", "8"),
+        ("sw", "0.75", "8"),
+    ]
+
+
+def test_the_statistics_a_variant_was_made_from_are_listed(methods):
+    row, text = body_of(methods, "mean")
+    section = text.split("## Activation statistics")[1].split("##")[0]
+    links = methods.store.require("variants", row["variant_id"]).rows["variant_demonstrations"]
+    read = {link["demonstration_set_id"] for link in links}
+    wanted = [
+        record.rows["statistics"][0]
+        for record in methods.store.records("statistics")
+        if record.rows["statistics"][0]["demonstration_set_id"] in read
+        and record.rows["statistics"][0]["token_scope"] == "all"
+    ]
+    for one in wanted:
+        assert f"| {one['statistics_id']} | {one['demonstration_set_id']} | dense | all |" in section
+    assert len(section.strip().splitlines()) == 2 + len(wanted) == 4
+
+
+def test_a_combination_names_its_parents_with_their_roles_and_all_their_lineage(methods):
+    row, text = body_of(methods, "combined")
+    links = methods.store.require("variants", row["variant_id"]).rows["variant_parents"]
+    section = text.split("## Variants it is combined from")[1].split("##")[0]
+    lines = section.strip().splitlines()[2:]
+    assert len(lines) == len(links) == 2
+    for link, line in zip(links, lines, strict=True):
+        assert line.startswith(f"| {link['role']} | {link['parent_variant_id']} |")
+    lineage = text.split("## Lineage")[1].split("##")[0]
+    assert {"variants", "statistics", "demonstration_sets", "base_models"} <= {
+        line.split(" | ")[0].strip("| ") for line in lineage.strip().splitlines()[2:]
+    }
+    assert f"# model: {row['combination']}" in text
+    assert "- pruned" in text.split("---")[1]
+    assert "Plug-and-Play" in text
+    assert "arXiv:2306.11695" in text
+
+
+def test_the_papers_of_schedule_and_score_are_cited(methods):
+    _, text = body_of(methods, "owl")
+    section = text.split("## Method")[1]
+    assert "arXiv:2310.05175" in section
+    assert "arXiv:2306.11695" in section
+
+
+def test_a_card_whose_demonstrations_are_damaged_is_refused(methods, tmp_path):
+    variant = methods.named("first")[0]
+    store = copy_of(methods.store, tmp_path / "store")
+    set_id = methods.row("variants", variant.id)["demonstration_set_id"]
+    (tmp_path / "store" / "demonstrations" / f"{set_id}.parquet").write_bytes(b"damaged")
+    with pytest.raises(DamagedArtefactError):
+        model_card(store, variant_record(store, variant.id))
+
+
+def test_a_record_that_is_older_than_a_choice_makes_a_card_without_it(made, tmp_path):
+    _, store, plan = made
+    wanted = next(one for one in plan.variants.values() if one.spec.choice and one.spec.choice.score == "magnitude")
+    record = variant_record(store, wanted.id)
+    new = {"removes", "schedule", "scope", "profile", "token_scope", "aggregation", "n_demonstrations"}
+    new |= {"resample_seed", "combination", "mask_sha256"}
+    row = {name: value for name, value in record.rows["variants"][0].items() if name not in new}
+    old = dataclasses.replace(record, rows={**record.rows, "variants": [row]})
+    text = model_card(store, old)
+    assert "| score | magnitude |" in text
+    assert "| removes |" not in text

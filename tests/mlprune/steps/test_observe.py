@@ -14,7 +14,10 @@ from mlprune.steps import observe
 from mlprune.steps.observe import ObserveJob
 from mlprune.steps.statistics_files import read_block_statistics
 from mlprune.storage import Store
-from tests.tiny_recipes import FinishedRun, chain_of, layer_inputs, reference_model
+from mlprune.terms import TokenScope
+from mlprune.threads import use_threads
+from tests.method_reference import counted, demonstrations, squares
+from tests.tiny_recipes import FinishedRun, chain_of, contents, layer_inputs, reference_model
 
 XGLM = FAMILIES["xglm"]
 
@@ -45,11 +48,63 @@ def test_statistics_are_the_sums_of_squares_of_each_demonstration_alone(tiny_run
         for ids in set_table(tiny_run, job)["token_ids"]
     ]
     for block in range(3):
-        found = read_block_statistics(tiny_run.store, record, block)
+        found = read_block_statistics(tiny_run.store, record.artefacts, block)
         assert tuple(found) == XGLM.input_names
         for name, rows in found.items():
             reference = torch.stack([one[block, name] for one in expected])
             torch.testing.assert_close(rows.double(), reference, rtol=1e-5, atol=1e-6)
+
+
+def observed(run: FinishedRun, name: str, scope: TokenScope) -> ObserveJob:
+    """The pass over the set of a variant's name, some of its tokens counted."""
+    (set_id,) = run.named(name)[0].spec.set_ids
+    (job,) = (job for job in observe_jobs(run) if (job.demonstration_set_id, job.token_scope) == (set_id, scope))
+    return job
+
+
+@pytest.mark.parametrize(
+    ("name", "set_name", "scope", "paper"),
+    [
+        ("target", "fr-en", "target", False),
+        ("last-shot", "fr-en", "last_shot", False),
+        ("nested", "fr-en", "all", False),
+        ("paper", "fr", "all", True),
+    ],
+)
+def test_statistics_are_those_of_the_tokens_that_count(
+    method_run: FinishedRun, name: str, set_name: str, scope: TokenScope, paper: bool
+) -> None:
+    job = observed(method_run, name, scope)
+    record = method_run.store.require(*job.identity.key)
+    model = reference_model(method_run.folder / "model")
+    expected = squares(model, method_run.folder, set_name, scope=scope, paper=paper)
+    for block in range(3):
+        for layer, rows in read_block_statistics(method_run.store, record.artefacts, block).items():
+            reference = torch.from_numpy(expected[block, layer])
+            torch.testing.assert_close(rows.double(), reference, rtol=1e-5, atol=1e-6)
+    (row,) = record.rows["statistics"]
+    texts = demonstrations(method_run.folder, set_name, paper=paper)
+    assert row["n_tokens"] == sum(sum(counted(sides, shots, scope)) for _, sides, shots in texts)
+    assert row["token_scope"] == scope
+    assert row["n_tokens"] > 0
+
+
+def test_paper_counts_its_padding(method_run: FinishedRun) -> None:
+    job = observed(method_run, "paper", "all")
+    table = set_table(method_run, job)
+    assert {len(ids) for ids in table["token_ids"]} == {48}
+    assert {int(ids[-1]) for ids in table["token_ids"]} == {0}
+
+
+def test_threads_change_no_byte(method_run: FinishedRun, copied_store: Any) -> None:
+    store = copied_store(method_run.store)
+    use_threads(2)
+    try:
+        for job in observe_jobs(method_run):
+            job.run(store, functools.cache(lambda: chain_of(method_run.plan)))
+    finally:
+        use_threads(1)
+    assert contents(store) == contents(method_run.store)
 
 
 def test_features_are_the_mean_magnitudes_behind_every_block(tiny_run: FinishedRun) -> None:
@@ -90,6 +145,7 @@ def test_the_row_counts_demonstrations_and_tokens(tiny_run: FinishedRun) -> None
     assert row["n_demonstrations"] == 4
     assert row["n_tokens"] == sum(len(ids) for ids in set_table(tiny_run, job)["token_ids"])
     assert (row["propagation"], row["demonstration_set_id"]) == ("dense", job.demonstration_set_id)
+    assert row["token_scope"] == "all"
 
 
 def test_features_of_a_mixed_set_are_called_mixed(tiny_run: FinishedRun) -> None:
@@ -107,8 +163,8 @@ def test_small_parts_hold_the_same_statistics(
     before, after = (one.require(*job.identity.key) for one in (small_run.store, store))
     assert len(after.artefacts) > len(before.artefacts)
     for block in range(3):
-        whole = read_block_statistics(small_run.store, before, block)
-        parts = read_block_statistics(store, after, block)
+        whole = read_block_statistics(small_run.store, before.artefacts, block)
+        parts = read_block_statistics(store, after.artefacts, block)
         assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 

@@ -1,4 +1,4 @@
-"""Variants of dense propagation, against the formulas on the stored weights and statistics."""
+"""Variants of dense propagation: against the formulas on stored statistics, and by hand from the texts."""
 
 import math
 from typing import Any
@@ -11,30 +11,31 @@ from torch import Tensor
 from mlprune.models.families import FAMILIES
 from mlprune.plan import build_plan, pending_jobs
 from mlprune.plan.variants import PlannedVariant
-from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.recipe import parse_recipe
-from mlprune.steps.prune import mask_artefacts
+from mlprune.steps.observe import ObserveJob
 from mlprune.steps.statistics_files import read_block_statistics
-from tests.tiny_recipes import FinishedRun, run_plan, small_recipe
+from mlprune.storage import Store
+from mlprune.threads import use_threads
+from tests.method_reference import ByHand
+from tests.tiny_recipes import FinishedRun, contents, method_recipe, run_plan, small_recipe
 
 XGLM = FAMILIES["xglm"]
-
-
-def labelled(run: FinishedRun, label: str) -> PlannedVariant:
-    return next(one for one in run.plan.variants.values() if one.label == label)
-
-
-def keep_masks_of(run: FinishedRun, variant_id: str) -> list[dict[str, Tensor]]:
-    """Block -> layer -> keep mask, from the store."""
-    record = run.store.require("variants", variant_id)
-    level = record.rows["variants"][0]["level"]
-    layers = dict.fromkeys(XGLM.layers, torch.empty(0))
-    return [stored_keep_masks(layers, run.store.uri, one, level)[0] for one in mask_artefacts(record)]
 
 
 def block_weights(run: FinishedRun, block: int) -> dict[str, Tensor]:
     tensors = load_file(run.folder / "model" / "model.safetensors")
     return {layer: tensors[f"model.layers.{block}.{layer}.weight"] for layer in XGLM.layers}
+
+
+def statistics(run: FinishedRun, set_id: str, block: int) -> dict[str, Tensor]:
+    """Input -> [n, in] float64 of one set, all its tokens counted."""
+    (job,) = (
+        job
+        for job in run.plan.jobs
+        if isinstance(job, ObserveJob) and (job.demonstration_set_id, job.token_scope) == (set_id, "all")
+    )
+    found = read_block_statistics(run.store, run.store.require(*job.identity.key).artefacts, block)
+    return {name: one.double() for name, one in found.items()}
 
 
 def lowest_removed(scores: Tensor, sparsity: float) -> Tensor:
@@ -49,98 +50,101 @@ def lowest_removed(scores: Tensor, sparsity: float) -> Tensor:
 
 @pytest.mark.parametrize("sparsity", [0.25, 0.5])
 def test_wanda_masks_are_those_of_the_formula(tiny_run: FinishedRun, sparsity: float) -> None:
-    variant = labelled(tiny_run, f"wanda fr-en {sparsity} row dense")
-    assert variant.demonstrations is not None
-    statistics = tiny_run.store.require(*variant.demonstrations.observe.identity.key)
-    for block, masks in enumerate(keep_masks_of(tiny_run, variant.id)):
-        sums = read_block_statistics(tiny_run.store, statistics, block)
+    variant = tiny_run.labelled(f"wanda fr-en {sparsity} row dense")
+    masks = tiny_run.keep_masks(variant.id)
+    for block in range(3):
+        sums = statistics(tiny_run, variant.spec.set_ids[0], block)
         for layer, weight in block_weights(tiny_run, block).items():
-            norms = sums[XGLM.input_of(layer)].double().sum(dim=0).sqrt()
-            assert torch.equal(masks[layer], lowest_removed(weight.double().abs() * norms, sparsity))
+            norms = sums[XGLM.input_of(layer)].sum(dim=0).sqrt()
+            assert torch.equal(masks[block, layer], lowest_removed(weight.double().abs() * norms, sparsity))
 
 
 def test_contrast_masks_are_those_of_the_formula(tiny_run: FinishedRun) -> None:
-    variant = labelled(tiny_run, "contrast sw-en against code 0.5 row dense")
-    assert variant.demonstrations is not None
-    assert variant.contrast is not None
-    records = [tiny_run.store.require(*one.observe.identity.key) for one in (variant.demonstrations, variant.contrast)]
-    for block, masks in enumerate(keep_masks_of(tiny_run, variant.id)):
-        mt, code = (read_block_statistics(tiny_run.store, one, block) for one in records)
+    variant = tiny_run.labelled("contrast sw-en against code 0.5 row dense")
+    masks = tiny_run.keep_masks(variant.id)
+    for block in range(3):
+        mt, code = (
+            statistics(tiny_run, one, block) for one in (variant.spec.set_ids[0], str(variant.spec.contrast_set_id))
+        )
         for layer, weight in block_weights(tiny_run, block).items():
             name = XGLM.input_of(layer)
-            s_mt, s_code = mt[name].double().mean(dim=0), code[name].double().mean(dim=0)
+            s_mt, s_code = mt[name].mean(dim=0), code[name].mean(dim=0)
             scores = weight.double().abs() * (s_mt * s_mt / s_code).sqrt()
-            assert torch.equal(masks[layer], lowest_removed(scores, 0.5))
+            assert torch.equal(masks[block, layer], lowest_removed(scores, 0.5))
+
+
+@pytest.mark.parametrize("name", ["first", "resample"])
+def test_subsets_and_bootstraps_are_weights_on_the_stored_statistics(method_run: FinishedRun, name: str) -> None:
+    (variant,) = method_run.named(name, "dense")
+    assert variant.spec.reading is not None
+    times = [1, 1, 0, 0] if name == "first" else [0, 2, 2, 0]
+    masks = method_run.keep_masks(variant.id)
+    for block in range(3):
+        sums = statistics(method_run, variant.spec.set_ids[0], block)
+        for layer, weight in block_weights(method_run, block).items():
+            q = sums[XGLM.input_of(layer)]
+            norms = sum(count * row for count, row in zip(times, q, strict=True)).sqrt()
+            assert torch.equal(masks[block, layer], lowest_removed(weight.double().abs() * norms, 0.5))
 
 
 def test_magnitude_masks_are_those_of_the_weights(tiny_run: FinishedRun) -> None:
-    for block, masks in enumerate(keep_masks_of(tiny_run, labelled(tiny_run, "magnitude 0.5 row").id)):
+    masks = tiny_run.keep_masks(tiny_run.labelled("magnitude 0.5 row").id)
+    for block in range(3):
         for layer, weight in block_weights(tiny_run, block).items():
-            assert torch.equal(masks[layer], lowest_removed(weight.abs(), 0.5))
+            assert torch.equal(masks[block, layer], lowest_removed(weight.abs(), 0.5))
+
+
+DENSE = [
+    str(one["name"])
+    for one in method_recipe()["variants"]
+    if "dense" in one.get("propagation", ()) and "combine" not in one
+]
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_the_masks_of_every_method_are_those_made_by_hand(method_run: FinishedRun, name: str) -> None:
+    for variant in method_run.named(name, "dense"):
+        assert_by_hand(method_run, variant)
+
+
+def assert_by_hand(run: FinishedRun, variant: PlannedVariant) -> None:
+    masks = run.keep_masks(variant.id)
+    by_hand = ByHand(run.folder, variant)
+    expected = by_hand.keep_masks()
+    assert list(masks) == list(expected)
+    assert [key for key, mask in masks.items() if not torch.equal(mask, expected[key])] == []
+    assert not all(mask.all() for mask in masks.values())
+
+
+def test_methods_differ_from_each_other(method_run: FinishedRun) -> None:
+    variants = [variant for name in DENSE for variant in method_run.named(name, "dense")]
+    found = {method_run.row("variants", variant.id)["mask_sha256"] for variant in variants}
+    assert len(found) == len(variants) == len(DENSE) + 2
 
 
 def test_n_of_m_keeps_two_of_every_four_inputs(tiny_run: FinishedRun) -> None:
-    variant = labelled(tiny_run, "wanda mixed 0.5 2:4 dense")
-    for masks in keep_masks_of(tiny_run, variant.id):
-        for mask in masks.values():
-            assert (mask.reshape(-1, 4).sum(dim=1) == 2).all()
+    variant = tiny_run.labelled("wanda mixed 0.5 2:4 dense")
+    for mask in tiny_run.keep_masks(variant.id).values():
+        assert (mask.reshape(-1, 4).sum(dim=1) == 2).all()
 
 
-def test_variants_of_one_ordering_share_its_files_and_are_nested(tiny_run: FinishedRun) -> None:
-    low, high = (labelled(tiny_run, f"wanda fr-en {one} row dense").id for one in (0.25, 0.5))
-    records = [tiny_run.store.require("variants", one) for one in (low, high)]
-    assert mask_artefacts(records[0]) == mask_artefacts(records[1])
-    assert [record.rows["variants"][0]["level"] for record in records] == [0, 1]
-    for first, second in zip(keep_masks_of(tiny_run, low), keep_masks_of(tiny_run, high), strict=True):
-        assert not any((second[layer] & ~first[layer]).any() for layer in first)
+def test_left_out_layers_are_whole_and_lower_the_achieved_sparsity(method_run: FinishedRun) -> None:
+    for variant in method_run.named("scope"):
+        masks = method_run.keep_masks(variant.id)
+        pruned = {key for key, mask in masks.items() if not mask.all()}
+        assert pruned == {(block, layer) for block in (0, 2) for layer in ("fc1", "self_attn.q_proj")}
+        row = method_run.row("variants", variant.id)
+        n_removed = sum(masks[key].numel() for key in pruned) / 2
+        assert row["achieved_sparsity"] == n_removed / sum(mask.numel() for mask in masks.values())
+        assert (row["sparsity"], row["scope"]) == (0.5, "blocks 0 2; layers self_attn.q_proj fc1")
 
 
-def test_every_layer_is_counted(tiny_run: FinishedRun) -> None:
-    for variant in tiny_run.plan.variants.values():
-        rows = [row for row in tiny_run.rows("variant_layers") if row["variant_id"] == variant.id]
-        masks = keep_masks_of(tiny_run, variant.id)
-        assert len(rows) == sum(len(one) for one in masks)
-        for row in rows:
-            mask = masks[row["block"]][row["layer"]]
-            assert (row["n_weights"], row["n_removed"]) == (mask.numel(), int((~mask).sum()))
-        (own,) = (row for row in tiny_run.rows("variants") if row["variant_id"] == variant.id)
-        total = sum(row["n_weights"] for row in rows)
-        assert own["achieved_sparsity"] == (sum(row["n_removed"] for row in rows) / total if rows else 0.0)
-        assert own["sparsity"] == variant.spec.sparsity
-
-
-def test_what_a_score_does_not_read_is_null_in_its_row(tiny_run: FinishedRun) -> None:
-    rows = {row["variant_id"]: row for row in tiny_run.rows("variants")}
-    nothing = {"demonstration_set_id": None, "contrast_set_id": None, "propagation": None}
-    dense = rows[labelled(tiny_run, "dense").id]
-    expected = {**nothing, "score": None, "structure": None, "sparsity": 0.0, "ordering_id": None, "level": None}
-    assert {key: dense[key] for key in expected} == expected
-    for label, seed in (("magnitude 0.5 row", None), ("random 0.5 row", 0), ("random 0.5 row seed 1", 1)):
-        row = rows[labelled(tiny_run, label).id]
-        assert {key: row[key] for key in nothing} == nothing
-        assert (row["seed"], row["structure"], row["score"]) == (seed, "row", label.split(maxsplit=1)[0])
-    wanda = rows[labelled(tiny_run, "wanda fr 0.5 row dense").id]
-    assert (wanda["propagation"], wanda["seed"], wanda["contrast_set_id"]) == ("dense", None, None)
-    assert (wanda["weights_changed"], wanda["intervention"]) == (False, None)
-
-
-def test_the_sets_a_score_read_stand_with_their_roles(tiny_run: FinishedRun) -> None:
-    variant = labelled(tiny_run, "contrast fr-en against code 0.5 row dense")
-    assert variant.contrast is not None
-    rows = [row for row in tiny_run.rows("variant_demonstrations") if row["variant_id"] == variant.id]
-    assert [(row["role"], row["demonstration_set_id"]) for row in rows] == [
-        ("demonstrations", variant.spec.demonstration_set_id),
-        ("contrast", variant.contrast.id),
-    ]
-    without = labelled(tiny_run, "magnitude 0.5 row").id
-    assert not [row for row in tiny_run.rows("variant_demonstrations") if row["variant_id"] == without]
-
-
-def test_the_base_model_and_its_dense_variant_are_recorded(tiny_run: FinishedRun) -> None:
-    (row,) = tiny_run.rows("base_models")
-    expected = {"source": "model", "family": "xglm", "n_blocks": 3, "hidden_size": 16}
-    assert {key: row[key] for key in expected} == expected
-    assert row["n_prunable"] == sum(w.numel() for block in range(3) for w in block_weights(tiny_run, block).values())
+def test_given_sparsities_are_those_of_their_blocks_and_layers(method_run: FinishedRun) -> None:
+    for variant in method_run.named("given"):
+        for (block, layer), mask in method_run.keep_masks(variant.id).items():
+            expected = 0.25 if block == 1 else 0.75 if layer == "fc1" else 0.5
+            assert float((~mask).double().mean()) == expected
+        assert method_run.row("variants", variant.id)["schedule"] == "given"
 
 
 def test_one_more_sparsity_in_another_recipe_changes_no_record(small_run: FinishedRun, copied_store: Any) -> None:
@@ -153,8 +157,19 @@ def test_one_more_sparsity_in_another_recipe_changes_no_record(small_run: Finish
     assert steps.count("evaluate") == 1
     after = {(record.kind, record.id): record.to_json() for record in store.records()}
     assert {key: after[key] for key in before} == before
-    assert (
-        len([key for key in after if key[0] == "variants"]) == len([key for key in before if key[0] == "variants"]) + 1
-    )
+    variants = [[key for key in keys if key[0] == "variants"] for keys in (before, after)]
+    assert len(variants[1]) == len(variants[0]) + 1
     assert not pending_jobs(plan.jobs, store)
     assert not pending_jobs(small_run.plan.jobs, store)
+
+
+def test_threads_change_no_byte(method_run: FinishedRun, tmp_path: Any) -> None:
+    store = Store(tmp_path / "store")
+    use_threads(2)
+    try:
+        run_plan(method_run.plan, store)
+    finally:
+        use_threads(1)
+    first, second = contents(method_run.store), contents(store)
+    assert list(first) == list(second)
+    assert [path for path, data in first.items() if second[path] != data] == []

@@ -1,14 +1,17 @@
 """Statistics in parts: written as they fill, read back as one."""
 
 import dataclasses
+from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError, StatisticsError
-from mlprune.records import Artefact, Record
+from mlprune.records import Artefact
 from mlprune.steps.statistics_files import SCHEMA, read_block_statistics, write_part
 from mlprune.storage import Store
 
@@ -25,14 +28,14 @@ def sums(seed: int = 0) -> dict[str, Tensor]:
     return {"fc1": torch.rand(N, 4, generator=generator), "fc2": torch.rand(N, 6, generator=generator)}
 
 
-def part(store: Store, found: dict[str, Tensor], rows: slice, *, block: int = 2, role: str = "") -> Artefact:
-    kept = {name: one[rows] for name, one in found.items()}
-    n_tokens = torch.arange(10, 10 + N)[rows]
-    return write_part(store, "abc", block, first=rows.start, sums=kept, n_tokens=n_tokens, role=role)
-
-
-def record(*artefacts: Artefact) -> Record:
-    return Record("statistics", "abc", 1, {}, artefacts=artefacts)
+def part(
+    store: Store, found: dict[str, Tensor], demonstrations: Sequence[int], *, block: int = 2, role: str = ""
+) -> Artefact:
+    """The rows of some demonstrations, as they come."""
+    kept = {name: one[list(demonstrations)] for name, one in found.items()}
+    n_tokens = torch.arange(10, 10 + N)[list(demonstrations)]
+    options: dict[str, Any] = {"demonstrations": demonstrations, "sums": kept, "n_tokens": n_tokens}
+    return write_part(store, "abc", block, role=role, **options)
 
 
 def same(found: object, expected: dict[str, Tensor]) -> bool:
@@ -41,7 +44,7 @@ def same(found: object, expected: dict[str, Tensor]) -> bool:
 
 
 def test_a_part_is_one_row_for_each_input_and_demonstration(store: Store) -> None:
-    artefact = part(store, sums(), slice(1, 3))
+    artefact = part(store, sums(), [1, 2])
     assert (artefact.path, artefact.n_rows) == ("statistics/abc/block-002.part-00001.parquet", 4)
     columns = store.read_table(artefact)
     assert list(columns) == list(SCHEMA)
@@ -52,34 +55,55 @@ def test_a_part_is_one_row_for_each_input_and_demonstration(store: Store) -> Non
     assert columns["sum_sq"][3].tolist() == sums()["fc2"][2].tolist()
 
 
-@pytest.mark.parametrize("cuts", [[5], [1, 5], [2, 3, 5], [1, 2, 3, 4, 5]])
-def test_parts_merge_into_the_whole_however_they_were_cut_and_listed(store: Store, cuts: list[int]) -> None:
-    artefacts = [part(store, sums(), slice(a, b)) for a, b in zip([0, *cuts], cuts, strict=False)]
-    assert same(read_block_statistics(store, record(*artefacts), 2), sums())
-    assert same(read_block_statistics(store, record(*reversed(artefacts)), 2), sums())
+@pytest.mark.parametrize(
+    "cuts", [[[0, 1, 2, 3, 4]], [[0], [1, 2, 3, 4]], [[4, 0], [2, 1], [3]], [[3], [1, 4], [0], [2]], [[4, 3, 2, 1, 0]]]
+)
+def test_parts_merge_into_the_whole_however_they_were_cut_and_listed(store: Store, cuts: list[list[int]]) -> None:
+    artefacts = [part(store, sums(), cut) for cut in cuts]
+    for order in permutations(artefacts):
+        assert same(read_block_statistics(store, order, 2), sums())
+
+
+def test_a_part_is_named_for_its_first_demonstration_and_holds_them_in_order(store: Store) -> None:
+    mixed = part(store, sums(), [4, 2, 3])
+    assert mixed.path == "statistics/abc/block-002.part-00002.parquet"
+    columns = store.read_table(mixed)
+    assert columns["demonstration"] == [2, 3, 4, 2, 3, 4]
+    assert columns["n_tokens"] == [12, 13, 14] * 2
+    assert columns["sum_sq"][0].tolist() == sums()["fc1"][2].tolist()
+    assert part(store, sums(), [2, 3, 4]) == mixed
 
 
 def test_blocks_roles_and_other_files_do_not_mix(store: Store) -> None:
-    everything = record(
-        part(store, sums(1), slice(0, N), block=1),
-        part(store, sums(2), slice(0, N), block=2),
-        part(store, sums(3), slice(0, N), block=2, role="contrast"),
+    everyone = range(N)
+    everything = [
+        part(store, sums(1), everyone, block=1),
+        part(store, sums(2), everyone, block=2),
+        part(store, sums(3), everyone, block=2, role="contrast"),
+        part(store, sums(4), everyone, block=2, role="set-1"),
+        part(store, sums(5), everyone, block=2, role="set-2"),
         store.write_bytes("masks/abc/block-002.parquet", b"x"),
-    )
+    ]
     assert same(read_block_statistics(store, everything, 1), sums(1))
     assert same(read_block_statistics(store, everything, 2), sums(2))
-    assert same(read_block_statistics(store, everything, 2, role="contrast"), sums(3))
+    for role, seed in (("contrast", 3), ("set-1", 4), ("set-2", 5)):
+        assert same(read_block_statistics(store, everything, 2, role=role), sums(seed))
 
 
 def test_a_missing_or_repeated_part_is_an_error(store: Store) -> None:
-    first, middle, last = (part(store, sums(), slice(a, b)) for a, b in ((0, 2), (2, 4), (4, 5)))
+    first, middle, last = (part(store, sums(), one) for one in ((0, 1), (2, 3), (4,)))
+    with pytest.raises(StatisticsError, match="lack demonstrations") as caught:
+        read_block_statistics(store, [first, last], 2)
+    assert (caught.value.context["block"], caught.value.context["missing"]) == (2, [2, 3])
+    with pytest.raises(StatisticsError, match="held twice"):
+        read_block_statistics(store, [first, middle, middle, last], 2)
     with pytest.raises(StatisticsError, match="missing"):
-        read_block_statistics(store, record(first, last), 2)
-    with pytest.raises(StatisticsError, match="overlapping"):
-        read_block_statistics(store, record(first, middle, middle, last), 2)
+        read_block_statistics(store, [first, middle, last], 1)
+    with pytest.raises(StatisticsError, match="missing"):
+        read_block_statistics(store, [first, middle, last], 2, role="contrast")
 
 
 def test_a_damaged_part_is_noticed(store: Store) -> None:
-    artefact = part(store, sums(), slice(0, N))
+    artefact = part(store, sums(), range(N))
     with pytest.raises(DamagedArtefactError, match="damaged"):
-        read_block_statistics(store, record(dataclasses.replace(artefact, sha256="00")), 2)
+        read_block_statistics(store, [dataclasses.replace(artefact, sha256="00")], 2)

@@ -1,0 +1,33 @@
+-- layer_schedule: one row per pruned variant and block: the fraction of the block's weights that is removed, and for
+-- schedule owl the block's outlier ratio beside it (a row for each record of ratios that the variant was made from).
+-- $variant_id VARCHAR = NULL
+-- $schedule VARCHAR = NULL
+-- $with_uniform BOOLEAN = true
+WITH ratios AS (
+    SELECT a.variant_id, r.outliers_id, r.m, r.block, r.ratio
+    FROM variant_ancestors AS a
+    JOIN variants AS v ON v.variant_id = a.variant_id AND v.schedule = 'owl' AND v.combination IS NULL
+    JOIN outlier_ratios AS r ON r.outliers_id = a.id
+),
+blocks AS (
+    SELECT variant_id, block, sum(n_weights)::BIGINT AS n_weights, sum(n_removed)::BIGINT AS n_removed
+    FROM variant_layers
+    GROUP BY variant_id, block
+)
+SELECT
+    m.source AS base_model, v.base_model_id, v.variant_name, v.score, v.structure, v.propagation,
+    v.demonstrations, v.settings, v.schedule, v.sparsity, v.achieved_sparsity,
+    b.block, b.n_weights, b.n_removed,
+    b.n_removed / nullif(b.n_weights, 0) AS removed_share,
+    r.ratio AS outlier_ratio,
+    r.m AS outlier_m,
+    r.outliers_id,
+    b.variant_id
+FROM blocks AS b
+JOIN described_variants AS v ON v.variant_id = b.variant_id
+LEFT JOIN base_models AS m ON m.base_model_id = v.base_model_id
+LEFT JOIN ratios AS r ON r.variant_id = b.variant_id AND r.block = b.block
+WHERE ($variant_id::VARCHAR IS NULL OR b.variant_id = $variant_id::VARCHAR)
+    AND ($with_uniform::BOOLEAN OR v.schedule <> 'uniform')
+    AND ($schedule::VARCHAR IS NULL OR v.schedule = $schedule::VARCHAR)
+ORDER BY base_model, v.base_model_id, v.sparsity, v.variant_name, b.variant_id, r.outliers_id, b.block;

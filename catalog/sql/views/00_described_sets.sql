@@ -1,0 +1,39 @@
+-- described_sets: one row per demonstration set: its label in few letters, and in unusual what of it is no default.
+-- Sets of equal made_of are made alike in everything but their profile and their seed (the profile paper takes the
+-- sentences in order and has none), as far as the catalog's columns tell.
+CREATE OR REPLACE VIEW described_sets AS
+WITH named AS (
+    SELECT
+        *,
+        CASE kind
+            WHEN 'translation' THEN source_language || '-' || target_language
+            WHEN 'monolingual' THEN source_language
+            ELSE concat_ws(' ', kind, task, nullif(concat_ws('-', source_language, target_language), ''))
+        END AS short_name
+    FROM demonstration_sets
+),
+parts AS (
+    SELECT
+        p.demonstration_set_id,
+        string_agg(coalesce(n.short_name, n.kind), ' + ' ORDER BY n.short_name, p.part_id) AS labels,
+        string_agg(
+            concat_ws(
+                ' ', n.kind, n.short_name, 'shots', n.shots, 'samples', n.samples, 'template', n.template,
+                'budget', n.token_budget, 'share', round(p.share, 9)
+            ),
+            ' + ' ORDER BY n.short_name, p.part_id
+        ) AS made_of
+    FROM demonstration_set_parts AS p
+    JOIN named AS n ON n.demonstration_set_id = p.part_id
+    GROUP BY p.demonstration_set_id
+)
+SELECT
+    n.* EXCLUDE (short_name),
+    concat_ws(' ', coalesce(n.short_name, n.kind), p.labels) AS label,
+    nullif(concat_ws(', ', 'template ' || n.template, 'budget of ' || n.token_budget || ' tokens'), '') AS unusual,
+    concat_ws(
+        ' ', n.kind, n.short_name, 'shots', n.shots, 'samples', n.samples, 'max_tokens', n.max_tokens,
+        'template', n.template, 'budget', n.token_budget, 'parts', p.made_of
+    ) AS made_of
+FROM named AS n
+LEFT JOIN parts AS p ON p.demonstration_set_id = n.demonstration_set_id;

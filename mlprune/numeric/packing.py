@@ -1,0 +1,70 @@
+"""Packed levels: as few bits a weight as they need, in one fixed order.
+
+What a level means is said in `masks`; writing the bytes to a file and compressing them is left to the storage.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mlprune.errors import ShapeError
+
+MAX_LEVELS = 255
+"""Levels are uint8, and one value means "never removed"."""
+
+
+def pack_levels(levels: Tensor, n_levels: int) -> bytes:
+    """Pack levels into ceil(log2(n_levels + 1)) bits a weight.
+
+    Bit planes follow one another, the least significant bit first. A plane holds one bit for every weight, row-major
+    over [out, in], eight to a byte with the first weight in the least significant bit (`bitorder="little"`); its last
+    byte is filled up with zeros. With one sparsity there is one plane, and its bit is 1 where the weight stays.
+
+    Args:
+        levels: [out, in], uint8, each <= n_levels.
+        n_levels: number of sparsities, 1 to 255.
+    Returns: n_planes * ceil(out * in / 8) bytes.
+    Raises:
+        ShapeError: a level is above `n_levels`, or `n_levels` is out of range.
+    """
+    check_n_levels(n_levels)
+    flat = levels.detach().cpu().contiguous().numpy().reshape(-1)
+    _check_highest(flat, n_levels)
+    planes = [np.packbits(flat & np.uint8(1 << bit), bitorder="little") for bit in range(n_levels.bit_length())]
+    return b"".join(plane.tobytes() for plane in planes)
+
+
+def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
+    """Undo `pack_levels`.
+
+    Args:
+        data: what `pack_levels` returned.
+        shape: (out, in).
+        n_levels: number of sparsities, 1 to 255.
+    Returns: [out, in], uint8, on the CPU.
+    Raises:
+        ShapeError: `data` has another length than shape and `n_levels` ask for, or holds a level above `n_levels`.
+    """
+    check_n_levels(n_levels)
+    n_weights, n_planes = shape[0] * shape[1], n_levels.bit_length()
+    plane_bytes = (n_weights + 7) // 8
+    if len(data) != n_planes * plane_bytes:
+        raise ShapeError("packed levels do not fit the weight", expected=n_planes * plane_bytes, got=len(data))
+    planes = np.frombuffer(data, dtype=np.uint8).reshape(n_planes, plane_bytes)
+    flat = np.zeros(n_weights, dtype=np.uint8)
+    for bit in range(n_planes):
+        flat |= np.unpackbits(planes[bit], count=n_weights, bitorder="little") << np.uint8(bit)
+    _check_highest(flat, n_levels)
+    return torch.from_numpy(flat).reshape(shape)
+
+
+def check_n_levels(n_levels: int) -> None:
+    """Raise ShapeError if so many sparsities cannot share one ordering."""
+    if not 1 <= n_levels <= MAX_LEVELS:
+        raise ShapeError("wrong number of levels", expected=f"1 to {MAX_LEVELS}", got=n_levels)
+
+
+def _check_highest(flat: NDArray[np.uint8], n_levels: int) -> None:
+    if flat.size and int(flat.max()) > n_levels:
+        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=int(flat.max()))

@@ -1,0 +1,157 @@
+"""Reaching an object store: its URI, its patience, and its errors in words.
+
+What a URI may say and where credentials come from is pyarrow's; this module adds what we rely on (a small file is one
+PUT), tries again what may be gone at the next try, and turns an error of the store into one line that says what to do
+next. What is written there is `storage.py`'s.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from mlprune.errors import MlpruneError, StoreError, TransientError
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PATIENCE_S = 30.0
+"""How long a request is tried again in the middle of a run; pyarrow's own tries of about 6 s come on top."""
+OPENING_PATIENCE_S = 3.0
+"""The same when a store is opened: whoever mistyped an address should not wait for long."""
+
+_AWS_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))?")
+_REFUSED = re.compile(
+    r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE|CLIENT_TOKEN|AUTHENTICATION_TOKEN|UNRECOGNIZED_CLIENT|AUTHORIZATION"
+    r"|ExpiredToken|InvalidToken|HTTP status 40[13]"
+)
+_MAY_PASS = re.compile(r"NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT")
+
+
+def open_object_store(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The file system behind a URI, and the path of the store in it; an object store is asked for its bucket.
+
+    Raises:
+        StoreError: the URI cannot be used, the bucket does not exist, the credentials are refused, nobody answers.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme != "s3":
+        return _connected(uri, ())
+    if "@" in parts.netloc:
+        raise StoreError(
+            "credentials do not belong into the store's URI, where logs show them",
+            store=f"s3://{parts.hostname}{parts.path}",
+            next="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    if not parts.netloc:
+        raise StoreError("the store's URI names no bucket", store=uri, expected="s3://bucket/prefix")
+    return _connected(uri, tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
+
+
+@lru_cache(maxsize=16)
+def _connected(uri: str, environment: tuple[tuple[str, str], ...]) -> tuple[pafs.FileSystem, str]:
+    """One connection for all who open the same store in a process; only a store that answered is remembered."""
+    try:
+        files, root = pafs.FileSystem.from_uri(_with_defaults(uri, dict(environment)))
+    except (OSError, pa.ArrowException) as err:
+        raise StoreError("the store's URI cannot be used", store=uri, reason=str(err)) from err
+    if isinstance(files, pafs.S3FileSystem):
+        _require_bucket(files, root.partition("/")[0], uri)
+    return files, root
+
+
+def _with_defaults(uri: str, environment: dict[str, str]) -> str:
+    """The URI with what we rely on: a small file is written by one request, and the region is not looked up."""
+    parts = urlsplit(uri)
+    if parts.scheme != "s3":
+        return uri
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    defaults = {"allow_delayed_open": "true"} | ({"region": region} if region else {})
+    query = defaults | dict(parse_qsl(parts.query, keep_blank_values=True))
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _require_bucket(files: pafs.FileSystem, bucket: str, uri: str) -> None:
+    try:
+        info = patiently(lambda: files.get_file_info(bucket), store=uri, patience_s=OPENING_PATIENCE_S)
+    except TransientError as err:
+        raise StoreError(err.message, err.context) from err
+    if info.type == pafs.FileType.NotFound:
+        raise _no_bucket(uri, bucket)
+
+
+def patiently(action: Callable[[], T], *, store: str, patience_s: float = PATIENCE_S) -> T:
+    """The result of something an object store is asked for, tried again while that may help.
+
+    Args:
+        action: can be repeated without harm.
+        store: the URI, for messages.
+        patience_s: time after which no further try begins.
+    Raises:
+        FileNotFoundError: a file or its bucket is not there.
+        StoreError: the store refuses: credentials, rights, bucket.
+        TransientError: it did not answer, or was too busy, for as long as we were patient.
+    """
+    tries = Retrying(
+        retry=retry_if_exception_type(TransientError),
+        stop=stop_after_delay(patience_s),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        before_sleep=_say_retry,
+        reraise=True,
+    )
+    result: T = tries(_in_words, action, store)
+    return result
+
+
+def _in_words(action: Callable[[], T], store: str) -> T:
+    """Do it once; errors become ours."""
+    try:
+        return action()
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as err:
+        if "NO_SUCH_KEY" in str(err):
+            raise FileNotFoundError(str(err)) from err
+        raise _described(str(err), store) from err
+
+
+def _described(text: str, store: str) -> MlpruneError:
+    """What an error of the store means: what happened, where, and what to do next."""
+    found = _AWS_ERROR.search(text)
+    status = int(found[2] or 0) if found else 0
+    if "NO_SUCH_BUCKET" in text:
+        return _no_bucket(store, urlsplit(store).netloc)
+    if _REFUSED.search(text):
+        return StoreError(
+            "the object store refuses us",
+            store=store,
+            next="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, and that they may list, read, "
+            "write and delete in this bucket",
+            reason=text,
+        )
+    if _MAY_PASS.search(text) or status >= 500 or status in (408, 429):
+        return TransientError(
+            "the object store does not answer",
+            store=store,
+            next="check AWS_ENDPOINT_URL (or endpoint_override and scheme in the URI), the region and the network",
+            reason=text,
+        )
+    return StoreError("the object store cannot do this", store=store, reason=text)
+
+
+def _no_bucket(store: str, bucket: str) -> StoreError:
+    return StoreError(
+        "the bucket does not exist", store=store, got=bucket, next="create it, or correct --store or the endpoint"
+    )
+
+
+def _say_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.warning("%s: trying again (%d)", error, state.attempt_number)

@@ -1,0 +1,45 @@
+"""Files of changed weights: what a variant holds beside its masks where weights that stay have new values."""
+
+from collections.abc import Mapping
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mlprune.errors import DamagedArtefactError
+from mlprune.pruning.mask_files import stored_keep_masks
+from mlprune.records import Artefact
+from mlprune.storage import Store
+
+
+def weights_path(owner: str, block: int) -> str:
+    """Where the changed weights of a block lie."""
+    return f"weights/{owner}/block-{block:03d}.safetensors"
+
+
+def write_block_weights(store: Store, path: str, weights: Mapping[str, Tensor]) -> Artefact:
+    """Write the changed weights of one block: layer -> [out, in], pruned entries exactly 0."""
+    return store.write_bytes(path, save({layer: weight.contiguous() for layer, weight in weights.items()}))
+
+
+def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
+    """Layer -> [out, in] of a file of changed weights.
+
+    Raises:
+        DamagedArtefactError: the file is missing, differs from its record, or holds no tensors.
+    """
+    try:
+        return dict(load(store.read_bytes(artefact)))
+    except SafetensorError as err:
+        raise DamagedArtefactError("a file of changed weights is damaged", path=artefact.path, reason=str(err)) from err
+
+
+def stored_weights(
+    weights: dict[str, Tensor],
+    _products: dict[str, Tensor],
+    store_uri: str,
+    masks: Artefact,
+    changed: Artefact,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], None]:
+    """A block's keep masks and changed weights from the store, as a shard calls it to rewrite a block."""
+    return stored_keep_masks(weights, store_uri, masks, 0)[0], read_block_weights(Store(store_uri), changed), None

@@ -1,0 +1,32 @@
+"""What the sections of a recipe have in common: frozen models, languages, pairs."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from mlprune.terms import language_tag
+
+Language = Annotated[str, Field(min_length=2), AfterValidator(language_tag)]
+_PAIR = re.compile(r"(?P<source>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)-(?P<target>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)")
+
+
+def pair_languages(pair: str) -> tuple[str, str]:
+    """`fr-en` as (fr, en), both as stored tags; `zh-Hant-en` and `zho_Hant-eng_Latn` are (zh-Hant, en).
+
+    Raises:
+        ValueError: it is no pair of two languages.
+    """
+    found = _PAIR.fullmatch(pair)
+    if found is None:
+        raise ValueError(f"a pair is written fr-en, got {pair!r}")
+    source, target = language_tag(found["source"]), language_tag(found["target"])
+    if source == target:
+        raise ValueError(f"source and target of the pair {pair!r} are both {source}")
+    return source, target
+
+
+class Model(BaseModel):
+    """Base of all recipe models: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)

@@ -1,0 +1,170 @@
+"""What is measured on: a random XGLM, a corpus whose demonstrations have the wanted lengths, and recipes over them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, XGLMConfig, XGLMForCausalLM
+
+from mlprune.records import ordered_by_hash
+
+LANGUAGES = {"en": "English", "fr": "French", "es": "Spanish", "de": "German", "sw": "Swahili", "hi": "Hindi"}
+PAIRS = tuple(f"{source}-en" for source in LANGUAGES if source != "en")
+SEEDS = (0, 1)
+N_LINES = 64
+TEN_SPARSITIES = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)
+"""Spread over the whole range, which is what stored levels find hardest to pack."""
+SPARSITY = 0.5
+SIDE_TOKENS = 3
+"""Tokens of one side of a shot beside its words: language, colon, end of sequence."""
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+PAD = SPECIAL_TOKENS.index("<pad>")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Shape of the model and of the samples."""
+
+    blocks: int
+    width: int
+    heads: int
+    feed_forward: int
+    vocabulary: int
+    tokens: int
+    """To which the opponent pads a sample."""
+    samples: int
+    matrix: int
+    """Rows and columns of the matrix whose mask is timed alone."""
+    loop_threads: int
+    """Threads of the opponent."""
+
+    @property
+    def n_prunable(self) -> int:
+        """Weights in the linear maps of all blocks."""
+        return self.blocks * (4 * self.width**2 + 2 * self.width * self.feed_forward)
+
+    @property
+    def block_bytes(self) -> int:
+        """One block's linear maps in float32."""
+        return 4 * self.n_prunable // self.blocks
+
+    @property
+    def hidden_bytes(self) -> int:
+        """The hidden states of all samples, padded, in float32."""
+        return 4 * self.samples * self.tokens * self.width
+
+
+FULL = Size(
+    blocks=24,
+    width=1024,
+    heads=16,
+    feed_forward=4096,
+    vocabulary=4096,
+    tokens=512,
+    samples=16,
+    matrix=4096,
+    loop_threads=2,
+)
+"""XGLM-564M but for its vocabulary of 256,008, of which no row takes part in pruning."""
+SMALL = Size(
+    blocks=3, width=64, heads=4, feed_forward=256, vocabulary=256, tokens=64, samples=16, matrix=256, loop_threads=1
+)
+
+
+def write_inputs(folder: Path, size: Size) -> None:
+    """Model, tokenizer and corpus."""
+    torch.manual_seed(0)
+    config = XGLMConfig(
+        vocab_size=size.vocabulary,
+        max_position_embeddings=size.tokens,
+        d_model=size.width,
+        ffn_dim=size.feed_forward,
+        num_layers=size.blocks,
+        attention_heads=size.heads,
+    )
+    XGLMForCausalLM(config).save_pretrained(folder / "model")
+    _tokenizer(size).save_pretrained(folder / "model")
+    (folder / "corpus").mkdir()
+    for number, language in enumerate(LANGUAGES):
+        lines = _sentences(size, seed=number, side="target" if language == "en" else "source")
+        (folder / "corpus" / f"{language}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _tokenizer(size: Size) -> PreTrainedTokenizerFast:
+    """One token a word: lengths are then what the corpus says."""
+    words = [*SPECIAL_TOKENS, ":", *LANGUAGES.values()]
+    words += [f"w{number}" for number in range(size.vocabulary - len(words))]
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def sample_lengths(size: Size) -> list[int]:
+    """Real tokens of the samples: evenly spread over 40 to 80 % of the padded length, 60 % on average."""
+    steps = range(size.samples)
+    return [round(size.tokens * (0.4 + 0.4 * step / (size.samples - 1))) for step in steps]
+
+
+def _sentences(size: Size, *, seed: int, side: str) -> list[str]:
+    """A language's lines: with one shot, the sets of every seed have demonstrations of exactly the wanted lengths."""
+    generator = torch.Generator().manual_seed(seed)
+    n_words = size.vocabulary - len(SPECIAL_TOKENS) - 1 - len(LANGUAGES)
+    lengths = _line_lengths(size)
+    sentences = []
+    for line in range(N_LINES):
+        words = lengths[line] - 2 * SIDE_TOKENS
+        own = words - words // 2 if side == "source" else words // 2
+        sentences.append(" ".join(f"w{n}" for n in torch.randint(n_words, (own,), generator=generator).tolist()))
+    return sentences
+
+
+def _line_lengths(size: Size) -> list[int]:
+    """Tokens that a demonstration of each line has: a permutation of the wanted lengths over each seed's lines."""
+    given: dict[int, int] = {}
+    for seed in SEEDS:
+        chosen = list(ordered_by_hash(seed, range(N_LINES)))[: size.samples]
+        taken = {given[line] for line in chosen if line in given}
+        free = iter(length for length in sample_lengths(size) if length not in taken)
+        given |= {line: next(free) for line in chosen if line not in given}
+    return [given.get(line, size.tokens // 2) for line in range(N_LINES)]
+
+
+def write_recipe(folder: Path, name: str, *, size: Size, **choices: Any) -> Path:
+    """A recipe over the inputs of a folder: wanda on one pair, or what `choices` says instead.
+
+    Args:
+        choices: pairs, seeds, sparsity, propagation, dtype.
+    """
+    pairs = choices.get("pairs", PAIRS[:1])
+    sets: Mapping[str, Any] = {
+        "name": "pairs",
+        "kind": "translation",
+        "source": [pair.removesuffix("-en") for pair in pairs],
+        "target": "en",
+        "shots": 1,
+        "samples": size.samples,
+        "max_tokens": size.tokens,
+        "seed": list(choices.get("seeds", SEEDS[:1])),
+    }
+    variant = {
+        "demonstrations": "pairs",
+        "score": "wanda",
+        "sparsity": choices.get("sparsity", SPARSITY),
+        "propagation": choices.get("propagation", "dense"),
+    }
+    recipe = {
+        "name": name,
+        "model": {"path": "model", "dtype": choices.get("dtype", "float32")},
+        "corpus": {"kind": "parallel_text", "path": "corpus"},
+        "demonstrations": [sets],
+        "variants": [variant],
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    return path

@@ -1,0 +1,216 @@
+"""What is measured, one function a measurement, each to be called in a process of its own.
+
+Which are needed is in `bench.py`; what the figures mean together is in `rows.py`.
+"""
+
+import json
+import resource
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from inputs import PAD, SMALL, SPARSITY, TEN_SPARSITIES, Size, write_inputs, write_recipe
+from ours import N_THREADS, demonstrated, mask_bytes, n_real_tokens, prune_by_recipe, removed_by_layer
+from process import memory_bytes, settled_memory_bytes
+from torch import Tensor
+from transformers import XGLMForCausalLM
+from wanda_loop import loop_flops, wanda_loop
+
+from mlprune.numeric.levels import row_levels
+from mlprune.numeric.masks import keep_mask
+from mlprune.threads import use_threads
+
+NEAR_TIE = 1e-5
+"""Relative distance below which two scores may change places."""
+
+
+def make_inputs(folder: Path, size: Size) -> dict[str, Any]:
+    """Write the inputs of the benchmark and those of the tiny run before each of ours."""
+    write_inputs(folder, size)
+    write_inputs(folder / "warm", SMALL)
+    write_recipe(folder / "warm", "dense", size=SMALL, sparsity=list(TEN_SPARSITIES))
+    write_recipe(folder / "warm", "sequential", size=SMALL, propagation="sequential")
+    weights = folder / "model" / "model.safetensors"
+    return {"model_bytes": weights.stat().st_size, "n_prunable": size.n_prunable}
+
+
+def rate(size: Size) -> dict[str, Any]:
+    """The fastest of some products of squares and of the model's own shapes, in GFLOP/s on two threads."""
+    torch.set_num_threads(N_THREADS)
+    side = 4 * size.tokens
+    own = (size.tokens, size.width, size.feed_forward)
+    shapes = {"square": (side, side, side), "fc1": own, "fc2": (own[0], own[2], own[1])}
+    found: dict[str, Any] = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        rates = {name: _product_rate(shape, dtype) for name, shape in shapes.items()}
+        found[str(dtype).removeprefix("torch.")] = {**rates, "best": max(rates.values())}
+    return found
+
+
+def _product_rate(shape: tuple[int, int, int], dtype: torch.dtype) -> float:
+    rows, inner, columns = shape
+    left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+    seconds = _fastest(lambda: torch.nn.functional.linear(left, right), times=20)
+    return round(2 * rows * inner * columns / seconds / 1e9, 1)
+
+
+def _fastest(function: Callable[[], Any], *, times: int) -> float:
+    return min(_seconds(function) for _ in range(times))
+
+
+def _seconds(function: Callable[[], Any]) -> float:
+    start = perf_counter()
+    function()
+    return perf_counter() - start
+
+
+def kernel(size: Size) -> dict[str, Any]:
+    """Seconds of the mask of one matrix, without and with ties."""
+    generator = torch.Generator().manual_seed(0)
+    plain = torch.rand(size.matrix, size.matrix, generator=generator)
+    tied = torch.randint(64, plain.shape, generator=generator).float()
+    return {**_kernel_seconds(plain), **{f"{name}_tied": seconds for name, seconds in _kernel_seconds(tied).items()}}
+
+
+def _kernel_seconds(scores: Tensor) -> dict[str, float]:
+    """Medians of theirs and ours, measured in turn."""
+    theirs, ours = _sorted_mask(scores), _our_mask(scores)
+    assert torch.equal(theirs, ours), "both sides choose the same weights"
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in range(5):
+        torch.set_num_threads(N_THREADS)
+        found["sort"].append(_seconds(partial(_sorted_mask, scores)))
+        found["copy"].append(_seconds(scores.clone))
+        torch.set_num_threads(1)
+        use_threads(N_THREADS)
+        for _ in range(3):
+            found["ours"].append(_seconds(partial(_our_mask, scores)))
+            found["one"].append(_seconds(partial(row_levels, scores, (SPARSITY,))))
+            found["ten"].append(_seconds(partial(row_levels, scores, TEN_SPARSITIES)))
+    return {name: median(seconds) for name, seconds in found.items()}
+
+
+def _sorted_mask(scores: Tensor) -> Tensor:
+    """Wanda's way: True where removed."""
+    order = torch.sort(scores, dim=-1, stable=True)[1]
+    removed = torch.zeros_like(scores, dtype=torch.bool)
+    return removed.scatter_(1, order[:, : int(scores.shape[1] * SPARSITY)], True)
+
+
+def _our_mask(scores: Tensor) -> Tensor:
+    """Ours: True where removed."""
+    return ~keep_mask(row_levels(scores, (SPARSITY,)), 0)
+
+
+def ours(warm: Path, recipe: Path, store: Path) -> dict[str, Any]:
+    """A recipe, after a small one that has loaded every library and compiled every kernel."""
+    prune_by_recipe(warm, store.with_name(f"{store.name}-warm"))
+    libraries = settled_memory_bytes()
+    use = _Use()
+    seconds = prune_by_recipe(recipe, store)
+    used = use.so_far()
+    tokens = n_real_tokens(store)
+    return {
+        **seconds.as_dict(),
+        **used,
+        "libraries_bytes": libraries,
+        "peak_bytes": memory_bytes("VmHWM"),
+        "mask_bytes": mask_bytes(store),
+        "mean_real_tokens": sum(tokens) / len(tokens),
+    }
+
+
+class _Use:
+    """Seconds of computing, and pages of memory fetched, of this process from now on."""
+
+    def __init__(self) -> None:
+        self._began = resource.getrusage(resource.RUSAGE_SELF)
+
+    def so_far(self) -> dict[str, float]:
+        began, now = self._began, resource.getrusage(resource.RUSAGE_SELF)
+        seconds = now.ru_utime + now.ru_stime - began.ru_utime - began.ru_stime
+        return {"cpu_seconds": round(seconds, 3), "page_faults": now.ru_minflt - began.ru_minflt}
+
+
+def samples(recipe: Path, store: Path, path: Path) -> dict[str, Any]:
+    """Write the token ids of a recipe's one set to a file."""
+    samples = demonstrated(recipe, store)
+    path.write_text(json.dumps(samples), encoding="ascii")
+    return {"lengths": [len(ids) for ids in samples]}
+
+
+def loop(folder: Path, size: Size, samples: Path, dtype: str) -> dict[str, Any]:
+    """Wanda's loop, its model loaded beforehand."""
+    model, padded, _ = _loaded(folder, size, samples, dtype)
+    use = _Use()
+    seconds = wanda_loop(model, padded, sparsity=SPARSITY)
+    used = use.so_far()
+    flops = loop_flops(
+        tokens=size.tokens,
+        samples=len(padded),
+        blocks=size.blocks,
+        width=size.width,
+        feed_forward=size.feed_forward,
+    )
+    return {
+        **seconds.as_dict(),
+        **used,
+        "forward_gflop_per_s": round(flops / seconds.forward / 1e9, 1),
+        "peak_bytes": memory_bytes("VmHWM"),
+    }
+
+
+def _loaded(folder: Path, size: Size, samples: Path, dtype: str) -> tuple[Any, Tensor, Tensor]:
+    """The model, warm, and the samples padded, with which of their tokens are real."""
+    torch.set_num_threads(size.loop_threads)
+    model = XGLMForCausalLM.from_pretrained(folder / "model", dtype=getattr(torch, dtype)).eval()
+    rows = json.loads(samples.read_text(encoding="ascii"))
+    padded = torch.full((len(rows), size.tokens), PAD)
+    for row, ids in enumerate(rows):
+        padded[row, : len(ids)] = torch.tensor(ids)
+    lengths = torch.tensor([len(ids) for ids in rows])
+    with torch.inference_mode():
+        model.model(padded[:1], use_cache=False)
+    return model, padded, torch.arange(size.tokens) < lengths.unsqueeze(1)
+
+
+def same_masks(folder: Path, size: Size, samples: Path, store: Path) -> dict[str, Any]:
+    """Count where the loop, counting real tokens, and our sequential sweep remove other weights."""
+    model, padded, counted = _loaded(folder, size, samples, "float32")
+    ours = {(block, layer): removed for _, block, layer, removed in removed_by_layer(store)}
+    found = {"n_weights": 0, "n_different": 0, "n_different_beyond_ties": 0, "widest_gap": 0.0}
+
+    def compare(block: int, layer: str, scores: Tensor, theirs: Tensor) -> None:
+        differ = theirs != ours[block, layer]
+        highest = torch.where(theirs, scores, 0).max(dim=1, keepdim=True)[0]
+        gaps = ((scores - highest).abs() / highest)[differ]
+        found["n_weights"] += scores.numel()
+        found["n_different"] += int(differ.sum())
+        found["n_different_beyond_ties"] += int((gaps > NEAR_TIE).sum())
+        found["widest_gap"] = max(found["widest_gap"], *gaps.tolist(), 0.0)
+
+    seconds = wanda_loop(model, padded, sparsity=SPARSITY, counted=counted, on_mask=compare)
+    return {**found, "total": round(seconds.total, 3)}
+
+
+def agreement(first: Path, second: Path) -> dict[str, Any]:
+    """Sparsity -> share of weights that both keep or both remove, and Jaccard index of the removed."""
+    same: dict[float, int] = {}
+    both: dict[float, int] = {}
+    either: dict[float, int] = {}
+    n_weights: dict[float, int] = {}
+    for (sparsity, _, _, a), (_, _, _, b) in zip(removed_by_layer(first), removed_by_layer(second), strict=True):
+        n_both, n_either = int((a & b).sum()), int((a | b).sum())
+        same[sparsity] = same.get(sparsity, 0) + a.numel() - n_either + n_both
+        both[sparsity] = both.get(sparsity, 0) + n_both
+        either[sparsity] = either.get(sparsity, 0) + n_either
+        n_weights[sparsity] = n_weights.get(sparsity, 0) + a.numel()
+    return {
+        "equal": {str(sparsity): round(same[sparsity] / n_weights[sparsity], 6) for sparsity in same},
+        "jaccard_removed": {str(sparsity): round(both[sparsity] / either[sparsity], 6) for sparsity in both},
+    }

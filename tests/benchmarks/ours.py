@@ -1,0 +1,114 @@
+"""Our side: a recipe run through the project's steps in one process, as a user runs it, with two threads.
+
+Everything counts from the recipe file to the last record of a variant: hashing and reading the model, tokenising,
+observing, statistics files, orderings, mask files, records. Comparisons between variants are not pruning and are left
+out, as they are on the other side.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlprune.models.chain import local_chain
+from mlprune.numeric.masks import keep_mask
+from mlprune.plan import build_plan, pending_jobs
+from mlprune.pruning.mask_files import load_block_levels
+from mlprune.recipe import load_recipe
+from mlprune.records import Record
+from mlprune.steps.jobs import Job
+from mlprune.storage import Store
+from mlprune.threads import use_threads
+
+N_THREADS = 2
+
+
+@dataclass(frozen=True)
+class RecipeSeconds:
+    """Where the time of a recipe went."""
+
+    total: float
+    steps: dict[str, float]
+    """Step -> seconds; `plan` is opening and hashing what the recipe reads."""
+    n_variants: int
+    """Variants made, the dense one not counted."""
+
+    def as_dict(self) -> dict[str, Any]:
+        steps = {step: round(seconds, 3) for step, seconds in self.steps.items()}
+        return {"total": round(self.total, 3), "steps": steps, "n_variants": self.n_variants}
+
+
+def prune_by_recipe(recipe_path: Path, store_folder: Path) -> RecipeSeconds:
+    """Plan a recipe and run the jobs that its variants need."""
+    torch.set_num_threads(1)
+    use_threads(N_THREADS)
+    started = perf_counter()
+    plan, store = build_plan(load_recipe(recipe_path)), Store(store_folder)
+    jobs = pending_jobs(pruning_jobs(plan.jobs), store)
+    store.write_record(plan.record)
+    steps = {"plan": perf_counter() - started}
+    chain = functools.cache(lambda: local_chain(Path(plan.model.path), dtype=plan.model.dtype))
+    for job in jobs:
+        began = perf_counter()
+        job.run(store, chain)
+        steps[job.step] = steps.get(job.step, 0.0) + perf_counter() - began
+    total = perf_counter() - started
+    return RecipeSeconds(total, steps, n_variants=len(plan.variants) - 1)
+
+
+def pruning_jobs(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """The jobs that make variants and, through any number of others, what those need; in the order given."""
+    jobs = tuple(jobs)
+    makers = {key: job for job in jobs for key in job.makes}
+    waiting = [job for job in jobs if any(kind == "variants" for kind, _ in job.makes)]
+    wanted: set[int] = set()
+    while waiting:
+        job = waiting.pop()
+        if id(job) not in wanted:
+            wanted.add(id(job))
+            waiting += [makers[key] for key in job.needs if key in makers]
+    return tuple(job for job in jobs if id(job) in wanted)
+
+
+def demonstrated(recipe_path: Path, store_folder: Path) -> list[list[int]]:
+    """The token ids of the one demonstration set of a recipe, without running its model."""
+    plan, store = build_plan(load_recipe(recipe_path)), Store(store_folder)
+    for job in plan.jobs:
+        if job.step == "demonstrate":
+            job.run(store, lambda: local_chain(Path(plan.model.path), dtype=plan.model.dtype))
+    record = next(iter(store.records("demonstration_sets")))
+    return [[int(token) for token in ids] for ids in store.read_table(record.artefacts[0])["token_ids"]]
+
+
+def n_real_tokens(store_folder: Path) -> list[int]:
+    """Tokens of every demonstration of every set of a store."""
+    store = Store(store_folder)
+    tables = [store.read_table(record.artefacts[0]) for record in store.records("demonstration_sets")]
+    return [len(ids) for table in tables for ids in table["token_ids"]]
+
+
+def mask_bytes(store_folder: Path) -> int:
+    """Size of all mask files of a store."""
+    return sum(path.stat().st_size for path in (store_folder / "masks").rglob("*.parquet"))
+
+
+def removed_by_layer(store_folder: Path) -> Iterator[tuple[float, int, str, Tensor]]:
+    """(sparsity, block, layer, bool [out, in] True where removed) of a store's variants, a block at a time."""
+    store = Store(store_folder)
+    variants = sorted(filter(None, map(_place, store.records("variants"))), key=lambda place: place[0])
+    artefacts = [[one for one in record.artefacts if one.path.startswith("masks/")] for _, _, record in variants]
+    for block in range(len(artefacts[0])):
+        for (sparsity, level, _), files in zip(variants, artefacts, strict=True):
+            for layer, levels in load_block_levels(store, files[block]).items():
+                yield sparsity, block, layer, ~keep_mask(levels, level)
+
+
+def _place(record: Record) -> tuple[float, int, Record] | None:
+    """Sparsity, level and record of a variant; None for the dense one."""
+    row = record.rows["variants"][0]
+    return (row["sparsity"], row["level"], record) if row["sparsity"] else None

@@ -1,0 +1,70 @@
+"""Measure the benchmark table: one command, one machine, one run. What is measured: docs/benchmarks.md.
+
+python tests/benchmarks/run.py --out benchmarks.json        the whole table
+python tests/benchmarks/run.py --only mask --only ten       some rows
+python tests/benchmarks/run.py --small                      a tiny model: does the machinery work?
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import SIZES, Bench
+from conditions import machine, moment
+from rows import HEAD, ROWS, Row
+
+
+def main() -> None:
+    """Measure, print the table, write the figures."""
+    options = _options()
+    started = moment()
+    with tempfile.TemporaryDirectory(prefix="mlprune-benchmarks-", dir=options.folder) as folder:
+        size = SIZES["small" if options.small else "full"]
+        bench = Bench(Path(folder), size, repeat=options.repeat, log=lambda words: print(words, file=sys.stderr))
+        bench.rate()
+        rows = [row for name in options.only or ROWS for row in ROWS[name](bench)]
+    conditions = {**machine(), "started": started, "ended": moment(), "repeat": options.repeat}
+    print(_table(rows, conditions, bench.found, is_small=options.small))
+    if options.out:
+        figures = {"conditions": conditions, "rows": [row.as_dict() for row in rows], "measurements": bench.found}
+        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file, as JSON")
+    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure these rows; may be repeated")
+    parser.add_argument("--small", action="store_true", help="a tiny model: does the machinery work?")
+    parser.add_argument("--repeat", type=int, default=1, help="make every timed run so often and take the median")
+    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 6 GB for the whole table")
+    return parser.parse_args()
+
+
+def _table(rows: list[Row], conditions: dict[str, Any], found: dict[str, Any], *, is_small: bool) -> str:
+    """The table in Markdown, and the conditions in a few lines."""
+    rate = found["rate"]
+    lines = ["**A tiny model: these figures mean nothing.**", ""] if is_small else []
+    lines += [HEAD, *(row.line for row in rows), ""]
+    lines += [
+        f"Measured {conditions['started']['at'][:10]} on {conditions['cores']} cores of {conditions['cpu']}"
+        f" (load before: {conditions['started']['load_1min']}, runs each: {conditions['repeat']});"
+        f" torch {conditions['torch']}, transformers {conditions['transformers']}, numba {conditions['numba']},"
+        f" Python {conditions['python']}. Matrix products run at {rate['float32']['best']:.0f} GFLOP/s in float32 and"
+        f" {rate['bfloat16']['best']:.0f} in bfloat16.",
+    ]
+    if "loop_float32" in found:
+        loop = found["loop_float32"]
+        parts = ", ".join(f"{part} {loop[part]:.1f}" for part in ("forward", "norms", "score", "sort", "mask"))
+        lines += ["", f"Wanda's loop, {loop['total']:.1f} s: {parts}."]
+    for name in ("sequential", "dense", "ten", "ten_bfloat16", "hundred", "hundred_bfloat16"):
+        if name in found:
+            parts = ", ".join(f"{step} {seconds:.1f}" for step, seconds in found[name]["steps"].items())
+            lines += ["", f"Ours, {name}, {found[name]['total']:.1f} s: {parts}."]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

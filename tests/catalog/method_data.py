@@ -1,0 +1,212 @@
+"""Variants of every further kind for the artificial store, with masks that are really drawn.
+
+Profiles, bootstraps, token scopes, schedules, several sets, combinations and changed weights: what their rows say of
+numbers of weights and of overlaps is counted from the masks kept here, so tests can count again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.storage import Store
+from tests.catalog_data import LAYERS, N_BLOCKS, evaluation_of, write_rows
+
+N_WEIGHTS = 1000
+Removed = dict[tuple[int, str], NDArray[np.bool_]]
+WANDA = {"score": "wanda", "structure": "row", "propagation": "dense", "sparsity": 0.5}
+USUAL = {"removes": "lowest", "schedule": "uniform", "scope": "all", "profile": "corrected"}
+RATIOS = (0.02, 0.06)
+"""Outlier ratio of each block."""
+
+
+@dataclass
+class Methods:
+    """The variants by name: their ids, and what they remove."""
+
+    base_id: str
+    sets: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    removed: dict[str, Removed] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outliers_id: str = ""
+
+
+def add_methods(store: Store) -> Methods:
+    """Add the records to a filled store; the same records at every call."""
+    base_id = next(record.id for record in store.records("base_models"))
+    made = Methods(base_id)
+    with patch("os.fsync", lambda _: None):
+        _add_sets(store, made)
+        _add_scored(store, made)
+        _add_combined(store, made)
+        _add_overlaps(store, made)
+        for name in made.ids:
+            _add_accuracy(store, made, name)
+        names = [{"recipe": "methods", "kind": "variant", "name": name, "id": key} for name, key in made.ids.items()]
+        write_rows(store, "recipes", parameters={"name": "methods"}, rows={"names": names})
+    return made
+
+
+def _add_sets(store: Store, made: Methods) -> None:
+    """fr-en and es-en by both profiles, and fr-en once more with a budget of tokens."""
+    row: dict[str, Any] = {"demonstration_set_id": "@id", "kind": "translation", "target_language": "en", "shots": 2}
+    row |= {"samples": 10, "max_tokens": 64, "n_tokens": 500, "seed": 0, "template": None, "task": None}
+    for source in ("fr", "es"):
+        for profile in ("corrected", "paper"):
+            seed = None if profile == "paper" else 0
+            found = {**row, "source_language": source, "profile": profile, "seed": seed, "token_budget": None}
+            made.sets[f"{source} {profile}"] = _write_set(store, found)
+    budget = {**row, "source_language": "fr", "profile": "corrected", "token_budget": 300}
+    made.sets["fr budget"] = _write_set(store, budget)
+    task = {**row, "kind": "task", "source_language": "fr", "target_language": None, "profile": "corrected"}
+    made.sets["task"] = _write_set(store, {**task, "token_budget": None, "task": "xnli"})
+
+
+def _write_set(store: Store, row: dict[str, Any]) -> str:
+    return write_rows(store, "demonstration_sets", parameters=row, rows={"demonstration_sets": [row]})
+
+
+def _add_scored(store: Store, made: Methods) -> None:
+    """One variant for each way to differ from the plain one."""
+    ways: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+        "plain": ({}, {"fr corrected": 1.0}),
+        "paper": ({"profile": "paper"}, {"fr paper": 1.0}),
+        "spanish": ({}, {"es corrected": 1.0}),
+        "spanish paper": ({"profile": "paper"}, {"es paper": 1.0}),
+        "resampled 1": ({"resample_seed": 1}, {"fr corrected": 1.0}),
+        "resampled 2": ({"resample_seed": 2}, {"fr corrected": 1.0}),
+        "first 5": ({"n_demonstrations": 5}, {"fr corrected": 1.0}),
+        "target": ({"token_scope": "target"}, {"fr corrected": 1.0}),
+        "last shot, first 5": ({"token_scope": "last_shot", "n_demonstrations": 5}, {"fr corrected": 1.0}),
+        "highest": ({"removes": "highest"}, {"fr corrected": 1.0}),
+        "upper": ({"scope": "blocks 1"}, {"fr corrected": 1.0}),
+        "owl": ({"schedule": "owl", "details": "owl spread 0.1"}, {"fr corrected": 1.0}),
+        "given": ({"schedule": "given", "details": "block 0 at 0.25"}, {"fr corrected": 1.0}),
+        "budget": ({}, {"fr budget": 1.0}),
+        "several": ({"aggregation": "mean"}, {"fr corrected": 0.25, "es corrected": 0.75}),
+        "task": ({}, {"task": 1.0}),
+        "in order": ({}, {"fr paper": 1.0}),
+        "sparsegpt": ({"score": "sparsegpt", "structure": "matrix", "weights_changed": True}, {"fr corrected": 1.0}),
+        "magnitude": ({"score": "magnitude", "propagation": None, "token_scope": None}, {}),
+    }
+    write_outliers(store, made)
+    for name, (settings, sets) in ways.items():
+        _add_variant(store, made, name, settings=settings, sets=sets)
+
+
+def write_outliers(store: Store, made: Methods) -> None:
+    """The ratios that schedule owl reads."""
+    rows = [
+        {"outliers_id": "@id", "base_model_id": made.base_id, "m": 5.0, "block": block, "ratio": ratio}
+        for block, ratio in enumerate(RATIOS)
+    ]
+    parents = {"base_model": made.base_id}
+    tables = {"outlier_ratios": rows}
+    made.outliers_id = write_rows(store, "outliers", parameters={"m": 5.0}, parents=parents, rows=tables)
+
+
+def _write_ordering(store: Store, made: Methods) -> str:
+    """What leads from the variant of schedule owl to the ratios."""
+    parents = {"base_model": made.base_id, "outliers": made.outliers_id}
+    row = {"ordering_id": "@id", "base_model_id": made.base_id, "score": "wanda", "n_levels": 1, "n_bytes": 0}
+    return write_rows(store, "masks", parameters={"schedule": "owl"}, parents=parents, rows={"orderings": [row]})
+
+
+def _draw(name: str, schedule: str, scope: str) -> Removed:
+    """Half of every layer, drawn by the variant's name; a schedule moves blocks apart, a scope leaves block 0 whole."""
+    generator = np.random.default_rng(list(name.encode()))
+    shares = {"owl": (0.4, 0.6), "given": (0.25, 0.5)}.get(schedule, (0.5, 0.5))
+    removed = {}
+    for block in range(N_BLOCKS):
+        for layer in LAYERS:
+            n_removed = 0 if scope != "all" and block == 0 else int(shares[block] * N_WEIGHTS)
+            mask = np.zeros(N_WEIGHTS, dtype=bool)
+            mask[generator.permutation(N_WEIGHTS)[:n_removed]] = True
+            removed[block, layer] = mask
+    return removed
+
+
+def _add_variant(store: Store, made: Methods, name: str, *, settings: dict[str, Any], sets: dict[str, float]) -> None:
+    row: dict[str, Any] = {**WANDA, **USUAL, "token_scope": "all", "weights_changed": False, **settings}
+    made.removed[name] = _draw(name, row["schedule"], row["scope"])
+    row["demonstration_set_id"] = made.sets[next(iter(sets))] if len(sets) == 1 else None
+    links = [
+        {"variant_id": "@id", "demonstration_set_id": made.sets[one], "role": "demonstrations", "weight": weight}
+        for one, weight in sets.items()
+    ]
+    if row["schedule"] == "owl":
+        row["ordering_id"] = _write_ordering(store, made)
+    parents: dict[str, Any] = {"base_model": made.base_id}
+    _write_variant(store, made, name, row=row, parents=parents, tables={"variant_demonstrations": links})
+
+
+def _add_combined(store: Store, made: Methods) -> None:
+    """Kept sets combined: of wanda and magnitude, and of two variants of wanda."""
+    shared = {"structure": "row", **USUAL}
+    pairs: dict[str, tuple[str, tuple[str, str], dict[str, Any]]] = {
+        "both keep": ("intersection", ("plain", "magnitude"), shared),
+        "one keeps": ("union", ("plain", "spanish"), {**shared, "score": "wanda", "propagation": "dense"}),
+    }
+    for name, (combination, parents, row) in pairs.items():
+        first, second = (made.removed[one] for one in parents)
+        join = np.logical_or if combination == "intersection" else np.logical_and
+        made.removed[name] = {key: join(first[key], second[key]) for key in first}
+        share = float(np.mean([mask.mean() for mask in made.removed[name].values()]))
+        links = [
+            {"variant_id": "@id", "parent_variant_id": made.ids[one], "role": f"parent {place}"}
+            for place, one in enumerate(parents, start=1)
+        ]
+        found = {**row, "combination": combination, "sparsity": share, "weights_changed": False}
+        of = {"variants": [made.ids[one] for one in parents]}
+        _write_variant(store, made, name, row=found, parents=of, tables={"variant_parents": links})
+
+
+def _write_variant(
+    store: Store, made: Methods, name: str, *, row: dict[str, Any], parents: dict[str, Any], tables: dict[str, Any]
+) -> None:
+    removed = made.removed[name]
+    share = float(np.mean([mask.mean() for mask in removed.values()]))
+    made.rows[name] = {"variant_id": "@id", "base_model_id": made.base_id, "achieved_sparsity": share, **row}
+    made.rows[name]["mask_sha256"] = f"{name}'s masks"
+    layers = [
+        {"variant_id": "@id", "block": block, "layer": layer, "n_weights": N_WEIGHTS, "n_removed": int(mask.sum())}
+        | {"n_dampings": 1 if row.get("score") == "sparsegpt" else None}
+        for (block, layer), mask in removed.items()
+    ]
+    rows = {"variants": [made.rows[name]], "variant_layers": layers, **tables}
+    made.ids[name] = write_rows(store, "variants", parameters={"name": name}, parents=parents, rows=rows)
+
+
+def _add_overlaps(store: Store, made: Methods) -> None:
+    """The Jaccard indices of all pairs that agree in score, structure, propagation and sparsity."""
+    attributes = ("score", "structure", "propagation", "sparsity")
+    for one, other in combinations(made.ids, 2):
+        if [made.rows[one].get(key) for key in attributes] == [made.rows[other].get(key) for key in attributes]:
+            first, second = sorted((one, other), key=made.ids.__getitem__)
+            rows = [
+                {"variant_a": made.ids[first], "variant_b": made.ids[second], "block": block, "layer": layer}
+                | {"jaccard": _jaccard(made.removed[first][block, layer], made.removed[second][block, layer])}
+                for block, layer in made.removed[first]
+            ]
+            parents = {"variants": [made.ids[first], made.ids[second]]}
+            write_rows(store, "mask_overlaps", parameters={}, parents=parents, rows={"mask_overlaps": rows})
+
+
+def _jaccard(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    union = int((first | second).sum())
+    return int((first & second).sum()) / union if union else 1.0
+
+
+def accuracy_of(name: str, names: Sequence[str]) -> float:
+    """The made-up accuracy of a variant in French: another one for each."""
+    return 0.3 + 0.01 * list(names).index(name)
+
+
+def _add_accuracy(store: Store, made: Methods, name: str) -> None:
+    accuracy = {"accuracy": accuracy_of(name, list(made.ids))}
+    evaluation_of(store, made.ids[name], task="facts", language="fr", split="test", values=accuracy)

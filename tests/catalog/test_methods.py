@@ -1,0 +1,324 @@
+"""What views and queries make of profiles, bootstraps, schedules, several sets, combinations and changed weights."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from catalog.check import check
+from catalog.queries import ask
+from catalog.store import Catalog
+from mlprune.storage import Store
+from tests.catalog.method_data import N_WEIGHTS, RATIOS, Methods, accuracy_of
+from tests.catalog_data import LAYERS, N_BLOCKS, write_rows
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
+    return ask(catalog, name, pairs).as_dicts()
+
+
+def test_the_store_with_every_further_kind_of_variant_is_sound(with_methods: tuple[Store, Methods]) -> None:
+    assert check(with_methods[0]) == ([], [])
+
+
+def test_settings_say_in_words_what_of_a_variant_is_no_default(methods_catalog: Catalog, methods: Methods) -> None:
+    sql = "SELECT variant_id, settings FROM described_variants"
+    settings = {row["variant_id"]: row["settings"] for row in methods_catalog.query(sql)}
+    assert {name: settings[variant_id] for name, variant_id in methods.ids.items()} == {
+        "plain": None,
+        "paper": "paper profile",
+        "spanish": None,
+        "spanish paper": "paper profile",
+        "resampled 1": "resampled",
+        "resampled 2": "resampled",
+        "first 5": "first 5 demonstrations",
+        "target": "target tokens",
+        "last shot, first 5": "last shot tokens, first 5 demonstrations",
+        "highest": "removes the highest",
+        "upper": "only blocks 1",
+        "owl": "owl schedule, owl spread 0.1",
+        "given": "given schedule, block 0 at 0.25",
+        "budget": "budget of 300 tokens",
+        "several": "mean over es-en x 0.75 + fr-en x 0.25",
+        "task": None,
+        "in order": "sentences of profile paper",
+        "sparsegpt": None,
+        "magnitude": None,
+        "both keep": "intersection of wanda on fr-en and magnitude",
+        "one keeps": "union of wanda on fr-en and wanda on es-en",
+    }
+
+
+def test_records_without_the_new_keys_have_default_settings(catalog: Catalog) -> None:
+    found = catalog.query("SELECT * FROM described_variants")
+    assert {row["settings"] for row in found} == {None}
+    assert {(row["removes"], row["schedule"], row["profile"]) for row in found} == {("lowest", "uniform", "corrected")}
+    columns = "removes, schedule, scope, profile, token_scope, aggregation, combination, mask_sha256, details"
+    assert {tuple(row.values()) for row in catalog.query(f"SELECT {columns} FROM variants")} == {(None,) * 9}
+
+
+def test_a_contrast_with_anything_but_code_is_named(store: Store) -> None:
+    contrast = next(record for record in store.records("variants") if record.parameters["score"] == "contrast")
+    other = next(record.id for record in store.records("demonstration_sets") if record.parameters["name"] == "sw")
+    links = contrast.rows["variant_demonstrations"]
+    for link in links:
+        link["demonstration_set_id"] = other if link["role"] == "contrast" else link["demonstration_set_id"]
+    rows = {"variants": contrast.rows["variants"], "variant_demonstrations": links}
+    rows = {table: [{**row, "variant_id": "@id"} for row in members] for table, members in rows.items()}
+    variant_id = write_rows(store, "variants", parameters={"against": "sw"}, rows=rows)
+    with Catalog.open(store) as opened:
+        sql = "SELECT settings FROM described_variants WHERE variant_id = $variant_id"
+        assert opened.query(sql, {"variant_id": variant_id}) == [{"settings": "against sw"}]
+
+
+def test_only_the_base_model_is_dense_also_where_a_combination_removes_nothing(
+    with_methods: tuple[Store, Methods], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = Store(tmp_path_factory.mktemp("nothing"))
+    row = {"variant_id": "@id", "base_model_id": "m", "sparsity": 0.0, "weights_changed": False}
+    dense = write_rows(store, "variants", parameters={"dense": True}, rows={"variants": [row]})
+    combined = [{**row, "combination": "union", "score": "wanda"}]
+    write_rows(store, "variants", parameters={"dense": False}, rows={"variants": combined})
+    with Catalog.in_memory(store) as opened:
+        found = opened.query("SELECT variant_id FROM described_variants WHERE is_dense")
+    assert found == [{"variant_id": dense}]
+
+
+def test_points_of_a_sparsity_curve_mix_bootstraps_but_no_other_settings(
+    methods_catalog: Catalog, methods: Methods
+) -> None:
+    names = list(methods.ids)
+    sql = (
+        "SELECT settings, demonstrations, value, n_variants FROM sparsity_curve WHERE score = 'wanda'"
+        " AND sparsity = 0.5 AND task = 'facts' AND split = 'test' AND language = 'fr'"
+        " AND propagation = 'dense' AND settings IS NOT NULL"
+    )
+    found = {(row["settings"], row["demonstrations"]): row for row in methods_catalog.query(sql)}
+    resampled = found["resampled", "fr-en"]
+    both = [accuracy_of(f"resampled {n}", names) for n in (1, 2)]
+    assert (resampled["n_variants"], resampled["value"]) == (2, pytest.approx(sum(both) / 2))
+    assert {row["n_variants"] for key, row in found.items() if key[0] != "resampled"} == {1}
+    for name, key in {
+        "highest": "removes the highest",
+        "target": "target tokens",
+        "first 5": "first 5 demonstrations",
+    }.items():
+        assert found[key, "fr-en"]["value"] == pytest.approx(accuracy_of(name, names))
+    assert ("mean over es-en x 0.75 + fr-en x 0.25", "es-en x 0.75 + fr-en x 0.25") in found
+
+
+def test_a_combination_of_different_scores_is_no_dense_model_in_the_curves(methods_catalog: Catalog) -> None:
+    sql = "SELECT DISTINCT settings, n_variants FROM sparsity_curve WHERE score IS NULL AND sparsity > 0"
+    assert methods_catalog.query(sql) == [{"settings": "intersection of wanda on fr-en and magnitude", "n_variants": 1}]
+
+
+def test_seed_variance_takes_bootstraps_for_chance_and_nothing_else(methods_catalog: Catalog, methods: Methods) -> None:
+    found = [row for row in answers(methods_catalog, "seed_variance") if row["score"] == "wanda"]
+    assert [(row["settings"], row["n_seeds"], row["n_resamples"]) for row in found] == [("resampled", 1, 2)]
+    values = [accuracy_of(f"resampled {n}", list(methods.ids)) for n in (1, 2)]
+    assert found[0]["standard_deviation"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_mask_pairs_say_in_what_two_variants_differ(methods_catalog: Catalog, methods: Methods) -> None:
+    names = {variant_id: name for name, variant_id in methods.ids.items()}
+    found = {
+        frozenset((names[row["variant_a"]], names[row["variant_b"]])): row["differs_in"]
+        for row in methods_catalog.query("SELECT * FROM mask_pairs")
+        if row["variant_a"] in names
+    }
+    expected = {
+        ("plain", "paper"): "profile",
+        ("plain", "spanish"): "sets",
+        ("plain", "spanish paper"): "profile sets",
+        ("plain", "first 5"): "n_demonstrations",
+        ("resampled 1", "resampled 2"): "resample_seed",
+        ("plain", "target"): "token_scope",
+        ("plain", "last shot, first 5"): "token_scope n_demonstrations",
+        ("plain", "highest"): "removes",
+        ("plain", "upper"): "scope",
+        ("owl", "given"): "schedule details",
+        ("plain", "budget"): "sets",
+        ("plain", "several"): "aggregation sets",
+    }
+    assert {pair: found[frozenset(pair)] for pair in expected} == expected
+
+
+def test_the_share_of_differing_entries_is_that_of_the_masks_themselves(
+    methods_catalog: Catalog, methods: Methods
+) -> None:
+    found = answers(methods_catalog, "profile_differences")
+    pairs = [("plain", "paper"), ("spanish", "spanish paper"), ("in order", "paper")]
+    assert len(found) == len(pairs) * (1 + N_BLOCKS + N_BLOCKS * len(LAYERS))
+    for corrected, paper in pairs:
+        ids = (methods.ids[corrected], methods.ids[paper])
+        rows = [row for row in found if (row["corrected_id"], row["paper_id"]) == ids]
+        assert len(rows) == len(found) / len(pairs)
+        for row in rows:
+            keys = [
+                key
+                for key in methods.removed[corrected]
+                if row["block"] in (None, key[0]) and row["layer"] in (None, key[1])
+            ]
+            first, second = (
+                np.concatenate([methods.removed[name][key] for key in keys]) for name in (corrected, paper)
+            )
+            assert row["n_weights"] == N_WEIGHTS * len(keys) == first.size
+            assert row["n_differing"] == int((first != second).sum())
+            assert row["share_differing"] == pytest.approx(float((first != second).mean()))
+            assert row["jaccard"] == pytest.approx(float((first & second).sum() / (first | second).sum()))
+            assert row["share_by_chance"] == 0.5
+
+
+def test_profile_differences_of_one_variant_are_asked_for_by_either_of_the_pair(
+    methods_catalog: Catalog, methods: Methods
+) -> None:
+    for name in ("plain", "paper"):
+        rows = answers(methods_catalog, "profile_differences", f"variant_id={methods.ids[name]}")
+        assert {row["paper_id"] for row in rows} == {methods.ids["paper"]}
+        expected = {"plain": {None}, "paper": {None, "sentences of profile paper"}}
+        assert {row["settings"] for row in rows} == expected[name]
+    assert answers(methods_catalog, "profile_differences", f"variant_id={methods.ids['owl']}") == []
+
+
+def test_masks_that_remove_nothing_differ_in_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    store = Store(tmp_path_factory.mktemp("unremoved"))
+    ids = []
+    for profile in ("corrected", "paper"):
+        row = {"variant_id": "@id", "base_model_id": "m", "score": "magnitude", "sparsity": 0.1, "profile": profile}
+        layer = {"variant_id": "@id", "block": 0, "layer": "fc1", "n_weights": 4, "n_removed": 0}
+        rows = {"variants": [row], "variant_layers": [layer]}
+        ids.append(write_rows(store, "variants", parameters={"profile": profile}, rows=rows))
+    first, second = sorted(ids)
+    overlap = {"variant_a": first, "variant_b": second, "block": 0, "layer": "fc1", "jaccard": 1.0}
+    write_rows(store, "mask_overlaps", parameters={}, rows={"mask_overlaps": [overlap]})
+    with Catalog.in_memory(store) as opened:
+        found = answers(opened, "profile_differences")
+    assert {(row["n_differing"], row["share_differing"], row["jaccard"]) for row in found} == {(0, 0.0, 1.0)}
+    assert len(found) == 3
+
+
+def test_mask_stability_is_over_pairs_that_differ_in_one_thing(methods_catalog: Catalog, methods: Methods) -> None:
+    found = {
+        (row["differs_in"], row["first"], row["second"], row["settings"], row["block"]): row
+        for row in answers(methods_catalog, "mask_stability")
+    }
+    expected = {
+        ("resample_seed", "resampled", "resampled", "resampled"): [("resampled 1", "resampled 2")],
+        ("resample_seed", "original", "resampled", "defaults | resampled"): [
+            ("plain", "resampled 1"),
+            ("plain", "resampled 2"),
+        ],
+        ("n_demonstrations", "5", "all", "defaults | first 5 demonstrations"): [("plain", "first 5")],
+        ("token_scope", "all", "target", "defaults | target tokens"): [("plain", "target")],
+        (
+            "token_scope",
+            "all",
+            "last_shot",
+            "first 5 demonstrations | last shot tokens, first 5 demonstrations",
+        ): [("first 5", "last shot, first 5")],
+    }
+    assert set(found) == {(*key, block) for key in expected for block in range(N_BLOCKS)}
+    for key, pairs in expected.items():
+        for block in range(N_BLOCKS):
+            row = found[*key, block]
+            jaccards = [
+                float((first & second).sum() / (first | second).sum())
+                for names in pairs
+                for layer in LAYERS
+                for first, second in [[methods.removed[name][block, layer] for name in names]]
+            ]
+            assert row["n_pairs"] == len(pairs)
+            assert row["mean_jaccard"] == pytest.approx(np.mean(jaccards))
+            assert (row["min_jaccard"], row["max_jaccard"]) == (min(jaccards), max(jaccards))
+
+
+def test_mask_stability_obeys_its_parameters(methods_catalog: Catalog) -> None:
+    found = answers(methods_catalog, "mask_stability", "differs_in=token_scope", "sparsity=0.5")
+    assert {row["differs_in"] for row in found} == {"token_scope"}
+    assert answers(methods_catalog, "mask_stability", "sparsity=0.3") == []
+
+
+def test_mask_overlaps_of_different_sets_are_not_averaged_with_those_of_other_differences(
+    methods_catalog: Catalog,
+) -> None:
+    found = [
+        row
+        for row in answers(methods_catalog, "mask_overlap_by_layer", "sparsity=0.5")
+        if (row["score"], row["propagation"], row["block"], row["layer"]) == ("wanda", "dense", 0, "fc1")
+    ]
+    pairs = {(row["differs_in"], row["settings"]): row["n_pairs"] for row in found}
+    # 4 old sets, and of the new ones fr-en, es-en and the task set, two by two
+    assert pairs["sets", None] == 6 + 3
+    assert pairs["sets", "paper profile"] == 1
+    assert pairs["resample_seed", "resampled"] == 1
+    assert pairs["removes", "defaults | removes the highest"] == 1
+
+
+def test_a_family_names_the_parents_in_order_with_what_they_remove(methods_catalog: Catalog, methods: Methods) -> None:
+    found = answers(methods_catalog, "variant_family")
+    shares = {name: np.mean([mask.mean() for mask in removed.values()]) for name, removed in methods.removed.items()}
+    assert [(row["variant_name"], row["combination"], row["role"], row["parent_name"]) for row in found] == [
+        ("both keep", "intersection", "parent 1", "plain"),
+        ("both keep", "intersection", "parent 2", "magnitude"),
+        ("one keeps", "union", "parent 1", "plain"),
+        ("one keeps", "union", "parent 2", "spanish"),
+    ]
+    for row in found:
+        assert row["achieved_sparsity"] == pytest.approx(shares[row["variant_name"]])
+        assert row["parent_achieved_sparsity"] == pytest.approx(shares[row["parent_name"]])
+    one = answers(methods_catalog, "variant_family", f"variant_id={methods.ids['one keeps']}")
+    assert [row["parent_variant_id"] for row in one] == [methods.ids["plain"], methods.ids["spanish"]]
+
+
+def test_a_schedule_shows_what_every_block_loses_and_owls_ratios(methods_catalog: Catalog, methods: Methods) -> None:
+    owl = answers(methods_catalog, "layer_schedule", "schedule=owl")
+    assert [(row["block"], row["removed_share"], row["outlier_ratio"]) for row in owl] == [
+        (0, 0.4, RATIOS[0]),
+        (1, 0.6, RATIOS[1]),
+    ]
+    assert {(row["outliers_id"], row["outlier_m"]) for row in owl} == {(methods.outliers_id, 5.0)}
+    given = answers(methods_catalog, "layer_schedule", f"variant_id={methods.ids['given']}")
+    assert [(row["removed_share"], row["outlier_ratio"]) for row in given] == [(0.25, None), (0.5, None)]
+
+
+def test_lineage_names_the_sets_and_parents_of_a_variant(methods_catalog: Catalog, methods: Methods) -> None:
+    sql = "SELECT set_ids, parent_variant_ids, mask_sha256 FROM lineage WHERE variant_id = $variant_id"
+    several = methods_catalog.query(sql, {"variant_id": methods.ids["several"]})
+    ids = sorted([(methods.sets["fr corrected"], 0.25), (methods.sets["es corrected"], 0.75)])
+    assert several[0]["set_ids"] == " + ".join(f"demonstrations {set_id} {weight}" for set_id, weight in ids)
+    assert several[0]["mask_sha256"] == "several's masks"
+    combined = methods_catalog.query(sql, {"variant_id": methods.ids["both keep"]})
+    parents = f"{methods.ids['plain']} {methods.ids['magnitude']}"
+    assert {row["parent_variant_ids"] for row in combined} == {parents}
+
+
+def test_translation_is_held_against_random_pruning_of_the_same_kind_only(with_methods: tuple[Store, Methods]) -> None:
+    """The variant that removes the highest scores meets no random pruning that does."""
+    store, made = with_methods
+    with Catalog.in_memory(store) as before:
+        known = answers(before, "demonstrations_compared")
+    random = next(
+        record
+        for record in store.records("variants")
+        if record.parameters == {"score": "random", "sparsity": 0.5} | {"propagation": None, "seed": 0}
+    )
+    tables = []
+    for name in ("plain", "highest", "target"):
+        row = {"comparison_id": "@id", "variant_id": made.ids[name], "baseline_id": random.id, "evaluation_id": name}
+        row |= {"baseline_evaluation_id": "b", "task": "facts", "language": "fr", "split": "test"}
+        tables.append({**row, "metric": "accuracy", "difference": 0.5, "p_value": 0.5, "p_adjusted": 0.5})
+    extra = Store(store.uri)
+    with Catalog.in_memory(extra) as opened:
+        record_rows = {"comparisons": tables}
+        comparison_id = write_rows(extra, "comparisons", parameters={"by": "hand"}, rows=record_rows)
+        try:
+            found = answers(opened, "demonstrations_compared")
+        finally:
+            extra.quarantine(extra.require("comparisons", comparison_id))
+    counts = {(row["opponent"], row["propagation"], row["settings"]): row["n_comparisons"] for row in found}
+    old = {(row["opponent"], row["propagation"], row["settings"]): row["n_comparisons"] for row in known}
+    assert counts["random", "dense", None] == old["random", "dense", None] + 1
+    assert counts["random", "dense", "target tokens"] == 1
+    assert set(counts) - set(old) == {("random", "dense", "target tokens")}

@@ -1,0 +1,250 @@
+"""The masks of the methods recipe computed once more by hand: texts from the files, one demonstration at a time, loops.
+
+Of the project only the words of a plan are read: what a variant asks for.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mlprune.plan.variants import PlannedVariant
+from mlprune.pruning.choices import Reading, ScoreChoice
+from tests.float64_reference import alpha_counts, alpha_for, lowest_of_rows
+from tests.tiny_models import PAD, tiny_tokenizer
+from tests.tiny_recipes import CORPUS, N_LINES, layer_inputs, reference_model
+
+Array = NDArray[Any]
+Key = tuple[int, str]
+"""(block, layer), or (block, input)."""
+
+LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2")
+INPUT_OF = {layer: "self_attn.q_proj" if layer[-6:] in ("k_proj", "v_proj") else layer for layer in LAYERS}
+N_BLOCKS, MAX_TOKENS, SHOTS, SAMPLES = 3, 48, 2, 4
+NAMES = {"fr": "French", "sw": "Swahili", "en": "English"}
+
+
+# Demonstrations
+
+
+def demonstrations(folder: Path, name: str, *, paper: bool) -> list[tuple[list[int], list[int], list[int]]]:
+    """(token ids, side of every token, shot of every token) of each demonstration of a set."""
+    made = []
+    for texts in _code(folder, paper=paper) if name == "code" else _shots(name, paper=paper):
+        ids = tiny_tokenizer()("".join(text for text, _, _ in texts))["input_ids"]
+        roles = [(side, shot) for text, side, shot in texts for _ in tiny_tokenizer()(text)["input_ids"]]
+        assert len(ids) == len(roles)
+        ids, roles = ids[:MAX_TOKENS], roles[:MAX_TOKENS]
+        n_padding = MAX_TOKENS - len(ids) if paper else 0
+        ids += [PAD] * n_padding
+        roles += [(0, -1)] * n_padding
+        made.append((ids, [side for side, _ in roles], [shot for _, shot in roles]))
+    return made
+
+
+def _shots(name: str, *, paper: bool) -> list[list[tuple[str, int, int]]]:
+    """Pieces of few-shot texts: the lines of the published code pass over one behind every demonstration."""
+    lines = list(range(N_LINES))
+    if not paper:
+        lines.sort(key=lambda line: hashlib.sha256(f"0:{line}".encode()).hexdigest())
+    step = SHOTS + 1 if paper else SHOTS
+    return [
+        [
+            (f"{NAMES[language]}: {CORPUS[language].format(n=line)}</s>", side, shot)
+            for shot, line in enumerate(lines[sample * step : sample * step + SHOTS])
+            for side, language in enumerate(name.split("-"), start=1)
+        ]
+        for sample in range(SAMPLES)
+    ]
+
+
+def _code(folder: Path, *, paper: bool) -> list[list[tuple[str, int, int]]]:
+    names = sorted(path.name for path in (folder / "code").glob("*.py"))
+    if not paper:
+        names.sort(key=lambda name: hashlib.sha256(f"0:{name}".encode()).hexdigest())
+    return [[((folder / "code" / name).read_text(), 1, 0)] for name in names[:SAMPLES]]
+
+
+def counted(sides: Sequence[int], shots: Sequence[int], scope: str) -> list[bool]:
+    """Which tokens a scope counts."""
+    if scope == "last_shot":
+        return [shot == max(shots) for shot in shots]
+    return [scope == "all" or side == {"source": 1, "target": 2}[scope] for side in sides]
+
+
+# Statistics and factors
+
+
+def squares(model: Any, folder: Path, name: str, *, scope: str, paper: bool) -> dict[Key, Array]:
+    """(block, input) -> [n, in], sums of squares over counted tokens."""
+    rows: dict[Key, list[Array]] = {}
+    for ids, sides, shots in demonstrations(folder, name, paper=paper):
+        keep = np.array(counted(sides, shots, scope))
+        for key, inputs in layer_inputs(model, ids, layers=sorted(set(INPUT_OF.values()))).items():
+            rows.setdefault(key, []).append((inputs.double().numpy()[keep] ** 2).sum(axis=0))
+    return {key: np.stack(found) for key, found in rows.items()}
+
+
+def means(q: Array, reading: Reading) -> Array:
+    """[in] mean over demonstrations, each as often as the reading has it."""
+    n = reading.first or len(q)
+    drawn = list(range(n))
+    if reading.resample_seed is not None:
+        digests = [hashlib.sha256(f"{reading.resample_seed}:{draw}".encode()).hexdigest() for draw in range(n)]
+        drawn = [int(one, 16) % n for one in digests]
+    return np.mean([q[index] for index in drawn], axis=0)
+
+
+def factor(sets: Sequence[Array], contrast: Array | None, reading: Reading) -> Array:
+    """[in] what the magnitudes of weights are multiplied with."""
+    s = [means(q, reading) for q in sets]
+    p = reading.shares or tuple(1 / len(s) for _ in s)
+    if reading.aggregation == "pooled":
+        s = [sum(share * one for share, one in zip(p, s, strict=True))]
+    if contrast is not None:
+        code = means(contrast, reading)
+        s = [one * one / code for one in s]
+    norms = [np.sqrt(one) for one in s]
+    if len(norms) == 1:
+        return norms[0]
+    mean = sum(share * one for share, one in zip(p, norms, strict=True))
+    if reading.aggregation == "max":
+        return np.max(norms, axis=0)
+    if reading.aggregation == "variance":
+        assert reading.variance_weight is not None
+        spread = sum(share * (one - mean) ** 2 for share, one in zip(p, norms, strict=True))
+        return mean + reading.variance_weight * spread
+    return mean
+
+
+# Scores, sparsities and masks
+
+
+def scores(weight: Array, factors: Array, choice: ScoreChoice) -> Array:
+    """[out, in] float64."""
+    magnitudes = np.abs(weight)
+    if choice.score == "ria":
+        shares = magnitudes / magnitudes.sum(axis=0, keepdims=True) + magnitudes / magnitudes.sum(axis=1, keepdims=True)
+        return shares * factors**choice.power
+    return magnitudes * factors
+
+
+def removed(values: Array, choice: ScoreChoice, sparsity: float) -> Array:
+    """[out, in] bool, what goes at a sparsity."""
+    if sparsity == 0:
+        return np.zeros(values.shape, dtype=bool)
+    if choice.removes == "highest":
+        values = -values
+    if choice.structure == "alpha":
+        return lowest_of_rows(values, alpha_counts(values, alpha_for(values, sparsity)))
+    if choice.structure == "matrix":
+        groups = values.reshape(1, -1)
+    elif choice.structure == "row":
+        groups = values
+    else:
+        n, _, m = choice.structure.partition(":")
+        groups = values.reshape(-1, int(m))
+        return lowest_of_rows(groups, [int(n)] * len(groups)).reshape(values.shape)
+    size = groups.shape[1]
+    n_removed = int(size * sparsity) if choice.rounding == "binary" else math.floor(Decimal(str(sparsity)) * size)
+    return lowest_of_rows(groups, [n_removed] * len(groups)).reshape(values.shape)
+
+
+class ByHand:
+    """One variant's masks by hand.
+
+    Args:
+        folder: model, corpus and code.
+        variant: what is asked for.
+    """
+
+    def __init__(self, folder: Path, variant: PlannedVariant) -> None:
+        self.folder, self.variant, self.spec = folder, variant, variant.spec
+        self.model = reference_model(folder / "model")
+
+    @property
+    def reading(self) -> Reading:
+        """How statistics are read."""
+        assert self.spec.reading is not None
+        return self.spec.reading
+
+    def weight(self, block: int, layer: str) -> torch.Tensor:
+        """The model's own, to be changed."""
+        return self.model.model.layers[block].get_submodule(layer).weight.data
+
+    def observed(self, name: str) -> dict[Key, Array]:
+        """Squares of a set in the model as it is now."""
+        paper = self.spec.profile == "paper"
+        return squares(self.model, self.folder, name, scope=self.reading.token_scope, paper=paper)
+
+    def factors(self) -> dict[Key, Array]:
+        """(block, input) -> factors in the model as it is now."""
+        sets = [self.observed(one.name) for one in self.variant.sets]
+        contrast = self.observed(self.variant.contrast.name) if self.variant.contrast else None
+        return {
+            key: factor([one[key] for one in sets], contrast[key] if contrast else None, self.reading)
+            for key in sets[0]
+        }
+
+    def outlier_ratios(self) -> list[float]:
+        """OWL's share of outliers of every block, in the model as it is now."""
+        sets = [self.observed(one.name) for one in self.variant.sets]
+        ratios = []
+        for block in range(N_BLOCKS):
+            flat = np.concatenate(
+                [
+                    (np.abs(self.weight(block, layer).double().numpy()) * factor(own, None, self.reading)).ravel()
+                    for layer in LAYERS
+                    for own in [[one[block, INPUT_OF[layer]] for one in sets]]
+                ]
+            )
+            assert self.spec.schedule.m is not None
+            ratios.append(float((flat > self.spec.schedule.m * flat.mean()).mean()))
+        return ratios
+
+    def sparsities(self) -> dict[Key, float]:
+        """(block, layer) -> what is removed there, in the dense model's terms."""
+        schedule, scope = self.spec.schedule, self.spec.scope
+        found = {(block, layer): self.spec.sparsity for block in range(N_BLOCKS) for layer in LAYERS}
+        if schedule.kind == "given":
+            found |= {(block, layer): dict(schedule.layers).get(layer, s) for (block, layer), s in found.items()}
+            found |= {(block, layer): dict(schedule.blocks).get(block, s) for (block, layer), s in found.items()}
+        if schedule.kind == "owl":
+            ratios = self.outlier_ratios()
+            assert schedule.spread is not None
+            scaled = [2 * schedule.spread * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
+            of_block = [self.spec.sparsity - one + sum(scaled) / len(scaled) for one in scaled]
+            found = {(block, layer): round(of_block[block], 12) for block, layer in found}
+        blocks = scope.blocks or range(N_BLOCKS)
+        layers = scope.layers or LAYERS
+        return {key: s if key[0] in blocks and key[1] in layers else 0.0 for key, s in found.items()}
+
+    def keep_masks(self) -> dict[Key, torch.Tensor]:
+        """(block, layer) -> bool [out, in]; sequential propagation prunes as it goes."""
+        assert self.spec.choice is not None
+        wanted = self.sparsities()
+        dense = self.factors()
+        keep: dict[Key, torch.Tensor] = {}
+        for block in range(N_BLOCKS):
+            factors = self.factors() if self.spec.propagation == "sequential" else dense
+            gone: Mapping[str, Array] = {
+                layer: removed(
+                    scores(
+                        self.weight(block, layer).double().numpy(), factors[block, INPUT_OF[layer]], self.spec.choice
+                    ),
+                    self.spec.choice,
+                    wanted[block, layer],
+                )
+                for layer in LAYERS
+            }
+            for layer, mask in gone.items():
+                keep[block, layer] = torch.from_numpy(~mask)
+                if self.spec.propagation == "sequential":
+                    self.weight(block, layer)[torch.from_numpy(mask)] = 0
+        return keep

@@ -1,0 +1,67 @@
+"""How much is removed in each layer: what is given, left out, and computed from outliers."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlprune.errors import StatisticsError
+from mlprune.pruning.choices import Schedule, Scope
+from mlprune.pruning.schedules import layer_sparsities
+
+ASKED = (0.25, 0.5)
+OWL = Schedule("owl", m=5.0, spread=0.1)
+
+
+def of(block: int, layer: str, schedule: Schedule, scope: Scope | None = None) -> tuple[float, ...]:
+    return layer_sparsities(ASKED, block=block, layer=layer, schedule=schedule, scope=scope or Scope())
+
+
+def test_uniform_gives_every_layer_what_was_asked() -> None:
+    assert of(0, "fc1", Schedule()) == of(9, "fc2", Schedule()) == ASKED
+
+
+def test_what_a_scope_leaves_out_is_never_pruned_whatever_the_schedule() -> None:
+    for schedule in (Schedule(), Schedule("given", blocks=((0, 0.9),)), OWL):
+        assert of(0, "fc1", schedule, Scope((1,))) == (0.0, 0.0)
+        assert of(0, "fc1", schedule, Scope((), ("fc2",))) == (0.0, 0.0)
+
+
+def test_given_blocks_come_before_given_layers_and_these_before_what_was_asked() -> None:
+    schedule = Schedule("given", blocks=((1, 0.75), (2, 0.0)), layers=(("fc1", 0.125),))
+    assert of(1, "fc1", schedule) == of(1, "fc2", schedule) == (0.75, 0.75)
+    assert of(2, "fc1", schedule) == (0.0, 0.0)
+    assert of(0, "fc1", schedule) == (0.125, 0.125)
+    assert of(0, "fc2", schedule) == ASKED
+
+
+def owl(sparsities: tuple[float, ...], ratios: list[float], block: int) -> tuple[float, ...]:
+    return layer_sparsities(sparsities, block=block, layer="fc1", schedule=OWL, scope=Scope(), outlier_ratios=ratios)
+
+
+def test_owl_prunes_less_where_there_are_more_outliers_and_keeps_the_mean() -> None:
+    ratios = [0.02, 0.06, 0.04, 0.02]
+    found = [owl((0.5,), ratios, block)[0] for block in range(4)]
+    # r = 2 * 0.1 * (ratio - 0.02) / 0.04 = 0, 0.2, 0.1, 0, whose mean is 0.075
+    assert found == pytest.approx([0.575, 0.375, 0.475, 0.575], abs=1e-12)
+    assert sum(found) / 4 == pytest.approx(0.5, abs=1e-12)
+
+
+@given(
+    ratios=st.lists(st.floats(0, 1), min_size=1, max_size=6),
+    sparsities=st.lists(st.floats(0, 0.99), min_size=2, max_size=5).map(sorted),
+)
+def test_owl_sparsities_ascend_with_those_asked_so_that_masks_nest(
+    ratios: list[float], sparsities: list[float]
+) -> None:
+    for block in range(len(ratios)):
+        found = owl(tuple(sparsities), ratios, block)
+        assert all(low <= high for low, high in pairwise(found))
+        assert all(0 <= one < 1 for one in found)
+
+
+def test_owl_without_ratios_is_an_error_that_names_the_block() -> None:
+    with pytest.raises(StatisticsError, match="outlier ratios") as caught:
+        of(3, "fc1", OWL)
+    assert caught.value.context["block"] == 3

@@ -1,0 +1,70 @@
+"""Files of changed weights: there and back, with the masks beside them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mlprune.errors import DamagedArtefactError
+from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.scoring import described_levels
+from mlprune.pruning.weight_files import read_block_weights, stored_weights, weights_path, write_block_weights
+from mlprune.storage import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def changed(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {layer: torch.randn(3, 4, generator=generator).to(dtype) for layer in ("fc1", "self_attn.q_proj")}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_weights_come_back_as_they_were_written(store: Store, dtype: torch.dtype) -> None:
+    weights = changed(dtype)
+    back = read_block_weights(store, write_block_weights(store, weights_path("abc", 7), weights))
+    assert set(back) == set(weights)
+    assert all(back[layer].dtype == dtype and torch.equal(back[layer], one) for layer, one in weights.items())
+
+
+def test_the_file_is_one_that_safetensors_reads_under_the_name_of_its_block(store: Store, tmp_path: Path) -> None:
+    transposed = {layer: one.t().contiguous().t() for layer, one in changed().items()}
+    artefact = write_block_weights(store, weights_path("abc", 7), transposed)
+    assert artefact.path == "weights/abc/block-007.safetensors"
+    found = load_file(tmp_path / artefact.path)
+    assert all(torch.equal(found[layer], one) for layer, one in changed().items())
+    assert write_block_weights(store, weights_path("def", 0), changed()).sha256 == artefact.sha256
+
+
+def test_a_shard_gets_masks_and_weights_from_the_store(store: Store) -> None:
+    weights = changed()
+    levels = {layer: described_levels((one > 0).byte(), (0.5,)) for layer, one in weights.items()}
+    masks = write_block_masks(store, mask_path("abc", 0), levels)
+    file = write_block_weights(store, weights_path("abc", 0), weights)
+    dense = {layer: torch.zeros(3, 4) for layer in weights}
+    keep, found, extra = stored_weights(dense, {}, store.uri, masks, file)
+    assert extra is None
+    assert all(torch.equal(keep[layer], one > 0) for layer, one in weights.items())
+    assert all(torch.equal(found[layer], one) for layer, one in weights.items())
+
+
+def test_a_damaged_missing_or_foreign_file_is_noticed(store: Store, tmp_path: Path) -> None:
+    artefact = write_block_weights(store, weights_path("abc", 0), changed())
+    file = tmp_path / artefact.path
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(DamagedArtefactError, match="damaged"):
+        read_block_weights(store, artefact)
+    file.unlink()
+    with pytest.raises(DamagedArtefactError, match="missing"):
+        read_block_weights(store, artefact)
+    foreign = store.write_bytes("weights/abc/block-001.safetensors", b"no tensors")
+    with pytest.raises(DamagedArtefactError, match="damaged") as caught:
+        read_block_weights(store, foreign)
+    assert caught.value.context["path"] == foreign.path

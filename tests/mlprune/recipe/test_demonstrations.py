@@ -1,0 +1,145 @@
+"""What a recipe may say of its demonstration sets."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mlprune.errors import RecipeError
+from mlprune.recipe import DemonstrationConfig, parse_recipe
+
+ENTRIES: dict[str, dict[str, Any]] = {
+    "translation": {"source": "fr", "target": "en"},
+    "monolingual": {"language": "fr"},
+    "code": {"path": "src"},
+    "mixed": {"parts": ["other"]},
+    "text": {"path": "books"},
+    "task": {"task": "xnli", "path": "xnli", "language": "fr"},
+}
+
+
+def parsed(*entries: dict[str, Any]) -> tuple[DemonstrationConfig, ...]:
+    recipe = {
+        "name": "r",
+        "model": {"path": "model"},
+        "corpus": {"kind": "cldr"},
+        "demonstrations": [{"name": "other", "kind": "code", "path": "src"}, *entries],
+    }
+    return parse_recipe(recipe, folder=Path()).demonstrations[1:]
+
+
+def the_entry(kind: str, **changes: Any) -> DemonstrationConfig:
+    (one,) = parsed({"name": "one", "kind": kind, **ENTRIES[kind], **changes})
+    return one
+
+
+def refused(*words: str, kind: str, **changes: Any) -> None:
+    with pytest.raises(RecipeError) as caught:
+        the_entry(kind, **changes)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in ("demonstrations.1", *words):
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "shots", "samples", "split"),
+    [
+        ("translation", 4, 100, None),
+        ("monolingual", 4, 100, None),
+        ("code", 4, 100, None),
+        ("mixed", 4, None, None),
+        ("text", 1, 100, None),
+        ("task", 4, 100, "dev"),
+    ],
+)
+def test_every_kind_has_its_defaults(kind: str, shots: int, samples: int | None, split: str | None) -> None:
+    entry = the_entry(kind)
+    assert (entry.shots, entry.samples, entry.split) == (shots, samples, split)
+    assert (entry.max_tokens, entry.seed, entry.template, entry.token_budget) == (512, 0, None, None)
+
+
+def test_what_is_given_stands() -> None:
+    assert (the_entry("text", shots=3, language="fra_Latn").shots, the_entry("task", split="test").split) == (3, "test")
+    assert the_entry("text", language="fra_Latn").language == "fr"
+
+
+@pytest.mark.parametrize("pair", ["fr-en", "fra_Latn-eng_Latn"])
+def test_a_pair_is_source_and_target_in_one_word(pair: str) -> None:
+    (entry,) = parsed({"name": "one", "kind": "translation", "pair": pair})
+    assert (entry.source, entry.target) == ("fr", "en")
+
+
+def test_a_list_of_pairs_multiplies_out() -> None:
+    entries = parsed({"name": "one", "kind": "translation", "pair": ["fr-en", "en-zh-Hant"], "seed": [0, 1]})
+    found = [(entry.name, entry.source, entry.target, entry.seed) for entry in entries]
+    assert found == [
+        ("one", "fr", "en", 0),
+        ("one", "fr", "en", 1),
+        ("one", "en", "zh-Hant", 0),
+        ("one", "en", "zh-Hant", 1),
+    ]
+
+
+def test_a_pair_is_instead_of_source_and_target() -> None:
+    refused("pair says source and target at once", kind="translation", pair="fr-en")
+    refused("kind monolingual takes ['language']", "'pair'", kind="monolingual", pair="fr-en")
+    for pair, word in (("fr", "a pair is written fr-en"), ("fr-fra_Latn", "are both fr")):
+        with pytest.raises(RecipeError, match=word):
+            parsed({"name": "one", "kind": "translation", "pair": pair})
+
+
+@pytest.mark.parametrize("kind", ENTRIES)
+def test_every_kind_takes_its_own_keys_and_no_other(kind: str) -> None:
+    for key, value in (("parts", ["other"]), ("source", "sw"), ("task", "xnli"), ("path", "x"), ("split", "dev")):
+        if key not in ENTRIES[kind] and (kind, key) != ("task", "split"):
+            refused(f"kind {kind} takes", f"'{key}'", kind=kind, **{key: value})
+    for key in ENTRIES[kind]:
+        refused(f"kind {kind} takes", f"'{key}'", kind=kind, **{key: [] if key == "parts" else None})
+
+
+def test_source_and_target_differ() -> None:
+    refused("both fr", kind="translation", target="fra_Latn")
+
+
+def test_tasks_that_read_parallel_text_are_other_kinds_of_set() -> None:
+    for task in ("translation", "perplexity"):
+        refused(f"task {task} reads parallel text", kind="task", task=task)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kinds"),
+    [
+        ("template", "{text}", {"translation", "monolingual", "text", "task"}),
+        ("token_budget", 9, {"translation", "monolingual", "code", "text", "task"}),
+        ("shares", "equal", {"mixed"}),
+    ],
+)
+def test_an_option_is_taken_by_the_kinds_it_means_something_for(option: str, value: Any, kinds: set[str]) -> None:
+    for kind in ENTRIES:
+        if kind in kinds:
+            assert getattr(the_entry(kind, **{option: value}), option) == value
+        else:
+            refused(f"{option} means nothing for kind {kind}", kind=kind, **{option: value})
+
+
+def test_a_token_budget_is_instead_of_samples() -> None:
+    assert the_entry("translation", token_budget=4000).samples is None
+    refused("give one of them", kind="translation", token_budget=4000, samples=9)
+    refused("greater than or equal to 1", kind="translation", token_budget=0)
+
+
+def test_a_mixed_set_may_say_how_many_demonstrations_it_has() -> None:
+    assert the_entry("mixed", samples=9, shares="equal").samples == 9
+
+
+def test_every_example_of_the_documentation_is_a_valid_entry() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "demonstrations.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    entries = [entry for block in blocks for entry in yaml.safe_load(block)]
+    assert {entry["kind"] for entry in entries} == set(ENTRIES)
+    found = parsed(*entries)
+    assert len(found) > len(entries)
+    assert sum(entry.name == "to-en" for entry in found) == 6

@@ -1,0 +1,151 @@
+"""The sections of a recipe: what a good one becomes, and the one line that every bad one ends with."""
+
+import copy
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from mlprune.errors import BadInputError, RecipeError
+from mlprune.recipe import AUTO_BATCH_TOKENS, pair_languages
+from tests.good_recipe import DELETED, GOOD, changed, parse
+
+
+def test_what_may_be_left_out_has_its_default() -> None:
+    recipe = parse({key: GOOD[key] for key in ("name", "model", "corpus")})
+    assert (recipe.demonstrations, recipe.variants, recipe.evaluations) == ((), (), ())
+    assert (recipe.model.revision, recipe.model.dtype) == ("main", "float32")
+    assert recipe.compute.replicas == "auto"
+    assert recipe.compute.planned_batch_tokens == AUTO_BATCH_TOKENS
+    entry = parse(GOOD).demonstrations[0]
+    assert (entry.shots, entry.samples, entry.max_tokens, entry.seed) == (4, 100, 512, 0)
+    assert (parse(GOOD).variants[0].group, parse(GOOD).variants[0].propagation) == ("row", "sequential")
+
+
+def test_a_recipe_is_frozen_and_leaves_the_mapping_it_was_read_from_alone() -> None:
+    value = copy.deepcopy(GOOD)
+    recipe = parse(value)
+    assert value == GOOD
+    with pytest.raises(ValidationError):
+        recipe.name = "other"  # type: ignore[misc]
+    assert isinstance(hash(recipe), int)
+
+
+def test_a_name_whose_entry_multiplied_refers_to_all_its_sets() -> None:
+    recipe = parse(changed("demonstrations.0.source", ["fr", "sw", "zho_Hans"]))
+    assert [one.source for one in recipe.sets_named("mt")] == ["fr", "sw", "zh"]
+
+
+def test_evaluations_do_not_multiply() -> None:
+    assert len(parse(GOOD).evaluations) == 2
+
+
+def test_languages_become_stored_tags_everywhere() -> None:
+    recipe = parse(changed("demonstrations.1.language", "zho_Hant"))
+    assert recipe.demonstrations[1].language == "zh-Hant"
+    recipe = parse(changed("evaluations.0.languages", ["eng_Latn", "arb_Arab"]))
+    assert recipe.evaluations[0].languages == ("en", "ar")
+
+
+@pytest.mark.parametrize(
+    ("pair", "sides"),
+    [
+        ("fr-en", ("fr", "en")),
+        ("fra_Latn-eng_Latn", ("fr", "en")),
+        ("zho_Hant-en", ("zh-Hant", "en")),
+        ("zh-Hant-en", ("zh-Hant", "en")),
+        ("en-zh-Hant", ("en", "zh-Hant")),
+        ("zh-zh-Hant", ("zh", "zh-Hant")),
+        ("ace-en", ("ace", "en")),
+    ],
+)
+def test_a_pair_is_two_tags(pair: str, sides: tuple[str, str]) -> None:
+    assert pair_languages(pair) == sides
+
+
+BAD: list[tuple[str, Any, list[str]]] = [
+    ("nmae", "x", ["unknown key", "nearest='name'"]),
+    ("model.revison", "main", ["unknown key", "model.revison", "nearest='revision'"]),
+    ("corpus.pth", "x", ["unknown key", "nearest='path'"]),
+    ("demonstrations.0.sample", 3, ["unknown key", "nearest='samples'"]),
+    ("evaluations.0.lnguages", ["en"], ["unknown key", "nearest='languages'"]),
+    ("compute.replica", 1, ["unknown key", "nearest='replicas'"]),
+    ("folder", "/x", ["unknown key", "folder"]),
+    ("name", DELETED, ["key='name'", "required"]),
+    ("name", "", ["key='name'"]),
+    ("name", 3, ["key='name'", "string", "got=3"]),
+    ("name", None, ["key='name'"]),
+    ("model", DELETED, ["key='model'", "required"]),
+    ("model", "facebook/xglm-564M", ["key='model'"]),
+    ("model.path", DELETED, ["key='model.path'"]),
+    ("model.path", "", ["key='model.path'"]),
+    ("model.dtype", "float64", ["key='model.dtype'", "got='float64'"]),
+    ("corpus", DELETED, ["key='corpus'"]),
+    ("corpus.kind", "flores", ["key='corpus.kind'", "got='flores'"]),
+    ("corpus.kind", "parallel_text", ["parallel_text needs a path"]),
+    ("corpus.path", "x", ["cldr takes none"]),
+    ("corpus.lines", 0, ["key='corpus.lines'", "got=0"]),
+    ("corpus.lines", 5001, ["key='corpus.lines'", "got=5001"]),
+    ("demonstrations", {"name": "x"}, ["key='demonstrations'"]),
+    ("demonstrations", "mt", ["key='demonstrations'"]),
+    ("demonstrations.0", "mt", ["key='demonstrations.0'"]),
+    ("demonstrations.0.kind", "parallel", ["key='demonstrations.0.kind'", "got='parallel'"]),
+    ("demonstrations.0.kind", DELETED, ["key='demonstrations.0.kind'"]),
+    ("demonstrations.0.target", DELETED, ["translation takes ['source', 'target']"]),
+    ("demonstrations.0.target", "fra_Latn", ["source and target are both fr"]),
+    ("demonstrations.0.language", "fr", ["translation takes"]),
+    ("demonstrations.1.source", "fr", ["monolingual takes ['language']"]),
+    ("demonstrations.1.language", 7, ["key='demonstrations.1.language'"]),
+    ("demonstrations.1.language", False, ["key='demonstrations.1.language'"]),
+    ("demonstrations.2.path", DELETED, ["code takes ['path']"]),
+    ("demonstrations.3.parts", [], ["mixed takes ['parts']"]),
+    ("demonstrations.3.parts", ["mt", "cod"], ["'cod'", "nearest: 'code'"]),
+    ("demonstrations.3.parts", ["mixed"], ["parts names 'mixed'"]),
+    ("demonstrations.3.shares", "half", ["key='demonstrations.3.shares'"]),
+    ("demonstrations.0.shots", 0, ["key='demonstrations.0.shots'", "got=0"]),
+    ("demonstrations.0.samples", -1, ["key='demonstrations.0.samples'", "got=-1"]),
+    ("demonstrations.0.samples", "many", ["key='demonstrations.0.samples'", "got='many'"]),
+    ("demonstrations.0.samples", 2.5, ["key='demonstrations.0.samples'", "got=2.5"]),
+    ("demonstrations.0.samples", [], ["key='demonstrations.0.samples'"]),
+    ("demonstrations.0.max_tokens", 1, ["key='demonstrations.0.max_tokens'", "got=1"]),
+    ("demonstrations.0.seed", "first", ["key='demonstrations.0.seed'"]),
+    ("demonstrations.1.name", "mt", ["two entries have one name", "got='mt'"]),
+    ("demonstrations.1.name", DELETED, ["key='demonstrations.1.name'"]),
+    ("variants", 3, ["key='variants'"]),
+    ("evaluations.0.task", "snli", ["key='evaluations.0.task'", "got='snli'"]),
+    ("evaluations.0.path", DELETED, ["key='evaluations.0.path'"]),
+    ("evaluations.0.languages", [], ["facts takes languages"]),
+    ("evaluations.0.languages", "en", ["key='evaluations.0.languages'"]),
+    ("evaluations.0.languages", ["e"], ["key='evaluations.0.languages.0'"]),
+    ("evaluations.0.pairs", ["fr-en"], ["facts takes languages, not pairs"]),
+    ("evaluations.0.split", "train", ["dev and test", "'train'"]),
+    ("evaluations.0.limit", 0, ["key='evaluations.0.limit'", "got=0"]),
+    ("evaluations.1.pairs", DELETED, ["translation takes pairs"]),
+    ("evaluations.1.pairs", ["fren"], ["written fr-en", "'fren'"]),
+    ("evaluations.1.pairs", ["fr-"], ["written fr-en"]),
+    ("evaluations.1.pairs", ["fr-fra_Latn"], ["are both fr"]),
+    ("evaluations.1.shots", -1, ["key='evaluations.1.shots'"]),
+    ("evaluations.1.max_new_tokens", 0, ["key='evaluations.1.max_new_tokens'"]),
+    ("evaluations.1.variants", ["wand"], ["'wand'", "nearest: 'wanda'"]),
+    ("compute", 4, ["key='compute'"]),
+    ("compute.replicas", 0, ["compute.replicas"]),
+    ("compute.shards", "many", ["compute.shards"]),
+    ("compute.batch_tokens", 8, ["compute.batch_tokens"]),
+    ("compute.memory_gib_per_actor", 0, ["compute.memory_gib_per_actor"]),
+    ("n_excluded", 3, ["unknown key", "n_excluded"]),
+    ("corpus.leave_out_evaluated", "perhaps", ["key='corpus.leave_out_evaluated'"]),
+    ("evaluations.0.variants", "wanda", ["key='evaluations.0.variants'"]),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "words"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
+def test_a_bad_recipe_ends_with_one_line_that_says_what_and_where(place: str, value: Any, words: list[str]) -> None:
+    parse(GOOD)
+    with pytest.raises(RecipeError) as caught:
+        parse(changed(place, value))
+    text = str(caught.value)
+    assert isinstance(caught.value, BadInputError)
+    assert len(text.splitlines()) == 1
+    assert caught.value.context["where"] == "recipe"
+    for word in words:
+        assert word in text

@@ -1,0 +1,311 @@
+"""Variants as a recipe says them: defaults, words that say the same, and every combination that makes no sense."""
+
+import datetime
+from typing import Any
+
+import pytest
+
+from mlprune.errors import BadInputError, RecipeError
+from mlprune.recipe import VariantConfig
+from tests.good_recipe import DELETED, GOOD, changed, parse, with_keys
+
+
+def entry(**keys: Any) -> VariantConfig:
+    """The wanda variant of the good recipe, changed."""
+    return parse(with_keys("variants.0", **keys)).variants[0]
+
+
+def test_a_variant_of_score_and_sparsity_alone_is_the_method_of_the_paper() -> None:
+    one = entry()
+    assert (one.group, one.propagation, one.removes, one.profile, one.tokens) == (
+        "row",
+        "sequential",
+        "lowest",
+        "corrected",
+        "all",
+    )
+    assert (one.schedule.kind, one.scope.blocks, one.scope.layers) == ("uniform", (), ())
+    assert (one.samples, one.resample, one.aggregate, one.over, one.shares) == (None, None, None, (), ())
+
+
+def test_only_sparsegpt_compares_whole_matrices_where_nothing_is_said() -> None:
+    assert (entry(score="ria").group, entry(score="sparsegpt").group) == ("row", "matrix")
+    assert entry(score="sparsegpt", structure="2:4").group == "2:4"
+
+
+@pytest.mark.parametrize(("structure", "sparsity"), [("2:4", 0.5), ("4:8", 0.5), ("1:4", 0.25), ("1:3", 1 / 3)])
+def test_n_of_m_implies_its_sparsity(structure: str, sparsity: float) -> None:
+    value = changed("variants.0.structure", structure)
+    del value["variants"][0]["sparsity"]
+    assert parse(value).variants[0].sparsity == sparsity
+    value["variants"][0]["sparsity"] = sparsity
+    assert parse(value).variants[0].sparsity == sparsity
+
+
+def test_sparsity_zero_and_scores_without_statistics_need_no_demonstrations() -> None:
+    value = changed("variants.0.sparsity", 0)
+    del value["variants"][0]["demonstrations"]
+    assert parse(value).variants[0].sparsity == 0
+    assert parse(changed("variants.2.demonstrations", "mt")).variants[2].demonstrations == "mt"
+
+
+def test_a_schedule_is_a_word_or_a_mapping_and_blocks_or_layers_say_given() -> None:
+    assert entry(schedule="owl").schedule == entry(schedule={"kind": "owl"}).schedule
+    assert (entry(schedule="owl").schedule.m, entry(schedule="owl").schedule.spread) == (5.0, 0.08)
+    given = entry(schedule={"blocks": {1: 0.6, 0: 0.2}, "layers": {"fc2": 0.1, "fc1": 0.3}}).schedule
+    assert (given.kind, given.blocks, given.layers) == (
+        "given",
+        ((0, 0.2), (1, 0.6)),
+        (("fc1", 0.3), ("fc2", 0.1)),
+    )
+
+
+def test_blocks_are_numbers_and_spans() -> None:
+    assert entry(scope={"blocks": [0, "4-6", 9]}).scope.blocks == (0, 4, 5, 6, 9)
+    assert entry(scope={"without_blocks": "2-2"}).scope.without_blocks == (2,)
+    assert entry(scope={"blocks": 3}).scope.blocks == (3,)
+
+
+def test_entries_with_mappings_and_lists_hash() -> None:
+    value = with_keys("variants.0", schedule={"blocks": {0: 0.2}}, scope={"layers": ["fc1"]})
+    assert isinstance(hash(parse(value)), int)
+
+
+BAD: list[tuple[str, Any, list[str]]] = [
+    ("variants.1.sparsitty", 0.5, ["unknown key", "variants.1.sparsitty", "nearest='sparsity'"]),
+    ("variants.0.score", "wandb", ["key='variants.0.score'", "got='wandb'"]),
+    ("variants.0.score", DELETED, ["key='variants.0'", "needs a score, or combine and of"]),
+    ("variants.0.sparsity", DELETED, ["key='variants.0'", "needs a sparsity"]),
+    ("variants.0.sparsity", 1.0, ["key='variants.0.sparsity'", "got=1.0"]),
+    ("variants.0.sparsity", -0.1, ["key='variants.0.sparsity'", "got=-0.1"]),
+    ("variants.0.sparsity", "half", ["key='variants.0.sparsity'", "got='half'"]),
+    ("variants.0.sparsity", float("nan"), ["key='variants.0.sparsity'", "got=nan"]),
+    ("variants.0.sparsity", [0.1, 50], ["key='variants.1.sparsity'", "got=50"]),
+    ("variants.0.sparsity", [], ["key='variants.0.sparsity'"]),
+    ("variants.0.sparsity", [[0.1]], ["key='variants.0.sparsity'"]),
+    ("variants.0.structure", "4:2", ["0 < N < M", "4:2"]),
+    ("variants.0.structure", "4:4", ["0 < N < M"]),
+    ("variants.0.structure", "0:4", ["0 < N < M"]),
+    ("variants.0.structure", "a:b", ["0 < N < M"]),
+    ("variants.0.structure", "1:4", ["sparsity 0.25, got 0.5"]),
+    ("variants.0.structure", "column", ["key='variants.0.structure'"]),
+    ("variants.0.propagation", "parallel", ["key='variants.0.propagation'"]),
+    ("variants.0.demonstrations", DELETED, ["wanda needs demonstrations"]),
+    ("variants.0.demonstrations", "mtt", ["demonstrations names 'mtt'", "nearest: 'mt'"]),
+    ("variants.0.contrast", "code", ["no other score takes it"]),
+    ("variants.1.contrast", DELETED, ["contrast needs contrast"]),
+    ("variants.1.contrast", "cod", ["contrast names 'cod'", "nearest: 'code'"]),
+    ("variants.1.name", "wanda", ["two entries have one name", "got='wanda'"]),
+    ("variants.2.against", ["wandb"], ["against names 'wandb'", "nearest: 'wanda'"]),
+    ("variants.2.against", "wanda", ["key='variants.2.against'"]),
+    ("variants.2.seed", 0.5, ["key='variants.2.seed'"]),
+    ("variants.0.score", None, ["needs a score"]),
+    ("variants.0.sparsity", None, ["needs a sparsity"]),
+    ("variants.0.sparsity", "0,5", ["key='variants.0.sparsity'"]),
+    ("variants.0.sparsity", True, ["key='variants.0.sparsity'"]),
+    ("variants.0.name", 3, ["key='variants.0.name'"]),
+    ("variants.0.name", ["a", {}], ["key='variants.1.name'"]),
+    ("variants.0.structure", "rows", ["key='variants.0.structure'", "got='rows'"]),
+    ("variants.0.structure", "2:", ["0 < N < M"]),
+    ("variants.0.structure", "02:04", ["key='variants.0.structure'"]),
+    ("variants.0.structure", 4, ["key='variants.0.structure'"]),
+    ("variants.0.removes", "best", ["key='variants.0.removes'", "got='best'"]),
+    ("variants.0.removes", None, ["key='variants.0.removes'"]),
+    ("variants.0.propagation", None, ["key='variants.0.propagation'"]),
+    ("variants.0.profile", "published", ["key='variants.0.profile'", "got='published'"]),
+    ("variants.0.tokens", "first", ["key='variants.0.tokens'", "got='first'"]),
+    ("variants.0.samples", 0, ["key='variants.0.samples'", "got=0"]),
+    ("variants.0.samples", 2.5, ["key='variants.0.samples'", "got=2.5"]),
+    ("variants.0.samples", "all", ["key='variants.0.samples'"]),
+    ("variants.0.resample", "yes", ["key='variants.0.resample'"]),
+    ("variants.0.resample", 0.5, ["key='variants.0.resample'"]),
+    ("variants.0.over", ["mt", "mono"], ["wanda needs demonstrations, or over with several sets, and not both"]),
+    ("variants.0.aggregate", "mean", ["over and aggregate go together"]),
+    ("variants.0.power", 0.5, ["power belongs to score ria, got score wanda"]),
+    ("variants.0.damping", 0.1, ["damping belongs to score sparsegpt, got score wanda"]),
+    ("variants.0.variance_weight", 1, ["variance_weight belongs to aggregate variance"]),
+    ("variants.0.shares", [1, 2], ["shares are weights for aggregate mean or pooled, got aggregate None"]),
+    ("variants.0.combine", "union", ["combine and of go together, got combine alone"]),
+    ("variants.0.of", ["random"], ["combine and of go together, got of alone"]),
+    ("variants.0.against", ["wanda", "nobody"], ["against names 'nobody'"]),
+    ("variants.0.schedule", "linear", ["key='variants.0.schedule.kind'", "got='linear'"]),
+    ("variants.0.schedule", None, ["key='variants.0.schedule'"]),
+    ("variants.0.schedule", 0.5, ["key='variants.0.schedule'", "got=0.5"]),
+    ("variants.0.schedule", "given", ["schedule given takes blocks or layers"]),
+    ("variants.0.schedule", {"kind": "owl", "blocks": {0: 0.5}}, ["no other schedule takes them"]),
+    ("variants.0.schedule", {"kind": "uniform", "layers": {"fc1": 0.5}}, ["no other schedule takes them"]),
+    ("variants.0.schedule", {"blocks": {}}, ["schedule given takes blocks or layers"]),
+    ("variants.0.schedule", {"blocks": {0: 1.0}}, ["variants.0.schedule.blocks.0", "got=1.0"]),
+    ("variants.0.schedule", {"blocks": {-1: 0.5}}, ["variants.0.schedule.blocks.0", "got=-1"]),
+    ("variants.0.schedule", {"blocks": {"a": 0.5}}, ["variants.0.schedule.blocks.0", "got='a'"]),
+    ("variants.0.schedule", {"blocks": [0.5]}, ["variants.0.schedule.blocks.0"]),
+    ("variants.0.schedule", {"layers": {"fc1": "much"}}, ["variants.0.schedule.layers.0", "got='much'"]),
+    ("variants.0.schedule", {"layers": {3: 0.5}}, ["variants.0.schedule.layers.0", "got=3"]),
+    ("variants.0.schedule", {"kind": "owl", "m": 1}, ["key='variants.0.schedule.m'", "got=1"]),
+    ("variants.0.schedule", {"kind": "owl", "spread": 0.5}, ["key='variants.0.schedule.spread'", "got=0.5"]),
+    ("variants.0.schedule", {"kind": "owl", "spread": 0}, ["key='variants.0.schedule.spread'", "got=0"]),
+    ("variants.0.scope", "all", ["key='variants.0.scope'", "got='all'"]),
+    ("variants.0.scope", None, ["key='variants.0.scope'"]),
+    ("variants.0.scope", {"blocks": [-1]}, ["key='variants.0.scope.blocks.0'", "got=-1"]),
+    ("variants.0.scope", {"blocks": ["first"]}, ["key='variants.0.scope.blocks.0'", "got='first'"]),
+    ("variants.0.scope", {"blocks": "6-4"}, ["key='variants.0.scope.blocks'", "the lower first, got '6-4'"]),
+    ("variants.0.scope", {"blocks": "0-99999999999"}, ["key='variants.0.scope.blocks'", "0-99999999999"]),
+    ("variants.0.scope", {"without_blocks": [1.5]}, ["key='variants.0.scope.without_blocks.0'"]),
+    ("variants.0.scope", {"layers": "fc1"}, ["key='variants.0.scope.layers'"]),
+    ("variants.0.scope", {"without_layers": [1]}, ["key='variants.0.scope.without_layers.0'"]),
+    ("variants.1.over", ["mt", "mono"], ["contrast needs demonstrations, or over with several sets, and not both"]),
+    ("variants.1.score", "wanda", ["score contrast needs contrast, and no other score takes it"]),
+    ("variants.2.schedule", "owl", ["schedule owl reads demonstrations, and score random has none"]),
+    ("variants.2.sparsity", DELETED, ["needs a sparsity"]),
+    ("variants.3.combine", "sum", ["key='variants.3.combine'", "got='sum'"]),
+    ("variants.3.combine", DELETED, ["combine and of go together, got of alone"]),
+    ("variants.3.of", DELETED, ["combine and of go together, got combine alone"]),
+    ("variants.3.of", [], ["combine and of go together, got combine alone"]),
+    ("variants.3.of", "wanda", ["key='variants.3.of'"]),
+    ("variants.3.of", ["wanda", "wonda"], ["of names 'wonda'", "nearest: 'wanda'"]),
+    ("variants.3.of", ["wanda", "both"], ["of names 'both'"]),
+    ("variants.3.of", ["wanda", "wanda"], ["of names an entry twice"]),
+    ("variants.3.score", "wanda", ["a combination takes combine, of, name and against", "['score']"]),
+    ("variants.3.sparsity", 0.5, ["a combination takes combine, of, name and against", "['sparsity']"]),
+    ("variants.3.power", 0.5, ["a combination takes combine, of, name and against", "['power']"]),
+    ("variants.4.over", ["mt", "mona"], ["over names 'mona'", "nearest: 'mono'"]),
+    ("variants.4.over", "mt", ["key='variants.4.over'"]),
+    ("variants.4.over", [], ["wanda needs demonstrations, or over"]),
+    ("variants.4.aggregate", DELETED, ["over and aggregate go together"]),
+    ("variants.4.aggregate", "median", ["key='variants.4.aggregate'", "got='median'"]),
+    ("variants.4.aggregate", ["mean", "sum"], ["key='variants.5.aggregate'", "got='sum'"]),
+    ("variants.4.shares", [1, 0], ["key='variants.4.shares.1'", "got=0"]),
+    ("variants.4.shares", [1, -1], ["key='variants.4.shares.1'", "got=-1"]),
+    ("variants.4.shares", "equal", ["key='variants.4.shares'"]),
+    ("variants.4.shares", 1, ["key='variants.4.shares'"]),
+    ("variants.4.variance_weight", 1, ["variance_weight belongs to aggregate variance"]),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "words"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
+def test_a_bad_variant_ends_with_one_line_that_says_what_and_where(place: str, value: Any, words: list[str]) -> None:
+    assert_one_line(changed(place, value), words)
+
+
+def assert_one_line(value: dict[str, Any], words: list[str]) -> None:
+    parse(GOOD)
+    with pytest.raises(RecipeError) as caught:
+        parse(value)
+    text = str(caught.value)
+    assert isinstance(caught.value, BadInputError)
+    assert len(text.splitlines()) == 1
+    assert caught.value.context["where"] == "recipe"
+    assert "key=" in text
+    for word in words:
+        assert word in text
+
+
+TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
+    ({"structure": "2:4", "schedule": "owl"}, ["schedule uniform"]),
+    ({"structure": "2:4", "schedule": {"layers": {"fc1": 0.5}}}, ["schedule uniform"]),
+    ({"structure": "2:4", "sparsity": 0.4}, ["has sparsity 0.5, got 0.4"]),
+    ({"profile": "paper", "tokens": "target"}, ["paper counts all tokens"]),
+    ({"sparsity": 0, "schedule": {"blocks": {0: 0.5}}}, ["sparsity 0 is the dense model"]),
+    ({"score": "magnitude", "schedule": "owl"}, ["schedule owl reads demonstrations, and score magnitude"]),
+    ({"score": "ria", "power": 0}, ["variants.0.power", "got=0"]),
+    ({"score": "ria", "power": "half"}, ["variants.0.power", "got='half'"]),
+    ({"score": "ria", "damping": 0.1}, ["damping belongs to score sparsegpt, got score ria"]),
+    ({"score": "sparsegpt", "damping": 0}, ["variants.0.damping", "got=0"]),
+    ({"score": "sparsegpt", "power": 1}, ["power belongs to score ria, got score sparsegpt"]),
+    ({"score": "sparsegpt", "structure": "row"}, ["sparsegpt takes structure matrix or N:M, got row"]),
+    ({"score": "sparsegpt", "structure": "alpha"}, ["sparsegpt takes structure matrix or N:M, got alpha"]),
+    ({"score": "sparsegpt", "propagation": "dense"}, ["sparsegpt needs propagation: sequential, got dense"]),
+    ({"score": "sparsegpt", "removes": "highest"}, ["sparsegpt needs removes: lowest, got highest"]),
+    ({"score": "sparsegpt", "samples": 3}, ["sparsegpt needs samples: left out, got 3"]),
+    ({"score": "sparsegpt", "resample": 3}, ["sparsegpt needs resample: left out, got 3"]),
+    (
+        {"score": "sparsegpt", "demonstrations": None, "over": ["mt", "mono"], "aggregate": "mean"},
+        ["sparsegpt needs aggregate: left out, got mean"],
+    ),
+    (
+        {"demonstrations": None, "over": ["mt", "mono"], "aggregate": "max", "shares": [1, 2]},
+        ["shares are weights for aggregate mean or pooled, got aggregate max"],
+    ),
+    (
+        {"demonstrations": None, "over": ["mt", "mono"], "aggregate": "variance", "variance_weight": -1},
+        ["variants.0.variance_weight", "got=-1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("keys", "words"), TOGETHER, ids=[str(keys) for keys, _ in TOGETHER])
+def test_keys_that_do_not_go_together_end_with_one_line(keys: dict[str, Any], words: list[str]) -> None:
+    assert_one_line(with_keys("variants.0", **keys), words)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"resample": 0},
+        {"score": "sparsegpt", "sparsity": 0, "propagation": "dense"},
+        {"structure": "matrix", "removes": "highest"},
+        {"structure": "alpha", "schedule": {"layers": {"fc1": 0.25}}},
+        {"profile": "paper", "structure": "2:4"},
+        {"score": "ria", "power": 1, "tokens": "target", "samples": 3, "resample": 1},
+        {"score": "contrast", "contrast": "code", "schedule": "owl"},
+        {"demonstrations": None, "over": ["mt"], "aggregate": "pooled", "shares": [1, 2]},
+        {"score": "magnitude", "demonstrations": ["mt", "mono"], "propagation": ["dense", "sequential"]},
+    ],
+)
+def test_what_can_be_meant_is_taken(keys: dict[str, Any]) -> None:
+    assert entry(**keys).score is not None
+
+
+ODD_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    -1,
+    0,
+    3,
+    0.5,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "two\nlines",
+    "0-99999999999",
+    "9" * 400 + ":1",
+    [],
+    [[]],
+    [None],
+    [{}],
+    {},
+    {"x": 1},
+    {1: {2: 3}},
+    b"bytes",
+    datetime.date(2024, 1, 1),
+)
+
+
+def complaint(value: dict[str, Any]) -> RecipeError | None:
+    """What is wrong with a recipe; None if nothing is. Any other exception gets out."""
+    try:
+        parse(value)
+    except RecipeError as err:
+        return err
+    return None
+
+
+@pytest.mark.parametrize("key", sorted({*VariantConfig.model_fields, "exclude"}))
+@pytest.mark.parametrize("place", ["variants.0", "variants.3", "variants.4"])
+def test_no_value_of_any_key_ends_with_anything_but_a_recipe_or_one_line(place: str, key: str) -> None:
+    found = [complaint(with_keys(place, **{key: value})) for value in ODD_VALUES]
+    wrong = [err for err in found if err is not None]
+    assert wrong
+    assert all(len(str(err).splitlines()) == 1 and {"where", "key"} <= set(err.context) for err in wrong)
+
+
+@pytest.mark.parametrize("section", ["schedule", "scope"])
+def test_no_value_inside_a_section_ends_with_anything_but_a_recipe_or_one_line(section: str) -> None:
+    for key in ("kind", "blocks", "layers", "m", "spread", "without_blocks", "without_layers"):
+        found = [complaint(with_keys("variants.0", **{section: {key: value}})) for value in (*ODD_VALUES, {0: 0.5})]
+        wrong = [err for err in found if err is not None]
+        assert wrong
+        assert all(len(str(err).splitlines()) == 1 and "variants.0" in str(err) for err in wrong)

@@ -1,0 +1,44 @@
+"""The entry point of submitted jobs."""
+
+import signal
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from ray_jobs import cli, run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "added"),
+    [
+        (["r.yaml", "--store", "/s"], ["--address", "auto"]),
+        (["r.yaml", "--store", "/s", "--address", "none"], []),
+        (["r.yaml", "--store", "/s", "--address=none"], []),
+    ],
+)
+def test_a_job_runs_on_its_own_cluster_unless_told_otherwise(arguments: list[str], added: list[str]) -> None:
+    assert run.command(arguments) == ["mlprune", "run", *arguments, *added]
+
+
+def ending(code: int) -> Callable[[], None]:
+    """A command line that ends with a code."""
+
+    def main() -> None:
+        sys.exit(code)
+
+    return main
+
+
+@pytest.mark.parametrize("code", [0, 2, 3, signal.SIGTERM.value])
+def test_exit_codes_are_kept_and_only_a_stopped_job_says_how_to_go_on(
+    code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "main", ending(code))
+    monkeypatch.setattr(sys, "argv", ["ray_jobs/run.py", "r.yaml", "--store", "/s"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit) as ended:
+        run.main()
+    assert ended.value.code == code
+    assert ("goes on where this one stopped" in capsys.readouterr().err) == (code == signal.SIGTERM)

@@ -1,0 +1,147 @@
+"""Every family, cut into shards, against transformers' own forward over the whole model, one text at a time.
+
+Texts are longer than the window of the blocks that have one, and padded where a batch needs it.
+"""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from mlprune.models.chain import greedy_decode, local_chain
+from mlprune.models.device_map import plan_spans
+from mlprune.models.families import FAMILIES
+from mlprune.models.payloads import ScoringBatch, TokenBatch
+from mlprune.models.running import BlockRunner
+from tests.tiny_models import ALL_FAMILY_NAMES, END, PAD, WINDOW, save_tiny_model
+
+BLOCKS = 3
+LENGTHS = (11, 4, 1, 8)
+FEW_SHARDS = pytest.mark.parametrize("n_shards", [1, 2])
+"""Two shards: the first has two blocks, of every kind that its family has."""
+OWN_SHARDS = pytest.mark.parametrize("n_shards", [1, 3])
+"""Three shards: every block is alone, and the first shard's masks are for blocks unlike its own."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Models as small as these are run fastest by one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=ALL_FAMILY_NAMES)
+def family(request):
+    return FAMILIES[request.param]
+
+
+@pytest.fixture(scope="module")
+def folder(family, tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp(family.name), family.name, seed=5, blocks=BLOCKS)
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def random_tokens(*shape, seed):
+    return torch.randint(3, 259, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def padded_texts():
+    """[b, s] ids, padded on the right, and the mask of real tokens."""
+    mask = torch.arange(max(LENGTHS)).unsqueeze(0) < torch.tensor(LENGTHS).unsqueeze(1)
+    return torch.where(mask, random_tokens(len(LENGTHS), max(LENGTHS), seed=0), PAD), mask
+
+
+def test_every_record_has_a_tiny_model():
+    assert set(ALL_FAMILY_NAMES) == set(FAMILIES)
+    assert max(LENGTHS) > WINDOW
+
+
+@FEW_SHARDS
+def test_logits_are_those_of_the_model(folder, model, n_shards):
+    tokens, mask = padded_texts()
+    runners = [BlockRunner(folder, span, n_blocks=BLOCKS, dtype="float32") for span in plan_spans(BLOCKS, n_shards)]
+    with torch.inference_mode():
+        states = runners[0].embed(tokens, mask)
+        for runner in runners:
+            states = runner.run(runner.arrived(states))
+        logits = runners[-1].head(runners[-1].normed(states.hidden))
+        cap = getattr(model.config, "final_logit_softcapping", None)
+        logits = logits if cap is None else cap * torch.tanh(logits / cap)
+        for row, length in enumerate(LENGTHS):
+            alone = model(tokens[row : row + 1, :length], use_cache=False).logits[0]
+            torch.testing.assert_close(logits[row, :length], alone, rtol=1e-5, atol=1e-5)
+
+
+@FEW_SHARDS
+def test_observed_statistics_are_those_of_hooks_on_the_model(folder, model, family, n_shards):
+    tokens, mask = padded_texts()
+    observed = next(local_chain(folder, n_shards=n_shards).stream("observe", [TokenBatch(tokens, mask, mask)]))
+    for row, length in enumerate(LENGTHS):
+        inputs = inputs_of_layers(model, family, tokens[row : row + 1, :length])
+        assert len(inputs) == BLOCKS * len(family.layers)
+        for (block, layer), read in inputs.items():
+            found = observed.sums[block, family.input_of(layer)][row]
+            torch.testing.assert_close(found, read.square().sum(0), rtol=2e-5, atol=1e-5)
+
+
+def inputs_of_layers(model, family, tokens):
+    """(block, layer) -> [tokens, in]: what every layer reads, those that share an input included."""
+    inputs, handles = {}, []
+    for block, module in enumerate(model.get_submodule(family.blocks)):
+        for layer in family.layers:
+
+            def keep(_, args, key=(block, layer)):
+                inputs[key] = args[0].reshape(-1, args[0].shape[-1]).clone()
+
+            handles.append(module.get_submodule(layer).register_forward_pre_hook(keep))
+    with torch.inference_mode():
+        model(tokens, use_cache=False)
+    for handle in handles:
+        handle.remove()
+    return inputs
+
+
+def test_a_block_runs_its_layers_in_the_order_of_the_record(model, family):
+    inputs = inputs_of_layers(model, family, padded_texts()[0])
+    assert list(inputs) == [(block, layer) for block in range(BLOCKS) for layer in family.layers]
+
+
+@OWN_SHARDS
+@pytest.mark.parametrize("padded", [True, False], ids=["padded-suffixes", "suffixes-of-one-length"])
+def test_texts_on_shared_prefixes_score_as_whole_texts(folder, model, n_shards, padded):
+    prefixes, suffixes = random_tokens(2, WINDOW + 3, seed=1), random_tokens(5, 3, seed=2)
+    parent = torch.tensor([1, 0, 1, 1, 0])
+    lengths = torch.tensor([3, 1, 2, 0, 3] if padded else [3] * 5)
+    mask = torch.arange(3).unsqueeze(0) < lengths.unsqueeze(1)
+    batch = ScoringBatch(prefixes, torch.where(mask, suffixes, PAD), mask, parent)
+    scores = next(local_chain(folder, n_shards=n_shards).stream("score", [batch]))
+    for row, length in enumerate(lengths.tolist()):
+        text = torch.cat([prefixes[parent[row]], suffixes[row, :length]])
+        with torch.inference_mode():
+            log_probs = model(text.unsqueeze(0), use_cache=False).logits[0].double().log_softmax(-1)
+        expected = log_probs[:-1].gather(1, text[1:].unsqueeze(1)).sum()
+        assert scores.n_tokens[row] == len(text) - 1
+        assert scores.log_likelihoods[row].item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-5)
+
+
+@OWN_SHARDS
+def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards):
+    prompts = [random_tokens(length, seed=length).tolist() for length in LENGTHS]
+    n_new = WINDOW + 3
+    found = greedy_decode(
+        local_chain(folder, n_shards=n_shards), prompts, max_new_tokens=n_new, stop_id=END, pad_id=PAD
+    )
+    for prompt, new in zip(prompts, found, strict=True):
+        text = list(prompt)
+        with torch.inference_mode():
+            for _ in range(n_new):
+                chosen = int(model(torch.tensor([text]), use_cache=False).logits[0, -1].argmax())
+                if chosen == END:
+                    break
+                text.append(chosen)
+        assert new == text[len(prompt) :]

