@@ -1,0 +1,129 @@
+"""The Kubernetes manifests: one image, one version of Ray, the token on, nothing public, pods without privileges."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "infra" / "kuberay"
+PART_OF = {"app.kubernetes.io/part-of": "mlprune"}
+API_VERSIONS = {
+    "RayCluster": "ray.io/v1",
+    "RayJob": "ray.io/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+    "PersistentVolumeClaim": "v1",
+}
+
+
+def documents() -> Iterator[dict[str, Any]]:
+    """All objects of all manifests."""
+    for path in sorted(FOLDER.glob("*.yaml")):
+        yield from yaml.safe_load_all(path.read_text(encoding="utf-8"))
+
+
+def of_kind(kind: str) -> dict[str, Any]:
+    """The object of a kind."""
+    (found,) = (one for one in documents() if one["kind"] == kind)
+    return found
+
+
+def clusters() -> list[dict[str, Any]]:
+    """The Ray clusters that are described: one that stays, one for a job."""
+    return [of_kind("RayCluster")["spec"], of_kind("RayJob")["spec"]["rayClusterSpec"]]
+
+
+def pods() -> list[dict[str, Any]]:
+    """All pod templates."""
+    groups = [group for one in clusters() for group in (one["headGroupSpec"], *one["workerGroupSpecs"])]
+    return [group["template"] for group in groups] + [of_kind("RayJob")["spec"]["submitterPodTemplate"]]
+
+
+def containers() -> list[dict[str, Any]]:
+    """The one container of every pod."""
+    return [container for pod in pods() for container in pod["spec"]["containers"]]
+
+
+def test_every_object_is_of_a_known_kind_and_version() -> None:
+    found = [(one["kind"], one["apiVersion"]) for one in documents()]
+    assert sorted(found) == sorted(API_VERSIONS.items())
+
+
+def test_tokens_are_on_and_come_from_no_manifest() -> None:
+    assert [one["authOptions"] for one in clusters()] == [{"mode": "token"}] * 2
+    assert "RAY_AUTH_TOKEN" not in "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yaml"))
+
+
+def test_nothing_is_public() -> None:
+    heads = [one["headGroupSpec"] for one in clusters()]
+    assert [(one["serviceType"], one["enableIngress"]) for one in heads] == [("ClusterIP", False)] * 2
+    assert not {one["kind"] for one in documents()} & {"Service", "Ingress", "Route"}
+
+
+def test_the_network_policy_admits_only_pods_of_ours_and_the_operator_and_covers_every_pod() -> None:
+    policy = of_kind("NetworkPolicy")["spec"]
+    assert policy["podSelector"]["matchLabels"] == PART_OF
+    assert policy["policyTypes"] == ["Ingress"]
+    assert all(sender["podSelector"]["matchLabels"] for rule in policy["ingress"] for sender in rule["from"])
+    assert all(pod["metadata"]["labels"] == PART_OF for pod in pods())
+
+
+def test_every_pod_runs_without_privileges_and_without_the_clusters_credentials() -> None:
+    for pod in pods():
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["spec"]["automountServiceAccountToken"] is False
+    for container in containers():
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_every_container_says_what_memory_it_needs_and_may_have() -> None:
+    assert all(container["resources"]["requests"]["memory"] for container in containers())
+    assert all(container["resources"]["limits"]["memory"] for container in containers())
+    assert all(container["resources"]["requests"]["cpu"] for container in containers())
+
+
+def test_all_pods_run_the_same_image_and_clusters_the_ray_it_is_built_with() -> None:
+    assert len({container["image"] for container in containers()}) == 1
+    dockerfile = (ROOT / "infra" / "Dockerfile").read_text(encoding="utf-8")
+    assert [one["rayVersion"] for one in clusters()] == [dockerfile.partition("RAY_VERSION=")[2].split()[0]] * 2
+
+
+def test_what_containers_mount_is_there() -> None:
+    claimed = of_kind("PersistentVolumeClaim")["metadata"]["name"]
+    for pod in pods():
+        volumes = {one["name"]: one for one in pod["spec"].get("volumes", ())}
+        mounted = {one["name"] for container in pod["spec"]["containers"] for one in container.get("volumeMounts", ())}
+        assert mounted == volumes.keys()
+        claims = {
+            one["persistentVolumeClaim"]["claimName"] for one in volumes.values() if "persistentVolumeClaim" in one
+        }
+        assert claims <= {claimed}
+
+
+def test_the_entrypoint_is_a_command_that_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray_jobs import running  # noqa: PLC0415
+    from ray_jobs.cli import app  # noqa: PLC0415
+
+    asked: list[tuple[Any, ...]] = []
+
+    def run_recipe(recipe: Path, store: str, *, address: str, **_: Any) -> running.RunSummary:
+        asked.append((str(recipe), store, address))
+        return running.RunSummary(0, 0, 0, 0)
+
+    monkeypatch.setattr(running, "run_recipe", run_recipe)
+    name, *arguments = shlex.split(of_kind("RayJob")["spec"]["entrypoint"])
+    assert name == "mlprune"
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    (((recipe, store, address)),) = asked
+    head = clusters()[1]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    mounts = [one["mountPath"] for one in head["volumeMounts"]]
+    assert address == "auto"
+    assert all(any(path.startswith(f"{mount}/") for mount in mounts) for path in (recipe, store))
