@@ -33,6 +33,7 @@ step ruff format --check .
 step mypy
 step lint-imports --no-logo
 if [ "$static_only" = false ]; then
-    step pytest "$@"
+    # two files of tests at a time: many tests wait for processes that start
+    step pytest -n 2 --dist loadfile "$@"
 fi
 printf '\nAll checks passed.\n'

