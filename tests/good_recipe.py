@@ -30,7 +30,7 @@ GOOD: dict[str, Any] = {
     "compute": {},
 }
 
-DELETED = object()
+DELETED = "(deleted)"
 """A value for `changed` that takes the key away."""
 
 

@@ -35,30 +35,6 @@ class SparseGptResult:
     """How often the damping was raised tenfold before the Hessian was positive definite; 0 in the normal case."""
 
 
-def add_products(products: Tensor, inputs: Tensor, token_mask: Tensor) -> None:
-    """Add x x^T of every counted token to the products of a layer's input, demonstration after demonstration.
-
-    Padding, whatever it holds, has no part. The result depends on the order of demonstrations, not on their batches.
-
-    Args:
-        products: [in, in], float64, changed in place; zeros to begin with.
-        inputs: [batch, seq, in], any float dtype.
-        token_mask: bool [batch, seq], True where the token counts.
-    Raises:
-        ShapeError: the three do not belong together, or the mask is not boolean.
-    """
-    if inputs.ndim != 3 or inputs.shape[:2] != token_mask.shape or token_mask.dtype != torch.bool:
-        got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
-        raise ShapeError("token mask does not fit the activations", expected=f"bool {tuple(inputs.shape[:2])}", got=got)
-    if products.shape != (inputs.shape[2], inputs.shape[2]) or products.dtype != torch.float64:
-        expected = f"float64 {(inputs.shape[2], inputs.shape[2])}"
-        got = f"{products.dtype} {tuple(products.shape)}"
-        raise ShapeError("products do not fit the activations", expected=expected, got=got)
-    for demonstration, counted in zip(inputs.detach(), token_mask.to(inputs.device), strict=True):
-        tokens = demonstration[counted].to(products.device, torch.float64)
-        products.addmm_(tokens.t(), tokens)
-
-
 def sparsegpt(
     weight: Tensor,
     products: Tensor,
@@ -80,7 +56,7 @@ def sparsegpt(
 
     Args:
         weight: [out, in], any float dtype, finite.
-        products: [in, in], from `add_products`, of the input this layer reads.
+        products: [in, in], from `products.ProductSums`, of the input this layer reads.
         sparsity: in [0, 1); for N:M it has to be N / M.
         structure: "matrix" or "N:M".
         block_size: columns whose masks are chosen together, >= 1; for N:M cut to a multiple of M.

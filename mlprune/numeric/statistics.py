@@ -8,7 +8,7 @@ else.
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -111,33 +111,6 @@ def bootstrap_weights(n: int, seed: int) -> Tensor:
     for draw in range(n):
         counts[int.from_bytes(hashlib.sha256(f"{seed}:{draw}".encode()).digest(), "big") % n] += 1
     return torch.tensor(counts, dtype=torch.float64)
-
-
-def merge_parts(parts: Sequence[tuple[int, Tensor]]) -> Tensor:
-    """Join the parts of one set of statistics in demonstration order, in whatever order they arrive.
-
-    Parts missing at the end cannot be seen here: the caller knows how many demonstrations there are.
-
-    Args:
-        parts: (first demonstration, [n_part, in]) pairs that together hold demonstrations 0 ... n-1 once each.
-    Returns: [n, in], row i is demonstration i.
-    Raises:
-        ShapeError: a part is not a matrix, or the parts differ in their number of features.
-        StatisticsError: there are no parts, or demonstrations are missing or held twice.
-    """
-    if not parts:
-        raise StatisticsError("there are no statistics to merge")
-    ordered = sorted(parts, key=lambda part: (part[0], part[1].shape[:1]))
-    width = ordered[0][1].shape[-1:]
-    expected = 0
-    for first, rows in ordered:
-        if rows.ndim != 2 or rows.shape[-1:] != width:
-            raise ShapeError("parts do not fit together", first=first, expected=tuple(width), got=tuple(rows.shape))
-        if first != expected:
-            problem = "overlapping" if first < expected else "missing"
-            raise StatisticsError(f"parts have {problem} demonstrations", expected=expected, got=first)
-        expected += rows.shape[0]
-    return torch.cat([rows for _, rows in ordered])
 
 
 def _sums_of_squares(values: Tensor, token_mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.numeric.sparsegpt import SparseGptResult, add_products, sparsegpt
+from mlprune.numeric.sparsegpt import SparseGptResult, sparsegpt
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
@@ -271,41 +271,3 @@ def test_options_out_of_range_are_errors(options) -> None:
 def test_inputs_that_do_not_divide_into_groups_are_an_error() -> None:
     with pytest.raises(ShapeError, match="multiple of 4"):
         sparsegpt(torch.ones(2, 6), torch.eye(6, dtype=torch.float64), sparsity=0.5, structure="2:4")
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_products_equal_the_formula_written_as_loops_and_padding_has_no_part(dtype: torch.dtype) -> None:
-    inputs, mask = drawn(3, 5, 4).to(dtype), torch.arange(5)[None, :] < torch.tensor([5, 0, 3])[:, None]
-    expected = torch.zeros(4, 4, dtype=torch.float64)
-    for n, t in mask.nonzero().tolist():
-        for j in range(4):
-            for k in range(4):
-                expected[j, k] += float(inputs[n, t, j]) * float(inputs[n, t, k])
-    products = torch.zeros(4, 4, dtype=torch.float64)
-    add_products(products, inputs.masked_fill(~mask[..., None], math.nan), mask)
-    torch.testing.assert_close(products, expected, rtol=1e-12, atol=1e-12)
-
-
-def test_products_are_the_same_bits_however_demonstrations_are_batched() -> None:
-    inputs, mask = drawn(4, 6, 5), torch.ones(4, 6, dtype=torch.bool)
-    whole, parts = torch.zeros(5, 5, dtype=torch.float64), torch.zeros(5, 5, dtype=torch.float64)
-    add_products(whole, inputs, mask)
-    add_products(parts, inputs[:1], mask[:1])
-    add_products(parts, inputs[1:], mask[1:])
-    assert torch.equal(whole, parts)
-
-
-@pytest.mark.parametrize(
-    ("products", "mask", "problem"),
-    [
-        (torch.zeros(4, 4, dtype=torch.float64), torch.ones(2, 5, dtype=torch.bool), "token mask"),
-        (torch.zeros(4, 4, dtype=torch.float64), torch.ones(2, 3), "token mask"),
-        (torch.zeros(5, 5, dtype=torch.float64), torch.ones(2, 3, dtype=torch.bool), "products do not fit"),
-        (torch.zeros(4, 4), torch.ones(2, 3, dtype=torch.bool), "products do not fit"),
-    ],
-)
-def test_products_and_masks_that_do_not_fit_the_activations_are_errors(
-    products: Tensor, mask: Tensor, problem: str
-) -> None:
-    with pytest.raises(ShapeError, match=problem):
-        add_products(products, drawn(2, 3, 4), mask)

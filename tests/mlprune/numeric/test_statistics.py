@@ -15,7 +15,6 @@ from mlprune.numeric.statistics import (
     feature_norms,
     hidden_magnitudes,
     mean_squares,
-    merge_parts,
 )
 
 KNOWN_RESAMPLE = [0, 0, 1, 2, 2, 1, 1, 1]
@@ -231,32 +230,6 @@ def test_statistics_without_demonstrations_or_that_are_no_matrix_are_errors(func
         function(torch.ones(0, 4))
     with pytest.raises(ShapeError, match="not a matrix"):
         function(torch.ones(4))
-
-
-@PROPERTY
-@given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=6), data=st.data())
-def test_parts_merge_to_the_same_statistics_in_whatever_order_they_arrive(sizes: list[int], data) -> None:
-    whole = drawn(sum(sizes), 3).square()
-    starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    parts = [(start, whole[start : start + size]) for start, size in zip(starts, sizes, strict=True)]
-    assert torch.equal(merge_parts(data.draw(st.permutations(parts))), whole)
-
-
-@pytest.mark.parametrize(
-    ("starts", "problem"), [([0, 3], "missing"), ([1, 3], "missing"), ([0, 1], "overlapping"), ([0, 0], "overlapping")]
-)
-def test_missing_and_overlapping_demonstrations_are_errors(starts: list[int], problem: str) -> None:
-    with pytest.raises(StatisticsError, match=problem):
-        merge_parts([(start, torch.ones(2, 3)) for start in reversed(starts)])
-
-
-def test_merging_nothing_or_parts_of_unlike_shape_is_an_error() -> None:
-    with pytest.raises(StatisticsError, match="no statistics"):
-        merge_parts([])
-    with pytest.raises(ShapeError, match="do not fit together"):
-        merge_parts([(0, torch.ones(2, 3)), (2, torch.ones(2, 4))])
-    with pytest.raises(ShapeError, match="do not fit together"):
-        merge_parts([(0, torch.ones(3))])
 
 
 def test_the_number_of_threads_does_not_change_a_bit() -> None:
