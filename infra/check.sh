@@ -33,7 +33,11 @@ step ruff format --check .
 step mypy
 step lint-imports --no-logo
 if [ "$static_only" = false ]; then
-    # two files of tests at a time: many tests wait for processes that start
-    step pytest -n 2 --dist loadfile "$@"
+    if [ $# -eq 0 ]; then
+        step pytest -n 2 --dist loadfile --ignore tests/ray_jobs # two files at a time
+        step pytest tests/ray_jobs                               # real processes and clusters: one after another
+    else
+        step pytest "$@"
+    fi
 fi
 printf '\nAll checks passed.\n'

@@ -22,7 +22,7 @@ import pytest
 
 from tests.tiny_recipes import FinishedRun, contents, copied_inputs, small_recipe, tiny_recipe, write_recipe
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]  # a minute, and on a busy machine not every time
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("mlprune", "catalog", "ray_jobs")
 BESIDE = (".rayignore", ".gitignore", "infra/recipes", "infra/check.sh", "docs/README.md", "tests/conftest.py")

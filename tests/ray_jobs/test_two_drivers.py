@@ -111,6 +111,7 @@ def test_a_run_that_only_stood_still_repeats_work_and_changes_nothing(
     assert results(store) == contents(small_run.store)
 
 
+@pytest.mark.slow
 def test_two_runs_share_an_object_store(small_run: FinishedRun, monkeypatch: pytest.MonkeyPatch, start: Start) -> None:
     with object_store_server() as server:
         uri = f"s3://{BUCKET}/store"
