@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from mlprune.errors import RecipeError
@@ -88,7 +87,7 @@ def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant
         got = [one.label for one in members]
         raise RecipeError("a symmetric difference is of two variants", of=entry.of, expected=2, got=got)
     ids = tuple(one.id for one in members)
-    rows = [{**variant_row(one.spec, achieved=0.0)} for one in members]
+    rows = [variant_row(one.spec, achieved=0.0) for one in members]
     shared = {name: rows[0][name] if len({row[name] for row in rows}) == 1 else None for name in SHARED_COLUMNS}
     parents: dict[str, Any] = {"base_model": inputs.base.id, "variants": list(ids)}
     spec = VariantSpec(
@@ -101,4 +100,4 @@ def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant
         parent_ids=ids,
         shared_row=tuple(shared.items()),
     )
-    return replace(PlannedVariant(spec), parents=tuple(members))
+    return PlannedVariant(spec, parents=tuple(members))

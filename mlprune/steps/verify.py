@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mlprune.errors import BadInputError
-from mlprune.models.checkpoint import family_at
 from mlprune.models.families import FAMILIES
-from mlprune.models.loading import inspect_model, read_block
+from mlprune.models.loading import ModelInfo, inspect_model, read_block
 from mlprune.pruning.choices import Reading, Schedule, Scope, ScoreChoice
 from mlprune.pruning.mask_files import fingerprint
 from mlprune.pruning.scoring import BlockLevels, block_levels
@@ -62,14 +61,14 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
     if base != record.parents["base_model"]:
         message = "the folder holds another model than the variant was made from"
         raise BadInputError(message, path=str(model_path), expected=record.parents["base_model"], got=base)
-    blocks = side_by_side(_rebuilder(store, record, model_path), range(info.n_blocks))
+    blocks = side_by_side(_rebuilder(store, record, info), range(info.n_blocks))
     keeps = [(block, layer, one.keep_sha256[0]) for block, found in enumerate(blocks) for layer, one in found.items()]
     return Verification(record.id, row["mask_sha256"], fingerprint(keeps))
 
 
-def _rebuilder(store: Store, record: Record, model_path: Path) -> Callable[[int], BlockLevels]:
+def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int], BlockLevels]:
     """What makes the levels of a block anew."""
-    spec = _spec(record, model_path)
+    spec = _spec(record, info)
     if spec.combination is not None:
         parents = [store.require("variants", parent) for parent in spec.parent_ids]
         return lambda block: combined_block(store, parents, block, variant=spec)
@@ -81,7 +80,7 @@ def _rebuilder(store: Store, record: Record, model_path: Path) -> Callable[[int]
         statistics = {role: read_block_statistics(store, record.artefacts, block, role=role) for role in roles(spec)}
         family = FAMILIES[spec.model.family]
         return block_levels(
-            read_block(model_path, block, dtype=spec.model.dtype),
+            read_block(info.path, block, dtype=spec.model.dtype),
             choice=ordering.choice,
             sparsities=sparsities_of(store, family, block, ordering),
             block=block,
@@ -92,13 +91,11 @@ def _rebuilder(store: Store, record: Record, model_path: Path) -> Callable[[int]
     return swept
 
 
-def _spec(record: Record, model_path: Path) -> VariantSpec:
+def _spec(record: Record, info: ModelInfo) -> VariantSpec:
     """What the variant's record says it is made of."""
     values, parents = record.parameters, record.parents
-    family = family_at(model_path)
-    n_blocks = inspect_model(model_path).n_blocks
     dtype = values.get("dtype", "float32")
-    model = ModelRef(parents["base_model"], str(model_path), family.name, n_blocks, None, dtype)
+    model = ModelRef(parents["base_model"], str(info.path), info.family, info.n_blocks, None, dtype)
     identity = Identity(record.kind, values, parents, record.contents)
     if "combination" in values:
         made = {"combination": values["combination"], "parent_ids": tuple(parents["variants"])}
