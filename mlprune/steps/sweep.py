@@ -19,12 +19,11 @@ from mlprune.pruning.choices import ScoreChoice
 from mlprune.pruning.factors import BlockStatistics, Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, stored_keep_masks, write_block_masks
 from mlprune.pruning.rewriting import rewritten_block
-from mlprune.pruning.schedules import layer_sparsities
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
 from mlprune.pruning.weight_files import stored_weights, weights_path, write_block_weights
 from mlprune.records import Artefact, Record
 from mlprune.steps.jobs import ChainLoader, Identity, Job, RecordKey
-from mlprune.steps.outliers import read_ratios
+from mlprune.steps.prune import Ordering, sparsities_of
 from mlprune.steps.statistics_files import write_part
 from mlprune.steps.variants import VariantSpec, block_identity, mask_artefacts, weight_artefacts, write_variants
 from mlprune.storage import Store
@@ -122,7 +121,10 @@ class SweepJob(Job):
         """Choose the masks where the weights are, put them on, and write them down."""
         variant, family = self.variant, self.variant.model.family
         assert variant.choice is not None, "a sweep has a score"
-        sparsities = block_sparsities(store, variant, block, outliers=self.outliers)
+        ordering = Ordering(
+            variant.choice, (variant.sparsity,), variant.schedule, variant.scope, outliers=self.outliers
+        )
+        sparsities = sparsities_of(store, FAMILIES[family], block, ordering)
         if variant.weights_changed:
             arguments: tuple[Any, ...] = (variant.choice, sparsities, family)
             levels, weights = model.on_block(block, "rewrite_block", block, rewritten_block, *arguments)
@@ -160,16 +162,6 @@ def swept_factors(variant: VariantSpec, statistics: dict[str, BlockStatistics]) 
     assert variant.reading is not None, "a sweep reads statistics"
     sets = [statistics[role] for role in roles(variant) if role != CONTRAST]
     return feature_factors(sets, reading=variant.reading, contrast=statistics.get(CONTRAST))
-
-
-def block_sparsities(store: Store, variant: VariantSpec, block: int, *, outliers: str | None) -> LayerSparsities:
-    """Layer -> its one sparsity in a block."""
-    ratios = read_ratios(store, outliers) if outliers else None
-    places: dict[str, Any] = {"block": block, "schedule": variant.schedule, "scope": variant.scope}
-    return {
-        layer: layer_sparsities((variant.sparsity,), layer=layer, outlier_ratios=ratios, **places)
-        for layer in FAMILIES[variant.model.family].layers
-    }
 
 
 def choose_masks(  # noqa: PLR0917 - a shard passes arguments on by position
