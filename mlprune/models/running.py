@@ -19,6 +19,7 @@ from mlprune.models.checkpoint import DTYPES, WeightFiles, family_at, weight_nam
 from mlprune.models.device_map import CPU, place
 from mlprune.models.families import Family
 from mlprune.models.hooks import InputSums, InputTaps, calls_on, hidden_of, prepare
+from mlprune.models.linear import use_quick_products
 from mlprune.models.loading import load_shard_module
 from mlprune.models.payloads import Travelling
 from mlprune.terms import DtypeName
@@ -44,6 +45,7 @@ class BlockRunner:
         self._path = path
         self._dtype = DTYPES[dtype]
         self._model = load_shard_module(path, blocks, dtype)
+        use_quick_products(self._model)
         everything = list(self._model.get_submodule(self.family.blocks).children())
         if len(everything) != n_blocks or not blocks or not set(blocks) <= set(range(n_blocks)):
             raise ModelError("the model has other blocks", expected=n_blocks, got=len(everything), blocks=str(blocks))

@@ -1,7 +1,7 @@
 """The measurements over one set of inputs, made when a row asks for them, each in a process of its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,19 @@ class Bench:
     """Told in words what is being measured."""
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Name -> figures of what was measured so far."""
+    others: "dict[str, Bench]" = field(default_factory=dict)
+    """Name -> the same over other models."""
 
     def __post_init__(self) -> None:
         (self.folder / "warm").mkdir(parents=True)
+
+    def with_vocabulary(self, vocabulary: int) -> "Bench":
+        """The same over a model of another vocabulary, made when it is first asked for."""
+        name = f"vocabulary-{vocabulary}"
+        if name not in self.others:
+            size = replace(self.size, vocabulary=vocabulary)
+            self.others[name] = Bench(self.folder / name, size, repeat=self.repeat, log=self.log)
+        return self.others[name]
 
     def inputs(self) -> dict[str, Any]:
         """Write model and corpus, and tell their sizes."""

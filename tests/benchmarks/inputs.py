@@ -69,7 +69,8 @@ FULL = Size(
     matrix=4096,
     loop_threads=2,
 )
-"""XGLM-564M but for its vocabulary of 256,008, of which no row takes part in pruning."""
+"""XGLM-564M but for its vocabulary, of which no row takes part in pruning."""
+XGLM_VOCABULARY = 256_008
 SMALL = Size(
     blocks=3, width=64, heads=4, feed_forward=256, vocabulary=256, tokens=64, samples=16, matrix=256, loop_threads=1
 )
