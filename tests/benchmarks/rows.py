@@ -145,7 +145,7 @@ def memory_rows(bench: Bench) -> list[Row]:
         found = bench.ours(name)
         grown = found["peak_bytes"] - found["libraries_bytes"]
         ours = f"{grown / GIB:.2f} GiB (libraries {found['libraries_bytes'] / GIB:.2f} more)"
-        what = f"peak memory, one `{name}` variant, against model + block + hidden states (vocabulary {XGLM_VOCABULARY:,})"
+        what = f"peak memory, one `{name}`, vocabulary {XGLM_VOCABULARY:,}, against model + block + hidden states"
         figure = f"{grown / limit:.2f}"
         rows.append(Row(f"memory {name}", what, f"{limit / GIB:.2f} GiB", ours, figure, "< 1", grown < limit))
     return rows
