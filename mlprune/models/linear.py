@@ -26,7 +26,8 @@ def use_quick_products(module: nn.Module) -> None:
 
 
 def _is_there() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(has_onednn) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def _product(layer: nn.Linear, inputs: Tensor) -> Tensor:
