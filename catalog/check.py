@@ -12,12 +12,10 @@ from catalog.schema import views
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import DamagedArtefactError, QueryError
+from mlprune.garbage import FOLDERS
 from mlprune.records import Artefact, Record, identity, record_path
 from mlprune.storage import Store
 from mlprune.tables import columns_of
-
-FOLDERS = ("demonstrations", "statistics", "masks", "weights", "predictions", "features")
-"""Where records keep their files."""
 
 KEYS: tuple[tuple[str, str, str], ...] = (
     ("metrics", "evaluation_id", "evaluations"),
@@ -51,6 +49,9 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     ("feature_overlaps", "set_b", "demonstration_sets"),
     ("outlier_ratios", "outliers_id", "records"),
     ("outlier_ratios", "base_model_id", "base_models"),
+    ("harness_evaluations", "variant_id", "variants"),
+    ("harness_results", "harness_id", "harness_evaluations"),
+    ("harness_results", "variant_id", "variants"),
     ("record_parents", "parent_id", "records"),
 )
 """(table, column, table whose key the column holds)."""
@@ -62,6 +63,7 @@ PRIMARY_KEYS = {
     "orderings": "ordering_id",
     "variants": "variant_id",
     "evaluations": "evaluation_id",
+    "harness_evaluations": "harness_id",
     "records": "id",
 }
 
@@ -84,12 +86,15 @@ class Damage:
 def check(store: Store) -> tuple[list[Damage], list[str]]:
     """Look at everything.
 
-    Returns: damages, and paths of files that no record names: those are no damage, a killed step leaves such.
+    Returns: damages, and paths of files that no record names: those are no damage, a killed step leaves such. Claims,
+    run files and the quarantine are no part of what is looked at.
     """
     damages: list[Damage] = []
     named: set[str] = set()
-    for kind, record_id in store.record_names():
-        record = _read(store, record_path(kind, record_id), damages=damages)
+    names = store.record_names()
+    damages += _segment_damages(store)
+    for kind, record_id in names:
+        record = _read(store, kind, record_id, damages=damages)
         if record is not None:
             damages += _identity_damages(record, record_path(kind, record_id))
             for artefact in record.artefacts:
@@ -100,13 +105,37 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
     return damages, notes
 
 
-def _read(store: Store, path: str, *, damages: list[Damage]) -> Record | None:
+def _read(store: Store, kind: str, record_id: str, *, damages: list[Damage]) -> Record | None:
     """A record, left where it is even if it cannot be read."""
     try:
-        return Record.from_json(json.dumps(store.read_json(path)))
+        return store.peek_record(kind, record_id)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        damages.append(Damage(f"the record cannot be read: {err}", path))
+        damages.append(Damage(f"the record cannot be read: {err}", record_path(kind, record_id)))
         return None
+
+
+def _segment_damages(store: Store) -> Iterator[Damage]:
+    """Segments that cannot be read, and records of theirs that differ from the same record elsewhere."""
+    for kind in store.compacted.kinds():
+        for path, reason in store.compacted.damaged(kind).items():
+            yield Damage(f"the segment cannot be read: {reason}", path)
+        own = {path.rpartition("/")[2].removesuffix(".json") for path in store.list(f"records/{kind}")}
+        seen: dict[str, str] = {}
+        for path, index in store.compacted.segments(kind).items():
+            for record_id in sorted(index.positions.keys() & (own | seen.keys()) - store.compacted.void_in(kind, path)):
+                yield from _different(store, kind, record_id, places=(path, seen.get(record_id)))
+            seen |= dict.fromkeys(index.positions, path)
+
+
+def _different(store: Store, kind: str, record_id: str, *, places: tuple[str, str | None]) -> Iterator[Damage]:
+    """A record that stands in several places has to be the same in all."""
+    texts = [store.compacted.line(kind, place, record_id) for place in places if place is not None]
+    data = store.read_file(record_path(kind, record_id))
+    values = [json.loads(text) for text in (*texts, data) if text is not None]
+    if any(value != values[0] for value in values[1:]):
+        yield Damage(
+            "the record differs from the one of its name in a segment", record_path(kind, record_id), places[0]
+        )
 
 
 def _identity_damages(record: Record, path: str) -> Iterator[Damage]:

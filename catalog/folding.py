@@ -17,8 +17,8 @@ from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 500
-"""Records in one transaction."""
+BATCH_SIZE = 4_000
+"""Records, or run files, in one transaction."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -44,6 +44,11 @@ class Pending:
     records_left: bool
     """Whether the catalog holds records that are no longer in the store."""
     run_files_left: bool
+
+    @property
+    def n_records(self) -> int:
+        """Records to be folded."""
+        return len(self.records)
 
     @property
     def is_empty(self) -> bool:
@@ -121,7 +126,7 @@ def _fold_batch(
     """Fold records in one transaction; if one of them does not fit, in halves. Returns those that fit."""
     try:
         _insert(connection, records, known=known)
-    except errors as err:
+    except (errors, ValueError) as err:
         if len(records) == 1:
             logger.warning("record %s does not fit the catalog and is left out: %s", records[0].path, err)
             return []
@@ -176,7 +181,7 @@ def _fold_run_files(connection: Connection, store: Store, *, paths: Iterable[str
     for name, table_rows in rows.items():
         try:
             insert_rows(connection, known[name], table_rows)
-        except errors:
+        except (errors, ValueError):
             _insert_one_by_one(connection, known[name], table_rows, errors=errors)
 
 
@@ -186,5 +191,5 @@ def _insert_one_by_one(
     for row in rows:
         try:
             insert_rows(connection, table, [row])
-        except errors as err:
+        except (errors, ValueError) as err:
             logger.warning("run file %s does not fit the catalog and is left out: %s", row["run_file"], err)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from catalog.rows import TYPES, arrow_rows
 from catalog.sql_files import SqlFile, sql_files, statement
 from mlprune.errors import StoreError
 
@@ -19,6 +20,9 @@ BOOKKEEPING = ("schema_migrations", "view_files")
 """Tables about the catalog file itself."""
 RUN_TABLES = ("jobs", "failures")
 """Tables folded from run files; they are not compared when two catalogs are."""
+
+INCOMING = "incoming_rows"
+"""What rows on their way into a table are called."""
 
 _COLUMN = re.compile(r"^    (\w+) [A-Z]+,\s+-- (.+)$", re.MULTILINE)
 
@@ -28,6 +32,12 @@ class Connection(Protocol):
 
     def execute(self, query: str, parameters: Any = None) -> Any:
         """Run a statement; the answer has `fetchall`."""
+
+    def register(self, view_name: str, python_object: Any) -> Any:
+        """Give an Arrow table a name that statements know."""
+
+    def unregister(self, view_name: str) -> Any:
+        """Forget that name."""
 
 
 @dataclass(frozen=True)
@@ -160,19 +170,50 @@ def _quoted(text: str) -> str:
 
 
 def insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a table in one statement; keys that are no column are left out, missing ones are NULL."""
-    names = [name for name, _ in table.columns]
-    values = [{name: row.get(name) for name in names} for row in rows]
+    """Add rows to a table in one statement; keys that are no column are left out, missing ones are NULL.
+
+    A column of the primary key that a row lacks, because its record is older than the column, is an empty text.
+
+    Raises:
+        ValueError: a value has not the type of its column.
+    """
+    if any(key not in row for row in rows for key in table.keys):
+        rows = [{**dict.fromkeys(table.keys, ""), **row} for row in rows]
+    if any(kind not in TYPES for _, kind in table.columns):
+        _insert_as_json(connection, table, rows)
+        return
+    n_keys = len(set(zip(*([row.get(key) for row in rows] for key in table.keys), strict=True)))
     text = statement(
         "fold",
-        "insert_rows",
+        "insert_arrow" if n_keys == len(rows) else "insert_arrow_distinct",
         table=table.name,
-        structure=json.dumps([dict(table.columns)]),
-        keys=", ".join(table.keys),
-        greatest_first=", ".join(f"{name} DESC NULLS FIRST" for name in names),
-        action=_on_conflict(table),
+        rows=INCOMING,
+        columns=", ".join(
+            f"{name}::TIMESTAMP AS {name}" if kind == "TIMESTAMP" else name for name, kind in table.columns
+        ),
+        **_collision(table),
+    )
+    connection.register(INCOMING, arrow_rows(table.columns, rows))
+    connection.execute(text)
+    connection.unregister(INCOMING)  # after an error the transaction is void, and with it the name
+
+
+def _insert_as_json(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """The same for a table with columns of other types, lists for instance."""
+    values = [{name: row.get(name) for name, _ in table.columns} for row in rows]
+    text = statement(
+        "fold", "insert_rows", table=table.name, structure=json.dumps([dict(table.columns)]), **_collision(table)
     )
     connection.execute(text, {"rows": json.dumps(values)})
+
+
+def _collision(table: Table) -> dict[str, str]:
+    """What a statement that adds rows says about rows of equal keys."""
+    return {
+        "keys": ", ".join(table.keys),
+        "greatest_first": ", ".join(f"{name} DESC NULLS FIRST" for name, _ in table.columns),
+        "action": _on_conflict(table),
+    }
 
 
 def _on_conflict(table: Table) -> str:

@@ -19,6 +19,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from catalog.files import FILE_NAME, set_aside, write_ahead_log
 from catalog.folding import FoldResult, fold_into, pending
+from catalog.remote import SharedCatalog, cache_folder
 from catalog.results import QueryResult
 from catalog.schema import BOOKKEEPING, RUN_TABLES, is_current, migrate, tables
 from catalog.sql_files import statement
@@ -27,6 +28,8 @@ from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
 
+FETCH_FROM = 200
+"""Records that a cached catalog may lack before another one, where there is one, is downloaded."""
 LOCK_PATIENCE_S = 1.5
 """How long to wait for somebody who holds the file."""
 
@@ -45,15 +48,22 @@ class Catalog:
         """The catalog file; None if everything is in memory."""
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._shared: SharedCatalog | None = None
 
     @classmethod
     def open(cls, store: Store) -> "Catalog":
-        """The catalog in the store's folder; for a remote store a local cache, gone when the catalog is closed."""
+        """The catalog in the store's folder; for a remote store the one in this machine's cache."""
         if store.local_root is not None:
             return cls(store, store.local_root / FILE_NAME)
-        folder = tempfile.TemporaryDirectory(prefix="mlprune-catalog-")
-        catalog = cls(store, Path(folder.name) / FILE_NAME)
-        catalog._folder = folder
+        folder, temporary = cache_folder(store), None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            logger.warning("no cache for the catalog (%s): it goes when it is closed", err)
+            temporary = tempfile.TemporaryDirectory(prefix="mlprune-catalog-")
+            folder = Path(temporary.name)
+        catalog = cls(store, folder / FILE_NAME)
+        catalog._folder, catalog._shared = temporary, SharedCatalog(store, folder)
         return catalog
 
     @classmethod
@@ -78,6 +88,8 @@ class Catalog:
     def fold(self) -> FoldResult:
         """Bring the catalog up to date with its store; `persisted` says whether the file could be written."""
         self._release()
+        if self._shared is not None:
+            self._shared.fetch(is_far_behind=self._is_far_behind)
         for _ in range(2 if self.path is not None else 0):
             assert self.path is not None
             try:
@@ -87,6 +99,30 @@ class Catalog:
                     logger.warning("the catalog file cannot be used, answering from memory: %s", _one_line(err))
                     break
         return self._fold_in_memory()
+
+    def publish(self) -> bool:
+        """Fold, and give the catalog of a remote store to others, unless they have it; returns whether they do now."""
+        result = self.fold()
+        if self._shared is None or not result.persisted:
+            return False
+        if result.n_records == 0 and self._shared.is_published():
+            return True
+        assert self.path is not None
+        try:
+            with _connect(self.path, read_only=True):  # nobody writes to it meanwhile
+                return self._shared.publish()
+        except duckdb.Error as err:
+            logger.warning("the catalog cannot be uploaded: %s", _one_line(err))
+            return False
+
+    def _is_far_behind(self) -> bool:
+        """Whether the cached file lacks so many records that another one had better be downloaded."""
+        assert self.path is not None
+        try:
+            with _connect(self.path, read_only=True) as connection:
+                return not is_current(connection) or pending(connection, self.store).n_records > FETCH_FROM
+        except duckdb.Error as err:
+            return _is_damage(err)
 
     def _fold_file(self, path: Path) -> FoldResult:
         if path.exists() and self._is_up_to_date(path):
@@ -166,12 +202,22 @@ class Catalog:
 def rebuild(store: Store) -> FoldResult:
     """Make the catalog file anew from the records: beside the old one, which it then replaces at once.
 
+    That of a remote store is made in this machine's cache and uploaded.
+
     Raises:
-        StoreError: the store is remote, or somebody holds the old file.
+        StoreError: somebody holds the old file, or there is no cache to make it in.
     """
-    if store.local_root is None:
-        raise StoreError("a remote store has no catalog file to rebuild", store=store.uri)
-    path = store.local_root / FILE_NAME
+    with Catalog.open(store) as catalog:
+        if catalog._folder is not None:
+            raise StoreError("there is no cache folder to make the catalog in", store=store.uri)
+        assert catalog.path is not None, "not in memory"
+        result = _rebuild_file(store, catalog.path)
+        if catalog._shared is not None:
+            catalog._shared.publish()
+    return result
+
+
+def _rebuild_file(store: Store, path: Path) -> FoldResult:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{FILE_NAME}.rebuilding-{uuid.uuid4().hex[:8]}")
     try:

@@ -34,8 +34,7 @@ step mypy
 step lint-imports --no-logo
 if [ "$static_only" = false ]; then
     if [ $# -eq 0 ]; then
-        step pytest -n 2 --dist loadfile --ignore tests/ray_jobs # two files at a time
-        step pytest tests/ray_jobs                               # real processes and clusters: one after another
+        step pytest -n 2 --dist loadgroup # two files at a time; those that need the Ray cluster one after another
     else
         step pytest "$@"
     fi

@@ -73,5 +73,9 @@ class DamagedArtefactError(PermanentError):
     """A file differs from what its record says; its record has to be quarantined."""
 
 
+class OutOfMemoryError(TransientError):
+    """A process had too little memory for its work; with less at a time it may do."""
+
+
 class WorkerLostError(TransientError):
     """A worker or node died while it held work."""

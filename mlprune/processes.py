@@ -24,6 +24,13 @@ def is_gone(process: object) -> bool:
     return space == _space() and number.isdecimal() and _start(int(number)) != start
 
 
+def is_alive(process: object) -> bool:
+    """Whether a process, as `this_process` named it there, runs in our process space; False if nothing can be known."""
+    if not isinstance(process, str) or process.count("/") != 2:
+        return False
+    return process.split("/")[0] == _space() and not is_gone(process)
+
+
 def _space() -> str | None:
     """This boot of this machine, and the space in which its process numbers count (a container has its own)."""
     try:

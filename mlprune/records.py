@@ -92,7 +92,16 @@ class Record:
 
     def to_json(self) -> str:
         """One readable JSON document, the same text for equal records."""
-        value = {
+        return json.dumps(self._value(), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_line(self) -> str:
+        """The same on one line, without its end; it begins with the id, the other keys are sorted."""
+        value = self._value()
+        first = canonical_json({"id": value.pop("id")})
+        return f"{first[:-1]},{canonical_json(value)[1:]}"
+
+    def _value(self) -> dict[str, Any]:
+        return {
             "kind": self.kind,
             "id": self.id,
             "step_version": self.step_version,
@@ -102,11 +111,10 @@ class Record:
             "artefacts": [vars(artefact) for artefact in self.artefacts],
             "rows": self.rows,
         }
-        return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Record":
-        """The inverse of `to_json`; raises ValueError, KeyError or TypeError for anything else."""
+    def from_json(cls, text: str | bytes) -> "Record":
+        """The inverse of `to_json` and `to_line`; raises ValueError, KeyError or TypeError for anything else."""
         value = json.loads(text)
         if not isinstance(value, dict):
             raise TypeError(f"a record is a JSON object, not {type(value).__name__}")

@@ -14,7 +14,21 @@ TokenScope = Literal["all", "source", "target", "last_shot"]
 AggregationName = Literal["mean", "max", "variance", "pooled"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
 DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task"]
-TaskName = Literal["facts", "translation", "perplexity", "xnli", "marc", "xcopa", "paws_x"]
+TaskName = Literal[
+    "facts",
+    "translation",
+    "perplexity",
+    "xnli",
+    "marc",
+    "marc_five",
+    "xcopa",
+    "paws_x",
+    "xstory_cloze",
+    "xwinograd",
+    "belebele",
+]
+RuleName = Literal["mean", "candidate_mean", "candidate_sum", "pmi"]
+PromptName = Literal["en", "native"]
 SplitName = Literal["dev", "test"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
 
@@ -24,15 +38,18 @@ STEP_VERSIONS = {
     "base_models": 1,
     "demonstration_sets": 2,
     "statistics": 2,
+    "statistics_parts": 1,
+    "activations": 1,
     "outliers": 1,
     "mask_blocks": 2,
     "masks": 2,
     "variants": 2,
-    "evaluations": 1,
+    "evaluations": 2,
     "comparisons": 1,
-    "rank_consistency": 1,
+    "rank_consistency": 2,
     "mask_overlaps": 1,
     "feature_overlaps": 1,
+    "harness_evaluations": 1,
     "recipes": 1,
 }
 """Kind of record -> version of the step that makes it; raised when a step's result changes, and part of every id."""

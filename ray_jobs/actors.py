@@ -1,105 +1,160 @@
 """Ray actors: a worker, and a shard of a model too large for one worker. Both forward to plain code in one line."""
 
+import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import ray
 import torch
-from ray.exceptions import RayActorError
+from ray.exceptions import RayError
 
-from mlprune.errors import WorkerLostError
-from mlprune.models.chain import Chain, local_chain, shard_of
+from mlprune.models.chain import Chain, chain_limit, shard_of
 from mlprune.models.device_map import plan_spans
-from mlprune.models.shard import Shard
+from mlprune.models.lockstep import grouped
+from mlprune.plan.pool import Pool
 from mlprune.steps.jobs import Job, ModelRef
 from mlprune.threads import use_threads
+from ray_jobs.loading import get_ready, load_here, load_shard
+from ray_jobs.losses import Losses
+from ray_jobs.measuring import PeakMemory
 from ray_jobs.worker import Outcome, Worker, worker_name
 
 IN_FLIGHT = 4
-"""Batches that may be on their way along a chain at once."""
+"""Groups of batches that may be on their way along a chain at once."""
+GROUPS_IN_FLIGHT = 2
+"""The same where blocks take turns in memory, and a group is large."""
 
 
 class ShardActor:
     """Some blocks of the base model."""
 
-    def __init__(self, model: ModelRef, start: int, stop: int, *, threads: int) -> None:
+    def __init__(self, model: ModelRef, span: range, pool: Pool, *, offloaded: bool) -> None:
         torch.set_num_threads(1)
-        use_threads(threads)
-        span = range(start, stop)
-        self._shard = Shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype)
+        use_threads(pool.threads)
+        self._peak = PeakMemory()
+        self._shard = load_shard(model, span, pool, offloaded=offloaded)
 
     def call(self, operation: str, *args: Any) -> Any:
         """Call a method of the shard."""
         return getattr(self._shard, operation)(*args)
 
+    def measure(self) -> None:
+        """Begin the peak of this process's memory anew."""
+        self._peak = PeakMemory()
+
+    def peak_gib(self) -> float:
+        """Largest memory of this process since then."""
+        return self._peak.gib()
+
 
 class RayChain:
-    """Shards in actors; what passes between them are object references, a bounded number of batches at a time."""
+    """Shards in actors; what passes between them are object references, a bounded number of batches at a time.
 
-    def __init__(self, shards: Sequence[Any], spans: tuple[range, ...], n_blocks: int) -> None:
-        self._shards = tuple(shards)
+    Batches travel in groups, which a shard works on side by side: as many as it has threads or, where its blocks take
+    turns in memory, as many as may wait for the next block together.
+    """
+
+    def __init__(self, shards: Sequence[Any], spans: tuple[range, ...], n_blocks: int, *, threads: int = 1) -> None:
+        self.shards = tuple(shards)
         self.spans = spans
         self.n_blocks = n_blocks
+        self._threads = threads
+        self._losses = Losses()
+        self._limit = chain_limit(self.everywhere("group_limit"))
 
     def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
         """See `mlprune.models.chain.Chain.stream`."""
         waiting: deque[Any] = deque()
-        for item in items:
-            travelling = item
-            for shard in self._shards:
-                travelling = shard.call.remote(operation, travelling)
+        for group in self._groups(items):
+            travelling = group
+            for shard in self.shards:
+                travelling = shard.call.remote("together", operation, travelling)
             waiting.append(travelling)
-            if len(waiting) == IN_FLIGHT:
-                yield _fetched(waiting.popleft())
+            if len(waiting) == (IN_FLIGHT if self._limit is None else GROUPS_IN_FLIGHT):
+                yield from self._fetched(waiting.popleft())
         while waiting:
-            yield _fetched(waiting.popleft())
+            yield from self._fetched(waiting.popleft())
+        if self._limit is not None:
+            self.everywhere("rest")
+
+    def _groups(self, items: Iterable[Any]) -> Iterator[list[Any]]:
+        if self._limit is not None:
+            yield from grouped(items, self._limit)
+            return
+        left = iter(items)
+        while group := list(islice(left, self._threads)):
+            yield group
 
     def on_block(self, block: int, operation: str, *args: Any) -> Any:
         """See `mlprune.models.chain.Chain.on_block`."""
-        return _fetched(self._shards[shard_of(self.spans, block)].call.remote(operation, *args))
+        return self._fetched(self.shards[shard_of(self.spans, block)].call.remote(operation, *args))
 
     def everywhere(self, operation: str, *args: Any) -> list[Any]:
         """See `mlprune.models.chain.Chain.everywhere`."""
-        return list(_fetched([shard.call.remote(operation, *args) for shard in self._shards]))
+        return list(self._fetched([shard.call.remote(operation, *args) for shard in self.shards]))
 
-
-def _fetched(references: Any) -> Any:
-    """What references stand for.
-
-    Raises:
-        WorkerLostError: the shard that was to make it died.
-    """
-    try:
-        return ray.get(references)
-    except RayActorError as err:
-        raise WorkerLostError("a shard died", reason=str(err).partition("\n")[0]) from err
+    def _fetched(self, references: Any) -> Any:
+        return self._losses.get(references, who="a shard")
 
 
 class WorkerActor:
     """A worker; its chain is in its own process, or in shard actors that it starts and owns."""
 
-    def __init__(
-        self, store_uri: str, model: ModelRef, *, number: int, n_shards: int, n_gpus: float, threads: int
-    ) -> None:
+    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, number: int) -> None:
         self._model = model
-        self._n_shards = n_shards
-        self._n_gpus = n_gpus
-        self._threads = threads
-        self._worker = Worker(store_uri, self._load, name=worker_name(number), threads=threads)
+        self._pool = pool
+        self._chain: Callable[[], RayChain | None] = lambda: None
+        self._name = worker_name(number)
+        self._n_loads = 0
+        self._worker = Worker(
+            store_uri,
+            self._load,
+            name=self._name,
+            threads=pool.threads,
+            load_offloaded=lambda: self._load(offloaded=True),
+        )
+        if pool.n_shards == 1:
+            get_ready(model)
 
     def run(self, job: Job) -> Outcome:
-        """Run a job."""
-        return self._worker.run(job)
+        """Run a job; the memory it tells is that of the largest process that worked on it."""
+        for shard in self._shards():
+            shard.measure.remote()
+        outcome = self._worker.run(job)
+        shards = self._shards() if job.needs_chain else ()
+        try:
+            peaks = ray.get([shard.peak_gib.remote() for shard in shards])
+        except RayError:  # the outcome says already that a shard was lost
+            return outcome
+        return replace(outcome, peak_memory_gib=round(max([outcome.peak_memory_gib, *peaks]), 3))
 
-    def _load(self) -> Chain:
-        if self._n_shards == 1:
-            return local_chain(Path(self._model.path), dtype=self._model.dtype)
-        spans = plan_spans(self._model.n_blocks, self._n_shards)
-        options = actor_class(ShardActor).options(num_cpus=self._threads, num_gpus=self._n_gpus)
-        shards = [options.remote(self._model, span.start, span.stop, threads=self._threads) for span in spans]
-        return RayChain(shards, spans, self._model.n_blocks)
+    def _load(self, *, offloaded: bool = False) -> Chain:
+        if self._pool.n_shards == 1:
+            return load_here(self._model, self._pool, offloaded=offloaded)
+        spans = plan_spans(self._model.n_blocks, self._pool.n_shards)
+        self._n_loads += 1
+        shards = [self._start_shard(span, offloaded=offloaded) for span in spans]
+        chain = RayChain(shards, spans, self._model.n_blocks, threads=self._pool.threads)
+        self._chain = weakref.ref(chain)  # its actors end when the worker lets it go
+        return chain
+
+    def _start_shard(self, span: range, *, offloaded: bool) -> Any:
+        name = f"{self._name}, blocks {span.start}-{span.stop - 1}, load {self._n_loads}"  # as the dashboard shows it
+        options = actor_class(ShardActor).options(name=name, **asked_of_ray(self._pool))
+        return options.remote(self._model, span, self._pool, offloaded=offloaded)
+
+    def _shards(self) -> tuple[Any, ...]:
+        """The actors of the chain that is loaded."""
+        chain = self._chain()
+        return chain.shards if chain else ()
+
+
+def asked_of_ray(pool: Pool) -> dict[str, Any]:
+    """What an actor that holds weights asks of the node it is placed on."""
+    return {"num_cpus": pool.n_cpus, "num_gpus": pool.n_gpus, "memory": pool.memory_bytes}
 
 
 def actor_class(plain: type) -> Any:

@@ -1,10 +1,13 @@
 """The command line. stdout carries results, stderr progress and logs.
 
-Exit codes: 0 done, 1 unexpected error, 2 bad input (one line), 3 some jobs failed.
+Exit codes: 0 done, 1 unexpected error, 2 bad input (one line), 3 some jobs failed, 130 and 143 stopped by SIGINT and
+SIGTERM.
 """
 
 import logging
+import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +15,8 @@ import typer
 from rich.logging import RichHandler
 
 from mlprune.errors import BadInputError
+from ray_jobs import harness_command, rescoring, store_commands
+from ray_jobs.stopping import Stoppable
 
 DONE, BAD_INPUT = 0, 2
 
@@ -28,6 +33,7 @@ catalog_app = typer.Typer(
     no_args_is_help=True, help="Look after the catalog of a store.\n\nExample: mlprune catalog check --store runs/"
 )
 app.add_typer(catalog_app, name="catalog")
+store_commands.register(app, catalog_app)
 
 StoreOption = Annotated[
     str, typer.Option("--store", help="Folder or object-store URI that holds records and artefacts.")
@@ -163,6 +169,30 @@ def report(
         typer.echo(str(write_report(catalog, out)))
 
 
+@app.command()
+def status(
+    store: StoreOption,
+    last: Annotated[int, typer.Option(help="How many runs to show at most, beyond those that hold claims.", min=1)] = 3,
+    watch: Annotated[float, typer.Option(help="Look again every so many seconds, until none is running.", min=0)] = 0,
+) -> None:
+    """Say how far runs are that go on elsewhere, or how they ended; reads only, and needs no catalog.
+
+    Example: mlprune status --store runs/
+    """
+    from mlprune.storage import Store  # noqa: PLC0415
+    from ray_jobs.status import store_status  # noqa: PLC0415
+    from ray_jobs.status_words import in_words  # noqa: PLC0415
+
+    opened = Store(store)
+    while True:
+        runs = store_status(opened, last=last)
+        typer.echo("\n\n".join(in_words(run) for run in runs))
+        if not watch or all(run.state != "running" for run in runs):
+            return
+        time.sleep(watch)
+        typer.echo()
+
+
 @catalog_app.command()
 def rebuild(store: StoreOption) -> None:
     """Make the catalog file anew from the records.
@@ -193,6 +223,10 @@ def check(store: StoreOption) -> None:
     typer.echo("sound")
 
 
+rescoring.add_to(app)
+harness_command.add_to(app)
+
+
 def _existing(uri: str):  # type: ignore[no-untyped-def]  # Store is imported late
     """A store that is there.
 
@@ -213,14 +247,19 @@ def main() -> None:
     handler = RichHandler(show_path=False, show_time=False, markup=False)
     handler.console.stderr = True
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    try:
-        app()
-    except BadInputError as err:
-        sys.stderr.write(f"mlprune: {err}\n")
-        sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        sys.stderr.write("mlprune: interrupted; the same command goes on where this one stopped\n")
-        sys.exit(130)
+    with Stoppable() as stoppable:
+        try:
+            app()
+        except BadInputError as err:
+            sys.stderr.write(f"mlprune: {err}\n")
+            sys.exit(BAD_INPUT)
+        except (KeyboardInterrupt, SystemExit) as end:
+            if stoppable.number is None and isinstance(end, SystemExit) and end.code != signal.SIGTERM:
+                raise
+            # Ray's own handler, in force while it starts, ends with the bare number of the signal
+            stoppable.number = stoppable.number or signal.SIGTERM
+            sys.stderr.write("mlprune: stopped; the same command goes on where this one stopped\n")
+            sys.exit(stoppable.exit_code)
 
 
 if __name__ == "__main__":

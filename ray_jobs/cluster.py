@@ -1,27 +1,27 @@
-"""Connecting to Ray, and what the cluster has to offer a recipe."""
+"""Connecting to Ray, and what its nodes offer. What a run makes of that is decided in `mlprune.plan.pool`."""
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlprune.errors import BadInputError
-from mlprune.recipe import ComputeConfig
+from mlprune.plan.placement import Node
+from ray_jobs.machine import local_ray_bytes, n_cpus
+from ray_jobs.stopping import handlers_kept, undisturbed
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class Pool:
-    """How many workers a run gets, and what each asks for."""
-
-    n_workers: int
-    n_shards: int
-    n_gpus: float
-    threads: int
-    """CPUs of each worker, or of each of its shards."""
+PATIENCE_S = 60.0
+"""How long a node may take to say what its accelerators have."""
+SLIVER = 0.01
+"""Part of an accelerator that a task asks for which only looks at it."""
 
 
 @contextmanager
@@ -37,29 +37,57 @@ def connected(address: str) -> Iterator[None]:
     options = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
     if address == "local":
         own = {"address": "local", "_node_ip_address": LOOPBACK}  # whatever else runs here, or RAY_ADDRESS says
-        ray.init(num_cpus=os.cpu_count(), include_dashboard=False, **own, **options)
+        for_actors, for_objects = local_ray_bytes()
+        memory = {"_memory": for_actors, "object_store_memory": for_objects}
+        with handlers_kept():
+            ray.init(num_cpus=n_cpus(), include_dashboard=False, **memory, **own, **options)
     else:
         try:
-            ray.init(address=address, **options)
+            with handlers_kept():
+                ray.init(address=address, **options)
         except (ConnectionError, ValueError, RuntimeError) as err:
             raise BadInputError("the Ray cluster cannot be reached", address=address, reason=str(err)) from err
     try:
         yield
     finally:
-        ray.shutdown()
+        with undisturbed():
+            ray.shutdown()
 
 
-def plan_pool(compute: ComputeConfig) -> Pool:
-    """Workers for a recipe on the cluster we are connected to.
+def nodes() -> list[Node]:
+    """What each living node of the cluster that we are connected to offers, whoever else uses it now."""
+    return [node_of(one, memory_of_gpus) for one in ray.nodes() if one["Alive"]]
 
-    Without GPUs there is one worker a CPU, with GPUs one a GPU, unless the recipe says how many; the CPUs are shared
-    out among them, and none gets more than the smallest node has; a head without CPUs does not count.
+
+def node_of(described: Mapping[str, Any], gpu_bytes: Callable[[str], int]) -> Node:
+    """A node as Ray describes it.
+
+    Args:
+        described: one of `ray.nodes()`.
+        gpu_bytes: tells the memory of an accelerator of the node of an id; asked only where there is one.
     """
-    resources = ray.cluster_resources()
-    n_cpus, n_gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
-    n_shards = 1 if compute.shards == "auto" else compute.shards
-    places = max(1, (n_gpus or n_cpus) // n_shards)
-    n_workers = places if compute.replicas == "auto" else compute.replicas
-    smallest = min((int(one["Resources"].get("CPU", 0)) or n_cpus for one in ray.nodes() if one["Alive"]), default=1)
-    threads = max(1, min(n_cpus // (n_workers * n_shards), smallest))
-    return Pool(n_workers, n_shards, n_gpus=1 if n_gpus else 0, threads=threads)
+    has = described["Resources"]
+    n_gpus = float(has.get("GPU", 0))
+    a_gpu = gpu_bytes(described["NodeID"]) if n_gpus else 0
+    return Node(float(has.get("CPU", 0)), int(has.get("memory", 0)), n_gpus, a_gpu)
+
+
+def memory_of_gpus(node_id: str) -> int:
+    """Free memory of the smallest accelerator of a node, in bytes; 0 if the node does not answer in time.
+
+    Asked of the node itself, since Ray counts accelerators and does not measure them.
+    """
+    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    task = ray.remote(_smallest_gpu).options(num_cpus=0, num_gpus=SLIVER, scheduling_strategy=there, max_retries=0)
+    try:
+        return int(ray.get(task.remote(), timeout=PATIENCE_S))
+    except RayError as err:
+        logger.warning("node %s does not say how much memory its GPUs have: %s", node_id, str(err).partition("\n")[0])
+        return 0
+
+
+def _smallest_gpu() -> int:
+    import torch  # noqa: PLC0415 - only a node that is asked needs it
+
+    free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
+    return int(min(free, default=0))

@@ -10,21 +10,22 @@ claimed is put aside and looked at again, until its records are there or its cla
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from catalog.store import Catalog
 from mlprune.claims import Claims
 from mlprune.steps.jobs import Job, RecordKey
 from mlprune.storage import Store
+from ray_jobs.journal import Journal, now
 from ray_jobs.progress import Progress
+from ray_jobs.relief import IN_WORDS, advice
 from ray_jobs.worker import Failure, Outcome
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
-"""Times a job is tried when its failures are transient."""
+"""Times a job is tried when its failures may pass; on top of it come those with less memory, see `relief.py`."""
 FOLD_EVERY_S = 15.0
 LOOK_AGAIN_S = 1.0
 """How often a job that another run does is looked at."""
@@ -55,6 +56,8 @@ class _State:
     """Records that were there at the beginning."""
     done: set[RecordKey] = field(default_factory=set)
     attempts: dict[RecordKey, int] = field(default_factory=dict)
+    losses: dict[RecordKey, int] = field(default_factory=dict)
+    """Attempts that ended in a failure that may pass; those that were given less memory next are not counted."""
     failed: list[tuple[Job, Failure]] = field(default_factory=list)
     n_running: int = 0
     elsewhere: dict[RecordKey, float] = field(default_factory=dict)
@@ -95,12 +98,11 @@ class Driver:
         self, store: Store, run_id: str, *, workers: Workers, progress: Progress, claims: Claims | None = None
     ) -> None:
         self._store = store
-        self._run_id = run_id
+        self._journal = Journal(store, run_id)
         self._workers = workers
         self._progress = progress
         self._claims = claims
         self._has_said_wait = False
-        self._n_files = 0
         self._folded_at = time.monotonic()
 
     def run(self, jobs: Iterable[Job], *, present: set[RecordKey]) -> RunResult:
@@ -111,6 +113,18 @@ class Driver:
         """
         state = _State(waiting=list(jobs), present=frozenset(present), done=set(present))
         n_jobs = len(state.waiting)
+        self._journal.planned(state.waiting)
+        result: RunResult | None = None
+        try:
+            self._run(state)
+            n_done = n_jobs - len(state.waiting) - len(state.failed)
+            result = RunResult(n_done, tuple(state.failed), len(state.waiting), state.n_elsewhere)
+        finally:
+            self._journal.ended(**_how(result))
+        return result
+
+    def _run(self, state: _State) -> None:
+        """Submit and collect until nothing more can be done."""
         while state.waiting or state.n_running:
             n_waiting = len(state.waiting)
             self._submit_ready(state)
@@ -122,9 +136,6 @@ class Driver:
             elif len(state.waiting) == n_waiting:
                 break
             self._fold_now_and_then()
-        n_skipped = len(state.waiting)
-        n_done = n_jobs - n_skipped - len(state.failed)
-        return RunResult(n_done, tuple(state.failed), n_skipped, state.n_elsewhere)
 
     def _submit_ready(self, state: _State) -> None:
         """Give free workers the first jobs whose needs are there and that nobody else does."""
@@ -169,8 +180,8 @@ class Driver:
         self._release(job)
         state.done.update(job.makes)
         state.n_elsewhere += 1
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", now, 0.0, 0.0))
+        self._journal.elsewhere(job)
+        self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", now(), 0.0, 0.0))
 
     def _release(self, job: Job) -> None:
         if self._claims is not None:
@@ -195,39 +206,24 @@ class Driver:
         key = job.makes[-1]
         attempt = state.attempts[key] = state.attempts.get(key, 0) + 1
         failure = outcome.failure
-        again = failure is not None and failure.is_transient and attempt < MAX_ATTEMPTS
+        again = _next_try(state, job, failure) if failure else None
         status = "done" if failure is None else "lost" if again else "failed"
-        self._write("job", {**_row(self._run_id, outcome), "status": status, "attempt": attempt})
-        if not again:
+        self._journal.job(job, outcome, status=status, attempt=attempt)
+        if again is None:
             self._release(job)
         if failure is None:
             state.done.update(job.makes)
             self._progress.done(job, outcome)
         elif again:
-            logger.warning("%s %s: %s (try %d of %d)", job.step, key[1], failure.message, attempt, MAX_ATTEMPTS)
-            state.waiting.insert(0, job)
+            how = f", now {IN_WORDS[again.relief]}" if again.relief else ""
+            logger.warning("%s %s: %s (try %d; once more%s)", job.step, key[1], failure.message, attempt, how)
+            state.waiting.insert(0, again)
         else:
+            if failure.is_memory:
+                failure = replace(failure, message=f"{failure.message}; {advice(job)}")
             state.failed.append((job, failure))
-            self._write_failure(outcome, failure, attempt)
+            self._journal.failure(outcome, failure, attempts=attempt)
             self._progress.failed(job, failure)
-
-    def _write_failure(self, outcome: Outcome, failure: Failure, attempts: int) -> None:
-        row = {
-            "run_id": self._run_id,
-            "job_id": outcome.makes[1],
-            "step": outcome.step,
-            "record_kind": outcome.makes[0],
-            "record_id": outcome.makes[1],
-            "error": failure.error,
-            "message": failure.message,
-            "attempts": attempts,
-            "failed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        }
-        self._write("failure", row)
-
-    def _write(self, kind: str, row: dict[str, Any]) -> None:
-        self._store.write_run_file(self._run_id, f"{kind}-{self._n_files}", row)
-        self._n_files += 1
 
     def _fold_now_and_then(self) -> None:
         """Let readers see the records made so far; nothing is lost if that fails, the next fold catches up.
@@ -241,9 +237,17 @@ class Driver:
         self._folded_at = time.monotonic()
 
 
-def _row(run_id: str, outcome: Outcome) -> dict[str, Any]:
-    """The catalog row of a job, but for its status and attempt."""
-    row = asdict(outcome)
-    del row["failure"]
-    kind, record_id = row.pop("makes")
-    return {"run_id": run_id, "job_id": record_id, "record_kind": kind, "record_id": record_id, **row}
+def _next_try(state: _State, job: Job, failure: Failure) -> Job | None:
+    """What to try next of a job that failed: with less memory, as before, or nothing."""
+    if failure.is_memory and (job.relief or job.relieved()):
+        return job.relieved()
+    losses = state.losses[job.makes[-1]] = state.losses.get(job.makes[-1], 0) + 1
+    return job if failure.is_transient and losses < MAX_ATTEMPTS else None
+
+
+def _how(result: RunResult | None) -> dict[str, Any]:
+    """How a run ended; None: an error or a signal put an end to it."""
+    if result is None:
+        return {"how": "stopped"}
+    counts = {"n_done": result.n_done, "n_skipped": result.n_skipped, "n_elsewhere": result.n_elsewhere}
+    return {"how": "failed" if result.failed else "done", "n_failed": len(result.failed), **counts}

@@ -1,19 +1,32 @@
 """Workers in this process: one job at a time, on all its cores, without Ray (`--address none`)."""
 
-import os
-from collections.abc import Callable
-
 from mlprune.models.chain import Chain
-from mlprune.steps.jobs import Job
+from mlprune.plan.pool import Pool
+from mlprune.steps.jobs import Job, ModelRef
+from ray_jobs.loading import load_here
 from ray_jobs.worker import Outcome, Worker, worker_name
 
 
 class HereWorkers:
-    """One worker, in the process of the driver."""
+    """One worker, in the process of the driver.
 
-    def __init__(self, store_uri: str, load_chain: Callable[[], Chain]) -> None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._worker = Worker(store_uri, load_chain, name=worker_name(0), threads=threads)
+    Args:
+        store_uri: the store.
+        model: the base model.
+        pool: what this process may use.
+    """
+
+    def __init__(self, store_uri: str, model: ModelRef, pool: Pool) -> None:
+        def load(*, offloaded: bool = False) -> Chain:
+            return load_here(model, pool, offloaded=offloaded)
+
+        self._worker = Worker(
+            store_uri,
+            load,
+            name=worker_name(0),
+            threads=pool.threads,
+            load_offloaded=lambda: load(offloaded=True),
+        )
         self._ended: list[tuple[Job, Outcome]] = []
 
     def free(self) -> int:

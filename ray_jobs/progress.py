@@ -3,17 +3,18 @@
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 
 from mlprune.steps.jobs import Job
 from ray_jobs.worker import Failure, Outcome
 
 LINE_EVERY_S = 5.0
+SPEED_OVER_S = 3600.0
+"""Time over which the bars take a step's speed; a job may last long."""
 
 
 class Progress:
@@ -29,10 +30,17 @@ class Progress:
         self._spent: dict[str, float] = defaultdict(float)
         self._started = self._said_at = time.monotonic()
         self._console = Console(stderr=True)
-        self._bars: RichProgress | None = None
+        self._bars: bars.Progress | None = None
         if sys.stderr.isatty():
-            columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn())
-            self._bars = RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console)
+            self._bars = bars.Progress(
+                bars.TextColumn("{task.description:12}"),
+                bars.BarColumn(),
+                bars.MofNCompleteColumn(),
+                bars.TimeElapsedColumn(),
+                bars.TimeRemainingColumn(),
+                console=self._console,
+                speed_estimate_period=SPEED_OVER_S,
+            )
             self._tasks = {step: self._bars.add_task(step, total=n) for step, n in self._total.items()}
 
     def __enter__(self) -> "Progress":
@@ -66,15 +74,26 @@ class Progress:
         self._said_at = time.monotonic()
         steps = ", ".join(f"{step} {self._done[step]}/{n}" for step, n in self._total.items())
         elapsed = self._said_at - self._started
-        remaining = self._remaining_s()
+        remaining = remaining_s(self._total, self._done, self._spent, elapsed_s=elapsed)
         left = f", about {remaining:.0f} s left" if remaining is not None else ""
         self._console.print(f"{elapsed:6.0f} s  {steps}{left}", markup=False, highlight=False, soft_wrap=True)
 
-    def _remaining_s(self) -> float | None:
-        """Time left, from what the jobs of each step took so far; None until each step with long jobs has ended one."""
-        left = {step: n - self._done[step] for step, n in self._total.items() if n > self._done[step]}
-        if not left or not all(self._done[step] for step in left if step != "compare"):
-            return None
-        worked = sum(self._spent.values())
-        work = sum(n * self._spent[step] / max(1, self._done[step]) for step, n in left.items())
-        return work / worked * (time.monotonic() - self._started) if worked else None
+
+def remaining_s(
+    total: Mapping[str, int], done: Mapping[str, int], spent: Mapping[str, float], *, elapsed_s: float
+) -> float | None:
+    """Seconds left of a run, from what the jobs of each step took so far.
+
+    Args:
+        total: step -> its jobs.
+        done: step -> those that are done; a step without any may be missing, here and below.
+        spent: step -> seconds that those took, summed over the workers.
+        elapsed_s: seconds since the beginning.
+    Returns: None until each step with long jobs has ended one, and when nothing is left.
+    """
+    left = {step: n - done.get(step, 0) for step, n in total.items() if n > done.get(step, 0)}
+    if not left or not all(done.get(step) for step in left if step != "compare"):
+        return None
+    worked = sum(spent.values())
+    work = sum(n * spent.get(step, 0.0) / max(1, done.get(step, 0)) for step, n in left.items())
+    return work / worked * elapsed_s if worked else None

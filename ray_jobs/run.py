@@ -5,7 +5,6 @@ follow, and exit codes are its own. What `ray job stop` ends, the same submissio
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -26,12 +25,7 @@ def main() -> None:
 
     os.environ.setdefault("COLUMNS", LOG_COLUMNS)
     sys.argv = command(sys.argv[1:])
-    try:
-        run()
-    except SystemExit as end:
-        if end.code == signal.SIGTERM:  # what Ray's own handler makes of `ray job stop`
-            sys.stderr.write("mlprune: stopped; the same submission goes on where this one stopped\n")
-        raise
+    run()
 
 
 if __name__ == "__main__":

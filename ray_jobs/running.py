@@ -4,7 +4,6 @@ import logging
 import os
 import platform
 import secrets
-import shutil
 import socket
 from collections import Counter
 from collections.abc import Iterator
@@ -20,14 +19,16 @@ from rich.console import Console
 from catalog.store import Catalog
 from mlprune import __version__
 from mlprune.claims import STALE_AFTER_S, Claims
+from mlprune.compaction import compact_if_many
 from mlprune.errors import BadInputError, StoreError, TransientError
-from mlprune.models.chain import local_chain
 from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.estimate import Estimate, estimate
+from mlprune.plan.estimate import Needs, needs_of
+from mlprune.plan.pool import Pool
 from mlprune.recipe import load_recipe
 from mlprune.steps.jobs import Job
 from mlprune.storage import Store
 from ray_jobs.driver import Driver, RunResult, Workers
+from ray_jobs.fitting import pool_here, pool_in_words, pool_of_local_ray, require_room
 from ray_jobs.here import HereWorkers
 from ray_jobs.progress import Progress
 
@@ -82,14 +83,21 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
         )
     plan = build_plan(load_recipe(recipe_path))
     store = Store(store_uri)
-    if not pending_jobs(plan.jobs, store) and store.read_record(plan.record.kind, plan.record.id):
+    pending = pending_jobs(plan.jobs, store)
+    if not pending and store.read_record(plan.record.kind, plan.record.id):
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done", highlight=False)
         _fold(store)
         return RunSummary(DONE, 0, 0, 0)
-    jobs = pending_jobs(plan.jobs, store, repair=True)
-    require_room(estimate(plan, jobs), plan, store)
-    store.write_record(plan.record)
-    result = _run_rounds(plan, store, jobs, address=address, console=console, stale_after_s=stale_after_s)
+    needs = needs_of(plan, pending)
+    require_room(needs, store)
+    with _workers(plan, store, address, needs) as (workers, pool):
+        console.print(f"pool: {pool_in_words(pool)}", highlight=False)
+        jobs = pending_jobs(plan.jobs, store, repair=True)
+        store.write_record(plan.record)
+        run_id = _new_run(plan, store, address)
+        with Claims(store, run_id, stale_after_s=stale_after_s) as claims:
+            result = _run_rounds(plan, store, jobs, run_id=run_id, workers=workers, claims=claims, console=console)
+    compact_if_many(store)
     _fold(store)
     exit_code = SOME_FAILED if result.failed else DONE
     summary = RunSummary(exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere)
@@ -98,24 +106,21 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
 
 
 def _run_rounds(
-    plan: Plan, store: Store, jobs: list[Job], *, address: str, console: Console, stale_after_s: float
+    plan: Plan, store: Store, jobs: list[Job], *, run_id: str, workers: Workers, claims: Claims, console: Console
 ) -> RunResult:
     """Run the jobs; where one meets a damaged artefact, plan again so that its maker runs too."""
-    run_id = _new_run(plan, store, address)
     result = RunResult(0, (), 0)
-    claims = Claims(store, run_id, stale_after_s=stale_after_s)
-    with _workers(plan, store, address) as workers, claims:
-        for number in range(MAX_ROUNDS):
-            steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
-            console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})", highlight=False)
-            with Progress(jobs) as progress:
-                name = f"{run_id}-{number}" if number else run_id
-                driver = Driver(store, name, workers=workers, progress=progress, claims=claims)
-                result = driver.run(jobs, present=set(store.record_names()))
-            if not result.saw_damage:
-                break
-            _quarantine_damaged(plan, store)
-            jobs = pending_jobs(plan.jobs, store, repair=True)
+    for number in range(MAX_ROUNDS):
+        steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
+        console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})", highlight=False)
+        with Progress(jobs) as progress:
+            name = f"{run_id}-{number}" if number else run_id
+            driver = Driver(store, name, workers=workers, progress=progress, claims=claims)
+            result = driver.run(jobs, present=set(store.record_names()))
+        if not result.saw_damage:
+            break
+        _quarantine_damaged(plan, store)
+        jobs = pending_jobs(plan.jobs, store, repair=True)
     return result
 
 
@@ -130,21 +135,27 @@ def _quarantine_damaged(plan: Plan, store: Store) -> None:
 
 
 @contextmanager
-def _workers(plan: Plan, store: Store, address: str) -> Iterator[Workers]:
-    """The workers at an address; Ray is imported only where it is used."""
+def _workers(plan: Plan, store: Store, address: str, needs: Needs) -> Iterator[tuple[Workers, Pool]]:
+    """The workers at an address and their pool; Ray is imported only where it is used.
+
+    Raises:
+        BadInputError: the model does not fit there.
+    """
     if address == "none":
-        yield HereWorkers(store.uri, lambda: local_chain(Path(plan.model.path), dtype=plan.model.dtype))
+        pool = pool_here(needs)
+        yield HereWorkers(store.uri, plan.model, pool), pool
         return
     if address == "local":
+        pool_of_local_ray(needs)
         # read when Ray is imported: without it Ray replaces the loopback address by the machine's in the network
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from ray_jobs import cluster, dispatch  # noqa: PLC0415 - without Ray this must not be imported
 
     with cluster.connected(address):
-        pool = cluster.plan_pool(plan.recipe.compute)
+        pool = needs.pool(cluster.nodes())
         workers = dispatch.RayWorkers(store.uri, plan.model, pool)
         try:
-            yield workers
+            yield workers, pool
         finally:
             workers.close()
 
@@ -173,36 +184,10 @@ def _new_run(plan: Plan, store: Store, address: str) -> str:
     return run_id
 
 
-def require_room(needs: Estimate, plan: Plan, store: Store) -> None:
-    """Refuse what cannot fit, with what would make it fit.
-
-    Raises:
-        BadInputError: a worker needs more memory than the recipe grants, or the disk has too little room.
-    """
-    granted = plan.recipe.compute.memory_gib_per_actor
-    if granted != "auto" and needs.memory_gib_per_worker > granted:
-        raise BadInputError(
-            "a worker needs more memory than the recipe grants",
-            expected=f"compute: {{memory_gib_per_actor: {needs.memory_gib_per_worker:.1f}}} or more shards",
-            got=granted,
-        )
-    root = store.local_root
-    if root is not None:
-        existing = next(folder for folder in (root, *root.parents) if folder.exists())
-        free_gib = shutil.disk_usage(existing).free / 2**30
-        if needs.disk_gib > free_gib:
-            raise BadInputError(
-                "the store's disk has too little room",
-                store=store.uri,
-                expected=f"{needs.disk_gib:.1f} GiB",
-                got=f"{free_gib:.1f} GiB free",
-            )
-
-
 def _fold(store: Store) -> None:
     """Bring the catalog up to date; if somebody holds it, whoever asks next does."""
     with Catalog.open(store) as catalog:
-        catalog.fold()
+        catalog.publish()
 
 
 def _in_words(summary: RunSummary) -> str:

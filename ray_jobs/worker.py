@@ -4,8 +4,8 @@ Every piece of work computes with one thread: how sums are split over threads ma
 must not depend on who computed them. More cores are used by more workers, and by pieces side by side in a worker.
 """
 
+import gc
 import os
-import resource
 import socket
 import time
 from collections.abc import Callable
@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 
 import torch
 
-from mlprune.errors import DamagedArtefactError, MlpruneError, TransientError
+from mlprune.errors import DamagedArtefactError, MlpruneError, OutOfMemoryError, TransientError
 from mlprune.models.chain import Chain
-from mlprune.steps.jobs import Job, RecordKey
+from mlprune.steps.jobs import OFFLOADED, Job, RecordKey
 from mlprune.storage import Store
 from mlprune.threads import use_threads
+from ray_jobs.measuring import CountingChain, PeakMemory
+from ray_jobs.relief import is_short_of_memory
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Failure:
     is_transient: bool
     is_damage: bool
     """Whether an artefact of an earlier job is missing or damaged."""
+    is_memory: bool = False
+    """Whether memory was short: the job may do with less at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,14 @@ class Outcome:
     """UTC, ISO 8601."""
     elapsed_s: float
     peak_memory_gib: float
-    """Largest resident memory the worker's process has had so far."""
+    """Largest resident memory of the worker's process."""
     failure: Failure | None = None
+    peak_is_of_job: bool = False
+    """Whether that was measured from the job's start on; otherwise from the process's."""
+    n_tokens: int = 0
+    """Tokens that entered the model, padding included."""
+    tokens_per_s: float | None = None
+    """None where none did."""
 
 
 class Worker:
@@ -58,53 +68,87 @@ class Worker:
         load_chain: gives the base model's chain.
         name: what the catalog calls this worker.
         threads: how many pieces of a job it works on at a time.
+        load_offloaded: gives a chain that holds half as much in memory, for jobs that memory was short for.
     """
 
-    def __init__(self, store_uri: str, load_chain: Callable[[], Chain], *, name: str, threads: int = 1) -> None:
+    def __init__(
+        self,
+        store_uri: str,
+        load_chain: Callable[[], Chain],
+        *,
+        name: str,
+        threads: int = 1,
+        load_offloaded: Callable[[], Chain] | None = None,
+    ) -> None:
         torch.set_num_threads(1)
         use_threads(threads)
         self._store = Store(store_uri)
-        self._load_chain = load_chain
+        self._loaders = {False: load_chain, True: load_offloaded or load_chain}
         self._name = name
         self._chain: Chain | None = None
+        self._is_offloaded = False
 
-    def _loaded(self) -> Chain:
-        if self._chain is None:
-            self._chain = self._load_chain()
+    def _loaded(self, *, offloaded: bool) -> Chain:
+        if self._chain is None or offloaded != self._is_offloaded:
+            self._let_go()
+            self._chain, self._is_offloaded = self._loaders[offloaded](), offloaded
         return self._chain
+
+    def _let_go(self) -> None:
+        """Give the memory of the chain back."""
+        self._chain = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def run(self, job: Job) -> Outcome:
         """Run a job; whatever it raises comes back as its failure."""
         started_at, started = datetime.now(UTC), time.monotonic()
-        failure = None
+        failure, peak = None, PeakMemory()
+        counted: list[CountingChain] = []
+
+        def chain() -> Chain:
+            counted.append(CountingChain(self._loaded(offloaded=job.relief >= OFFLOADED)))
+            return counted[-1]
+
         try:
-            job.run(self._store, self._loaded)
+            job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
             failure = described(err)
-            if failure.is_transient:
-                self._chain = None  # a shard may have died with what it held: load anew
+        n_tokens = sum(one.n_tokens for one in counted)
+        counted.clear()
+        if failure is not None and failure.is_transient:
+            self._let_go()  # a shard may have died with what it held: load anew
+        elapsed_s = time.monotonic() - started
         return Outcome(
             makes=job.makes[-1],
             step=job.step,
             host=socket.gethostname(),
             worker=self._name,
             started_at=started_at.isoformat(timespec="milliseconds"),
-            elapsed_s=round(time.monotonic() - started, 4),
-            peak_memory_gib=round(peak_memory_gib(), 3),
+            elapsed_s=round(elapsed_s, 4),
+            peak_memory_gib=round(peak.gib(), 3),
             failure=failure,
+            peak_is_of_job=peak.is_of_job,
+            n_tokens=n_tokens,
+            tokens_per_s=round(n_tokens / elapsed_s, 1) if n_tokens and elapsed_s else None,
         )
 
 
 def described(err: Exception) -> Failure:
-    """An error as plain values."""
-    is_transient = isinstance(err, TransientError | MemoryError | ConnectionError)
-    message = str(err) if isinstance(err, MlpruneError) else " ".join(f"{type(err).__name__}: {err}".split())
-    return Failure(type(err).__name__, message, is_transient, isinstance(err, DamagedArtefactError))
+    """An error as plain values; one that came from another process is what it was there."""
+    cause = getattr(err, "cause", None)
+    if isinstance(cause, Exception):
+        return described(cause)
+    if is_short_of_memory(err) and not isinstance(err, OutOfMemoryError):
+        err = OutOfMemoryError("memory was short", reason=_in_words(err))
+    is_transient = isinstance(err, TransientError | ConnectionError)
+    is_damage, is_memory = isinstance(err, DamagedArtefactError), isinstance(err, OutOfMemoryError)
+    return Failure(type(err).__name__, _in_words(err), is_transient, is_damage, is_memory)
 
 
-def peak_memory_gib() -> float:
-    """Largest resident memory of this process so far, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def _in_words(err: Exception) -> str:
+    return str(err) if isinstance(err, MlpruneError) else " ".join(f"{type(err).__name__}: {err}".split())
 
 
 def worker_name(number: int) -> str:

@@ -68,7 +68,9 @@ def test_logits_are_those_of_the_model(folder, model, n_shards):
     with torch.inference_mode():
         states = runners[0].embed(tokens, mask)
         for runner in runners:
-            states = runner.run(runner.arrived(states))
+            states = runner.arrived(states)
+            for block in runner.blocks:
+                states = runner.step(block, states)
         logits = runners[-1].head(runners[-1].normed(states.hidden))
         cap = getattr(model.config, "final_logit_softcapping", None)
         logits = logits if cap is None else cap * torch.tanh(logits / cap)

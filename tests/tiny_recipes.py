@@ -236,6 +236,12 @@ def contents(store: Store) -> dict[str, bytes]:
     return {path: (root / path).read_bytes() for path in store.list("") if not path.startswith("quarantine/")}
 
 
+def results(store: Store | Path) -> dict[str, bytes]:
+    """All records and artefacts of a store; how its runs went, their claims and the catalog's file are no results."""
+    found = contents(store if isinstance(store, Store) else Store(store))
+    return {path: data for path, data in found.items() if not path.startswith(("runs/", "claims/", "catalog.duckdb"))}
+
+
 class FinishedRun(NamedTuple):
     """A recipe that was run."""
 

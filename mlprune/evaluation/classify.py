@@ -1,6 +1,6 @@
 """Scores of candidates: from items to batches once, then from batches to log-likelihoods for every variant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.errors import PermanentError, ShapeError
+from mlprune.errors import ModelError
 from mlprune.evaluation.batches import PlannedBatch, plan_scoring
-from mlprune.evaluation.tasks import ChoiceItem
+from mlprune.evaluation.choices import ChoiceItem
+from mlprune.evaluation.predictions import ItemScores, Predictions
+from mlprune.evaluation.rules import Likelihoods
 from mlprune.models.chain import Chain
+
+__all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "score_items"]
+
+Tokens = list[int]
 
 
 @dataclass(frozen=True)
@@ -19,24 +25,18 @@ class PreparedTask:
     """Items cut into batches: what every variant is run on."""
 
     items: tuple[ChoiceItem, ...]
+    token_ids: tuple[tuple[Tokens, ...], ...]
+    """For each item and candidate its tokens, special ones included."""
+    first_tokens: tuple[tuple[int, ...], ...]
+    """For each item and candidate the first scored token of the candidate part, >= 1."""
     batches: tuple[PlannedBatch, ...]
+    batch_tokens: int
 
-
-@dataclass(frozen=True)
-class ItemScores:
-    """What a model makes of the candidates of all items, item after item."""
-
-    starts: NDArray[np.int64]
-    """[n_items + 1]: the candidates of item i are rows starts[i] ... starts[i + 1] - 1."""
-    log_likelihoods: NDArray[np.float64]
-    """[rows], sums over the scored tokens of each whole text."""
-    n_tokens: NDArray[np.int64]
-    """[rows], scored tokens: one less than the text has."""
-
-    def of(self, item: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Log-likelihoods and scored tokens of one item's candidates."""
-        rows = slice(int(self.starts[item]), int(self.starts[item + 1]))
-        return self.log_likelihoods[rows], self.n_tokens[rows]
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """[n_items + 1]: the candidates of item i are rows starts[i] ... starts[i + 1] - 1."""
+        sizes = [len(item.texts) for item in self.items]
+        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
 
 
 def prepare(
@@ -44,32 +44,102 @@ def prepare(
 ) -> PreparedTask:
     """Tokenise the texts, each whole and with the tokenizer's default special tokens, and plan their batches.
 
+    The candidate part begins with the first token that holds a character of it.
+
     Raises:
         TaskFileError: a text has fewer than two tokens or more than `max_positions`.
+        ModelError: the tokenizer does not say which characters a token stands for, and candidates begin within texts.
     """
-    texts = [text for item in items for text in item.texts]
-    encoded = iter(tokenizer(texts, truncation=False, verbose=False)["input_ids"] if texts else ())
-    token_ids = [[next(encoded) for _ in item.texts] for item in items]
+    token_ids, first_tokens = _tokenised(tokenizer, items)
     plan = plan_scoring(
         token_ids,
         batch_tokens=batch_tokens,
         max_positions=max_positions,
         example_ids=[item.example_id for item in items],
     )
-    return PreparedTask(tuple(items), tuple(plan))
+    return PreparedTask(tuple(items), tuple(token_ids), tuple(first_tokens), tuple(plan), batch_tokens)
+
+
+def _tokenised(tokenizer: Any, items: Sequence[ChoiceItem]) -> tuple[list[tuple[Tokens, ...]], list[tuple[int, ...]]]:
+    """Tokens of every text, and where its candidate part begins among them."""
+    texts = [text for item in items for text in item.texts]
+    if not texts:
+        return [], []
+    has_parts = any(start > 0 for item in items for start in item.starts)
+    if has_parts and not tokenizer.is_fast:
+        raise ModelError("the tokenizer knows no character offsets", expected="a tokenizer.json", got="a slow one")
+    encoded = tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=has_parts)
+    tokens = iter(encoded["input_ids"])
+    token_ids = [tuple(next(tokens) for _ in item.texts) for item in items]
+    if not has_parts:
+        return token_ids, [(1,) * len(item.texts) for item in items]
+    offsets = iter(encoded["offset_mapping"])
+    return token_ids, [
+        tuple(_first_token(next(offsets), start) for start in item.starts or (0,) * len(item.texts)) for item in items
+    ]
+
+
+def _first_token(offsets: Sequence[tuple[int, int]], start: int) -> int:
+    """The first token with a character from `start` on; never the text's first, which is not scored."""
+    place = next((place for place, (begin, end) in enumerate(offsets) if end > max(begin, start)), len(offsets) - 1)
+    return max(1, place)
 
 
 def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
     """Score all candidates with the model as the chain holds it now."""
-    starts = _starts(len(item.texts) for item in prepared.items)
-    log_likelihoods = np.full(int(starts[-1]), np.nan)
-    n_tokens = np.zeros(int(starts[-1]), dtype=np.int64)
+    n_rows = int(prepared.starts[-1])
+    sums = np.full((2, n_rows), np.nan)
+    counts = np.zeros((2, n_rows), dtype=np.int64)
     scores = chain.stream("score", (planned.batch for planned in prepared.batches))
     for planned, scored in zip(prepared.batches, scores, strict=True):
-        places = [int(starts[example]) + candidate for example, candidate in planned.rows]
-        log_likelihoods[places] = scored.log_likelihoods.numpy()
-        n_tokens[places] = scored.n_tokens.numpy()
-    return ItemScores(starts, log_likelihoods, n_tokens)
+        places = [int(prepared.starts[example]) + candidate for example, candidate in planned.rows]
+        firsts = np.array([prepared.first_tokens[example][candidate] for example, candidate in planned.rows])
+        n_tokens = scored.n_tokens.numpy()
+        sums[:, places] = scored.log_likelihoods.numpy(), _part_sums(planned, scored, firsts)
+        counts[:, places] = n_tokens, n_tokens + 1 - firsts
+    return ItemScores(prepared.starts, Likelihoods(sums[0], counts[0], sums[1], counts[1], np.full(n_rows, np.nan)))
+
+
+def _part_sums(planned: PlannedBatch, scored: Any, firsts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[n] log-probabilities of each row's tokens from its first one of the candidate part on."""
+    within, behind = scored.prefix_log_probs.numpy(), scored.suffix_log_probs.numpy()
+    length = planned.batch.prefix_ids.shape[1]
+    in_suffix = np.arange(length, length + behind.shape[1]) >= firsts[:, None]
+    sums = np.where(in_suffix, behind, 0.0).sum(axis=1)
+    if (firsts < length).any():
+        in_prefix = np.arange(1, length) >= firsts[:, None]
+        sums = sums + np.where(in_prefix, within[planned.batch.parent.numpy()], 0.0).sum(axis=1)
+    return np.asarray(sums)
+
+
+def run_alone(chain: Chain, tokenizer: Any, prepared: PreparedTask) -> NDArray[np.float64]:
+    """[rows] log-likelihoods of the scored tokens of each candidate part behind nothing but a start token.
+
+    The start token is what the tokenizer makes of an empty text, else its first-of-sequence token, else its E. The
+    tokens are those of the whole text, so the two log-likelihoods are of the same tokens. Parts that occur often are
+    scored once.
+
+    Raises:
+        ModelError: the tokenizer has no such token.
+    """
+    start = _start_token(tokenizer)
+    pairs = zip(prepared.token_ids, prepared.first_tokens, strict=True)
+    wanted = [(start, *tokens[first:]) for texts, firsts in pairs for tokens, first in zip(texts, firsts, strict=True)]
+    distinct = sorted(set(wanted))
+    plan = plan_scoring([[list(tokens)] for tokens in distinct], batch_tokens=prepared.batch_tokens)
+    values: dict[tuple[int, ...], float] = {}
+    for planned, scored in zip(plan, chain.stream("score", (one.batch for one in plan)), strict=True):
+        for (place, _), value in zip(planned.rows, scored.log_likelihoods.tolist(), strict=True):
+            values[distinct[place]] = value
+    return np.array([values[tokens] for tokens in wanted], dtype=np.float64)
+
+
+def _start_token(tokenizer: Any) -> int:
+    around = [*tokenizer("")["input_ids"], tokenizer.bos_token_id, tokenizer.eos_token_id]
+    found = next((token for token in around if token is not None), None)
+    if found is None:
+        raise ModelError("the tokenizer has no token to start with", expected="a bos_token or eos_token", got=None)
+    return int(found)
 
 
 def score_items(
@@ -77,88 +147,3 @@ def score_items(
 ) -> ItemScores:
     """`prepare` and `run` in one, for items that are scored once."""
     return run(chain, prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=max_positions))
-
-
-def prediction_rows(items: Sequence[ChoiceItem], scores: ItemScores) -> list[dict[str, Any]]:
-    """One row per candidate, in file order: what is stored of an evaluation."""
-    rows = []
-    for number, item in enumerate(items):
-        log_likelihoods, n_tokens = scores.of(number)
-        for index, candidate in enumerate(item.candidates):
-            row = {
-                "example_id": item.example_id,
-                "candidate_index": index,
-                "candidate": candidate,
-                "is_gold": index == item.gold,
-                "log_likelihood": float(log_likelihoods[index]),
-                "n_tokens": int(n_tokens[index]),
-            }
-            rows.append(row)
-    return rows
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Scored candidates with their gold: what metrics are computed on."""
-
-    example_ids: tuple[str, ...]
-    starts: NDArray[np.int64]
-    """[n_items + 1], as in `ItemScores`."""
-    gold: NDArray[np.int64]
-    """[n_items] index of the right candidate."""
-    log_likelihoods: NDArray[np.float64]
-    n_tokens: NDArray[np.int64]
-
-    @classmethod
-    def from_scores(cls, items: Sequence[ChoiceItem], scores: ItemScores) -> "Predictions":
-        """Of a model just run."""
-        gold = np.array([item.gold for item in items], dtype=np.int64)
-        ids = tuple(item.example_id for item in items)
-        return cls(ids, scores.starts, gold, scores.log_likelihoods, scores.n_tokens)
-
-    @classmethod
-    def from_columns(cls, columns: Mapping[str, Sequence[Any]]) -> "Predictions":
-        """Of stored rows, given as columns in their stored order.
-
-        Raises:
-            ShapeError: an example's candidates do not stand together, in order, with one right one.
-        """
-        index = np.asarray(columns["candidate_index"], dtype=np.int64)
-        firsts = np.flatnonzero(index == 0)
-        starts = np.append(firsts, index.size).astype(np.int64)
-        sizes = np.diff(starts)
-        owner = np.repeat(np.arange(sizes.size), sizes)
-        gold_rows = np.flatnonzero(np.asarray(columns["is_gold"], dtype=np.bool_))
-        in_order = owner.size == index.size and np.array_equal(index, np.arange(index.size) - starts[owner])
-        if not in_order or not np.array_equal(owner[gold_rows], np.arange(sizes.size)):
-            raise ShapeError("stored candidates are out of order or have no single gold", rows=int(index.size))
-        return cls(
-            example_ids=tuple(str(columns["example_id"][row]) for row in firsts.tolist()),
-            starts=starts,
-            gold=index[gold_rows],
-            log_likelihoods=np.asarray(columns["log_likelihood"], dtype=np.float64),
-            n_tokens=np.asarray(columns["n_tokens"], dtype=np.int64),
-        )
-
-    def mean_scores(self) -> list[NDArray[np.float64]]:
-        """For each item the scores of its candidates: log-likelihood per scored token."""
-        return np.split(self.log_likelihoods / self.n_tokens, self.starts[1:-1])
-
-    @cached_property
-    def score_matrix(self) -> NDArray[np.float64]:
-        """[n_items, most candidates] mean scores, NaN where an item has fewer candidates.
-
-        Raises:
-            PermanentError: a score is not a number.
-        """
-        scores = self.log_likelihoods / self.n_tokens
-        if np.isnan(scores).any():
-            raise PermanentError("a candidate's score is not a number", n_wrong=int(np.isnan(scores).sum()))
-        sizes = np.diff(self.starts)
-        matrix = np.full((sizes.size, int(sizes.max(initial=0))), np.nan)
-        matrix[np.arange(matrix.shape[1]) < sizes[:, None]] = scores
-        return matrix
-
-
-def _starts(sizes: Any) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(list(sizes), dtype=np.int64)]).astype(np.int64)

@@ -8,9 +8,10 @@ from typing import Any
 from mlprune.corpus import cldr, cldr_facts
 from mlprune.corpus.tables import SUFFIXES, read_rows
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.evaluation.tasks import TASKS, ChoiceItem, Row, TranslationItem, facts_item, sentence_item
+from mlprune.evaluation.choices import ChoiceItem, Row, TranslationItem, sentence_item
+from mlprune.evaluation.tasks import TASKS, Task, facts_item
 from mlprune.records import digest, ordered_by_hash, split_of
-from mlprune.terms import SplitName, TaskName, language_file_stems
+from mlprune.terms import SplitName, language_file_stems
 
 CORPUS = "corpus"
 """Path of a task whose items come from the recipe's corpus."""
@@ -28,20 +29,21 @@ class TaskData:
 
 
 def read_items(
-    task: TaskName, folder: Path, *, language: str, split: str, limit: int | None = None, seed: int = 0
+    task: str | Task, folder: Path, *, language: str, split: str, limit: int | None = None, seed: int = 0
 ) -> TaskData:
     """The items of `<folder>/<language>.<split>` with the ending .jsonl, .jsonl.gz or .parquet.
 
     Args:
+        task: the name of a task in `TASKS`, or a task.
         language: a tag such as `fr`; the file may also be named `fra_Latn`.
         limit: keep the items with the smallest SHA-256 of "seed:id", this many of them.
     Raises:
         TaskFileError: there is no such file, a row is wrong (the first one is named), or no item is left.
     """
-    rule = TASKS[task]
+    rule = TASKS[task] if isinstance(task, str) else task
     if rule.to_item is None:
         raise TaskFileError(
-            "this task reads parallel text, not task files", task=task, expected="a corpus", got=str(folder)
+            "this task reads parallel text, not task files", task=rule.name, expected="a corpus", got=str(folder)
         )
     path = _task_file(folder, language=language, split=split)
     try:
@@ -64,7 +66,7 @@ def read_items(
 
 
 def corpus_items(
-    task: TaskName,
+    task: str,
     lines: Mapping[str, Sequence[str]],
     *,
     language: str,
@@ -91,7 +93,7 @@ def corpus_items(
 
 
 def _corpus_content(
-    task: TaskName, lines: Mapping[str, Sequence[str]], *, languages: tuple[str, ...]
+    task: str, lines: Mapping[str, Sequence[str]], *, languages: tuple[str, ...]
 ) -> tuple[dict[str, Any], str]:
     """All items by id, and the hash of what they were made of."""
     if task == "facts":

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF
 
-from mlprune.errors import ShapeError
-from mlprune.evaluation.classify import Predictions
-from mlprune.evaluation.tasks import TASKS
+from mlprune.errors import BadInputError, ShapeError
+from mlprune.evaluation.predictions import Predictions
+from mlprune.evaluation.tasks import TASKS, Task
 from mlprune.evaluation.translate import Translations
-from mlprune.terms import TaskName
 
 Array = NDArray[np.float64]
 
@@ -36,13 +35,15 @@ class Metric:
     """[..., k] sums over examples -> [...] values."""
     is_credit: bool = False
     """Whether the first statistic is an example's credit, 1 for a right answer: compared by McNemar's exact test."""
+    signature: str | None = None
+    """How another library says that it computes it (sacreBLEU); None for our own."""
 
 
 # Choices
 
 
 def _predicted(predictions: Predictions) -> NDArray[np.int64]:
-    """[n] candidate of the highest mean score, of equal ones the earlier."""
+    """[n] candidate of the highest score, of equal ones the earlier."""
     scores = predictions.score_matrix
     return np.asarray(np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=1), dtype=np.int64)
 
@@ -53,7 +54,7 @@ def _credit(predictions: Predictions) -> Array:
 
 
 def _shared_credit(predictions: Predictions) -> Array:
-    """[n] 1/m where gold is one of m candidates with the highest mean score, else 0."""
+    """[n] 1/m where gold is one of m candidates with the highest score, else 0."""
     scores = predictions.score_matrix
     top = scores == np.nanmax(scores, axis=1, keepdims=True)
     return np.asarray(top[np.arange(len(top)), predictions.gold] / top.sum(axis=1), dtype=np.float64)
@@ -75,7 +76,7 @@ def _accuracy_statistics(predictions: Predictions, *, credit: Callable[[Predicti
 def _calibration_statistics(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
     """[n, N_BINS + 1]: credit minus confidence in the bin of the confidence, and 1.
 
-    Confidence is the highest probability in the softmax of the candidates' mean scores.
+    Confidence is the highest probability in the softmax of the candidates' scores.
     """
     scores = predictions.score_matrix
     odds = np.exp(scores - np.nanmax(scores, axis=1, keepdims=True))
@@ -115,7 +116,7 @@ def _label_metric(sums: Array, *, quantity: str, weighted: bool) -> Array:
 
 def _likelihood_statistics(predictions: Predictions) -> Array:
     """[n, 2]: log-likelihood and scored tokens of each text."""
-    columns = (predictions.log_likelihoods, predictions.n_tokens.astype(np.float64))
+    columns = (predictions.found.whole, predictions.found.n_whole.astype(np.float64))
     return np.stack([np.add.reduceat(column, predictions.starts[:-1]) for column in columns], axis=1)
 
 
@@ -145,13 +146,14 @@ def _overlap_value(sums: Array, *, make: Callable[[], Any]) -> Array:
     return np.array(values, dtype=np.float64).reshape(sums.shape[:-1])
 
 
-def _overlap_metric(name: str, make: Callable[[], Any]) -> Metric:
-    return Metric(name, partial(_overlap_statistics, make=make), partial(_overlap_value, make=make))
+def _overlap_metric(name: str, make: Callable[[], Any], *, target: str) -> Metric:
+    statistics, value = partial(_overlap_statistics, make=make), partial(_overlap_value, make=make)
+    return Metric(name, statistics, value, signature=signature(name, target))
 
 
 def bleu_metric(target: str) -> Metric:
     """Corpus BLEU as `sacrebleu.corpus_bleu` computes it, as a fraction: tokenizer zh for Chinese targets, else 13a."""
-    return _overlap_metric("bleu", partial(BLEU, tokenize=_tokenizer_for(target)))
+    return _overlap_metric("bleu", partial(BLEU, tokenize=_tokenizer_for(target)), target=target)
 
 
 def signature(name: str, target: str) -> str:
@@ -175,11 +177,13 @@ METRICS: Mapping[str, Metric] = {
     "f1_weighted": _label("f1_weighted", quantity="f1", weighted=True),
     "precision_macro": _label("precision_macro", quantity="precision"),
     "recall_macro": _label("recall_macro", quantity="recall"),
+    "precision_weighted": _label("precision_weighted", quantity="precision", weighted=True),
+    "recall_weighted": _label("recall_weighted", quantity="recall", weighted=True),
     "ece": Metric("ece", partial(_calibration_statistics, credit=_credit), _calibration_error),
     "perplexity": Metric("perplexity", _likelihood_statistics, _perplexity),
     "exact_match": Metric("exact_match", _exact_matches, _mean),
     "bleu": bleu_metric("en"),
-    "chrf": _overlap_metric("chrf", CHRF),
+    "chrf": _overlap_metric("chrf", CHRF, target="en"),
 }
 """All are fractions but perplexity; sacreBLEU's bleu and chrf are divided by 100."""
 
@@ -190,12 +194,33 @@ SHARED_TIES: Mapping[str, Callable[[Predictions], Array]] = {
 """Statistics of metrics that differ where equal candidates share the credit."""
 
 
-def task_metrics(task: TaskName, language: str) -> tuple[Metric, ...]:
-    """The metrics of a task in a language; for translation the target language, which decides BLEU's tokenizer."""
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "candidates": tuple(name for name in METRICS if name not in ("perplexity", "exact_match", "bleu", "chrf")),
+    "sentences": ("perplexity",),
+    "pairs": ("bleu", "chrf", "exact_match"),
+}
+"""What a task reads -> the metrics that its predictions allow."""
+
+
+def task_metrics(task: str | Task, language: str, *, names: tuple[str, ...] = ()) -> tuple[Metric, ...]:
+    """The metrics of a task in a language.
+
+    Args:
+        task: the name of a task in `TASKS`, or a task.
+        language: for translation the target language, which decides BLEU's tokenizer.
+        names: these instead of the task's own.
+    Raises:
+        BadInputError: a metric does not exist, or means nothing for what the task predicts.
+    """
+    record = TASKS[task] if isinstance(task, str) else task
+    for name in names:
+        if name not in _KINDS[record.reads]:
+            message, expected = "no such metric of this task", _KINDS[record.reads]
+            raise BadInputError(message, task=record.name, expected=expected, got=name)
     chosen = []
-    for name in TASKS[task].metrics:
+    for name in names or record.metrics:
         metric = METRICS[name]
-        if name in SHARED_TIES and TASKS[task].ties == "shared":
+        if name in SHARED_TIES and record.ties == "shared":
             metric = replace(metric, statistics=SHARED_TIES[name])
         if name == "bleu":
             metric = bleu_metric(language)

@@ -1,176 +1,228 @@
 """The tasks: how a row of a task file becomes an item, and what is measured on the items.
 
-A choice item is a list of whole texts to score, one per candidate; the texts follow docs/method.md section 6.
-Finding and checking files is done in `files.py`, scoring in `classify.py` and `translate.py`.
+Templates follow docs/method.md section 6. What an item is stands in `choices.py`, the words of templates in
+`prompts.py`; a task that a recipe describes in its own words is made in `own_tasks.py`. Finding and checking files is
+done in `files.py`, scoring in `classify.py` and `translate.py`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from mlprune.errors import TaskFileError
-from mlprune.terms import TaskName
+from mlprune.evaluation.choices import (
+    ChoiceItem,
+    Row,
+    TranslationItem,
+    choice,
+    counted_from_one,
+    number_of,
+    place_of,
+    sentence_item,
+    text_of,
+    texts_of,
+)
+from mlprune.evaluation.prompts import XCOPA_WORDS, XNLI_WORDS, XcopaWords, XnliWords
+from mlprune.terms import PromptName
 
-Row = Mapping[str, Any]
+__all__ = ["TASKS", "ChoiceItem", "Row", "Task", "TranslationItem", "prompt_language", "sentence_item", "with_prompts"]
 
 MASK = "<mask>"
 """Where a fact's candidate goes."""
 
+GAP = "_"
+"""Where an option of xwinograd goes."""
+
 MARC_WORDS = 128
 """Whitespace words of a review that are kept."""
 
-XNLI_LABELS = {"entailment": "Yes", "neutral": "Also", "contradiction": "No"}
+XNLI_LABELS = ("entailment", "neutral", "contradiction")
 PAWS_X_LABELS = ("No", "Yes")
-XCOPA_CONNECTIVES = {"cause": "because", "effect": "so"}
-
-
-@dataclass(frozen=True)
-class ChoiceItem:
-    """Whole texts of which one is right."""
-
-    example_id: str
-    candidates: tuple[str, ...]
-    """The labels as the file writes them, or the texts that fill a gap."""
-    texts: tuple[str, ...]
-    """What is scored, one text a candidate."""
-    gold: int
-    """Index of the right candidate."""
-
-
-@dataclass(frozen=True)
-class TranslationItem:
-    """A sentence and its reference translation."""
-
-    example_id: str
-    source: str
-    reference: str
+MARC_STARS = ("terrible", "bad", "okay", "good", "great")
+"""What a review of one to five stars says it is."""
+STORY_KEYS = tuple(f"input_sentence_{number}" for number in range(1, 5))
+ENDING_KEYS = ("sentence_quiz1", "sentence_quiz2")
+ANSWER_KEYS = tuple(f"mc_answer{number}" for number in range(1, 5))
 
 
 @dataclass(frozen=True)
 class Task:
     """What distinguishes a task."""
 
-    scoring_rule: Literal["mean_whole_text", "greedy", "sum"]
-    """Candidates by mean log-probability of the whole text, a greedy decoding, or a sum over all texts."""
-    prompt_language: Literal["en"] | None
-    """Language of the words around the example's own; None where there are none: the example's language."""
+    name: str
     metrics: tuple[str, ...]
     keys: tuple[str, ...] = ()
     """What a row has to have besides its id; empty for tasks that read parallel text."""
-    to_item: Callable[[str, Row], ChoiceItem | None] | None = None
-    """A row as an item; None where the task drops the row."""
+    to_item: Callable[..., ChoiceItem | None] | None = None
+    """A row as an item, given (example id, row); None where the task drops the row."""
+    reads: Literal["candidates", "sentences", "pairs"] = "candidates"
+    """Candidates of which one is right, sentences to be likely, or pairs to be translated."""
+    prompt_language: Literal["en"] | None = None
+    """Language of the words around the example's own; None where there are none: the example's language."""
     ties: Literal["earlier", "shared"] = "earlier"
     """Of equal candidates the earlier one is predicted, or they share the credit."""
+    native: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Language -> the words of the template in it, which `to_item` takes as `words`; empty where there are none."""
 
 
-def xnli_item(example_id: str, row: Row) -> ChoiceItem:
-    """`{premise} , right?  {Yes|Also|No} , {hypothesis}`: English in every language, two spaces before the label."""
+def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"]) -> ChoiceItem:
+    """`{premise} , right?  {Yes|Also|No} , {hypothesis}`: two spaces before the label."""
     premise, hypothesis = text_of(row, "premise"), text_of(row, "hypothesis")
-    names = tuple(XNLI_LABELS)
     got = row["label"]
-    gold = names.index(got) if got in names else number_of(row, "label", range(len(names)))
-    texts = tuple(f"{premise} , right?  {word} , {hypothesis}" for word in XNLI_LABELS.values())
-    return ChoiceItem(example_id, names if got in names else ("0", "1", "2"), texts, gold)
+    is_name = isinstance(got, str) and got in XNLI_LABELS
+    gold = XNLI_LABELS.index(got) if is_name else number_of(row, "label", range(len(XNLI_LABELS)))
+    parts = [f"{word} , {hypothesis}" for word in words.labels]
+    names = XNLI_LABELS if is_name else ("0", "1", "2")
+    return choice(example_id, names, context=f"{premise} , {words.question}?  ", parts=parts, gold=gold)
 
 
 def marc_item(example_id: str, row: Row) -> ChoiceItem | None:
     """The first words of the review and ` It is {negative|positive}`; reviews of three stars are dropped."""
-    review = " ".join(text_of(row, "text").split()[:MARC_WORDS])
-    stars = number_of(row, "label", range(1, 6))
+    review, stars = _review(row)
     if stars == 3:
         return None
     words = ("negative", "positive")
-    return ChoiceItem(example_id, words, tuple(f"{review} It is {word}" for word in words), int(stars > 3))
+    return choice(example_id, words, context=f"{review} It is ", parts=words, gold=int(stars > 3))
 
 
-def xcopa_item(example_id: str, row: Row) -> ChoiceItem:
+def marc_five_item(example_id: str, row: Row) -> ChoiceItem:
+    """The first words of the review and ` It is {terrible|bad|okay|good|great}`, one word a number of stars."""
+    review, stars = _review(row)
+    labels = ("1", "2", "3", "4", "5")
+    return choice(example_id, labels, context=f"{review} It is ", parts=MARC_STARS, gold=stars - 1)
+
+
+def _review(row: Row) -> tuple[str, int]:
+    """The first words of a review, and its stars."""
+    return " ".join(text_of(row, "text").split()[:MARC_WORDS]), number_of(row, "label", range(1, 6))
+
+
+def xcopa_item(example_id: str, row: Row, *, words: XcopaWords = XCOPA_WORDS["en"]) -> ChoiceItem:
     """`{premise} {because|so} {choice}`: the premise without its full stop, the choice with a small first letter.
 
-    The connective is English in every language, as XNLI's template is. The paper has no such template.
+    The paper has no such template.
     """
     premise = text_of(row, "premise").strip().rstrip(".。।!！?？ ")
     question = row["question"]
-    if question not in XCOPA_CONNECTIVES:
-        raise TaskFileError("unknown question", key="question", expected=tuple(XCOPA_CONNECTIVES), got=question)
+    if question not in ("cause", "effect"):
+        raise TaskFileError("unknown question", key="question", expected=("cause", "effect"), got=question)
     choices = (text_of(row, "choice1"), text_of(row, "choice2"))
-    start = f"{premise} {XCOPA_CONNECTIVES[question]} "
-    texts = tuple(start + choice.strip()[0].lower() + choice.strip()[1:] for choice in choices)
-    return ChoiceItem(example_id, choices, texts, number_of(row, "label", range(2)))
+    parts = [one.strip()[0].lower() + one.strip()[1:] for one in choices]
+    context = f"{premise} {getattr(words, question)} "
+    return choice(example_id, choices, context=context, parts=parts, gold=number_of(row, "label", range(2)))
 
 
 def paws_x_item(example_id: str, row: Row) -> ChoiceItem:
     """`{sentence1} right? {No|Yes}, {sentence2}`; label 1 is a paraphrase, hence Yes."""
     first, second = text_of(row, "sentence1"), text_of(row, "sentence2")
-    texts = tuple(f"{first} right? {word}, {second}" for word in PAWS_X_LABELS)
-    return ChoiceItem(example_id, ("0", "1"), texts, number_of(row, "label", range(2)))
+    parts = [f"{word}, {second}" for word in PAWS_X_LABELS]
+    gold = number_of(row, "label", range(2))
+    return choice(example_id, ("0", "1"), context=f"{first} right? ", parts=parts, gold=gold)
+
+
+def xstory_cloze_item(example_id: str, row: Row) -> ChoiceItem:
+    """The four sentences of a story and one of two endings, joined by spaces (Lin et al., arXiv:2112.10668)."""
+    story = " ".join(text_of(row, key).strip() for key in STORY_KEYS)
+    endings = [text_of(row, key).strip() for key in ENDING_KEYS]
+    gold = counted_from_one(row, "answer_right_ending", len(endings))
+    return choice(example_id, endings, context=f"{story} ", parts=endings, gold=gold)
+
+
+def xwinograd_item(example_id: str, row: Row) -> ChoiceItem:
+    """The sentence with each option in the place of its `_` (Tikhonov and Ryabinin, arXiv:2106.12066)."""
+    before, gap, after = text_of(row, "sentence").partition(GAP)
+    if not gap:
+        raise TaskFileError("a sentence has no gap", key="sentence", expected=GAP, got=row["sentence"])
+    options = [text_of(row, key) for key in ("option1", "option2")]
+    gold = counted_from_one(row, "answer", len(options))
+    return choice(example_id, options, context=before, parts=options, gold=gold, after=after)
+
+
+def belebele_item(example_id: str, row: Row) -> ChoiceItem:
+    """`{passage} {question} {answer}` with each of four answers (Bandarkar et al., arXiv:2308.16884).
+
+    The answers themselves are scored, not the letters A to D: small models do not know what a letter stands for.
+    """
+    passage, question = (text_of(row, key).strip() for key in ("flores_passage", "question"))
+    answers = [text_of(row, key).strip() for key in ANSWER_KEYS]
+    gold = counted_from_one(row, "correct_answer_num", len(answers))
+    return choice(example_id, answers, context=f"{passage} {question} ", parts=answers, gold=gold)
 
 
 def facts_item(example_id: str, row: Row) -> ChoiceItem:
     """The prompt as it stands, each candidate in the place of `<mask>`; `answer` is an index or a text."""
-    prompt, candidates, answer = text_of(row, "prompt"), row["candidates"], row["answer"]
+    prompt = text_of(row, "prompt")
     if MASK not in prompt:
         raise TaskFileError("a prompt has no gap", key="prompt", expected=MASK, got=prompt)
-    if not isinstance(candidates, list) or not candidates or not all(_is_text(each) for each in candidates):
-        raise TaskFileError("wrong candidates", key="candidates", expected="a list of texts", got=candidates)
-    if isinstance(answer, str):
-        if answer not in candidates:
-            raise TaskFileError("the answer is no candidate", key="answer", expected=candidates, got=answer)
-        gold = candidates.index(answer)
-    else:
-        gold = number_of(row, "answer", range(len(candidates)))
-    texts = tuple(prompt.replace(MASK, candidate) for candidate in candidates)
-    return ChoiceItem(example_id, tuple(candidates), texts, gold)
+    candidates = texts_of(row, "candidates")
+    before, _, after = prompt.partition(MASK)
+    parts = [candidate + after.replace(MASK, candidate) for candidate in candidates]
+    return choice(example_id, candidates, context=before, parts=parts, gold=place_of(row, "answer", candidates))
 
 
-def sentence_item(example_id: str, sentence: str) -> ChoiceItem:
-    """A sentence as an item of one text, for perplexity."""
-    return ChoiceItem(example_id, (sentence,), (sentence,), 0)
+LABEL_METRICS = (
+    "accuracy",
+    *(f"{name}_{mean}" for name in ("f1", "precision", "recall") for mean in ("macro", "weighted")),
+    "ece",
+)
+"""Metrics of tasks whose labels are the same for all items."""
+CHOICE_METRICS = ("accuracy", "ece")
+"""Metrics of tasks whose candidates are texts of the item."""
 
-
-def text_of(row: Row, key: str) -> str:
-    """A text of a row, as it stands.
-
-    Raises:
-        TaskFileError: it is no text, or nothing but white space.
-    """
-    value = row[key]
-    if not _is_text(value):
-        raise TaskFileError("an empty or missing text", key=key, expected="a text", got=value)
-    return str(value)
-
-
-def number_of(row: Row, key: str, allowed: range) -> int:
-    """A whole number of a row.
-
-    Raises:
-        TaskFileError: it is not one of the allowed ones.
-    """
-    value = row[key]
-    if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-        raise TaskFileError(f"wrong {key}", key=key, expected=f"{allowed.start} to {allowed.stop - 1}", got=value)
-    return value
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-_LABEL_METRICS = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro", "ece")
-_WHOLE: Literal["mean_whole_text"] = "mean_whole_text"
-
-TASKS: Mapping[TaskName, Task] = {
-    "xnli": Task(_WHOLE, "en", _LABEL_METRICS, ("premise", "hypothesis", "label"), xnli_item),
-    "marc": Task(_WHOLE, "en", _LABEL_METRICS, ("text", "label"), marc_item),
-    "xcopa": Task(
-        _WHOLE, "en", ("accuracy", "ece"), ("premise", "choice1", "choice2", "question", "label"), xcopa_item
-    ),
-    "paws_x": Task(_WHOLE, "en", _LABEL_METRICS, ("sentence1", "sentence2", "label"), paws_x_item),
-    "facts": Task(_WHOLE, None, ("accuracy", "ece"), ("prompt", "candidates", "answer"), facts_item, "shared"),
-    "translation": Task("greedy", "en", ("bleu", "chrf", "exact_match")),
-    "perplexity": Task("sum", None, ("perplexity",)),
+TASKS: Mapping[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            "xnli",
+            LABEL_METRICS,
+            ("premise", "hypothesis", "label"),
+            xnli_item,
+            prompt_language="en",
+            native=XNLI_WORDS,
+        ),
+        Task("marc", LABEL_METRICS, ("text", "label"), marc_item, prompt_language="en"),
+        Task("marc_five", LABEL_METRICS, ("text", "label"), marc_five_item, prompt_language="en"),
+        Task(
+            "xcopa",
+            CHOICE_METRICS,
+            ("premise", "choice1", "choice2", "question", "label"),
+            xcopa_item,
+            prompt_language="en",
+            native=XCOPA_WORDS,
+        ),
+        Task("paws_x", LABEL_METRICS, ("sentence1", "sentence2", "label"), paws_x_item, prompt_language="en"),
+        Task("xstory_cloze", CHOICE_METRICS, (*STORY_KEYS, *ENDING_KEYS, "answer_right_ending"), xstory_cloze_item),
+        Task("xwinograd", CHOICE_METRICS, ("sentence", "option1", "option2", "answer"), xwinograd_item),
+        Task(
+            "belebele",
+            CHOICE_METRICS,
+            ("flores_passage", "question", *ANSWER_KEYS, "correct_answer_num"),
+            belebele_item,
+        ),
+        Task("facts", CHOICE_METRICS, ("prompt", "candidates", "answer"), facts_item, ties="shared"),
+        Task("translation", ("bleu", "chrf", "exact_match"), reads="pairs", prompt_language="en"),
+        Task("perplexity", ("perplexity",), reads="sentences"),
+    )
 }
 
 
-def prompt_language(task: TaskName, language: str) -> str:
+def with_prompts(task: Task, *, language: str, prompts: PromptName) -> Task:
+    """The task as it is put in a language: with English words around the examples, or with the language's own.
+
+    Raises:
+        TaskFileError: native words are asked for, and the task has none in this language.
+    """
+    if prompts == "en":
+        return task
+    if language not in task.native or task.to_item is None:
+        message = "the task has no native prompts in this language"
+        raise TaskFileError(
+            message, task=task.name, expected=sorted(task.native) or "prompt_language: en", got=language
+        )
+    return replace(task, to_item=partial(task.to_item, words=task.native[language]))
+
+
+def prompt_language(task: Task, language: str, prompts: PromptName = "en") -> str:
     """The language of a task's prompts for examples in a language; translation prompts have English labels."""
-    return TASKS[task].prompt_language or language
+    return language if prompts == "native" or task.prompt_language is None else task.prompt_language

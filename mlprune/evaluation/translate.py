@@ -11,6 +11,9 @@ from mlprune.models.chain import Chain, greedy_decode
 
 MAX_NEW_TOKENS = 64
 
+TRANSLATION_SCHEMA = {"example_id": "string", "prompt": "string", "output": "string", "reference": "string"}
+"""Columns of a predictions file of translations."""
+
 Shot = tuple[str, str]
 """A sentence and its translation."""
 
@@ -44,17 +47,29 @@ class Translations:
     example_ids: tuple[str, ...]
     outputs: tuple[str, ...]
     references: tuple[str, ...]
+    prompts: tuple[str, ...] = ()
+    """What the model was given; empty where nobody asks."""
 
     @classmethod
     def from_outputs(cls, outputs: Sequence[TranslationOutput]) -> "Translations":
         """Of a model just run."""
-        columns = {key: [getattr(each, key) for each in outputs] for key in ("example_id", "output", "reference")}
-        return cls.from_columns(columns)
+        return cls.from_columns({key: [getattr(each, key) for each in outputs] for key in TRANSLATION_SCHEMA})
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Sequence[Any]]) -> "Translations":
         """Of stored rows, given as columns."""
-        return cls(tuple(columns["example_id"]), tuple(columns["output"]), tuple(columns["reference"]))
+        return cls(*(tuple(columns[key]) for key in ("example_id", "output", "reference", "prompt")))
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """The stored rows; see `TRANSLATION_SCHEMA`."""
+        values = (self.example_ids, self.prompts, self.outputs, self.references)
+        return {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
+
+    def only(self, example_ids: frozenset[str]) -> "Translations":
+        """The sentences of these ids, in their order."""
+        kept = [place for place, name in enumerate(self.example_ids) if name in example_ids]
+        columns = {key: [values[place] for place in kept] for key, values in self.columns().items()}
+        return self.from_columns(columns)
 
 
 def translation_prompts(

@@ -4,7 +4,7 @@
 """
 
 import uuid
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError, ModelError
 from mlprune.models.device_map import plan_spans
-from mlprune.models.loading import inspect_model
+from mlprune.models.footprint import footprint
+from mlprune.models.lockstep import GroupLimit, grouped
 from mlprune.models.payloads import DecodeStep
 from mlprune.models.shard import Shard
 from mlprune.terms import DtypeName
@@ -50,6 +51,8 @@ class Chain(Protocol):
 class LocalChain:
     """Shards in this process; items travel side by side, as many at a time as the process has threads.
 
+    Where blocks take turns in memory, items travel in groups, block by block, so that weights are read once a group.
+
     Raises:
         ModelError: the shards do not follow each other from the first block to the last.
     """
@@ -61,6 +64,7 @@ class LocalChain:
         blocks = [block for span in self.spans for block in span]
         if not shards or blocks != list(range(self.n_blocks)):
             raise ModelError("shards do not follow each other", expected=f"blocks 0 to {self.n_blocks - 1}", got=blocks)
+        self._limit = chain_limit(shard.group_limit() for shard in self._shards)
 
     def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
         """See `Chain.stream`."""
@@ -70,7 +74,15 @@ class LocalChain:
                 item = getattr(shard, operation)(item)
             return item
 
-        return side_by_side(through, items)
+        return side_by_side(through, items) if self._limit is None else self._in_groups(operation, items, self._limit)
+
+    def _in_groups(self, operation: str, items: Iterable[Any], limit: GroupLimit) -> Iterator[Any]:
+        for group in grouped(items, limit):
+            travelling = group
+            for shard in self._shards:
+                travelling = shard.together(operation, travelling)
+            yield from travelling
+        self.everywhere("rest")
 
     def on_block(self, block: int, operation: str, *args: Any) -> Any:
         """See `Chain.on_block`."""
@@ -81,15 +93,32 @@ class LocalChain:
         return [getattr(shard, operation)(*args) for shard in self._shards]
 
 
-def local_chain(path: Path, *, n_shards: int = 1, dtype: DtypeName = "float32") -> LocalChain:
+def local_chain(
+    path: Path,
+    *,
+    n_shards: int = 1,
+    dtype: DtypeName = "float32",
+    memory_bytes: int | None = None,
+    working_bytes: int | None = None,
+) -> LocalChain:
     """Load a model as a chain in this process.
 
+    Args:
+        memory_bytes: of each shard, as if it were alone in its process.
+        working_bytes: part of it for the work; see `Shard`.
     Raises:
-        ModelError: the folder is not one we read, or the model has fewer blocks than shards are wanted.
+        ModelError: the folder is not one we read, the model has fewer blocks than shards are wanted, or the memory has
+            no room for one block.
     """
-    n_blocks = inspect_model(path).n_blocks
+    n_blocks = len(footprint(path, dtype).blocks)
     spans = plan_spans(n_blocks, n_shards)
-    return LocalChain([Shard(path, span, n_blocks=n_blocks, dtype=dtype) for span in spans])
+    options: dict[str, Any] = {"dtype": dtype, "memory_bytes": memory_bytes, "working_bytes": working_bytes}
+    return LocalChain([Shard(path, span, n_blocks=n_blocks, **options) for span in spans])
+
+
+def chain_limit(limits: Iterable[GroupLimit | None]) -> GroupLimit | None:
+    """What may go through a chain together, from the `group_limit` of its shards; None: items go one by one."""
+    return next((limit for limit in limits if limit is not None), None)
 
 
 def shard_of(spans: Sequence[range], block: int) -> int:
@@ -113,7 +142,13 @@ def advance_to(chain: Chain, block: int, keys: Iterable[Hashable]) -> None:
 
 
 def greedy_decode(
-    chain: Chain, prompts: Sequence[Sequence[int]], *, max_new_tokens: int, stop_id: int, pad_id: int
+    chain: Chain,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop_id: int,
+    pad_id: int,
+    ends: Callable[[Sequence[int]], bool] = lambda _: False,
 ) -> list[list[int]]:
     """Continue prompts with the likeliest token at each step, all of them together.
 
@@ -124,6 +159,7 @@ def greedy_decode(
         stop_id: the token that ends a continuation.
         pad_id: fills short prompts up on the left and finished rows on the right; never attended to by real tokens
             of its row.
+        ends: whether a continuation is complete with these new tokens.
     Returns: the new tokens of each prompt, without the stop token.
     Raises:
         BadInputError: a prompt is empty.
@@ -140,6 +176,7 @@ def greedy_decode(
             running = running & (chosen != stop_id)
             for row in running.nonzero().flatten().tolist():
                 outputs[row].append(int(chosen[row]))
+                running[row] = not ends(outputs[row])
             if not running.any():
                 break
             token_ids = torch.where(running, chosen, pad_id).unsqueeze(1)

@@ -7,7 +7,7 @@ A tensor that is wanted in the dtype it has on disk is not copied: it is a view 
 when they are touched and can be dropped by the system again. The mapping is private to one `WeightFiles`: writing to
 such a tensor (a mask does) copies the pages concerned and never changes the file, but the same `WeightFiles` gives the
 written values when it is asked again. A file that somebody else rewrites in place while it is in use does change what
-is read from it.
+is read from it. A tensor that is to be in memory for a while only is copied instead, and nothing stays mapped.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mlprune.errors import ModelError
+from mlprune.models.extents import copy_of, extent_of
 from mlprune.models.families import Family, family_of, oriented
 from mlprune.terms import DtypeName
 
@@ -111,6 +112,16 @@ class WeightFiles:
         file, stored = self.place(name)
         return tuple(self._opened(file)[0].get_slice(stored).get_shape())
 
+    def dtype(self, name: str) -> torch.dtype:
+        """Type of a tensor as stored; its values are not read.
+
+        Raises:
+            ModelError: the checkpoint has no such tensor.
+        """
+        file, stored = self.place(name)
+        stored_type: torch.dtype = self._opened(file)[0].get_slice(stored)[:0].dtype
+        return stored_type
+
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
         """Read one tensor; floating point values come in `dtype`, those that are in it already as a view of the file.
 
@@ -124,6 +135,22 @@ class WeightFiles:
             path = str(self._path / file)
             raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    def copied(self, name: str, dtype: torch.dtype) -> Tensor:
+        """Read one tensor into memory of its own, without mapping the file; see `extents.copy_of`.
+
+        Raises:
+            ModelError: the checkpoint has no such tensor, or the file is damaged.
+        """
+        file, stored = self.place(name)
+        extent = extent_of(self._path / file, stored)
+        if extent.dtype is None:
+            return self.read(name, dtype).clone()
+        try:
+            return copy_of(self._path / file, extent, dtype)
+        except (OSError, EOFError) as err:
+            path = str(self._path / file)
+            raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
 
     def place(self, name: str) -> tuple[str, str]:
         """The file a tensor is in, and the name it has there.

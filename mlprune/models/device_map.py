@@ -1,7 +1,8 @@
 """Placement: which shard holds which blocks, and which device of a process holds which module of its shard.
 
-Without an accelerator everything stays on the CPU. With some, accelerate fills them in order and leaves the rest on the
-CPU, where it is also run: masks change weights in place, so every weight has one home.
+Places are chosen by accelerate from sizes on the meta device, before anything is loaded: accelerators first, in their
+order, then the CPU up to a budget, then the disk. Masks change weights in place, so every weight has one home. What is
+on the disk is read when its turn comes (`offload`) and run on the CPU, as what is on the CPU is.
 """
 
 import sys
@@ -32,32 +33,49 @@ def plan_spans(n_blocks: int, n_shards: int) -> tuple[range, ...]:
     return tuple(range(start, stop) for start, stop in pairwise(starts))
 
 
-def device_for(modules: Mapping[str, nn.Module]) -> dict[str, torch.device]:
+Homes = dict[str, torch.device | None]
+"""Name of a module -> its device, None where it is to be on the disk."""
+
+
+def device_for(
+    modules: Mapping[str, nn.Module], *, cpu_bytes: int | None = None, with_accelerators: bool = True
+) -> Homes:
     """Choose a device for each module of a shard, in their order; no module is split over two.
 
+    Accelerators come first, in their order, then the CPU, then the disk.
+
     Args:
-        modules: name -> module, weights loaded on the CPU: what no accelerator has room for can always stay there.
+        modules: name -> module; weights may be on the meta device.
+        cpu_bytes: what the modules on the CPU may take; as much as they want by default.
+        with_accelerators: use those that this process sees.
     """
-    if not torch.cuda.is_available():
+    with_accelerators = with_accelerators and torch.cuda.is_available()
+    if cpu_bytes is None and not with_accelerators:
         return dict.fromkeys(modules, CPU)
     keys = {name: f"{position:04d}" for position, name in enumerate(modules)}
     container = nn.ModuleDict({keys[name]: module for name, module in modules.items()})
+    accelerators = {device: size for device, size in get_max_memory().items() if device != "cpu" and with_accelerators}
+    # accelerate leaves room on the CPU for the largest module still to be placed; here that has room of its own
+    largest = max(map(_size_of, modules.values()), default=0)
+    container["last"] = _Sized(largest)
     placed = infer_auto_device_map(
         container,
-        max_memory={**get_max_memory(), "cpu": sys.maxsize},
-        no_split_module_classes=sorted({type(module).__name__ for module in modules.values()}),
+        max_memory={**accelerators, "cpu": sys.maxsize if cpu_bytes is None else cpu_bytes + largest},
+        no_split_module_classes=sorted({type(module).__name__ for module in container.values()}),
         clean_result=False,
     )
-    return {name: torch.device(_home(placed, key)) for name, key in keys.items()}
+    return {name: _home(placed, key) for name, key in keys.items()}
 
 
-def place(modules: Mapping[str, nn.Module]) -> None:
-    """Move each module of a shard to its device and have its inputs brought there; nothing happens on a CPU alone."""
-    homes = device_for(modules)
-    if all(home == CPU for home in homes.values()):
+def bring_inputs(modules: Mapping[str, nn.Module], homes: Homes) -> None:
+    """Have the inputs of each module brought to its device, and its buffers; nothing happens on a CPU alone."""
+    if all(home in (CPU, None) for home in homes.values()):
         return
-    for name, device in homes.items():
-        modules[name].to(device)
+    for name, home in homes.items():
+        device = home or CPU
+        for module in modules[name].modules():
+            for key, buffer in module._buffers.items():
+                module._buffers[key] = None if buffer is None else buffer.to(device)
         modules[name].register_forward_pre_hook(_bring_inputs_to(device), with_kwargs=True)
 
 
@@ -68,6 +86,19 @@ def _bring_inputs_to(device: torch.device) -> Callable[[nn.Module, Any, Any], tu
     return hook
 
 
-def _home(placed: Mapping[str, int | str], key: str) -> int | str:
-    """The device of a module; one without tensors has none of its own and stays on the CPU."""
-    return next((home for name, home in placed.items() if name.split(".")[0] == key), "cpu")
+class _Sized(nn.Module):
+    """Stands for so many bytes."""
+
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_bytes, dtype=torch.uint8, device="meta"), requires_grad=False)
+
+
+def _size_of(module: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
+
+
+def _home(placed: Mapping[str, int | str], key: str) -> torch.device | None:
+    """Where a module goes; one without tensors has no place of its own and stays on the CPU."""
+    home = next((home for name, home in placed.items() if name.split(".")[0] == key), "cpu")
+    return None if home == "disk" else torch.device(home)

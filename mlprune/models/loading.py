@@ -3,7 +3,7 @@
 Weights come from safetensors files only, one tensor at a time; code that a model folder brings along is never run.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from mlprune.terms import DtypeName
 
 __all__ = [
     "ModelInfo",
+    "ModelParts",
     "WeightFiles",
     "family_at",
     "inspect_model",
@@ -107,7 +108,7 @@ def inspect_model(path: Path) -> ModelInfo:
     """
     family = family_at(path)
     files = WeightFiles(path, family)
-    model = _skeleton(path, DTYPES["float32"])
+    model = skeleton(path, DTYPES["float32"])
     blocks = _checked_blocks(model, family)
     n_prunable = 0
     for block, module in enumerate(blocks):
@@ -127,11 +128,61 @@ def inspect_model(path: Path) -> ModelInfo:
     )
 
 
+class ModelParts:
+    """A causal language model on the meta device, whose tensors are put in place and taken away part by part.
+
+    Buffers are computed by the model's own code and stay.
+
+    Args:
+        path: model folder.
+        dtype: of the weights once they are there, whatever the checkpoint's is.
+    Raises:
+        ModelError: the folder is not one we read, or its model does not fit its family's record.
+    """
+
+    def __init__(self, path: Path, dtype: DtypeName) -> None:
+        self.family = family_at(path)
+        self.path = path
+        self.dtype: DtypeName = dtype
+        self.model: Any = skeleton(path, DTYPES[dtype])
+        _checked_blocks(self.model, self.family)
+        self.model.eval()
+        self._without = dict(self.model.named_parameters(remove_duplicate=False))
+
+    def names_in(self, module: str) -> list[str]:
+        """Names of the parameters of a module of the model."""
+        return [name for name in self._without if name.startswith(f"{module}.")]
+
+    def fill(self, names: Iterable[str], *, device: torch.device | None = None, copies: bool = False) -> None:
+        """Read parameters from the checkpoint and put them in place; what is tied among them is there once.
+
+        Args:
+            device: where they go; the CPU by default.
+            copies: into memory of their own, the file is not mapped.
+        Raises:
+            ModelError: a tensor is missing or has the wrong shape.
+        """
+        files, dtype = WeightFiles(self.path, self.family), DTYPES[self.dtype]
+        filled: dict[str, nn.Parameter] = {}
+        for name in names:
+            source = source_of(name, self.model, files)
+            if source not in filled:
+                value = files.copied(source, dtype) if copies else files.read(source, dtype)
+                _check_shape(tuple(value.shape), tuple(self._without[name].shape), source)
+                filled[source] = nn.Parameter(value if device is None else value.to(device), requires_grad=False)
+            _set_tensor(self.model, name, filled[source])
+
+    def empty(self, names: Iterable[str]) -> None:
+        """Take parameters away again."""
+        for name in names:
+            _set_tensor(self.model, name, self._without[name])
+
+
 def load_shard_module(path: Path, blocks: range, dtype: DtypeName) -> Any:
     """A causal language model of which only one shard's tensors are loaded; all others stay on the meta device.
 
     The shard that has block 0 also gets what stands before the blocks, the one that has the last block the final norm
-    and the head (the embedding's weight, where the two are tied). Buffers are computed by the model's own code.
+    and the head (the embedding's weight, where the two are tied).
 
     Args:
         path: model folder.
@@ -140,25 +191,12 @@ def load_shard_module(path: Path, blocks: range, dtype: DtypeName) -> Any:
     Raises:
         ModelError: the folder is not one we read, or a tensor is missing or has the wrong shape.
     """
-    family = family_at(path)
-    files = WeightFiles(path, family)
-    model = _skeleton(path, DTYPES[dtype])
-    _checked_blocks(model, family)
-    aliases = _aliases(model)
-    loaded: dict[str, nn.Parameter] = {}
-    for name, expected in _own_tensors(model, family, blocks):
-        alias = aliases.get(name)
-        source = alias if alias is not None and not files.has(name) else name
-        if source not in loaded:
-            value = files.read(source, DTYPES[dtype])
-            _check_shape(tuple(value.shape), tuple(expected.shape), source)
-            loaded[source] = nn.Parameter(value, requires_grad=False)
-        _set_tensor(model, name, loaded[source])
-    model.eval()
-    return model
+    parts = ModelParts(path, dtype)
+    parts.fill(name for name, _ in own_tensors(parts.model, parts.family, blocks))
+    return parts.model
 
 
-def _skeleton(path: Path, dtype: torch.dtype) -> Any:
+def skeleton(path: Path, dtype: torch.dtype) -> Any:
     """The model without weights, every parameter on the meta device, buffers real."""
     try:
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
@@ -184,8 +222,8 @@ def _max_positions(config: Any) -> int | None:
     return longest
 
 
-def _own_tensors(model: nn.Module, family: Family, blocks: range) -> Iterator[tuple[str, Tensor]]:
-    """Names and shapes of the parameters that the shard of these blocks needs."""
+def own_tensors(model: nn.Module, family: Family, blocks: range) -> Iterator[tuple[str, Tensor]]:
+    """Names and shapes of the parameters that the shard of these blocks needs; tied ones under each of their names."""
     n_blocks = len(list(model.get_submodule(family.blocks).children()))
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if name.startswith(f"{family.blocks}."):
@@ -198,10 +236,11 @@ def _own_tensors(model: nn.Module, family: Family, blocks: range) -> Iterator[tu
             yield name, parameter
 
 
-def _aliases(model: Any) -> dict[str, str]:
-    """Tied parameters, each way: a checkpoint holds one of the two names."""
+def source_of(name: str, model: Any, files: WeightFiles) -> str:
+    """The name under which the checkpoint holds a parameter: of two tied ones it holds one."""
     tied: dict[str, str] = model.all_tied_weights_keys
-    return {**{source: target for target, source in tied.items()}, **tied}
+    alias = {**{source: target for target, source in tied.items()}, **tied}.get(name)
+    return alias if alias is not None and not files.has(name) else name
 
 
 def _set_tensor(model: nn.Module, name: str, parameter: nn.Parameter) -> None:

@@ -3,15 +3,19 @@
 No copy of the unpruned weights is held. The checkpoint on disk is the one they come back from, a block at a time and
 only those layers that were changed; its file is mapped while it is copied from and let go again. Which weights stay,
 and what they become, is decided elsewhere.
+
+Where blocks take turns in memory, changes of those blocks are kept on the disk as well: changing a block that is away
+costs no reading of its weights, and `restore` puts its changes on when it comes back.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError, ShapeError
 from mlprune.models.families import Family, oriented
+from mlprune.models.kept_changes import KeptChanges
 from mlprune.threads import side_by_side
 
 Stored = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
@@ -25,27 +29,51 @@ class MaskedBlocks:
         blocks: their modules, holding the checkpoint's weights.
         family: of the model.
         stored: reads those weights anew.
+        in_turns: the blocks that are not always in memory, dense whenever they come back to it.
+        is_here: whether such a block is in memory now.
     """
 
-    def __init__(self, blocks: Mapping[int, nn.Module], family: Family, stored: Stored) -> None:
+    def __init__(
+        self,
+        blocks: Mapping[int, nn.Module],
+        family: Family,
+        stored: Stored,
+        *,
+        in_turns: Collection[int] = (),
+        is_here: Callable[[int], bool] = lambda _: True,
+    ) -> None:
+        self._blocks = blocks
         self._family = family
         self._stored = stored
-        self._weights = {
-            (block, layer): module.get_submodule(layer).get_parameter("weight")
-            for block, module in blocks.items()
-            for layer in family.layers
-        }
+        self._in_turns = frozenset(in_turns)
+        self._is_here = is_here
         self._changed: set[tuple[int, str]] = set()
+        self._kept = KeptChanges()
 
-    def dense(self, block: int) -> dict[str, Tensor]:
+    def dense(self, block: int) -> Mapping[str, Tensor]:
         """Make a block dense: layer -> its weight [out, in], in the family's order; not to be written to.
+
+        Those of a block that is away are read when they are looked at.
 
         Raises:
             ModelError: the block is not in this shard, or the checkpoint no longer holds its weights.
         """
         self._require(block)
         self._put(block, {}, {})
+        if self._is_away(block):
+            return _LayersOnDisk(block, self._family, self._stored)
         return {layer: self._oriented(block, layer) for layer in self._family.layers}
+
+    def restore(self, block: int) -> None:
+        """Put the changes of a block on its dense weights, which have just come back to memory.
+
+        Raises:
+            ModelError: the changes kept of it are gone.
+        """
+        for layer in self._family.layers:
+            if (block, layer) in self._changed:
+                weight, mask = self._kept.weight_of(block, layer), self._kept.mask_of(block, layer)
+                self._change(block, layer, weight=weight, mask=mask)
 
     def set_all(self, masks: Mapping[tuple[int, str], Tensor]) -> None:
         """Put masks on, and make every layer without one dense; masks of blocks that are not here are passed over.
@@ -56,7 +84,7 @@ class MaskedBlocks:
             ModelError: a block of this family has no such layer, or the checkpoint no longer holds the weights.
             ShapeError: a mask does not fit its weight.
         """
-        by_block: dict[int, dict[str, Tensor]] = {block: {} for block, _ in self._weights}
+        by_block: dict[int, dict[str, Tensor]] = {block: {} for block in self._blocks}
         for (block, layer), mask in masks.items():
             self._family.input_of(layer)
             if block in by_block:
@@ -86,36 +114,52 @@ class MaskedBlocks:
 
     def _put(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
         """Give every layer of a block its new weight or the dense one, and zero what its mask removes."""
-        from_disk = [layer for layer in self._family.layers if layer not in weights and (block, layer) in self._changed]
-        stored = self._checked_stored(block, from_disk) if from_disk else {}
+        if block in self._in_turns:
+            dtypes = {layer: self._weight(block, layer).dtype for layer in weights}
+            self._kept.keep(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
+        layers = self._family.layers
+        if not self._is_away(block):
+            from_disk = [layer for layer in layers if layer not in weights and (block, layer) in self._changed]
+            stored = self._checked_stored(block, from_disk) if from_disk else {}
 
-        def put(layer: str) -> None:
-            if layer in stored:
-                self._weights[block, layer].copy_(stored[layer])
-            if layer in weights:
-                self._oriented(block, layer).copy_(weights[layer])
-            if layer in masks:
-                mask = masks[layer].to(self._weights[block, layer].device)
-                self._oriented(block, layer).masked_fill_(mask.logical_not(), 0)
+            def put(layer: str) -> None:
+                if layer in stored:
+                    self._weight(block, layer).copy_(stored[layer])
+                self._change(block, layer, weight=weights.get(layer), mask=masks.get(layer))
 
+            self._changed.update((block, layer) for layer in (*masks, *weights))
+            list(side_by_side(put, layers))
+        self._changed.difference_update((block, layer) for layer in layers)
         self._changed.update((block, layer) for layer in (*masks, *weights))
-        list(side_by_side(put, self._family.layers))
-        self._changed.difference_update((block, layer) for layer in from_disk if layer not in masks)
+
+    def _change(self, block: int, layer: str, *, weight: Tensor | None, mask: Tensor | None) -> None:
+        """Give a layer a new weight, if there is one, and zero what a mask removes."""
+        place = self._oriented(block, layer)
+        if weight is not None:
+            place.copy_(weight)
+        if mask is not None:
+            place.masked_fill_(mask.to(place.device).logical_not(), 0)
 
     def _checked_stored(self, block: int, layers: list[str]) -> Mapping[str, Tensor]:
         stored = self._stored(block, layers)
         for layer, weight in stored.items():
-            expected = tuple(self._weights[block, layer].shape)
+            expected = tuple(self._weight(block, layer).shape)
             if tuple(weight.shape) != expected:
                 message, got = "the checkpoint is no longer the one that was loaded", tuple(weight.shape)
                 raise ModelError(message, block=block, layer=layer, expected=expected, got=got)
         return stored
 
     def _oriented(self, block: int, layer: str) -> Tensor:
-        return oriented(self._weights[block, layer].detach(), self._family)
+        return oriented(self._weight(block, layer).detach(), self._family)
+
+    def _weight(self, block: int, layer: str) -> Tensor:
+        return self._blocks[block].get_submodule(layer).get_parameter("weight")
+
+    def _is_away(self, block: int) -> bool:
+        return block in self._in_turns and not self._is_here(block)
 
     def _require(self, block: int) -> None:
-        if (block, self._family.layers[0]) not in self._weights:
+        if block not in self._blocks:
             raise ModelError("the block is not in this shard", block=block)
 
     def _check(self, block: int, tensors: Mapping[str, Tensor], *, kind: str) -> None:
@@ -127,3 +171,23 @@ class MaskedBlocks:
                 raise ShapeError(
                     f"a {kind} does not fit its layer", block=block, layer=layer, expected=expected, got=got
                 )
+
+
+class _LayersOnDisk(Mapping[str, Tensor]):
+    """Dense weights of a block that is not in memory: layer -> [out, in], read each time one is looked at."""
+
+    def __init__(self, block: int, family: Family, stored: Stored) -> None:
+        self._block = block
+        self._family = family
+        self._stored = stored
+
+    def __getitem__(self, layer: str) -> Tensor:
+        if layer not in self._family.layers:
+            raise KeyError(layer)
+        return oriented(self._stored(self._block, [layer])[layer], self._family)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._family.layers)
+
+    def __len__(self) -> int:
+        return len(self._family.layers)

@@ -4,7 +4,6 @@ Name, shape, dtype and place in the file stay, and so does every other byte. Whi
 is decided elsewhere; weights that only become 0 are `zeroing.py`'s.
 """
 
-import json
 from pathlib import Path
 
 import torch
@@ -12,9 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mlprune.errors import ModelError, ShapeError
-
-_LENGTH_BYTES = 8
-"""A safetensors file starts with the length of its header; the tensors follow behind the header."""
+from mlprune.models.extents import extent_of
 
 
 def overwrite_tensor(file: Path, name: str, values: Tensor) -> None:
@@ -30,11 +27,11 @@ def overwrite_tensor(file: Path, name: str, values: Tensor) -> None:
     """
     stored = _stored(file, name)
     written = _rounded(values, stored, name)
-    begin, end = _extent(file, name)
+    extent = extent_of(file, name)
     data = written.contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    assert len(data) == end - begin, "equal shapes and dtypes take equally many bytes"
+    assert len(data) == extent.n_bytes, "equal shapes and dtypes take equally many bytes"
     with file.open("r+b") as stream:
-        stream.seek(begin)
+        stream.seek(extent.begin)
         stream.write(data)
 
 
@@ -65,11 +62,3 @@ def _rounded(values: Tensor, stored: Tensor, name: str) -> Tensor:
         message = "new values are not finite in the dtype the tensor is stored in"
         raise ModelError(message, tensor=name, dtype=str(stored.dtype), n_values=n_bad)
     return written
-
-
-def _extent(file: Path, name: str) -> tuple[int, int]:
-    """Where in the file the bytes of a tensor begin and end."""
-    with file.open("rb") as stream:
-        n_header = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        begin, end = json.loads(stream.read(n_header))[name]["data_offsets"]
-    return _LENGTH_BYTES + n_header + begin, _LENGTH_BYTES + n_header + end

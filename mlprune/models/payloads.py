@@ -82,6 +82,10 @@ class Scores:
     """[n] float64, sums of log-probabilities."""
     n_tokens: Tensor
     """[n] int64, scored tokens."""
+    prefix_log_probs: Tensor
+    """[p, lp - 1] float64, of each prefix's tokens behind its first."""
+    suffix_log_probs: Tensor
+    """[n, ls] float64, of each suffix's tokens, 0 at padding."""
 
 
 @dataclass(frozen=True)

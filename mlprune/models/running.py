@@ -16,13 +16,15 @@ from transformers import DynamicCache
 
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.checkpoint import DTYPES, WeightFiles, family_at, weight_name
-from mlprune.models.device_map import CPU, place
-from mlprune.models.families import Family
+from mlprune.models.device_map import CPU
 from mlprune.models.hooks import InputSums, InputTaps, calls_on, hidden_of, prepare
 from mlprune.models.linear import use_quick_products
-from mlprune.models.loading import load_shard_module
+from mlprune.models.loading import ModelParts
 from mlprune.models.payloads import Travelling
+from mlprune.models.placing import BEFORE, PlacedParts
 from mlprune.terms import DtypeName
+
+__all__ = ["BEFORE", "BlockRunner", "leaving"]
 
 
 class BlockRunner:
@@ -33,18 +35,30 @@ class BlockRunner:
         blocks: consecutive blocks, of the model's `n_blocks`.
         n_blocks: how many blocks the whole model has.
         dtype: of the weights and the arithmetic.
+        memory_bytes, working_bytes: see `PlacedParts`; parts that find no room take turns (`in_turns`, by number),
+            and are in memory between `read` and `drop`.
     Raises:
-        ModelError: the folder is not one we read, it has not these blocks, or its config scales logits in a way that
-            is not known here.
+        ModelError: the folder is not one we read, it has not these blocks, its config scales logits in a way that is
+            not known here, or the memory has no room for one block.
     """
 
-    def __init__(self, path: Path, blocks: range, *, n_blocks: int, dtype: DtypeName) -> None:
+    def __init__(
+        self,
+        path: Path,
+        blocks: range,
+        *,
+        n_blocks: int,
+        dtype: DtypeName,
+        memory_bytes: int | None = None,
+        working_bytes: int | None = None,
+    ) -> None:
         self.blocks = blocks
         self.n_blocks = n_blocks
         self.family = family_at(path)
         self._path = path
         self._dtype = DTYPES[dtype]
-        self._model = load_shard_module(path, blocks, dtype)
+        parts = ModelParts(path, dtype)
+        self._model = parts.model
         use_quick_products(self._model)
         everything = list(self._model.get_submodule(self.family.blocks).children())
         if len(everything) != n_blocks or not blocks or not set(blocks) <= set(range(n_blocks)):
@@ -54,11 +68,29 @@ class BlockRunner:
         self.head: Any = self._model.get_submodule(self.family.head)
         self._final_norm = self._model.get_submodule(self.family.final_norm)
         self._embedding = threading.Lock()
-        own = _own_modules(self._model, self.family, self)
-        place(own)
-        self.device = next((tensor.device for module in own.values() for tensor in module.parameters()), CPU)
+        memory: dict[str, int | None] = {"memory_bytes": memory_bytes, "working_bytes": working_bytes}
+        self._placed = PlacedParts(parts, blocks, n_blocks=n_blocks, **memory)
+        self.in_turns, self.window = self._placed.in_turns, self._placed.window
+        self.device = self._placed.first_device
         self._taps = InputTaps(self.modules.values(), self.family)
         self._accepted = inspect.signature(self._model.get_submodule(self.family.base).forward).parameters
+
+    def read(self, part: int) -> None:
+        """Bring a part that takes turns to memory, dense.
+
+        Raises:
+            ModelError: the checkpoint no longer holds it.
+        """
+        self._placed.read(part)
+
+    def drop(self, part: int) -> None:
+        """Let a part that takes turns go."""
+        self._placed.drop(part)
+
+    @property
+    def behind(self) -> int:
+        """What stands behind the blocks, as a part."""
+        return self.n_blocks
 
     @property
     def is_first(self) -> bool:
@@ -104,25 +136,24 @@ class BlockRunner:
             capture = prepare(self._model, self.family, **inputs)
         return Travelling(capture.hidden, dict(enumerate(capture.calls)))
 
-    def run(self, states: Travelling, cache: DynamicCache | None = None) -> Travelling:
-        """Run all own blocks."""
-        n_rows, n_new = states.hidden.shape[:2]
-        for block in self.blocks:
-            states = self.step(block, states, cache)
-        if cache is not None and self.is_first:
-            self._note_blocks_elsewhere(cache, n_rows, n_new)
-        return states
-
-    def _note_blocks_elsewhere(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
+    def note_blocks_elsewhere(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
         """Let the cache of the shard that embeds know how long other shards' caches have become.
 
         The model's code sizes the masks of a kind of block (full or sliding attention) by the cache of the first block
         of that kind, which may be elsewhere. One number stands for the keys and values of a token.
         """
+        self._note(cache, n_rows, n_new, blocks=[block for block in range(self.n_blocks) if block not in self.blocks])
+
+    def cache_of_length(self, n_rows: int, n_tokens: int) -> DynamicCache:
+        """A cache to embed with, that is as long as if so many tokens had passed all blocks; it holds no keys."""
+        cache = self.new_cache()
+        self._note(cache, n_rows, n_tokens, blocks=range(self.n_blocks))
+        return cache
+
+    def _note(self, cache: DynamicCache, n_rows: int, n_new: int, *, blocks: Iterable[int]) -> None:
         placeholder = torch.zeros(n_rows, 1, n_new, 1, device=self.device)
-        for block in range(self.n_blocks):
-            if block not in self.blocks:
-                cache.update(placeholder, placeholder, block)
+        for block in blocks:
+            cache.update(placeholder, placeholder, block)
 
     def step(self, block: int, states: Travelling, cache: DynamicCache | None = None) -> Travelling:
         """Run one block."""
@@ -198,16 +229,3 @@ def _logit_softcap(config: Any) -> float | None:
             raise ModelError(message, model_type=config.model_type, setting=name, expected=1, got=scale)
     cap = getattr(config, "final_logit_softcapping", None)
     return float(cap) if cap else None
-
-
-def _own_modules(model: nn.Module, family: Family, runner: BlockRunner) -> dict[str, nn.Module]:
-    """The modules a shard runs, in the order in which they run."""
-    elsewhere = (f"{family.blocks}.", f"{family.final_norm}.", f"{family.head}.")
-    embeds = {
-        name: module
-        for name, module in model.named_modules()
-        if not f"{name}.".startswith(elsewhere) and (module._parameters or module._buffers)
-    }
-    blocks = {f"{family.blocks}.{block}": module for block, module in runner.modules.items()}
-    ends = {name: model.get_submodule(name) for name in (family.final_norm, family.head)}
-    return {**(embeds if runner.is_first else {}), **blocks, **(ends if runner.is_last else {})}

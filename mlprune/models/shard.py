@@ -4,10 +4,14 @@ The first shard also embeds, the last also applies the final norm and the head. 
 each takes what the one before it returned. What stays resident between calls (states of a sequential sweep, caches of
 a decoding session) is named by a key. Observing, masking, scoring and decoding are here; what the numbers mean is not.
 
-Several threads may send work through a shard at once, as long as nobody changes masks, and no two the same key.
+A shard with a memory budget may have parts that take turns in memory. Whatever is asked of it, the part concerned is
+there when it is worked on, with its masks.
+
+Several threads may send work through a shard at once, as long as nobody changes masks, no two the same key, and
+nothing takes turns in it.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +19,13 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from mlprune.errors import StatisticsError
+from mlprune.errors import ModelError
+from mlprune.models.branches import BranchBatch, BranchPart, TextScores, branching
+from mlprune.models.capturing import CaptureBatch, Captured, CapturePart, capturing
+from mlprune.models.footprint import footprint
+from mlprune.models.lockstep import GroupLimit, group_limit, together
 from mlprune.models.masking import MaskedBlocks
+from mlprune.models.passes import decoding, observing, scoring
 from mlprune.models.payloads import (
     DecodePart,
     DecodeStep,
@@ -29,9 +38,8 @@ from mlprune.models.payloads import (
     TokenBatch,
 )
 from mlprune.models.resident import ResidentStates
-from mlprune.models.running import BlockRunner, leaving
-from mlprune.numeric.likelihood import sliced_log_probs
-from mlprune.numeric.statistics import hidden_magnitudes
+from mlprune.models.running import BEFORE, BlockRunner
+from mlprune.models.turns import Turns
 from mlprune.terms import DtypeName
 
 __all__ = ["DecodeStep", "Observation", "Scores", "ScoringBatch", "Shard", "TokenBatch"]
@@ -45,46 +53,118 @@ class Shard:
         blocks: consecutive blocks, of the model's `n_blocks`.
         n_blocks: how many blocks the whole model has.
         dtype: of the weights and the arithmetic; statistics and scores are accumulated wider.
+        memory_bytes: most that the process may hold, its base and its work included. Blocks that find no room are read
+            from the checkpoint when their turn comes.
+        working_bytes: part of it for the work (states, pruning); worked out from the model if not given.
     Raises:
-        ModelError: the folder is not one we read, or it has not these blocks.
+        ModelError: the folder is not one we read, it has not these blocks, or the memory has no room for one of them.
     """
 
-    def __init__(self, path: Path, blocks: range, *, n_blocks: int, dtype: DtypeName) -> None:
+    def __init__(
+        self,
+        path: Path,
+        blocks: range,
+        *,
+        n_blocks: int,
+        dtype: DtypeName,
+        memory_bytes: int | None = None,
+        working_bytes: int | None = None,
+    ) -> None:
         self.blocks = blocks
         self.n_blocks = n_blocks
-        self._runner = BlockRunner(path, blocks, n_blocks=n_blocks, dtype=dtype)
-        self._masks = MaskedBlocks(self._runner.modules, self._runner.family, self._runner.stored)
+        memory: dict[str, int | None] = {"memory_bytes": memory_bytes, "working_bytes": working_bytes}
+        self._runner = BlockRunner(path, blocks, n_blocks=n_blocks, dtype=dtype, **memory)
+        in_turns = self._runner.in_turns
+        self._turns = Turns(self._read, self._runner.drop, window=self._runner.window) if in_turns else None
+        self._masks = MaskedBlocks(
+            self._runner.modules,
+            self._runner.family,
+            self._runner.stored,
+            in_turns=[block for block in blocks if block in in_turns],
+            is_here=lambda block: self._turns is None or self._turns.has(block),
+        )
+        self._limit = group_limit(footprint(path, dtype)) if in_turns else None
         self._resident = ResidentStates(self._runner)
         self._caches: dict[str, DynamicCache] = {}
 
+    def group_limit(self) -> GroupLimit | None:
+        """How much may go through the shard together, block by block; None where items go through one by one.
+
+        Where parts take turns in memory, each is read once for a group: see `together`.
+        """
+        return self._limit
+
+    def together(self, operation: str, payloads: Sequence[Any]) -> list[Any]:
+        """What an operation (`observe`, `capture`, `score`, `decode`) returns for each of some payloads, in order.
+
+        All go through a block before any goes through the next; the numbers are those of one payload at a time.
+
+        Raises: what the operation raises.
+        """
+        begin: dict[str, Callable[[Any], Generator[int, None, Any]]] = {
+            "observe": lambda payload: observing(self._runner, payload),
+            "score": lambda payload: scoring(self._runner, payload),
+            "score_texts": lambda payload: branching(self._runner, payload),
+            "decode": lambda payload: decoding(self._runner, payload, self._cache(payload.key)),
+            "capture": lambda payload: capturing(self._runner, payload),
+        }
+        if operation not in begin:
+            raise ModelError("no operation that goes through the blocks", expected=sorted(begin), got=operation)
+        alone = frozenset() if self._turns is None else frozenset({self._runner.behind})
+        return together([begin[operation](payload) for payload in payloads], self._enter, alone=alone)
+
+    def _enter(self, part: int) -> None:
+        """Have a part of the model in memory, and the block behind it on its way."""
+        if self._turns is None:
+            return
+        in_turns = self._runner.in_turns
+        if part in self.blocks:
+            behind = (block for block in in_turns if part < block < self.n_blocks)
+            self._turns.enter(part if part in in_turns else None, then=min(behind, default=None))
+        elif part in in_turns:
+            self._turns.enter(part)
+
+    def _read(self, part: int) -> None:
+        self._runner.read(part)
+        if part in self.blocks:
+            with torch.inference_mode(False):
+                self._masks.restore(part)
+
+    def _settle(self) -> None:
+        """Nothing is read while masks change."""
+        if self._turns is not None:
+            self._turns.settle()
+
+    def rest(self) -> None:
+        """Let go of what takes turns; it is read again when it is needed."""
+        if self._turns is not None:
+            self._turns.clear()
+
     # Observing the dense model
 
-    @torch.inference_mode()
     def observe(self, payload: TokenBatch | ObservationPart) -> ObservationPart | Observation:
         """Run a batch through the own blocks and sum what their layers read.
 
         Raises:
             StatisticsError: a counted activation is not finite; the block is named.
         """
-        part = self._first_observation(payload) if isinstance(payload, TokenBatch) else payload
-        states, sums, magnitudes = self._runner.arrived(part.states), dict(part.sums), list(part.magnitudes)
-        for block in self.blocks:
-            after, block_sums = self._runner.step_observed(block, states, part.counted)
-            sums |= {(block, name): tensor for name, tensor in block_sums.items()}
-            magnitudes.append(_magnitudes(after.hidden, part.counted, n_blocks_run=block + 1))
-            states = after
-        if self._runner.is_last:
-            return Observation(sums, torch.stack(magnitudes), part.counted.sum(dim=1))
-        return ObservationPart(leaving(states), part.counted, sums, tuple(magnitudes))
+        found: ObservationPart | Observation = self.together("observe", [payload])[0]
+        return found
 
-    def _first_observation(self, batch: TokenBatch) -> ObservationPart:
-        states = self._runner.embed(batch.token_ids, batch.attention_mask)
-        return ObservationPart(states, batch.counted, {}, (_magnitudes(states.hidden, batch.counted, n_blocks_run=0),))
+    def capture(self, payload: CaptureBatch | CapturePart) -> CapturePart | Captured:
+        """Run a batch through the own blocks and keep what chosen layers read, see `capturing`.
+
+        Raises:
+            StatisticsError: a counted activation is not finite; block and input are named.
+        """
+        found: CapturePart | Captured = self.together("capture", [payload])[0]
+        return found
 
     # Sequential sweep
 
     def sweep_start(self, key: Hashable, batch: TokenBatch) -> None:
         """Embed a batch and keep its states; for the first shard."""
+        self._enter(BEFORE)
         self._resident.start(key, batch)
 
     def sweep_observe(
@@ -100,10 +180,12 @@ class Shard:
         Raises:
             StatisticsError: a counted activation is not finite; block and input are named.
         """
+        self._enter(block)
         return self._resident.observe(block, keys, with_products=with_products)
 
     def sweep_advance(self, block: int, keys: Sequence[Hashable]) -> None:
         """Run a block, as it is now, on resident states side by side, and keep the states behind it."""
+        self._enter(block)
         self._resident.advance(block, keys)
 
     def sweep_release(self, key: Hashable) -> SweepPart:
@@ -117,6 +199,7 @@ class Shard:
     def sweep_clear(self) -> None:
         """Forget all resident states and products."""
         self._resident.clear()
+        self.rest()
 
     # Weights and masks
 
@@ -131,6 +214,7 @@ class Shard:
             ModelError: a layer does not exist.
             ShapeError: a mask does not fit its weight.
         """
+        self._settle()
         self._masks.set_all(masks or {})
 
     @torch.inference_mode()
@@ -148,6 +232,7 @@ class Shard:
             ModelError: a layer does not exist.
             ShapeError: a mask does not fit its weight.
         """
+        self._settle()
         masks, extra = function(self._masks.dense(block), *args)
         self._masks.set_block(block, masks)
         return extra
@@ -171,83 +256,33 @@ class Shard:
             ModelError: a layer does not exist.
             ShapeError: a mask or a weight does not fit.
         """
+        self._settle()
         masks, weights, extra = function(self._masks.dense(block), self._resident.take_products(), *args)
         self._masks.set_block(block, masks, weights)
         return extra
 
     # Scoring
 
-    @torch.inference_mode()
     def score(self, payload: ScoringBatch | ScoringPart) -> ScoringPart | Scores:
         """Run prefixes once and the suffixes on top of them; the last shard returns the scores."""
-        cache = self._runner.new_cache()
-        if isinstance(payload, ScoringBatch):
-            batch = payload
-            seen = torch.ones_like(batch.prefix_ids, dtype=torch.bool)
-            prefix = self._runner.run(self._runner.embed(batch.prefix_ids, seen, cache=cache), cache)
-            cache.batch_select_indices(batch.parent.to(self._runner.device))
-            mask = torch.cat([seen[batch.parent], batch.suffix_mask], dim=1)
-            suffix = self._runner.run(self._runner.embed(batch.suffix_ids, mask, cache=cache), cache)
-        else:
-            batch = payload.batch
-            prefix = self._runner.run(self._runner.arrived(payload.prefix), cache)
-            cache.batch_select_indices(batch.parent.to(self._runner.device))
-            suffix = self._runner.run(self._runner.arrived(payload.suffix), cache)
-        if self._runner.is_last:
-            return self._scores(batch, prefix.hidden, suffix.hidden)
-        return ScoringPart(batch, leaving(prefix), leaving(suffix))
+        found: ScoringPart | Scores = self.together("score", [payload])[0]
+        return found
 
-    def _scores(self, batch: ScoringBatch, prefix: Tensor, suffix: Tensor) -> Scores:
-        """Sums over the tokens of each text, from the hidden states [p, lp, d] and [n, ls, d] behind the last block."""
-        within = self._log_probs(
-            prefix[:, :-1], batch.prefix_ids[:, 1:], torch.ones_like(batch.prefix_ids[:, 1:]).bool()
-        )
-        last = prefix[:, -1:][batch.parent.to(prefix.device)]
-        before = torch.cat([last, suffix[:, :-1].to(last.device)], dim=1)
-        behind = self._log_probs(before, batch.suffix_ids, batch.suffix_mask)
-        n_tokens = batch.prefix_ids.shape[1] - 1 + batch.suffix_mask.sum(dim=1)
-        return Scores(within[batch.parent] + behind, n_tokens)
-
-    def _log_probs(self, hidden: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-        """[n] float64, on the CPU: summed log-probabilities of the targets [n, s] where the mask [n, s] is True."""
-        picked = torch.zeros(mask.shape, dtype=torch.float64)
-        if mask.any():
-            head = self._runner.head
-            states = self._runner.normed(hidden[mask.to(hidden.device)]).to(head.weight.device)
-            wanted = targets[mask].to(head.weight.device)
-            options = {"head_bias": head.bias, "softcap": self._runner.logit_softcap}
-            picked[mask] = sliced_log_probs(states, head.weight, wanted, **options).double().cpu()
-        return picked.sum(dim=1)
+    def score_texts(self, payload: BranchBatch | BranchPart) -> BranchPart | TextScores:
+        """Run shared beginnings once and what continues them behind; the last shard returns the scores."""
+        found: BranchPart | TextScores = self.together("score_texts", [payload])[0]
+        return found
 
     # Greedy decoding
 
-    @torch.inference_mode()
     def decode(self, payload: DecodeStep | DecodePart) -> DecodePart | Tensor:
-        """Run the next tokens of a session on top of its caches; the last shard returns the likeliest, [b] int64.
-
-        A cap of the logits does not change which is highest and is left out.
-        """
-        cache = self._caches.setdefault(payload.key, self._runner.new_cache())
-        if isinstance(payload, DecodeStep):
-            positions = (payload.attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)
-            positions = positions[:, -payload.token_ids.shape[1] :]
-            states = self._runner.embed(payload.token_ids, payload.attention_mask, cache=cache, positions=positions)
-        else:
-            states = self._runner.arrived(payload.states)
-        states = self._runner.run(states, cache)
-        if not self._runner.is_last:
-            return DecodePart(payload.key, leaving(states))
-        logits: Tensor = self._runner.head(self._runner.normed(states.hidden[:, -1]))
-        return logits.float().argmax(dim=1).cpu()
+        """Run the next tokens of a session on top of its caches; the last shard returns the likeliest, [b] int64."""
+        found: DecodePart | Tensor = self.together("decode", [payload])[0]
+        return found
 
     def decode_end(self, key: str) -> None:
         """Forget the caches of a session."""
         self._caches.pop(key, None)
 
-
-def _magnitudes(hidden: Tensor, counted: Tensor, *, n_blocks_run: int) -> Tensor:
-    """[b, d] float32, on the CPU."""
-    try:
-        return hidden_magnitudes(hidden, counted).cpu()
-    except StatisticsError as err:
-        raise StatisticsError(err.message, err.context, n_blocks_run=n_blocks_run) from err
+    def _cache(self, key: str) -> DynamicCache:
+        return self._caches.setdefault(key, self._runner.new_cache())

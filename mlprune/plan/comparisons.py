@@ -6,6 +6,8 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
+from mlprune.errors import RecipeError
+from mlprune.plan.observing import PlannedObservation
 from mlprune.plan.variants import PlannedVariant
 from mlprune.steps.compare import (
     OVERLAP_SHARE,
@@ -15,27 +17,32 @@ from mlprune.steps.compare import (
     RankConsistencyJob,
     compares_ranks,
 )
-from mlprune.steps.evaluate import EvaluationSpec, TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import Job, identified
-from mlprune.steps.observe import ObserveJob
+from mlprune.steps.task_specs import EvaluationSpec, TaskSpec
 
 Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
 
 
 def comparison_jobs(
-    inputs: Inputs, observed: Sequence[ObserveJob], variants: Mapping[str, PlannedVariant], evaluations: Evaluations
+    inputs: Inputs,
+    observed: Sequence[PlannedObservation],
+    variants: Mapping[str, PlannedVariant],
+    evaluations: Evaluations,
+    *,
+    shares: Sequence[float] = (OVERLAP_SHARE,),
 ) -> list[Job]:
     """All jobs that compare.
 
     Args:
         observed: the passes over the recipe's sets, whose features are compared.
+        shares: of the features that count as large and as small.
     """
     return [
         *(job for pair in _compared(variants) for job in _compare(*pair, evaluations)),
         *(job for variant in variants for job in _rank(variant, evaluations[variant])),
         *_mask_overlaps(variants),
-        *_feature_overlaps(inputs, observed),
+        *_feature_overlaps(inputs, observed, shares=shares),
     ]
 
 
@@ -76,7 +83,7 @@ def _compare(variant: str, baseline: str, evaluations: Evaluations) -> Iterator[
 def _rank(variant: str, evaluations: tuple[EvaluationSpec, ...]) -> Iterator[RankConsistencyJob]:
     """One job for each task with candidates, and split, that has several languages."""
     for family, found in _families(evaluations).items():
-        if compares_ranks(family.task) and len(found) > 1:
+        if compares_ranks(family) and len(found) > 1:
             parents = {"evaluations": [one.identity.id for one in found.values()]}
             yield RankConsistencyJob(identified("rank_consistency", parents=parents), variant, tuple(found.values()))
 
@@ -94,10 +101,22 @@ def _mask_overlaps(variants: Mapping[str, PlannedVariant]) -> Iterator[MaskOverl
             yield MaskOverlapJob(identified("mask_overlaps", parents=parents), (first, second))
 
 
-def _feature_overlaps(inputs: Inputs, observed: Sequence[ObserveJob]) -> Iterator[FeatureOverlapJob]:
-    """All pairs of demonstration sets."""
+def _feature_overlaps(
+    inputs: Inputs, observed: Sequence[PlannedObservation], *, shares: Sequence[float]
+) -> Iterator[FeatureOverlapJob]:
+    """All pairs of demonstration sets, at every share.
+
+    Raises:
+        RecipeError: a share picks no feature of this model.
+    """
+    n_features = int(inputs.base_row["hidden_size"])
+    for share in shares:
+        if round(share * n_features) == 0:
+            message, expected = "a share of the features picks none", f"at least half of 1/{n_features}"
+            raise RecipeError(message, key="analyses.overlap_shares", expected=expected, got=share)
     by_set = {one.demonstration_set_id: one.identity.id for one in observed}
     for first, second in combinations(sorted(by_set), 2):
         statistics = (by_set[first], by_set[second])
-        identity = identified("feature_overlaps", {"share": OVERLAP_SHARE}, parents={"statistics": list(statistics)})
-        yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics)
+        for share in shares:
+            identity = identified("feature_overlaps", {"share": share}, parents={"statistics": list(statistics)})
+            yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics, share)

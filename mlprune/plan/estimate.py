@@ -1,123 +1,134 @@
-"""What a plan will need: memory of a worker, disk, and time, from sizes alone."""
+"""What a plan will need before anything is run: its pool, room in the store and in Ray's object store, and time."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import torch
 
-from mlprune.evaluation.classify import PreparedTask
-from mlprune.models.checkpoint import WeightFiles, weight_name
+from mlprune.models.checkpoint import DTYPES, WeightFiles
 from mlprune.models.families import FAMILIES
+from mlprune.models.footprint import Footprint, footprint
+from mlprune.plan.placement import Node
 from mlprune.plan.planning import Plan
-from mlprune.steps.demonstrate import DemonstrateJob, SetSpec
-from mlprune.steps.evaluate import EvaluateJob, prepared_task
-from mlprune.steps.jobs import Job
-from mlprune.steps.observe import ObserveJob
-from mlprune.steps.prune import OrderBlockJob
-from mlprune.steps.sweep import SweepJob
+from mlprune.plan.pool import Pool, plan_pool
+from mlprune.plan.work import Work, lasting, work_of
+from mlprune.recipe import ComputeConfig
+from mlprune.steps.jobs import Job, ModelRef
+from mlprune.terms import DtypeName
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-PROCESS_GIB = 0.6
-"""Resident memory of a worker before it loads a model: Python, torch and transformers (measured: 0.5 to 0.6)."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Needs of the jobs that are left."""
-
-    memory_gib_per_worker: float
-    disk_gib: float
-    compute_s: float
-    """Seconds of matrix products, on one worker, at the rate measured here."""
+IN_FLIGHT = 4
+"""Batches that may be on their way along a chain of shard actors at once."""
+SHORTEST_ROW = 32
+"""Tokens of a batch's rows at least, where the size of its statistics is estimated."""
+SAMPLE_BYTES = 2**26
+"""Of a weight file, to see how fast it is read."""
 
 
 @dataclass(frozen=True)
-class _Model:
-    """Sizes of the base model."""
+class Needs:
+    """What the jobs that are left take, whoever does them."""
 
-    n_weights: int
-    n_in_blocks: int
-    """Prunable weights of all blocks."""
-    n_inputs: int
-    """Features of the distinct inputs of one block."""
-    widest: int
-    """Features of the widest of them."""
+    compute: ComputeConfig
+    model: ModelRef
+    sizes: Footprint
+    works: tuple[Work, ...]
 
+    @property
+    def disk_gib(self) -> float:
+        """Room in the store, before compression."""
+        return sum(work.disk_bytes for work in self.works) / 2**30
 
-def estimate(plan: Plan, jobs: Sequence[Job]) -> Estimate:
-    """What the given jobs of a plan need."""
-    model = _sizes(plan)
-    batch_tokens = plan.recipe.compute.planned_batch_tokens
-    weights = model.n_weights * DTYPE_BYTES[plan.model.dtype]
-    one_block = model.n_in_blocks / plan.model.n_blocks * (DTYPE_BYTES[plan.model.dtype] + 1)
-    hidden = batch_tokens * model.widest * 16
-    sets = {one.identity.id: one.spec for one in plan.jobs if isinstance(one, DemonstrateJob)}
-    flops = 2.0 * model.n_weights * sum(_tokens(sets, job) for job in jobs)
-    return Estimate(
-        memory_gib_per_worker=PROCESS_GIB + (weights + one_block + hidden) / 2**30,
-        disk_gib=sum(_disk_bytes(sets, model, job) for job in jobs) / 2**30,
-        compute_s=flops / matmul_rate(),
-    )
+    def pool(self, nodes: Sequence[Node]) -> Pool:
+        """The pool that does them on some nodes; see `plan_pool` for the error."""
+        return plan_pool(self.compute, self.sizes, nodes, works=self.works)
 
-
-def _sizes(plan: Plan) -> _Model:
-    """From the headers of the weight files; all blocks are taken to be like the first."""
-    family = FAMILIES[plan.model.family]
-    files = WeightFiles(Path(plan.model.path), family)
-    layers = {layer: files.shape(weight_name(family, 0, layer)) for layer in family.layers}
-    inputs = [layers[name][0 if family.transposed else 1] for name in family.input_names]
-    return _Model(
-        n_weights=sum(prod(files.shape(name)) for name in files.names),
-        n_in_blocks=plan.model.n_blocks * sum(prod(shape) for shape in layers.values()),
-        n_inputs=sum(inputs),
-        widest=max(inputs),
-    )
+    def object_store_gib(self, pool: Pool) -> float:
+        """Batches on their way between shard actors, with the statistics they have gathered; none without shards."""
+        if pool.n_shards == 1:
+            return 0.0
+        n_tokens = self.compute.planned_batch_tokens
+        states = n_tokens * self.sizes.hidden * self.sizes.item
+        statistics = 4 * max(1, n_tokens // SHORTEST_ROW) * self.sizes.inputs * len(self.sizes.blocks)
+        return pool.n_workers * IN_FLIGHT * (states + statistics) / 2**30
 
 
-def _tokens(sets: dict[str, SetSpec], job: Job) -> int:
-    """Tokens a job runs through the model, padding included, at most."""
-    if isinstance(job, ObserveJob) and job.demonstration_set_id in sets:
-        spec = sets[job.demonstration_set_id]
-        return spec.samples * spec.max_tokens
-    if isinstance(job, SweepJob):
-        ids = (*job.variant.set_ids, job.variant.contrast_set_id)
-        return sum(2 * sets[one].samples * sets[one].max_tokens for one in ids if one in sets)
-    if isinstance(job, EvaluateJob):
-        return sum(_task_tokens(job, index) for index in range(len(job.evaluations)))
-    return 0
+@dataclass(frozen=True)
+class Rates:
+    """What this machine does in a second."""
+
+    flops: float
+    """Of matrix products, by one piece of work."""
+    read_bytes: float
+    """Of the weight files."""
 
 
-def _task_tokens(job: EvaluateJob, index: int) -> int:
-    prepared = prepared_task(job.evaluations[index].task, job.model, job.batch_tokens)
-    if isinstance(prepared, PreparedTask):
-        return sum(planned.n_computed for planned in prepared.batches)
-    return sum(len(ids) + prepared.max_new_tokens for ids in prepared.token_ids)
+@dataclass(frozen=True)
+class Duration:
+    """How long the jobs that are left take, start-up and small work left out."""
+
+    products_s: float
+    reading_s: float
+    """Reading weights that do not stay in memory; it goes on beside the products."""
+
+    @property
+    def total_s(self) -> float:
+        """Wall-clock time."""
+        return max(self.products_s, self.reading_s)
 
 
-def _disk_bytes(sets: dict[str, SetSpec], model: _Model, job: Job) -> float:
-    """Bytes a job leaves in the store, before compression."""
-    if isinstance(job, ObserveJob) and job.demonstration_set_id in sets:
-        return 4.0 * sets[job.demonstration_set_id].samples * model.n_inputs * job.model.n_blocks
-    if isinstance(job, SweepJob):
-        return model.n_in_blocks / 8
-    if isinstance(job, OrderBlockJob):
-        return model.n_in_blocks / job.model.n_blocks * len(job.ordering.sparsities).bit_length() / 8
-    return 20_000.0
+def needs_of(plan: Plan, jobs: Sequence[Job]) -> Needs:
+    """What the given jobs of a plan take."""
+    sizes = footprint(Path(plan.model.path), plan.model.dtype)
+    return Needs(plan.recipe.compute, plan.model, sizes, tuple(work_of(plan, sizes, jobs)))
 
 
-def matmul_rate() -> float:
-    """Floating-point operations a second of one thread of this machine, from 50 ms of matrix products."""
+def duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
+    """How long they take on a pool of machines that all have these rates.
+
+    Shards work on different batches at the same time, except in a sweep, whose blocks wait for each other.
+    """
+    swept = [work for work in needs.works if work.step == "sweep"]
+    others = [work for work in needs.works if work.step != "sweep"]
+    in_turn = lasting(swept, pool.n_workers) + lasting(others, pool.n_workers) / min(pool.n_shards, IN_FLIGHT)
+    n_passes = lasting(needs.works, pool.n_workers, of=lambda work: work.n_passes)
+    n_read = sum(needs.sizes.blocks) * n_passes if pool.is_offloaded else 0.0
+    return Duration(in_turn / (rates.flops * pool.threads), n_read / rates.read_bytes)
+
+
+def measured_rates(model: ModelRef) -> Rates:
+    """The rates of this machine, from 50 ms of products and, at most, 64 MiB of a weight file."""
+    files = WeightFiles(Path(model.path), FAMILIES[model.family])
+    largest = max((Path(model.path) / name for name in files.file_names), key=lambda path: path.stat().st_size)
+    return Rates(matmul_rate(model.dtype), read_rate(largest))
+
+
+def matmul_rate(dtype: DtypeName = "float32") -> float:
+    """Floating-point operations a second: of one accelerator if there is one, else of one thread."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        left, right = torch.ones(256, 1024), torch.ones(1024, 1024)
+        left = torch.ones(256, 1024, dtype=DTYPES[dtype], device=device)
+        right = torch.ones(1024, 1024, dtype=DTYPES[dtype], device=device)
+        float((left @ right)[0, 0])  # libraries and clocks wake up
         n_products, started = 0, time.perf_counter()
         while time.perf_counter() - started < 0.05:
-            left @ right
+            float((left @ right)[0, 0])
             n_products += 1
         return n_products * 2.0 * 256 * 1024 * 1024 / (time.perf_counter() - started)
     finally:
         torch.set_num_threads(n_threads)
+
+
+def read_rate(path: Path) -> float:
+    """Bytes a second of the beginning of a file, which the system is asked to forget before."""
+    started, n_bytes = time.perf_counter(), 0
+    with path.open("rb", buffering=0) as stream:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(stream.fileno(), 0, SAMPLE_BYTES, os.POSIX_FADV_DONTNEED)
+        while n_bytes < SAMPLE_BYTES and (piece := stream.read(2**22)):
+            n_bytes += len(piece)
+    return n_bytes / max(time.perf_counter() - started, 1e-9)

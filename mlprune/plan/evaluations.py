@@ -2,22 +2,29 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from mlprune.errors import RecipeError
 from mlprune.evaluation.files import CORPUS
+from mlprune.evaluation.own_tasks import OwnTask
 from mlprune.plan.variants import PlannedVariant
 from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.steps.demonstrate import CorpusRef
-from mlprune.steps.evaluate import EvaluateJob, EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
+from mlprune.steps.evaluate import EvaluateJob
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import identified
+from mlprune.steps.task_specs import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
 
 READS_PARALLEL_TEXT = ("perplexity", "translation")
 
 
 def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:
-    """The tasks of one entry, one for each language or pair."""
+    """The tasks of one entry: one for each language or pair, and for each rule, prompt language or seed of shots.
+
+    Raises:
+        RecipeError: the corpus holds no such items, or a task of the recipe's own is described wrongly.
+    """
     from_corpus = entry.path == CORPUS
     corpus = inputs.corpus_ref if from_corpus else None
     if not from_corpus and entry.task in READS_PARALLEL_TEXT:
@@ -35,12 +42,25 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         folder="" if corpus else str(recipe.resolve(entry.path)),
         corpus=corpus,
         halves=from_corpus,
+        own=_own(recipe, entry),
     )
-    if entry.task != "translation":
-        return tuple(replace(spec, language=language) for language in entry.languages)
+    if entry.task == "translation":
+        return tuple(_translations(spec, entry))
+    chosen = product(entry.rule, entry.prompt_language, entry.languages)
+    return tuple(replace(spec, rule=rule, prompts=prompts, language=one) for rule, prompts, one in chosen)
+
+
+def _own(recipe: Recipe, entry: EvaluationConfig) -> OwnTask | None:
+    config = recipe.own_task(entry.task)
+    return None if config is None else OwnTask(**config.model_dump())
+
+
+def _translations(spec: TaskSpec, entry: EvaluationConfig) -> Iterator[TaskSpec]:
+    """A spec for each pair and seed of the shots; a seed that is the entry's own is none of its own."""
     spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
     sides = [pair_languages(pair) for pair in entry.pairs]
-    return tuple(replace(spec, language="-".join(pair), sides=pair) for pair in sides)
+    for seed, pair in product(entry.shot_seed or (None,), sides):
+        yield replace(spec, language="-".join(pair), sides=pair, shot_seed=None if seed == entry.seed else seed)
 
 
 def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:

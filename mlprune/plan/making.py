@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from mlprune.errors import RecipeError
-from mlprune.plan.sets import PlannedSet, observation
+from mlprune.plan.observing import PlannedObservation, observation
+from mlprune.plan.sets import PlannedSet
 from mlprune.plan.variants import PlannedVariant
 from mlprune.recipe import Recipe
 from mlprune.steps.combine import CombineJob
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import Identity, Job, identified
-from mlprune.steps.observe import ObserveJob
 from mlprune.steps.outliers import OutliersJob
 from mlprune.steps.prune import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
 from mlprune.steps.sweep import SweepJob
@@ -23,7 +23,7 @@ MAX_SPARSITIES = 255
 
 def observations(
     recipe: Recipe, inputs: Inputs, sets: list[PlannedSet], variants: Mapping[str, PlannedVariant]
-) -> list[ObserveJob]:
+) -> list[PlannedObservation]:
     """The dense passes over the recipe's sets, and those that variants read beside them, once each.
 
     Args:
@@ -67,7 +67,7 @@ def _sets_of(variant: PlannedVariant) -> Iterator[PlannedSet]:
         yield variant.contrast
 
 
-def _observed(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, one: PlannedSet) -> ObserveJob:
+def _observed(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, one: PlannedSet) -> PlannedObservation:
     assert variant.spec.reading is not None, "only variants that read statistics have sets"
     return observation(recipe, inputs, one, token_scope=variant.spec.reading.token_scope)
 

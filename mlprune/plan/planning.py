@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mlprune.plan.activations import activation_jobs
 from mlprune.plan.combinations import add_combinations
 from mlprune.plan.comparisons import comparison_jobs
 from mlprune.plan.evaluations import evaluated_lines, evaluation_jobs, plan_evaluations
@@ -48,10 +49,13 @@ def build_plan(recipe: Recipe) -> Plan:
     observed = observations(recipe, inputs, own_sets, variants)
     jobs: list[Job] = [
         *(one.job for one in all_sets),
-        *observed,
+        *(job for one in observed for job in one.jobs),
+        *activation_jobs(recipe, inputs, (one for named in own.values() for one in named)),
         *variant_jobs(recipe, inputs, variants),
         *evaluation_jobs(recipe, inputs, evaluations),
-        *comparison_jobs(inputs, observed[: len(own_sets)], variants, evaluations),
+        *comparison_jobs(
+            inputs, observed[: len(own_sets)], variants, evaluations, shares=recipe.analyses.overlap_shares
+        ),
     ]
     names = sorted(set(_names(recipe, inputs, all_sets, variants)))
     return Plan(recipe, inputs.model, tuple(jobs), variants, _names_record(recipe, names))

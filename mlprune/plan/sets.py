@@ -1,4 +1,4 @@
-"""Plan the demonstration sets and their observation."""
+"""Plan the demonstration sets; their observation is in `observing.py`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +10,10 @@ from mlprune.evaluation.files import CORPUS
 from mlprune.models.loading import load_tokenizer
 from mlprune.plan.held_out import READS_THE_CORPUS, evaluated_keys, refuse_evaluated
 from mlprune.recipe import DemonstrationConfig, Recipe
+from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate import DemonstrateJob, MixJob, SetSpec, material, sized_by_budget
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import Identity, Job, identified
-from mlprune.steps.observe import ObserveJob
 from mlprune.steps.set_material import DEFAULT_TEMPLATES, task_folder
 from mlprune.terms import DemonstrationKind, ProfileName, TokenScope
 
@@ -28,6 +28,8 @@ class PlannedSet:
     spec: SetSpec
     identity: Identity
     job: Job
+    activations: ActivationsConfig | None = None
+    """Which raw activations are to be stored."""
 
     @property
     def id(self) -> str:
@@ -103,7 +105,8 @@ def _plan_set(
     contents = found.contents([number for numbers in groups for number in numbers])
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
     identity = identified("demonstration_sets", spec.parameters, contents=contents)
-    return PlannedSet(entry.name, spec, identity, DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec))
+    job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec)
+    return PlannedSet(entry.name, spec, identity, job, entry.activations)
 
 
 def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> SetSpec:
@@ -187,22 +190,3 @@ def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:
             refuse_scope(kind, token_scope, profile=planned.spec.profile, known=scopes_of(kind))
         except CorpusError as err:
             raise RecipeError(err.message, {"demonstrations": planned.name, **err.context}) from err
-
-
-def observation(recipe: Recipe, inputs: Inputs, planned: PlannedSet, token_scope: TokenScope = "all") -> ObserveJob:
-    """The dense pass over a set.
-
-    Raises:
-        RecipeError: the set has no tokens of that scope.
-    """
-    check_token_scope(planned, token_scope)
-    batch_tokens = recipe.compute.planned_batch_tokens
-    parameters = {
-        "propagation": "dense",
-        "token_scope": token_scope,
-        "dtype": inputs.model.dtype,
-        "batch_tokens": batch_tokens,
-    }
-    parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
-    identity = identified("statistics", parameters, parents=parents)
-    return ObserveJob(identity, inputs.model, planned.id, batch_tokens, token_scope=token_scope)

@@ -4,13 +4,12 @@ Relative paths start at the recipe's folder. Only `steps`, `plan` and `ray_jobs`
 """
 
 from mlprune.recipe.base import pair_languages
+from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
+from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
 from mlprune.recipe.models import (
-    AUTO_BATCH_TOKENS,
     BaseModelConfig,
-    ComputeConfig,
     CorpusConfig,
-    EvaluationConfig,
     Recipe,
 )
 from mlprune.recipe.reading import expanded, load_recipe, parse_recipe
@@ -18,12 +17,14 @@ from mlprune.recipe.variants import VariantConfig
 
 __all__ = [
     "AUTO_BATCH_TOKENS",
+    "AnalysesConfig",
     "BaseModelConfig",
     "ComputeConfig",
     "CorpusConfig",
     "DemonstrationConfig",
     "EvaluationConfig",
     "Recipe",
+    "TaskConfig",
     "VariantConfig",
     "expanded",
     "load_recipe",

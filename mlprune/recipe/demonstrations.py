@@ -31,8 +31,24 @@ _OPTIONS: Mapping[str, set[str]] = {
     "template": {"translation", "monolingual", "text", "task"},
     "token_budget": {"translation", "monolingual", "code", "text", "task"},
     "shares": {"mixed"},
+    "activations": {"translation", "monolingual", "code", "text", "task"},
 }
 """Option -> the kinds it means something for."""
+
+
+class ActivationsConfig(Model):
+    """Which raw activations of a set are stored besides the sums that scores need."""
+
+    quota_gib: Annotated[float, Field(gt=0)]
+    """What they may take in the store; more is refused before anything runs."""
+    blocks: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Only these blocks; empty: all."""
+    inputs: tuple[str, ...] = ()
+    """Only these inputs, named by the first layer that reads them; empty: all."""
+    samples: Annotated[int, Field(ge=1)] | None = None
+    """Only the first so many demonstrations (all)."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Of the stored numbers."""
 
 
 class DemonstrationConfig(Model):
@@ -71,6 +87,8 @@ class DemonstrationConfig(Model):
     """How one side of a shot is written, with {language}, {endonym}, {text} and {end}; None: as in the method."""
     seed: int = 0
     """Orders the texts or files; sets of equal seed and shots use the same sentences in every language."""
+    activations: ActivationsConfig | None = None
+    """Store raw activations of this set; None: only their sums of squares."""
 
     @model_validator(mode="before")
     @classmethod

@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mlprune.recipe.base import Language, Model, pair_languages
+from mlprune.recipe.base import Model
+from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
+from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
 from mlprune.recipe.variants import VariantConfig
-from mlprune.terms import DtypeName, SplitName, TaskName
-
-Auto = Literal["auto"]
-AUTO_BATCH_TOKENS = 512
+from mlprune.terms import DtypeName
 
 
 class BaseModelConfig(Model):
@@ -50,59 +49,6 @@ class CorpusConfig(Model):
         return self
 
 
-class EvaluationConfig(Model):
-    """One task in some languages."""
-
-    task: TaskName
-    path: Annotated[str, Field(min_length=1)]
-    """Folder of task files, or `corpus` for the recipe's corpus."""
-    languages: tuple[Language, ...] = ()
-    """Languages, for all tasks but translation."""
-    pairs: tuple[str, ...] = ()
-    """Language pairs such as `fr-en`, for translation."""
-    split: str = "test"
-    """Split of the task files; of the corpus: dev or test."""
-    limit: Annotated[int, Field(ge=1)] | None = None
-    """Keep this many items, the same in every language."""
-    seed: int = 0
-    """Which items a limit keeps."""
-    shots: Annotated[int, Field(ge=0)] = 4
-    """Translation: demonstrations in the prompt."""
-    max_new_tokens: Annotated[int, Field(ge=1)] = 64
-    """Translation: tokens generated at most."""
-    variants: tuple[str, ...] = ()
-    """Names of the variant entries to evaluate (dense always is); empty: all."""
-
-    @model_validator(mode="after")
-    def _languages_fit_task(self) -> "EvaluationConfig":
-        wanted, other = ("pairs", "languages") if self.task == "translation" else ("languages", "pairs")
-        if not getattr(self, wanted) or getattr(self, other):
-            raise ValueError(f"task {self.task} takes {wanted}, not {other}")
-        if self.path == "corpus" and self.split not in SplitName.__args__:  # type: ignore[attr-defined]
-            raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
-        for pair in self.pairs:
-            pair_languages(pair)
-        return self
-
-
-class ComputeConfig(Model):
-    """Where and in what portions the work is done; only batch_tokens may change a result, in its last bits."""
-
-    replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Copies of the model that work side by side."""
-    shards: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Actors a replica is cut into."""
-    memory_gib_per_actor: Annotated[float, Field(gt=0)] | Auto = "auto"
-    """Memory one actor may use."""
-    batch_tokens: Annotated[int, Field(ge=16)] | Auto = "auto"
-    """Tokens in one batch, padding included."""
-
-    @property
-    def planned_batch_tokens(self) -> int:
-        """The batch size in force."""
-        return AUTO_BATCH_TOKENS if self.batch_tokens == "auto" else self.batch_tokens
-
-
 class Recipe(Model):
     """Everything a run does."""
 
@@ -111,7 +57,10 @@ class Recipe(Model):
     corpus: CorpusConfig
     demonstrations: tuple[DemonstrationConfig, ...] = ()
     variants: tuple[VariantConfig, ...] = ()
+    tasks: tuple[TaskConfig, ...] = ()
+    """Tasks of the recipe's own, which evaluations name."""
     evaluations: tuple[EvaluationConfig, ...] = ()
+    analyses: AnalysesConfig = AnalysesConfig()
     compute: ComputeConfig = ComputeConfig()
     folder: Path = Path()
     """Folder that relative paths start at; set by `load_recipe`."""
@@ -122,6 +71,9 @@ class Recipe(Model):
     def _names_are_known(self) -> "Recipe":
         sets = {entry.name for entry in self.demonstrations}
         entries = {entry.name for entry in self.variants if entry.name}
+        tasks = [task.name for task in self.tasks]
+        if len(set(tasks)) != len(tasks):
+            raise ValueError(f"two tasks have one name: {tasks}")
         for entry in self.demonstrations:
             _require_known("parts", entry.parts, sets - {entry.name})
         for variant in self.variants:
@@ -137,6 +89,10 @@ class Recipe(Model):
     def resolve(self, path: str) -> Path:
         """A path of the recipe as one that can be opened."""
         return (self.folder / path).absolute()
+
+    def own_task(self, name: str) -> TaskConfig | None:
+        """The recipe's own task of a name, None for one that comes with the package."""
+        return next((task for task in self.tasks if task.name == name), None)
 
     def sets_named(self, name: str) -> tuple[DemonstrationConfig, ...]:
         """All demonstration sets of one name."""

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from mlprune.errors import RecipeError
 from mlprune.recipe.base import Model
+from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.models import BaseModelConfig, ComputeConfig, CorpusConfig, EvaluationConfig, Recipe
+from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.models import BaseModelConfig, CorpusConfig, Recipe
 from mlprune.recipe.variants import ScheduleConfig, ScopeConfig, VariantConfig
 
 
@@ -117,9 +119,16 @@ def parse_recipe(value: Mapping[str, Any], *, folder: Path, where: str = "recipe
             grown[section] = [one for found, _ in multiplied for one in found]
             n_excluded += sum(n for _, n in multiplied) if section == "variants" else 0
     try:
-        return Recipe.model_validate({**grown, "folder": folder, "n_excluded": n_excluded})
+        context = {"tasks": _own_tasks(grown.get("tasks"))}
+        return Recipe.model_validate({**grown, "folder": folder, "n_excluded": n_excluded}, context=context)
     except ValidationError as err:
         raise _first_error(err, where=where) from err
+
+
+def _own_tasks(section: Any) -> list[str]:
+    """Names of the recipe's own tasks, as far as they can be read."""
+    entries = section if isinstance(section, list) else []
+    return [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
 
 
 def _multiplied(entry: Any, key: str, *, where: str) -> tuple[list[Any], int]:
@@ -165,7 +174,9 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "corpus": CorpusConfig,
         "demonstrations": DemonstrationConfig,
         "variants": VariantConfig,
+        "tasks": TaskConfig,
         "evaluations": EvaluationConfig,
+        "analyses": AnalysesConfig,
         "compute": ComputeConfig,
     }
     inner: dict[str, type[Model]] = {"schedule": ScheduleConfig, "scope": ScopeConfig}

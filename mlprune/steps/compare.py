@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlprune.evaluation.classify import Predictions
 from mlprune.evaluation.measures import compare
+from mlprune.evaluation.predictions import Predictions
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.numeric.masks import jaccard_removed
 from mlprune.numeric.metrics import rank_consistency
 from mlprune.numeric.overlaps import top_bottom_overlap
 from mlprune.numeric.significance import holm
 from mlprune.pruning.mask_files import read_block_levels
-from mlprune.steps.evaluate import EvaluationSpec, read_predictions, target_language
+from mlprune.steps.evaluation_records import predictions_of
 from mlprune.steps.jobs import ChainLoader, Identity, Job, RecordKey
+from mlprune.steps.task_specs import EvaluationSpec, TaskSpec
 from mlprune.steps.variants import mask_artefacts
 from mlprune.storage import Store
-from mlprune.terms import TaskName
 
 OVERLAP_SHARE = 0.3
 """Share of features that counts as top and as bottom, as in the paper's figures."""
@@ -62,9 +62,9 @@ class CompareJob(Job):
 
     def _language_rows(self, store: Store, ours: EvaluationSpec, theirs: EvaluationSpec) -> list[dict[str, Any]]:
         spec = ours.task
-        first, second = (_predictions(store, one) for one in (ours, theirs))
+        first, second = (predictions_of(store, one) for one in (ours, theirs))
         rows = []
-        for metric in task_metrics(spec.task, target_language(spec)):
+        for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics):
             row = {
                 "comparison_id": self.identity.id,
                 "variant_id": self.variant_id,
@@ -79,11 +79,6 @@ class CompareJob(Job):
             }
             rows.append(row)
         return rows
-
-
-def _predictions(store: Store, evaluation: EvaluationSpec) -> Any:
-    record = store.require(*evaluation.identity.key)
-    return read_predictions(store, evaluation.task.task, record.artefacts[0])
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,8 @@ class RankConsistencyJob(Job):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Every ordered pair of languages that have items in common."""
-        scores = {one.task.language: _scores_by_item(_predictions(store, one)) for one in self.evaluations}
+        scores = {one.task.language: _scores_by_item(predictions_of(store, one)) for one in self.evaluations}
+        ids = {one.task.language: one.identity.id for one in self.evaluations}
         spec = self.evaluations[0].task
         rows = []
         for a, b in combinations(scores, 2):
@@ -131,14 +127,20 @@ class RankConsistencyJob(Job):
                         "n_items": n_items,
                         "n_skipped": len(common) - n_items,
                         "value": value,
+                        "evaluation_id": ids[language],
+                        "reference_evaluation_id": ids[reference],
+                        "scoring_rule": spec.scoring_rule,
+                        "example_limit": spec.limit,
+                        "setup": spec.setup,
                     }
                 )
         store.write_record(self.identity.record(rows={"rank_consistency": rows}))
 
 
-def _scores_by_item(predictions: Predictions) -> dict[str, NDArray[np.float64]]:
-    """Example id -> mean scores of its candidates."""
-    return dict(zip(predictions.example_ids, predictions.mean_scores(), strict=True))
+def _scores_by_item(predictions: Any) -> dict[str, NDArray[np.float64]]:
+    """Example id -> scores of its candidates under the evaluation's rule."""
+    assert isinstance(predictions, Predictions), "only choices are ranked"
+    return dict(zip(predictions.example_ids, predictions.item_scores(), strict=True))
 
 
 def _tie_keys(example_id: str, n_candidates: int) -> list[str]:
@@ -187,6 +189,8 @@ class FeatureOverlapJob(Job):
     base_model_id: str
     sets: tuple[str, str]
     statistics: tuple[str, str]
+    share: float = OVERLAP_SHARE
+    """Of the features: how many count as large, and as small."""
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
@@ -208,8 +212,8 @@ class FeatureOverlapJob(Job):
         ):
             for block in range(len(a)):
                 row = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "block": block}
-                value = top_bottom_overlap(a[block], b[block], OVERLAP_SHARE)
-                rows.append({**row, "share": OVERLAP_SHARE, "value": value})
+                value = top_bottom_overlap(a[block], b[block], self.share)
+                rows.append({**row, "share": self.share, "value": value})
         store.write_record(self.identity.record(rows={"feature_overlaps": rows}))
 
 
@@ -222,6 +226,6 @@ def _magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
     return np.asarray(columns["magnitude"], dtype=np.float64).reshape(n_layers, -1)
 
 
-def compares_ranks(task: TaskName) -> bool:
+def compares_ranks(spec: TaskSpec) -> bool:
     """Whether a task has candidates to rank."""
-    return task not in ("translation", "perplexity")
+    return spec.definition.reads == "candidates"

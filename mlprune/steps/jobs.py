@@ -5,7 +5,8 @@ is decided elsewhere.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from mlprune.models.chain import Chain
@@ -18,6 +19,11 @@ ChainLoader = Callable[[], Chain]
 
 RecordKey = tuple[str, str]
 """(kind, id) of a record."""
+
+AS_PLANNED, HALF_BATCHES, OFFLOADED = 0, 1, 2
+"""How a job that ran out of memory is tried: each level needs less than the one before it."""
+MIN_BATCH_TOKENS = 16
+"""Smallest batches that a recipe can ask for; no job is given smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Identity:
     parents: Mapping[str, Any]
     contents: Mapping[str, str]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The id."""
         return identity(
@@ -93,6 +99,8 @@ class Job:
     """Name of the step, as progress and the catalog's `jobs` show it."""
     needs_chain: ClassVar[bool] = False
     """Whether the job runs the model."""
+    relief: int = field(default=AS_PLANNED, kw_only=True)
+    """Level of relief from want of memory; never part of an identity."""
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
@@ -112,3 +120,22 @@ class Job:
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Do the work; running it again gives the same bytes."""
         raise NotImplementedError
+
+    def relieved(self) -> "Job | None":
+        """The same work with less memory: its batches halved, then the model offloaded as well; None if that was all.
+
+        Log-likelihoods of halved batches agree with the planned ones within 1e-4.
+        """
+        n_tokens = batch_tokens_of(self)
+        if self.relief < HALF_BATCHES and n_tokens is not None and n_tokens > MIN_BATCH_TOKENS:
+            half: Any = {"batch_tokens": max(MIN_BATCH_TOKENS, n_tokens // 2)}
+            return replace(self, relief=HALF_BATCHES, **half)
+        if self.relief < OFFLOADED and self.needs_chain:
+            return replace(self, relief=OFFLOADED)
+        return None
+
+
+def batch_tokens_of(job: Job) -> int | None:
+    """Tokens in one batch of a job, None if it runs no batches."""
+    n_tokens: int | None = getattr(job, "batch_tokens", None)
+    return n_tokens

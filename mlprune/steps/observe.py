@@ -1,76 +1,43 @@
 """Step `observe`: dense model + demonstration set -> activation statistics and feature magnitudes, in one pass.
 
-Statistics serve every score and sparsity in `dense` propagation; magnitudes are docs/method.md section 5.
+Statistics serve every score and sparsity in `dense` propagation; magnitudes are docs/method.md section 5. A set of one
+part is one job. A larger one is a job for each part, which any worker may do, and one that puts the parts together in
+their order: the numbers do not depend on who observed what, and a part that is done is not done again.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mlprune.corpus.calibration import counted_tokens, token_batches
-from mlprune.models.payloads import Observation
+from mlprune.errors import CorpusError
 from mlprune.numeric.overlaps import top_features
-from mlprune.records import Artefact
+from mlprune.records import Artefact, Record
 from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
-from mlprune.steps.statistics_files import PART_BYTES, write_part
+from mlprune.steps.observing import Gathered, observed
 from mlprune.storage import Store
+from mlprune.tables import Layout, number_bytes, numbers_of
 from mlprune.terms import TokenScope
-from mlprune.threads import side_by_side
 
 FEATURES_SCHEMA = {"kind": "string", "block": "int32", "feature": "int32", "magnitude": "double"}
 """Columns of a features file; block l is what stands after block l, 0 the embedding output."""
+
+SUMS_LAYOUT = Layout(
+    "feature_sums",
+    1,
+    {"block": "int32", "n_demonstrations": "int64", "n_tokens": "int64", "magnitudes": "list<double>"},
+)
+"""What one part adds to the features file: sums of magnitudes over its demonstrations, one row a block."""
 
 N_LARGEST = 20
 """Largest features per block that go into the catalog."""
 
 
-@dataclass
-class _Parts:
-    """Statistics gathered since the last part was written."""
-
-    store: Store
-    owner: str
-    indices: list[int] = field(default_factory=list)
-    gathered: list[Observation] = field(default_factory=list)
-    written: list[Artefact] = field(default_factory=list)
-    n_bytes: int = 0
-
-    def add(self, indices: Sequence[int], observation: Observation) -> None:
-        self.indices.extend(indices)
-        self.gathered.append(observation)
-        self.n_bytes += sum(one.numel() * 4 for one in observation.sums.values())
-        if self.n_bytes >= PART_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write one part of every block, side by side."""
-        if not self.gathered:
-            return
-        n_tokens = torch.cat([one.n_tokens for one in self.gathered])
-        by_block: dict[int, dict[str, Tensor]] = {}
-        for block, name in self.gathered[0].sums:
-            joined = torch.cat([one.sums[block, name] for one in self.gathered])
-            by_block.setdefault(block, {})[name] = joined
-
-        def write(block: int) -> Artefact:
-            options: dict[str, Any] = {"sums": by_block[block], "n_tokens": n_tokens, "demonstrations": self.indices}
-            return write_part(self.store, self.owner, block, **options)
-
-        self.written.extend(side_by_side(write, by_block))
-        self.indices, self.gathered, self.n_bytes = [], [], 0
-
-
-def _kind_of(kinds: list[str]) -> str:
-    """What the features are called: the kind of all demonstrations, mixed where they differ."""
-    return kinds[0] if len(set(kinds)) == 1 else "mixed"
-
-
 @dataclass(frozen=True)
 class ObserveJob(Job):
-    """Run one demonstration set through the dense model."""
+    """Run a demonstration set of one part through the dense model."""
 
     step: ClassVar[str] = "observe"
     needs_chain: ClassVar[bool] = True
@@ -91,63 +58,175 @@ class ObserveJob(Job):
         return (("demonstration_sets", self.demonstration_set_id),)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Stream the batches, write parts as they fill, then the features, then the record."""
-        table = store.read_table(store.require("demonstration_sets", self.demonstration_set_id).artefacts[0])
-        model = chain()
-        model.everywhere("set_keep_masks", None)
-        counted = counted_tokens(table, self.token_scope)
-        planned = list(token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=counted))
-        parts = _Parts(store, self.identity.id)
-        total = torch.zeros(())
-        n_tokens = 0
-        observations = model.stream("observe", (batch for _, batch in planned))
-        for (indices, _), observation in zip(planned, observations, strict=True):
-            parts.add(indices, observation)
-            total = total + observation.magnitudes.to(torch.float64).sum(dim=1)
-            n_tokens += int(observation.n_tokens.sum())
-        parts.flush()
-        mean = total / len(table["token_ids"])
-        features = self._write_features(store, mean, kind=_kind_of(table["kind"]))
-        rows = {
-            "statistics": [self._row(n_demonstrations=len(table["token_ids"]), n_tokens=n_tokens)],
-            "feature_magnitudes": self._largest(mean),
-        }
-        store.write_record(self.identity.record(artefacts=(*parts.written, features), rows=rows))
+        """Run all batches, then write the statistics, the features and the record."""
+        found = observed(
+            store,
+            chain(),
+            demonstration_set_id=self.demonstration_set_id,
+            demonstrations=None,
+            batch_tokens=self.batch_tokens,
+            token_scope=self.token_scope,
+        )
+        files = found.write(store, self.identity.id)
+        n_tokens = int(found.n_tokens.sum())
+        counts = {"n_demonstrations": len(found.demonstrations), "n_tokens": n_tokens}
+        store.write_record(statistics_record(store, self, files, sums=found.magnitudes, **counts))
 
-    def _write_features(self, store: Store, mean: Tensor, *, kind: str) -> Artefact:
-        """The mean magnitude of every feature after every block."""
-        n_layers, width = mean.shape
-        columns: dict[str, list[Any]] = {
-            "kind": [kind] * (n_layers * width),
-            "block": [block for block in range(n_layers) for _ in range(width)],
-            "feature": list(range(width)) * n_layers,
-            "magnitude": mean.flatten().tolist(),
-        }
-        return store.write_table(f"features/{self.identity.id}.parquet", columns, FEATURES_SCHEMA)
 
-    def _row(self, **counts: int) -> dict[str, Any]:
-        return {
-            "statistics_id": self.identity.id,
-            "base_model_id": self.model.base_model_id,
-            "demonstration_set_id": self.demonstration_set_id,
-            "propagation": "dense",
-            "token_scope": self.token_scope,
-            **counts,
-        }
+@dataclass(frozen=True)
+class ObservePartJob(Job):
+    """Run one part of a large demonstration set through the dense model."""
 
-    def _largest(self, mean: Tensor) -> list[dict[str, Any]]:
-        """Catalog rows of the largest features of every block."""
-        values = mean.numpy()
-        return [
-            {
-                "statistics_id": self.identity.id,
-                "base_model_id": self.model.base_model_id,
-                "demonstration_set_id": self.demonstration_set_id,
-                "block": block,
-                "rank": rank,
-                "feature": int(feature),
-                "magnitude": float(values[block, feature]),
-            }
-            for block in range(len(values))
-            for rank, feature in enumerate(top_features(values[block], min(N_LARGEST, values.shape[1])), start=1)
-        ]
+    step: ClassVar[str] = "observe"
+    needs_chain: ClassVar[bool] = True
+    identity: Identity
+    statistics_id: str
+    """Of the whole set; the files lie under it."""
+    model: ModelRef
+    demonstration_set_id: str
+    demonstrations: range
+    batch_tokens: int
+    token_scope: TokenScope = "all"
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The part's record."""
+        return (self.identity.key,)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The set."""
+        return (("demonstration_sets", self.demonstration_set_id),)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Run the part's batches, then write its statistics, its sums of magnitudes and the record."""
+        found = observed(
+            store,
+            chain(),
+            demonstration_set_id=self.demonstration_set_id,
+            demonstrations=self.demonstrations,
+            batch_tokens=self.batch_tokens,
+            token_scope=self.token_scope,
+        )
+        files = found.write(store, self.statistics_id)
+        sums = self._write_sums(store, found)
+        store.write_record(self.identity.record(artefacts=(*files, sums)))
+
+    def _write_sums(self, store: Store, found: Gathered) -> Artefact:
+        n_layers = len(found.magnitudes)
+        columns: dict[str, Any] = {
+            "block": list(range(n_layers)),
+            "n_demonstrations": [len(found.demonstrations)] * n_layers,
+            "n_tokens": [int(found.n_tokens.sum())] * n_layers,
+            "magnitudes": list(found.magnitudes.numpy()),
+        }
+        data, n_rows = number_bytes(columns, SUMS_LAYOUT)
+        path = f"features/{self.statistics_id}.part-{self.demonstrations.start:05d}.parquet"
+        return store.write_bytes(path, data, n_rows=n_rows)
+
+
+@dataclass(frozen=True)
+class CollectPartsJob(Job):
+    """Make the statistics of a large demonstration set out of its parts."""
+
+    step: ClassVar[str] = "observe"
+    identity: Identity
+    model: ModelRef
+    demonstration_set_id: str
+    parts: tuple[str, ...]
+    """Ids of their records, in the order of their demonstrations."""
+    token_scope: TokenScope = "all"
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The statistics' record."""
+        return (self.identity.key,)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The set and all parts."""
+        return (("demonstration_sets", self.demonstration_set_id), *(("statistics_parts", one) for one in self.parts))
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Add the parts' magnitudes in their order and write the record; the statistics lie there already.
+
+        Raises:
+            CorpusError: no token of any part counts.
+            DamagedArtefactError: sums of magnitudes are missing or damaged.
+        """
+        files: list[Artefact] = []
+        total, counts = torch.zeros((), dtype=torch.float64), {"n_demonstrations": 0, "n_tokens": 0}
+        for one in self.parts:
+            *statistics, sums = store.require("statistics_parts", one).artefacts
+            files += statistics
+            found: Any = numbers_of(store.read_bytes(sums), SUMS_LAYOUT, path=sums.path)
+            total = total + torch.from_numpy(found["magnitudes"].values.reshape(len(found["block"]), -1).copy())
+            counts = {name: n + int(found[name][0]) for name, n in counts.items()}
+        if not counts["n_tokens"]:
+            raise CorpusError("no demonstration has tokens of this scope", token_scope=self.token_scope, got=0)
+        store.write_record(statistics_record(store, self, files, sums=total, **counts))
+
+
+def statistics_record(
+    store: Store,
+    job: ObserveJob | CollectPartsJob,
+    files: list[Artefact],
+    *,
+    sums: Tensor,
+    n_demonstrations: int,
+    n_tokens: int,
+) -> Record:
+    """The record of a whole set's statistics, its features written.
+
+    Args:
+        job: makes it.
+        files: of the statistics.
+        sums: [n_blocks + 1, d] float64, magnitudes summed over all demonstrations.
+        n_demonstrations: in the set.
+        n_tokens: counted in it.
+    """
+    mean = sums / n_demonstrations
+    artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
+    kinds = np.unique(store.read_table(artefact, ["kind"])["kind"]).tolist()
+    features = _write_features(store, job.identity.id, mean, kind=kinds[0] if len(kinds) == 1 else "mixed")
+    row = {
+        "statistics_id": job.identity.id,
+        "base_model_id": job.model.base_model_id,
+        "demonstration_set_id": job.demonstration_set_id,
+        "propagation": "dense",
+        "token_scope": job.token_scope,
+        "n_demonstrations": n_demonstrations,
+        "n_tokens": n_tokens,
+    }
+    rows = {"statistics": [row], "feature_magnitudes": _largest(job, mean)}
+    return job.identity.record(artefacts=(*files, features), rows=rows)
+
+
+def _write_features(store: Store, statistics_id: str, mean: Tensor, *, kind: str) -> Artefact:
+    """The mean magnitude of every feature after every block; features of several kinds of text are called mixed."""
+    n_layers, width = mean.shape
+    columns: dict[str, list[Any]] = {
+        "kind": [kind] * (n_layers * width),
+        "block": [block for block in range(n_layers) for _ in range(width)],
+        "feature": list(range(width)) * n_layers,
+        "magnitude": mean.flatten().tolist(),
+    }
+    return store.write_table(f"features/{statistics_id}.parquet", columns, FEATURES_SCHEMA)
+
+
+def _largest(job: ObserveJob | CollectPartsJob, mean: Tensor) -> list[dict[str, Any]]:
+    """Catalog rows of the largest features of every block."""
+    values = mean.numpy()
+    return [
+        {
+            "statistics_id": job.identity.id,
+            "base_model_id": job.model.base_model_id,
+            "demonstration_set_id": job.demonstration_set_id,
+            "block": block,
+            "rank": rank,
+            "feature": int(feature),
+            "magnitude": float(values[block, feature]),
+        }
+        for block in range(len(values))
+        for rank, feature in enumerate(top_features(values[block], min(N_LARGEST, values.shape[1])), start=1)
+    ]

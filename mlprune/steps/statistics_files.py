@@ -1,8 +1,12 @@
-"""Statistics files: activation statistics stream to Parquet in parts, and come back one block at a time."""
+"""Statistics files: activation statistics stream to Parquet in parts, and come back one block at a time.
+
+Which demonstrations a part holds is for those who observe to say; what the numbers mean is in `numeric/statistics.py`.
+"""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ from mlprune.errors import StatisticsError
 from mlprune.pruning.factors import BlockStatistics
 from mlprune.records import Artefact
 from mlprune.storage import Store
+from mlprune.tables import Layout, number_bytes, numbers_of
 
 SCHEMA = {
     "block": "int32",
@@ -21,10 +26,13 @@ SCHEMA = {
     "n_tokens": "int64",
     "sum_sq": "list<float>",
 }
-"""Columns of a statistics file: one row per (block, input, demonstration)."""
+"""Columns of a statistics file: one row per (block, input, demonstration), input after input."""
 
-PART_BYTES = 32 * 2**20
-"""Size at which the statistics gathered so far are written out as a part; it does not depend on who gathers them."""
+LAYOUT = Layout("statistics", 2, SCHEMA)
+"""Version 1 had the same columns, other encodings, and did not say so."""
+
+Rows = tuple[np.ndarray, np.ndarray]
+"""Demonstrations [k] and their sums of squares [k, in] float32."""
 
 
 def write_part(
@@ -46,55 +54,69 @@ def write_part(
         n_tokens: [n] int64, tokens counted in each demonstration.
         role: which set of a sweep it is; empty for the only one.
     """
-    order = sorted(range(len(demonstrations)), key=lambda place: demonstrations[place])
-    indices = [demonstrations[place] for place in order]
-    columns: dict[str, list[Any]] = {
-        "block": [block] * (len(order) * len(sums)),
+    indices = np.asarray(demonstrations, dtype=np.int32)
+    order = indices.argsort(kind="stable")
+    matrices = [one.numpy() for one in sums.values()]
+    columns: dict[str, Any] = {
+        "block": np.full(len(order) * len(sums), block, dtype=np.int32),
         "input": [name for name in sums for _ in order],
-        "demonstration": indices * len(sums),
-        "n_tokens": n_tokens[order].tolist() * len(sums),
-        "sum_sq": [one[place].numpy() for one in sums.values() for place in order],
+        "demonstration": np.tile(indices[order], len(sums)),
+        "n_tokens": np.tile(n_tokens.numpy()[order], len(sums)),
+        "sum_sq": [matrix[place] for matrix in matrices for place in order],
     }
+    data, n_rows = number_bytes(columns, LAYOUT)
     middle = f".{role}" if role else ""
-    path = f"statistics/{owner}/block-{block:03d}{middle}.part-{indices[0]:05d}.parquet"
-    return store.write_table(path, columns, SCHEMA)
+    path = f"statistics/{owner}/block-{block:03d}{middle}.part-{indices[order[0]]:05d}.parquet"
+    return store.write_bytes(path, data, n_rows=n_rows)
 
 
 def read_block_statistics(
     store: Store, artefacts: Iterable[Artefact], block: int, *, role: str = ""
 ) -> BlockStatistics:
-    """Input -> [n, in] float32 of one block, in demonstration order.
+    """Input -> [n, in] float32 of one block, in demonstration order; no other block's files are opened.
 
     Args:
         artefacts: of the record that owns the statistics; files of other blocks and roles are passed over.
 
     Raises:
-        DamagedArtefactError: a part is missing or differs from the record.
+        DamagedArtefactError: a part is missing, differs from the record, or holds another table.
         StatisticsError: the parts do not make up the set.
+        StoreError: a part was written by a newer version.
     """
     middle = rf"\.{role}" if role else ""
     wanted = re.compile(rf"/block-{block:03d}{middle}\.part-\d+\.parquet$")
-    rows: dict[str, dict[int, Any]] = defaultdict(dict)
-    n_rows = 0
+    found: dict[str, list[Rows]] = defaultdict(list)
     for artefact in artefacts:
         if wanted.search(artefact.path):
-            columns = store.read_table(artefact)
-            n_rows += len(columns["input"])
-            for name, demonstration, sum_sq in zip(
-                columns["input"], columns["demonstration"], columns["sum_sq"], strict=True
-            ):
-                rows[name][demonstration] = sum_sq
-    return _joined(rows, n_rows=n_rows, block=block)
+            for name, rows in _read_part(store, artefact):
+                found[name].append(rows)
+    if not found:
+        raise StatisticsError("statistics of a block are missing", block=block, role=role)
+    return {name: _joined(parts, block=block, name=name) for name, parts in found.items()}
 
 
-def _joined(rows: Mapping[str, Mapping[int, Any]], *, n_rows: int, block: int) -> BlockStatistics:
-    """Rows by input and demonstration as one matrix an input."""
-    if not rows or n_rows != sum(len(found) for found in rows.values()):
-        raise StatisticsError("statistics of a block are missing or held twice", block=block, n_rows=n_rows)
-    for name, found in rows.items():
-        if set(found) != set(range(len(found))):
-            missing = sorted(set(range(max(found) + 1)) - set(found))
-            raise StatisticsError("statistics lack demonstrations", block=block, input=name, missing=missing[:5])
-    return {
-        name: torch.from_numpy(np.stack([found[index] for index in range(len(found))])) for name, found in rows.items()
-    }
+def _read_part(store: Store, artefact: Artefact) -> Iterator[tuple[str, Rows]]:
+    """Input -> its rows in one part, in views of the file's numbers."""
+    columns = ("input", "demonstration", "sum_sq")
+    found: Any = numbers_of(store.read_bytes(artefact), LAYOUT, path=artefact.path, columns=columns)
+    names, sums = found["input"], found["sum_sq"]
+    borders = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
+    ends = [0, *sums.ends.tolist()]
+    for first, last in pairwise(borders):
+        values = sums.values[ends[first] : ends[last]].reshape(last - first, -1)
+        yield str(names[first]), (found["demonstration"][first:last], values)
+
+
+def _joined(parts: Sequence[Rows], *, block: int, name: str) -> Tensor:
+    """The rows of one input, put in demonstration order."""
+    indices = np.concatenate([demonstrations for demonstrations, _ in parts])
+    present = np.unique(indices)
+    if len(present) != len(indices):
+        raise StatisticsError("statistics of a demonstration are held twice", block=block, input=name)
+    if present[-1] != len(present) - 1:
+        missing = np.setdiff1d(np.arange(present[-1] + 1), present)[:5].tolist()
+        raise StatisticsError("statistics lack demonstrations", block=block, input=name, missing=missing)
+    joined = np.empty((len(indices), parts[0][1].shape[1]), dtype=np.float32)
+    for demonstrations, rows in parts:
+        joined[demonstrations] = rows
+    return torch.from_numpy(joined)

@@ -6,6 +6,7 @@ import duckdb
 import pytest
 
 from catalog.check import check
+from mlprune.compaction import compact
 from mlprune.records import Record, identity
 from mlprune.storage import Store
 from tests.catalog_data import fill_store
@@ -105,3 +106,33 @@ def test_a_view_that_cannot_be_queried_is_a_damage(store: Store, view: str) -> N
         connection.execute(f"DROP VIEW {view}")
     damages, _ = check(store)
     assert [damage.where for damage in damages] == [view]
+
+
+def test_a_compacted_store_is_as_sound_as_it_was_and_claims_are_not_looked_at(store: Store) -> None:
+    compact(store)
+    store.write_bytes("claims/variants/x.json", b"somebody is at work")
+    assert check(store) == ([], [])
+
+
+def test_a_record_that_says_something_else_in_a_segment_is_a_damage(store: Store) -> None:
+    record = first(store, "recipes")
+    compact(store)
+    store.write_record(record)
+    assert check(store) == ([], [])
+    edit(store, record, rows={"names": []})
+    damages, _ = check(Store(store.uri))
+    assert {damage.where for damage in damages} == {record.path, "names"}
+
+
+def test_damaged_segments_are_named(store: Store) -> None:
+    compact(store)
+    for kind, place in (("recipes", 40), ("rank_consistency", -5)):
+        (path,) = (root(store) / "records" / kind / "segments").iterdir()
+        data = bytearray(path.read_bytes())
+        data[place] ^= 1
+        path.write_bytes(data)
+    damages, _ = check(Store(store.uri))
+    found = {damage.where.split("/")[1]: damage.what for damage in damages if damage.where.startswith("records/")}
+    assert found["recipes"].startswith("the segment cannot be read")
+    assert "damaged" in found["rank_consistency"]
+    assert all("\n" not in str(damage) for damage in damages)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mlprune import object_store
+from mlprune.compaction import compact
 from mlprune.errors import DamagedArtefactError, StoreError, TransientError
 from mlprune.object_store import open_object_store, patiently
 from mlprune.records import Artefact, Record
@@ -333,7 +334,7 @@ def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: py
         raise TransientError("the object store does not answer")
 
     monkeypatch.setattr(store, "_get", unwell)
-    monkeypatch.setattr("mlprune.storage.patiently", lambda action, *, store: action())
+    monkeypatch.setattr("mlprune.files.patiently", lambda action, *, store: action())
     for fails in (lambda: store.is_intact(written), lambda: store.read_record("variants", "a1")):
         with pytest.raises(TransientError):
             fails()
@@ -381,3 +382,26 @@ def test_a_store_that_stops_answering_ends_a_run_with_the_next_step(
 def test_run_files_are_json(store: Store, server: ObjectStoreServer) -> None:
     store.write_run_file("r", "job-0", {"elapsed_s": 1.5})
     assert json.loads(server.contents("some/store/")["runs/r/job-0.json"]) == {"elapsed_s": 1.5}
+
+
+def test_a_finished_store_is_recognised_by_listing_artefacts_and_damage_by_size(
+    small_run, store: Store, server: ObjectStoreServer
+) -> None:
+    from mlprune.plan import pending_jobs  # noqa: PLC0415
+    from tests.tiny_recipes import contents  # noqa: PLC0415
+
+    for path, data in contents(small_run.store).items():
+        store.write_bytes(path, data)
+    opened = Store(STORE)
+    server.requests.clear()
+    assert pending_jobs(small_run.plan.jobs, opened) == []
+    asked = [one.partition(" ")[2] for one in server.requests]
+    assert not any(one.startswith(("some/store/masks", "some/store/predictions")) for one in asked)
+    compact(opened)
+    fresh = Store(STORE)
+    server.requests.clear()
+    assert pending_jobs(small_run.plan.jobs, fresh) == []
+    assert len(server.requests) < len(asked), "a segment a kind instead of a record each"
+    (gone,) = [one for one in store.list("masks") if "block-001" in one][:1]
+    store.delete(gone)
+    assert {job.step for job in pending_jobs(small_run.plan.jobs, Store(STORE))} >= {"evaluate"}

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mlprune import processes
-from mlprune.processes import is_gone, this_process
+from mlprune.processes import is_alive, is_gone, this_process
 
 CODE = "import sys; from mlprune.processes import this_process; print(this_process(), flush=True); sys.stdin.read()"
 
@@ -26,6 +26,7 @@ def test_another_process_is_gone_once_it_was_killed_even_if_nobody_waited_for_it
     assert other.stdout is not None
     name = other.stdout.readline().strip()
     assert not is_gone(name)
+    assert is_alive(name)
     other.kill()
     other.stdout.read()
     for _ in range(500):
@@ -40,11 +41,14 @@ def test_another_process_is_gone_once_it_was_killed_even_if_nobody_waited_for_it
 def test_a_number_that_another_process_got_later_is_not_the_old_process() -> None:
     space, number, start = str(this_process()).split("/")
     assert is_gone(f"{space}/{number}/{int(start) + 1}")
+    assert not is_alive(f"{space}/{number}/{int(start) + 1}")
+    assert is_alive(this_process())
 
 
 @pytest.mark.parametrize("name", [None, 7, "", "a", "a/b/c/d", "elsewhere/1/1", {}])
 def test_of_a_process_elsewhere_nothing_is_known(name: object) -> None:
     assert not is_gone(name)
+    assert not is_alive(name)
 
 
 def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
@@ -52,3 +56,4 @@ def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(processes, "_PROC", tmp_path)
     assert this_process() is None
     assert not is_gone(name)
+    assert not is_alive(name)

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from ray_jobs.cli import main
+from tests.forked_runs import mlprune
 from tests.tiny_recipes import FinishedRun, method_recipe, small_recipe, tiny_recipe, write_recipe
 
 ROOT = Path(__file__).parents[2]
 
 
-def mlprune(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
+def new_process(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, in a process that imports everything anew; `mlprune` forks one off."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, "-m", "ray_jobs.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=240)
@@ -218,7 +219,7 @@ def test_run_here_does_not_import_ray_and_a_second_run_does_nothing(own_inputs: 
 
 def test_query_json_is_one_array_of_objects(tiny_run: FinishedRun) -> None:
     sql = "SELECT variant_id, sparsity, score FROM variants ORDER BY sparsity, variant_id"
-    done = mlprune("query", sql, "--store", tiny_run.store.local_root, "--format", "json")
+    done = new_process("query", sql, "--store", tiny_run.store.local_root, "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert rows[0]["sparsity"] == 0.0
@@ -268,7 +269,7 @@ def test_catalog_check_finds_a_damaged_artefact_and_the_next_run_mends_it(own_in
     assert mlprune("catalog", "check", "--store", store).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["demo", "plan", "run", "export", "verify", "query", "report"])
+@pytest.mark.parametrize("command", ["demo", "plan", "run", "export", "verify", "query", "report", "status"])
 def test_every_command_teaches_with_an_example(command: str) -> None:
     done = mlprune(command, "--help")
     assert done.returncode == 0

@@ -1,5 +1,6 @@
 """The driver with workers made for the purpose: order, retries, failures, and what is written about them."""
 
+import errno
 import json
 import logging
 import threading
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -130,6 +131,90 @@ def test_a_poison_job_is_tried_a_bounded_number_of_times(store: Store) -> None:
     assert workers.submitted.count("poison") == MAX_ATTEMPTS
     assert [job.makes[0][1] for job, _ in result.failed] == ["poison"]
     assert result.n_done == 1
+
+
+SHORT = Failure("OutOfMemoryError", "memory was short", is_transient=True, is_damage=False, is_memory=True)
+LOST = Failure("WorkerLostError", "gone", is_transient=True, is_damage=False)
+
+
+@dataclass(frozen=True)
+class BatchedJob(NamedJob):
+    """A job that runs the model on batches."""
+
+    needs_chain: ClassVar[bool] = True
+    batch_tokens: int = 128
+
+
+def tries(store: Store) -> list[tuple[str, int, int | None, str]]:
+    rows = [store.read_json(path) for path in store.list("runs") if "job-" in path]
+    return sorted((row["status"], row["attempt"], row["batch_tokens"], row["relief"]) for row in rows)
+
+
+def test_a_job_that_memory_is_short_for_is_given_less_and_less(store: Store) -> None:
+    workers = ScriptedWorkers(lambda job, attempt: SHORT if attempt < 3 else None)
+    assert run([BatchedJob("a")], workers, store).n_done == 1
+    assert tries(store) == [
+        ("done", 3, 64, "offloaded"),
+        ("lost", 1, 128, "as planned"),
+        ("lost", 2, 64, "half batches"),
+    ]
+
+
+def test_a_job_that_nothing_is_little_enough_for_fails_with_the_advice(store: Store) -> None:
+    workers = ScriptedWorkers(lambda *_: SHORT)
+    result = run([BatchedJob("a"), BatchedJob("b", ("a",))], workers, store)
+    ((_, failure),) = result.failed
+    assert workers.submitted == ["a"] * 3
+    assert "compute: {batch_tokens: 32}; 64 did not fit" in failure.message
+    assert result.n_skipped == 1
+    rows = [store.read_json(path) for path in store.list("runs") if "failure-" in path]
+    assert [(row["message"], row["attempts"]) for row in rows] == [(failure.message, 3)]
+
+
+def test_a_job_without_batches_or_model_is_tried_as_it_is_a_bounded_number_of_times(store: Store) -> None:
+    workers = ScriptedWorkers(lambda *_: SHORT)
+    ((_, failure),) = run([NamedJob("a")], workers, store).failed
+    assert workers.submitted == ["a"] * MAX_ATTEMPTS
+    assert "compute: {replicas: 1}" in failure.message
+
+
+def test_losses_between_levels_of_relief_keep_the_level_and_are_bounded_too(store: Store) -> None:
+    failures = iter([LOST, SHORT, LOST, SHORT, LOST])
+    workers = ScriptedWorkers(lambda *_: next(failures))
+    result = run([BatchedJob("a")], workers, store)
+    assert len(result.failed) == 1
+    assert [one[1:] for one in sorted(tries(store), key=lambda row: row[1])] == [
+        (1, 128, "as planned"),
+        (2, 128, "as planned"),
+        (3, 64, "half batches"),
+        (4, 64, "half batches"),
+        (5, 64, "offloaded"),
+    ]
+
+
+def test_rows_that_cannot_be_written_are_written_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write = Store.write_run_file
+    has_room = False
+
+    def full(self: Store, *args: Any) -> None:
+        if not has_room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, *args)
+
+    def make_room(job: Job, attempt: int) -> Failure | None:
+        nonlocal has_room
+        has_room = job.makes[0][1] == "c"
+        return Failure("ValueError", "broken", is_transient=False, is_damage=False) if not has_room else None
+
+    monkeypatch.setattr(Store, "write_run_file", full)
+    result = run([NamedJob("a"), NamedJob("b"), NamedJob("c")], ScriptedWorkers(make_room), store)
+    assert len(result.failed) == 2
+    assert caplog.text.count("cannot be written now") == 1
+    names = sorted(path.rpartition("/")[2] for path in store.list("runs"))
+    rows = ["failure-1.json", "failure-3.json", "job-0.json", "job-2.json", "job-4.json"]
+    assert names == sorted([*rows, "planned.json", "ended.json"])
 
 
 def test_damage_found_by_a_job_is_seen_in_the_result(store: Store) -> None:

@@ -2,125 +2,142 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 
 from mlprune.storage import Store
-from tests.tiny_recipes import FinishedRun, contents, small_recipe, tiny_recipe, write_recipe
+from tests.forked_runs import ForkedRun, Gate
+from tests.ray_cluster import ROOT, Cluster, Node
+from tests.tiny_recipes import FinishedRun, finished_run, results, small_recipe, write_recipe
 
 pytestmark = pytest.mark.ray
-ROOT = Path(__file__).parents[2]
-PATIENCE_S = 240
+ELSEWHERE = {"RAY_ADDRESS": "127.0.0.1:1", "PYTHONPATH": str(ROOT)}
+"""`local` and `none` have nothing to do with what RAY_ADDRESS says."""
+
+Start = Callable[..., ForkedRun]
 
 
-def start(recipe: Path, store: Path, *, address: str = "local") -> subprocess.Popen[str]:
-    """Start a run in a process of its own, at the head of its own process group."""
-    elsewhere = {"RAY_ADDRESS": "127.0.0.1:1"}  # `local` and `none` have nothing to do with it
-    environment = {**os.environ, **elsewhere, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "ray_jobs.cli", "run", str(recipe), "--store", str(store), "--address", address]
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    return subprocess.Popen(command, env=environment, **options)
+def ray_recipe(**compute: int) -> dict[str, Any]:
+    """The small recipe with every way to read a model: features of layers, likelihoods and generated text."""
+    recipe = small_recipe()
+    more = {"path": "corpus", "limit": 2, "variants": ["dense"]}
+    recipe["corpus"]["leave_out_evaluated"] = True
+    recipe["evaluations"] += [
+        {"task": "perplexity", "languages": ["en"], **more},
+        {"task": "translation", "pairs": ["fr-en"], "shots": 1, "max_new_tokens": 3, **more},
+    ]
+    return {**recipe, "compute": {"batch_tokens": 128, **compute}}
 
 
-def finish(recipe: Path, store: Path, *, address: str = "local") -> None:
-    """Run to the end."""
-    process = start(recipe, store, address=address)
-    _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, errors[-3000:]
+@pytest.fixture(scope="module")
+def expected(tiny_inputs: Path) -> FinishedRun:
+    """The recipe run in this process."""
+    return finished_run(tiny_inputs, ray_recipe(), name="over-ray")
 
 
-def results(store: Path) -> dict[str, bytes]:
-    """All records and artefacts; how a run went and the catalog's file are not results."""
-    found = contents(Store(store))
-    return {path: data for path, data in found.items() if not path.startswith(("runs/", "catalog.duckdb"))}
+@pytest.fixture(scope="module")
+def one_worker(expected: FinishedRun) -> Path:
+    """The same for one worker."""
+    return write_recipe(expected.folder, ray_recipe(replicas=1), name="one-worker.yaml")
 
 
-def wait_for_files(store: Path, pattern: str, n: int) -> None:
-    """Wait until a run has written so many files of a kind."""
-    give_up = time.monotonic() + PATIENCE_S
-    while len(list(store.glob(pattern))) < n:
-        assert time.monotonic() < give_up, f"no {n} files {pattern}"
-        time.sleep(0.02)
-
-
-def worker_processes(driver: subprocess.Popen[str]) -> list[psutil.Process]:
-    """Processes of the worker actors of a driver's own Ray."""
-    children = psutil.Process(driver.pid).children(recursive=True)
-    return [one for one in children if "WorkerActor" in " ".join(one.cmdline())]
+@pytest.fixture(scope="module")
+def one_worker_of_shards(expected: FinishedRun) -> Path:
+    """The same for one worker, whose model is cut in two."""
+    return write_recipe(expected.folder, ray_recipe(replicas=1, shards=2), name="shards.yaml")
 
 
 @pytest.fixture
-def driver_left_behind() -> Iterator[list[subprocess.Popen[str]]]:
-    """Drivers to be ended, with all their processes, whatever the test does."""
-    drivers: list[subprocess.Popen[str]] = []
-    yield drivers
-    for driver in drivers:
-        if driver.poll() is None:
-            os.killpg(driver.pid, signal.SIGKILL)
+def third_node(cluster: Cluster) -> Iterator[Node]:
+    """A node that is there for one test."""
+    node = cluster.add_node()
+    yield node
+    cluster.remove_node(node)
 
 
-def test_ray_gives_the_records_and_artefacts_of_one_process(tiny_run: FinishedRun, tmp_path: Path) -> None:
-    finish(tiny_run.recipe_path, tmp_path / "store")
-    assert tiny_run.store.local_root is not None
-    assert results(tmp_path / "store") == results(tiny_run.store.local_root)
+def addresses(store: Path) -> set[str]:
+    """Where the runs in a store ran."""
+    files = Store(store)
+    return {files.read_json(path)["address"] for path in files.list("runs") if path.endswith("/run.json")}
 
 
-def test_a_model_cut_into_shards_gives_the_same_records(tiny_run: FinishedRun, tmp_path: Path) -> None:
-    recipe = {**tiny_recipe(), "compute": {"batch_tokens": 128, "shards": 2, "replicas": 1}}
-    finish(write_recipe(tiny_run.folder, recipe, name="sharded.yaml"), tmp_path / "store")
-    assert tiny_run.store.local_root is not None
-    assert results(tmp_path / "store") == results(tiny_run.store.local_root)
-
-
-def test_a_killed_driver_loses_nothing(
-    small_run: FinishedRun, tmp_path: Path, driver_left_behind: list[subprocess.Popen[str]]
+def test_two_drivers_of_two_clusters_in_one_store_give_the_records_of_one_process(
+    expected: FinishedRun, tmp_path: Path, cluster: Cluster, *, start: Start, on_cluster: dict[str, Any]
 ) -> None:
-    store = tmp_path / "store"
-    driver_left_behind.append(start(small_run.recipe_path, store))
-    wait_for_files(store, "records/*/*.json", 8)
-    driver_left_behind[0].kill()
-    driver_left_behind[0].wait()
-    finish(small_run.recipe_path, store)
-    assert small_run.store.local_root is not None
-    assert results(store) == results(small_run.store.local_root)
+    """The one is held at its evaluations until the other, which starts a cluster of its own, has made some."""
+    store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate")
+    there = start(expected.recipe_path, store, gate=gate, **on_cluster)
+    there.until(gate.waiting)
+    here = start(expected.recipe_path, store, address="local", environment=ELSEWHERE)
+    here.until(lambda: list(store.glob("records/evaluations/*.json")))
+    gate.open()
+    said = [run.finish() for run in (there, here)]
+    assert addresses(store) == {cluster.address, "local"}
+    assert "of them by another run in this store" in said[0]
+    assert results(store) == results(expected.store)
 
 
-def test_a_killed_worker_costs_only_its_job(
-    small_run: FinishedRun, tmp_path: Path, driver_left_behind: list[subprocess.Popen[str]]
+def test_a_model_cut_into_shards_gives_the_same_records_and_a_killed_shard_changes_nothing(
+    expected: FinishedRun,
+    one_worker_of_shards: Path,
+    cluster: Cluster,
+    tmp_path: Path,
+    *,
+    start: Start,
+    on_cluster: dict[str, Any],
 ) -> None:
-    store = tmp_path / "store"
-    driver = start(small_run.recipe_path, store)
-    driver_left_behind.append(driver)
-    wait_for_files(store, "records/demonstration_sets/*.json", 1)
-    for worker in worker_processes(driver):
-        worker.kill()
-    _, errors = driver.communicate(timeout=PATIENCE_S)
-    assert driver.returncode == 0, errors[-3000:]
-    assert "a worker died" in errors
-    assert small_run.store.local_root is not None
-    assert results(store) == results(small_run.store.local_root)
+    gate = Gate.closed(tmp_path / "gate", "sweep")
+    run = start(one_worker_of_shards, tmp_path / "store", gate=gate, **on_cluster)
+    run.until(gate.waiting)
+    cluster.processes("ray::ShardActor")[0].kill()
+    gate.open()
+    assert "a shard died" in run.finish()
+    assert results(tmp_path / "store") == results(expected.store)
 
 
-@pytest.mark.parametrize("n_files", [3, 12])
+def test_a_killed_driver_loses_nothing_and_a_killed_worker_costs_only_its_job(
+    expected: FinishedRun, one_worker: Path, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
+) -> None:
+    store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "prune")
+    run = start(one_worker, store, gate=gate, **on_cluster)
+    run.until(gate.waiting)
+    run.send(signal.SIGKILL)
+    run.end()
+    assert 0 < len(results(store)) < len(results(expected.store))
+
+    another = Gate.closed(tmp_path / "another-gate", "evaluate")
+    again = start(one_worker, store, gate=another, **on_cluster)
+    again.until(another.waiting)
+    os.kill(another.waiting()[0], signal.SIGKILL)
+    another.open()
+    assert "a worker died" in again.finish()
+    assert results(store) == results(expected.store)
+
+
+def test_a_killed_raylet_takes_its_workers_along_and_the_run_goes_on_with_the_others(
+    expected: FinishedRun, third_node: Node, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
+) -> None:
+    store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate")
+    run = start(expected.recipe_path, store, gate=gate, **on_cluster)
+    run.until(lambda: {one.pid for one in third_node.family()} & set(gate.waiting()))
+    third_node.kill_raylet()
+    gate.open()
+    assert "a worker died" in run.finish()
+    assert results(store) == results(expected.store)
+
+
+@pytest.mark.parametrize("step", ["observe", "evaluate"])
 def test_one_process_killed_at_any_moment_goes_on_where_it_was(
-    n_files: int, small_run: FinishedRun, tmp_path: Path, driver_left_behind: list[subprocess.Popen[str]]
+    step: str, expected: FinishedRun, tmp_path: Path, start: Start
 ) -> None:
-    store = tmp_path / "store"
-    driver_left_behind.append(start(small_run.recipe_path, store, address="none"))
-    wait_for_files(store, "records/*/*.json", n_files)
-    driver_left_behind[0].kill()
-    driver_left_behind[0].wait()
-    finish(small_run.recipe_path, store, address="none")
-    assert small_run.store.local_root is not None
-    assert results(store) == results(small_run.store.local_root)
-
-
-def test_small_recipe_is_what_these_tests_think(small_run: FinishedRun) -> None:
-    assert small_run.plan.recipe.name == small_recipe()["name"]
-    assert len(list(small_run.store.record_names())) > 12
+    store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", step)
+    killed = start(expected.recipe_path, store, gate=gate, environment=ELSEWHERE)
+    killed.until(gate.waiting)
+    killed.send(signal.SIGKILL)
+    killed.end()
+    assert 0 < len(results(store)) < len(results(expected.store))
+    start(expected.recipe_path, store).finish()
+    assert results(store) == results(expected.store)

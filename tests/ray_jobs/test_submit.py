@@ -1,125 +1,22 @@
 """`ray job submit` against a real cluster of two nodes on this machine: token on, dashboard on loopback."""
 
-import json
-import os
-import random
-import secrets
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 import pytest
 
-from tests.tiny_recipes import FinishedRun, contents, copied_inputs, small_recipe, tiny_recipe, write_recipe
+from tests.ray_cluster import PATIENCE_S, ROOT, Cluster, wait_for
+from tests.tiny_recipes import FinishedRun, copied_inputs, results, small_recipe, write_recipe
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]  # a minute, and on a busy machine not every time
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.ray
 PACKAGES = ("mlprune", "catalog", "ray_jobs")
 BESIDE = (".rayignore", ".gitignore", "infra/recipes", "infra/check.sh", "docs/README.md", "tests/conftest.py")
 HEAVY = (".venv/lib/torch.so", ".git/objects/pack", "my-store/statistics.parquet", "runs/catalog.duckdb")
-LOOPBACK = "127.0.0.1"
-PATIENCE_S = 240
 MAX_WORKING_DIR_BYTES = 20e6
-STOP_WAIT_S = 20
-
-
-class Cluster:
-    """A Ray cluster whose processes are all ours: its ports, its token, its folder."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mlp-"))  # short: paths of sockets may have 107 bytes
-        self.token = secrets.token_hex(16)
-        self.marks = self.folder / "marks"
-        self.marks.mkdir()
-        self._nodes: list[subprocess.Popen[str]] = []
-        dashboard, *self._ports = free_ports(4)
-        self.dashboard = f"http://{LOOPBACK}:{dashboard}"
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": self.token,
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "NO_COLOR": "1",
-        }
-
-    def start(self) -> None:
-        """Start the head, then a second raylet that joins it."""
-        client, agent, second_agent = self._ports
-        dashboard = self.dashboard.rpartition(":")[2]
-        head = ("--head", "--port=0", f"--temp-dir={self.folder}", f"--ray-client-server-port={client}")
-        served = (f"--dashboard-host={LOOPBACK}", f"--dashboard-port={dashboard}")
-        log = self._start_node(*head, *served, f"--dashboard-agent-listen-port={agent}", "--disable-usage-stats")
-        address = log.partition("--address='")[2].partition("'")[0]
-        self._start_node(f"--address={address}", f"--dashboard-agent-listen-port={second_agent}")
-
-    def _start_node(self, *options: str) -> str:
-        """Start a node of one CPU, wait until it runs, and return what it printed."""
-        log = self.folder / f"node-{len(self._nodes)}.log"
-        size = ("--num-cpus=1", "--object-store-memory=80000000", "--min-worker-port=0", "--max-worker-port=0")
-        size = (*size, "--include-log-monitor=false", "--no-monitor")
-        command = ["ray", "start", "--block", f"--node-ip-address={LOOPBACK}", *size, *options]
-        with log.open("w") as out:
-            node = subprocess.Popen(command, env=self.environment, stdout=out, stderr=out, start_new_session=True)
-        self._nodes.append(node)
-        wait_for(lambda: "Ray runtime started" in log.read_text(), log.read_text, alive=node)
-        wait_for(lambda: "--block" in log.read_text(), log.read_text, alive=node)
-        return log.read_text()
-
-    def close(self) -> None:
-        """End what was started here and nothing else, as `ray stop` would end all of Ray."""
-        ours = [one for node in self._nodes if node.poll() is None for one in family(node.pid)]
-        for node in reversed(self._nodes):
-            node.terminate()  # `ray start --block` ends its processes
-        _, left = psutil.wait_procs(ours, timeout=10)
-        for process in left:
-            process.kill()
-        for node in self._nodes:
-            node.wait(PATIENCE_S)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def get(self, path: str, *, token: str | None = None) -> Any:
-        """What the dashboard answers."""
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        with urllib.request.urlopen(
-            urllib.request.Request(self.dashboard + path, headers=headers), timeout=30
-        ) as reply:
-            return json.load(reply)
-
-    def job(self, submission_id: str) -> dict[str, Any]:
-        """What the cluster knows about a job: status, message, driver_exit_code, driver_info."""
-        details: dict[str, Any] = self.get(f"/api/jobs/{submission_id}", token=self.token)
-        return details
-
-    def actors(self, submission_id: str) -> list[dict[str, Any]]:
-        """The actors that a job started, alive or not."""
-        ray_id = (self.job(submission_id)["driver_info"] or {}).get("id")
-        found = self.get("/api/v0/actors?detail=true&limit=1000", token=self.token)["data"]["result"]["result"]
-        return [one for one in found if one["job_id"] == ray_id and one["class_name"] != "JobSupervisor"]
-
-    def submit(self, working_dir: Path, submission_id: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command of the documentation in a working directory."""
-        name = ("--submission-id", submission_id)
-        command = ["ray", "job", "submit", *name, "--working-dir", ".", "--", "python", "ray_jobs/run.py", *arguments]
-        return self.ray(command, cwd=working_dir)
-
-    def ray(self, command: list[str], *, cwd: Path | None = None) -> subprocess.Popen[str]:
-        """Start a command that talks to the dashboard."""
-        environment = {**self.environment, "RAY_API_SERVER_ADDRESS": self.dashboard}
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen(command, env=environment, cwd=cwd, **options)
 
 
 class Ended(NamedTuple):
@@ -131,65 +28,15 @@ class Ended(NamedTuple):
     store: Path
 
 
-def free_ports(n: int) -> list[int]:
-    """Ports nobody has, below those that the system gives out by itself."""
-    held: list[socket.socket] = []
-    while len(held) < n:
-        one = socket.socket()
-        try:
-            one.bind(("", random.randrange(20000, 32000)))
-        except OSError:
-            one.close()
-        else:
-            held.append(one)
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """A process and all that descend from it."""
-    process = psutil.Process(pid)
-    return [process, *process.children(recursive=True)]
-
-
-def wait_for(
-    condition: Callable[[], bool], story: Callable[[], str], *, alive: subprocess.Popen[str] | None = None
-) -> None:
-    """Wait until something holds; if it never does, or who was to bring it about has ended, tell the story."""
-    give_up = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up, story()
-        assert alive is None or alive.poll() is None, story()
-        time.sleep(0.05)
-
-
-def results(store: Path) -> dict[str, bytes]:
-    """All records and artefacts of a store."""
-    from mlprune.storage import Store  # noqa: PLC0415
-
-    found = contents(Store(str(store)))
-    return {path: data for path, data in found.items() if not path.startswith(("runs/", "catalog.duckdb", "claims/"))}
+@pytest.fixture(scope="module")
+def marks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every process that imports mlprune from a submitted folder leaves its number."""
+    return tmp_path_factory.mktemp("marks")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """Two nodes of one CPU each."""
-    one = Cluster()
-    try:
-        one.start()
-        yield one
-    finally:
-        one.close()
-
-
-@pytest.fixture(scope="module")
-def folder(cluster: Cluster, tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with recipes, their inputs, and what must stay at home; not installed anywhere.
-
-    Every process that imports mlprune from it leaves its number in the cluster's marks.
-    """
+def folder(marks: Path, tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with recipes, their inputs, and what must stay at home; not installed anywhere."""
     path = tmp_path_factory.mktemp("repository")
     for name in PACKAGES:
         shutil.copytree(ROOT / name, path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -202,11 +49,10 @@ def folder(cluster: Cluster, tiny_inputs: Path, tmp_path_factory: pytest.TempPat
         with (path / heavy).open("wb") as file:
             file.truncate(int(2 * MAX_WORKING_DIR_BYTES))
     with (path / "mlprune" / "__init__.py").open("a") as file:
-        leave = f"(pathlib.Path({str(cluster.marks)!r}) / str(os.getpid())).write_text(__file__)"
+        leave = f"(pathlib.Path({str(marks)!r}) / str(os.getpid())).write_text(__file__)"
         file.write(f"\nimport os, pathlib\n{leave}\n")
     inputs = copied_inputs(tiny_inputs, path / "inputs")
     write_recipe(inputs, small_recipe(), name="small.yaml")
-    write_recipe(inputs, tiny_recipe(), name="tiny.yaml")
     write_recipe(inputs, {**small_recipe(), "corpus": {"kind": "parallel_text", "path": "nowhere"}}, name="bad.yaml")
     return path
 
@@ -235,8 +81,7 @@ def test_a_submitted_job_ends_with_0_and_the_records_of_one_process(
 ) -> None:
     assert cluster.job(good.submission_id)["status"] == "SUCCEEDED"
     assert cluster.job(good.submission_id)["driver_exit_code"] == 0
-    assert small_run.store.local_root is not None
-    assert results(good.store) == results(small_run.store.local_root)
+    assert results(good.store) == results(small_run.store)
 
 
 def test_the_log_of_a_job_tells_what_is_to_do_how_far_it_is_and_what_came_of_it(
@@ -250,22 +95,26 @@ def test_the_log_of_a_job_tells_what_is_to_do_how_far_it_is_and_what_came_of_it(
     assert f"{n_jobs} jobs done" in good.output
 
 
-def test_actors_are_spread_over_the_nodes_and_run_the_submitted_code(cluster: Cluster, good: Ended) -> None:
+def test_actors_are_spread_over_the_nodes_and_run_the_submitted_code(
+    cluster: Cluster, good: Ended, marks: Path
+) -> None:
     actors = [one for one in cluster.actors(good.submission_id) if one["node_id"]]  # those that were placed
     assert len({one["node_id"] for one in actors}) == 2
-    marks = {int(path.name): path.read_text() for path in cluster.marks.iterdir()}
-    assert {one["pid"] for one in actors} <= marks.keys()
-    assert all("working_dir_files" in path for path in marks.values())
+    imported = {int(path.name): path.read_text() for path in marks.iterdir()}
+    assert {one["pid"] for one in actors} <= imported.keys()
+    assert all("working_dir_files" in path for path in imported.values())
 
 
 @pytest.mark.usefixtures("good")
 def test_the_working_directory_is_small_and_holds_only_what_a_job_needs(cluster: Cluster) -> None:
-    (package,) = cluster.folder.glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*/")
-    inside = {path.name for path in package.iterdir()}
-    assert {*PACKAGES, "inputs"} <= inside
-    assert not inside & {".git", ".venv", "docs", "tests", "my-store", "runs"}
-    assert [path.name for path in (package / "infra").iterdir()] == ["recipes"]
-    assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) < MAX_WORKING_DIR_BYTES
+    packages = list(cluster.folder.glob("*/session_2*/runtime_resources/working_dir_files/_ray_pkg_*/"))
+    assert len(packages) == 2  # one on each node
+    for package in packages:
+        inside = {path.name for path in package.iterdir()}
+        assert {*PACKAGES, "inputs"} <= inside
+        assert not inside & {".git", ".venv", "docs", "tests", "my-store", "runs"}
+        assert [path.name for path in (package / "infra").iterdir()] == ["recipes"]
+        assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) < MAX_WORKING_DIR_BYTES
 
 
 @pytest.mark.parametrize(("token", "status"), [(None, 401), ("another", 403)])
@@ -292,10 +141,10 @@ def test_a_bad_recipe_ends_with_2_and_one_line_before_any_actor_starts(
 
 @pytest.mark.slow
 def test_a_stopped_job_leaves_a_store_that_the_same_submission_finishes(
-    cluster: Cluster, folder: Path, tiny_run: FinishedRun, tmp_path: Path
+    cluster: Cluster, folder: Path, small_run: FinishedRun, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    submitted = cluster.submit(folder, "stopped", "inputs/tiny.yaml", "--store", str(store))
+    submitted = cluster.submit(folder, "stopped", "inputs/small.yaml", "--store", str(store))
     wait_for(lambda: len(list(store.glob("records/*/*.json"))) > 5, lambda: "no records", alive=submitted)
     workers = [psutil.Process(one["pid"]) for one in cluster.actors("stopped") if one["state"] == "ALIVE"]
     for worker in workers:
@@ -306,10 +155,27 @@ def test_a_stopped_job_leaves_a_store_that_the_same_submission_finishes(
     assert stopped.returncode == 0, said
     assert cluster.job("stopped")["status"] == "STOPPED"
 
-    assert tiny_run.store.local_root is not None
-    expected = results(tiny_run.store.local_root)
-    assert results(store).keys() != expected.keys()
-    again = cluster.submit(folder, "again", "inputs/tiny.yaml", "--store", str(store))
+    assert results(store).keys() != results(small_run.store).keys()
+    again = cluster.submit(folder, "again", "inputs/small.yaml", "--store", str(store))
     output, _ = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, output
-    assert results(store) == expected
+    assert results(store) == results(small_run.store)
+
+
+@pytest.mark.slow
+def test_a_job_of_which_some_jobs_fail_ends_with_3_and_the_same_submission_tries_them_again(
+    cluster: Cluster, folder: Path, small_run: FinishedRun, tmp_path: Path
+) -> None:
+    """What cannot be written fails: a file is where masks should be."""
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "masks").write_text("in the way")
+    failed = cluster.submit(folder, "failed", "inputs/small.yaml", "--store", str(store))
+    output, _ = failed.communicate(timeout=PATIENCE_S)
+    assert (failed.returncode, cluster.job("failed")["driver_exit_code"]) == (1, 3), output
+    assert "failed and" in output
+    (store / "masks").unlink()
+    again = cluster.submit(folder, "mended", "inputs/small.yaml", "--store", str(store))
+    output, _ = again.communicate(timeout=PATIENCE_S)
+    assert again.returncode == 0, output
+    assert results(store) == results(small_run.store)

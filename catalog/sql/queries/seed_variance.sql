@@ -5,7 +5,7 @@
 -- $split VARCHAR = 'test'
 SELECT
     m.base_model_id, v.score, v.structure, v.propagation, v.sparsity, v.set_kind, v.source_language, v.target_language,
-    v.shots, v.samples, v.settings, m.language, m.scoring_rule, m.example_limit,
+    v.shots, v.samples, v.settings, m.language, m.scoring_rule, m.example_limit, m.setup,
     count(DISTINCT v.seed) AS n_seeds,
     count(DISTINCT v.resample_seed) AS n_resamples,
     avg(m.value ORDER BY m.evaluation_id) AS mean_value,

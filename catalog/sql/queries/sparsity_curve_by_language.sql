@@ -5,7 +5,7 @@
 -- $language VARCHAR = NULL
 SELECT
     base_model_id, language, score, structure, propagation, set_kind, source_language, target_language,
-    demonstrations, settings, sparsity, value, ci_low, ci_high, n_variants
+    demonstrations, settings, sparsity, value, ci_low, ci_high, n_variants, scoring_rule, example_limit, setup
 FROM sparsity_curve
 WHERE task = $task AND metric = $metric AND split = $split
     AND ($language::VARCHAR IS NULL OR language = $language::VARCHAR)

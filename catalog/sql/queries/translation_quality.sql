@@ -2,7 +2,7 @@
 -- $split VARCHAR = 'test'
 SELECT
     m.base_model_id, m.language AS pair, m.metric, m.variant_name, m.sparsity, m.value, m.ci_low, m.ci_high,
-    m.dense_value, m.value - m.dense_value AS difference, g.p_value, m.n, m.variant_id, m.evaluation_id
+    m.dense_value, m.value - m.dense_value AS difference, g.p_value, m.n, m.setup, m.variant_id, m.evaluation_id
 FROM measured AS m
 LEFT JOIN gain_over_dense AS g ON g.evaluation_id = m.evaluation_id AND g.metric = m.metric
 WHERE m.task = 'translation' AND m.split = $split

@@ -3,7 +3,8 @@
 -- Test split; the dev split only of a task that was evaluated on no other. Run-time baselines are left out.
 WITH points AS (
     SELECT
-        b.source AS base_model, m.base_model_id, m.task, m.split, m.scoring_rule, m.example_limit, m.language,
+        b.source AS base_model, m.base_model_id, m.task, m.split,
+        concat_ws(', ', m.scoring_rule, m.setup) AS scoring_rule, m.example_limit, m.language,
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         m.variant_id, m.value, m.ci_low, m.ci_high
     FROM measured AS m

@@ -3,7 +3,8 @@
 -- all comparisons of one model and task shown here. Test split; dev only of a task that was evaluated on no other.
 WITH compared AS (
     SELECT
-        b.source AS base_model, v.base_model_id, c.task, c.split, e.scoring_rule, e.example_limit, c.language,
+        b.source AS base_model, v.base_model_id, c.task, c.split,
+        concat_ws(', ', e.scoring_rule, e.setup) AS scoring_rule, e.example_limit, c.language,
         coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure,
         v.settings, v.sparsity,
         c.variant_id, c.evaluation_id, c.difference, c.p_value

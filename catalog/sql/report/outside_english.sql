@@ -1,7 +1,8 @@
 -- outside_english: one row per method and sparsity: mean accuracy over the languages other than English and the variants
 -- of the method, on test, with the dense model's mean over the same languages; a description, not a test.
 SELECT
-    b.source AS base_model, m.base_model_id, m.task, m.scoring_rule, m.example_limit,
+    b.source AS base_model, m.base_model_id, m.task,
+    concat_ws(', ', m.scoring_rule, m.setup) AS scoring_rule, m.example_limit,
     coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
     count(DISTINCT m.variant_id) AS n_variants,
     count(DISTINCT m.language) AS n_languages,
@@ -15,6 +16,6 @@ WHERE m.metric = 'accuracy' AND m.value IS NOT NULL AND m.split = 'test' AND m.l
     AND v.intervention IS NULL
 GROUP BY ALL
 ORDER BY
-    base_model, m.base_model_id, m.task, m.scoring_rule, m.example_limit,
+    base_model, m.base_model_id, m.task, scoring_rule, m.example_limit,
     v.sparsity, score DESC NULLS FIRST, v.set_kind DESC, v.propagation DESC, v.structure,
     v.settings NULLS FIRST;

@@ -1,5 +1,6 @@
 -- rank_consistency: one row per bar: RankC of a language with English for the dense model and for the variant that
 -- best_variant chose for that language on dev. Test split; dev only of a task that was evaluated on no other.
+-- Of several rules, setups and sizes of an evaluation one is shown: the rule mean, the usual setup, the full split.
 WITH shown AS (
     SELECT variant_id, base_model_id, NULL AS chosen_for, NULL AS task FROM described_variants WHERE is_dense
     UNION
@@ -19,4 +20,8 @@ SEMI JOIN shown AS s
     AND (s.chosen_for IS NULL OR s.chosen_for = r.language AND s.task = r.task)
 WHERE r.reference_language = 'en' AND r.value IS NOT NULL
 QUALIFY r.split = max(r.split) OVER (PARTITION BY v.base_model_id, r.task)
+    AND dense_rank() OVER (
+        PARTITION BY v.base_model_id, r.task, r.split
+        ORDER BY r.scoring_rule IS DISTINCT FROM 'mean', r.scoring_rule, r.setup NULLS FIRST, r.example_limit NULLS FIRST
+    ) = 1
 ORDER BY base_model, v.base_model_id, r.task, r.language, v.is_dense DESC, v.variant_id;

@@ -4,7 +4,7 @@ WITH joined AS (
     SELECT
         m.evaluation_id, m.variant_id, v.base_model_id, v.variant_name, v.is_dense, v.sparsity,
         m.task, m.language, m.split, m.metric, m.value, m.ci_low, m.ci_high, m.n,
-        e.scoring_rule, e.example_limit
+        e.scoring_rule, e.example_limit, e.prompt_language, e.setup
     FROM metrics AS m
     JOIN evaluations AS e ON e.evaluation_id = m.evaluation_id
     JOIN described_variants AS v ON v.variant_id = m.variant_id
@@ -19,4 +19,5 @@ LEFT JOIN joined AS d
     AND d.split = j.split
     AND d.metric = j.metric
     AND d.scoring_rule IS NOT DISTINCT FROM j.scoring_rule
-    AND d.example_limit IS NOT DISTINCT FROM j.example_limit;
+    AND d.example_limit IS NOT DISTINCT FROM j.example_limit
+    AND d.setup IS NOT DISTINCT FROM j.setup;

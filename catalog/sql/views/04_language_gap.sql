@@ -11,6 +11,7 @@ SELECT
     m.metric,
     m.scoring_rule,
     m.example_limit,
+    m.setup,
     m.language,
     m.value,
     en.value AS english_value,
@@ -28,4 +29,5 @@ JOIN measured AS en
     AND en.metric = m.metric
     AND en.scoring_rule IS NOT DISTINCT FROM m.scoring_rule
     AND en.example_limit IS NOT DISTINCT FROM m.example_limit
+    AND en.setup IS NOT DISTINCT FROM m.setup
 WHERE m.language <> 'en';

@@ -20,6 +20,7 @@ SELECT
     c.metric,
     m.scoring_rule,
     m.example_limit,
+    m.setup,
     m.value,
     b.value AS dense_value,
     c.difference,

@@ -1,4 +1,4 @@
--- best_variant: one row per base model, task, language and scoring rule: the pruned variant most accurate on dev
+-- best_variant: one row per base model, task, language, scoring rule and setup: the pruned variant most accurate on dev
 -- (ties: the sparser, then the smaller id), what it reaches on test, and what English pays or gains there.
 -- Where there are evaluations of several sizes the largest counts.
 CREATE OR REPLACE VIEW best_variant AS
@@ -6,7 +6,7 @@ WITH chosen AS (
     SELECT * FROM measured
     WHERE split = 'dev' AND metric = 'accuracy' AND sparsity > 0
     QUALIFY row_number() OVER (
-        PARTITION BY base_model_id, task, language, scoring_rule
+        PARTITION BY base_model_id, task, language, scoring_rule, setup
         ORDER BY n DESC, value DESC NULLS LAST, sparsity DESC, variant_id
     ) = 1
 ),
@@ -14,7 +14,7 @@ tested AS (
     SELECT * FROM measured
     WHERE split = 'test' AND metric = 'accuracy'
     QUALIFY row_number() OVER (
-        PARTITION BY variant_id, task, language, scoring_rule ORDER BY n DESC, evaluation_id
+        PARTITION BY variant_id, task, language, scoring_rule, setup ORDER BY n DESC, evaluation_id
     ) = 1
 ),
 gains AS (
@@ -27,6 +27,7 @@ SELECT
     c.language,
     c.metric,
     c.scoring_rule,
+    c.setup,
     c.variant_id,
     c.variant_name,
     v.score,
@@ -57,8 +58,10 @@ JOIN described_variants AS v ON v.variant_id = c.variant_id
 LEFT JOIN tested AS t
     ON t.variant_id = c.variant_id AND t.task = c.task AND t.language = c.language
     AND t.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
+    AND t.setup IS NOT DISTINCT FROM c.setup
 LEFT JOIN gains AS g ON g.evaluation_id = t.evaluation_id
 LEFT JOIN tested AS te
     ON te.variant_id = c.variant_id AND te.task = c.task AND te.language = 'en'
     AND te.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
+    AND te.setup IS NOT DISTINCT FROM c.setup
 LEFT JOIN gains AS e ON e.evaluation_id = te.evaluation_id;

@@ -4,7 +4,7 @@
 CREATE OR REPLACE VIEW sparsity_curve AS
 WITH points AS (
     SELECT
-        m.base_model_id, m.task, m.split, m.metric, m.language, m.scoring_rule, m.example_limit,
+        m.base_model_id, m.task, m.split, m.metric, m.language, m.scoring_rule, m.example_limit, m.setup,
         v.score, v.propagation, v.structure, v.source_language, v.target_language, v.set_kind,
         v.demonstrations, v.settings, v.sparsity,
         avg(m.value ORDER BY m.evaluation_id) AS value,
@@ -18,7 +18,7 @@ WITH points AS (
 ),
 curves AS (
     SELECT DISTINCT
-        base_model_id, task, split, metric, language, scoring_rule, example_limit,
+        base_model_id, task, split, metric, language, scoring_rule, example_limit, setup,
         score, propagation, structure, source_language, target_language, set_kind, demonstrations, settings
     FROM points
 )
@@ -34,4 +34,5 @@ JOIN measured AS d
     AND d.metric = c.metric
     AND d.language = c.language
     AND d.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
-    AND d.example_limit IS NOT DISTINCT FROM c.example_limit;
+    AND d.example_limit IS NOT DISTINCT FROM c.example_limit
+    AND d.setup IS NOT DISTINCT FROM c.setup;

@@ -3,7 +3,7 @@
 CREATE OR REPLACE VIEW pareto AS
 WITH balance AS (
     SELECT
-        base_model_id, variant_id, variant_name, sparsity, is_dense, task, scoring_rule, example_limit,
+        base_model_id, variant_id, variant_name, sparsity, is_dense, task, scoring_rule, example_limit, setup,
         any_value(value) FILTER (WHERE language = 'en') AS english_value,
         avg(value) FILTER (WHERE language <> 'en') AS others_value,
         count(*) FILTER (WHERE language <> 'en') AS n_others,
@@ -22,6 +22,7 @@ SELECT
             AND o.languages = b.languages
             AND o.scoring_rule IS NOT DISTINCT FROM b.scoring_rule
             AND o.example_limit IS NOT DISTINCT FROM b.example_limit
+            AND o.setup IS NOT DISTINCT FROM b.setup
             AND o.english_value >= b.english_value
             AND o.others_value >= b.others_value
             AND (o.english_value > b.english_value OR o.others_value > b.others_value)

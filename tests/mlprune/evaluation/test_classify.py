@@ -1,24 +1,25 @@
 """Scores against a plain loop that gives each text to the model alone."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from mlprune.errors import PermanentError, ShapeError, TaskFileError
-from mlprune.evaluation.classify import (
-    ItemScores,
-    Predictions,
-    prediction_rows,
-    prepare,
-    run,
-    score_items,
-)
-from mlprune.evaluation.tasks import ChoiceItem, marc_item, sentence_item, xnli_item
+from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.choices import ChoiceItem, choice, sentence_item
+from mlprune.evaluation.classify import prepare, run, run_alone, score_items
+from mlprune.evaluation.tasks import marc_item, xnli_item
 from mlprune.models.chain import local_chain
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def xglm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 def some_items() -> list[ChoiceItem]:
@@ -63,25 +64,62 @@ def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str,
         assert n_tokens.tolist() == [len(text.encode()) - 1 for text in items[number].texts]
 
 
-def test_batch_tokens_do_not_change_scores_nor_does_a_second_run(tmp_path: Path) -> None:
-    chain = local_chain(save_tiny_model(tmp_path))
+def test_batch_tokens_do_not_change_scores_nor_does_a_second_run(xglm: Path) -> None:
+    chain = local_chain(xglm)
     items = some_items()
     prepared = prepare(tiny_tokenizer(), items, batch_tokens=300, max_positions=None)
     first = run(chain, prepared)
-    assert np.array_equal(first.log_likelihoods, run(chain, prepared).log_likelihoods)
+    assert np.array_equal(first.found.whole, run(chain, prepared).found.whole)
     for batch_tokens in (1, 100, 10_000):
         other = score_items(chain, tiny_tokenizer(), items, batch_tokens=batch_tokens, max_positions=None)
-        np.testing.assert_allclose(first.log_likelihoods, other.log_likelihoods, rtol=1e-5)
-        assert np.array_equal(first.n_tokens, other.n_tokens)
+        np.testing.assert_allclose(first.found.whole, other.found.whole, rtol=1e-5)
+        assert np.array_equal(first.found.n_whole, other.found.n_whole)
+
+
+class Marking:
+    """A tokenizer of bytes that puts a token 1 in front."""
+
+    is_fast = True
+    bos_token_id, eos_token_id = None, 1
+
+    def __init__(self, *, marks: bool = True) -> None:
+        self.marks = [1] if marks else []
+
+    def __call__(self, texts: str | list[str], **_: object) -> dict[str, Any]:
+        if isinstance(texts, str):
+            return {"input_ids": [*self.marks, *texts.encode()]}
+        spans = [[*((0, 0) for _ in self.marks), *((i, i + 1) for i in range(len(text)))] for text in texts]
+        return {"input_ids": [self(text)["input_ids"] for text in texts], "offset_mapping": spans}
 
 
 def test_the_tokenizers_own_special_tokens_are_scored_too() -> None:
-    class Marking:
-        def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
-            return {"input_ids": [[1, *text.encode()] for text in texts]}
-
     (planned,) = prepare(Marking(), [sentence_item("a", "x")], batch_tokens=10, max_positions=None).batches
     assert (planned.batch.prefix_ids.tolist(), planned.batch.suffix_ids.tolist()) == ([[1]], [[ord("x")]])
+
+
+def test_the_candidate_part_begins_with_the_first_token_that_holds_a_character_of_it() -> None:
+    item = choice("a", ("u", "vw"), context="ab ", parts=("u", "vw"), gold=0)
+    whole = replace(item, starts=())
+    for marks, expected in ((True, ((4, 4), (1, 1))), (False, ((3, 3), (1, 1)))):
+        prepared = prepare(Marking(marks=marks), [item, whole], batch_tokens=100, max_positions=None)
+        assert prepared.first_tokens == expected
+
+
+def test_a_token_that_reaches_over_the_beginning_belongs_to_the_part() -> None:
+    class Coarse(Marking):
+        def __call__(self, texts: str | list[str], **_: object) -> dict[str, Any]:
+            return {"input_ids": [[5, 6, 7]], "offset_mapping": [[(0, 2), (2, 5), (5, 6)]]}
+
+    item = choice("a", ("u",), context="abc", parts=("u d",), gold=0)
+    assert prepare(Coarse(), [item], batch_tokens=100, max_positions=None).first_tokens == ((1,),)
+
+
+def test_a_tokenizer_without_offsets_serves_whole_texts_only() -> None:
+    slow = Marking()
+    slow.is_fast = False
+    prepare(slow, [sentence_item("a", "xy")], batch_tokens=10, max_positions=None)
+    with pytest.raises(ModelError, match="no character offsets"):
+        prepare(slow, [choice("a", ("u",), context="ab", parts=("u",), gold=0)], batch_tokens=10, max_positions=None)
 
 
 def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
@@ -91,62 +129,41 @@ def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
         prepare(tiny_tokenizer(), [sentence_item("short", "x")], batch_tokens=10, max_positions=64)
 
 
-def hand_scores() -> tuple[list[ChoiceItem], ItemScores]:
-    items = [ChoiceItem("a", ("u", "v"), ("tu", "tv"), 1), ChoiceItem("b", ("u", "v", "w"), ("tu", "tv", "tw"), 0)]
-    scores = ItemScores(np.array([0, 2, 5]), np.array([-2.0, -3.0, -6.0, -8.0, -4.0]), np.array([1, 3, 2, 2, 4]))
-    return items, scores
+@pytest.mark.parametrize("batch_tokens", [60, 2000])
+def test_candidate_parts_and_parts_alone_equal_a_plain_loop(xglm: Path, batch_tokens: int) -> None:
+    items = [*some_items(), choice("first", ("ab", "abc"), context="", parts=("ab z", "abc z"), gold=0)]
+    chain, tokenizer = local_chain(xglm), tiny_tokenizer()
+    prepared = prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=None)
+    found = run(chain, prepared).with_alone(run_alone(chain, tokenizer, prepared)).found
+    model = AutoModelForCausalLM.from_pretrained(xglm, dtype=torch.float32).eval()
+    row = 0
+    for item in items:
+        for text, start in zip(item.texts, item.starts or (0,) * len(item.texts), strict=True):
+            tokens = tokenizer(text)["input_ids"]
+            first = max(1, len(text[:start].encode()))
+            assert found.n_part[row] == len(tokens) - first
+            log_probs = plain_log_probs(model, tokens)
+            assert found.part[row] == pytest.approx(sum(log_probs[first - 1 :]), rel=1e-5, abs=1e-5)
+            alone = plain_log_probs(model, [tokenizer.bos_token_id, *tokens[first:]])
+            assert found.alone[row] == pytest.approx(sum(alone), rel=1e-5, abs=1e-5)
+            row += 1
+    assert row == found.whole.size
 
 
-def test_prediction_rows_stand_in_file_order_and_give_the_predictions_back() -> None:
-    items, scores = hand_scores()
-    rows = prediction_rows(items, scores)
-    assert rows[1] == {
-        "example_id": "a",
-        "candidate_index": 1,
-        "candidate": "v",
-        "is_gold": True,
-        "log_likelihood": -3.0,
-        "n_tokens": 3,
-    }
-    assert [(row["example_id"], row["candidate_index"]) for row in rows] == [
-        *[("a", 0), ("a", 1)],
-        *[("b", 0), ("b", 1), ("b", 2)],
-    ]
-    stored = Predictions.from_columns({key: [row[key] for row in rows] for key in rows[0]})
-    fresh = Predictions.from_scores(items, scores)
-    assert stored.example_ids == fresh.example_ids == ("a", "b")
-    for name in ("starts", "gold", "log_likelihoods", "n_tokens"):
-        assert np.array_equal(getattr(stored, name), getattr(fresh, name))
+def plain_log_probs(model: Any, tokens: list[int]) -> list[float]:
+    with torch.no_grad():
+        log_probs = torch.log_softmax(model(input_ids=torch.tensor([tokens])).logits[0].double(), dim=-1)
+    return [float(log_probs[place, token]) for place, token in enumerate(tokens[1:])]
 
 
-def test_mean_scores_divide_by_the_scored_tokens() -> None:
-    means = Predictions.from_scores(*hand_scores()).mean_scores()
-    assert [values.tolist() for values in means] == [[-2.0, -1.0], [-3.0, -4.0, -1.0]]
-
-
-def test_a_score_that_is_not_a_number_is_an_error() -> None:
-    items, scores = hand_scores()
-    broken = ItemScores(scores.starts, np.where(scores.n_tokens == 4, np.nan, scores.log_likelihoods), scores.n_tokens)
-    with pytest.raises(PermanentError, match="not a number"):
-        _ = Predictions.from_scores(items, broken).score_matrix
-
-
-@pytest.mark.parametrize(
-    ("indices", "gold"),
-    [
-        ([0, 1, 0, 2, 1], [0, 1, 1, 0, 0]),
-        ([1, 0, 0, 1, 2], [0, 1, 1, 0, 0]),
-        ([0, 1, 0, 1, 2], [1, 1, 0, 0, 0]),
-        ([0, 1, 0, 1, 2], [0, 1, 0, 0, 0]),
-    ],
-)
-def test_stored_rows_out_of_order_or_without_one_gold_are_an_error(indices: list[int], gold: list[int]) -> None:
-    columns = {
-        "example_id": ["a", "a", "b", "b", "b"],
-        "candidate_index": indices,
-        "is_gold": [bool(flag) for flag in gold],
-        "log_likelihood": [-1.0] * 5,
-        "n_tokens": [1] * 5,
-    }
-    with pytest.raises(ShapeError, match="out of order"):
-        Predictions.from_columns(columns)
+def test_parts_alone_begin_with_what_the_tokenizer_puts_around_an_empty_text(xglm: Path) -> None:
+    chain, item = local_chain(xglm), choice("a", ("u",), context="ab ", parts=("u",), gold=0)
+    unmarked = Marking(marks=False)
+    prepared = prepare(unmarked, [item], batch_tokens=100, max_positions=None)
+    first = run_alone(chain, unmarked, prepared)
+    assert first.tolist() == run_alone(chain, Marking(), prepared).tolist()
+    unmarked.bos_token_id = 2  # type: ignore[assignment]
+    assert first.tolist() != run_alone(chain, unmarked, prepared).tolist()
+    unmarked.bos_token_id, unmarked.eos_token_id = None, None  # type: ignore[assignment]
+    with pytest.raises(ModelError, match="no token to start with"):
+        run_alone(chain, unmarked, prepared)

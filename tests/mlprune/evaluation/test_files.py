@@ -12,8 +12,8 @@ import pytest
 
 from mlprune.corpus import cldr_facts
 from mlprune.errors import TaskFileError
+from mlprune.evaluation.choices import TranslationItem
 from mlprune.evaluation.files import corpus_items, read_items
-from mlprune.evaluation.tasks import TranslationItem
 from mlprune.records import split_of
 
 ROWS: list[dict[str, Any]] = [
@@ -161,6 +161,6 @@ def test_a_corpus_that_does_not_serve_the_task_is_an_error() -> None:
         ("facts", "de", None, "no facts in this language"),
     ):
         with pytest.raises(TaskFileError, match=message):
-            corpus_items(task, lines, language=language, target=target)  # type: ignore[arg-type]
+            corpus_items(task, lines, language=language, target=target)
     with pytest.raises(TaskFileError, match="no items"):
         corpus_items("perplexity", {"fr": ()}, language="fr")

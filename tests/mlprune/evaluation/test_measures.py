@@ -6,12 +6,13 @@ import sacrebleu
 from scipy import stats
 
 from mlprune.errors import BadInputError, ShapeError
-from mlprune.evaluation.classify import Predictions
 from mlprune.evaluation.measures import compare, measure
+from mlprune.evaluation.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
 from mlprune.evaluation.translate import Translations
 from mlprune.numeric.metrics import classification_metrics, perplexity, predicted
 from mlprune.numeric.significance import resampled_indices
+from tests.hand_predictions import whole_texts, with_scores
 
 N = 40
 
@@ -22,11 +23,12 @@ def random_predictions(seed: int, n: int = N) -> Predictions:
     scores = rng.normal(-5.0, 1.0, (n, 3))
     scores[np.arange(n), gold] += 0.7
     ids = tuple(str(number) for number in range(n))
-    return Predictions(ids, np.arange(0, 3 * n + 1, 3), gold, scores.reshape(-1) * 4, np.full(3 * n, 4))
+    starts, n_tokens = np.arange(0, 3 * n + 1, 3), np.full(3 * n, 4)
+    return whole_texts(ids, starts, gold=gold, log_likelihoods=scores.reshape(-1) * 4, n_tokens=n_tokens)
 
 
 def guesses(predictions: Predictions) -> np.ndarray:
-    return np.array([predicted(scores) for scores in predictions.mean_scores()])
+    return np.array([predicted(scores) for scores in predictions.item_scores()])
 
 
 def resampled(predictions: Predictions, name: str) -> np.ndarray:
@@ -69,9 +71,7 @@ def test_accuracy_is_compared_by_the_exact_test() -> None:
 
 def test_a_shared_tie_is_no_right_answer_in_the_exact_test() -> None:
     accuracy = next(metric for metric in task_metrics("facts", "fr") if metric.name == "accuracy")
-    sizes = {"starts": np.array([0, 2, 4]), "gold": np.array([0, 0]), "n_tokens": np.ones(4)}
-    tied = Predictions(("a", "b"), log_likelihoods=np.array([-1.0, -1.0, -1.0, -1.0]), **sizes)
-    right = Predictions(("a", "b"), log_likelihoods=np.array([-1.0, -2.0, -1.0, -2.0]), **sizes)
+    tied, right = (with_scores(scores, [0, 0]) for scores in ([[-1.0, -1.0]] * 2, [[-1.0, -2.0]] * 2))
     got = compare(accuracy, right, tied)
     assert (got.difference, got.p_value) == (0.5, 0.5)
 
@@ -88,7 +88,9 @@ def test_perplexity_is_resampled_by_text() -> None:
     n_tokens = rng.integers(3, 20, N)
     log_likelihoods = -2.0 * n_tokens * rng.uniform(0.8, 1.2, N)
     ids = tuple(map(str, range(N)))
-    predictions = Predictions(ids, np.arange(N + 1), np.zeros(N, dtype=np.int64), log_likelihoods, n_tokens)
+    predictions = whole_texts(
+        ids, np.arange(N + 1), gold=np.zeros(N, dtype=np.int64), log_likelihoods=log_likelihoods, n_tokens=n_tokens
+    )
     draws = resampled_indices(N, n_resamples=1000, seed=0)
     values = [perplexity(log_likelihoods[drawn], n_tokens[drawn]) for drawn in draws]
     got = measure(METRICS["perplexity"], predictions)

@@ -8,13 +8,15 @@ import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.errors import ShapeError
-from mlprune.evaluation.classify import Predictions
+from mlprune.errors import BadInputError, ShapeError
+from mlprune.evaluation.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS, SHARED_TIES, Metric, bleu_metric, signature, task_metrics
 from mlprune.evaluation.tasks import TASKS
 from mlprune.evaluation.translate import Translations
 from mlprune.numeric import metrics as numeric
+from tests.hand_predictions import whole_texts, with_scores
 
+MEANS = ("macro", "weighted")
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 OUTPUTS = (
@@ -37,13 +39,6 @@ REFERENCES = (
 )
 
 
-def predictions_of(scores: list[list[float]], gold: list[int]) -> Predictions:
-    flat = np.array([value for row in scores for value in row])
-    starts = np.cumsum([0, *map(len, scores)])
-    ids = tuple(str(number) for number in range(len(scores)))
-    return Predictions(ids, starts, np.array(gold), 2.0 * flat, np.full(flat.size, 2))
-
-
 def value_of(metric: Metric, predictions: Predictions | Translations) -> float:
     return float(metric.value(metric.statistics(predictions).sum(axis=0)))
 
@@ -57,10 +52,10 @@ def test_label_metrics_equal_the_reference_with_the_earlier_label_on_ties(
     items: list[tuple[list[float], int]],
 ) -> None:
     scores, gold = [row for row, _ in items], [right for _, right in items]
-    predictions = predictions_of(scores, gold)
+    predictions = with_scores(scores, gold)
     guesses = [max(range(3), key=lambda label: (row[label], -label)) for row in scores]
     expected = numeric.classification_metrics(np.array(gold), np.array(guesses), 3)
-    for name in ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro"):
+    for name in ("accuracy", *(f"{one}_{mean}" for one in ("f1", "precision", "recall") for mean in MEANS)):
         assert value_of(METRICS[name], predictions) == pytest.approx(expected[name], abs=1e-12)
 
 
@@ -70,7 +65,7 @@ def test_label_metrics_equal_the_reference_with_the_earlier_label_on_ties(
 )
 def test_shared_ties_give_each_top_candidate_its_part(items: list[tuple[list[float], int]]) -> None:
     scores, gold = [row for row, _ in items], [right % len(row) for row, right in items]
-    predictions = predictions_of(scores, gold)
+    predictions = with_scores(scores, gold)
     parts = [numeric.choice_credit(np.array(row), right) for row, right in zip(scores, gold, strict=True)]
     statistics = SHARED_TIES["accuracy"](predictions)
     assert statistics[:, 0].tolist() == parts
@@ -83,9 +78,9 @@ def test_shared_ties_give_each_top_candidate_its_part(items: list[tuple[list[flo
 )
 def test_calibration_error_equals_the_reference(items: list[tuple[list[float], int]]) -> None:
     scores, gold = [row for row, _ in items], [right % len(row) for row, right in items]
-    predictions = predictions_of(scores, gold)
+    predictions = with_scores(scores, gold)
     confidences, correct = [], []
-    for row, right in zip(predictions.mean_scores(), gold, strict=True):
+    for row, right in zip(predictions.item_scores(), gold, strict=True):
         odds = [math.exp(score - max(row)) for score in row]
         confidences.append(1.0 / np.nansum(odds))
         correct.append(int(np.argmax(row)) == right)
@@ -94,22 +89,24 @@ def test_calibration_error_equals_the_reference(items: list[tuple[list[float], i
 
 
 def test_calibration_of_shared_ties_counts_the_part() -> None:
-    predictions = predictions_of([[-1.0, -1.0], [-1.0, -1.0]], [0, 1])
+    predictions = with_scores([[-1.0, -1.0], [-1.0, -1.0]], [0, 1])
     shared = next(metric for metric in task_metrics("facts", "fr") if metric.name == "ece")
     assert value_of(shared, predictions) == pytest.approx(0.0, abs=1e-12)
-    one_item = predictions_of([[-1.0, -1.0]], [0])
+    one_item = with_scores([[-1.0, -1.0]], [0])
     assert value_of(METRICS["ece"], one_item) == pytest.approx(0.5)
     assert value_of(shared, one_item) == pytest.approx(0.0)
 
 
 def test_items_of_different_label_counts_have_no_label_metric() -> None:
     with pytest.raises(ShapeError, match="number of labels"):
-        METRICS["f1_macro"].statistics(predictions_of([[-1.0, -2.0], [-1.0, -2.0, -3.0]], [0, 0]))
+        METRICS["f1_macro"].statistics(with_scores([[-1.0, -2.0], [-1.0, -2.0, -3.0]], [0, 0]))
 
 
 def test_perplexity_is_of_the_whole_split() -> None:
     log_likelihoods, n_tokens = np.array([-3.0, -10.0, -0.5]), np.array([2, 5, 1])
-    predictions = Predictions(("a", "b", "c"), np.arange(4), np.zeros(3, dtype=np.int64), log_likelihoods, n_tokens)
+    predictions = whole_texts(
+        "abc", np.arange(4), gold=np.zeros(3, dtype=np.int64), log_likelihoods=log_likelihoods, n_tokens=n_tokens
+    )
     assert value_of(METRICS["perplexity"], predictions) == pytest.approx(math.exp(13.5 / 8), rel=1e-12)
     assert value_of(METRICS["perplexity"], predictions) == pytest.approx(
         numeric.perplexity(log_likelihoods, n_tokens), rel=1e-12
@@ -152,7 +149,22 @@ def test_signatures_name_the_tokenizer() -> None:
     assert all("nrefs:1" in signature(name, "en") for name in ("bleu", "chrf"))
 
 
-def test_every_task_has_the_metrics_it_lists() -> None:
+def test_every_task_has_the_metrics_it_lists_or_those_that_are_asked_for() -> None:
     for name, task in TASKS.items():
         assert tuple(metric.name for metric in task_metrics(name, "en")) == task.metrics
     assert {metric.name for name in TASKS for metric in task_metrics(name, "zh")} == set(METRICS)
+    assert [one.name for one in task_metrics("facts", "en", names=("f1_weighted", "ece"))] == ["f1_weighted", "ece"]
+
+
+def test_sacrebleus_metrics_carry_their_signature_and_others_none() -> None:
+    found = {metric.name: metric.signature for metric in task_metrics("translation", "zh")}
+    assert (found["bleu"], found["chrf"]) == (signature("bleu", "zh"), signature("chrf", "zh"))
+    assert found["exact_match"] is None
+    assert all(metric.signature is None for metric in task_metrics("xnli", "zh"))
+
+
+@pytest.mark.parametrize(("task", "name"), [("xnli", "bleu"), ("facts", "acuracy"), ("translation", "accuracy")])
+def test_a_metric_that_a_task_cannot_have_is_an_error(task: str, name: str) -> None:
+    with pytest.raises(BadInputError, match="no such metric") as caught:
+        task_metrics(task, "en", names=(name,))
+    assert caught.value.context["got"] == name

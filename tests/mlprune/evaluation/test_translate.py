@@ -9,8 +9,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, TaskFileError
-from mlprune.evaluation.tasks import TranslationItem
+from mlprune.evaluation.choices import TranslationItem
 from mlprune.evaluation.translate import (
+    TRANSLATION_SCHEMA,
     TranslationOutput,
     Translations,
     prepare_translation,
@@ -124,8 +125,11 @@ def test_a_tokenizer_without_an_end_token_is_an_error() -> None:
         prepare_translation(tokenizer, ITEMS, shots=[], source="fr", target="en", batch_tokens=9, max_positions=None)
 
 
-def test_translations_are_the_same_from_a_run_and_from_stored_columns() -> None:
-    outputs = [TranslationOutput("0", "p", "x", "y"), TranslationOutput("1", "q", "z", "z")]
-    columns = {key: [getattr(output, key) for output in outputs] for key in ("example_id", "output", "reference")}
-    assert Translations.from_outputs(outputs) == Translations.from_columns(columns)
-    assert Translations.from_outputs(outputs).references == ("y", "z")
+def test_translations_are_the_same_from_a_run_and_from_stored_columns_and_can_be_cut_down() -> None:
+    outputs = [TranslationOutput("0", "p", "x", "y"), TranslationOutput("1", "q", "z", "w")]
+    found = Translations.from_outputs(outputs)
+    columns = found.columns()
+    assert list(columns) == list(TRANSLATION_SCHEMA)
+    assert columns == {key: [getattr(output, key) for output in outputs] for key in TRANSLATION_SCHEMA}
+    assert Translations.from_columns(columns) == found
+    assert found.only(frozenset(["1", "7"])) == Translations(("1",), ("z",), ("w",), ("q",))

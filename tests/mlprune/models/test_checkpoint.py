@@ -171,3 +171,29 @@ def test_the_place_of_a_tensor_is_its_file_and_the_name_it_has_there(tmp_path):
     assert files.place("transformer.h.0.mlp.c_fc.weight") == ("model.safetensors", "h.0.mlp.c_fc.weight")
     with pytest.raises(ModelError, match="lack a tensor"):
         files.place("transformer.h.9.mlp.c_fc.weight")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_copied_tensor_is_what_is_read_and_writing_to_it_reaches_no_one_else(tmp_path, dtype):
+    files = WeightFiles(save_tiny_model(tmp_path), FAMILIES["xglm"])
+    for name in files.names:
+        assert files.dtype(name) == torch.float32
+        read, copied = files.read(name, dtype), files.copied(name, dtype)
+        assert copied.dtype == dtype
+        assert torch.equal(copied, read)
+        assert copied.data_ptr() % 64 == read.data_ptr() % 64
+        copied.fill_(7)
+        assert torch.equal(files.read(name, dtype), read)
+
+
+def test_copying_from_a_file_that_is_cut_off_or_lacks_the_tensor_is_an_error(tmp_path):
+    path = save_tiny_model(tmp_path)
+    files = WeightFiles(path, FAMILIES["xglm"])
+    last = max(files.names, key=lambda name: files.read(name, torch.float32).data_ptr())
+    with pytest.raises(ModelError, match="lack a tensor"):
+        files.copied("nothing", torch.float32)
+    with pytest.raises(ModelError, match="lack a tensor"):
+        files.dtype("nothing")
+    os.truncate(path / SINGLE_FILE, (path / SINGLE_FILE).stat().st_size - 1)
+    with pytest.raises(ModelError, match=r"cannot be read.*in the middle"):
+        files.copied(last, torch.float32)

@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from mlprune.errors import ModelError
-from mlprune.models import device_map
-from mlprune.models.device_map import CPU, device_for, place, plan_spans
+from mlprune.models.device_map import CPU, bring_inputs, device_for, plan_spans
 
 
 def test_spans_are_consecutive_and_balanced():
@@ -25,33 +24,41 @@ def test_no_shards_or_more_shards_than_blocks_are_an_error(n_shards):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an accelerator")
 def test_without_an_accelerator_everything_stays_on_the_cpu_untouched():
     modules = {"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}
-    assert device_for(modules) == {"a": CPU, "b": CPU}
-    place(modules)
+    homes = device_for(modules)
+    assert homes == {"a": CPU, "b": CPU}
+    bring_inputs(modules, homes)
     assert not any(module._forward_pre_hooks for module in modules.values())
 
 
-def test_a_placed_module_and_all_its_inputs_go_to_its_device(monkeypatch):
+def test_without_a_budget_nothing_is_on_the_disk_and_with_one_the_first_modules_stay():
+    with torch.device("meta"):
+        modules = {f"{n}": nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)) for n in range(5)}
+    assert set(device_for(modules, with_accelerators=False).values()) == {CPU}
+    for n_bytes, n_staying in ((0, 0), (127, 0), (128, 1), (300, 2), (600, 4), (640, 5), (10**9, 5)):
+        homes = device_for(modules, cpu_bytes=n_bytes, with_accelerators=False)
+        assert list(homes.values()) == [CPU] * n_staying + [None] * (5 - n_staying)
+
+
+def test_all_inputs_of_a_module_and_its_buffers_go_to_its_device():
     class Seen(nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = nn.Linear(3, 2)
+            self.inner = nn.Linear(3, 2, device="meta")
+            self.register_buffer("bias", torch.zeros(2))
 
         def forward(self, hidden, *, masks, cache):
-            return self.inner(hidden), masks, cache
+            return self.inner(hidden) + self.bias, masks, cache
 
     module, cache = Seen(), object()
-    monkeypatch.setattr(device_map, "device_for", lambda modules: dict.fromkeys(modules, torch.device("meta")))
-    place({"a": module})
+    bring_inputs({"a": module}, {"a": torch.device("meta")})
     output, masks, same = module(torch.randn(4, 3), masks=(torch.ones(2), None), cache=cache)
-    assert module.inner.weight.device.type == output.device.type == masks[0].device.type == "meta"
+    assert output.device.type == masks[0].device.type == "meta"
     assert same is cache
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
 def test_small_modules_go_to_the_first_accelerator_whole():
-    modules = {"a": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "b": nn.Linear(2, 2)}
-    place(modules)
-    assert {parameter.device for module in modules.values() for parameter in module.parameters()} == {
-        torch.device("cuda", 0)
-    }
+    with torch.device("meta"):
+        modules = {"a": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "b": nn.Linear(2, 2)}
+    assert set(device_for(modules).values()) == {torch.device("cuda", 0)}

@@ -21,6 +21,12 @@ def runner_of(path, dtype="float32"):
     return BlockRunner(path, range(3), n_blocks=3, dtype=dtype)
 
 
+def run(runner, states):
+    for block in runner.blocks:
+        states = runner.step(block, states)
+    return states
+
+
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 @torch.inference_mode()
 def test_a_block_that_is_only_observed_gives_the_sums_of_one_that_is_run(tmp_path, name):
@@ -44,7 +50,7 @@ def test_another_thread_may_run_blocks_norm_and_head_while_one_embeds(tmp_path, 
 
     @torch.inference_mode()
     def logits():
-        states = runner.run(runner.embed(TOKENS, MASK))
+        states = run(runner, runner.embed(TOKENS, MASK))
         return runner.head(runner.normed(states.hidden))
 
     expected, is_in, may_go_on, prepare = logits(), Event(), Event(), running.prepare
@@ -62,7 +68,7 @@ def test_another_thread_may_run_blocks_norm_and_head_while_one_embeds(tmp_path, 
         embedding = [pool.submit(logits) for _ in range(2)]
         assert is_in.wait(20)
         with torch.inference_mode():
-            found = runner.head(runner.normed(runner.run(states).hidden))
+            found = runner.head(runner.normed(run(runner, states).hidden))
         may_go_on.set()
         assert all(torch.equal(one.result(), expected) for one in embedding)
     assert torch.equal(found, expected)

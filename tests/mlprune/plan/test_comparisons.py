@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mlprune.errors import RecipeError
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare import CompareJob, FeatureOverlapJob, MaskOverlapJob, RankConsistencyJob
@@ -132,3 +135,26 @@ def test_features_of_every_two_sets_are_compared_once(tiny_run: FinishedRun) -> 
     found = [job.sets for job in tiny_run.plan.jobs if isinstance(job, FeatureOverlapJob)]
     assert len(found) == len(set(found)) == 10
     assert all(a < b for a, b in found)
+
+
+def test_features_are_compared_at_every_share(tiny_inputs: Path) -> None:
+    recipe = {**tiny_recipe(), "variants": [], "evaluations": [], "analyses": {"overlap_shares": [0.3, 0.5]}}
+    plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
+    found = [job for job in plan.jobs if isinstance(job, FeatureOverlapJob)]
+    assert len(found) == 20
+    assert {job.share for job in found} == {0.3, 0.5}
+    assert len({job.identity.id for job in found}) == 20
+
+
+def test_a_share_that_picks_no_feature_is_found_while_planning(tiny_inputs: Path) -> None:
+    recipe = {**tiny_recipe(), "variants": [], "evaluations": [], "analyses": {"overlap_shares": [0.03]}}
+    with pytest.raises(RecipeError, match="picks none"):
+        build_plan(parse_recipe(recipe, folder=tiny_inputs))
+
+
+def test_rules_are_families_of_their_own(tiny_inputs: Path) -> None:
+    entry = {**FACTS, "rule": ["mean", "candidate_sum"]}
+    plan = plan_of(tiny_inputs, {"score": "magnitude", "sparsity": 0.5}, evaluations=[entry])
+    jobs = [job for job in plan.jobs if isinstance(job, CompareJob)]
+    assert [[ours.task.scoring_rule for ours, _ in job.pairs] for job in jobs] == [["mean"] * 2, ["candidate_sum"] * 2]
+    assert len([job for job in plan.jobs if isinstance(job, RankConsistencyJob)]) == 4

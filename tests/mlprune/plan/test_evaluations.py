@@ -12,7 +12,7 @@ from mlprune.plan import Plan, build_plan
 from mlprune.plan.evaluations import evaluated_lines
 from mlprune.recipe import parse_recipe
 from mlprune.records import split_of
-from mlprune.steps.evaluate import EvaluateJob
+from mlprune.steps.evaluate import EvaluateJob, shot_lines, task_data
 from mlprune.steps.inputs import gather
 from tests.tiny_recipes import N_LINES, small_recipe
 
@@ -187,3 +187,56 @@ def test_what_an_evaluation_lacks_is_found_while_planning(
     with pytest.raises(kind, match=message) as caught:
         plan_of(tiny_inputs, entry)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def jobs_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[EvaluateJob]:
+    return [job for job in plan_of(folder, *evaluations, **sections).jobs if isinstance(job, EvaluateJob)]
+
+
+def test_rules_prompts_and_seeds_of_shots_multiply_out(own_inputs: Path) -> None:
+    (own_inputs / "xnli").mkdir()
+    (own_inputs / "xnli" / "fr.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
+    entry = {**XNLI, "rule": ["mean", "pmi"], "prompt_language": ["en", "native"]}
+    (job,) = jobs_of(own_inputs, entry, {**TRANSLATION, "shot_seed": [0, 1]})
+    found = [(one.task.scoring_rule, one.task.prompt_language, one.task.setup) for one in job.evaluations]
+    assert found[:4] == [
+        ("mean", "en", None),
+        ("mean", "fr", "native prompts"),
+        ("pmi", "en", None),
+        ("pmi", "fr", "native prompts"),
+    ]
+    usual = "1 shots, at most 4 new tokens"
+    assert [setup for _, _, setup in found[4:]] == [usual, "1 shots, shots of seed 1, at most 4 new tokens"]
+    shots = [shot_lines(one.task) for one in job.evaluations[4:]]
+    lines = sorted(set(range(N_LINES)) - {int(one.example_id) for one in task_data(job.evaluations[4].task).items})
+    assert shots == [(by_hash(seed, lines)[0],) for seed in (0, 1)]
+    assert len({one.identity.id for one in job.evaluations}) == 6
+
+
+def test_the_seed_of_the_entry_named_for_its_shots_is_the_same_evaluation(tiny_inputs: Path) -> None:
+    assert evaluation_ids(tiny_inputs, {**TRANSLATION, "shot_seed": 0}) == evaluation_ids(tiny_inputs, TRANSLATION)
+
+
+MOOD = {"name": "mood", "template": "{text} is {candidate}", "answer": "label", "labels": ["0", "1"]}
+
+
+def test_a_task_of_the_recipes_own_is_planned_and_its_description_is_in_the_id(own_inputs: Path) -> None:
+    (own_inputs / "mood").mkdir()
+    rows = [{"id": n, "text": f"t{n}", "label": n % 2} for n in range(3)]
+    (own_inputs / "mood" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entry = {"task": "mood", "path": "mood", "languages": ["fr"]}
+    (job,) = jobs_of(own_inputs, entry, tasks=[MOOD])
+    assert task_data(job.evaluations[0].task).items[2].texts == ("t2 is 0", "t2 is 1")
+    first = evaluation_ids(own_inputs, entry, tasks=[MOOD])
+    assert evaluation_ids(own_inputs, entry, tasks=[{**MOOD, "words": ["sad", "glad"]}]) != first
+    with pytest.raises(RecipeError, match="template is wrong"):
+        plan_of(own_inputs, entry, tasks=[{**MOOD, "template": "{text}"}])
+    with pytest.raises(TaskFileError, match="lacks keys"):
+        plan_of(own_inputs, entry, tasks=[{**MOOD, "answer": "gold"}])
+
+
+def test_native_prompts_that_do_not_exist_are_found_while_planning(own_inputs: Path) -> None:
+    (own_inputs / "xnli").mkdir()
+    (own_inputs / "xnli" / "it.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
+    with pytest.raises(TaskFileError, match="no native prompts"):
+        plan_of(own_inputs, {**XNLI, "languages": ["it"], "prompt_language": "native"})

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlprune.errors import BadInputError, CorpusError, RecipeError, TaskFileError
-from mlprune.plan.sets import PlannedSet, check_token_scope, observation, plan_sets, token_scopes
+from mlprune.plan.observing import observation
+from mlprune.plan.sets import PlannedSet, check_token_scope, plan_sets, token_scopes
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.records import ordered_by_hash
 from mlprune.steps.demonstrate import MixJob
@@ -305,23 +306,6 @@ def test_what_the_published_code_has_not_is_refused_under_its_profile(tiny_input
         with pytest.raises(RecipeError, match="the published code has no such") as caught:
             planned(tiny_inputs, [entry], profile="paper")
         assert (caught.value.context["got"], caught.value.context["demonstrations"]) == (what, entry["name"])
-
-
-def test_an_observation_is_named_by_its_set_scope_and_batches(tiny_inputs: Path) -> None:
-    recipe = recipe_of(tiny_inputs, [{**MT, "source": "fr"}])
-    inputs = gather(recipe)
-    (one,) = plan_sets(recipe, inputs, evaluated=frozenset())["mt"]
-    usual, target = observation(recipe, inputs, one), observation(recipe, inputs, one, "target")
-    assert usual.identity.parameters == {
-        "propagation": "dense",
-        "token_scope": "all",
-        "dtype": "float32",
-        "batch_tokens": 128,
-    }
-    assert usual.identity.parents == {"base_model": inputs.base.id, "demonstration_set": one.id}
-    assert target.identity.parameters == {**usual.identity.parameters, "token_scope": "target"}
-    assert (usual.token_scope, target.token_scope, target.demonstration_set_id) == ("all", "target", one.id)
-    assert usual.needs == (one.identity.key,)
 
 
 def test_a_token_scope_that_means_nothing_for_a_set_is_refused_with_its_name(tiny_inputs: Path) -> None:

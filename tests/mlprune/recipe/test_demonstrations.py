@@ -131,6 +131,34 @@ def test_a_token_budget_is_instead_of_samples() -> None:
     refused("greater than or equal to 1", kind="translation", token_budget=0)
 
 
+def test_raw_activations_are_an_option_with_a_quota() -> None:
+    for kind in ENTRIES:
+        assert the_entry(kind).activations is None
+    found = the_entry("translation", activations={"quota_gib": 0.5, "blocks": [0, 2], "inputs": ["fc1"]}).activations
+    assert found is not None
+    assert (found.quota_gib, found.blocks, found.inputs, found.samples) == (0.5, (0, 2), ("fc1",), None)
+    assert found.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ({}, "Field required"),
+        ({"quota_gib": 0}, "greater than 0"),
+        ({"quota_gib": 1, "blocks": [-1]}, "greater than or equal to 0"),
+        ({"quota_gib": 1, "samples": 0}, "greater than or equal to 1"),
+        ({"quota_gib": 1, "dtype": "bfloat16"}, "'float32' or 'float16'"),
+        ({"quota_gib": 1, "layers": ["fc1"]}, "unknown key"),
+    ],
+)
+def test_wrong_activations_are_refused(value: dict[str, Any], complaint: str) -> None:
+    refused(complaint, kind="translation", activations=value)
+
+
+def test_a_mixed_set_stores_no_activations() -> None:
+    refused("activations means nothing for kind mixed", kind="mixed", activations={"quota_gib": 1})
+
+
 def test_a_mixed_set_may_say_how_many_demonstrations_it_has() -> None:
     assert the_entry("mixed", samples=9, shares="equal").samples == 9
 

@@ -165,6 +165,7 @@ def test_the_row_says_what_was_evaluated(tiny_run: FinishedRun) -> None:
         "prompt_language": "en",
         "example_limit": 4,
         "n_examples": 4,
+        "setup": None,
     }
 
 

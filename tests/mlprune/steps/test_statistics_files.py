@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlprune.errors import DamagedArtefactError, StatisticsError
+from mlprune.errors import DamagedArtefactError, StatisticsError, StoreError
 from mlprune.records import Artefact
-from mlprune.steps.statistics_files import SCHEMA, read_block_statistics, write_part
+from mlprune.steps.statistics_files import LAYOUT, SCHEMA, read_block_statistics, write_part
 from mlprune.storage import Store
+from mlprune.tables import number_bytes
 
 N = 5
 
@@ -107,3 +108,44 @@ def test_a_damaged_part_is_noticed(store: Store) -> None:
     artefact = part(store, sums(), range(N))
     with pytest.raises(DamagedArtefactError, match="damaged"):
         read_block_statistics(store, [dataclasses.replace(artefact, sha256="00")], 2)
+
+
+def test_only_the_files_of_the_block_are_opened(store: Store) -> None:
+    others = [part(store, sums(), range(N), block=block) for block in (0, 1, 3)]
+    for one in others:
+        store.delete(one.path)
+    assert same(read_block_statistics(store, [*others, part(store, sums(), range(N))], 2), sums())
+
+
+def test_files_from_before_versions_were_noted_are_read(store: Store) -> None:
+    columns = store.read_table(part(store, sums(), range(N)))
+    old = store.write_table("statistics/abc/block-002.part-00000.parquet", columns, SCHEMA)
+    assert same(read_block_statistics(store, [old], 2), sums())
+
+
+def test_a_file_of_a_newer_version_is_refused_in_one_clear_line(store: Store) -> None:
+    columns = store.read_table(part(store, sums(), range(N)))
+    data, _ = number_bytes(columns, dataclasses.replace(LAYOUT, version=LAYOUT.version + 1))
+    newer = store.write_bytes("statistics/abc/block-002.part-00000.parquet", data)
+    with pytest.raises(StoreError, match="newer version") as caught:
+        read_block_statistics(store, [newer], 2)
+    assert (caught.value.context["path"], caught.value.context["got"]) == (newer.path, LAYOUT.version + 1)
+
+
+def test_another_table_in_a_parts_place_is_damage(store: Store) -> None:
+    schema = {"block": "int32", "input": "string"}
+    other = store.write_table("statistics/abc/block-002.part-00000.parquet", {"block": [2], "input": ["fc1"]}, schema)
+    with pytest.raises(DamagedArtefactError, match="another table"):
+        read_block_statistics(store, [other], 2)
+
+
+@pytest.mark.parametrize("n_kept", [0, 10, -1])
+def test_a_truncated_part_is_noticed(store: Store, n_kept: int) -> None:
+    artefact = part(store, sums(), range(N))
+    path = Path(store.uri) / artefact.path
+    path.write_bytes(path.read_bytes()[:n_kept])
+    with pytest.raises(DamagedArtefactError, match="damaged"):
+        read_block_statistics(store, [artefact], 2)
+    path.unlink()
+    with pytest.raises(DamagedArtefactError, match="missing"):
+        read_block_statistics(store, [artefact], 2)

@@ -1,0 +1,49 @@
+"""Rows on their way into a table: mappings become typed Arrow columns, which DuckDB takes in as they are.
+
+A value that has not its column's type is refused rather than bent, so that a record that does not fit its table is
+noticed. How rows get into the table is in `schema.py`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+TYPES: Mapping[str, pa.DataType] = {
+    "VARCHAR": pa.string(),
+    "TIMESTAMP": pa.string(),
+    "BOOLEAN": pa.bool_(),
+    "INTEGER": pa.int32(),
+    "BIGINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+}
+"""Type of a column -> what its values travel as; a TIMESTAMP is cast from its text by the table."""
+
+
+def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as Arrow columns; keys that are no column are left out, missing ones are NULL.
+
+    Args:
+        columns: (name, type) of the table, each type a key of `TYPES`.
+    Returns: a table; what is no text in a column of text has become its JSON text.
+    Raises:
+        ValueError: a value has not the type of its column, or does not fit into it.
+    """
+    arrays = [_array(name, kind, [row.get(name) for row in rows]) for name, kind in columns]
+    return pa.Table.from_arrays(arrays, names=[name for name, _ in columns])
+
+
+def _array(name: str, kind: str, values: list[Any]) -> pa.Array:
+    try:
+        if kind in ("INTEGER", "BIGINT"):
+            return pa.array(values).cast(TYPES[kind])  # with a type given, 1.5 would become 1
+        return pa.array(values, type=TYPES[kind])
+    except pa.ArrowTypeError as err:
+        if kind != "VARCHAR":
+            raise ValueError(f"a value of column {name} is no {kind}: {err}") from err
+        return pa.array(
+            [one if one is None or isinstance(one, str) else json.dumps(one) for one in values], pa.string()
+        )
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as err:
+        raise ValueError(f"a value of column {name} is no {kind}: {err}") from err

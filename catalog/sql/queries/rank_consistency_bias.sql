@@ -1,0 +1,31 @@
+-- rank_consistency_bias: one row per variant and language: RankC with English against the mean RankC with the other
+-- languages. RankC itself is the same both ways; what leans is a language that agrees with English more than with the
+-- rest (bias above 0). bias_change is against dense.
+-- $task VARCHAR = 'facts'
+-- $split VARCHAR = 'test'
+-- $scoring_rule VARCHAR = 'mean'
+WITH leaning AS (
+    SELECT
+        v.base_model_id, v.is_dense, v.variant_name, v.sparsity, r.variant_id, r.language, r.scoring_rule,
+        r.example_limit, r.setup,
+        max(r.value) FILTER (WHERE r.reference_language = 'en') AS with_english,
+        avg(r.value ORDER BY r.reference_language) FILTER (WHERE r.reference_language <> 'en') AS with_others,
+        count(*) FILTER (WHERE r.reference_language <> 'en') AS n_others
+    FROM rank_consistency AS r
+    JOIN described_variants AS v ON v.variant_id = r.variant_id
+    WHERE r.task = $task AND r.split = $split AND r.language <> 'en'
+        AND ($scoring_rule::VARCHAR IS NULL OR r.scoring_rule IS NULL OR r.scoring_rule = $scoring_rule::VARCHAR)
+    GROUP BY ALL
+    HAVING with_english IS NOT NULL AND with_others IS NOT NULL
+)
+SELECT
+    l.base_model_id, l.variant_name, l.sparsity, l.language, l.with_english, l.with_others,
+    l.with_english - l.with_others AS bias,
+    (l.with_english - l.with_others) - (d.with_english - d.with_others) AS bias_change,
+    l.n_others, l.scoring_rule, l.example_limit, l.setup, l.variant_id
+FROM leaning AS l
+LEFT JOIN leaning AS d
+    ON d.is_dense AND d.base_model_id = l.base_model_id AND d.language = l.language
+    AND d.scoring_rule IS NOT DISTINCT FROM l.scoring_rule AND d.example_limit IS NOT DISTINCT FROM l.example_limit
+    AND d.setup IS NOT DISTINCT FROM l.setup
+ORDER BY l.base_model_id, l.language, l.sparsity, l.variant_id;

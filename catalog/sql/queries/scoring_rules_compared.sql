@@ -1,0 +1,20 @@
+-- scoring_rules_compared: one row per variant, language and scoring rule: a metric under the rule, and how far it is
+-- from the rule mean on the same examples.
+-- $task VARCHAR = 'facts'
+-- $metric VARCHAR = 'accuracy'
+-- $split VARCHAR = 'test'
+SELECT
+    m.base_model_id, m.variant_name, m.sparsity, m.language, m.scoring_rule, m.value, m.ci_low, m.ci_high,
+    m.value - u.value AS difference_to_mean, m.n, m.example_limit, m.setup, m.variant_id, m.evaluation_id
+FROM measured AS m
+LEFT JOIN measured AS u
+    ON u.scoring_rule = 'mean'
+    AND u.variant_id = m.variant_id
+    AND u.task = m.task
+    AND u.language = m.language
+    AND u.split = m.split
+    AND u.metric = m.metric
+    AND u.example_limit IS NOT DISTINCT FROM m.example_limit
+    AND u.setup IS NOT DISTINCT FROM m.setup
+WHERE m.task = $task AND m.metric = $metric AND m.split = $split
+ORDER BY m.base_model_id, m.language, m.sparsity, m.variant_id, m.scoring_rule, m.evaluation_id;

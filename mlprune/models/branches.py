@@ -1,0 +1,178 @@
+"""Scoring texts that share beginnings: each beginning runs once, and the rest of every text reads on from it.
+
+A batch holds prefixes, padded on the left, and what continues them in groups of about equal length, padded on the
+right. Blocks are run one after another for the whole batch, so keys and values of one block are held at a time and its
+weights are read once; the last token of a text is never run, for nothing is predicted from it. What the model's own
+code calls its blocks with is recorded and replayed as everywhere (`hooks.py`); which texts stand together is decided by
+the evaluation.
+
+Prefixes have no padding in their middle: blocks that see a window count places, not tokens.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mlprune.errors import ShapeError
+from mlprune.models.passes import Pass
+from mlprune.models.payloads import Travelling
+from mlprune.models.running import BEFORE, BlockRunner, leaving
+from mlprune.numeric.projection import target_scores
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """What follows prefixes, in rows of about equal length.
+
+    Raises:
+        ShapeError: the parts do not fit together, or there is no token.
+    """
+
+    token_ids: Tensor
+    """[n, l] int64, l >= 1, padded on the right."""
+    mask: Tensor
+    """[n, l] bool, True at tokens."""
+    parent: Tensor
+    """[n] int64: row of the prefix that is continued."""
+
+    def __post_init__(self) -> None:
+        n_rows = _check_tokens("continuations", self.token_ids, self.mask)
+        if tuple(self.parent.shape) != (n_rows,):
+            raise ShapeError("a batch does not fit together", part="parent", expected=n_rows, got=len(self.parent))
+
+
+@dataclass(frozen=True)
+class BranchBatch:
+    """Texts to score, cut where they part.
+
+    States are counted over the prefixes, row by row and padding included, then over each group likewise.
+
+    Raises:
+        ShapeError: the parts do not fit together, there is no prefix token, or a text has no target.
+    """
+
+    prefix_ids: Tensor
+    """[p, lp] int64, lp >= 1, padded on the left."""
+    prefix_mask: Tensor
+    """[p, lp] bool, True at tokens."""
+    groups: tuple[Continuations, ...]
+    states: Tensor
+    """[k] int64: the state that each target is predicted from, text after text."""
+    targets: Tensor
+    """[k] int64: the tokens that are scored."""
+    starts: NDArray[np.int64]
+    """[n_texts], rising from 0: where each text's targets begin."""
+
+    def __post_init__(self) -> None:
+        _check_tokens("prefixes", self.prefix_ids, self.prefix_mask)
+        ends = [*self.starts[1:].tolist(), self.states.shape[0]]
+        if self.states.shape != self.targets.shape or any(b <= a for a, b in zip(self.starts, ends, strict=True)):
+            raise ShapeError("a text has no target, or a target no state", n_states=len(self.states), starts=len(ends))
+
+    @property
+    def n_computed(self) -> int:
+        """Tokens that are run, padding included."""
+        return int(self.prefix_ids.numel() + sum(group.token_ids.numel() for group in self.groups))
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """Scores of the texts of a batch, on the CPU."""
+
+    log_likelihoods: NDArray[np.float64]
+    """[n_texts], sums over the targets of each text."""
+    is_greedy: NDArray[np.bool_]
+    """[n_texts]: whether every target of a text is the likeliest token at its place."""
+
+
+@dataclass(frozen=True)
+class BranchPart:
+    """A batch between two shards."""
+
+    batch: BranchBatch
+    prefix: Travelling
+    groups: tuple[Travelling, ...]
+
+
+def branching(runner: BlockRunner, payload: BranchBatch | BranchPart) -> Pass[BranchPart | TextScores]:
+    """Run prefixes and, on top of each block's keys and values of theirs, the rest; the last shard scores."""
+    if isinstance(payload, BranchBatch):
+        yield BEFORE
+        part = _embedded(runner, payload)
+    else:
+        groups = tuple(runner.arrived(states) for states in payload.groups)
+        part = BranchPart(payload.batch, runner.arrived(payload.prefix), groups)
+    for block in runner.blocks:
+        yield block
+        part = _through(runner, block, part)
+    if not runner.is_last:
+        return BranchPart(part.batch, leaving(part.prefix), tuple(leaving(states) for states in part.groups))
+    yield runner.behind
+    return _scores(runner, part)
+
+
+def _embedded(runner: BlockRunner, batch: BranchBatch) -> BranchPart:
+    """What the model's code makes of the tokens, the groups as continuing a cache as long as the prefixes."""
+    places = _places(batch.prefix_mask)
+    prefix = runner.embed(batch.prefix_ids, batch.prefix_mask, cache=runner.new_cache(), positions=places)
+    length = runner.cache_of_length(*batch.prefix_ids.shape)
+    groups = []
+    for group in batch.groups:
+        mask = torch.cat([batch.prefix_mask[group.parent], group.mask], dim=1)
+        places = _places(mask)[:, batch.prefix_ids.shape[1] :]
+        groups.append(runner.embed(group.token_ids, mask, cache=length, positions=places))
+    return BranchPart(batch, prefix, tuple(groups))
+
+
+def _places(mask: Tensor) -> Tensor:
+    """[n, s] int64: the place of each token among the real ones of its row."""
+    return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+
+
+def _through(runner: BlockRunner, block: int, part: BranchPart) -> BranchPart:
+    """Run one block on the prefixes, then on each group behind the keys and values of its prefixes."""
+    if not part.groups:
+        return BranchPart(part.batch, runner.step(block, part.prefix), ())
+    cache = runner.new_cache()
+    prefix = runner.step(block, part.prefix, cache)
+    seen = cache.layers[block]
+    groups = []
+    for group, states in zip(part.batch.groups, part.groups, strict=True):
+        parent = group.parent.to(seen.keys.device)
+        own = runner.new_cache()
+        own.update(seen.keys[parent], seen.values[parent], block)
+        groups.append(runner.step(block, states, own))
+    return BranchPart(part.batch, prefix, tuple(groups))
+
+
+def _scores(runner: BlockRunner, part: BranchPart) -> TextScores:
+    """Project every state that predicts something, once, and sum over the targets of each text."""
+    batch = part.batch
+    needed, places = torch.unique(batch.states, return_inverse=True)
+    flat = [states.hidden.flatten(end_dim=1) for states in (part.prefix, *part.groups)]
+    hidden = runner.normed(torch.cat([one.to(flat[0].device) for one in flat])[needed.to(flat[0].device)])
+    found = target_scores(
+        hidden,
+        runner.head.weight,
+        states=places,
+        targets=batch.targets,
+        head_bias=runner.head.bias,
+        softcap=runner.logit_softcap,
+    )
+    return TextScores(
+        np.add.reduceat(found.log_probs.numpy(), batch.starts),
+        np.logical_and.reduceat(found.is_greedy.numpy(), batch.starts),
+    )
+
+
+def _check_tokens(part: str, token_ids: Tensor, mask: Tensor) -> int:
+    if token_ids.ndim != 2 or token_ids.numel() == 0:
+        raise ShapeError("a scoring batch is empty", part=part, got=tuple(token_ids.shape))
+    if mask.shape != token_ids.shape:
+        raise ShapeError(
+            "a batch does not fit together", part=part, expected=tuple(token_ids.shape), got=tuple(mask.shape)
+        )
+    return int(token_ids.shape[0])

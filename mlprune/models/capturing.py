@@ -1,0 +1,64 @@
+"""Raw inputs of layers: what a batch's tokens are where chosen layers of chosen blocks read them.
+
+Large: whoever asks bounds what is asked for at once. Sums of squares, which every score needs, are in `passes`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mlprune.models.passes import Pass
+from mlprune.models.payloads import TokenBatch, Travelling
+from mlprune.models.running import BEFORE, BlockRunner, leaving
+
+
+@dataclass(frozen=True)
+class CaptureBatch(TokenBatch):
+    """Demonstrations whose activations are wanted, padded on the right."""
+
+    wanted: Mapping[int, tuple[str, ...]]
+    """Block -> inputs, by the first layer that reads them."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Activations of a batch, on the CPU, in the model's dtype."""
+
+    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
+    """(block, input) -> [tokens, in] for every demonstration, its counted tokens in their order."""
+
+
+@dataclass(frozen=True)
+class CapturePart:
+    """A batch whose activations were taken in the blocks so far."""
+
+    states: Travelling
+    counted: Tensor
+    wanted: Mapping[int, tuple[str, ...]]
+    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
+
+
+def capturing(runner: BlockRunner, payload: CaptureBatch | CapturePart) -> Pass[CapturePart | Captured]:
+    """Run a batch through the blocks, as far as something is wanted, and keep what is.
+
+    Raises:
+        StatisticsError: a counted activation is not finite; block and input are named.
+    """
+    if isinstance(payload, CaptureBatch):
+        yield BEFORE
+        states = runner.embed(payload.token_ids, payload.attention_mask)
+        inputs: dict[tuple[int, str], Sequence[Tensor]] = {}
+    else:
+        states, inputs = runner.arrived(payload.states), dict(payload.inputs)
+    for block in runner.blocks:
+        if block > max(payload.wanted, default=-1):
+            break
+        yield block
+        if block in payload.wanted:
+            _, tokens = runner.only_observed(block, states, payload.counted, keeps_tokens=True)
+            inputs |= {(block, name): [one.cpu() for one in tokens[name]] for name in payload.wanted[block]}
+        states = runner.step(block, states)
+    if runner.is_last:
+        return Captured(inputs)
+    return CapturePart(leaving(states), payload.counted, payload.wanted, inputs)

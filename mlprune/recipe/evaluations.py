@@ -1,0 +1,132 @@
+"""What a recipe says of its evaluations: tasks in languages, tasks of its own, and what is analysed besides.
+
+docs/evaluation.md shows every option at work; what a task is stands in `mlprune/evaluation`.
+"""
+
+import difflib
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from mlprune.recipe.base import Language, Model, pair_languages
+from mlprune.terms import PromptName, RuleName, SplitName, TaskName
+
+KNOWN_TASKS: tuple[str, ...] = get_args(TaskName)
+WITHOUT_CANDIDATES = ("translation", "perplexity")
+WITH_NATIVE_PROMPTS = ("xnli", "xcopa")
+
+
+def _as_tuple(value: Any) -> Any:
+    """One value as a list of one: a list multiplies out."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+class TaskConfig(Model):
+    """A task of the recipe's own: a choice between candidates."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
+    """What evaluations call it; none that comes with the package."""
+    template: Annotated[str, Field(min_length=1)]
+    """The whole text: `{key}` stands for a text of the row, `{candidate}` for each candidate."""
+    answer: Annotated[str, Field(min_length=1)]
+    """Key of the right candidate: its index from 0, or as it is written among the labels or candidates."""
+    labels: tuple[str, ...] = ()
+    """Labels as the files write them, the same for all rows."""
+    words: tuple[str, ...] = ()
+    """What the template says for each label; empty: the labels themselves."""
+    candidates: str | None = None
+    """Instead of labels: the key under which a row lists its candidates."""
+    ties: Literal["earlier", "shared"] = "earlier"
+    """Of equal candidates the earlier one is predicted, or they share the credit."""
+
+    @model_validator(mode="after")
+    def _name_is_new(self) -> "TaskConfig":
+        if self.name in KNOWN_TASKS:
+            raise ValueError(f"a task {self.name!r} comes with the package: take another name")
+        return self
+
+
+class AnalysesConfig(Model):
+    """What is analysed besides the evaluations."""
+
+    overlap_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.3,)
+    """Shares of the features that count as large and as small where demonstration sets are compared."""
+
+    @field_validator("overlap_shares")
+    @classmethod
+    def _shares_are_there(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        return _distinct(value)
+
+
+class EvaluationConfig(Model):
+    """One task in some languages."""
+
+    task: str
+    """A task that comes with the package, or one of the recipe's `tasks`."""
+    path: Annotated[str, Field(min_length=1)]
+    """Folder of task files, or `corpus` for the recipe's corpus."""
+    languages: tuple[Language, ...] = ()
+    """Languages, for all tasks but translation."""
+    pairs: tuple[str, ...] = ()
+    """Language pairs such as `fr-en`, for translation."""
+    split: str = "test"
+    """Split of the task files; of the corpus: dev or test."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Keep this many items, the same in every language."""
+    seed: int = 0
+    """Which items a limit keeps."""
+    rule: Annotated[tuple[RuleName, ...], BeforeValidator(_as_tuple)] = ("mean",)
+    """How candidates are scored; a list is one evaluation each, of one run of the model."""
+    prompt_language: Annotated[tuple[PromptName, ...], BeforeValidator(_as_tuple)] = ("en",)
+    """English words around the examples, or those of their own language; a list is one evaluation each."""
+    shots: Annotated[int, Field(ge=0)] = 4
+    """Translation: demonstrations in the prompt."""
+    shot_seed: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)] | None = None
+    """Translation: which sentences are shown (those of `seed`); a list is one evaluation each."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    """Translation: tokens generated at most."""
+    variants: tuple[str, ...] = ()
+    """Names of the variant entries to evaluate (dense always is); empty: all."""
+
+    @field_validator("task")
+    @classmethod
+    def _task_is_known(cls, value: str, info: ValidationInfo) -> str:
+        known = (*KNOWN_TASKS, *(info.context or {}).get("tasks", ()))
+        if value not in known:
+            near = difflib.get_close_matches(value, known, n=1)
+            raise ValueError(f"one of {', '.join(known)}" + (f"; nearest: {near[0]!r}" if near else ""))
+        return value
+
+    @field_validator("rule", "prompt_language", "shot_seed")
+    @classmethod
+    def _list_is_distinct(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        return value if value is None else _distinct(value)
+
+    @model_validator(mode="after")
+    def _languages_fit_task(self) -> "EvaluationConfig":
+        wanted, other = ("pairs", "languages") if self.task == "translation" else ("languages", "pairs")
+        if not getattr(self, wanted) or getattr(self, other):
+            raise ValueError(f"task {self.task} takes {wanted}, not {other}")
+        if self.path == "corpus" and self.split not in get_args(SplitName):
+            raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
+        for pair in self.pairs:
+            pair_languages(pair)
+        return self
+
+    @model_validator(mode="after")
+    def _options_fit_task(self) -> "EvaluationConfig":
+        for option, is_usual, tasks in (
+            ("rule", self.rule == ("mean",), tuple(one for one in KNOWN_TASKS if one not in WITHOUT_CANDIDATES)),
+            ("prompt_language", self.prompt_language == ("en",), WITH_NATIVE_PROMPTS),
+            ("shot_seed", self.shot_seed is None, ("translation",)),
+        ):
+            is_own_choice = option == "rule" and self.task not in KNOWN_TASKS
+            if not (is_usual or is_own_choice or self.task in tasks):
+                raise ValueError(f"{option} means nothing for task {self.task}, only for {', '.join(tasks)}")
+        return self
+
+
+def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not value or len(set(value)) != len(value):
+        raise ValueError(f"one value or several different ones, got {list(value)}")
+    return value

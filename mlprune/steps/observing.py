@@ -1,0 +1,106 @@
+"""One part of a demonstration set through the dense model: sums of squares and magnitudes, gathered and written.
+
+A part is so small that its statistics fit in memory, however large the set is; who cuts it is `plan/observing.py`.
+Batches are cut within a part, longest demonstrations first. What becomes of the parts is in `observe.py`.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlprune.corpus.calibration import counted_tokens, token_batches
+from mlprune.corpus.roles import in_scope
+from mlprune.models.chain import Chain
+from mlprune.models.payloads import Observation, TokenBatch
+from mlprune.records import Artefact
+from mlprune.steps.statistics_files import write_part
+from mlprune.storage import Store
+from mlprune.tables import columns_of
+from mlprune.terms import TokenScope
+from mlprune.threads import side_by_side
+
+
+@dataclass
+class Gathered:
+    """The statistics of some consecutive demonstrations, filled batch by batch."""
+
+    demonstrations: range
+    sums: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    """(block, input) -> [n, in] float32, in demonstration order."""
+    n_tokens: Tensor = field(init=False)
+    """[n] int64, counted tokens."""
+    magnitudes: Tensor = field(init=False)
+    """[n_blocks + 1, d] float64, sums over the demonstrations; a single 0 as long as there is none."""
+
+    def __post_init__(self) -> None:
+        self.n_tokens = torch.zeros(len(self.demonstrations), dtype=torch.int64)
+        self.magnitudes = torch.zeros((), dtype=torch.float64)
+
+    def add(self, places: Sequence[int], observation: Observation) -> None:
+        """Take what a batch gave.
+
+        Args:
+            places: of its demonstrations, counted from the first of these.
+            observation: their rows, in the order of the places.
+        """
+        rows = list(places)
+        for key, values in observation.sums.items():
+            if key not in self.sums:
+                self.sums[key] = values.new_zeros(len(self.demonstrations), values.shape[1])
+            self.sums[key][rows] = values
+        self.n_tokens[rows] = observation.n_tokens
+        self.magnitudes = self.magnitudes + observation.magnitudes.to(torch.float64).sum(dim=1)
+
+    def write(self, store: Store, owner: str) -> list[Artefact]:
+        """Write one file for every block, side by side."""
+        blocks: dict[int, dict[str, Tensor]] = {}
+        for (block, name), values in self.sums.items():
+            blocks.setdefault(block, {})[name] = values
+
+        def write(block: int) -> Artefact:
+            options: dict[str, Any] = {"demonstrations": self.demonstrations, "n_tokens": self.n_tokens}
+            return write_part(store, owner, block, sums=blocks[block], **options)
+
+        return list(side_by_side(write, blocks))
+
+
+def observed(
+    store: Store,
+    model: Chain,
+    *,
+    demonstration_set_id: str,
+    demonstrations: range | None,
+    batch_tokens: int,
+    token_scope: TokenScope,
+) -> Gathered:
+    """Run some demonstrations of a set, or all, through the model without masks.
+
+    Raises:
+        CorpusError: the whole set is run, and none of its tokens counts.
+        StatisticsError: a counted activation is not finite.
+    """
+    artefact = store.require("demonstration_sets", demonstration_set_id).artefacts[0]
+    wanted = ["token_ids"] if token_scope == "all" else ["token_ids", "kind", "profile", "sides", "shots"]
+    table = columns_of(store.read_bytes(artefact), wanted, rows=demonstrations)
+    if demonstrations is None or token_scope == "all":
+        counted = counted_tokens(table, token_scope)
+    else:  # that no token of one part counts is no error
+        rows = zip(table["sides"], table["shots"], strict=True)
+        counted = [in_scope(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
+    gathered = Gathered(demonstrations or range(len(table["token_ids"])))
+    under_way: deque[tuple[int, ...]] = deque()
+
+    def batches() -> Iterator[TokenBatch]:
+        for places, batch in token_batches(table["token_ids"], batch_tokens=batch_tokens, counted=counted):
+            under_way.append(places)
+            yield batch
+
+    model.everywhere("set_keep_masks", None)
+    for observation in model.stream("observe", batches()):
+        gathered.add(under_way.popleft(), observation)
+    assert not under_way, "a chain gives as many results as it takes batches"
+    return gathered

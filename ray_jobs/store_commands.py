@@ -1,0 +1,98 @@
+"""The commands that look after a store as a whole: compact, merge, gc. What they do is in `mlprune`."""
+
+from typing import Annotated
+
+import typer
+
+StoreOption = Annotated[
+    str, typer.Option("--store", help="Folder or object-store URI that holds records and artefacts.")
+]
+SHOWN = 50
+"""Files that `gc` names one by one."""
+
+store_app = typer.Typer(
+    no_args_is_help=True, help="Look after the files of a store.\n\nExample: mlprune store compact --store runs/"
+)
+
+
+def register(app: typer.Typer, catalog_app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.add_typer(store_app, name="store")
+    app.command()(gc)
+    catalog_app.command()(merge)
+
+
+@store_app.command()
+def compact(store: StoreOption) -> None:
+    """Put the record files of a store into a few segments; runs may be at work in it.
+
+    Example: mlprune store compact --store runs/
+    """
+    from mlprune.compaction import compact as compact_store  # noqa: PLC0415 - so that --help is quick
+
+    done = compact_store(_existing(store))
+    typer.echo(f"{done.n_records} record files became rows, {done.n_segments} segments were written")
+
+
+def merge(
+    other: Annotated[str, typer.Argument(help="The store to take from: a folder or an object-store URI.")],
+    store: StoreOption,
+) -> None:
+    """Take all records and artefacts of another store, verified by their hashes; ends 1 if some are damaged.
+
+    Example: mlprune catalog merge /mnt/laptop/runs --store runs/
+    """
+    from catalog.store import Catalog  # noqa: PLC0415
+    from mlprune.merging import merge as merge_stores  # noqa: PLC0415
+    from mlprune.storage import Store  # noqa: PLC0415
+
+    target = Store(store)
+    done = merge_stores(_existing(other), target)
+    with Catalog.open(target) as catalog:
+        catalog.fold()
+    typer.echo(f"{done.n_records} records came with {done.n_files} files, {done.n_known} were known")
+    for path in done.refused:
+        typer.echo(f"not taken, damaged or in contradiction: {path}")
+    if done.refused:
+        raise typer.Exit(1)
+
+
+def gc(
+    store: StoreOption,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove the files; without it they are only listed.")
+    ] = False,
+    min_age_hours: Annotated[
+        float, typer.Option(min=0, help="Leave files alone that were written in so many hours.")
+    ] = 24.0,
+) -> None:
+    """List what no record reaches, or remove it. What a running job may still need is left alone.
+
+    Example: mlprune gc --store runs/ --delete
+    """
+    from mlprune.garbage import find_garbage, remove_garbage  # noqa: PLC0415
+
+    opened = _existing(store)
+    garbage = find_garbage(opened, min_age_s=min_age_hours * 3600)
+    for one in garbage.files[:SHOWN]:
+        typer.echo(f"{one.n_bytes:12} {one.path}")
+    if len(garbage.files) > SHOWN:
+        typer.echo(f"... and {len(garbage.files) - SHOWN} more")
+    n_removed = remove_garbage(opened, garbage) if delete and garbage.files else 0
+    words = f"{n_removed} of {len(garbage.files)} files removed" if delete else f"{len(garbage.files)} files"
+    typer.echo(f"{words}, {garbage.n_bytes} bytes; {len(garbage.young)} more are too young to tell")
+
+
+def _existing(uri: str):  # type: ignore[no-untyped-def]  # Store is imported late
+    """A store that is there.
+
+    Raises:
+        StoreError: it is not.
+    """
+    from mlprune.errors import StoreError  # noqa: PLC0415
+    from mlprune.storage import Store  # noqa: PLC0415
+
+    store = Store(uri)
+    if not store.list("records"):
+        raise StoreError("the store has no records", store=uri, expected="a store that a run wrote to", got="none")
+    return store

@@ -1,0 +1,162 @@
+"""Measure what the engine itself costs: Ray against one process, and two replicas against one, as ratios of one run.
+
+python tests/benchmarks/engine.py --out engine.json     a model of 8 of XGLM-564M's blocks: about ten minutes on 2 cores
+python tests/benchmarks/engine.py --small               a tiny model: does the machinery work?
+
+Every run is the command line in a process of its own, over the same recipe: ten demonstration sets, one observing pass
+each, an ordering and a variant of each, and their comparison. A run's seconds go from the start of its first job to the
+end of its last, as its own files tell them; starting Python, Ray and its workers is left out, loading the model is in.
+
+One thread a replica is what a node of one CPU gives: the second row runs on a cluster of one such node, then of two.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY))
+
+from conditions import machine, moment  # noqa: E402 - the repository has to be importable first
+from inputs import FULL, PAIRS, SEEDS, SMALL, Size, write_inputs, write_recipe  # noqa: E402
+from rows import HEAD, Row  # noqa: E402
+
+from mlprune.storage import Store  # noqa: E402
+from tests.ray_cluster import Cluster, ray_cluster  # noqa: E402
+
+BLOCKS = 8
+MOST_SLOWER = 1.10
+LEAST_FASTER = 1.8
+
+
+@dataclass
+class Engine:
+    """Runs of one recipe, each timed; `folder` holds model, corpus, recipes and stores."""
+
+    folder: Path
+    size: Size
+    found: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Name of a run -> its figures, each time it was made."""
+
+    def run(self, name: str, *, address: str, environment: Mapping[str, str], **compute: Any) -> None:
+        """Carry the recipe out once more, into a store of its own."""
+        number = len(self.found.setdefault(name, []))
+        store = self.folder / f"{name}-{number}-store"
+        command = [sys.executable, "-m", "ray_jobs.cli", "run", str(self._recipe(name, compute))]
+        command += ["--store", str(store), "--address", address]
+        settings = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
+        done = subprocess.run(command, cwd=self.folder, env=settings, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{name} ended {done.returncode}: {done.stderr[-3000:]}")
+        figures = figures_of(Store(store))
+        sys.stderr.write(f"{name}: {figures['seconds']:.1f} s\n")
+        self.found[name].append(figures)
+
+    def seconds(self, name: str) -> float:
+        """The median of a run's times."""
+        return median(one["seconds"] for one in self.found[name])
+
+    def _recipe(self, name: str, compute: Mapping[str, Any]) -> Path:
+        path = write_recipe(self.folder, name, size=self.size, pairs=PAIRS, seeds=SEEDS)
+        recipe = {**yaml.safe_load(path.read_text(encoding="utf-8")), "name": "engine", "compute": dict(compute)}
+        path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+        return path
+
+
+def figures_of(store: Store) -> dict[str, Any]:
+    """Seconds from the first job's start to the last one's end, and what workers were at work for, step by step."""
+    jobs = [store.read_json(path) for path in store.list("runs") if path.rpartition("/")[2].startswith("job-")]
+    begins = [datetime.fromisoformat(job["started_at"]).timestamp() for job in jobs]
+    ends = [begin + job["elapsed_s"] for begin, job in zip(begins, jobs, strict=True)]
+    steps: dict[str, float] = {}
+    for job in jobs:
+        steps[job["step"]] = round(steps.get(job["step"], 0.0) + job["elapsed_s"], 3)
+    n_workers = len({job["worker"] for job in jobs})
+    return {
+        "seconds": round(max(ends) - min(begins), 3),
+        "busy_seconds": round(sum(steps.values()), 3),
+        "steps": steps,
+        "n_jobs": len(jobs),
+        "n_workers": n_workers,
+        "peak_memory_gib": max(job["peak_memory_gib"] for job in jobs),
+    }
+
+
+def measure(engine: Engine, *, repeat: int) -> None:
+    """All runs, those that are compared one after the other."""
+    for _ in range(repeat):
+        engine.run("here", address="none", environment={})
+        engine.run("ray", address="local", environment={}, replicas=1, shards=1)
+    with ray_cluster() as cluster:
+        second = cluster.nodes[1]
+        for _ in range(repeat):
+            _on(cluster, engine, "two", replicas=2)
+        cluster.remove_node(second)
+        for _ in range(repeat):
+            _on(cluster, engine, "one", replicas=1)
+
+
+def _on(cluster: Cluster, engine: Engine, name: str, **compute: Any) -> None:
+    engine.run(name, address=cluster.address, environment=cluster.settings, shards=1, **compute)
+
+
+def rows(engine: Engine) -> list[Row]:
+    """What is compared, and what must be reached."""
+    here, ray = engine.seconds("here"), engine.seconds("ray")
+    one, two = engine.seconds("one"), engine.seconds("two")
+    return [
+        Row(
+            "ray",
+            "a run over Ray with one replica against one process, same threads",
+            f"{here:.1f} s",
+            f"{ray:.1f} s",
+            f"{ray / here:.2f}x",
+            f"<= {MOST_SLOWER:g}x",
+            ray <= MOST_SLOWER * here,
+        ),
+        Row(
+            "replicas",
+            "two replicas of one thread against one replica of one thread",
+            f"{one:.1f} s",
+            f"{two:.1f} s",
+            f"{one / two:.2f}x",
+            f">= {LEAST_FASTER:g}x",
+            one >= LEAST_FASTER * two,
+        ),
+    ]
+
+
+def main() -> None:
+    """Measure, print the table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file, as JSON")
+    parser.add_argument("--small", action="store_true", help="a tiny model: does the machinery work?")
+    parser.add_argument("--repeat", type=int, default=1, help="make every run so often and take the median")
+    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 2 GB")
+    options = parser.parse_args()
+    started = moment()
+    with tempfile.TemporaryDirectory(prefix="mlprune-engine-", dir=options.folder) as name:
+        engine = Engine(Path(name), SMALL if options.small else replace(FULL, blocks=BLOCKS))
+        write_inputs(engine.folder, engine.size)
+        measure(engine, repeat=options.repeat)
+    table = rows(engine)
+    print("\n".join([HEAD, *(row.line for row in table)]))
+    if options.out:
+        conditions = {**machine(), "started": started, "ended": moment(), "repeat": options.repeat}
+        figures = {"conditions": conditions, "rows": [row.as_dict() for row in table], "runs": engine.found}
+        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

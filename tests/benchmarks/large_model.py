@@ -1,0 +1,120 @@
+"""Random XGLM models of any size, written to a folder a piece at a time: the writer needs little memory itself."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+
+DEMO = Path(__file__).parents[2] / "mlprune" / "demo" / "xglm-cldr-2m"
+PIECE = 2**22
+"""Weights that are made at once."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a model."""
+
+    blocks: int
+    hidden: int
+    inner: int
+    heads: int
+    vocabulary: int
+    positions: int = 2048
+
+    @property
+    def n_prunable(self) -> int:
+        """Weights of the linear maps of all blocks."""
+        return self.blocks * (4 * self.hidden**2 + 2 * self.hidden * self.inner)
+
+
+SHAPES = {
+    "small": Shape(blocks=4, hidden=256, inner=1024, heads=4, vocabulary=8_000),
+    "mid": Shape(blocks=3, hidden=4096, inner=16384, heads=32, vocabulary=32_000),
+    "7.5B": Shape(blocks=32, hidden=4096, inner=16384, heads=32, vocabulary=256_008),
+}
+
+
+def make_model(folder: Path, shape: Shape) -> int:
+    """Write config, tokenizer and bfloat16 weights, one file a block; does nothing where the model is complete.
+
+    Returns: bytes of the weight files.
+    """
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_config(folder, shape)
+        where: dict[str, str] = {}
+        for number, tensors in enumerate(_files(shape)):
+            name = f"model-{number:05d}.safetensors"
+            _write_file(folder / name, tensors, seed=number)
+            where |= dict.fromkeys(tensors, name)
+        index.write_text(json.dumps({"metadata": {}, "weight_map": where}), encoding="utf-8")
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+
+
+def _write_config(folder: Path, shape: Shape) -> None:
+    """The demo model's config and tokenizer, whose tokens are the first ones of the vocabulary."""
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(DEMO / name, folder / name)
+    config = json.loads((DEMO / "config.json").read_text(encoding="utf-8"))
+    config |= {
+        "num_layers": shape.blocks,
+        "d_model": shape.hidden,
+        "ffn_dim": shape.inner,
+        "attention_heads": shape.heads,
+        "vocab_size": shape.vocabulary,
+        "max_position_embeddings": shape.positions,
+        "dtype": "bfloat16",
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+
+def _files(shape: Shape) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Tensor names and shapes of each file: the blocks, then what is around them."""
+    d, inner = shape.hidden, shape.inner
+    for block in range(shape.blocks):
+        before = f"model.layers.{block}."
+        linear = {f"self_attn.{name}_proj": (d, d) for name in ("q", "k", "v", "out")}
+        linear |= {"fc1": (inner, d), "fc2": (d, inner)}
+        weights = {f"{before}{name}.weight": size for name, size in linear.items()}
+        biases = {f"{before}{name}.bias": size[:1] for name, size in linear.items()}
+        yield {
+            **weights,
+            **biases,
+            **_norm(f"{before}self_attn_layer_norm", d),
+            **_norm(f"{before}final_layer_norm", d),
+        }
+    yield {"model.embed_tokens.weight": (shape.vocabulary, d), **_norm("model.layer_norm", d)}
+
+
+def _norm(name: str, d: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (d,), f"{name}.bias": (d,)}
+
+
+def _write_file(file: Path, tensors: dict[str, tuple[int, ...]], *, seed: int) -> None:
+    """A safetensors file of random bfloat16 weights; norms are 1, biases 0."""
+    header, end = {}, 0
+    for name, size in tensors.items():
+        begin, end = end, end + 2 * prod(size)
+        header[name] = {"dtype": "BF16", "shape": list(size), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    generator = torch.Generator().manual_seed(seed)
+    with file.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for name, size in tensors.items():
+            for start in range(0, prod(size), PIECE):
+                n = min(PIECE, prod(size) - start)
+                stream.write(_values(name, n, generator).view(torch.uint8).numpy().tobytes())
+
+
+def _values(name: str, n: int, generator: torch.Generator) -> torch.Tensor:
+    if name.endswith("bias"):
+        return torch.zeros(n, dtype=torch.bfloat16)
+    if "layer_norm" in name:
+        return torch.ones(n, dtype=torch.bfloat16)
+    return torch.empty(n).normal_(0, 0.02, generator=generator).to(torch.bfloat16)

@@ -1,0 +1,315 @@
+"""Measure scoring: our answers to requests of lm-evaluation-harness against those of its own Hugging Face class.
+
+python tests/benchmarks/scoring.py --out scoring.json       the whole table
+python tests/benchmarks/scoring.py --only float32           some rows
+python tests/benchmarks/scoring.py --small                  a tiny model: does the machinery work?
+
+The requests are XNLI's, as the harness puts them: three whole texts an example behind no context, each premise with
+three hypotheses, on a random model of XGLM-564M's shape with its vocabulary of 256,008. Every measurement has a process
+of its own; loading is timed apart, and a short request is answered before the clock starts.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from conditions import machine, moment
+from inputs import FULL, SMALL, Size, write_inputs, write_recipe
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from ours import N_THREADS, prune_by_recipe
+from process import measured, memory_bytes
+from rows import GIB, HEAD, Row
+
+from mlprune.evaluation.classify import prepare, run
+from mlprune.evaluation.harness import ChainModel
+from mlprune.evaluation.tasks import ChoiceItem
+from mlprune.models.chain import Chain, local_chain
+from mlprune.models.loading import load_tokenizer
+from mlprune.steps.evaluate import put_masks_on
+from mlprune.storage import Store
+from mlprune.threads import use_threads
+
+SHAPE = replace(FULL, vocabulary=256_008)
+EXAMPLES = 96
+SMALL_EXAMPLES = 12
+EXAMPLES_A_VARIANT = 12
+VARIANTS = 20
+HYPOTHESES = 3
+"""Of each premise, as in XNLI."""
+BATCH_TOKENS = 4096
+THEIR_BATCH = 64
+"""Rows the harness runs together: the most it tries by default."""
+OTHER_BATCHES = (1, 16)
+TEMPLATE = "{premise} w1 w2 {label} w6 {hypothesis}"
+LABELS = ("w3", "w4", "w5")
+SAME = 1e-4
+
+Answers = list[tuple[float, bool]]
+
+
+def examples(n: int, *, vocabulary: int, longest: int) -> list[list[str]]:
+    """The three texts of each example, about as long as XNLI's English ones in XGLM's tokens: 43 on average."""
+    draw = random.Random(0)
+
+    def words(median: float, spread: float) -> str:
+        length = min(longest // 2 - 4, max(3, round(median * draw.lognormvariate(0, spread))))
+        return " ".join(f"w{draw.randrange(7, vocabulary // 2)}" for _ in range(length))
+
+    premises = [words(22, 0.55) for _ in range(-(-n // HYPOTHESES))]
+    pairs = [(premises[number // HYPOTHESES], words(11.5, 0.4)) for number in range(n)]
+    return [
+        [TEMPLATE.format(premise=premise, label=label, hypothesis=hypothesis) for label in LABELS]
+        for premise, hypothesis in pairs
+    ]
+
+
+def asked(texts: list[list[str]]) -> list[Instance]:
+    """The harness's requests for them."""
+    return [
+        Instance("loglikelihood", {}, ("", text), place, ("xnli", number, 1))
+        for number, candidates in enumerate(texts)
+        for place, text in enumerate(candidates)
+    ]
+
+
+def texts_for(size: Size, n: int) -> list[list[str]]:
+    return examples(n, vocabulary=size.vocabulary, longest=size.tokens)
+
+
+def make_inputs(folder: Path, size: Size) -> dict[str, Any]:
+    """The model, a corpus and the twenty variants' recipe."""
+    write_inputs(folder, size)
+    return {"model_bytes": (folder / "model" / "model.safetensors").stat().st_size}
+
+
+def theirs(folder: Path, texts: list[list[str]], dtype: str, batch: int) -> dict[str, Any]:
+    """The harness's own class."""
+    torch.set_num_threads(N_THREADS)
+    started = perf_counter()
+    model = HFLM(str(folder / "model"), device="cpu", dtype=dtype, batch_size=batch)
+    loaded = perf_counter() - started
+    return _timed(lambda requests: model.loglikelihood(requests, disable_tqdm=True), texts, loaded)
+
+
+def ours(folder: Path, texts: list[list[str]], dtype: str) -> dict[str, Any]:
+    """Our class."""
+    started = perf_counter()
+    model = _our_model(_our_chain(folder, dtype), folder)
+    return _timed(model.loglikelihood, texts, perf_counter() - started)
+
+
+def evaluation_step(folder: Path, texts: list[list[str]], dtype: str) -> dict[str, Any]:
+    """The same texts through the step `evaluate`'s own scoring, which does not score the first token."""
+    chain, tokenizer = _our_chain(folder, dtype), load_tokenizer(folder / "model")
+    items = [ChoiceItem(str(number), LABELS, tuple(candidates), 0) for number, candidates in enumerate(texts)]
+    limits: dict[str, Any] = {"batch_tokens": BATCH_TOKENS, "max_positions": None}
+    run(chain, prepare(tokenizer, [ChoiceItem("warm", ("w7",), ("w7 w8 w9",), 0)], **limits))
+    started = perf_counter()
+    run(chain, prepare(tokenizer, items, **limits))
+    return {"seconds": perf_counter() - started, "peak_bytes": memory_bytes("VmHWM")}
+
+
+def make_variants(folder: Path, size: Size) -> dict[str, Any]:
+    """Twenty variants of one dense ordering."""
+    sparsities = [round(0.025 + 0.045 * number, 3) for number in range(VARIANTS)]
+    recipe = write_recipe(folder, "twenty", size=size, sparsity=sparsities)
+    return prune_by_recipe(recipe, folder / "twenty-store").as_dict()
+
+
+def one_run(folder: Path, texts: list[list[str]]) -> dict[str, Any]:
+    """All variants after one another: the dense weights are loaded once."""
+    store = Store(folder / "twenty-store")
+    variants = sorted(record.id for record in store.records("variants") if record.rows["variants"][0]["sparsity"] > 0)
+    started = perf_counter()
+    chain = _our_chain(folder, "float32")
+    model = _our_model(chain, folder)
+    requests = asked(texts)
+    in_place = 0.0
+    for variant_id in variants:
+        began = perf_counter()
+        put_masks_on(chain, store, variant_id)
+        in_place += perf_counter() - began
+        model.loglikelihood(requests)
+    return {"seconds": perf_counter() - started, "masks": in_place, "n_variants": len(variants)}
+
+
+def _our_chain(folder: Path, dtype: Any) -> Chain:
+    use_threads(N_THREADS)
+    return local_chain(folder / "model", dtype=dtype)
+
+
+def _our_model(chain: Chain, folder: Path) -> ChainModel:
+    positions = json.loads((folder / "model" / "config.json").read_text("utf-8"))["max_position_embeddings"]
+    return ChainModel(chain, load_tokenizer(folder / "model"), max_positions=positions, batch_tokens=BATCH_TOKENS)
+
+
+def _timed(answer: Callable[[list[Instance]], Answers], texts: list[list[str]], loaded: float) -> dict[str, Any]:
+    answer(asked([["w7 w8 w9"]]))
+    requests = asked(texts)
+    started = perf_counter()
+    answers = answer(requests)
+    seconds = perf_counter() - started
+    peak = memory_bytes("VmHWM")
+    return {"seconds": seconds, "load": loaded, "peak_bytes": peak, "answers": [list(one) for one in answers]}
+
+
+@dataclass
+class Bench:
+    """Measurements over one folder of inputs, each made when it is first asked for."""
+
+    folder: Path
+    size: Size
+    n_examples: int
+    log: Callable[[str], None]
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> list[list[str]]:
+        return texts_for(self.size, self.n_examples)
+
+    def made(self, name: str, function: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+        """A measurement; the model is written before the first."""
+        for known, make, arguments in (("inputs", make_inputs, (self.size,)), (name, function, args)):
+            if known not in self.found:
+                self.log(f"{known} ...")
+                self.found[known] = measured(make, self.folder, *arguments)
+        return self.found[name]
+
+    def theirs(self, dtype: str = "float32", batch: int = THEIR_BATCH) -> dict[str, Any]:
+        return self.made(f"theirs {dtype}, batches of {batch}", theirs, self.texts, dtype, batch)
+
+    def ours(self, dtype: str = "float32") -> dict[str, Any]:
+        return self.made(f"ours {dtype}", ours, self.texts, dtype)
+
+    def rate(self, found: Mapping[str, Any]) -> float:
+        """Examples a second."""
+        return self.n_examples / float(found["seconds"])
+
+
+def float32_rows(bench: Bench) -> list[Row]:
+    """Speed, memory and equality, in float32."""
+    opponent, own = bench.theirs(), bench.ours()
+    gap = max(abs(a[0] - b[0]) for a, b in zip(opponent["answers"], own["answers"], strict=True))
+    flags = sum(a[1] != b[1] for a, b in zip(opponent["answers"], own["answers"], strict=True))
+    share = own["peak_bytes"] / opponent["peak_bytes"]
+    sizes = [f"{one['peak_bytes'] / GIB:.2f} GiB" for one in (opponent, own)]
+    return [
+        _rates(bench, "scoring", "XNLI-style scoring, float32", opponent, own, must=2.5),
+        Row("scoring memory", "its peak memory", *sizes, f"{share:.2f}", "<= 0.33", share <= 1 / 3),
+        Row("scoring equal", "largest difference of a sum", "", "", f"{gap:.1e}", f"<= {SAME:g}", gap <= SAME),
+        Row("scoring greedy", "greedy flags that differ", "", "", str(flags), "0", flags == 0),
+    ]
+
+
+def bfloat16_rows(bench: Bench) -> list[Row]:
+    """Ours in bfloat16, against theirs in both."""
+    own = bench.ours("bfloat16")
+    what = "XNLI-style scoring, ours in bfloat16"
+    return [
+        _rates(bench, "bfloat16 against float32", f"{what}, theirs in float32", bench.theirs(), own, must=None),
+        _rates(bench, "bfloat16 both", f"{what}, theirs too", bench.theirs("bfloat16"), own, must=None),
+    ]
+
+
+def batches_rows(bench: Bench) -> list[Row]:
+    """Theirs with other batches than its largest."""
+    own = bench.ours()
+    rows = []
+    for batch in OTHER_BATCHES:
+        opponent = bench.theirs(batch=batch)
+        memory = f"{opponent['peak_bytes'] / GIB:.2f} GiB"
+        what = f"XNLI-style scoring, float32, theirs in batches of {batch} ({memory})"
+        rows.append(_rates(bench, f"batches of {batch}", what, opponent, own, must=None))
+    return rows
+
+
+def step_rows(bench: Bench) -> list[Row]:
+    """The step `evaluate` on the same texts."""
+    own = bench.made("evaluate", evaluation_step, bench.texts, "float32")
+    memory = f"{own['peak_bytes'] / GIB:.2f} GiB"
+    what = f"the same texts through the step `evaluate`, float32 ({memory})"
+    return [_rates(bench, "step", what, bench.theirs(), own, must=None)]
+
+
+def twenty_rows(bench: Bench) -> list[Row]:
+    """Twenty variants in one run against twenty loads and evaluations: one of theirs and one of ours, times twenty."""
+    few = texts_for(bench.size, EXAMPLES_A_VARIANT)
+    bench.made("variants", make_variants, bench.size)
+    own = bench.made("twenty", one_run, few)
+    rows = []
+    for name, words, function, arguments in (
+        ("twenty theirs", "the harness's own class", theirs, (few, "float32", THEIR_BATCH)),
+        ("twenty ours", "our own class", ours, (few, "float32")),
+    ):
+        one = bench.made(name, function, *arguments)
+        separate = own["n_variants"] * (one["load"] + one["seconds"])
+        what = f"{own['n_variants']} variants, {EXAMPLES_A_VARIANT} examples each, against as many loads by {words}"
+        figures = (f"{separate:.1f} s", f"{own['seconds']:.1f} s", f"{separate / own['seconds']:.1f}x")
+        rows.append(Row(name, what, *figures, "", None))
+    return rows
+
+
+def _rates(
+    bench: Bench, name: str, what: str, opponent: Mapping[str, Any], own: Mapping[str, Any], *, must: float | None
+) -> Row:
+    rates = [bench.rate(found) for found in (opponent, own)]
+    ratio = rates[1] / rates[0]
+    words = [f"{rate:.2f} examples/s" for rate in rates]
+    bound = "" if must is None else f"{must:g}x"
+    return Row(name, what, *words, f"{ratio:.2f}x", bound, None if must is None else ratio >= must)
+
+
+ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
+    "float32": float32_rows,
+    "bfloat16": bfloat16_rows,
+    "batches": batches_rows,
+    "step": step_rows,
+    "twenty": twenty_rows,
+}
+"""What `--only` takes."""
+
+
+def main() -> None:
+    """Measure, print the table, write the figures."""
+    options = _options()
+    started = moment()
+    size, n_examples = (SMALL, SMALL_EXAMPLES) if options.small else (SHAPE, options.examples)
+    if options.blocks:
+        size = replace(size, blocks=options.blocks)
+    with tempfile.TemporaryDirectory(prefix="mlprune-scoring-", dir=options.folder) as folder:
+        bench = Bench(Path(folder), size, n_examples, log=lambda words: print(words, file=sys.stderr))
+        rows = [row for name in options.only or ROWS for row in ROWS[name](bench)]
+    conditions = {**machine(), "started": started, "ended": moment(), "examples": n_examples, "blocks": size.blocks}
+    if options.small:
+        print("**A tiny model: these figures mean nothing.**\n")
+    print("\n".join([HEAD, *(row.line for row in rows)]))
+    print(
+        f"\n{n_examples} examples on {conditions['cores']} cores of {conditions['cpu']}, load {started['load_1min']}."
+    )
+    if options.out:
+        figures = {"conditions": conditions, "rows": [row.as_dict() for row in rows], "measurements": bench.found}
+        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file, as JSON")
+    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure these rows; may be repeated")
+    parser.add_argument("--small", action="store_true", help="a tiny model: does the machinery work?")
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help="XNLI-style examples, a multiple of three")
+    parser.add_argument("--blocks", type=int, help="another number of blocks than 24")
+    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 6 GB for the whole table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

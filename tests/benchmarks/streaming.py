@@ -1,0 +1,264 @@
+"""Measure the streaming of statistics: memory of observation as demonstrations grow, and files against plain Parquet.
+
+python tests/benchmarks/streaming.py --out streaming.json     all rows
+python tests/benchmarks/streaming.py --only files             some of them
+python tests/benchmarks/streaming.py --small                  a tiny model: does the machinery work?
+"""
+
+import argparse
+import json
+import os
+import pickle
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from conditions import machine, moment
+from inputs import SMALL, Size, write_inputs, write_recipe
+from process import measured, memory_bytes, settled_memory_bytes
+from rows import HEAD, Row
+
+from mlprune.models.chain import local_chain
+from mlprune.plan import build_plan, observing
+from mlprune.recipe import load_recipe
+from mlprune.steps.statistics_files import LAYOUT, read_block_statistics, write_part
+from mlprune.storage import Store
+from mlprune.threads import use_threads
+
+TIMES = (1, 4, 16)
+MOST_MEMORY = 1.1
+"""Largest peak, over that with the demonstrations once."""
+MOST_TIME = 1.3
+"""Time of our files, over that of plain Parquet."""
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is observed, and the files that are written and read."""
+
+    model: Size
+    part_tokens: int
+    """Tokens of a part; the demonstrations once are one part."""
+    blocks: int
+    """Of the files."""
+    demonstrations: int
+    """In them."""
+    width: int
+    repeat: int
+
+
+FULL = Sizes(
+    replace(SMALL, blocks=2, width=128, feed_forward=512, vocabulary=1024),
+    observing.PART_TOKENS,
+    blocks=24,
+    demonstrations=256,
+    width=1024,
+    repeat=5,
+)
+"""The files are a full part of XGLM-564M's; the model is smaller, so that 16 parts are observed in minutes."""
+TINY = Sizes(SMALL, part_tokens=16 * SMALL.tokens, blocks=3, demonstrations=32, width=64, repeat=2)
+
+
+def memory_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
+    """The peak of a process that observes, with 1, 4 and 16 times the demonstrations."""
+    once = sizes.part_tokens // sizes.model.tokens
+    measured(write_corpus, folder, sizes.model, once * TIMES[-1])
+    for times in TIMES:
+        store = folder / f"store-{times}"
+        measured(write_jobs, folder, store, sizes, once * times)
+        found[f"observe_{times}"] = measured(observe, store)
+    peaks = [found[f"observe_{times}"]["peak_bytes"] for times in TIMES]
+    ratio = max(peaks) / peaks[0]
+    counts, mib = ("/".join(f"{once * times:,}" for times in TIMES), "/".join(f"{peak / MIB:.0f}" for peak in peaks))
+    what = f"peak memory of observing {counts} demonstrations of {sizes.model.tokens} tokens"
+    return [Row("memory", what, "", f"{mib} MiB", f"{ratio:.2f}x", f"<= {MOST_MEMORY:g}x", ratio <= MOST_MEMORY)]
+
+
+def write_corpus(folder: Path, size: Size, n_lines: int) -> dict[str, Any]:
+    """Model and tokenizer, and a corpus of so many lines, each demonstration longer than the model reads."""
+    write_inputs(folder, size)
+    generator = torch.Generator().manual_seed(0)
+    for language in ("fr", "en"):
+        words = torch.randint(size.vocabulary - 64, (n_lines, size.tokens // 2), generator=generator).tolist()
+        lines = [" ".join(f"w{word}" for word in row) + "\n" for row in words]
+        (folder / "corpus" / f"{language}.txt").write_text("".join(lines), encoding="utf-8")
+    return {}
+
+
+def write_jobs(folder: Path, store_folder: Path, sizes: Sizes, n: int) -> dict[str, Any]:
+    """Make the set of n demonstrations, and leave the jobs that observe it, as workers get them."""
+    observing.PART_TOKENS = sizes.part_tokens
+    recipe = write_recipe(folder, f"observe-{n}", size=replace(sizes.model, samples=n))
+    plan, store = build_plan(load_recipe(recipe)), Store(store_folder)
+    load_chain = partial(local_chain, Path(plan.model.path), dtype=plan.model.dtype)
+    for job in plan.jobs:
+        if job.step == "demonstrate":
+            job.run(store, load_chain)
+    jobs = [job for job in plan.jobs if job.step == "observe"]
+    (store_folder / "jobs.pickle").write_bytes(pickle.dumps((jobs, load_chain)))
+    return {"n_jobs": len(jobs)}
+
+
+def observe(store_folder: Path) -> dict[str, Any]:
+    """Run the jobs that were left."""
+    use_threads(1)
+    jobs, load_chain = pickle.loads((store_folder / "jobs.pickle").read_bytes())
+    libraries, started = settled_memory_bytes(), perf_counter()
+    chain, store = cache(load_chain), Store(store_folder)
+    for job in jobs:
+        job.run(store, chain)
+    return {
+        "n_jobs": len(jobs),
+        "total": round(perf_counter() - started, 3),
+        "libraries_bytes": libraries,
+        "peak_bytes": memory_bytes("VmHWM"),
+        "statistics_bytes": sum(one.stat().st_size for one in (store_folder / "statistics").rglob("*.parquet")),
+    }
+
+
+def file_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
+    """Writing and reading the statistics of a full part of every block."""
+    found["files"] = measured(files, folder, sizes)
+    seconds, mib = found["files"]["seconds"], found["files"]["number_bytes"] / MIB
+    rows = []
+    for opponent, words in (("plain", "pyarrow's defaults"), ("same", "pyarrow with our encodings")):
+        for action in ("write", "read"):
+            ours, theirs = seconds[f"ours_{action}"], seconds[f"{opponent}_{action}"]
+            what = f"{action} statistics, {sizes.blocks} files, {mib:.0f} MiB of numbers, against {words}"
+            name, ratio = f"{action} {opponent}", ours / theirs
+            line = (f"{theirs * 1000:.0f} ms", f"{ours * 1000:.0f} ms", f"{ratio:.2f}x", f"<= {MOST_TIME:g}x")
+            rows.append(Row(name, what, *line, ratio <= MOST_TIME))
+    return rows
+
+
+def files(folder: Path, sizes: Sizes) -> dict[str, Any]:
+    """Medians of our files (hashed, flushed to the disk) and of plain ones, measured in turn, on one thread."""
+    use_threads(1)
+    store = Store(folder / "files")
+    blocks = [_block(sizes, block) for block in range(sizes.blocks)]
+    tables = [_plain_table(block, sums) for block, sums in enumerate(blocks)]
+    same: dict[str, Any] = {"compression": "zstd", "use_dictionary": ["input"]}
+    same["use_byte_stream_split"] = ["sum_sq.list.element"]
+    taken: dict[str, list[float]] = defaultdict(list)
+    for _ in range(sizes.repeat):
+        sides: Mapping[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+            "plain": (partial(_write_plain, folder, tables), partial(_read_plain, folder, len(tables))),
+            "same": (partial(_write_plain, folder, tables, **same), partial(_read_plain, folder, len(tables))),
+        }
+        for name, (write, read) in sides.items():
+            taken[f"{name}_write"].append(_seconds(write)[0])
+            taken[f"{name}_read"].append(_seconds(read)[0])
+        seconds, artefacts = _seconds(partial(_write_ours, store, blocks))
+        taken["ours_write"].append(seconds)
+        seconds, back = _seconds(partial(_read_ours, store, artefacts, len(blocks)))
+        taken["ours_read"].append(seconds)
+        assert all(torch.equal(one[name], sums[name]) for one, sums in zip(back, blocks, strict=True) for name in sums)
+    n_bytes = sum(one.nbytes for sums in blocks for one in sums.values())
+    stored = {"ours": sum(one.n_bytes for one in artefacts), "same": _plain_bytes(folder)}
+    return {
+        "seconds": {name: median(times) for name, times in taken.items()},
+        "all_seconds": taken,
+        "number_bytes": n_bytes,
+        "stored_bytes": stored,
+    }
+
+
+def _block(sizes: Sizes, block: int) -> dict[str, torch.Tensor]:
+    """Sums of squares as a model's: features of very different size, each alike over the demonstrations."""
+    generator = torch.Generator().manual_seed(block)
+    widths = {"self_attn.q_proj": 1, "self_attn.out_proj": 1, "fc1": 1, "fc2": 4}
+    found = {}
+    for name, times in widths.items():
+        scale = torch.randn(times * sizes.width, generator=generator).exp() * 50
+        spread = torch.rand(sizes.demonstrations, times * sizes.width, generator=generator) + 0.5
+        found[name] = scale * spread
+    return found
+
+
+def _plain_table(block: int, sums: Mapping[str, torch.Tensor]) -> pa.Table:
+    """The same columns, made before the clock runs."""
+    n = len(next(iter(sums.values())))
+    widths = [one.shape[1] for one in sums.values() for _ in range(n)]
+    values = np.concatenate([one.numpy().reshape(-1) for one in sums.values()])
+    offsets = pa.array(np.cumsum([0, *widths], dtype=np.int32))
+    columns = {
+        "block": pa.array([block] * len(widths), pa.int32()),
+        "input": pa.array([name for name in sums for _ in range(n)]),
+        "demonstration": pa.array(list(range(n)) * len(sums), pa.int32()),
+        "n_tokens": pa.array([300] * len(widths), pa.int64()),
+        "sum_sq": pa.ListArray.from_arrays(offsets, pa.array(values)),
+    }
+    assert list(columns) == list(LAYOUT.schema)
+    return pa.table(columns)
+
+
+def _write_plain(folder: Path, tables: list[pa.Table], **options: Any) -> None:
+    for block, table in enumerate(tables):
+        pq.write_table(table, folder / f"plain-{block}.parquet", **options)
+
+
+def _read_plain(folder: Path, n: int) -> list[pa.Table]:
+    return [pq.read_table(folder / f"plain-{block}.parquet") for block in range(n)]
+
+
+def _plain_bytes(folder: Path) -> int:
+    return sum(one.stat().st_size for one in folder.glob("plain-*.parquet"))
+
+
+def _write_ours(store: Store, blocks: list[dict[str, torch.Tensor]]) -> list[Any]:
+    n = len(next(iter(blocks[0].values())))
+    options: dict[str, Any] = {"demonstrations": range(n), "n_tokens": torch.full((n,), 300)}
+    return [write_part(store, "files", block, sums=sums, **options) for block, sums in enumerate(blocks)]
+
+
+def _read_ours(store: Store, artefacts: list[Any], n: int) -> list[Any]:
+    return [read_block_statistics(store, artefacts, block) for block in range(n)]
+
+
+def _seconds(function: Callable[[], Any]) -> tuple[float, Any]:
+    """How long a function takes, and what it gives; what others left to be written is written before."""
+    os.sync()
+    started = perf_counter()
+    result = function()
+    return perf_counter() - started, result
+
+
+ROWS = {"memory": memory_rows, "files": file_rows}
+
+
+def main() -> None:
+    """Measure, print the table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file, as JSON")
+    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure these rows; may be repeated")
+    parser.add_argument("--small", action="store_true", help="a tiny model: does the machinery work?")
+    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 2 GB")
+    options = parser.parse_args()
+    started, found, rows = moment(), {}, []
+    with tempfile.TemporaryDirectory(prefix="mlprune-streaming-", dir=options.folder) as folder:
+        for name in options.only or ROWS:
+            print(f"{name} ...", file=sys.stderr)
+            own = Path(folder) / name
+            own.mkdir()
+            rows += ROWS[name](TINY if options.small else FULL, own, found)
+    print("\n".join([HEAD, *(row.line for row in rows)]))
+    if options.out:
+        conditions = {**machine(), "started": started, "ended": moment()}
+        figures = {"conditions": conditions, "rows": [row.as_dict() for row in rows], "measurements": found}
+        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Questions about evaluations: bias toward English, choice on dev, rules, and ranks over data sets."""
+
+import statistics
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.queries import ask
+from catalog.ranks import rank_variants
+from catalog.store import Catalog
+from mlprune.errors import BadInputError, QueryError
+from mlprune.numeric.ranking import nemenyi_difference
+from mlprune.storage import Store
+from tests.catalog_data import LANGUAGES, write_rows
+
+Rows = dict[str, list[dict[str, Any]]]
+CLASSES = {"en": 5, "fr": 5, "es": 5, "sw": 2}
+
+
+def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
+    return ask(catalog, name, pairs).as_dicts()
+
+
+def accuracies(rows: Rows, split: str = "test") -> dict[str, dict[str, float]]:
+    """Variant -> language -> accuracy on facts."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in rows["metrics"]:
+        if (row["task"], row["split"], row["metric"]) == ("facts", split, "accuracy"):
+            found[row["variant_id"]][row["language"]] = row["value"]
+    return found
+
+
+def test_english_bias_is_the_mean_gap_and_the_worst_language(catalog: Catalog, rows: Rows) -> None:
+    found = {row["variant_id"]: row for row in answers(catalog, "english_bias")}
+    values = accuracies(rows)
+    assert set(found) == set(values)
+    for variant, row in found.items():
+        own = values[variant]
+        gaps = {language: own["en"] - own[language] for language in LANGUAGES if language != "en"}
+        assert row["mean_gap"] == pytest.approx(statistics.mean(gaps.values()))
+        assert row["worst_language"] == max(gaps, key=lambda language: (gaps[language], language))
+        assert (row["largest_gap"], row["n_languages"]) == (pytest.approx(max(gaps.values())), len(LANGUAGES) - 1)
+        others = [own[language] for language in gaps]
+        assert row["ratio_to_english"] == pytest.approx(statistics.mean(others) / own["en"])
+
+
+@pytest.mark.parametrize("by", ["script", "resource_class"])
+def test_english_bias_by_group_averages_the_languages_of_a_group(catalog: Catalog, rows: Rows, by: str) -> None:
+    values = accuracies(rows)
+    found = answers(catalog, "english_bias_by_group", f"by={by}")
+    group_of = {language: "Latn" if by == "script" else str(CLASSES[language]) for language in LANGUAGES}
+    assert {row["language_group"] for row in found} == {group_of[one] for one in LANGUAGES if one != "en"}
+    for row in found:
+        own = values[row["variant_id"]]
+        members = [one for one in LANGUAGES if one != "en" and group_of[one] == row["language_group"]]
+        assert row["languages"].split() == sorted(members)
+        assert row["value"] == pytest.approx(statistics.mean(own[one] for one in members))
+        assert row["mean_gap"] == pytest.approx(own["en"] - row["value"])
+
+
+def test_rank_consistency_leans_where_english_agrees_more_than_the_rest(catalog: Catalog, rows: Rows) -> None:
+    table: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+    for row in rows["rank_consistency"]:
+        if row["split"] == "test":
+            table[row["variant_id"], row["language"]][row["reference_language"]] = row["value"]
+    found = answers(catalog, "rank_consistency_bias")
+    expected = {key for key in table if key[1] != "en" and len(table[key]) > 1}
+    assert {(row["variant_id"], row["language"]) for row in found} == expected
+    for row in found:
+        own = table[row["variant_id"], row["language"]]
+        others = statistics.mean(value for language, value in own.items() if language != "en")
+        assert row["bias"] == pytest.approx(own["en"] - others)
+
+
+def test_choice_on_dev_is_reported_on_test_with_what_peeking_would_claim(catalog: Catalog, rows: Rows) -> None:
+    dev, test = accuracies(rows, "dev"), accuracies(rows)
+    sparsities = {row["variant_id"]: row["sparsity"] for row in rows["variants"]}
+    pruned = [variant for variant in dev if sparsities[variant] > 0]
+    found = {row["language"]: row for row in answers(catalog, "chosen_on_dev")}
+    assert set(found) == set(LANGUAGES)
+    for language, row in found.items():
+        best = min(pruned, key=lambda one: (-dev[one][language], -sparsities[one], one))
+        assert (row["variant_id"], row["dev_value"]) == (best, dev[best][language])
+        assert row["test_value"] == test[best][language]
+        highest = max(test[one][language] for one in pruned)
+        assert row["optimism"] == pytest.approx(highest - test[best][language])
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Store:
+    return Store(tmp_path / "own")
+
+
+def test_rules_stand_beside_the_rule_mean(empty: Store) -> None:
+    _two_rules(empty)
+    with Catalog.open(empty) as catalog:
+        found = {row["scoring_rule"]: row for row in answers(catalog, "scoring_rules_compared")}
+        assert (found["mean"]["difference_to_mean"], found["pmi"]["difference_to_mean"]) == (0.0, pytest.approx(0.25))
+        one = answers(catalog, "values_by_variant", "scoring_rule=pmi")
+        assert [row["value"] for row in one] == [0.75]
+        assert [row["value"] for row in answers(catalog, "values_by_variant")] == [0.5]
+        assert answers(catalog, "values_by_variant", "setup=native prompts") == []
+
+
+def _two_rules(store: Store) -> None:
+    keys = {"variant_id": "v", "task": "facts", "language": "fr", "split": "test"}
+    write_rows(
+        store,
+        "variants",
+        parameters={},
+        parents={},
+        rows={"variants": [{"variant_id": "v", "base_model_id": "m", "sparsity": 0.5}]},
+    )
+    for rule, value in (("mean", 0.5), ("pmi", 0.75)):
+        own = {**keys, "evaluation_id": rule}
+        rows = {
+            "evaluations": [{**own, "scoring_rule": rule, "n_examples": 4}],
+            "metrics": [{**own, "metric": "accuracy", "value": value, "ci_low": 0.0, "ci_high": 1.0, "n": 4}],
+        }
+        write_rows(store, "evaluations", parameters={"rule": rule}, parents={}, rows=rows)
+
+
+def test_ranks_of_two_rules_do_not_replace_each_other_and_old_rows_have_an_empty_key(empty: Store) -> None:
+    keys = {"variant_id": "v", "task": "facts", "language": "fr", "reference_language": "en", "split": "test"}
+    old = {**keys, "n_items": 3, "n_skipped": 0, "value": 0.25}
+    for rule, value in (("mean", 0.5), ("pmi", 0.75)):
+        own = {**old, "value": value, "evaluation_id": f"{rule}-fr", "reference_evaluation_id": f"{rule}-en"}
+        rows = {"rank_consistency": [{**own, "scoring_rule": rule}]}
+        write_rows(empty, "rank_consistency", parameters={"rule": rule}, parents={}, rows=rows)
+    write_rows(empty, "rank_consistency", parameters={}, parents={}, rows={"rank_consistency": [old]})
+    with Catalog.open(empty) as catalog:
+        found = catalog.query("SELECT scoring_rule, evaluation_id, value FROM rank_consistency ORDER BY value")
+    assert [(row["scoring_rule"], row["evaluation_id"], row["value"]) for row in found] == [
+        (None, "", 0.25),
+        ("mean", "mean-fr", 0.5),
+        ("pmi", "pmi-fr", 0.75),
+    ]
+
+
+def test_variants_are_ranked_over_languages(catalog: Catalog, rows: Rows) -> None:
+    found = rank_variants(catalog, ["facts"]).as_dicts()
+    values = accuracies(rows)
+    assert {row["variant_id"] for row in found} == set(values)
+    ranks: dict[str, list[float]] = defaultdict(list)
+    for language in LANGUAGES:
+        column = [own[language] for own in values.values()]
+        for variant, own in values.items():
+            above, equal = (sum(f(x, own[language]) for x in column) for f in (float.__gt__, float.__eq__))
+            ranks[variant].append(above + (equal + 1) / 2)
+    for row in found:
+        assert row["average_rank"] == pytest.approx(statistics.mean(ranks[row["variant_id"]]))
+        assert (row["n_variants"], row["n_data_sets"]) == (len(values), len(LANGUAGES))
+        assert row["critical_difference"] == pytest.approx(nemenyi_difference(len(values), len(LANGUAGES)))
+        apart = row["average_rank"] - found[0]["average_rank"]
+        assert row["differs_from_best"] == (apart > row["critical_difference"])
+    assert [row["average_rank"] for row in found] == sorted(row["average_rank"] for row in found)
+
+
+def test_of_perplexity_less_ranks_first(catalog: Catalog) -> None:
+    found = rank_variants(catalog, ["perplexity"], metric="perplexity").as_dicts()
+    assert found[0]["mean_value"] < found[-1]["mean_value"]
+
+
+def test_too_little_cannot_be_ranked(catalog: Catalog, empty: Store) -> None:
+    with pytest.raises(QueryError, match="nothing was measured"):
+        rank_variants(catalog, ["xnli"])
+    with pytest.raises(BadInputError, match="no critical difference"):
+        rank_variants(catalog, ["facts"], alpha=2.0)
+    _two_rules(empty)
+    with Catalog.open(empty) as own, pytest.raises(QueryError, match="too little to rank"):
+        rank_variants(own, ["facts"])

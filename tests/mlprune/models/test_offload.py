@@ -1,0 +1,305 @@
+"""Shards with a memory budget against shards without: same bytes, fewer blocks in memory, weights read once a pass."""
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mlprune.errors import ModelError
+from mlprune.models import running
+from mlprune.models.chain import advance_to, greedy_decode, local_chain
+from mlprune.models.device_map import plan_spans
+from mlprune.models.families import FAMILIES
+from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint
+from mlprune.models.running import BEFORE
+from mlprune.models.shard import ScoringBatch, Shard, TokenBatch
+from tests.tiny_models import PAD, save_tiny_model
+
+NAMES = ("xglm", "gpt2", "bloom", "llama", "gemma2")
+N_BLOCKS = 4
+WORKING = GROUP_BYTES + 2**24
+PROMPTS = [[1, 50, 60, 70], [1, 9], [7]]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {
+        name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=5, blocks=N_BLOCKS)
+        for name in (*NAMES, "opt", "gpt_neox")
+    }
+
+
+def budget(path, n, *, dtype="float32"):
+    """Memory in which n blocks of a shard can be at once, if it has more."""
+    return PROCESS_BYTES + WORKING + n * footprint(path, dtype).block
+
+
+def offloaded(path, n, *, n_shards=1, dtype="float32"):
+    memory = {"memory_bytes": budget(path, n, dtype=dtype), "working_bytes": WORKING}
+    return local_chain(path, n_shards=n_shards, dtype=dtype, **memory)
+
+
+def several_groups(chain):
+    """Let a chain send two or three small batches at a time."""
+    chain._limit = replace(chain._limit, n_bytes=25_000)
+    return chain
+
+
+def tokens(*shape, seed=0):
+    return torch.randint(3, 259, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def token_batches():
+    batches = []
+    for n, lengths in enumerate(((7, 4), (5,), (3, 3, 2), (6, 1), (2,))):
+        mask = torch.arange(max(lengths)).unsqueeze(0) < torch.tensor(lengths).unsqueeze(1)
+        batches.append(TokenBatch(torch.where(mask, tokens(*mask.shape, seed=n), PAD), mask, mask))
+    return batches
+
+
+def scoring_batches():
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
+    return [
+        ScoringBatch(tokens(2, 3 + n, seed=n), tokens(3, 3, seed=n + 9), mask, torch.tensor([0, 1, 1]))
+        for n in range(3)
+    ]
+
+
+def tensors_of(observations=(), scores=()):
+    found = [tensor for one in observations for tensor in (*one.sums.values(), one.magnitudes, one.n_tokens)]
+    return found + [t for one in scores for t in (one.log_likelihoods, one.prefix_log_probs, one.suffix_log_probs)]
+
+
+def everything(chain):
+    """All that goes through the blocks of a chain, as it is now."""
+    found = tensors_of(chain.stream("observe", token_batches()), chain.stream("score", scoring_batches()))
+    return found, greedy_decode(chain, PROMPTS, max_new_tokens=4, stop_id=-1, pad_id=PAD)
+
+
+def assert_same(found, expected):
+    assert len(found[0]) == len(expected[0])
+    assert all(torch.equal(one, other) for one, other in zip(found[0], expected[0], strict=True))
+    assert found[1] == expected[1]
+
+
+def halved(weights, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return {layer: torch.rand(weight.shape, generator=generator) > 0.5 for layer, weight in weights.items()}, seed
+
+
+def scaled(weights, products, factor):
+    masks, _ = halved(weights, 3)
+    assert bool(products) == (factor > 1)
+    return masks, {layer: (weight * factor).double() for layer, weight in weights.items()}, None
+
+
+def swept(chain, *, with_products):
+    """A sequential sweep over a chain: what is observed on the way, and everything behind it."""
+    keys = list(range(5))
+    for key, batch in enumerate(token_batches()):
+        chain.on_block(0, "sweep_start", key, batch)
+    seen = []
+    for block in range(N_BLOCKS):
+        advance_to(chain, block, keys)
+        found = chain.on_block(block, "sweep_observe", block, keys, with_products)
+        seen += [tensor for key in keys for tensor in found[key].values()]
+        if with_products:
+            chain.on_block(block, "rewrite_block", block, scaled, 2.0)
+        else:
+            assert chain.on_block(block, "prune_block", block, halved, block) == block
+        if block + 1 < N_BLOCKS:
+            chain.on_block(block, "sweep_advance", block, keys)
+    chain.everywhere("sweep_clear")
+    after = everything(chain)
+    return seen + after[0], after[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_observed_scored_and_decoded_does_not_depend_on_the_memory(folders, name, threads):
+    expected = everything(local_chain(folders[name]))
+    for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (2, 1, 3), (1, 2, 1), (2, 3, 1)):
+        threads(n_threads)
+        chain = offloaded(folders[name], n, n_shards=n_shards)
+        assert chain._limit is not None
+        assert_same(everything(several_groups(chain) if n_shards < 2 else chain), expected)
+
+
+@pytest.mark.parametrize(("name", "with_products"), [("xglm", False), ("gpt2", True)])
+def test_sweeps_and_what_they_made_of_the_model_do_not_depend_on_the_memory(folders, name, with_products, threads):
+    dense = everything(local_chain(folders[name]))
+    expected = swept(local_chain(folders[name]), with_products=with_products)
+    for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (1, 1, 3), (2, 2, 1)):
+        threads(n_threads)
+        chain = offloaded(folders[name], n, n_shards=n_shards)
+        assert_same(swept(chain, with_products=with_products), expected)
+        chain.everywhere("set_keep_masks", None)
+        assert_same(everything(chain), dense)
+
+
+@pytest.mark.parametrize("name", ["xglm", "gpt2"])
+def test_blocks_that_are_away_take_masks_and_new_weights_and_give_them_back_bit_for_bit(folders, name):
+    reference, chain = local_chain(folders[name]), offloaded(folders[name], 2)
+    shapes = reference.on_block(0, "prune_block", 0, lambda weights: ({}, dict(weights)))
+    masks = {(block, layer): mask for block in (0, 2) for layer, mask in halved(shapes, block)[0].items()}
+    dense = everything(reference)
+    for one in (reference, chain):
+        one.everywhere("set_keep_masks", masks)
+        one.on_block(3, "rewrite_block", 3, scaled, 0.5)
+    assert_same(everything(chain), everything(reference))
+    for one in (reference, chain):
+        one.on_block(0, "prune_block", 0, lambda _: ({}, None))
+    assert_same(everything(chain), everything(reference))
+    for one in (reference, chain):
+        one.everywhere("set_keep_masks", None)
+    assert_same(everything(chain), dense)
+    assert_same(everything(reference), dense)
+
+
+def test_changing_a_block_that_is_away_without_looking_at_its_weights_reads_nothing(folders, monkeypatch):
+    chain = offloaded(folders["xglm"], 1)
+    monkeypatch.setattr(running.WeightFiles, "read", None)
+    monkeypatch.setattr(running.WeightFiles, "copied", None)
+    names = FAMILIES["xglm"].layers
+    assert chain.on_block(2, "prune_block", 2, lambda weights: ({}, list(weights))) == list(names)
+    mask = torch.ones(64, 16, dtype=torch.bool)
+    assert chain.on_block(2, "prune_block", 2, lambda weights: ({"fc1": mask}, len(weights))) == len(names)
+
+
+class Watched:
+    """What a shard has in memory, and how often it read each part."""
+
+    def __init__(self, monkeypatch):
+        self.n_read, self.present, self.most = Counter(), set(), 0
+        read, drop = running.BlockRunner.read, running.BlockRunner.drop
+
+        def reading(runner, part):
+            self.n_read[part] += 1
+            self.present.add(part)
+            self.most = max(self.most, len(self.present))
+            read(runner, part)
+
+        def dropping(runner, part):
+            self.present.discard(part)
+            drop(runner, part)
+
+        monkeypatch.setattr(running.BlockRunner, "read", reading)
+        monkeypatch.setattr(running.BlockRunner, "drop", dropping)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_pass_reads_every_weight_once_and_never_holds_more_than_the_window(folders, n, monkeypatch):
+    watched, path = Watched(monkeypatch), folders["xglm"]
+    chain = offloaded(path, n)
+    staying = {0: 0, 1: 0, 2: 0, 3: 1}[n]
+    assert not watched.n_read
+    list(chain.stream("observe", token_batches()))
+    in_turns = [BEFORE, *range(staying, N_BLOCKS)]
+    assert watched.n_read == dict.fromkeys(in_turns, 1)
+    assert (watched.most, watched.present) == (min(n, 2), set())
+    list(chain.stream("score", scoring_batches()))
+    assert watched.n_read == {**dict.fromkeys(in_turns, 2), N_BLOCKS: 1}
+    assert (watched.most, watched.present) == (min(n, 2), set())
+    watched.n_read.clear()
+    swept(chain, with_products=False)
+    assert watched.most == min(n, 2)
+
+
+def test_weights_that_are_not_in_memory_are_on_the_meta_device(folders):
+    path = folders["xglm"]
+    shard = Shard(path, range(N_BLOCKS), n_blocks=N_BLOCKS, dtype="float32", **memory_of(path, 2))
+    assert {p.device.type for p in shard._runner._model.parameters()} == {"meta"}
+    shard.observe(token_batches()[0])
+    there = {b for b, m in shard._runner.modules.items() if next(m.parameters()).device.type == "cpu"}
+    assert there == {3}
+    shard.rest()
+    assert {p.device.type for p in shard._runner._model.parameters()} == {"meta"}
+
+
+def memory_of(path, n):
+    return {"memory_bytes": budget(path, n), "working_bytes": WORKING}
+
+
+def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(folders):
+    for name in ("xglm", "gpt_neox"):
+        expected = everything(local_chain(folders[name], dtype="bfloat16"))
+        assert_same(everything(offloaded(folders[name], 2, dtype="bfloat16")), expected)
+
+
+def test_with_room_for_everything_nothing_takes_turns(folders):
+    chain = local_chain(folders["opt"], memory_bytes=2**31)
+    assert chain._limit is None
+    assert chain.everywhere("group_limit") == [None]
+    chain.everywhere("rest")
+    assert_same(everything(chain), everything(local_chain(folders["opt"])))
+
+
+def test_a_budget_without_room_for_a_block_is_an_error_that_names_one_that_has(folders):
+    path = folders["opt"]
+    with pytest.raises(ModelError, match=r"no room for one block.*expected='(\d+\.\d+) GiB or more'") as caught:
+        local_chain(path, memory_bytes=PROCESS_BYTES)
+    enough = float(str(caught.value.context["expected"]).split()[0])
+    assert local_chain(path, memory_bytes=int(enough * 2**30)).n_blocks == N_BLOCKS
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_checkpoint_that_goes_away_is_an_error_and_the_shard_goes_on_when_it_is_back(tmp_path, n):
+    path = save_tiny_model(tmp_path, blocks=N_BLOCKS)
+    chain = offloaded(path, n)
+    expected = tensors_of(chain.stream("observe", token_batches()))
+    (path / "model.safetensors").rename(path / "elsewhere")
+    with pytest.raises(ModelError, match="no weights that are read here"):
+        list(chain.stream("observe", token_batches()))
+    (path / "elsewhere").rename(path / "model.safetensors")
+    again = tensors_of(chain.stream("observe", token_batches()))
+    assert all(torch.equal(one, other) for one, other in zip(again, expected, strict=True))
+
+
+def test_an_operation_that_does_not_go_through_the_blocks_is_an_error(folders):
+    shard = Shard(folders["opt"], range(N_BLOCKS), n_blocks=N_BLOCKS, dtype="float32")
+    with pytest.raises(ModelError, match=r"no operation.*got='sweep_clear'"):
+        shard.together("sweep_clear", [])
+
+
+def test_spans_of_the_shards_each_have_the_budget(folders):
+    chain = offloaded(folders["gpt2"], 1, n_shards=3)
+    assert chain.spans == plan_spans(N_BLOCKS, 3)
+    assert [limit is not None for limit in chain.everywhere("group_limit")][:1] == [True]
+
+
+IN_A_PROCESS = """
+import sys, torch
+from pathlib import Path
+from mlprune.models.chain import local_chain
+from mlprune.models.shard import TokenBatch
+from mlprune.threads import use_threads
+
+use_threads(2)
+memory = {"memory_bytes": int(sys.argv[2]), "working_bytes": int(sys.argv[3])} if len(sys.argv) > 2 else {}
+chain = local_chain(Path(sys.argv[1]), **memory)
+mask = torch.ones(1, 32, dtype=torch.bool)
+batches = [TokenBatch(torch.arange(32).unsqueeze(0) + n, mask, mask) for n in range(6)]
+print(sum(float(one.magnitudes.sum()) for one in chain.stream("observe", batches)))
+lines = Path("/proc/self/status").read_text().splitlines()
+print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.slow
+def test_the_resident_memory_of_a_process_stays_below_its_budget(tmp_path):
+    path = save_tiny_model(tmp_path, blocks=12, hidden=1024)
+    sizes = footprint(path, "float32")
+    memory = [budget(path, 3), WORKING]
+
+    def run(*arguments):
+        command = [sys.executable, "-c", IN_A_PROCESS, *map(str, arguments)]
+        result, peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        return result, int(peak)
+
+    result, peak = run(path, *memory)
+    whole_result, whole_peak = run(path)
+    assert result == whole_result
+    assert peak < memory[0] < whole_peak + WORKING
+    assert whole_peak - peak > 6 * sizes.block

@@ -1,0 +1,79 @@
+"""What a plan will need: arithmetic over made-up rates, and rates that a machine really has."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import BadInputError
+from mlprune.plan.estimate import Needs, Rates, duration, matmul_rate, measured_rates, needs_of, read_rate
+from mlprune.plan.placement import Node
+from mlprune.plan.pool import GIB
+from mlprune.plan.work import Work
+from tests.tiny_recipes import plan_of, small_recipe, write_recipe
+
+PLENTY = Node(4.0, 64 * GIB)
+RATES = Rates(flops=10.0, read_bytes=100.0)
+
+
+@pytest.fixture(scope="module")
+def needs(tiny_inputs: Path) -> Needs:
+    plan = plan_of(write_recipe(tiny_inputs, small_recipe(), name="estimated.yaml"))
+    return needs_of(plan, plan.jobs)
+
+
+def with_works(needs: Needs, *works: Work, **compute: object) -> Needs:
+    return replace(needs, works=works, compute=needs.compute.model_copy(update=compute))
+
+
+def test_workers_share_jobs_and_threads_share_pieces(needs: Needs) -> None:
+    some = with_works(needs, *[Work("observe", flops=100.0)] * 4, replicas=2)
+    pool = some.pool([PLENTY])
+    assert (pool.n_workers, pool.threads) == (2, 2)
+    assert duration(some, pool, RATES).products_s == 400 / 2 / 2 / 10
+    assert duration(some, pool, RATES).reading_s == 0
+
+
+def test_shards_work_on_different_batches_but_not_in_a_sweep(needs: Needs) -> None:
+    some = with_works(needs, Work("observe", flops=120.0), Work("sweep", flops=120.0), replicas=1, shards=3)
+    pool = some.pool([Node(3.0, 64 * GIB)])
+    assert duration(some, pool, RATES).products_s == (120 / 3 + 120) / 10
+
+
+def test_an_offloaded_model_is_read_once_a_pass_beside_the_products(needs: Needs) -> None:
+    some = with_works(needs, Work("observe", flops=50.0, n_passes=3.0), Work("evaluate", n_passes=2.0), replicas=1)
+    pool = some.pool([Node(1.0, 64 * GIB)])
+    assert not pool.is_offloaded
+    offloaded = replace(pool, resident=(1,))
+    found = duration(some, offloaded, RATES)
+    assert found.reading_s == 5 * sum(needs.sizes.blocks) / 100
+    assert found.total_s == max(found.reading_s, 5.0)
+
+
+def test_the_object_store_holds_batches_between_shards_and_nothing_else(needs: Needs) -> None:
+    whole = with_works(needs, *needs.works, replicas=2, shards=1)
+    assert whole.object_store_gib(whole.pool([PLENTY])) == 0
+    cut = with_works(needs, *needs.works, replicas=2, shards=2)
+    states = 128 * 16 * 4
+    statistics = 4 * (128 // 32) * (3 * 16 + 64) * 3
+    assert cut.object_store_gib(cut.pool([PLENTY])) == 2 * 4 * (states + statistics) / 2**30
+
+
+def test_the_disk_takes_what_all_jobs_leave(needs: Needs) -> None:
+    assert with_works(needs, Work("a", disk_bytes=2**29), Work("b", disk_bytes=2**30)).disk_gib == 1.5
+    assert needs.disk_gib > 0
+
+
+def test_a_budget_that_is_too_small_is_refused(needs: Needs) -> None:
+    short = with_works(needs, *needs.works, memory_gib_per_actor=0.1)
+    with pytest.raises(BadInputError, match="memory_gib_per_actor"):
+        short.pool([PLENTY])
+
+
+def test_a_machine_has_its_rates(needs: Needs, tmp_path: Path) -> None:
+    found = measured_rates(needs.model)
+    assert found.flops > 1e8
+    assert found.read_bytes > 1e3
+    assert matmul_rate("bfloat16") > 1e6
+    (tmp_path / "empty").touch()
+    assert read_rate(tmp_path / "empty") == 0

@@ -1,0 +1,217 @@
+"""The pool of a run: what `auto` becomes, and what is refused with the line that would do."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlprune.errors import BadInputError
+from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, Footprint
+from mlprune.plan.placement import Actor, Node, has_room
+from mlprune.plan.pool import GIB, Pool, plan_pool
+from mlprune.plan.work import COORDINATING_BYTES, Work
+from mlprune.recipe import ComputeConfig
+
+MIB = 2**20
+SIZES = Footprint(
+    before=512 * MIB,
+    blocks=(256 * MIB,) * 8,
+    behind=512 * MIB,
+    tied=512 * MIB,
+    is_read_in_place=True,
+    prunable=(16 * MIB,) * 4,
+    widest=4096,
+    hidden=1024,
+    inputs=7168,
+    vocabulary=65536,
+    item=4,
+)
+"""2.5 GiB in all: 0.5 before the blocks, the same tensor behind them, a quarter each of 8 blocks."""
+WORKING = 256 * MIB
+OBSERVE = Work("observe", flops=1e12, n_passes=1, fixed_bytes=128 * MIB, thread_bytes=128 * MIB, on_chain=True)
+ORDER = Work("prune", fixed_bytes=64 * MIB, thread_bytes=64 * MIB)
+MANY = (*[OBSERVE] * 100, ORDER)
+WHOLE = PROCESS_BYTES + WORKING + 2560 * MIB
+
+
+def pool(nodes: list[Node], works: tuple[Work, ...] = MANY, **compute: object) -> Pool:
+    """The pool of a recipe whose section `compute` says so much."""
+    return plan_pool(ComputeConfig.model_validate(compute), SIZES, nodes, works=works)
+
+
+def node(cpus: int, gib: float, **gpus: float) -> Node:
+    return Node(float(cpus), int(gib * GIB), **gpus)  # type: ignore[arg-type]
+
+
+def test_a_model_that_fits_is_in_one_shard_and_replicas_fill_the_cpus() -> None:
+    found = pool([node(4, 64)])
+    assert (found.n_workers, found.n_shards, found.threads, found.n_gpus) == (4, 1, 1, 0)
+    assert found.memory_bytes == WHOLE
+    assert (found.resident, found.is_offloaded, found.beside_bytes) == ((8,), False, 0)
+
+
+def test_memory_for_one_replica_gives_it_all_cpus_as_threads() -> None:
+    found = pool([node(4, 5)])
+    assert (found.n_workers, found.n_shards, found.threads, found.n_cpus) == (1, 1, 4, 4.0)
+    assert found.memory_bytes == WHOLE + 3 * OBSERVE.thread_bytes
+
+
+def test_memory_limits_the_pieces_that_are_worked_on_at_a_time() -> None:
+    found = pool([Node(4.0, WHOLE + 2 * OBSERVE.thread_bytes)])
+    assert (found.n_workers, found.threads, found.n_cpus) == (1, 3, 3.0)
+    given_memory = pool([node(4, 64)], replicas=1, memory_gib_per_actor=(WHOLE + OBSERVE.thread_bytes) / GIB)
+    assert (given_memory.threads, given_memory.is_offloaded) == (2, False)
+
+
+def test_a_model_too_large_for_a_node_is_cut_into_as_few_shards_as_hold_it() -> None:
+    found = pool([node(2, 3.3)] * 4)
+    assert (found.n_workers, found.n_shards, found.threads, found.is_offloaded) == (2, 2, 2, False)
+    assert found.resident == (4, 4)
+    assert found.memory_bytes == PROCESS_BYTES + WORKING + OBSERVE.thread_bytes + 1536 * MIB
+    assert found.beside_bytes == PROCESS_BYTES + ORDER.held_bytes(2) > PROCESS_BYTES + COORDINATING_BYTES
+
+
+def test_a_model_too_large_for_all_nodes_together_is_left_on_disk_in_part() -> None:
+    found = pool([node(2, 2.5)])
+    assert (found.n_workers, found.n_shards, found.threads) == (1, 1, 2)
+    assert found.is_offloaded
+    assert found.memory_bytes == 2.5 * GIB
+    assert found.working_bytes == WORKING + OBSERVE.thread_bytes + GROUP_BYTES
+    assert 1 <= sum(found.resident) < 8
+
+
+def test_an_offloaded_model_has_one_replica_a_node_and_not_one_a_cpu() -> None:
+    found = pool([node(8, 2.5)] * 3)
+    assert (found.n_workers, found.n_shards, found.is_offloaded) == (1, 2, False), "two shards hold it"
+    one_shard = pool([node(8, 2.5)] * 3, shards=1)
+    assert (one_shard.n_workers, one_shard.is_offloaded) == (3, True)
+
+
+def test_what_the_recipe_says_is_kept() -> None:
+    found = pool([node(8, 64)], replicas=2, shards=3, memory_gib_per_actor=4)
+    assert (found.n_workers, found.n_shards, found.threads) == (2, 3, 1)
+    assert found.memory_bytes == 4 * GIB
+    assert [len(found.resident), sum(found.resident)] == [3, 8]
+
+
+def test_more_actors_than_cpus_are_placed_all_the_same() -> None:
+    found = pool([node(2, 64)], replicas=1, shards=3)
+    assert (found.threads, found.n_cpus) == (1, 0.6666)
+
+
+def test_one_job_is_worked_on_with_threads_and_not_with_replicas() -> None:
+    assert pool([node(4, 64)], works=(OBSERVE,)).threads == 4
+    assert pool([node(4, 64)], works=(OBSERVE, ORDER, ORDER)).n_workers == 1
+    assert pool([node(4, 64)], works=(ORDER,) * 9).n_workers == 4
+    assert pool([node(4, 64)], works=()).n_workers == 4
+
+
+def test_accelerators_hold_the_model_where_they_can() -> None:
+    found = pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)])
+    assert (found.n_workers, found.n_shards, found.n_gpus, found.threads) == (2, 1, 1.0, 4)
+    assert not found.is_offloaded
+    cut = pool([node(8, 64, n_gpus=2, gpu_bytes=3 * GIB)])
+    assert (cut.n_workers, cut.n_shards) == (1, 2), "two hold it, one does not"
+    shared = pool([node(8, 64, n_gpus=1, gpu_bytes=16 * GIB)], gpus_per_actor=0.5)
+    assert (shared.n_workers, shared.n_gpus) == (2, 0.5)
+
+
+def test_memory_takes_what_the_accelerators_do_not() -> None:
+    found = pool([node(8, 64, n_gpus=1, gpu_bytes=2 * GIB)])
+    assert (found.n_workers, found.n_shards, found.is_offloaded) == (1, 1, False)
+    assert found.memory_bytes > PROCESS_BYTES + WORKING
+    unknown = pool([node(8, 64, n_gpus=1)])
+    assert unknown.memory_bytes >= WHOLE
+
+
+def test_accelerators_that_are_not_wanted_are_left_alone() -> None:
+    found = pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)], gpus_per_actor=0)
+    assert (found.n_workers, found.n_gpus) == (8, 0)
+
+
+def test_nodes_without_cpus_and_beside_accelerators_are_passed_over() -> None:
+    assert pool([node(0, 64), node(2, 64)]).n_workers == 2
+    assert pool([node(16, 64), node(2, 64, n_gpus=1, gpu_bytes=8 * GIB)]).n_workers == 1
+
+
+def line_of(err: BadInputError) -> dict[str, object]:
+    """The section `compute` that a refusal recommends."""
+    text = re.fullmatch(r"compute: \{(.*)\}", str(err.context["expected"]))
+    assert text, err
+    pairs = (item.split(": ") for item in text[1].split(", ") if item)
+    return {key: float(value) for key, value in pairs}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "compute", "changed"),
+    [
+        ([node(2, 24)], {"memory_gib_per_actor": 0.5}, "memory_gib_per_actor"),
+        ([node(2, 24)], {"memory_gib_per_actor": 64}, "memory_gib_per_actor"),
+        ([node(2, 24)], {"replicas": 40, "memory_gib_per_actor": 3}, "replicas"),
+        ([node(2, 24)], {"gpus_per_actor": 1}, "gpus_per_actor"),
+        ([node(2, 5)], {"shards": 8}, "shards"),
+        ([node(2, 24)], {"shards": 8, "replicas": 9}, "replicas"),
+        ([node(2, 5)], {"shards": 8, "memory_gib_per_actor": 0.1, "replicas": 3}, "memory_gib_per_actor"),
+    ],
+)
+def test_a_refusal_names_a_line_that_fits(nodes: list[Node], compute: dict[str, object], changed: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        pool(nodes, **compute)
+    better = line_of(caught.value)
+    assert better.get(changed) != compute[changed]
+    assert pool(nodes, **better).n_workers >= 1
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_no_line_makes_fit_is_refused_with_the_memory_that_would() -> None:
+    with pytest.raises(BadInputError) as caught:
+        pool([node(2, 0.5)])
+    found = re.fullmatch(
+        r"a machine with ([\d.]+) GiB of free memory for an actor", str(caught.value.context["expected"])
+    )
+    assert found
+    assert pool([node(2, float(found[1]))]).threads >= 1
+    with pytest.raises(BadInputError, match="no node"):
+        pool([])
+
+
+SECTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "replicas": st.integers(1, 4),
+        "shards": st.integers(1, 8),
+        "memory_gib_per_actor": st.floats(0.5, 8).map(lambda gib: round(gib, 2)),
+    },
+)
+CLUSTERS = st.lists(st.builds(node, st.integers(0, 4), st.floats(0.5, 12)), min_size=1, max_size=3)
+
+
+@given(CLUSTERS, SECTIONS, st.sampled_from([MANY, (OBSERVE, ORDER), (ORDER,)]))
+def test_every_pool_has_room_and_every_shard_fits_its_budget(
+    nodes: list[Node], compute: dict[str, object], works: tuple[Work, ...]
+) -> None:
+    try:
+        found = pool(nodes, works, **compute)
+    except BadInputError:
+        return
+    actor, n = Actor(found.n_cpus, found.n_gpus, found.memory_bytes), found.n_workers * found.n_shards
+    n_beside = found.n_workers if found.beside_bytes else 0
+    assert has_room(nodes, actor, n, n_beside=n_beside, beside_bytes=found.beside_bytes)
+    assert found.threads <= max(1, int(found.n_cpus))
+    assert PROCESS_BYTES + found.working_bytes < found.memory_bytes
+    for key, value in (("replicas", found.n_workers), ("shards", found.n_shards)):
+        assert compute.get(key, value) == value
+    assert len(found.resident) == found.n_shards
+    assert all(blocks >= 1 for blocks in found.resident)
+
+
+@given(CLUSTERS, st.floats(0.1, 4))
+def test_more_memory_never_makes_a_pool_of_fewer_blocks_in_memory(nodes: list[Node], more: float) -> None:
+    try:
+        before = pool(nodes, shards=1, replicas=1)
+    except BadInputError:
+        return
+    after = pool([replace(one, memory_bytes=one.memory_bytes + int(more * GIB)) for one in nodes], shards=1, replicas=1)
+    assert sum(after.resident) >= sum(before.resident)

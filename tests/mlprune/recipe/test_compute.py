@@ -1,0 +1,41 @@
+"""The section `compute`: its defaults, its ranges, and the line a wrong one ends with."""
+
+from typing import Any
+
+import pytest
+
+from mlprune.errors import RecipeError
+from mlprune.recipe import AUTO_BATCH_TOKENS, ComputeConfig
+from tests.good_recipe import changed, parse
+
+
+def test_everything_is_auto_unless_something_is_said() -> None:
+    assert set(ComputeConfig().model_dump().values()) == {"auto"}
+    assert ComputeConfig().planned_batch_tokens == AUTO_BATCH_TOKENS
+    assert ComputeConfig(batch_tokens=64).planned_batch_tokens == 64
+
+
+@pytest.mark.parametrize("gpus", [0, 0.25, 1, 2, "auto"])
+def test_an_actor_has_whole_accelerators_or_a_part_of_one(gpus: Any) -> None:
+    assert parse(changed("compute.gpus_per_actor", gpus)).compute.gpus_per_actor == gpus
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("gpus_per_actor", 1.5, ["gpus_per_actor above 1 is a whole number", "1.5"]),
+        ("gpus_per_actor", -1, ["compute.gpus_per_actor", "got=-1"]),
+        ("gpus_per_actor", "all", ["compute.gpus_per_actor"]),
+        ("gpu_per_actor", 1, ["unknown key", "nearest='gpus_per_actor'"]),
+        ("replicas", 1.5, ["compute.replicas"]),
+        ("shards", 0, ["compute.shards"]),
+        ("memory_gib_per_actor", "6 GiB", ["compute.memory_gib_per_actor"]),
+    ],
+)
+def test_a_wrong_section_ends_with_one_line(key: str, value: Any, words: list[str]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(changed(f"compute.{key}", value))
+    text = str(caught.value)
+    assert len(text.splitlines()) == 1
+    for word in words:
+        assert word in text

@@ -1,0 +1,73 @@
+"""Evaluations of a recipe: lists that multiply, tasks of its own, and options that mean nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import RecipeError
+from mlprune.recipe import EvaluationConfig, Recipe, parse_recipe
+
+MOOD = {"name": "mood", "template": "{text} {candidate}", "answer": "label", "labels": ["bad", "good"]}
+XNLI = {"task": "xnli", "path": "xnli", "languages": ["fr"]}
+TRANSLATION = {"task": "translation", "path": "corpus", "pairs": ["fr-en"]}
+
+
+def parsed(*evaluations: dict[str, Any], **sections: Any) -> Recipe:
+    recipe = {"name": "r", "model": {"path": "m"}, "corpus": {"kind": "cldr"}, "evaluations": list(evaluations)}
+    return parse_recipe({**recipe, **sections}, folder=Path())
+
+
+def one(**changes: Any) -> EvaluationConfig:
+    return parsed({**XNLI, **changes}).evaluations[0]
+
+
+def test_one_value_is_a_list_of_one() -> None:
+    assert (one().rule, one().prompt_language, one().shot_seed) == (("mean",), ("en",), None)
+    found = one(rule="pmi", prompt_language=["en", "native"])
+    assert (found.rule, found.prompt_language) == (("pmi",), ("en", "native"))
+    assert parsed({**TRANSLATION, "shot_seed": [0, 1]}).evaluations[0].shot_seed == (0, 1)
+
+
+def test_evaluations_may_name_the_recipes_own_tasks() -> None:
+    recipe = parsed({**XNLI, "task": "mood", "rule": ["mean", "pmi"]}, tasks=[MOOD])
+    found = recipe.own_task(recipe.evaluations[0].task)
+    assert found is not None
+    assert found.labels == ("bad", "good")
+    assert recipe.own_task("xnli") is None
+
+
+def test_overlaps_have_the_papers_share_by_default() -> None:
+    assert parsed().analyses.overlap_shares == (0.3,)
+    assert parsed(analyses={"overlap_shares": [0.1, 0.5]}).analyses.overlap_shares == (0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "sections", "words"),
+    [
+        ({**XNLI, "task": "moood"}, {"tasks": [MOOD]}, ["evaluations.0.task", "moood", "nearest: 'mood'"]),
+        ({**XNLI, "task": "mood"}, {}, ["evaluations.0.task", "got='mood'"]),
+        (XNLI, {"tasks": [MOOD, MOOD]}, ["one name"]),
+        (XNLI, {"tasks": [{**MOOD, "name": "xnli"}]}, ["comes with the package"]),
+        (XNLI, {"tasks": [{**MOOD, "name": "my mood"}]}, ["tasks.0.name"]),
+        (XNLI, {"tasks": [{**MOOD, "lables": []}]}, ["tasks.0.lables", "nearest='labels'"]),
+        ({**XNLI, "rule": "max"}, {}, ["evaluations.0.rule"]),
+        ({**XNLI, "rule": []}, {}, ["evaluations.0.rule"]),
+        ({**XNLI, "rule": ["mean", "mean"]}, {}, ["several different ones"]),
+        ({**TRANSLATION, "rule": "pmi"}, {}, ["rule means nothing for task translation"]),
+        ({**TRANSLATION, "prompt_language": "native"}, {}, ["prompt_language means nothing"]),
+        ({**XNLI, "task": "marc", "prompt_language": "native"}, {}, ["only for xnli, xcopa"]),
+        ({**XNLI, "shot_seed": 1}, {}, ["shot_seed means nothing for task xnli"]),
+        (XNLI, {"analyses": {"overlap_shares": [0]}}, ["analyses.overlap_shares"]),
+        (XNLI, {"analyses": {"overlap_shares": []}}, ["several different ones"]),
+        (XNLI, {"analyses": {"shares": [0.1]}}, ["analyses.shares", "overlap_shares"]),
+    ],
+)
+def test_a_wrong_evaluation_is_one_line_with_key_and_value(
+    evaluation: dict[str, Any], sections: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parsed(evaluation, **sections)
+    assert len(str(caught.value).splitlines()) == 1
+    for word in words:
+        assert word in str(caught.value)

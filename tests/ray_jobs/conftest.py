@@ -1,0 +1,37 @@
+"""What tests of runs share: how runs are started, and one Ray cluster for all that need one."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.forked_runs import ForkedRun
+from tests.ray_cluster import Cluster, ray_cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Two nodes of one CPU each. A test that adds a node, or kills one, removes it again."""
+    with ray_cluster() as one:
+        yield one
+
+
+@pytest.fixture
+def on_cluster(cluster: Cluster) -> dict[str, Any]:
+    """Options of a run on the cluster."""
+    return {"address": cluster.address, "environment": cluster.settings}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., ForkedRun]]:
+    """Starts runs, which end with the test: takes a recipe, a store and the options of `ForkedRun` but the log."""
+    runs: list[ForkedRun] = []
+
+    def start_one(recipe: Path, store: Path | str, **options: Any) -> ForkedRun:
+        runs.append(ForkedRun(recipe, store, log=tmp_path / f"{len(runs)}.log", **options))
+        return runs[-1]
+
+    yield start_one
+    for run in runs:
+        run.end()

@@ -1,0 +1,180 @@
+"""No process holds more than it was given: resident memory watched from outside while a recipe runs."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mlprune.plan.estimate import Needs, needs_of
+from mlprune.plan.placement import Node
+from mlprune.plan.pool import GIB, Pool
+from tests.forked_runs import ForkedRun, mlprune
+from tests.ray_cluster import ROOT, Cluster
+from tests.tiny_models import save_tiny_model
+from tests.tiny_recipes import plan_of, results, small_recipe, write_recipe, write_texts
+
+pytestmark = pytest.mark.ray
+PATIENCE_S = 600
+LOOK_S = 0.02
+PLENTY = [Node(1.0, 64 * GIB)] * 2
+A_BIT = 0.02
+
+Start = Callable[..., ForkedRun]
+
+
+class Watch(threading.Thread):
+    """Looks again and again at some processes, for the largest resident memory of each.
+
+    Args:
+        look: finds them, with what they are called.
+    """
+
+    def __init__(self, look: Callable[[], Iterator[tuple[str, psutil.Process]]]) -> None:
+        super().__init__(daemon=True)
+        self._look = look
+        self._over = threading.Event()
+        self._peaks: dict[tuple[str, int], int] = {}
+
+    def __enter__(self) -> "Watch":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._over.wait(LOOK_S):
+            for kind, process in self._look():
+                try:
+                    held = process.memory_info().rss
+                except psutil.Error:
+                    continue
+                self._peaks[kind, process.pid] = max(held, self._peaks.get((kind, process.pid), 0))
+
+    def of(self, kind: str) -> list[int]:
+        """Peaks of all processes of a kind, in bytes."""
+        return [peak for (name, _), peak in self._peaks.items() if name == kind]
+
+
+def on_cluster_watched(recipe: Path, store: Path, cluster: Cluster, start: Start) -> Watch:
+    """Run a recipe on a cluster to its end, its actors watched."""
+
+    def look() -> Iterator[tuple[str, psutil.Process]]:
+        for kind in ("ShardActor", "WorkerActor"):
+            yield from ((kind, process) for process in cluster.processes(f"ray::{kind}"))
+
+    with Watch(look) as watch:
+        start(recipe, store, address=cluster.address, environment=cluster.settings).finish(PATIENCE_S)
+    return watch
+
+
+def here_watched(recipe: Path, store: Path) -> Watch:
+    """Run a recipe in a process of its own to its end, watched."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "ray_jobs.cli", "run", str(recipe), "--store", str(store), "--address", "none"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    ours = psutil.Process(process.pid)
+    with Watch(lambda: iter([("run", ours)])) as watch:
+        _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, errors[-3000:]
+    return watch
+
+
+def inputs_with_model(folder: Path, *, blocks: int, hidden: int) -> Path:
+    save_tiny_model(folder / "model", blocks=blocks, hidden=hidden)
+    write_texts(folder)
+    return folder
+
+
+def recipe_with(folder: Path, name: str, **compute: Any) -> tuple[Path, Needs]:
+    """A recipe whose section `compute` says so much, and what it takes."""
+    path = write_recipe(folder, {**small_recipe(), "compute": {"batch_tokens": 128, **compute}}, name=f"{name}.yaml")
+    plan = plan_of(path)
+    return path, needs_of(plan, plan.jobs)
+
+
+def granted(folder: Path, n_bytes: int, **compute: Any) -> tuple[Path, Pool]:
+    """A recipe that grants an actor so much, and its pool."""
+    path, needs = recipe_with(folder, "granted", memory_gib_per_actor=round(n_bytes / GIB, 3), **compute)
+    return path, needs.pool(PLENTY)
+
+
+def a_bit_above_plan(folder: Path, **compute: Any) -> tuple[Path, Pool]:
+    """A recipe that grants an actor a bit more than the plan says it needs."""
+    _, needs = recipe_with(folder, "planned", **compute)
+    return granted(folder, int(needs.pool(PLENTY).memory_bytes * (1 + A_BIT)), **compute)
+
+
+@pytest.fixture(scope="module")
+def tens_of_mb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs with a model of 4 blocks of 19 MB."""
+    return inputs_with_model(tmp_path_factory.mktemp("budget"), blocks=4, hidden=640)
+
+
+def test_no_shard_holds_more_than_it_was_given(
+    tens_of_mb: Path, tmp_path: Path, cluster: Cluster, start: Start
+) -> None:
+    path, pool = a_bit_above_plan(tens_of_mb, shards=2, replicas=1)
+    watch = on_cluster_watched(path, tmp_path / "store", cluster, start)
+    assert len(watch.of("ShardActor")) == 2
+    assert max(watch.of("ShardActor")) <= pool.memory_bytes
+    assert max(watch.of("WorkerActor")) <= pool.beside_bytes
+
+
+def test_what_no_node_can_hold_is_refused_before_anything_is_written(
+    tiny_inputs: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cluster.settings.items():
+        monkeypatch.setenv(name, value)
+    path, _ = recipe_with(tiny_inputs, "too-large", memory_gib_per_actor=4000.0)
+    done = mlprune("run", path, "--store", tmp_path / "store", "--address", cluster.address)
+    assert done.returncode == 2, done.stderr
+    assert "the model does not fit into what there is" in done.stderr
+    assert "expected='compute: {memory_gib_per_actor: " in done.stderr
+    assert not (tmp_path / "store").exists()
+    assert not cluster.processes("ray::WorkerActor")
+
+
+@pytest.mark.slow
+def test_no_worker_holds_more_than_it_was_given(
+    tens_of_mb: Path, tmp_path: Path, cluster: Cluster, start: Start
+) -> None:
+    path, pool = a_bit_above_plan(tens_of_mb, shards=1, replicas=2)
+    watch = on_cluster_watched(path, tmp_path / "store", cluster, start)
+    assert len(watch.of("WorkerActor")) == 2
+    assert max(watch.of("WorkerActor")) <= pool.memory_bytes
+
+
+@pytest.fixture(scope="module")
+def hundreds_of_mb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs with a model of 16 blocks of 50 MB: of a smaller one, room for states would take more than is saved."""
+    return inputs_with_model(tmp_path_factory.mktemp("large"), blocks=16, hidden=1024)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("address", "shards"), [("none", 1), ("cluster", 1), ("cluster", 2)])
+def test_a_model_that_its_budget_cannot_hold_is_run_within_it(
+    address: str, shards: int, hundreds_of_mb: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    _, needs = recipe_with(hundreds_of_mb, "planned", shards=shards, replicas=1)
+    weights = sum(needs.sizes.blocks) // shards
+    path, pool = granted(hundreds_of_mb, needs.pool(PLENTY).memory_bytes - weights // 4, shards=shards, replicas=1)
+    assert pool.is_offloaded
+    if address == "none":
+        watch, kind = here_watched(path, tmp_path / "store"), "run"
+    else:
+        cluster, start = request.getfixturevalue("cluster"), request.getfixturevalue("start")
+        watch = on_cluster_watched(path, tmp_path / "store", cluster, start)
+        kind = "WorkerActor" if shards == 1 else "ShardActor"
+    assert len(watch.of(kind)) == shards
+    assert max(watch.of(kind)) <= pool.memory_bytes
+    whole, _ = recipe_with(hundreds_of_mb, "whole")
+    here_watched(whole, tmp_path / "whole")
+    assert results(tmp_path / "store") == results(tmp_path / "whole")
