@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Files stay together when several processes test, and so do all that need the cluster: there is one of it."""
-    for item in items:
-        on_cluster = "cluster" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("cluster" if on_cluster else str(item.path)))
+    on_cluster = "cluster" in getattr(item, "fixturenames", ())
+    item.add_marker(pytest.mark.xdist_group("cluster" if on_cluster else item.path.name))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,6 +64,7 @@ def addresses(store: Path) -> set[str]:
     return {files.read_json(path)["address"] for path in files.list("runs") if path.endswith("/run.json")}
 
 
+@pytest.mark.slow
 def test_two_drivers_of_two_clusters_in_one_store_give_the_records_of_one_process(
     expected: FinishedRun, tmp_path: Path, cluster: Cluster, *, start: Start, on_cluster: dict[str, Any]
 ) -> None:
