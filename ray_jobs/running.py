@@ -85,7 +85,9 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
     store = Store(store_uri)
     pending = pending_jobs(plan.jobs, store)
     if not pending and store.read_record(plan.record.kind, plan.record.id):
-        console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done", highlight=False, soft_wrap=True)
+        console.print(
+            f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done", highlight=False, soft_wrap=True
+        )
         _fold(store)
         return RunSummary(DONE, 0, 0, 0)
     needs = needs_of(plan, pending)
@@ -112,7 +114,9 @@ def _run_rounds(
     result = RunResult(0, (), 0)
     for number in range(MAX_ROUNDS):
         steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
-        console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})", highlight=False, soft_wrap=True)
+        console.print(
+            f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})", highlight=False, soft_wrap=True
+        )
         with Progress(jobs) as progress:
             name = f"{run_id}-{number}" if number else run_id
             driver = Driver(store, name, workers=workers, progress=progress, claims=claims)
