@@ -28,13 +28,28 @@ step() {
     "$@"
 }
 
+# The tests that share a Ray cluster in a process of their own, which waits most of its time; all others two files at a
+# time beside it.
+all_tests() {
+    local on_cluster=(tests/ray_jobs/test_ray.py tests/ray_jobs/test_submit.py tests/ray_jobs/test_budget.py)
+    local log status=0
+    log=$(mktemp)
+    pytest "${on_cluster[@]}" >"$log" 2>&1 &
+    step pytest -n 2 --dist loadfile "${on_cluster[@]/#/--ignore=}" || status=$?
+    wait $! || status=$?
+    printf '\n== pytest %s\n' "${on_cluster[*]}"
+    cat "$log"
+    rm "$log"
+    return "$status"
+}
+
 step ruff check .
 step ruff format --check .
 step mypy
 step lint-imports --no-logo
 if [ "$static_only" = false ]; then
     if [ $# -eq 0 ]; then
-        step pytest -n 2 --dist loadgroup # two files at a time; those that need the Ray cluster one after another
+        all_tests
     else
         step pytest "$@"
     fi

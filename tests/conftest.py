@@ -6,12 +6,6 @@ from pathlib import Path
 import pytest
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Files stay together when several processes test, and so do all that need the cluster: there is one of it."""
-    on_cluster = "cluster" in getattr(item, "fixturenames", ())
-    item.add_marker(pytest.mark.xdist_group("cluster" if on_cluster else item.path.name))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Catalogs of object stores are cached in a folder of the tests."""

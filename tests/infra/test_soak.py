@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_recipes import FinishedRun
+from tests.tiny_recipes import FinishedRun, copy_of
 
 SCRIPT = Path(__file__).parents[2] / "infra" / "soak.py"
 
@@ -27,9 +27,9 @@ def soak() -> ModuleType:
 
 
 def test_differences_between_stores_are_seen(
-    soak: ModuleType, small_run: FinishedRun, copied_store: Callable[..., Any]
+    soak: ModuleType, small_run: FinishedRun, copied_store: Callable[..., Any], tmp_path: Path
 ) -> None:
-    undisturbed = small_run.store.local_root
+    undisturbed = copy_of(small_run.store, tmp_path / "undisturbed").local_root  # comparing makes catalogs
     store = copied_store(small_run.store).local_root
     assert list(soak.differences(store, undisturbed)) == []
 
