@@ -72,7 +72,7 @@ def observation(
         for part in parts
     }
     made = [
-        ObservePartJob(one, identity.id, demonstrations=part, batch_tokens=batch_tokens, **whole)
+        ObservePartJob(one, statistics_id=identity.id, demonstrations=part, batch_tokens=batch_tokens, **whole)
         for part, one in own.items()
     ]
     collect = CollectPartsJob(identity, parts=tuple(one.id for one in own.values()), **whole)

@@ -18,7 +18,8 @@ from mlprune.errors import BadInputError, StatisticsError
 from mlprune.models.capturing import CaptureBatch, Captured
 from mlprune.models.chain import Chain
 from mlprune.records import Artefact
-from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
+from mlprune.steps.jobs import ChainLoader
+from mlprune.steps.observing import SetJob
 from mlprune.storage import Store
 from mlprune.tables import Layout, columns_of, number_bytes, numbers_of
 from mlprune.threads import side_by_side
@@ -48,14 +49,10 @@ class Activations:
 
 
 @dataclass(frozen=True)
-class ActivationsJob(Job):
+class ActivationsJob(SetJob):
     """Run the first demonstrations of a set through the dense model and keep what some of its layers read."""
 
-    step: ClassVar[str] = "observe"
     needs_chain: ClassVar[bool] = True
-    identity: Identity
-    model: ModelRef
-    demonstration_set_id: str
     set_name: str
     blocks: tuple[int, ...]
     inputs: tuple[str, ...]
@@ -67,16 +64,6 @@ class ActivationsJob(Job):
     most_bytes: int
     """Most that the stored numbers can take."""
     quota_gib: float
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The record of the activations."""
-        return (self.identity.key,)
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The set."""
-        return (("demonstration_sets", self.demonstration_set_id),)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run part after part, each written before the next, then write the record.

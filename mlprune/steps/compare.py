@@ -21,7 +21,7 @@ from mlprune.numeric.overlaps import top_bottom_overlap
 from mlprune.numeric.significance import holm
 from mlprune.pruning.mask_files import read_block_levels
 from mlprune.steps.evaluation_records import predictions_of
-from mlprune.steps.jobs import ChainLoader, Identity, Job, RecordKey
+from mlprune.steps.jobs import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.task_specs import EvaluationSpec, TaskSpec
 from mlprune.steps.variants import mask_artefacts
 from mlprune.storage import Store
@@ -31,20 +31,14 @@ OVERLAP_SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class CompareJob(Job):
+class CompareJob(RecordJob):
     """One variant against one baseline on one task and split: a family of languages, for Holm."""
 
     step: ClassVar[str] = "compare"
-    identity: Identity
     variant_id: str
     baseline_id: str
     pairs: tuple[tuple[EvaluationSpec, EvaluationSpec], ...]
     """(of the variant, of the baseline), one for each language."""
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The comparisons' record."""
-        return (self.identity.key,)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -82,18 +76,12 @@ class CompareJob(Job):
 
 
 @dataclass(frozen=True)
-class RankConsistencyJob(Job):
+class RankConsistencyJob(RecordJob):
     """RankC of one variant between all its languages on one task and split."""
 
     step: ClassVar[str] = "compare"
-    identity: Identity
     variant_id: str
     evaluations: tuple[EvaluationSpec, ...]
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The record."""
-        return (self.identity.key,)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -149,17 +137,11 @@ def _tie_keys(example_id: str, n_candidates: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class MaskOverlapJob(Job):
+class MaskOverlapJob(RecordJob):
     """Jaccard of the removed weights of two variants, layer by layer."""
 
     step: ClassVar[str] = "compare"
-    identity: Identity
     variants: tuple[str, str]
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The record."""
-        return (self.identity.key,)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -181,21 +163,15 @@ class MaskOverlapJob(Job):
 
 
 @dataclass(frozen=True)
-class FeatureOverlapJob(Job):
+class FeatureOverlapJob(RecordJob):
     """Overlap of the top features of one demonstration set with the bottom features of another, both ways."""
 
     step: ClassVar[str] = "compare"
-    identity: Identity
     base_model_id: str
     sets: tuple[str, str]
     statistics: tuple[str, str]
     share: float = OVERLAP_SHARE
     """Of the features: how many count as large, and as small."""
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The record."""
-        return (self.identity.key,)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:

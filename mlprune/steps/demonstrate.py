@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from mlprune.corpus.calibration import SCHEMA, demonstration_columns
 from mlprune.models.loading import load_tokenizer
-from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
+from mlprune.steps.jobs import ChainLoader, Identity, ModelRef, RecordJob, RecordKey
 from mlprune.steps.set_material import CorpusRef, Material, SetSpec, material, open_corpus
 from mlprune.storage import Store
 
@@ -55,19 +55,13 @@ def sized_by_budget(spec: SetSpec, found: Material, tokenizer: Any) -> SetSpec:
 
 
 @dataclass(frozen=True)
-class DemonstrateJob(Job):
+class DemonstrateJob(RecordJob):
     """Write a demonstration set."""
 
     step: ClassVar[str] = "demonstrate"
-    identity: Identity
     model: ModelRef
     corpus: CorpusRef
     spec: SetSpec
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The set's record."""
-        return (self.identity.key,)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -83,20 +77,14 @@ class DemonstrateJob(Job):
 
 
 @dataclass(frozen=True)
-class MixJob(Job):
+class MixJob(RecordJob):
     """Write a set that unites others, part after part."""
 
     step: ClassVar[str] = "demonstrate"
-    identity: Identity
     parts: tuple[str, ...]
     taken: tuple[int, ...]
     """Demonstrations of each part, its first ones."""
     spec: SetSpec
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The set's record."""
-        return (self.identity.key,)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:

@@ -135,6 +135,18 @@ class Job:
         return None
 
 
+@dataclass(frozen=True)
+class RecordJob(Job):
+    """Base of the jobs that make one record."""
+
+    identity: Identity
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """That record."""
+        return (self.identity.key,)
+
+
 def batch_tokens_of(job: Job) -> int | None:
     """Tokens in one batch of a job, None if it runs no batches."""
     n_tokens: int | None = getattr(job, "batch_tokens", None)

@@ -15,8 +15,8 @@ from torch import Tensor
 from mlprune.errors import CorpusError
 from mlprune.numeric.overlaps import top_features
 from mlprune.records import Artefact, Record
-from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
-from mlprune.steps.observing import Gathered, observed
+from mlprune.steps.jobs import ChainLoader, RecordKey
+from mlprune.steps.observing import Gathered, SetJob, observed
 from mlprune.storage import Store
 from mlprune.tables import Layout, number_bytes, numbers_of
 from mlprune.terms import TokenScope
@@ -36,26 +36,12 @@ N_LARGEST = 20
 
 
 @dataclass(frozen=True)
-class ObserveJob(Job):
+class ObserveJob(SetJob):
     """Run a demonstration set of one part through the dense model."""
 
-    step: ClassVar[str] = "observe"
     needs_chain: ClassVar[bool] = True
-    identity: Identity
-    model: ModelRef
-    demonstration_set_id: str
     batch_tokens: int
     token_scope: TokenScope = "all"
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The statistics' record."""
-        return (self.identity.key,)
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The set."""
-        return (("demonstration_sets", self.demonstration_set_id),)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run all batches, then write the statistics, the features and the record."""
@@ -74,29 +60,15 @@ class ObserveJob(Job):
 
 
 @dataclass(frozen=True)
-class ObservePartJob(Job):
+class ObservePartJob(SetJob):
     """Run one part of a large demonstration set through the dense model."""
 
-    step: ClassVar[str] = "observe"
     needs_chain: ClassVar[bool] = True
-    identity: Identity
     statistics_id: str
     """Of the whole set; the files lie under it."""
-    model: ModelRef
-    demonstration_set_id: str
     demonstrations: range
     batch_tokens: int
     token_scope: TokenScope = "all"
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The part's record."""
-        return (self.identity.key,)
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The set."""
-        return (("demonstration_sets", self.demonstration_set_id),)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run the part's batches, then write its statistics, its sums of magnitudes and the record."""
@@ -126,26 +98,17 @@ class ObservePartJob(Job):
 
 
 @dataclass(frozen=True)
-class CollectPartsJob(Job):
+class CollectPartsJob(SetJob):
     """Make the statistics of a large demonstration set out of its parts."""
 
-    step: ClassVar[str] = "observe"
-    identity: Identity
-    model: ModelRef
-    demonstration_set_id: str
     parts: tuple[str, ...]
     """Ids of their records, in the order of their demonstrations."""
     token_scope: TokenScope = "all"
 
     @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The statistics' record."""
-        return (self.identity.key,)
-
-    @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The set and all parts."""
-        return (("demonstration_sets", self.demonstration_set_id), *(("statistics_parts", one) for one in self.parts))
+        return (*super().needs, *(("statistics_parts", one) for one in self.parts))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Add the parts' magnitudes in their order and write the record; the statistics lie there already.

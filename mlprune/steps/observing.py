@@ -7,7 +7,7 @@ Batches are cut within a part, longest demonstrations first. What becomes of the
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,11 +17,26 @@ from mlprune.corpus.roles import in_scope
 from mlprune.models.chain import Chain
 from mlprune.models.payloads import Observation, TokenBatch
 from mlprune.records import Artefact
+from mlprune.steps.jobs import ModelRef, RecordJob, RecordKey
 from mlprune.steps.statistics_files import write_part
 from mlprune.storage import Store
 from mlprune.tables import columns_of
 from mlprune.terms import TokenScope
 from mlprune.threads import side_by_side
+
+
+@dataclass(frozen=True)
+class SetJob(RecordJob):
+    """Base of the jobs that observe a demonstration set, or a part of it."""
+
+    step: ClassVar[str] = "observe"
+    model: ModelRef
+    demonstration_set_id: str
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The set."""
+        return (("demonstration_sets", self.demonstration_set_id),)
 
 
 @dataclass

@@ -11,28 +11,22 @@ from mlprune.numeric.outliers import outlier_ratio
 from mlprune.numeric.scores import wanda_scores
 from mlprune.pruning.choices import Reading
 from mlprune.pruning.factors import feature_factors
-from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
+from mlprune.steps.jobs import ChainLoader, ModelRef, RecordJob, RecordKey
 from mlprune.steps.statistics_files import read_block_statistics
 from mlprune.storage import Store
 from mlprune.threads import side_by_side
 
 
 @dataclass(frozen=True)
-class OutliersJob(Job):
+class OutliersJob(RecordJob):
     """Find the outlier ratio of every block from stored statistics (Yin et al., arXiv 2310.05175)."""
 
     step: ClassVar[str] = "prune"
-    identity: Identity
     model: ModelRef
     m: float
     """An outlier is above m times the mean score of its block."""
     reading: Reading
     statistics: tuple[str, ...]
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The ratios' record."""
-        return (self.identity.key,)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:

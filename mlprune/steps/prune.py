@@ -15,7 +15,7 @@ from mlprune.pruning.factors import Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import layer_sparsities
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels
-from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
+from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.outliers import read_ratios
 from mlprune.steps.statistics_files import read_block_statistics
 from mlprune.steps.variants import VariantSpec, variant_row, write_variants
@@ -83,20 +83,14 @@ def stored_factors(
 
 
 @dataclass(frozen=True)
-class OrderBlockJob(Job):
+class OrderBlockJob(RecordJob):
     """Score and order one block for all sparsities of an ordering."""
 
     step: ClassVar[str] = "prune"
-    identity: Identity
     model: ModelRef
     ordering_id: str
     block: int
     ordering: Ordering
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The block's masks."""
-        return (self.identity.key,)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:

@@ -53,7 +53,7 @@ def test_observing_multiplies_every_token_with_every_weight_of_the_blocks_once(p
 def test_a_part_of_a_set_takes_its_share(plan: Plan) -> None:
     whole = next(job for job in plan.jobs if isinstance(job, ObserveJob))
     part = ObservePartJob(
-        whole.identity, whole.identity.id, whole.model, whole.demonstration_set_id, range(1, 4), whole.batch_tokens
+        whole.identity, whole.model, whole.demonstration_set_id, whole.identity.id, range(1, 4), whole.batch_tokens
     )
     of_whole, of_part = work_of(plan, sizes_of(plan), [whole, part])
     assert of_part.flops == 3 / 4 * of_whole.flops
