@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mlprune.storage import Store
@@ -118,13 +119,29 @@ def test_a_killed_driver_loses_nothing_and_a_killed_worker_costs_only_its_job(
     assert results(store) == results(expected.store)
 
 
+def held_on(node: Node, gate: Gate) -> list[psutil.Process]:
+    """The workers of a node whose jobs wait at a gate."""
+    waiting = gate.waiting()
+    return [one for one in node.family() if one.pid in waiting]
+
+
+def is_running(process: psutil.Process) -> bool:
+    """Whether it runs; what nobody has waited for does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_killed_raylet_takes_its_workers_along_and_the_run_goes_on_with_the_others(
     expected: FinishedRun, third_node: Node, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
 ) -> None:
     store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate")
     run = start(expected.recipe_path, store, gate=gate, **on_cluster)
-    run.until(lambda: {one.pid for one in third_node.family()} & set(gate.waiting()))
+    run.until(lambda: held_on(third_node, gate))
+    held = held_on(third_node, gate)
     third_node.kill_raylet()
+    run.until(lambda: not any(is_running(one) for one in held))  # a worker may outlive its raylet by some seconds
     gate.open()
     assert "a worker died" in run.finish()
     assert results(store) == results(expected.store)
