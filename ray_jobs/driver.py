@@ -228,7 +228,7 @@ class Driver:
     def _fold_now_and_then(self) -> None:
         """Let readers see the records made so far; nothing is lost if that fails, the next fold catches up.
 
-        The catalog of an object store is folded at the end only: each time would read all of its records.
+        The catalog of an object store is folded at the end only: each time would list all of its records.
         """
         if self._store.local_root is None or time.monotonic() - self._folded_at < FOLD_EVERY_S:
             return

@@ -76,7 +76,7 @@ def run_recipe(
 
 
 def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_s: float) -> RunSummary:
-    console = Console(stderr=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     if address not in ("none", "local") and "://" not in store_uri and not Path(store_uri).is_absolute():
         raise BadInputError(
             "workers of a cluster have other working folders", store=store_uri, expected="an absolute path or a URI"
@@ -85,15 +85,13 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
     store = Store(store_uri)
     pending = pending_jobs(plan.jobs, store)
     if not pending and store.read_record(plan.record.kind, plan.record.id):
-        console.print(
-            f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done", highlight=False, soft_wrap=True
-        )
+        console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
         _fold(store)
         return RunSummary(DONE, 0, 0, 0)
     needs = needs_of(plan, pending)
     require_room(needs, store)
     with _workers(plan, store, address, needs) as (workers, pool):
-        console.print(f"pool: {pool_in_words(pool)}", highlight=False, soft_wrap=True)
+        console.print(f"pool: {pool_in_words(pool)}")
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(plan.record)
         run_id = _new_run(plan, store, address)
@@ -103,7 +101,7 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
     _fold(store)
     exit_code = SOME_FAILED if result.failed else DONE
     summary = RunSummary(exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere)
-    console.print(_in_words(summary), highlight=False, soft_wrap=True)
+    console.print(_in_words(summary))
     return summary
 
 
@@ -114,9 +112,7 @@ def _run_rounds(
     result = RunResult(0, (), 0)
     for number in range(MAX_ROUNDS):
         steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
-        console.print(
-            f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})", highlight=False, soft_wrap=True
-        )
+        console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})")
         with Progress(jobs) as progress:
             name = f"{run_id}-{number}" if number else run_id
             driver = Driver(store, name, workers=workers, progress=progress, claims=claims)
