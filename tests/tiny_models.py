@@ -7,6 +7,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from mlprune.models.loading import ModelParts, own_tensors
+from mlprune.terms import DtypeName
+
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
 VOCABULARY = 260
@@ -139,3 +142,10 @@ def save_tiny_model(
     model.to(dtype).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
+
+
+def load_shard_module(folder: Path, blocks: range, dtype: DtypeName) -> Any:
+    """A model of which one shard's parameters are loaded, and all others stay on the meta device."""
+    parts = ModelParts(folder, dtype)
+    parts.fill(name for name, _ in own_tensors(parts.model, parts.family, blocks))
+    return parts.model

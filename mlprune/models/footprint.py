@@ -65,11 +65,6 @@ class Footprint:
         """The largest block."""
         return max(self.blocks)
 
-    @property
-    def pruning(self) -> int:
-        """What pruning one block takes with one thread, see `pruning_bytes`."""
-        return pruning_bytes(self)
-
 
 def footprint(path: Path, dtype: DtypeName) -> Footprint:
     """Sizes of a model that is run in a dtype, whatever dtype its checkpoint has.

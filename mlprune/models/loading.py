@@ -34,7 +34,6 @@ __all__ = [
     "WeightFiles",
     "family_at",
     "inspect_model",
-    "load_shard_module",
     "load_tokenizer",
     "read_block",
     "resolve_model",
@@ -176,24 +175,6 @@ class ModelParts:
         """Take parameters away again."""
         for name in names:
             _set_tensor(self.model, name, self._without[name])
-
-
-def load_shard_module(path: Path, blocks: range, dtype: DtypeName) -> Any:
-    """A causal language model of which only one shard's tensors are loaded; all others stay on the meta device.
-
-    The shard that has block 0 also gets what stands before the blocks, the one that has the last block the final norm
-    and the head (the embedding's weight, where the two are tied).
-
-    Args:
-        path: model folder.
-        blocks: consecutive blocks of the shard, within the model's.
-        dtype: of the loaded weights, whatever the checkpoint's is.
-    Raises:
-        ModelError: the folder is not one we read, or a tensor is missing or has the wrong shape.
-    """
-    parts = ModelParts(path, dtype)
-    parts.fill(name for name, _ in own_tensors(parts.model, parts.family, blocks))
-    return parts.model
 
 
 def skeleton(path: Path, dtype: torch.dtype) -> Any:

@@ -1,11 +1,14 @@
 """What tests of runs share: how runs are started, and one Ray cluster for all that need one."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ray_jobs.cli import main
+from tests.command_line import Done
 from tests.forked_runs import ForkedRun
 from tests.ray_cluster import Cluster, ray_cluster
 
@@ -35,3 +38,16 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ForkedRun]]:
     yield start_one
     for run in runs:
         run.end()
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs the command line in this process, for what a process of its own would only make slower."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["mlprune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Done(int(end.value.code or 0), *capsys.readouterr())
+
+    return run

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from ray_jobs.cli import main
+from tests.command_line import Done
 from tests.forked_runs import mlprune
 from tests.tiny_recipes import FinishedRun, method_recipe, small_recipe, tiny_recipe, write_recipe
 
@@ -23,27 +23,6 @@ def new_process(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedPro
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, "-m", "ray_jobs.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=240)
-
-
-class Done(NamedTuple):
-    """How a command ended, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Runs the command line in this process, for what a process of its own would only make slower."""
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["mlprune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Done(int(end.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 def changed(**changes: Any) -> dict[str, Any]:

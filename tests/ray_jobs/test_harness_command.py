@@ -1,10 +1,8 @@
 """`mlprune harness` as a user meets it."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -14,30 +12,9 @@ from catalog.check import check
 from catalog.store import Catalog
 from mlprune.storage import Store
 from ray_jobs import harness_command
-from ray_jobs.cli import main
+from tests.command_line import Done
 from tests.harness_tasks import task_files
 from tests.tiny_recipes import FinishedRun, copy_of
-
-
-class Done(NamedTuple):
-    """How a command ended, and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Runs the command line in this process."""
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["mlprune", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Done(int(end.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

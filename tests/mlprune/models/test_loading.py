@@ -7,8 +7,17 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError
 from mlprune.models.families import FAMILIES
-from mlprune.models.loading import inspect_model, load_shard_module, load_tokenizer, resolve_model
-from tests.tiny_models import ALL_FAMILY_NAMES, END, HIDDEN, POSITIONS, save_tiny_model, tiny_model, tiny_tokenizer
+from mlprune.models.loading import inspect_model, load_tokenizer, resolve_model
+from tests.tiny_models import (
+    ALL_FAMILY_NAMES,
+    END,
+    HIDDEN,
+    POSITIONS,
+    load_shard_module,
+    save_tiny_model,
+    tiny_model,
+    tiny_tokenizer,
+)
 
 TOKENS = torch.tensor([[1, 50, 60, 70, 71, 72], [1, 9, 8, 7, 6, 5]])
 
