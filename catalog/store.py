@@ -179,6 +179,10 @@ class Catalog:
         rows = {name: self.select(statement("fold", "fingerprint", table=name)).rows[0] for name in names}
         return {name: (int(row[0]), int(row[1])) for name, row in rows.items()}
 
+    def snapshot_id(self) -> str:
+        """The name of what the catalog holds, 20 hex digits: equal exactly where equal records were folded."""
+        return str(self.select(statement("fold", "snapshot")).rows[0][0])
+
     def _reader(self) -> duckdb.DuckDBPyConnection:
         """A connection that can only read, opened at the first question."""
         if self._connection is None and self.path is not None:

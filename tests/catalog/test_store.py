@@ -1,11 +1,13 @@
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -193,6 +195,32 @@ def test_rebuild_replaces_the_file_by_an_equal_one(store: Store) -> None:
         assert catalog.fingerprints() == before
     assert store.local_root is not None
     assert [path.name for path in store.local_root.glob("catalog*")] == ["catalog.duckdb"]
+
+
+def test_the_snapshot_id_follows_the_records_and_nothing_else(store: Store) -> None:
+    with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
+        before = catalog.snapshot_id()
+        assert re.fullmatch("[0-9a-f]{20}", before)
+        assert fresh.snapshot_id() == before
+        store.write_run_file("run-2", "job-0", {"run_id": "run-2", "job_id": "job-0", "status": "lost"})
+        catalog.fold()
+        assert catalog.snapshot_id() == before
+        added = write_small_record(store)
+        catalog.fold()
+        assert catalog.snapshot_id() != before
+        store.quarantine(added)
+        catalog.fold()
+        assert catalog.snapshot_id() == before
+
+
+def test_the_snapshot_id_tells_other_bytes_of_an_artefact(store: Store) -> None:
+    record = next(store.records("evaluations"))
+    with Catalog.open(store) as catalog:
+        before = catalog.snapshot_id()
+    changed = replace(record, artefacts=(replace(record.artefacts[0], sha256="0" * 64), *record.artefacts[1:]))
+    store.write_record(changed)
+    with Catalog.in_memory(store) as catalog:
+        assert catalog.snapshot_id() != before
 
 
 def test_rebuild_refuses_while_somebody_writes(store: Store) -> None:

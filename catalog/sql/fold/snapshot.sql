@@ -1,0 +1,8 @@
+-- snapshot: one row: the fingerprint of what is folded, 20 hex digits over the records (kind, id, step version) and over
+-- the SHA-256 of their artefacts. It does not depend on the order of folding; run files do not count.
+SELECT left(sha256(concat_ws(
+    ' ',
+    (SELECT count(*) FROM records),
+    (SELECT bit_xor(md5_number(concat_ws(' ', kind, id, step_version))) FROM records),
+    (SELECT bit_xor(md5_number(concat_ws(' ', kind, id, path, sha256))) FROM artefacts)
+)), 20) AS snapshot_id;
