@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check
+.PHONY: help demo test check docs
 
 VENV := .venv
 PIP := $(VENV)/bin/pip
@@ -24,6 +24,9 @@ test: $(VENV)/.installed-test ## Run all checks and tests; sets itself up. ARGS 
 
 check: $(VENV)/.installed-test ## Run the checks alone: ruff, mypy and the import contracts, without the tests
 	@infra/check.sh --static
+
+docs: $(VENV)/.installed-demo ## Write the generated pages of docs/ anew
+	@$(VENV)/bin/python -m infra.pages $(ARGS)
 
 $(VENV)/.installed-demo: pyproject.toml | $(PIP)
 	@echo "Installing mlprune and its libraries into $(VENV) (once; it may take some minutes) ..." >&2

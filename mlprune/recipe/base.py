@@ -1,13 +1,13 @@
 """What the sections of a recipe have in common: frozen models, languages, pairs."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mlprune.terms import language_tag
 
-Language = Annotated[str, Field(min_length=2), AfterValidator(language_tag)]
+Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
 _PAIR = re.compile(r"(?P<source>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)-(?P<target>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)")
 
 
@@ -24,6 +24,11 @@ def pair_languages(pair: str) -> tuple[str, str]:
     if source == target:
         raise ValueError(f"source and target of the pair {pair!r} are both {source}")
     return source, target
+
+
+def one_or_several(value: Any) -> Any:
+    """One value as a list of one, for a field that takes either."""
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 class Model(BaseModel):

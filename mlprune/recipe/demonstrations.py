@@ -12,7 +12,7 @@ DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
 DEFAULT_SPLIT = "dev"
 
-_NEEDED: Mapping[str, set[str]] = {
+NEEDED: Mapping[str, set[str]] = {
     "translation": {"source", "target"},
     "monolingual": {"language"},
     "code": {"path"},
@@ -22,12 +22,12 @@ _NEEDED: Mapping[str, set[str]] = {
 }
 """Kind -> the keys about its texts that it has to have."""
 
-_ALLOWED: Mapping[str, set[str]] = {"translation": {"pair"}, "text": {"language"}}
+ALLOWED: Mapping[str, set[str]] = {"translation": {"pair"}, "text": {"language"}}
 """Kind -> those that it may have besides."""
 
 _TEXT_KEYS = ("source", "target", "pair", "language", "path", "parts", "task", "split")
 
-_OPTIONS: Mapping[str, set[str]] = {
+OPTIONS: Mapping[str, set[str]] = {
     "template": {"translation", "monolingual", "text", "task"},
     "token_budget": {"translation", "monolingual", "code", "text", "task"},
     "shares": {"mixed"},
@@ -42,53 +42,58 @@ class ActivationsConfig(Model):
     quota_gib: Annotated[float, Field(gt=0)]
     """What they may take in the store; more is refused before anything runs."""
     blocks: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Only these blocks; empty: all."""
+    """Only these blocks (all)."""
     inputs: tuple[str, ...] = ()
-    """Only these inputs, named by the first layer that reads them; empty: all."""
+    """Only these inputs, each named by the first layer that reads it (all)."""
     samples: Annotated[int, Field(ge=1)] | None = None
-    """Only the first so many demonstrations (all)."""
+    """Only the first so many demonstrations; at most the set's (all)."""
     dtype: Literal["float32", "float16"] = "float32"
-    """Of the stored numbers."""
+    """Type of the stored numbers."""
 
 
 class DemonstrationConfig(Model):
     """One demonstration set."""
 
     name: Annotated[str, Field(min_length=1)]
-    """What variants call it."""
+    """What variants call it; no two entries share it."""
     kind: DemonstrationKind
+    """What its texts are; which keys it takes stands below."""
     source: Language | None = None
-    """Source language of a translation set."""
+    """translation: language of the first side of a shot."""
     target: Language | None = None
-    """Target language of a translation set."""
+    """translation: language of the second side, another one."""
     pair: str | None = None
-    """Source and target in one word, such as `fr-en`; a list of pairs multiplies out like any list."""
+    """translation: `source` and `target` in one word, such as `fr-en`, so that a list of pairs multiplies out."""
     language: Language | None = None
-    """Language of a monolingual or task set; of a text set, where its template names it."""
+    """monolingual, task: language of the texts; text: needed only where a template names it."""
     path: str | None = None
-    """Code: folder of `**/*.py` files. Text: a .txt file, a folder of them, or a table. Task: folder of task files."""
+    """code: folder, whose `**/*.py` are used. text: a `.txt` file, a folder of them, or a table (`.jsonl`, `.jsonl.gz`,
+    `.parquet`) with a field `text`. task: folder of task files, or `corpus` for the built-in facts."""
     task: TaskName | None = None
-    """Task whose items a task set shows, each with its right answer."""
+    """task: whose items are shown, each with its right answer; not translation and perplexity."""
     split: Annotated[str, Field(min_length=1)] | None = None
-    """Split of the task files (dev)."""
+    """task: split of the task files (`dev`)."""
     parts: tuple[str, ...] = ()
-    """Names of the sets a mixed set unites."""
+    """mixed: names of the sets it unites."""
     shares: Literal["equal", "proportional"] = "proportional"
-    """Mixed: `equal` takes as many demonstrations of every part as the smallest has, `proportional` takes all."""
+    """mixed: as many demonstrations of every part, or in proportion to the sizes of the parts."""
     shots: Annotated[int, Field(ge=1)] = DEFAULT_SHOTS
-    """Sentences, sentence pairs, documents or items in one demonstration (text: 1)."""
+    """Sentences, sentence pairs, documents or items in one demonstration (text: 1); code has no use for it."""
     samples: Annotated[int, Field(ge=1)] | None = None
-    """Demonstrations in the set (100); of a mixed set: in total, drawn from the parts by `shares` (all there are)."""
+    """Demonstrations in the set (100); mixed: in total, drawn from the parts by `shares` (all there are; `equal`: of
+    every part as many as the smallest has)."""
     token_budget: Annotated[int, Field(ge=1)] | None = None
-    """Tokens in the set, instead of `samples`: drawn until exactly so many are there, the last demonstration cut."""
+    """Instead of `samples`: demonstrations are drawn until the set has exactly so many tokens, the last one cut."""
     max_tokens: Annotated[int, Field(ge=2)] = 512
-    """Tokens after which a demonstration is cut, special tokens included."""
+    """Tokens after which a demonstration is cut, special tokens included; at most the model's positions."""
     template: Annotated[str, Field(min_length=1)] | None = None
-    """How one side of a shot is written, with {language}, {endonym}, {text} and {end}; None: as in the method."""
+    """How one side of a shot is written, with `{language}`, `{endonym}`, `{text}` and `{end}`
+    (`{language}: {text}{end}`; text and task: `{text}{end}`)."""
     seed: int = 0
-    """Orders the texts or files; sets of equal seed and shots use the same sentences in every language."""
+    """Orders sentences, documents, items or files; with equal seed and shots, sets use the same sentences in every
+    language."""
     activations: ActivationsConfig | None = None
-    """Store raw activations of this set; None: only their sums of squares."""
+    """Store raw activations of this set too, and not only their sums of squares."""
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +118,7 @@ class DemonstrationConfig(Model):
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "DemonstrationConfig":
-        needed, allowed = _NEEDED[self.kind], _ALLOWED.get(self.kind, set())
+        needed, allowed = NEEDED[self.kind], ALLOWED.get(self.kind, set())
         given = {field for field in _TEXT_KEYS if getattr(self, field)}
         if not needed <= given <= needed | allowed:
             optional = f", and may take {sorted(allowed)}" if allowed else ""
@@ -126,7 +131,7 @@ class DemonstrationConfig(Model):
 
     @model_validator(mode="after")
     def _options_fit_kind(self) -> "DemonstrationConfig":
-        for option, kinds in _OPTIONS.items():
+        for option, kinds in OPTIONS.items():
             if option in self.model_fields_set and getattr(self, option) is not None and self.kind not in kinds:
                 raise ValueError(f"{option} means nothing for kind {self.kind}, only for {sorted(kinds)}")
         if self.samples is not None and self.token_budget is not None:

@@ -8,17 +8,12 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mlprune.recipe.base import Language, Model, pair_languages
+from mlprune.recipe.base import Language, Model, one_or_several, pair_languages
 from mlprune.terms import PromptName, RuleName, SplitName, TaskName
 
 KNOWN_TASKS: tuple[str, ...] = get_args(TaskName)
 WITHOUT_CANDIDATES = ("translation", "perplexity")
 WITH_NATIVE_PROMPTS = ("xnli", "xcopa")
-
-
-def _as_tuple(value: Any) -> Any:
-    """One value as a list of one: a list multiplies out."""
-    return value if isinstance(value, list | tuple) else (value,)
 
 
 class TaskConfig(Model):
@@ -27,7 +22,7 @@ class TaskConfig(Model):
     name: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
     """What evaluations call it; none that comes with the package."""
     template: Annotated[str, Field(min_length=1)]
-    """The whole text: `{key}` stands for a text of the row, `{candidate}` for each candidate."""
+    """The whole text: `{key}` is a text of the row, `{candidate}`, once, every candidate; `{{` is a brace."""
     answer: Annotated[str, Field(min_length=1)]
     """Key of the right candidate: its index from 0, or as it is written among the labels or candidates."""
     labels: tuple[str, ...] = ()
@@ -37,7 +32,7 @@ class TaskConfig(Model):
     candidates: str | None = None
     """Instead of labels: the key under which a row lists its candidates."""
     ties: Literal["earlier", "shared"] = "earlier"
-    """Of equal candidates the earlier one is predicted, or they share the credit."""
+    """Of equal candidates the earlier one is predicted, or they share the credit (`shared`)."""
 
     @model_validator(mode="after")
     def _name_is_new(self) -> "TaskConfig":
@@ -50,7 +45,7 @@ class AnalysesConfig(Model):
     """What is analysed besides the evaluations."""
 
     overlap_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.3,)
-    """Shares of the features that count as large and as small where demonstration sets are compared."""
+    """Shares of the features that count as large and as small where demonstration sets are compared, all different."""
 
     @field_validator("overlap_shares")
     @classmethod
@@ -64,27 +59,27 @@ class EvaluationConfig(Model):
     task: str
     """A task that comes with the package, or one of the recipe's `tasks`."""
     path: Annotated[str, Field(min_length=1)]
-    """Folder of task files, or `corpus` for the recipe's corpus."""
+    """Folder of task files, or of parallel text (translation, perplexity); or `corpus` for the recipe's corpus."""
     languages: tuple[Language, ...] = ()
-    """Languages, for all tasks but translation."""
+    """Languages; every task but translation needs some."""
     pairs: tuple[str, ...] = ()
-    """Language pairs such as `fr-en`, for translation."""
+    """Language pairs such as `fr-en`; translation needs some, no other task takes them."""
     split: str = "test"
     """Split of the task files; of the corpus: dev or test."""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """Keep this many items, the same in every language."""
+    """Keep this many items, the same in every language; left out: all of the split."""
     seed: int = 0
     """Which items a limit keeps."""
-    rule: Annotated[tuple[RuleName, ...], BeforeValidator(_as_tuple)] = ("mean",)
+    rule: Annotated[tuple[RuleName, ...], BeforeValidator(one_or_several)] = ("mean",)
     """How candidates are scored; a list is one evaluation each, of one run of the model."""
-    prompt_language: Annotated[tuple[PromptName, ...], BeforeValidator(_as_tuple)] = ("en",)
-    """English words around the examples, or those of their own language; a list is one evaluation each."""
+    prompt_language: Annotated[tuple[PromptName, ...], BeforeValidator(one_or_several)] = ("en",)
+    """xnli, xcopa: English words around the examples, or those of their own language; a list is one evaluation each."""
     shots: Annotated[int, Field(ge=0)] = 4
-    """Translation: demonstrations in the prompt."""
-    shot_seed: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)] | None = None
-    """Translation: which sentences are shown (those of `seed`); a list is one evaluation each."""
+    """translation: sentence pairs in the prompt."""
+    shot_seed: Annotated[tuple[int, ...], BeforeValidator(one_or_several)] | None = None
+    """translation: which sentence pairs are shown (those of `seed`); a list is one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
-    """Translation: tokens generated at most."""
+    """translation: tokens generated at most."""
     variants: tuple[str, ...] = ()
     """Names of the variant entries to evaluate (dense always is); empty: all."""
 

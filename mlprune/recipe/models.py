@@ -34,13 +34,13 @@ class CorpusConfig(Model):
     kind: Literal["parallel_text", "cldr"]
     """`parallel_text`: one file a language, line i says the same in all. `cldr`: the built-in corpus."""
     path: str | None = None
-    """Folder of a parallel text."""
+    """parallel_text: folder of its files; needed there, refused for cldr."""
     lines: Annotated[int, Field(ge=1, le=5000)] = 1000
-    """Lines of the built-in corpus."""
+    """cldr: number of lines."""
     seed: int = 0
-    """Seed of the built-in corpus."""
+    """cldr: which lines."""
     leave_out_evaluated: bool = False
-    """Leave sentences that an evaluation uses out of the demonstrations; otherwise such a recipe is refused."""
+    """Pass over sentences and task items that an evaluation uses, instead of refusing the recipe."""
 
     @model_validator(mode="after")
     def _path_fits_kind(self) -> "CorpusConfig":
@@ -53,15 +53,23 @@ class Recipe(Model):
     """Everything a run does."""
 
     name: Annotated[str, Field(min_length=1)]
+    """What the catalog calls this recipe in its table `names`; in no id, so renaming a recipe repeats no work."""
     model: BaseModelConfig
+    """What is pruned."""
     corpus: CorpusConfig
+    """Where sentences come from."""
     demonstrations: tuple[DemonstrationConfig, ...] = ()
+    """What scores read; a list in an entry multiplies out."""
     variants: tuple[VariantConfig, ...] = ()
+    """What is removed; a list in an entry multiplies out."""
     tasks: tuple[TaskConfig, ...] = ()
     """Tasks of the recipe's own, which evaluations name."""
     evaluations: tuple[EvaluationConfig, ...] = ()
+    """What the variants, and the dense model, are asked."""
     analyses: AnalysesConfig = AnalysesConfig()
+    """What is analysed besides."""
     compute: ComputeConfig = ComputeConfig()
+    """In what portions the work is done."""
     folder: Path = Path()
     """Folder that relative paths start at; set by `load_recipe`."""
     n_excluded: int = 0

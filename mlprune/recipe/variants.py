@@ -17,7 +17,11 @@ from mlprune.terms import (
     TokenScope,
 )
 
-Sparsity = Annotated[float, Field(ge=0, lt=1)]
+Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
+Structure = Annotated[
+    str,
+    Field(pattern=r"^(row|matrix|alpha|[1-9][0-9]*:[1-9][0-9]*)$", title="`row`, `matrix`, `alpha` or N:M as in `2:4`"),
+]
 MAX_BLOCKS = 10_000
 """Blocks a span may name: no model has as many."""
 _SPAN = re.compile(r"(\d+)-(\d+)")
@@ -39,23 +43,33 @@ def _numbers(value: Any) -> Any:
     return tuple(found)
 
 
-Blocks = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_numbers)]
+Blocks = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...],
+    BeforeValidator(_numbers),
+    Field(title="list of block numbers, or spans such as `4-7`"),
+]
 
 
 class ScheduleConfig(Model):
     """How much is removed where. `schedule: owl` is short for `schedule: {kind: owl}`."""
 
     kind: Literal["uniform", "given", "owl"] = "uniform"
-    """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers. `owl`: less in blocks
-    whose scores have many outliers (Yin et al., arXiv 2310.05175)."""
-    blocks: Annotated[tuple[tuple[Annotated[int, Field(ge=0)], Sparsity], ...], BeforeValidator(_pairs)] = ()
-    """given: block -> sparsity, instead of the entry's."""
-    layers: Annotated[tuple[tuple[str, Sparsity], ...], BeforeValidator(_pairs)] = ()
-    """given: layer -> sparsity, in all blocks that are not named."""
+    """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; where those stand, the
+    kind need not. `owl`: less in blocks whose scores have many outliers (Yin et al., arXiv 2310.05175)."""
+    blocks: Annotated[
+        tuple[tuple[Annotated[int, Field(ge=0)], Sparsity], ...],
+        BeforeValidator(_pairs),
+        Field(title="mapping of block numbers to fractions"),
+    ] = ()
+    """given: sparsity of a block, instead of the entry's."""
+    layers: Annotated[
+        tuple[tuple[str, Sparsity], ...], BeforeValidator(_pairs), Field(title="mapping of layers to fractions")
+    ] = ()
+    """given: sparsity of a layer, by its path inside a block, in all blocks that are not named."""
     m: Annotated[float, Field(gt=1)] = 5.0
     """owl: an outlier is above m times the mean score of its block."""
     spread: Annotated[float, Field(gt=0, lt=0.5)] = 0.08
-    """owl: the sparsest and the densest block are twice this apart."""
+    """owl: half the distance between the sparsest and the densest block."""
 
     @model_validator(mode="before")
     @classmethod
@@ -77,9 +91,9 @@ class ScopeConfig(Model):
     """Which blocks and layers are pruned at all; the others stay as they are."""
 
     blocks: Blocks = ()
-    """Only these blocks; empty: all. A span is written "4-7"."""
+    """Only these blocks (all)."""
     layers: tuple[str, ...] = ()
-    """Only these layers, by their path inside a block; empty: all."""
+    """Only these layers, by their path inside a block (all)."""
     without_blocks: Blocks = ()
     """Not these blocks."""
     without_layers: tuple[str, ...] = ()
@@ -90,32 +104,36 @@ class VariantConfig(Model):
     """One variant."""
 
     name: str | None = None
-    """Optional name of the entry, for `against`, `of` and an evaluation's `variants`."""
+    """What `against`, `of` and an evaluation's `variants` call the entry; no two entries share it."""
     score: ScoreName | None = None
-    """How worth keeping a weight is."""
+    """How worth keeping a weight is; needed unless variants are combined."""
     demonstrations: str | None = None
-    """Name of the demonstration sets whose statistics the score reads; one variant each."""
+    """Name of the sets whose statistics the score reads, one variant each; magnitude and random accept and ignore
+    it."""
     over: tuple[str, ...] = ()
-    """Names of sets, of one language each, say, that make one variant together; sets of equal seed go together."""
+    """Instead of `demonstrations`: names of two sets or more that make one variant together; of sets with several seeds
+    those of equal seed."""
     aggregate: AggregationName | None = None
-    """How the sets of `over` become one: mean or max of their scores, mean and variance, or their pooled statistics."""
+    """How the sets of `over` become one; needed with `over`."""
     shares: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    """Weights of the sets of `over`, one each, for mean and pooled; equal where empty."""
+    """aggregate mean, pooled: weights of the sets of `over` in any unit, one for each set there is of one seed, in
+    their order (equal)."""
     variance_weight: Annotated[float, Field(ge=0)] | None = None
-    """aggregate variance: weight of the variance between the sets."""
+    """aggregate variance: weight of the variance between the sets (1)."""
     contrast: str | None = None
-    """Name of the sets a contrast score holds against them; sets of equal seed pair up."""
+    """contrast: name of the sets that it holds against the others; sets of equal seed pair up."""
     tokens: TokenScope = "all"
     """Which tokens count in the statistics."""
     samples: Annotated[int, Field(ge=1)] | None = None
-    """Only the first so many demonstrations of each set; no new pass of the model in dense propagation."""
+    """Only the first so many demonstrations of each set, at most all; in dense propagation no new pass of the model
+    (all)."""
     resample: int | None = None
     """Seed of a bootstrap: as many demonstrations as there are, drawn with replacement."""
     sparsity: Sparsity | None = None
-    """Fraction of weights removed in each comparison group."""
-    structure: Annotated[str, Field(pattern=r"^(row|matrix|alpha|[1-9][0-9]*:[1-9][0-9]*)$")] | None = None
-    """Comparison group: an output row, the whole matrix, `N:M` (removes N of every M consecutive inputs), or Wanda's
-    alpha variant. Default: row; matrix for sparsegpt."""
+    """Share of weights removed in each comparison group; 0 is the dense variant. With N:M it may be left out."""
+    structure: Structure | None = None
+    """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
+    which N go; M has to divide every layer's number of inputs (`row`; sparsegpt: `matrix`)."""
     removes: RemovesName = "lowest"
     """`highest` removes the weights most worth keeping: an ablation."""
     propagation: PropagationName = "sequential"
@@ -125,19 +143,20 @@ class VariantConfig(Model):
     scope: ScopeConfig = ScopeConfig()
     """What is pruned at all."""
     profile: ProfileName = "corrected"
-    """`paper` makes the published code's choices."""
+    """`paper` makes the published code's choices; needs `tokens: all`."""
     seed: int | None = None
-    """Seed of the random score; the other scores have none and ignore it."""
+    """random: its seed (0); other scores ignore it."""
     power: Annotated[float, Field(gt=0)] | None = None
-    """ria: exponent of the feature norm; 0.5 where not given."""
+    """ria: exponent of the feature norm (0.5)."""
     damping: Annotated[float, Field(gt=0)] | None = None
-    """sparsegpt: share of the mean diagonal that is added to the Hessian; 0.01 where not given."""
+    """sparsegpt: share of the mean diagonal that is added to the Hessian (0.01)."""
     combine: CombinationName | None = None
-    """Makes a variant out of others: what each of them keeps is a set of weights."""
+    """Makes a variant out of others, whose kept weights are sets; goes with `of`, `name` and `against` only."""
     of: tuple[str, ...] = ()
     """Names of the entries that are combined."""
     against: tuple[str, ...] = ()
-    """Names of other entries to compare with, besides dense: where sparsity, structure, propagation, language agree."""
+    """Names of other entries to compare with besides dense: where sparsity and structure agree and, if both read
+    demonstrations, propagation, (source) language and seed."""
 
     @property
     def reads_statistics(self) -> bool:

@@ -1,0 +1,102 @@
+"""What a field of a recipe's models is, in words: its type, range and default, and the sentence that follows it."""
+
+import ast
+import inspect
+import textwrap
+import types
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BeforeValidator
+from pydantic.fields import FieldInfo
+
+from mlprune.recipe.base import Model, one_or_several
+
+PLAIN: Mapping[type, str] = {int: "integer", float: "number", str: "text", bool: "`true` or `false`"}
+BOUNDS: Mapping[type, str] = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+
+
+def sentences(model: type[Model]) -> dict[str, str]:
+    """Field -> the docstring that follows it in the code, on one line.
+
+    Raises:
+        ValueError: a field has none.
+    """
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    assert isinstance(tree, ast.ClassDef)
+    found = {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in zip(tree.body, tree.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
+    if missing := sorted(set(model.model_fields) - set(found)):
+        raise ValueError(f"fields of {model.__name__} have no sentence: {missing}")
+    return found
+
+
+def type_words(model: type[Model], name: str, *, links: Mapping[type, str]) -> str:
+    """The type and range of a field.
+
+    Args:
+        links: model -> what a field that holds it says: a link to its table.
+    """
+    return _words(get_type_hints(model, include_extras=True)[name], links)
+
+
+def default_words(model: type[Model], name: str) -> str:
+    """What a field that is left out becomes: a value as YAML, `required`, or nothing where it is simply not there."""
+    field = model.model_fields[name]
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is None or value == () or isinstance(value, Model):
+        return ""
+    return _literal(value)
+
+
+def _words(hint: Any, links: Mapping[type, str]) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _annotated(arguments[0], arguments[1:], links)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(one, links) for one in arguments if one is not types.NoneType)
+    if origin is Literal:
+        return ", ".join(_literal(one) for one in arguments)
+    if origin is tuple:
+        return f"list of {_plural(_words(arguments[0], links))}"
+    return links[hint] if hint in links else PLAIN[hint]
+
+
+def _annotated(hint: Any, metadata: Iterable[Any], links: Mapping[type, str]) -> str:
+    notes = list(metadata)
+    if any(isinstance(note, BeforeValidator) and note.func is one_or_several for note in notes):
+        return f"{_words(get_args(hint)[0], links)}; or a list"
+    infos = [note for note in notes if isinstance(note, FieldInfo)]
+    titles = [info.title for info in infos if info.title]
+    bounds = [bound for info in infos for bound in info.metadata]
+    return (titles[0] if titles else _words(hint, links)) + _range(bounds)
+
+
+def _plural(words: str) -> str:
+    """`integers >= 1`; what is no plain type stays as it is."""
+    head, space, rest = words.partition(" ")
+    return f"{head}s{space}{rest}" if head in {*PLAIN.values(), "language"} else words
+
+
+def _range(bounds: Iterable[Any]) -> str:
+    """` >= 1`, ` > 0 and < 0.5`; nothing where there is no bound."""
+    said = [
+        f" {sign} {getattr(one, kind.__name__.lower()):,}"
+        for one in bounds
+        if (kind := type(one)) in BOUNDS and (sign := BOUNDS[kind])
+    ]
+    return " and".join(said)
+
+
+def _literal(value: Any) -> str:
+    """A value as a recipe writes it."""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`[{', '.join(map(str, value))}]`" if isinstance(value, tuple) else f"`{value}`"

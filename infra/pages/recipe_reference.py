@@ -1,0 +1,84 @@
+"""The page with every key of a recipe, from the models that check it."""
+
+from collections.abc import Iterable, Mapping
+
+from infra.pages.fields import default_words, sentences, type_words
+from infra.pages.page import page
+from mlprune.recipe.base import Model
+from mlprune.recipe.compute import ComputeConfig
+from mlprune.recipe.demonstrations import ALLOWED, NEEDED, OPTIONS, ActivationsConfig, DemonstrationConfig
+from mlprune.recipe.evaluations import KNOWN_TASKS, AnalysesConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.models import BaseModelConfig, CorpusConfig, Recipe
+from mlprune.recipe.reading import HIDDEN, LISTS_THAT_STAY
+from mlprune.recipe.variants import ScheduleConfig, ScopeConfig, VariantConfig
+from mlprune.steps.markdown import table
+
+SECTIONS: Mapping[str, type[Model]] = {
+    "model": BaseModelConfig,
+    "corpus": CorpusConfig,
+    "demonstrations": DemonstrationConfig,
+    "activations": ActivationsConfig,
+    "variants": VariantConfig,
+    "schedule": ScheduleConfig,
+    "scope": ScopeConfig,
+    "tasks": TaskConfig,
+    "evaluations": EvaluationConfig,
+    "analyses": AnalysesConfig,
+    "compute": ComputeConfig,
+}
+"""Key that holds it -> model, in the order of a recipe."""
+
+LINKS: Mapping[type, str] = {model: f"[{name}](#{name})" for name, model in SECTIONS.items()}
+
+OPENING = f"""
+How the sections go together, with examples, is in [recipe.md](../recipe.md). An empty default means that the key is not
+there; what it is then taken for stands in brackets. In an entry of `demonstrations` and `variants` every key may have a
+list of values, which multiplies out; {", ".join(f"`{key}`" for key in sorted(LISTS_THAT_STAY))} are lists by nature.
+`exclude` takes combinations out again.
+"""
+
+
+def recipe_reference() -> str:
+    """The whole page."""
+    parts = [OPENING.strip(), "## The sections", _table(Recipe, hidden=HIDDEN)]
+    for name, model in SECTIONS.items():
+        parts += [f"## `{name}`", _first_line(model), _table(model)]
+        if model is DemonstrationConfig:
+            parts.append(_keys_by_kind())
+        if model is EvaluationConfig:
+            parts.append(f"Tasks that come with the package: {', '.join(f'`{task}`' for task in KNOWN_TASKS)}.")
+    return page("Recipe reference", parts, source="the models in `mlprune/recipe/`")
+
+
+def _table(model: type[Model], hidden: Iterable[str] = ()) -> str:
+    texts = sentences(model)
+    rows = [
+        (f"`{name}`", type_words(model, name, links=LINKS), default_words(model, name), texts[name])
+        for name in model.model_fields
+        if name not in hidden
+    ]
+    return table(("key", "type and range", "default", "meaning"), rows)
+
+
+def _first_line(model: type[Model]) -> str:
+    return (model.__doc__ or "").splitlines()[0]
+
+
+def _keys_by_kind() -> str:
+    """Which keys each kind of demonstration set takes."""
+    rows = [
+        (
+            f"`{kind}`",
+            _keys(needed),
+            _keys(ALLOWED.get(kind, ())),
+            _keys(key for key, kinds in OPTIONS.items() if kind in kinds),
+        )
+        for kind, needed in NEEDED.items()
+    ]
+    return "Which kind takes which keys (`pair` stands for `source` and `target`):\n\n" + table(
+        ("kind", "takes", "may take besides", "options"), rows
+    )
+
+
+def _keys(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))

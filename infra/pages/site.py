@@ -1,0 +1,25 @@
+"""Which pages are generated, and writing them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from infra.pages.recipe_reference import recipe_reference
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/recipe.md": recipe_reference,
+}
+"""Path below docs/ -> what writes the page."""
+
+
+def write_pages(folder: Path = DOCS) -> list[Path]:
+    """Write all generated pages; returns those that were not as they should be."""
+    changed = []
+    for name, text in ((name, make()) for name, make in PAGES.items()):
+        path = folder / name
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
