@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from infra.pages.catalog_reference import catalog_reference
 from infra.pages.recipe_reference import recipe_reference
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/catalog.md": catalog_reference,
     "reference/recipe.md": recipe_reference,
 }
 """Path below docs/ -> what writes the page."""

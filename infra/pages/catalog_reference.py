@@ -1,0 +1,105 @@
+"""The page with every table, view and query of the catalog, from the schema and the query files."""
+
+import itertools
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from catalog.check import KEYS
+from catalog.queries import NamedQuery, list_queries
+from catalog.sql_files import sql_files, statement
+from catalog.store import Catalog
+from infra.pages.page import page
+from mlprune.steps.markdown import table
+from mlprune.storage import Store
+
+OPENING = """
+What the catalog is and how to ask it is in [catalog.md](../catalog.md). Texts are those of `COMMENT ON` in the catalog itself. In the column `key`, `1`, `2`, ... are places in
+the primary key, and `→` names the table that holds what the column refers to, which `mlprune catalog check` verifies.
+"""
+
+Row = Mapping[str, Any]
+
+
+def catalog_reference() -> str:
+    """The whole page."""
+    with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
+        relations = _relations(catalog)
+        queries = [(query, _columns(catalog, query)) for query in list_queries()]
+    tables = {name: relations["table", name] for name in _tables_in_order()}
+    views = {name: rows for (kind, name), rows in relations.items() if kind == "view"}
+    parts = [
+        OPENING.strip(),
+        f"**[Tables](#tables)**: {_links(tables)}",
+        f"**[Views](#views)**: {_links(views)}",
+        f"**[Queries](#queries)**: {_links((query.name for query, _ in queries), taken=[*tables, *views])}",
+        "## Tables",
+        *itertools.chain.from_iterable(_table(name, rows) for name, rows in tables.items()),
+        "## Views",
+        *itertools.chain.from_iterable(_view(name, rows) for name, rows in views.items()),
+        "## Queries",
+        *itertools.chain.from_iterable(_query(query, columns) for query, columns in queries),
+    ]
+    return page("Catalog reference", parts, source="the `.sql` files in `catalog/sql/`")
+
+
+def _relations(catalog: Catalog) -> dict[tuple[str, str], list[Row]]:
+    """(kind, name) -> rows of its columns."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in catalog.query(statement("reference", "columns")):
+        found.setdefault((row["kind"], row["relation"]), []).append(row)
+    return found
+
+
+def _tables_in_order() -> list[str]:
+    """Names of the tables, each where its first schema file stands."""
+    return list(dict.fromkeys(file.name.partition("_")[2] for file in sql_files("schema")))
+
+
+def _columns(catalog: Catalog, query: NamedQuery) -> Sequence[str]:
+    """The columns that a query answers with."""
+    values = {parameter.name: parameter.default for parameter in query.parameters}
+    return catalog.select(query.sql, values).columns
+
+
+def _links(names: Iterable[str], taken: Sequence[str] = ()) -> str:
+    """Links to headings; of two headings of one name the second's anchor ends in -1."""
+    return ", ".join(f"[{name}](#{name}{'-1' if name in taken else ''})" for name in names)
+
+
+def _table(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
+    rows = [
+        (f"`{column['column_name']}`", column["data_type"], _key(name, column), column["column_comment"])
+        for column in columns
+    ]
+    return f"### `{name}`", _sentence(columns), table(("column", "type", "key", "meaning"), rows)
+
+
+def _key(name: str, column: Row) -> str:
+    """The column's place in the primary key, and whose key it holds."""
+    targets = [target for source, key, target in KEYS if (source, key) == (name, column["column_name"])]
+    places = [str(column["key_place"])] if column["key_place"] else []
+    return " ".join([*places, *(f"→ [{target}](#{target})" for target in targets)])
+
+
+def _view(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
+    listed = ", ".join(f"`{column['column_name']}` {column['data_type']}" for column in columns)
+    return f"### `{name}`", _sentence(columns), f"Columns: {listed}."
+
+
+def _sentence(columns: Sequence[Row]) -> str:
+    return _capital(columns[0]["relation_comment"])
+
+
+def _query(query: NamedQuery, columns: Sequence[str]) -> tuple[str, ...]:
+    listed = ", ".join(f"`{column}`" for column in columns)
+    given = ", ".join(f"`{parameter}`" for parameter in query.parameters)
+    return (
+        f"### `{query.name}`",
+        _capital(query.description),
+        f"Parameters: {given or 'none'}.\n\nColumns: {listed}.",
+    )
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."

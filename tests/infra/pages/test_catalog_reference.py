@@ -1,0 +1,51 @@
+"""The page with every table, view and query: complete, with a meaning for every column, and links that lead somewhere."""
+
+import re
+
+import pytest
+
+from catalog.check import KEYS
+from catalog.queries import list_queries
+from catalog.schema import views
+from catalog.sql_files import sql_files
+from infra.pages.catalog_reference import catalog_reference
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return catalog_reference()
+
+
+@pytest.fixture(scope="module")
+def headings(page: str) -> list[str]:
+    return re.findall(r"^### `(\w+)`$", page, flags=re.MULTILINE)
+
+
+def test_every_table_view_and_query_has_a_heading(headings: list[str]) -> None:
+    tables = {file.name.partition("_")[2] for file in sql_files("schema")}
+    assert sorted(headings) == sorted([*tables, *views(), *(query.name for query in list_queries())])
+
+
+def test_every_column_of_a_table_has_a_type_and_a_meaning(page: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w*) \| (.*) \| (.*) \|$", page, flags=re.MULTILINE)
+    assert len(rows) > 100
+    assert all(kind and meaning.strip() for _, kind, _, meaning in rows)
+
+
+def test_a_column_that_refers_to_a_table_names_it(page: str) -> None:
+    assert ("metrics", "variant_id", "variants") in KEYS
+    section = page.partition("### `metrics`")[2].partition("###")[0]
+    assert "| `variant_id` | VARCHAR | → [variants](#variants) |" in section
+    assert "| `metric` | VARCHAR | 2 |" in section
+
+
+def test_of_two_headings_of_one_name_each_has_a_link_of_its_own(page: str, headings: list[str]) -> None:
+    assert headings.count("failures") == 2
+    assert "[failures](#failures)" in page
+    assert "[failures](#failures-1)" in page
+
+
+def test_a_query_says_its_parameters_and_its_columns(page: str) -> None:
+    section = page.partition("### `best_by_language`")[2].partition("###")[0]
+    assert '`$task VARCHAR = "facts"`' in section
+    assert "`language`, " in section
