@@ -14,8 +14,9 @@ from mlprune.steps.markdown import table
 from mlprune.storage import Store
 
 OPENING = """
-What the catalog is and how to ask it is in [catalog.md](../catalog.md). Texts are those of `COMMENT ON` in the catalog itself. In the column `key`, `1`, `2`, ... are places in
-the primary key, and `→` names the table that holds what the column refers to, which `mlprune catalog check` verifies.
+What the catalog is and how to ask it is in [catalog.md](../catalog.md). The texts are those of `COMMENT ON` in the
+catalog itself. In the column `key`, `1`, `2`, ... are places in the primary key, and `→` names the table that holds
+what the column refers to, which `mlprune catalog check` verifies.
 """
 
 Row = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""The page with every table, view and query: complete, with a meaning for every column, and links that lead somewhere."""
+"""The page with every table, view and query: complete, a meaning for every column, links that lead somewhere."""
 
 import re
 
