@@ -1,0 +1,54 @@
+"""The page with every command and option, from the command line itself."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from infra.pages.page import page
+from mlprune.steps.markdown import table
+from ray_jobs.cli import app
+
+OPENING = """
+What the commands do and return, and which exit codes they have, is in [command-line.md](../command-line.md). `--help`
+says the same as this page.
+"""
+
+
+def command_reference() -> str:
+    """The whole page."""
+    parts = [OPENING.strip()]
+    for name, command in commands():
+        parts += [f"## {name}", *_help(command), *_parameters(command)]
+    return page("Command reference", parts, source="the command line")
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """(name as it is typed, command) of every command, those of a group too."""
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]  # it is a group
+        for inner, member in getattr(command, "commands", {"": command}).items():
+            yield f"{name} {inner}".strip(), member
+
+
+def _help(command: Any) -> tuple[str, ...]:
+    """The sentences of a command's help, and its examples as a block."""
+    sentences, _, examples = inspect.cleandoc(command.help or "").partition("\n\nExample")
+    lines = [line.strip() for line in examples.partition(":")[2].splitlines() if line.strip()]
+    return (sentences, "```\n" + "\n".join(lines) + "\n```") if lines else (sentences,)
+
+
+def _parameters(command: Any) -> tuple[str, ...]:
+    rows = [_parameter(one) for one in command.params if one.name != "help"]
+    return (table(("argument or option", "default", "meaning"), rows),) if rows else ()
+
+
+def _parameter(parameter: Any) -> tuple[str, str, str]:
+    is_argument = parameter.param_type_name == "argument"
+    name = parameter.name.upper() if is_argument else ", ".join(parameter.opts)
+    default = "required" if parameter.required else _default(parameter.default)
+    return f"`{name}`", default, parameter.help or ""
+
+
+def _default(value: object) -> str:
+    return "" if value is None or value is False or value in ((), [], "") else f"`{value}`"
