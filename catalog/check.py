@@ -37,6 +37,8 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     ("statistics", "demonstration_set_id", "demonstration_sets"),
     ("feature_magnitudes", "statistics_id", "statistics"),
     ("feature_magnitudes", "demonstration_set_id", "demonstration_sets"),
+    ("neuron_activity", "base_model_id", "base_models"),
+    ("neuron_activity", "demonstration_set_id", "demonstration_sets"),
     ("comparisons", "variant_id", "variants"),
     ("comparisons", "baseline_id", "variants"),
     ("comparisons", "evaluation_id", "evaluations"),

@@ -16,6 +16,7 @@ TYPES: Mapping[str, pa.DataType] = {
     "BOOLEAN": pa.bool_(),
     "INTEGER": pa.int32(),
     "BIGINT": pa.int64(),
+    "BIGINT[]": pa.list_(pa.int64()),
     "DOUBLE": pa.float64(),
 }
 """Type of a column -> what its values travel as; a TIMESTAMP is cast from its text by the table."""
@@ -36,7 +37,7 @@ def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, A
 
 def _array(name: str, kind: str, values: list[Any]) -> pa.Array:
     try:
-        if kind in ("INTEGER", "BIGINT"):
+        if kind in ("INTEGER", "BIGINT", "BIGINT[]"):
             return pa.array(values).cast(TYPES[kind])  # with a type given, 1.5 would become 1
         return pa.array(values, type=TYPES[kind])
     except pa.ArrowTypeError as err:

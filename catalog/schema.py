@@ -24,7 +24,7 @@ RUN_TABLES = ("jobs", "failures")
 INCOMING = "incoming_rows"
 """What rows on their way into a table are called."""
 
-_COLUMN = re.compile(r"^    (\w+) [A-Z]+,\s+-- (.+)$", re.MULTILINE)
+_COLUMN = re.compile(r"^    (\w+) [A-Z]+(?:\[\])?,\s+-- (.+)$", re.MULTILINE)
 
 
 class Connection(Protocol):

@@ -40,6 +40,7 @@ STEP_VERSIONS = {
     "statistics": 2,
     "statistics_parts": 1,
     "activations": 1,
+    "neuron_activity": 1,
     "outliers": 1,
     "mask_blocks": 2,
     "masks": 2,

@@ -21,6 +21,7 @@ SPARSITIES = (0.1, 0.3, 0.5)
 LAYERS = ("attention.q", "fc1")
 N_BLOCKS = 2
 N_ITEMS = 40
+N_NEURONS = 40
 DENSE_ACCURACY = {"en": 0.8, "fr": 0.6, "es": 0.55, "sw": 0.35}
 STARTED = "2026-02-03T22:15:00"
 
@@ -58,6 +59,8 @@ def _fill(store: Store) -> None:
         _rank_consistency(store, variant, metrics=metrics[variant.id])
     _mask_overlaps(store, variants)
     _feature_overlaps(store, base_id, sets=sets)
+    for name in LANGUAGES:
+        _neuron_activity(store, base_id, name=name, set_id=sets[name])
     _recipe(store, base_id, sets=sets, variants=variants)
     _run_files(store, variants)
 
@@ -376,6 +379,23 @@ def _feature_overlaps(store: Store, base_id: str, *, sets: dict[str, str]) -> No
     artefact = store.write_table(f"features/{record_id}.parquet", columns, schema)
     tables = {"feature_overlaps": rows}
     write_rows(store, "feature_overlaps", parameters=parameters, parents=parents, rows=tables, artefacts=[artefact])
+
+
+def _neuron_activity(store: Store, base_id: str, *, name: str, set_id: str) -> None:
+    """Counts in which the first neurons of a block are one language's each, and the others everybody's or nobody's."""
+    own = LANGUAGES.index(name)
+    rows = [
+        {"neuron_activity_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id, "block": block}
+        | {"n_tokens": 100, "n_active": [_fired(name, block, neuron, own=neuron == own) for neuron in range(N_NEURONS)]}
+        for block in range(N_BLOCKS)
+    ]
+    parents = {"base_model": base_id, "demonstration_set": set_id}
+    write_rows(store, "neuron_activity", parameters={}, parents=parents, rows={"neuron_activity": rows})
+
+
+def _fired(name: str, block: int, neuron: int, *, own: bool) -> int:
+    chance = _unit("neuron", block, neuron, name if neuron % 2 else "")
+    return int(60 + 40 * chance) if own else int((5 if neuron < len(LANGUAGES) else 55) * chance)
 
 
 def _recipe(store: Store, base_id: str, *, sets: dict[str, str], variants: list[Variant]) -> None:

@@ -74,7 +74,7 @@ def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None
 
     Raises:
         ModelError: the block has a weight matrix (or a stack of them, as experts are) that the record does not list,
-            lacks a layer that it lists, or stores a weight the other way round.
+            lacks a layer or the activation that it names, or stores a weight the other way round.
     """
     found = {name: module for name, module in block_module.named_modules() if isinstance(module, nn.Linear | Conv1D)}
     weights = {f"{layer}.weight" for layer in family.layers}
@@ -93,6 +93,8 @@ def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None
     missing = sorted(set(family.layers) - set(found))
     if missing:
         raise ModelError("a block lacks layers of its family", **context, missing=missing)
+    if not _has_module(block_module, family.activation):
+        raise ModelError("a block lacks the activation of its family", **context, missing=family.activation)
     turned = [layer for layer in family.layers if isinstance(found[layer], Conv1D) != family.transposed]
     if turned:
         expected = "Conv1D, [in, out]" if family.transposed else "Linear, [out, in]"

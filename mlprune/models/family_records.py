@@ -27,6 +27,8 @@ class Family:
     """All that stands before the blocks and has parameters, from the causal language model."""
     inputs: tuple[tuple[str, ...], ...]
     """Groups of layers that read one input, in the order in which a block runs them; paths start at the block."""
+    activation: str
+    """The module whose output the feed-forward neurons are, from the block: behind it a neuron fires or does not."""
     transposed: bool = False
     """Whether weights are stored [in, out] (`Conv1D`) instead of [out, in]."""
     block_returns_tuple: bool = False
@@ -80,6 +82,7 @@ def _gated(name: str) -> Family:
             ("mlp.gate_proj", "mlp.up_proj"),
             ("mlp.down_proj",),
         ),
+        activation="mlp.act_fn",
     )
 
 
@@ -98,6 +101,7 @@ FAMILIES: Mapping[str, Family] = {
         head="lm_head",
         embeddings=("model.embed_tokens",),
         inputs=_ATTENTION_THEN_TWO_LAYERS,
+        activation="activation_fn",
     ),
     "gpt2": Family(
         name="gpt2",
@@ -106,6 +110,7 @@ FAMILIES: Mapping[str, Family] = {
         head="lm_head",
         embeddings=("transformer.wte", "transformer.wpe"),
         inputs=(("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)),
+        activation="mlp.act",
         transposed=True,
     ),
     "bloom": Family(
@@ -120,6 +125,7 @@ FAMILIES: Mapping[str, Family] = {
             ("mlp.dense_h_to_4h",),
             ("mlp.dense_4h_to_h",),
         ),
+        activation="mlp.gelu_impl",
         block_returns_tuple=True,
     ),
     "llama": _gated("llama"),
@@ -138,6 +144,7 @@ FAMILIES: Mapping[str, Family] = {
         head="lm_head",
         embeddings=("model.embed_tokens",),
         inputs=(("self_attn.qkv_proj",), ("self_attn.o_proj",), ("mlp.gate_up_proj",), ("mlp.down_proj",)),
+        activation="mlp.activation_fn",
     ),
     "opt": Family(
         name="opt",
@@ -146,6 +153,7 @@ FAMILIES: Mapping[str, Family] = {
         head="lm_head",
         embeddings=("model.decoder.embed_tokens", "model.decoder.embed_positions"),
         inputs=_ATTENTION_THEN_TWO_LAYERS,
+        activation="activation_fn",
     ),
     "gpt_neox": Family(
         name="gpt_neox",
@@ -154,6 +162,7 @@ FAMILIES: Mapping[str, Family] = {
         head="lm_head",
         embeddings=("gpt_neox.embed_in",),
         inputs=(("attention.query_key_value",), ("attention.dense",), ("mlp.dense_h_to_4h",), ("mlp.dense_4h_to_h",)),
+        activation="mlp.act",
         renamed=(("lm_head.weight", "embed_out.weight"),),
     ),
 }

@@ -1,4 +1,4 @@
-"""What goes into blocks and layers: how the model's own code calls its blocks, and the inputs that layers read.
+"""What goes into blocks and layers: how the model's own code calls its blocks, what layers read and neurons do.
 
 Masks, positions, alibi and whatever else a block is called with are prepared by the model's own forward, run once with
 stubs in the blocks' place. The recorded calls are then replayed, on any shard, and are never rebuilt by hand.
@@ -123,8 +123,8 @@ def hidden_of(output: Any, family: Family) -> Tensor:
     return hidden
 
 
-class InputTaps:
-    """Shows what the layers of some blocks read, to whoever listens in the thread that runs the block.
+class Taps:
+    """Shows what the layers of some blocks read, and their neurons, to whoever listens in the thread that runs them.
 
     Layers that read one input are watched at the first of them. The hooks stay and do nothing where nobody listens:
     threads may run the same block at once, some listening and some not.
@@ -138,26 +138,38 @@ class InputTaps:
         self._here = threading.local()
         for module in blocks:
             for name in family.input_names:
-                module.get_submodule(name).register_forward_pre_hook(partial(self._seen, name))
+                module.get_submodule(name).register_forward_pre_hook(partial(self._read, name))
+            module.get_submodule(family.activation).register_forward_hook(self._fired)
 
     @contextmanager
-    def listening(self, listener: Callable[[str, Tensor], None]) -> Iterator[None]:
-        """While the context lasts, call a function with (input, [..., in]) for every input this thread runs into.
+    def listening(
+        self, listener: Callable[[str, Tensor], None] | None = None, *, neurons: Callable[[Tensor], None] | None = None
+    ) -> Iterator[None]:
+        """While the context lasts, let functions hear what this thread runs into.
 
         A listener may raise `BlockStop`: the block is left there, and so is the context, without an error.
+
+        Args:
+            listener: called with (input, [..., in]) for every input.
+            neurons: called with [..., neurons], the activations of a block's feed-forward neurons.
         """
-        self._here.listener = listener
+        self._here.listener, self._here.neurons = listener, neurons
         try:
             yield
         except BlockStop:
             pass
         finally:
-            self._here.listener = None
+            self._here.listener = self._here.neurons = None
 
-    def _seen(self, name: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
+    def _read(self, name: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
         listener = getattr(self._here, "listener", None)
         if listener is not None:
             listener(name, args[0])
+
+    def _fired(self, _module: nn.Module, _args: tuple[Any, ...], activations: Tensor) -> None:
+        neurons = getattr(self._here, "neurons", None)
+        if neurons is not None:
+            neurons(activations)
 
 
 class BlockStop(BaseException):

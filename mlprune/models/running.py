@@ -17,11 +17,12 @@ from transformers import DynamicCache
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.checkpoint import DTYPES, WeightFiles, family_at, weight_name
 from mlprune.models.device_map import CPU
-from mlprune.models.hooks import InputSums, InputTaps, calls_on, hidden_of, prepare
+from mlprune.models.hooks import InputSums, Taps, calls_on, hidden_of, prepare
 from mlprune.models.linear import use_quick_products
 from mlprune.models.loading import ModelParts
 from mlprune.models.payloads import Travelling
 from mlprune.models.placing import BEFORE, PlacedParts
+from mlprune.numeric.neurons import active_counts
 from mlprune.terms import DtypeName
 
 __all__ = ["BEFORE", "BlockRunner", "leaving"]
@@ -72,7 +73,7 @@ class BlockRunner:
         self._placed = PlacedParts(parts, blocks, n_blocks=n_blocks, **memory)
         self.in_turns, self.window = self._placed.in_turns, self._placed.window
         self.device = self._placed.first_device
-        self._taps = InputTaps(self.modules.values(), self.family)
+        self._taps = Taps(self.modules.values(), self.family)
         self._accepted = inspect.signature(self._model.get_submodule(self.family.base).forward).parameters
 
     def read(self, part: int) -> None:
@@ -191,6 +192,25 @@ class BlockRunner:
         except StatisticsError as err:
             raise StatisticsError(err.message, err.context, block=block) from err
         return {name: tensor.cpu() for name, tensor in listener.sums().items()}, listener.tokens
+
+    def step_counted(self, block: int, states: Travelling, counted: Tensor) -> tuple[Travelling, Tensor]:
+        """Run one block and count how often each of its neurons fires: [neurons] int64, on the CPU.
+
+        Raises:
+            StatisticsError: a counted activation is not finite; the block is named.
+        """
+        counts: list[Tensor] = []
+
+        def count(activations: Tensor) -> None:
+            counts.append(active_counts(activations.reshape(*counted.shape, -1), counted))
+
+        try:
+            with self._taps.listening(neurons=count):
+                after = self.step(block, states)
+        except StatisticsError as err:
+            raise StatisticsError(err.message, err.context, block=block) from err
+        (found,) = counts
+        return after, found.cpu()
 
     def stored(self, block: int, layers: Iterable[str]) -> dict[str, Tensor]:
         """Weights of a block as the checkpoint has them, in the shard's dtype: layer -> the stored tensor, not turned.

@@ -25,6 +25,7 @@ from mlprune.models.capturing import CaptureBatch, Captured, CapturePart, captur
 from mlprune.models.footprint import footprint
 from mlprune.models.lockstep import GroupLimit, group_limit, together
 from mlprune.models.masking import MaskedBlocks
+from mlprune.models.neurons import ActiveNeurons, CountPart, counting
 from mlprune.models.passes import decoding, observing, scoring
 from mlprune.models.payloads import (
     DecodePart,
@@ -95,7 +96,7 @@ class Shard:
         return self._limit
 
     def together(self, operation: str, payloads: Sequence[Any]) -> list[Any]:
-        """What an operation (`observe`, `capture`, `score`, `decode`) returns for each of some payloads, in order.
+        """What an operation (`observe`, `score`, `decode` and so on) returns for each of some payloads, in order.
 
         All go through a block before any goes through the next; the numbers are those of one payload at a time.
 
@@ -103,6 +104,7 @@ class Shard:
         """
         begin: dict[str, Callable[[Any], Generator[int, None, Any]]] = {
             "observe": lambda payload: observing(self._runner, payload),
+            "count_active": lambda payload: counting(self._runner, payload),
             "score": lambda payload: scoring(self._runner, payload),
             "score_texts": lambda payload: branching(self._runner, payload),
             "decode": lambda payload: decoding(self._runner, payload, self._cache(payload.key)),
@@ -149,6 +151,15 @@ class Shard:
             StatisticsError: a counted activation is not finite; the block is named.
         """
         found: ObservationPart | Observation = self.together("observe", [payload])[0]
+        return found
+
+    def count_active(self, payload: TokenBatch | CountPart) -> CountPart | ActiveNeurons:
+        """Run a batch through the own blocks and count how often each feed-forward neuron fires.
+
+        Raises:
+            StatisticsError: a counted activation is not finite; the block is named.
+        """
+        found: CountPart | ActiveNeurons = self.together("count_active", [payload])[0]
         return found
 
     def capture(self, payload: CaptureBatch | CapturePart) -> CapturePart | Captured:

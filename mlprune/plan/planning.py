@@ -8,6 +8,7 @@ from mlprune.plan.combinations import add_combinations
 from mlprune.plan.comparisons import comparison_jobs
 from mlprune.plan.evaluations import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.plan.making import observations, variant_jobs
+from mlprune.plan.neurons import neuron_jobs
 from mlprune.plan.sets import PlannedSet, plan_sets
 from mlprune.plan.variants import PlannedVariant, plan_variants
 from mlprune.recipe import Recipe
@@ -51,6 +52,7 @@ def build_plan(recipe: Recipe) -> Plan:
         *(one.job for one in all_sets),
         *(job for one in observed for job in one.jobs),
         *activation_jobs(recipe, inputs, (one for named in own.values() for one in named)),
+        *neuron_jobs(recipe, inputs, own),
         *variant_jobs(recipe, inputs, variants),
         *evaluation_jobs(recipe, inputs, evaluations),
         *comparison_jobs(

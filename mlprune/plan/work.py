@@ -17,6 +17,7 @@ from mlprune.steps.combine import CombineJob
 from mlprune.steps.demonstrate import DemonstrateJob, MixJob
 from mlprune.steps.evaluate import EvaluateJob, TaskSpec, prepared_task
 from mlprune.steps.jobs import Job
+from mlprune.steps.neurons import NeuronActivityJob
 from mlprune.steps.observe import ObserveJob, ObservePartJob
 from mlprune.steps.outliers import OutliersJob
 from mlprune.steps.prune import OrderBlockJob
@@ -38,6 +39,8 @@ STORED_BYTES = {"float32": 4, "float16": 2}
 """Of one raw activation that is kept."""
 COPIES = 3
 """Of the raw activations of one part: as they came, joined, and as files."""
+COUNT_DIGITS = 6
+"""Of a count in a record, as text."""
 COORDINATING_BYTES = SMALL_JOB_BYTES + STATISTICS_BYTES
 """What a worker takes whose model is in other processes."""
 
@@ -93,6 +96,7 @@ def _work(job: Job, sizes: Footprint, sets: Sets) -> Work:
         ObservePartJob: _observing,
         SweepJob: _sweeping,
         ActivationsJob: _keeping_activations,
+        NeuronActivityJob: _counting_neurons,
         EvaluateJob: _evaluating,
         OrderBlockJob: _ordering,
         OutliersJob: _finding_outliers,
@@ -145,6 +149,18 @@ def _keeping_activations(job: ActivationsJob, sizes: Footprint, sets: Sets) -> W
         fixed_bytes=SMALL_JOB_BYTES + int(COPIES * share * widened * job.most_bytes),
         thread_bytes=_batch_bytes(sizes, job.batch_tokens),
         disk_bytes=float(job.most_bytes),
+        on_chain=True,
+    )
+
+
+def _counting_neurons(job: NeuronActivityJob, sizes: Footprint, sets: Sets) -> Work:
+    n_tokens, _ = sets.get(job.demonstration_set_id, (0, 0))
+    return Work(
+        job.step,
+        flops=_block_flops(sizes, n_tokens),
+        n_passes=1,
+        thread_bytes=_batch_bytes(sizes, job.batch_tokens),
+        disk_bytes=COUNT_DIGITS * float(sizes.widest * len(sizes.blocks)),
         on_chain=True,
     )
 

@@ -46,6 +46,8 @@ class AnalysesConfig(Model):
 
     overlap_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.3,)
     """Shares of the features that count as large and as small where demonstration sets are compared, all different."""
+    neurons: tuple[str, ...] = ()
+    """Names of demonstration sets, each of one language, in which it is counted how often every neuron fires."""
 
     @field_validator("overlap_shares")
     @classmethod

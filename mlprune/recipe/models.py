@@ -92,6 +92,19 @@ class Recipe(Model):
             _require_known("of", variant.of, entries - {variant.name})
         for evaluation in self.evaluations:
             _require_known("evaluations.variants", evaluation.variants, entries)
+        _require_known("analyses.neurons", self.analyses.neurons, sets)
+        return self
+
+    @model_validator(mode="after")
+    def _neurons_have_languages(self) -> "Recipe":
+        counted = [entry for name in self.analyses.neurons for entry in self.sets_named(name)]
+        for entry in counted:
+            if entry.kind == "mixed" or not (entry.language or entry.kind == "code"):
+                raise ValueError(f"analyses.neurons takes sets of one language, got {entry.name!r}: {entry.kind}")
+        if counted and len({entry.language or entry.kind for entry in counted}) == 1:
+            raise ValueError(
+                f"analyses.neurons compares languages: name sets of several, got {list(self.analyses.neurons)}"
+            )
         return self
 
     def resolve(self, path: str) -> Path:

@@ -6,13 +6,21 @@ import pytest
 
 from catalog.rows import arrow_rows
 
-COLUMNS = (("name", "VARCHAR"), ("n", "INTEGER"), ("size", "BIGINT"), ("value", "DOUBLE"), ("is_dense", "BOOLEAN"))
+COLUMNS = (
+    ("name", "VARCHAR"),
+    ("n", "INTEGER"),
+    ("size", "BIGINT"),
+    ("counts", "BIGINT[]"),
+    ("value", "DOUBLE"),
+    ("is_dense", "BOOLEAN"),
+)
 
 
 def test_rows_become_columns_with_null_for_what_is_missing() -> None:
-    rows: list[dict[str, Any]] = [{"name": "a", "n": 1, "size": 2**40, "value": 1, "is_dense": True}, {"other": 5}]
+    whole = {"name": "a", "n": 1, "size": 2**40, "counts": [2**40, 0], "value": 1, "is_dense": True}
+    rows: list[dict[str, Any]] = [whole, {"other": 5}]
     assert arrow_rows(COLUMNS, rows).to_pylist() == [
-        {"name": "a", "n": 1, "size": 2**40, "value": 1.0, "is_dense": True},
+        {**whole, "value": 1.0},
         dict.fromkeys((name for name, _ in COLUMNS), None),
     ]
 
@@ -23,7 +31,18 @@ def test_what_is_no_text_becomes_its_json_text_in_a_column_of_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [{"n": "many"}, {"n": 1.5}, {"n": 2**31}, {"size": 2**63}, {"value": "high"}, {"is_dense": "yes"}]
+    "row",
+    [
+        {"n": "many"},
+        {"n": 1.5},
+        {"n": 2**31},
+        {"size": 2**63},
+        {"counts": [1.5]},
+        {"counts": ["one"]},
+        {"counts": 1},
+        {"value": "high"},
+        {"is_dense": "yes"},
+    ],
 )
 def test_a_value_of_another_type_is_refused(row: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"column {next(iter(row))}"):

@@ -8,7 +8,7 @@ from transformers import Cache, DynamicCache
 
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.families import FAMILIES
-from mlprune.models.hooks import CacheSlot, InputSums, InputTaps, calls_on, capture_calls, hidden_of, prepare
+from mlprune.models.hooks import CacheSlot, InputSums, Taps, calls_on, capture_calls, hidden_of, prepare
 from tests.tiny_models import FAMILY_NAMES, tiny_model
 
 TOKENS = torch.tensor([[1, 50, 60, 70], [1, 9, 8, 0]])
@@ -78,7 +78,7 @@ def observed_block(**options):
     model, family = tiny_model("xglm", seed=1, blocks=1), FAMILIES["xglm"]
     block = model.model.layers[0]
     counted = torch.tensor([[True, True, False], [False, True, False]])
-    return block, InputTaps([block], family), InputSums(family, counted, **options)
+    return block, Taps([block], family), InputSums(family, counted, **options)
 
 
 @torch.inference_mode()
@@ -152,7 +152,7 @@ def test_a_layer_that_a_block_does_not_run_is_an_error():
     block.spare = torch.nn.Linear(16, 16)
     wrong = dataclasses.replace(family, inputs=(*family.inputs, ("spare",)))
     listener = InputSums(wrong, torch.ones(1, 2, dtype=torch.bool), stops=True)
-    with InputTaps([block], wrong).listening(listener):
+    with Taps([block], wrong).listening(listener):
         block(torch.randn(1, 2, 16))
     with pytest.raises(ModelError, match=r"did not run layers.*missing=\['spare'\]"):
         listener.sums()

@@ -11,6 +11,7 @@ from mlprune.plan.work import SMALL_JOB_BYTES, Work, lasting, most_held, work_of
 from mlprune.steps.activations import ActivationsJob
 from mlprune.steps.demonstrate import MixJob
 from mlprune.steps.evaluate import EvaluateJob
+from mlprune.steps.neurons import NeuronActivityJob
 from mlprune.steps.observe import ObserveJob, ObservePartJob
 from mlprune.steps.sweep import SweepJob
 from tests.tiny_models import HIDDEN, VOCABULARY
@@ -48,6 +49,14 @@ def test_observing_multiplies_every_token_with_every_weight_of_the_blocks_once(p
         assert work.flops == 2 * n_tokens * N_IN_BLOCK * N_BLOCKS
         assert work.disk_bytes == 4 * (n_tokens // 48) * (3 * 16 + 64) * N_BLOCKS
         assert (work.n_passes, work.on_chain) == (1, True)
+
+
+def test_counting_neurons_takes_the_products_of_observing_and_a_few_digits_a_neuron(plan: Plan) -> None:
+    whole = next(job for job in plan.jobs if isinstance(job, ObserveJob))
+    counting = NeuronActivityJob(whole.identity, whole.model, whole.demonstration_set_id, whole.batch_tokens)
+    of_whole, of_counting = work_of(plan, sizes_of(plan), [whole, counting])
+    assert (of_counting.flops, of_counting.n_passes) == (of_whole.flops, of_whole.n_passes)
+    assert of_counting.disk_bytes == 6 * 64 * N_BLOCKS
 
 
 def test_a_part_of_a_set_takes_its_share(plan: Plan) -> None:

@@ -10,6 +10,9 @@ from mlprune.recipe import EvaluationConfig, Recipe, parse_recipe
 
 MOOD = {"name": "mood", "template": "{text} {candidate}", "answer": "label", "labels": ["bad", "good"]}
 XNLI = {"task": "xnli", "path": "xnli", "languages": ["fr"]}
+FRENCH = {"name": "fr", "kind": "monolingual", "language": "fr"}
+PAIR = {"name": "fr-en", "kind": "translation", "pair": "fr-en"}
+MIXED = {"name": "all", "kind": "mixed", "parts": ["fr"]}
 TRANSLATION = {"task": "translation", "path": "corpus", "pairs": ["fr-en"]}
 
 
@@ -42,6 +45,12 @@ def test_overlaps_have_the_papers_share_by_default() -> None:
     assert parsed(analyses={"overlap_shares": [0.1, 0.5]}).analyses.overlap_shares == (0.1, 0.5)
 
 
+def test_neurons_are_counted_over_sets_of_several_languages() -> None:
+    assert parsed().analyses.neurons == ()
+    several = {**FRENCH, "language": ["fr", "sw"]}
+    assert parsed(analyses={"neurons": ["fr"]}, demonstrations=[several]).analyses.neurons == ("fr",)
+
+
 @pytest.mark.parametrize(
     ("evaluation", "sections", "words"),
     [
@@ -60,6 +69,10 @@ def test_overlaps_have_the_papers_share_by_default() -> None:
         ({**XNLI, "shot_seed": 1}, {}, ["shot_seed means nothing for task xnli"]),
         (XNLI, {"analyses": {"overlap_shares": [0]}}, ["analyses.overlap_shares"]),
         (XNLI, {"analyses": {"overlap_shares": []}}, ["several different ones"]),
+        (XNLI, {"analyses": {"neurons": ["fr"]}}, ["analyses.neurons names 'fr'"]),
+        (XNLI, {"analyses": {"neurons": ["fr"]}, "demonstrations": [FRENCH]}, ["compares languages"]),
+        (XNLI, {"analyses": {"neurons": ["fr-en"]}, "demonstrations": [PAIR]}, ["one language", "fr-en"]),
+        (XNLI, {"analyses": {"neurons": ["all"]}, "demonstrations": [FRENCH, MIXED]}, ["one language", "mixed"]),
         (XNLI, {"analyses": {"shares": [0.1]}}, ["analyses.shares", "overlap_shares"]),
     ],
 )

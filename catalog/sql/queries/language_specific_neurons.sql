@@ -1,0 +1,87 @@
+-- language_specific_neurons: one row per base model, language and block: how many feed-forward neurons of the block are
+-- the language's own, and which, by LAPE (Tang et al. 2024, arXiv 2402.16438). A neuron fires at a token where its
+-- activation is above 0; p is the fraction of a language's tokens at which it fires, over all of its sets that were
+-- counted (code counts as a language). Of the neurons whose p exceeds the given quantile of all p in some language,
+-- those with the lowest entropy of p over the languages are chosen, as many as the given share of all neurons (equal
+-- ones: the lower block, then the lower neuron); each belongs to the languages in which its p exceeds that quantile.
+-- neurons lists them, the lowest entropy first.
+-- $share DOUBLE = 0.01
+-- $quantile DOUBLE = 0.95
+-- $kind VARCHAR = NULL
+-- $seed INTEGER = NULL
+WITH counted AS (
+    SELECT
+        a.base_model_id,
+        coalesce(s.source_language, s.kind) AS language,
+        a.block,
+        a.n_tokens,
+        unnest(a.n_active) AS n_active,
+        generate_subscripts(a.n_active, 1) - 1 AS neuron
+    FROM neuron_activity AS a
+    JOIN demonstration_sets AS s ON s.demonstration_set_id = a.demonstration_set_id
+    WHERE ($kind::VARCHAR IS NULL OR s.kind = $kind::VARCHAR) AND ($seed::INTEGER IS NULL OR s.seed = $seed::INTEGER)
+),
+probabilities AS (
+    SELECT base_model_id, language, block, neuron, sum(n_active) / sum(n_tokens) AS p
+    FROM counted
+    GROUP BY base_model_id, language, block, neuron
+),
+limits AS (
+    SELECT
+        base_model_id,
+        list(p ORDER BY p)[greatest(1, round_even($quantile::DOUBLE * count(*), 0))::BIGINT] AS threshold
+    FROM probabilities
+    GROUP BY base_model_id
+),
+profiles AS (
+    SELECT base_model_id, block, neuron, max(p) AS highest, sum(p ORDER BY language) AS total, list(p ORDER BY language) AS ps
+    FROM probabilities
+    GROUP BY base_model_id, block, neuron
+),
+ranked AS (
+    SELECT
+        f.base_model_id,
+        f.block,
+        f.neuron,
+        l.threshold,
+        f.highest > l.threshold AS is_active,
+        list_sum(
+            list_transform(f.ps, lambda p: CASE WHEN p > 0 THEN -p / f.total * ln(p / f.total) ELSE 0 END)
+        ) AS entropy,
+        count(*) OVER (PARTITION BY f.base_model_id) AS n_all
+    FROM profiles AS f
+    JOIN limits AS l ON l.base_model_id = f.base_model_id
+),
+chosen AS (
+    SELECT base_model_id, block, neuron, threshold, entropy
+    FROM ranked
+    WHERE is_active
+    QUALIFY row_number() OVER (PARTITION BY base_model_id ORDER BY entropy, block, neuron)
+        <= round_even($share::DOUBLE * n_all, 0)
+),
+assigned AS (
+    SELECT c.base_model_id, p.language, c.block, c.neuron, c.entropy, p.p
+    FROM chosen AS c
+    JOIN probabilities AS p
+        ON p.base_model_id = c.base_model_id AND p.block = c.block AND p.neuron = c.neuron AND p.p > c.threshold
+),
+blocks AS (
+    SELECT base_model_id, language, block, count(*) AS n_in_block
+    FROM probabilities
+    GROUP BY base_model_id, language, block
+)
+SELECT
+    m.source AS base_model,
+    b.language,
+    b.block,
+    count(a.neuron) AS n_neurons,
+    count(a.neuron) / b.n_in_block AS share_of_block,
+    avg(a.p ORDER BY a.neuron) AS mean_probability,
+    string_agg(a.neuron, ' ' ORDER BY a.entropy, a.neuron) AS neurons,
+    b.base_model_id
+FROM blocks AS b
+LEFT JOIN assigned AS a
+    ON a.base_model_id = b.base_model_id AND a.language = b.language AND a.block = b.block
+LEFT JOIN base_models AS m ON m.base_model_id = b.base_model_id
+GROUP BY m.source, b.base_model_id, b.language, b.block, b.n_in_block
+ORDER BY base_model, b.base_model_id, b.language, b.block;

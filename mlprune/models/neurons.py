@@ -1,0 +1,52 @@
+"""Feed-forward neurons of the dense model: over how many tokens of a batch each of them fires.
+
+What a neuron's activation is, is a family's record to say; what the counts mean is in `numeric/neurons.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from mlprune.models.passes import Pass
+from mlprune.models.payloads import TokenBatch, Travelling
+from mlprune.models.running import BEFORE, BlockRunner, leaving
+
+
+@dataclass(frozen=True)
+class ActiveNeurons:
+    """Counts of a batch from all blocks, on the CPU."""
+
+    counts: Mapping[int, Tensor]
+    """Block -> [neurons] int64, counted tokens at which a neuron fires."""
+    n_tokens: int
+    """Counted tokens."""
+
+
+@dataclass(frozen=True)
+class CountPart:
+    """A batch whose neurons were counted in the blocks so far."""
+
+    states: Travelling
+    counted: Tensor
+    counts: Mapping[int, Tensor]
+
+
+def counting(runner: BlockRunner, payload: TokenBatch | CountPart) -> Pass[CountPart | ActiveNeurons]:
+    """Run a batch through the blocks and count the neurons that fire.
+
+    Raises:
+        StatisticsError: a counted activation is not finite; the block is named.
+    """
+    if isinstance(payload, TokenBatch):
+        yield BEFORE
+        states = runner.embed(payload.token_ids, payload.attention_mask)
+        counts: dict[int, Tensor] = {}
+    else:
+        states, counts = runner.arrived(payload.states), dict(payload.counts)
+    for block in runner.blocks:
+        yield block
+        states, counts[block] = runner.step_counted(block, states, payload.counted)
+    if runner.is_last:
+        return ActiveNeurons(counts, int(payload.counted.sum()))
+    return CountPart(leaving(states), payload.counted, counts)

@@ -1,0 +1,33 @@
+"""Feed-forward neurons: over how many tokens each fires.
+
+From these counts language-specific neurons are found (LAPE, Tang et al., arXiv:2402.16438). That is a question to the
+catalog, with parameters of its own, and therefore a query: `catalog/sql/queries/language_specific_neurons.sql`.
+"""
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import ShapeError, StatisticsError
+
+
+def active_counts(activations: Tensor, token_mask: Tensor) -> Tensor:
+    """Count the tokens at which each neuron fires.
+
+    c[j] = number of counted tokens (n, t) with a[n, t, j] > 0
+
+    Args:
+        activations: [batch, seq, neurons], any float dtype, behind the activation function; of a gated feed-forward
+            the activated gate, as in the paper, before it is multiplied.
+        token_mask: bool [batch, seq], True where the token counts.
+    Returns: [neurons], int64.
+    Raises:
+        ShapeError: the two do not belong together, or the mask is not boolean.
+        StatisticsError: a counted activation is not finite.
+    """
+    if activations.ndim != 3 or activations.shape[:2] != token_mask.shape or token_mask.dtype != torch.bool:
+        got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
+        raise ShapeError("token mask does not fit the activations", expected=tuple(activations.shape[:2]), got=got)
+    counted = activations[token_mask.to(activations.device)]
+    if not bool(torch.isfinite(counted).all()):
+        raise StatisticsError("a counted activation is not finite")
+    return (counted > 0).sum(dim=0)

@@ -1,0 +1,27 @@
+"""Plan whose neurons are counted: the demonstration sets that a recipe's analyses name."""
+
+from collections.abc import Mapping
+
+from mlprune.plan.sets import PlannedSet
+from mlprune.recipe import Recipe
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.jobs import identified
+from mlprune.steps.neurons import NeuronActivityJob
+
+
+def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]]) -> list[NeuronActivityJob]:
+    """A job for every set of the names in `analyses.neurons`, each once."""
+    wanted = {one.id: one for name in recipe.analyses.neurons for one in sets[name]}
+    batch_tokens = recipe.compute.planned_batch_tokens
+    parameters = {"dtype": inputs.model.dtype, "batch_tokens": batch_tokens}
+    return [
+        NeuronActivityJob(
+            identified(
+                "neuron_activity", parameters, parents={"base_model": inputs.base.id, "demonstration_set": set_id}
+            ),
+            inputs.model,
+            set_id,
+            batch_tokens=batch_tokens,
+        )
+        for set_id in wanted
+    ]

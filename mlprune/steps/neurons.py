@@ -1,0 +1,58 @@
+"""Step `observe`, opt-in: over how many tokens of a set each feed-forward neuron of the dense model fires.
+
+The counts of a whole set are a few integers a neuron, so they stand in the record and need no file; what follows from
+them (language-specific neurons) is a question to the catalog.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from mlprune.corpus.calibration import token_batches
+from mlprune.models.neurons import ActiveNeurons
+from mlprune.steps.jobs import ChainLoader
+from mlprune.steps.observing import SetJob
+from mlprune.storage import Store
+from mlprune.tables import columns_of
+
+
+@dataclass(frozen=True)
+class NeuronActivityJob(SetJob):
+    """Run a demonstration set through the dense model and count, batch by batch, how often its neurons fire."""
+
+    needs_chain: ClassVar[bool] = True
+    batch_tokens: int
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Add the counts of all batches, whole numbers whose order does not matter, and write the record.
+
+        Raises:
+            StatisticsError: a counted activation is not finite.
+        """
+        model = chain()
+        model.everywhere("set_keep_masks", None)
+        source = store.require("demonstration_sets", self.demonstration_set_id).artefacts[0]
+        texts = columns_of(store.read_bytes(source), ["token_ids"])["token_ids"]
+        totals: dict[int, Tensor] = {}
+        n_tokens = 0
+        found: ActiveNeurons
+        batches = (batch for _, batch in token_batches(texts, batch_tokens=self.batch_tokens))
+        for found in model.stream("count_active", batches):
+            n_tokens += found.n_tokens
+            for block, counts in found.counts.items():
+                totals[block] = totals[block] + counts if block in totals else counts
+        store.write_record(self.identity.record(rows={"neuron_activity": self._rows(totals, n_tokens)}))
+
+    def _rows(self, totals: dict[int, Tensor], n_tokens: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "neuron_activity_id": self.identity.id,
+                "base_model_id": self.model.base_model_id,
+                "demonstration_set_id": self.demonstration_set_id,
+                "block": block,
+                "n_tokens": n_tokens,
+                "n_active": totals[block].tolist(),
+            }
+            for block in sorted(totals)
+        ]
