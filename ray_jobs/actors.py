@@ -4,6 +4,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -114,7 +115,7 @@ class WorkerActor:
             self._load,
             name=self._name,
             threads=pool.threads,
-            load_offloaded=lambda: self._load(offloaded=True),
+            load_offloaded=partial(self._load, offloaded=True),
         )
         if pool.n_shards == 1:
             get_ready(model)
@@ -131,20 +132,21 @@ class WorkerActor:
             return outcome
         return replace(outcome, peak_memory_gib=round(max([outcome.peak_memory_gib, *peaks]), 3))
 
-    def _load(self, *, offloaded: bool = False) -> Chain:
+    def _load(self, other: ModelRef | None, *, offloaded: bool = False) -> Chain:
+        model = other or self._model
         if self._pool.n_shards == 1:
-            return load_here(self._model, self._pool, offloaded=offloaded)
-        spans = plan_spans(self._model.n_blocks, self._pool.n_shards)
+            return load_here(model, self._pool, offloaded=offloaded)
+        spans = plan_spans(model.n_blocks, min(self._pool.n_shards, model.n_blocks))
         self._n_loads += 1
-        shards = [self._start_shard(span, offloaded=offloaded) for span in spans]
-        chain = RayChain(shards, spans, self._model.n_blocks, threads=self._pool.threads)
+        shards = [self._start_shard(model, span, offloaded=offloaded) for span in spans]
+        chain = RayChain(shards, spans, model.n_blocks, threads=self._pool.threads)
         self._chain = weakref.ref(chain)  # its actors end when the worker lets it go
         return chain
 
-    def _start_shard(self, span: range, *, offloaded: bool) -> Any:
+    def _start_shard(self, model: ModelRef, span: range, *, offloaded: bool) -> Any:
         name = f"{self._name}, blocks {span.start}-{span.stop - 1}, load {self._n_loads}"  # as the dashboard shows it
         options = actor_class(ShardActor).options(name=name, **asked_of_ray(self._pool))
-        return options.remote(self._model, span, self._pool, offloaded=offloaded)
+        return options.remote(model, span, self._pool, offloaded=offloaded)
 
     def _shards(self) -> tuple[Any, ...]:
         """The actors of the chain that is loaded."""

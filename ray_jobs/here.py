@@ -1,5 +1,7 @@
 """Workers in this process: one job at a time, on all its cores, without Ray (`--address none`)."""
 
+from functools import partial
+
 from mlprune.models.chain import Chain
 from mlprune.plan.pool import Pool
 from mlprune.steps.jobs import Job, ModelRef
@@ -17,15 +19,15 @@ class HereWorkers:
     """
 
     def __init__(self, store_uri: str, model: ModelRef, pool: Pool) -> None:
-        def load(*, offloaded: bool = False) -> Chain:
-            return load_here(model, pool, offloaded=offloaded)
+        def load(other: ModelRef | None, *, offloaded: bool = False) -> Chain:
+            return load_here(other or model, pool, offloaded=offloaded)
 
         self._worker = Worker(
             store_uri,
             load,
             name=worker_name(0),
             threads=pool.threads,
-            load_offloaded=lambda: load(offloaded=True),
+            load_offloaded=partial(load, offloaded=True),
         )
         self._ended: list[tuple[Job, Outcome]] = []
 

@@ -178,7 +178,7 @@ def _new_run(plan: Plan, store: Store, address: str) -> str:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
-            "models": {plan.model.base_model_id: plan.model.path},
+            "models": {one.base_model_id: one.path for one in plan.models},
         },
     )
     return run_id

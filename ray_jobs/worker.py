@@ -16,7 +16,7 @@ import torch
 
 from mlprune.errors import DamagedArtefactError, MlpruneError, OutOfMemoryError, TransientError
 from mlprune.models.chain import Chain
-from mlprune.steps.jobs import OFFLOADED, Job, RecordKey
+from mlprune.steps.jobs import OFFLOADED, Job, ModelRef, RecordKey
 from mlprune.storage import Store
 from mlprune.threads import use_threads
 from ray_jobs.measuring import CountingChain, PeakMemory
@@ -65,7 +65,7 @@ class Worker:
 
     Args:
         store_uri: the store.
-        load_chain: gives the base model's chain.
+        load_chain: gives the chain of the base model that a job runs.
         name: what the catalog calls this worker.
         threads: how many pieces of a job it works on at a time.
         load_offloaded: gives a chain that holds half as much in memory, for jobs that memory was short for.
@@ -74,11 +74,11 @@ class Worker:
     def __init__(
         self,
         store_uri: str,
-        load_chain: Callable[[], Chain],
+        load_chain: Callable[[ModelRef | None], Chain],
         *,
         name: str,
         threads: int = 1,
-        load_offloaded: Callable[[], Chain] | None = None,
+        load_offloaded: Callable[[ModelRef | None], Chain] | None = None,
     ) -> None:
         torch.set_num_threads(1)
         use_threads(threads)
@@ -86,12 +86,13 @@ class Worker:
         self._loaders = {False: load_chain, True: load_offloaded or load_chain}
         self._name = name
         self._chain: Chain | None = None
-        self._is_offloaded = False
+        self._held: tuple[ModelRef | None, bool] = (None, False)
 
-    def _loaded(self, *, offloaded: bool) -> Chain:
-        if self._chain is None or offloaded != self._is_offloaded:
+    def _loaded(self, model: ModelRef | None, *, offloaded: bool) -> Chain:
+        """The chain of a model; one at a time is held."""
+        if self._chain is None or self._held != (model, offloaded):
             self._let_go()
-            self._chain, self._is_offloaded = self._loaders[offloaded](), offloaded
+            self._chain, self._held = self._loaders[offloaded](model), (model, offloaded)
         return self._chain
 
     def _let_go(self) -> None:
@@ -108,7 +109,7 @@ class Worker:
         counted: list[CountingChain] = []
 
         def chain() -> Chain:
-            counted.append(CountingChain(self._loaded(offloaded=job.relief >= OFFLOADED)))
+            counted.append(CountingChain(self._loaded(job.chain_model, offloaded=job.relief >= OFFLOADED)))
             return counted[-1]
 
         try:

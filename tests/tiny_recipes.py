@@ -18,6 +18,7 @@ from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.variants import PlannedVariant
 from mlprune.pruning.mask_files import read_block_levels
 from mlprune.recipe import load_recipe
+from mlprune.steps.jobs import ModelRef
 from mlprune.steps.variants import mask_artefacts
 from mlprune.storage import Store
 from tests.tiny_models import save_tiny_model
@@ -101,6 +102,15 @@ def small_recipe() -> dict[str, Any]:
         {"name": "sweep", **wanda, "sparsity": 0.5, "propagation": "sequential"},
     ]
     recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["en", "fr"]}]
+    return recipe
+
+
+def baseline_recipe() -> dict[str, Any]:
+    """Pruned variants and every kind of baseline, on facts in three languages."""
+    recipe = small_recipe()
+    recipe["variants"] = [{"name": "m", "score": "magnitude", "sparsity": 0.5, "against": ["small"]}]
+    recipe["baselines"] = [{"name": "small", "kind": "model", "path": "small"}]
+    recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"]}]
     return recipe
 
 
@@ -208,7 +218,12 @@ def plan_of(recipe_path: Path) -> Plan:
 
 def chain_of(plan: Plan) -> Chain:
     """The plan's model in this process."""
-    return local_chain(Path(plan.model.path), dtype=plan.model.dtype)
+    return chain_of_model(plan.model)
+
+
+def chain_of_model(model: ModelRef) -> Chain:
+    """A model in this process."""
+    return local_chain(Path(model.path), dtype=model.dtype)
 
 
 def run_here(recipe_path: Path, store: Store) -> Plan:
@@ -222,10 +237,10 @@ def run_plan(plan: Plan, store: Store) -> list[str]:
     """Run what is pending of a plan, with one thread as every worker has; returns the steps that were run."""
     torch.set_num_threads(1)
     store.write_record(plan.record)
-    chain = functools.cache(lambda: chain_of(plan))
+    chain = functools.cache(chain_of_model)
     pending = pending_jobs(plan.jobs, store, repair=True)
     for job in pending:
-        job.run(store, chain)
+        job.run(store, functools.partial(chain, job.chain_model or plan.model))
     return [job.step for job in pending]
 
 

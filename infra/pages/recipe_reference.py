@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from infra.pages.fields import default_words, sentences, type_words
 from infra.pages.page import page
 from mlprune.recipe.base import Model
+from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.demonstrations import ALLOWED, NEEDED, OPTIONS, ActivationsConfig, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, AnalysesConfig, EvaluationConfig, TaskConfig
@@ -21,6 +22,7 @@ SECTIONS: Mapping[str, type[Model]] = {
     "variants": VariantConfig,
     "schedule": ScheduleConfig,
     "scope": ScopeConfig,
+    "baselines": BaselineConfig,
     "tasks": TaskConfig,
     "evaluations": EvaluationConfig,
     "analyses": AnalysesConfig,

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 from mlprune.errors import RecipeError
 from mlprune.evaluation.files import CORPUS
@@ -13,7 +12,7 @@ from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.steps.demonstrate import CorpusRef
 from mlprune.steps.evaluate import EvaluateJob
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.jobs import identified
+from mlprune.steps.jobs import Identity, identified
 from mlprune.steps.task_specs import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
 
 READS_PARALLEL_TEXT = ("perplexity", "translation")
@@ -82,11 +81,11 @@ def plan_evaluations(
     for entry in recipe.evaluations:
         for task in task_specs(recipe, inputs, entry):
             contents = {"items": task_data(task).content_sha256}
-            prepared_task(task, inputs.model, recipe.compute.planned_batch_tokens)
             if task.sides and len(shot_lines(task)) < task.shots:
                 raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
             for variant in _chosen(entry, variants):
-                found = EvaluationSpec(_identity(recipe, inputs, task, variant.id, contents), task)
+                prepared_task(task, variant.spec.model, recipe.compute.planned_batch_tokens)
+                found = EvaluationSpec(_identity(recipe, task, variant, contents), task)
                 planned[variant.id][found.identity.id] = found
     return {variant: tuple(found.values()) for variant, found in planned.items()}
 
@@ -95,19 +94,23 @@ def _chosen(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> 
     """The variants an entry is about: the dense one, and those of the entries it names, or all."""
     for variant in variants.values():
         names = {one.name for one in variant.entries}
-        if variant.spec.is_dense or not entry.variants or names & set(entry.variants):
+        if variant.is_dense or not entry.variants or names & set(entry.variants):
             yield variant
 
 
-def _identity(recipe: Recipe, inputs: Inputs, task: TaskSpec, variant_id: str, contents: dict[str, str]) -> Any:
+def _identity(recipe: Recipe, task: TaskSpec, variant: PlannedVariant, contents: dict[str, str]) -> Identity:
     batch_tokens = recipe.compute.planned_batch_tokens
-    parameters = {**task.parameters, "dtype": inputs.model.dtype, "batch_tokens": batch_tokens}
-    return identified("evaluations", parameters, parents={"variant": variant_id}, contents=contents)
+    parameters = {**task.parameters, "dtype": variant.spec.model.dtype, "batch_tokens": batch_tokens}
+    return identified("evaluations", parameters, parents={"variant": variant.id}, contents=contents)
 
 
 def evaluation_jobs(
-    recipe: Recipe, inputs: Inputs, evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+    recipe: Recipe, variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
 ) -> list[EvaluateJob]:
     """One job a variant: its masks go on once."""
     batch_tokens = recipe.compute.planned_batch_tokens
-    return [EvaluateJob(inputs.model, variant, found, batch_tokens) for variant, found in evaluations.items() if found]
+    return [
+        EvaluateJob(variants[variant].spec.model, variant, found, batch_tokens)
+        for variant, found in evaluations.items()
+        if found
+    ]

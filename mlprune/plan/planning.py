@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mlprune.plan.activations import activation_jobs
+from mlprune.plan.baselines import add_baselines, baseline_jobs
 from mlprune.plan.combinations import add_combinations
 from mlprune.plan.comparisons import comparison_jobs
 from mlprune.plan.evaluations import evaluated_lines, evaluation_jobs, plan_evaluations
@@ -30,6 +31,11 @@ class Plan:
     record: Record
     """The names the recipe gives; written when a run starts."""
 
+    @property
+    def models(self) -> tuple[ModelRef, ...]:
+        """The recipe's model, then those of its baselines."""
+        return tuple(dict.fromkeys((self.model, *(one.spec.model for one in self.variants.values()))))
+
 
 def build_plan(recipe: Recipe) -> Plan:
     """Open what the recipe reads and plan everything; nothing is written.
@@ -44,6 +50,7 @@ def build_plan(recipe: Recipe) -> Plan:
     if any(entry.profile == "paper" and entry.reads_statistics for entry in recipe.variants):
         sets["paper"] = plan_sets(_read_under_paper(recipe), inputs, evaluated=evaluated, profile="paper")
     variants = add_combinations(recipe, inputs, plan_variants(recipe, inputs, sets))
+    variants = add_baselines(recipe, inputs, variants)
     evaluations = plan_evaluations(recipe, inputs, variants)
     own_sets = _distinct(own)
     all_sets = list({one.id: one for named in sets.values() for one in _distinct(named)}.values())
@@ -54,7 +61,8 @@ def build_plan(recipe: Recipe) -> Plan:
         *activation_jobs(recipe, inputs, (one for named in own.values() for one in named)),
         *neuron_jobs(recipe, inputs, own),
         *variant_jobs(recipe, inputs, variants),
-        *evaluation_jobs(recipe, inputs, evaluations),
+        *baseline_jobs(variants),
+        *evaluation_jobs(recipe, variants, evaluations),
         *comparison_jobs(
             inputs, observed[: len(own_sets)], variants, evaluations, shares=recipe.analyses.overlap_shares
         ),

@@ -2,17 +2,29 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mlprune.errors import RecipeError
 from mlprune.plan.choices import check_structure, reading, schedule, scope, score_choice
 from mlprune.plan.sets import PlannedSet, check_token_scope
 from mlprune.pruning.choices import Scope, settings
-from mlprune.recipe import Recipe, VariantConfig
+from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.jobs import identified
+from mlprune.steps.jobs import Identity, Job, ModelRef, identified
 from mlprune.steps.variants import VariantSpec
 from mlprune.terms import ProfileName
+
+
+class Baseline(Protocol):
+    """What makes a variant a baseline: something else than masks on the recipe's model."""
+
+    @property
+    def label(self) -> str:
+        """What it is, in few words."""
+
+    def jobs(self, variant: VariantSpec) -> list[Job]:
+        """The jobs behind the variant, its own last."""
+
 
 Value = TypeVar("Value", str | None, int | None)
 
@@ -27,13 +39,19 @@ class PlannedVariant:
     spec: VariantSpec
     sets: tuple[PlannedSet, ...] = ()
     contrast: PlannedSet | None = None
-    entries: tuple[VariantConfig, ...] = ()
+    entries: tuple[VariantConfig | BaselineConfig, ...] = ()
     parents: tuple["PlannedVariant", ...] = ()
+    baseline: Baseline | None = None
 
     @property
     def id(self) -> str:
         """The variant's id."""
         return self.spec.id
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is the recipe's model as it is."""
+        return self.spec.is_dense and self.baseline is None
 
     @property
     def language(self) -> str | None:
@@ -51,8 +69,11 @@ class PlannedVariant:
 
     def goes_with(self, other: "PlannedVariant") -> bool:
         """Whether two variants are of one kind: they agree in sparsity and structure, and in propagation, source
-        language and seed of their sets where both read any. Of a combination counts what its parents agree in."""
+        language and seed of their sets where both read any. Of a combination counts what its parents agree in.
+        Baselines go with everything."""
         a, b = self.spec, other.spec
+        if self.baseline or other.baseline:
+            return self.id != other.id
         if self.id == other.id or (a.sparsity, a.structure) != (b.sparsity, b.structure):
             return False
         if not self._reads_sets or not other._reads_sets:
@@ -69,6 +90,8 @@ class PlannedVariant:
     def label(self) -> str:
         """What the variant is, in few words."""
         spec = self.spec
+        if self.baseline is not None:
+            return self.baseline.label
         if spec.combination:
             names = [parent.label for parent in self.parents]
             return f"{spec.combination.replace('_', ' ')} of {'; '.join(names)}"
@@ -122,7 +145,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
         RecipeError: sets of one seed are missing, a block, layer or token scope does not exist, or M does not divide
             the inputs of a layer.
     """
-    dense = _dense(inputs)
+    dense = dense_spec(inputs.base, inputs.model)
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
         if entry.combine is None:
@@ -131,7 +154,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
 
 
 def added(
-    planned: Mapping[str, PlannedVariant], entry: VariantConfig, found: Iterable[PlannedVariant]
+    planned: Mapping[str, PlannedVariant], entry: VariantConfig | BaselineConfig, found: Iterable[PlannedVariant]
 ) -> dict[str, PlannedVariant]:
     """The planned variants with those of one more entry; one that is known already gets the entry."""
     together = dict(planned)
@@ -141,15 +164,16 @@ def added(
     return together
 
 
-def _dense(inputs: Inputs) -> VariantSpec:
-    identity = identified("variants", {"sparsity": 0}, parents={"base_model": inputs.base.id})
-    return VariantSpec(identity, inputs.model, sparsity=0.0)
+def dense_spec(base: Identity, model: ModelRef) -> VariantSpec:
+    """The dense variant of a base model."""
+    identity = identified("variants", {"sparsity": 0}, parents={"base_model": base.id})
+    return VariantSpec(identity, model, sparsity=0.0)
 
 
 def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Sets) -> Iterator[PlannedVariant]:
     """The variants of one entry: one for each set, or group of sets, that its names refer to."""
     if entry.sparsity == 0:
-        yield PlannedVariant(_dense(inputs))
+        yield PlannedVariant(dense_spec(inputs.base, inputs.model))
     elif not entry.reads_statistics:
         yield PlannedVariant(_spec(recipe, inputs, entry, (), None))
     else:

@@ -6,10 +6,11 @@ kept, those of tokens and disk to be near. What it means for actors and time is 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mlprune.evaluation.classify import PreparedTask
-from mlprune.models.footprint import Footprint, pruning_bytes
+from mlprune.models.footprint import Footprint, footprint, pruning_bytes
 from mlprune.numeric.projection import MAX_LOGITS
 from mlprune.plan.planning import Plan
 from mlprune.steps.activations import ActivationsJob
@@ -85,9 +86,10 @@ def lasting(works: Sequence[Work], n_workers: int, of: Callable[[Work], float] =
 
 
 def work_of(plan: Plan, sizes: Footprint, jobs: Sequence[Job]) -> list[Work]:
-    """What each of some jobs of a plan takes, whose model has these sizes."""
+    """What each of some jobs of a plan takes, whose model has these sizes; those of its baselines have their own."""
     sets = dict(_set_sizes(plan))
-    return [_work(job, sizes, sets) for job in jobs]
+    others = {one: footprint(Path(one.path), one.dtype) for one in plan.models if one != plan.model}
+    return [_work(job, others.get(job.chain_model or plan.model, sizes), sets) for job in jobs]
 
 
 def _work(job: Job, sizes: Footprint, sets: Sets) -> Work:

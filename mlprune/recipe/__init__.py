@@ -4,6 +4,7 @@ Relative paths start at the recipe's folder. Only `steps`, `plan` and `ray_jobs`
 """
 
 from mlprune.recipe.base import pair_languages
+from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
@@ -19,6 +20,7 @@ __all__ = [
     "AUTO_BATCH_TOKENS",
     "AnalysesConfig",
     "BaseModelConfig",
+    "BaselineConfig",
     "ComputeConfig",
     "CorpusConfig",
     "DemonstrationConfig",

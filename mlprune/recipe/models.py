@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from mlprune.recipe.base import Model
+from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
@@ -62,6 +63,8 @@ class Recipe(Model):
     """What scores read; a list in an entry multiplies out."""
     variants: tuple[VariantConfig, ...] = ()
     """What is removed; a list in an entry multiplies out."""
+    baselines: tuple[BaselineConfig, ...] = ()
+    """What variants are held against, besides the dense model."""
     tasks: tuple[TaskConfig, ...] = ()
     """Tasks of the recipe's own, which evaluations name."""
     evaluations: tuple[EvaluationConfig, ...] = ()
@@ -79,6 +82,11 @@ class Recipe(Model):
     def _names_are_known(self) -> "Recipe":
         sets = {entry.name for entry in self.demonstrations}
         entries = {entry.name for entry in self.variants if entry.name}
+        baselines = [entry.name for entry in self.baselines if entry.name]
+        for name in baselines:
+            if name in entries or baselines.count(name) > 1:
+                raise ValueError(f"a baseline has the name of another entry: {name!r}")
+        evaluated = entries | set(baselines)
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) != len(tasks):
             raise ValueError(f"two tasks have one name: {tasks}")
@@ -88,10 +96,12 @@ class Recipe(Model):
             _require_known("demonstrations", filter(None, [variant.demonstrations]), sets)
             _require_known("contrast", filter(None, [variant.contrast]), sets)
             _require_known("over", variant.over, sets)
-            _require_known("against", variant.against, entries)
+            _require_known("against", variant.against, evaluated)
             _require_known("of", variant.of, entries - {variant.name})
+        for baseline in self.baselines:
+            _require_known("against", baseline.against, evaluated - {baseline.name})
         for evaluation in self.evaluations:
-            _require_known("evaluations.variants", evaluation.variants, entries)
+            _require_known("evaluations.variants", evaluation.variants, evaluated)
         _require_known("analyses.neurons", self.analyses.neurons, sets)
         return self
 

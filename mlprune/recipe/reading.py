@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from mlprune.errors import RecipeError
 from mlprune.recipe.base import Model
+from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
@@ -174,6 +175,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "corpus": CorpusConfig,
         "demonstrations": DemonstrationConfig,
         "variants": VariantConfig,
+        "baselines": BaselineConfig,
         "tasks": TaskConfig,
         "evaluations": EvaluationConfig,
         "analyses": AnalysesConfig,

@@ -60,6 +60,11 @@ class EvaluateJob(Job):
     batch_tokens: int
 
     @property
+    def chain_model(self) -> ModelRef | None:
+        """The variant's model."""
+        return self.model
+
+    @property
     def makes(self) -> tuple[RecordKey, ...]:
         """The evaluations."""
         return tuple(evaluation.identity.key for evaluation in self.evaluations)

@@ -1,5 +1,6 @@
 """Open and check what a recipe reads, before anything is written: model, tokenizer, corpus."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,19 @@ from mlprune.recipe import Recipe
 from mlprune.records import digest
 from mlprune.steps.demonstrate import CorpusRef, open_corpus
 from mlprune.steps.jobs import Identity, ModelRef, identified
+from mlprune.terms import DtypeName
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A base model that was found good."""
+
+    ref: ModelRef
+    base: Identity
+    row: dict[str, Any]
+    """Its catalog row."""
+    content: Mapping[str, str]
+    """File -> SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +54,40 @@ def gather(recipe: Recipe) -> Inputs:
         CorpusError: the corpus cannot be used.
         RecipeError: demonstrations are longer than the model's positions.
     """
-    local = recipe.resolve(recipe.model.path)
-    folder = resolve_model(str(local) if local.exists() else recipe.model.path, recipe.model.revision)
+    opened = opened_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=recipe.model.dtype)
+    _check_lengths(recipe, opened.ref)
+    tokenizer_files = {name: sha for name, sha in opened.content.items() if Path(name).name in TOKENIZER_FILES}
+    return Inputs(opened.ref, opened.base, opened.row, digest(tokenizer_files), corpus_ref(recipe))
+
+
+def opened_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) -> OpenedModel:
+    """Resolve, open and check a base model that a recipe names.
+
+    Raises:
+        ModelError: the model or its tokenizer cannot be used.
+    """
+    local = recipe.resolve(path)
+    folder = resolve_model(str(local) if local.exists() else path, revision)
     info = inspect_model(folder)
     load_tokenizer(folder)
     base = identified("base_models", contents=info.content)
     row = {
         "base_model_id": base.id,
-        "source": local.name if local.exists() else recipe.model.path,
+        "source": local.name if local.exists() else path,
         "family": info.family,
         "n_blocks": info.n_blocks,
         "hidden_size": info.hidden_size,
         "n_prunable": info.n_prunable,
     }
-    model = ModelRef(
+    ref = ModelRef(
         base_model_id=base.id,
         path=str(folder.absolute()),
         family=info.family,
         n_blocks=info.n_blocks,
         max_positions=info.max_positions,
-        dtype=recipe.model.dtype,
+        dtype=dtype,
     )
-    _check_lengths(recipe, model)
-    tokenizer_files = {name: sha for name, sha in info.content.items() if Path(name).name in TOKENIZER_FILES}
-    return Inputs(model, base, row, digest(tokenizer_files), corpus_ref(recipe))
+    return OpenedModel(ref, base, row, info.content)
 
 
 def corpus_ref(recipe: Recipe) -> CorpusRef:

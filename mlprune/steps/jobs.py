@@ -113,6 +113,11 @@ class Job:
         raise NotImplementedError
 
     @property
+    def chain_model(self) -> ModelRef | None:
+        """The base model it runs; None if it runs none."""
+        return None
+
+    @property
     def shared(self) -> tuple[RecordKey, ...]:
         """Those of `makes` that a job of another recipe makes as well, out of other records: a sound one stays."""
         return ()

@@ -34,6 +34,11 @@ class SetJob(RecordJob):
     demonstration_set_id: str
 
     @property
+    def chain_model(self) -> ModelRef | None:
+        """The model that is observed, by jobs that run it."""
+        return self.model if self.needs_chain else None
+
+    @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The set."""
         return (("demonstration_sets", self.demonstration_set_id),)

@@ -22,7 +22,7 @@ from mlprune.pruning.rewriting import rewritten_block
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
 from mlprune.pruning.weight_files import stored_weights, weights_path, write_block_weights
 from mlprune.records import Artefact, Record
-from mlprune.steps.jobs import ChainLoader, Identity, Job, RecordKey
+from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordKey
 from mlprune.steps.prune import Ordering, sparsities_of
 from mlprune.steps.statistics_files import write_part
 from mlprune.steps.variants import VariantSpec, block_identity, mask_artefacts, weight_artefacts, write_variants
@@ -57,6 +57,11 @@ class SweepJob(Job):
     batch_tokens: int
     outliers: str | None = None
     """Outlier ratios of the dense model, for schedule owl."""
+
+    @property
+    def chain_model(self) -> ModelRef | None:
+        """The model that is swept."""
+        return self.variant.model
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:

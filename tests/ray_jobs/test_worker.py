@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mlprune.errors import DamagedArtefactError, OutOfMemoryError, WorkerLostError
-from mlprune.steps.jobs import OFFLOADED, ChainLoader, Job, RecordKey
+from mlprune.steps.jobs import OFFLOADED, ChainLoader, Job, ModelRef, RecordKey
 from mlprune.storage import Store
 from ray_jobs.worker import Failure, Worker, described
 
@@ -31,6 +31,17 @@ class Doing(Job):
         self.action(chain().spans)  # here: which chain it is
 
 
+@dataclass(frozen=True)
+class Running(Doing):
+    """One that says which model it runs."""
+
+    model: ModelRef
+
+    @property
+    def chain_model(self) -> ModelRef:
+        return self.model
+
+
 @pytest.fixture
 def loaded() -> list[str]:
     """Which chains were loaded."""
@@ -39,8 +50,8 @@ def loaded() -> list[str]:
 
 @pytest.fixture
 def worker(tmp_path: Path, loaded: list[str]) -> Worker:
-    def loader(name: str) -> Callable[[], Any]:
-        return lambda: (loaded.append(name), SimpleNamespace(spans=name))[1]
+    def loader(name: str) -> Callable[[Any], Any]:
+        return lambda _: (loaded.append(name), SimpleNamespace(spans=name))[1]
 
     loaders = {"load_chain": loader("whole"), "load_offloaded": loader("offloaded")}
     return Worker(str(tmp_path), **loaders, name="worker-0")
@@ -66,6 +77,22 @@ def test_a_job_at_the_last_level_is_given_an_offloaded_chain_and_the_next_one_is
         assert worker.run(Doing(seen.append, relief=relief)).failure is None
     assert seen == ["whole", "offloaded", "offloaded", "whole"]
     assert loaded == ["whole", "offloaded", "whole"]
+
+
+def test_a_job_that_runs_another_model_is_given_that_ones_chain_and_one_is_held_at_a_time(tmp_path: Path) -> None:
+    asked: list[ModelRef | None] = []
+
+    def load(model: ModelRef | None) -> Any:
+        asked.append(model)
+        return SimpleNamespace(spans=model)
+
+    seen: list[Any] = []
+    worker = Worker(str(tmp_path), load, name="worker-0")
+    big, small = (ModelRef(name, name, "xglm", 3, None, "float32") for name in ("big", "small"))
+    for model in (big, big, small, small, big):
+        assert worker.run(Running(seen.append, model)).failure is None
+    assert seen == [big, big, small, small, big]
+    assert asked == [big, small, big]
 
 
 def test_an_error_of_a_job_becomes_its_failure(worker: Worker) -> None:

@@ -11,7 +11,8 @@ WITH compared AS (
     FROM comparisons_once AS c
     JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
     JOIN described_variants AS v ON v.variant_id = c.variant_id
-    JOIN described_variants AS dense ON dense.variant_id = c.baseline_id AND dense.is_dense
+    JOIN described_variants AS dense
+        ON dense.variant_id = c.baseline_id AND dense.is_dense AND dense.base_model_id = v.base_model_id
     JOIN base_models AS b ON b.base_model_id = v.base_model_id
     WHERE c.metric = 'accuracy' AND NOT v.is_dense AND c.difference IS NOT NULL
     QUALIFY c.split = max(c.split) OVER (PARTITION BY v.base_model_id, c.task)

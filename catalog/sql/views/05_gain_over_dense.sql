@@ -1,4 +1,4 @@
--- gain_over_dense: one row per evaluation of a pruned variant and metric: its difference to the dense model.
+-- gain_over_dense: one row per evaluation of a variant and metric: its difference to the dense model it is made from.
 CREATE OR REPLACE VIEW gain_over_dense AS
 SELECT
     v.base_model_id,
@@ -33,6 +33,7 @@ SELECT
     c.baseline_evaluation_id
 FROM comparisons_once AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id
-JOIN described_variants AS dense ON dense.variant_id = c.baseline_id AND dense.is_dense
+JOIN described_variants AS dense
+    ON dense.variant_id = c.baseline_id AND dense.is_dense AND dense.base_model_id = v.base_model_id
 JOIN measured AS m ON m.evaluation_id = c.evaluation_id AND m.metric = c.metric
 JOIN metrics AS b ON b.evaluation_id = c.baseline_evaluation_id AND b.metric = c.metric;

@@ -1,0 +1,77 @@
+"""Plan the baselines: variants that are something else than masks on the recipe's model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlprune.errors import RecipeError
+from mlprune.models.footprint import footprint, shard_bytes
+from mlprune.plan.variants import PlannedVariant, added, dense_spec
+from mlprune.recipe import BaselineConfig, Recipe
+from mlprune.steps.inputs import Inputs, opened_model
+from mlprune.steps.jobs import Identity, Job, ModelRef
+from mlprune.steps.prune import DenseVariantJob
+from mlprune.steps.variants import VariantSpec
+
+
+@dataclass(frozen=True)
+class OtherModel:
+    """Another base model as it is."""
+
+    base: Identity
+    row: tuple[tuple[str, Any], ...]
+    """Its catalog row."""
+
+    @property
+    def label(self) -> str:
+        """Which model."""
+        return f"dense {dict(self.row)['source']}"
+
+    def jobs(self, variant: VariantSpec) -> list[Job]:
+        """The one that records it."""
+        return [DenseVariantJob(self.base, self.row, variant)]
+
+
+def add_baselines(recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant]) -> dict[str, PlannedVariant]:
+    """The planned variants and the baselines; equal baselines of several entries are one.
+
+    Raises:
+        RecipeError: another model is the recipe's own, larger, or there in two dtypes.
+        ModelError: another model cannot be used.
+    """
+    known = dict(planned)
+    for entry in recipe.baselines:
+        found = _other_model(recipe, inputs, entry)
+        if found.spec.model != known.get(found.id, found).spec.model:
+            message = "a model is a baseline in two dtypes, and its dense variant is one"
+            raise RecipeError(message, baseline=entry.name, expected=known[found.id].spec.model.dtype, got=entry.dtype)
+        known = added(known, entry, [found])
+    return known
+
+
+def baseline_jobs(variants: Mapping[str, PlannedVariant]) -> list[Job]:
+    """The jobs behind the baselines."""
+    return [job for one in variants.values() if one.baseline for job in one.baseline.jobs(one.spec)]
+
+
+def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> PlannedVariant:
+    """The dense variant of another model, no larger than the recipe's: the pool of a run is laid out for that one."""
+    assert entry.path is not None, "kind model has a path"
+    dtype = entry.dtype or inputs.model.dtype
+    opened = opened_model(recipe, entry.path, revision=entry.revision, dtype=dtype)
+    if opened.base.id == inputs.base.id:
+        message = "a baseline is the recipe's own model, whose dense variant is always there"
+        raise RecipeError(message, baseline=entry.name, expected="another model", got=entry.path)
+    own, other = (_model_bytes(one) for one in (inputs.model, opened.ref))
+    if other > own:
+        message = "a baseline's model is larger than the recipe's"
+        expected = f"at most {own} bytes of weights as they are run"
+        raise RecipeError(message, baseline=entry.name or entry.path, expected=expected, got=other)
+    return PlannedVariant(
+        dense_spec(opened.base, opened.ref), baseline=OtherModel(opened.base, tuple(opened.row.items()))
+    )
+
+
+def _model_bytes(model: ModelRef) -> int:
+    return shard_bytes(footprint(Path(model.path), model.dtype), range(model.n_blocks))
