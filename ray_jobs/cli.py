@@ -149,7 +149,7 @@ def query(
         return
     with Catalog.open(_existing(store)) as catalog:
         catalog.fold()
-        typer.echo(render(ask(catalog, sql_or_name, param or []), format_), nl=False)
+        typer.echo(render(ask(catalog, sql_or_name, param or []), format_))
 
 
 @app.command()

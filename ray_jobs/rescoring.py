@@ -76,7 +76,7 @@ def ranks(
         catalog.fold()
         options = {"metric": metric, "split": split, "scoring_rule": rule, "setup": setup}
         found = rank_variants(catalog, task, alpha=alpha, **options)  # type: ignore[arg-type]  # texts and None
-        typer.echo(render(found, format_), nl=False)
+        typer.echo(render(found, format_))
 
 
 def _known(rule: str | None) -> Any:

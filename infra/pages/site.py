@@ -5,11 +5,13 @@ from pathlib import Path
 
 from infra.pages.catalog_reference import catalog_reference
 from infra.pages.command_reference import command_reference
+from infra.pages.cookbook import cookbook
 from infra.pages.recipe_reference import recipe_reference
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "cookbook.md": cookbook,
     "reference/catalog.md": catalog_reference,
     "reference/commands.md": command_reference,
     "reference/recipe.md": recipe_reference,

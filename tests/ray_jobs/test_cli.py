@@ -200,6 +200,7 @@ def test_query_json_is_one_array_of_objects(tiny_run: FinishedRun) -> None:
     sql = "SELECT variant_id, sparsity, score FROM variants ORDER BY sparsity, variant_id"
     done = new_process("query", sql, "--store", tiny_run.store.local_root, "--format", "json")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("]\n")
     rows = json.loads(done.stdout)
     assert rows[0]["sparsity"] == 0.0
     assert rows[0]["score"] is None

@@ -1,0 +1,8 @@
+-- Which variant should I take for a language, and what does it reach?
+-- `best_variant` chooses on the dev half and reports on the test half, so the number is not the luck of the choice.
+-- `gain` is against dense, with its 95 % interval. Ready-made: `best_by_language`.
+SELECT language, score, demonstrations, sparsity, round(test_value, 3) AS test_accuracy,
+    round(difference, 3) AS gain, round(difference_ci_low, 3) AS gain_from, round(difference_ci_high, 3) AS gain_to
+FROM best_variant
+WHERE task = 'facts'
+ORDER BY language;

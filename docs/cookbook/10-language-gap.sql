@@ -1,0 +1,10 @@
+-- How far is each language behind English, and did pruning bring it closer?
+-- `gap` is English minus the language; a negative `change` says that the two came closer, be it because English fell.
+-- Wanda at sparsity 0.4, the mean over all demonstrations. Ready-made: `english_bias`.
+SELECT g.language, round(avg(g.dense_gap), 3) AS dense_gap, round(avg(g.gap), 3) AS gap,
+    round(avg(g.gap_change), 3) AS change, round(avg(g.english_value), 3) AS english
+FROM language_gap AS g
+JOIN described_variants AS v ON v.variant_id = g.variant_id
+WHERE g.task = 'facts' AND g.split = 'test' AND g.metric = 'accuracy' AND v.score = 'wanda' AND v.sparsity = 0.4
+GROUP BY g.language
+ORDER BY dense_gap;

@@ -1,0 +1,10 @@
+-- Which languages rank the candidates of a fact alike?
+-- RankC of the dense model on the test half; 1 is the same ranking everywhere.
+-- Ready-made, for every variant and with the change against dense: `rank_consistency_to_english`.
+PIVOT (
+    SELECT r.language, r.reference_language, round(r.value, 3) AS rankc
+    FROM rank_consistency AS r
+    JOIN described_variants AS v ON v.variant_id = r.variant_id
+    WHERE r.task = 'facts' AND r.split = 'test' AND v.is_dense
+) ON reference_language IN ('en', 'fr', 'es', 'zh', 'sw', 'ar') USING any_value(rankc) GROUP BY language
+ORDER BY language;

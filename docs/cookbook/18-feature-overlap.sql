@@ -1,0 +1,12 @@
+-- Is a feature that is large under some text small while the model translates?
+-- Share of the 30 % largest features of one set that are among the 30 % smallest of a translation set, block by block, the
+-- mean over the sets of a kind; block 0 is the embedding, 0.3 would be chance. Ready-made: `feature_overlap_by_block`.
+PIVOT (
+    SELECT a.kind AS large_in, o.block, round(avg(o.value), 3) AS overlap
+    FROM feature_overlaps AS o
+    JOIN demonstration_sets AS a ON a.demonstration_set_id = o.set_a
+    JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
+    WHERE b.kind = 'translation' AND o.share = 0.3
+    GROUP BY a.kind, o.block
+) ON block IN (0, 1, 2, 3, 4) USING any_value(overlap) GROUP BY large_in
+ORDER BY large_in;

@@ -1,0 +1,29 @@
+"""Frozen stores: the catalog of a thawed one is that of the store, and the same store gives the same archive."""
+
+from pathlib import Path
+
+from catalog.store import Catalog
+from infra.pages.frozen import freeze, thaw
+from mlprune.storage import Store
+from tests.tiny_recipes import FinishedRun
+
+
+def test_the_catalog_of_a_thawed_store_is_that_of_the_store(small_run: FinishedRun, tmp_path: Path) -> None:
+    assert small_run.store.local_root is not None
+    freeze(small_run.store.local_root, tmp_path / "small.tar.xz")
+    thawed = thaw(tmp_path / "small.tar.xz", tmp_path / "thawed")
+    with Catalog.in_memory(thawed) as ours, Catalog.in_memory(small_run.store) as theirs:
+        assert ours.fingerprints() == theirs.fingerprints()
+
+
+def test_a_store_gives_the_same_archive_every_time_and_no_artefacts(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.write_run_file("run-1", "run", {"recipe": "r", "models": {"0f": "/somewhere/on/a/machine/model"}})
+    store.write_table("masks/0f/block-000.parquet", {"level": [1]}, {"level": "int32"})
+    archives = [tmp_path / "one.tar.xz", tmp_path / "two.tar.xz"]
+    for archive in archives:
+        freeze(tmp_path / "store", archive)
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+    thawed = thaw(archives[0], tmp_path / "thawed")
+    assert thawed.list("") == ["runs/run-1/run.json"]
+    assert thawed.read_json("runs/run-1/run.json")["models"] == {"0f": "model"}
