@@ -45,12 +45,12 @@ STEP_VERSIONS = {
     "mask_blocks": 2,
     "masks": 2,
     "variants": 2,
-    "evaluations": 2,
+    "evaluations": 3,
     "comparisons": 1,
     "rank_consistency": 2,
     "mask_overlaps": 1,
     "feature_overlaps": 1,
-    "harness_evaluations": 1,
+    "harness_evaluations": 2,
     "recipes": 1,
 }
 """Kind of record -> version of the step that makes it; raised when a step's result changes, and part of every id."""

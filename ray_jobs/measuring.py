@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from mlprune.models.branches import ScoringBatch
 from mlprune.models.chain import Chain
+from mlprune.models.payloads import DecodeStep, TokenBatch
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 RESET_PEAK = "5"
@@ -54,9 +54,10 @@ class CountingChain:
 
 
 def n_tokens_of(item: Any) -> int:
-    """Tokens of what enters a chain: the sizes of all its tensors of token ids."""
-    values: dict[str, Any] = getattr(item, "__dict__", {})
-    return sum(value.numel() for name, value in values.items() if name.endswith("_ids") and isinstance(value, Tensor))
+    """Tokens of what enters a chain, padding included."""
+    if isinstance(item, ScoringBatch):
+        return item.n_computed
+    return item.token_ids.numel() if isinstance(item, TokenBatch | DecodeStep) else 0
 
 
 class PeakMemory:

@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM
 from mlprune.models.chain import greedy_decode, local_chain
 from mlprune.models.device_map import plan_spans
 from mlprune.models.families import FAMILIES
-from mlprune.models.payloads import ScoringBatch, TokenBatch
+from mlprune.models.payloads import TokenBatch
 from mlprune.models.running import BlockRunner
+from tests.scored_texts import scored, scored_alone, some_texts
 from tests.tiny_models import ALL_FAMILY_NAMES, END, PAD, WINDOW, save_tiny_model
 
 BLOCKS = 3
@@ -114,21 +115,11 @@ def test_a_block_runs_its_layers_in_the_order_of_the_record(model, family):
 
 
 @OWN_SHARDS
-@pytest.mark.parametrize("padded", [True, False], ids=["padded-suffixes", "suffixes-of-one-length"])
-def test_texts_on_shared_prefixes_score_as_whole_texts(folder, model, n_shards, padded):
-    prefixes, suffixes = random_tokens(2, WINDOW + 3, seed=1), random_tokens(5, 3, seed=2)
-    parent = torch.tensor([1, 0, 1, 1, 0])
-    lengths = torch.tensor([3, 1, 2, 0, 3] if padded else [3] * 5)
-    mask = torch.arange(3).unsqueeze(0) < lengths.unsqueeze(1)
-    batch = ScoringBatch(prefixes, torch.where(mask, suffixes, PAD), mask, parent)
-    scores = next(local_chain(folder, n_shards=n_shards).stream("score", [batch]))
-    for row, length in enumerate(lengths.tolist()):
-        text = torch.cat([prefixes[parent[row]], suffixes[row, :length]])
-        with torch.inference_mode():
-            log_probs = model(text.unsqueeze(0), use_cache=False).logits[0].double().log_softmax(-1)
-        expected = log_probs[:-1].gather(1, text[1:].unsqueeze(1)).sum()
-        assert scores.n_tokens[row] == len(text) - 1
-        assert scores.log_likelihoods[row].item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-5)
+def test_texts_on_shared_prefixes_score_as_whole_texts(folder, model, n_shards):
+    texts = some_texts(heads=(WINDOW + 3, 1))
+    found = scored(local_chain(folder, n_shards=n_shards), texts)
+    expected = [value for value, _ in scored_alone(model, texts)]
+    assert [value for value, _ in found] == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 @OWN_SHARDS

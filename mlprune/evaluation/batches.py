@@ -1,204 +1,172 @@
-"""Which candidate texts are scored together: shared beginnings computed once, little padding, few small batches.
+"""Which texts are scored together: prefixes of about equal length, and behind them what continues them.
 
-The candidates of an example mostly begin alike, and examples may share a premise. A batch computes each distinct prefix
-once and lets the rest of every text, its suffix, read on from it. All prefixes of a batch have one length.
+Where texts are cut is decided in `branching.py`. Batches depend on the texts and on `batch_tokens` alone, so whoever
+scores them gets the same bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from mlprune.errors import TaskFileError
-from mlprune.models.shard import ScoringBatch
+from mlprune.evaluation.branching import ScoredText, Stem, Tokens, stems
+from mlprune.models.branches import Continuations, ScoringBatch
 
-BATCH_COST = 300
-"""What one more batch costs, in tokens: launching its operations takes as long as computing about this many."""
+GROUP_COST = 48
+"""What one more group costs, in tokens: its operations are launched in every block."""
 
-Tokens = Sequence[int]
-Candidates = Sequence[Tokens]
+BATCH_COST = 256
+"""What one more batch costs, in tokens: all weights are read once more."""
+
+MAX_GROUP_TOKENS = 1024
+"""Most tokens of a group: what it holds beside the model stays small."""
+
+MAX_GROUP_KEYS = 8192
+"""Most tokens that the rows of a group look back at, their own included: each row holds keys and values of its own."""
+
+KEYS_A_TOKEN = 8
+"""The same for each token that a batch may have: small batches are small in this too."""
 
 
 @dataclass(frozen=True)
-class PlannedBatch:
-    """A batch, and whose text each of its rows is."""
+class TextBatch:
+    """A batch, and which texts it scores."""
 
     batch: ScoringBatch
-    rows: tuple[tuple[int, int], ...]
-    """(example, candidate) of each row."""
-
-    @property
-    def n_computed(self) -> int:
-        """Tokens that are computed, padding included: p * lp + n * ls."""
-        return int(self.batch.prefix_ids.numel() + self.batch.suffix_ids.numel())
+    texts: tuple[int, ...]
+    starts: NDArray[np.int64]
+    """[n_texts], rising from 0: where the targets of each text begin in the batch."""
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """What planning knows of each example."""
-
-    shared: NDArray[np.int64]
-    """[n] longest prefix all its candidates may be cut at."""
-    longest: NDArray[np.int64]
-    """[n] tokens of its longest candidate."""
-    n_candidates: NDArray[np.int64]
-    n_prefixes: NDArray[np.int64]
-    """[n] distinct prefixes: 1, or more where not even the first token is shared."""
-
-
-def plan_scoring(
-    token_ids: Sequence[Candidates],
-    *,
-    batch_tokens: int,
-    max_positions: int | None = None,
-    example_ids: Sequence[str] | None = None,
-) -> list[PlannedBatch]:
-    """Cut the candidates of all examples into batches of whole examples.
-
-    An example may be cut anywhere up to its shared prefix: the longest beginning common to its candidates that leaves
-    each a token (the first token, where they differ from the start). A batch cuts all its examples at the shortest of
-    their shared prefixes. Examples are ordered by their longest text (measured on XNLI and facts, that beat ordering by
-    prefix and by suffix), and the order is divided into runs such that computed tokens + `BATCH_COST` per batch are as
-    few as they can be.
+def plan_texts(texts: Sequence[ScoredText], *, batch_tokens: int) -> list[TextBatch]:
+    """Cut texts into prefixes and the rest, and those into batches.
 
     Args:
-        token_ids: for each example and candidate its tokens, special ones included.
-        batch_tokens: most computed tokens of a batch, p * lp + n * ls; a single example may exceed it.
-        max_positions: most tokens of a text, None if the model sets no bound.
-        example_ids: names for the error message; without them examples are numbered.
-    Returns: batches that hold every candidate once; the same for the same arguments.
-    Raises:
-        TaskFileError: a text has fewer than two tokens or more than `max_positions`.
+        batch_tokens: most tokens that are run together, padding included; a prefix that takes more than half of them
+            has a batch of its own, with up to as many tokens behind it as it has.
+    Returns: batches that score every text once; the same for the same texts.
     """
-    names = example_ids or [str(number) for number in range(len(token_ids))]
-    _check_lengths(token_ids, names=names, max_positions=max_positions)
-    if not token_ids:
-        return []
-    sizes = _sizes(token_ids)
-    order = _order(token_ids, sizes)
-    runs = [order[start:end] for start, end in _cheapest_runs(token_ids, sizes, order=order, batch_tokens=batch_tokens)]
-    return [_batch(token_ids, run, length=int(sizes.shared[run].min())) for run in runs]
+    max_keys = min(MAX_GROUP_KEYS, KEYS_A_TOKEN * batch_tokens)
+    return [_batch(texts, chosen, max_keys=max_keys) for chosen in _filled(stems(texts), batch_tokens, max_keys)]
 
 
-def _check_lengths(token_ids: Sequence[Candidates], *, names: Sequence[str], max_positions: int | None) -> None:
-    for name, candidates in zip(names, token_ids, strict=True):
-        for index, tokens in enumerate(candidates):
-            if len(tokens) < 2:
-                message, expected = "a text is too short to score", "at least 2 tokens"
-            elif max_positions is not None and len(tokens) > max_positions:
-                message, expected = "a text is longer than the model's positions", f"at most {max_positions} tokens"
-            else:
-                continue
-            raise TaskFileError(message, example=name, candidate=index, expected=expected, got=len(tokens))
+def _filled(wholes: Sequence[Stem], batch_tokens: int, max_keys: int) -> Iterator[list[Stem]]:
+    """Stems that are run together, those of equal length beside each other; large ones are divided."""
+    chosen: list[Stem] = []
+    for stem in (part for whole in wholes for part in _divided(whole, batch_tokens)):
+        if chosen and not _fits([*chosen, stem], batch_tokens, max_keys):
+            yield chosen
+            chosen = []
+        chosen.append(stem)
+    if chosen:
+        yield chosen
 
 
-def _sizes(token_ids: Sequence[Candidates]) -> _Sizes:
-    shared = [max(1, _common_length(candidates)) for candidates in token_ids]
-    prefixes = [
-        len({tuple(tokens[:length]) for tokens in candidates})
-        for candidates, length in zip(token_ids, shared, strict=True)
-    ]
-    return _Sizes(
-        shared=np.array(shared, dtype=np.int64),
-        longest=np.array([max(map(len, candidates)) for candidates in token_ids], dtype=np.int64),
-        n_candidates=np.array([len(candidates) for candidates in token_ids], dtype=np.int64),
-        n_prefixes=np.array(prefixes, dtype=np.int64),
-    )
+def _fits(together: Sequence[Stem], batch_tokens: int, max_keys: int) -> bool:
+    """Whether stems, the longest last, may be one batch."""
+    n_before = len(together[-1].prefix)
+    n_prefix = len(together) * n_before
+    if n_prefix - sum(len(stem.prefix) for stem in together) > BATCH_COST:
+        return False
+    lengths = sorted(n_own for stem in together for n_own in stem.rest)
+    if n_prefix + len(lengths) * lengths[-1] <= batch_tokens:
+        return True
+    if n_prefix + sum(lengths) > batch_tokens:
+        return False
+    bounds = _group_bounds(lengths, n_before=n_before, max_keys=max_keys)
+    return n_prefix + sum((end - start) * lengths[end - 1] for start, end in bounds) <= batch_tokens
 
 
-def _common_length(candidates: Candidates) -> int:
-    """Length of the longest common beginning that leaves every candidate at least one token."""
-    bound = min(map(len, candidates)) - 1
-    first = candidates[0]
-    for place in range(bound):
-        if any(tokens[place] != first[place] for tokens in candidates[1:]):
-            return place
-    return bound
-
-
-def _prefix(token_ids: Sequence[Candidates], sizes: _Sizes, example: int) -> tuple[int, ...]:
-    return tuple(token_ids[example][0][: int(sizes.shared[example])])
-
-
-def _order(token_ids: Sequence[Candidates], sizes: _Sizes) -> NDArray[np.int64]:
-    """Examples by their longest text, those of equal prefix staying together."""
-    prefixes = [_prefix(token_ids, sizes, example) for example in range(len(token_ids))]
-    longest_of: dict[tuple[int, ...], int] = {}
-    for prefix, longest in zip(prefixes, sizes.longest.tolist(), strict=True):
-        longest_of[prefix] = max(longest, longest_of.get(prefix, 0))
-
-    def key(example: int) -> tuple[int, int, tuple[int, ...], int, int]:
-        prefix = prefixes[example]
-        return longest_of[prefix], len(prefix), prefix, int(sizes.longest[example]), example
-
-    return np.array(sorted(range(len(token_ids)), key=key), dtype=np.int64)
-
-
-def _cheapest_runs(
-    token_ids: Sequence[Candidates], sizes: _Sizes, *, order: NDArray[np.int64], batch_tokens: int
-) -> list[tuple[int, int]]:
-    """Divide an order into runs of least cost, by dynamic programming over the last run of each beginning.
-
-    A run from i to j computes P * C + R * (M - C) tokens: P prefixes, R rows, C the shortest shared prefix, M the
-    longest text. That grows with every example added, so the first i a run to j can start at never moves back.
-    """
-    n = order.size
-    shared, longest = sizes.shared[order], sizes.longest[order]
-    own_prefixes = sizes.n_prefixes[order]
-    rows_before = np.concatenate([[0], np.cumsum(sizes.n_candidates[order])])
-    prefixes = [_prefix(token_ids, sizes, int(example)) for example in order]
-    repeats = np.array([k > 0 and own_prefixes[k] == 1 and prefixes[k] == prefixes[k - 1] for k in range(n)])
-    added_before = np.concatenate([[0], np.cumsum(np.where(repeats, 0, own_prefixes))])
-    cut, text = np.full(n, np.iinfo(np.int64).max), np.zeros(n, dtype=np.int64)
-    best, came_from = np.zeros(n + 1, dtype=np.int64), np.zeros(n + 1, dtype=np.int64)
+def _divided(stem: Stem, batch_tokens: int) -> Iterator[Stem]:
+    """A stem in parts that fit a batch each, whatever padding their rests get."""
+    room = max(batch_tokens - len(stem.prefix), len(stem.prefix))
     first = 0
-    for last in range(n):
-        starts = slice(first, last + 1)
-        cut[starts], text[starts] = np.minimum(cut[starts], shared[last]), np.maximum(text[starts], longest[last])
-        n_rows = rows_before[last + 1] - rows_before[starts]
-        n_prefixes = own_prefixes[starts] + added_before[last + 1] - added_before[first + 1 : last + 2]
-        tokens = n_prefixes * cut[starts] + n_rows * (text[starts] - cut[starts])
-        allowed = tokens <= batch_tokens
-        allowed[-1] = True
-        skipped = int(np.argmax(allowed))
-        costs = (best[starts] + tokens + BATCH_COST)[skipped:]
-        first += skipped
-        came_from[last + 1] = first + int(np.argmin(costs))
-        best[last + 1] = costs.min()
-    return _runs(came_from)
+    for place in range(1, len(stem.rest)):
+        if (place + 1 - first) * stem.rest[first] > room:
+            yield Stem(stem.prefix, stem.members[first:place], stem.rest[first:place])
+            first = place
+    yield Stem(stem.prefix, stem.members[first:], stem.rest[first:])
 
 
-def _runs(came_from: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The runs, first to last, from where each one's end came from."""
-    runs = []
-    end = came_from.size - 1
-    while end > 0:
-        start = int(came_from[end])
-        runs.append((start, end))
-        end = start
-    return runs[::-1]
-
-
-def _batch(token_ids: Sequence[Candidates], examples: NDArray[np.int64], *, length: int) -> PlannedBatch:
-    """The examples as one batch whose prefixes have the given length."""
-    rows = tuple((int(example), index) for example in examples for index in range(len(token_ids[int(example)])))
-    places: dict[tuple[int, ...], int] = {}
-    parent, suffixes = [], []
-    for example, index in rows:
-        tokens = token_ids[example][index]
-        parent.append(places.setdefault(tuple(tokens[:length]), len(places)))
-        suffixes.append(tokens[length:])
-    suffix_ids = torch.zeros(len(rows), max(map(len, suffixes)), dtype=torch.int64)
-    suffix_mask = torch.zeros(suffix_ids.shape, dtype=torch.bool)
-    for row, suffix in enumerate(suffixes):
-        suffix_ids[row, : len(suffix)] = torch.tensor(suffix, dtype=torch.int64)
-        suffix_mask[row, : len(suffix)] = True
-    batch = ScoringBatch(
-        prefix_ids=torch.tensor(list(places), dtype=torch.int64),
-        suffix_ids=suffix_ids,
-        suffix_mask=suffix_mask,
-        parent=torch.tensor(parent, dtype=torch.int64),
+def _batch(texts: Sequence[ScoredText], together: Sequence[Stem], *, max_keys: int) -> TextBatch:
+    """Stems as one batch, their texts in rising order."""
+    longest = max(len(stem.prefix) for stem in together)
+    prefix_ids, prefix_mask = _padded([stem.prefix for stem in together], longest, side="left")
+    rows = sorted(
+        (n_own, row, text)
+        for row, stem in enumerate(together)
+        for text, n_own in zip(stem.members, stem.rest, strict=True)
     )
-    return PlannedBatch(batch, rows)
+    offset = prefix_ids.numel()
+    rest_of = {text: (0, 0) for _, _, text in rows}
+    groups = []
+    for start, end in _group_bounds([n_own for n_own, _, _ in rows], n_before=longest, max_keys=max_keys):
+        members = rows[start:end]
+        length = members[-1][0]
+        rests = [texts[text].inputs[-n_own:] for n_own, _, text in members]
+        token_ids, mask = _padded(rests, length, side="right")
+        groups.append(Continuations(token_ids, mask, torch.tensor([row for _, row, _ in members])))
+        rest_of |= {text: (offset + place * length, n_own) for place, (n_own, _, text) in enumerate(members)}
+        offset += token_ids.numel()
+    ends = {text: (row + 1) * longest for _, row, text in rows}
+    chosen = tuple(sorted(rest_of))
+    states = [_states(texts[text], prefix_end=ends[text], rest=rest_of[text]) for text in chosen]
+    targets = [torch.tensor(texts[text].tokens[texts[text].n_context :]) for text in chosen]
+    starts = np.cumsum([0, *(len(one) for one in states[:-1])]).astype(np.int64)
+    batch = ScoringBatch(prefix_ids, prefix_mask, tuple(groups), torch.cat(states), torch.cat(targets))
+    return TextBatch(batch, chosen, starts)
+
+
+def _group_bounds(lengths: Sequence[int], *, n_before: int, max_keys: int) -> list[tuple[int, int]]:
+    """Divide rows of rising length, those of none left out, such that padding and the cost of groups are least.
+
+    Args:
+        n_before: tokens that every row looks back at.
+        max_keys: most tokens that the rows of a group look at; a single row may exceed it.
+    """
+    values, n_each = np.unique(np.array(lengths, dtype=np.int64), return_counts=True)
+    first = int(n_each[values == 0].sum())
+    values, ends = values[values > 0], np.cumsum(np.concatenate([[0], n_each[values > 0]]))
+    most = np.maximum(1, np.minimum(MAX_GROUP_TOKENS // values, max_keys // (n_before + values)))
+    best, came_from = np.zeros(values.size + 1, dtype=np.int64), np.zeros(values.size + 1, dtype=np.int64)
+    for end in range(1, values.size + 1):
+        n_rows = ends[end] - ends[:end]
+        costs = best[:end] + n_rows * values[end - 1] + GROUP_COST * -(-n_rows // most[end - 1])
+        came_from[end], best[end] = np.argmin(costs), costs.min()
+    bounds: list[tuple[int, int]] = []
+    end = values.size
+    while end > 0:
+        begin = int(came_from[end])
+        n_parts = int(-(-(ends[end] - ends[begin]) // most[end - 1]))
+        cuts = [first + int(ends[begin] + (ends[end] - ends[begin]) * part // n_parts) for part in range(n_parts + 1)]
+        bounds = [*pairwise(cuts), *bounds]
+        end = begin
+    return bounds
+
+
+def _states(text: ScoredText, *, prefix_end: int, rest: tuple[int, int]) -> Tensor:
+    """[k] int64: the states that predict the scored tokens of a text, in the batch's count.
+
+    Args:
+        prefix_end: the place behind the last of its prefix's states.
+        rest: the place of its first state behind the prefix, and how many there are.
+    """
+    first, n_rest = rest
+    length = len(text.inputs) - n_rest
+    places = torch.arange(text.n_context - 1, len(text.inputs))
+    return torch.where(places < length, prefix_end - length + places, first + places - length)
+
+
+def _padded(rows: Sequence[Tokens], length: int, *, side: str) -> tuple[Tensor, Tensor]:
+    """[n, length] int64 ids, padded with zeros, and bool mask."""
+    token_ids = torch.zeros(len(rows), length, dtype=torch.int64)
+    mask = torch.zeros(len(rows), length, dtype=torch.bool)
+    for number, row in enumerate(rows):
+        places = slice(length - len(row), length) if side == "left" else slice(0, len(row))
+        token_ids[number, places] = torch.tensor(row)
+        mask[number, places] = True
+    return token_ids, mask

@@ -8,28 +8,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.errors import ModelError
-from mlprune.evaluation.batches import PlannedBatch, plan_scoring
+from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.batches import TextBatch, plan_texts
+from mlprune.evaluation.branching import ScoredText
 from mlprune.evaluation.choices import ChoiceItem
 from mlprune.evaluation.predictions import ItemScores, Predictions
 from mlprune.evaluation.rules import Likelihoods
+from mlprune.evaluation.text_scores import score_texts
 from mlprune.models.chain import Chain
 
 __all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "score_items"]
 
-Tokens = list[int]
+Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """Items cut into batches: what every variant is run on."""
+    """Items cut into batches: what every variant is run on. Texts are numbered item after item."""
 
     items: tuple[ChoiceItem, ...]
-    token_ids: tuple[tuple[Tokens, ...], ...]
-    """For each item and candidate its tokens, special ones included."""
-    first_tokens: tuple[tuple[int, ...], ...]
-    """For each item and candidate the first scored token of the candidate part, >= 1."""
-    batches: tuple[PlannedBatch, ...]
+    texts: tuple[ScoredText, ...]
+    """The tokens of each candidate, special ones included, of which all but the first are scored."""
+    first_tokens: NDArray[np.int64]
+    """[texts] the first scored token of the candidate part, >= 1."""
+    batches: tuple[TextBatch, ...]
+    start_token: int | None
+    """What stands before a candidate part alone; None if the tokenizer has no such token."""
     batch_tokens: int
 
     @cached_property
@@ -37,6 +41,23 @@ class PreparedTask:
         """[n_items + 1]: the candidates of item i are rows starts[i] ... starts[i + 1] - 1."""
         sizes = [len(item.texts) for item in self.items]
         return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+
+    @cached_property
+    def batches_alone(self) -> tuple[TextBatch, ...]:
+        """The candidate parts behind nothing but the start token.
+
+        The tokens are those of the whole texts, so that both are scores of the same tokens.
+
+        Raises:
+            ModelError: the tokenizer has no token to start with.
+        """
+        start = self.start_token
+        if start is None:
+            message = "the tokenizer has no token to start with"
+            raise ModelError(message, expected="a bos_token or eos_token", got=None)
+        parts = zip(self.texts, self.first_tokens.tolist(), strict=True)
+        alone = [ScoredText((start, *text.tokens[first:]), 1) for text, first in parts]
+        return tuple(plan_texts(alone, batch_tokens=self.batch_tokens))
 
 
 def prepare(
@@ -51,32 +72,44 @@ def prepare(
         ModelError: the tokenizer does not say which characters a token stands for, and candidates begin within texts.
     """
     token_ids, first_tokens = _tokenised(tokenizer, items)
-    plan = plan_scoring(
-        token_ids,
+    _check_lengths(items, token_ids, max_positions=max_positions)
+    texts = tuple(ScoredText(tokens, 1) for tokens in token_ids)
+    return PreparedTask(
+        tuple(items),
+        texts,
+        np.array(first_tokens, dtype=np.int64),
+        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens)),
+        start_token=_start_token(tokenizer),
         batch_tokens=batch_tokens,
-        max_positions=max_positions,
-        example_ids=[item.example_id for item in items],
     )
-    return PreparedTask(tuple(items), tuple(token_ids), tuple(first_tokens), tuple(plan), batch_tokens)
 
 
-def _tokenised(tokenizer: Any, items: Sequence[ChoiceItem]) -> tuple[list[tuple[Tokens, ...]], list[tuple[int, ...]]]:
+def _tokenised(tokenizer: Any, items: Sequence[ChoiceItem]) -> tuple[list[Tokens], list[int]]:
     """Tokens of every text, and where its candidate part begins among them."""
     texts = [text for item in items for text in item.texts]
     if not texts:
         return [], []
-    has_parts = any(start > 0 for item in items for start in item.starts)
+    starts = [start for item in items for start in item.starts or (0,) * len(item.texts)]
+    has_parts = any(start > 0 for start in starts)
     if has_parts and not tokenizer.is_fast:
         raise ModelError("the tokenizer knows no character offsets", expected="a tokenizer.json", got="a slow one")
     encoded = tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=has_parts)
-    tokens = iter(encoded["input_ids"])
-    token_ids = [tuple(next(tokens) for _ in item.texts) for item in items]
+    token_ids = [tuple(tokens) for tokens in encoded["input_ids"]]
     if not has_parts:
-        return token_ids, [(1,) * len(item.texts) for item in items]
-    offsets = iter(encoded["offset_mapping"])
-    return token_ids, [
-        tuple(_first_token(next(offsets), start) for start in item.starts or (0,) * len(item.texts)) for item in items
-    ]
+        return token_ids, [1] * len(texts)
+    return token_ids, [_first_token(*pair) for pair in zip(encoded["offset_mapping"], starts, strict=True)]
+
+
+def _check_lengths(items: Sequence[ChoiceItem], token_ids: Sequence[Tokens], *, max_positions: int | None) -> None:
+    names = ((item.example_id, index) for item in items for index in range(len(item.texts)))
+    for (name, index), tokens in zip(names, token_ids, strict=True):
+        if len(tokens) < 2:
+            message, expected = "a text is too short to score", "at least 2 tokens"
+        elif max_positions is not None and len(tokens) > max_positions:
+            message, expected = "a text is longer than the model's positions", f"at most {max_positions} tokens"
+        else:
+            continue
+        raise TaskFileError(message, example=name, candidate=index, expected=expected, got=len(tokens))
 
 
 def _first_token(offsets: Sequence[tuple[int, int]], start: int) -> int:
@@ -85,61 +118,34 @@ def _first_token(offsets: Sequence[tuple[int, int]], start: int) -> int:
     return max(1, place)
 
 
+def _start_token(tokenizer: Any) -> int | None:
+    """What the tokenizer makes of an empty text, else its first-of-sequence token, else its E."""
+    around = [*tokenizer("")["input_ids"], tokenizer.bos_token_id, tokenizer.eos_token_id]
+    return next((int(token) for token in around if token is not None), None)
+
+
 def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
     """Score all candidates with the model as the chain holds it now."""
-    n_rows = int(prepared.starts[-1])
-    sums = np.full((2, n_rows), np.nan)
-    counts = np.zeros((2, n_rows), dtype=np.int64)
-    scores = chain.stream("score", (planned.batch for planned in prepared.batches))
-    for planned, scored in zip(prepared.batches, scores, strict=True):
-        places = [int(prepared.starts[example]) + candidate for example, candidate in planned.rows]
-        firsts = np.array([prepared.first_tokens[example][candidate] for example, candidate in planned.rows])
-        n_tokens = scored.n_tokens.numpy()
-        sums[:, places] = scored.log_likelihoods.numpy(), _part_sums(planned, scored, firsts)
-        counts[:, places] = n_tokens, n_tokens + 1 - firsts
-    return ItemScores(prepared.starts, Likelihoods(sums[0], counts[0], sums[1], counts[1], np.full(n_rows, np.nan)))
+    n_rows = len(prepared.texts)
+    whole, part, alone = np.full((3, n_rows), np.nan)
+    n_whole = np.array([len(text.tokens) - 1 for text in prepared.texts], dtype=np.int64)
+    for scored in score_texts(chain, prepared.batches):
+        rows = list(scored.texts)
+        whole[rows] = scored.log_likelihoods
+        part[rows] = scored.log_likelihoods_from(prepared.first_tokens[rows] - 1)
+    return ItemScores(prepared.starts, Likelihoods(whole, n_whole, part, n_whole + 1 - prepared.first_tokens, alone))
 
 
-def _part_sums(planned: PlannedBatch, scored: Any, firsts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[n] log-probabilities of each row's tokens from its first one of the candidate part on."""
-    within, behind = scored.prefix_log_probs.numpy(), scored.suffix_log_probs.numpy()
-    length = planned.batch.prefix_ids.shape[1]
-    in_suffix = np.arange(length, length + behind.shape[1]) >= firsts[:, None]
-    sums = np.where(in_suffix, behind, 0.0).sum(axis=1)
-    if (firsts < length).any():
-        in_prefix = np.arange(1, length) >= firsts[:, None]
-        sums = sums + np.where(in_prefix, within[planned.batch.parent.numpy()], 0.0).sum(axis=1)
-    return np.asarray(sums)
-
-
-def run_alone(chain: Chain, tokenizer: Any, prepared: PreparedTask) -> NDArray[np.float64]:
+def run_alone(chain: Chain, prepared: PreparedTask) -> NDArray[np.float64]:
     """[rows] log-likelihoods of the scored tokens of each candidate part behind nothing but a start token.
 
-    The start token is what the tokenizer makes of an empty text, else its first-of-sequence token, else its E. The
-    tokens are those of the whole text, so the two log-likelihoods are of the same tokens. Parts that occur often are
-    scored once.
-
     Raises:
-        ModelError: the tokenizer has no such token.
+        ModelError: the tokenizer has no token to start with.
     """
-    start = _start_token(tokenizer)
-    pairs = zip(prepared.token_ids, prepared.first_tokens, strict=True)
-    wanted = [(start, *tokens[first:]) for texts, firsts in pairs for tokens, first in zip(texts, firsts, strict=True)]
-    distinct = sorted(set(wanted))
-    plan = plan_scoring([[list(tokens)] for tokens in distinct], batch_tokens=prepared.batch_tokens)
-    values: dict[tuple[int, ...], float] = {}
-    for planned, scored in zip(plan, chain.stream("score", (one.batch for one in plan)), strict=True):
-        for (place, _), value in zip(planned.rows, scored.log_likelihoods.tolist(), strict=True):
-            values[distinct[place]] = value
-    return np.array([values[tokens] for tokens in wanted], dtype=np.float64)
-
-
-def _start_token(tokenizer: Any) -> int:
-    around = [*tokenizer("")["input_ids"], tokenizer.bos_token_id, tokenizer.eos_token_id]
-    found = next((token for token in around if token is not None), None)
-    if found is None:
-        raise ModelError("the tokenizer has no token to start with", expected="a bos_token or eos_token", got=None)
-    return int(found)
+    found = np.full(len(prepared.texts), np.nan)
+    for scored in score_texts(chain, prepared.batches_alone):
+        found[list(scored.texts)] = scored.log_likelihoods
+    return found
 
 
 def score_items(

@@ -3,7 +3,7 @@
 The harness (Gao et al., github.com/EleutherAI/lm-evaluation-harness) turns documents into requests and answers into
 metrics; a model class only answers. Texts are cut into tokens exactly as the harness's own class for Hugging Face
 models does it, so that both answer the same question. How they are scored is ours: shared beginnings run once
-(`branching.py`). Loading and running its tasks is `harness_tasks.py`. The one module tree that imports the harness is
+(`text_scores.py`). Loading and running its tasks is `harness_tasks.py`. The one module tree that imports the harness is
 this package; it is an optional dependency (`pip install "mlprune[harness]"`).
 """
 
@@ -15,7 +15,9 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from mlprune.errors import BadInputError, TaskFileError
-from mlprune.evaluation.branching import ScoredText, TextBatch, plan_texts
+from mlprune.evaluation.batches import TextBatch, plan_texts
+from mlprune.evaluation.branching import ScoredText
+from mlprune.evaluation.text_scores import score_texts
 from mlprune.models.chain import Chain, greedy_decode
 
 DEFAULT_POSITIONS = 2048
@@ -151,10 +153,9 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
 
     def _answers(self, batches: Sequence[TextBatch], n_texts: int) -> list[Answer]:
         answers: list[Answer] = [(0.0, False)] * n_texts
-        scores = self._chain.stream("score_texts", (planned.batch for planned in batches))
-        for planned, scored in zip(batches, scores, strict=True):
+        for scored in score_texts(self._chain, batches):
             found = zip(scored.log_likelihoods.tolist(), scored.is_greedy.tolist(), strict=True)
-            for text, answer in zip(planned.texts, found, strict=True):
+            for text, answer in zip(scored.texts, found, strict=True):
                 answers[text] = answer
         return answers
 

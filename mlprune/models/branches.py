@@ -10,17 +10,16 @@ Prefixes have no padding in their middle: blocks that see a window count places,
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mlprune.errors import ShapeError
 from mlprune.models.passes import Pass
 from mlprune.models.payloads import Travelling
 from mlprune.models.running import BEFORE, BlockRunner, leaving
-from mlprune.numeric.projection import target_scores
+from mlprune.numeric.projection import TargetScores, target_scores
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,13 @@ class Continuations:
 
 
 @dataclass(frozen=True)
-class BranchBatch:
+class ScoringBatch:
     """Texts to score, cut where they part.
 
     States are counted over the prefixes, row by row and padding included, then over each group likewise.
 
     Raises:
-        ShapeError: the parts do not fit together, there is no prefix token, or a text has no target.
+        ShapeError: the parts do not fit together, or there is no prefix token or no target.
     """
 
     prefix_ids: Tensor
@@ -60,17 +59,15 @@ class BranchBatch:
     """[p, lp] bool, True at tokens."""
     groups: tuple[Continuations, ...]
     states: Tensor
-    """[k] int64: the state that each target is predicted from, text after text."""
+    """[k] int64: the state that each target is predicted from."""
     targets: Tensor
-    """[k] int64: the tokens that are scored."""
-    starts: NDArray[np.int64]
-    """[n_texts], rising from 0: where each text's targets begin."""
+    """[k] int64, k >= 1: the tokens that are scored."""
 
     def __post_init__(self) -> None:
         _check_tokens("prefixes", self.prefix_ids, self.prefix_mask)
-        ends = [*self.starts[1:].tolist(), self.states.shape[0]]
-        if self.states.shape != self.targets.shape or any(b <= a for a, b in zip(self.starts, ends, strict=True)):
-            raise ShapeError("a text has no target, or a target no state", n_states=len(self.states), starts=len(ends))
+        if self.states.ndim != 1 or self.states.shape != self.targets.shape or not self.states.numel():
+            expected, got = tuple(self.states.shape), tuple(self.targets.shape)
+            raise ShapeError("there is no target, or a target has no state", expected=expected, got=got)
 
     @property
     def n_computed(self) -> int:
@@ -79,42 +76,32 @@ class BranchBatch:
 
 
 @dataclass(frozen=True)
-class TextScores:
-    """Scores of the texts of a batch, on the CPU."""
-
-    log_likelihoods: NDArray[np.float64]
-    """[n_texts], sums over the targets of each text."""
-    is_greedy: NDArray[np.bool_]
-    """[n_texts]: whether every target of a text is the likeliest token at its place."""
-
-
-@dataclass(frozen=True)
-class BranchPart:
+class ScoringPart:
     """A batch between two shards."""
 
-    batch: BranchBatch
+    batch: ScoringBatch
     prefix: Travelling
     groups: tuple[Travelling, ...]
 
 
-def branching(runner: BlockRunner, payload: BranchBatch | BranchPart) -> Pass[BranchPart | TextScores]:
+def scoring(runner: BlockRunner, payload: ScoringBatch | ScoringPart) -> Pass[ScoringPart | TargetScores]:
     """Run prefixes and, on top of each block's keys and values of theirs, the rest; the last shard scores."""
-    if isinstance(payload, BranchBatch):
+    if isinstance(payload, ScoringBatch):
         yield BEFORE
         part = _embedded(runner, payload)
     else:
         groups = tuple(runner.arrived(states) for states in payload.groups)
-        part = BranchPart(payload.batch, runner.arrived(payload.prefix), groups)
+        part = ScoringPart(payload.batch, runner.arrived(payload.prefix), groups)
     for block in runner.blocks:
         yield block
         part = _through(runner, block, part)
     if not runner.is_last:
-        return BranchPart(part.batch, leaving(part.prefix), tuple(leaving(states) for states in part.groups))
+        return ScoringPart(part.batch, leaving(part.prefix), tuple(leaving(states) for states in part.groups))
     yield runner.behind
     return _scores(runner, part)
 
 
-def _embedded(runner: BlockRunner, batch: BranchBatch) -> BranchPart:
+def _embedded(runner: BlockRunner, batch: ScoringBatch) -> ScoringPart:
     """What the model's code makes of the tokens, the groups as continuing a cache as long as the prefixes."""
     places = _places(batch.prefix_mask)
     prefix = runner.embed(batch.prefix_ids, batch.prefix_mask, cache=runner.new_cache(), positions=places)
@@ -124,7 +111,7 @@ def _embedded(runner: BlockRunner, batch: BranchBatch) -> BranchPart:
         mask = torch.cat([batch.prefix_mask[group.parent], group.mask], dim=1)
         places = _places(mask)[:, batch.prefix_ids.shape[1] :]
         groups.append(runner.embed(group.token_ids, mask, cache=length, positions=places))
-    return BranchPart(batch, prefix, tuple(groups))
+    return ScoringPart(batch, prefix, tuple(groups))
 
 
 def _places(mask: Tensor) -> Tensor:
@@ -132,10 +119,10 @@ def _places(mask: Tensor) -> Tensor:
     return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
 
 
-def _through(runner: BlockRunner, block: int, part: BranchPart) -> BranchPart:
+def _through(runner: BlockRunner, block: int, part: ScoringPart) -> ScoringPart:
     """Run one block on the prefixes, then on each group behind the keys and values of its prefixes."""
     if not part.groups:
-        return BranchPart(part.batch, runner.step(block, part.prefix), ())
+        return ScoringPart(part.batch, runner.step(block, part.prefix), ())
     cache = runner.new_cache()
     prefix = runner.step(block, part.prefix, cache)
     seen = cache.layers[block]
@@ -145,27 +132,17 @@ def _through(runner: BlockRunner, block: int, part: BranchPart) -> BranchPart:
         own = runner.new_cache()
         own.update(seen.keys[parent], seen.values[parent], block)
         groups.append(runner.step(block, states, own))
-    return BranchPart(part.batch, prefix, tuple(groups))
+    return ScoringPart(part.batch, prefix, tuple(groups))
 
 
-def _scores(runner: BlockRunner, part: BranchPart) -> TextScores:
-    """Project every state that predicts something, once, and sum over the targets of each text."""
+def _scores(runner: BlockRunner, part: ScoringPart) -> TargetScores:
+    """Project every state that predicts something, once."""
     batch = part.batch
     needed, places = torch.unique(batch.states, return_inverse=True)
     flat = [states.hidden.flatten(end_dim=1) for states in (part.prefix, *part.groups)]
     hidden = runner.normed(torch.cat([one.to(flat[0].device) for one in flat])[needed.to(flat[0].device)])
-    found = target_scores(
-        hidden,
-        runner.head.weight,
-        states=places,
-        targets=batch.targets,
-        head_bias=runner.head.bias,
-        softcap=runner.logit_softcap,
-    )
-    return TextScores(
-        np.add.reduceat(found.log_probs.numpy(), batch.starts),
-        np.logical_and.reduceat(found.is_greedy.numpy(), batch.starts),
-    )
+    options: dict[str, Any] = {"head_bias": runner.head.bias, "softcap": runner.logit_softcap}
+    return target_scores(hidden, runner.head.weight, states=places, targets=batch.targets, **options)
 
 
 def _check_tokens(part: str, token_ids: Tensor, mask: Tensor) -> int:

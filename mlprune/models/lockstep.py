@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from mlprune.models.branches import BranchBatch
+from mlprune.models.branches import ScoringBatch
 from mlprune.models.capturing import CaptureBatch
 from mlprune.models.footprint import GROUP_BYTES, Footprint
 from mlprune.models.passes import Pass
-from mlprune.models.payloads import ScoringBatch, TokenBatch
+from mlprune.models.payloads import TokenBatch
 from mlprune.threads import side_by_side
 
 _STATES = 4
@@ -92,10 +92,6 @@ def _cost(item: Any, limit: GroupLimit) -> int:
         per_token = limit.per_token + _MASK_ITEM * length + limit.per_input * n_inputs
         return n_rows * (length * per_token + limit.per_row)
     if isinstance(item, ScoringBatch):
-        length = item.prefix_ids.shape[1] + item.suffix_ids.shape[1]
-        n_tokens = item.prefix_ids.numel() + item.suffix_ids.numel()
-        return n_tokens * (limit.per_token + _MASK_ITEM * length)
-    if isinstance(item, BranchBatch):
         length = item.prefix_ids.shape[1] + max((group.token_ids.shape[1] for group in item.groups), default=0)
         return item.n_computed * (limit.per_token + _MASK_ITEM * length)
     return 0

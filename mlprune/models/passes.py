@@ -5,7 +5,7 @@ block together (`lockstep`), with the same numbers either way. Parts are numbere
 """
 
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,13 +17,9 @@ from mlprune.models.payloads import (
     DecodeStep,
     Observation,
     ObservationPart,
-    Scores,
-    ScoringBatch,
-    ScoringPart,
     TokenBatch,
 )
 from mlprune.models.running import BEFORE, BlockRunner, leaving
-from mlprune.numeric.projection import target_scores
 from mlprune.numeric.statistics import hidden_magnitudes
 
 Result = TypeVar("Result")
@@ -56,31 +52,6 @@ def observing(runner: BlockRunner, payload: TokenBatch | ObservationPart) -> Pas
     return ObservationPart(leaving(states), counted, sums, tuple(magnitudes))
 
 
-def scoring(runner: BlockRunner, payload: ScoringBatch | ScoringPart) -> Pass[ScoringPart | Scores]:
-    """Run prefixes and, on top of each block's keys and values of theirs, the suffixes; the last shard scores."""
-    if isinstance(payload, ScoringBatch):
-        batch = payload
-        yield BEFORE
-        seen = torch.ones_like(batch.prefix_ids, dtype=torch.bool)
-        prefix = runner.embed(batch.prefix_ids, seen, cache=runner.new_cache())
-        length = runner.cache_of_length(*batch.prefix_ids.shape)
-        length.batch_select_indices(batch.parent.to(runner.device))
-        mask = torch.cat([seen[batch.parent], batch.suffix_mask], dim=1)
-        suffix = runner.embed(batch.suffix_ids, mask, cache=length)
-    else:
-        batch, prefix, suffix = payload.batch, runner.arrived(payload.prefix), runner.arrived(payload.suffix)
-    for block in runner.blocks:
-        yield block
-        cache = runner.new_cache()
-        prefix = runner.step(block, prefix, cache)
-        cache.batch_select_indices(batch.parent.to(prefix.hidden.device))
-        suffix = runner.step(block, suffix, cache)
-    if not runner.is_last:
-        return ScoringPart(batch, leaving(prefix), leaving(suffix))
-    yield runner.behind
-    return _scores(runner, batch, prefix.hidden, suffix.hidden)
-
-
 def decoding(runner: BlockRunner, payload: DecodeStep | DecodePart, cache: DynamicCache) -> Pass[DecodePart | Tensor]:
     """Run the next tokens of a session on top of its cache; the last shard returns the likeliest, [b] int64.
 
@@ -103,29 +74,6 @@ def decoding(runner: BlockRunner, payload: DecodeStep | DecodePart, cache: Dynam
     yield runner.behind
     logits: Tensor = runner.head(runner.normed(states.hidden[:, -1]))
     return logits.float().argmax(dim=1).cpu()
-
-
-def _scores(runner: BlockRunner, batch: ScoringBatch, prefix: Tensor, suffix: Tensor) -> Scores:
-    """Scores from the hidden states [p, lp, d] and [n, ls, d] behind the last block."""
-    everywhere = torch.ones_like(batch.prefix_ids[:, 1:]).bool()
-    within = _log_probs(runner, prefix[:, :-1], batch.prefix_ids[:, 1:], mask=everywhere)
-    last = prefix[:, -1:][batch.parent.to(prefix.device)]
-    before = torch.cat([last, suffix[:, :-1].to(last.device)], dim=1)
-    behind = _log_probs(runner, before, batch.suffix_ids, mask=batch.suffix_mask)
-    n_tokens = batch.prefix_ids.shape[1] - 1 + batch.suffix_mask.sum(dim=1)
-    return Scores(within.sum(dim=1)[batch.parent] + behind.sum(dim=1), n_tokens, within, behind)
-
-
-def _log_probs(runner: BlockRunner, hidden: Tensor, targets: Tensor, *, mask: Tensor) -> Tensor:
-    """[n, s] float64, on the CPU: log-probabilities of the targets [n, s] where the mask is True, elsewhere 0."""
-    picked = torch.zeros(mask.shape, dtype=torch.float64)
-    if mask.any():
-        head = runner.head
-        states = runner.normed(hidden[mask.to(hidden.device)]).to(head.weight.device)
-        options: dict[str, Any] = {"head_bias": head.bias, "softcap": runner.logit_softcap}
-        each = torch.arange(states.shape[0])
-        picked[mask] = target_scores(states, head.weight, states=each, targets=targets[mask], **options).log_probs
-    return picked
 
 
 def _magnitudes(hidden: Tensor, counted: Tensor, *, n_blocks_run: int) -> Tensor:

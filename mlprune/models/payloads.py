@@ -49,46 +49,6 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class ScoringBatch:
-    """Texts to score, cut in two so that what several of them begin with is computed once.
-
-    Raises:
-        ShapeError: the parts do not fit together, or a prefix or the longest suffix is empty.
-    """
-
-    prefix_ids: Tensor
-    """[p, lp] int64, lp >= 1, no padding."""
-    suffix_ids: Tensor
-    """[n, ls] int64, ls >= 1, padded on the right."""
-    suffix_mask: Tensor
-    """[n, ls] bool, True at tokens."""
-    parent: Tensor
-    """[n] int64: row of the prefix that a suffix continues."""
-
-    def __post_init__(self) -> None:
-        for name in ("prefix_ids", "suffix_ids"):
-            tokens = getattr(self, name)
-            if tokens.ndim != 2 or tokens.numel() == 0:
-                raise ShapeError("a scoring batch is empty", part=name, got=tuple(tokens.shape))
-        _check_shape("suffix_mask", self.suffix_mask, tuple(self.suffix_ids.shape))
-        _check_shape("parent", self.parent, tuple(self.suffix_ids.shape[:1]))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of texts, on the CPU: every token but a text's first is scored."""
-
-    log_likelihoods: Tensor
-    """[n] float64, sums of log-probabilities."""
-    n_tokens: Tensor
-    """[n] int64, scored tokens."""
-    prefix_log_probs: Tensor
-    """[p, lp - 1] float64, of each prefix's tokens behind its first."""
-    suffix_log_probs: Tensor
-    """[n, ls] float64, of each suffix's tokens, 0 at padding."""
-
-
-@dataclass(frozen=True)
 class DecodeStep:
     """The next tokens of a decoding session: first the prompts, padded on the left, then one token a row.
 
@@ -136,15 +96,6 @@ class SweepPart:
 
     states: Travelling
     counted: Tensor
-
-
-@dataclass(frozen=True)
-class ScoringPart:
-    """A scoring batch between two shards."""
-
-    batch: ScoringBatch
-    prefix: Travelling
-    suffix: Travelling
 
 
 @dataclass(frozen=True)

@@ -20,30 +20,28 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from mlprune.errors import ModelError
-from mlprune.models.branches import BranchBatch, BranchPart, TextScores, branching
+from mlprune.models.branches import ScoringBatch, ScoringPart, scoring
 from mlprune.models.capturing import CaptureBatch, Captured, CapturePart, capturing
 from mlprune.models.footprint import footprint
 from mlprune.models.lockstep import GroupLimit, group_limit, together
 from mlprune.models.masking import MaskedBlocks
 from mlprune.models.neurons import ActiveNeurons, CountPart, counting
-from mlprune.models.passes import decoding, observing, scoring
+from mlprune.models.passes import decoding, observing
 from mlprune.models.payloads import (
     DecodePart,
     DecodeStep,
     Observation,
     ObservationPart,
-    Scores,
-    ScoringBatch,
-    ScoringPart,
     SweepPart,
     TokenBatch,
 )
 from mlprune.models.resident import ResidentStates
 from mlprune.models.running import BEFORE, BlockRunner
 from mlprune.models.turns import Turns
+from mlprune.numeric.projection import TargetScores
 from mlprune.terms import DtypeName
 
-__all__ = ["DecodeStep", "Observation", "Scores", "ScoringBatch", "Shard", "TokenBatch"]
+__all__ = ["DecodeStep", "Observation", "ScoringBatch", "Shard", "TokenBatch"]
 
 
 class Shard:
@@ -106,7 +104,6 @@ class Shard:
             "observe": lambda payload: observing(self._runner, payload),
             "count_active": lambda payload: counting(self._runner, payload),
             "score": lambda payload: scoring(self._runner, payload),
-            "score_texts": lambda payload: branching(self._runner, payload),
             "decode": lambda payload: decoding(self._runner, payload, self._cache(payload.key)),
             "capture": lambda payload: capturing(self._runner, payload),
         }
@@ -274,14 +271,9 @@ class Shard:
 
     # Scoring
 
-    def score(self, payload: ScoringBatch | ScoringPart) -> ScoringPart | Scores:
-        """Run prefixes once and the suffixes on top of them; the last shard returns the scores."""
-        found: ScoringPart | Scores = self.together("score", [payload])[0]
-        return found
-
-    def score_texts(self, payload: BranchBatch | BranchPart) -> BranchPart | TextScores:
+    def score(self, payload: ScoringBatch | ScoringPart) -> ScoringPart | TargetScores:
         """Run shared beginnings once and what continues them behind; the last shard returns the scores."""
-        found: BranchPart | TextScores = self.together("score_texts", [payload])[0]
+        found: ScoringPart | TargetScores = self.together("score", [payload])[0]
         return found
 
     # Greedy decoding

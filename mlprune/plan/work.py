@@ -211,7 +211,7 @@ def _task_size(task: TaskSpec, job: EvaluateJob) -> tuple[int, float, int]:
     """Tokens a task runs through the model, padding included; how often all blocks run; most rows of logits at once."""
     prepared = prepared_task(task, job.model, job.batch_tokens)
     if isinstance(prepared, PreparedTask):
-        return sum(planned.n_computed for planned in prepared.batches), 1.0, 0
+        return sum(planned.batch.n_computed for planned in prepared.batches), 1.0, 0
     n_tokens = sum(len(ids) + prepared.max_new_tokens for ids in prepared.token_ids)
     n_passes = float(prepared.max_new_tokens * len(prepared.batches))
     return n_tokens, n_passes, max((len(batch) for batch in prepared.batches), default=0)

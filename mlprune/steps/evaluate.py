@@ -96,7 +96,7 @@ class EvaluateJob(Job):
         """Score the candidates once, and write them down under every rule."""
         scores = run(model, prepared)
         if any(RULES[one.task.rule].needs_alone for one in evaluations):
-            scores = scores.with_alone(run_alone(model, load_tokenizer(Path(self.model.path)), prepared))
+            scores = scores.with_alone(run_alone(model, prepared))
         for evaluation in evaluations:
             predictions = Predictions.from_scores(prepared.items, scores).under(evaluation.task.rule)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions)

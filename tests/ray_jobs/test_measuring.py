@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from mlprune.models.branches import Continuations, ScoringBatch
 from mlprune.models.chain import Chain
-from mlprune.models.payloads import DecodeStep, ScoringBatch, TokenBatch
+from mlprune.models.payloads import DecodeStep, TokenBatch
 from ray_jobs.measuring import CountingChain, PeakMemory, n_tokens_of, peak_bytes
 
 ONES = torch.ones(2, 5, dtype=torch.bool)
@@ -39,12 +40,11 @@ class Recording:
 
 
 def test_all_that_enters_a_model_is_counted_padding_included() -> None:
-    suffixes = torch.zeros(4, 7, dtype=torch.int64)
-    scored = ScoringBatch(
-        torch.zeros(2, 3, dtype=torch.int64), suffixes, torch.ones_like(suffixes).bool(), torch.zeros(4)
-    )
+    ids = torch.zeros(4, 7, dtype=torch.int64)
+    after = Continuations(ids, ids == 0, torch.zeros(4, dtype=torch.int64))
+    scored = ScoringBatch(ids[:2, :3], ids[:2, :3] == 0, (after, after), torch.tensor([0]), torch.tensor([0]))
     decoded = DecodeStep("key", torch.zeros(3, 1, dtype=torch.int64), torch.ones(3, 9, dtype=torch.bool))
-    assert [n_tokens_of(one) for one in (BATCH, scored, decoded, "text")] == [10, 6 + 28, 3, 0]
+    assert [n_tokens_of(one) for one in (BATCH, scored, decoded, "text")] == [10, 6 + 2 * 28, 3, 0]
 
 
 def test_a_counted_chain_does_what_the_chain_does() -> None:

@@ -1,170 +1,130 @@
-"""Plans of scoring: nothing lost, nothing computed twice, bounds kept."""
+"""What batches say of texts, against the texts themselves, and how large they are."""
 
-import itertools
+import random
 
-import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.errors import TaskFileError
-from mlprune.evaluation.batches import BATCH_COST, PlannedBatch, plan_scoring
+from mlprune.evaluation.batches import KEYS_A_TOKEN, MAX_GROUP_KEYS, MAX_GROUP_TOKENS, TextBatch, plan_texts
+from mlprune.evaluation.branching import ScoredText
 
-PROPERTY = settings(max_examples=80, deadline=None, derandomize=True, database=None)
-
-Examples = list[list[list[int]]]
-
-TOKENS = st.lists(st.integers(1, 3), min_size=0, max_size=6)
-
-
-@st.composite
-def examples(draw: st.DrawFn) -> Examples:
-    beginnings = draw(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=8), min_size=1, max_size=3))
-    drawn: Examples = []
-    for _ in range(draw(st.integers(1, 12))):
-        beginning = draw(st.sampled_from(beginnings))
-        endings = draw(st.lists(TOKENS, min_size=1, max_size=4))
-        candidates = [[*beginning, *ending, *([1] if len(beginning) + len(ending) < 2 else [])] for ending in endings]
-        if draw(st.booleans()):
-            candidates = [[index + 1, *tokens] for index, tokens in enumerate(candidates)]
-        drawn.append(candidates)
-    return drawn
-
-
-def texts_of(planned: PlannedBatch) -> list[list[int]]:
-    batch = planned.batch
-    return [
-        batch.prefix_ids[int(batch.parent[row])].tolist() + batch.suffix_ids[row][batch.suffix_mask[row]].tolist()
-        for row in range(len(planned.rows))
-    ]
-
-
-def cost(plan: list[PlannedBatch]) -> int:
-    return sum(planned.n_computed + BATCH_COST for planned in plan)
-
-
-@PROPERTY
-@given(examples(), st.integers(1, 200))
-def test_every_candidate_is_there_once_with_its_tokens(drawn: Examples, batch_tokens: int) -> None:
-    plan = plan_scoring(drawn, batch_tokens=batch_tokens)
-    rows = [row for planned in plan for row in planned.rows]
-    assert sorted(rows) == [(e, c) for e, candidates in enumerate(drawn) for c in range(len(candidates))]
-    for planned in plan:
-        assert texts_of(planned) == [drawn[example][candidate] for example, candidate in planned.rows]
-
-
-@PROPERTY
-@given(examples(), st.integers(1, 200))
-def test_batches_hold_whole_examples_distinct_prefixes_and_right_padding(drawn: Examples, batch_tokens: int) -> None:
-    plan = plan_scoring(drawn, batch_tokens=batch_tokens)
-    owners = [{example for example, _ in planned.rows} for planned in plan]
-    assert sum(map(len, owners)) == len(drawn)
-    for planned in plan:
-        batch = planned.batch
-        prefixes = [tuple(prefix) for prefix in batch.prefix_ids.tolist()]
-        assert len(set(prefixes)) == len(prefixes)
-        assert set(batch.parent.tolist()) == set(range(len(prefixes)))
-        assert batch.suffix_mask[:, 0].all()
-        assert (batch.suffix_mask.long().diff(dim=1) <= 0).all()
-        assert (batch.suffix_ids[~batch.suffix_mask] == 0).all()
-
-
-@PROPERTY
-@given(examples(), st.integers(1, 200))
-def test_only_a_single_example_may_exceed_the_bound(drawn: Examples, batch_tokens: int) -> None:
-    for planned in plan_scoring(drawn, batch_tokens=batch_tokens):
-        if planned.n_computed > batch_tokens:
-            assert len({example for example, _ in planned.rows}) == 1
-
-
-@PROPERTY
-@given(examples(), st.integers(1, 2000))
-def test_a_plan_costs_no_more_than_one_batch_an_example_and_is_repeated(drawn: Examples, batch_tokens: int) -> None:
-    plan = plan_scoring(drawn, batch_tokens=batch_tokens)
-    assert cost(plan) <= sum(cost(plan_scoring([one], batch_tokens=batch_tokens)) for one in drawn)
-    again = plan_scoring(drawn, batch_tokens=batch_tokens)
-    assert [planned.rows for planned in plan] == [planned.rows for planned in again]
-    assert all(one.batch.prefix_ids.equal(two.batch.prefix_ids) for one, two in zip(plan, again, strict=True))
-
-
-def common_length(candidates: list[list[int]]) -> int:
-    columns = zip(*(tokens[:-1] for tokens in candidates), strict=False)
-    return len(list(itertools.takewhile(lambda column: len(set(column)) == 1, columns)))
-
-
-def cheapest_division(ordered: Examples, batch_tokens: int) -> int:
-    """Least cost of any division into runs, by trying all of them; examples share no prefix."""
-    best = 10**9
-    for cuts in itertools.product((False, True), repeat=len(ordered) - 1):
-        ends = [place + 1 for place, is_cut in enumerate(cuts) if is_cut] + [len(ordered)]
-        runs = [ordered[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        total = 0
-        for run in runs:
-            texts = [tokens for candidates in run for tokens in candidates]
-            prefix = min(common_length(candidates) for candidates in run)
-            tokens = len(run) * prefix + len(texts) * (max(map(len, texts)) - prefix)
-            total += BATCH_COST + tokens if tokens <= batch_tokens or len(run) == 1 else 10**9
-        best = min(best, total)
-    return best
-
-
-@PROPERTY
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 60), st.lists(st.integers(1, 30), min_size=1, max_size=4)), min_size=1, max_size=7
+TEXTS = st.lists(
+    st.lists(st.integers(1, 3), min_size=2, max_size=9).flatmap(
+        lambda tokens: st.builds(ScoredText, st.just(tuple(tokens)), st.integers(1, len(tokens) - 1))
     ),
-    st.integers(1, 900),
+    max_size=12,
 )
-def test_no_other_division_of_the_order_is_cheaper(lengths: list[tuple[int, list[int]]], batch_tokens: int) -> None:
-    drawn = [
-        [[number] * shared + [100 + index] * own for index, own in enumerate(owns)]
-        for number, (shared, owns) in enumerate(lengths)
+
+
+def read_back(planned: TextBatch) -> dict[int, list[tuple[tuple[int, ...], int]]]:
+    """Text -> (everything before a scored token, that token), from what the batch says."""
+    batch = planned.batch
+    contexts: list[tuple[int, ...]] = []
+    for ids, mask in zip(batch.prefix_ids, batch.prefix_mask, strict=True):
+        contexts += [tuple(ids[: place + 1][mask[: place + 1]].tolist()) for place in range(len(ids))]
+    for group in batch.groups:
+        for ids, mask, parent in zip(group.token_ids, group.mask, group.parent.tolist(), strict=True):
+            before = tuple(batch.prefix_ids[parent][batch.prefix_mask[parent]].tolist())
+            contexts += [before + tuple(ids[: place + 1][mask[: place + 1]].tolist()) for place in range(len(ids))]
+    ends = [*planned.starts[1:].tolist(), len(batch.states)]
+    found = {}
+    for text, start, end in zip(planned.texts, planned.starts.tolist(), ends, strict=True):
+        states, targets = batch.states[start:end].tolist(), batch.targets[start:end].tolist()
+        found[text] = [(contexts[state], target) for state, target in zip(states, targets, strict=True)]
+    return found
+
+
+@settings(deadline=None, max_examples=40)
+@given(texts=TEXTS, batch_tokens=st.integers(1, 40))
+def test_every_scored_token_stands_behind_all_that_precedes_it(texts: list[ScoredText], batch_tokens: int) -> None:
+    batches = plan_texts(texts, batch_tokens=batch_tokens)
+    assert sorted(text for planned in batches for text in planned.texts) == list(range(len(texts)))
+    for planned in batches:
+        for text, pairs in read_back(planned).items():
+            tokens, first = texts[text].tokens, texts[text].n_context
+            assert pairs == [(tokens[:place], tokens[place]) for place in range(first, len(tokens))]
+
+
+@settings(deadline=None, max_examples=40)
+@given(texts=TEXTS)
+def test_padding_stands_before_prefixes_and_behind_what_continues_them(texts: list[ScoredText]) -> None:
+    for planned in plan_texts(texts, batch_tokens=30):
+        mask = planned.batch.prefix_mask.long()
+        assert bool((mask.diff(dim=1) >= 0).all())
+        assert bool(mask[:, -1].all())
+        for group in planned.batch.groups:
+            assert bool((group.mask.long().diff(dim=1) <= 0).all())
+            assert bool(group.mask[:, 0].all())
+
+
+def test_the_order_of_the_texts_does_not_change_the_batches() -> None:
+    draw = random.Random(0)
+    texts = [ScoredText(tuple(draw.randrange(1, 4) for _ in range(draw.randrange(2, 9))), 1) for _ in range(30)]
+    texts = sorted(set(texts), key=lambda text: text.tokens)
+    other = draw.sample(texts, len(texts))
+    one, two = (plan_texts(given, batch_tokens=40) for given in (texts, other))
+    assert [planned.batch.prefix_ids.tolist() for planned in one] == [x.batch.prefix_ids.tolist() for x in two]
+    assert [[texts[text] for text in sorted(planned.texts)] for planned in one] == [
+        sorted((other[text] for text in planned.texts), key=lambda text: text.tokens) for planned in two
     ]
-    plan = plan_scoring(drawn, batch_tokens=batch_tokens)
-    order = dict.fromkeys(example for planned in plan for example, _ in planned.rows)
-    assert cost(plan) == cheapest_division([drawn[example] for example in order], batch_tokens)
 
 
-def test_a_prefix_that_examples_share_is_computed_once() -> None:
-    premise = list(range(10, 40))
-    drawn = [[[*premise, label, hypothesis, 5] for label in (1, 2, 3)] for hypothesis in (7, 8, 9)]
-    (planned,) = plan_scoring(drawn, batch_tokens=4096)
-    assert planned.batch.prefix_ids.tolist() == [premise]
-    assert planned.n_computed == 30 + 9 * 3
+@settings(deadline=None, max_examples=40)
+@given(texts=TEXTS, batch_tokens=st.integers(1, 60))
+def test_batches_stay_within_their_tokens_but_for_a_long_prefix(texts: list[ScoredText], batch_tokens: int) -> None:
+    for planned in plan_texts(texts, batch_tokens=batch_tokens):
+        n_prefixes, length = planned.batch.prefix_ids.shape
+        if planned.batch.n_computed > batch_tokens:
+            longest = max((group.token_ids.shape[1] for group in planned.batch.groups), default=0)
+            assert n_prefixes == 1
+            assert planned.batch.n_computed <= length + max(length, longest, batch_tokens - length)
 
 
-def test_candidates_that_differ_from_the_start_keep_their_first_token_as_prefix() -> None:
-    (planned,) = plan_scoring([[[1, 5, 5], [2, 5]]], batch_tokens=4096)
-    assert planned.batch.prefix_ids.tolist() == [[1], [2]]
-    assert planned.batch.suffix_ids.tolist() == [[5, 5], [5, 0]]
+def test_a_long_prefix_has_as_many_tokens_behind_it_as_it_has() -> None:
+    draw = random.Random(1)
+    head = tuple(draw.randrange(1, 9) for _ in range(60))
+    texts = [ScoredText(head + tuple(draw.randrange(1, 9) for _ in range(7)), 1) for _ in range(40)]
+    planned = plan_texts(texts, batch_tokens=10)
+    assert {one.batch.prefix_ids.shape for one in planned} == {(1, 60)}
+    assert [one.batch.n_computed for one in planned] == [120] * 4
 
 
-def test_a_candidate_that_another_continues_still_has_a_suffix() -> None:
-    (planned,) = plan_scoring([[[1, 2, 3], [1, 2, 3, 4]]], batch_tokens=4096)
-    assert planned.batch.prefix_ids.tolist() == [[1, 2]]
-    assert planned.batch.suffix_ids.tolist() == [[3, 0], [3, 4]]
+def test_groups_look_back_at_few_tokens_and_at_fewer_in_small_batches() -> None:
+    texts = [ScoredText((1,) * 300 + (place, place, place), 1) for place in range(2, 200)]
+    for batch_tokens in (512, 4096):
+        groups = [group for one in plan_texts(texts, batch_tokens=batch_tokens) for group in one.batch.groups]
+        n_keys = [len(group.parent) * (300 + group.token_ids.shape[1]) for group in groups]
+        most = min(KEYS_A_TOKEN * batch_tokens, MAX_GROUP_KEYS)
+        assert most / 2 < max(n_keys) <= most
+    short = [ScoredText((1, place), 1) for place in range(2, 1500)] + [
+        ScoredText((1, 1, place, 2, 2), 1) for place in range(2, 1500)
+    ]
+    sizes = [group.token_ids.numel() for one in plan_texts(short, batch_tokens=4096) for group in one.batch.groups]
+    assert max(sizes) <= MAX_GROUP_TOKENS
 
 
-def test_many_prefix_lengths_do_not_become_many_small_batches() -> None:
-    drawn = [
-        [[example] * length + [c, *[5] * (c % 3)] for c in range(6)]
+def test_answers_of_one_token_cost_nothing_beyond_the_question() -> None:
+    texts = [ScoredText((1, 2, 3, answer), 3) for answer in range(4, 9)]
+    planned = plan_texts(texts, batch_tokens=100)
+    assert [one.batch.groups for one in planned] == [()]
+    assert planned[0].batch.prefix_ids.tolist() == [[1, 2, 3]]
+    assert torch.equal(planned[0].batch.states, torch.full((5,), 2))
+
+
+def test_texts_of_many_lengths_do_not_become_many_small_batches() -> None:
+    texts = [
+        ScoredText((example,) * length + (c, *[5] * (c % 3)), 1)
         for length in range(5, 26)
         for example in range(100 * length, 100 * length + 10)
+        for c in range(6)
     ]
-    plan = plan_scoring(drawn, batch_tokens=4096)
-    by_length = [plan_scoring(drawn[start : start + 10], batch_tokens=4096) for start in range(0, len(drawn), 10)]
-    assert len(by_length) == 21
-    assert len(plan) < len(by_length) / 2
-    assert cost(plan) < 0.9 * sum(map(cost, by_length))
+    planned = plan_texts(texts, batch_tokens=4096)
+    n_computed = sum(one.batch.n_computed for one in planned)
+    n_real = sum(length + 6 for length in range(5, 26) for _ in range(10))
+    assert len(planned) <= 3
+    assert n_real <= n_computed < 1.2 * n_real
 
 
-def test_no_examples_need_no_batches() -> None:
-    assert plan_scoring([], batch_tokens=10) == []
-
-
-def test_texts_that_are_too_short_or_too_long_name_their_example() -> None:
-    with pytest.raises(TaskFileError, match="too short") as caught:
-        plan_scoring([[[1, 2]], [[1, 2], [1]]], batch_tokens=10, example_ids=["a", "b"])
-    assert (caught.value.context["example"], caught.value.context["candidate"]) == ("b", 1)
-    with pytest.raises(TaskFileError, match="longer than the model's positions") as caught:
-        plan_scoring([[[1, 2, 3]], [[1] * 4]], batch_tokens=10, max_positions=3, example_ids=["a", "b"])
-    assert caught.value.context == {"example": "b", "candidate": 0, "expected": "at most 3 tokens", "got": 4}
+def test_nothing_to_score_is_no_batch() -> None:
+    assert plan_texts([], batch_tokens=10) == []

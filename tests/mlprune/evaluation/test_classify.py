@@ -55,7 +55,7 @@ def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str,
     folder = save_tiny_model(tmp_path, family)
     items = some_items()
     chain = local_chain(folder, n_shards=2)
-    prepared = prepare(tiny_tokenizer(), items, batch_tokens=400, max_positions=64)
+    prepared = prepare(tiny_tokenizer(), items, batch_tokens=200, max_positions=64)
     assert len(prepared.batches) > 1
     scores = run(chain, prepared)
     for number, expected in enumerate(plain_scores(folder, items)):
@@ -93,25 +93,27 @@ class Marking:
 
 
 def test_the_tokenizers_own_special_tokens_are_scored_too() -> None:
-    (planned,) = prepare(Marking(), [sentence_item("a", "x")], batch_tokens=10, max_positions=None).batches
-    assert (planned.batch.prefix_ids.tolist(), planned.batch.suffix_ids.tolist()) == ([[1]], [[ord("x")]])
+    (text,) = prepare(Marking(), [sentence_item("a", "x")], batch_tokens=10, max_positions=None).texts
+    assert (text.tokens, text.n_context) == ((1, ord("x")), 1)
 
 
 def test_the_candidate_part_begins_with_the_first_token_that_holds_a_character_of_it() -> None:
     item = choice("a", ("u", "vw"), context="ab ", parts=("u", "vw"), gold=0)
     whole = replace(item, starts=())
-    for marks, expected in ((True, ((4, 4), (1, 1))), (False, ((3, 3), (1, 1)))):
+    for marks, expected in ((True, [4, 4, 1, 1]), (False, [3, 3, 1, 1])):
         prepared = prepare(Marking(marks=marks), [item, whole], batch_tokens=100, max_positions=None)
-        assert prepared.first_tokens == expected
+        assert prepared.first_tokens.tolist() == expected
 
 
 def test_a_token_that_reaches_over_the_beginning_belongs_to_the_part() -> None:
     class Coarse(Marking):
         def __call__(self, texts: str | list[str], **_: object) -> dict[str, Any]:
+            if isinstance(texts, str):
+                return super().__call__(texts)
             return {"input_ids": [[5, 6, 7]], "offset_mapping": [[(0, 2), (2, 5), (5, 6)]]}
 
     item = choice("a", ("u",), context="abc", parts=("u d",), gold=0)
-    assert prepare(Coarse(), [item], batch_tokens=100, max_positions=None).first_tokens == ((1,),)
+    assert prepare(Coarse(), [item], batch_tokens=100, max_positions=None).first_tokens.tolist() == [1]
 
 
 def test_a_tokenizer_without_offsets_serves_whole_texts_only() -> None:
@@ -123,10 +125,14 @@ def test_a_tokenizer_without_offsets_serves_whole_texts_only() -> None:
 
 
 def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
-    with pytest.raises(TaskFileError, match="'long'"):
-        prepare(tiny_tokenizer(), [sentence_item("long", "x" * 65)], batch_tokens=10, max_positions=64)
-    with pytest.raises(TaskFileError, match="'short'"):
-        prepare(tiny_tokenizer(), [sentence_item("short", "x")], batch_tokens=10, max_positions=64)
+    fits = choice("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
+    long = choice("long", ("a", "b"), context="x" * 63, parts=("a", "bc"), gold=0)
+    with pytest.raises(TaskFileError, match="longer than the model's positions") as caught:
+        prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64)
+    assert caught.value.context == {"example": "long", "candidate": 1, "expected": "at most 64 tokens", "got": 65}
+    with pytest.raises(TaskFileError, match="too short") as caught:
+        prepare(tiny_tokenizer(), [fits, sentence_item("short", "x")], batch_tokens=10, max_positions=64)
+    assert (caught.value.context["example"], caught.value.context["candidate"]) == ("short", 0)
 
 
 @pytest.mark.parametrize("batch_tokens", [60, 2000])
@@ -134,7 +140,7 @@ def test_candidate_parts_and_parts_alone_equal_a_plain_loop(xglm: Path, batch_to
     items = [*some_items(), choice("first", ("ab", "abc"), context="", parts=("ab z", "abc z"), gold=0)]
     chain, tokenizer = local_chain(xglm), tiny_tokenizer()
     prepared = prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=None)
-    found = run(chain, prepared).with_alone(run_alone(chain, tokenizer, prepared)).found
+    found = run(chain, prepared).with_alone(run_alone(chain, prepared)).found
     model = AutoModelForCausalLM.from_pretrained(xglm, dtype=torch.float32).eval()
     row = 0
     for item in items:
@@ -158,12 +164,25 @@ def plain_log_probs(model: Any, tokens: list[int]) -> list[float]:
 
 def test_parts_alone_begin_with_what_the_tokenizer_puts_around_an_empty_text(xglm: Path) -> None:
     chain, item = local_chain(xglm), choice("a", ("u",), context="ab ", parts=("u",), gold=0)
+
+    def alone(tokenizer: Marking) -> list[float]:
+        return run_alone(chain, prepare(tokenizer, [item], batch_tokens=100, max_positions=None)).tolist()
+
     unmarked = Marking(marks=False)
-    prepared = prepare(unmarked, [item], batch_tokens=100, max_positions=None)
-    first = run_alone(chain, unmarked, prepared)
-    assert first.tolist() == run_alone(chain, Marking(), prepared).tolist()
+    first = alone(unmarked)
+    assert first == alone(Marking())
     unmarked.bos_token_id = 2  # type: ignore[assignment]
-    assert first.tolist() != run_alone(chain, unmarked, prepared).tolist()
+    assert first != alone(unmarked)
     unmarked.bos_token_id, unmarked.eos_token_id = None, None  # type: ignore[assignment]
     with pytest.raises(ModelError, match="no token to start with"):
-        run_alone(chain, unmarked, prepared)
+        alone(unmarked)
+
+
+def test_parts_that_occur_often_are_run_once(xglm: Path) -> None:
+    items = [choice(str(n), ("u", "v"), context=f"{n} is ", parts=("u", "vw"), gold=0) for n in range(9)]
+    prepared = prepare(tiny_tokenizer(), items, batch_tokens=1000, max_positions=None)
+    (planned,) = prepared.batches_alone
+    assert (planned.batch.prefix_ids.shape, planned.batch.groups) == ((2, 2), ())
+    alone = run_alone(local_chain(xglm), prepared)
+    assert len(set(alone.tolist())) == 2
+    assert alone.reshape(9, 2).tolist() == [alone[:2].tolist()] * 9

@@ -1,14 +1,13 @@
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
 
-from mlprune.models.branches import BranchBatch, Continuations
+from mlprune.models.branches import Continuations, ScoringBatch
 from mlprune.models.capturing import CaptureBatch
 from mlprune.models.footprint import GROUP_BYTES, footprint
 from mlprune.models.lockstep import GroupLimit, group_limit, grouped, together
-from mlprune.models.payloads import DecodeStep, ScoringBatch, TokenBatch
+from mlprune.models.payloads import DecodeStep, TokenBatch
 from tests.tiny_models import save_tiny_model
 
 LIMIT = GroupLimit(per_token=100, per_row=1000, per_input=50, n_bytes=10_000)
@@ -31,10 +30,8 @@ def test_groups_hold_what_their_limit_allows_in_order_and_at_least_one_item():
     assert all(sum(group) + after[0] > LIMIT.n_bytes for group, after in pairwise(costs))
 
 
-def test_texts_to_score_cost_their_tokens_and_decoding_steps_nothing():
+def test_decoding_steps_cost_nothing():
     mask = torch.ones(4, 5, dtype=torch.bool)
-    scored = ScoringBatch(torch.ones(1, 5).long(), mask.long(), mask, torch.zeros(4).long())
-    assert [len(group) for group in grouped([scored] * 7, LIMIT)] == [2, 2, 2, 1]
     step = DecodeStep("key", mask.long(), mask)
     assert [len(group) for group in grouped([step] * 50, LIMIT)] == [50]
     assert list(grouped([], LIMIT)) == []
@@ -47,10 +44,10 @@ def test_activations_that_are_kept_cost_their_tokens_at_every_wanted_input():
         assert [len(group) for group in grouped([batch] * n * 2, LIMIT)] == [n, n]
 
 
-def test_branching_texts_cost_their_tokens_with_all_that_continues_them():
+def test_texts_to_score_cost_their_tokens_with_all_that_continues_them():
     mask = torch.ones(2, 5, dtype=torch.bool)
     after = Continuations(mask.long(), mask, torch.tensor([0, 0]))
-    batch = BranchBatch(mask[:1].long(), mask[:1], (after, after), torch.tensor([0]), torch.tensor([3]), np.array([0]))
+    batch = ScoringBatch(mask[:1].long(), mask[:1], (after, after), torch.tensor([0]), torch.tensor([3]))
     assert batch.n_computed == 25
     assert [len(group) for group in grouped([batch] * 5, LIMIT)] == [2, 2, 1]
 

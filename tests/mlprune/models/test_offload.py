@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError
+from mlprune.evaluation.batches import plan_texts
 from mlprune.models import running
 from mlprune.models.chain import advance_to, greedy_decode, local_chain
 from mlprune.models.device_map import plan_spans
 from mlprune.models.families import FAMILIES
 from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint
 from mlprune.models.running import BEFORE
-from mlprune.models.shard import ScoringBatch, Shard, TokenBatch
+from mlprune.models.shard import Shard, TokenBatch
+from tests.scored_texts import some_texts
 from tests.tiny_models import PAD, save_tiny_model
 
 NAMES = ("xglm", "gpt2", "bloom", "llama", "gemma2")
@@ -61,16 +63,12 @@ def token_batches():
 
 
 def scoring_batches():
-    mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
-    return [
-        ScoringBatch(tokens(2, 3 + n, seed=n), tokens(3, 3, seed=n + 9), mask, torch.tensor([0, 1, 1]))
-        for n in range(3)
-    ]
+    return [planned.batch for planned in plan_texts(some_texts(heads=(4, 1)), batch_tokens=30)]
 
 
 def tensors_of(observations=(), scores=()):
     found = [tensor for one in observations for tensor in (*one.sums.values(), one.magnitudes, one.n_tokens)]
-    return found + [t for one in scores for t in (one.log_likelihoods, one.prefix_log_probs, one.suffix_log_probs)]
+    return found + [tensor for one in scores for tensor in (one.log_probs, one.is_greedy)]
 
 
 def everything(chain):

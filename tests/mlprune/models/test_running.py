@@ -6,11 +6,13 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError
+from mlprune.evaluation.branching import ScoredText
 from mlprune.models import running
 from mlprune.models.families import FAMILIES
 from mlprune.models.hooks import capture_calls
 from mlprune.models.running import BlockRunner
-from mlprune.models.shard import ScoringBatch, Shard
+from mlprune.models.shard import Shard
+from tests.scored_texts import one_batch
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 TOKENS = torch.tensor([[1, 50, 60, 70], [1, 9, 8, 0]])
@@ -77,12 +79,12 @@ def test_another_thread_may_run_blocks_norm_and_head_while_one_embeds(tmp_path, 
 def test_capped_logits_are_scored_as_the_model_computes_them(tmp_path):
     path = save_tiny_model(tmp_path, "gemma2")
     assert runner_of(path).logit_softcap == 2.0
-    batch = ScoringBatch(TOKENS[:1, :2], TOKENS[:1, 2:], MASK[:1, 2:], torch.tensor([0]))
-    found = Shard(path, range(3), n_blocks=3, dtype="float32").score(batch).log_likelihoods
+    batch = one_batch([ScoredText(tuple(TOKENS[0].tolist()), 1)])
+    found = Shard(path, range(3), n_blocks=3, dtype="float32").score(batch).log_probs
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     with torch.inference_mode():
-        expected = model(TOKENS[:1]).logits[0].log_softmax(-1)[torch.arange(3), TOKENS[0, 1:]].sum()
-    torch.testing.assert_close(found[0].float(), expected, rtol=1e-5, atol=1e-5)
+        expected = model(TOKENS[:1]).logits[0].log_softmax(-1)[torch.arange(3), TOKENS[0, 1:]]
+    torch.testing.assert_close(found.float(), expected, rtol=1e-5, atol=1e-5)
     assert runner_of(save_tiny_model(tmp_path / "plain")).logit_softcap is None
 
 

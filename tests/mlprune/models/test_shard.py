@@ -9,7 +9,8 @@ from mlprune.errors import ModelError, ShapeError, StatisticsError
 from mlprune.models import device_map
 from mlprune.models.chain import advance_to, local_chain
 from mlprune.models.families import FAMILIES, oriented
-from mlprune.models.shard import ScoringBatch, Shard, TokenBatch
+from mlprune.models.shard import Shard, TokenBatch
+from tests.scored_texts import one_batch, scored_alone, some_texts
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 LENGTHS = (7, 4, 1, 5)
@@ -101,10 +102,10 @@ def test_padding_tokens_and_batch_size_do_not_change_statistics(folders, name):
 def test_what_travels_between_shards_can_be_pickled(folders):
     for name in FAMILY_NAMES:
         first, second = (Shard(folders[name], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3)))
-        batch = scoring_batch()
+        batch = one_batch(TEXTS)
         straight = second.score(first.score(batch))
         pickled = second.score(pickle.loads(pickle.dumps(first.score(pickle.loads(pickle.dumps(batch))))))
-        assert torch.equal(straight.log_likelihoods, pickled.log_likelihoods)
+        assert torch.equal(straight.log_probs, pickled.log_probs)
 
 
 def broken_model(folder):
@@ -125,14 +126,14 @@ def test_an_activation_that_is_not_finite_is_an_error_that_names_block_and_input
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_neither_threads_nor_shards_change_a_bit_of_what_is_observed_and_scored(folders, name, threads):
     batches = [token_batch(rows) for rows in (range(4), range(2), range(1, 4), range(3, 4))] * 3
-    texts = [scoring_batch()] * 8
+    texts = [one_batch(TEXTS)] * 8
     found = []
     for n_threads, n_shards in ((1, 1), (2, 1), (2, 2)):
         threads(n_threads)
         chain = local_chain(folders[name], n_shards=n_shards)
         observed = list(chain.stream("observe", batches))
         tensors = [tensor for one in observed for tensor in (*one.sums.values(), one.magnitudes, one.n_tokens)]
-        found.append([*tensors, *(scores.log_likelihoods for scores in chain.stream("score", texts))])
+        found.append([*tensors, *(scores.log_probs for scores in chain.stream("score", texts))])
     for other in found[1:]:
         assert all(torch.equal(tensor, expected) for tensor, expected in zip(other, found[0], strict=True))
 
@@ -169,15 +170,14 @@ def pruned_model(path, family, masks):
 @pytest.mark.parametrize("n_shards", [1, 2])
 def test_a_masked_chain_scores_as_the_pruned_model_and_then_as_the_dense_one(folders, name, n_shards):
     masks, family = random_masks(folders[name], name), FAMILIES[name]
-    chain, batch = local_chain(folders[name], n_shards=n_shards), scoring_batch()
-    dense = next(chain.stream("score", [batch])).log_likelihoods
+    chain = local_chain(folders[name], n_shards=n_shards)
+    dense = log_probs(chain)
     chain.everywhere("set_keep_masks", masks)
-    pruned = next(chain.stream("score", [batch])).log_likelihoods
+    pruned = log_probs(chain)
     chain.everywhere("set_keep_masks", None)
-    assert torch.equal(next(chain.stream("score", [batch])).log_likelihoods, dense)
-    expected = plain_scores(pruned_model(folders[name], family, masks), batch)
-    torch.testing.assert_close(pruned, expected, rtol=1e-5, atol=1e-5)
-    assert (pruned - dense).abs().min() > 1e-3
+    assert torch.equal(log_probs(chain), dense)
+    assert_scores_of(pruned_model(folders[name], family, masks), pruned, rtol=1e-5, atol=1e-5)
+    assert (pruned - dense).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
@@ -365,68 +365,35 @@ def test_a_sweep_over_an_activation_that_is_not_finite_ends_with_block_and_input
 # Scoring
 
 
-def scoring_batch():
-    suffix_mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]]).bool()
-    parent = torch.tensor([1, 0, 1, 1, 0])
-    suffixes = torch.where(suffix_mask, random_tokens(5, 3, seed=2), 0)
-    return ScoringBatch(random_tokens(2, 4, seed=1), suffixes, suffix_mask, parent)
+TEXTS = some_texts(heads=(4,))
 
 
-def plain_scores(model, batch):
-    """Each text whole and alone, token by token."""
-    scores = []
-    for row, parent in enumerate(batch.parent.tolist()):
-        text = torch.cat([batch.prefix_ids[parent], batch.suffix_ids[row][batch.suffix_mask[row]]])
-        with torch.inference_mode():
-            log_probs = model(text.unsqueeze(0)).logits[0].log_softmax(-1)
-        scores.append(sum(float(log_probs[t - 1, text[t]]) for t in range(1, len(text))))
-    return torch.tensor(scores, dtype=torch.float64)
+def log_probs(chain):
+    """Of all scored tokens of the texts."""
+    return next(chain.stream("score", [one_batch(TEXTS)])).log_probs
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_scores_are_those_of_a_plain_loop_over_whole_texts(folders, name):
-    batch = scoring_batch()
-    expected = plain_scores(AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval(), batch)
-    found = [next(local_chain(folders[name], n_shards=n).stream("score", [batch])) for n in (1, 2, 3)]
-    for scores in found:
-        assert scores.log_likelihoods.dtype == torch.float64
-        torch.testing.assert_close(scores.log_likelihoods, expected, rtol=1e-5, atol=1e-5)
-        assert scores.n_tokens.tolist() == [6, 4, 5, 3, 6]
-        assert torch.equal(scores.log_likelihoods, found[0].log_likelihoods)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_score_does_not_depend_on_where_a_text_is_cut_or_what_fills_it_up(folders, name):
-    chain, batch = local_chain(folders[name]), scoring_batch()
-    expected = next(chain.stream("score", [batch])).log_likelihoods
-    text = torch.cat([batch.prefix_ids[1], batch.suffix_ids[0]]).unsqueeze(0)
-    for cut in (1, 2, 6):
-        seen = torch.ones_like(text[:, cut:], dtype=torch.bool)
-        alone = ScoringBatch(text[:, :cut], text[:, cut:], seen, torch.tensor([0]))
-        torch.testing.assert_close(next(chain.stream("score", [alone])).log_likelihoods, expected[:1])
-    filled = torch.where(batch.suffix_mask, batch.suffix_ids, 77)
-    refilled = ScoringBatch(batch.prefix_ids, filled, batch.suffix_mask, batch.parent)
-    assert torch.equal(next(chain.stream("score", [refilled])).log_likelihoods, expected)
+def assert_scores_of(model, found, **tolerance):
+    """Log-probabilities add up to what each text has alone."""
+    expected = [value for value, _ in scored_alone(model, TEXTS)]
+    sums = torch.stack([own.sum() for own in found.split([len(text.tokens) - text.n_context for text in TEXTS])])
+    torch.testing.assert_close(sums, torch.tensor(expected, dtype=torch.float64), **tolerance)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_shard_placed_on_devices_computes_the_same(folders, name, monkeypatch):
-    batch = scoring_batch()
     masks = random_masks(folders[name], name)
     plain = local_chain(folders[name], n_shards=2)
     monkeypatch.setattr(device_map, "device_for", lambda modules: dict.fromkeys(modules, torch.device("cpu", 0)))
     placed = local_chain(folders[name], n_shards=2)
     for chain in (plain, placed):
         chain.everywhere("set_keep_masks", masks)
-    found = [next(chain.stream("score", [batch])).log_likelihoods for chain in (plain, placed)]
-    assert torch.equal(*found)
+    assert torch.equal(log_probs(plain), log_probs(placed))
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_an_accelerator_gives_the_scores_of_the_cpu(folders, name):
-    batch = scoring_batch()
-    expected = plain_scores(AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval(), batch)
-    found = next(local_chain(folders[name], n_shards=2).stream("score", [batch])).log_likelihoods
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    model = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval()
+    assert_scores_of(model, log_probs(local_chain(folders[name], n_shards=2)), rtol=1e-4, atol=1e-3)
