@@ -4,7 +4,7 @@ Which file holds which tensor is `checkpoint`'s; `overwriting` replaces the byte
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -87,6 +87,22 @@ def copy_of(file: Path, extent: Extent, dtype: torch.dtype) -> Tensor:
             values, first = part.view(extent.dtype), start // extent.dtype.itemsize
             found.view(-1)[first : first + len(values)].copy_(values)
     return found
+
+
+def rows_of(file: Path, extent: Extent, rows: Sequence[int]) -> Tensor:
+    """Some rows of a float matrix, as they are stored, in memory of their own.
+
+    Raises:
+        OSError, EOFError: the file cannot be read, or ends before a row does.
+    """
+    assert extent.dtype is not None, "only floats are read"
+    n_bytes = extent.n_bytes // extent.shape[0]
+    found = torch.empty(len(rows), n_bytes, dtype=torch.uint8)
+    with file.open("rb", buffering=0) as stream:
+        for row, target in zip(rows, found, strict=True):
+            stream.seek(extent.begin + row * n_bytes)
+            _fill(stream, target)
+    return found.view(extent.dtype)
 
 
 def _placed(extent: Extent, dtype: torch.dtype) -> Tensor:

@@ -45,8 +45,8 @@ class Footprint:
     """Final norm and head."""
     tied: int
     """Part of `behind` that is the embedding's own tensor: a shard that has both ends holds it once."""
-    is_read_in_place: bool
-    """Whether the checkpoint has the dtype: rows of embeddings are then read where they lie, in the mapped file."""
+    looked_up: int
+    """Part of `before` that a CPU leaves in the checkpoint: the token embedding, whose rows are read when named."""
     prunable: tuple[int, ...]
     """Weights of the prunable layers of the largest block, one number a layer, descending."""
     widest: int
@@ -92,7 +92,7 @@ def footprint(path: Path, dtype: DtypeName) -> Footprint:
         ),
         behind=sum(sizes[name] for name in at_end),
         tied=sum(sizes[name] for name in at_end if sources[name] in {sources[one] for one in at_start}),
-        is_read_in_place=all(files.dtype(sources[name]) == DTYPES[dtype] for name in at_start),
+        looked_up=_bytes_of(model.get_input_embeddings().weight),
         prunable=max(_prunable(module, family) for module in modules),
         widest=max(
             max(module.get_submodule(layer).get_parameter("weight").shape)
@@ -200,7 +200,7 @@ def _needed(sizes: Footprint, span: Sequence[int], kept: Residency, *, working: 
     """Memory of the process of an offloaded shard: in its blocks, or at an end of the model."""
     largest = max(sizes.blocks[block] for block in span)
     is_first, is_last = span[0] == 0, span[-1] == len(sizes.blocks) - 1
-    embedding = sizes.before if is_first and not sizes.is_read_in_place else 0
+    embedding = sizes.before - sizes.looked_up if is_first else 0
     head = sizes.behind if is_last else 0
     at_work = (kept.n_staying + kept.window) * largest + working
     at_an_end = kept.n_staying * largest + GROUP_BYTES + max(embedding, head)

@@ -25,7 +25,9 @@ from mlprune.models.checkpoint import (
     read_block,
     weight_name,
 )
+from mlprune.models.extents import extent_of
 from mlprune.models.families import Family, check_frame, check_layers
+from mlprune.models.lookups import look_rows_up
 from mlprune.terms import DtypeName
 
 __all__ = [
@@ -170,6 +172,25 @@ class ModelParts:
                 _check_shape(tuple(value.shape), tuple(self._without[name].shape), source)
                 filled[source] = nn.Parameter(value if device is None else value.to(device), requires_grad=False)
             _set_tensor(self.model, name, filled[source])
+
+    def leave_rows(self, module: str) -> list[str]:
+        """Leave the token embedding in the checkpoint, if it is this module; see `look_rows_up`.
+
+        Returns: the parameters that are left there, and need not be filled any more to run the module on the CPU.
+        Raises:
+            ModelError: the tensor is missing or has the wrong shape.
+        """
+        embedding, name = self.model.get_submodule(module), f"{module}.weight"
+        if embedding is not self.model.get_input_embeddings():
+            return []
+        files = WeightFiles(self.path, self.family)
+        file, stored = files.place(source_of(name, self.model, files))
+        extent = extent_of(self.path / file, stored)
+        if extent.dtype is None:
+            return []
+        _check_shape(extent.shape, tuple(embedding.weight.shape), stored)
+        look_rows_up(embedding, self.path / file, extent, DTYPES[self.dtype])
+        return [name]
 
     def empty(self, names: Iterable[str]) -> None:
         """Take parameters away again."""

@@ -86,10 +86,16 @@ class PlacedParts:
         return homes, kept.window
 
     def _settled(self, own: Mapping[str, nn.Module], homes: Homes) -> dict[int, list[str]]:
-        """Load what stays. Returns: part -> its parameters, of the parts that take turns."""
+        """Load what stays; the token embedding of a CPU is never loaded.
+
+        Returns: part -> its parameters, of the parts that take turns.
+        """
         by_device: dict[torch.device, list[str]] = {}
         in_turns: dict[int, list[str]] = {}
         unclaimed = {name for name, _ in own_tensors(self._parts.model, self._parts.family, self._blocks)}
+        for module in own:
+            if homes[module] in (CPU, None):
+                unclaimed.difference_update(self._parts.leave_rows(module))
         for module in sorted(own, key=len, reverse=True):
             names = [name for name in self._parts.names_in(module) if name in unclaimed]
             unclaimed.difference_update(names)

@@ -180,12 +180,16 @@ def _loaded(folder: Path, size: Size, samples: Path, dtype: str) -> tuple[Any, T
 
 
 def same_masks(folder: Path, size: Size, samples: Path, store: Path) -> dict[str, Any]:
-    """Count where the loop, counting real tokens, and our sequential sweep remove other weights."""
+    """Count where the loop, counting real tokens, and our sequential sweep remove other weights of a block.
+
+    The loop goes on behind our masks: else one swap of two nearly equal scores would change the inputs of every block
+    behind, and what is counted would be how much a random model amplifies.
+    """
     model, padded, counted = _loaded(folder, size, samples, "float32")
     ours = {(block, layer): removed for _, block, layer, removed in removed_by_layer(store)}
     found = {"n_weights": 0, "n_different": 0, "n_different_beyond_ties": 0, "widest_gap": 0.0}
 
-    def compare(block: int, layer: str, scores: Tensor, theirs: Tensor) -> None:
+    def compare(block: int, layer: str, scores: Tensor, theirs: Tensor) -> Tensor:
         differ = theirs != ours[block, layer]
         highest = torch.where(theirs, scores, 0).max(dim=1, keepdim=True)[0]
         gaps = ((scores - highest).abs() / highest)[differ]
@@ -193,6 +197,7 @@ def same_masks(folder: Path, size: Size, samples: Path, store: Path) -> dict[str
         found["n_different"] += int(differ.sum())
         found["n_different_beyond_ties"] += int((gaps > NEAR_TIE).sum())
         found["widest_gap"] = max(found["widest_gap"], *gaps.tolist(), 0.0)
+        return ours[block, layer]
 
     seconds = wanda_loop(model, padded, sparsity=SPARSITY, counted=counted, on_mask=compare)
     return {**found, "total": round(seconds.total, 3)}

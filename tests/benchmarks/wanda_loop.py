@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-OnMask = Callable[[int, str, Tensor, Tensor], None]
-"""Told of every layer: block, layer, scores [out, in], and bool [out, in], True where the weight was removed."""
-
+OnMask = Callable[[int, str, Tensor, Tensor], Tensor]
+"""Told of every layer: block, layer, scores [out, in], and bool [out, in], True where the weight is to be removed;
+returns the mask to remove by, this one or another."""
 
 Call = tuple[Tensor, tuple[Any, ...], dict[str, Any]]
 """Hidden states of one sample, and the other arguments of its blocks."""
@@ -101,7 +101,7 @@ def wanda_loop(
         sparsity: share removed of every row.
         counted: [n, s] bool, the real tokens, which are then attended to and counted alone; None: no attention mask is
             passed and padding counts, which is what the published code does.
-        on_mask: told of every mask.
+        on_mask: told of every mask, and may change it.
     """
     seconds = LoopSeconds()
     with _added(seconds, "total"):
@@ -111,9 +111,11 @@ def wanda_loop(
             layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
             norms = _observe(module, calls, layers=layers, counted=counted, seconds=seconds)
             for name, layer in layers.items():
-                scores, removed = _prune(layer.weight, norms[name], sparsity=sparsity, seconds=seconds)
+                scores, removed = _chosen(layer.weight, norms[name], sparsity=sparsity, seconds=seconds)
                 if on_mask is not None:
-                    on_mask(block, name, scores, removed)
+                    removed = on_mask(block, name, scores, removed)
+                with _added(seconds, "mask"):
+                    layer.weight[removed] = 0
             calls = [(_run(module, call, seconds), *call[1:]) for call in calls]
     seconds.forward -= seconds.norms
     return seconds
@@ -155,8 +157,8 @@ def _observe(
     return {name: one.mean for name, one in running.items()}
 
 
-def _prune(weight: Tensor, mean: Tensor, *, sparsity: float, seconds: LoopSeconds) -> tuple[Tensor, Tensor]:
-    """Zero the lowest scores of every row; scores and removed weights, both [out, in]."""
+def _chosen(weight: Tensor, mean: Tensor, *, sparsity: float, seconds: LoopSeconds) -> tuple[Tensor, Tensor]:
+    """Scores, and True where they are among the lowest of their row; both [out, in]."""
     with _added(seconds, "score"):
         scores = weight.abs() * torch.sqrt(mean.reshape(1, -1))
     with _added(seconds, "sort"):
@@ -164,7 +166,6 @@ def _prune(weight: Tensor, mean: Tensor, *, sparsity: float, seconds: LoopSecond
     with _added(seconds, "mask"):
         removed = torch.zeros_like(scores, dtype=torch.bool)
         removed.scatter_(1, order[:, : int(scores.shape[1] * sparsity)], True)
-        weight[removed] = 0
     return scores, removed
 
 

@@ -28,7 +28,7 @@ LARGE = Footprint(
     blocks=(GIB // 2,) * 8,
     behind=2 * GIB,
     tied=2 * GIB,
-    is_read_in_place=True,
+    looked_up=2 * GIB,
     prunable=(2**26, 2**26, 2**24),
     widest=2**14,
     hidden=2**12,
@@ -60,7 +60,7 @@ def test_sizes_are_those_of_the_loaded_shards(tmp_path, name, dtype):
     assert sizes.block == sum(p.numel() * p.element_size() for p in block.parameters())
     assert (sizes.vocabulary, sizes.hidden, sizes.item) == (VOCABULARY, HIDDEN, weights[0].element_size())
     assert sizes.widest == max(size for weight in weights for size in weight.shape)
-    assert sizes.is_read_in_place == (dtype == "float32")
+    assert sizes.looked_up == VOCABULARY * HIDDEN * sizes.item
 
 
 def test_inputs_are_the_features_that_statistics_are_kept_of(tmp_path):
@@ -103,7 +103,7 @@ def test_a_budget_holds_everything_or_a_window_behind_blocks_that_stay():
 
 
 def test_the_smallest_budget_is_enough_and_a_byte_less_is_an_error_that_names_it():
-    for sizes in (LARGE, replace(LARGE, before=9 * GIB, is_read_in_place=False), replace(LARGE, behind=GIB // 8)):
+    for sizes in (LARGE, replace(LARGE, before=9 * GIB), replace(LARGE, behind=GIB // 8)):
         for span in (range(8), range(4), range(4, 8), range(2, 5)):
             least = smallest_budget(sizes, span)
             assert residency(sizes, span, least).window >= 1
@@ -113,10 +113,13 @@ def test_the_smallest_budget_is_enough_and_a_byte_less_is_an_error_that_names_it
             assert least <= named < least + GIB / 50
 
 
-def test_embeddings_in_another_dtype_need_room_and_others_are_read_where_they_lie():
-    at_least = smallest_budget(replace(LARGE, is_read_in_place=False, before=5 * GIB), range(8))
+def test_what_stands_before_the_blocks_needs_room_but_for_the_rows_that_are_looked_up():
+    at_least = smallest_budget(replace(LARGE, looked_up=0, before=5 * GIB), range(8))
     assert at_least == PROCESS_BYTES + GROUP_BYTES + 5 * GIB
-    assert smallest_budget(replace(LARGE, before=5 * GIB), range(4)) == PROCESS_BYTES + working_bytes(LARGE) + GIB // 2
+    assert (
+        smallest_budget(replace(LARGE, looked_up=5 * GIB, before=5 * GIB), range(4))
+        == PROCESS_BYTES + working_bytes(LARGE) + GIB // 2
+    )
 
 
 def test_resident_blocks_are_all_only_where_nothing_is_offloaded():

@@ -43,6 +43,7 @@ def test_with_a_budget_only_what_stays_is_loaded_and_every_other_tensor_belongs_
     assert shard.window == min(n, 2)
     names = [name for part in shard.in_turns.values() for name in part]
     everything = {name for name, _ in parts.model.named_parameters(remove_duplicate=False)}
+    everything.remove("transformer.word_embeddings.weight")  # stays in the checkpoint
     assert len(names) == len(set(names))
     assert set(names) | there(parts) == everything
 
