@@ -49,6 +49,10 @@ class TaskFileError(BadInputError):
     """An evaluation file is unusable."""
 
 
+class HubError(BadInputError):
+    """A hub has not what was asked of it, or cannot be reached."""
+
+
 class ModelError(BadInputError):
     """A base model cannot be read or is of an unknown family."""
 

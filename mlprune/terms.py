@@ -32,6 +32,9 @@ PromptName = Literal["en", "native"]
 SplitName = Literal["dev", "test"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
 
+HUB = "hub:"
+"""What the path of a data set of a hub begins with: `hub:facebook/xnli`, or `hub:facebook/xnli@revision`."""
+
 SCORES_THAT_READ_STATISTICS: tuple[ScoreName, ...] = ("wanda", "contrast", "ria", "sparsegpt")
 
 STEP_VERSIONS = {

@@ -7,6 +7,7 @@ from infra.pages.page import page
 from mlprune.recipe.base import Model
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
+from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import ALLOWED, NEEDED, OPTIONS, ActivationsConfig, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, AnalysesConfig, EvaluationConfig, TaskConfig
 from mlprune.recipe.models import BaseModelConfig, CorpusConfig, Recipe
@@ -24,6 +25,7 @@ SECTIONS: Mapping[str, type[Model]] = {
     "scope": ScopeConfig,
     "baselines": BaselineConfig,
     "tasks": TaskConfig,
+    "data_sets": DataSetConfig,
     "evaluations": EvaluationConfig,
     "analyses": AnalysesConfig,
     "compute": ComputeConfig,

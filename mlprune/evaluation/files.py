@@ -9,6 +9,7 @@ from mlprune.corpus import cldr, cldr_facts
 from mlprune.corpus.tables import SUFFIXES, read_rows
 from mlprune.errors import CorpusError, TaskFileError
 from mlprune.evaluation.choices import ChoiceItem, Row, TranslationItem, sentence_item
+from mlprune.evaluation.hub_sets import HubSource, hub_rows
 from mlprune.evaluation.tasks import TASKS, Task, facts_item
 from mlprune.records import digest, ordered_by_hash, split_of
 from mlprune.terms import SplitName, language_file_stems
@@ -26,30 +27,30 @@ class TaskData:
     content_sha256: str
     """Of everything that was read, whatever the split and limit took of it; other keys of the rows do not count."""
     path: str
+    lines: Mapping[str, int]
+    """Id -> line of all rows that were read, from 0; empty where none were."""
 
 
 def read_items(
-    task: str | Task, folder: Path, *, language: str, split: str, limit: int | None = None, seed: int = 0
+    task: str | Task, source: Path | HubSource, *, language: str, split: str, limit: int | None = None, seed: int = 0
 ) -> TaskData:
-    """The items of `<folder>/<language>.<split>` with the ending .jsonl, .jsonl.gz or .parquet.
+    """The items of `<folder>/<language>.<split>` with the ending .jsonl, .jsonl.gz or .parquet, or of a hub's data set.
 
     Args:
         task: the name of a task in `TASKS`, or a task.
+        source: the folder, or the data set.
         language: a tag such as `fr`; the file may also be named `fra_Latn`.
         limit: keep the items with the smallest SHA-256 of "seed:id", this many of them.
     Raises:
-        TaskFileError: there is no such file, a row is wrong (the first one is named), or no item is left.
+        TaskFileError: there is no such file, a row is wrong (the first one is named), or no item is left; or the data
+            set cannot be fetched.
     """
     rule = TASKS[task] if isinstance(task, str) else task
     if rule.to_item is None:
         raise TaskFileError(
-            "this task reads parallel text, not task files", task=rule.name, expected="a corpus", got=str(folder)
+            "this task reads parallel text, not task files", task=rule.name, expected="a corpus", got=str(source)
         )
-    path = _task_file(folder, language=language, split=split)
-    try:
-        rows = read_rows(path)
-    except CorpusError as err:
-        raise TaskFileError(err.message, err.context) from err
+    rows, where = _rows(source, language=language, split=split)
     items: dict[str, ChoiceItem] = {}
     ids: dict[str, int] = {}
     for line, row in enumerate(rows, start=1):
@@ -57,12 +58,24 @@ def read_items(
             example_id = _example_id(row, keys=rule.keys, seen=ids)
             item = rule.to_item(example_id, row)
         except TaskFileError as err:
-            raise TaskFileError(err.message, {"file": str(path), "line": line, **err.context}) from err
+            raise TaskFileError(err.message, {"file": where, "line": line, **err.context}) from err
         ids[example_id] = line
         if item is not None:
             items[example_id] = item
     content = digest([{key: row[key] for key in ("id", *rule.keys)} for row in rows])
-    return TaskData(_limited(items, limit=limit, seed=seed, where=str(path)), content, str(path))
+    lines = {example_id: line - 1 for example_id, line in ids.items()}
+    return TaskData(_limited(items, limit=limit, seed=seed, where=where), content, where, lines)
+
+
+def _rows(source: Path | HubSource, *, language: str, split: str) -> tuple[list[dict[str, Any]], str]:
+    """All rows of a language and split, and where they are from."""
+    if isinstance(source, HubSource):
+        return hub_rows(source, language=language, split=split)
+    path = _task_file(source, language=language, split=split)
+    try:
+        return read_rows(path), str(path)
+    except CorpusError as err:
+        raise TaskFileError(err.message, err.context) from err
 
 
 def corpus_items(
@@ -89,7 +102,8 @@ def corpus_items(
     items, content = _corpus_content(task, lines, languages=(language, *([target] if target else [])))
     kept = {key: item for key, item in items.items() if split is None or split_of(key) == split}
     where = f"{CORPUS} ({task}, {language}, {split or 'whole'})"
-    return TaskData(_limited(kept, limit=limit, seed=seed, where=where), content, CORPUS)
+    numbers = {key: number for number, key in enumerate(items)}
+    return TaskData(_limited(kept, limit=limit, seed=seed, where=where), content, CORPUS, numbers)
 
 
 def _corpus_content(

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
 from accelerate import init_empty_weights
-from huggingface_hub.errors import HFValidationError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from mlprune.errors import ModelError
+from mlprune.errors import HubError, ModelError
+from mlprune.hub import snapshot
 from mlprune.models.checkpoint import (
     DTYPES,
     TOKENIZER_FILES,
@@ -78,11 +77,9 @@ def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
         got = "a file" if folder.exists() else "nothing"
         raise ModelError("the model is no folder", path=path_or_hub_id, expected="a model folder", got=got)
     try:
-        fetched = huggingface_hub.snapshot_download(path_or_hub_id, revision=revision, allow_patterns=list(HUB_FILES))
-    except (OSError, ValueError, HFValidationError) as err:
-        message = "the model is no local folder and could not be fetched from the hub"
-        raise ModelError(message, model=path_or_hub_id, revision=revision, reason=_first_line(err)) from err
-    return Path(fetched)
+        return snapshot(path_or_hub_id, kind="model", revision=revision, files=HUB_FILES)
+    except HubError as err:
+        raise ModelError(f"the model is no local folder and {err.message}", err.context) from err
 
 
 def load_tokenizer(path: Path) -> Any:

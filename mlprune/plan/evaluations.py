@@ -7,6 +7,7 @@ from itertools import product
 from mlprune.errors import RecipeError
 from mlprune.evaluation.files import CORPUS
 from mlprune.evaluation.own_tasks import OwnTask
+from mlprune.plan.task_sources import items_at
 from mlprune.plan.variants import PlannedVariant
 from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.steps.demonstrate import CorpusRef
@@ -38,10 +39,10 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         split=entry.split,
         limit=entry.limit,
         seed=entry.seed,
-        folder="" if corpus else str(recipe.resolve(entry.path)),
         corpus=corpus,
         halves=from_corpus,
         own=_own(recipe, entry),
+        **({"folder": ""} if corpus else items_at(recipe, entry.path, languages=entry.languages, split=entry.split)),
     )
     if entry.task == "translation":
         return tuple(_translations(spec, entry))

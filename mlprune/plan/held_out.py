@@ -1,11 +1,14 @@
 """What evaluations use and demonstrations must not show: lines of the corpus, and items of task files."""
 
+from pathlib import Path
+
 from mlprune.errors import RecipeError
 from mlprune.evaluation.files import CORPUS
+from mlprune.plan.task_sources import items_at, task_source
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
 from mlprune.steps.evaluate import TaskSpec, task_data
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.set_material import Material, task_folder
+from mlprune.steps.set_material import Material
 from mlprune.terms import DemonstrationKind
 
 READS_THE_CORPUS: tuple[DemonstrationKind, ...] = ("translation", "monolingual")
@@ -26,8 +29,12 @@ def evaluated_keys(
 
 
 def _reads_same_items(recipe: Recipe, evaluation: EvaluationConfig, entry: DemonstrationConfig) -> bool:
-    folders = {recipe.resolve(path or "").resolve() for path in (evaluation.path, entry.path)}
-    return (evaluation.task, evaluation.split) == (entry.task, entry.split) and len(folders) == 1
+    if (evaluation.task, evaluation.split) != (entry.task, entry.split):
+        return False
+    first, second = (task_source(recipe, path or "") for path in (evaluation.path, entry.path))
+    if isinstance(first, Path) and isinstance(second, Path):
+        return first.resolve() == second.resolve()
+    return first == second
 
 
 def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, language: str) -> TaskSpec:
@@ -39,9 +46,9 @@ def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, lan
         split=evaluation.split,
         limit=evaluation.limit,
         seed=evaluation.seed,
-        folder=task_folder(evaluation.path, recipe.resolve(evaluation.path)),
         corpus=inputs.corpus_ref if from_corpus else None,
         halves=from_corpus,
+        **items_at(recipe, evaluation.path, languages=evaluation.languages, split=evaluation.split),
     )
 
 

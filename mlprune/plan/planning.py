@@ -1,8 +1,9 @@
 """The plan of a recipe: all its jobs in an order in which they can be run, and the names the recipe gives things."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from mlprune.evaluation.hub_sets import HubSource
 from mlprune.plan.activations import activation_jobs
 from mlprune.plan.baselines import add_baselines, baseline_jobs
 from mlprune.plan.combinations import add_combinations
@@ -67,7 +68,8 @@ def build_plan(recipe: Recipe) -> Plan:
             inputs, observed[: len(own_sets)], variants, evaluations, shares=recipe.analyses.overlap_shares
         ),
     ]
-    names = sorted(set(_names(recipe, inputs, all_sets, variants)))
+    hubs = [one.task.hub for found in evaluations.values() for one in found] + [one.spec.hub for one in all_sets]
+    names = sorted({*_names(recipe, inputs, all_sets, variants), *_hub_names(hubs)})
     return Plan(recipe, inputs.model, tuple(jobs), variants, _names_record(recipe, names))
 
 
@@ -102,6 +104,13 @@ def _names(
         for entry in variant.entries:
             if entry.name:
                 yield "variant", entry.name, variant.id
+
+
+def _hub_names(sources: Iterable[HubSource | None]) -> Iterator[tuple[str, str, str]]:
+    """(kind, name, commit) of the data sets of a hub that the recipe reads."""
+    for source in sources:
+        if source is not None:
+            yield "data_set", str(source), source.commit
 
 
 def _names_record(recipe: Recipe, names: list[tuple[str, str, str]]) -> Record:

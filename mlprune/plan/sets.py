@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mlprune.corpus.mixing import taken_of_parts
 from mlprune.corpus.roles import refuse_scope, scopes_of
@@ -9,12 +10,13 @@ from mlprune.errors import CorpusError, RecipeError
 from mlprune.evaluation.files import CORPUS
 from mlprune.models.loading import load_tokenizer
 from mlprune.plan.held_out import READS_THE_CORPUS, evaluated_keys, refuse_evaluated
+from mlprune.plan.task_sources import items_at
 from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate import DemonstrateJob, MixJob, SetSpec, material, sized_by_budget
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import Identity, Job, identified
-from mlprune.steps.set_material import DEFAULT_TEMPLATES, task_folder
+from mlprune.steps.set_material import DEFAULT_TEMPLATES
 from mlprune.terms import DemonstrationKind, ProfileName, TokenScope
 
 WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task")
@@ -115,7 +117,9 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         message = "only the built-in corpus holds items, and these are facts"
         expected = "a folder of task files, or task: facts with corpus: {kind: cldr}"
         raise RecipeError(message, demonstrations=entry.name, expected=expected, got=entry.task)
-    resolved = recipe.resolve(entry.path or "")
+    path: dict[str, Any] = {"path": str(recipe.resolve(entry.path)) if entry.path else ""}
+    if entry.task and entry.path and entry.language:
+        path = items_at(recipe, entry.path, languages=[entry.language], split=entry.split or "", called="path")
     return SetSpec(
         kind=entry.kind,
         source=entry.source or entry.language,
@@ -124,12 +128,12 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         samples=entry.samples or 0,
         max_tokens=entry.max_tokens,
         seed=entry.seed,
-        path=task_folder(entry.path or "", resolved) if entry.task else str(resolved) if entry.path else "",
         profile=profile,
         template=None if entry.template == DEFAULT_TEMPLATES[entry.kind] else entry.template,
         token_budget=entry.token_budget,
         task=entry.task,
         split=entry.split,
+        **path,
     )
 
 

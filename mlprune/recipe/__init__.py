@@ -6,6 +6,7 @@ Relative paths start at the recipe's folder. Only `steps`, `plan` and `ray_jobs`
 from mlprune.recipe.base import pair_languages
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
+from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
 from mlprune.recipe.models import (
@@ -23,6 +24,7 @@ __all__ = [
     "BaselineConfig",
     "ComputeConfig",
     "CorpusConfig",
+    "DataSetConfig",
     "DemonstrationConfig",
     "EvaluationConfig",
     "Recipe",

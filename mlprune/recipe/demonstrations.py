@@ -68,7 +68,7 @@ class DemonstrationConfig(Model):
     """monolingual, task: language of the texts; text: needed only where a template names it."""
     path: str | None = None
     """code: folder, whose `**/*.py` are used. text: a `.txt` file, a folder of them, or a table (`.jsonl`, `.jsonl.gz`,
-    `.parquet`) with a field `text`. task: folder of task files, or `corpus` for the built-in facts."""
+    `.parquet`) with a field `text`. task: folder of task files, `corpus` for the built-in facts, or `hub:NAME`."""
     task: TaskName | None = None
     """task: whose items are shown, each with its right answer; not translation and perplexity."""
     split: Annotated[str, Field(min_length=1)] | None = None

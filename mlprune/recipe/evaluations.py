@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mlprune.recipe.base import Language, Model, one_or_several, pair_languages
-from mlprune.terms import PromptName, RuleName, SplitName, TaskName
+from mlprune.terms import HUB, PromptName, RuleName, SplitName, TaskName
 
 KNOWN_TASKS: tuple[str, ...] = get_args(TaskName)
 WITHOUT_CANDIDATES = ("translation", "perplexity")
@@ -61,7 +61,8 @@ class EvaluationConfig(Model):
     task: str
     """A task that comes with the package, or one of the recipe's `tasks`."""
     path: Annotated[str, Field(min_length=1)]
-    """Folder of task files, or of parallel text (translation, perplexity); or `corpus` for the recipe's corpus."""
+    """Folder of task files, or of parallel text (translation, perplexity); `corpus` for the recipe's corpus; or
+    `hub:NAME` or `hub:NAME@REVISION` for a data set of a hub."""
     languages: tuple[Language, ...] = ()
     """Languages; every task but translation needs some."""
     pairs: tuple[str, ...] = ()
@@ -106,6 +107,8 @@ class EvaluationConfig(Model):
             raise ValueError(f"task {self.task} takes {wanted}, not {other}")
         if self.path == "corpus" and self.split not in get_args(SplitName):
             raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
+        if self.path.startswith(HUB) and self.task in WITHOUT_CANDIDATES:
+            raise ValueError(f"task {self.task} reads parallel text from a folder, got {self.path!r}")
         for pair in self.pairs:
             pair_languages(pair)
         return self

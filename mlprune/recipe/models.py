@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from mlprune.recipe.base import Model
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
+from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
 from mlprune.recipe.variants import VariantConfig
@@ -67,6 +68,8 @@ class Recipe(Model):
     """What variants are held against, besides the dense model."""
     tasks: tuple[TaskConfig, ...] = ()
     """Tasks of the recipe's own, which evaluations name."""
+    data_sets: tuple[DataSetConfig, ...] = ()
+    """Data sets of a hub that the package does not know, which paths name as `hub:NAME`."""
     evaluations: tuple[EvaluationConfig, ...] = ()
     """What the variants, and the dense model, are asked."""
     analyses: AnalysesConfig = AnalysesConfig()

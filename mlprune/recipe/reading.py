@@ -16,6 +16,7 @@ from mlprune.errors import RecipeError
 from mlprune.recipe.base import Model
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
+from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
 from mlprune.recipe.models import BaseModelConfig, CorpusConfig, Recipe
@@ -177,6 +178,7 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
         "variants": VariantConfig,
         "baselines": BaselineConfig,
         "tasks": TaskConfig,
+        "data_sets": DataSetConfig,
         "evaluations": EvaluationConfig,
         "analyses": AnalysesConfig,
         "compute": ComputeConfig,

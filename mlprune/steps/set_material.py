@@ -13,9 +13,9 @@ from typing import Any, cast
 from mlprune.corpus.demonstrations import Demonstration, Side, drawing_order, drawn, written
 from mlprune.corpus.documents import read_documents
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_files, content_of_code
-from mlprune.corpus.tables import read_rows
 from mlprune.corpus.templates import LABELLED, PLAIN, filled
 from mlprune.evaluation.files import CORPUS, corpus_items, read_items
+from mlprune.evaluation.hub_sets import HubSource
 from mlprune.evaluation.tasks import ChoiceItem
 from mlprune.records import digest
 from mlprune.terms import DemonstrationKind, ProfileName, SplitName, TaskName
@@ -64,6 +64,8 @@ class SetSpec:
     seed: int
     path: str = ""
     """Of code, plain text or task files; empty for the facts of the built-in corpus. Not in the id: contents are."""
+    hub: HubSource | None = None
+    """Data set of a hub that holds the task's items, instead of a path."""
     left_out: tuple[int | str, ...] = ()
     """Corpus lines, or ids of items, that evaluations use."""
     profile: ProfileName = "corrected"
@@ -207,15 +209,12 @@ def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str]:
     """
     assert spec.task, "a task set has a task"
     assert spec.source, "a task set has a language"
-    if spec.path:
-        data = read_items(spec.task, Path(spec.path), language=spec.source, split=spec.split or "")
-        lines = {str(row["id"]): line for line, row in enumerate(read_rows(Path(data.path)))}
+    if spec.hub or spec.path:
+        data = read_items(spec.task, spec.hub or Path(spec.path), language=spec.source, split=spec.split or "")
     else:
         data = corpus_items(spec.task, {}, language=spec.source, split=cast("SplitName", spec.split))
-        whole = corpus_items(spec.task, {}, language=spec.source)
-        lines = {item.example_id: line for line, item in enumerate(cast("tuple[ChoiceItem, ...]", whole.items))}
     items = cast("tuple[ChoiceItem, ...]", data.items)
-    return {lines[item.example_id]: item for item in items}, data.content_sha256
+    return {data.lines[item.example_id]: item for item in items}, data.content_sha256
 
 
 def task_folder(path: str, resolved: Path) -> str:

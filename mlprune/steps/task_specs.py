@@ -13,6 +13,7 @@ from typing import Any, cast
 from mlprune.evaluation.choices import TranslationItem
 from mlprune.evaluation.classify import PreparedTask, prepare
 from mlprune.evaluation.files import TaskData, corpus_items, read_items
+from mlprune.evaluation.hub_sets import HubSource
 from mlprune.evaluation.own_tasks import OwnTask, own_task
 from mlprune.evaluation.tasks import TASKS, Task, prompt_language, with_prompts
 from mlprune.evaluation.translate import MAX_NEW_TOKENS, PreparedTranslation, prepare_translation
@@ -23,7 +24,7 @@ from mlprune.steps.jobs import Identity, ModelRef
 from mlprune.terms import PromptName, RuleName, SplitName
 
 USUAL_SHOTS = 4
-_NOT_IN_ID = ("folder", "corpus", "sides")
+_NOT_IN_ID = ("folder", "hub", "corpus", "sides")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class TaskSpec:
     limit: int | None
     seed: int
     folder: str
-    """Folder of task files; empty where the corpus is read."""
+    """Folder of task files; empty where the corpus or a hub's data set is read."""
     corpus: CorpusRef | None
     """Parallel text the task reads, for perplexity, translation and built-in facts."""
     halves: bool
@@ -53,6 +54,8 @@ class TaskSpec:
     """Whether the words around the examples are English or of the examples' language."""
     shot_seed: int | None = None
     """Translation: which sentences are shown; None: those of `seed`."""
+    hub: HubSource | None = None
+    """Data set of a hub that is read."""
     own: OwnTask | None = None
     """A task that the recipe describes."""
     metrics: tuple[str, ...] = ()
@@ -162,7 +165,9 @@ def task_data(spec: TaskSpec) -> TaskData:
 def _task_data(spec: TaskSpec) -> TaskData:
     options: dict[str, Any] = {"limit": spec.limit, "seed": spec.seed}
     if spec.corpus is None:
-        return read_items(spec.record, Path(spec.folder), language=spec.language, split=spec.split, **options)
+        return read_items(
+            spec.record, spec.hub or Path(spec.folder), language=spec.language, split=spec.split, **options
+        )
     languages = spec.sides or (spec.language,)
     lines = {} if spec.task == "facts" else {one: open_corpus(spec.corpus).lines(one) for one in languages}
     half = cast("SplitName", spec.split) if spec.halves else None

@@ -1,0 +1,87 @@
+"""Fetching from a hub: the client library against a server on loopback."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import HubError
+from mlprune.hub import snapshot
+from tests.hub import Hub, serving, use_hub
+
+FILES = {"README.md": b"# words", "load.py": b"raise SystemExit", "fr/test-0.parquet": b"french", "en/dev.jsonl": b"{}"}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with serving() as one:
+        use_hub(monkeypatch, one.url, tmp_path / "cache")
+        one.push("some/set", FILES)
+        yield one
+
+
+def fetched(*files: str, revision: str = "main", name: str = "some/set") -> Path:
+    return snapshot(name, kind="dataset", revision=revision, files=files)
+
+
+def test_the_folder_is_named_for_the_commit_and_holds_what_the_patterns_name(hub: Hub) -> None:
+    folder = fetched("fr/*.parquet")
+    assert folder.name == hub.references["some/set", "main"]
+    assert [path.read_bytes() for path in folder.rglob("*") if path.is_file()] == [b"french"]
+    assert hub.fetched() == ["fr/test-0.parquet"]
+
+
+def test_what_is_in_the_cache_is_not_fetched_again_nor_does_a_commit_need_the_hub(hub: Hub) -> None:
+    folder = fetched("fr/*")
+    n_asked = len(hub.asked)
+    assert fetched("fr/*", revision=folder.name) == folder
+    assert len(hub.asked) == n_asked
+    fetched("fr/*", "en/*", revision=folder.name)
+    assert hub.fetched() == ["fr/test-0.parquet", "en/dev.jsonl"]
+
+
+def test_a_branch_that_moved_is_another_commit(hub: Hub) -> None:
+    before = fetched("en/*")
+    hub.push("some/set", {**FILES, "en/dev.jsonl": b"[]"})
+    after = fetched("en/*")
+    assert before != after
+    assert ((before / "en/dev.jsonl").read_bytes(), (after / "en/dev.jsonl").read_bytes()) == (b"{}", b"[]")
+
+
+def test_a_reference_with_slashes_is_one(hub: Hub) -> None:
+    commit = hub.push("some/set", {"fr/test/0000.parquet": b"converted"}, revision="refs/convert/parquet")
+    folder = fetched("fr/test/*", revision="refs/convert/parquet")
+    assert folder.name == commit
+    assert (folder / "fr/test/0000.parquet").read_bytes() == b"converted"
+
+
+def test_without_a_hub_the_cache_serves_what_it_holds(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = fetched("fr/*")
+    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache")
+    assert fetched("fr/*") == folder
+    with pytest.raises(HubError, match="could not be fetched"):
+        fetched("en/*")
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "reason"),
+    [
+        ("some/set", "no-such-branch", "no such revision"),
+        ("no/such-set", "main", "no such repository"),
+        ("not a name", "main", "not a name"),
+    ],
+)
+def test_what_the_hub_has_not_is_one_line_that_names_it(hub: Hub, name: str, revision: str, reason: str) -> None:
+    with pytest.raises(HubError, match=f"could not be fetched from the hub.*{reason}") as caught:
+        fetched("fr/*", name=name, revision=revision)
+    assert (caught.value.context["name"], caught.value.context["revision"]) == (name, revision)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path)
+    with pytest.raises(HubError, match="Connection refused") as caught:
+        fetched("fr/*")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,78 @@
+"""A recipe whose task is a data set of a hub, from the command line to the catalog."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlprune.evaluation.hub_sets import pinned
+from mlprune.steps.task_specs import _prepared_task, _task_data
+from tests.command_line import Done
+from tests.hub import Hub, json_lines, serving, use_hub
+from tests.tiny_recipes import copied_inputs, tiny_recipe, write_recipe
+
+RECIPE = {
+    **tiny_recipe(),
+    "demonstrations": [],
+    "variants": [{"name": "random", "score": "random", "sparsity": 0.5}],
+    "evaluations": [{"task": "belebele", "path": "hub:facebook/belebele", "languages": ["en", "sw"]}],
+}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    for cached in (pinned, _task_data, _prepared_task):
+        cached.cache_clear()
+    with serving() as one:
+        use_hub(monkeypatch, one.url, tmp_path / "cache")
+        yield one
+
+
+@pytest.fixture
+def recipe(tiny_inputs: Path, tmp_path: Path) -> Path:
+    return write_recipe(copied_inputs(tiny_inputs, tmp_path / "inputs"), RECIPE)
+
+
+def question(n: int) -> dict[str, object]:
+    answers = {f"mc_answer{place}": "abcd"[place - 1] for place in range(1, 5)}
+    own = {
+        "link": "w",
+        "question_number": n,
+        "flores_passage": "p",
+        "question": f"{n}",
+        "correct_answer_num": n % 4 + 1,
+    }
+    return {**own, **answers}
+
+
+def test_a_data_set_is_fetched_evaluated_and_named_with_its_commit(
+    hub: Hub, recipe: Path, tmp_path: Path, here: Callable[..., Done]
+) -> None:
+    rows = [question(n) for n in range(6)]
+    files = {"data/eng_Latn.jsonl": json_lines(rows), "data/swh_Latn.jsonl": json_lines(rows[::-1])}
+    commit = hub.push("facebook/belebele", files)
+    store = tmp_path / "store"
+    assert here("run", recipe, "--store", store, "--address", "none").code == 0
+    assert sorted(hub.fetched()) == ["data/eng_Latn.jsonl", "data/swh_Latn.jsonl"]
+    sql = "SELECT language, n_examples FROM evaluations GROUP BY ALL ORDER BY language"
+    found = json.loads(here("query", sql, "--store", store, "--format", "json").out)
+    assert [(row["language"], row["n_examples"]) for row in found] == [("en", 6), ("sw", 6)]
+    sql = "SELECT name, id FROM names WHERE kind = 'data_set'"
+    (named,) = json.loads(here("query", sql, "--store", store, "--format", "json").out)
+    assert (named["name"], named["id"]) == ("facebook/belebele@main", commit)
+    n_pairs = "SELECT count(*) AS n FROM rank_consistency WHERE n_items = 6"
+    assert json.loads(here("query", n_pairs, "--store", store, "--format", "json").out) == [{"n": 4}]
+
+
+def test_a_hub_that_cannot_be_reached_ends_2_with_one_line_and_writes_nothing(
+    hub: Hub, recipe: Path, tmp_path: Path, here: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "other-cache")
+    store = tmp_path / "store"
+    done = here("run", recipe, "--store", store, "--address", "none")
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.strip().splitlines()) == 1
+    for word in ("a data set could not be fetched from the hub", "facebook/belebele", "Connection refused"):
+        assert word in done.err
+    assert not (store / "records").exists()
