@@ -1,18 +1,20 @@
 """Kill a run at random, again and again, and see that nothing is lost and nothing is doubled.
 
-    python infra/soak.py --kills 50 --seed 0 --address none
+    python infra/soak.py --kills 50 --seed 0 --where here        one process, without Ray
+    python infra/soak.py --kills 50 --seed 0 --where cluster     a Ray cluster of three nodes on this machine
 
-A recipe on the embedded model is run once undisturbed. Then it is run into a new store while SIGKILL goes to the
-driver, to workers and to shard actors at random moments; the same command is given again after every death of the
+A recipe on the embedded model is run once undisturbed, in one process. Then it is run into a new store while SIGKILL
+goes to processes at random moments: to the driver and, on a cluster, to workers, shard actors and raylets of other
+nodes than the head, for each of which a new node joins. The same command is given again after every death of the
 driver. A store that is finished is compared with the undisturbed one: every record and artefact byte for byte, every
 table of the catalog but `jobs` and `failures`, and what `catalog check` says. If kills are left, the next store begins.
+On a cluster every other store is made by one replica of two shards, the others by replicas of one.
 
 The seed fixes whom the kills go to and after which delay; what is hit there depends on the machine. Ends 0 if every
 store was equal, 1 otherwise, and prints what was done.
 """
 
 import argparse
-import os
 import random
 import shutil
 import signal
@@ -30,16 +32,17 @@ from typing import Any
 import psutil
 import yaml
 
-import mlprune.demo
-from catalog.check import check
-from catalog.store import Catalog
-from mlprune.storage import Store
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import mlprune.demo  # noqa: E402 - the repository has to be importable first
+from catalog.check import check  # noqa: E402
+from catalog.store import Catalog  # noqa: E402
+from mlprune.storage import Store  # noqa: E402
+from tests.victims import Here, place  # noqa: E402
+
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
-VICTIMS = {"driver": None, "worker": "WorkerActor", "shard": "ShardActor"}
-"""Kind of process -> what its command line holds; the driver is the process we started."""
-PATIENCE_S = 600.0
+PATIENCE_S = 900.0
 DONE, SOME_FAILED = 0, 3
 
 
@@ -85,45 +88,12 @@ class Tally:
         """Of all kinds."""
         return sum(self.kills.values())
 
-
-class Run:
-    """The recipe as a process, at the head of its own process group."""
-
-    def __init__(self, recipe_path: Path, store: Path, *, address: str, log: Path) -> None:
-        command = [sys.executable, "-m", "ray_jobs.cli", "run", str(recipe_path), "--store", str(store)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-        with log.open("ab") as stream:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command
-                [*command, "--address", address],
-                stdout=stream,
-                stderr=stream,
-                env=environment,
-                start_new_session=True,
-            )
-
-    def victims(self, kind: str) -> list[psutil.Process]:
-        """The processes of a kind that live now."""
-        word = VICTIMS[kind]
-        try:
-            if word is None:
-                return [psutil.Process(self.process.pid)]
-            children = psutil.Process(self.process.pid).children(recursive=True)
-            return [one for one in children if word in _command_line(one)]
-        except psutil.NoSuchProcess:
-            return []
-
-    def end(self) -> None:
-        """Kill what is left of it, its Ray included."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-def _command_line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
+    def in_words(self) -> str:
+        """All of it but the differences one by one."""
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.kills.items()))
+        counts = f"{self.n_kills} kills survived ({kinds}) in {self.starts} starts and {self.stores} stores"
+        left = f"{self.leftovers} temporary files left behind"
+        return f"{counts}, {left}, {len(self.differences)} differences to an undisturbed run"
 
 
 def results(store: Path) -> dict[str, bytes]:
@@ -157,19 +127,19 @@ class Soak:
     """The whole of it.
 
     Args:
-        folder: where recipe, stores and logs go.
-        address: none or local.
+        folder: where recipes, stores and logs go.
+        where: what runs there, and whom the kills may go to.
         kills: how many processes to kill.
         seed: of whom and when.
+        minutes: after which no more are killed.
     """
 
-    def __init__(self, folder: Path, *, address: str, kills: int, seed: int) -> None:
+    def __init__(self, folder: Path, where: Here, *, kills: int, seed: int, minutes: float) -> None:
         self._folder = folder
-        self._address = address
+        self._where = where
         self._kills = kills
         self._random = random.Random(seed)  # noqa: S311 - no secret
-        self._recipe = folder / "recipe.yaml"
-        self._recipe.write_text(yaml.safe_dump(recipe(2 if address == "local" else 1)), encoding="utf-8")
+        self._give_up = time.monotonic() + 60 * minutes
         self._log = folder / "runs.log"
         self.tally = Tally()
 
@@ -177,56 +147,66 @@ class Soak:
         """Kill until there have been enough kills, and compare every store."""
         undisturbed = self._folder / "undisturbed"
         began = time.monotonic()
-        if self._start(undisturbed).process.wait(PATIENCE_S) != DONE:
+        if self._start(undisturbed, Here(), n_shards=1).wait(PATIENCE_S) != DONE:
             raise SystemExit(f"the undisturbed run failed: see {self._log}")
         longest_s = time.monotonic() - began
         say(f"undisturbed: {longest_s:.0f} s, {len(results(undisturbed))} records and artefacts")
-        while self.tally.n_kills < self._kills:
+        while self._goes_on():
             store = self._folder / f"store-{self.tally.stores}"
-            self._finish(store, longest_s=longest_s)
+            n_shards = self._where.n_shards[self.tally.stores % len(self._where.n_shards)]
+            self._finish(store, n_shards=n_shards, longest_s=longest_s)
             self.tally.stores += 1
             self.tally.leftovers += len(list(store.rglob("*.writing-*")))
             self.tally.differences += [f"{store.name}: {one}" for one in differences(store, undisturbed)]
-            say(
-                f"{store.name}: done after {self.tally.n_kills} kills in all, {len(self.tally.differences)} differences"
-            )
+            say(f"{store.name}, {n_shards} shards: done after {self.tally.in_words()}")
             shutil.rmtree(store)
         return self.tally
 
-    def _start(self, store: Path) -> Run:
-        self.tally.starts += 1
-        return Run(self._recipe, store, address=self._address, log=self._log)
+    def _goes_on(self) -> bool:
+        return self.tally.n_kills < self._kills and time.monotonic() < self._give_up
 
-    def _finish(self, store: Path, *, longest_s: float) -> None:
+    def _start(self, store: Path, where: Here, *, n_shards: int) -> subprocess.Popen[bytes]:
+        """The recipe as a process."""
+        self.tally.starts += 1
+        recipe_path = self._folder / f"recipe-{n_shards}.yaml"
+        recipe_path.write_text(yaml.safe_dump(recipe(n_shards)), encoding="utf-8")
+        command = [sys.executable, "-m", "ray_jobs.cli", "run", str(recipe_path), "--store", str(store)]
+        environment = {**where.environment, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        with self._log.open("ab") as stream:
+            return subprocess.Popen(  # noqa: S603 - our own command
+                [*command, "--address", where.address], stdout=stream, stderr=stream, env=environment
+            )
+
+    def _finish(self, store: Path, *, n_shards: int, longest_s: float) -> None:
         """Give the command until it ends with everything done, killing as long as kills are left."""
         while True:
-            run = self._start(store)
+            run = self._start(store, self._where, n_shards=n_shards)
             try:
                 code = self._disturb(run, store, longest_s=longest_s)
             finally:
-                run.end()
+                run.kill()
             if code == DONE:
                 return
             if code not in (SOME_FAILED, -signal.SIGKILL):
                 raise SystemExit(f"a run ended with exit code {code}: see {self._log}")
 
-    def _disturb(self, run: Run, store: Path, *, longest_s: float) -> int:
+    def _disturb(self, run: subprocess.Popen[bytes], store: Path, *, longest_s: float) -> int:
         """Kill processes of a run, from when it begins to work until it ends; returns its exit code."""
         self._until_it_works(run, store)
-        while run.process.poll() is None and self.tally.n_kills < self._kills:
+        while run.poll() is None and self._goes_on():
             time.sleep(self._random.uniform(0, longest_s / 8))
-            kind = self._random.choice(list(VICTIMS) if self._address == "local" else ["driver"])
-            found = run.victims(kind)
-            if run.process.poll() is None and found:
-                self._random.choice(found).kill()
+            found = {kind: hits for kind, hits in self._where.victims(psutil.Process(run.pid)).items() if hits}
+            kind = self._random.choice(list(found))
+            with suppress(psutil.NoSuchProcess, ValueError):  # it ended before it was hit
+                self._random.choice(found[kind])()
                 self.tally.kills[kind] += 1
-        return run.process.wait(PATIENCE_S)
+        return run.wait(PATIENCE_S)
 
     @staticmethod
-    def _until_it_works(run: Run, store: Path) -> None:
+    def _until_it_works(run: subprocess.Popen[bytes], store: Path) -> None:
         """Wait until the run has written that it began; killing it while it imports would show nothing."""
         give_up, before = time.monotonic() + PATIENCE_S, set(store.glob("runs/*"))
-        while run.process.poll() is None and set(store.glob("runs/*")) == before:
+        while run.poll() is None and set(store.glob("runs/*")) == before:
             if time.monotonic() > give_up:
                 raise SystemExit("a run does not begin to work")
             time.sleep(0.02)
@@ -242,19 +222,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--address", choices=("none", "local"), default="none")
+    parser.add_argument("--where", choices=("here", "cluster"), default="here")
+    parser.add_argument("--minutes", type=float, default=600.0, help="after so many no more are killed")
     parser.add_argument("--folder", type=Path, help="where stores and logs go; a temporary folder if left out")
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="mlprune-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    tally = Soak(folder, address=given.address, kills=given.kills, seed=given.seed).run()
+    with place(given.where) as where:
+        tally = Soak(folder, where, kills=given.kills, seed=given.seed, minutes=given.minutes).run()
     for line in tally.differences:
         say(line)
-    kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(tally.kills.items()))
-    say(f"{tally.n_kills} kills survived ({kinds}) in {tally.starts} starts and {tally.stores} stores,")
-    say(f"{time.monotonic() - began:.0f} s, seed {given.seed}, {tally.leftovers} temporary files left behind")
-    say(f"{len(tally.differences)} differences to an undisturbed run")
+    say(f"{tally.in_words()}; {time.monotonic() - began:.0f} s, seed {given.seed}")
     sys.exit(1 if tally.differences else 0)
 
 

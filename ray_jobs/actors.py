@@ -21,6 +21,7 @@ from mlprune.threads import use_threads
 from ray_jobs.loading import get_ready, load_here, load_shard
 from ray_jobs.losses import Losses
 from ray_jobs.measuring import PeakMemory
+from ray_jobs.placing import Place
 from ray_jobs.worker import Outcome, Worker, worker_name
 
 IN_FLIGHT = 4
@@ -104,9 +105,10 @@ class RayChain:
 class WorkerActor:
     """A worker; its chain is in its own process, or in shard actors that it starts and owns."""
 
-    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, number: int) -> None:
+    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, place: Place, number: int) -> None:
         self._model = model
         self._pool = pool
+        self._place = place
         self._chain: Callable[[], RayChain | None] = lambda: None
         self._name = worker_name(number)
         self._n_loads = 0
@@ -138,25 +140,21 @@ class WorkerActor:
             return load_here(model, self._pool, offloaded=offloaded)
         spans = plan_spans(model.n_blocks, min(self._pool.n_shards, model.n_blocks))
         self._n_loads += 1
-        shards = [self._start_shard(model, span, offloaded=offloaded) for span in spans]
+        shards = [self._start_shard(model, number, span, offloaded=offloaded) for number, span in enumerate(spans)]
+        self._place.wait(shards)
         chain = RayChain(shards, spans, model.n_blocks, threads=self._pool.threads)
         self._chain = weakref.ref(chain)  # its actors end when the worker lets it go
         return chain
 
-    def _start_shard(self, model: ModelRef, span: range, *, offloaded: bool) -> Any:
+    def _start_shard(self, model: ModelRef, number: int, span: range, *, offloaded: bool) -> Any:
         name = f"{self._name}, blocks {span.start}-{span.stop - 1}, load {self._n_loads}"  # as the dashboard shows it
-        options = actor_class(ShardActor).options(name=name, **asked_of_ray(self._pool))
+        options = actor_class(ShardActor).options(name=name, **self._place.of_shard(number))
         return options.remote(model, span, self._pool, offloaded=offloaded)
 
     def _shards(self) -> tuple[Any, ...]:
         """The actors of the chain that is loaded."""
         chain = self._chain()
         return chain.shards if chain else ()
-
-
-def asked_of_ray(pool: Pool) -> dict[str, Any]:
-    """What an actor that holds weights asks of the node it is placed on."""
-    return {"num_cpus": pool.n_cpus, "num_gpus": pool.n_gpus, "memory": pool.memory_bytes}
 
 
 def actor_class(plain: type) -> Any:

@@ -31,27 +31,36 @@ def connected(address: str) -> Iterator[None]:
     Workers of a cluster find this project where it is installed, or in the working directory of a submitted job.
 
     Raises:
-        BadInputError: the cluster cannot be reached.
+        BadInputError: the cluster cannot be reached, or Ray does not start here.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    options = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
-    if address == "local":
-        own = {"address": "local", "_node_ip_address": LOOPBACK}  # whatever else runs here, or RAY_ADDRESS says
-        for_actors, for_objects = local_ray_bytes()
-        memory = {"_memory": for_actors, "object_store_memory": for_objects}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
+    try:
         with handlers_kept():
-            ray.init(num_cpus=n_cpus(), include_dashboard=False, **memory, **own, **options)
-    else:
-        try:
-            with handlers_kept():
-                ray.init(address=address, **options)
-        except (ConnectionError, ValueError, RuntimeError) as err:
-            raise BadInputError("the Ray cluster cannot be reached", address=address, reason=str(err)) from err
+            ray.init(**(_own() if address == "local" else {"address": address}), **options)
+    except Exception as err:  # Ray raises whatever its parts raise, bare Exception for a node that was too slow
+        with undisturbed():
+            ray.shutdown()  # what it had started
+        raise _not_connected(address, " ".join(str(err).split())) from err
     try:
         yield
     finally:
         with undisturbed():
             ray.shutdown()
+
+
+def _own() -> dict[str, Any]:
+    """Options of a Ray of our own, whatever else runs here or RAY_ADDRESS says."""
+    for_actors, for_objects = local_ray_bytes()
+    here = {"address": "local", "_node_ip_address": LOOPBACK, "include_dashboard": False}
+    return {**here, "num_cpus": n_cpus(), "_memory": for_actors, "object_store_memory": for_objects}
+
+
+def _not_connected(address: str, reason: str) -> BadInputError:
+    if address == "local":
+        advice = "the same command again when the machine has less to do, or --address none, which does without Ray"
+        return BadInputError("Ray did not start on this machine", reason=reason, next=advice)
+    return BadInputError("the Ray cluster cannot be reached", address=address, reason=reason)
 
 
 def nodes() -> list[Node]:

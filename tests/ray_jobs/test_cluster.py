@@ -1,5 +1,9 @@
 """What Ray says of its nodes, as what a plan is made with."""
 
+import pytest
+
+from mlprune.errors import BadInputError
+from ray_jobs import cluster
 from ray_jobs.cluster import node_of
 
 
@@ -34,3 +38,22 @@ def test_a_node_with_accelerators_is_asked_for_their_memory() -> None:
 
 def test_a_head_without_cpus_offers_none() -> None:
     assert node_of(described(memory=7e9), no_gpu).n_cpus == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("local", "Ray did not start on this machine [reason='the node timed out during startup.', next='the same"),
+        ("10.0.0.1:6379", "the Ray cluster cannot be reached [address='10.0.0.1:6379', reason='the node timed out"),
+    ],
+)
+def test_a_ray_that_does_not_start_in_time_is_one_line(
+    address: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_slow(**_: object) -> None:
+        raise Exception("the node timed out\nduring startup.")  # noqa: TRY002 - as Ray does
+
+    monkeypatch.setattr(cluster.ray, "init", too_slow)
+    with pytest.raises(BadInputError) as caught, cluster.connected(address):
+        pass
+    assert str(caught.value).startswith(said)
