@@ -12,9 +12,10 @@ import ray
 import torch
 from ray.exceptions import RayError
 
-from mlprune.models.chain import Chain, chain_limit, shard_of
-from mlprune.models.device_map import plan_spans
+from mlprune.models.chain import chain_limit
 from mlprune.models.lockstep import grouped
+from mlprune.models.replica import Chain
+from mlprune.models.spans import plan_spans, shard_of
 from mlprune.plan.pool import Pool
 from mlprune.steps.jobs import Job, ModelRef
 from mlprune.threads import use_threads

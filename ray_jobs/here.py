@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from mlprune.models.chain import Chain
+from mlprune.models.replica import Chain
 from mlprune.plan.pool import Pool
 from mlprune.steps.jobs import Job, ModelRef
 from ray_jobs.loading import load_here

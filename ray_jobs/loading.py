@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from mlprune.errors import MlpruneError
-from mlprune.models.chain import Chain, local_chain
+from mlprune.models.chain import local_chain
 from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes, smallest_budget
+from mlprune.models.replica import Chain
 from mlprune.models.shard import Shard
 from mlprune.plan.pool import Pool
 from mlprune.steps.jobs import ModelRef

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlprune.models.branches import ScoringBatch
-from mlprune.models.chain import Chain
-from mlprune.models.payloads import DecodeStep, TokenBatch
+from mlprune.models.payloads import DecodeStep, ScoringBatch, TokenBatch
+from mlprune.models.replica import Chain
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 RESET_PEAK = "5"

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
-import torch
-import transformers
 from rich.console import Console
 
 from catalog.store import Catalog
@@ -29,7 +28,6 @@ from mlprune.steps.jobs import Job
 from mlprune.storage import Store
 from ray_jobs.driver import Driver, RunResult, Workers
 from ray_jobs.fitting import pool_here, pool_in_words, pool_of_local_ray, require_room
-from ray_jobs.here import HereWorkers
 from ray_jobs.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -136,12 +134,14 @@ def _quarantine_damaged(plan: Plan, store: Store) -> None:
 
 @contextmanager
 def _workers(plan: Plan, store: Store, address: str, needs: Needs) -> Iterator[tuple[Workers, Pool]]:
-    """The workers at an address and their pool; Ray is imported only where it is used.
+    """The workers at an address and their pool; what runs models, and Ray, is imported only where it is used.
 
     Raises:
         BadInputError: the model does not fit there.
     """
     if address == "none":
+        from ray_jobs.here import HereWorkers  # noqa: PLC0415
+
         pool = pool_here(needs)
         yield HereWorkers(store.uri, plan.model, pool), pool
         return
@@ -176,8 +176,8 @@ def _new_run(plan: Plan, store: Store, address: str) -> str:
             "n_cpus": os.cpu_count(),
             "mlprune": __version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
             "models": {one.base_model_id: one.path for one in plan.models},
         },
     )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import torch
 
 from mlprune.errors import DamagedArtefactError, MlpruneError, OutOfMemoryError, TransientError
-from mlprune.models.chain import Chain
+from mlprune.models.replica import Chain
 from mlprune.steps.jobs import OFFLOADED, Job, ModelRef, RecordKey
 from mlprune.storage import Store
 from mlprune.threads import use_threads

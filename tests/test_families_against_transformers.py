@@ -8,10 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.models.chain import greedy_decode, local_chain
-from mlprune.models.device_map import plan_spans
 from mlprune.models.families import FAMILIES
 from mlprune.models.payloads import TokenBatch
 from mlprune.models.running import BlockRunner
+from mlprune.models.spans import plan_spans
 from tests.scored_texts import scored, scored_alone, some_texts
 from tests.tiny_models import ALL_FAMILY_NAMES, END, PAD, WINDOW, save_tiny_model
 

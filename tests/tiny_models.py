@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from mlprune.models.loading import ModelParts, own_tensors
+from mlprune.models.parts import ModelParts, own_tensors
 from mlprune.terms import DtypeName
 
 PAD, END, UNKNOWN = 0, 1, 2

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlprune.evaluation.branching import ScoredText, Stem, Tokens, stems
-from mlprune.models.branches import Continuations, ScoringBatch
+from mlprune.models.payloads import Continuations, ScoringBatch
 
 GROUP_COST = 48
 """What one more group costs, in tokens: its operations are launched in every block."""

@@ -15,7 +15,7 @@ from mlprune.evaluation.choices import ChoiceItem
 from mlprune.evaluation.predictions import ItemScores, Predictions
 from mlprune.evaluation.rules import Likelihoods
 from mlprune.evaluation.text_scores import score_texts
-from mlprune.models.chain import Chain
+from mlprune.models.replica import Chain
 
 __all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "score_items"]
 

@@ -18,7 +18,7 @@ from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.batches import TextBatch, plan_texts
 from mlprune.evaluation.branching import ScoredText
 from mlprune.evaluation.text_scores import score_texts
-from mlprune.models.chain import Chain, greedy_decode
+from mlprune.models.replica import Chain, greedy_decode
 
 DEFAULT_POSITIONS = 2048
 """Longest text where neither model nor tokenizer sets a bound, as in the harness."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.evaluation.batches import TextBatch
-from mlprune.models.chain import Chain
+from mlprune.models.replica import Chain
 
 
 @dataclass(frozen=True)

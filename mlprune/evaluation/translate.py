@@ -7,7 +7,7 @@ from typing import Any
 from mlprune.corpus.templates import labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.tasks import TranslationItem
-from mlprune.models.chain import Chain, greedy_decode
+from mlprune.models.replica import Chain, greedy_decode
 
 MAX_NEW_TOKENS = 64
 

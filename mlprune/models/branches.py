@@ -9,79 +9,15 @@ the evaluation.
 Prefixes have no padding in their middle: blocks that see a window count places, not tokens.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import ShapeError
 from mlprune.models.passes import Pass
-from mlprune.models.payloads import Travelling
+from mlprune.models.payloads import ScoringBatch, ScoringPart
 from mlprune.models.running import BEFORE, BlockRunner, leaving
 from mlprune.numeric.projection import TargetScores, target_scores
-
-
-@dataclass(frozen=True)
-class Continuations:
-    """What follows prefixes, in rows of about equal length.
-
-    Raises:
-        ShapeError: the parts do not fit together, or there is no token.
-    """
-
-    token_ids: Tensor
-    """[n, l] int64, l >= 1, padded on the right."""
-    mask: Tensor
-    """[n, l] bool, True at tokens."""
-    parent: Tensor
-    """[n] int64: row of the prefix that is continued."""
-
-    def __post_init__(self) -> None:
-        n_rows = _check_tokens("continuations", self.token_ids, self.mask)
-        if tuple(self.parent.shape) != (n_rows,):
-            raise ShapeError("a batch does not fit together", part="parent", expected=n_rows, got=len(self.parent))
-
-
-@dataclass(frozen=True)
-class ScoringBatch:
-    """Texts to score, cut where they part.
-
-    States are counted over the prefixes, row by row and padding included, then over each group likewise.
-
-    Raises:
-        ShapeError: the parts do not fit together, or there is no prefix token or no target.
-    """
-
-    prefix_ids: Tensor
-    """[p, lp] int64, lp >= 1, padded on the left."""
-    prefix_mask: Tensor
-    """[p, lp] bool, True at tokens."""
-    groups: tuple[Continuations, ...]
-    states: Tensor
-    """[k] int64: the state that each target is predicted from."""
-    targets: Tensor
-    """[k] int64, k >= 1: the tokens that are scored."""
-
-    def __post_init__(self) -> None:
-        _check_tokens("prefixes", self.prefix_ids, self.prefix_mask)
-        if self.states.ndim != 1 or self.states.shape != self.targets.shape or not self.states.numel():
-            expected, got = tuple(self.states.shape), tuple(self.targets.shape)
-            raise ShapeError("there is no target, or a target has no state", expected=expected, got=got)
-
-    @property
-    def n_computed(self) -> int:
-        """Tokens that are run, padding included."""
-        return int(self.prefix_ids.numel() + sum(group.token_ids.numel() for group in self.groups))
-
-
-@dataclass(frozen=True)
-class ScoringPart:
-    """A batch between two shards."""
-
-    batch: ScoringBatch
-    prefix: Travelling
-    groups: tuple[Travelling, ...]
 
 
 def scoring(runner: BlockRunner, payload: ScoringBatch | ScoringPart) -> Pass[ScoringPart | TargetScores]:
@@ -143,13 +79,3 @@ def _scores(runner: BlockRunner, part: ScoringPart) -> TargetScores:
     hidden = runner.normed(torch.cat([one.to(flat[0].device) for one in flat])[needed.to(flat[0].device)])
     options: dict[str, Any] = {"head_bias": runner.head.bias, "softcap": runner.logit_softcap}
     return target_scores(hidden, runner.head.weight, states=places, targets=batch.targets, **options)
-
-
-def _check_tokens(part: str, token_ids: Tensor, mask: Tensor) -> int:
-    if token_ids.ndim != 2 or token_ids.numel() == 0:
-        raise ShapeError("a scoring batch is empty", part=part, got=tuple(token_ids.shape))
-    if mask.shape != token_ids.shape:
-        raise ShapeError(
-            "a batch does not fit together", part=part, expected=tuple(token_ids.shape), got=tuple(mask.shape)
-        )
-    return int(token_ids.shape[0])

@@ -3,40 +3,13 @@
 Large: whoever asks bounds what is asked for at once. Sums of squares, which every score needs, are in `passes`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from mlprune.models.passes import Pass
-from mlprune.models.payloads import TokenBatch, Travelling
+from mlprune.models.payloads import CaptureBatch, Captured, CapturePart
 from mlprune.models.running import BEFORE, BlockRunner, leaving
-
-
-@dataclass(frozen=True)
-class CaptureBatch(TokenBatch):
-    """Demonstrations whose activations are wanted, padded on the right."""
-
-    wanted: Mapping[int, tuple[str, ...]]
-    """Block -> inputs, by the first layer that reads them."""
-
-
-@dataclass(frozen=True)
-class Captured:
-    """Activations of a batch, on the CPU, in the model's dtype."""
-
-    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
-    """(block, input) -> [tokens, in] for every demonstration, its counted tokens in their order."""
-
-
-@dataclass(frozen=True)
-class CapturePart:
-    """A batch whose activations were taken in the blocks so far."""
-
-    states: Travelling
-    counted: Tensor
-    wanted: Mapping[int, tuple[str, ...]]
-    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
 
 
 def capturing(runner: BlockRunner, payload: CaptureBatch | CapturePart) -> Pass[CapturePart | Captured]:

@@ -1,4 +1,4 @@
-"""Placement: which shard holds which blocks, and which device of a process holds which module of its shard.
+"""Placement: which device of a process holds which module of its shard.
 
 Places are chosen by accelerate from sizes on the meta device, before anything is loaded: accelerators first, in their
 order, then the CPU up to a budget, then the disk. Masks change weights in place, so every weight has one home. What is
@@ -7,7 +7,6 @@ on the disk is read when its turn comes (`offload`) and run on the CPU, as what 
 
 import sys
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,22 +14,7 @@ from accelerate import infer_auto_device_map
 from accelerate.utils import get_max_memory, send_to_device
 from torch import nn
 
-from mlprune.errors import ModelError
-
 CPU = torch.device("cpu")
-
-
-def plan_spans(n_blocks: int, n_shards: int) -> tuple[range, ...]:
-    """Cut the blocks into consecutive spans whose lengths differ by one at most, the longer ones first.
-
-    Raises:
-        ModelError: there are no shards, or more shards than blocks.
-    """
-    if not 1 <= n_shards <= n_blocks:
-        raise ModelError("a model cannot be cut that way", expected=f"1 to {n_blocks} shards", got=n_shards)
-    length, n_longer = divmod(n_blocks, n_shards)
-    starts = [shard * length + min(shard, n_longer) for shard in range(n_shards + 1)]
-    return tuple(range(start, stop) for start, stop in pairwise(starts))
 
 
 Homes = dict[str, torch.device | None]

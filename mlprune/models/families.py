@@ -8,7 +8,6 @@ import difflib
 from dataclasses import fields
 
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from mlprune.errors import ModelError
 from mlprune.models.family_records import FAMILIES, Family
@@ -17,6 +16,8 @@ __all__ = ["FAMILIES", "Family", "check_frame", "check_layers", "family_of", "or
 
 RECORDS = "mlprune/models/family_records.py"
 """Where a user writes a record, for messages."""
+TRANSPOSED = "Conv1D"
+"""The class of GPT-2's linear maps, by name: importing it takes as long as all of its library."""
 
 
 def family_of(model_type: str) -> Family:
@@ -76,7 +77,7 @@ def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None
         ModelError: the block has a weight matrix (or a stack of them, as experts are) that the record does not list,
             lacks a layer or the activation that it names, or stores a weight the other way round.
     """
-    found = {name: module for name, module in block_module.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+    found = {name: module for name, module in block_module.named_modules() if _is_linear_map(module)}
     weights = {f"{layer}.weight" for layer in family.layers}
     unlisted = sorted(
         f"{name} {tuple(parameter.shape)}"
@@ -95,11 +96,19 @@ def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None
         raise ModelError("a block lacks layers of its family", **context, missing=missing)
     if not _has_module(block_module, family.activation):
         raise ModelError("a block lacks the activation of its family", **context, missing=family.activation)
-    turned = [layer for layer in family.layers if isinstance(found[layer], Conv1D) != family.transposed]
+    turned = [layer for layer in family.layers if _is_transposed(found[layer]) != family.transposed]
     if turned:
         expected = "Conv1D, [in, out]" if family.transposed else "Linear, [out, in]"
         message = f"a block stores weights the other way round than its record in {RECORDS} says"
         raise ModelError(message, **context, got=turned, expected=expected)
+
+
+def _is_linear_map(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or _is_transposed(module)
+
+
+def _is_transposed(module: nn.Module) -> bool:
+    return type(module).__name__ == TRANSPOSED
 
 
 def _has_module(model: nn.Module, path: str) -> bool:

@@ -5,15 +5,15 @@ What a budget lets a shard keep is answered here too; putting tensors where they
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint import DTYPES, WeightFiles, family_at, weight_name
+from mlprune.models.facts import remembered
 from mlprune.models.families import Family
-from mlprune.models.loading import own_tensors, skeleton, source_of
 from mlprune.terms import DtypeName
 
 PROCESS_BYTES = 6 * 2**30 // 10
@@ -72,6 +72,13 @@ def footprint(path: Path, dtype: DtypeName) -> Footprint:
     Raises:
         ModelError: the folder is not one we read, or its weights lack a tensor.
     """
+    facts = remembered(path, f"footprint {dtype}", lambda: asdict(_measured(path, dtype)))
+    return Footprint(**{**facts, "blocks": tuple(facts["blocks"]), "prunable": tuple(facts["prunable"])})
+
+
+def _measured(path: Path, dtype: DtypeName) -> Footprint:
+    from mlprune.models.parts import own_tensors, skeleton, source_of  # noqa: PLC0415 - imports all of the model's code
+
     family = family_at(path)
     files = WeightFiles(path, family)
     model = skeleton(path, DTYPES[dtype])

@@ -16,26 +16,9 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from mlprune.errors import ModelError, StatisticsError
+from mlprune.models.calls import BlockCall, CacheSlot, replaced
 from mlprune.models.families import Family
 from mlprune.numeric.statistics import demonstration_sums
-
-
-@dataclass(frozen=True)
-class CacheSlot:
-    """Stands in a recorded call where the model passed its key-value cache; a shard puts in its own."""
-
-
-@dataclass(frozen=True)
-class BlockCall:
-    """Everything but the hidden states that the model's code calls a block with. Picklable: a cache is a slot."""
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-    def with_cache(self, cache: Cache | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments and keyword arguments with the slots filled."""
-        filled = _replaced((self.args, dict(self.kwargs)), CacheSlot, lambda _: cache)
-        return filled[0], filled[1]
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ class _Stub(nn.Module):
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor, None]:
         """Record and pass on, in the form in which the model's code takes a block's result."""
-        args, kwargs = _replaced((args, kwargs), Cache, lambda _: CacheSlot())
+        args, kwargs = replaced((args, kwargs), Cache, lambda _: CacheSlot())
         self._captured.append((hidden_states, BlockCall(args, kwargs)))
         return (hidden_states, None) if self._returns_tuple else hidden_states
 
@@ -102,7 +85,7 @@ def calls_on(calls: Mapping[int, BlockCall], device: torch.device) -> dict[int, 
             moved[id(tensor)] = tensor.to(device)
         return moved[id(tensor)]
 
-    return {block: BlockCall(*_replaced((call.args, dict(call.kwargs)), Tensor, move)) for block, call in calls.items()}
+    return {block: BlockCall(*replaced((call.args, dict(call.kwargs)), Tensor, move)) for block, call in calls.items()}
 
 
 def hidden_of(output: Any, family: Family) -> Tensor:
@@ -236,14 +219,3 @@ def _swapped(model: nn.Module, path: str, module: nn.Module) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, original)
-
-
-def _replaced(value: Any, kind: type, replace: Callable[[Any], Any]) -> Any:
-    """A nest of tuples, lists and dicts with every instance of a type replaced."""
-    if isinstance(value, kind):
-        return replace(value)
-    if isinstance(value, tuple | list):
-        return type(value)(_replaced(item, kind, replace) for item in value)
-    if isinstance(value, dict):
-        return {key: _replaced(item, kind, replace) for key, item in value.items()}
-    return value

@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
-from mlprune.models.branches import ScoringBatch
-from mlprune.models.capturing import CaptureBatch
 from mlprune.models.footprint import GROUP_BYTES, Footprint
 from mlprune.models.passes import Pass
-from mlprune.models.payloads import TokenBatch
+from mlprune.models.payloads import CaptureBatch, ScoringBatch, TokenBatch
 from mlprune.threads import side_by_side
 
 _STATES = 4

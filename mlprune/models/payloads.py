@@ -4,13 +4,13 @@ All are frozen records of tensors and plain values, so they can be pickled: no c
 takes off the calls of the blocks it has run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from mlprune.errors import ShapeError
-from mlprune.models.hooks import BlockCall
+from mlprune.models.calls import BlockCall
 
 Calls = Mapping[int, BlockCall]
 """Block -> how it is called, for the blocks still to run."""
@@ -46,6 +46,59 @@ class Observation:
     """[n_blocks + 1, b, d] float32: of the embedding output, then of the hidden states after each block."""
     n_tokens: Tensor
     """[b] int64, counted tokens."""
+
+
+@dataclass(frozen=True)
+class Continuations:
+    """What follows prefixes, in rows of about equal length.
+
+    Raises:
+        ShapeError: the parts do not fit together, or there is no token.
+    """
+
+    token_ids: Tensor
+    """[n, l] int64, l >= 1, padded on the right."""
+    mask: Tensor
+    """[n, l] bool, True at tokens."""
+    parent: Tensor
+    """[n] int64: row of the prefix that is continued."""
+
+    def __post_init__(self) -> None:
+        n_rows = _check_tokens("continuations", self.token_ids, self.mask)
+        if tuple(self.parent.shape) != (n_rows,):
+            raise ShapeError("a batch does not fit together", part="parent", expected=n_rows, got=len(self.parent))
+
+
+@dataclass(frozen=True)
+class ScoringBatch:
+    """Texts to score, cut where they part.
+
+    States are counted over the prefixes, row by row and padding included, then over each group likewise.
+
+    Raises:
+        ShapeError: the parts do not fit together, or there is no prefix token or no target.
+    """
+
+    prefix_ids: Tensor
+    """[p, lp] int64, lp >= 1, padded on the left."""
+    prefix_mask: Tensor
+    """[p, lp] bool, True at tokens."""
+    groups: tuple[Continuations, ...]
+    states: Tensor
+    """[k] int64: the state that each target is predicted from."""
+    targets: Tensor
+    """[k] int64, k >= 1: the tokens that are scored."""
+
+    def __post_init__(self) -> None:
+        _check_tokens("prefixes", self.prefix_ids, self.prefix_mask)
+        if self.states.ndim != 1 or self.states.shape != self.targets.shape or not self.states.numel():
+            expected, got = tuple(self.states.shape), tuple(self.targets.shape)
+            raise ShapeError("there is no target, or a target has no state", expected=expected, got=got)
+
+    @property
+    def n_computed(self) -> int:
+        """Tokens that are run, padding included."""
+        return int(self.prefix_ids.numel() + sum(group.token_ids.numel() for group in self.groups))
 
 
 @dataclass(frozen=True)
@@ -99,6 +152,41 @@ class SweepPart:
 
 
 @dataclass(frozen=True)
+class CaptureBatch(TokenBatch):
+    """Demonstrations whose activations are wanted, padded on the right."""
+
+    wanted: Mapping[int, tuple[str, ...]]
+    """Block -> inputs, by the first layer that reads them."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Activations of a batch, on the CPU, in the model's dtype."""
+
+    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
+    """(block, input) -> [tokens, in] for every demonstration, its counted tokens in their order."""
+
+
+@dataclass(frozen=True)
+class CapturePart:
+    """A batch whose activations were taken in the blocks so far."""
+
+    states: Travelling
+    counted: Tensor
+    wanted: Mapping[int, tuple[str, ...]]
+    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class ScoringPart:
+    """A batch between two shards."""
+
+    batch: ScoringBatch
+    prefix: Travelling
+    groups: tuple[Travelling, ...]
+
+
+@dataclass(frozen=True)
 class DecodePart:
     """A decoding step between two shards."""
 
@@ -109,3 +197,13 @@ class DecodePart:
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != expected:
         raise ShapeError("a batch does not fit together", part=name, expected=expected, got=tuple(tensor.shape))
+
+
+def _check_tokens(part: str, token_ids: Tensor, mask: Tensor) -> int:
+    if token_ids.ndim != 2 or token_ids.numel() == 0:
+        raise ShapeError("a scoring batch is empty", part=part, got=tuple(token_ids.shape))
+    if mask.shape != token_ids.shape:
+        raise ShapeError(
+            "a batch does not fit together", part=part, expected=tuple(token_ids.shape), got=tuple(mask.shape)
+        )
+    return int(token_ids.shape[0])

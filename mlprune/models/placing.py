@@ -13,7 +13,7 @@ from mlprune.models.device_map import CPU, Homes, bring_inputs, device_for
 from mlprune.models.families import Family
 from mlprune.models.footprint import footprint, residency
 from mlprune.models.footprint import working_bytes as default_working_bytes
-from mlprune.models.loading import ModelParts, own_tensors
+from mlprune.models.parts import ModelParts, own_tensors
 from mlprune.threads import n_threads
 
 BEFORE = -1

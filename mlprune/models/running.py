@@ -19,7 +19,7 @@ from mlprune.models.checkpoint import DTYPES, WeightFiles, family_at, weight_nam
 from mlprune.models.device_map import CPU
 from mlprune.models.hooks import InputSums, Taps, calls_on, hidden_of, prepare
 from mlprune.models.linear import use_quick_products
-from mlprune.models.loading import ModelParts
+from mlprune.models.parts import ModelParts
 from mlprune.models.payloads import Travelling
 from mlprune.models.placing import BEFORE, PlacedParts
 from mlprune.numeric.neurons import active_counts

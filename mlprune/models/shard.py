@@ -20,18 +20,23 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from mlprune.errors import ModelError
-from mlprune.models.branches import ScoringBatch, ScoringPart, scoring
-from mlprune.models.capturing import CaptureBatch, Captured, CapturePart, capturing
+from mlprune.models.branches import scoring
+from mlprune.models.capturing import capturing
 from mlprune.models.footprint import footprint
 from mlprune.models.lockstep import GroupLimit, group_limit, together
 from mlprune.models.masking import MaskedBlocks
 from mlprune.models.neurons import ActiveNeurons, CountPart, counting
 from mlprune.models.passes import decoding, observing
 from mlprune.models.payloads import (
+    CaptureBatch,
+    Captured,
+    CapturePart,
     DecodePart,
     DecodeStep,
     Observation,
     ObservationPart,
+    ScoringBatch,
+    ScoringPart,
     SweepPart,
     TokenBatch,
 )

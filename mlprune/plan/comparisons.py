@@ -49,12 +49,14 @@ def comparison_jobs(
 def _compared(variants: Mapping[str, PlannedVariant]) -> Iterator[tuple[str, str]]:
     """(variant, baseline): every variant against dense, and against what its entries name where the two agree."""
     dense, *others = variants.values()
+    named: dict[str, dict[str, PlannedVariant]] = defaultdict(dict)
+    for one in others:
+        for entry in one.entries:
+            named[entry.name or ""][one.id] = one
     pairs: dict[tuple[str, str], None] = {(one.id, dense.id): None for one in others}
     for one in others:
-        names = {name for entry in one.entries for name in entry.against}
-        for other in others:
-            if names & {entry.name for entry in other.entries} and one.goes_with(other):
-                pairs[one.id, other.id] = None
+        found = {key: other for entry in one.entries for name in entry.against for key, other in named[name].items()}
+        pairs |= {(one.id, other.id): None for other in found.values() if one.goes_with(other)}
     yield from pairs
 
 

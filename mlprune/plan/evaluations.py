@@ -13,8 +13,8 @@ from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.steps.demonstrate import CorpusRef
 from mlprune.steps.evaluate import EvaluateJob
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.jobs import Identity, identified
-from mlprune.steps.task_specs import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
+from mlprune.steps.jobs import identified
+from mlprune.steps.task_specs import EvaluationSpec, TaskSpec, shot_lines, task_data
 
 READS_PARALLEL_TEXT = ("perplexity", "translation")
 
@@ -76,18 +76,21 @@ def plan_evaluations(
     """Variant id -> its evaluations; equal evaluations of several entries are one.
 
     Raises:
-        TaskFileError, CorpusError: a task's items are not there or wrong, or a text does not fit the model.
+        TaskFileError, CorpusError: a task's items are not there or wrong. Whether its texts fit the model is found by
+            whoever tokenises them, for what is still to do: `needs_of`, before anything is run.
     """
+    batch_tokens = recipe.compute.planned_batch_tokens
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
     for entry in recipe.evaluations:
         for task in task_specs(recipe, inputs, entry):
             contents = {"items": task_data(task).content_sha256}
             if task.sides and len(shot_lines(task)) < task.shots:
                 raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
+            of_task = task.parameters
             for variant in _chosen(entry, variants):
-                prepared_task(task, variant.spec.model, recipe.compute.planned_batch_tokens)
-                found = EvaluationSpec(_identity(recipe, task, variant, contents), task)
-                planned[variant.id][found.identity.id] = found
+                parameters = {**of_task, "dtype": variant.spec.model.dtype, "batch_tokens": batch_tokens}
+                identity = identified("evaluations", parameters, parents={"variant": variant.id}, contents=contents)
+                planned[variant.id][identity.id] = EvaluationSpec(identity, task)
     return {variant: tuple(found.values()) for variant, found in planned.items()}
 
 
@@ -97,12 +100,6 @@ def _chosen(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> 
         names = {one.name for one in variant.entries}
         if variant.is_dense or not entry.variants or names & set(entry.variants):
             yield variant
-
-
-def _identity(recipe: Recipe, task: TaskSpec, variant: PlannedVariant, contents: dict[str, str]) -> Identity:
-    batch_tokens = recipe.compute.planned_batch_tokens
-    parameters = {**task.parameters, "dtype": variant.spec.model.dtype, "batch_tokens": batch_tokens}
-    return identified("evaluations", parameters, parents={"variant": variant.id}, contents=contents)
 
 
 def evaluation_jobs(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mlprune.errors import BadInputError
-from mlprune.models.device_map import plan_spans
 from mlprune.models.footprint import (
     GROUP_BYTES,
     PROCESS_BYTES,
@@ -19,6 +18,7 @@ from mlprune.models.footprint import (
     shard_bytes,
     smallest_budget,
 )
+from mlprune.models.spans import plan_spans
 from mlprune.plan.placement import Actor, Node, has_room, most_cpus, most_memory, n_sharing
 from mlprune.plan.work import COORDINATING_BYTES, Work, lasting, most_held
 from mlprune.recipe import ComputeConfig

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
 from mlprune.errors import BadInputError, StatisticsError
-from mlprune.models.capturing import CaptureBatch, Captured
-from mlprune.models.chain import Chain
+from mlprune.models.payloads import CaptureBatch, Captured
+from mlprune.models.replica import Chain
 from mlprune.records import Artefact
 from mlprune.steps.jobs import ChainLoader
 from mlprune.steps.observing import SetJob

@@ -13,8 +13,8 @@ from mlprune.evaluation.classify import PreparedTask, run, run_alone
 from mlprune.evaluation.predictions import Predictions
 from mlprune.evaluation.rules import RULES
 from mlprune.evaluation.translate import PreparedTranslation, Translations, run_translation
-from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.replica import Chain
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
 from mlprune.steps.evaluation_records import read_predictions, write_evaluation

@@ -8,7 +8,7 @@ from typing import Any
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.models.checkpoint import TOKENIZER_FILES
-from mlprune.models.loading import inspect_model, load_tokenizer, resolve_model
+from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
 from mlprune.records import digest
 from mlprune.steps.demonstrate import CorpusRef, open_corpus
@@ -69,7 +69,7 @@ def opened_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) 
     local = recipe.resolve(path)
     folder = resolve_model(str(local) if local.exists() else path, revision)
     info = inspect_model(folder)
-    load_tokenizer(folder)
+    check_tokenizer(folder)
     base = identified("base_models", contents=info.content)
     row = {
         "base_model_id": base.id,

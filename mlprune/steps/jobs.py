@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-from mlprune.models.chain import Chain
+from mlprune.models.replica import Chain
 from mlprune.records import Artefact, Record, identity
 from mlprune.storage import Store
 from mlprune.terms import STEP_VERSIONS, DtypeName

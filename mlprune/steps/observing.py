@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.corpus.roles import in_scope
-from mlprune.models.chain import Chain
 from mlprune.models.payloads import Observation, TokenBatch
+from mlprune.models.replica import Chain
 from mlprune.records import Artefact
 from mlprune.steps.jobs import ModelRef, RecordJob, RecordKey
 from mlprune.steps.statistics_files import write_part

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
-from mlprune.models.chain import Chain, advance_to
 from mlprune.models.families import FAMILIES
+from mlprune.models.replica import Chain, advance_to
 from mlprune.pruning.choices import ScoreChoice
 from mlprune.pruning.factors import BlockStatistics, Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, stored_keep_masks, write_block_masks

@@ -8,8 +8,8 @@ import torch
 
 from mlprune.errors import ShapeError
 from mlprune.evaluation.branching import ScoredText
-from mlprune.models.branches import Continuations, ScoringBatch
 from mlprune.models.chain import local_chain
+from mlprune.models.payloads import Continuations, ScoringBatch
 from mlprune.threads import use_threads
 from tests.scored_texts import one_batch, scored, scored_alone, some_texts
 from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model

@@ -2,23 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlprune.errors import ModelError
-from mlprune.models.device_map import CPU, bring_inputs, device_for, plan_spans
-
-
-def test_spans_are_consecutive_and_balanced():
-    assert plan_spans(7, 3) == (range(3), range(3, 5), range(5, 7))
-    for n_blocks in range(1, 9):
-        for n_shards in range(1, n_blocks + 1):
-            spans = plan_spans(n_blocks, n_shards)
-            assert [block for span in spans for block in span] == list(range(n_blocks))
-            assert max(map(len, spans)) - min(map(len, spans)) <= 1
-
-
-@pytest.mark.parametrize("n_shards", [0, 4])
-def test_no_shards_or_more_shards_than_blocks_are_an_error(n_shards):
-    with pytest.raises(ModelError, match=r"expected='1 to 3 shards'"):
-        plan_spans(3, n_shards)
+from mlprune.models.device_map import CPU, bring_inputs, device_for
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an accelerator")

@@ -5,7 +5,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
-from mlprune.models.device_map import plan_spans
 from mlprune.models.families import FAMILIES
 from mlprune.models.footprint import (
     GROUP_BYTES,
@@ -20,6 +19,7 @@ from mlprune.models.footprint import (
     smallest_budget,
     working_bytes,
 )
+from mlprune.models.spans import plan_spans
 from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, VOCABULARY, load_shard_module, save_tiny_model
 
 GIB = 2**30

@@ -3,11 +3,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mlprune.models.branches import Continuations, ScoringBatch
 from mlprune.models.capturing import CaptureBatch
 from mlprune.models.footprint import GROUP_BYTES, footprint
 from mlprune.models.lockstep import GroupLimit, group_limit, grouped, together
-from mlprune.models.payloads import DecodeStep, TokenBatch
+from mlprune.models.payloads import Continuations, DecodeStep, ScoringBatch, TokenBatch
 from tests.tiny_models import save_tiny_model
 
 LIMIT = GroupLimit(per_token=100, per_row=1000, per_input=50, n_bytes=10_000)

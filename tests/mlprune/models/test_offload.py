@@ -12,10 +12,10 @@ from mlprune.errors import ModelError
 from mlprune.evaluation.batches import plan_texts
 from mlprune.models import running
 from mlprune.models.chain import advance_to, greedy_decode, local_chain
-from mlprune.models.device_map import plan_spans
 from mlprune.models.families import FAMILIES
 from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint
 from mlprune.models.shard import Shard, TokenBatch
+from mlprune.models.spans import plan_spans
 from tests.scored_texts import some_texts
 from tests.tiny_models import PAD, save_tiny_model
 

@@ -3,7 +3,7 @@ import torch
 
 from mlprune.errors import ModelError
 from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint
-from mlprune.models.loading import ModelParts
+from mlprune.models.parts import ModelParts
 from mlprune.models.placing import BEFORE, PlacedParts
 from tests.tiny_models import save_tiny_model
 

@@ -9,6 +9,7 @@ import pytest
 
 from mlprune.errors import BadInputError, CorpusError, RecipeError, TaskFileError
 from mlprune.plan import Plan, build_plan
+from mlprune.plan.estimate import Needs, needs_of
 from mlprune.plan.evaluations import evaluated_lines
 from mlprune.recipe import parse_recipe
 from mlprune.records import split_of
@@ -34,6 +35,12 @@ def recipe_of(*evaluations: dict[str, Any], **sections: Any) -> dict[str, Any]:
 
 def plan_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> Plan:
     return build_plan(parse_recipe(recipe_of(*evaluations, **sections), folder=folder))
+
+
+def needed(folder: Path, *evaluations: dict[str, Any]) -> Needs:
+    """What a run looks at before it begins: texts are tokenised here."""
+    plan = plan_of(folder, *evaluations)
+    return needs_of(plan, plan.jobs)
 
 
 def evaluation_ids(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[str]:
@@ -163,7 +170,7 @@ def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, ro
     rows = [{**GOOD_ROW, "id": 0}, row]
     (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     with pytest.raises(TaskFileError) as caught:
-        plan_of(own_inputs, XNLI)
+        needed(own_inputs, XNLI)
     assert len(str(caught.value).splitlines()) == 1
     for word in words:
         assert word in str(caught.value)
@@ -185,7 +192,7 @@ def test_what_an_evaluation_lacks_is_found_while_planning(
     tiny_inputs: Path, entry: dict[str, Any], kind: type[BadInputError], message: str
 ) -> None:
     with pytest.raises(kind, match=message) as caught:
-        plan_of(tiny_inputs, entry)
+        needed(tiny_inputs, entry)
     assert len(str(caught.value).splitlines()) == 1
 
 
