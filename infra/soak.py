@@ -39,7 +39,7 @@ import mlprune.demo  # noqa: E402 - the repository has to be importable first
 from catalog.check import check  # noqa: E402
 from catalog.store import Catalog  # noqa: E402
 from mlprune.storage import Store  # noqa: E402
-from tests.victims import Here, place  # noqa: E402
+from tests.victims import Here, Hit, place  # noqa: E402
 
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
 PATIENCE_S = 900.0
@@ -182,7 +182,7 @@ class Soak:
         while True:
             run = self._start(store, self._where, n_shards=n_shards)
             try:
-                code = self._disturb(run, store, longest_s=longest_s)
+                code = self._disturb(run, store, n_shards=n_shards, longest_s=longest_s)
             finally:
                 run.kill()
             if code == DONE:
@@ -190,17 +190,23 @@ class Soak:
             if code not in (SOME_FAILED, -signal.SIGKILL):
                 raise SystemExit(f"a run ended with exit code {code}: see {self._log}")
 
-    def _disturb(self, run: subprocess.Popen[bytes], store: Path, *, longest_s: float) -> int:
+    def _disturb(self, run: subprocess.Popen[bytes], store: Path, *, n_shards: int, longest_s: float) -> int:
         """Kill processes of a run, from when it begins to work until it ends; returns its exit code."""
         self._until_it_works(run, store)
         while run.poll() is None and self._goes_on():
+            kind = self._random.choice(self._where.kinds(n_shards))
+            while run.poll() is None and not self._living(kind, run):
+                time.sleep(0.2)
             time.sleep(self._random.uniform(0, longest_s / 8))
-            found = {kind: hits for kind, hits in self._where.victims(psutil.Process(run.pid)).items() if hits}
-            kind = self._random.choice(list(found))
-            with suppress(psutil.NoSuchProcess, ValueError):  # it ended before it was hit
-                self._random.choice(found[kind])()
+            hits = self._living(kind, run)
+            with suppress(psutil.NoSuchProcess, IndexError, ValueError):  # it has ended meanwhile
+                self._random.choice(hits)()
                 self.tally.kills[kind] += 1
         return run.wait(PATIENCE_S)
+
+    def _living(self, kind: str, run: subprocess.Popen[bytes]) -> list[Hit]:
+        """How to kill those of a kind that live while the run does."""
+        return self._where.victims(kind, psutil.Process(run.pid)) if run.poll() is None else []
 
     @staticmethod
     def _until_it_works(run: subprocess.Popen[bytes], store: Path) -> None:

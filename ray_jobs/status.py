@@ -16,7 +16,7 @@ from mlprune.claims import STALE_AFTER_S
 from mlprune.errors import StoreError
 from mlprune.processes import is_alive, is_gone
 from mlprune.storage import Store
-from ray_jobs.progress import remaining_s
+from ray_jobs.pace import remaining_s
 
 State = Literal["running", "silent", "died", "done", "failed", "stopped"]
 """failed: some jobs did, the others are done; silent: no sign of life, and nothing is known of its process."""

@@ -12,6 +12,9 @@ from tests.ray_cluster import Cluster, Node
 N_JOINED = 2
 """Nodes of the cluster beside the head; each has one CPU."""
 
+ACTORS = {"worker": "WorkerActor", "shard": "ShardActor"}
+"""Kind of process -> the class that its title names."""
+
 Hit = Callable[[], None]
 """Kills somebody."""
 
@@ -24,9 +27,13 @@ class Here:
     address = "none"
     environment: Mapping[str, str] = os.environ
 
-    def victims(self, driver: psutil.Process) -> dict[str, list[Hit]]:
-        """Kind of process -> how to kill each of those that live now."""
-        return {"driver": [driver.kill]}
+    def kinds(self, n_shards: int) -> list[str]:
+        """Kinds of processes that a run of so many shards has."""
+        return ["driver"]
+
+    def victims(self, kind: str, driver: psutil.Process) -> list[Hit]:
+        """How to kill each of the processes of a kind that live now."""
+        return [driver.kill] if kind == "driver" else []
 
 
 class OnCluster(Here):
@@ -39,15 +46,18 @@ class OnCluster(Here):
         self.address = cluster.address
         self.environment = cluster.environment
 
-    def victims(self, driver: psutil.Process) -> dict[str, list[Hit]]:
-        """Also the actors of its run, and the nodes that joined the head."""
-        _, *joined = self._cluster.nodes
-        return {
-            **super().victims(driver),
-            "worker": [one.kill for one in self._cluster.processes("ray::WorkerActor")],
-            "shard": [one.kill for one in self._cluster.processes("ray::ShardActor")],
-            "raylet": [partial(self._lose, one) for one in joined],
-        }
+    def kinds(self, n_shards: int) -> list[str]:
+        """Also the actors of a run, and the nodes that joined the head."""
+        return ["driver", "worker", "raylet", *(["shard"] if n_shards > 1 else [])]
+
+    def victims(self, kind: str, driver: psutil.Process) -> list[Hit]:
+        """See `Here.victims`."""
+        if kind == "raylet":
+            _, *joined = self._cluster.nodes
+            return [partial(self._lose, one) for one in joined]
+        if kind in ACTORS:
+            return [one.kill for one in self._cluster.processes(f"ray::{ACTORS[kind]}")]
+        return super().victims(kind, driver)
 
     def _lose(self, node: Node) -> None:
         """Kill a raylet; a new node takes the place of its node."""

@@ -3,33 +3,11 @@
 What a neuron's activation is, is a family's record to say; what the counts mean is in `numeric/neurons.py`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from mlprune.models.passes import Pass
-from mlprune.models.payloads import TokenBatch, Travelling
+from mlprune.models.payloads import ActiveNeurons, CountPart, TokenBatch
 from mlprune.models.running import BEFORE, BlockRunner, leaving
-
-
-@dataclass(frozen=True)
-class ActiveNeurons:
-    """Counts of a batch from all blocks, on the CPU."""
-
-    counts: Mapping[int, Tensor]
-    """Block -> [neurons] int64, counted tokens at which a neuron fires."""
-    n_tokens: int
-    """Counted tokens."""
-
-
-@dataclass(frozen=True)
-class CountPart:
-    """A batch whose neurons were counted in the blocks so far."""
-
-    states: Travelling
-    counted: Tensor
-    counts: Mapping[int, Tensor]
 
 
 def counting(runner: BlockRunner, payload: TokenBatch | CountPart) -> Pass[CountPart | ActiveNeurons]:

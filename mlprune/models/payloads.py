@@ -178,6 +178,25 @@ class CapturePart:
 
 
 @dataclass(frozen=True)
+class ActiveNeurons:
+    """Counts of a batch from all blocks, on the CPU."""
+
+    counts: Mapping[int, Tensor]
+    """Block -> [neurons] int64, counted tokens at which a neuron fires."""
+    n_tokens: int
+    """Counted tokens."""
+
+
+@dataclass(frozen=True)
+class CountPart:
+    """A batch whose neurons were counted in the blocks so far."""
+
+    states: Travelling
+    counted: Tensor
+    counts: Mapping[int, Tensor]
+
+
+@dataclass(frozen=True)
 class ScoringPart:
     """A batch between two shards."""
 

@@ -25,12 +25,12 @@ from mlprune.models.capturing import capturing
 from mlprune.models.footprint import footprint
 from mlprune.models.lockstep import GroupLimit, group_limit, together
 from mlprune.models.masking import MaskedBlocks
-from mlprune.models.neurons import ActiveNeurons, CountPart, counting
-from mlprune.models.passes import decoding, observing
 from mlprune.models.payloads import (
+    ActiveNeurons,
     CaptureBatch,
     Captured,
     CapturePart,
+    CountPart,
     DecodePart,
     DecodeStep,
     Observation,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
-from mlprune.models.neurons import ActiveNeurons
+from mlprune.models.payloads import ActiveNeurons
 from mlprune.steps.jobs import ChainLoader
 from mlprune.steps.observing import SetJob
 from mlprune.storage import Store
