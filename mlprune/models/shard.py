@@ -25,6 +25,8 @@ from mlprune.models.capturing import capturing
 from mlprune.models.footprint import footprint
 from mlprune.models.lockstep import GroupLimit, group_limit, together
 from mlprune.models.masking import MaskedBlocks
+from mlprune.models.neurons import counting
+from mlprune.models.passes import decoding, observing
 from mlprune.models.payloads import (
     ActiveNeurons,
     CaptureBatch,
