@@ -1,15 +1,21 @@
 """Folding: records and run files that are in the store and not yet in the catalog become rows of it.
 
-Every row of every table but `jobs` and `failures` comes word for word from `Record.rows` or follows from the record's
-own parents and artefacts. Where a record has left the store (quarantine), everything is folded again: rarer than the
-bookkeeping that a removal row by row would need, and equal to a rebuilt catalog by construction.
+Every row of every table but `jobs` and `failures` comes word for word from `Record.rows` or follows from the record
+itself, or from other rows (`kept.py`). Where a record has left the store (quarantine), everything is folded again:
+rarer than the bookkeeping that a removal row by row would need, and equal to a rebuilt catalog by construction.
+
+What is to be folded is read and typed before the catalog is opened for writing, some thousands of records at a time, so
+that others have to wait only while rows are added.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from catalog.kept import is_kept_current, note, noted, outdate_kept, refresh, refresh_all
 from catalog.schema import BOOKKEEPING, RUN_TABLES, Connection, Table, insert_rows, tables, transaction
 from catalog.sql_files import statement
 from mlprune.records import Record
@@ -17,10 +23,15 @@ from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 4_000
+BATCH_SIZE = 10_000
 """Records, or run files, in one transaction."""
 
+CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "setup")
+"""Columns of an evaluation that its metrics carry too."""
+
 Rows = dict[str, list[dict[str, Any]]]
+Writing = Callable[[], AbstractContextManager[Connection]]
+"""Opens the catalog for writing, for as long as the context lasts."""
 
 
 @dataclass(frozen=True)
@@ -32,43 +43,61 @@ class FoldResult:
     n_rows: int
     """Rows they contributed."""
     persisted: bool
-    """False: the catalog file could not be used, and questions are answered from memory."""
+    """False: the catalog file could not be used, and questions are answered from a copy or from memory."""
 
 
 @dataclass(frozen=True)
 class Pending:
     """The difference between a store and a catalog."""
 
-    records: tuple[tuple[str, str], ...]
+    records: Mapping[str, frozenset[str]]
+    """Kind -> ids of records to be folded."""
     run_files: tuple[str, ...]
     records_left: bool
     """Whether the catalog holds records that are no longer in the store."""
     run_files_left: bool
+    is_kept_current: bool
+    """Whether the tables that follow from others are as they should be."""
+    listing: str
+    """What the listing of records was, to be noted when all are folded."""
+    n_in_store: int | None
+    """Records in the store; None if none of them had to be looked at."""
 
     @property
     def n_records(self) -> int:
         """Records to be folded."""
-        return len(self.records)
+        return sum(len(ids) for ids in self.records.values())
 
     @property
     def is_empty(self) -> bool:
         """Whether the catalog is up to date."""
-        return not (self.records or self.run_files or self.records_left or self.run_files_left)
+        is_known = not (self.records or self.run_files or self.records_left or self.run_files_left)
+        return is_known and self.is_kept_current
 
 
 def pending(connection: Connection, store: Store) -> Pending:
     """What is to be folded: one listing of records and one of run files, compared with the catalog."""
-    names = store.record_names()
+    listing = store.list_records().sha256
     paths = [path for path in store.list("runs") if _run_table(path)]
-    known = set(connection.execute(statement("fold", "folded_records")).fetchall())
     known_files = {path for (path,) in connection.execute(statement("fold", "folded_run_files")).fetchall()}
-    records_left = bool(known - set(names))
     run_files_left = bool(known_files - set(paths))
+    ids: dict[str, set[str]] = {}
+    known: dict[str, set[str]] = {}
+    is_new = noted(connection, "records") != listing
+    if is_new:
+        ids = store.record_ids()
+        found = connection.execute(statement("fold", "folded_ids")).fetchall()
+        known = {kind: set(folded) for kind, folded in found}
+    records_left = any(folded - ids.get(kind, set()) for kind, folded in known.items())
+    missing = {kind: frozenset(found if records_left else found - known.get(kind, set())) for kind, found in ids.items()}
     return Pending(
-        records=tuple(name for name in names if records_left or name not in known),
+        records={kind: found for kind, found in missing.items() if found},
         run_files=tuple(path for path in paths if run_files_left or path not in known_files),
         records_left=records_left,
         run_files_left=run_files_left,
+        is_kept_current=is_kept_current(connection),
+        listing=listing,
+        n_in_store=sum(map(len, ids.values())) if is_new else None,
     )
 
 
@@ -80,88 +109,107 @@ def empty(connection: Connection, *, of_records: bool, of_runs: bool) -> None:
                 connection.execute(statement("fold", "empty_table", table=name))
 
 
-def fold_into(connection: Connection, store: Store, *, errors: type[Exception]) -> tuple[int, int]:
+def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exception]) -> tuple[int, int]:
     """Fold what is missing, in short transactions.
 
     Args:
-        connection: open for writing, its schema current.
+        writing: opens the catalog, whose schema is current.
         store: the store it is an index of.
+        todo: what is missing.
         errors: what the connection raises for rows that do not fit their table.
     Returns: number of records folded, and of the rows they contributed.
     """
-    todo = pending(connection, store)
     if todo.records_left or todo.run_files_left:
-        empty(connection, of_records=todo.records_left, of_runs=todo.run_files_left)
-    known = tables(connection)
+        with writing() as connection:
+            empty(connection, of_records=todo.records_left, of_runs=todo.run_files_left)
     n_records = n_rows = 0
-    for start in range(0, len(todo.records), BATCH_SIZE):
-        records = _read(store, todo.records[start : start + BATCH_SIZE])
-        for folded in _fold_batch(connection, records, known=known, errors=errors):
-            n_records += 1
-            n_rows += sum(len(rows) for rows in folded.rows.values())
+    touched: set[str] = set()
+    comparison_ids: set[str] = set()
+    for records in _batches(store, todo.records):
+        with writing() as connection:
+            folded = _fold_batch(connection, records, errors=errors)
+        n_records += len(folded)
+        n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
+        touched.update(table for record in folded for table in record.rows)
+        comparison_ids.update(record.id for record in folded if "comparisons" in record.rows)
     for start in range(0, len(todo.run_files), BATCH_SIZE):
-        _fold_run_files(connection, store, paths=todo.run_files[start : start + BATCH_SIZE], errors=errors)
+        rows = _run_rows(store, todo.run_files[start : start + BATCH_SIZE])
+        with writing() as connection:
+            _fold_run_files(connection, rows, errors=errors)
+    with writing() as connection:
+        if not todo.is_kept_current:
+            refresh_all(connection)
+        elif n_records:
+            refresh(connection, touched=touched, comparison_ids=comparison_ids)
+        _note_listing(connection, todo)
     return n_records, n_rows
 
 
-def _read(store: Store, names: Iterable[tuple[str, str]]) -> list[Record]:
-    """Records by name, without those that cannot be read."""
-    records = []
-    for kind, record_id in names:
-        try:
-            record = store.read_record(kind, record_id)
-        except OSError as err:
-            logger.warning("record %s/%s cannot be read: %s", kind, record_id, err)
-            continue
-        if record is not None and (record.kind, record.id) == (kind, record_id):
-            records.append(record)
-        elif record is not None:
-            logger.warning("record %s/%s calls itself %s/%s: left out", kind, record_id, record.kind, record.id)
-    return records
+def _note_listing(connection: Connection, todo: Pending) -> None:
+    """If the catalog holds all records of the store, note their listing: the same one has nothing new."""
+    if todo.n_in_store is None:
+        return
+    (n_folded,) = connection.execute(statement("fold", "count_records")).fetchone()
+    if n_folded == todo.n_in_store:
+        note(connection, "records", todo.listing)
 
 
-def _fold_batch(
-    connection: Connection, records: list[Record], *, known: dict[str, Table], errors: type[Exception]
-) -> list[Record]:
+def _batches(store: Store, ids: Mapping[str, frozenset[str]]) -> Iterator[list[Record]]:
+    """The records of some names, without those that cannot be read."""
+    found = store.each_record(ids)
+    while batch := list(islice(found, BATCH_SIZE)):
+        yield batch
+
+
+def _fold_batch(connection: Connection, records: list[Record], *, errors: type[Exception]) -> list[Record]:
     """Fold records in one transaction; if one of them does not fit, in halves. Returns those that fit."""
     try:
-        _insert(connection, records, known=known)
+        _insert(connection, records, known=tables(connection))
     except (errors, ValueError) as err:
         if len(records) == 1:
             logger.warning("record %s does not fit the catalog and is left out: %s", records[0].path, err)
             return []
         middle = len(records) // 2
         halves = (records[:middle], records[middle:])
-        return [fit for half in halves for fit in _fold_batch(connection, half, known=known, errors=errors)]
+        return [fit for half in halves for fit in _fold_batch(connection, half, errors=errors)]
     return records
 
 
 def _insert(connection: Connection, records: list[Record], *, known: dict[str, Table]) -> None:
     rows: Rows = {}
     for record in records:
-        for table, more in (*_own_rows(record).items(), *record.rows.items()):
-            rows.setdefault(table, []).extend(more)
+        _collect(record, rows)
     for unknown in sorted(set(rows) - set(known)):
         logger.warning("records hold rows of a table this catalog does not have: %s", unknown)
     with transaction(connection):
+        outdate_kept(connection)
         for name in sorted(set(rows) & set(known)):
             if rows[name]:
                 insert_rows(connection, known[name], rows[name])
 
 
-def _own_rows(record: Record) -> Rows:
-    """The rows that follow from a record itself."""
+def _collect(record: Record, rows: Rows) -> None:
+    """Add a record's rows, and those that follow from the record itself, to the rows of each table."""
     keys = {"kind": record.kind, "id": record.id}
-    parents = [
+    rows.setdefault("records", []).append(
+        {**keys, "step_version": record.step_version, "n_artefacts": len(record.artefacts)}
+    )
+    rows.setdefault("record_parents", []).extend(
         {**keys, "role": role, "parent_id": parent}
         for role, value in record.parents.items()
         for parent in ([value] if isinstance(value, str) else value)
-    ]
-    return {
-        "records": [{**keys, "step_version": record.step_version, "n_artefacts": len(record.artefacts)}],
-        "record_parents": parents,
-        "artefacts": [{**vars(artefact), **keys} for artefact in record.artefacts],
+    )
+    rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
+    for table, more in record.rows.items():
+        rows.setdefault(table, []).extend(_with_conditions(record) if table == "metrics" else more)
+
+
+def _with_conditions(record: Record) -> list[dict[str, Any]]:
+    """Metrics with what sets their evaluation apart, which stands in a row of the same record."""
+    conditions = {
+        row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
     }
+    return [{**conditions.get(row["evaluation_id"], {}), **row} for row in record.rows["metrics"]]
 
 
 def _run_table(path: str) -> str | None:
@@ -169,15 +217,20 @@ def _run_table(path: str) -> str | None:
     return {"job": "jobs", "failure": "failures"}.get(path.rpartition("/")[2].partition("-")[0])
 
 
-def _fold_run_files(connection: Connection, store: Store, *, paths: Iterable[str], errors: type[Exception]) -> None:
-    """Add rows of run files; one that cannot be read or does not fit is left out, with a warning."""
-    known = tables(connection)
+def _run_rows(store: Store, paths: Iterable[str]) -> Rows:
+    """Rows by table; a run file that cannot be read is left out, with a warning."""
     rows: Rows = {}
     for path in paths:
         try:
             rows.setdefault(_run_table(path) or "", []).append({**store.read_json(path), "run_file": path})
         except (OSError, ValueError, TypeError) as err:
             logger.warning("run file %s cannot be read: %s", path, err)
+    return rows
+
+
+def _fold_run_files(connection: Connection, rows: Rows, *, errors: type[Exception]) -> None:
+    """Add rows of run files; one that does not fit is left out, with a warning."""
+    known = tables(connection)
     for name, table_rows in rows.items():
         try:
             insert_rows(connection, known[name], table_rows)

@@ -21,6 +21,12 @@ BOOKKEEPING = ("schema_migrations", "view_files")
 RUN_TABLES = ("jobs", "failures")
 """Tables folded from run files; they are not compared when two catalogs are."""
 
+STATE = "fold_state"
+"""What one fold notes for the next; emptied with the tables that follow from records, and not compared."""
+CLUSTERED = ("task", "split", "metric", "language")
+"""Columns by which rows are ordered as they come in: most questions are about one task, split and metric, and whole
+stretches of a table are then passed over."""
+
 INCOMING = "incoming_rows"
 """What rows on their way into a table are called."""
 
@@ -101,7 +107,7 @@ def migrate(connection: Connection) -> None:
     missing = sorted(set(known) - applied)
     with transaction(connection):
         for version in missing:
-            _apply(connection, known[version])
+            apply(connection, known[version])
         if missing:
             rows = [{"version": version, "name": _name(known[version])} for version in missing]
             insert_rows(connection, tables(connection)["schema_migrations"], rows)
@@ -139,7 +145,8 @@ def views() -> dict[str, SqlFile]:
     return {_name(file): file for file in sql_files("views")}
 
 
-def _apply(connection: Connection, file: SqlFile) -> None:
+def apply(connection: Connection, file: SqlFile) -> None:
+    """Make the table of a schema file, and let the catalog say what its rows and columns mean."""
     connection.execute(file.text)
     name = _name(file)
     for column, comment in _COLUMN.findall(file.text):
@@ -191,6 +198,7 @@ def insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]
         columns=", ".join(
             f"{name}::TIMESTAMP AS {name}" if kind == "TIMESTAMP" else name for name, kind in table.columns
         ),
+        order=", ".join([*(name for name in CLUSTERED if name in dict(table.columns)), *table.keys]),
         **_collision(table),
     )
     connection.register(INCOMING, arrow_rows(table.columns, rows))

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SQL_FOLDER = Path(__file__).parent / "sql"
@@ -43,12 +44,17 @@ def sql_files(folder: str) -> list[SqlFile]:
     return [SqlFile(path.stem, path.read_text("utf-8")) for path in sorted((SQL_FOLDER / folder).glob("*.sql"))]
 
 
+@cache
+def _text(folder: str, name: str) -> str:
+    return (SQL_FOLDER / folder / f"{name}.sql").read_text("utf-8")
+
+
 def statement(folder: str, name: str, **identifiers: str) -> str:
     """The text of one file, with `{identifiers}` filled in.
 
     Only names and types from the catalog's own tables are filled in, never a value: values are parameters.
     """
-    text = (SQL_FOLDER / folder / f"{name}.sql").read_text("utf-8")
+    text = _text(folder, name)
     for key, value in identifiers.items():
         text = text.replace(f"{{{key}}}", value)
     return text

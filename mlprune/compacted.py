@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -204,6 +204,22 @@ class CompactedRecords:
         index = self._kinds[kind].segments[path]
         for record_id in index.positions:
             yield record_id, self.line(kind, path, record_id)
+
+    def lines_of(self, kind: str, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """(id, JSON text) of those of some records that lie in segments, each segment read once from end to end.
+
+        A record that cannot be had so, because its segment is gone or damaged there, is left out: `find` says why.
+        """
+        missing = set(wanted)
+        for path, index in self.segments(kind).items():
+            found = missing.intersection(index.positions) - self.void_in(kind, path)
+            for record_id in sorted(found, key=index.positions.__getitem__):
+                try:
+                    line = self.line(kind, path, record_id)
+                except (OSError, ValueError):
+                    continue
+                missing.discard(record_id)
+                yield record_id, line
 
     def void_in(self, kind: str, path: str) -> set[str]:
         """Ids of the records of a segment that count no more, as of the last look."""

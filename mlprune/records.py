@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 ID_LENGTH = 20
 """Hex digits of an id."""
 
@@ -115,7 +117,7 @@ class Record:
     @classmethod
     def from_json(cls, text: str | bytes) -> "Record":
         """The inverse of `to_json` and `to_line`; raises ValueError, KeyError or TypeError for anything else."""
-        value = json.loads(text)
+        value = orjson.loads(text)
         if not isinstance(value, dict):
             raise TypeError(f"a record is a JSON object, not {type(value).__name__}")
         artefacts = tuple(Artefact(**artefact) for artefact in value.pop("artefacts"))

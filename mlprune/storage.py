@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from mlprune.compacted import LOOKS, CompactedRecords, void_path
 from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.files import StoreFiles
+from mlprune.listing import RecordListing, record_listing
 from mlprune.records import Artefact, Record, record_path
 from mlprune.tables import Columns, Schema, columns_of, parquet_bytes
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 REQUESTS_AT_ONCE = 16
 """Requests to an object store at a time, where many files are asked for."""
+RECORDS_AT_ONCE = 1_000
+"""Record files whose contents are in memory at a time, where a great many are read."""
 
 
 def sha256_of(data: bytes) -> str:
@@ -180,24 +183,23 @@ class Store(StoreFiles):
 
     def record_names(self, kind: str | None = None) -> list[tuple[str, str]]:
         """(kind, id) of all records, sorted; cheap: one listing, and of segments their indexes where they are new."""
+        return sorted((one, record_id) for one, ids in self.record_ids(kind).items() for record_id in ids)
+
+    def record_ids(self, kind: str | None = None) -> dict[str, set[str]]:
+        """Kind -> ids of all its records; costs what `record_names` does, but for the sorting."""
         for _ in range(LOOKS):
-            own, segments = self._listed_records(kind)
-            are_current = [self.compacted.follow(one, paths) for one, paths in segments.items()]
+            listing = self.list_records(kind)
+            are_current = [self.compacted.follow(one, paths) for one, paths in listing.segments.items()]
             if all(are_current):
                 break
-        return sorted(own.union(*({(one, record_id) for record_id in self.compacted.ids(one)} for one in segments)))
+        kinds = {*listing.own, *listing.segments}
+        return {one: self.compacted.ids(one).union(listing.own.get(one, ())) for one in kinds}
 
-    def _listed_records(self, kind: str | None) -> tuple[set[tuple[str, str]], dict[str, list[str]]]:
-        """(kind, id) of the records that are files of their own, and kind -> paths of its segments and markers."""
-        own: set[tuple[str, str]] = set()
-        segments: dict[str, list[str]] = {one: [] for one in self.compacted.kinds() if kind in (None, one)}
-        for one in self.files(f"records/{kind}" if kind else "records"):
-            parts = one.path.split("/")
-            if len(parts) == 3 and one.path.endswith(".json"):
-                own.add((parts[1], parts[2].removesuffix(".json")))
-            elif len(parts) == 4 and parts[2] == "segments":
-                segments.setdefault(parts[1], []).append(one.path)
-        return own, segments
+    def list_records(self, kind: str | None = None) -> RecordListing:
+        """The files below `records/`, none of which is read."""
+        known = [one for one in self.compacted.kinds() if kind in (None, one)]
+        files = self.files(f"records/{kind}" if kind else "records")
+        return record_listing((one.path for one in files), kinds=known)
 
     def records(self, kind: str | None = None) -> Iterator[Record]:
         """All readable records, sorted by kind and id."""
@@ -216,6 +218,38 @@ class Store(StoreFiles):
                 found = list(pool.map(lambda name: self.read_record(*name), wanted))
         return {name: record for name, record in zip(wanted, found, strict=True) if record is not None}
 
+    def each_record(self, ids: Mapping[str, Collection[str]]) -> Iterator[Record]:
+        """The records of some names, kind by kind, that are there and can be read: for a great many at a time.
+
+        Each segment is read once, from end to end; the order is that of the segments, then of the ids.
+        """
+        for kind, wanted in sorted(ids.items()):
+            missing = set(wanted)
+            for record_id, line in self.compacted.lines_of(kind, missing):
+                try:
+                    record = Record.from_json(line)
+                except (ValueError, KeyError, TypeError):
+                    continue  # `read_records` finds the same, and says so
+                missing.discard(record_id)
+                yield from _if_its_own(record, (kind, record_id))
+            rest = sorted(missing)
+            for start in range(0, len(rest), RECORDS_AT_ONCE):
+                part = rest[start : start + RECORDS_AT_ONCE]
+                for name, record in self._readable((kind, record_id) for record_id in part).items():
+                    yield from _if_its_own(record, name)
+
+    def _readable(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Record]:
+        """The same as `read_records`, without those that this process may not read."""
+        wanted = list(names)
+        try:
+            return self.read_records(wanted)
+        except OSError as err:
+            if len(wanted) == 1:
+                logger.warning("record %s/%s cannot be read: %s", *wanted[0], err)
+                return {}
+        middle = len(wanted) // 2
+        return self._readable(wanted[:middle]) | self._readable(wanted[middle:])
+
     # Files that no record lists
 
     def write_run_file(self, run_id: str, name: str, value: Any) -> None:
@@ -225,6 +259,14 @@ class Store(StoreFiles):
     def read_json(self, path: str) -> Any:
         """Read a JSON file by its path in the store."""
         return json.loads(self._read(path))
+
+
+def _if_its_own(record: Record, name: tuple[str, str]) -> Iterator[Record]:
+    """A record, unless it lies under another one's name."""
+    if (record.kind, record.id) == name:
+        yield record
+    else:
+        logger.warning("record %s/%s calls itself %s/%s: left out", *name, record.kind, record.id)
 
 
 def _quarantine_path(path: str) -> str:

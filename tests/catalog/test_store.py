@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import duckdb
 import pyarrow.fs as pafs
@@ -18,14 +17,17 @@ import pytest
 from catalog.check import check
 from catalog.folding import FoldResult
 from catalog.schema import migrate
-from catalog.sql_files import SqlFile, sql_files
 from catalog.store import LOCK_PATIENCE_S, Catalog, rebuild
 from mlprune.errors import QueryError, StoreError
 from mlprune.records import Record, identity
 from mlprune.storage import Store
+from tests.catalog.old_catalogs import make_old, versions, write_old
 from tests.catalog_data import SPARSITIES
 
 COUNT = "SELECT count(*) AS n FROM records"
+SCHEMA = (
+    "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal ORDER BY table_name, column_index"
+)
 
 
 @contextmanager
@@ -279,26 +281,8 @@ def test_an_outdated_schema_is_brought_up_to_date_and_folded_again(store: Store)
         assert catalog.fingerprints() == fresh.fingerprints()
 
 
-@contextmanager
-def first_released_files() -> Iterator[None]:
-    """The schema files of the first release only, and as its views one that reads what a later schema file replaces."""
-    text = "-- described_variants: one row per variant\nCREATE OR REPLACE VIEW described_variants AS FROM variants;"
-
-    def files(folder: str) -> list[SqlFile]:
-        if folder == "views":
-            return [SqlFile("01_described_variants", text)]
-        return [file for file in sql_files(folder) if int(file.name[:4]) <= 24]
-
-    with patch("catalog.schema.sql_files", files):
-        yield
-
-
-def test_a_catalog_of_the_first_release_gets_its_new_columns_at_the_next_fold(store: Store) -> None:
-    catalog_file(store).unlink()
-    with first_released_files(), Catalog.open(store) as catalog:
-        assert catalog.fold().n_records == len(store.record_names())
-        assert "profile" not in catalog.query("SELECT * FROM variants LIMIT 1")[0]
-        n_variants = catalog.query("SELECT count(*) AS n FROM variants")[0]["n"]
+def test_a_catalog_of_an_earlier_version_gets_its_new_columns_at_the_next_fold(store: Store) -> None:
+    write_old(catalog_file(store), 24)
     parameters = {"new": True}
     record_id = identity("outliers", step_version=1, parameters=parameters)
     row = {"outliers_id": record_id, "base_model_id": next(store.records("base_models")).id, "m": 5.0, "block": 0}
@@ -307,21 +291,28 @@ def test_a_catalog_of_the_first_release_gets_its_new_columns_at_the_next_fold(st
     with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
         result = catalog.fold()
         assert (result.n_records, result.persisted) == (len(store.record_names()), True)
-        assert catalog.query("SELECT count(*) AS n, count(profile) AS known FROM variants") == [
-            {"n": n_variants, "known": 0}
-        ]
+        counts = catalog.query("SELECT count(*) AS n, count(profile) AS known FROM variants")
+        assert counts == [{"n": len(store.record_names("variants")), "known": 0}]
         assert catalog.query("SELECT ratio FROM outlier_ratios") == [{"ratio": 0.25}]
-        assert len(catalog.query("SELECT * FROM described_variants")) == n_variants
+        assert len(catalog.query("SELECT * FROM described_variants")) == counts[0]["n"]
         assert catalog.fingerprints() == fresh.fingerprints()
-        columns = "SELECT column_name FROM duckdb_columns() WHERE table_name = 'variants' AND comment IS NULL"
-        assert catalog.query(columns) == []
     assert check(store) == ([], [])
 
 
+def test_every_earlier_version_becomes_the_schema_of_today() -> None:
+    with duckdb.connect() as fresh:
+        migrate(fresh)
+        today = fresh.execute(SCHEMA).fetchall()
+    for version in versions():
+        with duckdb.connect() as connection:
+            make_old(connection, version)
+            migrate(connection)
+            assert connection.execute(SCHEMA).fetchall() == today, version
+            assert connection.execute("SELECT count(*) FROM records").fetchone() == (0,), version
+
+
 def test_a_fold_killed_right_after_new_tables_leaves_nothing_that_counts_as_folded(store: Store) -> None:
-    with first_released_files(), Catalog.open(store) as catalog:
-        catalog_file(store).unlink()
-        catalog.fold()
+    write_old(catalog_file(store), 24)
     with duckdb.connect(str(catalog_file(store))) as connection:
         migrate(connection)
         assert connection.execute("SELECT count(*) FROM records").fetchone() == (0,)

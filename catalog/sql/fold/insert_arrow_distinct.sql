@@ -3,4 +3,5 @@
 INSERT INTO {table} BY NAME
 SELECT {columns} FROM {rows}
 QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {greatest_first}) = 1
+ORDER BY {order}
 ON CONFLICT ({keys}) DO {action};

@@ -33,7 +33,11 @@ SELECT
     c.baseline_evaluation_id
 FROM comparisons_once AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id
-JOIN described_variants AS dense
-    ON dense.variant_id = c.baseline_id AND dense.is_dense AND dense.base_model_id = v.base_model_id
-JOIN measured AS m ON m.evaluation_id = c.evaluation_id AND m.metric = c.metric
-JOIN metrics AS b ON b.evaluation_id = c.baseline_evaluation_id AND b.metric = c.metric;
+JOIN dense_values AS b
+    ON b.evaluation_id = c.baseline_evaluation_id AND b.metric = c.metric AND b.base_model_id = v.base_model_id
+JOIN metrics AS m
+    ON m.evaluation_id = c.evaluation_id
+    AND m.metric = c.metric
+    AND m.task = c.task
+    AND m.split = c.split
+    AND m.language = c.language;

@@ -12,7 +12,7 @@ WITH chosen AS (
 ),
 tested AS (
     SELECT * FROM measured
-    WHERE split = 'test' AND metric = 'accuracy'
+    WHERE split = 'test' AND metric = 'accuracy' AND variant_id IN (SELECT variant_id FROM chosen)
     QUALIFY row_number() OVER (
         PARTITION BY variant_id, task, language, scoring_rule, setup ORDER BY n DESC, evaluation_id
     ) = 1

@@ -4,35 +4,44 @@
 CREATE OR REPLACE VIEW sparsity_curve AS
 WITH points AS (
     SELECT
-        m.base_model_id, m.task, m.split, m.metric, m.language, m.scoring_rule, m.example_limit, m.setup,
-        v.score, v.propagation, v.structure, v.source_language, v.target_language, v.set_kind,
-        v.demonstrations, v.settings, v.sparsity,
-        avg(m.value ORDER BY m.evaluation_id) AS value,
-        avg(m.ci_low ORDER BY m.evaluation_id) AS ci_low,
-        avg(m.ci_high ORDER BY m.evaluation_id) AS ci_high,
+        v.method, m.task, m.split, m.metric, m.language, m.scoring_rule, m.example_limit, m.setup, v.sparsity,
+        avg(m.value ORDER BY m.value) AS value,
+        avg(m.ci_low ORDER BY m.ci_low) AS ci_low,
+        avg(m.ci_high ORDER BY m.ci_high) AS ci_high,
         count(DISTINCT m.variant_id) AS n_variants
-    FROM measured AS m
-    JOIN described_variants AS v ON v.variant_id = m.variant_id
+    FROM metrics AS m
+    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
     WHERE NOT v.is_dense AND v.intervention IS NULL
     GROUP BY ALL
 ),
 curves AS (
+    SELECT DISTINCT method, task, split, metric, language, scoring_rule, example_limit, setup FROM points
+),
+methods AS (
     SELECT DISTINCT
-        base_model_id, task, split, metric, language, scoring_rule, example_limit, setup,
-        score, propagation, structure, source_language, target_language, set_kind, demonstrations, settings
-    FROM points
+        method, base_model_id, score, propagation, structure, source_language, target_language, set_kind,
+        demonstrations, settings
+    FROM variant_descriptions
+),
+all_points AS (
+    SELECT * FROM points
+    UNION ALL BY NAME
+    SELECT c.*, 0.0::DOUBLE AS sparsity, d.value, d.ci_low, d.ci_high, 1 AS n_variants
+    FROM curves AS c
+    JOIN methods AS k ON k.method = c.method
+    JOIN dense_values AS d
+        ON d.base_model_id = k.base_model_id
+        AND d.task = c.task
+        AND d.split = c.split
+        AND d.metric = c.metric
+        AND d.language = c.language
+        AND d.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
+        AND d.example_limit IS NOT DISTINCT FROM c.example_limit
+        AND d.setup IS NOT DISTINCT FROM c.setup
 )
-SELECT * FROM points
-UNION ALL BY NAME
-SELECT c.*, 0.0::DOUBLE AS sparsity, d.value, d.ci_low, d.ci_high, 1 AS n_variants
-FROM curves AS c
-JOIN measured AS d
-    ON d.is_dense
-    AND d.base_model_id = c.base_model_id
-    AND d.task = c.task
-    AND d.split = c.split
-    AND d.metric = c.metric
-    AND d.language = c.language
-    AND d.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
-    AND d.example_limit IS NOT DISTINCT FROM c.example_limit
-    AND d.setup IS NOT DISTINCT FROM c.setup;
+SELECT
+    k.base_model_id, p.task, p.split, p.metric, p.language, p.scoring_rule, p.example_limit, p.setup,
+    k.score, k.propagation, k.structure, k.source_language, k.target_language, k.set_kind, k.demonstrations,
+    k.settings, p.sparsity, p.value, p.ci_low, p.ci_high, p.n_variants
+FROM all_points AS p
+JOIN methods AS k ON k.method = p.method;

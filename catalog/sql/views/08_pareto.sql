@@ -3,28 +3,25 @@
 CREATE OR REPLACE VIEW pareto AS
 WITH balance AS (
     SELECT
-        base_model_id, variant_id, variant_name, sparsity, is_dense, task, scoring_rule, example_limit, setup,
-        any_value(value) FILTER (WHERE language = 'en') AS english_value,
-        avg(value) FILTER (WHERE language <> 'en') AS others_value,
-        count(*) FILTER (WHERE language <> 'en') AS n_others,
-        string_agg(language, ' ' ORDER BY language) AS languages
-    FROM measured
-    WHERE split = 'test' AND metric = 'accuracy'
+        v.base_model_id, m.variant_id, v.variant_name, v.sparsity, v.is_dense, m.task, m.scoring_rule,
+        m.example_limit, m.setup,
+        any_value(m.value) FILTER (WHERE m.language = 'en') AS english_value,
+        avg(m.value ORDER BY m.value) FILTER (WHERE m.language <> 'en') AS others_value,
+        count(*) FILTER (WHERE m.language <> 'en') AS n_others,
+        string_agg(m.language, ' ' ORDER BY m.language) AS languages
+    FROM metrics AS m
+    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
+    WHERE m.split = 'test' AND m.metric = 'accuracy'
     GROUP BY ALL
     HAVING english_value IS NOT NULL AND others_value IS NOT NULL
 )
 SELECT
-    b.*,
-    NOT EXISTS (
-        SELECT 1 FROM balance AS o
-        WHERE o.base_model_id = b.base_model_id
-            AND o.task = b.task
-            AND o.languages = b.languages
-            AND o.scoring_rule IS NOT DISTINCT FROM b.scoring_rule
-            AND o.example_limit IS NOT DISTINCT FROM b.example_limit
-            AND o.setup IS NOT DISTINCT FROM b.setup
-            AND o.english_value >= b.english_value
-            AND o.others_value >= b.others_value
-            AND (o.english_value > b.english_value OR o.others_value > b.others_value)
-    ) AS is_efficient
-FROM balance AS b;
+    *,
+    others_value >= max(others_value) OVER (
+        PARTITION BY base_model_id, task, languages, scoring_rule, example_limit, setup, english_value
+    )
+    AND others_value > coalesce(max(others_value) OVER (
+        PARTITION BY base_model_id, task, languages, scoring_rule, example_limit, setup ORDER BY english_value DESC
+        GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ), '-inf'::DOUBLE) AS is_efficient
+FROM balance;

@@ -1,0 +1,74 @@
+"""Tables that follow from other tables and are kept because every question needs them.
+
+What they hold is what their statements in `sql/kept/` compute: a fold brings them up to date after its last batch. Until
+then the catalog counts as not current, so that a fold that breaks off is finished by the next one. The same table
+`fold_state` says which listing of records was folded last.
+"""
+
+from collections.abc import Mapping, Set
+from typing import Final
+
+import pyarrow as pa
+
+from catalog.schema import Connection, transaction
+from catalog.sql_files import statement
+
+READS: Final[Mapping[str, Set[str]]] = {
+    "variant_descriptions": {
+        "variants",
+        "variant_demonstrations",
+        "variant_parents",
+        "demonstration_sets",
+        "demonstration_set_parts",
+        "names",
+    },
+    "dense_values": {"metrics", "variants"},
+    "repeated_comparisons": {"comparisons"},
+}
+"""Kept table -> tables it follows from, in an order in which each reads only earlier ones."""
+FOLDED = "folded_comparisons"
+"""What comparisons that were folded just now are called."""
+
+
+def is_kept_current(connection: Connection) -> bool:
+    """Whether the kept tables are up to date with the others."""
+    return noted(connection, "kept") == "current"
+
+
+def outdate_kept(connection: Connection) -> None:
+    """Say, in the transaction that adds rows, that the kept tables have to follow."""
+    connection.execute(statement("fold", "forget_state"), {"name": "kept"})
+
+
+def refresh(connection: Connection, *, touched: Set[str], comparison_ids: Set[str]) -> None:
+    """Bring the kept tables up to date.
+
+    Args:
+        touched: tables that rows were added to since they were current.
+        comparison_ids: `comparison_id` of rows added to `comparisons` since then.
+    """
+    with transaction(connection):
+        connection.register(FOLDED, pa.table({"comparison_id": pa.array(sorted(comparison_ids), pa.string())}))
+        for name, reads in READS.items():
+            if reads & touched:
+                connection.execute(statement("kept", name, folded=FOLDED))
+        connection.unregister(FOLDED)
+        note(connection, "kept", "current")
+
+
+def refresh_all(connection: Connection) -> None:
+    """Bring the kept tables up to date, whatever was added."""
+    found = connection.execute(statement("fold", "comparison_ids")).fetchall()
+    everything = frozenset(table for reads in READS.values() for table in reads)
+    refresh(connection, touched=everything, comparison_ids={comparison_id for (comparison_id,) in found})
+
+
+def noted(connection: Connection, name: str) -> str | None:
+    """What an earlier fold has noted under a name."""
+    found = connection.execute(statement("fold", "state"), {"name": name}).fetchone()
+    return str(found[0]) if found else None
+
+
+def note(connection: Connection, name: str, value: str) -> None:
+    """Note something for later folds."""
+    connection.execute(statement("fold", "note_state"), {"name": name, "value": value})

@@ -1,0 +1,7 @@
+"""The catalog file, and the only owner of DuckDB: folding records into it and asking it questions."""
+
+from catalog.store.catalog import Catalog
+from catalog.store.connections import LOCK_PATIENCE_S
+from catalog.store.rebuilding import rebuild
+
+__all__ = ["LOCK_PATIENCE_S", "Catalog", "rebuild"]

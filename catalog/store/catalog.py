@@ -1,0 +1,201 @@
+"""The catalog of one store: brought up to date, and asked.
+
+DuckDB admits one writing process or many readers, so the file is held as briefly as possible: written by `fold`, then
+closed, and read through a connection that can neither write nor reach outside. Where the file cannot be had (held by
+somebody else, a folder nobody may write to) the same questions are answered from a copy of it, or from memory.
+"""
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+
+from catalog.files import FILE_NAME, copied, set_aside
+from catalog.folding import FoldResult
+from catalog.remote import SharedCatalog, cache_folder
+from catalog.results import QueryResult
+from catalog.schema import BOOKKEEPING, RUN_TABLES, STATE, tables
+from catalog.sql_files import statement
+from catalog.store.connections import answer, close_to_questions, connect, is_damage, is_locked, one_line
+from catalog.store.filling import fill_connection, fill_file, n_missing
+from mlprune.errors import StoreError
+from mlprune.storage import Store
+
+logger = logging.getLogger(__name__)
+
+FETCH_FROM = 200
+"""Records that a cached catalog may lack before another one, where there is one, is downloaded."""
+
+
+class Catalog:
+    """The catalog of one store. Use `open` or `in_memory`; close it, or use it as a context manager."""
+
+    def __init__(self, store: Store, path: Path | None) -> None:
+        self.store = store
+        self.path = path
+        """The catalog file; None if everything is in memory."""
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.shared: SharedCatalog | None = None
+        """What others share of the catalog of a remote store."""
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def open(cls, store: Store) -> "Catalog":
+        """The catalog in the store's folder; for a remote store the one in this machine's cache."""
+        if store.local_root is not None:
+            return cls(store, store.local_root / FILE_NAME)
+        folder, temporary = cache_folder(store), None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            logger.warning("no cache for the catalog (%s): it goes when it is closed", err)
+            temporary = tempfile.TemporaryDirectory(prefix="mlprune-catalog-")
+            folder = Path(temporary.name)
+        catalog = cls(store, folder / FILE_NAME)
+        catalog._folder, catalog.shared = temporary, SharedCatalog(store, folder)
+        return catalog
+
+    @classmethod
+    def in_memory(cls, store: Store) -> "Catalog":
+        """A catalog that reads every record of the store and leaves nothing behind."""
+        return cls(store, None)
+
+    def __enter__(self) -> "Catalog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the file goes when the catalog is closed: there is no place to keep it."""
+        return self._folder is not None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._release()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def fold(self) -> FoldResult:
+        """Bring the catalog up to date with its store; `persisted` says whether the file could be written."""
+        self._release()
+        if self.shared is not None:
+            self.shared.fetch(is_far_behind=self._is_far_behind)
+        for _ in range(2 if self.path is not None else 0):
+            assert self.path is not None
+            try:
+                return fill_file(self.path, self.store)
+            except (duckdb.Error, StoreError, OSError) as err:
+                if is_locked(err) and (result := self._fold_copy(self.path)):
+                    logger.warning("the catalog file is in use, answering from a copy of it: %s", one_line(err))
+                    return result
+                if not (is_damage(err) and set_aside(self.path)):
+                    logger.warning("the catalog file cannot be used, answering from memory: %s", one_line(err))
+                    break
+        return self._fold_in_memory()
+
+    def publish(self) -> bool:
+        """Fold, and give the catalog of a remote store to others, unless they have it; returns whether they do now."""
+        result = self.fold()
+        if self.shared is None or not result.persisted:
+            return False
+        if result.n_records == 0 and self.shared.is_published():
+            return True
+        assert self.path is not None
+        try:
+            with connect(self.path, read_only=True):  # nobody writes to it meanwhile
+                return self.shared.publish()
+        except duckdb.Error as err:
+            logger.warning("the catalog cannot be uploaded: %s", one_line(err))
+            return False
+
+    def _is_far_behind(self) -> bool:
+        """Whether the cached file lacks so many records that another one had better be downloaded."""
+        assert self.path is not None
+        try:
+            n_records = n_missing(self.path, self.store)
+        except duckdb.Error as err:
+            return is_damage(err)
+        return n_records is None or n_records > FETCH_FROM
+
+    def _fold_copy(self, path: Path) -> FoldResult | None:
+        """Fold into a copy of a file that somebody holds, which is far quicker than reading all records again.
+
+        Returns: None if the file was written to meanwhile, there is no room, or the copy cannot be read.
+        """
+        folder = tempfile.TemporaryDirectory(prefix="mlprune-catalog-")
+        try:
+            copy = copied(path, Path(folder.name))
+            if copy is not None:
+                connection = connect(copy, read_only=False)
+                result = fill_connection(connection, self.store, persisted=False)
+                close_to_questions(connection)
+                self._connection, self._copy = connection, folder
+                return result
+        except (duckdb.Error, StoreError, OSError) as err:
+            logger.debug("a copy of the catalog cannot be used: %s", one_line(err))
+        folder.cleanup()
+        return None
+
+    def _fold_in_memory(self) -> FoldResult:
+        connection = duckdb.connect(":memory:")
+        result = fill_connection(connection, self.store, persisted=False)
+        close_to_questions(connection)
+        self._connection = connection
+        return result
+
+    def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
+        """Answer one SQL question; the catalog is folded first if it was not yet.
+
+        Args:
+            sql: one statement that only reads, with `$name` for each parameter.
+            parameters: a value for each `$name`; they are bound, never pasted into the text.
+        Raises:
+            QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
+                statement, or two columns have one name.
+        """
+        return answer(self._reader(), sql, dict(parameters or {}))
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The rows of `select` as mappings from column name to value."""
+        return self.select(sql, parameters).as_dicts()
+
+    def fingerprints(self) -> dict[str, tuple[int, int]]:
+        """Number of rows and a sum over them, for each table that follows from records: equal for equal catalogs."""
+        names = [name for name in tables(self._reader()) if name not in (*BOOKKEEPING, *RUN_TABLES, STATE)]
+        rows = {name: self.select(statement("fold", "fingerprint", table=name)).rows[0] for name in names}
+        return {name: (int(row[0]), int(row[1])) for name, row in rows.items()}
+
+    def snapshot_id(self) -> str:
+        """The name of what the catalog holds, 20 hex digits: equal exactly where equal records were folded."""
+        return str(self.select(statement("fold", "snapshot")).rows[0][0])
+
+    def _reader(self) -> duckdb.DuckDBPyConnection:
+        """A connection that can only read, opened at the first question."""
+        if self._connection is None and self.path is not None:
+            self.fold()
+        if self._connection is None and self.path is not None:
+            try:
+                self._connection = connect(self.path, read_only=True)
+            except duckdb.Error as err:
+                logger.warning("the catalog file cannot be read, answering from memory: %s", one_line(err))
+        if self._connection is None:
+            self._fold_in_memory()
+        assert self._connection is not None
+        return self._connection
+
+    def _release(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None

@@ -1,0 +1,114 @@
+"""Connections to a catalog file: opened with a little patience, closed to everything but questions, errors in words."""
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
+from catalog.results import QueryResult
+from mlprune.errors import QueryError, StoreError
+
+logger = logging.getLogger(__name__)
+
+LOCK_PATIENCE_S = 1.5
+"""How long to wait for somebody who holds the file."""
+ASK_AGAIN_S = 0.04
+"""How long, at most, between two tries to open it: a writer lets go of it for longer between its transactions."""
+LET_OTHERS_S = 0.1
+"""How long a writer of several transactions lets go of the file between them."""
+
+_CLOSED = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
+"""Settings under which a query reaches no file, no network and no Python variable, and cannot change that."""
+_LOCKED = re.compile(r"set lock on file|different configuration")
+_DAMAGED = re.compile(r"not a valid DuckDB|Corrupt|checksum|not read enough bytes|database file with version|serializ")
+
+
+def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open the file, waiting a little for somebody who holds it; a reader's connection can only answer questions."""
+    patience = Retrying(
+        retry=retry_if_exception(is_locked),
+        stop=stop_after_delay(LOCK_PATIENCE_S),
+        wait=wait_random(0, ASK_AGAIN_S),
+        reraise=True,
+    )
+    config = dict(_CLOSED) if read_only else {}
+    return patience(duckdb.connect, str(path), read_only=read_only, config=config)
+
+
+def close_to_questions(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection reach nothing outside any more."""
+    for name, value in _CLOSED.items():
+        connection.execute(f"SET {name} = {value}")
+
+
+def require_free(path: Path) -> None:
+    """Refuse to replace a file somebody writes to: what they write would be lost. Readers keep what they opened.
+
+    Raises:
+        StoreError: somebody writes to it.
+    """
+    if not path.exists():
+        return
+    try:
+        connect(path, read_only=True).close()
+    except duckdb.Error as err:
+        if is_locked(err):
+            raise StoreError("the catalog file is in use", path=str(path), reason=one_line(err)) from err
+
+
+def answer(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]) -> QueryResult:
+    """Answer one reading statement.
+
+    Raises:
+        QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
+            statement, or two columns have one name.
+    """
+    try:
+        text = _reading_statement(sql, values)
+        cursor = connection.cursor()
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            cursor.execute(text, dict(values) or None)
+            columns = tuple(column[0] for column in cursor.description or ())
+            rows = tuple(cursor.fetchall())
+        finally:
+            cursor.close()
+    except (duckdb.Error, ValueError, OverflowError) as err:
+        raise QueryError("the query cannot be answered", reason=one_line(err)) from err
+    return QueryResult(columns, rows)
+
+
+def _reading_statement(sql: str, values: Mapping[str, Any]) -> str:
+    """The text of the one statement, which must only read and whose parameters must be the given ones."""
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryError("a query is one statement", expected=1, got=len(statements))
+    kinds = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    if statements[0].type not in kinds:
+        raise QueryError("a query only reads", expected="SELECT", got=statements[0].type.name)
+    wanted = set(statements[0].named_parameters)
+    if missing := sorted(wanted - set(values)):
+        raise QueryError("a parameter is missing", expected=missing, got=sorted(values))
+    if unknown := sorted(set(values) - wanted):
+        raise QueryError("a parameter is unknown", expected=sorted(wanted), got=unknown)
+    return str(statements[0].query)
+
+
+def is_locked(err: BaseException) -> bool:
+    """Whether somebody else holds the file."""
+    return isinstance(err, duckdb.Error) and bool(_LOCKED.search(str(err)))
+
+
+def is_damage(err: Exception) -> bool:
+    """Whether the file cannot be read by anybody."""
+    broken = (duckdb.SerializationException, duckdb.InternalException, duckdb.FatalException)
+    return isinstance(err, broken) or (isinstance(err, duckdb.Error) and bool(_DAMAGED.search(str(err))))
+
+
+def one_line(err: Exception) -> str:
+    """What DuckDB says, without the drawing of the statement."""
+    return " ".join(str(err).partition("\n\nLINE ")[0].split())
