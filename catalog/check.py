@@ -55,6 +55,12 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     ("harness_results", "harness_id", "harness_evaluations"),
     ("harness_results", "variant_id", "variants"),
     ("record_parents", "parent_id", "records"),
+    ("variant_descriptions", "variant_id", "variants"),
+    ("variant_descriptions", "base_model_id", "base_models"),
+    ("dense_values", "evaluation_id", "evaluations"),
+    ("dense_values", "base_model_id", "base_models"),
+    ("repeated_comparisons", "evaluation_id", "evaluations"),
+    ("repeated_comparisons", "baseline_evaluation_id", "evaluations"),
 )
 """(table, column, table whose key the column holds)."""
 

@@ -89,9 +89,9 @@ def pending(connection: Connection, store: Store) -> Pending:
         found = connection.execute(statement("fold", "folded_ids")).fetchall()
         known = {kind: set(folded) for kind, folded in found}
     records_left = any(folded - ids.get(kind, set()) for kind, folded in known.items())
-    missing = {kind: frozenset(found if records_left else found - known.get(kind, set())) for kind, found in ids.items()}
+    missing = ids if records_left else {kind: found - known.get(kind, set()) for kind, found in ids.items()}
     return Pending(
-        records={kind: found for kind, found in missing.items() if found},
+        records={kind: frozenset(found) for kind, found in missing.items() if found},
         run_files=tuple(path for path in paths if run_files_left or path not in known_files),
         records_left=records_left,
         run_files_left=run_files_left,

@@ -1,15 +1,14 @@
 """Tables that follow from other tables and are kept because every question needs them.
 
-What they hold is what their statements in `sql/kept/` compute: a fold brings them up to date after its last batch. Until
-then the catalog counts as not current, so that a fold that breaks off is finished by the next one. The same table
-`fold_state` says which listing of records was folded last.
+What they hold is what their statements in `sql/kept/` compute: a fold brings them up to date after its last batch.
+Until then the catalog counts as not current, so that a fold that breaks off is finished by the next one. The table that
+says so, `fold_state`, also says which listing of records was folded last.
 """
 
 from collections.abc import Mapping, Set
 from typing import Final
 
-import pyarrow as pa
-
+from catalog.rows import arrow_rows
 from catalog.schema import Connection, transaction
 from catalog.sql_files import statement
 
@@ -47,8 +46,9 @@ def refresh(connection: Connection, *, touched: Set[str], comparison_ids: Set[st
         touched: tables that rows were added to since they were current.
         comparison_ids: `comparison_id` of rows added to `comparisons` since then.
     """
+    ids = [{"comparison_id": one} for one in sorted(comparison_ids)]
     with transaction(connection):
-        connection.register(FOLDED, pa.table({"comparison_id": pa.array(sorted(comparison_ids), pa.string())}))
+        connection.register(FOLDED, arrow_rows([("comparison_id", "VARCHAR")], ids))
         for name, reads in READS.items():
             if reads & touched:
                 connection.execute(statement("kept", name, folded=FOLDED))

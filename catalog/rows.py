@@ -6,6 +6,7 @@ noticed. How rows get into the table is in `schema.py`.
 
 import json
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -31,8 +32,16 @@ def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, A
     Raises:
         ValueError: a value has not the type of its column, or does not fit into it.
     """
-    arrays = [_array(name, kind, [row.get(name) for row in rows]) for name, kind in columns]
+    arrays = [_array(name, kind, values_of(name, rows)) for name, kind in columns]
     return pa.Table.from_arrays(arrays, names=[name for name, _ in columns])
+
+
+def values_of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What each row has under a name, None where it has nothing."""
+    try:
+        return list(map(itemgetter(name), rows))  # nearly always, and in half the time
+    except KeyError:
+        return [row.get(name) for row in rows]
 
 
 def _array(name: str, kind: str, values: list[Any]) -> pa.Array:

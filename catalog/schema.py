@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol
 
 from catalog.rows import TYPES, arrow_rows
@@ -184,12 +185,14 @@ def insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]
     Raises:
         ValueError: a value has not the type of its column.
     """
-    if any(key not in row for row in rows for key in table.keys):
+    try:
+        n_keys = len(set(map(itemgetter(*table.keys), rows)))
+    except KeyError:
         rows = [{**dict.fromkeys(table.keys, ""), **row} for row in rows]
+        n_keys = len(set(map(itemgetter(*table.keys), rows)))
     if any(kind not in TYPES for _, kind in table.columns):
         _insert_as_json(connection, table, rows)
         return
-    n_keys = len(set(zip(*([row.get(key) for row in rows] for key in table.keys), strict=True)))
     text = statement(
         "fold",
         "insert_arrow" if n_keys == len(rows) else "insert_arrow_distinct",

@@ -221,11 +221,13 @@ class Store(StoreFiles):
     def each_record(self, ids: Mapping[str, Collection[str]]) -> Iterator[Record]:
         """The records of some names, kind by kind, that are there and can be read: for a great many at a time.
 
-        Each segment is read once, from end to end; the order is that of the segments, then of the ids.
+        Each segment is read once, from end to end; the order is that of the segments, then of the ids. As in
+        `read_record`, a record's own file in a folder stands before a segment.
         """
         for kind, wanted in sorted(ids.items()):
             missing = set(wanted)
-            for record_id, line in self.compacted.lines_of(kind, missing):
+            own = self.list_records(kind).own.get(kind, frozenset()) if self.is_local else frozenset()
+            for record_id, line in self.compacted.lines_of(kind, missing - own):
                 try:
                     record = Record.from_json(line)
                 except (ValueError, KeyError, TypeError):

@@ -121,7 +121,7 @@ def test_a_record_that_says_something_else_in_a_segment_is_a_damage(store: Store
     assert check(store) == ([], [])
     edit(store, record, rows={"names": []})
     damages, _ = check(Store(store.uri))
-    assert {damage.where for damage in damages} == {record.path, "names"}
+    assert {damage.where for damage in damages} == {record.path, "names", "variant_descriptions"}
 
 
 def test_damaged_segments_are_named(store: Store) -> None:

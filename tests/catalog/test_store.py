@@ -26,7 +26,8 @@ from tests.catalog_data import SPARSITIES
 
 COUNT = "SELECT count(*) AS n FROM records"
 SCHEMA = (
-    "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal ORDER BY table_name, column_index"
+    "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal"
+    " ORDER BY table_name, column_index"
 )
 
 
