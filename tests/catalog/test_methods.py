@@ -182,6 +182,57 @@ def test_profile_differences_of_one_variant_are_asked_for_by_either_of_the_pair(
     assert answers(methods_catalog, "profile_differences", f"variant_id={methods.ids['owl']}") == []
 
 
+def test_blocks_by_pair_say_how_alike_the_masks_of_pairs_are_in_a_block(
+    methods_catalog: Catalog, methods: Methods
+) -> None:
+    by_id = {row["variant_id"]: row for row in answers(methods_catalog, "blocks_by_pair") if row["block"] == 1}
+    assert (by_id[methods.ids["plain"]]["demonstrations"], by_id[methods.ids["spanish"]]["demonstrations"]) == (
+        "fr-en",
+        "es-en",
+    )
+    for own, other in (("plain", "spanish"), ("spanish", "plain"), ("paper", "spanish paper")):
+        row = by_id[methods.ids[own]]
+        first, second = (np.concatenate([methods.removed[name][1, layer] for layer in LAYERS]) for name in (own, other))
+        assert (row["n_pairs"], row["n_weights"], row["kept_share"]) == (1, first.size, 0.5)
+        assert row["mean_jaccard"] == pytest.approx(float((first & second).sum() / (first | second).sum()))
+        assert row["jaccard_by_chance"] == pytest.approx(0.25 / 0.75)
+        assert row["least_alike"] == by_id[methods.ids[other]]["demonstrations"]
+    assert by_id[methods.ids["owl"]]["mean_jaccard"] is None
+    assert methods.ids["several"] not in by_id
+
+
+def test_blocks_by_pair_rank_blocks_and_compare_what_pairs_keep(tmp_path_factory: pytest.TempPathFactory) -> None:
+    store = Store(tmp_path_factory.mktemp("pairs"))
+    removed = {"fr": (10, 60), "sw": (30, 30), "hi": (20, 60)}
+    for language, by_block in removed.items():
+        row = {"demonstration_set_id": "@id", "kind": "translation", "source_language": language, "seed": 0}
+        row |= {"target_language": "en"}
+        set_id = write_rows(store, "demonstration_sets", parameters=row, rows={"demonstration_sets": [row]})
+        variant = {"variant_id": "@id", "base_model_id": "m", "score": "wanda", "sparsity": 0.3}
+        link = {"variant_id": "@id", "demonstration_set_id": set_id, "role": "demonstrations", "weight": 1.0}
+        layers = [
+            {"variant_id": "@id", "block": block, "layer": layer, "n_weights": n, "n_removed": n_removed * n // 100}
+            for block, n_removed in enumerate(by_block)
+            for layer, n in (("fc1", 200), ("fc2", 100))
+        ]
+        rows = {"variants": [{**variant, "demonstration_set_id": set_id}], "variant_layers": layers}
+        write_rows(store, "variants", parameters=row, rows={**rows, "variant_demonstrations": [link]})
+    with Catalog.in_memory(store) as opened:
+        found = {
+            (row["demonstrations"], row["block"]): row for row in answers(opened, "blocks_by_pair", "sparsity=0.3")
+        }
+        assert answers(opened, "blocks_by_pair", "sparsity=0.4") == []
+        assert answers(opened, "blocks_by_pair", "kind=monolingual") == []
+    assert len(found) == 6
+    for (pair, block), row in found.items():
+        own = removed[pair.removesuffix("-en")]
+        mean = sum(one[block] for one in removed.values()) / 3
+        assert row["kept_share"] == pytest.approx(1 - own[block] / 100)
+        assert row["kept_more"] == pytest.approx((mean - own[block]) / 100)
+        assert row["place"] == 1 + sum(other < own[block] for other in own)
+        assert row["n_weights"] == 300
+
+
 def test_masks_that_remove_nothing_differ_in_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
     store = Store(tmp_path_factory.mktemp("unremoved"))
     ids = []
