@@ -1,10 +1,11 @@
-"""Named queries, their parameters, and questions typed by a user: a name or SQL."""
+"""Named queries, their parameters, and questions typed by a user: a name, SQL, or a file of their own."""
 
 import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from catalog.results import QueryResult, render
@@ -21,6 +22,7 @@ __all__ = [
     "list_queries",
     "named_query",
     "parse_parameters",
+    "read_query",
     "render",
 ]
 
@@ -77,23 +79,38 @@ def named_query(name: str) -> str:
     return find_query(name).sql
 
 
+def read_query(path: Path) -> NamedQuery:
+    """A query of the user's own: a file like those of the package, whose opening comment may declare parameters.
+
+    Raises:
+        QueryError: the file cannot be read.
+    """
+    try:
+        return _parsed(SqlFile(path.stem, path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError) as err:
+        raise QueryError("the query's file cannot be read", path=str(path), reason=str(err)) from err
+
+
 def is_sql(text: str) -> bool:
-    """Whether a user's text is SQL: anything but a single bare word, which is the name of a query."""
-    return _BARE_WORD.fullmatch(text.strip()) is None
+    """Whether a user's text is SQL: neither a single bare word, the name of a query, nor a path that ends in `.sql`."""
+    return _BARE_WORD.fullmatch(text.strip()) is None and not text.strip().endswith(".sql")
 
 
 def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
     """Answer a user's question.
 
     Args:
-        text: SQL, or the name of a query.
+        text: SQL, the name of a query, or the path of a file that ends in `.sql`.
         pairs: parameters as `name=value`.
     Raises:
-        QueryError: see `find_query`, `parse_parameters` and `Catalog.select`.
+        QueryError: the text is empty; see `find_query`, `read_query`, `parse_parameters` and `Catalog.select`.
     """
+    if not text.strip():
+        raise QueryError("there is no question", expected="SQL, a .sql file, or a name of mlprune query --list", got=text)
     if is_sql(text):
         return catalog.select(text, parse_parameters(pairs))
-    query = find_query(text.strip())
+    name = text.strip()
+    query = read_query(Path(name)) if name.endswith(".sql") else find_query(name)
     return catalog.select(query.sql, parse_parameters(pairs, query))
 
 

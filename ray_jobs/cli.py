@@ -128,7 +128,7 @@ def verify(
 
 @app.command()
 def query(
-    sql_or_name: Annotated[str, typer.Argument(help="SQL, or the name of a query that mlprune brings along.")] = "",
+    sql_or_name: Annotated[str, typer.Argument(help="SQL, the name of a query that mlprune brings along, or a .sql file.")] = "",
     store: StoreOption = "./demo-store",
     param: Annotated[list[str] | None, typer.Option(help="A parameter of the query, name=value.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
@@ -139,6 +139,7 @@ def query(
     Examples:
       mlprune query best_by_language --store runs/ --param task=facts
       mlprune query "SELECT language, value FROM metrics LIMIT 5" --store runs/ --format json
+      mlprune query my-question.sql --store runs/
     """
     from catalog.queries import ask, list_queries, render  # noqa: PLC0415
     from catalog.store import Catalog  # noqa: PLC0415

@@ -16,13 +16,13 @@ Questions that one asks the morning after, each with its SQL and with what the c
 runs as it stands:
 
 ```sh
-mlprune query "$(cat docs/cookbook/02-best-variant.sql)" --store demo-store
+mlprune query docs/cookbook/02-best-variant.sql --store demo-store
 ```
 
 `mlprune demo` makes `demo-store` in some minutes. Its records, from which these answers come, are also in the
 repository; a store unpacked from them answers every question, and has no masks:
 
-```sh
+```
 mkdir demo-store
 tar -xJf docs/stores/demo.tar.xz -C demo-store
 ```

@@ -1,12 +1,15 @@
-"""Which pages are generated, and writing them."""
+"""Which pages are generated or hold answers, and writing them."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from infra.pages.catalog_reference import catalog_reference
 from infra.pages.command_reference import command_reference
 from infra.pages.cookbook import cookbook
+from infra.pages.frozen import archive_of, thaw
 from infra.pages.recipe_reference import recipe_reference
+from infra.pages.transcripts import refreshed
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -18,14 +21,35 @@ PAGES: Mapping[str, Callable[[], str]] = {
 }
 """Path below docs/ -> what writes the page."""
 
+WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
+    "quick-start.md": ("demo",),
+    "study.md": ("study",),
+}
+"""Page written by hand -> frozen stores that its commands ask, each by its name and `-store`."""
 
-def write_pages(folder: Path = DOCS) -> list[Path]:
-    """Write all generated pages; returns those that were not as they should be."""
-    changed = []
-    for name, text in ((name, make()) for name, make in PAGES.items()):
-        path = folder / name
-        if not path.exists() or path.read_text("utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-            changed.append(path)
-    return changed
+
+def wanted_pages() -> dict[Path, str]:
+    """All such pages as they should be."""
+    pages = {DOCS / name: make() for name, make in PAGES.items()}
+    return pages | {DOCS / name: _with_answers(DOCS / name, stores) for name, stores in WITH_ANSWERS.items()}
+
+
+def write_pages() -> list[Path]:
+    """Write the pages that are not as they should be, and return them."""
+    changed = [(path, text) for path, text in wanted_pages().items() if not _holds(path, text)]
+    for path, text in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return [path for path, _ in changed]
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text("utf-8") == text
+
+
+def _with_answers(page: Path, stores: tuple[str, ...]) -> str:
+    with tempfile.TemporaryDirectory() as name:
+        for store in stores:
+            thaw(archive_of(store), Path(name) / f"{store}-store")
+        (Path(name) / "docs").symlink_to(DOCS)
+        return refreshed(page.read_text("utf-8"), Path(name))

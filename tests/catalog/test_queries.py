@@ -2,6 +2,7 @@ import math
 import re
 import statistics
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -284,3 +285,25 @@ def test_parameters_of_sql_are_numbers_where_they_read_as_such(catalog: Catalog)
     }
     sql = "SELECT count(*) AS n FROM variants WHERE sparsity = $sparsity AND score = $score"
     assert ask(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)
+
+
+def test_a_file_of_ones_own_is_asked_like_a_query_of_the_package(catalog: Catalog, tmp_path: Path) -> None:
+    file = tmp_path / "mine.sql"
+    file.write_text(
+        "-- mine: one row per sparsity.\n-- $score VARCHAR = 'wanda'\n"
+        "SELECT sparsity, count(*) AS n FROM variants WHERE score = $score GROUP BY ALL;\n"
+    )
+    assert sorted(row[0] for row in ask(catalog, str(file)).rows) == list(SPARSITIES)
+    assert ask(catalog, str(file), ["score=none"]).rows == ()
+    with pytest.raises(QueryError, match="a parameter is unknown"):
+        ask(catalog, str(file), ["task=facts"])
+
+
+def test_no_question_is_an_error_that_says_what_may_be_asked(catalog: Catalog) -> None:
+    with pytest.raises(QueryError, match="mlprune query --list"):
+        ask(catalog, " ")
+
+
+def test_a_file_that_is_not_there_is_an_error_that_names_it(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(QueryError, match=r"cannot be read.*missing\.sql"):
+        ask(catalog, str(tmp_path / "missing.sql"))

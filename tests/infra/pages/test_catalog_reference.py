@@ -8,12 +8,12 @@ from catalog.check import KEYS
 from catalog.queries import list_queries
 from catalog.schema import views
 from catalog.sql_files import sql_files
-from infra.pages.catalog_reference import catalog_reference
+from infra.pages.site import DOCS
 
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return catalog_reference()
+    return (DOCS / "reference" / "catalog.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,36 @@
+"""Answers on pages: commands are told apart, and an answer is what the command before it prints."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.pages.transcripts import commands, refreshed
+
+
+def test_a_command_ends_where_its_quotes_backslashes_and_documents_do() -> None:
+    block = "mlprune query \"SELECT 1\n  AS n\" --store s   # it's one\nls \\\n  -l\ncat > f <<'EOF'\nit's\nEOF\n\nls\n"
+    assert commands(block) == [
+        'mlprune query "SELECT 1\n  AS n" --store s   # it\'s one',
+        "ls \\\n  -l",
+        "cat > f <<'EOF'\nit's\nEOF",
+        "ls",
+    ]
+
+
+def test_a_command_without_an_end_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no end"):
+        commands('mlprune query "SELECT 1\n')
+
+
+def test_an_answer_is_what_the_commands_right_before_it_print(tmp_path: Path) -> None:
+    rest = "```sh\nls\n```\n\nwords\n\n```text\nkept\n```\n"
+    fresh = refreshed(f"```sh\nmlprune query --list\n```\n\n```text\nstale answer\n```\n\n{rest}", tmp_path)
+    assert "best_by_language: " in fresh
+    assert "stale answer" not in fresh
+    assert fresh.endswith(rest)
+
+
+@pytest.mark.parametrize("command", ["ls", "mlprune query failures --store nothing"])
+def test_a_command_that_gives_no_answer_is_an_error(command: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="gives no answer"):
+        refreshed(f"```sh\n{command}\n```\n\n```text\n```\n", tmp_path)
