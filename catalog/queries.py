@@ -106,7 +106,7 @@ def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
         QueryError: the text is empty; see `find_query`, `read_query`, `parse_parameters` and `Catalog.select`.
     """
     if not text.strip():
-        raise QueryError("there is no question", expected="SQL, a .sql file, or a name of mlprune query --list", got=text)
+        raise QueryError("there is no question", expected="SQL, a .sql file, or a name of mlprune query --list")
     if is_sql(text):
         return catalog.select(text, parse_parameters(pairs))
     name = text.strip()

@@ -128,7 +128,7 @@ def verify(
 
 @app.command()
 def query(
-    sql_or_name: Annotated[str, typer.Argument(help="SQL, the name of a query that mlprune brings along, or a .sql file.")] = "",
+    sql_or_name: Annotated[str, typer.Argument(help="SQL, a .sql file, or the name of a query that mlprune has.")] = "",
     store: StoreOption = "./demo-store",
     param: Annotated[list[str] | None, typer.Option(help="A parameter of the query, name=value.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, json or csv.")] = "table",
