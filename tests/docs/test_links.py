@@ -47,3 +47,9 @@ def test_files_of_the_repository_that_a_page_names_are_there(page: Path) -> None
     named = _NAMED.findall(page.read_text(encoding="utf-8"))
     missing = [name for name in named if not any(ROOT.glob(name.rstrip("/.")))]
     assert not missing
+
+
+def test_every_page_of_the_documentation_is_listed_on_the_entry_page() -> None:
+    entry = ROOT / "docs" / "README.md"
+    listed = {(entry.parent / link.partition("#")[0]).resolve() for link in links(entry)}
+    assert [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != entry and page not in listed] == []
