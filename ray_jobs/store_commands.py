@@ -68,9 +68,12 @@ def gc(
 ) -> None:
     """List what no record reaches, or remove it. What a running job may still need is left alone.
 
+    Scratch folders that killed processes left on this machine are listed, and removed, with it.
+
     Example: mlprune gc --store runs/ --delete
     """
     from mlprune.garbage import find_garbage, remove_garbage  # noqa: PLC0415
+    from mlprune.scratch import abandoned_folders, remove_abandoned  # noqa: PLC0415
 
     opened = _existing(store)
     garbage = find_garbage(opened, min_age_s=min_age_hours * 3600)
@@ -81,6 +84,9 @@ def gc(
     n_removed = remove_garbage(opened, garbage) if delete and garbage.files else 0
     words = f"{n_removed} of {len(garbage.files)} files removed" if delete else f"{len(garbage.files)} files"
     typer.echo(f"{words}, {garbage.n_bytes} bytes; {len(garbage.young)} more are too young to tell")
+    for folder in abandoned_folders():
+        removed = " removed" if delete and remove_abandoned(folder) else ""
+        typer.echo(f"{folder.n_bytes:12} {folder.path}: scratch of a process that has ended{removed}")
 
 
 def _existing(uri: str):  # type: ignore[no-untyped-def]  # Store is imported late

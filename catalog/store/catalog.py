@@ -23,6 +23,7 @@ from catalog.sql_files import statement
 from catalog.store.connections import answer, close_to_questions, connect, is_damage, is_locked, one_line
 from catalog.store.filling import fill_connection, fill_file, n_missing
 from mlprune.errors import StoreError
+from mlprune.scratch import scratch_folder
 from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Catalog:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             logger.warning("no cache for the catalog (%s): it goes when it is closed", err)
-            temporary = tempfile.TemporaryDirectory(prefix="mlprune-catalog-")
+            temporary = scratch_folder()
             folder = Path(temporary.name)
         catalog = cls(store, folder / FILE_NAME)
         catalog._folder, catalog.shared = temporary, SharedCatalog(store, folder)
@@ -131,7 +132,7 @@ class Catalog:
 
         Returns: None if the file was written to meanwhile, there is no room, or the copy cannot be read.
         """
-        folder = tempfile.TemporaryDirectory(prefix="mlprune-catalog-")
+        folder = scratch_folder()
         try:
             copy = copied(path, Path(folder.name))
             if copy is not None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from mlprune.errors import ModelError
 from mlprune.numeric.masks import packed_mask
 from mlprune.numeric.packing import unpack_levels
+from mlprune.scratch import scratch_folder
 
 _MASK, _WEIGHT = "mask/", "weight/"
 
@@ -86,4 +87,4 @@ class KeptChanges:
 
     @cached_property
     def _folder(self) -> tempfile.TemporaryDirectory[str]:
-        return tempfile.TemporaryDirectory(prefix="mlprune-")
+        return scratch_folder()

@@ -72,7 +72,7 @@ def feature_norms(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
         ShapeError: `sum_sq` is not a matrix, or `weights` is not one number a demonstration.
         StatisticsError: there is no demonstration, all weights are zero, or a value is negative or non-finite.
     """
-    return _total(sum_sq, weights)[0].sqrt().to(torch.float32)
+    return _total(sum_sq, weights).norms()
 
 
 def mean_squares(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -88,8 +88,67 @@ def mean_squares(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
         ShapeError: `sum_sq` is not a matrix, or `weights` is not one number a demonstration.
         StatisticsError: there is no demonstration, all weights are zero, or a value is negative or non-finite.
     """
-    total, n = _total(sum_sq, weights)
-    return total / n
+    return _total(sum_sq, weights).mean_squares()
+
+
+class RunningTotal:
+    """Weighted sum over demonstrations whose statistics come in pieces: bit for bit that over all of them at once.
+
+    Args:
+        n: demonstrations of the whole set, >= 1.
+        weights: [n], as for `feature_norms`.
+    Raises:
+        ShapeError: `weights` is not one number a demonstration.
+        StatisticsError: there is no demonstration, or all weights are zero.
+    """
+
+    def __init__(self, n: int, weights: Tensor | None = None) -> None:
+        if n == 0:
+            raise StatisticsError("statistics hold no demonstration")
+        self._factors = [1.0] * n if weights is None else _checked_weights(weights, n)
+        self._n_added = 0
+        self._total: Tensor | None = None
+
+    def add(self, sum_sq: Tensor) -> None:
+        """Take the next demonstrations, in float64, one after another.
+
+        Args:
+            sum_sq: [k, in], float32 or wider, from `demonstration_sums`.
+        Raises:
+            ShapeError: `sum_sq` is not a matrix, has other features than those before, or more rows than are left.
+            StatisticsError: a value is negative or non-finite.
+        """
+        if sum_sq.ndim != 2:
+            raise ShapeError("statistics are not a matrix", expected="[n, in]", got=tuple(sum_sq.shape))
+        n_left = len(self._factors) - self._n_added
+        if self._total is None:
+            self._total = torch.zeros(sum_sq.shape[1], dtype=torch.float64, device=sum_sq.device)
+        if sum_sq.shape[0] > n_left or sum_sq.shape[1] != len(self._total):
+            expected = f"at most {n_left} rows of {len(self._total)}"
+            raise ShapeError("a piece of statistics does not fit", expected=expected, got=tuple(sum_sq.shape))
+        wrong = ~(torch.isfinite(sum_sq) & (sum_sq >= 0))
+        if bool(wrong.any()):
+            row, feature = wrong.nonzero()[0].tolist()
+            where = {"demonstration": self._n_added + row, "feature": feature, "got": float(sum_sq[row, feature])}
+            raise StatisticsError("a sum of squares is negative or not finite", where)
+        factors = self._factors[self._n_added : self._n_added + sum_sq.shape[0]]
+        for values, factor in zip(sum_sq.detach(), factors, strict=True):
+            self._total += values if factor == 1 else values.to(torch.float64) * factor
+        self._n_added += sum_sq.shape[0]
+
+    def norms(self) -> Tensor:
+        """See `feature_norms`."""
+        return self._whole().sqrt().to(torch.float32)
+
+    def mean_squares(self) -> Tensor:
+        """See the function of this name."""
+        return self._whole() / math.fsum(self._factors)
+
+    def _whole(self) -> Tensor:
+        if self._total is None or self._n_added < len(self._factors):
+            expected, got = len(self._factors), self._n_added
+            raise StatisticsError("statistics lack demonstrations", expected=expected, got=got)
+        return self._total
 
 
 def bootstrap_weights(n: int, seed: int) -> Tensor:
@@ -150,24 +209,13 @@ def _check_finite(results: Tensor) -> None:
         )
 
 
-def _total(sum_sq: Tensor, weights: Tensor | None) -> tuple[Tensor, float]:
-    """[in] float64 weighted sum over demonstrations of checked statistics, in their order, and the sum of weights."""
+def _total(sum_sq: Tensor, weights: Tensor | None) -> RunningTotal:
+    """All demonstrations at once."""
     if sum_sq.ndim != 2:
         raise ShapeError("statistics are not a matrix", expected="[n, in]", got=tuple(sum_sq.shape))
-    if sum_sq.shape[0] == 0:
-        raise StatisticsError("statistics hold no demonstration")
-    wrong = ~(torch.isfinite(sum_sq) & (sum_sq >= 0))
-    if bool(wrong.any()):
-        demonstration, feature = wrong.nonzero()[0].tolist()
-        value = float(sum_sq[demonstration, feature])
-        raise StatisticsError(
-            "a sum of squares is negative or not finite", demonstration=demonstration, feature=feature, got=value
-        )
-    factors = [1.0] * sum_sq.shape[0] if weights is None else _checked_weights(weights, sum_sq.shape[0])
-    total = torch.zeros(sum_sq.shape[1], dtype=torch.float64, device=sum_sq.device)
-    for row, factor in zip(sum_sq.detach(), factors, strict=True):
-        total += row if factor == 1 else row.to(torch.float64) * factor
-    return total, math.fsum(factors)
+    total = RunningTotal(sum_sq.shape[0], weights)
+    total.add(sum_sq)
+    return total
 
 
 def _checked_weights(weights: Tensor, n: int) -> list[float]:

@@ -11,11 +11,14 @@ from torch import Tensor
 from mlprune.errors import StatisticsError
 from mlprune.numeric.aggregation import aggregated
 from mlprune.numeric.scores import contrast_norms
-from mlprune.numeric.statistics import bootstrap_weights, feature_norms, mean_squares
+from mlprune.numeric.statistics import RunningTotal, bootstrap_weights
 from mlprune.pruning.choices import Reading
 
 BlockStatistics = Mapping[str, Tensor]
 """Input name -> [n, in] float32, sums of squares of every demonstration of one set."""
+
+BlockTotals = Mapping[str, RunningTotal]
+"""Input name -> the sum over those demonstrations of one set that a reading counts."""
 
 Factors = Mapping[str, tuple[Tensor, int]]
 """Input name -> [in] float32 factors, and how many features fell back to the target set alone (contrast)."""
@@ -36,7 +39,26 @@ def feature_factors(
     Raises:
         StatisticsError: a set has fewer demonstrations than `reading.first`, or its numbers are no sums of squares.
     """
+    totals = [block_totals(one, reading) for one in sets]
+    return factors_of(totals, reading=reading, contrast=None if contrast is None else block_totals(contrast, reading))
+
+
+def factors_of(sets: Sequence[BlockTotals], *, reading: Reading, contrast: BlockTotals | None = None) -> Factors:
+    """The same of sums that were made before, as `block_totals` makes them."""
     return {name: _factor([one[name] for one in sets], reading, (contrast or {}).get(name)) for name in sets[0]}
+
+
+def block_totals(statistics: BlockStatistics, reading: Reading) -> BlockTotals:
+    """The sums of one set of which all demonstrations are in memory.
+
+    Raises:
+        StatisticsError: as for `feature_factors`.
+    """
+    totals = {}
+    for name, rows in statistics.items():
+        totals[name] = RunningTotal(rows.shape[0], demonstration_weights(rows.shape[0], reading))
+        totals[name].add(rows)
+    return totals
 
 
 def demonstration_weights(n: int, reading: Reading) -> Tensor | None:
@@ -56,13 +78,12 @@ def demonstration_weights(n: int, reading: Reading) -> Tensor | None:
     return weights
 
 
-def _factor(sums: Sequence[Tensor], reading: Reading, contrast: Tensor | None) -> tuple[Tensor, int]:
+def _factor(sets: Sequence[RunningTotal], reading: Reading, contrast: RunningTotal | None) -> tuple[Tensor, int]:
     """[in] factors of one input, and the number of silent features."""
-    weights = [demonstration_weights(one.shape[0], reading) for one in sums]
     if reading.aggregation is None and contrast is None:
-        return feature_norms(sums[0], weights[0]), 0
-    means = [mean_squares(one, weight) for one, weight in zip(sums, weights, strict=True)]
-    against = None if contrast is None else mean_squares(contrast, demonstration_weights(contrast.shape[0], reading))
+        return sets[0].norms(), 0
+    means = [one.mean_squares() for one in sets]
+    against = None if contrast is None else contrast.mean_squares()
     shares = torch.tensor(reading.shares, dtype=torch.float64) if reading.shares else None
     if reading.aggregation == "pooled":
         means = [aggregated(torch.stack(means), "pooled", weights=shares).to(torch.float64).square()]

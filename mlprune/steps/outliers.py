@@ -10,9 +10,9 @@ from mlprune.models.loading import read_block
 from mlprune.numeric.outliers import outlier_ratio
 from mlprune.numeric.scores import wanda_scores
 from mlprune.pruning.choices import Reading
-from mlprune.pruning.factors import feature_factors
+from mlprune.pruning.factors import factors_of
 from mlprune.steps.jobs import ChainLoader, ModelRef, RecordJob, RecordKey
-from mlprune.steps.statistics_files import read_block_statistics
+from mlprune.steps.statistics_files import read_block_totals
 from mlprune.storage import Store
 from mlprune.threads import side_by_side
 
@@ -51,8 +51,8 @@ class OutliersJob(RecordJob):
     def _ratio(self, store: Store, block: int) -> float:
         family = FAMILIES[self.model.family]
         records = [store.require("statistics", one) for one in self.statistics]
-        sets = [read_block_statistics(store, record.artefacts, block) for record in records]
-        factors = feature_factors(sets, reading=self.reading)
+        sets = [read_block_totals(store, record.artefacts, block, reading=self.reading) for record in records]
+        factors = factors_of(sets, reading=self.reading)
         weights = read_block(Path(self.model.path), block, dtype=self.model.dtype)
         scores = (wanda_scores(weight, factors[family.input_of(layer)][0]) for layer, weight in weights.items())
         return outlier_ratio(scores, self.m)

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 from mlprune.models.families import FAMILIES, Family
 from mlprune.models.loading import read_block
 from mlprune.pruning.choices import Reading, Schedule, Scope, ScoreChoice
-from mlprune.pruning.factors import Factors, feature_factors
+from mlprune.pruning.factors import BlockTotals, Factors, factors_of
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import layer_sparsities
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels
 from mlprune.steps.jobs import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.outliers import read_ratios
-from mlprune.steps.statistics_files import read_block_statistics
+from mlprune.steps.statistics_files import read_block_totals
 from mlprune.steps.variants import VariantSpec, variant_row, write_variants
 from mlprune.storage import Store
 
@@ -75,11 +75,13 @@ def stored_factors(
     """Factors of one block's features from stored statistics; None where none are read."""
     if reading is None:
         return None
-    sets = [read_block_statistics(store, store.require("statistics", one).artefacts, block) for one in statistics]
-    against = store.require("statistics", contrast).artefacts if contrast else None
-    return feature_factors(
-        sets, reading=reading, contrast=None if against is None else read_block_statistics(store, against, block)
-    )
+
+    def totals(statistics_id: str) -> BlockTotals:
+        artefacts = store.require("statistics", statistics_id).artefacts
+        return read_block_totals(store, artefacts, block, reading=reading)
+
+    sets = [totals(one) for one in statistics]
+    return factors_of(sets, reading=reading, contrast=totals(contrast) if contrast else None)
 
 
 @dataclass(frozen=True)

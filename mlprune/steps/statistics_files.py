@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.pruning.factors import BlockStatistics
+from mlprune.numeric.statistics import RunningTotal
+from mlprune.pruning.choices import Reading
+from mlprune.pruning.factors import BlockStatistics, BlockTotals, block_totals, demonstration_weights
 from mlprune.records import Artefact
 from mlprune.storage import Store
 from mlprune.tables import Layout, number_bytes, numbers_of
@@ -83,16 +85,50 @@ def read_block_statistics(
         StatisticsError: the parts do not make up the set.
         StoreError: a part was written by a newer version.
     """
+    found: dict[str, list[Rows]] = defaultdict(list)
+    for artefact in _parts(artefacts, block, role):
+        for name, rows in _read_part(store, artefact):
+            found[name].append(rows)
+    return {name: _joined(parts, block=block, name=name) for name, parts in found.items()}
+
+
+def read_block_totals(store: Store, artefacts: Iterable[Artefact], block: int, *, reading: Reading) -> BlockTotals:
+    """Input -> sum over the demonstrations of one block that a reading counts; one part is in memory at a time.
+
+    The sums are made in demonstration order, to the same bits as those of `read_block_statistics`. That is where they
+    are made of where parts do not follow each other, as no step of today's leaves them.
+
+    Args and Raises: as for `read_block_statistics`; a set smaller than `reading.first` is a StatisticsError too.
+    """
+    parts = sorted(_parts(artefacts, block), key=lambda one: one.path)
+    n_inputs = len(list(_read_part(store, parts[0])))
+    n = sum(one.n_rows or 0 for one in parts) // n_inputs
+    weights = demonstration_weights(n, reading)
+    totals: dict[str, RunningTotal] = {}
+    n_added = 0
+    for part in parts:
+        pieces = dict(_read_part(store, part))
+        indices = next(iter(pieces.values()))[0]
+        if not np.array_equal(indices, np.arange(n_added, n_added + len(indices))) or n_added + len(indices) > n:
+            return block_totals(read_block_statistics(store, parts, block), reading)
+        for name, (_, rows) in pieces.items():
+            totals.setdefault(name, RunningTotal(n, weights)).add(torch.from_numpy(rows.copy()))
+        n_added += len(indices)
+    return totals
+
+
+def _parts(artefacts: Iterable[Artefact], block: int, role: str = "") -> list[Artefact]:
+    """The files that hold one block of one set.
+
+    Raises:
+        StatisticsError: there is none.
+    """
     middle = rf"\.{role}" if role else ""
     wanted = re.compile(rf"/block-{block:03d}{middle}\.part-\d+\.parquet$")
-    found: dict[str, list[Rows]] = defaultdict(list)
-    for artefact in artefacts:
-        if wanted.search(artefact.path):
-            for name, rows in _read_part(store, artefact):
-                found[name].append(rows)
+    found = [artefact for artefact in artefacts if wanted.search(artefact.path)]
     if not found:
         raise StatisticsError("statistics of a block are missing", block=block, role=role)
-    return {name: _joined(parts, block=block, name=name) for name, parts in found.items()}
+    return found
 
 
 def _read_part(store: Store, artefact: Artefact) -> Iterator[tuple[str, Rows]]:

@@ -1,4 +1,4 @@
-"""Measure the streaming of statistics: memory of observation as demonstrations grow, and files against plain Parquet.
+"""Measure the streaming of statistics: memory as demonstrations grow, and files against plain Parquet.
 
 python tests/benchmarks/streaming.py --out streaming.json     all rows
 python tests/benchmarks/streaming.py --only files             some of them
@@ -32,6 +32,7 @@ from rows import HEAD, Row
 from mlprune.models.chain import local_chain
 from mlprune.plan import build_plan, observing
 from mlprune.recipe import load_recipe
+from mlprune.steps.prune import OrderBlockJob
 from mlprune.steps.statistics_files import LAYOUT, read_block_statistics, write_part
 from mlprune.storage import Store
 from mlprune.threads import use_threads
@@ -60,30 +61,42 @@ class Sizes:
 
 
 FULL = Sizes(
-    replace(SMALL, blocks=2, width=128, feed_forward=512, vocabulary=1024),
-    observing.PART_TOKENS,
+    replace(SMALL, blocks=5, width=1024, feed_forward=4096, vocabulary=1024, tokens=32),
+    part_tokens=256 * 32,
     blocks=24,
     demonstrations=256,
     width=1024,
     repeat=5,
 )
-"""The files are a full part of XGLM-564M's; the model is smaller, so that 16 parts are observed in minutes."""
+"""The files are a full part of XGLM-564M's. What is observed has its width and few, short demonstrations' worth of
+products: statistics take 140 KiB a demonstration whatever its length, 35 MiB a part and 560 MiB for 16 parts, so that
+holding all of them, or all of one block's (112 MiB), would show."""
 TINY = Sizes(SMALL, part_tokens=16 * SMALL.tokens, blocks=3, demonstrations=32, width=64, repeat=2)
 
 
 def memory_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
-    """The peak of a process that observes, with 1, 4 and 16 times the demonstrations."""
+    """The peaks of processes that observe and that order a block, with 1, 4 and 16 times the demonstrations."""
     once = sizes.part_tokens // sizes.model.tokens
     measured(write_corpus, folder, sizes.model, once * TIMES[-1])
     for times in TIMES:
         store = folder / f"store-{times}"
         measured(write_jobs, folder, store, sizes, once * times)
-        found[f"observe_{times}"] = measured(observe, store)
-    peaks = [found[f"observe_{times}"]["peak_bytes"] for times in TIMES]
-    ratio = max(peaks) / peaks[0]
-    counts, mib = ("/".join(f"{once * times:,}" for times in TIMES), "/".join(f"{peak / MIB:.0f}" for peak in peaks))
-    what = f"peak memory of observing {counts} demonstrations of {sizes.model.tokens} tokens"
-    return [Row("memory", what, "", f"{mib} MiB", f"{ratio:.2f}x", f"<= {MOST_MEMORY:g}x", ratio <= MOST_MEMORY)]
+        found[f"observe_{times}"] = measured(run_jobs, store, "observe")
+        found[f"order_{times}"] = measured(run_jobs, store, "prune")
+    counts = "/".join(f"{once * times:,}" for times in TIMES)
+    most = found[f"observe_{TIMES[-1]}"]["number_bytes"] / MIB
+    whats = {
+        "observe": f"observing {counts} demonstrations of {sizes.model.tokens} tokens ({most:.0f} MiB of statistics)",
+        "order": f"scoring and ordering one block with these statistics ({most / sizes.model.blocks:.0f} MiB a block)",
+    }
+    return [_memory_row(name, f"peak memory of {what}", found) for name, what in whats.items()]
+
+
+def _memory_row(name: str, what: str, found: Mapping[str, Any]) -> Row:
+    peaks = [found[f"{name}_{times}"]["peak_bytes"] for times in TIMES]
+    ratio, mib = max(peaks) / peaks[0], "/".join(f"{peak / MIB:.0f}" for peak in peaks)
+    line = ("", f"{mib} MiB", f"{ratio:.2f}x", f"<= {MOST_MEMORY:g}x")
+    return Row(f"memory {name}", what, *line, ratio <= MOST_MEMORY)
 
 
 def write_corpus(folder: Path, size: Size, n_lines: int) -> dict[str, Any]:
@@ -106,26 +119,37 @@ def write_jobs(folder: Path, store_folder: Path, sizes: Sizes, n: int) -> dict[s
     for job in plan.jobs:
         if job.step == "demonstrate":
             job.run(store, load_chain)
-    jobs = [job for job in plan.jobs if job.step == "observe"]
-    (store_folder / "jobs.pickle").write_bytes(pickle.dumps((jobs, load_chain)))
-    return {"n_jobs": len(jobs)}
+    steps = {
+        "observe": [job for job in plan.jobs if job.step == "observe"],
+        "prune": [job for job in plan.jobs if isinstance(job, OrderBlockJob)][:1],
+    }
+    (store_folder / "jobs.pickle").write_bytes(pickle.dumps((steps, load_chain)))
+    return {"n_jobs": len(steps["observe"])}
 
 
-def observe(store_folder: Path) -> dict[str, Any]:
-    """Run the jobs that were left."""
+def run_jobs(store_folder: Path, step: str) -> dict[str, Any]:
+    """Run the jobs of a step that were left."""
     use_threads(1)
-    jobs, load_chain = pickle.loads((store_folder / "jobs.pickle").read_bytes())
+    steps, load_chain = pickle.loads((store_folder / "jobs.pickle").read_bytes())
     libraries, started = settled_memory_bytes(), perf_counter()
     chain, store = cache(load_chain), Store(store_folder)
-    for job in jobs:
+    for job in steps[step]:
         job.run(store, chain)
+    files = list((store_folder / "statistics").rglob("*.parquet"))
     return {
-        "n_jobs": len(jobs),
+        "n_jobs": len(steps[step]),
         "total": round(perf_counter() - started, 3),
         "libraries_bytes": libraries,
         "peak_bytes": memory_bytes("VmHWM"),
-        "statistics_bytes": sum(one.stat().st_size for one in (store_folder / "statistics").rglob("*.parquet")),
+        "statistics_bytes": sum(one.stat().st_size for one in files),
+        "number_bytes": sum(_n_numbers(one) for one in files) * 4,
     }
+
+
+def _n_numbers(file: Path) -> int:
+    """Sums of squares in a statistics file."""
+    metadata = pq.ParquetFile(file).metadata
+    return int(sum(metadata.row_group(group).column(4).num_values for group in range(metadata.num_row_groups)))
 
 
 def file_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:

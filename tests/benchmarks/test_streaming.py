@@ -19,7 +19,8 @@ def test_the_small_streaming_benchmark_makes_every_row_and_cuts_the_set_into_par
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert [row["name"] for row in figures["rows"]] == [
-        "memory",
+        "memory observe",
+        "memory order",
         "write plain",
         "read plain",
         "write same",

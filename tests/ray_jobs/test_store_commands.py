@@ -1,6 +1,7 @@
 """The commands that look after a store: what they print, and their exit codes."""
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from catalog.store import Catalog
+from mlprune.processes import this_process
+from mlprune.scratch import OWNER, PREFIX
 from mlprune.storage import Store
 from ray_jobs.cli import app
 from tests.mlprune.test_merging import add
@@ -64,6 +67,20 @@ def test_gc_lists_and_removes_on_request_only(store: Store, tmp_path: Path) -> N
     removed = mlprune("gc", "--store", store.uri, "--delete")
     assert (removed.exit_code, path.exists()) == (0, False)
     assert removed.stdout.splitlines()[-1].startswith("1 of 1 files removed")
+
+
+def test_gc_takes_scratch_folders_of_ended_processes_along(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / f"{PREFIX}left"
+    left.mkdir()
+    (left / OWNER).write_text(str(this_process()).rpartition("/")[0] + "/1")  # a process of our number, long ago
+    line = f"{left}: scratch of a process that has ended"
+    assert line in mlprune("gc", "--store", store.uri).stdout
+    assert left.exists()
+    assert f"{line} removed" in mlprune("gc", "--store", store.uri, "--delete").stdout
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(

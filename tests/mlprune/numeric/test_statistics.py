@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.statistics import (
+    RunningTotal,
     bootstrap_weights,
     demonstration_sums,
     feature_norms,
@@ -243,3 +244,29 @@ def test_the_number_of_threads_does_not_change_a_bit() -> None:
     finally:
         torch.set_num_threads(n_threads)
     assert torch.equal(*results)
+
+
+@PROPERTY
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.booleans(), st.integers(0, 9))
+def test_a_running_total_does_not_depend_on_the_pieces(pieces: list[int], is_weighted: bool, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    sum_sq = torch.rand(sum(pieces), 3, generator=generator) * 10.0 ** torch.randint(-20, 20, (3,), generator=generator)
+    weights = torch.rand(sum(pieces), dtype=torch.float64, generator=generator) if is_weighted else None
+    total = RunningTotal(len(sum_sq), weights)
+    for piece in sum_sq.split(pieces):
+        total.add(piece)
+    assert torch.equal(total.norms(), feature_norms(sum_sq, weights))
+    assert torch.equal(total.mean_squares(), mean_squares(sum_sq, weights))
+
+
+def test_a_running_total_that_is_not_whole_or_is_given_too_much_is_an_error() -> None:
+    total = RunningTotal(3)
+    total.add(torch.ones(2, 4))
+    with pytest.raises(StatisticsError, match="lack demonstrations"):
+        total.norms()
+    for wrong in (torch.ones(2, 4), torch.ones(1, 5), torch.ones(4)):
+        with pytest.raises(ShapeError):
+            total.add(wrong)
+    with pytest.raises(StatisticsError, match="negative") as caught:
+        total.add(torch.tensor([[1.0, -1.0, 1.0, 1.0]]))
+    assert caught.value.context == {"demonstration": 2, "feature": 1, "got": -1.0}

@@ -11,8 +11,12 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError, StatisticsError, StoreError
+from mlprune.numeric.statistics import feature_norms, mean_squares
+from mlprune.pruning.choices import Reading
+from mlprune.pruning.factors import demonstration_weights
 from mlprune.records import Artefact
-from mlprune.steps.statistics_files import LAYOUT, SCHEMA, read_block_statistics, write_part
+from mlprune.steps import statistics_files
+from mlprune.steps.statistics_files import LAYOUT, SCHEMA, read_block_statistics, read_block_totals, write_part
 from mlprune.storage import Store
 from mlprune.tables import number_bytes
 
@@ -63,6 +67,45 @@ def test_parts_merge_into_the_whole_however_they_were_cut_and_listed(store: Stor
     artefacts = [part(store, sums(), cut) for cut in cuts]
     for order in permutations(artefacts):
         assert same(read_block_statistics(store, order, 2), sums())
+
+
+READINGS = {
+    "all": Reading(),
+    "the first": Reading(first=3),
+    "drawn": Reading(resample_seed=2),
+    "the first, drawn": Reading(first=4, resample_seed=1),
+}
+
+
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+@pytest.mark.parametrize(
+    "cuts",
+    [[[0, 1, 2, 3, 4]], [[0], [1, 2], [4, 3]], [[3, 4], [0, 1, 2]], [[0, 2], [1, 3, 4]], [[4], [3], [2], [1], [0]]],
+)
+def test_totals_are_those_of_all_demonstrations_at_once_bit_for_bit(
+    store: Store, cuts: list[list[int]], reading: Reading
+) -> None:
+    artefacts = [part(store, sums(), cut) for cut in cuts]
+    found = read_block_totals(store, artefacts, 2, reading=reading)
+    weights = demonstration_weights(N, reading)
+    for name, one in sums().items():
+        assert torch.equal(found[name].norms(), feature_norms(one, weights))
+        assert torch.equal(found[name].mean_squares(), mean_squares(one, weights))
+
+
+def test_totals_hold_one_part_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    artefacts = [part(store, sums(), [demonstration]) for demonstration in range(N)]
+    monkeypatch.setattr(statistics_files, "read_block_statistics", None)
+    read_block_totals(store, artefacts, 2, reading=Reading())
+
+
+def test_totals_of_a_set_that_lacks_a_part_or_has_one_twice_are_an_error(store: Store) -> None:
+    first, middle, last = (part(store, sums(), one) for one in ((0, 1), (2, 3), (4,)))
+    for parts, message in (([first, last], "lack demonstrations"), ([first, middle, middle, last], "held twice")):
+        with pytest.raises(StatisticsError, match=message):
+            read_block_totals(store, parts, 2, reading=Reading())
+    with pytest.raises(StatisticsError, match="missing"):
+        read_block_totals(store, [first, middle, last], 1, reading=Reading())
 
 
 def test_a_part_is_named_for_its_first_demonstration_and_holds_them_in_order(store: Store) -> None:
