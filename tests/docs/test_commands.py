@@ -4,6 +4,7 @@ The default run leaves out what takes minutes (blocks marked `sh slow`) and give
 the letter, in a folder that looks like a clone. `pytest -m slow tests/docs` does all of it, in a real shell.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -82,6 +83,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         folder = tmp_path_factory.mktemp("typed") / "clone"
         subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
         (folder / ".venv").symlink_to(environment)
+        os.utime(folder / "pyproject.toml", (0, 0))  # older than the environment: make installs nothing into it
         script = "set -eu\n. .venv/bin/activate\n" + "\n".join(b.text for b in blocks_of(page, "sh", "sh slow"))
         subprocess.run(["bash", "-c", script], cwd=folder, check=True, timeout=30 * MINUTES)
         return folder

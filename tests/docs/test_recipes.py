@@ -1,0 +1,59 @@
+"""Recipes that pages show are recipes, whole ones and parts of one; what a part names elsewhere is filled in."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.reading import HIDDEN, _Loader
+from tests.docs.pages import ROOT, blocks, pages
+
+SECTIONS = set(Recipe.model_fields) - HIDDEN
+WHOLE = {"name": "shown", "model": {"path": "model"}, "corpus": {"kind": "cldr"}}
+SHOWN = {
+    f"{page.relative_to(ROOT)} {number}": block.text
+    for page in pages()
+    for number, block in enumerate(blocks(page))
+    if block.words == "yaml" and "\nschedule:" not in block.text  # several choices of one key
+}
+
+
+def as_sections(value: Any) -> dict[str, Any]:
+    """What a block says of a recipe: its sections, or a list of entries as the section they belong to; else nothing."""
+    if isinstance(value, list):
+        of_variants = any("score" in entry or "combine" in entry for entry in value)
+        return {"variants" if of_variants else "demonstrations": value}
+    return value if isinstance(value, dict) and set(value) <= SECTIONS else {}
+
+
+def names(entries: list[Mapping[str, Any]], *keys: str) -> set[str]:
+    """The names under some keys, which hold one or a list."""
+    found = [entry[key] for entry in entries for key in keys if key in entry]
+    return {name for one in found for name in (one if isinstance(one, list) else [one])}
+
+
+def completed(sections: dict[str, Any]) -> dict[str, Any]:
+    """A whole recipe, with sets and entries for the names that a part takes from elsewhere."""
+    recipe = {**WHOLE, **sections}
+    sets, variants = list(recipe.get("demonstrations", [])), list(recipe.get("variants", []))
+    missing = names(variants, "demonstrations", "over", "contrast") | names(sets, "parts")
+    known = {entry["name"] for entry in sets}
+    sets += [{"name": name, "kind": "monolingual", "language": "en"} for name in sorted(missing - known)]
+    entries = names(variants, "against", "of") - {entry.get("name") for entry in variants}
+    entries -= {entry["name"] for entry in recipe.get("baselines", [])}
+    variants += [{"name": name, "score": "magnitude", "sparsity": 0.5} for name in sorted(entries)]
+    return {**recipe, "demonstrations": sets, "variants": variants}
+
+
+def test_pages_show_recipes() -> None:
+    shown = [text for text in SHOWN.values() if as_sections(yaml.load(text, _Loader))]
+    assert len(shown) > 12
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_recipe_on_a_page_is_accepted(name: str) -> None:
+    if sections := as_sections(yaml.load(SHOWN[name], _Loader)):
+        parse_recipe(completed(sections), folder=Path())
