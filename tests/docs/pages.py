@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("docs", "infra", "mlprune", "catalog", "ray_jobs", "tests")
-_FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+?) *$", re.MULTILINE)
 
@@ -25,7 +25,7 @@ def pages() -> list[Path]:
 
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page in order."""
-    return [Block(words.strip(), text) for _, words, text in _FENCE.findall(page.read_text("utf-8"))]
+    return [Block(words.strip(), text) for _, words, text in FENCE.findall(page.read_text("utf-8"))]
 
 
 def links(page: Path) -> list[str]:
@@ -36,7 +36,7 @@ def links(page: Path) -> list[str]:
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     found: list[str] = []
-    for heading in _HEADING.findall(_FENCE.sub("", page.read_text("utf-8"))):
+    for heading in _HEADING.findall(FENCE.sub("", page.read_text("utf-8"))):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "")
         plain = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
         n_before = found.count(plain)
@@ -45,4 +45,4 @@ def anchors(page: Path) -> set[str]:
 
 
 def _without_code(page: Path) -> str:
-    return re.sub(r"`[^`\n]*`(?!\])", "", _FENCE.sub("", page.read_text("utf-8")))
+    return re.sub(r"`[^`\n]*`(?!\])", "", FENCE.sub("", page.read_text("utf-8")))
