@@ -61,6 +61,7 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     ("dense_values", "base_model_id", "base_models"),
     ("repeated_comparisons", "evaluation_id", "evaluations"),
     ("repeated_comparisons", "baseline_evaluation_id", "evaluations"),
+    ("outdone_evaluations", "evaluation_id", "evaluations"),
 )
 """(table, column, table whose key the column holds)."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from catalog.kept import is_kept_current, note, noted, outdate_kept, refresh, refresh_all
+from catalog.kept import TOLD_BY_ID, is_kept_current, note, noted, outdate_kept, refresh, refresh_all
 from catalog.schema import BOOKKEEPING, RUN_TABLES, Connection, Table, insert_rows, tables, transaction
 from catalog.sql_files import statement
 from mlprune.records import Record
@@ -124,14 +124,14 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
             empty(connection, of_records=todo.records_left, of_runs=todo.run_files_left)
     n_records = n_rows = 0
     touched: set[str] = set()
-    comparison_ids: set[str] = set()
+    ids: set[str] = set()
     for records in _batches(store, todo.records):
         with writing() as connection:
             folded = _fold_batch(connection, records, errors=errors)
         n_records += len(folded)
         n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
         touched.update(table for record in folded for table in record.rows)
-        comparison_ids.update(record.id for record in folded if "comparisons" in record.rows)
+        ids.update(record.id for record in folded if record.kind in TOLD_BY_ID)
     for start in range(0, len(todo.run_files), BATCH_SIZE):
         rows = _run_rows(store, todo.run_files[start : start + BATCH_SIZE])
         with writing() as connection:
@@ -140,7 +140,7 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
         if not todo.is_kept_current:
             refresh_all(connection)
         elif n_records:
-            refresh(connection, touched=touched, comparison_ids=comparison_ids)
+            refresh(connection, touched=touched, ids=ids)
         _note_listing(connection, todo)
     return n_records, n_rows
 

@@ -23,10 +23,13 @@ READS: Final[Mapping[str, Set[str]]] = {
     },
     "dense_values": {"metrics", "variants"},
     "repeated_comparisons": {"comparisons"},
+    "outdone_evaluations": {"evaluations"},
 }
 """Kept table -> tables it follows from, in an order in which each reads only earlier ones."""
-FOLDED = "folded_comparisons"
-"""What comparisons that were folded just now are called."""
+FOLDED = "folded_records"
+"""What the ids of records that were folded just now are called."""
+TOLD_BY_ID = ("comparisons", "evaluations")
+"""Kinds of records of which kept tables have to know the ids."""
 
 
 def is_kept_current(connection: Connection) -> bool:
@@ -39,16 +42,16 @@ def outdate_kept(connection: Connection) -> None:
     connection.execute(statement("fold", "forget_state"), {"name": "kept"})
 
 
-def refresh(connection: Connection, *, touched: Set[str], comparison_ids: Set[str]) -> None:
+def refresh(connection: Connection, *, touched: Set[str], ids: Set[str]) -> None:
     """Bring the kept tables up to date.
 
     Args:
         touched: tables that rows were added to since they were current.
-        comparison_ids: `comparison_id` of rows added to `comparisons` since then.
+        ids: of records of the kinds in `TOLD_BY_ID` that were added since then.
     """
-    ids = [{"comparison_id": one} for one in sorted(comparison_ids)]
+    folded = arrow_rows([("id", "VARCHAR")], [{"id": one} for one in sorted(ids)])
     with transaction(connection):
-        connection.register(FOLDED, arrow_rows([("comparison_id", "VARCHAR")], ids))
+        connection.register(FOLDED, folded)
         for name, reads in READS.items():
             if reads & touched:
                 connection.execute(statement("kept", name, folded=FOLDED))
@@ -58,9 +61,9 @@ def refresh(connection: Connection, *, touched: Set[str], comparison_ids: Set[st
 
 def refresh_all(connection: Connection) -> None:
     """Bring the kept tables up to date, whatever was added."""
-    found = connection.execute(statement("fold", "comparison_ids")).fetchall()
+    found = connection.execute(statement("fold", "folded_ids")).fetchall()
     everything = frozenset(table for reads in READS.values() for table in reads)
-    refresh(connection, touched=everything, comparison_ids={comparison_id for (comparison_id,) in found})
+    refresh(connection, touched=everything, ids={one for kind, ids in found if kind in TOLD_BY_ID for one in ids})
 
 
 def noted(connection: Connection, name: str) -> str | None:

@@ -1,11 +1,11 @@
 -- repeated_comparisons: writes which comparisons do not count. Two recipes may compare the same evaluations in families
 -- of different size: of those the row of the larger p_adjusted, the more careful one, stands. Only what was folded into
--- {folded} (comparison_id) can have changed that.
+-- {folded} (id) can have changed that.
 INSERT INTO repeated_comparisons BY NAME
 WITH touched AS (
     SELECT c.evaluation_id, c.baseline_evaluation_id, c.metric
     FROM comparisons AS c
-    SEMI JOIN {folded} AS f ON f.comparison_id = c.comparison_id
+    SEMI JOIN {folded} AS f ON f.id = c.comparison_id
 ),
 repeated AS (
     SELECT evaluation_id, baseline_evaluation_id, metric

@@ -5,32 +5,47 @@
 -- $metric VARCHAR = 'accuracy'
 WITH values_of AS (
     SELECT
-        m.*, CASE WHEN m.metric IN ('perplexity', 'ece') THEN -m.value ELSE m.value END AS goodness
-    FROM measured AS m
-    WHERE m.task = $task AND m.metric = $metric AND m.sparsity > 0 AND m.value IS NOT NULL
-    QUALIFY row_number() OVER (
-        PARTITION BY variant_id, language, split, scoring_rule, setup ORDER BY n DESC, evaluation_id
-    ) = 1
+        v.base_model_id, m.*, CASE WHEN m.metric IN ('perplexity', 'ece') THEN -m.value ELSE m.value END AS goodness
+    FROM metrics AS m
+    JOIN described_variants AS v ON v.variant_id = m.variant_id
+    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    WHERE m.task = $task AND m.metric = $metric AND v.sparsity > 0 AND m.value IS NOT NULL
 ),
 on_dev AS (
-    SELECT * FROM values_of WHERE split = 'dev'
-    QUALIFY row_number() OVER (
-        PARTITION BY base_model_id, language, scoring_rule, setup ORDER BY goodness DESC, sparsity DESC, variant_id
-    ) = 1
+    SELECT
+        m.base_model_id, m.language, m.scoring_rule, m.setup,
+        min({worse: -m.goodness, denser: -v.sparsity, variant_id: m.variant_id, evaluation_id: m.evaluation_id}) AS best
+    FROM values_of AS m
+    JOIN described_variants AS v ON v.variant_id = m.variant_id
+    WHERE m.split = 'dev'
+    GROUP BY ALL
 ),
 on_test AS (
-    SELECT *, max(goodness) OVER (PARTITION BY base_model_id, language, scoring_rule, setup) AS best_goodness
-    FROM values_of WHERE split = 'test'
+    SELECT base_model_id, language, scoring_rule, setup, max(goodness) AS best_goodness
+    FROM values_of
+    WHERE split = 'test'
+    GROUP BY ALL
 )
 SELECT
-    d.base_model_id, d.language, d.metric, d.scoring_rule, d.setup, d.variant_name, v.score, v.scope, v.structure,
-    v.propagation, v.settings, d.sparsity,
-    d.value AS dev_value, d.n AS dev_n, t.value AS test_value, t.ci_low, t.ci_high, t.n AS test_n, t.dense_value,
-    t.best_goodness - t.goodness AS optimism,
-    d.evaluation_id AS dev_evaluation_id, t.evaluation_id AS test_evaluation_id, d.variant_id
+    d.base_model_id, d.language, e.metric, d.scoring_rule, d.setup, v.variant_name, v.score, v.scope, v.structure,
+    v.propagation, v.settings, v.sparsity,
+    e.value AS dev_value, e.n AS dev_n, t.value AS test_value, t.ci_low, t.ci_high, t.n AS test_n, t.dense_value,
+    b.best_goodness - CASE WHEN t.metric IN ('perplexity', 'ece') THEN -t.value ELSE t.value END AS optimism,
+    e.evaluation_id AS dev_evaluation_id, t.evaluation_id AS test_evaluation_id, v.variant_id
 FROM on_dev AS d
-JOIN described_variants AS v ON v.variant_id = d.variant_id
-LEFT JOIN on_test AS t
-    ON t.variant_id = d.variant_id AND t.language = d.language
+JOIN described_variants AS v ON v.variant_id = d.best.variant_id
+JOIN metrics AS e
+    ON e.evaluation_id = d.best.evaluation_id AND e.metric = $metric AND e.task = $task AND e.split = 'dev'
+LEFT JOIN (
+    SELECT m.*
+    FROM measured AS m
+    SEMI JOIN on_dev AS d ON d.best.variant_id = m.variant_id
+    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    WHERE m.task = $task AND m.metric = $metric AND m.split = 'test' AND m.value IS NOT NULL
+) AS t
+    ON t.variant_id = v.variant_id AND t.language = d.language
     AND t.scoring_rule IS NOT DISTINCT FROM d.scoring_rule AND t.setup IS NOT DISTINCT FROM d.setup
+LEFT JOIN on_test AS b
+    ON b.base_model_id = d.base_model_id AND b.language = d.language
+    AND b.scoring_rule IS NOT DISTINCT FROM d.scoring_rule AND b.setup IS NOT DISTINCT FROM d.setup
 ORDER BY d.base_model_id, d.scoring_rule, d.setup NULLS FIRST, d.language;

@@ -4,20 +4,40 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
+WITH of_task AS (
+    SELECT * FROM measured
+    WHERE task = $task AND metric = $metric AND split = $split
+        AND ($scoring_rule::VARCHAR IS NULL OR scoring_rule = $scoring_rule::VARCHAR)
+),
+others AS (
+    SELECT
+        variant_id, scoring_rule, example_limit, setup,
+        count(*) AS n_languages,
+        avg(value ORDER BY value) AS value,
+        avg(dense_value - value ORDER BY dense_value - value) AS loss,
+        min(value) AS worst_value,
+        arg_max(language, (-value, language)) AS worst_language
+    FROM of_task
+    WHERE language <> 'en'
+    GROUP BY ALL
+)
 SELECT
-    g.base_model_id, g.variant_name, g.sparsity,
-    count(*) AS n_languages,
-    any_value(g.english_value) AS english_value,
-    avg(g.value ORDER BY g.language) AS others_value,
-    avg(g.value ORDER BY g.language) / nullif(any_value(g.english_value), 0) AS ratio_to_english,
-    avg(g.gap ORDER BY g.language) AS mean_gap,
-    avg(g.gap_change ORDER BY g.language) AS mean_gap_change,
-    max(g.gap) AS largest_gap,
-    arg_max(g.language, (g.gap, g.language)) AS worst_language,
-    min(g.value) AS worst_value,
-    g.scoring_rule, g.example_limit, g.setup, g.variant_id
-FROM language_gap AS g
-WHERE g.task = $task AND g.metric = $metric AND g.split = $split
-    AND ($scoring_rule::VARCHAR IS NULL OR g.scoring_rule = $scoring_rule::VARCHAR)
-GROUP BY g.base_model_id, g.variant_name, g.sparsity, g.scoring_rule, g.example_limit, g.setup, g.variant_id
-ORDER BY g.base_model_id, g.sparsity, mean_gap, g.variant_id;
+    e.base_model_id, e.variant_name, e.sparsity,
+    o.n_languages,
+    e.value AS english_value,
+    o.value AS others_value,
+    o.value / nullif(e.value, 0) AS ratio_to_english,
+    e.value - o.value AS mean_gap,
+    o.loss - (e.dense_value - e.value) AS mean_gap_change,
+    e.value - o.worst_value AS largest_gap,
+    o.worst_language,
+    o.worst_value,
+    e.scoring_rule, e.example_limit, e.setup, e.variant_id
+FROM others AS o
+JOIN of_task AS e
+    ON e.language = 'en'
+    AND e.variant_id = o.variant_id
+    AND e.scoring_rule IS NOT DISTINCT FROM o.scoring_rule
+    AND e.example_limit IS NOT DISTINCT FROM o.example_limit
+    AND e.setup IS NOT DISTINCT FROM o.setup
+ORDER BY e.base_model_id, e.sparsity, mean_gap, e.variant_id;

@@ -5,20 +5,41 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
+WITH of_task AS (
+    SELECT * FROM measured
+    WHERE task = $task AND metric = $metric AND split = $split
+        AND ($scoring_rule::VARCHAR IS NULL OR scoring_rule = $scoring_rule::VARCHAR)
+),
+groups AS (
+    SELECT
+        language,
+        CASE $by WHEN 'script' THEN script WHEN 'resource_class' THEN resource_class::VARCHAR END AS language_group
+    FROM language_resources
+),
+others AS (
+    SELECT
+        m.variant_id, g.language_group, m.scoring_rule, m.example_limit, m.setup,
+        count(*) AS n_languages,
+        string_agg(m.language, ' ' ORDER BY m.language) AS languages,
+        avg(m.value ORDER BY m.value) AS value,
+        avg(m.dense_value ORDER BY m.dense_value) AS dense_value,
+        avg(m.dense_value - m.value ORDER BY m.dense_value - m.value) AS loss
+    FROM of_task AS m
+    LEFT JOIN groups AS g ON g.language = m.language
+    WHERE m.language <> 'en'
+    GROUP BY ALL
+)
 SELECT
-    g.base_model_id, g.variant_name, g.sparsity,
-    CASE $by WHEN 'script' THEN r.script WHEN 'resource_class' THEN r.resource_class::VARCHAR END AS language_group,
-    count(*) AS n_languages,
-    string_agg(g.language, ' ' ORDER BY g.language) AS languages,
-    avg(g.value ORDER BY g.language) AS value,
-    avg(g.gap ORDER BY g.language) AS mean_gap,
-    avg(g.dense_gap ORDER BY g.language) AS dense_mean_gap,
-    avg(g.gap_change ORDER BY g.language) AS mean_gap_change,
-    g.scoring_rule, g.example_limit, g.setup, g.variant_id
-FROM language_gap AS g
-LEFT JOIN language_resources AS r ON r.language = g.language
-WHERE g.task = $task AND g.metric = $metric AND g.split = $split
-    AND ($scoring_rule::VARCHAR IS NULL OR g.scoring_rule = $scoring_rule::VARCHAR)
-GROUP BY
-    g.base_model_id, g.variant_name, g.sparsity, language_group, g.scoring_rule, g.example_limit, g.setup, g.variant_id
-ORDER BY g.base_model_id, g.sparsity, g.variant_id, language_group NULLS LAST;
+    e.base_model_id, e.variant_name, e.sparsity, o.language_group, o.n_languages, o.languages, o.value,
+    e.value - o.value AS mean_gap,
+    e.dense_value - o.dense_value AS dense_mean_gap,
+    o.loss - (e.dense_value - e.value) AS mean_gap_change,
+    e.scoring_rule, e.example_limit, e.setup, e.variant_id
+FROM others AS o
+JOIN of_task AS e
+    ON e.language = 'en'
+    AND e.variant_id = o.variant_id
+    AND e.scoring_rule IS NOT DISTINCT FROM o.scoring_rule
+    AND e.example_limit IS NOT DISTINCT FROM o.example_limit
+    AND e.setup IS NOT DISTINCT FROM o.setup
+ORDER BY e.base_model_id, e.sparsity, e.variant_id, o.language_group NULLS LAST;

@@ -4,15 +4,16 @@
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 SELECT
-    base_model_id, score, structure, propagation, settings, sparsity,
+    v.base_model_id, v.score, v.structure, v.propagation, v.settings, v.sparsity,
     count(*) AS n_variants,
-    avg(difference ORDER BY evaluation_id) AS difference,
-    avg(ci_low ORDER BY evaluation_id) AS ci_low,
-    avg(ci_high ORDER BY evaluation_id) AS ci_high,
-    min(difference) AS worst_difference,
-    avg(value ORDER BY evaluation_id) AS value,
-    avg(dense_value ORDER BY evaluation_id) AS dense_value
-FROM gain_over_dense
-WHERE task = $task AND metric = $metric AND split = 'test' AND language = 'en'
+    avg(c.difference ORDER BY c.difference) AS difference,
+    avg(c.ci_low ORDER BY c.ci_low) AS ci_low,
+    avg(c.ci_high ORDER BY c.ci_high) AS ci_high,
+    min(c.difference) AS worst_difference,
+    avg(c.dense_value + c.difference ORDER BY c.dense_value + c.difference) AS value,
+    avg(c.dense_value ORDER BY c.dense_value) AS dense_value
+FROM comparisons_to_dense AS c
+JOIN described_variants AS v ON v.variant_id = c.variant_id
+WHERE c.task = $task AND c.metric = $metric AND c.split = 'test' AND c.language = 'en'
 GROUP BY ALL
-ORDER BY base_model_id, score, structure, propagation, settings NULLS FIRST, sparsity;
+ORDER BY v.base_model_id, v.score, v.structure, v.propagation, v.settings NULLS FIRST, v.sparsity;

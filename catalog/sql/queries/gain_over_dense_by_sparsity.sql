@@ -5,13 +5,14 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 SELECT
-    base_model_id, score, structure, propagation, set_kind, settings, sparsity,
-    count(DISTINCT variant_id) AS n_variants,
-    avg(difference) FILTER (WHERE language <> 'en') AS others_difference,
-    avg(difference) FILTER (WHERE language = 'en') AS english_difference,
-    count(*) FILTER (WHERE language <> 'en') AS n_others,
-    count(*) FILTER (WHERE language <> 'en' AND difference > 0) AS n_others_above_dense
-FROM gain_over_dense
-WHERE task = $task AND metric = $metric AND split = $split
+    v.base_model_id, v.score, v.structure, v.propagation, v.set_kind, v.settings, v.sparsity,
+    count(DISTINCT c.variant_id) AS n_variants,
+    avg(c.difference ORDER BY c.difference) FILTER (WHERE c.language <> 'en') AS others_difference,
+    avg(c.difference ORDER BY c.difference) FILTER (WHERE c.language = 'en') AS english_difference,
+    count(*) FILTER (WHERE c.language <> 'en') AS n_others,
+    count(*) FILTER (WHERE c.language <> 'en' AND c.difference > 0) AS n_others_above_dense
+FROM comparisons_to_dense AS c
+JOIN described_variants AS v ON v.variant_id = c.variant_id
+WHERE c.task = $task AND c.metric = $metric AND c.split = $split
 GROUP BY ALL
-ORDER BY base_model_id, score, structure, propagation, set_kind, settings NULLS FIRST, sparsity;
+ORDER BY v.base_model_id, v.score, v.structure, v.propagation, v.set_kind, v.settings NULLS FIRST, v.sparsity;

@@ -3,10 +3,14 @@
 -- $variant_id VARCHAR = NULL
 -- $schedule VARCHAR = NULL
 -- $with_uniform BOOLEAN = true
-WITH ratios AS (
+WITH RECURSIVE ancestors(variant_id, id) AS (
+    SELECT variant_id, unnest([variant_id, ordering_id]) FROM variants WHERE schedule = 'owl' AND combination IS NULL
+    UNION
+    SELECT a.variant_id, p.parent_id FROM ancestors AS a JOIN record_parents AS p ON p.id = a.id
+),
+ratios AS (
     SELECT a.variant_id, r.outliers_id, r.m, r.block, r.ratio
-    FROM variant_ancestors AS a
-    JOIN variants AS v ON v.variant_id = a.variant_id AND v.schedule = 'owl' AND v.combination IS NULL
+    FROM ancestors AS a
     JOIN outlier_ratios AS r ON r.outliers_id = a.id
 ),
 blocks AS (

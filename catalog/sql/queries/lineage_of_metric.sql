@@ -1,3 +1,37 @@
 -- lineage_of_metric: one row per metric of an evaluation: everything it was made from, down to the predictions' file.
 -- $evaluation_id VARCHAR
-SELECT * FROM lineage WHERE evaluation_id = $evaluation_id ORDER BY metric;
+WITH RECURSIVE of_evaluation AS (
+    SELECT variant_id FROM evaluations WHERE evaluation_id = $evaluation_id
+),
+ancestors(id) AS (
+    SELECT unnest([v.variant_id, v.ordering_id]) FROM variants AS v SEMI JOIN of_evaluation AS e USING (variant_id)
+    UNION
+    SELECT p.parent_id FROM ancestors AS a JOIN record_parents AS p ON p.id = a.id
+),
+observed AS (
+    SELECT string_agg(s.statistics_id, ' ' ORDER BY s.statistics_id) AS statistics_ids
+    FROM statistics AS s
+    SEMI JOIN ancestors AS a ON a.id = s.statistics_id
+),
+parents AS (
+    SELECT string_agg(p.parent_variant_id, ' ' ORDER BY length(p.role), p.role) AS parent_variant_ids
+    FROM variant_parents AS p
+    SEMI JOIN of_evaluation AS e USING (variant_id)
+),
+files AS (
+    SELECT path, sha256 FROM artefacts WHERE kind = 'evaluations' AND id = $evaluation_id ORDER BY path LIMIT 1
+)
+SELECT
+    m.evaluation_id, m.metric, m.value, m.task, m.language, m.split, m.variant_id, v.variant_name, v.score,
+    v.propagation, v.sparsity, v.base_model_id, b.source AS base_model_source, x.ordering_id, x.level,
+    o.statistics_ids, v.demonstration_set_id, v.contrast_set_id, v.set_kind, v.source_language, v.target_language,
+    v.settings, v.set_ids, p.parent_variant_ids, x.mask_sha256, f.path AS artefact_path, f.sha256 AS artefact_sha256
+FROM metrics AS m
+JOIN described_variants AS v ON v.variant_id = m.variant_id
+JOIN variants AS x ON x.variant_id = m.variant_id
+LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
+CROSS JOIN observed AS o
+CROSS JOIN parents AS p
+LEFT JOIN files AS f ON true
+WHERE m.evaluation_id = $evaluation_id
+ORDER BY m.metric;

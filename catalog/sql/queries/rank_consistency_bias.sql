@@ -4,19 +4,22 @@
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
-WITH leaning AS (
+WITH averages AS (
     SELECT
-        v.base_model_id, v.is_dense, v.variant_name, v.sparsity, r.variant_id, r.language, r.scoring_rule,
-        r.example_limit, r.setup,
+        r.variant_id, r.language, r.scoring_rule, r.example_limit, r.setup,
         max(r.value) FILTER (WHERE r.reference_language = 'en') AS with_english,
-        avg(r.value ORDER BY r.reference_language) FILTER (WHERE r.reference_language <> 'en') AS with_others,
+        avg(r.value ORDER BY r.value) FILTER (WHERE r.reference_language <> 'en') AS with_others,
         count(*) FILTER (WHERE r.reference_language <> 'en') AS n_others
     FROM rank_consistency AS r
-    JOIN described_variants AS v ON v.variant_id = r.variant_id
     WHERE r.task = $task AND r.split = $split AND r.language <> 'en'
         AND ($scoring_rule::VARCHAR IS NULL OR r.scoring_rule IS NULL OR r.scoring_rule = $scoring_rule::VARCHAR)
     GROUP BY ALL
     HAVING with_english IS NOT NULL AND with_others IS NOT NULL
+),
+leaning AS (
+    SELECT v.base_model_id, v.is_dense, v.variant_name, v.sparsity, a.*
+    FROM averages AS a
+    JOIN described_variants AS v ON v.variant_id = a.variant_id
 )
 SELECT
     l.base_model_id, l.variant_name, l.sparsity, l.language, l.with_english, l.with_others,

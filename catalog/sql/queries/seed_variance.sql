@@ -3,18 +3,26 @@
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
+WITH groups AS (
+    SELECT
+        v.method, v.sparsity, v.shots, v.samples, m.language, m.scoring_rule, m.example_limit, m.setup,
+        count(DISTINCT v.seed) AS n_seeds,
+        count(DISTINCT v.resample_seed) AS n_resamples,
+        avg(m.value ORDER BY m.value) AS mean_value,
+        stddev_samp(m.value ORDER BY m.value) AS standard_deviation,
+        min(m.value) AS min_value,
+        max(m.value) AS max_value,
+        any_value(m.variant_id) AS variant_id
+    FROM metrics AS m
+    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
+    WHERE m.task = $task AND m.metric = $metric AND m.split = $split AND NOT v.is_dense
+    GROUP BY ALL
+    HAVING n_seeds > 1 OR n_resamples > 1
+)
 SELECT
-    m.base_model_id, v.score, v.structure, v.propagation, v.sparsity, v.set_kind, v.source_language, v.target_language,
-    v.shots, v.samples, v.settings, m.language, m.scoring_rule, m.example_limit, m.setup,
-    count(DISTINCT v.seed) AS n_seeds,
-    count(DISTINCT v.resample_seed) AS n_resamples,
-    avg(m.value ORDER BY m.evaluation_id) AS mean_value,
-    stddev_samp(m.value ORDER BY m.evaluation_id) AS standard_deviation,
-    min(m.value) AS min_value,
-    max(m.value) AS max_value
-FROM measured AS m
-JOIN described_variants AS v ON v.variant_id = m.variant_id
-WHERE m.task = $task AND m.metric = $metric AND m.split = $split AND NOT v.is_dense
-GROUP BY ALL
-HAVING n_seeds > 1 OR n_resamples > 1
+    v.base_model_id, v.score, v.structure, v.propagation, g.sparsity, v.set_kind, v.source_language, v.target_language,
+    g.shots, g.samples, v.settings, g.language, g.scoring_rule, g.example_limit, g.setup,
+    g.n_seeds, g.n_resamples, g.mean_value, g.standard_deviation, g.min_value, g.max_value
+FROM groups AS g
+JOIN described_variants AS v ON v.variant_id = g.variant_id
 ORDER BY ALL;

@@ -5,20 +5,28 @@
 -- $split VARCHAR = 'test'
 -- $alpha DOUBLE = 0.05
 WITH family AS (
+    SELECT c.*, CASE WHEN c.metric IN ('perplexity', 'ece') THEN -c.difference ELSE c.difference END AS gain
+    FROM comparisons_to_dense AS c
+    WHERE c.task = $task AND c.metric = $metric AND c.split = $split AND c.p_value IS NOT NULL
+),
+ranked AS (
     SELECT
         *,
-        CASE WHEN metric IN ('perplexity', 'ece') THEN -difference ELSE difference END AS gain,
         row_number() OVER (ORDER BY p_value, evaluation_id, baseline_evaluation_id) AS place,
-        count(*) OVER () AS n_family
-    FROM gain_over_dense
-    WHERE task = $task AND metric = $metric AND split = $split AND p_value IS NOT NULL
+        (SELECT count(*) FROM family) AS n_family
+    FROM family
+    WHERE p_value <= $alpha  -- what Holm makes of a p-value is never smaller than it was
 ),
 adjusted AS (
-    SELECT *, least(1, max((n_family - place + 1) * p_value) OVER (ORDER BY place)) AS p_holm FROM family
+    SELECT *, least(1, max((n_family - place + 1) * p_value) OVER (ORDER BY place)) AS p_holm FROM ranked
 )
 SELECT
-    base_model_id, language, variant_name, score, propagation, sparsity, set_kind, source_language, target_language,
-    settings, value, dense_value, difference, ci_low, ci_high, p_value, p_holm, n_family, variant_id, evaluation_id
-FROM adjusted
-WHERE gain > 0 AND p_holm <= $alpha
-ORDER BY gain DESC, language, variant_id;
+    v.base_model_id, a.language, v.variant_name, v.score, v.propagation, v.sparsity, v.set_kind, v.source_language,
+    v.target_language, v.settings, m.value, a.dense_value, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm,
+    a.n_family, a.variant_id, a.evaluation_id
+FROM adjusted AS a
+JOIN described_variants AS v ON v.variant_id = a.variant_id
+JOIN metrics AS m
+    ON m.evaluation_id = a.evaluation_id AND m.metric = $metric AND m.task = $task AND m.split = $split
+WHERE a.gain > 0 AND a.p_holm <= $alpha
+ORDER BY a.gain DESC, a.language, a.variant_id;

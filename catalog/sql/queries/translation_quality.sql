@@ -2,8 +2,9 @@
 -- $split VARCHAR = 'test'
 SELECT
     m.base_model_id, m.language AS pair, m.metric, m.variant_name, m.sparsity, m.value, m.ci_low, m.ci_high,
-    m.dense_value, m.value - m.dense_value AS difference, g.p_value, m.n, m.setup, m.variant_id, m.evaluation_id
+    m.dense_value, m.value - m.dense_value AS difference, c.p_value, m.n, m.setup, m.variant_id, m.evaluation_id
 FROM measured AS m
-LEFT JOIN gain_over_dense AS g ON g.evaluation_id = m.evaluation_id AND g.metric = m.metric
+LEFT JOIN comparisons_to_dense AS c
+    ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric AND c.task = 'translation' AND c.split = $split
 WHERE m.task = 'translation' AND m.split = $split
 ORDER BY m.base_model_id, pair, m.metric, m.sparsity, m.variant_name, m.variant_id;

@@ -6,14 +6,15 @@
 -- $scoring_rule VARCHAR = NULL
 -- $setup VARCHAR = NULL
 SELECT
-    base_model_id, variant_id, variant_name, sparsity, is_dense, task, language, split, metric, value, ci_low, ci_high,
-    n, scoring_rule, setup, evaluation_id
-FROM measured
-WHERE task = $task AND metric = $metric AND split = $split
+    v.base_model_id, m.variant_id, v.variant_name, v.sparsity, v.is_dense, m.task, m.language, m.split, m.metric,
+    m.value, m.ci_low, m.ci_high, m.n, m.scoring_rule, m.setup, m.evaluation_id
+FROM metrics AS m
+JOIN described_variants AS v ON v.variant_id = m.variant_id
+ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+WHERE m.task = $task AND m.metric = $metric AND m.split = $split
     AND CASE
-        WHEN $scoring_rule::VARCHAR IS NOT NULL THEN scoring_rule = $scoring_rule::VARCHAR
-        ELSE scoring_rule = 'mean' OR task IN ('translation', 'perplexity')
+        WHEN $scoring_rule::VARCHAR IS NOT NULL THEN m.scoring_rule = $scoring_rule::VARCHAR
+        ELSE m.scoring_rule = 'mean' OR m.task IN ('translation', 'perplexity')
     END
-    AND setup IS NOT DISTINCT FROM $setup::VARCHAR
-QUALIFY row_number() OVER (PARTITION BY variant_id, language ORDER BY n DESC, evaluation_id) = 1
-ORDER BY base_model_id, sparsity, variant_id, language;
+    AND m.setup IS NOT DISTINCT FROM $setup::VARCHAR
+ORDER BY v.base_model_id, v.sparsity, m.variant_id, m.language;

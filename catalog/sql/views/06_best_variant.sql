@@ -3,23 +3,29 @@
 -- Where there are evaluations of several sizes the largest counts.
 CREATE OR REPLACE VIEW best_variant AS
 WITH chosen AS (
-    SELECT * FROM measured
-    WHERE split = 'dev' AND metric = 'accuracy' AND sparsity > 0
-    QUALIFY row_number() OVER (
-        PARTITION BY base_model_id, task, language, scoring_rule, setup
-        ORDER BY n DESC, value DESC NULLS LAST, sparsity DESC, variant_id
-    ) = 1
+    SELECT
+        v.base_model_id, m.task, m.language, m.metric, m.scoring_rule, m.setup,
+        min({
+            smaller: -m.n, worse: -coalesce(m.value, '-inf'::DOUBLE), denser: -v.sparsity, variant_id: m.variant_id
+        }) AS best
+    FROM metrics AS m
+    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
+    WHERE m.split = 'dev' AND m.metric = 'accuracy' AND v.sparsity > 0
+    GROUP BY ALL
 ),
 tested AS (
-    SELECT * FROM measured
-    WHERE split = 'test' AND metric = 'accuracy' AND variant_id IN (SELECT variant_id FROM chosen)
-    QUALIFY row_number() OVER (
-        PARTITION BY variant_id, task, language, scoring_rule, setup ORDER BY n DESC, evaluation_id
-    ) = 1
+    SELECT m.*
+    FROM metrics AS m
+    SEMI JOIN chosen AS c ON c.best.variant_id = m.variant_id
+    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
+    WHERE m.split = 'test' AND m.metric = 'accuracy'
 ),
 gains AS (
-    SELECT g.* FROM gain_over_dense AS g
-    JOIN tested AS t ON t.evaluation_id = g.evaluation_id AND t.metric = g.metric
+    SELECT c.*, d.base_model_id
+    FROM comparisons_once AS c
+    SEMI JOIN tested AS t ON t.evaluation_id = c.evaluation_id
+    JOIN dense_values AS d ON d.evaluation_id = c.baseline_evaluation_id AND d.metric = c.metric
+    WHERE c.split = 'test' AND c.metric = 'accuracy'
 )
 SELECT
     c.base_model_id,
@@ -28,8 +34,8 @@ SELECT
     c.metric,
     c.scoring_rule,
     c.setup,
-    c.variant_id,
-    c.variant_name,
+    v.variant_id,
+    v.variant_name,
     v.score,
     v.structure,
     v.propagation,
@@ -39,29 +45,37 @@ SELECT
     v.demonstrations,
     v.settings,
     v.sparsity,
-    c.value AS dev_value,
+    nullif(-c.best.worse, '-inf'::DOUBLE) AS dev_value,
     t.value AS test_value,
     t.ci_low AS test_ci_low,
     t.ci_high AS test_ci_high,
-    t.dense_value,
-    coalesce(g.difference, t.value - t.dense_value) AS difference,
+    d.value AS dense_value,
+    coalesce(g.difference, t.value - d.value) AS difference,
     g.ci_low AS difference_ci_low,
     g.ci_high AS difference_ci_high,
     g.p_value,
     g.p_adjusted,
-    coalesce(e.difference, te.value - te.dense_value) AS english_difference,
+    coalesce(e.difference, te.value - de.value) AS english_difference,
     e.ci_low AS english_ci_low,
     e.ci_high AS english_ci_high,
     e.p_value AS english_p_value
 FROM chosen AS c
-JOIN described_variants AS v ON v.variant_id = c.variant_id
+JOIN variant_descriptions AS v ON v.variant_id = c.best.variant_id
 LEFT JOIN tested AS t
-    ON t.variant_id = c.variant_id AND t.task = c.task AND t.language = c.language
+    ON t.variant_id = v.variant_id AND t.task = c.task AND t.language = c.language
     AND t.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
     AND t.setup IS NOT DISTINCT FROM c.setup
-LEFT JOIN gains AS g ON g.evaluation_id = t.evaluation_id
+LEFT JOIN dense_values AS d
+    ON d.base_model_id = c.base_model_id AND d.task = t.task AND d.language = t.language AND d.split = t.split
+    AND d.metric = t.metric AND d.scoring_rule IS NOT DISTINCT FROM t.scoring_rule
+    AND d.example_limit IS NOT DISTINCT FROM t.example_limit AND d.setup IS NOT DISTINCT FROM t.setup
+LEFT JOIN gains AS g ON g.evaluation_id = t.evaluation_id AND g.base_model_id = c.base_model_id
 LEFT JOIN tested AS te
-    ON te.variant_id = c.variant_id AND te.task = c.task AND te.language = 'en'
+    ON te.variant_id = v.variant_id AND te.task = c.task AND te.language = 'en'
     AND te.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
     AND te.setup IS NOT DISTINCT FROM c.setup
-LEFT JOIN gains AS e ON e.evaluation_id = te.evaluation_id;
+LEFT JOIN dense_values AS de
+    ON de.base_model_id = c.base_model_id AND de.task = te.task AND de.language = te.language AND de.split = te.split
+    AND de.metric = te.metric AND de.scoring_rule IS NOT DISTINCT FROM te.scoring_rule
+    AND de.example_limit IS NOT DISTINCT FROM te.example_limit AND de.setup IS NOT DISTINCT FROM te.setup
+LEFT JOIN gains AS e ON e.evaluation_id = te.evaluation_id AND e.base_model_id = c.base_model_id;

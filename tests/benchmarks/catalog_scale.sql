@@ -1,0 +1,74 @@
+-- catalog_scale: the rows of a made-up catalog, straight into its tables. One base model, 140 demonstration sets, Wanda at
+-- 19 sparsities with dense and sequential propagation, over and over with other numbers of demonstrations; three tasks.
+-- Rows stand in the order in which a fold brings them in: variants 400 at a time, ordered within by task, split, metric.
+-- $n_variants is set as a variable.
+CREATE MACRO id_of(what, n) AS left(sha256(what || n), 20);
+CREATE MACRO noise(key) AS (hash(key) % 100000) / 100000.0;
+CREATE TEMP TABLE languages AS
+    SELECT unnest(range(8)) AS l, unnest(['en', 'fr', 'es', 'sw', 'de', 'zh', 'ar', 'hi']) AS name;
+INSERT INTO base_models BY NAME SELECT id_of('base', 0) AS base_model_id, 'large' AS source, 'xglm' AS family,
+    24 AS n_blocks, 1024 AS hidden_size, 300000000 AS n_prunable;
+INSERT INTO demonstration_sets BY NAME SELECT id_of('set', n) AS demonstration_set_id,
+    if(n % 2 = 0, 'translation', 'monolingual') AS kind,
+    (SELECT name FROM languages WHERE l = 1 + (n // 2) % 7) AS source_language, if(n % 2 = 0, 'en', NULL) AS target_language,
+    4 AS shots, 100 AS samples, 512 AS max_tokens, 40000 AS n_tokens, n // 14 AS seed, 'corrected' AS profile
+    FROM range(140) AS r(n);
+CREATE TEMP TABLE v AS SELECT n, n // 400 AS batch, id_of('variant', n) AS variant_id, n % 140 AS s, (n // 140) % 2 AS p,
+    n // 280 AS grid FROM range(getvariable('n_variants')) AS r(n);
+INSERT INTO variants BY NAME SELECT variant_id, id_of('base', 0) AS base_model_id,
+    if(n = 0, NULL, id_of('set', s)) AS demonstration_set_id, if(n = 0, NULL, 'wanda') AS score,
+    if(n = 0, NULL, 'row') AS structure, if(n = 0, NULL, if(p = 0, 'dense', 'sequential')) AS propagation,
+    if(n = 0, 0, round((grid % 19 + 1) / 20.0, 3)) AS sparsity, sparsity AS achieved_sparsity,
+    false AS weights_changed, if(n = 0, NULL, 'lowest') AS removes, if(n = 0, NULL, 'uniform') AS schedule,
+    if(n = 0, NULL, 'all') AS scope, if(n = 0, NULL, 'corrected') AS profile, if(n = 0, NULL, 'all') AS token_scope,
+    if(n = 0 OR grid < 19, NULL, grid // 19) AS n_demonstrations FROM v;
+INSERT INTO variant_demonstrations BY NAME SELECT variant_id, id_of('set', s) AS demonstration_set_id,
+    'demonstrations' AS role, 1.0 AS weight FROM v WHERE n > 0;
+INSERT INTO names BY NAME SELECT 'sweep' AS recipe, 'variant' AS kind, 'variant ' || n AS name, variant_id AS id FROM v;
+INSERT INTO variant_layers BY NAME SELECT variant_id, b::INTEGER AS block, layer, 1048576 AS n_weights,
+    500000 AS n_removed FROM v, range(4) AS r(b), (SELECT unnest(['fc1', 'fc2']) AS layer) WHERE n > 0;
+CREATE TEMP TABLE conditions AS
+    SELECT row_number() OVER () AS c, *, concat_ws(' ', task, language, split) AS suffix FROM (
+        SELECT 'facts' AS task, name AS language, split, 'mean' AS rule,
+            ['accuracy', 'ece', 'f1_macro', 'f1_weighted', 'recall_macro'] AS metrics
+        FROM languages, (SELECT unnest(['dev', 'test']) AS split)
+        UNION ALL SELECT 'perplexity', name, 'test', 'sum', ['perplexity'] FROM languages
+        UNION ALL SELECT 'translation', unnest(['fr-en', 'es-en']), 'test', 'greedy', ['bleu', 'chrf', 'exact_match']
+    );
+CREATE TEMP TABLE e AS SELECT v.n, v.batch, v.variant_id, k.* EXCLUDE (suffix),
+    left(sha256('evaluation' || v.n || k.suffix), 20) AS evaluation_id FROM v, conditions AS k ORDER BY v.batch, k.c;
+INSERT INTO evaluations BY NAME SELECT evaluation_id, variant_id, task, language, split, rule AS scoring_rule,
+    language[:2] AS prompt_language, 1000 AS n_examples FROM e;
+INSERT INTO metrics BY NAME SELECT evaluation_id, variant_id, task, language, split, metric,
+    noise(evaluation_id || metric) AS value, value - 0.03 AS ci_low, value + 0.03 AS ci_high, 1000 AS n,
+    rule AS scoring_rule, language[:2] AS prompt_language
+    FROM (SELECT *, unnest(metrics) AS metric FROM e) ORDER BY batch, task, split, metric, language;
+INSERT INTO comparisons BY NAME SELECT id_of('comparison', e.n || e.task || e.split) AS comparison_id, e.variant_id,
+    d.variant_id AS baseline_id, e.evaluation_id, d.evaluation_id AS baseline_evaluation_id, e.task, e.language, e.split,
+    e.metrics[1] AS metric, noise(e.evaluation_id) * 0.2 - 0.1 AS difference, difference - 0.04 AS ci_low,
+    difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value, p_value AS p_adjusted
+    FROM e JOIN e AS d ON d.n = 0 AND d.c = e.c WHERE e.n > 0;
+INSERT INTO rank_consistency BY NAME SELECT a.variant_id, a.task, a.language, b.language AS reference_language, a.split,
+    1000 AS n_items, 0 AS n_skipped, noise(a.evaluation_id || b.evaluation_id) AS value, a.evaluation_id,
+    b.evaluation_id AS reference_evaluation_id, 'mean' AS scoring_rule
+    FROM e AS a JOIN e AS b ON b.n = a.n AND b.split = a.split AND b.task = a.task AND b.language <> a.language
+    WHERE a.task = 'facts' AND b.language IN ('en', 'fr') AND a.split = 'test';
+INSERT INTO mask_overlaps BY NAME SELECT least(a.variant_id, b.variant_id) AS variant_a,
+    greatest(a.variant_id, b.variant_id) AS variant_b, k::INTEGER AS block, 'fc1' AS layer, 0.5 AS jaccard
+    FROM v AS a JOIN v AS b ON b.n = a.n + 1, range(4) AS r(k) WHERE a.n > 0 AND a.n % 140 < 100;
+INSERT INTO records BY NAME SELECT 'variants' AS kind, variant_id AS id, 1 AS step_version, 0 AS n_artefacts FROM v;
+INSERT INTO records BY NAME SELECT 'evaluations' AS kind, evaluation_id AS id, 1 AS step_version, 1 AS n_artefacts
+    FROM e;
+INSERT INTO record_parents BY NAME SELECT 'variants' AS kind, variant_id AS id, 'base_model' AS role,
+    id_of('base', 0) AS parent_id FROM v;
+INSERT INTO record_parents BY NAME SELECT 'evaluations' AS kind, evaluation_id AS id, 'variant' AS role,
+    variant_id AS parent_id FROM e;
+INSERT INTO artefacts BY NAME SELECT 'predictions/' || evaluation_id || '.parquet' AS path, 'evaluations' AS kind,
+    evaluation_id AS id, 10000 AS n_bytes, 1000 AS n_rows, sha256(evaluation_id) AS sha256 FROM e;
+INSERT INTO jobs BY NAME SELECT 'runs/r/job-' || n || '.json' AS run_file, 'r' AS run_id, variant_id AS job_id,
+    'prune' AS step, 'variants' AS record_kind, variant_id AS record_id, 'done' AS status, 1 AS attempt, 'node' AS host,
+    'w0' AS worker, TIMESTAMP '2026-02-03 22:15:00' AS started_at, 2.5 AS elapsed_s, 1.5 AS peak_memory_gib FROM v;
+INSERT INTO jobs BY NAME SELECT 'runs/r/job-e' || n || '.json' AS run_file, 'r' AS run_id, evaluation_id AS job_id,
+    'evaluate' AS step, 'evaluations' AS record_kind, evaluation_id AS record_id, 'done' AS status, 1 AS attempt,
+    'node' AS host, 'w0' AS worker, TIMESTAMP '2026-02-03 22:15:00' AS started_at, 3.5 AS elapsed_s,
+    1.5 AS peak_memory_gib FROM e WHERE c = 26;
