@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from catalog.kept import TOLD_BY_ID, is_kept_current, note, noted, outdate_kept, refresh, refresh_all
+from catalog.kept import TOLD_BY, is_kept_current, note, noted, outdate_kept, refresh, refresh_all
 from catalog.schema import BOOKKEEPING, RUN_TABLES, Connection, Table, insert_rows, tables, transaction
 from catalog.sql_files import statement
 from mlprune.records import Record
@@ -131,7 +131,8 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
         n_records += len(folded)
         n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
         touched.update(table for record in folded for table in record.rows)
-        ids.update(record.id for record in folded if record.kind in TOLD_BY_ID)
+        for table, column in TOLD_BY.items():
+            ids.update(row[column] for record in folded for row in record.rows.get(table, ()))
     for start in range(0, len(todo.run_files), BATCH_SIZE):
         rows = _run_rows(store, todo.run_files[start : start + BATCH_SIZE])
         with writing() as connection:

@@ -26,10 +26,10 @@ READS: Final[Mapping[str, Set[str]]] = {
     "outdone_evaluations": {"evaluations"},
 }
 """Kept table -> tables it follows from, in an order in which each reads only earlier ones."""
-FOLDED = "folded_records"
-"""What the ids of records that were folded just now are called."""
-TOLD_BY_ID = ("comparisons", "evaluations")
-"""Kinds of records of which kept tables have to know the ids."""
+FOLDED = "folded_ids"
+"""What the ids of rows that came just now are called."""
+TOLD_BY = {"comparisons": "comparison_id", "evaluations": "evaluation_id"}
+"""Table -> column by which kept tables are told of its new rows."""
 
 
 def is_kept_current(connection: Connection) -> bool:
@@ -47,7 +47,7 @@ def refresh(connection: Connection, *, touched: Set[str], ids: Set[str]) -> None
 
     Args:
         touched: tables that rows were added to since they were current.
-        ids: of records of the kinds in `TOLD_BY_ID` that were added since then.
+        ids: of rows added since then, as `TOLD_BY` has them.
     """
     folded = arrow_rows([("id", "VARCHAR")], [{"id": one} for one in sorted(ids)])
     with transaction(connection):
@@ -61,9 +61,9 @@ def refresh(connection: Connection, *, touched: Set[str], ids: Set[str]) -> None
 
 def refresh_all(connection: Connection) -> None:
     """Bring the kept tables up to date, whatever was added."""
-    found = connection.execute(statement("fold", "folded_ids")).fetchall()
+    found = connection.execute(statement("fold", "told_ids")).fetchall()
     everything = frozenset(table for reads in READS.values() for table in reads)
-    refresh(connection, touched=everything, ids={one for kind, ids in found if kind in TOLD_BY_ID for one in ids})
+    refresh(connection, touched=everything, ids={one for (one,) in found})
 
 
 def noted(connection: Connection, name: str) -> str | None:
