@@ -87,6 +87,8 @@ def _reading_statement(sql: str, values: Mapping[str, Any]) -> str:
     statements = duckdb.extract_statements(sql)
     if len(statements) != 1:
         raise QueryError("a query is one statement", expected=1, got=len(statements))
+    if statements[0].type == duckdb.StatementType.MULTI:  # it would first look up which columns there are
+        raise QueryError("PIVOT names its columns here", expected="PIVOT ... ON column IN (value, ...)", got="no IN")
     kinds = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
     if statements[0].type not in kinds:
         raise QueryError("a query only reads", expected="SELECT", got=statements[0].type.name)

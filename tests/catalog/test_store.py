@@ -414,6 +414,7 @@ def test_a_parameter_is_a_value_and_never_sql(catalog: Catalog) -> None:
         ("SELEC 1", {}, "syntax error"),
         ("SELECT nothing FROM records", {}, "nothing"),
         ("", {}, "one statement"),
+        ("PIVOT metrics ON language USING avg(value)", {}, r"PIVOT .* ON column IN \(value"),
         ("SELECT 1 AS a, 2 AS a", {}, "two columns have one name"),
     ],
 )
