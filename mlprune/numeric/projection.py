@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from mlprune.errors import BadInputError, ShapeError
+from mlprune.numeric.quick_linear import quick_linear
 
 MAX_LOGITS = 2**21
 """Logits held at a time: in float32 8 MiB, which stay in the processor's cache."""
@@ -63,9 +63,11 @@ def target_scores(
         raise BadInputError("a bound is not positive", expected="max_logits >= 1, softcap > 0", got=got)
     log_probs = torch.empty(states.shape[0], dtype=torch.float64)
     is_greedy = torch.empty(states.shape[0], dtype=torch.bool)
-    for start in range(0, hidden.shape[0], MAX_STATES):
-        rows = hidden[start : start + MAX_STATES]
-        own = ((states >= start) & (states < start + MAX_STATES)).nonzero().flatten()
+    n_parts = max(1, -(-hidden.shape[0] // MAX_STATES))
+    for part in range(n_parts):
+        start, end = (hidden.shape[0] * bound // n_parts for bound in (part, part + 1))
+        rows = hidden[start:end]
+        own = ((states >= start) & (states < end)).nonzero().flatten()
         if own.numel():
             head = _Head(head_weight, head_bias, softcap, max(1, max_logits // rows.shape[0]))
             picked, likeliest = _scored(rows, head, states=states[own] - start, targets=targets[own])
@@ -89,7 +91,7 @@ class _Head:
     def logits(self, rows: Tensor, first: int) -> Tensor:
         """[m, n_columns or fewer] float32 or wider: logits of the piece that begins at a token."""
         piece = slice(first, first + self.n_columns)
-        found = linear(rows, self.weight[piece], None if self.bias is None else self.bias[piece])
+        found = quick_linear(rows, self.weight[piece], None if self.bias is None else self.bias[piece])
         found = found if found.dtype == torch.float64 else found.float()
         return found if self.softcap is None else found.div_(self.softcap).tanh_().mul_(self.softcap)
 
@@ -98,20 +100,25 @@ def _scored(rows: Tensor, head: _Head, *, states: Tensor, targets: Tensor) -> tu
     """[k] float64 log-probabilities and [k] bool of the targets after some rows."""
     states, targets = states.to(rows.device), targets.to(rows.device)
     picked = torch.empty(states.shape[0], dtype=torch.float64, device=rows.device)
+    is_first_of_top = torch.zeros(states.shape[0], dtype=torch.bool, device=rows.device)
     highest = torch.full((rows.shape[0],), -torch.inf, dtype=torch.float64, device=rows.device)
-    likeliest = torch.zeros(rows.shape[0], dtype=torch.int64, device=rows.device)
+    piece_of_highest = torch.full((rows.shape[0],), -1, dtype=torch.int64, device=rows.device)
     masses = []
     for first in head.pieces():
         logits = head.logits(rows, first)
         masses.append(torch.logsumexp(logits, dim=1).double())
-        top, place = logits.max(dim=1)
+        top = logits.amax(dim=1)
         is_higher = top.double() > highest
         highest = torch.where(is_higher, top.double(), highest)
-        likeliest = torch.where(is_higher, place + first, likeliest)
+        piece_of_highest[is_higher] = first
         inside = ((targets >= first) & (targets < first + logits.shape[1])).nonzero().flatten()
-        picked[inside] = logits[states[inside], targets[inside] - first].double()
+        own = logits[states[inside], targets[inside] - first]
+        picked[inside] = own.double()
+        at_top = inside[own == top[states[inside]]]
+        is_first_of_top[at_top] = logits[states[at_top]].argmax(dim=1) == targets[at_top] - first
     totals = torch.logsumexp(torch.stack(masses), dim=0)
-    return picked - totals[states], likeliest[states] == targets
+    is_likeliest = is_first_of_top & (piece_of_highest[states] == targets // head.n_columns * head.n_columns)
+    return picked - totals[states], is_likeliest
 
 
 def _check(hidden: Tensor, head_weight: Tensor, *, states: Tensor, targets: Tensor, head_bias: Tensor | None) -> None:

@@ -34,6 +34,7 @@ from mlprune.evaluation.harness import ChainModel
 from mlprune.evaluation.tasks import ChoiceItem
 from mlprune.models.chain import Chain, local_chain
 from mlprune.models.loading import load_tokenizer
+from mlprune.recipe.compute import AUTO_BATCH_TOKENS
 from mlprune.steps.evaluate import put_masks_on
 from mlprune.storage import Store
 from mlprune.threads import use_threads
@@ -45,7 +46,8 @@ EXAMPLES_A_VARIANT = 12
 VARIANTS = 20
 HYPOTHESES = 3
 """Of each premise, as in XNLI."""
-BATCH_TOKENS = 4096
+BATCH_TOKENS = AUTO_BATCH_TOKENS
+"""What a recipe gets that does not say."""
 THEIR_BATCH = 64
 """Rows the harness runs together: the most it tries by default."""
 OTHER_BATCHES = (1, 16)
@@ -108,7 +110,7 @@ def ours(folder: Path, texts: list[list[str]], dtype: str) -> dict[str, Any]:
 
 
 def evaluation_step(folder: Path, texts: list[list[str]], dtype: str) -> dict[str, Any]:
-    """The same texts through the step `evaluate`'s own scoring, which does not score the first token."""
+    """The same texts as the step `evaluate` scores them: cut into tokens and planned, without the first token's score."""
     chain, tokenizer = _our_chain(folder, dtype), load_tokenizer(folder / "model")
     items = [ChoiceItem(str(number), LABELS, tuple(candidates), 0) for number, candidates in enumerate(texts)]
     limits: dict[str, Any] = {"batch_tokens": BATCH_TOKENS, "max_positions": None}

@@ -71,6 +71,15 @@ def test_of_equal_tokens_the_first_is_the_greedy_one() -> None:
         assert target_scores(hidden, weight, **both, max_logits=max_logits).is_greedy.tolist() == [True, False]
 
 
+def test_a_likelier_or_equal_token_anywhere_before_a_target_means_that_it_is_not_the_greedy_one() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0, 3.0, 0.0, 3.0, 4.0], [1.0, 3.0, 2.0, 3.0, 0.0, 3.0, -4.0]])
+    states = torch.arange(2).repeat_interleave(7)
+    asked = {"states": states, "targets": torch.arange(7).repeat(2)}
+    for max_logits in (2, 4, 6, 100):
+        found = target_scores(torch.eye(2), logits.T.contiguous(), **asked, max_logits=max_logits)
+        assert found.is_greedy.nonzero().flatten().tolist() == [6, 7 + 1]
+
+
 def test_half_precision_is_summed_in_float32() -> None:
     hidden, weight = (one.bfloat16() for one in case(2, 300))
     everything = {"states": torch.tensor([0, 1]), "targets": torch.tensor([3, 299])}
