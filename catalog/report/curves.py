@@ -1,121 +1,158 @@
-"""Accuracy against sparsity: one panel a language, one line a method, the dense model as a level with its interval."""
+"""Quality against sparsity: one panel a language, one line a method, the dense model as a level with its interval."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
-from catalog.report.exhibits import Group, Key, distinct, english_first, grouped
-from catalog.report.svg import GRID, INK, drawing, panel, to_svg
-from catalog.report.words import FURTHER_COLOURS, MARKERS, Row, colour_of, method_label, task_label
+from catalog.report.exhibits import Group, Key, Panel, Size, english_first, grouped, has_rules
+from catalog.report.facets import facets_of, to_id
+from catalog.report.svg import GRID, INK
+from catalog.report.words import (
+    FURTHER_COLOURS,
+    MARKERS,
+    METRIC_WORDS,
+    Row,
+    colour_of,
+    method_label,
+    number,
+    task_label,
+)
 
-_LINE = ("score", "set_kind", "propagation", "structure", "settings")
+_METHOD = ("score", "set_kind", "propagation", "structure", "settings")
+_LINE = (*_METHOD, "demonstrations")
+_TOO_FAR = 30.0
+"""Ratio of the largest to the smallest value from which on the scale is logarithmic."""
 Colours = Mapping[tuple[Any, ...], str]
-"""Line of a figure (the values of `_LINE`) to its colour."""
+"""Method (the values of `_METHOD`) to its colour."""
+Limits = tuple[float, float, float]
+"""Lowest and highest value and largest sparsity of all panels of a group."""
 
 
-def accuracy_curves(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
-    """The curves of every model and task.
+def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """The curves of every model, task and metric.
 
     Args:
-        rows: of `accuracy_by_sparsity.sql`.
-        anchor: prefix of the ids in the SVG.
+        rows: of `quality_by_sparsity.sql`.
     """
-    columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
-    with_rule = len(distinct(rows, "scoring_rule")) > 1
+    columns = ("base_model", "base_model_id", "task", "split", "metric", "scoring_rule", "example_limit")
     groups = []
-    for n, (_, members) in enumerate(grouped(rows, *columns)):
+    for _, members in grouped(rows, *columns):
         limits, colours = _limits(members), _colours(members)
         of_language = dict(grouped(members, "language"))
-        with drawing():
-            panels = tuple(
-                _language_panel(
-                    language, of_language[language,], limits=limits, colours=colours, anchor=f"{anchor}-{n}-{place}"
-                )
-                for place, language in enumerate(english_first(row["language"] for row in members))
-            )
-        groups.append(
-            Group(title=task_label(members[0], with_rule=with_rule), panels=panels, keys=_keys(members, colours))
+        panels = tuple(
+            _language_panel(language, of_language[language,], limits=limits, colours=colours)
+            for language in english_first(row["language"] for row in members)
         )
+        title = f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_WORDS[members[0]['metric']]}"
+        facets = facets_of(members[0], only=("model", "task"))
+        groups.append(Group(title=title, panels=panels, keys=_keys(members, colours), facets=facets))
     return tuple(groups)
 
 
-def _limits(rows: Sequence[Row]) -> tuple[float, float, float]:
-    """Lowest and highest accuracy and the largest sparsity of all panels, so that panels can be compared by eye."""
-    lows = [row["accuracy"] if row["ci_low"] is None else row["ci_low"] for row in rows]
-    highs = [row["accuracy"] if row["ci_high"] is None else row["ci_high"] for row in rows]
-    return max(0.0, min(lows) - 0.03), min(1.0, max(highs) + 0.03), max(row["sparsity"] for row in rows)
+def _limits(rows: Sequence[Row]) -> Limits:
+    """The same scales in all panels, so that they can be compared by eye."""
+    lows = [row["value"] if row["ci_low"] is None else row["ci_low"] for row in rows]
+    highs = [row["value"] if row["ci_high"] is None else row["ci_high"] for row in rows]
+    low, high = min(lows), max(highs)
+    sparsity = max(0.1, *(row["sparsity"] for row in rows))
+    if _is_logarithmic(rows[0]["metric"], low, high):
+        return low / 1.2, high * 1.2, sparsity
+    reach = 0.04 * ((high - low) or 1.0)
+    return max(0.0, low - reach), high + reach, sparsity
+
+
+def _is_logarithmic(metric: str, low: float, high: float) -> bool:
+    """Of perplexity, where the largest would press all others to the ground."""
+    return metric == "perplexity" and low > 0 and high / low > _TOO_FAR
 
 
 def _colours(rows: Sequence[Row]) -> Colours:
-    """The colour of each line of a figure: by score and demonstrations, and one more for each line with settings."""
-    with_settings = [line for line, _ in grouped((row for row in rows if row["settings"]), *_LINE)]
-    plain = {line: colour_of(line[0], line[1]) for line, _ in grouped(rows, *_LINE)}
-    return plain | {line: FURTHER_COLOURS[place % len(FURTHER_COLOURS)] for place, line in enumerate(with_settings)}
+    """The colour of each method: by score and demonstrations, and one more for each with settings."""
+    with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *_METHOD)]
+    plain = {method: colour_of(method[0], method[1]) for method, _ in grouped(rows, *_METHOD)}
+    return plain | {method: FURTHER_COLOURS[place % len(FURTHER_COLOURS)] for place, method in enumerate(with_settings)}
 
 
-def _language_panel(
-    language: str, rows: Sequence[Row], *, limits: tuple[float, float, float], colours: Colours, anchor: str
-) -> str:
-    low, high, largest = limits
-    axes = panel(3.2, 2.6, left=0.46)
-    axes.set_title(language, color=INK, weight="bold")
-    axes.grid(axis="y")
-    axes.set_ylim(low, high)
-    axes.set_xlim(-0.02 * max(largest, 0.1), max(largest, 0.1) * 1.04)
-    axes.set_xlabel("sparsity")
+def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, colours: Colours) -> Panel:
+    metric = METRIC_WORDS[rows[0]["metric"]]
     dense = [row for row in rows if row["score"] is None]
-    for row in dense:
-        _draw_dense(axes, row)
-    lines = grouped((row for row in rows if row["score"] is not None), *_LINE)
-    for line, points in lines:
-        _draw_line(axes, points, colours[line])
-    said = f"Accuracy in {language} against sparsity: {len(lines)} methods"
-    return to_svg(axes, anchor, label=said + (f", dense {dense[0]['accuracy']:.3f}" if dense else ""))
+    n_methods = len(grouped((row for row in rows if row["score"] is not None), *_METHOD))
+    label = f"{metric} in {language} against sparsity: {n_methods} method{'' if n_methods == 1 else 's'}"
+    if dense:
+        label += f", dense {number(dense[0]['value'])}"
+    draw = partial(_draw_language, rows=rows, limits=limits, colours=colours)
+    return Panel(label=label[0].upper() + label[1:], size=Size(3.2, 2.6, left=0.46), draw=draw)
+
+
+def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, colours: Colours) -> None:
+    low, high, largest = limits
+    axes.set_title(rows[0]["language"], color=INK, weight="bold")
+    axes.grid(axis="y")
+    if _is_logarithmic(rows[0]["metric"], low, high):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(low, high)
+    axes.set_xlim(-0.02 * largest, largest * 1.04)
+    axes.set_xlabel("sparsity")
+    for row in rows:
+        if row["score"] is None:
+            _draw_dense(axes, row)
+    for line, points in grouped((row for row in rows if row["score"] is not None), *_LINE):
+        _draw_line(axes, points, colours[line[:-1]])
 
 
 def _draw_dense(axes: Axes, row: Row) -> None:
     if row["ci_low"] is not None and row["ci_high"] is not None:
         axes.axhspan(row["ci_low"], row["ci_high"], color=GRID, alpha=0.55, linewidth=0, zorder=0)
-    axes.axhline(row["accuracy"], color=INK, linewidth=1.1, zorder=1)
+    axes.axhline(row["value"], color=INK, linewidth=1.1, zorder=1)
 
 
 def _draw_line(axes: Axes, points: Sequence[Row], colour: str) -> None:
     """A line through the method's own points; its value at sparsity 0 is the dense level."""
     first = points[0]
-    sparsities = [row["sparsity"] for row in points]
+    gid = to_id(facets_of(first, only=("score", "pair")))
     with_interval = [row for row in points if row["ci_low"] is not None and row["ci_high"] is not None]
     places = [row["sparsity"] for row in with_interval]
     lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
     if len(places) > 1:
-        axes.fill_between(places, lows, highs, color=colour, alpha=0.05, linewidth=0, zorder=2)
+        axes.fill_between(places, lows, highs, color=colour, alpha=0.05, linewidth=0, zorder=2, gid=gid)
     elif places:
-        axes.vlines(places, lows, highs, color=colour, linewidth=1.0, alpha=0.6, zorder=2)
-    style = "--" if first["propagation"] == "dense" else "-"
-    marker = MARKERS.get(first["set_kind"], "X")
+        axes.vlines(places, lows, highs, color=colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
     axes.plot(
-        sparsities,
-        [row["accuracy"] for row in points],
+        [row["sparsity"] for row in points],
+        [row["value"] for row in points],
         color=colour,
-        linestyle=style,
+        linestyle="--" if first["propagation"] == "dense" else "-",
         linewidth=1.5,
-        marker=marker,
+        marker=MARKERS.get(first["set_kind"], "X"),
         markersize=4.5,
         markeredgecolor="white",
         markeredgewidth=0.6,
         zorder=3,
+        gid=gid,
     )
+    if first["demonstrations"] is not None:
+        last = points[-1]
+        at = (last["sparsity"], last["value"])
+        axes.text(*at, first["demonstrations"], fontsize=6.5, color=colour, ha="right", va="bottom", gid=gid)
 
 
 def _keys(rows: Sequence[Row], colours: Colours) -> tuple[Key, ...]:
     """The legend: the dense level first, then every method, as often as it differs from the others."""
-    keys = []
-    for line, members in grouped(rows, *_LINE):
-        score, set_kind, propagation, *_ = line
-        label = method_label(members[0])
-        if score is None:
-            keys.append(Key(label="dense model", colour=INK))
-            continue
-        marker = MARKERS.get(set_kind, "X")
-        keys.append(Key(label=label, colour=colours[line], dashed=propagation == "dense", marker=marker))
+    keys = [Key(label="dense model", colour=INK)] if any(row["score"] is None for row in rows) else []
+    for method, members in grouped((row for row in rows if row["score"] is not None), *_METHOD):
+        _, set_kind, propagation, *_ = method
+        keys.append(
+            Key(
+                label=method_label(members[0]),
+                colour=colours[method],
+                dashed=propagation == "dense",
+                marker=MARKERS.get(set_kind, "X"),
+                facets=facets_of(members[0], only=("score",)),
+            )
+        )
     return tuple(keys)

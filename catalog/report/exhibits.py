@@ -4,22 +4,52 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from matplotlib.axes import Axes
+
+from catalog.report.facets import Facets
+from catalog.report.grids import Grid, Scale
 from catalog.report.words import Row
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
+class Size:
+    """Of a panel with its margins, in inches (96 CSS pixels each)."""
+
+    width: float
+    height: float
+    left: float = 0.5
+    right: float = 0.12
+    top: float = 0.34
+    bottom: float = 0.45
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes, drawn when it is wanted: for the page, or on a sheet of a publication."""
+
+    label: str
+    """What a screen reader says."""
+    size: Size
+    draw: Callable[[Axes], None]
+    facets: Facets = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Key:
-    """One entry of a legend, drawn by the page: a line with a marker, a swatch or a scale."""
+    """One entry of a legend: a line with a marker, a swatch or a scale."""
 
     label: str
     colour: str = ""
     dashed: bool = False
     marker: str = ""
-    """Matplotlib's letter of the marker; empty for a plain line."""
-    scale: tuple[str, ...] = ()
-    """Colours of a scale from its low to its high end; the label then reads `low|high`."""
+    """Matplotlib's letter of the marker, `bar` for a swatch, `dot`; empty for a plain line."""
+    line: bool = True
+    """Whether a line goes through the marker."""
+    scale: Scale | None = None
+    """Colours from the low to the high end; the label then reads `low|high`."""
+    facets: Facets = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -27,9 +57,9 @@ class Group:
     """Panels that share a legend, under a heading of their own where an exhibit has several."""
 
     title: str
-    panels: tuple[str, ...]
-    """Finished SVG elements."""
+    panels: tuple[Panel | Grid, ...]
     keys: tuple[Key, ...] = ()
+    facets: Facets = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,7 +67,7 @@ class Exhibit:
     """One figure or table of the report."""
 
     anchor: str
-    """Its id in the page."""
+    """Its id in the page, and the name of its files."""
     title: str
     reading: str
     """A sentence or two on how to read it."""
@@ -45,8 +75,8 @@ class Exhibit:
     """Name of its query, a file in `catalog/sql/<folder>/`."""
     empty: str
     """What stands in its place without data: which part of a recipe would fill it."""
-    draw: Callable[[Sequence[Row], str], tuple[Group, ...]] | None = None
-    """Rows and the prefix of ids to groups of panels; None for a table."""
+    draw: Callable[[Sequence[Row]], tuple[Group, ...]] | None = None
+    """Rows to groups of panels; None for a table."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Of a table: column to heading, in order; the other columns stand in its data only."""
     folder: str = "report"
@@ -73,6 +103,11 @@ def english_first(languages: Iterable[str]) -> list[str]:
 def distinct(rows: Iterable[Row], column: str) -> list[Any]:
     """Values of a column, each once, in the order they first appear."""
     return list(dict.fromkeys(row[column] for row in rows))
+
+
+def has_rules(rows: Iterable[Row], row: Row) -> bool:
+    """Whether the task of a row was scored by several rules, so that a heading has to say which."""
+    return len({one["scoring_rule"] for one in rows if one["task"] == row["task"]}) > 1
 
 
 def spread(values: Sequence[Item], most: int) -> list[Item]:

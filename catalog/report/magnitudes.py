@@ -3,12 +3,14 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from catalog.report.exhibits import Group, Key, grouped, left_out, spread
-from catalog.report.svg import INK, drawing, panel, to_svg
+from catalog.report.exhibits import Group, Key, Panel, Size, grouped, left_out, spread
+from catalog.report.facets import facets_of
+from catalog.report.svg import INK
 from catalog.report.words import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Row, set_label
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
@@ -20,32 +22,32 @@ _TOO_FAR = 30.0
 _SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed", "profile")
 
 
-def magnitude_panels(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
+def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Panels of every model.
 
     Args:
         rows: of `largest_features.sql`.
-        anchor: prefix of the ids in the SVG.
     """
     groups = []
-    for n, (_, members) in enumerate(grouped(rows, "base_model", "base_model_id")):
+    for _, members in grouped(rows, "base_model", "base_model_id"):
         recurring = _recurring(members)
         magnitudes = [row["magnitude"] for row in members]
         scale = min(magnitudes), max(magnitudes)
         sets = [of_set for _, of_set in grouped(members, *_SET)]
         shown = spread(sets, MOST_SETS)
-        with drawing():
-            panels = tuple(
-                _set_panel(of_set, recurring=recurring, scale=scale, anchor=f"{anchor}-{n}-{place}")
-                for place, of_set in enumerate(shown)
-            )
         keys = [
             Key(label=f"feature {feature}", colour=_COLOURS[place], marker=_MARKERS[place])
             for feature, place in recurring.items()
         ]
-        keys.append(Key(label="another large feature", colour=GREY, marker="dot"))
-        title = str(members[0]["base_model"]) + left_out(len(shown), len(sets), "sets")
-        groups.append(Group(title=title, panels=panels, keys=tuple(keys)))
+        keys.append(Key(label="another large feature", colour=GREY, marker="dot", line=False))
+        groups.append(
+            Group(
+                title=str(members[0]["base_model"]) + left_out(len(shown), len(sets), "sets"),
+                panels=tuple(_set_panel(of_set, recurring=recurring, scale=scale) for of_set in shown),
+                keys=tuple(keys),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
     return tuple(groups)
 
 
@@ -56,12 +58,24 @@ def _recurring(rows: Sequence[Row]) -> Mapping[int, int]:
     return {feature: place for place, feature in enumerate(features)}
 
 
-def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tuple[float, float], anchor: str) -> str:
+def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tuple[float, float]) -> Panel:
     first = rows[0]
     words = (first["kind"], first["source_language"], first["target_language"])
-    label = set_label(*words, seed=first["seed"], profile=first["profile"])
-    axes = panel(3.2, 2.5, left=0.5)
-    axes.set_title(f"{label} · {first['kind']}", color=INK, weight="bold")
+    name = set_label(*words, seed=first["seed"], profile=first["profile"])
+    largest = max(rows, key=lambda row: row["magnitude"])
+    said = f"feature {largest['feature']} after block {largest['block']}, magnitude {largest['magnitude']:.3g}"
+    return Panel(
+        label=f"Largest features on {name} ({first['kind']}); largest of all: {said}",
+        size=Size(3.2, 2.5),
+        draw=partial(_draw_set, rows=rows, title=f"{name} · {first['kind']}", recurring=recurring, scale=scale),
+        facets=facets_of(first, only=("pair",)),
+    )
+
+
+def _draw_set(
+    axes: Axes, *, rows: Sequence[Row], title: str, recurring: Mapping[int, int], scale: tuple[float, float]
+) -> None:
+    axes.set_title(title, color=INK, weight="bold")
     axes.grid(axis="y")
     others = [row for row in rows if row["feature"] not in recurring]
     axes.plot([row["block"] for row in others], [row["magnitude"] for row in others], ".", color=GREY, markersize=3)
@@ -80,9 +94,6 @@ def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tupl
     _set_scale(axes, *scale)
     axes.set_xlabel("after block (0: embeddings)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    largest = max(rows, key=lambda row: row["magnitude"])
-    said = f"feature {largest['feature']} after block {largest['block']}, magnitude {largest['magnitude']:.3g}"
-    return to_svg(axes, anchor, label=f"Largest features on {label} ({first['kind']}); largest of all: {said}")
 
 
 def _set_scale(axes: Axes, smallest: float, largest: float) -> None:

@@ -1,5 +1,7 @@
 """From the catalog to the page: answer every query, draw every figure, fill the template, write the file at once."""
 
+import base64
+import hashlib
 import os
 import re
 import uuid
@@ -10,20 +12,43 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from catalog.report.contents import FIGURES, TABLES
-from catalog.report.exhibits import Exhibit, Group
-from catalog.report.headline import headlines
+from catalog.report.contents import FIGURES
+from catalog.report.exhibits import Exhibit, Group, grouped
+from catalog.report.facets import FILTERS, Facets, attributes, facets_of
+from catalog.report.grids import Grid, style_rules
+from catalog.report.headline import COLUMNS, Line, headlines
 from catalog.report.sources import MOST_ROWS_SHOWN, Source, answer
+from catalog.report.svg import to_svg
+from catalog.report.tables import TABLES
 from catalog.report.words import number
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 
 TITLE = "What pruning with translation demonstrations did"
-_TEMPLATE = "page.html.j2"
+_FOLDER = Path(__file__).parent
+_TEMPLATE, _SCRIPT = "page.html.j2", "page.js"
+MOST_LINES_SHOWN = 200
+"""Rows of a table in the page; the CSV file below it holds all."""
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _NOTHING = {"", "–"}
 _AS_THEY_ARE = ("sparsity", "elapsed_s", "peak_memory_gib")
 """Columns whose numbers are shown without trailing zeros."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A panel as a finished SVG element."""
+
+    svg: Markup
+    facets: Facets
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A group with its panels as the template takes them."""
+
+    group: Group
+    panels: tuple[Picture | Grid, ...]
 
 
 @dataclass(frozen=True)
@@ -32,10 +57,10 @@ class Shown:
 
     exhibit: Exhibit
     source: Source
-    groups: tuple[Group, ...]
+    groups: tuple[Drawn, ...]
     headings: list[str]
-    table: list[list[str]]
-    """Visible cells of a table, at most `MOST_ROWS_SHOWN` rows; empty for a figure."""
+    table: list[Line]
+    """Visible rows of a table, at most `MOST_LINES_SHOWN`; empty for a figure."""
 
 
 def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
@@ -70,22 +95,39 @@ def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
 def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
     """The text of the report; see `write_report`."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["svg"] = Markup
+    environment.filters["attributes"] = lambda facets: Markup(attributes(facets))  # noqa: S704 - escaped there
     environment.filters["numeric_columns"] = numeric_columns
+    script = (_FOLDER / _SCRIPT).read_text("utf-8")
+    overview = answer(catalog, "overview")
     return environment.get_template(_TEMPLATE).render(
         title=title,
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        cell_styles=Markup(style_rules()),  # noqa: S704 - colours of our own
+        snapshot=catalog.snapshot_id(),
+        overview=overview.rows[0],
         models=answer(catalog, "base_models").rows,
+        filters=_filters(catalog),
         headlines=headlines(catalog),
+        headline_columns=COLUMNS,
         figures=_all_shown(catalog, FIGURES),
         tables=_all_shown(catalog, TABLES),
         most_rows=MOST_ROWS_SHOWN,
+        most_lines=MOST_LINES_SHOWN,
     )
+
+
+def _filters(catalog: Catalog) -> list[tuple[str, str, list[str]]]:
+    """Name, heading and values of each filter that has any."""
+    values = dict(grouped(answer(catalog, "filters").rows, "filter"))
+    found = [(name, said, [str(row["value"]) for row in values.get((name,), ())]) for name, said in FILTERS.items()]
+    return [one for one in found if one[2]]
 
 
 def _all_shown(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[Shown]:
@@ -96,12 +138,25 @@ def _all_shown(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[Shown]:
 
 def _shown(catalog: Catalog, exhibit: Exhibit) -> Shown:
     source = answer(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters)
-    groups = exhibit.draw(source.rows, exhibit.anchor) if exhibit.draw and source.rows else ()
+    groups = exhibit.draw(source.rows) if exhibit.draw and source.rows else ()
+    drawn = tuple(_drawn(group, f"{exhibit.anchor}-{place}") for place, group in enumerate(groups))
     columns = dict(exhibit.columns)
     if columns and len({row.get("base_model") for row in source.rows}) > 1:
         columns = {"base_model": "model", **columns}
-    table = [[_short(row[column], column) for column in columns] for row in source.rows[:MOST_ROWS_SHOWN]]
-    return Shown(exhibit, source, groups, list(columns.values()), table if columns else [])
+    lines = [
+        Line(tuple(_short(row[column], column) for column in columns), facets_of(row))
+        for row in source.rows[: MOST_LINES_SHOWN if columns else 0]
+    ]
+    return Shown(exhibit, source, drawn, list(columns.values()), lines)
+
+
+def _drawn(group: Group, anchor: str) -> Drawn:
+    """A group as the template takes it: panels as SVG, heat-maps as they are."""
+    panels = tuple(
+        panel if isinstance(panel, Grid) else Picture(Markup(to_svg(panel, f"{anchor}-{place}")), panel.facets)  # noqa: S704
+        for place, panel in enumerate(group.panels)
+    )
+    return Drawn(group, panels)
 
 
 def _short(value: object, column: str) -> str:

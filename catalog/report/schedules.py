@@ -1,12 +1,14 @@
 """How much is removed in each block, where the sparsity is not the same everywhere, and the outlier ratios of owl."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from catalog.report.exhibits import Group, Key, grouped, left_out, spread
-from catalog.report.svg import INK, drawing, panel, to_svg
+from catalog.report.exhibits import Group, Key, Panel, Size, grouped, left_out, spread
+from catalog.report.facets import facets_of
+from catalog.report.svg import INK
 from catalog.report.words import (
     BLACK,
     BLUE,
@@ -23,31 +25,33 @@ from catalog.report.words import (
 
 MOST_VARIANTS = 9
 """Lines in a figure; of more variants as many are drawn, evenly spread over their order."""
+_SIZE = Size(3.9, 2.6)
 _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, "#882255", "#999933")
 
 
-def schedule_panels(rows: Sequence[Row], anchor: str) -> tuple[Group, ...]:
+def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
     """For each model, the removed fraction by block, and the outlier ratios by block where there are such.
 
     Args:
         rows: of `layer_schedule.sql`, without uniform schedules.
-        anchor: prefix of the ids in the SVG.
     """
     groups = []
-    for n, ((model, _), members) in enumerate(grouped(rows, "base_model", "base_model_id")):
+    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         variants = [of_variant for _, of_variant in grouped(members, "variant_id")]
         shown = spread(variants, MOST_VARIANTS)
-        ratios = grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m")
-        with drawing():
-            panels = [_removed_panel(shown, anchor=f"{anchor}-{n}-0")]
-            if ratios:
-                panels.append(_ratio_panel(dict(ratios), anchor=f"{anchor}-{n}-1"))
+        ratios = dict(grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m"))
         keys = [
             Key(label=variant_label(of_variant[0]), colour=_COLOURS[place], marker="o", dashed=_is_dashed(of_variant))
             for place, of_variant in enumerate(shown)
         ]
-        title = str(model) + left_out(len(shown), len(variants), "variants")
-        groups.append(Group(title=title, panels=tuple(panels), keys=tuple(keys)))
+        groups.append(
+            Group(
+                title=str(model) + left_out(len(shown), len(variants), "variants"),
+                panels=(_removed_panel(shown), *([_ratio_panel(ratios)] if ratios else [])),
+                keys=tuple(keys),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
     return tuple(groups)
 
 
@@ -56,8 +60,13 @@ def _is_dashed(rows: Sequence[Row]) -> bool:
     return bool(rows[0]["propagation"] == "dense")
 
 
-def _removed_panel(variants: Sequence[Sequence[Row]], *, anchor: str) -> str:
-    axes = _axes("removed fraction of a block's weights")
+def _removed_panel(variants: Sequence[Sequence[Row]]) -> Panel:
+    shares = [row["removed_share"] for rows in variants for row in rows]
+    said = f"from {number(min(shares))} to {number(max(shares))} of a block, {len(variants)} variants"
+    return Panel(label=f"Removed weights by block: {said}", size=_SIZE, draw=partial(_draw_removed, variants=variants))
+
+
+def _draw_removed(axes: Axes, *, variants: Sequence[Sequence[Row]]) -> None:
     for place, rows in enumerate(variants):
         by_block = {row["block"]: row["removed_share"] for row in rows}
         axes.plot(
@@ -69,28 +78,32 @@ def _removed_panel(variants: Sequence[Sequence[Row]], *, anchor: str) -> str:
             markersize=4,
             linewidth=1.4,
         )
-    shares = [row["removed_share"] for rows in variants for row in rows]
-    axes.set_ylim(0, max(shares) * 1.08 or 1.0)
-    said = f"from {number(min(shares))} to {number(max(shares))} of a block, {len(variants)} variants"
-    return to_svg(axes, anchor, label=f"Removed weights by block: {said}")
+    largest = max(row["removed_share"] for rows in variants for row in rows)
+    _finish(axes, title="removed fraction of a block's weights", largest=largest)
 
 
-def _ratio_panel(ratios: Mapping[tuple[str, float], Sequence[Row]], *, anchor: str) -> str:
-    axes = _axes("fraction of scores that are outliers")
+def _ratio_panel(ratios: Mapping[tuple[str, float], Sequence[Row]]) -> Panel:
+    values = [row["outlier_ratio"] for rows in ratios.values() for row in rows]
+    bounds = ", ".join(sorted({f"{m:g}" for _, m in ratios}))
+    said = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
+    return Panel(
+        label=f"Scores above {bounds} times the block's mean, by block: {said}",
+        size=_SIZE,
+        draw=partial(_draw_ratios, ratios=ratios),
+    )
+
+
+def _draw_ratios(axes: Axes, *, ratios: Mapping[tuple[str, float], Sequence[Row]]) -> None:
     for rows in ratios.values():
         by_block = {row["block"]: row["outlier_ratio"] for row in rows}
         axes.plot(list(by_block), list(by_block.values()), color=GREY, marker="s", markersize=4, linewidth=1.2)
-    values = [row["outlier_ratio"] for rows in ratios.values() for row in rows]
-    axes.set_ylim(0, max(values) * 1.08 or 1.0)
-    bounds = ", ".join(sorted({f"{m:g}" for _, m in ratios}))
-    said = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
-    return to_svg(axes, anchor, label=f"Scores above {bounds} times the block's mean, by block: {said}")
+    largest = max(row["outlier_ratio"] for rows in ratios.values() for row in rows)
+    _finish(axes, title="fraction of scores that are outliers", largest=largest)
 
 
-def _axes(title: str) -> Axes:
-    axes = panel(3.9, 2.6, left=0.5)
+def _finish(axes: Axes, *, title: str, largest: float) -> None:
     axes.set_title(title, color=INK, weight="bold", fontsize=9)
     axes.grid(axis="y")
+    axes.set_ylim(0, largest * 1.08 or 1.0)
     axes.set_xlabel("block")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return axes

@@ -2,17 +2,21 @@
 
 import base64
 import csv
+import gzip
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from catalog.report.words import Row, cell
 from catalog.sql_files import statement
 from catalog.store import Catalog
 
-MOST_ROWS_SHOWN = 200
-"""Rows of a table in the page; the CSV file beside it holds all."""
+MOST_ROWS_SHOWN = 50
+"""Rows of the data in the page; the CSV file beside them holds all."""
+MOST_PLAIN_BYTES = 100_000
+"""Size from which on a CSV file inside the page is compressed."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,28 @@ class Source:
         """The first rows as text."""
         return [[cell(row[column]) for column in self.columns] for row in self.rows[:MOST_ROWS_SHOWN]]
 
-    @property
-    def csv_uri(self) -> str:
-        """All rows as a CSV file inside a `data:` address."""
+    @cached_property
+    def csv(self) -> bytes:
+        """All rows as a CSV file."""
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(self.columns)
         writer.writerows([cell(row[column]) for column in self.columns] for row in self.rows)
-        return "data:text/csv;charset=utf-8;base64," + base64.b64encode(buffer.getvalue().encode()).decode()
+        return buffer.getvalue().encode()
+
+    @property
+    def file_name(self) -> str:
+        """Of the CSV file: a large one is compressed."""
+        return f"{self.name}.csv" + (".gz" if len(self.csv) > MOST_PLAIN_BYTES else "")
+
+    @property
+    def csv_uri(self) -> str:
+        """The CSV file inside a `data:` address."""
+        if self.file_name.endswith(".gz"):
+            kind, content = "application/gzip", gzip.compress(self.csv, mtime=0)
+        else:
+            kind, content = "text/csv;charset=utf-8", self.csv
+        return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def answer(

@@ -1,4 +1,4 @@
-"""From a matplotlib figure to an inline SVG that stands beside others in one page. Owner of matplotlib.
+"""From a panel to an inline SVG that stands beside others in one page.
 
 Nothing here opens a window, reads a user's matplotlib settings or depends on the clock: equal figures are equal texts.
 """
@@ -14,6 +14,9 @@ from typing import Any, cast
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from catalog.report.exhibits import Panel, Size
+from catalog.report.facets import attributes, from_id
 
 INK = "#24292f"
 QUIET = "#6b7280"
@@ -51,7 +54,7 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """The look of every figure; drawing and `to_svg` happen inside."""
+    """The look of every figure: all drawing happens inside."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         cast(dict[str, Any], mpl.rcParams).update(_SETTINGS)
@@ -59,45 +62,50 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def panel(
-    width: float, height: float, *, left: float = 0.5, right: float = 0.12, top: float = 0.34, bottom: float = 0.45
-) -> Axes:
-    """One pair of axes on its own figure.
+def axes_on(figure: Figure, size: Size, *, left: float = 0.0, bottom: float = 0.0) -> Axes:
+    """A pair of axes on a figure.
 
     Args:
-        width: of the whole panel, in inches (96 CSS pixels each); so are the margins.
-        height: of the whole panel.
+        size: with the margins inside which the axes lie.
+        left: where the panel begins, in inches from the figure's left end; `bottom` from its lower end.
     """
-    figure = Figure(figsize=(width, height))
-    box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
-    axes: Axes = figure.add_axes(box)
+    whole_width, whole_height = figure.get_size_inches()
+    width, height = size.width - size.left - size.right, size.height - size.top - size.bottom
+    place = ((left + size.left) / whole_width, (bottom + size.bottom) / whole_height)
+    axes: Axes = figure.add_axes((*place, width / whole_width, height / whole_height))
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     return axes
 
 
-def to_svg(axes: Axes, anchor: str, *, label: str) -> str:
-    """The panel as an `<svg role="img">` element.
+def to_svg(panel: Panel, anchor: str) -> str:
+    """The panel as an `<svg role="img">` element; marks whose id tells their facets get the attributes instead.
 
     Args:
         anchor: prefix of the ids inside, unlike that of any other panel in the page.
-        label: what a screen reader says; any text, it is escaped here.
     """
     buffer = io.StringIO()
-    cast(Figure, axes.figure).savefig(buffer, format="svg", metadata=_NO_METADATA)
+    with drawing():
+        figure = Figure(figsize=(panel.size.width, panel.size.height))
+        panel.draw(axes_on(figure, panel.size))
+        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    return _with_head(_with_own_ids(text, anchor), label)
+    return _with_head(_with_own_ids(text, anchor), panel.label)
 
 
 def _with_own_ids(text: str, anchor: str) -> str:
-    """Keep the ids something refers to, under the panel's own prefix, and drop the others."""
+    """Keep ids that something refers to, under the panel's own prefix; turn those that tell facets into attributes."""
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
 
     def renamed(tag: re.Match[str]) -> str:
+        found = re.search(r' id="([^"]*)"', tag.group())
+        facets = from_id(found[1]) if found else None
+        if found and facets is not None:
+            return tag.group().replace(found.group(), attributes(facets))
         result = re.sub(r'(url\(#|href="#)', rf"\g<1>{anchor}-", tag.group())
-        return re.sub(r' id="([^"]*)"', lambda found: f' id="{anchor}-{found[1]}"' if found[1] in used else "", result)
+        return re.sub(r' id="([^"]*)"', lambda one: f' id="{anchor}-{one[1]}"' if one[1] in used else "", result)
 
     return re.sub(r"<[^<>]+>", renamed, text)
 

@@ -34,6 +34,9 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
 FURTHER_COLOURS: tuple[str, ...] = ("#117733", "#AA4499", "#DDAA33", "#44AA99", "#6699CC", "#CC6677", "#004488")
 """For methods with settings of their own, in the order in which a figure shows them; of many, some share one."""
 
+METRIC_WORDS: Mapping[str, str] = {"accuracy": "accuracy", "chrf": "chrF", "perplexity": "perplexity"}
+"""Metric of a curve to what it is called."""
+
 MARKERS: Mapping[str | None, str] = {
     "translation": "o",
     "monolingual": "s",

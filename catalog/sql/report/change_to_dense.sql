@@ -1,12 +1,14 @@
 -- change_to_dense: one row per cell of the heat-maps: a task, language, method and sparsity, with the mean change of
 -- accuracy to the dense model and how many of the cell's variants rise or fall significantly: p < 0.05 after Holm over
--- all comparisons of one model and task shown here. Test split; dev only of a task that was evaluated on no other.
+-- all comparisons of one model and task shown here; once over all demonstration sets of the method (demonstrations is
+-- NULL, and is_mean_over_pairs says whether it read any) and once for each. Test split; dev only of a task that was
+-- evaluated on no other.
 WITH compared AS (
     SELECT
         b.source AS base_model, v.base_model_id, c.task, c.split,
         concat_ws(', ', e.scoring_rule, e.setup) AS scoring_rule, e.example_limit, c.language,
         coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure,
-        v.settings, v.sparsity,
+        v.settings, v.sparsity, v.demonstrations,
         c.variant_id, c.evaluation_id, c.difference, c.p_value
     FROM comparisons_once AS c
     JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
@@ -33,18 +35,23 @@ adjusted AS (
             PARTITION BY base_model_id, task, scoring_rule, example_limit ORDER BY place
         )) END AS p_holm
     FROM ranked
+),
+told AS (
+    SELECT * REPLACE (NULL AS demonstrations), demonstrations IS NOT NULL AS is_mean_over_pairs FROM adjusted
+    UNION ALL BY NAME
+    SELECT *, false AS is_mean_over_pairs FROM adjusted WHERE demonstrations IS NOT NULL
 )
 SELECT
     base_model, base_model_id, task, split, scoring_rule, example_limit, language,
-    score, intervention, set_kind, propagation, structure, settings, sparsity,
+    score, intervention, set_kind, propagation, structure, settings, demonstrations, is_mean_over_pairs, sparsity,
     count(*) AS n_variants,
     avg(difference ORDER BY variant_id) AS difference,
     count(*) FILTER (WHERE p_holm < 0.05 AND difference > 0) AS n_significantly_better,
     count(*) FILTER (WHERE p_holm < 0.05 AND difference < 0) AS n_significantly_worse,
     min(p_holm) AS smallest_p_holm,
     any_value(n_family) AS n_family
-FROM adjusted
+FROM told
 GROUP BY ALL
 ORDER BY
     base_model, base_model_id, task, scoring_rule, example_limit, score DESC NULLS LAST, intervention,
-    set_kind DESC, propagation DESC, structure, settings NULLS FIRST, language, sparsity;
+    set_kind DESC, propagation DESC, structure, settings NULLS FIRST, demonstrations NULLS FIRST, language, sparsity;

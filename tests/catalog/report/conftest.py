@@ -21,6 +21,12 @@ def page(catalog: Catalog) -> str:
 
 
 @pytest.fixture(scope="session")
+def methods_page(methods_catalog: Catalog) -> str:
+    """The report of the store with variants of every further kind."""
+    return render_page(methods_catalog)
+
+
+@pytest.fixture(scope="session")
 def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     """The catalog of a store without a record."""
     with Catalog.in_memory(Store(tmp_path_factory.mktemp("nothing"))) as opened:

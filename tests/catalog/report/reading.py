@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import gzip
 import io
 import json
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from html.parser import HTMLParser
 ATTACK = "<script>alert(1)</script>$x_\"'--><img src=x onerror=alert(2)>"
 """A language, a name and a message; the dollar would also start a formula in a figure."""
 
-VOID = {"meta", "link"}
+VOID = {"meta", "link", "input"}
 
 
 @dataclass
@@ -84,11 +85,16 @@ class Reader(HTMLParser):
         ]
 
     def panels(self, section: str) -> list[Element]:
-        return self.find("svg", section=section, role="img")
+        """Pictures and heat-maps: what says in a label what it shows."""
+        pictures, tables = (
+            self.find("svg", section=section, role="img"),
+            self.find("table", section=section, class_="heat"),
+        )
+        return sorted((*pictures, *tables), key=self.elements.index)
 
     @cached_property
     def origins(self) -> list[Origin]:
-        return [self._origin(details) for details in self.find("details")]
+        return [self._origin(details) for details in self.find("details", class_="origin")]
 
     def _origin(self, details: Element) -> Origin:
         inside = [element for element in self.elements if element.is_in(details)]
@@ -101,6 +107,8 @@ class Reader(HTMLParser):
             elif element.tag in ("td", "th"):
                 origin.table[-1].append(element.text)
             elif element.tag == "a":
-                data = base64.b64decode(element.attributes["href"].partition("base64,")[2]).decode()
-                origin.csv = list(csv.reader(io.StringIO(data)))
+                data = base64.b64decode(element.attributes["href"].partition("base64,")[2])
+                is_packed = element.attributes["download"].endswith(".gz")
+                text = (gzip.decompress(data) if is_packed else data).decode()
+                origin.csv = list(csv.reader(io.StringIO(text)))
         return origin

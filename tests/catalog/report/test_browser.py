@@ -1,59 +1,183 @@
-import re
-import shutil
-import subprocess
+"""The page in headless Chromium: what a reader sees and clicks, and that nothing in it runs but our own script."""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from catalog.report.contents import FIGURES
-from catalog.report.page import render_page
-from catalog.store import Catalog
-from tests.catalog.report.reading import Reader
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-QUIET += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--dump-dom"]
+from tests.catalog.report.reading import ATTACK, Reader
+from tests.chromium import PROGRAM, Chromium, Page
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"),
+    pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed (apt-get install chromium)"),
 ]
 
+SHOWN = (
+    """(selector => [...document.querySelectorAll(selector)].filter(one => one.getClientRects().length > 0).length)"""
+)
+Open = Callable[..., Page]
 
-def rendered(page: str, folder: Path) -> tuple[str, list[str]]:
-    """The page's elements after Chromium has rendered it, and the messages of its console."""
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def chromium(folder: Path) -> Iterator[Chromium]:
+    with Chromium(folder / "profile") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def report(page: str, chromium: Chromium, folder: Path) -> Page:
+    """The report of the filled store in a tab that all tests share; each leaves it as it opened."""
     path = folder / "report.html"
     path.write_text(page, "utf-8")
-    command = [str(CHROMIUM), *QUIET, f"--user-data-dir={folder / 'profile'}", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return chromium.open(path.as_uri())
 
 
-def test_a_browser_shows_every_figure_and_complains_about_nothing(page: str, tmp_path: Path) -> None:
-    dom, complaints = rendered(page, tmp_path)
-    assert complaints == []
+@pytest.fixture(autouse=True)
+def unfiltered(report: Page) -> Iterator[None]:
+    yield
+    report.value("document.querySelector('#filters button').click()")
+
+
+def n_shown(tab: Page, selector: str) -> int:
+    """How many elements take up room."""
+    return int(tab.value(f"{SHOWN}({selector!r})"))
+
+
+def choose(tab: Page, name: str, value: str) -> None:
+    """Open a filter and tick a box, as a hand does."""
+    facet = f"#filters details[data-filter={name}]"
+    if not tab.value(f"document.querySelector('{facet}').open"):
+        tab.click(f"{facet} > summary")
+    tab.click(f'{facet} input[value="{value}"]')
+    assert tab.value(f"""document.querySelector('{facet} input[value="{value}"]').checked""")
+
+
+def test_a_browser_shows_every_figure_asks_for_nothing_and_complains_about_nothing(report: Page, page: str) -> None:
+    reader = Reader(page)
     for exhibit in FIGURES:
-        n_sections = 0 if exhibit.is_optional else 1
-        assert len(re.findall(rf'<section id="{exhibit.anchor}">', dom)) == n_sections
-    n_panels = sum(len(Reader(page).panels(exhibit.anchor)) for exhibit in FIGURES)
-    assert dom.count('role="img"') == n_panels == 26
+        if not exhibit.is_optional:
+            on_top = [one for one in reader.panels(exhibit.anchor) if not _is_detail(one)]
+            n_panels = n_shown(report, f"#{exhibit.anchor} [role=img], #{exhibit.anchor} .heat")
+            assert n_panels == len(on_top) > 0, exhibit.anchor
+    assert n_shown(report, "#filters") == 1
+    assert report.complaints == []
+    assert len(report.requests) == 1
 
 
-def test_a_browser_shows_the_figures_of_further_variants_too(methods_catalog: Catalog, tmp_path: Path) -> None:
-    page = render_page(methods_catalog)
-    dom, complaints = rendered(page, tmp_path)
-    assert complaints == []
+def _is_detail(element: object) -> bool:
+    return any("data-off" in one.attributes for one in element.ancestors)  # type: ignore[attr-defined]
+
+
+def test_choosing_a_pair_shows_its_own_lines_and_tables_instead_of_the_means(report: Page) -> None:
+    means, details = "#curves g[data-mean]", "#curves g[data-detail]"
+    assert n_shown(report, means) > 0 == n_shown(report, details)
+    choose(report, "pair", "fr-en")
+    assert n_shown(report, means) == 0 < n_shown(report, details)
+    assert n_shown(report, details) == n_shown(report, details + '[data-pair="fr-en"]')
+    assert n_shown(report, "#change .panel[data-pair]") == 3
+    assert n_shown(report, '#curves g[data-score="random"]') > 0
+    report.click("#filters button")
+    assert n_shown(report, means) > 0 == n_shown(report, details)
+    assert n_shown(report, "#filters input:checked") == 0
+
+
+def test_scores_and_tasks_narrow_each_other_and_are_named_in_the_bar(report: Page) -> None:
+    choose(report, "score", "contrast")
+    choose(report, "score", "wanda")
+    choose(report, "task", "facts")
+    for selector in ("#curves g[data-score]", "#change .panel", "#pareto g[data-score]", "#perplexity tbody > tr"):
+        scores = report.value(
+            f"[...new Set([...document.querySelectorAll({selector!r})].filter(one => one.getClientRects().length > 0)"
+            ".map(one => one.dataset.score))].sort()"
+        )
+        assert set(scores) <= {"contrast", "wanda", None}, selector
+    assert n_shown(report, "#curves figure") == 1
+    assert report.value("document.querySelector('[data-filter=score] b').textContent") == "contrast, wanda"
+    assert n_shown(report, "#curves g[data-score=contrast]") > 0
+
+
+def test_a_section_says_when_nothing_is_left_or_a_filter_does_not_touch_it(report: Page) -> None:
+    choose(report, "task", "perplexity")
+    assert report.value("document.querySelector('#change .note').textContent") == "Nothing here fits the filters."
+    assert n_shown(report, "#change figure") == 0
+    assert report.value("document.querySelector('#masks .note').textContent") == "Not filtered by task."
+    assert report.value("document.querySelector('#curves .note').textContent") == ""
+
+
+def test_a_phone_scrolls_down_only_and_reads_every_figure(report: Page) -> None:
+    report.resize(400)
+    try:
+        assert report.value("document.documentElement.scrollWidth") == 400
+        widest = report.value(
+            "Math.max(...[...document.querySelectorAll('.panel')].map(one => one.getBoundingClientRect().right))"
+        )
+        assert widest <= 400
+        choose(report, "pair", "fr-en")
+        assert n_shown(report, "#curves g[data-detail]") > 0
+    finally:
+        report.resize(1280)
+
+
+def test_the_data_of_a_figure_are_downloaded_from_the_page_itself(report: Page) -> None:
+    links = report.value("[...document.querySelectorAll('.origin a')].map(one => [one.download, one.href.slice(0, 5)])")
+    assert len(links) > 15
+    assert all(name.endswith((".csv", ".csv.gz")) and start == "data:" for name, start in links)
+
+
+def test_a_print_shows_all_sections_with_their_colours(report: Page, folder: Path) -> None:
+    path = folder / "report.pdf"
+    report.print_to(path)
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert content.count(b"/Type /Page\n") > 3
+
+
+def test_without_scripts_the_page_shows_the_means_and_no_filters(
+    chromium: Chromium, folder: Path, report: Page
+) -> None:
+    tab = chromium.open((folder / "report.html").as_uri(), scripts=False)
+    assert n_shown(tab, "#filters") == 0
+    assert n_shown(tab, "#curves g[data-mean]") == n_shown(report, "#curves g[data-mean]") > 0
+    assert n_shown(tab, "[data-detail]") == 0
+
+
+def test_an_attack_in_a_name_runs_nothing_and_can_be_filtered_by(
+    attacked_page: str, chromium: Chromium, folder: Path
+) -> None:
+    path = folder / "attacked.html"
+    path.write_text(attacked_page, "utf-8")
+    tab = chromium.open(path.as_uri())
+    assert tab.value("document.querySelectorAll('script').length") == 1
+    assert tab.value("document.querySelectorAll('img').length") == 0
+    boxes = tab.value("[...document.querySelectorAll('#filters input')].map(one => one.value)")
+    place = next(place for place, value in enumerate(boxes) if ATTACK in value and value.startswith("facts"))
+    tab.click("#filters details[data-filter=task] > summary")
+    tab.click("#filters input", place)
+    assert tab.value("document.querySelector('[data-filter=task] b').textContent") == boxes[place]
+    assert n_shown(tab, "#curves figure") == 1
+    assert tab.complaints == []
+    assert len(tab.requests) == 1
+
+
+def test_figures_of_further_variants_are_shown_too(methods_page: str, chromium: Chromium, folder: Path) -> None:
+    path = folder / "methods.html"
+    path.write_text(methods_page, "utf-8")
+    tab = chromium.open(path.as_uri())
     for exhibit in FIGURES:
-        assert len(re.findall(rf'<section id="{exhibit.anchor}">', dom)) == 1
-    assert dom.count('role="img"') == sum(len(Reader(page).panels(exhibit.anchor)) for exhibit in FIGURES)
+        assert n_shown(tab, f"#{exhibit.anchor} [role=img], #{exhibit.anchor} .heat") > 0, exhibit.anchor
+    assert tab.complaints == []
 
 
-def test_an_attack_runs_nothing_in_a_browser(attacked_page: str, tmp_path: Path) -> None:
-    dom, complaints = rendered(attacked_page, tmp_path)
-    assert complaints == []
-    assert not {"script", "img"} & {element.tag for element in Reader(dom).elements}
-
-
-def test_the_console_of_the_browser_is_really_read(tmp_path: Path) -> None:
-    _, complaints = rendered("<!DOCTYPE html><title>x</title><script>console.error('seen')</script>", tmp_path)
-    assert any("seen" in line for line in complaints)
+def test_what_a_page_complains_of_and_asks_for_is_really_seen(chromium: Chromium, folder: Path) -> None:
+    path = folder / "complaining.html"
+    path.write_text("<!DOCTYPE html><title>x</title><img src=absent.png><script>console.error('seen')</script>")
+    tab = chromium.open(path.as_uri())
+    assert any("seen" in line for line in tab.complaints)
+    assert any(address.endswith("absent.png") for address in tab.requests)

@@ -1,13 +1,18 @@
+import base64
+import gzip
+import hashlib
 import re
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
 
+from catalog.report import page as page_module
 from catalog.report import write_report
-from catalog.report.contents import FIGURES, TABLES
+from catalog.report.contents import FIGURES
 from catalog.report.page import numeric_columns, render_page
-from catalog.report.sources import MOST_ROWS_SHOWN
+from catalog.report.sources import MOST_ROWS_SHOWN, Source, answer
+from catalog.report.tables import TABLES
 from catalog.report.words import cell
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
@@ -15,6 +20,7 @@ from mlprune.storage import Store
 from tests.catalog.report.reading import ATTACK, Reader
 
 EXHIBITS = [*FIGURES, *TABLES]
+SCRIPT = (Path(page_module.__file__).parent / "page.js").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,19 @@ def attacked(attacked_page: str) -> Reader:
 
 
 @pytest.mark.parametrize(
-    ("anchor", "n_panels"), [("curves", 4), ("change", 7), ("rank-consistency", 1), ("overlaps", 6), ("magnitudes", 8)]
+    ("anchor", "n_panels"),
+    [
+        ("curves", 10),
+        ("change", 17),
+        ("pareto", 1),
+        ("rank-consistency", 1),
+        ("rank-matrices", 4),
+        ("overlaps", 6),
+        ("magnitudes", 8),
+        ("masks", 3),
+        ("layers", 7),
+        ("cost", 2),
+    ],
 )
 def test_every_figure_is_drawn_with_a_panel_for_each_part_of_it(reader: Reader, anchor: str, n_panels: int) -> None:
     panels = reader.panels(anchor)
@@ -64,9 +82,9 @@ def test_the_page_needs_nothing_from_outside(page: str, reader: Reader) -> None:
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
     }
-    assert {element.tag for element in reader.elements}.isdisjoint(
-        {"script", "iframe", "object", "embed", "img", "form"}
-    )
+    tags = {element.tag for element in reader.elements}
+    assert tags.isdisjoint({"iframe", "object", "embed", "img", "form", "video", "audio"})
+    assert not [element for element in reader.find("script") if "src" in element.attributes]
     links = [element.attributes["href"] for element in reader.elements if element.tag in ("a", "link")]
     assert all(link.startswith(("#", "data:")) for link in links)
 
@@ -96,10 +114,13 @@ def test_an_empty_catalog_gives_a_page_of_sentences(empty_catalog: Catalog) -> N
         assert [p.text for p in reader.find("p", section=exhibit.anchor, class_="empty")] == [exhibit.empty]
     assert len(reader.find("p", section="headline", class_="empty")) == 1
     assert not [element for element in reader.elements if element.attributes.get("role") == "img"]
+    assert not reader.find("input")
 
 
-def test_what_only_some_recipes_ask_has_a_section_where_there_is_something_to_show(methods_catalog: Catalog) -> None:
-    reader = Reader(render_page(methods_catalog))
+def test_what_only_some_recipes_ask_has_a_section_where_there_is_something_to_show(
+    methods_page: str, methods_catalog: Catalog
+) -> None:
+    reader = Reader(methods_page)
     links = {link.attributes["href"] for link in reader.find("a")}
     optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional]
     assert [exhibit.anchor for exhibit in optional] == ["profiles", "schedules"]
@@ -115,7 +136,8 @@ def test_what_only_some_recipes_ask_has_a_section_where_there_is_something_to_sh
 
 
 def test_an_attack_in_a_name_is_shown_as_text_and_does_nothing(attacked: Reader) -> None:
-    assert not {"script", "img"} & {element.tag for element in attacked.elements}
+    assert "img" not in {element.tag for element in attacked.elements}
+    assert [element.text for element in attacked.find("script")] == [SCRIPT]
     assert not [key for element in attacked.elements for key in element.attributes if key.startswith("on")]
     assert attacked.find("h1")[0].text == ATTACK
     assert any(ATTACK in element.text for element in attacked.find("td", section="failures"))
@@ -129,20 +151,20 @@ def test_a_language_of_any_spelling_is_written_into_its_figure_as_it_is(attacked
     assert any(label.startswith(f"Accuracy in {ATTACK} against") for label in labels)
 
 
-def test_equal_catalogs_give_equal_bytes(page: str, filled: Store, tmp_path: Path) -> None:
-    with Catalog.in_memory(filled) as other:
+def test_equal_catalogs_give_equal_bytes_whatever_matplotlib_is_set_to(
+    page: str, filled: Store, tmp_path: Path
+) -> None:
+    with (
+        mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}),
+        Catalog.in_memory(filled) as other,
+    ):
         path = write_report(other, tmp_path / "report.html")
+        assert mpl.rcParams["font.size"] == 30
     assert path.read_bytes() == page.encode()
 
 
-def test_settings_of_matplotlib_outside_do_not_show_in_the_page_and_stay(page: str, catalog: Catalog) -> None:
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
-        assert render_page(catalog) == page
-        assert mpl.rcParams["font.size"] == 30
-
-
 def test_a_failed_write_leaves_the_old_report_and_no_scrap(
-    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "report.html"
     out.write_text("old")
@@ -152,7 +174,7 @@ def test_a_failed_write_leaves_the_old_report_and_no_scrap(
 
     monkeypatch.setattr("os.fsync", full_disk)
     with pytest.raises(BadInputError, match="No space left"):
-        write_report(catalog, out)
+        write_report(empty_catalog, out)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert out.read_text() == "old"
 
@@ -166,6 +188,54 @@ def test_the_folders_above_the_report_are_made(empty_catalog: Catalog, tmp_path:
     out = tmp_path / "new" / "deep" / "report.html"
     assert write_report(empty_catalog, out, title="Mine") == out
     assert Reader(out.read_text("utf-8")).find("h1")[0].text == "Mine"
+
+
+def test_the_only_script_is_the_one_whose_hash_the_page_admits(page: str, reader: Reader) -> None:
+    (script,) = reader.find("script")
+    policy = reader.find("meta", **{"http-equiv": "Content-Security-Policy"})[0].attributes["content"]
+    digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval|document\.write|fetch|XMLHttp|import", SCRIPT)
+
+
+def test_the_page_names_the_snapshot_of_its_catalog_at_every_figure(reader: Reader, catalog: Catalog) -> None:
+    snapshot = catalog.snapshot_id()
+    assert snapshot in reader.find("p", class_="lead")[0].text
+    said = [element for element in reader.find("details", class_="origin") if f"Of snapshot {snapshot}" in element.text]
+    assert len(said) == len(reader.origins)
+
+
+def test_filters_offer_every_model_task_score_and_pair(reader: Reader) -> None:
+    offered: dict[str, list[str]] = {}
+    for box in reader.find("input", type="checkbox"):
+        offered.setdefault(box.attributes["name"], []).append(box.attributes["value"])
+    assert offered == {
+        "model": ["tiny"],
+        "task": ["facts", "perplexity", "translation"],
+        "score": ["contrast", "magnitude", "random", "wanda"],
+        "pair": ["es", "es-en", "fr", "fr-en"],
+    }
+    assert "hidden" in reader.find("div", id="filters")[0].attributes
+
+
+def test_everything_that_can_be_filtered_has_a_value_that_is_offered(reader: Reader) -> None:
+    offered = {(box.attributes["name"], box.attributes["value"]) for box in reader.find("input", type="checkbox")}
+    of_features = {"en", "sw", "code", "mixed es-en + fr-en"}  # sets whose features were looked at, read by no variant
+    for element in reader.elements:
+        for name in ("model", "task", "score", "pair"):
+            value = element.attributes.get(f"data-{name}")
+            assert value is None or (name, value) in offered or value in of_features, value
+
+
+def test_large_data_are_packed_and_come_out_whole(catalog: Catalog) -> None:
+    rows = tuple({"n": n, "text": "word" * 10} for n in range(4000))
+    source = Source("many", "SELECT", {}, ("n", "text"), rows)
+    assert source.file_name == "many.csv.gz"
+    packed = base64.b64decode(source.csv_uri.partition("base64,")[2])
+    assert gzip.decompress(packed) == source.csv
+    assert len(source.csv.splitlines()) == 4001
+    assert answer(catalog, "tasks").file_name == "tasks.csv"
 
 
 def test_a_column_stands_right_when_it_holds_numbers_and_dashes_only() -> None:

@@ -1,15 +1,20 @@
 import re
 import warnings
 
-from catalog.report.svg import drawing, panel, to_svg
+from matplotlib.axes import Axes
+
+from catalog.report.exhibits import Panel, Size
+from catalog.report.facets import to_id
+from catalog.report.svg import to_svg
+from tests.catalog.report.reading import ATTACK, Reader
 
 
-def a_panel(title: str, anchor: str = "here", label: str = "a line") -> str:
-    with drawing():
-        axes = panel(3.0, 2.0)
+def a_panel(title: str, anchor: str = "here", label: str = "a line", gid: str | None = None) -> str:
+    def draw(axes: Axes) -> None:
         axes.set_title(title)
-        axes.plot([0, 1], [0, 1], marker="o")
-        return to_svg(axes, anchor, label=label)
+        axes.plot([0, 1], [0, 1], marker="o", gid=gid)
+
+    return to_svg(Panel(label=label, size=Size(3.0, 2.0), draw=draw), anchor)
 
 
 def test_equal_figures_are_equal_texts_without_a_date() -> None:
@@ -42,3 +47,9 @@ def test_a_script_the_measuring_font_lacks_is_written_without_a_warning() -> Non
 
 def test_a_panel_has_its_size_in_css_pixels() -> None:
     assert 'width="288" height="192" viewBox="0 0 216 144"' in a_panel("x")
+
+
+def test_a_mark_that_tells_its_facets_carries_them_as_attributes() -> None:
+    svg = a_panel("x", gid=to_id({"score": ATTACK, "pair": "url(#a)", "detail": ""}))
+    (mark,) = [one for one in Reader(svg).elements if "data-score" in one.attributes]
+    assert mark.attributes == {"data-score": ATTACK, "data-pair": "url(#a)", "data-detail": "", "data-off": ""}

@@ -1,0 +1,114 @@
+"""What sets share: large features of one that are small in another, and weights that both leave out."""
+
+from collections.abc import Mapping, Sequence
+
+from catalog.report.exhibits import Group, Key, distinct, grouped, left_out, spread
+from catalog.report.facets import facets_of
+from catalog.report.grids import Grid, Scale
+from catalog.report.words import Row, method_label, number, set_label
+
+MOST_SETS, MOST_BLOCKS = 16, 25
+"""Sets on an axis and blocks drawn of features; of more, as many are drawn, evenly spread over their order."""
+MOST_PAIRS, MOST_METHODS = 40, 12
+"""Pairs of sets and methods drawn of masks."""
+
+
+def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """One panel a block: large features of a set down, small features of a set across.
+
+    Args:
+        rows: of `feature_overlaps.sql`.
+    """
+    groups = []
+    for (model, _, share), members in grouped(rows, "base_model", "base_model_id", "share"):
+        scale = Scale(0.0, max(share, *(row["value"] for row in members)))
+        labels = _set_labels(members)
+        shown = {key: labels[key] for key in spread(list(labels), MOST_SETS)}
+        blocks = [cells for _, cells in grouped(members, "block")]
+        drawn = spread(blocks, MOST_BLOCKS)
+        title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
+        title += left_out(len(shown), len(labels), "sets") + left_out(len(drawn), len(blocks), "blocks")
+        groups.append(
+            Group(
+                title=title,
+                panels=tuple(_feature_grid(cells, labels=shown, scale=scale) for cells in drawn),
+                keys=(Key(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
+    return tuple(groups)
+
+
+def _set_labels(rows: Sequence[Row]) -> Mapping[str, str]:
+    """Id to label, in the order of the axes; sets of equal label get the first letters of their id."""
+    sets = {
+        row["set_a"]: (row["kind_a"], row["source_a"], row["target_a"], row["seed_a"], row["profile_a"]) for row in rows
+    }
+    labels = {key: set_label(*words[:3], seed=words[3], profile=words[4]) for key, words in sets.items()}
+    said = list(labels.values())
+    return {key: label if said.count(label) == 1 else f"{label} {key[:4]}" for key, label in labels.items()}
+
+
+def _feature_grid(rows: Sequence[Row], *, labels: Mapping[str, str], scale: Scale) -> Grid:
+    places = {key: place for place, key in enumerate(labels)}
+    values = {
+        (places[row["set_a"]], places[row["set_b"]]): row["value"]
+        for row in rows
+        if row["set_a"] in places and row["set_b"] in places
+    }
+    name = "embeddings" if rows[0]["block"] == 0 else f"block {rows[0]['block']}"
+    mean = sum(values.values()) / len(values)
+    return Grid(
+        title=name,
+        label=f"Overlap of large and small features after {name}: mean {number(mean)}",
+        rows=tuple(labels.values()),
+        columns=tuple(labels.values()),
+        values=values,
+        texts={place: number(value, digits=2) for place, value in values.items()},
+        scale=scale,
+        row_name="large in A",
+        column_name="small in B",
+    )
+
+
+def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """One panel a method: pairs of demonstration sets down, blocks across.
+
+    Args:
+        rows: of `mask_overlaps.sql`.
+    """
+    groups = []
+    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
+        methods = [cells for _, cells in grouped(members, "score", "propagation", "structure", "settings", "sparsity")]
+        drawn = spread(methods, MOST_METHODS)
+        scale = Scale(0.0, 1.0)
+        groups.append(
+            Group(
+                title=str(model) + left_out(len(drawn), len(methods), "methods"),
+                panels=tuple(_mask_grid(cells, scale=scale) for cells in drawn),
+                keys=(Key(label="0: no weight is removed by both|1: the same weights", scale=scale),),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
+    return tuple(groups)
+
+
+def _mask_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
+    pairs, blocks = distinct(rows, "sets"), sorted(distinct(rows, "block"))
+    shown = spread(pairs, MOST_PAIRS)
+    values = {
+        (shown.index(row["sets"]), blocks.index(row["block"])): row["jaccard"] for row in rows if row["sets"] in shown
+    }
+    mean = sum(row["jaccard"] for row in rows) / len(rows)
+    title = f"{method_label({**rows[0], 'set_kind': None})}, sparsity {rows[0]['sparsity']:.3g}"
+    return Grid(
+        title=title + left_out(len(shown), len(pairs), "pairs of sets"),
+        label=f"Overlap of removed weights by block, {title}: mean {number(mean)} over {len(pairs)} pairs of sets",
+        rows=tuple(shown),
+        columns=tuple(str(block) for block in blocks),
+        values=values,
+        texts={place: number(value, digits=2) for place, value in values.items()},
+        scale=scale,
+        column_name="block",
+        facets=facets_of(rows[0], only=("score",)),
+    )

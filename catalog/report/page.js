@@ -1,0 +1,77 @@
+// Shows what fits the chosen filters and hides the rest. Without this script the page shows everything it opens with:
+// means over the pairs, and nothing pair by pair.
+"use strict";
+{
+  const FILTERS = ["model", "task", "score", "pair"];
+  const bar = document.getElementById("filters");
+  const boxes = [...bar.querySelectorAll("input")];
+  const sections = [...document.querySelectorAll("main > section")];
+  const marked = new Map(sections.map((section) => [section, [...section.querySelectorAll("*")].filter(isMarked)]));
+
+  function isMarked(element) {
+    return FILTERS.some((name) => name in element.dataset) || "mean" in element.dataset;
+  }
+
+  function chosenValues() {
+    return new Map(FILTERS.map((name) => [name, boxes.filter((box) => box.name === name && box.checked).map((box) => box.value)]));
+  }
+
+  function fits(element, chosen) {
+    const pairs = chosen.get("pair");
+    if ("mean" in element.dataset && pairs.length > 0) return false;
+    if ("detail" in element.dataset && pairs.length === 0) return false;
+    return FILTERS.every((name) => {
+      const values = chosen.get(name);
+      return values.length === 0 || !(name in element.dataset) || values.includes(element.dataset[name]);
+    });
+  }
+
+  function hide(element, isHidden) {
+    element.toggleAttribute("data-off", isHidden);
+  }
+
+  /** A figure without a panel left is hidden; a section says which filters do not touch it, or that nothing is left. */
+  function tidy(section, elements, chosen) {
+    const isShown = (element) => element.closest("[data-off]") === null;
+    for (const figure of section.querySelectorAll("figure")) {
+      if (!isMarked(figure)) hide(figure, false);
+      const panels = [...figure.querySelectorAll(".panel")];
+      if (isShown(figure) && !panels.some(isShown)) hide(figure, true);
+    }
+    const untouched = FILTERS.filter(
+      (name) => chosen.get(name).length > 0 && elements.length > 0 && !elements.some((element) => name in element.dataset),
+    );
+    const things = [...section.querySelectorAll("figure, tbody > tr, .finding")].filter((one) => !one.closest("details"));
+    const note = section.querySelector(".note");
+    if (things.length > 0 && !things.some(isShown)) note.textContent = "Nothing here fits the filters.";
+    else if (untouched.length > 0) note.textContent = `Not filtered by ${untouched.join(" or ")}.`;
+    else note.textContent = "";
+  }
+
+  function filter() {
+    const chosen = chosenValues();
+    for (const [section, elements] of marked) {
+      for (const element of elements) hide(element, !fits(element, chosen));
+      tidy(section, elements, chosen);
+    }
+    for (const facet of bar.querySelectorAll("details")) {
+      const values = chosen.get(facet.dataset.filter);
+      facet.querySelector("b").textContent = values.length > 0 ? values.join(", ") : "all";
+    }
+    bar.querySelector("button").disabled = boxes.every((box) => !box.checked);
+  }
+
+  bar.addEventListener("change", filter);
+  bar.querySelector("button").addEventListener("click", () => {
+    for (const box of boxes) box.checked = false;
+    filter();
+  });
+  document.addEventListener("click", (event) => {
+    for (const facet of bar.querySelectorAll("details[open]")) if (!facet.contains(event.target)) facet.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") for (const facet of bar.querySelectorAll("details[open]")) facet.open = false;
+  });
+  for (const box of boxes) box.checked = false;
+  bar.hidden = false;
+}

@@ -1,0 +1,18 @@
+-- cost_by_step: one row per run and step that has finished jobs: their number, the time they took together and at the
+-- longest, the largest memory of one, and the tokens that went through a model, altogether and a second (NULL where no
+-- job runs a model).
+SELECT
+    run_id, step,
+    count(*) AS n_jobs,
+    sum(elapsed_s ORDER BY job_id, attempt) AS elapsed_s,
+    max(elapsed_s) AS longest_s,
+    max(peak_memory_gib) AS peak_memory_gib,
+    nullif(sum(n_tokens), 0)::BIGINT AS n_tokens,
+    nullif(sum(n_tokens), 0) / nullif(sum(elapsed_s ORDER BY job_id, attempt) FILTER (WHERE n_tokens > 0), 0)
+        AS tokens_per_s,
+    count(DISTINCT host) AS n_hosts,
+    min(started_at) AS first_started_at
+FROM jobs
+WHERE status = 'done' AND elapsed_s IS NOT NULL
+GROUP BY run_id, step
+ORDER BY min(min(started_at)) OVER (PARTITION BY run_id), run_id, first_started_at, step;

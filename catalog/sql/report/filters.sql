@@ -1,0 +1,10 @@
+-- filters: one row per value that the page can be filtered by: a base model, a task, a score (or a combination or
+-- run-time baseline that has none), or what a variant's demonstrations are, such as the language pair fr-en.
+SELECT 1 AS place, 'model' AS filter, source AS value FROM base_models
+UNION
+SELECT 2, 'task', task FROM evaluations
+UNION
+SELECT 3, 'score', coalesce(intervention, score, combination) FROM described_variants WHERE NOT is_dense
+UNION
+SELECT 4, 'pair', demonstrations FROM described_variants WHERE demonstrations IS NOT NULL
+ORDER BY place, value;

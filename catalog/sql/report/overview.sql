@@ -1,0 +1,10 @@
+-- overview: one row: how much of everything the catalog holds.
+SELECT
+    (SELECT count(*) FROM base_models) AS n_models,
+    (SELECT count(*) FROM described_variants WHERE NOT is_dense) AS n_variants,
+    (SELECT count(DISTINCT task) FROM evaluations) AS n_tasks,
+    (SELECT count(DISTINCT language) FROM evaluations) AS n_languages,
+    (SELECT count(*) FROM evaluations) AS n_evaluations,
+    (SELECT count(*) FROM comparisons_once) AS n_comparisons,
+    (SELECT count(*) FROM failures) AS n_failures,
+    (SELECT sum(elapsed_s ORDER BY run_id, job_id, attempt) FROM jobs) AS elapsed_s;

@@ -1,0 +1,35 @@
+-- quality_by_sparsity: one row per point of the curves: a task, metric (accuracy, chrF or perplexity), language, method
+-- and sparsity, with the mean over the variants there and the lowest and highest end of their 95 % intervals; once over
+-- all demonstration sets of the method (demonstrations is NULL, and is_mean_over_pairs says whether it read any) and
+-- once for each. The dense model has no score. Test split; the dev split only of a task that was evaluated on no other.
+-- Run-time baselines are left out.
+WITH points AS (
+    SELECT
+        b.source AS base_model, m.base_model_id, m.task, m.split, m.metric,
+        concat_ws(', ', m.scoring_rule, m.setup) AS scoring_rule, m.example_limit, m.language,
+        coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
+        v.demonstrations, m.variant_id, m.value, m.ci_low, m.ci_high
+    FROM measured AS m
+    JOIN described_variants AS v ON v.variant_id = m.variant_id
+    JOIN base_models AS b ON b.base_model_id = m.base_model_id
+    WHERE m.metric IN ('accuracy', 'chrf', 'perplexity') AND m.value IS NOT NULL AND v.intervention IS NULL
+    QUALIFY m.split = max(m.split) OVER (PARTITION BY m.base_model_id, m.task)
+),
+told AS (
+    SELECT * REPLACE (NULL AS demonstrations), demonstrations IS NOT NULL AS is_mean_over_pairs FROM points
+    UNION ALL BY NAME
+    SELECT *, false AS is_mean_over_pairs FROM points WHERE demonstrations IS NOT NULL
+)
+SELECT
+    base_model, base_model_id, task, split, metric, scoring_rule, example_limit, language,
+    score, set_kind, propagation, structure, settings, demonstrations, is_mean_over_pairs, sparsity,
+    count(DISTINCT variant_id) AS n_variants,
+    avg(value ORDER BY variant_id) AS value,
+    min(ci_low) AS ci_low,
+    max(ci_high) AS ci_high
+FROM told
+GROUP BY ALL
+ORDER BY
+    base_model, base_model_id, task, metric, scoring_rule, example_limit, language,
+    score DESC NULLS FIRST, set_kind DESC, propagation DESC, structure, settings NULLS FIRST,
+    demonstrations NULLS FIRST, sparsity;

@@ -1,0 +1,34 @@
+"""Rows as queries of the report give them, and what stands in a drawn panel."""
+
+from typing import Any
+
+from catalog.report.exhibits import Panel
+from catalog.report.grids import Grid
+from catalog.report.svg import to_svg
+
+Rows = dict[str, list[dict[str, Any]]]
+
+TASK: dict[str, Any] = {"base_model": "tiny", "base_model_id": "m", "task": "xnli", "split": "test"}
+TASK |= {"scoring_rule": "mean", "example_limit": None, "language": "fr"}
+METHOD: dict[str, Any] = {"score": "wanda", "set_kind": "translation", "propagation": "dense", "structure": "row"}
+METHOD |= {"settings": None, "demonstrations": None, "is_mean_over_pairs": True, "sparsity": 0.5}
+POINT = {**TASK, **METHOD, "metric": "accuracy", "n_variants": 1, "value": 0.4, "ci_low": 0.3, "ci_high": 0.5}
+DENSE = {**POINT, "score": None, "set_kind": None, "propagation": None, "structure": None, "sparsity": 0.0}
+DENSE |= {"is_mean_over_pairs": False}
+
+
+def drawn(panel: Panel | Grid) -> str:
+    """The SVG of a panel."""
+    assert isinstance(panel, Panel)
+    return to_svg(panel, "here")
+
+
+def grid(panel: Panel | Grid) -> Grid:
+    """A panel that is a heat-map."""
+    assert isinstance(panel, Grid)
+    return panel
+
+
+def texts(svg: str) -> list[str]:
+    """Every text of an SVG."""
+    return [part.partition("</text>")[0].rpartition(">")[2] for part in svg.split("<text")[1:]]

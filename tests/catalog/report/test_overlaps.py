@@ -1,0 +1,88 @@
+import pytest
+
+from catalog.report.overlaps import MOST_BLOCKS, MOST_PAIRS, MOST_SETS, feature_heat_maps, mask_heat_maps
+from catalog.report.sources import answer
+from catalog.store import Catalog
+from tests.catalog.report.rows import METHOD, Rows, grid
+
+
+def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says_so() -> None:
+    sets = [f"{n:020d}" for n in range(MOST_SETS + 1)]
+    kinds = {
+        "kind_a": "monolingual",
+        "target_a": None,
+        "seed_a": 0,
+        "profile_a": None,
+        "kind_b": "monolingual",
+        "target_b": None,
+        "seed_b": 0,
+    }
+    rows = [
+        {
+            "base_model": "tiny",
+            "base_model_id": "m",
+            "share": 0.3,
+            "block": block,
+            "value": 0.1,
+            "set_a": a,
+            "set_b": sets[0],
+        }
+        | {**kinds, "source_a": a[-2:], "source_b": "00"}
+        for block in range(MOST_BLOCKS + 5)
+        for a in sets
+    ]
+    (group,) = feature_heat_maps(rows)
+    assert len(group.panels) == MOST_BLOCKS
+    assert "16 of 17 sets drawn" in group.title
+    assert f"{MOST_BLOCKS} of {MOST_BLOCKS + 5} blocks drawn" in group.title
+    assert grid(group.panels[-1]).title == f"block {MOST_BLOCKS + 4}"
+
+
+def test_sets_of_equal_languages_are_told_apart_by_seed_or_id() -> None:
+    sets = {"aaaa1": 0, "bbbb2": 0, "cccc3": 7}
+    rows = [
+        {"base_model": "t", "base_model_id": "m", "share": 0.3, "block": 0, "value": 0.1, "set_a": a, "set_b": b}
+        | {"kind_a": "translation", "source_a": "fr", "target_a": "en", "seed_a": sets[a], "profile_a": None}
+        for a in sets
+        for b in sets
+    ]
+    (group,) = feature_heat_maps(rows)
+    assert {"fr-en aaaa", "fr-en bbbb", "fr-en s7"} == set(grid(group.panels[0]).rows)
+
+
+def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catalog: Catalog, rows: Rows) -> None:
+    told = answer(catalog, "mask_overlaps").rows
+    assert {row["sparsity"] for row in told} == {0.5}
+    sets = {row["demonstration_set_id"]: row for row in rows["demonstration_sets"]}
+    variants = {row["variant_id"]: row for row in rows["variants"]}
+
+    def languages(variant_id: str) -> str:
+        one = sets[variants[variant_id]["demonstration_set_id"]]
+        return "-".join(filter(None, (one["source_language"], one["target_language"])))
+
+    (cell,) = [
+        row
+        for row in told
+        if (row["score"], row["propagation"], row["sets"], row["block"]) == ("wanda", "dense", "es-en and fr-en", 1)
+    ]
+    expected = [
+        row["jaccard"]
+        for row in rows["mask_overlaps"]
+        if row["block"] == 1
+        and variants[row["variant_a"]]["propagation"] == "dense"
+        and (variants[row["variant_a"]]["score"], variants[row["variant_a"]]["sparsity"]) == ("wanda", 0.5)
+        and {languages(row["variant_a"]), languages(row["variant_b"])} == {"es-en", "fr-en"}
+    ]
+    assert len(expected) == 2
+    assert cell["jaccard"] == pytest.approx(sum(expected) / 2)
+    (group,) = mask_heat_maps(told)
+    titles = [grid(panel).title for panel in group.panels]
+    assert "wanda, dense propagation, sparsity 0.5" in titles
+    assert grid(group.panels[0]).columns == ("0", "1")
+
+
+def test_of_many_pairs_of_sets_an_even_selection_is_drawn() -> None:
+    row = {"base_model": "t", "base_model_id": "m", **METHOD, "jaccard": 0.5, "block": 0}
+    (group,) = mask_heat_maps([{**row, "sets": f"{n:03d} and x"} for n in range(MOST_PAIRS + 2)])
+    assert len(grid(group.panels[0]).rows) == MOST_PAIRS
+    assert f"{MOST_PAIRS} of {MOST_PAIRS + 2} pairs of sets drawn" in grid(group.panels[0]).title
