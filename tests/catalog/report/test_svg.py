@@ -53,3 +53,11 @@ def test_a_mark_that_tells_its_facets_carries_them_as_attributes() -> None:
     svg = a_panel("x", gid=to_id({"score": ATTACK, "pair": "url(#a)", "detail": ""}))
     (mark,) = [one for one in Reader(svg).elements if "data-score" in one.attributes]
     assert mark.attributes == {"data-score": ATTACK, "data-pair": "url(#a)", "data-detail": "", "data-off": ""}
+
+
+def test_the_style_of_equal_marks_is_said_once_and_places_are_short() -> None:
+    svg = a_panel("0.123456")
+    assert "0.123456" in svg
+    marks = svg[svg.index("<use") :]
+    assert svg.count("fill: #1f77b4; stroke: #1f77b4") <= 1
+    assert not re.search(r"\d\.\d{3}", marks.partition("</g>")[0])
