@@ -17,7 +17,17 @@ from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = ("demonstrations", "statistics", "masks", "weights", "predictions", "features", "activations", "harness")
+FOLDERS = (
+    "demonstrations",
+    "statistics",
+    "masks",
+    "weights",
+    "predictions",
+    "features",
+    "activations",
+    "harness",
+    "means",
+)
 """Where records keep their files."""
 MIN_AGE_S = 24 * 3600.0
 """Age from which an unreached file counts as garbage."""

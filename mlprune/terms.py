@@ -13,6 +13,7 @@ RoundingName = Literal["decimal", "binary"]
 TokenScope = Literal["all", "source", "target", "last_shot"]
 AggregationName = Literal["mean", "max", "variance", "pooled"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
+InterventionName = Literal["lrp2"]
 DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task"]
 TaskName = Literal[
     "facts",
@@ -45,6 +46,9 @@ STEP_VERSIONS = {
     "activations": 1,
     "neuron_activity": 1,
     "outliers": 1,
+    "hidden_means": 1,
+    "lrp2_trials": 1,
+    "lrp2_choices": 1,
     "mask_blocks": 2,
     "masks": 2,
     "variants": 2,

@@ -49,11 +49,9 @@ def method_run(tiny_inputs: Path):
 @pytest.fixture(scope="session")
 def baseline_run(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory):
     """The finished run of the recipe of baselines. Not to be changed: take a copy of its store."""
-    from tests.tiny_models import save_tiny_model  # noqa: PLC0415
-    from tests.tiny_recipes import baseline_recipe, copied_inputs, finished_run  # noqa: PLC0415
+    from tests.tiny_recipes import baseline_recipe, finished_run, write_baseline_inputs  # noqa: PLC0415
 
-    folder = copied_inputs(tiny_inputs, tmp_path_factory.mktemp("baselines") / "inputs")
-    save_tiny_model(folder / "small", blocks=2, seed=5)
+    folder = write_baseline_inputs(tiny_inputs, tmp_path_factory.mktemp("baselines") / "inputs")
     return finished_run(folder, baseline_recipe(), name="baselines")
 
 

@@ -108,9 +108,18 @@ def small_recipe() -> dict[str, Any]:
 def baseline_recipe() -> dict[str, Any]:
     """Pruned variants and every kind of baseline, on facts in three languages."""
     recipe = small_recipe()
-    recipe["variants"] = [{"name": "m", "score": "magnitude", "sparsity": 0.5, "against": ["small"]}]
-    recipe["baselines"] = [{"name": "small", "kind": "model", "path": "small"}]
-    recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"]}]
+    mono = {"name": "mono", "kind": "monolingual", "language": ["en", "fr", "sw"]}
+    recipe["demonstrations"] = [{**mono, "shots": 2, "samples": 4, "max_tokens": 48}]
+    recipe["variants"] = [{"name": "m", "score": "magnitude", "sparsity": 0.5, "against": ["small", "lrp2"]}]
+    recipe["baselines"] = [
+        {"name": "small", "kind": "model", "path": "small"},
+        {"name": "lrp2", "kind": "lrp2", "demonstrations": "mono"},
+        {"name": "fixed", "kind": "lrp2", "demonstrations": "mono", "layers": [0, 2]},
+    ]
+    recipe["evaluations"] = [
+        {"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"], "rule": ["mean", "candidate_sum"]},
+        {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "limit": 1, "shots": 1, "max_new_tokens": 2},
+    ]
     return recipe
 
 
@@ -193,9 +202,22 @@ def write_texts(folder: Path) -> None:
         (folder / "corpus" / f"{language}.txt").write_text("".join(lines), encoding="utf-8")
     for number in range(6):
         (folder / "code" / f"part{number}.py").write_text(f"def f{number}(x):\n    return x * {number}\n")
+    write_facts(folder, "test", range(N_FACTS))
+
+
+def write_facts(folder: Path, split: str, numbers: range) -> None:
+    """Task files of a split in every language."""
     for language in CORPUS:
-        rows = [json.dumps(fact(language, number), ensure_ascii=False) + "\n" for number in range(N_FACTS)]
-        (folder / "facts" / f"{language}.test.jsonl").write_text("".join(rows), encoding="utf-8")
+        rows = [json.dumps(fact(language, number), ensure_ascii=False) + "\n" for number in numbers]
+        (folder / "facts" / f"{language}.{split}.jsonl").write_text("".join(rows), encoding="utf-8")
+
+
+def write_baseline_inputs(tiny: Path, folder: Path) -> Path:
+    """The tiny inputs with a split for development and a smaller model beside the recipe's, in a new folder."""
+    copied_inputs(tiny, folder)
+    write_facts(folder, "dev", range(N_FACTS, 3 * N_FACTS))
+    save_tiny_model(folder / "small", blocks=2, seed=5)
+    return folder
 
 
 def fact(language: str, number: int) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def colour_of(score: str | None, set_kind: str | None) -> str:
 def method_label(row: Row) -> str:
     """A method in words, as in `wanda on translation, sequential propagation`."""
     if row.get("intervention"):
-        return str(row["intervention"]).replace("_", " ")
+        return str(row.get("settings") or row["intervention"]).replace("_", "-")
     if row["score"] is None:
         return "dense"
     return _joined(row, reads=row["set_kind"])

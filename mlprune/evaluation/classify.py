@@ -1,6 +1,6 @@
 """Scores of candidates: from items to batches once, then from batches to log-likelihoods for every variant."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,11 +13,12 @@ from mlprune.evaluation.batches import TextBatch, plan_texts
 from mlprune.evaluation.branching import ScoredText
 from mlprune.evaluation.choices import ChoiceItem
 from mlprune.evaluation.predictions import ItemScores, Predictions
-from mlprune.evaluation.rules import Likelihoods
+from mlprune.evaluation.rules import RULES, Likelihoods
 from mlprune.evaluation.text_scores import score_texts
 from mlprune.models.replica import Chain
+from mlprune.terms import RuleName
 
-__all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "score_items"]
+__all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "run_under", "score_items"]
 
 Tokens = tuple[int, ...]
 
@@ -134,6 +135,12 @@ def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
         whole[rows] = scored.log_likelihoods
         part[rows] = scored.log_likelihoods_from(prepared.first_tokens[rows] - 1)
     return ItemScores(prepared.starts, Likelihoods(whole, n_whole, part, n_whole + 1 - prepared.first_tokens, alone))
+
+
+def run_under(chain: Chain, prepared: PreparedTask, rules: Iterable[RuleName]) -> ItemScores:
+    """The same, with what any of some rules reads besides."""
+    scores = run(chain, prepared)
+    return scores.with_alone(run_alone(chain, prepared)) if any(RULES[rule].needs_alone for rule in rules) else scores
 
 
 def run_alone(chain: Chain, prepared: PreparedTask) -> NDArray[np.float64]:

@@ -188,6 +188,26 @@ class ActiveNeurons:
 
 
 @dataclass(frozen=True)
+class StateSums:
+    """Hidden states of a batch added up, on the CPU."""
+
+    sums: Tensor
+    """[n_blocks, d] float64: of the states behind each block, before the final norm, over the counted tokens."""
+    n_tokens: int
+    """Counted tokens."""
+
+
+@dataclass(frozen=True)
+class SumPart:
+    """A batch whose states were added up behind the blocks so far."""
+
+    states: Travelling
+    counted: Tensor
+    sums: tuple[Tensor, ...]
+    """[d] each."""
+
+
+@dataclass(frozen=True)
 class CountPart:
     """A batch whose neurons were counted in the blocks so far."""
 

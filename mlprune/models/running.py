@@ -6,7 +6,7 @@ What is asked of a shard (observing, sweeping, scoring, decoding) is in `shard.p
 
 import inspect
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ class BlockRunner:
         self.in_turns, self.window = self._placed.in_turns, self._placed.window
         self.device = self._placed.first_device
         self._taps = Taps(self.modules.values(), self.family)
+        self._shifts: dict[int, Tensor] = {}
         self._accepted = inspect.signature(self._model.get_submodule(self.family.base).forward).parameters
 
     def read(self, part: int) -> None:
@@ -156,10 +157,20 @@ class BlockRunner:
         for block in blocks:
             cache.update(placeholder, placeholder, block)
 
+    def set_shifts(self, shifts: Mapping[int, Tensor]) -> None:
+        """From now on, add a vector to the hidden states of all tokens behind some blocks, and none behind others.
+
+        Args:
+            shifts: block -> [d], any float dtype; blocks of other shards are passed over.
+        """
+        self._shifts = {block: shift for block, shift in shifts.items() if block in self.blocks}
+
     def step(self, block: int, states: Travelling, cache: DynamicCache | None = None) -> Travelling:
-        """Run one block."""
+        """Run one block, and add the vector that is to be added behind it."""
         args, kwargs = states.calls[block].with_cache(cache)
         hidden = hidden_of(self.modules[block](states.hidden, *args, **kwargs), self.family)
+        if block in self._shifts:
+            hidden = hidden + self._shifts[block].to(hidden)
         return Travelling(hidden, {other: call for other, call in states.calls.items() if other != block})
 
     def step_observed(self, block: int, states: Travelling, counted: Tensor) -> tuple[Travelling, dict[str, Tensor]]:

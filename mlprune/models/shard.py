@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from mlprune.errors import ModelError
+from mlprune.models.averaging import adding_up
 from mlprune.models.branches import scoring
 from mlprune.models.capturing import capturing
 from mlprune.models.footprint import footprint
@@ -39,6 +40,8 @@ from mlprune.models.payloads import (
     ObservationPart,
     ScoringBatch,
     ScoringPart,
+    StateSums,
+    SumPart,
     SweepPart,
     TokenBatch,
 )
@@ -110,6 +113,7 @@ class Shard:
         begin: dict[str, Callable[[Any], Generator[int, None, Any]]] = {
             "observe": lambda payload: observing(self._runner, payload),
             "count_active": lambda payload: counting(self._runner, payload),
+            "sum_states": lambda payload: adding_up(self._runner, payload),
             "score": lambda payload: scoring(self._runner, payload),
             "decode": lambda payload: decoding(self._runner, payload, self._cache(payload.key)),
             "capture": lambda payload: capturing(self._runner, payload),
@@ -164,6 +168,15 @@ class Shard:
             StatisticsError: a counted activation is not finite; the block is named.
         """
         found: CountPart | ActiveNeurons = self.together("count_active", [payload])[0]
+        return found
+
+    def sum_states(self, payload: TokenBatch | SumPart) -> SumPart | StateSums:
+        """Run a batch through the own blocks and add its hidden states up behind each.
+
+        Raises:
+            StatisticsError: a counted state is not finite; the block is named.
+        """
+        found: SumPart | StateSums = self.together("sum_states", [payload])[0]
         return found
 
     def capture(self, payload: CaptureBatch | CapturePart) -> CapturePart | Captured:
@@ -275,6 +288,14 @@ class Shard:
         masks, weights, extra = function(self._masks.dense(block), self._resident.take_products(), *args)
         self._masks.set_block(block, masks, weights)
         return extra
+
+    def set_shifts(self, shifts: Mapping[int, Tensor] | None) -> None:
+        """From now on, add vectors to the hidden states behind some blocks, whatever runs; None: add none.
+
+        Args:
+            shifts: block -> [d], any float dtype; blocks of other shards are passed over.
+        """
+        self._runner.set_shifts(shifts or {})
 
     # Scoring
 

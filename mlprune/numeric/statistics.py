@@ -58,6 +58,28 @@ def hidden_magnitudes(hidden: Tensor, token_mask: Tensor) -> Tensor:
     return magnitudes
 
 
+def token_sums(hidden: Tensor, token_mask: Tensor) -> Tensor:
+    """Sum the hidden states of the counted tokens of a batch; divided by their number it is their mean.
+
+    v[j] = sum over demonstrations n and counted tokens t of h[n, t, j], added in float64.
+
+    Args:
+        hidden: [batch, seq, d], any float dtype.
+        token_mask: bool [batch, seq], True where the token counts.
+    Returns: [d], float64 (float32 on a device without it).
+    Raises:
+        ShapeError: the two do not belong together, or the mask is not boolean.
+        StatisticsError: a counted activation is not finite.
+    """
+    _check_mask(hidden, token_mask)
+    sums = hidden.detach()[token_mask.to(hidden.device)].to(_wide(hidden)).sum(dim=0)
+    finite = torch.isfinite(sums)
+    if not bool(finite.all()):
+        feature = int((~finite).nonzero()[0])
+        raise StatisticsError("a counted hidden state is not finite", feature=feature, got=float(sums[feature]))
+    return sums
+
+
 def feature_norms(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
     """Norm of every input feature over a set of demonstrations.
 
@@ -174,11 +196,8 @@ def bootstrap_weights(n: int, seed: int) -> Tensor:
 
 def _sums_of_squares(values: Tensor, token_mask: Tensor) -> Tensor:
     """[batch, features] sums over counted tokens, float64 (float32 on a device without it)."""
-    if values.ndim != 3 or values.shape[:2] != token_mask.shape or token_mask.dtype != torch.bool:
-        expected = f"bool {tuple(values.shape[:2])}"
-        got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
-        raise ShapeError("token mask does not fit the activations", expected=expected, got=got)
-    wide = torch.float32 if values.device.type == "mps" else torch.float64
+    _check_mask(values, token_mask)
+    wide = _wide(values)
     sums = torch.zeros(values.shape[0], values.shape[2], dtype=wide, device=values.device)
     n_together = max(1, _ENTRIES_TOGETHER // max(1, values.shape[2]))
     squares = torch.empty(n_together, values.shape[2], dtype=wide, device=values.device)
@@ -187,6 +206,18 @@ def _sums_of_squares(values: Tensor, token_mask: Tensor) -> Tensor:
         for tokens in _counted_tokens(demonstration, counted, n_together):
             sums[row] += squares[: tokens.shape[0]].copy_(tokens).square_().sum(dim=0)
     return sums
+
+
+def _check_mask(values: Tensor, token_mask: Tensor) -> None:
+    if values.ndim != 3 or values.shape[:2] != token_mask.shape or token_mask.dtype != torch.bool:
+        expected = f"bool {tuple(values.shape[:2])}"
+        got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
+        raise ShapeError("token mask does not fit the activations", expected=expected, got=got)
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    """What sums are added in: float64, where the device has it."""
+    return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def _counted_tokens(demonstration: Tensor, counted: Tensor, n_together: int) -> Iterator[Tensor]:

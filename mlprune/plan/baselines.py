@@ -1,17 +1,20 @@
 """Plan the baselines: variants that are something else than masks on the recipe's model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlprune.errors import RecipeError
 from mlprune.models.footprint import footprint, shard_bytes
+from mlprune.plan.projection import projections
+from mlprune.plan.sets import PlannedSet
 from mlprune.plan.variants import PlannedVariant, added, dense_spec
 from mlprune.recipe import BaselineConfig, Recipe
 from mlprune.steps.inputs import Inputs, opened_model
 from mlprune.steps.jobs import Identity, Job, ModelRef
 from mlprune.steps.prune import DenseVariantJob
+from mlprune.steps.task_specs import EvaluationSpec, TaskSpec
 from mlprune.steps.variants import VariantSpec
 
 
@@ -28,31 +31,54 @@ class OtherModel:
         """Which model."""
         return f"dense {dict(self.row)['source']}"
 
-    def jobs(self, variant: VariantSpec) -> list[Job]:
+    def reads(self, variant: VariantSpec, task: TaskSpec) -> Mapping[str, Any] | None:
+        """Nothing else."""
+        return {}
+
+    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The one that records it."""
         return [DenseVariantJob(self.base, self.row, variant)]
 
 
-def add_baselines(recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant]) -> dict[str, PlannedVariant]:
+def add_baselines(
+    recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]], planned: Mapping[str, PlannedVariant]
+) -> dict[str, PlannedVariant]:
     """The planned variants and the baselines; equal baselines of several entries are one.
 
     Raises:
-        RecipeError: another model is the recipe's own, larger, or there in two dtypes.
+        RecipeError: another model is the recipe's own, larger, or there in two dtypes; or LRP2 lacks sets or blocks.
         ModelError: another model cannot be used.
     """
     known = dict(planned)
     for entry in recipe.baselines:
-        found = _other_model(recipe, inputs, entry)
-        if found.spec.model != known.get(found.id, found).spec.model:
-            message = "a model is a baseline in two dtypes, and its dense variant is one"
-            raise RecipeError(message, baseline=entry.name, expected=known[found.id].spec.model.dtype, got=entry.dtype)
-        known = added(known, entry, [found])
+        found = _planned(recipe, inputs, sets, entry)
+        for one in found:
+            there = known.get(one.id, one).spec.model.dtype
+            if one.spec.model.dtype != there:
+                message = "a model is a baseline in two dtypes, and its dense variant is one"
+                raise RecipeError(message, baseline=entry.name, expected=there, got=entry.dtype)
+        known = added(known, entry, found)
     return known
 
 
-def baseline_jobs(variants: Mapping[str, PlannedVariant]) -> list[Job]:
-    """The jobs behind the baselines."""
-    return [job for one in variants.values() if one.baseline for job in one.baseline.jobs(one.spec)]
+def baseline_jobs(
+    variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+) -> list[Job]:
+    """The jobs behind the baselines and their evaluations, each once."""
+    tasks = {variant: [one.task for one in found] for variant, found in evaluations.items()}
+    jobs = (job for one in variants.values() if one.baseline for job in one.baseline.jobs(one.spec, tasks[one.id]))
+    return list({job.makes: job for job in jobs}.values())
+
+
+def _planned(
+    recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]], entry: BaselineConfig
+) -> list[PlannedVariant]:
+    """The variants of one entry."""
+    if entry.kind == "model":
+        return [_other_model(recipe, inputs, entry)]
+    batch_tokens = recipe.compute.planned_batch_tokens
+    found = projections(inputs, entry, sets[entry.demonstrations or ""], batch_tokens=batch_tokens)
+    return [PlannedVariant(one.spec(inputs, batch_tokens=batch_tokens), baseline=one) for one in found]
 
 
 def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> PlannedVariant:

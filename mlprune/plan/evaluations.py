@@ -88,8 +88,13 @@ def plan_evaluations(
                 raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
             of_task = task.parameters
             for variant in _chosen(entry, variants):
+                reads = variant.reads(task)
+                if reads is None:
+                    _refuse_named(entry, variant)
+                    continue
                 parameters = {**of_task, "dtype": variant.spec.model.dtype, "batch_tokens": batch_tokens}
-                identity = identified("evaluations", parameters, parents={"variant": variant.id}, contents=contents)
+                parents = {"variant": variant.id, **reads}
+                identity = identified("evaluations", parameters, parents=parents, contents=contents)
                 planned[variant.id][identity.id] = EvaluationSpec(identity, task)
     return {variant: tuple(found.values()) for variant, found in planned.items()}
 
@@ -100,6 +105,14 @@ def _chosen(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> 
         names = {one.name for one in variant.entries}
         if variant.is_dense or not entry.variants or names & set(entry.variants):
             yield variant
+
+
+def _refuse_named(entry: EvaluationConfig, variant: PlannedVariant) -> None:
+    """A baseline that means nothing for a task is passed over, unless it was asked for."""
+    names = [one.name for one in variant.entries if one.name in entry.variants]
+    if names:
+        message = "a baseline means nothing for a task"
+        raise RecipeError(message, task=entry.task, expected=f"variants without {names[0]!r}", got=variant.label)
 
 
 def evaluation_jobs(

@@ -51,7 +51,7 @@ def build_plan(recipe: Recipe) -> Plan:
     if any(entry.profile == "paper" and entry.reads_statistics for entry in recipe.variants):
         sets["paper"] = plan_sets(_read_under_paper(recipe), inputs, evaluated=evaluated, profile="paper")
     variants = add_combinations(recipe, inputs, plan_variants(recipe, inputs, sets))
-    variants = add_baselines(recipe, inputs, variants)
+    variants = add_baselines(recipe, inputs, own, variants)
     evaluations = plan_evaluations(recipe, inputs, variants)
     own_sets = _distinct(own)
     all_sets = list({one.id: one for named in sets.values() for one in _distinct(named)}.values())
@@ -62,7 +62,7 @@ def build_plan(recipe: Recipe) -> Plan:
         *activation_jobs(recipe, inputs, (one for named in own.values() for one in named)),
         *neuron_jobs(recipe, inputs, own),
         *variant_jobs(recipe, inputs, variants),
-        *baseline_jobs(variants),
+        *baseline_jobs(variants, evaluations),
         *evaluation_jobs(recipe, variants, evaluations),
         *comparison_jobs(
             inputs, observed[: len(own_sets)], variants, evaluations, shares=recipe.analyses.overlap_shares

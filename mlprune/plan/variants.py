@@ -1,6 +1,6 @@
 """Plan the variants: who they are and what they are called. How they are made is in `making.py`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ from mlprune.pruning.choices import Scope, settings
 from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import Identity, Job, ModelRef, identified
+from mlprune.steps.task_specs import TaskSpec
 from mlprune.steps.variants import VariantSpec
 from mlprune.terms import ProfileName
 
@@ -22,8 +23,11 @@ class Baseline(Protocol):
     def label(self) -> str:
         """What it is, in few words."""
 
-    def jobs(self, variant: VariantSpec) -> list[Job]:
-        """The jobs behind the variant, its own last."""
+    def reads(self, variant: VariantSpec, task: TaskSpec) -> Mapping[str, Any] | None:
+        """What an evaluation reads besides the variant, role -> ids; None where it means nothing for the task."""
+
+    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
+        """The jobs behind the variant and its evaluations."""
 
 
 Value = TypeVar("Value", str | None, int | None)
@@ -52,6 +56,10 @@ class PlannedVariant:
     def is_dense(self) -> bool:
         """Whether it is the recipe's model as it is."""
         return self.spec.is_dense and self.baseline is None
+
+    def reads(self, task: TaskSpec) -> Mapping[str, Any] | None:
+        """What its evaluation on a task reads besides the variant; None where it is not evaluated on it."""
+        return self.baseline.reads(self.spec, task) if self.baseline else {}
 
     @property
     def language(self) -> str | None:

@@ -17,10 +17,12 @@ from mlprune.steps.activations import ActivationsJob
 from mlprune.steps.combine import CombineJob
 from mlprune.steps.demonstrate import DemonstrateJob, MixJob
 from mlprune.steps.evaluate import EvaluateJob, TaskSpec, prepared_task
+from mlprune.steps.hidden_means import HiddenMeansJob
 from mlprune.steps.jobs import Job
 from mlprune.steps.neurons import NeuronActivityJob
 from mlprune.steps.observe import ObserveJob, ObservePartJob
 from mlprune.steps.outliers import OutliersJob
+from mlprune.steps.projection import TrialJob
 from mlprune.steps.prune import OrderBlockJob
 from mlprune.steps.sweep import SweepJob
 
@@ -99,7 +101,9 @@ def _work(job: Job, sizes: Footprint, sets: Sets) -> Work:
         SweepJob: _sweeping,
         ActivationsJob: _keeping_activations,
         NeuronActivityJob: _counting_neurons,
+        HiddenMeansJob: _averaging,
         EvaluateJob: _evaluating,
+        TrialJob: _trying,
         OrderBlockJob: _ordering,
         OutliersJob: _finding_outliers,
         CombineJob: _combining,
@@ -167,6 +171,23 @@ def _counting_neurons(job: NeuronActivityJob, sizes: Footprint, sets: Sets) -> W
     )
 
 
+def _averaging(job: HiddenMeansJob, sizes: Footprint, sets: Sets) -> Work:
+    n_tokens, _ = sets.get(job.demonstration_set_id, (0, 0))
+    return Work(
+        job.step,
+        flops=_block_flops(sizes, n_tokens),
+        n_passes=1,
+        thread_bytes=_batch_bytes(sizes, job.batch_tokens),
+        disk_bytes=8.0 * sizes.hidden * len(sizes.blocks),
+        on_chain=True,
+    )
+
+
+def _trying(job: TrialJob, sizes: Footprint, sets: Sets) -> Work:
+    """As an evaluation, of which no predictions are kept."""
+    return replace(_evaluating(job, sizes, sets), disk_bytes=4_000.0 * len(job.evaluations))
+
+
 def _sweeping(job: SweepJob, sizes: Footprint, sets: Sets) -> Work:
     variant = job.variant
     ids = [one for one in (*variant.set_ids, variant.contrast_set_id) if one]
@@ -187,7 +208,7 @@ def _sweeping(job: SweepJob, sizes: Footprint, sets: Sets) -> Work:
     )
 
 
-def _evaluating(job: EvaluateJob, sizes: Footprint, _sets: Sets) -> Work:
+def _evaluating(job: EvaluateJob | TrialJob, sizes: Footprint, _sets: Sets) -> Work:
     flops = n_passes = 0.0
     n_logits = MAX_LOGITS
     for evaluation in job.evaluations:
@@ -207,7 +228,7 @@ def _evaluating(job: EvaluateJob, sizes: Footprint, _sets: Sets) -> Work:
     )
 
 
-def _task_size(task: TaskSpec, job: EvaluateJob) -> tuple[int, float, int]:
+def _task_size(task: TaskSpec, job: EvaluateJob | TrialJob) -> tuple[int, float, int]:
     """Tokens a task runs through the model, padding included; how often all blocks run; most rows of logits at once."""
     prepared = prepared_task(task, job.model, job.batch_tokens)
     if isinstance(prepared, PreparedTask):

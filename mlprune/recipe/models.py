@@ -102,6 +102,7 @@ class Recipe(Model):
             _require_known("against", variant.against, evaluated)
             _require_known("of", variant.of, entries - {variant.name})
         for baseline in self.baselines:
+            _require_known("demonstrations", filter(None, [baseline.demonstrations]), sets)
             _require_known("against", baseline.against, evaluated - {baseline.name})
         for evaluation in self.evaluations:
             _require_known("evaluations.variants", evaluation.variants, evaluated)

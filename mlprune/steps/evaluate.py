@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from mlprune.evaluation.classify import PreparedTask, run, run_alone
+from mlprune.evaluation.classify import PreparedTask, run_under
 from mlprune.evaluation.predictions import Predictions
-from mlprune.evaluation.rules import RULES
 from mlprune.evaluation.translate import PreparedTranslation, Translations, run_translation
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.replica import Chain
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
 from mlprune.steps.evaluation_records import read_predictions, write_evaluation
+from mlprune.steps.interventions import in_effect, read_by
 from mlprune.steps.jobs import ChainLoader, Job, ModelRef, RecordKey
 from mlprune.steps.task_specs import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.variants import mask_artefacts, weight_artefacts
@@ -71,32 +71,32 @@ class EvaluateJob(Job):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The variant."""
-        return (("variants", self.variant_id),)
+        """The variant, and what it reads at run time."""
+        read = dict.fromkeys(key for one in self.evaluations for key in read_by(one))
+        return (("variants", self.variant_id), *read)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Put the masks on and evaluate what has no record yet."""
         model = chain()
         put_masks_on(model, store, self.variant_id)
-        groups: dict[TaskSpec, list[EvaluationSpec]] = {}
+        groups: dict[tuple[TaskSpec, tuple[RecordKey, ...]], list[EvaluationSpec]] = {}
         for evaluation in self.evaluations:
             record = store.read_record(*evaluation.identity.key)
             if record is None or not store.is_complete(record):
-                groups.setdefault(evaluation.task.as_run, []).append(evaluation)
-        for spec, evaluations in groups.items():
+                groups.setdefault((evaluation.task.as_run, read_by(evaluation)), []).append(evaluation)
+        for (spec, _), evaluations in groups.items():
             prepared = prepared_task(spec, self.model, self.batch_tokens)
-            if isinstance(prepared, PreparedTask):
-                self._score(store, model, prepared, evaluations=evaluations)
-            else:
-                self._translate(store, model, prepared, evaluations=evaluations)
+            with in_effect(model, store, evaluations[0]):
+                if isinstance(prepared, PreparedTask):
+                    self._score(store, model, prepared, evaluations=evaluations)
+                else:
+                    self._translate(store, model, prepared, evaluations=evaluations)
 
     def _score(
         self, store: Store, model: Chain, prepared: PreparedTask, *, evaluations: Sequence[EvaluationSpec]
     ) -> None:
         """Score the candidates once, and write them down under every rule."""
-        scores = run(model, prepared)
-        if any(RULES[one.task.rule].needs_alone for one in evaluations):
-            scores = scores.with_alone(run_alone(model, prepared))
+        scores = run_under(model, prepared, [one.task.rule for one in evaluations])
         for evaluation in evaluations:
             predictions = Predictions.from_scores(prepared.items, scores).under(evaluation.task.rule)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions)

@@ -50,11 +50,8 @@ def _row(evaluation: EvaluationSpec, variant_id: str, *, n_examples: int) -> dic
     spec = evaluation.task
     return {
         **_place(evaluation, variant_id),
-        "scoring_rule": spec.scoring_rule,
-        "prompt_language": spec.prompt_language,
-        "example_limit": spec.limit,
+        **spec.described,
         "n_examples": n_examples,
-        "setup": spec.setup,
     }
 
 

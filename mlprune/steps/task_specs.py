@@ -105,6 +105,19 @@ class TaskSpec:
         return replace(self, rule="mean", metrics=(), subset="")
 
     @property
+    def described(self) -> dict[str, Any]:
+        """What the catalog says of it."""
+        return {
+            "task": self.task,
+            "language": self.language,
+            "split": self.split,
+            "scoring_rule": self.scoring_rule,
+            "prompt_language": self.prompt_language,
+            "example_limit": self.limit,
+            "setup": self.setup,
+        }
+
+    @property
     def setup(self) -> str | None:
         """What of it is no default and has no column of its own, in words; None where there is nothing."""
         is_translation = self.definition.reads == "pairs"

@@ -12,7 +12,7 @@ from mlprune.pruning.mask_files import fingerprint
 from mlprune.records import Artefact, Record
 from mlprune.steps.jobs import Identity, ModelRef, identified
 from mlprune.storage import Store
-from mlprune.terms import CombinationName, ProfileName, PropagationName
+from mlprune.terms import CombinationName, InterventionName, ProfileName, PropagationName
 
 DESCRIPTION = ("layer", "shape", "n_removed", "keep_sha256", "n_silent_features", "n_dampings")
 """Columns of a mask file that say what it holds, beside the masks themselves."""
@@ -42,6 +42,10 @@ class VariantSpec:
     """Variants that a combination is made from, in order."""
     shared_row: tuple[tuple[str, Any], ...] = ()
     """Columns in which all parents of a combination agree."""
+    intervention: InterventionName | None = None
+    """What the dense model does at run time; None for everything else."""
+    details: str | None = None
+    """How an intervention is set, in words."""
 
     @property
     def id(self) -> str:
@@ -56,7 +60,7 @@ class VariantSpec:
     @property
     def is_dense(self) -> bool:
         """Whether this is the base model as it is."""
-        return self.choice is None and self.combination is None
+        return self.choice is None and self.combination is None and self.intervention is None
 
     @property
     def weights_changed(self) -> bool:
@@ -177,7 +181,7 @@ def variant_row(variant: VariantSpec, *, achieved: float) -> dict[str, Any]:
         "sparsity": achieved if variant.combination else variant.sparsity,
         "achieved_sparsity": achieved,
         "weights_changed": variant.weights_changed,
-        "intervention": None,
+        "intervention": variant.intervention,
         "seed": choice.seed if choice else None,
         "ordering_id": None,
         "level": None,
@@ -191,6 +195,6 @@ def variant_row(variant: VariantSpec, *, achieved: float) -> dict[str, Any]:
         "resample_seed": reading.resample_seed if reading else None,
         "combination": variant.combination,
         "mask_sha256": None,
-        "details": "; ".join(settings(choice, variant.schedule, reading)) or None if choice else None,
+        "details": "; ".join(settings(choice, variant.schedule, reading)) or None if choice else variant.details,
     }
     return {**row, **dict(variant.shared_row)}

@@ -47,6 +47,7 @@ def add_methods(store: Store) -> Methods:
         _add_overlaps(store, made)
         for name in made.ids:
             _add_accuracy(store, made, name)
+        _add_lrp2(store, made)
         names = [{"recipe": "methods", "kind": "variant", "name": name, "id": key} for name, key in made.ids.items()]
         write_rows(store, "recipes", parameters={"name": "methods"}, rows={"names": names})
     return made
@@ -210,3 +211,39 @@ def accuracy_of(name: str, names: Sequence[str]) -> float:
 def _add_accuracy(store: Store, made: Methods, name: str) -> None:
     accuracy = {"accuracy": accuracy_of(name, list(made.ids))}
     evaluation_of(store, made.ids[name], task="facts", language="fr", split="test", values=accuracy)
+
+
+def _add_lrp2(store: Store, made: Methods) -> None:
+    """LRP2 in French: two pairs of blocks tried on dev, one of them chosen, and its accuracy held against dense."""
+    rows_of = {one.id: one.rows["variants"][0] for one in store.records("variants")}
+    (dense,) = (one for one, row in rows_of.items() if row["sparsity"] == 0 and one not in made.ids.values())
+    row = {"variant_id": "@id", "base_model_id": made.base_id, "sparsity": 0.0, "achieved_sparsity": 0.0}
+    row |= {"intervention": "lrp2", "details": "best of all pairs on dev", "weights_changed": False}
+    base = {"base_model": made.base_id}
+    lrp2 = write_rows(store, "variants", parameters={"intervention": "lrp2"}, parents=base, rows={"variants": [row]})
+    place = {"task": "facts", "language": "fr", "split": "dev", "scoring_rule": "mean", "prompt_language": "fr"}
+    tried = [
+        {**place, "metric": "accuracy", "value": value, "n": 40, "first_block": 0, "second_block": block}
+        for block, value in ((1, 0.5), (2, 0.6))
+    ]
+    trials = []
+    for one in tried:
+        rows = {"lrp2_trials": [{"trial_id": "@id", "base_model_id": made.base_id, **one}]}
+        trials.append(write_rows(store, "lrp2_trials", parameters=one, parents=base, rows=rows))
+    choice = {"lrp2_choices": [{"choice_id": "@id", "variant_id": lrp2, "n_trials": 2, **tried[1]}]}
+    write_rows(store, "lrp2_choices", parameters={}, parents={"variant": lrp2, "trials": trials}, rows=choice)
+    (ours,) = evaluation_of(store, lrp2, task="facts", language="fr", split="test", values={"accuracy": 0.7})
+    theirs = next(
+        row
+        for record in store.records("evaluations")
+        for row in record.rows["metrics"]
+        if (row["variant_id"], row["language"], row["split"], row["metric"]) == (dense, "fr", "test", "accuracy")
+    )
+    keys = {key: ours[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
+    keys |= {"baseline_id": theirs["variant_id"], "baseline_evaluation_id": theirs["evaluation_id"]}
+    difference = ours["value"] - theirs["value"]
+    found = {**keys, "difference": difference, "ci_low": 0.0, "ci_high": 0.2, "p_value": 0.2, "p_adjusted": 0.2}
+    parents = {"evaluations": [ours["evaluation_id"]], "baseline_evaluations": [theirs["evaluation_id"]]}
+    write_rows(
+        store, "comparisons", parameters={}, parents=parents, rows={"comparisons": [{"comparison_id": "@id", **found}]}
+    )

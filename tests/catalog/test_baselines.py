@@ -1,14 +1,18 @@
 """Baselines in the catalog: beside the dense model, never in its place, and never among the pruned variants."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catalog.check import check
 from catalog.queries import ask
 from catalog.store import Catalog
 from mlprune.numeric.significance import holm
-from tests.tiny_recipes import FinishedRun
+from tests.tiny_recipes import FinishedRun, copy_of
+
+INTERVENTIONS = ("lrp2", "fixed")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +30,7 @@ def test_a_pruned_model_stands_beside_a_smaller_dense_one_item_by_item(
     catalog: Catalog, baseline_run: FinishedRun
 ) -> None:
     found = answers(catalog, "compared_with_baselines")
-    rows = [row for row in found if row["baseline_base_model"] == "small"]
+    rows = [row for row in found if row["baseline_base_model"] == "small" and row["scoring_rule"] == "mean"]
     (pruned,) = baseline_run.named("m")
     assert {(row["variant_id"], row["language"]) for row in rows} == {(pruned.id, one) for one in ("en", "fr", "sw")}
     for row in rows:
@@ -57,3 +61,56 @@ def test_a_model_that_is_a_baseline_has_its_own_gap_to_english(catalog: Catalog,
     gaps = answers(catalog, f"SELECT language, gap_change FROM language_gap WHERE variant_id = '{small.id}'")
     assert {row["language"] for row in gaps} == {"fr", "sw"}
     assert {row["gap_change"] for row in gaps} == {0}
+
+
+def test_what_is_done_at_run_time_is_no_dense_and_no_pruned_variant(
+    catalog: Catalog, baseline_run: FinishedRun
+) -> None:
+    described = {row["variant_id"]: row for row in answers(catalog, "SELECT * FROM described_variants")}
+    found = {one.id: described[one.id] for name in INTERVENTIONS for one in baseline_run.named(name)}
+    assert len(found) == len(INTERVENTIONS)
+    for row in found.values():
+        assert (row["sparsity"], row["achieved_sparsity"], row["is_dense"]) == (0, 0, False)
+        assert row["intervention"] is not None
+    assert len({row["settings"] for row in found.values()}) == len(found)
+    for question in ("SELECT variant_id FROM best_variant", "chosen_on_dev"):
+        assert not {row["variant_id"] for row in answers(catalog, question)} & set(found)
+    curves = answers(catalog, "SELECT DISTINCT score FROM sparsity_curve")
+    assert curves == [{"score": "magnitude"}]
+
+
+def test_its_gain_over_dense_and_its_gap_to_english_are_told(catalog: Catalog, baseline_run: FinishedRun) -> None:
+    for name in INTERVENTIONS:
+        (own,) = baseline_run.named(name)
+        gains = answers(catalog, f"SELECT * FROM gain_over_dense WHERE variant_id = '{own.id}' AND metric = 'accuracy'")
+        assert {row["language"] for row in gains} == {"en", "fr", "sw"}
+        for row in gains:
+            assert row["difference"] == pytest.approx(row["value"] - row["dense_value"])
+            if row["language"] == "en":
+                assert (row["difference"], row["p_value"]) == (0, 1)
+        gaps = answers(catalog, f"SELECT * FROM language_gap WHERE variant_id = '{own.id}' AND metric = 'accuracy'")
+        assert {row["language"] for row in gaps} == {"fr", "sw"}
+
+
+def test_a_pruned_variant_stands_beside_lrp2(catalog: Catalog, baseline_run: FinishedRun) -> None:
+    rows = [row for row in answers(catalog, "compared_with_baselines") if row["baseline_intervention"] == "lrp2"]
+    (pruned,), (lrp2,) = baseline_run.named("m"), baseline_run.named("lrp2")
+    assert {(row["variant_id"], row["baseline_id"]) for row in rows} == {(pruned.id, lrp2.id)}
+
+
+def test_the_pairs_that_were_tried_and_the_one_that_was_chosen_can_be_asked_for(catalog: Catalog) -> None:
+    rows = answers(catalog, "lrp2_layers")
+    chosen = [row for row in rows if row["is_chosen"]]
+    assert len(rows) == 3 * len(chosen) == 3 * 2 * 2
+    for row in chosen:
+        own = [one for one in rows if all(one[key] == row[key] for key in ("language", "scoring_rule"))]
+        assert row["dev_value"] == max(one["dev_value"] for one in own)
+        assert row["test_value"] is not None
+    assert {row["test_value"] for row in rows if not row["is_chosen"]} == {None}
+
+
+def test_the_catalog_of_baselines_is_sound(baseline_run: FinishedRun, tmp_path: Path) -> None:
+    store = copy_of(baseline_run.store, tmp_path / "store")
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+    assert check(store) == ([], [])

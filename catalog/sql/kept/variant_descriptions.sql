@@ -102,7 +102,13 @@ described AS (
         v.details,
         v.demonstrations,
         nullif(
-            concat_ws(', ', replace(v.combination, '_', ' ') || coalesce(' of ' || p.parents, ''), v.own_settings), ''
+            concat_ws(
+                ', ',
+                replace(v.intervention, '_', '-'),
+                replace(v.combination, '_', ' ') || coalesce(' of ' || p.parents, ''),
+                v.own_settings
+            ),
+            ''
         ) AS settings,
         v.set_ids,
         v.sets_made_of

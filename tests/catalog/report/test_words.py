@@ -30,7 +30,7 @@ METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequentia
             METHOD | {"score": "union", "set_kind": None, "settings": "union of a and b"},
             "sequential propagation, union of a and b",
         ),
-        (METHOD | {"intervention": "self_translate"}, "self translate"),
+        (METHOD | {"intervention": "self_translate"}, "self-translate"),
     ],
 )
 def test_a_method_is_said_in_words(row: dict[str, object], label: str) -> None:

@@ -16,6 +16,7 @@ from mlprune.numeric.statistics import (
     feature_norms,
     hidden_magnitudes,
     mean_squares,
+    token_sums,
 )
 
 KNOWN_RESAMPLE = [0, 0, 1, 2, 2, 1, 1, 1]
@@ -116,7 +117,7 @@ def test_a_sum_beyond_float32_is_an_error() -> None:
         demonstration_sums(torch.full((1, 1, 1), 1e20), counted([1], 1))
 
 
-@pytest.mark.parametrize("function", [demonstration_sums, hidden_magnitudes])
+@pytest.mark.parametrize("function", [demonstration_sums, hidden_magnitudes, token_sums])
 @pytest.mark.parametrize(
     "mask", [torch.ones(2, 4, dtype=torch.bool), torch.ones(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.bool)]
 )
@@ -127,6 +128,22 @@ def test_a_mask_that_does_not_fit_is_an_error(function, mask: Tensor) -> None:
 
 def test_a_demonstration_without_counted_tokens_sums_to_zero() -> None:
     assert demonstration_sums(drawn(1, 3, 4), counted([0], 3)).tolist() == [[0.0] * 4]
+
+
+def test_token_sums_equal_the_formula_written_as_loops() -> None:
+    hidden, mask = drawn(3, 5, 4), counted([5, 2, 0], 5)
+    sums = token_sums(hidden, mask)
+    assert sums.dtype == torch.float64
+    for feature in range(4):
+        expected = sum(
+            float(hidden[row, token, feature]) for row in range(3) for token in range(5) if bool(mask[row, token])
+        )
+        assert float(sums[feature]) == pytest.approx(expected, rel=1e-12)
+    hidden[2] = math.nan
+    assert torch.equal(token_sums(hidden, mask), sums)
+    hidden[1, 1, 2] = math.inf
+    with pytest.raises(StatisticsError, match=r"not finite.*feature=2"):
+        token_sums(hidden, mask)
 
 
 def test_hidden_magnitudes_equal_the_formula_written_as_loops() -> None:

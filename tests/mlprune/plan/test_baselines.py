@@ -5,26 +5,26 @@ from typing import Any
 
 import pytest
 
-from mlprune.errors import ModelError, RecipeError
+from mlprune.errors import ModelError, RecipeError, TaskFileError
 from mlprune.plan import Plan, build_plan
 from mlprune.plan.estimate import needs_of
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare import CompareJob
 from mlprune.steps.evaluate import EvaluateJob
+from mlprune.steps.projection import TrialJob
 from tests.tiny_models import save_tiny_model
-from tests.tiny_recipes import small_recipe
+from tests.tiny_recipes import small_recipe, write_baseline_inputs
 
-SMALL = {"name": "small", "kind": "model", "path": "small"}
+SMALL: dict[str, Any] = {"name": "small", "kind": "model", "path": "small"}
+LRP2: dict[str, Any] = {"name": "lrp2", "kind": "lrp2", "demonstrations": "mono"}
+MONO: dict[str, Any] = {"name": "mono", "kind": "monolingual", "shots": 2, "samples": 4, "max_tokens": 48}
+LANGUAGES = ["en", "fr", "sw"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_inputs: Path) -> Path:
     """The tiny inputs, with a smaller and a larger model beside the recipe's."""
-    found = tmp_path_factory.mktemp("baselines")
-    for one in tiny_inputs.iterdir():
-        if one.is_dir() and not one.name.endswith("-store"):
-            (found / one.name).symlink_to(one)
-    save_tiny_model(found / "small", blocks=2, seed=5)
+    found = write_baseline_inputs(tiny_inputs, tmp_path_factory.mktemp("baselines") / "inputs")
     save_tiny_model(found / "large", blocks=4, seed=5)
     return found
 
@@ -123,3 +123,106 @@ def test_a_model_that_is_no_baseline_is_refused_in_one_line(
 def test_one_model_in_two_dtypes_is_refused(folder: Path) -> None:
     with pytest.raises(RecipeError, match="two dtypes"):
         plan_of(folder, SMALL, {**SMALL, "name": "half", "dtype": "bfloat16"})
+
+
+def projected(folder: Path, *baselines: dict[str, Any], languages: Any = LANGUAGES, **sections: Any) -> Plan:
+    """The plan of some entries of kind lrp2, with monolingual sets."""
+    sets = [{**MONO, "language": languages, "seed": sections.pop("seed", 0)}]
+    return plan_of(folder, *baselines, demonstrations=sets, variants=[], **sections)
+
+
+def keys(plan: Plan, *kinds: str) -> set[tuple[str, str]]:
+    return {key for job in plan.jobs for key in job.makes if key[0] in kinds}
+
+
+def test_every_job_of_a_search_stands_behind_what_it_needs(folder: Path) -> None:
+    made: set[tuple[str, str]] = set()
+    plan = projected(folder, LRP2, SMALL, {**LRP2, "name": "fixed", "layers": [0, 2]})
+    for job in plan.jobs:
+        assert set(job.needs) <= made, job
+        made |= set(job.makes)
+    names = [one.label for one in plan.variants.values()]
+    assert names == ["dense", "lrp2 best of all pairs on dev", "dense small", "lrp2 blocks 0 and 2"]
+
+
+def test_a_pair_is_a_job_whatever_is_evaluated(folder: Path) -> None:
+    facts = {"task": "facts", "path": "facts", "languages": LANGUAGES, "rule": ["mean", "candidate_sum"]}
+    plan = projected(folder, LRP2, evaluations=[facts])
+    jobs = [job for job in plan.jobs if isinstance(job, TrialJob)]
+    assert [job.pair for job in jobs] == [(0, 1), (0, 2), (1, 2)]
+    for job in jobs:
+        tried = {(one.task.language, one.task.rule, one.task.split) for one in job.evaluations}
+        assert tried == {(language, rule, "dev") for language in ("fr", "sw") for rule in ("mean", "candidate_sum")}
+    few = projected(folder, {**LRP2, "layers": [[0, 1], [1, 2]]}, evaluations=[facts])
+    assert [job.pair for job in few.jobs if isinstance(job, TrialJob)] == [(0, 1), (1, 2)]
+    assert keys(few, "lrp2_trials") < keys(plan, "lrp2_trials")
+    assert not keys(few, "lrp2_choices") & keys(plan, "lrp2_choices")
+
+
+def test_another_language_or_task_leaves_variant_and_choices_as_they_are(folder: Path) -> None:
+    facts = {"task": "facts", "path": "facts", "languages": ["en", "fr"]}
+    kinds = ("variants", "hidden_means", "lrp2_trials", "lrp2_choices", "evaluations")
+    less = projected(folder, LRP2, languages=["en", "fr"], evaluations=[facts])
+    more = projected(folder, LRP2, evaluations=[{**facts, "languages": LANGUAGES, "rule": ["mean", "pmi"]}])
+    assert keys(less, *kinds) < keys(more, *kinds)
+    assert set(less.variants) == set(more.variants)
+
+
+@pytest.mark.parametrize("change", [{"limit": 4}, {"layers": [[0, 1], [0, 2]]}, {"layers": [0, 1]}])
+def test_what_a_choice_is_made_of_is_part_of_the_variant(folder: Path, change: dict[str, Any]) -> None:
+    assert len(projected(folder, LRP2, {**LRP2, "name": "other", **change}).variants) == 3
+
+
+def test_a_choice_written_out_is_the_same_variant(folder: Path) -> None:
+    written = {"layers": [[1, 2], [0, 2], [0, 1]], "split": "dev", "limit": None, "seed": 0}
+    plan = projected(folder, LRP2, {**LRP2, "name": "other", **written})
+    assert len(plan.variants) == 2
+    (lrp2,) = (one for one in plan.variants.values() if one.baseline)
+    assert [entry.name for entry in lrp2.entries] == ["lrp2", "other"]
+
+
+def test_every_seed_of_the_sets_is_a_variant(folder: Path) -> None:
+    labels = [one.label for one in projected(folder, {**LRP2, "layers": [0, 1]}, seed=[0, 1]).variants.values()]
+    assert labels == ["dense", "lrp2 blocks 0 and 1", "lrp2 blocks 0 and 1 seed 1"]
+
+
+def test_translation_is_passed_over_unless_it_was_asked_for(folder: Path) -> None:
+    pairs = {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "limit": 1, "shots": 1, "max_new_tokens": 2}
+    corpus = {"kind": "parallel_text", "path": "corpus", "leave_out_evaluated": True}
+    plan = projected(folder, LRP2, evaluations=[pairs], corpus=corpus)
+    assert set(evaluated(plan)) == {"dense"}
+    with pytest.raises(RecipeError, match=r"means nothing for a task .*'lrp2'"):
+        projected(folder, LRP2, evaluations=[{**pairs, "variants": ["lrp2"]}], corpus=corpus)
+
+
+@pytest.mark.parametrize(
+    ("change", "languages", "message"),
+    [
+        ({"layers": [1, 3]}, LANGUAGES, r"no such block.*expected='0 to 2', got=3"),
+        ({}, ["fr", "sw"], "there is no English set"),
+        ({}, ["en", "sw"], r"no text of a language that is evaluated.*got='fr'"),
+        ({"split": "validation"}, LANGUAGES, "there is no task file"),
+    ],
+)
+def test_an_lrp2_that_cannot_be_is_refused_in_one_line(
+    folder: Path, change: dict[str, Any], languages: list[str], message: str
+) -> None:
+    with pytest.raises((RecipeError, TaskFileError), match=message) as caught:
+        projected(folder, {**LRP2, **change}, languages=languages)
+    assert "\n" not in str(caught.value)
+
+
+def test_lrp2_reads_sets_of_one_language(folder: Path) -> None:
+    with pytest.raises(RecipeError, match="sets of one language each"):
+        plan_of(folder, {**LRP2, "demonstrations": "mt"})
+
+
+def test_the_search_is_counted_as_evaluations_of_every_pair(folder: Path) -> None:
+    plan = projected(folder, LRP2)
+    works = needs_of(plan, plan.jobs).works
+    by_step = {
+        step: [work.flops for work in works if work.step == step and work.flops] for step in ("search", "observe")
+    }
+    assert len(by_step["search"]) == 3
+    assert len(set(by_step["search"])) == 1
+    assert by_step["observe"]

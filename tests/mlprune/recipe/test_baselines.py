@@ -11,6 +11,8 @@ from tests.good_recipe import GOOD
 
 SMALL: dict[str, Any] = {"name": "small", "kind": "model", "path": "small"}
 
+LRP2: dict[str, Any] = {"name": "lrp2", "kind": "lrp2", "demonstrations": "mono"}
+
 
 def parsed(*baselines: dict[str, Any], **sections: Any) -> Recipe:
     return parse_recipe({**GOOD, "baselines": list(baselines), **sections}, folder=Path())
@@ -22,10 +24,26 @@ def test_another_model_computes_as_the_recipes_unless_it_says_otherwise() -> Non
     assert (other.revision, other.dtype) == ("a", "bfloat16")
 
 
+def test_layers_are_searched_or_a_pair_or_several() -> None:
+    written = (None, [1, 3], [[0, 1], [1, 3]])
+    entries = [LRP2 if one is None else {**LRP2, "layers": one} for one in written]
+    assert [parsed(one).baselines[0].layers for one in entries] == ["search", ((1, 3),), ((0, 1), (1, 3))]
+
+
 @pytest.mark.parametrize(
     ("baselines", "message"),
     [
-        ([{"kind": "model"}], "kind model needs a path"),
+        ([{"kind": "model"}], "kind model needs path"),
+        ([{"kind": "lrp2"}], "kind lrp2 needs demonstrations"),
+        ([{**LRP2, "demonstrations": "non"}], "demonstrations names 'non'"),
+        ([{**LRP2, "path": "small"}], "path means nothing for kind lrp2"),
+        ([{**SMALL, "layers": [0, 1]}], "layers means nothing for kind model"),
+        ([{**LRP2, "split": "test"}], "another split than test"),
+        ([{**LRP2, "layers": [2, 1]}], "the lower comes first"),
+        ([{**LRP2, "layers": [[0, 1], [1, 1]]}], "the lower comes first"),
+        ([{**LRP2, "layers": []}], "needs a pair"),
+        ([{**LRP2, "layers": "all"}], "baselines.0.layers"),
+        ([{**LRP2, "layers": [0, 1, 2]}], "baselines.0.layers"),
         ([{**SMALL, "kind": "larger"}], "baselines.0.kind"),
         ([{**SMALL, "sparsity": 0.5}], "unknown key.*baselines.0.sparsity.*'against'"),
         ([SMALL, SMALL], "the name of another entry: 'small'"),
