@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from mlprune.errors import ShapeError
-from mlprune.evaluation.task_metrics import Array, Metric
+from mlprune.evaluation.task_metrics import Metric
+from mlprune.numeric.metrics import Array
 from mlprune.numeric.significance import mcnemar_exact, normal_p_value, percentile_interval, resampled_indices
 
 N_RESAMPLES = 1000

@@ -1,27 +1,23 @@
-"""The metrics: which statistics they add up over examples, and how a value comes out of the sums.
+"""The metrics by name: which statistics of an example they add up, and how a value comes out of the sums.
 
-Written so that a bootstrap only needs sums: `measures.py` resamples them, nothing here is random.
+A bootstrap only needs sums: `measures.py` resamples them, nothing here is random. The formulas are in
+`numeric.metrics`, those of BLEU and chrF in sacreBLEU.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU, CHRF
 
 from mlprune.errors import BadInputError, ShapeError
 from mlprune.evaluation.predictions import Predictions
 from mlprune.evaluation.tasks import TASKS, Task
 from mlprune.evaluation.translate import Translations
-
-Array = NDArray[np.float64]
-
-N_BINS = 10
-"""Bins of confidence, of equal width and closed above."""
+from mlprune.numeric import metrics as numbers
+from mlprune.numeric.metrics import Array, Quantity
 
 
 @dataclass(frozen=True)
@@ -42,27 +38,20 @@ class Metric:
 # Choices
 
 
-def _predicted(predictions: Predictions) -> NDArray[np.int64]:
-    """[n] candidate of the highest score, of equal ones the earlier."""
-    scores = predictions.score_matrix
-    return np.asarray(np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=1), dtype=np.int64)
-
-
 def _credit(predictions: Predictions) -> Array:
     """[n] 1 where the prediction is right."""
-    return np.asarray(_predicted(predictions) == predictions.gold, dtype=np.float64)
+    return np.asarray(numbers.highest(predictions.score_matrix) == predictions.gold, dtype=np.float64)
 
 
 def _shared_credit(predictions: Predictions) -> Array:
-    """[n] 1/m where gold is one of m candidates with the highest score, else 0."""
-    scores = predictions.score_matrix
-    top = scores == np.nanmax(scores, axis=1, keepdims=True)
-    return np.asarray(top[np.arange(len(top)), predictions.gold] / top.sum(axis=1), dtype=np.float64)
+    """[n] what the example has of a tie at the top."""
+    return numbers.shared_credit(predictions.score_matrix, predictions.gold)
 
 
 def _with_ones(values: Array) -> Array:
-    """[n, 2]: the values and 1, so that sums give a mean."""
-    return np.stack([values, np.ones_like(values)], axis=1)
+    """[n, k + 1]: the values [n] or [n, k] and 1, so that sums give a mean."""
+    columns = values.reshape(len(values), -1)
+    return np.concatenate([columns, np.ones((len(values), 1))], axis=1)
 
 
 def _mean(sums: Array) -> Array:
@@ -74,44 +63,21 @@ def _accuracy_statistics(predictions: Predictions, *, credit: Callable[[Predicti
 
 
 def _calibration_statistics(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
-    """[n, N_BINS + 1]: credit minus confidence in the bin of the confidence, and 1.
-
-    Confidence is the highest probability in the softmax of the candidates' scores.
-    """
-    scores = predictions.score_matrix
-    odds = np.exp(scores - np.nanmax(scores, axis=1, keepdims=True))
-    confidence = 1.0 / np.nansum(odds, axis=1)
-    bins = np.searchsorted(np.arange(1, N_BINS) / N_BINS, confidence, side="left")
-    statistics = np.zeros((confidence.size, N_BINS + 1))
-    statistics[np.arange(confidence.size), bins] = credit(predictions) - confidence
-    statistics[:, N_BINS] = 1.0
-    return statistics
+    """[n, bins + 1]."""
+    confidences = numbers.confidence(predictions.score_matrix)
+    return _with_ones(numbers.calibration_cells(confidences, credit(predictions)))
 
 
 def _calibration_error(sums: Array) -> Array:
-    return np.asarray(np.abs(sums[..., :N_BINS]).sum(axis=-1) / sums[..., N_BINS])
+    return numbers.calibration_error(sums[..., :-1], sums[..., -1])
 
 
 def _confusion_statistics(predictions: Predictions) -> Array:
-    """[n, labels ** 2]: 1 in the cell of (gold, predicted)."""
+    """[n, labels ** 2]."""
     n_labels = predictions.score_matrix.shape[1]
     if (np.diff(predictions.starts) != n_labels).any():
         raise ShapeError("items differ in their number of labels", expected=n_labels, got="fewer")
-    cells = np.zeros((predictions.gold.size, n_labels * n_labels))
-    cells[np.arange(len(cells)), predictions.gold * n_labels + _predicted(predictions)] = 1.0
-    return cells
-
-
-def _label_metric(sums: Array, *, quantity: str, weighted: bool) -> Array:
-    """Precision, recall or F1 from [..., labels ** 2]: mean over labels that occur, or weighted by gold counts."""
-    n_labels = math.isqrt(sums.shape[-1])
-    confusion = sums.reshape(*sums.shape[:-1], n_labels, n_labels)
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    in_gold, in_predictions = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    below = {"precision": in_predictions, "recall": in_gold, "f1": (in_gold + in_predictions) / 2}[quantity]
-    values = hits / np.where(below > 0, below, 1.0)
-    weights = in_gold if weighted else (in_gold + in_predictions > 0).astype(np.float64)
-    return np.asarray((values * weights).sum(axis=-1) / weights.sum(axis=-1))
+    return numbers.confusion_cells(predictions.gold, numbers.highest(predictions.score_matrix), n_labels)
 
 
 def _likelihood_statistics(predictions: Predictions) -> Array:
@@ -121,8 +87,7 @@ def _likelihood_statistics(predictions: Predictions) -> Array:
 
 
 def _perplexity(sums: Array) -> Array:
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(-sums[..., 0] / sums[..., 1]))
+    return numbers.perplexity(sums[..., 0], sums[..., 1])
 
 
 # Translations
@@ -167,8 +132,8 @@ def _tokenizer_for(target: str) -> str:
     return "zh" if target.partition("-")[0] == "zh" else "13a"
 
 
-def _label(name: str, *, quantity: str, weighted: bool = False) -> Metric:
-    return Metric(name, _confusion_statistics, partial(_label_metric, quantity=quantity, weighted=weighted))
+def _label(name: str, *, quantity: Quantity, weighted: bool = False) -> Metric:
+    return Metric(name, _confusion_statistics, partial(numbers.label_metric, quantity=quantity, weighted=weighted))
 
 
 METRICS: Mapping[str, Metric] = {

@@ -1,125 +1,126 @@
-"""Metrics of an evaluation: predictions, classification, calibration, perplexity and consistency across languages.
+"""Metrics of an evaluation from numbers alone: predictions, classification, calibration, perplexity, consistency.
 
-Everything here reads plain arrays; which rows belong together, and under which name a value is stored, the evaluation
-decides. Intervals and p-values are in `significance`.
+Metrics are written as statistics of single items and as values of their sums, so that a bootstrap only adds. Which
+rows belong together, and under which name a value is stored, the evaluation decides. Intervals and p-values are in
+`significance`.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.errors import PermanentError, ShapeError
+
+Array = NDArray[np.float64]
+
+Quantity = Literal["precision", "recall", "f1"]
+
+N_BINS = 10
+"""Bins of confidence, of equal width and closed above: (0, 0.1], ..., the first also holds 0."""
 
 
-def predicted(scores: NDArray[Any]) -> int:
-    """Index of the highest score; of equal scores the earlier one.
-
-    Args:
-        scores: [n_candidates], one candidate's score each.
-    Raises:
-        ShapeError: there is no candidate.
-        PermanentError: a score is not a number.
-    """
-    _check_candidates(scores)
-    return int(np.argmax(scores))
-
-
-def choice_credit(scores: NDArray[Any], gold: int) -> float:
-    """Credit for an item: 1/m where gold is one of m candidates with the highest score, else 0.
+def highest(scores: Array) -> NDArray[np.int64]:
+    """[items] index of the highest score of each item, of equal ones the earlier.
 
     Args:
-        scores: [n_candidates], one candidate's score each.
-        gold: index of the right candidate.
-    Raises:
-        ShapeError: there is no candidate, or gold is none of them.
-        PermanentError: a score is not a number.
+        scores: [items, candidates], NaN where an item has fewer candidates than others.
     """
-    _check_candidates(scores)
-    if not 0 <= gold < scores.size:
-        raise ShapeError("gold is no candidate", expected=f"0 <= gold < {scores.size}", got=gold)
-    top = scores == scores.max()
-    return 1.0 / int(top.sum()) if top[gold] else 0.0
+    return np.asarray(np.argmax(np.where(np.isnan(scores), -np.inf, scores), axis=1), dtype=np.int64)
 
 
-def classification_metrics(gold: NDArray[Any], predictions: NDArray[Any], n_labels: int) -> dict[str, float]:
-    """Accuracy, and precision, recall and F1 as macro and weighted means over labels.
+def shared_credit(scores: Array, gold: NDArray[np.int64]) -> Array:
+    """[items] 1/m where gold is one of m candidates with the highest score, else 0.
 
-    Macro means are over the labels that occur in gold or predictions; weighted means weigh a label by its gold count.
+    Args:
+        scores: [items, candidates], NaN where an item has fewer candidates than others.
+        gold: [items], index of the right candidate.
+    """
+    top = scores == np.nanmax(scores, axis=1, keepdims=True)
+    return np.asarray(top[np.arange(len(top)), gold] / top.sum(axis=1), dtype=np.float64)
+
+
+def confidence(scores: Array) -> Array:
+    """[items] the highest probability in the softmax of an item's scores.
+
+    Args:
+        scores: [items, candidates], NaN where an item has fewer candidates than others.
+    """
+    odds = np.exp(scores - np.nanmax(scores, axis=1, keepdims=True))
+    return np.asarray(1.0 / np.nansum(odds, axis=1), dtype=np.float64)
+
+
+def calibration_cells(confidences: Array, credit: Array) -> Array:
+    """[items, N_BINS]: credit minus confidence in the bin of the confidence, elsewhere 0.
+
+    Args:
+        confidences: [items], in [0, 1].
+        credit: [items], in [0, 1].
+    """
+    bins = np.searchsorted(np.arange(1, N_BINS) / N_BINS, confidences, side="left")
+    cells = np.zeros((confidences.size, N_BINS))
+    cells[np.arange(confidences.size), bins] = credit - confidences
+    return cells
+
+
+def calibration_error(cells: Array, n: Array) -> Array:
+    """Expected calibration error: mean distance of confidence and accuracy over bins, weighted by their items.
+
+    ECE = sum over bins B of |B| / n * |mean credit in B - mean confidence in B|
+
+    Args:
+        cells: [..., N_BINS] sums of `calibration_cells`.
+        n: [...] items that were added.
+    """
+    return np.asarray(np.abs(cells).sum(axis=-1) / n)
+
+
+def confusion_cells(gold: NDArray[np.int64], predictions: NDArray[np.int64], n_labels: int) -> Array:
+    """[items, n_labels ** 2]: 1 in the cell of (gold, prediction), elsewhere 0.
+
+    Raises:
+        ShapeError: the two are not vectors of one length, or hold a label that is none.
+    """
+    if gold.ndim != 1 or gold.shape != predictions.shape:
+        raise ShapeError("need two vectors of one length", expected=gold.shape, got=predictions.shape)
+    for labels in (gold, predictions):
+        if ((labels < 0) | (labels >= n_labels)).any():
+            got = (int(labels.min()), int(labels.max()))
+            raise ShapeError("a label is unknown", expected=f"0 <= label < {n_labels}", got=got)
+    cells = np.zeros((gold.size, n_labels * n_labels))
+    cells[np.arange(gold.size), gold * n_labels + predictions] = 1.0
+    return cells
+
+
+def label_metric(cells: Array, quantity: Quantity, *, weighted: bool) -> Array:
+    """Precision, recall or F1: mean over the labels that occur in gold or predictions, or weighted by gold counts.
+
     A quotient with nothing below the line is 0.
 
     Args:
-        gold: [n], int, in [0, n_labels).
-        predictions: [n], int, in [0, n_labels).
-        n_labels: number of labels of the task.
-    Returns: fractions under accuracy and {precision, recall, f1}_{macro, weighted}.
-    Raises:
-        ShapeError: the two are not vectors of one length, are empty, or hold an unknown label.
+        cells: [..., n_labels ** 2] sums of `confusion_cells`.
     """
-    _check_labels(gold, predictions, n_labels=n_labels)
-    pairs = gold.astype(np.int64) * n_labels + predictions.astype(np.int64)
-    confusion = np.bincount(pairs, minlength=n_labels * n_labels).reshape(n_labels, n_labels)
-    hits, in_gold, in_predictions = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    occurs = in_gold + in_predictions > 0
-    per_label = {
-        "precision": _quotients(hits, in_predictions),
-        "recall": _quotients(hits, in_gold),
-        "f1": _quotients(2 * hits, in_gold + in_predictions),
-    }
-    metrics = {"accuracy": float(hits.sum() / gold.size)}
-    for name, values in per_label.items():
-        metrics[f"{name}_macro"] = float(values[occurs].mean())
-        metrics[f"{name}_weighted"] = float((values * in_gold).sum() / gold.size)
-    return metrics
+    n_labels = math.isqrt(cells.shape[-1])
+    confusion = cells.reshape(*cells.shape[:-1], n_labels, n_labels)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    in_gold, in_predictions = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    below = {"precision": in_predictions, "recall": in_gold, "f1": (in_gold + in_predictions) / 2}[quantity]
+    values = hits / np.where(below > 0, below, 1.0)
+    weights = in_gold if weighted else (in_gold + in_predictions > 0).astype(np.float64)
+    return np.asarray((values * weights).sum(axis=-1) / weights.sum(axis=-1))
 
 
-def expected_calibration_error(confidence: NDArray[Any], correct: NDArray[Any], n_bins: int = 10) -> float:
-    """Mean distance between confidence and accuracy over bins of confidence, weighted by the items in a bin.
-
-    ECE = sum over bins B of |B| / n * |mean correct in B - mean confidence in B|
-
-    Bins are of equal width and closed above: (0, 1/n_bins], ..., the first also holds 0.
+def perplexity(log_likelihood: Array, n_tokens: Array) -> Array:
+    """exp(-sum of log-likelihood / sum of scored tokens) over texts; inf where it is beyond float64.
 
     Args:
-        confidence: [n], in [0, 1].
-        correct: [n], bool or 0/1.
-        n_bins: number of bins, >= 1.
-    Raises:
-        ShapeError: the two are not vectors of one length, or are empty.
-        PermanentError: a confidence is not in [0, 1].
-        BadInputError: there is no bin.
+        log_likelihood: [...] sums over texts.
+        n_tokens: [...] sums of their scored tokens.
     """
-    if n_bins < 1:
-        raise BadInputError("there is no bin", expected="n_bins >= 1", got=n_bins)
-    _check_vectors(confidence, correct)
-    if not ((confidence >= 0) & (confidence <= 1)).all():
-        raise PermanentError("a confidence is out of range", expected="0 <= confidence <= 1")
-    edges = np.arange(1, n_bins) / n_bins
-    bins = np.searchsorted(edges, confidence, side="left")
-    gaps = np.bincount(bins, weights=correct.astype(np.float64) - confidence.astype(np.float64), minlength=n_bins)
-    return float(np.abs(gaps).sum() / confidence.size)
-
-
-def perplexity(log_likelihoods: NDArray[Any], n_tokens: NDArray[Any]) -> float:
-    """Perplexity of a split: exp(-sum of log-likelihood / sum of scored tokens); inf where it is beyond float64.
-
-    Args:
-        log_likelihoods: [n], sums over each text's scored tokens.
-        n_tokens: [n], scored tokens of each text.
-    Raises:
-        ShapeError: the two are not vectors of one length, are empty, or no token was scored.
-        PermanentError: a log-likelihood is not a number.
-    """
-    _check_vectors(log_likelihoods, n_tokens)
-    total_tokens = int(n_tokens.sum())
-    if total_tokens < 1:
-        raise ShapeError("no token was scored", expected="n_tokens >= 1", got=total_tokens)
-    if np.isnan(log_likelihoods).any():
-        raise PermanentError("a log-likelihood is not a number", index=int(np.argmax(np.isnan(log_likelihoods))))
     with np.errstate(over="ignore"):
-        return float(np.exp(-math.fsum(log_likelihoods) / total_tokens))
+        return np.asarray(np.exp(-log_likelihood / n_tokens))
 
 
 def rank_consistency(
@@ -187,25 +188,8 @@ def _inverse(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return places
 
 
-def _quotients(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(above / np.maximum(below, 1), dtype=np.float64)
-
-
 def _check_candidates(scores: NDArray[Any]) -> None:
     if scores.size == 0:
         raise ShapeError("an item has no candidate", expected="at least 1", got=0)
     if np.isnan(scores).any():
         raise PermanentError("a candidate's score is not a number", n_wrong=int(np.isnan(scores).sum()))
-
-
-def _check_vectors(first: NDArray[Any], second: NDArray[Any]) -> None:
-    if first.ndim != 1 or first.shape != second.shape or first.size == 0:
-        raise ShapeError("need two vectors of one length", expected=first.shape, got=second.shape)
-
-
-def _check_labels(gold: NDArray[Any], predictions: NDArray[Any], *, n_labels: int) -> None:
-    _check_vectors(gold, predictions)
-    for labels in (gold, predictions):
-        if labels.min() < 0 or labels.max() >= n_labels:
-            got = (int(labels.min()), int(labels.max()))
-            raise ShapeError("a label is unknown", expected=f"0 <= label < {n_labels}", got=got)

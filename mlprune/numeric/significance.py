@@ -13,9 +13,6 @@ from scipy import special
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
 
-_DRAWS_AT_ONCE = 2**21
-"""Resampled values held in memory together (16 MiB as float64)."""
-
 
 def resampled_indices(n: int, *, n_resamples: int = 1000, seed: int = 0) -> NDArray[np.int32]:
     """Draw which items each bootstrap resample holds.
@@ -34,23 +31,6 @@ def resampled_indices(n: int, *, n_resamples: int = 1000, seed: int = 0) -> NDAr
         raise BadInputError("nothing to resample", expected="n and n_resamples >= 1", got=(n, n_resamples))
     generator = np.random.Generator(np.random.PCG64(seed))
     return generator.integers(0, n, size=(n_resamples, n), dtype=np.int32)
-
-
-def bootstrap_means(values: NDArray[Any], indices: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Mean of the values in each resample.
-
-    Args:
-        values: [n], bool or numeric; for a comparison the paired differences.
-        indices: [n_resamples, n], from `resampled_indices`.
-    Returns: [n_resamples], float64.
-    Raises:
-        ShapeError: the two differ in n.
-    """
-    if values.ndim != 1 or indices.ndim != 2 or indices.shape[1] != values.size:
-        raise ShapeError("resamples do not fit the values", expected=values.shape, got=indices.shape)
-    wide = values.astype(np.float64)
-    n_parts = max(1, -(-indices.size // _DRAWS_AT_ONCE))
-    return np.concatenate([wide[part].mean(axis=1) for part in np.array_split(indices, n_parts)])
 
 
 def percentile_interval(samples: NDArray[Any], level: float = 0.95) -> tuple[float, float]:

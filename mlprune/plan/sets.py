@@ -175,14 +175,6 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
     return PlannedSet(entry.name, spec, identity, MixJob(identity, tuple(ids), taken, spec))
 
 
-def token_scopes(planned: PlannedSet) -> tuple[TokenScope, ...]:
-    """The token scopes that mean something for a set: for all its kinds, and for its profile."""
-    if planned.spec.profile == "paper":
-        return ("all",)
-    known = [scopes_of(kind) for kind in planned.spec.kinds]
-    return tuple(scope for scope in scopes_of(planned.spec.kind) if all(scope in one for one in known))
-
-
 def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:
     """Refuse a scope that means nothing for a set.
 

@@ -10,9 +10,9 @@ from mlprune.evaluation.measures import compare, measure
 from mlprune.evaluation.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
 from mlprune.evaluation.translate import Translations
-from mlprune.numeric.metrics import classification_metrics, perplexity, predicted
 from mlprune.numeric.significance import resampled_indices
 from tests.hand_predictions import whole_texts, with_scores
+from tests.plain_metrics import plain_classification, plain_perplexity
 
 N = 40
 
@@ -28,13 +28,13 @@ def random_predictions(seed: int, n: int = N) -> Predictions:
 
 
 def guesses(predictions: Predictions) -> np.ndarray:
-    return np.array([predicted(scores) for scores in predictions.item_scores()])
+    return np.array([int(np.argmax(scores)) for scores in predictions.item_scores()])
 
 
 def resampled(predictions: Predictions, name: str) -> np.ndarray:
     found = guesses(predictions)
     draws = resampled_indices(N, n_resamples=1000, seed=0)
-    return np.array([classification_metrics(predictions.gold[drawn], found[drawn], 3)[name] for drawn in draws])
+    return np.array([plain_classification(predictions.gold[drawn], found[drawn], 3)[name] for drawn in draws])
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1_macro", "precision_macro"])
@@ -42,7 +42,7 @@ def test_intervals_equal_those_of_a_plain_bootstrap(name: str) -> None:
     predictions = random_predictions(1)
     got = measure(METRICS[name], predictions)
     low, high = np.quantile(resampled(predictions, name), [0.025, 0.975])
-    assert got.value == pytest.approx(classification_metrics(predictions.gold, guesses(predictions), 3)[name])
+    assert got.value == pytest.approx(plain_classification(predictions.gold, guesses(predictions), 3)[name])
     assert (got.ci_low, got.ci_high) == pytest.approx((low, high), abs=1e-12)
     assert got.n == N
     assert got == measure(METRICS[name], predictions)
@@ -92,7 +92,7 @@ def test_perplexity_is_resampled_by_text() -> None:
         ids, np.arange(N + 1), gold=np.zeros(N, dtype=np.int64), log_likelihoods=log_likelihoods, n_tokens=n_tokens
     )
     draws = resampled_indices(N, n_resamples=1000, seed=0)
-    values = [perplexity(log_likelihoods[drawn], n_tokens[drawn]) for drawn in draws]
+    values = [plain_perplexity(log_likelihoods[drawn], n_tokens[drawn]) for drawn in draws]
     got = measure(METRICS["perplexity"], predictions)
     assert (got.ci_low, got.ci_high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])), rel=1e-12)
     assert got.ci_low < got.value < got.ci_high

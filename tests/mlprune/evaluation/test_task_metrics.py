@@ -1,4 +1,4 @@
-"""Metrics as sums of statistics, against plain loops, `numeric.metrics` and sacreBLEU."""
+"""Metrics as sums of statistics, against plain loops and sacreBLEU."""
 
 import math
 
@@ -13,8 +13,8 @@ from mlprune.evaluation.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS, SHARED_TIES, Metric, bleu_metric, signature, task_metrics
 from mlprune.evaluation.tasks import TASKS
 from mlprune.evaluation.translate import Translations
-from mlprune.numeric import metrics as numeric
 from tests.hand_predictions import whole_texts, with_scores
+from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 
 MEANS = ("macro", "weighted")
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -54,7 +54,7 @@ def test_label_metrics_equal_the_reference_with_the_earlier_label_on_ties(
     scores, gold = [row for row, _ in items], [right for _, right in items]
     predictions = with_scores(scores, gold)
     guesses = [max(range(3), key=lambda label: (row[label], -label)) for row in scores]
-    expected = numeric.classification_metrics(np.array(gold), np.array(guesses), 3)
+    expected = plain_classification(gold, guesses, 3)
     for name in ("accuracy", *(f"{one}_{mean}" for one in ("f1", "precision", "recall") for mean in MEANS)):
         assert value_of(METRICS[name], predictions) == pytest.approx(expected[name], abs=1e-12)
 
@@ -66,7 +66,7 @@ def test_label_metrics_equal_the_reference_with_the_earlier_label_on_ties(
 def test_shared_ties_give_each_top_candidate_its_part(items: list[tuple[list[float], int]]) -> None:
     scores, gold = [row for row, _ in items], [right % len(row) for row, right in items]
     predictions = with_scores(scores, gold)
-    parts = [numeric.choice_credit(np.array(row), right) for row, right in zip(scores, gold, strict=True)]
+    parts = [plain_credit(row, right) for row, right in zip(scores, gold, strict=True)]
     statistics = SHARED_TIES["accuracy"](predictions)
     assert statistics[:, 0].tolist() == parts
     assert statistics[:, 1].tolist() == [1.0] * len(parts)
@@ -84,7 +84,7 @@ def test_calibration_error_equals_the_reference(items: list[tuple[list[float], i
         odds = [math.exp(score - max(row)) for score in row]
         confidences.append(1.0 / np.nansum(odds))
         correct.append(int(np.argmax(row)) == right)
-    expected = numeric.expected_calibration_error(np.array(confidences), np.array(correct))
+    expected = plain_calibration_error(confidences, correct)
     assert value_of(METRICS["ece"], predictions) == pytest.approx(expected, abs=1e-9)
 
 
@@ -108,9 +108,6 @@ def test_perplexity_is_of_the_whole_split() -> None:
         "abc", np.arange(4), gold=np.zeros(3, dtype=np.int64), log_likelihoods=log_likelihoods, n_tokens=n_tokens
     )
     assert value_of(METRICS["perplexity"], predictions) == pytest.approx(math.exp(13.5 / 8), rel=1e-12)
-    assert value_of(METRICS["perplexity"], predictions) == pytest.approx(
-        numeric.perplexity(log_likelihoods, n_tokens), rel=1e-12
-    )
 
 
 def translations(places: list[int]) -> Translations:

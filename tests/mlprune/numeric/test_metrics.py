@@ -9,15 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.errors import PermanentError, ShapeError
 from mlprune.numeric.metrics import (
-    choice_credit,
-    classification_metrics,
-    expected_calibration_error,
+    N_BINS,
+    calibration_cells,
+    calibration_error,
+    confidence,
+    confusion_cells,
+    highest,
+    label_metric,
     perplexity,
-    predicted,
     rank_consistency,
+    shared_credit,
 )
+from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -26,137 +31,106 @@ def keys_of(item: int, n: int) -> list[str]:
     return [hashlib.sha256(f"{item}:{candidate}".encode()).hexdigest() for candidate in range(n)]
 
 
+def padded(rows: list[list[float]]) -> np.ndarray:
+    """Items of different numbers of candidates, NaN behind the shorter ones."""
+    longest = max(map(len, rows))
+    return np.array([row + [math.nan] * (longest - len(row)) for row in rows])
+
+
 def test_the_prediction_is_the_highest_score_and_of_equal_ones_the_earlier() -> None:
-    assert predicted(np.array([-3.0, -1.0, -2.0])) == 1
-    assert predicted(np.array([-3.0, -1.0, -1.0])) == 1
-    assert predicted(np.array([-math.inf, -math.inf])) == 0
+    rows = [[-3.0, -1.0, -2.0], [-3.0, -1.0, -1.0], [-math.inf, -math.inf], [-7.0]]
+    assert highest(padded(rows)).tolist() == [1, 1, 0, 0]
 
 
-def test_credit_is_shared_by_a_top_tie_that_includes_gold() -> None:
-    scores = np.array([-1.0, -2.0, -1.0, -1.0])
-    assert [choice_credit(scores, gold) for gold in range(4)] == [1 / 3, 0.0, 1 / 3, 1 / 3]
-    assert choice_credit(np.array([-2.0, -1.0]), 1) == 1.0
+SCORES = st.lists(st.lists(st.sampled_from([-0.5, -1.0, -3.0]), min_size=1, max_size=5), min_size=1, max_size=20)
+
+
+@PROPERTY
+@given(SCORES, st.integers(0, 4))
+def test_credit_is_shared_by_a_top_tie_that_includes_gold(rows: list[list[float]], right: int) -> None:
+    gold = np.array([right % len(row) for row in rows])
+    assert shared_credit(padded(rows), gold).tolist() == [plain_credit(*one) for one in zip(rows, gold, strict=True)]
 
 
 def test_credits_over_all_candidates_add_up_to_one() -> None:
-    for scores in ([0.0], [1.0, 1.0], [3.0, 1.0, 3.0, 2.0]):
-        assert math.fsum(choice_credit(np.array(scores), gold) for gold in range(len(scores))) == pytest.approx(1.0)
+    for row in ([0.0], [1.0, 1.0], [3.0, 1.0, 3.0, 2.0]):
+        every = shared_credit(np.array([row] * len(row)), np.arange(len(row)))
+        assert every.sum() == pytest.approx(1.0)
 
 
-def test_an_item_without_candidates_or_with_a_score_that_is_no_number_is_an_error() -> None:
-    for function in (predicted, lambda scores: choice_credit(scores, 0)):
-        with pytest.raises(ShapeError, match="no candidate"):
-            function(np.array([]))
-        with pytest.raises(PermanentError, match="not a number"):
-            function(np.array([0.0, math.nan]))
-
-
-@pytest.mark.parametrize("gold", [-1, 2])
-def test_gold_that_is_no_candidate_is_an_error(gold: int) -> None:
-    with pytest.raises(ShapeError, match="gold is no candidate"):
-        choice_credit(np.array([0.0, 1.0]), gold)
-
-
-def looped_classification(gold: list[int], predictions: list[int], n_labels: int) -> dict[str, float]:
-    pairs = list(zip(gold, predictions, strict=True))
-    rows = []
-    for label in range(n_labels):
-        hits = sum(g == p == label for g, p in pairs)
-        n_gold, n_predicted = gold.count(label), predictions.count(label)
-        precision = hits / n_predicted if n_predicted else 0.0
-        recall = hits / n_gold if n_gold else 0.0
-        f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-        if n_gold + n_predicted:
-            rows.append((n_gold, {"precision": precision, "recall": recall, "f1": f1}))
-    expected = {"accuracy": sum(g == p for g, p in pairs) / len(pairs)}
-    for name in ("precision", "recall", "f1"):
-        expected[f"{name}_macro"] = sum(values[name] for _, values in rows) / len(rows)
-        expected[f"{name}_weighted"] = sum(n * values[name] for n, values in rows) / len(pairs)
-    return expected
+@PROPERTY
+@given(SCORES)
+def test_confidence_is_the_highest_probability_of_the_softmax(rows: list[list[float]]) -> None:
+    expected = [max(math.exp(s) / math.fsum(map(math.exp, row)) for s in row) for row in rows]
+    assert confidence(padded(rows)) == pytest.approx(expected, rel=1e-12)
 
 
 @PROPERTY
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25))
-def test_classification_metrics_equal_their_definitions_written_as_loops(pairs: list[tuple[int, int]]) -> None:
+def test_label_metrics_equal_their_definitions_written_as_loops(pairs: list[tuple[int, int]]) -> None:
     gold, predictions = [g for g, _ in pairs], [p for _, p in pairs]
-    metrics = classification_metrics(np.array(gold), np.array(predictions), 4)
-    assert metrics == pytest.approx(looped_classification(gold, predictions, 4), abs=1e-12)
+    expected = plain_classification(gold, predictions, 4)
+    sums = confusion_cells(np.array(gold), np.array(predictions), 4).sum(axis=0)
+    for quantity in ("precision", "recall", "f1"):
+        for mean in ("macro", "weighted"):
+            value = label_metric(sums, quantity, weighted=mean == "weighted")
+            assert float(value) == pytest.approx(expected[f"{quantity}_{mean}"], abs=1e-12)
+
+
+def label_metrics(gold: list[int], predictions: list[int], n_labels: int) -> dict[tuple[str, bool], float]:
+    sums = confusion_cells(np.array(gold), np.array(predictions), n_labels).sum(axis=0)
+    quantities = ("precision", "recall", "f1")
+    return {
+        (one, weighted): float(label_metric(sums, one, weighted=weighted))
+        for one in quantities
+        for weighted in (False, True)
+    }
 
 
 def test_labels_that_never_occur_do_not_lower_a_macro_mean() -> None:
-    metrics = classification_metrics(np.array([0, 0]), np.array([0, 0]), 3)
-    assert set(metrics.values()) == {1.0}
+    assert set(label_metrics([0, 0], [0, 0], 3).values()) == {1.0}
 
 
 def test_a_label_only_predicted_counts_as_zero_in_macro_and_nothing_in_weighted() -> None:
-    metrics = classification_metrics(np.array([0, 0]), np.array([0, 1]), 3)
-    assert metrics["precision_macro"] == 0.5
-    assert metrics["precision_weighted"] == 1.0
-    assert metrics["recall_macro"] == 0.25
+    found = label_metrics([0, 0], [0, 1], 3)
+    assert found["precision", False] == 0.5
+    assert found["precision", True] == 1.0
+    assert found["recall", False] == 0.25
 
 
-@pytest.mark.parametrize(("gold", "predictions"), [([], []), ([0], [0, 1]), ([0, 3], [0, 0]), ([0, 0], [0, -1])])
-def test_labels_that_are_none_unpaired_or_unknown_are_an_error(gold: list[int], predictions: list[int]) -> None:
+def test_many_sums_at_once_give_the_values_of_each() -> None:
+    cells = confusion_cells(np.array([0, 1, 2, 1]), np.array([0, 1, 1, 2]), 3)
+    sums = np.stack([cells.sum(axis=0), cells[:2].sum(axis=0)])
+    values = label_metric(sums, "f1", weighted=False)
+    assert values.tolist() == [float(label_metric(one, "f1", weighted=False)) for one in sums]
+
+
+@pytest.mark.parametrize(("gold", "predictions"), [([0], [0, 1]), ([0, 3], [0, 0]), ([0, 0], [0, -1])])
+def test_labels_that_are_unpaired_or_unknown_are_an_error(gold: list[int], predictions: list[int]) -> None:
     with pytest.raises(ShapeError):
-        classification_metrics(np.array(gold, dtype=np.int64), np.array(predictions, dtype=np.int64), 3)
-
-
-def looped_calibration_error(confidence: list[float], correct: list[bool], n_bins: int) -> float:
-    error = 0.0
-    for index in range(n_bins):
-        low, high = index / n_bins, (index + 1) / n_bins
-        inside = [i for i, c in enumerate(confidence) if low < c <= high or (index == 0 and c == 0)]
-        if inside:
-            accuracy = sum(correct[i] for i in inside) / len(inside)
-            mean = sum(confidence[i] for i in inside) / len(inside)
-            error += len(inside) / len(confidence) * abs(accuracy - mean)
-    return error
+        confusion_cells(np.array(gold), np.array(predictions), 3)
 
 
 @PROPERTY
-@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=30), st.integers(1, 12))
-def test_the_calibration_error_equals_its_definition_written_as_loops(pairs, n_bins: int) -> None:
-    confidence, correct = [twentieths / 20 for twentieths, _ in pairs], [right for _, right in pairs]
-    value = expected_calibration_error(np.array(confidence), np.array(correct), n_bins)
-    assert value == pytest.approx(looped_calibration_error(confidence, correct, n_bins), abs=1e-12)
-
-
-def test_confidence_that_is_no_probability_is_an_error() -> None:
-    for value in (-0.1, 1.1, math.nan):
-        with pytest.raises(PermanentError, match="confidence"):
-            expected_calibration_error(np.array([0.5, value]), np.array([True, True]))
-
-
-def test_calibration_without_bins_or_with_unpaired_items_is_an_error() -> None:
-    with pytest.raises(BadInputError, match="no bin"):
-        expected_calibration_error(np.array([0.5]), np.array([True]), 0)
-    with pytest.raises(ShapeError):
-        expected_calibration_error(np.array([0.5]), np.array([True, False]))
-    with pytest.raises(ShapeError):
-        expected_calibration_error(np.array([]), np.array([]))
+@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=30))
+def test_the_calibration_error_equals_its_definition_written_as_loops(pairs: list[tuple[int, float]]) -> None:
+    confidences, credit = [twentieths / 20 for twentieths, _ in pairs], [right for _, right in pairs]
+    cells = calibration_cells(np.array(confidences), np.array(credit))
+    value = calibration_error(cells.sum(axis=0), np.array(len(pairs)))
+    assert float(value) == pytest.approx(plain_calibration_error(confidences, credit, N_BINS), abs=1e-12)
 
 
 def test_perplexity_is_over_tokens_not_over_texts() -> None:
-    value = perplexity(np.array([-2.0, -10.0]), np.array([1, 3]))
-    assert value == pytest.approx(math.exp(3.0))
+    assert float(perplexity(np.array(-2.0 - 10.0), np.array(1 + 3))) == pytest.approx(math.exp(3.0))
 
 
 def test_perplexity_of_a_uniform_model_is_its_vocabulary() -> None:
-    n_tokens = np.array([4, 9, 1])
-    assert perplexity(-n_tokens * math.log(50), n_tokens) == pytest.approx(50)
+    n_tokens = np.array([4.0, 9.0, 1.0])
+    assert perplexity(-n_tokens * math.log(50), n_tokens) == pytest.approx([50] * 3)
 
 
 def test_perplexity_of_an_impossible_text_is_infinite() -> None:
-    assert perplexity(np.array([-math.inf]), np.array([2])) == math.inf
-    assert perplexity(np.array([-1e6]), np.array([2])) == math.inf
-
-
-def test_perplexity_of_nothing_or_of_no_number_is_an_error() -> None:
-    for values, counts in (([], []), ([-1.0], [0]), ([-1.0], [1, 2])):
-        with pytest.raises(ShapeError):
-            perplexity(np.array(values), np.array(counts, dtype=np.int64))
-    with pytest.raises(PermanentError, match="not a number"):
-        perplexity(np.array([math.nan]), np.array([1]))
+    assert perplexity(np.array([-math.inf, -1e6]), np.array([2.0, 2.0])).tolist() == [math.inf] * 2
 
 
 def looped_consistency(scores_a, scores_b, tie_keys) -> tuple[float, int]:

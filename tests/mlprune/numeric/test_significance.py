@@ -9,10 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import mlprune.numeric.significance as significance_module
 from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.significance import (
-    bootstrap_means,
     holm,
     mcnemar_exact,
     normal_p_value,
@@ -40,36 +38,6 @@ def test_there_are_a_thousand_resamples_unless_asked_otherwise() -> None:
 def test_resampling_nothing_is_an_error(n: int, n_resamples: int) -> None:
     with pytest.raises(BadInputError, match="nothing to resample"):
         resampled_indices(n, n_resamples=n_resamples)
-
-
-def test_bootstrap_means_equal_a_loop_over_resamples() -> None:
-    values = np.random.default_rng(0).normal(size=13)
-    indices = resampled_indices(13, n_resamples=40)
-    looped = [math.fsum(float(values[i]) for i in row) / 13 for row in indices]
-    assert bootstrap_means(values, indices) == pytest.approx(looped, abs=1e-14)
-
-
-def test_boolean_values_are_averaged_as_fractions() -> None:
-    means = bootstrap_means(np.array([True, False]), np.array([[0, 0], [0, 1], [1, 1]], dtype=np.int32))
-    assert means.tolist() == [1.0, 0.5, 0.0]
-
-
-def test_resampling_in_pieces_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    values, indices = np.random.default_rng(0).normal(size=31), resampled_indices(31, n_resamples=20)
-    whole = bootstrap_means(values, indices)
-    monkeypatch.setattr(significance_module, "_DRAWS_AT_ONCE", 100)
-    assert np.array_equal(bootstrap_means(values, indices), whole)
-
-
-def test_the_bootstrap_is_paired_so_means_of_differences_are_differences_of_means() -> None:
-    a, b = np.random.default_rng(0).normal(size=(2, 20))
-    indices = resampled_indices(20, n_resamples=30)
-    assert bootstrap_means(a - b, indices) == pytest.approx(bootstrap_means(a, indices) - bootstrap_means(b, indices))
-
-
-def test_resamples_of_another_number_of_items_are_an_error() -> None:
-    with pytest.raises(ShapeError, match="do not fit the values"):
-        bootstrap_means(np.ones(4), resampled_indices(5, n_resamples=3))
 
 
 def test_the_interval_holds_the_asked_share_of_the_samples() -> None:
