@@ -110,7 +110,7 @@ def ours(folder: Path, texts: list[list[str]], dtype: str) -> dict[str, Any]:
 
 
 def evaluation_step(folder: Path, texts: list[list[str]], dtype: str) -> dict[str, Any]:
-    """The same texts as the step `evaluate` scores them: cut into tokens and planned, without the first token's score."""
+    """The same texts as the step `evaluate` scores them: tokenised, planned, and without their first tokens."""
     chain, tokenizer = _our_chain(folder, dtype), load_tokenizer(folder / "model")
     items = [ChoiceItem(str(number), LABELS, tuple(candidates), 0) for number, candidates in enumerate(texts)]
     limits: dict[str, Any] = {"batch_tokens": BATCH_TOKENS, "max_positions": None}
