@@ -7,9 +7,11 @@ from itertools import combinations
 from typing import Any
 
 from mlprune.errors import RecipeError
+from mlprune.plan.mask_overlaps import overlap_pairs
 from mlprune.plan.observing import PlannedObservation
 from mlprune.plan.variants import PlannedVariant
 from mlprune.steps.compare import (
+    MOST_OVERLAPS,
     OVERLAP_SHARE,
     CompareJob,
     FeatureOverlapJob,
@@ -31,17 +33,19 @@ def comparison_jobs(
     evaluations: Evaluations,
     *,
     shares: Sequence[float] = (OVERLAP_SHARE,),
+    most_overlaps: int = MOST_OVERLAPS,
 ) -> list[Job]:
     """All jobs that compare.
 
     Args:
         observed: the passes over the recipe's sets, whose features are compared.
         shares: of the features that count as large and as small.
+        most_overlaps: pairs of variants whose masks are compared, at most.
     """
     return [
         *(job for pair in _compared(variants) for job in _compare(*pair, evaluations)),
         *(job for variant in variants for job in _rank(variant, evaluations[variant])),
-        *_mask_overlaps(variants),
+        *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps)),
         *_feature_overlaps(inputs, observed, shares=shares),
     ]
 
@@ -90,17 +94,10 @@ def _rank(variant: str, evaluations: tuple[EvaluationSpec, ...]) -> Iterator[Ran
             yield RankConsistencyJob(identified("rank_consistency", parents=parents), variant, tuple(found.values()))
 
 
-def _mask_overlaps(variants: Mapping[str, PlannedVariant]) -> Iterator[MaskOverlapJob]:
-    """Pairs of variants that differ only in what their score read, or in the seed."""
-    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for one in variants.values():
-        spec = one.spec
-        if spec.choice is not None:
-            groups[spec.choice.score, spec.choice.structure, spec.propagation, spec.sparsity].append(one.id)
-    for group in groups.values():
-        for first, second in combinations(sorted(group), 2):
-            parents = {"variants": [first, second]}
-            yield MaskOverlapJob(identified("mask_overlaps", parents=parents), (first, second))
+def _mask_overlaps(pairs: Sequence[tuple[str, str]]) -> Iterator[MaskOverlapJob]:
+    """One job for each pair of variants whose masks are compared."""
+    for pair in pairs:
+        yield MaskOverlapJob(identified("mask_overlaps", parents={"variants": list(pair)}), pair)
 
 
 def _feature_overlaps(

@@ -65,7 +65,12 @@ def build_plan(recipe: Recipe) -> Plan:
         *baseline_jobs(variants, evaluations),
         *evaluation_jobs(recipe, variants, evaluations),
         *comparison_jobs(
-            inputs, observed[: len(own_sets)], variants, evaluations, shares=recipe.analyses.overlap_shares
+            inputs,
+            observed[: len(own_sets)],
+            variants,
+            evaluations,
+            shares=recipe.analyses.overlap_shares,
+            most_overlaps=recipe.analyses.mask_overlaps,
         ),
     ]
     hubs = [one.task.hub for found in evaluations.values() for one in found] + [one.spec.hub for one in all_sets]

@@ -46,6 +46,9 @@ class AnalysesConfig(Model):
 
     overlap_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.3,)
     """Shares of the features that count as large and as small where demonstration sets are compared, all different."""
+    mask_overlaps: Annotated[int, Field(ge=0)] = 10_000
+    """Pairs of variants whose masks are compared, at most. Where a recipe has more pairs of equal score, structure,
+    propagation and sparsity, those are taken that differ in one choice, their sets first. 0 compares none."""
     neurons: tuple[str, ...] = ()
     """Names of demonstration sets, each of one language, in which it is counted how often every neuron fires."""
 

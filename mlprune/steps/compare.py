@@ -28,6 +28,8 @@ from mlprune.storage import Store
 
 OVERLAP_SHARE = 0.3
 """Share of features that counts as top and as bottom, as in the paper's figures."""
+MOST_OVERLAPS = 10_000
+"""Pairs of variants whose masks are compared, unless a recipe says otherwise."""
 
 
 @dataclass(frozen=True)
