@@ -73,7 +73,7 @@ def _close_pairs(groups: Groups) -> Iterator[Pair]:
 def _choices(spec: VariantSpec) -> tuple[Any, ...]:
     """Everything in which two variants of a group can differ."""
     assert spec.choice is not None, "only what was scored has masks of its own"
-    reading = vars(spec.reading) if spec.reading else {}
+    others = {name: value for name, value in vars(spec.choice).items() if name != "seed"}
     return (
         spec.set_ids,
         spec.choice.seed,
@@ -81,7 +81,6 @@ def _choices(spec: VariantSpec) -> tuple[Any, ...]:
         spec.schedule,
         spec.scope,
         spec.profile,
-        *(reading.get(name) for name in ("token_scope", "first", "resample_seed", "aggregation")),
-        tuple(sorted((name, value) for name, value in vars(spec.choice).items() if name != "seed" and value is not None)),
-        tuple(sorted((name, value) for name, value in reading.items() if name in ("shares", "variance_weight") and value)),
+        *(vars(spec.reading).values() if spec.reading else ()),
+        tuple(others.values()),
     )

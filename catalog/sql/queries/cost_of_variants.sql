@@ -1,0 +1,46 @@
+-- cost_of_variants: one row per variant that a job was run for: seconds and memory, by what the run files say, all tries
+-- counted. own_s are the jobs that made the variant itself, shared_s its part of those that made the ordering it shares
+-- with others (divided equally among them), evaluate_s its evaluations. Observing and demonstrations, which serve all
+-- variants, are not counted: see cost_by_step.
+-- $run_id VARCHAR = NULL
+WITH tries AS (
+    SELECT record_kind, record_id, elapsed_s, peak_memory_gib, n_tokens, retries FROM jobs
+    WHERE $run_id::VARCHAR IS NULL OR run_id = $run_id::VARCHAR
+),
+orderings_of AS (
+    SELECT variant_id, ordering_id, count(*) OVER (PARTITION BY ordering_id) AS n_sharing
+    FROM variants
+    WHERE ordering_id IS NOT NULL
+),
+pieces AS (
+    SELECT variant_id, 'variants' AS kind, variant_id AS id, 'own' AS part, 1 AS n_sharing FROM variants
+    UNION ALL
+    SELECT variant_id, 'masks', ordering_id, 'shared', n_sharing FROM orderings_of
+    UNION ALL
+    SELECT o.variant_id, 'mask_blocks', p.parent_id, 'shared', o.n_sharing
+    FROM orderings_of AS o
+    JOIN record_parents AS p ON p.kind = 'masks' AND p.id = o.ordering_id
+    UNION ALL
+    SELECT variant_id, 'evaluations', evaluation_id, 'evaluate', 1 FROM evaluations
+),
+costs AS (
+    SELECT
+        p.variant_id,
+        count(*) AS n_tries,
+        coalesce(sum(t.retries), 0) AS n_retries,
+        coalesce(sum(t.elapsed_s ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'own'), 0) AS own_s,
+        coalesce(sum(t.elapsed_s / p.n_sharing ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'shared'), 0) AS shared_s,
+        coalesce(sum(t.elapsed_s ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'evaluate'), 0) AS evaluate_s,
+        max(t.peak_memory_gib) AS peak_memory_gib,
+        sum(t.n_tokens) AS n_tokens
+    FROM pieces AS p
+    JOIN tries AS t ON t.record_kind = p.kind AND t.record_id = p.id
+    GROUP BY p.variant_id
+)
+SELECT
+    v.base_model_id, v.variant_name, v.score, v.propagation, v.sparsity, v.settings,
+    c.own_s, c.shared_s, c.evaluate_s, c.own_s + c.shared_s + c.evaluate_s AS total_s,
+    c.peak_memory_gib, c.n_tokens, c.n_tries, c.n_retries, c.variant_id
+FROM costs AS c
+JOIN described_variants AS v ON v.variant_id = c.variant_id
+ORDER BY v.base_model_id, total_s DESC, c.variant_id;

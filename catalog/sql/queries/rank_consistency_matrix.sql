@@ -1,0 +1,24 @@
+-- rank_consistency_matrix: one row per variant and ordered pair of languages: RankC, the same both ways, with dense beside
+-- it. Without a variant it is the dense model's.
+-- $task VARCHAR = 'facts'
+-- $split VARCHAR = 'test'
+-- $variant_id VARCHAR = NULL
+WITH pairs AS (
+    SELECT v.base_model_id, v.is_dense, v.variant_name, v.sparsity, r.*
+    FROM rank_consistency AS r
+    JOIN described_variants AS v ON v.variant_id = r.variant_id
+    WHERE r.task = $task AND r.split = $split
+        AND (v.is_dense OR r.variant_id = $variant_id::VARCHAR)
+)
+SELECT
+    p.base_model_id, p.variant_name, p.sparsity, p.language, p.reference_language, p.value,
+    d.value AS dense_value, p.value - d.value AS change, p.n_items, p.n_skipped,
+    p.scoring_rule, p.example_limit, p.setup, p.variant_id
+FROM pairs AS p
+LEFT JOIN pairs AS d
+    ON d.is_dense AND d.base_model_id = p.base_model_id
+    AND d.language = p.language AND d.reference_language = p.reference_language
+    AND d.scoring_rule IS NOT DISTINCT FROM p.scoring_rule AND d.example_limit IS NOT DISTINCT FROM p.example_limit
+    AND d.setup IS NOT DISTINCT FROM p.setup
+WHERE p.variant_id = $variant_id::VARCHAR OR ($variant_id::VARCHAR IS NULL AND p.is_dense)
+ORDER BY p.base_model_id, p.variant_id, p.scoring_rule, p.setup NULLS FIRST, p.language, p.reference_language;
