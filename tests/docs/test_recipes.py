@@ -39,11 +39,12 @@ def completed(sections: dict[str, Any]) -> dict[str, Any]:
     """A whole recipe, with sets and entries for the names that a part takes from elsewhere."""
     recipe = {**WHOLE, **sections}
     sets, variants = list(recipe.get("demonstrations", [])), list(recipe.get("variants", []))
-    missing = names(variants, "demonstrations", "over", "contrast") | names(sets, "parts")
+    baselines = recipe.get("baselines", [])
+    missing = names([*variants, *baselines], "demonstrations", "over", "contrast") | names(sets, "parts")
     known = {entry["name"] for entry in sets}
     sets += [{"name": name, "kind": "monolingual", "language": "en"} for name in sorted(missing - known)]
     entries = names(variants, "against", "of") - {entry.get("name") for entry in variants}
-    entries -= {entry["name"] for entry in recipe.get("baselines", [])}
+    entries -= {entry["name"] for entry in baselines}
     variants += [{"name": name, "score": "magnitude", "sparsity": 0.5} for name in sorted(entries)]
     return {**recipe, "demonstrations": sets, "variants": variants}
 
