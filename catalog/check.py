@@ -43,6 +43,7 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     ("lrp2_choices", "variant_id", "variants"),
     ("neuron_activity", "base_model_id", "base_models"),
     ("neuron_activity", "demonstration_set_id", "demonstration_sets"),
+    ("neuron_removals", "variant_id", "variants"),
     ("comparisons", "variant_id", "variants"),
     ("comparisons", "baseline_id", "variants"),
     ("comparisons", "evaluation_id", "evaluations"),

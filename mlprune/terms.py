@@ -45,6 +45,7 @@ STEP_VERSIONS = {
     "statistics_parts": 1,
     "activations": 1,
     "neuron_activity": 1,
+    "neuron_removals": 1,
     "outliers": 1,
     "hidden_means": 1,
     "lrp2_trials": 1,

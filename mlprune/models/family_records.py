@@ -56,6 +56,11 @@ class Family:
         """What some checkpoints leave out in front of their tensors' names: the path of the model below the head."""
         return self.blocks.partition(".")[0]
 
+    @property
+    def feed_forward(self) -> tuple[tuple[str, ...], str]:
+        """The layers through which a block's neurons read, and the one that reads them: its last two inputs."""
+        return self.inputs[-2], self.inputs[-1][0]
+
     def input_of(self, layer: str) -> str:
         """The input that a layer reads.
 

@@ -1,12 +1,13 @@
-"""Plan whose neurons are counted: the demonstration sets that a recipe's analyses name."""
+"""Plan whose neurons are counted: the demonstration sets, and the variants, that a recipe's analyses name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mlprune.plan.sets import PlannedSet
+from mlprune.plan.variants import PlannedVariant
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.jobs import identified
-from mlprune.steps.neurons import NeuronActivityJob
+from mlprune.steps.neurons import NeuronActivityJob, NeuronRemovalsJob
 
 
 def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]]) -> list[NeuronActivityJob]:
@@ -24,4 +25,14 @@ def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[Planned
             batch_tokens=batch_tokens,
         )
         for set_id in wanted
+    ]
+
+
+def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVariant]) -> list[NeuronRemovalsJob]:
+    """A job for every variant of the entries in `analyses.neuron_variants`; the dense one has no masks."""
+    names = set(recipe.analyses.neuron_variants)
+    wanted = [one.id for one in variants if not one.is_dense and names & {entry.name for entry in one.entries}]
+    return [
+        NeuronRemovalsJob(identified("neuron_removals", parents={"variant": one}), inputs.model.family, one)
+        for one in wanted
     ]

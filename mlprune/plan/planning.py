@@ -10,7 +10,7 @@ from mlprune.plan.combinations import add_combinations
 from mlprune.plan.comparisons import comparison_jobs
 from mlprune.plan.evaluations import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.plan.making import observations, variant_jobs
-from mlprune.plan.neurons import neuron_jobs
+from mlprune.plan.neurons import neuron_jobs, removal_jobs
 from mlprune.plan.sets import PlannedSet, plan_sets
 from mlprune.plan.variants import PlannedVariant, plan_variants
 from mlprune.recipe import Recipe
@@ -64,6 +64,7 @@ def build_plan(recipe: Recipe) -> Plan:
         *variant_jobs(recipe, inputs, variants),
         *baseline_jobs(variants, evaluations),
         *evaluation_jobs(recipe, variants, evaluations),
+        *removal_jobs(recipe, inputs, variants.values()),
         *comparison_jobs(
             inputs,
             observed[: len(own_sets)],

@@ -51,6 +51,8 @@ class AnalysesConfig(Model):
     propagation and sparsity, those are taken that differ in one choice, their sets first. 0 compares none."""
     neurons: tuple[str, ...] = ()
     """Names of demonstration sets, each of one language, in which it is counted how often every neuron fires."""
+    neuron_variants: tuple[str, ...] = ()
+    """Names of variant entries for which it is counted what their masks remove of every neuron."""
 
     @field_validator("overlap_shares")
     @classmethod

@@ -107,6 +107,7 @@ class Recipe(Model):
         for evaluation in self.evaluations:
             _require_known("evaluations.variants", evaluation.variants, evaluated)
         _require_known("analyses.neurons", self.analyses.neurons, sets)
+        _require_known("analyses.neuron_variants", self.analyses.neuron_variants, entries)
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
-"""Step `observe`, opt-in: over how many tokens of a set each feed-forward neuron of the dense model fires.
+"""Opt-in: over how many tokens of a set each feed-forward neuron of the dense model fires, and what masks take of it.
 
-The counts of a whole set are a few integers a neuron, so they stand in the record and need no file; what follows from
-them (language-specific neurons) is a question to the catalog.
+The counts of a whole set, or variant, are a few integers a neuron, so they stand in the record and need no file; what
+follows from them (language-specific neurons) is a question to the catalog.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
+from mlprune.models.families import FAMILIES
 from mlprune.models.payloads import ActiveNeurons
-from mlprune.steps.jobs import ChainLoader
+from mlprune.numeric.neurons import removed_before, removed_behind
+from mlprune.pruning.mask_files import read_block_levels
+from mlprune.records import Artefact
+from mlprune.steps.jobs import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.observing import SetJob
+from mlprune.steps.variants import mask_artefacts
 from mlprune.storage import Store
 from mlprune.tables import columns_of
 
@@ -56,3 +61,40 @@ class NeuronActivityJob(SetJob):
             }
             for block in sorted(totals)
         ]
+
+
+@dataclass(frozen=True)
+class NeuronRemovalsJob(RecordJob):
+    """Count, in the masks of a variant, how many weights before and behind every neuron are removed."""
+
+    step: ClassVar[str] = "compare"
+    family: str
+    variant_id: str
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The variant."""
+        return (("variants", self.variant_id),)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Count block by block."""
+        record = store.require("variants", self.variant_id)
+        level = record.rows["variants"][0]["level"]
+        rows = [
+            {"variant_id": self.variant_id, "block": block, **self._counts(store, artefact, level)}
+            for block, artefact in enumerate(mask_artefacts(record))
+        ]
+        store.write_record(self.identity.record(rows={"neuron_removals": rows}))
+
+    def _counts(self, store: Store, artefact: Artefact, level: int) -> dict[str, Any]:
+        before, behind = FAMILIES[self.family].feed_forward
+        removed = {layer: levels <= level for layer, levels in read_block_levels(store.uri, artefact).items()}
+        n_neurons = removed[behind].shape[1]
+        counts = sum(removed_before(removed[layer], n_neurons) for layer in before)
+        assert isinstance(counts, Tensor), "neurons read through some layer"
+        return {
+            "n_before": sum(removed[layer].numel() for layer in before) // n_neurons,
+            "n_behind": removed[behind].shape[0],
+            "removed_before": counts.tolist(),
+            "removed_behind": removed_behind(removed[behind]).tolist(),
+        }

@@ -4,11 +4,14 @@
 -- counted (code counts as a language). Of the neurons whose p exceeds the given quantile of all p in some language,
 -- those with the lowest entropy of p over the languages are chosen, as many as the given share of all neurons (equal
 -- ones: the lower block, then the lower neuron); each belongs to the languages in which its p exceeds that quantile.
--- neurons lists them, the lowest entropy first.
+-- neurons lists them, the lowest entropy first. Of a variant whose removals were counted: which fraction of the weights
+-- through which these neurons read (removed_before), and through which they are read (removed_behind), its masks remove,
+-- and of all neurons of the block (block_removed_before, block_removed_behind).
 -- $share DOUBLE = 0.01
 -- $quantile DOUBLE = 0.95
 -- $kind VARCHAR = NULL
 -- $seed INTEGER = NULL
+-- $variant_id VARCHAR = NULL
 WITH counted AS (
     SELECT
         a.base_model_id,
@@ -69,6 +72,22 @@ blocks AS (
     SELECT base_model_id, language, block, count(*) AS n_in_block
     FROM probabilities
     GROUP BY base_model_id, language, block
+),
+removals AS (
+    SELECT
+        v.base_model_id,
+        r.block,
+        unnest(r.removed_before) / r.n_before AS before,
+        unnest(r.removed_behind) / r.n_behind AS behind,
+        generate_subscripts(r.removed_before, 1) - 1 AS neuron
+    FROM neuron_removals AS r
+    JOIN variants AS v ON v.variant_id = r.variant_id
+    WHERE r.variant_id = $variant_id::VARCHAR
+),
+block_removals AS (
+    SELECT base_model_id, block, avg(before ORDER BY neuron) AS before, avg(behind ORDER BY neuron) AS behind
+    FROM removals
+    GROUP BY base_model_id, block
 )
 SELECT
     m.source AS base_model,
@@ -78,10 +97,17 @@ SELECT
     count(a.neuron) / b.n_in_block AS share_of_block,
     avg(a.p ORDER BY a.neuron) AS mean_probability,
     string_agg(a.neuron, ' ' ORDER BY a.entropy, a.neuron) AS neurons,
+    avg(r.before ORDER BY a.neuron) AS removed_before,
+    avg(r.behind ORDER BY a.neuron) AS removed_behind,
+    any_value(w.before) AS block_removed_before,
+    any_value(w.behind) AS block_removed_behind,
     b.base_model_id
 FROM blocks AS b
 LEFT JOIN assigned AS a
     ON a.base_model_id = b.base_model_id AND a.language = b.language AND a.block = b.block
+LEFT JOIN removals AS r
+    ON r.base_model_id = a.base_model_id AND r.block = a.block AND r.neuron = a.neuron
+LEFT JOIN block_removals AS w ON w.base_model_id = b.base_model_id AND w.block = b.block
 LEFT JOIN base_models AS m ON m.base_model_id = b.base_model_id
 GROUP BY m.source, b.base_model_id, b.language, b.block, b.n_in_block
 ORDER BY base_model, b.base_model_id, b.language, b.block;

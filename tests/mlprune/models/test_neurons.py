@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.chain import local_chain
+from mlprune.models.checkpoint import WeightFiles, weight_name
 from mlprune.models.families import FAMILIES, check_layers, oriented
 from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint
 from mlprune.models.payloads import TokenBatch
@@ -39,7 +40,7 @@ def positive_inputs(model, family):
     Every activation function of a family keeps the sign. Of a gated feed-forward the gate is what counts; where gate
     and the other map are one layer, it comes first.
     """
-    layer = family.inputs[-2][0]
+    layer = family.feed_forward[0][0]
     read = {}
     for block, module in enumerate(model.get_submodule(family.blocks)):
         hook = lambda _, args, block=block: read.update({block: args[0].reshape(-1, args[0].shape[-1])})  # noqa: E731
@@ -56,6 +57,16 @@ def positive_inputs(model, family):
     return found
 
 
+def weights(path, family, block, layer):
+    return WeightFiles(path, family).read(weight_name(family, block, layer), torch.float32)
+
+
+def layers_of(family):
+    """One layer through which neurons read, and the one that reads them."""
+    before, behind = family.feed_forward
+    return before[-1], behind
+
+
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_neuron_fires_where_its_activation_function_is_given_more_than_zero(name, tmp_path):
     family, path = FAMILIES[name], save_tiny_model(tmp_path, name, seed=3, blocks=2)
@@ -66,6 +77,8 @@ def test_a_neuron_fires_where_its_activation_function_is_given_more_than_zero(na
     for block, counts in found.counts.items():
         assert counts.dtype == torch.int64
         assert torch.equal(counts, expected[block][: len(counts)])
+        before, behind = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
+        assert (before.shape[0] % len(counts), behind.shape[1]) == (0, len(counts))
         assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS)
 
 

@@ -69,6 +69,7 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
         ({**XNLI, "shot_seed": 1}, {}, ["shot_seed means nothing for task xnli"]),
         (XNLI, {"analyses": {"overlap_shares": [0]}}, ["analyses.overlap_shares"]),
         (XNLI, {"analyses": {"overlap_shares": []}}, ["several different ones"]),
+        (XNLI, {"analyses": {"neuron_variants": ["w"]}}, ["analyses.neuron_variants names 'w'"]),
         (XNLI, {"analyses": {"neurons": ["fr"]}}, ["analyses.neurons names 'fr'"]),
         (XNLI, {"analyses": {"neurons": ["fr"]}, "demonstrations": [FRENCH]}, ["compares languages"]),
         (XNLI, {"analyses": {"neurons": ["fr-en"]}, "demonstrations": [PAIR]}, ["one language", "fr-en"]),

@@ -9,19 +9,19 @@ import pytest
 import torch
 
 from mlprune.models.chain import local_chain
-from mlprune.steps.neurons import NeuronActivityJob
+from mlprune.steps.neurons import NeuronActivityJob, NeuronRemovalsJob
 from mlprune.threads import use_threads
 from tests.tiny_recipes import FinishedRun, contents, finished_run, layer_inputs, reference_model, small_recipe
 
 
 @pytest.fixture(scope="module")
 def run(tiny_inputs: Path) -> Iterator[FinishedRun]:
-    """Monolingual sets of two languages whose neurons are counted, and a set whose neurons are not."""
+    """Sets of two languages and two variants whose neurons are counted, and a set and a variant whose are not."""
     recipe = small_recipe()
     sizes = {"shots": 2, "samples": 4, "max_tokens": 48}
     recipe["demonstrations"].append({"name": "mono", "kind": "monolingual", "language": ["fr", "sw"], **sizes})
-    recipe["variants"], recipe["evaluations"] = [], []
-    recipe["analyses"] = {"neurons": ["mono"]}
+    recipe["evaluations"] = []
+    recipe["analyses"] = {"neurons": ["mono"], "neuron_variants": ["dense"]}
     return finished_run(tiny_inputs, recipe, name="neurons")
 
 
@@ -65,3 +65,18 @@ def test_the_size_of_batches_changes_no_count_of_this_model(run: FinishedRun, co
     store, (job, _) = copied_store(run.store), jobs_of(run)
     dataclasses.replace(job, batch_tokens=16).run(store, lambda: local_chain(Path(run.plan.model.path)))
     assert store.require(*job.identity.key) == run.store.require(*job.identity.key)
+
+
+def test_what_a_variant_removes_of_a_neuron_is_counted_in_its_masks(run: FinishedRun) -> None:
+    jobs = [job for job in run.plan.jobs if isinstance(job, NeuronRemovalsJob)]
+    assert [job.variant_id for job in jobs] == [one.id for one in run.named("dense")]
+    for job in jobs:
+        masks = run.keep_masks(job.variant_id)
+        rows = run.store.require(*job.identity.key).rows["neuron_removals"]
+        assert [row["block"] for row in rows] == [0, 1, 2]
+        for row in rows:
+            before, behind = (~masks[row["block"], layer] for layer in ("fc1", "fc2"))
+            assert (row["n_before"], row["n_behind"]) == (16, 16)
+            assert row["removed_before"] == [int(one.sum()) for one in before]
+            assert row["removed_behind"] == [int(one.sum()) for one in behind.T]
+            assert sum(row["removed_behind"]) == int(behind.sum()) > 0
