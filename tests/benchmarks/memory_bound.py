@@ -1,12 +1,14 @@
-"""Prune a model that is much larger than the memory it is given, and hold time and memory against what is possible.
+"""Work with a model that is much larger than the memory it is given, and hold time and memory against what is possible.
 
-python tests/benchmarks/memory_bound.py FOLDER                     the shape of XGLM-7.5B: 15 GB of weights, made there
-python tests/benchmarks/memory_bound.py FOLDER --shape small       does the machinery work?
-python tests/benchmarks/memory_bound.py FOLDER --propagation sequential --memory-gib 4
+python tests/benchmarks/memory_bound.py FOLDER                 XGLM-7.5B's shape, 15 GB made there: observe and prune
+python tests/benchmarks/memory_bound.py FOLDER --what sweep    the same block by block, each behind pruned ones
+python tests/benchmarks/memory_bound.py FOLDER --what score    candidates and sentences of the dense model
+python tests/benchmarks/memory_bound.py FOLDER --shape small   does the machinery work?
 
 The product itself is run as a user runs it, in a process of its own that is watched from outside. What is possible is
 the time of the matrix products at the rate measured here, two pieces side by side with one thread each, and of reading
-the weights from the disk once for every pass over them. Phases come from the catalog.
+the weights from the disk once for every pass over them: one to observe and one to prune; one to observe and one for a
+sweep, which runs each block twice while it is there; one to score. Phases come from the catalog.
 """
 
 import argparse
@@ -20,7 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import torch
+import yaml
 from conditions import machine, moment
 from large_model import SHAPES, Shape, make_model
 from watching import Watched, watched
@@ -28,16 +33,33 @@ from watching import Watched, watched
 MLPRUNE = [sys.executable, "-m", "ray_jobs.cli"]
 TOKENS = 512
 
-RECIPE = """\
-name: memory-bound
-model: {{path: {model}, dtype: bfloat16}}
-corpus: {{kind: cldr}}
-demonstrations:
-  - {{name: fr-en, kind: translation, source: fr, target: en, shots: {shots}, samples: {samples}, max_tokens: 512}}
-variants:
-  - {{demonstrations: fr-en, score: wanda, sparsity: [0.5], structure: row, propagation: {propagation}}}
-compute: {{memory_gib_per_actor: {memory_gib}}}
-"""
+WHATS = ("observe", "sweep", "score")
+
+
+TIMES_RUN = {"observe": 1, "sweep": 2, "evaluate": 1}
+"""Step -> how often each block is run for a token that enters the model."""
+TIMES_READ = {"observe": 2, "sweep": 2, "score": 1}
+"""Passes over the weights. Whatever is swept is observed under the dense model too, for the features it activates."""
+
+
+def recipe_of(model: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One variant of one set, or the evaluations of the dense model."""
+    recipe = {
+        "name": f"memory-bound-{options.what}",
+        "model": {"path": str(model), "dtype": "bfloat16"},
+        "corpus": {"kind": "cldr"},
+        "demonstrations": [],
+        "variants": [],
+        "compute": {"memory_gib_per_actor": options.memory_gib},
+    }
+    if options.what == "score":
+        some = {"path": "corpus", "split": "dev", "languages": ["en", "fr"], "limit": options.items}
+        return {**recipe, "evaluations": [{"task": "facts", **some}, {"task": "perplexity", **some}]}
+    sizes = {"shots": options.shots, "samples": options.samples, "max_tokens": TOKENS}
+    pair = {"name": "fr-en", "kind": "translation", "source": "fr", "target": "en", **sizes}
+    propagation = "sequential" if options.what == "sweep" else "dense"
+    wanda = {"demonstrations": "fr-en", "score": "wanda", "sparsity": [0.5], "propagation": propagation}
+    return {**recipe, "demonstrations": [pair], "variants": [wanda]}
 
 
 def main() -> None:
@@ -45,9 +67,8 @@ def main() -> None:
     options = _options()
     shape, folder = SHAPES[options.shape], options.folder
     n_bytes = make_model(folder / options.shape, shape)
-    recipe, store = folder / f"{options.shape}.yaml", folder / f"store-{options.shape}-{options.propagation}"
-    fields = {name: getattr(options, name) for name in ("shots", "samples", "propagation", "memory_gib")}
-    recipe.write_text(RECIPE.format(model=folder / options.shape, **fields), encoding="utf-8")
+    recipe, store = folder / f"{options.shape}-{options.what}.yaml", folder / f"store-{options.shape}-{options.what}"
+    recipe.write_text(yaml.safe_dump(recipe_of(folder / options.shape, options)), encoding="utf-8")
     shutil.rmtree(store, ignore_errors=True)
     possible = {"rate_gflops": _rate(shape), "read_gb_s": _read_rate(folder / options.shape)}
     started = moment()
@@ -65,10 +86,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", type=Path, help="where model and store are made, kept and found again")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="7.5B")
-    parser.add_argument("--propagation", choices=("dense", "sequential"), default="dense")
+    parser.add_argument("--what", choices=WHATS, default="observe")
     parser.add_argument("--memory-gib", type=float, default=4.0, help="compute.memory_gib_per_actor")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--shots", type=int, default=20, help="so many that a demonstration fills its 512 tokens")
+    parser.add_argument("--items", type=int, default=96, help="that are scored of each task and language")
     parser.add_argument("--out", type=Path, help="write all figures to this file, as JSON")
     return parser.parse_args()
 
@@ -110,13 +132,14 @@ def _read_rate(model: Path, *, most_bytes: int = 2**31) -> float:
 
 
 def _phases(store: Path) -> dict[str, Any]:
-    """Step -> jobs, seconds and peak memory of the process; and the tokens that were observed."""
+    """Step -> jobs, seconds and peak memory of the process; tokens that ran through the model, and that were scored."""
     steps = _query(
         store,
-        "SELECT step, count(*) AS n_jobs, round(sum(elapsed_s), 2) AS seconds, max(peak_memory_gib) AS peak_gib "
-        "FROM jobs GROUP BY step ORDER BY min(started_at)",
+        "SELECT step, count(*) AS n_jobs, round(sum(elapsed_s), 2) AS seconds, max(peak_memory_gib) AS peak_gib, "
+        "sum(n_tokens)::BIGINT AS n_tokens FROM jobs GROUP BY step ORDER BY min(started_at)",
     )
-    return {"steps": steps, "tokens": _query(store, "SELECT n_tokens, samples FROM demonstration_sets")[0]}
+    scored = (pq.read_table(file, columns=["n_tokens"]) for file in (store / "predictions").glob("*.parquet"))
+    return {"steps": steps, "n_scored": sum(int(np.sum(one["n_tokens"].to_numpy())) for one in scored)}
 
 
 def _query(store: Path, sql: str) -> list[dict[str, Any]]:
@@ -134,15 +157,16 @@ def _figures(
     n_bytes: int,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Times and memory, measured and possible; every pass uses each prunable weight once for each token."""
-    n_passes_run = 2 if options.propagation == "sequential" else 1
-    n_passes_read = n_passes_run if options.propagation == "sequential" else 2
-    products_s = 2.0 * shape.n_prunable * phases["tokens"]["n_tokens"] * n_passes_run / possible["rate_gflops"] / 1e9
-    reading_s = n_bytes * n_passes_read / possible["read_gb_s"] / 1e9
+    """Times and memory, measured and possible; a run uses each prunable weight once a token, the head once a score."""
+    n_runs = sum((step["n_tokens"] or 0) * TIMES_RUN.get(step["step"], 0) for step in phases["steps"])
+    n_heads = min(phases["n_scored"], n_runs)  # what several texts begin with is run, and scored, once
+    flops = 2.0 * shape.n_prunable * n_runs + 2.0 * shape.hidden * shape.vocabulary * n_heads
+    products_s = flops / possible["rate_gflops"] / 1e9
+    reading_s = n_bytes * TIMES_READ[options.what] / possible["read_gb_s"] / 1e9
     jobs_s = sum(step["seconds"] for step in phases["steps"])
     return {
         "shape": options.shape,
-        "propagation": options.propagation,
+        "what": options.what,
         "weights_gib": round(n_bytes / 2**30, 2),
         "memory_gib_per_actor": options.memory_gib,
         "peak_gib": round(found.peak_bytes / 2**30, 2),
