@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from catalog.store import Catalog
 from mlprune.claims import Claims
 from mlprune.steps.jobs import Job, RecordKey
 from mlprune.storage import Store
+from ray_jobs.folding import fold
 from ray_jobs.journal import Journal, now
 from ray_jobs.progress import Progress
 from ray_jobs.relief import IN_WORDS, advice
@@ -232,8 +232,7 @@ class Driver:
         """
         if self._store.local_root is None or time.monotonic() - self._folded_at < FOLD_EVERY_S:
             return
-        with Catalog.open(self._store) as catalog:
-            catalog.fold()
+        fold(self._store)
         self._folded_at = time.monotonic()
 
 

@@ -16,6 +16,8 @@ IN_WORDS = {AS_PLANNED: "as planned", HALF_BATCHES: "half batches", OFFLOADED: "
 
 ALLOCATORS = ("can't allocate memory", "not enough memory", "cannot allocate memory", "out of memory", "bad_alloc")
 """How allocators of native code say so, inside errors of general types; in lower case."""
+LIBRARY_ERRORS = ("SafetensorError", "OutOfMemoryException")
+"""Errors of libraries that may say so and are of no kind that says more: safetensors, DuckDB."""
 
 
 def is_short_of_memory(err: BaseException) -> bool:
@@ -28,7 +30,7 @@ def is_short_of_memory(err: BaseException) -> bool:
         return True
     if isinstance(err, OSError) and err.errno is not None:
         return err.errno == errno.ENOMEM
-    is_general = isinstance(err, RuntimeError | OSError) or type(err).__name__ == "SafetensorError"
+    is_general = isinstance(err, RuntimeError | OSError) or type(err).__name__ in LIBRARY_ERRORS
     return is_general and any(words in str(err).lower() for words in ALLOCATORS)
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from catalog.store import Catalog
 from mlprune import __version__
 from mlprune.claims import STALE_AFTER_S, Claims
 from mlprune.compaction import compact_if_many
@@ -28,6 +27,7 @@ from mlprune.steps.jobs import Job
 from mlprune.storage import Store
 from ray_jobs.driver import Driver, RunResult, Workers
 from ray_jobs.fitting import pool_here, pool_in_words, pool_of_local_ray, require_room
+from ray_jobs.folding import fold
 from ray_jobs.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
     pending = pending_jobs(plan.jobs, store)
     if not pending and store.read_record(plan.record.kind, plan.record.id):
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
-        _fold(store)
+        fold(store, publish=True)
         return RunSummary(DONE, 0, 0, 0)
     needs = needs_of(plan, pending)
     require_room(needs, store)
@@ -96,7 +96,7 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
         with Claims(store, run_id, stale_after_s=stale_after_s) as claims:
             result = _run_rounds(plan, store, jobs, run_id=run_id, workers=workers, claims=claims, console=console)
     compact_if_many(store)
-    _fold(store)
+    fold(store, publish=True)
     exit_code = SOME_FAILED if result.failed else DONE
     summary = RunSummary(exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere)
     console.print(_in_words(summary))
@@ -182,12 +182,6 @@ def _new_run(plan: Plan, store: Store, address: str) -> str:
         },
     )
     return run_id
-
-
-def _fold(store: Store) -> None:
-    """Bring the catalog up to date; if somebody holds it, whoever asks next does."""
-    with Catalog.open(store) as catalog:
-        catalog.publish()
 
 
 def _in_words(summary: RunSummary) -> str:
