@@ -44,6 +44,8 @@ from tests.victims import Here, Hit, place  # noqa: E402
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
 PATIENCE_S = 900.0
 DONE, SOME_FAILED = 0, 3
+PAUSES = 3
+"""Between two kills passes up to this part of the time that an undisturbed run takes."""
 
 
 def recipe(shards: int) -> dict[str, Any]:
@@ -197,7 +199,7 @@ class Soak:
             kind = self._random.choice(self._where.kinds(n_shards))
             while run.poll() is None and not self._living(kind, run):
                 time.sleep(0.2)
-            time.sleep(self._random.uniform(0, longest_s / 8))
+            time.sleep(self._random.uniform(0, longest_s / PAUSES))
             hits = self._living(kind, run)
             with suppress(psutil.NoSuchProcess, IndexError, ValueError):  # it has ended meanwhile
                 self._random.choice(hits)()
