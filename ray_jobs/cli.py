@@ -15,7 +15,7 @@ import typer
 from rich.logging import RichHandler
 
 from mlprune.errors import BadInputError
-from ray_jobs import harness_command, rescoring, store_commands
+from ray_jobs import harness_command, report_commands, rescoring, store_commands
 from ray_jobs.stopping import Stoppable
 
 DONE, BAD_INPUT = 0, 2
@@ -154,23 +154,6 @@ def query(
 
 
 @app.command()
-def report(
-    store: StoreOption,
-    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
-) -> None:
-    """Write one self-contained HTML file with figures, each with the SQL it came from.
-
-    Example: mlprune report --store runs/ --out report.html
-    """
-    from catalog.report import write_report  # noqa: PLC0415
-    from catalog.store import Catalog  # noqa: PLC0415
-
-    with Catalog.open(_existing(store)) as catalog:
-        catalog.fold()
-        typer.echo(str(write_report(catalog, out)))
-
-
-@app.command()
 def status(
     store: StoreOption,
     last: Annotated[int, typer.Option(help="How many runs to show at most, beyond those that hold claims.", min=1)] = 3,
@@ -224,6 +207,7 @@ def check(store: StoreOption) -> None:
     typer.echo("sound")
 
 
+report_commands.add_to(app)
 rescoring.add_to(app)
 harness_command.add_to(app)
 

@@ -28,6 +28,7 @@ def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
             Group(
                 title=task_label(members[0], with_rule=has_rules(rows, members[0])),
                 panels=grids,
+                rows=members,
                 keys=(Key(label=ends, scale=scale),),
                 facets=facets_of(members[0], only=("model", "task")),
             )

@@ -26,6 +26,7 @@ def consistency_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
         Group(
             title=task_label(members[0]),
             panels=(_bars_panel(members),),
+            rows=members,
             keys=keys,
             facets=facets_of(members[0], only=("model", "task")),
         )
@@ -72,6 +73,7 @@ def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
             Group(
                 title=task_label(members[0]),
                 panels=tuple(_matrix(cells, scale=scale) for _, cells in grouped(members, "variant_id")),
+                rows=members,
                 keys=(Key(label=f"{number(scale.low)}|{number(scale.high)}: more alike", scale=scale),),
                 facets=facets_of(members[0], only=("model", "task")),
             )

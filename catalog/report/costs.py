@@ -28,7 +28,9 @@ def cost_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
     runs = [members for _, members in grouped(rows, "run_id")]
     shown = spread(runs, MOST_RUNS)
     more = left_out(len(shown), len(runs), "runs")
-    return tuple(Group(title=f"{members[0]['run_id']}{more}", panels=_panels(members)) for members in shown)
+    return tuple(
+        Group(title=f"{members[0]['run_id']}{more}", panels=_panels(members), rows=members) for members in shown
+    )
 
 
 def _panels(rows: Sequence[Row]) -> tuple[Panel, ...]:

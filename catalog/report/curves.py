@@ -48,7 +48,7 @@ def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
         )
         title = f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_WORDS[members[0]['metric']]}"
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, keys=_keys(members, colours), facets=facets))
+        groups.append(Group(title=title, panels=panels, rows=members, keys=_keys(members, colours), facets=facets))
     return tuple(groups)
 
 

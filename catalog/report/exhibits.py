@@ -58,6 +58,8 @@ class Group:
 
     title: str
     panels: tuple[Panel | Grid, ...]
+    rows: Sequence[Row]
+    """What is drawn: rows of the exhibit's query."""
     keys: tuple[Key, ...] = ()
     facets: Facets = field(default_factory=dict)
 

@@ -4,7 +4,7 @@ An element without an attribute of a filter is not touched by it. The page shows
 chooses one: such a mean is marked `data-mean`, and what stands for one pair only `data-detail`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape, unescape
 from urllib.parse import parse_qsl, urlencode
 
@@ -12,6 +12,9 @@ from catalog.report.words import Row
 
 Facets = Mapping[str, str]
 """Filter to value; and `mean` or `detail`, which are empty."""
+
+Chosen = Mapping[str, Sequence[str]]
+"""Filter to the values that were chosen."""
 
 FILTERS: Mapping[str, str] = {"model": "Model", "task": "Task", "score": "Score", "pair": "Pair"}
 """Name of a filter to what the page calls it."""
@@ -33,6 +36,18 @@ def facets_of(row: Row, *, only: Iterable[str] = FILTERS) -> dict[str, str]:
     if "is_mean_over_pairs" in row and "pair" in only:
         found |= {"mean": ""} if row["is_mean_over_pairs"] else {"detail": ""} if "pair" in found else {}
     return found
+
+
+def fits(facets: Facets, chosen: Chosen) -> bool:
+    """Whether something is shown: what the page's script asks, asked here for figures that are written.
+
+    Args:
+        chosen: the values of a filter are alternatives; a filter without any lets everything pass.
+    """
+    pairs = chosen.get("pair", ())
+    if ("mean" in facets and pairs) or ("detail" in facets and not pairs):
+        return False
+    return all(not values or name not in facets or facets[name] in values for name, values in chosen.items())
 
 
 def attributes(facets: Facets) -> str:

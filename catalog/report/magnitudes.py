@@ -44,6 +44,7 @@ def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
             Group(
                 title=str(members[0]["base_model"]) + left_out(len(shown), len(sets), "sets"),
                 panels=tuple(_set_panel(of_set, recurring=recurring, scale=scale) for of_set in shown),
+                rows=members,
                 keys=tuple(keys),
                 facets=facets_of(members[0], only=("model",)),
             )

@@ -32,6 +32,7 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
             Group(
                 title=title,
                 panels=tuple(_feature_grid(cells, labels=shown, scale=scale) for cells in drawn),
+                rows=members,
                 keys=(Key(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )
@@ -86,6 +87,7 @@ def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
             Group(
                 title=str(model) + left_out(len(drawn), len(methods), "methods"),
                 panels=tuple(_mask_grid(cells, scale=scale) for cells in drawn),
+                rows=members,
                 keys=(Key(label="0: no weight is removed by both|1: the same weights", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )

@@ -24,13 +24,15 @@ def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
     evaluated = dict(grouped(rows, *_EVALUATED))
     groups = []
     for (_, *task), members in grouped((row for row in rows if not row["is_dense"]), "base_model_id", *_TASK):
-        panels = tuple(
-            _plot(points, dense=[row for row in evaluated[(*task, languages)] if row["is_dense"]])
-            for (languages,), points in grouped(members, "languages")
-        )
+        dense = {
+            languages: [row for row in evaluated[(*task, languages)] if row["is_dense"]]
+            for (languages,), _ in grouped(members, "languages")
+        }
+        panels = tuple(_plot(points, dense=dense[languages]) for (languages,), points in grouped(members, "languages"))
+        drawn = [*(row for rows_of in dense.values() for row in rows_of), *members]
         title = task_label(members[0], with_rule=has_rules(rows, members[0]))
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, keys=_keys(members), facets=facets))
+        groups.append(Group(title=title, panels=panels, rows=drawn, keys=_keys(members), facets=facets))
     return tuple(groups)
 
 

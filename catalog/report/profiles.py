@@ -27,6 +27,7 @@ def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
             Group(
                 title=str(model) + left_out(len(shown), len(methods), "methods"),
                 panels=tuple(_layer_grid(cells, scale=scale) for cells in shown),
+                rows=members,
                 keys=(Key(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )
@@ -58,6 +59,7 @@ def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
             Group(
                 title=f"{model}: {_in_words(members)}" + left_out(len(shown), len(pairs), "pairs of variants"),
                 panels=tuple(_pair_grid(of_pair, scale=scale) for of_pair in shown),
+                rows=members,
                 keys=(Key(label=f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )

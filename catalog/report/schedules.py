@@ -48,6 +48,7 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
             Group(
                 title=str(model) + left_out(len(shown), len(variants), "variants"),
                 panels=(_removed_panel(shown), *([_ratio_panel(ratios)] if ratios else [])),
+                rows=members,
                 keys=tuple(keys),
                 facets=facets_of(members[0], only=("model",)),
             )

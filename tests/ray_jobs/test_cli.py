@@ -249,7 +249,7 @@ def test_catalog_check_finds_a_damaged_artefact_and_the_next_run_mends_it(own_in
     assert mlprune("catalog", "check", "--store", store).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["demo", "plan", "run", "export", "verify", "query", "report", "status"])
+@pytest.mark.parametrize("command", ["demo", "plan", "run", "export", "verify", "query", "report", "figures", "status"])
 def test_every_command_teaches_with_an_example(command: str) -> None:
     done = mlprune(command, "--help")
     assert done.returncode == 0

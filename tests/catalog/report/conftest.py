@@ -34,8 +34,8 @@ def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]
 
 
 @pytest.fixture(scope="session")
-def attacked_page(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The report of the filled store, with Swahili and every name and message replaced by an attack."""
+def attacked_catalog(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """The catalog of the filled store, with Swahili and every name and message replaced by an attack."""
     store = Store(tmp_path_factory.mktemp("attacked"))
     for record in filled.records():
         rows = {table: [_attacked(row) for row in members] for table, members in record.rows.items()}
@@ -44,7 +44,13 @@ def attacked_page(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> st
     failure |= {"error": ATTACK, "message": ATTACK, "attempts": "1", "failed_at": "2026-02-03T22:15:05"}
     store.write_run_file("run", "failure-1", failure)
     with Catalog.in_memory(store) as opened:
-        return render_page(opened, title=ATTACK)
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def attacked_page(attacked_catalog: Catalog) -> str:
+    """The report of that catalog."""
+    return render_page(attacked_catalog, title=ATTACK)
 
 
 def _attacked(row: dict[str, Any]) -> dict[str, Any]:

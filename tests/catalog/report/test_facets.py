@@ -4,7 +4,7 @@ from html import unescape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.report.facets import attributes, facets_of, from_id, to_id
+from catalog.report.facets import attributes, facets_of, fits, from_id, to_id
 from tests.catalog.report.reading import ATTACK
 from tests.catalog.report.rows import DENSE, POINT
 
@@ -47,3 +47,17 @@ def test_an_id_is_read_back_as_it_was_written(facets: dict[str, str]) -> None:
 
 def test_ids_of_others_tell_no_facets() -> None:
     assert from_id("line2d_5") is None
+
+
+def test_values_of_a_filter_are_alternatives_and_filters_narrow_each_other() -> None:
+    line = {"score": "wanda", "pair": "fr-en", "detail": ""}
+    assert fits(line, {"pair": ["es-en", "fr-en"], "score": ["wanda"], "task": ["facts"]})
+    assert not fits(line, {"pair": ["es-en"]})
+    assert not fits(line, {"pair": ["fr-en"], "score": ["random"]})
+    assert not fits(line, {})
+    assert fits({}, {"pair": ["fr-en"], "score": ["wanda"]})
+
+
+def test_means_give_way_to_the_pairs_that_are_chosen() -> None:
+    assert fits({"score": "wanda", "mean": ""}, {"pair": []})
+    assert not fits({"score": "wanda", "mean": ""}, {"pair": ["fr-en"]})
