@@ -55,6 +55,11 @@ class NamedQuery:
     parameters: tuple[Parameter, ...]
     sql: str
 
+    @property
+    def summary(self) -> str:
+        """The first sentence of the description."""
+        return re.split(r"\. (?=[A-Z])", self.description)[0].removesuffix(".")
+
 
 def list_queries() -> list[NamedQuery]:
     """All named queries, by name."""

@@ -146,7 +146,7 @@ def query(
 
     if list_:
         for known in list_queries():
-            typer.echo(f"{known.name}: {known.description}")
+            typer.echo(f"{known.name}: {known.summary}")
         return
     with Catalog.open(_existing(store)) as catalog:
         catalog.fold()

@@ -299,6 +299,13 @@ def test_a_file_of_ones_own_is_asked_like_a_query_of_the_package(catalog: Catalo
         ask(catalog, str(file), ["task=facts"])
 
 
+def test_a_query_sums_itself_up_in_one_sentence() -> None:
+    for query in list_queries():
+        assert query.description.startswith(query.summary)
+        assert 20 < len(query.summary) < 400
+        assert not query.summary.endswith((".", " al"))
+
+
 def test_no_question_is_an_error_that_says_what_may_be_asked(catalog: Catalog) -> None:
     with pytest.raises(QueryError, match="mlprune query --list"):
         ask(catalog, " ")
