@@ -58,7 +58,7 @@ class NamedQuery:
     @property
     def summary(self) -> str:
         """The first sentence of the description."""
-        return re.split(r"\. (?=[A-Z])", self.description)[0].removesuffix(".")
+        return re.split(r"\. (?=[A-Za-z])", self.description)[0].removesuffix(".")
 
 
 def list_queries() -> list[NamedQuery]:
