@@ -41,6 +41,7 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     ("hidden_means", "demonstration_set_id", "demonstration_sets"),
     ("lrp2_trials", "base_model_id", "base_models"),
     ("lrp2_choices", "variant_id", "variants"),
+    ("self_translations", "base_model_id", "base_models"),
     ("neuron_activity", "base_model_id", "base_models"),
     ("neuron_activity", "demonstration_set_id", "demonstration_sets"),
     ("neuron_removals", "variant_id", "variants"),

@@ -27,6 +27,7 @@ FOLDERS = (
     "activations",
     "harness",
     "means",
+    "translations",
 )
 """Where records keep their files."""
 MIN_AGE_S = 24 * 3600.0

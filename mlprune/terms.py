@@ -13,7 +13,7 @@ RoundingName = Literal["decimal", "binary"]
 TokenScope = Literal["all", "source", "target", "last_shot"]
 AggregationName = Literal["mean", "max", "variance", "pooled"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
-InterventionName = Literal["lrp2"]
+InterventionName = Literal["lrp2", "self_translate"]
 DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task"]
 TaskName = Literal[
     "facts",
@@ -50,6 +50,7 @@ STEP_VERSIONS = {
     "hidden_means": 1,
     "lrp2_trials": 1,
     "lrp2_choices": 1,
+    "self_translations": 1,
     "mask_blocks": 2,
     "masks": 2,
     "variants": 2,

@@ -21,7 +21,7 @@ from mlprune.recipe import load_recipe
 from mlprune.steps.jobs import ModelRef
 from mlprune.steps.variants import mask_artefacts
 from mlprune.storage import Store
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import POSITIONS, save_tiny_model
 
 N_LINES = 40
 N_FACTS = 8
@@ -115,11 +115,18 @@ def baseline_recipe() -> dict[str, Any]:
         {"name": "small", "kind": "model", "path": "small"},
         {"name": "lrp2", "kind": "lrp2", "demonstrations": "mono"},
         {"name": "fixed", "kind": "lrp2", "demonstrations": "mono", "layers": [0, 2]},
+        {"name": "translate", "kind": "self_translate", "shots": 1, "max_new_tokens": 4, "against": ["lrp2"]},
+    ]
+    recipe["tasks"] = [
+        {"name": "mood", "template": "{text} It is {candidate}.", "answer": "label", "labels": ["sad", "glad"]},
+        {"name": "which", "template": "{text} {candidate}", "answer": "right", "candidates": "options"},
     ]
     recipe["evaluations"] = [
         {"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"], "rule": ["mean", "candidate_sum"]},
         {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "limit": 1, "shots": 1, "max_new_tokens": 2},
     ]
+    own = {"path": "own", "languages": ["en", "fr"], "variants": ["translate"]}
+    recipe["evaluations"] += [{"task": name, **own} for name in ("mood", "which")]
     return recipe
 
 
@@ -216,7 +223,16 @@ def write_baseline_inputs(tiny: Path, folder: Path) -> Path:
     """The tiny inputs with a split for development and a smaller model beside the recipe's, in a new folder."""
     copied_inputs(tiny, folder)
     write_facts(folder, "dev", range(N_FACTS, 3 * N_FACTS))
+    save_tiny_model(folder / "model", positions=2 * POSITIONS)  # room for a prompt that shows a translation
     save_tiny_model(folder / "small", blocks=2, seed=5)
+    (folder / "own").mkdir()
+    for language, text in CORPUS.items():
+        rows = [
+            {"id": n, "text": text.format(n=n), "label": ("sad", "glad")[n % 2]}
+            | {"options": COLOURS[language], "right": COLOURS[language][n % 3]}
+            for n in range(4)
+        ]
+        (folder / "own" / f"{language}.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 

@@ -1,7 +1,7 @@
 """From task files and corpora to checked items: which file, which rows, and which of them a limit keeps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class TaskData:
     path: str
     lines: Mapping[str, int]
     """Id -> line of all rows that were read, from 0; empty where none were."""
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    """Id -> row of the items, where they are from rows."""
 
 
 def read_items(
@@ -64,7 +66,8 @@ def read_items(
             items[example_id] = item
     content = digest([{key: row[key] for key in ("id", *rule.keys)} for row in rows])
     lines = {example_id: line - 1 for example_id, line in ids.items()}
-    return TaskData(_limited(items, limit=limit, seed=seed, where=where), content, where, lines)
+    kept = _limited(items, limit=limit, seed=seed, where=where)
+    return TaskData(kept, content, where, lines, {one.example_id: rows[lines[one.example_id]] for one in kept})
 
 
 def _rows(source: Path | HubSource, *, language: str, split: str) -> tuple[list[dict[str, Any]], str]:

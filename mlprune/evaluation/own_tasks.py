@@ -62,8 +62,13 @@ class OwnTask:
     @property
     def keys(self) -> tuple[str, ...]:
         """What a row has to have besides its id."""
+        return tuple(dict.fromkeys([*self.texts, self.answer]))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Those of them whose texts are in the example's language."""
         wanted = [name for name in self._fields() if name != CANDIDATE]
-        return tuple(dict.fromkeys([*wanted, *([self.candidates] if self.candidates else []), self.answer]))
+        return tuple(dict.fromkeys([*wanted, *([self.candidates] if self.candidates else [])]))
 
 
 def own_task(record: OwnTask) -> Task:
@@ -74,6 +79,8 @@ def own_task(record: OwnTask) -> Task:
         record.keys,
         partial(_item, record=record),
         ties=record.ties,
+        texts=record.texts,
+        answer=record.answer if record.candidates else None,
     )
 
 

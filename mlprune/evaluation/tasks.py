@@ -36,6 +36,7 @@ GAP = "_"
 
 MARC_WORDS = 128
 """Whitespace words of a review that are kept."""
+REVIEW: Mapping[str, Any] = {"texts": ("text",), "most_words": MARC_WORDS}
 
 XNLI_LABELS = ("entailment", "neutral", "contradiction")
 PAWS_X_LABELS = ("No", "Yes")
@@ -62,6 +63,12 @@ class Task:
     """Language of the words around the example's own; None where there are none: the example's language."""
     ties: Literal["earlier", "shared"] = "earlier"
     """Of equal candidates the earlier one is predicted, or they share the credit."""
+    texts: tuple[str, ...] = ()
+    """Keys of a row whose texts are in the example's language; empty where only whole texts make sense in it."""
+    answer: str | None = None
+    """Key that names the right one among candidates that a row lists, by index or by text."""
+    most_words: int | None = None
+    """Whitespace words of such a text that are kept."""
     native: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """Language -> the words of the template in it, which `to_item` takes as `words`; empty where there are none."""
 
@@ -179,26 +186,42 @@ TASKS: Mapping[str, Task] = {
             ("premise", "hypothesis", "label"),
             xnli_item,
             prompt_language="en",
+            texts=("premise", "hypothesis"),
             native=XNLI_WORDS,
         ),
-        Task("marc", LABEL_METRICS, ("text", "label"), marc_item, prompt_language="en"),
-        Task("marc_five", LABEL_METRICS, ("text", "label"), marc_five_item, prompt_language="en"),
+        Task("marc", LABEL_METRICS, ("text", "label"), marc_item, prompt_language="en", **REVIEW),
+        Task("marc_five", LABEL_METRICS, ("text", "label"), marc_five_item, prompt_language="en", **REVIEW),
         Task(
             "xcopa",
             CHOICE_METRICS,
             ("premise", "choice1", "choice2", "question", "label"),
             xcopa_item,
             prompt_language="en",
+            texts=("premise", "choice1", "choice2"),
             native=XCOPA_WORDS,
         ),
-        Task("paws_x", LABEL_METRICS, ("sentence1", "sentence2", "label"), paws_x_item, prompt_language="en"),
-        Task("xstory_cloze", CHOICE_METRICS, (*STORY_KEYS, *ENDING_KEYS, "answer_right_ending"), xstory_cloze_item),
+        Task(
+            "paws_x",
+            LABEL_METRICS,
+            ("sentence1", "sentence2", "label"),
+            paws_x_item,
+            prompt_language="en",
+            texts=("sentence1", "sentence2"),
+        ),
+        Task(
+            "xstory_cloze",
+            CHOICE_METRICS,
+            (*STORY_KEYS, *ENDING_KEYS, "answer_right_ending"),
+            xstory_cloze_item,
+            texts=(*STORY_KEYS, *ENDING_KEYS),
+        ),
         Task("xwinograd", CHOICE_METRICS, ("sentence", "option1", "option2", "answer"), xwinograd_item),
         Task(
             "belebele",
             CHOICE_METRICS,
             ("flores_passage", "question", *ANSWER_KEYS, "correct_answer_num"),
             belebele_item,
+            texts=("flores_passage", "question", *ANSWER_KEYS),
         ),
         Task("facts", CHOICE_METRICS, ("prompt", "candidates", "answer"), facts_item, ties="shared"),
         Task("translation", ("bleu", "chrf", "exact_match"), reads="pairs", prompt_language="en"),

@@ -8,6 +8,7 @@ from typing import Any
 from mlprune.errors import RecipeError
 from mlprune.models.footprint import footprint, shard_bytes
 from mlprune.plan.projection import projections
+from mlprune.plan.self_translation import self_translation
 from mlprune.plan.sets import PlannedSet
 from mlprune.plan.variants import PlannedVariant, added, dense_spec
 from mlprune.recipe import BaselineConfig, Recipe
@@ -77,6 +78,9 @@ def _planned(
     if entry.kind == "model":
         return [_other_model(recipe, inputs, entry)]
     batch_tokens = recipe.compute.planned_batch_tokens
+    if entry.kind == "self_translate":
+        translating = self_translation(inputs, entry)
+        return [PlannedVariant(translating.spec(inputs, batch_tokens=batch_tokens), baseline=translating)]
     found = projections(inputs, entry, sets[entry.demonstrations or ""], batch_tokens=batch_tokens)
     return [PlannedVariant(one.spec(inputs, batch_tokens=batch_tokens), baseline=one) for one in found]
 

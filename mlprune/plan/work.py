@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mlprune.evaluation.classify import PreparedTask
+from mlprune.evaluation.translate import PreparedTranslation
 from mlprune.models.footprint import Footprint, footprint, pruning_bytes
 from mlprune.numeric.projection import MAX_LOGITS
 from mlprune.plan.planning import Plan
 from mlprune.steps.activations import ActivationsJob
 from mlprune.steps.combine import CombineJob
 from mlprune.steps.demonstrate import DemonstrateJob, MixJob
-from mlprune.steps.evaluate import EvaluateJob, TaskSpec, prepared_task
+from mlprune.steps.evaluate import EvaluateJob, prepared_task
 from mlprune.steps.hidden_means import HiddenMeansJob
 from mlprune.steps.jobs import Job
 from mlprune.steps.neurons import NeuronActivityJob
@@ -24,6 +25,7 @@ from mlprune.steps.observe import ObserveJob, ObservePartJob
 from mlprune.steps.outliers import OutliersJob
 from mlprune.steps.projection import TrialJob
 from mlprune.steps.prune import OrderBlockJob
+from mlprune.steps.self_translation import SelfTranslateJob, prepared_texts
 from mlprune.steps.sweep import SweepJob
 
 Sets = Mapping[str, tuple[int, int]]
@@ -104,6 +106,7 @@ def _work(job: Job, sizes: Footprint, sets: Sets) -> Work:
         HiddenMeansJob: _averaging,
         EvaluateJob: _evaluating,
         TrialJob: _trying,
+        SelfTranslateJob: _translating,
         OrderBlockJob: _ordering,
         OutliersJob: _finding_outliers,
         CombineJob: _combining,
@@ -183,9 +186,15 @@ def _averaging(job: HiddenMeansJob, sizes: Footprint, sets: Sets) -> Work:
     )
 
 
-def _trying(job: TrialJob, sizes: Footprint, sets: Sets) -> Work:
+def _trying(job: TrialJob, sizes: Footprint, _sets: Sets) -> Work:
     """As an evaluation, of which no predictions are kept."""
-    return replace(_evaluating(job, sizes, sets), disk_bytes=4_000.0 * len(job.evaluations))
+    prepared = [prepared_task(one.task, job.model, job.batch_tokens) for one in job.evaluations]
+    return _running(job, sizes, prepared, disk_bytes=4_000.0 * len(job.evaluations))
+
+
+def _translating(job: SelfTranslateJob, sizes: Footprint, _sets: Sets) -> Work:
+    prepared = prepared_texts(job.task, job.shots, job.model, job.batch_tokens)
+    return _running(job, sizes, [prepared], disk_bytes=400.0 * len(prepared.items))
 
 
 def _sweeping(job: SweepJob, sizes: Footprint, sets: Sets) -> Work:
@@ -208,11 +217,23 @@ def _sweeping(job: SweepJob, sizes: Footprint, sets: Sets) -> Work:
     )
 
 
-def _evaluating(job: EvaluateJob | TrialJob, sizes: Footprint, _sets: Sets) -> Work:
+def _evaluating(job: EvaluateJob, sizes: Footprint, _sets: Sets) -> Work:
+    prepared = [prepared_task(one.task, job.model, job.batch_tokens) for one in job.evaluations]
+    return _running(job, sizes, prepared, disk_bytes=40_000.0 * len(job.evaluations))
+
+
+def _running(
+    job: EvaluateJob | TrialJob | SelfTranslateJob,
+    sizes: Footprint,
+    tasks: Sequence[PreparedTask | PreparedTranslation],
+    *,
+    disk_bytes: float,
+) -> Work:
+    """What it takes to score or translate some tasks."""
     flops = n_passes = 0.0
     n_logits = MAX_LOGITS
-    for evaluation in job.evaluations:
-        n_tokens, passes, n_rows = _task_size(evaluation.task, job)
+    for task in tasks:
+        n_tokens, passes, n_rows = _task_size(task)
         flops += _block_flops(sizes, n_tokens) + 2.0 * n_tokens * sizes.hidden * sizes.vocabulary
         n_passes += passes
         n_logits = max(n_logits, n_rows * sizes.vocabulary)
@@ -223,14 +244,13 @@ def _evaluating(job: EvaluateJob | TrialJob, sizes: Footprint, _sets: Sets) -> W
         n_passes=n_passes + 1,
         fixed_bytes=SMALL_JOB_BYTES + sum(sizes.prunable) * 2,
         thread_bytes=_batch_bytes(sizes, job.batch_tokens) + caches + n_logits * (4 + 4 + sizes.item),
-        disk_bytes=40_000.0 * len(job.evaluations),
+        disk_bytes=disk_bytes,
         on_chain=True,
     )
 
 
-def _task_size(task: TaskSpec, job: EvaluateJob | TrialJob) -> tuple[int, float, int]:
+def _task_size(prepared: PreparedTask | PreparedTranslation) -> tuple[int, float, int]:
     """Tokens a task runs through the model, padding included; how often all blocks run; most rows of logits at once."""
-    prepared = prepared_task(task, job.model, job.batch_tokens)
     if isinstance(prepared, PreparedTask):
         return sum(planned.batch.n_computed for planned in prepared.batches), 1.0, 0
     n_tokens = sum(len(ids) + prepared.max_new_tokens for ids in prepared.token_ids)

@@ -11,10 +11,14 @@ from pydantic import BeforeValidator, Field, model_validator
 from mlprune.recipe.base import Model
 from mlprune.terms import DtypeName
 
-NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}}
+NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}, "self_translate": set()}
 """Kind -> the keys it has to have."""
 
-ALLOWED: Mapping[str, set[str]] = {"model": {"revision", "dtype"}, "lrp2": {"layers", "split", "limit", "seed"}}
+ALLOWED: Mapping[str, set[str]] = {
+    "model": {"revision", "dtype"},
+    "lrp2": {"layers", "split", "limit", "seed"},
+    "self_translate": {"shots", "seed", "max_new_tokens"},
+}
 """Kind -> those that it may have besides."""
 
 
@@ -32,8 +36,9 @@ class BaselineConfig(Model):
 
     name: str | None = None
     """Optional name of the entry, for `against` and an evaluation's `variants`."""
-    kind: Literal["model", "lrp2"]
-    """`model`: another base model as it is, say a smaller one. `lrp2`: language-representation projection."""
+    kind: Literal["model", "lrp2", "self_translate"]
+    """`model`: another base model as it is, say a smaller one. `lrp2`: language-representation projection.
+    `self_translate`: the model translates the examples to English first."""
     path: Annotated[str, Field(min_length=1)] | None = None
     """model: a local Hugging Face folder, or a hub id."""
     revision: str = "main"
@@ -53,7 +58,11 @@ class BaselineConfig(Model):
     limit: Annotated[int, Field(ge=1)] | None = None
     """lrp2: choose on this many items."""
     seed: int = 0
-    """lrp2: which items a limit keeps."""
+    """lrp2: which items a limit keeps. self_translate: which sentences of the corpus a prompt shows."""
+    shots: Annotated[int, Field(ge=0)] = 4
+    """self_translate: sentence pairs in the prompt."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 64
+    """self_translate: tokens generated at most for a text."""
     against: tuple[str, ...] = ()
     """Names of other entries to compare with, besides dense."""
 

@@ -17,7 +17,7 @@ from mlprune.models.replica import Chain
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
 from mlprune.steps.evaluation_records import read_predictions, write_evaluation
-from mlprune.steps.interventions import in_effect, read_by
+from mlprune.steps.interventions import in_effect, prepared_for, read_by
 from mlprune.steps.jobs import ChainLoader, Job, ModelRef, RecordKey
 from mlprune.steps.task_specs import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.variants import mask_artefacts, weight_artefacts
@@ -84,8 +84,8 @@ class EvaluateJob(Job):
             record = store.read_record(*evaluation.identity.key)
             if record is None or not store.is_complete(record):
                 groups.setdefault((evaluation.task.as_run, read_by(evaluation)), []).append(evaluation)
-        for (spec, _), evaluations in groups.items():
-            prepared = prepared_task(spec, self.model, self.batch_tokens)
+        for evaluations in groups.values():
+            prepared = prepared_for(store, evaluations[0], self.model, self.batch_tokens)
             with in_effect(model, store, evaluations[0]):
                 if isinstance(prepared, PreparedTask):
                     self._score(store, model, prepared, evaluations=evaluations)

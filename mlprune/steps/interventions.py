@@ -1,7 +1,7 @@
 """Variants that are the dense model and do something at run time: their records, and what it means for an evaluation.
 
 An evaluation of one names in its parents what it reads besides the variant; one that names nothing (in English) is of
-the dense model. What LRP2 does is in `projection.py`.
+the dense model. What LRP2 does is in `projection.py`, where translations come from in `self_translation.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mlprune.evaluation.classify import PreparedTask
+from mlprune.evaluation.translate import PreparedTranslation
 from mlprune.models.replica import Chain
-from mlprune.steps.jobs import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.jobs import ChainLoader, ModelRef, RecordJob, RecordKey
 from mlprune.steps.projection import chosen_pair, projected
-from mlprune.steps.task_specs import EvaluationSpec
+from mlprune.steps.self_translation import translated_task
+from mlprune.steps.task_specs import EvaluationSpec, prepared_task
 from mlprune.steps.variants import VariantSpec, variant_row
 from mlprune.storage import Store
 
-KINDS: Mapping[str, str] = {"means": "hidden_means", "choice": "lrp2_choices"}
+KINDS: Mapping[str, str] = {"means": "hidden_means", "choice": "lrp2_choices", "translations": "self_translations"}
 """Role among an evaluation's parents -> kind of record."""
 
 
@@ -66,3 +69,17 @@ def in_effect(chain: Chain, store: Store, evaluation: EvaluationSpec) -> Iterato
         pair = (first, second)
     with projected(chain, store, means=parents["means"], pair=pair):
         yield
+
+
+def prepared_for(
+    store: Store, evaluation: EvaluationSpec, model: ModelRef, batch_tokens: int
+) -> PreparedTask | PreparedTranslation:
+    """The items of an evaluation, tokenised and cut into batches: as they are, or in the model's own English.
+
+    Raises:
+        TaskFileError: a text does not fit the model's positions.
+    """
+    translations = evaluation.identity.parents.get("translations")
+    if translations is None:
+        return prepared_task(evaluation.task, model, batch_tokens)
+    return translated_task(store, translations, evaluation.task, model, batch_tokens=batch_tokens)

@@ -12,7 +12,7 @@ from catalog.store import Catalog
 from mlprune.numeric.significance import holm
 from tests.tiny_recipes import FinishedRun, copy_of
 
-INTERVENTIONS = ("lrp2", "fixed")
+INTERVENTIONS = ("lrp2", "fixed", "translate")
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,9 @@ def test_its_gain_over_dense_and_its_gap_to_english_are_told(catalog: Catalog, b
 
 def test_a_pruned_variant_stands_beside_lrp2(catalog: Catalog, baseline_run: FinishedRun) -> None:
     rows = [row for row in answers(catalog, "compared_with_baselines") if row["baseline_intervention"] == "lrp2"]
-    (pruned,), (lrp2,) = baseline_run.named("m"), baseline_run.named("lrp2")
-    assert {(row["variant_id"], row["baseline_id"]) for row in rows} == {(pruned.id, lrp2.id)}
+    (pruned,), (lrp2,), (translate,) = (baseline_run.named(name) for name in ("m", "lrp2", "translate"))
+    pairs = {(row["variant_id"], row["baseline_id"]) for row in rows}
+    assert pairs == {(pruned.id, lrp2.id), (translate.id, lrp2.id)}
 
 
 def test_the_pairs_that_were_tried_and_the_one_that_was_chosen_can_be_asked_for(catalog: Catalog) -> None:

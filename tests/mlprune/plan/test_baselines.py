@@ -12,11 +12,13 @@ from mlprune.recipe import parse_recipe
 from mlprune.steps.compare import CompareJob
 from mlprune.steps.evaluate import EvaluateJob
 from mlprune.steps.projection import TrialJob
+from mlprune.steps.self_translation import SelfTranslateJob
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import small_recipe, write_baseline_inputs
 
 SMALL: dict[str, Any] = {"name": "small", "kind": "model", "path": "small"}
 LRP2: dict[str, Any] = {"name": "lrp2", "kind": "lrp2", "demonstrations": "mono"}
+TRANSLATE: dict[str, Any] = {"name": "translate", "kind": "self_translate", "shots": 1, "max_new_tokens": 4}
 MONO: dict[str, Any] = {"name": "mono", "kind": "monolingual", "shots": 2, "samples": 4, "max_tokens": 48}
 LANGUAGES = ["en", "fr", "sw"]
 
@@ -226,3 +228,55 @@ def test_the_search_is_counted_as_evaluations_of_every_pair(folder: Path) -> Non
     assert len(by_step["search"]) == 3
     assert len(set(by_step["search"])) == 1
     assert by_step["observe"]
+
+
+def test_a_task_in_a_language_is_translated_once_whatever_the_rules(folder: Path) -> None:
+    facts = {"task": "facts", "path": "facts", "languages": LANGUAGES, "rule": ["mean", "candidate_sum"]}
+    plan = plan_of(folder, TRANSLATE, variants=[], evaluations=[facts, {**facts, "split": "dev"}])
+    jobs = [job for job in plan.jobs if isinstance(job, SelfTranslateJob)]
+    tasks = [(job.task.language, job.task.split) for job in jobs]
+    assert sorted(tasks) == [(language, split) for language in ("fr", "sw") for split in ("dev", "test")]
+    made: set[tuple[str, str]] = set()
+    for job in plan.jobs:
+        assert set(job.needs) <= made, job
+        made |= set(job.makes)
+    assert len(evaluated(plan)["self-translate, 1 shots, at most 4 new tokens"]) == 2 * 2 * len(LANGUAGES)
+
+
+def test_another_task_or_language_leaves_translations_as_they_are(folder: Path) -> None:
+    facts = {"task": "facts", "path": "facts", "languages": ["en", "fr"]}
+    kinds = ("variants", "self_translations", "evaluations")
+    less = plan_of(folder, TRANSLATE, variants=[], evaluations=[facts])
+    more = plan_of(folder, TRANSLATE, variants=[], evaluations=[{**facts, "languages": LANGUAGES}])
+    assert keys(less, *kinds) < keys(more, *kinds)
+    assert set(less.variants) == set(more.variants)
+    for change in ({"shots": 2}, {"seed": 1}, {"max_new_tokens": 5}):
+        other = plan_of(folder, {**TRANSLATE, **change}, variants=[], evaluations=[facts])
+        assert not keys(other, "self_translations") & keys(less, "self_translations")
+        assert set(other.variants) != set(less.variants)
+
+
+def test_tasks_without_candidates_are_not_asked_in_english(folder: Path) -> None:
+    corpus = {"kind": "parallel_text", "path": "corpus", "leave_out_evaluated": True}
+    perplexity = {"task": "perplexity", "path": "corpus", "languages": ["fr"], "limit": 2}
+    plan = plan_of(folder, TRANSLATE, variants=[], evaluations=[perplexity], corpus=corpus)
+    assert set(evaluated(plan)) == {"dense"}
+    evaluations = [{**perplexity, "variants": ["translate"]}]
+    with pytest.raises(RecipeError, match="means nothing for a task"):
+        plan_of(folder, TRANSLATE, variants=[], evaluations=evaluations, corpus=corpus)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"shots": 41}, "too few sentences for the shots"), ({"max_new_tokens": 100_000}, "a prompt is too long")],
+)
+def test_a_self_translation_that_cannot_be_is_refused_in_one_line(
+    folder: Path, change: dict[str, Any], message: str
+) -> None:
+    def planned_and_sized() -> None:
+        plan = plan_of(folder, {**TRANSLATE, **change}, variants=[])
+        needs_of(plan, plan.jobs)
+
+    with pytest.raises((RecipeError, TaskFileError), match=message) as caught:
+        planned_and_sized()
+    assert "\n" not in str(caught.value)

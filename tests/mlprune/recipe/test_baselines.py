@@ -38,6 +38,8 @@ def test_layers_are_searched_or_a_pair_or_several() -> None:
         ([{**LRP2, "demonstrations": "non"}], "demonstrations names 'non'"),
         ([{**LRP2, "path": "small"}], "path means nothing for kind lrp2"),
         ([{**SMALL, "layers": [0, 1]}], "layers means nothing for kind model"),
+        ([{"kind": "self_translate", "limit": 3}], "limit means nothing for kind self_translate"),
+        ([{"kind": "self_translate", "shots": -1}], "baselines.0.shots"),
         ([{**LRP2, "split": "test"}], "another split than test"),
         ([{**LRP2, "layers": [2, 1]}], "the lower comes first"),
         ([{**LRP2, "layers": [[0, 1], [1, 1]]}], "the lower comes first"),
