@@ -14,6 +14,8 @@ from ray_jobs.pace import remaining_s
 from ray_jobs.worker import Failure, Outcome
 
 LINE_EVERY_S = 5.0
+SHOWN_FAILURES = 20
+"""Failed jobs that are named one by one."""
 SPEED_OVER_S = 3600.0
 """Time over which the bars take a step's speed; a job may last long."""
 
@@ -29,6 +31,7 @@ class Progress:
         self._total = Counter(job.step for job in jobs)
         self._done: Counter[str] = Counter()
         self._spent: dict[str, float] = defaultdict(float)
+        self._n_failed = 0
         self._started = self._said_at = time.monotonic()
         self._console = Console(stderr=True)
         self._bars: bars.Progress | None = None
@@ -67,8 +70,15 @@ class Progress:
             self._say()
 
     def failed(self, job: Job, failure: Failure) -> None:
-        """A job failed for good."""
-        self._console.print(f"failed: {job.step} {job.makes[-1][1]}: {failure.message}", markup=False, soft_wrap=True)
+        """A job failed for good; after some of them it is only said that there are more."""
+        self._n_failed += 1
+        if self._n_failed <= SHOWN_FAILURES:
+            self._say_line(f"failed: {job.step} {job.makes[-1][1]}: {failure.message}")
+        elif self._n_failed == SHOWN_FAILURES + 1:
+            self._say_line("failed: more than these; mlprune query failures names all of them")
+
+    def _say_line(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
 
     def _say(self) -> None:
         """One line for a log."""

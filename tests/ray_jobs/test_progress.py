@@ -12,7 +12,7 @@ import pytest
 
 from mlprune.steps.jobs import Job, RecordKey
 from ray_jobs import progress as progress_module
-from ray_jobs.progress import Progress
+from ray_jobs.progress import SHOWN_FAILURES, Progress
 from ray_jobs.worker import Failure, Outcome
 
 
@@ -97,3 +97,13 @@ def test_a_long_job_leaves_one_line_not_many(capsys: pytest.CaptureFixture[str])
         for job in JOBS:
             progress.done(job, outcome(job))
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_many_failures_are_not_all_said(capsys: pytest.CaptureFixture[str]) -> None:
+    failure = Failure("ValueError", "broken", is_transient=False, is_damage=False)
+    with Progress(JOBS) as progress:
+        for _ in range(SHOWN_FAILURES + 5):
+            progress.failed(JOBS[2], failure)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert len(lines) == SHOWN_FAILURES + 1
+    assert "mlprune query failures" in lines[-1]
