@@ -1,5 +1,6 @@
 """The commands that look after a store as a whole: compact, merge, gc. What they do is in `mlprune`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,8 @@ def register(app: typer.Typer, catalog_app: typer.Typer) -> None:
     app.add_typer(store_app, name="store")
     app.command()(gc)
     catalog_app.command()(merge)
+    catalog_app.command()(export)
+    catalog_app.command()(mlflow)
 
 
 @store_app.command()
@@ -55,6 +58,46 @@ def merge(
         typer.echo(f"not taken, damaged or in contradiction: {path}")
     if done.refused:
         raise typer.Exit(1)
+
+
+def export(
+    store: StoreOption,
+    to: Annotated[Path, typer.Option("--to", help="Folder to write; must not exist or be empty.")],
+    format_: Annotated[str, typer.Option("--format", help="parquet, csv or arrow.")] = "parquet",
+    only: Annotated[list[str] | None, typer.Option(help="A table or view; all of them if none is named.")] = None,
+) -> None:
+    """Write the tables and views of the catalog as files, with the id of the snapshot they are.
+
+    Example: mlprune catalog export --store runs/ --to export/ --format parquet
+    """
+    from catalog.store import Catalog, export_catalog  # noqa: PLC0415
+
+    with Catalog.open(_existing(store)) as catalog:
+        catalog.fold()
+        done = export_catalog(catalog, to, format=format_, only=only or ())
+    typer.echo(f"{len(done.n_rows)} files, {sum(done.n_rows.values())} rows, snapshot {done.snapshot_id}")
+
+
+def mlflow(
+    store: StoreOption,
+    tracking_uri: Annotated[str, typer.Option(help="Where MLflow keeps runs: a server, a database, a folder.")],
+    experiment: Annotated[str, typer.Option(help="Name of the experiment, made if there is none.")] = "mlprune",
+) -> None:
+    """Send every variant that a recipe names to MLflow as a run, with settings and metrics; needs mlprune[mlflow].
+
+    Example: mlprune catalog mlflow --store runs/ --tracking-uri http://tracking:5000
+    """
+    from catalog.store import Catalog  # noqa: PLC0415
+    from mlprune.errors import BadInputError  # noqa: PLC0415
+
+    try:
+        from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415
+    except ImportError as err:
+        raise BadInputError("MLflow is not installed", expected="pip install 'mlprune[mlflow]'", got=str(err)) from err
+    with Catalog.open(_existing(store)) as catalog:
+        catalog.fold()
+        n_sent = send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment=experiment)
+    typer.echo(f"{n_sent} variants sent to {tracking_uri}")
 
 
 def gc(

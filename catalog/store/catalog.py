@@ -7,7 +7,8 @@ somebody else, a folder nobody may write to) the same questions are answered fro
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,7 +21,15 @@ from catalog.remote import SharedCatalog, cache_folder
 from catalog.results import QueryResult
 from catalog.schema import BOOKKEEPING, RUN_TABLES, STATE, tables
 from catalog.sql_files import statement
-from catalog.store.connections import answer, close_to_questions, connect, is_damage, is_locked, one_line
+from catalog.store.connections import (
+    answer,
+    answer_in_arrow,
+    close_to_questions,
+    connect,
+    is_damage,
+    is_locked,
+    one_line,
+)
 from catalog.store.filling import fill_connection, fill_file, n_missing
 from mlprune.errors import StoreError
 from mlprune.scratch import scratch_folder
@@ -168,6 +177,23 @@ class Catalog:
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of `select` as mappings from column name to value."""
         return self.select(sql, parameters).as_dicts()
+
+    def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+        """The answer to one SQL question as a `pyarrow.Table`, which pandas and polars take in as it is.
+
+        Raises:
+            QueryError: see `select`.
+        """
+        return answer_in_arrow(self._reader(), sql, dict(parameters or {}))
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor that can only read."""
+        cursor = self._reader().cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
 
     def fingerprints(self) -> dict[str, tuple[int, int]]:
         """Number of rows and a sum over them, for each table that follows from records: equal for equal catalogs."""

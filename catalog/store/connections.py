@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +68,34 @@ def answer(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str,
         QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
             statement, or two columns have one name.
     """
+    with _reading(connection, sql, values) as (cursor, text):
+        cursor.execute(text, dict(values) or None)
+        columns = tuple(column[0] for column in cursor.description or ())
+        rows = tuple(cursor.fetchall())
+    return QueryResult(columns, rows)
+
+
+def answer_in_arrow(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]) -> Any:
+    """The same as a `pyarrow.Table`; see `answer` for the errors."""
+    with _reading(connection, sql, values) as (cursor, text):
+        return cursor.sql(text, params=dict(values) or None).to_arrow_table()
+
+
+@contextmanager
+def _reading(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """A cursor that can only read, and the text of the one statement."""
     try:
         text = _reading_statement(sql, values)
         cursor = connection.cursor()
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         try:
-            cursor.execute(text, dict(values) or None)
-            columns = tuple(column[0] for column in cursor.description or ())
-            rows = tuple(cursor.fetchall())
+            yield cursor, text
         finally:
             cursor.close()
     except (duckdb.Error, ValueError, OverflowError) as err:
         raise QueryError("the query cannot be answered", reason=one_line(err)) from err
-    return QueryResult(columns, rows)
 
 
 def _reading_statement(sql: str, values: Mapping[str, Any]) -> str:

@@ -1,0 +1,63 @@
+"""Variants as runs of MLflow, in a folder of its own kind; no server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.store import Catalog
+from mlprune.storage import Store
+
+mlflow = pytest.importorskip("mlflow", reason="mlflow is optional: pip install 'mlprune[mlflow]'")
+
+
+@pytest.fixture
+def tracking_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    return (tmp_path / "mlruns").as_uri()
+
+
+def runs(tracking_uri: str) -> dict[str, Any]:
+    client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+    experiment = client.get_experiment_by_name("pruning")
+    return {run.data.tags["mlprune.id"]: run for run in client.search_runs([experiment.experiment_id])}
+
+
+def test_variants_are_runs_below_their_recipe(tmp_path: Path, tracking_uri: str) -> None:
+    from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
+    from tests.catalog_data import evaluation_of, write_rows  # noqa: PLC0415
+
+    store = Store(tmp_path / "store")
+    base = {"source": "tiny", "family": "xglm", "n_blocks": 1, "hidden_size": 4, "n_prunable": 16}
+    base_id = write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id", **base}]})
+    ids = {}
+    for name, sparsity in (("dense", 0.0), ("half", 0.5)):
+        row = {"variant_id": "@id", "base_model_id": base_id, "sparsity": sparsity, "weights_changed": False}
+        row["score"] = "magnitude" if sparsity else None
+        ids[name] = write_rows(store, "variants", parameters={"name": name}, rows={"variants": [row]})
+        values = {"accuracy": 0.25 + sparsity}
+        evaluation_of(store, ids[name], task="facts", language="fr", split="test", values=values)
+    names = [{"recipe": "tried", "kind": "variant", "name": name, "id": one} for name, one in ids.items()]
+    write_rows(store, "recipes", parameters={}, rows={"names": names})
+    with Catalog.open(store) as catalog:
+        assert send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment="pruning") == 2
+        assert send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment="pruning") == 0
+        snapshot_id = catalog.snapshot_id()
+    found = runs(tracking_uri)
+    assert set(found) == {"tried", *(f"tried/{one}" for one in ids.values())}
+    half = found[f"tried/{ids['half']}"]
+    assert half.data.metrics == {"facts/fr/test/accuracy": 0.75}
+    assert (half.data.params["score"], half.data.params["sparsity"]) == ("magnitude", "0.5")
+    assert half.data.tags["mlflow.parentRunId"] == found["tried"].info.run_id
+    assert half.data.tags["mlprune.snapshot_id"] == snapshot_id
+    assert (half.info.status, half.info.run_name) == ("FINISHED", "half")
+
+    values = {"accuracy": 0.5}
+    evaluation_of(store, ids["half"], task="facts", language="es", split="test", values=values)
+    with Catalog.open(store) as catalog:
+        assert send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment="pruning") == 2
+    again = runs(tracking_uri)
+    assert {run.info.run_id for run in again.values()} == {run.info.run_id for run in found.values()}
+    assert set(again[f"tried/{ids['half']}"].data.metrics) == {"facts/fr/test/accuracy", "facts/es/test/accuracy"}
