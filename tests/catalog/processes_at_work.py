@@ -1,0 +1,88 @@
+"""What other processes do to one store: write and fold, ask, hold the catalog file. Each runs in a process of its own."""
+
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from catalog.store import Catalog
+from mlprune.records import Record, identity
+from mlprune.storage import Store
+
+PATIENCE_S = 120.0
+"""On a busy machine."""
+_spawning = get_context("spawn")
+Process = Any
+
+
+def started(work: Callable[..., None], *arguments: Any) -> Process:
+    """A process that does it."""
+    process = _spawning.Process(target=work, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def finished(*processes: Process) -> None:
+    """Wait for them, and see that all ended well."""
+    for process in processes:
+        process.join(PATIENCE_S)
+        assert process.exitcode == 0, process
+
+
+def event() -> Any:
+    """A flag that processes share."""
+    return _spawning.Event()
+
+
+def small_record(number: int) -> Record:
+    parameters = {"number": number}
+    record_id = identity("base_models", step_version=1, parameters=parameters)
+    row = {"base_model_id": record_id, "source": f"small-{number}", "family": "gpt2", "n_blocks": number}
+    return Record("base_models", record_id, 1, parameters, rows={"base_models": [row]})
+
+
+def write_and_fold(uri: str, first: int, last: int, fold_every: int, persisted: bool | None) -> None:  # noqa: FBT001
+    """Write records one by one, as a sweep does, and fold now and then; `persisted` is what every fold has to say."""
+    store = Store(uri)
+    for number in range(first, last):
+        store.write_record(small_record(number))
+        if number % fold_every == fold_every - 1:
+            with Catalog.open(store) as catalog:
+                result = catalog.fold()
+                assert persisted in (None, result.persisted)
+
+
+def ask_until(uri: str, is_over: Any) -> None:
+    """Ask like a notebook: again and again, and never see less than before."""
+    seen = 0
+    while not is_over.is_set():
+        with Catalog.open(Store(uri)) as catalog:
+            (row,) = catalog.query("SELECT count(*) AS n, count(DISTINCT source) AS sources FROM base_models")
+            assert row["n"] == row["sources"] >= seen
+            seen = row["n"]
+        time.sleep(0.05)
+
+
+def ask_duckdb_until(path: Path, is_over: Any) -> None:
+    """Ask with DuckDB's own client, which waits for nobody; it has to get its turn."""
+    n_answers = seen = 0
+    while not is_over.is_set() or not n_answers:
+        try:
+            with duckdb.connect(str(path), read_only=True) as connection:
+                (n,) = connection.execute("SELECT count(*) FROM base_models").fetchone() or (0,)
+        except duckdb.Error:
+            time.sleep(0.01)
+            continue
+        assert n >= seen
+        seen, n_answers = n, n_answers + 1
+        time.sleep(0.05)
+
+
+def hold(path: Path, is_held: Any, may_go: Any) -> None:
+    """Hold the file open for writing, as `duckdb catalog.duckdb` does."""
+    with duckdb.connect(str(path)):
+        is_held.set()
+        assert may_go.wait(PATIENCE_S)
