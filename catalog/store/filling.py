@@ -12,6 +12,9 @@ from catalog.schema import is_current, migrate
 from catalog.store.connections import LET_OTHERS_S, connect
 from mlprune.storage import Store
 
+AT_ONCE = 500
+"""So many records and run files are folded without letting go of the file: it takes less time than waiting does."""
+
 Opening = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
@@ -66,5 +69,9 @@ def _fill(opening: Opening, store: Store, *, persisted: bool) -> FoldResult:
     with opening() as connection:
         migrate(connection)
         todo = pending(connection, store)
-    n_records, n_rows = fold_into(opening, store, todo, errors=duckdb.Error)
+        is_little = todo.n_records + len(todo.run_files) <= AT_ONCE
+        if is_little:
+            n_records, n_rows = fold_into(lambda: nullcontext(connection), store, todo, errors=duckdb.Error)
+    if not is_little:
+        n_records, n_rows = fold_into(opening, store, todo, errors=duckdb.Error)
     return FoldResult(n_records=n_records, n_rows=n_rows, persisted=persisted)

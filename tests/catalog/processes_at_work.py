@@ -1,4 +1,4 @@
-"""What other processes do to one store: write and fold, ask, hold the catalog file. Each runs in a process of its own."""
+"""What other processes do to one store: write and fold, ask, hold the catalog file."""
 
 import time
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def small_record(number: int) -> Record:
     return Record("base_models", record_id, 1, parameters, rows={"base_models": [row]})
 
 
-def write_and_fold(uri: str, first: int, last: int, fold_every: int, persisted: bool | None) -> None:  # noqa: FBT001
+def write_and_fold(uri: str, first: int, last: int, fold_every: int, persisted: bool | None) -> None:
     """Write records one by one, as a sweep does, and fold now and then; `persisted` is what every fold has to say."""
     store = Store(uri)
     for number in range(first, last):
