@@ -1,7 +1,7 @@
 -- blocks_by_pair: one row per variant that read one demonstration set, and block: what a language pair (or language, or
 -- other text) needs of the block. kept_share is the fraction of the block's weights that is kept, kept_more how much
--- more that is than the mean over all pairs, place the block's rank in the variant (1 keeps most); they tell something
--- where shares may differ between blocks: under structure alpha and schedule owl.
+-- more that is than the mean over all pairs, place the block's rank in the variant (1 keeps most); they tell pairs
+-- apart under schedule owl alone, the only one that follows from the text.
 -- mean_jaccard says how alike the removed weights are to those of the other pairs (n_pairs of them), jaccard_by_chance
 -- what unrelated masks of these sizes would give, least_alike the pair that differs most. Pairs are compared where
 -- their variants differ in nothing but the languages of a set.
@@ -74,7 +74,7 @@ compared AS (
 SELECT
     m.source AS base_model, v.score, v.structure, v.propagation, v.sparsity, v.settings, v.set_kind,
     v.demonstrations, v.seed, b.block, b.n_weights, b.kept_share,
-    b.kept_share - avg(b.kept_share) OVER alike_made AS kept_more,
+    round(b.kept_share - avg(b.kept_share) OVER alike_made, 12) AS kept_more,
     rank() OVER (PARTITION BY b.variant_id ORDER BY round(b.kept_share, 12) DESC) AS place,
     o.n_pairs, o.mean_jaccard, o.jaccard_by_chance, o.least_alike,
     v.base_model_id, b.variant_id
