@@ -102,7 +102,8 @@ def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, colours: 
         if row["score"] is None:
             _draw_dense(axes, row)
     for line, points in grouped((row for row in rows if row["score"] is not None), *_LINE):
-        _draw_line(axes, points, colours[line[:-1]])
+        method = line[:-1]
+        _draw_line(axes, points, colours[method], key=list(colours).index(method))
 
 
 def _draw_dense(axes: Axes, row: Row) -> None:
@@ -111,10 +112,14 @@ def _draw_dense(axes: Axes, row: Row) -> None:
     axes.axhline(row["value"], color=INK, linewidth=1.1, zorder=1)
 
 
-def _draw_line(axes: Axes, points: Sequence[Row], colour: str) -> None:
-    """A line through the method's own points; its value at sparsity 0 is the dense level."""
+def _draw_line(axes: Axes, points: Sequence[Row], colour: str, *, key: int) -> None:
+    """A line through the method's own points; its value at sparsity 0 is the dense level.
+
+    Args:
+        key: place of the method's entry in the legend, which goes when its last line is hidden.
+    """
     first = points[0]
-    gid = to_id(facets_of(first, only=("score", "pair")))
+    gid = to_id({**facets_of(first, only=("score", "pair")), "key": str(key)})
     with_interval = [row for row in points if row["ci_low"] is not None and row["ci_high"] is not None]
     places = [row["sparsity"] for row in with_interval]
     lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
@@ -152,7 +157,7 @@ def _keys(rows: Sequence[Row], colours: Colours) -> tuple[Key, ...]:
                 colour=colours[method],
                 dashed=propagation == "dense",
                 marker=MARKERS.get(set_kind, "X"),
-                facets=facets_of(members[0], only=("score",)),
+                facets={**facets_of(members[0], only=("score",)), "key": str(list(colours).index(method))},
             )
         )
     return tuple(keys)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from catalog.report.words import Row
 
 Facets = Mapping[str, str]
-"""Filter to value; and `mean` or `detail`, which are empty."""
+"""Filter to value; `mean` or `detail`, which are empty; and `key`, the entry of the legend that a mark belongs to."""
 
 Chosen = Mapping[str, Sequence[str]]
 """Filter to the values that were chosen."""

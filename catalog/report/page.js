@@ -30,13 +30,15 @@
     element.toggleAttribute("data-off", isHidden);
   }
 
-  /** A figure without a panel left is hidden; a section says which filters do not touch it, or that nothing is left. */
+  /** An entry of a legend goes when nothing of it is left; a figure without a panel is hidden; a section says which filters do not touch it, or that nothing is left. */
   function tidy(section, elements, chosen) {
     const isShown = (element) => element.closest("[data-off]") === null;
     for (const figure of section.querySelectorAll("figure")) {
       if (!isMarked(figure)) hide(figure, false);
       const panels = [...figure.querySelectorAll(".panel")];
       if (isShown(figure) && !panels.some(isShown)) hide(figure, true);
+      const left = new Set([...figure.querySelectorAll("g[data-key]:not([data-off])")].map((mark) => mark.dataset.key));
+      for (const entry of figure.querySelectorAll("li[data-key]")) hide(entry, !left.has(entry.dataset.key));
     }
     const untouched = FILTERS.filter(
       (name) => chosen.get(name).length > 0 && elements.length > 0 && !elements.some((element) => name in element.dataset),

@@ -12,7 +12,8 @@ from catalog.report.words import BLACK, MARKERS, Row, colour_of, number, task_la
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")
-_POINTS = ("score", "intervention", "set_kind", "demonstrations")
+_KEY = ("score", "intervention", "set_kind")
+"""What points of one entry in the legend share."""
 
 
 def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
@@ -57,8 +58,9 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
     own = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
     front = sorted((row["english_value"], row["others_value"]) for row in (*rows, *own) if row["is_efficient"])
     axes.step([english for english, _ in front], [others for _, others in front], color=QUIET, linewidth=1.0, zorder=2)
-    for _, points in grouped(rows, *_POINTS):
-        _draw_points(axes, points)
+    keys = [key for key, _ in grouped(rows, *_KEY)]
+    for (*key, _), points in grouped(rows, *_KEY, "demonstrations"):
+        _draw_points(axes, points, key=keys.index(tuple(key)))
     for row in own:
         axes.axvline(row["english_value"], color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
         axes.axhline(row["others_value"], color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
@@ -69,7 +71,7 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
             axes.text(*at, f"  {row['base_model']}", fontsize=7.5, color=QUIET, va="center")
 
 
-def _draw_points(axes: Axes, rows: Sequence[Row]) -> None:
+def _draw_points(axes: Axes, rows: Sequence[Row], *, key: int) -> None:
     first = rows[0]
     axes.plot(
         [row["english_value"] for row in rows],
@@ -82,15 +84,15 @@ def _draw_points(axes: Axes, rows: Sequence[Row]) -> None:
         markeredgewidth=0.5,
         alpha=0.85,
         zorder=3,
-        gid=to_id(facets_of(first, only=("score", "pair"))),
+        gid=to_id({**facets_of(first, only=("score", "pair")), "key": str(key)}),
     )
 
 
 def _keys(rows: Sequence[Row]) -> tuple[Key, ...]:
     keys = [Key(label="dense model", colour=BLACK, marker="*", line=False)]
-    for (score, intervention, set_kind), members in grouped(rows, "score", "intervention", "set_kind"):
+    for place, ((score, intervention, set_kind), members) in enumerate(grouped(rows, *_KEY)):
         said = " on ".join(word for word in (intervention or score, set_kind) if word)
         colour, marker = colour_of(score, set_kind), MARKERS.get(set_kind, "X")
-        facets = facets_of(members[0], only=("score",))
+        facets = {**facets_of(members[0], only=("score",)), "key": str(place)}
         keys.append(Key(label=said.replace("_", " "), colour=colour, marker=marker, line=False, facets=facets))
     return (*keys, Key(label="front: no variant is better in both", colour=QUIET))

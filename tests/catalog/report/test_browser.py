@@ -82,9 +82,12 @@ def test_choosing_a_pair_shows_its_own_lines_and_tables_instead_of_the_means(rep
     assert n_shown(report, means) == 0 < n_shown(report, details)
     assert n_shown(report, details) == n_shown(report, details + '[data-pair="fr-en"]')
     assert n_shown(report, "#change .panel[data-pair]") == 3
+    legend = "#curves figure:first-of-type .legend li"
+    assert n_shown(report, legend) == 6  # dense, wanda twice and contrast on translation, random, magnitude
     assert n_shown(report, '#curves g[data-score="random"]') > 0
     report.click("#filters button")
     assert n_shown(report, means) > 0 == n_shown(report, details)
+    assert n_shown(report, legend) == 8
     assert n_shown(report, "#filters input:checked") == 0
 
 

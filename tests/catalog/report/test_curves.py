@@ -90,8 +90,8 @@ def test_a_line_of_a_pair_is_drawn_hidden_with_its_name_and_the_dense_level_alwa
     pair = {**POINT, "demonstrations": "fr-en", "is_mean_over_pairs": False}
     (group,) = quality_curves([DENSE, POINT, pair])
     svg = drawn(group.panels[0])
-    assert len(re.findall('<g data-score="wanda" data-mean>', svg)) == 2
-    assert len(re.findall('<g data-score="wanda" data-pair="fr-en" data-detail data-off>', svg)) == 3
+    assert len(re.findall('<g data-score="wanda" data-mean data-key="1">', svg)) == 2
+    assert len(re.findall('<g data-score="wanda" data-pair="fr-en" data-detail data-key="1" data-off>', svg)) == 3
     assert "fr-en" in texts(svg)
     assert [key.label for key in group.keys] == ["dense model", "wanda on translation, dense propagation"]
 

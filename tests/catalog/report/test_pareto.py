@@ -36,7 +36,7 @@ def test_the_points_of_a_score_and_pair_can_be_hidden_together() -> None:
     rows = [dense(0.8, 0.5), point(0.7, 0.6), point(0.6, 0.6), point(0.7, 0.4, demonstrations="es-en")]
     (group,) = pareto_plots(rows)
     svg = drawn(group.panels[0])
-    assert re.findall(r'<g (data-score="wanda" data-pair="[^"]+")>', svg) == [
+    assert re.findall(r'<g (data-score="wanda" data-pair="[^"]+") data-key="0">', svg) == [
         'data-score="wanda" data-pair="fr-en"',
         'data-score="wanda" data-pair="es-en"',
     ]

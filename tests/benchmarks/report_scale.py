@@ -1,0 +1,61 @@
+"""Measure the report of a thousand variants: seconds and megabytes.
+
+python tests/benchmarks/report_scale.py --out report.html
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import duckdb
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from catalog.files import FILE_NAME
+from catalog.kept import refresh_all
+from catalog.report import write_report
+from catalog.store import Catalog
+from mlprune.storage import Store
+
+FILL = Path(__file__).with_suffix(".sql")
+
+
+def fill(store: Store) -> None:
+    """Put the made-up rows into the catalog of an empty store in a folder."""
+    assert store.local_root is not None
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+    with duckdb.connect(str(store.local_root / FILE_NAME)) as connection:
+        connection.execute(FILL.read_text("utf-8"))
+        refresh_all(connection)  # what a fold does at its end
+        connection.execute("CHECKPOINT")
+
+
+def report_figures(store: Store, out: Path) -> dict[str, Any]:
+    """Write the report; how long it took, and how large it is."""
+    with Catalog.open(store) as catalog:
+        (n_variants,) = catalog.select("SELECT count(*) FROM variants").rows[0]
+        started, cpu = perf_counter(), process_time()
+        write_report(catalog, out)
+    seconds, cpu = perf_counter() - started, process_time() - cpu
+    size = round(out.stat().st_size / 1e6, 2)
+    return {"variants": n_variants, "seconds": round(seconds, 1), "cpu_s": round(cpu, 1), "megabytes": size}
+
+
+def main() -> None:
+    """Measure and print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--out", type=Path, help="keep the page in this file")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="mlprune-report-") as folder:
+        store = Store(Path(folder) / "store")
+        fill(store)
+        print(json.dumps(report_figures(store, options.out or Path(folder) / "report.html"), indent=1))
+
+
+if __name__ == "__main__":
+    main()
