@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from mlprune.models.chain import greedy_decode, local_chain
+from mlprune.models.chain import local_chain
+from mlprune.models.decoding import MIN_HEAD, greedy_decode
 from mlprune.models.families import FAMILIES
 from mlprune.models.payloads import TokenBatch
 from mlprune.models.running import BlockRunner
@@ -123,12 +124,13 @@ def test_texts_on_shared_prefixes_score_as_whole_texts(folder, model, n_shards):
 
 
 @OWN_SHARDS
-def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards):
-    prompts = [random_tokens(length, seed=length).tolist() for length in LENGTHS]
+@pytest.mark.parametrize("n_head", [0, MIN_HEAD], ids=["no-head", "shared-head"])
+def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards, n_head):
+    head = random_tokens(n_head, seed=99).tolist()
+    prompts = [[*head, *random_tokens(length, seed=length).tolist()] for length in LENGTHS]
     n_new = WINDOW + 3
-    found = greedy_decode(
-        local_chain(folder, n_shards=n_shards), prompts, max_new_tokens=n_new, stop_id=END, pad_id=PAD
-    )
+    options = {"max_new_tokens": n_new, "stop_id": END, "pad_id": PAD, "batches": [[0, 1], [2, 3]]}
+    found = greedy_decode(local_chain(folder, n_shards=n_shards), prompts, **options)
     for prompt, new in zip(prompts, found, strict=True):
         text = list(prompt)
         with torch.inference_mode():

@@ -18,7 +18,8 @@ from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.batches import TextBatch, plan_texts
 from mlprune.evaluation.branching import ScoredText
 from mlprune.evaluation.text_scores import score_texts
-from mlprune.models.replica import Chain, greedy_decode
+from mlprune.models.decoding import greedy_decode
+from mlprune.models.replica import Chain
 
 DEFAULT_POSITIONS = 2048
 """Longest text where neither model nor tokenizer sets a bound, as in the harness."""
@@ -106,9 +107,8 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
             by_options.setdefault(repr(sorted(request.args[1].items())), []).append(place)
         for places in by_options.values():
             options = _greedy_options(requests[places[0]].args[1])
-            prompts = {place: self._prompt(requests[place].args[0], options["max_gen_toks"]) for place in places}
-            for batch in self._decoded_together(prompts, options["max_gen_toks"]):
-                outputs |= self._decoded({place: prompts[place] for place in batch}, options)
+            prompts = [self._prompt(requests[place].args[0], options["max_gen_toks"]) for place in places]
+            outputs |= dict(zip(places, self._decoded(prompts, options), strict=True))
         return [outputs[place] for place in range(len(requests))]
 
     def _planned(self, kind: str, asked: Sequence[Any], texts: Callable[[], list[ScoredText]]) -> list[TextBatch]:
@@ -171,10 +171,10 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         tokens = self.tok_encode(context, add_special_tokens=False if begins and context.startswith(begins) else None)
         return tokens[-room:]
 
-    def _decoded_together(self, prompts: dict[int, list[int]], max_new_tokens: int) -> list[list[int]]:
+    def _decoded_together(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
         """Places of prompts of similar length, long ones first, as many as fit a batch."""
         batches: list[list[int]] = []
-        for place in sorted(prompts, key=lambda place: (-len(prompts[place]), place)):
+        for place in sorted(range(len(prompts)), key=lambda place: (-len(prompts[place]), place)):
             longest = len(prompts[batches[-1][0]]) + max_new_tokens if batches else 0
             if batches and (len(batches[-1]) + 1) * longest <= self._batch_tokens:
                 batches[-1].append(place)
@@ -182,7 +182,7 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
                 batches.append([place])
         return batches
 
-    def _decoded(self, prompts: dict[int, list[int]], options: dict[str, Any]) -> dict[int, str]:
+    def _decoded(self, prompts: Sequence[Sequence[int]], options: dict[str, Any]) -> list[str]:
         stops = [stop for stop in (*options["until"], self.tokenizer.decode(self.eot_token_id)) if stop]
 
         def text_of(tokens: Sequence[int]) -> str:
@@ -190,13 +190,14 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
 
         decoded = greedy_decode(
             self._chain,
-            list(prompts.values()),
+            prompts,
             max_new_tokens=options["max_gen_toks"],
             stop_id=self.eot_token_id,
             pad_id=self.eot_token_id if self.tokenizer.pad_token_id is None else int(self.tokenizer.pad_token_id),
             ends=lambda tokens: any(stop in text_of(tokens) for stop in stops),
+            batches=self._decoded_together(prompts, options["max_gen_toks"]),
         )
-        return {place: _cut(text_of(tokens), stops) for place, tokens in zip(prompts, decoded, strict=True)}
+        return [_cut(text_of(tokens), stops) for tokens in decoded]
 
 
 def _greedy_options(asked: dict[str, Any]) -> dict[str, Any]:

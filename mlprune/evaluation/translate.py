@@ -7,7 +7,8 @@ from typing import Any
 from mlprune.corpus.templates import labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.tasks import TranslationItem
-from mlprune.models.replica import Chain, greedy_decode
+from mlprune.models.decoding import greedy_decode
+from mlprune.models.replica import Chain
 
 MAX_NEW_TOKENS = 64
 
@@ -117,20 +118,18 @@ def run_translation(chain: Chain, tokenizer: Any, prepared: PreparedTranslation)
     """Decode greedily up to the end-of-sequence token with the model as the chain holds it now; strip the outputs."""
     stop_id = int(tokenizer.eos_token_id)
     pad_id = stop_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-    texts: dict[int, str] = {}
-    for batch in prepared.batches:
-        decoded = greedy_decode(
-            chain,
-            [list(prepared.token_ids[place]) for place in batch],
-            max_new_tokens=prepared.max_new_tokens,
-            stop_id=stop_id,
-            pad_id=pad_id,
-        )
-        for place, tokens in zip(batch, decoded, strict=True):
-            texts[place] = tokenizer.decode(tokens, skip_special_tokens=True).strip()
+    decoded = greedy_decode(
+        chain,
+        prepared.token_ids,
+        max_new_tokens=prepared.max_new_tokens,
+        stop_id=stop_id,
+        pad_id=pad_id,
+        batches=prepared.batches,
+    )
+    texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in decoded]
     return tuple(
-        TranslationOutput(item.example_id, prompt, texts[place], item.reference)
-        for place, (item, prompt) in enumerate(zip(prepared.items, prepared.prompts, strict=True))
+        TranslationOutput(item.example_id, prompt, text, item.reference)
+        for item, prompt, text in zip(prepared.items, prepared.prompts, texts, strict=True)
     )
 
 

@@ -3,15 +3,9 @@
 What runs it, in this process (`chain`) or in others, is of no concern here and is not imported.
 """
 
-import uuid
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
-
-from mlprune.errors import BadInputError
-from mlprune.models.payloads import DecodeStep
 from mlprune.models.spans import shard_of
 
 
@@ -48,60 +42,3 @@ def advance_to(chain: Chain, block: int, keys: Iterable[Hashable]) -> None:
         return
     for key in keys:
         chain.on_block(block, "sweep_accept", key, chain.on_block(block - 1, "sweep_release", key))
-
-
-def greedy_decode(
-    chain: Chain,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_new_tokens: int,
-    stop_id: int,
-    pad_id: int,
-    ends: Callable[[Sequence[int]], bool] = lambda _: False,
-) -> list[list[int]]:
-    """Continue prompts with the likeliest token at each step, all of them together.
-
-    Args:
-        chain: the model.
-        prompts: token ids, at least one each, short enough for the model's positions with the new tokens.
-        max_new_tokens: most tokens appended to a prompt.
-        stop_id: the token that ends a continuation.
-        pad_id: fills short prompts up on the left and finished rows on the right; never attended to by real tokens
-            of its row.
-        ends: whether a continuation is complete with these new tokens.
-    Returns: the new tokens of each prompt, without the stop token.
-    Raises:
-        BadInputError: a prompt is empty.
-    """
-    if not prompts:
-        return []
-    token_ids, mask = _padded_left(prompts, pad_id)
-    outputs: list[list[int]] = [[] for _ in prompts]
-    running = torch.ones(len(prompts), dtype=torch.bool)
-    key = uuid.uuid4().hex
-    try:
-        for _ in range(max_new_tokens):
-            chosen = next(iter(chain.stream("decode", [DecodeStep(key, token_ids, mask)])))
-            running = running & (chosen != stop_id)
-            for row in running.nonzero().flatten().tolist():
-                outputs[row].append(int(chosen[row]))
-                running[row] = not ends(outputs[row])
-            if not running.any():
-                break
-            token_ids = torch.where(running, chosen, pad_id).unsqueeze(1)
-            mask = torch.cat([mask, running.unsqueeze(1)], dim=1)
-    finally:
-        chain.everywhere("decode_end", key)
-    return outputs
-
-
-def _padded_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """[b, s] int64 ids and bool mask."""
-    longest = max(len(prompt) for prompt in prompts)
-    token_ids = torch.full((len(prompts), longest), pad_id, dtype=torch.int64)
-    for row, prompt in enumerate(prompts):
-        if not prompt:
-            raise BadInputError("a prompt has no token", row=row)
-        token_ids[row, longest - len(prompt) :] = torch.tensor(list(prompt), dtype=torch.int64)
-    lengths = torch.tensor([len(prompt) for prompt in prompts]).unsqueeze(1)
-    return token_ids, torch.arange(longest).unsqueeze(0) >= longest - lengths

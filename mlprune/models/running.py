@@ -4,6 +4,7 @@ All of it may be called by several threads at once, each with its own states, wh
 What is asked of a shard (observing, sweeping, scoring, decoding) is in `shard.py`.
 """
 
+import copy
 import inspect
 import threading
 from collections.abc import Iterable, Mapping
@@ -69,6 +70,7 @@ class BlockRunner:
         self.head: Any = self._model.get_submodule(self.family.head)
         self._final_norm = self._model.get_submodule(self.family.final_norm)
         self._embedding = threading.Lock()
+        self._empty_cache = DynamicCache(config=self._model.config)
         memory: dict[str, int | None] = {"memory_bytes": memory_bytes, "working_bytes": working_bytes}
         self._placed = PlacedParts(parts, blocks, n_blocks=n_blocks, **memory)
         self.in_turns, self.window = self._placed.in_turns, self._placed.window
@@ -106,7 +108,25 @@ class BlockRunner:
 
     def new_cache(self) -> DynamicCache:
         """An empty key-value cache; only the own blocks fill their part of it."""
-        return DynamicCache(config=self._model.config)
+        cache = copy.copy(self._empty_cache)
+        cache.layers = [copy.copy(layer) for layer in cache.layers]
+        return cache
+
+    def moved(self, cache: DynamicCache, n_padding: Tensor) -> DynamicCache:
+        """A cache of several rows, each of which holds what the one row of a cache does, some places later.
+
+        Args:
+            cache: of one row and t tokens, none of them dropped.
+            n_padding: [b] int64: places before the row's first token; of its t places it has t - n_padding tokens.
+        """
+        moved = self.new_cache()
+        for block, layer in enumerate(cache.layers):
+            if layer.is_initialized:
+                places = torch.arange(layer.keys.shape[2]) - n_padding.unsqueeze(1)
+                places = places.clamp(min=0).to(layer.keys.device)
+                rows = [states[0][:, places].transpose(0, 1) for states in (layer.keys, layer.values)]
+                moved.update(*rows, block)
+        return moved
 
     def embed(
         self,

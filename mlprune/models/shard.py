@@ -311,9 +311,24 @@ class Shard:
         found: DecodePart | Tensor = self.together("decode", [payload])[0]
         return found
 
+    def decode_begin(self, key: str) -> None:
+        """Begin a session whose keys and values are all kept, for others to go on behind it."""
+        self._caches[key] = DynamicCache()
+
+    @torch.inference_mode()
+    def decode_behind(self, head: str, key: str, n_padding: Tensor) -> None:
+        """Begin a session in which every row has seen the one row of another, `decode_begin`'s.
+
+        Args:
+            n_padding: [b] int64, places by which a row begins later; as many of its last tokens are left out.
+        """
+        self._caches[key] = self._runner.moved(self._caches[head], n_padding)
+
     def decode_end(self, key: str) -> None:
         """Forget the caches of a session."""
         self._caches.pop(key, None)
 
     def _cache(self, key: str) -> DynamicCache:
-        return self._caches.setdefault(key, self._runner.new_cache())
+        if key not in self._caches:
+            self._caches[key] = self._runner.new_cache()
+        return self._caches[key]

@@ -11,9 +11,10 @@ from transformers import AutoModelForCausalLM
 from mlprune.corpus.calibration import padded
 from mlprune.errors import StatisticsError
 from mlprune.models.chain import local_chain
+from mlprune.models.decoding import greedy_decode
 from mlprune.models.families import FAMILIES
 from mlprune.models.payloads import StateSums, TokenBatch
-from mlprune.models.replica import Chain, greedy_decode
+from mlprune.models.replica import Chain
 from tests.tiny_models import FAMILY_NAMES, HIDDEN, save_tiny_model
 
 TEXTS = [[5, 9, 77, 30, 8, 4], [100, 3, 50], [7]]

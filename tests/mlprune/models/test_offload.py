@@ -11,7 +11,8 @@ import torch
 from mlprune.errors import ModelError
 from mlprune.evaluation.batches import plan_texts
 from mlprune.models import running
-from mlprune.models.chain import advance_to, greedy_decode, local_chain
+from mlprune.models.chain import advance_to, local_chain
+from mlprune.models.decoding import MIN_HEAD, greedy_decode
 from mlprune.models.families import FAMILIES
 from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint
 from mlprune.models.shard import Shard, TokenBatch
@@ -22,7 +23,8 @@ from tests.tiny_models import PAD, save_tiny_model
 NAMES = ("xglm", "gpt2", "bloom", "llama", "gemma2")
 N_BLOCKS = 4
 WORKING = GROUP_BYTES + 2**24
-PROMPTS = [[1, 50, 60, 70], [1, 9], [7]]
+HEAD = [1, *range(30, 30 + MIN_HEAD)]
+PROMPTS = [[*HEAD, 50, 60, 70], [*HEAD, 9], [*HEAD, 7]]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def tensors_of(observations=(), scores=()):
 def everything(chain):
     """All that goes through the blocks of a chain, as it is now."""
     found = tensors_of(chain.stream("observe", token_batches()), chain.stream("score", scoring_batches()))
-    return found, greedy_decode(chain, PROMPTS, max_new_tokens=4, stop_id=-1, pad_id=PAD)
+    return found, greedy_decode(chain, PROMPTS, max_new_tokens=4, stop_id=-1, pad_id=PAD, batches=[[0, 1], [2]])
 
 
 def assert_same(found, expected):
