@@ -93,6 +93,9 @@ class Recipe(Model):
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) != len(tasks):
             raise ValueError(f"two tasks have one name: {tasks}")
+        data_sets = [one.name for one in self.data_sets]
+        if len(set(data_sets)) != len(data_sets):
+            raise ValueError(f"a data set is described twice: {data_sets}")
         for entry in self.demonstrations:
             _require_known("parts", entry.parts, sets - {entry.name})
         for variant in self.variants:

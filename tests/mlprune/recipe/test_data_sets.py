@@ -44,3 +44,8 @@ def test_a_wrong_data_set_is_one_line_with_key_and_value(
         parsed(own, **evaluation)
     assert [word for word in words if word not in str(caught.value)] == []
     assert "\n" not in str(caught.value)
+
+
+def test_a_data_set_is_described_once() -> None:
+    with pytest.raises(RecipeError, match=r"described twice.*some/nli"):
+        parsed(OWN, {**OWN, "id": "doc"})
