@@ -7,7 +7,7 @@ table, which is folded again from the records afterwards: the newest file of a t
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
@@ -162,11 +162,20 @@ def _name(file: SqlFile) -> str:
 
 def _make_views(connection: Connection) -> None:
     connection.execute(statement("fold", "empty_table", table="view_files"))
+    in_tables = dict(connection.execute(statement("fold", "column_meanings")).fetchall())
     for name, file in views().items():
         connection.execute(file.text)
         _comment(connection, "VIEW", name=name, file=file)
+        _comment_on_columns(connection, name, {**in_tables, **file.column_comments})
     rows = [{"view_name": name, "sha256": sha256} for name, sha256 in _view_files().items()]
     insert_rows(connection, tables(connection)["view_files"], rows)
+
+
+def _comment_on_columns(connection: Connection, view: str, meanings: Mapping[str, str]) -> None:
+    """Say what the columns of a view mean."""
+    for (column,) in connection.execute(statement("fold", "view_columns"), {"view": view}).fetchall():
+        comment = _quoted(meanings.get(column, ""))
+        connection.execute(statement("fold", "comment_on_column", table=view, column=column, comment=comment))
 
 
 def _comment(connection: Connection, what: str, *, name: str, file: SqlFile) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 SQL_FOLDER = Path(__file__).parent / "sql"
@@ -32,6 +33,12 @@ class SqlFile:
         """What one row means: the opening comment on one line, without the name and the parameters."""
         lines = [line for line in self.comment if not line.startswith("$")]
         return re.sub(r"^[\w.]+: ", "", " ".join(lines))
+
+    @property
+    def column_comments(self) -> dict[str, str]:
+        """Column -> what it means, from the lines `-- column: meaning` behind the statement."""
+        behind = takewhile(lambda line: line.startswith("--"), reversed(self.text.splitlines()))
+        return dict(found.groups() for line in behind if (found := re.match(r"-- (\w+): (.+)$", line)))
 
     @property
     def sha256(self) -> str:

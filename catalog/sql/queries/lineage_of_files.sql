@@ -5,26 +5,29 @@
 WITH RECURSIVE made_from(id, n_steps) AS (
     SELECT $evaluation_id, 0
     UNION
-    SELECT e.parent_id, m.n_steps + 1
-    FROM made_from AS m
-    JOIN (
-        SELECT id, parent_id FROM record_parents
+    (
+        SELECT p.parent_id, m.n_steps + 1 FROM made_from AS m JOIN record_parents AS p ON p.id = m.id
         UNION ALL
-        SELECT variant_id, ordering_id FROM variants WHERE ordering_id IS NOT NULL
-    ) AS e ON e.id = m.id
+        SELECT v.ordering_id, m.n_steps + 1
+        FROM made_from AS m
+        JOIN variants AS v ON v.variant_id = m.id
+        WHERE v.ordering_id IS NOT NULL
+    )
 ),
 pieces AS (SELECT id, min(n_steps) AS n_steps FROM made_from GROUP BY id),
 last_jobs AS (
     SELECT record_kind, record_id, run_id, host, started_at, elapsed_s FROM jobs
+    SEMI JOIN pieces ON id = record_id
     WHERE status = 'done'
     QUALIFY row_number() OVER (PARTITION BY record_kind, record_id ORDER BY started_at DESC, run_file) = 1
-)
+),
+named AS (SELECT id, min(name) AS name FROM names SEMI JOIN pieces USING (id) GROUP BY id)
 SELECT
     p.n_steps, r.kind, p.id, n.name, r.step_version, a.path, a.n_rows, a.n_bytes, a.sha256,
     j.run_id, j.host, j.started_at, j.elapsed_s
 FROM pieces AS p
 JOIN records AS r ON r.id = p.id
 LEFT JOIN artefacts AS a ON a.kind = r.kind AND a.id = r.id
-LEFT JOIN (SELECT id, min(name) AS name FROM names GROUP BY id) AS n ON n.id = p.id
+LEFT JOIN named AS n ON n.id = p.id
 LEFT JOIN last_jobs AS j ON j.record_kind = r.kind AND j.record_id = r.id
 ORDER BY p.n_steps, r.kind, p.id, a.path;

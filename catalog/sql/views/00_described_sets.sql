@@ -37,3 +37,6 @@ SELECT
     ) AS made_of
 FROM named AS n
 LEFT JOIN parts AS p ON p.demonstration_set_id = n.demonstration_set_id;
+-- label: the set in few letters, fr-en for instance
+-- unusual: in words, what of the set is no default; NULL: all is
+-- made_of: equal where sets are made alike in everything but profile and seed

@@ -16,3 +16,4 @@ LEFT JOIN dense_values AS d
     AND d.scoring_rule IS NOT DISTINCT FROM m.scoring_rule
     AND d.example_limit IS NOT DISTINCT FROM m.example_limit
     AND d.setup IS NOT DISTINCT FROM m.setup;
+-- dense_value: the dense model's value, of the same base model and the same way of evaluation; NULL if there is none

@@ -5,3 +5,4 @@ SELECT c.*, d.value AS dense_value
 FROM comparisons_once AS c
 JOIN dense_values AS d ON d.evaluation_id = c.baseline_evaluation_id AND d.metric = c.metric
 JOIN variants AS v ON v.variant_id = c.variant_id AND v.base_model_id = d.base_model_id;
+-- dense_value: the dense model's value

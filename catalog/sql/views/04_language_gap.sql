@@ -31,3 +31,8 @@ JOIN measured AS en
     AND en.example_limit IS NOT DISTINCT FROM m.example_limit
     AND en.setup IS NOT DISTINCT FROM m.setup
 WHERE m.language <> 'en';
+-- english_value: the variant's value in English
+-- gap: English value minus value: how far English is ahead
+-- dense_gap: the same of the dense model
+-- gap_change: gap minus dense_gap: below 0 the languages have come closer
+-- english_evaluation_id: evaluation in English

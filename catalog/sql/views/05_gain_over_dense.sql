@@ -41,3 +41,4 @@ JOIN metrics AS m
     AND m.task = c.task
     AND m.split = c.split
     AND m.language = c.language;
+-- dense_value: the dense model's value

@@ -79,3 +79,14 @@ LEFT JOIN dense_values AS de
     AND de.metric = te.metric AND de.scoring_rule IS NOT DISTINCT FROM te.scoring_rule
     AND de.example_limit IS NOT DISTINCT FROM te.example_limit AND de.setup IS NOT DISTINCT FROM te.setup
 LEFT JOIN gains AS e ON e.evaluation_id = te.evaluation_id AND e.base_model_id = c.base_model_id;
+-- dev_value: accuracy on dev, by which the variant was chosen
+-- test_value: accuracy on test
+-- test_ci_low: lower end of its 95 % bootstrap interval
+-- test_ci_high: upper end of its 95 % bootstrap interval
+-- dense_value: the dense model's accuracy on test
+-- difference_ci_low: lower end of the 95 % paired bootstrap interval of difference
+-- difference_ci_high: upper end of the 95 % paired bootstrap interval of difference
+-- english_difference: what English gains on test, the variant's value minus the dense model's
+-- english_ci_low: lower end of its 95 % paired bootstrap interval
+-- english_ci_high: upper end of its 95 % paired bootstrap interval
+-- english_p_value: its two-sided p-value

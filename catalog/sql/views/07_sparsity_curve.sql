@@ -45,3 +45,4 @@ SELECT
     k.settings, p.sparsity, p.value, p.ci_low, p.ci_high, p.n_variants
 FROM all_points AS p
 JOIN methods AS k ON k.method = p.method;
+-- n_variants: variants that the point is the mean of

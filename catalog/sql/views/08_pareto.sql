@@ -25,3 +25,8 @@ SELECT
         GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ), '-inf'::DOUBLE) AS is_efficient
 FROM balance;
+-- english_value: test accuracy in English
+-- others_value: mean test accuracy in the other languages
+-- n_others: number of the other languages
+-- languages: all languages, separated by blanks
+-- is_efficient: whether no variant evaluated in the same languages is at least as good in both and better in one

@@ -52,3 +52,8 @@ LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
 LEFT JOIN observed AS o ON o.variant_id = m.variant_id
 LEFT JOIN parents AS p ON p.variant_id = m.variant_id
 LEFT JOIN files AS f ON f.id = m.evaluation_id;
+-- base_model_source: where the base model was read from
+-- statistics_ids: statistics that the masks were made from, separated by blanks
+-- parent_variant_ids: variants it is a combination of, separated by blanks; NULL for none
+-- artefact_path: file of the predictions, relative to the store
+-- artefact_sha256: SHA-256 of that file, in hex

@@ -36,3 +36,4 @@ JOIN described_variants AS a ON a.variant_id = p.variant_a
 JOIN described_variants AS b ON b.variant_id = p.variant_b
 JOIN variants AS x ON x.variant_id = p.variant_a
 JOIN variants AS y ON y.variant_id = p.variant_b;
+-- differs_in: in what the two differ, separated by blanks

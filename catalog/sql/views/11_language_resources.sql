@@ -22,3 +22,5 @@ SELECT * FROM (
     ('ne', 'Deva', 1), ('gu', 'Gujr', 1), ('hy', 'Armn', 1), ('so', 'Latn', 1), ('qu', 'Latn', 1),
     ('si', 'Sinh', 0)
 ) AS t(language, script, resource_class);
+-- script: ISO 15924 code of the script it is usually written in
+-- resource_class: from 0 (left behind) to 5 (winners)

@@ -1,0 +1,10 @@
+-- column_meanings: one row per name of a column of tables, with what it means; of several tables that which says most of
+-- results is asked first
+SELECT c.column_name, arg_min(c.comment, coalesce(list_position(
+    ['variant_descriptions', 'metrics', 'comparisons', 'evaluations', 'variants', 'demonstration_sets', 'records'],
+    c.table_name
+), 99))
+FROM duckdb_columns() AS c
+JOIN duckdb_tables() AS t ON t.table_oid = c.table_oid AND t.database_oid = c.database_oid
+WHERE c.database_name = current_database() AND c.comment IS NOT NULL
+GROUP BY c.column_name;
