@@ -38,7 +38,7 @@ class SqlFile:
     def column_comments(self) -> dict[str, str]:
         """Column -> what it means, from the lines `-- column: meaning` behind the statement."""
         behind = takewhile(lambda line: line.startswith("--"), reversed(self.text.splitlines()))
-        return dict(found.groups() for line in behind if (found := re.match(r"-- (\w+): (.+)$", line)))
+        return {found[1]: found[2] for line in behind if (found := re.match(r"-- (\w+): (.+)$", line))}
 
     @property
     def sha256(self) -> str:
