@@ -125,8 +125,7 @@ class WorkerActor:
 
     def run(self, job: Job) -> Outcome:
         """Run a job; the memory it tells is that of the largest process that worked on it."""
-        for shard in self._shards():
-            shard.measure.remote()
+        self._begin_peaks()
         outcome = self._worker.run(job)
         shards = self._shards() if job.needs_chain else ()
         try:
@@ -134,6 +133,11 @@ class WorkerActor:
         except RayError:  # the outcome says already that a shard was lost
             return outcome
         return replace(outcome, peak_memory_gib=round(max([outcome.peak_memory_gib, *peaks]), 3))
+
+    def _begin_peaks(self) -> None:
+        """In a method of its own: a shard that `run` still named could not end, and give its place to another load."""
+        for shard in self._shards():
+            shard.measure.remote()
 
     def _load(self, other: ModelRef | None, *, offloaded: bool = False) -> Chain:
         model = other or self._model

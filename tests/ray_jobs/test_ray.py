@@ -12,7 +12,7 @@ import pytest
 from mlprune.storage import Store
 from tests.forked_runs import ForkedRun, Gate
 from tests.ray_cluster import ROOT, Cluster, Node
-from tests.tiny_recipes import FinishedRun, finished_run, results, small_recipe, write_recipe
+from tests.tiny_recipes import FinishedRun, finished_run, results, small_recipe, write_baseline_inputs, write_recipe
 
 pytestmark = pytest.mark.ray
 ELSEWHERE = {"RAY_ADDRESS": "127.0.0.1:1", "PYTHONPATH": str(ROOT)}
@@ -22,7 +22,8 @@ Start = Callable[..., ForkedRun]
 
 
 def ray_recipe(**compute: int) -> dict[str, Any]:
-    """The small recipe with every way to read a model: features of layers, likelihoods and generated text."""
+    """The small recipe with every way to read a model: features of layers, likelihoods and generated text; and with two
+    baselines, one whose states are moved while it runs, and one that is another model."""
     recipe = small_recipe()
     more = {"path": "corpus", "limit": 2, "variants": ["dense"]}
     recipe["corpus"]["leave_out_evaluated"] = True
@@ -30,13 +31,20 @@ def ray_recipe(**compute: int) -> dict[str, Any]:
         {"task": "perplexity", "languages": ["en"], **more},
         {"task": "translation", "pairs": ["fr-en"], "shots": 1, "max_new_tokens": 3, **more},
     ]
+    mono = {"name": "mono", "kind": "monolingual", "language": ["en", "fr"], "shots": 2, "samples": 4, "max_tokens": 48}
+    recipe["demonstrations"] += [mono]
+    recipe["baselines"] = [
+        {"kind": "model", "path": "small"},
+        {"kind": "lrp2", "demonstrations": "mono", "layers": [0, 2]},
+    ]
     return {**recipe, "compute": {"batch_tokens": 128, **compute}}
 
 
 @pytest.fixture(scope="module")
-def expected(tiny_inputs: Path) -> FinishedRun:
+def expected(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """The recipe run in this process."""
-    return finished_run(tiny_inputs, ray_recipe(), name="over-ray")
+    folder = write_baseline_inputs(tiny_inputs, tmp_path_factory.mktemp("over-ray") / "inputs")
+    return finished_run(folder, ray_recipe(), name="over-ray")
 
 
 @pytest.fixture(scope="module")

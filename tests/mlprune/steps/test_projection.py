@@ -42,9 +42,9 @@ def variant(run: FinishedRun, name: str) -> PlannedVariant:
 
 
 def evaluations(run: FinishedRun, name: str) -> dict[tuple[str, str], Any]:
-    """(language, rule) -> evaluation."""
+    """(language, rule) -> evaluation on facts."""
     (job,) = (one for one in jobs_of(run, EvaluateJob) if one.variant_id == variant(run, name).id)
-    return {(one.task.language, one.task.rule): one for one in job.evaluations}
+    return {(one.task.language, one.task.rule): one for one in job.evaluations if one.task.task == "facts"}
 
 
 def language_means(run: FinishedRun) -> dict[str, Tensor]:
