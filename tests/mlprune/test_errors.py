@@ -50,5 +50,6 @@ def test_every_error_is_permanent_or_transient_and_never_both() -> None:
 
 def test_what_a_user_can_mend_is_a_bad_input() -> None:
     mendable = {one.__name__ for one in OURS if issubclass(one, BadInputError) and one is not BadInputError}
-    assert mendable == {"RecipeError", "CorpusError", "TaskFileError", "ModelError", "StoreError", "QueryError"}
+    expected = {"RecipeError", "CorpusError", "TaskFileError", "ModelError", "StoreError", "QueryError", "HubError"}
+    assert mendable == expected
     assert issubclass(errors.WorkerLostError, TransientError)

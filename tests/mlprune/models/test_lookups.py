@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
-from mlprune.models.loading import ModelParts
+from mlprune.models.parts import ModelParts
 from mlprune.models.running import BlockRunner
 from tests.tiny_models import ALL_FAMILY_NAMES, VOCABULARY, save_tiny_model
 
