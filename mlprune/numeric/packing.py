@@ -46,17 +46,55 @@ def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
     Raises:
         ShapeError: `data` has another length than shape and `n_levels` ask for, or holds a level above `n_levels`.
     """
-    check_n_levels(n_levels)
-    n_weights, n_planes = shape[0] * shape[1], n_levels.bit_length()
-    plane_bytes = (n_weights + 7) // 8
-    if len(data) != n_planes * plane_bytes:
-        raise ShapeError("packed levels do not fit the weight", expected=n_planes * plane_bytes, got=len(data))
-    planes = np.frombuffer(data, dtype=np.uint8).reshape(n_planes, plane_bytes)
+    planes, n_weights = _planes(data, shape, n_levels), shape[0] * shape[1]
     flat = np.zeros(n_weights, dtype=np.uint8)
-    for bit in range(n_planes):
-        flat |= np.unpackbits(planes[bit], count=n_weights, bitorder="little") << np.uint8(bit)
+    for bit, plane in enumerate(planes):
+        flat |= np.unpackbits(plane, count=n_weights, bitorder="little") << np.uint8(bit)
     _check_highest(flat, n_levels)
     return torch.from_numpy(flat).reshape(shape)
+
+
+def unpack_kept(data: bytes, shape: tuple[int, int], n_levels: int, *, level: int) -> Tensor:
+    """The keep mask of one sparsity, without unpacking the levels: eight weights are compared at a time.
+
+    Args:
+        data: what `pack_levels` returned.
+        shape: (out, in).
+        n_levels: number of sparsities, 1 to 255.
+        level: index of the sparsity, 0 to n_levels - 1.
+    Returns: [out, in], bool, on the CPU; True where the level is above `level`.
+    Raises:
+        ShapeError: as `unpack_levels`, or there is no such sparsity.
+    """
+    if not 0 <= level < n_levels:
+        raise ShapeError("no such level", expected=f"0 <= level < {n_levels}", got=level)
+    planes = _planes(data, shape, n_levels)
+    if _above(planes, n_levels).any():
+        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got="more")
+    kept = np.unpackbits(_above(planes, level), count=shape[0] * shape[1], bitorder="little")
+    return torch.from_numpy(kept.view(np.bool_)).reshape(shape)
+
+
+def _planes(data: bytes, shape: tuple[int, int], n_levels: int) -> NDArray[np.uint8]:
+    """[planes, bytes] of packed levels, the least significant bit first."""
+    check_n_levels(n_levels)
+    n_planes, plane_bytes = n_levels.bit_length(), (shape[0] * shape[1] + 7) // 8
+    if len(data) != n_planes * plane_bytes:
+        raise ShapeError("packed levels do not fit the weight", expected=n_planes * plane_bytes, got=len(data))
+    return np.frombuffer(data, dtype=np.uint8).reshape(n_planes, plane_bytes)
+
+
+def _above(planes: NDArray[np.uint8], bound: int) -> NDArray[np.uint8]:
+    """[bytes]: a bit a weight, 1 where its level is above the bound: the highest bit that differs decides."""
+    above: NDArray[np.uint8] = np.zeros_like(planes[0])
+    equal = np.full_like(planes[0], 0xFF)
+    for bit in reversed(range(len(planes))):
+        if bound >> bit & 1:
+            equal &= planes[bit]
+        else:
+            above |= equal & planes[bit]
+            equal &= ~planes[bit]
+    return above
 
 
 def check_n_levels(n_levels: int) -> None:

@@ -1,18 +1,19 @@
 """Mask files: the packed levels of one block's layers, written once and read wherever a mask is needed."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.numeric.masks import keep_mask
-from mlprune.numeric.packing import pack_levels, unpack_levels
+from mlprune.numeric.packing import pack_levels, unpack_kept, unpack_levels
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.records import Artefact
 from mlprune.storage import Store
+from mlprune.threads import side_by_side
 
 SCHEMA = {
     "layer": "string",
@@ -31,7 +32,16 @@ NEEDED = {"layer", "shape", "sparsities", "levels"}
 """Columns without which there are no masks; files of earlier versions have these and lack others."""
 
 KEPT_BYTES = 2**20
-"""Size of a mask file up to which its levels stay in memory: evaluation visits the masks of small models often."""
+"""Size of a mask file up to which it stays in memory: evaluation visits the masks of small models often."""
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """The levels of one layer as they are stored."""
+
+    levels: bytes
+    shape: tuple[int, int]
+    n_levels: int
 
 
 def mask_path(ordering_id: str, block: int) -> str:
@@ -65,41 +75,56 @@ def fingerprint(layers: Iterable[tuple[int, str, str]]) -> str:
 
 
 def read_block_levels(store_uri: str, artefact: Artefact) -> dict[str, Tensor]:
-    """Layer -> levels [out, in] uint8 of a mask file; small ones are kept for the next reader.
-
-    Raises:
-        DamagedArtefactError: the file is missing or differs from its record.
-    """
-    if artefact.n_bytes > KEPT_BYTES:
-        return load_block_levels(Store(store_uri), artefact)
-    return _kept_block_levels(store_uri, artefact)
-
-
-@lru_cache(maxsize=256)
-def _kept_block_levels(store_uri: str, artefact: Artefact) -> dict[str, Tensor]:
-    return load_block_levels(Store(store_uri), artefact)
-
-
-def load_block_levels(store: Store, artefact: Artefact) -> dict[str, Tensor]:
     """Layer -> levels [out, in] uint8 of a mask file.
 
     Raises:
-        DamagedArtefactError: the file is missing or differs from its record.
+        DamagedArtefactError: the file is missing, differs from its record, or is no mask file.
     """
+    packed = _read(store_uri, artefact)
+    return {layer: unpack_levels(one.levels, one.shape, one.n_levels) for layer, one in packed.items()}
+
+
+def load_block_levels(store: Store, artefact: Artefact) -> dict[str, Tensor]:
+    """The same, and nothing stays in memory.
+
+    Raises:
+        DamagedArtefactError: the file is missing, differs from its record, or is no mask file.
+    """
+    return {layer: unpack_levels(one.levels, one.shape, one.n_levels) for layer, one in _load(store, artefact).items()}
+
+
+def stored_keep_masks(
+    weights: Mapping[str, Tensor], store_uri: str, artefact: Artefact, level: int
+) -> tuple[dict[str, Tensor], None]:
+    """The keep masks of a block at one sparsity, as the function a shard calls to prune a block from the store."""
+    packed = _read(store_uri, artefact)
+
+    def kept(layer: str) -> Tensor:
+        one = packed[layer]
+        return unpack_kept(one.levels, one.shape, one.n_levels, level=level)
+
+    return dict(zip(weights, side_by_side(kept, weights), strict=True)), None
+
+
+def _read(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
+    """Layer -> packed levels; small files are kept for the next reader."""
+    if artefact.n_bytes > KEPT_BYTES:
+        return _load(Store(store_uri), artefact)
+    return _kept(store_uri, artefact)
+
+
+@lru_cache(maxsize=256)
+def _kept(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
+    return _load(Store(store_uri), artefact)
+
+
+def _load(store: Store, artefact: Artefact) -> dict[str, _Packed]:
     columns = store.read_table(artefact)
     if not set(columns) >= NEEDED:
         raise DamagedArtefactError("a mask file has other columns", path=artefact.path, got=sorted(columns))
     return {
-        layer: unpack_levels(packed, (int(shape[0]), int(shape[1])), len(sparsities))
+        layer: _Packed(packed, (int(shape[0]), int(shape[1])), len(sparsities))
         for layer, shape, sparsities, packed in zip(
             columns["layer"], columns["shape"], columns["sparsities"], columns["levels"], strict=True
         )
     }
-
-
-def stored_keep_masks(
-    weights: dict[str, Tensor], store_uri: str, artefact: Artefact, level: int
-) -> tuple[dict[str, Tensor], None]:
-    """The keep masks of a block at one sparsity, as the function a shard calls to prune a block from the store."""
-    levels = read_block_levels(store_uri, artefact)
-    return {layer: keep_mask(levels[layer], level) for layer in weights}, None

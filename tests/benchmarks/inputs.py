@@ -1,5 +1,6 @@
 """What is measured on: a random XGLM, a corpus whose demonstrations have the wanted lengths, and recipes over them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +131,8 @@ def _line_lengths(size: Size) -> list[int]:
     given: dict[int, int] = {}
     for seed in SEEDS:
         chosen = list(ordered_by_hash(seed, range(N_LINES)))[: size.samples]
-        taken = {given[line] for line in chosen if line in given}
-        free = iter(length for length in sample_lengths(size) if length not in taken)
+        taken = Counter(given[line] for line in chosen if line in given)
+        free = (Counter(sample_lengths(size)) - taken).elements()
         given |= {line: next(free) for line in chosen if line not in given}
     return [given.get(line, size.tokens // 2) for line in range(N_LINES)]
 
