@@ -6,7 +6,7 @@
 SELECT
     v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, p.differs_in, p.settings, o.block, o.layer,
     count(*) AS n_pairs,
-    avg(o.jaccard ORDER BY o.variant_a, o.variant_b) AS mean_jaccard,
+    avg(o.jaccard::DECIMAL(18, 15)) AS mean_jaccard, -- decimals add up to the same in any order
     min(o.jaccard) AS min_jaccard,
     max(o.jaccard) AS max_jaccard
 FROM mask_overlaps AS o

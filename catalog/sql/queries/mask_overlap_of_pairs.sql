@@ -18,7 +18,7 @@ WITH pairs AS (
 SELECT
     p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.settings, p.first, p.second, o.block,
     count(DISTINCT (p.variant_a, p.variant_b)) AS n_pairs,
-    avg(o.jaccard ORDER BY o.jaccard) AS mean_jaccard,
+    avg(o.jaccard::DECIMAL(18, 15)) AS mean_jaccard, -- decimals add up to the same in any order
     min(o.jaccard) AS min_jaccard,
     max(o.jaccard) AS max_jaccard
 FROM pairs AS p

@@ -2,7 +2,7 @@
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
-WITH consistency AS (
+WITH consistency AS NOT MATERIALIZED (
     SELECT r.*, v.base_model_id, v.is_dense, v.variant_name, v.score, v.propagation, v.sparsity
     FROM rank_consistency AS r
     JOIN described_variants AS v ON v.variant_id = r.variant_id
