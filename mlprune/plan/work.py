@@ -163,25 +163,22 @@ def _keeping_activations(job: ActivationsJob, sizes: Footprint, sets: Sets) -> W
 
 
 def _counting_neurons(job: NeuronActivityJob, sizes: Footprint, sets: Sets) -> Work:
-    n_tokens, _ = sets.get(job.demonstration_set_id, (0, 0))
-    return Work(
-        job.step,
-        flops=_block_flops(sizes, n_tokens),
-        n_passes=1,
-        thread_bytes=_batch_bytes(sizes, job.batch_tokens),
-        disk_bytes=COUNT_DIGITS * float(sizes.widest * len(sizes.blocks)),
-        on_chain=True,
-    )
+    return _passing(job, sizes, sets, disk_bytes=COUNT_DIGITS * float(sizes.widest * len(sizes.blocks)))
 
 
 def _averaging(job: HiddenMeansJob, sizes: Footprint, sets: Sets) -> Work:
+    return _passing(job, sizes, sets, disk_bytes=8.0 * sizes.hidden * len(sizes.blocks))
+
+
+def _passing(job: NeuronActivityJob | HiddenMeansJob, sizes: Footprint, sets: Sets, *, disk_bytes: float) -> Work:
+    """One pass of a set of which only sums are kept."""
     n_tokens, _ = sets.get(job.demonstration_set_id, (0, 0))
     return Work(
         job.step,
         flops=_block_flops(sizes, n_tokens),
         n_passes=1,
         thread_bytes=_batch_bytes(sizes, job.batch_tokens),
-        disk_bytes=8.0 * sizes.hidden * len(sizes.blocks),
+        disk_bytes=disk_bytes,
         on_chain=True,
     )
 

@@ -16,9 +16,9 @@ from mlprune.models.loading import load_tokenizer
 from mlprune.models.replica import Chain
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
-from mlprune.steps.evaluation_records import read_predictions, write_evaluation
+from mlprune.steps.evaluation_records import TasksJob, read_predictions, write_evaluation
 from mlprune.steps.interventions import in_effect, prepared_for, read_by
-from mlprune.steps.jobs import ChainLoader, Job, ModelRef, RecordKey
+from mlprune.steps.jobs import ChainLoader, RecordKey
 from mlprune.steps.task_specs import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.variants import mask_artefacts, weight_artefacts
 from mlprune.storage import Store
@@ -49,25 +49,11 @@ def put_masks_on(chain: Chain, store: Store, variant_id: str) -> None:
 
 
 @dataclass(frozen=True)
-class EvaluateJob(Job):
+class EvaluateJob(TasksJob):
     """Evaluate one variant on everything the recipe asks of it."""
 
     step: ClassVar[str] = "evaluate"
-    needs_chain: ClassVar[bool] = True
-    model: ModelRef
     variant_id: str
-    evaluations: tuple[EvaluationSpec, ...]
-    batch_tokens: int
-
-    @property
-    def chain_model(self) -> ModelRef | None:
-        """The variant's model."""
-        return self.model
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The evaluations."""
-        return tuple(evaluation.identity.key for evaluation in self.evaluations)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:

@@ -1,18 +1,40 @@
 """What is written down of an evaluation: its predictions, its row and its metrics, by whoever scored the texts."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from mlprune.evaluation.measures import measure
 from mlprune.evaluation.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.evaluation.translate import TRANSLATION_SCHEMA, Translations
 from mlprune.records import Artefact, Record
+from mlprune.steps.jobs import Job, ModelRef, RecordKey
 from mlprune.steps.task_specs import EvaluationSpec, TaskSpec
 from mlprune.storage import Store
 
 Stored = Predictions | Translations
 """What a predictions file holds."""
+
+
+@dataclass(frozen=True)
+class TasksJob(Job):
+    """Base of the jobs that run a model on tasks and make a record of each; a killed one does only what is left."""
+
+    needs_chain: ClassVar[bool] = True
+    model: ModelRef
+    evaluations: tuple[EvaluationSpec, ...]
+    batch_tokens: int
+
+    @property
+    def chain_model(self) -> ModelRef | None:
+        """The model."""
+        return self.model
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The evaluations."""
+        return tuple(one.identity.key for one in self.evaluations)
 
 
 def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> Stored:

@@ -20,8 +20,9 @@ from mlprune.evaluation.measures import measure
 from mlprune.evaluation.predictions import Predictions
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.models.replica import Chain
+from mlprune.steps.evaluation_records import TasksJob
 from mlprune.steps.hidden_means import mean_states
-from mlprune.steps.jobs import ChainLoader, Job, ModelRef, RecordJob, RecordKey
+from mlprune.steps.jobs import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.task_specs import EvaluationSpec, TaskSpec, prepared_task
 from mlprune.storage import Store
 
@@ -59,26 +60,14 @@ def projected(chain: Chain, store: Store, *, means: Iterable[str], pair: Pair) -
 
 
 @dataclass(frozen=True)
-class TrialJob(Job):
-    """Try one pair of blocks on some tasks for development, a record each; a killed job does only what is left."""
+class TrialJob(TasksJob):
+    """Try one pair of blocks on some tasks for development.
+
+    The parents `means` of each are the mean states of its language and of English.
+    """
 
     step: ClassVar[str] = "search"
-    needs_chain: ClassVar[bool] = True
-    model: ModelRef
     pair: Pair
-    evaluations: tuple[EvaluationSpec, ...]
-    """What is tried; the parents `means` of each are the mean states of its language and of English."""
-    batch_tokens: int
-
-    @property
-    def chain_model(self) -> ModelRef | None:
-        """The model that is tried."""
-        return self.model
-
-    @property
-    def makes(self) -> tuple[RecordKey, ...]:
-        """The trials."""
-        return tuple(one.identity.key for one in self.evaluations)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
