@@ -9,8 +9,8 @@ import torch
 from mlprune.evaluation.batches import plan_texts
 from mlprune.evaluation.branching import ScoredText
 from mlprune.evaluation.text_scores import score_texts
-from mlprune.models.chain import Chain
 from mlprune.models.payloads import ScoringBatch
+from mlprune.models.replica import Chain
 
 Score = tuple[float, bool]
 """Log-likelihood, and whether greedy decoding gives the scored part."""

@@ -12,11 +12,11 @@ import yaml
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from mlprune.models.chain import Chain, local_chain
-from mlprune.numeric.masks import keep_mask
+from mlprune.models.chain import local_chain
+from mlprune.models.replica import Chain
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.variants import PlannedVariant
-from mlprune.pruning.mask_files import read_block_levels
+from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
 from mlprune.steps.jobs import ModelRef
 from mlprune.steps.variants import mask_artefacts
@@ -324,10 +324,8 @@ class FinishedRun(NamedTuple):
         """(block, layer) -> keep mask of a variant, from the store."""
         record = self.store.require("variants", variant_id)
         level = record.rows["variants"][0]["level"]
-        blocks = [read_block_levels(self.store.uri, one) for one in mask_artefacts(record)]
-        return {
-            (block, layer): keep_mask(one, level) for block, found in enumerate(blocks) for layer, one in found.items()
-        }
+        blocks = [read_keep_masks(self.store.uri, one, level) for one in mask_artefacts(record)]
+        return {(block, layer): kept for block, found in enumerate(blocks) for layer, kept in found.items()}
 
     def row(self, table: str, variant_id: str) -> dict[str, Any]:
         """The one row that a variant's record contributes to a table."""

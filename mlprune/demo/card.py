@@ -20,8 +20,9 @@ from mlprune.evaluation.measures import measure
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
 from mlprune.evaluation.tasks import TranslationItem, facts_item
 from mlprune.evaluation.translate import Translations, prepare_translation, run_translation
-from mlprune.models.chain import Chain, local_chain
+from mlprune.models.chain import local_chain
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.replica import Chain
 from mlprune.records import ordered_by_hash
 
 POSITIONS = 256

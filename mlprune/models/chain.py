@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mlprune.errors import ModelError
-from mlprune.models.decoding import greedy_decode
 from mlprune.models.footprint import footprint
 from mlprune.models.lockstep import GroupLimit, grouped
-from mlprune.models.replica import Chain, advance_to
 from mlprune.models.shard import Shard
 from mlprune.models.spans import plan_spans, shard_of
 from mlprune.terms import DtypeName
 from mlprune.threads import side_by_side
-
-__all__ = ["Chain", "LocalChain", "advance_to", "chain_limit", "greedy_decode", "local_chain", "shard_of"]
 
 
 class LocalChain:

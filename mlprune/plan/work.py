@@ -22,6 +22,7 @@ from mlprune.steps.hidden_means import HiddenMeansJob
 from mlprune.steps.jobs import Job
 from mlprune.steps.neurons import NeuronActivityJob
 from mlprune.steps.observe import ObserveJob, ObservePartJob
+from mlprune.steps.observing import PassJob
 from mlprune.steps.outliers import OutliersJob
 from mlprune.steps.projection import TrialJob
 from mlprune.steps.prune import OrderBlockJob
@@ -170,7 +171,7 @@ def _averaging(job: HiddenMeansJob, sizes: Footprint, sets: Sets) -> Work:
     return _passing(job, sizes, sets, disk_bytes=8.0 * sizes.hidden * len(sizes.blocks))
 
 
-def _passing(job: NeuronActivityJob | HiddenMeansJob, sizes: Footprint, sets: Sets, *, disk_bytes: float) -> Work:
+def _passing(job: PassJob, sizes: Footprint, sets: Sets, *, disk_bytes: float) -> Work:
     """One pass of a set of which only sums are kept."""
     n_tokens, _ = sets.get(job.demonstration_set_id, (0, 0))
     return Work(

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.numeric.packing import pack_levels, unpack_kept, unpack_levels
+from mlprune.numeric.packing import pack_levels, unpack_kept
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.records import Artefact
 from mlprune.storage import Store
@@ -74,52 +74,41 @@ def fingerprint(layers: Iterable[tuple[int, str, str]]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def read_block_levels(store_uri: str, artefact: Artefact) -> dict[str, Tensor]:
-    """Layer -> levels [out, in] uint8 of a mask file.
+def read_keep_masks(
+    store_uri: str, artefact: Artefact, level: int, *, layers: Iterable[str] | None = None
+) -> dict[str, Tensor]:
+    """Layer -> keep mask [out, in] of one sparsity of a mask file; small files stay in memory for the next reader.
 
+    Args:
+        level: index of the sparsity.
+        layers: these alone, in this order; by default all, in the order of the file.
     Raises:
         DamagedArtefactError: the file is missing, differs from its record, or is no mask file.
     """
-    packed = _read(store_uri, artefact)
-    return {layer: unpack_levels(one.levels, one.shape, one.n_levels) for layer, one in packed.items()}
+    packed = _kept(store_uri, artefact) if artefact.n_bytes <= KEPT_BYTES else _load(store_uri, artefact)
+    wanted = tuple(packed if layers is None else layers)
 
+    def kept(layer: str) -> Tensor:
+        one = packed[layer]
+        return unpack_kept(one.levels, one.shape, one.n_levels, level=level)
 
-def load_block_levels(store: Store, artefact: Artefact) -> dict[str, Tensor]:
-    """The same, and nothing stays in memory.
-
-    Raises:
-        DamagedArtefactError: the file is missing, differs from its record, or is no mask file.
-    """
-    return {layer: unpack_levels(one.levels, one.shape, one.n_levels) for layer, one in _load(store, artefact).items()}
+    return dict(zip(wanted, side_by_side(kept, wanted), strict=True))
 
 
 def stored_keep_masks(
     weights: Mapping[str, Tensor], store_uri: str, artefact: Artefact, level: int
 ) -> tuple[dict[str, Tensor], None]:
     """The keep masks of a block at one sparsity, as the function a shard calls to prune a block from the store."""
-    packed = _read(store_uri, artefact)
-
-    def kept(layer: str) -> Tensor:
-        one = packed[layer]
-        return unpack_kept(one.levels, one.shape, one.n_levels, level=level)
-
-    return dict(zip(weights, side_by_side(kept, weights), strict=True)), None
-
-
-def _read(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
-    """Layer -> packed levels; small files are kept for the next reader."""
-    if artefact.n_bytes > KEPT_BYTES:
-        return _load(Store(store_uri), artefact)
-    return _kept(store_uri, artefact)
+    return read_keep_masks(store_uri, artefact, level, layers=weights), None
 
 
 @lru_cache(maxsize=256)
 def _kept(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
-    return _load(Store(store_uri), artefact)
+    return _load(store_uri, artefact)
 
 
-def _load(store: Store, artefact: Artefact) -> dict[str, _Packed]:
-    columns = store.read_table(artefact)
+def _load(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
+    columns = Store(store_uri).read_table(artefact)
     if not set(columns) >= NEEDED:
         raise DamagedArtefactError("a mask file has other columns", path=artefact.path, got=sorted(columns))
     return {

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlprune.numeric.masks import combined_masks, keep_mask
-from mlprune.pruning.mask_files import mask_path, read_block_levels, write_block_masks
+from mlprune.numeric.masks import combined_masks
+from mlprune.pruning.mask_files import mask_path, read_keep_masks, write_block_masks
 from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.records import Record
 from mlprune.steps.jobs import ChainLoader, Identity, Job, RecordKey
@@ -48,10 +48,9 @@ class CombineJob(Job):
 def combined_block(store: Store, parents: list[Record], block: int, *, variant: VariantSpec) -> dict[str, LayerLevels]:
     """Layer -> the combined mask of one block, as levels 0 (removed) and 1 (kept)."""
     assert variant.combination is not None, "planning gives a combination its kind"
-    masks = []
-    for parent in parents:
-        levels = read_block_levels(store.uri, mask_artefacts(parent)[block])
-        level = parent.rows["variants"][0]["level"]
-        masks.append({layer: keep_mask(found, level) for layer, found in levels.items()})
+    masks = [
+        read_keep_masks(store.uri, mask_artefacts(parent)[block], parent.rows["variants"][0]["level"])
+        for parent in parents
+    ]
     combined = {layer: combined_masks([one[layer] for one in masks], variant.combination) for layer in masks[0]}
     return {layer: described_levels(mask.byte(), (variant.sparsity,)) for layer, mask in combined.items()}

@@ -5,11 +5,11 @@ Reads stored predictions, masks and features; runs no model. docs/method.md sect
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mlprune.evaluation.measures import compare
@@ -19,7 +19,7 @@ from mlprune.numeric.masks import jaccard_removed
 from mlprune.numeric.metrics import rank_consistency
 from mlprune.numeric.overlaps import top_bottom_overlap
 from mlprune.numeric.significance import holm
-from mlprune.pruning.mask_files import read_block_levels
+from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.steps.evaluation_records import predictions_of
 from mlprune.steps.jobs import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.task_specs import EvaluationSpec, TaskSpec
@@ -156,11 +156,10 @@ class MaskOverlapJob(RecordJob):
         levels = [record.rows["variants"][0]["level"] for record in records]
         rows = []
         for block, artefacts in enumerate(zip(*(mask_artefacts(record) for record in records), strict=True)):
-            first, second = (read_block_levels(store.uri, artefact) for artefact in artefacts)
+            first, second = map(partial(read_keep_masks, store.uri), artefacts, levels)
             for layer in first:
-                removed = (torch.le(first[layer], levels[0]), torch.le(second[layer], levels[1]))
                 row = {"variant_a": self.variants[0], "variant_b": self.variants[1], "block": block, "layer": layer}
-                rows.append({**row, "jaccard": jaccard_removed(*removed)})
+                rows.append({**row, "jaccard": jaccard_removed(~first[layer], ~second[layer])})
         store.write_record(self.identity.record(rows={"mask_overlaps": rows}))
 
 

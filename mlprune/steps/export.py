@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ModelError, PermanentError, StoreError
@@ -22,7 +21,7 @@ from mlprune.models.families import Family, oriented
 from mlprune.models.loading import inspect_model
 from mlprune.models.overwriting import holds_values, overwrite_tensor
 from mlprune.models.zeroing import count_zeroed, zero_weights
-from mlprune.pruning.mask_files import load_block_levels
+from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.records import Artefact, Record
 from mlprune.steps.jobs import identified
@@ -172,8 +171,8 @@ def _removed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]
     """(block, layer) and what the variant removes there: bool [out, in], True where the weight becomes 0."""
     level = _row(variant)["level"]
     for artefact in mask_artefacts(variant):
-        for layer, levels in load_block_levels(store, artefact).items():
-            yield (_block_of(artefact), layer), torch.le(levels, level)
+        for layer, kept in read_keep_masks(store.uri, artefact, level).items():
+            yield (_block_of(artefact), layer), ~kept
 
 
 def _changed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:

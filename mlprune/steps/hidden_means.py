@@ -5,28 +5,24 @@ can be joined later.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mlprune.corpus.calibration import token_batches
 from mlprune.models.payloads import StateSums
 from mlprune.steps.jobs import ChainLoader
-from mlprune.steps.observing import SetJob
+from mlprune.steps.observing import PassJob, dense_pass
 from mlprune.storage import Store
-from mlprune.tables import Layout, columns_of, number_bytes, numbers_of
+from mlprune.tables import Layout, number_bytes, numbers_of
 
 LAYOUT = Layout("hidden_sums", 1, {"block": "int32", "n_tokens": "int64", "sums": "list<double>"})
 """One row a block: what stands behind it, block counted from 0."""
 
 
 @dataclass(frozen=True)
-class HiddenMeansJob(SetJob):
+class HiddenMeansJob(PassJob):
     """Run a demonstration set through the dense model and add up its hidden states behind every block."""
-
-    needs_chain: ClassVar[bool] = True
-    batch_tokens: int
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Add the batches up in their order, then write sums and record.
@@ -34,15 +30,9 @@ class HiddenMeansJob(SetJob):
         Raises:
             StatisticsError: a state is not finite.
         """
-        model = chain()
-        model.everywhere("set_keep_masks", None)
-        source = store.require("demonstration_sets", self.demonstration_set_id).artefacts[0]
-        texts = columns_of(store.read_bytes(source), ["token_ids"])["token_ids"]
         total, n_tokens = torch.zeros((), dtype=torch.float64), 0
         found: StateSums
-        for found in model.stream(
-            "sum_states", (one for _, one in token_batches(texts, batch_tokens=self.batch_tokens))
-        ):
+        for found in dense_pass(store, chain(), "sum_states", job=self):
             total, n_tokens = total + found.sums, n_tokens + found.n_tokens
         columns: dict[str, Any] = {
             "block": list(range(len(total))),

@@ -9,25 +9,20 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from mlprune.corpus.calibration import token_batches
 from mlprune.models.families import FAMILIES
 from mlprune.models.payloads import ActiveNeurons
 from mlprune.numeric.neurons import removed_before, removed_behind
-from mlprune.pruning.mask_files import read_block_levels
+from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.records import Artefact
 from mlprune.steps.jobs import ChainLoader, RecordJob, RecordKey
-from mlprune.steps.observing import SetJob
+from mlprune.steps.observing import PassJob, dense_pass
 from mlprune.steps.variants import mask_artefacts
 from mlprune.storage import Store
-from mlprune.tables import columns_of
 
 
 @dataclass(frozen=True)
-class NeuronActivityJob(SetJob):
+class NeuronActivityJob(PassJob):
     """Run a demonstration set through the dense model and count, batch by batch, how often its neurons fire."""
-
-    needs_chain: ClassVar[bool] = True
-    batch_tokens: int
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Add the counts of all batches, whole numbers whose order does not matter, and write the record.
@@ -35,15 +30,10 @@ class NeuronActivityJob(SetJob):
         Raises:
             StatisticsError: a counted activation is not finite.
         """
-        model = chain()
-        model.everywhere("set_keep_masks", None)
-        source = store.require("demonstration_sets", self.demonstration_set_id).artefacts[0]
-        texts = columns_of(store.read_bytes(source), ["token_ids"])["token_ids"]
         totals: dict[int, Tensor] = {}
         n_tokens = 0
         found: ActiveNeurons
-        batches = (batch for _, batch in token_batches(texts, batch_tokens=self.batch_tokens))
-        for found in model.stream("count_active", batches):
+        for found in dense_pass(store, chain(), "count_active", job=self):
             n_tokens += found.n_tokens
             for block, counts in found.counts.items():
                 totals[block] = totals[block] + counts if block in totals else counts
@@ -88,7 +78,7 @@ class NeuronRemovalsJob(RecordJob):
 
     def _counts(self, store: Store, artefact: Artefact, level: int) -> dict[str, Any]:
         before, behind = FAMILIES[self.family].feed_forward
-        removed = {layer: levels <= level for layer, levels in read_block_levels(store.uri, artefact).items()}
+        removed = {layer: ~kept for layer, kept in read_keep_masks(store.uri, artefact, level).items()}
         n_neurons = removed[behind].shape[1]
         counts = sum(removed_before(removed[layer], n_neurons) for layer in before)
         assert isinstance(counts, Tensor), "neurons read through some layer"

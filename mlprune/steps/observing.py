@@ -44,6 +44,22 @@ class SetJob(RecordJob):
         return (("demonstration_sets", self.demonstration_set_id),)
 
 
+@dataclass(frozen=True)
+class PassJob(SetJob):
+    """Base of the jobs that run all tokens of a set through the dense model, and keep sums of what each batch gave."""
+
+    needs_chain: ClassVar[bool] = True
+    batch_tokens: int
+
+
+def dense_pass(store: Store, model: Chain, operation: str, *, job: PassJob) -> Iterator[Any]:
+    """What each batch of a job's set gave, in their order, on the model without masks."""
+    artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
+    texts = store.read_table(artefact, ["token_ids"])["token_ids"]
+    model.everywhere("set_keep_masks", None)
+    return model.stream(operation, (batch for _, batch in token_batches(texts, batch_tokens=job.batch_tokens)))
+
+
 @dataclass
 class Gathered:
     """The statistics of some consecutive demonstrations, filled batch by batch."""

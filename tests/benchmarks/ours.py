@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from mlprune.models.chain import local_chain
-from mlprune.numeric.masks import keep_mask
 from mlprune.plan import build_plan, pending_jobs
-from mlprune.pruning.mask_files import load_block_levels
+from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
 from mlprune.records import Record
 from mlprune.steps.jobs import Job
@@ -104,8 +103,8 @@ def removed_by_layer(store_folder: Path) -> Iterator[tuple[float, int, str, Tens
     artefacts = [[one for one in record.artefacts if one.path.startswith("masks/")] for _, _, record in variants]
     for block in range(len(artefacts[0])):
         for (sparsity, level, _), files in zip(variants, artefacts, strict=True):
-            for layer, levels in load_block_levels(store, files[block]).items():
-                yield sparsity, block, layer, ~keep_mask(levels, level)
+            for layer, kept in read_keep_masks(store.uri, files[block], level).items():
+                yield sparsity, block, layer, ~kept
 
 
 def _place(record: Record) -> tuple[float, int, Record] | None:

@@ -33,8 +33,9 @@ from rows import GIB, HEAD, Row
 from mlprune.evaluation.classify import prepare, run
 from mlprune.evaluation.harness import ChainModel
 from mlprune.evaluation.tasks import ChoiceItem
-from mlprune.models.chain import Chain, local_chain
+from mlprune.models.chain import local_chain
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.replica import Chain
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
 from mlprune.steps.evaluate import put_masks_on
 from mlprune.storage import Store

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from mlprune.models.chain import Chain
 from mlprune.models.payloads import Continuations, DecodeStep, ScoringBatch, TokenBatch
+from mlprune.models.replica import Chain
 from ray_jobs.measuring import CountingChain, PeakMemory, n_tokens_of, peak_bytes
 
 ONES = torch.ones(2, 5, dtype=torch.bool)

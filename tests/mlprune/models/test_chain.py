@@ -3,8 +3,10 @@ from threading import Barrier, current_thread
 import pytest
 
 from mlprune.errors import ModelError
-from mlprune.models.chain import Chain, LocalChain, local_chain, shard_of
+from mlprune.models.chain import LocalChain, local_chain
+from mlprune.models.replica import Chain
 from mlprune.models.shard import Shard
+from mlprune.models.spans import shard_of
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 

@@ -11,10 +11,11 @@ import torch
 from mlprune.errors import ModelError
 from mlprune.evaluation.batches import plan_texts
 from mlprune.models import running
-from mlprune.models.chain import advance_to, local_chain
+from mlprune.models.chain import local_chain
 from mlprune.models.decoding import MIN_HEAD, greedy_decode
 from mlprune.models.families import FAMILIES
 from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint
+from mlprune.models.replica import advance_to
 from mlprune.models.shard import Shard, TokenBatch
 from mlprune.models.spans import plan_spans
 from tests.scored_texts import some_texts

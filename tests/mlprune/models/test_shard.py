@@ -7,8 +7,9 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, ShapeError, StatisticsError
 from mlprune.models import device_map
-from mlprune.models.chain import advance_to, local_chain
+from mlprune.models.chain import local_chain
 from mlprune.models.families import FAMILIES, oriented
+from mlprune.models.replica import advance_to
 from mlprune.models.shard import Shard, TokenBatch
 from tests.scored_texts import one_batch, scored_alone, some_texts
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model

@@ -13,7 +13,7 @@ from mlprune.pruning.mask_files import (
     SCHEMA,
     fingerprint,
     mask_path,
-    read_block_levels,
+    read_keep_masks,
     stored_keep_masks,
     write_block_masks,
 )
@@ -47,13 +47,18 @@ def written(store: Store, found: BlockLevels) -> Artefact:
     return write_block_masks(store, mask_path("abc", 7), found)
 
 
-def test_levels_come_back_as_they_were_written(store: Store) -> None:
+@pytest.mark.parametrize("kept_bytes", [2**20, 0])
+@pytest.mark.parametrize("level", range(3))
+def test_masks_come_back_as_they_were_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch, level: int, kept_bytes: int
+) -> None:
+    monkeypatch.setattr(mask_files, "KEPT_BYTES", kept_bytes)
     found = levels()
-    back = read_block_levels(store.uri, written(store, found))
+    back = read_keep_masks(store.uri, written(store, found), level)
     assert list(back) == ["fc1", "fc2"]
     for layer, one in found.items():
-        assert back[layer].dtype == torch.uint8
-        assert torch.equal(back[layer], one.levels)
+        assert back[layer].dtype == torch.bool
+        assert torch.equal(back[layer], one.levels > level)
 
 
 def test_a_file_says_shapes_sparsities_counts_and_hashes_without_unpacking(store: Store) -> None:
@@ -112,7 +117,7 @@ def test_a_damaged_or_missing_file_is_noticed(store: Store, tmp_path: Path) -> N
     data[40] ^= 1
     file.write_bytes(bytes(data))
     with pytest.raises(DamagedArtefactError, match="damaged"):
-        read_block_levels(store.uri, artefact)
+        read_keep_masks(store.uri, artefact, 0)
     file.unlink()
     with pytest.raises(DamagedArtefactError, match="missing"):
         stored_keep_masks({}, store.uri, artefact, 0)
@@ -121,7 +126,7 @@ def test_a_damaged_or_missing_file_is_noticed(store: Store, tmp_path: Path) -> N
 def test_a_table_of_other_columns_is_no_mask_file(store: Store) -> None:
     artefact = store.write_table(mask_path("x", 0), {"layer": ["fc1"]}, {"layer": "string"})
     with pytest.raises(DamagedArtefactError, match="other columns"):
-        read_block_levels(store.uri, artefact)
+        read_keep_masks(store.uri, artefact, 0)
 
 
 def test_a_fingerprint_is_the_hash_of_a_line_for_every_layer() -> None:

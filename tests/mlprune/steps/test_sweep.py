@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from mlprune.errors import WorkerLostError
-from mlprune.models.chain import Chain, local_chain
+from mlprune.models.chain import local_chain
 from mlprune.models.families import FAMILIES
+from mlprune.models.replica import Chain
 from mlprune.numeric.sparsegpt import sparsegpt
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.statistics_files import read_block_statistics

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import BadInputError, DamagedArtefactError
-from mlprune.numeric.packing import pack_levels
+from mlprune.numeric.packing import pack_levels, unpack_levels
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
-from mlprune.pruning.mask_files import load_block_levels
 from mlprune.records import Artefact, Record
 from mlprune.steps.statistics_files import SCHEMA as STATISTICS_SCHEMA
 from mlprune.steps.variants import artefacts_below, mask_artefacts
@@ -96,7 +95,7 @@ def test_another_mask_of_a_parent_gives_a_combination_another_fingerprint(
     parent = store.require("variants", variant.spec.parent_ids[0])
     old = mask_artefacts(parent)[1]
     columns = store.read_table(old)
-    levels = load_block_levels(store, old)[columns["layer"][0]]
+    levels = unpack_levels(columns["levels"][0], tuple(columns["shape"][0].tolist()), 1)
     columns["levels"][0] = pack_levels(1 - levels, 1)
     with_other_artefact(store, parent, old, store.write_table(old.path, columns, MASK_SCHEMA))
     assert not verify_variant(store, store.require("variants", variant.id), method_run.folder / "model").is_equal
