@@ -207,8 +207,16 @@ class StoreFiles:
         return FileInfo(path, info.size, (info.mtime_ns or 0) / 1e9)
 
     def list(self, folder: str) -> list[str]:
-        """Paths, relative to the store, of the finished files below a folder, sorted."""
-        return sorted(self.sizes(folder))
+        """Paths, relative to the store, of the finished files below a folder, sorted.
+
+        They are what one look at each folder found, a folder before those inside it. So a name stays in even if its
+        file is gone by now: where one file replaces others, either it is named or they are.
+        """
+        if not self.is_local:
+            return sorted(self.sizes(folder))
+        full = self._full(folder).rstrip("/")
+        skip = len(self._root.rstrip("/")) + 1
+        return sorted(one.path[skip:] for one in _entries_below(full) if UNFINISHED not in one.path)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Path, relative to the store, of every finished file below a folder -> its size in bytes."""
@@ -242,8 +250,8 @@ def _size(path: str) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else -1
 
 
-def _files_below(folder: str) -> Iterator[FileInfo]:
-    """The files below a local folder; what vanishes meanwhile is left out."""
+def _entries_below(folder: str) -> Iterator[os.DirEntry[str]]:
+    """The files below a local folder, as one look at each folder found them: some may be gone by now."""
     waiting = [folder]
     while waiting:
         try:
@@ -254,11 +262,17 @@ def _files_below(folder: str) -> Iterator[FileInfo]:
         for entry in listed:
             if entry.is_dir():
                 waiting.append(entry.path)
-                continue
-            with suppress(FileNotFoundError):
-                found = entry.stat()
-                if stat.S_ISREG(found.st_mode):
-                    yield FileInfo(entry.path, found.st_size, found.st_mtime)
+            else:
+                yield entry
+
+
+def _files_below(folder: str) -> Iterator[FileInfo]:
+    """The files below a local folder with their sizes; what vanishes meanwhile is left out."""
+    for entry in _entries_below(folder):
+        with suppress(FileNotFoundError):
+            found = entry.stat()
+            if stat.S_ISREG(found.st_mode):
+                yield FileInfo(entry.path, found.st_size, found.st_mtime)
 
 
 def _write_local(path: Path, data: bytes) -> None:

@@ -198,8 +198,7 @@ class Store(StoreFiles):
     def list_records(self, kind: str | None = None) -> RecordListing:
         """The files below `records/`, none of which is read."""
         known = [one for one in self.compacted.kinds() if kind in (None, one)]
-        files = self.files(f"records/{kind}" if kind else "records")
-        return record_listing((one.path for one in files), kinds=known)
+        return record_listing(self.list(f"records/{kind}" if kind else "records"), kinds=known)
 
     def records(self, kind: str | None = None) -> Iterator[Record]:
         """All readable records, sorted by kind and id."""

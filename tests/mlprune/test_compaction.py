@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -325,6 +326,28 @@ def test_a_compaction_killed_at_any_point_loses_nothing(local: Store) -> None:
     assert process.exitcode == 0
     assert files(local) == []
     assert len(segments(local)) == 1
+
+
+def test_segments_merged_just_after_their_folder_was_looked_at_hide_no_record(
+    local: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = fill(local, 3)
+    compact(local)
+    new = fill(local, 1, start=3)
+    look, folder = os.scandir, f"{local.uri}/records/evaluations/segments"
+
+    @contextmanager
+    def then_merged(path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with look(path) as entries:
+            yield entries
+        if path == folder and new:
+            new.clear()
+            compact(local)
+
+    monkeypatch.setattr(os, "scandir", then_merged)
+    monkeypatch.setattr(compaction, "MERGE_FROM", 2)
+    assert anew(local).record_ids()["evaluations"] >= {one.id for one in records}
+    assert not new, "it was merged"
 
 
 def test_readers_and_writers_at_work_meanwhile_miss_nothing(local: Store) -> None:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,24 @@ def test_a_file_that_vanishes_during_a_listing_hides_no_other(local: StoreFiles)
     gone = sorted({f"a/{number}" for number in range(5)} - {first.path})[0]
     local.delete(gone)
     assert {first.path, *(one.path for one in listing)} == {f"a/{number}" for number in range(5)} - {gone}
+
+
+def test_a_file_that_replaces_another_during_a_listing_leaves_one_of_them_named(
+    local: StoreFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.write("a/old", b"1")
+    look = os.scandir
+
+    @contextmanager
+    def then_replaced(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with look(folder) as entries:
+            yield entries
+        local.write("a/new", b"1")
+        local.delete("a/old")
+
+    monkeypatch.setattr(os, "scandir", then_replaced)
+    assert local.list("a") == ["a/old"]
+    assert local.list("a") == ["a/new"]
 
 
 def test_a_file_is_no_store(tmp_path: Path) -> None:
