@@ -72,7 +72,8 @@ FIGURES: tuple[Exhibit, ...] = (
         title="Are features that are large on one text small on another?",
         reading="One table a block. A cell says which fraction of the largest features on set A (rows) are among the "
         "smallest on set B (columns). Pale, near 0: what is large in A is not small in B, so both use the same "
-        "features. A pair such as fr-en is a set of translation demonstrations, a single language a monolingual one.",
+        "features. A pair such as fr-en is a set of translation demonstrations, a single language a monolingual one. "
+        "Choose a pair above to see its rows alone.",
         query="feature_overlaps",
         empty="No feature overlap is in the store. It takes two or more sets under demonstrations in the recipe, of "
         "kind translation or monolingual.",
@@ -94,7 +95,7 @@ FIGURES: tuple[Exhibit, ...] = (
         title="Do pairs leave out the same weights?",
         reading="One table a method at its largest sparsity, pairs of demonstration sets down, blocks across. A cell "
         "is the fraction of the weights that either removes which both remove (Jaccard), as the mean over the layers "
-        "of the block: 1 is the same mask.",
+        "of the block: 1 is the same mask. Choose a pair above to see the rows it is in.",
         query="mask_overlaps",
         empty="No two masks were compared that differ in their demonstration sets only. Two demonstrations under one "
         "entry of variants fill this figure.",

@@ -124,7 +124,7 @@ def _draw_line(axes: Axes, points: Sequence[Row], colour: str, *, key: int) -> N
     places = [row["sparsity"] for row in with_interval]
     lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
     if len(places) > 1:
-        axes.fill_between(places, lows, highs, color=colour, alpha=0.05, linewidth=0, zorder=2, gid=gid)
+        axes.fill(places + places[::-1], lows + highs[::-1], color=colour, alpha=0.05, linewidth=0, zorder=2, gid=gid)
     elif places:
         axes.vlines(places, lows, highs, color=colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
     axes.plot(

@@ -19,6 +19,8 @@ Chosen = Mapping[str, Sequence[str]]
 FILTERS: Mapping[str, str] = {"model": "Model", "task": "Task", "score": "Score", "pair": "Pair"}
 """Name of a filter to what the page calls it."""
 _COLUMNS: Mapping[str, str] = {"model": "base_model", "task": "task", "score": "score", "pair": "demonstrations"}
+SEPARATOR = "\n"
+"""Between the values of a facet that has several, of which one has to be chosen."""
 _OWN = "facets?"
 """What ids made here start with."""
 
@@ -27,10 +29,13 @@ def facets_of(row: Row, *, only: Iterable[str] = FILTERS) -> dict[str, str]:
     """What a row of a query belongs to.
 
     Args:
-        row: the column `is_mean_over_pairs`, where there is one, says whether other rows tell the same pair by pair.
+        row: the column `is_mean_over_pairs`, where there is one, says whether other rows tell the same pair by pair;
+            what is about two pairs has the second one in `other_demonstrations`.
         only: filters that are looked at.
     """
     found = {name: str(row[_COLUMNS[name]]) for name in only if row.get(_COLUMNS[name]) is not None}
+    if "pair" in found and row.get("other_demonstrations") not in (None, found["pair"]):
+        found["pair"] += f"{SEPARATOR}{row['other_demonstrations']}"
     if row.get("intervention"):
         found["score"] = str(row["intervention"])
     if "is_mean_over_pairs" in row and "pair" in only:
@@ -47,7 +52,10 @@ def fits(facets: Facets, chosen: Chosen) -> bool:
     pairs = chosen.get("pair", ())
     if ("mean" in facets and pairs) or ("detail" in facets and not pairs):
         return False
-    return all(not values or name not in facets or facets[name] in values for name, values in chosen.items())
+    return all(
+        not values or name not in facets or not set(facets[name].split(SEPARATOR)).isdisjoint(values)
+        for name, values in chosen.items()
+    )
 
 
 def attributes(facets: Facets) -> str:

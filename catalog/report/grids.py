@@ -1,7 +1,7 @@
 """Heat-maps as data: a table of coloured cells, which the page writes as HTML and a sheet draws."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,11 +65,42 @@ class Grid:
     row_name: str = ""
     column_name: str = ""
     facets: Facets = field(default_factory=dict)
+    row_facets: tuple[Facets, ...] = ()
+    """What each row can be filtered by, where rows can; one with `detail` is not drawn on a sheet."""
+
+    @property
+    def cells(self) -> list[tuple[Facets, str, list[tuple[str, str]]]]:
+        """Row by row: its facets, its name, and the class and text of each cell."""
+        facets = self.row_facets or ({},) * len(self.rows)
+        across = range(len(self.columns))
+        return [
+            (facets[down], row, [(self.classes(down, place), self.texts.get((down, place), "")) for place in across])
+            for down, row in enumerate(self.rows)
+        ]
+
+    def without_details(self) -> "Grid":
+        """The rows that are drawn before anybody filters."""
+        kept = [down for down, facets in enumerate(self.row_facets) if "detail" not in facets]
+        if len(kept) == len(self.row_facets):
+            return self
+        moved = {down: place for place, down in enumerate(kept)}
+        return replace(
+            self,
+            rows=tuple(self.rows[down] for down in kept),
+            row_facets=tuple(self.row_facets[down] for down in kept),
+            values={(moved[down], across): value for (down, across), value in self.values.items() if down in moved},
+            texts={(moved[down], across): text for (down, across), text in self.texts.items() if down in moved},
+        )
 
     def classes(self, row: int, column: int) -> str:
         """The class of a cell in the page; empty for an empty cell."""
         value = self.values.get((row, column))
         return "" if value is None else f"{self.scale.letter}{self.scale.step(value)}"
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether some texts are longer than numbers: its cells are then equally wide, so that tables line up."""
+        return any("*" in text for text in self.texts.values())
 
     @property
     def has_long_columns(self) -> bool:

@@ -22,7 +22,7 @@
     if ("detail" in element.dataset && pairs.length === 0) return false;
     return FILTERS.every((name) => {
       const values = chosen.get(name);
-      return values.length === 0 || !(name in element.dataset) || values.includes(element.dataset[name]);
+      return values.length === 0 || !(name in element.dataset) || element.dataset[name].split("\n").some((one) => values.includes(one));
     });
   }
 
@@ -30,12 +30,21 @@
     element.toggleAttribute("data-off", isHidden);
   }
 
+  const isShown = (element) => element.closest("[data-off]") === null;
+
+  /** A heat-map goes when none of its rows is left. */
+  function tidyRows(panel) {
+    if (!isMarked(panel)) hide(panel, false);
+    const rows = [...panel.querySelectorAll("tbody > tr")];
+    if (rows.length > 0 && isShown(panel) && !rows.some(isShown)) hide(panel, true);
+  }
+
   /** An entry of a legend goes when nothing of it is left; a figure without a panel is hidden; a section says which filters do not touch it, or that nothing is left. */
   function tidy(section, elements, chosen) {
-    const isShown = (element) => element.closest("[data-off]") === null;
     for (const figure of section.querySelectorAll("figure")) {
       if (!isMarked(figure)) hide(figure, false);
       const panels = [...figure.querySelectorAll(".panel")];
+      panels.forEach(tidyRows);
       if (isShown(figure) && !panels.some(isShown)) hide(figure, true);
       const left = new Set([...figure.querySelectorAll("g[data-key]:not([data-off])")].map((mark) => mark.dataset.key));
       for (const entry of figure.querySelectorAll("li[data-key]")) hide(entry, !left.has(entry.dataset.key));

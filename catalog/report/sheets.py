@@ -58,6 +58,7 @@ def sheet(group: Group, *, width: float = WIDTH) -> Figure:
 
 def grid_panel(grid: Grid) -> Panel:
     """A heat-map as a panel, large enough for its names and numbers."""
+    grid = grid.without_details()
     cell_width = 0.1 + 0.055 * max(map(len, grid.texts.values()), default=4)
     width = max(1.5, cell_width * len(grid.columns))
     title = textwrap.wrap(grid.title, int(LETTERS_IN_AN_INCH * width))

@@ -1,15 +1,16 @@
 -- feature_overlaps: one row per cell of the overlap heat-maps: which fraction of the features that are largest on set A
--- are among the smallest on set B after a block; share is the fraction of all features that counts as large or small.
+-- are among the smallest on set B after a block; share is the fraction of all features that counts as large or small,
+-- demonstrations the label of set A.
 SELECT
     m.source AS base_model, o.base_model_id, o.share, o.block,
     a.kind AS kind_a, a.source_language AS source_a, a.target_language AS target_a, a.seed AS seed_a,
     a.profile AS profile_a,
     b.kind AS kind_b, b.source_language AS source_b, b.target_language AS target_b, b.seed AS seed_b,
     b.profile AS profile_b,
-    o.value, o.set_a, o.set_b
+    a.label AS demonstrations, o.value, o.set_a, o.set_b
 FROM feature_overlaps AS o
 JOIN base_models AS m ON m.base_model_id = o.base_model_id
-JOIN demonstration_sets AS a ON a.demonstration_set_id = o.set_a
+JOIN described_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
 ORDER BY
     base_model, o.base_model_id, o.share, o.block,

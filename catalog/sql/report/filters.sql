@@ -1,5 +1,6 @@
 -- filters: one row per value that the page can be filtered by: a base model, a task, a score (or a combination or
--- run-time baseline that has none), or what a variant's demonstrations are, such as the language pair fr-en.
+-- run-time baseline that has none), or what the demonstrations are that a variant read or whose features were looked
+-- at, such as the language pair fr-en.
 SELECT 1 AS place, 'model' AS filter, source AS value FROM base_models
 UNION
 SELECT 2, 'task', task FROM evaluations
@@ -7,4 +8,11 @@ UNION
 SELECT 3, 'score', coalesce(intervention, score, combination) FROM described_variants WHERE NOT is_dense
 UNION
 SELECT 4, 'pair', demonstrations FROM described_variants WHERE demonstrations IS NOT NULL
+UNION
+SELECT 4, 'pair', label FROM described_sets
+WHERE demonstration_set_id IN (
+    SELECT set_a FROM feature_overlaps
+    UNION ALL
+    SELECT demonstration_set_id FROM feature_magnitudes
+)
 ORDER BY place, value;

@@ -4,6 +4,8 @@
 WITH pairs AS (
     SELECT
         p.variant_a, p.variant_b, v.base_model_id, v.score, v.propagation, v.structure, v.settings, v.sparsity,
+        least(v.demonstrations, w.demonstrations) AS demonstrations,
+        greatest(v.demonstrations, w.demonstrations) AS other_demonstrations,
         least(v.demonstrations, w.demonstrations) || ' and ' || greatest(v.demonstrations, w.demonstrations) AS sets
     FROM mask_pairs AS p
     JOIN described_variants AS v ON v.variant_id = p.variant_a
@@ -15,7 +17,7 @@ WITH pairs AS (
 )
 SELECT
     b.source AS base_model, p.base_model_id, p.score, p.propagation, p.structure, p.settings, p.sparsity, p.sets,
-    o.block,
+    p.demonstrations, p.other_demonstrations, o.block,
     count(DISTINCT o.variant_a || o.variant_b) AS n_pairs,
     avg(o.jaccard ORDER BY o.variant_a, o.variant_b, o.layer) AS jaccard
 FROM pairs AS p

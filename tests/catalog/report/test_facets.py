@@ -22,6 +22,14 @@ def test_the_dense_model_and_methods_without_demonstrations_are_seen_whatever_pa
     assert facets_of(random, only=("score", "pair")) == {"score": "random"}
 
 
+def test_what_is_about_two_pairs_is_seen_when_either_is_chosen() -> None:
+    both = facets_of({"demonstrations": "es", "other_demonstrations": "fr-en"}, only=("pair",))
+    assert fits(both, {"pair": ["es"]})
+    assert fits(both, {"pair": ["fr-en", "sw"]})
+    assert not fits(both, {"pair": ["sw"]})
+    assert facets_of({"demonstrations": "es", "other_demonstrations": "es"}, only=("pair",)) == {"pair": "es"}
+
+
 def test_a_baseline_at_run_time_has_its_own_score() -> None:
     assert facets_of({"intervention": "lrp2", "score": None}) == {"score": "lrp2"}
 

@@ -25,24 +25,34 @@ def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says
             "block": block,
             "value": 0.1,
             "set_a": a,
-            "set_b": sets[0],
+            "set_b": b,
         }
-        | {**kinds, "source_a": a[-2:], "source_b": "00"}
+        | {**kinds, "source_a": a[-2:], "source_b": b[-2:], "profile_b": None, "demonstrations": a[-2:]}
         for block in range(MOST_BLOCKS + 5)
         for a in sets
+        for b in sets
     ]
     (group,) = feature_heat_maps(rows)
     assert len(group.panels) == MOST_BLOCKS
-    assert "16 of 17 sets drawn" in group.title
+    assert "14 of 15 sets drawn" in group.title
     assert f"{MOST_BLOCKS} of {MOST_BLOCKS + 5} blocks drawn" in group.title
-    assert grid(group.panels[-1]).title == f"block {MOST_BLOCKS + 4}"
+    last = grid(group.panels[-1])
+    assert last.title == f"block {MOST_BLOCKS + 4}"
+    assert (len(last.rows), len(last.columns)) == (MOST_SETS + 1, MOST_SETS)
+    (hidden,) = [row for row, facets in zip(last.rows, last.row_facets, strict=True) if "detail" in facets]
+    assert hidden not in last.columns
+    assert last.without_details().rows == last.columns
+
+
+FRENCH = {"kind": "translation", "source": "fr", "target": "en", "profile": None}
 
 
 def test_sets_of_equal_languages_are_told_apart_by_seed_or_id() -> None:
     sets = {"aaaa1": 0, "bbbb2": 0, "cccc3": 7}
     rows = [
         {"base_model": "t", "base_model_id": "m", "share": 0.3, "block": 0, "value": 0.1, "set_a": a, "set_b": b}
-        | {"kind_a": "translation", "source_a": "fr", "target_a": "en", "seed_a": sets[a], "profile_a": None}
+        | {f"{word}_{side}": value for side in "ab" for word, value in FRENCH.items()}
+        | {"seed_a": sets[a], "seed_b": sets[b], "demonstrations": "fr-en"}
         for a in sets
         for b in sets
     ]
@@ -83,6 +93,13 @@ def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catal
 
 def test_of_many_pairs_of_sets_an_even_selection_is_drawn() -> None:
     row = {"base_model": "t", "base_model_id": "m", **METHOD, "jaccard": 0.5, "block": 0}
-    (group,) = mask_heat_maps([{**row, "sets": f"{n:03d} and x"} for n in range(MOST_PAIRS + 2)])
-    assert len(grid(group.panels[0]).rows) == MOST_PAIRS
-    assert f"{MOST_PAIRS} of {MOST_PAIRS + 2} pairs of sets drawn" in grid(group.panels[0]).title
+    (group,) = mask_heat_maps(
+        [
+            {**row, "sets": f"{n:03d} and x", "demonstrations": f"{n:03d}", "other_demonstrations": "x"}
+            for n in range(MOST_PAIRS + 2)
+        ]
+    )
+    drawn = grid(group.panels[0])
+    assert f"{MOST_PAIRS} of {MOST_PAIRS + 2} pairs of sets drawn" in drawn.title
+    assert len(drawn.without_details().rows) == MOST_PAIRS
+    assert [facets["pair"] for facets in drawn.row_facets] == [f"{n:03d}\nx" for n in range(MOST_PAIRS + 2)]

@@ -26,10 +26,10 @@ def test_every_variant_of_the_view_is_a_point_beside_the_dense_model(catalog: Ca
     assert "39 variants" in panel.label
     assert "tiny dense: 0.800 and 0.500" in panel.label
     svg = drawn(panel)
-    drawn_points = sum(
-        len(re.findall("<use", part.partition("</g>\n</g>")[0])) for part in svg.split("<g data-score")[1:]
-    )
-    assert drawn_points == 39
+    (_, *marks) = svg.split("<g data-score")
+    joined = [re.findall(r'd="M([^"]*)"[^>]*marker:', mark.partition("</g>\n</g>")[0]) for mark in marks]
+    alone = sum(mark.partition("</g>\n</g>")[0].count("<use") for mark in marks)
+    assert alone + sum(len(places.split()) // 2 for of_mark in joined for places in of_mark) == 39
 
 
 def test_the_points_of_a_score_and_pair_can_be_hidden_together() -> None:

@@ -9,10 +9,10 @@ from catalog.report.svg import to_svg
 from tests.catalog.report.reading import ATTACK, Reader
 
 
-def a_panel(title: str, anchor: str = "here", label: str = "a line", gid: str | None = None) -> str:
+def a_panel(title: str, anchor: str = "here", label: str = "a line", gid: str | None = None, n_points: int = 2) -> str:
     def draw(axes: Axes) -> None:
         axes.set_title(title)
-        axes.plot([0, 1], [0, 1], marker="o", gid=gid)
+        axes.plot(range(n_points), range(n_points), marker="o", gid=gid)
 
     return to_svg(Panel(label=label, size=Size(3.0, 2.0), draw=draw), anchor)
 
@@ -55,9 +55,30 @@ def test_a_mark_that_tells_its_facets_carries_them_as_attributes() -> None:
     assert mark.attributes == {"data-score": ATTACK, "data-pair": "url(#a)", "data-detail": "", "data-off": ""}
 
 
-def test_the_style_of_equal_marks_is_said_once_and_places_are_short() -> None:
-    svg = a_panel("0.123456")
+def test_marks_of_one_line_are_one_path_with_short_places_and_their_shape_stands_on_top() -> None:
+    svg = a_panel("0.123456", n_points=7)
     assert "0.123456" in svg
-    marks = svg[svg.index("<use") :]
-    assert svg.count("fill: #1f77b4; stroke: #1f77b4") <= 1
-    assert not re.search(r"\d\.\d{3}", marks.partition("</g>")[0])
+    assert svg.count("fill: #1f77b4; stroke: #1f77b4") == 1
+    (path,) = re.findall(r'd="M([^"]*)" style="fill: none; marker: url\(#(here-\d+)\)"', svg)
+    assert len(path[0].split()) == 2 * 7
+    assert re.fullmatch(r"[-\d. ]+", path[0])
+    assert not re.search(r"\.\d\d", path[0])
+    shape = svg.index(f'<marker id="{path[1]}"')
+    assert shape < svg.index("<g>")
+    assert len(re.findall(r"\d\.\d\d", svg[shape : svg.index("</marker>")])) > 10
+
+
+def test_a_line_and_its_marks_at_the_same_places_are_one_path() -> None:
+    def draw(axes: Axes) -> None:
+        for shift in (0, 1):
+            axes.plot([0, 1, 2], [shift, 2, 1], marker="o", color="#123456", markeredgecolor="white")
+
+    svg = to_svg(Panel(label="two lines", size=Size(3.0, 2.0), draw=draw), "here")
+    assert svg.count("stroke-linecap: square; marker: url(#here-") == 1
+
+
+def test_a_style_is_left_as_it_is() -> None:
+    def draw(axes: Axes) -> None:
+        axes.fill([0, 1, 1], [0, 0, 1], color="#123456", alpha=0.05, linewidth=0)
+
+    assert "fill: #123456; opacity: 0.05" in to_svg(Panel(label="a band", size=Size(3.0, 2.0), draw=draw), "here")
