@@ -25,8 +25,8 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         scale = Scale(0.0, max(share, *(row["value"] for row in members)))
         down, across = _set_labels(members, "a"), _set_labels(members, "b")
         shown = {key: across[key] for key in spread(list(across), MOST_SETS)}
-        facets = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
-        facets = _hidden_at_first(facets, shown=spread(list(down), MOST_SETS))
+        pairs = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
+        facets = _hidden_at_first(pairs, shown=spread(list(down), MOST_SETS))
         blocks = [cells for _, cells in grouped(members, "block")]
         drawn = spread(blocks, MOST_BLOCKS)
         title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
