@@ -61,6 +61,11 @@ KEYS: tuple[tuple[str, str, str], ...] = (
     ("harness_results", "harness_id", "harness_evaluations"),
     ("harness_results", "variant_id", "variants"),
     ("record_parents", "parent_id", "records"),
+    ("demonstrations", "demonstration_set_id", "demonstration_sets"),
+    ("jobs", "environment_id", "environments"),
+    ("job_records", "run_file", "jobs"),
+    ("run_environments", "environment_id", "environments"),
+    ("environment_packages", "environment_id", "environments"),
     ("variant_descriptions", "variant_id", "variants"),
     ("variant_descriptions", "base_model_id", "base_models"),
     ("dense_values", "evaluation_id", "evaluations"),
@@ -79,6 +84,8 @@ PRIMARY_KEYS = {
     "variants": "variant_id",
     "evaluations": "evaluation_id",
     "harness_evaluations": "harness_id",
+    "environments": "environment_id",
+    "jobs": "run_file",
     "records": "id",
 }
 

@@ -1,8 +1,9 @@
 """Folding: records and run files that are in the store and not yet in the catalog become rows of it.
 
-Every row of every table but `jobs` and `failures` comes word for word from `Record.rows` or follows from the record
-itself, or from other rows (`kept.py`). Where a record has left the store (quarantine), everything is folded again:
-rarer than the bookkeeping that a removal row by row would need, and equal to a rebuilt catalog by construction.
+Every row comes word for word from `Record.rows`, follows from the record itself, from a text its artefact holds
+(`texts.py`), from other rows (`kept.py`), or from a run file (`run_rows.py`). Where a record has left the store
+(quarantine), everything is folded again: rarer than the bookkeeping that a removal row by row would need, and equal to
+a rebuilt catalog by construction.
 
 What is to be folded is read and typed before the catalog is opened for writing, some thousands of records at a time, so
 that others have to wait only while rows are added.
@@ -10,15 +11,17 @@ that others have to wait only while rows are added.
 
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from catalog.kept import TOLD_BY, is_kept_current, note, noted, outdate_kept, refresh, refresh_all
+from catalog.run_rows import fold_run_rows, not_folded, run_rows
 from catalog.schema import BOOKKEEPING, RUN_TABLES, Connection, Table, insert_rows, tables, transaction
 from catalog.sql_files import statement
+from catalog.texts import with_texts
 from mlprune.records import Record
 from mlprune.storage import Store
 
@@ -79,9 +82,7 @@ class Pending:
 def pending(connection: Connection, store: Store) -> Pending:
     """What is to be folded: one listing of records and one of run files, compared with the catalog."""
     listing = store.list_records().sha256
-    paths = [path for path in store.list("runs") if _run_table(path)]
-    known_files = {path for (path,) in connection.execute(statement("fold", "folded_run_files")).fetchall()}
-    run_files_left = bool(known_files - set(paths))
+    run_files, run_files_left = not_folded(connection, store)
     ids: dict[str, set[str]] = {}
     known: dict[str, set[str]] = {}
     is_new = noted(connection, "records") != listing
@@ -93,7 +94,7 @@ def pending(connection: Connection, store: Store) -> Pending:
     missing = ids if records_left else {kind: found - known.get(kind, set()) for kind, found in ids.items()}
     return Pending(
         records={kind: frozenset(found) for kind, found in missing.items() if found},
-        run_files=tuple(path for path in paths if run_files_left or path not in known_files),
+        run_files=run_files,
         records_left=records_left,
         run_files_left=run_files_left,
         is_kept_current=is_kept_current(connection),
@@ -135,10 +136,9 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
             touched.update(table for record in folded for table in record.rows)
             for table, column in TOLD_BY.items():
                 ids.update(row[column] for record in folded for row in record.rows.get(table, ()))
-    for start in range(0, len(todo.run_files), BATCH_SIZE):
-        rows = _run_rows(store, todo.run_files[start : start + BATCH_SIZE])
+    for rows in run_rows(store, todo.run_files, at_least=BATCH_SIZE):
         with writing() as connection:
-            _fold_run_files(connection, rows, errors=errors)
+            fold_run_rows(connection, rows, errors=errors)
     with writing() as connection:
         if not todo.is_kept_current:
             refresh_all(connection)
@@ -171,7 +171,7 @@ def _note_listing(connection: Connection, todo: Pending) -> None:
 
 def _batches(store: Store, ids: Mapping[str, frozenset[str]]) -> Iterator[list[Record]]:
     """The records of some names, without those that cannot be read."""
-    found = store.each_record(ids)
+    found = (with_texts(record, store) for record in store.each_record(ids))
     while batch := list(islice(found, BATCH_SIZE)):
         yield batch
 
@@ -225,39 +225,3 @@ def _with_conditions(record: Record) -> list[dict[str, Any]]:
         row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
     }
     return [{**conditions.get(row["evaluation_id"], {}), **row} for row in record.rows["metrics"]]
-
-
-def _run_table(path: str) -> str | None:
-    """The table a run file belongs to: `job-3.json` to jobs, `failure-0.json` to failures."""
-    return {"job": "jobs", "failure": "failures"}.get(path.rpartition("/")[2].partition("-")[0])
-
-
-def _run_rows(store: Store, paths: Iterable[str]) -> Rows:
-    """Rows by table; a run file that cannot be read is left out, with a warning."""
-    rows: Rows = {}
-    for path in paths:
-        try:
-            rows.setdefault(_run_table(path) or "", []).append({**store.read_json(path), "run_file": path})
-        except (OSError, ValueError, TypeError) as err:
-            logger.warning("run file %s cannot be read: %s", path, err)
-    return rows
-
-
-def _fold_run_files(connection: Connection, rows: Rows, *, errors: type[Exception]) -> None:
-    """Add rows of run files; one that does not fit is left out, with a warning."""
-    known = tables(connection)
-    for name, table_rows in rows.items():
-        try:
-            insert_rows(connection, known[name], table_rows)
-        except (errors, ValueError):
-            _insert_one_by_one(connection, known[name], table_rows, errors=errors)
-
-
-def _insert_one_by_one(
-    connection: Connection, table: Table, rows: list[dict[str, Any]], *, errors: type[Exception]
-) -> None:
-    for row in rows:
-        try:
-            insert_rows(connection, table, [row])
-        except (errors, ValueError) as err:
-            logger.warning("run file %s does not fit the catalog and is left out: %s", row["run_file"], err)

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
+_READS = re.compile(r"^reads (\w+) from (\w+) of \$(\w+)$")
 _BARE_WORD = re.compile(r"[\w.-]+")
 
 
@@ -46,6 +47,21 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Lent:
+    """A table that a query reads and that is no table of the catalog: Parquet files of one record."""
+
+    name: str
+    """What the query calls it."""
+    folder: str
+    """Where in the store the files are."""
+    parameter: str
+    """The parameter that is the id of their record."""
+
+    def __str__(self) -> str:
+        return f"{self.name} from {self.folder} of ${self.parameter}"
+
+
+@dataclass(frozen=True)
 class NamedQuery:
     """A query file."""
 
@@ -54,6 +70,12 @@ class NamedQuery:
     """What one row means, on one line."""
     parameters: tuple[Parameter, ...]
     sql: str
+    reads: tuple[Lent, ...] = ()
+
+    def bound(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values that the statement itself has a place for; the others only say what it reads."""
+        statement = "\n".join(line for line in self.sql.splitlines() if not line.startswith("--"))
+        return {name: value for name, value in values.items() if re.search(rf"\${name}\b", statement)}
 
     @property
     def summary(self) -> str:
@@ -116,7 +138,9 @@ def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
         return catalog.select(text, parse_parameters(pairs))
     name = text.strip()
     query = read_query(Path(name)) if name.endswith(".sql") else find_query(name)
-    return catalog.select(query.sql, parse_parameters(pairs, query))
+    values = parse_parameters(pairs, query)
+    lent = {one.name: catalog.artefact_table(one.folder, values[one.parameter]) for one in query.reads}
+    return catalog.select(query.sql, query.bound(values), tables=lent)
 
 
 def parse_parameters(pairs: Sequence[str], query: NamedQuery | None = None) -> dict[str, Any]:
@@ -191,7 +215,8 @@ def _parsed(file: SqlFile) -> NamedQuery:
         if match := _PARAMETER.match(line):
             name, kind, default = match.groups()
             parameters.append(Parameter(name, kind, _default(default), required=default is None))
-    return NamedQuery(file.name, file.description, tuple(parameters), file.text)
+    reads = tuple(Lent(*match.groups()) for line in file.comment if (match := _READS.match(line)))
+    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads)
 
 
 def _default(text: str | None) -> Any:

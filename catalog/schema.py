@@ -19,7 +19,10 @@ from mlprune.errors import StoreError
 
 BOOKKEEPING = ("schema_migrations", "view_files")
 """Tables about the catalog file itself."""
-RUN_TABLES = ("jobs", "failures")
+RUN_TABLES = (
+    "jobs", "failures", "runs", "run_ends", "run_environments", "environments", "environment_packages", "job_records",
+    "run_packs",
+)  # fmt: skip
 """Tables folded from run files; they are not compared when two catalogs are."""
 
 STATE = "fold_state"

@@ -30,8 +30,8 @@ class SqlFile:
 
     @property
     def description(self) -> str:
-        """What one row means: the opening comment on one line, without the name and the parameters."""
-        lines = [line for line in self.comment if not line.startswith("$")]
+        """What one row means: the opening comment on one line, without the name, the parameters and what it reads."""
+        lines = [line for line in self.comment if not line.startswith(("$", "reads "))]
         return re.sub(r"^[\w.]+: ", "", " ".join(lines))
 
     @property

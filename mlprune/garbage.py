@@ -1,4 +1,4 @@
-"""Garbage: files of a store that no record reaches, and how to be rid of them.
+"""Garbage: files of a store that no record reaches, or that stand elsewhere too, and how to be rid of them.
 
 A running job writes its artefacts before its record, so an unreached file may still be needed. It counts as garbage if
 it is older than any job is expected to take, and is removed if that is so by the clock of the store too and no claim
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mlprune.errors import StoreError
 from mlprune.files import UNFINISHED, FileInfo
+from mlprune.run_files import run_files
 from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,8 @@ def _candidates(store: Store) -> Iterator[FileInfo]:
         yield from store.files(folder, unfinished=True)
     for folder in ("records", "runs"):
         yield from (one for one in store.files(folder, unfinished=True) if UNFINISHED in one.path)
+    covered = run_files(store).covered
+    yield from (one for one in store.files("runs") if one.path in covered)
     yield from store.files("quarantine")
     yield from (one for one in store.files("claims") if time.time() - one.modified_at >= CLAIM_ALIVE_S)
 

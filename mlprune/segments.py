@@ -128,6 +128,21 @@ def parse_index(payload: bytes) -> SegmentIndex:
     return SegmentIndex(positions, tuple(index["ends"]), tuple(firsts), tuple(blocks))
 
 
+def all_lines(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """(id, line without its end) of every record of a segment, in its order.
+
+    Args:
+        data: the whole file.
+    Raises:
+        ValueError: it is no segment, or damaged.
+    """
+    end = PREFACE_BYTES + index_size(data[:PREFACE_BYTES])
+    index = parse_index(data[PREFACE_BYTES:end])
+    raws = (block_lines(block, data[block.start : block.start + block.n_bytes]) for block in index.blocks)
+    lines = (line for raw in raws for line in raw[:-1].split(b"\n"))
+    return zip(index.positions, lines, strict=True)
+
+
 def block_lines(block: Block, frame: bytes) -> bytes:
     """The lines of a block, from its bytes in the file.
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
+from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs import harness_command, report_commands, rescoring, store_commands
 from ray_jobs.stopping import Stoppable
@@ -39,6 +40,28 @@ StoreOption = Annotated[
     str, typer.Option("--store", help="Folder or object-store URI that holds records and artefacts.")
 ]
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
+
+
+def _say_version(*, is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"mlprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=lambda value: _say_version(is_asked=value),
+            is_eager=True,
+            help="Say which version this is.",
+        ),
+    ] = False,
+) -> None:
+    """Look at what all commands share."""
 
 
 @app.command()

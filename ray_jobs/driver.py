@@ -88,17 +88,25 @@ class Driver:
 
     Args:
         store: where records go.
-        run_id: names the run's files.
+        run_id: the run.
+        round_: which time it was planned, from 0.
         workers: who runs the jobs.
         progress: told of every job.
         claims: keep other runs in this store from doing the same jobs; None if there cannot be any.
     """
 
     def __init__(
-        self, store: Store, run_id: str, *, workers: Workers, progress: Progress, claims: Claims | None = None
+        self,
+        store: Store,
+        run_id: str,
+        *,
+        workers: Workers,
+        progress: Progress,
+        claims: Claims | None = None,
+        round_: int = 0,
     ) -> None:
         self._store = store
-        self._journal = Journal(store, run_id)
+        self._journal = Journal(store, run_id, round_=round_)
         self._workers = workers
         self._progress = progress
         self._claims = claims

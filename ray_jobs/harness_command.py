@@ -82,6 +82,7 @@ def run_harness_command(store_uri: str, names: Sequence[str], order: _Order) -> 
     from mlprune.steps.harness import find_variants  # noqa: PLC0415
     from mlprune.threads import use_threads  # noqa: PLC0415
     from ray_jobs.cli import _existing  # noqa: PLC0415
+    from ray_jobs.noted import noted  # noqa: PLC0415
 
     opened = _existing(store_uri)
     variant_ids = find_variants(opened, names)
@@ -92,9 +93,10 @@ def run_harness_command(store_uri: str, names: Sequence[str], order: _Order) -> 
     loaded = load_tasks(order.tasks, include_path=order.include_path, num_fewshot=order.num_fewshot)
     use_threads(len(os.sched_getaffinity(0)))
     yield "variant               task                      metric               filter     value      stderr"
-    for model, own in models:
-        for found in _run(opened, model, own, tasks=loaded, order=order):
-            yield from _lines(found)
+    with noted(opened, "harness") as writing:
+        for model, own in models:
+            for found in _run(writing, model, own, tasks=loaded, order=order):
+                yield from _lines(found)
     _fold(opened)
 
 

@@ -43,10 +43,12 @@ def rescore(
     from mlprune.steps.rescore import Change, Selection  # noqa: PLC0415 - commands import what they need
     from mlprune.steps.rescore import rescore as rescored  # noqa: PLC0415
     from ray_jobs.cli import _existing  # noqa: PLC0415
+    from ray_jobs.noted import noted  # noqa: PLC0415
 
     selection = Selection(task, language, split, variant, _known(from_rule))
     change = Change(_known(rule), tuple(metric or ()), None if examples is None else _ids(examples))
-    found = rescored(_existing(store), change, selection)
+    with noted(_existing(store), "rescore") as opened:
+        found = rescored(opened, change, selection)
     for evaluation_id in found.evaluation_ids:
         typer.echo(evaluation_id)
     typer.echo(_in_words(found), err=True)

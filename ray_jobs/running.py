@@ -2,20 +2,14 @@
 
 import logging
 import os
-import platform
-import secrets
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
-from mlprune import __version__
 from mlprune.claims import STALE_AFTER_S, Claims
 from mlprune.compaction import compact_if_many
 from mlprune.errors import BadInputError, StoreError, TransientError
@@ -28,6 +22,7 @@ from mlprune.storage import Store
 from ray_jobs.driver import Driver, RunResult, Workers
 from ray_jobs.fitting import pool_here, pool_in_words, pool_of_local_ray, require_room
 from ray_jobs.folding import fold
+from ray_jobs.journal import begin_run
 from ray_jobs.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -92,7 +87,9 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
         console.print(f"pool: {pool_in_words(pool)}")
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(plan.record)
-        run_id = _new_run(plan, store, address)
+        models = {one.base_model_id: one.path for one in plan.models}
+        recipe = {"recipe": plan.recipe.name, "recipe_id": plan.record.id}
+        run_id = begin_run(store, "run", address=address, **recipe, models=models)
         with Claims(store, run_id, stale_after_s=stale_after_s) as claims:
             result = _run_rounds(plan, store, jobs, run_id=run_id, workers=workers, claims=claims, console=console)
     compact_if_many(store)
@@ -112,8 +109,7 @@ def _run_rounds(
         steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
         console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})")
         with Progress(jobs) as progress:
-            name = f"{run_id}-{number}" if number else run_id
-            driver = Driver(store, name, workers=workers, progress=progress, claims=claims)
+            driver = Driver(store, run_id, workers=workers, progress=progress, claims=claims, round_=number)
             result = driver.run(jobs, present=set(store.record_names()))
         if not result.saw_damage:
             break
@@ -158,30 +154,6 @@ def _workers(plan: Plan, store: Store, address: str, needs: Needs) -> Iterator[t
             yield workers, pool
         finally:
             workers.close()
-
-
-def _new_run(plan: Plan, store: Store, address: str) -> str:
-    """Write down who runs what where, and return the run's id."""
-    started = datetime.now(UTC)
-    run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    store.write_run_file(
-        run_id,
-        "run",
-        {
-            "run_id": run_id,
-            "recipe": plan.recipe.name,
-            "started_at": started.isoformat(timespec="seconds"),
-            "address": address,
-            "host": socket.gethostname(),
-            "n_cpus": os.cpu_count(),
-            "mlprune": __version__,
-            "python": platform.python_version(),
-            "torch": version("torch"),
-            "transformers": version("transformers"),
-            "models": {one.base_model_id: one.path for one in plan.models},
-        },
-    )
-    return run_id
 
 
 def _in_words(summary: RunSummary) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from mlprune.claims import STALE_AFTER_S
 from mlprune.errors import StoreError
 from mlprune.processes import is_alive, is_gone
+from mlprune.run_files import kind_of, read_run_file, run_files
 from mlprune.storage import Store
 from ray_jobs.pace import remaining_s
 
@@ -100,7 +101,8 @@ def store_status(store: Store, *, last: int = 3, now: datetime | None = None) ->
     Raises:
         StoreError: no run has written to the store.
     """
-    paths = [path for path in store.list("runs") if path.count("/") == 2 and path.endswith(".json")]
+    files = run_files(store)
+    paths = [*files.single, *files.packs]
     names = sorted({path.split("/")[1] for path in paths}, reverse=True)
     if not names:
         raise StoreError("no run has written to the store", store=store.uri)
@@ -120,16 +122,15 @@ def _base(name: str) -> str:
 def _claims(store: Store) -> dict[str, list[dict[str, Any]]]:
     """Run -> what it has claimed."""
     owned: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path, claim in _json_files(store, store.list("claims")):
+    for path, claim in _contents(store, store.list("claims")):
         owned[str(claim.get("owner"))].append({**claim, "of": path.removeprefix("claims/").removesuffix(".json")})
     return owned
 
 
 def _read(store: Store, paths: list[str]) -> dict[str, _Found]:
     found: dict[str, _Found] = defaultdict(_Found)
-    for path, value in _json_files(store, paths):
-        _, name, file = path.split("/")
-        kind = file.removesuffix(".json").partition("-")[0]
+    for path, value in _contents(store, paths):
+        name, kind = path.split("/")[1], kind_of(path)
         if kind in ("run", "planned", "ended"):
             setattr(found[name], kind, value)
         elif kind in ("job", "failure", "elsewhere"):
@@ -138,19 +139,18 @@ def _read(store: Store, paths: list[str]) -> dict[str, _Found]:
     return found
 
 
-def _json_files(store: Store, paths: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(path, content) of those files that are there and hold an object; a living run removes claims all the time."""
+def _contents(store: Store, paths: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(path, content) of those files, or files in packs, that are there and can be read: a living run removes some."""
 
-    def read(path: str) -> Any:
+    def read(path: str) -> list[tuple[str, dict[str, Any]]]:
         try:
-            return store.read_json(path)
-        except (OSError, ValueError):
-            return None
+            return list(read_run_file(store, path))
+        except (OSError, ValueError, TypeError):
+            return []
 
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        for path, value in zip(paths, pool.map(read, paths), strict=True):
-            if isinstance(value, dict):
-                yield path, value
+        for found in pool.map(read, paths):
+            yield from found
 
 
 def _status(
@@ -169,7 +169,7 @@ def _status(
     at_work = tuple(sorted(str(one["of"]) for one in claims)) if state == "running" else ()
     return RunStatus(
         run_id=name,
-        recipe=str(run.get("recipe", "")),
+        recipe=str(run.get("recipe") or run.get("command") or ""),
         host=str(run.get("host", "")),
         address=str(run.get("address", "")),
         state=state,
@@ -201,10 +201,8 @@ def _steps(found: _Found, done: list[dict[str, Any]]) -> dict[str, StepStatus]:
     spent: dict[str, float] = defaultdict(float)
     for job in done:
         spent[str(job.get("step"))] += float(job.get("elapsed_s") or 0)
-    return {
-        step: StepStatus(int(n), n_done[step], n_failed[step], spent[step])
-        for step, n in found.planned.get("jobs", {}).items()
-    }
+    planned = found.planned.get("jobs") or n_done  # a command that is no recipe knows not how many there will be
+    return {step: StepStatus(int(n), n_done[step], n_failed[step], spent[step]) for step, n in planned.items()}
 
 
 def _ended(job: Mapping[str, Any]) -> datetime | None:

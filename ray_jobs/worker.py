@@ -19,6 +19,7 @@ from mlprune.models.replica import Chain
 from mlprune.steps.jobs import OFFLOADED, Job, ModelRef, RecordKey
 from mlprune.storage import Store
 from mlprune.threads import use_threads
+from ray_jobs.environment import Environment, this_environment
 from ray_jobs.measuring import CountingChain, PeakMemory
 from ray_jobs.relief import is_short_of_memory
 
@@ -58,6 +59,8 @@ class Outcome:
     """Tokens that entered the model, padding included."""
     tokens_per_s: float | None = None
     """None where none did."""
+    environment: Environment | None = None
+    """What the worker computes with; None where that was not heard."""
 
 
 class Worker:
@@ -133,6 +136,7 @@ class Worker:
             peak_is_of_job=peak.is_of_job,
             n_tokens=n_tokens,
             tokens_per_s=round(n_tokens / elapsed_s, 1) if n_tokens and elapsed_s else None,
+            environment=this_environment(),
         )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
+from mlprune.evaluation.predictions import CHOICE_SCHEMA
 from mlprune.numeric.significance import holm
 from mlprune.records import Artefact, Record, identity
 from mlprune.storage import Store
@@ -24,6 +26,7 @@ N_ITEMS = 40
 N_NEURONS = 40
 DENSE_ACCURACY = {"en": 0.8, "fr": 0.6, "es": 0.55, "sw": 0.35}
 STARTED = "2026-02-03T22:15:00"
+ENVIRONMENT_ID = "e0e0e0e0e0e0e0e0e0e0"
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def _demonstration_set(
     parents = {"parts": list(parts)}
     set_id = identity("demonstration_sets", step_version=1, parameters=parameters, parents=parents)
     columns = {"demonstration": [0, 1], "kind": [kind] * 2, "text": [name, name * 2]}
-    schema = {"demonstration": "int32", "kind": "string", "text": "string"}
+    columns |= {"token_ids": [[5, 7], [5, 7, 9]], "sentence_ids": [[], []] if kind == "code" else [[3, 1], [0, 2]]}
+    schema = {one: DEMONSTRATIONS_SCHEMA[one] for one in columns}
     artefact = store.write_table(f"demonstrations/{set_id}.parquet", columns, schema)
     row = {"demonstration_set_id": "@id", "kind": kind, "source_language": languages[0]}
     row |= {"target_language": languages[1], "shots": 4, "samples": 2, "max_tokens": 64, "n_tokens": 100, "seed": 0}
@@ -255,8 +259,8 @@ def evaluation_of(
     parameters = {"task": task, "language": language, "split": split, "scoring_rule": "mean"}
     parents = {"variant": variant_id}
     evaluation_id = identity("evaluations", step_version=1, parameters=parameters, parents=parents)
-    columns = {"example_id": ["0", "1"], "log_likelihood": list(values.values())[:1] * 2}
-    schema = {"example_id": "string", "log_likelihood": "double"}
+    columns = _choices(evaluation_id) if task == "facts" else {"example_id": ["0", "1"], "log_likelihood": [-1.0, -2.0]}
+    schema = {name: CHOICE_SCHEMA[name] for name in columns}
     artefact = store.write_table(f"predictions/{evaluation_id}.parquet", columns, schema)
     keys = {
         "evaluation_id": evaluation_id,
@@ -273,6 +277,20 @@ def evaluation_of(
     rows = {"evaluations": [{**evaluation, "n_examples": N_ITEMS}], "metrics": metrics}
     write_rows(store, "evaluations", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
     return metrics
+
+
+def _choices(evaluation_id: str) -> dict[str, list[Any]]:
+    """Predictions on examples of three candidates, the second of which is right; now and then two score the same."""
+    drawn = [[int(4 * _unit(evaluation_id, example, one)) for one in range(3)] for example in range(N_ITEMS)]
+    ranks = [1 + sum(other > score for other in scores) for scores in drawn for score in scores]
+    return {
+        "example_id": [str(example) for example in range(N_ITEMS) for _ in range(3)],
+        "candidate_index": [0, 1, 2] * N_ITEMS,
+        "candidate": ["a", "b", "c"] * N_ITEMS,
+        "is_gold": [False, True, False] * N_ITEMS,
+        "log_likelihood": [float(score) - 5 for scores in drawn for score in scores],
+        "rank": ranks,
+    }
 
 
 def _comparisons(store: Store, variants: list[Variant], *, metrics: dict[str, list[dict[str, Any]]]) -> None:
@@ -408,7 +426,13 @@ def _recipe(store: Store, base_id: str, *, sets: dict[str, str], variants: list[
 
 
 def _run_files(store: Store, variants: list[Variant]) -> None:
-    store.write_run_file("run-1", "run", {"recipe": "artificial"})
+    run = {"run_id": "run-1", "recipe": "artificial", "started_at": STARTED, "environment_id": ENVIRONMENT_ID}
+    store.write_run_file("run-1", "run", run)
+    environment = {"environment_id": ENVIRONMENT_ID, "mlprune": "0.1.0", "code_sha256": "c0de", "git_commit": "c0ffee"}
+    environment |= {"is_modified": False, "python": "CPython 3.11.7", "packages": {"torch": "2.9", "numpy": "2.4"}}
+    store.write_run_file("run-1", f"environment-{ENVIRONMENT_ID}", environment)
+    ended = {"how": "failed", "ended_at": STARTED, "n_done": 3, "n_failed": 1, "n_skipped": 0, "n_elsewhere": 0}
+    store.write_run_file("run-1", "ended", ended)
     for n, variant in enumerate(variants[:4]):
         job = {"run_id": "run-1", "job_id": f"job-{n}", "step": "prune", "record_kind": "variants"}
         job["record_id"] = variant.id
@@ -419,6 +443,7 @@ def _run_files(store: Store, variants: list[Variant]) -> None:
             "attempt": 1,
             "host": "node-1",
             "worker": "w0",
+            "environment_id": ENVIRONMENT_ID,
             **times,
         }
         store.write_run_file("run-1", f"job-{n}", done | times)

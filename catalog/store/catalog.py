@@ -31,6 +31,7 @@ from catalog.store.connections import (
     one_line,
 )
 from catalog.store.filling import fill_connection, fill_file, n_missing
+from catalog.store.lending import artefact_table
 from mlprune.errors import StoreError
 from mlprune.scratch import scratch_folder
 from mlprune.storage import Store
@@ -162,29 +163,45 @@ class Catalog:
         self._connection = connection
         return result
 
-    def select(self, sql: str, parameters: Mapping[str, Any] | None = None) -> QueryResult:
+    def select(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, *, tables: Mapping[str, Any] | None = None
+    ) -> QueryResult:
         """Answer one SQL question; the catalog is folded first if it was not yet.
 
         Args:
             sql: one statement that only reads, with `$name` for each parameter.
             parameters: a value for each `$name`; they are bound, never pasted into the text.
+            tables: name -> `pyarrow.Table` that the statement may read too, as `artefact_table` gives them.
         Raises:
             QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
                 statement, or two columns have one name.
         """
-        return answer(self._reader(), sql, dict(parameters or {}))
+        return answer(self._reader(), sql, dict(parameters or {}), lent=tables or {})
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of `select` as mappings from column name to value."""
         return self.select(sql, parameters).as_dicts()
 
-    def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    def arrow(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, *, tables: Mapping[str, Any] | None = None
+    ) -> Any:
         """The answer to one SQL question as a `pyarrow.Table`, which pandas and polars take in as it is.
 
         Raises:
             QueryError: see `select`.
         """
-        return answer_in_arrow(self._reader(), sql, dict(parameters or {}))
+        return answer_in_arrow(self._reader(), sql, dict(parameters or {}), lent=tables or {})
+
+    def artefact_table(self, folder: str, record_id: str) -> Any:
+        """The Parquet files of a record in one folder of the store, read and checked, as one `pyarrow.Table`.
+
+        Args:
+            folder: such as `predictions`, whose records are evaluations.
+        Raises:
+            QueryError: there are none, or one is missing or damaged.
+        """
+        files = self.query(statement("fold", "artefact_files"), {"id": record_id, "folder": folder})
+        return artefact_table(self.store, files, folder=folder, record_id=record_id)
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -61,34 +61,42 @@ def require_free(path: Path) -> None:
             raise StoreError("the catalog file is in use", path=str(path), reason=one_line(err)) from err
 
 
-def answer(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]) -> QueryResult:
+def answer(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any], *, lent: Mapping[str, Any]
+) -> QueryResult:
     """Answer one reading statement.
 
+    Args:
+        lent: name -> Arrow table that the statement may read besides those of the catalog.
     Raises:
         QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
             statement, or two columns have one name.
     """
-    with _reading(connection, sql, values) as (cursor, text):
+    with _reading(connection, sql, values, lent=lent) as (cursor, text):
         cursor.execute(text, dict(values) or None)
         columns = tuple(column[0] for column in cursor.description or ())
         rows = tuple(cursor.fetchall())
     return QueryResult(columns, rows)
 
 
-def answer_in_arrow(connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]) -> Any:
+def answer_in_arrow(
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any], *, lent: Mapping[str, Any]
+) -> Any:
     """The same as a `pyarrow.Table`; see `answer` for the errors."""
-    with _reading(connection, sql, values) as (cursor, text):
+    with _reading(connection, sql, values, lent=lent) as (cursor, text):
         return cursor.sql(text, params=dict(values) or None).to_arrow_table()
 
 
 @contextmanager
 def _reading(
-    connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]
+    connection: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any], *, lent: Mapping[str, Any]
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
     """A cursor that can only read, and the text of the one statement."""
     try:
         text = _reading_statement(sql, values)
         cursor = connection.cursor()
+        for name, table in lent.items():
+            cursor.register(name, table)  # known to this cursor alone
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         try:
             yield cursor, text

@@ -5,11 +5,14 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from catalog.check import KEYS
 from catalog.queries import NamedQuery, list_queries
 from catalog.sql_files import sql_files, statement
 from catalog.store import Catalog
 from infra.pages.page import page
+from mlprune.evaluation.predictions import CHOICE_SCHEMA
 from mlprune.steps.markdown import table
 from mlprune.storage import Store
 
@@ -18,6 +21,9 @@ What the catalog is and how to ask it is in [catalog.md](../catalog.md). The tex
 catalog itself. In the column `key`, `1`, `2`, ... are places in the primary key, and `→` names the table that holds
 what the column refers to, which `mlprune catalog check` verifies.
 """
+
+PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()
+"""What queries read beside the catalog: the predictions of a task with candidates."""
 
 Row = Mapping[str, Any]
 
@@ -60,7 +66,8 @@ def _tables_in_order() -> list[str]:
 def _columns(catalog: Catalog, query: NamedQuery) -> Sequence[str]:
     """The columns that a query answers with."""
     values = {parameter.name: parameter.default for parameter in query.parameters}
-    return catalog.select(query.sql, values).columns
+    lent = {one.name: PREDICTIONS for one in query.reads}
+    return catalog.select(query.sql, query.bound(values), tables=lent).columns
 
 
 def _links(names: Iterable[str], taken: Sequence[str] = ()) -> str:
@@ -95,10 +102,11 @@ def _sentence(columns: Sequence[Row]) -> str:
 def _query(query: NamedQuery, columns: Sequence[str]) -> tuple[str, ...]:
     listed = ", ".join(f"`{column}`" for column in columns)
     given = ", ".join(f"`{parameter}`" for parameter in query.parameters)
+    reads = f"\n\nReads `{'`, `'.join(map(str, query.reads))}`." if query.reads else ""
     return (
         f"### `{query.name}`",
         _capital(query.description),
-        f"Parameters: {given or 'none'}.\n\nColumns: {listed}.",
+        f"Parameters: {given or 'none'}.{reads}\n\nColumns: {listed}.",
     )
 
 

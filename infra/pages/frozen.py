@@ -1,4 +1,4 @@
-"""Stores frozen for the documentation: records and run files of finished runs, without artefacts, one archive each.
+"""Stores frozen for the documentation: records, run files and demonstrations of finished runs, one archive each.
 
 A catalog is folded from records and run files alone, so every question has the answer it had in the store itself. What
 needs artefacts (export, verify, another run) is not possible with a thawed store.
@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from mlprune.storage import Store
 
 FOLDER = Path(__file__).parents[2] / "docs" / "stores"
-KEPT = ("records/", "runs/")
+KEPT = ("records/", "runs/", "demonstrations/")
 
 
 def archive_of(name: str) -> Path:

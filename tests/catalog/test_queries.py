@@ -11,7 +11,7 @@ from catalog.queries import Parameter, ask, find_query, is_sql, list_queries, na
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.numeric.significance import holm
-from tests.catalog_data import LANGUAGES, PAIRS, SPARSITIES
+from tests.catalog_data import ENVIRONMENT_ID, LANGUAGES, PAIRS, SPARSITIES
 
 Rows = dict[str, list[dict[str, Any]]]
 ALPHA = 0.05
@@ -44,12 +44,26 @@ def test_every_query_says_what_a_row_means_and_declares_its_parameters() -> None
         assert "$" not in query.description
         body = "\n".join(line for line in query.sql.splitlines() if not line.startswith("--"))
         used = set(re.findall(r"\$(\w+)", body))
-        assert used == {parameter.name for parameter in query.parameters}, query.name
+        assert used | {one.parameter for one in query.reads} == {one.name for one in query.parameters}, query.name
+
+
+def pruned(rows: Rows) -> set[str]:
+    """Variants that were pruned with demonstrations."""
+    return {row["variant_id"] for row in rows["variants"] if row["demonstration_set_id"]}
+
+
+def evaluation_of(rows: Rows, variant_ids: set[str]) -> str:
+    """An evaluation of one of some variants, on facts in Swahili."""
+    wanted = ("facts", "sw", "test")
+    evaluations = (row for row in rows["evaluations"] if (row["task"], row["language"], row["split"]) == wanted)
+    return next(row["evaluation_id"] for row in evaluations if row["variant_id"] in variant_ids)
 
 
 def test_every_query_answers_with_its_defaults(methods_catalog: Catalog, rows: Rows) -> None:
     for query in list_queries():
-        needed = {"evaluation_id": rows["metrics"][0]["evaluation_id"]}
+        dense = next(row["variant_id"] for row in rows["variants"] if row["score"] is None)
+        needed = {"evaluation_id": evaluation_of(rows, pruned(rows)), "environment_id": ENVIRONMENT_ID}
+        needed["baseline_evaluation_id"] = evaluation_of(rows, {dense})
         pairs = [f"{parameter.name}={needed[parameter.name]}" for parameter in query.parameters if parameter.required]
         result = ask(methods_catalog, query.name, pairs)
         assert result.rows, query.name

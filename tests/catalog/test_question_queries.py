@@ -8,6 +8,7 @@ import pytest
 
 from catalog.queries import ask
 from catalog.store import Catalog
+from mlprune.errors import QueryError
 from mlprune.numeric.significance import holm
 from mlprune.storage import Store
 from tests.catalog_data import LANGUAGES, STARTED
@@ -165,3 +166,118 @@ def test_lineage_reaches_every_file_a_number_was_made_from(catalog: Catalog, fil
     assert {row["id"] for row in found} == reached
     assert {row["path"]: row["sha256"] for row in found if row["path"]} == files
     assert {"predictions", "masks", "statistics", "demonstrations"} <= {path.split("/")[0] for path in files}
+
+
+def test_a_job_that_makes_several_records_is_divided_among_them(store: Store, rows: Rows) -> None:
+    ordering_id = next(row["ordering_id"] for row in rows["variants"] if row["score"] == "contrast")
+    variants = [row["variant_id"] for row in rows["variants"] if row["ordering_id"] == ordering_id]
+    makes = [["masks", ordering_id], *(["variants", one] for one in variants)]
+    job = {"step": "sweep", "record_kind": "variants", "record_id": variants[-1], "makes": makes, "status": "done"}
+    job |= {"started_at": STARTED, "elapsed_s": 12.0, "n_tokens": 600, "attempt": 2, "retries": 1}
+    store.write_run_file("run-9", "job-0", job)
+    with Catalog.open(store) as catalog:
+        found = answers(catalog, "cost_of_variants", "run_id=run-9")
+        evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variants[0])
+        lineage = answers(catalog, "lineage_of_code", f"evaluation_id={evaluation['evaluation_id']}")
+    assert {row["variant_id"] for row in found} == set(variants)
+    assert len(variants) > 1
+    for row in found:
+        assert row["total_s"] == pytest.approx(12.0 / len(variants))
+        assert (row["n_tokens"], row["n_tries"], row["n_retries"]) == (600 / len(variants), 1, 1)
+    assert {row["id"] for row in lineage if row["run_id"] == "run-9"} == {ordering_id, variants[0]}
+
+
+def test_lineage_reaches_the_code_and_the_libraries(catalog: Catalog, rows: Rows) -> None:
+    made = answers(catalog, "runs")[0]
+    variant_id = catalog.query("SELECT record_id FROM jobs WHERE status = 'done' ORDER BY job_id")[0]["record_id"]
+    evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant_id)
+    found = answers(catalog, "lineage_of_code", f"evaluation_id={evaluation['evaluation_id']}")
+    row = next(one for one in found if one["id"] == variant_id)
+    assert (row["git_commit"], row["is_modified"], row["torch"], row["numpy"]) == ("c0ffee", False, "2.9", "2.4")
+    assert (row["run_id"], row["recipe"], row["host"]) == (made["run_id"], "artificial", "node-1")
+    assert {one["environment_id"] for one in found if one["id"] != variant_id} == {None}
+    packages = answers(catalog, "packages_of_environment", f"environment_id={row['environment_id']}")
+    assert [one["requirement"] for one in packages] == ["numpy==2.4", "torch==2.9"]
+
+
+def test_lineage_reaches_the_very_sentences(catalog: Catalog, filled: Store, rows: Rows) -> None:
+    variant = next(row for row in rows["variants"] if row["score"] == "contrast")
+    evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])
+    found = answers(catalog, "lineage_of_sentences", f"evaluation_id={evaluation['evaluation_id']}")
+    expected = []
+    for set_id in (variant["demonstration_set_id"], variant["contrast_set_id"]):
+        columns = filled.read_table(filled.require("demonstration_sets", set_id).artefacts[0])
+        expected += [
+            (set_id, int(number), len(tokens), [int(one) for one in sentences], text)
+            for number, tokens, sentences, text in zip(
+                *(columns[name] for name in ("demonstration", "token_ids", "sentence_ids", "text")), strict=True
+            )
+        ]
+    names = ("demonstration_set_id", "demonstration", "n_tokens", "sentence_ids", "text")
+    assert sorted(tuple(row[name] for name in names) for row in found) == sorted(expected)
+
+
+def predictions(store: Store, evaluation_id: str) -> dict[str, dict[str, Any]]:
+    """Example -> right candidate, chosen candidates and rank of the right one, read from the file itself."""
+    columns = store.read_table(store.require("evaluations", evaluation_id).artefacts[0])
+    found: dict[str, dict[str, Any]] = defaultdict(lambda: {"chosen": []})
+    for example, candidate, is_gold, rank in zip(
+        *(columns[name] for name in ("example_id", "candidate", "is_gold", "rank")), strict=True
+    ):
+        one = found[example]
+        one["chosen"] += [candidate] if rank == 1 else []
+        if is_gold:
+            one.update(gold=candidate, rank=int(rank))
+    return found
+
+
+def of_facts(rows: Rows) -> tuple[str, str]:
+    """An evaluation of a pruned variant, and the dense model's on the same."""
+    dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
+    wanted = {"task": "facts", "language": "sw", "split": "test"}
+    same = [row for row in rows["evaluations"] if wanted.items() <= row.items()]
+    pruned = next(row["evaluation_id"] for row in same if row["variant_id"] != dense)
+    return pruned, next(row["evaluation_id"] for row in same if row["variant_id"] == dense)
+
+
+def test_examples_are_those_of_the_stored_predictions(catalog: Catalog, filled: Store, rows: Rows) -> None:
+    evaluation_id, _ = of_facts(rows)
+    expected = predictions(filled, evaluation_id)
+    found = {
+        row["example_id"]: row for row in answers(catalog, "examples_of_evaluation", f"evaluation_id={evaluation_id}")
+    }
+    assert set(found) == set(expected)
+    for example, row in found.items():
+        right = expected[example]["chosen"] == [expected[example]["gold"]]
+        assert (row["gold"], row["gold_rank"]) == (expected[example]["gold"], expected[example]["rank"])
+        assert row["chosen"].split(" | ") == expected[example]["chosen"]
+        assert row["is_right"] is right
+    assert len({row["is_right"] for row in found.values()}) == 2
+    stored = answers(catalog, "predictions_of_evaluation", f"evaluation_id={evaluation_id}")
+    assert len(stored) == 3 * len(expected)
+
+
+def test_changed_examples_are_gained_lost_or_wrong_before_and_after(
+    catalog: Catalog, filled: Store, rows: Rows
+) -> None:
+    pair = of_facts(rows)
+    after, before = (predictions(filled, one) for one in pair)
+    expected = {}
+    for example, now in after.items():
+        then, gold = before[example]["chosen"], [now["gold"]]
+        if now["chosen"] != then:
+            expected[example] = "gained" if now["chosen"] == gold else "lost" if then == gold else "other"
+    keys = (f"evaluation_id={pair[0]}", f"baseline_evaluation_id={pair[1]}")
+    found = answers(catalog, "examples_changed", *keys)
+    assert {row["example_id"]: row["change"] for row in found} == expected
+    assert set(expected.values()) == {"gained", "lost", "other"}
+
+
+def test_a_question_about_files_that_are_not_there_or_damaged_says_so(store: Store, rows: Rows) -> None:
+    evaluation_id, _ = of_facts(rows)
+    with Catalog.open(store) as catalog:
+        with pytest.raises(QueryError, match="no record of this id has files there"):
+            ask(catalog, "examples_of_evaluation", ["evaluation_id=0"])
+        store.write_bytes(f"predictions/{evaluation_id}.parquet", b"other bytes")
+        with pytest.raises(QueryError, match="a file that the question reads cannot be used"):
+            ask(catalog, "examples_of_evaluation", [f"evaluation_id={evaluation_id}"])

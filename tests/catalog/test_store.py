@@ -67,7 +67,9 @@ def test_fold_takes_every_record_and_every_row(filled: Store, rows: dict[str, li
         result = catalog.fold()
         counts = {name: found[0] for name, found in catalog.fingerprints().items()}
     assert result.n_records == len(filled.record_names())
-    assert result.n_rows == sum(len(found) for found in rows.values())
+    n_texts = 2 * len(rows["demonstration_sets"])
+    assert counts["demonstrations"] == n_texts
+    assert result.n_rows == n_texts + sum(len(found) for found in rows.values())
     assert {name: counts[name] for name in rows} == {name: len(found) for name, found in rows.items()}
 
 

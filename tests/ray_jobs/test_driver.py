@@ -14,11 +14,13 @@ import pytest
 
 from mlprune.claims import Claims, claim_path
 from mlprune.records import Record
+from mlprune.run_files import read_run_file, run_files
 from mlprune.steps.jobs import Job, RecordKey
 from mlprune.storage import Store
 from ray_jobs import driver as driver_module
 from ray_jobs.driver import MAX_ATTEMPTS, Driver, RunResult
 from ray_jobs.progress import Progress
+from ray_jobs.status import store_status
 from ray_jobs.worker import Failure, Outcome
 
 
@@ -131,6 +133,34 @@ def test_a_poison_job_is_tried_a_bounded_number_of_times(store: Store) -> None:
     assert workers.submitted.count("poison") == MAX_ATTEMPTS
     assert [job.makes[0][1] for job, _ in result.failed] == ["poison"]
     assert result.n_done == 1
+
+
+def test_many_files_of_jobs_become_one_and_nothing_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray_jobs.journal.PACK_AT", 4)
+    broken = Failure("ValueError", "broken", is_transient=False, is_damage=False)
+    names = "abcdefghi"
+    run(
+        [NamedJob(name) for name in names],
+        ScriptedWorkers(lambda job, _: broken if job.makes[0][1] == "b" else None),
+        store,
+    )
+    files = run_files(store)
+    assert len(files.packs) == 2
+    found = [value for path in (*files.single, *files.packs) for _, value in read_run_file(store, path)]
+    assert sorted(one["record_id"] for one in found if "attempt" in one) == list(names)
+    assert [one["makes"] for one in found if one.get("status") == "failed"] == [[["masks", "b"]]]
+    (status,) = store_status(store)
+    assert (status.steps["prune"].n_done, status.steps["prune"].n_failed) == (8, 1)
+
+
+def test_files_that_cannot_be_packed_stay_apart(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("ray_jobs.journal.PACK_AT", 2)
+    monkeypatch.setattr("ray_jobs.journal.write_pack", full)
+    assert run([NamedJob(name) for name in "abc"], ScriptedWorkers(always_fine), store).n_done == 3
+    assert len([path for path in store.list("runs") if "job-" in path]) == 3
 
 
 SHORT = Failure("OutOfMemoryError", "memory was short", is_transient=True, is_damage=False, is_memory=True)

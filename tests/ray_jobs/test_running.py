@@ -10,7 +10,7 @@ import pytest
 from mlprune.models import facts
 from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe
-from tests.tiny_recipes import FinishedRun
+from tests.tiny_recipes import FinishedRun, copy_of
 
 ROOT = Path(__file__).parents[2]
 LOADED = """
@@ -32,16 +32,22 @@ def loaded(*arguments: object) -> str:
     return done.stderr
 
 
+@pytest.fixture(scope="module")
+def store_path(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A finished store, in which a catalog may be made."""
+    return copy_of(small_run.store, tmp_path_factory.mktemp("running") / "store").uri
+
+
 def test_a_finished_recipe_is_found_finished_without_ray_and_without_the_code_of_its_model(
-    small_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+    small_run: FinishedRun, store_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(facts, "SETTLED_S", -3600.0)  # the model was made just now
     build_plan(load_recipe(small_run.recipe_path))
-    said = loaded("run", small_run.recipe_path, "--store", small_run.store.uri, "--address", "local")
+    said = loaded("run", small_run.recipe_path, "--store", store_path, "--address", "local")
     assert "nothing to do" in said
     assert "loaded: ['torch']" in said
 
 
 @pytest.mark.parametrize("command", [["status"], ["query", "failures"]])
-def test_questions_about_a_store_load_none_of_them(command: list[str], small_run: FinishedRun) -> None:
-    assert "loaded: []" in loaded(*command, "--store", small_run.store.uri)
+def test_questions_about_a_store_load_none_of_them(command: list[str], store_path: str) -> None:
+    assert "loaded: []" in loaded(*command, "--store", store_path)

@@ -1,2 +1,7 @@
 -- folded_run_files: one row per run file the catalog knows
-SELECT run_file FROM jobs UNION ALL SELECT run_file FROM failures;
+SELECT run_file FROM jobs
+UNION ALL SELECT run_file FROM failures
+UNION ALL SELECT run_file FROM runs
+UNION ALL SELECT run_file FROM run_ends
+UNION ALL SELECT run_file FROM run_environments
+UNION ALL SELECT run_file FROM run_packs;

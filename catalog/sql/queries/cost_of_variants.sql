@@ -1,11 +1,16 @@
 -- cost_of_variants: one row per variant that a job was run for: seconds and memory, by what the run files say, all tries
--- counted. own_s are the jobs that made the variant itself, shared_s its part of those that made the ordering it shares
--- with others (divided equally among them), evaluate_s its evaluations. Observing and demonstrations, which serve all
--- variants, are not counted: see cost_by_step.
+-- counted. The time of a job that makes several records is divided equally among them. own_s is the time of the variant
+-- itself, shared_s its part of the ordering it shares with others (divided equally among them), evaluate_s its
+-- evaluations. Observing and demonstrations, which serve all variants, are not counted: see cost_by_step.
 -- $run_id VARCHAR = NULL
 WITH tries AS (
-    SELECT record_kind, record_id, elapsed_s, peak_memory_gib, n_tokens, retries FROM jobs
-    WHERE $run_id::VARCHAR IS NULL OR run_id = $run_id::VARCHAR
+    SELECT
+        run_file, r.record_kind, r.record_id, j.peak_memory_gib, j.retries,
+        j.elapsed_s / count(*) OVER (PARTITION BY run_file) AS elapsed_s,
+        j.n_tokens / count(*) OVER (PARTITION BY run_file) AS n_tokens
+    FROM job_records AS r
+    JOIN jobs AS j USING (run_file)
+    WHERE $run_id::VARCHAR IS NULL OR j.run_id = $run_id::VARCHAR
 ),
 orderings_of AS (
     SELECT variant_id, ordering_id, count(*) OVER (PARTITION BY ordering_id) AS n_sharing
@@ -26,13 +31,13 @@ pieces AS (
 costs AS (
     SELECT
         p.variant_id,
-        count(*) AS n_tries,
-        coalesce(sum(t.retries), 0) AS n_retries,
+        count(DISTINCT t.run_file) AS n_tries,
+        count(DISTINCT t.run_file) FILTER (WHERE t.retries > 0) AS n_retries,
         coalesce(sum(t.elapsed_s ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'own'), 0) AS own_s,
         coalesce(sum(t.elapsed_s / p.n_sharing ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'shared'), 0) AS shared_s,
         coalesce(sum(t.elapsed_s ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'evaluate'), 0) AS evaluate_s,
         max(t.peak_memory_gib) AS peak_memory_gib,
-        sum(t.n_tokens) AS n_tokens
+        round(sum(t.n_tokens / p.n_sharing ORDER BY t.n_tokens))::BIGINT AS n_tokens
     FROM pieces AS p
     JOIN tries AS t ON t.record_kind = p.kind AND t.record_id = p.id
     GROUP BY p.variant_id

@@ -1,6 +1,7 @@
 -- lineage_of_files: one row per record that an evaluation was made from, at any remove, and file of it: the predictions of
 -- the very examples, the masks, the statistics, the demonstrations with their sentences (columns text, sentence_ids),
--- with their SHA-256, and where and when the record was made. step_version says which version of the step's code.
+-- with their SHA-256, and where and when the record was made. step_version says which version of the step's code; the
+-- code itself, the libraries and the machine are in lineage_of_code, the sentences in lineage_of_sentences.
 -- $evaluation_id VARCHAR
 WITH RECURSIVE made_from(id, n_steps) AS (
     SELECT $evaluation_id, 0
@@ -16,10 +17,12 @@ WITH RECURSIVE made_from(id, n_steps) AS (
 ),
 pieces AS (SELECT id, min(n_steps) AS n_steps FROM made_from GROUP BY id),
 last_jobs AS (
-    SELECT record_kind, record_id, run_id, host, started_at, elapsed_s FROM jobs
-    SEMI JOIN pieces ON id = record_id
-    WHERE status = 'done'
-    QUALIFY row_number() OVER (PARTITION BY record_kind, record_id ORDER BY started_at DESC, run_file) = 1
+    SELECT r.record_kind, r.record_id, j.run_id, j.host, j.started_at, j.elapsed_s
+    FROM job_records AS r
+    JOIN jobs AS j USING (run_file)
+    SEMI JOIN pieces AS p ON p.id = r.record_id
+    WHERE j.status = 'done'
+    QUALIFY row_number() OVER (PARTITION BY r.record_kind, r.record_id ORDER BY j.started_at DESC, run_file) = 1
 ),
 named AS (SELECT id, min(name) AS name FROM names SEMI JOIN pieces USING (id) GROUP BY id)
 SELECT

@@ -1,0 +1,5 @@
+-- predictions_of_evaluation: one row per row of an evaluation's predictions as they are stored: for choices one per
+-- example and candidate with its log-likelihoods, for translation one per example with output and reference.
+-- $evaluation_id VARCHAR
+-- reads predictions from predictions of $evaluation_id
+SELECT * FROM predictions;
