@@ -106,7 +106,7 @@ FIGURES: tuple[Exhibit, ...] = (
         title="How much is removed of which layer",
         reading="One table a method at its largest sparsity, blocks down, layers across. A cell is the fraction of "
         "the layer's weights that is removed, as the mean over the variants of the method; those that remove least "
-        "evenly stand first.",
+        "evenly stand first, and those that remove the same everywhere share the last table, a row each.",
         query="layer_profiles",
         empty="No pruned variant is in the store.",
         draw=layer_heat_maps,

@@ -5,17 +5,18 @@ from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
+from matplotlib.ticker import NullLocator
 
 from catalog.report.exhibits import Group, Key, Panel, Size, english_first, grouped, has_rules
 from catalog.report.facets import facets_of, to_id
 from catalog.report.svg import GRID, INK
 from catalog.report.words import (
-    FURTHER_COLOURS,
-    MARKERS,
     METRIC_WORDS,
+    Look,
     Row,
-    colour_of,
+    look_of,
     method_label,
     number,
     task_label,
@@ -25,8 +26,8 @@ _METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 _LINE = (*_METHOD, "demonstrations")
 _TOO_FAR = 30.0
 """Ratio of the largest to the smallest value from which on the scale is logarithmic."""
-Colours = Mapping[tuple[Any, ...], str]
-"""Method (the values of `_METHOD`) to its colour."""
+Looks = Mapping[tuple[Any, ...], Look]
+"""Method (the values of `_METHOD`) to how it looks."""
 Limits = tuple[float, float, float]
 """Lowest and highest value and largest sparsity of all panels of a group."""
 
@@ -40,15 +41,15 @@ def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
     columns = ("base_model", "base_model_id", "task", "split", "metric", "scoring_rule", "example_limit")
     groups = []
     for _, members in grouped(rows, *columns):
-        limits, colours = _limits(members), _colours(members)
+        limits, looks = _limits(members), _looks(members)
         of_language = dict(grouped(members, "language"))
         panels = tuple(
-            _language_panel(language, of_language[language,], limits=limits, colours=colours)
+            _language_panel(language, of_language[language,], limits=limits, looks=looks)
             for language in english_first(row["language"] for row in members)
         )
         title = f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_WORDS[members[0]['metric']]}"
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, rows=members, keys=_keys(members, colours), facets=facets))
+        groups.append(Group(title=title, panels=panels, rows=members, keys=_keys(members, looks), facets=facets))
     return tuple(groups)
 
 
@@ -69,32 +70,32 @@ def _is_logarithmic(metric: str, low: float, high: float) -> bool:
     return metric == "perplexity" and low > 0 and high / low > _TOO_FAR
 
 
-def _colours(rows: Sequence[Row]) -> Colours:
-    """The colour of each method: by score and demonstrations, and one more for each with settings."""
+def _looks(rows: Sequence[Row]) -> Looks:
+    """How each method looks: by score and demonstrations, and another way for each with settings."""
     with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *_METHOD)]
-    plain = {method: colour_of(method[0], method[1]) for method, _ in grouped(rows, *_METHOD)}
-    return plain | {method: FURTHER_COLOURS[place % len(FURTHER_COLOURS)] for place, method in enumerate(with_settings)}
+    plain = {method: look_of(*method[:2]) for method, _ in grouped(rows, *_METHOD)}
+    return plain | {method: look_of(*method[:2], further=place) for place, method in enumerate(with_settings)}
 
 
-def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, colours: Colours) -> Panel:
+def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, looks: Looks) -> Panel:
     metric = METRIC_WORDS[rows[0]["metric"]]
     dense = [row for row in rows if row["score"] is None]
     n_methods = len(grouped((row for row in rows if row["score"] is not None), *_METHOD))
     label = f"{metric} in {language} against sparsity: {n_methods} method{'' if n_methods == 1 else 's'}"
     if dense:
         label += f", dense {number(dense[0]['value'])}"
-    draw = partial(_draw_language, rows=rows, limits=limits, colours=colours)
+    draw = partial(_draw_language, rows=rows, limits=limits, looks=looks)
     return Panel(label=label[0].upper() + label[1:], size=Size(3.2, 2.6, left=0.46), draw=draw)
 
 
-def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, colours: Colours) -> None:
+def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, looks: Looks) -> None:
     low, high, largest = limits
     axes.set_title(rows[0]["language"], color=INK, weight="bold")
     axes.grid(axis="y")
     if _is_logarithmic(rows[0]["metric"], low, high):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylim(low, high)
     axes.set_xlim(-0.02 * largest, largest * 1.04)
     axes.set_xlabel("sparsity")
@@ -103,7 +104,7 @@ def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, colours: 
             _draw_dense(axes, row)
     for line, points in grouped((row for row in rows if row["score"] is not None), *_LINE):
         method = line[:-1]
-        _draw_line(axes, points, colours[method], key=list(colours).index(method))
+        _draw_line(axes, points, looks[method], key=list(looks).index(method))
 
 
 def _draw_dense(axes: Axes, row: Row) -> None:
@@ -112,7 +113,7 @@ def _draw_dense(axes: Axes, row: Row) -> None:
     axes.axhline(row["value"], color=INK, linewidth=1.1, zorder=1)
 
 
-def _draw_line(axes: Axes, points: Sequence[Row], colour: str, *, key: int) -> None:
+def _draw_line(axes: Axes, points: Sequence[Row], look: Look, *, key: int) -> None:
     """A line through the method's own points; its value at sparsity 0 is the dense level.
 
     Args:
@@ -124,40 +125,38 @@ def _draw_line(axes: Axes, points: Sequence[Row], colour: str, *, key: int) -> N
     places = [row["sparsity"] for row in with_interval]
     lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
     if len(places) > 1:
-        axes.fill(places + places[::-1], lows + highs[::-1], color=colour, alpha=0.05, linewidth=0, zorder=2, gid=gid)
+        corners = [*zip(places, lows, strict=True), *zip(places[::-1], highs[::-1], strict=True)]
+        axes.add_artist(Polygon(corners, color=look.colour, alpha=0.05, linewidth=0, zorder=2, gid=gid))
     elif places:
-        axes.vlines(places, lows, highs, color=colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
-    axes.plot(
+        axes.vlines(places, lows, highs, color=look.colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
+    line = Line2D(
         [row["sparsity"] for row in points],
         [row["value"] for row in points],
-        color=colour,
+        color=look.colour,
         linestyle="--" if first["propagation"] == "dense" else "-",
         linewidth=1.5,
-        marker=MARKERS.get(first["set_kind"], "X"),
         markersize=4.5,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
+        **look.marks,
         zorder=3,
         gid=gid,
     )
+    axes.add_artist(line)
     if first["demonstrations"] is not None:
         last = points[-1]
         at = (last["sparsity"], last["value"])
-        axes.text(*at, first["demonstrations"], fontsize=6.5, color=colour, ha="right", va="bottom", gid=gid)
+        axes.text(*at, first["demonstrations"], fontsize=6.5, color=look.colour, ha="right", va="bottom", gid=gid)
 
 
-def _keys(rows: Sequence[Row], colours: Colours) -> tuple[Key, ...]:
+def _keys(rows: Sequence[Row], looks: Looks) -> tuple[Key, ...]:
     """The legend: the dense level first, then every method, as often as it differs from the others."""
     keys = [Key(label="dense model", colour=INK)] if any(row["score"] is None for row in rows) else []
     for method, members in grouped((row for row in rows if row["score"] is not None), *_METHOD):
-        _, set_kind, propagation, *_ = method
         keys.append(
             Key(
                 label=method_label(members[0]),
-                colour=colours[method],
-                dashed=propagation == "dense",
-                marker=MARKERS.get(set_kind, "X"),
-                facets={**facets_of(members[0], only=("score",)), "key": str(list(colours).index(method))},
+                **looks[method].in_legend,
+                dashed=members[0]["propagation"] == "dense",
+                facets={**facets_of(members[0], only=("score",)), "key": str(list(looks).index(method))},
             )
         )
     return tuple(keys)

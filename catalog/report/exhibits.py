@@ -45,6 +45,7 @@ class Key:
     dashed: bool = False
     marker: str = ""
     """Matplotlib's letter of the marker, `bar` for a swatch, `dot`; empty for a plain line."""
+    is_hollow: bool = False
     line: bool = True
     """Whether a line goes through the marker."""
     scale: Scale | None = None

@@ -106,10 +106,10 @@ def gap_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     n_closer = sum(change < 0 for change in changes.values())
     sentence = (
         f"With the variant chosen for a language, English is less far ahead of it than in the dense model in "
-        f"{n_closer} of {len(changes)} languages; most in {closest}, where the gap changes by "
-        f"{number(changes[closest], signed=True)}. It also closes where English loses."
+        f"{n_closer} of {len(changes)} languages, by {number(mean, signed=True)} on average; most in {closest}, where "
+        f"the gap changes by {number(changes[closest], signed=True)}. It also closes where English loses."
     )
-    return Finding(question, number(mean, signed=True), sentence)
+    return Finding(question, f"{number(mean, signed=True)} gap", sentence)
 
 
 def balance_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
@@ -185,7 +185,7 @@ def _verdict(mean: float, *, better: int, worse: int) -> tuple[str, str]:
 
 def _described_finding(question: str, opponent: str, score: str, described: Sequence[Row]) -> Finding:
     """The difference of the means at equal sparsity, where both sides exist, and how to have it tested."""
-    advice = "No paired comparison is stored; an against in the recipe's variants makes them."
+    advice = "No paired comparison is stored; the key against in an entry of the recipe's variants makes them."
     ours = [
         row for row in described if row["score"] == score and row["set_kind"] == "translation" and not row["settings"]
     ]

@@ -32,7 +32,7 @@ COLUMNS: tuple[str, ...] = (
     "dense",
     "difference (95% interval)",
 )
-COLUMNS += ("p, Holm", "English")
+COLUMNS += ("p, Holm", "change in English")
 """Headings of the table of best variants."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from catalog.report.exhibits import Group, Key, Panel, Size, grouped, left_out, spread
 from catalog.report.facets import facets_of
@@ -102,7 +102,7 @@ def _set_scale(axes: Axes, smallest: float, largest: float) -> None:
     if smallest > 0 and largest / smallest > _TOO_FAR:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda magnitude, _: f"{magnitude:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_ylim(smallest / 1.3, largest * 1.3)
     else:
         axes.set_ylim(0, largest * 1.06 or 1.0)

@@ -72,16 +72,31 @@
     bar.querySelector("button").disabled = boxes.every((box) => !box.checked);
   }
 
-  bar.addEventListener("change", filter);
+  /** What stands off the screen is laid out after what a click changed on it was shown: on a large page that takes longest. */
+  function filterAtOnce() {
+    document.body.classList.add("busy");
+    filter();
+    requestAnimationFrame(() => setTimeout(() => document.body.classList.remove("busy")));
+  }
+
+  bar.addEventListener("change", filterAtOnce);
   bar.querySelector("button").addEventListener("click", () => {
     for (const box of boxes) box.checked = false;
-    filter();
+    filterAtOnce();
   });
   document.addEventListener("click", (event) => {
     for (const facet of bar.querySelectorAll("details[open]")) if (!facet.contains(event.target)) facet.open = false;
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") for (const facet of bar.querySelectorAll("details[open]")) facet.open = false;
+    if (event.key !== "Escape") return;
+    for (const facet of bar.querySelectorAll("details[open]")) {
+      if (facet.contains(document.activeElement)) facet.querySelector("summary").focus();
+      facet.open = false;
+    }
+  });
+  bar.addEventListener("focusout", (event) => {
+    const left = event.target.closest("details");
+    if (left !== null && event.relatedTarget !== null && !left.contains(event.relatedTarget)) left.open = false;
   });
   for (const box of boxes) box.checked = false;
   bar.hidden = false;

@@ -17,7 +17,6 @@ from catalog.report.exhibits import Exhibit, Group, grouped
 from catalog.report.facets import FILTERS, Facets, attributes, facets_of
 from catalog.report.grids import Grid, style_rules
 from catalog.report.headline import COLUMNS, Line, headlines
-from catalog.report.sheets import grid_panel
 from catalog.report.sources import MOST_ROWS_SHOWN, Source, answer
 from catalog.report.svg import to_svg
 from catalog.report.tables import TABLES
@@ -32,8 +31,6 @@ MOST_LINES_SHOWN = 200
 """Rows of a table in the page; the CSV file below it holds all."""
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _NOTHING = {"", "–"}
-_FRAME, _HEADING, _PAGE_WIDTH = 30, 110, 1076
-"""What surrounds a panel, what stands above panels, and how wide a row of them is on a wide screen, in CSS pixels."""
 _AS_THEY_ARE = ("sparsity", "elapsed_s", "peak_memory_gib")
 """Columns whose numbers are shown without trailing zeros."""
 
@@ -52,8 +49,6 @@ class Drawn:
 
     group: Group
     panels: tuple[Picture | Grid, ...]
-    height: int
-    """About what it will have on a wide screen, in CSS pixels: a browser reckons with it until it draws the figure."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +112,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         cell_styles=Markup(style_rules()),  # noqa: S704 - colours of our own
         snapshot=catalog.snapshot_id(),
         overview=overview.rows[0],
+        overview_source=overview,
         models=answer(catalog, "base_models").rows,
         filters=_filters(catalog),
         headlines=headlines(catalog),
@@ -161,20 +157,7 @@ def _drawn(group: Group, anchor: str) -> Drawn:
         panel if isinstance(panel, Grid) else Picture(Markup(to_svg(panel, f"{anchor}-{place}")), panel.facets)  # noqa: S704
         for place, panel in enumerate(group.panels)
     )
-    return Drawn(group, panels, _height(group))
-
-
-def _height(group: Group) -> int:
-    """Of panels that stand side by side as long as there is room."""
-    height = left = shelf = 0.0
-    for panel in group.panels:
-        if "detail" in panel.facets:
-            continue
-        size = (grid_panel(panel) if isinstance(panel, Grid) else panel).size
-        if left > 0 and left + size.width * 96 > _PAGE_WIDTH:
-            height, left, shelf = height + shelf, 0.0, 0.0
-        left, shelf = left + size.width * 96 + _FRAME, max(shelf, size.height * 96 + _FRAME)
-    return round(_HEADING + height + shelf)
+    return Drawn(group, panels)
 
 
 def _short(value: object, column: str) -> str:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from catalog.report.exhibits import Group, Key, Panel, Size, grouped, has_rules
 from catalog.report.facets import facets_of, to_id
 from catalog.report.svg import INK, QUIET
-from catalog.report.words import BLACK, MARKERS, Row, colour_of, number, task_label
+from catalog.report.words import BLACK, Row, look_of, number, task_label
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")
@@ -51,7 +51,8 @@ def _said(row: Row) -> str:
 
 
 def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
-    axes.set_title(f"mean over {rows[0]['languages']}", color=INK, weight="bold", fontsize=9)
+    others = [language for language in str(rows[0]["languages"]).split() if language != "en"]
+    axes.set_title(f"others: {' '.join(others)}", color=INK, weight="bold", fontsize=9)
     axes.grid(visible=True)
     axes.set_xlabel("accuracy in English")
     axes.set_ylabel("mean accuracy in the other languages")
@@ -73,15 +74,13 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
 
 def _draw_points(axes: Axes, rows: Sequence[Row], *, key: int) -> None:
     first = rows[0]
+    look = look_of(first["score"], first["set_kind"])
     axes.plot(
         [row["english_value"] for row in rows],
         [row["others_value"] for row in rows],
         linestyle="",
-        marker=MARKERS.get(first["set_kind"], "X"),
-        color=colour_of(first["score"], first["set_kind"]),
+        **look.marks | ({"markerfacecolor": "none"} if look.is_hollow else {}),
         markersize=5,
-        markeredgecolor="white",
-        markeredgewidth=0.5,
         alpha=0.85,
         zorder=3,
         gid=to_id({**facets_of(first, only=("score", "pair")), "key": str(key)}),
@@ -92,7 +91,7 @@ def _keys(rows: Sequence[Row]) -> tuple[Key, ...]:
     keys = [Key(label="dense model", colour=BLACK, marker="*", line=False)]
     for place, ((score, intervention, set_kind), members) in enumerate(grouped(rows, *_KEY)):
         said = " on ".join(word for word in (intervention or score, set_kind) if word)
-        colour, marker = colour_of(score, set_kind), MARKERS.get(set_kind, "X")
+        look = look_of(score, set_kind)
         facets = {**facets_of(members[0], only=("score",)), "key": str(place)}
-        keys.append(Key(label=said.replace("_", " "), colour=colour, marker=marker, line=False, facets=facets))
+        keys.append(Key(said.replace("_", " "), **look.in_legend, line=False, facets=facets))
     return (*keys, Key(label="front: no variant is better in both", colour=QUIET))

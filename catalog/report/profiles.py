@@ -15,18 +15,25 @@ _METHOD = ("score", "set_kind", "propagation", "structure", "settings", "sparsit
 def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     """One heat-map a method at its largest sparsity: blocks down, layers across, colour for the removed fraction.
 
+    Methods that remove the same of every layer, to two digits, share one heat-map, a row each.
+
     Args:
         rows: of `layer_profiles.sql`.
     """
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         methods = [cells for _, cells in grouped(members, *_METHOD)]
-        shown = methods[:MOST_METHODS]
+        uneven = [cells for cells in methods if not _is_even(cells)]
+        even = [cells for cells in methods if _is_even(cells)]
+        shown = uneven[:MOST_METHODS]
         scale = Scale(0.0, max(row["removed_share"] for row in members) or 1.0)
         groups.append(
             Group(
-                title=str(model) + left_out(len(shown), len(methods), "methods"),
-                panels=tuple(_layer_grid(cells, scale=scale) for cells in shown),
+                title=str(model) + left_out(len(shown), len(uneven), "methods that remove unevenly"),
+                panels=(
+                    *(_layer_grid(cells, scale=scale) for cells in shown),
+                    *([_even_grid(even, scale=scale)] if even else []),
+                ),
                 rows=members,
                 keys=(Key(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
@@ -35,9 +42,35 @@ def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     return tuple(groups)
 
 
+def _is_even(rows: Sequence[Row]) -> bool:
+    """Whether all layers show one number."""
+    return len({number(row["removed_share"], digits=2) for row in rows}) == 1
+
+
+def _even_grid(methods: Sequence[Sequence[Row]], *, scale: Scale) -> Grid:
+    """One row a method that removes the same of every layer."""
+    shares = [rows[0]["removed_share"] for rows in methods]
+    said = f"from {number(min(shares))} to {number(max(shares))}"
+    return Grid(
+        title="the same of every layer of every block",
+        label=f"Removed weights of methods that remove the same of every layer: {said}, {len(methods)} methods",
+        rows=tuple(_method_name(rows) for rows in methods),
+        columns=("share",),
+        values={(place, 0): share for place, share in enumerate(shares)},
+        texts={(place, 0): number(share, digits=2) for place, share in enumerate(shares)},
+        scale=scale,
+        row_name="method",
+        row_facets=tuple(facets_of(rows[0], only=("score",)) for rows in methods),
+    )
+
+
+def _method_name(rows: Sequence[Row]) -> str:
+    return f"{method_label(rows[0])}, sparsity {rows[0]['sparsity']:.3g}"
+
+
 def _layer_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     shares = [row["removed_share"] for row in rows]
-    title = f"{method_label(rows[0])}, sparsity {rows[0]['sparsity']:.3g}"
+    title = _method_name(rows)
     said = f"from {number(min(shares))} to {number(max(shares))}"
     return _block_by_layer(
         rows, column="removed_share", title=title, label=f"Removed weights by layer, {title}: {said}", scale=scale

@@ -18,6 +18,7 @@ from catalog.report.words import (
     PURPLE,
     SKY,
     VERMILLION,
+    Look,
     Row,
     number,
     variant_label,
@@ -26,7 +27,17 @@ from catalog.report.words import (
 MOST_VARIANTS = 9
 """Lines in a figure; of more variants as many are drawn, evenly spread over their order."""
 _SIZE = Size(3.9, 2.6)
-_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, "#882255", "#999933")
+LOOKS = (
+    Look(BLUE, "o"),
+    Look(VERMILLION, "s"),
+    Look(GREEN, "^"),
+    Look(PURPLE, "D"),
+    Look(ORANGE, "v"),
+    Look(SKY, "P"),
+    Look(BLACK, "X"),
+    Look("#882255", "o", is_hollow=True),
+    Look("#999933", "s", is_hollow=True),
+)
 
 
 def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
@@ -41,7 +52,7 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         shown = spread(variants, MOST_VARIANTS)
         ratios = dict(grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m"))
         keys = [
-            Key(label=variant_label(of_variant[0]), colour=_COLOURS[place], marker="o", dashed=_is_dashed(of_variant))
+            Key(label=variant_label(of_variant[0]), **LOOKS[place].in_legend, dashed=_is_dashed(of_variant))
             for place, of_variant in enumerate(shown)
         ]
         groups.append(
@@ -73,10 +84,10 @@ def _draw_removed(axes: Axes, *, variants: Sequence[Sequence[Row]]) -> None:
         axes.plot(
             list(by_block),
             list(by_block.values()),
-            color=_COLOURS[place],
+            color=LOOKS[place].colour,
             linestyle="--" if _is_dashed(rows) else "-",
-            marker="o",
-            markersize=4,
+            **LOOKS[place].marks,
+            markersize=4.5,
             linewidth=1.4,
         )
     largest = max(row["removed_share"] for rows in variants for row in rows)

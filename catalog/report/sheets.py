@@ -98,7 +98,8 @@ def _handle(key: Key) -> Line2D | Patch:
     if key.marker == "bar":
         return Patch(color=key.colour, label=key.label)
     marker = {"dot": ".", "": "None"}.get(key.marker, key.marker)
-    line = Line2D([], [], color=key.colour, marker=marker, markersize=4.5, label=key.label)
+    face = "white" if key.is_hollow else key.colour
+    line = Line2D([], [], color=key.colour, marker=marker, markerfacecolor=face, markersize=4.5, label=key.label)
     line.set_linestyle("none" if not key.line else "--" if key.dashed else "-")
     return line
 

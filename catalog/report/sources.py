@@ -49,7 +49,10 @@ class Source:
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(self.columns)
-        writer.writerows([cell(row[column]) for column in self.columns] for row in self.rows)
+        writer.writerows(
+            [value if type(value) is str else cell(value) for value in map(row.__getitem__, self.columns)]
+            for row in self.rows
+        )
         return buffer.getvalue().encode()
 
     @property

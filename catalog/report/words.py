@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -48,10 +49,41 @@ MARKERS: Mapping[str | None, str] = {
 }
 """Kind of demonstrations to matplotlib's marker."""
 
+_HOLLOW = ("contrast", "ria")
+"""Scores whose marks are hollow, so that in grey they are told from the others on the same kind of demonstrations."""
 
-def colour_of(score: str | None, set_kind: str | None) -> str:
-    """Colour of a method; the rare ones share black and are told apart by marker and legend."""
-    return COLOURS.get((score or "", set_kind), BLACK)
+
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn: its colour and its marks, either of which tells it from most others."""
+
+    colour: str
+    marker: str
+    is_hollow: bool = False
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What matplotlib is told of them."""
+        face, edge = ("white", self.colour) if self.is_hollow else (self.colour, "white")
+        width = 1.1 if self.is_hollow else 0.6
+        return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
+
+    @property
+    def in_legend(self) -> Mapping[str, Any]:
+        """What an entry of a legend (`exhibits.Key`) is told of them."""
+        return {"colour": self.colour, "marker": self.marker, "is_hollow": self.is_hollow}
+
+
+def look_of(score: str | None, set_kind: str | None, *, further: int | None = None) -> Look:
+    """How a method looks in every figure; the rare ones share black and are told apart by marker and legend.
+
+    Args:
+        further: place among the methods with settings of their own, which have other colours, every second one hollow.
+    """
+    marker = "v" if score == "magnitude" else MARKERS.get(set_kind, "X")
+    if further is None:
+        return Look(COLOURS.get((score or "", set_kind), BLACK), marker, is_hollow=score in _HOLLOW)
+    return Look(FURTHER_COLOURS[further % len(FURTHER_COLOURS)], marker, is_hollow=further % 2 == 1)
 
 
 def method_label(row: Row) -> str:

@@ -24,15 +24,40 @@ from mlprune.storage import Store
 FILL = Path(__file__).with_suffix(".sql")
 
 
+STEPS = ("demonstrate", "observe", "prune", "sweep", "evaluate", "compare")
+N_JOBS, N_RUNS = 360, 3
+
+
 def fill(store: Store) -> None:
-    """Put the made-up rows into the catalog of an empty store in a folder."""
+    """Put the made-up rows into the catalog of an empty store in a folder, and run files beside it."""
     assert store.local_root is not None
+    for n in range(N_JOBS):
+        store.write_run_file(f"run-{n % N_RUNS}", f"job-{n}", _job(n))
+    failure = {
+        "run_id": "run-0",
+        "job_id": "lost",
+        "step": "evaluate",
+        "record_kind": "evaluations",
+        "record_id": "none",
+    }
+    failure |= {"error": "StatisticsError", "message": "a made-up failure", "attempts": 3}
+    store.write_run_file("run-0", "failure-0", failure | {"failed_at": "2026-01-01T02:00:00+00:00"})
     with Catalog.open(store) as catalog:
         catalog.fold()
     with duckdb.connect(str(store.local_root / FILE_NAME)) as connection:
         connection.execute(FILL.read_text("utf-8"))
         refresh_all(connection)  # what a fold does at its end
         connection.execute("CHECKPOINT")
+
+
+def _job(n: int) -> dict[str, Any]:
+    """A finished job as a run writes it."""
+    step = STEPS[n // N_RUNS % len(STEPS)]
+    names = {"run_id": f"run-{n % N_RUNS}", "job_id": f"job-{n}", "step": step, "record_kind": "variants"}
+    where = {"record_id": f"record-{n}", "status": "done", "attempt": 1, "host": "host", "worker": "w0"}
+    n_tokens = 100_000 if step in ("observe", "sweep", "evaluate") else 0
+    cost = {"started_at": f"2026-01-01T00:{n % 60:02}:00+00:00", "elapsed_s": 10.0 + n % 7, "peak_memory_gib": 3.5}
+    return names | where | cost | {"n_tokens": n_tokens}
 
 
 def report_figures(store: Store, out: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 -- A made-up catalog of 963 variants of one model: two scores under two propagations at nine sparsities, each on
 -- translation and monolingual demonstrations of seven languages with two seeds, beside magnitude and random pruning;
--- two tasks and perplexity in eight languages. Everything the report draws has rows.
+-- two tasks and perplexity in eight languages. All that the report draws has rows, but jobs and failures, which are files.
 CREATE MACRO id_of(what, n) AS left(sha256(what || n), 20);
 CREATE MACRO noise(key) AS (hash(key) % 1000) / 1000.0 - 0.5;
 CREATE TEMP TABLE language AS
@@ -65,8 +65,9 @@ SELECT
     CASE
         WHEN task = 'perplexity' THEN 12 / l.dense * exp(if(score = 'random', 12, 5) * sparsity * sparsity)
         WHEN score IS NULL THEN l.dense
-        ELSE l.dense + if(kind = 'translation' AND l.language <> 'en', 0.04, 0) + if(of_set = l.language, 0.03, 0)
-            - if(score = 'random', 1.2, 0.5) * sparsity * sparsity + 0.03 * noise(evaluation_id)
+        ELSE greatest(0, l.dense + if(kind = 'translation' AND l.language <> 'en', 0.04, 0)
+            + if(of_set = l.language, 0.03, 0) - if(score = 'random', 1.2, 0.5) * sparsity * sparsity
+            + 0.03 * noise(evaluation_id))
     END AS value
 FROM v, language AS l, (SELECT unnest(['xnli', 'facts', 'perplexity']) AS task),
     (SELECT unnest(['dev', 'test']) AS split)
@@ -111,10 +112,3 @@ INSERT INTO feature_overlaps BY NAME
 SELECT base_model_id, a.set_id AS set_a, b.set_id AS set_b, block::INTEGER AS block, 0.3 AS share,
     0.1 + 0.1 * noise(a.set_id || b.set_id || block) AS value
 FROM sets AS a, sets AS b, base, range(25) AS r(block);
-INSERT INTO jobs BY NAME
-SELECT 'runs/' || n AS run_file, 'run-' || n % 3 AS run_id, 'job-' || n AS job_id,
-    (['demonstrate', 'observe', 'prune', 'sweep', 'evaluate', 'compare'])[1 + n % 6] AS step, 'variants' AS record_kind,
-    'none' AS record_id, 'done' AS status, 1 AS attempt, 'host' AS host, 'w0' AS worker,
-    TIMESTAMP '2026-01-01 00:00:00' AS started_at, 10.0 + n % 7 AS elapsed_s, 3.5 AS peak_memory_gib,
-    if(n % 6 IN (1, 3, 4), 100000, 0) AS n_tokens
-FROM range(3000) AS r(n);

@@ -17,9 +17,10 @@ def test_the_report_of_a_thousand_variants_is_small_and_leaves_no_line_out(tmp_p
     fill(store)
     figures = report_figures(store, out)
     assert figures["variants"] == 964
-    assert figures["megabytes"] < 10
+    assert figures["megabytes"] < 6
     reader = Reader(out.read_text("utf-8"))
     assert len(reader.panels("curves")) == 24
+    assert len(reader.panels("cost")) == 9
     lines = {
         (one.attributes["data-score"], one.attributes.get("data-pair"))
         for one in reader.find("g", section="curves")

@@ -129,6 +129,56 @@ def test_a_section_says_when_nothing_is_left_or_a_filter_does_not_touch_it(repor
     assert report.value("document.querySelector('#curves .note').textContent") == ""
 
 
+def test_a_filter_is_opened_ticked_and_left_by_keys(report: Page) -> None:
+    summary = "document.querySelector('[data-filter=score] > summary')"
+    report.value(f"{summary}.focus()")
+    report.press("Enter")
+    report.press("Tab")
+    report.press(" ")
+    assert n_shown(report, "#filters input:checked") == 1
+    report.press("Escape")
+    assert n_shown(report, "#filters details[open]") == 0
+    assert report.value(f"document.activeElement === {summary}")
+    report.press("Enter")
+    assert n_shown(report, "#filters details[open]") == 1
+    report.value("document.querySelector('#filters button').focus()")
+    assert n_shown(report, "#filters details[open]") == 0
+
+
+def test_a_link_to_a_section_leads_to_its_heading_below_the_filters(report: Page) -> None:
+    report.value("document.documentElement.style.scrollBehavior = 'auto'")
+    report.value("document.querySelector('nav a[href=\\'#magnitudes\\']').click()")
+    heading, bar = (
+        f"document.querySelector('{selector}').getBoundingClientRect()" for selector in ("#magnitudes h2", "#filters")
+    )
+    assert report.value(f"{heading}.top >= {bar}.bottom")
+    assert report.value(f"{bar}.top") == 0
+
+
+def test_two_heat_maps_of_nine_sparsities_stand_side_by_side(report: Page) -> None:
+    width = report.value("""(() => {
+        const panel = document.querySelector('#change .heat[data-marked]').closest('.panel').cloneNode(true);
+        for (const row of panel.querySelectorAll('tr')) {
+            while (row.children.length > 1) row.lastChild.remove();
+            for (let place = 0; place < 9; place++) row.append(Object.assign(
+                document.createElement(row.closest('thead') ? 'th' : 'td'),
+                {textContent: row.closest('thead') ? '0.55' : '−0.59**'}));
+        }
+        document.querySelector('#change .panels').append(panel);
+        const width = panel.offsetWidth;
+        panel.remove();
+        return width;
+    })()""")
+    assert 400 < width <= (report.value("document.querySelector('#change .panels').offsetWidth") - 12) / 2
+
+
+def test_what_is_off_the_screen_is_laid_out_soon_after_a_click(report: Page) -> None:
+    choose(report, "score", "wanda")
+    waited = "new Promise(done => requestAnimationFrame(() => setTimeout(() => setTimeout(done))))"
+    report.call("Runtime.evaluate", expression=waited, awaitPromise=True)
+    assert not report.value("document.body.classList.contains('busy')")
+
+
 def test_a_phone_scrolls_down_only_and_reads_every_figure(report: Page) -> None:
     report.resize(400)
     try:
@@ -137,6 +187,8 @@ def test_a_phone_scrolls_down_only_and_reads_every_figure(report: Page) -> None:
             "Math.max(...[...document.querySelectorAll('.panel')].map(one => one.getBoundingClientRect().right))"
         )
         assert widest <= 400
+        titles = "[...document.querySelectorAll('.heat caption span')].map(one => one.getBoundingClientRect().right)"
+        assert report.value(f"Math.max(...{titles})") <= 400
         choose(report, "pair", "fr-en")
         assert n_shown(report, "#curves g[data-detail]") > 0
     finally:
@@ -164,6 +216,8 @@ def test_without_scripts_the_page_shows_the_means_and_no_filters(
     assert n_shown(tab, "#filters") == 0
     assert n_shown(tab, "#curves g[data-mean]") == n_shown(report, "#curves g[data-mean]") > 0
     assert n_shown(tab, "[data-detail]") == 0
+    assert n_shown(tab, "noscript p") == 1
+    assert n_shown(report, "noscript p") == 0
 
 
 def test_an_attack_in_a_name_runs_nothing_and_can_be_filtered_by(

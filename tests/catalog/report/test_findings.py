@@ -153,8 +153,8 @@ def test_languages_come_closer_where_english_gains_less_than_they() -> None:
     rows = [best("fr", 0.1, english_difference=-0.02), best("sw", -0.2, english_difference=-0.1)]
     rows += [best("en", 0.5, english_difference=0.5), best("es", None, english_difference=0.1)]
     finding = gap_finding(rows)
-    assert finding.answer == number((-0.12 + 0.1) / 2, signed=True)
-    assert "in 1 of 2 languages; most in fr, where the gap changes by −0.120" in finding.sentence
+    assert finding.answer == "−0.010 gap"
+    assert "in 1 of 2 languages, by −0.010 on average; most in fr, where the gap changes by −0.120" in finding.sentence
     assert gap_finding([best("en", 0.1)]).answer == "–"
 
 

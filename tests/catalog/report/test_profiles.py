@@ -57,8 +57,25 @@ def test_what_removes_least_evenly_stands_first(methods_catalog: Catalog) -> Non
     (group,) = layer_heat_maps(told)
     assert "only blocks 1" in grid(group.panels[0]).title
     assert [grid(group.panels[0]).texts[place] for place in ((0, 0), (1, 0))] == ["0.00", "0.50"]
+    even = grid(group.panels[-1])
+    assert even.title == "the same of every layer of every block"
+    assert len(set(even.rows)) == len(even.rows) > 3
+    assert {facets["score"] for facets in even.row_facets} >= {"random", "magnitude", "wanda"}
+    whole = {row["score"]: row["removed_share"] for row in told}
+    assert even.values[even.rows.index("magnitude, sparsity 0.5"), 0] == whole["magnitude"]
+
+
+def test_of_many_methods_that_remove_unevenly_the_least_even_are_drawn() -> None:
+    row = {"base_model": "t", "base_model_id": "m", **METHOD, "layer": "fc1"}
+    rows = [
+        {**row, "settings": f"setting {n}", "block": block, "removed_share": 0.4 + 0.2 * block}
+        for n in range(MOST_METHODS + 1)
+        for block in (0, 1)
+    ]
+    (group,) = layer_heat_maps(rows)
     assert len(group.panels) == MOST_METHODS
-    assert "methods drawn, all of them in the data" in group.title
+    more = MOST_METHODS + 1
+    assert f"{MOST_METHODS} of {more} methods that remove unevenly drawn, all of them in the data" in group.title
 
 
 def test_nothing_removed_at_all_is_drawn() -> None:

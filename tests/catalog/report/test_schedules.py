@@ -1,4 +1,4 @@
-from catalog.report.schedules import MOST_VARIANTS, schedule_panels
+from catalog.report.schedules import LOOKS, MOST_VARIANTS, schedule_panels
 from catalog.report.sources import answer
 from catalog.store import Catalog
 from tests.catalog.report.rows import drawn
@@ -32,3 +32,8 @@ def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> Non
     (group,) = schedule_panels(rows)
     assert len({key.colour for key in group.keys}) == len(group.keys) == MOST_VARIANTS
     assert group.title == f"t, {MOST_VARIANTS} of {MOST_VARIANTS + 2} variants drawn, all of them in the data"
+
+
+def test_schedules_differ_in_their_marks_too() -> None:
+    looks = {(look.marker, look.is_hollow) for look in LOOKS}
+    assert len(looks) == len(LOOKS) == MOST_VARIANTS

@@ -1,12 +1,16 @@
 from datetime import datetime
+from itertools import combinations
 
 import pytest
 
+from catalog.report.grids import luminance
 from catalog.report.words import (
     BLACK,
     BLUE,
+    COLOURS,
+    FURTHER_COLOURS,
     cell,
-    colour_of,
+    look_of,
     method_label,
     number,
     p_value,
@@ -86,8 +90,27 @@ def test_cells_hold_values_to_twelve_digits_and_nothing_for_null() -> None:
 
 
 def test_a_method_without_a_colour_of_its_own_is_black() -> None:
-    assert colour_of("wanda", "translation") == BLUE
-    assert colour_of("contrast", "mixed") == BLACK
+    assert look_of("wanda", "translation").colour == BLUE
+    assert look_of("contrast", "mixed").colour == BLACK
+
+
+def test_in_grey_methods_differ_in_their_marks_or_in_their_lightness() -> None:
+    usual = [look_of(*method) for method in COLOURS]
+    further = [look_of("wanda", "translation", further=place) for place in range(len(FURTHER_COLOURS))]
+    for looks in (usual, further):
+        for one, other in combinations(looks, 2):
+            if (one.marker, one.is_hollow) == (other.marker, other.is_hollow):
+                assert abs(lightness(one.colour) - lightness(other.colour)) > 7, (one, other)
+
+
+def lightness(colour: str) -> float:
+    """L* of CIELAB, from 0 for black to 100 for white."""
+    return float(116 * luminance(colour) ** (1 / 3) - 16)
+
+
+def test_a_hollow_mark_is_white_inside_and_has_the_colour_of_its_method_around() -> None:
+    marks = look_of("ria", "translation").marks
+    assert (marks["markerfacecolor"], marks["markeredgecolor"]) == ("white", "#332288")
 
 
 def test_the_last_bits_of_a_sum_do_not_show() -> None:
