@@ -7,6 +7,10 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "catalog.duckdb"
+HEADER_BYTES = 3 * 4096
+"""Where the headers of a DuckDB file end."""
+COPY_TRIES = 5
+"""Copies of a file that are begun before it counts as one that cannot be copied."""
 
 
 def write_ahead_log(path: Path) -> Path:
@@ -30,21 +34,28 @@ def set_aside(path: Path) -> bool:
 
 
 def copied(path: Path, folder: Path) -> Path | None:
-    """Copy a catalog file that somebody holds into a folder, with what is not yet written there.
+    """Copy a catalog file that somebody holds, and perhaps writes to, into a folder: as its last checkpoint left it.
 
-    Returns: the copy; None if the folder has no room, or if the file changed while it was copied.
+    DuckDB dies at any moment without harm, so it never touches what the file's headers lead to: changes go to the log
+    beside the file and to blocks that nothing leads to; a checkpoint then replaces the older header. While the headers
+    stay as they are, so does all they lead to, and a copy made meanwhile is whole, whatever else was written. The log
+    is left out: it may lead to blocks that were copied before they were written. What it holds is folded from records.
+    A block in which old metadata lies beside new may be copied in the middle of a write; its checksum tells.
+
+    Returns: the copy; None if the folder has no room, or every try met a checkpoint.
     """
-    before = _state(path)
-    if sum(size for size, _ in before) > shutil.disk_usage(folder).free // 2:
-        return None
     copy = folder / FILE_NAME
-    shutil.copyfile(path, copy)
-    if write_ahead_log(path).exists():
-        shutil.copyfile(write_ahead_log(path), write_ahead_log(copy))
-    return copy if _state(path) == before else None
+    for _ in range(COPY_TRIES):
+        if path.stat().st_size > shutil.disk_usage(folder).free // 2:
+            return None
+        before = _headers(path)
+        shutil.copyfile(path, copy)
+        if before == _headers(copy) == _headers(path):
+            return copy
+    return None
 
 
-def _state(path: Path) -> list[tuple[int, int]]:
-    """Size and time of change of a catalog file and of the log beside it."""
-    found = (one.stat() for one in (path, write_ahead_log(path)) if one.exists())
-    return [(info.st_size, info.st_mtime_ns) for info in found]
+def _headers(path: Path) -> bytes:
+    """The first bytes of a DuckDB file: what kind of file it is, and the two headers that checkpoints write in turn."""
+    with path.open("rb") as file:
+        return file.read(HEADER_BYTES)

@@ -7,15 +7,15 @@ somebody else, a folder nobody may write to) the same questions are answered fro
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
-from catalog.files import FILE_NAME, copied, set_aside
+from catalog.files import FILE_NAME, set_aside
 from catalog.folding import FoldResult
 from catalog.remote import SharedCatalog, cache_folder
 from catalog.results import QueryResult
@@ -30,13 +30,15 @@ from catalog.store.connections import (
     is_locked,
     one_line,
 )
-from catalog.store.filling import fill_connection, fill_file, n_missing
+from catalog.store.filling import fill_connection, fill_copy, fill_file, n_missing
 from catalog.store.lending import artefact_table
-from mlprune.errors import StoreError
+from mlprune.errors import QueryError, StoreError
 from mlprune.scratch import scratch_folder
 from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 FETCH_FROM = 200
 """Records that a cached catalog may lack before another one, where there is one, is downloaded."""
@@ -54,6 +56,9 @@ class Catalog:
         self.shared: SharedCatalog | None = None
         """What others share of the catalog of a remote store."""
         self._copy: tempfile.TemporaryDirectory[str] | None = None
+        """Where the copy lies that questions are answered from."""
+        self._folded: FoldResult | None = None
+        """What the last fold did."""
 
     @classmethod
     def open(cls, store: Store) -> "Catalog":
@@ -96,22 +101,28 @@ class Catalog:
             self._folder.cleanup()
 
     def fold(self) -> FoldResult:
-        """Bring the catalog up to date with its store; `persisted` says whether the file could be written."""
+        """Bring the catalog up to date with its store.
+
+        Where the file cannot be had nothing is folded, which `persisted` says: the next fold catches up, and a question
+        is answered from a copy of the file or from memory. A run that asks nothing loses no time.
+        """
         self._release()
         if self.shared is not None:
             self.shared.fetch(is_far_behind=self._is_far_behind)
-        for _ in range(2 if self.path is not None else 0):
-            assert self.path is not None
+        self._folded = self._fold_in_memory() if self.path is None else self._fold_file(self.path)
+        return self._folded
+
+    def _fold_file(self, path: Path) -> FoldResult:
+        """Fold into the file; one that is damaged is set aside and made anew."""
+        for is_first in (True, False):
             try:
-                return fill_file(self.path, self.store)
+                return fill_file(path, self.store)
             except (duckdb.Error, StoreError, OSError) as err:
-                if is_locked(err) and (result := self._fold_copy(self.path)):
-                    logger.warning("the catalog file is in use, answering from a copy of it: %s", one_line(err))
-                    return result
-                if not (is_damage(err) and set_aside(self.path)):
-                    logger.warning("the catalog file cannot be used, answering from memory: %s", one_line(err))
+                if not (is_first and is_damage(err) and set_aside(path)):
+                    why = "is in use" if is_locked(err) else "cannot be used"
+                    logger.warning("the catalog file %s, the next fold catches up: %s", why, one_line(err))
                     break
-        return self._fold_in_memory()
+        return FoldResult(n_records=0, n_rows=0, persisted=False)
 
     def publish(self) -> bool:
         """Fold, and give the catalog of a remote store to others, unless they have it; returns whether they do now."""
@@ -137,25 +148,6 @@ class Catalog:
             return is_damage(err)
         return n_records is None or n_records > FETCH_FROM
 
-    def _fold_copy(self, path: Path) -> FoldResult | None:
-        """Fold into a copy of a file that somebody holds, which is far quicker than reading all records again.
-
-        Returns: None if the file was written to meanwhile, there is no room, or the copy cannot be read.
-        """
-        folder = scratch_folder()
-        try:
-            copy = copied(path, Path(folder.name))
-            if copy is not None:
-                connection = connect(copy, read_only=False)
-                result = fill_connection(connection, self.store, persisted=False)
-                close_to_questions(connection)
-                self._connection, self._copy = connection, folder
-                return result
-        except (duckdb.Error, StoreError, OSError) as err:
-            logger.debug("a copy of the catalog cannot be used: %s", one_line(err))
-        folder.cleanup()
-        return None
-
     def _fold_in_memory(self) -> FoldResult:
         connection = duckdb.connect(":memory:")
         result = fill_connection(connection, self.store, persisted=False)
@@ -176,7 +168,7 @@ class Catalog:
             QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
                 statement, or two columns have one name.
         """
-        return answer(self._reader(), sql, dict(parameters or {}), lent=tables or {})
+        return self._ask(lambda connection: answer(connection, sql, dict(parameters or {}), lent=tables or {}))
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of `select` as mappings from column name to value."""
@@ -190,7 +182,7 @@ class Catalog:
         Raises:
             QueryError: see `select`.
         """
-        return answer_in_arrow(self._reader(), sql, dict(parameters or {}), lent=tables or {})
+        return self._ask(lambda connection: answer_in_arrow(connection, sql, dict(parameters or {}), lent=tables or {}))
 
     def artefact_table(self, folder: str, record_id: str) -> Any:
         """The Parquet files of a record in one folder of the store, read and checked, as one `pyarrow.Table`.
@@ -222,19 +214,43 @@ class Catalog:
         """The name of what the catalog holds, 20 hex digits: equal exactly where equal records were folded."""
         return str(self.select(statement("fold", "snapshot")).rows[0][0])
 
+    def _ask(self, question: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
+        """Put a question; a copy that turns out torn where it was being written to is not asked again."""
+        try:
+            return question(self._reader())
+        except QueryError as err:
+            if self._copy is None or not isinstance(err.__cause__, duckdb.Error) or not is_damage(err.__cause__):
+                raise
+            logger.warning("the copy of the catalog cannot be read, answering from memory: %s", err)
+        self._release()
+        self._fold_in_memory()
+        return question(self._reader())
+
     def _reader(self) -> duckdb.DuckDBPyConnection:
-        """A connection that can only read, opened at the first question."""
+        """A connection that can only read, opened at the first question: to the file, a copy of it, or memory."""
         if self._connection is None and self.path is not None:
-            self.fold()
-        if self._connection is None and self.path is not None:
-            try:
-                self._connection = connect(self.path, read_only=True)
-            except duckdb.Error as err:
-                logger.warning("the catalog file cannot be read, answering from memory: %s", one_line(err))
+            folded = self._folded or self.fold()
+            if not (folded.persisted and self._open(self.path)):
+                self._open_another(self.path)
         if self._connection is None:
             self._fold_in_memory()
         assert self._connection is not None
         return self._connection
+
+    def _open(self, path: Path) -> bool:
+        """Open the file, if it can be had."""
+        try:
+            self._connection = connect(path, read_only=True)
+        except duckdb.Error as err:
+            logger.warning("the catalog file cannot be read: %s", one_line(err))
+        return self._connection is not None
+
+    def _open_another(self, path: Path) -> None:
+        """Open a copy of a file that cannot be had, which is far quicker than reading all records again."""
+        self._copy = scratch_folder()
+        self._connection = fill_copy(path, Path(self._copy.name), self.store)
+        what = "memory" if self._connection is None else "a copy of it"
+        logger.warning("the catalog file cannot be had, answering from %s", what)
 
     def _release(self) -> None:
         if self._connection is not None:

@@ -22,6 +22,10 @@ ASK_AGAIN_S = 0.04
 LET_OTHERS_S = 0.1
 """How long a writer of several transactions lets go of the file between them."""
 
+READABLE_FROM = "v1.4.0"
+"""The oldest DuckDB that reads the files made here, and the oldest that this package runs with: shells, notebooks and
+other machines open them too, in whatever version they have."""
+
 _CLOSED = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
 """Settings under which a query reaches no file, no network and no Python variable, and cannot change that."""
 _LOCKED = re.compile(r"set lock on file|different configuration")
@@ -37,6 +41,8 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         reraise=True,
     )
     config = dict(_CLOSED) if read_only else {}
+    if not read_only and not path.exists():
+        config = {"storage_compatibility_version": READABLE_FROM}
     return patience(duckdb.connect, str(path), read_only=read_only, config=config)
 
 

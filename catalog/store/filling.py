@@ -1,5 +1,6 @@
 """Bringing a catalog up to date: the schema first, then what the store has and the catalog has not."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,10 +8,14 @@ from pathlib import Path
 
 import duckdb
 
+from catalog.files import copied
 from catalog.folding import FoldResult, fold_into, pending
 from catalog.schema import is_current, migrate
-from catalog.store.connections import LET_OTHERS_S, connect
+from catalog.store.connections import LET_OTHERS_S, close_to_questions, connect, one_line
+from mlprune.errors import StoreError
 from mlprune.storage import Store
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 500
 """So many records and run files are folded without letting go of the file: it takes less time than waiting does."""
@@ -35,6 +40,26 @@ def fill_file(path: Path, store: Store) -> FoldResult:
 def fill_connection(connection: duckdb.DuckDBPyConnection, store: Store, *, persisted: bool) -> FoldResult:
     """Fold into a catalog that nobody else knows of."""
     return _fill(lambda: nullcontext(connection), store, persisted=persisted)
+
+
+def fill_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnection | None:
+    """Fold into a copy of a file that somebody else has.
+
+    Args:
+        folder: takes the copy.
+    Returns: a connection that can only answer questions; None if there is no room, or the copy cannot be read.
+    """
+    try:
+        copy = copied(path, folder)
+        if copy is None:
+            return None
+        connection = connect(copy, read_only=False)
+        fill_connection(connection, store, persisted=False)
+        close_to_questions(connection)
+    except (duckdb.Error, StoreError, OSError) as err:
+        logger.info("a copy of the catalog cannot be used: %s", one_line(err))
+        return None
+    return connection
 
 
 def is_up_to_date(path: Path, store: Store) -> bool:

@@ -81,6 +81,22 @@ def ask_duckdb_until(path: Path, is_over: Any) -> None:
         time.sleep(0.05)
 
 
+def write_and_checkpoint_until(path: Path, is_over: Any) -> None:
+    """Hold the file and write to the table `ours`: a thousand rows each time, and now and then old ones go."""
+    with duckdb.connect(str(path)) as connection:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            connection.execute(
+                "INSERT INTO ours SELECT $number, repeat(hash(range, $number)::VARCHAR, 20) FROM range(1000)",
+                {"number": number},
+            )
+            if number % 5 == 0:
+                connection.execute("DELETE FROM ours WHERE number < $old", {"old": number - 10})
+            if number % 3 == 0:
+                connection.execute("CHECKPOINT")
+
+
 def hold(path: Path, is_held: Any, may_go: Any) -> None:
     """Hold the file open for writing, as `duckdb catalog.duckdb` does."""
     with duckdb.connect(str(path)):

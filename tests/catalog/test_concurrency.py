@@ -4,10 +4,13 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
+import duckdb
 import pytest
 
-from catalog.store import Catalog
+from catalog.files import HEADER_BYTES, copied
+from catalog.store import Catalog, connections
 from mlprune.storage import Store
 from tests.catalog.processes_at_work import (
     PATIENCE_S,
@@ -16,10 +19,14 @@ from tests.catalog.processes_at_work import (
     event,
     finished,
     hold,
+    small_record,
     started,
+    write_and_checkpoint_until,
     write_and_fold,
 )
 
+SHELL = Path(sys.executable).with_name("duckdb")
+"""DuckDB's own command line, of another version than the library perhaps."""
 SOURCES = "SELECT source FROM base_models ORDER BY n_blocks"
 
 
@@ -62,22 +69,95 @@ def test_a_notebook_the_shell_and_the_command_read_while_a_sweep_writes(shared: 
     assert_nothing_is_lost(shared, 60)
 
 
-def test_while_somebody_holds_the_file_a_sweep_goes_on_and_loses_nothing(
+def test_while_somebody_has_the_shell_open_a_sweep_goes_on_and_loses_nothing(
     shared: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    is_held, may_go = event(), event()
-    holder = started(hold, catalog_file(shared), is_held, may_go)
-    assert is_held.wait(PATIENCE_S)
-    write_and_fold(shared.uri, 1, 5, 4, False)
+    """`duckdb catalog.duckdb` holds the lock of a writer until it is left; `-readonly` asks beside others."""
+    shell = subprocess.Popen(
+        [SHELL, "-csv", "-noheader", catalog_file(shared)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    print(f"{SOURCES};", file=shell.stdin, flush=True)
+    assert shell.stdout.readline() == "small-0\n"
+    before = catalog_file(shared).read_bytes()
+    with patch.object(Store, "each_record", side_effect=AssertionError("a run reads no records for nobody")):
+        write_and_fold(shared.uri, 1, 5, 4, False)
     with caplog.at_level(logging.WARNING), Catalog.open(shared) as catalog:
         assert len(catalog.query(SOURCES)) == 5
         assert "answering from a copy of it" in caplog.text
-        assert catalog.path is not None
-    before = catalog_file(shared).read_bytes()
-    may_go.set()
-    finished(holder)
+    print(f"{SOURCES};", file=shell.stdin, flush=True)
+    assert shell.stdout.readline() == "small-0\n", "what it sees does not change under it"
+    shell.communicate(".exit\n", timeout=PATIENCE_S)
     assert catalog_file(shared).read_bytes() == before
     assert_nothing_is_lost(shared, 5)
+    command = [SHELL, "-readonly", "-csv", "-noheader", catalog_file(shared), f"{SOURCES}; FROM best_variant"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    assert asked.stdout.split() == [f"small-{number}" for number in range(5)]
+
+
+def test_a_file_that_is_being_written_to_is_answered_from_whole_copies(
+    shared: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_PATIENCE_S", 0.1)
+    with duckdb.connect(str(catalog_file(shared))) as connection:
+        connection.execute("CREATE TABLE ours (number INTEGER, text VARCHAR)")
+    is_over = event()
+    writer = started(write_and_checkpoint_until, catalog_file(shared), is_over)
+    states = set()
+    while len(states) < 10:
+        copy = copied(catalog_file(shared), tmp_path)
+        if copy is not None:
+            states.add(_whole_state(copy))
+            copy.unlink()
+    shared.write_record(small_record(1))
+    with Catalog.open(shared) as catalog:
+        assert len(catalog.query(SOURCES)) == 2
+        assert not catalog.fold().persisted
+    is_over.set()
+    finished(writer)
+    with duckdb.connect(str(catalog_file(shared))) as connection:
+        connection.execute("DROP TABLE ours")
+    assert_nothing_is_lost(shared, 2)
+
+
+def _whole_state(copy: Path) -> int:
+    """The last transaction in a copy, every row of which is read."""
+    sql = "SELECT number, count(*), bit_xor(hash(text)) FROM ours GROUP BY number ORDER BY number"
+    with duckdb.connect(str(copy), read_only=True) as connection:
+        found = connection.execute(sql).fetchall()
+    assert all(n_rows == 1000 for _, n_rows, _ in found)
+    numbers = [number for number, _, _ in found]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1)) if numbers else True
+    return numbers[-1] if numbers else 0
+
+
+def test_a_copy_that_was_torn_is_noticed_and_not_answered_from(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    sql = "SELECT bit_xor(hash(evaluation_id, metric, value)) AS every, count(*) AS n FROM metrics"
+    with Catalog.open(store) as catalog:
+        expected = catalog.query(sql)
+        (block,) = catalog.select("SELECT max(block_id) FROM pragma_storage_info('metrics')").rows[0]
+
+    def torn(path: Path, folder: Path) -> Path | None:
+        copy = copied(path, folder)
+        assert copy is not None
+        with copy.open("r+b") as file:
+            file.seek(HEADER_BYTES + block * 262144 + 1000)
+            file.write(b"torn" * 1000)
+        return copy
+
+    monkeypatch.setattr("catalog.store.filling.copied", torn)
+    monkeypatch.setattr(connections, "LOCK_PATIENCE_S", 0.1)
+    is_held, may_go = event(), event()
+    holder = started(hold, catalog_file(store), is_held, may_go)
+    assert is_held.wait(PATIENCE_S)
+    with Catalog.open(store) as catalog:
+        assert catalog.query(sql) == expected
+    may_go.set()
+    finished(holder)
+    assert "answering from memory" in caplog.text
 
 
 def test_five_drivers_fold_into_one_store(shared: Store) -> None:

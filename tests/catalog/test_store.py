@@ -190,6 +190,17 @@ def test_a_damaged_file_is_moved_aside_and_made_anew(
     assert "catalog.duckdb.damaged-1" in caplog.text
 
 
+def test_a_new_file_can_be_read_by_the_oldest_duckdb_that_the_package_runs_with(tmp_path: Path) -> None:
+    (oldest,) = re.findall(r'"duckdb>=([\d.]+)"', (Path(__file__).parents[2] / "pyproject.toml").read_text())
+    store = Store(tmp_path)
+    write_small_record(store)
+    for make in (lambda: Catalog.open(store).fold(), lambda: rebuild(store)):
+        assert make().persisted
+        with duckdb.connect(str(catalog_file(store)), read_only=True) as connection:
+            (tags,) = connection.execute("SELECT tags FROM duckdb_databases() WHERE path IS NOT NULL").fetchone() or ()
+        assert tags == {"storage_version": f"v{oldest}.0+"}
+
+
 def test_rebuild_replaces_the_file_by_an_equal_one(store: Store) -> None:
     with Catalog.open(store) as catalog:
         before = catalog.fingerprints()
