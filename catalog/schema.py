@@ -110,8 +110,10 @@ def migrate(connection: Connection) -> None:
         raise StoreError("the catalog was made by a newer version", expected=max(known), got=max(newer))
     missing = sorted(set(known) - applied)
     with transaction(connection):
+        newest = {_name(file): version for version, file in known.items()}
         for version in missing:
-            apply(connection, known[version])
+            file = known[version]
+            apply(connection, file, is_newest=newest[_name(file)] == version)
         if missing:
             rows = [{"version": version, "name": _name(known[version])} for version in missing]
             insert_rows(connection, tables(connection)["schema_migrations"], rows)
@@ -149,9 +151,11 @@ def views() -> dict[str, SqlFile]:
     return {_name(file): file for file in sql_files("views")}
 
 
-def apply(connection: Connection, file: SqlFile) -> None:
-    """Make the table of a schema file, and let the catalog say what its rows and columns mean."""
+def apply(connection: Connection, file: SqlFile, *, is_newest: bool = True) -> None:
+    """Make the table of a schema file, and, unless a later file replaces it, say what its rows and columns mean."""
     connection.execute(file.text)
+    if not is_newest:
+        return
     name = _name(file)
     for column, comment in _COLUMN.findall(file.text):
         connection.execute(statement("fold", "comment_on_column", table=name, column=column, comment=_quoted(comment)))

@@ -112,12 +112,17 @@ def query_figures(folder: Path, *, repeat: int) -> dict[str, Any]:
             (figures[table],) = connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
         examples = connection.execute("SELECT * FROM metrics LIMIT 1 OFFSET 5000").fetchone() or ()
         known = dict(zip((column[0] for column in connection.description), examples, strict=True))
+        (known["environment_id"],) = connection.execute("SELECT min(environment_id) FROM environments").fetchone() or ()
         figures["queries"] = {
             query.name: _timed(connection, query.sql, _parameters(query, known), repeat=repeat)
             for query in list_queries()
+            if not query.reads  # predictions of one evaluation, in a file of the store
         }
-    slow = [name for name, found in figures["queries"].items() if found["median_s"] > 0.2]
-    return {**figures, "slower_than_200_ms": slow}
+    found = figures["queries"]
+    figures["median_of_medians_s"] = median(one["median_s"] for one in found.values())
+    figures["slower_than_200_ms"] = [name for name, one in found.items() if one["median_s"] > 0.2]
+    figures["without_an_answer"] = [name for name, one in found.items() if not one["rows"]]
+    return figures
 
 
 def _parameters(query: NamedQuery, known: dict[str, Any]) -> dict[str, Any]:

@@ -61,14 +61,45 @@ INSERT INTO records BY NAME SELECT 'evaluations' AS kind, evaluation_id AS id, 1
     FROM e;
 INSERT INTO record_parents BY NAME SELECT 'variants' AS kind, variant_id AS id, 'base_model' AS role,
     id_of('base', 0) AS parent_id FROM v;
+INSERT INTO record_parents BY NAME SELECT 'variants' AS kind, variant_id AS id, 'demonstration_set' AS role,
+    id_of('set', s) AS parent_id FROM v WHERE n > 0;
 INSERT INTO record_parents BY NAME SELECT 'evaluations' AS kind, evaluation_id AS id, 'variant' AS role,
     variant_id AS parent_id FROM e;
 INSERT INTO artefacts BY NAME SELECT 'predictions/' || evaluation_id || '.parquet' AS path, 'evaluations' AS kind,
     evaluation_id AS id, 10000 AS n_bytes, 1000 AS n_rows, sha256(evaluation_id) AS sha256 FROM e;
-INSERT INTO jobs BY NAME SELECT 'runs/r/job-' || n || '.json' AS run_file, 'r' AS run_id, variant_id AS job_id,
-    'prune' AS step, 'variants' AS record_kind, variant_id AS record_id, 'done' AS status, 1 AS attempt, 'node' AS host,
-    'w0' AS worker, TIMESTAMP '2026-02-03 22:15:00' AS started_at, 2.5 AS elapsed_s, 1.5 AS peak_memory_gib FROM v;
-INSERT INTO jobs BY NAME SELECT 'runs/r/job-e' || n || '.json' AS run_file, 'r' AS run_id, evaluation_id AS job_id,
-    'evaluate' AS step, 'evaluations' AS record_kind, evaluation_id AS record_id, 'done' AS status, 1 AS attempt,
-    'node' AS host, 'w0' AS worker, TIMESTAMP '2026-02-03 22:15:00' AS started_at, 3.5 AS elapsed_s,
-    1.5 AS peak_memory_gib FROM e WHERE c = 26;
+INSERT INTO environments BY NAME SELECT id_of('environment', n) AS environment_id, '0.1.0' AS mlprune,
+    sha256('code' || n) AS code_sha256, sha1('commit' || n) AS git_commit, false AS is_modified,
+    'CPython 3.11.7' AS python FROM range(5) AS r(n);
+INSERT INTO environment_packages BY NAME SELECT id_of('environment', n) AS environment_id, 'package-' || k AS package,
+    '1.' || k AS version FROM range(5) AS r(n), range(200) AS s(k);
+INSERT INTO runs BY NAME SELECT 'runs/r' || n || '/run.json' AS run_file, 'r' || n AS run_id, 'run' AS command,
+    'sweep' AS recipe, TIMESTAMP '2026-02-03 22:15:00' + n * INTERVAL 1 DAY AS started_at, 'auto' AS address,
+    'node' AS host, id_of('environment', n % 5) AS environment_id FROM range(100) AS r(n);
+INSERT INTO run_ends BY NAME SELECT replace(run_file, 'run.json', 'ended.json') AS run_file, run_id, 0 AS round,
+    'done' AS how, started_at + INTERVAL 9 HOUR AS ended_at, 2000 AS n_done, 0 AS n_failed FROM runs;
+CREATE TEMP TABLE tries AS
+    SELECT 'prune' AS step, 'variants' AS record_kind, n, variant_id AS record_id, 'job-' || n AS name FROM v
+    UNION ALL SELECT 'evaluate', 'evaluations', n, evaluation_id, 'job-e' || n FROM e;
+INSERT INTO job_records BY NAME
+    SELECT 'runs/r' || n % 100 || '/' || name || '.json' AS run_file, record_kind, record_id FROM tries;
+INSERT INTO jobs BY NAME SELECT 'runs/r' || n % 100 || '/' || name || '.json' AS run_file, 'r' || n % 100 AS run_id,
+    max(record_id) AS job_id, step, record_kind, max(record_id) AS record_id, 'done' AS status, 1 AS attempt,
+    0 AS retries, 'node' AS host, 'w0' AS worker, TIMESTAMP '2026-02-03 22:15:00' AS started_at, 2.5 AS elapsed_s,
+    1.5 AS peak_memory_gib, id_of('environment', n % 5) AS environment_id FROM tries GROUP BY step, record_kind, n, name;
+INSERT INTO failures BY NAME SELECT 'runs/r' || n % 100 || '/failure-' || n || '.json' AS run_file,
+    'r' || n % 100 AS run_id, variant_id AS job_id, 'evaluate' AS step, 'evaluations' AS record_kind,
+    variant_id AS record_id, 'OutOfMemoryError' AS error, 'memory was short' AS message, 3 AS attempts,
+    TIMESTAMP '2026-02-03 22:15:00' AS failed_at FROM v WHERE n % 1000 = 7;
+INSERT INTO demonstrations BY NAME SELECT id_of('set', n) AS demonstration_set_id, k AS demonstration,
+    if(n % 2 = 0, 'translation', 'monolingual') AS kind, 400 AS n_tokens, [4 * k, 4 * k + 1, 4 * k + 2, 4 * k + 3]
+    AS sentence_ids, repeat('a sentence of this demonstration ', 40) AS text FROM range(140) AS r(n), range(100) AS s(k);
+INSERT INTO statistics BY NAME SELECT id_of('statistics', n) AS statistics_id, id_of('base', 0) AS base_model_id,
+    id_of('set', n) AS demonstration_set_id, 'dense' AS propagation, 100 AS n_demonstrations, 40000 AS n_tokens,
+    'all' AS token_scope FROM range(140) AS r(n);
+INSERT INTO feature_magnitudes BY NAME SELECT s.* EXCLUDE (propagation, n_demonstrations, n_tokens, token_scope),
+    b AS block, k AS rank, hash(statistics_id || b || k) % 1024 AS feature, 100.0 / k AS magnitude
+    FROM statistics AS s, range(25) AS r(b), range(1, 11) AS t(k);
+INSERT INTO feature_overlaps BY NAME SELECT id_of('base', 0) AS base_model_id, id_of('set', a) AS set_a,
+    id_of('set', b) AS set_b, k AS block, share, noise(a || '-' || b || '-' || k) AS value
+    FROM range(140) AS r(a), range(140) AS s(b), range(25) AS t(k), (SELECT unnest([0.01, 0.1]) AS share)
+    WHERE a <> b AND a // 14 = b // 14;

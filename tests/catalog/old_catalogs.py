@@ -23,10 +23,11 @@ def versions() -> list[int]:
 
 def make_old(connection: duckdb.DuckDBPyConnection, version: int) -> None:
     """Give an empty catalog the tables up to a schema file, a view, and a record that it has folded."""
-    for number, file in schema_files().items():
-        if number <= version:
-            apply(connection, file)
-            connection.execute("INSERT INTO schema_migrations VALUES (?, ?)", [number, file.name[5:]])
+    files = {number: file for number, file in schema_files().items() if number <= version}
+    newest = {file.name[5:]: number for number, file in files.items()}
+    for number, file in files.items():
+        apply(connection, file, is_newest=newest[file.name[5:]] == number)
+        connection.execute("INSERT INTO schema_migrations VALUES (?, ?)", [number, file.name[5:]])
     if version >= 12:
         connection.execute(OLD_VIEW)
         connection.execute("INSERT INTO view_files VALUES ('described_variants', 'of an earlier version')")
