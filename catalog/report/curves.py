@@ -85,7 +85,7 @@ def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, looks
     if dense:
         label += f", dense {number(dense[0]['value'])}"
     draw = partial(_draw_language, rows=rows, limits=limits, looks=looks)
-    return Panel(label=label[0].upper() + label[1:], size=Size(3.2, 2.6, left=0.46), draw=draw)
+    return Panel(label=label[0].upper() + label[1:], size=Size(3.3, 2.5, left=0.62), draw=draw)
 
 
 def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, looks: Looks) -> None:
@@ -99,6 +99,7 @@ def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, looks: Lo
     axes.set_ylim(low, high)
     axes.set_xlim(-0.02 * largest, largest * 1.04)
     axes.set_xlabel("sparsity")
+    axes.set_ylabel(METRIC_WORDS[rows[0]["metric"]])
     for row in rows:
         if row["score"] is None:
             _draw_dense(axes, row)

@@ -67,7 +67,7 @@ def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tupl
     said = f"feature {largest['feature']} after block {largest['block']}, magnitude {largest['magnitude']:.3g}"
     return Panel(
         label=f"Largest features on {name} ({first['kind']}); largest of all: {said}",
-        size=Size(3.2, 2.5),
+        size=Size(3.3, 2.5, left=0.62),
         draw=partial(_draw_set, rows=rows, title=f"{name} · {first['kind']}", recurring=recurring, scale=scale),
         facets=facets_of(first, only=("pair",)),
     )
@@ -94,6 +94,7 @@ def _draw_set(
         )
     _set_scale(axes, *scale)
     axes.set_xlabel("after block (0: embeddings)")
+    axes.set_ylabel("magnitude")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -24,6 +24,7 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     for (model, _, share), members in grouped(rows, "base_model", "base_model_id", "share"):
         scale = Scale(0.0, max(share, *(row["value"] for row in members)))
         down, across = _set_labels(members, "a"), _set_labels(members, "b")
+        across = dict(sorted(across.items(), key=lambda one: list(down).index(one[0]) if one[0] in down else len(down)))
         shown = {key: across[key] for key in spread(list(across), MOST_SETS)}
         pairs = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
         facets = _hidden_at_first(pairs, shown=spread(list(down), MOST_SETS))

@@ -12,7 +12,7 @@ from typing import Any
 from catalog.report.contents import FIGURES
 from catalog.report.exhibits import Exhibit, Group
 from catalog.report.facets import FILTERS, Chosen, facets_of, fits
-from catalog.report.sheets import WIDTH, sheet
+from catalog.report.sheets import WIDTH, parts, sheet
 from catalog.report.sources import Source, answer
 from catalog.report.svg import drawing
 from catalog.store import Catalog
@@ -53,7 +53,7 @@ def write_figures(catalog: Catalog, out: Path, wanted: Wanted | None = None) -> 
         assert exhibit.draw is not None, "figures are drawn"
         groups = exhibit.draw(source.rows) if source.rows else ()
         for name, group in _named(exhibit, groups):
-            yield _write(out / f"{name}.{wanted.format}", group, source=source, snapshot=snapshot, width=wanted.width)
+            yield from _write(out / name, group, source=source, snapshot=snapshot, wanted=wanted)
 
 
 def _exhibits(wanted: Wanted) -> list[Exhibit]:
@@ -97,22 +97,29 @@ def _named(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[tuple[str, Gro
         yield unique, group
 
 
-def _write(path: Path, group: Group, *, source: Source, snapshot: str, width: float) -> Path:
-    """The figure, its SQL and the data of what is drawn in it."""
-    rows = tuple(group.rows)
-    about = f"{group.title}; snapshot {snapshot} of the catalog; SQL in {path.stem}.sql, data in {path.stem}.csv"
+def _write(path: Path, group: Group, *, source: Source, snapshot: str, wanted: Wanted) -> Iterator[Path]:
+    """The figure's SQL and the data of what is drawn in it, then the figure, in parts where it is too high for a page.
+
+    Args:
+        path: of all of them, without their endings.
+    """
+    about = f"{group.title}; snapshot {snapshot} of the catalog; SQL in {path.name}.sql, data in {path.name}.csv"
+    cut = parts(group, width=wanted.width)
+    drawn = path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".sql").write_text(_sql(source, group, snapshot=snapshot), "utf-8", newline="\n")
-        path.with_suffix(".csv").write_bytes(replace(source, rows=rows).csv)
-        with drawing():
-            figure = sheet(group, width=width)
-            figure.savefig(path, format=path.suffix[1:], metadata=_metadata(path.suffix, about))
+        Path(f"{path}.sql").write_text(_sql(source, group, snapshot=snapshot), "utf-8", newline="\n")
+        Path(f"{path}.csv").write_bytes(replace(source, rows=tuple(group.rows)).csv)
+        for place, part in enumerate(cut, start=1):
+            drawn = Path(f"{path}{f'-part-{place}' if len(cut) > 1 else ''}.{wanted.format}")
+            with drawing():
+                figure = sheet(part, width=wanted.width)
+                figure.savefig(drawn, format=wanted.format, metadata=_metadata(wanted.format, about))
+            yield drawn
     except OSError as err:
         with suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise BadInputError("a figure cannot be written", path=str(path), reason=str(err)) from err
-    return path
+            drawn.unlink(missing_ok=True)
+        raise BadInputError("a figure cannot be written", path=str(drawn), reason=str(err)) from err
 
 
 def _sql(source: Source, group: Group, *, snapshot: str) -> str:
@@ -133,8 +140,8 @@ def _shared(source: Source, group: Group) -> list[tuple[str, Any]]:
     return found
 
 
-def _metadata(suffix: str, about: str) -> Mapping[str, Any]:
+def _metadata(ending: str, about: str) -> Mapping[str, Any]:
     """What the file says of itself; nothing of the clock or the program, so that equal figures are equal files."""
-    if suffix == ".pdf":
+    if ending == "pdf":
         return {"Subject": about, "CreationDate": None, "Creator": None, "Producer": None}
     return {"Description": about, "Date": None, "Creator": None}

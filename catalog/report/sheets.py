@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,8 @@ from catalog.report.svg import INK, axes_on
 
 WIDTH = 7.0
 """Of a sheet, in inches: what two columns of a paper have. A panel that is wider widens it."""
+MOST_HEIGHT = 10.0
+"""Of the panels of a sheet, in inches: what a page has room for. A panel that is higher stands alone."""
 LETTERS_IN_AN_INCH = 14
 """Of a panel's title and of a legend."""
 _CELL_HEIGHT = 0.23
@@ -27,9 +30,25 @@ _LEGEND: dict[str, Any] = {
     "borderaxespad": 0.2,
     "columnspacing": 1.2,
     "labelspacing": 0.35,
+    "handlelength": 3.2,
 }
 Place = tuple[Panel, float, float]
 """A panel, and where it begins: from the left, and from the top."""
+
+
+def parts(group: Group, *, width: float = WIDTH) -> list[Group]:
+    """The group, or groups with its panels in their order, each small enough for a page.
+
+    Args:
+        width: of a sheet, in inches.
+    """
+    cut: list[list[Panel | Grid]] = [[]]
+    for panel in group.panels:
+        tried = [_as_panel(one) for one in (*cut[-1], panel)]
+        if cut[-1] and _on_shelves(tried, width=width)[1] > MOST_HEIGHT:
+            cut.append([])
+        cut[-1].append(panel)
+    return [replace(group, panels=tuple(panels)) for panels in cut]
 
 
 def sheet(group: Group, *, width: float = WIDTH) -> Figure:
@@ -38,7 +57,7 @@ def sheet(group: Group, *, width: float = WIDTH) -> Figure:
     Args:
         width: in inches.
     """
-    panels = [grid_panel(panel) if isinstance(panel, Grid) else panel for panel in group.panels]
+    panels = [_as_panel(panel) for panel in group.panels]
     width = max(width, *(panel.size.width for panel in panels))
     places, height = _on_shelves(panels, width=width)
     scales = [key for key in group.keys if key.scale is not None]
@@ -56,10 +75,16 @@ def sheet(group: Group, *, width: float = WIDTH) -> Figure:
     return figure
 
 
+def _as_panel(panel: Panel | Grid) -> Panel:
+    return grid_panel(panel) if isinstance(panel, Grid) else panel
+
+
 def grid_panel(grid: Grid) -> Panel:
     """A heat-map as a panel, large enough for its names and numbers."""
     grid = grid.without_details()
     cell_width = 0.1 + 0.055 * max(map(len, grid.texts.values()), default=4)
+    if not grid.has_long_columns:
+        cell_width = max(cell_width, 0.08 * max(map(len, grid.columns), default=0))
     width = max(1.5, cell_width * len(grid.columns))
     title = textwrap.wrap(grid.title, int(LETTERS_IN_AN_INCH * width))
     left = 0.3 + 0.075 * max(map(len, grid.rows)) + (0.16 if grid.row_name else 0.0)

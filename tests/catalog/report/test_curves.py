@@ -102,3 +102,8 @@ def test_perplexities_far_apart_have_a_logarithmic_scale_and_accuracies_never() 
     assert {"10", "100", "1000"} <= set(texts(drawn(group.panels[0])))
     (near,) = quality_curves([{**POINT, "ci_low": 0.001}])
     assert "0.2" in texts(drawn(near.panels[0]))
+
+
+def test_both_axes_say_what_they_count() -> None:
+    (group,) = quality_curves([DENSE, POINT])
+    assert {"sparsity", "accuracy"} <= set(texts(drawn(group.panels[0])))

@@ -60,6 +60,13 @@ def test_sets_of_equal_languages_are_told_apart_by_seed_or_id() -> None:
     assert {"fr-en aaaa", "fr-en bbbb", "fr-en s7"} == set(grid(group.panels[0]).rows)
 
 
+def test_sets_stand_in_one_order_down_and_across_though_none_is_held_against_itself(catalog: Catalog) -> None:
+    rows = [row for row in answer(catalog, "feature_overlaps").rows if row["set_a"] != row["set_b"]]
+    panels = [grid(panel) for group in feature_heat_maps(rows) for panel in group.panels]
+    assert all(panel.rows == panel.columns for panel in panels)
+    assert not [place for panel in panels for place in panel.values if place[0] == place[1]]
+
+
 def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catalog: Catalog, rows: Rows) -> None:
     told = answer(catalog, "mask_overlaps").rows
     assert {row["sparsity"] for row in told} == {0.5}

@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,16 @@ def written(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> list[
 
 
 def drawn_by(written: list[Path], anchor: str) -> list[Path]:
-    return [path for path in written if path.stem == anchor or path.stem.startswith(f"{anchor}-tiny")]
+    return [path for path in written if re.fullmatch(rf"{anchor}(-tiny.*)?(-part-\d+)?", path.stem)]
+
+
+def beside(path: Path, ending: str) -> Path:
+    """The file of another ending beside a figure, or beside all parts of one."""
+    return path.with_name(path.stem.partition("-part-")[0] + ending)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.with_suffix(".csv").read_text("utf-8"))))
+    return list(csv.DictReader(io.StringIO(beside(path, ".csv").read_text("utf-8"))))
 
 
 def test_every_figure_of_the_report_is_a_file_with_its_sql_and_data_beside_it(written: list[Path]) -> None:
@@ -33,8 +39,8 @@ def test_every_figure_of_the_report_is_a_file_with_its_sql_and_data_beside_it(wr
     for path in written:
         assert path.read_text("utf-8").startswith("<?xml")
         assert len(rows_of(path)) > 0
-        assert path.with_suffix(".sql").exists()
-        assert len(path.stem) <= MOST_LETTERS
+        assert beside(path, ".sql").exists()
+        assert len(beside(path, "").name) <= MOST_LETTERS
     assert len(set(written)) == len(written)
 
 
@@ -101,7 +107,7 @@ def test_names_of_any_spelling_make_files_in_the_folder(attacked_catalog: Catalo
     assert not [path for path in tmp_path.iterdir() if set(path.name) & set("<>\"'$/")]
     for path in paths:
         assert "<script" not in path.read_text("utf-8")
-        assert catalog_lines(path.with_suffix(".sql"))
+        assert catalog_lines(beside(path, ".sql"))
 
 
 def catalog_lines(path: Path) -> bool:

@@ -1,9 +1,12 @@
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 from matplotlib.axes import Axes
 
 from catalog.report.exhibits import Group, Key, Panel, Size
 from catalog.report.grids import Grid, Scale
-from catalog.report.sheets import WIDTH, grid_panel, sheet
+from catalog.report.sheets import MOST_HEIGHT, WIDTH, grid_panel, parts, sheet
 from catalog.report.svg import drawing
 
 
@@ -65,3 +68,25 @@ def test_a_heat_map_has_room_for_its_names_and_its_title() -> None:
         assert box.y1 <= figure.bbox.height + 1
     assert made.label == "l"
     assert made.size.height > grid_panel(Grid("t", "l", ("0", "1"), ("fc1",), {}, Scale(0, 1))).size.height
+
+
+def test_what_is_too_high_for_a_page_is_cut_into_parts_that_keep_order_and_legend() -> None:
+    key = Key(label="dense model", colour="#000000")
+    group = Group("g", tuple(map(panel, "abcdefghijk")), rows=(), keys=(key,))
+    cut = parts(group)
+    assert [[one.label for one in part.panels] for part in cut] == [list("abcdefghij"), list("k")]
+    assert all(part.keys == group.keys for part in cut)
+    assert all(places(part)[0][1] <= MOST_HEIGHT + 0.5 for part in cut)
+    high = replace(panel("high"), size=Size(3.2, 12.0))
+    assert [len(part.panels) for part in parts(replace(group, panels=(high, high)))] == [1, 1]
+
+
+def test_names_of_columns_do_not_run_into_each_other() -> None:
+    names = ("sw-en", "zh-en", "fr-en")
+    places_of = {(0, 0): 0.5, (0, 1): 0.5, (0, 2): 0.5}
+    grid = Grid("t", "l", ("0",), names, places_of, Scale(0, 1), texts=dict.fromkeys(places_of, "0.50"))
+    with drawing():
+        figure = sheet(Group("g", (grid,), rows=()))
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
