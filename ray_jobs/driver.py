@@ -52,8 +52,6 @@ class _State:
     """Where the run stands."""
 
     waiting: list[Job]
-    present: frozenset[RecordKey]
-    """Records that were there at the beginning."""
     done: set[RecordKey] = field(default_factory=set)
     attempts: dict[RecordKey, int] = field(default_factory=dict)
     losses: dict[RecordKey, int] = field(default_factory=dict)
@@ -119,7 +117,7 @@ class Driver:
         Args:
             present: records that exist already.
         """
-        state = _State(waiting=list(jobs), present=frozenset(present), done=set(present))
+        state = _State(waiting=list(jobs), done=set(present))
         n_jobs = len(state.waiting)
         self._journal.planned(state.waiting)
         result: RunResult | None = None
@@ -176,12 +174,10 @@ class Driver:
         return True
 
     def _is_made(self, state: _State, job: Job) -> bool:
-        """Whether another run has made the job's records since we planned."""
+        """Whether another run has made the job's records since we planned, which moved away those that do not count."""
         if self._claims is None or not self._claims.has_company or job.makes[-1] in state.attempts:
             return False
-        return not state.present.issuperset(job.makes) and all(
-            self._store.has_record(*key) for key in reversed(job.makes)
-        )
+        return all(self._store.has_record(*key) for key in reversed(job.makes))
 
     def _settle_elsewhere(self, state: _State, job: Job) -> None:
         """Take note of a job that another run has done; its own files tell how."""

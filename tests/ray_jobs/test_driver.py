@@ -345,11 +345,12 @@ def test_jobs_that_another_run_did_all_of_end_the_run(store: Store, ours: Claims
     assert (result.n_done, result.n_elsewhere, result.n_skipped) == (2, 2, 0)
 
 
-def test_a_job_planned_although_its_record_was_there_is_done(store: Store, ours: Claims) -> None:
+def test_a_job_another_run_finished_between_plan_and_start_is_not_done_again(store: Store, ours: Claims) -> None:
+    """A driver is told what is there when it starts; its jobs were planned before."""
     make(store, "a")
     workers = ScriptedWorkers(always_fine)
-    run([NamedJob("a")], workers, store, present={("masks", "a")}, claims=ours)
-    assert workers.submitted == ["a"]
+    result = run([NamedJob("a")], workers, store, present={("masks", "a")}, claims=ours)
+    assert (workers.submitted, result.n_elsewhere) == ([], 1)
 
 
 def test_a_failure_for_good_still_ends_a_run_with_claims(store: Store, ours: Claims) -> None:
