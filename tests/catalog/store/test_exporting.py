@@ -2,9 +2,12 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import pandas
+import polars
 import pyarrow.ipc
 import pyarrow.parquet
 import pytest
@@ -14,6 +17,11 @@ from catalog.store import Catalog, export_catalog
 from mlprune.errors import BadInputError, QueryError
 from mlprune.storage import Store
 from ray_jobs.cli import app
+
+PAGE = Path(__file__).parents[3] / "docs" / "catalog.md"
+RELATIONS = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name"
+READERS = {"parquet": (pandas.read_parquet, polars.read_parquet), "arrow": (pandas.read_feather, polars.read_ipc)}
+"""Format -> what reads it in pandas and in polars."""
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
@@ -54,13 +62,57 @@ def test_a_list_is_json_text_in_csv(methods_catalog: Catalog, tmp_path: Path) ->
     assert "n_active" in header
 
 
-def test_an_answer_becomes_a_data_frame_in_one_line_more(catalog: Catalog) -> None:
-    table = catalog.arrow("SELECT language, value FROM metrics WHERE metric = $metric", {"metric": "accuracy"})
-    frame = table.to_pandas()
-    assert len(frame) == len(catalog.query("SELECT 1 AS one FROM metrics WHERE metric = 'accuracy'"))
-    assert frame["value"].dtype == "float64"
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_pandas_and_polars_read_every_file(methods_catalog: Catalog, tmp_path: Path, format_: str) -> None:
+    in_pandas, in_polars = READERS[format_]
+    done = export_catalog(methods_catalog, tmp_path / "out", format=format_)
+    for name, n_rows in done.n_rows.items():
+        path = tmp_path / "out" / f"{name}.{format_}"
+        frame, other = in_pandas(path), in_polars(path)
+        assert len(frame) == len(other) == n_rows
+        assert list(frame) == other.columns
+    frame, other = (read(tmp_path / "out" / f"metrics.{format_}") for read in READERS[format_])
+    assert frame["value"].tolist() == other["value"].to_list()
+
+
+def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
+    with methods_catalog.reading() as connection:
+        relations = [name for (name,) in connection.execute(RELATIONS).fetchall()]
+    assert {"metrics", "gain_over_dense", "neuron_activity"} <= set(relations)
+    for name in relations:
+        table = methods_catalog.arrow(f"SELECT * FROM {name} LIMIT 50")
+        expected = methods_catalog.query(f"SELECT count(*) AS n FROM (SELECT * FROM {name} LIMIT 50)")
+        assert [{"n": len(table.to_pandas())}] == [{"n": len(polars.from_arrow(table))}] == expected
     with pytest.raises(QueryError, match="only reads"):
-        catalog.arrow("DELETE FROM metrics")
+        methods_catalog.arrow("DELETE FROM metrics")
+
+
+def test_the_lines_of_the_page_give_the_frames_they_promise(
+    filled: Store, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (section,) = re.findall(r"\n## Taking it elsewhere\n(.*?)\n## ", PAGE.read_text("utf-8"), re.DOTALL)
+    (command,) = re.findall(r"```\nmlprune (catalog export .*)\n```", section)
+    (tmp_path / "runs").symlink_to(filled.uri)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, command.split()).exit_code == 0
+    first, second, answer = (_values(block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+    gains = catalog.query("SELECT * FROM gain_over_dense")
+    assert isinstance(first["gains"], pandas.DataFrame)
+    assert isinstance(second["gains"], polars.DataFrame)
+    assert sorted(second["gains"]["variant_id"]) == sorted(first["gains"]["variant_id"])
+    assert sorted(first["gains"]["variant_id"]) == sorted(row["variant_id"] for row in gains)
+    assert "polars.from_arrow(table)" in section
+    frames = (answer["frame"], polars.from_arrow(answer["table"]))
+    n_expected = sum(row["language"] == "sw" for row in gains)
+    assert [len(frame) for frame in frames] == [n_expected] * 2
+    assert n_expected
+
+
+def _values(block: str) -> dict[str, Any]:
+    """What the names of a block of Python stand for at its end."""
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names
 
 
 def test_what_cannot_be_exported_is_said(catalog: Catalog, tmp_path: Path) -> None:
