@@ -12,6 +12,8 @@ MOST_SETS, MOST_BLOCKS = 14, 25
 further sets stand in the page too, hidden until their pair is chosen."""
 MOST_PAIRS, MOST_METHODS = 40, 12
 """Pairs of sets and methods drawn of masks; rows of further pairs of sets are as hidden."""
+MOST_ROWS = 120
+"""Rows of a table with those that are hidden; of more, as many are kept, evenly spread over their order."""
 
 
 def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
@@ -27,7 +29,8 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         across = dict(sorted(across.items(), key=lambda one: list(down).index(one[0]) if one[0] in down else len(down)))
         shown = {key: across[key] for key in spread(list(across), MOST_SETS)}
         pairs = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
-        facets = _hidden_at_first(pairs, shown=spread(list(down), MOST_SETS))
+        facets = _facets_of_rows(pairs, shown=spread(list(down), MOST_SETS))
+        down = {key: down[key] for key in facets}
         blocks = [cells for _, cells in grouped(members, "block")]
         drawn = spread(blocks, MOST_BLOCKS)
         title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
@@ -44,9 +47,10 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _hidden_at_first(facets: Mapping[str, Facets], *, shown: Sequence[str]) -> Mapping[str, Facets]:
-    """The facets of rows, with what is not drawn at first marked so."""
-    return {key: {**one, "detail": ""} if "pair" in one and key not in shown else one for key, one in facets.items()}
+def _facets_of_rows(facets: Mapping[str, Facets], *, shown: Sequence[str]) -> Mapping[str, Facets]:
+    """The facets of the rows a table has, with those marked that are hidden at first."""
+    kept = {*shown, *spread(list(facets), MOST_ROWS)}
+    return {key: one if key in shown else {**one, "detail": ""} for key, one in facets.items() if key in kept}
 
 
 def _set_labels(rows: Sequence[Row], side: str) -> Mapping[str, str]:
@@ -68,7 +72,11 @@ def _feature_grid(
 ) -> Grid:
     """Labels of sets A `down` and of sets B `across`."""
     downs, acrosses = ({key: place for place, key in enumerate(labels)} for labels in (down, across))
-    values = {(downs[row["set_a"]], acrosses[row["set_b"]]): row["value"] for row in rows if row["set_b"] in acrosses}
+    values = {
+        (downs[row["set_a"]], acrosses[row["set_b"]]): row["value"]
+        for row in rows
+        if row["set_a"] in downs and row["set_b"] in acrosses
+    }
     name = "embeddings" if rows[0]["block"] == 0 else f"block {rows[0]['block']}"
     mean = sum(values.values()) / len(values)
     return Grid(
@@ -111,20 +119,22 @@ def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 def _mask_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     pairs, blocks = distinct(rows, "sets"), sorted(distinct(rows, "block"))
     shown = spread(pairs, MOST_PAIRS)
-    facets = _hidden_at_first({row["sets"]: facets_of(row, only=("pair",)) for row in rows}, shown=shown)
-    places = {key: place for place, key in enumerate(pairs)}
-    values = {(places[row["sets"]], blocks.index(row["block"])): row["jaccard"] for row in rows}
+    facets = _facets_of_rows({row["sets"]: facets_of(row, only=("pair",)) for row in rows}, shown=shown)
+    places = {key: place for place, key in enumerate(facets)}
+    values = {
+        (places[row["sets"]], blocks.index(row["block"])): row["jaccard"] for row in rows if row["sets"] in places
+    }
     mean = sum(row["jaccard"] for row in rows) / len(rows)
     title = f"{method_label({**rows[0], 'set_kind': None})}, sparsity {rows[0]['sparsity']:.3g}"
     return Grid(
         title=title + left_out(len(shown), len(pairs), "pairs of sets"),
         label=f"Overlap of removed weights by block, {title}: mean {number(mean)} over {len(pairs)} pairs of sets",
-        rows=tuple(pairs),
+        rows=tuple(facets),
         columns=tuple(str(block) for block in blocks),
         values=values,
         texts={place: number(value, digits=2) for place, value in values.items()},
         scale=scale,
         column_name="block",
         facets=facets_of(rows[0], only=("score",)),
-        row_facets=tuple(facets[key] for key in pairs),
+        row_facets=tuple(facets.values()),
     )

@@ -1,4 +1,4 @@
-"""Measure the report of a thousand variants: seconds and megabytes.
+"""Measure the report of a thousand variants: seconds and megabytes, and in a browser how soon it opens and filters.
 
 python tests/benchmarks/report_scale.py --out report.html
 """
@@ -20,6 +20,7 @@ from catalog.kept import refresh_all
 from catalog.report import write_report
 from catalog.store import Catalog
 from mlprune.storage import Store
+from tests.chromium import PROGRAM, Chromium
 
 FILL = Path(__file__).with_suffix(".sql")
 
@@ -71,6 +72,32 @@ def report_figures(store: Store, out: Path) -> dict[str, Any]:
     return {"variants": n_variants, "seconds": round(seconds, 1), "cpu_s": round(cpu, 1), "megabytes": size}
 
 
+OPENED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+CLICKED = """new Promise(done => {
+    const box = document.querySelector('#filters input[name=%s]'), start = performance.now();
+    box.click();
+    requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
+})"""
+"""Milliseconds from a click on the first value of a filter until the next frame was painted."""
+
+
+def page_figures(page: Path) -> dict[str, Any]:
+    """How long headless Chromium takes to load the page, and to answer clicks on its filters."""
+    with tempfile.TemporaryDirectory() as profile, Chromium(Path(profile)) as browser:
+        tabs = [browser.open(page.resolve().as_uri()) for _ in range(3)]
+        opened = [tab.value(OPENED) / 1000 for tab in tabs]
+        clicks = [
+            tabs[-1].call("Runtime.evaluate", expression=CLICKED % name, awaitPromise=True)["result"]["value"] / 1000
+            for name in ("pair", "pair", "score", "score", "task", "task")
+        ]
+        n_elements = tabs[-1].value("document.querySelectorAll('*').length")
+    return {
+        "elements": n_elements,
+        "opened_s": [round(seconds, 2) for seconds in opened],
+        "clicks_s": [round(seconds, 3) for seconds in clicks],
+    }
+
+
 def main() -> None:
     """Measure and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -79,7 +106,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mlprune-report-") as folder:
         store = Store(Path(folder) / "store")
         fill(store)
-        print(json.dumps(report_figures(store, options.out or Path(folder) / "report.html"), indent=1))
+        out = options.out or Path(folder) / "report.html"
+        figures = report_figures(store, out)
+        print(json.dumps(figures | (page_figures(out) if PROGRAM else {}), indent=1))
 
 
 if __name__ == "__main__":

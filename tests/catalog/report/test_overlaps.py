@@ -1,6 +1,6 @@
 import pytest
 
-from catalog.report.overlaps import MOST_BLOCKS, MOST_PAIRS, MOST_SETS, feature_heat_maps, mask_heat_maps
+from catalog.report.overlaps import MOST_BLOCKS, MOST_PAIRS, MOST_ROWS, MOST_SETS, feature_heat_maps, mask_heat_maps
 from catalog.report.sources import answer
 from catalog.store import Catalog
 from tests.catalog.report.rows import METHOD, Rows, grid
@@ -98,15 +98,18 @@ def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catal
     assert grid(group.panels[0]).columns == ("0", "1")
 
 
-def test_of_many_pairs_of_sets_an_even_selection_is_drawn() -> None:
+@pytest.mark.parametrize("n_pairs", [MOST_PAIRS + 2, 10 * MOST_ROWS])
+def test_of_many_pairs_of_sets_an_even_selection_is_drawn(n_pairs: int) -> None:
     row = {"base_model": "t", "base_model_id": "m", **METHOD, "jaccard": 0.5, "block": 0}
     (group,) = mask_heat_maps(
         [
-            {**row, "sets": f"{n:03d} and x", "demonstrations": f"{n:03d}", "other_demonstrations": "x"}
-            for n in range(MOST_PAIRS + 2)
+            {**row, "sets": f"{n:04d} and x", "demonstrations": f"{n:04d}", "other_demonstrations": "x"}
+            for n in range(n_pairs)
         ]
     )
     drawn = grid(group.panels[0])
-    assert f"{MOST_PAIRS} of {MOST_PAIRS + 2} pairs of sets drawn" in drawn.title
+    assert f"{MOST_PAIRS} of {n_pairs} pairs of sets drawn" in drawn.title
     assert len(drawn.without_details().rows) == MOST_PAIRS
-    assert [facets["pair"] for facets in drawn.row_facets] == [f"{n:03d}\nx" for n in range(MOST_PAIRS + 2)]
+    assert min(n_pairs, MOST_ROWS) <= len(drawn.rows) <= MOST_ROWS + MOST_PAIRS
+    assert [facets["pair"] for facets in drawn.row_facets] == [name.replace(" and ", "\n") for name in drawn.rows]
+    assert list(drawn.rows) == sorted(drawn.rows)
