@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from mlprune.claims import Claims
 from mlprune.steps.jobs import Job, RecordKey
 from mlprune.storage import Store
-from ray_jobs.folding import fold
+from ray_jobs.folding import Folds
 from ray_jobs.journal import Journal, now
 from ray_jobs.progress import Progress
 from ray_jobs.relief import IN_WORDS, advice
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """Times a job is tried when its failures may pass; on top of it come those with less memory, see `relief.py`."""
-FOLD_EVERY_S = 15.0
 LOOK_AGAIN_S = 1.0
 """How often a job that another run does is looked at."""
 
@@ -109,7 +108,7 @@ class Driver:
         self._progress = progress
         self._claims = claims
         self._has_said_wait = False
-        self._folded_at = time.monotonic()
+        self._folds = Folds(store)
 
     def run(self, jobs: Iterable[Job], *, present: set[RecordKey]) -> RunResult:
         """Run all jobs, each after those it needs.
@@ -141,7 +140,7 @@ class Driver:
                 time.sleep(LOOK_AGAIN_S)
             elif len(state.waiting) == n_waiting:
                 break
-            self._fold_now_and_then()
+            self._folds.now_and_then()
 
     def _submit_ready(self, state: _State) -> None:
         """Give free workers the first jobs whose needs are there and that nobody else does."""
@@ -228,16 +227,6 @@ class Driver:
             state.failed.append((job, failure))
             self._journal.failure(outcome, failure, attempts=attempt)
             self._progress.failed(job, failure)
-
-    def _fold_now_and_then(self) -> None:
-        """Let readers see the records made so far; nothing is lost if that fails, the next fold catches up.
-
-        The catalog of an object store is folded at the end only: each time would list all of its records.
-        """
-        if self._store.local_root is None or time.monotonic() - self._folded_at < FOLD_EVERY_S:
-            return
-        fold(self._store)
-        self._folded_at = time.monotonic()
 
 
 def _next_try(state: _State, job: Job, failure: Failure) -> Job | None:

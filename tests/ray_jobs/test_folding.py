@@ -8,7 +8,8 @@ import pytest
 
 from catalog.store import Catalog
 from mlprune.storage import Store
-from ray_jobs.folding import fold
+from ray_jobs import folding
+from ray_jobs.folding import Folds, fold
 
 
 def test_too_little_memory_for_the_catalog_is_said_and_no_other_error_is_passed_over(
@@ -26,3 +27,21 @@ def test_too_little_memory_for_the_catalog_is_said_and_no_other_error_is_passed_
     error = duckdb.BinderException("Binder Error: no such column")
     with pytest.raises(duckdb.BinderException):
         fold(Store(tmp_path))
+
+
+def test_while_somebody_holds_the_catalog_a_run_tries_less_and_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, is_held, folded_at = 0.0, True, []
+
+    def folds(_: Store) -> bool:
+        folded_at.append(now)
+        return not is_held
+
+    monkeypatch.setattr(folding, "fold", folds)
+    monkeypatch.setattr(folding.time, "monotonic", lambda: now)
+    some = Folds(Store(tmp_path))
+    for second in range(1200):
+        now, is_held = float(second), second < 900
+        some.now_and_then()
+    assert folded_at == [15, 45, 105, 225, 465, 705, 945, 960, *range(975, 1200, 15)]
