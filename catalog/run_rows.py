@@ -86,7 +86,8 @@ def _add(rows: Rows, path: str, value: dict[str, Any]) -> None:
         rows.setdefault("environments", []).append(row)
     if table == "jobs":
         made = value.get("makes") or [(value.get("record_kind"), value.get("record_id"))]
-        records = [{"run_file": path, "record_kind": kind, "record_id": record_id} for kind, record_id in made]
+        same = {"run_file": path, "n_records": len(made)}
+        records = [{**same, "record_kind": kind, "record_id": record_id} for kind, record_id in made]
         rows.setdefault("job_records", []).extend(records)
     rows.setdefault(table, []).append(row)
 

@@ -81,7 +81,8 @@ CREATE TEMP TABLE tries AS
     SELECT 'prune' AS step, 'variants' AS record_kind, n, variant_id AS record_id, 'job-' || n AS name FROM v
     UNION ALL SELECT 'evaluate', 'evaluations', n, evaluation_id, 'job-e' || n FROM e;
 INSERT INTO job_records BY NAME
-    SELECT 'runs/r' || n % 100 || '/' || name || '.json' AS run_file, record_kind, record_id FROM tries;
+    SELECT 'runs/r' || n % 100 || '/' || name || '.json' AS run_file, record_kind, record_id,
+        if(step = 'prune', 1, 26) AS n_records FROM tries;
 INSERT INTO jobs BY NAME SELECT 'runs/r' || n % 100 || '/' || name || '.json' AS run_file, 'r' || n % 100 AS run_id,
     max(record_id) AS job_id, step, record_kind, max(record_id) AS record_id, 'done' AS status, 1 AS attempt,
     0 AS retries, 'node' AS host, 'w0' AS worker, TIMESTAMP '2026-02-03 22:15:00' AS started_at, 2.5 AS elapsed_s,

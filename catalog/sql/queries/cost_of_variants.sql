@@ -6,8 +6,8 @@
 WITH tries AS (
     SELECT
         run_file, r.record_kind, r.record_id, j.peak_memory_gib, j.retries,
-        j.elapsed_s / count(*) OVER (PARTITION BY run_file) AS elapsed_s,
-        j.n_tokens / count(*) OVER (PARTITION BY run_file) AS n_tokens
+        j.elapsed_s / r.n_records AS elapsed_s,
+        j.n_tokens / r.n_records AS n_tokens
     FROM job_records AS r
     JOIN jobs AS j USING (run_file)
     WHERE $run_id::VARCHAR IS NULL OR j.run_id = $run_id::VARCHAR
@@ -33,9 +33,9 @@ costs AS (
         p.variant_id,
         count(DISTINCT t.run_file) AS n_tries,
         count(DISTINCT t.run_file) FILTER (WHERE t.retries > 0) AS n_retries,
-        coalesce(sum(t.elapsed_s ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'own'), 0) AS own_s,
+        coalesce(list_sum(list_sort(list(t.elapsed_s) FILTER (WHERE p.part = 'own'))), 0) AS own_s,
         coalesce(sum(t.elapsed_s / p.n_sharing ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'shared'), 0) AS shared_s,
-        coalesce(sum(t.elapsed_s ORDER BY t.elapsed_s) FILTER (WHERE p.part = 'evaluate'), 0) AS evaluate_s,
+        coalesce(list_sum(list_sort(list(t.elapsed_s) FILTER (WHERE p.part = 'evaluate'))), 0) AS evaluate_s,
         max(t.peak_memory_gib) AS peak_memory_gib,
         round(sum(t.n_tokens / p.n_sharing ORDER BY t.n_tokens))::BIGINT AS n_tokens
     FROM pieces AS p

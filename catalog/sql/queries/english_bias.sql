@@ -13,8 +13,8 @@ others AS (
     SELECT
         variant_id, scoring_rule, example_limit, setup,
         count(*) AS n_languages,
-        avg(value ORDER BY value) AS value,
-        avg(dense_value - value ORDER BY dense_value - value) AS loss,
+        list_avg(list_sort(list(value))) AS value,
+        list_avg(list_sort(list(dense_value - value))) AS loss,
         min(value) AS worst_value,
         arg_max(language, (-value, language)) AS worst_language
     FROM of_task

@@ -20,10 +20,10 @@ others AS (
     SELECT
         m.variant_id, g.language_group, m.scoring_rule, m.example_limit, m.setup,
         count(*) AS n_languages,
-        string_agg(m.language, ' ' ORDER BY m.language) AS languages,
-        avg(m.value ORDER BY m.value) AS value,
-        avg(m.dense_value ORDER BY m.dense_value) AS dense_value,
-        avg(m.dense_value - m.value ORDER BY m.dense_value - m.value) AS loss
+        array_to_string(list_sort(list(m.language)), ' ') AS languages,
+        list_avg(list_sort(list(m.value))) AS value,
+        list_avg(list_sort(list(m.dense_value))) AS dense_value,
+        list_avg(list_sort(list(m.dense_value - m.value))) AS loss
     FROM of_task AS m
     LEFT JOIN groups AS g ON g.language = m.language
     WHERE m.language <> 'en'

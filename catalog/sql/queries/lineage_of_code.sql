@@ -4,9 +4,13 @@
 -- $evaluation_id VARCHAR
 WITH RECURSIVE made_from(id, n_steps) AS (
     SELECT $evaluation_id, 0
+    UNION ALL
+    SELECT parent_id, 1 FROM record_parents WHERE kind = 'evaluations' AND id = $evaluation_id
     UNION
     (
-        SELECT p.parent_id, m.n_steps + 1 FROM made_from AS m JOIN record_parents AS p ON p.id = m.id
+        SELECT p.parent_id, m.n_steps + 1
+        FROM made_from AS m
+        JOIN record_parents AS p ON p.id = m.id AND p.kind NOT IN ('evaluations', 'comparisons', 'rank_consistency')
         UNION ALL
         SELECT v.ordering_id, m.n_steps + 1
         FROM made_from AS m

@@ -1,4 +1,5 @@
--- lineage_of_metric: one row per metric of an evaluation: everything it was made from, down to the predictions' file.
+-- lineage_of_metric: one row per metric of an evaluation: everything it was made from, down to the predictions' file, and
+-- the run, commit and environment that made it (of what it was made from: lineage_of_code).
 -- $evaluation_id VARCHAR
 WITH RECURSIVE of_evaluation AS (
     SELECT variant_id FROM evaluations WHERE evaluation_id = $evaluation_id
@@ -6,7 +7,9 @@ WITH RECURSIVE of_evaluation AS (
 ancestors(id) AS (
     SELECT unnest([v.variant_id, v.ordering_id]) FROM variants AS v SEMI JOIN of_evaluation AS e USING (variant_id)
     UNION
-    SELECT p.parent_id FROM ancestors AS a JOIN record_parents AS p ON p.id = a.id
+    SELECT p.parent_id
+    FROM ancestors AS a
+    JOIN record_parents AS p ON p.id = a.id AND p.kind NOT IN ('evaluations', 'comparisons', 'rank_consistency')
 ),
 observed AS (
     SELECT string_agg(s.statistics_id, ' ' ORDER BY s.statistics_id) AS statistics_ids
@@ -20,12 +23,22 @@ parents AS (
 ),
 files AS (
     SELECT path, sha256 FROM artefacts WHERE kind = 'evaluations' AND id = $evaluation_id ORDER BY path LIMIT 1
+),
+made_by AS (
+    SELECT j.run_id, j.environment_id, v.git_commit, v.code_sha256
+    FROM job_records AS r
+    JOIN jobs AS j USING (run_file)
+    LEFT JOIN environments AS v USING (environment_id)
+    WHERE r.record_kind = 'evaluations' AND r.record_id = $evaluation_id AND j.status = 'done'
+    ORDER BY j.started_at DESC, run_file
+    LIMIT 1
 )
 SELECT
     m.evaluation_id, m.metric, m.value, m.task, m.language, m.split, m.variant_id, v.variant_name, v.score,
     v.propagation, v.sparsity, v.base_model_id, b.source AS base_model_source, x.ordering_id, x.level,
     o.statistics_ids, v.demonstration_set_id, v.contrast_set_id, v.set_kind, v.source_language, v.target_language,
-    v.settings, v.set_ids, p.parent_variant_ids, x.mask_sha256, f.path AS artefact_path, f.sha256 AS artefact_sha256
+    v.settings, v.set_ids, p.parent_variant_ids, x.mask_sha256, f.path AS artefact_path, f.sha256 AS artefact_sha256,
+    y.run_id, y.environment_id, y.git_commit, y.code_sha256
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 JOIN variants AS x ON x.variant_id = m.variant_id
@@ -33,5 +46,6 @@ LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
 CROSS JOIN observed AS o
 CROSS JOIN parents AS p
 LEFT JOIN files AS f ON true
+LEFT JOIN made_by AS y ON true
 WHERE m.evaluation_id = $evaluation_id
 ORDER BY m.metric;

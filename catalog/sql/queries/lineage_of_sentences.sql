@@ -3,10 +3,12 @@
 -- of a mixed set in their own place too.
 -- $evaluation_id VARCHAR
 WITH RECURSIVE made_from(id) AS (
-    SELECT $evaluation_id
+    SELECT parent_id FROM record_parents WHERE kind = 'evaluations' AND id = $evaluation_id
     UNION
     (
-        SELECT p.parent_id FROM made_from AS m JOIN record_parents AS p ON p.id = m.id
+        SELECT p.parent_id
+        FROM made_from AS m
+        JOIN record_parents AS p ON p.id = m.id AND p.kind NOT IN ('evaluations', 'comparisons', 'rank_consistency')
         UNION ALL
         SELECT v.ordering_id FROM made_from AS m JOIN variants AS v ON v.variant_id = m.id
         WHERE v.ordering_id IS NOT NULL

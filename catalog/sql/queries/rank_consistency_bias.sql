@@ -8,7 +8,7 @@ WITH averages AS (
     SELECT
         r.variant_id, r.language, r.scoring_rule, r.example_limit, r.setup,
         max(r.value) FILTER (WHERE r.reference_language = 'en') AS with_english,
-        avg(r.value ORDER BY r.value) FILTER (WHERE r.reference_language <> 'en') AS with_others,
+        list_avg(list_sort(list(r.value) FILTER (WHERE r.reference_language <> 'en'))) AS with_others,
         count(*) FILTER (WHERE r.reference_language <> 'en') AS n_others
     FROM rank_consistency AS r
     WHERE r.task = $task AND r.split = $split AND r.language <> 'en'

@@ -8,8 +8,8 @@ WITH groups AS (
         v.method, v.sparsity, v.shots, v.samples, m.language, m.scoring_rule, m.example_limit, m.setup,
         count(DISTINCT v.seed) AS n_seeds,
         count(DISTINCT v.resample_seed) AS n_resamples,
-        avg(m.value ORDER BY m.value) AS mean_value,
-        stddev_samp(m.value ORDER BY m.value) AS standard_deviation,
+        list_avg(list_sort(list(m.value))) AS mean_value,
+        list_stddev_samp(list_sort(list(m.value))) AS standard_deviation,
         min(m.value) AS min_value,
         max(m.value) AS max_value,
         any_value(m.variant_id) AS variant_id

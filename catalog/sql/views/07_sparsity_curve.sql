@@ -5,9 +5,9 @@ CREATE OR REPLACE VIEW sparsity_curve AS
 WITH points AS (
     SELECT
         v.method, m.task, m.split, m.metric, m.language, m.scoring_rule, m.example_limit, m.setup, v.sparsity,
-        avg(m.value ORDER BY m.value) AS value,
-        avg(m.ci_low ORDER BY m.ci_low) AS ci_low,
-        avg(m.ci_high ORDER BY m.ci_high) AS ci_high,
+        list_avg(list_sort(list(m.value))) AS value,
+        list_avg(list_sort(list(m.ci_low))) AS ci_low,
+        list_avg(list_sort(list(m.ci_high))) AS ci_high,
         count(DISTINCT m.variant_id) AS n_variants
     FROM metrics AS m
     JOIN variant_descriptions AS v ON v.variant_id = m.variant_id

@@ -6,9 +6,9 @@ WITH balance AS (
         v.base_model_id, m.variant_id, v.variant_name, v.sparsity, v.is_dense, m.task, m.scoring_rule,
         m.example_limit, m.setup,
         any_value(m.value) FILTER (WHERE m.language = 'en') AS english_value,
-        avg(m.value ORDER BY m.value) FILTER (WHERE m.language <> 'en') AS others_value,
+        list_avg(list_sort(list(m.value) FILTER (WHERE m.language <> 'en'))) AS others_value,
         count(*) FILTER (WHERE m.language <> 'en') AS n_others,
-        string_agg(m.language, ' ' ORDER BY m.language) AS languages
+        array_to_string(list_sort(list(m.language)), ' ') AS languages
     FROM metrics AS m
     JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
     WHERE m.split = 'test' AND m.metric = 'accuracy'
