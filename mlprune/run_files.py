@@ -12,31 +12,18 @@ the files it replaces go, so that no row is ever missing; what lies in both plac
 
 import json
 import re
+import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from mlprune.segments import all_lines, segment_bytes
 from mlprune.storage import REQUESTS_AT_ONCE, Store
 
-_NUMBERED = re.compile(r"(runs/[^/]+)/[a-z]+-(\d+)\.json")
+_NUMBERED = re.compile(r"runs/[^/]+/[a-z]+-(\d+)\.json")
 _PACK = re.compile(r"(runs/[^/]+)/packed-(\d+)-(\d+)\.jsonl\.zst")
 _ROUND = re.compile(r"(\w+-\w+)-(\d+)")
-
-
-@dataclass(frozen=True)
-class Pack:
-    """One file that holds what files of some numbers held."""
-
-    path: str
-    folder: str
-    numbers: range
-
-    def covers(self, path: str) -> bool:
-        """Whether a file of this path is in the pack."""
-        found = _NUMBERED.fullmatch(path)
-        return found is not None and found[1] == self.folder and int(found[2]) in self.numbers
 
 
 class RunFiles:
@@ -44,23 +31,33 @@ class RunFiles:
 
     def __init__(self, paths: Iterable[str]) -> None:
         listed = list(paths)
-        self.packs: dict[str, Pack] = {path: pack for path in listed if (pack := _pack(path))}
-        """Path -> pack."""
-        self._of_folder: dict[str, list[Pack]] = {}
-        for pack in self.packs.values():
-            self._of_folder.setdefault(pack.folder, []).append(pack)
-        self.covered: frozenset[str] = frozenset(path for path in listed if self._is_in_a_pack(path))
+        found = [match for path in listed if (match := _PACK.fullmatch(path))]
+        self.packs: tuple[str, ...] = tuple(match[0] for match in found)
+        """Paths of the packs."""
+        self._ranges: dict[str, list[tuple[int, int]]] = {}
+        for match in found:
+            self._ranges.setdefault(match[1], []).append((int(match[2]), int(match[3])))
+        for ranges in self._ranges.values():
+            ranges.sort()
+        self.covered: frozenset[str] = frozenset(filter(self._is_in_a_pack, listed))
         """Files that are in a pack too: a process died before it could remove them."""
-        self.single: tuple[str, ...] = tuple(one for one in listed if one not in self.covered and one not in self.packs)
+        aside = self.covered.union(self.packs)
+        self.single: tuple[str, ...] = tuple(one for one in listed if one not in aside)
         """Files that stand for themselves."""
-        self._here = frozenset(self.single)
+        self._here = frozenset((*self.single, *self.packs))
 
     def holds(self, path: str) -> bool:
         """Whether what a file of this path says is here, in a pack or by itself."""
-        return path in self._here or path in self.packs or self._is_in_a_pack(path)
+        return path in self._here or self._is_in_a_pack(path)
 
     def _is_in_a_pack(self, path: str) -> bool:
-        return any(pack.covers(path) for pack in self._of_folder.get(path.rpartition("/")[0], ()))
+        ranges = self._ranges.get(path.rpartition("/")[0], [])
+        match = _NUMBERED.fullmatch(path) if ranges else None
+        if match is None:
+            return False
+        number = int(match[1])
+        place = bisect_right(ranges, (number, sys.maxsize)) - 1
+        return place >= 0 and number <= ranges[place][1]
 
 
 def run_files(store: Store) -> RunFiles:
@@ -87,7 +84,7 @@ def read_run_file(store: Store, path: str) -> Iterator[tuple[str, dict[str, Any]
         OSError: it is not there.
         ValueError, TypeError: it cannot be read.
     """
-    if _pack(path) is None:
+    if _PACK.fullmatch(path) is None:
         lines: Iterable[tuple[str, Any]] = [(path, store.read_json(path))]
     else:
         data = store.read_file(path)
@@ -115,8 +112,3 @@ def write_pack(store: Store, folder: str, files: Sequence[tuple[str, Mapping[str
     store.write_bytes(f"runs/{folder}/packed-{first}-{last}.jsonl.zst", segment_bytes(lines))
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         list(pool.map(store.delete, content))
-
-
-def _pack(path: str) -> Pack | None:
-    found = _PACK.fullmatch(path)
-    return Pack(path, found[1], range(int(found[2]), int(found[3]) + 1)) if found else None
