@@ -14,13 +14,14 @@ from mlprune.storage import Store
 
 PATIENCE_S = 120.0
 """On a busy machine."""
-_spawning = get_context("spawn")
+_server = get_context("forkserver")
+"""Where tests of runs have prepared one, its processes need not import everything anew."""
 Process = Any
 
 
 def started(work: Callable[..., None], *arguments: Any) -> Process:
     """A process that does it."""
-    process = _spawning.Process(target=work, args=arguments, daemon=True)
+    process = _server.Process(target=work, args=arguments, daemon=True)
     process.start()
     return process
 
@@ -34,7 +35,7 @@ def finished(*processes: Process) -> None:
 
 def event() -> Any:
     """A flag that processes share."""
-    return _spawning.Event()
+    return _server.Event()
 
 
 def small_record(number: int) -> Record:
