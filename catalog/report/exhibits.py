@@ -11,6 +11,8 @@ from catalog.report.grids import Grid, Scale
 from catalog.report.words import Row
 
 Item = TypeVar("Item")
+METHOD = "method, in words"
+"""In a table's columns: no column of the query, but what several of them say together."""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,13 @@ def best_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
         f"{number(top['dense_value'])} dense, a difference of {number(top['difference'], signed=True)}"
         f"{interval(top, 'difference_ci')}."
     )
+    if len(tested) > 1:
+        least = min(tested, key=lambda row: (row["difference"], row["language"]))
+        mean = sum(row["difference"] for row in tested) / len(tested)
+        sentence += (
+            f" Worst off is {least['language']} with {number(least['difference'], signed=True)}"
+            f"{interval(least, 'difference_ci')}; the mean over these languages is {number(mean, signed=True)}."
+        )
     tone = "good" if n_sure else "open" if top["difference"] >= 0 else "bad"
     return Finding(question, f"{number(top['difference'], signed=True)} {top['language']}", sentence, tone)
 
@@ -80,7 +87,8 @@ def english_finding(rows: Sequence[Row], cost: Sequence[Row], *, suffix: str = "
         sentence = "English was not evaluated on test beside the chosen variants: evaluations need en among languages."
         return Finding(question, "–", sentence + over_all)
     mean = sum(paid) / len(paid)
-    spread = f"from {number(min(paid), signed=True)} to {number(max(paid), signed=True)}"
+    low, high = (number(end, signed=True) for end in (min(paid), max(paid)))
+    spread = f"from {low} to {high}" if low != high else f"by {low}"
     sentence = f"With the variants that were best for the other languages, English accuracy changes {spread}.{over_all}"
     tone = "good" if mean >= 0 else "bad"
     return Finding(question, f"{number(mean, signed=True)} en", sentence, tone)
@@ -106,8 +114,8 @@ def gap_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     n_closer = sum(change < 0 for change in changes.values())
     sentence = (
         f"With the variant chosen for a language, English is less far ahead of it than in the dense model in "
-        f"{n_closer} of {len(changes)} languages, by {number(mean, signed=True)} on average; most in {closest}, where "
-        f"the gap changes by {number(changes[closest], signed=True)}. It also closes where English loses."
+        f"{n_closer} of {len(changes)} languages. The gap changes by {number(mean, signed=True)} on average, most in "
+        f"{closest}, by {number(changes[closest], signed=True)}. It also closes where English loses."
     )
     return Finding(question, f"{number(mean, signed=True)} gap", sentence)
 

@@ -7,20 +7,21 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from catalog.report.contents import FIGURES
-from catalog.report.exhibits import Exhibit, Group, grouped
+from catalog.report.exhibits import METHOD, Exhibit, Group, grouped
 from catalog.report.facets import FILTERS, Facets, attributes, facets_of
 from catalog.report.grids import Grid, style_rules
 from catalog.report.headline import COLUMNS, Line, headlines
 from catalog.report.sources import MOST_ROWS_SHOWN, Source, answer
 from catalog.report.svg import to_svg
 from catalog.report.tables import TABLES
-from catalog.report.words import number
+from catalog.report.words import Row, number, seeded_method
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 
@@ -33,6 +34,8 @@ _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _NOTHING = {"", "–"}
 _AS_THEY_ARE = ("sparsity", "elapsed_s", "peak_memory_gib")
 """Columns whose numbers are shown without trailing zeros."""
+_CHANGES = ("difference", "chrf_change")
+"""Columns whose numbers are shown with their sign."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def _shown(catalog: Catalog, exhibit: Exhibit) -> Shown:
     if columns and len({row.get("base_model") for row in source.rows}) > 1:
         columns = {"base_model": "model", **columns}
     lines = [
-        Line(tuple(_short(row[column], column) for column in columns), facets_of(row))
+        Line(tuple(_said(row, column) for column in columns), facets_of(row))
         for row in source.rows[: MOST_LINES_SHOWN if columns else 0]
     ]
     return Shown(exhibit, source, drawn, list(columns.values()), lines)
@@ -160,10 +163,16 @@ def _drawn(group: Group, anchor: str) -> Drawn:
     return Drawn(group, panels)
 
 
+def _said(row: Row, column: str) -> str:
+    return seeded_method(row) if column == METHOD else _short(row[column], column)
+
+
 def _short(value: object, column: str) -> str:
     """A value for the eye: three digits, a dash for nothing; the full one is in the data below the table."""
     if isinstance(value, float):
-        return f"{value:g}" if column in _AS_THEY_ARE else number(value)
+        return f"{value:g}" if column in _AS_THEY_ARE else number(value, signed=column in _CHANGES)
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
     return "–" if value is None else str(value)
 
 

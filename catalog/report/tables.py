@@ -1,8 +1,8 @@
 """The tables of the report, in order: a literal list of exhibits, after the figures."""
 
-from catalog.report.exhibits import Exhibit
+from catalog.report.exhibits import METHOD, Exhibit
 
-_METHOD = {"variant_name": "variant", "sparsity": "sparsity"}
+_METHOD = {"variant_name": "variant", METHOD: "method", "sparsity": "sparsity"}
 
 TABLES: tuple[Exhibit, ...] = (
     Exhibit(
@@ -29,7 +29,8 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="translation",
         title="Translation quality",
-        reading="BLEU and chrF of the greedy translations, as fractions; higher is better.",
+        reading="BLEU and chrF of the greedy translations, as fractions; higher is better. Low and high are the "
+        "ends of the 95% interval of chrF.",
         query="translation_quality",
         empty="No translation was evaluated. An entry under evaluations with task: translation and pairs fills this "
         "table.",
@@ -39,8 +40,8 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="perplexity",
         title="Perplexity",
-        reading="Perplexity on held-out text, lower is better; a ratio of 1 is as good as the dense model. Compare "
-        "within a language only.",
+        reading="Perplexity on held-out text with the ends of its 95% interval, lower is better; a ratio of 1 is "
+        "as good as the dense model. Compare within a language only.",
         query="perplexity",
         empty="No perplexity was evaluated. An entry under evaluations with task: perplexity fills this table.",
         columns={"language": "language", "split": "split", **_METHOD}
@@ -59,7 +60,8 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="runs",
         title="Runs",
-        reading="Jobs by run and step, with their summed time and the largest memory of one job.",
+        reading="Jobs by run and step, with their summed time and the largest memory of one job. The jobs a worker had "
+        "when it died are lost; another worker did them again.",
         query="runs",
         empty="No job of a run is in the store; a run of any recipe writes them.",
         columns={"run_id": "run", "step": "step", "n_done": "done", "n_failed": "failed", "n_lost": "lost"}
@@ -68,10 +70,11 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="names",
         title="Names",
-        reading="What the recipes call things, and their ids.",
+        reading="What the recipes call things, what is meant, and their ids. An entry whose lists multiply gives one "
+        "name to all it makes.",
         query="names",
         empty="No name is in the store; every recipe that was run leaves its own.",
-        columns={"recipe": "recipe", "kind": "kind", "name": "name", "id": "id"},
+        columns={"recipe": "recipe", "kind": "kind", "name": "name", "meaning": "meaning", "id": "id"},
     ),
     Exhibit(
         anchor="store",

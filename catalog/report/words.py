@@ -100,6 +100,12 @@ def variant_label(row: Row) -> str:
     return f"{_joined(row, reads=row['demonstrations'])}, sparsity {row['sparsity']:.3g}"
 
 
+def seeded_method(row: Row) -> str:
+    """The method of a variant with the sets it read, and its seed where that is not 0."""
+    said = method_label({**row, "set_kind": row["demonstrations"]})
+    return f"{said}, seed {row['seed']}" if row["seed"] else said
+
+
 def _joined(row: Row, *, reads: str | None) -> str:
     """Score, what it read, and all that is not as usual; of a combination, what was combined."""
     score, settings = str(row["score"] or "").replace("_", " "), row.get("settings") or ""

@@ -1,7 +1,8 @@
 -- translation_quality: one row per variant, language pair and split: BLEU and chrF, and the change of chrF to dense.
 SELECT
-    b.source AS base_model, m.language AS pair, m.split, v.variant_name, v.score, v.set_kind, v.propagation, v.settings,
-    v.sparsity,
+    b.source AS base_model, m.language AS pair, m.split, v.variant_name,
+    coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstrations, v.seed, v.propagation,
+    v.structure, v.settings, v.sparsity,
     max(m.value) FILTER (WHERE m.metric = 'bleu') AS bleu,
     max(m.value) FILTER (WHERE m.metric = 'chrf') AS chrf,
     max(m.ci_low) FILTER (WHERE m.metric = 'chrf') AS chrf_low,
@@ -14,4 +15,4 @@ JOIN described_variants AS v ON v.variant_id = m.variant_id
 JOIN base_models AS b ON b.base_model_id = m.base_model_id
 WHERE m.task = 'translation'
 GROUP BY ALL
-ORDER BY base_model, pair, m.split, v.sparsity, v.score DESC NULLS FIRST, v.variant_name, m.variant_id, m.evaluation_id;
+ORDER BY base_model, pair, m.split, v.sparsity, score DESC NULLS FIRST, v.variant_name, m.variant_id, m.evaluation_id;

@@ -45,6 +45,9 @@ def test_a_significant_gain_is_called_one() -> None:
     assert (finding.answer, finding.tone) == ("+0.100 fr", "good")
     assert "in 2 of 2 languages, significantly in 1" in finding.sentence
     assert "0.600 against 0.500 dense" in finding.sentence
+    assert "Worst off is sw with +0.050" in finding.sentence
+    assert "the mean over these languages is +0.075" in finding.sentence
+    assert "Worst off" not in best_finding([best("fr", 0.1)]).sentence
 
 
 def test_a_loss_everywhere_is_reported_as_a_loss() -> None:
@@ -85,6 +88,8 @@ def test_what_english_pays_is_the_mean_over_the_variants_chosen_for_other_langua
     assert (finding.answer, finding.tone) == ("−0.020 en", "bad")
     assert "from −0.040 to 0.000" in finding.sentence
     assert "by −0.150 at 0.5 sparsity" in finding.sentence
+    equal = english_finding([best("fr", 0.1, english_difference=0.0), best("sw", 0.1, english_difference=0.0)], [])
+    assert "English accuracy changes by 0.000." in equal.sentence
 
 
 def test_without_english_the_finding_says_what_the_recipe_lacks() -> None:
@@ -154,7 +159,7 @@ def test_languages_come_closer_where_english_gains_less_than_they() -> None:
     rows += [best("en", 0.5, english_difference=0.5), best("es", None, english_difference=0.1)]
     finding = gap_finding(rows)
     assert finding.answer == "−0.010 gap"
-    assert "in 1 of 2 languages, by −0.010 on average; most in fr, where the gap changes by −0.120" in finding.sentence
+    assert "in 1 of 2 languages. The gap changes by −0.010 on average, most in fr, by −0.120." in finding.sentence
     assert gap_finding([best("en", 0.1)]).answer == "–"
 
 

@@ -238,3 +238,12 @@ def test_large_data_are_packed_and_come_out_whole(catalog: Catalog) -> None:
 def test_a_column_stands_right_when_it_holds_numbers_and_dashes_only() -> None:
     rows = [["0.5", "–", "fr", "<0.001", "−0.100"], ["–", "–", "0.5", "1", "+1e-05"]]
     assert numeric_columns(rows) == [True, False, False, True, True]
+
+
+def test_tables_tell_what_one_entry_of_a_recipe_made_apart(reader: Reader, catalog: Catalog) -> None:
+    said = {one.text for one in reader.find("td", section="perplexity")}
+    assert {"wanda on fr-en, dense propagation", "random", "dense"} <= said
+    meanings = {row["id"]: row["meaning"] for row in answer(catalog, "names").rows}
+    for row in catalog.query("SELECT * FROM described_variants WHERE score = 'wanda'"):
+        said = f"wanda on {row['demonstrations']}, seed {row['seed']}, {row['propagation']} propagation"
+        assert meanings[row["variant_id"]] == f"{said}, sparsity {row['sparsity']:g}"

@@ -14,6 +14,7 @@ from catalog.report.words import (
     method_label,
     number,
     p_value,
+    seeded_method,
     set_label,
     task_label,
     variant_label,
@@ -62,6 +63,15 @@ def test_a_task_says_what_is_unusual_about_it() -> None:
     row = {"base_model": "tiny", "task": "facts", "split": "dev", "scoring_rule": "sum", "example_limit": 10}
     assert task_label(row) == "tiny · facts, dev split, 10 examples"
     assert task_label(row, with_rule=True) == "tiny · facts, dev split, sum rule, 10 examples"
+
+
+def test_variants_of_one_entry_are_told_apart_by_what_they_read_and_their_seed() -> None:
+    row = METHOD | {"demonstrations": "fr-en", "seed": 0}
+    assert seeded_method(row) == "wanda on fr-en, sequential propagation"
+    assert seeded_method(row | {"seed": 3}) == "wanda on fr-en, sequential propagation, seed 3"
+    nothing = dict.fromkeys(METHOD) | {"demonstrations": None, "seed": None}
+    assert seeded_method(nothing) == "dense"
+    assert seeded_method(nothing | {"intervention": "self_translate"}) == "self-translate"
 
 
 @pytest.mark.parametrize(
