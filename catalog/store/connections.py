@@ -29,7 +29,9 @@ other machines open them too, in whatever version they have."""
 _CLOSED = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
 """Settings under which a query reaches no file, no network and no Python variable, and cannot change that."""
 _LOCKED = re.compile(r"set lock on file|different configuration")
-_DAMAGED = re.compile(r"not a valid DuckDB|Corrupt|checksum|not read enough bytes|database file with version|serializ")
+_DAMAGED = re.compile(
+    r"not a valid DuckDB|Corrupt|checksum|not read enough bytes|database file with version|serializ|replaying WAL"
+)
 
 
 def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

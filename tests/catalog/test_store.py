@@ -201,6 +201,21 @@ def test_a_new_file_can_be_read_by_the_oldest_duckdb_that_the_package_runs_with(
         assert tags == {"storage_version": f"v{oldest}.0+"}
 
 
+def test_a_file_beside_the_log_of_another_one_is_moved_aside_and_made_anew(store: Store, tmp_path: Path) -> None:
+    """As when somebody copies a file over one whose writer was killed."""
+    path, other = catalog_file(store), tmp_path / "other.duckdb"
+    code = (
+        f"import duckdb, os; c = duckdb.connect({str(other)!r}); c.execute('CREATE TABLE t (n INTEGER)'); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    Path(f"{other}.wal").rename(f"{path}.wal")
+    with Catalog.open(store) as catalog:
+        assert catalog.fold().persisted
+        assert catalog.query(COUNT) == [{"n": len(store.record_names())}]
+    beside = {one.name for one in path.parent.glob("catalog*")}
+    assert beside == {"catalog.duckdb", "catalog.duckdb.damaged-1", "catalog.duckdb.damaged-1.wal"}
+
+
 def test_rebuild_replaces_the_file_by_an_equal_one(store: Store) -> None:
     with Catalog.open(store) as catalog:
         before = catalog.fingerprints()
