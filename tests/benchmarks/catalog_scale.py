@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import duckdb
@@ -32,6 +32,7 @@ from catalog.store.connections import connect
 from mlprune.records import Artefact, Record, identity
 from mlprune.segments import segment_bytes
 from mlprune.storage import Store
+from tests.catalog.processes_at_work import event, finished, started, write_and_checkpoint_until
 
 METRICS = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro", "ece")
 LANGUAGES = ("en", "fr", "es", "sw", "de", "zh", "ar", "hi")
@@ -79,6 +80,7 @@ def fold_figures(folder: Path, n_records: int) -> dict[str, Any]:
         again = perf_counter()
         catalog.fold()
         again = perf_counter() - again
+    held = held_figures(store)
     return {
         "records": done.n_records,
         "rows": done.n_rows,
@@ -86,7 +88,45 @@ def fold_figures(folder: Path, n_records: int) -> dict[str, Any]:
         "rows_a_second": round(done.n_rows / seconds),
         "rows_a_cpu_second": round(done.n_rows / cpu),
         "fold_of_nothing_s": round(again, 3),
+        **held,
     }
+
+
+def held_figures(store: Store) -> dict[str, float]:
+    """Ask a catalog that somebody holds, writes to and checkpoints; then from memory, as if there were no file."""
+    path, sql = catalog_file(store), "SELECT count(*) AS n FROM metrics"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE ours (number INTEGER, text VARCHAR)")
+    is_over = event()
+    writer = started(write_and_checkpoint_until, path, is_over)
+    while not is_held(path):
+        sleep(0.01)
+    seconds = []
+    for opened in (Catalog.open(store), Catalog.in_memory(store)):
+        begun = perf_counter()
+        with opened as catalog:
+            catalog.query(sql)
+        seconds.append(round(perf_counter() - begun, 2))
+    is_over.set()
+    finished(writer)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DROP TABLE ours")
+    return dict(zip(("answer_while_held_s", "answer_from_memory_s"), seconds, strict=True))
+
+
+def catalog_file(store: Store) -> Path:
+    """The catalog of a store in a folder."""
+    assert store.local_root is not None
+    return store.local_root / FILE_NAME
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a file."""
+    try:
+        duckdb.connect(str(path), read_only=True).close()
+    except duckdb.IOException:
+        return True
+    return False
 
 
 def make_catalog(folder: Path, n_variants: int, *, memory_limit: str) -> float:
