@@ -39,6 +39,11 @@ def test_text_is_text_and_never_a_formula() -> None:
     assert "$\\frac{1}{$" in a_panel("$\\frac{1}{$")
 
 
+def test_a_name_that_looks_like_an_attribute_is_written_as_it_is() -> None:
+    name = ' d="M 0.12345 1" font-family: x; transform="rotate(-0 1 2)" xlink:href'
+    assert f">{name}</text>" in a_panel(name)
+
+
 def test_a_script_the_measuring_font_lacks_is_written_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
