@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from catalog.report.exhibits import Group, Key, Panel, Size
 from catalog.report.grids import Grid, draw_grid
 from catalog.report.svg import INK, axes_on
+from catalog.report.words import Look
 
 WIDTH = 7.0
 """Of a sheet, in inches: what two columns of a paper have. A panel that is wider widens it."""
@@ -123,8 +124,8 @@ def _handle(key: Key) -> Line2D | Patch:
     if key.marker == "bar":
         return Patch(color=key.colour, label=key.label)
     marker = {"dot": ".", "": "None"}.get(key.marker, key.marker)
-    face = "white" if key.is_hollow else key.colour
-    line = Line2D([], [], color=key.colour, marker=marker, markerfacecolor=face, markersize=4.5, label=key.label)
+    look = Look(key.colour, marker, is_hollow=key.is_hollow)
+    line = Line2D([], [], color=key.colour, **look.marks, markersize=5, label=key.label)
     line.set_linestyle("none" if not key.line else "--" if key.dashed else "-")
     return line
 

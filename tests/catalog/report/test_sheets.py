@@ -8,6 +8,7 @@ from catalog.report.exhibits import Group, Key, Panel, Size
 from catalog.report.grids import Grid, Scale
 from catalog.report.sheets import MOST_HEIGHT, WIDTH, grid_panel, parts, sheet
 from catalog.report.svg import drawing
+from catalog.report.words import look_of
 
 
 def panel(title: str, width: float = 3.2) -> Panel:
@@ -52,6 +53,14 @@ def test_the_legend_stands_below_all_panels_and_says_every_key() -> None:
         figure.draw_without_rendering()
         lowest = figure.axes[0].get_tightbbox().y0  # type: ignore[union-attr]
         assert max(legend.get_window_extent().y1, scale.get_position().y1 * figure.bbox.height) < lowest
+
+
+def test_marks_of_the_legend_look_as_those_of_the_figure() -> None:
+    look = look_of("ria", "translation")
+    with drawing():
+        (legend,) = sheet(Group("g", (panel("a"),), rows=(), keys=(Key("ria", **look.in_legend),))).legends
+        (handle,) = legend.get_lines()
+    assert {key: handle.properties()[key] for key in look.marks} == look.marks
 
 
 def test_a_heat_map_has_room_for_its_names_and_its_title() -> None:
