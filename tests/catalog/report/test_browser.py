@@ -33,10 +33,13 @@ def chromium(folder: Path) -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def report(page: str, chromium: Chromium, folder: Path) -> Page:
-    """The report of the filled store in a tab that all tests share; each leaves it as it opened."""
+    """The report of the filled store in a tab that all tests share; each leaves it as it opened. It scrolls at once, as
+    for readers who want little motion."""
     path = folder / "report.html"
     path.write_text(page, "utf-8")
-    return chromium.open(path.as_uri())
+    tab = chromium.open(path.as_uri())
+    tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
+    return tab
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +149,6 @@ def test_a_filter_is_opened_ticked_and_left_by_keys(report: Page) -> None:
 
 
 def test_a_link_to_a_section_leads_to_its_heading_below_the_filters(report: Page) -> None:
-    report.value("document.documentElement.style.scrollBehavior = 'auto'")
     report.value("document.querySelector('nav a[href=\\'#magnitudes\\']').click()")
     heading, bar = (
         f"document.querySelector('{selector}').getBoundingClientRect()" for selector in ("#magnitudes h2", "#filters")
@@ -189,10 +191,14 @@ def test_a_phone_scrolls_down_only_and_reads_every_figure(report: Page) -> None:
         assert widest <= 400
         titles = "[...document.querySelectorAll('.heat caption span')].map(one => one.getBoundingClientRect().right)"
         assert report.value(f"Math.max(...{titles})") <= 400
+        report.value("document.querySelector('#store').scrollIntoView()")
+        report.click(".to-filters")
+        assert report.value("Math.abs(document.querySelector('#filters').getBoundingClientRect().top)") < 20
         choose(report, "pair", "fr-en")
         assert n_shown(report, "#curves g[data-detail]") > 0
     finally:
         report.resize(1280)
+    assert n_shown(report, ".to-filters") == 0
 
 
 def test_the_data_of_a_figure_are_downloaded_from_the_page_itself(report: Page) -> None:
@@ -217,6 +223,8 @@ def test_without_scripts_the_page_shows_the_means_and_no_filters(
     assert n_shown(tab, "#curves g[data-mean]") == n_shown(report, "#curves g[data-mean]") > 0
     assert n_shown(tab, "[data-detail]") == 0
     assert n_shown(tab, "noscript p") == 1
+    tab.resize(400)
+    assert n_shown(tab, ".to-filters") == 0
     assert n_shown(report, "noscript p") == 0
 
 
