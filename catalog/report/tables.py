@@ -68,6 +68,17 @@ TABLES: tuple[Exhibit, ...] = (
         | {"n_hosts": "hosts", "first_started_at": "first start", "elapsed_s": "seconds", "peak_memory_gib": "GiB"},
     ),
     Exhibit(
+        anchor="code",
+        title="Code and libraries",
+        reading="What jobs computed with. A commit that is called changed was not what lay there; the hash of the code "
+        "tells which code it was all the same. Every installed package is in environment_packages.",
+        query="code",
+        empty="No run has told what it computed with: all are of an earlier version.",
+        columns={"mlprune": "mlprune", "git_commit": "commit", "code_sha256": "hash of the code", "python": "Python"}
+        | {"torch": "torch", "transformers": "transformers", "processor": "processor", "n_hosts": "hosts"}
+        | {"n_jobs": "jobs", "first_started_at": "first start", "environment_id": "environment"},
+    ),
+    Exhibit(
         anchor="names",
         title="Names",
         reading="What the recipes call things, what is meant, and their ids. An entry whose lists multiply gives one "
