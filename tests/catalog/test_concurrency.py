@@ -139,7 +139,8 @@ def _states(copy: Path) -> set[int]:
         with duckdb.connect(str(copy), read_only=True) as connection:
             found = connection.execute(sql).fetchall()
     except duckdb.Error as err:
-        assert connections.is_damage(err)
+        if not connections.is_damage(err):
+            raise
         return set()
     assert all(n_rows == 1000 for _, n_rows, _ in found)
     numbers = [number for number, _, _ in found]
