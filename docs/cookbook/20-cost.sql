@@ -6,4 +6,4 @@ SELECT step, count(*) AS jobs, round(sum(elapsed_s)) AS seconds, round(sum(elaps
     round(max(peak_memory_gib), 2) AS peak_gib, count(*) FILTER (WHERE status <> 'done') AS not_done
 FROM jobs
 GROUP BY step
-ORDER BY seconds DESC;
+ORDER BY seconds DESC, step;
