@@ -27,7 +27,7 @@ from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 10_000
+BATCH_SIZE = 15_000
 """Records, or run files, in one transaction."""
 
 CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "setup")
