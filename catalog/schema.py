@@ -74,10 +74,12 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def tables(connection: Connection) -> dict[str, Table]:
-    """All tables of a catalog file by name."""
+    """The tables of a catalog file by name; those that somebody else made in it are none of ours."""
+    ours = {_name(file) for file in _schema_files().values()}
     found: dict[str, list[tuple[str, str, int]]] = {}
     for table, column, kind, place in connection.execute(statement("fold", "tables")).fetchall():
-        found.setdefault(table, []).append((column, kind, place or 0))
+        if table in ours:
+            found.setdefault(table, []).append((column, kind, place or 0))
     return {
         name: Table(
             name,

@@ -476,3 +476,14 @@ def test_a_question_before_any_fold_folds_first(tmp_path: Path) -> None:
 def test_sparsities_are_stored_as_given(catalog: Catalog) -> None:
     found = catalog.query("SELECT DISTINCT sparsity FROM variants WHERE sparsity > 0 ORDER BY sparsity")
     assert [row["sparsity"] for row in found] == list(SPARSITIES)
+
+
+def test_a_table_that_somebody_made_in_the_catalog_is_left_alone(store: Store) -> None:
+    with duckdb.connect(str(catalog_file(store))) as connection:
+        connection.execute("CREATE TABLE notes AS SELECT 'look at Swahili' AS note")
+    assert check(store) == ([], [])
+    lost = store.record_names("evaluations")[0]
+    store.quarantine(store.require(*lost))
+    with Catalog.open(store) as catalog:
+        assert catalog.fold().n_records == len(store.record_names())
+        assert catalog.query("SELECT note FROM notes") == [{"note": "look at Swahili"}]
