@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from catalog.schema import views
+from catalog.schema import macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import DamagedArtefactError, QueryError
@@ -223,7 +223,7 @@ def _dangling_keys(catalog: Catalog) -> Iterator[Damage]:
 
 
 def _view_damages(catalog: Catalog) -> Iterator[Damage]:
-    for view in views():
+    for view in (*views(), *(f"{name}('')" for name in macros())):
         try:
             catalog.select(statement("fold", "count_view", view=view))
         except QueryError as err:

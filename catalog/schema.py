@@ -145,12 +145,17 @@ def _schema_files() -> dict[int, SqlFile]:
 
 
 def _view_files() -> dict[str, str]:
-    return {name: file.sha256 for name, file in views().items()}
+    return {name: file.sha256 for name, file in {**views(), **macros()}.items()}
 
 
 def views() -> dict[str, SqlFile]:
     """View name -> file, in an order in which each reads only earlier ones: that of the files' numbers."""
     return {_name(file): file for file in sql_files("views")}
+
+
+def macros() -> dict[str, SqlFile]:
+    """Name -> file of the table macros: views with an argument, which read tables and views."""
+    return {file.name: file for file in sql_files("macros")}
 
 
 def apply(connection: Connection, file: SqlFile, *, is_newest: bool = True) -> None:
@@ -176,6 +181,9 @@ def _make_views(connection: Connection) -> None:
         connection.execute(file.text)
         _comment(connection, "VIEW", name=name, file=file)
         _comment_on_columns(connection, name, {**in_tables, **file.column_comments})
+    for name, file in macros().items():
+        connection.execute(file.text)
+        _comment(connection, "MACRO TABLE", name=name, file=file)
     rows = [{"view_name": name, "sha256": sha256} for name, sha256 in _view_files().items()]
     insert_rows(connection, tables(connection)["view_files"], rows)
 

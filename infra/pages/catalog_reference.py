@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from catalog.check import KEYS
 from catalog.queries import NamedQuery, list_queries
-from catalog.sql_files import sql_files, statement
+from catalog.schema import macros
+from catalog.sql_files import SqlFile, sql_files, statement
 from catalog.store import Catalog
 from infra.pages.page import page
 from mlprune.evaluation.predictions import CHOICE_SCHEMA
@@ -33,6 +34,7 @@ def catalog_reference() -> str:
     with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
         relations = _relations(catalog)
         queries = [(query, _columns(catalog, query)) for query in list_queries()]
+        with_argument = [(file, catalog.select(f"FROM {name}('')").columns) for name, file in macros().items()]
     tables = {name: relations["table", name] for name in _tables_in_order()}
     views = {name: rows for (kind, name), rows in relations.items() if kind == "view"}
     parts = [
@@ -44,6 +46,8 @@ def catalog_reference() -> str:
         *itertools.chain.from_iterable(_table(name, rows) for name, rows in tables.items()),
         "## Views",
         *itertools.chain.from_iterable(_view(name, rows) for name, rows in views.items()),
+        "## Views with an argument",
+        *itertools.chain.from_iterable(_macro(file, columns) for file, columns in with_argument),
         "## Queries",
         *itertools.chain.from_iterable(_query(query, columns) for query, columns in queries),
     ]
@@ -93,6 +97,12 @@ def _key(name: str, column: Row) -> str:
 def _view(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
     listed = ", ".join(f"`{column['column_name']}` {column['data_type']}" for column in columns)
     return f"### `{name}`", _sentence(columns), f"Columns: {listed}."
+
+
+def _macro(file: SqlFile, columns: Sequence[str]) -> tuple[str, ...]:
+    listed = ", ".join(f"`{column}`" for column in columns)
+    call = f"Call it as `FROM {file.name}('ID')`."
+    return f"### `{file.name}`", _capital(file.description), f"{call}\n\nColumns: {listed}."
 
 
 def _sentence(columns: Sequence[Row]) -> str:

@@ -57,6 +57,10 @@ INSERT INTO mask_overlaps BY NAME SELECT least(a.variant_id, b.variant_id) AS va
     greatest(a.variant_id, b.variant_id) AS variant_b, k::INTEGER AS block, 'fc1' AS layer, 0.5 AS jaccard
     FROM v AS a JOIN v AS b ON b.n = a.n + 1, range(4) AS r(k) WHERE a.n > 0 AND a.n % 140 < 100;
 INSERT INTO records BY NAME SELECT 'variants' AS kind, variant_id AS id, 1 AS step_version, 0 AS n_artefacts FROM v;
+INSERT INTO records BY NAME SELECT 'base_models' AS kind, base_model_id AS id, 1 AS step_version, 0 AS n_artefacts
+    FROM base_models;
+INSERT INTO records BY NAME SELECT 'demonstration_sets' AS kind, demonstration_set_id AS id, 1 AS step_version,
+    1 AS n_artefacts FROM demonstration_sets;
 INSERT INTO records BY NAME SELECT 'evaluations' AS kind, evaluation_id AS id, 1 AS step_version, 1 AS n_artefacts
     FROM e;
 INSERT INTO record_parents BY NAME SELECT 'variants' AS kind, variant_id AS id, 'base_model' AS role,

@@ -1,20 +1,12 @@
 -- lineage_of_metric: one row per metric of an evaluation: everything it was made from, down to the predictions' file, and
 -- the run, commit and environment that made it (of what it was made from: lineage_of_code).
 -- $evaluation_id VARCHAR
-WITH RECURSIVE of_evaluation AS (
+WITH of_evaluation AS (
     SELECT variant_id FROM evaluations WHERE evaluation_id = $evaluation_id
 ),
-ancestors(id) AS (
-    SELECT unnest([v.variant_id, v.ordering_id]) FROM variants AS v SEMI JOIN of_evaluation AS e USING (variant_id)
-    UNION
-    SELECT p.parent_id
-    FROM ancestors AS a
-    JOIN record_parents AS p ON p.id = a.id AND p.kind NOT IN ('evaluations', 'comparisons', 'rank_consistency')
-),
+behind AS MATERIALIZED (SELECT * FROM origins($evaluation_id)),
 observed AS (
-    SELECT string_agg(s.statistics_id, ' ' ORDER BY s.statistics_id) AS statistics_ids
-    FROM statistics AS s
-    SEMI JOIN ancestors AS a ON a.id = s.statistics_id
+    SELECT string_agg(id, ' ' ORDER BY id) AS statistics_ids FROM behind WHERE kind = 'statistics'
 ),
 parents AS (
     SELECT string_agg(p.parent_variant_id, ' ' ORDER BY length(p.role), p.role) AS parent_variant_ids
@@ -25,13 +17,10 @@ files AS (
     SELECT path, sha256 FROM artefacts WHERE kind = 'evaluations' AND id = $evaluation_id ORDER BY path LIMIT 1
 ),
 made_by AS (
-    SELECT j.run_id, j.environment_id, v.git_commit, v.code_sha256
-    FROM job_records AS r
-    JOIN jobs AS j USING (run_file)
-    LEFT JOIN environments AS v USING (environment_id)
-    WHERE r.record_kind = 'evaluations' AND r.record_id = $evaluation_id AND j.status = 'done'
-    ORDER BY j.started_at DESC, run_file
-    LIMIT 1
+    SELECT o.run_id, o.environment_id, v.git_commit, v.code_sha256
+    FROM behind AS o
+    LEFT JOIN environments AS v ON v.environment_id = o.environment_id
+    WHERE o.n_steps = 0
 )
 SELECT
     m.evaluation_id, m.metric, m.value, m.task, m.language, m.split, m.variant_id, v.variant_name, v.score,

@@ -6,7 +6,7 @@ import pytest
 
 from catalog.check import KEYS
 from catalog.queries import list_queries
-from catalog.schema import views
+from catalog.schema import macros, views
 from catalog.sql_files import sql_files
 from infra.pages.site import DOCS
 
@@ -23,7 +23,7 @@ def headings(page: str) -> list[str]:
 
 def test_every_table_view_and_query_has_a_heading(headings: list[str]) -> None:
     tables = {file.name.partition("_")[2] for file in sql_files("schema")}
-    assert sorted(headings) == sorted([*tables, *views(), *(query.name for query in list_queries())])
+    assert sorted(headings) == sorted([*tables, *views(), *macros(), *(query.name for query in list_queries())])
 
 
 def test_every_column_of_a_table_has_a_type_and_a_meaning(page: str) -> None:

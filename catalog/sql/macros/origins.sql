@@ -1,0 +1,33 @@
+-- origins: one row per record that a record was made from, at any remove (itself at 0), with the last job that made it.
+-- The record may be an evaluation, a variant, or anything that these are made from.
+CREATE OR REPLACE MACRO origins(of_id) AS TABLE
+WITH RECURSIVE made_from(id, n_steps) AS (
+    SELECT of_id, 0
+    UNION ALL
+    SELECT parent_id, 1 FROM record_parents WHERE id = of_id
+    UNION
+    (
+        SELECT p.parent_id, m.n_steps + 1
+        FROM made_from AS m
+        JOIN record_parents AS p ON p.id = m.id AND p.kind NOT IN ('evaluations', 'comparisons', 'rank_consistency')
+        UNION ALL
+        SELECT v.ordering_id, m.n_steps + 1
+        FROM made_from AS m
+        JOIN variants AS v ON v.variant_id = m.id
+        WHERE v.ordering_id IS NOT NULL
+    )
+),
+pieces AS (SELECT id, min(n_steps) AS n_steps FROM made_from GROUP BY id),
+last_jobs AS (
+    SELECT r.record_kind, r.record_id, j.run_id, j.host, j.started_at, j.elapsed_s, j.environment_id
+    FROM job_records AS r
+    JOIN jobs AS j ON j.run_file = r.run_file
+    SEMI JOIN pieces AS p ON p.id = r.record_id
+    WHERE j.status = 'done'
+    QUALIFY row_number() OVER (PARTITION BY r.record_kind, r.record_id ORDER BY j.started_at DESC, j.run_file) = 1
+)
+SELECT
+    p.n_steps, r.kind, p.id, r.step_version, j.run_id, j.host, j.started_at, j.elapsed_s, j.environment_id
+FROM pieces AS p
+JOIN records AS r ON r.id = p.id
+LEFT JOIN last_jobs AS j ON j.record_kind = r.kind AND j.record_id = r.id;
