@@ -1,7 +1,7 @@
 """The files of one run: what was planned, how each job went, what failed, how it ended. `status.py` reads them.
 
-The catalog's tables of runs are folded from here. None of it is a result: a run whose files cannot be
-written, on a full disk, goes on, and writes them as soon as there is room.
+The catalog's tables of runs are folded from here. None of it is a result: a run whose files cannot be written, on a
+full disk, goes on, and writes them as soon as there is room.
 """
 
 import logging
