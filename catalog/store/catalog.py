@@ -7,8 +7,7 @@ somebody else, a folder nobody may write to) the same questions are answered fro
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -168,7 +167,7 @@ class Catalog:
             QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
                 statement, or two columns have one name.
         """
-        return self._ask(lambda connection: answer(connection, sql, dict(parameters or {}), lent=tables or {}))
+        return self.ask(lambda connection: answer(connection, sql, dict(parameters or {}), lent=tables or {}))
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of `select` as mappings from column name to value."""
@@ -182,7 +181,7 @@ class Catalog:
         Raises:
             QueryError: see `select`.
         """
-        return self._ask(lambda connection: answer_in_arrow(connection, sql, dict(parameters or {}), lent=tables or {}))
+        return self.ask(lambda connection: answer_in_arrow(connection, sql, dict(parameters or {}), lent=tables or {}))
 
     def artefact_table(self, folder: str, record_id: str) -> Any:
         """The Parquet files of a record in one folder of the store, read and checked, as one `pyarrow.Table`.
@@ -195,36 +194,32 @@ class Catalog:
         files = self.query(statement("fold", "artefact_files"), {"id": record_id, "folder": folder})
         return artefact_table(self.store, files, folder=folder, record_id=record_id)
 
-    @contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor that can only read."""
-        cursor = self._reader().cursor()
+    def ask(self, question: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
+        """Put a question to a connection that can only read.
+
+        A copy that turns out torn, where the file was being written to, is not asked again: the question is put once
+        more, from its beginning, to a catalog in memory.
+        """
         try:
-            yield cursor
-        finally:
-            cursor.close()
+            return question(self._reader())
+        except (QueryError, duckdb.Error) as err:
+            cause = err.__cause__ if isinstance(err, QueryError) else err
+            if self._copy is None or not isinstance(cause, duckdb.Error) or not is_damage(cause):
+                raise
+            logger.warning("the copy of the catalog cannot be read, answering from memory: %s", err)
+        self._release()
+        self._fold_in_memory()
+        return question(self._reader())
 
     def fingerprints(self) -> dict[str, tuple[int, int]]:
         """Number of rows and a sum over them, for each table that follows from records: equal for equal catalogs."""
-        names = [name for name in tables(self._reader()) if name not in (*BOOKKEEPING, *RUN_TABLES, STATE)]
+        names = [name for name in self.ask(tables) if name not in (*BOOKKEEPING, *RUN_TABLES, STATE)]
         rows = {name: self.select(statement("fold", "fingerprint", table=name)).rows[0] for name in names}
         return {name: (int(row[0]), int(row[1])) for name, row in rows.items()}
 
     def snapshot_id(self) -> str:
         """The name of what the catalog holds, 20 hex digits: equal exactly where equal records were folded."""
         return str(self.select(statement("fold", "snapshot")).rows[0][0])
-
-    def _ask(self, question: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
-        """Put a question; a copy that turns out torn where it was being written to is not asked again."""
-        try:
-            return question(self._reader())
-        except QueryError as err:
-            if self._copy is None or not isinstance(err.__cause__, duckdb.Error) or not is_damage(err.__cause__):
-                raise
-            logger.warning("the copy of the catalog cannot be read, answering from memory: %s", err)
-        self._release()
-        self._fold_in_memory()
-        return question(self._reader())
 
     def _reader(self) -> duckdb.DuckDBPyConnection:
         """A connection that can only read, opened at the first question: to the file, a copy of it, or memory."""

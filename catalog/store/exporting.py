@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.ipc
@@ -66,21 +67,23 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
 
 def relations(catalog: Catalog) -> list[str]:
     """Names of the tables and views that say something of results; not those about the catalog file itself."""
-    with catalog.reading() as connection:
-        return [*(name for name in tables(connection) if name not in (*BOOKKEEPING, STATE)), *views()]
+    return [*(name for name in catalog.ask(tables) if name not in (*BOOKKEEPING, STATE)), *views()]
 
 
 def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # noqa: A002
     """Write one table or view; returns its rows."""
-    n_rows = 0
-    with catalog.reading() as connection:
-        batches = connection.sql(f"FROM {name}").to_arrow_reader(BATCH_ROWS)  # a name the catalog itself has
+
+    def written(connection: duckdb.DuckDBPyConnection) -> int:
+        n_rows = 0
+        batches = connection.cursor().sql(f"FROM {name}").to_arrow_reader(BATCH_ROWS)  # a name the catalog itself has
         schema = _plain(batches.schema) if format == "csv" else batches.schema
         with WRITERS[format](str(folder / f"{name}.{format}"), schema) as writer:
             for batch in batches:
                 writer.write_batch(_as_text(batch, schema) if format == "csv" else batch)
                 n_rows += batch.num_rows
-    return n_rows
+        return n_rows
+
+    return catalog.ask(written)
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from catalog.files import HEADER_BYTES, copied
-from catalog.store import Catalog, connections
+from catalog.store import Catalog, connections, export_catalog
 from mlprune.storage import Store
 from tests.catalog.processes_at_work import (
     PATIENCE_S,
@@ -149,7 +149,7 @@ def _states(copy: Path) -> set[int]:
 
 
 def test_a_copy_that_was_torn_is_noticed_and_not_answered_from(
-    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sql = "SELECT bit_xor(hash(evaluation_id, metric, value)) AS every, count(*) AS n FROM metrics"
     with Catalog.open(store) as catalog:
@@ -171,6 +171,9 @@ def test_a_copy_that_was_torn_is_noticed_and_not_answered_from(
     assert is_held.wait(PATIENCE_S)
     with Catalog.open(store) as catalog:
         assert catalog.query(sql) == expected
+    with Catalog.open(store) as catalog:
+        exported = export_catalog(catalog, tmp_path / "export", format="parquet", only=["metrics"])
+    assert exported.n_rows == {"metrics": expected[0]["n"]}
     may_go.set()
     finished(holder)
     assert "answering from memory" in caplog.text
