@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from catalog.schema import Connection, Table, insert_rows, tables
+from catalog.schema import RUN_TABLES, Connection, Table, insert_rows, tables
 from catalog.sql_files import statement
 from mlprune.run_files import kind_of, read_run_file, run_files, run_of
 from mlprune.storage import Store
@@ -23,8 +23,6 @@ TABLES: Mapping[str, str] = {
 }
 """Kind of a run file -> the table that has a row for each; other kinds tell only a running run how far it is."""
 PACKED = "packed"
-IN_ORDER = ("environments", "environment_packages", "job_records", *TABLES.values(), "run_packs")
-"""The tables in the order in which rows are added: a file counts as folded by its row in one of the later ones."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -37,7 +35,7 @@ def not_folded(connection: Connection, store: Store) -> tuple[tuple[str, ...], b
     found = run_files(store)
     known = {path for (path,) in connection.execute(statement("fold", "folded_run_files")).fetchall()}
     are_left = not all(map(found.holds, known))
-    paths = [one for one in (*found.single, *found.packs) if kind_of(one) in TABLES or kind_of(one) == PACKED]
+    paths = [*(one for one in found.single if kind_of(one) in TABLES), *found.packs]
     return tuple(path for path in paths if are_left or path not in known), are_left
 
 
@@ -65,7 +63,7 @@ def run_rows(store: Store, paths: Iterable[str], *, at_least: int) -> Iterator[R
 def fold_run_rows(connection: Connection, rows: Rows, *, errors: type[Exception]) -> None:
     """Add rows; one that does not fit its table is left out, with a warning."""
     known = tables(connection)
-    for name in IN_ORDER:
+    for name in RUN_TABLES:
         if name in rows:
             try:
                 insert_rows(connection, known[name], rows[name])

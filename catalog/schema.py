@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -20,10 +21,18 @@ from mlprune.errors import StoreError
 BOOKKEEPING = ("schema_migrations", "view_files")
 """Tables about the catalog file itself."""
 RUN_TABLES = (
-    "jobs", "failures", "runs", "run_ends", "run_environments", "environments", "environment_packages", "job_records",
+    "environments",
+    "environment_packages",
+    "job_records",
+    "runs",
+    "run_ends",
+    "run_environments",
+    "jobs",
+    "failures",
     "run_packs",
-)  # fmt: skip
-"""Tables folded from run files; they are not compared when two catalogs are."""
+)
+"""Tables folded from run files, in the order in which rows are added: a file counts as folded by its row in one of the
+later ones. They are not compared when two catalogs are."""
 
 STATE = "fold_state"
 """What one fold notes for the next; emptied with the tables that follow from records, and not compared."""
@@ -75,10 +84,9 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 def tables(connection: Connection) -> dict[str, Table]:
     """The tables of a catalog file by name; those that somebody else made in it are none of ours."""
-    ours = {_name(file) for file in _schema_files().values()}
     found: dict[str, list[tuple[str, str, int]]] = {}
     for table, column, kind, place in connection.execute(statement("fold", "tables")).fetchall():
-        if table in ours:
+        if table in _our_tables():
             found.setdefault(table, []).append((column, kind, place or 0))
     return {
         name: Table(
@@ -142,6 +150,11 @@ def _views(connection: Connection) -> dict[str, str]:
 
 def _schema_files() -> dict[int, SqlFile]:
     return {int(file.name.partition("_")[0]): file for file in sql_files("schema")}
+
+
+@cache
+def _our_tables() -> frozenset[str]:
+    return frozenset(map(_name, _schema_files().values()))
 
 
 def _view_files() -> dict[str, str]:

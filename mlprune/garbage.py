@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mlprune.errors import StoreError
 from mlprune.files import UNFINISHED, FileInfo
-from mlprune.run_files import run_files
+from mlprune.run_files import RunFiles
 from mlprune.storage import Store
 
 logger = logging.getLogger(__name__)
@@ -110,10 +110,10 @@ def living_claims(store: Store, *, now: float) -> list[str]:
 def _candidates(store: Store) -> Iterator[FileInfo]:
     for folder in FOLDERS:
         yield from store.files(folder, unfinished=True)
-    for folder in ("records", "runs"):
-        yield from (one for one in store.files(folder, unfinished=True) if UNFINISHED in one.path)
-    covered = run_files(store).covered
-    yield from (one for one in store.files("runs") if one.path in covered)
+    yield from (one for one in store.files("records", unfinished=True) if UNFINISHED in one.path)
+    of_runs = list(store.files("runs", unfinished=True))
+    covered = RunFiles(one.path for one in of_runs).covered
+    yield from (one for one in of_runs if UNFINISHED in one.path or one.path in covered)
     yield from store.files("quarantine")
     yield from (one for one in store.files("claims") if time.time() - one.modified_at >= CLAIM_ALIVE_S)
 

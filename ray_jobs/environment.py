@@ -4,7 +4,6 @@ A run writes it down, so that a number can be followed to the code and the libra
 result, and nothing of it is in an id. Equal environments have equal ids on all machines.
 """
 
-import hashlib
 import json
 import platform
 import subprocess
@@ -19,6 +18,7 @@ import torch
 
 from mlprune import __version__
 from mlprune.records import ID_LENGTH, digest
+from mlprune.storage import sha256_of
 
 PACKAGES = ("catalog", "mlprune", "ray_jobs")
 """The folders of our own code."""
@@ -79,13 +79,14 @@ def this_environment() -> Environment:
 
 def environment_file(environment: Environment) -> tuple[str, dict[str, Any]]:
     """Name and content of the run file that tells of an environment."""
-    return f"environment-{environment.id}", {"environment_id": environment.id, **asdict(environment)}
+    environment_id = environment.id
+    return f"environment-{environment_id}", {"environment_id": environment_id, **asdict(environment)}
 
 
 def code_sha256(root: Path) -> str:
     """SHA-256 over the names and contents of our own source files below a folder."""
     found = {path.relative_to(root).as_posix(): path for package in PACKAGES for path in _sources(root / package)}
-    return digest({name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in found.items()})
+    return digest({name: sha256_of(path.read_bytes()) for name, path in found.items()})
 
 
 def _sources(folder: Path) -> Iterator[Path]:

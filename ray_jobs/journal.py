@@ -65,7 +65,7 @@ class Journal:
         self._try(outcome, {"status": "done", "attempt": 1, "retries": 0})
 
     def _try(self, outcome: Outcome, more: dict[str, Any]) -> None:
-        environment_id = self._tell(outcome.environment)
+        environment_id = self._environment_id(outcome.environment)
         told = asdict(replace(outcome, environment=None))
         del told["failure"], told["makes"], told["environment"]
         self._write_next("job", {**self._named(outcome), **told, "environment_id": environment_id, **more})
@@ -84,11 +84,15 @@ class Journal:
         """The run is over: done, failed (some jobs did) or stopped (by an error or a signal)."""
         self._write("ended", {"how": how, "ended_at": now(), **counts})
 
-    def _tell(self, environment: Environment | None) -> str | None:
-        """Write an environment down, once; returns its id, None while it cannot be written."""
-        if environment is None or not _tell(self._store, self._folder, environment, told=self._told):
+    def _environment_id(self, environment: Environment | None) -> str | None:
+        """The id of an environment, which is written down once; None while it cannot be."""
+        if environment is None:
             return None
-        return environment.id
+        environment_id = environment.id  # a hash over all packages: found once a job
+        if environment_id not in self._told and not _tell(self._store, self._folder, environment):
+            return None
+        self._told.add(environment_id)
+        return environment_id
 
     def _named(self, outcome: Outcome) -> dict[str, str]:
         kind, record_id = outcome.makes
@@ -135,7 +139,7 @@ def begin_run(store: Store, command: str, *, address: str = "none", **more: Any)
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     environment = this_environment()
-    is_told = _tell(store, run_id, environment, told=set())
+    is_told = _tell(store, run_id, environment)
     row = {
         "run_id": run_id,
         "command": command,
@@ -151,16 +155,13 @@ def begin_run(store: Store, command: str, *, address: str = "none", **more: Any)
     return run_id
 
 
-def _tell(store: Store, folder: str, environment: Environment, *, told: set[str]) -> bool:
-    """Write an environment down if it was not yet; returns whether that could be done."""
-    if environment.id in told:
-        return True
+def _tell(store: Store, folder: str, environment: Environment) -> bool:
+    """Write an environment down; returns whether that could be done."""
     try:
         store.write_run_file(folder, *environment_file(environment))
     except OSError as err:
         logger.info("the environment cannot be written down now: %s", err)
         return False
-    told.add(environment.id)
     return True
 
 

@@ -1,18 +1,14 @@
 """Commands that are no recipe: what they write to a store is noted as the jobs of a run, so that it can be followed to
 the code, the machine and the time it came from."""
 
-import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from mlprune.records import Record
 from mlprune.storage import Store
-from ray_jobs.environment import this_environment
-from ray_jobs.journal import Journal, begin_run, now
-from ray_jobs.measuring import PeakMemory
-from ray_jobs.worker import Outcome, worker_name
+from ray_jobs.journal import Journal, begin_run
+from ray_jobs.worker import Stopwatch, worker_name
 
 
 class NotedStore(Store):
@@ -27,7 +23,7 @@ class NotedStore(Store):
         super().__init__(uri)
         self._command = command
         self._journal: Journal | None = None
-        self._started_at, self._started, self._peak = now(), time.monotonic(), PeakMemory()
+        self._watch = Stopwatch()
         self.n_written = 0
         """Records written so far."""
 
@@ -38,20 +34,9 @@ class NotedStore(Store):
             self._journal.planned(())
         super().write_record(record)
         self.n_written += 1
-        self._journal.made(
-            Outcome(
-                makes=(record.kind, record.id),
-                step=self._command,
-                host=socket.gethostname(),
-                worker=worker_name(0),
-                started_at=self._started_at,
-                elapsed_s=round(time.monotonic() - self._started, 4),
-                peak_memory_gib=round(self._peak.gib(), 3),
-                peak_is_of_job=self._peak.is_of_job,
-                environment=this_environment(),
-            )
-        )
-        self._started_at, self._started, self._peak = now(), time.monotonic(), PeakMemory()
+        outcome = self._watch.outcome((record.kind, record.id), step=self._command, worker=worker_name(0))
+        self._journal.made(outcome)
+        self._watch = Stopwatch()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Store, (self.uri,)

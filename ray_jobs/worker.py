@@ -63,6 +63,34 @@ class Outcome:
     """What the worker computes with; None where that was not heard."""
 
 
+class Stopwatch:
+    """What a piece of work took, from when this is made to when its outcome is asked for."""
+
+    def __init__(self) -> None:
+        self._started_at, self._started = datetime.now(UTC), time.monotonic()
+        self._peak = PeakMemory()
+
+    def outcome(
+        self, makes: RecordKey, *, step: str, worker: str, failure: Failure | None = None, n_tokens: int = 0
+    ) -> Outcome:
+        """How the work went, here and until now."""
+        elapsed_s = time.monotonic() - self._started
+        return Outcome(
+            makes=makes,
+            step=step,
+            host=socket.gethostname(),
+            worker=worker,
+            started_at=self._started_at.isoformat(timespec="milliseconds"),
+            elapsed_s=round(elapsed_s, 4),
+            peak_memory_gib=round(self._peak.gib(), 3),
+            failure=failure,
+            peak_is_of_job=self._peak.is_of_job,
+            n_tokens=n_tokens,
+            tokens_per_s=round(n_tokens / elapsed_s, 1) if n_tokens and elapsed_s else None,
+            environment=this_environment(),
+        )
+
+
 class Worker:
     """Runs jobs against one store, with a chain that is loaded when the first job asks for it.
 
@@ -107,8 +135,7 @@ class Worker:
 
     def run(self, job: Job) -> Outcome:
         """Run a job; whatever it raises comes back as its failure."""
-        started_at, started = datetime.now(UTC), time.monotonic()
-        failure, peak = None, PeakMemory()
+        watch, failure = Stopwatch(), None
         counted: list[CountingChain] = []
 
         def chain() -> Chain:
@@ -123,21 +150,7 @@ class Worker:
         counted.clear()
         if failure is not None and failure.is_transient:
             self._let_go()  # a shard may have died with what it held: load anew
-        elapsed_s = time.monotonic() - started
-        return Outcome(
-            makes=job.makes[-1],
-            step=job.step,
-            host=socket.gethostname(),
-            worker=self._name,
-            started_at=started_at.isoformat(timespec="milliseconds"),
-            elapsed_s=round(elapsed_s, 4),
-            peak_memory_gib=round(peak.gib(), 3),
-            failure=failure,
-            peak_is_of_job=peak.is_of_job,
-            n_tokens=n_tokens,
-            tokens_per_s=round(n_tokens / elapsed_s, 1) if n_tokens and elapsed_s else None,
-            environment=this_environment(),
-        )
+        return watch.outcome(job.makes[-1], step=job.step, worker=self._name, failure=failure, n_tokens=n_tokens)
 
 
 def described(err: Exception) -> Failure:

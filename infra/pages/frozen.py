@@ -1,7 +1,7 @@
 """Stores frozen for the documentation: records, run files and demonstrations of finished runs, one archive each.
 
-A catalog is folded from records and run files alone, so every question has the answer it had in the store itself. What
-needs artefacts (export, verify, another run) is not possible with a thawed store.
+A catalog is folded from nothing else, so every question to it has the answer it had in the store itself. What needs
+other artefacts (predictions, export, verify, another run) is not possible with a thawed store.
 """
 
 import io
@@ -24,7 +24,7 @@ def archive_of(name: str) -> Path:
 
 
 def freeze(store: Path, archive: Path) -> None:
-    """Write the records and run files of a store in one fixed order; of a model's folder only the name is kept."""
+    """Write these files of a store in one fixed order; of a model's folder only the name is kept."""
     paths = [path for kept in KEPT for path in sorted((store / kept).rglob("*")) if path.is_file()]
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:xz", preset=9) as packed:
