@@ -8,14 +8,14 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from catalog.schema import macros, views
+from catalog.ingest.schema import macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import DamagedArtefactError, QueryError
-from mlprune.garbage import FOLDERS
-from mlprune.records import Artefact, Record, identity, record_path
-from mlprune.storage import Store
-from mlprune.tables import columns_of
+from mlprune.store.garbage import FOLDERS
+from mlprune.store.parquet import columns_of
+from mlprune.store.records import Artefact, Record, identity, record_path
+from mlprune.store.store import Store
 
 KEYS: tuple[tuple[str, str, str], ...] = (
     ("metrics", "evaluation_id", "evaluations"),

@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 import mlprune.demo  # noqa: E402 - the repository has to be importable first
 from catalog.check import check  # noqa: E402
 from catalog.store import Catalog  # noqa: E402
-from mlprune.storage import Store  # noqa: E402
+from mlprune.store.store import Store  # noqa: E402
 from tests.victims import Here, Hit, place  # noqa: E402
 
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"

@@ -21,7 +21,7 @@ def command(arguments: list[str]) -> list[str]:
 def main() -> None:
     """Run the recipe of a submitted job."""
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from ray_jobs.cli import main as run  # noqa: PLC0415 - found only now that the working directory is on the path
+    from ray_jobs.cli.application import main as run  # noqa: PLC0415 - found only now that the working directory is on the path
 
     os.environ.setdefault("COLUMNS", LOG_COLUMNS)
     sys.argv = command(sys.argv[1:])

@@ -12,10 +12,10 @@ from typing import Any
 from unittest.mock import patch
 
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
-from mlprune.evaluation.predictions import CHOICE_SCHEMA
-from mlprune.numeric.significance import holm
-from mlprune.records import Artefact, Record, identity
-from mlprune.storage import Store
+from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
+from mlprune.numeric.evaluation.significance import holm
+from mlprune.store.records import Artefact, Record, identity
+from mlprune.store.store import Store
 
 LANGUAGES = ("en", "fr", "es", "sw")
 PAIRS = ("fr-en", "es-en")

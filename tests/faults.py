@@ -17,13 +17,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlprune.steps.jobs import ChainLoader, Job, RecordKey
-from mlprune.storage import Store
+from mlprune.steps.job import ChainLoader, Job, RecordKey
+from mlprune.store.store import Store
 from tests.forked_runs import CONTEXT
 
 Fault = Callable[[], None]
 
-CONTEXT.set_forkserver_preload(["ray_jobs.running", "transformers.models.xglm.modeling_xglm", "pandas"])
+CONTEXT.set_forkserver_preload(["ray_jobs.driver.run_recipe", "transformers.models.xglm.modeling_xglm", "pandas"])
 
 
 class Ended:
@@ -35,7 +35,7 @@ class Ended:
 
 
 class Command:
-    """A command that is running."""
+    """A command that is run_recipe."""
 
     def __init__(self, *arguments: object, log: Path, faults: tuple[Fault, ...] = ()) -> None:
         self._log = log
@@ -70,7 +70,7 @@ class Command:
 
 def _run(arguments: list[str], log: Path, faults: tuple[Fault, ...]) -> None:
     """The process."""
-    from ray_jobs.cli import main  # noqa: PLC0415 - the server has imported it
+    from ray_jobs.cli.application import main  # noqa: PLC0415 - the server has imported it
 
     stream = log.open("w", encoding="utf-8")
     os.dup2(stream.fileno(), 1)
@@ -97,7 +97,7 @@ def slow_jobs(seconds: float) -> None:
 
 def before_jobs(action: Callable[[Any], None]) -> None:
     """Do something in the worker before it runs a job."""
-    from ray_jobs.worker import Worker  # noqa: PLC0415
+    from ray_jobs.workers.worker import Worker  # noqa: PLC0415
 
     run = Worker.run
 
@@ -124,7 +124,7 @@ def before_job(n: int, action: Callable[[], None], *, step: str | None = None) -
 
 def in_jobs(error: Callable[[], Exception], *, of: str, times: int = 1_000_000) -> None:
     """Have the jobs of a step raise something while they run, the first so many times."""
-    from ray_jobs.worker import Worker  # noqa: PLC0415
+    from ray_jobs.workers.worker import Worker  # noqa: PLC0415
 
     run, left = Worker.run, times
 
@@ -182,8 +182,9 @@ def _limit_files(limit: int) -> None:
 
 def clock_going_back(start: datetime) -> None:
     """Let every look at the clock tell an earlier time than the one before it."""
-    from mlprune import claims  # noqa: PLC0415
-    from ray_jobs import journal, running, worker  # noqa: PLC0415
+    from mlprune.store import claims  # noqa: PLC0415
+    from ray_jobs.driver import run_log, run_recipe  # noqa: PLC0415
+    from ray_jobs.workers import worker  # noqa: PLC0415
 
     seen = 0
 
@@ -194,7 +195,7 @@ def clock_going_back(start: datetime) -> None:
             seen += 1
             return (start - timedelta(hours=seen)).astimezone(tz or UTC)
 
-    for module in (claims, journal, running, worker):
+    for module in (claims, run_log, run_recipe, worker):
         module.datetime = Backwards
     time.time = lambda: Backwards.now().timestamp()
 
@@ -227,7 +228,7 @@ def deadly_sweeps() -> None:
     """Have every sweep on Ray kill its worker, as often as it is tried."""
     import ray  # noqa: PLC0415
 
-    from ray_jobs.dispatch import RayWorkers  # noqa: PLC0415
+    from ray_jobs.workers.ray_pool import RayWorkers  # noqa: PLC0415
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     submit = RayWorkers.submit

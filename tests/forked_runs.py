@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["ray_jobs.cli", "ray_jobs.running", "transformers.models.xglm.modeling_xglm", "pandas"])
+CONTEXT.set_forkserver_preload(
+    ["ray_jobs.cli", "ray_jobs.driver.run_recipe", "transformers.models.xglm.modeling_xglm", "pandas"]
+)
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 240.0
 POLL_S = 0.02
@@ -133,7 +135,7 @@ def _command(words: list[str], folder: Path, cwd: Path, environment: dict[str, s
     os.environ.update({**environment, "COLUMNS": "200"})
     os.chdir(cwd)
     sys.argv = words
-    from ray_jobs.cli import main  # noqa: PLC0415 - the server has imported it
+    from ray_jobs.cli.application import main  # noqa: PLC0415 - the server has imported it
 
     main()
 
@@ -145,7 +147,7 @@ def _run(
     os.environ.update(environment)
     stream = log.open("w", encoding="utf-8")
     os.dup2(stream.fileno(), 2)
-    from ray_jobs.running import run_recipe  # noqa: PLC0415 - the server has imported it, the tests need not
+    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - the server has imported it, the tests need not
 
     if gate is not None:
         hold = _hold_here if settings["address"] == "none" else _hold_over_ray
@@ -155,7 +157,7 @@ def _run(
 
 def _hold_here(gate: Gate) -> None:
     """Let the jobs of this process wait."""
-    from ray_jobs.worker import Worker  # noqa: PLC0415
+    from ray_jobs.workers.worker import Worker  # noqa: PLC0415
 
     run, wait = Worker.run, _waiting(gate)
 
@@ -168,16 +170,16 @@ def _hold_here(gate: Gate) -> None:
 
 def _hold_over_ray(gate: Gate) -> None:
     """Let the jobs of this process's actors wait; the class is one that Ray carries to them whole."""
-    from ray_jobs import dispatch  # noqa: PLC0415
+    from ray_jobs.workers import ray_pool  # noqa: PLC0415
 
     wait = _waiting(gate)
 
-    class WorkerActor(dispatch.WorkerActor):
+    class WorkerActor(ray_pool.WorkerActor):
         def run(self, job, *more):
             wait(job.step)
             return super().run(job, *more)
 
-    dispatch.WorkerActor = WorkerActor
+    ray_pool.WorkerActor = WorkerActor
 
 
 def _waiting(gate: Gate) -> Callable[[str], None]:

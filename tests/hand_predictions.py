@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.predictions import Predictions
-from mlprune.evaluation.rules import Likelihoods
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.rules import Likelihoods
 
 
 def whole_texts(

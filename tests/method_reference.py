@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlprune.plan.variants import PlannedVariant
-from mlprune.pruning.choices import Reading, ScoreChoice
+from mlprune.pruning.spec import Reading, ScoreChoice
+from mlprune.steps.prune.plan import PlannedVariant
 from tests.float64_reference import alpha_counts, alpha_for, lowest_of_rows
 from tests.tiny_models import PAD, tiny_tokenizer
 from tests.tiny_recipes import CORPUS, N_LINES, layer_inputs, reference_model

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from mlprune.evaluation.batches import plan_texts
-from mlprune.evaluation.branching import ScoredText
-from mlprune.evaluation.text_scores import score_texts
-from mlprune.models.payloads import ScoringBatch
-from mlprune.models.replica import Chain
+from mlprune.evaluation.scoring.batches import plan_texts
+from mlprune.evaluation.scoring.prefix_tree import ScoredText
+from mlprune.evaluation.scoring.text_scores import score_texts
+from mlprune.models.chain import Chain
+from mlprune.models.messages import ScoringBatch
 
 Score = tuple[float, bool]
 """Log-likelihood, and whether greedy decoding gives the scored part."""

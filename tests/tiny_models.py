@@ -7,8 +7,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from mlprune.models.parts import ModelParts, own_tensors
-from mlprune.terms import DtypeName
+from mlprune.models.meta_model import ModelParts, own_tensors
+from mlprune.vocabulary import DtypeName
 
 PAD, END, UNKNOWN = 0, 1, 2
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")

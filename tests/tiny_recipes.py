@@ -12,15 +12,15 @@ import yaml
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from mlprune.models.chain import local_chain
-from mlprune.models.replica import Chain
+from mlprune.models.chain import Chain
+from mlprune.models.local_chain import local_chain
 from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.variants import PlannedVariant
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
-from mlprune.steps.jobs import ModelRef
-from mlprune.steps.variants import mask_artefacts
-from mlprune.storage import Store
+from mlprune.steps.job import ModelRef
+from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.prune.variant import mask_artefacts
+from mlprune.store.store import Store
 from tests.tiny_models import POSITIONS, save_tiny_model
 
 N_LINES = 40

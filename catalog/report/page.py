@@ -13,15 +13,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from catalog.report.contents import FIGURES
-from catalog.report.exhibits import METHOD, Exhibit, Group, grouped
-from catalog.report.facets import FILTERS, Facets, attributes, facets_of
-from catalog.report.grids import Grid, style_rules
-from catalog.report.headline import COLUMNS, Line, headlines
-from catalog.report.sources import MOST_ROWS_SHOWN, Source, answer
-from catalog.report.svg import to_svg
+from catalog.report.drawing.exhibits import METHOD, Exhibit, Group, grouped
+from catalog.report.drawing.heatmap import Grid, style_rules
+from catalog.report.drawing.svg import to_svg
+from catalog.report.figures import FIGURES
+from catalog.report.filters import FILTERS, Facets, attributes, facets_of
+from catalog.report.labels import Row, number, seeded_method
+from catalog.report.query_results import MOST_ROWS_SHOWN, Source, answer
+from catalog.report.summary.headline import COLUMNS, Line, headlines
 from catalog.report.tables import TABLES
-from catalog.report.words import Row, number, seeded_method
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 

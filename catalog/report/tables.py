@@ -1,6 +1,6 @@
 """The tables of the report, in order: a literal list of exhibits, after the figures."""
 
-from catalog.report.exhibits import METHOD, Exhibit
+from catalog.report.drawing.exhibits import METHOD, Exhibit
 
 _METHOD = {"variant_name": "variant", METHOD: "method", "sparsity": "sparsity"}
 

@@ -14,12 +14,11 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from catalog.files import FILE_NAME, set_aside
-from catalog.folding import FoldResult
-from catalog.remote import SharedCatalog, cache_folder
+from catalog.ingest.fold import FoldResult
+from catalog.ingest.schema import BOOKKEEPING, RUN_TABLES, STATE, tables
 from catalog.results import QueryResult
-from catalog.schema import BOOKKEEPING, RUN_TABLES, STATE, tables
 from catalog.sql_files import statement
+from catalog.store.artefact_tables import artefact_table
 from catalog.store.connections import (
     answer,
     answer_in_arrow,
@@ -29,11 +28,12 @@ from catalog.store.connections import (
     is_locked,
     one_line,
 )
-from catalog.store.filling import fill_connection, fill_copy, fill_file, n_missing
-from catalog.store.lending import artefact_table
+from catalog.store.database_file import FILE_NAME, set_aside
+from catalog.store.shared_copy import SharedCatalog, cache_folder
+from catalog.store.update import fill_connection, fill_copy, fill_file, n_missing
 from mlprune.errors import QueryError, StoreError
-from mlprune.scratch import scratch_folder
-from mlprune.storage import Store
+from mlprune.store.scratch import scratch_folder
+from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
 

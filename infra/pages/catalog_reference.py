@@ -8,14 +8,14 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.check import KEYS
+from catalog.ingest.schema import macros
 from catalog.queries import NamedQuery, list_queries
-from catalog.schema import macros
 from catalog.sql_files import SqlFile, sql_files, statement
 from catalog.store import Catalog
 from infra.pages.page import page
-from mlprune.evaluation.predictions import CHOICE_SCHEMA
-from mlprune.steps.markdown import table
-from mlprune.storage import Store
+from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
+from mlprune.steps.export.markdown import table
+from mlprune.store.store import Store
 
 OPENING = """
 What the catalog is and how to ask it is in [catalog.md](../catalog.md). The texts are those of `COMMENT ON` in the

@@ -7,8 +7,8 @@ from typing import Any
 import typer
 
 from infra.pages.page import page
-from mlprune.steps.markdown import table
-from ray_jobs.cli import app
+from mlprune.steps.export.markdown import table
+from ray_jobs.cli.application import app
 
 OPENING = """
 What the commands do and return, and which exit codes they have, is in [command-line.md](../command-line.md). `--help`

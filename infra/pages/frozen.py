@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
-from mlprune.storage import Store
+from mlprune.store.store import Store
 
 FOLDER = Path(__file__).parents[2] / "docs" / "stores"
 KEPT = ("records/", "runs/", "demonstrations/")

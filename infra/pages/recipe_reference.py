@@ -10,10 +10,10 @@ from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import ALLOWED, NEEDED, OPTIONS, ActivationsConfig, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, AnalysesConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.loader import HIDDEN, LISTS_THAT_STAY
 from mlprune.recipe.models import BaseModelConfig, CorpusConfig, Recipe
-from mlprune.recipe.reading import HIDDEN, LISTS_THAT_STAY
 from mlprune.recipe.variants import ScheduleConfig, ScopeConfig, VariantConfig
-from mlprune.steps.markdown import table
+from mlprune.steps.export.markdown import table
 
 SECTIONS: Mapping[str, type[Model]] = {
     "model": BaseModelConfig,

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from mlprune.corpus.demonstrations import Demonstration
-from mlprune.corpus.roles import NO_SHOT, NO_SIDE, in_scope, refuse_scope, scopes_of, token_roles
+from mlprune.corpus.token_roles import NO_SHOT, NO_SIDE, in_scope, refuse_scope, scopes_of, token_roles
 from mlprune.errors import CorpusError
-from mlprune.models.payloads import TokenBatch
-from mlprune.terms import ProfileName, TokenScope
+from mlprune.models.messages import TokenBatch
+from mlprune.vocabulary import ProfileName, TokenScope
 
 __all__ = ["SCHEMA", "counted_tokens", "demonstration_columns", "padded", "scopes_of", "token_batches", "tokenised"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlprune.errors import CorpusError
-from mlprune.records import ordered_by_hash
-from mlprune.terms import ProfileName
+from mlprune.hashing import ordered_by_hash
+from mlprune.vocabulary import ProfileName
 
 Side = Callable[[int, str], str]
 """Number of a text and the end-of-sequence token -> one side of a shot, written out."""

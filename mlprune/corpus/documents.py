@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mlprune.corpus.tables import SUFFIXES, read_rows
+from mlprune.corpus.row_files import SUFFIXES, read_rows
 from mlprune.errors import CorpusError
 
 FIELD = "text"

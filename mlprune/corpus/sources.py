@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mlprune.corpus import cldr, cldr_sentences
 from mlprune.errors import CorpusError
-from mlprune.records import digest
-from mlprune.terms import language_file_stems
+from mlprune.hashing import digest
+from mlprune.languages import language_file_stems
 
 
 class ParallelCorpus:

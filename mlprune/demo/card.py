@@ -14,16 +14,16 @@ from typing import Any
 import torch
 
 from mlprune.corpus import cldr, cldr_facts, cldr_sentences
-from mlprune.evaluation.classify import Predictions, score_items
-from mlprune.evaluation.files import corpus_items
-from mlprune.evaluation.measures import measure
+from mlprune.evaluation.bootstrap import measure
+from mlprune.evaluation.scoring.candidates import Predictions, score_items
+from mlprune.evaluation.scoring.translation import Translations, prepare_translation, run_translation
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
-from mlprune.evaluation.tasks import TranslationItem, facts_item
-from mlprune.evaluation.translate import Translations, prepare_translation, run_translation
-from mlprune.models.chain import local_chain
+from mlprune.evaluation.tasks.builtin import TranslationItem, facts_item
+from mlprune.evaluation.tasks.task_files import corpus_items
+from mlprune.hashing import ordered_by_hash
+from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
-from mlprune.models.replica import Chain
-from mlprune.records import ordered_by_hash
+from mlprune.models.local_chain import local_chain
 
 POSITIONS = 256
 BATCH_TOKENS = 2048

@@ -13,11 +13,11 @@ import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
 from mlprune.errors import BadInputError, ShapeError
-from mlprune.evaluation.predictions import Predictions
-from mlprune.evaluation.tasks import TASKS, Task
-from mlprune.evaluation.translate import Translations
-from mlprune.numeric import metrics as numbers
-from mlprune.numeric.metrics import Array, Quantity
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.translation import Translations
+from mlprune.evaluation.tasks.builtin import TASKS, Task
+from mlprune.numeric.evaluation import metrics as numbers
+from mlprune.numeric.evaluation.metrics import Array, Quantity
 
 
 @dataclass(frozen=True)

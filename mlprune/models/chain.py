@@ -1,89 +1,44 @@
-"""The chain in this process: the shards of one replica, one after another.
+"""One replica of a base model as steps speak to it, and what is written once for any of its implementations.
 
-What steps speak to is in `replica`; another implementation only has to forward: payloads can be pickled.
+What runs it, in this process (`chain`) or in others, is of no concern here and is not imported.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any, Protocol
 
-from mlprune.errors import ModelError
-from mlprune.models.footprint import footprint
-from mlprune.models.lockstep import GroupLimit, grouped
-from mlprune.models.shard import Shard
-from mlprune.models.spans import plan_spans, shard_of
-from mlprune.terms import DtypeName
-from mlprune.threads import side_by_side
+from mlprune.models.block_ranges import shard_of
 
 
-class LocalChain:
-    """Shards in this process; items travel side by side, as many at a time as the process has threads.
+class Chain(Protocol):
+    """One replica of a base model, cut into shards."""
 
-    Where blocks take turns in memory, items travel in groups, block by block, so that weights are read once a group.
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of the whole model."""
 
-    Raises:
-        ModelError: the shards do not follow each other from the first block to the last.
-    """
-
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        self._shards = tuple(shards)
-        self.spans = tuple(shard.blocks for shard in self._shards)
-        self.n_blocks = self._shards[0].n_blocks if shards else 0
-        blocks = [block for span in self.spans for block in span]
-        if not shards or blocks != list(range(self.n_blocks)):
-            raise ModelError("shards do not follow each other", expected=f"blocks 0 to {self.n_blocks - 1}", got=blocks)
-        self._limit = chain_limit(shard.group_limit() for shard in self._shards)
+    @property
+    def spans(self) -> tuple[range, ...]:
+        """The blocks of each shard, in order."""
 
     def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
-        """See `Chain.stream`."""
+        """Send items through a method of every shard in turn, each taking what the one before it returned.
 
-        def through(item: Any) -> Any:
-            for shard in self._shards:
-                item = getattr(shard, operation)(item)
-            return item
-
-        return side_by_side(through, items) if self._limit is None else self._in_groups(operation, items, self._limit)
-
-    def _in_groups(self, operation: str, items: Iterable[Any], limit: GroupLimit) -> Iterator[Any]:
-        for group in grouped(items, limit):
-            travelling = group
-            for shard in self._shards:
-                travelling = shard.together(operation, travelling)
-            yield from travelling
-        self.everywhere("rest")
+        Args:
+            operation: `observe`, `score` or `decode`.
+            items: what the first shard takes; may be drawn ahead of the results.
+        Returns: what the last shard returns, in the order of the items.
+        """
 
     def on_block(self, block: int, operation: str, *args: Any) -> Any:
-        """See `Chain.on_block`."""
-        return getattr(self._shards[shard_of(self.spans, block)], operation)(*args)
+        """Call a method of the shard that holds a block, with exactly these arguments, and return its result."""
 
     def everywhere(self, operation: str, *args: Any) -> list[Any]:
-        """See `Chain.everywhere`."""
-        return [getattr(shard, operation)(*args) for shard in self._shards]
+        """Call a method of all shards with the same arguments; their results in order."""
 
 
-def local_chain(
-    path: Path,
-    *,
-    n_shards: int = 1,
-    dtype: DtypeName = "float32",
-    memory_bytes: int | None = None,
-    working_bytes: int | None = None,
-) -> LocalChain:
-    """Load a model as a chain in this process.
-
-    Args:
-        memory_bytes: of each shard, as if it were alone in its process.
-        working_bytes: part of it for the work; see `Shard`.
-    Raises:
-        ModelError: the folder is not one we read, the model has fewer blocks than shards are wanted, or the memory has
-            no room for one block.
-    """
-    n_blocks = len(footprint(path, dtype).blocks)
-    spans = plan_spans(n_blocks, n_shards)
-    options: dict[str, Any] = {"dtype": dtype, "memory_bytes": memory_bytes, "working_bytes": working_bytes}
-    return LocalChain([Shard(path, span, n_blocks=n_blocks, **options) for span in spans])
-
-
-def chain_limit(limits: Iterable[GroupLimit | None]) -> GroupLimit | None:
-    """What may go through a chain together, from the `group_limit` of its shards; None: items go one by one."""
-    return next((limit for limit in limits if limit is not None), None)
+def advance_to(chain: Chain, block: int, keys: Iterable[Hashable]) -> None:
+    """Before a sweep enters a block: bring the states behind the block before it to the shard that holds it."""
+    if block == 0 or shard_of(chain.spans, block - 1) == shard_of(chain.spans, block):
+        return
+    for key in keys:
+        chain.on_block(block, "sweep_accept", key, chain.on_block(block - 1, "sweep_release", key))

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from transformers import Cache
 
 from mlprune.errors import ModelError, StatisticsError
-from mlprune.models.calls import BlockCall, CacheSlot, replaced
-from mlprune.models.families import Family
-from mlprune.numeric.statistics import demonstration_sums
+from mlprune.models.families.records import Family
+from mlprune.models.inference.block_calls import BlockCall, CacheSlot, replaced
+from mlprune.numeric.activations.statistics import demonstration_sums
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def hidden_of(output: Any, family: Family) -> Tensor:
     if not isinstance(hidden, Tensor) or family.block_returns_tuple != isinstance(output, tuple):
         expected = "a tuple" if family.block_returns_tuple else "a tensor"
         raise ModelError(
-            "a block returns what its record in mlprune/models/family_records.py does not say",
+            "a block returns what its record in mlprune/models/families/records.py does not say",
             family=family.name,
             expected=expected,
             got=type(output).__name__,
@@ -204,7 +204,7 @@ class InputSums:
         """
         missing = [name for name in self._family.input_names if name not in self._sums]
         if missing:
-            message = "a block did not run layers that its record in mlprune/models/family_records.py lists"
+            message = "a block did not run layers that its record in mlprune/models/families/records.py lists"
             raise ModelError(message, family=self._family.name, missing=missing)
         return {name: self._sums[name] for name in self._family.input_names}
 

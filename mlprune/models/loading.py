@@ -11,7 +11,7 @@ from typing import Any
 
 from mlprune.errors import HubError, ModelError
 from mlprune.hub import snapshot
-from mlprune.models.checkpoint import (
+from mlprune.models.checkpoint.weight_files import (
     DTYPES,
     TOKENIZER_FILES,
     WeightFiles,
@@ -20,7 +20,7 @@ from mlprune.models.checkpoint import (
     read_block,
     weight_name,
 )
-from mlprune.models.facts import remembered
+from mlprune.models.metadata_cache import remembered
 
 __all__ = [
     "ModelInfo",
@@ -113,7 +113,7 @@ def inspect_model(path: Path) -> ModelInfo:
 
 def _inspected(path: Path) -> dict[str, Any]:
     """All of `ModelInfo` but the path."""
-    from mlprune.models.parts import check_shape, checked_blocks, skeleton  # noqa: PLC0415 - imports all of the model's code
+    from mlprune.models.meta_model import check_shape, checked_blocks, skeleton  # noqa: PLC0415 - imports all of the model's code
 
     family = family_at(path)
     files = WeightFiles(path, family)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.families import Family, oriented
-from mlprune.models.kept_changes import KeptChanges
-from mlprune.threads import side_by_side
+from mlprune.models.families.checks import oriented
+from mlprune.models.families.records import Family
+from mlprune.models.mask_spill import KeptChanges
+from mlprune.parallel import side_by_side
 
 Stored = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
 """Reads layers of a block from the checkpoint: layer -> weight as it is stored, not turned."""

@@ -20,15 +20,15 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from mlprune.errors import ModelError
-from mlprune.models.averaging import adding_up
-from mlprune.models.branches import scoring
-from mlprune.models.capturing import capturing
-from mlprune.models.footprint import footprint
-from mlprune.models.lockstep import GroupLimit, group_limit, together
+from mlprune.models.inference.averaging import adding_up
+from mlprune.models.inference.block_batching import GroupLimit, group_limit, together
+from mlprune.models.inference.block_runner import BEFORE, BlockRunner
+from mlprune.models.inference.capturing import capturing
+from mlprune.models.inference.neuron_counting import counting
+from mlprune.models.inference.passes import decoding, observing
+from mlprune.models.inference.prefix_scoring import scoring
 from mlprune.models.masking import MaskedBlocks
-from mlprune.models.neurons import counting
-from mlprune.models.passes import decoding, observing
-from mlprune.models.payloads import (
+from mlprune.models.messages import (
     ActiveNeurons,
     CaptureBatch,
     Captured,
@@ -45,11 +45,11 @@ from mlprune.models.payloads import (
     SweepPart,
     TokenBatch,
 )
-from mlprune.models.resident import ResidentStates
-from mlprune.models.running import BEFORE, BlockRunner
-from mlprune.models.turns import Turns
-from mlprune.numeric.projection import TargetScores
-from mlprune.terms import DtypeName
+from mlprune.models.placement.block_cache import Turns
+from mlprune.models.placement.memory_estimate import footprint
+from mlprune.models.sweep_states import ResidentStates
+from mlprune.numeric.inference.log_probs import TargetScores
+from mlprune.vocabulary import DtypeName
 
 __all__ = ["DecodeStep", "Observation", "ScoringBatch", "Shard", "TokenBatch"]
 

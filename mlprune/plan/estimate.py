@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from mlprune.models.checkpoint import DTYPES, WeightFiles
-from mlprune.models.families import FAMILIES
-from mlprune.models.footprint import Footprint, footprint
-from mlprune.plan.placement import Node
-from mlprune.plan.planning import Plan
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.placement.memory_estimate import Footprint, footprint
+from mlprune.plan.job_costs import Work, lasting, work_of
+from mlprune.plan.node_capacity import Node
+from mlprune.plan.plan import Plan
 from mlprune.plan.pool import Pool, plan_pool
-from mlprune.plan.work import Work, lasting, work_of
 from mlprune.recipe import ComputeConfig
-from mlprune.steps.jobs import Job, ModelRef
-from mlprune.terms import DtypeName
+from mlprune.steps.job import Job, ModelRef
+from mlprune.vocabulary import DtypeName
 
 IN_FLIGHT = 4
 """Batches that may be on their way along a chain of shard actors at once."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from mlprune.errors import BadInputError
-from mlprune.models.footprint import (
+from mlprune.models.block_ranges import plan_spans
+from mlprune.models.placement.memory_estimate import (
     GROUP_BYTES,
     PROCESS_BYTES,
     Footprint,
@@ -18,9 +19,8 @@ from mlprune.models.footprint import (
     shard_bytes,
     smallest_budget,
 )
-from mlprune.models.spans import plan_spans
-from mlprune.plan.placement import Actor, Node, has_room, most_cpus, most_memory, n_sharing
-from mlprune.plan.work import COORDINATING_BYTES, Work, lasting, most_held
+from mlprune.plan.job_costs import COORDINATING_BYTES, Work, lasting, most_held
+from mlprune.plan.node_capacity import Actor, Node, has_room, most_cpus, most_memory, n_sharing
 from mlprune.recipe import ComputeConfig
 
 GIB = 2**30

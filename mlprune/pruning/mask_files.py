@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.numeric.packing import pack_levels, unpack_kept
+from mlprune.numeric.masks.packing import pack_levels, unpack_kept
+from mlprune.parallel import side_by_side
 from mlprune.pruning.scoring import BlockLevels
-from mlprune.records import Artefact
-from mlprune.storage import Store
-from mlprune.threads import side_by_side
+from mlprune.store.records import Artefact
+from mlprune.store.store import Store
 
 SCHEMA = {
     "layer": "string",

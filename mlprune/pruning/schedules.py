@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from mlprune.errors import StatisticsError
-from mlprune.numeric.outliers import owl_sparsities
-from mlprune.pruning.choices import Schedule, Scope
+from mlprune.numeric.activations.outlier_ratios import owl_sparsities
+from mlprune.pruning.spec import Schedule, Scope
 
 
 def layer_sparsities(

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mlprune.models.families import Family
-from mlprune.numeric.levels import levels_of
-from mlprune.numeric.masks import keep_mask, packed_mask, removed_counts
-from mlprune.numeric.scores import magnitude_scores, random_scores, ria_scores, wanda_scores
-from mlprune.pruning.choices import ScoreChoice
-from mlprune.pruning.factors import Factors
-from mlprune.threads import side_by_side
+from mlprune.models.families.records import Family
+from mlprune.numeric.masks.keep_masks import keep_mask, packed_mask, removed_counts
+from mlprune.numeric.selection.levels import levels_of
+from mlprune.numeric.weights.scores import magnitude_scores, random_scores, ria_scores, wanda_scores
+from mlprune.parallel import side_by_side
+from mlprune.pruning.feature_factors import Factors
+from mlprune.pruning.spec import ScoreChoice
 
 LayerSparsities = Mapping[str, tuple[float, ...]]
 """Layer -> its sparsities, one for each sparsity asked of the model."""

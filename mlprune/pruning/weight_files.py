@@ -8,8 +8,8 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.pruning.mask_files import stored_keep_masks
-from mlprune.records import Artefact
-from mlprune.storage import Store
+from mlprune.store.records import Artefact
+from mlprune.store.store import Store
 
 
 def weights_path(owner: str, block: int) -> str:

@@ -9,12 +9,12 @@ from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.loader import expanded, load_recipe, parse_recipe
 from mlprune.recipe.models import (
     BaseModelConfig,
     CorpusConfig,
     Recipe,
 )
-from mlprune.recipe.reading import expanded, load_recipe, parse_recipe
 from mlprune.recipe.variants import VariantConfig
 
 __all__ = [

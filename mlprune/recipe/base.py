@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from mlprune.terms import language_tag
+from mlprune.languages import language_tag
 
 Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
 _PAIR = re.compile(r"(?P<source>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)-(?P<target>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)")

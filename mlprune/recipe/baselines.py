@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from mlprune.recipe.base import Model
-from mlprune.terms import DtypeName
+from mlprune.vocabulary import DtypeName
 
 NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}, "self_translate": set()}
 """Kind -> the keys it has to have."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from mlprune.recipe.base import Language, Model, pair_languages
-from mlprune.terms import DemonstrationKind, TaskName
+from mlprune.vocabulary import DemonstrationKind, TaskName
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mlprune.recipe.base import Language, Model, one_or_several, pair_languages
-from mlprune.terms import HUB, PromptName, RuleName, SplitName, TaskName
+from mlprune.vocabulary import HUB, PromptName, RuleName, SplitName, TaskName
 
 KNOWN_TASKS: tuple[str, ...] = get_args(TaskName)
 WITHOUT_CANDIDATES = ("translation", "perplexity")

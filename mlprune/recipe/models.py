@@ -16,7 +16,7 @@ from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
 from mlprune.recipe.variants import VariantConfig
-from mlprune.terms import DtypeName
+from mlprune.vocabulary import DtypeName
 
 
 class BaseModelConfig(Model):

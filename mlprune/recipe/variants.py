@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from mlprune.recipe.base import Model
-from mlprune.terms import (
+from mlprune.vocabulary import (
     SCORES_THAT_READ_STATISTICS,
     AggregationName,
     CombinationName,

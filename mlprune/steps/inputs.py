@@ -7,13 +7,13 @@ from typing import Any
 
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.errors import CorpusError, RecipeError
-from mlprune.models.checkpoint import TOKENIZER_FILES
+from mlprune.hashing import digest
+from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES
 from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
-from mlprune.records import digest
-from mlprune.steps.demonstrate import CorpusRef, open_corpus
-from mlprune.steps.jobs import Identity, ModelRef, identified
-from mlprune.terms import DtypeName
+from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
+from mlprune.steps.job import Identity, ModelRef, identified
+from mlprune.vocabulary import DtypeName
 
 
 @dataclass(frozen=True)

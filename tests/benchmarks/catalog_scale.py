@@ -24,14 +24,14 @@ import duckdb
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from catalog.files import FILE_NAME
-from catalog.kept import refresh_all
+from catalog.ingest.materialized import refresh_all
 from catalog.queries import NamedQuery, list_queries
 from catalog.store import Catalog
 from catalog.store.connections import connect
-from mlprune.records import Artefact, Record, identity
-from mlprune.segments import segment_bytes
-from mlprune.storage import Store
+from catalog.store.database_file import FILE_NAME
+from mlprune.store.records import Artefact, Record, identity
+from mlprune.store.segments.encoding import segment_bytes
+from mlprune.store.store import Store
 from tests.catalog.processes_at_work import event, finished, started, write_and_checkpoint_until
 
 METRICS = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro", "ece")

@@ -32,7 +32,7 @@ from conditions import machine, moment  # noqa: E402 - the repository has to be 
 from inputs import FULL, PAIRS, SEEDS, SMALL, Size, write_inputs, write_recipe  # noqa: E402
 from rows import HEAD, Row  # noqa: E402
 
-from mlprune.storage import Store  # noqa: E402
+from mlprune.store.store import Store  # noqa: E402
 from tests.ray_cluster import Cluster, ray_cluster  # noqa: E402
 
 BLOCKS = 8

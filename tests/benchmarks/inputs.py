@@ -11,7 +11,7 @@ import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, XGLMConfig, XGLMForCausalLM
 
-from mlprune.records import ordered_by_hash
+from mlprune.hashing import ordered_by_hash
 
 LANGUAGES = {"en": "English", "fr": "French", "es": "Spanish", "de": "German", "sw": "Swahili", "hi": "Hindi"}
 PAIRS = tuple(f"{source}-en" for source in LANGUAGES if source != "en")

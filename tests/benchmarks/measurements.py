@@ -21,9 +21,9 @@ from torch import Tensor
 from transformers import XGLMForCausalLM
 from wanda_loop import loop_flops, wanda_loop
 
-from mlprune.numeric.levels import row_levels
-from mlprune.numeric.masks import keep_mask
-from mlprune.threads import use_threads
+from mlprune.numeric.masks.keep_masks import keep_mask
+from mlprune.numeric.selection.levels import row_levels
+from mlprune.parallel import use_threads
 
 NEAR_TIE = 1e-5
 """Relative distance below which two scores may change places."""

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlprune.models.chain import local_chain
+from mlprune.models.local_chain import local_chain
+from mlprune.parallel import use_threads
 from mlprune.plan import build_plan, pending_jobs
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
-from mlprune.records import Record
-from mlprune.steps.jobs import Job
-from mlprune.storage import Store
-from mlprune.threads import use_threads
+from mlprune.steps.job import Job
+from mlprune.store.records import Record
+from mlprune.store.store import Store
 
 N_THREADS = 2
 

@@ -15,11 +15,11 @@ import duckdb
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from catalog.files import FILE_NAME
-from catalog.kept import refresh_all
+from catalog.ingest.materialized import refresh_all
 from catalog.report import write_report
 from catalog.store import Catalog
-from mlprune.storage import Store
+from catalog.store.database_file import FILE_NAME
+from mlprune.store.store import Store
 from tests.chromium import PROGRAM, Chromium
 
 FILL = Path(__file__).with_suffix(".sql")

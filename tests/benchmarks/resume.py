@@ -24,10 +24,10 @@ from unittest.mock import patch
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from mlprune.compaction import compact  # noqa: E402 - the repository has to be importable first
 from mlprune.plan import Plan  # noqa: E402
-from mlprune.records import Artefact, Record  # noqa: E402
-from mlprune.storage import Store  # noqa: E402
+from mlprune.store.compaction import compact  # noqa: E402 - the repository has to be importable first
+from mlprune.store.records import Artefact, Record  # noqa: E402
+from mlprune.store.store import Store  # noqa: E402
 from tests.tiny_recipes import plan_of, tiny_recipe, write_inputs, write_recipe  # noqa: E402
 
 FOLDERS = {

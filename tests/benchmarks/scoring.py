@@ -30,16 +30,16 @@ from ours import N_THREADS, prune_by_recipe
 from process import measured, memory_bytes
 from rows import GIB, HEAD, Row
 
-from mlprune.evaluation.classify import prepare, run
-from mlprune.evaluation.harness import ChainModel
-from mlprune.evaluation.tasks import ChoiceItem
-from mlprune.models.chain import local_chain
+from mlprune.evaluation.harness.adapter import ChainModel
+from mlprune.evaluation.scoring.candidates import prepare, run
+from mlprune.evaluation.tasks.builtin import ChoiceItem
+from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
-from mlprune.models.replica import Chain
+from mlprune.models.local_chain import local_chain
+from mlprune.parallel import use_threads
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
-from mlprune.steps.evaluate import put_masks_on
-from mlprune.storage import Store
-from mlprune.threads import use_threads
+from mlprune.steps.evaluate.jobs import put_masks_on
+from mlprune.store.store import Store
 
 SHAPE = replace(FULL, vocabulary=256_008)
 EXAMPLES = 96

@@ -29,13 +29,14 @@ from inputs import SMALL, Size, write_inputs, write_recipe
 from process import measured, memory_bytes, settled_memory_bytes
 from rows import HEAD, Row
 
-from mlprune.models.chain import local_chain
-from mlprune.plan import build_plan, observing
+from mlprune.models.local_chain import local_chain
+from mlprune.parallel import use_threads
+from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe
-from mlprune.steps.prune import OrderBlockJob
-from mlprune.steps.statistics_files import LAYOUT, read_block_statistics, write_part
-from mlprune.storage import Store
-from mlprune.threads import use_threads
+from mlprune.steps.observe import plan as observe_plan
+from mlprune.steps.observe.statistics_files import LAYOUT, read_block_statistics, write_part
+from mlprune.steps.prune.ordering import OrderBlockJob
+from mlprune.store.store import Store
 
 TIMES = (1, 4, 16)
 MOST_MEMORY = 1.1
@@ -112,7 +113,7 @@ def write_corpus(folder: Path, size: Size, n_lines: int) -> dict[str, Any]:
 
 def write_jobs(folder: Path, store_folder: Path, sizes: Sizes, n: int) -> dict[str, Any]:
     """Make the set of n demonstrations, and leave the jobs that observe it, as workers get them."""
-    observing.PART_TOKENS = sizes.part_tokens
+    observe_plan.PART_TOKENS = sizes.part_tokens
     recipe = write_recipe(folder, f"observe-{n}", size=replace(sizes.model, samples=n))
     plan, store = build_plan(load_recipe(recipe)), Store(store_folder)
     load_chain = partial(local_chain, Path(plan.model.path), dtype=plan.model.dtype)

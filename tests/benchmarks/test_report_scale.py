@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from catalog.report.page import MOST_LINES_SHOWN
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.benchmarks.report_scale import fill, report_figures
 from tests.catalog.report.reading import Reader
 

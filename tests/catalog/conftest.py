@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from catalog.store import Catalog
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.catalog.method_data import Methods, add_methods
 from tests.catalog_data import fill_store
 

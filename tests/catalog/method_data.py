@@ -13,7 +13,7 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.catalog_data import LAYERS, N_BLOCKS, evaluation_of, write_rows
 
 N_WEIGHTS = 1000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from catalog.schema import apply
+from catalog.ingest.schema import apply
 from catalog.sql_files import SqlFile, sql_files
 
 OLD_VIEW = "CREATE OR REPLACE VIEW described_variants AS FROM variants"

@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 
 from catalog.store import Catalog
-from mlprune.records import Record, identity
-from mlprune.storage import Store
+from mlprune.store.records import Record, identity
+from mlprune.store.store import Store
 
 PATIENCE_S = 120.0
 """On a busy machine."""

@@ -9,7 +9,7 @@ import pytest
 from catalog.check import check
 from catalog.queries import ask
 from catalog.store import Catalog
-from mlprune.numeric.significance import holm
+from mlprune.numeric.evaluation.significance import holm
 from tests.tiny_recipes import FinishedRun, copy_of
 
 INTERVENTIONS = ("lrp2", "fixed", "translate")

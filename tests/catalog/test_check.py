@@ -6,9 +6,9 @@ import duckdb
 import pytest
 
 from catalog.check import check
-from mlprune.compaction import compact
-from mlprune.records import Record, identity
-from mlprune.storage import Store
+from mlprune.store.compaction import compact
+from mlprune.store.records import Record, identity
+from mlprune.store.store import Store
 from tests.catalog_data import fill_store
 
 

@@ -10,9 +10,9 @@ from unittest.mock import patch
 import duckdb
 import pytest
 
-from catalog.files import HEADER_BYTES, copied
 from catalog.store import Catalog, connections, export_catalog
-from mlprune.storage import Store
+from catalog.store.database_file import HEADER_BYTES, copied
+from mlprune.store.store import Store
 from tests.catalog.processes_at_work import (
     PATIENCE_S,
     ask_duckdb_until,
@@ -164,7 +164,7 @@ def test_a_copy_that_was_torn_is_noticed_and_not_answered_from(
             file.write(b"torn" * 1000)
         return copy
 
-    monkeypatch.setattr("catalog.store.filling.copied", torn)
+    monkeypatch.setattr("catalog.store.update.copied", torn)
     monkeypatch.setattr(connections, "LOCK_PATIENCE_S", 0.1)
     is_held, may_go = event(), event()
     holder = started(hold, catalog_file(store), is_held, may_go)

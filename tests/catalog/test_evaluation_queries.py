@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from catalog.queries import ask
-from catalog.ranks import rank_variants
+from catalog.ranking import rank_variants
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, QueryError
-from mlprune.numeric.ranking import nemenyi_difference
-from mlprune.storage import Store
+from mlprune.numeric.evaluation.rank_consistency import nemenyi_difference
+from mlprune.store.store import Store
 from tests.catalog_data import LANGUAGES, write_rows
 
 Rows = dict[str, list[dict[str, Any]]]

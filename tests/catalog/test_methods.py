@@ -8,7 +8,7 @@ import pytest
 from catalog.check import check
 from catalog.queries import ask
 from catalog.store import Catalog
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.catalog.method_data import N_WEIGHTS, RATIOS, Methods, accuracy_of
 from tests.catalog_data import LAYERS, N_BLOCKS, write_rows
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from catalog.store import Catalog
-from mlprune.storage import Store
+from mlprune.store.store import Store
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is optional: pip install 'mlprune[mlflow]'")
 

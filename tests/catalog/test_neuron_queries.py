@@ -9,7 +9,7 @@ import pytest
 
 from catalog.queries import ask
 from catalog.store import Catalog
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.catalog_data import LANGUAGES, N_BLOCKS, N_NEURONS, write_rows
 
 Rows = dict[str, list[dict[str, Any]]]

@@ -10,7 +10,7 @@ import pytest
 from catalog.queries import Parameter, ask, find_query, is_sql, list_queries, named_query, parse_parameters
 from catalog.store import Catalog
 from mlprune.errors import QueryError
-from mlprune.numeric.significance import holm
+from mlprune.numeric.evaluation.significance import holm
 from tests.catalog_data import ENVIRONMENT_ID, LANGUAGES, PAIRS, SPARSITIES
 
 Rows = dict[str, list[dict[str, Any]]]

@@ -9,8 +9,8 @@ import pytest
 from catalog.queries import ask
 from catalog.store import Catalog
 from mlprune.errors import QueryError
-from mlprune.numeric.significance import holm
-from mlprune.storage import Store
+from mlprune.numeric.evaluation.significance import holm
+from mlprune.store.store import Store
 from tests.catalog_data import LANGUAGES, STARTED
 
 Rows = dict[str, list[dict[str, Any]]]

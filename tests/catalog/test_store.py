@@ -15,12 +15,12 @@ import pyarrow.fs as pafs
 import pytest
 
 from catalog.check import check
-from catalog.folding import FoldResult
-from catalog.schema import migrate
+from catalog.ingest.fold import FoldResult
+from catalog.ingest.schema import migrate
 from catalog.store import LOCK_PATIENCE_S, Catalog, rebuild
 from mlprune.errors import QueryError, StoreError
-from mlprune.records import Record, identity
-from mlprune.storage import Store
+from mlprune.store.records import Record, identity
+from mlprune.store.store import Store
 from tests.catalog.old_catalogs import make_old, versions, write_old
 from tests.catalog_data import SPARSITIES
 

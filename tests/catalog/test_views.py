@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from catalog.schema import views
+from catalog.ingest.schema import views
 from catalog.store import Catalog
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.catalog_data import LANGUAGES, SPARSITIES
 
 Rows = dict[str, list[dict[str, Any]]]

@@ -16,8 +16,8 @@ from catalog.results import QueryResult
 from catalog.store import Catalog
 from infra.pages.cookbook import questions
 from infra.pages.frozen import archive_of, thaw, thawed
-from mlprune.storage import Store
-from ray_jobs.cli import main
+from mlprune.store.store import Store
+from ray_jobs.cli.application import main
 from tests.command_line import Done
 from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.shell import Shell

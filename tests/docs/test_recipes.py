@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mlprune.recipe import Recipe, parse_recipe
-from mlprune.recipe.reading import HIDDEN, _Loader
+from mlprune.recipe.loader import HIDDEN, _Loader
 from tests.docs.pages import ROOT, blocks, pages
 
 SECTIONS = set(Recipe.model_fields) - HIDDEN

@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 
+from catalog.ingest.schema import macros
 from catalog.queries import list_queries
-from catalog.schema import macros
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from infra.pages.catalog_reference import PREDICTIONS
 from infra.pages.command_reference import commands
-from mlprune.records import Record, digest
-from mlprune.storage import Store
+from mlprune.hashing import digest
+from mlprune.store.records import Record
+from mlprune.store.store import Store
 
 FOLDER = Path(__file__).parent / "pinned"
 HASH_LENGTH = 16

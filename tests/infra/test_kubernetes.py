@@ -109,16 +109,16 @@ def test_what_containers_mount_is_there() -> None:
 
 
 def test_the_entrypoint_is_a_command_that_exists(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ray_jobs import running  # noqa: PLC0415
-    from ray_jobs.cli import app  # noqa: PLC0415
+    from ray_jobs.cli.application import app  # noqa: PLC0415
+    from ray_jobs.driver import run_recipe as module  # noqa: PLC0415
 
     asked: list[tuple[Any, ...]] = []
 
-    def run_recipe(recipe: Path, store: str, *, address: str, **_: Any) -> running.RunSummary:
+    def run_recipe(recipe: Path, store: str, *, address: str, **_: Any) -> module.RunSummary:
         asked.append((str(recipe), store, address))
-        return running.RunSummary(0, 0, 0, 0)
+        return module.RunSummary(0, 0, 0, 0)
 
-    monkeypatch.setattr(running, "run_recipe", run_recipe)
+    monkeypatch.setattr(module, "run_recipe", run_recipe)
     name, *arguments = shlex.split(of_kind("RayJob")["spec"]["entrypoint"])
     assert name == "mlprune"
     assert CliRunner().invoke(app, arguments).exit_code == 0

@@ -71,7 +71,7 @@ def test_without_mlprune_it_says_how_to_name_an_environment_and_ends_with_2(
 def test_a_recipe_runs_on_both_nodes_and_leaves_the_records_of_one_process_and_no_secret(
     slurm: dict[str, str], small_run: FinishedRun, tmp_path: Path
 ) -> None:
-    from mlprune.storage import Store  # noqa: PLC0415
+    from mlprune.store.store import Store  # noqa: PLC0415
 
     def results(store: Store) -> dict[str, bytes]:
         return {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ray_jobs.cli import main
+from ray_jobs.cli.application import main
 from tests.command_line import Done
 from tests.forked_runs import ForkedRun
 from tests.ray_cluster import Cluster, ray_cluster

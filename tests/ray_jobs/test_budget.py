@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from mlprune.plan.estimate import Needs, needs_of
-from mlprune.plan.placement import Node
+from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB, Pool
 from tests.forked_runs import ForkedRun, mlprune
 from tests.ray_cluster import ROOT, Cluster

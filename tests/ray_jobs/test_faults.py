@@ -17,7 +17,7 @@ import torch
 
 from catalog.check import check
 from catalog.store import Catalog
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests import faults
 from tests.faults import Command, Ended
 from tests.ray_cluster import Cluster

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.forked_runs import ForkedRun, Gate
 from tests.ray_cluster import ROOT, Cluster, Node
 from tests.tiny_recipes import FinishedRun, finished_run, results, small_recipe, write_baseline_inputs, write_recipe

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ray_jobs import cli, run
+from ray_jobs import run
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def ending(code: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("code", [0, 2, 3, 143])
 def test_exit_codes_are_kept(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "main", ending(code))
+    monkeypatch.setattr("ray_jobs.cli.application.main", ending(code))
     monkeypatch.setattr(sys, "argv", ["ray_jobs/run.py", "r.yaml", "--store", "/s"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("COLUMNS", "100")

@@ -20,7 +20,7 @@ import pytest
 
 from catalog.check import check
 from catalog.store import Catalog
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.forked_runs import ROOT, ForkedRun, Gate, mlprune
 from tests.ray_jobs.test_two_drivers import runs_that_worked, times_run
 from tests.tiny_recipes import FinishedRun, plan_of, results, small_recipe, tiny_recipe, write_recipe

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.forked_runs import ForkedRun, Gate
 from tests.object_store import BUCKET, object_store_server
 from tests.tiny_recipes import FinishedRun, contents, results

@@ -9,8 +9,8 @@ import pytest
 
 from catalog.report.page import render_page
 from catalog.store import Catalog
-from mlprune.records import Record
-from mlprune.storage import Store
+from mlprune.store.records import Record
+from mlprune.store.store import Store
 from tests.catalog.report.reading import ATTACK
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.report.contents import FIGURES
+from catalog.report.figures import FIGURES
 from tests.catalog.report.reading import ATTACK, Reader
 from tests.chromium import PROGRAM, Chromium, Page
 

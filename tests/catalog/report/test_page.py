@@ -9,14 +9,14 @@ import pytest
 
 from catalog.report import page as page_module
 from catalog.report import write_report
-from catalog.report.contents import FIGURES
+from catalog.report.figures import FIGURES
+from catalog.report.labels import cell
 from catalog.report.page import numeric_columns, render_page
-from catalog.report.sources import MOST_ROWS_SHOWN, Source, answer
+from catalog.report.query_results import MOST_ROWS_SHOWN, Source, answer
 from catalog.report.tables import TABLES
-from catalog.report.words import cell
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
-from mlprune.storage import Store
+from mlprune.store.store import Store
 from tests.catalog.report.reading import ATTACK, Reader
 
 EXHIBITS = [*FIGURES, *TABLES]

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from catalog.check import KEYS
+from catalog.ingest.schema import macros, views
 from catalog.queries import list_queries
-from catalog.schema import macros, views
 from catalog.sql_files import sql_files
 from infra.pages.site import DOCS
 

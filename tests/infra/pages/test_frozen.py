@@ -4,7 +4,7 @@ from pathlib import Path
 
 from catalog.store import Catalog
 from infra.pages.frozen import freeze, thaw, thawed
-from mlprune.storage import Store
+from mlprune.store.store import Store
 
 
 def test_the_catalog_of_a_thawed_store_is_that_of_the_store(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from infra.pages.recipe_reference import SECTIONS, recipe_reference
 from mlprune.recipe import Recipe
-from mlprune.recipe.reading import HIDDEN
+from mlprune.recipe.loader import HIDDEN
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from mlprune.corpus.calibration import (
 )
 from mlprune.corpus.demonstrations import Demonstration, Piece
 from mlprune.errors import CorpusError
-from mlprune.tables import columns_of, parquet_bytes
+from mlprune.store.parquet import columns_of, parquet_bytes
 from tests.tiny_models import END, PAD, tiny_tokenizer
 
 

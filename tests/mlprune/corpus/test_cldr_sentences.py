@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.corpus import cldr
 from mlprune.corpus.cldr_sentences import SENTENCES, amount, corpus, name, quantity
-from mlprune.records import canonical_json
+from mlprune.hashing import canonical_json
 
 MOST_LINES = 5000
 """As many as a recipe may ask for."""

@@ -5,7 +5,7 @@ import pytest
 from mlprune.corpus import cldr
 from mlprune.corpus.templates import LABELLED, PLAIN, endonym, filled, labelled, language_label
 from mlprune.errors import CorpusError
-from mlprune.terms import ISO_639_3
+from mlprune.languages import ISO_639_3
 
 
 @pytest.mark.parametrize(

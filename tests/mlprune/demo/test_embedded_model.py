@@ -8,11 +8,11 @@ import pytest
 import mlprune.demo
 from mlprune.corpus import cldr
 from mlprune.demo.card import card, fact_accuracy, translation_accuracy
-from mlprune.models.chain import LocalChain, local_chain
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import load_recipe
-from mlprune.steps.evaluate import EvaluateJob
+from mlprune.steps.evaluate.jobs import EvaluateJob
 
 DEMO = Path(mlprune.demo.__file__).parent
 FOLDER = DEMO / "xglm-cldr-2m"

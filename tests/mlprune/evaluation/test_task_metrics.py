@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError, ShapeError
-from mlprune.evaluation.predictions import Predictions
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS, SHARED_TIES, Metric, bleu_metric, signature, task_metrics
-from mlprune.evaluation.tasks import TASKS
-from mlprune.evaluation.translate import Translations
+from mlprune.evaluation.tasks.builtin import TASKS
 from tests.hand_predictions import whole_texts, with_scores
 from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 

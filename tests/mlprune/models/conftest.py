@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlprune.threads import use_threads
+from mlprune.parallel import use_threads
 
 
 @pytest.fixture

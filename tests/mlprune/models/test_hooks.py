@@ -7,7 +7,7 @@ import torch
 from transformers import Cache, DynamicCache
 
 from mlprune.errors import ModelError, StatisticsError
-from mlprune.models.families import FAMILIES
+from mlprune.models.families.records import FAMILIES
 from mlprune.models.hooks import CacheSlot, InputSums, Taps, calls_on, capture_calls, hidden_of, prepare
 from tests.tiny_models import FAMILY_NAMES, tiny_model
 
@@ -69,7 +69,7 @@ def test_a_block_that_returns_the_other_form_is_an_error(name):
     family = FAMILIES[name]
     hidden = torch.zeros(1, 1, 1)
     output = hidden if family.block_returns_tuple else (hidden,)
-    with pytest.raises(ModelError, match=r"family_records\.py does not say"):
+    with pytest.raises(ModelError, match=r"families/records\.py does not say"):
         hidden_of(output, family)
 
 

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError
-from mlprune.models.families import FAMILIES
+from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import inspect_model, load_tokenizer, resolve_model
 from tests.tiny_models import (
     ALL_FAMILY_NAMES,

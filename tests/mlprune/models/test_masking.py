@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.families import FAMILIES, oriented
+from mlprune.models.families.checks import oriented
+from mlprune.models.families.records import FAMILIES
 from mlprune.models.masking import MaskedBlocks
 from tests.tiny_models import FAMILY_NAMES, tiny_model
 

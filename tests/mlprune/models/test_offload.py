@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError
-from mlprune.evaluation.batches import plan_texts
-from mlprune.models import running
-from mlprune.models.chain import local_chain
-from mlprune.models.decoding import MIN_HEAD, greedy_decode
-from mlprune.models.families import FAMILIES
-from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, footprint
-from mlprune.models.replica import advance_to
+from mlprune.evaluation.scoring.batches import plan_texts
+from mlprune.models.block_ranges import plan_spans
+from mlprune.models.chain import advance_to
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference import block_runner
+from mlprune.models.inference.decoding import MIN_HEAD, greedy_decode
+from mlprune.models.local_chain import local_chain
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
 from mlprune.models.shard import Shard, TokenBatch
-from mlprune.models.spans import plan_spans
 from tests.scored_texts import some_texts
 from tests.tiny_models import PAD, save_tiny_model
 
@@ -160,8 +160,8 @@ def test_blocks_that_are_away_take_masks_and_new_weights_and_give_them_back_bit_
 
 def test_changing_a_block_that_is_away_without_looking_at_its_weights_reads_nothing(folders, monkeypatch):
     chain = offloaded(folders["xglm"], 1)
-    monkeypatch.setattr(running.WeightFiles, "read", None)
-    monkeypatch.setattr(running.WeightFiles, "copied", None)
+    monkeypatch.setattr(block_runner.WeightFiles, "read", None)
+    monkeypatch.setattr(block_runner.WeightFiles, "copied", None)
     names = FAMILIES["xglm"].layers
     assert chain.on_block(2, "prune_block", 2, lambda weights: ({}, list(weights))) == list(names)
     mask = torch.ones(64, 16, dtype=torch.bool)
@@ -173,7 +173,7 @@ class Watched:
 
     def __init__(self, monkeypatch):
         self.n_read, self.present, self.most = Counter(), set(), 0
-        read, drop = running.BlockRunner.read, running.BlockRunner.drop
+        read, drop = block_runner.BlockRunner.read, block_runner.BlockRunner.drop
 
         def reading(runner, part):
             self.n_read[part] += 1
@@ -185,8 +185,8 @@ class Watched:
             self.present.discard(part)
             drop(runner, part)
 
-        monkeypatch.setattr(running.BlockRunner, "read", reading)
-        monkeypatch.setattr(running.BlockRunner, "drop", dropping)
+        monkeypatch.setattr(block_runner.BlockRunner, "read", reading)
+        monkeypatch.setattr(block_runner.BlockRunner, "drop", dropping)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

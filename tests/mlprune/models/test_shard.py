@@ -7,9 +7,10 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, ShapeError, StatisticsError
 from mlprune.models import device_map
-from mlprune.models.chain import local_chain
-from mlprune.models.families import FAMILIES, oriented
-from mlprune.models.replica import advance_to
+from mlprune.models.chain import advance_to
+from mlprune.models.families.checks import oriented
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard, TokenBatch
 from tests.scored_texts import one_batch, scored_alone, some_texts
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model

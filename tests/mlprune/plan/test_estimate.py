@@ -7,9 +7,9 @@ import pytest
 
 from mlprune.errors import BadInputError
 from mlprune.plan.estimate import Needs, Rates, duration, matmul_rate, measured_rates, needs_of, read_rate
-from mlprune.plan.placement import Node
+from mlprune.plan.job_costs import Work
+from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
-from mlprune.plan.work import Work
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 PLENTY = Node(4.0, 64 * GIB)

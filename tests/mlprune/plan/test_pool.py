@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
-from mlprune.models.footprint import GROUP_BYTES, PROCESS_BYTES, Footprint
-from mlprune.plan.placement import Actor, Node, has_room
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint
+from mlprune.plan.job_costs import COORDINATING_BYTES, Work
+from mlprune.plan.node_capacity import Actor, Node, has_room
 from mlprune.plan.pool import GIB, Pool, plan_pool
-from mlprune.plan.work import COORDINATING_BYTES, Work
 from mlprune.recipe import ComputeConfig
 
 MIB = 2**20

@@ -18,8 +18,8 @@ from mlprune.pruning.mask_files import (
     write_block_masks,
 )
 from mlprune.pruning.scoring import BlockLevels, described_levels
-from mlprune.records import Artefact
-from mlprune.storage import Store
+from mlprune.store.records import Artefact
+from mlprune.store.store import Store
 
 SPARSITIES = (0.25, 0.5, 0.75)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlprune.errors import StatisticsError
-from mlprune.pruning.choices import Schedule, Scope
 from mlprune.pruning.schedules import layer_sparsities
+from mlprune.pruning.spec import Schedule, Scope
 
 ASKED = (0.25, 0.5)
 OWL = Schedule("owl", m=5.0, spread=0.1)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
-from mlprune.models.families import FAMILIES
-from mlprune.pruning.choices import ScoreChoice
-from mlprune.pruning.factors import Factors
+from mlprune.models.families.records import FAMILIES
+from mlprune.parallel import use_threads
+from mlprune.pruning.feature_factors import Factors
 from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, mask_sha256
-from mlprune.threads import use_threads
+from mlprune.pruning.spec import ScoreChoice
 
 XGLM = FAMILIES["xglm"]
 D_IN, D_OUT = 8, 5

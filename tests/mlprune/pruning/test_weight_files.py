@@ -11,7 +11,7 @@ from mlprune.errors import DamagedArtefactError
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import described_levels
 from mlprune.pruning.weight_files import read_block_weights, stored_weights, weights_path, write_block_weights
-from mlprune.storage import Store
+from mlprune.store.store import Store
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.recipe import parse_recipe
-from mlprune.steps.demonstrate import CorpusRef
+from mlprune.steps.demonstrate.jobs import CorpusRef
 from mlprune.steps.inputs import corpus_ref, gather
 from tests.tiny_models import POSITIONS, save_tiny_model
 from tests.tiny_recipes import small_recipe, tiny_recipe

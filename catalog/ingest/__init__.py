@@ -1,0 +1,1 @@
+"""Ingest: turn records and run files into rows of the catalog."""

@@ -1,0 +1,1 @@
+"""Drawing: the data model of figures, their layout, heat maps and SVG."""

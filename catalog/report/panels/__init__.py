@@ -1,0 +1,1 @@
+"""Panels of the report, one module per kind of figure."""

@@ -1,0 +1,64 @@
+"""The change to dense by language and sparsity, one heat-map a method."""
+
+from collections.abc import Sequence
+
+from catalog.report.drawing.exhibits import Group, Key, distinct, english_first, grouped, has_rules
+from catalog.report.drawing.heatmap import Grid, Scale
+from catalog.report.filters import facets_of
+from catalog.report.labels import Row, method_label, number, task_label
+
+_METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstrations")
+
+
+def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Languages down, sparsities across, colour for the change of accuracy to dense; one scale a model and task.
+
+    Args:
+        rows: of `change_to_dense.sql`.
+    """
+    columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
+    groups = []
+    for _, members in grouped(rows, *columns):
+        reach = max(0.01, *(abs(row["difference"]) for row in members))
+        scale = Scale(-reach, reach, is_diverging=True)
+        languages = english_first(row["language"] for row in members)
+        grids = tuple(_change_grid(cells, languages=languages, scale=scale) for _, cells in grouped(members, *_METHOD))
+        ends = f"less accurate {number(-reach, signed=True)}|{number(reach, signed=True)} more accurate than dense"
+        groups.append(
+            Group(
+                title=task_label(members[0], with_rule=has_rules(rows, members[0])),
+                panels=grids,
+                rows=members,
+                keys=(Key(label=ends, scale=scale),),
+                facets=facets_of(members[0], only=("model", "task")),
+            )
+        )
+    return tuple(groups)
+
+
+def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale) -> Grid:
+    sparsities = sorted(distinct(rows, "sparsity"))
+    places = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): row for row in rows}
+    differences = [row["difference"] for row in rows]
+    title = method_label(rows[0])
+    if rows[0]["demonstrations"] is not None:
+        title += f": {rows[0]['demonstrations']}"
+    said = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
+    return Grid(
+        title=title,
+        label=f"Change of accuracy to dense, {title}: {said}",
+        rows=tuple(languages),
+        columns=tuple(f"{sparsity:.3g}" for sparsity in sparsities),
+        values={place: row["difference"] for place, row in places.items()},
+        texts={place: _change_text(row) for place, row in places.items()},
+        scale=scale,
+        column_name="sparsity",
+        facets=facets_of(rows[0], only=("score", "pair")),
+    )
+
+
+def _change_text(row: Row) -> str:
+    """The change with its mark: ** when all of the cell's variants differ significantly, * when some do."""
+    n_significant = max(row["n_significantly_better"], row["n_significantly_worse"])
+    mark = "" if not n_significant else "**" if n_significant == row["n_variants"] else "*"
+    return number(row["difference"], signed=True, digits=2) + mark

@@ -1,0 +1,65 @@
+"""What it cost: time, memory and tokens a second, step by step, one row of bars a run."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from matplotlib.axes import Axes
+
+from catalog.report.drawing.exhibits import Group, Panel, Size, distinct, grouped, left_out, spread
+from catalog.report.drawing.svg import INK
+from catalog.report.labels import BLUE, GREEN, ORANGE, Row
+
+MOST_RUNS = 8
+"""Runs drawn; of more, as many are drawn, evenly spread over their order."""
+_MEASURES = (
+    ("elapsed_s", "seconds of all jobs", BLUE),
+    ("peak_memory_gib", "largest memory of a job, GiB", ORANGE),
+    ("tokens_per_s", "tokens a second", GREEN),
+)
+"""Column, heading and colour."""
+
+
+def cost_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Three panels a run.
+
+    Args:
+        rows: of `cost_by_step.sql`.
+    """
+    runs = [members for _, members in grouped(rows, "run_id")]
+    shown = spread(runs, MOST_RUNS)
+    more = left_out(len(shown), len(runs), "runs")
+    return tuple(
+        Group(title=f"{members[0]['run_id']}{more}", panels=_panels(members), rows=members) for members in shown
+    )
+
+
+def _panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
+    size = Size(3.45, 0.55 + 0.26 * len(distinct(rows, "step")), left=0.95, right=0.55, top=0.34, bottom=0.12)
+    return tuple(
+        Panel(
+            label=f"{heading}: "
+            + ", ".join(f"{row['step']} {_short(row[column])}" for row in rows if row[column] is not None),
+            size=size,
+            draw=partial(_bars, rows=rows, column=column, heading=heading, colour=colour),
+        )
+        for column, heading, colour in _MEASURES
+        if any(row[column] is not None for row in rows)
+    )
+
+
+def _bars(axes: Axes, *, rows: Sequence[Row], column: str, heading: str, colour: str) -> None:
+    axes.set_title(heading, color=INK, weight="bold", fontsize=9)
+    places = range(len(rows))
+    axes.barh(places, [row[column] or 0 for row in rows], height=0.62, color=colour)
+    for place, row in zip(places, rows, strict=True):
+        if row[column] is not None:
+            axes.text(row[column], place, f" {_short(row[column])}", va="center", fontsize=7.5, color=INK)
+    axes.set_yticks(places, [row["step"] for row in rows])
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+
+
+def _short(value: float) -> str:
+    """Three digits, and thousands told apart."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

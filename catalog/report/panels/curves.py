@@ -1,0 +1,155 @@
+"""Quality against sparsity: one panel a language, one line a method, the dense model as a level with its interval."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
+from matplotlib.ticker import NullLocator
+
+from catalog.report.drawing.exhibits import Group, Key, Panel, Size, english_first, grouped, has_rules
+from catalog.report.drawing.svg import GRID, INK
+from catalog.report.filters import facets_of, to_id
+from catalog.report.labels import METRIC_WORDS, Look, Row, look_of, method_label, number, task_label
+
+_METHOD = ("score", "set_kind", "propagation", "structure", "settings")
+_LINE = (*_METHOD, "demonstrations")
+_TOO_FAR = 30.0
+"""Ratio of the largest to the smallest value from which on the scale is logarithmic."""
+Looks = Mapping[tuple[Any, ...], Look]
+"""Method (the values of `_METHOD`) to how it looks."""
+Limits = tuple[float, float, float]
+"""Lowest and highest value and largest sparsity of all panels of a group."""
+
+
+def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """The curves of every model, task and metric.
+
+    Args:
+        rows: of `quality_by_sparsity.sql`.
+    """
+    columns = ("base_model", "base_model_id", "task", "split", "metric", "scoring_rule", "example_limit")
+    groups = []
+    for _, members in grouped(rows, *columns):
+        limits, looks = _limits(members), _looks(members)
+        of_language = dict(grouped(members, "language"))
+        panels = tuple(
+            _language_panel(language, of_language[language,], limits=limits, looks=looks)
+            for language in english_first(row["language"] for row in members)
+        )
+        title = f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_WORDS[members[0]['metric']]}"
+        facets = facets_of(members[0], only=("model", "task"))
+        groups.append(Group(title=title, panels=panels, rows=members, keys=_keys(members, looks), facets=facets))
+    return tuple(groups)
+
+
+def _limits(rows: Sequence[Row]) -> Limits:
+    """The same scales in all panels, so that they can be compared by eye."""
+    lows = [row["value"] if row["ci_low"] is None else row["ci_low"] for row in rows]
+    highs = [row["value"] if row["ci_high"] is None else row["ci_high"] for row in rows]
+    low, high = min(lows), max(highs)
+    sparsity = max(0.1, *(row["sparsity"] for row in rows))
+    if _is_logarithmic(rows[0]["metric"], low, high):
+        return low / 1.2, high * 1.2, sparsity
+    reach = 0.04 * ((high - low) or 1.0)
+    return max(0.0, low - reach), high + reach, sparsity
+
+
+def _is_logarithmic(metric: str, low: float, high: float) -> bool:
+    """Of perplexity, where the largest would press all others to the ground."""
+    return metric == "perplexity" and low > 0 and high / low > _TOO_FAR
+
+
+def _looks(rows: Sequence[Row]) -> Looks:
+    """How each method looks: by score and demonstrations, and another way for each with settings."""
+    with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *_METHOD)]
+    plain = {method: look_of(*method[:2]) for method, _ in grouped(rows, *_METHOD)}
+    return plain | {method: look_of(*method[:2], further=place) for place, method in enumerate(with_settings)}
+
+
+def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, looks: Looks) -> Panel:
+    metric = METRIC_WORDS[rows[0]["metric"]]
+    dense = [row for row in rows if row["score"] is None]
+    n_methods = len(grouped((row for row in rows if row["score"] is not None), *_METHOD))
+    label = f"{metric} in {language} against sparsity: {n_methods} method{'' if n_methods == 1 else 's'}"
+    if dense:
+        label += f", dense {number(dense[0]['value'])}"
+    draw = partial(_draw_language, rows=rows, limits=limits, looks=looks)
+    return Panel(label=label[0].upper() + label[1:], size=Size(3.3, 2.5, left=0.62), draw=draw)
+
+
+def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, looks: Looks) -> None:
+    low, high, largest = limits
+    axes.set_title(rows[0]["language"], color=INK, weight="bold")
+    axes.grid(axis="y")
+    if _is_logarithmic(rows[0]["metric"], low, high):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(low, high)
+    axes.set_xlim(-0.02 * largest, largest * 1.04)
+    axes.set_xlabel("sparsity")
+    axes.set_ylabel(METRIC_WORDS[rows[0]["metric"]])
+    for row in rows:
+        if row["score"] is None:
+            _draw_dense(axes, row)
+    for line, points in grouped((row for row in rows if row["score"] is not None), *_LINE):
+        method = line[:-1]
+        _draw_line(axes, points, looks[method], key=list(looks).index(method))
+
+
+def _draw_dense(axes: Axes, row: Row) -> None:
+    if row["ci_low"] is not None and row["ci_high"] is not None:
+        axes.axhspan(row["ci_low"], row["ci_high"], color=GRID, alpha=0.55, linewidth=0, zorder=0)
+    axes.axhline(row["value"], color=INK, linewidth=1.1, zorder=1)
+
+
+def _draw_line(axes: Axes, points: Sequence[Row], look: Look, *, key: int) -> None:
+    """A line through the method's own points; its value at sparsity 0 is the dense level.
+
+    Args:
+        key: place of the method's entry in the legend, which goes when its last line is hidden.
+    """
+    first = points[0]
+    gid = to_id({**facets_of(first, only=("score", "pair")), "key": str(key)})
+    with_interval = [row for row in points if row["ci_low"] is not None and row["ci_high"] is not None]
+    places = [row["sparsity"] for row in with_interval]
+    lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
+    if len(places) > 1:
+        corners = [*zip(places, lows, strict=True), *zip(places[::-1], highs[::-1], strict=True)]
+        axes.add_artist(Polygon(corners, color=look.colour, alpha=0.05, linewidth=0, zorder=2, gid=gid))
+    elif places:
+        axes.vlines(places, lows, highs, color=look.colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
+    line = Line2D(
+        [row["sparsity"] for row in points],
+        [row["value"] for row in points],
+        color=look.colour,
+        linestyle="--" if first["propagation"] == "dense" else "-",
+        linewidth=1.5,
+        markersize=4.5,
+        **look.marks,
+        zorder=3,
+        gid=gid,
+    )
+    axes.add_artist(line)
+    if first["demonstrations"] is not None:
+        last = points[-1]
+        at = (last["sparsity"], last["value"])
+        axes.text(*at, first["demonstrations"], fontsize=6.5, color=look.colour, ha="right", va="bottom", gid=gid)
+
+
+def _keys(rows: Sequence[Row], looks: Looks) -> tuple[Key, ...]:
+    """The legend: the dense level first, then every method, as often as it differs from the others."""
+    keys = [Key(label="dense model", colour=INK)] if any(row["score"] is None for row in rows) else []
+    for method, members in grouped((row for row in rows if row["score"] is not None), *_METHOD):
+        keys.append(
+            Key(
+                label=method_label(members[0]),
+                **looks[method].in_legend,
+                dashed=members[0]["propagation"] == "dense",
+                facets={**facets_of(members[0], only=("score",)), "key": str(list(looks).index(method))},
+            )
+        )
+    return tuple(keys)

@@ -1,0 +1,146 @@
+"""Layer by layer: how much is removed, and where masks that differ in their profile come out differently."""
+
+from collections.abc import Sequence
+
+from catalog.report.drawing.exhibits import Group, Key, distinct, grouped, left_out, spread
+from catalog.report.drawing.heatmap import Grid, Scale
+from catalog.report.filters import facets_of
+from catalog.report.labels import Row, method_label, number, variant_label
+
+MOST_PAIRS, MOST_METHODS = 16, 12
+"""Heat-maps drawn; of more pairs as many, evenly spread over their order, and of methods the least even ones."""
+_METHOD = ("score", "set_kind", "propagation", "structure", "settings", "sparsity")
+
+
+def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """One heat-map a method at its largest sparsity: blocks down, layers across, colour for the removed fraction.
+
+    Methods that remove the same of every layer, to two digits, share one heat-map, a row each.
+
+    Args:
+        rows: of `layer_profiles.sql`.
+    """
+    groups = []
+    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
+        methods = [cells for _, cells in grouped(members, *_METHOD)]
+        uneven = [cells for cells in methods if not _is_even(cells)]
+        even = [cells for cells in methods if _is_even(cells)]
+        shown = uneven[:MOST_METHODS]
+        scale = Scale(0.0, max(row["removed_share"] for row in members) or 1.0)
+        groups.append(
+            Group(
+                title=str(model) + left_out(len(shown), len(uneven), "methods that remove unevenly"),
+                panels=(
+                    *(_layer_grid(cells, scale=scale) for cells in shown),
+                    *([_even_grid(even, scale=scale)] if even else []),
+                ),
+                rows=members,
+                keys=(Key(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
+    return tuple(groups)
+
+
+def _is_even(rows: Sequence[Row]) -> bool:
+    """Whether all layers show one number."""
+    return len({number(row["removed_share"], digits=2) for row in rows}) == 1
+
+
+def _even_grid(methods: Sequence[Sequence[Row]], *, scale: Scale) -> Grid:
+    """One row a method that removes the same of every layer."""
+    shares = [rows[0]["removed_share"] for rows in methods]
+    said = f"from {number(min(shares))} to {number(max(shares))}"
+    return Grid(
+        title="the same of every layer of every block",
+        label=f"Removed weights of methods that remove the same of every layer: {said}, {len(methods)} methods",
+        rows=tuple(_method_name(rows) for rows in methods),
+        columns=("share",),
+        values={(place, 0): share for place, share in enumerate(shares)},
+        texts={(place, 0): number(share, digits=2) for place, share in enumerate(shares)},
+        scale=scale,
+        row_name="method",
+        row_facets=tuple(facets_of(rows[0], only=("score",)) for rows in methods),
+    )
+
+
+def _method_name(rows: Sequence[Row]) -> str:
+    return f"{method_label(rows[0])}, sparsity {rows[0]['sparsity']:.3g}"
+
+
+def _layer_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
+    shares = [row["removed_share"] for row in rows]
+    title = _method_name(rows)
+    said = f"from {number(min(shares))} to {number(max(shares))}"
+    return _block_by_layer(
+        rows, column="removed_share", title=title, label=f"Removed weights by layer, {title}: {said}", scale=scale
+    )
+
+
+def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """One heat-map a pair of variants: blocks down, layers across, colour for the fraction of entries that differ.
+
+    Args:
+        rows: of `profile_differences.sql`: of each pair, rows for layers, blocks and the whole model.
+    """
+    groups = []
+    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
+        pairs = [of_pair for _, of_pair in grouped(members, "corrected_id", "paper_id")]
+        shown = spread(pairs, MOST_PAIRS)
+        scale = Scale(0.0, max(0.01, *(row["share_differing"] for row in members)))
+        groups.append(
+            Group(
+                title=f"{model}: {_in_words(members)}" + left_out(len(shown), len(pairs), "pairs of variants"),
+                panels=tuple(_pair_grid(of_pair, scale=scale) for of_pair in shown),
+                rows=members,
+                keys=(Key(label=f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
+    return tuple(groups)
+
+
+def _in_words(rows: Sequence[Row]) -> str:
+    """What the pairs say over all layers, beside what masks without any relation would say."""
+    whole = [row for row in rows if row["block"] is None]
+    shares = [row["share_differing"] for row in whole]
+    chances = [row["share_by_chance"] for row in whole]
+    said = f"over all layers {_span(shares)} of the mask entries differ"
+    return f"{said}; of unrelated masks of these sparsities it would be {_span(chances)}"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = number(min(values)), number(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
+    whole = next(row for row in rows if row["block"] is None)
+    cells = [row for row in rows if row["layer"] is not None]
+    label = variant_label(whole)
+    most = max(cells, key=lambda row: (row["share_differing"], -row["block"]))
+    said = f"most in block {most['block']}, {most['layer']}: {number(most['share_differing'])}"
+    return _block_by_layer(
+        cells,
+        column="share_differing",
+        title=f"{label}, {number(whole['share_differing'])} of all entries differ",
+        label=f"Published choices against corrected, {label}: {said}",
+        scale=scale,
+    )
+
+
+def _block_by_layer(rows: Sequence[Row], *, column: str, title: str, label: str, scale: Scale) -> Grid:
+    blocks, layers = sorted(distinct(rows, "block")), distinct(rows, "layer")
+    values = {(blocks.index(row["block"]), layers.index(row["layer"])): row[column] for row in rows}
+    return Grid(
+        title=title,
+        label=label,
+        rows=tuple(str(block) for block in blocks),
+        columns=tuple(layers),
+        values=values,
+        texts={place: number(value, digits=2) for place, value in values.items()},
+        scale=scale,
+        row_name="block",
+        column_name="layer",
+        facets=facets_of(rows[0], only=("score",)),
+    )

@@ -1,0 +1,105 @@
+"""RankC: how alike languages rank the answers; bars against English, and whole matrices."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from catalog.report.drawing.exhibits import Group, Key, Panel, Size, distinct, english_first, grouped
+from catalog.report.drawing.heatmap import Grid, Scale
+from catalog.report.drawing.svg import INK
+from catalog.report.filters import facets_of
+from catalog.report.labels import BLUE, GREY, Row, number, task_label, variant_label
+
+_TASK = ("base_model", "base_model_id", "task", "split")
+
+
+def consistency_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """One pair of bars a language, dense and the variant chosen for it; one panel a model and task.
+
+    Args:
+        rows: of `rank_consistency.sql`.
+    """
+    keys = (Key(label="dense model", colour=GREY, marker="bar"), Key(label="chosen variant", colour=BLUE, marker="bar"))
+    return tuple(
+        Group(
+            title=task_label(members[0]),
+            panels=(_bars_panel(members),),
+            rows=members,
+            keys=keys,
+            facets=facets_of(members[0], only=("model", "task")),
+        )
+        for _, members in grouped(rows, *_TASK)
+    )
+
+
+def _bars_panel(rows: Sequence[Row]) -> Panel:
+    said = ", ".join(
+        f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} {number(row['rank_consistency'])}"
+        for row in rows
+    )
+    width = max(3.4, 0.9 + 0.85 * len(distinct(rows, "language")))
+    return Panel(label=f"RankC with English: {said}", size=Size(width, 2.8, left=0.46), draw=partial(_bars, rows=rows))
+
+
+def _bars(axes: Axes, *, rows: Sequence[Row]) -> None:
+    languages = distinct(rows, "language")
+    axes.grid(axis="y")
+    for shift, is_dense, colour in ((-0.19, True, GREY), (0.19, False, BLUE)):
+        bars = {row["language"]: row["rank_consistency"] for row in rows if bool(row["is_dense"]) == is_dense}
+        places = [place + shift for place, language in enumerate(languages) if language in bars]
+        values = [bars[language] for language in languages if language in bars]
+        axes.bar(places, values, width=0.34, color=colour)
+        for place, value in zip(places, values, strict=True):
+            axes.text(place, value, f"{value:.2f}", ha="center", va="bottom", fontsize=7.5, color=INK)
+    axes.set_xticks(np.arange(len(languages)), languages)
+    axes.set_xlim(-0.6, len(languages) - 0.4)
+    axes.set_ylim(0, max(row["rank_consistency"] for row in rows) * 1.12 or 1.0)
+    axes.set_title("RankC with English", color=INK, weight="bold")
+
+
+def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Languages against languages: one matrix for the dense model, one for each variant that was chosen.
+
+    Args:
+        rows: of `rank_matrices.sql`.
+    """
+    groups = []
+    for _, members in grouped(rows, *_TASK):
+        values = [row["rank_consistency"] for row in members]
+        scale = Scale(min(values), max(values))
+        groups.append(
+            Group(
+                title=task_label(members[0]),
+                panels=tuple(_matrix(cells, scale=scale) for _, cells in grouped(members, "variant_id")),
+                rows=members,
+                keys=(Key(label=f"{number(scale.low)}|{number(scale.high)}: more alike", scale=scale),),
+                facets=facets_of(members[0], only=("model", "task")),
+            )
+        )
+    return tuple(groups)
+
+
+def _matrix(rows: Sequence[Row], *, scale: Scale) -> Grid:
+    languages = english_first(language for row in rows for language in (row["language"], row["reference_language"]))
+    values = {
+        (languages.index(row["language"]), languages.index(row["reference_language"])): row["rank_consistency"]
+        for row in rows
+    }
+    first = rows[0]
+    chosen_for = first["chosen_for"]
+    title = f"chosen for {chosen_for}: {variant_label(first)}" if chosen_for else "dense model"
+    mean = sum(values.values()) / len(values)
+    return Grid(
+        title=title,
+        label=f"RankC between languages, {title}: mean {number(mean)}",
+        rows=tuple(languages),
+        columns=tuple(languages),
+        values=values,
+        texts={place: number(value, digits=2) for place, value in values.items()},
+        scale=scale,
+        row_name="language",
+        column_name="reference",
+        facets=facets_of(first, only=("score", "pair")),
+    )

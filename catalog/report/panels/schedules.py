@@ -1,0 +1,121 @@
+"""How much is removed in each block, where the sparsity is not the same everywhere, and the outlier ratios of owl."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from catalog.report.drawing.exhibits import Group, Key, Panel, Size, grouped, left_out, spread
+from catalog.report.drawing.svg import INK
+from catalog.report.filters import facets_of
+from catalog.report.labels import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    Look,
+    Row,
+    number,
+    variant_label,
+)
+
+MOST_VARIANTS = 9
+"""Lines in a figure; of more variants as many are drawn, evenly spread over their order."""
+_SIZE = Size(3.9, 2.6)
+LOOKS = (
+    Look(BLUE, "o"),
+    Look(VERMILLION, "s"),
+    Look(GREEN, "^"),
+    Look(PURPLE, "D"),
+    Look(ORANGE, "v"),
+    Look(SKY, "P"),
+    Look(BLACK, "X"),
+    Look("#882255", "o", is_hollow=True),
+    Look("#999933", "s", is_hollow=True),
+)
+
+
+def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """For each model, the removed fraction by block, and the outlier ratios by block where there are such.
+
+    Args:
+        rows: of `layer_schedule.sql`, without uniform schedules.
+    """
+    groups = []
+    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
+        variants = [of_variant for _, of_variant in grouped(members, "variant_id")]
+        shown = spread(variants, MOST_VARIANTS)
+        ratios = dict(grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m"))
+        keys = [
+            Key(label=variant_label(of_variant[0]), **LOOKS[place].in_legend, dashed=_is_dashed(of_variant))
+            for place, of_variant in enumerate(shown)
+        ]
+        groups.append(
+            Group(
+                title=str(model) + left_out(len(shown), len(variants), "variants"),
+                panels=(_removed_panel(shown), *([_ratio_panel(ratios)] if ratios else [])),
+                rows=members,
+                keys=tuple(keys),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
+    return tuple(groups)
+
+
+def _is_dashed(rows: Sequence[Row]) -> bool:
+    """Dashed lines are dense propagation, as in the curves."""
+    return bool(rows[0]["propagation"] == "dense")
+
+
+def _removed_panel(variants: Sequence[Sequence[Row]]) -> Panel:
+    shares = [row["removed_share"] for rows in variants for row in rows]
+    said = f"from {number(min(shares))} to {number(max(shares))} of a block, {len(variants)} variants"
+    return Panel(label=f"Removed weights by block: {said}", size=_SIZE, draw=partial(_draw_removed, variants=variants))
+
+
+def _draw_removed(axes: Axes, *, variants: Sequence[Sequence[Row]]) -> None:
+    for place, rows in enumerate(variants):
+        by_block = {row["block"]: row["removed_share"] for row in rows}
+        axes.plot(
+            list(by_block),
+            list(by_block.values()),
+            color=LOOKS[place].colour,
+            linestyle="--" if _is_dashed(rows) else "-",
+            **LOOKS[place].marks,
+            markersize=4.5,
+            linewidth=1.4,
+        )
+    largest = max(row["removed_share"] for rows in variants for row in rows)
+    _finish(axes, title="removed fraction of a block's weights", largest=largest)
+
+
+def _ratio_panel(ratios: Mapping[tuple[str, float], Sequence[Row]]) -> Panel:
+    values = [row["outlier_ratio"] for rows in ratios.values() for row in rows]
+    bounds = ", ".join(sorted({f"{m:g}" for _, m in ratios}))
+    said = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
+    return Panel(
+        label=f"Scores above {bounds} times the block's mean, by block: {said}",
+        size=_SIZE,
+        draw=partial(_draw_ratios, ratios=ratios),
+    )
+
+
+def _draw_ratios(axes: Axes, *, ratios: Mapping[tuple[str, float], Sequence[Row]]) -> None:
+    for rows in ratios.values():
+        by_block = {row["block"]: row["outlier_ratio"] for row in rows}
+        axes.plot(list(by_block), list(by_block.values()), color=GREY, marker="s", markersize=4, linewidth=1.2)
+    largest = max(row["outlier_ratio"] for rows in ratios.values() for row in rows)
+    _finish(axes, title="fraction of scores that are outliers", largest=largest)
+
+
+def _finish(axes: Axes, *, title: str, largest: float) -> None:
+    axes.set_title(title, color=INK, weight="bold", fontsize=9)
+    axes.grid(axis="y")
+    axes.set_ylim(0, largest * 1.08 or 1.0)
+    axes.set_xlabel("block")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

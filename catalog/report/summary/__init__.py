@@ -1,0 +1,1 @@
+"""Summary of the report: findings and the headline."""

@@ -1,0 +1,137 @@
+"""The first section: the answers of each task in short, and the best variant of each language."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from catalog.report.drawing.exhibits import grouped
+from catalog.report.filters import Facets
+from catalog.report.labels import Row, method_label, number, p_value, set_label
+from catalog.report.query_results import Source, answer
+from catalog.report.summary.findings import (
+    ALPHA,
+    Finding,
+    adjusted,
+    balance_finding,
+    best_finding,
+    comparison_finding,
+    english_finding,
+    gap_finding,
+    interval,
+)
+from catalog.store import Catalog
+
+SCORES = ("wanda", "contrast")
+"""Scores whose translation demonstrations are held against other demonstrations."""
+
+
+COLUMNS: tuple[str, ...] = (
+    "language",
+    "chosen on dev",
+    "sparsity",
+    "test (95% interval)",
+    "dense",
+    "difference (95% interval)",
+)
+COLUMNS += ("p, Holm", "change in English")
+"""Headings of the table of best variants."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table, as text, and what it can be filtered by."""
+
+    cells: tuple[str, ...]
+    facets: Facets
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What one task says."""
+
+    title: str
+    findings: tuple[Finding, ...]
+    table: tuple[Line, ...]
+    """Best variant per language, one row each, under `COLUMNS`."""
+    sources: tuple[Source, ...]
+
+
+def headlines(catalog: Catalog) -> tuple[Headline, ...]:
+    """One headline for each task that was scored by accuracy."""
+    models = {row["base_model_id"]: str(row["source"]) for row in answer(catalog, "base_models").rows}
+    described, balance = answer(catalog, "outside_english"), answer(catalog, "pareto")
+    return tuple(
+        _headline(
+            catalog,
+            str(row["task"]),
+            models=models,
+            described=[one for one in described.rows if one["task"] == row["task"]],
+            balance=[one for one in balance.rows if one["task"] == row["task"]],
+        )
+        for row in answer(catalog, "tasks").rows
+    )
+
+
+def _headline(
+    catalog: Catalog, task: str, *, models: Mapping[str, str], described: Sequence[Row], balance: Sequence[Row]
+) -> Headline:
+    def asked(query: str, **more: object) -> Source:
+        return answer(catalog, query, folder="queries", parameters={"task": task, **more})
+
+    best = asked("best_by_language")
+    cost = asked("english_cost", metric="accuracy")
+    compared = [asked("demonstrations_compared", score=score, alpha=ALPHA) for score in SCORES]
+    usable = [source for source in compared if source.rows] or compared[:1]
+    findings = _model_findings(best.rows, cost.rows, balance, models=models)
+    for opponent in ("monolingual", "random"):
+        findings += [
+            comparison_finding(source.rows, opponent, source.parameters["score"], described) for source in usable
+        ]
+    return Headline(task, tuple(findings), _table(best.rows, models), (best, cost, *usable))
+
+
+def _model_findings(
+    best: Sequence[Row], cost: Sequence[Row], balance: Sequence[Row], *, models: Mapping[str, str]
+) -> list[Finding]:
+    """What is asked of each model and scoring rule; the same questions, unanswered, where nothing was chosen."""
+    findings = []
+    for (model, _), rows in grouped(best, "base_model_id", "scoring_rule"):
+        suffix = f" ({models[model]})" if len(models) > 1 else ""
+        found = (
+            best_finding(rows, suffix=suffix),
+            english_finding(rows, [row for row in cost if row["base_model_id"] == model], suffix=suffix),
+            gap_finding(rows, suffix=suffix),
+            balance_finding([row for row in balance if row["base_model_id"] == model], suffix=suffix),
+        )
+        findings += [replace(finding, facets={"model": models[model]}) for finding in found]
+    return findings or [best_finding(()), english_finding((), cost)]
+
+
+def _table(rows: Sequence[Row], models: Mapping[str, str]) -> tuple[Line, ...]:
+    """The best variants as text; Holm is computed over the languages of one model and scoring rule."""
+    lines = []
+    for (model, _), members in grouped(rows, "base_model_id", "scoring_rule"):
+        prefix = f"{models[model]}: " if len(models) > 1 else ""
+        lines += [
+            Line(_cells(row, p_holm, prefix=prefix), {"model": models[model]})
+            for row, p_holm in zip(members, adjusted(members), strict=True)
+        ]
+    return tuple(lines)
+
+
+def _method(row: Row) -> str:
+    """The method of a chosen variant with the set it read, where that is one set of known languages."""
+    reads = set_label(row["set_kind"], row["source_language"], row["target_language"]) if row["set_kind"] else None
+    return method_label({**row, "set_kind": reads, "structure": None})
+
+
+def _cells(row: Row, p_holm: float | None, *, prefix: str) -> tuple[str, ...]:
+    return (
+        row["language"],
+        prefix + f"{row['variant_name'] or row['variant_id']}: {_method(row)}",
+        f"{row['sparsity']:g}",
+        number(row["test_value"]) + interval(row, "test_ci", signed=False),
+        number(row["dense_value"]),
+        number(row["difference"], signed=True) + interval(row, "difference_ci"),
+        p_value(p_holm),
+        number(row["english_difference"], signed=True),
+    )

@@ -1,0 +1,45 @@
+"""Making a catalog file anew from the records, beside the old one."""
+
+import uuid
+from pathlib import Path
+
+from catalog.ingest.fold import FoldResult
+from catalog.store.catalog import Catalog
+from catalog.store.connections import connect, require_free
+from catalog.store.database_file import FILE_NAME, write_ahead_log
+from catalog.store.update import fill_connection
+from mlprune.errors import StoreError
+from mlprune.store.store import Store
+
+
+def rebuild(store: Store) -> FoldResult:
+    """Make the catalog file anew from the records: beside the old one, which it then replaces at once.
+
+    That of a remote store is made in this machine's cache and uploaded.
+
+    Raises:
+        StoreError: somebody holds the old file, or there is no cache to make it in.
+    """
+    with Catalog.open(store) as catalog:
+        if catalog.is_temporary:
+            raise StoreError("there is no cache folder to make the catalog in", store=store.uri)
+        assert catalog.path is not None, "not in memory"
+        result = _rebuild_file(store, catalog.path)
+        if catalog.shared is not None:
+            catalog.shared.publish()
+    return result
+
+
+def _rebuild_file(store: Store, path: Path) -> FoldResult:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{FILE_NAME}.rebuilding-{uuid.uuid4().hex[:8]}")
+    try:
+        require_free(path)
+        with connect(fresh, read_only=False) as connection:
+            result = fill_connection(connection, store, persisted=True)
+        write_ahead_log(path).unlink(missing_ok=True)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+        write_ahead_log(fresh).unlink(missing_ok=True)
+    return result

@@ -1,0 +1,1 @@
+"""Adapter for lm-evaluation-harness: its requests are answered by a pruned variant."""

@@ -1,0 +1,1 @@
+"""Scoring of texts and translations with a model: batches, prefix trees, candidates, predictions."""

@@ -1,0 +1,162 @@
+"""Scores of candidates: from items to batches once, then from batches to log-likelihoods for every variant."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
+from mlprune.evaluation.scoring.predictions import ItemScores, Predictions
+from mlprune.evaluation.scoring.prefix_tree import ScoredText
+from mlprune.evaluation.scoring.rules import RULES, Likelihoods
+from mlprune.evaluation.scoring.text_scores import score_texts
+from mlprune.evaluation.tasks.items import ChoiceItem
+from mlprune.models.chain import Chain
+from mlprune.vocabulary import RuleName
+
+__all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "run_under", "score_items"]
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """Items cut into batches: what every variant is run on. Texts are numbered item after item."""
+
+    items: tuple[ChoiceItem, ...]
+    texts: tuple[ScoredText, ...]
+    """The tokens of each candidate, special ones included, of which all but the first are scored."""
+    first_tokens: NDArray[np.int64]
+    """[texts] the first scored token of the candidate part, >= 1."""
+    batches: tuple[TextBatch, ...]
+    start_token: int | None
+    """What stands before a candidate part alone; None if the tokenizer has no such token."""
+    batch_tokens: int
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """[n_items + 1]: the candidates of item i are rows starts[i] ... starts[i + 1] - 1."""
+        sizes = [len(item.texts) for item in self.items]
+        return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+
+    @cached_property
+    def batches_alone(self) -> tuple[TextBatch, ...]:
+        """The candidate parts behind nothing but the start token.
+
+        The tokens are those of the whole texts, so that both are scores of the same tokens.
+
+        Raises:
+            ModelError: the tokenizer has no token to start with.
+        """
+        start = self.start_token
+        if start is None:
+            message = "the tokenizer has no token to start with"
+            raise ModelError(message, expected="a bos_token or eos_token", got=None)
+        parts = zip(self.texts, self.first_tokens.tolist(), strict=True)
+        alone = [ScoredText((start, *text.tokens[first:]), 1) for text, first in parts]
+        return tuple(plan_texts(alone, batch_tokens=self.batch_tokens))
+
+
+def prepare(
+    tokenizer: Any, items: Sequence[ChoiceItem], *, batch_tokens: int, max_positions: int | None
+) -> PreparedTask:
+    """Tokenise the texts, each whole and with the tokenizer's default special tokens, and plan their batches.
+
+    The candidate part begins with the first token that holds a character of it.
+
+    Raises:
+        TaskFileError: a text has fewer than two tokens or more than `max_positions`.
+        ModelError: the tokenizer does not say which characters a token stands for, and candidates begin within texts.
+    """
+    token_ids, first_tokens = _tokenised(tokenizer, items)
+    _check_lengths(items, token_ids, max_positions=max_positions)
+    texts = tuple(ScoredText(tokens, 1) for tokens in token_ids)
+    return PreparedTask(
+        tuple(items),
+        texts,
+        np.array(first_tokens, dtype=np.int64),
+        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens)),
+        start_token=_start_token(tokenizer),
+        batch_tokens=batch_tokens,
+    )
+
+
+def _tokenised(tokenizer: Any, items: Sequence[ChoiceItem]) -> tuple[list[Tokens], list[int]]:
+    """Tokens of every text, and where its candidate part begins among them."""
+    texts = [text for item in items for text in item.texts]
+    if not texts:
+        return [], []
+    starts = [start for item in items for start in item.starts or (0,) * len(item.texts)]
+    has_parts = any(start > 0 for start in starts)
+    if has_parts and not tokenizer.is_fast:
+        raise ModelError("the tokenizer knows no character offsets", expected="a tokenizer.json", got="a slow one")
+    encoded = tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=has_parts)
+    token_ids = [tuple(tokens) for tokens in encoded["input_ids"]]
+    if not has_parts:
+        return token_ids, [1] * len(texts)
+    return token_ids, [_first_token(*pair) for pair in zip(encoded["offset_mapping"], starts, strict=True)]
+
+
+def _check_lengths(items: Sequence[ChoiceItem], token_ids: Sequence[Tokens], *, max_positions: int | None) -> None:
+    names = ((item.example_id, index) for item in items for index in range(len(item.texts)))
+    for (name, index), tokens in zip(names, token_ids, strict=True):
+        if len(tokens) < 2:
+            message, expected = "a text is too short to score", "at least 2 tokens"
+        elif max_positions is not None and len(tokens) > max_positions:
+            message, expected = "a text is longer than the model's positions", f"at most {max_positions} tokens"
+        else:
+            continue
+        raise TaskFileError(message, example=name, candidate=index, expected=expected, got=len(tokens))
+
+
+def _first_token(offsets: Sequence[tuple[int, int]], start: int) -> int:
+    """The first token with a character from `start` on; never the text's first, which is not scored."""
+    place = next((place for place, (begin, end) in enumerate(offsets) if end > max(begin, start)), len(offsets) - 1)
+    return max(1, place)
+
+
+def _start_token(tokenizer: Any) -> int | None:
+    """What the tokenizer makes of an empty text, else its first-of-sequence token, else its E."""
+    around = [*tokenizer("")["input_ids"], tokenizer.bos_token_id, tokenizer.eos_token_id]
+    return next((int(token) for token in around if token is not None), None)
+
+
+def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
+    """Score all candidates with the model as the chain holds it now."""
+    n_rows = len(prepared.texts)
+    whole, part, alone = np.full((3, n_rows), np.nan)
+    n_whole = np.array([len(text.tokens) - 1 for text in prepared.texts], dtype=np.int64)
+    for scored in score_texts(chain, prepared.batches):
+        rows = list(scored.texts)
+        whole[rows] = scored.log_likelihoods
+        part[rows] = scored.log_likelihoods_from(prepared.first_tokens[rows] - 1)
+    return ItemScores(prepared.starts, Likelihoods(whole, n_whole, part, n_whole + 1 - prepared.first_tokens, alone))
+
+
+def run_under(chain: Chain, prepared: PreparedTask, rules: Iterable[RuleName]) -> ItemScores:
+    """The same, with what any of some rules reads besides."""
+    scores = run(chain, prepared)
+    return scores.with_alone(run_alone(chain, prepared)) if any(RULES[rule].needs_alone for rule in rules) else scores
+
+
+def run_alone(chain: Chain, prepared: PreparedTask) -> NDArray[np.float64]:
+    """[rows] log-likelihoods of the scored tokens of each candidate part behind nothing but a start token.
+
+    Raises:
+        ModelError: the tokenizer has no token to start with.
+    """
+    found = np.full(len(prepared.texts), np.nan)
+    for scored in score_texts(chain, prepared.batches_alone):
+        found[list(scored.texts)] = scored.log_likelihoods
+    return found
+
+
+def score_items(
+    chain: Chain, tokenizer: Any, items: Sequence[ChoiceItem], *, batch_tokens: int, max_positions: int | None
+) -> ItemScores:
+    """`prepare` and `run` in one, for items that are scored once."""
+    return run(chain, prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=max_positions))

@@ -1,0 +1,54 @@
+"""What a model says of texts: batches go through a chain, and come back as the log-probabilities of each text's tokens.
+
+The one way in which texts are scored: the step `evaluate` and lm-evaluation-harness both come here.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.evaluation.scoring.batches import TextBatch
+from mlprune.models.chain import Chain
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """Scores of the scored tokens of some texts, text after text."""
+
+    texts: tuple[int, ...]
+    starts: NDArray[np.int64]
+    """[n_texts], rising from 0: where the tokens of each text begin."""
+    log_probs: NDArray[np.float64]
+    """[k] of each token, given all that precede it."""
+    is_likeliest: NDArray[np.bool_]
+    """[k] whether no token is likelier at its place."""
+
+    @property
+    def log_likelihoods(self) -> NDArray[np.float64]:
+        """[n_texts] sums over the scored tokens of each text."""
+        return np.add.reduceat(self.log_probs, self.starts)
+
+    def log_likelihoods_from(self, firsts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[n_texts] the same without the first ones: in each text the sum begins with scored token `firsts`, from 0."""
+        bounds = np.stack([self.starts + firsts, self.starts + self.n_tokens], axis=1).ravel()[:-1]
+        return np.add.reduceat(self.log_probs, bounds)[::2]
+
+    @property
+    def n_tokens(self) -> NDArray[np.int64]:
+        """[n_texts] scored tokens of each text."""
+        return np.diff(self.starts, append=self.log_probs.size)
+
+    @property
+    def is_greedy(self) -> NDArray[np.bool_]:
+        """[n_texts] whether greedy decoding gives all scored tokens of a text."""
+        return np.logical_and.reduceat(self.is_likeliest, self.starts)
+
+
+def score_texts(chain: Chain, batches: Iterable[TextBatch]) -> Iterator[TextScores]:
+    """Score batches with the model as the chain holds it now, in their order."""
+    plan = list(batches)
+    found = chain.stream("score", (planned.batch for planned in plan))
+    for planned, scores in zip(plan, found, strict=True):
+        yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy())

@@ -1,0 +1,144 @@
+"""Few-shot translation: prompts, greedy decoding in batches, and what came out beside its reference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlprune.corpus.templates import labelled, language_label
+from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.tasks.builtin import TranslationItem
+from mlprune.models.chain import Chain
+from mlprune.models.inference.decoding import greedy_decode
+
+MAX_NEW_TOKENS = 64
+
+TRANSLATION_SCHEMA = {"example_id": "string", "prompt": "string", "output": "string", "reference": "string"}
+"""Columns of a predictions file of translations."""
+
+Shot = tuple[str, str]
+"""A sentence and its translation."""
+
+
+@dataclass(frozen=True)
+class TranslationOutput:
+    """One translated sentence."""
+
+    example_id: str
+    prompt: str
+    output: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class PreparedTranslation:
+    """Prompts cut into batches: what every variant is run on."""
+
+    items: tuple[TranslationItem, ...]
+    prompts: tuple[str, ...]
+    token_ids: tuple[tuple[int, ...], ...]
+    batches: tuple[tuple[int, ...], ...]
+    """Items that are decoded together, long prompts first."""
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Translations:
+    """Outputs with their references: what metrics are computed on."""
+
+    example_ids: tuple[str, ...]
+    outputs: tuple[str, ...]
+    references: tuple[str, ...]
+    prompts: tuple[str, ...] = ()
+    """What the model was given; empty where nobody asks."""
+
+    @classmethod
+    def from_outputs(cls, outputs: Sequence[TranslationOutput]) -> "Translations":
+        """Of a model just run."""
+        return cls.from_columns({key: [getattr(each, key) for each in outputs] for key in TRANSLATION_SCHEMA})
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Sequence[Any]]) -> "Translations":
+        """Of stored rows, given as columns."""
+        return cls(*(tuple(columns[key]) for key in ("example_id", "output", "reference", "prompt")))
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """The stored rows; see `TRANSLATION_SCHEMA`."""
+        values = (self.example_ids, self.prompts, self.outputs, self.references)
+        return {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
+
+    def only(self, example_ids: frozenset[str]) -> "Translations":
+        """The sentences of these ids, in their order."""
+        kept = [place for place, name in enumerate(self.example_ids) if name in example_ids]
+        columns = {key: [values[place] for place in kept] for key, values in self.columns().items()}
+        return self.from_columns(columns)
+
+
+def translation_prompts(
+    items: Sequence[TranslationItem], shots: Sequence[Shot], *, source: str, target: str, end: str
+) -> list[str]:
+    """The shots, then `"{Source}: {x}" E "{Target}:"`, without a space at the end (docs/method.md section 6)."""
+    shown = "".join(labelled(source, x, end) + labelled(target, y, end) for x, y in shots)
+    return [f"{shown}{labelled(source, item.source, end)}{language_label(target)}:" for item in items]
+
+
+def prepare_translation(
+    tokenizer: Any,
+    items: Sequence[TranslationItem],
+    *,
+    shots: Sequence[Shot],
+    source: str,
+    target: str,
+    batch_tokens: int,
+    max_positions: int | None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+) -> PreparedTranslation:
+    """Build and tokenise the prompts and cut them into batches of similar length.
+
+    Args:
+        shots: (source, target) sentences that are not under evaluation.
+        batch_tokens: most tokens of a batch, padding and new tokens included; one prompt alone may exceed it.
+        max_positions: positions of the model, None if it sets no bound.
+    Raises:
+        ModelError: the tokenizer has no end-of-sequence token.
+        TaskFileError: a prompt leaves no room for the new tokens.
+    """
+    if tokenizer.eos_token is None:
+        raise ModelError("the tokenizer has no end-of-sequence token", expected="an eos_token", got=None)
+    prompts = translation_prompts(items, shots, source=source, target=target, end=tokenizer.eos_token)
+    token_ids = tuple(tuple(tokenizer(prompt, truncation=False, verbose=False)["input_ids"]) for prompt in prompts)
+    for item, tokens in zip(items, token_ids, strict=True):
+        if max_positions is not None and len(tokens) > max_positions - max_new_tokens:
+            expected = f"at most {max_positions - max_new_tokens} tokens"
+            raise TaskFileError("a prompt is too long", example=item.example_id, expected=expected, got=len(tokens))
+    batches = _batches([len(tokens) + max_new_tokens for tokens in token_ids], batch_tokens)
+    return PreparedTranslation(tuple(items), tuple(prompts), token_ids, batches, max_new_tokens)
+
+
+def run_translation(chain: Chain, tokenizer: Any, prepared: PreparedTranslation) -> tuple[TranslationOutput, ...]:
+    """Decode greedily up to the end-of-sequence token with the model as the chain holds it now; strip the outputs."""
+    stop_id = int(tokenizer.eos_token_id)
+    pad_id = stop_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+    decoded = greedy_decode(
+        chain,
+        prepared.token_ids,
+        max_new_tokens=prepared.max_new_tokens,
+        stop_id=stop_id,
+        pad_id=pad_id,
+        batches=prepared.batches,
+    )
+    texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in decoded]
+    return tuple(
+        TranslationOutput(item.example_id, prompt, text, item.reference)
+        for item, prompt, text in zip(prepared.items, prepared.prompts, texts, strict=True)
+    )
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int) -> tuple[tuple[int, ...], ...]:
+    """Places ordered by falling length, cut where a batch padded to its first would exceed the bound."""
+    batches: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return tuple(tuple(batch) for batch in batches)

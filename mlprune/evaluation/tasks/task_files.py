@@ -1,0 +1,183 @@
+"""From task files and corpora to checked items: which file, which rows, and which of them a limit keeps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlprune.corpus import cldr, cldr_facts
+from mlprune.corpus.row_files import SUFFIXES, read_rows
+from mlprune.errors import CorpusError, TaskFileError
+from mlprune.evaluation.tasks.builtin import TASKS, Task, facts_item
+from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, TranslationItem, sentence_item
+from mlprune.hashing import digest, ordered_by_hash, split_of
+from mlprune.languages import language_file_stems
+from mlprune.vocabulary import SplitName
+
+CORPUS = "corpus"
+"""Path of a task whose items come from the recipe's corpus."""
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The items of one task, language and split."""
+
+    items: tuple[ChoiceItem, ...] | tuple[TranslationItem, ...]
+    """In file order."""
+    content_sha256: str
+    """Of everything that was read, whatever the split and limit took of it; other keys of the rows do not count."""
+    path: str
+    lines: Mapping[str, int]
+    """Id -> line of all rows that were read, from 0; empty where none were."""
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    """Id -> row of the items, where they are from rows."""
+
+
+def read_items(
+    task: str | Task, source: Path | HubSource, *, language: str, split: str, limit: int | None = None, seed: int = 0
+) -> TaskData:
+    """The items of `<folder>/<language>.<split>` with the ending .jsonl, .jsonl.gz or .parquet, or of a hub's data set.
+
+    Args:
+        task: the name of a task in `TASKS`, or a task.
+        source: the folder, or the data set.
+        language: a tag such as `fr`; the file may also be named `fra_Latn`.
+        limit: keep the items with the smallest SHA-256 of "seed:id", this many of them.
+    Raises:
+        TaskFileError: there is no such file, a row is wrong (the first one is named), or no item is left; or the data
+            set cannot be fetched.
+    """
+    rule = TASKS[task] if isinstance(task, str) else task
+    if rule.to_item is None:
+        raise TaskFileError(
+            "this task reads parallel text, not task files", task=rule.name, expected="a corpus", got=str(source)
+        )
+    rows, where = _rows(source, language=language, split=split)
+    items: dict[str, ChoiceItem] = {}
+    ids: dict[str, int] = {}
+    for line, row in enumerate(rows, start=1):
+        try:
+            example_id = _example_id(row, keys=rule.keys, seen=ids)
+            item = rule.to_item(example_id, row)
+        except TaskFileError as err:
+            raise TaskFileError(err.message, {"file": where, "line": line, **err.context}) from err
+        ids[example_id] = line
+        if item is not None:
+            items[example_id] = item
+    content = digest([{key: row[key] for key in ("id", *rule.keys)} for row in rows])
+    lines = {example_id: line - 1 for example_id, line in ids.items()}
+    kept = _limited(items, limit=limit, seed=seed, where=where)
+    return TaskData(kept, content, where, lines, {one.example_id: rows[lines[one.example_id]] for one in kept})
+
+
+def _rows(source: Path | HubSource, *, language: str, split: str) -> tuple[list[dict[str, Any]], str]:
+    """All rows of a language and split, and where they are from."""
+    if isinstance(source, HubSource):
+        return hub_rows(source, language=language, split=split)
+    path = _task_file(source, language=language, split=split)
+    try:
+        return read_rows(path), str(path)
+    except CorpusError as err:
+        raise TaskFileError(err.message, err.context) from err
+
+
+def corpus_items(
+    task: str,
+    lines: Mapping[str, Sequence[str]],
+    *,
+    language: str,
+    target: str | None = None,
+    split: SplitName | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> TaskData:
+    """The items a parallel corpus gives: sentences for perplexity, pairs for translation, and CLDR's held-out facts.
+
+    Args:
+        lines: language -> its sentences, aligned; facts need none.
+        language: the language, for translation the source.
+        target: for translation.
+        split: the half of the ids to take, by hash; None takes all.
+        limit: as in `read_items`.
+    Raises:
+        TaskFileError: the corpus has nothing for this task or language, the sides are not aligned, or no item is left.
+    """
+    items, content = _corpus_content(task, lines, languages=(language, *([target] if target else [])))
+    kept = {key: item for key, item in items.items() if split is None or split_of(key) == split}
+    where = f"{CORPUS} ({task}, {language}, {split or 'whole'})"
+    numbers = {key: number for number, key in enumerate(items)}
+    return TaskData(_limited(kept, limit=limit, seed=seed, where=where), content, CORPUS, numbers)
+
+
+def _corpus_content(
+    task: str, lines: Mapping[str, Sequence[str]], *, languages: tuple[str, ...]
+) -> tuple[dict[str, Any], str]:
+    """All items by id, and the hash of what they were made of."""
+    if task == "facts":
+        rows = _held_out_facts(languages[0])
+        return {row["id"]: facts_item(row["id"], row) for row in rows}, digest(rows)
+    n_sides = {"perplexity": 1, "translation": 2}.get(task)
+    if n_sides is None:
+        known = ("facts", "perplexity", "translation")
+        raise TaskFileError("a corpus holds no items of this task", task=task, expected=known, got=CORPUS)
+    if len(languages) != n_sides:
+        raise TaskFileError("wrong number of languages", task=task, expected=n_sides, got=languages)
+    sides = [_side(lines, language) for language in languages]
+    if len({len(side) for side in sides}) > 1:
+        lengths = [len(side) for side in sides]
+        raise TaskFileError("the corpus is not aligned", languages=languages, expected="equal lengths", got=lengths)
+    make = TranslationItem if task == "translation" else sentence_item
+    items = {str(number): make(str(number), *sentences) for number, sentences in enumerate(zip(*sides, strict=True))}
+    return items, digest([list(side) for side in sides])
+
+
+def _side(lines: Mapping[str, Sequence[str]], language: str) -> Sequence[str]:
+    """One language of the corpus, checked."""
+    if language not in lines:
+        raise TaskFileError("the corpus lacks a language", language=language, expected=sorted(lines), got=language)
+    for number, sentence in enumerate(lines[language], start=1):
+        if not sentence.strip():
+            raise TaskFileError(
+                "an empty sentence", file=CORPUS, language=language, line=number, expected="a text", got=sentence
+            )
+    return lines[language]
+
+
+def _held_out_facts(language: str) -> list[dict[str, Any]]:
+    if language not in cldr.LANGUAGES:
+        raise TaskFileError(
+            "the corpus knows no facts in this language", language=language, expected=cldr.LANGUAGES, got=language
+        )
+    return [cldr_facts.item(fact, language) for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id)]
+
+
+def _task_file(folder: Path, *, language: str, split: str) -> Path:
+    looked_up = [folder / f"{stem}.{split}{suffix}" for stem in language_file_stems(language) for suffix in SUFFIXES]
+    for path in looked_up:
+        if path.is_file():
+            return path
+    names = [path.name for path in looked_up]
+    there = sorted(path.name for path in folder.iterdir())[:20] if folder.is_dir() else "no such folder"
+    raise TaskFileError("there is no task file", folder=str(folder), expected=names, got=there)
+
+
+def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> str:
+    """The row's id as text, once all keys are there and the id is new."""
+    missing = [key for key in ("id", *keys) if key not in row]
+    if missing:
+        raise TaskFileError("a row lacks keys", expected=("id", *keys), got=sorted(row), missing=missing)
+    value = row["id"]
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        raise TaskFileError("wrong id", key="id", expected="an integer or a text", got=value)
+    if str(value) in seen:
+        raise TaskFileError("an id occurs twice", key="id", expected="unique ids", got=value, first=seen[str(value)])
+    return str(value)
+
+
+def _limited(items: Mapping[str, Any], *, limit: int | None, seed: int, where: str) -> tuple[Any, ...]:
+    """The chosen items in their order."""
+    if not items:
+        raise TaskFileError("there are no items", file=where, expected="at least one", got=0)
+    kept = set(ordered_by_hash(seed, items)[:limit])
+    return tuple(item for example_id, item in items.items() if example_id in kept)

@@ -1,0 +1,142 @@
+"""Language tags: FLORES-200 codes, scripts, and the file names of a language."""
+
+ISO_639_3 = {
+    "eng": "en",
+    "fra": "fr",
+    "spa": "es",
+    "zho": "zh",
+    "hin": "hi",
+    "swh": "sw",
+    "rus": "ru",
+    "arb": "ar",
+    "deu": "de",
+    "jpn": "ja",
+    "ell": "el",
+    "bul": "bg",
+    "tur": "tr",
+    "tha": "th",
+    "vie": "vi",
+    "urd": "ur",
+    "por": "pt",
+    "ita": "it",
+    "kor": "ko",
+    "ind": "id",
+    "pol": "pl",
+    "ukr": "uk",
+    "nld": "nl",
+    "fin": "fi",
+    "est": "et",
+    "cat": "ca",
+    "eus": "eu",
+    "hat": "ht",
+    "quy": "qu",
+    "tam": "ta",
+    "tel": "te",
+    "ben": "bn",
+    "mya": "my",
+    "pes": "fa",
+    "heb": "he",
+    "ces": "cs",
+    "ron": "ro",
+    "hun": "hu",
+    "swe": "sv",
+    "dan": "da",
+    "nob": "nb",
+    "lit": "lt",
+    "lvs": "lv",
+    "slk": "sk",
+    "slv": "sl",
+    "hrv": "hr",
+    "srp": "sr",
+    "mar": "mr",
+    "guj": "gu",
+    "kan": "kn",
+    "mal": "ml",
+    "pan": "pa",
+    "npi": "ne",
+    "sin": "si",
+    "khm": "km",
+    "lao": "lo",
+    "kat": "ka",
+    "hye": "hy",
+    "azj": "az",
+    "kaz": "kk",
+    "uzn": "uz",
+    "amh": "am",
+    "som": "so",
+    "hau": "ha",
+    "yor": "yo",
+    "ibo": "ig",
+    "zul": "zu",
+    "xho": "xh",
+    "afr": "af",
+    "glg": "gl",
+    "isl": "is",
+    "gle": "ga",
+    "cym": "cy",
+    "mlt": "mt",
+    "als": "sq",
+    "mkd": "mk",
+    "bel": "be",
+    "zsm": "ms",
+    "tgl": "tl",
+    "jav": "jv",
+}
+"""FLORES-200's codes to ISO 639-1, where there is one; other languages keep their three letters."""
+
+
+DEFAULT_SCRIPTS = {
+    "zh": "Hans",
+    "ar": "Arab",
+    "ru": "Cyrl",
+    "hi": "Deva",
+    "el": "Grek",
+    "bg": "Cyrl",
+    "th": "Thai",
+    "ur": "Arab",
+    "ja": "Jpan",
+    "ko": "Hang",
+    "uk": "Cyrl",
+    "ta": "Taml",
+    "te": "Telu",
+    "bn": "Beng",
+    "my": "Mymr",
+    "fa": "Arab",
+    "he": "Hebr",
+    "mr": "Deva",
+    "gu": "Gujr",
+    "kn": "Knda",
+    "ml": "Mlym",
+    "pa": "Guru",
+    "ne": "Deva",
+    "si": "Sinh",
+    "km": "Khmr",
+    "lo": "Laoo",
+    "ka": "Geor",
+    "hy": "Armn",
+    "kk": "Cyrl",
+    "am": "Ethi",
+    "sr": "Cyrl",
+    "mk": "Cyrl",
+    "be": "Cyrl",
+}
+"""Script a language is usually written in, where that is not Latin."""
+
+
+def language_tag(name: str) -> str:
+    """The stored tag of a language: ISO 639-1, with a script only where it is not the usual one.
+
+    `zho_Hans` and `zh` are `zh`, `zho_Hant` is `zh-Hant`, `swh_Latn` is `sw`.
+    """
+    code, _, script = name.replace("-", "_").partition("_")
+    code = ISO_639_3.get(code.lower(), code.lower())
+    script = script.capitalize() if len(script) == 4 else script
+    usual = DEFAULT_SCRIPTS.get(code, "Latn")
+    return f"{code}-{script}" if script and script != usual else code
+
+
+def language_file_stems(tag: str) -> tuple[str, ...]:
+    """Names under which a language's file is looked up, in order: `fr`, then `fra_Latn`."""
+    code, _, script = tag.partition("-")
+    long_codes = [long for long, short in ISO_639_3.items() if short == code] or [code]
+    return (tag, *(f"{long}_{script or DEFAULT_SCRIPTS.get(code, 'Latn')}" for long in long_codes))

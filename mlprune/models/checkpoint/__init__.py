@@ -1,0 +1,1 @@
+"""Weight files of a checkpoint: read tensors and slices, and edit single tensors."""

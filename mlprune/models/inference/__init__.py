@@ -1,0 +1,1 @@
+"""Inference through the blocks of a model: calls, batches, scoring, decoding, observation."""

@@ -1,0 +1,90 @@
+"""Masks and new weights of blocks that are not always in memory, kept in a scratch folder until a block is dense again.
+
+A mask takes one bit a weight, a new weight as much as in the model. Nothing here survives the process: what a variant
+is lies in the store. Putting changes on a block is `masking`'s.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mlprune.errors import ModelError
+from mlprune.numeric.masks.keep_masks import packed_mask
+from mlprune.numeric.masks.packing import unpack_levels
+from mlprune.store.scratch import scratch_folder
+
+_MASK, _WEIGHT = "mask/", "weight/"
+
+
+class KeptChanges:
+    """Changes of blocks, one file a block, in a folder that goes when this object does."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[int, dict[str, tuple[int, int]]] = {}
+
+    def keep(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+        """Replace what is kept of a block; nothing to keep makes it dense.
+
+        Args:
+            masks: layer -> bool [out, in], True where the weight stays.
+            weights: layer -> [out, in], in the dtype of the model.
+        Raises:
+            ModelError: the scratch folder cannot be written.
+        """
+        if not masks and not weights:
+            self.forget(block)
+            return
+        packed = {
+            _MASK + layer: torch.frombuffer(bytearray(packed_mask(mask)), dtype=torch.uint8)
+            for layer, mask in masks.items()
+        }
+        new = {_WEIGHT + layer: weight.cpu().contiguous() for layer, weight in weights.items()}
+        try:
+            save_file({**packed, **new}, self._file(block))
+        except (OSError, SafetensorError) as err:
+            path, reason = str(self._file(block)), str(err)
+            raise ModelError("the scratch folder cannot be written", path=path, reason=reason) from err
+        self._shapes[block] = {layer: (mask.shape[0], mask.shape[1]) for layer, mask in masks.items()}
+
+    def forget(self, block: int) -> None:
+        """Make a block dense."""
+        if self._shapes.pop(block, None) is not None:
+            self._file(block).unlink(missing_ok=True)
+
+    def mask_of(self, block: int, layer: str) -> Tensor | None:
+        """Keep mask of a layer, bool [out, in]; None if it has none.
+
+        Raises:
+            ModelError: the scratch folder is gone.
+        """
+        shape = self._shapes.get(block, {}).get(layer)
+        if shape is None:
+            return None
+        packed = self._read(block, _MASK + layer)
+        assert packed is not None, "a mask with a shape was kept"
+        return unpack_levels(packed.numpy().tobytes(), shape, 1).view(torch.bool)
+
+    def weight_of(self, block: int, layer: str) -> Tensor | None:
+        """New weight of a layer, [out, in]; None if it has none. Raises as `mask_of`."""
+        return self._read(block, _WEIGHT + layer) if block in self._shapes else None
+
+    def _read(self, block: int, name: str) -> Tensor | None:
+        try:
+            with safe_open(str(self._file(block)), framework="pt") as file:
+                tensor: Tensor | None = file.get_tensor(name) if name in set(file.keys()) else None
+        except (OSError, SafetensorError) as err:
+            raise ModelError("changes kept of a block are gone", path=str(self._file(block)), reason=str(err)) from err
+        return tensor
+
+    def _file(self, block: int) -> Path:
+        return Path(self._folder.name) / f"block-{block:03d}.safetensors"
+
+    @cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        return scratch_folder()

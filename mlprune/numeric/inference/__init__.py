@@ -1,0 +1,1 @@
+"""Kernels of the forward pass: log-probabilities and linear products."""

@@ -1,0 +1,1 @@
+"""Keep masks: count, combine, pack, hash and compare them."""

@@ -1,0 +1,1 @@
+"""Selection of the weights to remove, per row, matrix, N:M group or cumulative score."""

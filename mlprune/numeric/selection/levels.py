@@ -1,0 +1,208 @@
+"""Levels: which sparsity is the first to remove a weight, found from the scores of its comparison group.
+
+A level is the index of the first sparsity (of an ascending list) that removes the weight; their number means that none
+does. One ordering of the scores therefore serves every sparsity, and the masks are nested by construction. On the CPU
+the compiled kernels of `selection` and `matrix_selection` find the levels, on other devices a stable sort of the tensor
+library. What a level means for a mask is in `masks`, how levels are packed in `packing`.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.masks.packing import MAX_LEVELS
+from mlprune.numeric.selection.alpha import alpha_counts
+from mlprune.numeric.selection.matrix import select_in_matrix
+from mlprune.numeric.selection.rows import select_in_rows
+
+_WEIGHTS_PER_SORT = 2**22
+"""Off the CPU rows are ordered in chunks of about this many weights, which bounds the int64 order to 32 MiB."""
+
+
+def n_removed(sparsity: float, size: int, *, rounding: str = "decimal") -> int:
+    """Number of weights that a sparsity removes from a comparison group.
+
+    Args:
+        sparsity: in [0, 1).
+        size: of the group.
+        rounding: `decimal` is floor(Decimal(str(sparsity)) * size): the decimal the user wrote counts, not its binary
+            neighbour, and 0.29 of 100 is 29. `binary` is int(size * sparsity), 28 here, as published code counts.
+    Raises:
+        BadInputError: the sparsity is outside [0, 1), or there is no such rounding.
+    """
+    if not 0 <= sparsity < 1:
+        raise BadInputError("a sparsity is out of range", expected="0 <= sparsity < 1", got=sparsity)
+    check_known("rounding", rounding, ("decimal", "binary"))
+    return int(Decimal(str(sparsity)) * size) if rounding == "decimal" else int(size * float(sparsity))
+
+
+def row_levels(
+    scores: Tensor, sparsities: Sequence[float], *, rounding: str = "decimal", removes: str = "lowest"
+) -> Tensor:
+    """For each weight, the first sparsity that removes it from its output row.
+
+    Sparsity s removes the `n_removed(s, in)` lowest scores of a row; of equal scores the lower column index goes first,
+    also where the highest are removed.
+
+    Args:
+        scores: [out, in], float32 or narrower, finite.
+        sparsities: ascending, each in [0, 1), 1 to 255 of them.
+        rounding: see `n_removed`.
+        removes: `lowest` or `highest` scores.
+    Returns: [out, in], uint8: index into `sparsities`, or their number where the weight always stays.
+    Raises:
+        ShapeError: `scores` is not a matrix, or wider than float32.
+        StatisticsError: a score is not finite.
+        BadInputError: the sparsities are none, too many, out of range or not ascending, or a choice is unknown.
+    """
+    counts = _removed_counts(sparsities, scores.shape[-1] if scores.ndim else 0, rounding)
+    return _select_in_rows(_checked(scores), counts, highest=_is_highest(removes))
+
+
+def matrix_levels(
+    scores: Tensor, sparsities: Sequence[float], *, rounding: str = "decimal", removes: str = "lowest"
+) -> Tensor:
+    """For each weight, the first sparsity that removes it, where all weights of the matrix are compared.
+
+    As `row_levels`, of one group of size out * in; of equal scores the upper row, then the lower column goes first.
+    """
+    counts = _removed_counts(sparsities, scores.numel(), rounding)
+    scores, highest = _checked(scores), _is_highest(removes)
+    if scores.device.type == "cpu":
+        return torch.from_numpy(select_in_matrix(scores.numpy(), np.array(counts), highest=highest))
+    return _levels_by_sorting(scores.reshape(1, -1), counts, highest=highest).reshape(scores.shape)
+
+
+def n_m_levels(scores: Tensor, n: int, m: int, *, removes: str = "lowest") -> Tensor:
+    """Remove the n lowest of every m consecutive inputs of a row; of equal scores the lower index goes first.
+
+    Args:
+        scores: [out, in], float32 or narrower, finite.
+        n: weights removed in each group, 0 < n < m.
+        m: size of a group.
+        removes: `lowest` or `highest` scores.
+    Returns: [out, in], uint8: 0 removed, 1 kept.
+    Raises:
+        ShapeError: `scores` is not a matrix, is wider than float32, or m does not divide `in`.
+        StatisticsError: a score is not finite.
+        BadInputError: n and m are no pattern, or `removes` is unknown.
+    """
+    if not 0 < n < m:
+        raise BadInputError("not an N:M pattern", expected="0 < n < m", got=f"{n}:{m}")
+    scores = _checked(scores)
+    if scores.shape[1] % m:
+        raise ShapeError("a row does not divide into groups", expected=f"a multiple of {m}", got=scores.shape[1])
+    return _select_in_rows(scores.reshape(-1, m), [n], highest=_is_highest(removes)).reshape(scores.shape)
+
+
+def alpha_levels(scores: Tensor, sparsities: Sequence[float], *, removes: str = "lowest") -> Tensor:
+    """For each weight, the first sparsity that removes it in Wanda's alpha variant; see `alpha_counts`.
+
+    Each row loses its lowest scores, as many as add up to at most a share of the row's sum; the share makes the
+    sparsity of the matrix, to 0.001. Computed on the CPU.
+
+    Args:
+        scores: [out, in], float32 or narrower, finite, >= 0.
+        sparsities: ascending, each in [0, 1), 1 to 255 of them.
+        removes: `lowest` or `highest` scores.
+    Returns: [out, in], uint8, on the device of the scores: index into `sparsities`, or their number.
+    Raises: as `row_levels`, and
+        StatisticsError: a score is negative.
+    """
+    _removed_counts(sparsities, 0, "decimal")
+    highest, array = _is_highest(removes), _checked(scores).cpu().numpy()
+    counts = alpha_counts(array, sparsities, highest=highest)
+    return torch.from_numpy(select_in_rows(array, counts, highest=highest)).to(scores.device)
+
+
+STRUCTURES: Mapping[str, Callable[..., Tensor]] = {
+    "row": row_levels,
+    "matrix": matrix_levels,
+    "alpha": lambda scores, sparsities, rounding, removes: alpha_levels(scores, sparsities, removes=removes),
+}
+"""What is compared with what; beside these there are the patterns N:M."""
+
+
+def levels_of(
+    scores: Tensor, structure: str, *, sparsities: Sequence[float], rounding: str = "decimal", removes: str = "lowest"
+) -> Tensor:
+    """Levels of a structure by its name: `row`, `matrix`, `alpha`, or `N:M`.
+
+    N:M removes N of M at every sparsity but 0, which removes nothing here as everywhere.
+
+    Returns: [out, in], uint8: index into `sparsities`, or their number where the weight always stays.
+    Raises: as the structure's function, and
+        BadInputError: there is no such structure.
+    """
+    pattern = re.fullmatch(r"(\d+):(\d+)", structure)
+    if not pattern:
+        check_known("structure", structure, [*STRUCTURES, "N:M"])
+        if structure == "N:M":
+            raise BadInputError("a structure's N and M are missing", expected="2:4, say", got=structure)
+        return STRUCTURES[structure](scores, sparsities, rounding=rounding, removes=removes)
+    n_without = sum(sparsity == 0 for sparsity in sparsities)
+    _removed_counts(sparsities, 0, rounding)
+    kept = n_m_levels(scores, int(pattern[1]), int(pattern[2]), removes=removes)
+    return kept.mul_(len(sparsities) - n_without).add_(n_without)
+
+
+def _select_in_rows(scores: Tensor, counts: Sequence[int], *, highest: bool) -> Tensor:
+    """[rows, d] uint8: index of the first count that removes the entry from its row."""
+    if scores.device.type == "cpu":
+        return torch.from_numpy(select_in_rows(scores.numpy(), np.array([counts]), highest=highest))
+    return _levels_by_sorting(scores, counts, highest=highest)
+
+
+def _levels_by_sorting(scores: Tensor, counts: Sequence[int], *, highest: bool) -> Tensor:
+    """The same by a stable sort of a few rows at a time, for any device."""
+    n_rows, d = scores.shape
+    positions = torch.arange(d, device=scores.device)
+    level_at = torch.searchsorted(torch.tensor(counts, device=scores.device), positions, right=True).to(torch.uint8)
+    levels = torch.empty(n_rows, d, dtype=torch.uint8, device=scores.device)
+    n_together = max(1, _WEIGHTS_PER_SORT // max(1, d))
+    for start in range(0, n_rows, n_together):
+        without_minus_zero = scores[start : start + n_together] + 0.0
+        order = torch.argsort(without_minus_zero, dim=1, stable=True, descending=highest)
+        levels[start : start + n_together].scatter_(1, order, level_at.expand_as(order))
+    return levels
+
+
+def _checked(scores: Tensor) -> Tensor:
+    """The scores as float32, which holds narrower types exactly; the kernels look whether CPU scores are finite."""
+    if scores.ndim != 2:
+        raise ShapeError("scores are not a matrix", expected="[out, in]", got=tuple(scores.shape))
+    if scores.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ShapeError("scores are wider than their order", expected="float32", got=str(scores.dtype))
+    if scores.device.type != "cpu" and not bool(torch.isfinite(scores).all()):
+        raise StatisticsError("a score is not finite", n_wrong=int((~torch.isfinite(scores)).sum()))
+    return scores.detach().float()
+
+
+def _removed_counts(sparsities: Sequence[float], size: int, rounding: str) -> list[int]:
+    """What each sparsity removes from a group; checks the sparsities."""
+    if not 1 <= len(sparsities) <= MAX_LEVELS:
+        raise BadInputError("wrong number of sparsities", expected=f"1 to {MAX_LEVELS}", got=len(sparsities))
+    if any(low > high for low, high in pairwise(sparsities)):
+        raise BadInputError("sparsities are not ascending", got=list(sparsities))
+    return [n_removed(sparsity, size, rounding=rounding) for sparsity in sparsities]
+
+
+def _is_highest(removes: str) -> bool:
+    check_known("choice of scores to remove", removes, ("lowest", "highest"))
+    return removes == "highest"
+
+
+def check_known(what: str, name: str, known: Iterable[str]) -> None:
+    """Raise BadInputError, with the known names and the nearest, for a name that is none of them."""
+    names = list(known)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = {"nearest": near[0]} if near else {}
+        raise BadInputError(f"no such {what}", known=names, **hint, got=name)

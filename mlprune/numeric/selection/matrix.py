@@ -1,0 +1,179 @@
+"""Compiled selection over a whole matrix: which entries are among its lowest, for many counts at once.
+
+Nothing is sorted, gathered or copied. The matrix is read a few times: first a histogram over the leading bits of its
+keys says which bins a count cuts through, then histograms of the next byte are taken inside those bins only, until
+each cut is at one key. What remains are equal scores, told apart by their row-major position. Every pass splits the
+rows into chunks; their histograms are added, so the result does not depend on the number of threads.
+
+Rows compared one by one are the business of `selection`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlprune.numeric.selection.rows import CUT
+from mlprune.numeric.selection.sortable_bits import (
+    Array,
+    bits_of,
+    check_finite,
+    check_matrix,
+    compiled,
+    flip_of,
+    key_of,
+    key_range,
+    row_chunks,
+)
+from mlprune.parallel import side_by_side
+
+_WEIGHTS_PER_CHUNK = 2**20
+_DIGIT = 8
+_DIGITS = 2**_DIGIT
+_ROOT_BITS = 12
+_MOST_DIGITS = 2
+"""Below the leading bits, 12 where that leaves whole bytes and up to 16 in all, there are at most two bytes."""
+
+
+class _Tree(NamedTuple):
+    """Codes of bins: below CUT a level, from there on the number of the node that holds the bins inside."""
+
+    least: np.uint32
+    shift: np.uint32
+    """The root's bins are (key - least) >> shift; a multiple of 8."""
+    flip: np.uint32
+    root: Array
+    """[bins of the root] uint16."""
+    nodes: Array
+    """[nodes, 256] uint16."""
+
+
+def select_in_matrix(scores: Array, counts: Array, *, highest: bool = False) -> Array:
+    """For every entry, the index of the first count that removes it from the matrix.
+
+    Count c removes the c lowest entries of the matrix (the highest, if asked); of equal entries the one in the upper
+    row, then in the lower column goes first. 0.0 and -0.0 are equal.
+
+    Args:
+        scores: [rows, d], float32, finite, any memory layout.
+        counts: [n] integers from 0 to rows * d, ascending; n is 1 to 255.
+        highest: remove the highest entries instead.
+    Returns: [rows, d], uint8: index into the counts, n where none removes the entry.
+    Raises:
+        ShapeError: `scores` is not a float32 matrix.
+        StatisticsError: a score is not finite.
+    """
+    check_matrix(scores)
+    levels = np.empty(scores.shape, dtype=np.uint8)
+    pieces = list(row_chunks(scores, _WEIGHTS_PER_CHUNK))
+    if pieces:
+        counts = np.array(counts, dtype=np.int64)
+        tree, ranks = _grown_tree(scores, pieces, counts, flip_of(highest))
+
+        def place(piece: int) -> None:
+            rows = pieces[piece]
+            _place(_flat_bits(scores[rows]), tree, ranks[piece], counts, levels[rows].reshape(-1))
+
+        for _ in side_by_side(place, range(len(pieces))):
+            pass
+    return levels
+
+
+def _grown_tree(scores: Array, pieces: list[slice], counts: Array, flip: np.uint32) -> tuple[_Tree, Array]:
+    """Histogram bins that counts cut through, until a cut bin holds equal keys only.
+
+    Returns: the tree, and for each piece and each such bin the rank of the first of its entries in the piece.
+    """
+    least, greatest = _bounds(scores, pieces, flip)
+    n_digits = min(_MOST_DIGITS, -(-max(0, (greatest - least).bit_length() - _ROOT_BITS) // _DIGIT))
+    left = n_digits * _DIGIT
+    no_root, no_nodes = np.empty(0, np.uint16), np.empty((0, _DIGITS), np.uint16)
+    tree = _Tree(np.uint32(least), np.uint32(left), flip, no_root, no_nodes)
+    sizes = _histograms(scores, pieces, tree, (1, ((greatest - least) >> left) + 1))
+    codes, starts = _codes(sizes, np.zeros(1, np.int64), counts, n_nodes=0)
+    tree = tree._replace(root=codes[0])
+    n_nodes = 0
+    while left and len(starts):
+        left -= _DIGIT
+        n_nodes += len(starts)
+        sizes = _histograms(scores, pieces, tree, (len(starts), _DIGITS))
+        codes, starts = _codes(sizes, starts, counts, n_nodes=n_nodes)
+        tree = tree._replace(nodes=np.concatenate([tree.nodes, codes]))
+    here = sizes[:, codes >= CUT]
+    return tree, starts + np.cumsum(here, axis=0, dtype=np.int64) - here
+
+
+def _bounds(scores: Array, pieces: list[slice], flip: np.uint32) -> tuple[int, int]:
+    """Least and greatest key of the matrix; checks that all scores are finite."""
+    no_keys = np.empty(0, np.uint32)
+    found = np.array(list(side_by_side(lambda rows: key_range(_flat_bits(scores[rows]), flip, no_keys), pieces)))
+    check_finite(scores, np.uint32(found[:, 2].max()))
+    return int(found[:, 0].min()), int(found[:, 1].max())
+
+
+def _histograms(scores: Array, pieces: list[slice], tree: _Tree, shape: tuple[int, int]) -> Array:
+    """[pieces, nodes, bins] uint32: sizes of the bins inside each node of the tree's last floor."""
+
+    def count(rows: slice) -> Array:
+        sizes = np.zeros(shape, dtype=np.uint32)
+        _count(_flat_bits(scores[rows]), tree, sizes)
+        return sizes
+
+    return np.stack(list(side_by_side(count, pieces)))
+
+
+def _flat_bits(rows: Array) -> Array:
+    return bits_of(rows).reshape(-1)
+
+
+def _codes(piece_sizes: Array, starts: Array, counts: Array, *, n_nodes: int) -> tuple[Array, Array]:
+    """Codes of the bins inside some nodes, whose first entries have the ranks `starts`; then the same of cut bins.
+
+    Returns: [nodes, bins] uint16, where cut bins count from CUT + `n_nodes`, and [cut bins] int64.
+    """
+    sizes = piece_sizes.sum(0, dtype=np.int64)
+    after = starts[:, None] + np.cumsum(sizes, axis=1)
+    before = after - sizes
+    codes = np.searchsorted(counts, before, side="right")
+    is_cut = (sizes > 0) & (np.append(counts, np.iinfo(np.int64).max)[codes] < after)
+    codes[is_cut] = CUT + n_nodes + np.arange(int(is_cut.sum()))
+    return codes.astype(np.uint16), before[is_cut]
+
+
+@compiled
+def _code_of(key: np.uint64, tree: _Tree) -> Any:
+    """Code of the finest known bin that holds a key (counted from the least), and how many bits that bin leaves."""
+    shift = tree.shift
+    code = np.uint32(tree.root[key >> shift])
+    while code >= CUT and code - CUT < len(tree.nodes):
+        shift = np.uint32(shift - _DIGIT)
+        code = np.uint32(tree.nodes[code - np.uint32(CUT), (key >> shift) & np.uint64(_DIGITS - 1)])
+    return code, shift
+
+
+@compiled
+def _count(bits: Array, tree: _Tree, sizes: Array) -> None:
+    """Add to the sizes of the bins inside the nodes that are not yet known, or of the root's."""
+    n_known = np.uint32(CUT + len(tree.nodes))
+    for i in range(bits.size):
+        key = np.uint64(key_of(bits[i], tree.flip) - tree.least)
+        if tree.root.size == 0:
+            sizes[0, key >> tree.shift] += np.uint32(1)
+            continue
+        code, left = _code_of(key, tree)
+        if code >= CUT:
+            digit = (key >> (left - np.uint32(_DIGIT))) & np.uint64(_DIGITS - 1)
+            sizes[np.uint32(code - n_known), digit] += np.uint32(1)
+
+
+@compiled
+def _place(bits: Array, tree: _Tree, ranks: Array, counts: Array, levels: Array) -> None:
+    """Write the levels; equal keys that a count parts get theirs by their ranks, which go up as they come."""
+    n_known = np.uint32(CUT + len(tree.nodes))
+    ranks = ranks.copy()
+    for i in range(bits.size):
+        code, _ = _code_of(np.uint64(key_of(bits[i], tree.flip) - tree.least), tree)
+        if code >= CUT:
+            tie = np.uint32(code - n_known)
+            code = np.uint32(np.searchsorted(counts, ranks[tie], side="right"))
+            ranks[tie] += 1
+        levels[i] = np.uint8(code)

@@ -1,0 +1,261 @@
+"""Compiled selection within rows: which entries of a row are among its lowest, for many counts at once.
+
+A row is not sorted. Its scores become unsigned integers in the same order, one small histogram says which bins lie
+wholly between two counts, and only the entries of a bin that a count cuts through are put in order. Time grows
+linearly with the row whatever it holds; scratch memory is a few rows. Rows of few entries, and the groups of N:M,
+are ranked by comparing each two.
+
+What a sparsity is, and how many weights it removes, is left to `masks`; one comparison group of a whole matrix to
+`matrix_selection`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from mlprune.numeric.selection.sortable_bits import (
+    ZERO,
+    Array,
+    bits_of,
+    check_finite,
+    check_matrix,
+    compiled,
+    flip_of,
+    key_range,
+    row_chunks,
+)
+from mlprune.parallel import side_by_side
+
+_WEIGHTS_PER_CHUNK = 2**19
+"""Weights that one piece of work covers, about."""
+_FEW = 32
+"""Up to so many entries are compared with one another, more are ordered by digits."""
+_MOST_BINS = 2**13
+_WINDOW = np.uint32(2**27 - 1)
+"""Bins share out the 16 powers of two below the largest score; smaller ones, zeros mostly, are in one bin."""
+_ROWS_AT_A_TIME = 512
+CUT = 256
+"""A code below is a level; a code from here on names a bin that a count cuts through."""
+
+_ONE = np.uint32(1)
+_HALF = np.uint64(32)
+_INDEX = np.uint64(0xFFFF_FFFF)
+_DIGIT = np.uint64(255)
+
+
+def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Array:
+    """For every entry, the index of the first count that removes it.
+
+    Count c removes the c lowest entries of a row (the highest, if asked); of equal entries the lower column goes first,
+    either way. 0.0 and -0.0 are equal.
+
+    Args:
+        scores: [rows, d], float32, finite, any memory layout.
+        counts: [rows, n], or [1, n] for all rows: integers from 0 to d, ascending along n, which is 1 to 255.
+        highest: remove the highest entries instead.
+    Returns: [rows, d], uint8: index into the counts, n where none removes the entry.
+    Raises:
+        ShapeError: `scores` is not a float32 matrix.
+        StatisticsError: a score is not finite.
+    """
+    check_matrix(scores)
+    levels = np.empty(scores.shape, dtype=np.uint8)
+    counts, flip = np.array(counts, dtype=np.int64, order="C"), flip_of(highest)
+    is_narrow = scores.shape[1] <= _FEW and len(counts) == 1
+    level_at = np.searchsorted(counts[0], np.arange(scores.shape[1]), side="right").astype(np.uint8)
+
+    def select(rows: slice) -> Any:
+        bits = bits_of(scores[rows])
+        if is_narrow:
+            return _compare_within_rows(bits, level_at, flip, levels[rows])
+        return _select_rows(bits, counts[rows] if len(counts) > 1 else counts, flip, levels[rows])
+
+    check_finite(scores, max(side_by_side(select, row_chunks(scores, _WEIGHTS_PER_CHUNK)), default=ZERO))
+    return levels
+
+
+def level_sizes(levels: Array) -> Array:
+    """How many entries have each level.
+
+    Args:
+        levels: uint8, any shape and memory layout.
+    Returns: [256] int64.
+    """
+    return _level_sizes(np.ascontiguousarray(levels).reshape(-1))
+
+
+@compiled
+def _select_rows(bits: Array, counts: Array, flip: np.uint32, levels: Array) -> Any:
+    """Fill the levels of some rows; returns the greatest magnitude, as bits."""
+    n_rows, d = bits.shape
+    n_bins = 4
+    while n_bins < min(d // 2, _MOST_BINS):
+        n_bins *= 2
+    keys, bins = np.empty(d, np.uint32), np.empty(d, np.uint16)
+    entries, spare = np.empty(d, np.uint64), np.empty(d, np.uint64)
+    sizes, codes = np.empty(n_bins, np.uint32), np.empty(n_bins, np.uint16)
+    cuts = np.empty((CUT, 3), np.int64)
+    magnitude = ZERO
+    for row in range(n_rows):
+        here = counts[min(row, len(counts) - 1)]
+        least, greatest, found = key_range(bits[row], flip, keys)
+        magnitude = max(magnitude, found)
+        if flip:
+            greatest = np.uint32(min(greatest, least + np.uint64(_WINDOW)))
+        elif greatest > _WINDOW:
+            least = np.uint32(max(least, greatest - _WINDOW))
+        shift = ZERO
+        while (greatest - least) >> shift >= n_bins:
+            shift += _ONE
+        _fill_bins(keys, (least, greatest, shift), bins, sizes)
+        n_cuts = _code_bins(sizes, here, codes, cuts)
+        _place(keys, bins, (codes, cuts), entries, levels[row])
+        for cut in range(n_cuts):
+            start, end, rank = cuts[cut, 0], cuts[cut, 1], cuts[cut, 2]
+            _sort(entries[start:end], spare)
+            _rank(entries[start:end], rank, here, levels[row])
+    return magnitude
+
+
+@compiled
+def _fill_bins(keys: Array, window: tuple[np.uint32, np.uint32, np.uint32], bins: Array, sizes: Array) -> None:
+    """The bin of every key, the outermost for keys beyond them, and how many keys each bin holds."""
+    least, greatest, shift = window
+    for i in range(keys.size):
+        bins[i] = (min(max(keys[i], least), greatest) - least) >> shift
+    sizes[:] = 0
+    for i in range(bins.size):
+        sizes[bins[i]] += _ONE
+
+
+@compiled
+def _code_bins(sizes: Array, counts: Array, codes: Array, cuts: Array) -> int:
+    """A level for every bin between two counts, CUT + 0, CUT + 1, ... for bins that counts cut through.
+
+    `cuts` gets the start and the (as yet equal) end of such a bin's entries, and the rank of its first. Returns how
+    many there are.
+    """
+    n, n_cuts, n_entries, b, rank, k = counts.size, 0, 0, 0, 0, 0
+    while k < n:
+        first = b
+        while b < sizes.size and rank + sizes[b] <= counts[k]:
+            rank += sizes[b]
+            b += 1
+        codes[first:b] = k
+        if rank == counts[k]:
+            k += 1
+            continue
+        codes[b] = CUT + n_cuts
+        cuts[n_cuts, 0], cuts[n_cuts, 1], cuts[n_cuts, 2] = n_entries, n_entries, rank
+        n_cuts += 1
+        n_entries += sizes[b]
+        rank += sizes[b]
+        b += 1
+        while k < n and counts[k] < rank:
+            k += 1
+    codes[b:] = n
+    return n_cuts
+
+
+@compiled
+def _place(keys: Array, bins: Array, coding: tuple[Array, Array], entries: Array, levels: Array) -> None:
+    """Write the levels, and gather the entries of the bins that are cut, in the order of their columns."""
+    codes, cuts = coding
+    for i in range(bins.size):
+        code = codes[bins[i]]
+        levels[i] = np.uint8(code)
+        if code >= CUT:
+            cut = np.uint32(code) - np.uint32(CUT)
+            end = cuts[cut, 1]
+            entries[end] = (np.uint64(keys[i]) << _HALF) | np.uint64(i)
+            cuts[cut, 1] = end + 1
+
+
+@compiled
+def _sort(entries: Array, spare: Array) -> None:
+    """Sort entries (key in the upper half, index in the lower) that come in the order of their indices."""
+    if entries.size > _FEW:
+        _sort_by_digits(entries, spare)
+        return
+    for i in range(1, entries.size):
+        entry, j = entries[i], i
+        while j > 0 and entries[j - 1] > entry:
+            entries[j] = entries[j - 1]
+            j -= 1
+        entries[j] = entry
+
+
+@compiled
+def _sort_by_digits(entries: Array, spare: Array) -> None:
+    """The same for many: a stable distribution by each byte in which the keys differ, the lowest first."""
+    differing = np.uint64(0)
+    for i in range(entries.size):
+        differing |= entries[i] ^ entries[0]
+    places = np.empty(256, np.int64)
+    for byte in range(4, 8):
+        shift = np.uint64(8 * byte)
+        if (differing >> shift) & _DIGIT == 0:
+            continue
+        places[:] = 0
+        for i in range(entries.size):
+            spare[i] = entries[i]
+            places[(entries[i] >> shift) & _DIGIT] += 1
+        place = 0
+        for digit in range(256):
+            place, places[digit] = place + places[digit], place
+        for i in range(entries.size):
+            digit = (spare[i] >> shift) & _DIGIT
+            entries[places[digit]] = spare[i]
+            places[digit] += 1
+
+
+@compiled
+def _rank(entries: Array, rank: int, counts: Array, levels: Array) -> None:
+    """The levels of sorted entries whose first has the given rank."""
+    k = 0
+    for i in range(entries.size):
+        while k < counts.size and counts[k] <= rank + i:
+            k += 1
+        levels[entries[i] & _INDEX] = k
+
+
+@compiled
+def _level_sizes(levels: Array) -> Array:
+    """Four histograms side by side, since neighbours are often equal and would wait for one another."""
+    sizes = np.zeros((4, CUT), np.int64)
+    n_fours = levels.size // 4
+    for i in range(n_fours):
+        for j in range(4):
+            sizes[j, levels[4 * i + j]] += 1
+    for i in range(4 * n_fours, levels.size):
+        sizes[0, levels[i]] += 1
+    total: Array = sizes.sum(0)
+    return total
+
+
+@compiled
+def _compare_within_rows(bits: Array, level_at: Array, flip: np.uint32, levels: Array) -> Any:
+    """Rank the few entries of each row by comparing each two, many rows at a time; returns the greatest magnitude."""
+    n_rows, d = bits.shape
+    keys, ranks = np.empty((d, _ROWS_AT_A_TIME), np.uint32), np.empty((d, _ROWS_AT_A_TIME), np.uint8)
+    magnitude = ZERO
+    for start in range(0, n_rows, _ROWS_AT_A_TIME):
+        n = min(_ROWS_AT_A_TIME, n_rows - start)
+        ranks[:] = 0
+        for j in range(d):
+            magnitude = max(magnitude, key_range(bits[start : start + n, j], flip, keys[j])[2])
+            for i in range(j):
+                _compare(keys[i], keys[j], ranks[i], ranks[j])
+        for i in range(n):
+            for j in range(d):
+                levels[start + i, j] = level_at[ranks[j, i]]
+    return magnitude
+
+
+@compiled
+def _compare(firsts: Array, seconds: Array, first_ranks: Array, second_ranks: Array) -> None:
+    """Move up whichever of two entries is the higher; of equal ones the second."""
+    for i in range(firsts.size):
+        is_second = firsts[i] <= seconds[i]
+        second_ranks[i] += np.uint8(is_second)
+        first_ranks[i] += np.uint8(not is_second)

@@ -1,0 +1,1 @@
+"""Kernels on the weights of one layer: scores and SparseGPT."""

@@ -1,0 +1,52 @@
+"""SparseGPT on a block: new masks and new weights at once, in the process that holds the weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlprune.models.families.records import FAMILIES
+from mlprune.numeric.weights.sparsegpt import sparsegpt
+from mlprune.parallel import side_by_side
+from mlprune.pruning.scoring import BlockLevels, LayerLevels, LayerSparsities, described_levels, untouched
+from mlprune.pruning.spec import ScoreChoice
+
+
+def rewritten_block(
+    weights: Mapping[str, Tensor],
+    products: Mapping[str, Tensor],
+    choice: ScoreChoice,
+    sparsities: LayerSparsities,
+    family: str,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[BlockLevels, dict[str, Tensor]]]:
+    """Choose masks and new weights of every layer of a block (Frantar and Alistarh, arXiv 2301.00774).
+
+    Args:
+        weights: layer -> [out, in].
+        products: input -> [in, in] float64, sums of x x^T over counted tokens.
+        choice: structure and damping.
+        sparsities: layer -> its one sparsity; a layer with 0 stays as it is.
+        family: says which layers read one input.
+    Returns: keep masks, new weights in the dtype of the old of the layers that are pruned, and both once more to be
+        written down.
+    Raises:
+        StatisticsError: a Hessian is not positive definite whatever is added to its diagonal.
+    """
+    record = FAMILIES[family]
+
+    def rewritten(layer: str) -> tuple[LayerLevels, Tensor | None]:
+        weight = weights[layer]
+        if not any(sparsities[layer]):
+            return untouched(weight.shape, sparsities[layer]), None
+        options: dict[str, Any] = {"sparsity": sparsities[layer][0], "structure": choice.structure}
+        if choice.damping is not None:
+            options["damping"] = choice.damping
+        found = sparsegpt(weight, products[record.input_of(layer)], **options)
+        levels = described_levels(found.keep.to(torch.uint8), sparsities[layer], n_dampings=found.n_dampings)
+        return levels, found.weight.to(weight.dtype)
+
+    made = dict(zip(weights, side_by_side(rewritten, weights), strict=True))
+    masks = {layer: levels.levels.bool() for layer, (levels, _) in made.items()}
+    changed = {layer: weight for layer, (_, weight) in made.items() if weight is not None}
+    return masks, changed, ({layer: levels for layer, (levels, _) in made.items()}, changed)

@@ -1,0 +1,1 @@
+"""Baselines that change the dense model's run-time behaviour instead of its weights."""

@@ -1,0 +1,137 @@
+"""LRP2, language-representation projection: states of a language are moved to English behind one block, and back later.
+
+    behind block i:      h + v_en - v_l
+    behind block j > i:  h + v_l - v_en
+
+v is the mean hidden state of a language behind that block (`hidden_means.py`); every token of a text in language l is
+moved, English is left alone (Xu et al. 2023, arXiv:2311.03788). Which i and j is tried out on a split for development:
+every pair is a job of step `search`, and the choice reads what all of them gave.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from mlprune.evaluation.bootstrap import measure
+from mlprune.evaluation.scoring.candidates import PreparedTask, run_under
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.task_metrics import task_metrics
+from mlprune.models.chain import Chain
+from mlprune.steps.evaluate.results import TasksJob
+from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, prepared_task
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.observe.hidden_means import mean_states
+from mlprune.store.store import Store
+
+Pair = tuple[int, int]
+"""The block behind which states are moved to English, and the one behind which they are moved back; from 0."""
+
+LESS_IS_BETTER = ("perplexity",)
+
+
+def shifts(own: Tensor, english: Tensor, pair: Pair) -> dict[int, Tensor]:
+    """Block -> [d], what is added behind it.
+
+    Args:
+        own: [n_blocks, d] mean states of the language behind every block.
+        english: the same of English.
+        pair: two blocks, the lower first.
+    """
+    first, second = pair
+    return {first: english[first] - own[first], second: own[second] - english[second]}
+
+
+@contextmanager
+def projected(chain: Chain, store: Store, *, means: Iterable[str], pair: Pair) -> Iterator[None]:
+    """While the context lasts, whatever runs through a chain is moved to English and back.
+
+    Args:
+        means: ids of the mean states of the language and of English.
+    """
+    own, english = (mean_states(store, one) for one in means)
+    chain.everywhere("set_shifts", shifts(own, english, pair))
+    try:
+        yield
+    finally:
+        chain.everywhere("set_shifts", None)
+
+
+@dataclass(frozen=True)
+class TrialJob(TasksJob):
+    """Try one pair of blocks on some tasks for development.
+
+    The parents `means` of each are the mean states of its language and of English.
+    """
+
+    step: ClassVar[str] = "search"
+    pair: Pair
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The mean states."""
+        ids = dict.fromkeys(means for one in self.evaluations for means in one.identity.parents["means"])
+        return tuple(("hidden_means", means) for means in ids)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Score the dense model under the projection; trials that differ in their rule share one run."""
+        model = chain()
+        model.everywhere("set_keep_masks", None)
+        groups: dict[tuple[TaskSpec, tuple[str, ...]], list[EvaluationSpec]] = {}
+        for one in self.evaluations:
+            if not store.has_record(*one.identity.key):
+                groups.setdefault((one.task.as_run, tuple(one.identity.parents["means"])), []).append(one)
+        for (task, means), trials in groups.items():
+            prepared = prepared_task(task, self.model, self.batch_tokens)
+            assert isinstance(prepared, PreparedTask), "translation has two languages and is not projected"
+            with projected(model, store, means=means, pair=self.pair):
+                scores = run_under(model, prepared, [one.task.rule for one in trials])
+            for one in trials:
+                predictions = Predictions.from_scores(prepared.items, scores).under(one.task.rule)
+                store.write_record(one.identity.record(rows={"lrp2_trials": [self._row(one, predictions)]}))
+
+    def _row(self, trial: EvaluationSpec, predictions: Predictions) -> dict[str, Any]:
+        metric = task_metrics(trial.task.definition, trial.task.target_language)[0]
+        found = measure(metric, predictions)
+        return {
+            "trial_id": trial.identity.id,
+            "base_model_id": self.model.base_model_id,
+            "first_block": self.pair[0],
+            "second_block": self.pair[1],
+            **trial.task.described,
+            "metric": metric.name,
+            "value": found.value,
+            "n": found.n,
+        }
+
+
+@dataclass(frozen=True)
+class ChoiceJob(RecordJob):
+    """Choose the best of the pairs that were tried for one task and language."""
+
+    step: ClassVar[str] = "search"
+    variant_id: str
+    trials: tuple[str, ...]
+    """Ids of their records; of equally good ones the earlier is taken."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The trials."""
+        return tuple(("lrp2_trials", one) for one in self.trials)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compare what the trials recorded."""
+        rows = [store.require("lrp2_trials", one).rows["lrp2_trials"][0] for one in self.trials]
+        sign = -1 if rows[0]["metric"] in LESS_IS_BETTER else 1
+        best = max(rows, key=lambda row: sign * row["value"])
+        row = {name: value for name, value in best.items() if name not in ("trial_id", "base_model_id")}
+        row |= {"choice_id": self.identity.id, "variant_id": self.variant_id, "n_trials": len(rows)}
+        store.write_record(self.identity.record(rows={"lrp2_choices": [row]}))
+
+
+def chosen_pair(store: Store, choice_id: str) -> Pair:
+    """The pair that was chosen."""
+    row = store.require("lrp2_choices", choice_id).rows["lrp2_choices"][0]
+    return row["first_block"], row["second_block"]

@@ -1,0 +1,158 @@
+"""Self-translation: the dense model translates an evaluation's examples to English, before it is evaluated on them.
+
+The prompt is that of the task `translation` (docs/method.md section 6); each distinct text is translated once,
+greedily. What came out is stored text by text, so that it can be read. Where the model wrote nothing, or a whole text
+too short to be scored, the text stays as it is; how many do is in the record.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
+from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation, run_translation
+from mlprune.evaluation.self_translation_prompts import SourceText, in_english, source_texts
+from mlprune.evaluation.tasks.items import TranslationItem
+from mlprune.hashing import ordered_by_hash
+from mlprune.models.loading import load_tokenizer
+from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
+from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
+from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
+from mlprune.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+ENGLISH = "en"
+
+SCHEMA = {"example_id": "string", "key": "string", "place": "int32", "text": "string", "translation": "string"}
+"""Columns of a file of translations: one row a text; `key` of the row it is from, or `text` for a candidate's whole."""
+
+
+@dataclass(frozen=True)
+class Shots:
+    """What a prompt shows and how long an answer may be."""
+
+    corpus: CorpusRef
+    """Aligned sentences."""
+    n: int
+    seed: int
+    max_new_tokens: int
+
+    def pairs(self, language: str) -> list[tuple[str, str]]:
+        """The first sentences of the seeded order with their English.
+
+        Raises:
+            CorpusError: the corpus lacks the language or English.
+        """
+        source, target = (open_corpus(self.corpus).lines(one) for one in (language, ENGLISH))
+        lines = ordered_by_hash(self.seed, range(len(target)))[: self.n]
+        return [(source[line], target[line]) for line in lines]
+
+
+def texts_of(task: TaskSpec) -> tuple[SourceText, ...]:
+    """What is translated of a task."""
+    return source_texts(task.definition, task_data(task))
+
+
+@cache
+def prepared_texts(task: TaskSpec, shots: Shots, model: ModelRef, batch_tokens: int) -> PreparedTranslation:
+    """The distinct texts of a task as prompts, cut into batches.
+
+    Raises:
+        TaskFileError: a prompt leaves no room for the new tokens.
+        ModelError: the tokenizer has no end-of-sequence token.
+        CorpusError: the corpus lacks the language or English, or CLDR has no name for the language.
+    """
+    distinct = {one.text: one.example_id for one in texts_of(task)}
+    return prepare_translation(
+        load_tokenizer(Path(model.path)),
+        [TranslationItem(example_id, text, "") for text, example_id in distinct.items()],
+        shots=shots.pairs(task.language),
+        source=task.language,
+        target=ENGLISH,
+        batch_tokens=batch_tokens,
+        max_positions=model.max_positions,
+        max_new_tokens=shots.max_new_tokens,
+    )
+
+
+@dataclass(frozen=True)
+class SelfTranslateJob(RecordJob):
+    """Translate the examples of one task, language and split."""
+
+    step: ClassVar[str] = "translate"
+    needs_chain: ClassVar[bool] = True
+    model: ModelRef
+    task: TaskSpec
+    shots: Shots
+    batch_tokens: int
+
+    @property
+    def chain_model(self) -> ModelRef | None:
+        """The model that translates."""
+        return self.model
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The base model."""
+        return (("base_models", self.model.base_model_id),)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Translate, store every text, then write the record."""
+        model = chain()
+        model.everywhere("set_keep_masks", None)
+        prepared, tokenizer = self._prepared(), load_tokenizer(Path(self.model.path))
+        outputs = [one.output for one in run_translation(model, tokenizer, prepared)]
+        if not self.task.definition.texts:
+            outputs = [one if len(tokenizer(one)["input_ids"]) > 1 else "" for one in outputs]
+        found = {item.source: output for item, output in zip(prepared.items, outputs, strict=True)}
+        self._write(store, found)
+
+    def _prepared(self) -> PreparedTranslation:
+        return prepared_texts(self.task, self.shots, self.model, self.batch_tokens)
+
+    def _write(self, store: Store, found: Mapping[str, str]) -> None:
+        """Every text with its translation, and the record."""
+        texts = texts_of(self.task)
+        columns: dict[str, list[Any]] = {name: [getattr(one, name) for one in texts] for name in list(SCHEMA)[:-1]}
+        columns["translation"] = [found[one.text] for one in texts]
+        artefact = store.write_table(f"translations/{self.identity.id}.parquet", columns, SCHEMA)
+        n_empty = columns["translation"].count("")
+        if n_empty:
+            message = "%d of %d texts of %s in %s have no translation and stay as they are"
+            logger.warning(message, n_empty, len(texts), self.task.task, self.task.language)
+        row = {
+            "translations_id": self.identity.id,
+            "base_model_id": self.model.base_model_id,
+            **{name: value for name, value in self.task.described.items() if name in _DESCRIBED},
+            "n_texts": len(texts),
+            "n_distinct": len(found),
+            "n_empty": n_empty,
+        }
+        store.write_record(self.identity.record(artefacts=(artefact,), rows={"self_translations": [row]}))
+
+
+_DESCRIBED = ("task", "language", "split", "example_limit", "setup")
+
+
+def translated_task(
+    store: Store, translations_id: str, task: TaskSpec, model: ModelRef, *, batch_tokens: int
+) -> PreparedTask:
+    """The examples of a task in the model's own English, tokenised and cut into batches.
+
+    Raises:
+        TaskFileError: a translated text is longer than the model's positions.
+        DamagedArtefactError: the file of translations is missing or differs from the record.
+    """
+    table = store.read_table(store.require("self_translations", translations_id).artefacts[0])
+    keys = zip(table["example_id"], table["key"], table["place"], strict=True)
+    made = zip(table["text"], table["translation"], strict=True)
+    found: Mapping[tuple[str, str, int], str] = dict(
+        zip(keys, (translation or text for text, translation in made), strict=True)
+    )
+    items = in_english(task.definition, task_data(task), found)
+    limits: dict[str, Any] = {"batch_tokens": batch_tokens, "max_positions": model.max_positions}
+    return prepare(load_tokenizer(Path(model.path)), items, **limits)

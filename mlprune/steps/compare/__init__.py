@@ -1,0 +1,1 @@
+"""Compare: differences between variants, rank consistency, overlaps of masks and features."""

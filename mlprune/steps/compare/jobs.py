@@ -1,0 +1,208 @@
+"""Step `compare`: paired differences to a baseline, RankC, and overlaps of masks and of features.
+
+Reads stored predictions, masks and features; runs no model. docs/method.md sections 5, 7 and 8.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.evaluation.bootstrap import compare
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.task_metrics import task_metrics
+from mlprune.numeric.evaluation.metrics import rank_consistency
+from mlprune.numeric.evaluation.significance import holm
+from mlprune.numeric.masks.keep_masks import jaccard_removed
+from mlprune.numeric.masks.overlaps import top_bottom_overlap
+from mlprune.pruning.mask_files import read_keep_masks
+from mlprune.steps.evaluate.results import predictions_of
+from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.prune.variant import mask_artefacts
+from mlprune.store.store import Store
+
+OVERLAP_SHARE = 0.3
+"""Share of features that counts as top and as bottom, as in the paper's figures."""
+MOST_OVERLAPS = 10_000
+"""Pairs of variants whose masks are compared, unless a recipe says otherwise."""
+
+
+@dataclass(frozen=True)
+class CompareJob(RecordJob):
+    """One variant against one baseline on one task and split: a family of languages, for Holm."""
+
+    step: ClassVar[str] = "compare"
+    variant_id: str
+    baseline_id: str
+    pairs: tuple[tuple[EvaluationSpec, EvaluationSpec], ...]
+    """(of the variant, of the baseline), one for each language."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """All evaluations involved."""
+        return tuple(evaluation.identity.key for pair in self.pairs for evaluation in pair)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compare language by language, then adjust the p-values metric by metric."""
+        rows = [row for ours, theirs in self.pairs for row in self._language_rows(store, ours, theirs)]
+        for metric in dict.fromkeys(row["metric"] for row in rows):
+            family = [row for row in rows if row["metric"] == metric]
+            for row, adjusted in zip(family, holm([row["p_value"] for row in family]), strict=True):
+                row["p_adjusted"] = adjusted
+        store.write_record(self.identity.record(rows={"comparisons": rows}))
+
+    def _language_rows(self, store: Store, ours: EvaluationSpec, theirs: EvaluationSpec) -> list[dict[str, Any]]:
+        spec = ours.task
+        first, second = (predictions_of(store, one) for one in (ours, theirs))
+        rows = []
+        for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics):
+            row = {
+                "comparison_id": self.identity.id,
+                "variant_id": self.variant_id,
+                "baseline_id": self.baseline_id,
+                "evaluation_id": ours.identity.id,
+                "baseline_evaluation_id": theirs.identity.id,
+                "task": spec.task,
+                "language": spec.language,
+                "split": spec.split,
+                "metric": metric.name,
+                **vars(compare(metric, first, second)),
+            }
+            rows.append(row)
+        return rows
+
+
+@dataclass(frozen=True)
+class RankConsistencyJob(RecordJob):
+    """RankC of one variant between all its languages on one task and split."""
+
+    step: ClassVar[str] = "compare"
+    variant_id: str
+    evaluations: tuple[EvaluationSpec, ...]
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The evaluations."""
+        return tuple(evaluation.identity.key for evaluation in self.evaluations)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Every ordered pair of languages that have items in common."""
+        scores = {one.task.language: _scores_by_item(predictions_of(store, one)) for one in self.evaluations}
+        ids = {one.task.language: one.identity.id for one in self.evaluations}
+        spec = self.evaluations[0].task
+        rows = []
+        for a, b in combinations(scores, 2):
+            common = [item for item in scores[a] if item in scores[b]]
+            if not common:
+                continue
+            n_candidates = [len(scores[a][item]) for item in common]
+            keys = [_tie_keys(item, n) for item, n in zip(common, n_candidates, strict=True)]
+            sides = ([scores[a][item] for item in common], [scores[b][item] for item in common])
+            value, n_items = rank_consistency(*sides, keys)
+            if n_items == 0:
+                continue
+            for language, reference in ((a, b), (b, a)):
+                rows.append(
+                    {
+                        "variant_id": self.variant_id,
+                        "task": spec.task,
+                        "language": language,
+                        "reference_language": reference,
+                        "split": spec.split,
+                        "n_items": n_items,
+                        "n_skipped": len(common) - n_items,
+                        "value": value,
+                        "evaluation_id": ids[language],
+                        "reference_evaluation_id": ids[reference],
+                        "scoring_rule": spec.scoring_rule,
+                        "example_limit": spec.limit,
+                        "setup": spec.setup,
+                    }
+                )
+        store.write_record(self.identity.record(rows={"rank_consistency": rows}))
+
+
+def _scores_by_item(predictions: Any) -> dict[str, NDArray[np.float64]]:
+    """Example id -> scores of its candidates under the evaluation's rule."""
+    assert isinstance(predictions, Predictions), "only choices are ranked"
+    return dict(zip(predictions.example_ids, predictions.item_scores(), strict=True))
+
+
+def _tie_keys(example_id: str, n_candidates: int) -> list[str]:
+    """What orders candidates of equal score: SHA-256 of "example_id:candidate_index"."""
+    return [hashlib.sha256(f"{example_id}:{index}".encode()).hexdigest() for index in range(n_candidates)]
+
+
+@dataclass(frozen=True)
+class MaskOverlapJob(RecordJob):
+    """Jaccard of the removed weights of two variants, layer by layer."""
+
+    step: ClassVar[str] = "compare"
+    variants: tuple[str, str]
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The variants."""
+        return tuple(("variants", variant) for variant in self.variants)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compare the masks block by block."""
+        records = [store.require("variants", variant) for variant in self.variants]
+        levels = [record.rows["variants"][0]["level"] for record in records]
+        rows = []
+        for block, artefacts in enumerate(zip(*(mask_artefacts(record) for record in records), strict=True)):
+            first, second = map(partial(read_keep_masks, store.uri), artefacts, levels)
+            for layer in first:
+                row = {"variant_a": self.variants[0], "variant_b": self.variants[1], "block": block, "layer": layer}
+                rows.append({**row, "jaccard": jaccard_removed(~first[layer], ~second[layer])})
+        store.write_record(self.identity.record(rows={"mask_overlaps": rows}))
+
+
+@dataclass(frozen=True)
+class FeatureOverlapJob(RecordJob):
+    """Overlap of the top features of one demonstration set with the bottom features of another, both ways."""
+
+    step: ClassVar[str] = "compare"
+    base_model_id: str
+    sets: tuple[str, str]
+    statistics: tuple[str, str]
+    share: float = OVERLAP_SHARE
+    """Of the features: how many count as large, and as small."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The statistics of both sets."""
+        return tuple(("statistics", one) for one in self.statistics)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compare the magnitudes after every block."""
+        first, second = (_magnitudes(store, one) for one in self.statistics)
+        rows = []
+        for (set_a, a), (set_b, b) in (
+            ((self.sets[0], first), (self.sets[1], second)),
+            ((self.sets[1], second), (self.sets[0], first)),
+        ):
+            for block in range(len(a)):
+                row = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "block": block}
+                value = top_bottom_overlap(a[block], b[block], self.share)
+                rows.append({**row, "share": self.share, "value": value})
+        store.write_record(self.identity.record(rows={"feature_overlaps": rows}))
+
+
+def _magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
+    """[n_blocks + 1, d] mean magnitudes of a set."""
+    record = store.require("statistics", statistics_id)
+    artefact = next(one for one in record.artefacts if one.path.startswith("features/"))
+    columns = store.read_table(artefact)
+    n_layers = max(columns["block"]) + 1
+    return np.asarray(columns["magnitude"], dtype=np.float64).reshape(n_layers, -1)
+
+
+def compares_ranks(spec: TaskSpec) -> bool:
+    """Whether a task has candidates to rank."""
+    return spec.definition.reads == "candidates"

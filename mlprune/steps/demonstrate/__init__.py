@@ -1,0 +1,1 @@
+"""Demonstrate: plan and tokenise demonstration sets."""

@@ -1,0 +1,188 @@
+"""Plan the demonstration sets; their observation is in `observing.py`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlprune.corpus.part_sizes import taken_of_parts
+from mlprune.corpus.token_roles import refuse_scope, scopes_of
+from mlprune.errors import CorpusError, RecipeError
+from mlprune.evaluation.tasks.task_files import CORPUS
+from mlprune.models.loading import load_tokenizer
+from mlprune.recipe import DemonstrationConfig, Recipe
+from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, SetSpec, material, sized_by_budget
+from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, evaluated_keys, refuse_evaluated
+from mlprune.steps.demonstrate.source_texts import DEFAULT_TEMPLATES
+from mlprune.steps.evaluate.task_location import items_at
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import Identity, Job, identified
+from mlprune.vocabulary import DemonstrationKind, ProfileName, TokenScope
+
+WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task")
+
+
+@dataclass(frozen=True)
+class PlannedSet:
+    """One demonstration set with its job."""
+
+    name: str
+    spec: SetSpec
+    identity: Identity
+    job: Job
+    activations: ActivationsConfig | None = None
+    """Which raw activations are to be stored."""
+
+    @property
+    def id(self) -> str:
+        """The set's id."""
+        return self.identity.id
+
+    @property
+    def label(self) -> str:
+        """What the set is, in few words: "fr-en", "fr", "code", "text fr", "xnli fr", and what is not as usual."""
+        spec, languages = self.spec, "-".join(self.spec.languages)
+        words = (
+            spec.task or ("" if languages and spec.kind in READS_THE_CORPUS else spec.kind),
+            languages,
+            f"{spec.token_budget} tokens" if spec.token_budget else "",
+            "own template" if spec.template else "",
+            f"seed {spec.seed}" if spec.seed else "",
+        )
+        return " ".join(word for word in words if word)
+
+
+def plan_sets(
+    recipe: Recipe,
+    inputs: Inputs,
+    *,
+    evaluated: frozenset[int],
+    profile: ProfileName = "corrected",
+) -> dict[str, tuple[PlannedSet, ...]]:
+    """Name -> the sets of that name, in the order of the recipe; parts of mixed sets come before them.
+
+    Args:
+        evaluated: corpus lines that evaluations use.
+        profile: `paper` makes the same entries as the published code does.
+    Raises:
+        RecipeError: a set would use an evaluated sentence or item, mixed sets go in circles, or the published code has
+            no such set.
+        CorpusError: the corpus has not what a set needs, a template is wrong, or a language has no name for it.
+        TaskFileError: the items of a task set are not there or wrong.
+    """
+    planned: dict[str, list[PlannedSet]] = {}
+    for entry in (entry for entry in recipe.demonstrations if entry.kind != "mixed"):
+        one = _plan_set(recipe, inputs, entry, evaluated=evaluated, profile=profile)
+        planned.setdefault(entry.name, []).append(one)
+    waiting = [entry for entry in recipe.demonstrations if entry.kind == "mixed"]
+    while waiting:
+        ready = [entry for entry in waiting if all(part in planned for part in entry.parts)]
+        if not ready:
+            raise RecipeError("mixed sets unite each other in a circle", names=[entry.name for entry in waiting])
+        for entry in ready:
+            parts = [one for name in entry.parts for one in planned[name]]
+            planned.setdefault(entry.name, []).append(_plan_mix(entry, parts, profile=profile))
+        waiting = [entry for entry in waiting if entry not in ready]
+    return {name: tuple(sets) for name, sets in planned.items()}
+
+
+def _plan_set(
+    recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, evaluated: frozenset[int], profile: ProfileName
+) -> PlannedSet:
+    """A set that is drawn from texts."""
+    if profile == "paper":
+        _refuse_without_counterpart(entry)
+    held_out = evaluated_keys(recipe, inputs, entry, lines=evaluated)
+    spec = _spec(recipe, entry, profile)
+    if recipe.corpus.leave_out_evaluated:
+        spec = replace(spec, left_out=tuple(sorted(held_out, key=lambda key: (len(str(key)), str(key)))))
+    try:
+        found = material(spec, inputs.corpus_ref)
+        if spec.token_budget is not None:
+            spec = sized_by_budget(spec, found, load_tokenizer(Path(inputs.model.path)))
+        groups = found.drawn(spec, samples=spec.samples)
+    except CorpusError as err:
+        raise CorpusError(err.message, {"demonstrations": entry.name, **err.context}) from err
+    refuse_evaluated(entry, found, groups, evaluated=held_out)
+    contents = found.contents([number for numbers in groups for number in numbers])
+    contents = {"tokenizer": inputs.tokenizer_content, **contents}
+    identity = identified("demonstration_sets", spec.parameters, contents=contents)
+    job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec)
+    return PlannedSet(entry.name, spec, identity, job, entry.activations)
+
+
+def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> SetSpec:
+    """The entry as plain values; a template that is the default of the kind is none."""
+    if entry.task and entry.path == CORPUS and (entry.task, recipe.corpus.kind) != ("facts", "cldr"):
+        message = "only the built-in corpus holds items, and these are facts"
+        expected = "a folder of task files, or task: facts with corpus: {kind: cldr}"
+        raise RecipeError(message, demonstrations=entry.name, expected=expected, got=entry.task)
+    path: dict[str, Any] = {"path": str(recipe.resolve(entry.path)) if entry.path else ""}
+    if entry.task and entry.path and entry.language:
+        path = items_at(recipe, entry.path, languages=[entry.language], split=entry.split or "", called="path")
+    return SetSpec(
+        kind=entry.kind,
+        source=entry.source or entry.language,
+        target=entry.target,
+        shots=None if entry.kind == "code" else entry.shots,
+        samples=entry.samples or 0,
+        max_tokens=entry.max_tokens,
+        seed=entry.seed,
+        profile=profile,
+        template=None if entry.template == DEFAULT_TEMPLATES[entry.kind] else entry.template,
+        token_budget=entry.token_budget,
+        task=entry.task,
+        split=entry.split,
+        **path,
+    )
+
+
+def _refuse_without_counterpart(entry: DemonstrationConfig) -> None:
+    """The published code makes translation, monolingual and code sets, of a number of demonstrations."""
+    for what, absent in (
+        (f"kind {entry.kind}", entry.kind in WITHOUT_PUBLISHED_COUNTERPART),
+        ("token_budget", entry.token_budget is not None),
+    ):
+        if absent:
+            message = "the published code has no such demonstrations"
+            raise RecipeError(message, demonstrations=entry.name, expected="profile: corrected", got=what)
+
+
+def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: ProfileName) -> PlannedSet:
+    """A set that unites others, each once."""
+    ids = {part.id: part.spec for part in parts}
+    specs = list(ids.values())
+    try:
+        taken = taken_of_parts([one.samples for one in specs], shares=entry.shares, samples=entry.samples)
+    except CorpusError as err:
+        raise RecipeError(err.message, {"demonstrations": entry.name, **err.context}) from err
+    spec = SetSpec(
+        kind="mixed",
+        source=None,
+        target=None,
+        shots=None,
+        samples=sum(taken),
+        max_tokens=max(one.max_tokens for one in specs),
+        seed=entry.seed,
+        profile=profile,
+        part_kinds=tuple(dict.fromkeys(kind for one in specs for kind in one.kinds)),
+    )
+    identity = identified(
+        "demonstration_sets",
+        {"kind": "mixed", "shares": entry.shares, "samples": entry.samples, "seed": entry.seed, "profile": profile},
+        parents={"parts": list(ids)},
+    )
+    return PlannedSet(entry.name, spec, identity, MixJob(identity, tuple(ids), taken, spec))
+
+
+def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:
+    """Refuse a scope that means nothing for a set.
+
+    Raises:
+        RecipeError: it means nothing for the set's kind, for one of its parts, or for its profile.
+    """
+    for kind in planned.spec.kinds:
+        try:
+            refuse_scope(kind, token_scope, profile=planned.spec.profile, known=scopes_of(kind))
+        except CorpusError as err:
+            raise RecipeError(err.message, {"demonstrations": planned.name, **err.context}) from err

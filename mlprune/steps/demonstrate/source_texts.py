@@ -1,0 +1,222 @@
+"""What a demonstration set is made of: its description, the texts it may draw on, and which of them it draws.
+
+The one place where corpora, plain text, code and the items of evaluation tasks become numbered texts. Turning these
+into tokens is left to `demonstrate.py`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from mlprune.corpus.demonstrations import Demonstration, Side, drawing_order, drawn, written
+from mlprune.corpus.documents import read_documents
+from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_files, content_of_code
+from mlprune.corpus.templates import LABELLED, PLAIN, filled
+from mlprune.evaluation.tasks.builtin import ChoiceItem
+from mlprune.evaluation.tasks.hub_datasets import HubSource
+from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
+from mlprune.hashing import digest
+from mlprune.vocabulary import DemonstrationKind, ProfileName, SplitName, TaskName
+
+
+@dataclass(frozen=True)
+class CorpusRef:
+    """A corpus as jobs pass it around."""
+
+    kind: str
+    path: str = ""
+    lines: int = 0
+    seed: int = 0
+
+
+@cache
+def open_corpus(ref: CorpusRef) -> ParallelCorpus:
+    """The corpus itself; lines read once stay in memory."""
+    if ref.kind == "cldr":
+        return CldrCorpus(n_lines=ref.lines, seed=ref.seed)
+    return ParallelCorpus(Path(ref.path))
+
+
+DEFAULT_TEMPLATES: Mapping[str, str] = {
+    "translation": LABELLED,
+    "monolingual": LABELLED,
+    "text": PLAIN,
+    "task": PLAIN,
+    "code": "{text}",
+}
+"""How one side of a shot is written, by kind of set."""
+
+
+@dataclass(frozen=True)
+class SetSpec:
+    """A demonstration set as plain values."""
+
+    kind: DemonstrationKind
+    source: str | None
+    """Source language of a translation set, the language of any other."""
+    target: str | None
+    shots: int | None
+    samples: int
+    """Demonstrations; with a token budget, as many as it takes."""
+    max_tokens: int
+    seed: int
+    path: str = ""
+    """Of code, plain text or task files; empty for the facts of the built-in corpus. Not in the id: contents are."""
+    hub: HubSource | None = None
+    """Data set of a hub that holds the task's items, instead of a path."""
+    left_out: tuple[int | str, ...] = ()
+    """Corpus lines, or ids of items, that evaluations use."""
+    profile: ProfileName = "corrected"
+    template: str | None = None
+    """None: the default of the kind."""
+    token_budget: int | None = None
+    task: TaskName | None = None
+    split: str | None = None
+    part_kinds: tuple[DemonstrationKind, ...] = ()
+    """Kinds of the demonstrations of a mixed set."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages whose sentences the set holds."""
+        return tuple(language for language in (self.source, self.target) if language)
+
+    @property
+    def kinds(self) -> tuple[DemonstrationKind, ...]:
+        """The kinds of the demonstrations in it."""
+        return self.part_kinds or (self.kind,)
+
+    @property
+    def stored_seed(self) -> int | None:
+        """The seed, where it has a say: sentences in file order know none."""
+        return None if self.profile == "paper" and self.kind != "mixed" else self.seed
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What was chosen, for the id."""
+        return {
+            "kind": self.kind,
+            "source": self.source,
+            "target": self.target,
+            "shots": self.shots,
+            "samples": None if self.token_budget else self.samples,
+            "max_tokens": self.max_tokens,
+            "seed": self.stored_seed,
+            "left_out": list(self.left_out),
+            "profile": self.profile,
+            "template": self.template,
+            "token_budget": self.token_budget,
+            "task": self.task,
+            "split": self.split,
+        }
+
+
+@dataclass(frozen=True)
+class Material:
+    """The texts a set may draw on, numbered."""
+
+    unit: str
+    """What they are, in the plural."""
+    keys: Mapping[int, int | str]
+    """Number -> what orders them and is left out: the number itself, the id of an item, the path of a file."""
+    sides: tuple[Side, ...]
+    contents: Callable[[Sequence[int]], Mapping[str, str]]
+    """The numbers drawn -> hashes of what was read for them, for the id."""
+
+    def drawn(self, spec: SetSpec, *, samples: int | None) -> list[tuple[int, ...]]:
+        """The numbers of each demonstration's texts; None makes as many demonstrations as there are texts for.
+
+        Raises:
+            CorpusError: there are too few texts.
+        """
+        order = drawing_order(self.keys, seed=spec.seed, left_out=set(spec.left_out), profile=spec.profile)
+        skipped = 1 if spec.profile == "paper" and spec.kind != "code" else 0
+        return drawn(order, shots=spec.shots or 1, samples=samples, skipped=skipped, unit=self.unit)
+
+    def demonstration(self, spec: SetSpec, numbers: Sequence[int], *, end: str) -> Demonstration:
+        """One demonstration of these texts."""
+        return written(spec.kind, self.sides, numbers=numbers, end=end)
+
+
+def material(spec: SetSpec, corpus: CorpusRef) -> Material:
+    """What a set of any kind but mixed draws on, read and checked.
+
+    Raises:
+        CorpusError: the texts are not there or unusable, or the template is wrong.
+        TaskFileError: the items of a task set are not there or wrong.
+    """
+    if spec.kind == "code":
+        return _code(spec)
+    if spec.kind == "text":
+        return _plain_text(spec)
+    if spec.kind == "task":
+        return _task(spec)
+    return _sentences(spec, open_corpus(corpus))
+
+
+def _side(spec: SetSpec, texts: Mapping[int, str], *, language: str | None) -> Side:
+    """One side of every shot; the template is tried out here, so that a wrong one is found while planning."""
+    template = spec.template or DEFAULT_TEMPLATES[spec.kind]
+    filled(template, "", language=language, end="")
+    return lambda number, end: filled(template, texts[number], language=language, end=end)
+
+
+def _sentences(spec: SetSpec, corpus: ParallelCorpus) -> Material:
+    """The lines of the corpus."""
+    sides = [_side(spec, dict(enumerate(corpus.lines(one))), language=one) for one in spec.languages]
+    n_lines = len(corpus.lines(spec.languages[0]))
+    contents = {language: corpus.content(language) for language in spec.languages}
+    return Material("sentences", {line: line for line in range(n_lines)}, tuple(sides), lambda _: contents)
+
+
+def _code(spec: SetSpec) -> Material:
+    """The files below a folder, by path."""
+    files = code_files(Path(spec.path))
+    names = sorted(files)
+    side = _side(spec, {number: files[name] for number, name in enumerate(names)}, language=None)
+
+    def contents(numbers: Sequence[int]) -> Mapping[str, str]:
+        return {"code": content_of_code(files, [names[number] for number in numbers])}
+
+    return Material("Python files", dict(enumerate(names)), (side,), contents)
+
+
+def _plain_text(spec: SetSpec) -> Material:
+    """The documents of a file or folder, by their place in it."""
+    documents = read_documents(Path(spec.path))
+    side = _side(spec, dict(enumerate(documents)), language=spec.source)
+
+    def contents(numbers: Sequence[int]) -> Mapping[str, str]:
+        return {"text": digest({str(number): documents[number] for number in numbers})}
+
+    return Material("documents", {number: number for number in range(len(documents))}, (side,), contents)
+
+
+def _task(spec: SetSpec) -> Material:
+    """The items of an evaluation task, each filled with its right answer by the task's own template."""
+    items, content = task_items(spec)
+    side = _side(spec, {line: item.texts[item.gold] for line, item in items.items()}, language=spec.source)
+    keys = {line: item.example_id for line, item in items.items()}
+    return Material("items", keys, (side,), lambda _: {"items": content})
+
+
+def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str]:
+    """0-based line -> item of a task set's file, or of the built-in facts, and the hash of what was read.
+
+    Raises:
+        TaskFileError: the items are not there or wrong.
+    """
+    assert spec.task, "a task set has a task"
+    assert spec.source, "a task set has a language"
+    if spec.hub or spec.path:
+        data = read_items(spec.task, spec.hub or Path(spec.path), language=spec.source, split=spec.split or "")
+    else:
+        data = corpus_items(spec.task, {}, language=spec.source, split=cast("SplitName", spec.split))
+    items = cast("tuple[ChoiceItem, ...]", data.items)
+    return {data.lines[item.example_id]: item for item in items}, data.content_sha256
+
+
+def task_folder(path: str, resolved: Path) -> str:
+    """The folder of a task set as its description holds it: none for the facts of the built-in corpus."""
+    return "" if path == CORPUS else str(resolved)

@@ -1,0 +1,1 @@
+"""Evaluate: plan, run and record the evaluation of variants on tasks."""

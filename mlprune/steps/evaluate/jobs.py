@@ -1,0 +1,96 @@
+"""Step `evaluate`: one variant x its tasks, languages and splits -> predictions and metrics.
+
+The masks of the variant go on the chain once, and rules that differ only in how they read a text's log-likelihoods
+share one run of it. Every evaluation is a record of its own, so a killed job does only what is left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from mlprune.evaluation.scoring.candidates import PreparedTask, run_under
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
+from mlprune.models.chain import Chain
+from mlprune.models.loading import load_tokenizer
+from mlprune.pruning.mask_files import stored_keep_masks
+from mlprune.pruning.weight_files import stored_weights
+from mlprune.steps.evaluate.interventions import in_effect, prepared_for, read_by
+from mlprune.steps.evaluate.results import TasksJob, read_predictions, write_evaluation
+from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
+from mlprune.steps.job import ChainLoader, RecordKey
+from mlprune.steps.prune.variant import mask_artefacts, weight_artefacts
+from mlprune.store.store import Store
+
+__all__ = [
+    "EvaluateJob",
+    "EvaluationSpec",
+    "TaskSpec",
+    "prepared_task",
+    "put_masks_on",
+    "read_predictions",
+    "shot_lines",
+    "task_data",
+]
+
+
+def put_masks_on(chain: Chain, store: Store, variant_id: str) -> None:
+    """Turn the chain's model into a variant: each shard reads the masks of its own blocks from the store."""
+    chain.everywhere("set_keep_masks", None)
+    record = store.require("variants", variant_id)
+    level = record.rows["variants"][0]["level"]
+    weights = weight_artefacts(record)
+    for block, masks in enumerate(mask_artefacts(record)):
+        if weights:
+            chain.on_block(block, "rewrite_block", block, stored_weights, store.uri, masks, weights[block])
+        else:
+            chain.on_block(block, "prune_block", block, stored_keep_masks, store.uri, masks, level)
+
+
+@dataclass(frozen=True)
+class EvaluateJob(TasksJob):
+    """Evaluate one variant on everything the recipe asks of it."""
+
+    step: ClassVar[str] = "evaluate"
+    variant_id: str
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The variant, and what it reads at run time."""
+        read = dict.fromkeys(key for one in self.evaluations for key in read_by(one))
+        return (("variants", self.variant_id), *read)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Put the masks on and evaluate what has no record yet."""
+        model = chain()
+        put_masks_on(model, store, self.variant_id)
+        groups: dict[tuple[TaskSpec, tuple[RecordKey, ...]], list[EvaluationSpec]] = {}
+        for evaluation in self.evaluations:
+            record = store.read_record(*evaluation.identity.key)
+            if record is None or not store.is_complete(record):
+                groups.setdefault((evaluation.task.as_run, read_by(evaluation)), []).append(evaluation)
+        for evaluations in groups.values():
+            prepared = prepared_for(store, evaluations[0], self.model, self.batch_tokens)
+            with in_effect(model, store, evaluations[0]):
+                if isinstance(prepared, PreparedTask):
+                    self._score(store, model, prepared, evaluations=evaluations)
+                else:
+                    self._translate(store, model, prepared, evaluations=evaluations)
+
+    def _score(
+        self, store: Store, model: Chain, prepared: PreparedTask, *, evaluations: Sequence[EvaluationSpec]
+    ) -> None:
+        """Score the candidates once, and write them down under every rule."""
+        scores = run_under(model, prepared, [one.task.rule for one in evaluations])
+        for evaluation in evaluations:
+            predictions = Predictions.from_scores(prepared.items, scores).under(evaluation.task.rule)
+            write_evaluation(store, evaluation, self.variant_id, predictions=predictions)
+
+    def _translate(
+        self, store: Store, model: Chain, prepared: PreparedTranslation, *, evaluations: Sequence[EvaluationSpec]
+    ) -> None:
+        """Translate once, and write it down."""
+        outputs = run_translation(model, load_tokenizer(Path(self.model.path)), prepared)
+        for evaluation in evaluations:
+            write_evaluation(store, evaluation, self.variant_id, predictions=Translations.from_outputs(outputs))

@@ -1,0 +1,98 @@
+"""What is written down of an evaluation: its predictions, its row and its metrics, by whoever scored the texts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mlprune.evaluation.bootstrap import measure
+from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
+from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA, Translations
+from mlprune.evaluation.task_metrics import task_metrics
+from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
+from mlprune.steps.job import Job, ModelRef, RecordKey
+from mlprune.store.records import Artefact, Record
+from mlprune.store.store import Store
+
+Stored = Predictions | Translations
+"""What a predictions file holds."""
+
+
+@dataclass(frozen=True)
+class TasksJob(Job):
+    """Base of the jobs that run a model on tasks and make a record of each; a killed one does only what is left."""
+
+    needs_chain: ClassVar[bool] = True
+    model: ModelRef
+    evaluations: tuple[EvaluationSpec, ...]
+    batch_tokens: int
+
+    @property
+    def chain_model(self) -> ModelRef | None:
+        """The model."""
+        return self.model
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The evaluations."""
+        return tuple(one.identity.key for one in self.evaluations)
+
+
+def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> Stored:
+    """Stored predictions as what metrics are computed on."""
+    columns = store.read_table(artefact)
+    if spec.definition.reads == "pairs":
+        return Translations.from_columns(columns)
+    return Predictions.from_columns(columns, rule=spec.rule)
+
+
+def predictions_of(store: Store, evaluation: EvaluationSpec) -> Stored:
+    """The predictions of an evaluation that has a record.
+
+    Raises:
+        StoreError: it has none.
+    """
+    record = store.require(*evaluation.identity.key)
+    return read_predictions(store, evaluation.task, record.artefacts[0])
+
+
+def write_evaluation(store: Store, evaluation: EvaluationSpec, variant_id: str, *, predictions: Stored) -> Record:
+    """Store predictions and the record with their metrics, and return the record."""
+    schema = CHOICE_SCHEMA if isinstance(predictions, Predictions) else TRANSLATION_SCHEMA
+    artefact = store.write_table(f"predictions/{evaluation.identity.id}.parquet", predictions.columns(), schema)
+    rows = {
+        "evaluations": [_row(evaluation, variant_id, n_examples=len(predictions.example_ids))],
+        "metrics": _metric_rows(evaluation, variant_id, predictions=predictions),
+    }
+    record = evaluation.identity.record(artefacts=(artefact,), rows=rows)
+    store.write_record(record)
+    return record
+
+
+def _row(evaluation: EvaluationSpec, variant_id: str, *, n_examples: int) -> dict[str, Any]:
+    spec = evaluation.task
+    return {
+        **_place(evaluation, variant_id),
+        **spec.described,
+        "n_examples": n_examples,
+    }
+
+
+def _metric_rows(evaluation: EvaluationSpec, variant_id: str, *, predictions: Stored) -> list[dict[str, Any]]:
+    """Every metric of the task, with its interval."""
+    spec = evaluation.task
+    rows = []
+    for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics):
+        found = {**vars(measure(metric, predictions)), "signature": metric.signature}
+        rows.append({**_place(evaluation, variant_id), "metric": metric.name, **found})
+    return rows
+
+
+def _place(evaluation: EvaluationSpec, variant_id: str) -> Mapping[str, Any]:
+    """The columns that say what was evaluated."""
+    return {
+        "evaluation_id": evaluation.identity.id,
+        "variant_id": variant_id,
+        "task": evaluation.task.task,
+        "language": evaluation.task.language,
+        "split": evaluation.task.split,
+    }

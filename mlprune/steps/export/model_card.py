@@ -1,0 +1,248 @@
+"""The model card of an exported variant: where it comes from and what was measured, as the store's records have it.
+
+Equal records give equal text: there is no clock, host or path in it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import yaml
+
+from mlprune.steps.export.markdown import cell, rows_table, section, table
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+Row = Mapping[str, Any]
+
+_SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
+_FURTHER_SET_COLUMNS = ("weight", "n_sentences", "profile", "template", "token_budget", "task")
+"""Columns that stand there where some set has something in them."""
+_STATISTICS_COLUMNS = (
+    "statistics_id",
+    "demonstration_set_id",
+    "propagation",
+    "token_scope",
+    "n_demonstrations",
+    "n_tokens",
+)
+_PARENT_COLUMNS = ("role", "variant_id", "score", "structure", "propagation", "sparsity", "achieved_sparsity")
+_CHOICES = (
+    "score",
+    "seed",
+    "structure",
+    "removes",
+    "schedule",
+    "scope",
+    "profile",
+    "propagation",
+    "token_scope",
+    "aggregation",
+    "n_demonstrations",
+    "resample_seed",
+    "combination",
+    "details",
+    "sparsity",
+    "achieved_sparsity",
+    "mask_sha256",
+)
+"""What is known of a variant, in the order it is told; a record lacks what did not exist when it was made."""
+_METRIC_COLUMNS = ("task", "language", "split", "metric", "value", "ci_low", "ci_high", "n")
+_TAG = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?")
+"""A stored language tag: a code, with a script only where it is not the usual one."""
+_CITATIONS = {
+    "alpha": "M. Sun, Z. Liu, A. Bair, J. Z. Kolter, *A Simple and Effective Pruning Approach for Large Language "
+    "Models*, arXiv:2306.11695",
+    "contrast": "H. Kim, J. Suzuki, T. Hirasawa, M. Komachi, *Pruning Multilingual Large Language Models for "
+    "Multilingual Inference*, arXiv:2409.16911",
+    "owl": "L. Yin et al., *Outlier Weighed Layerwise Sparsity (OWL)*, arXiv:2310.05175",
+    "ria": "Y. Zhang et al., *Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Models*, "
+    "ICLR 2024",
+    "sparsegpt": "E. Frantar, D. Alistarh, *SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot*, "
+    "arXiv:2301.00774",
+    "wanda": "M. Sun, Z. Liu, A. Bair, J. Z. Kolter, *A Simple and Effective Pruning Approach for Large Language "
+    "Models*, arXiv:2306.11695",
+}
+
+
+def model_card(store: Store, variant: Record) -> str:
+    """The README of an exported variant: YAML front matter, then Markdown.
+
+    Raises:
+        StoreError: the store lacks a record the variant was made from.
+        DamagedArtefactError: the file of a demonstration set is missing or damaged.
+    """
+    row = variant.rows["variants"][0]
+    base = store.require("base_models", row["base_model_id"]).rows["base_models"][0]
+    sets = [_set_row(store, one) for one in variant.rows.get("variant_demonstrations", [])]
+    evaluations = _evaluations(store, variant.id)
+    metrics = [metric for record in evaluations for metric in record.rows.get("metrics", [])]
+    lineage = _with_ancestors(store, [variant, *evaluations])
+    parts = (
+        _front_matter(row, base, _languages(sets, metrics)),
+        f"# {_title(row, base)}\n",
+        _introduction(row, base),
+        *section("What it is", table(("property", "value"), list(_properties(row, base)))),
+        *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),
+        *section("Variants it is combined from", rows_table(_PARENT_COLUMNS, _parents(store, variant))),
+        *section("Demonstrations the score read", rows_table(_set_columns(sets), sets)),
+        *section("Activation statistics", rows_table(_STATISTICS_COLUMNS, _rows_of(lineage, "statistics"))),
+        *section("Evaluations", rows_table(_METRIC_COLUMNS, metrics)),
+        *section("Lineage", _lineage_table(lineage)),
+        *section("Method", _citations(_rows_of(lineage, "variants"))),
+    )
+    return "\n".join(parts)
+
+
+def _set_row(store: Store, link: Row) -> Row:
+    """A demonstration set with the role and weight it had, and the sentences in it."""
+    set_id = link["demonstration_set_id"]
+    record = store.require("demonstration_sets", set_id)
+    sentences = store.read_table(record.artefacts[0], columns=("sentence_ids",))["sentence_ids"]
+    n_sentences = sum(len(ids) for ids in sentences)
+    own = {"role": link["role"], "id": set_id, "weight": link["weight"], "n_sentences": n_sentences or None}
+    return {**own, **record.rows["demonstration_sets"][0]}
+
+
+def _set_columns(sets: Sequence[Row]) -> tuple[str, ...]:
+    """The columns of the demonstration sets: those that always stand there, and those in which one has something."""
+    further = [name for name in _FURTHER_SET_COLUMNS if any(one.get(name) is not None for one in sets)]
+    return ("role", "id", *_SET_COLUMNS, *further)
+
+
+def _parents(store: Store, variant: Record) -> list[Row]:
+    """The variants a combination is made from, in order."""
+    links = variant.rows.get("variant_parents", [])
+    found = [store.require("variants", link["parent_variant_id"]).rows["variants"][0] for link in links]
+    return [{**row, "role": link["role"]} for link, row in zip(links, found, strict=True)]
+
+
+def _evaluations(store: Store, variant_id: str) -> list[Record]:
+    """The records of a variant's evaluations, in the order of what they evaluate."""
+    found = [
+        (str([row[name] for name in ("task", "split", "language")]), record.id, record)
+        for record in store.records("evaluations")
+        for row in record.rows.get("evaluations", [])
+        if row["variant_id"] == variant_id
+    ]
+    return [record for *_, record in sorted(found, key=lambda one: one[:2])]
+
+
+def _languages(sets: Sequence[Row], metrics: Sequence[Row]) -> list[str]:
+    """Languages of the demonstrations and evaluations, sorted; a pair `fr-en` is two, `zh-Hant` is one."""
+    shown = [row[side] for row in sets for side in ("source_language", "target_language") if row[side]]
+    evaluated = [row["language"] for row in metrics]
+    return sorted({tag for text in (*shown, *evaluated) for tag in _TAG.findall(text)})
+
+
+def _front_matter(row: Row, base: Row, languages: list[str]) -> str:
+    """What a model hub reads, and the ids under a key of our own."""
+    names = ("variant_id", "base_model_id", *_CHOICES)
+    value = {
+        "base_model": base["source"],
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "language": languages,
+        "tags": ["mlprune", *(["pruned"] if _method(row) else [])],
+        "mlprune": {name: row[name] for name in names if name in row},
+    }
+    filled = {key: inner for key, inner in value.items() if inner != []}
+    return f"---\n{yaml.safe_dump(filled, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _method(row: Row) -> str | None:
+    """What made the masks: a score, or a combination of others; None for dense."""
+    method: str | None = row.get("combination") or row["score"]
+    return method
+
+
+def _title(row: Row, base: Row) -> str:
+    method = _method(row)
+    words = (method or "dense", f"{row['sparsity']:g}" if method else None, row["structure"])
+    return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
+
+
+def _introduction(row: Row, base: Row) -> str:
+    source = cell(base["source"])
+    if not _method(row):
+        return f"The dense model `{source}`: its weights as they were published.\n"
+    share = f"{row['achieved_sparsity']:.2%}"
+    changed = (
+        " The weights that stay in the pruned layers have new values, computed in the precision the model was run in "
+        "and, where the base model's files have a narrower one, rounded to it."
+        if row["weights_changed"]
+        else ""
+    )
+    return (
+        f"`{source}` with {share} of the weights in its blocks' linear maps set to exactly 0.{changed} All other "
+        "tensors, the config and the tokenizer are the base model's. The weights are stored densely, zeros included.\n"
+    )
+
+
+def _properties(row: Row, base: Row) -> Iterator[Sequence[Any]]:
+    """What is known of the variant and its base model, where it is known."""
+    yield "base model", base["source"]
+    yield "family", base["family"]
+    yield "blocks", base["n_blocks"]
+    yield "prunable weights", base["n_prunable"]
+    for name in _CHOICES:
+        if row.get(name) is not None:
+            yield name.replace("_", " "), row[name]
+
+
+def _layers_table(rows: Sequence[Row]) -> str:
+    """The removed fraction, one row a block and one column a layer."""
+    if not rows:
+        return ""
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    lines = []
+    for block, group in groupby(rows, key=lambda row: row["block"]):
+        shares = {row["layer"]: f"{row['n_removed'] / row['n_weights']:.4f}" for row in group}
+        lines.append([block, *(shares.get(layer) for layer in layers)])
+    return table(("block", *layers), lines)
+
+
+def _with_ancestors(store: Store, records: Sequence[Record]) -> list[Record]:
+    """Records and everything they were made from, each once."""
+    kinds = {record_id: kind for kind, record_id in store.record_names()}
+    waiting, found = list(records), dict[str, Record]()
+    while waiting:
+        record = waiting.pop(0)
+        if record.id not in found:
+            found[record.id] = record
+            parents = [(role, parent) for role, parent in _parent_ids(record) if parent not in found]
+            waiting += [store.require(kinds.get(parent, role), parent) for role, parent in parents]
+    return list(found.values())
+
+
+def _parent_ids(record: Record) -> list[tuple[str, str]]:
+    """(role, id) of what a record was made from; a variant names the ordering of its masks in its row."""
+    named = [row["ordering_id"] for row in record.rows.get("variants", []) if row["ordering_id"]]
+    parents = {**record.parents, **({"masks": named} if named else {})}
+    return [
+        (role, parent)
+        for role, found in sorted(parents.items())
+        for parent in ([found] if isinstance(found, str) else found)
+    ]
+
+
+def _lineage_table(records: Sequence[Record]) -> str:
+    """Records, the version of the step that made each, and what it was made from."""
+    lines = [
+        [record.kind, record.id, record.step_version, ", ".join(" ".join(pair) for pair in _parent_ids(record))]
+        for record in records
+    ]
+    return table(("kind", "id", "step version", "made from"), lines)
+
+
+def _rows_of(records: Sequence[Record], kind: str) -> list[Row]:
+    """The rows that records of one kind have in the table of its name, by id."""
+    found = [record for record in records if record.kind == kind]
+    return [row for record in sorted(found, key=lambda one: one.id) for row in record.rows.get(kind, [])]
+
+
+def _citations(variants: Sequence[Row]) -> str:
+    """The papers of the scores, structures and schedules of a variant and of those it is combined from."""
+    words = {row.get(name) for row in variants for name in ("score", "structure", "schedule")}
+    return "\n\n".join(dict.fromkeys(text for word, text in _CITATIONS.items() if word in words))

@@ -1,0 +1,159 @@
+"""What a job is: one step on one piece of work, small enough to hand to a worker as it stands.
+
+A job knows the records it makes and those it needs before it is run; whether it is run here or on a cluster, and when,
+is decided elsewhere.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+from mlprune.models.chain import Chain
+from mlprune.store.record_kinds import STEP_VERSIONS
+from mlprune.store.records import Artefact, Record, identity
+from mlprune.store.store import Store
+from mlprune.vocabulary import DtypeName
+
+ChainLoader = Callable[[], Chain]
+"""Gives the chain of the base model, loading it at the first call."""
+
+RecordKey = tuple[str, str]
+"""(kind, id) of a record."""
+
+AS_PLANNED, HALF_BATCHES, OFFLOADED = 0, 1, 2
+"""How a job that ran out of memory is tried: each level needs less than the one before it."""
+MIN_BATCH_TOKENS = 16
+"""Smallest batches that a recipe can ask for; no job is given smaller ones."""
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """The base model as jobs pass it around."""
+
+    base_model_id: str
+    path: str
+    family: str
+    n_blocks: int
+    max_positions: int | None
+    dtype: DtypeName
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything an id is made of; the record repeats it."""
+
+    kind: str
+    parameters: Mapping[str, Any]
+    parents: Mapping[str, Any]
+    contents: Mapping[str, str]
+
+    @cached_property
+    def id(self) -> str:
+        """The id."""
+        return identity(
+            self.kind,
+            step_version=STEP_VERSIONS[self.kind],
+            parameters=self.parameters,
+            parents=self.parents,
+            contents=self.contents,
+        )
+
+    @property
+    def key(self) -> RecordKey:
+        """(kind, id)."""
+        return self.kind, self.id
+
+    def record(
+        self, *, artefacts: tuple[Artefact, ...] = (), rows: Mapping[str, list[dict[str, Any]]] | None = None
+    ) -> Record:
+        """The record of the finished work."""
+        return Record(
+            kind=self.kind,
+            id=self.id,
+            step_version=STEP_VERSIONS[self.kind],
+            parameters=self.parameters,
+            parents=self.parents,
+            contents=self.contents,
+            artefacts=artefacts,
+            rows=rows or {},
+        )
+
+
+def identified(
+    kind: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    parents: Mapping[str, Any] | None = None,
+    contents: Mapping[str, str] | None = None,
+) -> Identity:
+    """Shorthand that fills in what is empty and leaves out parents that are None."""
+    present = {role: parent for role, parent in (parents or {}).items() if parent is not None}
+    return Identity(kind, parameters or {}, present, contents or {})
+
+
+@dataclass(frozen=True)
+class Job:
+    """Base of all jobs."""
+
+    step: ClassVar[str]
+    """Name of the step, as progress and the catalog's `jobs` show it."""
+    needs_chain: ClassVar[bool] = False
+    """Whether the job runs the model."""
+    relief: int = field(default=AS_PLANNED, kw_only=True)
+    """Level of relief from want of memory; never part of an identity."""
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The records the job writes, the one that means "done" last."""
+        raise NotImplementedError
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The records that have to exist first."""
+        raise NotImplementedError
+
+    @property
+    def chain_model(self) -> ModelRef | None:
+        """The base model it runs; None if it runs none."""
+        return None
+
+    @property
+    def shared(self) -> tuple[RecordKey, ...]:
+        """Those of `makes` that a job of another recipe makes as well, out of other records: a sound one stays."""
+        return ()
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Do the work; running it again gives the same bytes."""
+        raise NotImplementedError
+
+    def relieved(self) -> "Job | None":
+        """The same work with less memory: its batches halved, then the model offloaded as well; None if that was all.
+
+        Log-likelihoods of halved batches agree with the planned ones within 1e-4.
+        """
+        n_tokens = batch_tokens_of(self)
+        if self.relief < HALF_BATCHES and n_tokens is not None and n_tokens > MIN_BATCH_TOKENS:
+            half: Any = {"batch_tokens": max(MIN_BATCH_TOKENS, n_tokens // 2)}
+            return replace(self, relief=HALF_BATCHES, **half)
+        if self.relief < OFFLOADED and self.needs_chain:
+            return replace(self, relief=OFFLOADED)
+        return None
+
+
+@dataclass(frozen=True)
+class RecordJob(Job):
+    """Base of the jobs that make one record."""
+
+    identity: Identity
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """That record."""
+        return (self.identity.key,)
+
+
+def batch_tokens_of(job: Job) -> int | None:
+    """Tokens in one batch of a job, None if it runs no batches."""
+    n_tokens: int | None = getattr(job, "batch_tokens", None)
+    return n_tokens

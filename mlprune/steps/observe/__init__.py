@@ -1,0 +1,1 @@
+"""Observe: run the dense model over demonstration sets and store statistics of what its layers read."""

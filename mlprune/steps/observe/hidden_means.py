@@ -1,0 +1,63 @@
+"""Step `observe`, for LRP2: the mean hidden state of a language behind every block of the dense model.
+
+Sums over all tokens of a demonstration set and their number are stored, both exact enough (float64) that means of sets
+can be joined later.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlprune.models.messages import StateSums
+from mlprune.steps.job import ChainLoader
+from mlprune.steps.observe.dense_pass import PassJob, dense_pass
+from mlprune.store.parquet import Layout, number_bytes, numbers_of
+from mlprune.store.store import Store
+
+LAYOUT = Layout("hidden_sums", 1, {"block": "int32", "n_tokens": "int64", "sums": "list<double>"})
+"""One row a block: what stands behind it, block counted from 0."""
+
+
+@dataclass(frozen=True)
+class HiddenMeansJob(PassJob):
+    """Run a demonstration set through the dense model and add up its hidden states behind every block."""
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Add the batches up in their order, then write sums and record.
+
+        Raises:
+            StatisticsError: a state is not finite.
+        """
+        total, n_tokens = torch.zeros((), dtype=torch.float64), 0
+        found: StateSums
+        for found in dense_pass(store, chain(), "sum_states", job=self):
+            total, n_tokens = total + found.sums, n_tokens + found.n_tokens
+        columns: dict[str, Any] = {
+            "block": list(range(len(total))),
+            "n_tokens": [n_tokens] * len(total),
+            "sums": list(total.numpy()),
+        }
+        data, n_rows = number_bytes(columns, LAYOUT)
+        artefact = store.write_bytes(f"means/{self.identity.id}.parquet", data, n_rows=n_rows)
+        row = {
+            "means_id": self.identity.id,
+            "base_model_id": self.model.base_model_id,
+            "demonstration_set_id": self.demonstration_set_id,
+            "n_tokens": n_tokens,
+        }
+        store.write_record(self.identity.record(artefacts=(artefact,), rows={"hidden_means": [row]}))
+
+
+def mean_states(store: Store, means_id: str) -> Tensor:
+    """[n_blocks, d] float64: the mean hidden state behind every block.
+
+    Raises:
+        DamagedArtefactError: the file is missing or differs from the record.
+        StoreError: there is no such record.
+    """
+    artefact = store.require("hidden_means", means_id).artefacts[0]
+    found: Any = numbers_of(store.read_bytes(artefact), LAYOUT, path=artefact.path)
+    sums = torch.from_numpy(found["sums"].values.reshape(len(found["block"]), -1).copy())
+    return sums / torch.from_numpy(found["n_tokens"].copy()).unsqueeze(1)

@@ -1,0 +1,90 @@
+"""Opt-in: over how many tokens of a set each feed-forward neuron of the dense model fires, and what masks take of it.
+
+The counts of a whole set, or variant, are a few integers a neuron, so they stand in the record and need no file; what
+follows from them (language-specific neurons) is a question to the catalog.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.messages import ActiveNeurons
+from mlprune.numeric.activations.active_neurons import removed_before, removed_behind
+from mlprune.pruning.mask_files import read_keep_masks
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.observe.dense_pass import PassJob, dense_pass
+from mlprune.steps.prune.variant import mask_artefacts
+from mlprune.store.records import Artefact
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class NeuronActivityJob(PassJob):
+    """Run a demonstration set through the dense model and count, batch by batch, how often its neurons fire."""
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Add the counts of all batches, whole numbers whose order does not matter, and write the record.
+
+        Raises:
+            StatisticsError: a counted activation is not finite.
+        """
+        totals: dict[int, Tensor] = {}
+        n_tokens = 0
+        found: ActiveNeurons
+        for found in dense_pass(store, chain(), "count_active", job=self):
+            n_tokens += found.n_tokens
+            for block, counts in found.counts.items():
+                totals[block] = totals[block] + counts if block in totals else counts
+        store.write_record(self.identity.record(rows={"neuron_activity": self._rows(totals, n_tokens)}))
+
+    def _rows(self, totals: dict[int, Tensor], n_tokens: int) -> list[dict[str, Any]]:
+        return [
+            {
+                "neuron_activity_id": self.identity.id,
+                "base_model_id": self.model.base_model_id,
+                "demonstration_set_id": self.demonstration_set_id,
+                "block": block,
+                "n_tokens": n_tokens,
+                "n_active": totals[block].tolist(),
+            }
+            for block in sorted(totals)
+        ]
+
+
+@dataclass(frozen=True)
+class NeuronRemovalsJob(RecordJob):
+    """Count, in the masks of a variant, how many weights before and behind every neuron are removed."""
+
+    step: ClassVar[str] = "compare"
+    family: str
+    variant_id: str
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The variant."""
+        return (("variants", self.variant_id),)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Count block by block."""
+        record = store.require("variants", self.variant_id)
+        level = record.rows["variants"][0]["level"]
+        rows = [
+            {"variant_id": self.variant_id, "block": block, **self._counts(store, artefact, level)}
+            for block, artefact in enumerate(mask_artefacts(record))
+        ]
+        store.write_record(self.identity.record(rows={"neuron_removals": rows}))
+
+    def _counts(self, store: Store, artefact: Artefact, level: int) -> dict[str, Any]:
+        before, behind = FAMILIES[self.family].feed_forward
+        removed = {layer: ~kept for layer, kept in read_keep_masks(store.uri, artefact, level).items()}
+        n_neurons = removed[behind].shape[1]
+        counts = sum(removed_before(removed[layer], n_neurons) for layer in before)
+        assert isinstance(counts, Tensor), "neurons read through some layer"
+        return {
+            "n_before": sum(removed[layer].numel() for layer in before) // n_neurons,
+            "n_behind": removed[behind].shape[0],
+            "removed_before": counts.tolist(),
+            "removed_behind": removed_behind(removed[behind]).tolist(),
+        }

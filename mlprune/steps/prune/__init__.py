@@ -1,0 +1,1 @@
+"""Prune: plan variants, order weights, run sweeps, combine masks, and verify them."""

@@ -1,0 +1,56 @@
+"""Step `prune`, mask algebra: a variant out of what other variants keep."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mlprune.numeric.masks.keep_masks import combined_masks
+from mlprune.parallel import side_by_side
+from mlprune.pruning.mask_files import mask_path, read_keep_masks, write_block_masks
+from mlprune.pruning.scoring import LayerLevels, described_levels
+from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey
+from mlprune.steps.prune.variant import VariantSpec, block_identity, mask_artefacts, write_variants
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class CombineJob(Job):
+    """Combine the keep masks of some variants, block after block."""
+
+    step: ClassVar[str] = "prune"
+    ordering: Identity
+    variant: VariantSpec
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The ordering, which has one level, and the variant."""
+        return (self.ordering.key, self.variant.identity.key)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The parents."""
+        return tuple(("variants", parent) for parent in self.variant.parent_ids)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write the blocks' masks, then the records."""
+        parents = [store.require("variants", parent) for parent in self.variant.parent_ids]
+        blocks = side_by_side(lambda block: self._block(store, parents, block), range(self.variant.model.n_blocks))
+        write_variants(store, self.ordering, list(blocks), (self.variant,))
+
+    def _block(self, store: Store, parents: list[Record], block: int) -> Record:
+        found = combined_block(store, parents, block, variant=self.variant)
+        artefact = write_block_masks(store, mask_path(self.ordering.id, block), found)
+        return block_identity(self.ordering.id, block, parents={"variant": self.variant.id}).record(
+            artefacts=(artefact,)
+        )
+
+
+def combined_block(store: Store, parents: list[Record], block: int, *, variant: VariantSpec) -> dict[str, LayerLevels]:
+    """Layer -> the combined mask of one block, as levels 0 (removed) and 1 (kept)."""
+    assert variant.combination is not None, "planning gives a combination its kind"
+    masks = [
+        read_keep_masks(store.uri, mask_artefacts(parent)[block], parent.rows["variants"][0]["level"])
+        for parent in parents
+    ]
+    combined = {layer: combined_masks([one[layer] for one in masks], variant.combination) for layer in masks[0]}
+    return {layer: described_levels(mask.byte(), (variant.sparsity,)) for layer, mask in combined.items()}

@@ -1,0 +1,69 @@
+"""Step `prune`, before an OWL schedule: how many outliers the wanda scores of each block have, in the dense model."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.loading import read_block
+from mlprune.numeric.activations.outlier_ratios import outlier_ratio
+from mlprune.numeric.weights.scores import wanda_scores
+from mlprune.parallel import side_by_side
+from mlprune.pruning.feature_factors import factors_of
+from mlprune.pruning.spec import Reading
+from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
+from mlprune.steps.observe.statistics_files import read_block_totals
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class OutliersJob(RecordJob):
+    """Find the outlier ratio of every block from stored statistics (Yin et al., arXiv 2310.05175)."""
+
+    step: ClassVar[str] = "prune"
+    model: ModelRef
+    m: float
+    """An outlier is above m times the mean score of its block."""
+    reading: Reading
+    statistics: tuple[str, ...]
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The statistics."""
+        return tuple(("statistics", one) for one in self.statistics)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Score block after block; a block's weights are held only while it is scored."""
+        ratios = side_by_side(lambda block: self._ratio(store, block), range(self.model.n_blocks))
+        rows = [
+            {
+                "outliers_id": self.identity.id,
+                "base_model_id": self.model.base_model_id,
+                "m": self.m,
+                "block": block,
+                "ratio": ratio,
+            }
+            for block, ratio in enumerate(ratios)
+        ]
+        store.write_record(self.identity.record(rows={"outlier_ratios": rows}))
+
+    def _ratio(self, store: Store, block: int) -> float:
+        family = FAMILIES[self.model.family]
+        records = [store.require("statistics", one) for one in self.statistics]
+        sets = [read_block_totals(store, record.artefacts, block, reading=self.reading) for record in records]
+        factors = factors_of(sets, reading=self.reading)
+        weights = read_block(Path(self.model.path), block, dtype=self.model.dtype)
+        scores = (wanda_scores(weight, factors[family.input_of(layer)][0]) for layer, weight in weights.items())
+        return outlier_ratio(scores, self.m)
+
+
+def read_ratios(store: Store, outliers_id: str) -> tuple[float, ...]:
+    """The outlier ratios of all blocks, in order."""
+    return _ratios(store.uri, outliers_id)
+
+
+@lru_cache(maxsize=64)
+def _ratios(store_uri: str, outliers_id: str) -> tuple[float, ...]:
+    rows = Store(store_uri).require("outliers", outliers_id).rows["outlier_ratios"]
+    return tuple(row["ratio"] for row in rows)

@@ -1,0 +1,200 @@
+"""Step `sweep`, sequential propagation: observe a block behind pruned blocks, prune it, go on to the next.
+
+All sets of a variant pass through the same pruned blocks. Every block's statistics, masks and changed weights are
+recorded as soon as they are there: a sweep that was killed runs the pruned blocks forward, without observing, and goes
+on where it stopped.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from mlprune.corpus.calibration import counted_tokens, token_batches
+from mlprune.models.chain import Chain, advance_to
+from mlprune.models.families.records import FAMILIES
+from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_factors
+from mlprune.pruning.mask_files import mask_path, stored_keep_masks, write_block_masks
+from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
+from mlprune.pruning.sparsegpt_block import rewritten_block
+from mlprune.pruning.spec import ScoreChoice
+from mlprune.pruning.weight_files import stored_weights, weights_path, write_block_weights
+from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordKey
+from mlprune.steps.observe.statistics_files import write_part
+from mlprune.steps.prune.ordering import Ordering, sparsities_of
+from mlprune.steps.prune.variant import VariantSpec, block_identity, mask_artefacts, weight_artefacts, write_variants
+from mlprune.store.records import Artefact, Record
+from mlprune.store.store import Store
+
+CONTRAST = "contrast"
+
+Key = tuple[str, int]
+"""(role, index of the batch): names the states of a batch that stay in the shards."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the driver of a sweep knows of a resident batch."""
+
+    demonstrations: tuple[int, ...]
+    n_tokens: Tensor
+    """[b] int64, tokens that count."""
+
+
+Batches = dict[Key, _Batch]
+
+
+@dataclass(frozen=True)
+class SweepJob(Job):
+    """Make one variant by a sequential sweep."""
+
+    step: ClassVar[str] = "sweep"
+    needs_chain: ClassVar[bool] = True
+    ordering: Identity
+    variant: VariantSpec
+    batch_tokens: int
+    outliers: str | None = None
+    """Outlier ratios of the dense model, for schedule owl."""
+
+    @property
+    def chain_model(self) -> ModelRef | None:
+        """The model that is swept."""
+        return self.variant.model
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The ordering, which has one level, and the variant."""
+        return (self.ordering.key, self.variant.identity.key)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The sets, and the outlier ratios."""
+        sets = (*self.variant.set_ids, self.variant.contrast_set_id)
+        ratios = (("outliers", self.outliers),) if self.outliers else ()
+        return (*(("demonstration_sets", one) for one in sets if one), *ratios)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Sweep over the blocks, then write the variant."""
+        model = chain()
+        model.everywhere("set_keep_masks", None)
+        model.everywhere("sweep_clear")
+        batches = self._start(store, model)
+        records = []
+        try:
+            for block in range(model.n_blocks):
+                advance_to(model, block, batches)
+                records.append(self._prune(store, model, block, batches))
+                if block + 1 < model.n_blocks:
+                    model.on_block(block, "sweep_advance", block, list(batches))
+        finally:
+            model.everywhere("sweep_clear")
+        write_variants(store, self.ordering, records, (self.variant,))
+
+    def _start(self, store: Store, model: Chain) -> Batches:
+        """Embed all batches of all sets."""
+        assert self.variant.reading is not None, "a sweep reads statistics"
+        batches: Batches = {}
+        for role, set_id in roles(self.variant).items():
+            table = store.read_table(store.require("demonstration_sets", set_id).artefacts[0])
+            counted = counted_tokens(table, self.variant.reading.token_scope)
+            cut = token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=counted)
+            for index, (demonstrations, batch) in enumerate(cut):
+                model.on_block(0, "sweep_start", (role, index), batch)
+                batches[role, index] = _Batch(demonstrations, batch.counted.sum(dim=1))
+        return batches
+
+    def _prune(self, store: Store, model: Chain, block: int, batches: Batches) -> Record:
+        """Prune one block, from the store where that was done before."""
+        identity = block_identity(self.variant.id, block, parents={"variant": self.variant.id})
+        record = store.read_record(*identity.key)
+        if record is not None and store.is_intact(record):
+            _put_back(store, model, block, record)
+            return record
+        found = model.on_block(block, "sweep_observe", block, list(batches), self.variant.weights_changed)
+        statistics = {role: _joined(found, batches, role) for role in roles(self.variant)}
+        observed = list(self._write_statistics(store, block, found, batches))
+        made = self._choose(store, model, block, statistics)
+        record = identity.record(artefacts=(*made, *observed))
+        store.write_record(record)
+        return record
+
+    def _choose(
+        self, store: Store, model: Chain, block: int, statistics: dict[str, BlockStatistics]
+    ) -> tuple[Artefact, ...]:
+        """Choose the masks where the weights are, put them on, and write them down."""
+        variant, family = self.variant, self.variant.model.family
+        assert variant.choice is not None, "a sweep has a score"
+        ordering = Ordering(
+            variant.choice, (variant.sparsity,), variant.schedule, variant.scope, outliers=self.outliers
+        )
+        sparsities = sparsities_of(store, FAMILIES[family], block, ordering)
+        if variant.weights_changed:
+            arguments: tuple[Any, ...] = (variant.choice, sparsities, family)
+            levels, weights = model.on_block(block, "rewrite_block", block, rewritten_block, *arguments)
+            path = weights_path(variant.id, block)
+            changed: tuple[Artefact, ...] = (write_block_weights(store, path, weights),)
+        else:
+            factors = swept_factors(variant, statistics)
+            arguments = (variant.choice, sparsities, block, family, factors)
+            levels, changed = model.on_block(block, "prune_block", block, choose_masks, *arguments), ()
+        return (write_block_masks(store, mask_path(self.ordering.id, block), levels), *changed)
+
+    def _write_statistics(
+        self, store: Store, block: int, found: dict[Key, dict[str, Tensor]], batches: Batches
+    ) -> Iterator[Artefact]:
+        for role in roles(self.variant):
+            own = [key for key in batches if key[0] == role]
+            sums = {name: torch.cat([found[key][name] for key in own]) for name in found[own[0]]}
+            options: dict[str, Any] = {
+                "demonstrations": [index for key in own for index in batches[key].demonstrations],
+                "sums": sums,
+                "n_tokens": torch.cat([batches[key].n_tokens for key in own]),
+            }
+            yield write_part(store, self.variant.id, block, role=role, **options)
+
+
+def roles(variant: VariantSpec) -> dict[str, str]:
+    """Role -> demonstration set of a sweep; a role is part of the names of statistics files, empty for an only set."""
+    several = len(variant.set_ids) > 1
+    found = {f"set-{place}" if several else "": one for place, one in enumerate(variant.set_ids, start=1)}
+    return found | ({CONTRAST: variant.contrast_set_id} if variant.contrast_set_id else {})
+
+
+def swept_factors(variant: VariantSpec, statistics: dict[str, BlockStatistics]) -> Factors:
+    """Factors of a block's features from the statistics of all roles."""
+    assert variant.reading is not None, "a sweep reads statistics"
+    sets = [statistics[role] for role in roles(variant) if role != CONTRAST]
+    return feature_factors(sets, reading=variant.reading, contrast=statistics.get(CONTRAST))
+
+
+def choose_masks(  # noqa: PLR0917 - a shard passes arguments on by position
+    weights: dict[str, Tensor],
+    choice: ScoreChoice,
+    sparsities: LayerSparsities,
+    block: int,
+    family: str,
+    factors: Factors,
+) -> tuple[dict[str, Tensor], BlockLevels]:
+    """Score a block and choose its masks, in the process of the shard that holds its weights."""
+    found = block_levels(
+        weights, choice=choice, sparsities=sparsities, block=block, family=FAMILIES[family], factors=factors
+    )
+    return keep_masks(found, level=0), found
+
+
+def _put_back(store: Store, model: Chain, block: int, record: Record) -> None:
+    """Prune a block as it was pruned before the sweep was interrupted."""
+    masks, weights = mask_artefacts(record)[0], weight_artefacts(record)
+    if weights:
+        model.on_block(block, "rewrite_block", block, stored_weights, store.uri, masks, weights[0])
+    else:
+        model.on_block(block, "prune_block", block, stored_keep_masks, store.uri, masks, 0)
+
+
+def _joined(found: dict[Key, dict[str, Tensor]], batches: Batches, role: str) -> BlockStatistics:
+    """Input -> [n, in] of one set, in demonstration order."""
+    own = [key for key in batches if key[0] == role]
+    order = torch.tensor([index for key in own for index in batches[key].demonstrations]).argsort()
+    return {name: torch.cat([found[key][name] for key in own])[order] for name in found[own[0]]}

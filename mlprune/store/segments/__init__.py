@@ -1,0 +1,1 @@
+"""Segments: many records in one file, with an index."""

@@ -1,0 +1,167 @@
+"""Ray actors: a worker, and a shard of a model too large for one worker. Both forward to plain code in one line."""
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import RayError
+
+from mlprune.models.block_ranges import plan_spans, shard_of
+from mlprune.models.chain import Chain
+from mlprune.models.inference.block_batching import grouped
+from mlprune.models.local_chain import chain_limit
+from mlprune.parallel import use_threads
+from mlprune.plan.pool import Pool
+from mlprune.steps.job import Job, ModelRef
+from ray_jobs.workers.model_loading import get_ready, load_here, load_shard
+from ray_jobs.workers.placement_groups import Place
+from ray_jobs.workers.ray_failures import Losses
+from ray_jobs.workers.resource_usage import PeakMemory
+from ray_jobs.workers.worker import Outcome, Worker, worker_name
+
+IN_FLIGHT = 4
+"""Groups of batches that may be on their way along a chain at once."""
+GROUPS_IN_FLIGHT = 2
+"""The same where blocks take turns in memory, and a group is large."""
+
+
+class ShardActor:
+    """Some blocks of the base model."""
+
+    def __init__(self, model: ModelRef, span: range, pool: Pool, *, offloaded: bool) -> None:
+        torch.set_num_threads(1)
+        use_threads(pool.threads)
+        self._peak = PeakMemory()
+        self._shard = load_shard(model, span, pool, offloaded=offloaded)
+
+    def call(self, operation: str, *args: Any) -> Any:
+        """Call a method of the shard."""
+        return getattr(self._shard, operation)(*args)
+
+    def measure(self) -> None:
+        """Begin the peak of this process's memory anew."""
+        self._peak = PeakMemory()
+
+    def peak_gib(self) -> float:
+        """Largest memory of this process since then."""
+        return self._peak.gib()
+
+
+class RayChain:
+    """Shards in actors; what passes between them are object references, a bounded number of batches at a time.
+
+    Batches travel in groups, which a shard works on side by side: as many as it has threads or, where its blocks take
+    turns in memory, as many as may wait for the next block together.
+    """
+
+    def __init__(self, shards: Sequence[Any], spans: tuple[range, ...], n_blocks: int, *, threads: int = 1) -> None:
+        self.shards = tuple(shards)
+        self.spans = spans
+        self.n_blocks = n_blocks
+        self._threads = threads
+        self._losses = Losses()
+        self._limit = chain_limit(self.everywhere("group_limit"))
+
+    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
+        """See `mlprune.models.local_chain.Chain.stream`."""
+        waiting: deque[Any] = deque()
+        for group in self._groups(items):
+            travelling = group
+            for shard in self.shards:
+                travelling = shard.call.remote("together", operation, travelling)
+            waiting.append(travelling)
+            if len(waiting) == (IN_FLIGHT if self._limit is None else GROUPS_IN_FLIGHT):
+                yield from self._fetched(waiting.popleft())
+        while waiting:
+            yield from self._fetched(waiting.popleft())
+        if self._limit is not None:
+            self.everywhere("rest")
+
+    def _groups(self, items: Iterable[Any]) -> Iterator[list[Any]]:
+        if self._limit is not None:
+            yield from grouped(items, self._limit)
+            return
+        left = iter(items)
+        while group := list(islice(left, self._threads)):
+            yield group
+
+    def on_block(self, block: int, operation: str, *args: Any) -> Any:
+        """See `mlprune.models.local_chain.Chain.on_block`."""
+        return self._fetched(self.shards[shard_of(self.spans, block)].call.remote(operation, *args))
+
+    def everywhere(self, operation: str, *args: Any) -> list[Any]:
+        """See `mlprune.models.local_chain.Chain.everywhere`."""
+        return list(self._fetched([shard.call.remote(operation, *args) for shard in self.shards]))
+
+    def _fetched(self, references: Any) -> Any:
+        return self._losses.get(references, who="a shard")
+
+
+class WorkerActor:
+    """A worker; its chain is in its own process, or in shard actors that it starts and owns."""
+
+    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, place: Place, number: int) -> None:
+        self._model = model
+        self._pool = pool
+        self._place = place
+        self._chain: Callable[[], RayChain | None] = lambda: None
+        self._name = worker_name(number)
+        self._n_loads = 0
+        self._worker = Worker(
+            store_uri,
+            self._load,
+            name=self._name,
+            threads=pool.threads,
+            load_offloaded=partial(self._load, offloaded=True),
+        )
+        if pool.n_shards == 1:
+            get_ready(model)
+
+    def run(self, job: Job) -> Outcome:
+        """Run a job; the memory it tells is that of the largest process that worked on it."""
+        self._begin_peaks()
+        outcome = self._worker.run(job)
+        shards = self._shards() if job.needs_chain else ()
+        try:
+            peaks = ray.get([shard.peak_gib.remote() for shard in shards])
+        except RayError:  # the outcome says already that a shard was lost
+            return outcome
+        return replace(outcome, peak_memory_gib=round(max([outcome.peak_memory_gib, *peaks]), 3))
+
+    def _begin_peaks(self) -> None:
+        """In a method of its own: a shard that `run` still named could not end, and give its place to another load."""
+        for shard in self._shards():
+            shard.measure.remote()
+
+    def _load(self, other: ModelRef | None, *, offloaded: bool = False) -> Chain:
+        model = other or self._model
+        if self._pool.n_shards == 1:
+            return load_here(model, self._pool, offloaded=offloaded)
+        spans = plan_spans(model.n_blocks, min(self._pool.n_shards, model.n_blocks))
+        self._n_loads += 1
+        shards = [self._start_shard(model, number, span, offloaded=offloaded) for number, span in enumerate(spans)]
+        self._place.wait(shards)
+        chain = RayChain(shards, spans, model.n_blocks, threads=self._pool.threads)
+        self._chain = weakref.ref(chain)  # its actors end when the worker lets it go
+        return chain
+
+    def _start_shard(self, model: ModelRef, number: int, span: range, *, offloaded: bool) -> Any:
+        name = f"{self._name}, blocks {span.start}-{span.stop - 1}, load {self._n_loads}"  # as the dashboard shows it
+        options = actor_class(ShardActor).options(name=name, **self._place.of_shard(number))
+        return options.remote(model, span, self._pool, offloaded=offloaded)
+
+    def _shards(self) -> tuple[Any, ...]:
+        """The actors of the chain that is loaded."""
+        chain = self._chain()
+        return chain.shards if chain else ()
+
+
+def actor_class(plain: type) -> Any:
+    """A plain class as one whose instances are Ray actors."""
+    return ray.remote(plain)

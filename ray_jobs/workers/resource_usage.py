@@ -1,0 +1,93 @@
+"""What a job took: tokens that entered the model, and the largest memory of its process. Knows no Ray."""
+
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mlprune.models.chain import Chain
+from mlprune.models.messages import DecodeStep, ScoringBatch, TokenBatch
+
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+RESET_PEAK = "5"
+"""What Linux takes as the wish to begin the peak of a process anew (proc(5))."""
+
+
+class CountingChain:
+    """A chain that counts the tokens sent into it, padding included."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self.n_tokens = 0
+
+    @property
+    def n_blocks(self) -> int:
+        """See `Chain.n_blocks`."""
+        return self._chain.n_blocks
+
+    @property
+    def spans(self) -> tuple[range, ...]:
+        """See `Chain.spans`."""
+        return self._chain.spans
+
+    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
+        """See `Chain.stream`."""
+
+        def counted() -> Iterator[Any]:
+            for item in items:
+                self.n_tokens += n_tokens_of(item)
+                yield item
+
+        return self._chain.stream(operation, counted())
+
+    def on_block(self, block: int, operation: str, *args: Any) -> Any:
+        """See `Chain.on_block`; what is kept for a sweep enters the model here."""
+        if operation == "sweep_start":
+            self.n_tokens += sum(map(n_tokens_of, args))
+        return self._chain.on_block(block, operation, *args)
+
+    def everywhere(self, operation: str, *args: Any) -> list[Any]:
+        """See `Chain.everywhere`."""
+        return self._chain.everywhere(operation, *args)
+
+
+def n_tokens_of(item: Any) -> int:
+    """Tokens of what enters a chain, padding included."""
+    if isinstance(item, ScoringBatch):
+        return item.n_computed
+    return item.token_ids.numel() if isinstance(item, TokenBatch | DecodeStep) else 0
+
+
+class PeakMemory:
+    """The largest resident memory of this process since the measurement began, where the system can tell.
+
+    Linux begins its peak anew when it is asked to. Elsewhere, or where that is forbidden, the peak is that since the
+    process started, and `is_of_job` says so.
+    """
+
+    def __init__(self, clear_refs: Path = CLEAR_REFS, status: Path = STATUS) -> None:
+        self._status = status
+        try:
+            clear_refs.write_text(RESET_PEAK, encoding="ascii")
+            self.is_of_job = self._high_water() is not None
+        except OSError:
+            self.is_of_job = False
+
+    def gib(self) -> float:
+        """The peak so far."""
+        marked = self._high_water() if self.is_of_job else None
+        return (peak_bytes() if marked is None else marked) / 2**30
+
+    def _high_water(self) -> int | None:
+        try:
+            lines = self._status.read_text(encoding="ascii", errors="replace").splitlines()
+        except OSError:
+            return None
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process since it started."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,101 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from matplotlib.axes import Axes
+
+from catalog.report.drawing.exhibits import Group, Key, Panel, Size
+from catalog.report.drawing.figure_layout import MOST_HEIGHT, WIDTH, grid_panel, parts, sheet
+from catalog.report.drawing.heatmap import Grid, Scale
+from catalog.report.drawing.svg import drawing
+from catalog.report.labels import look_of
+
+
+def panel(title: str, width: float = 3.2) -> Panel:
+    def draw(axes: Axes) -> None:
+        axes.set_title(title)
+
+    return Panel(label=title, size=Size(width, 2.0), draw=draw)
+
+
+def places(group: Group, width: float = WIDTH) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
+    """The sheet's size, and where each titled panel has its axes' upper left corner, in inches from the upper left."""
+    with drawing():
+        figure = sheet(group, width=width)
+        whole = tuple(map(float, figure.get_size_inches()))
+        found = {axes.get_title("left"): axes.get_position() for axes in figure.axes if axes.get_title("left")}
+    return whole, {title: (box.x0 * whole[0], (1 - box.y1) * whole[1]) for title, box in found.items()}
+
+
+def test_panels_stand_side_by_side_as_long_as_there_is_room() -> None:
+    whole, found = places(Group("g", tuple(map(panel, "abc")), rows=()))
+    assert whole == pytest.approx((WIDTH, 4.0))
+    assert found["a"] == pytest.approx((0.5, 0.34))
+    assert found["b"] == pytest.approx((3.7, 0.34))
+    assert found["c"] == pytest.approx((0.5, 2.34))
+
+
+def test_a_panel_that_is_wider_than_the_sheet_widens_it() -> None:
+    whole, _ = places(Group("g", (panel("a", 9.0), panel("b")), rows=()))
+    assert whole[0] == pytest.approx(9.0)
+
+
+def test_the_legend_stands_below_all_panels_and_says_every_key() -> None:
+    keys = (Key(label="dense model", colour="#000000"), Key(label="random", colour="#888888", marker="X", line=False))
+    keys += (Key(label="less|more", scale=Scale(0, 1)), Key(label="chosen", colour="#0072b2", marker="bar"))
+    group = Group("g", (panel("a"),), rows=(), keys=keys)
+    with drawing():
+        figure = sheet(group)
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["dense model", "random", "chosen"]
+        scale = figure.axes[-1]
+        assert [text.get_text() for text in scale.texts] == ["less", "more"]
+        figure.draw_without_rendering()
+        lowest = figure.axes[0].get_tightbbox().y0  # type: ignore[union-attr]
+        assert max(legend.get_window_extent().y1, scale.get_position().y1 * figure.bbox.height) < lowest
+
+
+def test_marks_of_the_legend_look_as_those_of_the_figure() -> None:
+    look = look_of("ria", "translation")
+    with drawing():
+        (legend,) = sheet(Group("g", (panel("a"),), rows=(), keys=(Key("ria", **look.in_legend),))).legends
+        (handle,) = legend.get_lines()
+    assert {key: handle.properties()[key] for key in look.marks} == look.marks
+
+
+def test_a_heat_map_has_room_for_its_names_and_its_title() -> None:
+    names = ("self_attn.q_proj", "fc1")
+    grid = Grid("a rather long title of a method, sparsity 0.5", "l", ("0", "1"), names, {(0, 0): 0.5}, Scale(0, 1))
+    made = grid_panel(grid)
+    with drawing():
+        figure = sheet(Group("g", (grid,), rows=()))
+        figure.draw_without_rendering()
+        box = figure.axes[0].get_tightbbox()
+        assert box is not None
+        assert box.y0 >= 0
+        assert box.x0 >= 0
+        assert box.y1 <= figure.bbox.height + 1
+    assert made.label == "l"
+    assert made.size.height > grid_panel(Grid("t", "l", ("0", "1"), ("fc1",), {}, Scale(0, 1))).size.height
+
+
+def test_what_is_too_high_for_a_page_is_cut_into_parts_that_keep_order_and_legend() -> None:
+    key = Key(label="dense model", colour="#000000")
+    group = Group("g", tuple(map(panel, "abcdefghijk")), rows=(), keys=(key,))
+    cut = parts(group)
+    assert [[one.label for one in part.panels] for part in cut] == [list("abcdefghij"), list("k")]
+    assert all(part.keys == group.keys for part in cut)
+    assert all(places(part)[0][1] <= MOST_HEIGHT + 0.5 for part in cut)
+    high = replace(panel("high"), size=Size(3.2, 12.0))
+    assert [len(part.panels) for part in parts(replace(group, panels=(high, high)))] == [1, 1]
+
+
+def test_names_of_columns_do_not_run_into_each_other() -> None:
+    names = ("sw-en", "zh-en", "fr-en")
+    places_of = {(0, 0): 0.5, (0, 1): 0.5, (0, 2): 0.5}
+    grid = Grid("t", "l", ("0",), names, places_of, Scale(0, 1), texts=dict.fromkeys(places_of, "0.50"))
+    with drawing():
+        figure = sheet(Group("g", (grid,), rows=()))
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))

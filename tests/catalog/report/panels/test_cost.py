@@ -1,0 +1,40 @@
+from typing import Any
+
+import pytest
+
+from catalog.report.panels.cost import MOST_RUNS, cost_bars
+from catalog.report.query_results import answer
+from catalog.store import Catalog
+from tests.catalog.report.rows import drawn, texts
+
+
+def step(name: str, **more: Any) -> dict[str, Any]:
+    return {"run_id": "run", "step": name, "elapsed_s": 1234.5, "peak_memory_gib": 0.5, "tokens_per_s": None} | more
+
+
+def test_costs_are_those_of_finished_jobs(catalog: Catalog) -> None:
+    (row,) = answer(catalog, "cost_by_step").rows
+    assert (row["step"], row["n_jobs"]) == ("prune", 3)
+    assert row["elapsed_s"] == pytest.approx(1.5 + 2.5 + 3.5)
+    assert row["longest_s"] == 3.5
+    assert row["tokens_per_s"] is None
+
+
+def test_time_memory_and_tokens_have_a_panel_each_where_there_are_any() -> None:
+    (group,) = cost_bars([step("prune"), step("evaluate", tokens_per_s=2000.0)])
+    assert [panel.label for panel in group.panels] == [
+        "seconds of all jobs: prune 1,234, evaluate 1,234",
+        "largest memory of a job, GiB: prune 0.5, evaluate 0.5",
+        "tokens a second: evaluate 2,000",
+    ]
+    assert {"prune", "evaluate", " 2,000"} <= set(texts(drawn(group.panels[2])))
+    (without,) = cost_bars([step("prune")])
+    assert len(without.panels) == 2
+
+
+def test_of_many_runs_an_even_selection_is_drawn() -> None:
+    groups = cost_bars([step("prune", run_id=f"run {n}") for n in range(MOST_RUNS + 3)])
+    assert len(groups) == MOST_RUNS
+    assert (
+        groups[-1].title == f"run {MOST_RUNS + 2}, {MOST_RUNS} of {MOST_RUNS + 3} runs drawn, all of them in the data"
+    )

@@ -1,0 +1,122 @@
+import pytest
+
+from catalog.report.panels.overlaps import (
+    MOST_BLOCKS,
+    MOST_PAIRS,
+    MOST_ROWS,
+    MOST_SETS,
+    feature_heat_maps,
+    mask_heat_maps,
+)
+from catalog.report.query_results import answer
+from catalog.store import Catalog
+from tests.catalog.report.rows import METHOD, Rows, grid
+
+
+def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says_so() -> None:
+    sets = [f"{n:020d}" for n in range(MOST_SETS + 1)]
+    kinds = {
+        "kind_a": "monolingual",
+        "target_a": None,
+        "seed_a": 0,
+        "profile_a": None,
+        "kind_b": "monolingual",
+        "target_b": None,
+        "seed_b": 0,
+    }
+    rows = [
+        {
+            "base_model": "tiny",
+            "base_model_id": "m",
+            "share": 0.3,
+            "block": block,
+            "value": 0.1,
+            "set_a": a,
+            "set_b": b,
+        }
+        | {**kinds, "source_a": a[-2:], "source_b": b[-2:], "profile_b": None, "demonstrations": a[-2:]}
+        for block in range(MOST_BLOCKS + 5)
+        for a in sets
+        for b in sets
+    ]
+    (group,) = feature_heat_maps(rows)
+    assert len(group.panels) == MOST_BLOCKS
+    assert "14 of 15 sets drawn" in group.title
+    assert f"{MOST_BLOCKS} of {MOST_BLOCKS + 5} blocks drawn" in group.title
+    last = grid(group.panels[-1])
+    assert last.title == f"block {MOST_BLOCKS + 4}"
+    assert (len(last.rows), len(last.columns)) == (MOST_SETS + 1, MOST_SETS)
+    (hidden,) = [row for row, facets in zip(last.rows, last.row_facets, strict=True) if "detail" in facets]
+    assert hidden not in last.columns
+    assert last.without_details().rows == last.columns
+
+
+FRENCH = {"kind": "translation", "source": "fr", "target": "en", "profile": None}
+
+
+def test_sets_of_equal_languages_are_told_apart_by_seed_or_id() -> None:
+    sets = {"aaaa1": 0, "bbbb2": 0, "cccc3": 7}
+    rows = [
+        {"base_model": "t", "base_model_id": "m", "share": 0.3, "block": 0, "value": 0.1, "set_a": a, "set_b": b}
+        | {f"{word}_{side}": value for side in "ab" for word, value in FRENCH.items()}
+        | {"seed_a": sets[a], "seed_b": sets[b], "demonstrations": "fr-en"}
+        for a in sets
+        for b in sets
+    ]
+    (group,) = feature_heat_maps(rows)
+    assert {"fr-en aaaa", "fr-en bbbb", "fr-en s7"} == set(grid(group.panels[0]).rows)
+
+
+def test_sets_stand_in_one_order_down_and_across_though_none_is_held_against_itself(catalog: Catalog) -> None:
+    rows = [row for row in answer(catalog, "feature_overlaps").rows if row["set_a"] != row["set_b"]]
+    panels = [grid(panel) for group in feature_heat_maps(rows) for panel in group.panels]
+    assert all(panel.rows == panel.columns for panel in panels)
+    assert not [place for panel in panels for place in panel.values if place[0] == place[1]]
+
+
+def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catalog: Catalog, rows: Rows) -> None:
+    told = answer(catalog, "mask_overlaps").rows
+    assert {row["sparsity"] for row in told} == {0.5}
+    sets = {row["demonstration_set_id"]: row for row in rows["demonstration_sets"]}
+    variants = {row["variant_id"]: row for row in rows["variants"]}
+
+    def languages(variant_id: str) -> str:
+        one = sets[variants[variant_id]["demonstration_set_id"]]
+        return "-".join(filter(None, (one["source_language"], one["target_language"])))
+
+    (cell,) = [
+        row
+        for row in told
+        if (row["score"], row["propagation"], row["sets"], row["block"]) == ("wanda", "dense", "es-en and fr-en", 1)
+    ]
+    expected = [
+        row["jaccard"]
+        for row in rows["mask_overlaps"]
+        if row["block"] == 1
+        and variants[row["variant_a"]]["propagation"] == "dense"
+        and (variants[row["variant_a"]]["score"], variants[row["variant_a"]]["sparsity"]) == ("wanda", 0.5)
+        and {languages(row["variant_a"]), languages(row["variant_b"])} == {"es-en", "fr-en"}
+    ]
+    assert len(expected) == 2
+    assert cell["jaccard"] == pytest.approx(sum(expected) / 2)
+    (group,) = mask_heat_maps(told)
+    titles = [grid(panel).title for panel in group.panels]
+    assert "wanda, dense propagation, sparsity 0.5" in titles
+    assert grid(group.panels[0]).columns == ("0", "1")
+
+
+@pytest.mark.parametrize("n_pairs", [MOST_PAIRS + 2, 10 * MOST_ROWS])
+def test_of_many_pairs_of_sets_an_even_selection_is_drawn(n_pairs: int) -> None:
+    row = {"base_model": "t", "base_model_id": "m", **METHOD, "jaccard": 0.5, "block": 0}
+    (group,) = mask_heat_maps(
+        [
+            {**row, "sets": f"{n:04d} and x", "demonstrations": f"{n:04d}", "other_demonstrations": "x"}
+            for n in range(n_pairs)
+        ]
+    )
+    drawn = grid(group.panels[0])
+    assert f"{MOST_PAIRS} of {n_pairs} pairs of sets drawn" in drawn.title
+    assert len(drawn.without_details().rows) == MOST_PAIRS
+    assert min(n_pairs, MOST_ROWS) <= len(drawn.rows) <= MOST_ROWS + MOST_PAIRS
+    assert [facets["pair"] for facets in drawn.row_facets] == [name.replace(" and ", "\n") for name in drawn.rows]
+    assert list(drawn.rows) == sorted(drawn.rows)

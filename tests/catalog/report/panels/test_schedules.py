@@ -1,0 +1,39 @@
+from catalog.report.panels.schedules import LOOKS, MOST_VARIANTS, schedule_panels
+from catalog.report.query_results import answer
+from catalog.store import Catalog
+from tests.catalog.report.rows import drawn
+
+
+def test_schedules_are_drawn_with_the_ratios_of_owl_beside_them(methods_catalog: Catalog) -> None:
+    parameters = {"variant_id": None, "schedule": None, "with_uniform": False}
+    rows = answer(methods_catalog, "layer_schedule", folder="queries", parameters=parameters).rows
+    assert {row["schedule"] for row in rows} == {"owl", "given"}
+    (group,) = schedule_panels(rows)
+    assert [key.label for key in group.keys] == [
+        "wanda on fr-en, dense propagation, given schedule, block 0 at 0.25, sparsity 0.5",
+        "wanda on fr-en, dense propagation, owl schedule, owl spread 0.1, sparsity 0.5",
+    ]
+    assert len(group.panels) == 2
+    assert "from 0.250 to 0.600 of a block, 2 variants" in drawn(group.panels[0])
+    assert "Scores above 5 times the block" in drawn(group.panels[1])
+    assert "from 0.0200 to 0.0600" in drawn(group.panels[1])
+    (given,) = schedule_panels([row for row in rows if row["schedule"] == "given"])
+    assert len(given.panels) == 1
+
+
+def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> None:
+    row = {"base_model": "t", "base_model_id": "m", "score": "wanda", "structure": "row", "propagation": "sequential"}
+    row |= {"demonstrations": "fr", "settings": "given schedule", "sparsity": 0.5, "outliers_id": None}
+    rows = [
+        {**row, "variant_id": f"v{n}", "block": block, "removed_share": 0.5}
+        for n in range(MOST_VARIANTS + 2)
+        for block in (0, 1)
+    ]
+    (group,) = schedule_panels(rows)
+    assert len({key.colour for key in group.keys}) == len(group.keys) == MOST_VARIANTS
+    assert group.title == f"t, {MOST_VARIANTS} of {MOST_VARIANTS + 2} variants drawn, all of them in the data"
+
+
+def test_schedules_differ_in_their_marks_too() -> None:
+    looks = {(look.marker, look.is_hollow) for look in LOOKS}
+    assert len(looks) == len(LOOKS) == MOST_VARIANTS

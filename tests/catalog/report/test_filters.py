@@ -1,0 +1,71 @@
+import re
+from html import unescape
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalog.report.filters import attributes, facets_of, fits, from_id, to_id
+from tests.catalog.report.reading import ATTACK
+from tests.catalog.report.rows import DENSE, POINT
+
+
+def test_a_row_belongs_to_what_its_columns_say() -> None:
+    one = {**POINT, "demonstrations": "fr-en", "is_mean_over_pairs": False}
+    assert facets_of(one) == {"model": "tiny", "task": "xnli", "score": "wanda", "pair": "fr-en", "detail": ""}
+    assert facets_of(POINT, only=("score", "pair")) == {"score": "wanda", "mean": ""}
+    assert facets_of(POINT, only=("score",)) == {"score": "wanda"}
+
+
+def test_the_dense_model_and_methods_without_demonstrations_are_seen_whatever_pair_is_chosen() -> None:
+    assert facets_of(DENSE, only=("score", "pair")) == {}
+    random = {**POINT, "score": "random", "is_mean_over_pairs": False}
+    assert facets_of(random, only=("score", "pair")) == {"score": "random"}
+
+
+def test_what_is_about_two_pairs_is_seen_when_either_is_chosen() -> None:
+    both = facets_of({"demonstrations": "es", "other_demonstrations": "fr-en"}, only=("pair",))
+    assert fits(both, {"pair": ["es"]})
+    assert fits(both, {"pair": ["fr-en", "sw"]})
+    assert not fits(both, {"pair": ["sw"]})
+    assert facets_of({"demonstrations": "es", "other_demonstrations": "es"}, only=("pair",)) == {"pair": "es"}
+
+
+def test_a_baseline_at_run_time_has_its_own_score() -> None:
+    assert facets_of({"intervention": "lrp2", "score": None}) == {"score": "lrp2"}
+
+
+def test_what_stands_for_one_pair_is_hidden_until_somebody_chooses_it() -> None:
+    assert attributes({"pair": "fr-en", "detail": ""}) == ' data-pair="fr-en" data-detail data-off'
+    assert attributes({"score": "wanda", "mean": ""}) == ' data-score="wanda" data-mean'
+
+
+def test_attributes_are_escaped() -> None:
+    (value,) = re.findall(r'^ data-task="([^"<>]*)"$', attributes({"task": ATTACK}))
+    assert unescape(value) == ATTACK
+
+
+@settings(max_examples=30)
+@given(st.dictionaries(st.sampled_from(["score", "pair", "detail"]), st.text()))
+def test_an_id_is_read_back_as_it_was_written(facets: dict[str, str]) -> None:
+    name = to_id(facets)
+    assert "'" not in name
+    assert '"' not in name
+    assert from_id(name.replace("&", "&amp;")) == facets
+
+
+def test_ids_of_others_tell_no_facets() -> None:
+    assert from_id("line2d_5") is None
+
+
+def test_values_of_a_filter_are_alternatives_and_filters_narrow_each_other() -> None:
+    line = {"score": "wanda", "pair": "fr-en", "detail": ""}
+    assert fits(line, {"pair": ["es-en", "fr-en"], "score": ["wanda"], "task": ["facts"]})
+    assert not fits(line, {"pair": ["es-en"]})
+    assert not fits(line, {"pair": ["fr-en"], "score": ["random"]})
+    assert not fits(line, {})
+    assert fits({}, {"pair": ["fr-en"], "score": ["wanda"]})
+
+
+def test_means_give_way_to_the_pairs_that_are_chosen() -> None:
+    assert fits({"score": "wanda", "mean": ""}, {"pair": []})
+    assert not fits({"score": "wanda", "mean": ""}, {"pair": ["fr-en"]})

@@ -1,0 +1,127 @@
+from datetime import datetime
+from itertools import combinations
+
+import pytest
+
+from catalog.report.drawing.heatmap import luminance
+from catalog.report.labels import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    FURTHER_COLOURS,
+    cell,
+    look_of,
+    method_label,
+    number,
+    p_value,
+    seeded_method,
+    set_label,
+    task_label,
+    variant_label,
+)
+
+METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequential", "structure": "row"}
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        (METHOD, "wanda on translation, sequential propagation"),
+        (METHOD | {"structure": "2:4"}, "wanda on translation, sequential propagation, 2:4"),
+        (METHOD | {"score": "random", "set_kind": None, "propagation": None}, "random"),
+        (METHOD | {"score": None}, "dense"),
+        (METHOD | {"settings": "paper profile"}, "wanda on translation, sequential propagation, paper profile"),
+        (
+            METHOD | {"score": "union", "set_kind": None, "settings": "union of a and b"},
+            "sequential propagation, union of a and b",
+        ),
+        (METHOD | {"intervention": "self_translate"}, "self-translate"),
+    ],
+)
+def test_a_method_is_said_in_words(row: dict[str, object], label: str) -> None:
+    assert method_label(row) == label
+
+
+def test_a_set_is_said_by_its_languages_and_an_unusual_seed() -> None:
+    assert set_label("translation", "fr", "en", seed=0) == "fr-en"
+    assert set_label("monolingual", "fr", None, seed=3) == "fr s3"
+    assert set_label("code", None, None) == "code"
+    assert set_label("translation", "fr", "en", profile="paper") == "fr-en paper"
+    assert set_label("translation", "fr", "en", profile="corrected") == "fr-en"
+    assert set_label("task", "fr", None) == "task fr"
+    assert set_label("text", None, None) == "text"
+
+
+def test_a_variant_is_said_with_its_sets_and_sparsity() -> None:
+    row = METHOD | {"demonstrations": "fr-en + es-en", "settings": "mean over fr-en + es-en", "sparsity": 0.456789}
+    label = "wanda on fr-en + es-en, sequential propagation, mean over fr-en + es-en, sparsity 0.457"
+    assert variant_label(row) == label
+    assert variant_label(row | {"score": None, "demonstrations": None, "propagation": None}).startswith("mean over")
+
+
+def test_a_task_says_what_is_unusual_about_it() -> None:
+    row = {"base_model": "tiny", "task": "facts", "split": "dev", "scoring_rule": "sum", "example_limit": 10}
+    assert task_label(row) == "tiny · facts, dev split, 10 examples"
+    assert task_label(row, with_rule=True) == "tiny · facts, dev split, sum rule, 10 examples"
+
+
+def test_variants_of_one_entry_are_told_apart_by_what_they_read_and_their_seed() -> None:
+    row = METHOD | {"demonstrations": "fr-en", "seed": 0}
+    assert seeded_method(row) == "wanda on fr-en, sequential propagation"
+    assert seeded_method(row | {"seed": 3}) == "wanda on fr-en, sequential propagation, seed 3"
+    nothing = dict.fromkeys(METHOD) | {"demonstrations": None, "seed": None}
+    assert seeded_method(nothing) == "dense"
+    assert seeded_method(nothing | {"intervention": "self_translate"}) == "self-translate"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.12345, "+0.123"), (-0.5, "−0.500"), (0.0001, "0.000"), (-0.0001, "0.000"), (None, "–"), (float("inf"), "–")],
+)
+def test_a_signed_number_has_a_true_minus_and_zero_has_no_sign(value: float | None, text: str) -> None:
+    assert number(value, signed=True) == text
+
+
+def test_a_tiny_p_value_is_bounded_instead_of_rounded_to_zero() -> None:
+    assert [p_value(value) for value in (0.0, 0.0009, 0.001, None)] == ["<0.001", "<0.001", "0.001", "–"]
+
+
+def test_cells_hold_values_to_twelve_digits_and_nothing_for_null() -> None:
+    values = (None, float("nan"), 0.1 + 0.2, 1 / 3, 10**15, datetime(2026, 2, 3, 4, 5), True)
+    assert [cell(value) for value in values] == [
+        "",
+        "",
+        "0.3",
+        "0.333333333333",
+        "1000000000000000",
+        "2026-02-03T04:05:00",
+        "True",
+    ]
+
+
+def test_a_method_without_a_colour_of_its_own_is_black() -> None:
+    assert look_of("wanda", "translation").colour == BLUE
+    assert look_of("contrast", "mixed").colour == BLACK
+
+
+def test_in_grey_methods_differ_in_their_marks_or_in_their_lightness() -> None:
+    usual = [look_of(*method) for method in COLOURS]
+    further = [look_of("wanda", "translation", further=place) for place in range(len(FURTHER_COLOURS))]
+    for looks in (usual, further):
+        for one, other in combinations(looks, 2):
+            if (one.marker, one.is_hollow) == (other.marker, other.is_hollow):
+                assert abs(lightness(one.colour) - lightness(other.colour)) > 7, (one, other)
+
+
+def lightness(colour: str) -> float:
+    """L* of CIELAB, from 0 for black to 100 for white."""
+    return float(116 * luminance(colour) ** (1 / 3) - 16)
+
+
+def test_a_hollow_mark_is_white_inside_and_has_the_colour_of_its_method_around() -> None:
+    marks = look_of("ria", "translation").marks
+    assert (marks["markerfacecolor"], marks["markeredgecolor"]) == ("white", "#332288")
+
+
+def test_the_last_bits_of_a_sum_do_not_show() -> None:
+    assert number(0.0625) == number(0.0625 + 2e-17) == number(0.0625 - 1e-16) == number(0.0625 + 1e-16)

@@ -1,0 +1,134 @@
+"""Tables and views as files: everything in them, in types other programs know, with the name of the snapshot."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas
+import polars
+import pyarrow.ipc
+import pyarrow.parquet
+import pytest
+from typer.testing import CliRunner
+
+from catalog.store import Catalog, export_catalog
+from mlprune.errors import BadInputError, QueryError
+from mlprune.store.store import Store
+from ray_jobs.cli.application import app
+
+PAGE = Path(__file__).parents[3] / "docs" / "catalog.md"
+RELATIONS = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY table_name"
+READERS = {"parquet": (pandas.read_parquet, polars.read_parquet), "arrow": (pandas.read_feather, polars.read_ipc)}
+"""Format -> what reads it in pandas and in polars."""
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".csv":
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+    table = pyarrow.parquet.read_table(path) if path.suffix == ".parquet" else pyarrow.ipc.open_file(path).read_all()
+    return list(table.to_pylist())
+
+
+@pytest.mark.parametrize("format_", ["parquet", "csv", "arrow"])
+def test_every_table_and_view_becomes_a_file(catalog: Catalog, tmp_path: Path, format_: str) -> None:
+    done = export_catalog(catalog, tmp_path / "out", format=format_)
+    assert {"metrics", "variants", "jobs", "gain_over_dense", "best_variant", "lineage"} <= set(done.n_rows)
+    assert json.loads((tmp_path / "out" / "snapshot.json").read_text()) == {
+        "snapshot_id": catalog.snapshot_id(),
+        "format": format_,
+        "n_rows": dict(done.n_rows),
+    }
+    for name, n_rows in done.n_rows.items():
+        assert [{"n": n_rows}] == catalog.query(f"SELECT count(*) AS n FROM {name}")
+        assert len(rows_of(tmp_path / "out" / f"{name}.{format_}")) == n_rows
+
+
+def test_values_keep_their_types_and_null_stays_null(catalog: Catalog, tmp_path: Path) -> None:
+    export_catalog(catalog, tmp_path / "out", format="parquet", only=["variants"])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["snapshot.json", "variants.parquet"]
+    key = "variant_id"
+    expected = sorted(catalog.query("SELECT * FROM variants"), key=lambda row: row[key])
+    assert sorted(rows_of(tmp_path / "out" / "variants.parquet"), key=lambda row: row[key]) == expected
+
+
+def test_a_list_is_json_text_in_csv(methods_catalog: Catalog, tmp_path: Path) -> None:
+    export_catalog(methods_catalog, tmp_path / "out", format="csv", only=["neuron_activity", "metrics"])
+    values = [float(row["value"]) for row in rows_of(tmp_path / "out" / "metrics.csv")]
+    assert sorted(values) == sorted(row["value"] for row in methods_catalog.query("SELECT value FROM metrics"))
+    header = (tmp_path / "out" / "neuron_activity.csv").read_text().splitlines()[0]
+    assert "n_active" in header
+
+
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_pandas_and_polars_read_every_file(methods_catalog: Catalog, tmp_path: Path, format_: str) -> None:
+    in_pandas, in_polars = READERS[format_]
+    done = export_catalog(methods_catalog, tmp_path / "out", format=format_)
+    for name, n_rows in done.n_rows.items():
+        path = tmp_path / "out" / f"{name}.{format_}"
+        frame, other = in_pandas(path), in_polars(path)
+        assert len(frame) == len(other) == n_rows
+        assert list(frame) == other.columns
+    frame, other = (read(tmp_path / "out" / f"metrics.{format_}") for read in READERS[format_])
+    assert frame["value"].tolist() == other["value"].to_list()
+
+
+def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
+    relations = [name for (name,) in methods_catalog.ask(lambda one: one.cursor().execute(RELATIONS).fetchall())]
+    assert {"metrics", "gain_over_dense", "neuron_activity"} <= set(relations)
+    for name in relations:
+        table = methods_catalog.arrow(f"SELECT * FROM {name} LIMIT 50")
+        expected = methods_catalog.query(f"SELECT count(*) AS n FROM (SELECT * FROM {name} LIMIT 50)")
+        assert [{"n": len(table.to_pandas())}] == [{"n": len(polars.from_arrow(table))}] == expected
+    with pytest.raises(QueryError, match="only reads"):
+        methods_catalog.arrow("DELETE FROM metrics")
+
+
+def test_the_lines_of_the_page_give_the_frames_they_promise(
+    filled: Store, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (section,) = re.findall(r"\n## Taking it elsewhere\n(.*?)\n## ", PAGE.read_text("utf-8"), re.DOTALL)
+    (command,) = re.findall(r"```\nmlprune (catalog export .*)\n```", section)
+    (tmp_path / "runs").symlink_to(filled.uri)
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, command.split()).exit_code == 0
+    first, second, answer = (_values(block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+    gains = catalog.query("SELECT * FROM gain_over_dense")
+    assert isinstance(first["gains"], pandas.DataFrame)
+    assert isinstance(second["gains"], polars.DataFrame)
+    assert sorted(second["gains"]["variant_id"]) == sorted(first["gains"]["variant_id"])
+    assert sorted(first["gains"]["variant_id"]) == sorted(row["variant_id"] for row in gains)
+    assert "polars.from_arrow(table)" in section
+    frames = (answer["frame"], polars.from_arrow(answer["table"]))
+    n_expected = sum(row["language"] == "sw" for row in gains)
+    assert [len(frame) for frame in frames] == [n_expected] * 2
+    assert n_expected
+
+
+def _values(block: str) -> dict[str, Any]:
+    """What the names of a block of Python stand for at its end."""
+    names: dict[str, Any] = {}
+    exec(block, names)
+    return names
+
+
+def test_what_cannot_be_exported_is_said(catalog: Catalog, tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no such format"):
+        export_catalog(catalog, tmp_path, format="xlsx")
+    with pytest.raises(QueryError, match="no such table or view"):
+        export_catalog(catalog, tmp_path / "out", format="csv", only=["fold_state"])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("keep me")
+    with pytest.raises(BadInputError, match="not empty"):
+        export_catalog(catalog, tmp_path / "full", format="csv")
+
+
+def test_the_command_says_how_much_it_wrote(filled: Store, tmp_path: Path) -> None:
+    folder = str(tmp_path / "out")
+    arguments = ["catalog", "export", "--store", filled.uri, "--to", folder, "--only", "metrics", "--format", "arrow"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("1 files, ")
+    assert len(rows_of(tmp_path / "out" / "metrics.arrow")) > 0

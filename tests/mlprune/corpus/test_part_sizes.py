@@ -1,0 +1,69 @@
+"""How a mixed set is divided among its parts."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlprune.corpus.part_sizes import taken_of_parts
+from mlprune.errors import CorpusError
+
+
+def test_without_a_number_equal_shares_are_the_smallest_part_and_proportional_ones_all() -> None:
+    assert taken_of_parts([5, 3, 9], shares="equal") == (3, 3, 3)
+    assert taken_of_parts([5, 3, 9], shares="proportional") == (5, 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("samples", "taken"), [(6, (2, 2, 2)), (7, (3, 2, 2)), (8, (3, 3, 2)), (9, (3, 3, 3)), (3, (1, 1, 1))]
+)
+def test_equal_shares_differ_by_one_at_most_and_earlier_parts_have_more(samples: int, taken: tuple[int, ...]) -> None:
+    assert taken_of_parts([9, 3, 3], shares="equal", samples=samples) == taken
+
+
+@pytest.mark.parametrize(
+    ("sizes", "samples", "taken"),
+    [
+        ([100, 50, 50], 20, (10, 5, 5)),
+        ([100, 50, 50], 10, (5, 3, 2)),  # 5, 2.5, 2.5: the tie goes to the earlier part
+        ([10, 10, 10], 10, (4, 3, 3)),
+        ([7, 2, 1], 6, (4, 1, 1)),  # 4.2, 1.2, 0.6
+        ([4, 4], 8, (4, 4)),
+    ],
+)
+def test_proportional_shares_go_by_largest_remainder(sizes: list[int], samples: int, taken: tuple[int, ...]) -> None:
+    assert taken_of_parts(sizes, shares="proportional", samples=samples) == taken
+
+
+@settings(max_examples=100, deadline=None)
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=6), data=st.data())
+def test_proportional_shares_add_up_and_stay_within_one_of_the_quota(sizes: Sequence[int], data: st.DataObject) -> None:
+    samples = data.draw(st.integers(1, sum(sizes)))
+    quotas = [samples * size / sum(sizes) for size in sizes]
+    try:
+        taken = taken_of_parts(sizes, shares="proportional", samples=samples)
+    except CorpusError:
+        assert min(quotas) < 1
+        return
+    assert sum(taken) == samples
+    assert all(abs(n - quota) < 1 and n <= size for n, quota, size in zip(taken, quotas, sizes, strict=True))
+
+
+def test_a_part_that_is_too_small_is_named() -> None:
+    with pytest.raises(CorpusError, match="too few") as caught:
+        taken_of_parts([9, 2], shares="equal", samples=6)
+    assert (caught.value.context["part"], caught.value.context["expected"], caught.value.context["got"]) == (
+        2,
+        "at least 3",
+        2,
+    )
+    with pytest.raises(CorpusError, match="too few"):
+        taken_of_parts([9, 2], shares="proportional", samples=12)
+
+
+@pytest.mark.parametrize(("shares", "sizes"), [("equal", [5, 5, 5]), ("proportional", [90, 90, 1])])
+def test_a_part_that_would_give_nothing_is_named(shares: str, sizes: list[int]) -> None:
+    with pytest.raises(CorpusError, match="no demonstration") as caught:
+        taken_of_parts(sizes, shares=shares, samples=2)
+    assert caught.value.context["part"] == 3

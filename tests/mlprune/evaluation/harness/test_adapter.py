@@ -1,0 +1,122 @@
+"""Requests of lm-evaluation-harness answered by a chain, against the harness's own class for Hugging Face models."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'mlprune[harness]'")
+
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from mlprune.errors import BadInputError, TaskFileError
+from mlprune.evaluation.harness.adapter import DEFAULT_POSITIONS, ChainModel
+from mlprune.models.loading import load_tokenizer
+from mlprune.models.local_chain import local_chain
+from mlprune.parallel import use_threads
+from tests.tiny_models import END, POSITIONS, save_tiny_model
+
+CONTEXTS = ("", "a question", "a question ", "another, longer question?", "x" * 80)
+CONTINUATIONS = (" yes", " no", "perhaps", "</s> end", "y" * (POSITIONS - 1))
+TEXTS = ("", "short", "".join(f"line {n}, " for n in range(20)), "".join(f"word {n * n} " for n in range(30)))
+
+
+class Pair(NamedTuple):
+    """The same model behind our class and behind the harness's own."""
+
+    ours: ChainModel
+    theirs: Any
+
+
+@pytest.fixture(scope="module", params=["xglm", "bloom"])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    use_threads(1)
+    folder = save_tiny_model(tmp_path_factory.mktemp("model") / request.param, request.param, seed=1)
+    # without its cache of logits: with it, a window's score depends on which other windows are asked about
+    theirs = HFLM(str(folder), device="cpu", dtype="float32", batch_size=3, max_length=POSITIONS, logits_cache=False)
+    return Pair(model_of(folder), theirs)
+
+
+def model_of(folder: Path, *, max_positions: int | None = POSITIONS, batch_tokens: int = 300) -> ChainModel:
+    limits = {"max_positions": max_positions, "batch_tokens": batch_tokens}
+    return ChainModel(local_chain(folder), load_tokenizer(folder), **limits)
+
+
+def requests(kind: str, *arguments: tuple[Any, ...]) -> list[Instance]:
+    return [Instance(kind, {}, one, place, ("task", place, 1)) for place, one in enumerate(arguments)]
+
+
+def test_continuations_have_the_log_likelihoods_of_the_harness_and_its_greedy_flags(pair: Pair) -> None:
+    asked = requests("loglikelihood", *((one, other) for one in CONTEXTS for other in CONTINUATIONS))
+    ours, theirs = pair.ours.loglikelihood(asked), pair.theirs.loglikelihood(asked, disable_tqdm=True)
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=1e-4)
+    assert [is_greedy for _, is_greedy in ours] == [is_greedy for _, is_greedy in theirs]
+
+
+def test_whole_texts_have_the_log_likelihoods_of_the_harness_however_long_they_are(pair: Pair) -> None:
+    asked = requests("loglikelihood_rolling", *((text,) for text in TEXTS[1:]))
+    ours, theirs = pair.ours.loglikelihood_rolling(asked), pair.theirs.loglikelihood_rolling(asked)
+    assert ours == pytest.approx(theirs, abs=1e-4)
+    assert pair.ours.loglikelihood_rolling(requests("loglikelihood_rolling", ("",))) == [0]
+
+
+@pytest.mark.parametrize("until", [[], ["\n"], ["e", "3"]])
+def test_generated_texts_are_those_of_the_harness(pair: Pair, until: list[str]) -> None:
+    options = {"until": until, "max_gen_toks": 8, "do_sample": False}
+    asked = requests("generate_until", *((context, options) for context in CONTEXTS[1:]))
+    assert pair.ours.generate_until(asked) == pair.theirs.generate_until(asked, disable_tqdm=True)
+
+
+def test_a_generated_text_ends_before_its_first_stop_sequence(pair: Pair) -> None:
+    whole = pair.ours.generate_until(requests("generate_until", ("a question", {"max_gen_toks": 8})))[0]
+    stop = whole[len(whole) // 2 :][:2]
+    asked = requests("generate_until", ("a question", {"until": [stop], "max_gen_toks": 8}))
+    assert pair.ours.generate_until(asked) == [whole.partition(stop)[0]]
+
+
+def test_answers_do_not_depend_on_batches_or_order(pair: Pair, tmp_path: Path) -> None:
+    asked = requests("loglikelihood", *((one, other) for one in CONTEXTS for other in CONTINUATIONS[:3]))
+    expected = pair.ours.loglikelihood(asked)
+    found = pair.ours.loglikelihood(asked[::-1])[::-1]
+    assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-5)
+    pair.ours._batch_tokens = 40
+    found = pair.ours.loglikelihood(asked)
+    pair.ours._batch_tokens = 300
+    assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-5)
+
+
+def test_tokens_can_be_asked_about_directly_and_the_likeliest_are_greedy(pair: Pair) -> None:
+    context = pair.ours.tok_encode("a question")
+    likeliest = int(pair.theirs._model_call(torch.tensor([context]))[0, -1].argmax())
+    asked = [(None, context, [token, *rest]) for token in (likeliest, likeliest - 1) for rest in ([], [7])]
+    ours, theirs = pair.ours._loglikelihood_tokens(asked), pair.theirs._loglikelihood_tokens(asked, disable_tqdm=True)
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=1e-4)
+    assert [is_greedy for _, is_greedy in ours] == [is_greedy for _, is_greedy in theirs]
+    assert (ours[0][1], ours[2][1]) == (True, False)
+
+
+def test_a_model_without_positions_has_the_harness_default(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "model", "bloom", blocks=1)
+    assert model_of(folder, max_positions=None).max_length == DEFAULT_POSITIONS
+    assert model_of(folder).prefix_token_id == END
+
+
+@pytest.mark.parametrize("continuation", ["", "z" * (POSITIONS + 1)])
+def test_a_continuation_that_cannot_be_scored_is_an_error(pair: Pair, continuation: str) -> None:
+    with pytest.raises(TaskFileError, match="cannot be scored"):
+        pair.ours.loglikelihood(requests("loglikelihood", ("a", continuation)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"do_sample": True, "temperature": 0.7}, "greedy"),
+        ({"num_beams": 4}, "greedy"),
+        ({"max_gen_toks": POSITIONS}, "more new tokens"),
+    ],
+)
+def test_decoding_that_is_not_greedy_or_has_no_room_is_refused(pair: Pair, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInputError, match=words):
+        pair.ours.generate_until(requests("generate_until", ("a", options)))

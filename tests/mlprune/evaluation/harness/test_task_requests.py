@@ -1,0 +1,173 @@
+"""Loading and running tasks of lm-evaluation-harness from local files."""
+
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'mlprune[harness]'")
+
+from lm_eval.api.model import LM
+from lm_eval.tasks import TaskManager
+
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.harness import task_requests
+from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks, requests_sha256, run_task
+from tests.harness_tasks import N_DOCUMENTS, TASKS, documents, task_files
+
+
+class Parrot(LM):
+    """Prefers longer continuations, and says what it is asked."""
+
+    def loglikelihood(self, requests: Any) -> list[tuple[float, bool]]:
+        return [(float(len(request.args[1])), len(request.args[1]) > 4) for request in requests]
+
+    def loglikelihood_rolling(self, requests: Any) -> list[float]:
+        return [-float(len(request.args[0])) for request in requests]
+
+    def generate_until(self, requests: Any) -> list[str]:
+        return [request.args[0] for request in requests]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return task_files(tmp_path_factory.mktemp("harness") / "tasks")
+
+
+@pytest.fixture(scope="module")
+def loaded(folder: Path) -> dict[str, HarnessTask]:
+    return {task.name: task for task in load_tasks(TASKS, include_path=folder)}
+
+
+def test_metrics_are_those_of_the_answers(loaded: dict[str, HarnessTask]) -> None:
+    found = run_task(Parrot(), loaded["local_choice"], limit=None)
+    right = 0
+    for document in documents():
+        lengths = [len(choice) for choice in document["choices"]]
+        right += lengths.index(max(lengths)) == document["answer"]
+    results = {one.metric: one for one in found.results}
+    assert results["acc"].value == pytest.approx(right / N_DOCUMENTS)
+    assert (results["acc"].filter, results["acc"].higher_is_better, found.n_documents) == ("none", True, N_DOCUMENTS)
+    assert results["acc"].stderr is not None
+    assert set(results) == {"acc", "acc_norm"}
+
+
+def test_every_request_and_document_is_kept(loaded: dict[str, HarnessTask]) -> None:
+    found = run_task(Parrot(), loaded["local_choice"], limit=None)
+    asked = [
+        (n, place, f" {choice}") for n, one in enumerate(documents()) for place, choice in enumerate(one["choices"])
+    ]
+    assert [(row["doc_id"], row["request_index"], row["continuation"]) for row in found.requests] == asked
+    assert [row["log_likelihood"] for row in found.requests] == [len(continuation) for _, _, continuation in asked]
+    assert [row["is_greedy"] for row in found.requests] == [len(continuation) > 4 for _, _, continuation in asked]
+    assert {row["output"] for row in found.requests} == {None}
+    assert [row["doc_id"] for row in found.documents] == list(range(N_DOCUMENTS))
+    assert documents()[1]["question"] in found.documents[1]["document"]
+    assert '"acc": ' in found.documents[0]["metrics"]
+
+
+def test_texts_that_were_scored_or_generated_are_kept_as_such(loaded: dict[str, HarnessTask]) -> None:
+    text = run_task(Parrot(), loaded["local_text"], limit=2).requests[1]
+    assert (text["context"], text["log_likelihood"]) == (documents()[1]["text"], -len(documents()[1]["text"]))
+    assert text["continuation"] is text["is_greedy"] is text["output"] is None
+    made = run_task(Parrot(), loaded["local_made"], limit=2).requests[1]
+    assert made["output"] == made["context"]
+    assert made["log_likelihood"] is None
+    assert '"until": ["e"]' in made["continuation"]
+
+
+def test_a_limit_takes_documents_from_the_start(loaded: dict[str, HarnessTask]) -> None:
+    found = run_task(Parrot(), loaded["local_choice"], limit=2)
+    assert {row["doc_id"] for row in found.requests} == {0, 1}
+    assert found.n_documents == 2
+
+
+def test_the_same_shots_are_drawn_every_time(loaded: dict[str, HarnessTask]) -> None:
+    task = loaded["local_made"]
+    assert task.n_shots == 1
+    one, two = (run_task(Parrot(), task, limit=None).requests for _ in range(2))
+    assert one == two
+    assert requests_sha256(task, limit=None) == requests_sha256(task, limit=None)
+
+
+def test_shots_can_be_asked_for_where_the_task_does_not_forbid_them(folder: Path) -> None:
+    assert [task.n_shots for task in load_tasks(["local_made"], include_path=folder, num_fewshot=2)] == [2]
+
+
+def test_draws_elsewhere_go_on_as_if_no_task_had_run(loaded: dict[str, HarnessTask]) -> None:
+    def draws() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), float(torch.rand(1))
+
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(5)
+    expected = draws()
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(5)
+    run_task(Parrot(), loaded["local_made"], limit=1)
+    assert draws() == expected
+
+
+def test_stdout_stays_free_for_results(loaded: dict[str, HarnessTask], capfd: pytest.CaptureFixture[str]) -> None:
+    run_task(Parrot(), loaded["local_score"], limit=None)
+    sys.stdout.flush()
+    assert capfd.readouterr().out == ""
+
+
+def test_where_the_data_lie_is_no_part_of_a_task_but_what_they_say_is(
+    folder: Path, loaded: dict[str, HarnessTask], tmp_path: Path
+) -> None:
+    elsewhere = task_files(tmp_path / "elsewhere")
+    (moved,) = load_tasks(["local_choice"], include_path=elsewhere)
+    here = loaded["local_choice"]
+    assert moved.config_sha256 == here.config_sha256
+    assert requests_sha256(moved, limit=None) == requests_sha256(here, limit=None)
+    assert requests_sha256(moved, limit=2) != requests_sha256(here, limit=None)
+    data = elsewhere / "documents.jsonl"
+    data.write_text(data.read_text(encoding="utf-8").replace("blue", "pink"), encoding="utf-8")
+    (changed,) = load_tasks(["local_choice"], include_path=elsewhere)
+    assert requests_sha256(changed, limit=None) != requests_sha256(here, limit=None)
+
+
+def test_another_way_to_compute_metrics_is_another_task(
+    folder: Path, loaded: dict[str, HarnessTask], tmp_path: Path
+) -> None:
+    settings = yaml.safe_load((folder / "local_choice.yaml").read_text(encoding="utf-8"))
+    settings["metric_list"] = settings["metric_list"][:1]
+    (tmp_path / "local_choice.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (changed,) = load_tasks(["local_choice"], include_path=tmp_path)
+    assert changed.config_sha256 != loaded["local_choice"].config_sha256
+
+
+def test_an_unknown_task_is_an_error_that_names_near_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def own_tasks_only(include_path: str, *, include_defaults: bool = True) -> TaskManager:
+        return TaskManager(include_path=include_path, include_defaults=False)
+
+    monkeypatch.setattr(task_requests, "TaskManager", own_tasks_only)  # the harness has thousands of files to read
+    with pytest.raises(TaskFileError, match="local_choice"):
+        load_tasks(["local_choise"], include_path=folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"dataset_kwargs": {"data_files": {"test": "nowhere.jsonl"}}}, {"test_split": "exam"}, {"output_type": "magic"}],
+)
+def test_a_task_that_cannot_be_loaded_or_asked_is_one_error(
+    folder: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    settings = yaml.safe_load((folder / "local_choice.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "broken.yaml").write_text(yaml.safe_dump({**settings, "task": "broken", **changes}), encoding="utf-8")
+    with pytest.raises(TaskFileError, match="task='broken'"):
+        requests_sha256(load_tasks(["broken"], include_path=tmp_path)[0], limit=None)
+
+
+def test_a_task_that_fails_while_it_is_asked_is_one_error(folder: Path, tmp_path: Path) -> None:
+    settings = yaml.safe_load((folder / "local_choice.yaml").read_text(encoding="utf-8"))
+    settings |= {"task": "failing", "doc_to_text": "{{question / 0}}"}
+    (tmp_path / "failing.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    with pytest.raises(TaskFileError, match="failing"):
+        run_task(Parrot(), load_tasks(["failing"], include_path=tmp_path)[0], limit=None)

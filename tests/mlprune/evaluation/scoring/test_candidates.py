@@ -1,0 +1,188 @@
+"""Scores against a plain loop that gives each text to the model alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.scoring.candidates import prepare, run, run_alone, score_items
+from mlprune.evaluation.tasks.builtin import marc_item, xnli_item
+from mlprune.evaluation.tasks.items import ChoiceItem, choice, sentence_item
+from mlprune.models.local_chain import local_chain
+from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def xglm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def some_items() -> list[ChoiceItem]:
+    rows = [("It rains.", "It is wet."), ("It rains.", "No"), ("Il neige", "blanc"), ("a", "b")]
+    items = [
+        xnli_item(str(number), {"premise": premise, "hypothesis": hypothesis, "label": number % 3})
+        for number, (premise, hypothesis) in enumerate(rows)
+    ]
+    marc = marc_item("m", {"text": "bon livre", "label": 5})
+    assert marc is not None
+    fact = ChoiceItem("f", ("Oui", "Non", "x"), ("Oui, c'est ça.", "Non, c'est ça.", "x, c'est ça."), 1)
+    return [*items, marc, sentence_item("p", "Un deux trois."), fact, sentence_item("q", "ab")]
+
+
+def plain_scores(folder: Path, items: list[ChoiceItem]) -> list[list[float]]:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = tiny_tokenizer()
+    scores: list[list[float]] = []
+    for item in items:
+        scores.append([])
+        for text in item.texts:
+            tokens = torch.tensor([tokenizer(text)["input_ids"]])
+            with torch.no_grad():
+                log_probs = torch.log_softmax(model(input_ids=tokens).logits[0].double(), dim=-1)
+            scores[-1].append(
+                sum(float(log_probs[place, tokens[0, place + 1]]) for place in range(tokens.shape[1] - 1))
+            )
+    return scores
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str, tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path, family)
+    items = some_items()
+    chain = local_chain(folder, n_shards=2)
+    prepared = prepare(tiny_tokenizer(), items, batch_tokens=200, max_positions=64)
+    assert len(prepared.batches) > 1
+    scores = run(chain, prepared)
+    for number, expected in enumerate(plain_scores(folder, items)):
+        log_likelihoods, n_tokens = scores.of(number)
+        np.testing.assert_allclose(log_likelihoods, expected, rtol=1e-5, atol=1e-5)
+        assert n_tokens.tolist() == [len(text.encode()) - 1 for text in items[number].texts]
+
+
+def test_batch_tokens_do_not_change_scores_nor_does_a_second_run(xglm: Path) -> None:
+    chain = local_chain(xglm)
+    items = some_items()
+    prepared = prepare(tiny_tokenizer(), items, batch_tokens=300, max_positions=None)
+    first = run(chain, prepared)
+    assert np.array_equal(first.found.whole, run(chain, prepared).found.whole)
+    for batch_tokens in (1, 100, 10_000):
+        other = score_items(chain, tiny_tokenizer(), items, batch_tokens=batch_tokens, max_positions=None)
+        np.testing.assert_allclose(first.found.whole, other.found.whole, rtol=1e-5)
+        assert np.array_equal(first.found.n_whole, other.found.n_whole)
+
+
+class Marking:
+    """A tokenizer of bytes that puts a token 1 in front."""
+
+    is_fast = True
+    bos_token_id, eos_token_id = None, 1
+
+    def __init__(self, *, marks: bool = True) -> None:
+        self.marks = [1] if marks else []
+
+    def __call__(self, texts: str | list[str], **_: object) -> dict[str, Any]:
+        if isinstance(texts, str):
+            return {"input_ids": [*self.marks, *texts.encode()]}
+        spans = [[*((0, 0) for _ in self.marks), *((i, i + 1) for i in range(len(text)))] for text in texts]
+        return {"input_ids": [self(text)["input_ids"] for text in texts], "offset_mapping": spans}
+
+
+def test_the_tokenizers_own_special_tokens_are_scored_too() -> None:
+    (text,) = prepare(Marking(), [sentence_item("a", "x")], batch_tokens=10, max_positions=None).texts
+    assert (text.tokens, text.n_context) == ((1, ord("x")), 1)
+
+
+def test_the_candidate_part_begins_with_the_first_token_that_holds_a_character_of_it() -> None:
+    item = choice("a", ("u", "vw"), context="ab ", parts=("u", "vw"), gold=0)
+    whole = replace(item, starts=())
+    for marks, expected in ((True, [4, 4, 1, 1]), (False, [3, 3, 1, 1])):
+        prepared = prepare(Marking(marks=marks), [item, whole], batch_tokens=100, max_positions=None)
+        assert prepared.first_tokens.tolist() == expected
+
+
+def test_a_token_that_reaches_over_the_beginning_belongs_to_the_part() -> None:
+    class Coarse(Marking):
+        def __call__(self, texts: str | list[str], **_: object) -> dict[str, Any]:
+            if isinstance(texts, str):
+                return super().__call__(texts)
+            return {"input_ids": [[5, 6, 7]], "offset_mapping": [[(0, 2), (2, 5), (5, 6)]]}
+
+    item = choice("a", ("u",), context="abc", parts=("u d",), gold=0)
+    assert prepare(Coarse(), [item], batch_tokens=100, max_positions=None).first_tokens.tolist() == [1]
+
+
+def test_a_tokenizer_without_offsets_serves_whole_texts_only() -> None:
+    slow = Marking()
+    slow.is_fast = False
+    prepare(slow, [sentence_item("a", "xy")], batch_tokens=10, max_positions=None)
+    with pytest.raises(ModelError, match="no character offsets"):
+        prepare(slow, [choice("a", ("u",), context="ab", parts=("u",), gold=0)], batch_tokens=10, max_positions=None)
+
+
+def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
+    fits = choice("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
+    long = choice("long", ("a", "b"), context="x" * 63, parts=("a", "bc"), gold=0)
+    with pytest.raises(TaskFileError, match="longer than the model's positions") as caught:
+        prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64)
+    assert caught.value.context == {"example": "long", "candidate": 1, "expected": "at most 64 tokens", "got": 65}
+    with pytest.raises(TaskFileError, match="too short") as caught:
+        prepare(tiny_tokenizer(), [fits, sentence_item("short", "x")], batch_tokens=10, max_positions=64)
+    assert (caught.value.context["example"], caught.value.context["candidate"]) == ("short", 0)
+
+
+@pytest.mark.parametrize("batch_tokens", [60, 2000])
+def test_candidate_parts_and_parts_alone_equal_a_plain_loop(xglm: Path, batch_tokens: int) -> None:
+    items = [*some_items(), choice("first", ("ab", "abc"), context="", parts=("ab z", "abc z"), gold=0)]
+    chain, tokenizer = local_chain(xglm), tiny_tokenizer()
+    prepared = prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=None)
+    found = run(chain, prepared).with_alone(run_alone(chain, prepared)).found
+    model = AutoModelForCausalLM.from_pretrained(xglm, dtype=torch.float32).eval()
+    row = 0
+    for item in items:
+        for text, start in zip(item.texts, item.starts or (0,) * len(item.texts), strict=True):
+            tokens = tokenizer(text)["input_ids"]
+            first = max(1, len(text[:start].encode()))
+            assert found.n_part[row] == len(tokens) - first
+            log_probs = plain_log_probs(model, tokens)
+            assert found.part[row] == pytest.approx(sum(log_probs[first - 1 :]), rel=1e-5, abs=1e-5)
+            alone = plain_log_probs(model, [tokenizer.bos_token_id, *tokens[first:]])
+            assert found.alone[row] == pytest.approx(sum(alone), rel=1e-5, abs=1e-5)
+            row += 1
+    assert row == found.whole.size
+
+
+def plain_log_probs(model: Any, tokens: list[int]) -> list[float]:
+    with torch.no_grad():
+        log_probs = torch.log_softmax(model(input_ids=torch.tensor([tokens])).logits[0].double(), dim=-1)
+    return [float(log_probs[place, token]) for place, token in enumerate(tokens[1:])]
+
+
+def test_parts_alone_begin_with_what_the_tokenizer_puts_around_an_empty_text(xglm: Path) -> None:
+    chain, item = local_chain(xglm), choice("a", ("u",), context="ab ", parts=("u",), gold=0)
+
+    def alone(tokenizer: Marking) -> list[float]:
+        return run_alone(chain, prepare(tokenizer, [item], batch_tokens=100, max_positions=None)).tolist()
+
+    unmarked = Marking(marks=False)
+    first = alone(unmarked)
+    assert first == alone(Marking())
+    unmarked.bos_token_id = 2  # type: ignore[assignment]
+    assert first != alone(unmarked)
+    unmarked.bos_token_id, unmarked.eos_token_id = None, None  # type: ignore[assignment]
+    with pytest.raises(ModelError, match="no token to start with"):
+        alone(unmarked)
+
+
+def test_parts_that_occur_often_are_run_once(xglm: Path) -> None:
+    items = [choice(str(n), ("u", "v"), context=f"{n} is ", parts=("u", "vw"), gold=0) for n in range(9)]
+    prepared = prepare(tiny_tokenizer(), items, batch_tokens=1000, max_positions=None)
+    (planned,) = prepared.batches_alone
+    assert (planned.batch.prefix_ids.shape, planned.batch.groups) == ((2, 2), ())
+    alone = run_alone(local_chain(xglm), prepared)
+    assert len(set(alone.tolist())) == 2
+    assert alone.reshape(9, 2).tolist() == [alone[:2].tolist()] * 9

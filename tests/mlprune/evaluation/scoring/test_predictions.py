@@ -1,0 +1,124 @@
+"""Predictions as rows and back, under every rule, and parts of them."""
+
+import numpy as np
+import pytest
+
+from mlprune.errors import PermanentError, ShapeError, TaskFileError
+from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, ItemScores, Predictions
+from mlprune.evaluation.scoring.rules import Likelihoods
+from mlprune.evaluation.tasks.items import ChoiceItem
+
+ITEMS = [ChoiceItem("a", ("u", "v"), ("tu", "tv"), 1), ChoiceItem("b", ("u", "v", "w"), ("tu", "tv", "tw"), 0)]
+
+
+def hand_scores(**changes: np.ndarray) -> ItemScores:
+    values = {
+        "whole": np.array([-2.0, -3.0, -6.0, -8.0, -4.0]),
+        "n_whole": np.array([1, 3, 2, 2, 4]),
+        "part": np.array([-1.0, -2.0, -1.0, -8.0, -1.0]),
+        "n_part": np.array([1, 2, 1, 2, 1]),
+        "alone": np.array([-3.0, -2.5, -1.0, -9.0, -0.5]),
+    }
+    return ItemScores(np.array([0, 2, 5]), Likelihoods(**{**values, **changes}))
+
+
+def stored(predictions: Predictions) -> Predictions:
+    return Predictions.from_columns(predictions.columns(), rule=predictions.rule)
+
+
+def assert_equal(first: Predictions, second: Predictions) -> None:
+    assert (first.example_ids, first.candidates, first.rule) == (second.example_ids, second.candidates, second.rule)
+    for name in ("starts", "gold"):
+        assert np.array_equal(getattr(first, name), getattr(second, name))
+    for name, values in vars(first.found).items():
+        np.testing.assert_array_equal(values, getattr(second.found, name))
+
+
+def test_rows_stand_in_file_order_and_give_the_predictions_back() -> None:
+    fresh = Predictions.from_scores(ITEMS, hand_scores(), rule="pmi")
+    columns = fresh.columns()
+    assert list(columns) == list(CHOICE_SCHEMA)
+    assert {name: values[1] for name, values in columns.items()} == {
+        "example_id": "a",
+        "candidate_index": 1,
+        "candidate": "v",
+        "is_gold": True,
+        "log_likelihood": -3.0,
+        "n_tokens": 3,
+        "candidate_log_likelihood": -2.0,
+        "candidate_n_tokens": 2,
+        "alone_log_likelihood": -2.5,
+        "rank": 2,
+    }
+    assert columns["example_id"] == ["a", "a", "b", "b", "b"]
+    assert columns["candidate_index"] == [0, 1, 0, 1, 2]
+    assert columns["is_gold"] == [False, True, True, False, False]
+    assert_equal(stored(fresh), fresh)
+
+
+@pytest.mark.parametrize(
+    ("rule", "scores", "ranks"),
+    [
+        ("mean", [[-2.0, -1.0], [-3.0, -4.0, -1.0]], [2, 1, 2, 3, 1]),
+        ("candidate_mean", [[-1.0, -1.0], [-1.0, -4.0, -1.0]], [1, 1, 1, 3, 1]),
+        ("candidate_sum", [[-1.0, -2.0], [-1.0, -8.0, -1.0]], [1, 2, 1, 3, 1]),
+        ("pmi", [[2.0, 0.5], [0.0, 1.0, -0.5]], [1, 2, 2, 1, 3]),
+    ],
+)
+def test_each_rule_scores_and_ranks_as_it_says(rule: str, scores: list[list[float]], ranks: list[int]) -> None:
+    predictions = Predictions.from_scores(ITEMS, hand_scores()).under(rule)  # type: ignore[arg-type]
+    assert [values.tolist() for values in predictions.item_scores()] == scores
+    assert predictions.columns()["rank"] == ranks
+    assert predictions.score_matrix[1].tolist() == scores[1]
+    assert np.isnan(predictions.score_matrix[0, 2])
+
+
+def test_what_a_rule_does_not_read_is_not_stored() -> None:
+    predictions = Predictions.from_scores(ITEMS, hand_scores())
+    assert predictions.under("mean").columns()["alone_log_likelihood"] == [None] * 5
+    assert_equal(stored(predictions.under("mean")), predictions.under("pmi").under("mean"))
+
+
+def test_pmi_needs_the_candidates_alone() -> None:
+    alone = np.full(5, np.nan)
+    with pytest.raises(TaskFileError, match="lack the candidates' own scores"):
+        _ = Predictions.from_scores(ITEMS, hand_scores(alone=alone), rule="pmi").scores
+
+
+def test_a_part_of_the_items_keeps_their_rows() -> None:
+    predictions = Predictions.from_scores([*ITEMS, *ITEMS], _twice(hand_scores()))
+    some = Predictions.from_scores(ITEMS, hand_scores()).only(frozenset(["b", "x"]))
+    assert (some.example_ids, some.starts.tolist(), some.candidates) == (("b",), [0, 3], ("u", "v", "w"))
+    assert some.item_scores()[0].tolist() == [-3.0, -4.0, -1.0]
+    assert_equal(predictions.only(frozenset(["a", "b"])), predictions)
+    assert predictions.only(frozenset(["a"])).starts.tolist() == [0, 2, 4]
+
+
+def _twice(scores: ItemScores) -> ItemScores:
+    found = {name: np.concatenate([values, values]) for name, values in vars(scores.found).items()}
+    return ItemScores(np.array([0, 2, 5, 7, 10]), Likelihoods(**found))
+
+
+def test_a_score_that_is_not_a_number_is_an_error() -> None:
+    broken = hand_scores(whole=np.array([-2.0, -3.0, -6.0, -8.0, np.nan]))
+    with pytest.raises(PermanentError, match="not a number"):
+        _ = Predictions.from_scores(ITEMS, broken).score_matrix
+
+
+@pytest.mark.parametrize(
+    ("indices", "gold"),
+    [
+        ([0, 1, 0, 2, 1], [0, 1, 1, 0, 0]),
+        ([1, 0, 0, 1, 2], [0, 1, 1, 0, 0]),
+        ([0, 1, 0, 1, 2], [1, 1, 0, 0, 0]),
+        ([0, 1, 0, 1, 2], [0, 1, 0, 0, 0]),
+    ],
+)
+def test_stored_rows_out_of_order_or_without_one_gold_are_an_error(indices: list[int], gold: list[int]) -> None:
+    columns = {
+        **Predictions.from_scores(ITEMS, hand_scores()).columns(),
+        "candidate_index": indices,
+        "is_gold": [bool(flag) for flag in gold],
+    }
+    with pytest.raises(ShapeError, match="out of order"):
+        Predictions.from_columns(columns)

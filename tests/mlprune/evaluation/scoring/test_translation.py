@@ -1,0 +1,136 @@
+"""Prompts to the letter, and translations in batches against each prompt decoded alone."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.scoring.translation import (
+    TRANSLATION_SCHEMA,
+    TranslationOutput,
+    Translations,
+    prepare_translation,
+    run_translation,
+    translation_prompts,
+)
+from mlprune.evaluation.tasks.items import TranslationItem
+from mlprune.models.local_chain import local_chain
+from tests.tiny_models import POSITIONS, save_tiny_model, tiny_tokenizer
+
+ITEMS = [TranslationItem("0", "a", "b"), TranslationItem("1", "bonjour", "hello"), TranslationItem("2", "oui", "yes")]
+
+
+def test_a_prompt_shows_the_shots_and_ends_without_a_space() -> None:
+    shots = [("un", "one"), ("deux", "two")]
+    (prompt,) = translation_prompts([ITEMS[1]], shots, source="fr", target="zh-Hant", end="</s>")
+    assert prompt == ("French: un</s>Chinese: one</s>French: deux</s>Chinese: two</s>French: bonjour</s>Chinese:")
+
+
+def prepared_for(batch_tokens: int, *, max_new_tokens: int = 10) -> Any:
+    return prepare_translation(
+        tiny_tokenizer(),
+        ITEMS,
+        shots=[("u", "o")],
+        source="fr",
+        target="en",
+        batch_tokens=batch_tokens,
+        max_positions=POSITIONS,
+        max_new_tokens=max_new_tokens,
+    )
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 110, 10_000])
+def test_batches_hold_every_prompt_once_within_the_bound(batch_tokens: int) -> None:
+    prepared = prepared_for(batch_tokens)
+    assert sorted(place for batch in prepared.batches for place in batch) == [0, 1, 2]
+    for batch in prepared.batches:
+        longest = max(len(prepared.token_ids[place]) for place in batch) + 10
+        assert len(batch) == 1 or len(batch) * longest <= batch_tokens
+    assert len(prepared.batches) == {1: 3, 110: 2, 10_000: 1}[batch_tokens]
+
+
+def greedy_alone(folder: Path, tokens: tuple[int, ...], n_new: int) -> str:
+    """One prompt, one token at a time, everything computed anew."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = tiny_tokenizer()
+    ids = list(tokens)
+    for _ in range(n_new):
+        with torch.no_grad():
+            chosen = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+        if chosen == tokenizer.eos_token_id:
+            break
+        ids.append(chosen)
+    return str(tokenizer.decode(ids[len(tokens) :], skip_special_tokens=True)).strip()
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 10_000])
+def test_outputs_equal_each_prompt_decoded_alone_and_keep_the_items_order(tmp_path: Path, batch_tokens: int) -> None:
+    folder = save_tiny_model(tmp_path)
+    prepared = prepared_for(batch_tokens)
+    outputs = run_translation(local_chain(folder), tiny_tokenizer(), prepared)
+    expected = [greedy_alone(folder, tokens, 10) for tokens in prepared.token_ids]
+    assert [output.output for output in outputs] == expected
+    assert [(output.example_id, output.prompt, output.reference) for output in outputs] == [
+        (item.example_id, prompt, item.reference) for item, prompt in zip(ITEMS, prepared.prompts, strict=True)
+    ]
+    assert any(expected)
+
+
+class SayingHello:
+    """A chain whose likeliest tokens are those of a text, then the end."""
+
+    n_blocks = 1
+    spans = (range(1),)
+
+    def __init__(self, text: str) -> None:
+        self.tokens = [*tiny_tokenizer()(text)["input_ids"], tiny_tokenizer().eos_token_id]
+        self.n_calls: Counter[str] = Counter()
+
+    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
+        assert operation == "decode"
+        for item in items:
+            self.n_calls[item.key] += 1
+            yield torch.full((item.token_ids.shape[0],), self.tokens[self.n_calls[item.key] - 1])
+
+    def on_block(self, block: int, operation: str, *args: Any) -> Any:
+        raise AssertionError(operation)
+
+    def everywhere(self, operation: str, *args: Any) -> list[Any]:
+        return []
+
+
+def test_decoding_stops_at_the_end_token_and_strips_the_output() -> None:
+    chain = SayingHello("  hi \n")
+    outputs = run_translation(chain, tiny_tokenizer(), prepared_for(10_000))
+    assert [output.output for output in outputs] == ["hi"] * 3
+    assert sorted(chain.n_calls.values()) == [1, len(chain.tokens)] == [1, 7]
+
+
+def test_a_prompt_without_room_for_the_new_tokens_names_its_example() -> None:
+    longest = max(len(tokens) for tokens in prepared_for(1).token_ids)
+    prepared_for(1, max_new_tokens=POSITIONS - longest)
+    with pytest.raises(TaskFileError, match="too long") as caught:
+        prepared_for(1, max_new_tokens=POSITIONS - longest + 1)
+    assert caught.value.context == {"example": "1", "expected": f"at most {longest - 1} tokens", "got": longest}
+
+
+def test_a_tokenizer_without_an_end_token_is_an_error() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = None
+    with pytest.raises(ModelError, match="end-of-sequence"):
+        prepare_translation(tokenizer, ITEMS, shots=[], source="fr", target="en", batch_tokens=9, max_positions=None)
+
+
+def test_translations_are_the_same_from_a_run_and_from_stored_columns_and_can_be_cut_down() -> None:
+    outputs = [TranslationOutput("0", "p", "x", "y"), TranslationOutput("1", "q", "z", "w")]
+    found = Translations.from_outputs(outputs)
+    columns = found.columns()
+    assert list(columns) == list(TRANSLATION_SCHEMA)
+    assert columns == {key: [getattr(output, key) for output in outputs] for key in TRANSLATION_SCHEMA}
+    assert Translations.from_columns(columns) == found
+    assert found.only(frozenset(["1", "7"])) == Translations(("1",), ("z",), ("w",), ("q",))

@@ -1,0 +1,240 @@
+"""Templates to the letter, and what a row must hold."""
+
+from typing import get_args
+
+import pytest
+
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.builtin import (
+    TASKS,
+    belebele_item,
+    facts_item,
+    marc_five_item,
+    marc_item,
+    paws_x_item,
+    prompt_language,
+    with_prompts,
+    xcopa_item,
+    xnli_item,
+    xstory_cloze_item,
+    xwinograd_item,
+)
+from mlprune.evaluation.tasks.items import ChoiceItem, sentence_item
+from mlprune.evaluation.tasks.prompts import XCOPA_WORDS, XNLI_WORDS
+from mlprune.vocabulary import TaskName
+
+XNLI = {"premise": "Il pleut.", "hypothesis": "Le sol est sec.", "label": "contradiction"}
+XCOPA = {
+    "premise": "The man broke his toe.",
+    "choice1": "He dropped a hammer.",
+    "choice2": "ÉL cayó.",
+    "question": "cause",
+    "label": 0,
+}
+FACT = {"prompt": "<mask> est la capitale.", "candidates": ["paris", "Rome"], "answer": 0}
+
+
+def test_every_task_has_a_record_with_metrics() -> None:
+    assert set(TASKS) == set(get_args(TaskName))
+    assert all(task.metrics for task in TASKS.values())
+
+
+def test_xnli_has_two_spaces_before_its_label_and_one_text_a_label() -> None:
+    assert xnli_item("7", XNLI) == ChoiceItem(
+        "7",
+        ("entailment", "neutral", "contradiction"),
+        (
+            "Il pleut. , right?  Yes , Le sol est sec.",
+            "Il pleut. , right?  Also , Le sol est sec.",
+            "Il pleut. , right?  No , Le sol est sec.",
+        ),
+        2,
+        (len("Il pleut. , right?  "),) * 3,
+    )
+
+
+def test_xnli_labels_may_be_numbers_and_are_stored_as_the_file_has_them() -> None:
+    for number in range(3):
+        item = xnli_item("7", {**XNLI, "label": number})
+        assert (item.candidates, item.gold) == (("0", "1", "2"), number)
+        assert item.texts == xnli_item("7", XNLI).texts
+
+
+@pytest.mark.parametrize("label", [3, -1, "yes", "-", None, True, 1.0, ["neutral"]])
+def test_other_xnli_labels_are_errors(label: object) -> None:
+    with pytest.raises(TaskFileError, match="wrong label"):
+        xnli_item("7", {**XNLI, "label": label})
+
+
+def test_marc_keeps_128_words_and_two_sides_of_the_stars() -> None:
+    words = [f"w{number}" for number in range(200)]
+    item = marc_item("a", {"text": "  ".join(words), "label": 4})
+    assert item is not None
+    start = " ".join(words[:128])
+    assert item.texts == (f"{start} It is negative", f"{start} It is positive")
+    assert item.candidates == ("negative", "positive")
+    golds = [marc_item("a", {"text": "x", "label": stars}) for stars in (1, 2, 3, 4, 5)]
+    assert [each and each.gold for each in golds] == [0, 0, None, 1, 1]
+
+
+@pytest.mark.parametrize("label", [0, 6, "5", None])
+def test_other_stars_are_errors(label: object) -> None:
+    with pytest.raises(TaskFileError, match="wrong label"):
+        marc_item("a", {"text": "x", "label": label})
+
+
+def test_xcopa_joins_premise_and_choice() -> None:
+    item = xcopa_item("1", XCOPA)
+    assert item.texts == (
+        "The man broke his toe because he dropped a hammer.",
+        "The man broke his toe because éL cayó.",
+    )
+    assert item.candidates == ("He dropped a hammer.", "ÉL cayó.")
+    assert xcopa_item("1", {**XCOPA, "question": "effect", "premise": "他打开水龙头。"}).texts[0] == (
+        "他打开水龙头 so he dropped a hammer."
+    )
+    with pytest.raises(TaskFileError, match="unknown question"):
+        xcopa_item("1", {**XCOPA, "question": "why"})
+    with pytest.raises(TaskFileError, match="wrong label"):
+        xcopa_item("1", {**XCOPA, "label": 2})
+
+
+def test_paws_x_asks_for_a_paraphrase() -> None:
+    row = {"sentence1": "A b.", "sentence2": "B a.", "label": 1}
+    assert paws_x_item("1", row) == ChoiceItem(
+        "1", ("0", "1"), ("A b. right? No, B a.", "A b. right? Yes, B a."), 1, (len("A b. right? "),) * 2
+    )
+
+
+def test_facts_fill_the_gap_and_leave_the_rest_as_it_is() -> None:
+    item = facts_item("x", FACT)
+    assert item.texts == ("paris est la capitale.", "Rome est la capitale.")
+    assert (item.candidates, item.gold) == (("paris", "Rome"), 0)
+    assert facts_item("x", {**FACT, "answer": "Rome"}).gold == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt": "no gap"}, "no gap"),
+        ({"prompt": " "}, "empty or missing text"),
+        ({"answer": 2}, "wrong answer"),
+        ({"answer": -1}, "wrong answer"),
+        ({"answer": True}, "wrong answer"),
+        ({"answer": "Oslo"}, "no candidate"),
+        ({"candidates": []}, "wrong candidates"),
+        ({"candidates": "paris"}, "wrong candidates"),
+        ({"candidates": ["paris", ""]}, "wrong candidates"),
+    ],
+)
+def test_a_wrong_fact_is_an_error(change: dict[str, object], message: str) -> None:
+    with pytest.raises(TaskFileError, match=message):
+        facts_item("x", {**FACT, **change})
+
+
+def test_empty_and_missing_texts_are_errors() -> None:
+    for text in ("", " \n", None, 3):
+        with pytest.raises(TaskFileError, match="text"):
+            xnli_item("7", {**XNLI, "hypothesis": text})
+
+
+def test_a_sentence_is_its_own_only_candidate() -> None:
+    assert sentence_item("3", "Un.") == ChoiceItem("3", ("Un.",), ("Un.",), 0)
+
+
+def test_every_text_is_its_context_and_a_candidate_part() -> None:
+    for item in (
+        xnli_item("1", XNLI),
+        xcopa_item("1", XCOPA),
+        facts_item("1", {**FACT, "prompt": "La <mask>, <mask> !"}),
+        xwinograd_item("1", WINOGRAD),
+    ):
+        contexts = {text[:start] for text, start in zip(item.texts, item.starts, strict=True)}
+        parts = [text[start:] for text, start in zip(item.texts, item.starts, strict=True)]
+        assert len(contexts) == 1
+        assert len(set(parts)) == len(item.candidates)
+    assert parts == ["Ann left.", "the dog left."]
+
+
+STORY = {
+    **{f"input_sentence_{number}": f"S{number}." for number in range(1, 5)},
+    "sentence_quiz1": "Good.",
+    "sentence_quiz2": "Bad. ",
+    "answer_right_ending": 2,
+}
+WINOGRAD = {"sentence": "Ann saw the dog, and _ left.", "option1": "Ann", "option2": "the dog", "answer": "1"}
+PASSAGE = {
+    "flores_passage": "It rained. ",
+    "question": "What fell?",
+    **{f"mc_answer{number}": f"a{number}" for number in range(1, 5)},
+    "correct_answer_num": "4",
+}
+
+
+def test_stories_end_in_one_of_two_ways() -> None:
+    item = xstory_cloze_item("1", STORY)
+    assert item.texts == ("S1. S2. S3. S4. Good.", "S1. S2. S3. S4. Bad.")
+    assert (item.candidates, item.gold, item.starts) == (("Good.", "Bad."), 1, (16, 16))
+
+
+def test_winograd_options_fill_the_gap() -> None:
+    item = xwinograd_item("1", WINOGRAD)
+    assert item.texts == ("Ann saw the dog, and Ann left.", "Ann saw the dog, and the dog left.")
+    assert (item.candidates, item.gold) == (("Ann", "the dog"), 0)
+    with pytest.raises(TaskFileError, match="no gap"):
+        xwinograd_item("1", {**WINOGRAD, "sentence": "Ann left."})
+
+
+def test_belebele_scores_the_answers_behind_passage_and_question() -> None:
+    item = belebele_item("1", PASSAGE)
+    assert item.texts[0] == "It rained. What fell? a1"
+    assert (item.candidates, item.gold) == (("a1", "a2", "a3", "a4"), 3)
+
+
+@pytest.mark.parametrize("answer", [0, 5, "0", "x", "²", "", None, True, 1.0])
+def test_answers_that_are_counted_from_one_are_one_of_them(answer: object) -> None:
+    assert belebele_item("1", {**PASSAGE, "correct_answer_num": 4}).gold == 3
+    with pytest.raises(TaskFileError, match="wrong correct_answer_num"):
+        belebele_item("1", {**PASSAGE, "correct_answer_num": answer})
+
+
+def test_five_way_marc_keeps_all_stars_with_a_word_each() -> None:
+    items = [marc_five_item("a", {"text": "Bon livre", "label": stars}) for stars in range(1, 6)]
+    assert [item.gold for item in items] == [0, 1, 2, 3, 4]
+    assert items[0].candidates == ("1", "2", "3", "4", "5")
+    assert items[0].texts[2] == "Bon livre It is okay"
+    with pytest.raises(TaskFileError, match="wrong label"):
+        marc_five_item("a", {"text": "x", "label": 6})
+
+
+def test_native_prompts_are_those_of_the_language_and_in_english_the_usual_ones() -> None:
+    xnli = {language: with_prompts(TASKS["xnli"], language=language, prompts="native") for language in ("fr", "en")}
+    french, english = (xnli[language].to_item for language in ("fr", "en"))
+    assert french is not None
+    assert english is not None
+    assert french("7", XNLI).texts[1] == "Il pleut. , correct?  Aussi , Le sol est sec."  # type: ignore[union-attr]
+    assert english("7", XNLI) == xnli_item("7", XNLI)
+    italian = with_prompts(TASKS["xcopa"], language="it", prompts="native").to_item
+    assert italian is not None
+    assert italian("7", XCOPA).texts[0].startswith("The man broke his toe perché ")  # type: ignore[union-attr]
+    assert with_prompts(TASKS["xnli"], language="fr", prompts="en") is TASKS["xnli"]
+
+
+def test_native_words_are_there_for_all_of_xnli_and_differ_by_label() -> None:
+    assert " ".join(sorted(XNLI_WORDS)) == "ar bg de el en es fr hi ru sw th tr ur vi zh"
+    assert all(len(set(words.labels)) == 3 for words in XNLI_WORDS.values())
+    assert all(words.cause != words.effect for words in XCOPA_WORDS.values())
+
+
+def test_a_task_without_native_prompts_in_a_language_says_which_it_has() -> None:
+    with pytest.raises(TaskFileError, match="no native prompts") as caught:
+        with_prompts(TASKS["xnli"], language="it", prompts="native")
+    assert "fr" in caught.value.context["expected"]
+    with pytest.raises(TaskFileError, match="no native prompts"):
+        with_prompts(TASKS["marc"], language="fr", prompts="native")
+
+
+def test_prompts_are_english_where_a_template_adds_words_unless_native_ones_are_asked_for() -> None:
+    names = ("xnli", "translation", "facts", "perplexity", "belebele")
+    assert [prompt_language(TASKS[name], "fr") for name in names] == ["en", "en", "fr", "fr", "fr"]
+    assert prompt_language(TASKS["xnli"], "fr", "native") == "fr"

@@ -1,0 +1,204 @@
+"""Data sets of a hub as task files: every known one with rows as it is published, over the client library."""
+
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlprune.errors import RecipeError, TaskFileError
+from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HUB_SETS, HubSet, HubSource, hub_source, pinned
+from mlprune.evaluation.tasks.task_files import TaskData, read_items
+from tests.hub import Hub, json_lines, serving, use_hub
+
+Row = dict[str, Any]
+COPA = {"premise": "Il pleut.", "choice1": "Je sors.", "choice2": "Je reste.", "question": "effect", "label": 1}
+STORY = {f"input_sentence_{n}": f"Phrase {n}." for n in range(1, 5)} | {
+    "sentence_quiz1": "Oui.",
+    "sentence_quiz2": "Non.",
+}
+QUESTION = {"flores_passage": "Un.", "question": "Qui ?", **{f"mc_answer{n}": f"R{n}" for n in range(1, 5)}}
+LINK = "https://en.wikinews.org/wiki/A"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with serving() as one:
+        use_hub(monkeypatch, one.url, tmp_path / "cache")
+        pinned.cache_clear()
+        yield one
+
+
+def parquet(rows: list[Row]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    return sink.getvalue()
+
+
+def items_of(
+    task: str, path: str, *, language: str, split: str = "test", known: dict[str, HubSet] | None = None
+) -> TaskData:
+    source = pinned(hub_source(path, known or HUB_SETS), (language,), split)
+    return read_items(task, source, language=language, split=split)
+
+
+def ids(data: TaskData) -> list[str]:
+    return [item.example_id for item in data.items]
+
+
+def nli(n: int) -> list[Row]:
+    return [{"premise": f"Prémisse {i}.", "hypothesis": f"Thèse {i}.", "label": i % 3} for i in range(n)]
+
+
+def test_xnli_is_read_from_its_languages_folder_and_numbered_by_row(hub: Hub) -> None:
+    files = {"fr/test-00000-of-00001.parquet": parquet(nli(4)), "fr/validation-00000-of-00001.parquet": parquet(nli(2))}
+    commit = hub.push("facebook/xnli", {**files, "fr/train-00000-of-00001.parquet": b"large", "xnli.py": b"code"})
+    data = items_of("xnli", "hub:facebook/xnli", language="fr")
+    assert ids(data) == ["0", "1", "2", "3"]
+    assert [item.gold for item in data.items] == [0, 1, 2, 0]
+    assert data.path == f"facebook/xnli@{commit}/fr/test-00000-of-00001.parquet"
+    assert len(ids(items_of("xnli", "hub:facebook/xnli", language="fr", split="dev"))) == 2
+    assert hub.fetched() == ["fr/test-00000-of-00001.parquet", "fr/validation-00000-of-00001.parquet"]
+
+
+def test_content_and_items_are_those_of_a_local_file_of_the_same_rows(hub: Hub, tmp_path: Path) -> None:
+    hub.push("facebook/xnli", {"fr/test-00000-of-00001.parquet": parquet(nli(3))})
+    (tmp_path / "fr.test.jsonl").write_bytes(json_lines([{"id": n, **row} for n, row in enumerate(nli(3))]))
+    found, local = (
+        items_of("xnli", "hub:facebook/xnli", language="fr"),
+        read_items("xnli", tmp_path, language="fr", split="test"),
+    )
+    assert (found.items, found.content_sha256, found.lines) == (local.items, local.content_sha256, local.lines)
+
+
+def test_shards_follow_each_other_and_a_later_commit_is_other_content(hub: Hub) -> None:
+    rows = nli(5)
+    names = [f"fr/test-0000{n}-of-00002.parquet" for n in range(2)]
+    first = hub.push("facebook/xnli", {names[1]: parquet(rows[3:]), names[0]: parquet(rows[:3])})
+    assert len(items_of("xnli", "hub:facebook/xnli", language="fr").items) == 5
+    before = items_of("xnli", f"hub:facebook/xnli@{first}", language="fr")
+    assert [item.texts[0].partition(" , ")[0] for item in before.items] == [row["premise"] for row in rows]
+    hub.push("facebook/xnli", {names[0]: parquet(rows[:3])})
+    assert len(items_of("xnli", "hub:facebook/xnli", language="fr").items) == 5, "a process sees one commit"
+    pinned.cache_clear()
+    assert len(items_of("xnli", "hub:facebook/xnli", language="fr").items) == 3
+    assert items_of("xnli", f"hub:facebook/xnli@{first}", language="fr") == before
+
+
+def test_xcopa_and_paws_x_bring_their_own_ids(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    copa = [{**COPA, "idx": 7, "changed": False}, {**COPA, "idx": 3, "changed": True}]
+    hub.push("cambridgeltl/xcopa", {"sw/validation-00000-of-00001.parquet": parquet(copa)})
+    assert ids(items_of("xcopa", "hub:cambridgeltl/xcopa", language="sw", split="dev")) == ["7", "3"]
+    pair = {"sentence1": "Un.", "sentence2": "Une.", "label": 1}
+    rows = [{"id": 1, **pair}, {"id": 2, **pair, "sentence1": ""}, {"id": 3, **pair, "label": -1}, {"id": 4, **pair}]
+    hub.push("google-research-datasets/paws-x", {"fr/test-00000-of-00001.parquet": parquet(rows)})
+    with caplog.at_level(logging.WARNING):
+        assert ids(items_of("paws_x", "hub:google-research-datasets/paws-x", language="fr")) == ["1", "4"]
+    assert "2 rows without a text or label passed over" in caplog.text
+
+
+@pytest.mark.parametrize("file", ["sw/eval/0000.parquet", "sw/xstory_cloze-eval.parquet"])
+def test_xstory_cloze_is_read_from_the_hubs_conversion(hub: Hub, file: str) -> None:
+    rows = [{"story_id": f"s{n}", **STORY, "answer_right_ending": n} for n in (1, 2)]
+    hub.push("juletxara/xstory_cloze", {file: parquet(rows)}, revision=CONVERTED)
+    hub.push("juletxara/xstory_cloze", {"xstory_cloze.py": b"raise SystemExit"})
+    data = items_of("xstory_cloze", "hub:juletxara/xstory_cloze", language="sw")
+    assert (ids(data), [item.gold for item in data.items]) == (["s1", "s2"], [0, 1])
+
+
+def test_xwinograds_japanese_has_another_name_and_its_languages_share_no_id(hub: Hub) -> None:
+    row = {"sentence": "Le chat voit que _ dort.", "option1": "Paul", "option2": "Marc", "answer": "2"}
+    files = {f"{config}/test/0000.parquet": parquet([row, row]) for config in ("jp", "fr")}
+    hub.push("Muennighoff/xwinograd", files, revision=CONVERTED)
+    found = {one: ids(items_of("xwinograd", "hub:Muennighoff/xwinograd", language=one)) for one in ("ja", "fr")}
+    assert found == {"ja": ["ja:0", "ja:1"], "fr": ["fr:0", "fr:1"]}
+
+
+def test_belebele_is_found_under_the_flores_code_and_its_ids_do_not_follow_the_rows(hub: Hub) -> None:
+    rows = [{"link": LINK, "question_number": n, **QUESTION, "correct_answer_num": str(n)} for n in (1, 2)]
+    hub.push(
+        "facebook/belebele", {"data/swh_Latn.jsonl": json_lines(rows), "data/zho_Hans.jsonl": json_lines(rows[::-1])}
+    )
+    found = {one: ids(items_of("belebele", "hub:facebook/belebele", language=one)) for one in ("sw", "zh")}
+    assert found == {"sw": [f"{LINK}#1", f"{LINK}#2"], "zh": [f"{LINK}#2", f"{LINK}#1"]}
+
+
+def test_a_recipe_describes_other_data_sets(hub: Hub) -> None:
+    own = HubSet(
+        "some/nli",
+        ("{split}/{config}.jsonl",),
+        revision="v2",
+        splits=(("test", "heldout"),),
+        configs=(("zh-Hant", "tw"),),
+        columns=(("premise", "a"), ("hypothesis", "b")),
+        id=("doc", "n"),
+        aligned=False,
+    )
+    rows = [{"a": "P.", "b": "H.", "label": "neutral", "doc": "d", "n": 5}]
+    hub.push("some/nli", {"heldout/tw.jsonl": json_lines(rows)}, revision="v2")
+    data = items_of("xnli", "hub:some/nli", language="zh-Hant", known={"some/nli": own})
+    assert ids(data) == ["zh-Hant:d#5"]
+    assert data.items[0].texts[0] == "P. , right?  Yes , H."  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("path", "language", "split", "words"),
+    [
+        ("hub:facebook/xnli", "fr", "holdout", ["no such split", "'dev', 'test'", "holdout"]),
+        ("hub:facebook/xnli", "sw", "test", ["no such files", "sw/test-*.parquet", "swh_Latn/test-*.parquet"]),
+        ("hub:facebook/xnli@v9", "fr", "test", ["data set could not be fetched", "v9", "no such revision"]),
+        ("hub:cambridgeltl/xcopa", "fr", "test", ["other columns", "idx", "premise"]),
+        ("hub:facebook/belebele", "fr", "test", ["line is not JSON", "fra_Latn.jsonl"]),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_that_says_why(
+    hub: Hub, path: str, language: str, split: str, words: list[str]
+) -> None:
+    hub.push("facebook/xnli", {"fr/test-00000-of-00001.parquet": parquet(nli(1))})
+    hub.push("cambridgeltl/xcopa", {"fr/test-00000-of-00001.parquet": parquet([COPA])})
+    hub.push("facebook/belebele", {"data/fra_Latn.jsonl": b"no json\n"})
+    with pytest.raises(TaskFileError) as caught:
+        items_of("xnli", path, language=language, split=split)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_a_row_that_is_wrong_is_named_with_its_file_and_line(hub: Hub) -> None:
+    commit = hub.push("facebook/xnli", {"fr/test-0.parquet": parquet([*nli(2), {**nli(1)[0], "label": 7}])})
+    with pytest.raises(TaskFileError, match="wrong label") as caught:
+        items_of("xnli", "hub:facebook/xnli", language="fr")
+    assert (caught.value.context["file"], caught.value.context["line"]) == (
+        f"facebook/xnli@{commit}/fr/test-0.parquet",
+        3,
+    )
+
+
+def test_an_unknown_data_set_says_what_is_known() -> None:
+    with pytest.raises(RecipeError, match="data_sets can describe it") as caught:
+        hub_source("hub:some/other@v1", HUB_SETS)
+    assert (caught.value.context["got"], caught.value.context["expected"]) == ("some/other", sorted(HUB_SETS))
+
+
+@pytest.mark.parametrize("pattern", ["load.py", "{language}/*.parquet", "{config}/{split}.csv", "{config.name}.jsonl"])
+def test_only_tables_are_fetched_and_only_known_placeholders_filled(pattern: str) -> None:
+    with pytest.raises(RecipeError, match="wrong files"):
+        HubSet("some/set", (pattern,))
+
+
+def test_a_path_may_name_a_revision() -> None:
+    known = HUB_SETS["facebook/xnli"]
+    assert hub_source("hub:facebook/xnli", HUB_SETS) == HubSource(known, "main")
+    assert hub_source("hub:facebook/xnli@refs/pr/3", HUB_SETS) == HubSource(known, "refs/pr/3")
+    assert str(hub_source("hub:juletxara/xstory_cloze", HUB_SETS)) == f"juletxara/xstory_cloze@{CONVERTED}"
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", HUB_SETS)
+def test_published_data_sets_are_as_their_records_say(name: str) -> None:
+    task = {"xnli": "xnli", "xcopa": "xcopa", "paws-x": "paws_x", "xwinograd": "xwinograd", "belebele": "belebele"}
+    language = "sw" if name in ("cambridgeltl/xcopa", "juletxara/xstory_cloze") else "fr"
+    data = items_of(task.get(name.partition("/")[2], "xstory_cloze"), f"hub:{name}", language=language)
+    assert len(data.items) >= 80

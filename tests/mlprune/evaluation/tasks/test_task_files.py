@@ -1,0 +1,166 @@
+"""Which file is read, what is wrong with it, and which items a limit keeps."""
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlprune.corpus import cldr_facts
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.items import TranslationItem
+from mlprune.evaluation.tasks.task_files import corpus_items, read_items
+from mlprune.hashing import split_of
+
+ROWS: list[dict[str, Any]] = [
+    {"id": number, "premise": f"p{number}", "hypothesis": f"h{number}", "label": number % 3, "other": "x"}
+    for number in range(20)
+]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+def test_a_file_is_found_under_its_tag_then_under_its_long_name(tmp_path: Path) -> None:
+    write(tmp_path / "fra_Latn.test.jsonl.gz", ROWS)
+    assert read_items("xnli", tmp_path, language="fr", split="test").path.endswith("fra_Latn.test.jsonl.gz")
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "fr.test.parquet")
+    assert read_items("xnli", tmp_path, language="fr", split="test").path.endswith("fr.test.parquet")
+    write(tmp_path / "fr.test.jsonl", ROWS)
+    assert read_items("xnli", tmp_path, language="fr", split="test").path.endswith("fr.test.jsonl")
+
+
+def test_the_kind_of_file_and_other_keys_change_neither_items_nor_hash(tmp_path: Path) -> None:
+    write(tmp_path / "en.test.jsonl", ROWS)
+    write(tmp_path / "fr.test.jsonl.gz", [{**row, "other": 5} for row in ROWS])
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "es.test.parquet")
+    read = [read_items("xnli", tmp_path, language=language, split="test") for language in ("en", "fr", "es")]
+    assert len({(data.items, data.content_sha256) for data in read}) == 1
+    write(tmp_path / "en.test.jsonl", [{**ROWS[0], "premise": "other"}, *ROWS[1:]])
+    assert read_items("xnli", tmp_path, language="en", split="test").content_sha256 != read[0].content_sha256
+
+
+def test_a_missing_file_names_what_was_looked_up(tmp_path: Path) -> None:
+    write(tmp_path / "en.test.jsonl", ROWS)
+    with pytest.raises(TaskFileError, match="no task file") as caught:
+        read_items("xnli", tmp_path, language="fr", split="test")
+    expected = [f"{stem}.test.{end}" for stem in ("fr", "fra_Latn") for end in ("jsonl", "jsonl.gz", "parquet")]
+    assert caught.value.context["expected"] == expected
+    assert caught.value.context["got"] == ["en.test.jsonl"]
+    with pytest.raises(TaskFileError, match="no such folder"):
+        read_items("xnli", tmp_path / "none", language="fr", split="test")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"id": 3, "premise": "p", "hypothesis": "h"}, "lacks keys"),
+        ({"premise": "p", "hypothesis": "h", "label": 1}, "lacks keys"),
+        ({"id": 3, "premise": "p", "hypothesis": "h", "label": 9}, "wrong label"),
+        ({"id": 3, "premise": "p", "hypothesis": " ", "label": 1}, "empty or missing text"),
+        ({"id": 1, "premise": "p", "hypothesis": "h", "label": 1}, "id occurs twice"),
+        ({"id": "1", "premise": "p", "hypothesis": "h", "label": 1}, "id occurs twice"),
+        ({"id": None, "premise": "p", "hypothesis": "h", "label": 1}, "wrong id"),
+        ({"id": 1.5, "premise": "p", "hypothesis": "h", "label": 1}, "wrong id"),
+        ({"id": "", "premise": "p", "hypothesis": "h", "label": 1}, "wrong id"),
+    ],
+)
+def test_a_wrong_row_is_one_line_with_file_line_expected_and_got(
+    tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
+    path = write(tmp_path / "en.test.jsonl", [*ROWS[:3], row])
+    with pytest.raises(TaskFileError, match=message) as caught:
+        read_items("xnli", tmp_path, language="en", split="test")
+    assert (caught.value.context["file"], caught.value.context["line"]) == (str(path), 4)
+    assert {"expected", "got"} <= set(caught.value.context)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_line_that_is_no_json_is_a_task_file_error(tmp_path: Path) -> None:
+    (tmp_path / "en.test.jsonl").write_text("not json\n")
+    with pytest.raises(TaskFileError) as caught:
+        read_items("xnli", tmp_path, language="en", split="test")
+    assert caught.value.context["line"] == 1
+
+
+def test_a_file_without_items_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "en.test.jsonl", [{"id": 1, "text": "so so", "label": 3}])
+    with pytest.raises(TaskFileError, match="no items"):
+        read_items("marc", tmp_path, language="en", split="test")
+
+
+def test_tasks_on_parallel_text_have_no_task_files(tmp_path: Path) -> None:
+    with pytest.raises(TaskFileError, match="parallel text"):
+        read_items("perplexity", tmp_path, language="en", split="test")
+
+
+def test_a_limit_keeps_the_ids_of_smallest_hash_in_file_order(tmp_path: Path) -> None:
+    write(tmp_path / "en.test.jsonl", ROWS)
+    for seed in (0, 1):
+        data = read_items("xnli", tmp_path, language="en", split="test", limit=5, seed=seed)
+        hashes = sorted((hashlib.sha256(f"{seed}:{number}".encode()).hexdigest(), number) for number in range(20))
+        assert [item.example_id for item in data.items] == [str(n) for n in sorted(number for _, number in hashes[:5])]
+    whole = read_items("xnli", tmp_path, language="en", split="test")
+    assert len(whole.items) == 20
+    assert whole.content_sha256 == data.content_sha256
+    assert len(read_items("xnli", tmp_path, language="en", split="test", limit=50).items) == 20
+
+
+def test_corpus_facts_are_the_held_out_ones_of_a_half() -> None:
+    halves = [corpus_items("facts", {}, language="fr", split=split) for split in ("dev", "test")]
+    ids = [{item.example_id for item in half.items} for half in halves]
+    held_out = {fact.fact_id for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id)}
+    assert ids[0] | ids[1] == held_out
+    assert not ids[0] & ids[1]
+    assert all(split_of(example_id) == "dev" for example_id in ids[0])
+    assert (
+        halves[0].content_sha256 == halves[1].content_sha256 != corpus_items("facts", {}, language="es").content_sha256
+    )
+
+
+def test_corpus_facts_are_true_sentences() -> None:
+    facts = {fact.fact_id: fact for fact in cldr_facts.facts()}
+    for language in ("zh", "sw"):
+        for item in corpus_items("facts", {}, language=language, split="dev").items:
+            assert item.texts[item.gold] == cldr_facts.sentence(facts[item.example_id], language)
+
+
+def test_corpus_sentences_are_perplexity_items_by_line() -> None:
+    lines = {"fr": tuple(f"phrase {number}" for number in range(30))}
+    data = corpus_items("perplexity", lines, language="fr", split="test")
+    expected = [(str(number), (f"phrase {number}",)) for number in range(30) if split_of(number) == "test"]
+    assert [(item.example_id, item.texts) for item in data.items] == expected
+    assert data.path == "corpus"
+    assert len(corpus_items("perplexity", lines, language="fr").items) == 30
+    assert len(corpus_items("perplexity", lines, language="fr", limit=4).items) == 4
+
+
+def test_corpus_pairs_are_translation_items() -> None:
+    lines = {"fr": ("un", "deux"), "en": ("one", "two")}
+    data = corpus_items("translation", lines, language="fr", target="en")
+    assert data.items == (TranslationItem("0", "un", "one"), TranslationItem("1", "deux", "two"))
+    assert data.content_sha256 != corpus_items("translation", lines, language="en", target="fr").content_sha256
+
+
+def test_a_corpus_that_does_not_serve_the_task_is_an_error() -> None:
+    lines = {"fr": ("un", "deux"), "en": ("one",), "es": (" ",)}
+    for task, language, target, message in (
+        ("xnli", "fr", None, "no items of this task"),
+        ("perplexity", "de", None, "lacks a language"),
+        ("perplexity", "es", None, "empty sentence"),
+        ("perplexity", "fr", "en", "wrong number of languages"),
+        ("translation", "fr", None, "wrong number of languages"),
+        ("translation", "fr", "en", "not aligned"),
+        ("facts", "de", None, "no facts in this language"),
+    ):
+        with pytest.raises(TaskFileError, match=message):
+            corpus_items(task, lines, language=language, target=target)
+    with pytest.raises(TaskFileError, match="no items"):
+        corpus_items("perplexity", {"fr": ()}, language="fr")

@@ -1,0 +1,73 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mlprune.errors import ModelError
+from mlprune.models.checkpoint import tensor_slices
+from mlprune.models.checkpoint.tensor_slices import copy_of, extent_of
+
+TENSORS = {
+    "a": torch.randn(3, 5),
+    "b": torch.randn(7).to(torch.bfloat16),
+    "c": torch.randn(2, 3, 4).double(),
+    "d": torch.tensor(1.5).half(),
+    "e": torch.empty(0, 4),
+    "n": torch.arange(3),
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    save_file(TENSORS, tmp_path / "x.safetensors")
+    return tmp_path / "x.safetensors"
+
+
+def test_extents_say_where_the_bytes_of_a_tensor_lie(file):
+    data = file.read_bytes()
+    for name, tensor in TENSORS.items():
+        extent = extent_of(file, name)
+        assert extent.shape == tuple(tensor.shape)
+        assert extent.dtype == (None if name == "n" else tensor.dtype)
+        expected = tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+        assert data[extent.begin : extent.begin + extent.n_bytes] == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_copies_are_what_the_library_reads_in_any_dtype(file, monkeypatch, dtype):
+    monkeypatch.setattr(tensor_slices, "_PIECE_BYTES", 24)
+    for name, tensor in load_file(file).items():
+        if tensor.is_floating_point():
+            found = copy_of(file, extent_of(file, name), dtype)
+            assert found.dtype == dtype
+            assert torch.equal(found, tensor.to(dtype))
+
+
+def test_a_copy_lies_to_a_boundary_as_the_mapped_file_does_and_is_not_the_file(file):
+    mapped = load_file(file)
+    for name in ("a", "b", "c"):
+        extent = extent_of(file, name)
+        copy = copy_of(file, extent, mapped[name].dtype)
+        assert copy.data_ptr() % 64 == extent.begin % 64
+        copy.zero_()
+        assert torch.equal(load_file(file)[name], TENSORS[name])
+
+
+def test_a_file_that_ends_too_early_is_an_error_and_not_a_crash(file):
+    extent = extent_of(file, "c")
+    file.write_bytes(file.read_bytes()[: extent.begin + 8])
+    for dtype in (torch.float64, torch.float32):
+        with pytest.raises(EOFError, match="in the middle"):
+            copy_of(file, extent, dtype)
+
+
+def test_a_header_that_cannot_be_read_is_an_error(file, tmp_path):
+    with pytest.raises(ModelError, match=r"header.*KeyError"):
+        extent_of(file, "z")
+    with pytest.raises(ModelError, match="No such file"):
+        extent_of(tmp_path / "none", "a")
+    for content in (b"", b"\x10" + bytes(7) + b"{", (200).to_bytes(8, "little") + json.dumps({"a": 1}).encode()):
+        (tmp_path / "bad").write_bytes(content)
+        with pytest.raises(ModelError, match="header of a weight file"):
+            extent_of(tmp_path / "bad", "a")

@@ -1,0 +1,206 @@
+import hashlib
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mlprune.errors import ModelError
+from mlprune.models.checkpoint.weight_files import (
+    SINGLE_FILE,
+    WeightFiles,
+    content_hashes,
+    family_at,
+    file_sha256,
+    read_block,
+)
+from mlprune.models.families.records import FAMILIES
+from tests.tiny_models import ALL_FAMILY_NAMES, save_tiny_model, tiny_model
+
+
+def test_a_block_is_read_oriented_and_in_the_order_of_the_family(tmp_path):
+    for name in ALL_FAMILY_NAMES:
+        path = save_tiny_model(tmp_path / name, name)
+        model = tiny_model(name, seed=0, blocks=3)
+        weights = read_block(path, 1)
+        assert tuple(weights) == FAMILIES[name].layers
+        for layer, weight in weights.items():
+            module = model.get_submodule(FAMILIES[name].blocks)[1].get_submodule(layer)
+            inputs = torch.eye(weight.shape[1])
+            bias = 0 if module.bias is None else module.bias
+            torch.testing.assert_close(module(inputs) - bias, weight.T, atol=1e-6, rtol=0)
+
+
+def test_a_float16_checkpoint_is_read_as_float32(tmp_path):
+    path = save_tiny_model(tmp_path / "m", dtype=torch.float16)
+    exact = read_block(save_tiny_model(tmp_path / "n"), 0)["fc1"]
+    assert read_block(path, 0)["fc1"].dtype == torch.float32
+    assert torch.equal(read_block(path, 0)["fc1"], exact.half().float())
+    assert read_block(path, 0, dtype="float16")["fc1"].dtype == torch.float16
+
+
+@pytest.mark.parametrize(("family", "prefix"), [("gpt2", "transformer."), ("opt", "model.")])
+def test_a_checkpoint_without_the_base_prefix_is_read_all_the_same(tmp_path, family, prefix):
+    path = save_tiny_model(tmp_path / "m", family)
+    expected = read_block(path, 2)
+    tensors = load_file(path / "model.safetensors")
+    assert all(name.startswith(prefix) for name in tensors)
+    save_file({name.removeprefix(prefix): t for name, t in tensors.items()}, path / "model.safetensors")
+    found = read_block(path, 2)
+    assert all(torch.equal(found[layer], expected[layer]) for layer in expected)
+
+
+def test_weights_in_several_files_are_found_through_their_index(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    expected = read_block(path, 1)
+    tensors = load_file(path / "model.safetensors")
+    names = sorted(tensors)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, part in parts.items():
+        save_file({name: tensors[name] for name in part}, path / file)
+    (path / "model.safetensors").unlink()
+    weight_map = {name: file for file, part in parts.items() for name in part}
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    found = read_block(path, 1)
+    assert all(torch.equal(found[layer], expected[layer]) for layer in expected)
+    files = WeightFiles(path, FAMILIES["xglm"])
+    assert files.file_names == ("a.safetensors", "b.safetensors", "model.safetensors.index.json")
+
+
+def test_an_index_that_names_a_tensor_its_file_lacks_is_an_error_that_names_both(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    weight_map = dict.fromkeys(load_file(path / "model.safetensors"), "model.safetensors")
+    absent = "model.layers.3.fc1.weight"
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {**weight_map, absent: SINGLE_FILE}}))
+    files = WeightFiles(path, FAMILIES["xglm"])
+    asked = (files.shape, files.place, lambda name: files.read(name, torch.float32))
+    for ask in asked:
+        with pytest.raises(ModelError, match=r"does not hold the tensor.*model\.safetensors.*layers\.3\.fc1\.weight"):
+            ask(absent)
+    assert read_block(path, 0)["fc1"].shape == (64, 16)
+
+
+def test_a_tensor_in_its_own_dtype_is_a_view_of_the_mapped_file_and_writing_to_it_spares_the_file(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    before = file_sha256(path / SINGLE_FILE)
+    files, name = WeightFiles(path, FAMILIES["xglm"]), "model.layers.1.fc1.weight"
+    view = files.read(name, torch.float32)
+    assert files.read(name, torch.float32).data_ptr() == view.data_ptr()
+    cast = files.read(name, torch.bfloat16)
+    assert torch.equal(cast, view.bfloat16())
+    original = view.clone()
+    view.zero_()
+    assert cast.count_nonzero() > 0
+    assert hashlib.sha256((path / SINGLE_FILE).read_bytes()).hexdigest() == before
+    assert torch.equal(WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32), original)
+
+
+def test_a_folder_with_pickled_weights_only_is_refused_with_the_next_step(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    (path / "model.safetensors").rename(path / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"safetensors only.*save_pretrained.*got=\['pytorch_model.bin'\]"):
+        read_block(path, 0)
+
+
+def test_a_missing_block_and_a_damaged_file_are_errors(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    with pytest.raises(ModelError, match=r"lack a tensor.*model\.layers\.3"):
+        read_block(path, 3)
+    (path / "model.safetensors").write_bytes(b"not a weight file at all")
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_block(path, 0)
+
+
+def test_a_tensor_of_a_type_that_torch_does_not_know_is_an_error_that_names_it(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    name = "model.layers.0.fc1.weight"
+    header = json.dumps({name: {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [0, 6]}}).encode()
+    (path / SINGLE_FILE).write_bytes(len(header).to_bytes(8, "little") + header + bytes(6))
+    with pytest.raises(ModelError, match=r"a tensor cannot be read.*fc1\.weight.*F6_E2M3"):
+        WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32)
+
+
+def test_a_config_that_is_missing_or_no_json_is_an_error_of_one_line(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    (path / "config.json").write_text('{"model_type": \n')
+    with pytest.raises(ModelError, match="no JSON") as caught:
+        family_at(path)
+    assert "\n" not in str(caught.value)
+    (path / "config.json").write_text("[1]")
+    with pytest.raises(ModelError, match="no JSON object"):
+        family_at(path)
+    (path / "config.json").unlink()
+    with pytest.raises(ModelError, match="lacks a file"):
+        family_at(path)
+
+
+def test_content_hashes_cover_config_tokenizer_and_weights_and_follow_the_files(tmp_path):
+    path = save_tiny_model(tmp_path / "m")
+    (path / "README.md").write_text("not part of the model")
+    before = content_hashes(path, WeightFiles(path, FAMILIES["xglm"]))
+    assert sorted(before) == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert before["config.json"] == hashlib.sha256((path / "config.json").read_bytes()).hexdigest()
+    config = path / "config.json"
+    config.write_text(config.read_text() + " ")
+    after = content_hashes(path, WeightFiles(path, FAMILIES["xglm"]))
+    assert after["config.json"] != before["config.json"]
+    assert after["model.safetensors"] == before["model.safetensors"]
+
+
+def test_a_hash_is_remembered_until_size_or_time_of_the_file_change(tmp_path):
+    file = tmp_path / "f"
+    file.write_bytes(b"one")
+    status = file.stat()
+    first = file_sha256(file)
+    file.write_bytes(b"two")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert file_sha256(file) == first
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert file_sha256(file) == hashlib.sha256(b"two").hexdigest()
+    with pytest.raises(ModelError, match="cannot be read"):
+        file_sha256(tmp_path / "none")
+
+
+@pytest.mark.parametrize("file", ["../elsewhere.safetensors", "inner/part.safetensors", 3])
+def test_an_index_that_names_a_file_outside_its_folder_is_refused(tmp_path, file):
+    path = save_tiny_model(tmp_path / "m")
+    (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"fc1": file}}))
+    with pytest.raises(ModelError, match="no files of its folder"):
+        WeightFiles(path, FAMILIES["xglm"])
+
+
+def test_the_place_of_a_tensor_is_its_file_and_the_name_it_has_there(tmp_path):
+    path = save_tiny_model(tmp_path / "m", "gpt2")
+    tensors = load_file(path / "model.safetensors")
+    save_file({name.removeprefix("transformer."): t for name, t in tensors.items()}, path / "model.safetensors")
+    files = WeightFiles(path, FAMILIES["gpt2"])
+    assert files.place("transformer.h.0.mlp.c_fc.weight") == ("model.safetensors", "h.0.mlp.c_fc.weight")
+    with pytest.raises(ModelError, match="lack a tensor"):
+        files.place("transformer.h.9.mlp.c_fc.weight")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_copied_tensor_is_what_is_read_and_writing_to_it_reaches_no_one_else(tmp_path, dtype):
+    files = WeightFiles(save_tiny_model(tmp_path), FAMILIES["xglm"])
+    for name in files.names:
+        assert files.dtype(name) == torch.float32
+        read, copied = files.read(name, dtype), files.copied(name, dtype)
+        assert copied.dtype == dtype
+        assert torch.equal(copied, read)
+        assert copied.data_ptr() % 64 == read.data_ptr() % 64
+        copied.fill_(7)
+        assert torch.equal(files.read(name, dtype), read)
+
+
+def test_copying_from_a_file_that_is_cut_off_or_lacks_the_tensor_is_an_error(tmp_path):
+    path = save_tiny_model(tmp_path)
+    files = WeightFiles(path, FAMILIES["xglm"])
+    last = max(files.names, key=lambda name: files.read(name, torch.float32).data_ptr())
+    with pytest.raises(ModelError, match="lack a tensor"):
+        files.copied("nothing", torch.float32)
+    with pytest.raises(ModelError, match="lack a tensor"):
+        files.dtype("nothing")
+    os.truncate(path / SINGLE_FILE, (path / SINGLE_FILE).stat().st_size - 1)
+    with pytest.raises(ModelError, match=r"cannot be read.*in the middle"):
+        files.copied(last, torch.float32)

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from mlprune.errors import ShapeError
+from mlprune.models.checkpoint.zeroing import count_zeroed, zero_weights
+
+SHAPE = (5, 7)
+
+
+def weight_file(folder, dtype):
+    """Two tensors around the one under test, no value of which is 0."""
+    generator = torch.Generator().manual_seed(0)
+    tensors = {name: torch.rand(SHAPE, generator=generator).add(0.5).to(dtype) for name in ("a", "b", "c")}
+    path = folder / "model.safetensors"
+    save_file(tensors, path, metadata={"format": "pt", "made_by": "a test"})
+    return path, tensors
+
+
+def removed_weights():
+    return torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)) < 0.4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_only_the_bytes_of_removed_weights_change(tmp_path, dtype):
+    path, tensors = weight_file(tmp_path, dtype)
+    removed = removed_weights()
+    before = path.read_bytes()
+    zero_weights(path, "b", removed)
+    written = load_file(path)
+    assert torch.equal(written["b"], tensors["b"].masked_fill(removed, 0))
+    assert torch.equal(written["b"] == 0, removed)
+    assert all(torch.equal(written[name], tensors[name]) and written[name].dtype == dtype for name in ("a", "c"))
+    after = path.read_bytes()
+    n_changed = sum(old != new for old, new in zip(before, after, strict=True))
+    assert 0 < n_changed <= int(removed.sum()) * dtype.itemsize
+    with safe_open(path, framework="pt") as opened:
+        assert opened.metadata() == {"format": "pt", "made_by": "a test"}
+
+
+def test_a_removed_negative_weight_becomes_a_positive_zero(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"w": -torch.ones(SHAPE)}, path)
+    zero_weights(path, "w", torch.ones(SHAPE, dtype=torch.bool))
+    assert not torch.signbit(load_file(path)["w"]).any()
+
+
+def test_a_mask_of_a_transposed_view_is_taken_in_the_order_of_the_tensor(tmp_path):
+    path, tensors = weight_file(tmp_path, torch.float32)
+    removed = removed_weights().T.contiguous().T
+    zero_weights(path, "b", removed)
+    assert torch.equal(load_file(path)["b"], tensors["b"].masked_fill(removed, 0))
+
+
+def test_zeroed_weights_are_counted_among_the_chosen_ones_only(tmp_path):
+    path, _ = weight_file(tmp_path, torch.float32)
+    removed = removed_weights()
+    assert count_zeroed(path, "b", removed) == 0
+    zero_weights(path, "b", removed)
+    assert count_zeroed(path, "b", removed) == int(removed.sum())
+    assert count_zeroed(path, "b", ~removed) == 0
+
+
+@pytest.mark.parametrize("function", [zero_weights, count_zeroed])
+@pytest.mark.parametrize("mask", [torch.zeros(7, 5, dtype=torch.bool), torch.zeros(SHAPE)])
+def test_a_mask_of_another_shape_or_type_is_refused(tmp_path, function, mask):
+    path, _ = weight_file(tmp_path, torch.float32)
+    before = path.read_bytes()
+    with pytest.raises(ShapeError, match="tensor='b'"):
+        function(path, "b", mask)
+    assert path.read_bytes() == before

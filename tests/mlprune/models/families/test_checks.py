@@ -1,0 +1,148 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from mlprune.errors import ModelError
+from mlprune.models.families.checks import check_frame, check_layers, family_of, oriented
+from mlprune.models.families.records import FAMILIES
+from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, tiny_model
+
+
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+def test_the_record_of_a_family_covers_all_of_its_model(name):
+    family, model = family_of(name), tiny_model(name, seed=0, blocks=2)
+    check_frame(model, family)
+    matrices = set()
+    for block, module in enumerate(model.get_submodule(family.blocks)):
+        check_layers(module, family, block=block)
+        matrices |= {name for name, parameter in module.named_parameters() if parameter.dim() > 1}
+    assert matrices == {f"{layer}.weight" for layer in family.layers}
+
+
+def test_an_unlisted_linear_map_is_an_error_that_names_it():
+    family = FAMILIES["xglm"]
+    module = tiny_model("xglm", seed=0, blocks=1).model.layers[0]
+    module.adapter = nn.Linear(3, 3)
+    with pytest.raises(ModelError, match=r"does not list.*`inputs`.*block=4.*'adapter\.weight \(3, 3\)'"):
+        check_layers(module, family, block=4)
+
+
+@pytest.mark.parametrize(
+    ("made", "got"),
+    [
+        (lambda: nn.Parameter(torch.zeros(2, 4, 3)), r"experts \(2, 4, 3\)"),
+        (lambda: nn.Conv1d(2, 2, 3), r"experts\.weight \(2, 2, 3\)"),
+        (lambda: nn.Embedding(5, 2), r"experts\.weight \(5, 2\)"),
+    ],
+    ids=["stacked-experts", "convolution", "table"],
+)
+def test_any_other_weight_of_two_or_more_dimensions_is_an_error_that_names_block_and_weight(made, got):
+    family = FAMILIES["llama"]
+    module = tiny_model("llama", seed=0, blocks=1).model.layers[0]
+    module.mlp.experts = made()
+    with pytest.raises(ModelError, match=rf"families/records\.py does not list.*block=2.*'mlp\.{got}'"):
+        check_layers(module, family, block=2)
+
+
+def test_a_mixture_of_experts_is_refused_under_the_record_of_its_dense_sibling():
+    settings = {
+        "vocab_size": 260,
+        "hidden_size": HIDDEN,
+        "intermediate_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "num_local_experts": 4,
+    }
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("mixtral", **settings))
+    check_frame(model, FAMILIES["mistral"])
+    with pytest.raises(ModelError, match=r"block=0, got=\['mlp\.experts\.down_proj \(4, 16, 8\)', 'mlp\.experts"):
+        check_layers(model.model.layers[0], FAMILIES["mistral"], block=0)
+    with pytest.raises(ModelError, match=r"unknown model type.*got='mixtral'.*nearest='mistral'"):
+        family_of("mixtral")
+
+
+def test_a_parameter_of_one_dimension_is_harmless():
+    family = FAMILIES["llama"]
+    module = tiny_model("llama", seed=0, blocks=1).model.layers[0]
+    module.scale = nn.Parameter(torch.ones(HIDDEN))
+    check_layers(module, family, block=0)
+
+
+def test_a_weight_stored_the_other_way_round_is_an_error_that_names_its_layer():
+    family = FAMILIES["gpt2"]
+    module = tiny_model("gpt2", seed=0, blocks=1).transformer.h[0]
+    module.mlp.c_fc = nn.Linear(HIDDEN, 4 * HIDDEN)
+    with pytest.raises(ModelError, match=r"other way round.*got=\['mlp\.c_fc'\], expected='Conv1D, \[in, out\]'"):
+        check_layers(module, family, block=0)
+    straight = dataclasses.replace(family, transposed=False)
+    with pytest.raises(ModelError, match=r"other way round.*expected='Linear, \[out, in\]'"):
+        check_layers(tiny_model("gpt2", seed=0, blocks=1).transformer.h[0], straight, block=0)
+
+
+def test_the_opt_that_normalises_afterwards_and_projects_is_refused_with_what_does_not_fit():
+    changes = {"do_layer_norm_before": False, "word_embed_proj_dim": HIDDEN // 2}
+    model = tiny_model("opt", seed=0, blocks=1, **changes)
+    with pytest.raises(ModelError, match=r"not built as its record.*variant") as caught:
+        check_frame(model, FAMILIES["opt"])
+    assert caught.value.context["missing"] == ["model.decoder.final_layer_norm"]
+    assert caught.value.context["unlisted"] == [
+        "model.decoder.project_out.weight",
+        "model.decoder.project_in.weight",
+    ]
+
+
+def test_a_head_that_is_no_linear_layer_is_an_error():
+    model = tiny_model("gpt2", seed=0, blocks=1)
+    model.lm_head = nn.Sequential(model.lm_head)
+    with pytest.raises(ModelError, match=r"head.*no linear layer.*'Sequential'"):
+        check_frame(model, FAMILIES["gpt2"])
+
+
+def test_a_missing_layer_is_an_error_that_names_it():
+    family = FAMILIES["gpt2"]
+    module = tiny_model("gpt2", seed=0, blocks=1).transformer.h[0]
+    del module.mlp.c_fc
+    with pytest.raises(ModelError, match=r"lacks layers.*'mlp.c_fc'"):
+        check_layers(module, family, block=0)
+
+
+def test_an_unknown_model_type_is_an_error_that_says_which_record_to_write_and_where():
+    with pytest.raises(ModelError, match=r"record in mlprune/models/families/records\.py.*got='blom'") as caught:
+        family_of("blom")
+    context = caught.value.context
+    assert context["known"] == sorted(ALL_FAMILY_NAMES)
+    assert context["nearest"] == "bloom"
+    assert {"blocks", "final_norm", "head", "embeddings", "inputs", "transposed"} < set(context["record"])
+    assert "\n" not in str(caught.value)
+
+
+def test_layers_that_read_one_input_share_the_name_of_the_first():
+    family = FAMILIES["xglm"]
+    assert family.input_of("self_attn.v_proj") == "self_attn.q_proj"
+    assert family.input_of("fc2") == "fc2"
+    assert family.input_names == ("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2")
+    assert len(family.layers) == 6
+    with pytest.raises(ModelError, match="no such layer"):
+        family.input_of("fc3")
+
+
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+def test_an_oriented_weight_maps_inputs_to_outputs(name):
+    family = family_of(name)
+    block = tiny_model(name, seed=0, blocks=1).get_submodule(family.blocks)[0]
+    for path in family.layers:
+        layer = block.get_submodule(path)
+        view = oriented(layer.weight, family)
+        inputs = torch.randn(5, view.shape[1])
+        bias = 0 if layer.bias is None else layer.bias
+        torch.testing.assert_close(layer(inputs), inputs @ view.T + bias)
+        assert view.data_ptr() == layer.weight.data_ptr()
+
+
+def test_the_prefix_that_checkpoints_leave_out_is_the_model_below_the_head():
+    assert (FAMILIES["opt"].base, FAMILIES["opt"].prefix) == ("model.decoder", "model")
+    assert FAMILIES["gpt2"].base == FAMILIES["gpt2"].prefix == "transformer"

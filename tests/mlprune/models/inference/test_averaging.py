@@ -1,0 +1,111 @@
+"""Sums of hidden states, and vectors added to them, against the plain model in float64 with plain hooks."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from mlprune.corpus.calibration import padded
+from mlprune.errors import StatisticsError
+from mlprune.models.chain import Chain
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference.decoding import greedy_decode
+from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import StateSums, TokenBatch
+from tests.tiny_models import FAMILY_NAMES, HIDDEN, save_tiny_model
+
+TEXTS = [[5, 9, 77, 30, 8, 4], [100, 3, 50], [7]]
+N_TOKENS = sum(map(len, TEXTS))
+GENERATOR = torch.Generator().manual_seed(1)
+SHIFTS = {0: torch.randn(HIDDEN, generator=GENERATOR).double(), 2: torch.randn(HIDDEN, generator=GENERATOR).double()}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
+
+
+def added_up(chain: Chain, batch: TokenBatch) -> StateSums:
+    (found,) = chain.stream("sum_states", [batch])
+    assert isinstance(found, StateSums)
+    return found
+
+
+def reference(path: Path, name: str, shifts: dict[int, Tensor]) -> tuple[Tensor, Any]:
+    """[n_blocks, d] sums over the tokens of all texts, each alone, and the model with its hooks in place."""
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
+    blocks = list(model.get_submodule(FAMILIES[name].blocks))
+    sums = torch.zeros(len(blocks), HIDDEN, dtype=torch.float64)
+    for number, block in enumerate(blocks):
+
+        def move(_: Any, __: Any, output: Any, *, number: int = number) -> Any:
+            hidden = output[0] if isinstance(output, tuple) else output
+            moved = hidden + shifts.get(number, 0.0)
+            sums[number] += moved[0].sum(dim=0)
+            return (moved, *output[1:]) if isinstance(output, tuple) else moved
+
+        block.register_forward_hook(move)
+    torch.set_default_dtype(torch.float64)  # XGLM's code makes a constant in the default dtype
+    try:
+        with torch.no_grad():
+            for text in TEXTS:
+                model(input_ids=torch.tensor([text]), use_cache=False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return sums, model
+
+
+@pytest.mark.parametrize("shifts", [{}, SHIFTS], ids=["plain", "shifted"])
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_states_of_a_padded_batch_add_up_to_those_of_its_texts_alone(
+    folders: dict[str, Path], name: str, shifts: dict[int, Tensor]
+) -> None:
+    chain = local_chain(folders[name])
+    chain.everywhere("set_shifts", shifts)
+    found = added_up(chain, padded(TEXTS))
+    assert (found.n_tokens, found.sums.dtype) == (N_TOKENS, torch.float64)
+    torch.testing.assert_close(found.sums, reference(folders[name], name, shifts)[0], rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+@pytest.mark.parametrize("n_shards", [2, 3])
+def test_shards_give_the_same_bits(folders: dict[str, Path], name: str, n_shards: int) -> None:
+    whole, cut = local_chain(folders[name]), local_chain(folders[name], n_shards=n_shards)
+    for chain in (whole, cut):
+        chain.everywhere("set_shifts", SHIFTS)
+    assert torch.equal(added_up(whole, padded(TEXTS)).sums, added_up(cut, padded(TEXTS)).sums)
+
+
+def test_shifts_are_taken_off_again(folders: dict[str, Path]) -> None:
+    chain = local_chain(folders["xglm"], n_shards=2)
+    before = added_up(chain, padded(TEXTS)).sums
+    chain.everywhere("set_shifts", SHIFTS)
+    assert not torch.equal(added_up(chain, padded(TEXTS)).sums, before)
+    chain.everywhere("set_shifts", None)
+    assert torch.equal(added_up(chain, padded(TEXTS)).sums, before)
+
+
+def test_decoding_sees_the_shifts_too(folders: dict[str, Path]) -> None:
+    chain = local_chain(folders["gpt2"], n_shards=2)
+    chain.everywhere("set_shifts", SHIFTS)
+    found = greedy_decode(chain, TEXTS, max_new_tokens=3, stop_id=0, pad_id=1)
+    _, model = reference(folders["gpt2"], "gpt2", SHIFTS)
+    for text, new in zip(TEXTS, found, strict=True):
+        tokens = list(text)
+        for token in new:
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
+            assert logits[token] >= logits.max() - 1e-3
+            tokens.append(token)
+
+
+def test_only_counted_tokens_are_added_and_a_state_that_is_not_finite_is_named(folders: dict[str, Path]) -> None:
+    chain = local_chain(folders["xglm"])
+    batch = padded(TEXTS, counted=[[1, 1, 0, 0, 0, 0], [0, 0, 0], [1]])
+    assert added_up(chain, batch).n_tokens == 3
+    chain.everywhere("set_shifts", {1: torch.full((HIDDEN,), torch.inf)})
+    with pytest.raises(StatisticsError, match="block=1"):
+        added_up(chain, batch)

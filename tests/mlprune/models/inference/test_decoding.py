@@ -1,0 +1,130 @@
+"""Greedy decoding in batches, against what transformers generates for each prompt alone."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import BadInputError
+from mlprune.models.inference.decoding import MIN_HEAD, greedy_decode
+from mlprune.models.local_chain import LocalChain, local_chain
+from mlprune.models.messages import DecodeStep
+from mlprune.models.shard import Shard
+from tests.tiny_models import FAMILY_NAMES, PAD, save_tiny_model
+
+PROMPTS = [[1, 50, 60, 70, 80], [1, 9], [7], [1, 100, 101, 102, 103, 104, 105]]
+HEAD = [1, *range(30, 30 + MIN_HEAD)]
+BEHIND_A_HEAD = [[*HEAD, *prompt[1:], 8] for prompt in PROMPTS]
+N_NEW = 8
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=4) for name in FAMILY_NAMES}
+
+
+def generated_alone(path, prompts=PROMPTS):
+    """What transformers generates greedily for each prompt alone, never stopping."""
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    model.generation_config.eos_token_id = None
+    found = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=N_NEW, do_sample=False)
+        found.append(output[0, len(prompt) :].tolist())
+    return found
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_greedy_decoding_equals_generation_of_each_prompt_alone(folders, name):
+    expected = generated_alone(folders[name])
+    assert len({tuple(tokens) for tokens in expected}) == len(PROMPTS)
+    for n_shards in (1, 2, 3):
+        chain = local_chain(folders[name], n_shards=n_shards)
+        assert greedy_decode(chain, PROMPTS, max_new_tokens=N_NEW, stop_id=-1, pad_id=PAD) == expected
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_row_ends_before_its_stop_token_and_the_others_go_on(folders, name):
+    alone = generated_alone(folders[name])
+    stop_id = alone[0][3]
+    expected = [tokens[: tokens.index(stop_id)] if stop_id in tokens else tokens for tokens in alone]
+    assert len(expected[0]) < max(map(len, expected))
+    chain = local_chain(folders[name], n_shards=2)
+    assert greedy_decode(chain, PROMPTS, max_new_tokens=N_NEW, stop_id=stop_id, pad_id=PAD) == expected
+
+
+class CountingChain(LocalChain):
+    n_steps = 0
+
+    def stream(self, operation, items):
+        self.n_steps += 1
+        return super().stream(operation, items)
+
+
+def test_decoding_stops_when_all_rows_have_stopped_and_leaves_no_cache(folders):
+    shards = [Shard(folders["xglm"], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3))]
+    chain = CountingChain(shards)
+    first = greedy_decode(chain, PROMPTS[:1], max_new_tokens=N_NEW, stop_id=-1, pad_id=PAD)[0]
+    assert chain.n_steps == N_NEW
+    chain.n_steps = 0
+    stopped = greedy_decode(chain, PROMPTS[:1], max_new_tokens=N_NEW, stop_id=first[2], pad_id=PAD)[0]
+    assert stopped == first[: first.index(first[2])]
+    assert chain.n_steps == len(stopped) + 1
+    assert not any(shard._caches for shard in shards)
+
+
+def test_no_prompts_give_nothing_and_an_empty_prompt_is_an_error(folders):
+    chain = local_chain(folders["xglm"])
+    assert greedy_decode(chain, [], max_new_tokens=3, stop_id=1, pad_id=PAD) == []
+    with pytest.raises(BadInputError, match=r"no token.*row=1"):
+        greedy_decode(chain, [[5], []], max_new_tokens=3, stop_id=1, pad_id=PAD)
+
+
+class WatchedChain(LocalChain):
+    """Notes how many tokens pass the model, and how many batches go side by side."""
+
+    n_tokens, n_together = 0, 0
+
+    def stream(self, operation, items):
+        items = list(items)
+        self.n_tokens += sum(item.token_ids.numel() for item in items)
+        self.n_together = max(self.n_together, len(items))
+        return super().stream(operation, items)
+
+
+@pytest.mark.parametrize("batches", [None, [[3], [0, 1, 2]], [[2, 1], [3, 0]]])
+def test_what_all_prompts_begin_with_is_run_once_and_outputs_are_those_of_each_prompt_alone(folders, batches, threads):
+    expected = generated_alone(folders["xglm"], BEHIND_A_HEAD)
+    for n_threads, n_shards in ((1, 1), (2, 2)):
+        threads(n_threads)
+        chain = WatchedChain(local_chain(folders["xglm"], n_shards=n_shards)._shards)
+        options = {"max_new_tokens": N_NEW, "stop_id": -1, "pad_id": PAD, "batches": batches}
+        assert greedy_decode(chain, BEHIND_A_HEAD, **options) == expected
+        longest = [max(len(BEHIND_A_HEAD[place]) for place in batch) for batch in batches or [range(4)]]
+        sizes = list(map(len, batches or [range(4)]))
+        first = sum(n * (length - len(HEAD)) for n, length in zip(sizes, longest, strict=True))
+        assert chain.n_tokens == len(HEAD) + first + 4 * (N_NEW - 1)
+        assert chain.n_together == min(n_threads, len(sizes))
+        assert not any(shard._caches for shard in chain._shards)
+
+
+def test_equal_prompts_keep_a_token_behind_their_head(folders):
+    chain = local_chain(folders["xglm"])
+    one, two, three = greedy_decode(chain, [BEHIND_A_HEAD[0]] * 3, max_new_tokens=3, stop_id=-1, pad_id=PAD)
+    assert one == two == three == generated_alone(folders["xglm"], [BEHIND_A_HEAD[0]])[0][:3]
+
+
+def test_a_step_that_fails_leaves_no_cache(folders, monkeypatch):
+    chain = local_chain(folders["xglm"])
+    stream = chain.stream
+
+    def failing(operation, items):
+        items = list(items)
+        if any(isinstance(item, DecodeStep) and item.token_ids.shape[1] == 1 for item in items):
+            raise RuntimeError("gone")
+        return stream(operation, items)
+
+    monkeypatch.setattr(chain, "stream", failing)
+    with pytest.raises(RuntimeError, match="gone"):
+        greedy_decode(chain, BEHIND_A_HEAD, max_new_tokens=3, stop_id=-1, pad_id=PAD)
+    assert not chain._shards[0]._caches

@@ -1,0 +1,118 @@
+"""How often neurons fire, over any chain, against the signs of what goes into the activation functions."""
+
+import pickle
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import ModelError, StatisticsError
+from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
+from mlprune.models.families.checks import check_layers, oriented
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import TokenBatch
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
+from mlprune.models.shard import Shard
+from tests.tiny_models import ALL_FAMILY_NAMES, PAD, save_tiny_model, tiny_model
+
+LENGTHS = (7, 4, 1)
+BLOCKS = 3
+
+
+@pytest.fixture(scope="module")
+def xglm(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("xglm"), seed=3, blocks=BLOCKS)
+
+
+def batch():
+    mask = torch.arange(max(LENGTHS)).unsqueeze(0) < torch.tensor(LENGTHS).unsqueeze(1)
+    ids = torch.randint(3, 259, mask.shape, generator=torch.Generator().manual_seed(0))
+    return TokenBatch(torch.where(mask, ids, PAD), mask, mask)
+
+
+def counted(chain, one=None):
+    return next(iter(chain.stream("count_active", [one or batch()])))
+
+
+def positive_inputs(model, family):
+    """Block -> [neurons], tokens at which what the activation function is given is above 0, one text at a time.
+
+    Every activation function of a family keeps the sign. Of a gated feed-forward the gate is what counts; where gate
+    and the other map are one layer, it comes first.
+    """
+    layer = family.feed_forward[0][0]
+    read = {}
+    for block, module in enumerate(model.get_submodule(family.blocks)):
+        hook = lambda _, args, block=block: read.update({block: args[0].reshape(-1, args[0].shape[-1])})  # noqa: E731
+        module.get_submodule(layer).register_forward_pre_hook(hook)
+    whole, found = batch(), {}
+    for row, length in enumerate(LENGTHS):
+        with torch.inference_mode():
+            model(whole.token_ids[row : row + 1, :length], use_cache=False)
+        for block, inputs in read.items():
+            linear = model.get_submodule(f"{family.blocks}.{block}.{layer}")
+            before = inputs.double() @ oriented(linear.weight, family).T.double()
+            before = before + (0 if linear.bias is None else linear.bias.double())
+            found[block] = found.get(block, 0) + (before > 0).sum(dim=0)
+    return found
+
+
+def weights(path, family, block, layer):
+    return WeightFiles(path, family).read(weight_name(family, block, layer), torch.float32)
+
+
+def layers_of(family):
+    """One layer through which neurons read, and the one that reads them."""
+    before, behind = family.feed_forward
+    return before[-1], behind
+
+
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+def test_a_neuron_fires_where_its_activation_function_is_given_more_than_zero(name, tmp_path):
+    family, path = FAMILIES[name], save_tiny_model(tmp_path, name, seed=3, blocks=2)
+    found = counted(local_chain(path))
+    expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), family)
+    assert found.n_tokens == sum(LENGTHS)
+    assert list(found.counts) == list(expected) == [0, 1]
+    for block, counts in found.counts.items():
+        assert counts.dtype == torch.int64
+        assert torch.equal(counts, expected[block][: len(counts)])
+        before, behind = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
+        assert (before.shape[0] % len(counts), behind.shape[1]) == (0, len(counts))
+        assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS)
+
+
+def test_shards_turns_in_memory_and_threads_change_nothing(xglm, threads):
+    expected = counted(local_chain(xglm))
+    working = GROUP_BYTES + 2**24
+    turns = {"memory_bytes": PROCESS_BYTES + working + footprint(xglm, "float32").block, "working_bytes": working}
+    for options in ({"n_shards": 2}, {"n_shards": 3}, turns):
+        found = counted(local_chain(xglm, **options))
+        assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
+    threads(2)
+    for found in local_chain(xglm).stream("count_active", [batch()] * 4):
+        assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
+
+
+def test_what_travels_between_shards_can_be_pickled(xglm):
+    first, second = (Shard(xglm, span, n_blocks=BLOCKS, dtype="float32") for span in (range(1), range(1, BLOCKS)))
+    found = second.count_active(pickle.loads(pickle.dumps(first.count_active(pickle.loads(pickle.dumps(batch()))))))
+    expected = counted(local_chain(xglm))
+    assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
+
+
+def test_an_activation_that_is_not_finite_is_named_with_its_block(xglm):
+    shard = Shard(xglm, range(BLOCKS), n_blocks=BLOCKS, dtype="float32")
+    with torch.no_grad():
+        shard._runner.modules[1].fc1.bias.fill_(float("inf"))
+    with pytest.raises(StatisticsError, match="not finite") as caught:
+        shard.count_active(batch())
+    assert caught.value.context == {"block": 1}
+
+
+def test_a_block_without_the_activation_of_its_record_is_refused():
+    block = tiny_model("xglm", seed=0, blocks=1).model.layers[0]
+    del block.activation_fn
+    with pytest.raises(ModelError, match="lacks the activation"):
+        check_layers(block, FAMILIES["xglm"], block=0)

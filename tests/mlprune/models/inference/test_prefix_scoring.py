@@ -1,0 +1,113 @@
+"""Texts scored behind shared beginnings, against transformers scoring each text alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mlprune.errors import ShapeError
+from mlprune.evaluation.scoring.prefix_tree import ScoredText
+from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import Continuations, ScoringBatch
+from mlprune.parallel import use_threads
+from tests.scored_texts import one_batch, scored, scored_alone, some_texts
+from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model
+from tests.tiny_recipes import reference_model
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As every worker computes."""
+    use_threads(1)
+
+
+def with_greedy(model: Any, texts: list[ScoredText]) -> list[ScoredText]:
+    """The texts, and some of them with the likeliest token in the place of the last."""
+    changed = []
+    for text in texts[::4]:
+        with torch.no_grad():
+            last = int(model(input_ids=torch.tensor([text.inputs])).logits[0, -1].argmax())
+        changed.append(ScoredText((*text.inputs, last), len(text.inputs)))
+    return [*texts, *changed]
+
+
+@pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
+def test_a_text_behind_a_shared_beginning_scores_as_it_does_alone(family: str, tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "model", family)
+    model, chain = reference_model(folder), local_chain(folder)
+    texts = with_greedy(model, some_texts())
+    expected = scored_alone(model, texts)
+    assert {is_greedy for _, is_greedy in expected} == {True, False}
+    for batch_tokens in (40, 10_000):
+        found = scored(chain, texts, batch_tokens=batch_tokens)
+        assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=TOLERANCE)
+        assert [is_greedy for _, is_greedy in found] == [is_greedy for _, is_greedy in expected]
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_shards_give_what_one_shard_gives_bit_for_bit(family: str, tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "model", family)
+    one, three = (scored(local_chain(folder, n_shards=n), some_texts(), batch_tokens=100) for n in (1, 3))
+    assert one == three
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_what_fills_up_a_row_does_not_change_a_bit(family: str, tmp_path: Path) -> None:
+    chain, plain = local_chain(save_tiny_model(tmp_path / "model", family)), one_batch(some_texts())
+    groups = tuple(
+        Continuations(torch.where(one.mask, one.token_ids, 77), one.mask, one.parent) for one in plain.groups
+    )
+    prefixes = torch.where(plain.prefix_mask, plain.prefix_ids, 77)
+    filled = ScoringBatch(prefixes, plain.prefix_mask, groups, plain.states, plain.targets)
+    assert not torch.equal(filled.prefix_ids, plain.prefix_ids)
+    assert any(not torch.equal(a.token_ids, b.token_ids) for a, b in zip(groups, plain.groups, strict=True))
+    one, other = chain.stream("score", [plain, filled])
+    assert torch.equal(one.log_probs, other.log_probs)
+
+
+def batch(**changes: Any) -> ScoringBatch:
+    group = Continuations(torch.tensor([[4, 5]]), torch.ones(1, 2, dtype=torch.bool), torch.tensor([0]))
+    parts: dict[str, Any] = {
+        "prefix_ids": torch.tensor([[1, 2]]),
+        "prefix_mask": torch.ones(1, 2, dtype=torch.bool),
+        "groups": (group,),
+        "states": torch.tensor([1, 2, 3]),
+        "targets": torch.tensor([4, 5, 6]),
+    }
+    return ScoringBatch(**{**parts, **changes})
+
+
+def test_padding_counts_as_computed() -> None:
+    assert batch().n_computed == 4
+
+
+NONE = torch.empty(0, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prefix_ids": torch.empty(0, 2, dtype=torch.int64)},
+        {"prefix_mask": torch.ones(1, 3, dtype=torch.bool)},
+        {"targets": torch.tensor([4])},
+        {"states": NONE, "targets": NONE},
+    ],
+)
+def test_a_batch_that_does_not_fit_together_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ShapeError):
+        batch(**changes)
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "mask", "parent"), [((1, 0), (1, 0), (1,)), ((1, 2), (1, 3), (1,)), ((1, 2), (1, 2), (2,))]
+)
+def test_continuations_that_do_not_fit_together_are_refused(
+    token_ids: tuple[int, int], mask: tuple[int, int], parent: tuple[int]
+) -> None:
+    with pytest.raises(ShapeError):
+        Continuations(
+            torch.zeros(token_ids, dtype=torch.int64), torch.ones(mask).bool(), torch.zeros(parent, dtype=torch.int64)
+        )

@@ -1,0 +1,99 @@
+from threading import Event, current_thread
+
+import pytest
+
+from mlprune.models.placement.block_cache import Turns
+
+
+class Memory:
+    """Stands for the parts in memory and remembers what happened."""
+
+    def __init__(self, window):
+        self.present, self.events, self.most = set(), [], 0
+        self.broken = set()
+        self.threads = set()
+        self.turns = Turns(self.load, self.drop, window=window)
+
+    def load(self, part):
+        self.threads.add(current_thread().name.split("_")[0])
+        self.present.add(part)
+        self.most = max(self.most, len(self.present))
+        if part in self.broken:
+            raise OSError(f"part {part}")
+        self.events.append(("load", part))
+
+    def drop(self, part):
+        self.present.discard(part)
+        self.events.append(("drop", part))
+
+
+def test_with_a_window_of_one_each_part_makes_room_for_the_next_and_nothing_is_read_ahead():
+    memory = Memory(1)
+    for part in range(3):
+        memory.turns.enter(part, then=part + 1)
+        assert memory.present == {part}
+    assert memory.most == 1
+    assert memory.threads == {"MainThread"}
+    memory.turns.clear()
+    assert memory.present == set()
+
+
+def test_with_a_window_of_two_the_next_part_is_read_in_the_background_and_once():
+    memory = Memory(2)
+    for part in range(4):
+        memory.turns.enter(part, then=part + 1 if part < 3 else None)
+        assert memory.turns.has(part)
+        assert memory.turns.has(part + 1) == (part < 3)
+    memory.turns.settle()
+    assert [event for event in memory.events if event[0] == "load"] == [("load", part) for part in range(4)]
+    assert memory.most == 2
+    assert memory.present == {3}
+    assert memory.threads == {"MainThread", "reads-ahead"}
+
+
+def test_a_part_that_is_there_already_is_not_read_again():
+    memory = Memory(2)
+    for _ in range(3):
+        memory.turns.enter(5, then=6)
+    memory.turns.settle()
+    assert memory.events == [("load", 5), ("load", 6)]
+    memory.turns.enter(6)
+    assert memory.events[2:] == [("drop", 5)]
+
+
+def test_work_on_something_that_always_stays_leaves_the_window_to_what_comes_next():
+    memory = Memory(1)
+    memory.turns.enter(None, then=4)
+    memory.turns.settle()
+    assert memory.present == {4}
+    assert memory.threads == {"reads-ahead"}
+
+
+def test_reading_ahead_goes_on_while_the_part_before_is_worked_on():
+    memory, may_end = Memory(2), Event()
+    load = memory.load
+
+    def slow(part):
+        assert part == 0 or may_end.wait(20)
+        load(part)
+
+    memory.turns = Turns(slow, memory.drop, window=2)
+    memory.turns.enter(0, then=1)
+    assert memory.present == {0}
+    may_end.set()
+    memory.turns.enter(1)
+    assert memory.present == {1}
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_an_error_of_reading_comes_when_the_part_is_entered_and_leaves_nothing_half_read(window):
+    memory = Memory(window)
+    memory.broken = {1}
+    memory.turns.enter(0, then=1)
+    with pytest.raises(OSError, match="part 1"):
+        memory.turns.enter(1)
+    assert 1 not in memory.present
+    assert not memory.turns.has(1)
+    memory.broken = set()
+    memory.turns.enter(1)
+    assert memory.present == {1}

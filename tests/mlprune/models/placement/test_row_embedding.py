@@ -1,0 +1,77 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mlprune.errors import ModelError
+from mlprune.models.inference.block_runner import BlockRunner
+from mlprune.models.meta_model import ModelParts
+from tests.tiny_models import ALL_FAMILY_NAMES, VOCABULARY, save_tiny_model
+
+
+def looked_up(path, dtype="float32"):
+    """A model without weights but for the rows its embedding reads, and that embedding's name."""
+    parts = ModelParts(path, dtype)
+    assert parts.leave_rows(parts.family.embeddings[0]) == [f"{parts.family.embeddings[0]}.weight"]
+    return parts.model.get_input_embeddings()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+def test_rows_from_the_checkpoint_are_what_the_loaded_embedding_gives(tmp_path, name, dtype):
+    path = save_tiny_model(tmp_path, name)
+    parts = ModelParts(path, dtype)
+    parts.fill(parts.names_in(parts.family.embeddings[0]))
+    token_ids = torch.randint(VOCABULARY, (3, 17), generator=torch.Generator().manual_seed(0))
+    expected = parts.model.get_input_embeddings()(token_ids)
+    found = looked_up(path, dtype)
+    assert torch.equal(found(token_ids), expected)
+    assert found.weight.device.type == "meta"
+
+
+def test_other_modules_before_the_blocks_are_loaded_as_ever(tmp_path):
+    parts = ModelParts(save_tiny_model(tmp_path, "gpt2"), "float32")
+    assert parts.leave_rows("transformer.wpe") == []
+
+
+def test_a_token_without_a_row_is_an_error_and_leaves_no_rows_behind(tmp_path):
+    embedding = looked_up(save_tiny_model(tmp_path))
+    for wrong in (VOCABULARY, -1):
+        with pytest.raises(ModelError, match=f"no row in the embedding.*expected='0 to {VOCABULARY - 1}', got={wrong}"):
+            embedding(torch.tensor([[5, wrong]]))
+        assert embedding.weight.device.type == "meta"
+    assert embedding(torch.tensor([[5]])).shape == (1, 1, embedding.embedding_dim)
+
+
+def test_an_embedding_of_another_shape_is_an_error(tmp_path):
+    path = save_tiny_model(tmp_path)
+    tensors = load_file(path / "model.safetensors")
+    tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][1:].clone()
+    save_file(tensors, path / "model.safetensors")
+    with pytest.raises(ModelError, match="does not fit the config"):
+        looked_up(path)
+
+
+def test_a_checkpoint_that_went_away_is_an_error_that_names_it(tmp_path):
+    path = save_tiny_model(tmp_path)
+    embedding = looked_up(path)
+    (path / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"rows of the embedding cannot be read.*model\.safetensors"):
+        embedding(torch.tensor([[5]]))
+
+
+def test_a_shard_never_holds_the_token_embedding_and_threads_may_share_it(tmp_path):
+    runner = BlockRunner(save_tiny_model(tmp_path), range(3), n_blocks=3, dtype="float32")
+    embedding = runner._model.get_input_embeddings()
+    assert embedding.weight.device.type == "meta"
+    batches = [torch.tensor([[n % VOCABULARY, (7 * n) % VOCABULARY]]) for n in range(64)]
+
+    def embedded(token_ids):
+        return runner.embed(token_ids, torch.ones_like(token_ids).bool()).hidden
+
+    with torch.inference_mode():
+        alone = [embedded(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(torch.inference_mode()(embedded), batches))
+    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))

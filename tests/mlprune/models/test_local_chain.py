@@ -1,0 +1,76 @@
+from threading import Barrier, current_thread
+
+import pytest
+
+from mlprune.errors import ModelError
+from mlprune.models.block_ranges import shard_of
+from mlprune.models.chain import Chain
+from mlprune.models.local_chain import LocalChain, local_chain
+from mlprune.models.shard import Shard
+from tests.tiny_models import FAMILY_NAMES, save_tiny_model
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=4) for name in FAMILY_NAMES}
+
+
+def test_shards_that_do_not_cover_the_model_in_order_are_an_error(folders):
+    first, last = (Shard(folders["gpt2"], span, n_blocks=3, dtype="float32") for span in (range(1), range(1, 3)))
+    chain: Chain = LocalChain([first, last])
+    assert (chain.n_blocks, chain.spans) == (3, (range(1), range(1, 3)))
+    for shards in ([], [first], [last, first]):
+        with pytest.raises(ModelError, match="do not follow each other"):
+            LocalChain(shards)
+
+
+def test_a_call_reaches_the_shard_that_holds_the_block(folders):
+    chain = local_chain(folders["bloom"], n_shards=3)
+    for block in range(3):
+        assert shard_of(chain.spans, block) == block
+        assert chain.on_block(block, "prune_block", block, lambda weights: ({}, len(weights))) == 4
+    with pytest.raises(ModelError, match=r"got=3, expected='0 to 2'"):
+        chain.on_block(3, "sweep_advance", 3, [])
+    with pytest.raises(ModelError, match="cannot be cut"):
+        local_chain(folders["bloom"], n_shards=4)
+
+
+def test_results_come_in_item_order_and_items_are_drawn_one_by_one(folders):
+    chain = local_chain(folders["xglm"], n_shards=2)
+    drawn = []
+    shard = chain._shards
+
+    class Echo:
+        def __init__(self, n):
+            self.n = n
+
+        def tag(self, item):
+            return (*item, self.n)
+
+    chain._shards = tuple(Echo(n) for n in range(len(shard)))
+
+    def items():
+        for n in range(3):
+            drawn.append(n)
+            yield (n,)
+
+    results = chain.stream("tag", items())
+    assert next(results) == (0, 0, 1)
+    assert drawn == [0]
+    assert list(results) == [(1, 0, 1), (2, 0, 1)]
+
+
+def test_items_travel_side_by_side_and_results_come_in_item_order(folders, threads):
+    threads(2)
+    chain = local_chain(folders["xglm"])
+    both_are_in = Barrier(2, timeout=20)
+
+    class Meeting:
+        def tag(self, item):
+            both_are_in.wait()
+            return item, current_thread().name
+
+    chain._shards = (Meeting(),)
+    results = list(chain.stream("tag", range(6)))
+    assert [item for item, _ in results] == list(range(6))
+    assert len({name for _, name in results}) == 2

@@ -1,0 +1,164 @@
+"""Facts of a model folder are remembered while nothing changed that they were found from."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.models import metadata_cache
+from mlprune.models.loading import inspect_model
+from mlprune.models.metadata_cache import remembered
+from mlprune.models.placement.memory_estimate import footprint
+from tests.tiny_models import save_tiny_model
+
+LONG_AGO = 1_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "mlprune" / "models"
+
+
+@pytest.fixture
+def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as settled at once, since no test sets the time at which a file's status changed."""
+    monkeypatch.setattr(metadata_cache, "SETTLED_S", -3600.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "model"
+    made.mkdir()
+    (made / "config.json").write_text("{}")
+    (made / "weights").write_bytes(bytes(8))
+    return made
+
+
+class Finder:
+    """Finds other facts each time, and counts."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def __call__(self) -> dict[str, Any]:
+        self.n += 1
+        return {"n": self.n}
+
+
+@pytest.mark.usefixtures("at_rest")
+def test_what_was_found_is_remembered_for_each_folder_and_each_question(folder: Path, tmp_path: Path) -> None:
+    find = Finder()
+    assert [remembered(folder, "a", find)["n"] for _ in range(3)] == [1, 1, 1]
+    assert remembered(folder, "b", find)["n"] == 2
+    (tmp_path / "other").mkdir()
+    assert remembered(tmp_path / "other", "a", find)["n"] == 3
+
+
+def rewrite(folder: Path) -> None:
+    """Other bytes, of the same size and with the same time."""
+    before = (folder / "weights").stat()
+    (folder / "weights").write_bytes(bytes([1] * 8))
+    os.utime(folder / "weights", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def put_another_in_its_place(folder: Path) -> None:
+    before = (folder / "weights").stat()
+    (folder / "new").write_bytes(bytes(8))
+    os.utime(folder / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+    (folder / "new").replace(folder / "weights")
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "grown": lambda folder: (folder / "weights").write_bytes(bytes(9)),
+    "touched": lambda folder: os.utime(folder / "config.json", (LONG_AGO, LONG_AGO)),
+    "rewritten": rewrite,
+    "replaced": put_another_in_its_place,
+    "added": lambda folder: (folder / "tokenizer.json").write_text("{}"),
+    "removed": lambda folder: (folder / "weights").unlink(),
+    "renamed": lambda folder: (folder / "weights").rename(folder / "weight"),
+}
+
+
+@pytest.mark.usefixtures("at_rest")
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_any_change_of_the_folder_makes_it_be_found_anew(change: Callable[[Path], object], folder: Path) -> None:
+    find = Finder()
+    remembered(folder, "a", find)
+    change(folder)
+    assert remembered(folder, "a", find)["n"] == 2
+
+
+@pytest.mark.usefixtures("at_rest")
+def test_other_code_or_another_library_makes_it_be_found_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = Finder()
+    remembered(folder, "a", find)
+    monkeypatch.setattr(metadata_cache, "_version", lambda name: f"{name} of tomorrow")
+    metadata_cache._code.cache_clear()
+    assert remembered(folder, "a", find)["n"] == 2
+    monkeypatch.undo()
+    metadata_cache._code.cache_clear()
+
+
+def test_a_folder_that_changed_just_now_is_not_remembered(folder: Path) -> None:
+    find = Finder()
+    assert [remembered(folder, "a", find)["n"] for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.usefixtures("at_rest")
+def test_a_folder_that_changes_while_it_is_looked_at_is_not_remembered(folder: Path) -> None:
+    find = Finder()
+
+    def disturbed() -> dict[str, Any]:
+        (folder / "weights").write_bytes(bytes(find.n + 20))
+        return find()
+
+    assert [remembered(folder, "a", disturbed)["n"] for _ in range(2)] == [1, 2]
+
+
+DAMAGES: dict[str, Callable[[str], str]] = {
+    "cut off": lambda text: text[:-9],
+    "empty": lambda _: "",
+    "no object": lambda _: "[]",
+    "another fact": lambda text: json.dumps({**json.loads(text), "facts": {"n": 9}}),
+    "without facts": lambda text: json.dumps({**json.loads(text), "facts": None}),
+}
+
+
+@pytest.mark.usefixtures("at_rest")
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_entry_is_as_good_as_none(damage: Callable[[str], str], folder: Path, own_cache: Path) -> None:
+    find = Finder()
+    remembered(folder, "a", find)
+    (entry,) = own_cache.iterdir()
+    entry.write_text(damage(entry.read_text()))
+    assert [remembered(folder, "a", find)["n"] for _ in range(2)] == [2, 2]
+
+
+@pytest.mark.usefixtures("at_rest")
+def test_without_a_place_for_entries_everything_is_found_each_time(folder: Path, own_cache: Path) -> None:
+    own_cache.parent.mkdir(parents=True)
+    own_cache.write_text("no folder")
+    find = Finder()
+    assert [remembered(folder, "a", find)["n"] for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.usefixtures("at_rest")
+def test_only_so_many_entries_are_kept(folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata_cache, "MOST_ENTRIES", 3)
+    for number in range(5):
+        remembered(folder, f"{number}", Finder())
+    assert len(list(own_cache.iterdir())) == 3
+
+
+@pytest.mark.usefixtures("at_rest")
+def test_a_model_is_the_same_when_it_is_remembered_and_is_not_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_tiny_model(tmp_path / "xglm", "xglm")
+    found = inspect_model(path), footprint(path, "bfloat16")
+    monkeypatch.setattr("mlprune.models.meta_model.skeleton", None)
+    assert (inspect_model(path), footprint(path, "bfloat16")) == found

@@ -1,0 +1,137 @@
+"""Aggregation against plain loops, and what must not change it."""
+
+import math
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mlprune import vocabulary
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.activations.aggregation import AggregationName, aggregated
+from mlprune.numeric.activations.statistics import feature_norms, mean_squares
+from mlprune.numeric.weights.scores import wanda_scores
+
+PROPERTY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+NAMES = get_args(AggregationName)
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def looped(factors: Tensor, how: str, *, shares: list[float], variance_weight: float) -> list[float]:
+    found = []
+    for j in range(factors.shape[1]):
+        values = [float(factors[one, j]) for one in range(factors.shape[0])]
+        mean = sum(share * value for share, value in zip(shares, values, strict=True))
+        variance = sum(share * (value - mean) ** 2 for share, value in zip(shares, values, strict=True))
+        by_name = {"mean": mean, "max": max(values), "variance": mean + variance_weight * variance}
+        found.append(by_name.get(how, math.sqrt(mean)))
+    return found
+
+
+@pytest.mark.parametrize("how", NAMES)
+@pytest.mark.parametrize("variance_weight", [0.0, 0.3, 2.0])
+def test_factors_equal_the_formula_written_as_loops(how: AggregationName, variance_weight: float) -> None:
+    factors = drawn(3, 5).abs()
+    result = aggregated(factors, how, variance_weight=variance_weight)
+    expected = looped(factors, how, shares=[1 / 3] * 3, variance_weight=variance_weight)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result.double(), torch.tensor(expected, dtype=torch.float64), rtol=2e-7, atol=0)
+
+
+@pytest.mark.parametrize("how", ["mean", "variance", "pooled"])
+def test_weighted_factors_equal_the_formula_written_as_loops(how: AggregationName) -> None:
+    factors, weights = drawn(3, 5).abs(), torch.tensor([1.0, 5.0, 2.0])
+    result = aggregated(factors, how, variance_weight=0.5, weights=weights)
+    expected = looped(factors, how, shares=[1 / 8, 5 / 8, 2 / 8], variance_weight=0.5)
+    torch.testing.assert_close(result.double(), torch.tensor(expected, dtype=torch.float64), rtol=2e-7, atol=0)
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "variance"])
+def test_one_set_alone_or_several_equal_ones_are_the_set_itself(how: AggregationName) -> None:
+    factors = drawn(1, 6).abs()
+    assert torch.equal(aggregated(factors, how), factors[0])
+    torch.testing.assert_close(aggregated(factors.expand(3, 6), how), factors[0], rtol=2e-7, atol=0)
+
+
+def test_the_variance_adds_to_features_on_which_languages_differ_and_to_no_other() -> None:
+    factors = torch.tensor([[1.0, 3.0], [1.0, 1.0]])
+    assert aggregated(factors, "mean").tolist() == [1.0, 2.0]
+    assert aggregated(factors, "variance", variance_weight=0.5).tolist() == [1.0, 2.5]
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_scores_with_aggregated_factors_are_the_aggregated_scores(how: AggregationName) -> None:
+    weight, factors = drawn(4, 6, seed=1), drawn(3, 6).abs()
+    scores = torch.stack([wanda_scores(weight, one).double() for one in factors])
+    expected = scores.mean(0) if how == "mean" else scores.amax(0)
+    result = wanda_scores(weight, aggregated(factors, how)).double()
+    torch.testing.assert_close(result, expected, rtol=5e-7, atol=0)
+
+
+def test_pooling_with_sizes_as_weights_is_one_set_of_all_demonstrations() -> None:
+    sets = [drawn(n, 5, seed=n).square() for n in (2, 7, 4)]
+    means = torch.stack([mean_squares(one) for one in sets])
+    pooled = aggregated(means, "pooled", weights=torch.tensor([2.0, 7.0, 4.0]))
+    torch.testing.assert_close(pooled, feature_norms(torch.cat(sets)) / math.sqrt(13), rtol=2e-7, atol=0)
+
+
+@PROPERTY
+@given(how=st.sampled_from(["mean", "variance", "pooled"]), scale=st.floats(1e-3, 1e3))
+def test_only_the_ratios_of_weights_count_and_weight_zero_is_as_if_absent(how: AggregationName, scale: float) -> None:
+    factors, weights = drawn(3, 4).abs(), torch.tensor([2.0, 0.0, 1.0], dtype=torch.float64)
+    result = aggregated(factors, how, weights=weights)
+    torch.testing.assert_close(aggregated(factors, how, weights=weights * scale), result, rtol=2e-7, atol=0)
+    torch.testing.assert_close(aggregated(factors[[0, 2]], how, weights=weights[[0, 2]]), result, rtol=2e-7, atol=0)
+
+
+@pytest.mark.parametrize("how", NAMES)
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_an_impossible_factor_is_an_error_that_says_where(how: AggregationName, value: float) -> None:
+    factors = torch.ones(3, 4)
+    factors[2, 1] = value
+    with pytest.raises(StatisticsError, match="set=2, feature=1"):
+        aggregated(factors, how)
+
+
+def test_no_sets_and_factors_that_are_no_matrix_are_errors() -> None:
+    with pytest.raises(StatisticsError, match="no sets"):
+        aggregated(torch.ones(0, 4), "mean")
+    with pytest.raises(ShapeError, match="not a matrix"):
+        aggregated(torch.ones(4), "mean")
+
+
+def test_a_result_beyond_float32_is_an_error_that_names_the_feature() -> None:
+    factors = torch.tensor([[1.0, 1e30], [1.0, 1.0]])
+    with pytest.raises(StatisticsError, match=r"beyond float32.*feature=1"):
+        aggregated(factors, "variance")
+
+
+def test_weights_that_do_not_fit_are_an_error() -> None:
+    with pytest.raises(ShapeError, match="weights do not fit"):
+        aggregated(torch.ones(2, 3), "mean", weights=torch.ones(3))
+
+
+@pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [1.0, math.nan], [math.inf, 1.0]])
+def test_weights_that_are_no_shares_are_an_error(weights: list[float]) -> None:
+    with pytest.raises(BadInputError, match="no shares"):
+        aggregated(torch.ones(2, 3), "mean", weights=torch.tensor(weights))
+
+
+def test_an_unknown_name_weights_of_a_maximum_and_a_negative_variance_weight_are_errors() -> None:
+    with pytest.raises(BadInputError, match=r"no such aggregation.*mean max variance pooled"):
+        aggregated(torch.ones(2, 3), "median")  # type: ignore[arg-type]
+    with pytest.raises(BadInputError, match="max takes no weights"):
+        aggregated(torch.ones(2, 3), "max", weights=torch.ones(2))
+    for value in (-1.0, math.nan, math.inf):
+        with pytest.raises(BadInputError, match="weight of the variance"):
+            aggregated(torch.ones(2, 3), "variance", variance_weight=value)
+
+
+def test_the_names_are_those_of_a_recipe() -> None:
+    assert get_args(AggregationName) == get_args(vocabulary.AggregationName)

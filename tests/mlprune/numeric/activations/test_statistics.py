@@ -1,0 +1,289 @@
+"""Activation statistics against plain loops, and what must not change them."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.activations.statistics import (
+    RunningTotal,
+    bootstrap_weights,
+    demonstration_sums,
+    feature_norms,
+    hidden_magnitudes,
+    mean_squares,
+    token_sums,
+)
+
+KNOWN_RESAMPLE = [0, 0, 1, 2, 2, 1, 1, 1]
+"""Counts of seed 0 of eight demonstrations: other draws would change resampled variants, but not their ids."""
+
+PROPERTY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def counted(lengths: list[int], seq: int) -> Tensor:
+    return torch.arange(seq)[None, :] < torch.tensor(lengths)[:, None]
+
+
+def looped_sums(inputs: Tensor, token_mask: Tensor) -> list[list[float]]:
+    batch, seq, d_in = inputs.shape
+    return [
+        [sum(float(inputs[n, t, j]) ** 2 for t in range(seq) if token_mask[n, t]) for j in range(d_in)]
+        for n in range(batch)
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_sums_equal_the_formula_written_as_loops(dtype: torch.dtype) -> None:
+    inputs, mask = drawn(3, 7, 5).to(dtype), counted([7, 2, 4], 7)
+    sums = demonstration_sums(inputs, mask)
+    assert sums.dtype == torch.float32
+    torch.testing.assert_close(sums.double(), torch.tensor(looped_sums(inputs, mask)).double(), rtol=2e-7, atol=0)
+
+
+def test_half_precision_is_widened_before_squaring() -> None:
+    inputs = torch.full((1, 2, 1), 300.0, dtype=torch.float16)  # 300 ** 2 is beyond float16
+    assert demonstration_sums(inputs, counted([2], 2)).item() == 180_000.0
+
+
+def test_many_small_squares_beside_a_large_one_are_not_lost() -> None:
+    inputs = torch.cat([torch.full((1, 1, 1), 4096.0), torch.ones(1, 4096, 1)], dim=1)
+    assert demonstration_sums(inputs, counted([4097], 4097)).item() == 4096.0**2 + 4096
+
+
+def test_long_demonstrations_are_summed_in_chunks_to_the_sum_of_all_their_tokens() -> None:
+    inputs = drawn(1, 1000, 900)
+    torch.testing.assert_close(
+        demonstration_sums(inputs, counted([1000], 1000)).double(), inputs.double().square().sum(1), rtol=1e-7, atol=0
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_long_demonstrations_give_the_same_bits_alone_and_with_other_tokens_between_theirs(dtype: torch.dtype) -> None:
+    inputs = drawn(2, 900, 700).to(dtype)
+    scattered = torch.rand(2, 900, generator=torch.Generator().manual_seed(3)) < 0.7
+    together = demonstration_sums(inputs.masked_fill(~scattered[..., None], math.nan), scattered)
+    for row in (0, 1):
+        alone = inputs[row][scattered[row]][None]
+        assert torch.equal(demonstration_sums(alone, torch.ones(alone.shape[:2], dtype=torch.bool))[0], together[row])
+
+
+@PROPERTY
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5), pad=st.integers(0, 6), left=st.booleans())
+def test_a_demonstration_gives_the_same_bits_alone_and_in_any_padded_batch(
+    lengths: list[int], pad: int, left: bool
+) -> None:
+    alone = [drawn(1, n_tokens, 6, seed=row) for row, n_tokens in enumerate(lengths)]
+    seq = max(lengths) + pad
+    batch = torch.full((len(lengths), seq, 6), math.nan)
+    mask = torch.zeros(len(lengths), seq, dtype=torch.bool)
+    for row, demonstration in enumerate(alone):
+        n_tokens = demonstration.shape[1]
+        place = slice(seq - n_tokens, seq) if left else slice(0, n_tokens)
+        batch[row, place] = demonstration[0]
+        mask[row, place] = True
+    one_by_one = [demonstration_sums(x, torch.ones(x.shape[:2], dtype=torch.bool)) for x in alone]
+    assert torch.equal(demonstration_sums(batch, mask), torch.cat(one_by_one))
+
+
+@pytest.mark.parametrize("filler", [math.nan, math.inf, 1e30])
+def test_padding_tokens_do_not_change_statistics_whatever_they_hold(filler: float) -> None:
+    inputs, mask = drawn(2, 6, 4), counted([3, 6], 6)
+    clean = demonstration_sums(inputs, mask)
+    inputs[~mask] = filler
+    assert torch.equal(demonstration_sums(inputs, mask), clean)
+    assert torch.isfinite(hidden_magnitudes(inputs, mask)).all()
+
+
+@pytest.mark.parametrize("function", [demonstration_sums, hidden_magnitudes])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_non_finite_counted_activation_is_an_error_that_says_where(function, value: float) -> None:
+    inputs = drawn(2, 3, 4)
+    inputs[1, 2, 3] = value
+    with pytest.raises(StatisticsError, match=r"row_in_batch=1, feature=3"):
+        function(inputs, counted([3, 3], 3))
+
+
+def test_a_sum_beyond_float32_is_an_error() -> None:
+    with pytest.raises(StatisticsError, match="too large"):
+        demonstration_sums(torch.full((1, 1, 1), 1e20), counted([1], 1))
+
+
+@pytest.mark.parametrize("function", [demonstration_sums, hidden_magnitudes, token_sums])
+@pytest.mark.parametrize(
+    "mask", [torch.ones(2, 4, dtype=torch.bool), torch.ones(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.bool)]
+)
+def test_a_mask_that_does_not_fit_is_an_error(function, mask: Tensor) -> None:
+    with pytest.raises(ShapeError, match="token mask"):
+        function(drawn(2, 3, 4), mask)
+
+
+def test_a_demonstration_without_counted_tokens_sums_to_zero() -> None:
+    assert demonstration_sums(drawn(1, 3, 4), counted([0], 3)).tolist() == [[0.0] * 4]
+
+
+def test_token_sums_equal_the_formula_written_as_loops() -> None:
+    hidden, mask = drawn(3, 5, 4), counted([5, 2, 0], 5)
+    sums = token_sums(hidden, mask)
+    assert sums.dtype == torch.float64
+    for feature in range(4):
+        expected = sum(
+            float(hidden[row, token, feature]) for row in range(3) for token in range(5) if bool(mask[row, token])
+        )
+        assert float(sums[feature]) == pytest.approx(expected, rel=1e-12)
+    hidden[2] = math.nan
+    assert torch.equal(token_sums(hidden, mask), sums)
+    hidden[1, 1, 2] = math.inf
+    with pytest.raises(StatisticsError, match=r"not finite.*feature=2"):
+        token_sums(hidden, mask)
+
+
+def test_hidden_magnitudes_equal_the_formula_written_as_loops() -> None:
+    hidden, mask = drawn(3, 5, 4), counted([5, 1, 3], 5)
+    expected = [[math.sqrt(value) for value in row] for row in looped_sums(hidden, mask)]
+    magnitudes = hidden_magnitudes(hidden, mask)
+    assert magnitudes.dtype == torch.float32
+    torch.testing.assert_close(magnitudes.double(), torch.tensor(expected).double(), rtol=2e-7, atol=0)
+
+
+def test_hidden_magnitudes_whose_square_is_beyond_float32_are_finite() -> None:
+    magnitude = hidden_magnitudes(torch.full((1, 1, 1), 1e25), counted([1], 1))
+    assert magnitude.item() == pytest.approx(1e25, rel=1e-6)
+
+
+def test_norms_and_mean_squares_equal_the_formula_written_as_loops() -> None:
+    sum_sq = drawn(9, 5).square()
+    totals = [sum(float(sum_sq[n, j]) for n in range(9)) for j in range(5)]
+    norms, means = feature_norms(sum_sq), mean_squares(sum_sq)
+    assert (norms.dtype, means.dtype) == (torch.float32, torch.float64)
+    torch.testing.assert_close(norms.double(), torch.tensor(totals).double().sqrt(), rtol=1e-7, atol=0)
+    assert means.tolist() == [total / 9 for total in totals]  # the same additions in the same order: the same bits
+
+
+def test_mean_squares_do_not_change_when_every_demonstration_is_held_twice() -> None:
+    sum_sq = drawn(4, 3).square()
+    torch.testing.assert_close(mean_squares(torch.cat([sum_sq, sum_sq])), mean_squares(sum_sq), rtol=1e-14, atol=0)
+
+
+def test_weighted_norms_and_mean_squares_equal_the_formula_written_as_loops() -> None:
+    sum_sq, weights = drawn(6, 4).square(), torch.tensor([0.5, 2.0, 0.0, 1.0, 3.0, 0.25], dtype=torch.float64)
+    totals = [sum(float(weights[n]) * float(sum_sq[n, j]) for n in range(6)) for j in range(4)]
+    expected = torch.tensor(totals, dtype=torch.float64)
+    torch.testing.assert_close(feature_norms(sum_sq, weights).double(), expected.sqrt(), rtol=1e-7, atol=0)
+    torch.testing.assert_close(mean_squares(sum_sq, weights), expected / 6.75, rtol=1e-15, atol=0)
+
+
+@pytest.mark.parametrize("function", [feature_norms, mean_squares])
+def test_weights_of_one_are_no_weights_zeros_leave_out_and_counts_repeat(function) -> None:
+    sum_sq = drawn(5, 7).square()
+    assert torch.equal(function(sum_sq, torch.ones(5, dtype=torch.float64)), function(sum_sq))
+    subset = torch.tensor([0.0, 1, 0, 1, 1], dtype=torch.float64)
+    assert torch.equal(function(sum_sq, subset), function(sum_sq[subset > 0]))
+    counts = torch.tensor([2, 0, 1, 2, 0])
+    repeated = sum_sq.repeat_interleave(counts, dim=0)
+    torch.testing.assert_close(function(sum_sq, counts.double()), function(repeated), rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("function", [feature_norms, mean_squares])
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_an_impossible_weight_is_an_error_that_names_the_demonstration(function, value: float) -> None:
+    with pytest.raises(StatisticsError, match="demonstration=1"):
+        function(torch.ones(2, 3), torch.tensor([1.0, value], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("function", [feature_norms, mean_squares])
+def test_weights_that_do_not_fit_or_are_all_zero_are_errors(function) -> None:
+    with pytest.raises(ShapeError, match="weights do not fit"):
+        function(torch.ones(2, 3), torch.ones(3))
+    with pytest.raises(StatisticsError, match="all demonstrations have weight 0"):
+        function(torch.ones(2, 3), torch.zeros(2))
+
+
+@PROPERTY
+@given(n=st.integers(1, 40), seed=st.integers(-5, 5))
+def test_a_bootstrap_draws_as_many_demonstrations_as_there_are(n: int, seed: int) -> None:
+    counts = bootstrap_weights(n, seed)
+    assert (counts.dtype, counts.shape, float(counts.sum())) == (torch.float64, (n,), n)
+    assert (counts == counts.round()).all()
+    assert (counts >= 0).all()
+    assert torch.equal(bootstrap_weights(n, seed), counts)
+
+
+def test_bootstraps_of_unlike_seeds_differ_and_leave_out_about_a_third() -> None:
+    first, second = bootstrap_weights(1000, 0), bootstrap_weights(1000, 1)
+    assert not torch.equal(first, second)
+    for counts in (first, second):
+        assert abs(float((counts == 0).double().mean()) - math.exp(-1)) < 0.05
+
+
+def test_a_bootstrap_of_a_known_key_is_what_it_was() -> None:
+    assert bootstrap_weights(8, 0).tolist() == KNOWN_RESAMPLE
+
+
+def test_there_is_no_bootstrap_of_nothing() -> None:
+    with pytest.raises(BadInputError, match="nothing to resample"):
+        bootstrap_weights(0, 0)
+
+
+@pytest.mark.parametrize("function", [feature_norms, mean_squares])
+@pytest.mark.parametrize("value", [-1e-3, math.nan, math.inf])
+def test_impossible_sums_of_squares_are_an_error_that_says_where(function, value: float) -> None:
+    sum_sq = torch.ones(3, 4)
+    sum_sq[2, 1] = value
+    with pytest.raises(StatisticsError, match="demonstration=2, feature=1"):
+        function(sum_sq)
+
+
+@pytest.mark.parametrize("function", [feature_norms, mean_squares])
+def test_statistics_without_demonstrations_or_that_are_no_matrix_are_errors(function) -> None:
+    with pytest.raises(StatisticsError, match="no demonstration"):
+        function(torch.ones(0, 4))
+    with pytest.raises(ShapeError, match="not a matrix"):
+        function(torch.ones(4))
+
+
+def test_the_number_of_threads_does_not_change_a_bit() -> None:
+    inputs, mask = drawn(2, 200, 301), counted([200, 130], 200)
+    n_threads = torch.get_num_threads()
+    try:
+        results = []
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            results.append(demonstration_sums(inputs, mask))
+    finally:
+        torch.set_num_threads(n_threads)
+    assert torch.equal(*results)
+
+
+@PROPERTY
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.booleans(), st.integers(0, 9))
+def test_a_running_total_does_not_depend_on_the_pieces(pieces: list[int], is_weighted: bool, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    sum_sq = torch.rand(sum(pieces), 3, generator=generator) * 10.0 ** torch.randint(-20, 20, (3,), generator=generator)
+    weights = torch.rand(sum(pieces), dtype=torch.float64, generator=generator) if is_weighted else None
+    total = RunningTotal(len(sum_sq), weights)
+    for piece in sum_sq.split(pieces):
+        total.add(piece)
+    assert torch.equal(total.norms(), feature_norms(sum_sq, weights))
+    assert torch.equal(total.mean_squares(), mean_squares(sum_sq, weights))
+
+
+def test_a_running_total_that_is_not_whole_or_is_given_too_much_is_an_error() -> None:
+    total = RunningTotal(3)
+    total.add(torch.ones(2, 4))
+    with pytest.raises(StatisticsError, match="lack demonstrations"):
+        total.norms()
+    for wrong in (torch.ones(2, 4), torch.ones(1, 5), torch.ones(4)):
+        with pytest.raises(ShapeError):
+            total.add(wrong)
+    with pytest.raises(StatisticsError, match="negative") as caught:
+        total.add(torch.tensor([[1.0, -1.0, 1.0, 1.0]]))
+    assert caught.value.context == {"demonstration": 2, "feature": 1, "got": -1.0}

@@ -1,0 +1,224 @@
+"""Metrics against plain loops and by-hand examples."""
+
+import hashlib
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlprune.errors import PermanentError, ShapeError
+from mlprune.numeric.evaluation.metrics import (
+    N_BINS,
+    calibration_cells,
+    calibration_error,
+    confidence,
+    confusion_cells,
+    highest,
+    label_metric,
+    perplexity,
+    rank_consistency,
+    shared_credit,
+)
+from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
+
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+def keys_of(item: int, n: int) -> list[str]:
+    return [hashlib.sha256(f"{item}:{candidate}".encode()).hexdigest() for candidate in range(n)]
+
+
+def padded(rows: list[list[float]]) -> np.ndarray:
+    """Items of different numbers of candidates, NaN behind the shorter ones."""
+    longest = max(map(len, rows))
+    return np.array([row + [math.nan] * (longest - len(row)) for row in rows])
+
+
+def test_the_prediction_is_the_highest_score_and_of_equal_ones_the_earlier() -> None:
+    rows = [[-3.0, -1.0, -2.0], [-3.0, -1.0, -1.0], [-math.inf, -math.inf], [-7.0]]
+    assert highest(padded(rows)).tolist() == [1, 1, 0, 0]
+
+
+SCORES = st.lists(st.lists(st.sampled_from([-0.5, -1.0, -3.0]), min_size=1, max_size=5), min_size=1, max_size=20)
+
+
+@PROPERTY
+@given(SCORES, st.integers(0, 4))
+def test_credit_is_shared_by_a_top_tie_that_includes_gold(rows: list[list[float]], right: int) -> None:
+    gold = np.array([right % len(row) for row in rows])
+    assert shared_credit(padded(rows), gold).tolist() == [plain_credit(*one) for one in zip(rows, gold, strict=True)]
+
+
+def test_credits_over_all_candidates_add_up_to_one() -> None:
+    for row in ([0.0], [1.0, 1.0], [3.0, 1.0, 3.0, 2.0]):
+        every = shared_credit(np.array([row] * len(row)), np.arange(len(row)))
+        assert every.sum() == pytest.approx(1.0)
+
+
+@PROPERTY
+@given(SCORES)
+def test_confidence_is_the_highest_probability_of_the_softmax(rows: list[list[float]]) -> None:
+    expected = [max(math.exp(s) / math.fsum(map(math.exp, row)) for s in row) for row in rows]
+    assert confidence(padded(rows)) == pytest.approx(expected, rel=1e-12)
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25))
+def test_label_metrics_equal_their_definitions_written_as_loops(pairs: list[tuple[int, int]]) -> None:
+    gold, predictions = [g for g, _ in pairs], [p for _, p in pairs]
+    expected = plain_classification(gold, predictions, 4)
+    sums = confusion_cells(np.array(gold), np.array(predictions), 4).sum(axis=0)
+    for quantity in ("precision", "recall", "f1"):
+        for mean in ("macro", "weighted"):
+            value = label_metric(sums, quantity, weighted=mean == "weighted")
+            assert float(value) == pytest.approx(expected[f"{quantity}_{mean}"], abs=1e-12)
+
+
+def label_metrics(gold: list[int], predictions: list[int], n_labels: int) -> dict[tuple[str, bool], float]:
+    sums = confusion_cells(np.array(gold), np.array(predictions), n_labels).sum(axis=0)
+    quantities = ("precision", "recall", "f1")
+    return {
+        (one, weighted): float(label_metric(sums, one, weighted=weighted))
+        for one in quantities
+        for weighted in (False, True)
+    }
+
+
+def test_labels_that_never_occur_do_not_lower_a_macro_mean() -> None:
+    assert set(label_metrics([0, 0], [0, 0], 3).values()) == {1.0}
+
+
+def test_a_label_only_predicted_counts_as_zero_in_macro_and_nothing_in_weighted() -> None:
+    found = label_metrics([0, 0], [0, 1], 3)
+    assert found["precision", False] == 0.5
+    assert found["precision", True] == 1.0
+    assert found["recall", False] == 0.25
+
+
+def test_many_sums_at_once_give_the_values_of_each() -> None:
+    cells = confusion_cells(np.array([0, 1, 2, 1]), np.array([0, 1, 1, 2]), 3)
+    sums = np.stack([cells.sum(axis=0), cells[:2].sum(axis=0)])
+    values = label_metric(sums, "f1", weighted=False)
+    assert values.tolist() == [float(label_metric(one, "f1", weighted=False)) for one in sums]
+
+
+@pytest.mark.parametrize(("gold", "predictions"), [([0], [0, 1]), ([0, 3], [0, 0]), ([0, 0], [0, -1])])
+def test_labels_that_are_unpaired_or_unknown_are_an_error(gold: list[int], predictions: list[int]) -> None:
+    with pytest.raises(ShapeError):
+        confusion_cells(np.array(gold), np.array(predictions), 3)
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=30))
+def test_the_calibration_error_equals_its_definition_written_as_loops(pairs: list[tuple[int, float]]) -> None:
+    confidences, credit = [twentieths / 20 for twentieths, _ in pairs], [right for _, right in pairs]
+    cells = calibration_cells(np.array(confidences), np.array(credit))
+    value = calibration_error(cells.sum(axis=0), np.array(len(pairs)))
+    assert float(value) == pytest.approx(plain_calibration_error(confidences, credit, N_BINS), abs=1e-12)
+
+
+def test_perplexity_is_over_tokens_not_over_texts() -> None:
+    assert float(perplexity(np.array(-2.0 - 10.0), np.array(1 + 3))) == pytest.approx(math.exp(3.0))
+
+
+def test_perplexity_of_a_uniform_model_is_its_vocabulary() -> None:
+    n_tokens = np.array([4.0, 9.0, 1.0])
+    assert perplexity(-n_tokens * math.log(50), n_tokens) == pytest.approx([50] * 3)
+
+
+def test_perplexity_of_an_impossible_text_is_infinite() -> None:
+    assert perplexity(np.array([-math.inf, -1e6]), np.array([2.0, 2.0])).tolist() == [math.inf] * 2
+
+
+def looped_consistency(scores_a, scores_b, tie_keys) -> tuple[float, int]:
+    values = []
+    for a, b, keys in zip(scores_a, scores_b, tie_keys, strict=True):
+        if len(a) != len(b):
+            continue
+        n = len(a)
+        orders = [sorted(range(n), key=lambda c, s=scores: (-s[c], keys[c])) for scores in (a, b)]
+        total = sum(math.exp(n - k) for k in range(1, n + 1))
+        value = 0.0
+        for j in range(1, n + 1):
+            value += math.exp(n - j) / total * len(set(orders[0][:j]) & set(orders[1][:j])) / j
+        values.append(value)
+    return (sum(values) / len(values) if values else math.nan), len(values)
+
+
+CANDIDATES = st.integers(1, 5).flatmap(
+    lambda n: st.tuples(*[st.lists(st.integers(-3, 0).map(float), min_size=n, max_size=n)] * 2)
+)
+
+
+@PROPERTY
+@given(st.lists(CANDIDATES, min_size=1, max_size=8))
+def test_rank_consistency_equals_its_double_loop_with_ties_and_mixed_sizes(items) -> None:
+    a, b = [item[0] for item in items], [item[1] for item in items]
+    keys = [keys_of(i, len(scores)) for i, scores in enumerate(a)]
+    value, n_items = rank_consistency([np.array(s) for s in a], [np.array(s) for s in b], keys)
+    expected, n_expected = looped_consistency(a, b, keys)
+    assert n_items == n_expected
+    assert value == pytest.approx(expected, abs=1e-12)
+
+
+@PROPERTY
+@given(st.lists(CANDIDATES, min_size=1, max_size=8))
+def test_identical_rankings_have_consistency_one(items) -> None:
+    scores = [np.array(item[0]) for item in items]
+    value, n_items = rank_consistency(scores, scores, [keys_of(i, s.size) for i, s in enumerate(scores)])
+    assert value == pytest.approx(1.0, abs=1e-12)
+    assert n_items == len(items)
+
+
+def test_candidates_are_ranked_by_descending_score() -> None:
+    a, b = [np.array([3.0, 2.0, 1.0])], [np.array([3.0, 1.0, 2.0])]
+    value, _ = rank_consistency(a, b, [keys_of(0, 3)])
+    weights = [math.exp(2), math.exp(1), 1.0]
+    assert value == pytest.approx((weights[0] + weights[1] / 2 + weights[2]) / sum(weights))  # the best one is shared
+
+
+def test_equal_scores_are_ranked_by_tie_key_and_not_by_position() -> None:
+    tied, ordered = [np.array([0.0, 0.0])], [np.array([1.0, 0.0])]
+    assert rank_consistency(tied, ordered, [["b", "a"]])[0] < 1
+    assert rank_consistency(tied, ordered, [["a", "b"]])[0] == pytest.approx(1)
+
+
+def test_items_whose_candidate_counts_differ_are_left_out() -> None:
+    a, b = [np.array([2.0, 1.0]), np.zeros(3)], [np.array([5.0, 4.0]), np.zeros(2)]
+    assert rank_consistency(a, b, [keys_of(0, 2), keys_of(1, 3)]) == (pytest.approx(1.0), 1)
+
+
+def test_without_a_usable_item_the_value_is_not_a_number() -> None:
+    value, n_items = rank_consistency([np.zeros(3)], [np.zeros(2)], [keys_of(0, 3)])
+    assert math.isnan(value)
+    assert n_items == 0
+
+
+def test_a_thousand_candidates_do_not_overflow_the_weights() -> None:
+    scores = np.random.default_rng(0).normal(size=(2, 1000))
+    value, _ = rank_consistency([scores[0]], [scores[1]], [keys_of(0, 1000)])
+    assert 0 <= value < 1
+    assert rank_consistency([scores[0]], [scores[0]], [keys_of(0, 1000)])[0] == pytest.approx(1.0)
+
+
+def test_consistency_of_400_items_takes_milliseconds() -> None:
+    scores = np.random.default_rng(0).normal(size=(2, 400, 6))
+    keys = [keys_of(i, 6) for i in range(400)]
+    started = time.process_time()
+    rank_consistency(list(scores[0]), list(scores[1]), keys)
+    assert time.process_time() - started < 0.1
+
+
+def test_items_that_do_not_fit_each_other_are_an_error() -> None:
+    one = [np.array([1.0, 0.0])]
+    with pytest.raises(ShapeError, match="items do not fit"):
+        rank_consistency(one, one * 2, [keys_of(0, 2)])
+    with pytest.raises(ShapeError, match="tie keys"):
+        rank_consistency(one, one, [keys_of(0, 3)])
+    with pytest.raises(ShapeError, match="no candidate"):
+        rank_consistency([np.array([])], [np.array([])], [[]])
+    with pytest.raises(PermanentError, match="not a number"):
+        rank_consistency(one, [np.array([1.0, math.nan])], [keys_of(0, 2)])

@@ -1,0 +1,287 @@
+"""Masks against plain loops, and exact counts, ties, nesting and packing as properties."""
+
+import math
+from decimal import Decimal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import mlprune.numeric.selection.levels as levels_module
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.masks.keep_masks import combined_masks, keep_mask, removed_counts
+from mlprune.numeric.selection.levels import alpha_levels, levels_of, matrix_levels, n_m_levels, n_removed, row_levels
+
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+SPARSITIES = st.lists(st.integers(0, 99).map(lambda percent: percent / 100), min_size=1, max_size=6).map(sorted)
+
+
+@st.composite
+def score_matrices(draw: st.DrawFn) -> Tensor:
+    """Small matrices with few distinct values, so that ties are the rule."""
+    n_rows, d_in = draw(st.integers(1, 4)), draw(st.integers(1, 12))
+    values = draw(st.lists(st.integers(0, 5), min_size=n_rows * d_in, max_size=n_rows * d_in))
+    return torch.tensor(values, dtype=torch.float32).reshape(n_rows, d_in)
+
+
+def looped_keep(scores: Tensor, sparsity: float) -> list[list[bool]]:
+    keep = []
+    for row in scores.tolist():
+        n = math.floor(Decimal(str(sparsity)) * len(row))
+        removed = sorted(range(len(row)), key=lambda column: (row[column], column))[:n]
+        keep.append([column not in removed for column in range(len(row))])
+    return keep
+
+
+def test_a_sparsity_of_0_29_of_100_removes_29() -> None:
+    assert n_removed(0.29, 100) == 29
+    assert int(0.29 * 100) == 28  # what binary arithmetic would remove
+
+
+@PROPERTY
+@given(st.integers(0, 999), st.integers(1, 20_000))
+def test_the_removed_count_is_the_floor_of_the_written_decimal(thousandths: int, d_in: int) -> None:
+    assert n_removed(thousandths / 1000, d_in) == thousandths * d_in // 1000
+    assert n_removed(np.float64(thousandths / 1000), d_in) == thousandths * d_in // 1000
+
+
+@pytest.mark.parametrize("sparsity", [-0.1, 1.0, 1.5, math.nan])
+def test_a_sparsity_out_of_range_is_an_error(sparsity: float) -> None:
+    with pytest.raises(BadInputError, match="out of range"):
+        n_removed(sparsity, 10)
+    with pytest.raises(BadInputError):
+        row_levels(torch.ones(2, 4), [sparsity])
+
+
+@PROPERTY
+@given(score_matrices(), SPARSITIES)
+def test_row_masks_equal_a_sort_written_as_loops(scores: Tensor, sparsities: list[float]) -> None:
+    levels = row_levels(scores, sparsities)
+    assert levels.dtype == torch.uint8
+    for index, sparsity in enumerate(sparsities):
+        assert keep_mask(levels, index).tolist() == looped_keep(scores, sparsity)
+
+
+@PROPERTY
+@given(score_matrices(), SPARSITIES)
+def test_every_row_loses_exactly_the_asked_number_and_masks_are_nested(scores: Tensor, sparsities: list[float]) -> None:
+    levels = row_levels(scores, sparsities)
+    n_rows, d_in = scores.shape
+    previous = torch.ones_like(scores, dtype=torch.bool)
+    for index, sparsity in enumerate(sparsities):
+        keep = keep_mask(levels, index)
+        assert (~keep).sum(dim=1).tolist() == [n_removed(sparsity, d_in)] * n_rows
+        assert not (keep & ~previous).any()
+        previous = keep
+    assert removed_counts(levels, len(sparsities)) == [n_rows * n_removed(s, d_in) for s in sparsities]
+
+
+@PROPERTY
+@given(score_matrices(), SPARSITIES, st.lists(st.integers(-20, 20), min_size=4, max_size=4))
+def test_scaling_rows_by_powers_of_two_does_not_change_the_masks(
+    scores: Tensor, sparsities: list[float], exponents: list[int]
+) -> None:
+    scale = torch.tensor([2.0**exponent for exponent in exponents[: scores.shape[0]]])[:, None]
+    assert torch.equal(row_levels(scores * scale, sparsities), row_levels(scores, sparsities))
+
+
+def test_equal_scores_lose_the_lower_columns_first() -> None:
+    assert row_levels(torch.ones(1, 6), [0.34, 0.5]).tolist() == [[0, 0, 1, 2, 2, 2]]
+
+
+def test_zero_and_negative_zero_are_equal_scores() -> None:
+    assert row_levels(torch.tensor([[0.0, -0.0, 0.0, -0.0]]), [0.5]).tolist() == [[0, 0, 1, 1]]
+
+
+def test_each_sparsity_alone_gives_the_mask_it_gives_among_others() -> None:
+    scores = torch.rand(5, 40, generator=torch.Generator().manual_seed(0))
+    together = row_levels(scores, [0.1, 0.3, 0.55])
+    for index, sparsity in enumerate([0.1, 0.3, 0.55]):
+        assert torch.equal(keep_mask(row_levels(scores, [sparsity]), 0), keep_mask(together, index))
+
+
+@PROPERTY
+@given(score_matrices(), SPARSITIES, st.booleans())
+def test_the_sort_for_other_devices_finds_the_levels_of_the_kernels(scores: Tensor, sparsities, highest: bool) -> None:
+    counts = [n_removed(sparsity, scores.shape[1]) for sparsity in sparsities]
+    sorted_levels = levels_module._levels_by_sorting(scores, counts, highest=highest)
+    assert torch.equal(sorted_levels, row_levels(scores, sparsities, removes="highest" if highest else "lowest"))
+
+
+@pytest.mark.gpu
+def test_an_accelerator_finds_the_same_levels() -> None:
+    scores = torch.randint(0, 50, (64, 48), generator=torch.Generator().manual_seed(0)).float()
+    for structure in ("row", "matrix", "alpha", "2:4"):
+        for removes in ("lowest", "highest"):
+            options = {"sparsities": (0.25, 0.5), "removes": removes}
+            there = levels_of(scores.to("cuda"), structure, **options)
+            assert there.device.type == "cuda"
+            assert torch.equal(there.cpu(), levels_of(scores, structure, **options))
+
+
+def test_sorting_in_chunks_of_rows_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = torch.randint(0, 9, (7, 12), generator=torch.Generator().manual_seed(0)).float()
+    at_once = levels_module._levels_by_sorting(scores, [3, 6], highest=False)
+    monkeypatch.setattr(levels_module, "_WEIGHTS_PER_SORT", 30)
+    assert torch.equal(levels_module._levels_by_sorting(scores, [3, 6], highest=False), at_once)
+
+
+@PROPERTY
+@given(score_matrices(), SPARSITIES)
+def test_removing_the_highest_scores_is_removing_the_lowest_of_the_negated(scores: Tensor, sparsities) -> None:
+    for levels in (row_levels, matrix_levels):
+        assert torch.equal(levels(scores, sparsities, removes="highest"), levels(-scores, sparsities))
+    whole = scores[:, : scores.shape[1] // 2 * 2]
+    assert torch.equal(n_m_levels(whole, 1, 2, removes="highest"), n_m_levels(-whole, 1, 2))
+
+
+@PROPERTY
+@given(score_matrices(), SPARSITIES)
+def test_a_matrix_compared_as_a_whole_is_one_long_row(scores: Tensor, sparsities: list[float]) -> None:
+    levels = matrix_levels(scores, sparsities)
+    for index, sparsity in enumerate(sparsities):
+        keep = [value for row in keep_mask(levels, index).tolist() for value in row]
+        assert keep == looped_keep(scores.reshape(1, -1), sparsity)[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrower_scores_are_compared_exactly(dtype: torch.dtype) -> None:
+    scores = torch.rand(6, 50, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert keep_mask(row_levels(scores, [0.5]), 0).tolist() == looped_keep(scores, 0.5)
+
+
+@pytest.mark.parametrize("levels", [row_levels, matrix_levels, alpha_levels])
+def test_scores_wider_than_float32_are_an_error(levels) -> None:
+    with pytest.raises(ShapeError, match="wider"):
+        levels(torch.ones(2, 4, dtype=torch.float64), [0.5])
+
+
+def test_the_memory_layout_of_the_scores_does_not_matter() -> None:
+    scores = torch.rand(30, 48, generator=torch.Generator().manual_seed(0))
+    for structure in ("row", "matrix", "alpha", "2:4"):
+        expected = levels_of(scores, structure, sparsities=(0.3, 0.5))
+        assert torch.equal(levels_of(scores.T.contiguous().T, structure, sparsities=(0.3, 0.5)), expected)
+
+
+def test_rounding_as_published_code_removes_28_of_100_at_0_29() -> None:
+    assert n_removed(0.29, 100, rounding="binary") == 28
+    scores = torch.rand(3, 100, generator=torch.Generator().manual_seed(0))
+    assert removed_counts(row_levels(scores, [0.29], rounding="binary"), 1) == [84]
+    assert removed_counts(row_levels(scores, [0.29]), 1) == [87]
+    assert removed_counts(matrix_levels(scores[:1], [0.29], rounding="binary"), 1) == [28]
+
+
+def test_an_unknown_choice_names_the_known_ones_and_the_nearest() -> None:
+    scores = torch.ones(2, 4)
+    with pytest.raises(BadInputError, match=r"structure.*'row', 'matrix', 'alpha', 'N:M'.*nearest='matrix'"):
+        levels_of(scores, "matrx", sparsities=(0.5,))
+    with pytest.raises(BadInputError, match="N and M are missing"):
+        levels_of(scores, "N:M", sparsities=(0.5,))
+    with pytest.raises(BadInputError, match=r"remove.*nearest='highest'"):
+        row_levels(scores, [0.5], removes="high")
+    with pytest.raises(BadInputError, match=r"rounding.*nearest='binary'"):
+        n_removed(0.5, 4, rounding="binry")
+    with pytest.raises(BadInputError, match=r"combination.*nearest='union'"):
+        combined_masks([scores.bool()], "unions")
+
+
+def test_structures_by_name_are_their_functions() -> None:
+    scores = torch.rand(8, 16, generator=torch.Generator().manual_seed(0))
+    options = {"sparsities": (0.29, 0.5), "rounding": "binary", "removes": "highest"}
+    expected = {
+        "row": row_levels(scores, (0.29, 0.5), rounding="binary", removes="highest"),
+        "matrix": matrix_levels(scores, (0.29, 0.5), rounding="binary", removes="highest"),
+        "alpha": alpha_levels(scores, (0.29, 0.5), removes="highest"),
+        "2:4": n_m_levels(scores, 2, 4, removes="highest") * 2,
+    }
+    for structure, levels in expected.items():
+        assert torch.equal(levels_of(scores, structure, **options), levels), structure
+    assert len({tuple(levels.flatten().tolist()) for levels in expected.values()}) == 4
+
+
+@pytest.mark.parametrize("structure", ["row", "matrix", "alpha", "2:4"])
+def test_sparsity_0_removes_nothing_whatever_the_structure(structure: str) -> None:
+    scores = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
+    scores[0] = 0
+    assert (levels_of(scores, structure, sparsities=(0.0,)) == 1).all()
+    both = levels_of(scores, structure, sparsities=(0.0, 0.5))
+    assert both.min() == 1
+    assert torch.equal(keep_mask(both, 1), keep_mask(levels_of(scores, structure, sparsities=(0.5,)), 0))
+
+
+@PROPERTY
+@given(score_matrices(), SPARSITIES)
+def test_alpha_removes_the_lowest_of_every_row_and_is_nested(scores: Tensor, sparsities: list[float]) -> None:
+    levels = alpha_levels(scores, sparsities)
+    for index in range(len(sparsities)):
+        for row, keep in zip(scores.tolist(), keep_mask(levels, index).tolist(), strict=True):
+            order = sorted(range(len(row)), key=lambda column: (row[column], column))
+            n = keep.count(False)
+            assert [column for column in range(len(row)) if not keep[column]] == sorted(order[:n])
+    assert removed_counts(levels, len(sparsities)) == sorted(removed_counts(levels, len(sparsities)))
+
+
+def test_half_of_a_long_row_of_ties_falls_at_its_start() -> None:
+    levels = row_levels(torch.zeros(2, 5000), [0.5])
+    assert levels[:, :2500].sum() == 0
+    assert (levels[:, 2500:] == 1).all()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_non_finite_score_is_an_error(value: float) -> None:
+    scores = torch.ones(2, 4)
+    scores[1, 2] = value
+    with pytest.raises(StatisticsError, match="not finite"):
+        row_levels(scores, [0.5])
+    for structure in ("matrix", "alpha", "2:4"):
+        with pytest.raises(StatisticsError, match=r"not finite.*n_wrong=1"):
+            levels_of(scores, structure, sparsities=(0.5,))
+
+
+def test_scores_that_are_no_matrix_are_an_error() -> None:
+    with pytest.raises(ShapeError, match="not a matrix"):
+        row_levels(torch.ones(4), [0.5])
+    with pytest.raises(ShapeError, match="not a matrix"):
+        n_m_levels(torch.ones(4), 2, 4)
+
+
+@pytest.mark.parametrize("sparsities", [[], [0.5, 0.3], [0.1] * 256])
+def test_sparsities_that_are_none_too_many_or_not_ascending_are_an_error(sparsities: list[float]) -> None:
+    with pytest.raises(BadInputError, match="sparsities"):
+        row_levels(torch.ones(2, 4), sparsities)
+
+
+@PROPERTY
+@given(st.sampled_from([(1, 2), (2, 4), (4, 8), (1, 4)]), st.integers(1, 3), st.integers(1, 3), st.data())
+def test_n_m_masks_equal_a_sort_within_groups_written_as_loops(
+    pattern: tuple[int, int], n_rows, n_groups, data
+) -> None:
+    n, m = pattern
+    size = n_rows * n_groups * m
+    values = data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
+    scores = torch.tensor(values, dtype=torch.float32).reshape(n_rows, n_groups * m)
+    expected = []
+    for row in scores.tolist():
+        levels = [1] * len(row)
+        for start in range(0, len(row), m):
+            for column in sorted(range(start, start + m), key=lambda place: (row[place], place))[:n]:
+                levels[column] = 0
+        expected.append(levels)
+    levels = n_m_levels(scores, n, m)
+    assert levels.dtype == torch.uint8
+    assert levels.tolist() == expected
+    assert removed_counts(levels, 1) == [n_rows * n_groups * n]
+
+
+def test_a_row_that_does_not_divide_into_groups_is_an_error() -> None:
+    with pytest.raises(ShapeError, match="multiple of 4"):
+        n_m_levels(torch.ones(2, 6), 2, 4)
+
+
+@pytest.mark.parametrize(("n", "m"), [(0, 4), (4, 4), (5, 4), (-1, 2)])
+def test_a_pattern_that_removes_nothing_or_everything_is_an_error(n: int, m: int) -> None:
+    with pytest.raises(BadInputError, match="N:M"):
+        n_m_levels(torch.ones(2, 8), n, m)

@@ -1,0 +1,151 @@
+"""Selection in rows against stable sorts, on the rows that are hard: ties, outliers, narrow, wide, denormal."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlprune.numeric.selection.sortable_bits as keys_module
+from mlprune.errors import ShapeError, StatisticsError
+from mlprune.numeric.selection.matrix import select_in_matrix
+from mlprune.numeric.selection.rows import level_sizes, select_in_rows
+from mlprune.numeric.selection.sortable_bits import compiled
+from mlprune.parallel import use_threads
+
+PROPERTY = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+WIDTHS = [1, 2, 3, 7, 32, 33, 64, 1000, 4097, 16384]
+VALUES = st.sampled_from([0.0, -0.0, 1e-45, 1e-40, 1.0, np.nextafter(np.float32(1), np.float32(2)), 2.0, 3e38, -1.0])
+
+
+def looped_levels(scores: np.ndarray, counts: np.ndarray, *, highest: bool) -> list[list[int]]:
+    levels = [[counts.shape[1]] * scores.shape[1] for _ in scores]
+    for number, row in enumerate(scores.tolist()):
+        asked = counts[min(number, len(counts) - 1)]
+        order = sorted(range(len(row)), key=lambda column: (-row[column] if highest else row[column], column))
+        for rank, column in enumerate(order):
+            levels[number][column] = next((k for k, count in enumerate(asked) if count > rank), len(asked))
+    return levels
+
+
+def sorted_levels(scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    order = torch.argsort(torch.from_numpy(scores) + 0.0, dim=1, stable=True).numpy()
+    levels = np.empty(scores.shape, np.uint8)
+    at_rank = np.searchsorted(counts[0], np.arange(scores.shape[1]), side="right").astype(np.uint8)
+    np.put_along_axis(levels, order, np.broadcast_to(at_rank, scores.shape), axis=1)
+    return levels
+
+
+def hard_rows(width: int) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(width)
+    shape = (6, width)
+    realistic = np.abs(random.standard_normal(shape)) * np.exp(random.standard_normal(width))
+    breadth = 1 + random.random(shape) * 1e-5
+    outliers = breadth.copy()
+    outliers[:, 0], outliers[:, -1] = 1e30, 0
+    rows = {
+        "realistic": realistic,
+        "equal": np.ones(shape),
+        "zeros": np.zeros(shape),
+        "many ties": random.integers(0, 4, shape),
+        "a hair's breadth": breadth,
+        "a hair's breadth and outliers": outliers,
+        "sorted": np.sort(realistic, axis=1),
+        "reversed": -np.sort(-realistic, axis=1),
+        "denormal": random.random(shape) * 1e-41,
+        "zeros among others": np.where(random.random(shape) < 0.4, 0, realistic),
+        "all magnitudes": np.exp(random.uniform(-80, 80, shape)),
+        "negative": random.standard_normal(shape),
+    }
+    return {name: values.astype(np.float32) for name, values in rows.items()}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_hard_rows_are_selected_as_a_stable_sort_orders_them(width: int) -> None:
+    every = np.array([sorted({0, 1, width // 3, width // 2, width - 1, width} & set(range(width + 1)))])
+    for counts in (np.array([[width // 2]]), every, every.repeat(6, axis=0)):
+        for name, scores in hard_rows(width).items():
+            assert np.array_equal(select_in_rows(scores, counts), sorted_levels(scores, counts)), name
+            highest = select_in_rows(scores, counts, highest=True)
+            assert np.array_equal(highest, sorted_levels(-scores, counts)), name
+
+
+@PROPERTY
+@given(st.integers(1, 3), st.integers(1, 70), st.booleans(), st.booleans(), st.data())
+def test_few_values_are_selected_as_loops_select_them(n_rows, width, highest, by_row, data) -> None:
+    values = data.draw(st.lists(VALUES, min_size=n_rows * width, max_size=n_rows * width))
+    scores = np.array(values, dtype=np.float32).reshape(n_rows, width)
+    row_counts = st.lists(st.integers(0, width), min_size=3, max_size=3).map(sorted)
+    n_counts = n_rows if by_row else 1
+    counts = np.array(data.draw(st.lists(row_counts, min_size=n_counts, max_size=n_counts)))
+    assert select_in_rows(scores, counts, highest=highest).tolist() == looped_levels(scores, counts, highest=highest)
+
+
+def test_255_counts_are_told_apart() -> None:
+    scores = np.random.default_rng(0).permutation(1020).astype(np.float32)[None]
+    counts = np.arange(4, 1021, 4)[None]
+    assert np.array_equal(select_in_rows(scores, counts)[0], scores[0] // 4)
+
+
+def test_the_number_of_threads_and_of_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(0).integers(0, 500, (300, 700)).astype(np.float32)
+    counts, matrix_counts = np.array([[100, 350]]), np.array([1000, 99_999])
+    rows, matrix = select_in_rows(scores, counts), select_in_matrix(scores, matrix_counts)
+    for module in ("rows", "matrix"):
+        monkeypatch.setattr(f"mlprune.numeric.selection.{module}._WEIGHTS_PER_CHUNK", 5000)
+    use_threads(3)
+    try:
+        assert np.array_equal(select_in_rows(scores, counts), rows)
+        assert np.array_equal(select_in_matrix(scores, matrix_counts), matrix)
+    finally:
+        use_threads(1)
+
+
+@pytest.mark.parametrize("select", [select_in_rows, lambda scores, counts: select_in_matrix(scores, counts[0])])
+@pytest.mark.parametrize("shape", [(0, 4), (3, 0)])
+def test_an_empty_matrix_has_no_levels(select, shape: tuple[int, int]) -> None:
+    assert select(np.empty(shape, np.float32), np.array([[0]])).shape == shape
+
+
+@pytest.mark.parametrize("width", [8, 400])
+@pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_an_error(width: int, value: float) -> None:
+    scores = np.ones((3, width), np.float32)
+    scores[2, 3] = value
+    for highest in (False, True):
+        with pytest.raises(StatisticsError, match=r"not finite \[n_wrong=1\]"):
+            select_in_rows(scores, np.array([[1]]), highest=highest)
+        with pytest.raises(StatisticsError, match=r"not finite \[n_wrong=1\]"):
+            select_in_matrix(scores, np.array([1]), highest=highest)
+
+
+@pytest.mark.parametrize("scores", [np.ones(4, np.float32), np.ones((2, 4), np.float64)])
+def test_scores_that_are_no_float32_matrix_are_an_error(scores: np.ndarray) -> None:
+    with pytest.raises(ShapeError, match="float32"):
+        select_in_rows(scores, np.array([[1]]))
+    with pytest.raises(ShapeError, match="float32"):
+        select_in_matrix(scores, np.array([1]))
+
+
+@PROPERTY
+@given(st.lists(st.integers(0, 255), max_size=50))
+def test_sizes_of_levels_are_counted(values: list[int]) -> None:
+    assert level_sizes(np.array(values, np.uint8)).tolist() == [values.count(level) for level in range(256)]
+
+
+def test_where_no_folder_takes_machine_code_a_kernel_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refusing(**options):
+        asked.append(options)
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return lambda function: function
+
+    monkeypatch.setattr(keys_module, "njit", refusing)
+
+    def double(x: int) -> int:
+        return 2 * x
+
+    assert compiled(double)(3) == 6
+    assert asked == [{"nogil": True, "cache": True}, {"nogil": True}]

@@ -1,0 +1,203 @@
+"""Scores against plain loops in float64, and what must not change them."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.activations.statistics import feature_norms, mean_squares
+from mlprune.numeric.selection.levels import row_levels
+from mlprune.numeric.weights.scores import contrast_norms, magnitude_scores, random_scores, ria_scores, wanda_scores
+
+KNOWN_DRAW = [0.5585806965827942, 0.7943179607391357, 0.7902541756629944]
+"""Scores of seed 0, block 0, layer fc1: another draw would change random variants, but not their ids."""
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def looped_products(weight: Tensor, norms: list[float]) -> Tensor:
+    rows = [[abs(float(w)) * norm for w, norm in zip(row, norms, strict=True)] for row in weight]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_wanda_scores_equal_the_formula_written_as_loops(dtype: torch.dtype) -> None:
+    weight, sum_sq = drawn(6, 5).to(dtype), drawn(4, 5, seed=1).square()
+    norms = [math.sqrt(sum(float(sum_sq[n, j]) for n in range(4))) for j in range(5)]
+    scores = wanda_scores(weight, feature_norms(sum_sq))
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.double(), looped_products(weight, norms), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("function", [wanda_scores, ria_scores])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_scores_of_a_matrix_of_many_rows_are_those_of_its_rows_and_of_its_transposed_storage(function, dtype) -> None:
+    weight, norms = drawn(300, 700).to(dtype), drawn(700, seed=1).abs()
+    scores = function(weight, norms)
+    assert torch.equal(function(weight.t().contiguous().t(), norms), scores)
+    expected = weight.double().abs() * norms.double()
+    if function is ria_scores:
+        magnitudes = weight.double().abs()
+        expected = magnitudes / magnitudes.sum(0) + magnitudes / magnitudes.sum(1, keepdim=True)
+        expected = expected * norms.double().sqrt()
+    torch.testing.assert_close(scores.double(), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scoring_leaves_the_weight_as_it_was_and_builds_no_graph(dtype: torch.dtype) -> None:
+    weight = torch.nn.Parameter(drawn(3, 4).to(dtype))
+    before = weight.detach().clone()
+    norms = torch.full((4,), 2.0)
+    for scores in (wanda_scores(weight, norms), ria_scores(weight, norms), magnitude_scores(weight)):
+        assert not scores.requires_grad
+    assert torch.equal(weight.detach(), before)
+
+
+@pytest.mark.parametrize("function", [wanda_scores, ria_scores])
+@pytest.mark.parametrize("norms", [torch.ones(3), torch.ones(4, 1), torch.ones(1)])
+def test_norms_of_another_width_are_an_error(function, norms: Tensor) -> None:
+    with pytest.raises(ShapeError, match="do not fit the weight"):
+        function(drawn(5, 4), norms)
+
+
+@pytest.mark.parametrize("function", [wanda_scores, ria_scores])
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_an_impossible_norm_is_an_error_that_names_the_feature(function, value: float) -> None:
+    norms = torch.ones(4)
+    norms[2] = value
+    with pytest.raises(StatisticsError, match="feature=2"):
+        function(drawn(5, 4), norms)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 0.1])
+def test_ria_scores_equal_the_formula_written_as_loops(power: float) -> None:
+    weight, norms = drawn(6, 5), drawn(5, seed=1).abs()
+    rows = [[abs(float(w)) for w in row] for row in weight]
+    expected = [
+        [
+            (rows[i][j] / sum(rows[k][j] for k in range(6)) + rows[i][j] / sum(rows[i])) * float(norms[j]) ** power
+            for j in range(5)
+        ]
+        for i in range(6)
+    ]
+    scores = ria_scores(weight, norms, power=power)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.double(), torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+def test_ria_scores_do_not_change_when_the_whole_weight_is_scaled() -> None:
+    weight, norms = drawn(6, 5), drawn(5, seed=1).abs()
+    assert torch.equal(ria_scores(weight * 4, norms), ria_scores(weight, norms))
+
+
+def test_ria_scores_of_rows_and_columns_of_zeros_are_zero_and_not_nan() -> None:
+    weight = drawn(4, 3)
+    weight[1], weight[:, 2] = 0, 0
+    scores = ria_scores(weight, torch.ones(3))
+    assert (scores[1] == 0).all()
+    assert (scores[:, 2] == 0).all()
+    assert (scores[[0, 2, 3], :2] > 0).all()
+
+
+@pytest.mark.parametrize("power", [0.0, -0.5, math.nan, math.inf])
+def test_an_exponent_of_ria_that_is_not_positive_is_an_error(power: float) -> None:
+    with pytest.raises(BadInputError, match="exponent"):
+        ria_scores(drawn(2, 2), torch.ones(2), power=power)
+
+
+def test_contrast_scores_equal_the_formula_written_as_loops() -> None:
+    weight = drawn(6, 5)
+    target, contrast = drawn(4, 5, seed=1).square(), drawn(3, 5, seed=2).square()
+    s_mt = [sum(float(target[n, j]) for n in range(4)) / 4 for j in range(5)]
+    s_code = [sum(float(contrast[n, j]) for n in range(3)) / 3 for j in range(5)]
+    expected = looped_products(weight, [math.sqrt(mt * (mt / code)) for mt, code in zip(s_mt, s_code, strict=True)])
+    norms, n_silent = contrast_norms(mean_squares(target), mean_squares(contrast))
+    assert (norms.dtype, n_silent) == (torch.float32, 0)
+    torch.testing.assert_close(wanda_scores(weight, norms).double(), expected, rtol=1e-6, atol=0)
+
+
+def test_contrast_scores_order_weights_as_the_formula_of_the_paper_does() -> None:
+    weight = drawn(20, 16)
+    target, contrast = drawn(7, 16, seed=1).square(), drawn(5, 16, seed=2).square()
+    paper = weight.double().abs() * target.double().sum(0) / contrast.double().sum(0).sqrt()
+    norms, _ = contrast_norms(mean_squares(target), mean_squares(contrast))
+    assert torch.equal(row_levels(wanda_scores(weight, norms), [0.25, 0.5]), row_levels(paper.float(), [0.25, 0.5]))
+
+
+def test_features_silent_in_the_contrast_set_fall_back_to_the_target_and_are_counted() -> None:
+    target = torch.tensor([4.0, 9.0, 0.0, 16.0], dtype=torch.float64)
+    contrast = torch.tensor([0.0, 4.0, 0.0, 0.01], dtype=torch.float64)
+    norms, n_silent = contrast_norms(target, contrast)
+    assert n_silent == 2
+    torch.testing.assert_close(norms, torch.tensor([2.0, 4.5, 0.0, 160.0]))
+
+
+def test_swapping_target_and_contrast_changes_the_norms() -> None:
+    a, b = torch.tensor([4.0, 1.0], dtype=torch.float64), torch.tensor([1.0, 4.0], dtype=torch.float64)
+    assert contrast_norms(a, b)[0].tolist() == [4.0, 0.5]
+    assert contrast_norms(b, a)[0].tolist() == [0.5, 4.0]
+
+
+def test_a_quotient_beyond_float32_is_an_error() -> None:
+    one, tiny = torch.ones(1, dtype=torch.float64), torch.full((1,), 1e-300, dtype=torch.float64)
+    with pytest.raises(StatisticsError, match="beyond float32"):
+        contrast_norms(one, tiny)
+
+
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_impossible_mean_square_is_an_error(value: float, which: int) -> None:
+    sets = [torch.ones(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)]
+    sets[which][1] = value
+    with pytest.raises(StatisticsError, match="feature=1"):
+        contrast_norms(*sets)
+
+
+def test_sets_of_unlike_width_are_an_error() -> None:
+    with pytest.raises(ShapeError, match="do not fit"):
+        contrast_norms(torch.ones(3), torch.ones(4))
+
+
+def test_magnitude_scores_are_absolute_values_in_float32() -> None:
+    weight = torch.tensor([[-2.0, 0.5], [0.0, -0.25]], dtype=torch.bfloat16)
+    scores = magnitude_scores(weight)
+    assert scores.dtype == torch.float32
+    assert scores.tolist() == [[2.0, 0.5], [0.0, 0.25]]
+
+
+def test_magnitude_of_something_that_is_no_matrix_is_an_error() -> None:
+    with pytest.raises(ShapeError, match="not a matrix"):
+        magnitude_scores(torch.ones(3))
+
+
+def test_random_scores_depend_on_seed_block_and_layer_only() -> None:
+    first = random_scores((8, 9), 0, 3, "fc1")
+    torch.manual_seed(99)
+    torch.rand(5)
+    assert torch.equal(random_scores((8, 9), 0, 3, "fc1"), first)
+    for other in ((1, 3, "fc1"), (0, 4, "fc1"), (0, 3, "fc2")):
+        assert not torch.equal(random_scores((8, 9), *other), first)
+
+
+def test_drawing_random_scores_does_not_move_the_global_generator() -> None:
+    before = torch.random.get_rng_state()
+    random_scores((4, 4), 0, 0, "fc1")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_random_scores_are_uniform_between_zero_and_one() -> None:
+    scores = random_scores((200, 200), 0, 0, "self_attn.q_proj")
+    assert scores.shape == (200, 200)
+    assert scores.dtype == torch.float32
+    assert 0 <= scores.min() < scores.max() < 1
+    counts = torch.histc(scores, bins=10, min=0, max=1)
+    assert (counts - 4000).abs().max() < 6 * math.sqrt(4000 * 0.9)
+
+
+def test_random_scores_of_a_known_key_are_what_they_were() -> None:
+    values = random_scores((1, 3), 0, 0, "fc1").tolist()[0]
+    assert values == pytest.approx(KNOWN_DRAW, abs=1e-7)

@@ -1,0 +1,65 @@
+"""Where actors find room, against trying every way of placing them."""
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlprune.plan.node_capacity import Actor, Node, has_room, most_cpus, most_memory, n_sharing
+
+NODES = st.lists(st.builds(Node, st.integers(0, 4).map(float), st.integers(0, 40)), min_size=1, max_size=3)
+
+
+def fits(nodes: list[Node], actor: Actor, n: int) -> bool:
+    """Whether some way of handing out the actors overloads no node."""
+    for counts in itertools.product(range(n + 1), repeat=len(nodes)):
+        loads = zip(nodes, counts, strict=True)
+        if sum(counts) == n and all(
+            k * actor.n_cpus <= node.n_cpus and k * actor.memory_bytes <= node.memory_bytes for node, k in loads
+        ):
+            return True
+    return False
+
+
+@given(NODES, st.integers(1, 3), st.integers(1, 20), st.integers(1, 4))
+def test_room_is_found_where_some_way_of_placing_has_it(nodes: list[Node], cpus: int, memory: int, n: int) -> None:
+    actor = Actor(float(cpus), 0, memory)
+    assert has_room(nodes, actor, n) == fits(nodes, actor, n)
+
+
+@given(NODES, st.integers(1, 5))
+def test_the_most_memory_has_room_and_a_byte_more_has_not(nodes: list[Node], n: int) -> None:
+    found = most_memory(nodes, Actor(1.0, 0, 0), n)
+    if found:
+        assert has_room(nodes, Actor(1.0, 0, found), n)
+    assert not has_room(nodes, Actor(1.0, 0, found + 1), n)
+
+
+@given(NODES, st.integers(1, 5))
+def test_the_most_cpus_have_room_and_a_whole_one_more_has_not(nodes: list[Node], n: int) -> None:
+    found = most_cpus(nodes, n)
+    plenty = [Node(node.n_cpus, 1) for node in nodes]
+    if found:
+        assert has_room(plenty, Actor(found, 0, 0), n)
+    assert not has_room(plenty, Actor(int(found) + 1.0, 0, 0), n)
+    assert bool(found) == any(node.n_cpus for node in nodes)
+
+
+def test_more_actors_than_cpus_get_a_part_of_one_each() -> None:
+    assert most_cpus([Node(2.0, 1)], 3) == 0.6666
+    assert has_room([Node(2.0, 1)], Actor(0.6666, 0, 0), 3)
+    assert most_cpus([Node(8.0, 1), Node(2.0, 1)], 5) == 2.0
+
+
+def test_actors_that_take_memory_alone_find_what_the_others_leave() -> None:
+    nodes = [Node(4.0, 10)]
+    assert has_room(nodes, Actor(1.0, 0, 4), 2, n_beside=2, beside_bytes=1)
+    assert not has_room(nodes, Actor(1.0, 0, 4), 2, n_beside=3, beside_bytes=1)
+    assert most_memory(nodes, Actor(1.0, 0, 0), 2, n_beside=2, beside_bytes=1) == 4
+
+
+def test_accelerators_are_shared_in_equal_parts() -> None:
+    nodes = [Node(4.0, 1, n_gpus=2), Node(4.0, 1, n_gpus=1)]
+    assert [n_sharing(nodes, share) for share in (1, 0.5, 2)] == [3, 6, 1]
+    assert has_room(nodes, Actor(1.0, 0.5, 0), 6)
+    assert not has_room(nodes, Actor(1.0, 2, 0), 2)

@@ -1,0 +1,113 @@
+"""What is left to do: after nothing, after a run, after damage."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlprune.plan import pending_jobs
+from mlprune.steps.job import Job
+from mlprune.store.store import Store
+from tests.tiny_recipes import FinishedRun, contents, run_plan
+
+Copy = Callable[[Store], Store]
+
+
+def steps(jobs: list[Job]) -> list[str]:
+    return [job.step for job in jobs]
+
+
+def first_file(store: Store, folder: str, word: str = "") -> Path:
+    assert store.local_root is not None
+    return store.local_root / next(path for path in store.list(folder) if word in path)
+
+
+def test_everything_is_pending_in_an_empty_store_and_nothing_after_a_run(
+    small_run: FinishedRun, tmp_path: Path
+) -> None:
+    assert pending_jobs(small_run.plan.jobs, Store(tmp_path / "none")) == list(small_run.plan.jobs)
+    assert pending_jobs(small_run.plan.jobs, small_run.store) == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_run_over_a_finished_store_runs_nothing_and_changes_nothing(
+    small_run: FinishedRun, copied_store: Copy
+) -> None:
+    store = copied_store(small_run.store)
+    assert run_plan(small_run.plan, store) == []
+    assert contents(store) == contents(small_run.store)
+
+
+def test_looking_does_not_change_a_damaged_store(small_run: FinishedRun, copied_store: Copy) -> None:
+    store = copied_store(small_run.store)
+    first_file(store, "masks").write_bytes(b"short")
+    before = contents(store)
+    assert pending_jobs(small_run.plan.jobs, store)
+    assert contents(store) == before
+    assert not store.list("quarantine")
+
+
+@pytest.mark.parametrize("how", ["short", "missing"])
+def test_a_damaged_mask_file_makes_its_record_and_what_depends_on_it_pending(
+    small_run: FinishedRun, copied_store: Copy, how: str
+) -> None:
+    store = copied_store(small_run.store)
+    ordering = next(record for record in store.records("masks") if record.rows["orderings"][0]["n_levels"] == 2)
+    file = store.local_root / ordering.artefacts[1].path  # type: ignore[operator]
+    if how == "short":
+        file.write_bytes(b"short")
+    else:
+        file.unlink()
+    pending = pending_jobs(small_run.plan.jobs, store, repair=True)
+    assert steps(pending) == ["prune"] * 2 + ["evaluate"] * 2 + ["compare"] * 4
+    names = set(store.record_names())
+    assert all(key not in names for job in pending for key in job.makes)
+    assert len(store.list("quarantine")) == len([key for job in pending for key in job.makes])
+    assert steps(pending_jobs(small_run.plan.jobs, store)) == steps(pending)
+    run_plan(small_run.plan, store)
+    assert contents(store) == contents(small_run.store)
+
+
+def test_a_damaged_sweep_is_made_again_from_the_block_that_is_damaged(
+    small_run: FinishedRun, copied_store: Copy
+) -> None:
+    store = copied_store(small_run.store)
+    first_file(store, "statistics", "block-001").unlink()
+    for path in store.list("statistics"):
+        if "block-001" in path:
+            (store.local_root / path).unlink()  # type: ignore[operator]
+    assert "sweep" in run_plan(small_run.plan, store)
+    assert contents(store) == contents(small_run.store)
+
+
+@pytest.mark.parametrize("folder", ["demonstrations", "statistics", "masks", "features", "predictions", "records"])
+def test_whatever_is_lost_comes_back_byte_for_byte(small_run: FinishedRun, copied_store: Copy, folder: str) -> None:
+    store = copied_store(small_run.store)
+    for path in store.list(folder):
+        if not path.startswith("records/recipes"):
+            (store.local_root / path).unlink()  # type: ignore[operator]
+    assert run_plan(small_run.plan, store)
+    assert contents(store) == contents(small_run.store)
+
+
+def test_a_record_that_cannot_be_read_is_pending(small_run: FinishedRun, copied_store: Copy) -> None:
+    store = copied_store(small_run.store)
+    first_file(store, "records/evaluations").write_text("{")
+    pending = pending_jobs(small_run.plan.jobs, store)
+    assert steps(pending)[0] == "evaluate"
+    assert set(steps(pending)) == {"evaluate", "compare"}
+    run_plan(small_run.plan, store)
+    assert contents(store) == contents(small_run.store)
+
+
+def test_variants_that_another_ordering_made_are_not_evaluated_again(
+    small_run: FinishedRun, copied_store: Copy
+) -> None:
+    store = copied_store(small_run.store)
+    ordering = next(record for record in store.records("masks") if record.rows["orderings"][0]["n_levels"] == 2)
+    blocks = [one for one in store.records("mask_blocks") if one.parameters["ordering"] == ordering.id]
+    for record in (ordering, *blocks):
+        store.quarantine(record)
+    assert steps(pending_jobs(small_run.plan.jobs, store, repair=True)) == ["prune"] * 4
+    run_plan(small_run.plan, store)
+    assert contents(store) == contents(small_run.store)

@@ -1,0 +1,80 @@
+"""SparseGPT on a block, against the kernel layer by layer. The kernel has tests of its own."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mlprune.errors import StatisticsError
+from mlprune.models.families.records import FAMILIES
+from mlprune.numeric.weights.sparsegpt import sparsegpt
+from mlprune.pruning.sparsegpt_block import rewritten_block
+from mlprune.pruning.spec import ScoreChoice
+
+XGLM = FAMILIES["xglm"]
+D_OUT, D_IN = 6, 8
+
+
+@pytest.fixture
+def weights() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {layer: torch.randn(D_OUT, D_IN, generator=generator) for layer in XGLM.layers}
+
+
+def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = {name: torch.randn(n_tokens, D_IN, generator=generator).double() for name in XGLM.input_names}
+    return {name: one.t() @ one for name, one in inputs.items()}
+
+
+@pytest.mark.parametrize(("structure", "damping"), [("matrix", None), ("matrix", 0.1), ("2:4", None)])
+def test_every_layer_is_rewritten_with_the_products_of_its_input(
+    weights: dict[str, Tensor], structure: str, damping: float | None
+) -> None:
+    choice = ScoreChoice("sparsegpt", structure, damping=damping)
+    known = products()
+    masks, changed, (levels, again) = rewritten_block(weights, known, choice, dict.fromkeys(weights, (0.5,)), "xglm")
+    assert again is changed
+    for layer, weight in weights.items():
+        options = {} if damping is None else {"damping": damping}
+        expected = sparsegpt(weight, known[XGLM.input_of(layer)], sparsity=0.5, structure=structure, **options)
+        assert torch.equal(masks[layer], expected.keep)
+        assert torch.equal(changed[layer], expected.weight)
+        assert (changed[layer][~masks[layer]] == 0).all()
+        assert not torch.equal(changed[layer][masks[layer]], weight[masks[layer]])
+        assert (levels[layer].n_removed, levels[layer].n_dampings) == ((D_OUT * D_IN // 2,), 0)
+
+
+def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor]) -> None:
+    sparsities = {**dict.fromkeys(weights, (0.5,)), "fc1": (0.0,)}
+    masks, changed, (levels, _) = rewritten_block(
+        weights, products(), ScoreChoice("sparsegpt", "matrix"), sparsities, "xglm"
+    )
+    assert masks["fc1"].all()
+    assert set(changed) == set(weights) - {"fc1"}
+    assert (levels["fc1"].n_removed, levels["fc1"].n_dampings) == ((0,), None)
+
+
+def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> None:
+    narrow = {layer: one.bfloat16() for layer, one in weights.items()}
+    _, changed, _ = rewritten_block(
+        narrow, products(), ScoreChoice("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
+    )
+    assert {one.dtype for one in changed.values()} == {torch.bfloat16}
+
+
+def test_a_hessian_that_is_not_positive_definite_is_damped_more_and_that_is_counted(weights: dict[str, Tensor]) -> None:
+    known = products()
+    known["fc1"] = known["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
+    assert torch.linalg.eigvalsh(known["fc1"]).min() < -1
+    _, _, (levels, _) = rewritten_block(
+        weights, known, ScoreChoice("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
+    )
+    assert levels["fc1"].n_dampings is not None
+    assert levels["fc1"].n_dampings > 0
+    assert levels["fc2"].n_dampings == 0
+
+
+def test_products_that_cannot_be_are_an_error(weights: dict[str, Tensor]) -> None:
+    known = {**products(), "fc1": torch.full((D_IN, D_IN), torch.nan, dtype=torch.float64)}
+    with pytest.raises(StatisticsError):
+        rewritten_block(weights, known, ScoreChoice("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm")

@@ -1,0 +1,172 @@
+"""Comparisons, RankC and overlaps as stored, against plain computation."""
+
+import hashlib
+import math
+from collections import defaultdict
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mlprune.steps.compare.jobs import CompareJob, FeatureOverlapJob, MaskOverlapJob, RankConsistencyJob, compares_ranks
+from mlprune.steps.evaluate.jobs import EvaluateJob
+from tests.tiny_recipes import N_FACTS, FinishedRun
+
+LANGUAGES = ("en", "fr", "sw")
+
+
+@pytest.fixture(scope="module")
+def tables(tiny_run: FinishedRun) -> dict[str, dict[str, list[Any]]]:
+    """Evaluation id -> its predictions."""
+    records = tiny_run.store.records("evaluations")
+    return {record.id: tiny_run.store.read_table(record.artefacts[0]) for record in records}
+
+
+def mean_scores(table: dict[str, list[Any]]) -> dict[str, list[float]]:
+    """Example id -> scores of its candidates."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for name, value, n in zip(table["example_id"], table["log_likelihood"], table["n_tokens"], strict=True):
+        found[name].append(value / n)
+    return found
+
+
+def right_answers(table: dict[str, list[Any]]) -> np.ndarray:
+    """[items] 1 where gold has the highest score."""
+    gold = [index for index, is_gold in zip(table["candidate_index"], table["is_gold"], strict=True) if is_gold]
+    scores = mean_scores(table).values()
+    return np.array([float(one.index(max(one)) == g) for one, g in zip(scores, gold, strict=True)])
+
+
+def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
+    only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((b == 1) & (a == 0)).sum())
+    n = only_a + only_b
+    tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1)) / 2**n
+    return min(1.0, 2 * tail)
+
+
+def test_accuracy_rows_are_the_paired_differences_and_mcnemars_exact_test(
+    tiny_run: FinishedRun, tables: dict[str, dict[str, list[Any]]]
+) -> None:
+    rows = [row for row in tiny_run.rows("comparisons") if (row["task"], row["metric"]) == ("facts", "accuracy")]
+    drawn = np.random.Generator(np.random.PCG64(0)).integers(0, N_FACTS, size=(1000, N_FACTS), dtype=np.int32)
+    assert len(rows) >= 3 * (len(tiny_run.plan.variants) - 1)
+    for row in rows:
+        a, b = (right_answers(tables[row[key]]) for key in ("evaluation_id", "baseline_evaluation_id"))
+        assert row["difference"] == pytest.approx(a.mean() - b.mean(), abs=1e-12)
+        low, high = np.quantile((a - b)[drawn].mean(axis=1), [0.025, 0.975])
+        assert (row["ci_low"], row["ci_high"]) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
+        assert row["p_value"] == pytest.approx(mcnemar(a, b), rel=1e-12)
+    assert len({row["difference"] for row in rows}) > 3
+
+
+def test_perplexity_rows_have_the_normal_p_value_of_the_bootstrap(
+    tiny_run: FinishedRun, tables: dict[str, dict[str, list[Any]]]
+) -> None:
+    rows = [row for row in tiny_run.rows("comparisons") if row["task"] == "perplexity"]
+    drawn = np.random.Generator(np.random.PCG64(0)).integers(0, 4, size=(1000, 4), dtype=np.int32)
+    assert {row["language"] for row in rows} == {"en", "fr"}
+    for row in rows:
+        values, resampled = [], []
+        for key in ("evaluation_id", "baseline_evaluation_id"):
+            sums, n = (np.array(tables[row[key]][name], dtype=float) for name in ("log_likelihood", "n_tokens"))
+            values.append(math.exp(-sums.sum() / n.sum()))
+            resampled.append(np.exp(-sums[drawn].sum(axis=1) / n[drawn].sum(axis=1)))
+        difference, error = values[0] - values[1], (resampled[0] - resampled[1]).std()
+        assert row["difference"] == pytest.approx(difference, rel=1e-9)
+        assert row["p_value"] == pytest.approx(math.erfc(abs(difference) / error / math.sqrt(2)), rel=1e-6, abs=1e-15)
+
+
+def test_p_values_are_adjusted_by_holm_over_the_languages_of_one_metric(tiny_run: FinishedRun) -> None:
+    families: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in tiny_run.rows("comparisons"):
+        families[row["comparison_id"], row["metric"]].append(row)
+    for family in families.values():
+        assert len({(row["variant_id"], row["baseline_id"], row["task"], row["split"]) for row in family}) == 1
+        highest = 0.0
+        for place, row in enumerate(sorted(family, key=lambda row: row["p_value"])):
+            highest = max(highest, (len(family) - place) * row["p_value"])
+            assert row["p_adjusted"] == pytest.approx(min(1.0, highest), rel=1e-12)
+    assert {len(family) for family in families.values()} == {1, 2, 3}
+
+
+def test_every_variant_is_compared_with_dense_in_every_language(tiny_run: FinishedRun) -> None:
+    dense, *others = tiny_run.plan.variants
+    rows = tiny_run.rows("comparisons")
+    for variant in others:
+        found = {row["language"] for row in rows if (row["variant_id"], row["baseline_id"]) == (variant, dense)}
+        assert found >= set(LANGUAGES)
+    assert not any(row["variant_id"] == row["baseline_id"] for row in rows)
+
+
+def rank_c(a: list[float], b: list[float], name: str) -> float:
+    """RankC of one item, as the paper writes it."""
+    n = len(a)
+    keys = [hashlib.sha256(f"{name}:{index}".encode()).hexdigest() for index in range(n)]
+    ranked = [sorted(range(n), key=lambda index: (-scores[index], keys[index])) for scores in (a, b)]
+    weights = [math.exp(n - j) for j in range(1, n + 1)]
+    terms = [w * len(set(ranked[0][:j]) & set(ranked[1][:j])) / j for j, w in enumerate(weights, start=1)]
+    return sum(terms) / sum(weights)
+
+
+def test_rank_consistency_rows_are_the_formula_and_the_same_both_ways(
+    tiny_run: FinishedRun, tables: dict[str, dict[str, list[Any]]]
+) -> None:
+    evaluations = {
+        (row["variant_id"], row["language"]): mean_scores(tables[row["evaluation_id"]])
+        for row in tiny_run.rows("evaluations")
+        if row["task"] == "facts"
+    }
+    rows = {(r["variant_id"], r["language"], r["reference_language"]): r for r in tiny_run.rows("rank_consistency")}
+    assert set(rows) == {(v, a, b) for v in tiny_run.plan.variants for a, b in permutations(LANGUAGES, 2)}
+    for (variant, a, b), row in rows.items():
+        first, second = evaluations[variant, a], evaluations[variant, b]
+        expected = sum(rank_c(first[name], second[name], name) for name in first) / len(first)
+        assert row["value"] == pytest.approx(expected, rel=1e-12)
+        assert (row["n_items"], row["n_skipped"], row["split"]) == (N_FACTS, 0, "test")
+        assert row["value"] == rows[variant, b, a]["value"]
+
+
+def test_tasks_without_candidates_have_no_ranks(tiny_run: FinishedRun) -> None:
+    specs = {one.task for job in tiny_run.plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations}
+    assert {spec.task for spec in specs if compares_ranks(spec)} == {"facts"}
+    assert {spec.task for spec in specs if not compares_ranks(spec)} == {"translation", "perplexity"}
+    jobs = [job for job in tiny_run.plan.jobs if isinstance(job, RankConsistencyJob)]
+    assert {one.task.task for job in jobs for one in job.evaluations} == {"facts"}
+
+
+def test_mask_overlaps_are_the_jaccard_of_removed_weights(tiny_run: FinishedRun) -> None:
+    rows = tiny_run.rows("mask_overlaps")
+    pairs = {(row["variant_a"], row["variant_b"]) for row in rows}
+    assert len(pairs) == len([job for job in tiny_run.plan.jobs if isinstance(job, MaskOverlapJob)])
+    for a, b in pairs:
+        assert a < b
+        masks = [tiny_run.keep_masks(one) for one in (a, b)]
+        for row in (one for one in rows if (one["variant_a"], one["variant_b"]) == (a, b)):
+            first, second = (~one[row["block"], row["layer"]] for one in masks)
+            both, either = int((first & second).sum()), int((first | second).sum())
+            assert row["jaccard"] == both / either
+            assert 0 < row["jaccard"] < 1 or torch.equal(first, second)
+
+
+def test_feature_overlaps_are_top_against_bottom_both_ways(tiny_run: FinishedRun) -> None:
+    rows = tiny_run.rows("feature_overlaps")
+    magnitudes: dict[str, np.ndarray] = {}
+    for record in tiny_run.store.records("statistics"):
+        file = next(one for one in record.artefacts if one.path.startswith("features/"))
+        table = tiny_run.store.read_table(file)
+        set_id = record.rows["statistics"][0]["demonstration_set_id"]
+        magnitudes[set_id] = np.array(table["magnitude"]).reshape(4, 16)
+    assert {(row["set_a"], row["set_b"]) for row in rows} == set(permutations(magnitudes, 2))
+    for row in rows:
+        a, b = (magnitudes[row[key]][row["block"]].tolist() for key in ("set_a", "set_b"))
+        top = sorted(range(16), key=lambda index: (-a[index], index))[:5]
+        bottom = sorted(range(16), key=lambda index: (b[index], index))[:5]
+        assert (row["share"], row["value"]) == (0.3, len(set(top) & set(bottom)) / 5)
+
+
+def test_comparisons_need_no_model(tiny_run: FinishedRun) -> None:
+    kinds = (CompareJob, RankConsistencyJob, MaskOverlapJob, FeatureOverlapJob)
+    assert {job.step for job in tiny_run.plan.jobs if isinstance(job, kinds)} == {"compare"}
+    assert not any(job.needs_chain for job in tiny_run.plan.jobs if isinstance(job, kinds))

@@ -1,0 +1,166 @@
+"""Harness tasks on variants of a store, against the harness's own model class on exported variants."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'mlprune[harness]'")
+
+from lm_eval.models.huggingface import HFLM
+
+from mlprune.errors import BadInputError, StoreError
+from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks, run_task
+from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, find_variants, run_harness
+from mlprune.steps.export.export import export_variant
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+from tests.harness_tasks import TASKS, task_files
+from tests.tiny_recipes import FinishedRun, chain_of, contents, copy_of
+
+OPTIONS = HarnessOptions(limit=None, batch_tokens=200)
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[HarnessTask]:
+    return load_tasks(TASKS, include_path=task_files(tmp_path_factory.mktemp("harness") / "tasks"))
+
+
+def variants_of(run: FinishedRun) -> list[str]:
+    """Dense, masks alone, and changed weights."""
+    labels = {one.label: one.id for one in run.plan.variants.values()}
+    return [labels["dense"], run.named("rest")[0].id, run.named("sparsegpt")[0].id]
+
+
+def evaluated(
+    run: FinishedRun, store: Store, tasks: list[HarnessTask], variant_ids: list[str], options: HarnessOptions = OPTIONS
+) -> list[Evaluated]:
+    chain = functools.cache(lambda: chain_of(run.plan))
+    return list(run_harness(store, chain, model=run.plan.model, variant_ids=variant_ids, tasks=tasks, options=options))
+
+
+@pytest.fixture(scope="module")
+def done(
+    method_run: FinishedRun, tasks: list[HarnessTask], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Store, list[Evaluated]]:
+    """Every task on three variants of the methods recipe, in a copy of its store."""
+    store = copy_of(method_run.store, tmp_path_factory.mktemp("done") / "store")
+    return store, evaluated(method_run, store, tasks, variants_of(method_run))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_results_are_those_of_the_harness_on_the_exported_variant(
+    method_run: FinishedRun, done: tuple[Store, list[Evaluated]], tasks: list[HarnessTask], tmp_path: Path, number: int
+) -> None:
+    store, found = done
+    variant_id = variants_of(method_run)[number]
+    export_variant(store, variant_id, method_run.folder / "model", tmp_path / "exported")
+    theirs = HFLM(str(tmp_path / "exported"), device="cpu", dtype="float32", batch_size=4, logits_cache=False)
+    for task in tasks:
+        (ours,) = (one.record for one in found if (one.variant_id, one.task) == (variant_id, task.name))
+        expected = run_task(theirs, task, limit=None)
+        asked = store.read_table(ours.artefacts[1])
+        for name in ("doc_id", "request_index", "context", "continuation", "is_greedy", "output"):
+            assert asked[name] == [row[name] for row in expected.requests], name
+        for value, row in zip(asked["log_likelihood"], expected.requests, strict=True):
+            assert value == pytest.approx(row["log_likelihood"], abs=1e-4) or value is row["log_likelihood"] is None
+        results = {(row["metric"], row["filter"]): row for row in ours.rows["harness_results"]}
+        assert len(results) == len(expected.results)
+        for one in expected.results:
+            assert results[one.metric, one.filter]["value"] == pytest.approx(one.value, rel=1e-4)
+            assert results[one.metric, one.filter]["higher_is_better"] == one.higher_is_better
+
+
+def test_variants_differ_in_their_answers(done: tuple[Store, list[Evaluated]]) -> None:
+    store, found = done
+    answers = {
+        one.variant_id: tuple(store.read_table(one.record.artefacts[1])["log_likelihood"])
+        for one in found
+        if one.task == "local_choice"
+    }
+    assert len(set(answers.values())) == 3
+
+
+def test_a_record_says_what_was_run(done: tuple[Store, list[Evaluated]], method_run: FinishedRun) -> None:
+    record = next(one.record for one in done[1] if one.task == "local_made")
+    (row,) = record.rows["harness_evaluations"]
+    variant_id = variants_of(method_run)[0]
+    assert (row["harness_id"], row["variant_id"], row["task"]) == (record.id, variant_id, "local_made")
+    assert (row["n_shots"], row["example_limit"], row["n_documents"], row["n_requests"]) == (1, None, 6, 6)
+    assert [artefact.path for artefact in record.artefacts] == [
+        f"harness/{record.id}/{name}.parquet" for name in ("documents", "requests")
+    ]
+    assert record.parents == {"variant": variant_id}
+
+
+def test_what_is_done_is_not_run_again_and_a_lost_record_comes_back_byte_for_byte(
+    done: tuple[Store, list[Evaluated]], method_run: FinishedRun, tasks: list[HarnessTask], tmp_path: Path
+) -> None:
+    store = copy_of(done[0], tmp_path / "store")
+    variant_ids = variants_of(method_run)
+
+    def no_chain() -> Any:
+        raise AssertionError("nothing is to be run")
+
+    model = method_run.plan.model
+    again = run_harness(store, no_chain, model=model, variant_ids=variant_ids, tasks=tasks, options=OPTIONS)
+    assert all(one.was_there for one in again)
+    lost: list[Record] = [one.record for one in done[1][4:6]]
+    for record in lost:
+        store.quarantine(record)
+        store.delete(record.artefacts[0].path)
+    found = evaluated(method_run, store, tasks[::-1], variant_ids[::-1])
+    assert [one.record.id for one in found if not one.was_there] == [record.id for record in lost[::-1]]
+    assert contents(store) == contents(done[0])
+
+
+def test_a_limit_makes_another_evaluation(
+    done: tuple[Store, list[Evaluated]], method_run: FinishedRun, tasks: list[HarnessTask], tmp_path: Path
+) -> None:
+    store = copy_of(done[0], tmp_path / "store")
+    options = HarnessOptions(limit=2, batch_tokens=200)
+    (found,) = evaluated(method_run, store, tasks[:1], variants_of(method_run)[:1], options)
+    assert not found.was_there
+    (row,) = found.record.rows["harness_evaluations"]
+    assert (row["example_limit"], row["n_documents"]) == (2, 2)
+
+
+def test_a_variant_that_is_more_than_weights_is_refused(
+    method_run: FinishedRun, tasks: list[HarnessTask], tmp_path: Path
+) -> None:
+    store = copy_of(method_run.store, tmp_path / "store")
+    variant_id = variants_of(method_run)[1]
+    record = store.require("variants", variant_id)
+    record.rows["variants"][0]["intervention"] = "lrp2"
+    store.write_record(record)
+    with pytest.raises(BadInputError, match="more than weights"):
+        evaluated(method_run, store, tasks, [variant_id])
+
+
+def test_variants_are_found_by_id_name_and_name_in_a_recipe(method_run: FinishedRun) -> None:
+    ids = [one.id for one in method_run.named("nested")]
+    assert sorted(find_variants(method_run.store, ["nested"])) == sorted(ids)
+    assert find_variants(method_run.store, [ids[1], "methods/nested", ids[1]])[0] == ids[1]
+    assert len(find_variants(method_run.store, [ids[1], "methods/nested"])) == len(ids)
+    assert find_variants(method_run.store, ["dense"]) == variants_of(method_run)[:1]
+
+
+def test_an_unknown_variant_is_an_error_that_names_near_ones(method_run: FinishedRun) -> None:
+    with pytest.raises(StoreError, match="'nested'"):
+        find_variants(method_run.store, ["nestet"])
+
+
+def test_a_name_that_recipes_use_for_different_variants_has_to_be_made_clear(
+    method_run: FinishedRun, tmp_path: Path
+) -> None:
+    store = copy_of(method_run.store, tmp_path / "store")
+    record = next(iter(store.records("recipes")))
+    rows = [{**row, "recipe": "other"} for row in record.rows["names"]]
+    other = next(row for row in rows if row["name"] == "paper")
+    other["id"] = method_run.named("nested")[0].id
+    store.write_record(Record(record.kind, "0" * 20, record.step_version, record.parameters, rows={"names": rows}))
+    with pytest.raises(StoreError, match="methods/paper"):
+        find_variants(store, ["paper"])
+    assert find_variants(store, ["other/paper"])[0] == other["id"]
+    assert find_variants(store, ["dense"]) == variants_of(method_run)[:1]

@@ -1,0 +1,249 @@
+"""Which evaluations a recipe comes to, and which sentences they take from the demonstrations."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import BadInputError, CorpusError, RecipeError, TaskFileError
+from mlprune.hashing import split_of
+from mlprune.plan import Plan, build_plan
+from mlprune.plan.estimate import Needs, needs_of
+from mlprune.recipe import parse_recipe
+from mlprune.steps.evaluate.jobs import EvaluateJob, shot_lines, task_data
+from mlprune.steps.evaluate.plan import evaluated_lines
+from mlprune.steps.inputs import gather
+from tests.tiny_recipes import N_LINES, small_recipe
+
+PERPLEXITY: dict[str, Any] = {"task": "perplexity", "path": "corpus", "languages": ["en"]}
+TRANSLATION: dict[str, Any] = {
+    "task": "translation",
+    "path": "corpus",
+    "pairs": ["fr-en"],
+    "shots": 1,
+    "max_new_tokens": 4,
+    "limit": 3,
+}
+FACTS: dict[str, Any] = {"task": "facts", "path": "facts", "languages": ["en"]}
+
+
+def recipe_of(*evaluations: dict[str, Any], **sections: Any) -> dict[str, Any]:
+    return {**small_recipe(), "demonstrations": [], "variants": [], "evaluations": list(evaluations), **sections}
+
+
+def plan_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> Plan:
+    return build_plan(parse_recipe(recipe_of(*evaluations, **sections), folder=folder))
+
+
+def needed(folder: Path, *evaluations: dict[str, Any]) -> Needs:
+    """What a run looks at before it begins: texts are tokenised here."""
+    plan = plan_of(folder, *evaluations)
+    return needs_of(plan, plan.jobs)
+
+
+def evaluation_ids(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[str]:
+    plan = plan_of(folder, *evaluations, **sections)
+    return [one.identity.id for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations]
+
+
+def by_hash(seed: int, lines: list[int]) -> list[int]:
+    return sorted(lines, key=lambda line: hashlib.sha256(f"{seed}:{line}".encode()).hexdigest())
+
+
+def lines_under_evaluation(folder: Path, *evaluations: dict[str, Any]) -> frozenset[int]:
+    recipe = parse_recipe(recipe_of(*evaluations), folder=folder)
+    return evaluated_lines(recipe, gather(recipe))
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_perplexity_takes_the_half_of_the_corpus_its_split_names(tiny_inputs: Path, split: str) -> None:
+    half = {line for line in range(N_LINES) if split_of(line) == split}
+    assert lines_under_evaluation(tiny_inputs, {**PERPLEXITY, "split": split}) == half
+    limited = lines_under_evaluation(tiny_inputs, {**PERPLEXITY, "split": split, "limit": 5, "seed": 2})
+    assert limited == set(by_hash(2, sorted(half))[:5])
+
+
+def test_all_evaluations_of_the_corpus_count_and_facts_take_none(tiny_inputs: Path) -> None:
+    found = lines_under_evaluation(tiny_inputs, {**PERPLEXITY, "limit": 2, "split": "dev"}, TRANSLATION, FACTS)
+    assert len(found) == 5
+    assert lines_under_evaluation(tiny_inputs, FACTS) == frozenset()
+
+
+def test_the_same_folder_named_by_its_path_counts_as_the_corpus(tiny_inputs: Path) -> None:
+    entry = {**PERPLEXITY, "path": "./corpus/", "limit": 3}
+    assert lines_under_evaluation(tiny_inputs, entry) == lines_under_evaluation(
+        tiny_inputs, {**entry, "path": str(tiny_inputs / "corpus")}
+    )
+
+
+def test_a_recipe_whose_demonstrations_show_evaluated_sentences_is_refused_unless_they_are_left_out(
+    tiny_inputs: Path,
+) -> None:
+    mono = {"name": "m", "kind": "monolingual", "language": "fr", "shots": 2, "samples": 5, "max_tokens": 48}
+    corpus = {"kind": "parallel_text", "path": "corpus"}
+    with pytest.raises(RecipeError, match="an evaluation uses"):
+        plan_of(tiny_inputs, {**PERPLEXITY, "split": "dev"}, demonstrations=[mono], corpus=corpus)
+    plan_of(tiny_inputs, {**PERPLEXITY, "split": "dev"}, demonstrations=[mono])
+
+
+def test_dense_is_evaluated_on_everything_and_others_on_what_names_them(tiny_inputs: Path) -> None:
+    entries = [
+        {"name": "a", "score": "magnitude", "sparsity": [0.25, 0.5]},
+        {"name": "b", "score": "random", "sparsity": 0.5},
+    ]
+    plan = plan_of(tiny_inputs, FACTS, {**PERPLEXITY, "variants": ["b"]}, variants=entries)
+    jobs = {job.variant_id: job for job in plan.jobs if isinstance(job, EvaluateJob)}
+    found = {plan.variants[one].label: [e.task.task for e in job.evaluations] for one, job in jobs.items()}
+    assert found == {
+        "dense": ["facts", "perplexity"],
+        "magnitude 0.25 row": ["facts"],
+        "magnitude 0.5 row": ["facts"],
+        "random 0.5 row": ["facts", "perplexity"],
+    }
+
+
+def test_equal_evaluations_of_several_entries_are_one(tiny_inputs: Path) -> None:
+    found = evaluation_ids(tiny_inputs, FACTS, {**FACTS, "languages": ["fr", "eng_Latn"]}, {**FACTS, "limit": 3})
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    "change", [{"limit": 4}, {"seed": 1}, {"shots": 0}, {"max_new_tokens": 5}, {"split": "dev"}, {"pairs": ["en-fr"]}]
+)
+def test_everything_that_was_chosen_is_in_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
+    assert evaluation_ids(tiny_inputs, TRANSLATION) != evaluation_ids(tiny_inputs, {**TRANSLATION, **change})
+
+
+def test_dtype_and_batch_tokens_are_in_the_id_and_the_rest_of_compute_is_not(tiny_inputs: Path) -> None:
+    first = evaluation_ids(tiny_inputs, FACTS)
+    assert evaluation_ids(tiny_inputs, FACTS, compute={"batch_tokens": 128, "replicas": 3}) == first
+    assert evaluation_ids(tiny_inputs, FACTS, compute={"batch_tokens": 129}) != first
+    assert evaluation_ids(tiny_inputs, FACTS, model={"path": "model", "dtype": "float16"}) != first
+
+
+def test_a_task_is_named_by_its_content_and_not_by_its_folder_or_surplus_keys(own_inputs: Path) -> None:
+    first = evaluation_ids(own_inputs, FACTS)
+    (own_inputs / "facts").rename(own_inputs / "moved")
+    moved = own_inputs / "moved" / "en.test.jsonl"
+    rows = [{**json.loads(line), "source": "web"} for line in moved.read_text().splitlines()]
+    moved.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert evaluation_ids(own_inputs, {**FACTS, "path": "moved"}) == first
+    rows[0]["prompt"] += "!"
+    (own_inputs / "other").mkdir()
+    (own_inputs / "other" / "en.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert evaluation_ids(own_inputs, {**FACTS, "path": "other"}) != first
+
+
+def test_only_the_built_in_corpus_holds_facts(tiny_inputs: Path) -> None:
+    with pytest.raises(RecipeError, match="only the built-in corpus"):
+        plan_of(tiny_inputs, {**FACTS, "path": "corpus"})
+
+
+def test_a_pair_needs_sentences_for_its_shots(tiny_inputs: Path) -> None:
+    whole = {**TRANSLATION, "path": "./corpus", "limit": None}
+    with pytest.raises(RecipeError, match="too few sentences"):
+        plan_of(tiny_inputs, whole)
+    plan_of(tiny_inputs, {**whole, "shots": 0})
+
+
+XNLI = {"task": "xnli", "path": "xnli", "languages": ["fr"]}
+GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({**GOOD_ROW, "label": "maybe"}, ["wrong label", "line=2", "maybe"]),
+        ({**GOOD_ROW, "label": 3}, ["wrong label", "line=2", "got=3"]),
+        ({**GOOD_ROW, "label": True}, ["wrong label", "line=2"]),
+        ({**GOOD_ROW, "premise": " "}, ["empty or missing text", "premise"]),
+        ({**GOOD_ROW, "id": 0}, ["occurs twice", "first=1"]),
+        ({**GOOD_ROW, "id": 1.5}, ["wrong id"]),
+        ({"id": 1, "premise": "a", "label": 0}, ["lacks keys", "hypothesis"]),
+        ({**GOOD_ROW, "premise": "long " * 30}, ["longer than the model's positions", "example='1'"]),
+    ],
+)
+def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, row: Any, words: list[str]) -> None:
+    (own_inputs / "xnli").mkdir()
+    rows = [{**GOOD_ROW, "id": 0}, row]
+    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    with pytest.raises(TaskFileError) as caught:
+        needed(own_inputs, XNLI)
+    assert len(str(caught.value).splitlines()) == 1
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "message"),
+    [
+        (XNLI, TaskFileError, "no task file"),
+        ({**FACTS, "languages": ["de"]}, TaskFileError, "no task file"),
+        ({**FACTS, "split": "dev"}, TaskFileError, "no task file"),
+        ({**PERPLEXITY, "languages": ["de"]}, CorpusError, "no such language"),
+        ({**TRANSLATION, "pairs": ["fr-de"]}, CorpusError, "no such language"),
+        ({**TRANSLATION, "max_new_tokens": 60}, TaskFileError, "prompt is too long"),
+        ({**TRANSLATION, "path": "facts"}, CorpusError, "no such language"),
+    ],
+)
+def test_what_an_evaluation_lacks_is_found_while_planning(
+    tiny_inputs: Path, entry: dict[str, Any], kind: type[BadInputError], message: str
+) -> None:
+    with pytest.raises(kind, match=message) as caught:
+        needed(tiny_inputs, entry)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def jobs_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[EvaluateJob]:
+    return [job for job in plan_of(folder, *evaluations, **sections).jobs if isinstance(job, EvaluateJob)]
+
+
+def test_rules_prompts_and_seeds_of_shots_multiply_out(own_inputs: Path) -> None:
+    (own_inputs / "xnli").mkdir()
+    (own_inputs / "xnli" / "fr.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
+    entry = {**XNLI, "rule": ["mean", "pmi"], "prompt_language": ["en", "native"]}
+    (job,) = jobs_of(own_inputs, entry, {**TRANSLATION, "shot_seed": [0, 1]})
+    found = [(one.task.scoring_rule, one.task.prompt_language, one.task.setup) for one in job.evaluations]
+    assert found[:4] == [
+        ("mean", "en", None),
+        ("mean", "fr", "native prompts"),
+        ("pmi", "en", None),
+        ("pmi", "fr", "native prompts"),
+    ]
+    usual = "1 shots, at most 4 new tokens"
+    assert [setup for _, _, setup in found[4:]] == [usual, "1 shots, shots of seed 1, at most 4 new tokens"]
+    shots = [shot_lines(one.task) for one in job.evaluations[4:]]
+    lines = sorted(set(range(N_LINES)) - {int(one.example_id) for one in task_data(job.evaluations[4].task).items})
+    assert shots == [(by_hash(seed, lines)[0],) for seed in (0, 1)]
+    assert len({one.identity.id for one in job.evaluations}) == 6
+
+
+def test_the_seed_of_the_entry_named_for_its_shots_is_the_same_evaluation(tiny_inputs: Path) -> None:
+    assert evaluation_ids(tiny_inputs, {**TRANSLATION, "shot_seed": 0}) == evaluation_ids(tiny_inputs, TRANSLATION)
+
+
+MOOD = {"name": "mood", "template": "{text} is {candidate}", "answer": "label", "labels": ["0", "1"]}
+
+
+def test_a_task_of_the_recipes_own_is_planned_and_its_description_is_in_the_id(own_inputs: Path) -> None:
+    (own_inputs / "mood").mkdir()
+    rows = [{"id": n, "text": f"t{n}", "label": n % 2} for n in range(3)]
+    (own_inputs / "mood" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entry = {"task": "mood", "path": "mood", "languages": ["fr"]}
+    (job,) = jobs_of(own_inputs, entry, tasks=[MOOD])
+    assert task_data(job.evaluations[0].task).items[2].texts == ("t2 is 0", "t2 is 1")
+    first = evaluation_ids(own_inputs, entry, tasks=[MOOD])
+    assert evaluation_ids(own_inputs, entry, tasks=[{**MOOD, "words": ["sad", "glad"]}]) != first
+    with pytest.raises(RecipeError, match="template is wrong"):
+        plan_of(own_inputs, entry, tasks=[{**MOOD, "template": "{text}"}])
+    with pytest.raises(TaskFileError, match="lacks keys"):
+        plan_of(own_inputs, entry, tasks=[{**MOOD, "answer": "gold"}])
+
+
+def test_native_prompts_that_do_not_exist_are_found_while_planning(own_inputs: Path) -> None:
+    (own_inputs / "xnli").mkdir()
+    (own_inputs / "xnli" / "it.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
+    with pytest.raises(TaskFileError, match="no native prompts"):
+        plan_of(own_inputs, {**XNLI, "languages": ["it"], "prompt_language": "native"})

@@ -1,0 +1,154 @@
+"""Rescoring against a recipe that asked for the rule, and against plain computation; nothing runs a model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import BadInputError, TaskFileError
+from mlprune.steps.evaluate.rescore import Change, Rescored, Selection, rescore
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+from tests.tiny_recipes import N_FACTS, FinishedRun, contents, copy_of, finished_run, small_recipe
+
+N_EVALUATIONS = 8
+"""Four variants in two languages."""
+
+
+@pytest.fixture(scope="module")
+def rules_run(tiny_inputs: Path) -> FinishedRun:
+    """The small recipe with three rules at once."""
+    recipe = small_recipe()
+    recipe["evaluations"][0]["rule"] = ["mean", "candidate_sum", "pmi"]
+    return finished_run(tiny_inputs, recipe, name="rules")
+
+
+@pytest.fixture
+def mean_store(small_run: FinishedRun, tmp_path: Path) -> Store:
+    """A copy of the store of the small recipe, whose only rule is mean."""
+    return copy_of(small_run.store, tmp_path / "store")
+
+
+def evaluations(store: Store, rule: str | None = None) -> Iterator[Record]:
+    return (one for one in store.records("evaluations") if rule in (None, one.parameters["scoring_rule"]))
+
+
+def test_a_rescored_evaluation_is_the_one_a_recipe_would_have_made(rules_run: FinishedRun, mean_store: Store) -> None:
+    before = contents(mean_store)
+    found = rescore(mean_store, Change(rule="candidate_sum"))
+    assert (found.n_new, len(found.evaluation_ids), found.n_too_old) == (N_EVALUATIONS, N_EVALUATIONS, 0)
+    after, expected = contents(mean_store), contents(rules_run.store)
+    new = set(after) - set(before)
+    assert len(new) == 2 * N_EVALUATIONS + found.n_compared
+    assert found.n_compared == 3 + 4
+    for path in new:
+        assert after[path] == expected[path], path
+
+
+def test_rescoring_again_does_nothing_and_after_an_interruption_what_is_left(mean_store: Store) -> None:
+    first = rescore(mean_store, Change(rule="candidate_mean"))
+    after = contents(mean_store)
+    again = rescore(mean_store, Change(rule="candidate_mean"))
+    assert again == Rescored(first.evaluation_ids, 0, 0, 0)
+    mean_store.quarantine(mean_store.require("evaluations", first.evaluation_ids[0]))
+    assert rescore(mean_store, Change(rule="candidate_mean")).n_new == 1
+    assert contents(mean_store) == after
+
+
+def test_pmi_gives_the_other_rules_back_and_cannot_be_had_from_them(
+    rules_run: FinishedRun, mean_store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(TaskFileError, match="lack the candidates' own scores"):
+        rescore(mean_store, Change(rule="pmi"))
+    store = copy_of(rules_run.store, tmp_path / "rules")
+    expected = contents(store)
+    for one in evaluations(store, "mean"):
+        store.quarantine(one)
+    assert rescore(store, Change(rule="pmi")).n_new == 0
+    assert rescore(store, Change(rule="mean"), Selection(rule="pmi")).n_new == N_EVALUATIONS
+    assert contents(store) == expected
+
+
+def test_each_rule_is_the_formula_over_the_stored_columns(rules_run: FinishedRun) -> None:
+    for one in evaluations(rules_run.store):
+        table = rules_run.store.read_table(one.artefacts[0])
+        right = 0
+        for start in range(0, 3 * N_FACTS, 3):
+            scores = [_score(table, row, one.parameters["scoring_rule"]) for row in range(start, start + 3)]
+            assert table["rank"][start : start + 3] == [1 + sum(b > a for b in scores) for a in scores]
+            right += table["is_gold"][start + scores.index(max(scores))]
+        value = next(row["value"] for row in one.rows["metrics"] if row["metric"] == "accuracy")
+        assert value == pytest.approx(right / N_FACTS)
+    rows = [one.rows["evaluations"][0] for one in evaluations(rules_run.store)]
+    assert {row["scoring_rule"] for row in rows} == {"mean", "candidate_sum", "pmi"}
+
+
+def _score(table: dict[str, list[Any]], row: int, rule: str) -> float:
+    whole, part, alone = (table[f"{name}log_likelihood"][row] for name in ("", "candidate_", "alone_"))
+    assert (alone is None) == (rule != "pmi")
+    if rule == "mean":
+        return float(whole / table["n_tokens"][row])
+    return float(part - alone if rule == "pmi" else part)
+
+
+def test_a_part_of_the_examples_is_an_evaluation_of_its_own(mean_store: Store) -> None:
+    ids = frozenset(["0", "3", "5", "absent"])
+    found = rescore(mean_store, Change(examples=ids), Selection(language="fr"))
+    assert len(found.evaluation_ids) == N_EVALUATIONS // 2
+    for one in found.evaluation_ids:
+        record = mean_store.require("evaluations", one)
+        table = mean_store.read_table(record.artefacts[0])
+        (row,) = record.rows["evaluations"]
+        assert sorted(set(table["example_id"])) == ["0", "3", "5"]
+        assert (row["n_examples"], row["language"]) == (3, "fr")
+        assert row["setup"].startswith("subset 4 ")
+    with pytest.raises(BadInputError, match="no example is left"):
+        rescore(mean_store, Change(examples=frozenset(["absent"])))
+
+
+def test_other_metrics_are_an_evaluation_of_their_own_and_compared(mean_store: Store) -> None:
+    found = rescore(mean_store, Change(metrics=("f1_weighted", "precision_weighted")))
+    assert found.n_new == N_EVALUATIONS
+    record = mean_store.require("evaluations", found.evaluation_ids[0])
+    assert [row["metric"] for row in record.rows["metrics"]] == ["f1_weighted", "precision_weighted"]
+    assert record.rows["evaluations"][0]["setup"] == "metrics f1_weighted precision_weighted"
+    rows = [row for one in mean_store.records("comparisons") for row in one.rows["comparisons"]]
+    assert {row["metric"] for row in rows} == {"accuracy", "ece", "f1_weighted", "precision_weighted"}
+
+
+def test_evaluations_of_an_older_version_are_left_alone(mean_store: Store) -> None:
+    old = next(evaluations(mean_store))
+    mean_store.write_record(Record(**{**vars(old), "step_version": 1, "id": "0" * 20}))
+    found = rescore(mean_store, Change(rule="candidate_sum"))
+    assert (found.n_too_old, found.n_new) == (1, N_EVALUATIONS)
+
+
+@pytest.mark.parametrize(
+    ("change", "selection", "message"),
+    [
+        (Change(), Selection(), "nothing to compute"),
+        (Change(rule="candidate_sum"), Selection(task="xnli"), "no such evaluation"),
+        (Change(rule="candidate_sum"), Selection(split="dev"), "no such evaluation"),
+        (Change(rule="candidate_sum"), Selection(variant_id="0"), "no such evaluation"),
+        (Change(metrics=("bleu",)), Selection(), "no such metric"),
+    ],
+)
+def test_what_cannot_be_rescored_is_refused_before_anything_is_written(
+    mean_store: Store, change: Change, selection: Selection, message: str
+) -> None:
+    before = contents(mean_store)
+    with pytest.raises(BadInputError, match=message):
+        rescore(mean_store, change, selection)
+    assert contents(mean_store) == before
+
+
+def test_translations_and_perplexities_keep_their_way_of_scoring(tiny_run: FinishedRun, tmp_path: Path) -> None:
+    store = copy_of(tiny_run.store, tmp_path / "tiny")
+    with pytest.raises(BadInputError, match="no such evaluation"):
+        rescore(store, Change(rule="candidate_sum"), Selection(task="perplexity"))
+    found = rescore(store, Change(metrics=("exact_match",)), Selection(task="translation"))
+    assert found.n_new == len([one for one in evaluations(store, "greedy") if not one.parameters["metrics"]]) > 1
+    one = store.require("evaluations", found.evaluation_ids[0])
+    assert one.parameters["scoring_rule"] == "greedy"
+    assert set(store.read_table(one.artefacts[0])) == {"example_id", "prompt", "output", "reference"}

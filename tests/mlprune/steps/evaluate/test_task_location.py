@@ -1,0 +1,92 @@
+"""Paths of a recipe that name data sets of a hub, from the recipe to the plan."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import RecipeError
+from mlprune.evaluation.tasks.hub_datasets import HUB_SETS, HubSource, pinned
+from mlprune.plan import Plan, build_plan
+from mlprune.recipe import Recipe, parse_recipe
+from mlprune.steps.evaluate.jobs import EvaluateJob
+from mlprune.steps.evaluate.task_location import task_source
+from tests.hub import Hub, json_lines, serving, use_hub
+from tests.tiny_recipes import tiny_recipe
+
+OWN = {"name": "some/nli", "files": "{config}.{split}.jsonl", "splits": {"test": "test", "dev": "test"}}
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with serving() as one:
+        use_hub(monkeypatch, one.url, tmp_path / "cache")
+        pinned.cache_clear()
+        rows = [{"premise": f"p {n}", "hypothesis": f"h {n}", "label": n % 3} for n in range(12)]
+        one.push("some/nli", {f"{language}.test.jsonl": json_lines(rows) for language in ("fr", "sw")})
+        yield one
+
+
+def recipe_of(folder: Path, *, path: str = "hub:some/nli", **changes: Any) -> Recipe:
+    evaluation = {"task": "xnli", "path": path, "languages": ["fr", "sw"], "limit": 2}
+    recipe = {**tiny_recipe(), "demonstrations": [], "variants": [], "evaluations": [evaluation], "data_sets": [OWN]}
+    return parse_recipe({**recipe, **changes}, folder=folder)
+
+
+def evaluations(plan: Plan) -> list[tuple[str, str]]:
+    """(language, id) of all evaluations."""
+    jobs = (job for job in plan.jobs if isinstance(job, EvaluateJob))
+    return [(one.task.language, one.identity.id) for job in jobs for one in job.evaluations]
+
+
+def test_ids_are_those_of_local_files_with_the_same_rows_and_the_commit_is_a_name(
+    hub: Hub, tiny_inputs: Path, tmp_path: Path
+) -> None:
+    plan = build_plan(recipe_of(tiny_inputs))
+    commit = hub.references["some/nli", "main"]
+    for language in ("fr", "sw"):
+        rows = [{"id": n, "premise": f"p {n}", "hypothesis": f"h {n}", "label": n % 3} for n in range(12)]
+        (tmp_path / f"{language}.test.jsonl").write_bytes(json_lines(rows))
+    local = build_plan(recipe_of(tiny_inputs, path=str(tmp_path)))
+    assert evaluations(plan) == evaluations(local)
+    named = [row for row in plan.record.rows["names"] if row["kind"] == "data_set"]
+    assert [(row["name"], row["id"]) for row in named] == [("some/nli@main", commit)]
+    assert not [row for row in local.record.rows["names"] if row["kind"] == "data_set"]
+    assert len([one for one in hub.asked if "/revision/" in one]) == 1
+
+
+def test_a_commit_in_the_path_and_other_content_at_the_branch(hub: Hub, tiny_inputs: Path) -> None:
+    commit = hub.references["some/nli", "main"]
+    first = evaluations(build_plan(recipe_of(tiny_inputs)))
+    rows = [{"premise": "new", "hypothesis": "new", "label": 0}]
+    hub.push("some/nli", {f"{language}.test.jsonl": json_lines(rows) for language in ("fr", "sw")})
+    pinned.cache_clear()
+    assert evaluations(build_plan(recipe_of(tiny_inputs, path=f"hub:some/nli@{commit}"))) == first
+    assert {one for _, one in evaluations(build_plan(recipe_of(tiny_inputs)))}.isdisjoint(one for _, one in first)
+
+
+def task_set(**changes: Any) -> dict[str, Any]:
+    entry = {"name": "shown", "kind": "task", "task": "xnli", "path": "hub:some/nli", "language": "fr", "split": "test"}
+    return {**entry, "shots": 1, "samples": 4, "max_tokens": 48, **changes}
+
+
+def test_demonstrations_of_a_hubs_items_show_none_that_is_evaluated(hub: Hub, tiny_inputs: Path) -> None:
+    corpus = {**tiny_recipe()["corpus"], "leave_out_evaluated": False}
+    with pytest.raises(RecipeError, match="items that an evaluation uses"):
+        build_plan(recipe_of(tiny_inputs, demonstrations=[task_set(samples=11)], corpus=corpus))
+    plan = build_plan(recipe_of(tiny_inputs, demonstrations=[task_set(samples=10)]))
+    assert [row for row in plan.record.rows["names"] if row["name"] == "shown"]
+    build_plan(recipe_of(tiny_inputs, demonstrations=[task_set(samples=12, split="dev")]))
+
+
+def test_a_recipes_record_stands_before_the_packages(tiny_inputs: Path) -> None:
+    own = {**OWN, "name": "facebook/xnli", "revision": "v2"}
+    recipe = recipe_of(tiny_inputs, data_sets=[own])
+    source = task_source(recipe, "hub:facebook/xnli")
+    assert isinstance(source, HubSource)
+    assert (source.revision, source.data.files) == ("v2", ("{config}.{split}.jsonl",))
+    assert task_source(recipe, "hub:facebook/belebele") == HubSource(HUB_SETS["facebook/belebele"], "main")
+    assert task_source(recipe, "facts") == tiny_inputs / "facts"
+    with pytest.raises(RecipeError, match="data_sets"):
+        task_source(recipe, "hub:some/nli")

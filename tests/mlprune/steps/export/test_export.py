@@ -1,0 +1,411 @@
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load, load_file, save, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, PermanentError, StoreError
+from mlprune.models.checkpoint.overwriting import overwrite_tensor
+from mlprune.models.families.records import FAMILIES
+from mlprune.numeric.masks.packing import unpack_levels
+from mlprune.steps.export.export import export_variant, find_base_model
+from mlprune.store.store import Store
+from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
+from tests.tiny_recipes import run_here, small_recipe, write_recipe, write_texts
+
+DTYPES = {"xglm": torch.float16, "gpt2": torch.float32, "bloom": torch.bfloat16}
+
+
+class Made:
+    """A store with variants of one tiny model."""
+
+    def __init__(self, folder, family, *, save=None, recipe=None):
+        self.folder, self.model = folder, folder / "model"
+        save_tiny_model(self.model, family, dtype=DTYPES[family])
+        if save is not None:
+            save(self.model)
+        write_texts(folder)
+        recipe = recipe or {**small_recipe(), "evaluations": []}
+        self.store = Store(folder / "store")
+        self.plan = run_here(write_recipe(folder, recipe), self.store)
+        self.variants = dict(self.plan.variants)
+        self.dense = next(iter(self.variants))
+
+    @property
+    def pruned(self):
+        return [one for one in self.variants if one != self.dense]
+
+    def copy(self, folder):
+        """The same store in another place, to be damaged."""
+        shutil.copytree(self.folder / "store", folder)
+        return Store(folder)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return {name: Made(tmp_path_factory.mktemp(name), name) for name in FAMILY_NAMES}
+
+
+def removed_by(store, variant_id):
+    """(block, layer) -> bool [out, in] of a variant, from its mask files."""
+    record = store.require("variants", variant_id)
+    level = record.rows["variants"][0]["level"]
+    found = {}
+    for block, artefact in enumerate(one for one in record.artefacts if one.path.startswith("masks/")):
+        table = store.read_table(artefact)
+        for layer, shape, sparsities, packed in zip(
+            table["layer"], table["shape"], table["sparsities"], table["levels"], strict=True
+        ):
+            found[block, layer] = unpack_levels(packed, tuple(shape.tolist()), len(sparsities)) <= level
+    return found
+
+
+def header(path):
+    data = path.read_bytes()
+    return data[: 8 + int.from_bytes(data[:8], "little")]
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_removed_weights_are_zero_and_every_other_bit_is_the_base_models(made, name, tmp_path):
+    one, family = made[name], FAMILIES[name]
+    base = load_file(one.model / "model.safetensors")
+    assert len(one.pruned) == 3
+    for variant_id in one.pruned:
+        out = tmp_path / variant_id
+        export_variant(one.store, variant_id, one.model, out)
+        assert header(out / "model.safetensors") == header(one.model / "model.safetensors")
+        written = load_file(out / "model.safetensors")
+        removed = removed_by(one.store, variant_id)
+        assert len(removed) == 3 * len(family.layers)
+        for (block, layer), mask in removed.items():
+            tensor = f"{family.blocks}.{block}.{layer}.weight"
+            expected = base[tensor].masked_fill(mask.T if family.transposed else mask, 0)
+            assert mask.any()
+            assert torch.equal(written.pop(tensor), expected)
+        assert written
+        assert all(torch.equal(tensor, base[key]) for key, tensor in written.items())
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_an_export_loads_with_transformers_tied_and_as_sparse_as_its_record_says(made, name, tmp_path):
+    one, family = made[name], FAMILIES[name]
+    variant_id = one.pruned[-1]
+    export_variant(one.store, variant_id, one.model, tmp_path / "out")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
+    assert model.dtype == DTYPES[name]
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    for row in one.store.require("variants", variant_id).rows["variant_layers"]:
+        weight = model.get_submodule(family.blocks)[row["block"]].get_submodule(row["layer"]).weight
+        assert int((weight == 0).sum()) == row["n_removed"] > 0
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer("a</s>")["input_ids"] == tiny_tokenizer()("a</s>")["input_ids"]
+
+
+def test_config_generation_config_tokenizer_and_licence_are_copied_byte_for_byte(tmp_path):
+    one = Made(tmp_path / "m", "xglm", save=lambda model: (model / "LICENSE").write_text("as you like"))
+    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    names = {path.name for path in one.model.iterdir()}
+    assert {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "LICENSE"} <= names
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"README.md"}
+    for name in names - {"model.safetensors"}:
+        assert (tmp_path / "out" / name).read_bytes() == (one.model / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_the_dense_variant_is_exported_as_copies_of_the_base_files(made, name, tmp_path):
+    one = made[name]
+    export_variant(one.store, one.dense, one.model, tmp_path / "out")
+    for path in one.model.iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+
+
+def in_several_files(model):
+    """Write the weights again as a checkpoint of many small files with an index."""
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype="auto")
+    (model / "model.safetensors").unlink()
+    loaded.save_pretrained(model, max_shard_size="8KB")
+
+
+def test_a_checkpoint_of_several_files_keeps_its_files(tmp_path):
+    one = Made(tmp_path / "m", "bloom", save=in_several_files)
+    files = sorted(path.name for path in one.model.glob("model*"))
+    assert len(files) > 3
+    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").glob("model*")) == files
+    expected = removed_by(one.store, one.pruned[0])
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    for (block, layer), removed in expected.items():
+        assert torch.equal(model.get_submodule("transformer.h")[block].get_submodule(layer).weight == 0, removed)
+
+
+def without_prefix(model):
+    """Name the tensors as GPT-2's checkpoints on the hub do."""
+    tensors = load_file(model / "model.safetensors")
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+    save_file(bare, model / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_checkpoint_without_the_base_prefix_keeps_its_names(tmp_path):
+    one = Made(tmp_path / "m", "gpt2", save=without_prefix)
+    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    assert header(tmp_path / "out" / "model.safetensors") == header(one.model / "model.safetensors")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    for (block, layer), removed in removed_by(one.store, one.pruned[0]).items():
+        weight = model.get_submodule("transformer.h")[block].get_submodule(layer).weight
+        assert torch.equal(weight.T == 0, removed)
+
+
+def test_a_model_of_links_as_in_the_hubs_cache_is_exported_as_files(made, tmp_path):
+    one = made["xglm"]
+    linked = tmp_path / "snapshot"
+    linked.mkdir()
+    for path in one.model.iterdir():
+        (linked / path.name).symlink_to(path)
+    before = (one.model / "model.safetensors").read_bytes()
+    export_variant(one.store, one.pruned[0], linked, tmp_path / "out")
+    assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+    assert (one.model / "model.safetensors").read_bytes() == before
+
+
+def test_an_empty_folder_is_filled_and_missing_parents_are_made(made, tmp_path):
+    one = made["gpt2"]
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "empty", tmp_path / "new" / "deep"):
+        export_variant(one.store, one.pruned[0], one.model, out)
+        assert (out / "model.safetensors").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new"]
+
+
+def test_a_folder_with_something_in_it_is_left_alone(made, tmp_path):
+    one = made["gpt2"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("a file")
+    for out in (tmp_path / "out", tmp_path / "file"):
+        with pytest.raises(StoreError, match="an empty folder") as caught:
+            export_variant(one.store, one.pruned[0], one.model, out)
+        assert "\n" not in str(caught.value)
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["file", "out", "mine.txt"]
+    assert (tmp_path / "file").read_text() == "a file"
+
+
+def test_a_place_that_cannot_be_written_is_one_line(made, tmp_path):
+    one = made["gpt2"]
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(StoreError, match="cannot be written"):
+        export_variant(one.store, one.pruned[0], one.model, tmp_path / "file" / "out")
+
+
+def test_an_unknown_variant_names_those_that_are_near_or_how_many_there_are(made, tmp_path):
+    one = made["gpt2"]
+    known = one.pruned[0]
+    for almost in (known[:6], known[:-1] + "x"):
+        with pytest.raises(StoreError, match=known):
+            export_variant(one.store, almost, one.model, tmp_path / "out")
+    with pytest.raises(StoreError, match="n_variants=4"):
+        export_variant(one.store, "zzz", one.model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_model_than_the_variants_is_refused(made, tmp_path):
+    one = made["gpt2"]
+    other = save_tiny_model(tmp_path / "other", "gpt2", seed=1, dtype=DTYPES["gpt2"])
+    with pytest.raises(BadInputError, match="another model"):
+        export_variant(one.store, one.pruned[0], other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_mask_file_leaves_nothing_behind(made, tmp_path):
+    one = made["gpt2"]
+    store = one.copy(tmp_path / "store")
+    mask = next(a for a in store.require("variants", one.pruned[0]).artefacts if a.path.startswith("masks/"))
+    (tmp_path / "store" / mask.path).write_bytes(b"damaged")
+    with pytest.raises(DamagedArtefactError):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def changed(store, variant_id, change):
+    """Write a variant's record again with other rows."""
+    record = store.require("variants", variant_id)
+    rows = json.loads(json.dumps(record.rows))
+    change(rows)
+    store.write_record(dataclasses.replace(record, rows=rows))
+    return store
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows["variant_layers"][3].update(n_removed=rows["variant_layers"][3]["n_removed"] + 1),
+        lambda rows: rows["variant_layers"].pop(),
+        lambda rows: rows["variant_layers"].append({**rows["variant_layers"][0], "block": 9}),
+    ],
+)
+def test_an_export_that_is_not_what_the_record_says_is_refused(made, tmp_path, change):
+    one = made["gpt2"]
+    store = changed(one.copy(tmp_path / "store"), one.pruned[0], change)
+    with pytest.raises(PermanentError, match="record") as caught:
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+    assert caught.type is PermanentError
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_variant_that_does_something_at_run_time_is_refused(made, tmp_path):
+    one = made["gpt2"]
+    more = {"intervention": "lrp2"}
+    store = changed(one.copy(tmp_path / "store"), one.pruned[0], lambda rows: rows["variants"][0].update(more))
+    with pytest.raises(BadInputError, match="not exported"):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+
+
+def new_weights(store, variant_id):
+    """(block, layer) -> [out, in] of a variant, from its files of changed weights."""
+    found = {}
+    for artefact in store.require("variants", variant_id).artefacts:
+        if artefact.path.startswith("weights/"):
+            block = int(artefact.path.rpartition("-")[2].removesuffix(".safetensors"))
+            found |= {(block, layer): weight for layer, weight in load(store.read_bytes(artefact)).items()}
+    return found
+
+
+def updating_recipe():
+    """SparseGPT on all layers, and on all but those of block 1."""
+    recipe = small_recipe()
+    sparsegpt = {"demonstrations": "mt", "score": "sparsegpt", "sparsity": 0.5}
+    recipe["variants"] = [
+        {"name": "all", **sparsegpt},
+        {"name": "two blocks", **sparsegpt, "scope": {"without_blocks": [1]}},
+    ]
+    return {**recipe, "evaluations": []}
+
+
+@pytest.fixture(scope="module")
+def updated(tmp_path_factory):
+    return {name: Made(tmp_path_factory.mktemp(name), name, recipe=updating_recipe()) for name in FAMILY_NAMES}
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_changed_weights_are_the_stored_ones_rounded_to_the_checkpoint_and_all_others_the_base_models(
+    updated, name, tmp_path
+):
+    one, family = updated[name], FAMILIES[name]
+    base = load_file(one.model / "model.safetensors")
+    for variant_id, pruned_blocks in zip(one.pruned, ({0, 1, 2}, {0, 2}), strict=True):
+        export_variant(one.store, variant_id, one.model, tmp_path / variant_id)
+        exported = tmp_path / variant_id / "model.safetensors"
+        assert header(exported) == header(one.model / "model.safetensors")
+        written, removed = load_file(exported), removed_by(one.store, variant_id)
+        changes = new_weights(one.store, variant_id)
+        assert {block for block, _ in changes} >= pruned_blocks
+        for (block, layer), values in changes.items():
+            tensor = f"{family.blocks}.{block}.{layer}.weight"
+            found = written.pop(tensor)
+            stored = values.T if family.transposed else values
+            assert values.dtype == torch.float32
+            assert found.dtype == DTYPES[name]
+            assert torch.equal(found, stored.to(DTYPES[name]))
+            assert torch.equal(found[found != 0], base[tensor][found != 0]) is (block not in pruned_blocks)
+            mask = removed[block, layer].T if family.transposed else removed[block, layer]
+            assert bool((found[mask] == 0).all())
+        assert all(torch.equal(tensor, base[key]) for key, tensor in written.items())
+        assert AutoModelForCausalLM.from_pretrained(tmp_path / variant_id, dtype="auto").dtype == DTYPES[name]
+
+
+def test_the_card_of_changed_weights_says_so_and_that_they_may_be_rounded(updated, tmp_path):
+    one = updated["bloom"]
+    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "have new values" in card
+    assert "rounded to it" in card
+    assert "SparseGPT" in card
+
+
+def test_changed_weights_that_are_not_stored_are_refused(made, tmp_path):
+    one = made["gpt2"]
+    more = {"weights_changed": True}
+    store = changed(one.copy(tmp_path / "store"), one.pruned[0], lambda rows: rows["variants"][0].update(more))
+    with pytest.raises(PermanentError, match="pruned layers have no new ones"):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def with_new_weights(store, variant_id, change):
+    """Change the first file of a variant's new weights and let the record agree with it."""
+    record = store.require("variants", variant_id)
+    place = next(place for place, one in enumerate(record.artefacts) if one.path.startswith("weights/"))
+    tensors = load(store.read_bytes(record.artefacts[place]))
+    change(tensors)
+    artefact = store.write_bytes(record.artefacts[place].path, save(tensors))
+    artefacts = (*record.artefacts[:place], artefact, *record.artefacts[place + 1 :])
+    store.write_record(dataclasses.replace(record, artefacts=artefacts))
+    return store
+
+
+def test_new_weights_that_are_not_0_where_the_mask_removes_are_refused(updated, tmp_path):
+    one = updated["xglm"]
+    store = with_new_weights(
+        one.copy(tmp_path / "store"), one.pruned[0], lambda tensors: tensors["fc1"].add_((tensors["fc1"] == 0) * 0.5)
+    )
+    with pytest.raises(PermanentError, match="not what the variant's record says"):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_new_weights_too_large_for_the_checkpoint_are_refused(updated, tmp_path):
+    one = updated["xglm"]
+    store = with_new_weights(one.copy(tmp_path / "store"), one.pruned[0], lambda tensors: tensors["fc1"].mul_(1e9))
+    with pytest.raises(ModelError, match="not finite"):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+
+
+def test_a_damaged_file_of_new_weights_leaves_nothing_behind(updated, tmp_path):
+    one = updated["gpt2"]
+    store = one.copy(tmp_path / "store")
+    weights = next(a for a in store.require("variants", one.pruned[0]).artefacts if a.path.startswith("weights/"))
+    (tmp_path / "store" / weights.path).write_bytes(b"damaged")
+    with pytest.raises(DamagedArtefactError):
+        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_an_export_whose_new_weights_were_not_written_as_stored_is_refused(updated, tmp_path, monkeypatch):
+    one = updated["gpt2"]
+
+    def inexact(file, name, values):
+        overwrite_tensor(file, name, values * 1.01)
+
+    monkeypatch.setattr("mlprune.steps.export.export.overwrite_tensor", inexact)
+    with pytest.raises(PermanentError, match="not the variant's new ones"):
+        export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_base_model_is_found_where_the_newest_run_that_still_has_it_saw_it(made, tmp_path):
+    one = made["gpt2"]
+    base_id = one.plan.model.base_model_id
+    copies = [tmp_path / name for name in ("first", "second", "third")]
+    for copy in copies:
+        shutil.copytree(one.model, copy)
+    store = Store(tmp_path / "store")
+    for number, copy in enumerate(copies):
+        store.write_run_file(f"2026010{number}T000000-abc", "run", {"models": {base_id: str(copy)}})
+    store.write_run_file("20260109T000000-abc", "run", {"models": {"another": str(tmp_path)}})
+    (tmp_path / "store" / "runs" / "20260109T000000-abc" / "job-0.json").write_text("{}")
+    (tmp_path / "store" / "runs" / "20260108").mkdir()
+    (tmp_path / "store" / "runs" / "20260108" / "run.json").write_text("no JSON")
+    assert find_base_model(store, base_id) == copies[2]
+    shutil.rmtree(copies[2])
+    assert find_base_model(store, base_id) == copies[1]
+    save_tiny_model(copies[1], "gpt2", seed=5)
+    assert find_base_model(store, base_id) == copies[0]
+
+
+def test_a_base_model_that_no_run_knows_asks_for_its_folder(made):
+    one = made["gpt2"]
+    with pytest.raises(BadInputError, match="--model PATH") as caught:
+        find_base_model(one.store, one.plan.model.base_model_id)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,167 @@
+"""Raw activations, token by token, against what transformers' layers read."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mlprune.errors import BadInputError, DamagedArtefactError, StatisticsError, StoreError
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.local_chain import local_chain
+from mlprune.parallel import use_threads
+from mlprune.plan import pending_jobs
+from mlprune.steps.observe import plan
+from mlprune.steps.observe.activations import ActivationsJob, read_activations
+from mlprune.steps.observe.jobs import ObserveJob
+from mlprune.steps.observe.statistics_files import read_block_statistics
+from tests.tiny_recipes import (
+    FinishedRun,
+    chain_of,
+    contents,
+    finished_run,
+    layer_inputs,
+    reference_model,
+    small_recipe,
+)
+
+XGLM = FAMILIES["xglm"]
+MIB = 2**-10
+
+
+@pytest.fixture(scope="module")
+def run(tiny_inputs: Path) -> Iterator[FinishedRun]:
+    """The small recipe's set with all its activations, cut into parts of two demonstrations at most."""
+    recipe = small_recipe()
+    recipe["demonstrations"][0]["activations"] = {"quota_gib": 8 * MIB}
+    recipe["variants"], recipe["evaluations"] = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "PART_BYTES", 2 * 48 * 4 * 3 * 112)
+        yield finished_run(tiny_inputs, recipe, name="activations")
+
+
+def job_of(run: FinishedRun) -> ActivationsJob:
+    (job,) = (job for job in run.plan.jobs if isinstance(job, ActivationsJob))
+    return job
+
+
+def set_table(run: FinishedRun) -> dict[str, list[Any]]:
+    record = run.store.require("demonstration_sets", job_of(run).demonstration_set_id)
+    return run.store.read_table(record.artefacts[0])
+
+
+def test_activations_are_what_each_layer_reads_for_every_token(run: FinishedRun) -> None:
+    job, texts = job_of(run), set_table(run)["token_ids"]
+    assert [list(part) for part in job.parts] == [[0, 1], [2, 3]]
+    model = reference_model(run.folder / "model")
+    expected = [layer_inputs(model, ids, layers=XGLM.input_names) for ids in texts]
+    for block in range(3):
+        for name in XGLM.input_names:
+            found = read_activations(run.store, job.identity.id, block=block, layer_input=name)
+            reference = torch.cat([one[block, name] for one in expected])
+            torch.testing.assert_close(found.values, reference, rtol=1e-5, atol=1e-6)
+            assert found.token_ids.tolist() == np.concatenate(texts).tolist()
+            assert found.demonstrations.tolist() == [n for n, ids in enumerate(texts) for _ in ids]
+            assert found.positions.tolist() == [place for ids in texts for place in range(len(ids))]
+
+
+def test_the_sums_of_squares_of_activations_are_the_statistics(run: FinishedRun) -> None:
+    (observe,) = (job for job in run.plan.jobs if isinstance(job, ObserveJob))
+    artefacts = run.store.require(*observe.identity.key).artefacts
+    for name, rows in read_block_statistics(run.store, artefacts, 1).items():
+        found = read_activations(run.store, job_of(run).identity.id, block=1, layer_input=name)
+        for demonstration, row in enumerate(rows):
+            own = found.values[torch.from_numpy(found.demonstrations == demonstration)]
+            torch.testing.assert_close(own.double().square().sum(dim=0), row.double(), rtol=1e-5, atol=1e-6)
+
+
+def test_they_take_no_more_than_the_plan_says(run: FinishedRun) -> None:
+    job = job_of(run)
+    record = run.store.require(*job.identity.key)
+    n_numbers = sum(len(ids) for ids in set_table(run)["token_ids"]) * 3 * (16 + 16 + 16 + 64)
+    assert n_numbers * 4 <= job.most_bytes == 4 * 48 * 3 * 112 * 4
+    assert sum(one.n_bytes for one in record.artefacts) < job.most_bytes + 3000 * len(record.artefacts)
+
+
+def test_a_choice_of_blocks_inputs_and_demonstrations_is_all_that_is_stored(
+    run: FinishedRun, copied_store: Any
+) -> None:
+    store = copied_store(run.store)
+    whole = job_of(run)
+    part = dataclasses.replace(
+        whole,
+        blocks=(1,),
+        inputs=("fc2",),
+        parts=(range(3),),
+        identity=dataclasses.replace(
+            whole.identity, kind="activations", parameters={**whole.identity.parameters, "blocks": [1]}
+        ),
+    )
+    part.run(store, lambda: chain_of(run.plan))
+    record = store.require(*part.identity.key)
+    assert [one.path.rpartition("/")[2] for one in record.artefacts] == ["block-001.fc2.part-00000.parquet"]
+    found = read_activations(store, part.identity.id, block=1, layer_input="fc2")
+    everything = read_activations(store, whole.identity.id, block=1, layer_input="fc2")
+    wanted = torch.from_numpy(everything.demonstrations < 3)
+    torch.testing.assert_close(found.values, everything.values[wanted], rtol=1e-5, atol=1e-6)
+    assert set(found.demonstrations.tolist()) == {0, 1, 2}
+
+
+def test_shards_threads_and_masks_left_behind_change_no_byte(run: FinishedRun, copied_store: Any) -> None:
+    store = copied_store(run.store)
+    chain = local_chain(Path(run.plan.model.path), n_shards=3)
+    chain.everywhere("set_keep_masks", {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    use_threads(2)
+    try:
+        job_of(run).run(store, lambda: chain)
+    finally:
+        use_threads(1)
+    assert contents(store) == contents(run.store)
+
+
+def test_half_precision_is_the_nearest_half(run: FinishedRun, copied_store: Any) -> None:
+    store, whole = copied_store(run.store), job_of(run)
+    parameters = {**whole.identity.parameters, "stored_dtype": "float16"}
+    half = dataclasses.replace(
+        whole, dtype="float16", identity=dataclasses.replace(whole.identity, parameters=parameters)
+    )
+    half.run(store, lambda: chain_of(run.plan))
+    found, full = (read_activations(store, one.identity.id, block=0, layer_input="fc1") for one in (half, whole))
+    assert found.values.dtype == torch.float16
+    assert torch.equal(found.values, full.values.half())
+
+
+def test_what_half_precision_cannot_hold_is_an_error_that_says_what_to_do(run: FinishedRun) -> None:
+    with pytest.raises(StatisticsError, match="too large") as caught:
+        dataclasses.replace(job_of(run), dtype="float16")._stored(torch.tensor([[1.0, -70000.0]]), (2, "fc2"))
+    assert caught.value.context == {
+        "block": 2,
+        "input": "fc2",
+        "expected": "activations: {dtype: float32}",
+        "got": 70000.0,
+    }
+
+
+def test_activations_that_are_not_stored_are_an_error_that_lists_what_is(run: FinishedRun) -> None:
+    with pytest.raises(BadInputError, match="no such activations") as caught:
+        read_activations(run.store, job_of(run).identity.id, block=1, layer_input="fc3")
+    assert "block-001.fc2" in caught.value.context["expected"]
+    with pytest.raises(StoreError, match="no such record"):
+        read_activations(run.store, "0" * 20, block=1, layer_input="fc2")
+
+
+def test_damage_is_noticed_and_made_good(run: FinishedRun, copied_store: Any) -> None:
+    store, job = copied_store(run.store), job_of(run)
+    path = Path(store.uri) / store.require(*job.identity.key).artefacts[0].path
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedArtefactError):
+        read_activations(store, job.identity.id, block=0, layer_input=XGLM.input_names[0])
+    assert pending_jobs(run.plan.jobs, store) == [job]
+
+
+def test_without_the_key_nothing_is_stored(small_run: FinishedRun) -> None:
+    assert not [job for job in small_run.plan.jobs if isinstance(job, ActivationsJob)]
+    assert not small_run.store.list("activations")

@@ -1,0 +1,82 @@
+"""What counting neurons leaves behind, against transformers running one demonstration at a time."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mlprune.models.local_chain import local_chain
+from mlprune.parallel import use_threads
+from mlprune.steps.observe.neurons import NeuronActivityJob, NeuronRemovalsJob
+from tests.tiny_recipes import FinishedRun, contents, finished_run, layer_inputs, reference_model, small_recipe
+
+
+@pytest.fixture(scope="module")
+def run(tiny_inputs: Path) -> Iterator[FinishedRun]:
+    """Sets of two languages and two variants whose neurons are counted, and a set and a variant whose are not."""
+    recipe = small_recipe()
+    sizes = {"shots": 2, "samples": 4, "max_tokens": 48}
+    recipe["demonstrations"].append({"name": "mono", "kind": "monolingual", "language": ["fr", "sw"], **sizes})
+    recipe["evaluations"] = []
+    recipe["analyses"] = {"neurons": ["mono"], "neuron_variants": ["dense"]}
+    return finished_run(tiny_inputs, recipe, name="neurons")
+
+
+def jobs_of(run: FinishedRun) -> list[NeuronActivityJob]:
+    return [job for job in run.plan.jobs if isinstance(job, NeuronActivityJob)]
+
+
+def test_counts_are_those_of_each_demonstration_alone(run: FinishedRun) -> None:
+    model = reference_model(run.folder / "model")
+    assert len(jobs_of(run)) == 2
+    for job in jobs_of(run):
+        source = run.store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
+        texts = run.store.read_table(source)["token_ids"]
+        reads = [layer_inputs(model, ids, layers=("fc2",)) for ids in texts]
+        rows = run.store.require(*job.identity.key).rows["neuron_activity"]
+        assert [row["block"] for row in rows] == [0, 1, 2]
+        for row in rows:
+            fired = torch.cat([one[row["block"], "fc2"] for one in reads]) > 0
+            assert row["n_active"] == fired.sum(dim=0).tolist()
+            assert row["n_tokens"] == len(fired) == sum(len(ids) for ids in texts)
+            assert row["demonstration_set_id"] == job.demonstration_set_id
+
+
+@pytest.mark.parametrize(("n_shards", "n_threads"), [(1, 2), (2, 1), (3, 2)])
+def test_shards_threads_and_masks_left_behind_change_no_byte(
+    run: FinishedRun, copied_store: Any, n_shards: int, n_threads: int
+) -> None:
+    store = copied_store(run.store)
+    chain = local_chain(Path(run.plan.model.path), n_shards=n_shards)
+    chain.everywhere("set_keep_masks", {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    use_threads(n_threads)
+    try:
+        for job in jobs_of(run):
+            job.run(store, lambda: chain)
+    finally:
+        use_threads(1)
+    assert contents(store) == contents(run.store)
+
+
+def test_the_size_of_batches_changes_no_count_of_this_model(run: FinishedRun, copied_store: Any) -> None:
+    store, (job, _) = copied_store(run.store), jobs_of(run)
+    dataclasses.replace(job, batch_tokens=16).run(store, lambda: local_chain(Path(run.plan.model.path)))
+    assert store.require(*job.identity.key) == run.store.require(*job.identity.key)
+
+
+def test_what_a_variant_removes_of_a_neuron_is_counted_in_its_masks(run: FinishedRun) -> None:
+    jobs = [job for job in run.plan.jobs if isinstance(job, NeuronRemovalsJob)]
+    assert [job.variant_id for job in jobs] == [one.id for one in run.named("dense")]
+    for job in jobs:
+        masks = run.keep_masks(job.variant_id)
+        rows = run.store.require(*job.identity.key).rows["neuron_removals"]
+        assert [row["block"] for row in rows] == [0, 1, 2]
+        for row in rows:
+            before, behind = (~masks[row["block"], layer] for layer in ("fc1", "fc2"))
+            assert (row["n_before"], row["n_behind"]) == (16, 16)
+            assert row["removed_before"] == [int(one.sum()) for one in before]
+            assert row["removed_behind"] == [int(one.sum()) for one in behind.T]
+            assert sum(row["removed_behind"]) == int(behind.sum()) > 0

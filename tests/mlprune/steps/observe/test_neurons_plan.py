@@ -1,0 +1,57 @@
+"""Whose neurons are counted."""
+
+from pathlib import Path
+from typing import Any
+
+from mlprune.plan import Plan, build_plan
+from mlprune.recipe import parse_recipe
+from mlprune.steps.observe.neurons import NeuronActivityJob, NeuronRemovalsJob
+from tests.tiny_recipes import tiny_recipe
+
+
+def plan_of(folder: Path, *names: str, **changes: Any) -> Plan:
+    recipe = {**tiny_recipe(), "variants": [], "evaluations": [], **changes}
+    sizes = {"shots": 2, "samples": 4, "max_tokens": 48}
+    recipe["demonstrations"].append({"name": "both", "kind": "monolingual", "language": ["fr", "sw"], **sizes})
+    return build_plan(parse_recipe({**recipe, "analyses": {"neurons": list(names)}}, folder=folder))
+
+
+def counted(plan: Plan) -> list[NeuronActivityJob]:
+    return [job for job in plan.jobs if isinstance(job, NeuronActivityJob)]
+
+
+def test_every_set_of_the_names_is_counted_once_behind_the_job_that_makes_it(tiny_inputs: Path) -> None:
+    plan = plan_of(tiny_inputs, "mono", "both", "code")
+    made = {key: place for place, job in enumerate(plan.jobs) for key in job.makes}
+    found = counted(plan)
+    assert len(found) == len({job.demonstration_set_id for job in found}) == 3  # mono is one of both
+    for job in found:
+        assert made[job.needs[0]] < made[job.identity.key]
+
+
+def test_without_names_nothing_is_counted_and_all_other_ids_are_the_same(tiny_inputs: Path) -> None:
+    without, with_neurons = plan_of(tiny_inputs), plan_of(tiny_inputs, "both")
+    assert not counted(without)
+    own = {job.identity.key for job in counted(with_neurons)}
+    assert [key for job in without.jobs for key in job.makes] == [
+        key for job in with_neurons.jobs for key in job.makes if key not in own
+    ]
+
+
+def test_what_the_counts_depend_on_is_in_their_ids(tiny_inputs: Path) -> None:
+    first, *others = (
+        {job.identity.id for job in counted(plan_of(tiny_inputs, "both", **changes))}
+        for changes in ({}, {"model": {"path": "model", "dtype": "bfloat16"}}, {"compute": {"batch_tokens": 64}})
+    )
+    assert all(first.isdisjoint(one) for one in others)
+    assert {job.identity.id for job in counted(plan_of(tiny_inputs, "both", compute={"batch_tokens": 128}))} == first
+
+
+def test_masks_are_counted_of_the_entries_that_are_named_and_never_of_the_dense_model(tiny_inputs: Path) -> None:
+    recipe = {**tiny_recipe(), "evaluations": [], "analyses": {"neuron_variants": ["magnitude", "random"]}}
+    plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
+    found = [job.variant_id for job in plan.jobs if isinstance(job, NeuronRemovalsJob)]
+    named = [one for one in plan.variants.values() if {"magnitude", "random"} & {entry.name for entry in one.entries}]
+    assert [one.is_dense for one in named].count(True) == 1
+    assert found == [one.id for one in named if not one.is_dense]
+    assert len(found) == 3

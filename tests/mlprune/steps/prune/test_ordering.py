@@ -1,0 +1,175 @@
+"""Variants of dense propagation: against the formulas on stored statistics, and by hand from the texts."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mlprune.models.families.records import FAMILIES
+from mlprune.parallel import use_threads
+from mlprune.plan import build_plan, pending_jobs
+from mlprune.recipe import parse_recipe
+from mlprune.steps.observe.jobs import ObserveJob
+from mlprune.steps.observe.statistics_files import read_block_statistics
+from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.store.store import Store
+from tests.method_reference import ByHand
+from tests.tiny_recipes import FinishedRun, contents, method_recipe, run_plan, small_recipe
+
+XGLM = FAMILIES["xglm"]
+
+
+def block_weights(run: FinishedRun, block: int) -> dict[str, Tensor]:
+    tensors = load_file(run.folder / "model" / "model.safetensors")
+    return {layer: tensors[f"model.layers.{block}.{layer}.weight"] for layer in XGLM.layers}
+
+
+def statistics(run: FinishedRun, set_id: str, block: int) -> dict[str, Tensor]:
+    """Input -> [n, in] float64 of one set, all its tokens counted."""
+    (job,) = (
+        job
+        for job in run.plan.jobs
+        if isinstance(job, ObserveJob) and (job.demonstration_set_id, job.token_scope) == (set_id, "all")
+    )
+    found = read_block_statistics(run.store, run.store.require(*job.identity.key).artefacts, block)
+    return {name: one.double() for name, one in found.items()}
+
+
+def lowest_removed(scores: Tensor, sparsity: float) -> Tensor:
+    """Keep mask that removes the lowest scores of each row."""
+    n_removed = math.floor(sparsity * scores.shape[1] + 1e-9)
+    keep = torch.ones_like(scores, dtype=torch.bool)
+    for row, values in enumerate(scores.tolist()):
+        for column in sorted(range(len(values)), key=lambda index: (values[index], index))[:n_removed]:
+            keep[row, column] = False
+    return keep
+
+
+@pytest.mark.parametrize("sparsity", [0.25, 0.5])
+def test_wanda_masks_are_those_of_the_formula(tiny_run: FinishedRun, sparsity: float) -> None:
+    variant = tiny_run.labelled(f"wanda fr-en {sparsity} row dense")
+    masks = tiny_run.keep_masks(variant.id)
+    for block in range(3):
+        sums = statistics(tiny_run, variant.spec.set_ids[0], block)
+        for layer, weight in block_weights(tiny_run, block).items():
+            norms = sums[XGLM.input_of(layer)].sum(dim=0).sqrt()
+            assert torch.equal(masks[block, layer], lowest_removed(weight.double().abs() * norms, sparsity))
+
+
+def test_contrast_masks_are_those_of_the_formula(tiny_run: FinishedRun) -> None:
+    variant = tiny_run.labelled("contrast sw-en against code 0.5 row dense")
+    masks = tiny_run.keep_masks(variant.id)
+    for block in range(3):
+        mt, code = (
+            statistics(tiny_run, one, block) for one in (variant.spec.set_ids[0], str(variant.spec.contrast_set_id))
+        )
+        for layer, weight in block_weights(tiny_run, block).items():
+            name = XGLM.input_of(layer)
+            s_mt, s_code = mt[name].mean(dim=0), code[name].mean(dim=0)
+            scores = weight.double().abs() * (s_mt * s_mt / s_code).sqrt()
+            assert torch.equal(masks[block, layer], lowest_removed(scores, 0.5))
+
+
+@pytest.mark.parametrize("name", ["first", "resample"])
+def test_subsets_and_bootstraps_are_weights_on_the_stored_statistics(method_run: FinishedRun, name: str) -> None:
+    (variant,) = method_run.named(name, "dense")
+    assert variant.spec.reading is not None
+    times = [1, 1, 0, 0] if name == "first" else [0, 2, 2, 0]
+    masks = method_run.keep_masks(variant.id)
+    for block in range(3):
+        sums = statistics(method_run, variant.spec.set_ids[0], block)
+        for layer, weight in block_weights(method_run, block).items():
+            q = sums[XGLM.input_of(layer)]
+            norms = sum(count * row for count, row in zip(times, q, strict=True)).sqrt()
+            assert torch.equal(masks[block, layer], lowest_removed(weight.double().abs() * norms, 0.5))
+
+
+def test_magnitude_masks_are_those_of_the_weights(tiny_run: FinishedRun) -> None:
+    masks = tiny_run.keep_masks(tiny_run.labelled("magnitude 0.5 row").id)
+    for block in range(3):
+        for layer, weight in block_weights(tiny_run, block).items():
+            assert torch.equal(masks[block, layer], lowest_removed(weight.abs(), 0.5))
+
+
+DENSE = [
+    str(one["name"])
+    for one in method_recipe()["variants"]
+    if "dense" in one.get("propagation", ()) and "combine" not in one
+]
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_the_masks_of_every_method_are_those_made_by_hand(method_run: FinishedRun, name: str) -> None:
+    for variant in method_run.named(name, "dense"):
+        assert_by_hand(method_run, variant)
+
+
+def assert_by_hand(run: FinishedRun, variant: PlannedVariant) -> None:
+    masks = run.keep_masks(variant.id)
+    by_hand = ByHand(run.folder, variant)
+    expected = by_hand.keep_masks()
+    assert list(masks) == list(expected)
+    assert [key for key, mask in masks.items() if not torch.equal(mask, expected[key])] == []
+    assert not all(mask.all() for mask in masks.values())
+
+
+def test_methods_differ_from_each_other(method_run: FinishedRun) -> None:
+    variants = [variant for name in DENSE for variant in method_run.named(name, "dense")]
+    found = {method_run.row("variants", variant.id)["mask_sha256"] for variant in variants}
+    assert len(found) == len(variants) == len(DENSE) + 2
+
+
+def test_n_of_m_keeps_two_of_every_four_inputs(tiny_run: FinishedRun) -> None:
+    variant = tiny_run.labelled("wanda mixed 0.5 2:4 dense")
+    for mask in tiny_run.keep_masks(variant.id).values():
+        assert (mask.reshape(-1, 4).sum(dim=1) == 2).all()
+
+
+def test_left_out_layers_are_whole_and_lower_the_achieved_sparsity(method_run: FinishedRun) -> None:
+    for variant in method_run.named("scope"):
+        masks = method_run.keep_masks(variant.id)
+        pruned = {key for key, mask in masks.items() if not mask.all()}
+        assert pruned == {(block, layer) for block in (0, 2) for layer in ("fc1", "self_attn.q_proj")}
+        row = method_run.row("variants", variant.id)
+        n_removed = sum(masks[key].numel() for key in pruned) / 2
+        assert row["achieved_sparsity"] == n_removed / sum(mask.numel() for mask in masks.values())
+        assert (row["sparsity"], row["scope"]) == (0.5, "blocks 0 2; layers self_attn.q_proj fc1")
+
+
+def test_given_sparsities_are_those_of_their_blocks_and_layers(method_run: FinishedRun) -> None:
+    for variant in method_run.named("given"):
+        for (block, layer), mask in method_run.keep_masks(variant.id).items():
+            expected = 0.25 if block == 1 else 0.75 if layer == "fc1" else 0.5
+            assert float((~mask).double().mean()) == expected
+        assert method_run.row("variants", variant.id)["schedule"] == "given"
+
+
+def test_one_more_sparsity_in_another_recipe_changes_no_record(small_run: FinishedRun, copied_store: Any) -> None:
+    store = copied_store(small_run.store)
+    before = {(record.kind, record.id): record.to_json() for record in store.records()}
+    recipe = small_recipe()
+    recipe["variants"][0]["sparsity"] = [0.25, 0.4, 0.5]
+    plan = build_plan(parse_recipe(recipe, folder=small_run.folder))
+    steps = run_plan(plan, store)
+    assert steps.count("evaluate") == 1
+    after = {(record.kind, record.id): record.to_json() for record in store.records()}
+    assert {key: after[key] for key in before} == before
+    variants = [[key for key in keys if key[0] == "variants"] for keys in (before, after)]
+    assert len(variants[1]) == len(variants[0]) + 1
+    assert not pending_jobs(plan.jobs, store)
+    assert not pending_jobs(small_run.plan.jobs, store)
+
+
+def test_threads_change_no_byte(method_run: FinishedRun, tmp_path: Any) -> None:
+    store = Store(tmp_path / "store")
+    use_threads(2)
+    try:
+        run_plan(method_run.plan, store)
+    finally:
+        use_threads(1)
+    first, second = contents(method_run.store), contents(store)
+    assert list(first) == list(second)
+    assert [path for path, data in first.items() if second[path] != data] == []

@@ -1,0 +1,278 @@
+"""The sequential sweep: against a sweep by hand, killed and resumed, cut into shards, on several threads."""
+
+import functools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mlprune.errors import WorkerLostError
+from mlprune.models.chain import Chain
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.local_chain import local_chain
+from mlprune.numeric.weights.sparsegpt import sparsegpt
+from mlprune.parallel import use_threads
+from mlprune.pruning.weight_files import read_block_weights
+from mlprune.steps.observe.statistics_files import read_block_statistics
+from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.prune.variant import mask_artefacts, weight_artefacts
+from mlprune.store.store import Store
+from tests.method_reference import LAYERS, ByHand, counted, demonstrations
+from tests.tiny_recipes import FinishedRun, chain_of, contents, layer_inputs, method_recipe, reference_model
+
+XGLM = FAMILIES["xglm"]
+
+
+class WatchedChain:
+    """A chain that notes its calls, and raises when a block is about to be pruned or rewritten."""
+
+    def __init__(self, inner: Chain, *, stop_at: int | None = None) -> None:
+        self._inner = inner
+        self._stop_at = stop_at
+        self.n_blocks = inner.n_blocks
+        self.spans = inner.spans
+        self.calls: list[tuple[str, int]] = []
+
+    def on_block(self, block: int, operation: str, *args: Any) -> Any:
+        if operation in ("prune_block", "rewrite_block") and block == self._stop_at:
+            raise WorkerLostError("killed", block=block)
+        self.calls.append((operation, block))
+        return self._inner.on_block(block, operation, *args)
+
+    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
+        return self._inner.stream(operation, items)
+
+    def everywhere(self, operation: str, *args: Any) -> list[Any]:
+        return self._inner.everywhere(operation, *args)
+
+    def blocks_of(self, operation: str) -> set[int]:
+        return {block for name, block in self.calls if name == operation}
+
+
+def sweeps(run: FinishedRun) -> list[SweepJob]:
+    return [job for job in run.plan.jobs if isinstance(job, SweepJob)]
+
+
+def sweep_of(run: FinishedRun, name: str) -> SweepJob:
+    (variant,) = run.named(name, "sequential")
+    return next(job for job in sweeps(run) if job.variant.id == variant.id)
+
+
+def with_sets_only(run: FinishedRun, folder: Path) -> Store:
+    """A store in which nothing but the demonstration sets, and outlier ratios, is done."""
+    store = Store(folder)
+    for job in run.plan.jobs:
+        if job.step == "demonstrate":
+            job.run(store, None)  # type: ignore[arg-type]
+    for record in run.store.records("outliers"):
+        store.write_record(record)
+    return store
+
+
+def assert_same_files(store: Store, undisturbed: Store, job: SweepJob) -> None:
+    """Every file of the store is in the undisturbed one, byte for byte, and the variant's record among them."""
+    expected = contents(undisturbed)
+    for path, data in contents(store).items():
+        assert data == expected[path], path
+    found = store.require(*job.variant.identity.key)
+    assert len(mask_artefacts(found)) == 3
+    assert store.is_intact(found)
+
+
+@pytest.mark.parametrize("position", range(7))
+def test_masks_are_those_of_a_sweep_by_hand(tiny_run: FinishedRun, position: int) -> None:
+    job = sweeps(tiny_run)[position]
+    tables = [
+        tiny_run.store.read_table(tiny_run.store.require("demonstration_sets", one).artefacts[0])
+        for one in (*job.variant.set_ids, job.variant.contrast_set_id)
+        if one
+    ]
+    model = reference_model(tiny_run.folder / "model")
+    masks = tiny_run.keep_masks(job.variant.id)
+    for block in range(3):
+        means = []
+        for table in tables:
+            read = [layer_inputs(model, ids, layers=XGLM.input_names) for ids in table["token_ids"]]
+            squares = [{key: one.double().square().sum(dim=0) for key, one in each.items()} for each in read]
+            means.append(
+                {name: torch.stack([s[block, name] for s in squares]).mean(dim=0) for name in XGLM.input_names}
+            )
+        for layer in XGLM.layers:
+            weight = model.model.layers[block].get_submodule(layer).weight
+            s = means[0][XGLM.input_of(layer)]
+            if len(means) == 2:
+                s = s * (s / means[1][XGLM.input_of(layer)])
+            scores = weight.detach().double().abs() * s.sqrt()
+            n_removed = int(job.variant.sparsity * scores.shape[1])
+            removed = torch.zeros_like(scores, dtype=torch.bool)
+            removed.scatter_(1, scores.argsort(dim=1, stable=True)[:, :n_removed], value=True)
+            assert torch.equal(masks[block, layer], ~removed)
+            weight.data[removed] = 0
+
+
+SEQUENTIAL = [str(one["name"]) for one in method_recipe()["variants"] if "sequential" in one.get("propagation", ())]
+
+
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_the_masks_of_every_method_are_those_of_a_sweep_by_hand(method_run: FinishedRun, name: str) -> None:
+    (variant,) = method_run.named(name, "sequential")
+    masks, expected = method_run.keep_masks(variant.id), ByHand(method_run.folder, variant).keep_masks()
+    assert list(masks) == list(expected)
+    assert [key for key, mask in masks.items() if not torch.equal(mask, expected[key])] == []
+    (dense,) = method_run.named(name, "dense")
+    same = [torch.equal(mask, masks[key]) for key, mask in method_run.keep_masks(dense.id).items()]
+    assert all(same[:6])
+    assert not all(same)
+
+
+# SparseGPT
+
+SPARSEGPT = ("sparsegpt", "sparsegpt-n-m", "sparsegpt-scope")
+
+
+def changed_weights(run: FinishedRun, variant_id: str) -> dict[tuple[int, str], torch.Tensor]:
+    files = weight_artefacts(run.store.require("variants", variant_id))
+    found = [read_block_weights(run.store, one) for one in files]
+    return {(block, layer): weight for block, layers in enumerate(found) for layer, weight in layers.items()}
+
+
+@pytest.mark.parametrize("name", SPARSEGPT)
+def test_sparsegpt_rewrites_every_block_behind_the_rewritten_ones_before_it(method_run: FinishedRun, name: str) -> None:
+    (variant,) = method_run.named(name)
+    assert variant.spec.choice is not None
+    by_hand = ByHand(method_run.folder, variant)
+    sparsities = by_hand.sparsities()
+    masks, weights = method_run.keep_masks(variant.id), changed_weights(method_run, variant.id)
+    for block in range(3):
+        products: dict[str, torch.Tensor] = {}
+        for ids, sides, shots in demonstrations(method_run.folder, "fr-en", paper=False):
+            inputs = layer_inputs(by_hand.model, ids, layers=XGLM.input_names)
+            keep = torch.tensor(counted(sides, shots, "all"))
+            for layer in XGLM.input_names:
+                read = inputs[block, layer][keep].double()
+                products[layer] = products.get(layer, 0) + read.t() @ read
+        for layer in LAYERS:
+            key, weight = (block, layer), by_hand.weight(block, layer)
+            if sparsities[key] == 0:
+                assert masks[key].all()
+                assert key not in weights
+                continue
+            options = {"structure": variant.spec.choice.structure, "damping": variant.spec.choice.damping or 0}
+            expected = sparsegpt(weight, products[XGLM.input_of(layer)], sparsity=sparsities[key], **options)
+            assert torch.equal(masks[key], expected.keep)
+            torch.testing.assert_close(weights[key], expected.weight, rtol=1e-4, atol=1e-5)
+            assert (weights[key][~masks[key]] == 0).all()
+            assert not torch.equal(weights[key][masks[key]], weight[masks[key]])
+            weight.copy_(weights[key])
+
+
+@pytest.mark.parametrize("name", ["mean", "contrast", "owl", "paper", *SPARSEGPT])
+@pytest.mark.parametrize("stop_at", [1, 2])
+def test_a_killed_sweep_goes_on_at_the_block_where_it_stopped(
+    method_run: FinishedRun, tmp_path: Path, name: str, stop_at: int
+) -> None:
+    job = sweep_of(method_run, name)
+    store = with_sets_only(method_run, tmp_path / "store")
+    killed = WatchedChain(chain_of(method_run.plan), stop_at=stop_at)
+    with pytest.raises(WorkerLostError):
+        job.run(store, lambda: killed)
+    assert len(store.record_names("mask_blocks")) == stop_at
+    assert store.read_record(*job.variant.identity.key) is None
+    resumed = WatchedChain(chain_of(method_run.plan))
+    job.run(store, lambda: resumed)
+    assert killed.blocks_of("sweep_observe") == set(range(stop_at + 1))
+    assert resumed.blocks_of("sweep_observe") == set(range(stop_at, 3))
+    assert resumed.blocks_of("sweep_advance") == {0, 1}
+    assert_same_files(store, method_run.store, job)
+
+
+def test_a_killed_sweep_leaves_no_states_in_the_shards(small_run: FinishedRun, tmp_path: Path) -> None:
+    (job,) = sweeps(small_run)
+    chain = local_chain(Path(small_run.plan.model.path), n_shards=2)
+    with pytest.raises(WorkerLostError):
+        job.run(with_sets_only(small_run, tmp_path / "store"), lambda: WatchedChain(chain, stop_at=1))
+    for block in (0, 2):
+        with pytest.raises(KeyError):
+            chain.on_block(block, "sweep_release", ("", 0))
+
+
+@pytest.mark.parametrize("n_shards", [2, 3])
+@pytest.mark.parametrize("name", ["mean", "contrast", "target", "sparsegpt"])
+def test_shards_and_masks_left_on_the_chain_change_no_byte(
+    method_run: FinishedRun, tmp_path: Path, n_shards: int, name: str
+) -> None:
+    job = sweep_of(method_run, name)
+    store = with_sets_only(method_run, tmp_path / "store")
+    chain = local_chain(Path(method_run.plan.model.path), n_shards=n_shards)
+    chain.everywhere("set_keep_masks", {(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    job.run(store, lambda: chain)
+    assert_same_files(store, method_run.store, job)
+
+
+@pytest.mark.parametrize("name", ["contrast", "sparsegpt"])
+def test_threads_change_no_byte(method_run: FinishedRun, tmp_path: Path, name: str) -> None:
+    job = sweep_of(method_run, name)
+    store = with_sets_only(method_run, tmp_path / "store")
+    use_threads(2)
+    try:
+        job.run(store, lambda: chain_of(method_run.plan))
+    finally:
+        use_threads(1)
+    assert_same_files(store, method_run.store, job)
+
+
+def test_a_sweep_leaves_no_changed_weight_to_the_next_one(method_run: FinishedRun, tmp_path: Path) -> None:
+    store = with_sets_only(method_run, tmp_path / "store")
+    chain = chain_of(method_run.plan)
+    for name in ("sparsegpt", "mean", "sparsegpt-n-m", "contrast"):
+        job = sweep_of(method_run, name)
+        job.run(store, lambda: chain)
+        assert_same_files(store, method_run.store, job)
+
+
+@pytest.mark.parametrize(("name", "folder"), [("mean", "masks"), ("mean", "statistics"), ("sparsegpt", "weights")])
+def test_a_block_whose_files_were_damaged_without_changing_size_is_made_again(
+    method_run: FinishedRun, tmp_path: Path, name: str, folder: str
+) -> None:
+    job = sweep_of(method_run, name)
+    store = with_sets_only(method_run, tmp_path / "store")
+    job.run(store, lambda: chain_of(method_run.plan))
+    assert store.local_root is not None
+    variant = store.require(*job.variant.identity.key)
+    path = next(one.path for one in variant.artefacts if one.path.startswith(folder) and "block-001" in one.path)
+    data = bytearray((store.local_root / path).read_bytes())
+    data[len(data) // 2] ^= 1
+    (store.local_root / path).write_bytes(bytes(data))
+    store.quarantine(variant)
+    chain = WatchedChain(chain_of(method_run.plan))
+    job.run(store, functools.cache(lambda: chain))
+    assert chain.blocks_of("sweep_observe") == {1}
+    assert_same_files(store, method_run.store, job)
+
+
+def test_what_a_sweep_observed_is_stored_under_the_variant(method_run: FinishedRun) -> None:
+    roles = {"mean": ("set-1", "set-2"), "contrast": ("set-1", "set-2", "contrast"), "target": ("",)}
+    for name, expected in roles.items():
+        job = sweep_of(method_run, name)
+        record = method_run.store.require(*job.variant.identity.key)
+        paths = [one.path for one in record.artefacts if one.path.startswith("statistics/")]
+        assert all(path.startswith(f"statistics/{job.variant.id}/block-") for path in paths)
+        assert len(paths) == 3 * len(expected)
+        for role in expected:
+            found = read_block_statistics(method_run.store, record.artefacts, 2, role=role)
+            assert [tuple(one.shape) for one in found.values()] == [(4, 16), (4, 16), (4, 16), (4, 64)]
+
+
+def test_the_last_block_is_not_run_again_once_it_is_pruned(method_run: FinishedRun, tmp_path: Path) -> None:
+    chain = WatchedChain(chain_of(method_run.plan))
+    sweep_of(method_run, "mean").run(with_sets_only(method_run, tmp_path / "store"), lambda: chain)
+    passes = [call for call in chain.calls if call[0] in ("sweep_observe", "sweep_advance")]
+    assert passes == [
+        ("sweep_observe", 0),
+        ("sweep_advance", 0),
+        ("sweep_observe", 1),
+        ("sweep_advance", 1),
+        ("sweep_observe", 2),
+    ]

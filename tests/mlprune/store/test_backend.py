@@ -1,0 +1,129 @@
+"""The files of a store: ranges, sizes and whole large backend, in a folder and in an object store."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import StoreError
+from mlprune.store import backend
+from mlprune.store.backend import FileInfo, StoreFiles
+from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ObjectStoreServer]:
+    with object_store_server() as server:
+        yield server
+
+
+@pytest.fixture
+def remote(running: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> StoreFiles:
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    running.clear()
+    return StoreFiles(f"s3://{BUCKET}/a/store")
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> StoreFiles:
+    return StoreFiles(tmp_path / "store")
+
+
+@pytest.fixture(params=["local", "remote"])
+def store(request: pytest.FixtureRequest) -> StoreFiles:
+    found: StoreFiles = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_range_ends_where_the_file_ends(store: StoreFiles) -> None:
+    store.write("a/b.bin", b"0123456789")
+    assert store.read_range("a/b.bin", 2, 3) == b"234"
+    assert store.read_range("a/b.bin", 8, 100) == b"89"
+    assert store.read_range("a/b.bin", 10, 1) == b""
+    with pytest.raises(FileNotFoundError):
+        store.read_range("a/nothing", 0, 1)
+
+
+@pytest.mark.parametrize("name", ["plain.bin", "records.jsonl.zst", "texts.jsonl.gz"])
+def test_bytes_stay_what_they_are_whatever_the_name_ends_in(store: StoreFiles, name: str) -> None:
+    store.write(name, b"plain bytes")
+    assert store.read_file(name) == b"plain bytes"
+    assert store.sizes("") == {name: 11}
+
+
+def test_sizes_of_some_files_tell_which_are_missing(store: StoreFiles) -> None:
+    store.write("a/one", b"1")
+    store.write("a/b/three", b"333")
+    assert store.sizes_of(["a/b/three", "a/nothing", "a/one", "a"]) == [3, -1, 1, -1]
+    assert store.sizes_of([]) == []
+    assert store.sizes("a") == {"a/one": 1, "a/b/three": 3}
+
+
+def test_a_large_file_goes_up_and_comes_down_in_parts(
+    store: StoreFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "PART_BYTES", 1000)
+    (tmp_path / "source").write_bytes(os.urandom(5500))
+    store.upload(tmp_path / "source", "catalog.duckdb")
+    store.download("catalog.duckdb", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == (tmp_path / "source").read_bytes()
+    with pytest.raises(FileNotFoundError):
+        store.download("nothing", tmp_path / "other")
+
+
+def test_a_file_tells_its_size_and_age(store: StoreFiles) -> None:
+    store.write("a/one", b"1")
+    found = store.file_info("a/one")
+    assert found is not None
+    assert (found.path, found.n_bytes) == ("a/one", 1)
+    assert abs(found.modified_at - time.time()) < 300
+    assert [FileInfo(one.path, one.n_bytes, found.modified_at) for one in store.files("a")] == [found]
+    assert store.file_info("a/nothing") is None
+    assert store.file_info("a") is None
+
+
+def test_a_folder_says_that_it_changed_and_an_object_store_cannot(local: StoreFiles, remote: StoreFiles) -> None:
+    assert remote.changed_at("a") is None
+    assert local.changed_at("a") == 0
+    local.write("a/one", b"1")
+    os.utime(Path(local.uri) / "a", ns=(1, 1))
+    local.write("a/two", b"2")
+    assert local.changed_at("a") not in (0, 1)
+
+
+def test_a_file_that_vanishes_during_a_listing_hides_no_other(local: StoreFiles) -> None:
+    for number in range(5):
+        local.write(f"a/{number}", b"1")
+    listing = local.files("a")
+    first = next(listing)
+    gone = sorted({f"a/{number}" for number in range(5)} - {first.path})[0]
+    local.delete(gone)
+    assert {first.path, *(one.path for one in listing)} == {f"a/{number}" for number in range(5)} - {gone}
+
+
+def test_a_file_that_replaces_another_during_a_listing_leaves_one_of_them_named(
+    local: StoreFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.write("a/old", b"1")
+    look = os.scandir
+
+    @contextmanager
+    def then_replaced(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with look(folder) as entries:
+            yield entries
+        local.write("a/new", b"1")
+        local.delete("a/old")
+
+    monkeypatch.setattr(os, "scandir", then_replaced)
+    assert local.list("a") == ["a/old"]
+    assert local.list("a") == ["a/new"]
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(StoreError, match="is a file"):
+        StoreFiles(tmp_path / "file")

@@ -1,0 +1,121 @@
+"""Garbage: what no record reaches is listed and removed, and nothing else, whatever runs meanwhile."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import StoreError
+from mlprune.store.claims import Claims
+from mlprune.store.compaction import compact
+from mlprune.store.garbage import find_garbage, remove_garbage
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+DAY_S = 24 * 3600
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two records with an artefact each, and files of every kind that no record reaches; all of them old."""
+    store = Store(tmp_path / "store")
+    for name in ("a", "b"):
+        artefact = store.write_bytes(f"predictions/{name}.parquet", b"wanted")
+        store.write_record(Record("evaluations", name * 20, 1, {"name": name}, artefacts=(artefact,)))
+    for path in ("predictions/lost.parquet", "masks/lost/block-000.parquet", "quarantine/records-variants-x.json.1"):
+        store.write_bytes(path, b"unreached")
+    store.write_bytes("predictions/half.parquet.writing-0123abcd", b"half")
+    store.write_run_file("run-1", "run", {})
+    age(store)
+    return store
+
+
+GARBAGE = {
+    "predictions/lost.parquet",
+    "masks/lost/block-000.parquet",
+    "quarantine/records-variants-x.json.1",
+    "predictions/half.parquet.writing-0123abcd",
+}
+
+
+def age(store: Store, days: float = 2.0) -> None:
+    then = time.time() - days * DAY_S
+    for path in files(store):
+        os.utime(path, (then, then))
+
+
+def files(store: Store) -> list[Path]:
+    assert store.local_root is not None
+    return [path for path in store.local_root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_exactly_what_no_record_reaches_is_removed(store: Store, *, is_compacted: bool) -> None:
+    if is_compacted:
+        compact(store)
+    before = {path.relative_to(store.local_root or Path()).as_posix() for path in files(store)}
+    garbage = find_garbage(store)
+    assert {one.path for one in garbage.files} == GARBAGE
+    assert garbage.n_bytes == 3 * len(b"unreached") + len(b"half")
+    assert remove_garbage(store, garbage) == len(GARBAGE)
+    after = {path.relative_to(store.local_root or Path()).as_posix() for path in files(store)}
+    assert after == before - GARBAGE
+    assert all(store.is_intact(record) for record in store.records())
+    assert find_garbage(store).files == ()
+
+
+def test_what_was_written_lately_may_belong_to_a_running_job(store: Store) -> None:
+    store.write_bytes("predictions/young.parquet", b"young")
+    garbage = find_garbage(store)
+    assert [one.path for one in garbage.young] == ["predictions/young.parquet"]
+    assert "predictions/young.parquet" not in {one.path for one in garbage.files}
+    assert "predictions/young.parquet" in {one.path for one in find_garbage(store, min_age_s=0).files}
+
+
+def test_nothing_is_removed_while_a_run_is_at_work(store: Store) -> None:
+    garbage = find_garbage(store)
+    with Claims(store, "a run") as claims:
+        claims.take(("variants", "x" * 20))
+        with pytest.raises(StoreError, match="a run is at work"):
+            remove_garbage(store, garbage)
+    assert remove_garbage(store, garbage) == len(GARBAGE)
+
+
+def test_a_claim_of_a_dead_run_holds_nothing_up_and_is_garbage_itself(store: Store) -> None:
+    store.write_bytes("claims/variants/x.json", b"{}")
+    age(store)
+    garbage = find_garbage(store)
+    assert {one.path for one in garbage.files} == {*GARBAGE, "claims/variants/x.json"}
+    assert remove_garbage(store, garbage) == len(GARBAGE) + 1
+
+
+def test_a_file_that_a_record_reaches_by_now_is_kept(store: Store) -> None:
+    garbage = find_garbage(store)
+    artefact = store.write_bytes("predictions/lost.parquet", b"unreached")
+    store.write_record(Record("evaluations", "c" * 20, 1, {}, artefacts=(artefact,)))
+    assert remove_garbage(store, garbage) == len(GARBAGE) - 1
+    assert store.is_intact(store.require("evaluations", "c" * 20))
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_where_a_record_cannot_be_read_nothing_counts_as_garbage(store: Store, *, is_compacted: bool) -> None:
+    if is_compacted:
+        compact(store)
+    path = next(path for path in files(store) if "records/evaluations" in path.as_posix())
+    data = bytearray(path.read_bytes())
+    data[40 if is_compacted else 0] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="cannot be read"):
+        find_garbage(Store(store.uri))
+
+
+def test_a_clock_that_is_wrong_removes_nothing_young(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write_bytes("predictions/young.parquet", b"young")
+    ahead = time.time() + 10 * DAY_S
+    with monkeypatch.context() as patch:
+        patch.setattr("mlprune.store.garbage.time.time", lambda: ahead)
+        garbage = find_garbage(store)
+        assert "predictions/young.parquet" in {one.path for one in garbage.files}
+        assert remove_garbage(store, garbage) == len(GARBAGE)
+    assert "predictions/young.parquet" in store.list("predictions")

@@ -1,0 +1,407 @@
+"""A store on a real S3-speaking server: the same bytes as in a folder, order of writes, faults, and errors in words."""
+
+import json
+import logging
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from mlprune.errors import DamagedArtefactError, StoreError, TransientError
+from mlprune.store import object_store
+from mlprune.store.compaction import compact
+from mlprune.store.object_store import open_object_store, patiently
+from mlprune.store.records import Artefact, Record
+from mlprune.store.store import Store
+from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
+
+STORE = f"s3://{BUCKET}/some/store"
+COLUMNS, SCHEMA = {"name": ["a", "b"], "n": [1, 2]}, {"name": "string", "n": "int64"}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ObjectStoreServer]:
+    with object_store_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> ObjectStoreServer:
+    """The server, empty, and an environment that leads to it."""
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_REGION", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    running.faults.clear()
+    running.clear()
+    return running
+
+
+@pytest.fixture
+def store(server: ObjectStoreServer) -> Store:
+    opened = Store(STORE)
+    server.requests.clear()
+    return opened
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store, "OPENING_PATIENCE_S", 0.0)
+
+
+def one_line(error: Exception) -> str:
+    text = str(error)
+    assert len(text.splitlines()) == 1
+    return text
+
+
+def record(*artefacts: Artefact, record_id: str = "a1") -> Record:
+    return Record("variants", record_id, 1, {"sparsity": 0.5}, artefacts=artefacts)
+
+
+def test_a_recipe_leaves_the_same_bytes_as_in_a_folder(small_run, server: ObjectStoreServer) -> None:
+    from tests.tiny_recipes import contents, run_plan  # noqa: PLC0415 - the other tests need no torch
+
+    remote = Store(STORE)
+    run_plan(small_run.plan, remote)
+    assert server.contents("some/store/") == contents(small_run.store)
+    assert run_plan(small_run.plan, remote) == []
+
+
+def test_a_run_on_an_object_store_ends_well_and_leaves_no_claims(small_run, server: ObjectStoreServer) -> None:
+    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
+    from tests.tiny_recipes import contents  # noqa: PLC0415
+
+    assert run_recipe(small_run.recipe_path, STORE, address="none").exit_code == 0
+    found = server.contents("some/store/")
+    results = {name: data for name, data in found.items() if not name.startswith(("runs/", "catalog.duckdb"))}
+    assert results == contents(small_run.store)
+    assert run_recipe(small_run.recipe_path, STORE, address="none").did_nothing
+
+
+def test_a_record_is_one_put_after_its_artefacts(store: Store, server: ObjectStoreServer) -> None:
+    written = record(store.write_table("masks/a.parquet", COLUMNS, SCHEMA), store.write_bytes("b.bin", b"b" * 2**20))
+    store.write_record(written)
+    puts = [f"PUT some/store/{path}" for path in ("masks/a.parquet", "b.bin", "records/variants/a1.json")]
+    assert server.requests == puts
+    assert Store(STORE).require("variants", "a1") == written
+    assert store.is_complete(written)
+    assert store.is_intact(written)
+
+
+def test_a_large_artefact_goes_up_in_parts_and_comes_back_in_one_request(
+    store: Store, server: ObjectStoreServer
+) -> None:
+    data = bytes(range(256)) * (11 * 2**20 // 256)
+    artefact = store.write_bytes("large.bin", data)
+    assert any("uploads" in request for request in server.requests)
+    server.requests.clear()
+    assert store.read_bytes(artefact) == data
+    assert server.requests == ["HEAD some/store/large.bin", "GET some/store/large.bin"]
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_to_be_seen(
+    store: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store, "PATIENCE_S", 0.0)
+    server.faults += [("PUT", "403 Forbidden")] * 2
+    with pytest.raises(StoreError):
+        store.write_bytes("large.bin", bytes(11 * 2**20))
+    assert store.list("") == []
+
+
+def test_more_keys_than_one_answer_holds_are_listed(store: Store, server: ObjectStoreServer) -> None:
+    n = 2100
+    server.put_many((f"some/store/records/variants/{number:04d}.json" for number in range(n)), b"{}")
+    server.put_many(["some/storehouse/records/variants/x.json"], b"{}")
+    assert store.record_names() == [("variants", f"{number:04d}") for number in range(n)]
+    assert store.list("records/variants")[-1] == "records/variants/2099.json"
+    assert store.record_names("masks") == []
+
+
+def test_directory_markers_are_no_files(store: Store, server: ObjectStoreServer) -> None:
+    store.write_record(record())
+    for marker in ("some/", "some/store/", "some/store/records/", "some/store/records/variants/", "some/store/masks/"):
+        server.client.put_object(Bucket=BUCKET, Key=marker, Body=b"")
+    assert store.list("") == ["records/variants/a1.json"]
+    assert store.record_names() == [("variants", "a1")]
+    assert Store(STORE).read_record("variants", "a1") == record()
+
+
+def test_a_store_may_be_the_whole_bucket(server: ObjectStoreServer) -> None:
+    for uri in (f"s3://{BUCKET}", f"s3://{BUCKET}/"):
+        whole = Store(uri)
+        whole.write_record(record())
+        assert whole.record_names() == [("variants", "a1")]
+        assert whole.list("") == ["records/variants/a1.json"]
+
+
+def test_damage_goes_to_quarantine_and_its_bytes_are_kept(
+    store: Store, server: ObjectStoreServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.write_bytes("records/variants/a1.json", b"{")
+    store.write_record(record(record_id="a2"))
+    with caplog.at_level(logging.WARNING):
+        assert store.read_record("variants", "a1") is None
+    store.quarantine(record(record_id="a2"))
+    store.quarantine(record(record_id="a2"))  # somebody else was faster
+    assert store.record_names() == []
+    moved = server.contents("some/store/")
+    found = sorted(name.rpartition(".")[0] for name in moved)
+    assert found == ["quarantine/records-variants-a1.json", "quarantine/records-variants-a2.json"]
+    assert b"{" in moved.values()
+
+
+def test_readers_check_the_hash_and_miss_what_is_missing(store: Store, server: ObjectStoreServer) -> None:
+    artefact = store.write_bytes("a.bin", b"abc")
+    server.client.put_object(Bucket=BUCKET, Key="some/store/a.bin", Body=b"abd")
+    with pytest.raises(DamagedArtefactError, match="damaged"):
+        store.read_bytes(artefact)
+    assert store.is_complete(record(artefact))
+    assert not store.is_intact(record(artefact))
+    store.delete("a.bin")
+    store.delete("a.bin")
+    assert not store.is_complete(record(artefact))
+    with pytest.raises(DamagedArtefactError, match="missing"):
+        store.read_bytes(artefact)
+    assert store.read_file("a.bin") is None
+
+
+def test_a_file_is_written_only_if_it_is_absent(store: Store) -> None:
+    assert store.write_if_absent("claims/a.json", b"1")
+    assert not store.write_if_absent("claims/a.json", b"2")
+    assert store.read_file("claims/a.json") == b"1"
+    assert not store.has_record("variants", "a1")
+    store.write_record(record())
+    assert store.has_record("variants", "a1")
+
+
+def test_the_endpoint_may_stand_in_the_uri(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(STORE).write_record(record())
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    by_uri = Store(f"{STORE}?endpoint_override=127.0.0.1:{server.port}&scheme=http&region=us-east-1")
+    assert by_uri.record_names() == [("variants", "a1")]
+
+
+@pytest.mark.usefixtures("server")
+def test_a_bucket_that_does_not_exist_is_said_in_one_line() -> None:
+    with pytest.raises(StoreError, match="the bucket does not exist") as caught:
+        Store("s3://nowhere/store")
+    text = one_line(caught.value)
+    assert "store='s3://nowhere/store'" in text
+    assert "create it" in text
+
+
+def test_a_bucket_that_goes_away_is_said_in_one_line(server: ObjectStoreServer) -> None:
+    server.client.create_bucket(Bucket="brief")
+    opened = Store("s3://brief/store")
+    server.client.delete_bucket(Bucket="brief")
+    with pytest.raises(StoreError, match="the bucket does not exist") as caught:
+        opened.write_record(record())
+    assert "create it" in one_line(caught.value)
+
+
+def test_wrong_credentials_are_said_in_one_line(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    import moto.core  # noqa: PLC0415 - checks signatures from now on
+    import moto.settings  # noqa: PLC0415
+
+    opened = Store(STORE)
+    monkeypatch.setattr(moto.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+    moto.core.set_initial_no_auth_action_count(0)
+    try:
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        for fails in (lambda: Store(STORE), lambda: opened.write_record(record()), lambda: opened.list("")):
+            with pytest.raises(StoreError, match="the object store refuses us") as caught:
+                fails()
+            text = one_line(caught.value)
+            assert f"store='{STORE}'" in text
+            assert "AWS_ACCESS_KEY_ID" in text
+            assert "wrong" not in text
+    finally:
+        moto.core.set_initial_no_auth_action_count(float("inf"))
+
+
+@pytest.mark.usefixtures("server", "impatient")
+def test_an_endpoint_nobody_answers_at_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    with pytest.raises(StoreError, match="the object store does not answer") as caught:
+        Store(STORE)
+    text = one_line(caught.value)
+    assert f"store='{STORE}'" in text
+    assert "check AWS_ENDPOINT_URL" in text
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("s3://key:secret@bucket/store", "credentials do not belong"),
+        ("s3://", "names no bucket"),
+        ("s3:///store", "names no bucket"),
+        ("s3://bucket/store?colour=red", "cannot be used"),
+        ("nowhere://bucket/store", "cannot be used"),
+    ],
+)
+@pytest.mark.usefixtures("server")
+def test_a_uri_that_cannot_be_used_is_said_in_one_line(uri: str, message: str) -> None:
+    with pytest.raises(StoreError, match=message) as caught:
+        open_object_store(uri)
+    assert "secret" not in one_line(caught.value)
+
+
+def test_a_busy_server_is_asked_again(
+    store: Store, server: ObjectStoreServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some answers are tried again by pyarrow, the rest by us: what counts is that no caller sees them."""
+    for status in ("503 Slow Down", "500 Internal Server Error"):
+        server.faults += [(method, status) for method in ("PUT", "GET", "HEAD")]
+        artefact = store.write_bytes("a.bin", status.encode())
+        assert store.read_bytes(artefact) == status.encode()
+        assert store.list("") == ["a.bin"]
+        assert server.faults == []
+
+
+def test_what_may_pass_is_tried_again_while_there_is_patience(caplog: pytest.LogCaptureFixture) -> None:
+    tries: list[int] = []
+
+    def unwell() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OSError("AWS Error NETWORK_CONNECTION during HeadObject operation: curlCode: 7")
+        return "done"
+
+    with caplog.at_level(logging.WARNING):
+        assert patiently(unwell, store=STORE) == "done"
+    assert len(tries) == 3
+    assert caplog.text.count("trying again") == 2
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "AWS Error NETWORK_CONNECTION during PutObject operation: curlCode: 7, Could not connect to server",
+        "AWS Error SLOW_DOWN during PutObject operation: slow",
+        "AWS Error UNKNOWN (HTTP status 503) during HeadObject operation: No response body.",
+        "AWS Error UNKNOWN (HTTP status 429) during HeadObject operation: No response body.",
+        "AWS Error INTERNAL_FAILURE during ListObjectsV2 operation",
+    ],
+)
+def test_what_does_not_pass_in_time_is_a_transient_error(reason: str) -> None:
+    def unwell() -> None:
+        raise OSError(reason)
+
+    with pytest.raises(TransientError, match="does not answer") as caught:
+        patiently(unwell, store=STORE, patience_s=0)
+    assert reason.partition(":")[0] in one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("AWS Error ACCESS_DENIED during PutObject operation: no", "refuses us"),
+        ("AWS Error SIGNATURE_DOES_NOT_MATCH during PutObject operation: no", "refuses us"),
+        ("AWS Error UNKNOWN (HTTP status 400) during PutObject operation: ExceptionName: ExpiredToken", "refuses us"),
+        ("AWS Error NO_SUCH_BUCKET during PutObject operation: none", "does not exist"),
+        ("AWS Error UNKNOWN (HTTP status 301) during HeadObject operation", "cannot do this"),
+    ],
+)
+def test_what_does_not_pass_is_not_tried_again(reason: str, message: str) -> None:
+    tries: list[int] = []
+
+    def refused() -> None:
+        tries.append(1)
+        raise OSError(reason)
+
+    with pytest.raises(StoreError, match=message):
+        patiently(refused, store=STORE)
+    assert len(tries) == 1
+
+
+def test_a_missing_file_stays_a_missing_file() -> None:
+    def missing() -> None:
+        raise FileNotFoundError("none")
+
+    with pytest.raises(FileNotFoundError):
+        patiently(missing, store=STORE)
+
+
+def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = record(store.write_bytes("a.bin", b"abc"))
+    store.write_record(written)
+
+    def unwell(path: str) -> bytes:
+        raise TransientError("the object store does not answer")
+
+    monkeypatch.setattr(store, "_get", unwell)
+    monkeypatch.setattr("mlprune.store.backend.patiently", lambda action, *, store: action())
+    for fails in (lambda: store.is_intact(written), lambda: store.read_record("variants", "a1")):
+        with pytest.raises(TransientError):
+            fails()
+    monkeypatch.undo()
+
+
+def test_a_second_writer_of_the_same_bytes_disturbs_no_reader(store: Store) -> None:
+    import threading  # noqa: PLC0415
+
+    written = record(store.write_bytes("a.bin", b"abc" * 1000))
+    store.write_record(written)
+    stop = threading.Event()
+
+    def write_again() -> None:
+        other = Store(STORE)
+        while not stop.is_set():
+            other.write_bytes("a.bin", b"abc" * 1000)
+            other.write_record(written)
+
+    writer = threading.Thread(target=write_again)
+    writer.start()
+    try:
+        for _ in range(25):
+            assert store.require("variants", "a1") == written
+            assert store.is_intact(written)
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_store_that_stops_answering_ends_a_run_with_the_next_step(
+    small_run, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray_jobs.driver import run_recipe  # noqa: PLC0415
+
+    def gone(*_: object, **__: object) -> None:
+        raise TransientError("the object store does not answer", store=STORE, next="check AWS_ENDPOINT_URL")
+
+    monkeypatch.setattr(run_recipe, "_run_rounds", gone)
+    with pytest.raises(StoreError, match="goes on where this one stopped") as caught:
+        run_recipe.run_recipe(small_run.recipe_path, STORE, address="none")
+    assert f"store='{STORE}'" in one_line(caught.value)
+
+
+def test_run_files_are_json(store: Store, server: ObjectStoreServer) -> None:
+    store.write_run_file("r", "job-0", {"elapsed_s": 1.5})
+    assert json.loads(server.contents("some/store/")["runs/r/job-0.json"]) == {"elapsed_s": 1.5}
+
+
+def test_a_finished_store_is_recognised_by_listing_artefacts_and_damage_by_size(
+    small_run, store: Store, server: ObjectStoreServer
+) -> None:
+    from mlprune.plan import pending_jobs  # noqa: PLC0415
+    from tests.tiny_recipes import contents  # noqa: PLC0415
+
+    for path, data in contents(small_run.store).items():
+        store.write_bytes(path, data)
+    opened = Store(STORE)
+    server.requests.clear()
+    assert pending_jobs(small_run.plan.jobs, opened) == []
+    asked = [one.partition(" ")[2] for one in server.requests]
+    assert not any(one.startswith(("some/store/masks", "some/store/predictions")) for one in asked)
+    compact(opened)
+    fresh = Store(STORE)
+    server.requests.clear()
+    assert pending_jobs(small_run.plan.jobs, fresh) == []
+    assert len(server.requests) < len(asked), "a segment a kind instead of a record each"
+    (gone,) = [one for one in store.list("masks") if "block-001" in one][:1]
+    store.delete(gone)
+    assert {job.step for job in pending_jobs(small_run.plan.jobs, Store(STORE))} >= {"evaluate"}

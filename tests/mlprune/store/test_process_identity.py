@@ -1,0 +1,62 @@
+"""Names of processes: which has ended."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mlprune.store import process_identity
+from mlprune.store.process_identity import is_alive, is_gone, this_process
+
+CODE = (
+    "import sys; from mlprune.store.process_identity import this_process; "
+    "print(this_process(), flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture
+def other() -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_this_process_lives() -> None:
+    assert this_process() == this_process()
+    assert not is_gone(this_process())
+
+
+def test_another_process_is_gone_once_it_was_killed_even_if_nobody_waited_for_it(other: subprocess.Popen[str]) -> None:
+    assert other.stdout is not None
+    name = other.stdout.readline().strip()
+    assert not is_gone(name)
+    assert is_alive(name)
+    other.kill()
+    other.stdout.read()
+    for _ in range(500):
+        if is_gone(name):
+            break
+        time.sleep(0.01)
+    assert is_gone(name)
+    other.wait()
+    assert is_gone(name)
+
+
+def test_a_number_that_another_process_got_later_is_not_the_old_process() -> None:
+    space, number, start = str(this_process()).split("/")
+    assert is_gone(f"{space}/{number}/{int(start) + 1}")
+    assert not is_alive(f"{space}/{number}/{int(start) + 1}")
+    assert is_alive(this_process())
+
+
+@pytest.mark.parametrize("name", [None, 7, "", "a", "a/b/c/d", "elsewhere/1/1", {}])
+def test_of_a_process_elsewhere_nothing_is_known(name: object) -> None:
+    assert not is_gone(name)
+    assert not is_alive(name)
+
+
+def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    name = this_process()
+    monkeypatch.setattr(process_identity, "_PROC", tmp_path)
+    assert this_process() is None
+    assert not is_gone(name)
+    assert not is_alive(name)

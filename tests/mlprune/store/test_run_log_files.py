@@ -1,0 +1,97 @@
+"""Files of runs: names, packs, and that what stands in two places counts once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.store.garbage import find_garbage
+from mlprune.store.run_log_files import RunFiles, kind_of, read_run_file, run_files, run_of, write_pack
+from mlprune.store.store import Store
+
+RUN = "20260203T221500-abc123"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def written(store: Store, numbers: range, folder: str = RUN) -> list[tuple[str, dict[str, Any]]]:
+    """Files of jobs, every third of which failed."""
+    files = [(f"{'job' if number % 3 else 'failure'}-{number}", {"number": number}) for number in numbers]
+    for name, value in files:
+        store.write_run_file(folder, name, value)
+    return files
+
+
+def contents(store: Store) -> dict[str, Any]:
+    """Path -> number of all job files, wherever they stand."""
+    files = run_files(store)
+    found = [one for path in (*files.single, *files.packs) for one in read_run_file(store, path)]
+    assert len({path for path, _ in found}) == len(found)
+    return {path: value["number"] for path, value in found}
+
+
+def test_a_pack_holds_what_its_files_held_and_they_are_gone(store: Store) -> None:
+    files = written(store, range(7))
+    before = contents(store)
+    write_pack(store, RUN, files[:5])
+    assert store.list("runs") == [
+        f"runs/{RUN}/{one}" for one in ("failure-6.json", "job-5.json", "packed-0-4.jsonl.zst")
+    ]
+    assert contents(store) == before
+
+
+def test_files_that_a_killed_process_left_beside_their_pack_count_once_and_are_garbage(store: Store) -> None:
+    files = written(store, range(4))
+    before = contents(store)
+    write_pack(store, RUN, files)
+    written(store, range(1, 4))
+    assert contents(store) == before
+    expected = {f"runs/{RUN}/{name}.json" for name, _ in files[1:]}
+    assert run_files(store).covered == expected
+    assert {one.path for one in find_garbage(store, min_age_s=-60).files} == expected
+
+
+def test_a_pack_covers_the_numbers_it_names_in_its_own_folder_and_nothing_else() -> None:
+    files = RunFiles([f"runs/{RUN}/packed-10-20.jsonl.zst", f"runs/{RUN}/run.json"])
+    held = [f"runs/{RUN}/job-10.json", f"runs/{RUN}/elsewhere-20.json", *files.packs, f"runs/{RUN}/run.json"]
+    assert all(map(files.holds, held))
+    others = [
+        f"runs/{RUN}/job-9.json",
+        f"runs/{RUN}/job-21.json",
+        f"runs/{RUN}-1/job-10.json",
+        f"runs/{RUN}/ended.json",
+    ]
+    assert not any(map(files.holds, others))
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [(RUN, (RUN, 0)), (f"{RUN}-2", (RUN, 2)), ("run-1", ("run-1", 0)), ("run", ("run", 0))],
+)
+def test_a_folder_names_the_run_and_the_round(folder: str, expected: tuple[str, int]) -> None:
+    assert run_of(f"runs/{folder}/job-1.json") == expected
+
+
+def test_kinds_are_told_by_names() -> None:
+    names = ("run.json", "job-12.json", "environment-0a1b.json", "packed-0-99.jsonl.zst")
+    assert [kind_of(f"runs/{RUN}/{name}") for name in names] == ["run", "job", "environment", "packed"]
+
+
+@pytest.mark.parametrize("data", [b"", b"no JSON", b"[1]"])
+def test_a_file_that_holds_no_object_is_an_error(store: Store, data: bytes) -> None:
+    store.write_bytes(f"runs/{RUN}/job-0.json", data)
+    with pytest.raises((ValueError, TypeError)):
+        list(read_run_file(store, f"runs/{RUN}/job-0.json"))
+
+
+def test_a_damaged_pack_is_an_error(store: Store) -> None:
+    write_pack(store, RUN, written(store, range(100)))
+    (path,) = store.list("runs")
+    data = bytearray(store.read_file(path) or b"")
+    data[-20] ^= 1
+    store.write_bytes(path, bytes(data))
+    with pytest.raises(ValueError, match="damaged"):
+        list(read_run_file(store, path))

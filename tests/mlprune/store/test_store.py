@@ -1,0 +1,283 @@
+"""The store: whole files or none, hashes checked, damage set aside."""
+
+import hashlib
+import json
+import logging
+import pickle
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.store.records import Artefact, Record
+from mlprune.store.store import Store, sha256_of
+
+SCHEMA = {"name": "string", "n": "int64"}
+COLUMNS = {"name": ["a", "b"], "n": [1, 2]}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def record(*artefacts: Artefact, kind: str = "variants", record_id: str = "a1") -> Record:
+    return Record(kind, record_id, 1, {"sparsity": 0.5}, artefacts=artefacts)
+
+
+def files_of(store: Store) -> list[str]:
+    assert store.local_root is not None
+    root = store.local_root
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def damage(store: Store, path: str) -> None:
+    """Flip a bit of a file; its size stays."""
+    assert store.local_root is not None
+    file = store.local_root / path
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+
+
+def test_an_artefact_names_its_path_bytes_rows_and_hash(store: Store) -> None:
+    artefact = store.write_bytes("masks/x/y.bin", b"abc", n_rows=7)
+    assert artefact == Artefact("masks/x/y.bin", 3, hashlib.sha256(b"abc").hexdigest(), 7)
+    assert store.read_bytes(artefact) == b"abc"
+    assert sha256_of(b"abc") == artefact.sha256
+
+
+def test_a_table_comes_back_and_equal_columns_are_equal_bytes(store: Store) -> None:
+    first = store.write_table("a.parquet", COLUMNS, SCHEMA)
+    second = store.write_table("b.parquet", COLUMNS, SCHEMA)
+    assert (first.n_rows, first.sha256) == (2, second.sha256)
+    assert store.read_table(first) == COLUMNS
+
+
+def test_some_columns_of_a_table_are_read_and_the_whole_file_is_checked(store: Store) -> None:
+    artefact = store.write_table("a.parquet", COLUMNS, SCHEMA)
+    assert store.read_table(artefact, columns=("n",)) == {"n": [1, 2]}
+    damage(store, "a.parquet")
+    with pytest.raises(DamagedArtefactError, match="damaged"):
+        store.read_table(artefact, columns=("n",))
+
+
+def test_opening_a_store_makes_nothing(tmp_path: Path) -> None:
+    opened = Store(tmp_path / "none")
+    assert opened.record_names() == []
+    assert opened.list("records") == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_or_an_unknown_kind_of_place_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for place in (tmp_path / "file", "nowhere://bucket/store"):
+        with pytest.raises(StoreError) as caught:
+            Store(place)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_no_part_of_the_new(
+    store: Store, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    store.write_bytes("a.bin", b"old")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync" if failing == "fsync" else "pathlib.Path.replace", fail)
+    for path in ("a.bin", "new/b.bin"):
+        with pytest.raises(OSError, match="no space"):
+            store.write_bytes(path, b"new content")
+    monkeypatch.undo()
+    assert files_of(store) == ["a.bin"]
+    assert (Path(store.uri) / "a.bin").read_bytes() == b"old"
+
+
+def test_a_file_is_flushed_before_it_gets_its_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os  # noqa: PLC0415 - what is watched here
+
+    flushed: list[list[str]] = []
+    real = os.fsync
+    monkeypatch.setattr("os.fsync", lambda number: (flushed.append(files_of(store)), real(number)))
+    store.write_bytes("a.bin", b"abc")
+    assert len(flushed) == 2
+    assert flushed[0][0].startswith("a.bin.writing-")
+    assert flushed[1] == ["a.bin"]
+
+
+def test_a_damaged_or_missing_artefact_is_noticed_by_its_reader(store: Store) -> None:
+    artefact = store.write_table("a.parquet", COLUMNS, SCHEMA)
+    damage(store, "a.parquet")
+    with pytest.raises(DamagedArtefactError, match="damaged") as caught:
+        store.read_table(artefact)
+    assert (caught.value.context["path"], caught.value.context["expected"]) == ("a.parquet", artefact.sha256)
+    (Path(store.uri) / "a.parquet").unlink()
+    with pytest.raises(DamagedArtefactError, match="missing"):
+        store.read_bytes(artefact)
+
+
+def test_completeness_looks_at_sizes_and_intactness_at_bytes(store: Store) -> None:
+    written = record(store.write_bytes("a.bin", b"abc"), store.write_bytes("b.bin", b""))
+    assert store.is_complete(written)
+    assert store.is_intact(written)
+    damage(store, "a.bin")
+    assert store.is_complete(written)
+    assert not store.is_intact(written)
+    (Path(store.uri) / "a.bin").write_bytes(b"abcd")
+    assert not store.is_complete(written)
+    (Path(store.uri) / "a.bin").unlink()
+    assert not store.is_complete(written)
+    assert not store.is_intact(written)
+    assert store.is_complete(record())
+
+
+def test_a_record_comes_back_and_one_that_is_not_there_is_none(store: Store) -> None:
+    written = record(store.write_bytes("a.bin", b"abc"))
+    store.write_record(written)
+    assert store.read_record("variants", "a1") == written
+    assert store.require("variants", "a1") == written
+    assert store.read_record("variants", "a2") is None
+    with pytest.raises(StoreError, match="no such record"):
+        store.require("variants", "a2")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"null", b"3", b"[]", b"{}", b"\xff\xfe", b'{"artefacts": []}'])
+def test_a_record_that_cannot_be_read_moves_to_quarantine(
+    store: Store, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.write_bytes("records/variants/a1.json", content)
+    with caplog.at_level(logging.WARNING):
+        assert store.read_record("variants", "a1") is None
+    assert "quarantine" in caplog.text
+    assert store.record_names() == []
+    (moved,) = files_of(store)
+    assert moved.startswith("quarantine/records-variants-a1.json.")
+    assert (Path(store.uri) / moved).read_bytes() == content
+
+
+def test_the_same_record_can_go_to_quarantine_twice(store: Store) -> None:
+    for _ in range(2):
+        store.write_record(record())
+        store.quarantine(record())
+    assert len(files_of(store)) == 2
+    assert store.read_record("variants", "a1") is None
+
+
+def test_records_are_listed_in_order_and_unreadable_ones_passed_over(store: Store) -> None:
+    for kind, record_id in (("variants", "b"), ("masks", "c"), ("variants", "a")):
+        store.write_record(record(kind=kind, record_id=record_id))
+    store.write_bytes("records/masks/broken.json", b"{")
+    store.write_bytes("records/masks/segments/one.jsonl.zst", b"")
+    assert store.record_names() == [("masks", "broken"), ("masks", "c"), ("variants", "a"), ("variants", "b")]
+    assert store.record_names("variants") == [("variants", "a"), ("variants", "b")]
+    assert [(one.kind, one.id) for one in store.records()] == [("masks", "c"), ("variants", "a"), ("variants", "b")]
+
+
+def test_unfinished_files_are_never_listed(store: Store) -> None:
+    store.write_record(record())
+    store.write_bytes("records/variants/a2.json.writing-0123abcd", b"{")
+    store.write_bytes("masks/x/block-000.parquet.writing-0123abcd", b"")
+    assert store.list("") == ["records/variants/a1.json"]
+    assert store.record_names() == [("variants", "a1")]
+    assert store.list("masks") == []
+
+
+def test_run_files_are_json_and_never_records(store: Store) -> None:
+    store.write_run_file("run1", "jobs-0", {"elapsed_s": 1.5})
+    assert store.list("runs") == ["runs/run1/jobs-0.json"]
+    assert store.read_json("runs/run1/jobs-0.json") == {"elapsed_s": 1.5}
+    assert store.record_names() == []
+
+
+def test_a_store_survives_pickling_and_a_change_of_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    first = Store("store")
+    artefact = first.write_bytes("a.bin", b"abc")
+    pickled = pickle.dumps(first)
+    monkeypatch.chdir(tmp_path / "there")
+    second = pickle.loads(pickled)
+    assert second.read_bytes(artefact) == b"abc"
+    assert Store(first.uri).read_bytes(artefact) == b"abc"
+    assert second.local_root == tmp_path / "here" / "store"
+
+
+def test_a_folder_given_as_a_uri_is_the_same_store(store: Store) -> None:
+    store.write_record(record())
+    by_uri = Store(Path(store.uri).as_uri())
+    assert by_uri.record_names() == [("variants", "a1")]
+    assert by_uri.local_root == store.local_root
+
+
+def test_behind_an_object_store_uri_everything_works_the_same() -> None:
+    remote = Store("mock:///bucket")
+    for folder in ("records/variants", "runs/r", "masks", "quarantine"):
+        remote._files.create_dir(f"{remote._root}/{folder}", recursive=True)
+    assert remote.local_root is None
+    written = record(remote.write_table("masks/a.parquet", COLUMNS, SCHEMA))
+    remote.write_record(written)
+    remote.write_run_file("r", "jobs", [1])
+    assert remote.record_names() == [("variants", "a1")]
+    assert remote.list("") == ["masks/a.parquet", "records/variants/a1.json", "runs/r/jobs.json"]
+    found = remote.require("variants", "a1")
+    assert found == written
+    assert remote.is_intact(found)
+    assert remote.read_table(found.artefacts[0]) == COLUMNS
+    remote.quarantine(found)
+    assert remote.read_record("variants", "a1") is None
+    with pytest.raises(DamagedArtefactError, match="missing"):
+        remote.read_bytes(Artefact("masks/none.parquet", 1, ""))
+
+
+def test_a_record_file_is_readable_json(store: Store) -> None:
+    store.write_record(record())
+    text = (Path(store.uri) / record().path).read_text(encoding="utf-8")
+    assert json.loads(text)["parameters"] == {"sparsity": 0.5}
+    assert text.endswith("}\n")
+
+
+def test_a_file_is_written_only_if_it_is_absent_and_removed_if_it_is_there(store: Store) -> None:
+    assert store.read_file("claims/x/a.json") is None
+    assert store.write_if_absent("claims/x/a.json", b"1")
+    assert not store.write_if_absent("claims/x/a.json", b"2")
+    assert store.read_file("claims/x/a.json") == b"1"
+    for _ in range(2):
+        store.delete("claims/x/a.json")
+        assert store.read_file("claims/x/a.json") is None
+
+
+def test_whether_a_record_is_there_is_known_without_reading_it(store: Store) -> None:
+    assert not store.has_record("variants", "a1")
+    store.write_bytes("records/variants/a1.json", b"{")
+    assert store.has_record("variants", "a1")
+
+
+def test_a_record_somebody_else_has_just_moved_aside_is_no_fault(store: Store) -> None:
+    store.quarantine(record())
+    assert files_of(store) == []
+
+
+def test_a_second_writer_of_the_same_bytes_disturbs_no_reader(store: Store) -> None:
+    written = record(store.write_bytes("a.bin", b"abc" * 10_000))
+    store.write_record(written)
+    stop = threading.Event()
+
+    def write_again() -> None:
+        while not stop.is_set():
+            store.write_bytes("a.bin", b"abc" * 10_000)
+            store.write_record(written)
+
+    writer = threading.Thread(target=write_again)
+    writer.start()
+    try:
+        for _ in range(200):
+            assert store.require("variants", "a1") == written
+            assert store.is_intact(written)
+    finally:
+        stop.set()
+        writer.join()

@@ -1,0 +1,115 @@
+"""`mlprune harness` as a user meets it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'mlprune[harness]'")
+
+from catalog.check import check
+from catalog.store import Catalog
+from mlprune.store.store import Store
+from ray_jobs.cli.commands import harness
+from tests.command_line import Done
+from tests.harness_tasks import task_files
+from tests.tiny_recipes import FinishedRun, copy_of
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return task_files(tmp_path_factory.mktemp("harness") / "tasks")
+
+
+def arguments(opened: Store, run: FinishedRun, folder: Path, **changes: object) -> list[object]:
+    options = {
+        "tasks": "local_choice,local_text",
+        "store": opened.uri,
+        "include-path": folder,
+        "model": run.folder / "model",
+        **changes,
+    }
+    return [part for name, value in options.items() for part in (f"--{name}", value)]
+
+
+def test_variants_are_run_and_land_in_the_catalog_and_the_second_time_nothing_is_left(
+    here: Callable[..., Done],
+    small_run: FinishedRun,
+    tasks: Path,
+    tmp_path: Path,
+) -> None:
+    store = copy_of(small_run.store, tmp_path / "store")
+    done = here("harness", "dense", "sweep", *arguments(store, small_run, tasks, limit=3))
+    assert done.code == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["variant", "task", "metric", "filter", "value", "stderr"]
+    with Catalog.open(store) as catalog:
+        rows = catalog.query("SELECT * FROM harness_results ORDER BY harness_id, metric")
+        counts = catalog.query(
+            "SELECT task, count(*) AS n, max(n_documents) AS most FROM harness_evaluations GROUP BY 1"
+        )
+    assert len(lines) - 1 == len(rows)
+    assert all(any(row["variant_id"] in line and row["metric"] in line for line in lines) for row in rows)
+    n_variants = len({row["variant_id"] for row in rows})
+    assert n_variants == len(small_run.plan.variants), "dense is the base model and an entry of two"
+    assert {row["task"]: (row["n"], row["most"]) for row in counts} == {
+        "local_choice": (n_variants, 3),
+        "local_text": (n_variants, 3),
+    }
+    assert check(store) == ([], [])
+    again = here("harness", "dense", "sweep", *arguments(store, small_run, tasks, limit=3))
+    assert again.out == done.out
+    assert again.err.count("was done") == 2 * n_variants
+
+
+@pytest.mark.parametrize(
+    ("variant", "changes", "words"),
+    [
+        ("nobody", {}, "no such variant"),
+        ("dense", {"tasks": ","}, "no task"),
+        ("dense", {"dtype": "float8"}, "float8"),
+        ("dense", {"include-path": "nowhere"}, "nowhere"),
+        ("dense", {"model": "nowhere"}, "nowhere"),
+        ("dense", {"store": "nowhere"}, "no records"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    here: Callable[..., Done],
+    small_run: FinishedRun,
+    tasks: Path,
+    variant: str,
+    changes: dict[str, object],
+    words: str,
+) -> None:
+    before = small_run.store.list("")
+    done = here("harness", variant, *arguments(small_run.store, small_run, tasks, **changes))
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert len(done.err.splitlines()) == 1
+    assert small_run.store.list("") == before
+
+
+def test_a_folder_with_another_model_is_refused(
+    here: Callable[..., Done],
+    small_run: FinishedRun,
+    tasks: Path,
+    own_inputs: Path,
+) -> None:
+    config = own_inputs / "model" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text("utf-8")), "dropout": 0.3}), encoding="utf-8")
+    done = here("harness", "dense", *arguments(small_run.store, small_run, tasks, model=own_inputs / "model"))
+    assert done.code == 2
+    assert "another model" in done.err
+
+
+def test_without_the_harness_the_command_says_what_to_install(
+    here: Callable[..., Done],
+    small_run: FinishedRun,
+    tasks: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(harness, "find_spec", lambda _: None)
+    done = here("harness", "dense", *arguments(small_run.store, small_run, tasks))
+    assert done.code == 2
+    assert "mlprune[harness]" in done.err

@@ -1,0 +1,68 @@
+"""The commands that compute on stored evaluations."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mlprune.errors import BadInputError
+from ray_jobs.cli.application import app
+from tests.tiny_recipes import FinishedRun, copy_of
+
+
+@pytest.fixture(scope="module")
+def store_path(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return copy_of(small_run.store, tmp_path_factory.mktemp("rescoring") / "store").uri
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_rescore_prints_the_evaluations_and_the_catalog_has_them(store_path: str) -> None:
+    found = invoke("rescore", "--store", store_path, "--rule", "candidate_mean", "--language", "fr")
+    assert found.exit_code == 0
+    ids = found.stdout.split()
+    assert len(ids) == 4
+    assert "4 evaluations, 4 of them new; 3 new comparisons" in found.stderr
+    sql = "SELECT evaluation_id, scoring_rule FROM evaluations WHERE scoring_rule <> 'mean' ORDER BY ALL"
+    rows = json.loads(invoke("query", sql, "--store", store_path, "--format", "json").stdout)
+    assert [row["evaluation_id"] for row in rows] == ids
+
+
+def test_ranks_are_one_row_per_variant(store_path: str) -> None:
+    found = invoke("ranks", "--store", store_path, "--task", "facts", "--format", "json")
+    rows = json.loads(found.stdout)
+    assert len(rows) == 4
+    assert sum(row["average_rank"] for row in rows) == pytest.approx(10)
+    assert {row["n_data_sets"] for row in rows} == {2}
+
+
+def test_examples_are_read_from_a_file(store_path: str, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("1\n\n 2 \n")
+    found = invoke("rescore", "--store", store_path, "--examples", str(ids), "--metric", "accuracy")
+    sql = f"SELECT n_examples FROM evaluations WHERE evaluation_id = '{found.stdout.split()[0]}'"
+    assert json.loads(invoke("query", sql, "--store", store_path, "--format", "json").stdout) == [{"n_examples": 2}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rule", "max"], "no such scoring rule"),
+        (["--from-rule", "max"], "no such scoring rule"),
+        ([], "nothing to compute"),
+        (["--examples", "absent.txt"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_bad_input(store_path: str, arguments: list[str], message: str) -> None:
+    found = invoke("rescore", "--store", store_path, *arguments)
+    assert isinstance(found.exception, BadInputError)
+    assert message in str(found.exception)
+
+
+def test_an_empty_file_of_examples_is_bad_input(store_path: str, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("\n")
+    found = invoke("rescore", "--store", store_path, "--examples", str(tmp_path / "ids.txt"))
+    assert "the file of examples is empty" in str(found.exception)

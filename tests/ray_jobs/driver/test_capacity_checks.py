@@ -1,0 +1,59 @@
+"""Whether a run fits: this process, a Ray of this machine, the store's disk; and the pool in words."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import BadInputError
+from mlprune.plan.estimate import Needs, needs_of
+from mlprune.plan.job_costs import Work
+from mlprune.plan.node_capacity import Node
+from mlprune.plan.pool import GIB
+from mlprune.store.store import Store
+from ray_jobs.driver.capacity_checks import pool_here, pool_in_words, pool_of_local_ray, require_room
+from ray_jobs.workers.node_resources import n_cpus
+from tests.tiny_recipes import plan_of, small_recipe, write_recipe
+
+
+@pytest.fixture(scope="module")
+def needs(tiny_inputs: Path) -> Needs:
+    plan = plan_of(write_recipe(tiny_inputs, small_recipe(), name="fitting.yaml"))
+    return needs_of(plan, plan.jobs)
+
+
+def with_compute(needs: Needs, **compute: object) -> Needs:
+    return replace(needs, compute=needs.compute.model_copy(update=compute))
+
+
+def test_this_process_is_one_worker_with_one_shard_whatever_the_recipe_says(needs: Needs) -> None:
+    found = pool_here(with_compute(needs, replicas=5, shards=3))
+    assert (found.n_workers, found.n_shards, found.threads) == (1, 1, n_cpus())
+
+
+def test_this_process_keeps_to_the_memory_the_recipe_grants(needs: Needs) -> None:
+    assert pool_here(with_compute(needs, memory_gib_per_actor=2.0)).memory_bytes == 2 * GIB
+    with pytest.raises(BadInputError, match="memory_gib_per_actor"):
+        pool_here(with_compute(needs, memory_gib_per_actor=0.2))
+
+
+def test_a_ray_of_this_machine_gets_what_the_recipe_says(needs: Needs) -> None:
+    found = pool_of_local_ray(with_compute(needs, replicas=1, shards=2))
+    assert (found.n_workers, found.n_shards) == (1, 2)
+
+
+def test_results_that_the_disk_cannot_take_are_refused(needs: Needs, tmp_path: Path) -> None:
+    require_room(needs, Store(tmp_path / "store"))
+    huge = replace(needs, works=(Work("observe", disk_bytes=2.0**70),))
+    with pytest.raises(BadInputError, match="disk has too little room") as caught:
+        require_room(huge, Store(tmp_path / "store"))
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_pool_in_words_says_who_does_the_work(needs: Needs) -> None:
+    two = with_compute(needs, replicas=2, shards=1).pool([Node(4.0, 64 * GIB)])
+    assert pool_in_words(two).startswith("2 replicas of 1 shard; an actor has 2 threads, 0.")
+    cut = with_compute(needs, replicas=1, shards=3).pool([Node(3.0, 64 * GIB, n_gpus=3, gpu_bytes=GIB)])
+    assert pool_in_words(cut).startswith("1 replica of 3 shards each; an actor has 1 thread, 0.")
+    assert pool_in_words(cut).endswith("1 GPU")

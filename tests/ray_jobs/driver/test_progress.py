@@ -1,0 +1,109 @@
+"""Progress as a person at a terminal and as the reader of a log see it."""
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from mlprune.steps.job import Job, RecordKey
+from ray_jobs.driver import progress as progress_module
+from ray_jobs.driver.progress import SHOWN_FAILURES, Progress
+from ray_jobs.workers.worker import Failure, Outcome
+
+
+@dataclass(frozen=True)
+class Named(Job):
+    """A job that is only a name."""
+
+    step: ClassVar[str] = "evaluate"
+    name: str
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        return (("evaluations", self.name),)
+
+
+JOBS = [Named(name) for name in "abcd"]
+
+
+def outcome(job: Job) -> Outcome:
+    return Outcome(job.makes[-1], job.step, "host", "worker", "2026-01-01", 2.0, 0.1)
+
+
+class Person:
+    """Reads what a terminal shows, all the time: it holds little."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._seen: list[bytes] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with suppress(OSError):  # the other end was closed
+            while data := os.read(self._terminal, 4096):
+                self._seen.append(data)
+
+    def seen(self) -> str:
+        self._thread.join(30)
+        return b"".join(self._seen).decode()
+
+
+def test_a_terminal_shows_a_bar_a_step_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    person, program = os.openpty()
+    reader = Person(person)
+    with os.fdopen(program, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "100")
+        with Progress(JOBS) as progress:
+            for job in JOBS[:3]:
+                time.sleep(0.3)
+                progress.done(job, outcome(job))
+            time.sleep(0.3)
+    shown = reader.seen()
+    os.close(person)
+    assert "evaluate" in shown
+    assert "3/4" in shown
+    assert shown.rpartition("3/4")[2].count("0:00:0") == 2  # time passed, and time left
+    assert "\x1b[" in shown
+
+
+def test_a_log_has_plain_lines_with_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "LINE_EVERY_S", 0.0)
+    with Progress(JOBS) as progress:
+        for job in JOBS[:2]:
+            progress.done(job, outcome(job))
+        progress.failed(JOBS[2], Failure("ValueError", "broken [at] x", is_transient=False, is_damage=False))
+        progress.done(JOBS[3], outcome(JOBS[3]))
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0].endswith("  evaluate 1/4, about 0 s left")
+    assert "failed: evaluate c: broken [at] x" in lines
+    assert "  evaluate 3/4, about " in lines[-1]
+    assert "\x1b" not in err
+
+
+def test_a_long_job_leaves_one_line_not_many(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(JOBS) as progress:
+        for job in JOBS:
+            progress.done(job, outcome(job))
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_many_failures_are_not_all_said(capsys: pytest.CaptureFixture[str]) -> None:
+    failure = Failure("ValueError", "broken", is_transient=False, is_damage=False)
+    with Progress(JOBS) as progress:
+        for _ in range(SHOWN_FAILURES + 5):
+            progress.failed(JOBS[2], failure)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert len(lines) == SHOWN_FAILURES + 1
+    assert "mlprune query failures" in lines[-1]

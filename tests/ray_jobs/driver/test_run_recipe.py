@@ -1,0 +1,53 @@
+"""What a command imports: a command that computes nothing loads no library that does, for people wait for it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlprune.models import metadata_cache
+from mlprune.plan import build_plan
+from mlprune.recipe import load_recipe
+from tests.tiny_recipes import FinishedRun, copy_of
+
+ROOT = Path(__file__).parents[3]
+LOADED = """
+import sys
+from ray_jobs.cli import main
+sys.argv = ["mlprune", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("loaded:", sorted({"torch", "transformers", "accelerate", "ray"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def loaded(*arguments: object) -> str:
+    """What a command said on stderr, and which of the large libraries it loaded."""
+    command = [sys.executable, "-c", LOADED, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def store_path(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A finished store, in which a catalog may be made."""
+    return copy_of(small_run.store, tmp_path_factory.mktemp("running") / "store").uri
+
+
+def test_a_finished_recipe_is_found_finished_without_ray_and_without_the_code_of_its_model(
+    small_run: FinishedRun, store_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata_cache, "SETTLED_S", -3600.0)  # the model was made just now
+    build_plan(load_recipe(small_run.recipe_path))
+    said = loaded("run", small_run.recipe_path, "--store", store_path, "--address", "local")
+    assert "nothing to do" in said
+    assert "loaded: ['torch']" in said
+
+
+@pytest.mark.parametrize("command", [["status"], ["query", "failures"]])
+def test_questions_about_a_store_load_none_of_them(command: list[str], store_path: str) -> None:
+    assert "loaded: []" in loaded(*command, "--store", store_path)

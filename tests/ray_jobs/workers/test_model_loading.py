@@ -1,0 +1,52 @@
+"""What an actor loads: all of it, what its pool's memory allows, or half of it where memory was short."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes, smallest_budget
+from mlprune.plan import Plan
+from mlprune.plan.estimate import needs_of
+from mlprune.plan.node_capacity import Node
+from mlprune.plan.pool import GIB, Pool
+from ray_jobs.workers.model_loading import budget, get_ready, load_here, load_shard
+from tests.tiny_recipes import plan_of, small_recipe, write_recipe
+
+
+@pytest.fixture(scope="module")
+def plan(tiny_inputs: Path) -> Plan:
+    return plan_of(write_recipe(tiny_inputs, small_recipe(), name="loading.yaml"))
+
+
+@pytest.fixture(scope="module")
+def pool(plan: Plan) -> Pool:
+    return needs_of(plan, plan.jobs).pool([Node(1.0, 64 * GIB)])
+
+
+def test_a_pool_that_holds_the_model_sets_no_limit(plan: Plan, pool: Pool) -> None:
+    assert budget(plan.model, range(3), pool) == {"memory_bytes": None, "working_bytes": None}
+    assert load_here(plan.model, pool).spans == (range(3),)
+    assert load_shard(plan.model, range(1, 3), pool).blocks == range(1, 3)
+
+
+def test_a_pool_that_does_not_hands_its_memory_on(plan: Plan, pool: Pool) -> None:
+    tight = replace(pool, resident=(1,), memory_bytes=GIB, working_bytes=10)
+    assert budget(plan.model, range(3), tight) == {"memory_bytes": GIB, "working_bytes": 10}
+
+
+def test_where_memory_was_short_half_of_the_weights_are_left_on_disk(plan: Plan, pool: Pool) -> None:
+    sizes = footprint(Path(plan.model.path), plan.model.dtype)
+    found = budget(plan.model, range(3), pool, offloaded=True)
+    working = pool.working_bytes + GROUP_BYTES
+    least = smallest_budget(sizes, range(3), working_bytes=working)
+    half = PROCESS_BYTES + working + shard_bytes(sizes, range(3)) // 2
+    assert found == {"memory_bytes": max(least, min(half, pool.memory_bytes)), "working_bytes": working}
+    assert found["memory_bytes"] < PROCESS_BYTES + working + shard_bytes(sizes, range(3))
+    (limit,) = load_here(plan.model, pool, offloaded=True).everywhere("group_limit")
+    assert limit is not None, "blocks take turns"
+
+
+def test_a_model_that_is_not_there_is_for_the_first_job_to_complain_about(plan: Plan, tmp_path: Path) -> None:
+    get_ready(plan.model)
+    get_ready(replace(plan.model, path=str(tmp_path / "nowhere")))

@@ -1,0 +1,123 @@
+"""The pool of actors, with what Ray answers made up: when a run waits for a place, and when it gives up."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mlprune.errors import WorkerLostError
+from mlprune.plan.pool import Pool
+from mlprune.steps.job import Identity, ModelRef, RecordJob
+from ray_jobs.workers import placement_groups, ray_pool
+from ray_jobs.workers.ray_pool import RayWorkers
+from ray_jobs.workers.worker import Failure, Outcome
+
+MODEL = ModelRef("model", "/model", "xglm", n_blocks=2, max_positions=64, dtype="float32")
+ONE_SHARD = Pool(
+    1, 1, 1.0, 0.0, threads=1, memory_bytes=2**30, working_bytes=2**20, beside_bytes=0, resident=(2,), n_blocks=2
+)
+TWO_SHARDS = replace(ONE_SHARD, n_shards=2, beside_bytes=2**29, resident=(1, 1))
+LOST = Failure("WorkerLostError", "a shard died", is_transient=True, is_damage=False)
+WRONG = Failure("ShapeError", "does not fit", is_transient=False, is_damage=False)
+
+
+class Stub:
+    """Whatever of Ray is asked of it: actors, methods, references."""
+
+    def __getattr__(self, name: str) -> "Stub":
+        return Stub()
+
+    def __call__(self, *_: object, **__: object) -> "Stub":
+        return Stub()
+
+
+class FakeRay:
+    """As much of Ray as the pool uses."""
+
+    def __init__(self) -> None:
+        self.has_place = True
+        self.killed = 0
+        self.reserved: list[list[dict[str, float]]] = []
+        self.removed = 0
+
+    def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
+        return (references[:1], references[1:]) if self.has_place else ([], references)
+
+    def kill(self, _: object) -> None:
+        self.killed += 1
+
+    def placement_group(self, bundles: list[dict[str, float]], **_: object) -> Stub:
+        self.reserved.append(bundles)
+        return Stub()
+
+    def remove_placement_group(self, _: object) -> None:
+        self.removed += 1
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    made = FakeRay()
+    monkeypatch.setattr(ray_pool, "ray", made)
+    monkeypatch.setattr(ray_pool, "actor_class", lambda _: Stub())
+    monkeypatch.setattr(placement_groups, "placement_group", made.placement_group)
+    monkeypatch.setattr(placement_groups, "remove_placement_group", made.remove_placement_group)
+    monkeypatch.setattr(placement_groups, "PlacementGroupSchedulingStrategy", lambda *_: "there")
+    return made
+
+
+@pytest.fixture
+def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Failure | None], None]:
+    def set_failure(failure: Failure | None) -> None:
+        outcome = Outcome(("variants", "x"), "prune", "", "worker-0", "", 1.0, 0.0, failure)
+        monkeypatch.setattr(ray_pool.Losses, "get", lambda *_, **__: outcome)
+
+    return set_failure
+
+
+def a_job() -> RecordJob:
+    return RecordJob(Identity("variants", {}, {}, {}))
+
+
+def test_a_replica_of_one_shard_reserves_nothing(fake: FakeRay) -> None:
+    workers = RayWorkers("/store", MODEL, ONE_SHARD)
+    assert workers.free() == 1
+    workers.close()
+    assert (fake.reserved, fake.killed, fake.removed) == ([], 1, 0)
+
+
+def test_worker_and_shards_of_a_replica_are_reserved_together_and_given_back(fake: FakeRay) -> None:
+    workers = RayWorkers("/store", MODEL, TWO_SHARDS)
+    shard = {"CPU": 1.0, "memory": 2**30}
+    assert fake.reserved == [[{"memory": 2**29}, shard, shard]]
+    workers.close()
+    assert fake.removed == 1
+
+
+@pytest.mark.parametrize(("failure", "n_starts"), [(None, 1), (WRONG, 1), (LOST, 2)])
+def test_a_replica_that_lost_a_shard_asks_for_all_of_its_places_anew(
+    failure: Failure | None, n_starts: int, fake: FakeRay, ends_with: Callable[[Failure | None], None]
+) -> None:
+    workers = RayWorkers("/store", MODEL, TWO_SHARDS)
+    assert workers.free() == 1
+    workers.submit(a_job())
+    ends_with(failure)
+    ((_, outcome),) = workers.wait()
+    assert outcome.failure == failure
+    assert (len(fake.reserved), fake.removed) == (n_starts, n_starts - 1)
+
+
+def test_a_run_without_any_worker_says_what_it_waits_for_and_gives_up(
+    fake: FakeRay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = iter([0.0, 60.0, 3600.0])
+    monkeypatch.setattr(ray_pool, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    workers = RayWorkers("/store", MODEL, TWO_SHARDS)
+    fake.has_place = False
+    asked = "2 x (1 CPU, 1.00 GiB) and 0.50 GiB beside them"
+    with caplog.at_level(logging.WARNING), pytest.raises(WorkerLostError, match="no worker found a place") as caught:
+        workers.free()
+    assert caught.value.context == {"waited": "60 minutes", "asked": asked}
+    assert caplog.messages == [f"no worker has a place on the cluster yet: waiting for one with {asked}"]
