@@ -47,7 +47,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Lent:
+class ArtefactTable:
     """A table that a query reads and that is no table of the catalog: Parquet files of one record."""
 
     name: str
@@ -70,7 +70,7 @@ class NamedQuery:
     """What one row means, on one line."""
     parameters: tuple[Parameter, ...]
     sql: str
-    reads: tuple[Lent, ...] = ()
+    reads: tuple[ArtefactTable, ...] = ()
 
     def bound(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values that the statement itself has a place for; the others only say what it reads."""
@@ -215,7 +215,7 @@ def _parsed(file: SqlFile) -> NamedQuery:
         if match := _PARAMETER.match(line):
             name, kind, default = match.groups()
             parameters.append(Parameter(name, kind, _default(default), required=default is None))
-    reads = tuple(Lent(*match.groups()) for line in file.comment if (match := _READS.match(line)))
+    reads = tuple(ArtefactTable(*match.groups()) for line in file.comment if (match := _READS.match(line)))
     return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads)
 
 

@@ -23,7 +23,7 @@ class _Threads:
     here = local()
 
 
-def use_threads(n: int) -> None:
+def set_worker_threads(n: int) -> None:
     """Let this process work on `n` pieces at a time from now on; called where a process starts its work.
 
     The calling thread, which does the pieces if n is 1, computes with one thread of the tensor library from now on.
@@ -44,7 +44,7 @@ def n_threads() -> int:
     return _Threads.n
 
 
-def side_by_side(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Apply a function to items, some at a time, and yield the results in the items' order.
 
     Items are drawn as they are needed, two a thread in advance. Inside a piece everything runs one after another, so

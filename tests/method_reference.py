@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlprune.pruning.spec import Reading, ScoreChoice
+from mlprune.pruning.spec import Reading, ScoreSpec
 from mlprune.steps.prune.plan import PlannedVariant
 from tests.float64_reference import alpha_counts, alpha_for, lowest_of_rows
 from tests.tiny_models import PAD, tiny_tokenizer
@@ -126,7 +126,7 @@ def factor(sets: Sequence[Array], contrast: Array | None, reading: Reading) -> A
 # Scores, sparsities and masks
 
 
-def scores(weight: Array, factors: Array, choice: ScoreChoice) -> Array:
+def scores(weight: Array, factors: Array, choice: ScoreSpec) -> Array:
     """[out, in] float64."""
     magnitudes = np.abs(weight)
     if choice.score == "ria":
@@ -135,7 +135,7 @@ def scores(weight: Array, factors: Array, choice: ScoreChoice) -> Array:
     return magnitudes * factors
 
 
-def removed(values: Array, choice: ScoreChoice, sparsity: float) -> Array:
+def removed(values: Array, choice: ScoreSpec, sparsity: float) -> Array:
     """[out, in] bool, what goes at a sparsity."""
     if sparsity == 0:
         return np.zeros(values.shape, dtype=bool)

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from mlprune.models.meta_model import ModelParts, own_tensors
+from mlprune.models.meta_model import MetaModel, own_tensors
 from mlprune.vocabulary import DtypeName
 
 PAD, END, UNKNOWN = 0, 1, 2
@@ -146,6 +146,6 @@ def save_tiny_model(
 
 def load_shard_module(folder: Path, blocks: range, dtype: DtypeName) -> Any:
     """A model of which one shard's parameters are loaded, and all others stay on the meta device."""
-    parts = ModelParts(folder, dtype)
+    parts = MetaModel(folder, dtype)
     parts.fill(name for name, _ in own_tensors(parts.model, parts.family, blocks))
     return parts.model

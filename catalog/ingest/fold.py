@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 
 from catalog.ingest.demonstration_texts import with_texts
-from catalog.ingest.materialized import TOLD_BY, is_kept_current, note, noted, outdate_kept, refresh, refresh_all
+from catalog.ingest.materialized import CHANGE_KEY, is_kept_current, note, noted, outdate_kept, refresh, refresh_all
 from catalog.ingest.run_rows import fold_run_rows, not_folded, run_rows
 from catalog.ingest.schema import BOOKKEEPING, RUN_TABLES, Connection, Table, insert_rows, tables, transaction
 from catalog.sql_files import statement
@@ -134,7 +134,7 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
             n_records += len(folded)
             n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
             touched.update(table for record in folded for table in record.rows)
-            for table, column in TOLD_BY.items():
+            for table, column in CHANGE_KEY.items():
                 ids.update(row[column] for record in folded for row in record.rows.get(table, ()))
     for rows in run_rows(store, todo.run_files, at_least=BATCH_SIZE):
         with writing() as connection:

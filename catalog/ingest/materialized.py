@@ -28,7 +28,7 @@ READS: Final[Mapping[str, Set[str]]] = {
 """Kept table -> tables it follows from, in an order in which each reads only earlier ones."""
 FOLDED = "folded_ids"
 """What the ids of rows that came just now are called."""
-TOLD_BY = {"comparisons": "comparison_id", "evaluations": "evaluation_id"}
+CHANGE_KEY = {"comparisons": "comparison_id", "evaluations": "evaluation_id"}
 """Table -> column by which kept tables are told of its new rows."""
 
 
@@ -47,7 +47,7 @@ def refresh(connection: Connection, *, touched: Set[str], ids: Set[str]) -> None
 
     Args:
         touched: tables that rows were added to since they were current.
-        ids: of rows added since then, as `TOLD_BY` has them.
+        ids: of rows added since then, as `CHANGE_KEY` has them.
     """
     folded = arrow_rows([("id", "VARCHAR")], [{"id": one} for one in sorted(ids)])
     with transaction(connection):

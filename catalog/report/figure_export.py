@@ -24,7 +24,7 @@ MOST_LETTERS = 80
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FigureSelection:
     """What is to be drawn, and how."""
 
     format: str = "pdf"
@@ -36,7 +36,7 @@ class Wanted:
     """Of a sheet, in inches."""
 
 
-def write_figures(catalog: Catalog, out: Path, wanted: Wanted | None = None) -> Iterator[Path]:
+def write_figures(catalog: Catalog, out: Path, wanted: FigureSelection | None = None) -> Iterator[Path]:
     """Draw and write, and give each figure's path as soon as it is there; equal catalogs make equal files.
 
     Args:
@@ -44,7 +44,7 @@ def write_figures(catalog: Catalog, out: Path, wanted: Wanted | None = None) -> 
     Raises:
         BadInputError: a format, a figure or a value of a filter is unknown, or a file cannot be written.
     """
-    wanted = wanted or Wanted()
+    wanted = wanted or FigureSelection()
     exhibits = _exhibits(wanted)
     _check_chosen(catalog, wanted.chosen)
     snapshot = catalog.snapshot_id()
@@ -56,7 +56,7 @@ def write_figures(catalog: Catalog, out: Path, wanted: Wanted | None = None) -> 
             yield from _write(out / name, group, source=source, snapshot=snapshot, wanted=wanted)
 
 
-def _exhibits(wanted: Wanted) -> list[Exhibit]:
+def _exhibits(wanted: FigureSelection) -> list[Exhibit]:
     if wanted.format not in FORMATS:
         raise BadInputError("no such format of figures", expected=list(FORMATS), got=wanted.format)
     known = {exhibit.anchor: exhibit for exhibit in FIGURES}
@@ -79,7 +79,7 @@ def _check_known(name: str, known: Sequence[str], *, what: str) -> None:
         raise BadInputError(f"no such {what}", got=name, **nearest, expected=sorted(known))
 
 
-def _filtered(source: Source, wanted: Wanted) -> Source:
+def _filtered(source: Source, wanted: FigureSelection) -> Source:
     """The rows that fit what is chosen; without a pair the means over the pairs, as in the report."""
     return replace(source, rows=tuple(row for row in source.rows if fits(facets_of(row), wanted.chosen)))
 
@@ -97,7 +97,7 @@ def _named(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[tuple[str, Gro
         yield unique, group
 
 
-def _write(path: Path, group: Group, *, source: Source, snapshot: str, wanted: Wanted) -> Iterator[Path]:
+def _write(path: Path, group: Group, *, source: Source, snapshot: str, wanted: FigureSelection) -> Iterator[Path]:
     """The figure's SQL and the data of what is drawn in it, then the figure, in parts where it is too high for a page.
 
     Args:

@@ -28,9 +28,9 @@ from catalog.store.connections import (
     is_locked,
     one_line,
 )
-from catalog.store.database_file import FILE_NAME, set_aside
+from catalog.store.database_file import FILE_NAME, quarantine_file
 from catalog.store.shared_copy import SharedCatalog, cache_folder
-from catalog.store.update import fill_connection, fill_copy, fill_file, n_missing
+from catalog.store.update import n_missing, update_connection, update_copy, update_file
 from mlprune.errors import QueryError, StoreError
 from mlprune.store.scratch import scratch_folder
 from mlprune.store.store import Store
@@ -115,9 +115,9 @@ class Catalog:
         """Fold into the file; one that is damaged is set aside and made anew."""
         for is_first in (True, False):
             try:
-                return fill_file(path, self.store)
+                return update_file(path, self.store)
             except (duckdb.Error, StoreError, OSError) as err:
-                if not (is_first and is_damage(err) and set_aside(path)):
+                if not (is_first and is_damage(err) and quarantine_file(path)):
                     why = "is in use" if is_locked(err) else "cannot be used"
                     logger.warning("the catalog file %s, the next fold catches up: %s", why, one_line(err))
                     break
@@ -149,7 +149,7 @@ class Catalog:
 
     def _fold_in_memory(self) -> FoldResult:
         connection = duckdb.connect(":memory:")
-        result = fill_connection(connection, self.store, persisted=False)
+        result = update_connection(connection, self.store, persisted=False)
         close_to_questions(connection)
         self._connection = connection
         return result
@@ -243,7 +243,7 @@ class Catalog:
     def _open_another(self, path: Path) -> None:
         """Open a copy of a file that cannot be had, which is far quicker than reading all records again."""
         self._copy = scratch_folder()
-        self._connection = fill_copy(path, Path(self._copy.name), self.store)
+        self._connection = update_copy(path, Path(self._copy.name), self.store)
         what = "memory" if self._connection is None else "a copy of it"
         logger.warning("the catalog file cannot be had, answering from %s", what)
 

@@ -18,7 +18,7 @@ def write_ahead_log(path: Path) -> Path:
     return path.with_name(f"{path.name}.wal")
 
 
-def set_aside(path: Path) -> bool:
+def quarantine_file(path: Path) -> bool:
     """Move a damaged catalog file to `catalog.duckdb.damaged-<n>`; returns whether that was possible."""
     n = 1
     while (target := path.with_name(f"{path.name}.damaged-{n}")).exists():

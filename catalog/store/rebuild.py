@@ -7,7 +7,7 @@ from catalog.ingest.fold import FoldResult
 from catalog.store.catalog import Catalog
 from catalog.store.connections import connect, require_free
 from catalog.store.database_file import FILE_NAME, write_ahead_log
-from catalog.store.update import fill_connection
+from catalog.store.update import update_connection
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
 
@@ -36,7 +36,7 @@ def _rebuild_file(store: Store, path: Path) -> FoldResult:
     try:
         require_free(path)
         with connect(fresh, read_only=False) as connection:
-            result = fill_connection(connection, store, persisted=True)
+            result = update_connection(connection, store, persisted=True)
         write_ahead_log(path).unlink(missing_ok=True)
         fresh.replace(path)
     finally:

@@ -23,7 +23,7 @@ AT_ONCE = 500
 Opening = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
-def fill_file(path: Path, store: Store) -> FoldResult:
+def update_file(path: Path, store: Store) -> FoldResult:
     """Fold into a file, which is held only while rows are added to it: between two batches others may have it.
 
     Raises:
@@ -37,12 +37,12 @@ def fill_file(path: Path, store: Store) -> FoldResult:
     return _fill(_Turns(path).opened, store, persisted=True)
 
 
-def fill_connection(connection: duckdb.DuckDBPyConnection, store: Store, *, persisted: bool) -> FoldResult:
+def update_connection(connection: duckdb.DuckDBPyConnection, store: Store, *, persisted: bool) -> FoldResult:
     """Fold into a catalog that nobody else knows of."""
     return _fill(lambda: nullcontext(connection), store, persisted=persisted)
 
 
-def fill_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnection | None:
+def update_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnection | None:
     """Fold into a copy of a file that somebody else has.
 
     Args:
@@ -54,7 +54,7 @@ def fill_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnecti
         if copy is None:
             return None
         connection = connect(copy, read_only=False)
-        fill_connection(connection, store, persisted=False)
+        update_connection(connection, store, persisted=False)
         close_to_questions(connection)
     except (duckdb.Error, StoreError, OSError) as err:
         logger.info("a copy of the catalog cannot be used: %s", one_line(err))

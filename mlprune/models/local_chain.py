@@ -12,7 +12,7 @@ from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.models.inference.block_batching import GroupLimit, grouped
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.models.shard import Shard
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 from mlprune.vocabulary import DtypeName
 
 
@@ -42,7 +42,7 @@ class LocalChain:
                 item = getattr(shard, operation)(item)
             return item
 
-        return side_by_side(through, items) if self._limit is None else self._in_groups(operation, items, self._limit)
+        return parallel_map(through, items) if self._limit is None else self._in_groups(operation, items, self._limit)
 
     def _in_groups(self, operation: str, items: Iterable[Any], limit: GroupLimit) -> Iterator[Any]:
         for group in grouped(items, limit):

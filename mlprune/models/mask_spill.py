@@ -22,7 +22,7 @@ from mlprune.store.scratch import scratch_folder
 _MASK, _WEIGHT = "mask/", "weight/"
 
 
-class KeptChanges:
+class MaskSpill:
     """Changes of blocks, one file a block, in a folder that goes when this object does."""
 
     def __init__(self) -> None:

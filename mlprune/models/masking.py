@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from mlprune.errors import ModelError, ShapeError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
-from mlprune.models.mask_spill import KeptChanges
-from mlprune.parallel import side_by_side
+from mlprune.models.mask_spill import MaskSpill
+from mlprune.parallel import parallel_map
 
 Stored = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
 """Reads layers of a block from the checkpoint: layer -> weight as it is stored, not turned."""
@@ -49,7 +49,7 @@ class MaskedBlocks:
         self._in_turns = frozenset(in_turns)
         self._is_here = is_here
         self._changed: set[tuple[int, str]] = set()
-        self._kept = KeptChanges()
+        self._kept = MaskSpill()
 
     def dense(self, block: int) -> Mapping[str, Tensor]:
         """Make a block dense: layer -> its weight [out, in], in the family's order; not to be written to.
@@ -129,7 +129,7 @@ class MaskedBlocks:
                 self._change(block, layer, weight=weights.get(layer), mask=masks.get(layer))
 
             self._changed.update((block, layer) for layer in (*masks, *weights))
-            list(side_by_side(put, layers))
+            list(parallel_map(put, layers))
         self._changed.difference_update((block, layer) for layer in layers)
         self._changed.update((block, layer) for layer in (*masks, *weights))
 

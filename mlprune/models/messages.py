@@ -124,7 +124,7 @@ class DecodeStep:
 
 
 @dataclass(frozen=True)
-class Travelling:
+class HiddenStates:
     """Hidden states between two blocks, with the calls of the blocks to come."""
 
     hidden: Tensor
@@ -136,7 +136,7 @@ class Travelling:
 class ObservationPart:
     """A batch that has been observed in the blocks so far."""
 
-    states: Travelling
+    states: HiddenStates
     counted: Tensor
     sums: Mapping[tuple[int, str], Tensor]
     magnitudes: tuple[Tensor, ...]
@@ -147,7 +147,7 @@ class ObservationPart:
 class SweepPart:
     """Resident hidden states of a sequential sweep, handed over between shards."""
 
-    states: Travelling
+    states: HiddenStates
     counted: Tensor
 
 
@@ -171,7 +171,7 @@ class Captured:
 class CapturePart:
     """A batch whose activations were taken in the blocks so far."""
 
-    states: Travelling
+    states: HiddenStates
     counted: Tensor
     wanted: Mapping[int, tuple[str, ...]]
     inputs: Mapping[tuple[int, str], Sequence[Tensor]]
@@ -201,7 +201,7 @@ class StateSums:
 class SumPart:
     """A batch whose states were added up behind the blocks so far."""
 
-    states: Travelling
+    states: HiddenStates
     counted: Tensor
     sums: tuple[Tensor, ...]
     """[d] each."""
@@ -211,7 +211,7 @@ class SumPart:
 class CountPart:
     """A batch whose neurons were counted in the blocks so far."""
 
-    states: Travelling
+    states: HiddenStates
     counted: Tensor
     counts: Mapping[int, Tensor]
 
@@ -221,8 +221,8 @@ class ScoringPart:
     """A batch between two shards."""
 
     batch: ScoringBatch
-    prefix: Travelling
-    groups: tuple[Travelling, ...]
+    prefix: HiddenStates
+    groups: tuple[HiddenStates, ...]
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class DecodePart:
     """A decoding step between two shards."""
 
     key: str
-    states: Travelling
+    states: HiddenStates
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mlprune.errors import ModelError
-from mlprune.models.checkpoint.tensor_slices import extent_of
+from mlprune.models.checkpoint.tensor_slices import tensor_slice
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at
 from mlprune.models.families.checks import check_frame, check_layers
 from mlprune.models.families.records import Family
-from mlprune.models.placement.row_embedding import look_rows_up
+from mlprune.models.placement.row_embedding import read_rows_on_demand
 from mlprune.vocabulary import DtypeName
 
 
-class ModelParts:
+class MetaModel:
     """A causal language model on the meta device, whose tensors are put in place and taken away part by part.
 
     Buffers are computed by the model's own code and stay.
@@ -66,7 +66,7 @@ class ModelParts:
             _set_tensor(self.model, name, filled[source])
 
     def leave_rows(self, module: str) -> list[str]:
-        """Leave the token embedding in the checkpoint, if it is this module; see `look_rows_up`.
+        """Leave the token embedding in the checkpoint, if it is this module; see `read_rows_on_demand`.
 
         Returns: the parameters that are left there, and need not be filled any more to run the module on the CPU.
         Raises:
@@ -77,11 +77,11 @@ class ModelParts:
             return []
         files = WeightFiles(self.path, self.family)
         file, stored = files.place(source_of(name, self.model, files))
-        extent = extent_of(self.path / file, stored)
+        extent = tensor_slice(self.path / file, stored)
         if extent.dtype is None:
             return []
         check_shape(extent.shape, tuple(embedding.weight.shape), stored)
-        look_rows_up(embedding, self.path / file, extent, DTYPES[self.dtype])
+        read_rows_on_demand(embedding, self.path / file, extent, DTYPES[self.dtype])
         return [name]
 
     def empty(self, names: Iterable[str]) -> None:

@@ -45,7 +45,7 @@ from mlprune.models.messages import (
     SweepPart,
     TokenBatch,
 )
-from mlprune.models.placement.block_cache import Turns
+from mlprune.models.placement.block_cache import BlockCache
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.models.sweep_states import ResidentStates
 from mlprune.numeric.inference.log_probs import TargetScores
@@ -84,7 +84,7 @@ class Shard:
         memory: dict[str, int | None] = {"memory_bytes": memory_bytes, "working_bytes": working_bytes}
         self._runner = BlockRunner(path, blocks, n_blocks=n_blocks, dtype=dtype, **memory)
         in_turns = self._runner.in_turns
-        self._turns = Turns(self._read, self._runner.drop, window=self._runner.window) if in_turns else None
+        self._turns = BlockCache(self._read, self._runner.drop, window=self._runner.window) if in_turns else None
         self._masks = MaskedBlocks(
             self._runner.modules,
             self._runner.family,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mlprune.models.inference.block_runner import BlockRunner, leaving
 from mlprune.models.messages import SweepPart, TokenBatch
-from mlprune.numeric.activations.gram import ProductSums
-from mlprune.parallel import n_threads, side_by_side
+from mlprune.numeric.activations.gram import GramAccumulator
+from mlprune.parallel import n_threads, parallel_map
 
 Sums = dict[str, Tensor]
 """input -> [b, in] float32, sums of squares over counted tokens."""
@@ -28,7 +28,7 @@ class ResidentStates:
     def __init__(self, runner: BlockRunner) -> None:
         self._runner = runner
         self._parts: dict[Hashable, SweepPart] = {}
-        self._products: dict[str, ProductSums] = {}
+        self._products: dict[str, GramAccumulator] = {}
 
     @torch.inference_mode()
     def start(self, key: Hashable, batch: TokenBatch) -> None:
@@ -45,10 +45,10 @@ class ResidentStates:
             return self._runner.only_observed(block, part.states, part.counted, keeps_tokens=with_products)
 
         if not with_products:
-            return {key: sums for key, (sums, _) in zip(keys, side_by_side(observed, keys), strict=True)}
+            return {key: sums for key, (sums, _) in zip(keys, parallel_map(observed, keys), strict=True)}
         found: dict[Hashable, Sums] = {}
         for some in _groups(keys, n_threads()):
-            observations = list(side_by_side(observed, some))
+            observations = list(parallel_map(observed, some))
             found.update((key, sums) for key, (sums, _) in zip(some, observations, strict=True))
             self._add_products([tokens for _, tokens in observations])
         return found
@@ -61,7 +61,7 @@ class ResidentStates:
             part = self._parts[key]
             self._parts[key] = SweepPart(self._runner.step(block, part.states), part.counted)
 
-        for _ in side_by_side(advanced, keys):
+        for _ in parallel_map(advanced, keys):
             pass
 
     def take_products(self) -> dict[str, Tensor]:
@@ -88,7 +88,7 @@ class ResidentStates:
         for name in observed[0]:
             pieces = [piece for tokens in observed for piece in tokens[name]]
             if name not in self._products:
-                self._products[name] = ProductSums(pieces[0].shape[1], pieces[0].device)
+                self._products[name] = GramAccumulator(pieces[0].shape[1], pieces[0].device)
             self._products[name].add(pieces)
 
 

@@ -11,7 +11,7 @@ import torch
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import Footprint, footprint
-from mlprune.plan.job_costs import Work, lasting, work_of
+from mlprune.plan.job_costs import Work, makespan, work_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.plan import Plan
 from mlprune.plan.pool import Pool, plan_pool
@@ -92,8 +92,8 @@ def duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
     """
     swept = [work for work in needs.works if work.step == "sweep"]
     others = [work for work in needs.works if work.step != "sweep"]
-    in_turn = lasting(swept, pool.n_workers) + lasting(others, pool.n_workers) / min(pool.n_shards, IN_FLIGHT)
-    n_passes = lasting(needs.works, pool.n_workers, of=lambda work: work.n_passes)
+    in_turn = makespan(swept, pool.n_workers) + makespan(others, pool.n_workers) / min(pool.n_shards, IN_FLIGHT)
+    n_passes = makespan(needs.works, pool.n_workers, of=lambda work: work.n_passes)
     n_read = sum(needs.sizes.blocks) * n_passes if pool.is_offloaded else 0.0
     return Duration(in_turn / (rates.flops * pool.threads), n_read / rates.read_bytes)
 

@@ -78,7 +78,7 @@ def most_held(works: Sequence[Work], n_threads: int) -> int:
     return max((work.held_bytes(n_threads) for work in works), default=SMALL_JOB_BYTES)
 
 
-def lasting(works: Sequence[Work], n_workers: int, of: Callable[[Work], float] = lambda work: work.flops) -> float:
+def makespan(works: Sequence[Work], n_workers: int, of: Callable[[Work], float] = lambda work: work.flops) -> float:
     """What is done one after another when workers share the jobs of each step: the part of the busiest.
 
     Args:

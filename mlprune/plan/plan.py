@@ -10,7 +10,7 @@ from mlprune.steps.compare.plan import comparison_jobs
 from mlprune.steps.demonstrate.plan import PlannedSet, plan_sets
 from mlprune.steps.evaluate.plan import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import Inputs, gather
-from mlprune.steps.job import Job, ModelRef, identified
+from mlprune.steps.job import Job, ModelRef, make_identity
 from mlprune.steps.observe.activations_plan import activation_jobs
 from mlprune.steps.observe.neurons_plan import neuron_jobs, removal_jobs
 from mlprune.steps.prune.combine_plan import add_combinations
@@ -121,7 +121,7 @@ def _hub_names(sources: Iterable[HubSource | None]) -> Iterator[tuple[str, str, 
 
 def _names_record(recipe: Recipe, names: list[tuple[str, str, str]]) -> Record:
     parameters = {"name": recipe.name, "names": [list(name) for name in names]}
-    identity = identified("recipes", parameters)
+    identity = make_identity("recipes", parameters)
     own = {"recipe": recipe.name, "kind": "recipe", "name": recipe.name, "id": identity.id}
     rows = [{"recipe": recipe.name, "kind": kind, "name": name, "id": one} for kind, name, one in names]
     return identity.record(rows={"names": [own, *rows]})

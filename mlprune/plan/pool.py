@@ -19,14 +19,14 @@ from mlprune.models.placement.memory_estimate import (
     shard_bytes,
     smallest_budget,
 )
-from mlprune.plan.job_costs import COORDINATING_BYTES, Work, lasting, most_held
+from mlprune.plan.job_costs import COORDINATING_BYTES, Work, makespan, most_held
 from mlprune.plan.node_capacity import Actor, Node, has_room, most_cpus, most_memory, n_sharing
 from mlprune.recipe import ComputeConfig
 
 GIB = 2**30
 GPU_SHARE = 0.9
 """Share of an accelerator's memory that is planned with; its driver and libraries take some."""
-NEARLY = 1.1
+MAKESPAN_TOLERANCE = 1.1
 """Pools whose products take this much longer than those of the best are as good: replicas share the small work too."""
 
 
@@ -116,13 +116,13 @@ class _Planning:
             for n_shards in self.shard_counts:
                 found = list(self._pools(n_shards, holder))
                 if found:
-                    enough = min(map(self._seconds, found)) * NEARLY
+                    enough = min(map(self._seconds, found)) * MAKESPAN_TOLERANCE
                     return next(one for one in found if self._seconds(one) <= enough)
         return None
 
     def _seconds(self, pool: Pool) -> float:
         """How long the products take, in some unit."""
-        return lasting(self.works, pool.n_workers) / pool.threads
+        return makespan(self.works, pool.n_workers) / pool.threads
 
     def _pools(self, n_shards: int, holder: _Holder) -> Iterator[Pool]:
         """Pools that find room, one for each number of replicas, most replicas first."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.numeric.masks.packing import pack_levels, unpack_kept
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -92,7 +92,7 @@ def read_keep_masks(
         one = packed[layer]
         return unpack_kept(one.levels, one.shape, one.n_levels, level=level)
 
-    return dict(zip(wanted, side_by_side(kept, wanted), strict=True))
+    return dict(zip(wanted, parallel_map(kept, wanted), strict=True))
 
 
 def stored_keep_masks(

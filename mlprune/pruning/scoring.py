@@ -14,9 +14,9 @@ from mlprune.models.families.records import Family
 from mlprune.numeric.masks.keep_masks import keep_mask, packed_mask, removed_counts
 from mlprune.numeric.selection.levels import levels_of
 from mlprune.numeric.weights.scores import magnitude_scores, random_scores, ria_scores, wanda_scores
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 from mlprune.pruning.feature_factors import Factors
-from mlprune.pruning.spec import ScoreChoice
+from mlprune.pruning.spec import ScoreSpec
 
 LayerSparsities = Mapping[str, tuple[float, ...]]
 """Layer -> its sparsities, one for each sparsity asked of the model."""
@@ -47,7 +47,7 @@ BlockLevels = Mapping[str, LayerLevels]
 def block_levels(
     weights: Mapping[str, Tensor],
     *,
-    choice: ScoreChoice,
+    choice: ScoreSpec,
     sparsities: LayerSparsities,
     block: int,
     family: Family,
@@ -77,11 +77,11 @@ def block_levels(
         return described_levels(levels, sparsities[layer], n_silent_features=n_silent)
 
     largest_first = sorted(weights, key=lambda layer: -weights[layer].numel())
-    found = dict(zip(largest_first, side_by_side(ordered, largest_first), strict=True))
+    found = dict(zip(largest_first, parallel_map(ordered, largest_first), strict=True))
     return {layer: found[layer] for layer in weights}
 
 
-def layer_scores(weight: Tensor, *, choice: ScoreChoice, block: int, layer: str, factors: Tensor | None) -> Tensor:
+def layer_scores(weight: Tensor, *, choice: ScoreSpec, block: int, layer: str, factors: Tensor | None) -> Tensor:
     """Scores of one layer, [out, in] float32."""
     if choice.score == "magnitude":
         return magnitude_scores(weight)

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 from mlprune.pruning.scoring import BlockLevels, LayerLevels, LayerSparsities, described_levels, untouched
-from mlprune.pruning.spec import ScoreChoice
+from mlprune.pruning.spec import ScoreSpec
 
 
 def rewritten_block(
     weights: Mapping[str, Tensor],
     products: Mapping[str, Tensor],
-    choice: ScoreChoice,
+    choice: ScoreSpec,
     sparsities: LayerSparsities,
     family: str,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[BlockLevels, dict[str, Tensor]]]:
@@ -46,7 +46,7 @@ def rewritten_block(
         levels = described_levels(found.keep.to(torch.uint8), sparsities[layer], n_dampings=found.n_dampings)
         return levels, found.weight.to(weight.dtype)
 
-    made = dict(zip(weights, side_by_side(rewritten, weights), strict=True))
+    made = dict(zip(weights, parallel_map(rewritten, weights), strict=True))
     masks = {layer: levels.levels.bool() for layer, (levels, _) in made.items()}
     changed = {layer: weight for layer, (_, weight) in made.items() if weight is not None}
     return masks, changed, ({layer: levels for layer, (levels, _) in made.items()}, changed)

@@ -19,7 +19,7 @@ DEFAULT_SPREAD = 0.08
 
 
 @dataclass(frozen=True)
-class ScoreChoice:
+class ScoreSpec:
     """How the weights of a layer are scored and compared."""
 
     score: ScoreName
@@ -40,7 +40,7 @@ class ScoreChoice:
         return asdict(self)
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> "ScoreChoice":
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> "ScoreSpec":
         """The inverse; other keys are passed over."""
         return cls(**{name: parameters[name] for name in cls.__dataclass_fields__})
 
@@ -134,7 +134,7 @@ class Scope:
         return cls(tuple(parameters["blocks"]), tuple(parameters["layers"]))
 
 
-def settings(choice: ScoreChoice, schedule: Schedule, reading: Reading | None) -> tuple[str, ...]:
+def settings(choice: ScoreSpec, schedule: Schedule, reading: Reading | None) -> tuple[str, ...]:
     """What is not at its default of score, schedule and aggregation, in words."""
     numbers = {
         "power": (choice.power, DEFAULT_POWER),

@@ -129,7 +129,7 @@ class Recipe(Model):
         """A path of the recipe as one that can be opened."""
         return (self.folder / path).absolute()
 
-    def own_task(self, name: str) -> TaskConfig | None:
+    def template_task(self, name: str) -> TaskConfig | None:
         """The recipe's own task of a name, None for one that comes with the package."""
         return next((task for task in self.tasks if task.name == name), None)
 

@@ -80,7 +80,7 @@ class Identity:
         )
 
 
-def identified(
+def make_identity(
     kind: str,
     parameters: Mapping[str, Any] | None = None,
     *,

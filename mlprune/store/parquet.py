@@ -75,7 +75,7 @@ def parquet_bytes(columns: Columns, schema: Schema) -> tuple[bytes, int]:
     return sink.getvalue(), table.num_rows
 
 
-def number_bytes(columns: Columns, layout: Layout) -> tuple[bytes, int]:
+def encode_numeric(columns: Columns, layout: Layout) -> tuple[bytes, int]:
     """The Parquet file of a table of many numbers, and its number of rows; equal columns are equal bytes.
 
     The file is one row group, and says which layout it has. Floats are stored byte plane by byte plane: signs and
@@ -118,7 +118,7 @@ _SPLIT = tuple(_required_kind(TYPES[name]) for name in ("list<float>", "list<dou
 """Types stored in byte planes; DuckDB reads no others so."""
 
 
-def numbers_of(
+def decode_numeric(
     data: bytes, layout: Layout, *, path: str, columns: Sequence[str] | None = None
 ) -> dict[str, np.ndarray | Lists]:
     """The columns of a table of many numbers, all or some: arrays, of a list column `Lists`.

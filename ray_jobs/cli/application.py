@@ -17,7 +17,7 @@ from rich.logging import RichHandler
 from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands import harness, report, rescore, store
-from ray_jobs.driver.signals import Stoppable
+from ray_jobs.driver.signals import GracefulShutdown
 
 DONE, BAD_INPUT = 0, 2
 
@@ -255,7 +255,7 @@ def main() -> None:
     handler = RichHandler(show_path=False, show_time=False, markup=False)
     handler.console.stderr = True
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    with Stoppable() as stoppable:
+    with GracefulShutdown() as stoppable:
         try:
             app()
         except BadInputError as err:

@@ -25,7 +25,7 @@ class Folds:
         self._wait_s = FOLD_EVERY_S
         self._folded_at = time.monotonic()
 
-    def now_and_then(self) -> None:
+    def maybe_fold(self) -> None:
         """Fold if it is time to; as long as the file cannot be had, that is twice as long each time."""
         if self._store.local_root is None or time.monotonic() - self._folded_at < self._wait_s:
             return

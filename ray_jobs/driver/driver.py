@@ -140,7 +140,7 @@ class Driver:
                 time.sleep(LOOK_AGAIN_S)
             elif len(state.waiting) == n_waiting:
                 break
-            self._folds.now_and_then()
+            self._folds.maybe_fold()
 
     def _submit_ready(self, state: _State) -> None:
         """Give free workers the first jobs whose needs are there and that nobody else does."""

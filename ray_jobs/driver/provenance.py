@@ -11,7 +11,7 @@ from ray_jobs.driver.run_log import Journal, begin_run
 from ray_jobs.workers.worker import Stopwatch, worker_name
 
 
-class NotedStore(Store):
+class RecordingStore(Store):
     """A store that notes each record written to it; a run begins with the first.
 
     Args:
@@ -51,7 +51,7 @@ class NotedStore(Store):
 @contextmanager
 def noted(store: Store, command: str) -> Iterator[Store]:
     """The same store, for the time of a command that writes to it."""
-    opened = NotedStore(store.uri, command)
+    opened = RecordingStore(store.uri, command)
     is_done = False
     try:
         yield opened

@@ -136,10 +136,10 @@ def _workers(plan: Plan, store: Store, address: str, needs: Needs) -> Iterator[t
         BadInputError: the model does not fit there.
     """
     if address == "none":
-        from ray_jobs.workers.in_process import HereWorkers  # noqa: PLC0415
+        from ray_jobs.workers.in_process import InProcessWorkers  # noqa: PLC0415
 
         pool = pool_here(needs)
-        yield HereWorkers(store.uri, plan.model, pool), pool
+        yield InProcessWorkers(store.uri, plan.model, pool), pool
         return
     if address == "local":
         pool_of_local_ray(needs)

@@ -14,7 +14,7 @@ from typing import Any
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stoppable:
+class GracefulShutdown:
     """While it lasts, the first signal to stop raises KeyboardInterrupt; those that follow it are passed over.
 
     KeyboardInterrupt for both, because that is what waiting in native code hands on. In a thread other than the main
@@ -26,7 +26,7 @@ class Stoppable:
         """The signal that arrived."""
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Stoppable":
+    def __enter__(self) -> "GracefulShutdown":
         if _is_main_thread():
             self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
         return self

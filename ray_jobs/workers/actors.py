@@ -16,12 +16,12 @@ from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.models.chain import Chain
 from mlprune.models.inference.block_batching import grouped
 from mlprune.models.local_chain import chain_limit
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.model_loading import get_ready, load_here, load_shard
+from ray_jobs.workers.model_loading import load_here, load_shard, warm_up
 from ray_jobs.workers.placement_groups import Place
-from ray_jobs.workers.ray_failures import Losses
+from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
@@ -36,7 +36,7 @@ class ShardActor:
 
     def __init__(self, model: ModelRef, span: range, pool: Pool, *, offloaded: bool) -> None:
         torch.set_num_threads(1)
-        use_threads(pool.threads)
+        set_worker_threads(pool.threads)
         self._peak = PeakMemory()
         self._shard = load_shard(model, span, pool, offloaded=offloaded)
 
@@ -65,7 +65,7 @@ class RayChain:
         self.spans = spans
         self.n_blocks = n_blocks
         self._threads = threads
-        self._losses = Losses()
+        self._losses = FailureClassifier()
         self._limit = chain_limit(self.everywhere("group_limit"))
 
     def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
@@ -121,7 +121,7 @@ class WorkerActor:
             load_offloaded=partial(self._load, offloaded=True),
         )
         if pool.n_shards == 1:
-            get_ready(model)
+            warm_up(model)
 
     def run(self, job: Job) -> Outcome:
         """Run a job; the memory it tells is that of the largest process that worked on it."""

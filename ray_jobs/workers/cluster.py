@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 PATIENCE_S = 60.0
 """How long a node may take to say what its accelerators have."""
-SLIVER = 0.01
+PROBE_GPU_FRACTION = 0.01
 """Part of an accelerator that a task asks for which only looks at it."""
 
 
@@ -87,7 +87,9 @@ def memory_of_gpus(node_id: str) -> int:
     Asked of the node itself, since Ray counts accelerators and does not measure them.
     """
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    task = ray.remote(_smallest_gpu).options(num_cpus=0, num_gpus=SLIVER, scheduling_strategy=there, max_retries=0)
+    task = ray.remote(_smallest_gpu).options(
+        num_cpus=0, num_gpus=PROBE_GPU_FRACTION, scheduling_strategy=there, max_retries=0
+    )
     try:
         return int(ray.get(task.remote(), timeout=PATIENCE_S))
     except RayError as err:

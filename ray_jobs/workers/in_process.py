@@ -9,7 +9,7 @@ from ray_jobs.workers.model_loading import load_here
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
 
-class HereWorkers:
+class InProcessWorkers:
     """One worker, in the process of the driver.
 
     Args:

@@ -29,7 +29,7 @@ def load_shard(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = Fa
     return Shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype, **memory)
 
 
-def get_ready(model: ModelRef) -> None:
+def warm_up(model: ModelRef) -> None:
     """Import the model's code, which takes seconds, before the first job needs it.
 
     What is wrong with the model is for that job to say.

@@ -16,7 +16,7 @@ from mlprune.errors import MlpruneError, OutOfMemoryError, WorkerLostError
 VMSTAT = Path("/proc/vmstat")
 
 
-class Losses:
+class FailureClassifier:
     """Explains losses of processes that one process depends on.
 
     Ray's own monitor says when it kills for memory, on any node. The kernel does not: we look whether it has killed

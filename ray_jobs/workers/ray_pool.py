@@ -18,7 +18,7 @@ from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.actors import WorkerActor, actor_class
 from ray_jobs.workers.placement_groups import Place, in_words
-from ray_jobs.workers.ray_failures import Losses
+from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.worker import Outcome, described
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class RayWorkers:
     def __init__(self, store_uri: str, model: ModelRef, pool: Pool) -> None:
         self._pool = pool
         self._arguments = (store_uri, model)
-        self._losses = Losses()
+        self._losses = FailureClassifier()
         self._n_starts: Counter[int] = Counter()
         self._idle: list[_Member] = []
         self._running: dict[Any, tuple[_Member, Job]] = {}

@@ -16,7 +16,7 @@ import torch
 
 from mlprune.errors import DamagedArtefactError, MlpruneError, OutOfMemoryError, TransientError
 from mlprune.models.chain import Chain
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.steps.job import OFFLOADED, Job, ModelRef, RecordKey
 from mlprune.store.store import Store
 from ray_jobs.driver.environment import Environment, this_environment
@@ -112,7 +112,7 @@ class Worker:
         load_offloaded: Callable[[ModelRef | None], Chain] | None = None,
     ) -> None:
         torch.set_num_threads(1)
-        use_threads(threads)
+        set_worker_threads(threads)
         self._store = Store(store_uri)
         self._loaders = {False: load_chain, True: load_offloaded or load_chain}
         self._name = name

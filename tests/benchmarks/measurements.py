@@ -23,7 +23,7 @@ from wanda_loop import loop_flops, wanda_loop
 
 from mlprune.numeric.masks.keep_masks import keep_mask
 from mlprune.numeric.selection.levels import row_levels
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 
 NEAR_TIE = 1e-5
 """Relative distance below which two scores may change places."""
@@ -87,7 +87,7 @@ def _kernel_seconds(scores: Tensor) -> dict[str, float]:
         found["sort"].append(_seconds(partial(_sorted_mask, scores)))
         found["copy"].append(_seconds(scores.clone))
         torch.set_num_threads(1)
-        use_threads(N_THREADS)
+        set_worker_threads(N_THREADS)
         for _ in range(3):
             found["ours"].append(_seconds(partial(_our_mask, scores)))
             found["one"].append(_seconds(partial(row_levels, scores, (SPARSITY,))))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.plan import build_plan, pending_jobs
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
@@ -45,7 +45,7 @@ class RecipeSeconds:
 def prune_by_recipe(recipe_path: Path, store_folder: Path) -> RecipeSeconds:
     """Plan a recipe and run the jobs that its variants need."""
     torch.set_num_threads(1)
-    use_threads(N_THREADS)
+    set_worker_threads(N_THREADS)
     started = perf_counter()
     plan, store = build_plan(load_recipe(recipe_path)), Store(store_folder)
     jobs = pending_jobs(pruning_jobs(plan.jobs), store)

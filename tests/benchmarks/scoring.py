@@ -36,9 +36,9 @@ from mlprune.evaluation.tasks.builtin import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
-from mlprune.steps.evaluate.jobs import put_masks_on
+from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.store.store import Store
 
 SHAPE = replace(FULL, vocabulary=256_008)
@@ -141,14 +141,14 @@ def one_run(folder: Path, texts: list[list[str]]) -> dict[str, Any]:
     in_place = 0.0
     for variant_id in variants:
         began = perf_counter()
-        put_masks_on(chain, store, variant_id)
+        apply_variant(chain, store, variant_id)
         in_place += perf_counter() - began
         model.loglikelihood(requests)
     return {"seconds": perf_counter() - started, "masks": in_place, "n_variants": len(variants)}
 
 
 def _our_chain(folder: Path, dtype: Any) -> Chain:
-    use_threads(N_THREADS)
+    set_worker_threads(N_THREADS)
     return local_chain(folder / "model", dtype=dtype)
 
 

@@ -30,7 +30,7 @@ from process import measured, memory_bytes, settled_memory_bytes
 from rows import HEAD, Row
 
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe
 from mlprune.steps.observe import plan as observe_plan
@@ -85,7 +85,7 @@ def memory_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
         found[f"observe_{times}"] = measured(run_jobs, store, "observe")
         found[f"order_{times}"] = measured(run_jobs, store, "prune")
     counts = "/".join(f"{once * times:,}" for times in TIMES)
-    most = found[f"observe_{TIMES[-1]}"]["number_bytes"] / MIB
+    most = found[f"observe_{TIMES[-1]}"]["encode_numeric"] / MIB
     whats = {
         "observe": f"observing {counts} demonstrations of {sizes.model.tokens} tokens ({most:.0f} MiB of statistics)",
         "order": f"scoring and ordering one block with these statistics ({most / sizes.model.blocks:.0f} MiB a block)",
@@ -130,7 +130,7 @@ def write_jobs(folder: Path, store_folder: Path, sizes: Sizes, n: int) -> dict[s
 
 def run_jobs(store_folder: Path, step: str) -> dict[str, Any]:
     """Run the jobs of a step that were left."""
-    use_threads(1)
+    set_worker_threads(1)
     steps, load_chain = pickle.loads((store_folder / "jobs.pickle").read_bytes())
     libraries, started = settled_memory_bytes(), perf_counter()
     chain, store = cache(load_chain), Store(store_folder)
@@ -143,7 +143,7 @@ def run_jobs(store_folder: Path, step: str) -> dict[str, Any]:
         "libraries_bytes": libraries,
         "peak_bytes": memory_bytes("VmHWM"),
         "statistics_bytes": sum(one.stat().st_size for one in files),
-        "number_bytes": sum(_n_numbers(one) for one in files) * 4,
+        "encode_numeric": sum(_n_numbers(one) for one in files) * 4,
     }
 
 
@@ -156,7 +156,7 @@ def _n_numbers(file: Path) -> int:
 def file_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
     """Writing and reading the statistics of a full part of every block."""
     found["files"] = measured(files, folder, sizes)
-    seconds, mib = found["files"]["seconds"], found["files"]["number_bytes"] / MIB
+    seconds, mib = found["files"]["seconds"], found["files"]["encode_numeric"] / MIB
     rows = []
     for opponent, words in (("plain", "pyarrow's defaults"), ("same", "pyarrow with our encodings")):
         for action in ("write", "read"):
@@ -170,7 +170,7 @@ def file_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
 
 def files(folder: Path, sizes: Sizes) -> dict[str, Any]:
     """Medians of our files (hashed, flushed to the disk) and of plain ones, measured in turn, on one thread."""
-    use_threads(1)
+    set_worker_threads(1)
     store = Store(folder / "files")
     blocks = [_block(sizes, block) for block in range(sizes.blocks)]
     tables = [_plain_table(block, sums) for block, sums in enumerate(blocks)]
@@ -195,7 +195,7 @@ def files(folder: Path, sizes: Sizes) -> dict[str, Any]:
     return {
         "seconds": {name: median(times) for name, times in taken.items()},
         "all_seconds": taken,
-        "number_bytes": n_bytes,
+        "encode_numeric": n_bytes,
         "stored_bytes": stored,
     }
 

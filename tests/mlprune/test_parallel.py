@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mlprune.parallel import n_threads, side_by_side, use_threads
+from mlprune.parallel import n_threads, parallel_map, set_worker_threads
 
 pytestmark = pytest.mark.usefixtures("own_threads")
 
@@ -15,37 +15,37 @@ pytestmark = pytest.mark.usefixtures("own_threads")
 @pytest.fixture
 def own_threads() -> Iterator[None]:
     yield
-    use_threads(1)
+    set_worker_threads(1)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_results_come_in_the_order_of_the_items_whoever_is_ready_first(n: int) -> None:
-    use_threads(n)
+    set_worker_threads(n)
 
     def slow_first(item: int) -> int:
         time.sleep(0.02 if item == 0 else 0)
         return item * item
 
     assert n_threads() == n
-    assert list(side_by_side(slow_first, range(12))) == [item * item for item in range(12)]
-    assert not list(side_by_side(slow_first, ()))
+    assert list(parallel_map(slow_first, range(12))) == [item * item for item in range(12)]
+    assert not list(parallel_map(slow_first, ()))
 
 
 def test_pieces_run_at_the_same_time() -> None:
-    use_threads(2)
+    set_worker_threads(2)
     meeting = threading.Barrier(2, timeout=20)
-    assert sorted(side_by_side(lambda _: meeting.wait(), range(2))) == [0, 1]
+    assert sorted(parallel_map(lambda _: meeting.wait(), range(2))) == [0, 1]
 
 
 def test_one_thread_works_in_the_thread_that_asks_and_draws_no_item_ahead() -> None:
     drawn = []
-    results = side_by_side(lambda _: threading.get_ident(), (drawn.append(item) for item in range(3)))
+    results = parallel_map(lambda _: threading.get_ident(), (drawn.append(item) for item in range(3)))
     assert next(results) == threading.get_ident()
     assert len(drawn) == 1
 
 
 def test_no_more_than_two_items_a_thread_are_drawn_ahead() -> None:
-    use_threads(2)
+    set_worker_threads(2)
     drawn = []
 
     def items() -> Iterator[int]:
@@ -53,26 +53,26 @@ def test_no_more_than_two_items_a_thread_are_drawn_ahead() -> None:
             drawn.append(item)
             yield item
 
-    results = side_by_side(lambda item: item, items())
+    results = parallel_map(lambda item: item, items())
     for n_taken in range(1, 20):
         next(results)
         assert len(drawn) <= n_taken + 2 * n_threads()
 
 
 def test_pieces_inside_a_piece_run_one_after_another_in_its_thread() -> None:
-    use_threads(2)
+    set_worker_threads(2)
 
     def nested(_item: int) -> tuple[int, set[int]]:
-        return threading.get_ident(), set(side_by_side(lambda _: threading.get_ident(), range(5)))
+        return threading.get_ident(), set(parallel_map(lambda _: threading.get_ident(), range(5)))
 
-    for outer, inner in side_by_side(nested, range(4)):
+    for outer, inner in parallel_map(nested, range(4)):
         assert inner == {outer}
         assert outer != threading.get_ident()
 
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_an_exception_comes_where_its_result_is_due_and_no_piece_is_left_running(n: int) -> None:
-    use_threads(n)
+    set_worker_threads(n)
     started, ended = [], []
 
     def failing(item: int) -> int:
@@ -83,30 +83,30 @@ def test_an_exception_comes_where_its_result_is_due_and_no_piece_is_left_running
             raise KeyError(item)
         return item
 
-    results = side_by_side(failing, range(50))
+    results = parallel_map(failing, range(50))
     assert next(results) == 0
     with pytest.raises(KeyError):
         list(results)
     assert sorted(started) == sorted(ended)
     assert len(started) < 10
-    assert list(side_by_side(str, range(3))) == ["0", "1", "2"]
+    assert list(parallel_map(str, range(3))) == ["0", "1", "2"]
 
 
 def test_an_exception_of_the_items_ends_the_work() -> None:
-    use_threads(2)
+    set_worker_threads(2)
 
     def items() -> Iterator[int]:
         yield 1
         raise KeyError
 
     with pytest.raises(KeyError):
-        list(side_by_side(str, items()))
+        list(parallel_map(str, items()))
 
 
 def test_results_that_nobody_wants_any_more_are_not_computed() -> None:
-    use_threads(2)
+    set_worker_threads(2)
     started: list[int] = []
-    results = side_by_side(started.append, range(100))
+    results = parallel_map(started.append, range(100))
     next(results)
     results.close()  # type: ignore[attr-defined]
     n_started = len(started)
@@ -117,7 +117,7 @@ def test_results_that_nobody_wants_any_more_are_not_computed() -> None:
 @pytest.mark.parametrize("n", [1, 2])
 def test_every_piece_computes_with_one_thread_of_the_tensor_library(n: int) -> None:
     torch.set_num_threads(2)
-    use_threads(n)
+    set_worker_threads(n)
     meeting = threading.Barrier(n, timeout=20)
 
     def seconds(_item: int) -> float:
@@ -128,7 +128,7 @@ def test_every_piece_computes_with_one_thread_of_the_tensor_library(n: int) -> N
         return time.thread_time() - own
 
     everything = time.process_time()
-    pieces = sum(side_by_side(seconds, range(n)))
+    pieces = sum(parallel_map(seconds, range(n)))
     everything = time.process_time() - everything
     assert everything < 1.3 * pieces + 0.02
-    assert list(side_by_side(lambda _: torch.get_num_threads(), range(n))) == [1] * n
+    assert list(parallel_map(lambda _: torch.get_num_threads(), range(n))) == [1] * n

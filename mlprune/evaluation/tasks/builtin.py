@@ -16,8 +16,8 @@ from mlprune.evaluation.tasks.items import (
     Row,
     TranslationItem,
     choice,
-    counted_from_one,
     number_of,
+    one_based_index,
     place_of,
     sentence_item,
     text_of,
@@ -132,7 +132,7 @@ def xstory_cloze_item(example_id: str, row: Row) -> ChoiceItem:
     """The four sentences of a story and one of two endings, joined by spaces (Lin et al., arXiv:2112.10668)."""
     story = " ".join(text_of(row, key).strip() for key in STORY_KEYS)
     endings = [text_of(row, key).strip() for key in ENDING_KEYS]
-    gold = counted_from_one(row, "answer_right_ending", len(endings))
+    gold = one_based_index(row, "answer_right_ending", len(endings))
     return choice(example_id, endings, context=f"{story} ", parts=endings, gold=gold)
 
 
@@ -142,7 +142,7 @@ def xwinograd_item(example_id: str, row: Row) -> ChoiceItem:
     if not gap:
         raise TaskFileError("a sentence has no gap", key="sentence", expected=GAP, got=row["sentence"])
     options = [text_of(row, key) for key in ("option1", "option2")]
-    gold = counted_from_one(row, "answer", len(options))
+    gold = one_based_index(row, "answer", len(options))
     return choice(example_id, options, context=before, parts=options, gold=gold, after=after)
 
 
@@ -153,7 +153,7 @@ def belebele_item(example_id: str, row: Row) -> ChoiceItem:
     """
     passage, question = (text_of(row, key).strip() for key in ("flores_passage", "question"))
     answers = [text_of(row, key).strip() for key in ANSWER_KEYS]
-    gold = counted_from_one(row, "correct_answer_num", len(answers))
+    gold = one_based_index(row, "correct_answer_num", len(answers))
     return choice(example_id, answers, context=f"{passage} {question} ", parts=answers, gold=gold)
 
 

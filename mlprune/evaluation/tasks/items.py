@@ -80,7 +80,7 @@ def number_of(row: Row, key: str, allowed: range) -> int:
     return value
 
 
-def counted_from_one(row: Row, key: str, n: int) -> int:
+def one_based_index(row: Row, key: str, n: int) -> int:
     """The index of the right one of n, which the row counts from 1, as a number or as a text of digits.
 
     Raises:

@@ -1,6 +1,6 @@
 """A task of a user's own: one frozen record that a recipe writes down, and the `Task` it makes.
 
-The same record serves code: `own_task(OwnTask(...))`. Tasks that come with the package are in `tasks.py`.
+The same record serves code: `template_task(TemplateTask(...))`. Tasks that come with the package are in `tasks.py`.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CANDIDATE = "candidate"
 
 
 @dataclass(frozen=True)
-class OwnTask:
+class TemplateTask:
     """A choice between candidates, described by a template.
 
     Raises:
@@ -71,7 +71,7 @@ class OwnTask:
         return tuple(dict.fromkeys([*wanted, *([self.candidates] if self.candidates else [])]))
 
 
-def own_task(record: OwnTask) -> Task:
+def template_task(record: TemplateTask) -> Task:
     """The task that a record describes."""
     return Task(
         record.name,
@@ -84,7 +84,7 @@ def own_task(record: OwnTask) -> Task:
     )
 
 
-def _item(example_id: str, row: Row, *, record: OwnTask) -> ChoiceItem:
+def _item(example_id: str, row: Row, *, record: TemplateTask) -> ChoiceItem:
     """A row filled into the template."""
     names = record.labels or tuple(texts_of(row, str(record.candidates)))
     gold = place_of(row, record.answer, names)

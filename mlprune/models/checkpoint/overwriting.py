@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.checkpoint.tensor_slices import extent_of
+from mlprune.models.checkpoint.tensor_slices import tensor_slice
 
 
 def overwrite_tensor(file: Path, name: str, values: Tensor) -> None:
@@ -27,7 +27,7 @@ def overwrite_tensor(file: Path, name: str, values: Tensor) -> None:
     """
     stored = _stored(file, name)
     written = _rounded(values, stored, name)
-    extent = extent_of(file, name)
+    extent = tensor_slice(file, name)
     data = written.contiguous().flatten().view(torch.uint8).numpy().tobytes()
     assert len(data) == extent.n_bytes, "equal shapes and dtypes take equally many bytes"
     with file.open("r+b") as stream:

@@ -33,7 +33,7 @@ _TYPES: Mapping[str, torch.dtype] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Extent:
+class TensorSlice:
     """One tensor of a file."""
 
     begin: int
@@ -44,7 +44,7 @@ class Extent:
     """None for a type that is no plain float."""
 
 
-def extent_of(file: Path, name: str) -> Extent:
+def tensor_slice(file: Path, name: str) -> TensorSlice:
     """Where a tensor lies.
 
     Raises:
@@ -60,10 +60,10 @@ def extent_of(file: Path, name: str) -> Extent:
         reason = getattr(err, "strerror", None) or f"{type(err).__name__}: {err}"
         message = "the header of a weight file cannot be read"
         raise ModelError(message, path=str(file), tensor=name, reason=reason) from err
-    return Extent(_LENGTH_BYTES + n_header + begin, end - begin, shape, dtype)
+    return TensorSlice(_LENGTH_BYTES + n_header + begin, end - begin, shape, dtype)
 
 
-def copy_of(file: Path, extent: Extent, dtype: torch.dtype) -> Tensor:
+def copy_of(file: Path, extent: TensorSlice, dtype: torch.dtype) -> Tensor:
     """A float tensor in memory of its own, in some dtype.
 
     In the dtype it is stored in it lies as far from a 64-byte boundary as in the mapped file: products of a single row
@@ -89,7 +89,7 @@ def copy_of(file: Path, extent: Extent, dtype: torch.dtype) -> Tensor:
     return found
 
 
-def rows_of(file: Path, extent: Extent, rows: Sequence[int]) -> Tensor:
+def rows_of(file: Path, extent: TensorSlice, rows: Sequence[int]) -> Tensor:
     """Some rows of a float matrix, as they are stored, in memory of their own.
 
     Raises:
@@ -105,7 +105,7 @@ def rows_of(file: Path, extent: Extent, rows: Sequence[int]) -> Tensor:
     return found.view(extent.dtype)
 
 
-def _placed(extent: Extent, dtype: torch.dtype) -> Tensor:
+def _placed(extent: TensorSlice, dtype: torch.dtype) -> Tensor:
     """[bytes] uint8, new memory that lies to a 64-byte boundary as the mapped file does, if the dtype can lie there."""
     room = torch.empty(extent.n_bytes + _LINE, dtype=torch.uint8)
     begin = extent.begin if extent.begin % dtype.itemsize == 0 else 0

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mlprune.errors import ModelError
-from mlprune.models.checkpoint.tensor_slices import copy_of, extent_of
+from mlprune.models.checkpoint.tensor_slices import copy_of, tensor_slice
 from mlprune.models.families.checks import family_of, oriented
 from mlprune.models.families.records import Family
 from mlprune.vocabulary import DtypeName
@@ -144,7 +144,7 @@ class WeightFiles:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
         file, stored = self.place(name)
-        extent = extent_of(self._path / file, stored)
+        extent = tensor_slice(self._path / file, stored)
         if extent.dtype is None:
             return self.read(name, dtype).clone()
         try:

@@ -13,7 +13,7 @@ import torch
 from mlprune.models.inference.passes import Pass
 from mlprune.models.messages import CaptureBatch, ScoringBatch, TokenBatch
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, Footprint
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 
 _STATES = 4
 """Hidden states of a batch: before and after a block, and what is between."""
@@ -65,11 +65,11 @@ def together(passes: Sequence[Pass[Any]], enter: Callable[[int], None], *, alone
         enter: has a part in memory when it returns.
         alone: parts in which one pass at a time is at work, since each takes much memory there.
     """
-    done, found = zip(*side_by_side(_advanced, passes), strict=True) if passes else ((True,), ())
+    done, found = zip(*parallel_map(_advanced, passes), strict=True) if passes else ((True,), ())
     while not done[0]:
         part = found[0]
         enter(part)
-        done, found = zip(*(map if part in alone else side_by_side)(_advanced, passes), strict=True)
+        done, found = zip(*(map if part in alone else parallel_map)(_advanced, passes), strict=True)
     return list(found)
 
 

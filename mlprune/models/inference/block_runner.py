@@ -20,9 +20,9 @@ from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_a
 from mlprune.models.device_map import CPU
 from mlprune.models.hooks import InputSums, Taps, calls_on, hidden_of, prepare
 from mlprune.models.inference.fast_linear import use_quick_products
-from mlprune.models.messages import Travelling
-from mlprune.models.meta_model import ModelParts
-from mlprune.models.placement.placed_modules import BEFORE, PlacedParts
+from mlprune.models.messages import HiddenStates
+from mlprune.models.meta_model import MetaModel
+from mlprune.models.placement.placed_modules import BEFORE, PlacedModules
 from mlprune.numeric.activations.active_neurons import active_counts
 from mlprune.vocabulary import DtypeName
 
@@ -37,7 +37,7 @@ class BlockRunner:
         blocks: consecutive blocks, of the model's `n_blocks`.
         n_blocks: how many blocks the whole model has.
         dtype: of the weights and the arithmetic.
-        memory_bytes, working_bytes: see `PlacedParts`; parts that find no room take turns (`in_turns`, by number),
+        memory_bytes, working_bytes: see `PlacedModules`; parts that find no room take turns (`in_turns`, by number),
             and are in memory between `read` and `drop`.
     Raises:
         ModelError: the folder is not one we read, it has not these blocks, its config scales logits in a way that is
@@ -59,7 +59,7 @@ class BlockRunner:
         self.family = family_at(path)
         self._path = path
         self._dtype = DTYPES[dtype]
-        parts = ModelParts(path, dtype)
+        parts = MetaModel(path, dtype)
         self._model = parts.model
         use_quick_products(self._model)
         everything = list(self._model.get_submodule(self.family.blocks).children())
@@ -72,7 +72,7 @@ class BlockRunner:
         self._embedding = threading.Lock()
         self._empty_cache = DynamicCache(config=self._model.config)
         memory: dict[str, int | None] = {"memory_bytes": memory_bytes, "working_bytes": working_bytes}
-        self._placed = PlacedParts(parts, blocks, n_blocks=n_blocks, **memory)
+        self._placed = PlacedModules(parts, blocks, n_blocks=n_blocks, **memory)
         self.in_turns, self.window = self._placed.in_turns, self._placed.window
         self.device = self._placed.first_device
         self._taps = Taps(self.modules.values(), self.family)
@@ -135,7 +135,7 @@ class BlockRunner:
         *,
         cache: DynamicCache | None = None,
         positions: Tensor | None = None,
-    ) -> Travelling:
+    ) -> HiddenStates:
         """Let the model's code prepare the states before block 0 and the calls of all blocks.
 
         Args:
@@ -156,9 +156,9 @@ class BlockRunner:
             inputs["position_ids"] = positions.to(self.device)
         with self._embedding:
             capture = prepare(self._model, self.family, **inputs)
-        return Travelling(capture.hidden, dict(enumerate(capture.calls)))
+        return HiddenStates(capture.hidden, dict(enumerate(capture.calls)))
 
-    def note_blocks_elsewhere(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
+    def pad_remote_cache_lengths(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
         """Let the cache of the shard that embeds know how long other shards' caches have become.
 
         The model's code sizes the masks of a kind of block (full or sliding attention) by the cache of the first block
@@ -185,15 +185,17 @@ class BlockRunner:
         """
         self._shifts = {block: shift for block, shift in shifts.items() if block in self.blocks}
 
-    def step(self, block: int, states: Travelling, cache: DynamicCache | None = None) -> Travelling:
+    def step(self, block: int, states: HiddenStates, cache: DynamicCache | None = None) -> HiddenStates:
         """Run one block, and add the vector that is to be added behind it."""
         args, kwargs = states.calls[block].with_cache(cache)
         hidden = hidden_of(self.modules[block](states.hidden, *args, **kwargs), self.family)
         if block in self._shifts:
             hidden = hidden + self._shifts[block].to(hidden)
-        return Travelling(hidden, {other: call for other, call in states.calls.items() if other != block})
+        return HiddenStates(hidden, {other: call for other, call in states.calls.items() if other != block})
 
-    def step_observed(self, block: int, states: Travelling, counted: Tensor) -> tuple[Travelling, dict[str, Tensor]]:
+    def step_observed(
+        self, block: int, states: HiddenStates, counted: Tensor
+    ) -> tuple[HiddenStates, dict[str, Tensor]]:
         """Run one block and sum the squares of what its layers read: input -> [b, in] float32, on the CPU.
 
         Raises:
@@ -208,7 +210,7 @@ class BlockRunner:
         return after, {name: tensor.cpu() for name, tensor in listener.sums().items()}
 
     def only_observed(
-        self, block: int, states: Travelling, counted: Tensor, *, keeps_tokens: bool
+        self, block: int, states: HiddenStates, counted: Tensor, *, keeps_tokens: bool
     ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
         """Run one block as far as the inputs of its last layers, for what its layers read.
 
@@ -224,7 +226,7 @@ class BlockRunner:
             raise StatisticsError(err.message, err.context, block=block) from err
         return {name: tensor.cpu() for name, tensor in listener.sums().items()}, listener.tokens
 
-    def step_counted(self, block: int, states: Travelling, counted: Tensor) -> tuple[Travelling, Tensor]:
+    def step_counted(self, block: int, states: HiddenStates, counted: Tensor) -> tuple[HiddenStates, Tensor]:
         """Run one block and count how often each of its neurons fires: [neurons] int64, on the CPU.
 
         Raises:
@@ -257,14 +259,14 @@ class BlockRunner:
         normed: Tensor = self._final_norm(hidden)
         return normed.to(self.head.weight.device)
 
-    def arrived(self, states: Travelling) -> Travelling:
+    def arrived(self, states: HiddenStates) -> HiddenStates:
         """States from another shard, on this one's device."""
-        return Travelling(states.hidden.to(self.device), calls_on(states.calls, self.device))
+        return HiddenStates(states.hidden.to(self.device), calls_on(states.calls, self.device))
 
 
-def leaving(states: Travelling) -> Travelling:
+def leaving(states: HiddenStates) -> HiddenStates:
     """States for another shard, on the CPU."""
-    return Travelling(states.hidden.to(CPU), calls_on(states.calls, CPU))
+    return HiddenStates(states.hidden.to(CPU), calls_on(states.calls, CPU))
 
 
 def _logit_softcap(config: Any) -> float | None:

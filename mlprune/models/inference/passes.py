@@ -62,7 +62,7 @@ def decoding(runner: BlockRunner, payload: DecodeStep | DecodePart, cache: Dynam
         yield block
         states = runner.step(block, states, cache)
     if runner.is_first:
-        runner.note_blocks_elsewhere(cache, *states.hidden.shape[:2])
+        runner.pad_remote_cache_lengths(cache, *states.hidden.shape[:2])
     if not runner.is_last:
         return DecodePart(payload.key, leaving(states))
     yield runner.behind

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 import torch
 
 
-class Turns:
+class BlockCache:
     """Who is in memory. One thread at a time may call this; the work on a part may use as many as it likes.
 
     Args:

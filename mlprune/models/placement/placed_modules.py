@@ -11,7 +11,7 @@ from torch import nn
 
 from mlprune.models.device_map import CPU, Homes, bring_inputs, device_for
 from mlprune.models.families.records import Family
-from mlprune.models.meta_model import ModelParts, own_tensors
+from mlprune.models.meta_model import MetaModel, own_tensors
 from mlprune.models.placement.memory_estimate import footprint, residency
 from mlprune.models.placement.memory_estimate import working_bytes as default_working_bytes
 from mlprune.parallel import n_threads
@@ -20,7 +20,7 @@ BEFORE = -1
 """What stands before the blocks, as a part of the model."""
 
 
-class PlacedParts:
+class PlacedModules:
     """The modules that the shard of some blocks runs, all that stays of them loaded.
 
     Args:
@@ -35,7 +35,7 @@ class PlacedParts:
 
     def __init__(
         self,
-        parts: ModelParts,
+        parts: MetaModel,
         blocks: range,
         *,
         n_blocks: int,

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError
-from mlprune.models.checkpoint.tensor_slices import Extent, rows_of
+from mlprune.models.checkpoint.tensor_slices import TensorSlice, rows_of
 
 
-def look_rows_up(embedding: nn.Embedding, file: Path, extent: Extent, dtype: torch.dtype) -> None:
+def read_rows_on_demand(embedding: nn.Embedding, file: Path, extent: TensorSlice, dtype: torch.dtype) -> None:
     """Have an embedding read its rows from a file; its weight is there while its forward runs, and holds those alone.
 
     One thread at a time may run it. Its inputs and outputs are on the CPU.
@@ -42,7 +42,7 @@ def look_rows_up(embedding: nn.Embedding, file: Path, extent: Extent, dtype: tor
     embedding.register_forward_hook(take_rows, always_call=True)
 
 
-def _read(file: Path, extent: Extent, wanted: Tensor) -> Tensor:
+def _read(file: Path, extent: TensorSlice, wanted: Tensor) -> Tensor:
     """[k, d], in the dtype of the file.
 
     Raises:

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 
 _TILE = 512
 """Rows and columns of a tile. Changing it may change last bits."""
 
 
-class ProductSums:
+class GramAccumulator:
     """Sum over tokens of x x^T, growing.
 
     Args:
@@ -52,7 +52,7 @@ class ProductSums:
                 right = left if rows == columns else piece[:, columns].to(torch.float64)
                 self._sums[rows, columns].addmm_(left.T, right)
 
-        list(side_by_side(add_tile, _upper_tiles(n_features)))
+        list(parallel_map(add_tile, _upper_tiles(n_features)))
 
     def matrix(self) -> Tensor:
         """The sum, [in, in] float64, exactly symmetric; further tokens change it."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlprune.errors import StatisticsError
 from mlprune.numeric.selection.sortable_bits import Array, check_finite, check_matrix, compiled, row_chunks
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 
 _TOLERANCE = 0.001
 _MOST_HALVINGS = 60
@@ -54,7 +54,7 @@ def _cumulative_sums(scores: Array, *, highest: bool) -> Array:
         np.cumsum(ordered[:, ::-1] if highest else ordered, axis=1, dtype=np.float64, out=sums[rows])
         return ordered[:, 0].min(), np.abs(ordered[:, -1]).max()
 
-    extremes = list(side_by_side(fill, row_chunks(scores, _WEIGHTS_PER_CHUNK)))
+    extremes = list(parallel_map(fill, row_chunks(scores, _WEIGHTS_PER_CHUNK)))
     if extremes:
         least, greatest = np.array(extremes, dtype=np.float32).T
         check_finite(scores, np.abs(np.append(least, greatest)).view(np.uint32).max())

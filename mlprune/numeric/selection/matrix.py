@@ -24,7 +24,7 @@ from mlprune.numeric.selection.sortable_bits import (
     key_range,
     row_chunks,
 )
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 
 _WEIGHTS_PER_CHUNK = 2**20
 _DIGIT = 8
@@ -73,7 +73,7 @@ def select_in_matrix(scores: Array, counts: Array, *, highest: bool = False) -> 
             rows = pieces[piece]
             _place(_flat_bits(scores[rows]), tree, ranks[piece], counts, levels[rows].reshape(-1))
 
-        for _ in side_by_side(place, range(len(pieces))):
+        for _ in parallel_map(place, range(len(pieces))):
             pass
     return levels
 
@@ -105,7 +105,7 @@ def _grown_tree(scores: Array, pieces: list[slice], counts: Array, flip: np.uint
 def _bounds(scores: Array, pieces: list[slice], flip: np.uint32) -> tuple[int, int]:
     """Least and greatest key of the matrix; checks that all scores are finite."""
     no_keys = np.empty(0, np.uint32)
-    found = np.array(list(side_by_side(lambda rows: key_range(_flat_bits(scores[rows]), flip, no_keys), pieces)))
+    found = np.array(list(parallel_map(lambda rows: key_range(_flat_bits(scores[rows]), flip, no_keys), pieces)))
     check_finite(scores, np.uint32(found[:, 2].max()))
     return int(found[:, 0].min()), int(found[:, 1].max())
 
@@ -118,7 +118,7 @@ def _histograms(scores: Array, pieces: list[slice], tree: _Tree, shape: tuple[in
         _count(_flat_bits(scores[rows]), tree, sizes)
         return sizes
 
-    return np.stack(list(side_by_side(count, pieces)))
+    return np.stack(list(parallel_map(count, pieces)))
 
 
 def _flat_bits(rows: Array) -> Array:

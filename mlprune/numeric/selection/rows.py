@@ -24,7 +24,7 @@ from mlprune.numeric.selection.sortable_bits import (
     key_range,
     row_chunks,
 )
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 
 _WEIGHTS_PER_CHUNK = 2**19
 """Weights that one piece of work covers, about."""
@@ -70,7 +70,7 @@ def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Ar
             return _compare_within_rows(bits, level_at, flip, levels[rows])
         return _select_rows(bits, counts[rows] if len(counts) > 1 else counts, flip, levels[rows])
 
-    check_finite(scores, max(side_by_side(select, row_chunks(scores, _WEIGHTS_PER_CHUNK)), default=ZERO))
+    check_finite(scores, max(parallel_map(select, row_chunks(scores, _WEIGHTS_PER_CHUNK)), default=ZERO))
     return levels
 
 

@@ -56,7 +56,7 @@ def sparsegpt(
 
     Args:
         weight: [out, in], any float dtype, finite.
-        products: [in, in], from `products.ProductSums`, of the input this layer reads.
+        products: [in, in], from `products.GramAccumulator`, of the input this layer reads.
         sparsity: in [0, 1); for N:M it has to be N / M.
         structure: "matrix" or "N:M".
         block_size: columns whose masks are chosen together, >= 1; for N:M cut to a multiple of M.

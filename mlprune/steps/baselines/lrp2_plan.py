@@ -18,7 +18,7 @@ from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.evaluate.interventions import InterventionJob
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, task_data
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, ModelRef, identified
+from mlprune.steps.job import Identity, Job, ModelRef, make_identity
 from mlprune.steps.observe.hidden_means import HiddenMeansJob
 from mlprune.steps.prune.variant import VariantSpec
 
@@ -69,7 +69,7 @@ class Projection:
         if len(self.pairs) > 1:
             parameters["tried_on"] = dict(zip(("split", "limit", "seed"), self.tried_on, strict=True))
         parents = {"base_model": inputs.base.id, "english_means": self.means[ENGLISH].identity.id}
-        identity = identified("variants", parameters, parents=parents)
+        identity = make_identity("variants", parameters, parents=parents)
         return VariantSpec(identity, inputs.model, sparsity=0.0, intervention="lrp2", details=self.details)
 
     def reads(self, variant: VariantSpec, task: TaskSpec) -> Mapping[str, Any] | None:
@@ -109,7 +109,7 @@ class Projection:
 
     def _choice(self, variant: VariantSpec, task: TaskSpec) -> Identity:
         trials = [trial.identity.id for _, trial in self._trials(variant, task)]
-        return identified("lrp2_choices", parents={"variant": variant.id, "trials": trials})
+        return make_identity("lrp2_choices", parents={"variant": variant.id, "trials": trials})
 
     def _choice_job(self, variant: VariantSpec, task: TaskSpec) -> ChoiceJob:
         identity = self._choice(variant, task)
@@ -129,7 +129,7 @@ class Projection:
         contents = {"items": task_data(tried).content_sha256}
         for pair in self.pairs:
             own = {**parameters, "pair": list(pair)}
-            yield pair, EvaluationSpec(identified("lrp2_trials", own, parents=parents, contents=contents), tried)
+            yield pair, EvaluationSpec(make_identity("lrp2_trials", own, parents=parents, contents=contents), tried)
 
 
 def projections(
@@ -159,7 +159,7 @@ def projections(
 def _means_job(inputs: Inputs, planned: PlannedSet, *, batch_tokens: int) -> HiddenMeansJob:
     parameters = {"dtype": inputs.model.dtype, "batch_tokens": batch_tokens}
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
-    identity = identified("hidden_means", parameters, parents=parents)
+    identity = make_identity("hidden_means", parameters, parents=parents)
     return HiddenMeansJob(identity, inputs.model, planned.id, batch_tokens=batch_tokens)
 
 

@@ -11,7 +11,7 @@ from mlprune.steps.baselines.self_translation import ENGLISH, SelfTranslateJob, 
 from mlprune.steps.evaluate.interventions import InterventionJob
 from mlprune.steps.evaluate.task_spec import USUAL_SHOTS, TaskSpec, task_data
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, identified
+from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.steps.prune.variant import VariantSpec
 
 
@@ -47,7 +47,7 @@ class SelfTranslation:
             "batch_tokens": batch_tokens,
         }
         english = digest([sentence for sentence, _ in self.shots.pairs(ENGLISH)])
-        identity = identified(
+        identity = make_identity(
             "variants", parameters, parents={"base_model": inputs.base.id}, contents={"english_shots": english}
         )
         return VariantSpec(identity, inputs.model, sparsity=0.0, intervention="self_translate", details=self.details)
@@ -90,7 +90,7 @@ class SelfTranslation:
         }
         contents = {"items": task_data(task).content_sha256, "shots": digest(self.shots.pairs(task.language))}
         parents = {"base_model": variant.model.base_model_id}
-        return identified("self_translations", parameters, parents=parents, contents=contents)
+        return make_identity("self_translations", parameters, parents=parents, contents=contents)
 
 
 def self_translation(inputs: Inputs, entry: BaselineConfig) -> SelfTranslation:

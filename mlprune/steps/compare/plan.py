@@ -19,7 +19,7 @@ from mlprune.steps.compare.jobs import (
 from mlprune.steps.compare.mask_pairs import overlap_pairs
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Job, identified
+from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe.plan import PlannedObservation
 from mlprune.steps.prune.plan import PlannedVariant
 
@@ -60,7 +60,7 @@ def _compared(variants: Mapping[str, PlannedVariant]) -> Iterator[tuple[str, str
     pairs: dict[tuple[str, str], None] = {(one.id, dense.id): None for one in others}
     for one in others:
         found = {key: other for entry in one.entries for name in entry.against for key, other in named[name].items()}
-        pairs |= {(one.id, other.id): None for other in found.values() if one.goes_with(other)}
+        pairs |= {(one.id, other.id): None for other in found.values() if one.is_comparable_with(other)}
     yield from pairs
 
 
@@ -83,7 +83,7 @@ def _compare(variant: str, baseline: str, evaluations: Evaluations) -> Iterator[
                 "evaluations": [one.identity.id for one, _ in pairs],
                 "baseline_evaluations": [other.identity.id for _, other in pairs],
             }
-            yield CompareJob(identified("comparisons", parents=parents), variant, baseline, pairs)
+            yield CompareJob(make_identity("comparisons", parents=parents), variant, baseline, pairs)
 
 
 def _rank(variant: str, evaluations: tuple[EvaluationSpec, ...]) -> Iterator[RankConsistencyJob]:
@@ -91,13 +91,13 @@ def _rank(variant: str, evaluations: tuple[EvaluationSpec, ...]) -> Iterator[Ran
     for family, found in _families(evaluations).items():
         if compares_ranks(family) and len(found) > 1:
             parents = {"evaluations": [one.identity.id for one in found.values()]}
-            yield RankConsistencyJob(identified("rank_consistency", parents=parents), variant, tuple(found.values()))
+            yield RankConsistencyJob(make_identity("rank_consistency", parents=parents), variant, tuple(found.values()))
 
 
 def _mask_overlaps(pairs: Sequence[tuple[str, str]]) -> Iterator[MaskOverlapJob]:
     """One job for each pair of variants whose masks are compared."""
     for pair in pairs:
-        yield MaskOverlapJob(identified("mask_overlaps", parents={"variants": list(pair)}), pair)
+        yield MaskOverlapJob(make_identity("mask_overlaps", parents={"variants": list(pair)}), pair)
 
 
 def _feature_overlaps(
@@ -117,5 +117,5 @@ def _feature_overlaps(
     for first, second in combinations(sorted(by_set), 2):
         statistics = (by_set[first], by_set[second])
         for share in shares:
-            identity = identified("feature_overlaps", {"share": share}, parents={"statistics": list(statistics)})
+            identity = make_identity("feature_overlaps", {"share": share}, parents={"statistics": list(statistics)})
             yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics, share)

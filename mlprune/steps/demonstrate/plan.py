@@ -16,7 +16,7 @@ from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, evaluated_keys, 
 from mlprune.steps.demonstrate.source_texts import DEFAULT_TEMPLATES
 from mlprune.steps.evaluate.task_location import items_at
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, identified
+from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.vocabulary import DemonstrationKind, ProfileName, TokenScope
 
 WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task")
@@ -106,7 +106,7 @@ def _plan_set(
     refuse_evaluated(entry, found, groups, evaluated=held_out)
     contents = found.contents([number for numbers in groups for number in numbers])
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
-    identity = identified("demonstration_sets", spec.parameters, contents=contents)
+    identity = make_identity("demonstration_sets", spec.parameters, contents=contents)
     job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec)
     return PlannedSet(entry.name, spec, identity, job, entry.activations)
 
@@ -167,7 +167,7 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
         profile=profile,
         part_kinds=tuple(dict.fromkeys(kind for one in specs for kind in one.kinds)),
     )
-    identity = identified(
+    identity = make_identity(
         "demonstration_sets",
         {"kind": "mixed", "shares": entry.shares, "samples": entry.samples, "seed": entry.seed, "profile": profile},
         parents={"parts": list(ids)},

@@ -14,8 +14,8 @@ from mlprune.errors import BadInputError, StoreError
 from mlprune.evaluation.harness.adapter import ChainModel
 from mlprune.evaluation.harness.task_requests import HarnessRun, HarnessTask, harness_version, requests_sha256, run_task
 from mlprune.models.loading import load_tokenizer
-from mlprune.steps.evaluate.jobs import put_masks_on
-from mlprune.steps.job import ChainLoader, Identity, ModelRef, identified
+from mlprune.steps.evaluate.jobs import apply_variant
+from mlprune.steps.job import ChainLoader, Identity, ModelRef, make_identity
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -91,7 +91,7 @@ def run_harness(
             was_there = record is not None and store.is_complete(record)
             if record is None or not was_there:
                 if in_place != variant_id:
-                    put_masks_on(chain(), store, variant_id)
+                    apply_variant(chain(), store, variant_id)
                     in_place = variant_id
                 answering = answering or _answering(chain, model, options)
                 record = _evaluate(store, answering, identity, variant_id=variant_id, task=task, options=options)
@@ -116,7 +116,7 @@ def _identity(
         "batch_tokens": options.batch_tokens,
         "harness_version": harness_version(),
     }
-    return identified(KIND, parameters, parents={"variant": variant_id}, contents={"requests": requests})
+    return make_identity(KIND, parameters, parents={"variant": variant_id}, contents={"requests": requests})
 
 
 def _evaluate(

@@ -56,7 +56,7 @@ def read_by(evaluation: EvaluationSpec) -> tuple[RecordKey, ...]:
 
 
 @contextmanager
-def in_effect(chain: Chain, store: Store, evaluation: EvaluationSpec) -> Iterator[None]:
+def intervention_active(chain: Chain, store: Store, evaluation: EvaluationSpec) -> Iterator[None]:
     """While the context lasts, the model of a chain does what an evaluation's variant does at run time."""
     parents = evaluation.identity.parents
     if "means" not in parents:
@@ -71,7 +71,7 @@ def in_effect(chain: Chain, store: Store, evaluation: EvaluationSpec) -> Iterato
         yield
 
 
-def prepared_for(
+def prepare_evaluation(
     store: Store, evaluation: EvaluationSpec, model: ModelRef, batch_tokens: int
 ) -> PreparedTask | PreparedTranslation:
     """The items of an evaluation, tokenised and cut into batches: as they are, or in the model's own English.

@@ -16,7 +16,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
-from mlprune.steps.evaluate.interventions import in_effect, prepared_for, read_by
+from mlprune.steps.evaluate.interventions import intervention_active, prepare_evaluation, read_by
 from mlprune.steps.evaluate.results import TasksJob, read_predictions, write_evaluation
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.job import ChainLoader, RecordKey
@@ -27,15 +27,15 @@ __all__ = [
     "EvaluateJob",
     "EvaluationSpec",
     "TaskSpec",
+    "apply_variant",
     "prepared_task",
-    "put_masks_on",
     "read_predictions",
     "shot_lines",
     "task_data",
 ]
 
 
-def put_masks_on(chain: Chain, store: Store, variant_id: str) -> None:
+def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
     """Turn the chain's model into a variant: each shard reads the masks of its own blocks from the store."""
     chain.everywhere("set_keep_masks", None)
     record = store.require("variants", variant_id)
@@ -64,15 +64,15 @@ class EvaluateJob(TasksJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Put the masks on and evaluate what has no record yet."""
         model = chain()
-        put_masks_on(model, store, self.variant_id)
+        apply_variant(model, store, self.variant_id)
         groups: dict[tuple[TaskSpec, tuple[RecordKey, ...]], list[EvaluationSpec]] = {}
         for evaluation in self.evaluations:
             record = store.read_record(*evaluation.identity.key)
             if record is None or not store.is_complete(record):
                 groups.setdefault((evaluation.task.as_run, read_by(evaluation)), []).append(evaluation)
         for evaluations in groups.values():
-            prepared = prepared_for(store, evaluations[0], self.model, self.batch_tokens)
-            with in_effect(model, store, evaluations[0]):
+            prepared = prepare_evaluation(store, evaluations[0], self.model, self.batch_tokens)
+            with intervention_active(model, store, evaluations[0]):
                 if isinstance(prepared, PreparedTask):
                     self._score(store, model, prepared, evaluations=evaluations)
                 else:

@@ -6,14 +6,14 @@ from itertools import product
 
 from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
-from mlprune.evaluation.tasks.template_tasks import OwnTask
+from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.steps.demonstrate.jobs import CorpusRef
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.task_location import items_at
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, shot_lines, task_data
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import identified
+from mlprune.steps.job import make_identity
 from mlprune.steps.prune.plan import PlannedVariant
 
 READS_PARALLEL_TEXT = ("perplexity", "translation")
@@ -50,9 +50,9 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     return tuple(replace(spec, rule=rule, prompts=prompts, language=one) for rule, prompts, one in chosen)
 
 
-def _own(recipe: Recipe, entry: EvaluationConfig) -> OwnTask | None:
-    config = recipe.own_task(entry.task)
-    return None if config is None else OwnTask(**config.model_dump())
+def _own(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
+    config = recipe.template_task(entry.task)
+    return None if config is None else TemplateTask(**config.model_dump())
 
 
 def _translations(spec: TaskSpec, entry: EvaluationConfig) -> Iterator[TaskSpec]:
@@ -94,7 +94,7 @@ def plan_evaluations(
                     continue
                 parameters = {**of_task, "dtype": variant.spec.model.dtype, "batch_tokens": batch_tokens}
                 parents = {"variant": variant.id, **reads}
-                identity = identified("evaluations", parameters, parents=parents, contents=contents)
+                identity = make_identity("evaluations", parameters, parents=parents, contents=contents)
                 planned[variant.id][identity.id] = EvaluationSpec(identity, task)
     return {variant: tuple(found.values()) for variant, found in planned.items()}
 

@@ -17,7 +17,7 @@ from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.steps.compare.jobs import CompareJob, RankConsistencyJob
 from mlprune.steps.evaluate.results import read_predictions, write_evaluation
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, task_spec
-from mlprune.steps.job import Identity, Job, identified
+from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.store.record_kinds import STEP_VERSIONS
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -139,7 +139,7 @@ def _is_better(spec: TaskSpec, other: TaskSpec, *, rule: RuleName | None) -> boo
 def _identity(record: Record, spec: TaskSpec) -> Identity:
     """Identity of the evaluation of a spec, from the same files and by the same means as a stored one."""
     parameters = {**record.parameters, **spec.parameters}
-    return identified("evaluations", parameters, parents=record.parents, contents=record.contents)
+    return make_identity("evaluations", parameters, parents=record.parents, contents=record.contents)
 
 
 def _planned(record: Record, spec: TaskSpec, change: Change) -> EvaluationSpec:
@@ -190,13 +190,13 @@ def _comparing(store: Store, planned: Mapping[str, EvaluationSpec]) -> Iterator[
         if pairs:
             parents = {role: [pair[side].identity.id for pair in pairs] for side, role in enumerate(roles)}
             ids = [str(record.rows["comparisons"][0][key]) for key in ("variant_id", "baseline_id")]
-            yield CompareJob(identified("comparisons", parents=parents), ids[0], ids[1], pairs)
+            yield CompareJob(make_identity("comparisons", parents=parents), ids[0], ids[1], pairs)
     for record in store.records("rank_consistency"):
         found = tuple(new for one in record.parents["evaluations"] if (new := planned.get(one)))
         if len(found) > 1:
             parents = {"evaluations": [one.identity.id for one in found]}
             variant = str(store.require(*found[0].identity.key).parents["variant"])
-            yield RankConsistencyJob(identified("rank_consistency", parents=parents), variant, found)
+            yield RankConsistencyJob(make_identity("rank_consistency", parents=parents), variant, found)
 
 
 def _run(store: Store, job: Job) -> bool:

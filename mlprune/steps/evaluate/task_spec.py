@@ -16,7 +16,7 @@ from mlprune.evaluation.tasks.builtin import TASKS, Task, prompt_language, with_
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.evaluation.tasks.task_files import TaskData, corpus_items, read_items
-from mlprune.evaluation.tasks.template_tasks import OwnTask, own_task
+from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
@@ -56,7 +56,7 @@ class TaskSpec:
     """Translation: which sentences are shown; None: those of `seed`."""
     hub: HubSource | None = None
     """Data set of a hub that is read."""
-    own: OwnTask | None = None
+    own: TemplateTask | None = None
     """A task that the recipe describes."""
     metrics: tuple[str, ...] = ()
     """These instead of the task's own."""
@@ -73,7 +73,7 @@ class TaskSpec:
     @property
     def definition(self) -> Task:
         """What distinguishes the task, in any language."""
-        return own_task(self.own) if self.own is not None else TASKS[self.task]
+        return template_task(self.own) if self.own is not None else TASKS[self.task]
 
     @property
     def record(self) -> Task:
@@ -144,7 +144,9 @@ def task_spec(parameters: Mapping[str, Any]) -> TaskSpec:
         "corpus": None,
         "sides": _sides(values["language"]) if is_pair else (),
         "rule": "mean" if rule in ("greedy", "sum") else rule,
-        "own": None if own is None else OwnTask(**{**own, **{key: tuple(own[key]) for key in ("labels", "words")}}),
+        "own": None
+        if own is None
+        else TemplateTask(**{**own, **{key: tuple(own[key]) for key in ("labels", "words")}}),
         "metrics": tuple(values["metrics"]),
     }
     return TaskSpec(**names)

@@ -25,7 +25,7 @@ from mlprune.models.loading import inspect_model
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.export.model_card import model_card
-from mlprune.steps.job import identified
+from mlprune.steps.job import make_identity
 from mlprune.steps.prune.variant import mask_artefacts, weight_artefacts
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -114,7 +114,7 @@ def _folders_of_runs(store: Store, base_model_id: str) -> Iterator[str]:
 
 def _content_id(folder: Path) -> str:
     """The base model's id that the files of a folder give."""
-    return identified("base_models", contents=inspect_model(folder).content).id
+    return make_identity("base_models", contents=inspect_model(folder).content).id
 
 
 def _row(variant: Record) -> dict[str, Any]:

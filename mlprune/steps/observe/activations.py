@@ -17,10 +17,10 @@ from mlprune.corpus.calibration import token_batches
 from mlprune.errors import BadInputError, StatisticsError
 from mlprune.models.chain import Chain
 from mlprune.models.messages import CaptureBatch, Captured
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.observe.dense_pass import SetJob
-from mlprune.store.parquet import Layout, columns_of, number_bytes, numbers_of
+from mlprune.store.parquet import Layout, columns_of, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
@@ -94,7 +94,7 @@ class ActivationsJob(SetJob):
             places = under_way.popleft()
             for key, found in captured.inputs.items():
                 gathered.setdefault(key, {}).update(zip(places, found, strict=True))
-        return side_by_side(lambda key: self._write(store, key, gathered[key], part=part, texts=texts), gathered)
+        return parallel_map(lambda key: self._write(store, key, gathered[key], part=part, texts=texts), gathered)
 
     def _write(
         self, store: Store, key: tuple[int, str], found: dict[int, Tensor], *, part: range, texts: Sequence[Any]
@@ -111,7 +111,7 @@ class ActivationsJob(SetJob):
             "token_id": np.concatenate(list(texts)),
             "activation": list(self._stored(values, key).numpy()),
         }
-        data, n_rows = number_bytes(columns, LAYOUTS[self.dtype])
+        data, n_rows = encode_numeric(columns, LAYOUTS[self.dtype])
         path = f"activations/{self.identity.id}/block-{block:03d}.{name}.part-{part.start:05d}.parquet"
         return store.write_bytes(path, data, n_rows=n_rows)
 
@@ -146,7 +146,7 @@ def read_activations(store: Store, activations_id: str, *, block: int, layer_inp
         known = sorted({one.path.rpartition("/")[2].partition(".part-")[0] for one in record.artefacts})
         raise BadInputError("no such activations are stored", expected=known, got=place[1:].removesuffix(".part-"))
     layout = LAYOUTS[record.parameters["stored_dtype"]]
-    parts: list[Any] = [numbers_of(store.read_bytes(one), layout, path=one.path) for one in artefacts]
+    parts: list[Any] = [decode_numeric(store.read_bytes(one), layout, path=one.path) for one in artefacts]
     values = [one["activation"].values.reshape(len(one["position"]), -1) for one in parts]
     return Activations(
         demonstrations=np.concatenate([one["demonstration"] for one in parts]),

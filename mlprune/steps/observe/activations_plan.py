@@ -9,7 +9,7 @@ from mlprune.recipe import Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import identified
+from mlprune.steps.job import make_identity
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.observe.plan import cut, input_widths
 
@@ -57,7 +57,7 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
     }
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
     return ActivationsJob(
-        identified("activations", parameters, parents=parents),
+        make_identity("activations", parameters, parents=parents),
         inputs.model,
         planned.id,
         set_name=planned.name,

@@ -16,7 +16,7 @@ from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.corpus.token_roles import in_scope
 from mlprune.models.chain import Chain
 from mlprune.models.messages import Observation, TokenBatch
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 from mlprune.steps.job import ModelRef, RecordJob, RecordKey
 from mlprune.steps.observe.statistics_files import write_part
 from mlprune.store.parquet import columns_of
@@ -61,7 +61,7 @@ def dense_pass(store: Store, model: Chain, operation: str, *, job: PassJob) -> I
 
 
 @dataclass
-class Gathered:
+class StatisticsAccumulator:
     """The statistics of some consecutive demonstrations, filled batch by batch."""
 
     demonstrations: range
@@ -101,7 +101,7 @@ class Gathered:
             options: dict[str, Any] = {"demonstrations": self.demonstrations, "n_tokens": self.n_tokens}
             return write_part(store, owner, block, sums=blocks[block], **options)
 
-        return list(side_by_side(write, blocks))
+        return list(parallel_map(write, blocks))
 
 
 def observed(
@@ -112,7 +112,7 @@ def observed(
     demonstrations: range | None,
     batch_tokens: int,
     token_scope: TokenScope,
-) -> Gathered:
+) -> StatisticsAccumulator:
     """Run some demonstrations of a set, or all, through the model without masks.
 
     Raises:
@@ -127,7 +127,7 @@ def observed(
     else:  # that no token of one part counts is no error
         rows = zip(table["sides"], table["shots"], strict=True)
         counted = [in_scope(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
-    gathered = Gathered(demonstrations or range(len(table["token_ids"])))
+    gathered = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
     under_way: deque[tuple[int, ...]] = deque()
 
     def batches() -> Iterator[TokenBatch]:

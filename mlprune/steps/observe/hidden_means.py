@@ -13,7 +13,7 @@ from torch import Tensor
 from mlprune.models.messages import StateSums
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.observe.dense_pass import PassJob, dense_pass
-from mlprune.store.parquet import Layout, number_bytes, numbers_of
+from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.store import Store
 
 LAYOUT = Layout("hidden_sums", 1, {"block": "int32", "n_tokens": "int64", "sums": "list<double>"})
@@ -39,7 +39,7 @@ class HiddenMeansJob(PassJob):
             "n_tokens": [n_tokens] * len(total),
             "sums": list(total.numpy()),
         }
-        data, n_rows = number_bytes(columns, LAYOUT)
+        data, n_rows = encode_numeric(columns, LAYOUT)
         artefact = store.write_bytes(f"means/{self.identity.id}.parquet", data, n_rows=n_rows)
         row = {
             "means_id": self.identity.id,
@@ -58,6 +58,6 @@ def mean_states(store: Store, means_id: str) -> Tensor:
         StoreError: there is no such record.
     """
     artefact = store.require("hidden_means", means_id).artefacts[0]
-    found: Any = numbers_of(store.read_bytes(artefact), LAYOUT, path=artefact.path)
+    found: Any = decode_numeric(store.read_bytes(artefact), LAYOUT, path=artefact.path)
     sums = torch.from_numpy(found["sums"].values.reshape(len(found["block"]), -1).copy())
     return sums / torch.from_numpy(found["n_tokens"].copy()).unsqueeze(1)

@@ -15,8 +15,8 @@ from torch import Tensor
 from mlprune.errors import CorpusError
 from mlprune.numeric.masks.overlaps import top_features
 from mlprune.steps.job import ChainLoader, RecordKey
-from mlprune.steps.observe.dense_pass import Gathered, SetJob, observed
-from mlprune.store.parquet import Layout, number_bytes, numbers_of
+from mlprune.steps.observe.dense_pass import SetJob, StatisticsAccumulator, observed
+from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
@@ -84,7 +84,7 @@ class ObservePartJob(SetJob):
         sums = self._write_sums(store, found)
         store.write_record(self.identity.record(artefacts=(*files, sums)))
 
-    def _write_sums(self, store: Store, found: Gathered) -> Artefact:
+    def _write_sums(self, store: Store, found: StatisticsAccumulator) -> Artefact:
         n_layers = len(found.magnitudes)
         columns: dict[str, Any] = {
             "block": list(range(n_layers)),
@@ -92,7 +92,7 @@ class ObservePartJob(SetJob):
             "n_tokens": [int(found.n_tokens.sum())] * n_layers,
             "magnitudes": list(found.magnitudes.numpy()),
         }
-        data, n_rows = number_bytes(columns, SUMS_LAYOUT)
+        data, n_rows = encode_numeric(columns, SUMS_LAYOUT)
         path = f"features/{self.statistics_id}.part-{self.demonstrations.start:05d}.parquet"
         return store.write_bytes(path, data, n_rows=n_rows)
 
@@ -122,7 +122,7 @@ class CollectPartsJob(SetJob):
         for one in self.parts:
             *statistics, sums = store.require("statistics_parts", one).artefacts
             files += statistics
-            found: Any = numbers_of(store.read_bytes(sums), SUMS_LAYOUT, path=sums.path)
+            found: Any = decode_numeric(store.read_bytes(sums), SUMS_LAYOUT, path=sums.path)
             total = total + torch.from_numpy(found["magnitudes"].values.reshape(len(found["block"]), -1).copy())
             counts = {name: n + int(found[name][0]) for name, n in counts.items()}
         if not counts["n_tokens"]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import identified
+from mlprune.steps.job import make_identity
 from mlprune.steps.observe.neurons import NeuronActivityJob, NeuronRemovalsJob
 from mlprune.steps.prune.plan import PlannedVariant
 
@@ -17,7 +17,7 @@ def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[Planned
     parameters = {"dtype": inputs.model.dtype, "batch_tokens": batch_tokens}
     return [
         NeuronActivityJob(
-            identified(
+            make_identity(
                 "neuron_activity", parameters, parents={"base_model": inputs.base.id, "demonstration_set": set_id}
             ),
             inputs.model,
@@ -33,6 +33,6 @@ def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVaria
     names = set(recipe.analyses.neuron_variants)
     wanted = [one.id for one in variants if not one.is_dense and names & {entry.name for entry in one.entries}]
     return [
-        NeuronRemovalsJob(identified("neuron_removals", parents={"variant": one}), inputs.model.family, one)
+        NeuronRemovalsJob(make_identity("neuron_removals", parents={"variant": one}), inputs.model.family, one)
         for one in wanted
     ]

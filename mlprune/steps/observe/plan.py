@@ -15,7 +15,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, ModelRef, identified
+from mlprune.steps.job import Identity, Job, ModelRef, make_identity
 from mlprune.steps.observe.jobs import CollectPartsJob, ObserveJob, ObservePartJob
 from mlprune.vocabulary import TokenScope
 
@@ -62,13 +62,13 @@ def observation(
         **({"parts": len(parts)} if len(parts) > 1 else {}),
     }
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
-    identity = identified("statistics", parameters, parents=parents)
+    identity = make_identity("statistics", parameters, parents=parents)
     whole: dict[str, Any] = {"model": inputs.model, "demonstration_set_id": planned.id, "token_scope": token_scope}
     if len(parts) == 1:
         jobs: tuple[Job, ...] = (ObserveJob(identity, batch_tokens=batch_tokens, **whole),)
         return PlannedObservation(identity, planned.id, token_scope, jobs)
     own = {
-        part: identified("statistics_parts", {**parameters, "first": part.start, "n": len(part)}, parents=parents)
+        part: make_identity("statistics_parts", {**parameters, "first": part.start, "n": len(part)}, parents=parents)
         for part in parts
     }
     made = [

@@ -17,7 +17,7 @@ from mlprune.errors import StatisticsError
 from mlprune.numeric.activations.statistics import RunningTotal
 from mlprune.pruning.feature_factors import BlockStatistics, BlockTotals, block_totals, demonstration_weights
 from mlprune.pruning.spec import Reading
-from mlprune.store.parquet import Layout, number_bytes, numbers_of
+from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
@@ -66,7 +66,7 @@ def write_part(
         "n_tokens": np.tile(n_tokens.numpy()[order], len(sums)),
         "sum_sq": [matrix[place] for matrix in matrices for place in order],
     }
-    data, n_rows = number_bytes(columns, LAYOUT)
+    data, n_rows = encode_numeric(columns, LAYOUT)
     middle = f".{role}" if role else ""
     path = f"statistics/{owner}/block-{block:03d}{middle}.part-{indices[order[0]]:05d}.parquet"
     return store.write_bytes(path, data, n_rows=n_rows)
@@ -134,7 +134,7 @@ def _parts(artefacts: Iterable[Artefact], block: int, role: str = "") -> list[Ar
 def _read_part(store: Store, artefact: Artefact) -> Iterator[tuple[str, Rows]]:
     """Input -> its rows in one part, in views of the file's numbers."""
     columns = ("input", "demonstration", "sum_sq")
-    found: Any = numbers_of(store.read_bytes(artefact), LAYOUT, path=artefact.path, columns=columns)
+    found: Any = decode_numeric(store.read_bytes(artefact), LAYOUT, path=artefact.path, columns=columns)
     names, sums = found["input"], found["sum_sq"]
     borders = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
     ends = [0, *sums.ends.tolist()]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mlprune.numeric.masks.keep_masks import combined_masks
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 from mlprune.pruning.mask_files import mask_path, read_keep_masks, write_block_masks
 from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey
@@ -34,7 +34,7 @@ class CombineJob(Job):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the blocks' masks, then the records."""
         parents = [store.require("variants", parent) for parent in self.variant.parent_ids]
-        blocks = side_by_side(lambda block: self._block(store, parents, block), range(self.variant.model.n_blocks))
+        blocks = parallel_map(lambda block: self._block(store, parents, block), range(self.variant.model.n_blocks))
         write_variants(store, self.ordering, list(blocks), (self.variant,))
 
     def _block(self, store: Store, parents: list[Record], block: int) -> Record:

@@ -7,7 +7,7 @@ from typing import Any
 from mlprune.errors import RecipeError
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import identified
+from mlprune.steps.job import make_identity
 from mlprune.steps.prune.plan import PlannedVariant, added
 from mlprune.steps.prune.variant import VariantSpec, variant_row
 
@@ -63,7 +63,7 @@ def _of_one_name(members: list[PlannedVariant]) -> list[list[PlannedVariant]]:
 def _of_several_names(entry: VariantConfig, named: list[list[PlannedVariant]]) -> list[list[PlannedVariant]]:
     groups = []
     for first in named[0]:
-        others = [[one for one in members if first.goes_with(one)] for members in named[1:]]
+        others = [[one for one in members if first.is_comparable_with(one)] for members in named[1:]]
         for name, found in zip(entry.of[1:], others, strict=True):
             if len(found) > 1:
                 got = [one.label for one in found]
@@ -91,7 +91,7 @@ def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant
     shared = {name: rows[0][name] if len({row[name] for row in rows}) == 1 else None for name in SHARED_COLUMNS}
     parents: dict[str, Any] = {"base_model": inputs.base.id, "variants": list(ids)}
     spec = VariantSpec(
-        identified("variants", {"combination": entry.combine}, parents=parents),
+        make_identity("variants", {"combination": entry.combine}, parents=parents),
         inputs.model,
         sparsity=members[0].spec.sparsity,
         propagation=shared["propagation"],

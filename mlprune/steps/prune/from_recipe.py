@@ -16,16 +16,16 @@ from mlprune.pruning.spec import (
     Reading,
     Schedule,
     Scope,
-    ScoreChoice,
+    ScoreSpec,
 )
 from mlprune.recipe import VariantConfig
 from mlprune.steps.inputs import Inputs
 
 
-def score_choice(entry: VariantConfig) -> ScoreChoice:
+def score_choice(entry: VariantConfig) -> ScoreSpec:
     """How the weights are scored and compared; what the score does not use is left out."""
     assert entry.score is not None, "a combination has no score"
-    return ScoreChoice(
+    return ScoreSpec(
         entry.score,
         entry.group,
         seed=(entry.seed or 0) if entry.score == "random" else None,

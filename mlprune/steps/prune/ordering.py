@@ -14,7 +14,7 @@ from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import layer_sparsities
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels
-from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreChoice
+from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.outliers import read_ratios
@@ -26,7 +26,7 @@ from mlprune.store.store import Store
 class Ordering:
     """What variants that differ only in their sparsity have in common, and those sparsities."""
 
-    choice: ScoreChoice
+    choice: ScoreSpec
     sparsities: tuple[float, ...]
     """Ascending."""
     schedule: Schedule

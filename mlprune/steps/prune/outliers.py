@@ -9,7 +9,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import read_block
 from mlprune.numeric.activations.outlier_ratios import outlier_ratio
 from mlprune.numeric.weights.scores import wanda_scores
-from mlprune.parallel import side_by_side
+from mlprune.parallel import parallel_map
 from mlprune.pruning.feature_factors import factors_of
 from mlprune.pruning.spec import Reading
 from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
@@ -35,7 +35,7 @@ class OutliersJob(RecordJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Score block after block; a block's weights are held only while it is scored."""
-        ratios = side_by_side(lambda block: self._ratio(store, block), range(self.model.n_blocks))
+        ratios = parallel_map(lambda block: self._ratio(store, block), range(self.model.n_blocks))
         rows = [
             {
                 "outliers_id": self.identity.id,

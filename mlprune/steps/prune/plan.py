@@ -10,7 +10,7 @@ from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, ModelRef, identified
+from mlprune.steps.job import Identity, Job, ModelRef, make_identity
 from mlprune.steps.prune.from_recipe import check_structure, reading, schedule, scope, score_choice
 from mlprune.steps.prune.variant import VariantSpec
 from mlprune.vocabulary import ProfileName
@@ -75,7 +75,7 @@ class PlannedVariant:
             return _common([one.seed for one in self.parents])
         return self.sets[0].spec.seed if self.sets else None
 
-    def goes_with(self, other: "PlannedVariant") -> bool:
+    def is_comparable_with(self, other: "PlannedVariant") -> bool:
         """Whether two variants are of one kind: they agree in sparsity and structure, and in propagation, source
         language and seed of their sets where both read any. Of a combination counts what its parents agree in.
         Baselines go with everything."""
@@ -174,7 +174,7 @@ def added(
 
 def dense_spec(base: Identity, model: ModelRef) -> VariantSpec:
     """The dense variant of a base model."""
-    identity = identified("variants", {"sparsity": 0}, parents={"base_model": base.id})
+    identity = make_identity("variants", {"sparsity": 0}, parents={"base_model": base.id})
     return VariantSpec(identity, model, sparsity=0.0)
 
 
@@ -265,7 +265,7 @@ def _spec(
         "contrast_set": contrast.id if contrast else None,
     }
     return VariantSpec(
-        identified("variants", parameters, parents=parents),
+        make_identity("variants", parameters, parents=parents),
         inputs.model,
         sparsity=entry.sparsity or 0.0,
         choice=choice,

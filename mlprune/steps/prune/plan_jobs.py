@@ -8,7 +8,7 @@ from mlprune.errors import RecipeError
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, identified
+from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.steps.observe.plan import PlannedObservation, observation
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
@@ -80,7 +80,7 @@ def _outliers(recipe: Recipe, inputs: Inputs, variant: PlannedVariant) -> Outlie
     statistics = tuple(_observed(recipe, inputs, variant, one).identity.id for one in variant.sets)
     parents = {"base_model": inputs.base.id, "statistics": list(statistics)}
     parameters = {**spec.reading.parameters, "m": spec.schedule.m, "dtype": inputs.model.dtype}
-    identity = identified("outliers", parameters, parents=parents)
+    identity = make_identity("outliers", parameters, parents=parents)
     return OutliersJob(identity, inputs.model, spec.schedule.m, spec.reading, statistics)
 
 
@@ -88,12 +88,12 @@ def _sweep(recipe: Recipe, variant: PlannedVariant, outliers: OutliersJob | None
     spec = variant.spec
     ratios = outliers.identity.id if outliers else None
     parents = {"variant": spec.id, "outliers": ratios}
-    ordering = identified("masks", {"sparsities": [spec.sparsity]}, parents=parents)
+    ordering = make_identity("masks", {"sparsities": [spec.sparsity]}, parents=parents)
     return SweepJob(ordering, spec, recipe.compute.planned_batch_tokens, ratios)
 
 
 def _combination(variant: PlannedVariant) -> CombineJob:
-    ordering = identified("masks", {"combination": variant.spec.combination}, parents={"variant": variant.id})
+    ordering = make_identity("masks", {"combination": variant.spec.combination}, parents={"variant": variant.id})
     return CombineJob(ordering, variant.spec)
 
 
@@ -123,7 +123,7 @@ def _identity(ordering: Ordering, variant: PlannedVariant, sparsities: tuple[flo
         "contrast_statistics": ordering.contrast,
         "outliers": ordering.outliers,
     }
-    return identified("masks", {**shared, "sparsities": list(sparsities)}, parents=parents)
+    return make_identity("masks", {**shared, "sparsities": list(sparsities)}, parents=parents)
 
 
 def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, PlannedVariant]]) -> list[Job]:

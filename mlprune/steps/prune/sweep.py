@@ -19,7 +19,7 @@ from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_fa
 from mlprune.pruning.mask_files import mask_path, stored_keep_masks, write_block_masks
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
 from mlprune.pruning.sparsegpt_block import rewritten_block
-from mlprune.pruning.spec import ScoreChoice
+from mlprune.pruning.spec import ScoreSpec
 from mlprune.pruning.weight_files import stored_weights, weights_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordKey
 from mlprune.steps.observe.statistics_files import write_part
@@ -171,7 +171,7 @@ def swept_factors(variant: VariantSpec, statistics: dict[str, BlockStatistics]) 
 
 def choose_masks(  # noqa: PLR0917 - a shard passes arguments on by position
     weights: dict[str, Tensor],
-    choice: ScoreChoice,
+    choice: ScoreSpec,
     sparsities: LayerSparsities,
     block: int,
     family: str,

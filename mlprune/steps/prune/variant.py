@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlprune.pruning.mask_files import fingerprint
-from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreChoice, settings
-from mlprune.steps.job import Identity, ModelRef, identified
+from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec, settings
+from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, ProfileName, PropagationName
@@ -26,7 +26,7 @@ class VariantSpec:
     model: ModelRef
     sparsity: float
     """Asked of the whole model; of a combination, what its parents were asked."""
-    choice: ScoreChoice | None = None
+    choice: ScoreSpec | None = None
     """None for the dense variant and for combinations."""
     propagation: PropagationName | None = None
     """None where the score reads no statistics."""
@@ -70,7 +70,7 @@ class VariantSpec:
 
 def block_identity(ordering_id: str, block: int, *, parents: dict[str, Any]) -> Identity:
     """Identity of the masks of one block of an ordering or sweep."""
-    return identified("mask_blocks", {"ordering": ordering_id, "block": block}, parents=parents)
+    return make_identity("mask_blocks", {"ordering": ordering_id, "block": block}, parents=parents)
 
 
 def mask_artefacts(record: Record) -> tuple[Artefact, ...]:

@@ -79,7 +79,7 @@ def run_harness_command(store_uri: str, names: Sequence[str], order: _Order) -> 
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # read when the progress bars of libraries are imported
     from mlprune.evaluation.harness.task_requests import load_tasks  # noqa: PLC0415 - slow to import
-    from mlprune.parallel import use_threads  # noqa: PLC0415
+    from mlprune.parallel import set_worker_threads  # noqa: PLC0415
     from mlprune.steps.evaluate.harness import find_variants  # noqa: PLC0415
     from ray_jobs.cli.application import _existing  # noqa: PLC0415
     from ray_jobs.driver.provenance import noted  # noqa: PLC0415
@@ -91,7 +91,7 @@ def run_harness_command(store_uri: str, names: Sequence[str], order: _Order) -> 
         got = str(order.include_path)
         raise BadInputError("the task files are in no folder", option="--include-path", expected="a folder", got=got)
     loaded = load_tasks(order.tasks, include_path=order.include_path, num_fewshot=order.num_fewshot)
-    use_threads(len(os.sched_getaffinity(0)))
+    set_worker_threads(len(os.sched_getaffinity(0)))
     yield "variant               task                      metric               filter     value      stderr"
     with noted(opened, "harness") as writing:
         for model, own in models:
@@ -120,7 +120,7 @@ def _models(store: "Store", variant_ids: Sequence[str], order: _Order) -> "Itera
     """The base models of the variants, each with its own variants, in the order given."""
     from mlprune.models.loading import inspect_model  # noqa: PLC0415
     from mlprune.steps.export.export import find_base_model  # noqa: PLC0415
-    from mlprune.steps.job import ModelRef, identified  # noqa: PLC0415
+    from mlprune.steps.job import ModelRef, make_identity  # noqa: PLC0415
 
     by_model: dict[str, list[str]] = {}
     for variant_id in variant_ids:
@@ -128,7 +128,7 @@ def _models(store: "Store", variant_ids: Sequence[str], order: _Order) -> "Itera
     for base_model_id, own in by_model.items():
         folder = order.model or find_base_model(store, base_model_id)
         info = inspect_model(folder)
-        found = identified("base_models", contents=info.content).id
+        found = make_identity("base_models", contents=info.content).id
         if found != base_model_id:
             message = "the folder holds another model than the variants were made from"
             raise BadInputError(message, path=str(folder), expected=base_model_id, got=found)

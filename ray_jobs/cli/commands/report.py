@@ -48,12 +48,12 @@ def figures(
 
     Example: mlprune figures --store runs/ --out figures/ --figure curves --figure pareto --pair fr-en
     """
-    from catalog.report import Wanted, write_figures  # noqa: PLC0415
+    from catalog.report import FigureSelection, write_figures  # noqa: PLC0415
     from catalog.store import Catalog  # noqa: PLC0415
     from ray_jobs.cli.application import _existing  # noqa: PLC0415
 
     chosen = {"model": model or (), "task": task or (), "score": score or (), "pair": pair or ()}
-    wanted = Wanted(format=format_, figures=tuple(figure or ()), chosen=chosen, width=width)
+    wanted = FigureSelection(format=format_, figures=tuple(figure or ()), chosen=chosen, width=width)
     with Catalog.open(_existing(store)) as catalog:
         catalog.fold()
         for path in write_figures(catalog, out, wanted):

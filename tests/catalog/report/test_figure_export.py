@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.report import Wanted, write_figures
+from catalog.report import FigureSelection, write_figures
 from catalog.report.figure_export import MOST_LETTERS
 from catalog.report.figures import FIGURES
 from catalog.store import Catalog
@@ -16,7 +16,7 @@ from tests.catalog.report.rows import texts
 @pytest.fixture(scope="module")
 def written(catalog: Catalog, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """All figures of the filled store, as SVG."""
-    return list(write_figures(catalog, tmp_path_factory.mktemp("figures"), Wanted(format="svg")))
+    return list(write_figures(catalog, tmp_path_factory.mktemp("figures"), FigureSelection(format="svg")))
 
 
 def drawn_by(written: list[Path], anchor: str) -> list[Path]:
@@ -63,14 +63,14 @@ def test_without_a_pair_the_means_are_drawn_and_with_one_that_pair(
     (change,) = drawn_by(written, "change")
     assert {row["demonstrations"] for row in rows_of(change)} == {""}
     chosen = {"pair": ["fr-en"], "score": ["wanda"]}
-    (path,) = write_figures(catalog, tmp_path, Wanted(format="svg", figures=("change",), chosen=chosen))
+    (path,) = write_figures(catalog, tmp_path, FigureSelection(format="svg", figures=("change",), chosen=chosen))
     assert {(row["score"], row["demonstrations"]) for row in rows_of(path)} == {("wanda", "fr-en")}
     assert "propagation: fr-en" in " ".join(texts(path.read_text("utf-8")))
 
 
 def test_equal_catalogs_make_equal_files_in_either_format(catalog: Catalog, tmp_path: Path) -> None:
     for name in ("pdf", "svg"):
-        wanted = Wanted(format=name, figures=("pareto",))
+        wanted = FigureSelection(format=name, figures=("pareto",))
         (one,), (other,) = (list(write_figures(catalog, tmp_path / folder, wanted)) for folder in ("a", "b"))
         assert one.read_bytes() == other.read_bytes()
         assert one.read_bytes().startswith(b"%PDF" if name == "pdf" else b"<?xml")
@@ -81,13 +81,13 @@ def test_equal_catalogs_make_equal_files_in_either_format(catalog: Catalog, tmp_
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (Wanted(format="png"), "no such format of figures"),
-        (Wanted(figures=("curvs",)), "no such figure .*nearest='curves'"),
-        (Wanted(chosen={"task": ["fact"]}), "no such task .*nearest='facts'"),
+        (FigureSelection(format="png"), "no such format of figures"),
+        (FigureSelection(figures=("curvs",)), "no such figure .*nearest='curves'"),
+        (FigureSelection(chosen={"task": ["fact"]}), "no such task .*nearest='facts'"),
     ],
 )
 def test_what_there_is_not_is_refused_with_what_is_nearest(
-    wanted: Wanted, said: str, catalog: Catalog, tmp_path: Path
+    wanted: FigureSelection, said: str, catalog: Catalog, tmp_path: Path
 ) -> None:
     with pytest.raises(BadInputError, match=said):
         list(write_figures(catalog, tmp_path / "none", wanted))
@@ -97,11 +97,13 @@ def test_what_there_is_not_is_refused_with_what_is_nearest(
 def test_a_folder_that_cannot_be_made_is_said_in_one_line(catalog: Catalog, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadInputError, match="a figure cannot be written"):
-        list(write_figures(catalog, tmp_path / "file" / "deep", Wanted(figures=("pareto",))))
+        list(write_figures(catalog, tmp_path / "file" / "deep", FigureSelection(figures=("pareto",))))
 
 
 def test_names_of_any_spelling_make_files_in_the_folder(attacked_catalog: Catalog, tmp_path: Path) -> None:
-    paths = list(write_figures(attacked_catalog, tmp_path, Wanted(format="svg", figures=("curves", "rank-matrices"))))
+    paths = list(
+        write_figures(attacked_catalog, tmp_path, FigureSelection(format="svg", figures=("curves", "rank-matrices")))
+    )
     assert len(paths) >= 4
     assert all(path.parent == tmp_path for path in paths)
     assert not [path for path in tmp_path.iterdir() if set(path.name) & set("<>\"'$/")]

@@ -9,7 +9,7 @@ import pytest
 from mlprune.evaluation.self_translation_prompts import WHOLE, in_english, source_texts
 from mlprune.evaluation.tasks.builtin import TASKS, Task
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
-from mlprune.evaluation.tasks.template_tasks import OwnTask, own_task
+from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
 
 ROWS: dict[str, dict[str, Any]] = {
     "xnli": {"premise": "Le chat dort", "hypothesis": "Il dort", "label": "neutral"},
@@ -73,16 +73,16 @@ def test_of_a_review_the_words_that_are_scored_are_translated(tmp_path: Path) ->
 
 
 def test_texts_and_candidates_of_an_own_task_are_translated_whatever_names_the_answer(tmp_path: Path) -> None:
-    record = OwnTask("which", "{text} {candidate}.", "right", candidates="options")
+    record = TemplateTask("which", "{text} {candidate}.", "right", candidates="options")
     row = {"text": "Il voit", "options": ["un chat", "un chien"], "right": "un chien"}
-    task = own_task(record)
+    task = template_task(record)
     item = translated(task, data_of(task, row, tmp_path))
     assert item.texts == ("EN IL VOIT EN UN CHAT.", "EN IL VOIT EN UN CHIEN.")
     assert (item.gold, item.candidates) == (1, ("un chat", "un chien"))
 
 
 def test_labels_of_an_own_task_are_no_texts_of_the_language(tmp_path: Path) -> None:
-    task = own_task(OwnTask("mood", "{text} It is {candidate}.", "label", labels=("sad", "glad")))
+    task = template_task(TemplateTask("mood", "{text} It is {candidate}.", "label", labels=("sad", "glad")))
     data = data_of(task, {"text": "Il rit", "label": "glad"}, tmp_path)
     assert [one.key for one in source_texts(task, data)] == ["text"]
     assert translated(task, data).texts == ("EN IL RIT It is sad.", "EN IL RIT It is glad.")

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError
-from mlprune.models.mask_spill import KeptChanges
+from mlprune.models.mask_spill import MaskSpill
 
 
 def test_masks_and_new_weights_come_back_as_they_were():
     generator = torch.Generator().manual_seed(0)
     masks = {"fc1": torch.rand(7, 5, generator=generator) > 0.5, "a.b": torch.rand(3, 11, generator=generator).T > 0.5}
     weights = {"fc2": torch.randn(4, 6, generator=generator).to(torch.bfloat16).T}
-    kept = KeptChanges()
+    kept = MaskSpill()
     kept.keep(3, masks, weights)
     for layer, mask in masks.items():
         found = kept.mask_of(3, layer)
@@ -25,7 +25,7 @@ def test_masks_and_new_weights_come_back_as_they_were():
 
 
 def test_a_mask_takes_one_bit_a_weight_and_a_dense_block_nothing():
-    kept = KeptChanges()
+    kept = MaskSpill()
     kept.keep(0, {"fc1": torch.ones(800, 1000, dtype=torch.bool)}, {})
     folder = Path(kept._folder.name)
     assert 100_000 < sum(file.stat().st_size for file in folder.glob("*.safetensors")) < 101_000
@@ -37,7 +37,7 @@ def test_a_mask_takes_one_bit_a_weight_and_a_dense_block_nothing():
 
 
 def test_a_scratch_folder_that_is_gone_is_an_error():
-    kept = KeptChanges()
+    kept = MaskSpill()
     kept.keep(0, {"fc1": torch.ones(2, 2, dtype=torch.bool)}, {})
     kept._file(0).unlink()
     with pytest.raises(ModelError, match="are gone"):

@@ -274,9 +274,9 @@ import sys, torch
 from pathlib import Path
 from mlprune.models.chain import local_chain
 from mlprune.models.shard import TokenBatch
-from mlprune.threads import use_threads
+from mlprune.threads import set_worker_threads
 
-use_threads(2)
+set_worker_threads(2)
 memory = {"memory_bytes": int(sys.argv[2]), "working_bytes": int(sys.argv[3])} if len(sys.argv) > 2 else {}
 chain = local_chain(Path(sys.argv[1]), **memory)
 mask = torch.ones(1, 32, dtype=torch.bool)

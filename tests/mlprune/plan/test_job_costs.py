@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.plan import Plan
-from mlprune.plan.job_costs import SMALL_JOB_BYTES, Work, lasting, most_held, work_of
+from mlprune.plan.job_costs import SMALL_JOB_BYTES, Work, makespan, most_held, work_of
 from mlprune.steps.demonstrate.jobs import MixJob
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.observe.activations import ActivationsJob
@@ -134,6 +134,6 @@ def test_the_hungriest_job_decides_and_it_depends_on_the_threads_which_one_that_
 
 def test_workers_share_the_jobs_of_a_step_and_not_a_job() -> None:
     works = [Work("observe", flops=4.0), Work("observe", flops=2.0), Work("evaluate", flops=3.0, n_passes=7.0)]
-    assert [lasting(works, n) for n in (1, 2, 3)] == [9.0, 7.0, 7.0]
-    assert lasting(works, 1, of=lambda work: work.n_passes) == 7.0
-    assert lasting([], 2) == 0
+    assert [makespan(works, n) for n in (1, 2, 3)] == [9.0, 7.0, 7.0]
+    assert makespan(works, 1, of=lambda work: work.n_passes) == 7.0
+    assert makespan([], 2) == 0

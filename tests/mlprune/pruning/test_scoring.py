@@ -11,10 +11,10 @@ from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.models.families.records import FAMILIES
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.pruning.feature_factors import Factors
 from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, mask_sha256
-from mlprune.pruning.spec import ScoreChoice
+from mlprune.pruning.spec import ScoreSpec
 
 XGLM = FAMILIES["xglm"]
 D_IN, D_OUT = 8, 5
@@ -33,7 +33,7 @@ def factors(seed: int) -> Factors:
 
 
 def levels_by(
-    weights: dict[str, Tensor], choice: ScoreChoice, sparsities: Sequence[float], **options: Any
+    weights: dict[str, Tensor], choice: ScoreSpec, sparsities: Sequence[float], **options: Any
 ) -> BlockLevels:
     """All layers at the same sparsities, in block 0 unless said otherwise."""
     everywhere = dict.fromkeys(weights, tuple(sparsities))
@@ -57,7 +57,7 @@ def wanda(weight: Tensor, norms: Tensor) -> list[list[float]]:
 @pytest.mark.parametrize("score", ["wanda", "contrast"])
 def test_the_lowest_products_of_weight_and_factor_go_in_each_row(weights: dict[str, Tensor], score: Any) -> None:
     known = factors(1)
-    found = levels_by(weights, ScoreChoice(score), SPARSITIES, factors=known)
+    found = levels_by(weights, ScoreSpec(score), SPARSITIES, factors=known)
     for layer, weight in weights.items():
         norms, n_silent = known[XGLM.input_of(layer)]
         for level, n_removed in enumerate((2, 4, 6)):
@@ -70,7 +70,7 @@ def test_the_lowest_products_of_weight_and_factor_go_in_each_row(weights: dict[s
 
 def test_layers_that_read_one_input_use_the_same_factors() -> None:
     same = torch.randn(D_OUT, D_IN, generator=torch.Generator().manual_seed(5))
-    found = levels_by(dict.fromkeys(XGLM.layers, same), ScoreChoice("wanda"), (0.5,), factors=factors(1))
+    found = levels_by(dict.fromkeys(XGLM.layers, same), ScoreSpec("wanda"), (0.5,), factors=factors(1))
     levels = {layer: one.levels for layer, one in found.items()}
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.k_proj"])
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.v_proj"])
@@ -78,7 +78,7 @@ def test_layers_that_read_one_input_use_the_same_factors() -> None:
 
 
 def test_magnitude_reads_nothing_but_the_weights(weights: dict[str, Tensor]) -> None:
-    found = levels_by(weights, ScoreChoice("magnitude"), (0.5,))
+    found = levels_by(weights, ScoreSpec("magnitude"), (0.5,))
     for layer, weight in weights.items():
         expected = [removed_of([abs(w) for w in row], 4) for row in weight.tolist()]
         assert removed_in(keep_masks(found, level=0)[layer]) == expected
@@ -89,7 +89,7 @@ def test_ria_adds_the_shares_of_row_and_column_and_takes_a_power_of_the_norm(
     weights: dict[str, Tensor], power: float
 ) -> None:
     known = factors(2)
-    found = levels_by(weights, ScoreChoice("ria", power=power), (0.5,), factors=known)
+    found = levels_by(weights, ScoreSpec("ria", power=power), (0.5,), factors=known)
     for layer, weight in weights.items():
         rows = [[abs(w) for w in row] for row in weight.tolist()]
         columns = [sum(column) for column in zip(*rows, strict=True)]
@@ -100,7 +100,7 @@ def test_ria_adds_the_shares_of_row_and_column_and_takes_a_power_of_the_norm(
 
 def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weights: dict[str, Tensor]) -> None:
     def levels(seed: int, block: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = levels_by(given, ScoreChoice("random", seed=seed), (0.5,), block=block)
+        found = levels_by(given, ScoreSpec("random", seed=seed), (0.5,), block=block)
         return {layer: one.levels for layer, one in found.items()}
 
     first = levels(0, 0, weights)
@@ -113,14 +113,14 @@ def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weight
 
 @pytest.mark.parametrize("structure", ["row", "matrix", "alpha"])
 def test_masks_of_rising_sparsity_are_nested(weights: dict[str, Tensor], structure: str) -> None:
-    found = levels_by(weights, ScoreChoice("magnitude", structure), SPARSITIES)
+    found = levels_by(weights, ScoreSpec("magnitude", structure), SPARSITIES)
     for denser, sparser in pairwise(keep_masks(found, level=level) for level in range(len(SPARSITIES))):
         for layer in weights:
             assert not (sparser[layer] & ~denser[layer]).any()
 
 
 def test_matrix_compares_all_weights_of_a_layer(weights: dict[str, Tensor]) -> None:
-    found = levels_by(weights, ScoreChoice("magnitude", "matrix"), (0.3,))
+    found = levels_by(weights, ScoreSpec("magnitude", "matrix"), (0.3,))
     for layer, weight in weights.items():
         flat = [abs(w) for row in weight.tolist() for w in row]
         kept = keep_masks(found, level=0)[layer].flatten()
@@ -129,7 +129,7 @@ def test_matrix_compares_all_weights_of_a_layer(weights: dict[str, Tensor]) -> N
 
 def test_alpha_takes_from_each_row_what_adds_up_to_one_share_of_it(weights: dict[str, Tensor]) -> None:
     wide = {layer: torch.randn(16, 64, generator=torch.Generator().manual_seed(3)) for layer in weights}
-    found = levels_by(wide, ScoreChoice("magnitude", "alpha"), (0.5,))
+    found = levels_by(wide, ScoreSpec("magnitude", "alpha"), (0.5,))
     for layer, weight in wide.items():
         kept = keep_masks(found, level=0)[layer]
         removed = [sorted(abs(w) for w in row) for row in weight.double().tolist()]
@@ -145,7 +145,7 @@ def test_alpha_takes_from_each_row_what_adds_up_to_one_share_of_it(weights: dict
 
 
 def test_n_of_m_removes_n_in_every_group(weights: dict[str, Tensor]) -> None:
-    found = levels_by(weights, ScoreChoice("magnitude", structure="1:4"), (0.25,))
+    found = levels_by(weights, ScoreSpec("magnitude", structure="1:4"), (0.25,))
     for layer, weight in weights.items():
         for row, kept in zip(weight.tolist(), keep_masks(found, level=0)[layer].tolist(), strict=True):
             for start in range(0, D_IN, 4):
@@ -157,7 +157,7 @@ def test_n_of_m_removes_n_in_every_group(weights: dict[str, Tensor]) -> None:
 def test_the_highest_scores_go_instead_and_of_equal_ones_the_lower_index_first(structure: str) -> None:
     weight = torch.tensor([[1.0, -3.0, 3.0, 2.0, 2.0, 3.0, 0.0, -2.0], [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]])
     sparsity = 0.75 if structure == "3:4" else 0.5
-    choice = ScoreChoice("magnitude", structure, removes="highest")
+    choice = ScoreSpec("magnitude", structure, removes="highest")
     found = levels_by(dict.fromkeys(XGLM.layers, weight), choice, (sparsity,))
     removed = removed_in(keep_masks(found, level=0)["fc1"])
     expected = {
@@ -171,13 +171,13 @@ def test_the_highest_scores_go_instead_and_of_equal_ones_the_lower_index_first(s
 @pytest.mark.parametrize(("rounding", "n_removed"), [("decimal", 29), ("binary", 28)])
 def test_the_rounding_of_the_paper_counts_in_binary(rounding: Any, n_removed: int) -> None:
     weights = {layer: torch.randn(2, 100, generator=torch.Generator().manual_seed(1)) for layer in XGLM.layers}
-    found = levels_by(weights, ScoreChoice("magnitude", rounding=rounding), (0.29,))
+    found = levels_by(weights, ScoreSpec("magnitude", rounding=rounding), (0.29,))
     assert {one.n_removed for one in found.values()} == {(2 * n_removed,)}
 
 
 def test_every_layer_has_sparsities_of_its_own_and_one_that_is_left_out_stays_whole(weights: dict[str, Tensor]) -> None:
     own = {**dict.fromkeys(weights, (0.25, 0.5)), "fc1": (0.0, 0.0), "fc2": (0.0, 0.75)}
-    found = block_levels(weights, choice=ScoreChoice("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
+    found = block_levels(weights, choice=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
     assert {layer: one.n_removed for layer, one in found.items()} == {
         **dict.fromkeys(weights, (10, 20)),
         "fc1": (0, 0),
@@ -190,7 +190,7 @@ def test_every_layer_has_sparsities_of_its_own_and_one_that_is_left_out_stays_wh
 
 
 def test_a_mask_is_hashed_row_by_row_eight_weights_to_a_byte(weights: dict[str, Tensor]) -> None:
-    found = levels_by(weights, ScoreChoice("magnitude"), (0.25, 0.5))
+    found = levels_by(weights, ScoreSpec("magnitude"), (0.25, 0.5))
     for layer, one in found.items():
         for level in (0, 1):
             bits = [int(stays) for row in keep_masks(found, level=level)[layer].tolist() for stays in row]
@@ -202,12 +202,12 @@ def test_a_mask_is_hashed_row_by_row_eight_weights_to_a_byte(weights: dict[str, 
 
 def test_threads_change_no_level(weights: dict[str, Tensor]) -> None:
     known = factors(1)
-    alone = levels_by(weights, ScoreChoice("wanda", "alpha"), SPARSITIES, factors=known)
-    use_threads(2)
+    alone = levels_by(weights, ScoreSpec("wanda", "alpha"), SPARSITIES, factors=known)
+    set_worker_threads(2)
     try:
-        together = levels_by(weights, ScoreChoice("wanda", "alpha"), SPARSITIES, factors=known)
+        together = levels_by(weights, ScoreSpec("wanda", "alpha"), SPARSITIES, factors=known)
     finally:
-        use_threads(1)
+        set_worker_threads(1)
     assert all(torch.equal(alone[layer].levels, together[layer].levels) for layer in weights)
     assert all(alone[layer].keep_sha256 == together[layer].keep_sha256 for layer in weights)
 
@@ -215,9 +215,9 @@ def test_threads_change_no_level(weights: dict[str, Tensor]) -> None:
 def test_statistics_that_do_not_fit_or_are_no_norms_are_errors(weights: dict[str, Tensor]) -> None:
     short = {name: (one[:-1], 0) for name, (one, _) in factors(1).items()}
     with pytest.raises(ShapeError):
-        levels_by(weights, ScoreChoice("wanda"), (0.5,), factors=short)
+        levels_by(weights, ScoreSpec("wanda"), (0.5,), factors=short)
     negative = {name: (-one, 0) for name, (one, _) in factors(1).items()}
     with pytest.raises(StatisticsError):
-        levels_by(weights, ScoreChoice("wanda"), (0.5,), factors=negative)
+        levels_by(weights, ScoreSpec("wanda"), (0.5,), factors=negative)
     with pytest.raises(ShapeError):
-        levels_by(weights, ScoreChoice("magnitude", structure="1:3"), (1 / 3,))
+        levels_by(weights, ScoreSpec("magnitude", structure="1:3"), (1 / 3,))

@@ -8,7 +8,7 @@ from mlprune.errors import StatisticsError
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.pruning.sparsegpt_block import rewritten_block
-from mlprune.pruning.spec import ScoreChoice
+from mlprune.pruning.spec import ScoreSpec
 
 XGLM = FAMILIES["xglm"]
 D_OUT, D_IN = 6, 8
@@ -30,7 +30,7 @@ def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
 def test_every_layer_is_rewritten_with_the_products_of_its_input(
     weights: dict[str, Tensor], structure: str, damping: float | None
 ) -> None:
-    choice = ScoreChoice("sparsegpt", structure, damping=damping)
+    choice = ScoreSpec("sparsegpt", structure, damping=damping)
     known = products()
     masks, changed, (levels, again) = rewritten_block(weights, known, choice, dict.fromkeys(weights, (0.5,)), "xglm")
     assert again is changed
@@ -47,7 +47,7 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
 def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor]) -> None:
     sparsities = {**dict.fromkeys(weights, (0.5,)), "fc1": (0.0,)}
     masks, changed, (levels, _) = rewritten_block(
-        weights, products(), ScoreChoice("sparsegpt", "matrix"), sparsities, "xglm"
+        weights, products(), ScoreSpec("sparsegpt", "matrix"), sparsities, "xglm"
     )
     assert masks["fc1"].all()
     assert set(changed) == set(weights) - {"fc1"}
@@ -57,7 +57,7 @@ def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor])
 def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> None:
     narrow = {layer: one.bfloat16() for layer, one in weights.items()}
     _, changed, _ = rewritten_block(
-        narrow, products(), ScoreChoice("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
+        narrow, products(), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
     )
     assert {one.dtype for one in changed.values()} == {torch.bfloat16}
 
@@ -67,7 +67,7 @@ def test_a_hessian_that_is_not_positive_definite_is_damped_more_and_that_is_coun
     known["fc1"] = known["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
     assert torch.linalg.eigvalsh(known["fc1"]).min() < -1
     _, _, (levels, _) = rewritten_block(
-        weights, known, ScoreChoice("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
+        weights, known, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
     )
     assert levels["fc1"].n_dampings is not None
     assert levels["fc1"].n_dampings > 0
@@ -77,4 +77,4 @@ def test_a_hessian_that_is_not_positive_definite_is_damped_more_and_that_is_coun
 def test_products_that_cannot_be_are_an_error(weights: dict[str, Tensor]) -> None:
     known = {**products(), "fc1": torch.full((D_IN, D_IN), torch.nan, dtype=torch.float64)}
     with pytest.raises(StatisticsError):
-        rewritten_block(weights, known, ScoreChoice("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm")
+        rewritten_block(weights, known, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm")

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreChoice
+from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec
 
 CHOICES = [
-    ScoreChoice("wanda"),
-    ScoreChoice("random", "matrix", seed=3, removes="highest", rounding="binary"),
-    ScoreChoice("ria", power=0.25),
-    ScoreChoice("sparsegpt", "2:4", damping=0.1),
+    ScoreSpec("wanda"),
+    ScoreSpec("random", "matrix", seed=3, removes="highest", rounding="binary"),
+    ScoreSpec("ria", power=0.25),
+    ScoreSpec("sparsegpt", "2:4", damping=0.1),
     Reading(),
     Reading("target", first=3, resample_seed=0, aggregation="variance", variance_weight=2.0),
     Reading(aggregation="pooled", shares=(0.25, 0.75)),
@@ -23,15 +23,15 @@ CHOICES = [
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_a_choice_comes_back_from_the_json_of_its_id(choice: ScoreChoice | Reading | Schedule | Scope) -> None:
+def test_a_choice_comes_back_from_the_json_of_its_id(choice: ScoreSpec | Reading | Schedule | Scope) -> None:
     back = json.loads(json.dumps(choice.parameters))
     assert type(choice).from_parameters(back) == choice
 
 
 def test_scores_and_readings_pass_over_the_other_parameters_of_a_variant() -> None:
-    choice, read = ScoreChoice("ria", power=0.5), Reading("source")
+    choice, read = ScoreSpec("ria", power=0.5), Reading("source")
     both = {**choice.parameters, **read.parameters, "sparsity": 0.5}
-    assert (ScoreChoice.from_parameters(both), Reading.from_parameters(both)) == (choice, read)
+    assert (ScoreSpec.from_parameters(both), Reading.from_parameters(both)) == (choice, read)
 
 
 def test_every_field_of_a_choice_is_in_its_parameters() -> None:

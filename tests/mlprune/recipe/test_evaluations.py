@@ -34,10 +34,10 @@ def test_one_value_is_a_list_of_one() -> None:
 
 def test_evaluations_may_name_the_recipes_own_tasks() -> None:
     recipe = parsed({**XNLI, "task": "mood", "rule": ["mean", "pmi"]}, tasks=[MOOD])
-    found = recipe.own_task(recipe.evaluations[0].task)
+    found = recipe.template_task(recipe.evaluations[0].task)
     assert found is not None
     assert found.labels == ("bad", "good")
-    assert recipe.own_task("xnli") is None
+    assert recipe.template_task("xnli") is None
 
 
 def test_overlaps_have_the_papers_share_by_default() -> None:

@@ -16,8 +16,8 @@ from mlprune.store.parquet import (
     Layout,
     Lists,
     columns_of,
-    number_bytes,
-    numbers_of,
+    decode_numeric,
+    encode_numeric,
     parquet_bytes,
 )
 
@@ -127,8 +127,8 @@ def numbers() -> dict[str, Any]:
 
 
 def test_numbers_come_back_as_arrays_bit_by_bit() -> None:
-    data, n_rows = number_bytes(numbers(), NUMBERS)
-    back = numbers_of(data, NUMBERS, path="p")
+    data, n_rows = encode_numeric(numbers(), NUMBERS)
+    back = decode_numeric(data, NUMBERS, path="p")
     assert (n_rows, back["name"].tolist(), back["n"].tolist()) == (4, numbers()["name"], numbers()["n"].tolist())
     for name in ("x", "half", "wide"):
         found = back[name]
@@ -140,7 +140,7 @@ def test_numbers_come_back_as_arrays_bit_by_bit() -> None:
 
 
 def test_numbers_are_plain_parquet_of_one_row_group_that_says_what_it_is() -> None:
-    data, _ = number_bytes(numbers(), NUMBERS)
+    data, _ = encode_numeric(numbers(), NUMBERS)
     file = pq.ParquetFile(io.BytesIO(data))
     assert file.num_row_groups == 1
     assert {NAME_KEY: b"numbers", VERSION_KEY: b"3"}.items() <= file.metadata.metadata.items()
@@ -149,21 +149,21 @@ def test_numbers_are_plain_parquet_of_one_row_group_that_says_what_it_is() -> No
 
 
 def test_some_columns_of_numbers_are_read_without_the_others() -> None:
-    data, _ = number_bytes(numbers(), NUMBERS)
-    assert set(numbers_of(data, NUMBERS, path="p", columns=("x", "n"))) == {"x", "n"}
+    data, _ = encode_numeric(numbers(), NUMBERS)
+    assert set(decode_numeric(data, NUMBERS, path="p", columns=("x", "n"))) == {"x", "n"}
 
 
 def test_numbers_of_a_newer_version_or_another_table_are_errors_that_name_the_file() -> None:
-    data, _ = number_bytes(numbers(), NUMBERS)
+    data, _ = encode_numeric(numbers(), NUMBERS)
     with pytest.raises(StoreError, match="newer version") as newer:
-        numbers_of(data, Layout("numbers", 2, NUMBERS.schema), path="p")
+        decode_numeric(data, Layout("numbers", 2, NUMBERS.schema), path="p")
     assert newer.value.context == {"path": "p", "expected": "schema version at most 2", "got": 3}
     for other in (Layout("others", 3, NUMBERS.schema), Layout("numbers", 3, {"name": "string"})):
         with pytest.raises(DamagedArtefactError, match="another table"):
-            numbers_of(data, other, path="p")
-    assert numbers_of(data, Layout("numbers", 4, NUMBERS.schema), path="p")["n"].tolist() == numbers()["n"].tolist()
+            decode_numeric(data, other, path="p")
+    assert decode_numeric(data, Layout("numbers", 4, NUMBERS.schema), path="p")["n"].tolist() == numbers()["n"].tolist()
 
 
 def test_a_missing_number_is_an_error() -> None:
     with pytest.raises(pa.ArrowInvalid):
-        number_bytes({**numbers(), "n": [1, None, 3, 4]}, NUMBERS)
+        encode_numeric({**numbers(), "n": [1, None, 3, 4]}, NUMBERS)

@@ -43,5 +43,5 @@ def test_while_somebody_holds_the_catalog_a_run_tries_less_and_less_often(
     some = Folds(Store(tmp_path))
     for second in range(1200):
         now, is_held = float(second), second < 900
-        some.now_and_then()
+        some.maybe_fold()
     assert folded_at == [15, 45, 105, 225, 465, 705, 945, 960, *range(975, 1200, 15)]

@@ -6,13 +6,13 @@ import threading
 
 import pytest
 
-from ray_jobs.driver.signals import Stoppable, handlers_kept, undisturbed
+from ray_jobs.driver.signals import GracefulShutdown, handlers_kept, undisturbed
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_the_first_signal_interrupts_and_the_next_ones_do_not(number: signal.Signals, code: int) -> None:
     before = signal.getsignal(number)
-    with Stoppable() as stoppable:
+    with GracefulShutdown() as stoppable:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
@@ -22,7 +22,7 @@ def test_the_first_signal_interrupts_and_the_next_ones_do_not(number: signal.Sig
 
 
 def test_what_a_library_does_to_the_handlers_is_undone() -> None:
-    with Stoppable() as stoppable:
+    with GracefulShutdown() as stoppable:
         with handlers_kept():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with pytest.raises(KeyboardInterrupt):
@@ -31,7 +31,7 @@ def test_what_a_library_does_to_the_handlers_is_undone() -> None:
 
 
 def test_undisturbed_work_is_not_interrupted() -> None:
-    with Stoppable() as stoppable:
+    with GracefulShutdown() as stoppable:
         with undisturbed():
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGINT)
@@ -45,7 +45,7 @@ def test_in_another_thread_nothing_is_changed() -> None:
     seen: list[object] = []
 
     def enter() -> None:
-        with Stoppable(), handlers_kept(), undisturbed():
+        with GracefulShutdown(), handlers_kept(), undisturbed():
             seen.extend(signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT))
 
     thread = threading.Thread(target=enter)

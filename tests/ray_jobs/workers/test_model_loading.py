@@ -10,7 +10,7 @@ from mlprune.plan import Plan
 from mlprune.plan.estimate import needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB, Pool
-from ray_jobs.workers.model_loading import budget, get_ready, load_here, load_shard
+from ray_jobs.workers.model_loading import budget, load_here, load_shard, warm_up
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 
@@ -48,5 +48,5 @@ def test_where_memory_was_short_half_of_the_weights_are_left_on_disk(plan: Plan,
 
 
 def test_a_model_that_is_not_there_is_for_the_first_job_to_complain_about(plan: Plan, tmp_path: Path) -> None:
-    get_ready(plan.model)
-    get_ready(replace(plan.model, path=str(tmp_path / "nowhere")))
+    warm_up(plan.model)
+    warm_up(replace(plan.model, path=str(tmp_path / "nowhere")))

@@ -72,7 +72,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
 def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Failure | None], None]:
     def set_failure(failure: Failure | None) -> None:
         outcome = Outcome(("variants", "x"), "prune", "", "worker-0", "", 1.0, 0.0, failure)
-        monkeypatch.setattr(ray_pool.Losses, "get", lambda *_, **__: outcome)
+        monkeypatch.setattr(ray_pool.FailureClassifier, "get", lambda *_, **__: outcome)
 
     return set_failure
 

@@ -15,7 +15,7 @@ from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.harness.adapter import DEFAULT_POSITIONS, ChainModel
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from tests.tiny_models import END, POSITIONS, save_tiny_model
 
 CONTEXTS = ("", "a question", "a question ", "another, longer question?", "x" * 80)
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module", params=["xglm", "bloom"])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
-    use_threads(1)
+    set_worker_threads(1)
     folder = save_tiny_model(tmp_path_factory.mktemp("model") / request.param, request.param, seed=1)
     # without its cache of logits: with it, a window's score depends on which other windows are asked about
     theirs = HFLM(str(folder), device="cpu", dtype="float32", batch_size=3, max_length=POSITIONS, logits_cache=False)

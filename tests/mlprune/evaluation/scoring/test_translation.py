@@ -31,7 +31,7 @@ def test_a_prompt_shows_the_shots_and_ends_without_a_space() -> None:
     assert prompt == ("French: un</s>Chinese: one</s>French: deux</s>Chinese: two</s>French: bonjour</s>Chinese:")
 
 
-def prepared_for(batch_tokens: int, *, max_new_tokens: int = 10) -> Any:
+def prepare_evaluation(batch_tokens: int, *, max_new_tokens: int = 10) -> Any:
     return prepare_translation(
         tiny_tokenizer(),
         ITEMS,
@@ -46,7 +46,7 @@ def prepared_for(batch_tokens: int, *, max_new_tokens: int = 10) -> Any:
 
 @pytest.mark.parametrize("batch_tokens", [1, 110, 10_000])
 def test_batches_hold_every_prompt_once_within_the_bound(batch_tokens: int) -> None:
-    prepared = prepared_for(batch_tokens)
+    prepared = prepare_evaluation(batch_tokens)
     assert sorted(place for batch in prepared.batches for place in batch) == [0, 1, 2]
     for batch in prepared.batches:
         longest = max(len(prepared.token_ids[place]) for place in batch) + 10
@@ -71,7 +71,7 @@ def greedy_alone(folder: Path, tokens: tuple[int, ...], n_new: int) -> str:
 @pytest.mark.parametrize("batch_tokens", [1, 10_000])
 def test_outputs_equal_each_prompt_decoded_alone_and_keep_the_items_order(tmp_path: Path, batch_tokens: int) -> None:
     folder = save_tiny_model(tmp_path)
-    prepared = prepared_for(batch_tokens)
+    prepared = prepare_evaluation(batch_tokens)
     outputs = run_translation(local_chain(folder), tiny_tokenizer(), prepared)
     expected = [greedy_alone(folder, tokens, 10) for tokens in prepared.token_ids]
     assert [output.output for output in outputs] == expected
@@ -106,16 +106,16 @@ class SayingHello:
 
 def test_decoding_stops_at_the_end_token_and_strips_the_output() -> None:
     chain = SayingHello("  hi \n")
-    outputs = run_translation(chain, tiny_tokenizer(), prepared_for(10_000))
+    outputs = run_translation(chain, tiny_tokenizer(), prepare_evaluation(10_000))
     assert [output.output for output in outputs] == ["hi"] * 3
     assert sorted(chain.n_calls.values()) == [1, len(chain.tokens)] == [1, 7]
 
 
 def test_a_prompt_without_room_for_the_new_tokens_names_its_example() -> None:
-    longest = max(len(tokens) for tokens in prepared_for(1).token_ids)
-    prepared_for(1, max_new_tokens=POSITIONS - longest)
+    longest = max(len(tokens) for tokens in prepare_evaluation(1).token_ids)
+    prepare_evaluation(1, max_new_tokens=POSITIONS - longest)
     with pytest.raises(TaskFileError, match="too long") as caught:
-        prepared_for(1, max_new_tokens=POSITIONS - longest + 1)
+        prepare_evaluation(1, max_new_tokens=POSITIONS - longest + 1)
     assert caught.value.context == {"example": "1", "expected": f"at most {longest - 1} tokens", "got": longest}
 
 

@@ -6,15 +6,15 @@ import pytest
 
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.template_tasks import OwnTask, own_task
+from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
 
-MOOD = OwnTask("mood", "{text} Mood: {candidate}.", "label", labels=("0", "1"), words=("sad", "glad"))
-QUIZ = OwnTask("quiz", "Q: {question} A: {candidate} ({source})", "right", candidates="options", ties="shared")
+MOOD = TemplateTask("mood", "{text} Mood: {candidate}.", "label", labels=("0", "1"), words=("sad", "glad"))
+QUIZ = TemplateTask("quiz", "Q: {question} A: {candidate} ({source})", "right", candidates="options", ties="shared")
 ROW = {"question": "Why?", "source": "web", "options": ["so", "no"], "right": "no"}
 
 
-def item_of(record: OwnTask, row: dict[str, Any]) -> ChoiceItem:
-    to_item = own_task(record).to_item
+def item_of(record: TemplateTask, row: dict[str, Any]) -> ChoiceItem:
+    to_item = template_task(record).to_item
     assert to_item is not None
     found = to_item("7", row)
     assert found is not None
@@ -36,12 +36,12 @@ def test_candidates_may_be_the_rows_own() -> None:
 
 
 def test_braces_and_a_candidate_in_front() -> None:
-    record = OwnTask("t", "{candidate} {{is}} {x}", "y", labels=("a", "b"))
+    record = TemplateTask("t", "{candidate} {{is}} {x}", "y", labels=("a", "b"))
     assert item_of(record, {"x": "it", "y": "a"}) == ChoiceItem("7", ("a", "b"), ("a {is} it", "b {is} it"), 0, (0, 0))
 
 
 def test_the_task_asks_for_its_keys_and_measures_labels_where_they_are_fixed() -> None:
-    mood, quiz = own_task(MOOD), own_task(QUIZ)
+    mood, quiz = template_task(MOOD), template_task(QUIZ)
     assert (mood.keys, quiz.keys) == (("text", "label"), ("question", "source", "options", "right"))
     assert "f1_macro" in mood.metrics
     assert quiz.metrics == ("accuracy", "ece")
@@ -74,5 +74,5 @@ def test_a_row_that_does_not_fit_is_an_error(change: dict[str, Any]) -> None:
 )
 def test_a_wrong_description_is_an_error_that_names_the_task(values: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
-        OwnTask(**{**vars(MOOD), **values})
+        TemplateTask(**{**vars(MOOD), **values})
     assert caught.value.context["task"] == "mood"

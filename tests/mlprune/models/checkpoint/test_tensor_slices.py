@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint import tensor_slices
-from mlprune.models.checkpoint.tensor_slices import copy_of, extent_of
+from mlprune.models.checkpoint.tensor_slices import copy_of, tensor_slice
 
 TENSORS = {
     "a": torch.randn(3, 5),
@@ -27,7 +27,7 @@ def file(tmp_path):
 def test_extents_say_where_the_bytes_of_a_tensor_lie(file):
     data = file.read_bytes()
     for name, tensor in TENSORS.items():
-        extent = extent_of(file, name)
+        extent = tensor_slice(file, name)
         assert extent.shape == tuple(tensor.shape)
         assert extent.dtype == (None if name == "n" else tensor.dtype)
         expected = tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
@@ -39,7 +39,7 @@ def test_copies_are_what_the_library_reads_in_any_dtype(file, monkeypatch, dtype
     monkeypatch.setattr(tensor_slices, "_PIECE_BYTES", 24)
     for name, tensor in load_file(file).items():
         if tensor.is_floating_point():
-            found = copy_of(file, extent_of(file, name), dtype)
+            found = copy_of(file, tensor_slice(file, name), dtype)
             assert found.dtype == dtype
             assert torch.equal(found, tensor.to(dtype))
 
@@ -47,7 +47,7 @@ def test_copies_are_what_the_library_reads_in_any_dtype(file, monkeypatch, dtype
 def test_a_copy_lies_to_a_boundary_as_the_mapped_file_does_and_is_not_the_file(file):
     mapped = load_file(file)
     for name in ("a", "b", "c"):
-        extent = extent_of(file, name)
+        extent = tensor_slice(file, name)
         copy = copy_of(file, extent, mapped[name].dtype)
         assert copy.data_ptr() % 64 == extent.begin % 64
         copy.zero_()
@@ -55,7 +55,7 @@ def test_a_copy_lies_to_a_boundary_as_the_mapped_file_does_and_is_not_the_file(f
 
 
 def test_a_file_that_ends_too_early_is_an_error_and_not_a_crash(file):
-    extent = extent_of(file, "c")
+    extent = tensor_slice(file, "c")
     file.write_bytes(file.read_bytes()[: extent.begin + 8])
     for dtype in (torch.float64, torch.float32):
         with pytest.raises(EOFError, match="in the middle"):
@@ -64,10 +64,10 @@ def test_a_file_that_ends_too_early_is_an_error_and_not_a_crash(file):
 
 def test_a_header_that_cannot_be_read_is_an_error(file, tmp_path):
     with pytest.raises(ModelError, match=r"header.*KeyError"):
-        extent_of(file, "z")
+        tensor_slice(file, "z")
     with pytest.raises(ModelError, match="No such file"):
-        extent_of(tmp_path / "none", "a")
+        tensor_slice(tmp_path / "none", "a")
     for content in (b"", b"\x10" + bytes(7) + b"{", (200).to_bytes(8, "little") + json.dumps({"a": 1}).encode()):
         (tmp_path / "bad").write_bytes(content)
         with pytest.raises(ModelError, match="header of a weight file"):
-            extent_of(tmp_path / "bad", "a")
+            tensor_slice(tmp_path / "bad", "a")

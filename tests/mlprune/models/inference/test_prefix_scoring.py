@@ -10,7 +10,7 @@ from mlprune.errors import ShapeError
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import Continuations, ScoringBatch
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from tests.scored_texts import one_batch, scored, scored_alone, some_texts
 from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model
 from tests.tiny_recipes import reference_model
@@ -21,7 +21,7 @@ TOLERANCE = 1e-5
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """As every worker computes."""
-    use_threads(1)
+    set_worker_threads(1)
 
 
 def with_greedy(model: Any, texts: list[ScoredText]) -> list[ScoredText]:

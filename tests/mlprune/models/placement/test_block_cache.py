@@ -2,7 +2,7 @@ from threading import Event, current_thread
 
 import pytest
 
-from mlprune.models.placement.block_cache import Turns
+from mlprune.models.placement.block_cache import BlockCache
 
 
 class Memory:
@@ -12,7 +12,7 @@ class Memory:
         self.present, self.events, self.most = set(), [], 0
         self.broken = set()
         self.threads = set()
-        self.turns = Turns(self.load, self.drop, window=window)
+        self.turns = BlockCache(self.load, self.drop, window=window)
 
     def load(self, part):
         self.threads.add(current_thread().name.split("_")[0])
@@ -77,7 +77,7 @@ def test_reading_ahead_goes_on_while_the_part_before_is_worked_on():
         assert part == 0 or may_end.wait(20)
         load(part)
 
-    memory.turns = Turns(slow, memory.drop, window=2)
+    memory.turns = BlockCache(slow, memory.drop, window=2)
     memory.turns.enter(0, then=1)
     assert memory.present == {0}
     may_end.set()

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError
-from mlprune.models.meta_model import ModelParts
+from mlprune.models.meta_model import MetaModel
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
-from mlprune.models.placement.placed_modules import BEFORE, PlacedParts
+from mlprune.models.placement.placed_modules import BEFORE, PlacedModules
 from tests.tiny_models import save_tiny_model
 
 WORKING = GROUP_BYTES + 2**24
@@ -16,8 +16,8 @@ def path(tmp_path_factory):
 
 
 def placed(path, blocks=range(4), **memory):
-    parts = ModelParts(path, "float32")
-    return parts, PlacedParts(parts, blocks, n_blocks=4, **memory)
+    parts = MetaModel(path, "float32")
+    return parts, PlacedModules(parts, blocks, n_blocks=4, **memory)
 
 
 def budget(path, n):

@@ -6,13 +6,13 @@ from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
 from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.meta_model import ModelParts
+from mlprune.models.meta_model import MetaModel
 from tests.tiny_models import ALL_FAMILY_NAMES, VOCABULARY, save_tiny_model
 
 
 def looked_up(path, dtype="float32"):
     """A model without weights but for the rows its embedding reads, and that embedding's name."""
-    parts = ModelParts(path, dtype)
+    parts = MetaModel(path, dtype)
     assert parts.leave_rows(parts.family.embeddings[0]) == [f"{parts.family.embeddings[0]}.weight"]
     return parts.model.get_input_embeddings()
 
@@ -21,7 +21,7 @@ def looked_up(path, dtype="float32"):
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_rows_from_the_checkpoint_are_what_the_loaded_embedding_gives(tmp_path, name, dtype):
     path = save_tiny_model(tmp_path, name)
-    parts = ModelParts(path, dtype)
+    parts = MetaModel(path, dtype)
     parts.fill(parts.names_in(parts.family.embeddings[0]))
     token_ids = torch.randint(VOCABULARY, (3, 17), generator=torch.Generator().manual_seed(0))
     expected = parts.model.get_input_embeddings()(token_ids)
@@ -31,7 +31,7 @@ def test_rows_from_the_checkpoint_are_what_the_loaded_embedding_gives(tmp_path, 
 
 
 def test_other_modules_before_the_blocks_are_loaded_as_ever(tmp_path):
-    parts = ModelParts(save_tiny_model(tmp_path, "gpt2"), "float32")
+    parts = MetaModel(save_tiny_model(tmp_path, "gpt2"), "float32")
     assert parts.leave_rows("transformer.wpe") == []
 
 

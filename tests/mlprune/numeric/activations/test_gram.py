@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import mlprune.numeric.activations.gram as products_module
 from mlprune.errors import ShapeError
-from mlprune.numeric.activations.gram import ProductSums
-from mlprune.parallel import use_threads
+from mlprune.numeric.activations.gram import GramAccumulator
+from mlprune.parallel import set_worker_threads
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_sums_equal_plain_loops_in_float64(dtype: torch.dtype) -> None:
     pieces = [drawn(5, 7).to(dtype), drawn(0, 7).to(dtype), drawn(3, 7, seed=1).to(dtype)]
-    sums = ProductSums(7, CPU)
+    sums = GramAccumulator(7, CPU)
     sums.add(pieces)
     rows = [row for piece in pieces for row in piece.double().tolist()]
     loops = [[sum(row[i] * row[j] for row in rows) for j in range(7)] for i in range(7)]
@@ -37,21 +37,21 @@ def test_neither_calls_nor_threads_change_bits_and_the_sum_is_symmetric(
     pieces = [drawn(n_tokens, n_features, seed=n_tokens) for n_tokens in (4, 1, 9, 2)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products_module, "_TILE", tile)
-        alone, parted = ProductSums(n_features, CPU), ProductSums(n_features, CPU)
+        alone, parted = GramAccumulator(n_features, CPU), GramAccumulator(n_features, CPU)
         alone.add(pieces)
-        use_threads(n_threads)
+        set_worker_threads(n_threads)
         try:
             parted.add(pieces[:cut])
             parted.add(pieces[cut:])
         finally:
-            use_threads(1)
+            set_worker_threads(1)
         assert torch.equal(alone.matrix(), parted.matrix())
         assert torch.equal(alone.matrix(), alone.matrix().T)
         torch.testing.assert_close(alone.matrix(), sum(piece.double().T @ piece.double() for piece in pieces))
 
 
 def test_the_matrix_may_be_read_between_two_additions() -> None:
-    sums = ProductSums(4, CPU)
+    sums = GramAccumulator(4, CPU)
     sums.add([drawn(3, 4)])
     first = sums.matrix().clone()
     sums.add([drawn(3, 4)])
@@ -59,7 +59,7 @@ def test_the_matrix_may_be_read_between_two_additions() -> None:
 
 
 def test_tokens_of_other_features_are_an_error_and_nothing_is_added() -> None:
-    sums = ProductSums(4, CPU)
+    sums = GramAccumulator(4, CPU)
     for wrong in (drawn(3, 5), drawn(4)):
         with pytest.raises(ShapeError, match="tokens do not fit"):
             sums.add([drawn(2, 4), wrong])

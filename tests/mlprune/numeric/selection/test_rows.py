@@ -11,7 +11,7 @@ from mlprune.errors import ShapeError, StatisticsError
 from mlprune.numeric.selection.matrix import select_in_matrix
 from mlprune.numeric.selection.rows import level_sizes, select_in_rows
 from mlprune.numeric.selection.sortable_bits import compiled
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 
 PROPERTY = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 WIDTHS = [1, 2, 3, 7, 32, 33, 64, 1000, 4097, 16384]
@@ -93,12 +93,12 @@ def test_the_number_of_threads_and_of_pieces_changes_nothing(monkeypatch: pytest
     rows, matrix = select_in_rows(scores, counts), select_in_matrix(scores, matrix_counts)
     for module in ("rows", "matrix"):
         monkeypatch.setattr(f"mlprune.numeric.selection.{module}._WEIGHTS_PER_CHUNK", 5000)
-    use_threads(3)
+    set_worker_threads(3)
     try:
         assert np.array_equal(select_in_rows(scores, counts), rows)
         assert np.array_equal(select_in_matrix(scores, matrix_counts), matrix)
     finally:
-        use_threads(1)
+        set_worker_threads(1)
 
 
 @pytest.mark.parametrize("select", [select_in_rows, lambda scores, counts: select_in_matrix(scores, counts[0])])

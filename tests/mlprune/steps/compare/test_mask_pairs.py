@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlprune.pruning.spec import Reading, ScoreChoice
+from mlprune.pruning.spec import Reading, ScoreSpec
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.mask_pairs import overlap_pairs
 from mlprune.steps.job import Identity
@@ -22,7 +22,7 @@ def variant(set_id: str, *, seed: int | None = None, first: int | None = None, s
         Identity("variants", parameters, {}, {}),
         model=None,  # type: ignore[arg-type]  # nothing here reads a model
         sparsity=sparsity,
-        choice=ScoreChoice("wanda", seed=seed),
+        choice=ScoreSpec("wanda", seed=seed),
         propagation="dense",
         reading=Reading(first=first),
         set_ids=(set_id,),

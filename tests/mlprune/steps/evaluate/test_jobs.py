@@ -12,7 +12,7 @@ from mlprune.hashing import split_of
 from mlprune.plan import build_plan
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.recipe import parse_recipe
-from mlprune.steps.evaluate.jobs import EvaluateJob, EvaluationSpec, put_masks_on, shot_lines, task_data
+from mlprune.steps.evaluate.jobs import EvaluateJob, EvaluationSpec, apply_variant, shot_lines, task_data
 from mlprune.steps.prune.variant import weight_artefacts
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer
@@ -193,7 +193,7 @@ def test_masks_come_off_again_when_the_dense_variant_is_evaluated_after_another(
 ) -> None:
     store: Store = copied_store(small_run.store)
     chain = chain_of(small_run.plan)
-    put_masks_on(chain, store, job_of(small_run, "wanda fr-en 0.5 row sequential").variant_id)
+    apply_variant(chain, store, job_of(small_run, "wanda fr-en 0.5 row sequential").variant_id)
     job = job_of(small_run, "dense")
     for one in job.evaluations:
         store.quarantine(store.require(*one.identity.key))
@@ -206,7 +206,7 @@ def test_changed_weights_come_off_again_when_another_variant_is_evaluated(
 ) -> None:
     store: Store = copied_store(method_run.store)
     chain = chain_of(method_run.plan)
-    put_masks_on(chain, store, method_run.named("sparsegpt")[0].id)
+    apply_variant(chain, store, method_run.named("sparsegpt")[0].id)
     for label in ("dense", method_run.named("rest")[0].label):
         job = job_of(method_run, label)
         for one in job.evaluations:

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.template_tasks import OwnTask
+from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.steps.evaluate.task_spec import TaskSpec, task_spec
 
 XNLI = TaskSpec("xnli", "fr", "test", None, 0, folder="xnli", corpus=None, halves=False)
 TRANSLATION = TaskSpec(
     "translation", "zh-Hant-en", "dev", 5, 1, folder="", corpus=None, halves=True, shots=4, max_new_tokens=64
 )
-MOOD = OwnTask("mood", "{text} {candidate}", "label", labels=("0", "1"), words=("bad", "good"))
+MOOD = TemplateTask("mood", "{text} {candidate}", "label", labels=("0", "1"), words=("bad", "good"))
 
 
 @pytest.mark.parametrize(

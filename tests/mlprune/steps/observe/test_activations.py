@@ -12,7 +12,7 @@ import torch
 from mlprune.errors import BadInputError, DamagedArtefactError, StatisticsError, StoreError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
 from mlprune.steps.observe import plan
 from mlprune.steps.observe.activations import ActivationsJob, read_activations
@@ -114,11 +114,11 @@ def test_shards_threads_and_masks_left_behind_change_no_byte(run: FinishedRun, c
     store = copied_store(run.store)
     chain = local_chain(Path(run.plan.model.path), n_shards=3)
     chain.everywhere("set_keep_masks", {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
-    use_threads(2)
+    set_worker_threads(2)
     try:
         job_of(run).run(store, lambda: chain)
     finally:
-        use_threads(1)
+        set_worker_threads(1)
     assert contents(store) == contents(run.store)
 
 

@@ -13,13 +13,13 @@ import torch
 from mlprune.errors import CorpusError, DamagedArtefactError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
-from mlprune.steps.job import Job, identified
+from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe import plan
 from mlprune.steps.observe.jobs import SUMS_LAYOUT, CollectPartsJob, ObserveJob, ObservePartJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
-from mlprune.store.parquet import number_bytes
+from mlprune.store.parquet import encode_numeric
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
 from tests.method_reference import counted, demonstrations, squares
@@ -113,12 +113,12 @@ def test_paper_counts_its_padding(method_run: FinishedRun) -> None:
 
 def test_threads_change_no_byte(method_run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(method_run.store)
-    use_threads(2)
+    set_worker_threads(2)
     try:
         for job in observe_jobs(method_run):
             job.run(store, functools.cache(lambda: chain_of(method_run.plan)))
     finally:
-        use_threads(1)
+        set_worker_threads(1)
     assert contents(store) == contents(method_run.store)
 
 
@@ -213,7 +213,7 @@ def test_a_large_set_is_observed_in_parts_and_collected_in_demonstration_order(p
 def test_features_of_a_set_in_parts_are_means_over_the_whole_set(parts_run: FinishedRun, tmp_path: Path) -> None:
     (collect,) = of_kind(parts_run, CollectPartsJob)
     whole = ObserveJob(
-        identified("statistics", {"whole": True}), collect.model, collect.demonstration_set_id, batch_tokens=128
+        make_identity("statistics", {"whole": True}), collect.model, collect.demonstration_set_id, batch_tokens=128
     )
     store, record = Store(tmp_path), parts_run.store.require("demonstration_sets", collect.demonstration_set_id)
     store.write_bytes(record.artefacts[0].path, parts_run.store.read_bytes(record.artefacts[0]))
@@ -290,7 +290,7 @@ def test_a_set_of_which_no_token_counts_in_any_part_is_an_error(parts_run: Finis
     store = copied_store(parts_run.store)
     (collect,) = of_kind(parts_run, CollectPartsJob)
     columns = {"block": [0], "n_demonstrations": [2], "n_tokens": [0], "magnitudes": [np.zeros(4)]}
-    data, n_rows = number_bytes(columns, SUMS_LAYOUT)
+    data, n_rows = encode_numeric(columns, SUMS_LAYOUT)
     empty = store.write_bytes("features/none.part-00000.parquet", data, n_rows=n_rows)
     for one in collect.parts:
         store.write_record(dataclasses.replace(store.require("statistics_parts", one), artefacts=(empty,)))

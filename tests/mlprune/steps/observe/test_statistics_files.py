@@ -16,7 +16,7 @@ from mlprune.pruning.feature_factors import demonstration_weights
 from mlprune.pruning.spec import Reading
 from mlprune.steps.observe import statistics_files
 from mlprune.steps.observe.statistics_files import LAYOUT, SCHEMA, read_block_statistics, read_block_totals, write_part
-from mlprune.store.parquet import number_bytes
+from mlprune.store.parquet import encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
@@ -168,7 +168,7 @@ def test_files_from_before_versions_were_noted_are_read(store: Store) -> None:
 
 def test_a_file_of_a_newer_version_is_refused_in_one_clear_line(store: Store) -> None:
     columns = store.read_table(part(store, sums(), range(N)))
-    data, _ = number_bytes(columns, dataclasses.replace(LAYOUT, version=LAYOUT.version + 1))
+    data, _ = encode_numeric(columns, dataclasses.replace(LAYOUT, version=LAYOUT.version + 1))
     newer = store.write_bytes("statistics/abc/block-002.part-00000.parquet", data)
     with pytest.raises(StoreError, match="newer version") as caught:
         read_block_statistics(store, [newer], 2)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mlprune.models.families.records import FAMILIES
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.plan import build_plan, pending_jobs
 from mlprune.recipe import parse_recipe
 from mlprune.steps.observe.jobs import ObserveJob
@@ -165,11 +165,11 @@ def test_one_more_sparsity_in_another_recipe_changes_no_record(small_run: Finish
 
 def test_threads_change_no_byte(method_run: FinishedRun, tmp_path: Any) -> None:
     store = Store(tmp_path / "store")
-    use_threads(2)
+    set_worker_threads(2)
     try:
         run_plan(method_run.plan, store)
     finally:
-        use_threads(1)
+        set_worker_threads(1)
     first, second = contents(method_run.store), contents(store)
     assert list(first) == list(second)
     assert [path for path, data in first.items() if second[path] != data] == []

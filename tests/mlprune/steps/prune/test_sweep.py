@@ -13,7 +13,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.sweep import SweepJob
@@ -215,11 +215,11 @@ def test_shards_and_masks_left_on_the_chain_change_no_byte(
 def test_threads_change_no_byte(method_run: FinishedRun, tmp_path: Path, name: str) -> None:
     job = sweep_of(method_run, name)
     store = with_sets_only(method_run, tmp_path / "store")
-    use_threads(2)
+    set_worker_threads(2)
     try:
         job.run(store, lambda: chain_of(method_run.plan))
     finally:
-        use_threads(1)
+        set_worker_threads(1)
     assert_same_files(store, method_run.store, job)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mlprune.errors import BadInputError, DamagedArtefactError
 from mlprune.numeric.masks.packing import pack_levels, unpack_levels
-from mlprune.parallel import use_threads
+from mlprune.parallel import set_worker_threads
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
 from mlprune.steps.observe.statistics_files import SCHEMA as STATISTICS_SCHEMA
 from mlprune.steps.prune.variant import artefacts_below, mask_artefacts
@@ -42,12 +42,12 @@ def test_a_variant_without_statistics_is_rebuilt_from_the_weights(tiny_run: Fini
 
 def test_threads_change_no_fingerprint(method_run: FinishedRun) -> None:
     (variant,) = method_run.named("owl", "dense")
-    use_threads(2)
+    set_worker_threads(2)
     try:
         record = method_run.store.require("variants", variant.id)
         assert verify_variant(method_run.store, record, method_run.folder / "model").is_equal
     finally:
-        use_threads(1)
+        set_worker_threads(1)
 
 
 def with_other_artefact(store: Store, record: Record, old: Artefact, new: Artefact) -> Record:
