@@ -1,58 +1,95 @@
-"""What several tests share: one run of the tiny recipe, made once."""
+"""Fixtures that several test modules share: the tiny inputs and one finished run of each tiny recipe."""
 
+import fcntl
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from mlprune.store.store import Store
+    from tests.tiny_recipes import FinishedRun
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Catalogs of object stores are cached in a folder of the tests."""
+def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Cache the catalogs of object stores in a folder of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def tiny_inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny model, corpus, code and facts. Not to be changed: take a copy."""
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Fill a folder once per test session, even with several pytest workers, and give each worker a copy.
+
+    The first worker that asks for a name fills the folder. The others wait for it.
+    """
+
+    def copy_of_made(name: str, make: Callable[[Path], object]) -> Path:
+        target = tmp_path_factory.mktemp(name, numbered=False)
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            make(target)
+            return target
+        shared = tmp_path_factory.getbasetemp().parent / "made-once"
+        shared.mkdir(exist_ok=True)
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / f"{name}.done").exists():
+                shutil.rmtree(shared / name, ignore_errors=True)
+                (shared / name).mkdir()
+                make(shared / name)
+                (shared / f"{name}.done").touch()
+        return shutil.copytree(shared / name, target, dirs_exist_ok=True)
+
+    return copy_of_made
+
+
+@pytest.fixture(scope="session")
+def tiny_inputs(make_once: MakeOnce) -> Path:
+    """A folder with a tiny model, corpus, code and facts. Tests must not change it: copy it first."""
     from tests.tiny_recipes import write_inputs  # noqa: PLC0415 - tests that read no model need not wait for torch
 
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
+    return make_once("tiny-inputs", write_inputs)
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_inputs: Path):
-    """The finished run of the tiny recipe. Not to be changed: take a copy of its store."""
-    from tests.tiny_recipes import finished_run, tiny_recipe  # noqa: PLC0415
+def tiny_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of the tiny recipe. Tests must not change it: copy its store first."""
+    from tests.tiny_recipes import shared_run, tiny_recipe  # noqa: PLC0415
 
-    return finished_run(tiny_inputs, tiny_recipe(), name="tiny")
-
-
-@pytest.fixture(scope="session")
-def small_run(tiny_inputs: Path):
-    """The finished run of the small recipe. Not to be changed: take a copy of its store."""
-    from tests.tiny_recipes import finished_run, small_recipe  # noqa: PLC0415
-
-    return finished_run(tiny_inputs, small_recipe(), name="small")
+    return shared_run(make_once, tiny_inputs, tiny_recipe(), name="tiny")
 
 
 @pytest.fixture(scope="session")
-def method_run(tiny_inputs: Path):
-    """The finished run of the methods recipe. Not to be changed: take a copy of its store."""
-    from tests.tiny_recipes import finished_run, method_recipe  # noqa: PLC0415
+def small_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of the small recipe. Tests must not change it: copy its store first."""
+    from tests.tiny_recipes import shared_run, small_recipe  # noqa: PLC0415
 
-    return finished_run(tiny_inputs, method_recipe(), name="methods")
+    return shared_run(make_once, tiny_inputs, small_recipe(), name="small")
 
 
 @pytest.fixture(scope="session")
-def baseline_run(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory):
-    """The finished run of the recipe of baselines. Not to be changed: take a copy of its store."""
-    from tests.tiny_recipes import baseline_recipe, finished_run, write_baseline_inputs  # noqa: PLC0415
+def method_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of the recipe of methods. Tests must not change it: copy its store first."""
+    from tests.tiny_recipes import method_recipe, shared_run  # noqa: PLC0415
 
-    folder = write_baseline_inputs(tiny_inputs, tmp_path_factory.mktemp("baselines") / "inputs")
-    return finished_run(folder, baseline_recipe(), name="baselines")
+    return shared_run(make_once, tiny_inputs, method_recipe(), name="methods")
+
+
+@pytest.fixture(scope="session")
+def baseline_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of the recipe of baselines. Tests must not change it: copy its store first."""
+    from tests.tiny_recipes import baseline_recipe, shared_run, write_baseline_inputs  # noqa: PLC0415
+
+    inputs = make_once("baseline-inputs", lambda folder: write_baseline_inputs(tiny_inputs, folder))
+    return shared_run(make_once, inputs, baseline_recipe(), name="baselines")
 
 
 @pytest.fixture
@@ -64,8 +101,8 @@ def own_inputs(tiny_inputs: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def copied_store(tmp_path: Path) -> Callable:
-    """Copies a store into the test's own folder."""
+def copied_store(tmp_path: Path) -> "Callable[[Store], Store]":
+    """A function that copies a store into the test's own folder."""
     from tests.tiny_recipes import copy_of  # noqa: PLC0415
 
     return lambda store: copy_of(store, tmp_path / "store")

@@ -3,7 +3,7 @@
 import functools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -340,10 +340,20 @@ def finished_run(folder: Path, recipe: dict[str, Any], *, name: str) -> Finished
     return FinishedRun(path, run_here(path, store), store)
 
 
+def shared_run(
+    make_once: Callable[[str, Callable[[Path], object]], Path], inputs: Path, recipe: dict[str, Any], *, name: str
+) -> FinishedRun:
+    """The finished run of a recipe, run once per test session; every pytest worker gets a copy of its store."""
+    torch.set_num_threads(1)
+    path = write_recipe(inputs, recipe, name=f"{name}.yaml")
+    store = make_once(f"{name}-store", lambda folder: run_here(path, Store(folder)))
+    return FinishedRun(path, plan_of(path), Store(store))
+
+
 def copied_inputs(folder: Path, target: Path) -> Path:
     """Copy model, corpus, code and facts, and return the new folder."""
     for name in ("model", "corpus", "code", "facts"):
-        shutil.copytree(folder / name, target / name)
+        shutil.copytree(folder / name, target / name, dirs_exist_ok=True)
     return target
 
 
