@@ -1,4 +1,4 @@
-# Everything happens in .venv beside this file. A machine needs Python 3.11 or newer with venv, git and make.
+# Everything is installed into .venv next to this file. A machine needs Python 3.11 or newer with venv, git and make.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -6,41 +6,46 @@
 
 VENV := .venv
 PIP := $(VENV)/bin/pip
-PIP_FLAGS := --quiet --disable-pip-version-check --no-input
+PIP_FLAGS := --quiet --disable-pip-version-check --no-input --no-compile
+
+# pip compiles on one core; this uses all of them. A file that Python cannot compile is reported when it is imported.
+COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 -x '[/]tests?[/]' $(VENV)/lib || true
 
 # The first of these that runs, is new enough and can make environments; `make demo PYTHON=/path/to/python3` overrides.
 PYTHON ?= $(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
 	if $$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
 	then echo $$candidate; break; fi; done)
 
-help: ## Show these lines
+help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed-demo ## Run the main job on the embedded model, from recipe to report; sets itself up
+demo: $(VENV)/.installed-demo ## Run the main job on the embedded model, from recipe to report; installs what it needs
 	@$(VENV)/bin/mlprune demo $(ARGS)
 
-test: $(VENV)/.installed-test ## Run all checks and tests; sets itself up. ARGS go to pytest: make test ARGS="-k holm"
+test: $(VENV)/.installed-test ## Run all checks and tests; installs what it needs. ARGS go to pytest: make test ARGS="-k holm"
 	@infra/check.sh $(ARGS)
 
 check: $(VENV)/.installed-test ## Run the checks alone: ruff, mypy and the import contracts, without the tests
 	@infra/check.sh --static
 
-docs: $(VENV)/.installed-demo ## Write the generated pages of docs/ anew
+docs: $(VENV)/.installed-demo ## Regenerate the generated pages of docs/
 	@$(VENV)/bin/python -m infra.pages $(ARGS)
 
 $(VENV)/.installed-demo: pyproject.toml | $(PIP)
-	@echo "Installing mlprune and its libraries into $(VENV) (once; it may take some minutes) ..." >&2
+	@echo "Installing mlprune and its libraries into $(VENV) (once; this may take a few minutes) ..." >&2
 	@$(PIP) install $(PIP_FLAGS) -e .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(PIP)
-	@echo "Installing mlprune, its libraries and the test tools into $(VENV) (once; it may take some minutes) ..." >&2
+	@echo "Installing mlprune, its libraries and the test tools into $(VENV) (once; this may take a few minutes) ..." >&2
 	@$(PIP) install $(PIP_FLAGS) -e '.[dev]'
+	@$(COMPILE)
 	@touch $@ $(VENV)/.installed-demo
 
-# pip is what venv writes last: where it is missing, the environment was never finished.
+# venv writes pip last: without pip the environment is incomplete.
 $(PIP):
-	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 or newer with venv on the PATH (Debian: apt-get install python3-venv); or name one: make PYTHON=/path/to/python3" >&2; exit 2; fi
+	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 or newer with venv on the PATH (Debian: apt-get install python3-venv); or choose one with make PYTHON=/path/to/python3" >&2; exit 2; fi
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "make: $(PYTHON) is not Python 3.11 or newer with venv and ensurepip" >&2; exit 2; }
 	@echo "Creating $(VENV) with $(PYTHON) ..." >&2
