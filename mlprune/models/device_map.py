@@ -1,8 +1,8 @@
 """Placement: which device of a process holds which module of its shard.
 
 Places are chosen by accelerate from sizes on the meta device, before anything is loaded: accelerators first, in their
-order, then the CPU up to a budget, then the disk. Masks change weights in place, so every weight has one home. What is
-on the disk is read when its turn comes (`offload`) and run on the CPU, as what is on the CPU is.
+order, then the CPU up to a budget, then the disk. Masks change weights in place, so every weight has one home. A module
+on the disk is read when it is needed and runs on the CPU.
 """
 
 import sys

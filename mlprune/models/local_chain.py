@@ -21,18 +21,23 @@ class LocalChain:
 
     Where blocks take turns in memory, items travel in groups, block by block, so that weights are read once a group.
 
+    Args:
+        shards: in the order of their blocks.
+        limit: of a group of items, if blocks take turns in memory; the limit of the shards by default.
     Raises:
         ModelError: the shards do not follow each other from the first block to the last.
     """
 
-    def __init__(self, shards: Sequence[Shard]) -> None:
+    def __init__(self, shards: Sequence[Shard], *, limit: GroupLimit | None = None) -> None:
         self._shards = tuple(shards)
         self.spans = tuple(shard.blocks for shard in self._shards)
         self.n_blocks = self._shards[0].n_blocks if shards else 0
         blocks = [block for span in self.spans for block in span]
         if not shards or blocks != list(range(self.n_blocks)):
             raise ModelError("shards do not follow each other", expected=f"blocks 0 to {self.n_blocks - 1}", got=blocks)
-        self._limit = chain_limit(shard.group_limit() for shard in self._shards)
+        needed = chain_limit(shard.group_limit() for shard in self._shards)
+        self.limit = needed if needed is None or limit is None else limit
+        """Limit of a group of items; None if items travel one by one."""
 
     def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
         """See `Chain.stream`."""
@@ -42,7 +47,7 @@ class LocalChain:
                 item = getattr(shard, operation)(item)
             return item
 
-        return parallel_map(through, items) if self._limit is None else self._in_groups(operation, items, self._limit)
+        return parallel_map(through, items) if self.limit is None else self._in_groups(operation, items, self.limit)
 
     def _in_groups(self, operation: str, items: Iterable[Any], limit: GroupLimit) -> Iterator[Any]:
         for group in grouped(items, limit):
@@ -68,12 +73,14 @@ def local_chain(
     dtype: DtypeName = "float32",
     memory_bytes: int | None = None,
     working_bytes: int | None = None,
+    limit: GroupLimit | None = None,
 ) -> LocalChain:
     """Load a model as a chain in this process.
 
     Args:
         memory_bytes: of each shard, as if it were alone in its process.
         working_bytes: part of it for the work; see `Shard`.
+        limit: of a group of items, if blocks take turns in memory; the limit of the shards by default.
     Raises:
         ModelError: the folder is not one we read, the model has fewer blocks than shards are wanted, or the memory has
             no room for one block.
@@ -81,7 +88,7 @@ def local_chain(
     n_blocks = len(footprint(path, dtype).blocks)
     spans = plan_spans(n_blocks, n_shards)
     options: dict[str, Any] = {"dtype": dtype, "memory_bytes": memory_bytes, "working_bytes": working_bytes}
-    return LocalChain([Shard(path, span, n_blocks=n_blocks, **options) for span in spans])
+    return LocalChain([Shard(path, span, n_blocks=n_blocks, **options) for span in spans], limit=limit)
 
 
 def chain_limit(limits: Iterable[GroupLimit | None]) -> GroupLimit | None:

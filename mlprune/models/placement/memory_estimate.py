@@ -1,7 +1,6 @@
-"""How much memory a model takes: sizes from its config and the headers of its weight files, no weight is read.
+"""Estimates of a model's memory, from its config and the headers of its weight files; no weight is read.
 
-What a budget lets a shard keep is answered here too; putting tensors where they belong is left to `device_map` and
-`offload`, what a run as a whole needs to `mlprune.plan`.
+They also decide how many blocks a shard can keep in a memory budget.
 """
 
 from collections.abc import Sequence

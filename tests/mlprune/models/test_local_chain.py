@@ -35,19 +35,20 @@ def test_a_call_reaches_the_shard_that_holds_the_block(folders):
         local_chain(folders["bloom"], n_shards=4)
 
 
-def test_results_come_in_item_order_and_items_are_drawn_one_by_one(folders):
-    chain = local_chain(folders["xglm"], n_shards=2)
+class FakeShard:
+    """One of two shards of one block each, whose only operation is given."""
+
+    def __init__(self, number, tag, *, n_blocks=2):
+        self.blocks, self.n_blocks, self.tag = range(number, number + 1), n_blocks, tag
+
+    def group_limit(self):
+        return None
+
+
+def test_one_thread_draws_items_one_by_one_and_returns_results_in_item_order(threads):
+    threads(1)
+    chain = LocalChain([FakeShard(number, lambda item, number=number: (*item, number)) for number in range(2)])
     drawn = []
-    shard = chain._shards
-
-    class Echo:
-        def __init__(self, n):
-            self.n = n
-
-        def tag(self, item):
-            return (*item, self.n)
-
-    chain._shards = tuple(Echo(n) for n in range(len(shard)))
 
     def items():
         for n in range(3):
@@ -60,17 +61,15 @@ def test_results_come_in_item_order_and_items_are_drawn_one_by_one(folders):
     assert list(results) == [(1, 0, 1), (2, 0, 1)]
 
 
-def test_items_travel_side_by_side_and_results_come_in_item_order(folders, threads):
+def test_two_threads_process_items_concurrently_and_return_results_in_item_order(threads):
     threads(2)
-    chain = local_chain(folders["xglm"])
     both_are_in = Barrier(2, timeout=20)
 
-    class Meeting:
-        def tag(self, item):
-            both_are_in.wait()
-            return item, current_thread().name
+    def meet(item):
+        both_are_in.wait()
+        return item, current_thread().name
 
-    chain._shards = (Meeting(),)
+    chain = LocalChain([FakeShard(0, meet, n_blocks=1)])
     results = list(chain.stream("tag", range(6)))
     assert [item for item, _ in results] == list(range(6))
     assert len({name for _, name in results}) == 2

@@ -14,6 +14,7 @@ from mlprune.models.block_ranges import plan_spans
 from mlprune.models.chain import advance_to
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference import block_runner
+from mlprune.models.inference.block_batching import group_limit
 from mlprune.models.inference.decoding import MIN_HEAD, greedy_decode
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
@@ -41,15 +42,14 @@ def budget(path, n, *, dtype="float32"):
     return PROCESS_BYTES + WORKING + n * footprint(path, dtype).block
 
 
-def offloaded(path, n, *, n_shards=1, dtype="float32"):
+def offloaded(path, n, *, n_shards=1, dtype="float32", limit=None):
     memory = {"memory_bytes": budget(path, n, dtype=dtype), "working_bytes": WORKING}
-    return local_chain(path, n_shards=n_shards, dtype=dtype, **memory)
+    return local_chain(path, n_shards=n_shards, dtype=dtype, limit=limit, **memory)
 
 
-def several_groups(chain):
-    """Let a chain send two or three small batches at a time."""
-    chain._limit = replace(chain._limit, n_bytes=25_000)
-    return chain
+def small_groups(path):
+    """A limit with which a chain sends two or three small batches at a time."""
+    return replace(group_limit(footprint(path, "float32")), n_bytes=25_000)
 
 
 def tokens(*shape, seed=0):
@@ -122,9 +122,10 @@ def test_what_is_observed_scored_and_decoded_does_not_depend_on_the_memory(folde
     expected = everything(local_chain(folders[name]))
     for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (2, 1, 3), (1, 2, 1), (2, 3, 1)):
         threads(n_threads)
-        chain = offloaded(folders[name], n, n_shards=n_shards)
-        assert chain._limit is not None
-        assert_same(everything(several_groups(chain) if n_shards < 2 else chain), expected)
+        limit = small_groups(folders[name]) if n_shards < 2 else None
+        chain = offloaded(folders[name], n, n_shards=n_shards, limit=limit)
+        assert chain.limit is not None
+        assert_same(everything(chain), expected)
 
 
 @pytest.mark.parametrize(("name", "with_products"), [("xglm", False), ("gpt2", True)])
@@ -230,7 +231,7 @@ def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(fo
 
 def test_with_room_for_everything_nothing_takes_turns(folders):
     chain = local_chain(folders["opt"], memory_bytes=2**31)
-    assert chain._limit is None
+    assert chain.limit is None
     assert chain.everywhere("group_limit") == [None]
     chain.everywhere("rest")
     assert_same(everything(chain), everything(local_chain(folders["opt"])))
@@ -272,9 +273,9 @@ def test_spans_of_the_shards_each_have_the_budget(folders):
 IN_A_PROCESS = """
 import sys, torch
 from pathlib import Path
-from mlprune.models.chain import local_chain
-from mlprune.models.shard import TokenBatch
-from mlprune.threads import set_worker_threads
+from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import TokenBatch
+from mlprune.parallel import set_worker_threads
 
 set_worker_threads(2)
 memory = {"memory_bytes": int(sys.argv[2]), "working_bytes": int(sys.argv[3])} if len(sys.argv) > 2 else {}

@@ -6,11 +6,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, ShapeError, StatisticsError
-from mlprune.models import device_map
 from mlprune.models.chain import advance_to
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
+from mlprune.models.placement import placed_modules
 from mlprune.models.shard import Shard, TokenBatch
 from tests.scored_texts import one_batch, scored_alone, some_texts
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
@@ -383,11 +383,18 @@ def assert_scores_of(model, found, **tolerance):
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_shard_placed_on_devices_computes_the_same(folders, name, monkeypatch):
+def test_a_shard_whose_inputs_are_moved_to_its_device_computes_the_same(folders, name, monkeypatch):
     masks = random_masks(folders[name], name)
     plain = local_chain(folders[name], n_shards=2)
-    monkeypatch.setattr(device_map, "device_for", lambda modules: dict.fromkeys(modules, torch.device("cpu", 0)))
+    placed_names = []
+
+    def on_one_device(modules):
+        placed_names.extend(modules)
+        return dict.fromkeys(modules, torch.device("cpu", 0))
+
+    monkeypatch.setattr(placed_modules, "device_for", on_one_device)
     placed = local_chain(folders[name], n_shards=2)
+    assert {f"{FAMILIES[name].blocks}.{block}" for block in range(3)} <= set(placed_names)
     for chain in (plain, placed):
         chain.everywhere("set_keep_masks", masks)
     assert torch.equal(log_probs(plain), log_probs(placed))

@@ -36,15 +36,22 @@ def test_a_pool_that_does_not_hands_its_memory_on(plan: Plan, pool: Pool) -> Non
 
 
 def test_where_memory_was_short_half_of_the_weights_are_left_on_disk(plan: Plan, pool: Pool) -> None:
+    weights = shard_bytes(footprint(Path(plan.model.path), plan.model.dtype), range(3))
+    working = pool.working_bytes + GROUP_BYTES
+    roomy = replace(pool, memory_bytes=PROCESS_BYTES + working + weights)
+    found = budget(plan.model, range(3), roomy, offloaded=True)
+    assert found == {"memory_bytes": PROCESS_BYTES + working + weights // 2, "working_bytes": working}
+    (limit,) = load_here(plan.model, roomy, offloaded=True).everywhere("group_limit")
+    assert limit is not None, "blocks take turns"
+
+
+def test_an_offloaded_load_keeps_to_the_memory_of_its_pool_if_one_block_fits(plan: Plan, pool: Pool) -> None:
     sizes = footprint(Path(plan.model.path), plan.model.dtype)
-    found = budget(plan.model, range(3), pool, offloaded=True)
     working = pool.working_bytes + GROUP_BYTES
     least = smallest_budget(sizes, range(3), working_bytes=working)
-    half = PROCESS_BYTES + working + shard_bytes(sizes, range(3)) // 2
-    assert found == {"memory_bytes": max(least, min(half, pool.memory_bytes)), "working_bytes": working}
-    assert found["memory_bytes"] < PROCESS_BYTES + working + shard_bytes(sizes, range(3))
-    (limit,) = load_here(plan.model, pool, offloaded=True).everywhere("group_limit")
-    assert limit is not None, "blocks take turns"
+    for memory_bytes, expected in ((least + 1, least + 1), (least - 1, least)):
+        found = budget(plan.model, range(3), replace(pool, memory_bytes=memory_bytes), offloaded=True)
+        assert found == {"memory_bytes": expected, "working_bytes": working}
 
 
 def test_a_model_that_is_not_there_is_for_the_first_job_to_complain_about(plan: Plan, tmp_path: Path) -> None:
