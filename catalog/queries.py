@@ -1,6 +1,5 @@
 """Named queries, their parameters, and questions typed by a user: a name, SQL, or a file of their own."""
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from catalog.results import QueryResult, render
 from catalog.sql_files import SqlFile, sql_files
 from catalog.store import Catalog
-from mlprune.errors import QueryError
+from mlprune.errors import QueryError, unknown
 
 __all__ = [
     "NamedQuery",
@@ -94,11 +93,10 @@ def find_query(name: str) -> NamedQuery:
     Raises:
         QueryError: there is none of that name; says which is nearest.
     """
-    found = {query.name: query for query in list_queries()}
-    if name not in found:
-        nearest = difflib.get_close_matches(name, found, n=1, cutoff=0.0)
-        raise QueryError("no such query", got=name, nearest=nearest[0], expected=sorted(found))
-    return found[name]
+    queries = {query.name: query for query in list_queries()}
+    if name not in queries:
+        raise unknown("query", name, sorted(queries), error=QueryError)
+    return queries[name]
 
 
 def named_query(name: str) -> str:

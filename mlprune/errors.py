@@ -1,11 +1,17 @@
-"""The one tree of errors: what went wrong, where, what was expected and what came.
+"""The error tree: one message plus context that says what, where, what was expected and what was given.
 
-Two branches, by who can help: a `PermanentError` comes back however often the work is retried (a person must change
-something), a `TransientError` may be gone at the next try (a worker died, memory was short). Command lines turn a
-`BadInputError` into one line and exit code 2.
+A `PermanentError` returns on every retry until a person changes something. A `TransientError` may succeed on the next
+try, for example after a worker died. Command lines print a `BadInputError` as one line and exit with code 2.
 """
 
-from typing import Any
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+NEAREST_CUTOFF = 0.3
+"""Least similarity of a suggestion: `q_proj` has to find `self_attn.q_proj` (0.55)."""
+MAX_LISTED_NAMES = 100
+"""Longest list of expected names that a message spells out."""
 
 
 class MlpruneError(Exception):
@@ -14,9 +20,9 @@ class MlpruneError(Exception):
     All state is in `args`, so an error survives pickling between processes.
     """
 
-    def __init__(self, message: str, context: dict[str, Any] | None = None, /, **more: Any) -> None:
+    def __init__(self, message: str, context: Mapping[str, object] | None = None, /, **more: object) -> None:
         self.message = message
-        self.context: dict[str, Any] = {**(context or {}), **more}
+        self.context: dict[str, object] = {**(context or {}), **more}
         super().__init__(message, self.context)
 
     def __str__(self) -> str:
@@ -34,11 +40,11 @@ class TransientError(MlpruneError):
 
 
 class BadInputError(PermanentError):
-    """Something a user gave is wrong: a recipe, a corpus, a task file, a model folder, an argument."""
+    """Something that the user gave is wrong: a recipe, a corpus, a task file, a model folder, an argument."""
 
 
 class RecipeError(BadInputError):
-    """The recipe is not one we can carry out."""
+    """The recipe asks for something impossible or inconsistent."""
 
 
 class CorpusError(BadInputError):
@@ -50,15 +56,15 @@ class TaskFileError(BadInputError):
 
 
 class HubError(BadInputError):
-    """A hub has not what was asked of it, or cannot be reached."""
+    """A hub cannot be reached, or does not have the requested file."""
 
 
 class ModelError(BadInputError):
-    """A base model cannot be read or is of an unknown family."""
+    """A base model cannot be read, or its family is unknown."""
 
 
 class StoreError(BadInputError):
-    """The store cannot be used as asked."""
+    """The store cannot be used as requested."""
 
 
 class QueryError(BadInputError):
@@ -66,20 +72,56 @@ class QueryError(BadInputError):
 
 
 class ShapeError(PermanentError):
-    """Two arrays that belong together do not fit."""
+    """The shapes of two arrays do not fit."""
 
 
 class StatisticsError(PermanentError):
-    """Activation statistics hold a value that cannot be: negative, infinite, not a number."""
+    """Activation statistics contain an impossible value: negative, infinite or not a number."""
 
 
 class DamagedArtefactError(PermanentError):
-    """A file differs from what its record says; its record has to be quarantined."""
+    """A file differs from what its record says. The record has to be quarantined."""
 
 
 class OutOfMemoryError(TransientError):
-    """A process had too little memory for its work; with less at a time it may do."""
+    """A process ran out of memory; smaller batches may fit."""
 
 
 class WorkerLostError(TransientError):
-    """A worker or node died while it held work."""
+    """A worker or node died while it ran a job."""
+
+
+AnyError = TypeVar("AnyError", bound=MlpruneError)
+
+
+def unknown(
+    what: str,
+    got: object,
+    known: Iterable[str],
+    *,
+    error: type[AnyError],
+    n_nearest: int = 1,
+    **where: object,
+) -> AnyError:
+    """The error for a name that is not one of the known names: what, where, got, nearest and expected names.
+
+    Args:
+        what: the kind of thing that is named, in the singular.
+        got: the unknown name.
+        known: the names that would be accepted.
+        error: class of the error.
+        n_nearest: number of suggestions.
+        where: context, such as the file and the key.
+    """
+    names = list(known)
+    nearest = nearest_names(str(got), names, n=n_nearest)
+    hint = {"nearest": ", ".join(nearest)} if nearest else {}
+    expected = names if len(names) <= MAX_LISTED_NAMES else f"one of {len(names):,} names"
+    return error(f"unknown {what}", {**where, "got": got, **hint, "expected": expected})
+
+
+def nearest_names(name: str, known: Iterable[str], *, n: int = 1) -> list[str]:
+    """The known names most like a name, best first: those that begin with it, otherwise those with similar letters."""
+    names = list(known)
+    same_start = [candidate for candidate in names if name and candidate.startswith(name)]
+    return (same_start or difflib.get_close_matches(name, names, n=n, cutoff=NEAREST_CUTOFF))[:n]

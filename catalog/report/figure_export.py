@@ -1,6 +1,5 @@
 """Figures for publications: one PDF or SVG file a figure of the report, with its SQL and its data beside it."""
 
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Chosen, facets_of, fits
 from catalog.report.query_results import Source, answer
 from catalog.store import Catalog
-from mlprune.errors import BadInputError
+from mlprune.errors import BadInputError, unknown
 
 FORMATS = ("pdf", "svg")
 MOST_LETTERS = 80
@@ -75,8 +74,7 @@ def _check_chosen(catalog: Catalog, chosen: Chosen) -> None:
 
 def _check_known(name: str, known: Sequence[str], *, what: str) -> None:
     if name not in known:
-        nearest = {"nearest": near[0]} if (near := difflib.get_close_matches(name, known, n=1, cutoff=0.0)) else {}
-        raise BadInputError(f"no such {what}", got=name, **nearest, expected=sorted(known))
+        raise unknown(what, name, sorted(known), error=BadInputError)
 
 
 def _filtered(source: Source, wanted: FigureSelection) -> Source:

@@ -1,13 +1,17 @@
 """What the sections of a recipe have in common: frozen models, languages, pairs."""
 
 import re
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from mlprune.languages import language_tag
 
 Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
+UNKNOWN_NAME: Final = "unknown_name"
+"""Type, in pydantic's list of errors, of what `unknown_name` makes."""
 _PAIR = re.compile(r"(?P<source>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)-(?P<target>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)")
 
 
@@ -24,6 +28,18 @@ def pair_languages(pair: str) -> tuple[str, str]:
     if source == target:
         raise ValueError(f"source and target of the pair {pair!r} are both {source}")
     return source, target
+
+
+def unknown_name(what: str, got: str, known: Iterable[str], *, key: str = "") -> PydanticCustomError:
+    """The error of a validator for a name that is not one of the known names.
+
+    `load_recipe` turns it into a RecipeError with the nearest name.
+
+    Args:
+        key: where the name is, below the place that pydantic reports.
+    """
+    context = {"what": what, "got": got, "known": list(known), "key": key}
+    return PydanticCustomError(UNKNOWN_NAME, "unknown {what}: {got}", context)
 
 
 def one_or_several(value: Any) -> Any:

@@ -3,12 +3,11 @@
 docs/evaluation.md shows every option at work; what a task is stands in `mlprune/evaluation`.
 """
 
-import difflib
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mlprune.recipe.base import Language, Model, one_or_several, pair_languages
+from mlprune.recipe.base import Language, Model, one_or_several, pair_languages, unknown_name
 from mlprune.vocabulary import HUB, PromptName, RuleName, SplitName, TaskName
 
 KNOWN_TASKS: tuple[str, ...] = get_args(TaskName)
@@ -96,8 +95,7 @@ class EvaluationConfig(Model):
     def _task_is_known(cls, value: str, info: ValidationInfo) -> str:
         known = (*KNOWN_TASKS, *(info.context or {}).get("tasks", ()))
         if value not in known:
-            near = difflib.get_close_matches(value, known, n=1)
-            raise ValueError(f"one of {', '.join(known)}" + (f"; nearest: {near[0]!r}" if near else ""))
+            raise unknown_name("task", value, known)
         return value
 
     @field_validator("rule", "prompt_language", "shot_seed")

@@ -3,7 +3,6 @@
 An entry of `demonstrations` or `variants` may hold lists; it multiplies out before it is checked.
 """
 
-import difflib
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from mlprune.errors import RecipeError
-from mlprune.recipe.base import Model
+from mlprune.errors import RecipeError, unknown
+from mlprune.recipe.base import UNKNOWN_NAME, Model
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
@@ -73,9 +72,7 @@ def _without(grown: list[dict[str, Any]], exclude: Any, *, entry: Mapping[str, A
     for mapping in wanted:
         for key in mapping:
             if key not in entry:
-                near = difflib.get_close_matches(str(key), list(entry), n=1)
-                hint = {"nearest": near[0]} if near else {}
-                raise RecipeError("exclude names a key that the entry has not", expected=sorted(entry), got=key, **hint)
+                raise unknown("key in exclude: the entry does not have it", key, sorted(entry), error=RecipeError)
         remaining = [one for one in left if not all(_agrees(one[key], value) for key, value in mapping.items())]
         if len(remaining) == len(left):
             raise RecipeError("exclude removes nothing", got=mapping, n_combinations=len(left))
@@ -159,10 +156,14 @@ def _first_error(err: ValidationError, *, where: str) -> RecipeError:
     location = ".".join(str(part) for part in first["loc"])
     more = {"more_errors": err.error_count() - 1} if err.error_count() > 1 else {}
     if first["type"] == "extra_forbidden":
-        known = _known_keys(first["loc"])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = {"nearest": near[0]} if near else {}
-        return RecipeError("unknown key", where=where, key=location, expected=known, **hint, **more)
+        known, name = _known_keys(first["loc"]), first["loc"][-1]
+        return unknown("key", name, known, error=RecipeError, where=where, key=location, **more)
+    if first["type"] == UNKNOWN_NAME:
+        context = first["ctx"]
+        key = ".".join(filter(None, [location, context["key"]]))
+        return unknown(
+            context["what"], context["got"], context["known"], error=RecipeError, where=where, key=key, **more
+        )
     got = first["input"] if isinstance(first["input"], (str, int, float, type(None))) else type(first["input"]).__name__
     return RecipeError(
         "the recipe is wrong", where=where, key=location or "recipe", expected=first["msg"], got=got, **more

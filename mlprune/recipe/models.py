@@ -3,13 +3,13 @@
 Reading a file, multiplying entries out and wording complaints is done in `reading.py`.
 """
 
-import difflib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mlprune.recipe.base import Model
+from mlprune.recipe.base import Model, unknown_name
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
@@ -138,9 +138,7 @@ class Recipe(Model):
         return tuple(entry for entry in self.demonstrations if entry.name == name)
 
 
-def _require_known(field: str, names: Any, known: set[str]) -> None:
+def _require_known(key: str, names: Iterable[str], known: set[str]) -> None:
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1)
-            hint = f", nearest: {near[0]!r}" if near else ""
-            raise ValueError(f"{field} names {name!r}, expected one of {sorted(known)}{hint}")
+            raise unknown_name(f"name in {key}", name, sorted(known), key=key)

@@ -1,21 +1,30 @@
-"""The tree of errors: one line each, and the same after a journey between processes."""
+"""The error tree: one line per error, and pickling preserves it."""
 
 import pickle
 
 import pytest
 
 from mlprune import errors
-from mlprune.errors import BadInputError, MlpruneError, PermanentError, TransientError
+from mlprune.errors import (
+    MAX_LISTED_NAMES,
+    BadInputError,
+    MlpruneError,
+    PermanentError,
+    StoreError,
+    TransientError,
+    nearest_names,
+    unknown,
+)
 
 
 def all_classes(root: type = MlpruneError) -> list[type]:
-    return [root, *(found for child in root.__subclasses__() for found in all_classes(child))]
+    return [root, *(descendant for child in root.__subclasses__() for descendant in all_classes(child))]
 
 
-OURS = [one for one in all_classes() if one.__module__ == errors.__name__]
+CLASSES = [error_class for error_class in all_classes() if error_class.__module__ == errors.__name__]
 
 
-def test_an_error_says_what_and_where_in_one_line() -> None:
+def test_an_error_is_one_line_with_its_context() -> None:
     error = errors.ShapeError("statistics do not fit the weight", block=7, layer="fc1", expected=2048, got=1024)
     assert str(error) == "statistics do not fit the weight [block=7, layer='fc1', expected=2048, got=1024]"
     assert str(MlpruneError("alone")) == "alone"
@@ -34,7 +43,7 @@ def test_context_comes_from_a_mapping_and_from_keywords_which_win() -> None:
     assert error.context == {"line": 2, "message": "inner"}
 
 
-@pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
 def test_every_error_survives_pickling(kind: type[MlpruneError]) -> None:
     error = kind("text", {"line": 3}, got=[1, "x"])
     back = pickle.loads(pickle.dumps(error))
@@ -43,13 +52,44 @@ def test_every_error_survives_pickling(kind: type[MlpruneError]) -> None:
 
 
 def test_every_error_is_permanent_or_transient_and_never_both() -> None:
-    for kind in OURS:
+    for kind in CLASSES:
         if kind is not MlpruneError:
             assert issubclass(kind, PermanentError) != issubclass(kind, TransientError)
 
 
-def test_what_a_user_can_mend_is_a_bad_input() -> None:
-    mendable = {one.__name__ for one in OURS if issubclass(one, BadInputError) and one is not BadInputError}
+def test_errors_that_a_user_can_fix_are_bad_input_errors() -> None:
+    fixable = {
+        error_class.__name__
+        for error_class in CLASSES
+        if issubclass(error_class, BadInputError) and error_class is not BadInputError
+    }
     expected = {"RecipeError", "CorpusError", "TaskFileError", "ModelError", "StoreError", "QueryError", "HubError"}
-    assert mendable == expected
+    assert fixable == expected
     assert issubclass(errors.WorkerLostError, TransientError)
+
+
+def test_an_unknown_name_is_reported_with_its_place_the_nearest_name_and_all_names() -> None:
+    error = unknown("layer", "q_proj", ["fc1", "self_attn.q_proj"], error=StoreError, key="scope")
+    assert type(error) is StoreError
+    assert list(error.context.items()) == [
+        ("key", "scope"),
+        ("got", "q_proj"),
+        ("nearest", "self_attn.q_proj"),
+        ("expected", ["fc1", "self_attn.q_proj"]),
+    ]
+
+
+def test_an_unknown_name_unlike_all_others_has_no_suggestion() -> None:
+    assert "nearest" not in unknown("layer", "xyz", ["fc1"], error=BadInputError).context
+
+
+def test_a_long_list_of_names_is_counted_instead_of_listed() -> None:
+    names = [f"task-{number}" for number in range(MAX_LISTED_NAMES + 1)]
+    error = unknown("task", "tsak-7", names, error=BadInputError, n_nearest=2)
+    assert error.context["expected"] == "one of 101 names"
+    assert str(error.context["nearest"]).split(", ")[0] == "task-7"
+
+
+def test_a_name_that_begins_like_known_ones_suggests_these_first() -> None:
+    assert nearest_names("0a", ["a0a0", "0a1", "0a2", "0a3"], n=2) == ["0a1", "0a2"]
+    assert nearest_names("", ["a"]) == []

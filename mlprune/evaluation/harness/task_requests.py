@@ -5,7 +5,6 @@ bring Python code along, and it runs: that of the installed harness, and that in
 from a hub. Tasks that execute what a model writes are refused.
 """
 
-import difflib
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
-from mlprune.errors import MlpruneError, TaskFileError
+from mlprune.errors import MlpruneError, TaskFileError, unknown
 from mlprune.hashing import digest
 
 logger = logging.getLogger(__name__)
@@ -149,8 +148,7 @@ def _manager(names: Sequence[str], include_path: Path | None) -> TaskManager:
         manager = TaskManager(include_path=None if include_path is None else str(include_path))
     for name in names:
         if name not in manager.all_tasks:
-            nearest = difflib.get_close_matches(name, manager.all_tasks, n=3)
-            raise TaskFileError("the harness has no such task", got=name, nearest=nearest)
+            raise unknown("task of the evaluation harness", name, manager.all_tasks, error=TaskFileError, n_nearest=3)
     return manager
 
 

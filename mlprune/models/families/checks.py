@@ -4,12 +4,11 @@ Everything else in this project speaks of blocks, layers and inputs and never of
 are in `records.py`; loading and running belong to the neighbours.
 """
 
-import difflib
 from dataclasses import fields
 
 from torch import Tensor, nn
 
-from mlprune.errors import ModelError
+from mlprune.errors import ModelError, unknown
 from mlprune.models.families.records import FAMILIES, Family
 
 __all__ = ["FAMILIES", "Family", "check_frame", "check_layers", "family_of", "oriented"]
@@ -28,12 +27,9 @@ def family_of(model_type: str) -> Family:
     """
     family = FAMILIES.get(model_type)
     if family is None:
-        nearest = difflib.get_close_matches(str(model_type), FAMILIES, n=1)
-        context = {"nearest": nearest[0]} if nearest else {}
-        message = f"unknown model type: it needs a record in {RECORDS} (docs/models.md says how to write one)"
-        raise ModelError(
-            message, got=model_type, known=sorted(FAMILIES), record=[field.name for field in fields(Family)], **context
-        )
+        what = f"model type: it needs a record in {RECORDS} (docs/models.md says how to write one)"
+        record = [field.name for field in fields(Family)]
+        raise unknown(what, model_type, sorted(FAMILIES), error=ModelError, record=record)
     return family
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ShapeError
+from mlprune.errors import BadInputError, ShapeError, unknown
 from mlprune.numeric.masks.packing import MAX_LEVELS, check_n_levels
-from mlprune.numeric.selection.levels import check_known
 from mlprune.numeric.selection.rows import level_sizes
 
 
@@ -85,7 +84,8 @@ def combined_masks(masks: Sequence[Tensor], how: str) -> Tensor:
         BadInputError: there is no such combination, or it does not take so many masks.
         ShapeError: the masks differ in shape, or are not boolean.
     """
-    check_known("combination", how, COMBINATIONS)
+    if how not in COMBINATIONS:
+        raise unknown("combination", how, COMBINATIONS, error=BadInputError)
     if not masks or (how == "symmetric_difference" and len(masks) != 2):
         expected = "2" if how == "symmetric_difference" else "at least 1"
         raise BadInputError("wrong number of masks to combine", combination=how, expected=expected, got=len(masks))

@@ -6,9 +6,8 @@ the compiled kernels of `selection` and `matrix_selection` find the levels, on o
 library. What a level means for a mask is in `masks`, how levels are packed in `packing`.
 """
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.errors import BadInputError, ShapeError, StatisticsError, unknown
 from mlprune.numeric.masks.packing import MAX_LEVELS
 from mlprune.numeric.selection.alpha import alpha_counts
 from mlprune.numeric.selection.matrix import select_in_matrix
@@ -39,7 +38,8 @@ def n_removed(sparsity: float, size: int, *, rounding: str = "decimal") -> int:
     """
     if not 0 <= sparsity < 1:
         raise BadInputError("a sparsity is out of range", expected="0 <= sparsity < 1", got=sparsity)
-    check_known("rounding", rounding, ("decimal", "binary"))
+    if rounding not in ("decimal", "binary"):
+        raise unknown("rounding", rounding, ["decimal", "binary"], error=BadInputError)
     return int(Decimal(str(sparsity)) * size) if rounding == "decimal" else int(size * float(sparsity))
 
 
@@ -143,7 +143,8 @@ def levels_of(
     """
     pattern = re.fullmatch(r"(\d+):(\d+)", structure)
     if not pattern:
-        check_known("structure", structure, [*STRUCTURES, "N:M"])
+        if structure not in (*STRUCTURES, "N:M"):
+            raise unknown("structure", structure, [*STRUCTURES, "N:M"], error=BadInputError)
         if structure == "N:M":
             raise BadInputError("a structure's N and M are missing", expected="2:4, say", got=structure)
         return STRUCTURES[structure](scores, sparsities, rounding=rounding, removes=removes)
@@ -195,14 +196,6 @@ def _removed_counts(sparsities: Sequence[float], size: int, rounding: str) -> li
 
 
 def _is_highest(removes: str) -> bool:
-    check_known("choice of scores to remove", removes, ("lowest", "highest"))
+    if removes not in ("lowest", "highest"):
+        raise unknown("choice of scores to remove", removes, ["lowest", "highest"], error=BadInputError)
     return removes == "highest"
-
-
-def check_known(what: str, name: str, known: Iterable[str]) -> None:
-    """Raise BadInputError, with the known names and the nearest, for a name that is none of them."""
-    names = list(known)
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = {"nearest": near[0]} if near else {}
-        raise BadInputError(f"no such {what}", known=names, **hint, got=name)

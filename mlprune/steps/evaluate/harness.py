@@ -4,13 +4,12 @@ The dense weights are loaded once; a variant is put in place when something is l
 Which variants a name means is answered here too, from the records.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlprune.errors import BadInputError, StoreError
+from mlprune.errors import BadInputError, StoreError, unknown
 from mlprune.evaluation.harness.adapter import ChainModel
 from mlprune.evaluation.harness.task_requests import HarnessRun, HarnessTask, harness_version, requests_sha256, run_task
 from mlprune.models.loading import load_tokenizer
@@ -202,8 +201,8 @@ def _named(by_recipe: Mapping[str, Mapping[str, list[str]]], name: str, store_ur
         return by_recipe[recipe][own]
     candidates = {recipe: names[name] for recipe, names in by_recipe.items() if name in names}
     if not candidates:
-        nearest = difflib.get_close_matches(name, sorted({one for names in by_recipe.values() for one in names}), n=3)
-        raise StoreError("the store has no such variant", store=store_uri, got=name, nearest=nearest)
+        known = sorted({known_name for names in by_recipe.values() for known_name in names})
+        raise unknown("variant", name, known, error=StoreError, n_nearest=3, store=store_uri)
     if len({tuple(sorted(ids)) for ids in candidates.values()}) > 1:
         expected = [f"{recipe}/{name}" for recipe in sorted(candidates)]
         raise StoreError("recipes call different variants by this name", got=name, expected=expected)

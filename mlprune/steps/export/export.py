@@ -5,7 +5,6 @@ new values, so an export differs from its base in those weights and its model ca
 is `model_card.py`'s.
 """
 
-import difflib
 import re
 import shutil
 import uuid
@@ -15,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ModelError, PermanentError, StoreError
+from mlprune.errors import BadInputError, ModelError, PermanentError, StoreError, unknown
 from mlprune.models.checkpoint.overwriting import holds_values, overwrite_tensor
 from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES, WeightFiles, family_at, weight_name
 from mlprune.models.checkpoint.zeroing import count_zeroed, zero_weights
@@ -74,10 +73,7 @@ def variant_record(store: Store, variant_id: str) -> Record:
     known = [record_id for _, record_id in store.record_names("variants")]
     if variant_id in known:
         return store.require("variants", variant_id)
-    alike = [one for one in known if variant_id and one.startswith(variant_id)]
-    nearest = (alike or difflib.get_close_matches(variant_id, known))[:3]
-    hint: dict[str, Any] = {"nearest": nearest} if nearest else {"n_variants": len(known)}
-    raise StoreError("the store has no such variant", store=store.uri, got=variant_id, **hint)
+    raise unknown("variant", variant_id, known, error=StoreError, n_nearest=3, store=store.uri)
 
 
 def find_base_model(store: Store, base_model_id: str) -> Path:

@@ -1,10 +1,9 @@
 """Plan which raw activations are stored, and refuse what may be larger than its quota."""
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from mlprune.errors import RecipeError
+from mlprune.errors import RecipeError, unknown
 from mlprune.recipe import Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.plan import PlannedSet
@@ -80,16 +79,9 @@ def _chosen(inputs: Inputs, planned: PlannedSet, config: ActivationsConfig) -> t
             raise RecipeError("the model has no such block", demonstrations=planned.name, expected=expected, got=block)
     for name in config.inputs:
         if name not in known:
-            hint = dict(_nearest(name, known))
-            message = "a block has no such input"
-            raise RecipeError(message, demonstrations=planned.name, expected=list(known), got=name, **hint)
+            raise unknown("input of a block", name, known, error=RecipeError, demonstrations=planned.name)
     blocks = tuple(block for block in everything if block in (config.blocks or everything))
     return blocks, tuple(name for name in known if name in (config.inputs or known))
-
-
-def _nearest(name: str, known: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    for near in difflib.get_close_matches(name, known, n=1, cutoff=0.3):
-        yield "nearest", near
 
 
 def _rounded_up(n_bytes: int) -> float:

@@ -1,12 +1,10 @@
 """From an entry of a recipe to plain choices: score, reading, schedule and scope, checked against the model."""
 
-import difflib
 from collections.abc import Iterable
 from math import fsum
 from pathlib import Path
-from typing import Any
 
-from mlprune.errors import RecipeError
+from mlprune.errors import RecipeError, unknown
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import FAMILIES
 from mlprune.pruning.spec import (
@@ -134,6 +132,4 @@ def _require_layers(layers: Iterable[str], inputs: Inputs, *, key: str) -> None:
     known = FAMILIES[inputs.model.family].layers
     for layer in layers:
         if layer not in known:
-            near = difflib.get_close_matches(layer, known, n=1, cutoff=0.3)
-            hint: dict[str, Any] = {"nearest": near[0]} if near else {}
-            raise RecipeError("a block has no such layer", key=key, expected=list(known), got=layer, **hint)
+            raise unknown("layer of a block", layer, known, error=RecipeError, key=key)

@@ -82,8 +82,8 @@ def test_equal_catalogs_make_equal_files_in_either_format(catalog: Catalog, tmp_
     ("wanted", "said"),
     [
         (FigureSelection(format="png"), "no such format of figures"),
-        (FigureSelection(figures=("curvs",)), "no such figure .*nearest='curves'"),
-        (FigureSelection(chosen={"task": ["fact"]}), "no such task .*nearest='facts'"),
+        (FigureSelection(figures=("curvs",)), "unknown figure .*nearest='curves'"),
+        (FigureSelection(chosen={"task": ["fact"]}), "unknown task .*nearest='facts'"),
     ],
 )
 def test_what_there_is_not_is_refused_with_what_is_nearest(

@@ -257,7 +257,7 @@ BAD: dict[str, tuple[Change, list[str]]] = {
     "an empty corpus": (write("corpus/fr.txt", ""), ["empty sentence", "line=1"]),
     "too few sentences": (edit("demonstrations.0.samples", 30), ["too short", "60 sentences", "got=40"]),
     "too long": (edit("demonstrations.0.max_tokens", 65), ["positions", "at most 64", "got=65"]),
-    "an unknown name": (edit("variants.0.demonstrations", "mtt"), ["'mtt'", "nearest: 'mt'"]),
+    "an unknown name": (edit("variants.0.demonstrations", "mtt"), ["'mtt'", "nearest='mt'"]),
     "a structure that does not fit": (
         edit("variants.0", {"score": "magnitude", "structure": "3:5"}),
         ["divide", "got=5"],

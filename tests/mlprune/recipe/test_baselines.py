@@ -35,7 +35,7 @@ def test_layers_are_searched_or_a_pair_or_several() -> None:
     [
         ([{"kind": "model"}], "kind model needs path"),
         ([{"kind": "lrp2"}], "kind lrp2 needs demonstrations"),
-        ([{**LRP2, "demonstrations": "non"}], "demonstrations names 'non'"),
+        ([{**LRP2, "demonstrations": "non"}], "key='demonstrations', got='non'"),
         ([{**LRP2, "path": "small"}], "path means nothing for kind lrp2"),
         ([{**SMALL, "layers": [0, 1]}], "layers means nothing for kind model"),
         ([{"kind": "self_translate", "limit": 3}], "limit means nothing for kind self_translate"),
@@ -49,8 +49,8 @@ def test_layers_are_searched_or_a_pair_or_several() -> None:
         ([{**SMALL, "kind": "larger"}], "baselines.0.kind"),
         ([{**SMALL, "sparsity": 0.5}], "unknown key.*baselines.0.sparsity.*'against'"),
         ([SMALL, SMALL], "the name of another entry: 'small'"),
-        ([{**SMALL, "against": ["smal"]}], "against names 'smal'"),
-        ([{**SMALL, "against": ["small"]}], "against names 'small'"),
+        ([{**SMALL, "against": ["smal"]}], "key='against', got='smal'"),
+        ([{**SMALL, "against": ["small"]}], "key='against', got='small'"),
     ],
 )
 def test_a_baseline_that_makes_no_sense_is_refused_in_one_line(baselines: list[dict[str, Any]], message: str) -> None:

@@ -54,7 +54,7 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
 @pytest.mark.parametrize(
     ("evaluation", "sections", "words"),
     [
-        ({**XNLI, "task": "moood"}, {"tasks": [MOOD]}, ["evaluations.0.task", "moood", "nearest: 'mood'"]),
+        ({**XNLI, "task": "moood"}, {"tasks": [MOOD]}, ["evaluations.0.task", "moood", "nearest='mood'"]),
         ({**XNLI, "task": "mood"}, {}, ["evaluations.0.task", "got='mood'"]),
         (XNLI, {"tasks": [MOOD, MOOD]}, ["one name"]),
         (XNLI, {"tasks": [{**MOOD, "name": "xnli"}]}, ["comes with the package"]),
@@ -69,8 +69,8 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
         ({**XNLI, "shot_seed": 1}, {}, ["shot_seed means nothing for task xnli"]),
         (XNLI, {"analyses": {"overlap_shares": [0]}}, ["analyses.overlap_shares"]),
         (XNLI, {"analyses": {"overlap_shares": []}}, ["several different ones"]),
-        (XNLI, {"analyses": {"neuron_variants": ["w"]}}, ["analyses.neuron_variants names 'w'"]),
-        (XNLI, {"analyses": {"neurons": ["fr"]}}, ["analyses.neurons names 'fr'"]),
+        (XNLI, {"analyses": {"neuron_variants": ["w"]}}, ["key='analyses.neuron_variants'", "got='w'"]),
+        (XNLI, {"analyses": {"neurons": ["fr"]}}, ["key='analyses.neurons'", "got='fr'"]),
         (XNLI, {"analyses": {"neurons": ["fr"]}, "demonstrations": [FRENCH]}, ["compares languages"]),
         (XNLI, {"analyses": {"neurons": ["fr-en"]}, "demonstrations": [PAIR]}, ["one language", "fr-en"]),
         (XNLI, {"analyses": {"neurons": ["all"]}, "demonstrations": [FRENCH, MIXED]}, ["one language", "mixed"]),

@@ -52,7 +52,7 @@ BAD_METHODS = {
     "an exclude that leaves nothing": (changed(variants=[variant(exclude=[{"score": "wanda"}])]), "every combination"),
     "a structure sparsegpt has not": (changed(variants=[variant(score="sparsegpt", structure="row")]), "matrix or N:M"),
     "a block the model has not": (changed(variants=[variant(scope={"blocks": "1-7"})]), "0 to 2"),
-    "a layer the model has not": (changed(variants=[variant(schedule={"layers": {"fc9": 0.5}})]), "no such layer"),
+    "a layer the model has not": (changed(variants=[variant(schedule={"layers": {"fc9": 0.5}})]), "unknown layer"),
     "more samples than there are": (changed(variants=[variant(samples=5)]), "samples at most 4"),
     "a lone set to aggregate": (
         changed(variants=[variant(demonstrations=None, over=["mt"], aggregate="mean")]),
@@ -157,7 +157,7 @@ def test_verify_of_what_cannot_be_rebuilt_is_one_line_and_exit_code_2(
     for variant_id, hint in (
         (method_run.named("sparsegpt")[0].id, "changed weights"),
         (method_run.labelled("dense").id, "the dense model"),
-        ("0" * 20, "no such variant"),
+        ("0" * 20, "unknown variant"),
     ):
         done = here(*verify_arguments(method_run, variant_id))
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)

@@ -114,7 +114,7 @@ def test_an_unknown_model_type_is_an_error_that_says_which_record_to_write_and_w
     with pytest.raises(ModelError, match=r"record in mlprune/models/families/records\.py.*got='blom'") as caught:
         family_of("blom")
     context = caught.value.context
-    assert context["known"] == sorted(ALL_FAMILY_NAMES)
+    assert context["expected"] == sorted(ALL_FAMILY_NAMES)
     assert context["nearest"] == "bloom"
     assert {"blocks", "final_norm", "head", "embeddings", "inputs", "transposed"} < set(context["record"])
     assert "\n" not in str(caught.value)

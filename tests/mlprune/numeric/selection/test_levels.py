@@ -176,7 +176,7 @@ def test_rounding_as_published_code_removes_28_of_100_at_0_29() -> None:
 
 def test_an_unknown_choice_names_the_known_ones_and_the_nearest() -> None:
     scores = torch.ones(2, 4)
-    with pytest.raises(BadInputError, match=r"structure.*'row', 'matrix', 'alpha', 'N:M'.*nearest='matrix'"):
+    with pytest.raises(BadInputError, match=r"structure.*nearest='matrix'.*'row', 'matrix', 'alpha', 'N:M'"):
         levels_of(scores, "matrx", sparsities=(0.5,))
     with pytest.raises(BadInputError, match="N and M are missing"):
         levels_of(scores, "N:M", sparsities=(0.5,))

@@ -80,7 +80,7 @@ def test_a_token_budget_bounds_the_estimate(tiny_inputs: Path) -> None:
     ("choice", "message"),
     [
         ({"blocks": [3]}, "no such block"),
-        ({"inputs": ["fc3"]}, "no such input"),
+        ({"inputs": ["fc3"]}, "unknown input of a block"),
         ({"samples": 5}, "more demonstrations than the set has"),
     ],
 )

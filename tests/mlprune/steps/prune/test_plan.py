@@ -245,12 +245,24 @@ def test_a_scale_of_shares_is_one_number_for_each_set_there_is(tiny_inputs: Path
         ({**CONTRAST, "samples": 5}, {}, ["a set is smaller", "samples at most 4"]),
         ({**BASE, "scope": {"blocks": [3]}}, {}, ["no such block", "scope.blocks", "0 to 2", "got=3"]),
         ({**BASE, "scope": {"without_blocks": "2-3"}}, {}, ["no such block", "scope.without_blocks", "got=3"]),
-        ({**BASE, "scope": {"layers": ["fc3"]}}, {}, ["no such layer", "scope.layers", "got='fc3'", "nearest='fc"]),
-        ({**BASE, "scope": {"without_layers": ["q_proj"]}}, {}, ["no such layer", "nearest='self_attn.q_proj'"]),
+        (
+            {**BASE, "scope": {"layers": ["fc3"]}},
+            {},
+            ["unknown layer of a block", "scope.layers", "got='fc3'", "nearest='fc"],
+        ),
+        (
+            {**BASE, "scope": {"without_layers": ["q_proj"]}},
+            {},
+            ["unknown layer of a block", "nearest='self_attn.q_proj'"],
+        ),
         ({**BASE, "scope": {"without_blocks": "0-2"}}, {}, ["leaves nothing to prune", "without_blocks"]),
         ({**BASE, "scope": {"layers": ["fc1"], "without_layers": ["fc1"]}}, {}, ["leaves nothing to prune"]),
         ({**BASE, "schedule": {"blocks": {3: 0.5}}}, {}, ["no such block", "schedule.blocks", "got=3"]),
-        ({**BASE, "schedule": {"layers": {"fc": 0.5}}}, {}, ["no such layer", "schedule.layers", "nearest='fc"]),
+        (
+            {**BASE, "schedule": {"layers": {"fc": 0.5}}},
+            {},
+            ["unknown layer of a block", "schedule.layers", "nearest='fc"],
+        ),
         ({**SPARSEGPT, "structure": "16:32"}, {}, ["does not divide", "16:32"]),
     ],
 )

@@ -66,7 +66,7 @@ def test_variants_are_run_and_land_in_the_catalog_and_the_second_time_nothing_is
 @pytest.mark.parametrize(
     ("variant", "changes", "words"),
     [
-        ("nobody", {}, "no such variant"),
+        ("nobody", {}, "unknown variant"),
         ("dense", {"tasks": ","}, "no task"),
         ("dense", {"dtype": "float8"}, "float8"),
         ("dense", {"include-path": "nowhere"}, "nowhere"),
