@@ -50,9 +50,5 @@ def test_every_pinned_command_has_its_options_and_defaults() -> None:
         assert not missing, name
 
 
-def test_the_help_texts_are_the_pinned_ones() -> None:
-    assert contract.help_texts() == contract.read("help")
-
-
 def _hashes(records: dict[str, Any], place: int) -> dict[str, str]:
     return {f"{kind}/{one}": hashes[place] for kind, ids in records.items() for one, hashes in ids.items()}

@@ -33,7 +33,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def _help(command: Any) -> tuple[str, ...]:
     """The sentences of a command's help, and its examples as a block."""
-    sentences, _, examples = inspect.cleandoc(command.help or "").partition("\n\nExample")
+    sentences, _, examples = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("\n\nExample")
     lines = [line.strip() for line in examples.partition(":")[2].splitlines() if line.strip()]
     return (sentences, "```\n" + "\n".join(lines) + "\n```") if lines else (sentences,)
 

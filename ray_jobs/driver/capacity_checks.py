@@ -1,4 +1,4 @@
-"""Whether a run fits: its pool on the machines it is to run on, and room in its store. Checked before it starts."""
+"""Checks before a run starts: the pool fits on the machines, and the results fit in the store."""
 
 import shutil
 
@@ -11,30 +11,30 @@ from ray_jobs.workers.node_resources import local_ray_bytes, this_node
 
 
 def pool_here(needs: Needs) -> Pool:
-    """The pool of this process alone: one worker with one shard, whatever the recipe says about both.
+    """Plan the pool of this process: one worker with one shard, regardless of the recipe.
 
     Raises:
-        BadInputError: its memory does not do.
+        BadInputError: the model does not fit in its memory.
     """
-    alone = needs.compute.model_copy(update={"replicas": 1, "shards": 1})
-    return Needs(alone, needs.model, needs.sizes, needs.works).pool([this_node()])
+    one_actor = needs.compute.model_copy(update={"replicas": 1, "shards": 1})
+    return Needs(one_actor, needs.model, needs.sizes, needs.works).pool([this_node()])
 
 
 def pool_of_local_ray(needs: Needs) -> Pool:
-    """The pool of a Ray that is started on this machine.
+    """Plan the pool of a local Ray on this machine.
 
     Raises:
         BadInputError: the machine does not have what the recipe asks for.
     """
-    here = this_node()
-    return needs.pool([Node(here.n_cpus, local_ray_bytes()[0], here.n_gpus, here.gpu_bytes)])
+    node = this_node()
+    return needs.pool([Node(node.n_cpus, local_ray_bytes()[0], node.n_gpus, node.gpu_bytes)])
 
 
 def require_room(needs: Needs, store: Store) -> None:
-    """Refuse a run whose results its store's disk cannot take.
+    """Check that the disk of a local store has room for the results.
 
     Raises:
-        BadInputError: there is too little room.
+        BadInputError: the disk has too little free space.
     """
     root = store.local_root
     if root is None:
@@ -43,19 +43,19 @@ def require_room(needs: Needs, store: Store) -> None:
     free_gib = shutil.disk_usage(existing).free / 2**30
     if needs.disk_gib > free_gib:
         raise BadInputError(
-            "the store's disk has too little room",
+            "not enough free space on the disk of the store",
             store=store.uri,
             expected=f"{needs.disk_gib:.1f} GiB",
             got=f"{free_gib:.1f} GiB free",
         )
 
 
-def pool_in_words(pool: Pool) -> str:
-    """Who does the work, in one line."""
+def format_pool(pool: Pool) -> str:
+    """Format a pool as one line."""
     shards = _n(pool.n_shards, "shard") + ("" if pool.n_shards == 1 else " each")
     gpus = f", {pool.n_gpus:g} GPU" if pool.n_gpus else ""
     memory = f"{pool.memory_bytes / 2**30:.2f} GiB"
-    return f"{_n(pool.n_workers, 'replica')} of {shards}; an actor has {_n(pool.threads, 'thread')}, {memory}{gpus}"
+    return f"{_n(pool.n_workers, 'replica')} of {shards}; each actor has {_n(pool.threads, 'thread')}, {memory}{gpus}"
 
 
 def _n(n: int, word: str) -> str:

@@ -1,9 +1,7 @@
-"""Commands that are no recipe: what they write to a store is noted as the jobs of a run, so that it can be followed to
-the code, the machine and the time it came from."""
+"""Provenance for commands that run without a recipe (rescore, harness): each record they write is logged as a job."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -12,11 +10,11 @@ from ray_jobs.workers.worker import Stopwatch, worker_name
 
 
 class RecordingStore(Store):
-    """A store that notes each record written to it; a run begins with the first.
+    """A store that logs each record written to it. The first record starts a run.
 
     Args:
         uri: the store.
-        command: what the user called.
+        command: name of the command.
     """
 
     def __init__(self, uri: str, command: str) -> None:
@@ -28,7 +26,7 @@ class RecordingStore(Store):
         """Records written so far."""
 
     def write_record(self, record: Record) -> None:
-        """Write it, and note what it took since the one before."""
+        """Write the record, then log it with the time since the previous one."""
         if self._journal is None:
             self._journal = Journal(self, begin_run(self, self._command))
             self._journal.planned(())
@@ -38,23 +36,26 @@ class RecordingStore(Store):
         self._journal.made(outcome)
         self._watch = Stopwatch()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
         return Store, (self.uri,)
 
     def end(self, *, is_done: bool) -> None:
-        """The command is over; nothing is noted if it wrote nothing."""
-        if self._journal is not None:
-            how = {"how": "done", "n_failed": 0, "n_skipped": 0, "n_elsewhere": 0} if is_done else {"how": "stopped"}
-            self._journal.ended(**how, n_done=self.n_written)
+        """Log the end of the command; a command that wrote nothing leaves no run."""
+        if self._journal is None:
+            return
+        if is_done:
+            self._journal.ended("done", n_failed=0, n_skipped=0, n_elsewhere=0, n_done=self.n_written)
+        else:
+            self._journal.ended("stopped", n_done=self.n_written)
 
 
 @contextmanager
-def noted(store: Store, command: str) -> Iterator[Store]:
-    """The same store, for the time of a command that writes to it."""
-    opened = RecordingStore(store.uri, command)
+def recorded_run(store: Store, command: str) -> Iterator[Store]:
+    """Open the same store as a `RecordingStore` while a command writes to it."""
+    recording = RecordingStore(store.uri, command)
     is_done = False
     try:
-        yield opened
+        yield recording
         is_done = True
     finally:
-        opened.end(is_done=is_done)
+        recording.end(is_done=is_done)

@@ -19,7 +19,7 @@ from mlprune.steps.job import Job
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.store import Store
-from ray_jobs.driver.capacity_checks import pool_here, pool_in_words, pool_of_local_ray, require_room
+from ray_jobs.driver.capacity_checks import format_pool, pool_here, pool_of_local_ray, require_room
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.driver import Driver, RunResult, Workers
 from ray_jobs.driver.progress import Progress
@@ -84,7 +84,7 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
     needs = needs_of(plan, pending)
     require_room(needs, store)
     with _workers(plan, store, address, needs) as (workers, pool):
-        console.print(f"pool: {pool_in_words(pool)}")
+        console.print(f"pool: {format_pool(pool)}")
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(plan.record)
         models = {one.base_model_id: one.path for one in plan.models}

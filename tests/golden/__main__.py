@@ -36,7 +36,6 @@ def main() -> None:
             contract.write(f"frozen-{name}", contract.frozen_contract(store))
     contract.write("catalog", contract.catalog_contract())
     contract.write("commands", contract.command_contract())
-    contract.write("help", contract.help_texts())
 
 
 if __name__ == "__main__":

@@ -98,14 +98,6 @@ def _parameter(parameter: Any) -> dict[str, Any]:
     }
 
 
-def help_texts() -> dict[str, str]:
-    """Command -> the text of its help and of each of its parameters."""
-    return {
-        name: "\n".join([command.help or "", *(getattr(one, "help", None) or "" for one in command.params)])
-        for name, command in commands()
-    }
-
-
 def read(name: str) -> Any:
     """What is pinned under a name."""
     return json.loads((FOLDER / f"{name}.json").read_text("utf-8"))

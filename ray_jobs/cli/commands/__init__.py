@@ -1,1 +1,1 @@
-"""Commands that work on a store: one module per group."""
+"""The commands: one module per command or group of commands, in a subfolder per subject."""

@@ -11,7 +11,7 @@ from mlprune.plan.job_costs import Work
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
 from mlprune.store.store import Store
-from ray_jobs.driver.capacity_checks import pool_here, pool_in_words, pool_of_local_ray, require_room
+from ray_jobs.driver.capacity_checks import format_pool, pool_here, pool_of_local_ray, require_room
 from ray_jobs.workers.node_resources import n_cpus
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
@@ -45,15 +45,15 @@ def test_a_ray_of_this_machine_gets_what_the_recipe_says(needs: Needs) -> None:
 def test_results_that_the_disk_cannot_take_are_refused(needs: Needs, tmp_path: Path) -> None:
     require_room(needs, Store(tmp_path / "store"))
     huge = replace(needs, works=(Work("observe", disk_bytes=2.0**70),))
-    with pytest.raises(BadInputError, match="disk has too little room") as caught:
+    with pytest.raises(BadInputError, match="free") as caught:
         require_room(huge, Store(tmp_path / "store"))
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "store").exists()
 
 
-def test_a_pool_in_words_says_who_does_the_work(needs: Needs) -> None:
+def test_the_text_of_a_pool_has_replicas_shards_threads_and_gpus(needs: Needs) -> None:
     two = with_compute(needs, replicas=2, shards=1).pool([Node(4.0, 64 * GIB)])
-    assert pool_in_words(two).startswith("2 replicas of 1 shard; an actor has 2 threads, 0.")
+    assert format_pool(two).startswith("2 replicas of 1 shard; each actor has 2 threads, 0.")
     cut = with_compute(needs, replicas=1, shards=3).pool([Node(3.0, 64 * GIB, n_gpus=3, gpu_bytes=GIB)])
-    assert pool_in_words(cut).startswith("1 replica of 3 shards each; an actor has 1 thread, 0.")
-    assert pool_in_words(cut).endswith("1 GPU")
+    assert format_pool(cut).startswith("1 replica of 3 shards each; each actor has 1 thread, 0.")
+    assert format_pool(cut).endswith("1 GPU")

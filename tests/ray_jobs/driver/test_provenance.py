@@ -1,4 +1,4 @@
-"""Commands that are no recipe leave a run behind that tells of each record they wrote."""
+"""Commands without a recipe leave a run in the store that lists each record they wrote."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from ray_jobs.driver.environment import this_environment
-from ray_jobs.driver.provenance import noted
+from ray_jobs.driver.provenance import recorded_run
 from ray_jobs.driver.run_status import store_status
 
 
@@ -21,14 +21,14 @@ def run_files(store: Store, kind: str) -> list[dict[str, object]]:
 
 
 def test_each_record_is_a_job_of_a_run_of_the_command(store: Store) -> None:
-    with noted(store, "rescore") as opened:
+    with recorded_run(store, "rescore") as opened:
         for name in "ab":
             opened.write_record(Record("evaluations", name * 20, 1, {}))
     assert store.record_names() == [("evaluations", "a" * 20), ("evaluations", "b" * 20)]
     (run,) = run_files(store, "run")
     jobs = run_files(store, "job")
     assert (run["command"], run["environment_id"]) == ("rescore", this_environment().id)
-    assert [(one["record_id"], one["status"], one["environment_id"]) for one in jobs] == [
+    assert [(job["record_id"], job["status"], job["environment_id"]) for job in jobs] == [
         (name * 20, "done", this_environment().id) for name in "ab"
     ]
     (status,) = store_status(store)
@@ -36,17 +36,17 @@ def test_each_record_is_a_job_of_a_run_of_the_command(store: Store) -> None:
 
 
 def test_a_command_that_writes_nothing_leaves_no_run(store: Store) -> None:
-    with noted(store, "rescore"):
+    with recorded_run(store, "rescore"):
         pass
     assert store.list("runs") == []
 
 
-def test_a_command_that_breaks_off_is_stopped(store: Store) -> None:
-    def broken_off() -> None:
-        with noted(store, "harness") as opened:
+def test_a_command_that_raises_is_logged_as_stopped(store: Store) -> None:
+    def interrupted() -> None:
+        with recorded_run(store, "harness") as opened:
             opened.write_record(Record("evaluations", "a" * 20, 1, {}))
             raise OSError("full")
 
     with pytest.raises(OSError, match="full"):
-        broken_off()
-    assert [one["how"] for one in run_files(store, "ended")] == ["stopped"]
+        interrupted()
+    assert [row["how"] for row in run_files(store, "ended")] == ["stopped"]

@@ -13,7 +13,7 @@ from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
-from ray_jobs.cli.status_text import in_words
+from ray_jobs.cli.status_text import format_run
 from ray_jobs.driver.run_log import Journal
 from ray_jobs.driver.run_status import RunStatus, store_status
 from ray_jobs.workers.worker import Failure, Outcome
@@ -94,7 +94,7 @@ def test_time_left_follows_from_what_the_done_jobs_took(store: Store) -> None:
     run = only(store, now=NOW + timedelta(seconds=3))
     assert run.elapsed_s == pytest.approx(3)
     assert run.remaining_s == pytest.approx(9)
-    assert "about 9 s left" in in_words(run)
+    assert "about 9 s left" in format_run(run)
 
 
 def test_what_another_run_did_counts_as_done(store: Store, journal: Journal) -> None:
@@ -109,7 +109,7 @@ def test_a_run_that_ended_says_how(how: str, state: str, words: str, store: Stor
     journal.ended(how, n_done=4)
     run = only(store)
     assert (run.state, run.remaining_s) == (state, None)
-    assert words in in_words(run)
+    assert words in format_run(run)
 
 
 def test_a_run_that_was_stopped_says_so(store: Store, journal: Journal) -> None:
@@ -122,7 +122,7 @@ def test_a_run_whose_process_of_this_machine_is_gone_died(store: Store, journal:
     planned_by(store, f"{space}/{number}/{int(start) + 1}")
     run = only(store)
     assert run.state == "died"
-    assert "goes on where it stopped" in in_words(run)
+    assert "rerun the same command" in format_run(run)
 
 
 @pytest.mark.parametrize(("silent_s", "state"), [(20, "running"), (300, "silent")])
@@ -141,7 +141,7 @@ def test_a_renewed_claim_is_a_sign_of_life_and_says_what_is_worked_on(store: Sto
     store.write_bytes(claim_path("masks", "d"), json.dumps(claim).encode())
     run = only(store, now=later + timedelta(seconds=30))
     assert (run.state, run.at_work_on) == ("running", ("masks/d",))
-    assert "at work on masks/d" in in_words(run)
+    assert "working on masks/d" in format_run(run)
     assert only(store, now=later + timedelta(seconds=90)).state == "silent"
 
 
@@ -205,4 +205,4 @@ def test_the_command_reads_only_and_needs_no_catalog(
 def test_many_failures_are_cut_short(store: Store, journal: Journal) -> None:
     for number in range(8):
         told(journal, f"job{number}", "failed")
-    assert "failed: and 3 more: mlprune query failures" in in_words(only(store))
+    assert "failed: and 3 more: mlprune query failures" in format_run(only(store))

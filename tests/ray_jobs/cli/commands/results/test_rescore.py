@@ -50,10 +50,10 @@ def test_examples_are_read_from_a_file(store_path: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rule", "max"], "no such scoring rule"),
-        (["--from-rule", "max"], "no such scoring rule"),
+        (["--rule", "max"], "scoring rule"),
+        (["--from-rule", "max"], "scoring rule"),
         ([], "nothing to compute"),
-        (["--examples", "absent.txt"], "cannot be read"),
+        (["--examples", "absent.txt"], "absent.txt"),
     ],
 )
 def test_what_cannot_be_done_is_bad_input(store_path: str, arguments: list[str], message: str) -> None:
@@ -65,4 +65,4 @@ def test_what_cannot_be_done_is_bad_input(store_path: str, arguments: list[str],
 def test_an_empty_file_of_examples_is_bad_input(store_path: str, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("\n")
     found = invoke("rescore", "--store", store_path, "--examples", str(tmp_path / "ids.txt"))
-    assert "the file of examples is empty" in str(found.exception)
+    assert "one id per line" in str(found.exception)

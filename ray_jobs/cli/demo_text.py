@@ -1,9 +1,8 @@
-"""`mlprune demo`: the main job on the embedded model, and its answers as the catalog gives them."""
+"""Run the built-in example and print its results: three tables, the paths of catalog and report, commands to try."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,25 +19,25 @@ RECIPE = Path(mlprune.demo.__file__).parent / "recipe.yaml"
 
 QUESTIONS = {
     "best_by_language": (
-        "Best variant per language: chosen on the dev half of the facts, reported on the test half, English beside it",
+        "Best variant per language: chosen on the dev half of the facts, reported on the test half, with English",
         (
             *("language", "variant_name", "sparsity", "source_language", "test_value", "test_ci_low", "test_ci_high"),
             *("dense_value", "difference", "p_value", "english_difference"),
         ),
     ),
     "english_cost": (
-        "What English paid on the test half, mean over the variants of a row",
+        "Change in English on the test half, mean over the variants of each row",
         ("score", "propagation", "sparsity", "n_variants", "value", "difference", "ci_low", "ci_high"),
     ),
     "demonstrations_compared": (
-        "Translation demonstrations against monolingual ones and random pruning, languages other than English (Holm)",
+        "Translation demonstrations compared with monolingual ones and random pruning, without English (Holm)",
         (
             *("opponent", "propagation", "n_comparisons", "mean_difference", "n_wins", "n_losses"),
             *("n_significantly_better", "n_significantly_worse"),
         ),
     ),
 }
-"""Named query -> the question it answers, and the columns shown."""
+"""Built-in query -> title of its table, and the columns shown."""
 
 TRY_NEXT = (
     "mlprune query sparsity_curve_by_language --store {store}",
@@ -48,7 +47,7 @@ TRY_NEXT = (
 
 
 def run_demo(store_uri: str, *, address: str) -> int:
-    """Run the embedded recipe, write the report, and print the answers; returns the exit code of the run."""
+    """Run the built-in recipe, write the report and print the results; returns the exit code of the run."""
     summary = run_recipe(RECIPE, store_uri, address=address)
     console = Console(width=None if sys.stdout.isatty() else 140)
     store = Store(store_uri)
@@ -68,14 +67,14 @@ def run_demo(store_uri: str, *, address: str) -> int:
     return summary.exit_code
 
 
-def _table(title: str, rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]) -> Table:
-    """Some columns of a query's rows as a table for people: fractions to three places."""
+def _table(title: str, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> Table:
+    """Build a table of some columns of a query's rows; fractions have three decimals."""
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         is_number = bool(rows) and _is_number(rows[0][name])
         table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
     for row in rows:
-        table.add_row(*(_shown(row[name]) for name in columns))
+        table.add_row(*(_format_value(row[name]) for name in columns))
     return table
 
 
@@ -83,7 +82,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return "" if value is None else str(value)

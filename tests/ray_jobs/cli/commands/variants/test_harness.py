@@ -11,7 +11,7 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 from catalog.check import check
 from catalog.store import Catalog
 from mlprune.store.store import Store
-from ray_jobs.cli.commands import harness
+from ray_jobs.cli.commands.variants import harness
 from tests.command_line import Done
 from tests.harness_tasks import task_files
 from tests.tiny_recipes import FinishedRun, copy_of
@@ -60,7 +60,7 @@ def test_variants_are_run_and_land_in_the_catalog_and_the_second_time_nothing_is
     assert check(store) == ([], [])
     again = here("harness", "dense", "sweep", *arguments(store, small_run, tasks, limit=3))
     assert again.out == done.out
-    assert again.err.count("was done") == 2 * n_variants
+    assert again.err.count("already done") == 2 * n_variants
 
 
 @pytest.mark.parametrize(

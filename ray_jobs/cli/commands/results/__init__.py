@@ -1,0 +1,1 @@
+"""Commands on results: query, report, figures, rescore and ranks."""

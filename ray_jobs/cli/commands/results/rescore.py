@@ -1,0 +1,112 @@
+"""`mlprune rescore` and `mlprune ranks`: new results from stored evaluations, without running a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from mlprune.errors import BadInputError
+from mlprune.vocabulary import RuleName
+from ray_jobs.cli.options import FormatOption, StoreOption, existing_store
+
+if TYPE_CHECKING:
+    from mlprune.steps.evaluate.rescore import Rescored
+
+RULES: tuple[RuleName, ...] = get_args(RuleName)
+
+
+def rescore(
+    *,
+    store: StoreOption,
+    rule: Annotated[str | None, typer.Option(help=f"New scoring rule: {', '.join(RULES)}.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="Compute this metric instead of the task's own; repeatable.")
+    ] = None,
+    examples: Annotated[
+        Path | None, typer.Option(help="File with the ids of the examples to use, one per line.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only evaluations of this task.")] = None,
+    language: Annotated[str | None, typer.Option(help="Only evaluations in this language or language pair.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only evaluations of this split.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Only evaluations of the variant with this id.")] = None,
+    from_rule: Annotated[str | None, typer.Option(help="Only evaluations made with this scoring rule.")] = None,
+) -> None:
+    """Recompute stored evaluations with another scoring rule, other metrics or a subset of the examples.
+
+    No model is run. The new evaluations have new ids and are compared in the same way as the old ones.
+
+    Example: mlprune rescore --store runs/ --rule candidate_mean --task xnli
+    """
+    from mlprune.steps.evaluate.rescore import Change, Selection  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.evaluate.rescore import rescore as rescore_store  # noqa: PLC0415
+    from ray_jobs.driver.provenance import recorded_run  # noqa: PLC0415
+
+    selection = Selection(task, language, split, variant, _scoring_rule(from_rule))
+    change = Change(_scoring_rule(rule), tuple(metric or ()), None if examples is None else _read_ids(examples))
+    with recorded_run(existing_store(store), "rescore") as opened:
+        result = rescore_store(opened, change, selection)
+    for evaluation_id in result.evaluation_ids:
+        typer.echo(evaluation_id)
+    typer.echo(_format_summary(result), err=True)
+
+
+def ranks(
+    *,
+    store: StoreOption,
+    task: Annotated[list[str], typer.Option(help="Task whose languages are the data sets; repeatable.")],
+    metric: Annotated[str, typer.Option(help="Metric to rank by.")] = "accuracy",
+    split: Annotated[str, typer.Option(help="Split to take the values from.")] = "test",
+    rule: Annotated[str | None, typer.Option(help="Scoring rule; default: the task's own.")] = None,
+    setup: Annotated[str | None, typer.Option(help="Setup of the evaluations; default: the standard one.")] = None,
+    alpha: Annotated[float, typer.Option(help="Significance level of the critical difference.")] = 0.05,
+    format_: FormatOption = "table",
+) -> None:
+    """Rank variants over several data sets: average ranks, Friedman test and Nemenyi critical difference.
+
+    Example: mlprune ranks --store runs/ --task xnli --task xcopa
+    """
+    from catalog.queries import render  # noqa: PLC0415 - commands import lazily
+    from catalog.ranking import rank_variants  # noqa: PLC0415
+    from catalog.store import Catalog  # noqa: PLC0415
+
+    with Catalog.open(existing_store(store)) as catalog:
+        catalog.fold()
+        result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, setup=setup, alpha=alpha)
+        typer.echo(render(result, format_))
+
+
+def _scoring_rule(name: str | None) -> RuleName | None:
+    """Check the name of a scoring rule.
+
+    Raises:
+        BadInputError: the name is unknown.
+    """
+    if name is None:
+        return None
+    for rule in RULES:
+        if rule == name:
+            return rule
+    raise BadInputError("unknown scoring rule", expected=RULES, got=name)
+
+
+def _read_ids(path: Path) -> frozenset[str]:
+    """Read example ids from a file, one per line.
+
+    Raises:
+        BadInputError: the file cannot be read, or is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as err:
+        raise BadInputError("cannot read the file of example ids", path=str(path), reason=str(err)) from err
+    ids = frozenset(line.strip() for line in lines if line.strip())
+    if not ids:
+        raise BadInputError("the file of example ids is empty", path=str(path), expected="one id per line", got=0)
+    return ids
+
+
+def _format_summary(result: "Rescored") -> str:
+    text = f"{len(result.evaluation_ids)} evaluations, {result.n_new} of them new; {result.n_compared} new comparisons"
+    if result.n_too_old:
+        text += f"; {result.n_too_old} evaluations are of an older version and were skipped"
+    return text

@@ -1,0 +1,1 @@
+"""Commands that run recipes: demo, plan, run and status."""

@@ -1,0 +1,17 @@
+"""`mlprune plan`: show what a recipe would run."""
+
+import typer
+
+from ray_jobs.cli.options import RecipeArgument, StoreOption
+
+
+def plan(recipe: RecipeArgument, *, store: StoreOption) -> None:
+    """Show what a recipe would run, what is already done, and the memory, disk space and time it needs.
+
+    Nothing is run and nothing is written.
+
+    Example: mlprune plan recipe.yaml --store runs/
+    """
+    from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415 - commands import lazily, so that --help is fast
+
+    typer.echo(describe_plan(recipe, store))

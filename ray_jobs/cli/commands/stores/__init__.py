@@ -1,0 +1,1 @@
+"""Commands on a whole store: the groups catalog and store, and gc."""

@@ -1,0 +1,104 @@
+"""`mlprune catalog`: rebuild, check, merge and export the catalog of a store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlprune.errors import BadInputError
+from ray_jobs.cli.options import StoreOption, existing_store
+
+
+def rebuild(store: StoreOption) -> None:
+    """Rebuild the catalog file from the records.
+
+    Example: mlprune catalog rebuild --store runs/
+    """
+    from catalog.store import rebuild as rebuild_catalog  # noqa: PLC0415 - commands import lazily
+
+    result = rebuild_catalog(existing_store(store))
+    typer.echo(f"{result.n_records} records, {result.n_rows} rows")
+
+
+def check(store: StoreOption) -> None:
+    """Verify every record, artefact, key and view. Prints one line per problem; the exit code is then 1.
+
+    Example: mlprune catalog check --store runs/
+    """
+    from catalog.check import check as check_store  # noqa: PLC0415 - commands import lazily
+
+    damages, notes = check_store(existing_store(store))
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    for damage in damages:
+        typer.echo(str(damage))
+    if damages:
+        raise typer.Exit(1)
+    typer.echo("sound")
+
+
+def merge(
+    other: Annotated[str, typer.Argument(help="Store to copy from: a folder or an object-store URI.")],
+    *,
+    store: StoreOption,
+) -> None:
+    """Copy all records and artefacts of another store, verifying their hashes. The exit code is 1 if some are damaged.
+
+    Example: mlprune catalog merge /mnt/laptop/runs --store runs/
+    """
+    from catalog.store import Catalog  # noqa: PLC0415 - commands import lazily
+    from mlprune.store.merge import merge as merge_stores  # noqa: PLC0415
+    from mlprune.store.store import Store  # noqa: PLC0415
+
+    target = Store(store)
+    result = merge_stores(existing_store(other), target)
+    with Catalog.open(target) as catalog:
+        catalog.fold()
+    typer.echo(f"{result.n_records} records copied with {result.n_files} files, {result.n_known} were already present")
+    for path in result.refused:
+        typer.echo(f"not copied, damaged or in conflict with the same record here: {path}")
+    if result.refused:
+        raise typer.Exit(1)
+
+
+def export(
+    *,
+    store: StoreOption,
+    to: Annotated[Path, typer.Option("--to", help="Folder to write; it must be empty or not exist.")],
+    format_: Annotated[str, typer.Option("--format", help="File format: parquet, csv or arrow.")] = "parquet",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this table or view; repeatable. Default: all of them.")
+    ] = None,
+) -> None:
+    """Write the catalog's tables and views as files, with the id of their snapshot.
+
+    Example: mlprune catalog export --store runs/ --to export/ --format parquet
+    """
+    from catalog.store import Catalog, export_catalog  # noqa: PLC0415 - commands import lazily
+
+    with Catalog.open(existing_store(store)) as catalog:
+        catalog.fold()
+        result = export_catalog(catalog, to, format=format_, only=only or ())
+    typer.echo(f"{len(result.n_rows)} files, {sum(result.n_rows.values())} rows, snapshot {result.snapshot_id}")
+
+
+def mlflow(
+    *,
+    store: StoreOption,
+    tracking_uri: Annotated[str, typer.Option(help="MLflow tracking URI: a server, a database or a folder.")],
+    experiment: Annotated[str, typer.Option(help="Experiment name; created if it does not exist.")] = "mlprune",
+) -> None:
+    """Send each variant of the recipes to MLflow as a run with its settings and metrics. Needs mlprune[mlflow].
+
+    Example: mlprune catalog mlflow --store runs/ --tracking-uri http://tracking:5000
+    """
+    from catalog.store import Catalog  # noqa: PLC0415 - commands import lazily
+
+    try:
+        from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415
+    except ImportError as err:
+        raise BadInputError("MLflow is not installed", expected="pip install 'mlprune[mlflow]'", got=str(err)) from err
+    with Catalog.open(existing_store(store)) as catalog:
+        catalog.fold()
+        n_sent = send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment=experiment)
+    typer.echo(f"{n_sent} variants sent to {tracking_uri}")

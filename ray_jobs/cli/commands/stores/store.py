@@ -1,0 +1,52 @@
+"""`mlprune store` and `mlprune gc`: maintain the files of a store."""
+
+from typing import Annotated
+
+import typer
+
+from ray_jobs.cli.options import StoreOption, existing_store
+
+MAX_LISTED_FILES = 50
+"""Files that `gc` lists by name."""
+
+
+def compact(store: StoreOption) -> None:
+    """Merge the record files of a store into a few segment files. Runs may be active meanwhile.
+
+    Example: mlprune store compact --store runs/
+    """
+    from mlprune.store.compaction import compact as compact_store  # noqa: PLC0415 - commands import lazily
+
+    compaction = compact_store(existing_store(store))
+    typer.echo(f"{compaction.n_records} record files merged into {compaction.n_segments} segments")
+
+
+def gc(
+    *,
+    store: StoreOption,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete the files; without it they are only listed.")
+    ] = False,
+    min_age_hours: Annotated[float, typer.Option(min=0, help="Skip files written in the last N hours.")] = 24.0,
+) -> None:
+    """List, or delete, files that no record references. Files that a running job may still need are skipped.
+
+    Scratch folders that killed processes left on this machine are included.
+
+    Example: mlprune gc --store runs/ --delete
+    """
+    from mlprune.store.garbage import find_garbage, remove_garbage  # noqa: PLC0415 - commands import lazily
+    from mlprune.store.scratch import abandoned_folders, remove_abandoned  # noqa: PLC0415
+
+    opened = existing_store(store)
+    garbage = find_garbage(opened, min_age_s=min_age_hours * 3600)
+    for file in garbage.files[:MAX_LISTED_FILES]:
+        typer.echo(f"{file.n_bytes:12} {file.path}")
+    if len(garbage.files) > MAX_LISTED_FILES:
+        typer.echo(f"... and {len(garbage.files) - MAX_LISTED_FILES} more")
+    n_deleted = remove_garbage(opened, garbage) if delete and garbage.files else 0
+    summary = f"{n_deleted} of {len(garbage.files)} files deleted" if delete else f"{len(garbage.files)} files"
+    typer.echo(f"{summary}, {garbage.n_bytes} bytes; {len(garbage.young)} more are too recent to delete")
+    for folder in abandoned_folders():
+        deleted = " (deleted)" if delete and remove_abandoned(folder) else ""
+        typer.echo(f"{folder.n_bytes:12} {folder.path}: scratch folder of a process that has ended{deleted}")

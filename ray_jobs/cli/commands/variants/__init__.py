@@ -1,0 +1,1 @@
+"""Commands on single variants: export, verify and harness."""

@@ -1,0 +1,28 @@
+"""`mlprune export`: write a variant as a Hugging Face model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, existing_store
+
+
+def export(
+    variant_id: VariantArgument,
+    out_dir: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
+    *,
+    store: StoreOption,
+    model: ModelOption = None,
+) -> None:
+    """Write a variant as a Hugging Face model folder: safetensors, tokenizer and model card.
+
+    Example: mlprune export 0f3a... exported/ --store runs/
+    """
+    from mlprune.steps.export.export import export_variant, find_base_model  # noqa: PLC0415 - commands import lazily
+
+    opened = existing_store(store)
+    record = opened.read_record("variants", variant_id)
+    base_model = model or (find_base_model(opened, record.parents["base_model"]) if record else Path())
+    export_variant(opened, variant_id, base_model, out_dir)
+    typer.echo(str(out_dir))

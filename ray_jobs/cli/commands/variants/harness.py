@@ -1,0 +1,49 @@
+"""`mlprune harness`: run tasks of lm-evaluation-harness on variants."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlprune.errors import BadInputError
+from ray_jobs.cli.options import ModelOption, StoreOption, existing_store
+
+DEFAULT_BATCH_TOKENS = 4096
+
+
+def harness(
+    variants: Annotated[list[str], typer.Argument(help="Variant ids, or names that a recipe gives them.")],
+    *,
+    tasks: Annotated[str, typer.Option(help="Tasks, groups or tags of the harness, separated by commas.")],
+    store: StoreOption,
+    include_path: Annotated[Path | None, typer.Option(help="Folder with your own task files.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N documents of each task.")] = None,
+    num_fewshot: Annotated[
+        int | None, typer.Option(min=0, help="Few-shot examples, for tasks that allow another number than their own.")
+    ] = None,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Approximate tokens per batch.")] = DEFAULT_BATCH_TOKENS,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    model: ModelOption = None,
+) -> None:
+    """Run tasks of lm-evaluation-harness on variants. The dense weights are loaded once for all variants.
+
+    Results go to the catalog tables harness_evaluations and harness_results, samples to Parquet files of the store.
+    After an interruption, rerun the same command: finished tasks are skipped.
+
+    Example: mlprune harness dense fr-en --tasks xnli_fr,xnli_en --store runs/
+    """
+    if find_spec("lm_eval") is None:
+        message = "lm-evaluation-harness is not installed"
+        raise BadInputError(message, expected="pip install 'mlprune[harness]'", got="no module lm_eval")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # libraries read it when they import their progress bars
+    from ray_jobs.cli.harness_run import HarnessArguments, parse_dtype, parse_tasks, run_harness_command  # noqa: PLC0415
+
+    arguments = HarnessArguments(
+        parse_tasks(tasks), include_path, limit, num_fewshot, batch_tokens, parse_dtype(dtype), model
+    )
+    for line in run_harness_command(existing_store(store), variants, arguments):
+        typer.echo(line)

@@ -1,0 +1,23 @@
+"""`mlprune verify`: rebuild a variant's masks and compare them with its record."""
+
+import typer
+
+from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, existing_store
+
+
+def verify(variant_id: VariantArgument, *, store: StoreOption, model: ModelOption = None) -> None:
+    """Rebuild a variant's masks from the stored statistics and compare their hash with the record.
+
+    The model is not run. The exit code is 1 if the masks differ.
+
+    Example: mlprune verify 0f3a... --store runs/
+    """
+    from mlprune.steps.export.export import find_base_model, variant_record  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.prune.verify import verify_variant  # noqa: PLC0415
+
+    opened = existing_store(store)
+    record = variant_record(opened, variant_id)
+    result = verify_variant(opened, record, model or find_base_model(opened, record.parents["base_model"]))
+    typer.echo(f"{'equal' if result.is_equal else 'different'}: record {result.expected}, rebuilt {result.found}")
+    if not result.is_equal:
+        raise typer.Exit(1)

@@ -1,0 +1,33 @@
+"""Options that several commands share, and opening an existing store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlprune.errors import StoreError
+
+if TYPE_CHECKING:
+    from mlprune.store.store import Store
+
+RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
+VariantArgument = Annotated[str, typer.Argument(help="Variant id, as the catalog lists it.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", help="Store with records and artefacts: a folder or an object-store URI.")
+]
+ModelOption = Annotated[Path | None, typer.Option("--model", help="Base model folder, if it has moved.")]
+FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]
+
+
+def existing_store(uri: str) -> "Store":
+    """Open a store that has records.
+
+    Raises:
+        StoreError: the store has no records.
+    """
+    from mlprune.store.store import Store  # noqa: PLC0415 - commands import lazily, so that --help is fast
+
+    store = Store(uri)
+    if not store.list("records"):
+        raise StoreError("the store has no records", store=uri, expected="a store that a run wrote to", got="none")
+    return store

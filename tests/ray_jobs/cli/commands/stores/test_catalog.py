@@ -1,0 +1,46 @@
+"""`mlprune catalog`: output, exit codes and effect on the store."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from catalog.store import Catalog
+from mlprune.errors import StoreError
+from mlprune.store.store import Store
+from ray_jobs.cli.application import app
+from tests.mlprune.store.test_merge import add
+
+
+def mlprune(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def test_merge_copies_all_records_and_folds_them(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    add(other, 7, kind="recipes")
+    result = mlprune("catalog", "merge", other.uri, "--store", store.uri)
+    assert (result.exit_code, result.stdout.split()[0]) == (0, "1")
+    with Catalog.open(store) as catalog:
+        assert catalog.query("SELECT count(*) AS n FROM records") == [{"n": 4}]
+
+
+def test_merge_of_a_record_without_its_artefact_ends_1_and_names_it(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    record = add(other, 7, kind="recipes")
+    (tmp_path / "other" / record.artefacts[0].path).unlink()
+    result = mlprune("catalog", "merge", other.uri, "--store", store.uri)
+    assert result.exit_code == 1
+    assert record.path in result.stdout
+
+
+def test_rebuild_counts_the_records(store: Store) -> None:
+    result = mlprune("catalog", "rebuild", "--store", store.uri)
+    assert (result.exit_code, result.stdout.split()[:2]) == (0, ["3", "records,"])
+
+
+@pytest.mark.parametrize("command", [("merge", "nothing"), ("rebuild",), ("check",)])
+def test_a_missing_store_is_bad_input(command: tuple[str, ...], tmp_path: Path) -> None:
+    result = mlprune("catalog", *command, "--store", str(tmp_path / "nothing"))
+    assert isinstance(result.exception, StoreError)
+    assert not (tmp_path / "nothing").exists()
