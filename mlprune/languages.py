@@ -1,5 +1,8 @@
 """Language tags: FLORES-200 codes, scripts, and the file names of a language."""
 
+ENGLISH = "en"
+"""Tag of English, the pivot of interventions and tasks."""
+
 ISO_639_3 = {
     "eng": "en",
     "fra": "fr",

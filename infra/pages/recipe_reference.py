@@ -5,32 +5,12 @@ from collections.abc import Iterable, Mapping
 from infra.pages.fields import default_words, sentences, type_words
 from infra.pages.page import page
 from mlprune.recipe.base import Model
-from mlprune.recipe.baselines import BaselineConfig
-from mlprune.recipe.compute import ComputeConfig
-from mlprune.recipe.data_sets import DataSetConfig
-from mlprune.recipe.demonstrations import ALLOWED, NEEDED, OPTIONS, ActivationsConfig, DemonstrationConfig
-from mlprune.recipe.evaluations import KNOWN_TASKS, AnalysesConfig, EvaluationConfig, TaskConfig
-from mlprune.recipe.loader import HIDDEN, LISTS_THAT_STAY
-from mlprune.recipe.models import BaseModelConfig, CorpusConfig, Recipe
-from mlprune.recipe.variants import ScheduleConfig, ScopeConfig, VariantConfig
+from mlprune.recipe.demonstrations import ALLOWED, NEEDED, OPTIONS, DemonstrationConfig
+from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
+from mlprune.recipe.loader import LISTS_THAT_STAY
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.sections import HIDDEN, SECTIONS
 from mlprune.steps.export.markdown import table
-
-SECTIONS: Mapping[str, type[Model]] = {
-    "model": BaseModelConfig,
-    "corpus": CorpusConfig,
-    "demonstrations": DemonstrationConfig,
-    "activations": ActivationsConfig,
-    "variants": VariantConfig,
-    "schedule": ScheduleConfig,
-    "scope": ScopeConfig,
-    "baselines": BaselineConfig,
-    "tasks": TaskConfig,
-    "data_sets": DataSetConfig,
-    "evaluations": EvaluationConfig,
-    "analyses": AnalysesConfig,
-    "compute": ComputeConfig,
-}
-"""Key that holds it -> model, in the order of a recipe."""
 
 LINKS: Mapping[type, str] = {model: f"[{name}](#{name})" for name, model in SECTIONS.items()}
 

@@ -19,7 +19,7 @@ from mlprune.steps.baselines.self_translation import SelfTranslateJob, prepared_
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob
 from mlprune.steps.evaluate.jobs import EvaluateJob, prepared_task
 from mlprune.steps.job import Job
-from mlprune.steps.observe.activations import ActivationsJob
+from mlprune.steps.observe.activations import STORED_BYTES, ActivationsJob
 from mlprune.steps.observe.dense_pass import PassJob
 from mlprune.steps.observe.hidden_means import HiddenMeansJob
 from mlprune.steps.observe.jobs import ObserveJob, ObservePartJob
@@ -41,8 +41,6 @@ DRAWN_AHEAD = 2
 STATISTICS_BYTES = 3 * 2**25
 """Statistics gathered for one part: as they came, joined, and as a file."""
 
-STORED_BYTES = {"float32": 4, "float16": 2}
-"""Of one raw activation that is kept."""
 COPIES = 3
 """Of the raw activations of one part: as they came, joined, and as files."""
 COUNT_DIGITS = 6

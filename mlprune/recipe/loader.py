@@ -12,14 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from mlprune.errors import RecipeError, unknown
-from mlprune.recipe.base import UNKNOWN_NAME, Model
-from mlprune.recipe.baselines import BaselineConfig
-from mlprune.recipe.compute import ComputeConfig
-from mlprune.recipe.data_sets import DataSetConfig
-from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
-from mlprune.recipe.models import BaseModelConfig, CorpusConfig, Recipe
-from mlprune.recipe.variants import ScheduleConfig, ScopeConfig, VariantConfig
+from mlprune.recipe.base import UNKNOWN_NAME
+from mlprune.recipe.models import Recipe
+from mlprune.recipe.sections import HIDDEN, MULTIPLIED, keys_at
 
 
 class _Loader(yaml.SafeLoader):
@@ -39,9 +34,6 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-HIDDEN = {"folder", "n_excluded"}
-"""Fields of a recipe that reading it sets, and no user."""
 
 LISTS_THAT_STAY = {"parts", "against", "over", "shares", "of"}
 """Keys whose value is a list by nature; every other list in an entry multiplies out."""
@@ -110,7 +102,7 @@ def parse_recipe(value: Mapping[str, Any], *, folder: Path, where: str = "recipe
         raise RecipeError("unknown key", where=where, key=key, expected=sorted(set(Recipe.model_fields) - HIDDEN))
     grown = dict(value)
     n_excluded = 0
-    for section in ("demonstrations", "variants"):
+    for section in MULTIPLIED:
         entries = grown.get(section)
         if isinstance(entries, list):
             _refuse_repeated_names(entries, section=section, where=where)
@@ -156,8 +148,8 @@ def _first_error(err: ValidationError, *, where: str) -> RecipeError:
     location = ".".join(str(part) for part in first["loc"])
     more = {"more_errors": err.error_count() - 1} if err.error_count() > 1 else {}
     if first["type"] == "extra_forbidden":
-        known, name = _known_keys(first["loc"]), first["loc"][-1]
-        return unknown("key", name, known, error=RecipeError, where=where, key=location, **more)
+        known = keys_at(first["loc"])
+        return unknown("key", first["loc"][-1], known, error=RecipeError, where=where, key=location, **more)
     if first["type"] == UNKNOWN_NAME:
         context = first["ctx"]
         key = ".".join(filter(None, [location, context["key"]]))
@@ -168,26 +160,3 @@ def _first_error(err: ValidationError, *, where: str) -> RecipeError:
     return RecipeError(
         "the recipe is wrong", where=where, key=location or "recipe", expected=first["msg"], got=got, **more
     )
-
-
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
-    """The keys allowed at a place of the recipe."""
-    models: dict[str, type[Model]] = {
-        "model": BaseModelConfig,
-        "corpus": CorpusConfig,
-        "demonstrations": DemonstrationConfig,
-        "variants": VariantConfig,
-        "baselines": BaselineConfig,
-        "tasks": TaskConfig,
-        "data_sets": DataSetConfig,
-        "evaluations": EvaluationConfig,
-        "analyses": AnalysesConfig,
-        "compute": ComputeConfig,
-    }
-    inner: dict[str, type[Model]] = {"schedule": ScheduleConfig, "scope": ScopeConfig}
-    model = models.get(str(location[0]), Recipe) if len(location) > 1 else Recipe
-    if len(location) > 3 and str(location[2]) in inner:
-        return sorted(inner[str(location[2])].model_fields)
-    if len(location) > 1 and location[0] in ("demonstrations", "variants"):
-        return sorted({*model.model_fields, "exclude"})
-    return sorted(set(model.model_fields) - HIDDEN)

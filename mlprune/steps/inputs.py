@@ -11,8 +11,9 @@ from mlprune.hashing import digest
 from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES
 from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
+from mlprune.steps.base_model import base_model_identity
 from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
-from mlprune.steps.job import Identity, ModelRef, make_identity
+from mlprune.steps.job import Identity, ModelRef
 from mlprune.vocabulary import DtypeName
 
 
@@ -70,7 +71,7 @@ def opened_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) 
     folder = resolve_model(str(local) if local.exists() else path, revision)
     info = inspect_model(folder)
     check_tokenizer(folder)
-    base = make_identity("base_models", contents=info.content)
+    base = base_model_identity(info)
     row = {
         "base_model_id": base.id,
         "source": local.name if local.exists() else path,

@@ -12,13 +12,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
 from mlprune.errors import MlpruneError
 from mlprune.store.process_identity import is_gone, this_process
 from mlprune.store.store import Store
+from mlprune.timestamps import timestamp
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class Claims:
                 "owner": self._owner,
                 "process": self._process,
                 "stale_after_s": self._stale_after_s,
-                "renewed_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "renewed_at": timestamp(),
                 "n": self._n_written,
             }
         return (json.dumps(claim) + "\n").encode()

@@ -12,12 +12,11 @@ from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
 from mlprune.models.checkpoint.weight_files import DTYPES
-from mlprune.models.loading import inspect_model
 from mlprune.models.local_chain import local_chain
 from mlprune.parallel import set_worker_threads
+from mlprune.steps.base_model import find_base_model, require_base_model
 from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, find_variants, run_harness
-from mlprune.steps.export.export import find_base_model
-from mlprune.steps.job import ModelRef, make_identity
+from mlprune.steps.job import ModelRef
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
 from ray_jobs.driver.provenance import recorded_run
@@ -113,11 +112,7 @@ def _models(
         by_model.setdefault(store.require("variants", variant_id).parents["base_model"], []).append(variant_id)
     for base_model_id, ids in by_model.items():
         folder = arguments.model or find_base_model(store, base_model_id)
-        info = inspect_model(folder)
-        folder_model_id = make_identity("base_models", contents=info.content).id
-        if folder_model_id != base_model_id:
-            message = "the folder holds another model than the variants were made from"
-            raise BadInputError(message, path=str(folder), expected=base_model_id, got=folder_model_id)
+        info = require_base_model(folder, base_model_id)
         path = str(folder.absolute())
         yield ModelRef(base_model_id, path, info.family, info.n_blocks, info.max_positions, arguments.dtype), ids
 

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.store import Store
+from mlprune.timestamps import timestamp
 from ray_jobs.driver.catalog_sync import Folds
 from ray_jobs.driver.progress import Progress
-from ray_jobs.driver.run_log import Journal, now
+from ray_jobs.driver.run_log import Journal
 from ray_jobs.workers.out_of_memory import IN_WORDS, advice
 from ray_jobs.workers.worker import Failure, Outcome
 
@@ -184,7 +185,7 @@ class Driver:
         state.done.update(job.makes)
         state.n_elsewhere += 1
         self._journal.elsewhere(job)
-        self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", now(), 0.0, 0.0))
+        self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", timestamp(), 0.0, 0.0))
 
     def _release(self, job: Job) -> None:
         if self._claims is not None:

@@ -18,6 +18,7 @@ from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.process_identity import this_process
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
+from mlprune.timestamps import timestamp
 from ray_jobs.driver.environment import Environment, environment_file, this_environment
 from ray_jobs.workers.out_of_memory import IN_WORDS
 from ray_jobs.workers.worker import Failure, Outcome
@@ -51,7 +52,7 @@ class Journal:
     def planned(self, jobs: Iterable[Job]) -> None:
         """The jobs that are to be done, and the process that sees to it."""
         steps = dict(Counter(job.step for job in jobs))
-        self._write("planned", {"jobs": steps, "process": this_process(), "planned_at": now()})
+        self._write("planned", {"jobs": steps, "process": this_process(), "planned_at": timestamp()})
 
     def job(self, job: Job, outcome: Outcome, *, status: str, attempt: int) -> None:
         """How one try of a job went: done, lost (it is tried again) or failed."""
@@ -73,7 +74,7 @@ class Journal:
     def failure(self, outcome: Outcome, failure: Failure, *, attempts: int) -> None:
         """A job that is not tried again in this run."""
         row = {**self._named(outcome), "step": outcome.step, "error": failure.error, "message": failure.message}
-        self._write_next("failure", {**row, "attempts": attempts, "failed_at": now()})
+        self._write_next("failure", {**row, "attempts": attempts, "failed_at": timestamp()})
 
     def elsewhere(self, job: Job) -> None:
         """A job that another run has done meanwhile."""
@@ -82,7 +83,7 @@ class Journal:
 
     def ended(self, how: str, **counts: int) -> None:
         """The run is over: done, failed (some jobs did) or stopped (by an error or a signal)."""
-        self._write("ended", {"how": how, "ended_at": now(), **counts})
+        self._write("ended", {"how": how, "ended_at": timestamp(), **counts})
 
     def _environment_id(self, environment: Environment | None) -> str | None:
         """The id of an environment, which is written down once; None while it cannot be."""
@@ -163,8 +164,3 @@ def _tell(store: Store, folder: str, environment: Environment) -> bool:
         logger.info("the environment cannot be written down now: %s", err)
         return False
     return True
-
-
-def now() -> str:
-    """The time as run files have it: UTC, ISO 8601, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

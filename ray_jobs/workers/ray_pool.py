@@ -8,7 +8,6 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import ray
@@ -16,6 +15,7 @@ import ray
 from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
+from mlprune.timestamps import timestamp
 from ray_jobs.workers.actors import WorkerActor, actor_class
 from ray_jobs.workers.placement_groups import Place, in_words
 from ray_jobs.workers.ray_failures import FailureClassifier
@@ -114,7 +114,7 @@ class RayWorkers:
             outcome = self._losses.get(reference, who="a worker", worker=member.number)
         except Exception as err:  # the process is of no use any more, whatever Ray raised
             self._replace(member)
-            return job, Outcome(job.makes[-1], job.step, "", worker, _now(), 0.0, 0.0, described(err))
+            return job, Outcome(job.makes[-1], job.step, "", worker, timestamp(), 0.0, 0.0, described(err))
         if self._pool.n_shards > 1 and outcome.failure is not None and outcome.failure.is_transient:
             self._replace(member)  # a shard is lost and perhaps its node: the replica waits for a place as a whole
         else:
@@ -130,7 +130,3 @@ class RayWorkers:
         running = [member for member, _ in self._running.values()]
         for member in [*self._idle, *self._starting.values(), *running]:
             member.end()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -19,6 +19,7 @@ from mlprune.models.chain import Chain
 from mlprune.parallel import set_worker_threads
 from mlprune.steps.job import OFFLOADED, Job, ModelRef, RecordKey
 from mlprune.store.store import Store
+from mlprune.timestamps import timestamp
 from ray_jobs.driver.environment import Environment, this_environment
 from ray_jobs.workers.out_of_memory import is_short_of_memory
 from ray_jobs.workers.resource_usage import CountingChain, PeakMemory
@@ -80,7 +81,7 @@ class Stopwatch:
             step=step,
             host=socket.gethostname(),
             worker=worker,
-            started_at=self._started_at.isoformat(timespec="milliseconds"),
+            started_at=timestamp(self._started_at),
             elapsed_s=round(elapsed_s, 4),
             peak_memory_gib=round(self._peak.gib(), 3),
             failure=failure,

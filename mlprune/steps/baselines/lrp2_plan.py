@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any
 
 from mlprune.errors import RecipeError
+from mlprune.languages import ENGLISH
 from mlprune.recipe import BaselineConfig
 from mlprune.steps.baselines.lrp2 import ChoiceJob, Pair, TrialJob
 from mlprune.steps.demonstrate.plan import PlannedSet
@@ -21,8 +22,6 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, ModelRef, make_identity
 from mlprune.steps.observe.hidden_means import HiddenMeansJob
 from mlprune.steps.prune.variant import VariantSpec
-
-ENGLISH = "en"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_
 from mlprune.evaluation.self_translation_prompts import SourceText, in_english, source_texts
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.hashing import ordered_by_hash
+from mlprune.languages import ENGLISH
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
 from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
@@ -25,7 +26,6 @@ from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-ENGLISH = "en"
 
 SCHEMA = {"example_id": "string", "key": "string", "place": "int32", "text": "string", "translation": "string"}
 """Columns of a file of translations: one row a text; `key` of the row it is from, or `text` for a candidate's whole."""

@@ -6,8 +6,9 @@ from typing import Any
 
 from mlprune.errors import RecipeError
 from mlprune.hashing import digest
+from mlprune.languages import ENGLISH
 from mlprune.recipe import BaselineConfig
-from mlprune.steps.baselines.self_translation import ENGLISH, SelfTranslateJob, Shots
+from mlprune.steps.baselines.self_translation import SelfTranslateJob, Shots
 from mlprune.steps.evaluate.interventions import InterventionJob
 from mlprune.steps.evaluate.task_spec import USUAL_SHOTS, TaskSpec, task_data
 from mlprune.steps.inputs import Inputs

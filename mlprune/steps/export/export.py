@@ -14,17 +14,16 @@ from typing import Any
 
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ModelError, PermanentError, StoreError, unknown
+from mlprune.errors import BadInputError, PermanentError, StoreError, unknown
 from mlprune.models.checkpoint.overwriting import holds_values, overwrite_tensor
 from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES, WeightFiles, family_at, weight_name
 from mlprune.models.checkpoint.zeroing import count_zeroed, zero_weights
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
-from mlprune.models.loading import inspect_model
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.weight_files import read_block_weights
+from mlprune.steps.base_model import require_base_model
 from mlprune.steps.export.model_card import model_card
-from mlprune.steps.job import make_identity
 from mlprune.steps.prune.variant import mask_artefacts, weight_artefacts
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -58,7 +57,7 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path) -
     try:
         target = out.expanduser().resolve()
         _check_free(target)
-        _check_base(model_path, _row(variant)["base_model_id"])
+        require_base_model(model_path, _row(variant)["base_model_id"])
         _write_folder(store, variant, model_path, target, card=card)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
@@ -76,43 +75,6 @@ def variant_record(store: Store, variant_id: str) -> Record:
     raise unknown("variant", variant_id, known, error=StoreError, n_nearest=3, store=store.uri)
 
 
-def find_base_model(store: Store, base_model_id: str) -> Path:
-    """The folder of a base model, where a run of this store found it and it still lies unchanged; newest run first.
-
-    Raises:
-        BadInputError: there is none; the message says to pass --model PATH.
-    """
-    looked_at = list(dict.fromkeys(_folders_of_runs(store, base_model_id)))
-    for folder in looked_at:
-        try:
-            if _content_id(Path(folder)) == base_model_id:
-                return Path(folder)
-        except ModelError:
-            continue
-    raise BadInputError(
-        "the base model is not where a run of this store found it; pass its folder with --model PATH",
-        base_model_id=base_model_id,
-        looked_at=looked_at,
-    )
-
-
-def _folders_of_runs(store: Store, base_model_id: str) -> Iterator[str]:
-    """What run files say of a base model's folder, newest run first: run ids begin with the time."""
-    for path in reversed(store.list("runs")):
-        if path.endswith("/run.json"):
-            try:
-                folder = store.read_json(path)["models"][base_model_id]
-            except (OSError, ValueError, LookupError, TypeError):
-                continue
-            if isinstance(folder, str):
-                yield folder
-
-
-def _content_id(folder: Path) -> str:
-    """The base model's id that the files of a folder give."""
-    return make_identity("base_models", contents=inspect_model(folder).content).id
-
-
 def _row(variant: Record) -> dict[str, Any]:
     return variant.rows["variants"][0]
 
@@ -123,13 +85,6 @@ def _check_exportable(variant: Record) -> None:
     if intervention:
         message = "the variant is more than weights: what it does at run time is not exported"
         raise BadInputError(message, variant_id=variant.id, got=intervention)
-
-
-def _check_base(model_path: Path, base_model_id: str) -> None:
-    found = _content_id(model_path)
-    if found != base_model_id:
-        message = "the folder holds another model than the variant was made from"
-        raise BadInputError(message, path=str(model_path), expected=base_model_id, got=found)
 
 
 def _check_free(target: Path) -> None:

@@ -5,7 +5,7 @@ quota, and the plan refuses what may be larger (`plan/observing.py`).
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +25,8 @@ from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
 StoredDtype = Literal["float32", "float16"]
+STORED_BYTES: Mapping[StoredDtype, int] = {"float32": 4, "float16": 2}
+"""Bytes of one stored activation."""
 
 COLUMNS = {"block": "int32", "input": "string", "demonstration": "int32", "position": "int32", "token_id": "int32"}
 LAYOUTS = {

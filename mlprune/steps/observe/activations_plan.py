@@ -9,10 +9,8 @@ from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import make_identity
-from mlprune.steps.observe.activations import ActivationsJob
+from mlprune.steps.observe.activations import STORED_BYTES, ActivationsJob
 from mlprune.steps.observe.plan import cut, input_widths
-
-ITEM_BYTES = {"float32": 4, "float16": 2}
 
 
 def activation_jobs(recipe: Recipe, inputs: Inputs, sets: Iterable[PlannedSet]) -> list[ActivationsJob]:
@@ -34,7 +32,7 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
         message = "activations of more demonstrations than the set has"
         raise RecipeError(message, demonstrations=planned.name, expected=f"at most {spec.samples}", got=samples)
     widths = input_widths(inputs.model)
-    token_bytes = ITEM_BYTES[config.dtype] * len(blocks) * sum(widths[name] for name in names)
+    token_bytes = STORED_BYTES[config.dtype] * len(blocks) * sum(widths[name] for name in names)
     most = min(samples * spec.max_tokens, spec.token_budget or samples * spec.max_tokens) * token_bytes
     if most > config.quota_gib * 2**30:
         raise RecipeError(

@@ -11,12 +11,13 @@ from typing import Any
 
 from mlprune.errors import BadInputError
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.loading import ModelInfo, inspect_model, read_block
+from mlprune.models.loading import ModelInfo, read_block
 from mlprune.parallel import parallel_map
 from mlprune.pruning.mask_files import fingerprint
 from mlprune.pruning.scoring import BlockLevels, block_levels
 from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec
-from mlprune.steps.job import Identity, ModelRef, make_identity
+from mlprune.steps.base_model import require_base_model
+from mlprune.steps.job import Identity, ModelRef
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.combine import combined_block
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
@@ -56,11 +57,7 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
     if row["mask_sha256"] is None or row["weights_changed"]:
         got = "changed weights" if row["weights_changed"] else "the dense model"
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
-    info = inspect_model(model_path)
-    base = make_identity("base_models", contents=info.content).id
-    if base != record.parents["base_model"]:
-        message = "the folder holds another model than the variant was made from"
-        raise BadInputError(message, path=str(model_path), expected=record.parents["base_model"], got=base)
+    info = require_base_model(model_path, record.parents["base_model"])
     blocks = parallel_map(_rebuilder(store, record, info), range(info.n_blocks))
     keeps = [(block, layer, one.keep_sha256[0]) for block, found in enumerate(blocks) for layer, one in found.items()]
     return Verification(record.id, row["mask_sha256"], fingerprint(keeps))

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from infra.pages.recipe_reference import SECTIONS, recipe_reference
+from infra.pages.recipe_reference import recipe_reference
 from mlprune.recipe import Recipe
-from mlprune.recipe.loader import HIDDEN
+from mlprune.recipe.sections import HIDDEN, SECTIONS
 
 
 @pytest.fixture(scope="module")

@@ -179,13 +179,21 @@ def test_an_unknown_key_in_a_demonstration_or_variant_hears_of_exclude() -> None
         ({"schedule": {"kind": "owl", "spred": 0.1}}, "variants.0.schedule.spred", "spread"),
     ],
 )
-def test_an_unknown_key_inside_a_section_of_a_variant_hears_of_that_section(
+def test_an_unknown_key_in_a_section_of_a_variant_is_reported_with_the_keys_of_that_section(
     keys: dict[str, Any], place: str, nearest: str
 ) -> None:
     with pytest.raises(RecipeError, match="unknown key") as caught:
         parse(with_keys("variants.0", **keys))
     assert (caught.value.context["key"], caught.value.context["nearest"]) == (place, nearest)
     assert "sparsity" not in caught.value.context["expected"]
+
+
+def test_an_unknown_key_in_activations_is_reported_with_the_keys_of_activations() -> None:
+    with pytest.raises(RecipeError, match="unknown key") as caught:
+        parse(with_keys("demonstrations.0", activations={"bloks": [1], "quota_gib": 1}))
+    context = caught.value.context
+    assert (context["key"], context["nearest"]) == ("demonstrations.0.activations.bloks", "blocks")
+    assert context["expected"] == ["blocks", "dtype", "inputs", "quota_gib", "samples"]
 
 
 def test_further_complaints_are_counted() -> None:

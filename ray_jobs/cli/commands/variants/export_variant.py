@@ -19,7 +19,8 @@ def export(
 
     Example: mlprune export 0f3a... exported/ --store runs/
     """
-    from mlprune.steps.export.export import export_variant, find_base_model  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.base_model import find_base_model  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.export.export import export_variant  # noqa: PLC0415 - commands import lazily
 
     opened = existing_store(store)
     record = opened.read_record("variants", variant_id)

@@ -12,7 +12,8 @@ def verify(variant_id: VariantArgument, *, store: StoreOption, model: ModelOptio
 
     Example: mlprune verify 0f3a... --store runs/
     """
-    from mlprune.steps.export.export import find_base_model, variant_record  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.base_model import find_base_model  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.export.export import variant_record  # noqa: PLC0415 - commands import lazily
     from mlprune.steps.prune.verify import verify_variant  # noqa: PLC0415
 
     opened = existing_store(store)

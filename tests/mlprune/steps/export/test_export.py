@@ -11,7 +11,7 @@ from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, Perm
 from mlprune.models.checkpoint.overwriting import overwrite_tensor
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packing import unpack_levels
-from mlprune.steps.export.export import export_variant, find_base_model
+from mlprune.steps.export.export import export_variant
 from mlprune.store.store import Store
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
 from tests.tiny_recipes import run_here, small_recipe, write_recipe, write_texts
@@ -383,30 +383,3 @@ def test_an_export_whose_new_weights_were_not_written_as_stored_is_refused(updat
     with pytest.raises(PermanentError, match="not the variant's new ones"):
         export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_base_model_is_found_where_the_newest_run_that_still_has_it_saw_it(made, tmp_path):
-    one = made["gpt2"]
-    base_id = one.plan.model.base_model_id
-    copies = [tmp_path / name for name in ("first", "second", "third")]
-    for copy in copies:
-        shutil.copytree(one.model, copy)
-    store = Store(tmp_path / "store")
-    for number, copy in enumerate(copies):
-        store.write_run_file(f"2026010{number}T000000-abc", "run", {"models": {base_id: str(copy)}})
-    store.write_run_file("20260109T000000-abc", "run", {"models": {"another": str(tmp_path)}})
-    (tmp_path / "store" / "runs" / "20260109T000000-abc" / "job-0.json").write_text("{}")
-    (tmp_path / "store" / "runs" / "20260108").mkdir()
-    (tmp_path / "store" / "runs" / "20260108" / "run.json").write_text("no JSON")
-    assert find_base_model(store, base_id) == copies[2]
-    shutil.rmtree(copies[2])
-    assert find_base_model(store, base_id) == copies[1]
-    save_tiny_model(copies[1], "gpt2", seed=5)
-    assert find_base_model(store, base_id) == copies[0]
-
-
-def test_a_base_model_that_no_run_knows_asks_for_its_folder(made):
-    one = made["gpt2"]
-    with pytest.raises(BadInputError, match="--model PATH") as caught:
-        find_base_model(one.store, one.plan.model.base_model_id)
-    assert "\n" not in str(caught.value)
