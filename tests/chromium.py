@@ -1,6 +1,6 @@
-"""Headless Chromium for tests, spoken to in its DevTools protocol through a pipe: no driver and no port.
+"""Headless Chromium for tests, controlled with the DevTools protocol through a pipe. It needs no driver and no port.
 
-Messages are JSON objects that end with a zero byte; Chromium reads them from its descriptor 3 and answers on 4.
+A message is a JSON object followed by a zero byte. Chromium reads from file descriptor 3 and answers on 4.
 """
 
 import base64
@@ -16,23 +16,23 @@ from typing import Any, Self
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 _QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
           "--disable-background-networking", "--disable-component-update", "--hide-scrollbars")  # fmt: skip
-PATIENCE_S = 60.0
+ANSWER_TIMEOUT_S = 60.0
 
 
 class Page:
-    """One tab: what its console said, and ways to click and look."""
+    """One tab: its console messages, its requests, and methods to click, type and take screenshots."""
 
     def __init__(self, browser: "Chromium", session: str) -> None:
         self._browser, self._session = browser, session
-        self.complaints: list[str] = []
+        self.console_messages: list[str] = []
         self.requests: list[str] = []
-        """Addresses of everything that was asked for."""
+        """URLs that the page requested."""
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._browser.call(method, session=self._session, **parameters)
 
     def value(self, expression: str) -> Any:
-        """What an expression of the page's language gives, as JSON."""
+        """Evaluate a JavaScript expression and return its value."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
@@ -42,22 +42,23 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
-    def click(self, selector: str, place: int = 0) -> None:
-        """Press and release the mouse in the middle of an element, which is scrolled into view first."""
+    def click(self, selector: str, index: int = 0) -> None:
+        """Scroll an element into view and click its centre."""
         at = self.value(
-            f"(() => {{ const one = document.querySelectorAll({json.dumps(selector)})[{place}];"
-            "one.scrollIntoView({block: 'center', behavior: 'instant'}); const box = one.getBoundingClientRect();"
+            f"(() => {{ const element = document.querySelectorAll({json.dumps(selector)})[{index}];"
+            "element.scrollIntoView({block: 'center', behavior: 'instant'});"
+            "const box = element.getBoundingClientRect();"
             "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", clickCount=1)
 
     def press(self, key: str) -> None:
-        """Press and release a key by its name, as in `Enter`; only those that tests need."""
+        """Press and release a key, such as `Enter`. Supports only the keys that tests need."""
         code, text = {"Enter": (13, "\r"), "Tab": (9, ""), "Escape": (27, ""), " ": (32, " ")}[key]
-        told = {"key": key, "windowsVirtualKeyCode": code}
-        self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **told)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **told)
+        event = {"key": key, "windowsVirtualKeyCode": code}
+        self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **event)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **event)
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
@@ -68,7 +69,7 @@ class Page:
 
 
 class Chromium:
-    """One running browser; a context manager that ends it."""
+    """A running browser. As a context manager it terminates the browser at the end."""
 
     def __init__(self, folder: Path) -> None:
         assert PROGRAM is not None, "chromium is installed"
@@ -84,7 +85,7 @@ class Chromium:
         )
         os.close(to_read)
         os.close(to_write)
-        self._number, self._rest = 0, b""
+        self._last_id, self._buffer = 0, b""
         self._pages: dict[str, Page] = {}
         self._loaded: set[str] = set()
 
@@ -100,7 +101,7 @@ class Chromium:
         os.close(self._read)
 
     def open(self, address: str, *, width: int = 1280, scripts: bool = True) -> Page:
-        """A tab with a page that has loaded."""
+        """Open a URL in a new tab and wait until it has loaded."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self._pages[session] = Page(self, session)
@@ -115,39 +116,41 @@ class Chromium:
         return page
 
     def call(self, method: str, *, session: str | None = None, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        number = self._number
-        message = {"id": number, "method": method, "params": parameters} | ({"sessionId": session} if session else {})
+        self._last_id += 1
+        message_id = self._last_id
+        message = {"id": message_id, "method": method, "params": parameters} | (
+            {"sessionId": session} if session else {}
+        )
         os.write(self._write, json.dumps(message).encode() + b"\0")
-        while (answer := self._next()).get("id") != number:
+        while (answer := self._next()).get("id") != message_id:
             pass
         assert "error" not in answer, (method, answer["error"])
         result: dict[str, Any] = answer["result"]
         return result
 
     def _next(self) -> dict[str, Any]:
-        """The next message; events are noted with their page."""
-        while b"\0" not in self._rest:
-            ready, _, _ = select.select([self._read], [], [], PATIENCE_S)
+        """Read the next message; record events in the page they belong to."""
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._read], [], [], ANSWER_TIMEOUT_S)
             assert ready, "chromium does not answer"
             more = os.read(self._read, 1 << 20)
-            assert more, "chromium has gone"
-            self._rest += more
-        text, _, self._rest = self._rest.partition(b"\0")
+            assert more, "chromium has exited"
+            self._buffer += more
+        text, _, self._buffer = self._buffer.partition(b"\0")
         message: dict[str, Any] = json.loads(text)
-        self._note(message)
+        self._record(message)
         return message
 
-    def _note(self, message: dict[str, Any]) -> None:
+    def _record(self, message: dict[str, Any]) -> None:
         page = self._pages.get(message.get("sessionId", ""))
         if page is None:
             return
-        method, said = message.get("method"), message.get("params", {})
+        method, parameters = message.get("method"), message.get("params", {})
         if method == "Page.loadEventFired":
             self._loaded.add(message["sessionId"])
         elif method == "Network.requestWillBeSent":
-            page.requests.append(said["request"]["url"])
+            page.requests.append(parameters["request"]["url"])
         elif method == "Log.entryAdded":
-            page.complaints.append(said["entry"]["text"])
+            page.console_messages.append(parameters["entry"]["text"])
         elif method in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
-            page.complaints.append(json.dumps(said))
+            page.console_messages.append(json.dumps(parameters))

@@ -1,10 +1,10 @@
-"""The command line run in a test's own process."""
+"""Result of a command that a test runs in its own process."""
 
 from typing import NamedTuple
 
 
 class Done(NamedTuple):
-    """How a command ended, and what it wrote."""
+    """Exit code and output of a command."""
 
     code: int
     out: str

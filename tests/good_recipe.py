@@ -1,4 +1,4 @@
-"""A good recipe as a mapping, and how a test spoils it."""
+"""A valid recipe as a mapping, and helpers to change single values."""
 
 import copy
 from pathlib import Path
@@ -31,15 +31,15 @@ GOOD: dict[str, Any] = {
 }
 
 DELETED = "(deleted)"
-"""A value for `changed` that takes the key away."""
+"""A value for `changed` that removes the key."""
 
 
-def changed(place: str, value: Any) -> dict[str, Any]:
-    """The good recipe with another value at a place such as `variants.0.sparsity`; DELETED takes the key away."""
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The valid recipe with another value at a path such as `variants.0.sparsity`. DELETED removes the key."""
     recipe: Any = copy.deepcopy(GOOD)
-    *way, last = [int(step) if step.isdigit() else step for step in place.split(".")]
+    *parents, last = [int(step) if step.isdigit() else step for step in path.split(".")]
     entry = recipe
-    for step in way:
+    for step in parents:
         entry = entry[step]
     if value is DELETED:
         del entry[last]
@@ -48,12 +48,12 @@ def changed(place: str, value: Any) -> dict[str, Any]:
     return dict(recipe)
 
 
-def with_keys(place: str, **keys: Any) -> dict[str, Any]:
-    """The good recipe with more keys, or other values of them, in the entry at a place such as `variants.0`."""
-    section, index = place.split(".")
-    return changed(place, {**GOOD[section][int(index)], **keys})
+def with_keys(path: str, **keys: Any) -> dict[str, Any]:
+    """The valid recipe with added or changed keys in the entry at a path such as `variants.0`."""
+    section, index = path.split(".")
+    return changed(path, {**GOOD[section][int(index)], **keys})
 
 
 def parse(value: dict[str, Any]) -> Recipe:
-    """Check a mapping as a recipe in a folder that need not exist."""
+    """Parse a mapping as a recipe. Its folder does not have to exist."""
     return parse_recipe(value, folder=Path("/recipes"))

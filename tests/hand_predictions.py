@@ -1,4 +1,4 @@
-"""Predictions written by hand, for tests of what is computed from them."""
+"""Predictions written by hand, as input for tests of metrics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,14 +18,14 @@ def whole_texts(
     log_likelihoods: NDArray[Any],
     n_tokens: NDArray[Any],
 ) -> Predictions:
-    """Predictions whose candidate parts are the whole texts."""
-    alone = np.full(log_likelihoods.size, np.nan)
-    found = Likelihoods(log_likelihoods, n_tokens, log_likelihoods, n_tokens, alone)
-    return Predictions(tuple(ids), starts, gold, tuple("abcdefgh"[i % 8] for i in range(n_tokens.size)), found)
+    """Predictions in which the candidate is the whole text."""
+    unconditional = np.full(log_likelihoods.size, np.nan)
+    likelihoods = Likelihoods(log_likelihoods, n_tokens, log_likelihoods, n_tokens, unconditional)
+    return Predictions(tuple(ids), starts, gold, tuple("abcdefgh"[i % 8] for i in range(n_tokens.size)), likelihoods)
 
 
 def with_scores(scores: list[list[float]], gold: list[int]) -> Predictions:
-    """Predictions with these mean scores, two tokens a text."""
+    """Predictions with these mean scores and two tokens per text."""
     flat = np.array([value for row in scores for value in row])
     starts = np.cumsum([0, *map(len, scores)])
     ids = [str(number) for number in range(len(scores))]

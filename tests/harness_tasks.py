@@ -1,4 +1,4 @@
-"""Task files for lm-evaluation-harness over local data, one of each kind of request, for tests."""
+"""Task files for lm-evaluation-harness over local data: one task per request type."""
 
 import json
 from pathlib import Path
@@ -7,28 +7,28 @@ from typing import Any
 import yaml
 
 TASKS = ("local_choice", "local_score", "local_text", "local_made")
-"""A choice among candidates, a continuation, a whole text, and a generated text."""
+"""Multiple choice, a scored continuation, a scored whole text, and generated text."""
 N_DOCUMENTS = 6
 
 _WORDS = ("red", "blue", "grey", "dark green")
 
 
 def documents() -> list[dict[str, Any]]:
-    """Documents of uneven length; two questions begin alike."""
+    """Documents of different lengths. Two questions share their first words."""
     return [
         {
             "question": f"{'the sky over the sea' if number < 2 else 'thing ' * number}is",
             "choices": list(_WORDS[: 2 + number % 3]),
             "answer": number % 2,
             "continuation": f" {_WORDS[number % 4]} {number}",
-            "text": f"{number} " + "".join(f"line {place * number} of text " for place in range(number)),
+            "text": f"{number} " + "".join(f"line {index * number} of text " for index in range(number)),
         }
         for number in range(N_DOCUMENTS)
     ]
 
 
 def task_files(folder: Path) -> Path:
-    """Write data and tasks into a folder, and return it."""
+    """Write data and tasks to a folder and return the folder."""
     folder.mkdir(parents=True)
     rows = documents()
     (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -42,7 +42,7 @@ def task_files(folder: Path) -> Path:
         "metadata": {"version": 1},
     }
     accuracy = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
-    own: dict[str, dict[str, Any]] = {
+    tasks: dict[str, dict[str, Any]] = {
         "local_choice": {
             "output_type": "multiple_choice",
             "doc_to_text": "{{question}}",
@@ -76,7 +76,7 @@ def task_files(folder: Path) -> Path:
             "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
         },
     }
-    for name, settings in own.items():
+    for name, settings in tasks.items():
         text = yaml.safe_dump({"task": name, **shared, **settings}, sort_keys=False)
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     return folder

@@ -1,6 +1,7 @@
-"""A model hub on loopback: it speaks the parts of the hub's protocol that fetching a snapshot takes.
+"""A model hub on loopback that implements the part of the hub protocol needed to fetch a snapshot.
 
-What a reference is, what a commit holds, and the bytes of a file. The real client library talks to it over HTTP.
+It resolves a reference to a commit, lists the files of a commit and serves their bytes. Tests use the real client
+library over HTTP.
 """
 
 import hashlib
@@ -20,17 +21,17 @@ Files = dict[str, bytes]
 
 
 class Hub:
-    """Data sets by name, each with commits, and references that point at them."""
+    """Data sets with their commits and the references that point to commits."""
 
     def __init__(self) -> None:
         self.commits: dict[tuple[str, str], Files] = {}
         self.references: dict[tuple[str, str], str] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         """Method and path of every request."""
         self.url = ""
 
     def push(self, name: str, files: Files, *, revision: str = "main") -> str:
-        """Let a reference point at a new commit with these files; returns the commit."""
+        """Add a commit with these files, point a reference to it, and return the commit."""
         text = json.dumps({path: hashlib.sha256(data).hexdigest() for path, data in files.items()})
         commit = hashlib.sha1(f"{name} {text}".encode()).hexdigest()
         self.commits[name, commit] = files
@@ -38,9 +39,11 @@ class Hub:
         return commit
 
     def fetched(self) -> list[str]:
-        """Paths of the files whose content was asked for."""
+        """Paths of the files that were downloaded."""
         return [
-            one.partition("/resolve/")[2].partition("/")[2] for one in self.asked if one.startswith("GET /datasets")
+            request.partition("/resolve/")[2].partition("/")[2]
+            for request in self.requests
+            if request.startswith("GET /datasets")
         ]
 
 
@@ -54,12 +57,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Suppress logging."""
 
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(f"{self.command} {path}")
-        status, headers, body = self._found(path)
+        self.hub.requests.append(f"{self.command} {path}")
+        status, headers, body = self._response(path)
         self.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
@@ -67,10 +70,10 @@ class _Handler(BaseHTTPRequestHandler):
         if with_body:
             self.wfile.write(body)
 
-    def _found(self, path: str) -> tuple[int, dict[str, str], bytes]:
+    def _response(self, path: str) -> tuple[int, dict[str, str], bytes]:
         if path.startswith("/api/datasets/"):
             owner, name, verb, revision = path.removeprefix("/api/datasets/").split("/", 3)
-            return self._described(f"{owner}/{name}", verb, revision)
+            return self._repository_info(f"{owner}/{name}", verb, revision)
         if not path.startswith("/datasets/"):
             return 404, {}, b""
         owner, name, _, commit, file = path.removeprefix("/datasets/").split("/", 4)
@@ -79,8 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, {"X-Error-Code": "EntryNotFound"}, b""
         return 200, {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": commit}, data
 
-    def _described(self, name: str, verb: str, revision: str) -> tuple[int, dict[str, str], bytes]:
-        if not any(name == known for known, _ in self.hub.references):
+    def _repository_info(self, name: str, verb: str, revision: str) -> tuple[int, dict[str, str], bytes]:
+        if not any(name == data_set for data_set, _ in self.hub.references):
             return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
         commit = self.hub.references.get((name, revision), revision)
         files = self.hub.commits.get((name, commit))
@@ -98,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[Hub]:
-    """A hub that answers while the context lasts."""
+    """Run a hub for the duration of the context."""
     hub = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -113,7 +116,7 @@ def serving() -> Iterator[Hub]:
 
 
 def use_hub(patch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
-    """Have the client library of this process talk to a hub, as HF_ENDPOINT and HF_HUB_CACHE do when it starts."""
+    """Point the client library of this process to a hub, as HF_ENDPOINT and HF_HUB_CACHE do at start-up."""
     constants = huggingface_hub.constants
     patch.setattr(constants, "ENDPOINT", url)
     patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
@@ -121,5 +124,5 @@ def use_hub(patch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
 
 
 def json_lines(rows: list[dict[str, Any]]) -> bytes:
-    """Rows as the file of a data set."""
+    """Encode rows as JSON lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

@@ -1,6 +1,6 @@
-"""The masks of the methods recipe computed once more by hand: texts from the files, one demonstration at a time, loops.
+"""Reference masks of the methods recipe, computed with loops: one demonstration at a time, texts read from the files.
 
-Of the project only the words of a plan are read: what a variant asks for.
+The only project code it depends on is the specification of a variant in the plan.
 """
 
 import hashlib
@@ -34,8 +34,8 @@ NAMES = {"fr": "French", "sw": "Swahili", "en": "English"}
 
 
 def demonstrations(folder: Path, name: str, *, paper: bool) -> list[tuple[list[int], list[int], list[int]]]:
-    """(token ids, side of every token, shot of every token) of each demonstration of a set."""
-    made = []
+    """Demonstrations of a set, each as (token ids, side of every token, shot of every token)."""
+    result = []
     for texts in _code(folder, paper=paper) if name == "code" else _shots(name, paper=paper):
         ids = tiny_tokenizer()("".join(text for text, _, _ in texts))["input_ids"]
         roles = [(side, shot) for text, side, shot in texts for _ in tiny_tokenizer()(text)["input_ids"]]
@@ -44,12 +44,12 @@ def demonstrations(folder: Path, name: str, *, paper: bool) -> list[tuple[list[i
         n_padding = MAX_TOKENS - len(ids) if paper else 0
         ids += [PAD] * n_padding
         roles += [(0, -1)] * n_padding
-        made.append((ids, [side for side, _ in roles], [shot for _, shot in roles]))
-    return made
+        result.append((ids, [side for side, _ in roles], [shot for _, shot in roles]))
+    return result
 
 
 def _shots(name: str, *, paper: bool) -> list[list[tuple[str, int, int]]]:
-    """Pieces of few-shot texts: the lines of the published code pass over one behind every demonstration."""
+    """Pieces of few-shot texts. The published code skips one line after every demonstration."""
     lines = list(range(N_LINES))
     if not paper:
         lines.sort(key=lambda line: hashlib.sha256(f"0:{line}".encode()).hexdigest())
@@ -72,7 +72,7 @@ def _code(folder: Path, *, paper: bool) -> list[list[tuple[str, int, int]]]:
 
 
 def counted(sides: Sequence[int], shots: Sequence[int], scope: str) -> list[bool]:
-    """Which tokens a scope counts."""
+    """Select the tokens that a scope counts."""
     if scope == "last_shot":
         return [shot == max(shots) for shot in shots]
     return [scope == "all" or side == {"source": 1, "target": 2}[scope] for side in sides]
@@ -82,43 +82,43 @@ def counted(sides: Sequence[int], shots: Sequence[int], scope: str) -> list[bool
 
 
 def squares(model: Any, folder: Path, name: str, *, scope: str, paper: bool) -> dict[Key, Array]:
-    """(block, input) -> [n, in], sums of squares over counted tokens."""
+    """Sums of squares over counted tokens: (block, input) -> [n, in]."""
     rows: dict[Key, list[Array]] = {}
     for ids, sides, shots in demonstrations(folder, name, paper=paper):
         keep = np.array(counted(sides, shots, scope))
         for key, inputs in layer_inputs(model, ids, layers=sorted(set(INPUT_OF.values()))).items():
             rows.setdefault(key, []).append((inputs.double().numpy()[keep] ** 2).sum(axis=0))
-    return {key: np.stack(found) for key, found in rows.items()}
+    return {key: np.stack(values) for key, values in rows.items()}
 
 
 def means(q: Array, reading: Reading) -> Array:
-    """[in] mean over demonstrations, each as often as the reading has it."""
+    """Mean over demonstrations, [in]; a bootstrap may count a demonstration several times."""
     n = reading.first or len(q)
     drawn = list(range(n))
     if reading.resample_seed is not None:
         digests = [hashlib.sha256(f"{reading.resample_seed}:{draw}".encode()).hexdigest() for draw in range(n)]
-        drawn = [int(one, 16) % n for one in digests]
+        drawn = [int(digest, 16) % n for digest in digests]
     return np.mean([q[index] for index in drawn], axis=0)
 
 
 def factor(sets: Sequence[Array], contrast: Array | None, reading: Reading) -> Array:
-    """[in] what the magnitudes of weights are multiplied with."""
+    """Factors that multiply the magnitudes of weights, [in]."""
     s = [means(q, reading) for q in sets]
     p = reading.shares or tuple(1 / len(s) for _ in s)
     if reading.aggregation == "pooled":
-        s = [sum(share * one for share, one in zip(p, s, strict=True))]
+        s = [sum(share * mean for share, mean in zip(p, s, strict=True))]
     if contrast is not None:
         code = means(contrast, reading)
-        s = [one * one / code for one in s]
-    norms = [np.sqrt(one) for one in s]
+        s = [mean * mean / code for mean in s]
+    norms = [np.sqrt(mean) for mean in s]
     if len(norms) == 1:
         return norms[0]
-    mean = sum(share * one for share, one in zip(p, norms, strict=True))
+    mean = sum(share * norm for share, norm in zip(p, norms, strict=True))
     if reading.aggregation == "max":
         return np.max(norms, axis=0)
     if reading.aggregation == "variance":
         assert reading.variance_weight is not None
-        spread = sum(share * (one - mean) ** 2 for share, one in zip(p, norms, strict=True))
+        spread = sum(share * (norm - mean) ** 2 for share, norm in zip(p, norms, strict=True))
         return mean + reading.variance_weight * spread
     return mean
 
@@ -136,7 +136,7 @@ def scores(weight: Array, factors: Array, choice: ScoreSpec) -> Array:
 
 
 def removed(values: Array, choice: ScoreSpec, sparsity: float) -> Array:
-    """[out, in] bool, what goes at a sparsity."""
+    """Weights removed at a sparsity, [out, in] bool."""
     if sparsity == 0:
         return np.zeros(values.shape, dtype=bool)
     if choice.removes == "highest":
@@ -157,11 +157,11 @@ def removed(values: Array, choice: ScoreSpec, sparsity: float) -> Array:
 
 
 class ByHand:
-    """One variant's masks by hand.
+    """Reference computation of the masks of one variant.
 
     Args:
-        folder: model, corpus and code.
-        variant: what is asked for.
+        folder: contains model, corpus and code.
+        variant: the planned variant.
     """
 
     def __init__(self, folder: Path, variant: PlannedVariant) -> None:
@@ -170,21 +170,21 @@ class ByHand:
 
     @property
     def reading(self) -> Reading:
-        """How statistics are read."""
+        """The selection and aggregation of statistics."""
         assert self.spec.reading is not None
         return self.spec.reading
 
     def weight(self, block: int, layer: str) -> torch.Tensor:
-        """The model's own, to be changed."""
+        """A weight of the model, which the caller may change."""
         return self.model.model.layers[block].get_submodule(layer).weight.data
 
     def observed(self, name: str) -> dict[Key, Array]:
-        """Squares of a set in the model as it is now."""
+        """Sums of squares of a set in the current model."""
         paper = self.spec.profile == "paper"
         return squares(self.model, self.folder, name, scope=self.reading.token_scope, paper=paper)
 
     def factors(self) -> dict[Key, Array]:
-        """(block, input) -> factors in the model as it is now."""
+        """Factors in the current model: (block, input) -> [in]."""
         sets = [self.observed(one.name) for one in self.variant.sets]
         contrast = self.observed(self.variant.contrast.name) if self.variant.contrast else None
         return {
@@ -193,7 +193,7 @@ class ByHand:
         }
 
     def outlier_ratios(self) -> list[float]:
-        """OWL's share of outliers of every block, in the model as it is now."""
+        """OWL's share of outliers per block in the current model."""
         sets = [self.observed(one.name) for one in self.variant.sets]
         ratios = []
         for block in range(N_BLOCKS):
@@ -209,7 +209,7 @@ class ByHand:
         return ratios
 
     def sparsities(self) -> dict[Key, float]:
-        """(block, layer) -> what is removed there, in the dense model's terms."""
+        """Sparsity per (block, layer), from the schedule and the scope on the dense model."""
         schedule, scope = self.spec.schedule, self.spec.scope
         found = {(block, layer): self.spec.sparsity for block in range(N_BLOCKS) for layer in LAYERS}
         if schedule.kind == "given":
@@ -226,14 +226,14 @@ class ByHand:
         return {key: s if key[0] in blocks and key[1] in layers else 0.0 for key, s in found.items()}
 
     def keep_masks(self) -> dict[Key, torch.Tensor]:
-        """(block, layer) -> bool [out, in]; sequential propagation prunes as it goes."""
+        """Keep masks, (block, layer) -> bool [out, in]; sequential propagation prunes each block before the next."""
         assert self.spec.choice is not None
         wanted = self.sparsities()
         dense = self.factors()
         keep: dict[Key, torch.Tensor] = {}
         for block in range(N_BLOCKS):
             factors = self.factors() if self.spec.propagation == "sequential" else dense
-            gone: Mapping[str, Array] = {
+            removed_masks: Mapping[str, Array] = {
                 layer: removed(
                     scores(
                         self.weight(block, layer).double().numpy(), factors[block, INPUT_OF[layer]], self.spec.choice
@@ -243,7 +243,7 @@ class ByHand:
                 )
                 for layer in LAYERS
             }
-            for layer, mask in gone.items():
+            for layer, mask in removed_masks.items():
                 keep[block, layer] = torch.from_numpy(~mask)
                 if self.spec.propagation == "sequential":
                     self.weight(block, layer)[torch.from_numpy(mask)] = 0

@@ -1,4 +1,4 @@
-"""Metrics by their definitions, written as loops over items: what the formulas on arrays are compared with."""
+"""Reference metrics: the definitions as loops over items, to check the vectorised formulas."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def plain_classification(gold: Sequence[int], predictions: Sequence[int], n_labe
 
 
 def plain_calibration_error(confidence: Sequence[float], credit: Sequence[float], n_bins: int = 10) -> float:
-    """Bins are closed above; the first also holds 0."""
+    """Expected calibration error. Bins include their upper bound; the first bin also includes 0."""
     error = 0.0
     for index in range(n_bins):
         low, high = index / n_bins, (index + 1) / n_bins
@@ -44,5 +44,5 @@ def plain_credit(scores: Sequence[float], gold: int) -> float:
 
 
 def plain_perplexity(log_likelihoods: Sequence[float], n_tokens: Sequence[int]) -> float:
-    """Over tokens, not over texts."""
+    """Perplexity per token over all texts."""
     return math.exp(-math.fsum(log_likelihoods) / sum(n_tokens))

@@ -1,4 +1,4 @@
-"""Texts to score, how a chain scores them, and what a model of transformers makes of each of them alone."""
+"""Texts to score: scored by a chain, and one by one with a transformers model as the reference."""
 
 import random
 from collections.abc import Sequence
@@ -13,11 +13,14 @@ from mlprune.models.chain import Chain
 from mlprune.models.messages import ScoringBatch
 
 Score = tuple[float, bool]
-"""Log-likelihood, and whether greedy decoding gives the scored part."""
+"""Log-likelihood, and whether greedy decoding produces the scored part."""
 
 
 def some_texts(heads: Sequence[int] = (20, 7, 1)) -> list[ScoredText]:
-    """Heads of some lengths, questions behind them, answers behind those; scored from various places on."""
+    """Texts that share heads and questions: each head has three questions, each question three answers.
+
+    The position from which a text is scored varies.
+    """
     draw = random.Random(0)
 
     def tokens(n: int) -> tuple[int, ...]:
@@ -28,27 +31,27 @@ def some_texts(heads: Sequence[int] = (20, 7, 1)) -> list[ScoredText]:
         for n_question in (1, 4, 6):
             question = head + tokens(n_question)
             answers = [question + tokens(n_answer) for n_answer in (1, 2, 5)]
-            texts += [ScoredText(one, draw.choice([1, len(question), len(one) - 1])) for one in answers]
+            texts += [ScoredText(answer, draw.choice([1, len(question), len(answer) - 1])) for answer in answers]
     return [*texts, texts[0], texts[4]]
 
 
 def one_batch(texts: Sequence[ScoredText]) -> ScoringBatch:
-    """All of some texts as one batch."""
+    """Put all texts into one batch."""
     (planned,) = plan_texts(texts, batch_tokens=10**6)
     return planned.batch
 
 
 def scored(chain: Chain, texts: Sequence[ScoredText], *, batch_tokens: int = 10**6) -> list[Score]:
-    """What a chain makes of texts."""
-    found: dict[int, Score] = {}
+    """Score texts with a chain, in their order."""
+    scores_by_text: dict[int, Score] = {}
     for scores in score_texts(chain, plan_texts(texts, batch_tokens=batch_tokens)):
         values = zip(scores.log_likelihoods.tolist(), scores.is_greedy.tolist(), strict=True)
-        found |= dict(zip(scores.texts, values, strict=True))
-    return [found[place] for place in range(len(texts))]
+        scores_by_text |= dict(zip(scores.texts, values, strict=True))
+    return [scores_by_text[index] for index in range(len(texts))]
 
 
 def scored_alone(model: Any, texts: Sequence[ScoredText]) -> list[Score]:
-    """What a model of transformers makes of each text alone, summed up in float64, token by token."""
+    """Score each text alone with a transformers model; sum in float64, token by token."""
     return [_alone(model, text) for text in texts]
 
 
@@ -56,6 +59,6 @@ def _alone(model: Any, text: ScoredText) -> Score:
     with torch.inference_mode():
         logits = model(input_ids=torch.tensor([text.tokens]), use_cache=False).logits[0].double()
     log_probs = logits.log_softmax(dim=-1)
-    places = range(text.n_context, len(text.tokens))
-    total = sum(log_probs[place - 1, text.tokens[place]].item() for place in places)
-    return total, all(int(logits[place - 1].argmax()) == text.tokens[place] for place in places)
+    positions = range(text.n_context, len(text.tokens))
+    total = sum(log_probs[position - 1, text.tokens[position]].item() for position in positions)
+    return total, all(int(logits[position - 1].argmax()) == text.tokens[position] for position in positions)

@@ -1,4 +1,4 @@
-"""The recipes that are shown to users are recipes."""
+"""The example recipes are valid."""
 
 from pathlib import Path
 

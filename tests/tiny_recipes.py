@@ -1,4 +1,4 @@
-"""A tiny recipe with all it reads (model, corpus, code, task files) in a folder, and how to run it in this process."""
+"""Tiny recipes with their inputs (model, corpus, code, task files), and functions to run them in this process."""
 
 import functools
 import json
@@ -35,7 +35,7 @@ COLOURS = {"en": ["red", "blue", "grey"], "fr": ["rouge", "bleu", "gris"], "sw":
 
 
 def tiny_recipe() -> dict[str, Any]:
-    """Every kind of set, score, structure, propagation and of evaluation that reads parallel text or facts."""
+    """Every kind of demonstration set, most scores, and the evaluations that read parallel text or facts."""
     sizes = {"samples": 4, "max_tokens": 48}
     return {
         "name": "tiny",
@@ -93,7 +93,7 @@ def tiny_recipe() -> dict[str, Any]:
 
 
 def small_recipe() -> dict[str, Any]:
-    """One set, a dense ordering of two sparsities, a sweep, and facts in two languages."""
+    """One set, a dense ordering with two sparsities, a sweep, and facts in two languages."""
     recipe = tiny_recipe()
     recipe["demonstrations"] = [{**recipe["demonstrations"][0], "source": "fr"}]
     wanda = {"demonstrations": "mt", "score": "wanda"}
@@ -131,9 +131,9 @@ def baseline_recipe() -> dict[str, Any]:
 
 
 def method_recipe() -> dict[str, Any]:
-    """Every score, structure, schedule, scope, reading, profile and combination that the tiny recipe has not.
+    """Every score, structure, schedule, scope, aggregation, profile and combination that the tiny recipe does not have.
 
-    An entry is named for what is special about it; it has both propagations where both are possible.
+    The name of an entry says what is special about it. An entry uses both propagations where both are possible.
     """
     sizes = {"shots": 2, "samples": 4, "max_tokens": 48}
     translation = {"kind": "translation", "target": "en", **sizes}
@@ -194,14 +194,14 @@ def method_recipe() -> dict[str, Any]:
 
 
 def write_inputs(folder: Path, *, family: str = "xglm") -> Path:
-    """Write a model, a corpus, code and facts into a folder, and return the folder."""
+    """Write a model, a corpus, code and facts to a folder and return the folder."""
     save_tiny_model(folder / "model", family)
     write_texts(folder)
     return folder
 
 
 def write_texts(folder: Path) -> None:
-    """All inputs but the model."""
+    """Write all inputs except the model."""
     for name in ("corpus", "code", "facts"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for language, text in CORPUS.items():
@@ -213,14 +213,14 @@ def write_texts(folder: Path) -> None:
 
 
 def write_facts(folder: Path, split: str, numbers: range) -> None:
-    """Task files of a split in every language."""
+    """Write the task files of one split in every language."""
     for language in CORPUS:
         rows = [json.dumps(fact(language, number), ensure_ascii=False) + "\n" for number in numbers]
         (folder / "facts" / f"{language}.{split}.jsonl").write_text("".join(rows), encoding="utf-8")
 
 
 def write_baseline_inputs(tiny: Path, folder: Path) -> Path:
-    """The tiny inputs with a split for development and a smaller model beside the recipe's, in a new folder."""
+    """Write the tiny inputs, a dev split and a second, smaller model to a new folder."""
     copied_inputs(tiny, folder)
     write_facts(folder, "dev", range(N_FACTS, 3 * N_FACTS))
     save_tiny_model(folder / "model", positions=2 * POSITIONS)  # room for a prompt that shows a translation
@@ -237,42 +237,42 @@ def write_baseline_inputs(tiny: Path, folder: Path) -> Path:
 
 
 def fact(language: str, number: int) -> dict[str, Any]:
-    """One row of a facts file."""
+    """One row of a task file for facts."""
     prompt = SENTENCES[language].format(n=number, gap="<mask>")
     return {"id": number, "prompt": prompt, "candidates": COLOURS[language], "answer": number % 3}
 
 
 def write_recipe(folder: Path, recipe: dict[str, Any], *, name: str = "recipe.yaml") -> Path:
-    """Write a recipe into the folder of its inputs."""
+    """Write a recipe to the folder of its inputs."""
     path = folder / name
     path.write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 
 
 def plan_of(recipe_path: Path) -> Plan:
-    """The plan of a recipe file."""
+    """Plan a recipe file."""
     return build_plan(load_recipe(recipe_path))
 
 
 def chain_of(plan: Plan) -> Chain:
-    """The plan's model in this process."""
+    """Load the model of a plan in this process."""
     return chain_of_model(plan.model)
 
 
 def chain_of_model(model: ModelRef) -> Chain:
-    """A model in this process."""
+    """Load a model in this process."""
     return local_chain(Path(model.path), dtype=model.dtype)
 
 
 def run_here(recipe_path: Path, store: Store) -> Plan:
-    """Plan a recipe and run what is pending, in the plan's order."""
+    """Plan a recipe and run its pending jobs in the order of the plan."""
     plan = plan_of(recipe_path)
     run_plan(plan, store)
     return plan
 
 
 def run_plan(plan: Plan, store: Store) -> list[str]:
-    """Run what is pending of a plan, with one thread as every worker has; returns the steps that were run."""
+    """Run the pending jobs of a plan with one thread, as a worker does; return the steps that were run."""
     torch.set_num_threads(1)
     store.write_record(plan.record)
     chain = functools.cache(chain_of_model)
@@ -283,20 +283,20 @@ def run_plan(plan: Plan, store: Store) -> list[str]:
 
 
 def contents(store: Store) -> dict[str, bytes]:
-    """Path -> bytes of all files of a store, what was put into quarantine left out."""
+    """Map path to bytes for all files of a store except quarantined ones."""
     root = store.local_root
     assert root is not None, "tests use local stores"
     return {path: (root / path).read_bytes() for path in store.list("") if not path.startswith("quarantine/")}
 
 
 def results(store: Store | Path) -> dict[str, bytes]:
-    """All records and artefacts of a store; how its runs went, their claims and the catalog's file are no results."""
-    found = contents(store if isinstance(store, Store) else Store(store))
-    return {path: data for path, data in found.items() if not path.startswith(("runs/", "claims/", "catalog.duckdb"))}
+    """Map path to bytes for the records and artefacts of a store, without run logs, claims and catalog."""
+    files = contents(store if isinstance(store, Store) else Store(store))
+    return {path: data for path, data in files.items() if not path.startswith(("runs/", "claims/", "catalog.duckdb"))}
 
 
 class FinishedRun(NamedTuple):
-    """A recipe that was run."""
+    """A recipe, its plan, and the store of its finished run."""
 
     recipe_path: Path
     plan: Plan
@@ -304,37 +304,37 @@ class FinishedRun(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """Where the inputs lie."""
+        """The folder of the inputs."""
         return self.recipe_path.parent
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """All rows that the records contribute to a catalog table."""
+        """All rows that the records add to a catalog table."""
         return [row for record in self.store.records() for row in record.rows.get(table, ())]
 
     def labelled(self, label: str) -> PlannedVariant:
-        """The variant of these words."""
+        """The variant with this label."""
         return next(one for one in self.plan.variants.values() if one.label == label)
 
     def named(self, name: str, propagation: str | None = None) -> list[PlannedVariant]:
-        """The variants of an entry, all or those of one propagation."""
+        """The variants of an entry, optionally of one propagation only."""
         variants = (one for one in self.plan.variants.values() if name in {entry.name for entry in one.entries})
         return [one for one in variants if propagation in (None, one.spec.propagation)]
 
     def keep_masks(self, variant_id: str) -> dict[tuple[int, str], Tensor]:
-        """(block, layer) -> keep mask of a variant, from the store."""
+        """Read the keep masks of a variant from the store: (block, layer) -> mask."""
         record = self.store.require("variants", variant_id)
         level = record.rows["variants"][0]["level"]
         blocks = [read_keep_masks(self.store.uri, one, level) for one in mask_artefacts(record)]
         return {(block, layer): kept for block, found in enumerate(blocks) for layer, kept in found.items()}
 
     def row(self, table: str, variant_id: str) -> dict[str, Any]:
-        """The one row that a variant's record contributes to a table."""
+        """The single row that a variant's record adds to a table."""
         (found,) = self.store.require("variants", variant_id).rows[table]
         return dict(found)
 
 
 def finished_run(folder: Path, recipe: dict[str, Any], *, name: str) -> FinishedRun:
-    """Run a recipe over the inputs of a folder, into a store beside them."""
+    """Run a recipe on the inputs of a folder; its store is in the same folder."""
     path = write_recipe(folder, recipe, name=f"{name}.yaml")
     store = Store(folder / f"{name}-store")
     return FinishedRun(path, run_here(path, store), store)
@@ -351,7 +351,7 @@ def shared_run(
 
 
 def copied_inputs(folder: Path, target: Path) -> Path:
-    """Copy model, corpus, code and facts, and return the new folder."""
+    """Copy model, corpus, code and facts to a new folder and return it."""
     for name in ("model", "corpus", "code", "facts"):
         shutil.copytree(folder / name, target / name, dirs_exist_ok=True)
     return target
@@ -365,12 +365,12 @@ def copy_of(store: Store, target: Path) -> Store:
 
 
 def reference_model(folder: Path) -> Any:
-    """The model of a folder as transformers loads it."""
+    """Load the model of a folder with transformers."""
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 def layer_inputs(model: Any, token_ids: Sequence[int], *, layers: Sequence[str]) -> dict[tuple[int, str], Tensor]:
-    """(block, layer) -> [tokens, in], what the layers of a tiny XGLM read while one text runs through it."""
+    """Capture what layers of a tiny XGLM read from one text: (block, layer) -> [tokens, in]."""
     found: dict[tuple[int, str], Tensor] = {}
     handles = []
     for block, module in enumerate(model.model.layers):

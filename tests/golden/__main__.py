@@ -1,4 +1,4 @@
-"""Pin the contract as it is now: `python -m tests.golden`. Only a commit that is meant to change it may run this."""
+"""Pin the current contract: `python -m tests.golden`. Run it only for a commit that is meant to change the contract."""
 
 import tempfile
 from pathlib import Path

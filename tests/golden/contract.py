@@ -26,17 +26,18 @@ HASH_LENGTH = 16
 def store_contract(store: Store) -> dict[str, Any]:
     """Every record of a store: kind -> id -> [hash of its outline, hash of its bytes].
 
-    The outline has the id's inputs exactly, and of artefacts and rows what does not depend on floating-point results.
+    The outline contains the exact inputs of the id. Of artefacts and rows it contains only what does not depend on
+    floating-point results.
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    records: dict[str, dict[str, list[str]]] = {}
     for record in store.records():
         hashes = [digest(outline(record)), hashlib.sha256(record.to_json().encode()).hexdigest()]
-        found.setdefault(record.kind, {})[record.id] = [value[:HASH_LENGTH] for value in hashes]
-    return found
+        records.setdefault(record.kind, {})[record.id] = [value[:HASH_LENGTH] for value in hashes]
+    return records
 
 
 def outline(record: Record) -> dict[str, Any]:
-    """A record without the values that a processor with other vector instructions may compute otherwise."""
+    """A record without the values that differ on a processor with other vector instructions."""
     value = json.loads(record.to_json())
     value["artefacts"] = [artefact["path"] for artefact in value["artefacts"]]
     value["rows"] = {table: _outline_of_rows(rows) for table, rows in value["rows"].items()}
@@ -50,7 +51,7 @@ def _outline_of_rows(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def arithmetic() -> str:
-    """Name of how this machine computes: equal where the pinned bytes of records may be expected."""
+    """Fingerprint of this machine's floating-point results; pinned bytes are valid only where it is equal."""
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(257, 129, generator=generator) for _ in range(2))
     values = torch.cat([(a @ b.T).flatten(), torch.softmax(a, dim=1).flatten(), torch.nn.functional.gelu(b).flatten()])
@@ -67,15 +68,15 @@ def catalog_contract() -> dict[str, Any]:
         queries = {}
         for query in list_queries():
             values = {parameter.name: parameter.default for parameter in query.parameters}
-            lent = {one.name: PREDICTIONS for one in query.reads}
-            columns = catalog.select(query.sql, query.bound(values), tables=lent).columns
+            predictions = {table.name: PREDICTIONS for table in query.reads}
+            columns = catalog.select(query.sql, query.bound(values), tables=predictions).columns
             queries[query.name] = {"parameters": [str(one) for one in query.parameters], "columns": list(columns)}
         with_argument = {name: list(catalog.select(f"FROM {name}('')").columns) for name in macros()}
     return {"tables": relations["table"], "views": relations["view"], "macros": with_argument, "queries": queries}
 
 
 def frozen_contract(store: Store) -> dict[str, Any]:
-    """A frozen store: its records, and the name of what a catalog of it holds."""
+    """A frozen store: its records and the snapshot id of its catalog."""
     with Catalog.in_memory(store) as catalog:
         catalog.fold()
         snapshot = catalog.snapshot_id()
@@ -99,7 +100,7 @@ def _parameter(parameter: Any) -> dict[str, Any]:
 
 
 def read(name: str) -> Any:
-    """What is pinned under a name."""
+    """Read the pinned value of a name."""
     return json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
 
 

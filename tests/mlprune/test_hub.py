@@ -33,9 +33,9 @@ def test_the_folder_is_named_for_the_commit_and_holds_what_the_patterns_name(hub
 
 def test_what_is_in_the_cache_is_not_fetched_again_nor_does_a_commit_need_the_hub(hub: Hub) -> None:
     folder = fetched("fr/*")
-    n_asked = len(hub.asked)
+    n_asked = len(hub.requests)
     assert fetched("fr/*", revision=folder.name) == folder
-    assert len(hub.asked) == n_asked
+    assert len(hub.requests) == n_asked
     fetched("fr/*", "en/*", revision=folder.name)
     assert hub.fetched() == ["fr/test-0.parquet", "en/dev.jsonl"]
 

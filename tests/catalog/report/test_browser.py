@@ -70,7 +70,7 @@ def test_a_browser_shows_every_figure_asks_for_nothing_and_complains_about_nothi
             n_panels = n_shown(report, f"#{exhibit.anchor} [role=img], #{exhibit.anchor} .heat")
             assert n_panels == len(on_top) > 0, exhibit.anchor
     assert n_shown(report, "#filters") == 1
-    assert report.complaints == []
+    assert report.console_messages == []
     assert len(report.requests) == 1
 
 
@@ -242,7 +242,7 @@ def test_an_attack_in_a_name_runs_nothing_and_can_be_filtered_by(
     tab.click("#filters input", place)
     assert tab.value("document.querySelector('[data-filter=task] b').textContent") == boxes[place]
     assert n_shown(tab, "#curves figure") == 1
-    assert tab.complaints == []
+    assert tab.console_messages == []
     assert len(tab.requests) == 1
 
 
@@ -252,12 +252,12 @@ def test_figures_of_further_variants_are_shown_too(methods_page: str, chromium: 
     tab = chromium.open(path.as_uri())
     for exhibit in FIGURES:
         assert n_shown(tab, f"#{exhibit.anchor} [role=img], #{exhibit.anchor} .heat") > 0, exhibit.anchor
-    assert tab.complaints == []
+    assert tab.console_messages == []
 
 
 def test_what_a_page_complains_of_and_asks_for_is_really_seen(chromium: Chromium, folder: Path) -> None:
     path = folder / "complaining.html"
     path.write_text("<!DOCTYPE html><title>x</title><img src=absent.png><script>console.error('seen')</script>")
     tab = chromium.open(path.as_uri())
-    assert any("seen" in line for line in tab.complaints)
+    assert any("seen" in line for line in tab.console_messages)
     assert any(address.endswith("absent.png") for address in tab.requests)

@@ -53,7 +53,7 @@ def test_ids_are_those_of_local_files_with_the_same_rows_and_the_commit_is_a_nam
     named = [row for row in plan.record.rows["names"] if row["kind"] == "data_set"]
     assert [(row["name"], row["id"]) for row in named] == [("some/nli@main", commit)]
     assert not [row for row in local.record.rows["names"] if row["kind"] == "data_set"]
-    assert len([one for one in hub.asked if "/revision/" in one]) == 1
+    assert len([one for one in hub.requests if "/revision/" in one]) == 1
 
 
 def test_a_commit_in_the_path_and_other_content_at_the_branch(hub: Hub, tiny_inputs: Path) -> None:
