@@ -10,6 +10,7 @@ import torch
 
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference.block_batching import group_limit
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.plan.job_costs import Work, makespan, work_of
 from mlprune.plan.node_capacity import Node
@@ -19,8 +20,6 @@ from mlprune.recipe import ComputeConfig
 from mlprune.steps.job import Job, ModelRef
 from mlprune.vocabulary import DtypeName
 
-IN_FLIGHT = 4
-"""Batches that may be on their way along a chain of shard actors at once."""
 SHORTEST_ROW = 32
 """Tokens of a batch's rows at least, where the size of its statistics is estimated."""
 SAMPLE_BYTES = 2**26
@@ -46,13 +45,19 @@ class Needs:
         return plan_pool(self.compute, self.sizes, nodes, works=self.works)
 
     def object_store_gib(self, pool: Pool) -> float:
-        """Batches on their way between shard actors, with the statistics they have gathered; none without shards."""
+        """Size of the batches that travel between shard actors, with their statistics; 0 without shards."""
         if pool.n_shards == 1:
             return 0.0
         n_tokens = self.compute.planned_batch_tokens
+        n_rows = max(1, n_tokens // SHORTEST_ROW)
         states = n_tokens * self.sizes.hidden * self.sizes.item
-        statistics = 4 * max(1, n_tokens // SHORTEST_ROW) * self.sizes.inputs * len(self.sizes.blocks)
-        return pool.n_workers * IN_FLIGHT * (states + statistics) / 2**30
+        statistics = 4 * n_rows * self.sizes.inputs * len(self.sizes.blocks)
+        batches_per_group = pool.threads
+        if pool.is_offloaded:
+            limit = group_limit(self.sizes)
+            batches_per_group = max(1, limit.n_bytes // (n_tokens * limit.per_token + n_rows * limit.per_row))
+        n_batches = pool.n_workers * pool.groups_in_flight * batches_per_group
+        return n_batches * (states + statistics) / 2**30
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,9 @@ def duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
     """
     swept = [work for work in needs.works if work.step == "sweep"]
     others = [work for work in needs.works if work.step != "sweep"]
-    in_turn = makespan(swept, pool.n_workers) + makespan(others, pool.n_workers) / min(pool.n_shards, IN_FLIGHT)
+    in_turn = makespan(swept, pool.n_workers) + makespan(others, pool.n_workers) / min(
+        pool.n_shards, pool.groups_in_flight
+    )
     n_passes = makespan(needs.works, pool.n_workers, of=lambda work: work.n_passes)
     n_read = sum(needs.sizes.blocks) * n_passes if pool.is_offloaded else 0.0
     return Duration(in_turn / (rates.flops * pool.threads), n_read / rates.read_bytes)

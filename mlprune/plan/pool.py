@@ -28,6 +28,10 @@ GPU_SHARE = 0.9
 """Share of an accelerator's memory that is planned with; its driver and libraries take some."""
 MAKESPAN_TOLERANCE = 1.1
 """Pools whose products take this much longer than those of the best are as good: replicas share the small work too."""
+GROUPS_IN_FLIGHT = 4
+"""Groups of batches that travel along a chain of shard actors at once; a group has one batch per thread of an actor."""
+OFFLOADED_GROUPS_IN_FLIGHT = 2
+"""The same for an offloaded model, where a group is as large as `GROUP_BYTES` allows."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Pool:
     def is_offloaded(self) -> bool:
         """Whether blocks are read from disk again and again."""
         return sum(self.resident) < self.n_blocks
+
+    @property
+    def groups_in_flight(self) -> int:
+        """Groups of batches that travel along the shards of one replica at once."""
+        return OFFLOADED_GROUPS_IN_FLIGHT if self.is_offloaded else GROUPS_IN_FLIGHT
 
 
 class _Holder(Enum):

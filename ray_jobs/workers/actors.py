@@ -17,18 +17,13 @@ from mlprune.models.chain import Chain
 from mlprune.models.inference.block_batching import grouped
 from mlprune.models.local_chain import chain_limit
 from mlprune.parallel import set_worker_threads
-from mlprune.plan.pool import Pool
+from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.model_loading import load_here, load_shard, warm_up
 from ray_jobs.workers.placement_groups import Place
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
-
-IN_FLIGHT = 4
-"""Groups of batches that may be on their way along a chain at once."""
-GROUPS_IN_FLIGHT = 2
-"""The same where blocks take turns in memory, and a group is large."""
 
 
 class ShardActor:
@@ -76,7 +71,7 @@ class RayChain:
             for shard in self.shards:
                 travelling = shard.call.remote("together", operation, travelling)
             waiting.append(travelling)
-            if len(waiting) == (IN_FLIGHT if self._limit is None else GROUPS_IN_FLIGHT):
+            if len(waiting) == (GROUPS_IN_FLIGHT if self._limit is None else OFFLOADED_GROUPS_IN_FLIGHT):
                 yield from self._fetched(waiting.popleft())
         while waiting:
             yield from self._fetched(waiting.popleft())

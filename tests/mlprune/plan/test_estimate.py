@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import BadInputError
+from mlprune.models.placement.memory_estimate import GROUP_BYTES
 from mlprune.plan.estimate import Needs, Rates, duration, matmul_rate, measured_rates, needs_of, read_rate
 from mlprune.plan.job_costs import Work
 from mlprune.plan.node_capacity import Node
@@ -57,6 +58,21 @@ def test_the_object_store_holds_batches_between_shards_and_nothing_else(needs: N
     states = 128 * 16 * 4
     statistics = 4 * (128 // 32) * (3 * 16 + 64) * 3
     assert cut.object_store_gib(cut.pool([PLENTY])) == 2 * 4 * (states + statistics) / 2**30
+
+
+def test_a_group_in_the_object_store_has_a_batch_per_thread(needs: Needs) -> None:
+    cut = with_works(needs, *needs.works, replicas=1, shards=2)
+    one_thread, two_threads = cut.pool([Node(2.0, 64 * GIB)]), cut.pool([PLENTY])
+    assert (one_thread.threads, two_threads.threads) == (1, 2)
+    assert cut.object_store_gib(two_threads) == 2 * cut.object_store_gib(one_thread)
+
+
+def test_groups_of_an_offloaded_model_are_bounded_by_their_size_and_not_by_threads(needs: Needs) -> None:
+    cut = with_works(needs, *needs.works, replicas=1, shards=2)
+    offloaded = replace(cut.pool([PLENTY]), resident=(1, 1))
+    more_threads = replace(offloaded, threads=4 * offloaded.threads)
+    assert cut.object_store_gib(offloaded) == cut.object_store_gib(more_threads)
+    assert cut.object_store_gib(offloaded) <= 2 * GROUP_BYTES / GIB
 
 
 def test_the_disk_takes_what_all_jobs_leave(needs: Needs) -> None:

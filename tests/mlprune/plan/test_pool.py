@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
@@ -188,6 +188,7 @@ SECTIONS = st.fixed_dictionaries(
 CLUSTERS = st.lists(st.builds(node, st.integers(0, 4), st.floats(0.5, 12)), min_size=1, max_size=3)
 
 
+@settings(deadline=None)
 @given(CLUSTERS, SECTIONS, st.sampled_from([MANY, (OBSERVE, ORDER), (ORDER,)]))
 def test_every_pool_has_room_and_every_shard_fits_its_budget(
     nodes: list[Node], compute: dict[str, object], works: tuple[Work, ...]
@@ -207,11 +208,37 @@ def test_every_pool_has_room_and_every_shard_fits_its_budget(
     assert all(blocks >= 1 for blocks in found.resident)
 
 
+def with_more_memory(nodes: list[Node], gib: float) -> list[Node]:
+    return [replace(one, memory_bytes=one.memory_bytes + int(gib * GIB)) for one in nodes]
+
+
+def rank(found: Pool) -> tuple[bool, int, int]:
+    """What a pool of one actor is chosen by: the whole model in memory, then threads, then blocks in memory."""
+    return not found.is_offloaded, found.threads, sum(found.resident)
+
+
+@settings(deadline=None)
 @given(CLUSTERS, st.floats(0.1, 4))
-def test_more_memory_never_makes_a_pool_of_fewer_blocks_in_memory(nodes: list[Node], more: float) -> None:
+@example([Node(4.0, 1692253788), Node(2.0, 2169418378)], 0.2081341783854048)
+def test_more_memory_never_makes_a_worse_pool(nodes: list[Node], more: float) -> None:
     try:
         before = pool(nodes, shards=1, replicas=1)
     except BadInputError:
         return
-    after = pool([replace(one, memory_bytes=one.memory_bytes + int(more * GIB)) for one in nodes], shards=1, replicas=1)
-    assert sum(after.resident) >= sum(before.resident)
+    assert rank(pool(with_more_memory(nodes, more), shards=1, replicas=1)) >= rank(before)
+
+
+@settings(deadline=None)
+@given(st.builds(node, st.integers(1, 4), st.floats(0.5, 12)), st.floats(0.1, 4))
+def test_more_memory_of_one_node_never_makes_a_pool_of_fewer_blocks_in_memory(alone: Node, more: float) -> None:
+    try:
+        before = pool([alone], shards=1, replicas=1)
+    except BadInputError:
+        return
+    assert sum(pool(with_more_memory([alone], more), shards=1, replicas=1).resident) >= sum(before.resident)
+
+
+def test_an_offloaded_model_goes_to_the_node_with_more_cpus_once_it_fits_there() -> None:
+    assert pool([node(2, 2.1), node(4, 1.57)], shards=1, replicas=1).threads == 2
+    found = pool([node(2, 2.1), node(4, 1.8)], shards=1, replicas=1)
+    assert (found.threads, found.is_offloaded) == (4, True)
