@@ -89,7 +89,7 @@ def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
 def test_the_lines_of_the_page_give_the_frames_they_promise(
     filled: Store, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (section,) = re.findall(r"\n## Taking it elsewhere\n(.*?)\n## ", PAGE.read_text("utf-8"), re.DOTALL)
+    (section,) = re.findall(r"\n## Export and other tools\n(.*?)\n## ", PAGE.read_text("utf-8"), re.DOTALL)
     (command,) = re.findall(r"```\nmlprune (catalog export .*)\n```", section)
     (tmp_path / "runs").symlink_to(filled.uri)
     monkeypatch.chdir(tmp_path)
