@@ -10,7 +10,6 @@ import torch
 
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.inference.block_batching import group_limit
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.plan.job_costs import Work, makespan, work_of
 from mlprune.plan.node_capacity import Node
@@ -54,6 +53,8 @@ class Needs:
         statistics = 4 * n_rows * self.sizes.inputs * len(self.sizes.blocks)
         batches_per_group = pool.threads
         if pool.is_offloaded:
+            from mlprune.models.inference.block_batching import group_limit  # noqa: PLC0415 - imports transformers
+
             limit = group_limit(self.sizes)
             batches_per_group = max(1, limit.n_bytes // (n_tokens * limit.per_token + n_rows * limit.per_row))
         n_batches = pool.n_workers * pool.groups_in_flight * batches_per_group

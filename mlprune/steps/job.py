@@ -100,8 +100,8 @@ class Job:
     """Name of the step, as progress and the catalog's `jobs` show it."""
     needs_chain: ClassVar[bool] = False
     """Whether the job runs the model."""
-    relief: int = field(default=AS_PLANNED, kw_only=True)
-    """Level of relief from want of memory; never part of an identity."""
+    memory_level: int = field(default=AS_PLANNED, kw_only=True)
+    """How the job saves memory after it ran out of it; never part of an identity."""
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
@@ -127,17 +127,17 @@ class Job:
         """Do the work; running it again gives the same bytes."""
         raise NotImplementedError
 
-    def relieved(self) -> "Job | None":
-        """The same work with less memory: its batches halved, then the model offloaded as well; None if that was all.
+    def with_less_memory(self) -> "Job | None":
+        """Return the same work with half the batch size or, after that, an offloaded model; None if both were tried.
 
         Log-likelihoods of halved batches agree with the planned ones within 1e-4.
         """
         n_tokens = batch_tokens_of(self)
-        if self.relief < HALF_BATCHES and n_tokens is not None and n_tokens > MIN_BATCH_TOKENS:
+        if self.memory_level < HALF_BATCHES and n_tokens is not None and n_tokens > MIN_BATCH_TOKENS:
             half: Any = {"batch_tokens": max(MIN_BATCH_TOKENS, n_tokens // 2)}
-            return replace(self, relief=HALF_BATCHES, **half)
-        if self.relief < OFFLOADED and self.needs_chain:
-            return replace(self, relief=OFFLOADED)
+            return replace(self, memory_level=HALF_BATCHES, **half)
+        if self.memory_level < OFFLOADED and self.needs_chain:
+            return replace(self, memory_level=OFFLOADED)
         return None
 
 

@@ -21,7 +21,7 @@ from ray_jobs.cli.commands.results import query, report, rescore
 from ray_jobs.cli.commands.runs import demo, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, verify_variant
-from ray_jobs.driver.signals import GracefulShutdown
+from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2
 

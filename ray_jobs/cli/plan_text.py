@@ -9,7 +9,7 @@ from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import load_recipe
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.store.store import Store
-from ray_jobs.driver.capacity_checks import format_pool, pool_of_local_ray, require_room
+from ray_jobs.driver.capacity_checks import format_pool, local_ray_pool, require_room
 
 
 def describe_plan(recipe_path: Path, store_uri: str) -> str:
@@ -23,7 +23,7 @@ def describe_plan(recipe_path: Path, store_uri: str) -> str:
     pending = pending_jobs(plan.jobs, store)
     needs = needs_of(plan, pending)
     require_room(needs, store)
-    pool = pool_of_local_ray(needs)
+    pool = local_ray_pool(needs)
     n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
     lines = [f"recipe {plan.recipe.name}: {_format_variants(plan)}, {len(plan.jobs)} jobs, {len(pending)} to do"]
     lines += [

@@ -7,26 +7,26 @@ from mlprune.plan.estimate import Needs
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
 from mlprune.store.store import Store
-from ray_jobs.workers.node_resources import local_ray_bytes, this_node
+from ray_jobs.workers.node_resources import local_node, local_ray_bytes
 
 
-def pool_here(needs: Needs) -> Pool:
+def in_process_pool(needs: Needs) -> Pool:
     """Plan the pool of this process: one worker with one shard, regardless of the recipe.
 
     Raises:
         BadInputError: the model does not fit in its memory.
     """
     one_actor = needs.compute.model_copy(update={"replicas": 1, "shards": 1})
-    return Needs(one_actor, needs.model, needs.sizes, needs.works).pool([this_node()])
+    return Needs(one_actor, needs.model, needs.sizes, needs.works).pool([local_node()])
 
 
-def pool_of_local_ray(needs: Needs) -> Pool:
+def local_ray_pool(needs: Needs) -> Pool:
     """Plan the pool of a local Ray on this machine.
 
     Raises:
         BadInputError: the machine does not have what the recipe asks for.
     """
-    node = this_node()
+    node = local_node()
     return needs.pool([Node(node.n_cpus, local_ray_bytes()[0], node.n_gpus, node.gpu_bytes)])
 
 

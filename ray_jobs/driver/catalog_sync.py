@@ -5,7 +5,7 @@ import time
 
 from catalog.store import Catalog
 from mlprune.store.store import Store
-from ray_jobs.workers.out_of_memory import is_short_of_memory
+from ray_jobs.workers.out_of_memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ LONGEST_WAIT_S = 240.0
 """Time between two folds while somebody holds the file: each of them waits for it, and says so."""
 
 
-class Folds:
+class CatalogSync:
     """Lets readers see the records that a run has made so far; where that fails, the next fold catches up.
 
     The catalog of an object store is folded at the end only: each time would list all of its records.
@@ -47,7 +47,7 @@ def fold(store: Store, *, publish: bool = False) -> bool:
                 return catalog.publish()
             return catalog.fold().persisted
     except Exception as err:
-        if not is_short_of_memory(err):
+        if not is_out_of_memory(err):
             raise
         logger.warning("too little memory to bring the catalog up to date: the next command or query does")
         return False

@@ -17,10 +17,10 @@ from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
-from ray_jobs.driver.catalog_sync import Folds
+from ray_jobs.driver.catalog_sync import CatalogSync
 from ray_jobs.driver.progress import Progress
-from ray_jobs.driver.run_log import Journal
-from ray_jobs.workers.out_of_memory import IN_WORDS, advice
+from ray_jobs.driver.run_log import RunLog
+from ray_jobs.workers.out_of_memory import MEMORY_LEVELS, advice
 from ray_jobs.workers.worker import Failure, Outcome
 
 logger = logging.getLogger(__name__)
@@ -104,12 +104,12 @@ class Driver:
         round_: int = 0,
     ) -> None:
         self._store = store
-        self._journal = Journal(store, run_id, round_=round_)
+        self._journal = RunLog(store, run_id, round_=round_)
         self._workers = workers
         self._progress = progress
         self._claims = claims
         self._has_said_wait = False
-        self._folds = Folds(store)
+        self._folds = CatalogSync(store)
 
     def run(self, jobs: Iterable[Job], *, present: set[RecordKey]) -> RunResult:
         """Run all jobs, each after those it needs.
@@ -219,7 +219,7 @@ class Driver:
             state.done.update(job.makes)
             self._progress.done(job, outcome)
         elif again:
-            how = f", now {IN_WORDS[again.relief]}" if again.relief else ""
+            how = f", now {MEMORY_LEVELS[again.memory_level]}" if again.memory_level else ""
             logger.warning("%s %s: %s (try %d; once more%s)", job.step, key[1], failure.message, attempt, how)
             state.waiting.insert(0, again)
         else:
@@ -232,8 +232,8 @@ class Driver:
 
 def _next_try(state: _State, job: Job, failure: Failure) -> Job | None:
     """What to try next of a job that failed: with less memory, as before, or nothing."""
-    if failure.is_memory and (job.relief or job.relieved()):
-        return job.relieved()
+    if failure.is_memory and (job.memory_level or job.with_less_memory()):
+        return job.with_less_memory()
     losses = state.losses[job.makes[-1]] = state.losses.get(job.makes[-1], 0) + 1
     return job if failure.is_transient and losses < MAX_ATTEMPTS else None
 

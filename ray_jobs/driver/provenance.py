@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from ray_jobs.driver.run_log import Journal, begin_run
+from ray_jobs.driver.run_log import RunLog, begin_run
 from ray_jobs.workers.worker import Stopwatch, worker_name
 
 
@@ -20,7 +20,7 @@ class RecordingStore(Store):
     def __init__(self, uri: str, command: str) -> None:
         super().__init__(uri)
         self._command = command
-        self._journal: Journal | None = None
+        self._journal: RunLog | None = None
         self._watch = Stopwatch()
         self.n_written = 0
         """Records written so far."""
@@ -28,7 +28,7 @@ class RecordingStore(Store):
     def write_record(self, record: Record) -> None:
         """Write the record, then log it with the time since the previous one."""
         if self._journal is None:
-            self._journal = Journal(self, begin_run(self, self._command))
+            self._journal = RunLog(self, begin_run(self, self._command))
             self._journal.planned(())
         super().write_record(record)
         self.n_written += 1

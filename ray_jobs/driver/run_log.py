@@ -19,8 +19,8 @@ from mlprune.store.process_identity import this_process
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
-from ray_jobs.driver.environment import Environment, environment_file, this_environment
-from ray_jobs.workers.out_of_memory import IN_WORDS
+from ray_jobs.process.environment import Environment, environment_file, this_environment
+from ray_jobs.workers.out_of_memory import MEMORY_LEVELS
 from ray_jobs.workers.worker import Failure, Outcome
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ PACK_AT = 1_000
 """Files of jobs that become one: a run of a million jobs leaves a thousand files and not a million."""
 
 
-class Journal:
+class RunLog:
     """Writes the files of a run.
 
     Args:
@@ -57,7 +57,7 @@ class Journal:
     def job(self, job: Job, outcome: Outcome, *, status: str, attempt: int) -> None:
         """How one try of a job went: done, lost (it is tried again) or failed."""
         error = outcome.failure.error if outcome.failure else None
-        conditions = {"batch_tokens": batch_tokens_of(job), "relief": IN_WORDS[job.relief], "error": error}
+        conditions = {"batch_tokens": batch_tokens_of(job), "relief": MEMORY_LEVELS[job.memory_level], "error": error}
         makes = {"makes": [list(key) for key in job.makes]}
         self._try(outcome, {"status": status, "attempt": attempt, "retries": attempt - 1, **conditions, **makes})
 

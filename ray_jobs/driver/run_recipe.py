@@ -19,7 +19,7 @@ from mlprune.steps.job import Job
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.store import Store
-from ray_jobs.driver.capacity_checks import format_pool, pool_here, pool_of_local_ray, require_room
+from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.driver import Driver, RunResult, Workers
 from ray_jobs.driver.progress import Progress
@@ -138,11 +138,11 @@ def _workers(plan: Plan, store: Store, address: str, needs: Needs) -> Iterator[t
     if address == "none":
         from ray_jobs.workers.in_process import InProcessWorkers  # noqa: PLC0415
 
-        pool = pool_here(needs)
+        pool = in_process_pool(needs)
         yield InProcessWorkers(store.uri, plan.model, pool), pool
         return
     if address == "local":
-        pool_of_local_ray(needs)
+        local_ray_pool(needs)
         # read when Ray is imported: without it Ray replaces the loopback address by the machine's in the network
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - without Ray this must not be imported

@@ -1,6 +1,6 @@
 """`mlprune status`: how far the runs of a store are, from their own files and claims. Reads only, and no catalog.
 
-What a run is at is written down by its `Journal`. Whether it still lives is told by its process, where that is one of
+What a run is at is written down by its `RunLog`. Whether it still lives is told by its process, where that is one of
 this machine, and by its claims, which a living run renews; clocks of other machines are taken as they are. The words
 are in `status_words.py`.
 """

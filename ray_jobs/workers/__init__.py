@@ -1,1 +1,1 @@
-"""Workers: carry out jobs, in this process or on Ray."""
+"""Workers: run jobs in this process or on Ray."""

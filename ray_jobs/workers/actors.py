@@ -1,4 +1,4 @@
-"""Ray actors: a worker, and a shard of a model too large for one worker. Both forward to plain code in one line."""
+"""Ray actors: a worker, and a shard of a model that is too large for one process."""
 
 import weakref
 from collections import deque
@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.actor import ActorClass, ActorHandle
 from ray.exceptions import RayError
 
 from mlprune.models.block_ranges import plan_spans, shard_of
@@ -19,15 +20,15 @@ from mlprune.models.local_chain import chain_limit
 from mlprune.parallel import set_worker_threads
 from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.model_loading import load_here, load_shard, warm_up
-from ray_jobs.workers.placement_groups import Place
+from ray_jobs.workers.model_loading import load_model, load_shard, warm_up
+from ray_jobs.workers.placement_groups import ReplicaPlacement
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
 
 class ShardActor:
-    """Some blocks of the base model."""
+    """A process that holds some blocks of the base model."""
 
     def __init__(self, model: ModelRef, span: range, pool: Pool, *, offloaded: bool) -> None:
         torch.set_num_threads(1)
@@ -40,27 +41,29 @@ class ShardActor:
         return getattr(self._shard, operation)(*args)
 
     def measure(self) -> None:
-        """Begin the peak of this process's memory anew."""
+        """Reset the peak memory of this process."""
         self._peak = PeakMemory()
 
     def peak_gib(self) -> float:
-        """Largest memory of this process since then."""
+        """Return the peak memory of this process since the last reset."""
         return self._peak.gib()
 
 
 class RayChain:
-    """Shards in actors; what passes between them are object references, a bounded number of batches at a time.
+    """A chain of shard actors. Shards exchange object references; the number of batches in flight is bounded.
 
-    Batches travel in groups, which a shard works on side by side: as many as it has threads or, where its blocks take
-    turns in memory, as many as may wait for the next block together.
+    Batches travel in groups, which a shard computes in parallel. A group has one batch per thread or, if blocks are
+    offloaded, as many batches as may wait for the next block together.
     """
 
-    def __init__(self, shards: Sequence[Any], spans: tuple[range, ...], n_blocks: int, *, threads: int = 1) -> None:
+    def __init__(
+        self, shards: Sequence[ActorHandle], spans: tuple[range, ...], n_blocks: int, *, threads: int = 1
+    ) -> None:
         self.shards = tuple(shards)
         self.spans = spans
         self.n_blocks = n_blocks
         self._threads = threads
-        self._losses = FailureClassifier()
+        self._failures = FailureClassifier()
         self._limit = chain_limit(self.everywhere("group_limit"))
 
     def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
@@ -82,8 +85,8 @@ class RayChain:
         if self._limit is not None:
             yield from grouped(items, self._limit)
             return
-        left = iter(items)
-        while group := list(islice(left, self._threads)):
+        remaining = iter(items)
+        while group := list(islice(remaining, self._threads)):
             yield group
 
     def on_block(self, block: int, operation: str, *args: Any) -> Any:
@@ -95,16 +98,18 @@ class RayChain:
         return list(self._fetched([shard.call.remote(operation, *args) for shard in self.shards]))
 
     def _fetched(self, references: Any) -> Any:
-        return self._losses.get(references, who="a shard")
+        return self._failures.get(references, who="a shard")
 
 
 class WorkerActor:
-    """A worker; its chain is in its own process, or in shard actors that it starts and owns."""
+    """A worker. Its model is in its own process, or in shard actors that it starts and owns."""
 
-    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, place: Place, number: int) -> None:
+    def __init__(
+        self, store_uri: str, model: ModelRef, pool: Pool, *, placement: ReplicaPlacement, number: int
+    ) -> None:
         self._model = model
         self._pool = pool
-        self._place = place
+        self._placement = placement
         self._chain: Callable[[], RayChain | None] = lambda: None
         self._name = worker_name(number)
         self._n_loads = 0
@@ -119,44 +124,48 @@ class WorkerActor:
             warm_up(model)
 
     def run(self, job: Job) -> Outcome:
-        """Run a job; the memory it tells is that of the largest process that worked on it."""
-        self._begin_peaks()
+        """Run a job; its peak memory is that of the largest process that worked on it."""
+        self._reset_peaks()
         outcome = self._worker.run(job)
         shards = self._shards() if job.needs_chain else ()
         try:
             peaks = ray.get([shard.peak_gib.remote() for shard in shards])
-        except RayError:  # the outcome says already that a shard was lost
+        except RayError:  # a shard was lost; the outcome already reports it
             return outcome
         return replace(outcome, peak_memory_gib=round(max([outcome.peak_memory_gib, *peaks]), 3))
 
-    def _begin_peaks(self) -> None:
-        """In a method of its own: a shard that `run` still named could not end, and give its place to another load."""
+    def _reset_peaks(self) -> None:
+        """Reset the peak memory of the shards.
+
+        This is a method of its own so that `run` keeps no reference to the shards: a referenced shard would not end and
+        would keep its resources from the next load.
+        """
         for shard in self._shards():
             shard.measure.remote()
 
     def _load(self, other: ModelRef | None, *, offloaded: bool = False) -> Chain:
         model = other or self._model
         if self._pool.n_shards == 1:
-            return load_here(model, self._pool, offloaded=offloaded)
+            return load_model(model, self._pool, offloaded=offloaded)
         spans = plan_spans(model.n_blocks, min(self._pool.n_shards, model.n_blocks))
         self._n_loads += 1
         shards = [self._start_shard(model, number, span, offloaded=offloaded) for number, span in enumerate(spans)]
-        self._place.wait(shards)
+        self._placement.wait(shards)
         chain = RayChain(shards, spans, model.n_blocks, threads=self._pool.threads)
-        self._chain = weakref.ref(chain)  # its actors end when the worker lets it go
+        self._chain = weakref.ref(chain)  # the shard actors end when the worker drops the chain
         return chain
 
-    def _start_shard(self, model: ModelRef, number: int, span: range, *, offloaded: bool) -> Any:
-        name = f"{self._name}, blocks {span.start}-{span.stop - 1}, load {self._n_loads}"  # as the dashboard shows it
-        options = actor_class(ShardActor).options(name=name, **self._place.of_shard(number))
+    def _start_shard(self, model: ModelRef, number: int, span: range, *, offloaded: bool) -> ActorHandle:
+        name = f"{self._name}, blocks {span.start}-{span.stop - 1}, load {self._n_loads}"  # shown in Ray's dashboard
+        options = actor_class(ShardActor).options(name=name, **self._placement.shard_options(number))
         return options.remote(model, span, self._pool, offloaded=offloaded)
 
-    def _shards(self) -> tuple[Any, ...]:
-        """The actors of the chain that is loaded."""
+    def _shards(self) -> tuple[ActorHandle, ...]:
+        """Return the shard actors of the loaded chain."""
         chain = self._chain()
         return chain.shards if chain else ()
 
 
-def actor_class(plain: type) -> Any:
-    """A plain class as one whose instances are Ray actors."""
+def actor_class(plain: type) -> ActorClass:
+    """Convert a plain class to a class of Ray actors."""
     return ray.remote(plain)

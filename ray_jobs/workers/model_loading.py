@@ -1,8 +1,8 @@
-"""What an actor of a pool loads: a whole model or a shard of it, within the memory that the pool gives it."""
+"""Load a model, or one shard of it, within the memory that the pool gives to an actor."""
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from mlprune.errors import MlpruneError
 from mlprune.models.chain import Chain
@@ -13,18 +13,27 @@ from mlprune.plan.pool import Pool
 from mlprune.steps.job import ModelRef
 
 
-def load_here(model: ModelRef, pool: Pool, *, offloaded: bool = False) -> Chain:
-    """The model as one shard in this process.
+class Budget(TypedDict):
+    """Memory of a shard's process; both None if the shard keeps all of its blocks in memory."""
+
+    memory_bytes: int | None
+    """All of the process."""
+    working_bytes: int | None
+    """The part for computing."""
+
+
+def load_model(model: ModelRef, pool: Pool, *, offloaded: bool = False) -> Chain:
+    """Load a model as one shard in this process.
 
     Args:
-        offloaded: hold half of it at most, where memory turned out to be short.
+        offloaded: keep at most half of the weights in memory, after a job ran out of it.
     """
     memory = budget(model, range(model.n_blocks), pool, offloaded=offloaded)
     return local_chain(Path(model.path), dtype=model.dtype, **memory)
 
 
 def load_shard(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = False) -> Shard:
-    """Some blocks of the model in this process; see `load_here`."""
+    """Load some blocks of a model in this process; see `load_model`."""
     memory = budget(model, span, pool, offloaded=offloaded)
     return Shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype, **memory)
 
@@ -32,20 +41,18 @@ def load_shard(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = Fa
 def warm_up(model: ModelRef) -> None:
     """Import the model's code, which takes seconds, before the first job needs it.
 
-    What is wrong with the model is for that job to say.
+    Errors of the model are ignored here; the first job reports them.
     """
     with suppress(MlpruneError):
         footprint(Path(model.path), model.dtype)
 
 
-def budget(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = False) -> dict[str, Any]:
-    """`memory_bytes` and `working_bytes` of a shard, both None if it may hold all of its blocks."""
+def budget(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = False) -> Budget:
+    """Compute the memory budget of a shard."""
     if not offloaded:
-        is_cut = pool.is_offloaded
-        return {
-            "memory_bytes": pool.memory_bytes if is_cut else None,
-            "working_bytes": pool.working_bytes if is_cut else None,
-        }
+        if pool.is_offloaded:
+            return {"memory_bytes": pool.memory_bytes, "working_bytes": pool.working_bytes}
+        return {"memory_bytes": None, "working_bytes": None}
     sizes = footprint(Path(model.path), model.dtype)
     working = pool.working_bytes + (0 if pool.is_offloaded else GROUP_BYTES)
     half = PROCESS_BYTES + working + shard_bytes(sizes, span) // 2

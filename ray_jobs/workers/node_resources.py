@@ -1,4 +1,4 @@
-"""What this machine has for actors: CPUs of this process, memory that is free, accelerators. Knows no Ray."""
+"""Resources of this machine: CPUs of this process, free memory and accelerators. Does not use Ray."""
 
 import os
 from pathlib import Path
@@ -9,39 +9,37 @@ from mlprune.plan.node_capacity import Node
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux says how much memory is free, and how much of it a container may take."""
+"""Linux files with the free memory of the machine and the memory limit of a container."""
 OBJECT_STORE_BYTES = 2**30
-"""Most memory of a Ray that is started here for what its actors send to each other."""
+"""Upper limit of the object store of a local Ray, through which its actors exchange data."""
 SYSTEM_BYTES = 2**29
-"""Memory of its own processes, which do no work of ours."""
+"""Upper limit for Ray's own processes."""
 OBJECT_STORE_SHARE, SYSTEM_SHARE = 1 / 10, 1 / 16
-"""What these take of a small machine, at most."""
+"""Upper limits of the two as a share of the free memory."""
 
 
-def this_node() -> Node:
-    """This machine as one process of its own finds it, or as many as have all of it."""
+def local_node() -> Node:
+    """Measure this machine."""
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    a_gpu = min((torch.cuda.mem_get_info(number)[0] for number in range(n_gpus)), default=0)
-    return Node(float(n_cpus()), free_memory_bytes(), float(n_gpus), a_gpu)
+    gpu_bytes = min((torch.cuda.mem_get_info(number)[0] for number in range(n_gpus)), default=0)
+    return Node(float(n_cpus()), free_memory_bytes(), float(n_gpus), gpu_bytes)
 
 
 def local_ray_bytes() -> tuple[int, int]:
-    """(memory for actors, memory of the object store) of a Ray that is started here."""
+    """(memory for actors, memory of the object store) of a Ray that starts on this machine."""
     free = free_memory_bytes()
     store = int(min(OBJECT_STORE_BYTES, free * OBJECT_STORE_SHARE))
     return free - store - int(min(SYSTEM_BYTES, free * SYSTEM_SHARE)), store
 
 
 def n_cpus() -> int:
-    """CPUs that this process may run on."""
+    """Number of CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory_bytes(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int:
-    """Memory that processes may still take: what the system has left, and what a container has left of its share.
-
-    Without Linux's files, half of the memory there is.
-    """
+    """Memory that new processes may use, within the limit of a container; half of all memory if Linux's files are
+    missing."""
     free = _available(meminfo)
     if free is None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
@@ -55,14 +53,14 @@ def _available(meminfo: Path) -> int | None:
 
 
 def _reclaimable(cgroup: Path) -> int:
-    """File pages that a container's share counts as used and that can be dropped at any time."""
+    """File pages that count as used memory of a container but can be dropped at any time."""
     return next(
         (int(line.split()[1]) for line in _lines(cgroup / "memory.stat") if line.startswith("inactive_file ")), 0
     )
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; None if it is missing or says `max`."""
+    """Read the number in a file; None if the file is missing or contains `max`."""
     text = "".join(_lines(path)).strip()
     return int(text) if text.isdecimal() else None
 

@@ -1,90 +1,105 @@
-"""Where a replica runs on a cluster: its worker and its shards get their places together, or none of them does.
+"""Ray placement groups: reserve the resources of a replica's worker and shards together.
 
-Shards that ask one by one could take a place each for two replicas, neither of which is ever whole. So a replica of
-several shards reserves all of its places at once, near each other where there is room; until it has them it holds
-none. A replica of one shard is one actor and needs no such thing.
+If shards asked for resources one by one, two replicas could each get some of them, and neither would ever be complete.
+A replica of several shards therefore reserves everything at once, on as few nodes as possible. A replica of one shard
+is a single actor and needs no placement group.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import ray
+from ray.actor import ActorHandle
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 
-LOOK_EVERY_S = 10.0
-"""How often shards that are slow to start are asked whether they have lost their place."""
+POLL_INTERVAL_S = 10.0
+"""Time between two checks that the placement group of loading shards still exists."""
 WORKER, FIRST_SHARD = 0, 1
-"""Bundles of a replica of several shards."""
+"""Bundles of a replica's placement group."""
 
 
-class Place:
-    """What one replica has reserved.
+class ActorOptions(TypedDict):
+    """Options of an actor, named as Ray does."""
+
+    num_cpus: float
+    num_gpus: float
+    memory: int
+    scheduling_strategy: NotRequired[PlacementGroupSchedulingStrategy]
+    """The bundle of the placement group that the actor uses."""
+
+
+class ReplicaPlacement:
+    """Reserved resources of one replica.
 
     Args:
-        pool: says what its actors ask for.
-        name: as the dashboard shows it.
+        pool: what each actor needs.
+        name: name of the placement group in Ray's dashboard.
     """
 
     def __init__(self, pool: Pool, *, name: str) -> None:
         self._pool = pool
         self._group: PlacementGroup | None = None
         if pool.n_shards > 1:
-            asked = [_beside(pool), *[_of_weights(pool)] * pool.n_shards]
-            self._group = placement_group([_bundle(one) for one in asked], strategy="PACK", name=name)
+            resources = [_worker_resources(pool), *[_model_resources(pool)] * pool.n_shards]
+            self._group = placement_group([_bundle(entry) for entry in resources], strategy="PACK", name=name)
 
-    def of_worker(self) -> dict[str, Any]:
-        """Options of the worker's actor; with shards, these hold the resources and the worker only passes on."""
-        return _of_weights(self._pool) if self._group is None else {**_beside(self._pool), **self._at(WORKER)}
+    def worker_options(self) -> ActorOptions:
+        """Return the options of the worker's actor. If there are shards, they have the model and its resources."""
+        if self._group is None:
+            return _model_resources(self._pool)
+        return {**_worker_resources(self._pool), "scheduling_strategy": self._bundle_strategy(WORKER)}
 
-    def of_shard(self, number: int) -> dict[str, Any]:
-        """Options of a shard's actor."""
-        return {**_of_weights(self._pool), **self._at(FIRST_SHARD + number)}
+    def shard_options(self, number: int) -> ActorOptions:
+        """Return the options of a shard's actor."""
+        strategy = self._bundle_strategy(FIRST_SHARD + number)
+        return {**_model_resources(self._pool), "scheduling_strategy": strategy}
 
-    def wait(self, shards: Sequence[Any]) -> None:
-        """Wait until shards have started, however long they load; not for a place that went with a node.
+    def wait(self, shards: Sequence[ActorHandle]) -> None:
+        """Wait until the shards have started, however long they load.
 
         Raises:
-            WorkerLostError: a node that had part of the replica is gone, and no other has room for it.
+            WorkerLostError: a node of the replica was lost, and no other node has room for its shards.
         """
         loading = [shard.__ray_ready__.remote() for shard in shards]
         while loading:
-            _, loading = ray.wait(loading, num_returns=len(loading), timeout=LOOK_EVERY_S)
-            if loading and self._group is not None and not self._group.wait(LOOK_EVERY_S):
-                raise WorkerLostError("shards have lost their place", shards=len(loading), asked=in_words(self._pool))
+            _, loading = ray.wait(loading, num_returns=len(loading), timeout=POLL_INTERVAL_S)
+            if loading and self._group is not None and not self._group.wait(POLL_INTERVAL_S):
+                needs = format_needs(self._pool)
+                raise WorkerLostError("shards have lost their resources", shards=len(loading), needed=needs)
 
     def release(self) -> None:
-        """Give it back, and end whoever runs there."""
+        """Return the resources; actors that use them end."""
         if self._group is not None:
             remove_placement_group(self._group)
 
-    def _at(self, bundle: int) -> dict[str, Any]:
-        return {"scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, bundle)}
+    def _bundle_strategy(self, bundle: int) -> PlacementGroupSchedulingStrategy:
+        return PlacementGroupSchedulingStrategy(self._group, bundle)
 
 
-def in_words(pool: Pool) -> str:
-    """What one replica asks for."""
+def format_needs(pool: Pool) -> str:
+    """Format the resources that one replica needs."""
     gpus = f", {pool.n_gpus:g} GPU" if pool.n_gpus else ""
     actor = f"{pool.n_cpus:g} CPU{gpus}, {pool.memory_bytes / 2**30:.2f} GiB"
     if pool.n_shards == 1:
         return actor
-    return f"{pool.n_shards} x ({actor}) and {pool.beside_bytes / 2**30:.2f} GiB beside them"
+    return f"{pool.n_shards} x ({actor}) and {pool.beside_bytes / 2**30:.2f} GiB for the worker"
 
 
-def _of_weights(pool: Pool) -> dict[str, Any]:
-    """What an actor that holds weights asks for."""
+def _model_resources(pool: Pool) -> ActorOptions:
+    """Resources of an actor that holds weights."""
     return {"num_cpus": pool.n_cpus, "num_gpus": pool.n_gpus, "memory": pool.memory_bytes}
 
 
-def _beside(pool: Pool) -> dict[str, Any]:
-    """What a worker asks for whose weights are elsewhere."""
+def _worker_resources(pool: Pool) -> ActorOptions:
+    """Resources of a worker whose weights are in shard actors."""
     return {"num_cpus": 0, "num_gpus": 0, "memory": pool.beside_bytes}
 
 
-def _bundle(options: dict[str, Any]) -> dict[str, float]:
-    """Options of an actor as what is reserved for it."""
-    named = {"CPU": options["num_cpus"], "GPU": options["num_gpus"], "memory": options["memory"]}
-    return {name: amount for name, amount in named.items() if amount}
+def _bundle(resources: ActorOptions) -> dict[str, float]:
+    """Convert actor resources to a bundle of a placement group."""
+    amounts = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"], "memory": resources["memory"]}
+    return {name: amount for name, amount in amounts.items() if amount}

@@ -1,7 +1,7 @@
-"""What the loss of a process on Ray means for the job that it held.
+"""Failures of Ray processes: tell processes killed for their memory from processes that died for another reason.
 
-A process that was killed for its memory is told apart from one that died otherwise, because the first may do with less
-and the second must do the same again: a job that is merely unlucky keeps its batches, and so its bytes.
+A job whose process was killed for its memory is retried with less memory. Any other job is retried unchanged, so that
+it keeps its batch size and therefore its bytes.
 """
 
 from pathlib import Path
@@ -17,51 +17,52 @@ VMSTAT = Path("/proc/vmstat")
 
 
 class FailureClassifier:
-    """Explains losses of processes that one process depends on.
+    """Converts Ray's errors to errors of this project.
 
-    Ray's own monitor says when it kills for memory, on any node. The kernel does not: we look whether it has killed
-    anything on this machine since the last loss; on another node such a death counts as any other.
+    Ray reports when its own monitor kills a process for its memory, on any node. The kernel does not, so we check
+    whether it has killed any process on this machine since the last failure. On other nodes such a kill counts as an
+    ordinary death.
 
     Args:
-        vmstat: where the kernel counts.
+        vmstat: file with the kernel's counters.
     """
 
     def __init__(self, vmstat: Path = VMSTAT) -> None:
         self._vmstat = vmstat
-        self._n_kills = kernel_kills(vmstat)
+        self._n_kills = count_kernel_kills(vmstat)
 
-    def get(self, references: Any, *, who: str, **context: Any) -> Any:
-        """What references stand for.
+    def get(self, references: Any, *, who: str, **context: object) -> Any:
+        """Get the values of Ray object references.
 
         Args:
-            who: the process that makes it, for messages.
-            context: more of it.
+            who: the process that computes them, for the error message.
+            context: more context for the error message.
 
         Raises:
             OutOfMemoryError: the process was killed for its memory.
-            WorkerLostError: it died otherwise, or what it had made is lost.
+            WorkerLostError: the process died for another reason, or its result is lost.
         """
         try:
             return ray.get(references)
         except RayError as err:
-            raise self.explained(err, who=who, **context) from err
+            raise self.classify(err, who=who, **context) from err
 
-    def explained(self, err: RayError, *, who: str, **context: Any) -> Exception:
-        """The error of a job for an error of Ray; one that was raised in the process itself is that one."""
+    def classify(self, err: RayError, *, who: str, **context: object) -> Exception:
+        """Return the error that a job fails with. An error that was raised inside the process is returned itself."""
         cause = err.cause if isinstance(err, RayTaskError) else err
         if not isinstance(cause, RayError):
             return cause if isinstance(cause, Exception) else err
-        kills, before = kernel_kills(self._vmstat), self._n_kills
-        self._n_kills = kills
+        n_kills, n_kills_before = count_kernel_kills(self._vmstat), self._n_kills
+        self._n_kills = n_kills
         kind: type[MlpruneError] = WorkerLostError
         message = f"{who} died"
-        if isinstance(cause, RayOutOfMemoryError) or kills > before:
+        if isinstance(cause, RayOutOfMemoryError) or n_kills > n_kills_before:
             kind, message = OutOfMemoryError, f"{who} was killed for its memory"
         return kind(message, context, reason=str(cause).partition("\n")[0])
 
 
-def kernel_kills(vmstat: Path = VMSTAT) -> int:
-    """How many processes of this machine the kernel has killed for want of memory since it started; 0 if unknown."""
+def count_kernel_kills(vmstat: Path = VMSTAT) -> int:
+    """Count the processes of this machine that the kernel has killed for their memory since boot; 0 if unknown."""
     try:
         lines = vmstat.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -1,122 +1,122 @@
-"""Workers over Ray: a pool of actors, one job each; an actor that dies is replaced and its job given back.
+"""Workers on Ray: a pool of actors that run one job each. An actor that dies is replaced and its job returned.
 
-A worker gets jobs once it runs. One that no node has a place for, since a node is gone or others use it, waits for it
-while the others work: the pool is as large as the cluster lets it be. A run that has not one of them waits an hour.
+A worker gets jobs as soon as its actor runs. If the cluster has no room for a worker, because a node is lost or others
+use it, that worker waits and the others continue. A run without any worker waits up to an hour.
 """
 
 import logging
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
 
 import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
 
 from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from mlprune.timestamps import timestamp
 from ray_jobs.workers.actors import WorkerActor, actor_class
-from ray_jobs.workers.placement_groups import Place, in_words
+from ray_jobs.workers.placement_groups import ReplicaPlacement, format_needs
 from ray_jobs.workers.ray_failures import FailureClassifier
-from ray_jobs.workers.worker import Outcome, described
+from ray_jobs.workers.worker import Outcome, describe_failure
 
 logger = logging.getLogger(__name__)
 
-SAY_EVERY_S = 60.0
-"""How often it is said that no worker has a place."""
-PATIENCE_S = 3600.0
-"""How long a run waits that has no worker at all; nodes may have to be started, or others to end."""
+LOG_INTERVAL_S = 60.0
+"""Time between two warnings that the cluster has no room for any worker."""
+NO_WORKER_TIMEOUT_S = 3600.0
+"""Time that a run waits without any worker; nodes may have to start, or other users' jobs to end."""
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A worker of the pool: its actor, and the place that it and its shards have."""
+    """A worker of the pool: its actor, and the resources of the actor and its shards."""
 
-    actor: Any
+    actor: ActorHandle
     number: int
-    place: Place
+    placement: ReplicaPlacement
 
     def end(self) -> None:
-        """Let it go."""
+        """Kill the actor and return its resources."""
         ray.kill(self.actor)
-        self.place.release()
+        self.placement.release()
 
 
 class RayWorkers:
     """A pool of worker actors.
 
     Args:
-        store_uri: the store, reachable under this name on every node.
-        model: the base model, at the same path on every node.
-        pool: how many actors, and what each asks for.
+        store_uri: the store; every node must reach it under this name.
+        model: the base model; every node must have it at the same path.
+        pool: number of actors and their resources.
     """
 
     def __init__(self, store_uri: str, model: ModelRef, pool: Pool) -> None:
         self._pool = pool
         self._arguments = (store_uri, model)
-        self._losses = FailureClassifier()
+        self._failures = FailureClassifier()
         self._n_starts: Counter[int] = Counter()
         self._idle: list[_Member] = []
-        self._running: dict[Any, tuple[_Member, Job]] = {}
-        self._starting: dict[Any, _Member] = {}
+        self._running: dict[ObjectRef, tuple[_Member, Job]] = {}
+        self._starting: dict[ObjectRef, _Member] = {}
         for number in range(pool.n_workers):
             self._start(number)
 
     def _start(self, number: int) -> None:
         self._n_starts[number] += 1
-        name = f"worker-{number}, start {self._n_starts[number]}"  # as the dashboard shows it
-        place = Place(self._pool, name=name)
-        options = actor_class(WorkerActor).options(max_restarts=0, name=name, **place.of_worker())
-        actor = options.remote(*self._arguments, self._pool, place=place, number=number)
-        self._starting[actor.__ray_ready__.remote()] = _Member(actor, number, place)
+        name = f"worker-{number}, start {self._n_starts[number]}"  # shown in Ray's dashboard
+        placement = ReplicaPlacement(self._pool, name=name)
+        options = actor_class(WorkerActor).options(max_restarts=0, name=name, **placement.worker_options())
+        actor = options.remote(*self._arguments, self._pool, placement=placement, number=number)
+        self._starting[actor.__ray_ready__.remote()] = _Member(actor, number, placement)
 
     def free(self) -> int:
-        """Idle workers; while none has work, waits until there is one.
+        """Count the idle workers. If no worker is idle or busy, wait until one has started.
 
         Raises:
-            WorkerLostError: there is none for too long.
+            WorkerLostError: no worker started in time.
         """
-        self._welcome(timeout_s=0.0)
-        give_up = time.monotonic() + PATIENCE_S
+        self._collect_started(timeout_s=0.0)
+        deadline = time.monotonic() + NO_WORKER_TIMEOUT_S
         while not self._idle and not self._running:
-            if self._welcome(timeout_s=SAY_EVERY_S):
+            if self._collect_started(timeout_s=LOG_INTERVAL_S):
                 continue
-            if time.monotonic() >= give_up:
-                waited = f"{PATIENCE_S / 60:.0f} minutes"
-                raise WorkerLostError(
-                    "no worker found a place on the cluster", waited=waited, asked=in_words(self._pool)
-                )
-            logger.warning("no worker has a place on the cluster yet: waiting for one with %s", in_words(self._pool))
+            needs = format_needs(self._pool)
+            if time.monotonic() >= deadline:
+                waited = f"{NO_WORKER_TIMEOUT_S / 60:.0f} minutes"
+                raise WorkerLostError("the cluster has no room for any worker", waited=waited, needed=needs)
+            logger.warning("the cluster has no room for any worker yet: waiting for a node with %s", needs)
         return len(self._idle)
 
-    def _welcome(self, *, timeout_s: float) -> bool:
-        """Let workers that have started be idle; one that could not start says why when it is given a job."""
+    def _collect_started(self, *, timeout_s: float) -> bool:
+        """Mark workers that have started as idle; a worker that failed to start reports why with its first job."""
         started, _ = ray.wait(list(self._starting), num_returns=1, timeout=timeout_s)
-        self._idle += [self._starting.pop(one) for one in started]
+        self._idle += [self._starting.pop(reference) for reference in started]
         return bool(started)
 
     def submit(self, job: Job) -> None:
-        """Hand a job to an idle worker."""
+        """Give a job to an idle worker."""
         member = self._idle.pop(0)
         self._running[member.actor.run.remote(job)] = (member, job)
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
-        """The jobs that have ended since; blocks until there is one or a new worker has started, or for so long."""
-        ended, _ = ray.wait([*self._running, *self._starting], num_returns=1, timeout=timeout_s)
-        self._idle += [self._starting.pop(one) for one in ended if one in self._starting]
-        return [self._collect(one) for one in ended if one in self._running]
+        """Wait until a job has ended, a worker has started or the time is over; return the jobs that have ended."""
+        ready, _ = ray.wait([*self._running, *self._starting], num_returns=1, timeout=timeout_s)
+        self._idle += [self._starting.pop(reference) for reference in ready if reference in self._starting]
+        return [self._collect(reference) for reference in ready if reference in self._running]
 
-    def _collect(self, reference: Any) -> tuple[Job, Outcome]:
+    def _collect(self, reference: ObjectRef) -> tuple[Job, Outcome]:
         member, job = self._running.pop(reference)
         worker = f"worker-{member.number}"
         try:
-            outcome = self._losses.get(reference, who="a worker", worker=member.number)
-        except Exception as err:  # the process is of no use any more, whatever Ray raised
+            outcome: Outcome = self._failures.get(reference, who="a worker", worker=member.number)
+        except Exception as err:  # whatever Ray raises, the actor cannot be used any more
             self._replace(member)
-            return job, Outcome(job.makes[-1], job.step, "", worker, timestamp(), 0.0, 0.0, described(err))
+            return job, Outcome(job.makes[-1], job.step, "", worker, _now(), 0.0, 0.0, describe_failure(err))
         if self._pool.n_shards > 1 and outcome.failure is not None and outcome.failure.is_transient:
-            self._replace(member)  # a shard is lost and perhaps its node: the replica waits for a place as a whole
+            self._replace(member)  # a shard, and perhaps its node, is lost: the whole replica waits for resources
         else:
             self._idle.append(member)
         return job, outcome
@@ -126,7 +126,11 @@ class RayWorkers:
         self._start(member.number)
 
     def close(self) -> None:
-        """End all workers."""
+        """Kill all workers."""
         running = [member for member, _ in self._running.values()]
         for member in [*self._idle, *self._starting.values(), *running]:
             member.end()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""What a job took: tokens that entered the model, and the largest memory of its process. Knows no Ray."""
+"""Resource usage of a job: tokens that entered the model and peak memory of the process. Does not use Ray."""
 
 import resource
 import sys
@@ -11,7 +11,7 @@ from mlprune.models.messages import DecodeStep, ScoringBatch, TokenBatch
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 RESET_PEAK = "5"
-"""What Linux takes as the wish to begin the peak of a process anew (proc(5))."""
+"""Value written to `clear_refs` to reset the peak memory of a process (proc(5))."""
 
 
 class CountingChain:
@@ -42,7 +42,7 @@ class CountingChain:
         return self._chain.stream(operation, counted())
 
     def on_block(self, block: int, operation: str, *args: Any) -> Any:
-        """See `Chain.on_block`; what is kept for a sweep enters the model here."""
+        """See `Chain.on_block`; the batches of a sweep enter the model here."""
         if operation == "sweep_start":
             self.n_tokens += sum(map(n_tokens_of, args))
         return self._chain.on_block(block, operation, *args)
@@ -53,17 +53,17 @@ class CountingChain:
 
 
 def n_tokens_of(item: Any) -> int:
-    """Tokens of what enters a chain, padding included."""
+    """Count the tokens of a batch that enters a chain, padding included; 0 for any other message."""
     if isinstance(item, ScoringBatch):
         return item.n_computed
     return item.token_ids.numel() if isinstance(item, TokenBatch | DecodeStep) else 0
 
 
 class PeakMemory:
-    """The largest resident memory of this process since the measurement began, where the system can tell.
+    """Peak resident memory of this process since this object was created.
 
-    Linux begins its peak anew when it is asked to. Elsewhere, or where that is forbidden, the peak is that since the
-    process started, and `is_of_job` says so.
+    Linux can reset the peak of a process. On other systems, or if resetting is forbidden, the peak is measured since
+    the process started, and `is_of_job` is False.
     """
 
     def __init__(self, clear_refs: Path = CLEAR_REFS, status: Path = STATUS) -> None:
@@ -75,9 +75,9 @@ class PeakMemory:
             self.is_of_job = False
 
     def gib(self) -> float:
-        """The peak so far."""
-        marked = self._high_water() if self.is_of_job else None
-        return (peak_bytes() if marked is None else marked) / 2**30
+        """Return the peak so far."""
+        n_bytes = self._high_water() if self.is_of_job else None
+        return (peak_bytes() if n_bytes is None else n_bytes) / 2**30
 
     def _high_water(self) -> int | None:
         try:
@@ -88,6 +88,6 @@ class PeakMemory:
 
 
 def peak_bytes() -> int:
-    """Largest resident memory of this process since it started."""
+    """Peak resident memory of this process since it started."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,7 +1,7 @@
-"""What a worker is: a process that runs one job after another and tells how each went. Knows no Ray.
+"""Workers run jobs one after another and report how each went. Does not use Ray.
 
-Every piece of work computes with one thread: how sums are split over threads may change their last bits, and results
-must not depend on who computed them. More cores are used by more workers, and by pieces side by side in a worker.
+Each piece of work computes with one thread: splitting sums over threads may change their last bits, and results must
+not depend on who computed them. More cores are used by more workers, and by several pieces at a time in each worker.
 """
 
 import gc
@@ -19,15 +19,14 @@ from mlprune.models.chain import Chain
 from mlprune.parallel import set_worker_threads
 from mlprune.steps.job import OFFLOADED, Job, ModelRef, RecordKey
 from mlprune.store.store import Store
-from mlprune.timestamps import timestamp
-from ray_jobs.driver.environment import Environment, this_environment
-from ray_jobs.workers.out_of_memory import is_short_of_memory
+from ray_jobs.process.environment import Environment, this_environment
+from ray_jobs.workers.out_of_memory import is_out_of_memory
 from ray_jobs.workers.resource_usage import CountingChain, PeakMemory
 
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong in a job."""
+    """Why a job failed."""
 
     error: str
     """Name of the exception's type."""
@@ -36,15 +35,15 @@ class Failure:
     is_damage: bool
     """Whether an artefact of an earlier job is missing or damaged."""
     is_memory: bool = False
-    """Whether memory was short: the job may do with less at a time."""
+    """Whether memory ran out: the job may succeed with less at a time."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job went."""
+    """Result of one attempt of a job."""
 
     makes: RecordKey
-    """The last record the job makes: its name."""
+    """The last record the job makes; it names the job."""
     step: str
     host: str
     worker: str
@@ -55,17 +54,17 @@ class Outcome:
     """Largest resident memory of the worker's process."""
     failure: Failure | None = None
     peak_is_of_job: bool = False
-    """Whether that was measured from the job's start on; otherwise from the process's."""
+    """Whether the peak was measured from the start of the job; otherwise from the start of the process."""
     n_tokens: int = 0
     """Tokens that entered the model, padding included."""
     tokens_per_s: float | None = None
-    """None where none did."""
+    """None if no token entered the model."""
     environment: Environment | None = None
-    """What the worker computes with; None where that was not heard."""
+    """Environment of the worker; None if its process died before it reported."""
 
 
 class Stopwatch:
-    """What a piece of work took, from when this is made to when its outcome is asked for."""
+    """Measures time and peak memory, from its creation until an outcome is requested."""
 
     def __init__(self) -> None:
         self._started_at, self._started = datetime.now(UTC), time.monotonic()
@@ -74,14 +73,14 @@ class Stopwatch:
     def outcome(
         self, makes: RecordKey, *, step: str, worker: str, failure: Failure | None = None, n_tokens: int = 0
     ) -> Outcome:
-        """How the work went, here and until now."""
+        """Return the outcome of the work, measured until now."""
         elapsed_s = time.monotonic() - self._started
         return Outcome(
             makes=makes,
             step=step,
             host=socket.gethostname(),
             worker=worker,
-            started_at=timestamp(self._started_at),
+            started_at=self._started_at.isoformat(timespec="milliseconds"),
             elapsed_s=round(elapsed_s, 4),
             peak_memory_gib=round(self._peak.gib(), 3),
             failure=failure,
@@ -93,14 +92,14 @@ class Stopwatch:
 
 
 class Worker:
-    """Runs jobs against one store, with a chain that is loaded when the first job asks for it.
+    """Runs jobs against one store. The model is loaded when the first job needs it.
 
     Args:
         store_uri: the store.
-        load_chain: gives the chain of the base model that a job runs.
-        name: what the catalog calls this worker.
-        threads: how many pieces of a job it works on at a time.
-        load_offloaded: gives a chain that holds half as much in memory, for jobs that memory was short for.
+        load_chain: loads the model that a job runs; None stands for the base model.
+        name: name of the worker in the catalog.
+        threads: pieces of a job that run at the same time.
+        load_offloaded: loads a model with half of its weights in memory, for jobs that ran out of memory.
     """
 
     def __init__(
@@ -118,58 +117,58 @@ class Worker:
         self._loaders = {False: load_chain, True: load_offloaded or load_chain}
         self._name = name
         self._chain: Chain | None = None
-        self._held: tuple[ModelRef | None, bool] = (None, False)
+        self._loaded_model: tuple[ModelRef | None, bool] = (None, False)
 
-    def _loaded(self, model: ModelRef | None, *, offloaded: bool) -> Chain:
-        """The chain of a model; one at a time is held."""
-        if self._chain is None or self._held != (model, offloaded):
-            self._let_go()
-            self._chain, self._held = self._loaders[offloaded](model), (model, offloaded)
+    def _load(self, model: ModelRef | None, *, offloaded: bool) -> Chain:
+        """Return the chain of a model; one chain is loaded at a time."""
+        if self._chain is None or self._loaded_model != (model, offloaded):
+            self._unload()
+            self._chain, self._loaded_model = self._loaders[offloaded](model), (model, offloaded)
         return self._chain
 
-    def _let_go(self) -> None:
-        """Give the memory of the chain back."""
+    def _unload(self) -> None:
+        """Free the memory of the chain."""
         self._chain = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def run(self, job: Job) -> Outcome:
-        """Run a job; whatever it raises comes back as its failure."""
+        """Run a job; an exception is returned as the outcome's failure."""
         watch, failure = Stopwatch(), None
-        counted: list[CountingChain] = []
+        chains: list[CountingChain] = []
 
         def chain() -> Chain:
-            counted.append(CountingChain(self._loaded(job.chain_model, offloaded=job.relief >= OFFLOADED)))
-            return counted[-1]
+            chains.append(CountingChain(self._load(job.chain_model, offloaded=job.memory_level >= OFFLOADED)))
+            return chains[-1]
 
         try:
             job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
-            failure = described(err)
-        n_tokens = sum(one.n_tokens for one in counted)
-        counted.clear()
+            failure = describe_failure(err)
+        n_tokens = sum(counting.n_tokens for counting in chains)
+        chains.clear()
         if failure is not None and failure.is_transient:
-            self._let_go()  # a shard may have died with what it held: load anew
+            self._unload()  # a shard may have died: load the model again for the next job
         return watch.outcome(job.makes[-1], step=job.step, worker=self._name, failure=failure, n_tokens=n_tokens)
 
 
-def described(err: Exception) -> Failure:
-    """An error as plain values; one that came from another process is what it was there."""
+def describe_failure(err: Exception) -> Failure:
+    """Convert an exception to plain values; one that wraps the error of another process becomes that error."""
     cause = getattr(err, "cause", None)
     if isinstance(cause, Exception):
-        return described(cause)
-    if is_short_of_memory(err) and not isinstance(err, OutOfMemoryError):
-        err = OutOfMemoryError("memory was short", reason=_in_words(err))
+        return describe_failure(cause)
+    if is_out_of_memory(err) and not isinstance(err, OutOfMemoryError):
+        err = OutOfMemoryError("out of memory", reason=_format_error(err))
     is_transient = isinstance(err, TransientError | ConnectionError)
     is_damage, is_memory = isinstance(err, DamagedArtefactError), isinstance(err, OutOfMemoryError)
-    return Failure(type(err).__name__, _in_words(err), is_transient, is_damage, is_memory)
+    return Failure(type(err).__name__, _format_error(err), is_transient, is_damage, is_memory)
 
 
-def _in_words(err: Exception) -> str:
+def _format_error(err: Exception) -> str:
     return str(err) if isinstance(err, MlpruneError) else " ".join(f"{type(err).__name__}: {err}".split())
 
 
 def worker_name(number: int) -> str:
-    """Name of a worker: its number and process."""
+    """Name of a worker: its number and process id."""
     return f"worker-{number} pid {os.getpid()}"

@@ -1,4 +1,4 @@
-"""Faults put into real runs: at the latest after the next run, the store is what an undisturbed one leaves."""
+"""Faults put into real runs: at the latest after the next run, the store is what an uninterrupted one leaves."""
 
 import errno
 import json
@@ -72,9 +72,9 @@ def tables(store: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of a run that nothing happened to."""
-    store = tmp_path_factory.mktemp("undisturbed") / "store"
+    store = tmp_path_factory.mktemp("uninterrupted") / "store"
     ended = run(recipe, store)
     assert ended.code == 0, ended.said
     return store
@@ -86,23 +86,23 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def finished(undisturbed: Path, store: Path) -> Path:
-    """A copy of the undisturbed store, to be damaged."""
-    shutil.copytree(undisturbed, store)
+def finished(uninterrupted: Path, store: Path) -> Path:
+    """A copy of the uninterrupted store, to be damaged."""
+    shutil.copytree(uninterrupted, store)
     return store
 
 
-def assert_same(store: Path, undisturbed: Path) -> None:
-    """The store holds what the undisturbed one holds, byte for byte and row for row."""
-    assert results(store) == results(undisturbed)
+def assert_same(store: Path, uninterrupted: Path) -> None:
+    """The store holds what the uninterrupted one holds, byte for byte and row for row."""
+    assert results(store) == results(uninterrupted)
     assert not list(store.glob("claims/*/*.json"))
-    assert tables(store) == tables(undisturbed)
+    assert tables(store) == tables(uninterrupted)
 
 
-def assert_next_run_completes(recipe: Path, store: Path, undisturbed: Path) -> None:
+def assert_next_run_completes(recipe: Path, store: Path, uninterrupted: Path) -> None:
     ended = run(recipe, store)
     assert ended.code == 0, ended.said
-    assert_same(store, undisturbed)
+    assert_same(store, uninterrupted)
 
 
 def failures(store: Path) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def one_file(store: Path, pattern: str) -> Path:
 
 
 def test_killed_at_one_write_after_another_a_run_goes_on_each_time(
-    recipe: Path, store: Path, undisturbed: Path
+    recipe: Path, store: Path, uninterrupted: Path
 ) -> None:
     for fault in (
         partial(faults.kill_in_large_write, 3000),  # half of a Parquet file is written
@@ -129,18 +129,18 @@ def test_killed_at_one_write_after_another_a_run_goes_on_each_time(
     ):
         ended = run(recipe, store, fault)
         assert ended.code in (-signal.SIGKILL, -signal.SIGXFSZ), ended.said
-    assert_next_run_completes(recipe, store, undisturbed)
+    assert_next_run_completes(recipe, store, uninterrupted)
     assert check(Store(store)) == ([], [])
 
 
-def test_files_that_cannot_grow_cost_the_jobs_that_write_them(recipe: Path, store: Path, undisturbed: Path) -> None:
-    limit = one_file(undisturbed, "masks/*/block-000.parquet").stat().st_size - 500
+def test_files_that_cannot_grow_cost_the_jobs_that_write_them(recipe: Path, store: Path, uninterrupted: Path) -> None:
+    limit = one_file(uninterrupted, "masks/*/block-000.parquet").stat().st_size - 500
     ended = run(recipe, store, partial(faults.refuse_large_writes, limit))
     assert ended.code == 3, ended.said
     assert "Traceback" not in ended.said
     assert run_file_errors(store) == {"OSError"}
-    assert set(results(store)) < set(results(undisturbed))
-    assert_next_run_completes(recipe, store, undisturbed)
+    assert set(results(store)) < set(results(uninterrupted))
+    assert_next_run_completes(recipe, store, uninterrupted)
     assert {row["error"] for row in failures(store)} == {"OSError"}
 
 
@@ -165,7 +165,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_ends_with_exit_code_3_and_room_lets_the_next_run_finish(
-    recipe: Path, small_disk: Path, store: Path, undisturbed: Path
+    recipe: Path, small_disk: Path, store: Path, uninterrupted: Path
 ) -> None:
     fill = partial(faults.fill_disk, small_disk, but=40_000)
     ended = run(recipe, small_disk / "store", partial(faults.before_job, 4, fill))
@@ -173,16 +173,16 @@ def test_a_disk_that_fills_up_ends_with_exit_code_3_and_room_lets_the_next_run_f
     assert "No space left on device" in ended.said
     assert "Traceback" not in ended.said
     shutil.copytree(small_disk / "store", store)
-    assert set(results(store)) < set(results(undisturbed))
-    assert_next_run_completes(recipe, store, undisturbed)
+    assert set(results(store)) < set(results(uninterrupted))
+    assert_next_run_completes(recipe, store, uninterrupted)
 
 
 @pytest.mark.slow
-def test_damage_between_runs_is_found_and_mended_by_the_next(recipe: Path, finished: Path, undisturbed: Path) -> None:
+def test_damage_between_runs_is_found_and_mended_by_the_next(recipe: Path, finished: Path, uninterrupted: Path) -> None:
     truncate(one_file(finished, "statistics/*/block-001.part-00000.parquet"))
     truncate(one_file(finished, "records/evaluations/*.json"))
     one_file(finished, "features/*.parquet").unlink()
-    assert_next_run_completes(recipe, finished, undisturbed)
+    assert_next_run_completes(recipe, finished, uninterrupted)
     assert list((finished / "quarantine").iterdir())
 
 
@@ -221,13 +221,13 @@ def test_damage_while_a_run_goes_on_is_mended_by_it(
     *,
     recipe: Path,
     store: Path,
-    undisturbed: Path,
+    uninterrupted: Path,
 ) -> None:
     fault = partial(faults.before_job, n, partial(damage_first, change, store, pattern), step=step)
     ended = run(recipe, store, fault)
     assert ended.code == 0, ended.said
     assert "is damaged" in ended.said
-    assert_same(store, undisturbed)
+    assert_same(store, uninterrupted)
 
 
 @pytest.mark.slow
@@ -237,7 +237,7 @@ def test_damage_while_a_run_goes_on_is_mended_by_it(
     [pytest.param(Path.unlink, {3}, id="missing"), pytest.param(truncate, {3, -signal.SIGBUS}, id="truncated")],
 )
 def test_a_model_file_lost_in_the_middle_fails_what_reads_it_and_the_next_run_with_it_completes(
-    change: Callable[[Path], None], codes: set[int], store: Path, undisturbed: Path, recipe: Path, tmp_path: Path
+    change: Callable[[Path], None], codes: set[int], store: Path, uninterrupted: Path, recipe: Path, tmp_path: Path
 ) -> None:
     own = shutil.copytree(recipe.parent, tmp_path / "inputs") / recipe.name
     weights = one_file(own.parent, "model/*.safetensors")
@@ -250,16 +250,16 @@ def test_a_model_file_lost_in_the_middle_fails_what_reads_it_and_the_next_run_wi
     assert without.code == 2, without.said
     assert without.said.count("\n") == 1
     weights.write_bytes(saved)
-    assert_next_run_completes(own, store, undisturbed)
+    assert_next_run_completes(own, store, uninterrupted)
 
 
 @pytest.mark.slow
-def test_the_clock_may_go_back_in_and_between_runs(recipe: Path, store: Path, undisturbed: Path) -> None:
+def test_the_clock_may_go_back_in_and_between_runs(recipe: Path, store: Path, uninterrupted: Path) -> None:
     killed = run(recipe, store, partial(faults.kill_at_flush, 24))
     assert killed.code == -signal.SIGKILL
     ended = run(recipe, store, partial(faults.clock_going_back, datetime(2001, 1, 1, tzinfo=UTC)))
     assert ended.code == 0, ended.said
-    assert_same(store, undisturbed)
+    assert_same(store, uninterrupted)
     assert len({path.parent for path in store.glob("runs/*/run.json")}) == 2
 
 
@@ -267,13 +267,13 @@ def poisoned() -> Exception:
     return ValueError("poison")
 
 
-def test_a_poison_job_takes_along_only_what_needs_it(recipe: Path, store: Path, undisturbed: Path) -> None:
+def test_a_poison_job_takes_along_only_what_needs_it(recipe: Path, store: Path, uninterrupted: Path) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, poisoned, of="sweep"))
     assert ended.code == 3, ended.said
     assert [(row["step"], row["error"], row["attempts"]) for row in failures(store)] == [("sweep", "ValueError", 1)]
-    missing = {path.split("/")[1] for path in set(results(undisturbed)) - set(results(store)) if "records" in path}
+    missing = {path.split("/")[1] for path in set(results(uninterrupted)) - set(results(store)) if "records" in path}
     assert missing == {"mask_blocks", "masks", "variants", "evaluations", "comparisons"}
-    assert_next_run_completes(recipe, store, undisturbed)
+    assert_next_run_completes(recipe, store, uninterrupted)
 
 
 def lost_connection() -> Exception:
@@ -281,11 +281,11 @@ def lost_connection() -> Exception:
 
 
 @pytest.mark.slow
-def test_failures_that_pass_leave_no_trace_in_the_results(recipe: Path, store: Path, undisturbed: Path) -> None:
+def test_failures_that_pass_leave_no_trace_in_the_results(recipe: Path, store: Path, uninterrupted: Path) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, lost_connection, of="evaluate", times=2))
     assert ended.code == 0, ended.said
     assert ended.said.count("once more") == 2
-    assert_same(store, undisturbed)
+    assert_same(store, uninterrupted)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_failures_that_pass_leave_no_trace_in_the_results(recipe: Path, store: P
     ],
 )
 def test_asked_to_stop_a_run_ends_with_a_line_and_can_go_on(
-    number: signal.Signals, code: int, recipe: Path, store: Path, undisturbed: Path
+    number: signal.Signals, code: int, recipe: Path, store: Path, uninterrupted: Path
 ) -> None:
     command = start(recipe, store, partial(faults.slow_jobs, 0.2))
     command.until(lambda: len(list(store.glob("records/*/*.json"))) > 5)
@@ -307,26 +307,26 @@ def test_asked_to_stop_a_run_ends_with_a_line_and_can_go_on(
     assert ended.said.splitlines()[-1] == "mlprune: stopped; the same command goes on where this one stopped"
     assert "Traceback" not in ended.said
     assert not list(store.glob("claims/*/*.json"))
-    assert_next_run_completes(recipe, store, undisturbed)
+    assert_next_run_completes(recipe, store, uninterrupted)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_job_that_kills_its_worker_every_time_is_tried_a_bounded_number_of_times(
-    cluster: Cluster, recipe: Path, store: Path, undisturbed: Path
+    cluster: Cluster, recipe: Path, store: Path, uninterrupted: Path
 ) -> None:
     there = partial(faults.on_cluster, cluster.settings)
     ended = start(recipe, store, there, faults.deadly_sweeps, address=cluster.address).ended(PATIENCE_S)
     assert ended.code == 3, ended.said
     assert [(row["error"], row["attempts"]) for row in failures(store)] == [("WorkerLostError", 3)]
-    assert_next_run_completes(recipe, store, undisturbed)
+    assert_next_run_completes(recipe, store, uninterrupted)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.0, 1.0, 2.0, 4.0])
 def test_asked_to_stop_on_ray_at_any_moment_a_run_ends_with_a_line(
-    delay_s: float, cluster: Cluster, recipe: Path, store: Path, undisturbed: Path
+    delay_s: float, cluster: Cluster, recipe: Path, store: Path, uninterrupted: Path
 ) -> None:
     there = partial(faults.on_cluster, cluster.settings)
     command = start(recipe, store, there, address=cluster.address)
@@ -339,7 +339,7 @@ def test_asked_to_stop_on_ray_at_any_moment_a_run_ends_with_a_line(
     assert ended.code in (143, 0), ended.said  # it may have been done before
     assert ended.code == 0 or "mlprune: stopped" in ended.said.splitlines()[-1]
     assert "Traceback" not in ended.said
-    assert_next_run_completes(recipe, store, undisturbed)
+    assert_next_run_completes(recipe, store, uninterrupted)
 
 
 # Want of memory
@@ -369,13 +369,13 @@ def jobs_of(store: Path, step: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("error", [gpu_memory, pytest.param(cpu_memory, marks=pytest.mark.slow)])
 def test_out_of_memory_halves_the_batches_then_offloads_and_the_run_file_says_so(
-    error: Callable[[], Exception], recipe: Path, store: Path, undisturbed: Path
+    error: Callable[[], Exception], recipe: Path, store: Path, uninterrupted: Path
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, error, of="observe", times=2))
     assert ended.code == 0, ended.said
     tries = [(row["status"], row["batch_tokens"], row["relief"]) for row in jobs_of(store, "observe")]
     assert tries == [("lost", 128, "as planned"), ("lost", 64, "half batches"), ("done", 64, "offloaded")]
-    assert set(results(store)) == set(results(undisturbed))
+    assert set(results(store)) == set(results(uninterrupted))
     assert check(Store(store)) == ([], [])
 
 
@@ -387,12 +387,12 @@ def likelihoods(store: Path) -> dict[str, list[float]]:
 
 
 def test_halved_batches_change_log_likelihoods_by_less_than_a_ten_thousandth(
-    recipe: Path, store: Path, undisturbed: Path
+    recipe: Path, store: Path, uninterrupted: Path
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, gpu_memory, of="evaluate", times=1))
     assert ended.code == 0, ended.said
     assert "half batches" in {row["relief"] for row in jobs_of(store, "evaluate")}
-    found, expected = likelihoods(store), likelihoods(undisturbed)
+    found, expected = likelihoods(store), likelihoods(uninterrupted)
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, abs=1e-4)
@@ -400,11 +400,11 @@ def test_halved_batches_change_log_likelihoods_by_less_than_a_ten_thousandth(
 
 @pytest.mark.parametrize("error", [python_memory, pytest.param(system_memory, marks=pytest.mark.slow)])
 def test_out_of_memory_for_good_fails_with_the_advice(
-    error: Callable[[], Exception], recipe: Path, store: Path, undisturbed: Path
+    error: Callable[[], Exception], recipe: Path, store: Path, uninterrupted: Path
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, error, of="sweep"))
     assert ended.code == 3, ended.said
     (row,) = failures(store)
     assert (row["error"], row["attempts"]) == ("OutOfMemoryError", 3)
     assert "compute: {batch_tokens: 32}; 64 did not fit" in row["message"]
-    assert_next_run_completes(recipe, store, undisturbed)
+    assert_next_run_completes(recipe, store, uninterrupted)

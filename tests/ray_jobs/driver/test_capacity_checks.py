@@ -11,7 +11,7 @@ from mlprune.plan.job_costs import Work
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
 from mlprune.store.store import Store
-from ray_jobs.driver.capacity_checks import format_pool, pool_here, pool_of_local_ray, require_room
+from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.workers.node_resources import n_cpus
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
@@ -27,18 +27,18 @@ def with_compute(needs: Needs, **compute: object) -> Needs:
 
 
 def test_this_process_is_one_worker_with_one_shard_whatever_the_recipe_says(needs: Needs) -> None:
-    found = pool_here(with_compute(needs, replicas=5, shards=3))
+    found = in_process_pool(with_compute(needs, replicas=5, shards=3))
     assert (found.n_workers, found.n_shards, found.threads) == (1, 1, n_cpus())
 
 
 def test_this_process_keeps_to_the_memory_the_recipe_grants(needs: Needs) -> None:
-    assert pool_here(with_compute(needs, memory_gib_per_actor=2.0)).memory_bytes == 2 * GIB
+    assert in_process_pool(with_compute(needs, memory_gib_per_actor=2.0)).memory_bytes == 2 * GIB
     with pytest.raises(BadInputError, match="memory_gib_per_actor"):
-        pool_here(with_compute(needs, memory_gib_per_actor=0.2))
+        in_process_pool(with_compute(needs, memory_gib_per_actor=0.2))
 
 
 def test_a_ray_of_this_machine_gets_what_the_recipe_says(needs: Needs) -> None:
-    found = pool_of_local_ray(with_compute(needs, replicas=1, shards=2))
+    found = local_ray_pool(with_compute(needs, replicas=1, shards=2))
     assert (found.n_workers, found.n_shards) == (1, 2)
 
 

@@ -9,7 +9,7 @@ import pytest
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from ray_jobs.driver import catalog_sync
-from ray_jobs.driver.catalog_sync import Folds, fold
+from ray_jobs.driver.catalog_sync import CatalogSync, fold
 
 
 def test_too_little_memory_for_the_catalog_is_said_and_no_other_error_is_passed_over(
@@ -40,7 +40,7 @@ def test_while_somebody_holds_the_catalog_a_run_tries_less_and_less_often(
 
     monkeypatch.setattr(catalog_sync, "fold", folds)
     monkeypatch.setattr(catalog_sync.time, "monotonic", lambda: now)
-    some = Folds(Store(tmp_path))
+    some = CatalogSync(Store(tmp_path))
     for second in range(1200):
         now, is_held = float(second), second < 900
         some.maybe_fold()

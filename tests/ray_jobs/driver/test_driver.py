@@ -208,7 +208,7 @@ def test_a_job_without_batches_or_model_is_tried_as_it_is_a_bounded_number_of_ti
     assert "compute: {replicas: 1}" in failure.message
 
 
-def test_losses_between_levels_of_relief_keep_the_level_and_are_bounded_too(store: Store) -> None:
+def test_lost_workers_between_memory_levels_keep_the_level_and_are_bounded(store: Store) -> None:
     failures = iter([LOST, SHORT, LOST, SHORT, LOST])
     workers = ScriptedWorkers(lambda *_: next(failures))
     result = run([BatchedJob("a")], workers, store)

@@ -6,9 +6,9 @@ import pytest
 
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from ray_jobs.driver.environment import this_environment
 from ray_jobs.driver.provenance import recorded_run
 from ray_jobs.driver.run_status import store_status
+from ray_jobs.process.environment import this_environment
 
 
 @pytest.fixture

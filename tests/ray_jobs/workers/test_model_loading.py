@@ -1,4 +1,4 @@
-"""What an actor loads: all of it, what its pool's memory allows, or half of it where memory was short."""
+"""Loading a model in full, within the memory of the pool, or half of it after a job ran out of memory."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from mlprune.plan import Plan
 from mlprune.plan.estimate import needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB, Pool
-from ray_jobs.workers.model_loading import budget, load_here, load_shard, warm_up
+from ray_jobs.workers.model_loading import budget, load_model, load_shard, warm_up
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 
@@ -24,28 +24,28 @@ def pool(plan: Plan) -> Pool:
     return needs_of(plan, plan.jobs).pool([Node(1.0, 64 * GIB)])
 
 
-def test_a_pool_that_holds_the_model_sets_no_limit(plan: Plan, pool: Pool) -> None:
+def test_a_pool_with_room_for_the_model_sets_no_limit(plan: Plan, pool: Pool) -> None:
     assert budget(plan.model, range(3), pool) == {"memory_bytes": None, "working_bytes": None}
-    assert load_here(plan.model, pool).spans == (range(3),)
+    assert load_model(plan.model, pool).spans == (range(3),)
     assert load_shard(plan.model, range(1, 3), pool).blocks == range(1, 3)
 
 
-def test_a_pool_that_does_not_hands_its_memory_on(plan: Plan, pool: Pool) -> None:
+def test_an_offloaded_pool_limits_the_memory(plan: Plan, pool: Pool) -> None:
     tight = replace(pool, resident=(1,), memory_bytes=GIB, working_bytes=10)
     assert budget(plan.model, range(3), tight) == {"memory_bytes": GIB, "working_bytes": 10}
 
 
-def test_where_memory_was_short_half_of_the_weights_are_left_on_disk(plan: Plan, pool: Pool) -> None:
+def test_an_offloaded_load_keeps_half_of_the_weights_in_memory(plan: Plan, pool: Pool) -> None:
     weights = shard_bytes(footprint(Path(plan.model.path), plan.model.dtype), range(3))
     working = pool.working_bytes + GROUP_BYTES
     roomy = replace(pool, memory_bytes=PROCESS_BYTES + working + weights)
     found = budget(plan.model, range(3), roomy, offloaded=True)
     assert found == {"memory_bytes": PROCESS_BYTES + working + weights // 2, "working_bytes": working}
-    (limit,) = load_here(plan.model, roomy, offloaded=True).everywhere("group_limit")
-    assert limit is not None, "blocks take turns"
+    (limit,) = load_model(plan.model, roomy, offloaded=True).everywhere("group_limit")
+    assert limit is not None, "blocks are offloaded"
 
 
-def test_an_offloaded_load_keeps_to_the_memory_of_its_pool_if_one_block_fits(plan: Plan, pool: Pool) -> None:
+def test_an_offloaded_load_stays_within_the_memory_of_its_pool_if_one_block_fits(plan: Plan, pool: Pool) -> None:
     sizes = footprint(Path(plan.model.path), plan.model.dtype)
     working = pool.working_bytes + GROUP_BYTES
     least = smallest_budget(sizes, range(3), working_bytes=working)
@@ -54,6 +54,6 @@ def test_an_offloaded_load_keeps_to_the_memory_of_its_pool_if_one_block_fits(pla
         assert found == {"memory_bytes": expected, "working_bytes": working}
 
 
-def test_a_model_that_is_not_there_is_for_the_first_job_to_complain_about(plan: Plan, tmp_path: Path) -> None:
+def test_warming_up_ignores_a_missing_model(plan: Plan, tmp_path: Path) -> None:
     warm_up(plan.model)
     warm_up(replace(plan.model, path=str(tmp_path / "nowhere")))

@@ -1,11 +1,11 @@
-"""What a machine says it has: from its own files, where there are any."""
+"""Free memory and CPUs of a machine, from Linux files if they exist."""
 
 import os
 from pathlib import Path
 
 import psutil
 
-from ray_jobs.workers.node_resources import free_memory_bytes, local_ray_bytes, n_cpus, this_node
+from ray_jobs.workers.node_resources import free_memory_bytes, local_node, local_ray_bytes, n_cpus
 
 GIB = 2**30
 
@@ -27,7 +27,7 @@ def test_free_memory_is_what_the_system_calls_available(tmp_path: Path) -> None:
     assert free_memory_bytes(meminfo(tmp_path, 7), tmp_path) == 7 * GIB
 
 
-def test_a_container_has_what_is_left_of_its_share(tmp_path: Path) -> None:
+def test_a_container_has_what_is_left_of_its_limit(tmp_path: Path) -> None:
     file = meminfo(tmp_path, 7)
     assert free_memory_bytes(file, cgroup(tmp_path, str(4 * GIB), 3 * GIB)) == GIB
     assert free_memory_bytes(file, cgroup(tmp_path, str(4 * GIB), 3 * GIB, inactive_file=GIB)) == 2 * GIB
@@ -35,18 +35,18 @@ def test_a_container_has_what_is_left_of_its_share(tmp_path: Path) -> None:
     assert free_memory_bytes(file, cgroup(tmp_path, "max", 3 * GIB)) == 7 * GIB
 
 
-def test_a_system_without_such_files_is_taken_to_have_half_its_memory_free(tmp_path: Path) -> None:
+def test_without_linux_files_half_of_the_memory_counts_as_free(tmp_path: Path) -> None:
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert free_memory_bytes(tmp_path / "meminfo", tmp_path) == whole // 2
 
 
-def test_this_machine_is_described_as_it_is() -> None:
-    found = this_node()
+def test_this_machine_is_measured() -> None:
+    found = local_node()
     assert found.n_cpus == n_cpus() <= (os.cpu_count() or 1)
     assert 0 < found.memory_bytes <= psutil.virtual_memory().total
 
 
-def test_a_ray_of_ours_leaves_memory_to_its_own_processes() -> None:
+def test_a_local_ray_leaves_memory_to_its_own_processes() -> None:
     for_actors, for_objects = local_ray_bytes()
     assert 0 < for_objects <= GIB
     assert for_actors + for_objects < free_memory_bytes() + GIB // 4

@@ -1,4 +1,4 @@
-"""Want of memory is recognised in every disguise, and the ladder ends with what to change."""
+"""Out-of-memory errors of every library are detected, and the last retry level gives advice."""
 
 import errno
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import torch
 
 from mlprune.errors import OutOfMemoryError, WorkerLostError
 from mlprune.steps.job import AS_PLANNED, HALF_BATCHES, MIN_BATCH_TOKENS, OFFLOADED, Job, batch_tokens_of
-from ray_jobs.workers.out_of_memory import IN_WORDS, advice, is_short_of_memory
+from ray_jobs.workers.out_of_memory import MEMORY_LEVELS, advice, is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Batched(Job):
 
 @dataclass(frozen=True)
 class Chained(Job):
-    """A job that runs the model in its own portions."""
+    """A job that runs the model without a batch size."""
 
     step: ClassVar[str] = "observe"
     needs_chain: ClassVar[bool] = True
@@ -65,8 +65,8 @@ def torch_error() -> Exception:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_that_means_want_of_memory_is_recognised(error: Exception) -> None:
-    assert is_short_of_memory(error)
+def test_out_of_memory_errors_of_libraries_are_detected(error: Exception) -> None:
+    assert is_out_of_memory(error)
 
 
 @pytest.mark.parametrize(
@@ -79,27 +79,27 @@ def test_an_error_that_means_want_of_memory_is_recognised(error: Exception) -> N
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
-    assert not is_short_of_memory(error)
+def test_other_errors_are_not_out_of_memory(error: Exception) -> None:
+    assert not is_out_of_memory(error)
 
 
-def test_a_job_with_batches_has_them_halved_then_its_model_offloaded_and_then_no_more() -> None:
+def test_batches_are_halved_then_the_model_is_offloaded_then_nothing_is_left() -> None:
     job = Batched(128)
-    half = job.relieved()
-    assert half == Batched(64, relief=HALF_BATCHES)
-    assert half.relieved() == Batched(64, relief=OFFLOADED)
-    assert Batched(64, relief=OFFLOADED).relieved() is None
+    half = job.with_less_memory()
+    assert half == Batched(64, memory_level=HALF_BATCHES)
+    assert half.with_less_memory() == Batched(64, memory_level=OFFLOADED)
+    assert Batched(64, memory_level=OFFLOADED).with_less_memory() is None
 
 
-def test_a_job_whose_batches_cannot_be_smaller_goes_straight_to_offloading() -> None:
-    assert Batched(MIN_BATCH_TOKENS).relieved() == Batched(MIN_BATCH_TOKENS, relief=OFFLOADED)
-    assert Batched(MIN_BATCH_TOKENS + 8).relieved() == Batched(MIN_BATCH_TOKENS, relief=HALF_BATCHES)
-    assert Chained().relieved() == Chained(relief=OFFLOADED)
-    assert Chained(relief=OFFLOADED).relieved() is None
+def test_a_job_with_the_smallest_batches_is_offloaded_at_once() -> None:
+    assert Batched(MIN_BATCH_TOKENS).with_less_memory() == Batched(MIN_BATCH_TOKENS, memory_level=OFFLOADED)
+    assert Batched(MIN_BATCH_TOKENS + 8).with_less_memory() == Batched(MIN_BATCH_TOKENS, memory_level=HALF_BATCHES)
+    assert Chained().with_less_memory() == Chained(memory_level=OFFLOADED)
+    assert Chained(memory_level=OFFLOADED).with_less_memory() is None
 
 
-def test_a_job_without_the_model_has_no_relief() -> None:
-    assert Plain("a").relieved() is None
+def test_a_job_without_the_model_cannot_use_less_memory() -> None:
+    assert Plain("a").with_less_memory() is None
     assert batch_tokens_of(Plain("a")) is None
 
 
@@ -110,4 +110,4 @@ def test_the_advice_names_the_line_of_the_recipe() -> None:
 
 
 def test_every_level_has_a_name() -> None:
-    assert set(IN_WORDS) == {AS_PLANNED, HALF_BATCHES, OFFLOADED}
+    assert set(MEMORY_LEVELS) == {AS_PLANNED, HALF_BATCHES, OFFLOADED}

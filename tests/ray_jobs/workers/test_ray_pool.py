@@ -1,4 +1,4 @@
-"""The pool of actors, with what Ray answers made up: when a run waits for a place, and when it gives up."""
+"""The pool of actors with a fake Ray: reserving resources, replacing actors, waiting for room and giving up."""
 
 import logging
 from collections.abc import Callable
@@ -25,7 +25,7 @@ WRONG = Failure("ShapeError", "does not fit", is_transient=False, is_damage=Fals
 
 
 class Stub:
-    """Whatever of Ray is asked of it: actors, methods, references."""
+    """Stands in for any Ray object: actors, methods and references."""
 
     def __getattr__(self, name: str) -> "Stub":
         return Stub()
@@ -35,16 +35,16 @@ class Stub:
 
 
 class FakeRay:
-    """As much of Ray as the pool uses."""
+    """The functions of Ray that the pool uses."""
 
     def __init__(self) -> None:
-        self.has_place = True
+        self.has_room = True
         self.killed = 0
         self.reserved: list[list[dict[str, float]]] = []
         self.removed = 0
 
     def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
-        return (references[:1], references[1:]) if self.has_place else ([], references)
+        return (references[:1], references[1:]) if self.has_room else ([], references)
 
     def kill(self, _: object) -> None:
         self.killed += 1
@@ -64,7 +64,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     monkeypatch.setattr(ray_pool, "actor_class", lambda _: Stub())
     monkeypatch.setattr(placement_groups, "placement_group", made.placement_group)
     monkeypatch.setattr(placement_groups, "remove_placement_group", made.remove_placement_group)
-    monkeypatch.setattr(placement_groups, "PlacementGroupSchedulingStrategy", lambda *_: "there")
+    monkeypatch.setattr(placement_groups, "PlacementGroupSchedulingStrategy", lambda *_: "strategy")
     return made
 
 
@@ -88,7 +88,7 @@ def test_a_replica_of_one_shard_reserves_nothing(fake: FakeRay) -> None:
     assert (fake.reserved, fake.killed, fake.removed) == ([], 1, 0)
 
 
-def test_worker_and_shards_of_a_replica_are_reserved_together_and_given_back(fake: FakeRay) -> None:
+def test_resources_of_worker_and_shards_are_reserved_together_and_returned(fake: FakeRay) -> None:
     workers = RayWorkers("/store", MODEL, TWO_SHARDS)
     shard = {"CPU": 1.0, "memory": 2**30}
     assert fake.reserved == [[{"memory": 2**29}, shard, shard]]
@@ -97,7 +97,7 @@ def test_worker_and_shards_of_a_replica_are_reserved_together_and_given_back(fak
 
 
 @pytest.mark.parametrize(("failure", "n_starts"), [(None, 1), (WRONG, 1), (LOST, 2)])
-def test_a_replica_that_lost_a_shard_asks_for_all_of_its_places_anew(
+def test_a_replica_that_lost_a_shard_reserves_all_resources_again(
     failure: Failure | None, n_starts: int, fake: FakeRay, ends_with: Callable[[Failure | None], None]
 ) -> None:
     workers = RayWorkers("/store", MODEL, TWO_SHARDS)
@@ -109,15 +109,16 @@ def test_a_replica_that_lost_a_shard_asks_for_all_of_its_places_anew(
     assert (len(fake.reserved), fake.removed) == (n_starts, n_starts - 1)
 
 
-def test_a_run_without_any_worker_says_what_it_waits_for_and_gives_up(
+def test_a_run_without_any_worker_logs_what_it_waits_for_and_gives_up(
     fake: FakeRay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = iter([0.0, 60.0, 3600.0])
     monkeypatch.setattr(ray_pool, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     workers = RayWorkers("/store", MODEL, TWO_SHARDS)
-    fake.has_place = False
-    asked = "2 x (1 CPU, 1.00 GiB) and 0.50 GiB beside them"
-    with caplog.at_level(logging.WARNING), pytest.raises(WorkerLostError, match="no worker found a place") as caught:
+    fake.has_room = False
+    needs = "2 x (1 CPU, 1.00 GiB) and 0.50 GiB for the worker"
+    with caplog.at_level(logging.WARNING), pytest.raises(WorkerLostError) as caught:
         workers.free()
-    assert caught.value.context == {"waited": "60 minutes", "asked": asked}
-    assert caplog.messages == [f"no worker has a place on the cluster yet: waiting for one with {asked}"]
+    assert caught.value.context == {"waited": "60 minutes", "needed": needs}
+    (message,) = caplog.messages
+    assert needs in message

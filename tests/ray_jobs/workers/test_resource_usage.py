@@ -1,4 +1,4 @@
-"""What a job took: tokens counted where they enter the model, and the peak of a process's memory."""
+"""Tokens are counted where they enter the model; the peak memory of a process can be reset."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ BATCH = TokenBatch(torch.zeros(2, 5, dtype=torch.int64), ONES, ONES)
 
 
 class Recording:
-    """A chain that only notes what it is asked."""
+    """A chain that records its calls."""
 
     n_blocks = 3
     spans = (range(3),)
@@ -38,7 +38,7 @@ class Recording:
         return ["all"]
 
 
-def test_all_that_enters_a_model_is_counted_padding_included() -> None:
+def test_all_tokens_that_enter_a_model_are_counted_padding_included() -> None:
     ids = torch.zeros(4, 7, dtype=torch.int64)
     after = Continuations(ids, ids == 0, torch.zeros(4, dtype=torch.int64))
     scored = ScoringBatch(ids[:2, :3], ids[:2, :3] == 0, (after, after), torch.tensor([0]), torch.tensor([0]))
@@ -46,7 +46,7 @@ def test_all_that_enters_a_model_is_counted_padding_included() -> None:
     assert [n_tokens_of(one) for one in (BATCH, scored, decoded, "text")] == [10, 6 + 2 * 28, 3, 0]
 
 
-def test_a_counted_chain_does_what_the_chain_does() -> None:
+def test_a_counting_chain_forwards_to_its_chain() -> None:
     inner = Recording()
     chain: Chain = (counting := CountingChain(inner))
     assert (chain.n_blocks, chain.spans) == (3, (range(3),))
@@ -59,7 +59,7 @@ def test_a_counted_chain_does_what_the_chain_does() -> None:
     assert counting.n_tokens == 30
 
 
-def test_batches_are_drawn_only_as_they_are_wanted() -> None:
+def test_batches_are_drawn_only_when_needed() -> None:
     chain = CountingChain(Recording())
     stream = chain.stream("observe", iter([BATCH, BATCH]))
     assert chain.n_tokens == 0
@@ -67,14 +67,14 @@ def test_batches_are_drawn_only_as_they_are_wanted() -> None:
     assert chain.n_tokens == 10
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux begins the peak of a process anew")
-def test_memory_that_was_let_go_before_is_not_in_the_peak() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak of a process")
+def test_memory_freed_before_the_measurement_is_not_in_the_peak() -> None:
     before = torch.ones(64 * 2**20)
     held = peak_bytes()
     del before
     peak = PeakMemory()
     if not peak.is_of_job:
-        pytest.skip("this system forbids it")
+        pytest.skip("this system forbids resetting it")
     assert peak.gib() * 2**30 < held - 100 * 2**20
     again = torch.ones(32 * 2**20)
     grown = peak.gib()
@@ -83,7 +83,7 @@ def test_memory_that_was_let_go_before_is_not_in_the_peak() -> None:
     assert grown > 100 / 1024
 
 
-def test_where_the_peak_cannot_begin_anew_it_is_that_of_the_process(tmp_path: Path) -> None:
+def test_a_peak_that_cannot_be_reset_is_that_of_the_process(tmp_path: Path) -> None:
     peak = PeakMemory(clear_refs=tmp_path / "nowhere" / "clear_refs")
     assert not peak.is_of_job
     assert peak.gib() == pytest.approx(peak_bytes() / 2**30, rel=0.05)

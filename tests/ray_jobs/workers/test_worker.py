@@ -1,4 +1,4 @@
-"""A worker: what it says of errors, and which chain a job is given."""
+"""Workers: the failures they report and the model they load for a job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ import torch
 from mlprune.errors import DamagedArtefactError, OutOfMemoryError, WorkerLostError
 from mlprune.steps.job import OFFLOADED, ChainLoader, Job, ModelRef, RecordKey
 from mlprune.store.store import Store
-from ray_jobs.workers.worker import Failure, Worker, described
+from ray_jobs.workers.worker import Failure, Worker, describe_failure
 
 
 @dataclass(frozen=True)
-class Doing(Job):
-    """A job that does what a test wants with the chain."""
+class ActionJob(Job):
+    """A job that calls a function with the spans of its chain, which name the chain here."""
 
     step: ClassVar[str] = "observe"
     needs_chain: ClassVar[bool] = True
@@ -28,12 +28,12 @@ class Doing(Job):
         return (("statistics", "a"),)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        self.action(chain().spans)  # here: which chain it is
+        self.action(chain().spans)
 
 
 @dataclass(frozen=True)
-class Running(Doing):
-    """One that says which model it runs."""
+class ModelJob(ActionJob):
+    """A job that runs another model than the base model."""
 
     model: ModelRef
 
@@ -44,7 +44,7 @@ class Running(Doing):
 
 @pytest.fixture
 def loaded() -> list[str]:
-    """Which chains were loaded."""
+    """Names of the loaded chains, in order."""
     return []
 
 
@@ -57,29 +57,29 @@ def worker(tmp_path: Path, loaded: list[str]) -> Worker:
     return Worker(str(tmp_path), **loaders, name="worker-0")
 
 
-def test_a_chain_is_loaded_once_and_anew_after_a_failure_that_may_pass(worker: Worker, loaded: list[str]) -> None:
+def test_a_chain_is_loaded_once_and_again_after_a_transient_failure(worker: Worker, loaded: list[str]) -> None:
     def fail(chain: Any) -> None:
         raise WorkerLostError("a shard died")
 
     seen: list[Any] = []
     assert loaded == []
     for action in (seen.append, seen.append, fail, seen.append):
-        worker.run(Doing(action))
+        worker.run(ActionJob(action))
     assert loaded == ["whole", "whole"]
     assert seen == ["whole"] * 3
 
 
-def test_a_job_at_the_last_level_is_given_an_offloaded_chain_and_the_next_one_is_not(
+def test_a_job_at_the_offloaded_level_gets_an_offloaded_chain_and_the_next_job_does_not(
     worker: Worker, loaded: list[str]
 ) -> None:
     seen: list[Any] = []
-    for relief in (0, OFFLOADED, OFFLOADED, 0):
-        assert worker.run(Doing(seen.append, relief=relief)).failure is None
+    for memory_level in (0, OFFLOADED, OFFLOADED, 0):
+        assert worker.run(ActionJob(seen.append, memory_level=memory_level)).failure is None
     assert seen == ["whole", "offloaded", "offloaded", "whole"]
     assert loaded == ["whole", "offloaded", "whole"]
 
 
-def test_a_job_that_runs_another_model_is_given_that_ones_chain_and_one_is_held_at_a_time(tmp_path: Path) -> None:
+def test_a_job_with_another_model_gets_its_chain_and_one_chain_is_loaded_at_a_time(tmp_path: Path) -> None:
     asked: list[ModelRef | None] = []
 
     def load(model: ModelRef | None) -> Any:
@@ -90,7 +90,7 @@ def test_a_job_that_runs_another_model_is_given_that_ones_chain_and_one_is_held_
     worker = Worker(str(tmp_path), load, name="worker-0")
     big, small = (ModelRef(name, name, "xglm", 3, None, "float32") for name in ("big", "small"))
     for model in (big, big, small, small, big):
-        assert worker.run(Running(seen.append, model)).failure is None
+        assert worker.run(ModelJob(seen.append, model)).failure is None
     assert seen == [big, big, small, small, big]
     assert asked == [big, small, big]
 
@@ -99,7 +99,7 @@ def test_an_error_of_a_job_becomes_its_failure(worker: Worker) -> None:
     def fail(chain: Any) -> None:
         raise ValueError("two\nlines")
 
-    assert worker.run(Doing(fail)).failure == Failure("ValueError", "ValueError: two lines", False, False, False)
+    assert worker.run(ActionJob(fail)).failure == Failure("ValueError", "ValueError: two lines", False, False, False)
 
 
 @pytest.mark.parametrize(
@@ -110,20 +110,20 @@ def test_an_error_of_a_job_becomes_its_failure(worker: Worker) -> None:
         (OutOfMemoryError("killed"), Failure("OutOfMemoryError", "killed", True, False, True)),
         (
             torch.OutOfMemoryError("CUDA"),
-            Failure("OutOfMemoryError", "memory was short [reason='OutOfMemoryError: CUDA']", True, False, True),
+            Failure("OutOfMemoryError", "out of memory [reason='OutOfMemoryError: CUDA']", True, False, True),
         ),
         (
             MemoryError("16 GiB"),
-            Failure("OutOfMemoryError", "memory was short [reason='MemoryError: 16 GiB']", True, False, True),
+            Failure("OutOfMemoryError", "out of memory [reason='MemoryError: 16 GiB']", True, False, True),
         ),
     ],
 )
-def test_what_an_error_means_for_the_run(error: Exception, expected: Failure) -> None:
-    assert described(error) == expected
+def test_errors_are_classified_as_transient_damage_or_out_of_memory(error: Exception, expected: Failure) -> None:
+    assert describe_failure(error) == expected
 
 
-def test_an_error_that_another_process_passed_on_is_what_it_was_there() -> None:
+def test_a_wrapped_error_of_another_process_is_classified_as_the_original() -> None:
     class Wrapped(RuntimeError):
         cause = DamagedArtefactError("bad hash")
 
-    assert described(Wrapped("a long trace")) == described(DamagedArtefactError("bad hash"))
+    assert describe_failure(Wrapped("a long trace")) == describe_failure(DamagedArtefactError("bad hash"))

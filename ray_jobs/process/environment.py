@@ -1,7 +1,7 @@
-"""What a process computes with: our own code, the libraries, the interpreter, the system, the processors.
+"""The computing environment of a process: our own code, libraries, interpreter, operating system and processors.
 
-A run writes it down, so that a number can be followed to the code and the libraries it came from. Nothing of it is a
-result, and nothing of it is in an id. Equal environments have equal ids on all machines.
+A run records it, so that each number can be traced to the code and the libraries that computed it. It is not a result
+and not part of any id. Equal environments have equal ids on all machines.
 """
 
 import json
@@ -12,33 +12,33 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distributions
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mlprune import __version__
 from mlprune.hashing import digest
+from mlprune.json_values import JsonValue
 from mlprune.store.records import ID_LENGTH
 from mlprune.store.store import sha256_of
 
 PACKAGES = ("catalog", "mlprune", "ray_jobs")
 """The folders of our own code."""
 SOURCES = (".py", ".sql", ".j2", ".js", ".yaml", ".json")
-"""Endings of files whose content is code, or is read by it."""
+"""Suffixes of code files and of the files that code reads."""
 CPUINFO = Path("/proc/cpuinfo")
-GIT_PATIENCE_S = 5.0
+GIT_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What a process computes with; what cannot be told is None."""
+    """The computing environment of a process; unknown values are None."""
 
     mlprune: str
     """Version of this package."""
     code_sha256: str
-    """SHA-256 over our own code as it lies here: equal code, equal hash, installed or not."""
+    """SHA-256 over our own code; equal code has equal hashes, installed or not."""
     git_commit: str | None
-    """The commit it was checked out or installed from."""
+    """The commit that the code was checked out or installed from."""
     is_modified: bool | None
     """Whether our own code differs from that commit."""
     python: str
@@ -48,19 +48,19 @@ class Environment:
     instructions: str
     """The widest vector instructions that torch uses on it."""
     accelerators: str
-    """Those that this process sees, separated by commas; empty without any."""
+    """Accelerators that this process sees, separated by commas; empty if there are none."""
     packages: Mapping[str, str]
     """Every installed package -> its version."""
 
     @property
     def id(self) -> str:
-        """20 hex digits over all of it."""
+        """Hash of all fields, 20 hex digits."""
         return digest(asdict(self))[:ID_LENGTH]
 
 
 @cache
 def this_environment() -> Environment:
-    """The environment of this process."""
+    """Return the environment of this process."""
     root = Path(__file__).parents[2]
     commit, is_modified = _checked_out(root) or (_installed_commit(), None)
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
@@ -78,16 +78,16 @@ def this_environment() -> Environment:
     )
 
 
-def environment_file(environment: Environment) -> tuple[str, dict[str, Any]]:
-    """Name and content of the run file that tells of an environment."""
+def environment_file(environment: Environment) -> tuple[str, dict[str, JsonValue]]:
+    """Return the name and the content of the run file that describes an environment."""
     environment_id = environment.id
     return f"environment-{environment_id}", {"environment_id": environment_id, **asdict(environment)}
 
 
 def code_sha256(root: Path) -> str:
     """SHA-256 over the names and contents of our own source files below a folder."""
-    found = {path.relative_to(root).as_posix(): path for package in PACKAGES for path in _sources(root / package)}
-    return digest({name: sha256_of(path.read_bytes()) for name, path in found.items()})
+    paths = {path.relative_to(root).as_posix(): path for package in PACKAGES for path in _sources(root / package)}
+    return digest({name: sha256_of(path.read_bytes()) for name, path in paths.items()})
 
 
 def _sources(folder: Path) -> Iterator[Path]:
@@ -95,7 +95,7 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _checked_out(root: Path) -> tuple[str, bool] | None:
-    """The commit of the working copy that our code lies in, and whether it was changed; None if it lies in none."""
+    """(commit, whether our code was changed) of the git working copy with our code; None if there is none."""
     top = _git(root, "rev-parse", "--show-toplevel", "HEAD")
     changes = _git(root, "status", "--porcelain", "--", *PACKAGES)
     if top is None or changes is None:
@@ -105,27 +105,27 @@ def _checked_out(root: Path) -> tuple[str, bool] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says about a folder; None if it is not there, or has nothing to say."""
+    """Run git in a folder and return its output; None if git is missing or fails."""
     command = ["git", "-C", str(folder), *arguments]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GIT_PATIENCE_S)  # noqa: S603
+        completed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=GIT_TIMEOUT_S)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout if answer.returncode == 0 else None
+    return completed.stdout if completed.returncode == 0 else None
 
 
 def _installed_commit() -> str | None:
-    """The commit that pip installed us from (PEP 610); None if it was no repository."""
+    """The commit that pip installed this package from (PEP 610); None if it was not installed from a repository."""
     try:
         text = Distribution.from_name("mlprune").read_text("direct_url.json")
-        found = json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
+        commit = json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
     except (PackageNotFoundError, ValueError, AttributeError):
         return None
-    return str(found) if found else None
+    return str(commit) if commit else None
 
 
 def _processor() -> str | None:
-    """The model of the CPU, as Linux has it, else as Python does."""
+    """The CPU model from Linux or, on other systems, from Python."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -135,10 +135,10 @@ def _processor() -> str | None:
 
 
 def _installed() -> dict[str, str]:
-    """Every installed package and its version; of two of one name the one that is imported, the first."""
-    found: dict[str, str] = {}
-    for one in distributions():
-        name = one.metadata["Name"]
+    """Every installed package and its version; if a package is found twice, the first, which is the imported one."""
+    versions: dict[str, str] = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"]
         if name:
-            found.setdefault(name.lower().replace("_", "-"), one.version)
-    return dict(sorted(found.items()))
+            versions.setdefault(name.lower().replace("_", "-"), distribution.version)
+    return dict(sorted(versions.items()))

@@ -1,4 +1,4 @@
-"""What a process computes with: told the same way by every process, and differently where the code differs."""
+"""Environments: equal for equal code and libraries, different otherwise."""
 
 import json
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-import ray_jobs.driver.environment as module
-from ray_jobs.driver.environment import PACKAGES, code_sha256, environment_file, this_environment
+import ray_jobs.process.environment as module
+from ray_jobs.process.environment import PACKAGES, code_sha256, environment_file, this_environment
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_the_environment_names_code_libraries_and_machine() -> None:
     assert found.instructions
 
 
-def test_equal_environments_have_equal_ids_and_others_have_not() -> None:
+def test_equal_environments_have_equal_ids_and_others_do_not() -> None:
     found = this_environment()
     assert replace(found, packages=dict(reversed(found.packages.items()))).id == found.id
     assert replace(found, code_sha256="0").id != found.id
@@ -67,14 +67,14 @@ def test_the_hash_of_code_follows_every_source_and_nothing_else(code: Path) -> N
     assert code_sha256(code) != before
 
 
-def test_a_working_copy_tells_its_commit_and_whether_the_code_was_changed(code: Path, commit: str) -> None:
-    (code / "README.md").write_text("no code of ours")
+def test_a_working_copy_has_a_commit_and_may_be_modified(code: Path, commit: str) -> None:
+    (code / "README.md").write_text("not our code")
     assert module._checked_out(code) == (commit, False)
     (code / "catalog" / "new.py").write_text("")
     assert module._checked_out(code) == (commit, True)
 
 
-def test_code_inside_somebody_elses_repository_is_not_taken_for_it(code: Path, commit: str) -> None:
+def test_code_inside_another_repository_has_no_commit(code: Path, commit: str) -> None:
     inner = code / "site-packages"
     for package in PACKAGES:
         (inner / package).mkdir(parents=True)
@@ -96,7 +96,7 @@ def test_without_git_there_is_no_commit(code: Path, monkeypatch: pytest.MonkeyPa
         ("no JSON", None),
     ],
 )
-def test_an_installation_from_a_repository_tells_its_commit(
+def test_an_installation_from_a_repository_has_its_commit(
     monkeypatch: pytest.MonkeyPatch, text: str | None, expected: str | None
 ) -> None:
     class Installed:

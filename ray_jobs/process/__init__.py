@@ -1,0 +1,1 @@
+"""This process: the environment it computes in, and the signals that stop it."""
