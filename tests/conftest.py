@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from mlprune.plan import Plan
     from mlprune.store.store import Store
     from tests.tiny_recipes import FinishedRun
 
@@ -65,6 +66,22 @@ def tiny_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
     from tests.tiny_recipes import shared_run, tiny_recipe  # noqa: PLC0415
 
     return shared_run(make_once, tiny_inputs, tiny_recipe(), name="tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_plan(tiny_inputs: Path) -> "Plan":
+    """The plan of the tiny recipe; nothing is run."""
+    from tests.tiny_recipes import plan_of, tiny_recipe, write_recipe  # noqa: PLC0415
+
+    return plan_of(write_recipe(tiny_inputs, tiny_recipe(), name="tiny-plan.yaml"))
+
+
+@pytest.fixture(scope="session")
+def method_plan(tiny_inputs: Path) -> "Plan":
+    """The plan of the recipe of methods; nothing is run."""
+    from tests.tiny_recipes import method_recipe, plan_of, write_recipe  # noqa: PLC0415
+
+    return plan_of(write_recipe(tiny_inputs, method_recipe(), name="method-plan.yaml"))
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from mlprune.steps.job import ChainLoader, Job, RecordKey
 from mlprune.store.store import Store
 from tests.forked_runs import CONTEXT
+from tests.stub_jobs import StubJob
 
 Fault = Callable[[], None]
 
@@ -206,7 +207,7 @@ def on_cluster(settings: dict[str, str]) -> None:
 
 
 @dataclass(frozen=True)
-class Deadly(Job):
+class Deadly(StubJob):
     """A job that kills the process it is run in."""
 
     step: ClassVar[str] = "sweep"

@@ -11,12 +11,13 @@ import torch
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import Footprint, footprint
-from mlprune.plan.job_costs import Work, makespan, work_of
+from mlprune.plan.job_costs import costs_of, makespan
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.plan import Plan
 from mlprune.plan.pool import Pool, plan_pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.job import Job, ModelRef
+from mlprune.steps.job_cost import JobCost
 from mlprune.vocabulary import DtypeName
 
 SHORTEST_ROW = 32
@@ -32,16 +33,16 @@ class Needs:
     compute: ComputeConfig
     model: ModelRef
     sizes: Footprint
-    works: tuple[Work, ...]
+    costs: tuple[JobCost, ...]
 
     @property
     def disk_gib(self) -> float:
         """Room in the store, before compression."""
-        return sum(work.disk_bytes for work in self.works) / 2**30
+        return sum(cost.disk_bytes for cost in self.costs) / 2**30
 
     def pool(self, nodes: Sequence[Node]) -> Pool:
         """The pool that does them on some nodes; see `plan_pool` for the error."""
-        return plan_pool(self.compute, self.sizes, nodes, works=self.works)
+        return plan_pool(self.compute, self.sizes, nodes, costs=self.costs)
 
     def object_store_gib(self, pool: Pool) -> float:
         """Size of the batches that travel between shard actors, with their statistics; 0 without shards."""
@@ -88,7 +89,7 @@ class Duration:
 def needs_of(plan: Plan, jobs: Sequence[Job]) -> Needs:
     """What the given jobs of a plan take."""
     sizes = footprint(Path(plan.model.path), plan.model.dtype)
-    return Needs(plan.recipe.compute, plan.model, sizes, tuple(work_of(plan, sizes, jobs)))
+    return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs_of(plan, sizes, jobs)))
 
 
 def duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
@@ -96,14 +97,13 @@ def duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
 
     Shards work on different batches at the same time, except in a sweep, whose blocks wait for each other.
     """
-    swept = [work for work in needs.works if work.step == "sweep"]
-    others = [work for work in needs.works if work.step != "sweep"]
-    in_turn = makespan(swept, pool.n_workers) + makespan(others, pool.n_workers) / min(
-        pool.n_shards, pool.groups_in_flight
-    )
-    n_passes = makespan(needs.works, pool.n_workers, of=lambda work: work.n_passes)
+    sweeps = [cost for cost in needs.costs if cost.step == "sweep"]
+    pipelined = [cost for cost in needs.costs if cost.step != "sweep"]
+    depth = min(pool.n_shards, pool.groups_in_flight)
+    flops = makespan(sweeps, pool.n_workers) + makespan(pipelined, pool.n_workers) / depth
+    n_passes = makespan(needs.costs, pool.n_workers, of=lambda cost: cost.n_passes)
     n_read = sum(needs.sizes.blocks) * n_passes if pool.is_offloaded else 0.0
-    return Duration(in_turn / (rates.flops * pool.threads), n_read / rates.read_bytes)
+    return Duration(flops / (rates.flops * pool.threads), n_read / rates.read_bytes)
 
 
 def measured_rates(model: ModelRef) -> Rates:

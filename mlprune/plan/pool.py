@@ -2,7 +2,7 @@
 
 `auto` means: as few shards as hold the model in the accelerators' memory; else in memory; else, some of its blocks left
 on disk, as few as can be run at all. Replicas fill the rest, as far as there are jobs for them. A pure function: what
-nodes there are is found out by whoever is connected to them, and what jobs take is in `work.py`.
+nodes there are is found out by whoever is connected to them, and what jobs take is in `cost.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,11 @@ from mlprune.models.placement.memory_estimate import (
     shard_bytes,
     smallest_budget,
 )
-from mlprune.plan.job_costs import COORDINATING_BYTES, Work, makespan, most_held
+from mlprune.plan.job_costs import makespan, peak_bytes
 from mlprune.plan.node_capacity import Actor, Node, has_room, most_cpus, most_memory, n_sharing
 from mlprune.recipe import ComputeConfig
+from mlprune.steps.job_cost import JobCost
+from mlprune.steps.observe.cost import COORDINATING_BYTES
 
 GIB = 2**30
 GPU_SHARE = 0.9
@@ -74,18 +76,18 @@ class _Holder(Enum):
     DISK = 2
 
 
-def plan_pool(compute: ComputeConfig, sizes: Footprint, nodes: Sequence[Node], *, works: Sequence[Work]) -> Pool:
+def plan_pool(compute: ComputeConfig, sizes: Footprint, nodes: Sequence[Node], *, costs: Sequence[JobCost]) -> Pool:
     """The pool of a run.
 
     Args:
         compute: what the recipe says.
         sizes: of the model.
         nodes: what there is.
-        works: what each job takes.
+        costs: what each job takes.
     Raises:
         BadInputError: nothing of the kind has room; what would have is named, as a line of the recipe.
     """
-    planning = _Planning(compute, sizes, tuple(nodes), tuple(works))
+    planning = _Planning(compute, sizes, tuple(nodes), tuple(costs))
     pool = planning.pool()
     if pool is None:
         raise _refusal(planning)
@@ -99,7 +101,7 @@ class _Planning:
     compute: ComputeConfig
     sizes: Footprint
     all_nodes: tuple[Node, ...]
-    works: tuple[Work, ...]
+    costs: tuple[JobCost, ...]
 
     @property
     def n_gpus(self) -> float:
@@ -131,7 +133,7 @@ class _Planning:
 
     def _seconds(self, pool: Pool) -> float:
         """How long the products take, in some unit."""
-        return makespan(self.works, pool.n_workers) / pool.threads
+        return makespan(self.costs, pool.n_workers) / pool.threads
 
     def _pools(self, n_shards: int, holder: _Holder) -> Iterator[Pool]:
         """Pools that find room, one for each number of replicas, most replicas first."""
@@ -205,15 +207,15 @@ class _Planning:
 
     def working_bytes(self, n_shards: int, threads: int, *, holder: _Holder) -> int:
         """What the jobs take of an actor beside its process and its weights."""
-        works = self.works if n_shards == 1 else tuple(work for work in self.works if work.on_chain)
-        return most_held(works, threads) + (GROUP_BYTES if holder is _Holder.DISK else 0)
+        costs = self.costs if n_shards == 1 else tuple(cost for cost in self.costs if cost.runs_model)
+        return peak_bytes(costs, threads) + (GROUP_BYTES if holder is _Holder.DISK else 0)
 
     def beside_bytes(self, n_shards: int, threads: int) -> int:
         """Memory of a worker whose shards are elsewhere."""
         if n_shards == 1:
             return 0
-        alone = tuple(work for work in self.works if not work.on_chain)
-        return PROCESS_BYTES + max(COORDINATING_BYTES, most_held(alone, threads))
+        alone = tuple(cost for cost in self.costs if not cost.runs_model)
+        return PROCESS_BYTES + max(COORDINATING_BYTES, peak_bytes(alone, threads))
 
     def _gpu_room(self, threads: int) -> int:
         """Memory for weights in the accelerators of one actor; 0 where there are none or their size is not known."""
@@ -242,8 +244,8 @@ def _refusal(planning: _Planning) -> BadInputError:
     )
 
 
-def _rest(planning: _Planning) -> tuple[Footprint, tuple[Node, ...], tuple[Work, ...]]:
-    return planning.sizes, planning.all_nodes, planning.works
+def _rest(planning: _Planning) -> tuple[Footprint, tuple[Node, ...], tuple[JobCost, ...]]:
+    return planning.sizes, planning.all_nodes, planning.costs
 
 
 def recipe_line(compute: ComputeConfig) -> str:

@@ -4,12 +4,15 @@ A job knows the records it makes and those it needs before it is run; whether it
 is decided elsewhere.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from mlprune.models.chain import Chain
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.record_kinds import STEP_VERSIONS
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
@@ -93,7 +96,7 @@ def make_identity(
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(ABC):
     """Base of all jobs."""
 
     step: ClassVar[str]
@@ -104,14 +107,14 @@ class Job:
     """How the job saves memory after it ran out of it; never part of an identity."""
 
     @property
+    @abstractmethod
     def makes(self) -> tuple[RecordKey, ...]:
         """The records the job writes, the one that means "done" last."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def needs(self) -> tuple[RecordKey, ...]:
         """The records that have to exist first."""
-        raise NotImplementedError
 
     @property
     def chain_model(self) -> ModelRef | None:
@@ -123,22 +126,48 @@ class Job:
         """Those of `makes` that a job of another recipe makes as well, out of other records: a sound one stays."""
         return ()
 
+    @abstractmethod
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """What the job needs from its worker.
+
+        Args:
+            sizes: of the model it runs or, if it runs none, of the recipe's model.
+            sets: sizes of all demonstration sets of the plan.
+        """
+
+    @abstractmethod
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Do the work; running it again gives the same bytes."""
-        raise NotImplementedError
 
     def with_less_memory(self) -> "Job | None":
         """Return the same work with half the batch size or, after that, an offloaded model; None if both were tried.
 
         Log-likelihoods of halved batches agree with the planned ones within 1e-4.
         """
-        n_tokens = batch_tokens_of(self)
-        if self.memory_level < HALF_BATCHES and n_tokens is not None and n_tokens > MIN_BATCH_TOKENS:
-            half: Any = {"batch_tokens": max(MIN_BATCH_TOKENS, n_tokens // 2)}
-            return replace(self, memory_level=HALF_BATCHES, **half)
         if self.memory_level < OFFLOADED and self.needs_chain:
             return replace(self, memory_level=OFFLOADED)
         return None
+
+
+@dataclass(frozen=True)
+class ModelJob(Job):
+    """Base of the jobs that run a model in batches."""
+
+    needs_chain: ClassVar[bool] = True
+    batch_tokens: int = field(kw_only=True)
+    """Tokens in one batch, padding included."""
+
+    @property
+    @abstractmethod
+    def chain_model(self) -> ModelRef:
+        """The base model it runs."""
+
+    def with_less_memory(self) -> "Job | None":
+        """The same work with batches of half the size; see `Job.with_less_memory`."""
+        if self.memory_level < HALF_BATCHES and self.batch_tokens > MIN_BATCH_TOKENS:
+            half = max(MIN_BATCH_TOKENS, self.batch_tokens // 2)
+            return replace(self, memory_level=HALF_BATCHES, batch_tokens=half)
+        return super().with_less_memory()
 
 
 @dataclass(frozen=True)
@@ -155,5 +184,4 @@ class RecordJob(Job):
 
 def batch_tokens_of(job: Job) -> int | None:
     """Tokens in one batch of a job, None if it runs no batches."""
-    n_tokens: int | None = getattr(job, "batch_tokens", None)
-    return n_tokens
+    return job.batch_tokens if isinstance(job, ModelJob) else None

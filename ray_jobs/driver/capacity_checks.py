@@ -17,7 +17,7 @@ def in_process_pool(needs: Needs) -> Pool:
         BadInputError: the model does not fit in its memory.
     """
     one_actor = needs.compute.model_copy(update={"replicas": 1, "shards": 1})
-    return Needs(one_actor, needs.model, needs.sizes, needs.works).pool([local_node()])
+    return Needs(one_actor, needs.model, needs.sizes, needs.costs).pool([local_node()])
 
 
 def local_ray_pool(needs: Needs) -> Pool:

@@ -20,9 +20,12 @@ from mlprune.evaluation.scoring.candidates import PreparedTask, run_under
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.models.chain import Chain
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.results import TasksJob
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, prepared_task
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.hidden_means import mean_states
 from mlprune.store.store import Store
 
@@ -75,6 +78,12 @@ class TrialJob(TasksJob):
         ids = dict.fromkeys(means for one in self.evaluations for means in one.identity.parents["means"])
         return tuple(("hidden_means", means) for means in ids)
 
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """All tasks, without stored predictions."""
+        tasks = [prepared_task(evaluation.task, self.model, self.batch_tokens) for evaluation in self.evaluations]
+        disk_bytes = 4_000.0 * len(self.evaluations)
+        return tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Score the dense model under the projection; trials that differ in their rule share one run."""
         model = chain()
@@ -120,6 +129,10 @@ class ChoiceJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The trials."""
         return tuple(("lrp2_trials", one) for one in self.trials)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare what the trials recorded."""

@@ -100,7 +100,7 @@ class Projection:
             for pair, trial in self._trials(variant, task):
                 by_pair[pair].append(trial)
         model, batch_tokens = variant.model, int(variant.identity.parameters["batch_tokens"])
-        jobs += [TrialJob(model, tuple(found), batch_tokens, pair) for pair, found in by_pair.items()]
+        jobs += [TrialJob(model, tuple(found), pair, batch_tokens=batch_tokens) for pair, found in by_pair.items()]
         return [*jobs, *(self._choice_job(variant, task) for task in chosen.values())]
 
     def _means_ids(self, language: str) -> list[str]:

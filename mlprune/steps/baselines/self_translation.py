@@ -19,9 +19,12 @@ from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.hashing import ordered_by_hash
 from mlprune.languages import ENGLISH
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
+from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
-from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
+from mlprune.steps.job import ChainLoader, ModelJob, ModelRef, RecordJob, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -80,18 +83,16 @@ def prepared_texts(task: TaskSpec, shots: Shots, model: ModelRef, batch_tokens: 
 
 
 @dataclass(frozen=True)
-class SelfTranslateJob(RecordJob):
+class SelfTranslateJob(RecordJob, ModelJob):
     """Translate the examples of one task, language and split."""
 
     step: ClassVar[str] = "translate"
-    needs_chain: ClassVar[bool] = True
     model: ModelRef
     task: TaskSpec
     shots: Shots
-    batch_tokens: int
 
     @property
-    def chain_model(self) -> ModelRef | None:
+    def chain_model(self) -> ModelRef:
         """The model that translates."""
         return self.model
 
@@ -99,6 +100,12 @@ class SelfTranslateJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The base model."""
         return (("base_models", self.model.base_model_id),)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """The translation of all texts."""
+        prepared = self._prepared()
+        disk_bytes = 400.0 * len(prepared.items)
+        return tasks_cost(self.step, sizes, [prepared], batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Translate, store every text, then write the record."""

@@ -72,7 +72,9 @@ class SelfTranslation:
         return [
             InterventionJob(variant.identity, variant),
             *(
-                SelfTranslateJob(self._identity(variant, task), variant.model, task, self.shots, batch_tokens)
+                SelfTranslateJob(
+                    self._identity(variant, task), variant.model, task, self.shots, batch_tokens=batch_tokens
+                )
                 for task in translated
             ),
         ]

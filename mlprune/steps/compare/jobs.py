@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mlprune.evaluation.bootstrap import compare
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import task_metrics
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.evaluation.metrics import rank_consistency
 from mlprune.numeric.evaluation.significance import holm
 from mlprune.numeric.masks.keep_masks import jaccard_removed
@@ -23,6 +24,7 @@ from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.variant import mask_artefacts
 from mlprune.store.store import Store
 
@@ -46,6 +48,10 @@ class CompareJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """All evaluations involved."""
         return tuple(evaluation.identity.key for pair in self.pairs for evaluation in pair)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare language by language, then adjust the p-values metric by metric."""
@@ -89,6 +95,10 @@ class RankConsistencyJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The evaluations."""
         return tuple(evaluation.identity.key for evaluation in self.evaluations)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Every ordered pair of languages that have items in common."""
@@ -150,6 +160,10 @@ class MaskOverlapJob(RecordJob):
         """The variants."""
         return tuple(("variants", variant) for variant in self.variants)
 
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """The masks of one block of both variants."""
+        return JobCost(self.step, thread_bytes=4 * sum(sizes.prunable))
+
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the masks block by block."""
         records = [store.require("variants", variant) for variant in self.variants]
@@ -178,6 +192,10 @@ class FeatureOverlapJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The statistics of both sets."""
         return tuple(("statistics", one) for one in self.statistics)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the magnitudes after every block."""

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 
 from mlprune.corpus.calibration import SCHEMA, demonstration_columns
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.demonstrate.source_texts import CorpusRef, Material, SetSpec, material, open_corpus
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordJob, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.store import Store
 
 __all__ = [
@@ -68,6 +70,10 @@ class DemonstrateJob(RecordJob):
         """Nothing: it reads the corpus."""
         return ()
 
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
+
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Choose, write out and tokenise."""
         tokenizer = load_tokenizer(Path(self.model.path))
@@ -90,6 +96,10 @@ class MixJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The parts."""
         return tuple(("demonstration_sets", part) for part in self.parts)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Join the parts."""

@@ -12,10 +12,12 @@ from typing import ClassVar
 from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.models.chain import Chain
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.baselines.lrp2 import chosen_pair, projected
 from mlprune.steps.baselines.self_translation import translated_task
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, prepared_task
 from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.variant import VariantSpec, variant_row
 from mlprune.store.store import Store
 
@@ -38,6 +40,10 @@ class InterventionJob(RecordJob):
         parents = self.identity.parents
         means = (("hidden_means", parents["english_means"]),) if "english_means" in parents else ()
         return (("base_models", parents["base_model"]), *means)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the record."""

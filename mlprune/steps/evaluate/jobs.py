@@ -14,12 +14,15 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
+from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.interventions import intervention_active, prepare_evaluation, read_by
 from mlprune.steps.evaluate.results import TasksJob, read_predictions, write_evaluation
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.job import ChainLoader, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.variant import mask_artefacts, weight_artefacts
 from mlprune.store.store import Store
 
@@ -60,6 +63,12 @@ class EvaluateJob(TasksJob):
         """The variant, and what it reads at run time."""
         read = dict.fromkeys(key for one in self.evaluations for key in read_by(one))
         return (("variants", self.variant_id), *read)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """All tasks, with predictions stored."""
+        tasks = [prepared_task(evaluation.task, self.model, self.batch_tokens) for evaluation in self.evaluations]
+        disk_bytes = 40_000.0 * len(self.evaluations)
+        return tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Put the masks on and evaluate what has no record yet."""

@@ -121,7 +121,7 @@ def evaluation_jobs(
     """One job a variant: its masks go on once."""
     batch_tokens = recipe.compute.planned_batch_tokens
     return [
-        EvaluateJob(variants[variant].spec.model, found, batch_tokens, variant)
+        EvaluateJob(variants[variant].spec.model, found, variant, batch_tokens=batch_tokens)
         for variant, found in evaluations.items()
         if found
     ]

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from mlprune.evaluation.bootstrap import measure
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA, Translations
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
-from mlprune.steps.job import Job, ModelRef, RecordKey
+from mlprune.steps.job import ModelJob, ModelRef, RecordKey
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
@@ -18,16 +18,14 @@ Stored = Predictions | Translations
 
 
 @dataclass(frozen=True)
-class TasksJob(Job):
+class TasksJob(ModelJob):
     """Base of the jobs that run a model on tasks and make a record of each; a killed one does only what is left."""
 
-    needs_chain: ClassVar[bool] = True
     model: ModelRef
     evaluations: tuple[EvaluationSpec, ...]
-    batch_tokens: int
 
     @property
-    def chain_model(self) -> ModelRef | None:
+    def chain_model(self) -> ModelRef:
         """The model."""
         return self.model
 

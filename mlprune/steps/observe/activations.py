@@ -7,7 +7,7 @@ quota, and the plan refuses what may be larger (`plan/observing.py`).
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,9 +17,12 @@ from mlprune.corpus.calibration import token_batches
 from mlprune.errors import BadInputError, StatisticsError
 from mlprune.models.chain import Chain
 from mlprune.models.messages import CaptureBatch, Captured
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.parallel import parallel_map
 from mlprune.steps.job import ChainLoader
-from mlprune.steps.observe.dense_pass import SetJob
+from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
+from mlprune.steps.observe.cost import activations_cost
+from mlprune.steps.observe.dense_pass import DensePassJob
 from mlprune.store.parquet import Layout, columns_of, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -51,10 +54,9 @@ class Activations:
 
 
 @dataclass(frozen=True)
-class ActivationsJob(SetJob):
+class ActivationsJob(DensePassJob):
     """Run the first demonstrations of a set through the dense model and keep what some of its layers read."""
 
-    needs_chain: ClassVar[bool] = True
     set_name: str
     blocks: tuple[int, ...]
     inputs: tuple[str, ...]
@@ -62,10 +64,21 @@ class ActivationsJob(SetJob):
     parts: tuple[range, ...]
     """Demonstrations that are run, and held in memory, together."""
     dtype: StoredDtype
-    batch_tokens: int
     most_bytes: int
     """Most that the stored numbers can take."""
     quota_gib: float
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over each part, whose activations are in memory until they are written."""
+        return activations_cost(
+            self.step,
+            sizes,
+            sets.get(self.demonstration_set_id, EMPTY_SET),
+            part_lengths=[len(part) for part in self.parts],
+            stored_bytes=self.most_bytes,
+            item_bytes=STORED_BYTES[self.dtype],
+            batch_tokens=self.batch_tokens,
+        )
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run part after part, each written before the next, then write the record.

@@ -17,7 +17,7 @@ from mlprune.corpus.token_roles import in_scope
 from mlprune.models.chain import Chain
 from mlprune.models.messages import Observation, TokenBatch
 from mlprune.parallel import parallel_map
-from mlprune.steps.job import ModelRef, RecordJob, RecordKey
+from mlprune.steps.job import ModelJob, ModelRef, RecordJob, RecordKey
 from mlprune.steps.observe.statistics_files import write_part
 from mlprune.store.parquet import columns_of
 from mlprune.store.records import Artefact
@@ -34,25 +34,22 @@ class SetJob(RecordJob):
     demonstration_set_id: str
 
     @property
-    def chain_model(self) -> ModelRef | None:
-        """The model that is observed, by jobs that run it."""
-        return self.model if self.needs_chain else None
-
-    @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The set."""
         return (("demonstration_sets", self.demonstration_set_id),)
 
 
 @dataclass(frozen=True)
-class PassJob(SetJob):
-    """Base of the jobs that run all tokens of a set through the dense model, and keep sums of what each batch gave."""
+class DensePassJob(SetJob, ModelJob):
+    """Base of the jobs that run a demonstration set, or a part of it, through the dense model."""
 
-    needs_chain: ClassVar[bool] = True
-    batch_tokens: int
+    @property
+    def chain_model(self) -> ModelRef:
+        """The model that is observed."""
+        return self.model
 
 
-def dense_pass(store: Store, model: Chain, operation: str, *, job: PassJob) -> Iterator[Any]:
+def dense_pass(store: Store, model: Chain, operation: str, *, job: DensePassJob) -> Iterator[Any]:
     """What each batch of a job's set gave, in their order, on the model without masks."""
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
     texts = store.read_table(artefact, ["token_ids"])["token_ids"]

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 
 from mlprune.models.messages import StateSums
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.job import ChainLoader
-from mlprune.steps.observe.dense_pass import PassJob, dense_pass
+from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
+from mlprune.steps.observe.cost import sums_cost
+from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.store import Store
 
@@ -21,8 +24,14 @@ LAYOUT = Layout("hidden_sums", 1, {"block": "int32", "n_tokens": "int64", "sums"
 
 
 @dataclass(frozen=True)
-class HiddenMeansJob(PassJob):
+class HiddenMeansJob(DensePassJob):
     """Run a demonstration set through the dense model and add up its hidden states behind every block."""
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set."""
+        size = sets.get(self.demonstration_set_id, EMPTY_SET)
+        disk_bytes = 8.0 * sizes.hidden * len(sizes.blocks)
+        return sums_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Add the batches up in their order, then write sums and record.

@@ -6,16 +6,19 @@ their order: the numbers do not depend on who observed what, and a part that is 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mlprune.errors import CorpusError
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.overlaps import top_features
 from mlprune.steps.job import ChainLoader, RecordKey
-from mlprune.steps.observe.dense_pass import SetJob, StatisticsAccumulator, observed
+from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
+from mlprune.steps.observe.cost import statistics_cost
+from mlprune.steps.observe.dense_pass import DensePassJob, SetJob, StatisticsAccumulator, observed
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -36,12 +39,15 @@ N_LARGEST = 20
 
 
 @dataclass(frozen=True)
-class ObserveJob(SetJob):
+class ObserveJob(DensePassJob):
     """Run a demonstration set of one part through the dense model."""
 
-    needs_chain: ClassVar[bool] = True
-    batch_tokens: int
     token_scope: TokenScope = "all"
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set."""
+        size = sets.get(self.demonstration_set_id, EMPTY_SET)
+        return statistics_cost(self.step, sizes, size, batch_tokens=self.batch_tokens)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run all batches, then write the statistics, the features and the record."""
@@ -60,15 +66,19 @@ class ObserveJob(SetJob):
 
 
 @dataclass(frozen=True)
-class ObservePartJob(SetJob):
+class ObservePartJob(DensePassJob):
     """Run one part of a large demonstration set through the dense model."""
 
-    needs_chain: ClassVar[bool] = True
     statistics_id: str
     """Of the whole set; the files lie under it."""
     demonstrations: range
-    batch_tokens: int
     token_scope: TokenScope = "all"
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the part."""
+        whole, n = sets.get(self.demonstration_set_id, EMPTY_SET), len(self.demonstrations)
+        size = SetSize(whole.n_tokens * n // max(1, whole.n_demonstrations), n)
+        return statistics_cost(self.step, sizes, size, batch_tokens=self.batch_tokens)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run the part's batches, then write its statistics, its sums of magnitudes and the record."""
@@ -109,6 +119,10 @@ class CollectPartsJob(SetJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The set and all parts."""
         return (*super().needs, *(("statistics_parts", one) for one in self.parts))
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Add the parts' magnitudes in their order and write the record; the statistics lie there already.

@@ -11,18 +11,27 @@ from torch import Tensor
 
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.messages import ActiveNeurons
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.active_neurons import removed_before, removed_behind
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
-from mlprune.steps.observe.dense_pass import PassJob, dense_pass
+from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
+from mlprune.steps.observe.cost import COUNT_DIGITS, sums_cost
+from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass
 from mlprune.steps.prune.variant import mask_artefacts
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
-class NeuronActivityJob(PassJob):
+class NeuronActivityJob(DensePassJob):
     """Run a demonstration set through the dense model and count, batch by batch, how often its neurons fire."""
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set."""
+        size = sets.get(self.demonstration_set_id, EMPTY_SET)
+        disk_bytes = float(COUNT_DIGITS * sizes.widest * len(sizes.blocks))
+        return sums_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Add the counts of all batches, whole numbers whose order does not matter, and write the record.
@@ -65,6 +74,10 @@ class NeuronRemovalsJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The variant."""
         return (("variants", self.variant_id),)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """The masks of one block."""
+        return JobCost(self.step, thread_bytes=4 * sum(sizes.prunable))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Count block by block."""

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.keep_masks import combined_masks
 from mlprune.parallel import parallel_map
 from mlprune.pruning.mask_files import mask_path, read_keep_masks, write_block_masks
 from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.prune.cost import combination_cost
 from mlprune.steps.prune.variant import VariantSpec, block_identity, mask_artefacts, write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -30,6 +33,10 @@ class CombineJob(Job):
     def needs(self) -> tuple[RecordKey, ...]:
         """The parents."""
         return tuple(("variants", parent) for parent in self.variant.parent_ids)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """All blocks, one per thread."""
+        return combination_cost(self.step, sizes, n_parents=len(self.variant.parent_ids))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the blocks' masks, then the records."""

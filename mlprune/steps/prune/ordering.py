@@ -10,13 +10,16 @@ from typing import Any, ClassVar
 
 from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.loading import read_block
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import layer_sparsities
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels
 from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.statistics_files import read_block_totals
+from mlprune.steps.prune.cost import ordering_cost
 from mlprune.steps.prune.outliers import read_ratios
 from mlprune.steps.prune.variant import VariantSpec, variant_row, write_variants
 from mlprune.store.store import Store
@@ -99,6 +102,10 @@ class OrderBlockJob(RecordJob):
         """Statistics and outlier ratios."""
         return self.ordering.needs
 
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One block."""
+        return ordering_cost(self.step, sizes, n_sparsities=len(self.ordering.sparsities))
+
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Read this block's tensors and statistics and nothing else."""
         found = order_block(store, self.model, self.block, self.ordering)
@@ -132,6 +139,10 @@ class CollectVariantsJob(Job):
         """The variants: an ordering of other sparsities gives them the same masks."""
         return tuple(variant.identity.key for variant in self.variants)
 
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
+
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the records; the masks lie there already."""
         records = [store.require("mask_blocks", block) for block in self.blocks]
@@ -157,6 +168,10 @@ class DenseVariantJob(Job):
     def needs(self) -> tuple[RecordKey, ...]:
         """Nothing."""
         return ()
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write both records."""

@@ -7,13 +7,16 @@ from typing import ClassVar
 
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import read_block
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.outlier_ratios import outlier_ratio
 from mlprune.numeric.weights.scores import wanda_scores
 from mlprune.parallel import parallel_map
 from mlprune.pruning.feature_factors import factors_of
 from mlprune.pruning.spec import Reading
 from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.statistics_files import read_block_totals
+from mlprune.steps.prune.cost import outliers_cost
 from mlprune.store.store import Store
 
 
@@ -32,6 +35,10 @@ class OutliersJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The statistics."""
         return tuple(("statistics", one) for one in self.statistics)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """All blocks, one per thread."""
+        return outliers_cost(self.step, sizes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Score block after block; a block's weights are held only while it is scored."""

@@ -89,7 +89,7 @@ def _sweep(recipe: Recipe, variant: PlannedVariant, outliers: OutliersJob | None
     ratios = outliers.identity.id if outliers else None
     parents = {"variant": spec.id, "outliers": ratios}
     ordering = make_identity("masks", {"sparsities": [spec.sparsity]}, parents=parents)
-    return SweepJob(ordering, spec, recipe.compute.planned_batch_tokens, ratios)
+    return SweepJob(ordering, spec, ratios, batch_tokens=recipe.compute.planned_batch_tokens)
 
 
 def _combination(variant: PlannedVariant) -> CombineJob:

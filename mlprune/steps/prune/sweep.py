@@ -15,14 +15,17 @@ from torch import Tensor
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, stored_keep_masks, write_block_masks
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
 from mlprune.pruning.sparsegpt_block import rewritten_block
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.pruning.weight_files import stored_weights, weights_path, write_block_weights
-from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordKey
+from mlprune.steps.job import ChainLoader, Identity, ModelJob, ModelRef, RecordKey
+from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
 from mlprune.steps.observe.statistics_files import write_part
+from mlprune.steps.prune.cost import sweep_cost
 from mlprune.steps.prune.ordering import Ordering, sparsities_of
 from mlprune.steps.prune.variant import VariantSpec, block_identity, mask_artefacts, weight_artefacts, write_variants
 from mlprune.store.records import Artefact, Record
@@ -47,19 +50,17 @@ Batches = dict[Key, _Batch]
 
 
 @dataclass(frozen=True)
-class SweepJob(Job):
+class SweepJob(ModelJob):
     """Make one variant by a sequential sweep."""
 
     step: ClassVar[str] = "sweep"
-    needs_chain: ClassVar[bool] = True
     ordering: Identity
     variant: VariantSpec
-    batch_tokens: int
     outliers: str | None = None
     """Outlier ratios of the dense model, for schedule owl."""
 
     @property
-    def chain_model(self) -> ModelRef | None:
+    def chain_model(self) -> ModelRef:
         """The model that is swept."""
         return self.variant.model
 
@@ -74,6 +75,14 @@ class SweepJob(Job):
         sets = (*self.variant.set_ids, self.variant.contrast_set_id)
         ratios = (("outliers", self.outliers),) if self.outliers else ()
         return (*(("demonstration_sets", one) for one in sets if one), *ratios)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over all sets together."""
+        ids = [set_id for set_id in (*self.variant.set_ids, self.variant.contrast_set_id) if set_id]
+        set_sizes = [sets.get(set_id, EMPTY_SET) for set_id in ids]
+        size = SetSize(sum(size.n_tokens for size in set_sizes), sum(size.n_demonstrations for size in set_sizes))
+        changes_weights = self.variant.weights_changed
+        return sweep_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, changes_weights=changes_weights)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Sweep over the blocks, then write the variant."""

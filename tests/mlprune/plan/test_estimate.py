@@ -8,9 +8,9 @@ import pytest
 from mlprune.errors import BadInputError
 from mlprune.models.placement.memory_estimate import GROUP_BYTES
 from mlprune.plan.estimate import Needs, Rates, duration, matmul_rate, measured_rates, needs_of, read_rate
-from mlprune.plan.job_costs import Work
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
+from mlprune.steps.job_cost import JobCost
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 PLENTY = Node(4.0, 64 * GIB)
@@ -23,12 +23,12 @@ def needs(tiny_inputs: Path) -> Needs:
     return needs_of(plan, plan.jobs)
 
 
-def with_works(needs: Needs, *works: Work, **compute: object) -> Needs:
-    return replace(needs, works=works, compute=needs.compute.model_copy(update=compute))
+def with_costs(needs: Needs, *costs: JobCost, **compute: object) -> Needs:
+    return replace(needs, costs=costs, compute=needs.compute.model_copy(update=compute))
 
 
 def test_workers_share_jobs_and_threads_share_pieces(needs: Needs) -> None:
-    some = with_works(needs, *[Work("observe", flops=100.0)] * 4, replicas=2)
+    some = with_costs(needs, *[JobCost("observe", flops=100.0)] * 4, replicas=2)
     pool = some.pool([PLENTY])
     assert (pool.n_workers, pool.threads) == (2, 2)
     assert duration(some, pool, RATES).products_s == 400 / 2 / 2 / 10
@@ -36,13 +36,15 @@ def test_workers_share_jobs_and_threads_share_pieces(needs: Needs) -> None:
 
 
 def test_shards_work_on_different_batches_but_not_in_a_sweep(needs: Needs) -> None:
-    some = with_works(needs, Work("observe", flops=120.0), Work("sweep", flops=120.0), replicas=1, shards=3)
+    some = with_costs(needs, JobCost("observe", flops=120.0), JobCost("sweep", flops=120.0), replicas=1, shards=3)
     pool = some.pool([Node(3.0, 64 * GIB)])
     assert duration(some, pool, RATES).products_s == (120 / 3 + 120) / 10
 
 
 def test_an_offloaded_model_is_read_once_a_pass_beside_the_products(needs: Needs) -> None:
-    some = with_works(needs, Work("observe", flops=50.0, n_passes=3.0), Work("evaluate", n_passes=2.0), replicas=1)
+    some = with_costs(
+        needs, JobCost("observe", flops=50.0, n_passes=3.0), JobCost("evaluate", n_passes=2.0), replicas=1
+    )
     pool = some.pool([Node(1.0, 64 * GIB)])
     assert not pool.is_offloaded
     offloaded = replace(pool, resident=(1,))
@@ -52,23 +54,23 @@ def test_an_offloaded_model_is_read_once_a_pass_beside_the_products(needs: Needs
 
 
 def test_the_object_store_holds_batches_between_shards_and_nothing_else(needs: Needs) -> None:
-    whole = with_works(needs, *needs.works, replicas=2, shards=1)
+    whole = with_costs(needs, *needs.costs, replicas=2, shards=1)
     assert whole.object_store_gib(whole.pool([PLENTY])) == 0
-    cut = with_works(needs, *needs.works, replicas=2, shards=2)
+    cut = with_costs(needs, *needs.costs, replicas=2, shards=2)
     states = 128 * 16 * 4
     statistics = 4 * (128 // 32) * (3 * 16 + 64) * 3
     assert cut.object_store_gib(cut.pool([PLENTY])) == 2 * 4 * (states + statistics) / 2**30
 
 
 def test_a_group_in_the_object_store_has_a_batch_per_thread(needs: Needs) -> None:
-    cut = with_works(needs, *needs.works, replicas=1, shards=2)
+    cut = with_costs(needs, *needs.costs, replicas=1, shards=2)
     one_thread, two_threads = cut.pool([Node(2.0, 64 * GIB)]), cut.pool([PLENTY])
     assert (one_thread.threads, two_threads.threads) == (1, 2)
     assert cut.object_store_gib(two_threads) == 2 * cut.object_store_gib(one_thread)
 
 
 def test_groups_of_an_offloaded_model_are_bounded_by_their_size_and_not_by_threads(needs: Needs) -> None:
-    cut = with_works(needs, *needs.works, replicas=1, shards=2)
+    cut = with_costs(needs, *needs.costs, replicas=1, shards=2)
     offloaded = replace(cut.pool([PLENTY]), resident=(1, 1))
     more_threads = replace(offloaded, threads=4 * offloaded.threads)
     assert cut.object_store_gib(offloaded) == cut.object_store_gib(more_threads)
@@ -76,12 +78,12 @@ def test_groups_of_an_offloaded_model_are_bounded_by_their_size_and_not_by_threa
 
 
 def test_the_disk_takes_what_all_jobs_leave(needs: Needs) -> None:
-    assert with_works(needs, Work("a", disk_bytes=2**29), Work("b", disk_bytes=2**30)).disk_gib == 1.5
+    assert with_costs(needs, JobCost("a", disk_bytes=2**29), JobCost("b", disk_bytes=2**30)).disk_gib == 1.5
     assert needs.disk_gib > 0
 
 
 def test_a_budget_that_is_too_small_is_refused(needs: Needs) -> None:
-    short = with_works(needs, *needs.works, memory_gib_per_actor=0.1)
+    short = with_costs(needs, *needs.costs, memory_gib_per_actor=0.1)
     with pytest.raises(BadInputError, match="memory_gib_per_actor"):
         short.pool([PLENTY])
 

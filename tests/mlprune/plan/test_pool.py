@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint
-from mlprune.plan.job_costs import COORDINATING_BYTES, Work
 from mlprune.plan.node_capacity import Actor, Node, has_room
 from mlprune.plan.pool import GIB, Pool, plan_pool
 from mlprune.recipe import ComputeConfig
+from mlprune.steps.job_cost import JobCost
+from mlprune.steps.observe.cost import COORDINATING_BYTES
 
 MIB = 2**20
 SIZES = Footprint(
@@ -30,15 +31,15 @@ SIZES = Footprint(
 )
 """2.5 GiB in all: 0.5 before the blocks, the same tensor behind them, a quarter each of 8 blocks."""
 WORKING = 256 * MIB
-OBSERVE = Work("observe", flops=1e12, n_passes=1, fixed_bytes=128 * MIB, thread_bytes=128 * MIB, on_chain=True)
-ORDER = Work("prune", fixed_bytes=64 * MIB, thread_bytes=64 * MIB)
+OBSERVE = JobCost("observe", flops=1e12, n_passes=1, fixed_bytes=128 * MIB, thread_bytes=128 * MIB, runs_model=True)
+ORDER = JobCost("prune", fixed_bytes=64 * MIB, thread_bytes=64 * MIB)
 MANY = (*[OBSERVE] * 100, ORDER)
 WHOLE = PROCESS_BYTES + WORKING + 2560 * MIB
 
 
-def pool(nodes: list[Node], works: tuple[Work, ...] = MANY, **compute: object) -> Pool:
+def pool(nodes: list[Node], costs: tuple[JobCost, ...] = MANY, **compute: object) -> Pool:
     """The pool of a recipe whose section `compute` says so much."""
-    return plan_pool(ComputeConfig.model_validate(compute), SIZES, nodes, works=works)
+    return plan_pool(ComputeConfig.model_validate(compute), SIZES, nodes, costs=costs)
 
 
 def node(cpus: int, gib: float, **gpus: float) -> Node:
@@ -70,7 +71,7 @@ def test_a_model_too_large_for_a_node_is_cut_into_as_few_shards_as_hold_it() -> 
     assert (found.n_workers, found.n_shards, found.threads, found.is_offloaded) == (2, 2, 2, False)
     assert found.resident == (4, 4)
     assert found.memory_bytes == PROCESS_BYTES + WORKING + OBSERVE.thread_bytes + 1536 * MIB
-    assert found.beside_bytes == PROCESS_BYTES + ORDER.held_bytes(2) > PROCESS_BYTES + COORDINATING_BYTES
+    assert found.beside_bytes == PROCESS_BYTES + ORDER.memory_bytes(2) > PROCESS_BYTES + COORDINATING_BYTES
 
 
 def test_a_model_too_large_for_all_nodes_together_is_left_on_disk_in_part() -> None:
@@ -102,10 +103,10 @@ def test_more_actors_than_cpus_are_placed_all_the_same() -> None:
 
 
 def test_one_job_is_worked_on_with_threads_and_not_with_replicas() -> None:
-    assert pool([node(4, 64)], works=(OBSERVE,)).threads == 4
-    assert pool([node(4, 64)], works=(OBSERVE, ORDER, ORDER)).n_workers == 1
-    assert pool([node(4, 64)], works=(ORDER,) * 9).n_workers == 4
-    assert pool([node(4, 64)], works=()).n_workers == 4
+    assert pool([node(4, 64)], costs=(OBSERVE,)).threads == 4
+    assert pool([node(4, 64)], costs=(OBSERVE, ORDER, ORDER)).n_workers == 1
+    assert pool([node(4, 64)], costs=(ORDER,) * 9).n_workers == 4
+    assert pool([node(4, 64)], costs=()).n_workers == 4
 
 
 def test_accelerators_hold_the_model_where_they_can() -> None:
@@ -191,10 +192,10 @@ CLUSTERS = st.lists(st.builds(node, st.integers(0, 4), st.floats(0.5, 12)), min_
 @settings(deadline=None)
 @given(CLUSTERS, SECTIONS, st.sampled_from([MANY, (OBSERVE, ORDER), (ORDER,)]))
 def test_every_pool_has_room_and_every_shard_fits_its_budget(
-    nodes: list[Node], compute: dict[str, object], works: tuple[Work, ...]
+    nodes: list[Node], compute: dict[str, object], costs: tuple[JobCost, ...]
 ) -> None:
     try:
-        found = pool(nodes, works, **compute)
+        found = pool(nodes, costs, **compute)
     except BadInputError:
         return
     actor, n = Actor(found.n_cpus, found.n_gpus, found.memory_bytes), found.n_workers * found.n_shards

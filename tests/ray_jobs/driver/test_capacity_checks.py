@@ -7,9 +7,9 @@ import pytest
 
 from mlprune.errors import BadInputError
 from mlprune.plan.estimate import Needs, needs_of
-from mlprune.plan.job_costs import Work
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
+from mlprune.steps.job_cost import JobCost
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.workers.node_resources import n_cpus
@@ -44,7 +44,7 @@ def test_a_ray_of_this_machine_gets_what_the_recipe_says(needs: Needs) -> None:
 
 def test_results_that_the_disk_cannot_take_are_refused(needs: Needs, tmp_path: Path) -> None:
     require_room(needs, Store(tmp_path / "store"))
-    huge = replace(needs, works=(Work("observe", disk_bytes=2.0**70),))
+    huge = replace(needs, costs=(JobCost("observe", disk_bytes=2.0**70),))
     with pytest.raises(BadInputError, match="free") as caught:
         require_room(huge, Store(tmp_path / "store"))
     assert len(str(caught.value).splitlines()) == 1

@@ -6,13 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from mlprune.steps.job import Job, RecordKey
+from mlprune.steps.job import Job, ModelJob, ModelRef, RecordKey
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.records import Record
 from mlprune.store.run_log_files import read_run_file, run_files
@@ -22,10 +22,11 @@ from ray_jobs.driver.driver import MAX_ATTEMPTS, Driver, RunResult
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_status import store_status
 from ray_jobs.workers.worker import Failure, Outcome
+from tests.stub_jobs import StubJob
 
 
 @dataclass(frozen=True)
-class NamedJob(Job):
+class NamedJob(StubJob):
     """A job that is only a name and its needs."""
 
     step: ClassVar[str] = "prune"
@@ -168,11 +169,14 @@ LOST = Failure("WorkerLostError", "gone", is_transient=True, is_damage=False)
 
 
 @dataclass(frozen=True)
-class BatchedJob(NamedJob):
+class BatchedJob(NamedJob, ModelJob):
     """A job that runs the model on batches."""
 
-    needs_chain: ClassVar[bool] = True
-    batch_tokens: int = 128
+    batch_tokens: int = field(default=128, kw_only=True)
+
+    @property
+    def chain_model(self) -> ModelRef:
+        raise NotImplementedError
 
 
 def tries(store: Store) -> list[tuple[str, int, int | None, str]]:

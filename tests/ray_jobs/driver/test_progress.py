@@ -14,10 +14,11 @@ from mlprune.steps.job import Job, RecordKey
 from ray_jobs.driver import progress as progress_module
 from ray_jobs.driver.progress import SHOWN_FAILURES, Progress
 from ray_jobs.workers.worker import Failure, Outcome
+from tests.stub_jobs import StubJob
 
 
 @dataclass(frozen=True)
-class Named(Job):
+class Named(StubJob):
     """A job that is only a name."""
 
     step: ClassVar[str] = "evaluate"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from mlprune.errors import StoreError
-from mlprune.steps.job import Job, RecordKey
+from mlprune.steps.job import RecordKey
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
@@ -17,12 +17,13 @@ from ray_jobs.cli.status_text import format_run
 from ray_jobs.driver.run_log import RunLog
 from ray_jobs.driver.run_status import RunStatus, store_status
 from ray_jobs.workers.worker import Failure, Outcome
+from tests.stub_jobs import StubJob
 
 RUN = "20260101T000000-abc123"
 NOW = datetime.now(UTC)
 
 
-class NamedJob(Job):
+class NamedJob(StubJob):
     """A job that is only a name."""
 
     step: ClassVar[str] = "prune"

@@ -10,21 +10,24 @@ import pytest
 import torch
 
 from mlprune.errors import OutOfMemoryError, WorkerLostError
-from mlprune.steps.job import AS_PLANNED, HALF_BATCHES, MIN_BATCH_TOKENS, OFFLOADED, Job, batch_tokens_of
+from mlprune.steps.job import AS_PLANNED, HALF_BATCHES, MIN_BATCH_TOKENS, OFFLOADED, ModelJob, ModelRef, batch_tokens_of
 from ray_jobs.workers.out_of_memory import MEMORY_LEVELS, advice, is_out_of_memory
+from tests.stub_jobs import StubJob
 
 
 @dataclass(frozen=True)
-class Batched(Job):
+class Batched(StubJob, ModelJob):
     """A job that runs the model on batches."""
 
     step: ClassVar[str] = "observe"
-    needs_chain: ClassVar[bool] = True
-    batch_tokens: int
+
+    @property
+    def chain_model(self) -> ModelRef:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Chained(Job):
+class Chained(StubJob):
     """A job that runs the model without a batch size."""
 
     step: ClassVar[str] = "observe"
@@ -32,7 +35,7 @@ class Chained(Job):
 
 
 @dataclass(frozen=True)
-class Plain(Job):
+class Plain(StubJob):
     """A job without the model."""
 
     step: ClassVar[str] = "prune"
@@ -84,16 +87,20 @@ def test_other_errors_are_not_out_of_memory(error: Exception) -> None:
 
 
 def test_batches_are_halved_then_the_model_is_offloaded_then_nothing_is_left() -> None:
-    job = Batched(128)
+    job = Batched(batch_tokens=128)
     half = job.with_less_memory()
-    assert half == Batched(64, memory_level=HALF_BATCHES)
-    assert half.with_less_memory() == Batched(64, memory_level=OFFLOADED)
-    assert Batched(64, memory_level=OFFLOADED).with_less_memory() is None
+    assert half == Batched(batch_tokens=64, memory_level=HALF_BATCHES)
+    assert half.with_less_memory() == Batched(batch_tokens=64, memory_level=OFFLOADED)
+    assert Batched(batch_tokens=64, memory_level=OFFLOADED).with_less_memory() is None
 
 
 def test_a_job_with_the_smallest_batches_is_offloaded_at_once() -> None:
-    assert Batched(MIN_BATCH_TOKENS).with_less_memory() == Batched(MIN_BATCH_TOKENS, memory_level=OFFLOADED)
-    assert Batched(MIN_BATCH_TOKENS + 8).with_less_memory() == Batched(MIN_BATCH_TOKENS, memory_level=HALF_BATCHES)
+    assert Batched(batch_tokens=MIN_BATCH_TOKENS).with_less_memory() == Batched(
+        batch_tokens=MIN_BATCH_TOKENS, memory_level=OFFLOADED
+    )
+    assert Batched(batch_tokens=MIN_BATCH_TOKENS + 8).with_less_memory() == Batched(
+        batch_tokens=MIN_BATCH_TOKENS, memory_level=HALF_BATCHES
+    )
     assert Chained().with_less_memory() == Chained(memory_level=OFFLOADED)
     assert Chained(memory_level=OFFLOADED).with_less_memory() is None
 
@@ -104,8 +111,8 @@ def test_a_job_without_the_model_cannot_use_less_memory() -> None:
 
 
 def test_the_advice_names_the_line_of_the_recipe() -> None:
-    assert "compute: {batch_tokens: 32}; 64 did not fit" in advice(Batched(64))
-    assert "compute: {shards: 2}" in advice(Batched(MIN_BATCH_TOKENS))
+    assert "compute: {batch_tokens: 32}; 64 did not fit" in advice(Batched(batch_tokens=64))
+    assert "compute: {shards: 2}" in advice(Batched(batch_tokens=MIN_BATCH_TOKENS))
     assert "compute: {replicas: 1}" in advice(Plain("a"))
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
-from mlprune.steps.job import Identity, ModelRef, RecordJob
+from mlprune.steps.job import ModelRef
 from ray_jobs.workers import placement_groups, ray_pool
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.worker import Failure, Outcome
+from tests.stub_jobs import StubJob
 
 MODEL = ModelRef("model", "/model", "xglm", n_blocks=2, max_positions=64, dtype="float32")
 ONE_SHARD = Pool(
@@ -77,10 +78,6 @@ def ends_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Failure | None], Non
     return set_failure
 
 
-def a_job() -> RecordJob:
-    return RecordJob(Identity("variants", {}, {}, {}))
-
-
 def test_a_replica_of_one_shard_reserves_nothing(fake: FakeRay) -> None:
     workers = RayWorkers("/store", MODEL, ONE_SHARD)
     assert workers.free() == 1
@@ -102,7 +99,7 @@ def test_a_replica_that_lost_a_shard_reserves_all_resources_again(
 ) -> None:
     workers = RayWorkers("/store", MODEL, TWO_SHARDS)
     assert workers.free() == 1
-    workers.submit(a_job())
+    workers.submit(StubJob())
     ends_with(failure)
     ((_, outcome),) = workers.wait()
     assert outcome.failure == failure

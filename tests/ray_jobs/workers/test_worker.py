@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from mlprune.errors import DamagedArtefactError, OutOfMemoryError, WorkerLostError
-from mlprune.steps.job import OFFLOADED, ChainLoader, Job, ModelRef, RecordKey
+from mlprune.steps.job import OFFLOADED, ChainLoader, ModelRef, RecordKey
 from mlprune.store.store import Store
 from ray_jobs.workers.worker import Failure, Worker, describe_failure
+from tests.stub_jobs import StubJob
 
 
 @dataclass(frozen=True)
-class ActionJob(Job):
+class ActionJob(StubJob):
     """A job that calls a function with the spans of its chain, which name the chain here."""
 
     step: ClassVar[str] = "observe"

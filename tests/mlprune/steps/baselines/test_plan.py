@@ -102,7 +102,7 @@ def test_a_baseline_is_evaluated_where_it_is_named_or_nobody_is(folder: Path) ->
 def test_the_work_of_another_model_is_told_by_its_own_size(folder: Path) -> None:
     plan = plan_of(folder, SMALL, variants=[])
     jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
-    big, small = needs_of(plan, jobs).works
+    big, small = needs_of(plan, jobs).costs
     assert 0 < small.flops < big.flops
 
 
@@ -221,9 +221,9 @@ def test_lrp2_reads_sets_of_one_language(folder: Path) -> None:
 
 def test_the_search_is_counted_as_evaluations_of_every_pair(folder: Path) -> None:
     plan = projected(folder, LRP2)
-    works = needs_of(plan, plan.jobs).works
+    costs = needs_of(plan, plan.jobs).costs
     by_step = {
-        step: [work.flops for work in works if work.step == step and work.flops] for step in ("search", "observe")
+        step: [cost.flops for cost in costs if cost.step == step and cost.flops] for step in ("search", "observe")
     }
     assert len(by_step["search"]) == 3
     assert len(set(by_step["search"])) == 1

@@ -8,7 +8,7 @@ import pytest
 from mlprune.errors import RecipeError
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan, build_plan
-from mlprune.plan.job_costs import work_of
+from mlprune.plan.job_costs import costs_of
 from mlprune.recipe import parse_recipe
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.observe.jobs import ObserveJob
@@ -104,6 +104,6 @@ def test_disk_and_passes_of_the_plan_count_them(tiny_inputs: Path) -> None:
     (job,) = jobs_of(plan)
     (observe,) = (one for one in plan.jobs if isinstance(one, ObserveJob))
     sizes = footprint(Path(plan.model.path), plan.model.dtype)
-    stored, observed = work_of(plan, sizes, [job, observe])
+    stored, observed = costs_of(plan, sizes, [job, observe])
     assert (stored.disk_bytes, stored.n_passes) == (job.most_bytes, 1)
     assert stored.flops == observed.flops, "half the demonstrations, each block twice"

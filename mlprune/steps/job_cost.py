@@ -1,0 +1,71 @@
+"""The cost of a job: floating-point operations, passes over the weights, memory and disk space.
+
+Costs follow from sizes alone: the recipe's sets and tasks, and the headers of the weight files. Estimates of memory
+are upper bounds. Estimates of tokens and disk space are close.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mlprune.models.placement.memory_estimate import Footprint
+
+SMALL_JOB_BYTES = 64 * 2**20
+"""Memory that any job may use: tables, tokenizers, Parquet buffers."""
+SMALL_JOB_DISK_BYTES = 20_000.0
+"""Disk space of a job that writes nothing but a record."""
+STATE_BYTES = 16
+"""Bytes per token and feature of the widest input while a batch passes through a block."""
+BATCHES_IN_FLIGHT = 2
+"""Batches in memory for each one that is computed."""
+
+
+class SetSize(NamedTuple):
+    """Upper bounds on the size of a demonstration set."""
+
+    n_tokens: int
+    """Padding included."""
+    n_demonstrations: int
+
+
+SetSizes = Mapping[str, SetSize]
+"""Demonstration set id -> size."""
+
+EMPTY_SET = SetSize(0, 0)
+
+
+@dataclass(frozen=True)
+class JobCost:
+    """What one job needs from the worker that runs it."""
+
+    step: str
+    flops: float = 0.0
+    n_passes: float = 0.0
+    """Passes over all weights of the blocks. An offloaded model reads them from disk in each pass."""
+    fixed_bytes: int = SMALL_JOB_BYTES
+    """Memory in addition to the weights, for any number of threads."""
+    thread_bytes: int = 0
+    """Further memory per thread."""
+    disk_bytes: float = SMALL_JOB_DISK_BYTES
+    """Disk space in the store, before compression."""
+    runs_model: bool = False
+    """Whether the memory is used in the processes of the model's chain. Otherwise only the worker uses it."""
+
+    def memory_bytes(self, n_threads: int) -> int:
+        """Memory in addition to the process and the weights."""
+        return self.fixed_bytes + n_threads * self.thread_bytes
+
+
+def n_block_weights(sizes: Footprint) -> int:
+    """Prunable weights of all blocks, if every block is as large as the largest."""
+    return len(sizes.blocks) * sum(sizes.prunable)
+
+
+def block_flops(sizes: Footprint, n_tokens: float) -> float:
+    """Floating-point operations of one pass of some tokens through all blocks."""
+    return 2.0 * n_tokens * n_block_weights(sizes)
+
+
+def batch_bytes(sizes: Footprint, batch_tokens: int) -> int:
+    """Memory of the batches that pass through a block."""
+    return BATCHES_IN_FLIGHT * batch_tokens * sizes.widest * STATE_BYTES

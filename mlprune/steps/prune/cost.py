@@ -1,0 +1,56 @@
+"""Costs of the jobs that make masks."""
+
+from mlprune.models.placement.memory_estimate import Footprint, pruning_bytes
+from mlprune.steps.job_cost import (
+    SMALL_JOB_BYTES,
+    STATE_BYTES,
+    JobCost,
+    SetSize,
+    batch_bytes,
+    block_flops,
+    n_block_weights,
+)
+
+
+def ordering_cost(step: str, sizes: Footprint, *, n_sparsities: int) -> JobCost:
+    """Cost of ordering the weights of one block."""
+    fixed_bytes = pruning_bytes(sizes, n_threads=0)
+    return JobCost(
+        step,
+        fixed_bytes=SMALL_JOB_BYTES + fixed_bytes,
+        thread_bytes=pruning_bytes(sizes, n_threads=1) - fixed_bytes,
+        disk_bytes=sum(sizes.prunable) * n_sparsities.bit_length() / 8,
+    )
+
+
+def outliers_cost(step: str, sizes: Footprint) -> JobCost:
+    """Cost of the outlier ratios of all blocks."""
+    return JobCost(step, thread_bytes=sum(sizes.prunable) * (sizes.item + STATE_BYTES))
+
+
+def combination_cost(step: str, sizes: Footprint, *, n_parents: int) -> JobCost:
+    """Cost of combining the masks of some variants, block by block."""
+    return JobCost(step, thread_bytes=(n_parents + 2) * sum(sizes.prunable), disk_bytes=n_block_weights(sizes) / 8)
+
+
+def sweep_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, changes_weights: bool) -> JobCost:
+    """Cost of pruning block after block, with statistics of the pruned blocks before.
+
+    Args:
+        size: of all demonstration sets of the sweep together.
+        changes_weights: whether new weights are computed from Gram matrices and stored.
+    """
+    ordering = ordering_cost(step, sizes, n_sparsities=1)
+    gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
+    weight_bytes = 4 * n_block_weights(sizes) if changes_weights else 0
+    state_bytes = size.n_tokens * sizes.hidden * sizes.item
+    block_statistics_bytes = 4 * size.n_demonstrations * sizes.inputs
+    return JobCost(
+        step,
+        flops=2 * block_flops(sizes, size.n_tokens),
+        n_passes=1,
+        fixed_bytes=ordering.fixed_bytes + state_bytes + gram_bytes + block_statistics_bytes,
+        thread_bytes=max(ordering.thread_bytes, batch_bytes(sizes, batch_tokens)),
+        disk_bytes=n_block_weights(sizes) / 8 + float(block_statistics_bytes) * len(sizes.blocks) + weight_bytes,
+        runs_model=True,
+    )

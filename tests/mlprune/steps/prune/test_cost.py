@@ -1,0 +1,36 @@
+"""Costs of making masks, counted by hand for the tiny model."""
+
+from mlprune.plan import Plan
+from mlprune.steps.job_cost import SMALL_JOB_BYTES
+from mlprune.steps.prune.combine import CombineJob
+from mlprune.steps.prune.ordering import OrderBlockJob
+from mlprune.steps.prune.outliers import OutliersJob
+from mlprune.steps.prune.sweep import SweepJob
+from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class
+from tests.tiny_models import HIDDEN
+
+
+def test_a_sweep_runs_every_block_twice_over_all_its_sets_and_keeps_their_states(tiny_plan: Plan) -> None:
+    for job, cost in costs_by_class(tiny_plan, SweepJob):
+        n_sets = len(job.variant.set_ids) + (job.variant.contrast_set_id is not None)
+        assert cost.flops == 2 * 2 * n_sets * SET_TOKENS * N_WEIGHTS
+        assert cost.fixed_bytes > SMALL_JOB_BYTES + n_sets * SET_TOKENS * HIDDEN * 4
+        assert cost.thread_bytes > 0
+
+
+def test_a_sweep_that_changes_weights_stores_them(method_plan: Plan) -> None:
+    sweeps = costs_by_class(method_plan, SweepJob)
+    changing = [cost.disk_bytes for job, cost in sweeps if job.variant.weights_changed]
+    masking = [cost.disk_bytes for job, cost in sweeps if not job.variant.weights_changed]
+    assert min(changing) > max(masking) > 0
+    assert min(changing) > 4 * N_WEIGHTS
+
+
+def test_ordering_outliers_and_combinations_need_memory_per_thread(method_plan: Plan) -> None:
+    for job_class in (OrderBlockJob, OutliersJob, CombineJob):
+        assert all(cost.thread_bytes >= N_WEIGHTS / 3 for _, cost in costs_by_class(method_plan, job_class))
+
+
+def test_a_combination_costs_more_with_more_parents(method_plan: Plan) -> None:
+    for job, cost in costs_by_class(method_plan, CombineJob):
+        assert cost.thread_bytes == (len(job.variant.parent_ids) + 2) * N_WEIGHTS // 3

@@ -1,0 +1,69 @@
+"""Jobs: every one of them says what it costs."""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+import mlprune.steps
+from mlprune.models.placement.memory_estimate import footprint
+from mlprune.plan import Plan
+from mlprune.steps.demonstrate.cost import set_sizes
+from mlprune.steps.job import ChainLoader, Job, RecordJob, RecordKey, make_identity
+from mlprune.steps.job_cost import SMALL_JOB_BYTES
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class ForgottenJob(RecordJob):
+    """A job whose author did not think of its cost."""
+
+    step: ClassVar[str] = "observe"
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        return ()
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Do nothing."""
+
+
+def final_classes(job_class: type[Job]) -> list[type[Job]]:
+    """The classes below a class that no other class derives from."""
+    children = job_class.__subclasses__()
+    return [final for child in children for final in final_classes(child)] if children else [job_class]
+
+
+def without_cost(job_classes: list[type[Job]]) -> list[type[Job]]:
+    return [job_class for job_class in job_classes if "cost" in job_class.__abstractmethods__]
+
+
+def test_every_job_of_the_package_has_a_cost_model() -> None:
+    for module in pkgutil.walk_packages(mlprune.steps.__path__, "mlprune.steps."):
+        importlib.import_module(module.name)
+    jobs = [job_class for job_class in final_classes(Job) if job_class.__module__.startswith("mlprune.")]
+    assert len(jobs) > 15
+    assert without_cost(jobs) == []
+    assert not any(inspect.isabstract(job_class) for job_class in jobs)
+
+
+def test_a_job_without_a_cost_model_is_noticed_and_cannot_be_made() -> None:
+    assert without_cost(final_classes(RecordJob)) == [ForgottenJob]
+    with pytest.raises(TypeError, match="abstract"):
+        ForgottenJob(make_identity("statistics", {}))  # type: ignore[abstract]
+
+
+def test_every_job_of_every_method_costs_memory_and_disk_space(method_plan: Plan) -> None:
+    sizes = footprint(Path(method_plan.model.path), method_plan.model.dtype)
+    sets = set_sizes(method_plan.jobs)
+    for job in method_plan.jobs:
+        cost = job.cost(sizes, sets)
+        assert cost.step == job.step
+        assert cost.fixed_bytes >= SMALL_JOB_BYTES
+        assert cost.disk_bytes > 0
+        assert cost.runs_model == job.needs_chain
+        assert bool(cost.flops) == job.needs_chain
