@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from mlprune.recipe.base import Model, one_or_several
+from mlprune.recipe.base import Model, as_tuple
 
 PLAIN: Mapping[type, str] = {int: "integer", float: "number", str: "text", bool: "`true` or `false`"}
 BOUNDS: Mapping[type, str] = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
@@ -71,7 +71,7 @@ def _words(hint: Any, links: Mapping[type, str]) -> str:
 
 def _annotated(hint: Any, metadata: Iterable[Any], links: Mapping[type, str]) -> str:
     notes = list(metadata)
-    if any(isinstance(note, BeforeValidator) and note.func is one_or_several for note in notes):
+    if any(isinstance(note, BeforeValidator) and note.func is as_tuple for note in notes):
         return f"{_words(get_args(hint)[0], links)}; or a list"
     infos = [note for note in notes if isinstance(note, FieldInfo)]
     titles = [info.title for info in infos if info.title]

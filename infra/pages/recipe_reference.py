@@ -7,7 +7,7 @@ from infra.pages.page import page
 from mlprune.recipe.base import Model
 from mlprune.recipe.demonstrations import ALLOWED, NEEDED, OPTIONS, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
-from mlprune.recipe.loader import LISTS_THAT_STAY
+from mlprune.recipe.loader import LIST_KEYS
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.sections import HIDDEN, SECTIONS
 from mlprune.steps.export.markdown import table
@@ -17,7 +17,7 @@ LINKS: Mapping[type, str] = {model: f"[{name}](#{name})" for name, model in SECT
 OPENING = f"""
 How the sections go together, with examples, is in [recipe.md](../recipe.md). An empty default means that the key is not
 there; what it is then taken for stands in brackets. In an entry of `demonstrations` and `variants` every key may have a
-list of values, which multiplies out; {", ".join(f"`{key}`" for key in sorted(LISTS_THAT_STAY))} are lists by nature.
+list of values, which multiplies out; {", ".join(f"`{key}`" for key in sorted(LIST_KEYS))} are lists by nature.
 `exclude` takes combinations out again.
 """
 

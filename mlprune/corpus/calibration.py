@@ -7,12 +7,10 @@ from typing import Any
 import torch
 
 from mlprune.corpus.demonstrations import Demonstration
-from mlprune.corpus.token_roles import NO_SHOT, NO_SIDE, in_scope, refuse_scope, scopes_of, token_roles
+from mlprune.corpus.token_roles import NO_SHOT, NO_SIDE, check_scope, scope_mask, scopes_of, token_roles
 from mlprune.errors import CorpusError
 from mlprune.models.messages import TokenBatch
 from mlprune.vocabulary import ProfileName, TokenScope
-
-__all__ = ["SCHEMA", "counted_tokens", "demonstration_columns", "padded", "scopes_of", "token_batches", "tokenised"]
 
 SCHEMA = {
     "demonstration": "int32",
@@ -44,7 +42,7 @@ class Tokens:
         return Tokens(self.ids[:n], self.sides[:n], self.shots[:n])
 
 
-def tokenised(tokenizer: Any, demonstration: Demonstration, *, max_tokens: int) -> Tokens:
+def tokenise(tokenizer: Any, demonstration: Demonstration, *, max_tokens: int) -> Tokens:
     """One text in one call: default special tokens, cut on the right to `max_tokens` including them.
 
     Raises:
@@ -84,7 +82,7 @@ def demonstration_columns(
     kept: list[tuple[Demonstration, Tokens]] = []
     n_tokens = 0
     for one in demonstrations:
-        tokens = tokenised(tokenizer, one, max_tokens=max_tokens)
+        tokens = tokenise(tokenizer, one, max_tokens=max_tokens)
         if not tokens.ids:
             raise CorpusError("a demonstration has no tokens", demonstration=len(kept), kind=one.kind)
         if token_budget is not None:
@@ -136,9 +134,9 @@ def counted_tokens(columns: Mapping[str, Sequence[Any]], scope: TokenScope) -> l
     if scope == "all":
         return [[True] * len(ids) for ids in columns["token_ids"]]
     for kind, profile in dict.fromkeys(zip(columns["kind"], columns["profile"], strict=True)):
-        refuse_scope(kind, scope, profile=profile, known=scopes_of(kind))
+        check_scope(kind, scope, profile=profile, known=scopes_of(kind))
     rows = zip(columns["sides"], columns["shots"], strict=True)
-    counted: list[list[bool]] = [in_scope(sides, shots, scope=scope).tolist() for sides, shots in rows]
+    counted: list[list[bool]] = [scope_mask(sides, shots, scope=scope).tolist() for sides, shots in rows]
     if not any(any(row) for row in counted):
         kinds = sorted(set(columns["kind"]))
         raise CorpusError("no demonstration has tokens of this scope", kind=kinds, token_scope=scope, got=0)
@@ -162,11 +160,11 @@ def token_batches(
         n = max(1, batch_tokens // len(token_ids[order[start]]))
         indices = tuple(order[start : start + n])
         own = None if counted is None else [counted[index] for index in indices]
-        yield indices, padded([token_ids[index] for index in indices], counted=own)
+        yield indices, pad_batch([token_ids[index] for index in indices], counted=own)
         start += n
 
 
-def padded(rows: Sequence[Sequence[int]], *, counted: Sequence[Sequence[bool]] | None = None) -> TokenBatch:
+def pad_batch(rows: Sequence[Sequence[int]], *, counted: Sequence[Sequence[bool]] | None = None) -> TokenBatch:
     """Token ids of unequal length as one [n, longest] batch; padding carries id 0 and is masked everywhere."""
     longest = max(len(row) for row in rows)
     token_ids = torch.zeros(len(rows), longest, dtype=torch.int64)

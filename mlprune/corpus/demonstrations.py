@@ -59,7 +59,7 @@ def drawing_order(
     return tuple(free[key] for key in ordered_by_hash(seed, free))
 
 
-def drawn(
+def draw_groups(
     order: Sequence[int], *, shots: int, samples: int | None, skipped: int = 0, unit: str = "sentences"
 ) -> list[tuple[int, ...]]:
     """The numbers of each demonstration's texts: demonstration i takes places i*(k+s) ... i*(k+s)+k-1 of the order.
@@ -82,7 +82,7 @@ def drawn(
     return [tuple(order[i * step : i * step + shots]) for i in range(n)]
 
 
-def written(kind: str, sides: Sequence[Side], *, numbers: Sequence[int], end: str) -> Demonstration:
+def build_demonstration(kind: str, sides: Sequence[Side], *, numbers: Sequence[int], end: str) -> Demonstration:
     """One demonstration: for every text, side after side."""
     pieces = [
         Piece(side(number, end), place, shot)

@@ -8,7 +8,7 @@ from mlprune.errors import CorpusError
 SharesName = Literal["equal", "proportional"]
 
 
-def taken_of_parts(sizes: Sequence[int], *, shares: SharesName, samples: int | None = None) -> tuple[int, ...]:
+def part_counts(sizes: Sequence[int], *, shares: SharesName, samples: int | None = None) -> tuple[int, ...]:
     """Demonstrations taken of each part, the first ones of it.
 
     Without `samples`, equal shares take as many of every part as the smallest has, proportional ones all. With it,

@@ -101,7 +101,7 @@ def code_files(folder: Path) -> Mapping[str, str]:
     return found
 
 
-def content_of_code(files: Mapping[str, str], names: Sequence[str]) -> str:
+def code_digest(files: Mapping[str, str], names: Sequence[str]) -> str:
     """SHA-256 over the chosen files' names and texts."""
     hashes = {name: hashlib.sha256(files[name].encode()).hexdigest() for name in names}
     return digest(hashes)

@@ -49,7 +49,7 @@ def endonym(language: str) -> str:
     return str(name)
 
 
-def filled(template: str, text: str, *, language: str | None, end: str) -> str:
+def fill_template(template: str, text: str, *, language: str | None, end: str) -> str:
     """A template with its placeholders replaced; `{{` and `}}` stand for braces.
 
     Args:
@@ -86,6 +86,6 @@ def _placeholders(template: str) -> set[str]:
     return used
 
 
-def labelled(language: str, sentence: str, end: str) -> str:
+def format_labelled(language: str, sentence: str, end: str) -> str:
     """One side of a shot: `"{Language}: {sentence}"` and the end-of-sequence token."""
-    return filled(LABELLED, sentence, language=language, end=end)
+    return fill_template(LABELLED, sentence, language=language, end=end)

@@ -55,7 +55,7 @@ def token_roles(
     return sides, shots
 
 
-def in_scope(sides: Sequence[int], shots: Sequence[int], *, scope: TokenScope) -> NDArray[np.bool_]:
+def scope_mask(sides: Sequence[int], shots: Sequence[int], *, scope: TokenScope) -> NDArray[np.bool_]:
     """[n] True at the tokens of one demonstration that a scope counts; special tokens are in `all` only."""
     own_sides, own_shots = np.asarray(sides), np.asarray(shots)
     if scope == "all":
@@ -65,7 +65,7 @@ def in_scope(sides: Sequence[int], shots: Sequence[int], *, scope: TokenScope) -
     return np.asarray(own_sides == {"source": SOURCE, "target": TARGET}[scope], dtype=np.bool_)
 
 
-def refuse_scope(kind: Any, scope: TokenScope, *, profile: str, known: Sequence[TokenScope]) -> None:
+def check_scope(kind: Any, scope: TokenScope, *, profile: str, known: Sequence[TokenScope]) -> None:
     """Refuse a scope that means nothing.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mlprune.corpus import cldr, cldr_facts, cldr_sentences
 from mlprune.corpus.cldr_sentences import SENTENCES, Parallel
-from mlprune.corpus.templates import labelled
+from mlprune.corpus.templates import format_labelled
 
 SHARES = {"translation": 0.68, "monolingual": 0.08, "facts": 0.19, "code": 0.05}
 """Share of the documents of each kind."""
@@ -73,13 +73,13 @@ def translation_document(rng: random.Random, *, end: str, shots: int) -> str:
     if rng.random() < 0.4 and "en" not in (source, target):
         source, target = rng.choice(((source, "en"), ("en", target)))
     sentences = (parallel_sentence(rng) for _ in range(shots))
-    return "".join(labelled(source, s[source], end) + labelled(target, s[target], end) for s in sentences)
+    return "".join(format_labelled(source, s[source], end) + format_labelled(target, s[target], end) for s in sentences)
 
 
 def monolingual_document(rng: random.Random, *, end: str, shots: int) -> str:
     """Labelled sentences of one language."""
     language = rng.choice(cldr.LANGUAGES)
-    return "".join(labelled(language, parallel_sentence(rng)[language], end) for _ in range(2 * shots))
+    return "".join(format_labelled(language, parallel_sentence(rng)[language], end) for _ in range(2 * shots))
 
 
 def facts_document(rng: random.Random, *, end: str, shots: int) -> str:

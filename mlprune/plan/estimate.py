@@ -92,7 +92,7 @@ def needs_of(plan: Plan, jobs: Sequence[Job]) -> Needs:
     return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs_of(plan, sizes, jobs)))
 
 
-def duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
+def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
     """How long they take on a pool of machines that all have these rates.
 
     Shards work on different batches at the same time, except in a sweep, whose blocks wait for each other.
@@ -106,14 +106,14 @@ def duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
     return Duration(flops / (rates.flops * pool.threads), n_read / rates.read_bytes)
 
 
-def measured_rates(model: ModelRef) -> Rates:
+def measure_rates(model: ModelRef) -> Rates:
     """The rates of this machine, from 50 ms of products and, at most, 64 MiB of a weight file."""
     files = WeightFiles(Path(model.path), FAMILIES[model.family])
     largest = max((Path(model.path) / name for name in files.file_names), key=lambda path: path.stat().st_size)
-    return Rates(matmul_rate(model.dtype), read_rate(largest))
+    return Rates(measure_matmul_rate(model.dtype), measure_read_rate(largest))
 
 
-def matmul_rate(dtype: DtypeName = "float32") -> float:
+def measure_matmul_rate(dtype: DtypeName = "float32") -> float:
     """Floating-point operations a second: of one accelerator if there is one, else of one thread."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     n_threads = torch.get_num_threads()
@@ -131,7 +131,7 @@ def matmul_rate(dtype: DtypeName = "float32") -> float:
         torch.set_num_threads(n_threads)
 
 
-def read_rate(path: Path) -> float:
+def measure_read_rate(path: Path) -> float:
     """Bytes a second of the beginning of a file, which the system is asked to forget before."""
     started, n_bytes = time.perf_counter(), 0
     with path.open("rb", buffering=0) as stream:

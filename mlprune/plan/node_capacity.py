@@ -44,14 +44,14 @@ def has_room(nodes: Sequence[Node], actor: Actor, n: int, *, n_beside: int = 0, 
     return n_left == 0 and n_small >= n_beside
 
 
-def most_cpus(nodes: Sequence[Node], n: int) -> float:
+def max_cpus(nodes: Sequence[Node], n: int) -> float:
     """The most CPUs that each of n actors can have at once: a whole number, or a part of one where CPUs are fewer."""
     shares = {node.n_cpus / k for node in nodes for k in range(1, n + 1)}
     offers = {float(int(share)) if share >= 1 else round(share - 5e-5, 4) for share in shares}
     return max((cpus for cpus in offers if cpus > 0 and _n_of(nodes, cpus) >= n), default=0.0)
 
 
-def most_memory(nodes: Sequence[Node], actor: Actor, n: int, *, n_beside: int = 0, beside_bytes: int = 0) -> int:
+def max_memory(nodes: Sequence[Node], actor: Actor, n: int, *, n_beside: int = 0, beside_bytes: int = 0) -> int:
     """The most memory that each of n actors of this kind can have at once; 0 if they find no room at all.
 
     Args:
@@ -65,7 +65,7 @@ def most_memory(nodes: Sequence[Node], actor: Actor, n: int, *, n_beside: int = 
     return next((kind.memory_bytes for kind in kinds if has_room(nodes, kind, n, **beside)), 0)
 
 
-def n_sharing(nodes: Sequence[Node], n_gpus: float) -> int:
+def n_gpu_shares(nodes: Sequence[Node], n_gpus: float) -> int:
     """Actors that find so much of an accelerator each."""
     return sum(int(node.n_gpus / n_gpus + 1e-9) for node in nodes)
 

@@ -9,7 +9,7 @@ from mlprune.steps.baselines.plan import add_baselines, baseline_jobs
 from mlprune.steps.compare.plan import comparison_jobs
 from mlprune.steps.demonstrate.plan import PlannedSet, plan_sets
 from mlprune.steps.evaluate.plan import evaluated_lines, evaluation_jobs, plan_evaluations
-from mlprune.steps.inputs import Inputs, gather
+from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.job import Job, ModelRef, make_identity
 from mlprune.steps.observe.activations_plan import activation_jobs
 from mlprune.steps.observe.neurons_plan import neuron_jobs, removal_jobs
@@ -44,7 +44,7 @@ def build_plan(recipe: Recipe) -> Plan:
     Raises:
         BadInputError: something the recipe says or names cannot be used; the message is one line.
     """
-    inputs = gather(recipe)
+    inputs = open_inputs(recipe)
     evaluated = evaluated_lines(recipe, inputs)
     own = plan_sets(recipe, inputs, evaluated=evaluated)
     sets: dict[ProfileName, Mapping[str, tuple[PlannedSet, ...]]] = {"corrected": own}

@@ -20,7 +20,7 @@ from mlprune.models.placement.memory_estimate import (
     smallest_budget,
 )
 from mlprune.plan.job_costs import makespan, peak_bytes
-from mlprune.plan.node_capacity import Actor, Node, has_room, most_cpus, most_memory, n_sharing
+from mlprune.plan.node_capacity import Actor, Node, has_room, max_cpus, max_memory, n_gpu_shares
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.job_cost import JobCost
 from mlprune.steps.observe.cost import COORDINATING_BYTES
@@ -140,7 +140,7 @@ class _Planning:
         given = self.compute.replicas
         counts = range(self._most_replicas(n_shards, holder), 0, -1) if given == "auto" else (given,)
         for n_workers in counts:
-            n_cpus = most_cpus(self.nodes, n_workers * n_shards)
+            n_cpus = max_cpus(self.nodes, n_workers * n_shards)
             for threads in range(max(1, int(n_cpus)), 0, -1) if n_cpus else ():
                 pool = self._sized(n_workers, n_shards, min(n_cpus, float(threads)), holder=holder)
                 if pool is not None:
@@ -150,7 +150,7 @@ class _Planning:
     def _most_replicas(self, n_shards: int, holder: _Holder) -> int:
         """As many as there are accelerators or CPUs for; where blocks are read from disk, one a node."""
         if self.n_gpus:
-            n_places = n_sharing(self.nodes, self.n_gpus)
+            n_places = n_gpu_shares(self.nodes, self.n_gpus)
         elif holder is _Holder.DISK:
             n_places = len(self.nodes)
         else:
@@ -169,7 +169,7 @@ class _Planning:
         if self.compute.memory_gib_per_actor != "auto":
             memory = int(self.compute.memory_gib_per_actor * GIB)
         elif holder is _Holder.DISK:
-            memory = most_memory(self.nodes, Actor(n_cpus, self.n_gpus, 0), n_actors, **others)
+            memory = max_memory(self.nodes, Actor(n_cpus, self.n_gpus, 0), n_actors, **others)
         actor = Actor(n_cpus, self.n_gpus, memory)
         if memory < least or not has_room(self.nodes, actor, n_actors, **others):
             return None

@@ -9,7 +9,7 @@ from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
-from mlprune.recipe.loader import expanded, load_recipe, parse_recipe
+from mlprune.recipe.loader import expand_entry, load_recipe, parse_recipe
 from mlprune.recipe.models import (
     BaseModelConfig,
     CorpusConfig,
@@ -30,7 +30,7 @@ __all__ = [
     "Recipe",
     "TaskConfig",
     "VariantConfig",
-    "expanded",
+    "expand_entry",
     "load_recipe",
     "pair_languages",
     "parse_recipe",

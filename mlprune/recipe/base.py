@@ -42,7 +42,7 @@ def unknown_name(what: str, got: str, known: Iterable[str], *, key: str = "") ->
     return PydanticCustomError(UNKNOWN_NAME, "unknown {what}: {got}", context)
 
 
-def one_or_several(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
     """One value as a list of one, for a field that takes either."""
     return value if isinstance(value, list | tuple) else (value,)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from mlprune.recipe.base import Language, Model, one_or_several
+from mlprune.recipe.base import Language, Model, as_tuple
 
 
 def _pairs(value: Any) -> Any:
@@ -17,7 +17,7 @@ class DataSetConfig(Model):
 
     name: Annotated[str, Field(min_length=1)]
     """Its name on the hub, such as `facebook/xnli`; one that the package knows is described anew."""
-    files: Annotated[tuple[str, ...], BeforeValidator(one_or_several)]
+    files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
     """Patterns of the files of a language and split, with `{config}`, `{split}` and `*`: .parquet, .jsonl."""
     revision: str = "main"
     """Branch, tag or commit, where the path says none; resolved to a commit before anything is named."""
@@ -33,7 +33,7 @@ class DataSetConfig(Model):
         tuple[tuple[str, str], ...], BeforeValidator(_pairs), Field(title="mapping of keys to columns")
     ] = ()
     """Key of the task: column of the files, where the two differ."""
-    id: Annotated[tuple[str, ...], BeforeValidator(one_or_several)] = ()
+    id: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """Columns that together are an example's id, equal in all languages; none: the number of the row."""
     aligned: bool = True
     """Whether rows of one id or number are one example in all languages; otherwise ids name the language too."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mlprune.recipe.base import Language, Model, one_or_several, pair_languages, unknown_name
+from mlprune.recipe.base import Language, Model, as_tuple, pair_languages, unknown_name
 from mlprune.vocabulary import HUB, PromptName, RuleName, SplitName, TaskName
 
 KNOWN_TASKS: tuple[str, ...] = get_args(TaskName)
@@ -77,13 +77,13 @@ class EvaluationConfig(Model):
     """Keep this many items, the same in every language; left out: all of the split."""
     seed: int = 0
     """Which items a limit keeps."""
-    rule: Annotated[tuple[RuleName, ...], BeforeValidator(one_or_several)] = ("mean",)
+    rule: Annotated[tuple[RuleName, ...], BeforeValidator(as_tuple)] = ("mean",)
     """How candidates are scored; a list is one evaluation each, of one run of the model."""
-    prompt_language: Annotated[tuple[PromptName, ...], BeforeValidator(one_or_several)] = ("en",)
+    prompt_language: Annotated[tuple[PromptName, ...], BeforeValidator(as_tuple)] = ("en",)
     """xnli, xcopa: English words around the examples, or those of their own language; a list is one evaluation each."""
     shots: Annotated[int, Field(ge=0)] = 4
     """translation: sentence pairs in the prompt."""
-    shot_seed: Annotated[tuple[int, ...], BeforeValidator(one_or_several)] | None = None
+    shot_seed: Annotated[tuple[int, ...], BeforeValidator(as_tuple)] | None = None
     """translation: which sentence pairs are shown (those of `seed`); a list is one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     """translation: tokens generated at most."""

@@ -35,11 +35,11 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
-LISTS_THAT_STAY = {"parts", "against", "over", "shares", "of"}
+LIST_KEYS = {"parts", "against", "over", "shares", "of"}
 """Keys whose value is a list by nature; every other list in an entry multiplies out."""
 
 
-def expanded(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+def expand_entry(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """An entry with lists as all its combinations, the last key varying fastest; an empty list stays, to be refused.
 
     `exclude` is a list of mappings: a combination that agrees with all keys of one of them is left out.
@@ -49,7 +49,7 @@ def expanded(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     entry, exclude = dict(entry), entry.get("exclude")
     entry.pop("exclude", None)
-    keys = [key for key, value in entry.items() if isinstance(value, list) and value and key not in LISTS_THAT_STAY]
+    keys = [key for key, value in entry.items() if isinstance(value, list) and value and key not in LIST_KEYS]
     combinations = itertools.product(*(entry[key] for key in keys))
     grown = [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
     return grown if exclude is None else _without(grown, exclude, entry=entry)
@@ -127,8 +127,9 @@ def _multiplied(entry: Any, key: str, *, where: str) -> tuple[list[Any], int]:
     if not isinstance(entry, dict):
         return [entry], 0
     try:
-        found = expanded(entry)
-        return found, len(expanded({name: value for name, value in entry.items() if name != "exclude"})) - len(found)
+        combinations = expand_entry(entry)
+        everything = expand_entry({name: value for name, value in entry.items() if name != "exclude"})
+        return combinations, len(everything) - len(combinations)
     except RecipeError as err:
         raise RecipeError(err.message, err.context, where=where, key=key) from err
 

@@ -12,7 +12,7 @@ from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES
 from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
 from mlprune.steps.base_model import base_model_identity
-from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
+from mlprune.steps.demonstrate.source_texts import CorpusRef, open_corpus
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.vocabulary import DtypeName
 
@@ -47,7 +47,7 @@ class Inputs:
         return open_corpus(self.corpus_ref)
 
 
-def gather(recipe: Recipe) -> Inputs:
+def open_inputs(recipe: Recipe) -> Inputs:
     """Resolve, open and check everything a recipe names except task files.
 
     Raises:
@@ -55,13 +55,13 @@ def gather(recipe: Recipe) -> Inputs:
         CorpusError: the corpus cannot be used.
         RecipeError: demonstrations are longer than the model's positions.
     """
-    opened = opened_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=recipe.model.dtype)
+    opened = open_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=recipe.model.dtype)
     _check_lengths(recipe, opened.ref)
     tokenizer_files = {name: sha for name, sha in opened.content.items() if Path(name).name in TOKENIZER_FILES}
     return Inputs(opened.ref, opened.base, opened.row, digest(tokenizer_files), corpus_ref(recipe))
 
 
-def opened_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) -> OpenedModel:
+def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) -> OpenedModel:
     """Resolve, open and check a base model that a recipe names.
 
     Raises:

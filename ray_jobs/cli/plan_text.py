@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.estimate import Needs, duration, measured_rates, needs_of
+from mlprune.plan.estimate import Needs, estimate_duration, measure_rates, needs_of
 from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import load_recipe
 from mlprune.steps.observe.activations import ActivationsJob
@@ -39,8 +39,8 @@ def describe_plan(recipe_path: Path, store_uri: str) -> str:
 
 def _format_needs(needs: Needs, pool: Pool) -> list[str]:
     """Format memory, disk space, object store and time, one line each."""
-    rates = measured_rates(needs.model)
-    time = duration(needs, pool, rates)
+    rates = measure_rates(needs.model)
+    time = estimate_duration(needs, pool, rates)
     blocks = "all in memory"
     if pool.is_offloaded:
         blocks = f"{sum(pool.resident)} in memory at a time, the others loaded from disk on demand"

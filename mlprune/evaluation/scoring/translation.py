@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlprune.corpus.templates import labelled, language_label
+from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.tasks.builtin import TranslationItem
 from mlprune.models.chain import Chain
@@ -77,8 +77,8 @@ def translation_prompts(
     items: Sequence[TranslationItem], shots: Sequence[Shot], *, source: str, target: str, end: str
 ) -> list[str]:
     """The shots, then `"{Source}: {x}" E "{Target}:"`, without a space at the end (docs/method.md section 6)."""
-    shown = "".join(labelled(source, x, end) + labelled(target, y, end) for x, y in shots)
-    return [f"{shown}{labelled(source, item.source, end)}{language_label(target)}:" for item in items]
+    shown = "".join(format_labelled(source, x, end) + format_labelled(target, y, end) for x, y in shots)
+    return [f"{shown}{format_labelled(source, item.source, end)}{language_label(target)}:" for item in items]
 
 
 def prepare_translation(

@@ -12,7 +12,7 @@ from mlprune.steps.baselines.lrp2_plan import projections
 from mlprune.steps.baselines.self_translation_plan import self_translation
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
-from mlprune.steps.inputs import Inputs, opened_model
+from mlprune.steps.inputs import Inputs, open_model
 from mlprune.steps.job import Identity, Job, ModelRef
 from mlprune.steps.prune.ordering import DenseVariantJob
 from mlprune.steps.prune.plan import PlannedVariant, added, dense_spec
@@ -89,7 +89,7 @@ def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> Plann
     """The dense variant of another model, no larger than the recipe's: the pool of a run is laid out for that one."""
     assert entry.path is not None, "kind model has a path"
     dtype = entry.dtype or inputs.model.dtype
-    opened = opened_model(recipe, entry.path, revision=entry.revision, dtype=dtype)
+    opened = open_model(recipe, entry.path, revision=entry.revision, dtype=dtype)
     if opened.base.id == inputs.base.id:
         message = "a baseline is the recipe's own model, whose dense variant is always there"
         raise RecipeError(message, baseline=entry.name, expected="another model", got=entry.path)

@@ -20,7 +20,7 @@ from mlprune.hashing import ordered_by_hash
 from mlprune.languages import ENGLISH
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
+from mlprune.steps.demonstrate.source_texts import CorpusRef, open_corpus
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
 from mlprune.steps.job import ChainLoader, ModelJob, ModelRef, RecordJob, RecordKey

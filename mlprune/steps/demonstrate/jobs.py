@@ -10,25 +10,13 @@ from typing import Any, ClassVar
 from mlprune.corpus.calibration import SCHEMA, demonstration_columns
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.steps.demonstrate.source_texts import CorpusRef, Material, SetSpec, material, open_corpus
+from mlprune.steps.demonstrate.source_texts import CorpusRef, SetSpec, SourceTexts, read_source_texts
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.store import Store
 
-__all__ = [
-    "CorpusRef",
-    "DemonstrateJob",
-    "Material",
-    "MixJob",
-    "SetSpec",
-    "material",
-    "open_corpus",
-    "set_columns",
-    "sized_by_budget",
-]
 
-
-def set_columns(spec: SetSpec, found: Material, tokenizer: Any, *, samples: int | None) -> dict[str, list[Any]]:
+def set_columns(spec: SetSpec, found: SourceTexts, tokenizer: Any, *, samples: int | None) -> dict[str, list[Any]]:
     """The artefact of a set: chosen, written out and tokenised.
 
     Args:
@@ -36,7 +24,7 @@ def set_columns(spec: SetSpec, found: Material, tokenizer: Any, *, samples: int 
     Raises:
         CorpusError: there are too few texts, or they have too few tokens for the budget.
     """
-    groups = found.drawn(spec, samples=samples)
+    groups = found.draw_groups(spec, samples=samples)
     demonstrations = (found.demonstration(spec, numbers, end=tokenizer.eos_token) for numbers in groups)
     return demonstration_columns(
         demonstrations,
@@ -47,7 +35,7 @@ def set_columns(spec: SetSpec, found: Material, tokenizer: Any, *, samples: int 
     )
 
 
-def sized_by_budget(spec: SetSpec, found: Material, tokenizer: Any) -> SetSpec:
+def fit_token_budget(spec: SetSpec, found: SourceTexts, tokenizer: Any) -> SetSpec:
     """The set with the number of demonstrations that its token budget takes.
 
     Raises:
@@ -77,7 +65,7 @@ class DemonstrateJob(RecordJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Choose, write out and tokenise."""
         tokenizer = load_tokenizer(Path(self.model.path))
-        found = material(self.spec, self.corpus)
+        found = read_source_texts(self.spec, self.corpus)
         columns = set_columns(self.spec, found, tokenizer, samples=self.spec.samples)
         _write_set(store, self.identity, columns, self.spec)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
-from mlprune.steps.demonstrate.source_texts import Material
+from mlprune.steps.demonstrate.source_texts import SourceTexts
 from mlprune.steps.evaluate.jobs import TaskSpec, task_data
 from mlprune.steps.evaluate.task_location import items_at, task_source
 from mlprune.steps.inputs import Inputs
@@ -52,9 +52,9 @@ def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, lan
     )
 
 
-def refuse_evaluated(
+def check_leakage(
     entry: DemonstrationConfig,
-    found: Material,
+    found: SourceTexts,
     groups: list[tuple[int, ...]],
     *,
     evaluated: frozenset[int | str],

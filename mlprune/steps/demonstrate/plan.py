@@ -4,16 +4,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlprune.corpus.part_sizes import taken_of_parts
-from mlprune.corpus.token_roles import refuse_scope, scopes_of
+from mlprune.corpus.part_sizes import part_counts
+from mlprune.corpus.token_roles import check_scope, scopes_of
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.models.loading import load_tokenizer
 from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
-from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, SetSpec, material, sized_by_budget
-from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, evaluated_keys, refuse_evaluated
-from mlprune.steps.demonstrate.source_texts import DEFAULT_TEMPLATES
+from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, fit_token_budget
+from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, check_leakage, evaluated_keys
+from mlprune.steps.demonstrate.source_texts import DEFAULT_TEMPLATES, SetSpec, read_source_texts
 from mlprune.steps.evaluate.task_location import items_at
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, make_identity
@@ -97,13 +97,13 @@ def _plan_set(
     if recipe.corpus.leave_out_evaluated:
         spec = replace(spec, left_out=tuple(sorted(held_out, key=lambda key: (len(str(key)), str(key)))))
     try:
-        found = material(spec, inputs.corpus_ref)
+        found = read_source_texts(spec, inputs.corpus_ref)
         if spec.token_budget is not None:
-            spec = sized_by_budget(spec, found, load_tokenizer(Path(inputs.model.path)))
-        groups = found.drawn(spec, samples=spec.samples)
+            spec = fit_token_budget(spec, found, load_tokenizer(Path(inputs.model.path)))
+        groups = found.draw_groups(spec, samples=spec.samples)
     except CorpusError as err:
         raise CorpusError(err.message, {"demonstrations": entry.name, **err.context}) from err
-    refuse_evaluated(entry, found, groups, evaluated=held_out)
+    check_leakage(entry, found, groups, evaluated=held_out)
     contents = found.contents([number for numbers in groups for number in numbers])
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
     identity = make_identity("demonstration_sets", spec.parameters, contents=contents)
@@ -153,7 +153,7 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
     ids = {part.id: part.spec for part in parts}
     specs = list(ids.values())
     try:
-        taken = taken_of_parts([one.samples for one in specs], shares=entry.shares, samples=entry.samples)
+        taken = part_counts([one.samples for one in specs], shares=entry.shares, samples=entry.samples)
     except CorpusError as err:
         raise RecipeError(err.message, {"demonstrations": entry.name, **err.context}) from err
     spec = SetSpec(
@@ -183,6 +183,6 @@ def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:
     """
     for kind in planned.spec.kinds:
         try:
-            refuse_scope(kind, token_scope, profile=planned.spec.profile, known=scopes_of(kind))
+            check_scope(kind, token_scope, profile=planned.spec.profile, known=scopes_of(kind))
         except CorpusError as err:
             raise RecipeError(err.message, {"demonstrations": planned.name, **err.context}) from err

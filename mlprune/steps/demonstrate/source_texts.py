@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from mlprune.corpus.demonstrations import Demonstration, Side, drawing_order, drawn, written
+from mlprune.corpus.demonstrations import Demonstration, Side, build_demonstration, draw_groups, drawing_order
 from mlprune.corpus.documents import read_documents
-from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_files, content_of_code
-from mlprune.corpus.templates import LABELLED, PLAIN, filled
+from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_digest, code_files
+from mlprune.corpus.templates import LABELLED, PLAIN, fill_template
 from mlprune.evaluation.tasks.builtin import ChoiceItem
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
@@ -113,7 +113,7 @@ class SetSpec:
 
 
 @dataclass(frozen=True)
-class Material:
+class SourceTexts:
     """The texts a set may draw on, numbered."""
 
     unit: str
@@ -124,7 +124,7 @@ class Material:
     contents: Callable[[Sequence[int]], Mapping[str, str]]
     """The numbers drawn -> hashes of what was read for them, for the id."""
 
-    def drawn(self, spec: SetSpec, *, samples: int | None) -> list[tuple[int, ...]]:
+    def draw_groups(self, spec: SetSpec, *, samples: int | None) -> list[tuple[int, ...]]:
         """The numbers of each demonstration's texts; None makes as many demonstrations as there are texts for.
 
         Raises:
@@ -132,14 +132,14 @@ class Material:
         """
         order = drawing_order(self.keys, seed=spec.seed, left_out=set(spec.left_out), profile=spec.profile)
         skipped = 1 if spec.profile == "paper" and spec.kind != "code" else 0
-        return drawn(order, shots=spec.shots or 1, samples=samples, skipped=skipped, unit=self.unit)
+        return draw_groups(order, shots=spec.shots or 1, samples=samples, skipped=skipped, unit=self.unit)
 
     def demonstration(self, spec: SetSpec, numbers: Sequence[int], *, end: str) -> Demonstration:
         """One demonstration of these texts."""
-        return written(spec.kind, self.sides, numbers=numbers, end=end)
+        return build_demonstration(spec.kind, self.sides, numbers=numbers, end=end)
 
 
-def material(spec: SetSpec, corpus: CorpusRef) -> Material:
+def read_source_texts(spec: SetSpec, corpus: CorpusRef) -> SourceTexts:
     """What a set of any kind but mixed draws on, read and checked.
 
     Raises:
@@ -158,31 +158,31 @@ def material(spec: SetSpec, corpus: CorpusRef) -> Material:
 def _side(spec: SetSpec, texts: Mapping[int, str], *, language: str | None) -> Side:
     """One side of every shot; the template is tried out here, so that a wrong one is found while planning."""
     template = spec.template or DEFAULT_TEMPLATES[spec.kind]
-    filled(template, "", language=language, end="")
-    return lambda number, end: filled(template, texts[number], language=language, end=end)
+    fill_template(template, "", language=language, end="")
+    return lambda number, end: fill_template(template, texts[number], language=language, end=end)
 
 
-def _sentences(spec: SetSpec, corpus: ParallelCorpus) -> Material:
+def _sentences(spec: SetSpec, corpus: ParallelCorpus) -> SourceTexts:
     """The lines of the corpus."""
     sides = [_side(spec, dict(enumerate(corpus.lines(one))), language=one) for one in spec.languages]
     n_lines = len(corpus.lines(spec.languages[0]))
     contents = {language: corpus.content(language) for language in spec.languages}
-    return Material("sentences", {line: line for line in range(n_lines)}, tuple(sides), lambda _: contents)
+    return SourceTexts("sentences", {line: line for line in range(n_lines)}, tuple(sides), lambda _: contents)
 
 
-def _code(spec: SetSpec) -> Material:
+def _code(spec: SetSpec) -> SourceTexts:
     """The files below a folder, by path."""
     files = code_files(Path(spec.path))
     names = sorted(files)
     side = _side(spec, {number: files[name] for number, name in enumerate(names)}, language=None)
 
     def contents(numbers: Sequence[int]) -> Mapping[str, str]:
-        return {"code": content_of_code(files, [names[number] for number in numbers])}
+        return {"code": code_digest(files, [names[number] for number in numbers])}
 
-    return Material("Python files", dict(enumerate(names)), (side,), contents)
+    return SourceTexts("Python files", dict(enumerate(names)), (side,), contents)
 
 
-def _plain_text(spec: SetSpec) -> Material:
+def _plain_text(spec: SetSpec) -> SourceTexts:
     """The documents of a file or folder, by their place in it."""
     documents = read_documents(Path(spec.path))
     side = _side(spec, dict(enumerate(documents)), language=spec.source)
@@ -190,15 +190,15 @@ def _plain_text(spec: SetSpec) -> Material:
     def contents(numbers: Sequence[int]) -> Mapping[str, str]:
         return {"text": digest({str(number): documents[number] for number in numbers})}
 
-    return Material("documents", {number: number for number in range(len(documents))}, (side,), contents)
+    return SourceTexts("documents", {number: number for number in range(len(documents))}, (side,), contents)
 
 
-def _task(spec: SetSpec) -> Material:
+def _task(spec: SetSpec) -> SourceTexts:
     """The items of an evaluation task, each filled with its right answer by the task's own template."""
     items, content = task_items(spec)
     side = _side(spec, {line: item.texts[item.gold] for line, item in items.items()}, language=spec.source)
     keys = {line: item.example_id for line, item in items.items()}
-    return Material("items", keys, (side,), lambda _: {"items": content})
+    return SourceTexts("items", keys, (side,), lambda _: {"items": content})
 
 
 def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str]:

@@ -8,7 +8,7 @@ from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
-from mlprune.steps.demonstrate.jobs import CorpusRef
+from mlprune.steps.demonstrate.source_texts import CorpusRef
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.task_location import items_at
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, shot_lines, task_data

@@ -19,7 +19,7 @@ from mlprune.evaluation.tasks.task_files import TaskData, corpus_items, read_ite
 from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.loading import load_tokenizer
-from mlprune.steps.demonstrate.jobs import CorpusRef, open_corpus
+from mlprune.steps.demonstrate.source_texts import CorpusRef, open_corpus
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.vocabulary import PromptName, RuleName, SplitName
 

@@ -10,7 +10,7 @@ from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import make_identity
 from mlprune.steps.observe.activations import STORED_BYTES, ActivationsJob
-from mlprune.steps.observe.plan import cut, input_widths
+from mlprune.steps.observe.plan import input_widths, split_demonstrations
 
 
 def activation_jobs(recipe: Recipe, inputs: Inputs, sets: Iterable[PlannedSet]) -> list[ActivationsJob]:
@@ -41,7 +41,7 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
             expected=f"quota_gib: {_rounded_up(most)}, or fewer blocks, inputs or samples",
             got=config.quota_gib,
         )
-    parts = tuple(cut(samples, max_tokens=spec.max_tokens, n_bytes=spec.max_tokens * token_bytes))
+    parts = tuple(split_demonstrations(samples, max_tokens=spec.max_tokens, n_bytes=spec.max_tokens * token_bytes))
     batch_tokens = recipe.compute.planned_batch_tokens
     parameters: dict[str, Any] = {
         "blocks": list(blocks),

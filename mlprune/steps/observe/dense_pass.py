@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
-from mlprune.corpus.token_roles import in_scope
+from mlprune.corpus.token_roles import scope_mask
 from mlprune.models.chain import Chain
 from mlprune.models.messages import Observation, TokenBatch
 from mlprune.parallel import parallel_map
@@ -101,7 +101,7 @@ class StatisticsAccumulator:
         return list(parallel_map(write, blocks))
 
 
-def observed(
+def observe_set(
     store: Store,
     model: Chain,
     *,
@@ -123,7 +123,7 @@ def observed(
         counted = counted_tokens(table, token_scope)
     else:  # that no token of one part counts is no error
         rows = zip(table["sides"], table["shots"], strict=True)
-        counted = [in_scope(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
+        counted = [scope_mask(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
     gathered = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
     under_way: deque[tuple[int, ...]] = deque()
 

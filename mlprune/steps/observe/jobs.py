@@ -18,7 +18,7 @@ from mlprune.numeric.masks.overlaps import top_features
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
 from mlprune.steps.observe.cost import statistics_cost
-from mlprune.steps.observe.dense_pass import DensePassJob, SetJob, StatisticsAccumulator, observed
+from mlprune.steps.observe.dense_pass import DensePassJob, SetJob, StatisticsAccumulator, observe_set
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -51,7 +51,7 @@ class ObserveJob(DensePassJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run all batches, then write the statistics, the features and the record."""
-        found = observed(
+        found = observe_set(
             store,
             chain(),
             demonstration_set_id=self.demonstration_set_id,
@@ -82,7 +82,7 @@ class ObservePartJob(DensePassJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run the part's batches, then write its statistics, its sums of magnitudes and the record."""
-        found = observed(
+        found = observe_set(
             store,
             chain(),
             demonstration_set_id=self.demonstration_set_id,

@@ -39,7 +39,7 @@ class PlannedObservation:
     """The last makes the statistics' record."""
 
 
-def observation(
+def plan_observation(
     recipe: Recipe, inputs: Inputs, planned: PlannedSet, token_scope: TokenScope = "all"
 ) -> PlannedObservation:
     """The dense pass over a set.
@@ -48,7 +48,7 @@ def observation(
         RecipeError: the set has no tokens of that scope.
     """
     check_token_scope(planned, token_scope)
-    parts = cut(
+    parts = split_demonstrations(
         planned.spec.samples,
         max_tokens=planned.spec.max_tokens,
         n_bytes=4 * inputs.model.n_blocks * sum(input_widths(inputs.model).values()),
@@ -79,7 +79,7 @@ def observation(
     return PlannedObservation(identity, planned.id, token_scope, (*made, collect))
 
 
-def cut(n: int, *, max_tokens: int, n_bytes: int) -> list[range]:
+def split_demonstrations(n: int, *, max_tokens: int, n_bytes: int) -> list[range]:
     """Cut n demonstrations into as few parts as the bounds allow, their sizes differing by one at most.
 
     Args:

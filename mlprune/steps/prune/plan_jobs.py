@@ -9,7 +9,7 @@ from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, make_identity
-from mlprune.steps.observe.plan import PlannedObservation, observation
+from mlprune.steps.observe.plan import PlannedObservation, plan_observation
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
 from mlprune.steps.prune.outliers import OutliersJob
@@ -29,7 +29,7 @@ def observations(
     Args:
         sets: the sets of the recipe under the default profile: each is observed, for the features it activates.
     """
-    wanted = [observation(recipe, inputs, one) for one in sets]
+    wanted = [plan_observation(recipe, inputs, one) for one in sets]
     for variant in variants.values():
         if variant.spec.propagation == "dense" or variant.spec.schedule.kind == "owl":
             wanted += [_observed(recipe, inputs, variant, one) for one in _sets_of(variant)]
@@ -69,7 +69,7 @@ def _sets_of(variant: PlannedVariant) -> Iterator[PlannedSet]:
 
 def _observed(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, one: PlannedSet) -> PlannedObservation:
     assert variant.spec.reading is not None, "only variants that read statistics have sets"
-    return observation(recipe, inputs, one, token_scope=variant.spec.reading.token_scope)
+    return plan_observation(recipe, inputs, one, token_scope=variant.spec.reading.token_scope)
 
 
 def _outliers(recipe: Recipe, inputs: Inputs, variant: PlannedVariant) -> OutliersJob:

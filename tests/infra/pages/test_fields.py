@@ -6,7 +6,7 @@ import pytest
 from pydantic import BeforeValidator, Field
 
 from infra.pages.fields import default_words, sentences, type_words
-from mlprune.recipe.base import Language, Model, one_or_several
+from mlprune.recipe.base import Language, Model, as_tuple
 
 
 class Inner(Model):
@@ -28,7 +28,7 @@ class Outer(Model):
     """Shards."""
     languages: tuple[Language, ...] = ()
     """Languages."""
-    rule: Annotated[tuple[Literal["mean", "sum"], ...], BeforeValidator(one_or_several)] = ("mean",)
+    rule: Annotated[tuple[Literal["mean", "sum"], ...], BeforeValidator(as_tuple)] = ("mean",)
     """Rules."""
     structure: Annotated[str, Field(pattern="^row$", title="`row`")] | None = None
     """Structure."""

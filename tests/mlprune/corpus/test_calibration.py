@@ -11,9 +11,9 @@ from mlprune.corpus.calibration import (
     SCHEMA,
     counted_tokens,
     demonstration_columns,
-    padded,
+    pad_batch,
     token_batches,
-    tokenised,
+    tokenise,
 )
 from mlprune.corpus.demonstrations import Demonstration, Piece
 from mlprune.errors import CorpusError
@@ -58,7 +58,7 @@ def test_a_text_is_cut_on_the_right_to_max_tokens_with_special_tokens_included()
 
 def test_the_end_of_a_sentence_becomes_one_token_inside_the_text() -> None:
     tokenizer = tiny_tokenizer()
-    ids = tokenised(tokenizer, code("a</s>b</s>"), max_tokens=9).ids
+    ids = tokenise(tokenizer, code("a</s>b</s>"), max_tokens=9).ids
     assert (len(ids), ids[1], ids[3]) == (4, END, END)
     assert tokenizer.decode(ids) == "a</s>b</s>"
 
@@ -67,7 +67,7 @@ def test_a_tokenizer_without_offsets_is_an_error() -> None:
     slow = WithStart()
     slow.is_fast = False
     with pytest.raises(CorpusError, match="no character offsets"):
-        tokenised(slow, code("a"), max_tokens=8)
+        tokenise(slow, code("a"), max_tokens=8)
 
 
 def test_a_set_is_one_row_a_demonstration_in_order_and_comes_back_from_its_file() -> None:
@@ -182,14 +182,14 @@ def test_a_demonstration_cut_before_its_target_has_none_and_a_set_without_any_is
 
 
 def test_padding_is_on_the_right_and_masked_everywhere() -> None:
-    batch = padded([[5, 6, 7], [8]])
+    batch = pad_batch([[5, 6, 7], [8]])
     assert batch.token_ids.tolist() == [[5, 6, 7], [8, 0, 0]]
     assert batch.attention_mask.tolist() == [[True] * 3, [True, False, False]]
     assert batch.counted.tolist() == batch.attention_mask.tolist()
 
 
 def test_tokens_that_do_not_count_are_attended_to_all_the_same() -> None:
-    batch = padded([[5, 6, 7], [8, 9]], counted=[[False, True, True], [True, False]])
+    batch = pad_batch([[5, 6, 7], [8, 9]], counted=[[False, True, True], [True, False]])
     assert batch.attention_mask.tolist() == [[True, True, True], [True, True, False]]
     assert batch.counted.tolist() == [[False, True, True], [True, False, False]]
 

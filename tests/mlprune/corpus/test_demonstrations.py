@@ -4,15 +4,15 @@ import hashlib
 
 import pytest
 
-from mlprune.corpus.demonstrations import Piece, drawing_order, drawn, written
-from mlprune.corpus.templates import labelled
+from mlprune.corpus.demonstrations import Piece, build_demonstration, draw_groups, drawing_order
+from mlprune.corpus.templates import format_labelled
 from mlprune.errors import CorpusError
 
 FRENCH = ["zéro", "un", "deux", "trois"]
 ENGLISH = ["zero", "one", "two", "three"]
 SIDES = (
-    lambda number, end: labelled("fr", FRENCH[number], end),
-    lambda number, end: labelled("en", ENGLISH[number], end),
+    lambda number, end: format_labelled("fr", FRENCH[number], end),
+    lambda number, end: format_labelled("en", ENGLISH[number], end),
 )
 
 
@@ -43,17 +43,17 @@ def test_the_published_code_takes_texts_as_they_come_whatever_the_seed() -> None
 
 def test_demonstration_i_takes_the_places_i_k_to_i_k_plus_k_minus_1() -> None:
     order = by_hash(5, list(range(30)))
-    assert drawn(order, shots=3, samples=7) == [tuple(order[3 * i : 3 * i + 3]) for i in range(7)]
+    assert draw_groups(order, shots=3, samples=7) == [tuple(order[3 * i : 3 * i + 3]) for i in range(7)]
 
 
 def test_no_text_is_in_two_demonstrations_and_more_samples_keep_the_first_ones() -> None:
-    found = drawn(range(40), shots=4, samples=10)
+    found = draw_groups(range(40), shots=4, samples=10)
     assert sorted(line for chosen in found for line in chosen) == list(range(40))
-    assert drawn(range(40), shots=4, samples=3) == found[:3]
+    assert draw_groups(range(40), shots=4, samples=3) == found[:3]
 
 
 def test_with_four_shots_the_published_code_skips_every_fifth_line() -> None:
-    assert drawn(range(14), shots=4, samples=3, skipped=1) == [(0, 1, 2, 3), (5, 6, 7, 8), (10, 11, 12, 13)]
+    assert draw_groups(range(14), shots=4, samples=3, skipped=1) == [(0, 1, 2, 3), (5, 6, 7, 8), (10, 11, 12, 13)]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_with_four_shots_the_published_code_skips_every_fifth_line() -> None:
 def test_without_a_number_there_are_as_many_demonstrations_as_texts_for_them(
     n: int, shots: int, skipped: int, made: int
 ) -> None:
-    assert len(drawn(range(n), shots=shots, samples=None, skipped=skipped)) == made
+    assert len(draw_groups(range(n), shots=shots, samples=None, skipped=skipped)) == made
 
 
 def test_too_few_texts_are_an_error_that_counts_them() -> None:
@@ -71,25 +71,25 @@ def test_too_few_texts_are_an_error_that_counts_them() -> None:
         ({"shots": 4, "samples": 3, "skipped": 1}, "14 sentences (3 x 4, 1 passed over behind each)", 13),
         ({"shots": 2, "samples": None, "unit": "items"}, "2 items (1 x 2)", 1),
     ):
-        assert drawn(range(got + 1), **arguments)
+        assert draw_groups(range(got + 1), **arguments)
         with pytest.raises(CorpusError, match="too short") as caught:
-            drawn(range(got), **arguments)
+            draw_groups(range(got), **arguments)
         assert (caught.value.context["expected"], caught.value.context["got"]) == (expected, got)
 
 
 def test_a_translation_demonstration_is_written_as_the_method_says() -> None:
-    found = written("translation", SIDES, numbers=(2, 0), end="</s>")
+    found = build_demonstration("translation", SIDES, numbers=(2, 0), end="</s>")
     assert found.text == "French: deux</s>English: two</s>French: zéro</s>English: zero</s>"
     assert (found.kind, found.sentence_ids) == ("translation", (2, 0))
     assert [(piece.side, piece.shot) for piece in found.pieces] == [(1, 0), (2, 0), (1, 1), (2, 1)]
 
 
 def test_a_monolingual_demonstration_is_written_as_the_method_says() -> None:
-    found = written("monolingual", SIDES[:1], numbers=(3, 1), end="|")
+    found = build_demonstration("monolingual", SIDES[:1], numbers=(3, 1), end="|")
     assert found.text == "French: trois|French: un|"
     assert [(piece.side, piece.shot) for piece in found.pieces] == [(1, 0), (1, 1)]
 
 
 def test_a_code_demonstration_has_no_numbers_of_sentences() -> None:
-    found = written("code", (lambda number, end: f"# {number}\n",), numbers=(7,), end="</s>")
+    found = build_demonstration("code", (lambda number, end: f"# {number}\n",), numbers=(7,), end="</s>")
     assert (found.text, found.sentence_ids, found.pieces) == ("# 7\n", (), (Piece("# 7\n", 1, 0),))

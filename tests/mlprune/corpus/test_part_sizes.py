@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.corpus.part_sizes import taken_of_parts
+from mlprune.corpus.part_sizes import part_counts
 from mlprune.errors import CorpusError
 
 
 def test_without_a_number_equal_shares_are_the_smallest_part_and_proportional_ones_all() -> None:
-    assert taken_of_parts([5, 3, 9], shares="equal") == (3, 3, 3)
-    assert taken_of_parts([5, 3, 9], shares="proportional") == (5, 3, 9)
+    assert part_counts([5, 3, 9], shares="equal") == (3, 3, 3)
+    assert part_counts([5, 3, 9], shares="proportional") == (5, 3, 9)
 
 
 @pytest.mark.parametrize(
     ("samples", "taken"), [(6, (2, 2, 2)), (7, (3, 2, 2)), (8, (3, 3, 2)), (9, (3, 3, 3)), (3, (1, 1, 1))]
 )
 def test_equal_shares_differ_by_one_at_most_and_earlier_parts_have_more(samples: int, taken: tuple[int, ...]) -> None:
-    assert taken_of_parts([9, 3, 3], shares="equal", samples=samples) == taken
+    assert part_counts([9, 3, 3], shares="equal", samples=samples) == taken
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_equal_shares_differ_by_one_at_most_and_earlier_parts_have_more(samples:
     ],
 )
 def test_proportional_shares_go_by_largest_remainder(sizes: list[int], samples: int, taken: tuple[int, ...]) -> None:
-    assert taken_of_parts(sizes, shares="proportional", samples=samples) == taken
+    assert part_counts(sizes, shares="proportional", samples=samples) == taken
 
 
 @settings(max_examples=100, deadline=None)
@@ -42,7 +42,7 @@ def test_proportional_shares_add_up_and_stay_within_one_of_the_quota(sizes: Sequ
     samples = data.draw(st.integers(1, sum(sizes)))
     quotas = [samples * size / sum(sizes) for size in sizes]
     try:
-        taken = taken_of_parts(sizes, shares="proportional", samples=samples)
+        taken = part_counts(sizes, shares="proportional", samples=samples)
     except CorpusError:
         assert min(quotas) < 1
         return
@@ -52,18 +52,18 @@ def test_proportional_shares_add_up_and_stay_within_one_of_the_quota(sizes: Sequ
 
 def test_a_part_that_is_too_small_is_named() -> None:
     with pytest.raises(CorpusError, match="too few") as caught:
-        taken_of_parts([9, 2], shares="equal", samples=6)
+        part_counts([9, 2], shares="equal", samples=6)
     assert (caught.value.context["part"], caught.value.context["expected"], caught.value.context["got"]) == (
         2,
         "at least 3",
         2,
     )
     with pytest.raises(CorpusError, match="too few"):
-        taken_of_parts([9, 2], shares="proportional", samples=12)
+        part_counts([9, 2], shares="proportional", samples=12)
 
 
 @pytest.mark.parametrize(("shares", "sizes"), [("equal", [5, 5, 5]), ("proportional", [90, 90, 1])])
 def test_a_part_that_would_give_nothing_is_named(shares: str, sizes: list[int]) -> None:
     with pytest.raises(CorpusError, match="no demonstration") as caught:
-        taken_of_parts(sizes, shares=shares, samples=2)
+        part_counts(sizes, shares=shares, samples=2)
     assert caught.value.context["part"] == 3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_files, content_of_code
+from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_digest, code_files
 from mlprune.errors import CorpusError
 
 
@@ -118,7 +118,7 @@ def test_no_code_or_unreadable_code_is_an_error(tmp_path: Path) -> None:
 
 def test_the_content_of_code_is_that_of_the_chosen_files() -> None:
     files = {"a.py": "1", "b.py": "2", "c.py": "3"}
-    chosen = content_of_code(files, ["a.py", "b.py"])
-    assert content_of_code({**files, "c.py": "other"}, ["a.py", "b.py"]) == chosen
-    assert content_of_code({**files, "b.py": "other"}, ["a.py", "b.py"]) != chosen
-    assert content_of_code(files, ["a.py", "c.py"]) != chosen
+    chosen = code_digest(files, ["a.py", "b.py"])
+    assert code_digest({**files, "c.py": "other"}, ["a.py", "b.py"]) == chosen
+    assert code_digest({**files, "b.py": "other"}, ["a.py", "b.py"]) != chosen
+    assert code_digest(files, ["a.py", "c.py"]) != chosen

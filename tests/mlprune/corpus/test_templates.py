@@ -3,7 +3,7 @@
 import pytest
 
 from mlprune.corpus import cldr
-from mlprune.corpus.templates import LABELLED, PLAIN, endonym, filled, labelled, language_label
+from mlprune.corpus.templates import LABELLED, PLAIN, endonym, fill_template, format_labelled, language_label
 from mlprune.errors import CorpusError
 from mlprune.languages import ISO_639_3
 
@@ -37,7 +37,7 @@ def test_a_language_without_a_name_is_a_bad_input(tag: str) -> None:
 
 
 def test_one_side_of_a_shot_is_label_sentence_and_end() -> None:
-    assert labelled("fr", "Ça va ?", "</s>") == "French: Ça va ?</s>"
+    assert format_labelled("fr", "Ça va ?", "</s>") == "French: Ça va ?</s>"
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_a_language_that_does_not_name_itself_is_a_bad_input(tag: str) -> None:
     ],
 )
 def test_a_template_is_filled_to_the_letter(template: str, expected: str) -> None:
-    assert filled(template, "Ça {va} ?", language="fr", end="</s>") == expected
+    assert fill_template(template, "Ça {va} ?", language="fr", end="</s>") == expected
 
 
 def test_a_template_without_a_language_needs_none() -> None:
-    assert filled("<{text}>", "a", language=None, end="</s>") == "<a>"
-    assert filled("<{text}>", "a", language="no such", end="</s>") == "<a>"
+    assert fill_template("<{text}>", "a", language=None, end="</s>") == "<a>"
+    assert fill_template("<{text}>", "a", language="no such", end="</s>") == "<a>"
     for name in ("language", "endonym"):
         with pytest.raises(CorpusError, match="the set has none"):
-            filled(f"{{{name}}}: {{text}}", "a", language=None, end="")
+            fill_template(f"{{{name}}}: {{text}}", "a", language=None, end="")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_template_without_a_language_needs_none() -> None:
 )
 def test_an_unknown_placeholder_is_an_error_that_lists_the_known_ones(template: str) -> None:
     with pytest.raises(CorpusError, match="unknown placeholder") as caught:
-        filled(template, "a", language="fr", end="")
+        fill_template(template, "a", language="fr", end="")
     assert caught.value.context["expected"] == ["{language}", "{endonym}", "{text}", "{end}"]
 
 
@@ -97,4 +97,4 @@ def test_an_unknown_placeholder_is_an_error_that_lists_the_known_ones(template: 
 )
 def test_a_template_without_a_text_or_with_a_lone_brace_is_an_error(template: str, message: str) -> None:
     with pytest.raises(CorpusError, match=message):
-        filled(template, "a", language="fr", end="")
+        fill_template(template, "a", language="fr", end="")

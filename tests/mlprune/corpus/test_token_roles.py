@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from mlprune.corpus.calibration import tokenised
+from mlprune.corpus.calibration import tokenise
 from mlprune.corpus.demonstrations import Demonstration, Piece
-from mlprune.corpus.token_roles import in_scope, refuse_scope, scopes_of, token_roles
+from mlprune.corpus.token_roles import check_scope, scope_mask, scopes_of, token_roles
 from mlprune.errors import CorpusError
 from mlprune.vocabulary import DemonstrationKind, TokenScope
 from tests.tiny_models import tiny_tokenizer
@@ -56,7 +56,7 @@ def trimming_tokenizer() -> PreTrainedTokenizerFast:
 
 def test_a_sentencepiece_tokenizer_gives_every_piece_its_tokens_and_the_leading_end_to_nobody() -> None:
     tokenizer = sentencepiece_like()
-    found = tokenised(tokenizer, SHOTS, max_tokens=99)
+    found = tokenise(tokenizer, SHOTS, max_tokens=99)
     by_hand = [
         ("</s>", 0, -1),
         *((token, 1, 0) for token in ("▁French", ":", "▁un", "▁de", "ux", "</s>")),
@@ -71,7 +71,7 @@ def test_a_sentencepiece_tokenizer_gives_every_piece_its_tokens_and_the_leading_
 
 @pytest.mark.parametrize("make", [tiny_tokenizer, trimming_tokenizer])
 def test_a_byte_level_tokenizer_gives_every_piece_its_bytes(make: Any) -> None:
-    found = tokenised(make(), SHOTS, max_tokens=999)
+    found = tokenise(make(), SHOTS, max_tokens=999)
     expected = []
     for piece in SHOTS.pieces:
         n_tokens = len(piece.text.removesuffix("</s>").encode()) + 1
@@ -82,14 +82,14 @@ def test_a_byte_level_tokenizer_gives_every_piece_its_bytes(make: Any) -> None:
 def test_white_space_at_the_end_of_a_piece_is_its_own_and_that_before_a_word_goes_with_the_word() -> None:
     pieces = (Piece("a  ", 1, 0), Piece("b", 2, 0), Piece(" c", 1, 1))
     for make in (tiny_tokenizer, trimming_tokenizer):
-        found = tokenised(make(), Demonstration("translation", pieces), max_tokens=99)
+        found = tokenise(make(), Demonstration("translation", pieces), max_tokens=99)
         assert (found.sides, found.shots) == ([1, 1, 1, 2, 1, 1], [0, 0, 0, 0, 1, 1])
     merged = [(0, 1), (1, 4), (4, 6)]  # a token that runs over the border belongs where its last character stands
     assert token_roles(pieces, merged, special=[0, 0, 0]) == ([1, 2, 1], [0, 0, 1])
 
 
 def test_what_is_cut_off_has_no_roles() -> None:
-    found = tokenised(sentencepiece_like(), SHOTS, max_tokens=8)
+    found = tokenise(sentencepiece_like(), SHOTS, max_tokens=8)
     assert (found.sides, found.shots) == ([0, 1, 1, 1, 1, 1, 1, 2], [-1, 0, 0, 0, 0, 0, 0, 0])
 
 
@@ -101,12 +101,12 @@ SIDES, OWN = [0, 1, 1, 2, 1, 2, 2], [-1, 0, 0, 0, 1, 1, 1]
     [("all", "1111111"), ("source", "0110100"), ("target", "0001011"), ("last_shot", "0000111")],
 )
 def test_a_scope_counts_its_tokens(scope: TokenScope, counted: str) -> None:
-    assert in_scope(SIDES, OWN, scope=scope).tolist() == [flag == "1" for flag in counted]
+    assert scope_mask(SIDES, OWN, scope=scope).tolist() == [flag == "1" for flag in counted]
 
 
 def test_the_last_shot_is_the_last_one_that_has_tokens() -> None:
-    assert in_scope(SIDES[:4], OWN[:4], scope="last_shot").tolist() == [False, True, True, True]
-    assert in_scope([0], [-1], scope="last_shot").tolist() == [False]
+    assert scope_mask(SIDES[:4], OWN[:4], scope="last_shot").tolist() == [False, True, True, True]
+    assert scope_mask([0], [-1], scope="last_shot").tolist() == [False]
 
 
 @pytest.mark.parametrize(
@@ -123,15 +123,15 @@ def test_a_scope_that_means_nothing_for_a_kind_is_refused_by_name(kind: Demonstr
     assert set(scopes_of(kind)) == known
     for scope in ("all", "source", "target", "last_shot"):
         if scope in known:
-            refuse_scope(kind, scope, profile="corrected", known=scopes_of(kind))
+            check_scope(kind, scope, profile="corrected", known=scopes_of(kind))
         else:
             with pytest.raises(CorpusError, match="no such tokens") as caught:
-                refuse_scope(kind, scope, profile="corrected", known=scopes_of(kind))
+                check_scope(kind, scope, profile="corrected", known=scopes_of(kind))
             assert (caught.value.context["kind"], caught.value.context["token_scope"]) == (kind, scope)
 
 
 def test_the_profile_paper_counts_all_tokens_and_knows_no_other_scope() -> None:
-    refuse_scope("translation", "all", profile="paper", known=scopes_of("translation"))
+    check_scope("translation", "all", profile="paper", known=scopes_of("translation"))
     for scope in ("source", "target", "last_shot"):
         with pytest.raises(CorpusError, match="padding included"):
-            refuse_scope("translation", scope, profile="paper", known=scopes_of("translation"))
+            check_scope("translation", scope, profile="paper", known=scopes_of("translation"))

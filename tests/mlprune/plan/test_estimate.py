@@ -7,7 +7,15 @@ import pytest
 
 from mlprune.errors import BadInputError
 from mlprune.models.placement.memory_estimate import GROUP_BYTES
-from mlprune.plan.estimate import Needs, Rates, duration, matmul_rate, measured_rates, needs_of, read_rate
+from mlprune.plan.estimate import (
+    Needs,
+    Rates,
+    estimate_duration,
+    measure_matmul_rate,
+    measure_rates,
+    measure_read_rate,
+    needs_of,
+)
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
 from mlprune.steps.job_cost import JobCost
@@ -31,14 +39,14 @@ def test_workers_share_jobs_and_threads_share_pieces(needs: Needs) -> None:
     some = with_costs(needs, *[JobCost("observe", flops=100.0)] * 4, replicas=2)
     pool = some.pool([PLENTY])
     assert (pool.n_workers, pool.threads) == (2, 2)
-    assert duration(some, pool, RATES).products_s == 400 / 2 / 2 / 10
-    assert duration(some, pool, RATES).reading_s == 0
+    assert estimate_duration(some, pool, RATES).products_s == 400 / 2 / 2 / 10
+    assert estimate_duration(some, pool, RATES).reading_s == 0
 
 
 def test_shards_work_on_different_batches_but_not_in_a_sweep(needs: Needs) -> None:
     some = with_costs(needs, JobCost("observe", flops=120.0), JobCost("sweep", flops=120.0), replicas=1, shards=3)
     pool = some.pool([Node(3.0, 64 * GIB)])
-    assert duration(some, pool, RATES).products_s == (120 / 3 + 120) / 10
+    assert estimate_duration(some, pool, RATES).products_s == (120 / 3 + 120) / 10
 
 
 def test_an_offloaded_model_is_read_once_a_pass_beside_the_products(needs: Needs) -> None:
@@ -48,7 +56,7 @@ def test_an_offloaded_model_is_read_once_a_pass_beside_the_products(needs: Needs
     pool = some.pool([Node(1.0, 64 * GIB)])
     assert not pool.is_offloaded
     offloaded = replace(pool, resident=(1,))
-    found = duration(some, offloaded, RATES)
+    found = estimate_duration(some, offloaded, RATES)
     assert found.reading_s == 5 * sum(needs.sizes.blocks) / 100
     assert found.total_s == max(found.reading_s, 5.0)
 
@@ -89,9 +97,9 @@ def test_a_budget_that_is_too_small_is_refused(needs: Needs) -> None:
 
 
 def test_a_machine_has_its_rates(needs: Needs, tmp_path: Path) -> None:
-    found = measured_rates(needs.model)
+    found = measure_rates(needs.model)
     assert found.flops > 1e8
     assert found.read_bytes > 1e3
-    assert matmul_rate("bfloat16") > 1e6
+    assert measure_matmul_rate("bfloat16") > 1e6
     (tmp_path / "empty").touch()
-    assert read_rate(tmp_path / "empty") == 0
+    assert measure_read_rate(tmp_path / "empty") == 0

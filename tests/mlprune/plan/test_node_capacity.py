@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlprune.plan.node_capacity import Actor, Node, has_room, most_cpus, most_memory, n_sharing
+from mlprune.plan.node_capacity import Actor, Node, has_room, max_cpus, max_memory, n_gpu_shares
 
 NODES = st.lists(st.builds(Node, st.integers(0, 4).map(float), st.integers(0, 40)), min_size=1, max_size=3)
 
@@ -29,7 +29,7 @@ def test_room_is_found_where_some_way_of_placing_has_it(nodes: list[Node], cpus:
 
 @given(NODES, st.integers(1, 5))
 def test_the_most_memory_has_room_and_a_byte_more_has_not(nodes: list[Node], n: int) -> None:
-    found = most_memory(nodes, Actor(1.0, 0, 0), n)
+    found = max_memory(nodes, Actor(1.0, 0, 0), n)
     if found:
         assert has_room(nodes, Actor(1.0, 0, found), n)
     assert not has_room(nodes, Actor(1.0, 0, found + 1), n)
@@ -37,7 +37,7 @@ def test_the_most_memory_has_room_and_a_byte_more_has_not(nodes: list[Node], n: 
 
 @given(NODES, st.integers(1, 5))
 def test_the_most_cpus_have_room_and_a_whole_one_more_has_not(nodes: list[Node], n: int) -> None:
-    found = most_cpus(nodes, n)
+    found = max_cpus(nodes, n)
     plenty = [Node(node.n_cpus, 1) for node in nodes]
     if found:
         assert has_room(plenty, Actor(found, 0, 0), n)
@@ -46,20 +46,20 @@ def test_the_most_cpus_have_room_and_a_whole_one_more_has_not(nodes: list[Node],
 
 
 def test_more_actors_than_cpus_get_a_part_of_one_each() -> None:
-    assert most_cpus([Node(2.0, 1)], 3) == 0.6666
+    assert max_cpus([Node(2.0, 1)], 3) == 0.6666
     assert has_room([Node(2.0, 1)], Actor(0.6666, 0, 0), 3)
-    assert most_cpus([Node(8.0, 1), Node(2.0, 1)], 5) == 2.0
+    assert max_cpus([Node(8.0, 1), Node(2.0, 1)], 5) == 2.0
 
 
 def test_actors_that_take_memory_alone_find_what_the_others_leave() -> None:
     nodes = [Node(4.0, 10)]
     assert has_room(nodes, Actor(1.0, 0, 4), 2, n_beside=2, beside_bytes=1)
     assert not has_room(nodes, Actor(1.0, 0, 4), 2, n_beside=3, beside_bytes=1)
-    assert most_memory(nodes, Actor(1.0, 0, 0), 2, n_beside=2, beside_bytes=1) == 4
+    assert max_memory(nodes, Actor(1.0, 0, 0), 2, n_beside=2, beside_bytes=1) == 4
 
 
 def test_accelerators_are_shared_in_equal_parts() -> None:
     nodes = [Node(4.0, 1, n_gpus=2), Node(4.0, 1, n_gpus=1)]
-    assert [n_sharing(nodes, share) for share in (1, 0.5, 2)] == [3, 6, 1]
+    assert [n_gpu_shares(nodes, share) for share in (1, 0.5, 2)] == [3, 6, 1]
     assert has_room(nodes, Actor(1.0, 0.5, 0), 6)
     assert not has_room(nodes, Actor(1.0, 2, 0), 2)

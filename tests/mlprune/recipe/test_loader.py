@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import expanded, load_recipe
+from mlprune.recipe import expand_entry, load_recipe
 from tests.good_recipe import changed, parse, with_keys
 
 CONTRACT = """\
@@ -64,10 +64,10 @@ def test_lists_multiply_out_with_the_last_key_fastest() -> None:
         "seed": [0, 1],
         **{key: ["a", "b"] for key in ("against", "parts", "over", "of", "shares")},
     }
-    found = [(one["sparsity"], one["seed"]) for one in expanded(entry)]
+    found = [(one["sparsity"], one["seed"]) for one in expand_entry(entry)]
     assert found == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
     assert all(
-        one[key] == ["a", "b"] for one in expanded(entry) for key in ("against", "parts", "over", "of", "shares")
+        one[key] == ["a", "b"] for one in expand_entry(entry) for key in ("against", "parts", "over", "of", "shares")
     )
 
 
@@ -90,7 +90,7 @@ GRID = {"score": ["magnitude", "random"], "sparsity": [0.3, 0.5], "structure": [
 
 
 def left(*exclude: Any) -> list[tuple[Any, ...]]:
-    return [tuple(one[key] for key in GRID) for one in expanded({**GRID, "exclude": list(exclude)})]
+    return [tuple(one[key] for key in GRID) for one in expand_entry({**GRID, "exclude": list(exclude)})]
 
 
 EVERYTHING = [(a, b, c) for a in GRID["score"] for b in GRID["sparsity"] for c in GRID["structure"]]
@@ -102,14 +102,16 @@ def test_exclude_removes_the_combinations_that_agree_with_all_its_keys() -> None
     found = left({"score": "random", "structure": "matrix"}, {"sparsity": 0.3, "structure": "row"})
     gone = [("random", 0.3, "matrix"), ("random", 0.5, "matrix"), ("magnitude", 0.3, "row"), ("random", 0.3, "row")]
     assert found == [one for one in EVERYTHING if one not in gone]
-    assert not any("exclude" in one for one in expanded({**GRID, "exclude": [{"score": "random"}]}))
+    assert not any("exclude" in one for one in expand_entry({**GRID, "exclude": [{"score": "random"}]}))
 
 
 def test_a_list_in_exclude_is_any_of_its_values_and_one_mapping_needs_no_list() -> None:
     assert left({"sparsity": [0.3, 0.4], "score": "random"}) == [
         one for one in EVERYTHING if not (one[0] == "random" and one[1] == 0.3)
     ]
-    assert expanded({**GRID, "exclude": {"score": "random"}}) == expanded({**GRID, "exclude": [{"score": "random"}]})
+    assert expand_entry({**GRID, "exclude": {"score": "random"}}) == expand_entry(
+        {**GRID, "exclude": [{"score": "random"}]}
+    )
 
 
 def test_what_exclude_left_out_is_counted_over_all_variants() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.recipe import parse_recipe
-from mlprune.steps.demonstrate.jobs import CorpusRef
-from mlprune.steps.inputs import corpus_ref, gather
+from mlprune.steps.demonstrate.source_texts import CorpusRef
+from mlprune.steps.inputs import corpus_ref, open_inputs
 from tests.tiny_models import POSITIONS, save_tiny_model
 from tests.tiny_recipes import small_recipe, tiny_recipe
 
@@ -57,7 +57,7 @@ def test_an_unusable_model_is_one_line(own_inputs: Path, what: str) -> None:
     recipe = small_recipe()
     recipe["model"]["path"] = "./model"
     with pytest.raises(ModelError, match=message) as caught:
-        gather(parse_recipe(recipe, folder=own_inputs))
+        open_inputs(parse_recipe(recipe, folder=own_inputs))
     assert isinstance(caught.value, BadInputError)
     assert len(str(caught.value).splitlines()) == 1
     if what not in ("no folder", "unknown family", "no family", "other sizes"):
@@ -69,24 +69,24 @@ def test_a_corpus_that_is_no_folder_is_one_line(own_inputs: Path, path: str) -> 
     recipe = small_recipe()
     recipe["corpus"]["path"] = path
     with pytest.raises(CorpusError, match="no folder") as caught:
-        gather(parse_recipe(recipe, folder=own_inputs))
+        open_inputs(parse_recipe(recipe, folder=own_inputs))
     assert caught.value.context["path"] == str(own_inputs / path)
 
 
 def test_demonstrations_are_never_longer_than_the_models_positions(own_inputs: Path) -> None:
     recipe = small_recipe()
     recipe["demonstrations"][0]["max_tokens"] = POSITIONS
-    gather(parse_recipe(recipe, folder=own_inputs))
+    open_inputs(parse_recipe(recipe, folder=own_inputs))
     recipe["demonstrations"][0]["max_tokens"] = POSITIONS + 1
     with pytest.raises(RecipeError, match="longer than the model's positions") as caught:
-        gather(parse_recipe(recipe, folder=own_inputs))
+        open_inputs(parse_recipe(recipe, folder=own_inputs))
     assert (caught.value.context["demonstrations"], caught.value.context["got"]) == ("mt", POSITIONS + 1)
 
 
 def test_a_mixed_set_has_no_length_of_its_own(own_inputs: Path) -> None:
     recipe = parse_recipe(tiny_recipe(), folder=own_inputs)
     assert recipe.sets_named("mixed")[0].max_tokens > POSITIONS
-    assert gather(recipe).model.max_positions == POSITIONS
+    assert open_inputs(recipe).model.max_positions == POSITIONS
 
 
 def test_a_model_without_an_end_to_its_positions_takes_any_length(own_inputs: Path) -> None:
@@ -94,14 +94,14 @@ def test_a_model_without_an_end_to_its_positions_takes_any_length(own_inputs: Pa
     save_tiny_model(own_inputs / "model", "bloom")
     recipe = small_recipe()
     recipe["demonstrations"][0]["max_tokens"] = 100_000
-    assert gather(parse_recipe(recipe, folder=own_inputs)).model.max_positions is None
+    assert open_inputs(parse_recipe(recipe, folder=own_inputs)).model.max_positions is None
 
 
 def test_the_model_is_named_by_its_content(own_inputs: Path, tmp_path: Path) -> None:
     def base_id(path: Path) -> str:
         recipe = small_recipe()
         recipe["model"]["path"] = str(path)
-        return gather(parse_recipe(recipe, folder=own_inputs)).base.id
+        return open_inputs(parse_recipe(recipe, folder=own_inputs)).base.id
 
     first = base_id(own_inputs / "model")
     shutil.copytree(own_inputs / "model", tmp_path / "renamed")
@@ -113,7 +113,7 @@ def test_the_model_is_named_by_its_content(own_inputs: Path, tmp_path: Path) -> 
 
 
 def test_what_is_known_of_the_inputs_is_passed_on(own_inputs: Path) -> None:
-    inputs = gather(parse_recipe(small_recipe(), folder=own_inputs))
+    inputs = open_inputs(parse_recipe(small_recipe(), folder=own_inputs))
     assert (inputs.model.family, inputs.model.n_blocks, inputs.model.dtype) == ("xglm", 3, "float32")
     assert inputs.model.path == str(own_inputs / "model")
     assert inputs.base_row["base_model_id"] == inputs.base.id == inputs.model.base_model_id

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from mlprune.corpus.calibration import padded
+from mlprune.corpus.calibration import pad_batch
 from mlprune.errors import StatisticsError
 from mlprune.models.chain import Chain
 from mlprune.models.families.records import FAMILIES
@@ -65,7 +65,7 @@ def test_states_of_a_padded_batch_add_up_to_those_of_its_texts_alone(
 ) -> None:
     chain = local_chain(folders[name])
     chain.everywhere("set_shifts", shifts)
-    found = added_up(chain, padded(TEXTS))
+    found = added_up(chain, pad_batch(TEXTS))
     assert (found.n_tokens, found.sums.dtype) == (N_TOKENS, torch.float64)
     torch.testing.assert_close(found.sums, reference(folders[name], name, shifts)[0], rtol=2e-5, atol=2e-5)
 
@@ -76,16 +76,16 @@ def test_shards_give_the_same_bits(folders: dict[str, Path], name: str, n_shards
     whole, cut = local_chain(folders[name]), local_chain(folders[name], n_shards=n_shards)
     for chain in (whole, cut):
         chain.everywhere("set_shifts", SHIFTS)
-    assert torch.equal(added_up(whole, padded(TEXTS)).sums, added_up(cut, padded(TEXTS)).sums)
+    assert torch.equal(added_up(whole, pad_batch(TEXTS)).sums, added_up(cut, pad_batch(TEXTS)).sums)
 
 
 def test_shifts_are_taken_off_again(folders: dict[str, Path]) -> None:
     chain = local_chain(folders["xglm"], n_shards=2)
-    before = added_up(chain, padded(TEXTS)).sums
+    before = added_up(chain, pad_batch(TEXTS)).sums
     chain.everywhere("set_shifts", SHIFTS)
-    assert not torch.equal(added_up(chain, padded(TEXTS)).sums, before)
+    assert not torch.equal(added_up(chain, pad_batch(TEXTS)).sums, before)
     chain.everywhere("set_shifts", None)
-    assert torch.equal(added_up(chain, padded(TEXTS)).sums, before)
+    assert torch.equal(added_up(chain, pad_batch(TEXTS)).sums, before)
 
 
 def test_decoding_sees_the_shifts_too(folders: dict[str, Path]) -> None:
@@ -104,7 +104,7 @@ def test_decoding_sees_the_shifts_too(folders: dict[str, Path]) -> None:
 
 def test_only_counted_tokens_are_added_and_a_state_that_is_not_finite_is_named(folders: dict[str, Path]) -> None:
     chain = local_chain(folders["xglm"])
-    batch = padded(TEXTS, counted=[[1, 1, 0, 0, 0, 0], [0, 0, 0], [1]])
+    batch = pad_batch(TEXTS, counted=[[1, 1, 0, 0, 0, 0], [0, 0, 0], [1]])
     assert added_up(chain, batch).n_tokens == 3
     chain.everywhere("set_shifts", {1: torch.full((HIDDEN,), torch.inf)})
     with pytest.raises(StatisticsError, match="block=1"):

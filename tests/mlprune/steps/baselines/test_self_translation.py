@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from mlprune.corpus.templates import labelled, language_label
+from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.local_chain import local_chain
 from mlprune.steps.baselines.self_translation import SelfTranslateJob
@@ -40,8 +40,8 @@ def evaluation(run: FinishedRun, name: str, task: str, language: str) -> Evaluat
 def prompt_of(language: str, text: str) -> str:
     (line,) = ordered_by_hash(0, range(N_LINES))[:1]
     shot = (CORPUS[language].format(n=line), CORPUS["en"].format(n=line))
-    shown = labelled(language, shot[0], END) + labelled("en", shot[1], END)
-    return f"{shown}{labelled(language, text, END)}{language_label('en')}:"
+    shown = format_labelled(language, shot[0], END) + format_labelled("en", shot[1], END)
+    return f"{shown}{format_labelled(language, text, END)}{language_label('en')}:"
 
 
 def scored(model: Any, text: str) -> float:

@@ -10,7 +10,7 @@ import pytest
 from mlprune.recipe import parse_recipe
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob
 from mlprune.steps.demonstrate.plan import PlannedSet, plan_sets
-from mlprune.steps.inputs import gather
+from mlprune.steps.inputs import open_inputs
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import ProfileName
@@ -40,7 +40,7 @@ class Written:
         recipe = {key: value for key, value in tiny_recipe().items() if key not in ("variants", "evaluations")}
         recipe |= {"demonstrations": list(entries), **changes}
         parsed = parse_recipe(recipe, folder=folder)
-        sets = plan_sets(parsed, gather(parsed), evaluated=frozenset(), profile=profile)
+        sets = plan_sets(parsed, open_inputs(parsed), evaluated=frozenset(), profile=profile)
         self.store = Store(folder / "sets-store")
         self.sets: list[PlannedSet] = [one for found in sets.values() for one in found]
         for one in self.sets:

@@ -12,8 +12,8 @@ from mlprune.hashing import ordered_by_hash
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.demonstrate.jobs import MixJob
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope, plan_sets
-from mlprune.steps.inputs import gather
-from mlprune.steps.observe.plan import observation
+from mlprune.steps.inputs import open_inputs
+from mlprune.steps.observe.plan import plan_observation
 from mlprune.vocabulary import ProfileName, TokenScope
 from tests.tiny_recipes import N_FACTS, tiny_recipe
 
@@ -47,7 +47,7 @@ def planned(
 ) -> dict[str, tuple[PlannedSet, ...]]:
     corpus = {**tiny_recipe()["corpus"], "leave_out_evaluated": leave_out}
     parsed = recipe_of(folder, demonstrations, **{"corpus": corpus, **changes})
-    return plan_sets(parsed, gather(parsed), evaluated=evaluated, profile=profile)
+    return plan_sets(parsed, open_inputs(parsed), evaluated=evaluated, profile=profile)
 
 
 def the_set(folder: Path, **changes: Any) -> PlannedSet:
@@ -320,7 +320,7 @@ def accepted_scopes(planned_set: PlannedSet) -> tuple[str, ...]:
 
 def test_a_token_scope_that_means_nothing_for_a_set_is_refused_with_its_name(tiny_inputs: Path) -> None:
     recipe = recipe_of(tiny_inputs, tiny_recipe()["demonstrations"])
-    inputs = gather(recipe)
+    inputs = open_inputs(recipe)
     sets = plan_sets(recipe, inputs, evaluated=frozenset())
     scopes = {name: accepted_scopes(found[0]) for name, found in sets.items()}
     assert scopes == {
@@ -334,7 +334,7 @@ def test_a_token_scope_that_means_nothing_for_a_set_is_refused_with_its_name(tin
         ("code", "source", "code"),
         ("mixed", "target", "code"),
     ):
-        for refuse in (check_token_scope, lambda one, scope: observation(recipe, inputs, one, scope)):
+        for refuse in (check_token_scope, lambda one, scope: plan_observation(recipe, inputs, one, scope)):
             with pytest.raises(RecipeError, match="no such tokens") as caught:
                 refuse(sets[name][0], scope)
             assert caught.value.context | {"expected": 0} == {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.steps.demonstrate.source_texts import CorpusRef, SetSpec, material, open_corpus, task_folder
+from mlprune.steps.demonstrate.source_texts import CorpusRef, SetSpec, open_corpus, read_source_texts, task_folder
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES
 
 
@@ -24,7 +24,7 @@ def test_a_corpus_is_opened_once(tiny_inputs: Path) -> None:
 
 
 def test_sentences_are_lines_of_both_sides(tiny_inputs: Path) -> None:
-    found = material(spec_of("translation", "fr", "en"), corpus_of(tiny_inputs))
+    found = read_source_texts(spec_of("translation", "fr", "en"), corpus_of(tiny_inputs))
     assert (found.unit, list(found.keys)) == ("sentences", list(range(N_LINES)))
     assert [side(3, "</s>") for side in found.sides] == [
         f"French: {CORPUS['fr'].format(n=3)}</s>",
@@ -34,7 +34,7 @@ def test_sentences_are_lines_of_both_sides(tiny_inputs: Path) -> None:
 
 
 def test_code_is_files_by_path_whose_contents_count_where_they_are_drawn(tiny_inputs: Path) -> None:
-    found = material(spec_of("code", path=str(tiny_inputs / "code")), corpus_of(tiny_inputs))
+    found = read_source_texts(spec_of("code", path=str(tiny_inputs / "code")), corpus_of(tiny_inputs))
     assert list(found.keys.values()) == [f"part{number}.py" for number in range(6)]
     assert found.sides[0](2, "</s>") == (tiny_inputs / "code" / "part2.py").read_text()
     assert found.contents([0, 1]) != found.contents([0, 2])
@@ -42,15 +42,18 @@ def test_code_is_files_by_path_whose_contents_count_where_they_are_drawn(tiny_in
 
 def test_items_have_their_ids_as_keys(tiny_inputs: Path) -> None:
     spec = spec_of("task", "fr", task="facts", split="test", path=str(tiny_inputs / "facts"))
-    found = material(spec, corpus_of(tiny_inputs))
+    found = read_source_texts(spec, corpus_of(tiny_inputs))
     assert found.keys == {number: str(number) for number in range(N_FACTS)}
     with pytest.raises(TaskFileError, match="no task file"):
-        material(spec_of("task", "es", task="facts", split="test", path=str(tiny_inputs / "facts")), CorpusRef("cldr"))
+        read_source_texts(
+            spec_of("task", "es", task="facts", split="test", path=str(tiny_inputs / "facts")), CorpusRef("cldr")
+        )
 
 
 def test_the_built_in_facts_of_a_split_keep_their_numbers_among_all(tiny_inputs: Path) -> None:
     halves = [
-        material(spec_of("task", "fr", task="facts", split=split), CorpusRef("cldr")) for split in ("dev", "test")
+        read_source_texts(spec_of("task", "fr", task="facts", split=split), CorpusRef("cldr"))
+        for split in ("dev", "test")
     ]
     numbers = sorted(number for half in halves for number in half.keys)
     assert numbers == list(range(len(numbers)))
@@ -60,7 +63,7 @@ def test_the_built_in_facts_of_a_split_keep_their_numbers_among_all(tiny_inputs:
 
 def test_a_wrong_template_is_found_when_the_material_is_opened(tiny_inputs: Path) -> None:
     with pytest.raises(CorpusError, match="unknown placeholder"):
-        material(spec_of("monolingual", "fr", template="{word}{text}"), corpus_of(tiny_inputs))
+        read_source_texts(spec_of("monolingual", "fr", template="{word}{text}"), corpus_of(tiny_inputs))
 
 
 def test_neither_paths_nor_the_number_a_budget_takes_are_parameters() -> None:

@@ -14,7 +14,7 @@ from mlprune.plan.estimate import Needs, needs_of
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.jobs import EvaluateJob, shot_lines, task_data
 from mlprune.steps.evaluate.plan import evaluated_lines
-from mlprune.steps.inputs import gather
+from mlprune.steps.inputs import open_inputs
 from tests.tiny_recipes import N_LINES, small_recipe
 
 PERPLEXITY: dict[str, Any] = {"task": "perplexity", "path": "corpus", "languages": ["en"]}
@@ -54,7 +54,7 @@ def by_hash(seed: int, lines: list[int]) -> list[int]:
 
 def lines_under_evaluation(folder: Path, *evaluations: dict[str, Any]) -> frozenset[int]:
     recipe = parse_recipe(recipe_of(*evaluations), folder=folder)
-    return evaluated_lines(recipe, gather(recipe))
+    return evaluated_lines(recipe, open_inputs(recipe))
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])

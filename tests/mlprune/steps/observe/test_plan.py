@@ -9,10 +9,17 @@ from hypothesis import strategies as st
 
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.demonstrate.plan import PlannedSet, plan_sets
-from mlprune.steps.inputs import Inputs, gather
+from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.observe import plan
 from mlprune.steps.observe.jobs import CollectPartsJob, ObserveJob, ObservePartJob
-from mlprune.steps.observe.plan import PART_BYTES, PART_TOKENS, PlannedObservation, cut, input_widths, observation
+from mlprune.steps.observe.plan import (
+    PART_BYTES,
+    PART_TOKENS,
+    PlannedObservation,
+    input_widths,
+    plan_observation,
+    split_demonstrations,
+)
 from tests.tiny_recipes import tiny_recipe
 
 MT: dict[str, Any] = {**tiny_recipe()["demonstrations"][0], "source": "fr"}
@@ -23,13 +30,13 @@ def planned(folder: Path, **entry: Any) -> tuple[Recipe, Inputs, PlannedSet]:
     recipe = parse_recipe(
         {**tiny_recipe(), "demonstrations": [{**MT, **entry}], "variants": [], "evaluations": []}, folder=folder
     )
-    inputs = gather(recipe)
+    inputs = open_inputs(recipe)
     return recipe, inputs, plan_sets(recipe, inputs, evaluated=frozenset())["mt"][0]
 
 
 @given(st.integers(1, 5000), st.integers(2, 4096), st.integers(1, 2**26))
 def test_parts_are_consecutive_even_and_within_the_bounds(n: int, max_tokens: int, n_bytes: int) -> None:
-    parts = cut(n, max_tokens=max_tokens, n_bytes=n_bytes)
+    parts = split_demonstrations(n, max_tokens=max_tokens, n_bytes=n_bytes)
     assert [one for part in parts for one in part] == list(range(n))
     sizes = sorted(len(part) for part in parts)
     assert sizes[-1] - sizes[0] <= 1
@@ -42,9 +49,9 @@ def test_parts_are_consecutive_even_and_within_the_bounds(n: int, max_tokens: in
 
 def test_a_set_of_a_papers_size_is_one_part() -> None:
     xglm_564m = 4 * 24 * (3 * 1024 + 4096)
-    assert cut(100, max_tokens=512, n_bytes=xglm_564m) == [range(100)]
-    assert cut(256, max_tokens=512, n_bytes=xglm_564m) == [range(256)]
-    assert len(cut(257, max_tokens=512, n_bytes=xglm_564m)) == 2
+    assert split_demonstrations(100, max_tokens=512, n_bytes=xglm_564m) == [range(100)]
+    assert split_demonstrations(256, max_tokens=512, n_bytes=xglm_564m) == [range(256)]
+    assert len(split_demonstrations(257, max_tokens=512, n_bytes=xglm_564m)) == 2
 
 
 def test_widths_are_those_of_the_distinct_inputs(tiny_inputs: Path) -> None:
@@ -55,7 +62,7 @@ def test_widths_are_those_of_the_distinct_inputs(tiny_inputs: Path) -> None:
 
 def test_an_observation_is_named_by_its_set_scope_and_batches(tiny_inputs: Path) -> None:
     recipe, inputs, one = planned(tiny_inputs)
-    usual, target = observation(recipe, inputs, one), observation(recipe, inputs, one, "target")
+    usual, target = plan_observation(recipe, inputs, one), plan_observation(recipe, inputs, one, "target")
     assert usual.identity.parameters == {
         "propagation": "dense",
         "token_scope": "all",
@@ -74,9 +81,9 @@ def test_a_large_set_is_a_job_a_part_and_one_that_needs_them_all(
     tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, inputs, one = planned(tiny_inputs)
-    whole = observation(recipe, inputs, one)
+    whole = plan_observation(recipe, inputs, one)
     monkeypatch.setattr(plan, "PART_TOKENS", 2 * 48)
-    found = observation(recipe, inputs, one)
+    found = plan_observation(recipe, inputs, one)
     *parts, collect = found.jobs
     assert isinstance(collect, CollectPartsJob)
     assert all(isinstance(part, ObservePartJob) and part.needs == (one.identity.key,) for part in parts)
@@ -93,7 +100,7 @@ def test_parts_do_not_depend_on_the_number_of_workers(
     monkeypatch.setattr(plan, "PART_TOKENS", 48)
     recipe, inputs, one = planned(tiny_inputs)
     other = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"replicas": replicas})})
-    assert observation(other, inputs, one) == observation(recipe, inputs, one)
+    assert plan_observation(other, inputs, one) == plan_observation(recipe, inputs, one)
 
 
 def _cuts(found: PlannedObservation) -> list[tuple[int, int]]:
