@@ -7,10 +7,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from mlprune.models.block_ranges import plan_spans
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.inference.decoding import MIN_HEAD, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
+from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
 from tests.scored_texts import scored, scored_alone, some_texts
@@ -66,11 +65,10 @@ def test_every_record_has_a_tiny_model():
 @FEW_SHARDS
 def test_logits_are_those_of_the_model(folder, model, n_shards):
     tokens, mask = padded_texts()
-    runners = [BlockRunner(folder, span, n_blocks=BLOCKS, dtype="float32") for span in plan_spans(BLOCKS, n_shards)]
+    runners = [shard.runner for shard in local_chain(folder, n_shards=n_shards).shards]
     with torch.inference_mode():
         states = runners[0].embed(tokens, mask)
         for runner in runners:
-            states = runner.arrived(states)
             for block in runner.blocks:
                 states = runner.step(block, states)
         logits = runners[-1].head(runners[-1].normed(states.hidden))
@@ -84,7 +82,7 @@ def test_logits_are_those_of_the_model(folder, model, n_shards):
 @FEW_SHARDS
 def test_observed_statistics_are_those_of_hooks_on_the_model(folder, model, family, n_shards):
     tokens, mask = padded_texts()
-    observed = next(local_chain(folder, n_shards=n_shards).stream("observe", [TokenBatch(tokens, mask, mask)]))
+    observed = next(local_chain(folder, n_shards=n_shards).stream(StatisticsVisitor, [TokenBatch(tokens, mask, mask)]))
     for row, length in enumerate(LENGTHS):
         inputs = inputs_of_layers(model, family, tokens[row : row + 1, :length])
         assert len(inputs) == BLOCKS * len(family.layers)
@@ -124,7 +122,7 @@ def test_texts_on_shared_prefixes_score_as_whole_texts(folder, model, n_shards):
 
 
 @OWN_SHARDS
-@pytest.mark.parametrize("n_head", [0, MIN_HEAD], ids=["no-head", "shared-head"])
+@pytest.mark.parametrize("n_head", [0, MIN_PREFIX], ids=["no-head", "shared-head"])
 def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards, n_head):
     head = random_tokens(n_head, seed=99).tolist()
     prompts = [[*head, *random_tokens(length, seed=length).tolist()] for length in LENGTHS]

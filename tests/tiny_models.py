@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from mlprune.models.meta_model import MetaModel, own_tensors
+from mlprune.models.meta_model import MetaModel, shard_parameters
 from mlprune.vocabulary import DtypeName
 
 PAD, END, UNKNOWN = 0, 1, 2
@@ -147,5 +147,5 @@ def save_tiny_model(
 def load_shard_module(folder: Path, blocks: range, dtype: DtypeName) -> Any:
     """A model of which one shard's parameters are loaded, and all others stay on the meta device."""
     parts = MetaModel(folder, dtype)
-    parts.fill(name for name, _ in own_tensors(parts.model, parts.family, blocks))
+    parts.fill(name for name, _ in shard_parameters(parts.model, parts.family, blocks))
     return parts.model

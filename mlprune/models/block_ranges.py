@@ -1,13 +1,19 @@
-"""Which shard holds which blocks."""
+"""Block ranges: the consecutive blocks of each shard, and how the parts of a model are numbered.
+
+The parts are the embeddings (`EMBEDDINGS`), the blocks from 0, and the final norm with the head (the number of blocks).
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
 from mlprune.errors import ModelError
 
+EMBEDDINGS = -1
+"""Everything before the blocks, as a part of the model."""
+
 
 def plan_spans(n_blocks: int, n_shards: int) -> tuple[range, ...]:
-    """Cut the blocks into consecutive spans whose lengths differ by one at most, the longer ones first.
+    """Cut the blocks into consecutive ranges whose lengths differ by at most one, longer ranges first.
 
     Raises:
         ModelError: there are no shards, or more shards than blocks.
@@ -20,12 +26,12 @@ def plan_spans(n_blocks: int, n_shards: int) -> tuple[range, ...]:
 
 
 def shard_of(spans: Sequence[range], block: int) -> int:
-    """Position of the shard that holds a block.
+    """Index of the shard that has a block.
 
     Raises:
-        ModelError: none does.
+        ModelError: no shard has it.
     """
-    for position, span in enumerate(spans):
+    for index, span in enumerate(spans):
         if block in span:
-            return position
-    raise ModelError("no shard holds the block", got=block, expected=f"0 to {spans[-1].stop - 1}")
+            return index
+    raise ModelError("no shard has the block", got=block, expected=f"0 to {spans[-1].stop - 1}")

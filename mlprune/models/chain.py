@@ -1,16 +1,25 @@
-"""One replica of a base model as steps speak to it, and what is written once for any of its implementations.
+"""A replica of a base model, cut into shards, as the steps use it.
 
-What runs it, in this process (`chain`) or in others, is of no concern here and is not imported.
+Importing this module does not import transformers.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from mlprune.models.block_ranges import shard_of
+from mlprune.models.inference.visitor import Item, Operation, Result
+from mlprune.models.shard import Shard
+
+Arguments = ParamSpec("Arguments")
+Tag = TypeVar("Tag")
 
 
 class Chain(Protocol):
-    """One replica of a base model, cut into shards."""
+    """One replica of a base model, cut into shards that may be in other processes.
+
+    Everything that is passed to a chain must be picklable.
+    """
 
     @property
     def n_blocks(self) -> int:
@@ -20,25 +29,50 @@ class Chain(Protocol):
     def spans(self) -> tuple[range, ...]:
         """The blocks of each shard, in order."""
 
-    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
-        """Send items through a method of every shard in turn, each taking what the one before it returned.
+    def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Run items through all blocks.
 
         Args:
-            operation: `observe`, `score` or `decode`.
-            items: what the first shard takes; may be drawn ahead of the results.
-        Returns: what the last shard returns, in the order of the items.
+            operation: makes the visitor of an item.
+            items: may be drawn before the results of earlier items are there.
+        Returns: results in the order of the items.
         """
 
-    def on_block(self, block: int, operation: str, *args: Any) -> Any:
-        """Call a method of the shard that holds a block, with exactly these arguments, and return its result."""
+    def on_block(
+        self,
+        block: int,
+        method: Callable[Concatenate[Shard, Arguments], Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """Call a method of the shard that has a block, such as `Shard.sweep_advance`, with these arguments."""
 
-    def everywhere(self, operation: str, *args: Any) -> list[Any]:
-        """Call a method of all shards with the same arguments; their results in order."""
+    def everywhere(
+        self, method: Callable[Concatenate[Shard, Arguments], Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> list[Result]:
+        """Call a method of every shard with the same arguments; results in the order of the shards."""
+
+
+def stream_tagged(
+    chain: Chain, operation: Operation[Item, Result], items: Iterable[tuple[Tag, Item]]
+) -> Iterator[tuple[Tag, Result]]:
+    """Run items through a chain and return each result with the tag of its item, in the order of the items."""
+    tags: deque[Tag] = deque()
+
+    def untagged() -> Iterator[Item]:
+        for tag, item in items:
+            tags.append(tag)
+            yield item
+
+    for result in chain.stream(operation, untagged()):
+        yield tags.popleft(), result
+    assert not tags, "a chain returns one result per item"
 
 
 def advance_to(chain: Chain, block: int, keys: Iterable[Hashable]) -> None:
-    """Before a sweep enters a block: bring the states behind the block before it to the shard that holds it."""
+    """Before a sweep enters a block, move the states after the previous block to the shard that has the block."""
     if block == 0 or shard_of(chain.spans, block - 1) == shard_of(chain.spans, block):
         return
     for key in keys:
-        chain.on_block(block, "sweep_accept", key, chain.on_block(block - 1, "sweep_release", key))
+        states = chain.on_block(block - 1, Shard.sweep_release, key)
+        chain.on_block(block, Shard.sweep_accept, key, states)

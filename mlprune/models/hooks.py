@@ -1,116 +1,29 @@
-"""What goes into blocks and layers: how the model's own code calls its blocks, what layers read and neurons do.
+"""Hooks on the layers of blocks: the inputs that layers read and the activations of feed-forward neurons."""
 
-Masks, positions, alibi and whatever else a block is called with are prepared by the model's own forward, run once with
-stubs in the blocks' place. The recorded calls are then replayed, on any shard, and are never rebuilt by hand.
-"""
+from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
-from transformers import Cache
 
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.families.records import Family
-from mlprune.models.inference.block_calls import BlockCall, CacheSlot, replaced
+from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.statistics import demonstration_sums
 
-
-@dataclass(frozen=True)
-class Capture:
-    """What the model's code gave its blocks."""
-
-    hidden: Tensor
-    """[b, s, d]: the embedding output, input of block 0."""
-    calls: tuple[BlockCall, ...]
-    """One a block, in order."""
-
-
-class _Stub(nn.Module):
-    """Takes a block's place, records its call and hands the hidden states on."""
-
-    def __init__(self, captured: list[tuple[Tensor, BlockCall]], *, returns_tuple: bool) -> None:
-        super().__init__()
-        self._captured = captured
-        self._returns_tuple = returns_tuple
-
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor, None]:
-        """Record and pass on, in the form in which the model's code takes a block's result."""
-        args, kwargs = replaced((args, kwargs), Cache, lambda _: CacheSlot())
-        self._captured.append((hidden_states, BlockCall(args, kwargs)))
-        return (hidden_states, None) if self._returns_tuple else hidden_states
-
-
-@contextmanager
-def capture_calls(model: nn.Module, family: Family) -> Iterator[list[tuple[Tensor, BlockCall]]]:
-    """Put stubs in the place of the blocks, and nothing in that of the final norm, while the context lasts.
-
-    The model is one for all threads: none may enter while another is in here, or look for a block or the norm in it.
-
-    Yields: a list that the model's forward fills with (hidden states, call), one a block.
-    """
-    captured: list[tuple[Tensor, BlockCall]] = []
-    n_blocks = len(list(model.get_submodule(family.blocks).children()))
-    stubs = nn.ModuleList(_Stub(captured, returns_tuple=family.block_returns_tuple) for _ in range(n_blocks))
-    with ExitStack() as stack:
-        stack.enter_context(_swapped(model, family.blocks, stubs))
-        stack.enter_context(_swapped(model, family.final_norm, nn.Identity()))
-        yield captured
-
-
-def prepare(model: nn.Module, family: Family, **inputs: Any) -> Capture:
-    """Run the model's forward up to its blocks; one thread at a time, see `capture_calls`.
-
-    Args:
-        model: causal language model whose embeddings are loaded; its blocks need not be.
-        family: of the model.
-        inputs: keyword arguments of the base model's forward.
-    """
-    with capture_calls(model, family) as captured:
-        model.get_submodule(family.base)(**inputs)
-    return Capture(hidden=captured[0][0], calls=tuple(call for _, call in captured))
-
-
-def calls_on(calls: Mapping[int, BlockCall], device: torch.device) -> dict[int, BlockCall]:
-    """The same calls with their tensors on a device; a tensor that calls share is moved once and stays shared."""
-    moved: dict[int, Tensor] = {}
-
-    def move(tensor: Tensor) -> Tensor:
-        if id(tensor) not in moved:
-            moved[id(tensor)] = tensor.to(device)
-        return moved[id(tensor)]
-
-    return {block: BlockCall(*replaced((call.args, dict(call.kwargs)), Tensor, move)) for block, call in calls.items()}
-
-
-def hidden_of(output: Any, family: Family) -> Tensor:
-    """The hidden states in what a block returned.
-
-    Raises:
-        ModelError: a block of this family is recorded to return something else.
-    """
-    hidden = output[0] if family.block_returns_tuple and isinstance(output, tuple) else output
-    if not isinstance(hidden, Tensor) or family.block_returns_tuple != isinstance(output, tuple):
-        expected = "a tuple" if family.block_returns_tuple else "a tensor"
-        raise ModelError(
-            "a block returns what its record in mlprune/models/families/records.py does not say",
-            family=family.name,
-            expected=expected,
-            got=type(output).__name__,
-        )
-    return hidden
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
 
 
 class Taps:
-    """Shows what the layers of some blocks read, and their neurons, to whoever listens in the thread that runs them.
+    """Pass the inputs of layers and the activations of neurons to listeners of the thread that runs a block.
 
-    Layers that read one input are watched at the first of them. The hooks stay and do nothing where nobody listens:
-    threads may run the same block at once, some listening and some not.
+    Layers that read the same input are observed at the first of them. The hooks stay on the modules and do nothing
+    without a listener, so several threads may run the same block, some with a listener and some without.
 
     Args:
         blocks: their modules.
@@ -118,55 +31,55 @@ class Taps:
     """
 
     def __init__(self, blocks: Iterable[nn.Module], family: Family) -> None:
-        self._here = threading.local()
+        self._thread = threading.local()
         for module in blocks:
             for name in family.input_names:
-                module.get_submodule(name).register_forward_pre_hook(partial(self._read, name))
-            module.get_submodule(family.activation).register_forward_hook(self._fired)
+                module.get_submodule(name).register_forward_pre_hook(partial(self._on_input, name))
+            module.get_submodule(family.activation).register_forward_hook(self._on_neurons)
 
     @contextmanager
     def listening(
         self, listener: Callable[[str, Tensor], None] | None = None, *, neurons: Callable[[Tensor], None] | None = None
     ) -> Iterator[None]:
-        """While the context lasts, let functions hear what this thread runs into.
+        """Call listeners for everything that this thread runs inside the context.
 
-        A listener may raise `BlockStop`: the block is left there, and so is the context, without an error.
+        A listener may raise `BlockStop`: the block and the context end there, without an error.
 
         Args:
             listener: called with (input, [..., in]) for every input.
             neurons: called with [..., neurons], the activations of a block's feed-forward neurons.
         """
-        self._here.listener, self._here.neurons = listener, neurons
+        self._thread.listener, self._thread.neurons = listener, neurons
         try:
             yield
         except BlockStop:
             pass
         finally:
-            self._here.listener = self._here.neurons = None
+            self._thread.listener = self._thread.neurons = None
 
-    def _read(self, name: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
-        listener = getattr(self._here, "listener", None)
+    def _on_input(self, name: str, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        listener = getattr(self._thread, "listener", None)
         if listener is not None:
             listener(name, args[0])
 
-    def _fired(self, _module: nn.Module, _args: tuple[Any, ...], activations: Tensor) -> None:
-        neurons = getattr(self._here, "neurons", None)
+    def _on_neurons(self, _module: nn.Module, _args: tuple[Tensor, ...], activations: Tensor) -> None:
+        neurons = getattr(self._thread, "neurons", None)
         if neurons is not None:
             neurons(activations)
 
 
 class BlockStop(BaseException):
-    """Leaves a block before it is through: no error, and nothing that a model's code should catch."""
+    """Ends a block early. It is not an error, and the code of a model must not catch it."""
 
 
 class InputSums:
-    """Listener that sums the squares of what the layers of one block read, for one run of it.
+    """Listener that sums the squares of what the layers of one block read, for one run of the block.
 
     Args:
         family: of the model.
         counted: bool [b, s], True where a token counts.
-        keeps_tokens: keep the counted tokens of every input as well.
-        stops: leave the block as soon as all inputs are there, before the product of the last layers.
+        keeps_tokens: also keep the counted tokens of every input.
+        stops: end the block once all inputs are there, before the product of the last layers.
     """
 
     def __init__(self, family: Family, counted: Tensor, *, keeps_tokens: bool = False, stops: bool = False) -> None:
@@ -179,11 +92,11 @@ class InputSums:
         """input -> [counted tokens, in] of each demonstration, in the dtype of the model; empty unless kept."""
 
     def __call__(self, name: str, inputs: Tensor) -> None:
-        """Take one input.
+        """Add one input.
 
         Raises:
             StatisticsError: a counted activation is not finite; the input is named.
-            BlockStop: all inputs are there, and the rest of the block is not wanted.
+            BlockStop: all inputs are there, and the remaining part of the block is not needed.
         """
         inputs = inputs.reshape(*self._counted.shape, -1)
         try:
@@ -197,7 +110,7 @@ class InputSums:
             raise BlockStop
 
     def sums(self) -> dict[str, Tensor]:
-        """input -> [b, in] float32, in the family's order.
+        """input -> [b, in] float32 on the CPU, in the family's order.
 
         Raises:
             ModelError: the block did not run a layer.
@@ -206,16 +119,40 @@ class InputSums:
         if missing:
             message = "a block did not run layers that its record in mlprune/models/families/records.py lists"
             raise ModelError(message, family=self._family.name, missing=missing)
-        return {name: self._sums[name] for name in self._family.input_names}
+        return {name: self._sums[name].cpu() for name in self._family.input_names}
 
 
-@contextmanager
-def _swapped(model: nn.Module, path: str, module: nn.Module) -> Iterator[None]:
-    parent, _, name = path.rpartition(".")
-    owner = model.get_submodule(parent)
-    original = owner.get_submodule(name)
-    setattr(owner, name, module)
+def run_observed(
+    runner: BlockRunner, block: int, states: HiddenStates, counted: Tensor
+) -> tuple[HiddenStates, dict[str, Tensor]]:
+    """Run one block and sum the squares of what its layers read.
+
+    Returns: the states after the block; input -> [b, in] float32, on the CPU.
+    Raises:
+        StatisticsError: a counted activation is not finite; block and input are named.
+    """
+    listener = InputSums(runner.family, counted)
     try:
-        yield
-    finally:
-        setattr(owner, name, original)
+        with runner.taps.listening(listener):
+            after = runner.step(block, states)
+    except StatisticsError as err:
+        raise StatisticsError(err.message, err.context, block=block) from err
+    return after, listener.sums()
+
+
+def observe_inputs(
+    runner: BlockRunner, block: int, states: HiddenStates, counted: Tensor, *, keeps_tokens: bool
+) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+    """Run one block up to the inputs of its last layers and observe what its layers read.
+
+    Returns: the sums as of `run_observed`; if tokens are kept, input -> counted tokens [t, in] of each demonstration.
+    Raises:
+        StatisticsError: a counted activation is not finite; block and input are named.
+    """
+    listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens, stops=True)
+    try:
+        with runner.taps.listening(listener):
+            runner.step(block, states)
+    except StatisticsError as err:
+        raise StatisticsError(err.message, err.context, block=block) from err
+    return listener.sums(), listener.tokens

@@ -20,7 +20,7 @@ from mlprune.models.checkpoint.weight_files import (
     read_block,
     weight_name,
 )
-from mlprune.models.metadata_cache import remembered
+from mlprune.models.metadata_cache import cached_metadata
 
 __all__ = [
     "ModelInfo",
@@ -98,7 +98,7 @@ def check_tokenizer(path: Path) -> None:
     Raises:
         ModelError: as there.
     """
-    remembered(path, "tokenizer", lambda: {"eos_token_id": load_tokenizer(path).eos_token_id})
+    cached_metadata(path, "tokenizer", lambda: {"eos_token_id": load_tokenizer(path).eos_token_id})
 
 
 def inspect_model(path: Path) -> ModelInfo:
@@ -108,7 +108,7 @@ def inspect_model(path: Path) -> ModelInfo:
         ModelError: the folder is not one we read, its family has no record or a record that does not fit, or its
             weights lack a prunable tensor or have it in another shape than the config says.
     """
-    return ModelInfo(path=path, **remembered(path, "model", lambda: _inspected(path)))
+    return ModelInfo(path=path, **cached_metadata(path, "model", lambda: _inspected(path)))
 
 
 def _inspected(path: Path) -> dict[str, Any]:

@@ -1,69 +1,80 @@
-"""The chain in this process: the shards of one replica, one after another.
+"""A chain in this process: the shards of one replica, one after another."""
 
-What steps speak to is in `replica`; another implementation only has to forward: payloads can be pickled.
-"""
-
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Concatenate
 
 from mlprune.errors import ModelError
 from mlprune.models.block_ranges import plan_spans, shard_of
-from mlprune.models.inference.block_batching import GroupLimit, grouped
+from mlprune.models.chain import Arguments
+from mlprune.models.inference.block_batching import grouped
+from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
+from mlprune.models.placement.budget import GroupLimit, MemoryBudget
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.models.shard import Shard
+from mlprune.models.shard_loader import load_shard
 from mlprune.parallel import parallel_map
 from mlprune.vocabulary import DtypeName
 
 
 class LocalChain:
-    """Shards in this process; items travel side by side, as many at a time as the process has threads.
+    """Shards in this process. As many items pass them at once as the process has threads.
 
-    Where blocks take turns in memory, items travel in groups, block by block, so that weights are read once a group.
+    If parts of the shards are on disk, items pass them in groups, block by block, so that weights are read once per
+    group.
 
     Args:
         shards: in the order of their blocks.
-        limit: of a group of items, if blocks take turns in memory; the limit of the shards by default.
+        limit: of a group, if parts are on disk; by default the limit of the shards.
     Raises:
-        ModelError: the shards do not follow each other from the first block to the last.
+        ModelError: the blocks of the shards are not all blocks of the model in order.
     """
 
     def __init__(self, shards: Sequence[Shard], *, limit: GroupLimit | None = None) -> None:
-        self._shards = tuple(shards)
-        self.spans = tuple(shard.blocks for shard in self._shards)
-        self.n_blocks = self._shards[0].n_blocks if shards else 0
+        self.shards = tuple(shards)
+        self.spans = tuple(shard.blocks for shard in self.shards)
+        self.n_blocks = self.shards[0].n_blocks if shards else 0
         blocks = [block for span in self.spans for block in span]
         if not shards or blocks != list(range(self.n_blocks)):
             raise ModelError("shards do not follow each other", expected=f"blocks 0 to {self.n_blocks - 1}", got=blocks)
-        needed = chain_limit(shard.group_limit() for shard in self._shards)
+        needed = chain_limit(shard.group_limit() for shard in self.shards)
         self.limit = needed if needed is None or limit is None else limit
-        """Limit of a group of items; None if items travel one by one."""
+        """Limit of a group of items; None if items pass the shards one by one."""
 
-    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
+    def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         """See `Chain.stream`."""
+        visitors = map(operation, items)
+        if self.limit is not None:
+            return self._in_groups(visitors, self.limit)
+        return parallel_map(lambda visitor: self._run([visitor])[0], visitors)
 
-        def through(item: Any) -> Any:
-            for shard in self._shards:
-                item = getattr(shard, operation)(item)
-            return item
+    def _in_groups(self, visitors: Iterable[BlockVisitor[Result]], limit: GroupLimit) -> Iterator[Result]:
+        for group in grouped(visitors, limit):
+            yield from self._run(group)
+        self.everywhere(Shard.free_offloaded)
 
-        return parallel_map(through, items) if self.limit is None else self._in_groups(operation, items, self.limit)
+    def _run(self, visitors: Sequence[BlockVisitor[Result]]) -> list[Result]:
+        """Run visitors through all shards together."""
+        messages = [ShardMessage(visitor) for visitor in visitors]
+        for shard in self.shards[:-1]:
+            messages = shard.advance(messages)
+        return self.shards[-1].finish(messages)
 
-    def _in_groups(self, operation: str, items: Iterable[Any], limit: GroupLimit) -> Iterator[Any]:
-        for group in grouped(items, limit):
-            travelling = group
-            for shard in self._shards:
-                travelling = shard.together(operation, travelling)
-            yield from travelling
-        self.everywhere("rest")
-
-    def on_block(self, block: int, operation: str, *args: Any) -> Any:
+    def on_block(
+        self,
+        block: int,
+        method: Callable[Concatenate[Shard, Arguments], Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
         """See `Chain.on_block`."""
-        return getattr(self._shards[shard_of(self.spans, block)], operation)(*args)
+        return method(self.shards[shard_of(self.spans, block)], *args, **kwargs)
 
-    def everywhere(self, operation: str, *args: Any) -> list[Any]:
+    def everywhere(
+        self, method: Callable[Concatenate[Shard, Arguments], Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> list[Result]:
         """See `Chain.everywhere`."""
-        return [getattr(shard, operation)(*args) for shard in self._shards]
+        return [method(shard, *args, **kwargs) for shard in self.shards]
 
 
 def local_chain(
@@ -71,26 +82,24 @@ def local_chain(
     *,
     n_shards: int = 1,
     dtype: DtypeName = "float32",
-    memory_bytes: int | None = None,
-    working_bytes: int | None = None,
+    budget: MemoryBudget | None = None,
     limit: GroupLimit | None = None,
 ) -> LocalChain:
     """Load a model as a chain in this process.
 
     Args:
-        memory_bytes: of each shard, as if it were alone in its process.
-        working_bytes: part of it for the work; see `Shard`.
-        limit: of a group of items, if blocks take turns in memory; the limit of the shards by default.
+        budget: of each shard, as if it were alone in its process; without one, nothing stays on disk.
+        limit: of a group of items, if parts of the model are on disk; by default the limit of the shards.
     Raises:
-        ModelError: the folder is not one we read, the model has fewer blocks than shards are wanted, or the memory has
-            no room for one block.
+        ModelError: the folder is not a model that can be read, the model has fewer blocks than `n_shards`, or the
+            budget has no room for one block.
     """
     n_blocks = len(footprint(path, dtype).blocks)
     spans = plan_spans(n_blocks, n_shards)
-    options: dict[str, Any] = {"dtype": dtype, "memory_bytes": memory_bytes, "working_bytes": working_bytes}
-    return LocalChain([Shard(path, span, n_blocks=n_blocks, **options) for span in spans], limit=limit)
+    shards = [load_shard(path, span, n_blocks=n_blocks, dtype=dtype, budget=budget) for span in spans]
+    return LocalChain(shards, limit=limit)
 
 
 def chain_limit(limits: Iterable[GroupLimit | None]) -> GroupLimit | None:
-    """What may go through a chain together, from the `group_limit` of its shards; None: items go one by one."""
+    """Limit of the groups that pass a chain, from the limits of its shards; None: items pass one by one."""
     return next((limit for limit in limits if limit is not None), None)

@@ -1,11 +1,10 @@
-"""Keep masks and new weights on the blocks of a shard: put in place, and taken off again bit for bit.
+"""Apply keep masks and new weights to the blocks of a shard, and restore the dense weights bit for bit.
 
-No copy of the unpruned weights is held. The checkpoint on disk is the one they come back from, a block at a time and
-only those layers that were changed; its file is mapped while it is copied from and let go again. Which weights stay,
-and what they become, is decided elsewhere.
+Dense weights are not copied: they are read again from the checkpoint, one block at a time and only for changed layers.
+The file is mapped only while it is read.
 
-Where blocks take turns in memory, changes of those blocks are kept on the disk as well: changing a block that is away
-costs no reading of its weights, and `restore` puts its changes on when it comes back.
+The changes of offloaded blocks are also on disk. Changing such a block does not read its weights; `restore` applies the
+changes after the block was loaded.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,70 +18,70 @@ from mlprune.models.families.records import Family
 from mlprune.models.mask_spill import MaskSpill
 from mlprune.parallel import parallel_map
 
-Stored = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
-"""Reads layers of a block from the checkpoint: layer -> weight as it is stored, not turned."""
+ReadLayers = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
+"""Reads layers of a block from the checkpoint: layer -> weight as it is stored, not transposed."""
 
 
 class MaskedBlocks:
     """The prunable weights of some blocks, each layer dense or changed.
 
     Args:
-        blocks: their modules, holding the checkpoint's weights.
+        blocks: their modules, with the checkpoint's weights.
         family: of the model.
-        stored: reads those weights anew.
-        in_turns: the blocks that are not always in memory, dense whenever they come back to it.
-        is_here: whether such a block is in memory now.
+        read_layers: reads those weights again.
+        offloaded: blocks on disk, which are dense after they are loaded.
+        in_memory: whether an offloaded block is in memory now.
     """
 
     def __init__(
         self,
         blocks: Mapping[int, nn.Module],
         family: Family,
-        stored: Stored,
+        read_layers: ReadLayers,
         *,
-        in_turns: Collection[int] = (),
-        is_here: Callable[[int], bool] = lambda _: True,
+        offloaded: Collection[int] = (),
+        in_memory: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self._blocks = blocks
         self._family = family
-        self._stored = stored
-        self._in_turns = frozenset(in_turns)
-        self._is_here = is_here
+        self._read_layers = read_layers
+        self._offloaded = frozenset(offloaded)
+        self._in_memory = in_memory
         self._changed: set[tuple[int, str]] = set()
-        self._kept = MaskSpill()
+        self._spill = MaskSpill()
 
     def dense(self, block: int) -> Mapping[str, Tensor]:
-        """Make a block dense: layer -> its weight [out, in], in the family's order; not to be written to.
+        """Make a block dense and return its weights: layer -> [out, in], in the family's order; read-only.
 
-        Those of a block that is away are read when they are looked at.
+        Weights of a block on disk are read on access.
 
         Raises:
-            ModelError: the block is not in this shard, or the checkpoint no longer holds its weights.
+            ModelError: the block is not in this shard, or the checkpoint no longer has its weights.
         """
         self._require(block)
         self._put(block, {}, {})
-        if self._is_away(block):
-            return _LayersOnDisk(block, self._family, self._stored)
+        if self._is_on_disk(block):
+            return _LayersOnDisk(block, self._family, self._read_layers)
         return {layer: self._oriented(block, layer) for layer in self._family.layers}
 
     def restore(self, block: int) -> None:
-        """Put the changes of a block on its dense weights, which have just come back to memory.
+        """Apply the changes of a block to its dense weights, which were just loaded.
 
         Raises:
-            ModelError: the changes kept of it are gone.
+            ModelError: the stored changes are gone.
         """
         for layer in self._family.layers:
             if (block, layer) in self._changed:
-                weight, mask = self._kept.weight_of(block, layer), self._kept.mask_of(block, layer)
+                weight, mask = self._spill.weight_of(block, layer), self._spill.mask_of(block, layer)
                 self._change(block, layer, weight=weight, mask=mask)
 
     def set_all(self, masks: Mapping[tuple[int, str], Tensor]) -> None:
-        """Put masks on, and make every layer without one dense; masks of blocks that are not here are passed over.
+        """Apply masks, and make every layer without a mask dense; masks of blocks of other shards are ignored.
 
         Args:
             masks: (block, layer) -> bool [out, in], True where the weight stays.
         Raises:
-            ModelError: a block of this family has no such layer, or the checkpoint no longer holds the weights.
+            ModelError: a block of this family has no such layer, or the checkpoint no longer has the weights.
             ShapeError: a mask does not fit its weight.
         """
         by_block: dict[int, dict[str, Tensor]] = {block: {} for block in self._blocks}
@@ -90,20 +89,20 @@ class MaskedBlocks:
             self._family.input_of(layer)
             if block in by_block:
                 by_block[block][layer] = mask
-        for block, own in by_block.items():
-            self._check(block, own, kind="mask")
-        for block, own in by_block.items():
-            self._put(block, own, {})
+        for block, block_masks in by_block.items():
+            self._check(block, block_masks, kind="mask")
+        for block, block_masks in by_block.items():
+            self._put(block, block_masks, {})
 
     def set_block(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> None:
-        """The same for one block, other blocks stay as they are; its weights may be replaced before they are masked.
+        """Replace weights of one block and apply masks to it; other blocks stay as they are.
 
         Args:
-            block: one of the shard's.
+            block: of the shard.
             masks: layer -> bool [out, in], True where the weight stays.
-            weights: layer -> [out, in], any float dtype; a layer that is not among them keeps its dense weight.
+            weights: layer -> [out, in], any float dtype; all other layers get their dense weight.
         Raises:
-            ModelError: the block is not here, has no such layer, or the checkpoint no longer holds its weights.
+            ModelError: the block is not in this shard, has no such layer, or the checkpoint no longer has its weights.
             ShapeError: a mask or a new weight does not fit.
         """
         self._require(block)
@@ -114,12 +113,12 @@ class MaskedBlocks:
         self._put(block, masks, weights or {})
 
     def _put(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-        """Give every layer of a block its new weight or the dense one, and zero what its mask removes."""
-        if block in self._in_turns:
+        """Set every layer of a block to its new or dense weight, and zero what its mask removes."""
+        if block in self._offloaded:
             dtypes = {layer: self._weight(block, layer).dtype for layer in weights}
-            self._kept.keep(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
+            self._spill.keep(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
         layers = self._family.layers
-        if not self._is_away(block):
+        if not self._is_on_disk(block):
             from_disk = [layer for layer in layers if layer not in weights and (block, layer) in self._changed]
             stored = self._checked_stored(block, from_disk) if from_disk else {}
 
@@ -134,19 +133,19 @@ class MaskedBlocks:
         self._changed.update((block, layer) for layer in (*masks, *weights))
 
     def _change(self, block: int, layer: str, *, weight: Tensor | None, mask: Tensor | None) -> None:
-        """Give a layer a new weight, if there is one, and zero what a mask removes."""
-        place = self._oriented(block, layer)
+        """Set a layer to a new weight, if there is one, and zero what a mask removes."""
+        target = self._oriented(block, layer)
         if weight is not None:
-            place.copy_(weight)
+            target.copy_(weight)
         if mask is not None:
-            place.masked_fill_(mask.to(place.device).logical_not(), 0)
+            target.masked_fill_(mask.to(target.device).logical_not(), 0)
 
     def _checked_stored(self, block: int, layers: list[str]) -> Mapping[str, Tensor]:
-        stored = self._stored(block, layers)
+        stored = self._read_layers(block, layers)
         for layer, weight in stored.items():
             expected = tuple(self._weight(block, layer).shape)
             if tuple(weight.shape) != expected:
-                message, got = "the checkpoint is no longer the one that was loaded", tuple(weight.shape)
+                message, got = "the checkpoint is not the one that was loaded", tuple(weight.shape)
                 raise ModelError(message, block=block, layer=layer, expected=expected, got=got)
         return stored
 
@@ -156,8 +155,8 @@ class MaskedBlocks:
     def _weight(self, block: int, layer: str) -> Tensor:
         return self._blocks[block].get_submodule(layer).get_parameter("weight")
 
-    def _is_away(self, block: int) -> bool:
-        return block in self._in_turns and not self._is_here(block)
+    def _is_on_disk(self, block: int) -> bool:
+        return block in self._offloaded and not self._in_memory(block)
 
     def _require(self, block: int) -> None:
         if block not in self._blocks:
@@ -166,8 +165,8 @@ class MaskedBlocks:
     def _check(self, block: int, tensors: Mapping[str, Tensor], *, kind: str) -> None:
         for layer, tensor in tensors.items():
             expected = tuple(self._oriented(block, layer).shape)
-            is_right = tensor.dtype == torch.bool if kind == "mask" else tensor.is_floating_point()
-            if tuple(tensor.shape) != expected or not is_right:
+            has_kind = tensor.dtype == torch.bool if kind == "mask" else tensor.is_floating_point()
+            if tuple(tensor.shape) != expected or not has_kind:
                 got = f"{tensor.dtype} {tuple(tensor.shape)}"
                 raise ShapeError(
                     f"a {kind} does not fit its layer", block=block, layer=layer, expected=expected, got=got
@@ -175,17 +174,17 @@ class MaskedBlocks:
 
 
 class _LayersOnDisk(Mapping[str, Tensor]):
-    """Dense weights of a block that is not in memory: layer -> [out, in], read each time one is looked at."""
+    """Dense weights of a block on disk: layer -> [out, in], read on every access."""
 
-    def __init__(self, block: int, family: Family, stored: Stored) -> None:
+    def __init__(self, block: int, family: Family, read_layers: ReadLayers) -> None:
         self._block = block
         self._family = family
-        self._stored = stored
+        self._read_layers = read_layers
 
     def __getitem__(self, layer: str) -> Tensor:
         if layer not in self._family.layers:
             raise KeyError(layer)
-        return oriented(self._stored(self._block, [layer])[layer], self._family)
+        return oriented(self._read_layers(self._block, [layer])[layer], self._family)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._family.layers)

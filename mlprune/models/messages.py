@@ -1,19 +1,16 @@
-"""What enters a chain of shards, what leaves it, and what one shard hands to the next.
+"""Batches that enter a chain of shards, and the hidden states that one shard passes to the next.
 
-All are frozen records of tensors and plain values, so they can be pickled: no cache, no module, no weight. Each shard
-takes off the calls of the blocks it has run.
+All are frozen records of tensors and plain values, so they can be pickled. They contain no cache, module or weight.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError
-from mlprune.models.inference.block_calls import BlockCall
-
-Calls = Mapping[int, BlockCall]
-"""Block -> how it is called, for the blocks still to run."""
+from mlprune.models.inference.block_calls import BlockCall, calls_on
 
 
 @dataclass(frozen=True)
@@ -35,25 +32,18 @@ class TokenBatch:
         for name in ("attention_mask", "counted"):
             _check_shape(name, getattr(self, name), tuple(self.token_ids.shape))
 
-
-@dataclass(frozen=True)
-class Observation:
-    """Statistics of a batch from all blocks, on the CPU."""
-
-    sums: Mapping[tuple[int, str], Tensor]
-    """(block, input) -> [b, in] float32, sums of squares over counted tokens."""
-    magnitudes: Tensor
-    """[n_blocks + 1, b, d] float32: of the embedding output, then of the hidden states after each block."""
-    n_tokens: Tensor
-    """[b] int64, counted tokens."""
+    @property
+    def n_computed(self) -> int:
+        """Tokens that the model computes, padding included."""
+        return self.token_ids.numel()
 
 
 @dataclass(frozen=True)
 class Continuations:
-    """What follows prefixes, in rows of about equal length.
+    """Continuations of prefixes, in rows of similar length.
 
     Raises:
-        ShapeError: the parts do not fit together, or there is no token.
+        ShapeError: the fields do not fit together, or there is no token.
     """
 
     token_ids: Tensor
@@ -71,12 +61,12 @@ class Continuations:
 
 @dataclass(frozen=True)
 class ScoringBatch:
-    """Texts to score, cut where they part.
+    """Texts to score, each split into a shared prefix and its continuation.
 
-    States are counted over the prefixes, row by row and padding included, then over each group likewise.
+    Hidden states are numbered row by row, padding included: first those of the prefixes, then those of each group.
 
     Raises:
-        ShapeError: the parts do not fit together, or there is no prefix token or no target.
+        ShapeError: the fields do not fit together, or there is no prefix token or no target.
     """
 
     prefix_ids: Tensor
@@ -85,9 +75,9 @@ class ScoringBatch:
     """[p, lp] bool, True at tokens."""
     groups: tuple[Continuations, ...]
     states: Tensor
-    """[k] int64: the state that each target is predicted from."""
+    """[k] int64: number of the hidden state that predicts each target."""
     targets: Tensor
-    """[k] int64, k >= 1: the tokens that are scored."""
+    """[k] int64, k >= 1: the tokens to score."""
 
     def __post_init__(self) -> None:
         _check_tokens("prefixes", self.prefix_ids, self.prefix_mask)
@@ -97,24 +87,24 @@ class ScoringBatch:
 
     @property
     def n_computed(self) -> int:
-        """Tokens that are run, padding included."""
-        return int(self.prefix_ids.numel() + sum(group.token_ids.numel() for group in self.groups))
+        """Tokens that the model computes, padding included."""
+        return self.prefix_ids.numel() + sum(group.token_ids.numel() for group in self.groups)
 
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """The next tokens of a decoding session: first the prompts, padded on the left, then one token a row.
+    """The next tokens of a decoding session: first the prompts, padded on the left, then one token per row.
 
     Raises:
         ShapeError: the mask is shorter than the tokens, or has another number of rows.
     """
 
     key: str
-    """Names the session; its caches stay in the shards until `decode_end`."""
+    """Names the session, whose caches stay in the shards until the session ends."""
     token_ids: Tensor
-    """[b, s] int64: the tokens not yet seen."""
+    """[b, s] int64: the tokens that the model has not seen yet."""
     attention_mask: Tensor
-    """[b, t] bool, t >= s: over all tokens so far, these included."""
+    """[b, t] bool, t >= s: over all tokens so far, including these."""
 
     def __post_init__(self) -> None:
         n_rows, n_new = self.token_ids.shape
@@ -122,115 +112,33 @@ class DecodeStep:
             got = tuple(self.attention_mask.shape)
             raise ShapeError("the mask does not cover the tokens", expected=f"({n_rows}, >= {n_new})", got=got)
 
+    @property
+    def n_computed(self) -> int:
+        """Tokens that the model computes, padding included."""
+        return self.token_ids.numel()
+
 
 @dataclass(frozen=True)
 class HiddenStates:
-    """Hidden states between two blocks, with the calls of the blocks to come."""
+    """Hidden states between two blocks, with the calls of the remaining blocks."""
 
     hidden: Tensor
     """[b, s, d]."""
-    calls: Calls
+    calls: Mapping[int, BlockCall]
+    """Block -> how to call it."""
+
+    def to(self, device: torch.device) -> "HiddenStates":
+        """The same states and calls on a device."""
+        return HiddenStates(self.hidden.to(device), calls_on(self.calls, device))
 
 
 @dataclass(frozen=True)
-class ObservationPart:
-    """A batch that has been observed in the blocks so far."""
+class SweepStates:
+    """Hidden states of one batch of a sequential sweep."""
 
     states: HiddenStates
     counted: Tensor
-    sums: Mapping[tuple[int, str], Tensor]
-    magnitudes: tuple[Tensor, ...]
-    """[b, d] each: of the embedding output and of the blocks so far."""
-
-
-@dataclass(frozen=True)
-class SweepPart:
-    """Resident hidden states of a sequential sweep, handed over between shards."""
-
-    states: HiddenStates
-    counted: Tensor
-
-
-@dataclass(frozen=True)
-class CaptureBatch(TokenBatch):
-    """Demonstrations whose activations are wanted, padded on the right."""
-
-    wanted: Mapping[int, tuple[str, ...]]
-    """Block -> inputs, by the first layer that reads them."""
-
-
-@dataclass(frozen=True)
-class Captured:
-    """Activations of a batch, on the CPU, in the model's dtype."""
-
-    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
-    """(block, input) -> [tokens, in] for every demonstration, its counted tokens in their order."""
-
-
-@dataclass(frozen=True)
-class CapturePart:
-    """A batch whose activations were taken in the blocks so far."""
-
-    states: HiddenStates
-    counted: Tensor
-    wanted: Mapping[int, tuple[str, ...]]
-    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
-
-
-@dataclass(frozen=True)
-class ActiveNeurons:
-    """Counts of a batch from all blocks, on the CPU."""
-
-    counts: Mapping[int, Tensor]
-    """Block -> [neurons] int64, counted tokens at which a neuron fires."""
-    n_tokens: int
-    """Counted tokens."""
-
-
-@dataclass(frozen=True)
-class StateSums:
-    """Hidden states of a batch added up, on the CPU."""
-
-    sums: Tensor
-    """[n_blocks, d] float64: of the states behind each block, before the final norm, over the counted tokens."""
-    n_tokens: int
-    """Counted tokens."""
-
-
-@dataclass(frozen=True)
-class SumPart:
-    """A batch whose states were added up behind the blocks so far."""
-
-    states: HiddenStates
-    counted: Tensor
-    sums: tuple[Tensor, ...]
-    """[d] each."""
-
-
-@dataclass(frozen=True)
-class CountPart:
-    """A batch whose neurons were counted in the blocks so far."""
-
-    states: HiddenStates
-    counted: Tensor
-    counts: Mapping[int, Tensor]
-
-
-@dataclass(frozen=True)
-class ScoringPart:
-    """A batch between two shards."""
-
-    batch: ScoringBatch
-    prefix: HiddenStates
-    groups: tuple[HiddenStates, ...]
-
-
-@dataclass(frozen=True)
-class DecodePart:
-    """A decoding step between two shards."""
-
-    key: str
-    states: HiddenStates
+    """[b, s] bool, True at the tokens that count in statistics."""
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:

@@ -114,7 +114,7 @@ def checked_blocks(model: nn.Module, family: Family) -> list[nn.Module]:
     return blocks
 
 
-def own_tensors(model: nn.Module, family: Family, blocks: range) -> Iterator[tuple[str, Tensor]]:
+def shard_parameters(model: nn.Module, family: Family, blocks: range) -> Iterator[tuple[str, Tensor]]:
     """Names and shapes of the parameters that the shard of these blocks needs; tied ones under each of their names."""
     n_blocks = len(list(model.get_submodule(family.blocks).children()))
     for name, parameter in model.named_parameters(remove_duplicate=False):

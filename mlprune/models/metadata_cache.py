@@ -32,7 +32,7 @@ MOST_ENTRIES = 512
 """The oldest make room for new ones."""
 
 
-def remembered(folder: Path, what: str, find: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+def cached_metadata(folder: Path, what: str, find: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
     """Facts of a model folder, found if they are not remembered.
 
     Args:

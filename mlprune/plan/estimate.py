@@ -10,6 +10,7 @@ import torch
 
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.placement.budget import group_limit
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.plan.job_costs import costs_of, makespan
 from mlprune.plan.node_capacity import Node
@@ -50,12 +51,10 @@ class Needs:
             return 0.0
         n_tokens = self.compute.planned_batch_tokens
         n_rows = max(1, n_tokens // SHORTEST_ROW)
-        states = n_tokens * self.sizes.hidden * self.sizes.item
+        states = n_tokens * self.sizes.hidden * self.sizes.itemsize
         statistics = 4 * n_rows * self.sizes.inputs * len(self.sizes.blocks)
         batches_per_group = pool.threads
         if pool.is_offloaded:
-            from mlprune.models.inference.block_batching import group_limit  # noqa: PLC0415 - imports transformers
-
             limit = group_limit(self.sizes)
             batches_per_group = max(1, limit.n_bytes // (n_tokens * limit.per_token + n_rows * limit.per_row))
         n_batches = pool.n_workers * pool.groups_in_flight * batches_per_group

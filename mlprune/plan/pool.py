@@ -11,14 +11,8 @@ from enum import Enum
 
 from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
-from mlprune.models.placement.memory_estimate import (
-    GROUP_BYTES,
-    PROCESS_BYTES,
-    Footprint,
-    resident_blocks,
-    shard_bytes,
-    smallest_budget,
-)
+from mlprune.models.placement.budget import MemoryBudget, resident_blocks, smallest_budget
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint, shard_bytes
 from mlprune.plan.job_costs import makespan, peak_bytes
 from mlprune.plan.node_capacity import Actor, Node, has_room, max_cpus, max_memory, n_gpu_shares
 from mlprune.recipe import ComputeConfig
@@ -66,6 +60,11 @@ class Pool:
     def groups_in_flight(self) -> int:
         """Groups of batches that travel along the shards of one replica at once."""
         return OFFLOADED_GROUPS_IN_FLIGHT if self.is_offloaded else GROUPS_IN_FLIGHT
+
+    @property
+    def budget(self) -> MemoryBudget:
+        """Memory of each actor."""
+        return MemoryBudget(self.memory_bytes, self.working_bytes)
 
 
 class _Holder(Enum):
@@ -174,8 +173,8 @@ class _Planning:
         if memory < least or not has_room(self.nodes, actor, n_actors, **others):
             return None
         working = self.working_bytes(n_shards, threads, holder=holder)
-        room = memory + self._gpu_room(threads)
-        resident = [resident_blocks(self.sizes, span, room, working_bytes=working) for span in self._spans(n_shards)]
+        room = MemoryBudget(memory + self._gpu_room(threads), working)
+        resident = [resident_blocks(self.sizes, span, room) for span in self._spans(n_shards)]
         return Pool(
             n_workers,
             n_shards,

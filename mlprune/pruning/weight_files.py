@@ -35,8 +35,8 @@ def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
 
 
 def stored_weights(
-    weights: dict[str, Tensor],
-    _products: dict[str, Tensor],
+    weights: Mapping[str, Tensor],
+    _products: Mapping[str, Tensor],
     store_uri: str,
     masks: Artefact,
     changed: Artefact,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Concatenate
 
 import ray
 import torch
@@ -14,9 +14,11 @@ from ray.actor import ActorClass, ActorHandle
 from ray.exceptions import RayError
 
 from mlprune.models.block_ranges import plan_spans, shard_of
-from mlprune.models.chain import Chain
+from mlprune.models.chain import Arguments, Chain
 from mlprune.models.inference.block_batching import grouped
+from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
 from mlprune.models.local_chain import chain_limit
+from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
 from mlprune.steps.job import Job, ModelRef
@@ -36,9 +38,14 @@ class ShardActor:
         self._peak = PeakMemory()
         self._shard = load_shard(model, span, pool, offloaded=offloaded)
 
-    def call(self, operation: str, *args: Any) -> Any:
+    def call(
+        self,
+        method: Callable[Concatenate[Shard, Arguments], Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
         """Call a method of the shard."""
-        return getattr(self._shard, operation)(*args)
+        return method(self._shard, *args, **kwargs)
 
     def measure(self) -> None:
         """Reset the peak memory of this process."""
@@ -64,38 +71,47 @@ class RayChain:
         self.n_blocks = n_blocks
         self._threads = threads
         self._failures = FailureClassifier()
-        self._limit = chain_limit(self.everywhere("group_limit"))
+        self._limit = chain_limit(self.everywhere(Shard.group_limit))
 
-    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
-        """See `mlprune.models.local_chain.Chain.stream`."""
+    def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
+        """See `Chain.stream`."""
         waiting: deque[Any] = deque()
-        for group in self._groups(items):
-            travelling = group
-            for shard in self.shards:
-                travelling = shard.call.remote("together", operation, travelling)
-            waiting.append(travelling)
+        for group in self._groups(map(operation, items)):
+            messages: Any = [ShardMessage(visitor) for visitor in group]
+            for shard in self.shards[:-1]:
+                messages = shard.call.remote(Shard.advance, messages)
+            waiting.append(self.shards[-1].call.remote(Shard.finish, messages))
             if len(waiting) == (GROUPS_IN_FLIGHT if self._limit is None else OFFLOADED_GROUPS_IN_FLIGHT):
                 yield from self._fetched(waiting.popleft())
         while waiting:
             yield from self._fetched(waiting.popleft())
         if self._limit is not None:
-            self.everywhere("rest")
+            self.everywhere(Shard.free_offloaded)
 
-    def _groups(self, items: Iterable[Any]) -> Iterator[list[Any]]:
+    def _groups(self, visitors: Iterable[BlockVisitor[Result]]) -> Iterator[list[BlockVisitor[Result]]]:
         if self._limit is not None:
-            yield from grouped(items, self._limit)
+            yield from grouped(visitors, self._limit)
             return
-        remaining = iter(items)
+        remaining = iter(visitors)
         while group := list(islice(remaining, self._threads)):
             yield group
 
-    def on_block(self, block: int, operation: str, *args: Any) -> Any:
-        """See `mlprune.models.local_chain.Chain.on_block`."""
-        return self._fetched(self.shards[shard_of(self.spans, block)].call.remote(operation, *args))
+    def on_block(
+        self,
+        block: int,
+        method: Callable[Concatenate[Shard, Arguments], Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """See `Chain.on_block`."""
+        result: Result = self._fetched(self.shards[shard_of(self.spans, block)].call.remote(method, *args, **kwargs))
+        return result
 
-    def everywhere(self, operation: str, *args: Any) -> list[Any]:
-        """See `mlprune.models.local_chain.Chain.everywhere`."""
-        return list(self._fetched([shard.call.remote(operation, *args) for shard in self.shards]))
+    def everywhere(
+        self, method: Callable[Concatenate[Shard, Arguments], Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> list[Result]:
+        """See `Chain.everywhere`."""
+        return list(self._fetched([shard.call.remote(method, *args, **kwargs) for shard in self.shards]))
 
     def _fetched(self, references: Any) -> Any:
         return self._failures.get(references, who="a shard")

@@ -2,24 +2,16 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TypedDict
 
 from mlprune.errors import MlpruneError
+from mlprune.models import shard_loader
 from mlprune.models.chain import Chain
 from mlprune.models.local_chain import local_chain
-from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes, smallest_budget
+from mlprune.models.placement.budget import MemoryBudget, smallest_budget
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
 from mlprune.models.shard import Shard
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import ModelRef
-
-
-class Budget(TypedDict):
-    """Memory of a shard's process; both None if the shard keeps all of its blocks in memory."""
-
-    memory_bytes: int | None
-    """All of the process."""
-    working_bytes: int | None
-    """The part for computing."""
 
 
 def load_model(model: ModelRef, pool: Pool, *, offloaded: bool = False) -> Chain:
@@ -29,13 +21,13 @@ def load_model(model: ModelRef, pool: Pool, *, offloaded: bool = False) -> Chain
         offloaded: keep at most half of the weights in memory, after a job ran out of it.
     """
     memory = budget(model, range(model.n_blocks), pool, offloaded=offloaded)
-    return local_chain(Path(model.path), dtype=model.dtype, **memory)
+    return local_chain(Path(model.path), dtype=model.dtype, budget=memory)
 
 
 def load_shard(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = False) -> Shard:
     """Load some blocks of a model in this process; see `load_model`."""
     memory = budget(model, span, pool, offloaded=offloaded)
-    return Shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype, **memory)
+    return shard_loader.load_shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype, budget=memory)
 
 
 def warm_up(model: ModelRef) -> None:
@@ -47,14 +39,12 @@ def warm_up(model: ModelRef) -> None:
         footprint(Path(model.path), model.dtype)
 
 
-def budget(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = False) -> Budget:
-    """Compute the memory budget of a shard."""
+def budget(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = False) -> MemoryBudget | None:
+    """Memory budget of a shard; None if all of its blocks may stay in memory."""
     if not offloaded:
-        if pool.is_offloaded:
-            return {"memory_bytes": pool.memory_bytes, "working_bytes": pool.working_bytes}
-        return {"memory_bytes": None, "working_bytes": None}
+        return pool.budget if pool.is_offloaded else None
     sizes = footprint(Path(model.path), model.dtype)
     working = pool.working_bytes + (0 if pool.is_offloaded else GROUP_BYTES)
     half = PROCESS_BYTES + working + shard_bytes(sizes, span) // 2
     least = smallest_budget(sizes, span, working_bytes=working)
-    return {"memory_bytes": max(least, min(half, pool.memory_bytes)), "working_bytes": working}
+    return MemoryBudget(max(least, min(half, pool.memory_bytes)), working)

@@ -2,12 +2,14 @@
 
 import resource
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Concatenate
 
-from mlprune.models.chain import Chain
-from mlprune.models.messages import DecodeStep, ScoringBatch, TokenBatch
+from mlprune.models.chain import Arguments, Chain
+from mlprune.models.inference.visitor import Item, Operation, Result
+from mlprune.models.messages import TokenBatch
+from mlprune.models.shard import Shard
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 RESET_PEAK = "5"
@@ -31,32 +33,32 @@ class CountingChain:
         """See `Chain.spans`."""
         return self._chain.spans
 
-    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
+    def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         """See `Chain.stream`."""
 
-        def counted() -> Iterator[Any]:
+        def counted() -> Iterator[Item]:
             for item in items:
-                self.n_tokens += n_tokens_of(item)
+                self.n_tokens += item.n_computed
                 yield item
 
         return self._chain.stream(operation, counted())
 
-    def on_block(self, block: int, operation: str, *args: Any) -> Any:
-        """See `Chain.on_block`; the batches of a sweep enter the model here."""
-        if operation == "sweep_start":
-            self.n_tokens += sum(map(n_tokens_of, args))
-        return self._chain.on_block(block, operation, *args)
+    def on_block(
+        self,
+        block: int,
+        method: Callable[Concatenate[Shard, Arguments], Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """See `Chain.on_block`; a batch of a sweep enters the model here."""
+        self.n_tokens += sum(arg.n_computed for arg in args if isinstance(arg, TokenBatch))
+        return self._chain.on_block(block, method, *args, **kwargs)
 
-    def everywhere(self, operation: str, *args: Any) -> list[Any]:
+    def everywhere(
+        self, method: Callable[Concatenate[Shard, Arguments], Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> list[Result]:
         """See `Chain.everywhere`."""
-        return self._chain.everywhere(operation, *args)
-
-
-def n_tokens_of(item: Any) -> int:
-    """Count the tokens of a batch that enters a chain, padding included; 0 for any other message."""
-    if isinstance(item, ScoringBatch):
-        return item.n_computed
-    return item.token_ids.numel() if isinstance(item, TokenBatch | DecodeStep) else 0
+        return self._chain.everywhere(method, *args, **kwargs)
 
 
 class PeakMemory:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mlprune.evaluation.scoring.batches import TextBatch
 from mlprune.models.chain import Chain
+from mlprune.models.inference.prefix_scoring import ScoringVisitor
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,6 @@ class TextScores:
 def score_texts(chain: Chain, batches: Iterable[TextBatch]) -> Iterator[TextScores]:
     """Score batches with the model as the chain holds it now, in their order."""
     plan = list(batches)
-    found = chain.stream("score", (planned.batch for planned in plan))
+    found = chain.stream(ScoringVisitor, (planned.batch for planned in plan))
     for planned, scores in zip(plan, found, strict=True):
         yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy())

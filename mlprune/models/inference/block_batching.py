@@ -1,95 +1,99 @@
-"""Many batches through a shard, block by block: where weights take turns in memory, they are read once for all of them.
+"""Run many batches through a shard block by block, so that weights read from disk are read once for all of them.
 
-Which batches go together is a matter of memory alone: their numbers do not depend on it. What a batch goes through is
-in `passes`.
+Which batches run together depends on memory alone; results do not depend on it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from mlprune.models.inference.passes import Pass
-from mlprune.models.messages import CaptureBatch, ScoringBatch, TokenBatch
-from mlprune.models.placement.memory_estimate import GROUP_BYTES, Footprint
+from mlprune.models.block_ranges import EMBEDDINGS
+from mlprune.models.inference.visitor import BlockVisitor, Result, ShardMessage
+from mlprune.models.placement.budget import GroupLimit
 from mlprune.parallel import parallel_map
 
-_STATES = 4
-"""Hidden states of a batch: before and after a block, and what is between."""
-_MASK_ITEM = 4
-"""Bytes of an entry of an attention mask, at most."""
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
+
+LoadPart = Callable[[int], None]
+"""Called with a part of the model before it runs: `EMBEDDINGS`, a block, or n_blocks for final norm and head."""
 
 
-@dataclass(frozen=True)
-class GroupLimit:
-    """How much the batches that go through a shard together may hold between two blocks."""
-
-    per_token: int
-    """Bytes of a token's hidden states."""
-    per_row: int
-    """Bytes of the sums of one demonstration over all blocks."""
-    per_input: int
-    """Bytes of a token's activations at the widest input, where they are kept."""
-    n_bytes: int = GROUP_BYTES
-
-
-def group_limit(sizes: Footprint) -> GroupLimit:
-    """The limit for a model."""
-    features = len(sizes.blocks) * (sizes.inputs + sizes.hidden)
-    return GroupLimit(
-        per_token=_STATES * sizes.hidden * sizes.item, per_row=4 * features, per_input=sizes.widest * sizes.item
-    )
-
-
-def grouped(items: Iterable[Any], limit: GroupLimit) -> Iterator[list[Any]]:
-    """Consecutive items in groups within a limit, at least one each; an item is drawn when its group is wanted."""
-    group: list[Any] = []
+def grouped(visitors: Iterable[BlockVisitor[Result]], limit: GroupLimit) -> Iterator[list[BlockVisitor[Result]]]:
+    """Split consecutive visitors into groups within a limit, at least one each; they are drawn as groups are needed."""
+    group: list[BlockVisitor[Result]] = []
     n_bytes = 0
-    for item in items:
-        cost = _cost(item, limit)
+    for visitor in visitors:
+        cost = visitor.waiting_bytes(limit)
         if group and n_bytes + cost > limit.n_bytes:
             yield group
             group, n_bytes = [], 0
-        group.append(item)
+        group.append(visitor)
         n_bytes += cost
     if group:
         yield group
 
 
-def together(passes: Sequence[Pass[Any]], enter: Callable[[int], None], *, alone: frozenset[int]) -> list[Any]:
-    """Drive passes of one operation through a shard, part by part; their results in order.
+def run_in_step(runner: BlockRunner, messages: Sequence[ShardMessage[Result]], load: LoadPart) -> None:
+    """Run all visitors through the blocks of a shard; each message ends with the states after the last block.
+
+    All visitors pass a block before any enters the next, with the same results as one visitor at a time.
 
     Args:
-        passes: not begun.
-        enter: has a part in memory when it returns.
-        alone: parts in which one pass at a time is at work, since each takes much memory there.
+        runner: of the shard.
+        messages: changed in place, so that the states before a block are freed as the block runs.
+        load: called before each part.
     """
-    done, found = zip(*parallel_map(_advanced, passes), strict=True) if passes else ((True,), ())
-    while not done[0]:
-        part = found[0]
-        enter(part)
-        done, found = zip(*(map if part in alone else parallel_map)(_advanced, passes), strict=True)
-    return list(found)
+
+    @torch.inference_mode()
+    def start(message: ShardMessage[Result]) -> None:
+        if runner.is_first:
+            message.states = message.visitor.start(runner)
+        else:
+            message.states = tuple(states.to(runner.device) for states in message.states)
+
+    if messages and runner.is_first:
+        load(EMBEDDINGS)
+    _for_each(messages, start)
+    for block in runner.blocks:
+        running = [message for message in messages if message.visitor.needs_block(block)]
+        if not running:
+            return
+        load(block)
+        _visit(runner, running, block)
 
 
-@torch.inference_mode()
-def _advanced(one: Pass[Any]) -> tuple[bool, Any]:
-    """Whether a pass has ended, and the part it needs next or what it returned."""
-    try:
-        return False, next(one)
-    except StopIteration as end:
-        return True, end.value
+def finish(
+    runner: BlockRunner, messages: Sequence[ShardMessage[Result]], load: LoadPart, *, one_by_one: bool
+) -> list[Result]:
+    """Results of visitors that have passed all blocks, in order.
+
+    Args:
+        one_by_one: do not compute several results at once where the head is needed, to save memory.
+    """
+
+    @torch.inference_mode()
+    def result(message: ShardMessage[Result]) -> Result:
+        return message.visitor.finish(runner, message.states)
+
+    if not any(message.visitor.needs_head for message in messages):
+        return [result(message) for message in messages]
+    load(runner.n_blocks)
+    return [*map(result, messages)] if one_by_one else [*parallel_map(result, messages)]
 
 
-def _cost(item: Any, limit: GroupLimit) -> int:
-    """Bytes a batch holds while it waits for the next block."""
-    if isinstance(item, TokenBatch):
-        n_rows, length = item.token_ids.shape
-        n_inputs = sum(map(len, item.wanted.values())) if isinstance(item, CaptureBatch) else 0
-        per_token = limit.per_token + _MASK_ITEM * length + limit.per_input * n_inputs
-        return n_rows * (length * per_token + limit.per_row)
-    if isinstance(item, ScoringBatch):
-        length = item.prefix_ids.shape[1] + max((group.token_ids.shape[1] for group in item.groups), default=0)
-        return item.n_computed * (limit.per_token + _MASK_ITEM * length)
-    return 0
+def _visit(runner: BlockRunner, messages: Sequence[ShardMessage[Result]], block: int) -> None:
+    @torch.inference_mode()
+    def visit(message: ShardMessage[Result]) -> None:
+        message.states = message.visitor.visit(runner, block, message.states)
+
+    _for_each(messages, visit)
+
+
+def _for_each(messages: Sequence[ShardMessage[Result]], function: Callable[[ShardMessage[Result]], None]) -> None:
+    """Apply a function to messages, several at a time."""
+    for _ in parallel_map(function, messages):
+        pass

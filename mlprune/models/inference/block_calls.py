@@ -1,34 +1,55 @@
-"""How the model's code calls a block, as plain values that can be pickled and replayed. Recording is in `hooks`."""
+"""Calls of blocks as plain values, which can be pickled, moved between devices and replayed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
 class CacheSlot:
-    """Stands in a recorded call where the model passed its key-value cache; a shard puts in its own."""
+    """Placeholder in a captured call for the key-value cache; each shard fills in its own."""
 
 
 @dataclass(frozen=True)
 class BlockCall:
-    """Everything but the hidden states that the model's code calls a block with. Picklable: a cache is a slot."""
+    """All arguments of a block except the hidden states. Picklable: a cache is replaced by a slot."""
 
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
 
-    def with_cache(self, cache: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments and keyword arguments with the slots filled."""
-        filled = replaced((self.args, dict(self.kwargs)), CacheSlot, lambda _: cache)
-        return filled[0], filled[1]
+    def with_all(self, kind: type[Kind], replace: Callable[[Kind], object]) -> "BlockCall":
+        """The same call with every instance of a type replaced."""
+        args = tuple(_replaced(value, kind, replace) for value in self.args)
+        return BlockCall(args, {name: _replaced(value, kind, replace) for name, value in self.kwargs.items()})
+
+    def with_cache(self, cache: object) -> "BlockCall":
+        """The same call with the slots filled."""
+        return self.with_all(CacheSlot, lambda _: cache)
 
 
-def replaced(value: Any, kind: type, replace: Callable[[Any], Any]) -> Any:
-    """A nest of tuples, lists and dicts with every instance of a type replaced."""
+def calls_on(calls: Mapping[int, BlockCall], device: torch.device) -> dict[int, BlockCall]:
+    """The same calls with their tensors on a device; a tensor that calls share is moved once and stays shared."""
+    moved: dict[int, Tensor] = {}
+
+    def move(tensor: Tensor) -> Tensor:
+        if id(tensor) not in moved:
+            moved[id(tensor)] = tensor.to(device)
+        return moved[id(tensor)]
+
+    return {block: call.with_all(Tensor, move) for block, call in calls.items()}
+
+
+def _replaced(value: object, kind: type[Kind], replace: Callable[[Kind], object]) -> object:
+    """Nested tuples, lists and dicts with every instance of a type replaced."""
     if isinstance(value, kind):
         return replace(value)
     if isinstance(value, tuple | list):
-        return type(value)(replaced(item, kind, replace) for item in value)
+        return type(value)(_replaced(item, kind, replace) for item in value)
     if isinstance(value, dict):
-        return {key: replaced(item, kind, replace) for key, item in value.items()}
+        return {key: _replaced(item, kind, replace) for key, item in value.items()}
     return value

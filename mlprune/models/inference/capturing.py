@@ -1,37 +1,62 @@
-"""Raw inputs of layers: what a batch's tokens are where chosen layers of chosen blocks read them.
+"""Raw activations of a batch: the inputs of chosen layers of chosen blocks, token by token.
 
-Large: whoever asks bounds what is asked for at once. Sums of squares, which every score needs, are in `passes`.
+They are large: the caller bounds the number of blocks, inputs and tokens per pass.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mlprune.models.inference.block_runner import BEFORE, BlockRunner, leaving
-from mlprune.models.inference.passes import Pass
-from mlprune.models.messages import CaptureBatch, Captured, CapturePart
+from mlprune.models.hooks import observe_inputs
+from mlprune.models.inference.visitor import BatchVisitor
+from mlprune.models.messages import HiddenStates
+from mlprune.models.placement.budget import GroupLimit
+
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
 
 
-def capturing(runner: BlockRunner, payload: CaptureBatch | CapturePart) -> Pass[CapturePart | Captured]:
-    """Run a batch through the blocks, as far as something is wanted, and keep what is.
+@dataclass(frozen=True)
+class Captured:
+    """Activations of a batch, on the CPU, in the model's dtype."""
+
+    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
+    """(block, input) -> [tokens, in] per demonstration, its counted tokens in their order."""
+
+
+@dataclass
+class CaptureVisitor(BatchVisitor[Captured]):
+    """Capture inputs of layers; blocks after the last chosen one do not run.
 
     Raises:
         StatisticsError: a counted activation is not finite; block and input are named.
     """
-    if isinstance(payload, CaptureBatch):
-        yield BEFORE
-        states = runner.embed(payload.token_ids, payload.attention_mask)
-        inputs: dict[tuple[int, str], Sequence[Tensor]] = {}
-    else:
-        states, inputs = runner.arrived(payload.states), dict(payload.inputs)
-    for block in runner.blocks:
-        if block > max(payload.wanted, default=-1):
-            break
-        yield block
-        if block in payload.wanted:
-            _, tokens = runner.only_observed(block, states, payload.counted, keeps_tokens=True)
-            inputs |= {(block, name): [one.cpu() for one in tokens[name]] for name in payload.wanted[block]}
-        states = runner.step(block, states)
-    if runner.is_last:
-        return Captured(inputs)
-    return CapturePart(leaving(states), payload.counted, payload.wanted, inputs)
+
+    inputs_of_block: Mapping[int, tuple[str, ...]]
+    """Block -> inputs to capture, each named by the first layer that reads it."""
+    captured: dict[tuple[int, str], Sequence[Tensor]] = field(init=False, default_factory=dict)
+
+    def needs_block(self, block: int) -> bool:
+        """Only blocks up to the last chosen one run."""
+        return block <= max(self.inputs_of_block, default=-1)
+
+    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
+        """Capture the chosen inputs of a block, then run it."""
+        if block in self.inputs_of_block:
+            _, tokens = observe_inputs(runner, block, states, self.batch.counted, keeps_tokens=True)
+            for name in self.inputs_of_block[block]:
+                self.captured[block, name] = [rows.cpu() for rows in tokens[name]]
+        return runner.step(block, states)
+
+    def result(self) -> Captured:
+        """The captured inputs."""
+        return Captured(self.captured)
+
+    def waiting_bytes(self, limit: GroupLimit) -> int:
+        """As of any batch, and the captured activations."""
+        n_inputs = sum(map(len, self.inputs_of_block.values()))
+        return super().waiting_bytes(limit) + self.batch.token_ids.numel() * limit.per_input * n_inputs

@@ -1,39 +1,86 @@
-"""Greedy decoding: many prompts on one replica, some batches at a time, and what all prompts begin with run once.
+"""Greedy decoding: several batches of prompts at once, with the prefix shared by all prompts computed only once.
 
-The beginning that all prompts share (a few-shot head) passes the model once. Its keys and values are copied to the rows
-of each batch, moved to where the beginning of the row's prompt stands, so there is no padding inside a row: blocks that
-see a window count places, not tokens. As many batches are decoded side by side as the process has threads.
+The shared prefix (a few-shot header) passes the model once. Its keys and values are copied to the rows of each batch,
+shifted to where each prompt begins. A row has therefore no padding between its tokens, because blocks with a sliding
+window count positions, not tokens. As many batches are decoded at once as the process has threads.
 """
+
+from __future__ import annotations
 
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError
 from mlprune.models.chain import Chain
+from mlprune.models.inference.visitor import States
 from mlprune.models.messages import DecodeStep
+from mlprune.models.placement.budget import GroupLimit
+from mlprune.models.shard import Shard
 from mlprune.parallel import n_threads
 
-MIN_HEAD = 16
-"""Shared beginnings of fewer tokens are run with each prompt."""
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
+
+MIN_PREFIX = 16
+"""Shorter shared prefixes are computed with each prompt."""
 
 Ends = Callable[[Sequence[int]], bool]
 
 
 @dataclass
-class _Session:
-    """A batch being decoded."""
+class DecodingVisitor:
+    """Run the next tokens of a session on top of its caches; the result is the likeliest next token, [b] int64.
 
-    places: Sequence[int]
-    """Which prompts it holds."""
+    A cap of the logits is ignored, since it does not change which logit is highest.
+    """
+
+    step: DecodeStep
+
+    needs_head = True
+
+    def start(self, runner: BlockRunner) -> States:
+        """Embed the new tokens."""
+        step = self.step
+        positions = (step.attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -step.token_ids.shape[1] :]
+        cache = runner.caches.session(step.key)
+        states = runner.embed(step.token_ids, step.attention_mask, cache=cache, positions=positions)
+        runner.caches.pad_remote_lengths(cache, *step.token_ids.shape)
+        return (states,)
+
+    def needs_block(self, block: int) -> bool:
+        """All blocks run."""
+        return True
+
+    def visit(self, runner: BlockRunner, block: int, states: States) -> States:
+        """Run one block, which extends its cache."""
+        return (runner.step(block, states[0], runner.caches.session(self.step.key)),)
+
+    def finish(self, runner: BlockRunner, states: States) -> Tensor:
+        """The likeliest next token of each row."""
+        logits: Tensor = runner.head(runner.normed(states[0].hidden[:, -1]))
+        return logits.float().argmax(dim=1).cpu()
+
+    def waiting_bytes(self, limit: GroupLimit) -> int:
+        """The states of one token per row are negligible."""
+        return 0
+
+
+@dataclass
+class _Session:
+    """A batch of prompts that is being decoded."""
+
+    prompts: Sequence[int]
+    """Indices of its prompts."""
     token_ids: Tensor
-    """[b, s] int64, what the model has not seen yet."""
+    """[b, s] int64, the tokens that the model has not seen yet."""
     mask: Tensor
-    """[b, t] bool, over everything."""
+    """[b, t] bool, over all tokens."""
     running: Tensor
     """[b] bool."""
     outputs: list[list[int]]
@@ -42,10 +89,10 @@ class _Session:
 
     @property
     def step(self) -> DecodeStep:
-        """What the model is asked next."""
+        """The next input of the model."""
         return DecodeStep(self.key, self.token_ids, self.mask)
 
-    def take(self, chosen: Tensor, *, stop_id: int, pad_id: int, ends: Ends) -> None:
+    def append(self, chosen: Tensor, *, stop_id: int, pad_id: int, ends: Ends) -> None:
         """Append the chosen tokens [b] to the rows that are still running."""
         running = self.running & (chosen != stop_id)
         for row in running.nonzero().flatten().tolist():
@@ -71,13 +118,12 @@ def greedy_decode(
 
     Args:
         chain: the model.
-        prompts: token ids, at least one each, short enough for the model's positions with the new tokens.
+        prompts: token ids, at least one each; with the new tokens they must fit in the model's positions.
         max_new_tokens: most tokens appended to a prompt.
         stop_id: the token that ends a continuation.
-        pad_id: fills short prompts up on the left and finished rows on the right; never attended to by real tokens
-            of its row.
+        pad_id: pads short prompts on the left and finished rows on the right; real tokens never attend to it.
         ends: whether a continuation is complete with these new tokens.
-        batches: places of the prompts that run as rows of one batch; None: all of them together.
+        batches: indices of the prompts that run as rows of one batch; None: all prompts in one batch.
     Returns: the new tokens of each prompt, without the stop token.
     Raises:
         BadInputError: a prompt is empty.
@@ -88,51 +134,53 @@ def greedy_decode(
     waiting = deque(batches if batches is not None else [range(len(prompts))] if prompts else [])
     outputs: list[list[int]] = [[] for _ in prompts]
     active: list[_Session] = []
-    head = uuid.uuid4().hex
-    n_head = _run_head(chain, prompts, key=head)
+    prefix_key = uuid.uuid4().hex
+    prefix_length = _run_prefix(chain, prompts, key=prefix_key)
     try:
         while waiting or active:
             while waiting and len(active) < n_threads():
-                places = waiting.popleft()
-                active.append(_opened(chain, prompts, places, pad_id=pad_id, head=head, n_head=n_head))
-            found = chain.stream("decode", [session.step for session in active])
-            for session, chosen in zip(active, found, strict=True):
-                session.take(chosen, stop_id=stop_id, pad_id=pad_id, ends=ends)
-            for session in [one for one in active if one.n_steps == max_new_tokens or not one.running.any()]:
+                rows = waiting.popleft()
+                active.append(_open_session(chain, prompts, rows, pad_id=pad_id, prefix=(prefix_key, prefix_length)))
+            steps = chain.stream(DecodingVisitor, [session.step for session in active])
+            for session, chosen in zip(active, steps, strict=True):
+                session.append(chosen, stop_id=stop_id, pad_id=pad_id, ends=ends)
+            ended = [session for session in active if session.n_steps == max_new_tokens or not session.running.any()]
+            for session in ended:
                 active.remove(session)
-                chain.everywhere("decode_end", session.key)
-                for place, tokens in zip(session.places, session.outputs, strict=True):
-                    outputs[place] = tokens
+                chain.everywhere(Shard.end_session, session.key)
+                for prompt_index, tokens in zip(session.prompts, session.outputs, strict=True):
+                    outputs[prompt_index] = tokens
     finally:
-        for key in (head, *(session.key for session in active)):
-            chain.everywhere("decode_end", key)
+        for key in (prefix_key, *(session.key for session in active)):
+            chain.everywhere(Shard.end_session, key)
     return outputs
 
 
-def _run_head(chain: Chain, prompts: Sequence[Sequence[int]], *, key: str) -> int:
-    """Let what all prompts begin with pass the model, if that pays; returns its length, 0 if it was not run."""
+def _run_prefix(chain: Chain, prompts: Sequence[Sequence[int]], *, key: str) -> int:
+    """Run the prefix that all prompts share, if it is long enough; returns its length, 0 if it was not run."""
     if len(prompts) < 2:
         return 0
     least, most = min(map(tuple, prompts)), max(map(tuple, prompts))
     bound = min(map(len, prompts)) - 1
-    n_head = next((place for place in range(bound) if least[place] != most[place]), bound)
-    if n_head < MIN_HEAD:
+    length = next((index for index in range(bound) if least[index] != most[index]), bound)
+    if length < MIN_PREFIX:
         return 0
-    token_ids = torch.tensor([list(least[:n_head])])
-    chain.everywhere("decode_begin", key)
-    list(chain.stream("decode", [DecodeStep(key, token_ids, torch.ones_like(token_ids, dtype=torch.bool))]))
-    return n_head
+    token_ids = torch.tensor([list(least[:length])])
+    chain.everywhere(Shard.begin_prefix, key)
+    list(chain.stream(DecodingVisitor, [DecodeStep(key, token_ids, torch.ones_like(token_ids, dtype=torch.bool))]))
+    return length
 
 
-def _opened(
-    chain: Chain, prompts: Sequence[Sequence[int]], places: Sequence[int], *, pad_id: int, head: str, n_head: int
+def _open_session(
+    chain: Chain, prompts: Sequence[Sequence[int]], rows: Sequence[int], *, pad_id: int, prefix: tuple[str, int]
 ) -> _Session:
-    """A batch before its first step, behind the head if that was run."""
-    token_ids, mask = _padded_left([prompts[place] for place in places], pad_id)
-    running = torch.ones(len(places), dtype=torch.bool)
-    session = _Session(places, token_ids[:, n_head:], mask, running, [[] for _ in places])
-    if n_head:
-        chain.everywhere("decode_behind", head, session.key, (~mask).sum(dim=1))
+    """A batch before its first step, after the shared prefix if that was run."""
+    prefix_key, prefix_length = prefix
+    token_ids, mask = _padded_left([prompts[row] for row in rows], pad_id)
+    running = torch.ones(len(rows), dtype=torch.bool)
+    session = _Session(rows, token_ids[:, prefix_length:], mask, running, [[] for _ in rows])
+    if prefix_length:
+        chain.everywhere(Shard.continue_prefix, prefix_key, session.key, (~mask).sum(dim=1))
     return session
 
 

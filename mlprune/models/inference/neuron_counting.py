@@ -1,30 +1,58 @@
-"""Feed-forward neurons of the dense model: over how many tokens of a batch each of them fires.
+"""Active feed-forward neurons of a batch: the number of tokens at which each neuron fires."""
 
-What a neuron's activation is, is a family's record to say; what the counts mean is in `numeric/neurons.py`.
-"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mlprune.models.inference.block_runner import BEFORE, BlockRunner, leaving
-from mlprune.models.inference.passes import Pass
-from mlprune.models.messages import ActiveNeurons, CountPart, TokenBatch
+from mlprune.errors import StatisticsError
+from mlprune.models.inference.visitor import BatchVisitor
+from mlprune.models.messages import HiddenStates
+from mlprune.numeric.activations.active_neurons import active_counts
+
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
 
 
-def counting(runner: BlockRunner, payload: TokenBatch | CountPart) -> Pass[CountPart | ActiveNeurons]:
-    """Run a batch through the blocks and count the neurons that fire.
+@dataclass(frozen=True)
+class ActiveNeurons:
+    """Counts of a batch from all blocks, on the CPU."""
+
+    counts: Mapping[int, Tensor]
+    """Block -> [neurons] int64, counted tokens at which a neuron fires."""
+    n_tokens: int
+    """Counted tokens."""
+
+
+@dataclass
+class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
+    """Count how often each feed-forward neuron fires.
 
     Raises:
         StatisticsError: a counted activation is not finite; the block is named.
     """
-    if isinstance(payload, TokenBatch):
-        yield BEFORE
-        states = runner.embed(payload.token_ids, payload.attention_mask)
-        counts: dict[int, Tensor] = {}
-    else:
-        states, counts = runner.arrived(payload.states), dict(payload.counts)
-    for block in runner.blocks:
-        yield block
-        states, counts[block] = runner.step_counted(block, states, payload.counted)
-    if runner.is_last:
-        return ActiveNeurons(counts, int(payload.counted.sum()))
-    return CountPart(leaving(states), payload.counted, counts)
+
+    counts: dict[int, Tensor] = field(init=False, default_factory=dict)
+
+    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
+        """Run a block and count its active neurons."""
+        counted, counts = self.batch.counted, list[Tensor]()
+
+        def count(activations: Tensor) -> None:
+            counts.append(active_counts(activations.reshape(*counted.shape, -1), counted))
+
+        try:
+            with runner.taps.listening(neurons=count):
+                after = runner.step(block, states)
+        except StatisticsError as err:
+            raise StatisticsError(err.message, err.context, block=block) from err
+        (block_counts,) = counts
+        self.counts[block] = block_counts.cpu()
+        return after
+
+    def result(self) -> ActiveNeurons:
+        """The counts of all blocks."""
+        return ActiveNeurons(self.counts, int(self.batch.counted.sum()))

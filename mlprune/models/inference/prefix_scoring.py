@@ -1,81 +1,96 @@
-"""Scoring texts that share beginnings: each beginning runs once, and the rest of every text reads on from it.
+"""Score texts that share prefixes: each prefix runs once, and the continuations run on top of it.
 
-A batch holds prefixes, padded on the left, and what continues them in groups of about equal length, padded on the
-right. Blocks are run one after another for the whole batch, so keys and values of one block are held at a time and its
-weights are read once; the last token of a text is never run, for nothing is predicted from it. What the model's own
-code calls its blocks with is recorded and replayed as everywhere (`hooks.py`); which texts stand together is decided by
-the evaluation.
+A batch contains prefixes, padded on the left, and their continuations in groups of similar length, padded on the right.
+The whole batch passes one block before the next, so the keys and values of only one block are in memory and its weights
+are read once. The last token of a text never runs, since nothing is predicted from it.
 
-Prefixes have no padding in their middle: blocks that see a window count places, not tokens.
+Prefixes have no padding between their tokens, because blocks with a sliding window count positions, not tokens.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from mlprune.models.inference.block_runner import BEFORE, BlockRunner, leaving
-from mlprune.models.inference.passes import Pass
-from mlprune.models.messages import ScoringBatch, ScoringPart
+from mlprune.models.inference.visitor import States
+from mlprune.models.messages import ScoringBatch
+from mlprune.models.placement.budget import GroupLimit
 from mlprune.numeric.inference.log_probs import TargetScores, target_scores
 
-
-def scoring(runner: BlockRunner, payload: ScoringBatch | ScoringPart) -> Pass[ScoringPart | TargetScores]:
-    """Run prefixes and, on top of each block's keys and values of theirs, the rest; the last shard scores."""
-    if isinstance(payload, ScoringBatch):
-        yield BEFORE
-        part = _embedded(runner, payload)
-    else:
-        groups = tuple(runner.arrived(states) for states in payload.groups)
-        part = ScoringPart(payload.batch, runner.arrived(payload.prefix), groups)
-    for block in runner.blocks:
-        yield block
-        part = _through(runner, block, part)
-    if not runner.is_last:
-        return ScoringPart(part.batch, leaving(part.prefix), tuple(leaving(states) for states in part.groups))
-    yield runner.behind
-    return _scores(runner, part)
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
 
 
-def _embedded(runner: BlockRunner, batch: ScoringBatch) -> ScoringPart:
-    """What the model's code makes of the tokens, the groups as continuing a cache as long as the prefixes."""
-    places = _places(batch.prefix_mask)
-    prefix = runner.embed(batch.prefix_ids, batch.prefix_mask, cache=runner.new_cache(), positions=places)
-    length = runner.cache_of_length(*batch.prefix_ids.shape)
-    groups = []
-    for group in batch.groups:
-        mask = torch.cat([batch.prefix_mask[group.parent], group.mask], dim=1)
-        places = _places(mask)[:, batch.prefix_ids.shape[1] :]
-        groups.append(runner.embed(group.token_ids, mask, cache=length, positions=places))
-    return ScoringPart(batch, prefix, tuple(groups))
+@dataclass
+class ScoringVisitor:
+    """Run prefixes and, on top of their keys and values, the continuations; score the targets.
+
+    Its states are those of the prefixes, then those of each group.
+    """
+
+    batch: ScoringBatch
+
+    needs_head = True
+
+    def start(self, runner: BlockRunner) -> States:
+        """Embed the prefixes, and the groups as continuations of a cache as long as the prefixes."""
+        batch = self.batch
+        positions = _positions(batch.prefix_mask)
+        prefix = runner.embed(batch.prefix_ids, batch.prefix_mask, cache=runner.caches.new(), positions=positions)
+        cache = runner.caches.of_length(*batch.prefix_ids.shape)
+        groups = []
+        for group in batch.groups:
+            mask = torch.cat([batch.prefix_mask[group.parent], group.mask], dim=1)
+            positions = _positions(mask)[:, batch.prefix_ids.shape[1] :]
+            groups.append(runner.embed(group.token_ids, mask, cache=cache, positions=positions))
+        return (prefix, *groups)
+
+    def needs_block(self, block: int) -> bool:
+        """All blocks run."""
+        return True
+
+    def visit(self, runner: BlockRunner, block: int, states: States) -> States:
+        """Run one block on the prefixes, then on each group with the keys and values of its prefixes."""
+        if not self.batch.groups:
+            return (runner.step(block, states[0]),)
+        cache = runner.caches.new()
+        prefix = runner.step(block, states[0], cache)
+        layer = cache.layers[block]
+        assert layer.keys is not None, "the block filled its layer"
+        assert layer.values is not None, "the block filled its layer"
+        groups = []
+        for group, group_states in zip(self.batch.groups, states[1:], strict=True):
+            parent = group.parent.to(layer.keys.device)
+            group_cache = runner.caches.new()
+            group_cache.update(layer.keys[parent], layer.values[parent], block)
+            groups.append(runner.step(block, group_states, group_cache))
+        return (prefix, *groups)
+
+    def finish(self, runner: BlockRunner, states: States) -> TargetScores:
+        """Project every state that predicts something, once, and score the targets."""
+        needed, inverse = torch.unique(self.batch.states, return_inverse=True)
+        flat = [group.hidden.flatten(end_dim=1) for group in states]
+        device = flat[0].device
+        hidden = runner.normed(torch.cat([group.to(device) for group in flat])[needed.to(device)])
+        return target_scores(
+            hidden,
+            runner.head.weight,
+            states=inverse,
+            targets=self.batch.targets,
+            head_bias=runner.head.bias,
+            softcap=runner.logit_softcap,
+        )
+
+    def waiting_bytes(self, limit: GroupLimit) -> int:
+        """Hidden states and attention masks of prefixes and continuations."""
+        batch = self.batch
+        length = batch.prefix_ids.shape[1] + max((group.token_ids.shape[1] for group in batch.groups), default=0)
+        return batch.n_computed * limit.token_bytes(length)
 
 
-def _places(mask: Tensor) -> Tensor:
-    """[n, s] int64: the place of each token among the real ones of its row."""
+def _positions(mask: Tensor) -> Tensor:
+    """[n, s] int64: position of each token among the tokens of its row, padding not counted."""
     return (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-
-
-def _through(runner: BlockRunner, block: int, part: ScoringPart) -> ScoringPart:
-    """Run one block on the prefixes, then on each group behind the keys and values of its prefixes."""
-    if not part.groups:
-        return ScoringPart(part.batch, runner.step(block, part.prefix), ())
-    cache = runner.new_cache()
-    prefix = runner.step(block, part.prefix, cache)
-    seen = cache.layers[block]
-    groups = []
-    for group, states in zip(part.batch.groups, part.groups, strict=True):
-        parent = group.parent.to(seen.keys.device)
-        own = runner.new_cache()
-        own.update(seen.keys[parent], seen.values[parent], block)
-        groups.append(runner.step(block, states, own))
-    return ScoringPart(part.batch, prefix, tuple(groups))
-
-
-def _scores(runner: BlockRunner, part: ScoringPart) -> TargetScores:
-    """Project every state that predicts something, once."""
-    batch = part.batch
-    needed, places = torch.unique(batch.states, return_inverse=True)
-    flat = [states.hidden.flatten(end_dim=1) for states in (part.prefix, *part.groups)]
-    hidden = runner.normed(torch.cat([one.to(flat[0].device) for one in flat])[needed.to(flat[0].device)])
-    options: dict[str, Any] = {"head_bias": runner.head.bias, "softcap": runner.logit_softcap}
-    return target_scores(hidden, runner.head.weight, states=places, targets=batch.targets, **options)

@@ -1,7 +1,4 @@
-"""Parts of a shard that take turns in memory: at most a window of them at a time, the next one read in the background.
-
-What a part is, how it is read and what becomes of its masks is decided elsewhere.
-"""
+"""Cache of offloaded parts of a shard: a limited number in memory, the next one read in the background."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,61 +8,61 @@ import torch
 
 
 class BlockCache:
-    """Who is in memory. One thread at a time may call this; the work on a part may use as many as it likes.
+    """Cache of offloaded parts. Not thread-safe; computing on a part may use any number of threads.
 
     Args:
-        load: reads a part and puts it in place; called in the background for the part that comes next.
-        drop: takes a part away.
-        window: parts in memory at a time, at least 1; with 2, the next one is read ahead.
+        read: reads a part from disk and puts it in place; also called in the background, for the next part.
+        drop: frees a part.
+        window: most parts in memory at once, at least 1; with 2, the next part is read ahead.
     """
 
-    def __init__(self, load: Callable[[int], None], drop: Callable[[int], None], *, window: int) -> None:
-        assert window >= 1, "somebody has to be in memory"
-        self._load = load
+    def __init__(self, read: Callable[[int], None], drop: Callable[[int], None], *, window: int) -> None:
+        assert window >= 1, "the window has room for one part at least"
+        self._read_part = read
         self._drop = drop
         self._window = window
         self._present: set[int] = set()
-        self._coming: tuple[int, Future[None]] | None = None
+        self._pending: tuple[int, Future[None]] | None = None
 
     def has(self, part: int) -> bool:
-        """Whether a part is in memory, or about to be."""
-        return part in self._present or (self._coming is not None and self._coming[0] == part)
+        """Whether a part is in memory, or is being read."""
+        return part in self._present or (self._pending is not None and self._pending[0] == part)
 
-    def enter(self, part: int | None, *, then: int | None = None) -> None:
-        """Have a part in memory, and no other but the one that comes next.
+    def load(self, part: int | None, *, next_part: int | None = None) -> None:
+        """Load a part and drop all others except the next one.
 
         Args:
-            part: None where the work is on something that always stays.
-            then: the part that comes next; it is read in the background if the window has room for it.
+            part: None while something that always stays in memory runs.
+            next_part: read in the background if the window has room for it.
         """
-        following = then if self._window > (part is not None) else None
-        self.settle()
-        for other in self._present - {part, following}:
-            self._present.discard(other)
-            self._drop(other)
+        ahead = next_part if self._window > (part is not None) else None
+        self.wait()
+        for stale in self._present - {part, ahead}:
+            self._present.discard(stale)
+            self._drop(stale)
         if part is not None and part not in self._present:
             self._read(part)
             self._present.add(part)
-        if following is not None and following not in self._present:
-            self._coming = following, self._background.submit(self._read, following)
+        if ahead is not None and ahead not in self._present:
+            self._pending = ahead, self._background.submit(self._read, ahead)
 
-    def settle(self) -> None:
-        """Wait until nothing is read in the background.
+    def wait(self) -> None:
+        """Wait until no part is being read.
 
-        Raises: what reading raised; the part is not there then.
+        Raises: what reading raised; the part is then not in memory.
         """
-        if self._coming is not None:
-            (part, reading), self._coming = self._coming, None
+        if self._pending is not None:
+            (part, reading), self._pending = self._pending, None
             reading.result()
             self._present.add(part)
 
     def clear(self) -> None:
-        """Have nothing in memory."""
-        self.enter(None)
+        """Drop all parts."""
+        self.load(None)
 
     def _read(self, part: int) -> None:
         try:
-            self._load(part)
+            self._read_part(part)
         except BaseException:
             self._drop(part)
             raise

@@ -21,6 +21,7 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.results import TasksJob
 from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, prepared_task
@@ -55,11 +56,11 @@ def projected(chain: Chain, store: Store, *, means: Iterable[str], pair: Pair) -
         means: ids of the mean states of the language and of English.
     """
     own, english = (mean_states(store, one) for one in means)
-    chain.everywhere("set_shifts", shifts(own, english, pair))
+    chain.everywhere(Shard.set_shifts, shifts(own, english, pair))
     try:
         yield
     finally:
-        chain.everywhere("set_shifts", None)
+        chain.everywhere(Shard.set_shifts, None)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class TrialJob(TasksJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Score the dense model under the projection; trials that differ in their rule share one run."""
         model = chain()
-        model.everywhere("set_keep_masks", None)
+        model.everywhere(Shard.set_keep_masks, None)
         groups: dict[tuple[TaskSpec, tuple[str, ...]], list[EvaluationSpec]] = {}
         for one in self.evaluations:
             if not store.has_record(*one.identity.key):

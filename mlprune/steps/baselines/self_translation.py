@@ -20,6 +20,7 @@ from mlprune.hashing import ordered_by_hash
 from mlprune.languages import ENGLISH
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
 from mlprune.steps.demonstrate.source_texts import CorpusRef, open_corpus
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
@@ -110,7 +111,7 @@ class SelfTranslateJob(RecordJob, ModelJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Translate, store every text, then write the record."""
         model = chain()
-        model.everywhere("set_keep_masks", None)
+        model.everywhere(Shard.set_keep_masks, None)
         prepared, tokenizer = self._prepared(), load_tokenizer(Path(self.model.path))
         outputs = [one.output for one in run_translation(model, tokenizer, prepared)]
         if not self.task.definition.texts:

@@ -38,13 +38,13 @@ def tasks_cost(
         flops += block_flops(sizes, size.n_tokens) + 2.0 * size.n_tokens * sizes.hidden * sizes.vocabulary
         n_passes += size.n_passes
         n_logits = max(n_logits, size.n_logit_rows * sizes.vocabulary)
-    cache_bytes = 2 * batch_tokens * sizes.hidden * len(sizes.blocks) * sizes.item
+    cache_bytes = 2 * batch_tokens * sizes.hidden * len(sizes.blocks) * sizes.itemsize
     return JobCost(
         step,
         flops=flops,
         n_passes=n_passes + 1,
         fixed_bytes=SMALL_JOB_BYTES + sum(sizes.prunable) * MASK_BYTES,
-        thread_bytes=batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.item),
+        thread_bytes=batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.itemsize),
         disk_bytes=disk_bytes,
         runs_model=True,
     )

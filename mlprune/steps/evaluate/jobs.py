@@ -6,6 +6,7 @@ share one run of it. Every evaluation is a record of its own, so a killed job do
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from mlprune.evaluation.scoring.translation import PreparedTranslation, Translat
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
 from mlprune.steps.evaluate.cost import tasks_cost
@@ -40,15 +42,17 @@ __all__ = [
 
 def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
     """Turn the chain's model into a variant: each shard reads the masks of its own blocks from the store."""
-    chain.everywhere("set_keep_masks", None)
+    chain.everywhere(Shard.set_keep_masks, None)
     record = store.require("variants", variant_id)
     level = record.rows["variants"][0]["level"]
     weights = weight_artefacts(record)
     for block, masks in enumerate(mask_artefacts(record)):
         if weights:
-            chain.on_block(block, "rewrite_block", block, stored_weights, store.uri, masks, weights[block])
+            rewrite = partial(stored_weights, store_uri=store.uri, masks=masks, changed=weights[block])
+            chain.on_block(block, Shard.rewrite_block, block, rewrite)
         else:
-            chain.on_block(block, "prune_block", block, stored_keep_masks, store.uri, masks, level)
+            prune = partial(stored_keep_masks, store_uri=store.uri, artefact=masks, level=level)
+            chain.on_block(block, Shard.prune_block, block, prune)
 
 
 @dataclass(frozen=True)

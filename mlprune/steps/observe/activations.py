@@ -4,9 +4,9 @@ They are what layers read in the dense model, before any sum. Their size is a ma
 quota, and the plan refuses what may be larger (`plan/observing.py`).
 """
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
 from mlprune.errors import BadInputError, StatisticsError
-from mlprune.models.chain import Chain
-from mlprune.models.messages import CaptureBatch, Captured
+from mlprune.models.chain import Chain, stream_tagged
+from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
 from mlprune.parallel import parallel_map
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
@@ -87,7 +88,7 @@ class ActivationsJob(DensePassJob):
             StatisticsError: an activation is not finite, or does not fit the dtype that was asked for.
         """
         model = chain()
-        model.everywhere("set_keep_masks", None)
+        model.everywhere(Shard.set_keep_masks, None)
         files = [file for part in self.parts for file in self._run_part(store, model, part)]
         store.write_record(self.identity.record(artefacts=tuple(files)))
 
@@ -96,17 +97,9 @@ class ActivationsJob(DensePassJob):
         source = store.require("demonstration_sets", self.demonstration_set_id).artefacts[0]
         texts = columns_of(store.read_bytes(source), ["token_ids"], rows=part)["token_ids"]
         wanted = dict.fromkeys(self.blocks, self.inputs)
-        under_way: deque[tuple[int, ...]] = deque()
-
-        def batches() -> Iterator[CaptureBatch]:
-            for places, batch in token_batches(texts, batch_tokens=self.batch_tokens):
-                under_way.append(places)
-                yield CaptureBatch(batch.token_ids, batch.attention_mask, batch.counted, wanted)
-
+        batches = token_batches(texts, batch_tokens=self.batch_tokens)
         gathered: dict[tuple[int, str], dict[int, Tensor]] = {}
-        captured: Captured
-        for captured in model.stream("capture", batches()):
-            places = under_way.popleft()
+        for places, captured in stream_tagged(model, partial(CaptureVisitor, inputs_of_block=wanted), batches):
             for key, found in captured.inputs.items():
                 gathered.setdefault(key, {}).update(zip(places, found, strict=True))
         return parallel_map(lambda key: self._write(store, key, gathered[key], part=part, texts=texts), gathered)

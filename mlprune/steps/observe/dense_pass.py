@@ -4,7 +4,6 @@ A part is so small that its statistics fit in memory, however large the set is; 
 Batches are cut within a part, longest demonstrations first. What becomes of the parts is in `observe.py`.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,8 +13,11 @@ from torch import Tensor
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.corpus.token_roles import scope_mask
-from mlprune.models.chain import Chain
-from mlprune.models.messages import Observation, TokenBatch
+from mlprune.models.chain import Chain, stream_tagged
+from mlprune.models.inference.observation import Observation, StatisticsVisitor
+from mlprune.models.inference.visitor import Operation, Result
+from mlprune.models.messages import TokenBatch
+from mlprune.models.shard import Shard
 from mlprune.parallel import parallel_map
 from mlprune.steps.job import ModelJob, ModelRef, RecordJob, RecordKey
 from mlprune.steps.observe.statistics_files import write_part
@@ -49,11 +51,13 @@ class DensePassJob(SetJob, ModelJob):
         return self.model
 
 
-def dense_pass(store: Store, model: Chain, operation: str, *, job: DensePassJob) -> Iterator[Any]:
+def dense_pass(
+    store: Store, model: Chain, operation: Operation[TokenBatch, Result], *, job: DensePassJob
+) -> Iterator[Result]:
     """What each batch of a job's set gave, in their order, on the model without masks."""
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
     texts = store.read_table(artefact, ["token_ids"])["token_ids"]
-    model.everywhere("set_keep_masks", None)
+    model.everywhere(Shard.set_keep_masks, None)
     return model.stream(operation, (batch for _, batch in token_batches(texts, batch_tokens=job.batch_tokens)))
 
 
@@ -125,15 +129,8 @@ def observe_set(
         rows = zip(table["sides"], table["shots"], strict=True)
         counted = [scope_mask(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
     gathered = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
-    under_way: deque[tuple[int, ...]] = deque()
-
-    def batches() -> Iterator[TokenBatch]:
-        for places, batch in token_batches(table["token_ids"], batch_tokens=batch_tokens, counted=counted):
-            under_way.append(places)
-            yield batch
-
-    model.everywhere("set_keep_masks", None)
-    for observation in model.stream("observe", batches()):
-        gathered.add(under_way.popleft(), observation)
-    assert not under_way, "a chain gives as many results as it takes batches"
+    batches = token_batches(table["token_ids"], batch_tokens=batch_tokens, counted=counted)
+    model.everywhere(Shard.set_keep_masks, None)
+    for places, observation in stream_tagged(model, StatisticsVisitor, batches):
+        gathered.add(places, observation)
     return gathered

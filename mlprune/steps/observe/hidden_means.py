@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlprune.models.messages import StateSums
+from mlprune.models.inference.hidden_sums import HiddenSumVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
@@ -40,9 +40,8 @@ class HiddenMeansJob(DensePassJob):
             StatisticsError: a state is not finite.
         """
         total, n_tokens = torch.zeros((), dtype=torch.float64), 0
-        found: StateSums
-        for found in dense_pass(store, chain(), "sum_states", job=self):
-            total, n_tokens = total + found.sums, n_tokens + found.n_tokens
+        for states in dense_pass(store, chain(), HiddenSumVisitor, job=self):
+            total, n_tokens = total + states.sums, n_tokens + states.n_tokens
         columns: dict[str, Any] = {
             "block": list(range(len(total))),
             "n_tokens": [n_tokens] * len(total),

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.messages import ActiveNeurons
+from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.active_neurons import removed_before, removed_behind
 from mlprune.pruning.mask_files import read_keep_masks
@@ -41,10 +41,9 @@ class NeuronActivityJob(DensePassJob):
         """
         totals: dict[int, Tensor] = {}
         n_tokens = 0
-        found: ActiveNeurons
-        for found in dense_pass(store, chain(), "count_active", job=self):
-            n_tokens += found.n_tokens
-            for block, counts in found.counts.items():
+        for active in dense_pass(store, chain(), ActiveNeuronVisitor, job=self):
+            n_tokens += active.n_tokens
+            for block, counts in active.counts.items():
                 totals[block] = totals[block] + counts if block in totals else counts
         store.write_record(self.identity.record(rows={"neuron_activity": self._rows(totals, n_tokens)}))
 

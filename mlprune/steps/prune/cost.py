@@ -25,7 +25,7 @@ def ordering_cost(step: str, sizes: Footprint, *, n_sparsities: int) -> JobCost:
 
 def outliers_cost(step: str, sizes: Footprint) -> JobCost:
     """Cost of the outlier ratios of all blocks."""
-    return JobCost(step, thread_bytes=sum(sizes.prunable) * (sizes.item + STATE_BYTES))
+    return JobCost(step, thread_bytes=sum(sizes.prunable) * (sizes.itemsize + STATE_BYTES))
 
 
 def combination_cost(step: str, sizes: Footprint, *, n_parents: int) -> JobCost:
@@ -43,7 +43,7 @@ def sweep_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int,
     ordering = ordering_cost(step, sizes, n_sparsities=1)
     gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
     weight_bytes = 4 * n_block_weights(sizes) if changes_weights else 0
-    state_bytes = size.n_tokens * sizes.hidden * sizes.item
+    state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
     block_statistics_bytes = 4 * size.n_demonstrations * sizes.inputs
     return JobCost(
         step,

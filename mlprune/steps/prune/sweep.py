@@ -5,8 +5,9 @@ recorded as soon as they are there: a sweep that was killed runs the pruned bloc
 on where it stopped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
 from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, stored_keep_masks, write_block_masks
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
@@ -87,8 +89,8 @@ class SweepJob(ModelJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Sweep over the blocks, then write the variant."""
         model = chain()
-        model.everywhere("set_keep_masks", None)
-        model.everywhere("sweep_clear")
+        model.everywhere(Shard.set_keep_masks, None)
+        model.everywhere(Shard.sweep_clear)
         batches = self._start(store, model)
         records = []
         try:
@@ -96,9 +98,9 @@ class SweepJob(ModelJob):
                 advance_to(model, block, batches)
                 records.append(self._prune(store, model, block, batches))
                 if block + 1 < model.n_blocks:
-                    model.on_block(block, "sweep_advance", block, list(batches))
+                    model.on_block(block, Shard.sweep_advance, block, list(batches))
         finally:
-            model.everywhere("sweep_clear")
+            model.everywhere(Shard.sweep_clear)
         write_variants(store, self.ordering, records, (self.variant,))
 
     def _start(self, store: Store, model: Chain) -> Batches:
@@ -110,7 +112,7 @@ class SweepJob(ModelJob):
             counted = counted_tokens(table, self.variant.reading.token_scope)
             cut = token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=counted)
             for index, (demonstrations, batch) in enumerate(cut):
-                model.on_block(0, "sweep_start", (role, index), batch)
+                model.on_block(0, Shard.sweep_start, (role, index), batch)
                 batches[role, index] = _Batch(demonstrations, batch.counted.sum(dim=1))
         return batches
 
@@ -121,7 +123,8 @@ class SweepJob(ModelJob):
         if record is not None and store.is_intact(record):
             _put_back(store, model, block, record)
             return record
-        found = model.on_block(block, "sweep_observe", block, list(batches), self.variant.weights_changed)
+        with_products = self.variant.weights_changed
+        found = model.on_block(block, Shard.sweep_observe, block, list(batches), with_products=with_products)
         statistics = {role: _joined(found, batches, role) for role in roles(self.variant)}
         observed = list(self._write_statistics(store, block, found, batches))
         made = self._choose(store, model, block, statistics)
@@ -140,18 +143,25 @@ class SweepJob(ModelJob):
         )
         sparsities = sparsities_of(store, FAMILIES[family], block, ordering)
         if variant.weights_changed:
-            arguments: tuple[Any, ...] = (variant.choice, sparsities, family)
-            levels, weights = model.on_block(block, "rewrite_block", block, rewritten_block, *arguments)
+            rewrite = partial(rewritten_block, choice=variant.choice, sparsities=sparsities, family=family)
+            levels, weights = model.on_block(block, Shard.rewrite_block, block, rewrite)
             path = weights_path(variant.id, block)
             changed: tuple[Artefact, ...] = (write_block_weights(store, path, weights),)
         else:
             factors = swept_factors(variant, statistics)
-            arguments = (variant.choice, sparsities, block, family, factors)
-            levels, changed = model.on_block(block, "prune_block", block, choose_masks, *arguments), ()
+            prune = partial(
+                choose_masks,
+                choice=variant.choice,
+                sparsities=sparsities,
+                block=block,
+                family=family,
+                factors=factors,
+            )
+            levels, changed = model.on_block(block, Shard.prune_block, block, prune), ()
         return (write_block_masks(store, mask_path(self.ordering.id, block), levels), *changed)
 
     def _write_statistics(
-        self, store: Store, block: int, found: dict[Key, dict[str, Tensor]], batches: Batches
+        self, store: Store, block: int, found: Mapping[Hashable, dict[str, Tensor]], batches: Batches
     ) -> Iterator[Artefact]:
         for role in roles(self.variant):
             own = [key for key in batches if key[0] == role]
@@ -178,8 +188,9 @@ def swept_factors(variant: VariantSpec, statistics: dict[str, BlockStatistics]) 
     return feature_factors(sets, reading=variant.reading, contrast=statistics.get(CONTRAST))
 
 
-def choose_masks(  # noqa: PLR0917 - a shard passes arguments on by position
-    weights: dict[str, Tensor],
+def choose_masks(
+    weights: Mapping[str, Tensor],
+    *,
     choice: ScoreSpec,
     sparsities: LayerSparsities,
     block: int,
@@ -197,12 +208,14 @@ def _put_back(store: Store, model: Chain, block: int, record: Record) -> None:
     """Prune a block as it was pruned before the sweep was interrupted."""
     masks, weights = mask_artefacts(record)[0], weight_artefacts(record)
     if weights:
-        model.on_block(block, "rewrite_block", block, stored_weights, store.uri, masks, weights[0])
+        rewrite = partial(stored_weights, store_uri=store.uri, masks=masks, changed=weights[0])
+        model.on_block(block, Shard.rewrite_block, block, rewrite)
     else:
-        model.on_block(block, "prune_block", block, stored_keep_masks, store.uri, masks, 0)
+        prune = partial(stored_keep_masks, store_uri=store.uri, artefact=masks, level=0)
+        model.on_block(block, Shard.prune_block, block, prune)
 
 
-def _joined(found: dict[Key, dict[str, Tensor]], batches: Batches, role: str) -> BlockStatistics:
+def _joined(found: Mapping[Hashable, dict[str, Tensor]], batches: Batches, role: str) -> BlockStatistics:
     """Input -> [n, in] of one set, in demonstration order."""
     own = [key for key in batches if key[0] == role]
     order = torch.tensor([index for key in own for index in batches[key].demonstrations]).argsort()

@@ -2,15 +2,15 @@ import pytest
 import torch
 from torch import nn
 
-from mlprune.models.device_map import CPU, bring_inputs, device_for
+from mlprune.models.device_map import CPU, device_for, move_inputs
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an accelerator")
 def test_without_an_accelerator_everything_stays_on_the_cpu_untouched():
     modules = {"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}
-    homes = device_for(modules)
-    assert homes == {"a": CPU, "b": CPU}
-    bring_inputs(modules, homes)
+    devices = device_for(modules)
+    assert devices == {"a": CPU, "b": CPU}
+    move_inputs(modules, devices)
     assert not any(module._forward_pre_hooks for module in modules.values())
 
 
@@ -19,8 +19,8 @@ def test_without_a_budget_nothing_is_on_the_disk_and_with_one_the_first_modules_
         modules = {f"{n}": nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)) for n in range(5)}
     assert set(device_for(modules, with_accelerators=False).values()) == {CPU}
     for n_bytes, n_staying in ((0, 0), (127, 0), (128, 1), (300, 2), (600, 4), (640, 5), (10**9, 5)):
-        homes = device_for(modules, cpu_bytes=n_bytes, with_accelerators=False)
-        assert list(homes.values()) == [CPU] * n_staying + [None] * (5 - n_staying)
+        devices = device_for(modules, cpu_bytes=n_bytes, with_accelerators=False)
+        assert list(devices.values()) == [CPU] * n_staying + [None] * (5 - n_staying)
 
 
 def test_all_inputs_of_a_module_and_its_buffers_go_to_its_device():
@@ -34,7 +34,7 @@ def test_all_inputs_of_a_module_and_its_buffers_go_to_its_device():
             return self.inner(hidden) + self.bias, masks, cache
 
     module, cache = Seen(), object()
-    bring_inputs({"a": module}, {"a": torch.device("meta")})
+    move_inputs({"a": module}, {"a": torch.device("meta")})
     output, masks, same = module(torch.randn(4, 3), masks=(torch.ones(2), None), cache=cache)
     assert output.device.type == masks[0].device.type == "meta"
     assert same is cache

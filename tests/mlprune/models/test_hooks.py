@@ -1,76 +1,13 @@
 import dataclasses
-import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from transformers import Cache, DynamicCache
 
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.hooks import CacheSlot, InputSums, Taps, calls_on, capture_calls, hidden_of, prepare
-from tests.tiny_models import FAMILY_NAMES, tiny_model
-
-TOKENS = torch.tensor([[1, 50, 60, 70], [1, 9, 8, 0]])
-MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_replayed_calls_give_what_the_model_gives(name):
-    model, family = tiny_model(name, seed=1, blocks=3), FAMILIES[name]
-    with torch.inference_mode():
-        expected = model(TOKENS, attention_mask=MASK, use_cache=False).logits
-        capture = prepare(model, family, input_ids=TOKENS, attention_mask=MASK, use_cache=False)
-        hidden = capture.hidden
-        for block, call in zip(model.get_submodule(family.blocks), capture.calls, strict=True):
-            args, kwargs = call.with_cache(None)
-            hidden = hidden_of(block(hidden, *args, **kwargs), family)
-        logits = model.lm_head(model.get_submodule(family.final_norm)(hidden))
-    assert torch.equal(logits, expected)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_cache_is_a_slot_in_the_recorded_call_and_calls_can_be_pickled(name):
-    model, family = tiny_model(name, seed=1, blocks=2), FAMILIES[name]
-    with torch.inference_mode():
-        inputs = {"input_ids": TOKENS, "attention_mask": MASK, "use_cache": True}
-        calls = prepare(model, family, **inputs, cache=DynamicCache(config=model.config)).calls
-    call = pickle.loads(pickle.dumps(calls))[1]
-    values = [*call.args, *call.kwargs.values()]
-    assert values.count(CacheSlot()) == 1
-    assert not any(isinstance(value, Cache) for value in values)
-    own = DynamicCache(config=model.config)
-    args, kwargs = call.with_cache(own)
-    assert sum(value is own for value in [*args, *kwargs.values()]) == 1
-
-
-def test_the_blocks_come_back_even_when_the_forward_fails():
-    model, family = tiny_model("gpt2", seed=1, blocks=2), FAMILIES["gpt2"]
-    before = [model.transformer.h, model.transformer.ln_f]
-    with capture_calls(model, family):
-        assert model.transformer.h is not before[0]
-    with pytest.raises(IndexError):
-        prepare(model, family, input_ids=TOKENS + 1000)
-    assert model.transformer.h is before[0]
-    assert model.transformer.ln_f is before[1]
-
-
-def test_tensors_that_calls_share_stay_shared_when_moved():
-    model, family = tiny_model("xglm", seed=1, blocks=2), FAMILIES["xglm"]
-    with torch.inference_mode():
-        capture = prepare(model, family, input_ids=TOKENS, attention_mask=MASK, use_cache=False)
-    moved = calls_on(dict(enumerate(capture.calls)), torch.device("meta"))
-    assert moved[0].args[0].device.type == "meta"
-    assert moved[0].args[0] is moved[1].args[0]
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_block_that_returns_the_other_form_is_an_error(name):
-    family = FAMILIES[name]
-    hidden = torch.zeros(1, 1, 1)
-    output = hidden if family.block_returns_tuple else (hidden,)
-    with pytest.raises(ModelError, match=r"families/records\.py does not say"):
-        hidden_of(output, family)
+from mlprune.models.hooks import InputSums, Taps
+from tests.tiny_models import tiny_model
 
 
 def observed_block(**options):

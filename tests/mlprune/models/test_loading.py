@@ -38,7 +38,7 @@ def test_one_shard_gives_exactly_the_logits_of_from_pretrained(tmp_path, name, d
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_a_shard_loads_only_its_own_tensors(tmp_path, name):
+def test_a_shard_loads_only_its_shard_parameters(tmp_path, name):
     path = save_tiny_model(tmp_path, name)
     family = FAMILIES[name]
     real = [

@@ -10,7 +10,7 @@ import pytest
 
 from mlprune.models import metadata_cache
 from mlprune.models.loading import inspect_model
-from mlprune.models.metadata_cache import remembered
+from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.placement.memory_estimate import footprint
 from tests.tiny_models import save_tiny_model
 
@@ -52,10 +52,10 @@ class Finder:
 @pytest.mark.usefixtures("at_rest")
 def test_what_was_found_is_remembered_for_each_folder_and_each_question(folder: Path, tmp_path: Path) -> None:
     find = Finder()
-    assert [remembered(folder, "a", find)["n"] for _ in range(3)] == [1, 1, 1]
-    assert remembered(folder, "b", find)["n"] == 2
+    assert [cached_metadata(folder, "a", find)["n"] for _ in range(3)] == [1, 1, 1]
+    assert cached_metadata(folder, "b", find)["n"] == 2
     (tmp_path / "other").mkdir()
-    assert remembered(tmp_path / "other", "a", find)["n"] == 3
+    assert cached_metadata(tmp_path / "other", "a", find)["n"] == 3
 
 
 def rewrite(folder: Path) -> None:
@@ -87,25 +87,25 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_any_change_of_the_folder_makes_it_be_found_anew(change: Callable[[Path], object], folder: Path) -> None:
     find = Finder()
-    remembered(folder, "a", find)
+    cached_metadata(folder, "a", find)
     change(folder)
-    assert remembered(folder, "a", find)["n"] == 2
+    assert cached_metadata(folder, "a", find)["n"] == 2
 
 
 @pytest.mark.usefixtures("at_rest")
 def test_other_code_or_another_library_makes_it_be_found_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = Finder()
-    remembered(folder, "a", find)
+    cached_metadata(folder, "a", find)
     monkeypatch.setattr(metadata_cache, "_version", lambda name: f"{name} of tomorrow")
     metadata_cache._code.cache_clear()
-    assert remembered(folder, "a", find)["n"] == 2
+    assert cached_metadata(folder, "a", find)["n"] == 2
     monkeypatch.undo()
     metadata_cache._code.cache_clear()
 
 
 def test_a_folder_that_changed_just_now_is_not_remembered(folder: Path) -> None:
     find = Finder()
-    assert [remembered(folder, "a", find)["n"] for _ in range(2)] == [1, 2]
+    assert [cached_metadata(folder, "a", find)["n"] for _ in range(2)] == [1, 2]
 
 
 @pytest.mark.usefixtures("at_rest")
@@ -116,7 +116,7 @@ def test_a_folder_that_changes_while_it_is_looked_at_is_not_remembered(folder: P
         (folder / "weights").write_bytes(bytes(find.n + 20))
         return find()
 
-    assert [remembered(folder, "a", disturbed)["n"] for _ in range(2)] == [1, 2]
+    assert [cached_metadata(folder, "a", disturbed)["n"] for _ in range(2)] == [1, 2]
 
 
 DAMAGES: dict[str, Callable[[str], str]] = {
@@ -132,10 +132,10 @@ DAMAGES: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_entry_is_as_good_as_none(damage: Callable[[str], str], folder: Path, own_cache: Path) -> None:
     find = Finder()
-    remembered(folder, "a", find)
+    cached_metadata(folder, "a", find)
     (entry,) = own_cache.iterdir()
     entry.write_text(damage(entry.read_text()))
-    assert [remembered(folder, "a", find)["n"] for _ in range(2)] == [2, 2]
+    assert [cached_metadata(folder, "a", find)["n"] for _ in range(2)] == [2, 2]
 
 
 @pytest.mark.usefixtures("at_rest")
@@ -143,14 +143,14 @@ def test_without_a_place_for_entries_everything_is_found_each_time(folder: Path,
     own_cache.parent.mkdir(parents=True)
     own_cache.write_text("no folder")
     find = Finder()
-    assert [remembered(folder, "a", find)["n"] for _ in range(2)] == [1, 2]
+    assert [cached_metadata(folder, "a", find)["n"] for _ in range(2)] == [1, 2]
 
 
 @pytest.mark.usefixtures("at_rest")
 def test_only_so_many_entries_are_kept(folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata_cache, "MOST_ENTRIES", 3)
     for number in range(5):
-        remembered(folder, f"{number}", Finder())
+        cached_metadata(folder, f"{number}", Finder())
     assert len(list(own_cache.iterdir())) == 3
 
 

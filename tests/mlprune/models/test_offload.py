@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,20 +13,25 @@ from mlprune.errors import ModelError
 from mlprune.evaluation.scoring.batches import plan_texts
 from mlprune.models.block_ranges import plan_spans
 from mlprune.models.chain import advance_to
+from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.inference import block_runner
-from mlprune.models.inference.block_batching import group_limit
-from mlprune.models.inference.decoding import MIN_HEAD, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
+from mlprune.models.inference.observation import StatisticsVisitor
+from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
-from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
-from mlprune.models.shard import Shard, TokenBatch
+from mlprune.models.messages import TokenBatch
+from mlprune.models.placement.budget import MemoryBudget, group_limit
+from mlprune.models.placement.memory_estimate import PROCESS_BYTES, footprint
+from mlprune.models.placement.placed_modules import PlacedModules
+from mlprune.models.shard import Shard
+from mlprune.models.shard_loader import load_shard
+from tests.chains import budget_for, run_visitor
 from tests.scored_texts import some_texts
 from tests.tiny_models import PAD, save_tiny_model
 
 NAMES = ("xglm", "gpt2", "bloom", "llama", "gemma2")
 N_BLOCKS = 4
-WORKING = GROUP_BYTES + 2**24
-HEAD = [1, *range(30, 30 + MIN_HEAD)]
+HEAD = [1, *range(30, 30 + MIN_PREFIX)]
 PROMPTS = [[*HEAD, 50, 60, 70], [*HEAD, 9], [*HEAD, 7]]
 
 
@@ -37,14 +43,9 @@ def folders(tmp_path_factory):
     }
 
 
-def budget(path, n, *, dtype="float32"):
-    """Memory in which n blocks of a shard can be at once, if it has more."""
-    return PROCESS_BYTES + WORKING + n * footprint(path, dtype).block
-
-
 def offloaded(path, n, *, n_shards=1, dtype="float32", limit=None):
-    memory = {"memory_bytes": budget(path, n, dtype=dtype), "working_bytes": WORKING}
-    return local_chain(path, n_shards=n_shards, dtype=dtype, limit=limit, **memory)
+    budget = budget_for(path, n, dtype=dtype)
+    return local_chain(path, n_shards=n_shards, dtype=dtype, budget=budget, limit=limit)
 
 
 def small_groups(path):
@@ -75,8 +76,11 @@ def tensors_of(observations=(), scores=()):
 
 def everything(chain):
     """All that goes through the blocks of a chain, as it is now."""
-    found = tensors_of(chain.stream("observe", token_batches()), chain.stream("score", scoring_batches()))
-    return found, greedy_decode(chain, PROMPTS, max_new_tokens=4, stop_id=-1, pad_id=PAD, batches=[[0, 1], [2]])
+    observations = chain.stream(StatisticsVisitor, token_batches())
+    scores = chain.stream(ScoringVisitor, scoring_batches())
+    return tensors_of(observations, scores), greedy_decode(
+        chain, PROMPTS, max_new_tokens=4, stop_id=-1, pad_id=PAD, batches=[[0, 1], [2]]
+    )
 
 
 def assert_same(found, expected):
@@ -100,19 +104,19 @@ def swept(chain, *, with_products):
     """A sequential sweep over a chain: what is observed on the way, and everything behind it."""
     keys = list(range(5))
     for key, batch in enumerate(token_batches()):
-        chain.on_block(0, "sweep_start", key, batch)
+        chain.on_block(0, Shard.sweep_start, key, batch)
     seen = []
     for block in range(N_BLOCKS):
         advance_to(chain, block, keys)
-        found = chain.on_block(block, "sweep_observe", block, keys, with_products)
+        found = chain.on_block(block, Shard.sweep_observe, block, keys, with_products=with_products)
         seen += [tensor for key in keys for tensor in found[key].values()]
         if with_products:
-            chain.on_block(block, "rewrite_block", block, scaled, 2.0)
+            chain.on_block(block, Shard.rewrite_block, block, partial(scaled, factor=2.0))
         else:
-            assert chain.on_block(block, "prune_block", block, halved, block) == block
+            assert chain.on_block(block, Shard.prune_block, block, partial(halved, seed=block)) == block
         if block + 1 < N_BLOCKS:
-            chain.on_block(block, "sweep_advance", block, keys)
-    chain.everywhere("sweep_clear")
+            chain.on_block(block, Shard.sweep_advance, block, keys)
+    chain.everywhere(Shard.sweep_clear)
     after = everything(chain)
     return seen + after[0], after[1]
 
@@ -136,37 +140,37 @@ def test_sweeps_and_what_they_made_of_the_model_do_not_depend_on_the_memory(fold
         threads(n_threads)
         chain = offloaded(folders[name], n, n_shards=n_shards)
         assert_same(swept(chain, with_products=with_products), expected)
-        chain.everywhere("set_keep_masks", None)
+        chain.everywhere(Shard.set_keep_masks, None)
         assert_same(everything(chain), dense)
 
 
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])
 def test_blocks_that_are_away_take_masks_and_new_weights_and_give_them_back_bit_for_bit(folders, name):
     reference, chain = local_chain(folders[name]), offloaded(folders[name], 2)
-    shapes = reference.on_block(0, "prune_block", 0, lambda weights: ({}, dict(weights)))
+    shapes = reference.on_block(0, Shard.prune_block, 0, lambda weights: ({}, dict(weights)))
     masks = {(block, layer): mask for block in (0, 2) for layer, mask in halved(shapes, block)[0].items()}
     dense = everything(reference)
     for one in (reference, chain):
-        one.everywhere("set_keep_masks", masks)
-        one.on_block(3, "rewrite_block", 3, scaled, 0.5)
+        one.everywhere(Shard.set_keep_masks, masks)
+        one.on_block(3, Shard.rewrite_block, 3, partial(scaled, factor=0.5))
     assert_same(everything(chain), everything(reference))
     for one in (reference, chain):
-        one.on_block(0, "prune_block", 0, lambda _: ({}, None))
+        one.on_block(0, Shard.prune_block, 0, lambda _: ({}, None))
     assert_same(everything(chain), everything(reference))
     for one in (reference, chain):
-        one.everywhere("set_keep_masks", None)
+        one.everywhere(Shard.set_keep_masks, None)
     assert_same(everything(chain), dense)
     assert_same(everything(reference), dense)
 
 
 def test_changing_a_block_that_is_away_without_looking_at_its_weights_reads_nothing(folders, monkeypatch):
     chain = offloaded(folders["xglm"], 1)
-    monkeypatch.setattr(block_runner.WeightFiles, "read", None)
-    monkeypatch.setattr(block_runner.WeightFiles, "copied", None)
+    monkeypatch.setattr(WeightFiles, "read", None)
+    monkeypatch.setattr(WeightFiles, "copied", None)
     names = FAMILIES["xglm"].layers
-    assert chain.on_block(2, "prune_block", 2, lambda weights: ({}, list(weights))) == list(names)
+    assert chain.on_block(2, Shard.prune_block, 2, lambda weights: ({}, list(weights))) == list(names)
     mask = torch.ones(64, 16, dtype=torch.bool)
-    assert chain.on_block(2, "prune_block", 2, lambda weights: ({"fc1": mask}, len(weights))) == len(names)
+    assert chain.on_block(2, Shard.prune_block, 2, lambda weights: ({"fc1": mask}, len(weights))) == len(names)
 
 
 class Watched:
@@ -174,20 +178,20 @@ class Watched:
 
     def __init__(self, monkeypatch):
         self.n_read, self.present, self.most = Counter(), set(), 0
-        read, drop = block_runner.BlockRunner.read, block_runner.BlockRunner.drop
+        read, drop = PlacedModules.read, PlacedModules.drop
 
-        def reading(runner, part):
+        def reading(placed, part):
             self.n_read[part] += 1
             self.present.add(part)
             self.most = max(self.most, len(self.present))
-            read(runner, part)
+            read(placed, part)
 
-        def dropping(runner, part):
+        def dropping(placed, part):
             self.present.discard(part)
-            drop(runner, part)
+            drop(placed, part)
 
-        monkeypatch.setattr(block_runner.BlockRunner, "read", reading)
-        monkeypatch.setattr(block_runner.BlockRunner, "drop", dropping)
+        monkeypatch.setattr(PlacedModules, "read", reading)
+        monkeypatch.setattr(PlacedModules, "drop", dropping)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -196,12 +200,12 @@ def test_a_pass_reads_every_weight_once_and_never_holds_more_than_the_window(fol
     chain = offloaded(path, n)
     staying = {0: 0, 1: 0, 2: 0, 3: 1}[n]
     assert not watched.n_read
-    list(chain.stream("observe", token_batches()))
-    in_turns = list(range(staying, N_BLOCKS))  # all that XGLM has before its blocks is looked up in the checkpoint
-    assert watched.n_read == dict.fromkeys(in_turns, 1)
+    list(chain.stream(StatisticsVisitor, token_batches()))
+    offloaded_blocks = list(range(staying, N_BLOCKS))  # XGLM's embeddings are read from the checkpoint on demand
+    assert watched.n_read == dict.fromkeys(offloaded_blocks, 1)
     assert (watched.most, watched.present) == (min(n, 2), set())
-    list(chain.stream("score", scoring_batches()))
-    assert watched.n_read == {**dict.fromkeys(in_turns, 2), N_BLOCKS: 1}
+    list(chain.stream(ScoringVisitor, scoring_batches()))
+    assert watched.n_read == {**dict.fromkeys(offloaded_blocks, 2), N_BLOCKS: 1}
     assert (watched.most, watched.present) == (min(n, 2), set())
     watched.n_read.clear()
     swept(chain, with_products=False)
@@ -210,17 +214,19 @@ def test_a_pass_reads_every_weight_once_and_never_holds_more_than_the_window(fol
 
 def test_weights_that_are_not_in_memory_are_on_the_meta_device(folders):
     path = folders["xglm"]
-    shard = Shard(path, range(N_BLOCKS), n_blocks=N_BLOCKS, dtype="float32", **memory_of(path, 2))
-    assert {p.device.type for p in shard._runner._model.parameters()} == {"meta"}
-    shard.observe(token_batches()[0])
-    there = {b for b, m in shard._runner.modules.items() if next(m.parameters()).device.type == "cpu"}
-    assert there == {3}
-    shard.rest()
-    assert {p.device.type for p in shard._runner._model.parameters()} == {"meta"}
+    shard = load_shard(path, range(N_BLOCKS), n_blocks=N_BLOCKS, dtype="float32", budget=budget_for(path, 2))
 
+    def loaded():
+        modules = {**shard.runner.modules, "head": shard.runner.head}
+        return {part for part, module in modules.items() if next(module.parameters()).device.type == "cpu"}
 
-def memory_of(path, n):
-    return {"memory_bytes": budget(path, n), "working_bytes": WORKING}
+    assert loaded() == set()
+    run_visitor([shard], StatisticsVisitor(token_batches()[0]))
+    assert loaded() == {3}
+    run_visitor([shard], ScoringVisitor(scoring_batches()[0]))
+    assert loaded() == {"head"}
+    shard.free_offloaded()
+    assert loaded() == set()
 
 
 def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(folders):
@@ -230,59 +236,55 @@ def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(fo
 
 
 def test_with_room_for_everything_nothing_takes_turns(folders):
-    chain = local_chain(folders["opt"], memory_bytes=2**31)
+    chain = local_chain(folders["opt"], budget=MemoryBudget(2**31))
     assert chain.limit is None
-    assert chain.everywhere("group_limit") == [None]
-    chain.everywhere("rest")
+    assert chain.everywhere(Shard.group_limit) == [None]
+    chain.everywhere(Shard.free_offloaded)
     assert_same(everything(chain), everything(local_chain(folders["opt"])))
 
 
 def test_a_budget_without_room_for_a_block_is_an_error_that_names_one_that_has(folders):
     path = folders["opt"]
     with pytest.raises(ModelError, match=r"no room for one block.*expected='(\d+\.\d+) GiB or more'") as caught:
-        local_chain(path, memory_bytes=PROCESS_BYTES)
+        local_chain(path, budget=MemoryBudget(PROCESS_BYTES))
     enough = float(str(caught.value.context["expected"]).split()[0])
-    assert local_chain(path, memory_bytes=int(enough * 2**30)).n_blocks == N_BLOCKS
+    assert local_chain(path, budget=MemoryBudget(int(enough * 2**30))).n_blocks == N_BLOCKS
 
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_a_checkpoint_that_goes_away_is_an_error_and_the_shard_goes_on_when_it_is_back(tmp_path, n):
     path = save_tiny_model(tmp_path, blocks=N_BLOCKS)
     chain = offloaded(path, n)
-    expected = tensors_of(chain.stream("observe", token_batches()))
+    expected = tensors_of(chain.stream(StatisticsVisitor, token_batches()))
     (path / "model.safetensors").rename(path / "elsewhere")
     with pytest.raises(ModelError, match="rows of the embedding cannot be read"):
-        list(chain.stream("observe", token_batches()))
+        list(chain.stream(StatisticsVisitor, token_batches()))
     (path / "elsewhere").rename(path / "model.safetensors")
-    again = tensors_of(chain.stream("observe", token_batches()))
+    again = tensors_of(chain.stream(StatisticsVisitor, token_batches()))
     assert all(torch.equal(one, other) for one, other in zip(again, expected, strict=True))
-
-
-def test_an_operation_that_does_not_go_through_the_blocks_is_an_error(folders):
-    shard = Shard(folders["opt"], range(N_BLOCKS), n_blocks=N_BLOCKS, dtype="float32")
-    with pytest.raises(ModelError, match=r"no operation.*got='sweep_clear'"):
-        shard.together("sweep_clear", [])
 
 
 def test_spans_of_the_shards_each_have_the_budget(folders):
     chain = offloaded(folders["gpt2"], 1, n_shards=3)
     assert chain.spans == plan_spans(N_BLOCKS, 3)
-    assert [limit is not None for limit in chain.everywhere("group_limit")][:1] == [True]
+    assert [limit is not None for limit in chain.everywhere(Shard.group_limit)][:1] == [True]
 
 
 IN_A_PROCESS = """
 import sys, torch
 from pathlib import Path
+from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
+from mlprune.models.placement.budget import MemoryBudget
 from mlprune.parallel import set_worker_threads
 
 set_worker_threads(2)
-memory = {"memory_bytes": int(sys.argv[2]), "working_bytes": int(sys.argv[3])} if len(sys.argv) > 2 else {}
-chain = local_chain(Path(sys.argv[1]), **memory)
+budget = MemoryBudget(int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) > 2 else None
+chain = local_chain(Path(sys.argv[1]), budget=budget)
 mask = torch.ones(1, 32, dtype=torch.bool)
 batches = [TokenBatch(torch.arange(32).unsqueeze(0) + n, mask, mask) for n in range(6)]
-print(sum(float(one.magnitudes.sum()) for one in chain.stream("observe", batches)))
+print(sum(float(one.magnitudes.sum()) for one in chain.stream(StatisticsVisitor, batches)))
 lines = Path("/proc/self/status").read_text().splitlines()
 print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
 """
@@ -292,7 +294,8 @@ print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmH
 def test_the_resident_memory_of_a_process_stays_below_its_budget(tmp_path):
     path = save_tiny_model(tmp_path, blocks=12, hidden=1024)
     sizes = footprint(path, "float32")
-    memory = [budget(path, 3), WORKING]
+    budget = budget_for(path, 3)
+    memory = [budget.process_bytes, budget.working_bytes]
 
     def run(*arguments):
         command = [sys.executable, "-c", IN_A_PROCESS, *map(str, arguments)]
@@ -302,5 +305,5 @@ def test_the_resident_memory_of_a_process_stays_below_its_budget(tmp_path):
     result, peak = run(path, *memory)
     whole_result, whole_peak = run(path)
     assert result == whole_result
-    assert peak < memory[0] < whole_peak + WORKING
+    assert peak < memory[0] < whole_peak + budget.working_bytes
     assert whole_peak - peak > 6 * sizes.block

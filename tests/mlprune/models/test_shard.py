@@ -1,4 +1,4 @@
-import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -9,9 +9,14 @@ from mlprune.errors import ModelError, ShapeError, StatisticsError
 from mlprune.models.chain import advance_to
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference.observation import StatisticsVisitor
+from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import TokenBatch
 from mlprune.models.placement import placed_modules
-from mlprune.models.shard import Shard, TokenBatch
+from mlprune.models.shard import Shard
+from mlprune.models.shard_loader import load_shard
+from tests.chains import run_visitor
 from tests.scored_texts import one_batch, scored_alone, some_texts
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
@@ -38,7 +43,7 @@ def token_batch(rows=ALL_ROWS, *, pad=0):
 
 
 def observe(chain, batch):
-    return next(chain.stream("observe", [batch]))
+    return next(chain.stream(StatisticsVisitor, [batch]))
 
 
 def reference_observation(path, family, tokens, counted):
@@ -103,10 +108,9 @@ def test_padding_tokens_and_batch_size_do_not_change_statistics(folders, name):
 
 def test_what_travels_between_shards_can_be_pickled(folders):
     for name in FAMILY_NAMES:
-        first, second = (Shard(folders[name], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3)))
-        batch = one_batch(TEXTS)
-        straight = second.score(first.score(batch))
-        pickled = second.score(pickle.loads(pickle.dumps(first.score(pickle.loads(pickle.dumps(batch))))))
+        shards = local_chain(folders[name], n_shards=2).shards
+        straight = run_visitor(shards, ScoringVisitor(one_batch(TEXTS)))
+        pickled = run_visitor(shards, ScoringVisitor(one_batch(TEXTS)), pickled=True)
         assert torch.equal(straight.log_probs, pickled.log_probs)
 
 
@@ -122,7 +126,7 @@ def broken_model(folder):
 def test_an_activation_that_is_not_finite_is_an_error_that_names_block_and_input(tmp_path, threads, n_threads):
     threads(n_threads)
     with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
-        list(local_chain(broken_model(tmp_path)).stream("observe", [token_batch()] * 8))
+        list(local_chain(broken_model(tmp_path)).stream(StatisticsVisitor, [token_batch()] * 8))
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
@@ -133,9 +137,9 @@ def test_neither_threads_nor_shards_change_a_bit_of_what_is_observed_and_scored(
     for n_threads, n_shards in ((1, 1), (2, 1), (2, 2)):
         threads(n_threads)
         chain = local_chain(folders[name], n_shards=n_shards)
-        observed = list(chain.stream("observe", batches))
+        observed = list(chain.stream(StatisticsVisitor, batches))
         tensors = [tensor for one in observed for tensor in (*one.sums.values(), one.magnitudes, one.n_tokens)]
-        found.append([*tensors, *(scores.log_probs for scores in chain.stream("score", texts))])
+        found.append([*tensors, *(scores.log_probs for scores in chain.stream(ScoringVisitor, texts))])
     for other in found[1:]:
         assert all(torch.equal(tensor, expected) for tensor, expected in zip(other, found[0], strict=True))
 
@@ -143,7 +147,7 @@ def test_neither_threads_nor_shards_change_a_bit_of_what_is_observed_and_scored(
 def test_blocks_the_model_does_not_have_are_an_error(folders):
     for blocks, n_blocks in ((range(2, 4), 3), (range(2), 2), (range(0), 3)):
         with pytest.raises(ModelError, match="other blocks"):
-            Shard(folders["xglm"], blocks, n_blocks=n_blocks, dtype="float32")
+            load_shard(folders["xglm"], blocks, n_blocks=n_blocks, dtype="float32")
 
 
 # Masks
@@ -151,11 +155,11 @@ def test_blocks_the_model_does_not_have_are_an_error(folders):
 
 def random_masks(path, name, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    shard = Shard(path, range(3), n_blocks=3, dtype="float32")
+    shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
     return {
         (block, layer): torch.rand(weight.shape, generator=generator) > 0.5
         for block in range(3)
-        for layer, weight in shard._masks.dense(block).items()
+        for layer, weight in shard.masks.dense(block).items()
     }
 
 
@@ -174,9 +178,9 @@ def test_a_masked_chain_scores_as_the_pruned_model_and_then_as_the_dense_one(fol
     masks, family = random_masks(folders[name], name), FAMILIES[name]
     chain = local_chain(folders[name], n_shards=n_shards)
     dense = log_probs(chain)
-    chain.everywhere("set_keep_masks", masks)
+    chain.everywhere(Shard.set_keep_masks, masks)
     pruned = log_probs(chain)
-    chain.everywhere("set_keep_masks", None)
+    chain.everywhere(Shard.set_keep_masks, None)
     assert torch.equal(log_probs(chain), dense)
     assert_scores_of(pruned_model(folders[name], family, masks), pruned, rtol=1e-5, atol=1e-5)
     assert (pruned - dense).abs().max() > 1e-2
@@ -184,20 +188,21 @@ def test_a_masked_chain_scores_as_the_pruned_model_and_then_as_the_dense_one(fol
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_block_is_pruned_by_a_function_of_its_dense_weights(folders, name):
-    shard = Shard(folders[name], range(3), n_blocks=3, dtype="float32")
-    dense = {layer: weight.clone() for layer, weight in shard._masks.dense(1).items()}
+    shard = load_shard(folders[name], range(3), n_blocks=3, dtype="float32")
+    dense = {layer: weight.clone() for layer, weight in shard.masks.dense(1).items()}
 
     def keep_large(weights, least):
         assert all(torch.equal(weight, dense[layer]) for layer, weight in weights.items())
         masks = {layer: weight.abs() >= least for layer, weight in weights.items()}
         return masks, sum(int((~mask).sum()) for mask in masks.values())
 
-    assert shard.prune_block(1, keep_large, 0.1) == shard.prune_block(1, keep_large, 0.1)
-    n_removed = shard.prune_block(1, keep_large, 0.3)
-    module = shard._runner.modules[1]
+    few = partial(keep_large, least=0.1)
+    assert shard.prune_block(1, few) == shard.prune_block(1, few)
+    n_removed = shard.prune_block(1, partial(keep_large, least=0.3))
+    module = shard.runner.modules[1]
     n_zero = sum(int((module.get_submodule(layer).weight == 0).sum()) for layer in FAMILIES[name].layers)
     assert n_zero == n_removed > 0
-    assert all(torch.equal(weight, dense[layer]) for layer, weight in shard._masks.dense(1).items())
+    assert all(torch.equal(weight, dense[layer]) for layer, weight in shard.masks.dense(1).items())
 
 
 # Sequential sweep
@@ -209,25 +214,26 @@ def test_a_sweep_observes_each_block_behind_the_pruned_ones_before_it(folders, n
     family, batch = FAMILIES[name], token_batch()
     masks = random_masks(folders[name], name, seed=5)
     chain = local_chain(folders[name], n_shards=n_shards)
-    chain.on_block(0, "sweep_start", "k", batch)
+    chain.on_block(0, Shard.sweep_start, "k", batch)
     swept = {}
     for block in range(3):
         advance_to(chain, block, ["k"])
-        found = chain.on_block(block, "sweep_observe", block, ["k"])
+        found = chain.on_block(block, Shard.sweep_observe, block, ["k"])
         swept |= {(block, group): sums for group, sums in found["k"].items()}
         chosen = {layer: masks[block, layer] for layer in family.layers}
-        assert chain.on_block(block, "prune_block", block, lambda _, found: (found, len(found)), chosen) == len(chosen)
-        chain.on_block(block, "sweep_advance", block, ["k"])
+        choose = lambda _, chosen=chosen: (chosen, len(chosen))  # noqa: E731
+        assert chain.on_block(block, Shard.prune_block, block, choose) == len(chosen)
+        chain.on_block(block, Shard.sweep_advance, block, ["k"])
     whole = local_chain(folders[name])
     for block in range(3):
-        whole.everywhere("set_keep_masks", {key: mask for key, mask in masks.items() if key[0] < block})
+        whole.everywhere(Shard.set_keep_masks, {key: mask for key, mask in masks.items() if key[0] < block})
         expected = observe(whole, batch)
         for group in family.input_names:
             assert torch.equal(swept[block, group], expected.sums[block, group])
 
 
 def test_released_and_cleared_states_are_gone(folders):
-    shard = Shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+    shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
     for key in ("a", ("b", 1)):
         shard.sweep_start(key, token_batch())
     shard.sweep_release("a")
@@ -255,14 +261,14 @@ def swept_with_products(path, family, *, n_shards):
         return masks, {layer: weight / 2 for layer, weight in weights.items()}, sorted(weights)
 
     for key, batch in batches.items():
-        chain.on_block(0, "sweep_start", key, batch)
+        chain.on_block(0, Shard.sweep_start, key, batch)
     for block in range(3):
         advance_to(chain, block, KEYS)
-        found = chain.on_block(block, "sweep_observe", block, KEYS, True)
+        found = chain.on_block(block, Shard.sweep_observe, block, KEYS, with_products=True)
         assert list(found) == list(KEYS)
         seen += found.values()
-        assert chain.on_block(block, "rewrite_block", block, halve, 0.1) == sorted(family.layers)
-        chain.on_block(block, "sweep_advance", block, KEYS)
+        assert chain.on_block(block, Shard.rewrite_block, block, partial(halve, least=0.1)) == sorted(family.layers)
+        chain.on_block(block, Shard.sweep_advance, block, KEYS)
     return chain, seen
 
 
@@ -307,11 +313,11 @@ def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense
     family = FAMILIES[name]
     chain, _ = swept_with_products(folders[name], family, n_shards=1)
     dense = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).get_submodule(family.blocks)
-    shard = chain._shards[0]
+    shard = chain.shards[0]
     for block in range(3):
         for layer in family.layers:
             weight = dense[block].get_submodule(layer).weight
-            now = shard._runner.modules[block].get_submodule(layer).weight
+            now = shard.runner.modules[block].get_submodule(layer).weight
             assert torch.equal(now, torch.where(weight.abs() >= 0.1, weight / 2, 0.0))
     given = []
     shard.rewrite_block(1, lambda weights, products: (given.append((weights, products)), ({}, {}, None))[1])
@@ -319,14 +325,14 @@ def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense
     assert all(
         torch.equal(weight, oriented(dense[1].get_submodule(key).weight, family)) for key, weight in given[0][0].items()
     )
-    chain.everywhere("set_keep_masks", None)
+    chain.everywhere(Shard.set_keep_masks, None)
     for block, layer in ((block, layer) for block in range(3) for layer in family.layers):
-        now = shard._runner.modules[block].get_submodule(layer).weight
+        now = shard.runner.modules[block].get_submodule(layer).weight
         assert torch.equal(now, dense[block].get_submodule(layer).weight)
 
 
 def test_a_wrong_mask_weight_or_layer_of_a_function_is_an_error(folders):
-    shard = Shard(folders["gpt2"], range(3), n_blocks=3, dtype="float32")
+    shard = load_shard(folders["gpt2"], range(3), n_blocks=3, dtype="float32")
     mask, weight = torch.ones(48, 16, dtype=torch.bool), torch.zeros(48, 16)
     for error, masks, weights in (
         (ModelError, {"attn.q": mask}, {}),
@@ -344,23 +350,23 @@ def test_a_wrong_mask_weight_or_layer_of_a_function_is_an_error(folders):
 
 
 def test_products_are_forgotten_when_a_sweep_is_cleared(folders):
-    shard = Shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+    shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
     shard.sweep_start("k", token_batch())
-    shard.sweep_observe(0, ["k"], True)
+    shard.sweep_observe(0, ["k"], with_products=True)
     shard.sweep_clear()
     assert shard.rewrite_block(0, lambda _, products: ({}, {}, len(products))) == 0
 
 
 def test_a_sweep_over_an_activation_that_is_not_finite_ends_with_block_and_input(tmp_path, threads):
     threads(2)
-    shard = Shard(broken_model(tmp_path), range(3), n_blocks=3, dtype="float32")
+    shard = load_shard(broken_model(tmp_path), range(3), n_blocks=3, dtype="float32")
     for key, batch in sweep_batches().items():
         shard.sweep_start(key, batch)
     shard.sweep_observe(0, KEYS)
     shard.sweep_advance(0, KEYS)
     for with_products in (False, True):
         with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
-            shard.sweep_observe(1, KEYS, with_products)
+            shard.sweep_observe(1, KEYS, with_products=with_products)
     assert shard.prune_block(0, lambda weights: ({}, len(weights))) == 6
 
 
@@ -372,7 +378,7 @@ TEXTS = some_texts(heads=(4,))
 
 def log_probs(chain):
     """Of all scored tokens of the texts."""
-    return next(chain.stream("score", [one_batch(TEXTS)])).log_probs
+    return next(chain.stream(ScoringVisitor, [one_batch(TEXTS)])).log_probs
 
 
 def assert_scores_of(model, found, **tolerance):
@@ -396,7 +402,7 @@ def test_a_shard_whose_inputs_are_moved_to_its_device_computes_the_same(folders,
     placed = local_chain(folders[name], n_shards=2)
     assert {f"{FAMILIES[name].blocks}.{block}" for block in range(3)} <= set(placed_names)
     for chain in (plain, placed):
-        chain.everywhere("set_keep_masks", masks)
+        chain.everywhere(Shard.set_keep_masks, masks)
     assert torch.equal(log_probs(plain), log_probs(placed))
 
 

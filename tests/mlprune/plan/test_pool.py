@@ -19,15 +19,15 @@ MIB = 2**20
 SIZES = Footprint(
     before=512 * MIB,
     blocks=(256 * MIB,) * 8,
-    behind=512 * MIB,
+    tail=512 * MIB,
     tied=512 * MIB,
-    looked_up=512 * MIB,
+    on_demand=512 * MIB,
     prunable=(16 * MIB,) * 4,
     widest=4096,
     hidden=1024,
     inputs=7168,
     vocabulary=65536,
-    item=4,
+    itemsize=4,
 )
 """2.5 GiB in all: 0.5 before the blocks, the same tensor behind them, a quarter each of 8 blocks."""
 WORKING = 256 * MIB

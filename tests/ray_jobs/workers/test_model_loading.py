@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes, smallest_budget
+from mlprune.models.placement.budget import MemoryBudget, smallest_budget
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
+from mlprune.models.shard import Shard
 from mlprune.plan import Plan
 from mlprune.plan.estimate import needs_of
 from mlprune.plan.node_capacity import Node
@@ -25,14 +27,14 @@ def pool(plan: Plan) -> Pool:
 
 
 def test_a_pool_with_room_for_the_model_sets_no_limit(plan: Plan, pool: Pool) -> None:
-    assert budget(plan.model, range(3), pool) == {"memory_bytes": None, "working_bytes": None}
+    assert budget(plan.model, range(3), pool) is None
     assert load_model(plan.model, pool).spans == (range(3),)
     assert load_shard(plan.model, range(1, 3), pool).blocks == range(1, 3)
 
 
 def test_an_offloaded_pool_limits_the_memory(plan: Plan, pool: Pool) -> None:
     tight = replace(pool, resident=(1,), memory_bytes=GIB, working_bytes=10)
-    assert budget(plan.model, range(3), tight) == {"memory_bytes": GIB, "working_bytes": 10}
+    assert budget(plan.model, range(3), tight) == MemoryBudget(GIB, 10)
 
 
 def test_an_offloaded_load_keeps_half_of_the_weights_in_memory(plan: Plan, pool: Pool) -> None:
@@ -40,8 +42,8 @@ def test_an_offloaded_load_keeps_half_of_the_weights_in_memory(plan: Plan, pool:
     working = pool.working_bytes + GROUP_BYTES
     roomy = replace(pool, memory_bytes=PROCESS_BYTES + working + weights)
     found = budget(plan.model, range(3), roomy, offloaded=True)
-    assert found == {"memory_bytes": PROCESS_BYTES + working + weights // 2, "working_bytes": working}
-    (limit,) = load_model(plan.model, roomy, offloaded=True).everywhere("group_limit")
+    assert found == MemoryBudget(PROCESS_BYTES + working + weights // 2, working)
+    (limit,) = load_model(plan.model, roomy, offloaded=True).everywhere(Shard.group_limit)
     assert limit is not None, "blocks are offloaded"
 
 
@@ -51,7 +53,7 @@ def test_an_offloaded_load_stays_within_the_memory_of_its_pool_if_one_block_fits
     least = smallest_budget(sizes, range(3), working_bytes=working)
     for memory_bytes, expected in ((least + 1, least + 1), (least - 1, least)):
         found = budget(plan.model, range(3), replace(pool, memory_bytes=memory_bytes), offloaded=True)
-        assert found == {"memory_bytes": expected, "working_bytes": working}
+        assert found == MemoryBudget(expected, working)
 
 
 def test_warming_up_ignores_a_missing_model(plan: Plan, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from mlprune.models.chain import Chain
+from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.messages import Continuations, DecodeStep, ScoringBatch, TokenBatch
-from ray_jobs.workers.resource_usage import CountingChain, PeakMemory, n_tokens_of, peak_bytes
+from mlprune.models.shard import Shard
+from ray_jobs.workers.resource_usage import CountingChain, PeakMemory, peak_bytes
 
 ONES = torch.ones(2, 5, dtype=torch.bool)
 BATCH = TokenBatch(torch.zeros(2, 5, dtype=torch.int64), ONES, ONES)
@@ -25,16 +27,16 @@ class Recording:
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
-    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
+    def stream(self, operation: Any, items: Iterable[Any]) -> Iterator[Any]:
         self.asked.append(operation)
         return iter(items)
 
-    def on_block(self, block: int, operation: str, *args: Any) -> Any:
-        self.asked.append((block, operation, args))
+    def on_block(self, block: int, method: Any, *args: Any, **kwargs: Any) -> Any:
+        self.asked.append((block, method, args, kwargs))
         return "block"
 
-    def everywhere(self, operation: str, *args: Any) -> list[Any]:
-        self.asked.append((operation, args))
+    def everywhere(self, method: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        self.asked.append((method, args, kwargs))
         return ["all"]
 
 
@@ -43,25 +45,32 @@ def test_all_tokens_that_enter_a_model_are_counted_padding_included() -> None:
     after = Continuations(ids, ids == 0, torch.zeros(4, dtype=torch.int64))
     scored = ScoringBatch(ids[:2, :3], ids[:2, :3] == 0, (after, after), torch.tensor([0]), torch.tensor([0]))
     decoded = DecodeStep("key", torch.zeros(3, 1, dtype=torch.int64), torch.ones(3, 9, dtype=torch.bool))
-    assert [n_tokens_of(one) for one in (BATCH, scored, decoded, "text")] == [10, 6 + 2 * 28, 3, 0]
+    chain = CountingChain(Recording())
+    for item, n_tokens in ((BATCH, 10), (scored, 6 + 2 * 28), (decoded, 3)):
+        chain.n_tokens = 0
+        list(chain.stream(StatisticsVisitor, [item]))  # type: ignore[arg-type, list-item]
+        assert chain.n_tokens == n_tokens
 
 
 def test_a_counting_chain_forwards_to_its_chain() -> None:
     inner = Recording()
     chain: Chain = (counting := CountingChain(inner))
     assert (chain.n_blocks, chain.spans) == (3, (range(3),))
-    assert list(chain.stream("observe", [BATCH, BATCH])) == [BATCH, BATCH]
-    assert chain.on_block(0, "sweep_start", ("", 0), BATCH) == "block"
-    assert chain.on_block(1, "sweep_advance", 1, [BATCH]) == "block"
-    assert chain.everywhere("rest", 1) == ["all"]
-    assert inner.asked[0] == "observe"
-    assert inner.asked[-1] == ("rest", (1,))
+    assert list(chain.stream(StatisticsVisitor, [BATCH, BATCH])) == [BATCH, BATCH]
+    assert chain.on_block(0, Shard.sweep_start, ("", 0), BATCH) == "block"
+    assert chain.on_block(1, Shard.sweep_observe, 1, ["key"], with_products=True) == "block"
+    assert chain.everywhere(Shard.end_session, "key") == ["all"]
+    assert inner.asked[0] is StatisticsVisitor
+    assert inner.asked[-2:] == [
+        (1, Shard.sweep_observe, (1, ["key"]), {"with_products": True}),
+        (Shard.end_session, ("key",), {}),
+    ]
     assert counting.n_tokens == 30
 
 
 def test_batches_are_drawn_only_when_needed() -> None:
     chain = CountingChain(Recording())
-    stream = chain.stream("observe", iter([BATCH, BATCH]))
+    stream = chain.stream(StatisticsVisitor, iter([BATCH, BATCH]))
     assert chain.n_tokens == 0
     next(stream)
     assert chain.n_tokens == 10

@@ -19,6 +19,7 @@ from mlprune.evaluation.scoring.translation import (
     translation_prompts,
 )
 from mlprune.evaluation.tasks.items import TranslationItem
+from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.local_chain import local_chain
 from tests.tiny_models import POSITIONS, save_tiny_model, tiny_tokenizer
 
@@ -91,16 +92,16 @@ class SayingHello:
         self.tokens = [*tiny_tokenizer()(text)["input_ids"], tiny_tokenizer().eos_token_id]
         self.n_calls: Counter[str] = Counter()
 
-    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
-        assert operation == "decode"
+    def stream(self, operation: Any, items: Iterable[Any]) -> Iterator[Any]:
+        assert operation is DecodingVisitor
         for item in items:
             self.n_calls[item.key] += 1
             yield torch.full((item.token_ids.shape[0],), self.tokens[self.n_calls[item.key] - 1])
 
-    def on_block(self, block: int, operation: str, *args: Any) -> Any:
-        raise AssertionError(operation)
+    def on_block(self, block: int, method: Any, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError(method)
 
-    def everywhere(self, operation: str, *args: Any) -> list[Any]:
+    def everywhere(self, method: Any, *args: Any, **kwargs: Any) -> list[Any]:
         return []
 
 

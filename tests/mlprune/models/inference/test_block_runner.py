@@ -8,10 +8,12 @@ from transformers import AutoModelForCausalLM
 from mlprune.errors import ModelError
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.hooks import capture_calls
+from mlprune.models.hooks import observe_inputs, run_observed
 from mlprune.models.inference import block_runner
-from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.shard import Shard
+from mlprune.models.inference.call_capture import capture_calls
+from mlprune.models.inference.prefix_scoring import ScoringVisitor
+from mlprune.models.shard_loader import load_shard, stored_weights
+from tests.chains import run_visitor
 from tests.scored_texts import one_batch
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
@@ -20,7 +22,7 @@ MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]).bool()
 
 
 def runner_of(path, dtype="float32"):
-    return BlockRunner(path, range(3), n_blocks=3, dtype=dtype)
+    return load_shard(path, range(3), n_blocks=3, dtype=dtype).runner
 
 
 def run(runner, states):
@@ -35,14 +37,14 @@ def test_a_block_that_is_only_observed_gives_the_sums_of_one_that_is_run(tmp_pat
     runner = runner_of(save_tiny_model(tmp_path, name))
     states = runner.embed(TOKENS, MASK)
     for block in range(3):
-        after, sums = runner.step_observed(block, states, MASK)
-        only, tokens = runner.only_observed(block, states, MASK, keeps_tokens=True)
+        after, sums = run_observed(runner, block, states, MASK)
+        only, tokens = observe_inputs(runner, block, states, MASK, keeps_tokens=True)
         assert list(only) == list(sums) == list(tokens) == list(FAMILIES[name].input_names)
         assert all(torch.equal(only[key], sums[key]) for key in sums)
         for key, rows in tokens.items():
             loops = torch.stack([row.double().square().sum(0) for row in rows])
             torch.testing.assert_close(sums[key].double(), loops, rtol=1e-6, atol=1e-9)
-        assert runner.only_observed(block, states, MASK, keeps_tokens=False)[1] == {}
+        assert observe_inputs(runner, block, states, MASK, keeps_tokens=False)[1] == {}
         states = after
 
 
@@ -59,11 +61,11 @@ def test_another_thread_may_run_blocks_norm_and_head_while_one_embeds(tmp_path, 
     with torch.inference_mode():
         states = runner.embed(TOKENS, MASK)
 
-    def slow(*args, **inputs):
-        with capture_calls(runner._model, runner.family):
+    def slow(model, family, **inputs):
+        with capture_calls(model, family):
             is_in.set()
             assert may_go_on.wait(20)
-        return prepare(*args, **inputs)
+        return prepare(model, family, **inputs)
 
     monkeypatch.setattr(block_runner, "prepare", slow)
     with ThreadPoolExecutor(2) as pool:
@@ -80,7 +82,8 @@ def test_capped_logits_are_scored_as_the_model_computes_them(tmp_path):
     path = save_tiny_model(tmp_path, "gemma2")
     assert runner_of(path).logit_softcap == 2.0
     batch = one_batch([ScoredText(tuple(TOKENS[0].tolist()), 1)])
-    found = Shard(path, range(3), n_blocks=3, dtype="float32").score(batch).log_probs
+    shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
+    found = run_visitor([shard], ScoringVisitor(batch)).log_probs
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     with torch.inference_mode():
         expected = model(TOKENS[:1]).logits[0].log_softmax(-1)[torch.arange(3), TOKENS[0, 1:]]
@@ -98,7 +101,8 @@ def test_a_model_that_scales_its_logits_otherwise_is_refused(tmp_path, setting):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_weights_read_anew_are_those_that_were_loaded(tmp_path, dtype):
     runner = runner_of(save_tiny_model(tmp_path, "gpt2"), dtype)
-    read = runner.stored(1, FAMILIES["gpt2"].layers)
+    family = FAMILIES["gpt2"]
+    read = stored_weights(tmp_path, family, 1, layers=family.layers, dtype=dtype)
     assert list(read) == list(FAMILIES["gpt2"].layers)
     for layer, weight in read.items():
         loaded = runner.modules[1].get_submodule(layer).weight
@@ -108,7 +112,7 @@ def test_weights_read_anew_are_those_that_were_loaded(tmp_path, dtype):
 
 def test_weights_that_are_gone_from_the_disk_are_an_error(tmp_path):
     path = save_tiny_model(tmp_path)
-    shard = Shard(path, range(3), n_blocks=3, dtype="float32")
+    shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
     shard.set_keep_masks({(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     (path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no weights that are read here"):

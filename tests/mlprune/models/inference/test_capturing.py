@@ -1,16 +1,18 @@
 """Raw inputs of layers: of the blocks and layers that were asked for, the same over any chain."""
 
-import pickle
+from functools import partial
 
 import pytest
 import torch
 
 from mlprune.errors import StatisticsError
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.inference.capturing import CaptureBatch
+from mlprune.models.inference.capturing import CaptureVisitor
+from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
-from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
-from mlprune.models.shard import Shard, TokenBatch
+from mlprune.models.messages import TokenBatch
+from mlprune.models.shard_loader import load_shard
+from tests.chains import budget_for, run_visitor
 from tests.tiny_models import FAMILY_NAMES, PAD, save_tiny_model
 
 LENGTHS = (7, 4, 1)
@@ -21,14 +23,14 @@ def folders(tmp_path_factory):
     return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
 
 
-def batch(wanted):
+def batch():
     mask = torch.arange(max(LENGTHS)).unsqueeze(0) < torch.tensor(LENGTHS).unsqueeze(1)
     ids = torch.randint(3, 259, mask.shape, generator=torch.Generator().manual_seed(0))
-    return CaptureBatch(torch.where(mask, ids, PAD), mask, mask, wanted)
+    return TokenBatch(torch.where(mask, ids, PAD), mask, mask)
 
 
 def captured(chain, wanted):
-    return next(iter(chain.stream("capture", [batch(wanted)]))).inputs
+    return next(chain.stream(partial(CaptureVisitor, inputs_of_block=wanted), [batch()])).inputs
 
 
 def same(found, expected):
@@ -41,10 +43,7 @@ def same(found, expected):
 def test_squares_of_what_is_captured_add_up_to_what_is_observed(folders, name):
     chain, names = local_chain(folders[name]), FAMILIES[name].input_names
     found = captured(chain, dict.fromkeys(range(3), names))
-    whole = batch({})
-    observation = next(
-        iter(chain.stream("observe", [TokenBatch(whole.token_ids, whole.attention_mask, whole.counted)]))
-    )
+    observation = next(chain.stream(StatisticsVisitor, [batch()]))
     assert list(found) == [(block, one) for block in range(3) for one in names]
     for key, rows in found.items():
         assert [len(one) for one in rows] == list(LENGTHS)
@@ -53,38 +52,36 @@ def test_squares_of_what_is_captured_add_up_to_what_is_observed(folders, name):
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_shards_and_turns_in_memory_change_nothing(folders, name):
+def test_neither_shards_nor_offloading_change_what_is_captured(folders, name):
     path, wanted = folders[name], {0: FAMILIES[name].input_names[:2], 2: FAMILIES[name].input_names[-1:]}
     expected = captured(local_chain(path), wanted)
     assert list(expected) == [(block, one) for block, names in wanted.items() for one in names]
-    working = GROUP_BYTES + 2**24
-    memory = PROCESS_BYTES + working + footprint(path, "float32").block
-    turns = {"memory_bytes": memory, "working_bytes": working}
-    for options in ({"n_shards": 2}, {"n_shards": 3}, turns):
+    for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(path, 1)}):
         assert same(captured(local_chain(path, **options), wanted), expected)
 
 
-def test_blocks_behind_the_last_that_is_wanted_are_not_run(folders, monkeypatch):
+def test_blocks_after_the_last_chosen_one_do_not_run(folders, monkeypatch):
     chain = local_chain(folders["xglm"])
-    shard = chain._shards[0]
-    run, step = [], shard._runner.step
-    monkeypatch.setattr(shard._runner, "step", lambda block, *args: run.append(block) or step(block, *args))
+    runner = chain.shards[0].runner
+    run, step = [], runner.step
+    monkeypatch.setattr(runner, "step", lambda block, *args: run.append(block) or step(block, *args))
     captured(chain, {1: ("fc1",)})
     assert set(run) == {0, 1}
 
 
 def test_what_travels_between_shards_can_be_pickled(folders):
-    first, second = (Shard(folders["xglm"], span, n_blocks=3, dtype="float32") for span in (range(1), range(1, 3)))
-    wanted = {0: ("fc1",), 2: ("fc2",)}
-    straight = second.capture(first.capture(batch(wanted))).inputs
-    over = pickle.loads(pickle.dumps(first.capture(pickle.loads(pickle.dumps(batch(wanted))))))
-    assert same(second.capture(over).inputs, straight)
+    shards = local_chain(folders["xglm"], n_shards=2).shards
+    results = [
+        run_visitor(shards, CaptureVisitor(batch(), {0: ("fc1",), 2: ("fc2",)}), pickled=pickled)
+        for pickled in (False, True)
+    ]
+    assert same(results[1].inputs, results[0].inputs)
 
 
 def test_an_activation_that_is_not_finite_is_named(folders):
-    shard = Shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+    shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
     with torch.no_grad():
-        shard._runner.modules[1].fc1.bias.fill_(float("inf"))
+        shard.runner.modules[1].fc1.bias.fill_(float("inf"))
     with pytest.raises(StatisticsError, match="not finite") as caught:
-        shard.capture(batch({1: ("fc2",)}))
+        run_visitor([shard], CaptureVisitor(batch(), {1: ("fc2",)}))
     assert (caught.value.context["block"], caught.value.context["input"]) == (1, "fc2")

@@ -5,14 +5,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError
-from mlprune.models.inference.decoding import MIN_HEAD, greedy_decode
+from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.models.messages import DecodeStep
-from mlprune.models.shard import Shard
+from mlprune.models.shard_loader import load_shard
 from tests.tiny_models import FAMILY_NAMES, PAD, save_tiny_model
 
 PROMPTS = [[1, 50, 60, 70, 80], [1, 9], [7], [1, 100, 101, 102, 103, 104, 105]]
-HEAD = [1, *range(30, 30 + MIN_HEAD)]
+HEAD = [1, *range(30, 30 + MIN_PREFIX)]
 BEHIND_A_HEAD = [[*HEAD, *prompt[1:], 8] for prompt in PROMPTS]
 N_NEW = 8
 
@@ -62,7 +62,7 @@ class CountingChain(LocalChain):
 
 
 def test_decoding_stops_when_all_rows_have_stopped_and_leaves_no_cache(folders):
-    shards = [Shard(folders["xglm"], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3))]
+    shards = [load_shard(folders["xglm"], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3))]
     chain = CountingChain(shards)
     first = greedy_decode(chain, PROMPTS[:1], max_new_tokens=N_NEW, stop_id=-1, pad_id=PAD)[0]
     assert chain.n_steps == N_NEW
@@ -70,7 +70,7 @@ def test_decoding_stops_when_all_rows_have_stopped_and_leaves_no_cache(folders):
     stopped = greedy_decode(chain, PROMPTS[:1], max_new_tokens=N_NEW, stop_id=first[2], pad_id=PAD)[0]
     assert stopped == first[: first.index(first[2])]
     assert chain.n_steps == len(stopped) + 1
-    assert not any(shard._caches for shard in shards)
+    assert not any(shard.runner.caches.open_sessions for shard in shards)
 
 
 def test_no_prompts_give_nothing_and_an_empty_prompt_is_an_error(folders):
@@ -97,7 +97,7 @@ def test_what_all_prompts_begin_with_is_run_once_and_outputs_are_those_of_each_p
     expected = generated_alone(folders["xglm"], BEHIND_A_HEAD)
     for n_threads, n_shards in ((1, 1), (2, 2)):
         threads(n_threads)
-        chain = WatchedChain(local_chain(folders["xglm"], n_shards=n_shards)._shards)
+        chain = WatchedChain(local_chain(folders["xglm"], n_shards=n_shards).shards)
         options = {"max_new_tokens": N_NEW, "stop_id": -1, "pad_id": PAD, "batches": batches}
         assert greedy_decode(chain, BEHIND_A_HEAD, **options) == expected
         longest = [max(len(BEHIND_A_HEAD[place]) for place in batch) for batch in batches or [range(4)]]
@@ -105,7 +105,7 @@ def test_what_all_prompts_begin_with_is_run_once_and_outputs_are_those_of_each_p
         first = sum(n * (length - len(HEAD)) for n, length in zip(sizes, longest, strict=True))
         assert chain.n_tokens == len(HEAD) + first + 4 * (N_NEW - 1)
         assert chain.n_together == min(n_threads, len(sizes))
-        assert not any(shard._caches for shard in chain._shards)
+        assert not any(shard.runner.caches.open_sessions for shard in chain.shards)
 
 
 def test_equal_prompts_keep_a_token_behind_their_head(folders):
@@ -127,4 +127,4 @@ def test_a_step_that_fails_leaves_no_cache(folders, monkeypatch):
     monkeypatch.setattr(chain, "stream", failing)
     with pytest.raises(RuntimeError, match="gone"):
         greedy_decode(chain, BEHIND_A_HEAD, max_new_tokens=3, stop_id=-1, pad_id=PAD)
-    assert not chain._shards[0]._caches
+    assert not chain.shards[0].runner.caches.open_sessions

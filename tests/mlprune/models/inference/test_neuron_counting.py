@@ -1,7 +1,5 @@
 """How often neurons fire, over any chain, against the signs of what goes into the activation functions."""
 
-import pickle
-
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -10,10 +8,11 @@ from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.checks import check_layers, oriented
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
-from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
-from mlprune.models.shard import Shard
+from mlprune.models.shard_loader import load_shard
+from tests.chains import budget_for, run_visitor
 from tests.tiny_models import ALL_FAMILY_NAMES, PAD, save_tiny_model, tiny_model
 
 LENGTHS = (7, 4, 1)
@@ -32,7 +31,7 @@ def batch():
 
 
 def counted(chain, one=None):
-    return next(iter(chain.stream("count_active", [one or batch()])))
+    return next(iter(chain.stream(ActiveNeuronVisitor, [one or batch()])))
 
 
 def positive_inputs(model, family):
@@ -83,31 +82,28 @@ def test_a_neuron_fires_where_its_activation_function_is_given_more_than_zero(na
         assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS)
 
 
-def test_shards_turns_in_memory_and_threads_change_nothing(xglm, threads):
+def test_neither_shards_nor_offloading_nor_threads_change_a_count(xglm, threads):
     expected = counted(local_chain(xglm))
-    working = GROUP_BYTES + 2**24
-    turns = {"memory_bytes": PROCESS_BYTES + working + footprint(xglm, "float32").block, "working_bytes": working}
-    for options in ({"n_shards": 2}, {"n_shards": 3}, turns):
+    for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(xglm, 1)}):
         found = counted(local_chain(xglm, **options))
         assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
     threads(2)
-    for found in local_chain(xglm).stream("count_active", [batch()] * 4):
+    for found in local_chain(xglm).stream(ActiveNeuronVisitor, [batch()] * 4):
         assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
 
 
 def test_what_travels_between_shards_can_be_pickled(xglm):
-    first, second = (Shard(xglm, span, n_blocks=BLOCKS, dtype="float32") for span in (range(1), range(1, BLOCKS)))
-    found = second.count_active(pickle.loads(pickle.dumps(first.count_active(pickle.loads(pickle.dumps(batch()))))))
+    found = run_visitor(local_chain(xglm, n_shards=2).shards, ActiveNeuronVisitor(batch()), pickled=True)
     expected = counted(local_chain(xglm))
     assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
 
 
 def test_an_activation_that_is_not_finite_is_named_with_its_block(xglm):
-    shard = Shard(xglm, range(BLOCKS), n_blocks=BLOCKS, dtype="float32")
+    shard = load_shard(xglm, range(BLOCKS), n_blocks=BLOCKS, dtype="float32")
     with torch.no_grad():
-        shard._runner.modules[1].fc1.bias.fill_(float("inf"))
+        shard.runner.modules[1].fc1.bias.fill_(float("inf"))
     with pytest.raises(StatisticsError, match="not finite") as caught:
-        shard.count_active(batch())
+        run_visitor([shard], ActiveNeuronVisitor(batch()))
     assert caught.value.context == {"block": 1}
 
 

@@ -8,6 +8,7 @@ import torch
 
 from mlprune.errors import ShapeError
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
+from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import Continuations, ScoringBatch
 from mlprune.parallel import set_worker_threads
@@ -64,7 +65,7 @@ def test_what_fills_up_a_row_does_not_change_a_bit(family: str, tmp_path: Path) 
     filled = ScoringBatch(prefixes, plain.prefix_mask, groups, plain.states, plain.targets)
     assert not torch.equal(filled.prefix_ids, plain.prefix_ids)
     assert any(not torch.equal(a.token_ids, b.token_ids) for a, b in zip(groups, plain.groups, strict=True))
-    one, other = chain.stream("score", [plain, filled])
+    one, other = chain.stream(ScoringVisitor, [plain, filled])
     assert torch.equal(one.log_probs, other.log_probs)
 
 

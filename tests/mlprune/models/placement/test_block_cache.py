@@ -12,9 +12,9 @@ class Memory:
         self.present, self.events, self.most = set(), [], 0
         self.broken = set()
         self.threads = set()
-        self.turns = BlockCache(self.load, self.drop, window=window)
+        self.cache = BlockCache(self.read, self.drop, window=window)
 
-    def load(self, part):
+    def read(self, part):
         self.threads.add(current_thread().name.split("_")[0])
         self.present.add(part)
         self.most = max(self.most, len(self.present))
@@ -30,21 +30,21 @@ class Memory:
 def test_with_a_window_of_one_each_part_makes_room_for_the_next_and_nothing_is_read_ahead():
     memory = Memory(1)
     for part in range(3):
-        memory.turns.enter(part, then=part + 1)
+        memory.cache.load(part, next_part=part + 1)
         assert memory.present == {part}
     assert memory.most == 1
     assert memory.threads == {"MainThread"}
-    memory.turns.clear()
+    memory.cache.clear()
     assert memory.present == set()
 
 
 def test_with_a_window_of_two_the_next_part_is_read_in_the_background_and_once():
     memory = Memory(2)
     for part in range(4):
-        memory.turns.enter(part, then=part + 1 if part < 3 else None)
-        assert memory.turns.has(part)
-        assert memory.turns.has(part + 1) == (part < 3)
-    memory.turns.settle()
+        memory.cache.load(part, next_part=part + 1 if part < 3 else None)
+        assert memory.cache.has(part)
+        assert memory.cache.has(part + 1) == (part < 3)
+    memory.cache.wait()
     assert [event for event in memory.events if event[0] == "load"] == [("load", part) for part in range(4)]
     assert memory.most == 2
     assert memory.present == {3}
@@ -54,34 +54,34 @@ def test_with_a_window_of_two_the_next_part_is_read_in_the_background_and_once()
 def test_a_part_that_is_there_already_is_not_read_again():
     memory = Memory(2)
     for _ in range(3):
-        memory.turns.enter(5, then=6)
-    memory.turns.settle()
+        memory.cache.load(5, next_part=6)
+    memory.cache.wait()
     assert memory.events == [("load", 5), ("load", 6)]
-    memory.turns.enter(6)
+    memory.cache.load(6)
     assert memory.events[2:] == [("drop", 5)]
 
 
 def test_work_on_something_that_always_stays_leaves_the_window_to_what_comes_next():
     memory = Memory(1)
-    memory.turns.enter(None, then=4)
-    memory.turns.settle()
+    memory.cache.load(None, next_part=4)
+    memory.cache.wait()
     assert memory.present == {4}
     assert memory.threads == {"reads-ahead"}
 
 
 def test_reading_ahead_goes_on_while_the_part_before_is_worked_on():
     memory, may_end = Memory(2), Event()
-    load = memory.load
+    read = memory.read
 
     def slow(part):
         assert part == 0 or may_end.wait(20)
-        load(part)
+        read(part)
 
-    memory.turns = BlockCache(slow, memory.drop, window=2)
-    memory.turns.enter(0, then=1)
+    memory.cache = BlockCache(slow, memory.drop, window=2)
+    memory.cache.load(0, next_part=1)
     assert memory.present == {0}
     may_end.set()
-    memory.turns.enter(1)
+    memory.cache.load(1)
     assert memory.present == {1}
 
 
@@ -89,11 +89,11 @@ def test_reading_ahead_goes_on_while_the_part_before_is_worked_on():
 def test_an_error_of_reading_comes_when_the_part_is_entered_and_leaves_nothing_half_read(window):
     memory = Memory(window)
     memory.broken = {1}
-    memory.turns.enter(0, then=1)
+    memory.cache.load(0, next_part=1)
     with pytest.raises(OSError, match="part 1"):
-        memory.turns.enter(1)
+        memory.cache.load(1)
     assert 1 not in memory.present
-    assert not memory.turns.has(1)
+    assert not memory.cache.has(1)
     memory.broken = set()
-    memory.turns.enter(1)
+    memory.cache.load(1)
     assert memory.present == {1}

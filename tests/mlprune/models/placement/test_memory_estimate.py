@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,16 +7,11 @@ from mlprune.models.block_ranges import plan_spans
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import (
     GROUP_BYTES,
-    PROCESS_BYTES,
     Footprint,
-    Residency,
+    estimate_working_bytes,
     footprint,
     pruning_bytes,
-    residency,
-    resident_blocks,
     shard_bytes,
-    smallest_budget,
-    working_bytes,
 )
 from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, VOCABULARY, load_shard_module, save_tiny_model
 
@@ -26,15 +19,15 @@ GIB = 2**30
 LARGE = Footprint(
     before=2 * GIB,
     blocks=(GIB // 2,) * 8,
-    behind=2 * GIB,
+    tail=2 * GIB,
     tied=2 * GIB,
-    looked_up=2 * GIB,
+    on_demand=2 * GIB,
     prunable=(2**26, 2**26, 2**24),
     widest=2**14,
     hidden=2**12,
     inputs=2**15,
     vocabulary=2**18,
-    item=2,
+    itemsize=2,
 )
 
 
@@ -58,9 +51,9 @@ def test_sizes_are_those_of_the_loaded_shards(tmp_path, name, dtype):
     weights = [block.get_submodule(layer).weight for layer in family.layers]
     assert sizes.prunable == tuple(sorted((weight.numel() for weight in weights), reverse=True))
     assert sizes.block == sum(p.numel() * p.element_size() for p in block.parameters())
-    assert (sizes.vocabulary, sizes.hidden, sizes.item) == (VOCABULARY, HIDDEN, weights[0].element_size())
+    assert (sizes.vocabulary, sizes.hidden, sizes.itemsize) == (VOCABULARY, HIDDEN, weights[0].element_size())
     assert sizes.widest == max(size for weight in weights for size in weight.shape)
-    assert sizes.looked_up == VOCABULARY * HIDDEN * sizes.item
+    assert sizes.on_demand == VOCABULARY * HIDDEN * sizes.itemsize
 
 
 def test_inputs_are_the_features_that_statistics_are_kept_of(tmp_path):
@@ -86,55 +79,9 @@ def test_a_checkpoint_that_lacks_a_tensor_is_an_error(tmp_path):
         footprint(path, "float32")
 
 
-def test_a_budget_holds_everything_or_a_window_behind_blocks_that_stay():
-    span, working = range(8), GIB
-    whole = PROCESS_BYTES + working + shard_bytes(LARGE, span)
-    assert whole == PROCESS_BYTES + working + 6 * GIB
-    found = {n: residency(LARGE, span, n, working_bytes=working) for n in range(GIB * 3, whole + 1, GIB // 4)}
-    assert residency(LARGE, span, whole, working_bytes=working) == Residency(8, 0)
-    assert residency(LARGE, span, whole - 1, working_bytes=working).window == 2
-    held = [one.n_staying + one.window for one in found.values()]
-    assert held == sorted(held)
-    assert {one.window for one in found.values()} == {2}
-    for n_bytes, one in found.items():
-        at_work = (one.n_staying + one.window) * LARGE.block + working
-        at_the_end = one.n_staying * LARGE.block + LARGE.behind
-        assert PROCESS_BYTES + max(at_work, at_the_end) <= n_bytes
-
-
-def test_the_smallest_budget_is_enough_and_a_byte_less_is_an_error_that_names_it():
-    for sizes in (LARGE, replace(LARGE, before=9 * GIB), replace(LARGE, behind=GIB // 8)):
-        for span in (range(8), range(4), range(4, 8), range(2, 5)):
-            least = smallest_budget(sizes, span)
-            assert residency(sizes, span, least).window >= 1
-            with pytest.raises(ModelError, match=r"no room for one block.*or more") as caught:
-                residency(sizes, span, least - 2**21)
-            named = float(str(caught.value.context["expected"]).split()[0]) * GIB
-            assert least <= named < least + GIB / 50
-
-
-def test_what_stands_before_the_blocks_needs_room_but_for_the_rows_that_are_looked_up():
-    at_least = smallest_budget(replace(LARGE, looked_up=0, before=5 * GIB), range(8))
-    assert at_least == PROCESS_BYTES + GROUP_BYTES + 5 * GIB
-    assert (
-        smallest_budget(replace(LARGE, looked_up=5 * GIB, before=5 * GIB), range(4))
-        == PROCESS_BYTES + working_bytes(LARGE) + GIB // 2
-    )
-
-
-def test_resident_blocks_are_all_only_where_nothing_is_offloaded():
-    span = range(8)
-    for quarter in range(12, 60):
-        budget = quarter * GIB // 4
-        kept = residency(LARGE, span, budget)
-        n = resident_blocks(LARGE, span, budget)
-        assert (n == len(span)) == (kept.window == 0)
-        assert n in (kept.n_staying + kept.window, len(span) - 1)
-
-
 def test_pruning_takes_more_with_more_threads_and_states_with_more_tokens():
     weights = 2 * 2**26 + 2**24
     assert pruning_bytes(LARGE) == weights * 4 + 2**26 * 6
     assert pruning_bytes(LARGE, n_threads=2) == weights * 4 + 2**27 * 6
-    assert working_bytes(LARGE) == GROUP_BYTES + pruning_bytes(LARGE)
-    assert working_bytes(LARGE, batch_tokens=2**14) == GROUP_BYTES + 2**14 * 2**14 * 16
+    assert estimate_working_bytes(LARGE) == GROUP_BYTES + pruning_bytes(LARGE)
+    assert estimate_working_bytes(LARGE, batch_tokens=2**14) == GROUP_BYTES + 2**14 * 2**14 * 16

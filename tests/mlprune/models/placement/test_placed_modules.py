@@ -2,12 +2,13 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError
+from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.meta_model import MetaModel
-from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
-from mlprune.models.placement.placed_modules import BEFORE, PlacedModules
+from mlprune.models.placement.budget import MemoryBudget
+from mlprune.models.placement.memory_estimate import PROCESS_BYTES
+from mlprune.models.placement.placed_modules import PlacedModules
+from tests.chains import WORKING_BYTES, budget_for
 from tests.tiny_models import save_tiny_model
-
-WORKING = GROUP_BYTES + 2**24
 
 
 @pytest.fixture(scope="module")
@@ -15,13 +16,9 @@ def path(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("bloom"), "bloom", blocks=4)
 
 
-def placed(path, blocks=range(4), **memory):
+def placed(path, blocks=range(4), budget=None):
     parts = MetaModel(path, "float32")
-    return parts, PlacedModules(parts, blocks, n_blocks=4, **memory)
-
-
-def budget(path, n):
-    return {"memory_bytes": PROCESS_BYTES + WORKING + n * footprint(path, "float32").block, "working_bytes": WORKING}
+    return parts, PlacedModules(parts, blocks, n_blocks=4, budget=budget)
 
 
 def there(parts):
@@ -31,17 +28,17 @@ def there(parts):
 def test_without_a_budget_all_of_the_shard_is_loaded_and_nothing_else(path):
     parts, shard = placed(path, range(1, 3))
     assert there(parts) == {*parts.names_in("transformer.h.1"), *parts.names_in("transformer.h.2")}
-    assert (shard.in_turns, shard.window) == ({}, 0)
+    assert (shard.offloaded, shard.window) == ({}, 0)
     assert shard.first_device == torch.device("cpu")
 
 
 @pytest.mark.parametrize(("n", "staying"), [(1, 0), (2, 0), (3, 1)])
 def test_with_a_budget_only_what_stays_is_loaded_and_every_other_tensor_belongs_to_one_part(path, n, staying):
-    parts, shard = placed(path, **budget(path, n))
+    parts, shard = placed(path, budget=budget_for(path, n))
     assert there(parts) == {name for block in range(staying) for name in parts.names_in(f"transformer.h.{block}")}
-    assert sorted(shard.in_turns) == [BEFORE, *range(staying, 4), 4]
+    assert sorted(shard.offloaded) == [EMBEDDINGS, *range(staying, 4), 4]
     assert shard.window == min(n, 2)
-    names = [name for part in shard.in_turns.values() for name in part]
+    names = [name for part in shard.offloaded.values() for name in part]
     everything = {name for name, _ in parts.model.named_parameters(remove_duplicate=False)}
     everything.remove("transformer.word_embeddings.weight")  # stays in the checkpoint
     assert len(names) == len(set(names))
@@ -49,10 +46,10 @@ def test_with_a_budget_only_what_stays_is_loaded_and_every_other_tensor_belongs_
 
 
 def test_a_part_is_there_between_reading_and_dropping_and_blocks_are_copies(path):
-    parts, shard = placed(path, **budget(path, 1))
+    parts, shard = placed(path, budget=budget_for(path, 1))
     with torch.inference_mode():
         shard.read(2)
-    assert there(parts) == set(shard.in_turns[2])
+    assert there(parts) == set(shard.offloaded[2])
     weight = parts.model.transformer.h[2].mlp.dense_h_to_4h.weight
     assert not weight.is_inference()
     before = weight.clone()
@@ -65,4 +62,4 @@ def test_a_part_is_there_between_reading_and_dropping_and_blocks_are_copies(path
 
 def test_no_room_for_a_block_is_an_error_before_anything_is_loaded(path):
     with pytest.raises(ModelError, match="no room for one block"):
-        placed(path, **{**budget(path, 1), "memory_bytes": PROCESS_BYTES})
+        placed(path, budget=MemoryBudget(PROCESS_BYTES, WORKING_BYTES))

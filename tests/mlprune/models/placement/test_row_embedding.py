@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
-from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.meta_model import MetaModel
+from mlprune.models.shard_loader import load_shard
 from tests.tiny_models import ALL_FAMILY_NAMES, VOCABULARY, save_tiny_model
 
 
@@ -62,8 +62,8 @@ def test_a_checkpoint_that_went_away_is_an_error_that_names_it(tmp_path):
 
 
 def test_a_shard_never_holds_the_token_embedding_and_threads_may_share_it(tmp_path):
-    runner = BlockRunner(save_tiny_model(tmp_path), range(3), n_blocks=3, dtype="float32")
-    embedding = runner._model.get_input_embeddings()
+    runner = load_shard(save_tiny_model(tmp_path), range(3), n_blocks=3, dtype="float32").runner
+    embedding = runner.model.get_input_embeddings()
     assert embedding.weight.device.type == "meta"
     batches = [torch.tensor([[n % VOCABULARY, (7 * n) % VOCABULARY]]) for n in range(64)]
 

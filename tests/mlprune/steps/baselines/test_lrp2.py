@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.models.local_chain import local_chain
+from mlprune.models.shard import Shard
 from mlprune.steps.baselines.lrp2 import ChoiceJob, TrialJob, shifts
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
@@ -243,7 +244,7 @@ def test_a_killed_search_tries_only_what_is_left(
         for kind, one in job.makes:
             (root / f"records/{kind}/{one}.json").unlink()
     (root / "records/{}/{}.json".format(*first.makes[0])).unlink()
-    runs: list[str] = []
+    runs: list[Any] = []
     chain = chain_of(baseline_run.plan)
 
     class Watched:
@@ -252,7 +253,7 @@ def test_a_killed_search_tries_only_what_is_left(
         n_blocks, spans = chain.n_blocks, chain.spans
         on_block, everywhere = chain.on_block, chain.everywhere
 
-        def stream(self, operation: str, items: Any) -> Any:
+        def stream(self, operation: Any, items: Any) -> Any:
             runs.append(operation)
             return chain.stream(operation, items)
 
@@ -278,12 +279,12 @@ def test_the_model_is_itself_again_behind_a_job_that_fails(
 
         n_blocks, spans = chain.n_blocks, chain.spans
 
-        def everywhere(self, operation: str, *args: Any) -> Any:
-            asked.append((operation, args[0] is None))
+        def everywhere(self, method: Any, *args: Any) -> Any:
+            asked.append((method, args[0] is None))
 
-        def stream(self, operation: str, items: Any) -> Any:
+        def stream(self, operation: Any, items: Any) -> Any:
             raise DamagedArtefactError("as if")
 
     with pytest.raises(DamagedArtefactError):
         job.run(store, Failing)
-    assert asked == [("set_keep_masks", True), ("set_shifts", False), ("set_shifts", True)]
+    assert asked == [(Shard.set_keep_masks, True), (Shard.set_shifts, False), (Shard.set_shifts, True)]

@@ -12,6 +12,7 @@ import torch
 from mlprune.errors import BadInputError, DamagedArtefactError, StatisticsError, StoreError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
+from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
 from mlprune.steps.observe import plan
@@ -113,7 +114,7 @@ def test_a_choice_of_blocks_inputs_and_demonstrations_is_all_that_is_stored(
 def test_shards_threads_and_masks_left_behind_change_no_byte(run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(run.store)
     chain = local_chain(Path(run.plan.model.path), n_shards=3)
-    chain.everywhere("set_keep_masks", {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     set_worker_threads(2)
     try:
         job_of(run).run(store, lambda: chain)

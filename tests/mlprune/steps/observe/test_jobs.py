@@ -13,6 +13,7 @@ import torch
 from mlprune.errors import CorpusError, DamagedArtefactError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
+from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
 from mlprune.steps.job import Job, make_identity
@@ -172,7 +173,7 @@ def test_masks_left_on_the_chain_and_shards_change_no_byte(small_run: FinishedRu
     (job,) = observe_jobs(small_run)
     store = copied_store(small_run.store)
     chain = local_chain(Path(small_run.plan.model.path), n_shards=3)
-    chain.everywhere("set_keep_masks", {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     job.run(store, lambda: chain)
     assert store.require(*job.identity.key) == small_run.store.require(*job.identity.key)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mlprune.models.local_chain import local_chain
+from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.steps.observe.neurons import NeuronActivityJob, NeuronRemovalsJob
 from tests.tiny_recipes import FinishedRun, contents, finished_run, layer_inputs, reference_model, small_recipe
@@ -51,7 +52,7 @@ def test_shards_threads_and_masks_left_behind_change_no_byte(
 ) -> None:
     store = copied_store(run.store)
     chain = local_chain(Path(run.plan.model.path), n_shards=n_shards)
-    chain.everywhere("set_keep_masks", {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     set_worker_threads(n_threads)
     try:
         for job in jobs_of(run):

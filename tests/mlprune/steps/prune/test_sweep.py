@@ -1,7 +1,7 @@
 """The sequential sweep: against a sweep by hand, killed and resumed, cut into shards, on several threads."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import torch
 from mlprune.errors import WorkerLostError
 from mlprune.models.chain import Chain
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference.visitor import Item, Operation, Result
 from mlprune.models.local_chain import local_chain
+from mlprune.models.shard import Shard
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.parallel import set_worker_threads
 from mlprune.pruning.weight_files import read_block_weights
@@ -33,22 +35,22 @@ class WatchedChain:
         self._stop_at = stop_at
         self.n_blocks = inner.n_blocks
         self.spans = inner.spans
-        self.calls: list[tuple[str, int]] = []
+        self.calls: list[tuple[Callable[..., Any], int]] = []
 
-    def on_block(self, block: int, operation: str, *args: Any) -> Any:
-        if operation in ("prune_block", "rewrite_block") and block == self._stop_at:
+    def on_block(self, block: int, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if method in (Shard.prune_block, Shard.rewrite_block) and block == self._stop_at:
             raise WorkerLostError("killed", block=block)
-        self.calls.append((operation, block))
-        return self._inner.on_block(block, operation, *args)
+        self.calls.append((method, block))
+        return self._inner.on_block(block, method, *args, **kwargs)
 
-    def stream(self, operation: str, items: Iterable[Any]) -> Iterator[Any]:
+    def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         return self._inner.stream(operation, items)
 
-    def everywhere(self, operation: str, *args: Any) -> list[Any]:
-        return self._inner.everywhere(operation, *args)
+    def everywhere(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+        return self._inner.everywhere(method, *args, **kwargs)
 
-    def blocks_of(self, operation: str) -> set[int]:
-        return {block for name, block in self.calls if name == operation}
+    def blocks_of(self, method: Callable[..., Any]) -> set[int]:
+        return {block for called, block in self.calls if called == method}
 
 
 def sweeps(run: FinishedRun) -> list[SweepJob]:
@@ -182,9 +184,9 @@ def test_a_killed_sweep_goes_on_at_the_block_where_it_stopped(
     assert store.read_record(*job.variant.identity.key) is None
     resumed = WatchedChain(chain_of(method_run.plan))
     job.run(store, lambda: resumed)
-    assert killed.blocks_of("sweep_observe") == set(range(stop_at + 1))
-    assert resumed.blocks_of("sweep_observe") == set(range(stop_at, 3))
-    assert resumed.blocks_of("sweep_advance") == {0, 1}
+    assert killed.blocks_of(Shard.sweep_observe) == set(range(stop_at + 1))
+    assert resumed.blocks_of(Shard.sweep_observe) == set(range(stop_at, 3))
+    assert resumed.blocks_of(Shard.sweep_advance) == {0, 1}
     assert_same_files(store, method_run.store, job)
 
 
@@ -195,7 +197,7 @@ def test_a_killed_sweep_leaves_no_states_in_the_shards(small_run: FinishedRun, t
         job.run(with_sets_only(small_run, tmp_path / "store"), lambda: WatchedChain(chain, stop_at=1))
     for block in (0, 2):
         with pytest.raises(KeyError):
-            chain.on_block(block, "sweep_release", ("", 0))
+            chain.on_block(block, Shard.sweep_release, ("", 0))
 
 
 @pytest.mark.parametrize("n_shards", [2, 3])
@@ -206,7 +208,7 @@ def test_shards_and_masks_left_on_the_chain_change_no_byte(
     job = sweep_of(method_run, name)
     store = with_sets_only(method_run, tmp_path / "store")
     chain = local_chain(Path(method_run.plan.model.path), n_shards=n_shards)
-    chain.everywhere("set_keep_masks", {(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    chain.everywhere(Shard.set_keep_masks, {(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     job.run(store, lambda: chain)
     assert_same_files(store, method_run.store, job)
 
@@ -248,7 +250,7 @@ def test_a_block_whose_files_were_damaged_without_changing_size_is_made_again(
     store.quarantine(variant)
     chain = WatchedChain(chain_of(method_run.plan))
     job.run(store, functools.cache(lambda: chain))
-    assert chain.blocks_of("sweep_observe") == {1}
+    assert chain.blocks_of(Shard.sweep_observe) == {1}
     assert_same_files(store, method_run.store, job)
 
 
@@ -268,11 +270,11 @@ def test_what_a_sweep_observed_is_stored_under_the_variant(method_run: FinishedR
 def test_the_last_block_is_not_run_again_once_it_is_pruned(method_run: FinishedRun, tmp_path: Path) -> None:
     chain = WatchedChain(chain_of(method_run.plan))
     sweep_of(method_run, "mean").run(with_sets_only(method_run, tmp_path / "store"), lambda: chain)
-    passes = [call for call in chain.calls if call[0] in ("sweep_observe", "sweep_advance")]
+    passes = [call for call in chain.calls if call[0] in (Shard.sweep_observe, Shard.sweep_advance)]
     assert passes == [
-        ("sweep_observe", 0),
-        ("sweep_advance", 0),
-        ("sweep_observe", 1),
-        ("sweep_advance", 1),
-        ("sweep_observe", 2),
+        (Shard.sweep_observe, 0),
+        (Shard.sweep_advance, 0),
+        (Shard.sweep_observe, 1),
+        (Shard.sweep_advance, 1),
+        (Shard.sweep_observe, 2),
     ]

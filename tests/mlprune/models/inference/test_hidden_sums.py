@@ -13,8 +13,10 @@ from mlprune.errors import StatisticsError
 from mlprune.models.chain import Chain
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.decoding import greedy_decode
+from mlprune.models.inference.hidden_sums import HiddenSumVisitor, StateSums
 from mlprune.models.local_chain import local_chain
-from mlprune.models.messages import StateSums, TokenBatch
+from mlprune.models.messages import TokenBatch
+from mlprune.models.shard import Shard
 from tests.tiny_models import FAMILY_NAMES, HIDDEN, save_tiny_model
 
 TEXTS = [[5, 9, 77, 30, 8, 4], [100, 3, 50], [7]]
@@ -29,7 +31,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def added_up(chain: Chain, batch: TokenBatch) -> StateSums:
-    (found,) = chain.stream("sum_states", [batch])
+    (found,) = chain.stream(HiddenSumVisitor, [batch])
     assert isinstance(found, StateSums)
     return found
 
@@ -64,7 +66,7 @@ def test_states_of_a_padded_batch_add_up_to_those_of_its_texts_alone(
     folders: dict[str, Path], name: str, shifts: dict[int, Tensor]
 ) -> None:
     chain = local_chain(folders[name])
-    chain.everywhere("set_shifts", shifts)
+    chain.everywhere(Shard.set_shifts, shifts)
     found = added_up(chain, pad_batch(TEXTS))
     assert (found.n_tokens, found.sums.dtype) == (N_TOKENS, torch.float64)
     torch.testing.assert_close(found.sums, reference(folders[name], name, shifts)[0], rtol=2e-5, atol=2e-5)
@@ -75,22 +77,22 @@ def test_states_of_a_padded_batch_add_up_to_those_of_its_texts_alone(
 def test_shards_give_the_same_bits(folders: dict[str, Path], name: str, n_shards: int) -> None:
     whole, cut = local_chain(folders[name]), local_chain(folders[name], n_shards=n_shards)
     for chain in (whole, cut):
-        chain.everywhere("set_shifts", SHIFTS)
+        chain.everywhere(Shard.set_shifts, SHIFTS)
     assert torch.equal(added_up(whole, pad_batch(TEXTS)).sums, added_up(cut, pad_batch(TEXTS)).sums)
 
 
 def test_shifts_are_taken_off_again(folders: dict[str, Path]) -> None:
     chain = local_chain(folders["xglm"], n_shards=2)
     before = added_up(chain, pad_batch(TEXTS)).sums
-    chain.everywhere("set_shifts", SHIFTS)
+    chain.everywhere(Shard.set_shifts, SHIFTS)
     assert not torch.equal(added_up(chain, pad_batch(TEXTS)).sums, before)
-    chain.everywhere("set_shifts", None)
+    chain.everywhere(Shard.set_shifts, None)
     assert torch.equal(added_up(chain, pad_batch(TEXTS)).sums, before)
 
 
 def test_decoding_sees_the_shifts_too(folders: dict[str, Path]) -> None:
     chain = local_chain(folders["gpt2"], n_shards=2)
-    chain.everywhere("set_shifts", SHIFTS)
+    chain.everywhere(Shard.set_shifts, SHIFTS)
     found = greedy_decode(chain, TEXTS, max_new_tokens=3, stop_id=0, pad_id=1)
     _, model = reference(folders["gpt2"], "gpt2", SHIFTS)
     for text, new in zip(TEXTS, found, strict=True):
@@ -106,6 +108,6 @@ def test_only_counted_tokens_are_added_and_a_state_that_is_not_finite_is_named(f
     chain = local_chain(folders["xglm"])
     batch = pad_batch(TEXTS, counted=[[1, 1, 0, 0, 0, 0], [0, 0, 0], [1]])
     assert added_up(chain, batch).n_tokens == 3
-    chain.everywhere("set_shifts", {1: torch.full((HIDDEN,), torch.inf)})
+    chain.everywhere(Shard.set_shifts, {1: torch.full((HIDDEN,), torch.inf)})
     with pytest.raises(StatisticsError, match="block=1"):
         added_up(chain, batch)

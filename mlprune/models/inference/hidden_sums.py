@@ -1,0 +1,52 @@
+"""Sums of hidden states over the tokens of a batch, from which the mean state of a language is computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import StatisticsError
+from mlprune.models.inference.visitor import BatchVisitor
+from mlprune.models.messages import HiddenStates
+from mlprune.numeric.activations.statistics import token_sums
+
+if TYPE_CHECKING:
+    from mlprune.models.inference.block_runner import BlockRunner
+
+
+@dataclass(frozen=True)
+class StateSums:
+    """Sums of a batch's hidden states, on the CPU."""
+
+    sums: Tensor
+    """[n_blocks, d] float64: of the states after each block, before the final norm, over the counted tokens."""
+    n_tokens: int
+    """Counted tokens."""
+
+
+@dataclass
+class HiddenSumVisitor(BatchVisitor[StateSums]):
+    """Sum the hidden states after each block.
+
+    Raises:
+        StatisticsError: a counted state is not finite; the block is named.
+    """
+
+    sums: list[Tensor] = field(init=False, default_factory=list)
+    """[d] float64 each."""
+
+    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
+        """Run a block and sum the states after it."""
+        after = runner.step(block, states)
+        try:
+            self.sums.append(token_sums(after.hidden, self.batch.counted).cpu().to(torch.float64))
+        except StatisticsError as err:
+            raise StatisticsError(err.message, err.context, block=block) from err
+        return after
+
+    def result(self) -> StateSums:
+        """The sums of all blocks."""
+        return StateSums(torch.stack(self.sums), int(self.batch.counted.sum()))

@@ -1,0 +1,92 @@
+"""Key-value caches of one shard: new, shifted and length-only caches, and those of open decoding sessions."""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PretrainedConfig
+
+
+class KeyValueCaches:
+    """Caches of the blocks of a shard.
+
+    Args:
+        config: of the model.
+        blocks: of the shard.
+        n_blocks: of the model.
+        device: for placeholders.
+    """
+
+    def __init__(self, config: PretrainedConfig, blocks: range, *, n_blocks: int, device: torch.device) -> None:
+        self._empty = DynamicCache(config=config)
+        self._blocks = blocks
+        self._n_blocks = n_blocks
+        self._device = device
+        self._sessions: dict[str, DynamicCache] = {}
+
+    def new(self) -> DynamicCache:
+        """An empty cache; the shard fills only the layers of its own blocks."""
+        cache = copy.copy(self._empty)
+        cache.layers = [copy.copy(layer) for layer in cache.layers]
+        return cache
+
+    def shifted(self, cache: DynamicCache, n_padding: Tensor) -> DynamicCache:
+        """Copy a cache of one row to several rows, each shifted right by some positions.
+
+        Args:
+            cache: of one row and t tokens, none of them dropped.
+            n_padding: [b] int64: positions before the row's first token; of the t positions, t - n_padding hold tokens.
+        """
+        shifted_cache = self.new()
+        for block, layer in enumerate(cache.layers):
+            if layer.is_initialized:
+                positions = torch.arange(layer.keys.shape[2]) - n_padding.unsqueeze(1)
+                positions = positions.clamp(min=0).to(layer.keys.device)
+                keys, values = (states[0][:, positions].transpose(0, 1) for states in (layer.keys, layer.values))
+                shifted_cache.update(keys, values, block)
+        return shifted_cache
+
+    def pad_remote_lengths(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
+        """Extend the layers of other shards' blocks by n_new tokens, with placeholders.
+
+        The model's code sizes the masks of each kind of block (full or sliding attention) by the cache of the first
+        block of that kind, which may be in another shard. A placeholder takes one number per token.
+        """
+        self._extend(
+            cache, n_rows, n_new, blocks=[block for block in range(self._n_blocks) if block not in self._blocks]
+        )
+
+    def of_length(self, n_rows: int, n_tokens: int) -> DynamicCache:
+        """A cache to embed with, as long as if n_tokens had passed all blocks; it contains only placeholders."""
+        cache = self.new()
+        self._extend(cache, n_rows, n_tokens, blocks=range(self._n_blocks))
+        return cache
+
+    def _extend(self, cache: DynamicCache, n_rows: int, n_new: int, *, blocks: Iterable[int]) -> None:
+        placeholder = torch.zeros(n_rows, 1, n_new, 1, device=self._device)
+        for block in blocks:
+            cache.update(placeholder, placeholder, block)
+
+    @property
+    def open_sessions(self) -> tuple[str, ...]:
+        """Keys of the decoding sessions that have a cache."""
+        return tuple(self._sessions)
+
+    def session(self, key: str) -> DynamicCache:
+        """The cache of a decoding session, new if there is none."""
+        if key not in self._sessions:
+            self._sessions[key] = self.new()
+        return self._sessions[key]
+
+    def begin_prefix(self, key: str) -> None:
+        """Begin a session that keeps all keys and values, so that other sessions can continue it."""
+        self._sessions[key] = DynamicCache()
+
+    def continue_prefix(self, prefix: str, key: str, n_padding: Tensor) -> None:
+        """Begin a session whose rows all have seen the one row of another session; see `shifted`."""
+        self._sessions[key] = self.shifted(self._sessions[prefix], n_padding)
+
+    def end(self, key: str) -> None:
+        """Drop the cache of a session."""
+        self._sessions.pop(key, None)

@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import pytest
+
+from mlprune.errors import ModelError
+from mlprune.models.placement.budget import (
+    GroupLimit,
+    MemoryBudget,
+    Residency,
+    group_limit,
+    residency,
+    resident_blocks,
+    smallest_budget,
+)
+from mlprune.models.placement.memory_estimate import (
+    GROUP_BYTES,
+    PROCESS_BYTES,
+    Footprint,
+    estimate_working_bytes,
+    footprint,
+    shard_bytes,
+)
+from tests.tiny_models import save_tiny_model
+
+GIB = 2**30
+LARGE = Footprint(
+    before=2 * GIB,
+    blocks=(GIB // 2,) * 8,
+    tail=2 * GIB,
+    tied=2 * GIB,
+    on_demand=2 * GIB,
+    prunable=(2**26, 2**26, 2**24),
+    widest=2**14,
+    hidden=2**12,
+    inputs=2**15,
+    vocabulary=2**18,
+    itemsize=2,
+)
+
+
+def test_a_budget_holds_everything_or_a_window_behind_blocks_that_stay():
+    span, working = range(8), GIB
+    whole = PROCESS_BYTES + working + shard_bytes(LARGE, span)
+    assert whole == PROCESS_BYTES + working + 6 * GIB
+    found = {n: residency(LARGE, span, MemoryBudget(n, working)) for n in range(GIB * 3, whole + 1, GIB // 4)}
+    assert residency(LARGE, span, MemoryBudget(whole, working)) == Residency(8, 0)
+    assert residency(LARGE, span, MemoryBudget(whole - 1, working)).window == 2
+    held = [one.n_staying + one.window for one in found.values()]
+    assert held == sorted(held)
+    assert {one.window for one in found.values()} == {2}
+    for n_bytes, one in found.items():
+        at_work = (one.n_staying + one.window) * LARGE.block + working
+        at_the_end = one.n_staying * LARGE.block + LARGE.tail
+        assert PROCESS_BYTES + max(at_work, at_the_end) <= n_bytes
+
+
+def test_the_smallest_budget_is_enough_and_a_byte_less_is_an_error_that_names_it():
+    for sizes in (LARGE, replace(LARGE, before=9 * GIB), replace(LARGE, tail=GIB // 8)):
+        for span in (range(8), range(4), range(4, 8), range(2, 5)):
+            least = smallest_budget(sizes, span)
+            assert residency(sizes, span, MemoryBudget(least)).window >= 1
+            with pytest.raises(ModelError, match=r"no room for one block.*or more") as caught:
+                residency(sizes, span, MemoryBudget(least - 2**21))
+            named = float(str(caught.value.context["expected"]).split()[0]) * GIB
+            assert least <= named < least + GIB / 50
+
+
+def test_what_stands_before_the_blocks_needs_room_but_for_the_rows_that_are_looked_up():
+    at_least = smallest_budget(replace(LARGE, on_demand=0, before=5 * GIB), range(8))
+    assert at_least == PROCESS_BYTES + GROUP_BYTES + 5 * GIB
+    assert (
+        smallest_budget(replace(LARGE, on_demand=5 * GIB, before=5 * GIB), range(4))
+        == PROCESS_BYTES + estimate_working_bytes(LARGE) + GIB // 2
+    )
+
+
+def test_resident_blocks_are_all_only_where_nothing_is_offloaded():
+    span = range(8)
+    for quarter in range(12, 60):
+        budget = MemoryBudget(quarter * GIB // 4)
+        kept = residency(LARGE, span, budget)
+        n = resident_blocks(LARGE, span, budget)
+        assert (n == len(span)) == (kept.window == 0)
+        assert n in (kept.n_staying + kept.window, len(span) - 1)
+
+
+def test_the_limit_of_a_model_counts_its_states_and_its_sums(tmp_path):
+    sizes = footprint(save_tiny_model(tmp_path), "float32")
+    limit = group_limit(sizes)
+    assert limit == GroupLimit(4 * 16 * 4, 4 * 3 * (7 * 16 + 16), 64 * 4, GROUP_BYTES)
