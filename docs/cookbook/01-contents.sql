@@ -1,5 +1,5 @@
--- What is in this catalog?
--- Always a good first question: which task was run in which languages, on how many variants and examples.
+-- What does this catalog contain?
+-- The tasks with their languages, and the number of variants and examples of each. A good first question.
 SELECT task, split, string_agg(DISTINCT language, ' ' ORDER BY language) AS languages,
     count(DISTINCT variant_id) AS variants, max(n) AS examples
 FROM metrics

@@ -1,6 +1,6 @@
--- Which gains are beyond chance, when everything that was tried counts?
--- The best of several hundred comparisons looks good by chance alone. Holm's correction over all of them says what is
--- left of it; these are the five gains of the smallest p-values. Ready-made: `significant_gains`.
+-- Which gains are significant when all comparisons are counted?
+-- The best of several hundred comparisons looks good by chance alone. This applies Holm's correction to all of them
+-- and shows the five gains with the smallest p-values. Named query: `significant_gains`.
 WITH family AS (
     SELECT *, row_number() OVER (ORDER BY p_value, evaluation_id) AS place, count(*) OVER () AS family_size
     FROM gain_over_dense

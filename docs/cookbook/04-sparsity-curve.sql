@@ -1,6 +1,6 @@
--- How does accuracy fall with sparsity, language by language?
--- Wanda with translation demonstrations, the mean over their source languages; sparsity 0 is the dense model.
--- A `PIVOT` needs its columns written out here (`IN`). Ready-made: `sparsity_curve_by_language`.
+-- How does accuracy fall with sparsity, by language?
+-- Wanda with translation demonstrations, mean over their source languages; sparsity 0 is the dense model. `PIVOT`
+-- needs an explicit list of columns (`IN`). Named query: `sparsity_curve_by_language`.
 PIVOT (
     SELECT sparsity, language, round(avg(value), 3) AS accuracy
     FROM sparsity_curve

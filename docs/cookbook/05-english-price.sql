@@ -1,5 +1,5 @@
--- What does English pay?
--- The mean change of English test accuracy, with the worst of the variants beside it. Ready-made: `english_cost`.
+-- What does pruning cost in English?
+-- Mean change of English test accuracy, and the worst variant. Named query: `english_cost`.
 SELECT score, propagation, sparsity, count(*) AS variants,
     round(avg(difference), 3) AS mean_change, round(min(difference), 3) AS worst
 FROM gain_over_dense

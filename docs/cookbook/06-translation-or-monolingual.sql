@@ -1,6 +1,6 @@
 -- Do translation demonstrations choose better weights than monolingual ones?
--- The recipe says `against: [monolingual, random]`, so the same examples are compared pair by pair: variant and baseline
--- agree in sparsity and source language. Ready-made, with Holm's correction: `demonstrations_compared`.
+-- The recipe has `against: [monolingual, random]`, so variants are compared on the same examples: variant and baseline
+-- have equal sparsity and source language. Named query, with Holm's correction: `demonstrations_compared`.
 SELECT b.set_kind AS against, v.sparsity, count(*) AS comparisons,
     round(avg(c.difference), 3) AS mean_difference,
     count(*) FILTER (WHERE c.p_value < 0.05 AND c.difference > 0) AS better,

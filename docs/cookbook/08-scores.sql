@@ -1,5 +1,5 @@
--- Does reading demonstrations pay at all, against the size of the weights alone, or chance?
--- Mean test accuracy outside English, by score and sparsity; an empty cell was not run.
+-- Is it better to read demonstrations than to use magnitude or chance?
+-- Mean test accuracy outside English, by score and sparsity. Empty cells were not run.
 PIVOT (
     SELECT coalesce(v.score, 'dense') AS score, v.sparsity, round(avg(m.value), 3) AS accuracy
     FROM measured AS m

@@ -1,5 +1,6 @@
--- Is it worth observing each block behind the pruned ones (`sequential`)?
--- The same demonstrations, score and sparsity with both propagations: test accuracy in the languages other than English.
+-- Is `sequential` propagation better than `dense`?
+-- The same demonstrations, score and sparsity with both propagations: test accuracy in the languages other than
+-- English.
 SELECT sparsity, source_language AS demonstrations_from,
     round(avg(value) FILTER (WHERE propagation = 'dense'), 3) AS dense,
     round(avg(value) FILTER (WHERE propagation = 'sequential'), 3) AS sequential,

@@ -1,6 +1,6 @@
--- How far is each language behind English, and did pruning bring it closer?
--- `gap` is English minus the language; a negative `change` says that the two came closer, be it because English fell.
--- Wanda at sparsity 0.4, the mean over all demonstrations. Ready-made: `english_bias`.
+-- How far is each language behind English, and does pruning reduce the gap?
+-- `gap` is English minus the language. A negative `change` means that the gap became smaller, possibly because English
+-- fell. Wanda at sparsity 0.4, mean over all demonstrations. Named query: `english_bias`.
 SELECT g.language, round(avg(g.dense_gap), 3) AS dense_gap, round(avg(g.gap), 3) AS gap,
     round(avg(g.gap_change), 3) AS change, round(avg(g.english_value), 3) AS english
 FROM language_gap AS g

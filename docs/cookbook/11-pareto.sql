@@ -1,6 +1,6 @@
--- Which variants are the best bargains between English and the other languages?
--- `is_efficient`: no other variant is at least as good in both and better in one. The dense model competes.
--- Ready-made: `pareto_front`.
+-- Which variants are the best trade-offs between English and the other languages?
+-- `is_efficient`: no other variant is at least as good in both and better in one. The dense model competes too. Named
+-- query: `pareto_front`.
 SELECT p.variant_name, v.demonstrations, p.sparsity, round(p.english_value, 3) AS english,
     round(p.others_value, 3) AS others, p.is_efficient
 FROM pareto AS p

@@ -1,6 +1,6 @@
--- Which losses are beyond chance?
--- The same correction as above, for losses: in how many of a score's comparisons the language lost, after Holm over all
--- comparisons of the test half. Ready-made, one by one: `significant_changes`.
+-- Which losses are significant?
+-- The number of comparisons of each score in which the language lost accuracy, after Holm's correction over all
+-- comparisons on the test half. Named query: `significant_changes`.
 WITH family AS (
     SELECT *, row_number() OVER (ORDER BY p_value, evaluation_id) AS place, count(*) OVER () AS family_size
     FROM gain_over_dense

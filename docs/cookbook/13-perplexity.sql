@@ -1,6 +1,6 @@
 -- How much worse does the model predict plain text?
--- Perplexity on held-out sentences over that of the dense model (1 is unchanged), wanda with translation demonstrations.
--- Ready-made: `perplexity_by_language`.
+-- Perplexity on held-out sentences relative to the dense model (1 is unchanged), for wanda with translation
+-- demonstrations. Named query: `perplexity_by_language`.
 PIVOT (
     SELECT m.language, m.sparsity, round(avg(m.value / m.dense_value), 2) AS ratio
     FROM measured AS m

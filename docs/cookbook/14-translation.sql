@@ -1,5 +1,5 @@
--- Does it still translate?
--- chrF of the pairs, dense beside it, and the p-value of the difference. Ready-made: `translation_quality`.
+-- Does the model still translate?
+-- chrF of each pair, with the dense value and the p-value of the difference. Named query: `translation_quality`.
 SELECT m.language AS pair, m.sparsity, count(*) AS variants, round(avg(m.value), 3) AS chrf,
     round(any_value(m.dense_value), 3) AS dense, round(max(g.p_value), 4) AS largest_p_value
 FROM measured AS m

@@ -1,6 +1,6 @@
--- Which languages rank the candidates of a fact alike?
--- RankC of the dense model on the test half; 1 is the same ranking everywhere.
--- Ready-made, for every variant and with dense beside it: `rank_consistency_matrix`.
+-- Which languages rank the candidates of a fact similarly?
+-- RankC of the dense model on the test half; 1 means the same ranking everywhere. Named query, for every variant and
+-- with the dense value: `rank_consistency_matrix`.
 PIVOT (
     SELECT r.language, r.reference_language, round(r.value, 3) AS rankc
     FROM rank_consistency AS r

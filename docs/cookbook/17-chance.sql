@@ -1,6 +1,6 @@
--- How far does chance alone move a number?
--- Random pruning with two seeds: what nothing but the seed changes in the test accuracy of a language. A difference
--- between two methods that is no larger than this means nothing. Ready-made: `seed_variance`.
+-- How much does a number vary by chance?
+-- Random pruning with two seeds: the change of test accuracy caused by the seed alone. A difference between two
+-- methods that is not larger than this means nothing. Named query: `seed_variance`.
 SELECT v.sparsity, m.language, count(*) AS seeds, round(min(m.value), 3) AS lowest, round(max(m.value), 3) AS highest,
     round(max(m.value) - min(m.value), 3) AS apart
 FROM measured AS m

@@ -1,6 +1,7 @@
--- Is a feature that is large under some text small while the model translates?
--- Share of the 30 % largest features of one set that are among the 30 % smallest of a translation set, block by block, the
--- mean over the sets of a kind; block 0 is the embedding, 0.3 would be chance. Ready-made: `feature_overlap_by_block`.
+-- Are features that are large on some text small while the model translates?
+-- Share of the 30 % largest features of one set that are among the 30 % smallest of a translation set, by block, mean
+-- over the sets of a kind. Block 0 is the embedding; 0.3 is expected by chance. Named query:
+-- `feature_overlap_by_block`.
 PIVOT (
     SELECT a.kind AS large_in, o.block, round(avg(o.value), 3) AS overlap
     FROM feature_overlaps AS o

@@ -1,8 +1,8 @@
--- What was one number made from?
--- From the accuracy of a variant in Swahili back to the order of its weights, the statistics, the demonstrations and the
--- first of their texts, the model, the file of its predictions, and the code and the library that computed it.
--- Ready-made: `lineage_of_metric`, `lineage_of_files` for all files, `lineage_of_sentences` for all texts,
--- `lineage_of_code` for commit, libraries and machine at every step, `examples_of_evaluation` for every single answer.
+-- Where does a number come from?
+-- From the accuracy of a variant in Swahili back to its ordering, statistics, demonstrations and the first of their
+-- texts, the model, the file of its predictions, and the code and library that computed it. Named queries:
+-- `lineage_of_metric`, `lineage_of_files` for all files, `lineage_of_sentences` for all texts, `lineage_of_code` for
+-- commit, libraries and machine of every step, `examples_of_evaluation` for every single answer.
 WITH evaluated AS (
     SELECT * FROM lineage
     WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy' AND language = 'sw'

@@ -1,4 +1,4 @@
--- curve: one row per text and sparsity: Swahili accuracy on the test half, the mean over seeds with lowest and highest.
+-- curve: one row per text and sparsity: Swahili accuracy on the test half, mean, lowest and highest over the seeds.
 SELECT coalesce(nullif(v.demonstrations, ''), v.score) AS text, m.sparsity,
     avg(m.value) AS accuracy, min(m.value) AS lowest, max(m.value) AS highest, any_value(m.dense_value) AS dense
 FROM measured AS m

@@ -1,4 +1,4 @@
-"""The figure of docs/study.md: accuracy over sparsity, one line a text, from the CSV of docs/study/curve.sql.
+"""Draw the figure of docs/study.md: accuracy over sparsity, one line per text, from the CSV of docs/study/curve.sql.
 
 python docs/study/figure.py curve.csv swahili.svg
 """
@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 STYLES = {"sw-en": ("o", "-"), "sw": ("s", "--"), "en": ("^", ":"), "magnitude": ("D", "-"), "random": ("x", "-.")}
-"""Text -> marker and line, so that nobody needs the colours."""
+"""Text -> marker and line, so that texts differ without colour."""
 
 
 def draw(rows: list[dict[str, str]], out: Path) -> None:

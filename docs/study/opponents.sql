@@ -1,5 +1,5 @@
--- opponents: one row per opponent and sparsity: translation demonstrations against it in Swahili, on the same examples.
--- Holm is computed over all comparisons this reads.
+-- opponents: one row per opponent and sparsity: Swahili accuracy of translation demonstrations minus the opponent, on the
+-- same examples. Holm is computed over all comparisons that this query reads.
 WITH compared AS (
     SELECT
         coalesce(b.demonstrations, b.score) AS opponent, v.sparsity, c.difference, c.p_value,

@@ -1,4 +1,4 @@
-"""The page of questions, their SQL and their answers: files of `docs/cookbook/`, asked of the frozen demo."""
+"""The cookbook page: questions in `docs/cookbook/`, their SQL, and the answers of the frozen demo store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +12,23 @@ from infra.pages.page import page
 FOLDER = Path(__file__).parents[2] / "docs" / "cookbook"
 
 OPENING = """
-Questions that one asks the morning after, each with its SQL and with what the catalog of the demo answers. Any of them
-runs as it stands:
+Questions to ask after a run, each with its SQL and the answer of the demo's catalog. To run one:
 
 ```sh
 mlprune query docs/cookbook/02-best-variant.sql --store demo-store
 ```
 
-`mlprune demo` makes `demo-store` in some minutes. Its records, from which these answers come, are also in the
-repository; a store unpacked from them answers every question, and has no masks:
+`mlprune demo` makes `demo-store` in a few minutes. Its records, which give these answers, are also in the repository. A
+store unpacked from them answers every question, but has no masks:
 
 ```
 mkdir demo-store
 tar -xJf docs/stores/demo.tar.xz -C demo-store
 ```
 
-What the numbers say is about a model of two million parameters that was trained for an hour ([demo.md](demo.md)); the
-questions are those one has about any. "Ready-made" names the query that answers the same without any SQL:
-`mlprune query NAME --store demo-store`, parameters in [the reference](reference/catalog.md#queries).
+The numbers are those of a model of two million parameters that was trained for an hour ([demo.md](demo.md)); the
+questions apply to any model. A named query answers the same question without SQL: `mlprune query NAME --store
+demo-store`, parameters in [the reference](reference/catalog.md#queries).
 """
 
 
@@ -44,28 +43,28 @@ class Question:
 
 
 def questions() -> list[Question]:
-    """All questions, in the order of their files' numbers."""
+    """Return all questions, in the order of their numbers."""
     return [_parsed(path) for path in sorted(FOLDER.glob("*.sql"))]
 
 
 def cookbook() -> str:
-    """The whole page."""
-    found = questions()
+    """Return the whole page."""
+    all_questions = questions()
     with thawed("demo") as store, Catalog.in_memory(store) as catalog:
-        answers = [render(catalog.select(one.sql), "table") for one in found]
+        answers = [render(catalog.select(question.sql), "table") for question in all_questions]
     parts = [OPENING.strip()]
-    for one, answer in zip(found, answers, strict=True):
+    for question, answer in zip(all_questions, answers, strict=True):
         parts += [
-            f"## {one.number}. {one.title}",
-            one.explanation,
-            f"```sql\n{one.sql}\n```",
+            f"## {question.number}. {question.title}",
+            question.explanation,
+            f"```sql\n{question.sql}\n```",
             f"```text\n{answer}\n```",
         ]
     return page("Cookbook", parts, source="`docs/cookbook/` and `docs/stores/demo.tar.xz`")
 
 
 def _parsed(path: Path) -> Question:
-    """The opening comment holds the question on its first line, then what there is to know about it."""
+    """Parse a file whose opening comment has the question on its first line, then an explanation."""
     file = SqlFile(path.stem, path.read_text("utf-8"))
     title, *explanation = file.comment
     sql = "\n".join(file.text.splitlines()[len(file.comment) :])
