@@ -1,4 +1,4 @@
-"""The commands of a page, run as they stand: `mlprune` in the test's process, everything else by bash."""
+"""Run the commands of a page: `mlprune` in the process of the test, everything else with bash."""
 
 import os
 import re
@@ -15,11 +15,11 @@ _ASSIGNED = re.compile(r"^(\w+)=\$\((mlprune .+) \| tail -n 1\)$", re.DOTALL)
 
 
 class Shell:
-    """Runs the blocks of a page one after the other in one folder; variables stay from block to block.
+    """Run the blocks of a page in order in one folder; variables are kept between blocks.
 
     Args:
-        folder: where the commands are run.
-        mlprune: runs the command line in this process, in the current folder.
+        folder: working directory of the commands.
+        mlprune: function that runs the command line in this process, in the current folder.
     """
 
     def __init__(self, folder: Path, mlprune: Callable[..., Done]) -> None:
@@ -28,7 +28,7 @@ class Shell:
         self._variables: dict[str, str] = {}
 
     def run(self, block: str) -> str:
-        """Run a block, whose commands must all end well; returns what they printed."""
+        """Run a block and return its output; every command must succeed."""
         return "".join(self._run(command) for command in commands(block))
 
     def _run(self, command: str) -> str:

@@ -1,7 +1,7 @@
-"""The commands that pages tell a newcomer to type do what the pages say.
+"""The commands on the quick start, the command line page and the study work.
 
-The default run leaves out what takes minutes (blocks marked `sh slow`) and gives runs no Ray; all else is done to
-the letter, in a folder that looks like a clone. `pytest -m slow tests/docs` does all of it, in a real shell.
+By default, blocks marked `sh slow` are skipped and runs do not use Ray. Everything else runs as written, in a folder
+that looks like a clone. `pytest -m slow tests/docs` runs everything in a real shell.
 """
 
 import os
@@ -23,8 +23,8 @@ from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.shell import Shell
 
 MINUTES = 60
-ALIKE = 0.05
-"""How far an accuracy may be from the frozen one on another machine."""
+TOLERANCE = 0.05
+"""Largest allowed difference of an accuracy from the frozen one, on another machine."""
 
 
 def blocks_of(page: str, *words: str) -> list[Block]:
@@ -33,7 +33,7 @@ def blocks_of(page: str, *words: str) -> list[Block]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder with what a clone has, and the finished stores of the demo and the study, without their artefacts."""
+    """A folder that looks like a clone, with the frozen stores of the demo and the study."""
     for name in ("docs", "infra", "mlprune"):
         (tmp_path / name).symlink_to(ROOT / name)
     for store in ("demo", "study"):
@@ -43,7 +43,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shell(clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    """Runs commands in the clone; a run without an address is one without Ray."""
+    """Run commands in the clone; runs without an address do not use Ray."""
     monkeypatch.chdir(clone)
 
     def mlprune(*arguments: str) -> Done:
@@ -56,12 +56,12 @@ def shell(clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     return Shell(clone, mlprune)
 
 
-def test_the_quick_start_leads_to_a_pruned_model_and_the_commands_go_on_from_there(shell: Shell, clone: Path) -> None:
+def test_the_quick_start_and_the_command_line_page_run_and_make_their_files(shell: Shell, clone: Path) -> None:
     for page in ("quick-start.md", "command-line.md"):
         for block in blocks_of(page, "sh"):
             shell.run(block.text)
-    for made in ("first-store/catalog.duckdb", "pruned-model/model.safetensors", "first.html", "pruned-02/README.md"):
-        assert (clone / made).exists()
+    for path in ("first-store/catalog.duckdb", "pruned-model/model.safetensors", "first.html", "pruned-02/README.md"):
+        assert (clone / path).exists()
 
 
 def test_the_study_draws_its_figure(shell: Shell, clone: Path) -> None:
@@ -74,10 +74,10 @@ def test_the_study_draws_its_figure(shell: Shell, clone: Path) -> None:
 
 @pytest.fixture(scope="module")
 def typed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Types all of a page in a shell, in a clone of its own, and returns the clone."""
+    """Run all blocks of a page in a shell, in a new clone, and return the clone."""
     environment = ROOT / ".venv"
     if not environment.exists():
-        pytest.skip("there is no .venv in the clone: make test sets it up")
+        pytest.skip("the clone has no .venv: run make test to create it")
 
     def typed_in(page: str) -> Path:
         folder = tmp_path_factory.mktemp("typed") / "clone"
@@ -92,30 +92,30 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.mark.slow
-def test_the_quick_start_can_be_typed_and_its_demo_answers_as_the_frozen_one(typed: Callable[[str], Path]) -> None:
+def test_the_quick_start_runs_in_a_shell_and_its_demo_gives_the_frozen_answers(typed: Callable[[str], Path]) -> None:
     folder = typed("quick-start.md")
-    with thawed("demo") as frozen, Catalog.open(Store(folder / "demo-store")) as ours, Catalog.in_memory(frozen) as old:
-        for one in questions():
-            assert ours.select(one.sql).columns == old.select(one.sql).columns
-            if one.number in (1, 4, 8):  # contents, and accuracies by language and by score
-                assert_alike(ours.select(one.sql), old.select(one.sql))
+    with thawed("demo") as frozen, Catalog.open(Store(folder / "demo-store")) as new, Catalog.in_memory(frozen) as old:
+        for question in questions():
+            assert new.select(question.sql).columns == old.select(question.sql).columns
+            if question.number in (1, 4, 8):  # contents, and accuracies by language and by score
+                assert_close(new.select(question.sql), old.select(question.sql))
 
 
 @pytest.mark.slow
-def test_the_study_can_be_typed(typed: Callable[[str], Path]) -> None:
+def test_the_study_runs_in_a_shell(typed: Callable[[str], Path]) -> None:
     folder = typed("study.md")
     with (
         thawed("study") as frozen,
-        Catalog.open(Store(folder / "study-store")) as ours,
+        Catalog.open(Store(folder / "study-store")) as new,
         Catalog.in_memory(frozen) as old,
     ):
         curve = (ROOT / "docs" / "study" / "curve.sql").read_text(encoding="utf-8")
-        assert_alike(ours.select(curve), old.select(curve))
+        assert_close(new.select(curve), old.select(curve))
 
 
-def assert_alike(ours: QueryResult, frozen: QueryResult) -> None:
-    """The same rows, but for what another machine changes in the numbers."""
-    assert len(ours.rows) == len(frozen.rows)
-    for our, old in zip(ours.rows, frozen.rows, strict=True):
-        for mine, other in zip(our, old, strict=True):
-            assert mine == (pytest.approx(other, abs=ALIKE) if isinstance(other, float) else other)
+def assert_close(new: QueryResult, frozen: QueryResult) -> None:
+    """Assert that rows are equal, except for differences of numbers between machines."""
+    assert len(new.rows) == len(frozen.rows)
+    for new_row, frozen_row in zip(new.rows, frozen.rows, strict=True):
+        for value, expected in zip(new_row, frozen_row, strict=True):
+            assert value == (pytest.approx(expected, abs=TOLERANCE) if isinstance(expected, float) else expected)

@@ -1,4 +1,4 @@
-"""Recipes that pages show are recipes, whole ones and parts of one; what a part names elsewhere is filled in."""
+"""Recipes and parts of recipes on the pages are valid; names that a part refers to are filled in."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ SHOWN = {
 
 
 def as_sections(value: Any) -> dict[str, Any]:
-    """What a block says of a recipe: its sections, or a list of entries as the section they belong to; else nothing."""
+    """Return the sections in a block, or a list of entries as the section they belong to; empty for other blocks."""
     if isinstance(value, list):
         of_variants = any("score" in entry or "combine" in entry for entry in value)
         return {"variants" if of_variants else "demonstrations": value}
@@ -30,13 +30,13 @@ def as_sections(value: Any) -> dict[str, Any]:
 
 
 def names(entries: list[Mapping[str, Any]], *keys: str) -> set[str]:
-    """The names under some keys, which hold one or a list."""
-    found = [entry[key] for entry in entries for key in keys if key in entry]
-    return {name for one in found for name in (one if isinstance(one, list) else [one])}
+    """Return the names under some keys, whose values are a name or a list of names."""
+    values = [entry[key] for entry in entries for key in keys if key in entry]
+    return {name for value in values for name in (value if isinstance(value, list) else [value])}
 
 
 def completed(sections: dict[str, Any]) -> dict[str, Any]:
-    """A whole recipe, with sets and entries for the names that a part takes from elsewhere."""
+    """Return a whole recipe, with sets and entries for the names that a part refers to."""
     recipe = {**WHOLE, **sections}
     sets, variants = list(recipe.get("demonstrations", [])), list(recipe.get("variants", []))
     baselines = recipe.get("baselines", [])
