@@ -1,1 +1,1 @@
-"""Where and when jobs run: the command line, the driver, and Ray. Importing this package does not import Ray."""
+"""Running jobs: the command line, the driver and the workers. Importing this package does not import Ray."""

@@ -15,10 +15,10 @@ def format_run(run: RunStatus) -> str:
     lines = [f"run {run.run_id} of {run.recipe} on {run.host} ({run.address}): {_format_state(run)}"]
     lines.append(f"  {n_done} of {n_jobs} jobs done in {_format_duration(run.elapsed_s)}{_format_rate(run, n_done)}")
     lines += [_format_step(name, step) for name, step in run.steps.items()]
-    if run.lost:
-        lines.append(f"  {run.lost} attempts were repeated")
-    if run.at_work_on:
-        lines.append(f"  working on {', '.join(run.at_work_on[:MAX_CLAIMS])}{_more(len(run.at_work_on) - MAX_CLAIMS)}")
+    if run.n_retried:
+        lines.append(f"  {run.n_retried} attempts were repeated")
+    if run.working_on:
+        lines.append(f"  working on {', '.join(run.working_on[:MAX_CLAIMS])}{_more(len(run.working_on) - MAX_CLAIMS)}")
     lines += [f"  {worker}: {n} jobs" for worker, n in sorted(run.workers.items())]
     lines += [f"  failed: {failure}" for failure in run.failures[:MAX_FAILURES]]
     if len(run.failures) > MAX_FAILURES:
@@ -33,7 +33,7 @@ def _format_step(name: str, step: StepStatus) -> str:
 
 
 def _format_state(run: RunStatus) -> str:
-    ago = _format_duration(max(0.0, time.time() - run.last_sign_at.timestamp()))
+    ago = _format_duration(max(0.0, time.time() - run.last_seen_at.timestamp()))
     texts: dict[State, str] = {
         "running": "running",
         "silent": f"no sign of life for {ago}; if it died, rerun the same command to resume",

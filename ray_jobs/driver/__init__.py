@@ -1,1 +1,1 @@
-"""The driver: runs a recipe's jobs on workers and records how the run went."""
+"""The driver: runs a recipe's jobs on workers and logs the run."""

@@ -1,4 +1,4 @@
-"""Bringing the catalog up to date in the course of a run, which does not depend on it: records are the truth."""
+"""Update the catalog during a run. The run does not depend on it: the records are the source of truth."""
 
 import logging
 import time
@@ -9,37 +9,38 @@ from ray_jobs.workers.out_of_memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
-FOLD_EVERY_S = 15.0
-LONGEST_WAIT_S = 240.0
-"""Time between two folds while somebody holds the file: each of them waits for it, and says so."""
+FOLD_INTERVAL_S = 15.0
+MAX_FOLD_INTERVAL_S = 240.0
+"""Longest time between two folds while another process locks the catalog; each fold waits for the lock and logs it."""
 
 
 class CatalogSync:
-    """Lets readers see the records that a run has made so far; where that fails, the next fold catches up.
+    """Folds new records into the catalog from time to time, so that queries see them during the run.
 
-    The catalog of an object store is folded at the end only: each time would list all of its records.
+    A fold that fails is made up by the next one. The catalog of an object store is only folded at the end of the run,
+    because each fold would list all records.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._wait_s = FOLD_EVERY_S
+        self._interval_s = FOLD_INTERVAL_S
         self._folded_at = time.monotonic()
 
     def maybe_fold(self) -> None:
-        """Fold if it is time to; as long as the file cannot be had, that is twice as long each time."""
-        if self._store.local_root is None or time.monotonic() - self._folded_at < self._wait_s:
+        """Fold if it is time to. The interval doubles while another process locks the catalog."""
+        if self._store.local_root is None or time.monotonic() - self._folded_at < self._interval_s:
             return
         is_folded = fold(self._store)
-        self._wait_s = FOLD_EVERY_S if is_folded else min(2 * self._wait_s, LONGEST_WAIT_S)
+        self._interval_s = FOLD_INTERVAL_S if is_folded else min(2 * self._interval_s, MAX_FOLD_INTERVAL_S)
         self._folded_at = time.monotonic()
 
 
 def fold(store: Store, *, publish: bool = False) -> bool:
-    """Fold new records into the catalog; where somebody holds it, or memory is short, whoever asks next does.
+    """Fold new records into the catalog. If the catalog is locked or memory is short, the next command does it.
 
     Args:
-        publish: upload the catalog of an object store too.
-    Returns: whether the file has them now; of an object store, whether the uploaded one has.
+        publish: also upload the catalog of an object store.
+    Returns: whether the catalog file, or the uploaded catalog of an object store, is up to date.
     """
     try:
         with Catalog.open(store) as catalog:
@@ -49,5 +50,5 @@ def fold(store: Store, *, publish: bool = False) -> bool:
     except Exception as err:
         if not is_out_of_memory(err):
             raise
-        logger.warning("too little memory to bring the catalog up to date: the next command or query does")
+        logger.warning("not enough memory to update the catalog: the next command or query updates it")
         return False

@@ -1,23 +1,26 @@
-"""How long a run may still take, from what its jobs took so far."""
+"""Estimate the remaining time of a run from the jobs done so far."""
 
 from collections.abc import Mapping
+
+SHORT_STEP = "compare"
+"""Step of very short jobs: an estimate does not wait for one of them."""
 
 
 def remaining_s(
     total: Mapping[str, int], done: Mapping[str, int], spent: Mapping[str, float], *, elapsed_s: float
 ) -> float | None:
-    """Seconds left of a run, from what the jobs of each step took so far.
+    """Estimate the remaining seconds of a run.
 
     Args:
-        total: step -> its jobs.
-        done: step -> those that are done; a step without any may be missing, here and below.
-        spent: step -> seconds that those took, summed over the workers.
-        elapsed_s: seconds since the beginning.
-    Returns: None until each step with long jobs has ended one, and when nothing is left.
+        total: step -> number of its jobs.
+        done: step -> number of its finished jobs; steps without any may be missing, here and in `spent`.
+        spent: step -> seconds of its finished jobs, summed over the workers.
+        elapsed_s: seconds since the start of the run.
+    Returns: None until each step of long jobs has a finished one, and when no job remains.
     """
-    left = {step: n - done.get(step, 0) for step, n in total.items() if n > done.get(step, 0)}
-    if not left or not all(done.get(step) for step in left if step != "compare"):
+    n_left = {step: n - done.get(step, 0) for step, n in total.items() if n > done.get(step, 0)}
+    if not n_left or not all(done.get(step) for step in n_left if step != SHORT_STEP):
         return None
-    worked = sum(spent.values())
-    work = sum(n * spent.get(step, 0.0) / max(1, done.get(step, 0)) for step, n in left.items())
-    return work / worked * elapsed_s if worked else None
+    spent_s = sum(spent.values())
+    left_s = sum(n * spent.get(step, 0.0) / max(1, done.get(step, 0)) for step, n in n_left.items())
+    return left_s / spent_s * elapsed_s if spent_s else None

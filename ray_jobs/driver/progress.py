@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar on a terminal, plain lines elsewhere."""
+"""Progress on stderr: bars in a terminal, plain lines otherwise."""
 
 import sys
 import time
@@ -13,15 +13,16 @@ from mlprune.steps.job import Job
 from ray_jobs.driver.eta import remaining_s
 from ray_jobs.workers.worker import Failure, Outcome
 
-LINE_EVERY_S = 5.0
-SHOWN_FAILURES = 20
-"""Failed jobs that are named one by one."""
-SPEED_OVER_S = 3600.0
-"""Time over which the bars take a step's speed; a job may last long."""
+LOG_INTERVAL_S = 5.0
+"""Shortest time between two lines."""
+MAX_FAILURES = 20
+"""Failed jobs that are listed one by one."""
+SPEED_PERIOD_S = 3600.0
+"""Time over which the bars average the speed of a step; single jobs may take long."""
 
 
 class Progress:
-    """Shows how far a run is. Use it as a context manager.
+    """Shows the progress of a run. Use it as a context manager.
 
     Args:
         jobs: the jobs of the run.
@@ -32,7 +33,7 @@ class Progress:
         self._done: Counter[str] = Counter()
         self._spent: dict[str, float] = defaultdict(float)
         self._n_failed = 0
-        self._started = self._said_at = time.monotonic()
+        self._started = self._printed_at = time.monotonic()
         self._console = Console(stderr=True)
         self._bars: bars.Progress | None = None
         if sys.stderr.isatty():
@@ -43,7 +44,7 @@ class Progress:
                 bars.TimeElapsedColumn(),
                 bars.TimeRemainingColumn(),
                 console=self._console,
-                speed_estimate_period=SPEED_OVER_S,
+                speed_estimate_period=SPEED_PERIOD_S,
             )
             self._tasks = {step: self._bars.add_task(step, total=n) for step, n in self._total.items()}
 
@@ -58,33 +59,33 @@ class Progress:
         if self._bars:
             self._bars.stop()
         else:
-            self._say()
+            self._print_counts()
 
     def done(self, job: Job, outcome: Outcome) -> None:
-        """A job is done."""
+        """Count a job that is done."""
         self._done[job.step] += 1
         self._spent[job.step] += outcome.elapsed_s
         if self._bars:
             self._bars.advance(self._tasks[job.step])
-        elif time.monotonic() - self._said_at > LINE_EVERY_S:
-            self._say()
+        elif time.monotonic() - self._printed_at > LOG_INTERVAL_S:
+            self._print_counts()
 
     def failed(self, job: Job, failure: Failure) -> None:
-        """A job failed for good; after some of them it is only said that there are more."""
+        """Print a job that has failed; after `MAX_FAILURES` only that there are more."""
         self._n_failed += 1
-        if self._n_failed <= SHOWN_FAILURES:
-            self._say_line(f"failed: {job.step} {job.makes[-1][1]}: {failure.message}")
-        elif self._n_failed == SHOWN_FAILURES + 1:
-            self._say_line("failed: more than these; mlprune query failures names all of them")
+        if self._n_failed <= MAX_FAILURES:
+            self._print(f"failed: {job.step} {job.makes[-1][1]}: {failure.message}")
+        elif self._n_failed == MAX_FAILURES + 1:
+            self._print("failed: more jobs; to list all of them, run: mlprune query failures")
 
-    def _say_line(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
 
-    def _say(self) -> None:
-        """One line for a log."""
-        self._said_at = time.monotonic()
+    def _print_counts(self) -> None:
+        """Print one line with the counts of all steps."""
+        self._printed_at = time.monotonic()
         steps = ", ".join(f"{step} {self._done[step]}/{n}" for step, n in self._total.items())
-        elapsed = self._said_at - self._started
-        remaining = remaining_s(self._total, self._done, self._spent, elapsed_s=elapsed)
-        left = f", about {remaining:.0f} s left" if remaining is not None else ""
-        self._console.print(f"{elapsed:6.0f} s  {steps}{left}", markup=False, highlight=False, soft_wrap=True)
+        elapsed_s = self._printed_at - self._started
+        left_s = remaining_s(self._total, self._done, self._spent, elapsed_s=elapsed_s)
+        left = f", about {left_s:.0f} s left" if left_s is not None else ""
+        self._console.print(f"{elapsed_s:6.0f} s  {steps}{left}", markup=False, highlight=False, soft_wrap=True)

@@ -20,20 +20,20 @@ class RecordingStore(Store):
     def __init__(self, uri: str, command: str) -> None:
         super().__init__(uri)
         self._command = command
-        self._journal: RunLog | None = None
+        self._log: RunLog | None = None
         self._watch = Stopwatch()
         self.n_written = 0
         """Records written so far."""
 
     def write_record(self, record: Record) -> None:
         """Write the record, then log it with the time since the previous one."""
-        if self._journal is None:
-            self._journal = RunLog(self, begin_run(self, self._command))
-            self._journal.planned(())
+        if self._log is None:
+            self._log = RunLog(self, begin_run(self, self._command))
+            self._log.start(())
         super().write_record(record)
         self.n_written += 1
         outcome = self._watch.outcome((record.kind, record.id), step=self._command, worker=worker_name(0))
-        self._journal.made(outcome)
+        self._log.log_record(outcome)
         self._watch = Stopwatch()
 
     def __reduce__(self) -> tuple[type[Store], tuple[str]]:
@@ -41,12 +41,12 @@ class RecordingStore(Store):
 
     def end(self, *, is_done: bool) -> None:
         """Log the end of the command; a command that wrote nothing leaves no run."""
-        if self._journal is None:
+        if self._log is None:
             return
         if is_done:
-            self._journal.ended("done", n_failed=0, n_skipped=0, n_elsewhere=0, n_done=self.n_written)
+            self._log.end("done", n_failed=0, n_skipped=0, n_elsewhere=0, n_done=self.n_written)
         else:
-            self._journal.ended("stopped", n_done=self.n_written)
+            self._log.end("stopped", n_done=self.n_written)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""The files of one run: what was planned, how each job went, what failed, how it ended. `status.py` reads them.
+"""Write the log of a run: planned jobs, every attempt, failures and the end of the run.
 
-The catalog's tables of runs are folded from here. None of it is a result: a run whose files cannot be written, on a
-full disk, goes on, and writes them as soon as there is room.
+The catalog's tables of runs are filled from these files. They are not results: if they cannot be written because the
+disk is full, the run continues and writes them as soon as there is room.
 """
 
 import logging
@@ -9,139 +9,164 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal
 
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.process_identity import this_process
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
-from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import Environment, environment_file, this_environment
 from ray_jobs.workers.out_of_memory import MEMORY_LEVELS
 from ray_jobs.workers.worker import Failure, Outcome
 
 logger = logging.getLogger(__name__)
 
-PACK_AT = 1_000
-"""Files of jobs that become one: a run of a million jobs leaves a thousand files and not a million."""
+PACK_SIZE = 1_000
+"""Number of files that are packed into one: a run of a million jobs leaves a thousand files."""
+
+AttemptStatus = Literal["done", "lost", "failed"]
+"""Result of an attempt. `lost`: it failed and the job is retried."""
+RunEnd = Literal["done", "failed", "stopped"]
+"""End of a run. `failed`: some jobs failed; `stopped`: an error or a signal ended the run."""
 
 
 class RunLog:
-    """Writes the files of a run.
+    """Writes the files of one run.
 
     Args:
-        store: where they go.
+        store: where the files go.
         run_id: the run.
-        round_: which time the run was planned, from 0: each has a folder of its own.
+        round_: how often the run was planned again, from 0; each round has its own folder.
     """
 
     def __init__(self, store: Store, run_id: str, *, round_: int = 0) -> None:
         self._store = store
         self._run_id = run_id
         self._folder = f"{run_id}-{round_}" if round_ else run_id
-        self._told: set[str] = set()
+        self._environment_ids: set[str] = set()
+        """Environments that are already written."""
         self._n_files = 0
-        self._numbered: list[tuple[str, dict[str, Any]]] = []
-        """Written files with numbers that are not packed yet."""
-        self._unwritten: list[tuple[str, dict[str, Any]]] = []
-        self._has_said_full = False
+        self._unpacked: list[tuple[str, JsonObject]] = []
+        """Numbered files that are not packed yet."""
+        self._unwritten: list[tuple[str, JsonObject]] = []
+        """Files that could not be written yet."""
+        self._has_warned = False
 
-    def planned(self, jobs: Iterable[Job]) -> None:
-        """The jobs that are to be done, and the process that sees to it."""
-        steps = dict(Counter(job.step for job in jobs))
-        self._write("planned", {"jobs": steps, "process": this_process(), "planned_at": timestamp()})
+    def start(self, jobs: Iterable[Job]) -> None:
+        """Write the planned jobs and the process of the driver."""
+        n_jobs = dict(Counter(job.step for job in jobs))
+        self._write("planned", {"jobs": n_jobs, "process": this_process(), "planned_at": now()})
 
-    def job(self, job: Job, outcome: Outcome, *, status: str, attempt: int) -> None:
-        """How one try of a job went: done, lost (it is tried again) or failed."""
-        error = outcome.failure.error if outcome.failure else None
-        conditions = {"batch_tokens": batch_tokens_of(job), "relief": MEMORY_LEVELS[job.memory_level], "error": error}
-        makes = {"makes": [list(key) for key in job.makes]}
-        self._try(outcome, {"status": status, "attempt": attempt, "retries": attempt - 1, **conditions, **makes})
+    def log_attempt(self, job: Job, outcome: Outcome, *, status: AttemptStatus, attempt: int) -> None:
+        """Write one attempt of a job."""
+        self._log_outcome(
+            outcome,
+            {
+                "status": status,
+                "attempt": attempt,
+                "retries": attempt - 1,
+                "batch_tokens": batch_tokens_of(job),
+                "relief": MEMORY_LEVELS[job.memory_level],
+                "error": outcome.failure.error if outcome.failure else None,
+                "makes": [list(key) for key in job.makes],
+            },
+        )
 
-    def made(self, outcome: Outcome) -> None:
-        """A record that was made without a job of a plan."""
-        self._try(outcome, {"status": "done", "attempt": 1, "retries": 0})
+    def log_record(self, outcome: Outcome) -> None:
+        """Write a record that a command made without a planned job."""
+        self._log_outcome(outcome, {"status": "done", "attempt": 1, "retries": 0})
 
-    def _try(self, outcome: Outcome, more: dict[str, Any]) -> None:
+    def _log_outcome(self, outcome: Outcome, more: JsonObject) -> None:
         environment_id = self._environment_id(outcome.environment)
-        told = asdict(replace(outcome, environment=None))
-        del told["failure"], told["makes"], told["environment"]
-        self._write_next("job", {**self._named(outcome), **told, "environment_id": environment_id, **more})
+        row = asdict(replace(outcome, environment=None))
+        del row["failure"], row["makes"], row["environment"]
+        self._write_numbered("job", {**self._names(outcome), **row, "environment_id": environment_id, **more})
 
-    def failure(self, outcome: Outcome, failure: Failure, *, attempts: int) -> None:
-        """A job that is not tried again in this run."""
-        row = {**self._named(outcome), "step": outcome.step, "error": failure.error, "message": failure.message}
-        self._write_next("failure", {**row, "attempts": attempts, "failed_at": timestamp()})
+    def log_failure(self, outcome: Outcome, failure: Failure, *, attempts: int) -> None:
+        """Write a job that is not retried in this run."""
+        row = {**self._names(outcome), "step": outcome.step, "error": failure.error, "message": failure.message}
+        self._write_numbered("failure", {**row, "attempts": attempts, "failed_at": now()})
 
-    def elsewhere(self, job: Job) -> None:
-        """A job that another run has done meanwhile."""
+    def log_done_elsewhere(self, job: Job) -> None:
+        """Write a job that another run has done in the meantime."""
         kind, record_id = job.makes[-1]
-        self._write_next("elsewhere", {"step": job.step, "record_kind": kind, "record_id": record_id})
+        self._write_numbered("elsewhere", {"step": job.step, "record_kind": kind, "record_id": record_id})
 
-    def ended(self, how: str, **counts: int) -> None:
-        """The run is over: done, failed (some jobs did) or stopped (by an error or a signal)."""
-        self._write("ended", {"how": how, "ended_at": timestamp(), **counts})
+    def end(self, how: RunEnd, **counts: int) -> None:
+        """Write how the run ended and its counts of jobs."""
+        self._write("ended", {"how": how, "ended_at": now(), **counts})
 
     def _environment_id(self, environment: Environment | None) -> str | None:
-        """The id of an environment, which is written down once; None while it cannot be."""
+        """Return the id of an environment and write the environment once; None while it cannot be written."""
         if environment is None:
             return None
-        environment_id = environment.id  # a hash over all packages: found once a job
-        if environment_id not in self._told and not _tell(self._store, self._folder, environment):
+        environment_id = environment.id  # a hash over all packages: computed once per job
+        is_new = environment_id not in self._environment_ids
+        if is_new and not _write_environment(self._store, self._folder, environment):
             return None
-        self._told.add(environment_id)
+        self._environment_ids.add(environment_id)
         return environment_id
 
-    def _named(self, outcome: Outcome) -> dict[str, str]:
+    def _names(self, outcome: Outcome) -> dict[str, JsonValue]:
         kind, record_id = outcome.makes
         return {"run_id": self._run_id, "job_id": record_id, "record_kind": kind, "record_id": record_id}
 
-    def _write_next(self, kind: str, row: dict[str, Any]) -> None:
-        """Write a file of the next number; when there are many, one takes the place of all."""
+    def _write_numbered(self, kind: str, row: JsonObject) -> None:
+        """Write the next numbered file; many of them are packed into one."""
         name = f"{kind}-{self._n_files}"
         self._n_files += 1
-        self._numbered.append((name, row))
+        self._unpacked.append((name, row))
         self._write(name, row)
-        if len(self._numbered) >= PACK_AT and not self._unwritten:
+        if len(self._unpacked) >= PACK_SIZE and not self._unwritten:
             self._pack()
 
     def _pack(self) -> None:
         try:
-            write_pack(self._store, self._folder, self._numbered)
+            write_pack(self._store, self._folder, self._unpacked)
         except OSError as err:
-            logger.warning("files of this run stay apart: %s", err)
-        self._numbered = []
+            logger.warning("the log files of this run cannot be packed: %s", err)
+        self._unpacked = []
 
-    def _write(self, name: str, row: dict[str, Any]) -> None:
-        """Write this file, after those that could not be written before."""
+    def _write(self, name: str, row: JsonObject) -> None:
+        """Write a file, after those that could not be written before."""
         self._unwritten.append((name, row))
         try:
             while self._unwritten:
                 self._store.write_run_file(self._folder, *self._unwritten[0])
                 self._unwritten.pop(0)
-                self._has_said_full = False
+                self._has_warned = False
         except OSError as err:
-            if not self._has_said_full:
-                logger.warning("files of this run cannot be written now: %s", err)
-            self._has_said_full = True
+            if not self._has_warned:
+                logger.warning("the log of this run cannot be written now: %s", err)
+            self._has_warned = True
 
 
-def begin_run(store: Store, command: str, *, address: str = "none", **more: Any) -> str:
-    """Write down who runs what where, with which code; returns the id of the run.
+def begin_run(
+    store: Store,
+    command: str,
+    *,
+    address: str = "none",
+    recipe: str | None = None,
+    recipe_id: str | None = None,
+    models: Mapping[str, str] | None = None,
+) -> str:
+    """Write who runs what, where and with which code; returns the id of the run.
 
     Args:
-        command: what the user called.
-        address: where its workers are.
-        more: recipe, recipe_id, models (base model id -> folder), as far as there are any.
+        command: name of the command.
+        address: address of the workers.
+        recipe: name of the recipe; None for a command without one, like `recipe_id`.
+        models: base model id -> folder.
     """
     started = datetime.now(UTC)
     run_id = f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     environment = this_environment()
-    is_told = _tell(store, run_id, environment)
-    row = {
+    is_written = _write_environment(store, run_id, environment)
+    row: dict[str, JsonValue] = {
         "run_id": run_id,
         "command": command,
         "started_at": started.isoformat(timespec="seconds"),
@@ -149,18 +174,24 @@ def begin_run(store: Store, command: str, *, address: str = "none", **more: Any)
         "host": socket.gethostname(),
         "n_cpus": os.cpu_count(),
         "mlprune": environment.mlprune,
-        "environment_id": environment.id if is_told else None,
-        **more,
+        "environment_id": environment.id if is_written else None,
     }
+    if recipe is not None:
+        row |= {"recipe": recipe, "recipe_id": recipe_id, "models": models}
     store.write_run_file(run_id, "run", row)
     return run_id
 
 
-def _tell(store: Store, folder: str, environment: Environment) -> bool:
-    """Write an environment down; returns whether that could be done."""
+def _write_environment(store: Store, folder: str, environment: Environment) -> bool:
+    """Write an environment; returns whether it was written."""
     try:
         store.write_run_file(folder, *environment_file(environment))
     except OSError as err:
-        logger.info("the environment cannot be written down now: %s", err)
+        logger.info("the environment cannot be written now: %s", err)
         return False
     return True
+
+
+def now() -> str:
+    """Current time for run files: UTC, ISO 8601, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""One run of a recipe, from the file to the exit code: plan, check what fits, run, fold, sum up."""
+"""Run a recipe, from its file to the exit code: plan, check capacity, run the jobs, update the catalog, summarise."""
 
 import logging
 import os
@@ -21,50 +21,51 @@ from mlprune.store.compaction import compact_if_many
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
-from ray_jobs.driver.driver import Driver, RunResult, Workers
+from ray_jobs.driver.driver import Driver, Workers
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
+from ray_jobs.driver.run_state import RunResult
 
 logger = logging.getLogger(__name__)
 
 DONE, SOME_FAILED = 0, 3
 """Exit codes; 1 is an unexpected error, 2 bad input."""
 MAX_ROUNDS = 3
-"""Times a run is planned anew because an artefact turned out damaged."""
+"""How often a run is planned at most; it is planned again if a job finds a damaged artefact."""
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run came to."""
+    """Exit code and counts of a run."""
 
     exit_code: int
     n_done: int
     n_failed: int
     n_skipped: int
     n_elsewhere: int = 0
-    """Those of the done jobs that another run in the same store did meanwhile."""
+    """Done jobs that another run in the same store did in the meantime."""
 
     @property
     def did_nothing(self) -> bool:
-        """Whether everything had been there before."""
+        """Whether everything was done before."""
         return self.n_done + self.n_failed + self.n_skipped == 0
 
 
 def run_recipe(
     recipe_path: Path, store_uri: str, *, address: str = "local", stale_after_s: float = STALE_AFTER_S
 ) -> RunSummary:
-    """Carry out a recipe; running it again does what is left, running it twice at once shares the work.
+    """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
 
     Args:
-        stale_after_s: how long other runs in this store wait for ours if it dies on another machine.
+        stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
-        BadInputError: the recipe or something it names cannot be used, or it cannot fit; nothing was written.
-        StoreError: an object store stopped answering; what was done is kept.
+        BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
+        StoreError: an object store stopped answering; finished jobs are kept.
     """
     try:
         return _run_recipe(recipe_path, store_uri, address=address, stale_after_s=stale_after_s)
     except TransientError as err:
-        context = {**err.context, "next": "run the same command again: it goes on where this one stopped"}
+        context = {**err.context, "next": "run the same command again to resume"}
         raise StoreError(err.message, context) from err
 
 
@@ -72,7 +73,9 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if address not in ("none", "local") and "://" not in store_uri and not Path(store_uri).is_absolute():
         raise BadInputError(
-            "workers of a cluster have other working folders", store=store_uri, expected="an absolute path or a URI"
+            "the store of a cluster run needs an absolute path, because workers have other working directories",
+            store=store_uri,
+            expected="an absolute path or a URI",
         )
     plan = build_plan(load_recipe(recipe_path))
     store = Store(store_uri)
@@ -83,27 +86,32 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
         return RunSummary(DONE, 0, 0, 0)
     needs = needs_of(plan, pending)
     require_room(needs, store)
-    with _workers(plan, store, address, needs) as (workers, pool):
+    with _open_workers(plan, store, address, needs=needs) as (workers, pool):
         console.print(f"pool: {format_pool(pool)}")
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(plan.record)
-        models = {one.base_model_id: one.path for one in plan.models}
-        recipe = {"recipe": plan.recipe.name, "recipe_id": plan.record.id}
-        run_id = begin_run(store, "run", address=address, **recipe, models=models)
+        run_id = begin_run(
+            store,
+            "run",
+            address=address,
+            recipe=plan.recipe.name,
+            recipe_id=plan.record.id,
+            models={model.base_model_id: model.path for model in plan.models},
+        )
         with Claims(store, run_id, stale_after_s=stale_after_s) as claims:
             result = _run_rounds(plan, store, jobs, run_id=run_id, workers=workers, claims=claims, console=console)
     compact_if_many(store)
     fold(store, publish=True)
     exit_code = SOME_FAILED if result.failed else DONE
     summary = RunSummary(exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere)
-    console.print(_in_words(summary))
+    console.print(_format_summary(summary))
     return summary
 
 
 def _run_rounds(
     plan: Plan, store: Store, jobs: list[Job], *, run_id: str, workers: Workers, claims: Claims, console: Console
 ) -> RunResult:
-    """Run the jobs; where one meets a damaged artefact, plan again so that its maker runs too."""
+    """Run the jobs. If a job finds a damaged artefact, plan again so that the artefact is made again."""
     result = RunResult(0, (), 0)
     for number in range(MAX_ROUNDS):
         steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
@@ -111,7 +119,7 @@ def _run_rounds(
         with Progress(jobs) as progress:
             driver = Driver(store, run_id, workers=workers, progress=progress, claims=claims, round_=number)
             result = driver.run(jobs, present=set(store.record_names()))
-        if not result.saw_damage:
+        if not result.found_damage:
             break
         _quarantine_damaged(plan, store)
         jobs = pending_jobs(plan.jobs, store, repair=True)
@@ -119,18 +127,18 @@ def _run_rounds(
 
 
 def _quarantine_damaged(plan: Plan, store: Store) -> None:
-    """Read every artefact of the plan's records and set aside the records whose artefacts differ."""
+    """Verify all artefacts of the plan's records and quarantine the records whose artefacts differ."""
     for job in plan.jobs:
         for key in job.makes:
             record = store.read_record(*key)
             if record is not None and not store.is_intact(record):
-                logger.warning("an artefact of %s %s is damaged: it will be made again", *key)
+                logger.warning("an artefact of %s %s is damaged and will be made again", *key)
                 store.quarantine(record)
 
 
 @contextmanager
-def _workers(plan: Plan, store: Store, address: str, needs: Needs) -> Iterator[tuple[Workers, Pool]]:
-    """The workers at an address and their pool; what runs models, and Ray, is imported only where it is used.
+def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Iterator[tuple[Workers, Pool]]:
+    """Open the workers at an address, with their pool. Ray and model code are imported only where they are used.
 
     Raises:
         BadInputError: the model does not fit there.
@@ -143,9 +151,9 @@ def _workers(plan: Plan, store: Store, address: str, needs: Needs) -> Iterator[t
         return
     if address == "local":
         local_ray_pool(needs)
-        # read when Ray is imported: without it Ray replaces the loopback address by the machine's in the network
+        # Ray reads this variable when it is imported. Without it, Ray uses the network address instead of loopback.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - without Ray this must not be imported
+    from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - imports Ray
 
     with cluster.connected(address):
         pool = needs.pool(cluster.nodes())
@@ -156,11 +164,11 @@ def _workers(plan: Plan, store: Store, address: str, needs: Needs) -> Iterator[t
             workers.close()
 
 
-def _in_words(summary: RunSummary) -> str:
-    words = f"{summary.n_done} jobs done"
+def _format_summary(summary: RunSummary) -> str:
+    text = f"{summary.n_done} jobs done"
     if summary.n_elsewhere:
-        words += f" ({summary.n_elsewhere} of them by another run in this store)"
+        text += f" ({summary.n_elsewhere} of them by another run in this store)"
     if summary.n_failed:
-        words += f", {summary.n_failed} failed and {summary.n_skipped} need those: see the failures table"
-        words += " (mlprune query failures), then run the same command again"
-    return words
+        text += f", {summary.n_failed} failed and {summary.n_skipped} that need them were skipped: "
+        text += "see the reasons with mlprune query failures, then run the same command again"
+    return text

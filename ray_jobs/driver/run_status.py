@@ -1,40 +1,41 @@
-"""`mlprune status`: how far the runs of a store are, from their own files and claims. Reads only, and no catalog.
+"""Progress and state of the runs of a store, from their logs and claims. Only reads, and needs no catalog.
 
-What a run is at is written down by its `RunLog`. Whether it still lives is told by its process, where that is one of
-this machine, and by its claims, which a living run renews; clocks of other machines are taken as they are. The words
-are in `status_words.py`.
+If the process of a run is on this machine, it shows whether the run is alive. Otherwise the claims show it, which a
+live run renews. Clocks of other machines are trusted.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from mlprune.errors import StoreError
+from mlprune.json_values import JsonObject
 from mlprune.store.claims import STALE_AFTER_S
 from mlprune.store.process_identity import is_alive, is_gone
 from mlprune.store.run_log_files import kind_of, read_run_file, run_files
 from mlprune.store.store import Store
 from ray_jobs.driver.eta import remaining_s
+from ray_jobs.driver.run_log_entries import ClaimEntry, RunEntries
 
 State = Literal["running", "silent", "died", "done", "failed", "stopped"]
-"""failed: some jobs did, the others are done; silent: no sign of life, and nothing is known of its process."""
+"""failed: ended, and some jobs failed. silent: no sign of life, and its process is not on this machine."""
 
-READS_AT_ONCE = 16
+N_READERS = 16
 
 
 @dataclass(frozen=True)
 class StepStatus:
-    """One step of a run."""
+    """Progress of one step."""
 
     n_jobs: int
     n_done: int
-    """Those that another run did included."""
+    """Including jobs done by another run."""
     n_failed: int
     spent_s: float
-    """Time of the done jobs, summed over the workers."""
+    """Seconds of the jobs this run has done, summed over the workers."""
 
     @property
     def n_left(self) -> int:
@@ -44,7 +45,7 @@ class StepStatus:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run."""
+    """Progress and state of one run."""
 
     run_id: str
     recipe: str
@@ -52,169 +53,145 @@ class RunStatus:
     address: str
     state: State
     started_at: datetime
-    last_sign_at: datetime
-    """When it last said anything."""
+    last_seen_at: datetime
+    """Time of the last sign of life."""
     steps: Mapping[str, StepStatus]
     failures: tuple[str, ...]
     workers: Mapping[str, int]
-    """host and worker -> jobs it has ended."""
-    at_work_on: tuple[str, ...] = ()
-    """kind and id of the records that it has claimed."""
-    lost: int = 0
-    """Tries that were repeated."""
+    """Host and worker -> attempts it has finished."""
+    working_on: tuple[str, ...] = ()
+    """Kind and id of each record the run has claimed."""
+    n_retried: int = 0
+    """Attempts that failed and were repeated."""
 
     @property
     def elapsed_s(self) -> float:
-        """From its beginning to its last sign of life."""
-        return max(0.0, (self.last_sign_at - self.started_at).total_seconds())
+        """Time from the start to the last sign of life."""
+        return max(0.0, (self.last_seen_at - self.started_at).total_seconds())
 
     @property
     def remaining_s(self) -> float | None:
-        """About how long it has to go; None if that is not known or it does not run."""
+        """Estimated remaining time; None if it is unknown or the run is not active."""
         if self.state != "running":
             return None
-        total, done, spent = ({step: getattr(one, name) for step, one in self.steps.items()} for name in _COUNTED)
-        return remaining_s(total, done, spent, elapsed_s=self.elapsed_s)
-
-
-_COUNTED = ("n_jobs", "n_done", "spent_s")
-
-
-@dataclass
-class _Found:
-    """The files of one run."""
-
-    run: dict[str, Any] = field(default_factory=dict)
-    planned: dict[str, Any] = field(default_factory=dict)
-    ended: dict[str, Any] | None = None
-    jobs: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[dict[str, Any]] = field(default_factory=list)
-    elsewhere: list[dict[str, Any]] = field(default_factory=list)
+        n_jobs = {name: step.n_jobs for name, step in self.steps.items()}
+        n_done = {name: step.n_done for name, step in self.steps.items()}
+        spent_s = {name: step.spent_s for name, step in self.steps.items()}
+        return remaining_s(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s)
 
 
 def store_status(store: Store, *, last: int = 3, now: datetime | None = None) -> list[RunStatus]:
-    """The runs of a store, the newest first: those that run, and of the others so many.
+    """Read the status of the newest runs and of every run with claims, newest first.
 
     Args:
-        last: how many runs to read at most beyond those that hold claims.
-        now: the time, for tests.
+        last: number of newest runs to read, with or without claims.
+        now: the current time, for tests.
     Raises:
         StoreError: no run has written to the store.
     """
     files = run_files(store)
     paths = [*files.single, *files.packs]
-    names = sorted({path.split("/")[1] for path in paths}, reverse=True)
+    names = sorted({_folder_of(path) for path in paths}, reverse=True)
     if not names:
         raise StoreError("no run has written to the store", store=store.uri)
-    claims = _claims(store)
-    shown = [name for n, name in enumerate(names) if n < last or _base(name) in claims]
-    found = _read(store, [path for path in paths if path.split("/")[1] in {*shown, *map(_base, shown)}])
+    claims = _read_claims(store)
+    shown = [name for n, name in enumerate(names) if n < last or _run_of(name) in claims]
+    wanted = {*shown, *map(_run_of, shown)}
+    logs = _read_logs(store, [path for path in paths if _folder_of(path) in wanted])
     moment = now or datetime.now(UTC)
-    described = (_status(name, found, claims.get(_base(name), []), moment) for name in shown)
-    return [one for one in described if one is not None]
+    statuses = (_status(name, logs, claims.get(_run_of(name), ()), now=moment) for name in shown)
+    return [status for status in statuses if status is not None]
 
 
-def _base(name: str) -> str:
-    """The run that a round of it belongs to: a run that mends damage has several."""
-    return "-".join(name.split("-")[:2])
+def _folder_of(path: str) -> str:
+    """The folder of a run file: a run, or a later round of it."""
+    return path.split("/")[1]
 
 
-def _claims(store: Store) -> dict[str, list[dict[str, Any]]]:
-    """Run -> what it has claimed."""
-    owned: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path, claim in _contents(store, store.list("claims")):
-        owned[str(claim.get("owner"))].append({**claim, "of": path.removeprefix("claims/").removesuffix(".json")})
-    return owned
+def _run_of(folder: str) -> str:
+    """The run of a folder; a run that repairs damage has one folder per round."""
+    return "-".join(folder.split("-")[:2])
 
 
-def _read(store: Store, paths: list[str]) -> dict[str, _Found]:
-    found: dict[str, _Found] = defaultdict(_Found)
-    for path, value in _contents(store, paths):
-        name, kind = path.split("/")[1], kind_of(path)
-        if kind in ("run", "planned", "ended"):
-            setattr(found[name], kind, value)
-        elif kind in ("job", "failure", "elsewhere"):
-            rows = {"job": found[name].jobs, "failure": found[name].failures, "elsewhere": found[name].elsewhere}
-            rows[kind].append(value)
-    return found
+def _read_claims(store: Store) -> dict[str, list[ClaimEntry]]:
+    """Run -> its claims."""
+    claims: dict[str, list[ClaimEntry]] = defaultdict(list)
+    for path, value in _read_files(store, store.list("claims")):
+        claim = ClaimEntry.parse(path, value)
+        claims[claim.owner].append(claim)
+    return claims
 
 
-def _contents(store: Store, paths: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(path, content) of those files, or files in packs, that are there and can be read: a living run removes some."""
+def _read_logs(store: Store, paths: list[str]) -> dict[str, RunEntries]:
+    """Folder of a run -> its entries."""
+    logs: dict[str, RunEntries] = defaultdict(RunEntries)
+    for path, value in _read_files(store, paths):
+        logs[_folder_of(path)].add(kind_of(path), value)
+    return logs
 
-    def read(path: str) -> list[tuple[str, dict[str, Any]]]:
+
+def _read_files(store: Store, paths: list[str]) -> Iterator[tuple[str, JsonObject]]:
+    """(path, content) of each readable file, also inside packs. A live run may delete files in the meantime."""
+
+    def read(path: str) -> list[tuple[str, JsonObject]]:
         try:
             return list(read_run_file(store, path))
         except (OSError, ValueError, TypeError):
             return []
 
-    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        for found in pool.map(read, paths):
-            yield from found
+    with ThreadPoolExecutor(N_READERS) as pool:
+        for files in pool.map(read, paths):
+            yield from files
 
 
 def _status(
-    name: str, all_found: Mapping[str, _Found], claims: list[dict[str, Any]], now: datetime
+    folder: str, logs: Mapping[str, RunEntries], claims: Sequence[ClaimEntry], *, now: datetime
 ) -> RunStatus | None:
-    """What is known of a run; None if its own file cannot be read."""
-    found, run = all_found[name], all_found[_base(name)].run
-    started = _time(found.planned.get("planned_at")) or _time(run.get("started_at"))
+    """Compute the status of a run; None if its start cannot be read."""
+    log, run = logs[folder], logs[_run_of(folder)].run
+    started = log.planned.planned_at or run.started_at
     if started is None:
         return None
-    signs = [started, *(_ended(job) for job in found.jobs), *(_time(one.get("renewed_at")) for one in claims)]
-    ended_at = _time(found.ended.get("ended_at")) if found.ended else None
-    state = _state(found, claims, silent_s=(now - max(sign for sign in signs if sign)).total_seconds())
-    last_sign = ended_at or (now if state == "running" else max(sign for sign in signs if sign))
-    done = [job for job in found.jobs if job.get("status") == "done"]
-    at_work = tuple(sorted(str(one["of"]) for one in claims)) if state == "running" else ()
+    times = [started, *(attempt.ended_at for attempt in log.attempts), *(claim.renewed_at for claim in claims)]
+    last_seen = max(time for time in times if time)
+    state = _state(log, claims, silent_s=(now - last_seen).total_seconds())
+    if log.ended is not None and log.ended.ended_at:
+        last_seen = log.ended.ended_at
+    elif state == "running":
+        last_seen = now
     return RunStatus(
-        run_id=name,
-        recipe=str(run.get("recipe") or run.get("command") or ""),
-        host=str(run.get("host", "")),
-        address=str(run.get("address", "")),
+        run_id=folder,
+        recipe=run.name,
+        host=run.host,
+        address=run.address,
         state=state,
         started_at=started,
-        last_sign_at=last_sign,
-        steps=_steps(found, done),
-        failures=tuple(f"{one.get('step')} {one.get('record_id')}: {one.get('message')}" for one in found.failures),
-        workers=Counter(f"{job.get('host')} {job.get('worker')}".strip() for job in found.jobs),
-        at_work_on=at_work,
-        lost=sum(job.get("status") == "lost" for job in found.jobs),
+        last_seen_at=last_seen,
+        steps=_steps(log),
+        failures=tuple(f"{failure.step} {failure.record_id}: {failure.message}" for failure in log.failures),
+        workers=Counter(attempt.worker for attempt in log.attempts),
+        working_on=tuple(sorted(claim.record for claim in claims)) if state == "running" else (),
+        n_retried=sum(attempt.status == "lost" for attempt in log.attempts),
     )
 
 
-def _state(found: _Found, claims: list[dict[str, Any]], *, silent_s: float) -> State:
-    """Whether a run lives, and if not, how it ended."""
-    if found.ended is not None:
-        how = found.ended.get("how")
-        return how if how in ("done", "failed") else "stopped"
-    process = found.planned.get("process")
-    if is_gone(process):
+def _state(log: RunEntries, claims: Sequence[ClaimEntry], *, silent_s: float) -> State:
+    if log.ended is not None:
+        if log.ended.how == "done":
+            return "done"
+        return "failed" if log.ended.how == "failed" else "stopped"
+    if is_gone(log.planned.process):
         return "died"
-    patience_s = max([STALE_AFTER_S, *(float(one.get("stale_after_s") or 0) for one in claims)])
-    return "running" if is_alive(process) or silent_s <= patience_s else "silent"
+    stale_after_s = max([STALE_AFTER_S, *(claim.stale_after_s for claim in claims)])
+    return "running" if is_alive(log.planned.process) or silent_s <= stale_after_s else "silent"
 
 
-def _steps(found: _Found, done: list[dict[str, Any]]) -> dict[str, StepStatus]:
-    n_done = Counter(str(one.get("step")) for one in (*done, *found.elsewhere))
-    n_failed = Counter(str(one.get("step")) for one in found.failures)
-    spent: dict[str, float] = defaultdict(float)
-    for job in done:
-        spent[str(job.get("step"))] += float(job.get("elapsed_s") or 0)
-    planned = found.planned.get("jobs") or n_done  # a command that is no recipe knows not how many there will be
-    return {step: StepStatus(int(n), n_done[step], n_failed[step], spent[step]) for step, n in planned.items()}
-
-
-def _ended(job: Mapping[str, Any]) -> datetime | None:
-    """When a job ended."""
-    started = _time(job.get("started_at"))
-    return datetime.fromtimestamp(started.timestamp() + float(job.get("elapsed_s") or 0), UTC) if started else None
-
-
-def _time(text: object) -> datetime | None:
-    """A time out of a run file; None if it is none."""
-    try:
-        found = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def _steps(log: RunEntries) -> dict[str, StepStatus]:
+    done = [attempt for attempt in log.attempts if attempt.status == "done"]
+    n_done = Counter([*(attempt.step for attempt in done), *log.steps_elsewhere])
+    n_failed = Counter(failure.step for failure in log.failures)
+    spent_s: dict[str, float] = defaultdict(float)
+    for attempt in done:
+        spent_s[attempt.step] += attempt.elapsed_s
+    n_jobs = log.planned.n_jobs or dict(n_done)  # a command without a recipe does not know the total
+    return {step: StepStatus(n, n_done[step], n_failed[step], spent_s[step]) for step, n in n_jobs.items()}

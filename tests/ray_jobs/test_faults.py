@@ -304,7 +304,7 @@ def test_asked_to_stop_a_run_ends_with_a_line_and_can_go_on(
     command.send(number)
     ended = command.ended()
     assert ended.code == code, ended.said
-    assert ended.said.splitlines()[-1] == "mlprune: stopped; the same command goes on where this one stopped"
+    assert ended.said.splitlines()[-1] == "mlprune: stopped; run the same command again to resume"
     assert "Traceback" not in ended.said
     assert not list(store.glob("claims/*/*.json"))
     assert_next_run_completes(recipe, store, uninterrupted)

@@ -26,23 +26,23 @@ def with_compute(needs: Needs, **compute: object) -> Needs:
     return replace(needs, compute=needs.compute.model_copy(update=compute))
 
 
-def test_this_process_is_one_worker_with_one_shard_whatever_the_recipe_says(needs: Needs) -> None:
+def test_this_process_is_one_worker_with_one_shard_regardless_of_the_recipe(needs: Needs) -> None:
     found = in_process_pool(with_compute(needs, replicas=5, shards=3))
     assert (found.n_workers, found.n_shards, found.threads) == (1, 1, n_cpus())
 
 
-def test_this_process_keeps_to_the_memory_the_recipe_grants(needs: Needs) -> None:
+def test_this_process_uses_the_memory_of_the_recipe(needs: Needs) -> None:
     assert in_process_pool(with_compute(needs, memory_gib_per_actor=2.0)).memory_bytes == 2 * GIB
     with pytest.raises(BadInputError, match="memory_gib_per_actor"):
         in_process_pool(with_compute(needs, memory_gib_per_actor=0.2))
 
 
-def test_a_ray_of_this_machine_gets_what_the_recipe_says(needs: Needs) -> None:
+def test_a_local_ray_uses_replicas_and_shards_of_the_recipe(needs: Needs) -> None:
     found = local_ray_pool(with_compute(needs, replicas=1, shards=2))
     assert (found.n_workers, found.n_shards) == (1, 2)
 
 
-def test_results_that_the_disk_cannot_take_are_refused(needs: Needs, tmp_path: Path) -> None:
+def test_a_run_whose_results_do_not_fit_on_the_disk_is_refused(needs: Needs, tmp_path: Path) -> None:
     require_room(needs, Store(tmp_path / "store"))
     huge = replace(needs, costs=(JobCost("observe", disk_bytes=2.0**70),))
     with pytest.raises(BadInputError, match="free") as caught:

@@ -1,11 +1,11 @@
-"""How long a run may still take."""
+"""Estimating the remaining time of a run."""
 
 import pytest
 
 from ray_jobs.driver.eta import remaining_s
 
 
-def test_time_left_weighs_each_step_by_what_its_jobs_took() -> None:
+def test_each_step_is_weighted_by_the_time_of_its_finished_jobs() -> None:
     total, done, spent = (
         {"observe": 2, "evaluate": 10},
         {"observe": 1, "evaluate": 5},
@@ -15,7 +15,7 @@ def test_time_left_weighs_each_step_by_what_its_jobs_took() -> None:
     assert remaining_s({"observe": 2}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) == pytest.approx(2.0)
 
 
-def test_time_left_is_not_known_before_each_step_has_ended_a_job_nor_when_nothing_is_left() -> None:
+def test_there_is_no_estimate_until_each_step_has_finished_a_job_or_if_no_job_is_left() -> None:
     assert remaining_s({"observe": 2, "evaluate": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) is None
     assert remaining_s({"observe": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) is None
     assert remaining_s({"observe": 2, "compare": 9}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) == pytest.approx(

@@ -1,4 +1,4 @@
-"""Progress as a person at a terminal and as the reader of a log see it."""
+"""Progress in a terminal and in a log."""
 
 import os
 import sys
@@ -12,13 +12,13 @@ import pytest
 
 from mlprune.steps.job import Job, RecordKey
 from ray_jobs.driver import progress as progress_module
-from ray_jobs.driver.progress import SHOWN_FAILURES, Progress
+from ray_jobs.driver.progress import MAX_FAILURES, Progress
 from ray_jobs.workers.worker import Failure, Outcome
 from tests.stub_jobs import StubJob
 
 
 @dataclass(frozen=True)
-class Named(StubJob):
+class NamedJob(StubJob):
     """A job that is only a name."""
 
     step: ClassVar[str] = "evaluate"
@@ -29,15 +29,15 @@ class Named(StubJob):
         return (("evaluations", self.name),)
 
 
-JOBS = [Named(name) for name in "abcd"]
+JOBS = [NamedJob(name) for name in "abcd"]
 
 
 def outcome(job: Job) -> Outcome:
     return Outcome(job.makes[-1], job.step, "host", "worker", "2026-01-01", 2.0, 0.1)
 
 
-class Person:
-    """Reads what a terminal shows, all the time: it holds little."""
+class TerminalReader:
+    """Reads a terminal continuously, because its buffer is small."""
 
     def __init__(self, terminal: int) -> None:
         self._terminal = terminal
@@ -46,7 +46,7 @@ class Person:
         self._thread.start()
 
     def _read(self) -> None:
-        with suppress(OSError):  # the other end was closed
+        with suppress(OSError):  # the other end is closed
             while data := os.read(self._terminal, 4096):
                 self._seen.append(data)
 
@@ -55,10 +55,10 @@ class Person:
         return b"".join(self._seen).decode()
 
 
-def test_a_terminal_shows_a_bar_a_step_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    person, program = os.openpty()
-    reader = Person(person)
-    with os.fdopen(program, "w") as terminal:
+def test_a_terminal_shows_a_bar_per_step_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    reader = TerminalReader(ours)
+    with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "100")
@@ -68,17 +68,17 @@ def test_a_terminal_shows_a_bar_a_step_with_the_time_left(monkeypatch: pytest.Mo
                 progress.done(job, outcome(job))
             time.sleep(0.3)
     shown = reader.seen()
-    os.close(person)
+    os.close(ours)
     assert "evaluate" in shown
     assert "3/4" in shown
-    assert shown.rpartition("3/4")[2].count("0:00:0") == 2  # time passed, and time left
+    assert shown.rpartition("3/4")[2].count("0:00:0") == 2  # elapsed and remaining time
     assert "\x1b[" in shown
 
 
 def test_a_log_has_plain_lines_with_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress_module, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(progress_module, "LOG_INTERVAL_S", 0.0)
     with Progress(JOBS) as progress:
         for job in JOBS[:2]:
             progress.done(job, outcome(job))
@@ -93,18 +93,18 @@ def test_a_log_has_plain_lines_with_the_time_left(
     assert "\x1b" not in err
 
 
-def test_a_long_job_leaves_one_line_not_many(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_run_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(JOBS) as progress:
         for job in JOBS:
             progress.done(job, outcome(job))
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_many_failures_are_not_all_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_failures_are_not_all_listed(capsys: pytest.CaptureFixture[str]) -> None:
     failure = Failure("ValueError", "broken", is_transient=False, is_damage=False)
     with Progress(JOBS) as progress:
-        for _ in range(SHOWN_FAILURES + 5):
+        for _ in range(MAX_FAILURES + 5):
             progress.failed(JOBS[2], failure)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
-    assert len(lines) == SHOWN_FAILURES + 1
+    assert len(lines) == MAX_FAILURES + 1
     assert "mlprune query failures" in lines[-1]

@@ -1,4 +1,4 @@
-"""What a command imports: a command that computes nothing loads no library that does, for people wait for it."""
+"""Imports of commands: a command that computes nothing does not wait for large libraries to load."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ finally:
 
 
 def loaded(*arguments: object) -> str:
-    """What a command said on stderr, and which of the large libraries it loaded."""
+    """stderr of a command, with the large libraries that it loaded."""
     command = [sys.executable, "-c", LOADED, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
@@ -34,20 +34,20 @@ def loaded(*arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def store_path(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A finished store, in which a catalog may be made."""
+    """A copy of a finished store, in which a catalog may be created."""
     return copy_of(small_run.store, tmp_path_factory.mktemp("running") / "store").uri
 
 
-def test_a_finished_recipe_is_found_finished_without_ray_and_without_the_code_of_its_model(
+def test_a_finished_recipe_loads_neither_ray_nor_the_code_of_its_model(
     small_run: FinishedRun, store_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metadata_cache, "SETTLED_S", -3600.0)  # the model was made just now
     build_plan(load_recipe(small_run.recipe_path))
-    said = loaded("run", small_run.recipe_path, "--store", store_path, "--address", "local")
-    assert "nothing to do" in said
-    assert "loaded: ['torch']" in said
+    stderr = loaded("run", small_run.recipe_path, "--store", store_path, "--address", "local")
+    assert "nothing to do" in stderr
+    assert "loaded: ['torch']" in stderr
 
 
 @pytest.mark.parametrize("command", [["status"], ["query", "failures"]])
-def test_questions_about_a_store_load_none_of_them(command: list[str], store_path: str) -> None:
+def test_queries_load_none_of_them(command: list[str], store_path: str) -> None:
     assert "loaded: []" in loaded(*command, "--store", store_path)

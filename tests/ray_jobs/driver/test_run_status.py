@@ -1,4 +1,4 @@
-"""`mlprune status`: what the files and claims of runs say, however the runs are."""
+"""Status of runs, computed from their logs and claims."""
 
 import json
 from collections.abc import Callable
@@ -42,30 +42,30 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def journal(store: Store) -> RunLog:
-    return begun(store)
+def run_log(store: Store) -> RunLog:
+    return begin(store)
 
 
-def begun(store: Store, run_id: str = RUN, *, started: datetime = NOW) -> RunLog:
-    """A run of four jobs that has begun."""
+def begin(store: Store, run_id: str = RUN, *, started: datetime = NOW) -> RunLog:
+    """Begin a run of four jobs."""
     run = {"run_id": run_id, "recipe": "tiny", "host": "node", "address": "auto", "started_at": started.isoformat()}
     store.write_run_file(run_id, "run", run)
-    journal = RunLog(store, run_id)
-    journal.planned([NamedJob(name) for name in "abcd"])
-    return journal
+    run_log = RunLog(store, run_id)
+    run_log.start([NamedJob(name) for name in "abcd"])
+    return run_log
 
 
-def told(journal: RunLog, name: str, status: str = "done", *, started: datetime = NOW, attempt: int = 1) -> None:
-    """Tell how a job of two seconds went."""
+def log(run_log: RunLog, name: str, status: str = "done", *, started: datetime = NOW, attempt: int = 1) -> None:
+    """Log an attempt of two seconds."""
     failure = None if status == "done" else Failure("ValueError", "broken", is_transient=False, is_damage=False)
     outcome = Outcome(("masks", name), "prune", "node", "worker-0", started.isoformat(), 2.0, 0.1, failure)
-    journal.job(NamedJob(name), outcome, status=status, attempt=attempt)
+    run_log.log_attempt(NamedJob(name), outcome, status=status, attempt=attempt)
     if failure and status == "failed":
-        journal.failure(outcome, failure, attempts=attempt)
+        run_log.log_failure(outcome, failure, attempts=attempt)
 
 
-def planned_by(store: Store, process: object, run_id: str = RUN) -> None:
-    """Pretend that another process runs it."""
+def set_process(store: Store, process: object, run_id: str = RUN) -> None:
+    """Change the process of the run's driver."""
     path = f"runs/{run_id}/planned.json"
     store.write_bytes(path, json.dumps({**store.read_json(path), "process": process}).encode())
 
@@ -75,122 +75,122 @@ def only(store: Store, **options: Any) -> RunStatus:
     return run
 
 
-def test_jobs_done_left_failed_and_repeated_are_counted_a_step(store: Store, journal: RunLog) -> None:
-    told(journal, "a")
-    told(journal, "b", "lost")
-    told(journal, "b", attempt=2)
-    told(journal, "c", "failed")
+def test_done_left_failed_and_retried_jobs_are_counted_per_step(store: Store, run_log: RunLog) -> None:
+    log(run_log, "a")
+    log(run_log, "b", "lost")
+    log(run_log, "b", attempt=2)
+    log(run_log, "c", "failed")
     run = only(store)
     step = run.steps["prune"]
     assert (run.state, step.n_jobs, step.n_done, step.n_left, step.n_failed) == ("running", 4, 2, 1, 1)
-    assert (run.lost, step.spent_s, dict(run.workers)) == (1, 4.0, {"node worker-0": 4})
+    assert (run.n_retried, step.spent_s, dict(run.workers)) == (1, 4.0, {"node worker-0": 4})
     assert run.failures == ("prune c: broken",)
 
 
-def test_time_left_follows_from_what_the_done_jobs_took(store: Store) -> None:
-    journal = begun(store)
+def test_the_remaining_time_is_estimated_from_the_done_jobs(store: Store) -> None:
+    run_log = begin(store)
     path = f"runs/{RUN}/planned.json"
     store.write_bytes(path, json.dumps({**store.read_json(path), "planned_at": NOW.isoformat()}).encode())
-    told(journal, "a")
+    log(run_log, "a")
     run = only(store, now=NOW + timedelta(seconds=3))
     assert run.elapsed_s == pytest.approx(3)
     assert run.remaining_s == pytest.approx(9)
     assert "about 9 s left" in format_run(run)
 
 
-def test_what_another_run_did_counts_as_done(store: Store, journal: RunLog) -> None:
-    journal.elsewhere(NamedJob("a"))
+def test_jobs_of_another_run_count_as_done(store: Store, run_log: RunLog) -> None:
+    run_log.log_done_elsewhere(NamedJob("a"))
     assert only(store).steps["prune"].n_left == 3
 
 
 @pytest.mark.parametrize(
     ("how", "state", "words"), [("done", "done", "done"), ("failed", "failed", "some jobs failed")]
 )
-def test_a_run_that_ended_says_how(how: str, state: str, words: str, store: Store, journal: RunLog) -> None:
-    journal.ended(how, n_done=4)
+def test_an_ended_run_is_done_or_failed(how: str, state: str, words: str, store: Store, run_log: RunLog) -> None:
+    run_log.end(how, n_done=4)
     run = only(store)
     assert (run.state, run.remaining_s) == (state, None)
     assert words in format_run(run)
 
 
-def test_a_run_that_was_stopped_says_so(store: Store, journal: RunLog) -> None:
-    journal.ended("stopped")
+def test_a_stopped_run_is_stopped(store: Store, run_log: RunLog) -> None:
+    run_log.end("stopped")
     assert only(store).state == "stopped"
 
 
-def test_a_run_whose_process_of_this_machine_is_gone_died(store: Store, journal: RunLog) -> None:
+def test_a_run_whose_local_process_is_gone_has_died(store: Store, run_log: RunLog) -> None:
     space, number, start = store.read_json(f"runs/{RUN}/planned.json")["process"].split("/")
-    planned_by(store, f"{space}/{number}/{int(start) + 1}")
+    set_process(store, f"{space}/{number}/{int(start) + 1}")
     run = only(store)
     assert run.state == "died"
     assert "rerun the same command" in format_run(run)
 
 
 @pytest.mark.parametrize(("silent_s", "state"), [(20, "running"), (300, "silent")])
-def test_a_run_elsewhere_lives_as_long_as_it_says_something(
-    silent_s: float, state: str, store: Store, journal: RunLog
+def test_a_run_on_another_machine_is_running_until_it_is_silent_for_too_long(
+    silent_s: float, state: str, store: Store, run_log: RunLog
 ) -> None:
-    planned_by(store, "elsewhere/1/1")
-    now = datetime.now(UTC) + timedelta(seconds=silent_s)  # from when the files were written
+    set_process(store, "elsewhere/1/1")
+    now = datetime.now(UTC) + timedelta(seconds=silent_s)  # after the files were written
     assert only(store, now=now).state == state
 
 
-def test_a_renewed_claim_is_a_sign_of_life_and_says_what_is_worked_on(store: Store, journal: RunLog) -> None:
-    planned_by(store, "elsewhere/1/1")
+def test_a_renewed_claim_is_a_sign_of_life_and_shows_the_current_work(store: Store, run_log: RunLog) -> None:
+    set_process(store, "elsewhere/1/1")
     later = NOW + timedelta(hours=5)
     claim = {"owner": RUN, "process": "elsewhere/1/1", "stale_after_s": 60, "renewed_at": later.isoformat()}
     store.write_bytes(claim_path("masks", "d"), json.dumps(claim).encode())
     run = only(store, now=later + timedelta(seconds=30))
-    assert (run.state, run.at_work_on) == ("running", ("masks/d",))
+    assert (run.state, run.working_on) == ("running", ("masks/d",))
     assert "working on masks/d" in format_run(run)
     assert only(store, now=later + timedelta(seconds=90)).state == "silent"
 
 
-def test_a_live_run_is_seen_at_work(store: Store, journal: RunLog) -> None:
+def test_the_claims_of_a_live_run_are_its_current_work(store: Store, run_log: RunLog) -> None:
     with Claims(store, RUN) as claims:
         claims.take(("masks", "a"))
-        assert only(store).at_work_on == ("masks/a",)
+        assert only(store).working_on == ("masks/a",)
 
 
-def test_the_newest_runs_come_first_and_those_with_claims_are_never_left_out(store: Store) -> None:
+def test_the_newest_runs_come_first_and_runs_with_claims_are_always_included(store: Store) -> None:
     for day in (1, 2, 3, 4):
-        begun(store, f"2026010{day}T000000-abc123").ended("done")
+        begin(store, f"2026010{day}T000000-abc123").end("done")
     with Claims(store, "20260101T000000-abc123") as claims:
         claims.take(("masks", "a"))
         assert [run.run_id[7] for run in store_status(store, last=2)] == ["4", "3", "1"]
 
 
-def test_a_round_of_a_run_that_mended_damage_has_the_name_of_its_recipe(store: Store, journal: RunLog) -> None:
-    journal.ended("failed")
-    RunLog(store, f"{RUN}-1").planned([NamedJob("a")])
+def test_a_later_round_of_a_run_has_the_name_of_its_recipe(store: Store, run_log: RunLog) -> None:
+    run_log.end("failed")
+    RunLog(store, f"{RUN}-1").start([NamedJob("a")])
     assert [(run.run_id, run.recipe) for run in store_status(store)] == [(f"{RUN}-1", "tiny"), (RUN, "tiny")]
 
 
-def test_files_that_cannot_be_read_are_passed_over(store: Store, journal: RunLog) -> None:
-    told(journal, "a")
+def test_unreadable_files_are_skipped(store: Store, run_log: RunLog) -> None:
+    log(run_log, "a")
     store.write_bytes(f"runs/{RUN}/job-7.json", b'{"half')
     store.write_bytes(f"runs/{RUN}/failure-8.json", b"[]")
     store.write_bytes("runs/20270101T000000-fffff1/run.json", b"{}")
     assert only(store).steps["prune"].n_done == 1
 
 
-def test_a_store_that_no_run_has_written_to_is_bad_input(store: Store) -> None:
-    with pytest.raises(StoreError, match="no run has written"):
+def test_a_store_without_runs_is_bad_input(store: Store) -> None:
+    with pytest.raises(StoreError):
         store_status(store)
     assert store.local_root is not None
     assert not store.local_root.exists()
 
 
 @pytest.fixture
-def read_only(store: Store, journal: RunLog) -> Callable[[], dict[str, int]]:
-    """Says when each file of the store was changed."""
+def read_only(store: Store, run_log: RunLog) -> Callable[[], dict[str, int]]:
+    """A function that returns the modification time of each file of the store."""
     assert store.local_root is not None
     root = store.local_root
-    (root / "catalog.duckdb").write_bytes(b"held by somebody")
+    (root / "catalog.duckdb").write_bytes(b"locked")
     return lambda: {str(path): path.stat().st_mtime_ns for path in root.rglob("*")}
 
 
-def test_the_command_reads_only_and_needs_no_catalog(
+def test_the_command_only_reads_and_needs_no_catalog(
     store: Store, read_only: Callable[[], dict[str, int]], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     before = read_only()
@@ -203,7 +203,7 @@ def test_the_command_reads_only_and_needs_no_catalog(
     assert read_only() == before
 
 
-def test_many_failures_are_cut_short(store: Store, journal: RunLog) -> None:
+def test_only_some_of_many_failures_are_listed(store: Store, run_log: RunLog) -> None:
     for number in range(8):
-        told(journal, f"job{number}", "failed")
+        log(run_log, f"job{number}", "failed")
     assert "failed: and 3 more: mlprune query failures" in format_run(only(store))

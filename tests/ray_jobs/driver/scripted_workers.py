@@ -1,0 +1,75 @@
+"""Jobs that are only names, and workers whose outcomes a function decides."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from mlprune.steps.job import Job, ModelJob, ModelRef, RecordKey
+from ray_jobs.workers.worker import Failure, Outcome
+from tests.stub_jobs import StubJob
+
+BROKEN = Failure("ValueError", "broken", is_transient=False, is_damage=False)
+LOST = Failure("WorkerLostError", "gone", is_transient=True, is_damage=False)
+OUT_OF_MEMORY = Failure("OutOfMemoryError", "out of memory", is_transient=True, is_damage=False, is_memory=True)
+
+
+@dataclass(frozen=True)
+class NamedJob(StubJob):
+    """A job that makes one record of its name, after others."""
+
+    step: ClassVar[str] = "prune"
+    name: str
+    after: tuple[str, ...] = ()
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        return (("masks", self.name),)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        return tuple(("masks", name) for name in self.after)
+
+
+@dataclass(frozen=True)
+class BatchedJob(NamedJob, ModelJob):
+    """A job that runs the model on batches."""
+
+    batch_tokens: int = field(default=128, kw_only=True)
+
+    @property
+    def chain_model(self) -> ModelRef:
+        raise NotImplementedError
+
+
+def outcome_of(job: Job, failure: Failure | None = None, *, started_at: str = "2026-01-01") -> Outcome:
+    """The outcome of an attempt of half a second."""
+    return Outcome(job.makes[-1], job.step, "host", "worker", started_at, 0.5, 0.1, failure)
+
+
+class ScriptedWorkers:
+    """Workers that finish one job per wait, with a failure that a function returns for the job and the attempt."""
+
+    def __init__(self, decide: Callable[[Job, int], Failure | None] = lambda *_: None, capacity: int = 2) -> None:
+        self._decide = decide
+        self._capacity = capacity
+        self._running: list[Job] = []
+        self.submitted: list[str] = []
+        self.timeouts: list[float | None] = []
+        self.most_at_once = 0
+
+    def free(self) -> int:
+        return self._capacity - len(self._running)
+
+    def submit(self, job: Job) -> None:
+        self._running.append(job)
+        self.submitted.append(job.makes[0][1])
+        self.most_at_once = max(self.most_at_once, len(self._running))
+
+    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
+        self.timeouts.append(timeout_s)
+        job = self._running.pop(0)
+        failure = self._decide(job, self.submitted.count(job.makes[0][1]))
+        return [(job, outcome_of(job, failure))]
+
+    def close(self) -> None:
+        pass

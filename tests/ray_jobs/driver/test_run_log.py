@@ -1,0 +1,138 @@
+"""The log of a run: its files, packing many of them, and writing them later when the disk was full."""
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.store.run_log_files import read_run_file, run_files
+from mlprune.store.store import Store
+from ray_jobs.driver import run_log as run_log_module
+from ray_jobs.driver.run_log import RunLog, begin_run
+from ray_jobs.process.environment import this_environment
+from ray_jobs.workers.worker import Stopwatch
+from tests.ray_jobs.driver.scripted_workers import BROKEN, BatchedJob, NamedJob, outcome_of
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def read(store: Store, kind: str) -> list[dict[str, Any]]:
+    """Contents of the unpacked files of a kind, in order."""
+    paths = [path for path in store.list("runs") if path.rpartition("/")[2].startswith(kind)]
+    return [store.read_json(path) for path in sorted(paths)]
+
+
+def contents(store: Store) -> list[dict[str, Any]]:
+    """Contents of all files, packed or not."""
+    files = run_files(store)
+    return [value for path in (*files.single, *files.packs) for _, value in read_run_file(store, path)]
+
+
+def log_done(run_log: RunLog, name: str) -> None:
+    job = NamedJob(name)
+    run_log.log_attempt(job, outcome_of(job), status="done", attempt=1)
+
+
+def test_a_run_begins_with_its_command_address_recipe_and_environment(store: Store) -> None:
+    run_id = begin_run(store, "run", address="auto", recipe="tiny", recipe_id="0" * 20, models={"model": "/model"})
+    (row,) = read(store, "run")
+    assert (row["run_id"], row["command"], row["address"]) == (run_id, "run", "auto")
+    assert (row["recipe"], row["recipe_id"], row["models"]) == ("tiny", "0" * 20, {"model": "/model"})
+    assert row["environment_id"] == this_environment().id
+    assert [environment["environment_id"] for environment in read(store, "environment")] == [row["environment_id"]]
+
+
+def test_planned_jobs_are_counted_by_step(store: Store) -> None:
+    RunLog(store, "run").start([NamedJob("a"), NamedJob("b")])
+    (row,) = read(store, "planned")
+    assert row["jobs"] == {"prune": 2}
+
+
+def test_an_attempt_has_its_outcome_its_number_and_its_memory_level(store: Store) -> None:
+    job = BatchedJob("a").with_less_memory()
+    assert job is not None
+    RunLog(store, "run").log_attempt(job, outcome_of(job, BROKEN), status="lost", attempt=2)
+    (row,) = read(store, "job")
+    assert (row["run_id"], row["record_kind"], row["record_id"]) == ("run", "masks", "a")
+    assert (row["status"], row["attempt"], row["retries"], row["error"]) == ("lost", 2, 1, "ValueError")
+    assert (row["batch_tokens"], row["relief"], row["makes"]) == (64, "half batches", [["masks", "a"]])
+    assert (row["host"], row["worker"], row["elapsed_s"]) == ("host", "worker", 0.5)
+
+
+def test_the_environment_of_a_worker_is_written_once(store: Store) -> None:
+    run_log = RunLog(store, "run")
+    for name in "ab":
+        run_log.log_record(Stopwatch().outcome(("masks", name), step="rescore", worker="worker-0"))
+    assert len(read(store, "environment")) == 1
+    assert {row["environment_id"] for row in read(store, "job")} == {this_environment().id}
+
+
+def test_a_later_round_has_a_folder_of_its_own(store: Store) -> None:
+    RunLog(store, "run", round_=2).end("failed", n_done=1, n_failed=1)
+    (path,) = store.list("runs")
+    assert path == "runs/run-2/ended.json"
+    row = store.read_json(path)
+    assert (row["how"], row["n_done"], row["n_failed"]) == ("failed", 1, 1)
+
+
+def test_many_files_are_packed_and_no_entry_is_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log_module, "PACK_SIZE", 4)
+    run_log = RunLog(store, "run")
+    for name in "abcdefgh":
+        log_done(run_log, name)
+    job = NamedJob("x")
+    run_log.log_failure(outcome_of(job, BROKEN), BROKEN, attempts=1)
+    assert len(run_files(store).packs) == 2
+    assert sorted(value["record_id"] for value in contents(store)) == [*"abcdefgh", "x"]
+
+
+def test_files_that_cannot_be_packed_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log_module, "PACK_SIZE", 2)
+    monkeypatch.setattr(run_log_module, "write_pack", no_space)
+    run_log = RunLog(store, "run")
+    for name in "abc":
+        log_done(run_log, name)
+    assert [row["record_id"] for row in read(store, "job")] == ["a", "b", "c"]
+
+
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Fill the disk; returns a function that makes room."""
+    write = Store.write_run_file
+    monkeypatch.setattr(Store, "write_run_file", no_space)
+    return lambda: monkeypatch.setattr(Store, "write_run_file", write)
+
+
+def test_files_are_written_later_if_the_disk_is_full(
+    store: Store, full_disk: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    run_log = RunLog(store, "run")
+    run_log.start([])
+    log_done(run_log, "a")
+    log_done(run_log, "b")
+    assert store.list("runs") == []
+    assert len(caplog.records) == 1, "one warning for all files"
+    full_disk()
+    run_log.end("done")
+    names = sorted(path.rpartition("/")[2] for path in store.list("runs"))
+    assert names == ["ended.json", "job-0.json", "job-1.json", "planned.json"]
+
+
+def test_an_environment_that_cannot_be_written_has_no_id(store: Store, full_disk: Callable[[], None]) -> None:
+    run_log = RunLog(store, "run")
+    outcome = Stopwatch().outcome(("masks", "a"), step="rescore", worker="worker-0")
+    run_log.log_record(outcome)
+    full_disk()
+    run_log.log_record(outcome)
+    assert [row["environment_id"] for row in read(store, "job")] == [None, this_environment().id]
+    json.dumps(read(store, "job"))
