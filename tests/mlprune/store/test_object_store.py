@@ -374,7 +374,7 @@ def test_a_store_that_stops_answering_ends_a_run_with_the_next_step(
         raise TransientError("the object store does not answer", store=STORE, next="check AWS_ENDPOINT_URL")
 
     monkeypatch.setattr(run_recipe, "_run_rounds", gone)
-    with pytest.raises(StoreError, match="goes on where this one stopped") as caught:
+    with pytest.raises(StoreError) as caught:
         run_recipe.run_recipe(small_run.recipe_path, STORE, address="none")
     assert f"store='{STORE}'" in one_line(caught.value)
 
