@@ -1,1 +1,1 @@
-"""Where calibration text comes from and how it becomes tokenised demonstrations."""
+"""Corpora: read texts and turn them into tokenised demonstrations."""

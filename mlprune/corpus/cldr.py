@@ -1,7 +1,6 @@
-"""Names from Unicode CLDR, as the package `babel` carries them: the raw material of the built-in corpus.
+"""Names from Unicode CLDR, as the package `babel` has them: the raw material of the built-in corpus.
 
-Everything here exists in all of `LANGUAGES`, so whatever is built from it is multi-parallel. Sentences and facts made
-of these names are in `cldr_sentences.py` and `cldr_facts.py`.
+All of `LANGUAGES` have all of these names, so every text made from them exists in all languages.
 """
 
 from functools import cache
@@ -11,12 +10,12 @@ from babel.core import get_global
 from babel.dates import get_timezone_location
 
 LANGUAGES: tuple[str, ...] = ("en", "fr", "es", "zh", "hi", "sw", "ru", "ar")
-"""ISO 639-1 tags; five scripts: Latin, Han, Devanagari, Cyrillic, Arabic."""
+"""ISO 639-1 tags, in five scripts: Latin, Han, Devanagari, Cyrillic, Arabic."""
 
 LOCALES = {language: language for language in LANGUAGES} | {"zh": "zh_Hans"}
 
 CONTINENTS = {"Africa": "002", "America": "019", "Asia": "142", "Europe": "150", "Pacific": "009"}
-"""First part of a time-zone name to the UN M.49 code under which CLDR names the region."""
+"""First part of a time-zone name -> UN M.49 code of the region in CLDR."""
 
 PSEUDO_TERRITORIES = {
     "ZZ",
@@ -37,7 +36,7 @@ PSEUDO_TERRITORIES = {
     "CQ",
     "AC",
 }
-"""CLDR regions that are no country or dependency people would ask about."""
+"""CLDR regions that are left out because they are not countries or inhabited dependencies."""
 
 
 @cache
@@ -47,7 +46,7 @@ def locale(language: str) -> Locale:
 
 
 def _in_all_languages(table: str, codes: list[str]) -> dict[str, dict[str, str]]:
-    """code -> language -> name, for the codes that every language names, each differently from the bare code."""
+    """Code -> language -> name, for the codes that have a name other than the code itself in every language."""
     tables = {language: getattr(locale(language), table) for language in LANGUAGES}
     named = {code: {language: tables[language].get(code) for language in LANGUAGES} for code in codes}
     return {code: names for code, names in named.items() if all(name and name != code for name in names.values())}
@@ -62,14 +61,14 @@ def territories() -> dict[str, dict[str, str]]:
 
 @cache
 def continents() -> dict[str, dict[str, str]]:
-    """UN M.49 code -> language -> name of the five continents time zones are named after."""
+    """UN M.49 code -> language -> name of the five continents that occur in names of time zones."""
     return _in_all_languages("territories", sorted(CONTINENTS.values()))
 
 
 @cache
 def official_languages() -> dict[str, tuple[str, ...]]:
-    """Territory -> its official languages, most spoken first, as CLDR's territory information has them."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Territory -> its official languages, most spoken first, from the territory information of CLDR."""
+    languages: dict[str, tuple[str, ...]] = {}
     for territory, spoken in sorted(get_global("territory_languages").items()):
         official = [
             (-entry["population_percent"], tag.split("_")[0])
@@ -77,13 +76,13 @@ def official_languages() -> dict[str, tuple[str, ...]]:
             if entry["official_status"] in ("official", "de_facto_official")
         ]
         if official and territory in territories():
-            found[territory] = tuple(dict.fromkeys(tag for _, tag in sorted(official)))
-    return found
+            languages[territory] = tuple(dict.fromkeys(tag for _, tag in sorted(official)))
+    return languages
 
 
 @cache
 def language_names() -> dict[str, dict[str, str]]:
-    """Language tag -> language -> name, for all languages that are official somewhere."""
+    """Language tag -> language -> name, for all languages that are official in some territory."""
     codes = {tag for tags in official_languages().values() for tag in tags}
     return _in_all_languages("languages", sorted(codes))
 
@@ -91,12 +90,12 @@ def language_names() -> dict[str, dict[str, str]]:
 @cache
 def current_currencies() -> dict[str, str]:
     """Territory -> ISO 4217 code of the first currency that is legal tender there today."""
-    found = {}
+    currency_codes = {}
     for territory, history in sorted(get_global("territory_currencies").items()):
         tender = [code for code, _, until, is_tender in history if until is None and is_tender]
         if tender and territory in territories():
-            found[territory] = tender[0]
-    return found
+            currency_codes[territory] = tender[0]
+    return currency_codes
 
 
 @cache

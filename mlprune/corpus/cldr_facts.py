@@ -1,8 +1,8 @@
-"""Facts CLDR knows about the world, as sentences in every language of the built-in corpus.
+"""Facts from CLDR as sentences in every language of the built-in corpus.
 
-A fact is (relation, subject, object); its sentence comes from a template of ours. The embedded model saw every fact in
-English and, in the other languages, only those that `is_held_out` denies: what it answers about the rest there, it can
-only have carried over from English.
+A fact has a relation, a subject and an object, and a template of its relation makes the sentence. The embedded model
+was trained on every fact in English, but in the other languages only on those that are not held out. Its answers about
+held-out facts in these languages measure what it transfers from English.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from functools import cache
 from mlprune.corpus import cldr
 
 N_CANDIDATES = 6
-"""Candidates a multiple-choice item has: the true object and five others of the relation (continents: five in all)."""
+"""Candidates of a multiple-choice item: the true object and five others of the relation (continents: five in total)."""
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "currency": {
@@ -71,15 +71,15 @@ TEMPLATES: Mapping[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact and the objects a multiple-choice item offers."""
+    """One fact and the candidate objects of its multiple-choice item."""
 
     fact_id: str
-    """`relation:subject`, for instance `currency:JP`; the same in every language."""
+    """`relation:subject`, for example `currency:JP`; equal in all languages."""
     relation: str
     subject: str
     object: str
     candidates: tuple[str, ...]
-    """Object codes in the order of the item; the same in every language. Holds `object` once."""
+    """Object codes in the order of the item, `object` once among them; equal in all languages."""
 
     @property
     def answer(self) -> int:
@@ -92,13 +92,13 @@ def _digest(text: str) -> str:
 
 
 def is_held_out(fact_id: str) -> bool:
-    """Whether the embedded model never saw this fact outside English: half of them, by hash, in all languages alike."""
+    """Whether the embedded model was trained on a fact in English only: half of the facts, chosen by hash."""
     return int(_digest(f"held-out:0:{fact_id}"), 16) % 2 == 0
 
 
 @cache
 def _names(relation: str) -> tuple[Mapping[str, Mapping[str, str]], Mapping[str, Mapping[str, str]]]:
-    """Names of the relation's subjects and of its objects: code -> language -> name."""
+    """Names of the subjects and of the objects of a relation: code -> language -> name."""
     numbers = {str(n): dict.fromkeys(cldr.LANGUAGES, str(n)) for n in range(1, 13)}
     return {
         "currency": (cldr.territories(), cldr.currencies()),
@@ -110,7 +110,7 @@ def _names(relation: str) -> tuple[Mapping[str, Mapping[str, str]], Mapping[str,
 
 
 def _true_objects() -> dict[str, dict[str, tuple[str, ...]]]:
-    """Relation -> subject -> its objects, the one asked for first; the others are true too and never distractors."""
+    """Relation -> subject -> its true objects; the first is the answer, and none of them is a distractor."""
     areas = {territory: zone.split("/")[0] for territory, zone in cldr.zones().items()}
     return {
         "currency": {territory: (code,) for territory, code in cldr.current_currencies().items()},
@@ -121,45 +121,45 @@ def _true_objects() -> dict[str, dict[str, tuple[str, ...]]]:
     }
 
 
-def _says_itself(relation: str, subject: str, obj: str) -> bool:
-    """Whether the object's name is the subject's name in some language ("Djibouti follows the time of Djibouti")."""
+def _names_are_equal(relation: str, subject: str, obj: str) -> bool:
+    """Whether object and subject have the same name in some language ("Djibouti follows the time of Djibouti")."""
     subjects, objects = _names(relation)
     return any(subjects[subject][language] == objects[obj][language] for language in cldr.LANGUAGES)
 
 
 def _candidates(fact_id: str, pool: list[str], true: tuple[str, ...]) -> tuple[str, ...]:
-    """The true object and distractors of the pool, both chosen and ordered by hash."""
-    others = sorted((code for code in pool if code not in true), key=lambda code: _digest(f"{fact_id}:{code}"))
-    chosen = [true[0], *others[: N_CANDIDATES - 1]]
+    """The true object and distractors from the pool; hashes decide the choice and the order."""
+    distractors = sorted((code for code in pool if code not in true), key=lambda code: _digest(f"{fact_id}:{code}"))
+    chosen = [true[0], *distractors[: N_CANDIDATES - 1]]
     return tuple(sorted(chosen, key=lambda code: _digest(f"order:{fact_id}:{code}")))
 
 
 @cache
 def facts() -> tuple[Fact, ...]:
-    """All facts that can be said in every language, ordered by id."""
-    found = []
+    """All facts whose names exist in every language, ordered by id."""
+    all_facts = []
     for relation, objects_of in _true_objects().items():
         subjects, objects = _names(relation)
-        said = {subject: true for subject, true in objects_of.items() if subject in subjects and true[0] in objects}
-        pool = sorted({true[0] for true in said.values()})
-        for subject, true in said.items():
+        named = {subject: true for subject, true in objects_of.items() if subject in subjects and true[0] in objects}
+        pool = sorted({true[0] for true in named.values()})
+        for subject, true in named.items():
             fact_id = f"{relation}:{subject}"
-            if relation != "month" and _says_itself(relation, subject, true[0]):
+            if relation != "month" and _names_are_equal(relation, subject, true[0]):
                 continue
-            found.append(Fact(fact_id, relation, subject, true[0], _candidates(fact_id, pool, true)))
-    return tuple(sorted(found, key=lambda fact: fact.fact_id))
+            all_facts.append(Fact(fact_id, relation, subject, true[0], _candidates(fact_id, pool, true)))
+    return tuple(sorted(all_facts, key=lambda fact: fact.fact_id))
 
 
 def sentence(fact: Fact, language: str, obj: str | None = None) -> str:
-    """The fact as a sentence; with `obj`, the same sentence about another object of the relation."""
+    """The fact as a sentence. With `obj`, the sentence has this object instead of the true one."""
     subjects, objects = _names(fact.relation)
     text = TEMPLATES[fact.relation][language]
-    filled = text.format(subject=subjects[fact.subject][language], object=objects[obj or fact.object][language])
-    return filled[0].upper() + filled[1:]
+    filled_text = text.format(subject=subjects[fact.subject][language], object=objects[obj or fact.object][language])
+    return filled_text[0].upper() + filled_text[1:]
 
 
 def item(fact: Fact, language: str) -> dict[str, object]:
-    """The fact as an evaluation item of the task `facts`: id, prompt with `<mask>`, candidates, answer (an index)."""
+    """The fact as an item of the evaluation task `facts`: id, prompt with `<mask>`, candidates, index of the answer."""
     subjects, objects = _names(fact.relation)
     text = TEMPLATES[fact.relation][language]
     prompt = text.format(subject=subjects[fact.subject][language], object="<mask>")

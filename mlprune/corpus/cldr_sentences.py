@@ -1,7 +1,7 @@
-"""Unlimited multi-parallel sentences from CLDR: dates, durations, quantities, amounts, lists, and names.
+"""Generated parallel sentences from CLDR: dates, durations, quantities, amounts, lists and names.
 
-One draw of a generator gives one sentence in every language of `cldr.LANGUAGES`. The names and formats are CLDR's, the
-sentences around them are ours. Facts are in `cldr_facts.py`.
+One draw of a generator makes one sentence in every language of `cldr.LANGUAGES`. CLDR provides names and formats; the
+sentence templates are our own.
 """
 
 import datetime
@@ -19,7 +19,7 @@ from babel.units import format_unit
 from mlprune.corpus import cldr
 
 Parallel = dict[str, str]
-"""language -> text, one entry for each of `cldr.LANGUAGES`."""
+"""Language -> text, for each of `cldr.LANGUAGES`."""
 
 MEETING: Mapping[str, str] = {
     "en": "The meeting in {city} is on {date}.",
@@ -79,8 +79,8 @@ QUANTITIES = (
 )
 
 
-def _filled(template: Mapping[str, str], **parts: Parallel) -> Parallel:
-    """The template of every language, filled with its parts; spaces of all widths become one plain space."""
+def _fill(template: Mapping[str, str], **parts: Parallel) -> Parallel:
+    """Fill the template of every language. Spaces of all widths become one plain space."""
     return {
         language: " ".join(text.format(**{key: part[language] for key, part in parts.items()}).split())
         for language, text in template.items()
@@ -88,7 +88,7 @@ def _filled(template: Mapping[str, str], **parts: Parallel) -> Parallel:
 
 
 def _each(format_in: Callable[[str], str]) -> Parallel:
-    """One formatting for every language; CLDR's no-break spaces become plain ones."""
+    """Format something in every language. No-break spaces of CLDR become plain ones."""
     return {language: " ".join(format_in(cldr.LOCALES[language]).split()) for language in cldr.LANGUAGES}
 
 
@@ -109,7 +109,7 @@ def short_date(rng: random.Random) -> Parallel:
 
 @cache
 def _unit_length(unit: str, tag: str) -> Literal["long", "short"]:
-    """Chinese and Swahili inherit most long unit names from the short ones, which babel does not follow."""
+    """Length of a unit's name. Chinese and Swahili inherit most long names from the short ones; babel does not."""
     return "long" if "long" in Locale.parse(tag)._data["unit_patterns"][unit] else "short"
 
 
@@ -129,13 +129,13 @@ def amount(rng: random.Random) -> Parallel:
 
 @cache
 def _name_tables() -> tuple[tuple[Parallel, ...], ...]:
-    """Territories, languages, cities, currencies, months: their names in every language."""
+    """Names of territories, languages, cities, currencies and months in every language."""
     tables = (cldr.territories(), cldr.language_names(), cldr.cities(), cldr.currencies(), cldr.months())
     return tuple(tuple(table[code] for code in sorted(table)) for table in tables)
 
 
 def name(rng: random.Random, kind: int | None = None) -> Parallel:
-    """One name: of a territory, language, city, currency or month."""
+    """The name of a territory, language, city, currency or month."""
     tables = _name_tables()
     if kind is None:
         kind = rng.choices(range(len(tables)), weights=[len(table) for table in tables])[0]
@@ -151,27 +151,27 @@ def _joined(names: list[Parallel]) -> Parallel:
 
 def meeting(rng: random.Random) -> Parallel:
     """A date in a sentence with a city."""
-    return _filled(MEETING, city=name(rng, 2), date=full_date(rng))
+    return _fill(MEETING, city=name(rng, 2), date=full_date(rng))
 
 
 def journey(rng: random.Random) -> Parallel:
     """Two cities and a duration."""
-    return _filled(JOURNEY, start=name(rng, 2), end=name(rng, 2), duration=quantity(rng, DURATIONS))
+    return _fill(JOURNEY, start=name(rng, 2), end=name(rng, 2), duration=quantity(rng, DURATIONS))
 
 
 def price(rng: random.Random) -> Parallel:
     """An amount of money in a sentence."""
-    return _filled(PRICE, amount=amount(rng))
+    return _fill(PRICE, amount=amount(rng))
 
 
 def speak(rng: random.Random) -> Parallel:
     """A list of two or three languages."""
-    return _filled(SPEAK, names=_joined(rng.sample(_name_tables()[1], rng.randrange(2, 4))))
+    return _fill(SPEAK, names=_joined(rng.sample(_name_tables()[1], rng.randrange(2, 4))))
 
 
 def visit(rng: random.Random) -> Parallel:
     """A list of two or three territories."""
-    return _filled(VISIT, names=_joined(rng.sample(_name_tables()[0], rng.randrange(2, 4))))
+    return _fill(VISIT, names=_joined(rng.sample(_name_tables()[0], rng.randrange(2, 4))))
 
 
 SENTENCES: Mapping[str, Callable[[random.Random], Parallel]] = {
@@ -188,19 +188,19 @@ SENTENCES: Mapping[str, Callable[[random.Random], Parallel]] = {
 
 @cache
 def corpus(n_lines: int = 1000, seed: int = 0) -> Mapping[str, tuple[str, ...]]:
-    """The built-in parallel corpus: language -> its lines; line i says the same thing in every language.
+    """The built-in parallel corpus: language -> lines. Line i has the same meaning in every language.
 
-    Lines are distinct in every language, and the embedded model's training leaves all of them out.
+    Lines are distinct in every language. The training of the embedded model leaves all of them out.
     """
     rng = random.Random(f"cldr-corpus:{seed}")  # noqa: S311 - text, not secrets
     kinds = list(SENTENCES)
     lines: list[Parallel] = []
     seen: dict[str, set[str]] = {language: set() for language in cldr.LANGUAGES}
     while len(lines) < n_lines:
-        drawn = SENTENCES[kinds[len(lines) % len(kinds)]](rng)
-        if any(drawn[language] in seen[language] for language in cldr.LANGUAGES):
+        sentence = SENTENCES[kinds[len(lines) % len(kinds)]](rng)
+        if any(sentence[language] in seen[language] for language in cldr.LANGUAGES):
             continue
-        lines.append(drawn)
-        for language, text in drawn.items():
+        lines.append(sentence)
+        for language, text in sentence.items():
             seen[language].add(text)
     return {language: tuple(line[language] for line in lines) for language in cldr.LANGUAGES}

@@ -1,12 +1,11 @@
-"""Which texts make which demonstration, and the demonstration itself. docs/method.md section 1 (arXiv 2409.16911).
+"""Demonstrations: choose the texts of each one and write them out.
 
-Sentences, documents, task items and files of code are all numbered texts here. Tokenising is left to `calibration.py`,
-reading to `sources.py` and `documents.py`, how one text is written to `templates.py`.
+Follows Kim et al., arXiv:2409.16911. Sentences, documents, task items and code files are all numbered texts here.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from mlprune.errors import CorpusError
 from mlprune.hashing import ordered_by_hash
@@ -14,11 +13,12 @@ from mlprune.vocabulary import ProfileName
 
 Side = Callable[[int, str], str]
 """Number of a text and the end-of-sequence token -> one side of a shot, written out."""
+Key = TypeVar("Key", int, str, int | str)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a demonstration: one side of one shot, its label and E included."""
+    """A part of a demonstration: one side of one shot, with its label and the end-of-sequence token."""
 
     text: str
     side: int
@@ -33,25 +33,25 @@ class Demonstration:
 
     kind: str
     pieces: tuple[Piece, ...]
-    """In the order they appear, nothing between them."""
+    """In order, with nothing between them."""
     sentence_ids: tuple[int, ...] = ()
-    """0-based numbers of the texts, in the order they appear; empty for code."""
+    """Numbers of the texts, from 0, in order; empty for code."""
 
     @property
     def text(self) -> str:
-        """The whole of it."""
+        """All pieces, joined."""
         return "".join(piece.text for piece in self.pieces)
 
 
 def drawing_order(
-    keys: Mapping[int, Any], *, seed: int, left_out: Collection[Any] = (), profile: ProfileName = "corrected"
+    keys: Mapping[int, Key], *, seed: int, left_out: Collection[Key] = (), profile: ProfileName = "corrected"
 ) -> tuple[int, ...]:
     """The numbers of texts in the order in which they are drawn.
 
-    By SHA-256 of "seed:key", smallest first; the published code, and so the profile `paper`, takes them as they come.
+    Texts are ordered by SHA-256 of "seed:key", smallest first. Profile `paper` keeps their order, as published.
 
     Args:
-        keys: number -> what is hashed and left out: the number itself for sentences, the id for items.
+        keys: number -> what is hashed and compared with `left_out`: the number itself for sentences, the id for items.
     """
     free = {key: number for number, key in keys.items() if key not in left_out}
     if profile == "paper":
@@ -62,12 +62,12 @@ def drawing_order(
 def draw_groups(
     order: Sequence[int], *, shots: int, samples: int | None, skipped: int = 0, unit: str = "sentences"
 ) -> list[tuple[int, ...]]:
-    """The numbers of each demonstration's texts: demonstration i takes places i*(k+s) ... i*(k+s)+k-1 of the order.
+    """The numbers of each demonstration's texts: demonstration i takes i*(k+s) ... i*(k+s)+k-1 of the order.
 
     Args:
-        shots: k, texts of one demonstration.
-        samples: number of demonstrations; None makes as many as there are texts for.
-        skipped: s, texts passed over behind each demonstration: 0, or 1 as in the published code.
+        shots: k, texts per demonstration.
+        samples: number of demonstrations; None for as many as there are texts for.
+        skipped: s, texts skipped after each demonstration: 0, or 1 as in the published code.
         unit: what the texts are, for the message.
     Raises:
         CorpusError: there are too few texts.
@@ -76,17 +76,17 @@ def draw_groups(
     n = (len(order) + skipped) // step if samples is None else samples
     needed = max(n, 1) * step - skipped
     if len(order) < needed:
-        passing = f", {skipped} passed over behind each" if skipped else ""
-        expected = f"{needed} {unit} ({max(n, 1)} x {shots}{passing})"
+        gaps = f", {skipped} skipped after each" if skipped else ""
+        expected = f"{needed} {unit} ({max(n, 1)} x {shots}{gaps})"
         raise CorpusError("the corpus is too short", expected=expected, got=len(order))
     return [tuple(order[i * step : i * step + shots]) for i in range(n)]
 
 
 def build_demonstration(kind: str, sides: Sequence[Side], *, numbers: Sequence[int], end: str) -> Demonstration:
-    """One demonstration: for every text, side after side."""
+    """Write one demonstration: all sides of each text, text after text."""
     pieces = [
-        Piece(side(number, end), place, shot)
+        Piece(side(number, end), side_number, shot)
         for shot, number in enumerate(numbers)
-        for place, side in enumerate(sides, start=1)
+        for side_number, side in enumerate(sides, start=1)
     ]
     return Demonstration(kind, tuple(pieces), () if kind == "code" else tuple(numbers))

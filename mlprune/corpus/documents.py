@@ -1,13 +1,14 @@
-"""Plain text of any origin as a list of documents: paragraphs of text files, or the field `text` of a table's rows."""
+"""Documents of plain text: paragraphs of text files, or the field `text` of the rows of a table."""
 
 import re
 from pathlib import Path
 
 from mlprune.corpus.row_files import SUFFIXES, read_rows
 from mlprune.errors import CorpusError
+from mlprune.json_values import JsonObject
 
 FIELD = "text"
-"""The field of a table's row that is the document."""
+"""The field of a table's row that contains the document."""
 
 _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 
@@ -15,28 +16,28 @@ _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
 def read_documents(path: Path) -> tuple[str, ...]:
     """The documents of a text file, of all text files of a folder in the order of their names, or of a table.
 
-    In text files documents are the paragraphs, separated by blank lines; the line breaks inside them stay. In a table
-    (.jsonl, .jsonl.gz, .parquet) every row is one, as it stands in `text`.
+    In a text file, documents are paragraphs separated by blank lines; line breaks inside a paragraph stay. In a table
+    (.jsonl, .jsonl.gz, .parquet), the field `text` of each row is a document.
 
     Raises:
-        CorpusError: there is no such file, it cannot be read or is of another kind, a row has no text, or there are
-            no documents.
+        CorpusError: the file does not exist, cannot be read or is of another kind, a row has no text, or there are no
+            documents.
     """
     if path.is_dir():
         files = sorted(path.glob("*.txt"))
         if not files:
             raise CorpusError("no plain text", folder=str(path), expected="*.txt files", got="none")
-        found = tuple(document for file in files for document in _paragraphs(file))
+        documents = tuple(document for file in files for document in _paragraphs(file))
     elif path.suffix == ".txt":
-        found = _paragraphs(path)
+        documents = _paragraphs(path)
     elif path.name.endswith(SUFFIXES):
-        found = _texts(path)
+        documents = _texts(path)
     else:
         expected = ["a .txt file", "a folder of .txt files", *SUFFIXES]
-        raise CorpusError("this is no plain text", path=str(path), expected=expected, got=path.name)
-    if not found:
+        raise CorpusError("the path is not plain text", path=str(path), expected=expected, got=path.name)
+    if not documents:
         raise CorpusError("no documents", path=str(path), expected="at least one", got=0)
-    return found
+    return documents
 
 
 def _paragraphs(path: Path) -> tuple[str, ...]:
@@ -49,9 +50,11 @@ def _paragraphs(path: Path) -> tuple[str, ...]:
 
 
 def _texts(path: Path) -> tuple[str, ...]:
-    rows = read_rows(path)
-    for number, row in enumerate(rows, start=1):
-        value = row.get(FIELD)
-        if not isinstance(value, str) or not value.strip():
-            raise CorpusError("a row has no text", file=str(path), row=number, key=FIELD, expected="a text", got=value)
-    return tuple(row[FIELD] for row in rows)
+    return tuple(_text(row, path=path, number=number) for number, row in enumerate(read_rows(path), start=1))
+
+
+def _text(row: JsonObject, *, path: Path, number: int) -> str:
+    value = row.get(FIELD)
+    if not isinstance(value, str) or not value.strip():
+        raise CorpusError("a row has no text", file=str(path), row=number, key=FIELD, expected="a text", got=value)
+    return value

@@ -1,4 +1,4 @@
-"""How many demonstrations a mixed set takes of each of its parts."""
+"""Sizes of the parts of a mixed demonstration set."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,29 +9,31 @@ SharesName = Literal["equal", "proportional"]
 
 
 def part_counts(sizes: Sequence[int], *, shares: SharesName, samples: int | None = None) -> tuple[int, ...]:
-    """Demonstrations taken of each part, the first ones of it.
+    """The number of demonstrations that a mixed set takes from each part; it takes the first ones.
 
-    Without `samples`, equal shares take as many of every part as the smallest has, proportional ones all. With it,
-    equal shares differ by one at most, the earlier parts having more; proportional ones are the parts' quotas
-    samples * size / total rounded down, and the rest goes to the largest remainders, equal ones to the earlier part.
+    Without `samples`, equal shares take as many from every part as the smallest part has. Proportional shares take all.
+
+    With `samples`, equal shares differ by at most one, and earlier parts get more. Proportional shares are the quotas
+    samples * size / total, rounded down; the remaining demonstrations go to the largest remainders, and among equal
+    remainders to the earlier part.
 
     Args:
-        sizes: demonstrations of each part.
+        sizes: demonstrations in each part.
         samples: demonstrations of the mixed set.
     Raises:
-        CorpusError: a part has too few, or would give none.
+        CorpusError: a part has too few demonstrations, or would contribute none.
     """
     if samples is None:
         return (min(sizes),) * len(sizes) if shares == "equal" else tuple(sizes)
-    taken = _equal(samples, len(sizes)) if shares == "equal" else _proportional(samples, sizes)
-    for part, (wanted, size) in enumerate(zip(taken, sizes, strict=True), start=1):
+    counts = _equal(samples, len(sizes)) if shares == "equal" else _proportional(samples, sizes)
+    for part, (wanted, size) in enumerate(zip(counts, sizes, strict=True), start=1):
         if wanted > size:
             message = "a part of a mixed set has too few demonstrations"
             raise CorpusError(message, part=part, shares=shares, expected=f"at least {wanted}", got=size)
         if wanted == 0:
-            message = "a part of a mixed set would give no demonstration"
+            message = "a part would contribute no demonstration to the mixed set"
             raise CorpusError(message, part=part, shares=shares, expected="more samples", got=samples)
-    return taken
+    return counts
 
 
 def _equal(samples: int, n_parts: int) -> tuple[int, ...]:
@@ -39,10 +41,10 @@ def _equal(samples: int, n_parts: int) -> tuple[int, ...]:
 
 
 def _proportional(samples: int, sizes: Sequence[int]) -> tuple[int, ...]:
-    """Whole numbers in proportion to the sizes, by largest remainder."""
+    """Whole numbers in proportion to the sizes, by the largest remainder method."""
     total = sum(sizes)
-    taken = [samples * size // total for size in sizes]
+    counts = [samples * size // total for size in sizes]
     by_remainder = sorted(range(len(sizes)), key=lambda part: (-(samples * sizes[part] % total), part))
-    for part in by_remainder[: samples - sum(taken)]:
-        taken[part] += 1
-    return tuple(taken)
+    for part in by_remainder[: samples - sum(counts)]:
+        counts[part] += 1
+    return tuple(counts)

@@ -1,30 +1,31 @@
-"""Rows of a table a user brings: JSON lines, gzipped JSON lines or Parquet. What they mean is decided by the caller."""
+"""Rows of a table file that a user provides: JSON lines, gzipped JSON lines or Parquet."""
 
 import gzip
 import json
 import zlib
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlprune.errors import CorpusError
+from mlprune.json_values import JsonValue
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
-"""Endings of the files that can be read."""
+"""Extensions of the files that can be read."""
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """All rows of a file, in order; row i of JSON lines stands in line i + 1.
+def read_rows(path: Path) -> list[dict[str, JsonValue]]:
+    """All rows of a file, in order. Row i of JSON lines is line i + 1.
 
     Args:
-        path: a file that ends in one of `SUFFIXES`.
+        path: a file with one of the extensions `SUFFIXES`.
     Raises:
-        CorpusError: the file has another ending, cannot be read, or a line is no JSON object (an empty line is none).
+        CorpusError: the file has another extension or cannot be read, or a line is not a JSON object. An empty
+            line is not one.
     """
     if not path.name.endswith(SUFFIXES):
-        raise CorpusError("unknown kind of file", file=str(path), expected=SUFFIXES, got=path.name)
+        raise CorpusError("a file has an unknown extension", file=str(path), expected=SUFFIXES, got=path.name)
     try:
         if path.suffix == ".parquet":
             return list(pq.read_table(path).to_pylist())
@@ -36,7 +37,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [_row(line, file=str(path), number=number) for number, line in enumerate(lines, start=1)]
 
 
-def _row(line: str, *, file: str, number: int) -> dict[str, Any]:
+def _row(line: str, *, file: str, number: int) -> dict[str, JsonValue]:
     try:
         row = json.loads(line)
     except ValueError as err:

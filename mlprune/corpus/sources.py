@@ -1,4 +1,4 @@
-"""Corpora: aligned sentences in several languages, from files or from CLDR, read and checked in one place."""
+"""Corpora: aligned sentences in several languages from files or from CLDR, and files of code."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,9 @@ from mlprune.languages import language_file_stems
 
 
 class ParallelCorpus:
-    """Aligned lines: line i says the same thing in every language.
+    """Aligned lines: line i has the same meaning in every language.
 
-    Raises (from all methods):
-        CorpusError: a language is missing, files are of different length, or a line is empty.
+    All methods raise CorpusError if a language is missing, files differ in length, or a line is empty.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -22,41 +21,41 @@ class ParallelCorpus:
         self._lines: dict[str, tuple[str, ...]] = {}
 
     def lines(self, language: str) -> tuple[str, ...]:
-        """The sentences of one language, as long as those of every language read before."""
+        """The sentences of one language, as many as in every language that was read before."""
         if language not in self._lines:
             path = self._file(language)
-            read = _sentences(path)
-            for other, others in self._lines.items():
-                if len(others) != len(read):
+            lines = _sentences(path)
+            for other_language, other_lines in self._lines.items():
+                if len(other_lines) != len(lines):
                     raise CorpusError(
                         "corpus files are not aligned",
                         path=str(path),
-                        expected=f"{len(others)} lines as in {other}",
-                        got=f"{len(read)} lines",
+                        expected=f"{len(other_lines)} lines as in {other_language}",
+                        got=f"{len(lines)} lines",
                     )
-            self._lines[language] = read
+            self._lines[language] = lines
         return self._lines[language]
 
     def content(self, language: str) -> str:
-        """SHA-256 of what was read for a language."""
+        """SHA-256 of the sentences of a language."""
         return digest(list(self.lines(language)))
 
     def _file(self, language: str) -> Path:
-        looked_up = [self._folder / f"{stem}.txt" for stem in language_file_stems(language)]
-        found = next((path for path in looked_up if path.is_file()), None)
-        if found is None:
+        candidates = [self._folder / f"{stem}.txt" for stem in language_file_stems(language)]
+        existing = next((path for path in candidates if path.is_file()), None)
+        if existing is None:
             raise CorpusError(
                 "the corpus has no such language",
                 folder=str(self._folder),
                 language=language,
-                expected=[path.name for path in looked_up],
+                expected=[path.name for path in candidates],
                 got=sorted(path.name for path in self._folder.glob("*.txt")) or "no .txt files",
             )
-        return found
+        return existing
 
 
 class CldrCorpus(ParallelCorpus):
-    """The built-in corpus, made of CLDR's names and formats."""
+    """The built-in corpus, made from the names and formats of CLDR."""
 
     def __init__(self, *, n_lines: int, seed: int) -> None:
         super().__init__(Path())
@@ -70,7 +69,7 @@ class CldrCorpus(ParallelCorpus):
 
 
 def _sentences(path: Path) -> tuple[str, ...]:
-    """The lines of a text file; an empty one is an error that names its number (from 1)."""
+    """The lines of a text file. An empty line is an error with its number, from 1."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
@@ -83,25 +82,25 @@ def _sentences(path: Path) -> tuple[str, ...]:
 
 
 def code_files(folder: Path) -> Mapping[str, str]:
-    """Relative path -> text of the Python files below a folder that are not empty.
+    """Relative path -> text of the non-empty Python files below a folder.
 
     Raises:
-        CorpusError: there are none, or one is not UTF-8.
+        CorpusError: there is no such file, or one is not UTF-8.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for path in sorted(folder.rglob("*.py")):
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as err:
             raise CorpusError("a code file cannot be read", path=str(path), reason=str(err)) from err
         if text.strip():
-            found[path.relative_to(folder).as_posix()] = text
-    if not found:
+            texts[path.relative_to(folder).as_posix()] = text
+    if not texts:
         raise CorpusError("no code", folder=str(folder), expected="**/*.py files", got="none")
-    return found
+    return texts
 
 
 def code_digest(files: Mapping[str, str], names: Sequence[str]) -> str:
-    """SHA-256 over the chosen files' names and texts."""
+    """SHA-256 of the names and texts of some files."""
     hashes = {name: hashlib.sha256(files[name].encode()).hexdigest() for name in names}
     return digest(hashes)

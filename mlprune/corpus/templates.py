@@ -1,7 +1,7 @@
-"""How a text is written into a demonstration or a prompt: the one place that knows the format.
+"""Templates: the format in which a text becomes part of a demonstration or a prompt.
 
-docs/method.md section 1 (Kim et al., arXiv 2409.16911): `"{Language}: {sentence}" E`, languages named in English. A
-recipe may bring a template of its own; it is filled once for each side of each shot.
+The format of Kim et al. (arXiv:2409.16911) is `"{Language}: {sentence}" E`, with English names of languages. A recipe
+may have its own template. Each side of each shot fills it once.
 """
 
 import string
@@ -11,20 +11,20 @@ from babel import Locale, UnknownLocaleError
 from mlprune.errors import CorpusError
 
 LABELLED = "{language}: {text}{end}"
-"""One side of a shot in the paper: what translation and monolingual sets use."""
+"""One side of a shot in the paper; the default of translation and monolingual sets."""
 
 PLAIN = "{text}{end}"
-"""A text as it is, then the end-of-sequence token: what text and task sets use."""
+"""A text and the end-of-sequence token; the default of text and task sets."""
 
 PLACEHOLDERS = ("language", "endonym", "text", "end")
-"""CLDR's English name of the language, its name in itself, the text, the end-of-sequence token E."""
+"""The English name of the language in CLDR, its name in itself, the text, the end-of-sequence token E."""
 
 
 def language_label(language: str) -> str:
-    """CLDR's English name of a language tag, without its script: "Chinese" for zh and for zh-Hant.
+    """The English name of a language in CLDR, without its script: "Chinese" for zh and for zh-Hant.
 
     Raises:
-        CorpusError: CLDR does not know the language.
+        CorpusError: CLDR does not have the language.
     """
     name = Locale("en").languages.get(language.split("-", maxsplit=1)[0])
     if name is None:
@@ -33,10 +33,10 @@ def language_label(language: str) -> str:
 
 
 def endonym(language: str) -> str:
-    """CLDR's name of a language in the language itself, without its script: "français" for fr.
+    """The name of a language in itself in CLDR, without its script: "français" for fr.
 
     Raises:
-        CorpusError: CLDR has no locale of the language, or the locale does not name it.
+        CorpusError: CLDR has no locale of the language, or the locale has no name for it.
     """
     code = language.split("-", maxsplit=1)[0]
     try:
@@ -44,25 +44,26 @@ def endonym(language: str) -> str:
     except (UnknownLocaleError, ValueError):
         name = None
     if name is None:
-        expected = "a language that names itself in CLDR, or {language} instead of {endonym}"
-        raise CorpusError("CLDR does not know what a language calls itself", got=language, expected=expected)
+        expected = "a language with an endonym in CLDR, or {language} instead of {endonym}"
+        raise CorpusError("CLDR has no endonym of a language", got=language, expected=expected)
     return str(name)
 
 
 def fill_template(template: str, text: str, *, language: str | None, end: str) -> str:
-    """A template with its placeholders replaced; `{{` and `}}` stand for braces.
+    """Replace the placeholders of a template; `{{` and `}}` are braces.
 
     Args:
-        language: tag of the text's language; None where nobody said what it is.
+        language: tag of the text's language; None if the recipe does not give it.
         end: the tokenizer's end-of-sequence token.
     Raises:
-        CorpusError: the template has an unknown placeholder or none for the text, is no template at all, or names a
-            language that is not known.
+        CorpusError: the template has an unknown placeholder, no placeholder for the text or a syntax error, or uses
+            the name of a language that has none.
     """
     values = {"text": text, "end": end}
     used = _placeholders(template)
     if language is None and used & {"language", "endonym"}:
-        raise CorpusError("a template names the language, and the set has none", got=template, expected="a language")
+        message = "a template contains the language, but the set does not have one"
+        raise CorpusError(message, got=template, expected="a language")
     if language is not None and "language" in used:
         values["language"] = language_label(language)
     if language is not None and "endonym" in used:
@@ -71,7 +72,7 @@ def fill_template(template: str, text: str, *, language: str | None, end: str) -
 
 
 def _placeholders(template: str) -> set[str]:
-    """The placeholders of a template, checked."""
+    """Check a template and return its placeholders."""
     known = [f"{{{name}}}" for name in PLACEHOLDERS]
     try:
         fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
@@ -82,7 +83,7 @@ def _placeholders(template: str) -> set[str]:
             raise CorpusError("unknown placeholder in a template", template=template, expected=known, got=name)
     used = {str(name) for _, name, _, _ in fields}
     if "text" not in used:
-        raise CorpusError("a template has no place for the text", expected="{text}", got=template)
+        raise CorpusError("a template has no placeholder for the text", expected="{text}", got=template)
     return used
 
 

@@ -1,1 +1,1 @@
-"""Demonstrate: plan and tokenise demonstration sets."""
+"""Stage demonstrate: choose texts and write tokenised demonstration sets."""

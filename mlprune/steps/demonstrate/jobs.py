@@ -1,31 +1,36 @@
-"""Step `demonstrate`: corpus -> tokenised demonstration set.
+"""Jobs of the stage demonstrate: write demonstration sets."""
 
-What a set draws on, and which texts it draws, is in `set_material.py`.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from mlprune.corpus.calibration import SCHEMA, demonstration_columns
+from mlprune.corpus.calibration import SCHEMA, DemonstrationColumns, demonstration_columns
+from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.demonstrate.source_texts import CorpusRef, SetSpec, SourceTexts, read_source_texts
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.store.parquet import Columns
 from mlprune.store.store import Store
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def set_columns(spec: SetSpec, found: SourceTexts, tokenizer: Any, *, samples: int | None) -> dict[str, list[Any]]:
-    """The artefact of a set: chosen, written out and tokenised.
+
+def set_columns(
+    spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTokenizerBase", *, samples: int | None
+) -> DemonstrationColumns:
+    """Draw, write and tokenise the demonstrations of a set.
 
     Args:
-        samples: demonstrations; None where a token budget decides.
+        samples: number of demonstrations; None if a token budget decides.
     Raises:
-        CorpusError: there are too few texts, or they have too few tokens for the budget.
+        CorpusError: there are too few texts, or their tokens do not fill the budget.
     """
-    groups = found.draw_groups(spec, samples=samples)
-    demonstrations = (found.demonstration(spec, numbers, end=tokenizer.eos_token) for numbers in groups)
+    groups = texts.draw_groups(spec, samples=samples)
+    demonstrations = (texts.demonstration(spec, numbers, end=tokenizer.eos_token) for numbers in groups)
     return demonstration_columns(
         demonstrations,
         tokenizer,
@@ -35,13 +40,13 @@ def set_columns(spec: SetSpec, found: SourceTexts, tokenizer: Any, *, samples: i
     )
 
 
-def fit_token_budget(spec: SetSpec, found: SourceTexts, tokenizer: Any) -> SetSpec:
-    """The set with the number of demonstrations that its token budget takes.
+def fit_token_budget(spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTokenizerBase") -> SetSpec:
+    """The set with the number of demonstrations that its token budget needs.
 
     Raises:
         CorpusError: there are too few tokens; the message says how many there are.
     """
-    return replace(spec, samples=len(set_columns(spec, found, tokenizer, samples=None)["text"]))
+    return replace(spec, samples=len(set_columns(spec, texts, tokenizer, samples=None)["text"]))
 
 
 @dataclass(frozen=True)
@@ -55,29 +60,29 @@ class DemonstrateJob(RecordJob):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """Nothing: it reads the corpus."""
+        """No records: the job reads the corpus."""
         return ()
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
+        """The cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Choose, write out and tokenise."""
+        """Draw, write and tokenise the demonstrations."""
         tokenizer = load_tokenizer(Path(self.model.path))
-        found = read_source_texts(self.spec, self.corpus)
-        columns = set_columns(self.spec, found, tokenizer, samples=self.spec.samples)
-        _write_set(store, self.identity, columns, self.spec)
+        texts = read_source_texts(self.spec, self.corpus)
+        columns = set_columns(self.spec, texts, tokenizer, samples=self.spec.samples)
+        _write_set(store, self.identity, cast("Columns", columns), self.spec)
 
 
 @dataclass(frozen=True)
 class MixJob(RecordJob):
-    """Write a set that unites others, part after part."""
+    """Write a set that joins the first demonstrations of other sets."""
 
     step: ClassVar[str] = "demonstrate"
     parts: tuple[str, ...]
     taken: tuple[int, ...]
-    """Demonstrations of each part, its first ones."""
+    """Number of demonstrations from each part."""
     spec: SetSpec
 
     @property
@@ -86,18 +91,18 @@ class MixJob(RecordJob):
         return tuple(("demonstration_sets", part) for part in self.parts)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
+        """The cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Join the parts."""
         tables = [store.read_table(store.require("demonstration_sets", part).artefacts[0]) for part in self.parts]
-        columns = {
+        columns: dict[str, list[object]] = {
             name: [value for table, n in zip(tables, self.taken, strict=True) for value in table[name][:n]]
             for name in SCHEMA
         }
         columns["demonstration"] = list(range(sum(self.taken)))
-        part_rows = [
+        part_rows: list[dict[str, JsonValue]] = [
             {"demonstration_set_id": self.identity.id, "part_id": part, "share": n / sum(self.taken)}
             for part, n in zip(self.parts, self.taken, strict=True)
         ]
@@ -107,14 +112,14 @@ class MixJob(RecordJob):
 def _write_set(
     store: Store,
     identity: Identity,
-    columns: dict[str, list[Any]],
+    columns: Columns,
     spec: SetSpec,
     *,
-    part_rows: list[dict[str, Any]] | None = None,
+    part_rows: Sequence[dict[str, JsonValue]] = (),
 ) -> None:
-    """Artefact, then record."""
+    """Write the artefact, then the record."""
     artefact = store.write_table(f"demonstrations/{identity.id}.parquet", columns, SCHEMA)
-    row = {
+    row: dict[str, JsonValue] = {
         "demonstration_set_id": identity.id,
         "kind": spec.kind,
         "source_language": spec.source,
@@ -129,5 +134,7 @@ def _write_set(
         "token_budget": spec.token_budget,
         "task": spec.task,
     }
-    rows = {"demonstration_sets": [row], **({"demonstration_set_parts": part_rows} if part_rows else {})}
+    rows: dict[str, list[dict[str, JsonValue]]] = {"demonstration_sets": [row]}
+    if part_rows:
+        rows["demonstration_set_parts"] = list(part_rows)
     store.write_record(identity.record(artefacts=(artefact,), rows=rows))

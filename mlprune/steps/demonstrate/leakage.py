@@ -1,4 +1,4 @@
-"""What evaluations use and demonstrations must not show: lines of the corpus, and items of task files."""
+"""Leakage: demonstrations must not contain corpus lines or task items that an evaluation uses."""
 
 from pathlib import Path
 
@@ -12,19 +12,23 @@ from mlprune.steps.inputs import Inputs
 from mlprune.vocabulary import DemonstrationKind
 
 READS_THE_CORPUS: tuple[DemonstrationKind, ...] = ("translation", "monolingual")
-"""Kinds of set whose texts are sentences of the recipe's corpus."""
+"""Kinds of set that draw sentences from the recipe's corpus."""
 
 
 def evaluated_keys(
     recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, lines: frozenset[int]
 ) -> frozenset[int | str]:
-    """What evaluations use of the texts an entry may draw on: lines of the corpus, or ids of the task's items."""
+    """Keys of the texts of an entry that evaluations use: lines of the corpus, or ids of the task's items."""
     if entry.kind in READS_THE_CORPUS:
         return frozenset(lines)
     if entry.kind != "task":
         return frozenset()
-    same = [one for one in recipe.evaluations if _reads_same_items(recipe, one, entry)]
-    specs = [_task_spec(recipe, inputs, one, language) for one in same for language in one.languages]
+    specs = [
+        _task_spec(recipe, inputs, evaluation, language)
+        for evaluation in recipe.evaluations
+        if _reads_same_items(recipe, evaluation, entry)
+        for language in evaluation.languages
+    ]
     return frozenset(item.example_id for spec in specs for item in task_data(spec).items)
 
 
@@ -38,7 +42,7 @@ def _reads_same_items(recipe: Recipe, evaluation: EvaluationConfig, entry: Demon
 
 
 def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, language: str) -> TaskSpec:
-    """One task of an evaluation, as the evaluations themselves are planned."""
+    """The task of an evaluation in one language, as the planner of evaluations makes it."""
     from_corpus = evaluation.path == CORPUS
     return TaskSpec(
         task=evaluation.task,
@@ -54,21 +58,24 @@ def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, lan
 
 def check_leakage(
     entry: DemonstrationConfig,
-    found: SourceTexts,
+    texts: SourceTexts,
     groups: list[tuple[int, ...]],
     *,
     evaluated: frozenset[int | str],
 ) -> None:
-    """What an evaluation uses is never a demonstration.
+    """Refuse demonstrations with texts that an evaluation uses.
 
+    Args:
+        groups: numbers of each demonstration's texts.
+        evaluated: keys of the texts that evaluations use.
     Raises:
-        RecipeError: a demonstration would show it.
+        RecipeError: a demonstration has such a text.
     """
-    used = sorted(number for numbers in groups for number in numbers if found.keys[number] in evaluated)
+    used = sorted(number for numbers in groups for number in numbers if texts.keys[number] in evaluated)
     if used:
         raise RecipeError(
-            f"demonstrations would show {found.unit} that an evaluation uses",
+            f"demonstrations would contain {texts.unit} that an evaluation uses",
             demonstrations=entry.name,
-            expected=f"other {found.unit}; corpus: {{leave_out_evaluated: true}} sees to it",
-            got=f"{len(used)} evaluated {found.unit}, the first is line {used[0] + 1}",
+            expected=f"other {texts.unit}; corpus: {{leave_out_evaluated: true}} skips the evaluated ones",
+            got=f"{len(used)} evaluated {texts.unit}, the first is line {used[0] + 1}",
         )

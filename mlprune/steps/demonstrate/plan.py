@@ -1,4 +1,4 @@
-"""Plan the demonstration sets; their observation is in `observing.py`."""
+"""Plan the demonstration sets of a recipe."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ class PlannedSet:
     identity: Identity
     job: Job
     activations: ActivationsConfig | None = None
-    """Which raw activations are to be stored."""
+    """Which raw activations are stored, if any."""
 
     @property
     def id(self) -> str:
@@ -40,7 +40,7 @@ class PlannedSet:
 
     @property
     def label(self) -> str:
-        """What the set is, in few words: "fr-en", "fr", "code", "text fr", "xnli fr", and what is not as usual."""
+        """A short description: "fr-en", "fr", "code", "text fr", "xnli fr", with options that are not the default."""
         spec, languages = self.spec, "-".join(self.spec.languages)
         words = (
             spec.task or ("" if languages and spec.kind in READS_THE_CORPUS else spec.kind),
@@ -59,28 +59,28 @@ def plan_sets(
     evaluated: frozenset[int],
     profile: ProfileName = "corrected",
 ) -> dict[str, tuple[PlannedSet, ...]]:
-    """Name -> the sets of that name, in the order of the recipe; parts of mixed sets come before them.
+    """Plan all sets of a recipe: name -> its sets, in the order of the recipe, parts before the sets that mix them.
 
     Args:
         evaluated: corpus lines that evaluations use.
-        profile: `paper` makes the same entries as the published code does.
+        profile: `paper` makes the sets in the way of the published code.
     Raises:
-        RecipeError: a set would use an evaluated sentence or item, mixed sets go in circles, or the published code has
-            no such set.
-        CorpusError: the corpus has not what a set needs, a template is wrong, or a language has no name for it.
-        TaskFileError: the items of a task set are not there or wrong.
+        RecipeError: a set would contain an evaluated sentence or item, mixed sets contain each other, or the published
+            code has no such set.
+        CorpusError: the corpus lacks what a set needs, a template is wrong, or a language has no name for a template.
+        TaskFileError: the items of a task set are missing or wrong.
     """
     planned: dict[str, list[PlannedSet]] = {}
     for entry in (entry for entry in recipe.demonstrations if entry.kind != "mixed"):
-        one = _plan_set(recipe, inputs, entry, evaluated=evaluated, profile=profile)
-        planned.setdefault(entry.name, []).append(one)
+        planned_set = _plan_set(recipe, inputs, entry, evaluated=evaluated, profile=profile)
+        planned.setdefault(entry.name, []).append(planned_set)
     waiting = [entry for entry in recipe.demonstrations if entry.kind == "mixed"]
     while waiting:
         ready = [entry for entry in waiting if all(part in planned for part in entry.parts)]
         if not ready:
-            raise RecipeError("mixed sets unite each other in a circle", names=[entry.name for entry in waiting])
+            raise RecipeError("mixed sets contain each other", names=[entry.name for entry in waiting])
         for entry in ready:
-            parts = [one for name in entry.parts for one in planned[name]]
+            parts = [part for name in entry.parts for part in planned[name]]
             planned.setdefault(entry.name, []).append(_plan_mix(entry, parts, profile=profile))
         waiting = [entry for entry in waiting if entry not in ready]
     return {name: tuple(sets) for name, sets in planned.items()}
@@ -89,7 +89,7 @@ def plan_sets(
 def _plan_set(
     recipe: Recipe, inputs: Inputs, entry: DemonstrationConfig, *, evaluated: frozenset[int], profile: ProfileName
 ) -> PlannedSet:
-    """A set that is drawn from texts."""
+    """Plan a set that is drawn from texts."""
     if profile == "paper":
         _refuse_without_counterpart(entry)
     held_out = evaluated_keys(recipe, inputs, entry, lines=evaluated)
@@ -97,14 +97,14 @@ def _plan_set(
     if recipe.corpus.leave_out_evaluated:
         spec = replace(spec, left_out=tuple(sorted(held_out, key=lambda key: (len(str(key)), str(key)))))
     try:
-        found = read_source_texts(spec, inputs.corpus_ref)
+        texts = read_source_texts(spec, inputs.corpus_ref)
         if spec.token_budget is not None:
-            spec = fit_token_budget(spec, found, load_tokenizer(Path(inputs.model.path)))
-        groups = found.draw_groups(spec, samples=spec.samples)
+            spec = fit_token_budget(spec, texts, load_tokenizer(Path(inputs.model.path)))
+        groups = texts.draw_groups(spec, samples=spec.samples)
     except CorpusError as err:
         raise CorpusError(err.message, {"demonstrations": entry.name, **err.context}) from err
-    check_leakage(entry, found, groups, evaluated=held_out)
-    contents = found.contents([number for numbers in groups for number in numbers])
+    check_leakage(entry, texts, groups, evaluated=held_out)
+    contents = texts.contents([number for numbers in groups for number in numbers])
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
     identity = make_identity("demonstration_sets", spec.parameters, contents=contents)
     job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec)
@@ -112,9 +112,9 @@ def _plan_set(
 
 
 def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> SetSpec:
-    """The entry as plain values; a template that is the default of the kind is none."""
+    """The entry as plain values. A template equal to the default of the kind becomes None."""
     if entry.task and entry.path == CORPUS and (entry.task, recipe.corpus.kind) != ("facts", "cldr"):
-        message = "only the built-in corpus holds items, and these are facts"
+        message = "only the built-in corpus has items, and they are facts"
         expected = "a folder of task files, or task: facts with corpus: {kind: cldr}"
         raise RecipeError(message, demonstrations=entry.name, expected=expected, got=entry.task)
     path: dict[str, Any] = {"path": str(recipe.resolve(entry.path)) if entry.path else ""}
@@ -138,7 +138,7 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
 
 
 def _refuse_without_counterpart(entry: DemonstrationConfig) -> None:
-    """The published code makes translation, monolingual and code sets, of a number of demonstrations."""
+    """Refuse sets that the published code cannot make: other kinds than its three, and sets with a token budget."""
     for what, absent in (
         (f"kind {entry.kind}", entry.kind in WITHOUT_PUBLISHED_COUNTERPART),
         ("token_budget", entry.token_budget is not None),
@@ -149,11 +149,11 @@ def _refuse_without_counterpart(entry: DemonstrationConfig) -> None:
 
 
 def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: ProfileName) -> PlannedSet:
-    """A set that unites others, each once."""
+    """Plan a set that joins other sets, each once."""
     ids = {part.id: part.spec for part in parts}
     specs = list(ids.values())
     try:
-        taken = part_counts([one.samples for one in specs], shares=entry.shares, samples=entry.samples)
+        counts = part_counts([part.samples for part in specs], shares=entry.shares, samples=entry.samples)
     except CorpusError as err:
         raise RecipeError(err.message, {"demonstrations": entry.name, **err.context}) from err
     spec = SetSpec(
@@ -161,25 +161,25 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
         source=None,
         target=None,
         shots=None,
-        samples=sum(taken),
-        max_tokens=max(one.max_tokens for one in specs),
+        samples=sum(counts),
+        max_tokens=max(part.max_tokens for part in specs),
         seed=entry.seed,
         profile=profile,
-        part_kinds=tuple(dict.fromkeys(kind for one in specs for kind in one.kinds)),
+        part_kinds=tuple(dict.fromkeys(kind for part in specs for kind in part.kinds)),
     )
     identity = make_identity(
         "demonstration_sets",
         {"kind": "mixed", "shares": entry.shares, "samples": entry.samples, "seed": entry.seed, "profile": profile},
         parents={"parts": list(ids)},
     )
-    return PlannedSet(entry.name, spec, identity, MixJob(identity, tuple(ids), taken, spec))
+    return PlannedSet(entry.name, spec, identity, MixJob(identity, tuple(ids), counts, spec))
 
 
 def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:
-    """Refuse a scope that means nothing for a set.
+    """Refuse a token scope without meaning for a set.
 
     Raises:
-        RecipeError: it means nothing for the set's kind, for one of its parts, or for its profile.
+        RecipeError: the set's kind, the kind of one of its parts, or its profile does not have the scope.
     """
     for kind in planned.spec.kinds:
         try:

@@ -1,14 +1,13 @@
-"""What a demonstration set is made of: its description, the texts it may draw on, and which of them it draws.
+"""Source texts of demonstration sets: the description of a set, and the texts it can draw from.
 
-The one place where corpora, plain text, code and the items of evaluation tasks become numbered texts. Turning these
-into tokens is left to `demonstrate.py`.
+Corpora, plain text, code and the items of evaluation tasks all become numbered texts here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from mlprune.corpus.demonstrations import Demonstration, Side, build_demonstration, draw_groups, drawing_order
 from mlprune.corpus.documents import read_documents
@@ -18,12 +17,13 @@ from mlprune.evaluation.tasks.builtin import ChoiceItem
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
 from mlprune.hashing import digest
+from mlprune.json_values import JsonValue
 from mlprune.vocabulary import DemonstrationKind, ProfileName, SplitName, TaskName
 
 
 @dataclass(frozen=True)
 class CorpusRef:
-    """A corpus as jobs pass it around."""
+    """A corpus as plain values that jobs pass on."""
 
     kind: str
     path: str = ""
@@ -33,7 +33,7 @@ class CorpusRef:
 
 @cache
 def open_corpus(ref: CorpusRef) -> ParallelCorpus:
-    """The corpus itself; lines read once stay in memory."""
+    """The corpus. Lines stay in memory once they are read."""
     if ref.kind == "cldr":
         return CldrCorpus(n_lines=ref.lines, seed=ref.seed)
     return ParallelCorpus(Path(ref.path))
@@ -46,7 +46,7 @@ DEFAULT_TEMPLATES: Mapping[str, str] = {
     "task": PLAIN,
     "code": "{text}",
 }
-"""How one side of a shot is written, by kind of set."""
+"""Kind of set -> template of one side of a shot."""
 
 
 @dataclass(frozen=True)
@@ -55,46 +55,46 @@ class SetSpec:
 
     kind: DemonstrationKind
     source: str | None
-    """Source language of a translation set, the language of any other."""
+    """Source language of a translation set, or the language of another set."""
     target: str | None
     shots: int | None
     samples: int
-    """Demonstrations; with a token budget, as many as it takes."""
+    """Number of demonstrations; with a token budget, as many as it needs."""
     max_tokens: int
     seed: int
     path: str = ""
-    """Of code, plain text or task files; empty for the facts of the built-in corpus. Not in the id: contents are."""
+    """Path of code, plain text or task files, or empty for the built-in facts. The id has the contents instead."""
     hub: HubSource | None = None
-    """Data set of a hub that holds the task's items, instead of a path."""
+    """Hub data set with the items of the task, instead of a path."""
     left_out: tuple[int | str, ...] = ()
-    """Corpus lines, or ids of items, that evaluations use."""
+    """Corpus lines, or ids of items, that are not drawn because evaluations use them."""
     profile: ProfileName = "corrected"
     template: str | None = None
-    """None: the default of the kind."""
+    """None for the default of the kind."""
     token_budget: int | None = None
     task: TaskName | None = None
     split: str | None = None
     part_kinds: tuple[DemonstrationKind, ...] = ()
-    """Kinds of the demonstrations of a mixed set."""
+    """Kinds of demonstrations in a mixed set."""
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages whose sentences the set holds."""
+        """Languages of the set's sentences."""
         return tuple(language for language in (self.source, self.target) if language)
 
     @property
     def kinds(self) -> tuple[DemonstrationKind, ...]:
-        """The kinds of the demonstrations in it."""
+        """Kinds of demonstrations in the set."""
         return self.part_kinds or (self.kind,)
 
     @property
     def stored_seed(self) -> int | None:
-        """The seed, where it has a say: sentences in file order know none."""
+        """The seed, or None if it has no effect: profile `paper` keeps the order of the file."""
         return None if self.profile == "paper" and self.kind != "mixed" else self.seed
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """What was chosen, for the id."""
+    def parameters(self) -> dict[str, JsonValue]:
+        """The parameters in the id."""
         return {
             "kind": self.kind,
             "source": self.source,
@@ -114,18 +114,18 @@ class SetSpec:
 
 @dataclass(frozen=True)
 class SourceTexts:
-    """The texts a set may draw on, numbered."""
+    """The texts that a set can draw from, numbered."""
 
     unit: str
-    """What they are, in the plural."""
+    """What the texts are, in the plural."""
     keys: Mapping[int, int | str]
-    """Number -> what orders them and is left out: the number itself, the id of an item, the path of a file."""
+    """Number -> key that orders the texts and can be left out: the number, the id of an item, or the path of a file."""
     sides: tuple[Side, ...]
     contents: Callable[[Sequence[int]], Mapping[str, str]]
-    """The numbers drawn -> hashes of what was read for them, for the id."""
+    """Numbers of drawn texts -> hashes of their contents, for the id."""
 
     def draw_groups(self, spec: SetSpec, *, samples: int | None) -> list[tuple[int, ...]]:
-        """The numbers of each demonstration's texts; None makes as many demonstrations as there are texts for.
+        """The numbers of each demonstration's texts. `samples` None means as many demonstrations as the texts allow.
 
         Raises:
             CorpusError: there are too few texts.
@@ -135,16 +135,16 @@ class SourceTexts:
         return draw_groups(order, shots=spec.shots or 1, samples=samples, skipped=skipped, unit=self.unit)
 
     def demonstration(self, spec: SetSpec, numbers: Sequence[int], *, end: str) -> Demonstration:
-        """One demonstration of these texts."""
+        """Write one demonstration."""
         return build_demonstration(spec.kind, self.sides, numbers=numbers, end=end)
 
 
 def read_source_texts(spec: SetSpec, corpus: CorpusRef) -> SourceTexts:
-    """What a set of any kind but mixed draws on, read and checked.
+    """Read and check the texts of a set of any kind except mixed.
 
     Raises:
-        CorpusError: the texts are not there or unusable, or the template is wrong.
-        TaskFileError: the items of a task set are not there or wrong.
+        CorpusError: the texts are missing or unusable, or the template is wrong.
+        TaskFileError: the items of a task set are missing or wrong.
     """
     if spec.kind == "code":
         return _code(spec)
@@ -156,7 +156,7 @@ def read_source_texts(spec: SetSpec, corpus: CorpusRef) -> SourceTexts:
 
 
 def _side(spec: SetSpec, texts: Mapping[int, str], *, language: str | None) -> Side:
-    """One side of every shot; the template is tried out here, so that a wrong one is found while planning."""
+    """One side of every shot. Filling the template once here finds a wrong one while planning."""
     template = spec.template or DEFAULT_TEMPLATES[spec.kind]
     fill_template(template, "", language=language, end="")
     return lambda number, end: fill_template(template, texts[number], language=language, end=end)
@@ -164,14 +164,14 @@ def _side(spec: SetSpec, texts: Mapping[int, str], *, language: str | None) -> S
 
 def _sentences(spec: SetSpec, corpus: ParallelCorpus) -> SourceTexts:
     """The lines of the corpus."""
-    sides = [_side(spec, dict(enumerate(corpus.lines(one))), language=one) for one in spec.languages]
+    sides = [_side(spec, dict(enumerate(corpus.lines(language))), language=language) for language in spec.languages]
     n_lines = len(corpus.lines(spec.languages[0]))
     contents = {language: corpus.content(language) for language in spec.languages}
     return SourceTexts("sentences", {line: line for line in range(n_lines)}, tuple(sides), lambda _: contents)
 
 
 def _code(spec: SetSpec) -> SourceTexts:
-    """The files below a folder, by path."""
+    """The Python files below a folder, in the order of their paths."""
     files = code_files(Path(spec.path))
     names = sorted(files)
     side = _side(spec, {number: files[name] for number, name in enumerate(names)}, language=None)
@@ -183,7 +183,7 @@ def _code(spec: SetSpec) -> SourceTexts:
 
 
 def _plain_text(spec: SetSpec) -> SourceTexts:
-    """The documents of a file or folder, by their place in it."""
+    """The documents of a file or folder, in order."""
     documents = read_documents(Path(spec.path))
     side = _side(spec, dict(enumerate(documents)), language=spec.source)
 
@@ -194,7 +194,7 @@ def _plain_text(spec: SetSpec) -> SourceTexts:
 
 
 def _task(spec: SetSpec) -> SourceTexts:
-    """The items of an evaluation task, each filled with its right answer by the task's own template."""
+    """The items of an evaluation task, each with its right answer in the template of the task."""
     items, content = task_items(spec)
     side = _side(spec, {line: item.texts[item.gold] for line, item in items.items()}, language=spec.source)
     keys = {line: item.example_id for line, item in items.items()}
@@ -202,10 +202,10 @@ def _task(spec: SetSpec) -> SourceTexts:
 
 
 def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str]:
-    """0-based line -> item of a task set's file, or of the built-in facts, and the hash of what was read.
+    """The items of a task set: line (from 0) of the file or of the built-in facts -> item, and the hash of the source.
 
     Raises:
-        TaskFileError: the items are not there or wrong.
+        TaskFileError: the items are missing or wrong.
     """
     assert spec.task, "a task set has a task"
     assert spec.source, "a task set has a language"
@@ -218,5 +218,5 @@ def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str]:
 
 
 def task_folder(path: str, resolved: Path) -> str:
-    """The folder of a task set as its description holds it: none for the facts of the built-in corpus."""
+    """The folder of a task set as `SetSpec.path` has it: empty for the facts of the built-in corpus."""
     return "" if path == CORPUS else str(resolved)

@@ -68,7 +68,7 @@ def test_without_a_number_there_are_as_many_demonstrations_as_texts_for_them(
 def test_too_few_texts_are_an_error_that_counts_them() -> None:
     for arguments, expected, got in (
         ({"shots": 4, "samples": 3}, "12 sentences (3 x 4)", 11),
-        ({"shots": 4, "samples": 3, "skipped": 1}, "14 sentences (3 x 4, 1 passed over behind each)", 13),
+        ({"shots": 4, "samples": 3, "skipped": 1}, "14 sentences (3 x 4, 1 skipped after each)", 13),
         ({"shots": 2, "samples": None, "unit": "items"}, "2 items (1 x 2)", 1),
     ):
         assert draw_groups(range(got + 1), **arguments)

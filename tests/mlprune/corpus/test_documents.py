@@ -53,10 +53,10 @@ def test_what_holds_no_documents_is_an_error(tmp_path: Path) -> None:
         ("blank.txt", "no documents"),
         ("none.jsonl", "no documents"),
         ("folder", "no plain text"),
-        ("a.csv", "this is no plain text"),
+        ("a.csv", "not plain text"),
         ("latin.txt", "cannot be read"),
         ("missing.txt", "cannot be read"),
-        ("missing", "this is no plain text"),
+        ("missing", "not plain text"),
     ):
         with pytest.raises(CorpusError, match=message) as caught:
             read_documents(tmp_path / name)

@@ -59,5 +59,5 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_an_error(tmp_path: Path)
     with pytest.raises(CorpusError, match="cannot be read"):
         read_rows(tmp_path / "none.jsonl")
     (tmp_path / "a.csv").write_text("id\n1\n")
-    with pytest.raises(CorpusError, match="unknown kind"):
+    with pytest.raises(CorpusError, match="unknown extension"):
         read_rows(tmp_path / "a.csv")

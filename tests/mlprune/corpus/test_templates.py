@@ -57,7 +57,7 @@ def test_a_language_has_its_own_name_without_its_script(tag: str, name: str) -> 
 
 @pytest.mark.parametrize("tag", ["xx", "frensh", ""])
 def test_a_language_that_does_not_name_itself_is_a_bad_input(tag: str) -> None:
-    with pytest.raises(CorpusError, match="calls itself") as caught:
+    with pytest.raises(CorpusError, match="no endonym") as caught:
         endonym(tag)
     assert caught.value.context["got"] == tag
 
@@ -79,7 +79,7 @@ def test_a_template_without_a_language_needs_none() -> None:
     assert fill_template("<{text}>", "a", language=None, end="</s>") == "<a>"
     assert fill_template("<{text}>", "a", language="no such", end="</s>") == "<a>"
     for name in ("language", "endonym"):
-        with pytest.raises(CorpusError, match="the set has none"):
+        with pytest.raises(CorpusError, match="the set does not have one"):
             fill_template(f"{{{name}}}: {{text}}", "a", language=None, end="")
 
 
@@ -93,7 +93,7 @@ def test_an_unknown_placeholder_is_an_error_that_lists_the_known_ones(template: 
 
 
 @pytest.mark.parametrize(
-    ("template", "message"), [("{language}: {end}", "no place for the text"), ("{text", "cannot be")]
+    ("template", "message"), [("{language}: {end}", "no placeholder for the text"), ("{text", "cannot be")]
 )
 def test_a_template_without_a_text_or_with_a_lone_brace_is_an_error(template: str, message: str) -> None:
     with pytest.raises(CorpusError, match=message):

@@ -118,7 +118,7 @@ def test_shares_and_seed_of_a_mixed_set_are_in_its_id(tiny_inputs: Path) -> None
 
 def test_mixed_sets_in_a_circle_are_an_error(tiny_inputs: Path) -> None:
     circle = [{"name": a, "kind": "mixed", "parts": [b]} for a, b in (("a", "b"), ("b", "a"))]
-    with pytest.raises(RecipeError, match="circle") as caught:
+    with pytest.raises(RecipeError, match="contain each other") as caught:
         planned(tiny_inputs, [MT, *circle])
     assert caught.value.context["names"] == ["a", "b"]
 
@@ -181,7 +181,7 @@ def test_a_wrong_template_is_found_while_planning_and_the_usual_one_is_none(tiny
     usual = the_set(tiny_inputs, template="{language}: {text}{end}")
     assert (usual.id, usual.spec.template) == (the_set(tiny_inputs).id, None)
     text = {"name": "text", "kind": "text", "path": "corpus", "samples": 1, "max_tokens": 48}
-    with pytest.raises(CorpusError, match="the set has none"):
+    with pytest.raises(CorpusError, match="the set does not have one"):
         planned(tiny_inputs, [{**text, "template": "{language}: {text}"}])
 
 
@@ -213,7 +213,7 @@ def facts_evaluation(**changes: Any) -> dict[str, Any]:
 def test_items_under_evaluation_are_refused_or_left_out_in_every_language(tiny_inputs: Path) -> None:
     shown = {**FACTS, "shots": 2, "samples": 4}
     evaluated = set(ordered_by_hash(0, [str(number) for number in range(N_FACTS)])[:3])
-    with pytest.raises(RecipeError, match="show items that an evaluation uses") as caught:
+    with pytest.raises(RecipeError, match="contain items that an evaluation uses") as caught:
         planned(tiny_inputs, [shown], evaluations=[facts_evaluation()])
     assert caught.value.context["got"].startswith("3 evaluated items, the first is line ")
     with pytest.raises(CorpusError, match="too short") as short:
@@ -238,7 +238,7 @@ def test_the_facts_of_the_built_in_corpus_are_items_too(tiny_inputs: Path) -> No
     assert (one.spec.path, one.spec.source, one.spec.samples) == ("", "fr", 2)
     tested = facts_evaluation(path="corpus", languages=["ru"], split="test", limit=None)
     assert planned(tiny_inputs, [shown], corpus=cldr, evaluations=[tested])["facts"][0].id == one.id
-    with pytest.raises(RecipeError, match="show items that an evaluation uses"):
+    with pytest.raises(RecipeError, match="contain items that an evaluation uses"):
         planned(tiny_inputs, [shown], corpus=cldr, evaluations=[{**tested, "split": "dev"}])
 
 
@@ -297,7 +297,7 @@ def test_the_published_code_needs_the_lines_it_skips_and_uses_them_in_file_order
     assert caught.value.context["got"].startswith("1 evaluated sentences")
     with pytest.raises(CorpusError, match="too short") as short:
         planned(tiny_inputs, [{**whole, "samples": 9}], profile="paper")
-    assert short.value.context["expected"] == "44 sentences (9 x 4, 1 passed over behind each)"
+    assert short.value.context["expected"] == "44 sentences (9 x 4, 1 skipped after each)"
 
 
 def test_what_the_published_code_has_not_is_refused_under_its_profile(tiny_inputs: Path) -> None:
