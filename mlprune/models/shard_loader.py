@@ -9,7 +9,7 @@ from mlprune.errors import ModelError
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, weight_name
 from mlprune.models.families.records import Family
 from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.inference.fast_linear import use_quick_products
+from mlprune.models.inference.onednn_layers import use_onednn
 from mlprune.models.masking import MaskedBlocks
 from mlprune.models.meta_model import MetaModel
 from mlprune.models.placement.budget import MemoryBudget, group_limit
@@ -38,7 +38,7 @@ def load_shard(
     """
     meta_model = MetaModel(path, dtype)
     family = meta_model.family
-    use_quick_products(meta_model.model)
+    use_onednn(meta_model.model)
     n_stored = len(list(meta_model.model.get_submodule(family.blocks).children()))
     if n_stored != n_blocks or not blocks or not set(blocks) <= set(range(n_blocks)):
         raise ModelError("the model has other blocks", expected=n_blocks, got=n_stored, blocks=str(blocks))

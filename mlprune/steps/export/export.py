@@ -15,9 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from mlprune.errors import BadInputError, PermanentError, StoreError, unknown
-from mlprune.models.checkpoint.overwriting import holds_values, overwrite_tensor
+from mlprune.models.checkpoint.edit import count_zeroed, has_values, overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES, WeightFiles, family_at, weight_name
-from mlprune.models.checkpoint.zeroing import count_zeroed, zero_weights
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
 from mlprune.pruning.mask_files import read_keep_masks
@@ -196,6 +195,6 @@ def _check_changed(store: Store, variant: Record, folder: Path) -> None:
     family = family_at(folder)
     files = WeightFiles(folder, family)
     for key, weight in _changed(store, variant):
-        if not holds_values(*_stored(folder, files, family, key), oriented(weight, family)):
+        if not has_values(*_stored(folder, files, family, key), oriented(weight, family)):
             message = "the exported weights are not the variant's new ones"
             raise PermanentError(message, variant_id=variant.id, block=key[0], layer=key[1])

@@ -8,7 +8,7 @@ from safetensors.torch import load, load_file, save, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, PermanentError, StoreError
-from mlprune.models.checkpoint.overwriting import overwrite_tensor
+from mlprune.models.checkpoint.edit import overwrite_tensor
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packing import unpack_levels
 from mlprune.steps.export.export import export_variant
