@@ -146,6 +146,6 @@ def save_tiny_model(
 
 def load_shard_module(folder: Path, blocks: range, dtype: DtypeName) -> Any:
     """A model of which one shard's parameters are loaded, and all others stay on the meta device."""
-    parts = MetaModel(folder, dtype)
-    parts.fill(name for name, _ in shard_parameters(parts.model, parts.family, blocks))
-    return parts.model
+    meta_model = MetaModel(folder, dtype)
+    meta_model.load(name for name, _ in shard_parameters(meta_model.model, meta_model.family, blocks))
+    return meta_model.model

@@ -1,7 +1,7 @@
-"""Loading base models: from a name to a folder, its tokenizer and its facts. The model itself is in `parts`.
+"""Find the folder of a base model by name, load its tokenizer, and inspect it.
 
-Facts of a model that take seconds to find are remembered from one process to the next (`facts`), so that planning a
-recipe whose work is done builds no model and imports no library of models.
+The results of an inspection are cached across processes, so planning a finished recipe builds no model and does not
+import transformers.
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ __all__ = [
 ]
 
 HUB_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
-"""What is fetched from a hub: never pickles, never code."""
+"""Files that are fetched from a hub: no pickles, no code."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a base model before any weight is loaded."""
+    """Metadata of a base model, read without loading weights."""
 
     path: Path
     family: str
@@ -48,44 +48,44 @@ class ModelInfo:
     n_prunable: int
     """Weights in the linear maps of all blocks."""
     max_positions: int | None
-    """Longest text the model has positions for; None where its positions have no end (BLOOM's alibi).
+    """Longest text that the model has positions for; None if its positions have no limit (BLOOM's alibi).
 
-    Where rotary frequencies change with the length of the longest text of a batch (`longrope` of Phi-3), the length up
-    to which they do not: a text's numbers must not depend on what else is in its batch.
+    If rotary frequencies depend on the longest text of a batch (`longrope` of Phi-3), the length up to which they do
+    not: the results of a text must not depend on other texts in its batch.
     """
     content: Mapping[str, str]
     """File name -> SHA-256 of config, tokenizer and weight files."""
 
 
 def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
-    """The local folder of a model: the folder itself, or a hub model fetched into the hub's cache.
+    """The local folder of a model: the folder itself, or a snapshot of a hub model in the hub's cache.
 
     Raises:
-        ModelError: there is no such folder, and the hub has no such model or cannot be reached.
+        ModelError: there is no such folder, and the hub has no such model or is not reachable.
     """
     folder = Path(path_or_hub_id).expanduser()
     if folder.is_dir():
         return folder
     if folder.exists() or folder.is_absolute() or path_or_hub_id.startswith((".", "~")):
         got = "a file" if folder.exists() else "nothing"
-        raise ModelError("the model is no folder", path=path_or_hub_id, expected="a model folder", got=got)
+        raise ModelError("the model path is not a folder", path=path_or_hub_id, expected="a model folder", got=got)
     try:
         return snapshot(path_or_hub_id, kind="model", revision=revision, files=HUB_FILES)
     except HubError as err:
-        raise ModelError(f"the model is no local folder and {err.message}", err.context) from err
+        raise ModelError(f"the model is not a local folder, and {err.message}", err.context) from err
 
 
 def load_tokenizer(path: Path) -> Any:
-    """The tokenizer of a model folder, from local files only.
+    """Load the tokenizer of a model folder, from local files only.
 
     Raises:
-        ModelError: there is none that can be read, or it has no end-of-sequence token.
+        ModelError: it cannot be read, or has no end-of-sequence token.
     """
-    from transformers import AutoTokenizer  # noqa: PLC0415 - a second, and a finished recipe needs no tokenizer
+    from transformers import AutoTokenizer  # noqa: PLC0415 - takes a second, and a finished recipe needs no tokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-    except Exception as err:  # the library raises whatever its parsers raise, bare Exception included
+    except Exception as err:  # parsers of the library can raise anything, including a bare Exception
         raise ModelError("the tokenizer cannot be read", path=str(path), reason=_first_line(err)) from err
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end-of-sequence token", path=str(path), expected="an eos_token")
@@ -93,31 +93,30 @@ def load_tokenizer(path: Path) -> Any:
 
 
 def check_tokenizer(path: Path) -> None:
-    """Hold the tokenizer of a model folder against what `load_tokenizer` asks of it.
+    """Check that `load_tokenizer` can load the tokenizer of a model folder; the result is cached.
 
-    Raises:
-        ModelError: as there.
+    Raises: as `load_tokenizer`.
     """
     cached_metadata(path, "tokenizer", lambda: {"eos_token_id": load_tokenizer(path).eos_token_id})
 
 
 def inspect_model(path: Path) -> ModelInfo:
-    """Facts of a model, checked against the headers of its weight files; no weight is loaded.
+    """Inspect a model and check it against the headers of its weight files; no weight is loaded.
 
     Raises:
-        ModelError: the folder is not one we read, its family has no record or a record that does not fit, or its
-            weights lack a prunable tensor or have it in another shape than the config says.
+        ModelError: the folder is not a model that can be read, its type has no family record or differs from it, or a
+            prunable tensor is missing or has another shape than the config says.
     """
     return ModelInfo(path=path, **cached_metadata(path, "model", lambda: _inspected(path)))
 
 
 def _inspected(path: Path) -> dict[str, Any]:
-    """All of `ModelInfo` but the path."""
-    from mlprune.models.meta_model import check_shape, checked_blocks, skeleton  # noqa: PLC0415 - imports all of the model's code
+    """All fields of `ModelInfo` except the path."""
+    from mlprune.models.meta_model import build_skeleton, check_shape, checked_blocks  # noqa: PLC0415 - imports transformers
 
     family = family_at(path)
     files = WeightFiles(path, family)
-    model = skeleton(path, DTYPES["float32"])
+    model = build_skeleton(path, DTYPES["float32"])
     blocks = checked_blocks(model, family)
     n_prunable = 0
     for block, module in enumerate(blocks):

@@ -1,7 +1,7 @@
-"""Masks and new weights of blocks that are not always in memory, kept in a scratch folder until a block is dense again.
+"""Spill the masks and new weights of offloaded blocks to a scratch folder, until a block is dense again.
 
-A mask takes one bit a weight, a new weight as much as in the model. Nothing here survives the process: what a variant
-is lies in the store. Putting changes on a block is `masking`'s.
+A mask takes one bit per weight, a new weight as much as in the model. The folder is deleted with the process; variants
+are in the store.
 """
 
 import tempfile
@@ -23,13 +23,13 @@ _MASK, _WEIGHT = "mask/", "weight/"
 
 
 class MaskSpill:
-    """Changes of blocks, one file a block, in a folder that goes when this object does."""
+    """Changes of blocks, one file per block, in a folder that is deleted with this object."""
 
     def __init__(self) -> None:
         self._shapes: dict[int, dict[str, tuple[int, int]]] = {}
 
     def keep(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-        """Replace what is kept of a block; nothing to keep makes it dense.
+        """Replace the changes of a block; without changes it is dense.
 
         Args:
             masks: layer -> bool [out, in], True where the weight stays.
@@ -53,12 +53,12 @@ class MaskSpill:
         self._shapes[block] = {layer: (mask.shape[0], mask.shape[1]) for layer, mask in masks.items()}
 
     def forget(self, block: int) -> None:
-        """Make a block dense."""
+        """Delete the changes of a block."""
         if self._shapes.pop(block, None) is not None:
             self._file(block).unlink(missing_ok=True)
 
     def mask_of(self, block: int, layer: str) -> Tensor | None:
-        """Keep mask of a layer, bool [out, in]; None if it has none.
+        """Keep mask of a layer, bool [out, in]; None if the layer has no mask.
 
         Raises:
             ModelError: the scratch folder is gone.
@@ -67,11 +67,11 @@ class MaskSpill:
         if shape is None:
             return None
         packed = self._read(block, _MASK + layer)
-        assert packed is not None, "a mask with a shape was kept"
+        assert packed is not None, "a mask with a shape was stored"
         return unpack_levels(packed.numpy().tobytes(), shape, 1).view(torch.bool)
 
     def weight_of(self, block: int, layer: str) -> Tensor | None:
-        """New weight of a layer, [out, in]; None if it has none. Raises as `mask_of`."""
+        """New weight of a layer, [out, in]; None if the layer keeps its weight. Raises as `mask_of`."""
         return self._read(block, _WEIGHT + layer) if block in self._shapes else None
 
     def _read(self, block: int, name: str) -> Tensor | None:
@@ -79,7 +79,8 @@ class MaskSpill:
             with safe_open(str(self._file(block)), framework="pt") as file:
                 tensor: Tensor | None = file.get_tensor(name) if name in set(file.keys()) else None
         except (OSError, SafetensorError) as err:
-            raise ModelError("changes kept of a block are gone", path=str(self._file(block)), reason=str(err)) from err
+            path, reason = str(self._file(block)), str(err)
+            raise ModelError("the spilled changes of a block are gone", path=path, reason=reason) from err
         return tensor
 
     def _file(self, block: int) -> Path:

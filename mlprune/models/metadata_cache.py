@@ -1,9 +1,9 @@
-"""Facts of model folders that take seconds to find, remembered from one process to the next.
+"""Cache of metadata of model folders, which takes seconds to compute, shared by all processes of a user.
 
-What is remembered counts only while everything it was found from is as it was: every file of the folder (name, size,
-times of change of content and of status, and number on its disk), our own code in this package, and the libraries that
-read models. A file that changed within the last seconds may change again without a trace, so of such a folder nothing
-is remembered. An entry that is damaged, or that cannot be written, is as good as none.
+An entry is valid only while everything it was computed from is unchanged: every file of the folder (name, size, mtime,
+ctime and inode), the code of this package, and the libraries that read models. A file that changed within the last
+seconds may change again without a trace, so metadata of such a folder is not stored. A damaged entry is ignored, and so
+is a failure to write one.
 
 Entries are small files below `$XDG_CACHE_HOME/mlprune/models` (`~/.cache` by default); they may be deleted at any time.
 """
@@ -18,37 +18,36 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from mlprune.hashing import digest
 
 logger = logging.getLogger(__name__)
 
 LIBRARIES = ("mlprune", "transformers", "torch", "safetensors", "tokenizers")
-"""A new version of one of them may find other facts."""
+"""A new version of one of them may compute other metadata."""
 SETTLED_S = 2.0
-"""Age from which a file's times tell it from a later state of itself, on file systems with coarse clocks too."""
-MOST_ENTRIES = 512
-"""The oldest make room for new ones."""
+"""Age after which a later change of a file changes its times, even on file systems with coarse clocks."""
+MAX_ENTRIES = 512
+"""The oldest entries are deleted when there are more."""
 
 
-def cached_metadata(folder: Path, what: str, find: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Facts of a model folder, found if they are not remembered.
+def cached_metadata(folder: Path, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Metadata of a model folder, from the cache or computed.
 
     Args:
-        what: names the facts among all those of a folder.
-        find: finds them; plain values that JSON keeps as they are. What it raises is raised here.
+        name: of the metadata, unique within a folder.
+        compute: returns JSON values; its errors are raised.
     """
-    entry = _cache_folder() / f"{digest([str(folder.resolve()), what])[:20]}.json"
+    entry = _cache_folder() / f"{digest([str(folder.resolve()), name])[:20]}.json"
     state = _state(folder)
-    known = _read(entry)
-    if known is not None and known["state"] == state:
-        facts: dict[str, Any] = known["facts"]
-        return facts
-    found = dict(find())
+    stored = _read(entry)
+    if stored is not None and stored["state"] == state:
+        return stored["metadata"]
+    metadata = dict(compute())
     if state is not None and state == _state(folder) and _is_settled(state):
-        _write(entry, {"state": state, "facts": found})
-    return found
+        _write(entry, state, metadata)
+    return metadata
 
 
 def _cache_folder() -> Path:
@@ -56,28 +55,44 @@ def _cache_folder() -> Path:
     return Path(base) / "mlprune" / "models"
 
 
-def _state(folder: Path) -> dict[str, Any] | None:
-    """All that facts of a folder depend on; None if it cannot be told."""
+class _State(TypedDict):
+    """Everything that the metadata of a folder depends on."""
+
+    files: dict[str, list[int]]
+    """Name -> size, mtime [ns], ctime [ns], inode."""
+    code: str
+
+
+class _Entry(TypedDict):
+    """A file of the cache."""
+
+    state: _State
+    metadata: dict[str, Any]
+    sha256: str
+
+
+def _state(folder: Path) -> _State | None:
+    """The current state of a folder; None if it cannot be read."""
     try:
         files = {
-            one.name: [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-            for one in sorted(folder.iterdir())
-            for status in [one.stat()]
+            file.name: [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+            for file in sorted(folder.iterdir())
+            for status in [file.stat()]
         }
     except OSError:
         return None
     return {"files": files, "code": _code()}
 
 
-def _is_settled(state: Mapping[str, Any]) -> bool:
-    """Whether no file was changed just now, or in the future by our clock."""
+def _is_settled(state: _State) -> bool:
+    """Whether the times of all files are some seconds in the past."""
     latest = time.time() - SETTLED_S
-    return all(max(changed, created) / 1e9 < latest for _, changed, created, _ in state["files"].values())
+    return all(max(mtime_ns, ctime_ns) / 1e9 < latest for _, mtime_ns, ctime_ns, _ in state["files"].values())
 
 
 @cache
 def _code() -> str:
-    """SHA-256 over the sources of this package, records of families included, and the versions of the libraries."""
+    """SHA-256 over the sources of this package, including the family records, and the versions of the libraries."""
     folder = Path(__file__).parent
     paths = sorted(folder.rglob("*.py"))
     sources = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -87,29 +102,30 @@ def _code() -> str:
 def _version(name: str) -> str:
     try:
         return version(name)
-    except PackageNotFoundError:  # a working directory that was not installed
+    except PackageNotFoundError:  # running from a source tree that is not installed
         return ""
 
 
-def _read(entry: Path) -> dict[str, Any] | None:
-    """An entry; None if there is none that is whole."""
+def _read(entry: Path) -> _Entry | None:
+    """An entry; None if it is missing or damaged."""
     try:
-        known = json.loads(entry.read_text(encoding="utf-8"))
-        sound = known["sha256"] == digest([known["state"], known["facts"]])
+        stored: _Entry = json.loads(entry.read_text(encoding="utf-8"))
+        is_intact = stored["sha256"] == digest([stored["state"], stored["metadata"]])
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return known if sound else None
+    return stored if is_intact else None
 
 
-def _write(entry: Path, known: Mapping[str, Any]) -> None:
-    whole = {**known, "sha256": digest([known["state"], known["facts"]])}
+def _write(entry: Path, state: _State, metadata: dict[str, Any]) -> None:
+    """Write an entry, and delete the oldest ones if there are too many."""
+    whole: _Entry = {"state": state, "metadata": metadata, "sha256": digest([state, metadata])}
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=entry.parent, encoding="utf-8", delete=False) as stream:
             json.dump(whole, stream)
         Path(stream.name).replace(entry)
-        entries = sorted(entry.parent.iterdir(), key=lambda one: one.stat().st_mtime_ns)
-        for old in entries[:-MOST_ENTRIES]:
+        entries = sorted(entry.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        for old in entries[:-MAX_ENTRIES]:
             old.unlink(missing_ok=True)
     except OSError as err:
-        logger.debug("facts of a model are not remembered: %s", err)
+        logger.debug("metadata of a model is not cached: %s", err)

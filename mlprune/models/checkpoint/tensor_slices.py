@@ -1,14 +1,11 @@
-"""Where the bytes of a tensor lie in a safetensors file, and copies of them that leave nothing mapped.
-
-Which file holds which tensor is `checkpoint`'s; `overwriting` replaces the bytes.
-"""
+"""Byte ranges of tensors in a safetensors file, and reads that copy them without mapping the file."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +13,11 @@ from torch import Tensor
 from mlprune.errors import ModelError
 
 _LENGTH_BYTES = 8
-"""A file starts with the length of its header; the tensors follow behind the header."""
+"""A file starts with the length of its header; the tensors follow the header."""
 _LINE = 64
-"""Bytes of a cache line: kernels treat memory that begins on one differently."""
+"""Bytes of a cache line: kernels treat memory that is aligned to one differently."""
 _PIECE_BYTES = 2**24
-"""So much is in memory in two dtypes at once."""
+"""Bytes that are converted at a time, and so are in memory in two dtypes at once."""
 
 _TYPES: Mapping[str, torch.dtype] = MappingProxyType(
     {
@@ -41,14 +38,14 @@ class TensorSlice:
     n_bytes: int
     shape: tuple[int, ...]
     dtype: torch.dtype | None
-    """None for a type that is no plain float."""
+    """None if it is not a plain float type."""
 
 
 def tensor_slice(file: Path, name: str) -> TensorSlice:
-    """Where a tensor lies.
+    """Read the byte range of a tensor from the header of a file.
 
     Raises:
-        ModelError: the file cannot be read, is no safetensors file, or has no such tensor.
+        ModelError: the file cannot be read, is not a safetensors file, or has no such tensor.
     """
     try:
         with file.open("rb") as stream:
@@ -63,62 +60,62 @@ def tensor_slice(file: Path, name: str) -> TensorSlice:
     return TensorSlice(_LENGTH_BYTES + n_header + begin, end - begin, shape, dtype)
 
 
-def copy_of(file: Path, extent: TensorSlice, dtype: torch.dtype) -> Tensor:
-    """A float tensor in memory of its own, in some dtype.
+def copy_tensor(file: Path, stored: TensorSlice, dtype: torch.dtype) -> Tensor:
+    """Read a float tensor into new memory, in the given dtype.
 
-    In the dtype it is stored in it lies as far from a 64-byte boundary as in the mapped file: products of a single row
-    round differently there, and must not depend on how a weight was read. Otherwise it is converted piece by piece.
+    If that is the stored dtype, the memory has the same offset from a 64-byte boundary as in the mapped file: products
+    of a single row round differently by alignment, and must not depend on how a weight was read. Otherwise the tensor
+    is converted piece by piece.
 
     Raises:
         OSError, EOFError: the file cannot be read, or ends in the middle of the tensor.
     """
-    assert extent.dtype is not None, "only floats are copied"
+    assert stored.dtype is not None, "only floats are copied"
     with file.open("rb", buffering=0) as stream:
-        stream.seek(extent.begin)
-        if extent.dtype == dtype:
-            target = _placed(extent, extent.dtype)
+        stream.seek(stored.begin)
+        if stored.dtype == dtype:
+            target = _aligned_memory(stored, stored.dtype)
             _fill(stream, target)
-            return target.view(dtype).reshape(extent.shape)
-        found = torch.empty(extent.shape, dtype=dtype)
-        piece = torch.empty(min(extent.n_bytes, _PIECE_BYTES), dtype=torch.uint8)
-        for start in range(0, extent.n_bytes, _PIECE_BYTES):
-            part = piece[: min(_PIECE_BYTES, extent.n_bytes - start)]
-            _fill(stream, part)
-            values, first = part.view(extent.dtype), start // extent.dtype.itemsize
-            found.view(-1)[first : first + len(values)].copy_(values)
-    return found
+            return target.view(dtype).reshape(stored.shape)
+        tensor = torch.empty(stored.shape, dtype=dtype)
+        piece = torch.empty(min(stored.n_bytes, _PIECE_BYTES), dtype=torch.uint8)
+        for start in range(0, stored.n_bytes, _PIECE_BYTES):
+            current = piece[: min(_PIECE_BYTES, stored.n_bytes - start)]
+            _fill(stream, current)
+            values, first = current.view(stored.dtype), start // stored.dtype.itemsize
+            tensor.view(-1)[first : first + len(values)].copy_(values)
+    return tensor
 
 
-def rows_of(file: Path, extent: TensorSlice, rows: Sequence[int]) -> Tensor:
-    """Some rows of a float matrix, as they are stored, in memory of their own.
+def read_rows(file: Path, stored: TensorSlice, rows: Sequence[int]) -> Tensor:
+    """Read some rows of a float matrix into new memory, in the stored dtype.
 
     Raises:
         OSError, EOFError: the file cannot be read, or ends before a row does.
     """
-    assert extent.dtype is not None, "only floats are read"
-    n_bytes = extent.n_bytes // extent.shape[0]
-    found = torch.empty(len(rows), n_bytes, dtype=torch.uint8)
+    assert stored.dtype is not None, "only floats are read"
+    n_bytes = stored.n_bytes // stored.shape[0]
+    data = torch.empty(len(rows), n_bytes, dtype=torch.uint8)
     with file.open("rb", buffering=0) as stream:
-        for row, target in zip(rows, found, strict=True):
-            stream.seek(extent.begin + row * n_bytes)
+        for row, target in zip(rows, data, strict=True):
+            stream.seek(stored.begin + row * n_bytes)
             _fill(stream, target)
-    return found.view(extent.dtype)
+    return data.view(stored.dtype)
 
 
-def _placed(extent: TensorSlice, dtype: torch.dtype) -> Tensor:
-    """[bytes] uint8, new memory that lies to a 64-byte boundary as the mapped file does, if the dtype can lie there."""
-    room = torch.empty(extent.n_bytes + _LINE, dtype=torch.uint8)
-    begin = extent.begin if extent.begin % dtype.itemsize == 0 else 0
+def _aligned_memory(stored: TensorSlice, dtype: torch.dtype) -> Tensor:
+    """[bytes] uint8: new memory with the alignment of the mapped file, if the dtype allows it."""
+    room = torch.empty(stored.n_bytes + _LINE, dtype=torch.uint8)
+    begin = stored.begin if stored.begin % dtype.itemsize == 0 else 0
     start = (begin - room.data_ptr()) % _LINE
-    return room[start : start + extent.n_bytes]
+    return room[start : start + stored.n_bytes]
 
 
-def _fill(stream: Any, target: Tensor) -> None:
-    """Read as many bytes as a uint8 tensor holds."""
-    array: Any = target.numpy()
-    left = memoryview(array)
-    while left:
-        n_read = stream.readinto(left)
+def _fill(stream: FileIO, target: Tensor) -> None:
+    """Read as many bytes as a uint8 tensor has."""
+    remaining = target.numpy().data
+    while remaining:
+        n_read = stream.readinto(remaining)
         if not n_read:
             raise EOFError("the file ends in the middle of the tensor")
-        left = left[n_read:]
+        remaining = remaining[n_read:]

@@ -1,13 +1,13 @@
-"""A model folder on disk: its config, its safetensors files tensor by tensor, and the hashes of its content.
+"""Read a model folder: its config, its safetensors files tensor by tensor, and the hashes of its content.
 
-Nothing here builds a model. Tensors are read by the name they have in the model; checkpoints that leave out the base
-model's prefix (GPT-2's and BLOOM's on the hub) or have an older name (GPT-NeoX's head) are read all the same.
+Tensors are read by their name in the model. Checkpoints that omit the base model's prefix (GPT-2 and BLOOM on the hub)
+or use an older name (the head of GPT-NeoX) can be read too. No model is built.
 
-A tensor that is wanted in the dtype it has on disk is not copied: it is a view of the mapped file, whose pages are read
-when they are touched and can be dropped by the system again. The mapping is private to one `WeightFiles`: writing to
-such a tensor (a mask does) copies the pages concerned and never changes the file, but the same `WeightFiles` gives the
-written values when it is asked again. A file that somebody else rewrites in place while it is in use does change what
-is read from it. A tensor that is to be in memory for a while only is copied instead, and nothing stays mapped.
+A tensor that is read in its stored dtype is not copied: it is a view of the mapped file, whose pages are read on access
+and can be evicted by the system. The mapping is private to one `WeightFiles`: writing to such a tensor, as a mask does,
+copies the affected pages and never changes the file, but the same `WeightFiles` then returns the written values. If
+another process rewrites the file in place, the values change. Tensors that are needed only for a while are copied
+instead, so that nothing stays mapped.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mlprune.errors import ModelError
-from mlprune.models.checkpoint.tensor_slices import copy_of, tensor_slice
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
 from mlprune.models.families.checks import family_of, oriented
 from mlprune.models.families.records import Family
 from mlprune.vocabulary import DtypeName
@@ -44,26 +45,26 @@ TOKENIZER_FILES = (
     "spiece.model",
     "tokenizer.model",
 )
-"""Files that decide how text becomes tokens, where a folder has them."""
+"""Files that determine how text becomes tokens; a folder has some of them."""
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> JsonObject:
     """Read a JSON file of a model folder.
 
     Raises:
-        ModelError: it is missing, or is no JSON object.
+        ModelError: it is missing, or is not a JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise ModelError("a model folder lacks a file", path=str(path), reason=err.strerror) from err
     except ValueError as err:
-        raise ModelError("a file of a model folder is no JSON", path=str(path), reason=str(err)) from err
+        raise ModelError("a file of a model folder is not JSON", path=str(path), reason=str(err)) from err
     if not isinstance(value, dict):
-        raise ModelError("a file of a model folder is no JSON object", path=str(path), got=type(value).__name__)
+        raise ModelError("a file of a model folder is not a JSON object", path=str(path), got=type(value).__name__)
     return value
 
 
@@ -73,11 +74,11 @@ def family_at(path: Path) -> Family:
     Raises:
         ModelError: its config cannot be read, or its type has no record.
     """
-    return family_of(read_json_object(path / "config.json").get("model_type", ""))
+    return family_of(str(read_json_object(path / "config.json").get("model_type", "")))
 
 
 class WeightFiles:
-    """The safetensors files of a model folder, opened when a tensor is asked for.
+    """The safetensors files of a model folder, opened on first access to one of their tensors.
 
     Raises:
         ModelError: the folder has no safetensors weights, or its index is damaged.
@@ -87,49 +88,49 @@ class WeightFiles:
         self._path = path
         self._family = family
         self._open: dict[str, tuple[Any, frozenset[str]]] = {}
-        self._files = self._file_of_every_tensor()
+        self._files = self._read_index()
 
     @property
     def file_names(self) -> tuple[str, ...]:
-        """Names of the files the weights are in, the index included, sorted."""
+        """Names of the weight files and of their index, sorted."""
         index = {INDEX_FILE} if (self._path / INDEX_FILE).exists() else set()
         return tuple(sorted(index | set(self._files.values())))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all tensors, as the checkpoint has them, sorted."""
+        """Names of all tensors in the checkpoint, sorted."""
         return tuple(sorted(self._files))
 
     def has(self, name: str) -> bool:
-        """Whether the checkpoint holds a tensor."""
+        """Whether the checkpoint has a tensor."""
         return self._stored_name(name) is not None
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of a tensor as stored; only the file's header is read.
+        """Stored shape of a tensor; only the file's header is read.
 
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        file, stored = self.place(name)
+        file, stored = self.locate(name)
         return tuple(self._opened(file)[0].get_slice(stored).get_shape())
 
     def dtype(self, name: str) -> torch.dtype:
-        """Type of a tensor as stored; its values are not read.
+        """Stored dtype of a tensor; its values are not read.
 
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        file, stored = self.place(name)
+        file, stored = self.locate(name)
         stored_type: torch.dtype = self._opened(file)[0].get_slice(stored)[:0].dtype
         return stored_type
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Read one tensor; floating point values come in `dtype`, those that are in it already as a view of the file.
+        """Read one tensor; floats are converted to `dtype`, or are a view of the file if stored in it.
 
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        file, stored = self.place(name)
+        file, stored = self.locate(name)
         try:
             tensor: Tensor = self._opened(file)[0].get_tensor(stored)
         except (SafetensorError, RuntimeError) as err:
@@ -137,24 +138,24 @@ class WeightFiles:
             raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
-    def copied(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Read one tensor into memory of its own, without mapping the file; see `extents.copy_of`.
+    def copy(self, name: str, dtype: torch.dtype) -> Tensor:
+        """Read one tensor into new memory, without mapping the file; see `copy_tensor`.
 
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        file, stored = self.place(name)
-        extent = tensor_slice(self._path / file, stored)
-        if extent.dtype is None:
+        file, stored = self.locate(name)
+        stored_slice = tensor_slice(self._path / file, stored)
+        if stored_slice.dtype is None:
             return self.read(name, dtype).clone()
         try:
-            return copy_of(self._path / file, extent, dtype)
+            return copy_tensor(self._path / file, stored_slice, dtype)
         except (OSError, EOFError) as err:
             path = str(self._path / file)
             raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
 
-    def place(self, name: str) -> tuple[str, str]:
-        """The file a tensor is in, and the name it has there.
+    def locate(self, name: str) -> tuple[str, str]:
+        """The file of a tensor, and its name in that file.
 
         Raises:
             ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
@@ -164,25 +165,28 @@ class WeightFiles:
             raise ModelError("the weights lack a tensor", path=str(self._path), expected=name)
         file = self._files[stored]
         if stored not in self._opened(file)[1]:
-            message = "a weight index names a file that does not hold the tensor"
+            message = "a weight index names a file that does not contain the tensor"
             raise ModelError(message, path=str(self._path / file), tensor=stored)
         return file, stored
 
-    def _file_of_every_tensor(self) -> dict[str, str]:
+    def _read_index(self) -> dict[str, str]:
+        """Tensor -> name of its file."""
         if (self._path / INDEX_FILE).exists():
             index = read_json_object(self._path / INDEX_FILE).get("weight_map")
-            if not isinstance(index, dict) or not all(_is_plain_name(file) for file in index.values()):
-                raise ModelError("a weight index names no files of its folder", path=str(self._path / INDEX_FILE))
-            return index
+            files = _plain_names(index) if isinstance(index, dict) else None
+            if files is None:
+                message = "a weight index does not map tensors to files of its folder"
+                raise ModelError(message, path=str(self._path / INDEX_FILE))
+            return files
         if not (self._path / SINGLE_FILE).exists():
-            others = sorted(
+            weight_files = sorted(
                 file.name for pattern in ("*.bin", "*.pt", "*.safetensors") for file in self._path.glob(pattern)
             )
             message = (
-                "safetensors only: the folder has no weights that are read here; load it with transformers and call "
-                "save_pretrained, which writes model.safetensors"
+                "the folder has no safetensors weights; load it with transformers and call save_pretrained, which "
+                "writes model.safetensors"
             )
-            raise ModelError(message, path=str(self._path), expected=f"{SINGLE_FILE} or {INDEX_FILE}", got=others)
+            raise ModelError(message, path=str(self._path), expected=f"{SINGLE_FILE} or {INDEX_FILE}", got=weight_files)
         return dict.fromkeys(self._opened(SINGLE_FILE)[1], SINGLE_FILE)
 
     def _opened(self, file_name: str) -> tuple[Any, frozenset[str]]:
@@ -197,15 +201,20 @@ class WeightFiles:
         return self._open[file_name]
 
     def _stored_name(self, name: str) -> str | None:
-        older = (past for present, past in self._family.renamed if present == name)
+        """The name of a tensor in the checkpoint; None if the checkpoint does not have it."""
+        older_names = [stored for current, stored in self._family.renamed if current == name]
         prefix = f"{self._family.prefix}."
-        candidates = (variant for one in (name, *older) for variant in (one, one.removeprefix(prefix), prefix + one))
-        return next((candidate for candidate in candidates if candidate in self._files), None)
+        for candidate in (name, *older_names):
+            for stored in (candidate, candidate.removeprefix(prefix), prefix + candidate):
+                if stored in self._files:
+                    return stored
+        return None
 
 
-def _is_plain_name(file: Any) -> bool:
-    """Whether an entry of an index names a file right in the model's folder."""
-    return isinstance(file, str) and Path(file).name == file
+def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:
+    """The entries of an index; None if one is not the name of a file directly in the model's folder."""
+    files = {tensor: file for tensor, file in index.items() if isinstance(file, str) and Path(file).name == file}
+    return files if len(files) == len(index) else None
 
 
 def weight_name(family: Family, block: int, layer: str) -> str:
@@ -214,11 +223,11 @@ def weight_name(family: Family, block: int, layer: str) -> str:
 
 
 def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[str, Tensor]:
-    """Read the prunable weights of one block and nothing else.
+    """Read the prunable weights of one block.
 
     Returns: layer -> [out, in], in the family's order.
     Raises:
-        ModelError: the folder is not one we read, or it has no such block.
+        ModelError: the folder is not a model that can be read, or it has no such block.
     """
     family = family_at(path)
     files = WeightFiles(path, family)
@@ -227,13 +236,13 @@ def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[
 
 
 def content_hashes(path: Path, files: WeightFiles) -> dict[str, str]:
-    """SHA-256 of the files that make the model what it is: config, tokenizer and weights; by name, sorted."""
+    """File name -> SHA-256 of the files that determine the model: config, tokenizer and weights; sorted."""
     tokenizer = [name for name in TOKENIZER_FILES if (path / name).exists()]
     return {name: file_sha256(path / name) for name in sorted({"config.json", *tokenizer, *files.file_names})}
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, remembered for as long as its size and modification time stay.
+    """SHA-256 of a file, cached while its size and modification time do not change.
 
     Raises:
         ModelError: the file cannot be read.

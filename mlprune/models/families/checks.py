@@ -1,7 +1,6 @@
-"""Model families at work: finding the record of a model, holding a model against it, and which way weights lie.
+"""Find the family record of a model, check the model against it, and orient its weights.
 
-Everything else in this project speaks of blocks, layers and inputs and never of a model class. The records themselves
-are in `records.py`; loading and running belong to the neighbours.
+All other modules use blocks, layers and inputs, and never a model class.
 """
 
 from dataclasses import fields
@@ -14,16 +13,16 @@ from mlprune.models.families.records import FAMILIES, Family
 __all__ = ["FAMILIES", "Family", "check_frame", "check_layers", "family_of", "oriented"]
 
 RECORDS = "mlprune/models/families/records.py"
-"""Where a user writes a record, for messages."""
+"""File of the records, for error messages."""
 TRANSPOSED = "Conv1D"
-"""The class of GPT-2's linear maps, by name: importing it takes as long as all of its library."""
+"""The class of GPT-2's linear layers, by name: importing it would import all of transformers."""
 
 
 def family_of(model_type: str) -> Family:
     """The family of a model type.
 
     Raises:
-        ModelError: there is no record for it.
+        ModelError: the type has no record.
     """
     family = FAMILIES.get(model_type)
     if family is None:
@@ -39,41 +38,40 @@ def oriented(weight: Tensor, family: Family) -> Tensor:
 
 
 def check_frame(model: nn.Module, family: Family) -> None:
-    """Hold what is around the blocks of a causal language model against its family's record.
+    """Check the modules around the blocks of a causal language model against its family's record.
 
-    A shard runs embeddings, blocks, final norm and head and nothing else: whatever else computes (OPT-350m's maps
-    behind the last block, say) would be left out and the numbers be wrong.
+    A shard runs only embeddings, blocks, final norm and head. Any other module (such as the projections after the last
+    block of OPT-350m) would be skipped, and the results would be wrong.
 
     Raises:
-        ModelError: the model lacks a module that the record names, has parameters outside of them, or a head that is
-            no linear layer.
+        ModelError: the model lacks a module of the record, has parameters in other modules, or its head is not a linear
+            layer.
     """
     named = (*family.embeddings, family.blocks, family.final_norm, family.head)
     missing = [path for path in named if not _has_module(model, path)]
-    places = tuple(f"{path}." for path in named)
-    unlisted = [name for name, _ in model.named_parameters(remove_duplicate=False) if not name.startswith(places)]
+    prefixes = tuple(f"{path}." for path in named)
+    unlisted = [name for name, _ in model.named_parameters(remove_duplicate=False) if not name.startswith(prefixes)]
     if missing or unlisted:
         message = (
-            f"a model of this type is not built as its record in {RECORDS} says; such a variant of the family cannot "
-            "be run here"
+            f"the model differs from its family's record in {RECORDS}; this variant of the family is not supported"
         )
         raise ModelError(message, family=family.name, missing=missing, unlisted=unlisted, expected=named)
     head = model.get_submodule(family.head)
     if not isinstance(head, nn.Linear):
         got = type(head).__name__
-        raise ModelError("the head of a model is no linear layer", family=family.name, head=family.head, got=got)
+        raise ModelError("the head of a model is not a linear layer", family=family.name, head=family.head, got=got)
 
 
 def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None:
-    """Hold a block against its family's record, so that no weight matrix stays unpruned without a word.
+    """Check a block against its family's record, so that no weight matrix silently stays unpruned.
 
-    Parameters of one dimension (norms, biases) are harmless; all others have to be the weights of listed layers.
+    Parameters of one dimension (norms, biases) are not pruned; all others must be weights of listed layers.
 
     Raises:
-        ModelError: the block has a weight matrix (or a stack of them, as experts are) that the record does not list,
-            lacks a layer or the activation that it names, or stores a weight the other way round.
+        ModelError: the block has a weight matrix (or a stack of matrices, such as experts) that the record does not
+            list, lacks a layer or the activation of the record, or stores a weight transposed.
     """
-    found = {name: module for name, module in block_module.named_modules() if _is_linear_map(module)}
+    linear_layers = {name: module for name, module in block_module.named_modules() if _is_linear_map(module)}
     weights = {f"{layer}.weight" for layer in family.layers}
     unlisted = sorted(
         f"{name} {tuple(parameter.shape)}"
@@ -83,20 +81,20 @@ def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None
     context = {"family": family.name, "block": block}
     if unlisted:
         message = (
-            f"a block has weights of two or more dimensions that its record in {RECORDS} does not list: linear maps "
-            "are added to the record's `inputs`, anything else (stacked experts, convolutions) cannot be pruned here"
+            f"a block has weights of two or more dimensions that its record in {RECORDS} does not list: add linear "
+            "layers to the record's `inputs`; other kinds (stacked experts, convolutions) cannot be pruned"
         )
         raise ModelError(message, **context, got=unlisted, expected=family.layers)
-    missing = sorted(set(family.layers) - set(found))
+    missing = sorted(set(family.layers) - set(linear_layers))
     if missing:
         raise ModelError("a block lacks layers of its family", **context, missing=missing)
     if not _has_module(block_module, family.activation):
         raise ModelError("a block lacks the activation of its family", **context, missing=family.activation)
-    turned = [layer for layer in family.layers if _is_transposed(found[layer]) != family.transposed]
-    if turned:
+    wrong = [layer for layer in family.layers if _is_transposed(linear_layers[layer]) != family.transposed]
+    if wrong:
         expected = "Conv1D, [in, out]" if family.transposed else "Linear, [out, in]"
-        message = f"a block stores weights the other way round than its record in {RECORDS} says"
-        raise ModelError(message, **context, got=turned, expected=expected)
+        message = f"a block stores weights transposed, compared with its record in {RECORDS}"
+        raise ModelError(message, **context, got=wrong, expected=expected)
 
 
 def _is_linear_map(module: nn.Module) -> bool:
@@ -108,7 +106,7 @@ def _is_transposed(module: nn.Module) -> bool:
 
 
 def _has_module(model: nn.Module, path: str) -> bool:
-    """Whether a path names a module; one that is None does not count."""
+    """Whether a path names a module that is not None."""
     try:
         model.get_submodule(path)
     except AttributeError:

@@ -1,8 +1,7 @@
-"""The records of the model families: one frozen record a `model_type`, and what a record says.
+"""Records of the model families: one frozen record per `model_type`.
 
-Every record was held against the code of transformers it describes (module paths, what a block returns, the order in
-which it runs its layers) and is held against the model again whenever one is loaded: `families.py`. docs/models.md
-says how to add one.
+Every record was checked against the code of transformers (module paths, return value of a block, order of its layers),
+and each model is checked against its record when it is built. docs/models.md explains how to add a record.
 """
 
 from collections.abc import Mapping
@@ -13,28 +12,28 @@ from mlprune.errors import ModelError
 
 @dataclass(frozen=True)
 class Family:
-    """What the models of one type have in common. Paths are module paths with dots."""
+    """Structure of all models of one type. Paths are module paths with dots."""
 
     name: str
     """`model_type` in the config."""
     blocks: str
     """The list of decoder blocks, from the causal language model."""
     final_norm: str
-    """The norm behind the last block, from the causal language model."""
+    """The norm after the last block, from the causal language model."""
     head: str
-    """The map to the vocabulary, a linear layer that reads the final norm, from the causal language model."""
+    """The linear layer from the final norm to the vocabulary, from the causal language model."""
     embeddings: tuple[str, ...]
-    """All that stands before the blocks and has parameters, from the causal language model."""
+    """All modules with parameters before the blocks, from the causal language model."""
     inputs: tuple[tuple[str, ...], ...]
-    """Groups of layers that read one input, in the order in which a block runs them; paths start at the block."""
+    """Groups of layers that read the same input, in the order in which a block runs them; paths start at the block."""
     activation: str
-    """The module whose output the feed-forward neurons are, from the block: behind it a neuron fires or does not."""
+    """The activation function, whose outputs are the feed-forward neurons, from the block."""
     transposed: bool = False
     """Whether weights are stored [in, out] (`Conv1D`) instead of [out, in]."""
     block_returns_tuple: bool = False
-    """Whether a block returns a tuple that starts with the hidden states, or the hidden states alone."""
+    """Whether a block returns a tuple that starts with the hidden states, instead of the hidden states."""
     renamed: tuple[tuple[str, str], ...] = ()
-    """(name of a tensor in the model, name it has in published checkpoints), where the two differ."""
+    """(name of a tensor in the model, its name in published checkpoints), if the two differ."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -53,12 +52,12 @@ class Family:
 
     @property
     def prefix(self) -> str:
-        """What some checkpoints leave out in front of their tensors' names: the path of the model below the head."""
+        """Path of the base model, which some checkpoints omit at the start of tensor names."""
         return self.blocks.partition(".")[0]
 
     @property
     def feed_forward(self) -> tuple[tuple[str, ...], str]:
-        """The layers through which a block's neurons read, and the one that reads them: its last two inputs."""
+        """The layers before the feed-forward neurons and the layer after them, which read the last two inputs."""
         return self.inputs[-2], self.inputs[-1][0]
 
     def input_of(self, layer: str) -> str:
@@ -74,7 +73,7 @@ class Family:
 
 
 def _gated(name: str) -> Family:
-    """A model built as LLaMA is: rotary positions, a gated feed-forward, RMS norms of one dimension."""
+    """A model with the structure of LLaMA: rotary positions, gated feed-forward, RMS norms of one dimension."""
     return Family(
         name=name,
         blocks="model.layers",
@@ -171,8 +170,8 @@ FAMILIES: Mapping[str, Family] = {
         renamed=(("lm_head.weight", "embed_out.weight"),),
     ),
 }
-"""`model_type` of a config to its family. mGPT is a GPT-2; SmolLM2, Yi and many others are LLaMAs; Pythia is GPT-NeoX.
+"""`model_type` -> family. mGPT is a GPT-2; SmolLM2, Yi and many others are LLaMA models; Pythia is a GPT-NeoX.
 
-Phi-3 stores q, k and v as one matrix, and the two maps that its gate multiplies as another: each is one layer here, as
-BLOOM's and GPT-NeoX's q, k and v are. GPT-NeoX's parallel residual changes what a layer reads, not the record.
+Phi-3 stores q, k and v as one matrix, and gate and up projection as another; each counts as one layer, like q, k and v
+of BLOOM and GPT-NeoX. The parallel residual of GPT-NeoX changes what a layer reads, not the record.
 """

@@ -62,27 +62,27 @@ class Footprint:
 
 
 def footprint(path: Path, dtype: DtypeName) -> Footprint:
-    """Sizes of a model that is run in a dtype, whatever dtype its checkpoint has.
+    """Sizes of a model that runs in a dtype, which may differ from that of its checkpoint.
 
     Raises:
-        ModelError: the folder is not one we read, or its weights lack a tensor.
+        ModelError: the folder is not a model that can be read, or its weights lack a tensor.
     """
-    stored = cached_metadata(path, f"footprint {dtype}", lambda: asdict(_measured(path, dtype)))
+    stored = cached_metadata(path, f"footprint {dtype}", lambda: asdict(_measure(path, dtype)))
     return Footprint(**{**stored, "blocks": tuple(stored["blocks"]), "prunable": tuple(stored["prunable"])})
 
 
-def _measured(path: Path, dtype: DtypeName) -> Footprint:
-    from mlprune.models.meta_model import shard_parameters, skeleton, source_of  # noqa: PLC0415 - imports all of the model's code
+def _measure(path: Path, dtype: DtypeName) -> Footprint:
+    from mlprune.models.meta_model import build_skeleton, shard_parameters, source_of  # noqa: PLC0415 - imports transformers
 
     family = family_at(path)
     files = WeightFiles(path, family)
-    model = skeleton(path, DTYPES[dtype])
+    model = build_skeleton(path, DTYPES[dtype])
     modules = list(model.get_submodule(family.blocks).children())
-    everything = range(len(modules))
-    sources = {name: source_of(name, model, files) for name, _ in shard_parameters(model, family, everything)}
-    sizes = {name: _bytes_of(parameter) for name, parameter in shard_parameters(model, family, everything)}
+    all_blocks = range(len(modules))
+    sources = {name: source_of(name, model, files) for name, _ in shard_parameters(model, family, all_blocks)}
+    sizes = {name: _bytes_of(parameter) for name, parameter in shard_parameters(model, family, all_blocks)}
     for source in sources.values():
-        files.place(source)
+        files.locate(source)
     in_blocks = f"{family.blocks}."
     at_end = [name for name in sizes if name.startswith((f"{family.final_norm}.", f"{family.head}."))]
     at_start = [name for name in sizes if name not in at_end and not name.startswith(in_blocks)]
@@ -90,7 +90,7 @@ def _measured(path: Path, dtype: DtypeName) -> Footprint:
     return Footprint(
         before=sum(sizes[name] for name in at_start) + sum(map(_bytes_of, buffers)),
         blocks=tuple(
-            sum(size for name, size in sizes.items() if name.startswith(f"{in_blocks}{block}.")) for block in everything
+            sum(size for name, size in sizes.items() if name.startswith(f"{in_blocks}{block}.")) for block in all_blocks
         ),
         tail=sum(sizes[name] for name in at_end),
         tied=sum(sizes[name] for name in at_end if sources[name] in {sources[first] for first in at_start}),

@@ -49,11 +49,11 @@ class PlacedModules:
             ModelError: the checkpoint no longer has it.
         """
         with torch.inference_mode(False):
-            self._meta_model.fill(self.offloaded[part], copies=part in self._blocks)
+            self._meta_model.load(self.offloaded[part], copies=part in self._blocks)
 
     def drop(self, part: int) -> None:
         """Free a part that was loaded from disk."""
-        self._meta_model.empty(self.offloaded[part])
+        self._meta_model.drop(self.offloaded[part])
 
     def _choose_devices(self, modules: Mapping[str, nn.Module], budget: MemoryBudget | None) -> tuple[Devices, int]:
         """Device of every module, and the number of blocks from disk that may be in memory at once."""
@@ -82,7 +82,7 @@ class PlacedModules:
         unclaimed = {name for name, _ in shard_parameters(model, family, self._blocks)}
         for module in modules:
             if devices[module] in (CPU, None):
-                unclaimed.difference_update(self._meta_model.leave_rows(module))
+                unclaimed.difference_update(self._meta_model.leave_embedding(module))
         for module in sorted(modules, key=len, reverse=True):
             names = [name for name in self._meta_model.names_in(module) if name in unclaimed]
             unclaimed.difference_update(names)
@@ -92,7 +92,7 @@ class PlacedModules:
             elif names:
                 offloaded.setdefault(self._part_of(module), []).extend(names)
         for device, names in by_device.items():
-            self._meta_model.fill(names, device=None if device == CPU else device)
+            self._meta_model.load(names, device=None if device == CPU else device)
         move_inputs(modules, devices)
         return offloaded
 

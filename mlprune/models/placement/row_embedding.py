@@ -1,61 +1,59 @@
-"""Token embeddings that stay in the checkpoint: a row is read when a token asks for it.
+"""Token embeddings that stay in the checkpoint, with rows read on demand.
 
-A batch names some hundreds of rows of what is the largest tensor of a multilingual model (256,008 rows of XGLM's).
-Loaded it would take its whole size; mapped it takes almost as much, since the system brings in the neighbours of every
-row that is touched. What a model's own code does with the rows (scaling, positions) is left to it.
+The token embedding is the largest tensor of a multilingual model (256,008 rows in XGLM), and a batch needs some hundred
+rows of it. Mapping the file would take almost as much memory as loading it, since the system also reads the neighbours
+of every row. The model's own code still scales the rows or adds positions to them.
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError
-from mlprune.models.checkpoint.tensor_slices import TensorSlice, rows_of
+from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows
 
 
-def read_rows_on_demand(embedding: nn.Embedding, file: Path, extent: TensorSlice, dtype: torch.dtype) -> None:
-    """Have an embedding read its rows from a file; its weight is there while its forward runs, and holds those alone.
+def read_rows_on_demand(embedding: nn.Embedding, file: Path, stored: TensorSlice, dtype: torch.dtype) -> None:
+    """Let an embedding read its rows from a file: during its forward, the weight contains only the requested rows.
 
-    One thread at a time may run it. Its inputs and outputs are on the CPU.
+    Only one thread at a time may run it. Its inputs and outputs are on the CPU.
 
     Args:
         embedding: its weight may be on the meta device, and stays there.
         file: safetensors.
-        extent: of the weight in the file, [n, d] of a plain float type.
+        stored: the weight in the file, [n, d] of a plain float type.
         dtype: of the rows.
     """
-    absent = embedding.weight
+    placeholder = embedding.weight
 
-    def put_rows(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        token_ids, *others = inputs
-        wanted, places = torch.unique(token_ids, return_inverse=True)
-        weight = _read(file, extent, wanted).to(dtype)
-        embedding.weight = nn.Parameter(weight, requires_grad=False)
-        return places, *others
+    def load_rows(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        token_ids, *remaining = inputs
+        rows, row_of_token = torch.unique(token_ids, return_inverse=True)
+        embedding.weight = nn.Parameter(_read(file, stored, rows).to(dtype), requires_grad=False)
+        return row_of_token, *remaining
 
-    def take_rows(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        embedding.weight = absent
+    def drop_rows(_module: nn.Module, _inputs: object, _output: object) -> None:
+        embedding.weight = placeholder
 
-    embedding.register_forward_pre_hook(put_rows)
-    embedding.register_forward_hook(take_rows, always_call=True)
+    embedding.register_forward_pre_hook(load_rows)
+    embedding.register_forward_hook(drop_rows, always_call=True)
 
 
-def _read(file: Path, extent: TensorSlice, wanted: Tensor) -> Tensor:
-    """[k, d], in the dtype of the file.
+def _read(file: Path, stored: TensorSlice, rows: Tensor) -> Tensor:
+    """[k, d]: rows of the embedding, in the dtype of the file.
 
     Raises:
-        ModelError: a token has no row, or the checkpoint no longer holds the rows.
+        ModelError: a token has no row, or the checkpoint no longer has the rows.
     """
-    n_rows = extent.shape[0]
-    if len(wanted) and not 0 <= int(wanted[0]) <= int(wanted[-1]) < n_rows:
-        worst = int(wanted[-1] if wanted[-1] >= n_rows else wanted[0])
+    n_rows = stored.shape[0]
+    if len(rows) and not 0 <= int(rows[0]) <= int(rows[-1]) < n_rows:
+        worst = int(rows[-1] if rows[-1] >= n_rows else rows[0])
         raise ModelError(
             "a token has no row in the embedding", path=str(file), expected=f"0 to {n_rows - 1}", got=worst
         )
     try:
-        return rows_of(file, extent, wanted.tolist())
+        return read_rows(file, stored, rows.tolist())
     except (OSError, EOFError) as err:
         reason = getattr(err, "strerror", None) or str(err)
         raise ModelError("rows of the embedding cannot be read", path=str(file), reason=reason) from err

@@ -142,7 +142,7 @@ def _block_of(artefact: Artefact) -> int:
 
 def _stored(folder: Path, files: WeightFiles, family: Family, key: LayerKey) -> tuple[Path, str]:
     """The file in which a layer's weight lies, and its name there."""
-    file_name, stored_name = files.place(weight_name(family, *key))
+    file_name, stored_name = files.locate(weight_name(family, *key))
     return folder / file_name, stored_name
 
 

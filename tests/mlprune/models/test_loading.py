@@ -180,7 +180,7 @@ def test_a_folder_is_its_own_resolution_and_other_paths_are_errors_of_one_line(t
     assert resolve_model(str(tmp_path)) == tmp_path
     (tmp_path / "file").write_text("")
     for name, got in ((tmp_path / "file", "a file"), (tmp_path / "none", "nothing")):
-        with pytest.raises(ModelError, match=f"no folder.*{got}"):
+        with pytest.raises(ModelError, match=f"not a folder.*{got}"):
             resolve_model(str(name))
     with pytest.raises(ModelError, match="could not be fetched") as caught:
         resolve_model("not/a/hub-id")

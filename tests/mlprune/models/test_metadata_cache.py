@@ -123,8 +123,8 @@ DAMAGES: dict[str, Callable[[str], str]] = {
     "cut off": lambda text: text[:-9],
     "empty": lambda _: "",
     "no object": lambda _: "[]",
-    "another fact": lambda text: json.dumps({**json.loads(text), "facts": {"n": 9}}),
-    "without facts": lambda text: json.dumps({**json.loads(text), "facts": None}),
+    "another value": lambda text: json.dumps({**json.loads(text), "metadata": {"n": 9}}),
+    "without metadata": lambda text: json.dumps({**json.loads(text), "metadata": None}),
 }
 
 
@@ -148,7 +148,7 @@ def test_without_a_place_for_entries_everything_is_found_each_time(folder: Path,
 
 @pytest.mark.usefixtures("at_rest")
 def test_only_so_many_entries_are_kept(folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata_cache, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(metadata_cache, "MAX_ENTRIES", 3)
     for number in range(5):
         cached_metadata(folder, f"{number}", Finder())
     assert len(list(own_cache.iterdir())) == 3
@@ -160,5 +160,5 @@ def test_a_model_is_the_same_when_it_is_remembered_and_is_not_built_again(
 ) -> None:
     path = save_tiny_model(tmp_path / "xglm", "xglm")
     found = inspect_model(path), footprint(path, "bfloat16")
-    monkeypatch.setattr("mlprune.models.meta_model.skeleton", None)
+    monkeypatch.setattr("mlprune.models.meta_model.build_skeleton", None)
     assert (inspect_model(path), footprint(path, "bfloat16")) == found

@@ -166,7 +166,7 @@ def test_blocks_that_are_away_take_masks_and_new_weights_and_give_them_back_bit_
 def test_changing_a_block_that_is_away_without_looking_at_its_weights_reads_nothing(folders, monkeypatch):
     chain = offloaded(folders["xglm"], 1)
     monkeypatch.setattr(WeightFiles, "read", None)
-    monkeypatch.setattr(WeightFiles, "copied", None)
+    monkeypatch.setattr(WeightFiles, "copy", None)
     names = FAMILIES["xglm"].layers
     assert chain.on_block(2, Shard.prune_block, 2, lambda weights: ({}, list(weights))) == list(names)
     mask = torch.ones(64, 16, dtype=torch.bool)

@@ -248,8 +248,8 @@ def lines_with(number: int, text: str) -> str:
 LABEL = '{"id": 1, "prompt": "a <mask>", "candidates": ["b"], "answer": "c"}\n'
 
 BAD: dict[str, tuple[Change, list[str]]] = {
-    "no model": (edit("model.path", "./none"), ["no folder", "none"]),
-    "a model that is a file": (edit("model.path", "corpus/fr.txt"), ["no folder", "a file"]),
+    "no model": (edit("model.path", "./none"), ["not a folder", "none"]),
+    "a model that is a file": (edit("model.path", "corpus/fr.txt"), ["not a folder", "a file"]),
     "no corpus": (edit("corpus.path", "none"), ["corpus is no folder", "none"]),
     "no such language": (edit("demonstrations.0.source", "es"), ["no such language", "es.txt"]),
     "misaligned files": (write("corpus/en.txt", "one\n"), ["not aligned", "40 lines", "1 lines"]),

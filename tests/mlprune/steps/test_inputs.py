@@ -35,14 +35,14 @@ def only_pickles(model: Path) -> None:
 
 
 MODELS: dict[str, tuple[Change, str]] = {
-    "no folder": (shutil.rmtree, "no folder"),
+    "no folder": (shutil.rmtree, "not a folder"),
     "no config": (lambda model: (model / "config.json").unlink(), "lacks a file"),
-    "config of other bytes": (lambda model: (model / "config.json").write_bytes(b"{"), "no JSON"),
-    "config that is a list": (lambda model: (model / "config.json").write_text("[]"), "no JSON object"),
+    "config of other bytes": (lambda model: (model / "config.json").write_bytes(b"{"), "not JSON"),
+    "config that is a list": (lambda model: (model / "config.json").write_text("[]"), "not a JSON object"),
     "unknown family": (lambda model: edit_json(model / "config.json", model_type="mixtral"), "unknown model type"),
     "no family": (lambda model: edit_json(model / "config.json", model_type=None), "unknown model type"),
     "other sizes": (lambda model: edit_json(model / "config.json", d_model=32), "does not fit the config"),
-    "only pickles": (only_pickles, "safetensors only"),
+    "only pickles": (only_pickles, "no safetensors weights"),
     "damaged weights": (lambda model: (model / "model.safetensors").write_bytes(b"x" * 99), "cannot be read"),
     "no tokenizer": (lambda model: (model / "tokenizer.json").unlink(), "tokenizer"),
     "damaged tokenizer": (lambda model: (model / "tokenizer.json").write_bytes(b"{"), "tokenizer cannot be read"),

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint import tensor_slices
-from mlprune.models.checkpoint.tensor_slices import copy_of, tensor_slice
+from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
 
 TENSORS = {
     "a": torch.randn(3, 5),
@@ -39,7 +39,7 @@ def test_copies_are_what_the_library_reads_in_any_dtype(file, monkeypatch, dtype
     monkeypatch.setattr(tensor_slices, "_PIECE_BYTES", 24)
     for name, tensor in load_file(file).items():
         if tensor.is_floating_point():
-            found = copy_of(file, tensor_slice(file, name), dtype)
+            found = copy_tensor(file, tensor_slice(file, name), dtype)
             assert found.dtype == dtype
             assert torch.equal(found, tensor.to(dtype))
 
@@ -48,7 +48,7 @@ def test_a_copy_lies_to_a_boundary_as_the_mapped_file_does_and_is_not_the_file(f
     mapped = load_file(file)
     for name in ("a", "b", "c"):
         extent = tensor_slice(file, name)
-        copy = copy_of(file, extent, mapped[name].dtype)
+        copy = copy_tensor(file, extent, mapped[name].dtype)
         assert copy.data_ptr() % 64 == extent.begin % 64
         copy.zero_()
         assert torch.equal(load_file(file)[name], TENSORS[name])
@@ -59,7 +59,7 @@ def test_a_file_that_ends_too_early_is_an_error_and_not_a_crash(file):
     file.write_bytes(file.read_bytes()[: extent.begin + 8])
     for dtype in (torch.float64, torch.float32):
         with pytest.raises(EOFError, match="in the middle"):
-            copy_of(file, extent, dtype)
+            copy_tensor(file, extent, dtype)
 
 
 def test_a_header_that_cannot_be_read_is_an_error(file, tmp_path):

@@ -76,17 +76,17 @@ def test_a_weight_stored_the_other_way_round_is_an_error_that_names_its_layer():
     family = FAMILIES["gpt2"]
     module = tiny_model("gpt2", seed=0, blocks=1).transformer.h[0]
     module.mlp.c_fc = nn.Linear(HIDDEN, 4 * HIDDEN)
-    with pytest.raises(ModelError, match=r"other way round.*got=\['mlp\.c_fc'\], expected='Conv1D, \[in, out\]'"):
+    with pytest.raises(ModelError, match=r"weights transposed.*got=\['mlp\.c_fc'\], expected='Conv1D, \[in, out\]'"):
         check_layers(module, family, block=0)
     straight = dataclasses.replace(family, transposed=False)
-    with pytest.raises(ModelError, match=r"other way round.*expected='Linear, \[out, in\]'"):
+    with pytest.raises(ModelError, match=r"weights transposed.*expected='Linear, \[out, in\]'"):
         check_layers(tiny_model("gpt2", seed=0, blocks=1).transformer.h[0], straight, block=0)
 
 
 def test_the_opt_that_normalises_afterwards_and_projects_is_refused_with_what_does_not_fit():
     changes = {"do_layer_norm_before": False, "word_embed_proj_dim": HIDDEN // 2}
     model = tiny_model("opt", seed=0, blocks=1, **changes)
-    with pytest.raises(ModelError, match=r"not built as its record.*variant") as caught:
+    with pytest.raises(ModelError, match=r"differs from its family's record.*variant") as caught:
         check_frame(model, FAMILIES["opt"])
     assert caught.value.context["missing"] == ["model.decoder.final_layer_norm"]
     assert caught.value.context["unlisted"] == [
@@ -98,7 +98,7 @@ def test_the_opt_that_normalises_afterwards_and_projects_is_refused_with_what_do
 def test_a_head_that_is_no_linear_layer_is_an_error():
     model = tiny_model("gpt2", seed=0, blocks=1)
     model.lm_head = nn.Sequential(model.lm_head)
-    with pytest.raises(ModelError, match=r"head.*no linear layer.*'Sequential'"):
+    with pytest.raises(ModelError, match=r"head.*not a linear layer.*'Sequential'"):
         check_frame(model, FAMILIES["gpt2"])
 
 

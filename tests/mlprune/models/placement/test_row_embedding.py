@@ -12,27 +12,27 @@ from tests.tiny_models import ALL_FAMILY_NAMES, VOCABULARY, save_tiny_model
 
 def looked_up(path, dtype="float32"):
     """A model without weights but for the rows its embedding reads, and that embedding's name."""
-    parts = MetaModel(path, dtype)
-    assert parts.leave_rows(parts.family.embeddings[0]) == [f"{parts.family.embeddings[0]}.weight"]
-    return parts.model.get_input_embeddings()
+    meta_model = MetaModel(path, dtype)
+    assert meta_model.leave_embedding(meta_model.family.embeddings[0]) == [f"{meta_model.family.embeddings[0]}.weight"]
+    return meta_model.model.get_input_embeddings()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_rows_from_the_checkpoint_are_what_the_loaded_embedding_gives(tmp_path, name, dtype):
     path = save_tiny_model(tmp_path, name)
-    parts = MetaModel(path, dtype)
-    parts.fill(parts.names_in(parts.family.embeddings[0]))
+    meta_model = MetaModel(path, dtype)
+    meta_model.load(meta_model.names_in(meta_model.family.embeddings[0]))
     token_ids = torch.randint(VOCABULARY, (3, 17), generator=torch.Generator().manual_seed(0))
-    expected = parts.model.get_input_embeddings()(token_ids)
+    expected = meta_model.model.get_input_embeddings()(token_ids)
     found = looked_up(path, dtype)
     assert torch.equal(found(token_ids), expected)
     assert found.weight.device.type == "meta"
 
 
 def test_other_modules_before_the_blocks_are_loaded_as_ever(tmp_path):
-    parts = MetaModel(save_tiny_model(tmp_path, "gpt2"), "float32")
-    assert parts.leave_rows("transformer.wpe") == []
+    meta_model = MetaModel(save_tiny_model(tmp_path, "gpt2"), "float32")
+    assert meta_model.leave_embedding("transformer.wpe") == []
 
 
 def test_a_token_without_a_row_is_an_error_and_leaves_no_rows_behind(tmp_path):
