@@ -1,30 +1,26 @@
 """Ray actors: a worker, and a shard of a model that is too large for one process."""
 
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import islice
-from typing import Any, Concatenate
+from typing import Concatenate
 
 import ray
 import torch
 from ray.actor import ActorClass, ActorHandle
 from ray.exceptions import RayError
 
-from mlprune.models.block_ranges import plan_spans, shard_of
+from mlprune.models.block_ranges import plan_spans
 from mlprune.models.chain import Arguments, Chain
-from mlprune.models.inference.block_batching import grouped
-from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
-from mlprune.models.local_chain import chain_limit
+from mlprune.models.inference.visitor import Result
 from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
-from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
+from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.model_loading import load_model, load_shard, warm_up
 from ray_jobs.workers.placement_groups import ReplicaPlacement
-from ray_jobs.workers.ray_failures import FailureClassifier
+from ray_jobs.workers.ray_chain import RayChain
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
@@ -54,67 +50,6 @@ class ShardActor:
     def peak_gib(self) -> float:
         """Return the peak memory of this process since the last reset."""
         return self._peak.gib()
-
-
-class RayChain:
-    """A chain of shard actors. Shards exchange object references; the number of batches in flight is bounded.
-
-    Batches travel in groups, which a shard computes in parallel. A group has one batch per thread or, if blocks are
-    offloaded, as many batches as may wait for the next block together.
-    """
-
-    def __init__(
-        self, shards: Sequence[ActorHandle], spans: tuple[range, ...], n_blocks: int, *, threads: int = 1
-    ) -> None:
-        self.shards = tuple(shards)
-        self.spans = spans
-        self.n_blocks = n_blocks
-        self._threads = threads
-        self._failures = FailureClassifier()
-        self._limit = chain_limit(self.everywhere(Shard.group_limit))
-
-    def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
-        """See `Chain.stream`."""
-        waiting: deque[Any] = deque()
-        for group in self._groups(map(operation, items)):
-            messages: Any = [ShardMessage(visitor) for visitor in group]
-            for shard in self.shards[:-1]:
-                messages = shard.call.remote(Shard.advance, messages)
-            waiting.append(self.shards[-1].call.remote(Shard.finish, messages))
-            if len(waiting) == (GROUPS_IN_FLIGHT if self._limit is None else OFFLOADED_GROUPS_IN_FLIGHT):
-                yield from self._fetched(waiting.popleft())
-        while waiting:
-            yield from self._fetched(waiting.popleft())
-        if self._limit is not None:
-            self.everywhere(Shard.free_offloaded)
-
-    def _groups(self, visitors: Iterable[BlockVisitor[Result]]) -> Iterator[list[BlockVisitor[Result]]]:
-        if self._limit is not None:
-            yield from grouped(visitors, self._limit)
-            return
-        remaining = iter(visitors)
-        while group := list(islice(remaining, self._threads)):
-            yield group
-
-    def on_block(
-        self,
-        block: int,
-        method: Callable[Concatenate[Shard, Arguments], Result],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> Result:
-        """See `Chain.on_block`."""
-        result: Result = self._fetched(self.shards[shard_of(self.spans, block)].call.remote(method, *args, **kwargs))
-        return result
-
-    def everywhere(
-        self, method: Callable[Concatenate[Shard, Arguments], Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> list[Result]:
-        """See `Chain.everywhere`."""
-        return list(self._fetched([shard.call.remote(method, *args, **kwargs) for shard in self.shards]))
-
-    def _fetched(self, references: Any) -> Any:
-        return self._failures.get(references, who="a shard")
 
 
 class WorkerActor:

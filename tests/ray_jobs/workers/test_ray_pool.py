@@ -2,25 +2,18 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mlprune.errors import WorkerLostError
-from mlprune.plan.pool import Pool
-from mlprune.steps.job import ModelRef
 from ray_jobs.workers import placement_groups, ray_pool
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.worker import Failure, Outcome
+from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD, TWO_SHARDS
 from tests.stub_jobs import StubJob
 
-MODEL = ModelRef("model", "/model", "xglm", n_blocks=2, max_positions=64, dtype="float32")
-ONE_SHARD = Pool(
-    1, 1, 1.0, 0.0, threads=1, memory_bytes=2**30, working_bytes=2**20, beside_bytes=0, resident=(2,), n_blocks=2
-)
-TWO_SHARDS = replace(ONE_SHARD, n_shards=2, beside_bytes=2**29, resident=(1, 1))
 LOST = Failure("WorkerLostError", "a shard died", is_transient=True, is_damage=False)
 WRONG = Failure("ShapeError", "does not fit", is_transient=False, is_damage=False)
 

@@ -1,0 +1,111 @@
+"""Reserving the resources of a replica, with a fake Ray."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mlprune.errors import WorkerLostError
+from mlprune.plan.pool import Pool
+from ray_jobs.workers import placement_groups
+from ray_jobs.workers.placement_groups import ReplicaPlacement, format_needs
+from tests.ray_jobs.workers.pools import ONE_SHARD, TWO_SHARDS
+
+
+class FakeGroup:
+    """A placement group that exists or was lost with its node."""
+
+    def __init__(self, bundles: list[dict[str, float]], *, strategy: str, name: str) -> None:
+        self.bundles, self.strategy, self.name = bundles, strategy, name
+        self.exists = True
+
+    def wait(self, _: float) -> bool:
+        return self.exists
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[FakeGroup]:
+    """The placement groups that exist."""
+    made: list[FakeGroup] = []
+
+    def make(bundles: list[dict[str, float]], *, strategy: str, name: str) -> FakeGroup:
+        made.append(FakeGroup(bundles, strategy=strategy, name=name))
+        return made[-1]
+
+    monkeypatch.setattr(placement_groups, "placement_group", make)
+    monkeypatch.setattr(placement_groups, "remove_placement_group", made.remove)
+    monkeypatch.setattr(placement_groups, "PlacementGroupSchedulingStrategy", lambda group, bundle: (group, bundle))
+    return made
+
+
+def test_a_replica_of_one_shard_is_one_actor_with_all_resources(groups: list[FakeGroup]) -> None:
+    placement = ReplicaPlacement(ONE_SHARD, name="worker-0")
+    assert placement.worker_options() == {"num_cpus": 1.0, "num_gpus": 0.0, "memory": 2**30}
+    placement.release()
+    assert groups == []
+
+
+def test_worker_and_shards_have_a_bundle_each_of_one_group(groups: list[FakeGroup]) -> None:
+    placement = ReplicaPlacement(replace(TWO_SHARDS, n_gpus=0.5), name="worker-0")
+    (group,) = groups
+    shard = {"CPU": 1.0, "GPU": 0.5, "memory": 2**30}
+    assert (group.bundles, group.strategy) == ([{"memory": 2**29}, shard, shard], "PACK")
+    worker = placement.worker_options()
+    assert (worker["num_cpus"], worker["memory"], worker["scheduling_strategy"]) == (0, 2**29, (group, 0))
+    strategies = [placement.shard_options(number)["scheduling_strategy"] for number in range(2)]
+    assert strategies == [(group, 1), (group, 2)]
+    placement.release()
+    assert groups == []
+
+
+class FakeShard:
+    """A shard actor that starts at once."""
+
+    @property
+    def __ray_ready__(self) -> Any:
+        return self
+
+    def remote(self) -> "FakeShard":
+        return self
+
+
+def set_ready(monkeypatch: pytest.MonkeyPatch, rounds: Sequence[int]) -> list[int]:
+    """Set how many shards each call of `ray.wait` finds ready; returns how many each call waited for."""
+    asked: list[int] = []
+    n_ready = iter(rounds)
+
+    def wait(references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
+        asked.append(len(references))
+        n = next(n_ready)
+        return references[:n], references[n:]
+
+    monkeypatch.setattr(placement_groups.ray, "wait", wait)
+    return asked
+
+
+def test_waiting_lasts_until_all_shards_have_started(groups: list[FakeGroup], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = set_ready(monkeypatch, [0, 1, 1])
+    ReplicaPlacement(TWO_SHARDS, name="worker-0").wait([FakeShard(), FakeShard()])
+    assert asked == [2, 2, 1]
+
+
+def test_shards_whose_node_is_lost_are_a_lost_worker(groups: list[FakeGroup], monkeypatch: pytest.MonkeyPatch) -> None:
+    set_ready(monkeypatch, [0])
+    placement = ReplicaPlacement(TWO_SHARDS, name="worker-0")
+    groups[0].exists = False
+    with pytest.raises(WorkerLostError) as caught:
+        placement.wait([FakeShard(), FakeShard()])
+    assert caught.value.context == {"shards": 2, "needed": format_needs(TWO_SHARDS)}
+
+
+@pytest.mark.parametrize(
+    ("pool", "text"),
+    [
+        (ONE_SHARD, "1 CPU, 1.00 GiB"),
+        (replace(ONE_SHARD, n_gpus=0.5), "1 CPU, 0.5 GPU, 1.00 GiB"),
+        (TWO_SHARDS, "2 x (1 CPU, 1.00 GiB) and 0.50 GiB for the worker"),
+    ],
+)
+def test_the_needs_of_a_replica_have_cpus_gpus_and_memory(pool: Pool, text: str) -> None:
+    assert format_needs(pool) == text
