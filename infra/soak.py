@@ -1,17 +1,17 @@
-"""Kill a run at random, again and again, and see that nothing is lost and nothing is doubled.
+"""Kill runs at random and check that no result is lost, duplicated or changed.
 
     python infra/soak.py --kills 50 --seed 0 --where here        one process, without Ray
     python infra/soak.py --kills 50 --seed 0 --where cluster     a Ray cluster of three nodes on this machine
 
-A recipe on the embedded model is run once undisturbed, in one process. Then it is run into a new store while SIGKILL
-goes to processes at random moments: to the driver and, on a cluster, to workers, shard actors and raylets of other
-nodes than the head, for each of which a new node joins. The same command is given again after every death of the
-driver. A store that is finished is compared with the undisturbed one: every record and artefact byte for byte, every
-table of the catalog but `jobs` and `failures`, and what `catalog check` says. If kills are left, the next store begins.
-On a cluster every other store is made by one replica of two shards, the others by replicas of one.
+A recipe on the embedded model runs once undisturbed, in one process. Then it runs into a new store while processes are
+killed with SIGKILL at random moments: the driver and, on a cluster, workers, shard actors and raylets of nodes other
+than the head; each lost node is replaced. The same command is repeated after every death of the driver. A finished
+store is compared with the undisturbed one: every record and artefact byte for byte, every table of the catalog except
+`jobs` and `failures`, and the result of `catalog check`. Further stores follow until all kills are done. On a cluster,
+stores alternate between one replica of two shards and replicas of one shard.
 
-The seed fixes whom the kills go to and after which delay; what is hit there depends on the machine. Ends 0 if every
-store was equal, 1 otherwise, and prints what was done.
+The seed determines the kinds of killed processes and the delays. Exits 0 if all stores are equal, else 1, and prints a
+summary.
 """
 
 import argparse
@@ -35,7 +35,7 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import mlprune.demo  # noqa: E402 - the repository has to be importable first
+import mlprune.demo  # noqa: E402 - the repository must be importable first
 from catalog.check import check  # noqa: E402
 from catalog.store import Catalog  # noqa: E402
 from mlprune.store.store import Store  # noqa: E402
@@ -45,7 +45,7 @@ MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
 PATIENCE_S = 900.0
 DONE, SOME_FAILED = 0, 3
 PAUSES = 3
-"""Between two kills passes up to this part of the time that an undisturbed run takes."""
+"""The largest delay between two kills is the time of an undisturbed run divided by this."""
 
 
 def recipe(shards: int) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def recipe(shards: int) -> dict[str, Any]:
 
 @dataclass
 class Tally:
-    """What was done."""
+    """Counts of the whole soak."""
 
     kills: Counter[str] = field(default_factory=Counter)
     """Kind of process -> how many were killed."""
@@ -82,58 +82,60 @@ class Tally:
     stores: int = 0
     """Finished and compared."""
     leftovers: int = 0
-    """Temporary files of killed writers, which nothing reads."""
+    """Temporary files of killed writers, which are never read."""
     differences: list[str] = field(default_factory=list)
 
     @property
     def n_kills(self) -> int:
-        """Of all kinds."""
+        """Return the number of kills of all kinds."""
         return sum(self.kills.values())
 
-    def in_words(self) -> str:
-        """All of it but the differences one by one."""
+    def summary(self) -> str:
+        """Return all counts in one sentence."""
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.kills.items()))
         counts = f"{self.n_kills} kills survived ({kinds}) in {self.starts} starts and {self.stores} stores"
-        left = f"{self.leftovers} temporary files left behind"
-        return f"{counts}, {left}, {len(self.differences)} differences to an undisturbed run"
+        left = f"{self.leftovers} temporary files left"
+        return f"{counts}, {left}, {len(self.differences)} differences from an undisturbed run"
 
 
 def results(store: Path) -> dict[str, bytes]:
-    """All records and artefacts."""
+    """Return all records and artefacts."""
     opened = Store(store)
     names = (path for path in opened.list("") if not path.startswith(("runs/", "claims/", "quarantine/", "catalog.")))
     return {path: (store / path).read_bytes() for path in names}
 
 
 def differences(store: Path, undisturbed: Path) -> Iterator[str]:
-    """What a store has otherwise than the undisturbed one."""
-    ours, theirs = results(store), results(undisturbed)
-    yield from (f"lost: {path}" for path in sorted(theirs.keys() - ours.keys()))
-    yield from (f"too many: {path}" for path in sorted(ours.keys() - theirs.keys()))
-    yield from (f"different: {path}" for path in sorted(ours.keys() & theirs.keys()) if ours[path] != theirs[path])
+    """Yield the differences of a store from the undisturbed one."""
+    actual, expected = results(store), results(undisturbed)
+    yield from (f"lost: {path}" for path in sorted(expected.keys() - actual.keys()))
+    yield from (f"unexpected: {path}" for path in sorted(actual.keys() - expected.keys()))
+    yield from (
+        f"different: {path}" for path in sorted(actual.keys() & expected.keys()) if actual[path] != expected[path]
+    )
     damages, notes = check(Store(store))
-    yield from (f"damaged: {one}" for one in damages)
-    yield from (f"no record reaches: {path}" for path in notes)
-    tables, expected = fingerprints(store), fingerprints(undisturbed)
-    yield from (f"table: {name}" for name in sorted(expected) if tables.get(name) != expected[name])
+    yield from (f"damaged: {damage}" for damage in damages)
+    yield from (f"unreferenced: {path}" for path in notes)
+    tables, expected_tables = fingerprints(store), fingerprints(undisturbed)
+    yield from (f"table: {name}" for name in sorted(expected_tables) if tables.get(name) != expected_tables[name])
 
 
 def fingerprints(store: Path) -> dict[str, tuple[int, int]]:
-    """Table of the catalog -> rows and fingerprint, of all that do not tell how runs went."""
+    """Return table -> (rows, fingerprint), without the tables of runs."""
     with Catalog.open(Store(store)) as catalog:
         catalog.fold()
-        return {name: found for name, found in catalog.fingerprints().items() if name not in ("jobs", "failures")}
+        return {name: value for name, value in catalog.fingerprints().items() if name not in ("jobs", "failures")}
 
 
 class Soak:
-    """The whole of it.
+    """A soak: runs, kills and comparisons.
 
     Args:
-        folder: where recipes, stores and logs go.
-        where: what runs there, and whom the kills may go to.
+        folder: for recipes, stores and logs.
+        where: one process or a cluster, with its processes to kill.
         kills: how many processes to kill.
-        seed: of whom and when.
-        minutes: after which no more are killed.
+        seed: of kinds and delays.
+        minutes: time after which nothing more is killed.
     """
 
     def __init__(self, folder: Path, where: Here, *, kills: int, seed: int, minutes: float) -> None:
@@ -141,34 +143,34 @@ class Soak:
         self._where = where
         self._kills = kills
         self._random = random.Random(seed)  # noqa: S311 - no secret
-        self._give_up = time.monotonic() + 60 * minutes
+        self._deadline = time.monotonic() + 60 * minutes
         self._log = folder / "runs.log"
         self.tally = Tally()
 
     def run(self) -> Tally:
-        """Kill until there have been enough kills, and compare every store."""
+        """Kill until all kills are done, and compare every store."""
         undisturbed = self._folder / "undisturbed"
         began = time.monotonic()
         if self._start(undisturbed, Here(), n_shards=1).wait(PATIENCE_S) != DONE:
             raise SystemExit(f"the undisturbed run failed: see {self._log}")
         longest_s = time.monotonic() - began
         say(f"undisturbed: {longest_s:.0f} s, {len(results(undisturbed))} records and artefacts")
-        while self._goes_on():
+        while self._continues():
             store = self._folder / f"store-{self.tally.stores}"
             n_shards = self._where.n_shards[self.tally.stores % len(self._where.n_shards)]
             self._finish(store, n_shards=n_shards, longest_s=longest_s)
             self.tally.stores += 1
             self.tally.leftovers += len(list(store.rglob("*.writing-*")))
-            self.tally.differences += [f"{store.name}: {one}" for one in differences(store, undisturbed)]
-            say(f"{store.name}, {n_shards} shards: done after {self.tally.in_words()}")
+            self.tally.differences += [f"{store.name}: {line}" for line in differences(store, undisturbed)]
+            say(f"{store.name}, {n_shards} shards: done after {self.tally.summary()}")
             shutil.rmtree(store)
         return self.tally
 
-    def _goes_on(self) -> bool:
-        return self.tally.n_kills < self._kills and time.monotonic() < self._give_up
+    def _continues(self) -> bool:
+        return self.tally.n_kills < self._kills and time.monotonic() < self._deadline
 
     def _start(self, store: Path, where: Here, *, n_shards: int) -> subprocess.Popen[bytes]:
-        """The recipe as a process."""
+        """Start the recipe as a process."""
         self.tally.starts += 1
         recipe_path = self._folder / f"recipe-{n_shards}.yaml"
         recipe_path.write_text(yaml.safe_dump(recipe(n_shards)), encoding="utf-8")
@@ -180,7 +182,7 @@ class Soak:
             )
 
     def _finish(self, store: Path, *, n_shards: int, longest_s: float) -> None:
-        """Give the command until it ends with everything done, killing as long as kills are left."""
+        """Repeat the command until everything is done, killing processes as long as kills remain."""
         while True:
             run = self._start(store, self._where, n_shards=n_shards)
             try:
@@ -193,46 +195,46 @@ class Soak:
                 raise SystemExit(f"a run ended with exit code {code}: see {self._log}")
 
     def _disturb(self, run: subprocess.Popen[bytes], store: Path, *, n_shards: int, longest_s: float) -> int:
-        """Kill processes of a run, from when it begins to work until it ends; returns its exit code."""
+        """Kill processes of a run from its first job to its end; return its exit code."""
         self._until_it_works(run, store)
-        while run.poll() is None and self._goes_on():
+        while run.poll() is None and self._continues():
             kind = self._random.choice(self._where.kinds(n_shards))
             while run.poll() is None and not self._living(kind, run):
                 time.sleep(0.2)
             time.sleep(self._random.uniform(0, longest_s / PAUSES))
             hits = self._living(kind, run)
-            with suppress(psutil.NoSuchProcess, IndexError, ValueError):  # it has ended meanwhile
+            with suppress(psutil.NoSuchProcess, IndexError, ValueError):  # it ended meanwhile
                 self._random.choice(hits)()
                 self.tally.kills[kind] += 1
         return run.wait(PATIENCE_S)
 
     def _living(self, kind: str, run: subprocess.Popen[bytes]) -> list[Hit]:
-        """How to kill those of a kind that live while the run does."""
+        """Return how to kill each living process of a kind, while the run lives."""
         return self._where.victims(kind, psutil.Process(run.pid)) if run.poll() is None else []
 
     @staticmethod
     def _until_it_works(run: subprocess.Popen[bytes], store: Path) -> None:
-        """Wait until the run has written that it began; killing it while it imports would show nothing."""
-        give_up, before = time.monotonic() + PATIENCE_S, set(store.glob("runs/*"))
+        """Wait until the run has written its first file: killing it during imports would test nothing."""
+        deadline, before = time.monotonic() + PATIENCE_S, set(store.glob("runs/*"))
         while run.poll() is None and set(store.glob("runs/*")) == before:
-            if time.monotonic() > give_up:
-                raise SystemExit("a run does not begin to work")
+            if time.monotonic() > deadline:
+                raise SystemExit("a run did not start to work")
             time.sleep(0.02)
 
 
 def say(line: str) -> None:
-    """A line for whoever looks on."""
+    """Print a line at once."""
     print(line, flush=True)  # noqa: T201 - a script
 
 
 def main() -> None:
-    """Read the arguments, run, and print what was done."""
+    """Parse the arguments, run, and print a summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--where", choices=("here", "cluster"), default="here")
-    parser.add_argument("--minutes", type=float, default=600.0, help="after so many no more are killed")
-    parser.add_argument("--folder", type=Path, help="where stores and logs go; a temporary folder if left out")
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop killing after N minutes")
+    parser.add_argument("--folder", type=Path, help="folder for stores and logs; default: a temporary folder")
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(prefix="mlprune-soak-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -241,7 +243,7 @@ def main() -> None:
         tally = Soak(folder, where, kills=given.kills, seed=given.seed, minutes=given.minutes).run()
     for line in tally.differences:
         say(line)
-    say(f"{tally.in_words()}; {time.monotonic() - began:.0f} s, seed {given.seed}")
+    say(f"{tally.summary()}; {time.monotonic() - began:.0f} s, seed {given.seed}")
     sys.exit(1 if tally.differences else 0)
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# One recipe on the nodes of a Slurm allocation. Change the SBATCH lines to your site, or name them on the command line:
+# Run one recipe on the nodes of a Slurm allocation. Adapt the SBATCH lines, or override them on the command line:
 #
 #     sbatch --nodes=4 --time=12:00:00 infra/slurm/run.sh /shared/recipe.yaml /shared/store
 #
-# The same command again goes on where a job stopped, whether by its time limit, by a node or by scancel.
-# It needs an environment with mlprune on a file system that all nodes see: MLPRUNE_ENV names its folder, else the one
-# that is active when you submit is taken. Recipe, models, corpora and store lie on such a file system too.
+# The same command resumes after a time limit, a lost node or scancel. It needs an environment with mlprune on a file
+# system that all nodes see: MLPRUNE_ENV is its folder (default: the active environment). Recipe, models, corpora and
+# store must be on such a file system too.
 
 #SBATCH --job-name=mlprune
 #SBATCH --nodes=2
@@ -14,9 +14,9 @@
 #SBATCH --mem=64G
 #SBATCH --time=08:00:00
 #SBATCH --output=mlprune-%j.log
-# Two minutes before the limit the driver is asked to end, so that the log says so. Nothing depends on it.
+# Two minutes before the limit the driver is asked to stop, so that the log says so. Results do not depend on it.
 #SBATCH --signal=B:TERM@120
-# GPUs: --gpus-per-node=N; Ray sees those that Slurm gave to the job.
+# GPUs: --gpus-per-node=N; Ray uses those that Slurm assigns to the job.
 
 set -euo pipefail
 
@@ -38,32 +38,32 @@ for tool in ray mlprune; do
     fi
 done
 
-# A token of this job's own, in a file that only its owner reads; without it Ray serves nobody.
+# A token for this job in a file that only its owner can read; Ray refuses clients without it.
 umask 077
 private=$(mktemp -d "${MLPRUNE_PRIVATE:-$HOME}/.mlprune-job-XXXXXX")
 python -c 'import secrets; print(secrets.token_hex(32), end="")' > "$private/token"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$private/token" RAY_USAGE_STATS_ENABLED=0
 
-# Ports of this job's own, so that jobs which share a node do not meet; below those that the system gives out itself.
+# Ports depend on the job, so that jobs on one node do not conflict; they are below the system's ephemeral ports.
 port=$((20000 + SLURM_JOB_ID % 3000 * 4))
 agent_ports=(--dashboard-agent-listen-port=$((port + 2)))
 worker_ports=(--min-worker-port=0 --max-worker-port=0)
-# Its folder is short, since it holds sockets, and local to each node.
+# Ray's folder is local to each node. Its path is short because it contains sockets.
 temporary="${SLURM_TMPDIR:-/tmp}/mlprune-$SLURM_JOB_ID"
 size=(--num-cpus="$SLURM_CPUS_PER_TASK" ${SLURM_GPUS_ON_NODE:+--num-gpus="$SLURM_GPUS_ON_NODE"})
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
-# The first IPv4 address of the head; a site with several networks may name it: MLPRUNE_HEAD_IP.
+# The first IPv4 address of the head; on sites with several networks set MLPRUNE_HEAD_IP.
 head_ip=${MLPRUNE_HEAD_IP:-$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | tr ' ' '\n' | grep -m1 -F .)}
 export RAY_ADDRESS="$head_ip:$port"
-export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # newer Slurms do not hand it on to steps by themselves
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK # newer versions of Slurm do not pass it on to steps
 
 # shellcheck disable=SC2329 # called by the trap
 finish() {
     trap - EXIT TERM INT
-    # shellcheck disable=SC2046 # one word a process
-    kill $(jobs -p) 2>/dev/null || true # srun passes it on: ray ends its processes
+    # shellcheck disable=SC2046 # one word per process
+    kill $(jobs -p) 2>/dev/null || true # srun forwards the signal, and Ray stops its processes
     wait || true
     rm -rf "$private"
 }
@@ -82,29 +82,29 @@ if [ "${#nodes[@]}" -gt 1 ]; then
         --dashboard-agent-listen-port=$((port + 3)) "${worker_ports[@]}" "${size[@]}" >"$private/workers.log" 2>&1 &
 fi
 
-# A run plans with the nodes that are there when it begins.
+# A run plans with the nodes that exist when it starts.
 python - "${#nodes[@]}" <<'WAIT' || { cat "$private"/*.log >&2; exit 1; }
 import sys
 import time
 
 import ray
 
-wanted, give_up = int(sys.argv[1]), time.monotonic() + 300
+wanted, deadline = int(sys.argv[1]), time.monotonic() + 300
 while True:
     try:
         ray.init(address="auto", log_to_driver=False, logging_level="error")
         break
     except (ConnectionError, RuntimeError):
-        if time.monotonic() > give_up:
+        if time.monotonic() > deadline:
             raise
         time.sleep(2)
 while sum(node["Alive"] for node in ray.nodes()) < wanted:
-    if time.monotonic() > give_up:
-        sys.exit(f"only {sum(node['Alive'] for node in ray.nodes())} of {wanted} nodes came")
+    if time.monotonic() > deadline:
+        sys.exit(f"only {sum(node['Alive'] for node in ray.nodes())} of {wanted} nodes joined")
     time.sleep(1)
 WAIT
 
-# In the background, so that a signal from Slurm is heard at once; its exit code is the job's.
+# In the background, so that the script handles Slurm's signal at once. Its exit code is the job's.
 mlprune run "$recipe" --store "$store" --address auto &
 driver=$!
 trap 'kill -TERM "$driver"' TERM INT

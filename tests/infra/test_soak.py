@@ -1,4 +1,4 @@
-"""The soak script sees what is lost, doubled or different; run in full, it finds nothing of the kind."""
+"""The soak script reports lost, unexpected and different files, and finds none after a real soak."""
 
 import importlib.util
 import subprocess
@@ -21,15 +21,15 @@ def soak() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["soak"] = module  # dataclasses look themselves up there
+    sys.modules["soak"] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
 
-def test_differences_between_stores_are_seen(
+def test_differences_between_stores_are_reported(
     soak: ModuleType, small_run: FinishedRun, copied_store: Callable[..., Any], tmp_path: Path
 ) -> None:
-    undisturbed = copy_of(small_run.store, tmp_path / "undisturbed").local_root  # comparing makes catalogs
+    undisturbed = copy_of(small_run.store, tmp_path / "undisturbed").local_root  # the comparison creates catalogs
     store = copied_store(small_run.store).local_root
     assert list(soak.differences(store, undisturbed)) == []
 
@@ -38,22 +38,22 @@ def test_differences_between_stores_are_seen(
     (lost, *_) = sorted(store.glob("records/rank_consistency/*.json"))
     lost.unlink()
     (store / "masks" / "doubled.parquet").write_bytes(b"")
-    found = "\n".join(soak.differences(store, undisturbed))
+    report = "\n".join(soak.differences(store, undisturbed))
     for words in (
         f"lost: {lost.relative_to(store)}",
-        "too many: masks/doubled.parquet",
+        "unexpected: masks/doubled.parquet",
         f"different: {mask.relative_to(store)}",
         "damaged: ",
-        "no record reaches: masks/doubled.parquet",
+        "unreferenced: masks/doubled.parquet",
         "table: rank_consistency",
     ):
-        assert words in found
+        assert words in report
 
 
 @pytest.mark.slow
-def test_kills_at_random_leave_no_trace(tmp_path: Path) -> None:
+def test_random_kills_change_no_store(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--kills", "3", "--seed", "1", "--folder", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=SCRIPT.parents[1], check=False, timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 kills survived (3 driver)" in done.stdout
-    assert "0 differences to an undisturbed run" in done.stdout
+    assert "0 differences from an undisturbed run" in done.stdout
