@@ -1,4 +1,4 @@
-"""METHOD.md computed once more, slowly, in float64 and in a way of its own: nothing of the project is imported here.
+"""Independent reference of the method, slow and in float64; it imports nothing of the project.
 
 Texts are built from the files, every demonstration runs alone and without padding through the whole model, and masks
 are chosen row by row.
@@ -56,11 +56,11 @@ Key = tuple[int, str]
 """(block, layer)."""
 
 
-# Section 1: demonstrations
+# Demonstrations
 
 
 def hashed_order(seed: int, names: Iterable[Any]) -> list[Any]:
-    """Smallest SHA-256 of "seed:name" first."""
+    """Names in the order of the SHA-256 of "seed:name"."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
 
 
@@ -82,13 +82,13 @@ def few_shot_texts(
 
 
 def code_texts(folder: Path, *, samples: int, seed: int) -> list[str]:
-    """One Python file a demonstration."""
+    """One Python file per demonstration."""
     paths = [path.relative_to(folder).as_posix() for path in folder.glob("**/*.py")]
     return [(folder / path).read_text(encoding="utf-8") for path in hashed_order(seed, paths)[:samples]]
 
 
 def tokens_of(model_path: Path, texts: Sequence[str], *, max_tokens: int) -> list[list[int]]:
-    """Token ids; the tokenizers here put special tokens in front only, so that cutting the list cuts the text."""
+    """Token ids; these tokenizers add special tokens only at the start, so cutting the list cuts the text."""
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     return [list(tokenizer(text)["input_ids"])[:max_tokens] for text in texts]
 
@@ -98,12 +98,12 @@ def end_of(model_path: Path) -> str:
     return str(AutoTokenizer.from_pretrained(model_path).eos_token)
 
 
-# Section 2: statistics
+# Statistics
 
 
 @contextmanager
 def default_float64() -> Any:
-    """XGLM's code makes a constant in torch's default dtype."""
+    """Set torch's default dtype, in which XGLM's code creates a constant."""
     torch.set_default_dtype(torch.float64)
     try:
         yield
@@ -112,7 +112,7 @@ def default_float64() -> Any:
 
 
 class Float64Model:
-    """A base model in float64 whose layers can be zeroed and listened to."""
+    """A base model in float64 whose weights can be zeroed and whose inputs can be observed."""
 
     def __init__(self, path: Path, family: str) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
@@ -133,23 +133,24 @@ class Float64Model:
     def squares(
         self, demonstrations: Sequence[Sequence[int]], keys: Iterable[Key], removed: Mapping[Key, np.ndarray]
     ) -> dict[Key, np.ndarray]:
-        """[n, in] of every layer asked for: sums over tokens of the squared inputs, with weights removed before.
+        """Layer -> [n, in]: sums over tokens of the squared inputs, in a model with some weights removed.
 
         Args:
-            removed: [out, in] bool, of the layers that are pruned already; all others are dense.
+            keys: the layers to observe.
+            removed: [out, in] bool, of the pruned layers; all others are dense.
         """
         with torch.no_grad():
             for key, module in self.modules.items():
                 weight = np.where(removed[key], 0.0, self.weights[key]) if key in removed else self.weights[key]
                 module.weight.copy_(torch.from_numpy((weight.T if self.transposed else weight).copy()))
-        found: dict[Key, list[np.ndarray]] = {key: [] for key in keys}
-        handles = [self.modules[key].register_forward_pre_hook(listener(found[key])) for key in found]
+        rows_of: dict[Key, list[np.ndarray]] = {key: [] for key in keys}
+        handles = [self.modules[key].register_forward_pre_hook(listener(rows)) for key, rows in rows_of.items()]
         with default_float64(), torch.inference_mode():
             for token_ids in demonstrations:
                 self.model(torch.tensor([token_ids]))
         for handle in handles:
             handle.remove()
-        return {key: np.stack(rows) for key, rows in found.items()}
+        return {key: np.stack(rows) for key, rows in rows_of.items()}
 
 
 def listener(rows: list[np.ndarray]) -> Any:
@@ -162,11 +163,11 @@ def listener(rows: list[np.ndarray]) -> Any:
     return hook
 
 
-# Section 3: scores
+# Scores
 
 
 def scores_of(score: str, weight: np.ndarray, squares: np.ndarray | None, contrast: np.ndarray | None) -> np.ndarray:
-    """[out, in]: what each weight is worth, feature by feature."""
+    """[out, in]: the score of each weight, feature by feature."""
     scores = np.empty_like(weight)
     for feature in range(weight.shape[1]):
         scores[:, feature] = np.abs(weight[:, feature]) * factor_of(score, feature, squares, contrast)
@@ -174,7 +175,7 @@ def scores_of(score: str, weight: np.ndarray, squares: np.ndarray | None, contra
 
 
 def factor_of(score: str, feature: int, squares: np.ndarray | None, contrast: np.ndarray | None) -> float:
-    """What a feature multiplies the magnitude of its weights with."""
+    """The factor by which a feature multiplies the magnitude of its weights."""
     if score == "magnitude":
         return 1.0
     assert squares is not None
@@ -186,10 +187,10 @@ def factor_of(score: str, feature: int, squares: np.ndarray | None, contrast: np
     return math.sqrt(s_mt * (s_mt / s_code if s_code > 0 else 1.0))
 
 
-# Section 4: masks
+# Masks
 
 TOLERANCE = 0.001
-"""How near to the sparsity the alpha variant has to come."""
+"""Largest accepted difference from the sparsity in the alpha variant."""
 
 
 def group_size(structure: str, shape: tuple[int, ...]) -> int:
@@ -200,7 +201,7 @@ def group_size(structure: str, shape: tuple[int, ...]) -> int:
 
 
 def removed_weights(scores: np.ndarray, *, structure: str, sparsity: float) -> np.ndarray:
-    """[out, in] bool: what is pruned."""
+    """[out, in] bool: the weights that are pruned."""
     if structure == "alpha":
         return lowest_of_rows(scores, alpha_counts(scores, alpha_for(scores, sparsity)))
     size = group_size(structure, scores.shape)
@@ -211,7 +212,7 @@ def removed_weights(scores: np.ndarray, *, structure: str, sparsity: float) -> n
 
 
 def lowest_of_rows(scores: np.ndarray, counts: Sequence[int]) -> np.ndarray:
-    """[rows, d] bool: the lowest of each row, as many as are asked of it."""
+    """[rows, d] bool: the `counts[row]` lowest scores of each row."""
     removed = np.zeros(scores.shape, dtype=bool)
     order = np.argsort(scores, axis=1, kind="stable")
     for row, count in enumerate(counts):
@@ -220,13 +221,13 @@ def lowest_of_rows(scores: np.ndarray, counts: Sequence[int]) -> np.ndarray:
 
 
 def alpha_counts(scores: np.ndarray, alpha: float) -> np.ndarray:
-    """[rows]: how many of the lowest scores of each row add up to at most alpha times all of them."""
+    """[rows]: how many of the lowest scores of each row sum to at most alpha times the sum of the row."""
     sums = np.cumsum(np.sort(scores, axis=1), axis=1)
     return (sums <= alpha * scores.sum(axis=1, keepdims=True)).sum(axis=1)
 
 
 def alpha_for(scores: np.ndarray, sparsity: float) -> float:
-    """The alpha found by halving [0, 1] until the sparsity is near enough; else the nearest of sixty."""
+    """Alpha by bisection of [0, 1] until the sparsity is within the tolerance; else the nearest of sixty."""
     low, high, tried = 0.0, 1.0, []
     scores = np.sort(scores, axis=1)
     for _ in range(60):
@@ -239,4 +240,4 @@ def alpha_for(scores: np.ndarray, sparsity: float) -> float:
             low = alpha
         else:
             high = alpha
-    return min(tried, key=lambda one: one[0])[1]
+    return min(tried, key=lambda attempt: attempt[0])[1]

@@ -1,6 +1,6 @@
-"""Every family, cut into shards, against transformers' own forward over the whole model, one text at a time.
+"""Every family, in one shard or several, against the forward of transformers on one text at a time.
 
-Texts are longer than the window of the blocks that have one, and padded where a batch needs it.
+Texts are longer than the window of blocks with sliding attention, and are padded to a batch.
 """
 
 import pytest
@@ -18,14 +18,14 @@ from tests.tiny_models import ALL_FAMILY_NAMES, END, PAD, WINDOW, save_tiny_mode
 BLOCKS = 3
 LENGTHS = (11, 4, 1, 8)
 FEW_SHARDS = pytest.mark.parametrize("n_shards", [1, 2])
-"""Two shards: the first has two blocks, of every kind that its family has."""
-OWN_SHARDS = pytest.mark.parametrize("n_shards", [1, 3])
-"""Three shards: every block is alone, and the first shard's masks are for blocks unlike its own."""
+"""The first of two shards has two blocks, one of each kind of its family."""
+ONE_BLOCK_SHARDS = pytest.mark.parametrize("n_shards", [1, 3])
+"""In three shards every block is alone, and the first shard prepares masks for other kinds of blocks."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Models as small as these are run fastest by one thread."""
+    """Models this small run fastest on one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -92,7 +92,7 @@ def test_observed_statistics_are_those_of_hooks_on_the_model(folder, model, fami
 
 
 def inputs_of_layers(model, family, tokens):
-    """(block, layer) -> [tokens, in]: what every layer reads, those that share an input included."""
+    """(block, layer) -> [tokens, in]: the input of every layer, also of those that share one."""
     inputs, handles = {}, []
     for block, module in enumerate(model.get_submodule(family.blocks)):
         for layer in family.layers:
@@ -113,15 +113,15 @@ def test_a_block_runs_its_layers_in_the_order_of_the_record(model, family):
     assert list(inputs) == [(block, layer) for block in range(BLOCKS) for layer in family.layers]
 
 
-@OWN_SHARDS
-def test_texts_on_shared_prefixes_score_as_whole_texts(folder, model, n_shards):
+@ONE_BLOCK_SHARDS
+def test_texts_with_shared_prefixes_score_as_whole_texts(folder, model, n_shards):
     texts = some_texts(heads=(WINDOW + 3, 1))
     found = scored(local_chain(folder, n_shards=n_shards), texts)
     expected = [value for value, _ in scored_alone(model, texts)]
     assert [value for value, _ in found] == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-@OWN_SHARDS
+@ONE_BLOCK_SHARDS
 @pytest.mark.parametrize("n_head", [0, MIN_PREFIX], ids=["no-head", "shared-head"])
 def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards, n_head):
     head = random_tokens(n_head, seed=99).tolist()

@@ -1,4 +1,4 @@
-"""The central promise: exported zeros are those of METHOD.md computed in float64, one demonstration at a time."""
+"""The central promise: exported zeros equal those of a float64 reference that runs one demonstration at a time."""
 
 import functools
 import hashlib
@@ -36,9 +36,9 @@ from tests.tiny_models import ALL_FAMILY_NAMES, END, FAMILY_NAMES, save_tiny_mod
 from tests.tiny_recipes import write_recipe
 
 HIDDEN = 100
-"""Of 100 inputs, 0.29 removes 29, and 28 where it is multiplied in binary."""
+"""Of 100 inputs, a sparsity of 0.29 removes 29; binary floating point would give 28."""
 SMALLER = 40
-"""For the families that differ from the others in how they run, not in what is made of it."""
+"""Hidden size for the families that are not in the paper."""
 POSITIONS = 192
 SAMPLES = 5
 SHOTS = 2
@@ -46,33 +46,33 @@ MAX_TOKENS = 160
 SEED = 3
 
 CLOSE = 1e-5
-"""Relative difference of two scores below which either may go."""
-MOST_EXCUSED = 0.002
-"""Largest share of a variant's weights that may go or stay for such closeness."""
+"""Relative difference of two scores below which either weight may be removed."""
+MAX_EXCUSED = 0.002
+"""Largest share of a variant's weights that may differ because their scores are close."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of carrying out the same recipe."""
+class Execution:
+    """Settings that must not change the result of a recipe."""
 
     batch_tokens: int
     n_shards: int
 
 
-MANY_BATCHES_SHARDED = Way(batch_tokens=2 * MAX_TOKENS, n_shards=2)
-MANY_BATCHES_ONE_SHARD = Way(batch_tokens=2 * MAX_TOKENS, n_shards=1)
-ONE_BATCH = Way(batch_tokens=SAMPLES * MAX_TOKENS, n_shards=1)
+MANY_BATCHES_SHARDED = Execution(batch_tokens=2 * MAX_TOKENS, n_shards=2)
+MANY_BATCHES_ONE_SHARD = Execution(batch_tokens=2 * MAX_TOKENS, n_shards=1)
+ONE_BATCH = Execution(batch_tokens=SAMPLES * MAX_TOKENS, n_shards=1)
 
 
 MIXED_WINDOWS = "gemma3_text"
-"""A family whose blocks are called in two ways."""
+"""A family with two kinds of blocks, which get different masks."""
 DEEPER = {"row": [0.29, 0.5], "matrix": [0.29], "alpha": [0.5], "2:4": []}
 SHORTER = {"row": [0.5], "matrix": [0.5], "alpha": [0.5], "2:4": []}
-"""Structure -> sparsities; N:M says its own."""
+"""Structure -> sparsities; N:M has its own."""
 
 
-def recipe_of(way, family):
-    """Sets, scores that read them and one that does not, all structures, both propagations; more for the paper's."""
+def recipe_of(execution, family):
+    """All structures and both propagations, scores with and without demonstrations; more for the paper's families."""
     is_paper = family in FAMILY_NAMES
     shown = {"samples": SAMPLES, "max_tokens": MAX_TOKENS, "seed": SEED}
     mono = {"name": "mono", "kind": "monolingual", "language": "sw", "shots": SHOTS, **shown}
@@ -97,12 +97,12 @@ def recipe_of(way, family):
             *([{"score": "wanda", "demonstrations": "mono", "sparsity": 0.5, **both}] if family == "xglm" else []),
             *({"score": "magnitude", **structure} for structure in structures),
         ],
-        "compute": {"batch_tokens": way.batch_tokens},
+        "compute": {"batch_tokens": execution.batch_tokens},
     }
 
 
 def write_corpus(folder):
-    """Aligned files whose lines have from one to a dozen words."""
+    """Aligned files whose lines have one to twelve words."""
     words = random.Random(7)
     folder.mkdir()
     for language, file in {"en": "en.txt", "fr": "fr.txt", "sw": "swh_Latn.txt"}.items():
@@ -115,7 +115,7 @@ def write_corpus(folder):
 
 
 def write_code(folder):
-    """Python files of one to a dozen lines, some in folders, and one file that is no code."""
+    """Python files of one to twelve lines, some in subfolders, and one file that is not code."""
     (folder / "inner" / "deep").mkdir(parents=True)
     for number, n_lines in enumerate((1, 2, 12, 3, 1, 8, 5)):
         place = ("", "inner/", "inner/deep/")[number % 3]
@@ -125,7 +125,7 @@ def write_code(folder):
 
 
 def write_model(folder, family):
-    """A random model; XGLM's tokenizer puts a special token in front, as the published one does."""
+    """A random model; XGLM's tokenizer adds a special token at the start, like the published one."""
     size = HIDDEN if family in FAMILY_NAMES else SMALLER
     blocks = 3 if family == "xglm" else 2
     save_tiny_model(folder, family, seed=11, positions=POSITIONS, hidden=size, blocks=blocks)
@@ -139,12 +139,12 @@ def write_model(folder, family):
 
 @dataclass
 class Case:
-    """A family's inputs, what the project made of them, and the reference."""
+    """The inputs of a family, the runs of the project on them, and the reference."""
 
     folder: Path
     family: str
     runs: dict = field(default_factory=dict)
-    known: dict = field(default_factory=dict)
+    cached_squares: dict = field(default_factory=dict)
 
     @property
     def model(self):
@@ -156,7 +156,7 @@ class Case:
 
     @functools.cached_property
     def tokens(self):
-        """Name of a set -> its demonstrations, made from the files."""
+        """Name of a set -> its demonstrations, built from the files."""
         shown = {"samples": SAMPLES, "seed": SEED}
         few_shot = functools.partial(
             few_shot_texts, self.folder / "corpus", shots=SHOTS, end=end_of(self.model), **shown
@@ -168,35 +168,40 @@ class Case:
         }
         return {name: tokens_of(self.model, one, max_tokens=MAX_TOKENS) for name, one in texts.items()}
 
-    def run(self, way):
-        """The recipe carried out in this process: (plan, store)."""
-        if way not in self.runs:
+    def run(self, execution):
+        """Run the recipe in this process: (plan, store)."""
+        if execution not in self.runs:
             path = write_recipe(
-                self.folder, recipe_of(way, self.family), name=f"{way.batch_tokens}-{way.n_shards}.yaml"
+                self.folder,
+                recipe_of(execution, self.family),
+                name=f"{execution.batch_tokens}-{execution.n_shards}.yaml",
             )
-            plan, store = build_plan(load_recipe(path)), Store(self.folder / f"store-{way.batch_tokens}-{way.n_shards}")
-            chain = functools.cache(lambda: local_chain(self.model, n_shards=way.n_shards))
+            plan, store = (
+                build_plan(load_recipe(path)),
+                Store(self.folder / f"store-{execution.batch_tokens}-{execution.n_shards}"),
+            )
+            chain = functools.cache(lambda: local_chain(self.model, n_shards=execution.n_shards))
             for job in pending_jobs(plan.jobs, store):
                 job.run(store, chain)
-            self.runs[way] = plan, store
-        return self.runs[way]
+            self.runs[execution] = plan, store
+        return self.runs[execution]
 
     def squares(self, name, block, removed):
-        """Sums of squares of a set in one block behind what is removed; remembered, since many variants ask for it."""
+        """Sums of squares of a set in one block of a pruned model; cached, since many variants need them."""
         if name is None:
             return {}
         before = {key: mask for key, mask in removed.items() if key[0] < block}
         packed = b"".join(np.packbits(mask).tobytes() for mask in before.values())
         key = name, block, hashlib.sha256(packed).hexdigest()
-        if key not in self.known:
-            asked = [(block, layer) for layer in LAYERS[self.family]]
-            self.known[key] = self.reference.squares(self.tokens[name], asked, before)
-        return self.known[key]
+        if key not in self.cached_squares:
+            layers = [(block, layer) for layer in LAYERS[self.family]]
+            self.cached_squares[key] = self.reference.squares(self.tokens[name], layers, before)
+        return self.cached_squares[key]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Models as small as these are run fastest by one thread."""
+    """Models this small run fastest on one thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -237,15 +242,15 @@ def exported_zeros(case, store, variant_id):
 
 
 def n_excused(zeros, expected, scores, *, size):
-    """How many weights differ; a difference that close scores do not excuse fails.
+    """Number of weights that differ; fails if their scores are not close.
 
-    In a comparison group of `size` inputs, what went instead of others has to have scores as good as theirs.
+    In each comparison group of `size` inputs, wrongly removed and wrongly kept weights must have close scores.
     """
-    wrongly_gone, wrongly_kept = (mask.reshape(-1, size) for mask in (zeros & ~expected, expected & ~zeros))
-    for group in np.flatnonzero((wrongly_gone | wrongly_kept).any(axis=1)):
+    wrongly_removed, wrongly_kept = (mask.reshape(-1, size) for mask in (zeros & ~expected, expected & ~zeros))
+    for group in np.flatnonzero((wrongly_removed | wrongly_kept).any(axis=1)):
         values = scores.reshape(-1, size)[group]
-        assert wrongly_gone[group].sum() == wrongly_kept[group].sum()
-        best, worst = values[wrongly_gone[group]].max(), values[wrongly_kept[group]].min()
+        assert wrongly_removed[group].sum() == wrongly_kept[group].sum()
+        best, worst = values[wrongly_removed[group]].max(), values[wrongly_kept[group]].min()
         assert best - worst < CLOSE * best
     return int((zeros != expected).sum())
 
@@ -263,7 +268,7 @@ def test_the_comparison_excuses_close_scores_and_nothing_else():
 
 
 def expected_zeros(zeros, scores, *, structure, sparsity):
-    """What the definition removes; a row of the alpha variant may end where its sum is as good as at the limit."""
+    """Zeros by definition; a row of the alpha variant may have any count whose sum is close to the limit."""
     expected = removed_weights(scores, structure=structure, sparsity=sparsity)
     if structure != "alpha" or (zeros.sum(axis=1) == expected.sum(axis=1)).all():
         return expected
@@ -275,7 +280,7 @@ def expected_zeros(zeros, scores, *, structure, sparsity):
     return lowest_of_rows(scores, counts)
 
 
-def test_the_alpha_variant_gives_each_row_what_one_alpha_allows():
+def test_in_the_alpha_variant_one_alpha_determines_the_count_of_each_row():
     scores = np.array([[1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 10.0]])
     assert alpha_counts(scores, 0.5).tolist() == [2, 3]
     expected = removed_weights(scores, structure="alpha", sparsity=0.625)
@@ -287,14 +292,14 @@ def test_the_alpha_variant_gives_each_row_what_one_alpha_allows():
 
 
 def check_variant(case, store, planned):
-    """Compare the zeros of one exported variant, block after block, with the reference."""
+    """Compare the zeros of one exported variant with the reference, block by block."""
     spec = planned.spec
     choice, sequential = spec.choice, spec.propagation == "sequential"
     sets = [one.name if one else None for one in (next(iter(planned.sets), None), planned.contrast)]
     zeros = exported_zeros(case, store, planned.id)
     excused = 0
     for block in range(case.reference.n_blocks):
-        # Blocks before this one are compared by now: a weight that was excused there is none of this block's business.
+        # earlier blocks were compared already: use their exported zeros, excused weights included
         squares, contrast = (case.squares(name, block, zeros if sequential else {}) for name in sets)
         for layer in LAYERS[case.family]:
             key = block, layer
@@ -302,11 +307,11 @@ def check_variant(case, store, planned):
             expected = expected_zeros(zeros[key], scores, structure=choice.structure, sparsity=spec.sparsity)
             size = group_size(choice.structure, scores.shape)
             excused += n_excused(zeros[key], expected, scores, size=size)
-    assert excused <= MOST_EXCUSED * sum(mask.size for mask in zeros.values())
+    assert excused <= MAX_EXCUSED * sum(mask.size for mask in zeros.values())
 
 
 @EVERY_FAMILY
-def test_demonstrations_are_those_that_the_files_and_the_method_give(case):
+def test_demonstrations_are_those_of_the_reference(case):
     plan, store = case.run(MANY_BATCHES_SHARDED)
     by_name = {
         one.name: one.id for variant in plan.variants.values() for one in (*variant.sets, variant.contrast) if one
@@ -318,7 +323,7 @@ def test_demonstrations_are_those_that_the_files_and_the_method_give(case):
 
 
 @EVERY_FAMILY
-def test_demonstrations_differ_so_much_in_length_that_batches_are_padded_and_some_are_cut(case):
+def test_demonstrations_differ_in_length_so_that_batches_are_padded_and_some_are_truncated(case):
     lengths = {name: [len(ids) for ids in one] for name, one in case.tokens.items()}
     assert all(max(one) > 2 * min(one) for one in lengths.values())
     assert MAX_TOKENS in lengths["mt"]
@@ -326,8 +331,8 @@ def test_demonstrations_differ_so_much_in_length_that_batches_are_padded_and_som
     assert sum(lengths["mt"]) > MANY_BATCHES_SHARDED.batch_tokens
 
 
-def check_all_variants(case, way):
-    plan, store = case.run(way)
+def check_all_variants(case, execution):
+    plan, store = case.run(execution)
     _, *pruned = plan.variants.values()
     sparsities = DEEPER if case.family in FAMILY_NAMES else SHORTER
     n_structures = sum(max(1, len(some)) for some in sparsities.values())
@@ -354,8 +359,8 @@ def test_the_dense_export_has_no_zeros(case):
 
 
 @pytest.mark.parametrize("family", ["xglm", "bloom", MIXED_WINDOWS])
-def test_one_shard_and_several_leave_the_same_bytes(case):
-    stores = [case.run(way)[1] for way in (MANY_BATCHES_SHARDED, MANY_BATCHES_ONE_SHARD)]
+def test_one_shard_and_several_write_the_same_bytes(case):
+    stores = [case.run(execution)[1] for execution in (MANY_BATCHES_SHARDED, MANY_BATCHES_ONE_SHARD)]
     first, second = ({path: (store.local_root / path).read_bytes() for path in store.list("")} for store in stores)
     assert any(path.startswith("masks/") for path in first)
     assert first == second

@@ -17,10 +17,10 @@ HIDDEN = 16
 HEADS = 2
 POSITIONS = 64
 WINDOW = 4
-"""Tokens that a block with sliding attention sees."""
+"""Tokens in the window of a block with sliding attention."""
 
 FAMILY_NAMES = ("xglm", "gpt2", "bloom")
-"""The families of the paper, for tests that need no other."""
+"""The families of the paper, for tests that need only these."""
 ALL_FAMILY_NAMES = (
     *FAMILY_NAMES,
     "llama",
@@ -40,7 +40,7 @@ ALL_FAMILY_NAMES = (
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE without merges: one token a byte, behind three special tokens."""
+    """Byte-level BPE without merges: three special tokens, then one token per byte."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*SPECIAL_TOKENS, *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -52,9 +52,9 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dict[str, Any]:
-    """What the config of a tiny model says: biases, few key heads, windows and caps wherever its family may have them.
+    """Config of a tiny model, with every option of its family: biases, few key heads, windows, caps.
 
-    The odd blocks of a model that has both see a window only.
+    If a family has full and sliding attention, odd blocks have sliding attention.
     """
     special = {"vocab_size": VOCABULARY, "pad_token_id": PAD, "bos_token_id": END, "eos_token_id": END}
     mixed = ["sliding_attention" if block % 2 else "full_attention" for block in range(blocks)]
@@ -68,7 +68,7 @@ def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dic
     }
     head = hidden // HEADS
     wide = {**modern, "head_dim": 2 * head}
-    own: dict[str, dict[str, Any]] = {
+    settings: dict[str, dict[str, Any]] = {
         "xglm": {
             "max_position_embeddings": positions,
             "d_model": hidden,
@@ -103,16 +103,16 @@ def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dic
         },
         "gpt_neox": {**modern, "intermediate_size": 4 * hidden},
     }
-    return {**special, **own[family]}
+    return {**special, **settings[family]}
 
 
 def tiny_model(
     family: str, *, seed: int, blocks: int, hidden: int = HIDDEN, positions: int = POSITIONS, **changes: Any
 ) -> Any:
-    """A random model, biases and norms included, whose activations are large enough to tell tokens apart.
+    """A random model, including biases and norms, whose activations are large enough to distinguish tokens.
 
     Args:
-        changes: what its config says otherwise.
+        changes: of its config.
     """
     settings = tiny_config(family, blocks=blocks, hidden=hidden, positions=positions)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **{**settings, **changes}))
@@ -137,7 +137,7 @@ def save_tiny_model(
     positions: int = POSITIONS,
     **changes: Any,
 ) -> Path:
-    """Write a tiny random model to a folder, as a user's model folder is, and return the folder."""
+    """Write a tiny random model to a folder, like a model folder of a user, and return the folder."""
     model = tiny_model(family, seed=seed, blocks=blocks, hidden=hidden, positions=positions, **changes)
     model.to(dtype).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
@@ -145,7 +145,7 @@ def save_tiny_model(
 
 
 def load_shard_module(folder: Path, blocks: range, dtype: DtypeName) -> Any:
-    """A model of which one shard's parameters are loaded, and all others stay on the meta device."""
+    """A model with the parameters of one shard loaded and all others on the meta device."""
     meta_model = MetaModel(folder, dtype)
     meta_model.load(name for name, _ in shard_parameters(meta_model.model, meta_model.family, blocks))
     return meta_model.model

@@ -1,4 +1,4 @@
-"""What the tests of models share."""
+"""Fixtures for tests of models."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,7 +9,7 @@ from mlprune.parallel import set_worker_threads
 
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
-    """Lets a test choose how many pieces are worked on side by side."""
+    """Let a test set the number of worker threads."""
     set_worker_threads(1)
     yield set_worker_threads
     set_worker_threads(1)

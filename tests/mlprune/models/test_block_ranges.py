@@ -1,4 +1,4 @@
-"""Which shard holds which blocks."""
+"""Block ranges of shards."""
 
 import pytest
 
@@ -16,12 +16,12 @@ def test_spans_are_consecutive_and_balanced():
 
 
 @pytest.mark.parametrize("n_shards", [0, 4])
-def test_no_shards_or_more_shards_than_blocks_are_an_error(n_shards):
+def test_zero_shards_or_more_shards_than_blocks_are_an_error(n_shards):
     with pytest.raises(ModelError, match=r"expected='1 to 3 shards'"):
         plan_spans(3, n_shards)
 
 
-def test_a_block_is_found_in_the_one_shard_that_holds_it():
+def test_the_shard_of_a_block_is_found_by_its_range():
     spans = plan_spans(5, 2)
     assert [shard_of(spans, block) for block in range(5)] == [0, 0, 0, 1, 1]
     with pytest.raises(ModelError, match=r"expected='0 to 4'"):

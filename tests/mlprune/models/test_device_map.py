@@ -6,7 +6,7 @@ from mlprune.models.device_map import CPU, device_for, move_inputs
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an accelerator")
-def test_without_an_accelerator_everything_stays_on_the_cpu_untouched():
+def test_without_an_accelerator_all_modules_stay_on_the_cpu_unchanged():
     modules = {"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}
     devices = device_for(modules)
     assert devices == {"a": CPU, "b": CPU}
@@ -14,7 +14,7 @@ def test_without_an_accelerator_everything_stays_on_the_cpu_untouched():
     assert not any(module._forward_pre_hooks for module in modules.values())
 
 
-def test_without_a_budget_nothing_is_on_the_disk_and_with_one_the_first_modules_stay():
+def test_without_a_budget_nothing_is_on_disk_and_with_one_the_first_modules_stay_in_memory():
     with torch.device("meta"):
         modules = {f"{n}": nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)) for n in range(5)}
     assert set(device_for(modules, with_accelerators=False).values()) == {CPU}
@@ -23,7 +23,7 @@ def test_without_a_budget_nothing_is_on_the_disk_and_with_one_the_first_modules_
         assert list(devices.values()) == [CPU] * n_staying + [None] * (5 - n_staying)
 
 
-def test_all_inputs_of_a_module_and_its_buffers_go_to_its_device():
+def test_all_inputs_and_buffers_of_a_module_are_moved_to_its_device():
     class Seen(nn.Module):
         def __init__(self):
             super().__init__()

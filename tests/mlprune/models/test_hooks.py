@@ -19,7 +19,7 @@ def observed_block(**options):
 
 
 @torch.inference_mode()
-def test_inputs_are_observed_once_a_group():
+def test_inputs_are_observed_once_per_group_of_layers():
     block, taps, listener = observed_block(keeps_tokens=True)
     seen = {}
     block.fc2.register_forward_pre_hook(lambda _, args: seen.update(fc2=args[0]))
@@ -38,7 +38,7 @@ def test_inputs_are_observed_once_a_group():
 
 
 @torch.inference_mode()
-def test_a_block_that_is_stopped_gives_the_same_sums_and_skips_its_last_product():
+def test_a_stopped_block_gives_the_same_sums_and_skips_its_last_product():
     hidden = torch.randn(2, 3, 16)
     block, taps, whole = observed_block()
     with taps.listening(whole):
@@ -56,7 +56,7 @@ def test_a_block_that_is_stopped_gives_the_same_sums_and_skips_its_last_product(
 
 
 @torch.inference_mode()
-def test_nobody_listens_behind_the_context_even_after_an_error():
+def test_after_the_context_there_is_no_listener_even_after_an_error():
     block, taps, listener = observed_block(stops=True)
     with pytest.raises(KeyError), taps.listening(listener):
         raise KeyError
@@ -65,7 +65,7 @@ def test_nobody_listens_behind_the_context_even_after_an_error():
 
 
 @torch.inference_mode()
-def test_only_the_thread_that_listens_hears():
+def test_a_listener_only_gets_the_inputs_of_its_own_thread():
     block, taps, listener = observed_block()
     run = torch.inference_mode()(block)
     with taps.listening(listener), ThreadPoolExecutor(1) as other:
@@ -74,7 +74,7 @@ def test_only_the_thread_that_listens_hears():
 
 
 @torch.inference_mode()
-def test_a_counted_activation_that_is_not_finite_is_an_error_that_names_the_input():
+def test_a_non_finite_counted_activation_is_an_error_that_names_the_input():
     block, taps, listener = observed_block()
     hidden = torch.randn(2, 3, 16)
     hidden[0, 1, 3] = torch.nan
@@ -83,7 +83,7 @@ def test_a_counted_activation_that_is_not_finite_is_an_error_that_names_the_inpu
 
 
 @torch.inference_mode()
-def test_a_layer_that_a_block_does_not_run_is_an_error():
+def test_a_listed_layer_that_a_block_does_not_run_is_an_error():
     model, family = tiny_model("xglm", seed=1, blocks=1), FAMILIES["xglm"]
     block = model.model.layers[0]
     block.spare = torch.nn.Linear(16, 16)

@@ -38,7 +38,7 @@ def test_one_shard_gives_exactly_the_logits_of_from_pretrained(tmp_path, name, d
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_a_shard_loads_only_its_shard_parameters(tmp_path, name):
+def test_a_shard_loads_only_its_own_parameters(tmp_path, name):
     path = save_tiny_model(tmp_path, name)
     family = FAMILIES[name]
     real = [
@@ -63,7 +63,7 @@ def test_a_tied_head_of_the_last_shard_is_the_embedding(tmp_path):
     assert whole.lm_head.weight is whole.model.embed_tokens.weight
 
 
-def test_an_untied_head_is_read_and_has_to_be_there(tmp_path):
+def test_an_untied_head_is_read_and_must_exist(tmp_path):
     path = save_tiny_model(tmp_path, "gpt2")
     edit_json(path / "config.json", tie_word_embeddings=False)
     with pytest.raises(ModelError, match=r"lack a tensor.*lm_head\.weight"):
@@ -81,7 +81,7 @@ def test_float16_checkpoints_are_loaded_as_float32(tmp_path):
     assert {buffer.dtype for buffer in model.buffers()} == {torch.float32}
 
 
-def test_inspection_tells_the_facts_of_a_model(tmp_path):
+def test_inspection_returns_the_metadata_of_a_model(tmp_path):
     for name in ALL_FAMILY_NAMES:
         info = inspect_model(save_tiny_model(tmp_path / name, name, blocks=2))
         assert (info.family, info.n_blocks, info.hidden_size) == (name, 2, HIDDEN)
@@ -91,7 +91,7 @@ def test_inspection_tells_the_facts_of_a_model(tmp_path):
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(info.content)
 
 
-def test_positions_end_where_longer_texts_would_change_the_frequencies_of_a_batch(tmp_path):
+def test_positions_are_limited_to_texts_that_do_not_change_the_frequencies_of_a_batch(tmp_path):
     factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
     rope = {"rope_type": "longrope", "rope_theta": 10000.0, **factors, "original_max_position_embeddings": 24}
     path = save_tiny_model(tmp_path, "phi3", rope_parameters=rope, original_max_position_embeddings=24)
@@ -100,14 +100,14 @@ def test_positions_end_where_longer_texts_would_change_the_frequencies_of_a_batc
     assert inspect_model(path).max_positions == POSITIONS
 
 
-def test_an_opt_whose_record_does_not_fit_is_refused_before_any_number(tmp_path):
+def test_an_opt_that_differs_from_its_record_is_rejected_on_inspection(tmp_path):
     path = save_tiny_model(tmp_path, "opt", do_layer_norm_before=False, word_embed_proj_dim=HIDDEN // 2)
     for load in (lambda: inspect_model(path), lambda: load_shard_module(path, range(3), "float32")):
         with pytest.raises(ModelError, match=r"missing=\['model\.decoder\.final_layer_norm'\].*project_out"):
             load()
 
 
-def test_the_head_of_a_neox_is_found_under_its_old_name_and_its_new_one(tmp_path):
+def test_the_head_of_a_neox_is_found_under_its_old_and_its_new_name(tmp_path):
     path = save_tiny_model(tmp_path, "gpt_neox")
     tensors = load_file(path / "model.safetensors")
     head = tensors.pop("embed_out.weight")
@@ -125,7 +125,7 @@ def test_weights_that_do_not_fit_the_config_are_an_error(tmp_path):
         load_shard_module(path, range(3), "float32")
 
 
-def test_a_model_with_a_linear_map_outside_its_record_is_refused(tmp_path):
+def test_a_model_with_a_linear_layer_that_its_record_lacks_is_rejected(tmp_path):
     path = save_tiny_model(tmp_path)
     edit_json(path / "config.json", add_cross_attention=True)
     with pytest.raises(ModelError, match=r"does not list.*encoder_attn\.k_proj"):
@@ -145,7 +145,7 @@ def test_an_unknown_family_and_an_unusable_config_are_errors(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_code_in_a_model_folder_is_never_run(tmp_path):
+def test_code_in_a_model_folder_never_runs(tmp_path):
     path = save_tiny_model(tmp_path)
     (path / "evil.py").write_text("raise SystemExit('ran')\n")
     auto_map = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
@@ -176,7 +176,7 @@ def test_a_tokenizer_that_is_missing_or_has_no_end_token_is_an_error(tmp_path):
         load_tokenizer(path)
 
 
-def test_a_folder_is_its_own_resolution_and_other_paths_are_errors_of_one_line(tmp_path):
+def test_a_folder_resolves_to_itself_and_other_paths_are_errors_of_one_line(tmp_path):
     assert resolve_model(str(tmp_path)) == tmp_path
     (tmp_path / "file").write_text("")
     for name, got in ((tmp_path / "file", "a file"), (tmp_path / "none", "nothing")):

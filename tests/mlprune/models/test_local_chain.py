@@ -25,7 +25,7 @@ def test_shards_that_do_not_cover_the_model_in_order_are_an_error(folders):
             LocalChain(shards)
 
 
-def test_a_call_reaches_the_shard_that_holds_the_block(folders):
+def test_a_call_reaches_the_shard_that_has_the_block(folders):
     chain = local_chain(folders["bloom"], n_shards=3)
     for block in range(3):
         assert shard_of(chain.spans, block) == block
@@ -37,14 +37,14 @@ def test_a_call_reaches_the_shard_that_holds_the_block(folders):
 
 
 class FakeVisitor:
-    """Visitor of a number; its result is made by a function."""
+    """Visitor of a number; a function computes its result."""
 
     def __init__(self, item, function):
         self.item, self.function = item, function
 
 
 class FakeShard:
-    """One of some shards of one block each; calls the functions of visitors."""
+    """A shard of one block, which records itself in each visitor."""
 
     def __init__(self, number, *, n_blocks):
         self.blocks, self.n_blocks = range(number, number + 1), n_blocks

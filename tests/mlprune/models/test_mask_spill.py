@@ -7,7 +7,7 @@ from mlprune.errors import ModelError
 from mlprune.models.mask_spill import MaskSpill
 
 
-def test_masks_and_new_weights_come_back_as_they_were():
+def test_spilled_masks_and_weights_are_read_back_unchanged():
     generator = torch.Generator().manual_seed(0)
     masks = {"fc1": torch.rand(7, 5, generator=generator) > 0.5, "a.b": torch.rand(3, 11, generator=generator).T > 0.5}
     weights = {"fc2": torch.randn(4, 6, generator=generator).to(torch.bfloat16).T}
@@ -24,7 +24,7 @@ def test_masks_and_new_weights_come_back_as_they_were():
     assert kept.mask_of(3, "a.b") is kept.weight_of(3, "fc2") is None
 
 
-def test_a_mask_takes_one_bit_a_weight_and_a_dense_block_nothing():
+def test_a_spilled_mask_takes_one_bit_per_weight_and_a_dense_block_nothing():
     kept = MaskSpill()
     kept.keep(0, {"fc1": torch.ones(800, 1000, dtype=torch.bool)}, {})
     folder = Path(kept._folder.name)
@@ -36,7 +36,7 @@ def test_a_mask_takes_one_bit_a_weight_and_a_dense_block_nothing():
     assert not folder.exists()
 
 
-def test_a_scratch_folder_that_is_gone_is_an_error():
+def test_a_deleted_scratch_folder_is_an_error():
     kept = MaskSpill()
     kept.keep(0, {"fc1": torch.ones(2, 2, dtype=torch.bool)}, {})
     kept._file(0).unlink()

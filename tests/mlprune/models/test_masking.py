@@ -24,7 +24,7 @@ def weights_of(blocks, name):
 
 
 class Disk:
-    """Stands for the checkpoint: stored weights as they were when it was made, and what was read of them."""
+    """A fake checkpoint: copies of the weights, and a log of what was read."""
 
     def __init__(self, blocks, name):
         self._kept = {
@@ -51,7 +51,7 @@ def random_masks(weights, seed):
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_masks_zero_exactly_the_removed_and_come_off_bit_exactly(name):
+def test_masks_zero_exactly_the_removed_weights_and_are_undone_bit_for_bit(name):
     blocks, masked, _ = masked_blocks(name)
     dense = weights_of(blocks, name)
     for seed in range(2):
@@ -65,7 +65,7 @@ def test_masks_zero_exactly_the_removed_and_come_off_bit_exactly(name):
     assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, name).items())
 
 
-def test_only_changed_layers_that_become_dense_or_get_other_masks_are_read_again():
+def test_only_changed_layers_are_read_again():
     blocks, masked, disk = masked_blocks("gpt2")
     dense = weights_of(blocks, "gpt2")
     masks = random_masks(dense, 0)
@@ -82,7 +82,7 @@ def test_only_changed_layers_that_become_dense_or_get_other_masks_are_read_again
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_new_weights_are_put_in_place_under_their_masks_and_come_off_bit_exactly(name):
+def test_new_weights_are_masked_and_are_undone_bit_for_bit(name):
     blocks, masked, _ = masked_blocks(name)
     dense = weights_of(blocks, name)
     first, second, *_ = FAMILIES[name].layers
@@ -100,7 +100,7 @@ def test_new_weights_are_put_in_place_under_their_masks_and_come_off_bit_exactly
     assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, name).items())
 
 
-def test_a_mask_or_weight_of_the_wrong_shape_type_or_layer_is_an_error_and_changes_nothing():
+def test_a_mask_or_weight_of_the_wrong_shape_dtype_or_layer_is_an_error_and_changes_nothing():
     blocks, masked, _ = masked_blocks("gpt2")
     dense = weights_of(blocks, "gpt2")
     good = {(0, "attn.c_attn"): torch.zeros(48, 16, dtype=torch.bool)}
@@ -121,7 +121,7 @@ def test_a_mask_or_weight_of_the_wrong_shape_type_or_layer_is_an_error_and_chang
     assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, "gpt2").items())
 
 
-def test_a_checkpoint_of_another_shape_than_the_one_that_was_loaded_is_an_error():
+def test_restoring_from_a_checkpoint_of_another_shape_is_an_error():
     blocks = blocks_of("gpt2")
     masked = MaskedBlocks(blocks, FAMILIES["gpt2"], lambda _, layers: {layer: torch.ones(2, 2) for layer in layers})
     masked.set_block(1, {"mlp.c_fc": torch.zeros(64, 16, dtype=torch.bool)})

@@ -8,7 +8,7 @@ IDS = torch.ones(2, 3, dtype=torch.int64)
 MASK = torch.ones(2, 3, dtype=torch.bool)
 
 
-def test_a_token_batch_whose_parts_differ_in_shape_is_an_error():
+def test_a_token_batch_with_tensors_of_different_shapes_is_an_error():
     assert TokenBatch(IDS, MASK, MASK).token_ids is IDS
     with pytest.raises(ShapeError, match="part='attention_mask'"):
         TokenBatch(IDS, MASK[:, :2], MASK)

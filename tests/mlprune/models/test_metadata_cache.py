@@ -1,4 +1,4 @@
-"""Facts of a model folder are remembered while nothing changed that they were found from."""
+"""Metadata of a model folder is cached until something that it depends on changes."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files count as settled at once, since no test sets the time at which a file's status changed."""
+    """Let files count as settled at once, since a test cannot set the ctime of a file."""
     monkeypatch.setattr(metadata_cache, "SETTLED_S", -3600.0)
 
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Finder:
-    """Finds other facts each time, and counts."""
+    """Computes other metadata on each call, and counts the calls."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -50,7 +50,7 @@ class Finder:
 
 
 @pytest.mark.usefixtures("at_rest")
-def test_what_was_found_is_remembered_for_each_folder_and_each_question(folder: Path, tmp_path: Path) -> None:
+def test_metadata_is_cached_per_folder_and_name(folder: Path, tmp_path: Path) -> None:
     find = Finder()
     assert [cached_metadata(folder, "a", find)["n"] for _ in range(3)] == [1, 1, 1]
     assert cached_metadata(folder, "b", find)["n"] == 2
@@ -59,7 +59,7 @@ def test_what_was_found_is_remembered_for_each_folder_and_each_question(folder: 
 
 
 def rewrite(folder: Path) -> None:
-    """Other bytes, of the same size and with the same time."""
+    """Write other bytes of the same size, with the same mtime."""
     before = (folder / "weights").stat()
     (folder / "weights").write_bytes(bytes([1] * 8))
     os.utime(folder / "weights", ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -85,7 +85,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.usefixtures("at_rest")
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_any_change_of_the_folder_makes_it_be_found_anew(change: Callable[[Path], object], folder: Path) -> None:
+def test_any_change_of_the_folder_invalidates_its_metadata(change: Callable[[Path], object], folder: Path) -> None:
     find = Finder()
     cached_metadata(folder, "a", find)
     change(folder)
@@ -93,7 +93,7 @@ def test_any_change_of_the_folder_makes_it_be_found_anew(change: Callable[[Path]
 
 
 @pytest.mark.usefixtures("at_rest")
-def test_other_code_or_another_library_makes_it_be_found_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_code_or_libraries_invalidate_the_metadata(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = Finder()
     cached_metadata(folder, "a", find)
     monkeypatch.setattr(metadata_cache, "_version", lambda name: f"{name} of tomorrow")
@@ -103,13 +103,13 @@ def test_other_code_or_another_library_makes_it_be_found_anew(folder: Path, monk
     metadata_cache._code.cache_clear()
 
 
-def test_a_folder_that_changed_just_now_is_not_remembered(folder: Path) -> None:
+def test_metadata_of_a_recently_changed_folder_is_not_cached(folder: Path) -> None:
     find = Finder()
     assert [cached_metadata(folder, "a", find)["n"] for _ in range(2)] == [1, 2]
 
 
 @pytest.mark.usefixtures("at_rest")
-def test_a_folder_that_changes_while_it_is_looked_at_is_not_remembered(folder: Path) -> None:
+def test_metadata_of_a_folder_that_changes_meanwhile_is_not_cached(folder: Path) -> None:
     find = Finder()
 
     def disturbed() -> dict[str, Any]:
@@ -130,7 +130,7 @@ DAMAGES: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.usefixtures("at_rest")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_entry_is_as_good_as_none(damage: Callable[[str], str], folder: Path, own_cache: Path) -> None:
+def test_a_damaged_entry_is_ignored(damage: Callable[[str], str], folder: Path, own_cache: Path) -> None:
     find = Finder()
     cached_metadata(folder, "a", find)
     (entry,) = own_cache.iterdir()
@@ -139,7 +139,7 @@ def test_a_damaged_entry_is_as_good_as_none(damage: Callable[[str], str], folder
 
 
 @pytest.mark.usefixtures("at_rest")
-def test_without_a_place_for_entries_everything_is_found_each_time(folder: Path, own_cache: Path) -> None:
+def test_without_a_writable_cache_metadata_is_computed_each_time(folder: Path, own_cache: Path) -> None:
     own_cache.parent.mkdir(parents=True)
     own_cache.write_text("no folder")
     find = Finder()
@@ -147,7 +147,9 @@ def test_without_a_place_for_entries_everything_is_found_each_time(folder: Path,
 
 
 @pytest.mark.usefixtures("at_rest")
-def test_only_so_many_entries_are_kept(folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_entries_are_deleted_above_the_limit(
+    folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(metadata_cache, "MAX_ENTRIES", 3)
     for number in range(5):
         cached_metadata(folder, f"{number}", Finder())
@@ -155,7 +157,7 @@ def test_only_so_many_entries_are_kept(folder: Path, own_cache: Path, monkeypatc
 
 
 @pytest.mark.usefixtures("at_rest")
-def test_a_model_is_the_same_when_it_is_remembered_and_is_not_built_again(
+def test_a_cached_inspection_is_the_same_and_does_not_build_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_tiny_model(tmp_path / "xglm", "xglm")

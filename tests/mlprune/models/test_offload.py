@@ -1,4 +1,4 @@
-"""Shards with a memory budget against shards without: same bytes, fewer blocks in memory, weights read once a pass."""
+"""Shards with a memory budget give the bytes of shards without, and read weights once per pass."""
 
 import subprocess
 import sys
@@ -31,8 +31,8 @@ from tests.tiny_models import PAD, save_tiny_model
 
 NAMES = ("xglm", "gpt2", "bloom", "llama", "gemma2")
 N_BLOCKS = 4
-HEAD = [1, *range(30, 30 + MIN_PREFIX)]
-PROMPTS = [[*HEAD, 50, 60, 70], [*HEAD, 9], [*HEAD, 7]]
+PREFIX = [1, *range(30, 30 + MIN_PREFIX)]
+PROMPTS = [[*PREFIX, 50, 60, 70], [*PREFIX, 9], [*PREFIX, 7]]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def offloaded(path, n, *, n_shards=1, dtype="float32", limit=None):
 
 
 def small_groups(path):
-    """A limit with which a chain sends two or three small batches at a time."""
+    """A limit of two or three small batches per group."""
     return replace(group_limit(footprint(path, "float32")), n_bytes=25_000)
 
 
@@ -75,7 +75,7 @@ def tensors_of(observations=(), scores=()):
 
 
 def everything(chain):
-    """All that goes through the blocks of a chain, as it is now."""
+    """Statistics, scores and decoded tokens of a chain in its current state."""
     observations = chain.stream(StatisticsVisitor, token_batches())
     scores = chain.stream(ScoringVisitor, scoring_batches())
     return tensors_of(observations, scores), greedy_decode(
@@ -101,7 +101,7 @@ def scaled(weights, products, factor):
 
 
 def swept(chain, *, with_products):
-    """A sequential sweep over a chain: what is observed on the way, and everything behind it."""
+    """A sequential sweep over a chain: its observations, and the results of the pruned chain."""
     keys = list(range(5))
     for key, batch in enumerate(token_batches()):
         chain.on_block(0, Shard.sweep_start, key, batch)
@@ -122,7 +122,7 @@ def swept(chain, *, with_products):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_observed_scored_and_decoded_does_not_depend_on_the_memory(folders, name, threads):
+def test_results_do_not_depend_on_the_memory_budget(folders, name, threads):
     expected = everything(local_chain(folders[name]))
     for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (2, 1, 3), (1, 2, 1), (2, 3, 1)):
         threads(n_threads)
@@ -133,7 +133,7 @@ def test_what_is_observed_scored_and_decoded_does_not_depend_on_the_memory(folde
 
 
 @pytest.mark.parametrize(("name", "with_products"), [("xglm", False), ("gpt2", True)])
-def test_sweeps_and_what_they_made_of_the_model_do_not_depend_on_the_memory(folders, name, with_products, threads):
+def test_sweeps_and_the_pruned_models_do_not_depend_on_the_memory_budget(folders, name, with_products, threads):
     dense = everything(local_chain(folders[name]))
     expected = swept(local_chain(folders[name]), with_products=with_products)
     for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (1, 1, 3), (2, 2, 1)):
@@ -145,7 +145,7 @@ def test_sweeps_and_what_they_made_of_the_model_do_not_depend_on_the_memory(fold
 
 
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])
-def test_blocks_that_are_away_take_masks_and_new_weights_and_give_them_back_bit_for_bit(folders, name):
+def test_offloaded_blocks_are_masked_rewritten_and_restored_bit_for_bit(folders, name):
     reference, chain = local_chain(folders[name]), offloaded(folders[name], 2)
     shapes = reference.on_block(0, Shard.prune_block, 0, lambda weights: ({}, dict(weights)))
     masks = {(block, layer): mask for block in (0, 2) for layer, mask in halved(shapes, block)[0].items()}
@@ -163,7 +163,7 @@ def test_blocks_that_are_away_take_masks_and_new_weights_and_give_them_back_bit_
     assert_same(everything(reference), dense)
 
 
-def test_changing_a_block_that_is_away_without_looking_at_its_weights_reads_nothing(folders, monkeypatch):
+def test_changing_an_offloaded_block_reads_no_weights_unless_they_are_accessed(folders, monkeypatch):
     chain = offloaded(folders["xglm"], 1)
     monkeypatch.setattr(WeightFiles, "read", None)
     monkeypatch.setattr(WeightFiles, "copy", None)
@@ -174,7 +174,7 @@ def test_changing_a_block_that_is_away_without_looking_at_its_weights_reads_noth
 
 
 class Watched:
-    """What a shard has in memory, and how often it read each part."""
+    """Parts of a shard in memory, and how often each part was read."""
 
     def __init__(self, monkeypatch):
         self.n_read, self.present, self.most = Counter(), set(), 0
@@ -195,7 +195,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_a_pass_reads_every_weight_once_and_never_holds_more_than_the_window(folders, n, monkeypatch):
+def test_a_pass_reads_every_weight_once_and_never_loads_more_than_the_window(folders, n, monkeypatch):
     watched, path = Watched(monkeypatch), folders["xglm"]
     chain = offloaded(path, n)
     staying = {0: 0, 1: 0, 2: 0, 3: 1}[n]
@@ -235,7 +235,7 @@ def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(fo
         assert_same(everything(offloaded(folders[name], 2, dtype="bfloat16")), expected)
 
 
-def test_with_room_for_everything_nothing_takes_turns(folders):
+def test_a_budget_with_room_for_all_blocks_offloads_nothing(folders):
     chain = local_chain(folders["opt"], budget=MemoryBudget(2**31))
     assert chain.limit is None
     assert chain.everywhere(Shard.group_limit) == [None]
@@ -243,7 +243,7 @@ def test_with_room_for_everything_nothing_takes_turns(folders):
     assert_same(everything(chain), everything(local_chain(folders["opt"])))
 
 
-def test_a_budget_without_room_for_a_block_is_an_error_that_names_one_that_has(folders):
+def test_a_budget_without_room_for_a_block_is_an_error_that_names_a_sufficient_one(folders):
     path = folders["opt"]
     with pytest.raises(ModelError, match=r"no room for one block.*expected='(\d+\.\d+) GiB or more'") as caught:
         local_chain(path, budget=MemoryBudget(PROCESS_BYTES))
@@ -252,7 +252,7 @@ def test_a_budget_without_room_for_a_block_is_an_error_that_names_one_that_has(f
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_a_checkpoint_that_goes_away_is_an_error_and_the_shard_goes_on_when_it_is_back(tmp_path, n):
+def test_a_missing_checkpoint_is_an_error_and_the_shard_works_again_once_it_is_restored(tmp_path, n):
     path = save_tiny_model(tmp_path, blocks=N_BLOCKS)
     chain = offloaded(path, n)
     expected = tensors_of(chain.stream(StatisticsVisitor, token_batches()))
@@ -264,7 +264,7 @@ def test_a_checkpoint_that_goes_away_is_an_error_and_the_shard_goes_on_when_it_i
     assert all(torch.equal(one, other) for one, other in zip(again, expected, strict=True))
 
 
-def test_spans_of_the_shards_each_have_the_budget(folders):
+def test_each_shard_has_the_whole_budget(folders):
     chain = offloaded(folders["gpt2"], 1, n_shards=3)
     assert chain.spans == plan_spans(N_BLOCKS, 3)
     assert [limit is not None for limit in chain.everywhere(Shard.group_limit)][:1] == [True]

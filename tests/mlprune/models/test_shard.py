@@ -34,7 +34,7 @@ def random_tokens(*shape, seed=0):
 
 
 def token_batch(rows=ALL_ROWS, *, pad=0):
-    """Texts of several lengths; the first token of a text does not count in statistics, if there is another."""
+    """Texts of several lengths; the first token of a text counts in statistics only if it is the only one."""
     lengths = [LENGTHS[row] for row in rows]
     positions = torch.arange(max(lengths)).unsqueeze(0)
     mask = positions < torch.tensor(lengths).unsqueeze(1)
@@ -47,7 +47,7 @@ def observe(chain, batch):
 
 
 def reference_observation(path, family, tokens, counted):
-    """One text alone, in float64, through the plain model with plain hooks: sums by (block, layer), magnitudes."""
+    """Sums by (block, layer) and magnitudes of one text alone, from plain hooks on the model in float64."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
     inputs, hidden = {}, []
     for block, module in enumerate(model.get_submodule(family.blocks)):
@@ -60,7 +60,7 @@ def reference_observation(path, family, tokens, counted):
         )
         if block == 0:
             module.register_forward_pre_hook(lambda _, args: hidden.append(args[0][0]))
-    torch.set_default_dtype(torch.float64)  # XGLM's code makes a constant in the default dtype
+    torch.set_default_dtype(torch.float64)  # XGLM's code creates a constant in the default dtype
     try:
         with torch.inference_mode():
             model(tokens.unsqueeze(0))
@@ -71,7 +71,7 @@ def reference_observation(path, family, tokens, counted):
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_padded_batch_is_observed_as_its_texts_alone_with_plain_hooks(folders, name):
+def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(folders, name):
     family, batch = FAMILIES[name], token_batch()
     found = observe(local_chain(folders[name]), batch)
     assert set(found.sums) == {(block, group) for block in range(3) for group in family.input_names}
@@ -106,7 +106,7 @@ def test_padding_tokens_and_batch_size_do_not_change_statistics(folders, name):
         torch.testing.assert_close(torch.cat([half.sums[key] for half in halves]), sums, rtol=1e-5, atol=1e-6)
 
 
-def test_what_travels_between_shards_can_be_pickled(folders):
+def test_messages_between_shards_can_be_pickled(folders):
     for name in FAMILY_NAMES:
         shards = local_chain(folders[name], n_shards=2).shards
         straight = run_visitor(shards, ScoringVisitor(one_batch(TEXTS)))
@@ -123,14 +123,14 @@ def broken_model(folder):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_an_activation_that_is_not_finite_is_an_error_that_names_block_and_input(tmp_path, threads, n_threads):
+def test_a_non_finite_activation_is_an_error_that_names_block_and_input(tmp_path, threads, n_threads):
     threads(n_threads)
     with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
         list(local_chain(broken_model(tmp_path)).stream(StatisticsVisitor, [token_batch()] * 8))
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_neither_threads_nor_shards_change_a_bit_of_what_is_observed_and_scored(folders, name, threads):
+def test_neither_threads_nor_shards_change_a_bit_of_statistics_and_scores(folders, name, threads):
     batches = [token_batch(rows) for rows in (range(4), range(2), range(1, 4), range(3, 4))] * 3
     texts = [one_batch(TEXTS)] * 8
     found = []
@@ -174,7 +174,7 @@ def pruned_model(path, family, masks):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 @pytest.mark.parametrize("n_shards", [1, 2])
-def test_a_masked_chain_scores_as_the_pruned_model_and_then_as_the_dense_one(folders, name, n_shards):
+def test_a_masked_chain_scores_like_the_pruned_model_and_unmasked_like_the_dense_one(folders, name, n_shards):
     masks, family = random_masks(folders[name], name), FAMILIES[name]
     chain = local_chain(folders[name], n_shards=n_shards)
     dense = log_probs(chain)
@@ -210,7 +210,7 @@ def test_a_block_is_pruned_by_a_function_of_its_dense_weights(folders, name):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 @pytest.mark.parametrize("n_shards", [1, 2, 3])
-def test_a_sweep_observes_each_block_behind_the_pruned_ones_before_it(folders, name, n_shards):
+def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, name, n_shards):
     family, batch = FAMILIES[name], token_batch()
     masks = random_masks(folders[name], name, seed=5)
     chain = local_chain(folders[name], n_shards=n_shards)
@@ -252,7 +252,7 @@ def sweep_batches():
 
 
 def swept_with_products(path, family, *, n_shards):
-    """A sweep whose function halves large weights: everything it returns and is given, in order."""
+    """A sweep that halves large weights: its chain, and all its products and statistics in order."""
     chain, batches, seen = local_chain(path, n_shards=n_shards), sweep_batches(), []
 
     def halve(weights, products, least):
@@ -349,7 +349,7 @@ def test_a_wrong_mask_weight_or_layer_of_a_function_is_an_error(folders):
                 shard.set_keep_masks({(0, layer): one for layer, one in masks.items()})
 
 
-def test_products_are_forgotten_when_a_sweep_is_cleared(folders):
+def test_clearing_a_sweep_drops_its_products(folders):
     shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
     shard.sweep_start("k", token_batch())
     shard.sweep_observe(0, ["k"], with_products=True)
@@ -357,7 +357,7 @@ def test_products_are_forgotten_when_a_sweep_is_cleared(folders):
     assert shard.rewrite_block(0, lambda _, products: ({}, {}, len(products))) == 0
 
 
-def test_a_sweep_over_an_activation_that_is_not_finite_ends_with_block_and_input(tmp_path, threads):
+def test_a_non_finite_activation_in_a_sweep_is_an_error_that_names_block_and_input(tmp_path, threads):
     threads(2)
     shard = load_shard(broken_model(tmp_path), range(3), n_blocks=3, dtype="float32")
     for key, batch in sweep_batches().items():
@@ -377,12 +377,12 @@ TEXTS = some_texts(heads=(4,))
 
 
 def log_probs(chain):
-    """Of all scored tokens of the texts."""
+    """Log-probabilities of all scored tokens of the texts."""
     return next(chain.stream(ScoringVisitor, [one_batch(TEXTS)])).log_probs
 
 
 def assert_scores_of(model, found, **tolerance):
-    """Log-probabilities add up to what each text has alone."""
+    """Compare the sum of each text with that of the text alone."""
     expected = [value for value, _ in scored_alone(model, TEXTS)]
     sums = torch.stack([own.sum() for own in found.split([len(text.tokens) - text.n_context for text in TEXTS])])
     torch.testing.assert_close(sums, torch.tensor(expected, dtype=torch.float64), **tolerance)

@@ -99,14 +99,14 @@ def test_a_removed_negative_weight_becomes_a_positive_zero(tmp_path):
     assert not torch.signbit(load_file(path)["w"]).any()
 
 
-def test_a_mask_of_a_transposed_view_is_taken_in_the_order_of_the_tensor(tmp_path):
+def test_a_non_contiguous_mask_is_applied_in_the_order_of_the_tensor(tmp_path):
     path, tensors = weight_file(tmp_path, torch.float32)
     removed = removed_weights().T.contiguous().T
     zero_weights(path, "b", removed)
     assert torch.equal(load_file(path)["b"], tensors["b"].masked_fill(removed, 0))
 
 
-def test_zeroed_weights_are_counted_among_the_chosen_ones_only(tmp_path):
+def test_zeroed_weights_are_counted_only_among_the_chosen_ones(tmp_path):
     path, _ = weight_file(tmp_path, torch.float32)
     removed = removed_weights()
     assert count_zeroed(path, "b", removed) == 0

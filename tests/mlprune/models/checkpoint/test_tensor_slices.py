@@ -24,7 +24,7 @@ def file(tmp_path):
     return tmp_path / "x.safetensors"
 
 
-def test_extents_say_where_the_bytes_of_a_tensor_lie(file):
+def test_a_tensor_slice_is_the_byte_range_of_a_tensor(file):
     data = file.read_bytes()
     for name, tensor in TENSORS.items():
         extent = tensor_slice(file, name)
@@ -35,7 +35,7 @@ def test_extents_say_where_the_bytes_of_a_tensor_lie(file):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_copies_are_what_the_library_reads_in_any_dtype(file, monkeypatch, dtype):
+def test_copies_equal_what_safetensors_reads_in_any_dtype(file, monkeypatch, dtype):
     monkeypatch.setattr(tensor_slices, "_PIECE_BYTES", 24)
     for name, tensor in load_file(file).items():
         if tensor.is_floating_point():
@@ -44,7 +44,7 @@ def test_copies_are_what_the_library_reads_in_any_dtype(file, monkeypatch, dtype
             assert torch.equal(found, tensor.to(dtype))
 
 
-def test_a_copy_lies_to_a_boundary_as_the_mapped_file_does_and_is_not_the_file(file):
+def test_a_copy_has_the_alignment_of_the_mapped_file_but_does_not_map_it(file):
     mapped = load_file(file)
     for name in ("a", "b", "c"):
         extent = tensor_slice(file, name)
@@ -54,7 +54,7 @@ def test_a_copy_lies_to_a_boundary_as_the_mapped_file_does_and_is_not_the_file(f
         assert torch.equal(load_file(file)[name], TENSORS[name])
 
 
-def test_a_file_that_ends_too_early_is_an_error_and_not_a_crash(file):
+def test_a_truncated_file_is_an_error_and_not_a_crash(file):
     extent = tensor_slice(file, "c")
     file.write_bytes(file.read_bytes()[: extent.begin + 8])
     for dtype in (torch.float64, torch.float32):

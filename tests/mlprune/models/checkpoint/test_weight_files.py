@@ -41,7 +41,7 @@ def test_a_float16_checkpoint_is_read_as_float32(tmp_path):
 
 
 @pytest.mark.parametrize(("family", "prefix"), [("gpt2", "transformer."), ("opt", "model.")])
-def test_a_checkpoint_without_the_base_prefix_is_read_all_the_same(tmp_path, family, prefix):
+def test_a_checkpoint_without_the_base_prefix_can_be_read(tmp_path, family, prefix):
     path = save_tiny_model(tmp_path / "m", family)
     expected = read_block(path, 2)
     tensors = load_file(path / "model.safetensors")
@@ -68,7 +68,7 @@ def test_weights_in_several_files_are_found_through_their_index(tmp_path):
     assert files.file_names == ("a.safetensors", "b.safetensors", "model.safetensors.index.json")
 
 
-def test_an_index_that_names_a_tensor_its_file_lacks_is_an_error_that_names_both(tmp_path):
+def test_an_index_entry_whose_file_lacks_the_tensor_is_an_error_that_names_both(tmp_path):
     path = save_tiny_model(tmp_path / "m")
     weight_map = dict.fromkeys(load_file(path / "model.safetensors"), "model.safetensors")
     absent = "model.layers.3.fc1.weight"
@@ -83,7 +83,7 @@ def test_an_index_that_names_a_tensor_its_file_lacks_is_an_error_that_names_both
     assert read_block(path, 0)["fc1"].shape == (64, 16)
 
 
-def test_a_tensor_in_its_own_dtype_is_a_view_of_the_mapped_file_and_writing_to_it_spares_the_file(tmp_path):
+def test_a_tensor_in_its_stored_dtype_is_a_private_view_of_the_mapped_file(tmp_path):
     path = save_tiny_model(tmp_path / "m")
     before = file_sha256(path / SINGLE_FILE)
     files, name = WeightFiles(path, FAMILIES["xglm"]), "model.layers.1.fc1.weight"
@@ -98,7 +98,7 @@ def test_a_tensor_in_its_own_dtype_is_a_view_of_the_mapped_file_and_writing_to_i
     assert torch.equal(WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32), original)
 
 
-def test_a_folder_with_pickled_weights_only_is_refused_with_the_next_step(tmp_path):
+def test_a_folder_with_only_pickled_weights_is_rejected_with_the_next_step(tmp_path):
     path = save_tiny_model(tmp_path / "m")
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"no safetensors weights.*save_pretrained.*got=\['pytorch_model.bin'\]"):
@@ -114,7 +114,7 @@ def test_a_missing_block_and_a_damaged_file_are_errors(tmp_path):
         read_block(path, 0)
 
 
-def test_a_tensor_of_a_type_that_torch_does_not_know_is_an_error_that_names_it(tmp_path):
+def test_a_tensor_of_a_dtype_unknown_to_torch_is_an_error_that_names_it(tmp_path):
     path = save_tiny_model(tmp_path / "m")
     name = "model.layers.0.fc1.weight"
     header = json.dumps({name: {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [0, 6]}}).encode()
@@ -123,7 +123,7 @@ def test_a_tensor_of_a_type_that_torch_does_not_know_is_an_error_that_names_it(t
         WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32)
 
 
-def test_a_config_that_is_missing_or_no_json_is_an_error_of_one_line(tmp_path):
+def test_a_missing_or_malformed_config_is_an_error_of_one_line(tmp_path):
     path = save_tiny_model(tmp_path / "m")
     (path / "config.json").write_text('{"model_type": \n')
     with pytest.raises(ModelError, match="not JSON") as caught:
@@ -137,7 +137,7 @@ def test_a_config_that_is_missing_or_no_json_is_an_error_of_one_line(tmp_path):
         family_at(path)
 
 
-def test_content_hashes_cover_config_tokenizer_and_weights_and_follow_the_files(tmp_path):
+def test_content_hashes_cover_config_tokenizer_and_weights_and_change_with_the_files(tmp_path):
     path = save_tiny_model(tmp_path / "m")
     (path / "README.md").write_text("not part of the model")
     before = content_hashes(path, WeightFiles(path, FAMILIES["xglm"]))
@@ -150,7 +150,7 @@ def test_content_hashes_cover_config_tokenizer_and_weights_and_follow_the_files(
     assert after["model.safetensors"] == before["model.safetensors"]
 
 
-def test_a_hash_is_remembered_until_size_or_time_of_the_file_change(tmp_path):
+def test_a_hash_is_cached_until_size_or_time_of_the_file_changes(tmp_path):
     file = tmp_path / "f"
     file.write_bytes(b"one")
     status = file.stat()
@@ -165,14 +165,14 @@ def test_a_hash_is_remembered_until_size_or_time_of_the_file_change(tmp_path):
 
 
 @pytest.mark.parametrize("file", ["../elsewhere.safetensors", "inner/part.safetensors", 3])
-def test_an_index_that_names_a_file_outside_its_folder_is_refused(tmp_path, file):
+def test_an_index_that_names_a_file_outside_its_folder_is_rejected(tmp_path, file):
     path = save_tiny_model(tmp_path / "m")
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"fc1": file}}))
     with pytest.raises(ModelError, match="files of its folder"):
         WeightFiles(path, FAMILIES["xglm"])
 
 
-def test_the_place_of_a_tensor_is_its_file_and_the_name_it_has_there(tmp_path):
+def test_a_tensor_is_located_by_its_file_and_its_name_there(tmp_path):
     path = save_tiny_model(tmp_path / "m", "gpt2")
     tensors = load_file(path / "model.safetensors")
     save_file({name.removeprefix("transformer."): t for name, t in tensors.items()}, path / "model.safetensors")
@@ -183,7 +183,7 @@ def test_the_place_of_a_tensor_is_its_file_and_the_name_it_has_there(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_copied_tensor_is_what_is_read_and_writing_to_it_reaches_no_one_else(tmp_path, dtype):
+def test_a_copied_tensor_equals_the_read_one_and_is_independent_of_it(tmp_path, dtype):
     files = WeightFiles(save_tiny_model(tmp_path), FAMILIES["xglm"])
     for name in files.names:
         assert files.dtype(name) == torch.float32
@@ -195,7 +195,7 @@ def test_a_copied_tensor_is_what_is_read_and_writing_to_it_reaches_no_one_else(t
         assert torch.equal(files.read(name, dtype), read)
 
 
-def test_copying_from_a_file_that_is_cut_off_or_lacks_the_tensor_is_an_error(tmp_path):
+def test_copying_from_a_truncated_file_or_without_the_tensor_is_an_error(tmp_path):
     path = save_tiny_model(tmp_path)
     files = WeightFiles(path, FAMILIES["xglm"])
     last = max(files.names, key=lambda name: files.read(name, torch.float32).data_ptr())

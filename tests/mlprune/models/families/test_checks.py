@@ -12,7 +12,7 @@ from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, tiny_model
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_the_record_of_a_family_covers_all_of_its_model(name):
+def test_the_record_of_a_family_covers_its_whole_model(name):
     family, model = family_of(name), tiny_model(name, seed=0, blocks=2)
     check_frame(model, family)
     matrices = set()
@@ -22,7 +22,7 @@ def test_the_record_of_a_family_covers_all_of_its_model(name):
     assert matrices == {f"{layer}.weight" for layer in family.layers}
 
 
-def test_an_unlisted_linear_map_is_an_error_that_names_it():
+def test_an_unlisted_linear_layer_is_an_error_that_names_it():
     family = FAMILIES["xglm"]
     module = tiny_model("xglm", seed=0, blocks=1).model.layers[0]
     module.adapter = nn.Linear(3, 3)
@@ -47,7 +47,7 @@ def test_any_other_weight_of_two_or_more_dimensions_is_an_error_that_names_block
         check_layers(module, family, block=2)
 
 
-def test_a_mixture_of_experts_is_refused_under_the_record_of_its_dense_sibling():
+def test_a_mixture_of_experts_is_rejected_under_the_record_of_its_dense_sibling():
     settings = {
         "vocab_size": 260,
         "hidden_size": HIDDEN,
@@ -65,14 +65,14 @@ def test_a_mixture_of_experts_is_refused_under_the_record_of_its_dense_sibling()
         family_of("mixtral")
 
 
-def test_a_parameter_of_one_dimension_is_harmless():
+def test_a_parameter_of_one_dimension_needs_no_record():
     family = FAMILIES["llama"]
     module = tiny_model("llama", seed=0, blocks=1).model.layers[0]
     module.scale = nn.Parameter(torch.ones(HIDDEN))
     check_layers(module, family, block=0)
 
 
-def test_a_weight_stored_the_other_way_round_is_an_error_that_names_its_layer():
+def test_a_transposed_weight_is_an_error_that_names_its_layer():
     family = FAMILIES["gpt2"]
     module = tiny_model("gpt2", seed=0, blocks=1).transformer.h[0]
     module.mlp.c_fc = nn.Linear(HIDDEN, 4 * HIDDEN)
@@ -83,7 +83,7 @@ def test_a_weight_stored_the_other_way_round_is_an_error_that_names_its_layer():
         check_layers(tiny_model("gpt2", seed=0, blocks=1).transformer.h[0], straight, block=0)
 
 
-def test_the_opt_that_normalises_afterwards_and_projects_is_refused_with_what_does_not_fit():
+def test_the_opt_with_projections_and_post_norm_is_rejected_with_its_differences():
     changes = {"do_layer_norm_before": False, "word_embed_proj_dim": HIDDEN // 2}
     model = tiny_model("opt", seed=0, blocks=1, **changes)
     with pytest.raises(ModelError, match=r"differs from its family's record.*variant") as caught:
@@ -95,7 +95,7 @@ def test_the_opt_that_normalises_afterwards_and_projects_is_refused_with_what_do
     ]
 
 
-def test_a_head_that_is_no_linear_layer_is_an_error():
+def test_a_head_that_is_not_a_linear_layer_is_an_error():
     model = tiny_model("gpt2", seed=0, blocks=1)
     model.lm_head = nn.Sequential(model.lm_head)
     with pytest.raises(ModelError, match=r"head.*not a linear layer.*'Sequential'"):
@@ -110,7 +110,7 @@ def test_a_missing_layer_is_an_error_that_names_it():
         check_layers(module, family, block=0)
 
 
-def test_an_unknown_model_type_is_an_error_that_says_which_record_to_write_and_where():
+def test_an_unknown_model_type_is_an_error_that_names_the_record_to_write():
     with pytest.raises(ModelError, match=r"record in mlprune/models/families/records\.py.*got='blom'") as caught:
         family_of("blom")
     context = caught.value.context
@@ -120,7 +120,7 @@ def test_an_unknown_model_type_is_an_error_that_says_which_record_to_write_and_w
     assert "\n" not in str(caught.value)
 
 
-def test_layers_that_read_one_input_share_the_name_of_the_first():
+def test_layers_with_the_same_input_share_the_name_of_the_first():
     family = FAMILIES["xglm"]
     assert family.input_of("self_attn.v_proj") == "self_attn.q_proj"
     assert family.input_of("fc2") == "fc2"
@@ -143,6 +143,6 @@ def test_an_oriented_weight_maps_inputs_to_outputs(name):
         assert view.data_ptr() == layer.weight.data_ptr()
 
 
-def test_the_prefix_that_checkpoints_leave_out_is_the_model_below_the_head():
+def test_the_prefix_that_checkpoints_omit_is_the_path_of_the_base_model():
     assert (FAMILIES["opt"].base, FAMILIES["opt"].prefix) == ("model.decoder", "model")
     assert FAMILIES["gpt2"].base == FAMILIES["gpt2"].prefix == "transformer"

@@ -33,7 +33,7 @@ def run(runner, states):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 @torch.inference_mode()
-def test_a_block_that_is_only_observed_gives_the_sums_of_one_that_is_run(tmp_path, name):
+def test_observing_the_inputs_of_a_block_gives_the_sums_of_running_it(tmp_path, name):
     runner = runner_of(save_tiny_model(tmp_path, name))
     states = runner.embed(TOKENS, MASK)
     for block in range(3):
@@ -49,7 +49,7 @@ def test_a_block_that_is_only_observed_gives_the_sums_of_one_that_is_run(tmp_pat
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_another_thread_may_run_blocks_norm_and_head_while_one_embeds(tmp_path, name, monkeypatch):
+def test_a_thread_can_run_blocks_norm_and_head_while_another_embeds(tmp_path, name, monkeypatch):
     runner = runner_of(save_tiny_model(tmp_path, name))
 
     @torch.inference_mode()
@@ -92,14 +92,14 @@ def test_capped_logits_are_scored_as_the_model_computes_them(tmp_path):
 
 
 @pytest.mark.parametrize("setting", ["logit_scale", "logits_scaling"])
-def test_a_model_that_scales_its_logits_otherwise_is_refused(tmp_path, setting):
+def test_a_model_that_scales_its_logits_in_another_way_is_rejected(tmp_path, setting):
     with pytest.raises(ModelError, match=f"scales its logits.*setting='{setting}', expected=1, got=0.25"):
         runner_of(save_tiny_model(tmp_path, **{setting: 0.25}))
     assert runner_of(save_tiny_model(tmp_path / "one", **{setting: 1.0})).logit_softcap is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_weights_read_anew_are_those_that_were_loaded(tmp_path, dtype):
+def test_weights_read_again_equal_the_loaded_ones(tmp_path, dtype):
     runner = runner_of(save_tiny_model(tmp_path, "gpt2"), dtype)
     family = FAMILIES["gpt2"]
     read = stored_weights(tmp_path, family, 1, layers=family.layers, dtype=dtype)
@@ -110,7 +110,7 @@ def test_weights_read_anew_are_those_that_were_loaded(tmp_path, dtype):
         assert torch.equal(weight, loaded)
 
 
-def test_weights_that_are_gone_from_the_disk_are_an_error(tmp_path):
+def test_restoring_weights_from_a_deleted_file_is_an_error(tmp_path):
     path = save_tiny_model(tmp_path)
     shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
     shard.set_keep_masks({(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})

@@ -15,7 +15,7 @@ MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_replayed_calls_give_what_the_model_gives(name):
+def test_replayed_calls_give_the_logits_of_the_model(name):
     model, family = tiny_model(name, seed=1, blocks=3), FAMILIES[name]
     with torch.inference_mode():
         expected = model(TOKENS, attention_mask=MASK, use_cache=False).logits
@@ -29,7 +29,7 @@ def test_replayed_calls_give_what_the_model_gives(name):
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_cache_is_a_slot_in_the_recorded_call_and_calls_can_be_pickled(name):
+def test_captured_calls_have_a_slot_for_the_cache_and_can_be_pickled(name):
     model, family = tiny_model(name, seed=1, blocks=2), FAMILIES[name]
     with torch.inference_mode():
         inputs = {"input_ids": TOKENS, "attention_mask": MASK, "use_cache": True}
@@ -43,7 +43,7 @@ def test_a_cache_is_a_slot_in_the_recorded_call_and_calls_can_be_pickled(name):
     assert sum(value is own for value in [*filled.args, *filled.kwargs.values()]) == 1
 
 
-def test_the_blocks_come_back_even_when_the_forward_fails():
+def test_the_blocks_are_restored_even_if_the_forward_fails():
     model, family = tiny_model("gpt2", seed=1, blocks=2), FAMILIES["gpt2"]
     before = [model.transformer.h, model.transformer.ln_f]
     with capture_calls(model, family):
@@ -54,7 +54,7 @@ def test_the_blocks_come_back_even_when_the_forward_fails():
     assert model.transformer.ln_f is before[1]
 
 
-def test_tensors_that_calls_share_stay_shared_when_moved():
+def test_tensors_shared_by_calls_stay_shared_when_moved():
     model, family = tiny_model("xglm", seed=1, blocks=2), FAMILIES["xglm"]
     with torch.inference_mode():
         capture = prepare(model, family, input_ids=TOKENS, attention_mask=MASK, use_cache=False)
@@ -64,7 +64,7 @@ def test_tensors_that_calls_share_stay_shared_when_moved():
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_block_that_returns_the_other_form_is_an_error(name):
+def test_a_block_that_returns_another_type_than_its_record_says_is_an_error(name):
     family = FAMILIES[name]
     hidden = torch.zeros(1, 1, 1)
     output = hidden if family.block_returns_tuple else (hidden,)

@@ -1,4 +1,4 @@
-"""Raw inputs of layers: of the blocks and layers that were asked for, the same over any chain."""
+"""Captured inputs of chosen blocks and layers."""
 
 from functools import partial
 
@@ -40,7 +40,7 @@ def same(found, expected):
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_squares_of_what_is_captured_add_up_to_what_is_observed(folders, name):
+def test_squares_of_captured_inputs_sum_to_the_observed_statistics(folders, name):
     chain, names = local_chain(folders[name]), FAMILIES[name].input_names
     found = captured(chain, dict.fromkeys(range(3), names))
     observation = next(chain.stream(StatisticsVisitor, [batch()]))
@@ -52,7 +52,7 @@ def test_squares_of_what_is_captured_add_up_to_what_is_observed(folders, name):
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_neither_shards_nor_offloading_change_what_is_captured(folders, name):
+def test_neither_shards_nor_offloading_change_captured_inputs(folders, name):
     path, wanted = folders[name], {0: FAMILIES[name].input_names[:2], 2: FAMILIES[name].input_names[-1:]}
     expected = captured(local_chain(path), wanted)
     assert list(expected) == [(block, one) for block, names in wanted.items() for one in names]
@@ -69,7 +69,7 @@ def test_blocks_after_the_last_chosen_one_do_not_run(folders, monkeypatch):
     assert set(run) == {0, 1}
 
 
-def test_what_travels_between_shards_can_be_pickled(folders):
+def test_messages_between_shards_can_be_pickled(folders):
     shards = local_chain(folders["xglm"], n_shards=2).shards
     results = [
         run_visitor(shards, CaptureVisitor(batch(), {0: ("fc1",), 2: ("fc2",)}), pickled=pickled)
@@ -78,7 +78,7 @@ def test_what_travels_between_shards_can_be_pickled(folders):
     assert same(results[1].inputs, results[0].inputs)
 
 
-def test_an_activation_that_is_not_finite_is_named(folders):
+def test_a_non_finite_activation_is_an_error_that_names_block_and_input(folders):
     shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
     with torch.no_grad():
         shard.runner.modules[1].fc1.bias.fill_(float("inf"))

@@ -1,4 +1,4 @@
-"""Greedy decoding in batches, against what transformers generates for each prompt alone."""
+"""Greedy decoding in batches against the generation of each prompt alone by transformers."""
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ from mlprune.models.shard_loader import load_shard
 from tests.tiny_models import FAMILY_NAMES, PAD, save_tiny_model
 
 PROMPTS = [[1, 50, 60, 70, 80], [1, 9], [7], [1, 100, 101, 102, 103, 104, 105]]
-HEAD = [1, *range(30, 30 + MIN_PREFIX)]
-BEHIND_A_HEAD = [[*HEAD, *prompt[1:], 8] for prompt in PROMPTS]
+PREFIX = [1, *range(30, 30 + MIN_PREFIX)]
+PREFIXED_PROMPTS = [[*PREFIX, *prompt[1:], 8] for prompt in PROMPTS]
 N_NEW = 8
 
 
@@ -23,7 +23,7 @@ def folders(tmp_path_factory):
 
 
 def generated_alone(path, prompts=PROMPTS):
-    """What transformers generates greedily for each prompt alone, never stopping."""
+    """Tokens that transformers generates greedily for each prompt alone, without a stop token."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     model.generation_config.eos_token_id = None
     found = []
@@ -44,7 +44,7 @@ def test_greedy_decoding_equals_generation_of_each_prompt_alone(folders, name):
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_row_ends_before_its_stop_token_and_the_others_go_on(folders, name):
+def test_a_row_ends_before_its_stop_token_while_others_continue(folders, name):
     alone = generated_alone(folders[name])
     stop_id = alone[0][3]
     expected = [tokens[: tokens.index(stop_id)] if stop_id in tokens else tokens for tokens in alone]
@@ -61,7 +61,7 @@ class CountingChain(LocalChain):
         return super().stream(operation, items)
 
 
-def test_decoding_stops_when_all_rows_have_stopped_and_leaves_no_cache(folders):
+def test_decoding_stops_once_all_rows_have_stopped_and_drops_its_caches(folders):
     shards = [load_shard(folders["xglm"], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3))]
     chain = CountingChain(shards)
     first = greedy_decode(chain, PROMPTS[:1], max_new_tokens=N_NEW, stop_id=-1, pad_id=PAD)[0]
@@ -73,7 +73,7 @@ def test_decoding_stops_when_all_rows_have_stopped_and_leaves_no_cache(folders):
     assert not any(shard.runner.caches.open_sessions for shard in shards)
 
 
-def test_no_prompts_give_nothing_and_an_empty_prompt_is_an_error(folders):
+def test_zero_prompts_give_no_outputs_and_an_empty_prompt_is_an_error(folders):
     chain = local_chain(folders["xglm"])
     assert greedy_decode(chain, [], max_new_tokens=3, stop_id=1, pad_id=PAD) == []
     with pytest.raises(BadInputError, match=r"no token.*row=1"):
@@ -81,7 +81,7 @@ def test_no_prompts_give_nothing_and_an_empty_prompt_is_an_error(folders):
 
 
 class WatchedChain(LocalChain):
-    """Notes how many tokens pass the model, and how many batches go side by side."""
+    """Counts the tokens that enter the model, and the most batches per step."""
 
     n_tokens, n_together = 0, 0
 
@@ -93,28 +93,28 @@ class WatchedChain(LocalChain):
 
 
 @pytest.mark.parametrize("batches", [None, [[3], [0, 1, 2]], [[2, 1], [3, 0]]])
-def test_what_all_prompts_begin_with_is_run_once_and_outputs_are_those_of_each_prompt_alone(folders, batches, threads):
-    expected = generated_alone(folders["xglm"], BEHIND_A_HEAD)
+def test_a_shared_prefix_runs_once_and_outputs_are_those_of_each_prompt_alone(folders, batches, threads):
+    expected = generated_alone(folders["xglm"], PREFIXED_PROMPTS)
     for n_threads, n_shards in ((1, 1), (2, 2)):
         threads(n_threads)
         chain = WatchedChain(local_chain(folders["xglm"], n_shards=n_shards).shards)
         options = {"max_new_tokens": N_NEW, "stop_id": -1, "pad_id": PAD, "batches": batches}
-        assert greedy_decode(chain, BEHIND_A_HEAD, **options) == expected
-        longest = [max(len(BEHIND_A_HEAD[place]) for place in batch) for batch in batches or [range(4)]]
+        assert greedy_decode(chain, PREFIXED_PROMPTS, **options) == expected
+        longest = [max(len(PREFIXED_PROMPTS[place]) for place in batch) for batch in batches or [range(4)]]
         sizes = list(map(len, batches or [range(4)]))
-        first = sum(n * (length - len(HEAD)) for n, length in zip(sizes, longest, strict=True))
-        assert chain.n_tokens == len(HEAD) + first + 4 * (N_NEW - 1)
+        first = sum(n * (length - len(PREFIX)) for n, length in zip(sizes, longest, strict=True))
+        assert chain.n_tokens == len(PREFIX) + first + 4 * (N_NEW - 1)
         assert chain.n_together == min(n_threads, len(sizes))
         assert not any(shard.runner.caches.open_sessions for shard in chain.shards)
 
 
-def test_equal_prompts_keep_a_token_behind_their_head(folders):
+def test_equal_prompts_keep_one_token_after_their_prefix(folders):
     chain = local_chain(folders["xglm"])
-    one, two, three = greedy_decode(chain, [BEHIND_A_HEAD[0]] * 3, max_new_tokens=3, stop_id=-1, pad_id=PAD)
-    assert one == two == three == generated_alone(folders["xglm"], [BEHIND_A_HEAD[0]])[0][:3]
+    one, two, three = greedy_decode(chain, [PREFIXED_PROMPTS[0]] * 3, max_new_tokens=3, stop_id=-1, pad_id=PAD)
+    assert one == two == three == generated_alone(folders["xglm"], [PREFIXED_PROMPTS[0]])[0][:3]
 
 
-def test_a_step_that_fails_leaves_no_cache(folders, monkeypatch):
+def test_a_failed_step_drops_all_caches(folders, monkeypatch):
     chain = local_chain(folders["xglm"])
     stream = chain.stream
 
@@ -126,5 +126,5 @@ def test_a_step_that_fails_leaves_no_cache(folders, monkeypatch):
 
     monkeypatch.setattr(chain, "stream", failing)
     with pytest.raises(RuntimeError, match="gone"):
-        greedy_decode(chain, BEHIND_A_HEAD, max_new_tokens=3, stop_id=-1, pad_id=PAD)
+        greedy_decode(chain, PREFIXED_PROMPTS, max_new_tokens=3, stop_id=-1, pad_id=PAD)
     assert not chain.shards[0].runner.caches.open_sessions

@@ -1,4 +1,4 @@
-"""Sums of hidden states, and vectors added to them, against the plain model in float64 with plain hooks."""
+"""Sums of hidden states, and shifts of them, against plain hooks on the model in float64."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def added_up(chain: Chain, batch: TokenBatch) -> StateSums:
 
 
 def reference(path: Path, name: str, shifts: dict[int, Tensor]) -> tuple[Tensor, Any]:
-    """[n_blocks, d] sums over the tokens of all texts, each alone, and the model with its hooks in place."""
+    """[n_blocks, d] sums over the tokens of all texts, each run alone, and the model with its hooks."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
     blocks = list(model.get_submodule(FAMILIES[name].blocks))
     sums = torch.zeros(len(blocks), HIDDEN, dtype=torch.float64)
@@ -50,7 +50,7 @@ def reference(path: Path, name: str, shifts: dict[int, Tensor]) -> tuple[Tensor,
             return (moved, *output[1:]) if isinstance(output, tuple) else moved
 
         block.register_forward_hook(move)
-    torch.set_default_dtype(torch.float64)  # XGLM's code makes a constant in the default dtype
+    torch.set_default_dtype(torch.float64)  # XGLM's code creates a constant in the default dtype
     try:
         with torch.no_grad():
             for text in TEXTS:
@@ -62,7 +62,7 @@ def reference(path: Path, name: str, shifts: dict[int, Tensor]) -> tuple[Tensor,
 
 @pytest.mark.parametrize("shifts", [{}, SHIFTS], ids=["plain", "shifted"])
 @pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_states_of_a_padded_batch_add_up_to_those_of_its_texts_alone(
+def test_hidden_sums_of_a_padded_batch_are_those_of_its_texts_alone(
     folders: dict[str, Path], name: str, shifts: dict[int, Tensor]
 ) -> None:
     chain = local_chain(folders[name])
@@ -81,7 +81,7 @@ def test_shards_give_the_same_bits(folders: dict[str, Path], name: str, n_shards
     assert torch.equal(added_up(whole, pad_batch(TEXTS)).sums, added_up(cut, pad_batch(TEXTS)).sums)
 
 
-def test_shifts_are_taken_off_again(folders: dict[str, Path]) -> None:
+def test_shifts_can_be_removed(folders: dict[str, Path]) -> None:
     chain = local_chain(folders["xglm"], n_shards=2)
     before = added_up(chain, pad_batch(TEXTS)).sums
     chain.everywhere(Shard.set_shifts, SHIFTS)
@@ -90,7 +90,7 @@ def test_shifts_are_taken_off_again(folders: dict[str, Path]) -> None:
     assert torch.equal(added_up(chain, pad_batch(TEXTS)).sums, before)
 
 
-def test_decoding_sees_the_shifts_too(folders: dict[str, Path]) -> None:
+def test_shifts_also_apply_to_decoding(folders: dict[str, Path]) -> None:
     chain = local_chain(folders["gpt2"], n_shards=2)
     chain.everywhere(Shard.set_shifts, SHIFTS)
     found = greedy_decode(chain, TEXTS, max_new_tokens=3, stop_id=0, pad_id=1)
@@ -104,7 +104,9 @@ def test_decoding_sees_the_shifts_too(folders: dict[str, Path]) -> None:
             tokens.append(token)
 
 
-def test_only_counted_tokens_are_added_and_a_state_that_is_not_finite_is_named(folders: dict[str, Path]) -> None:
+def test_only_counted_tokens_are_summed_and_a_non_finite_state_is_an_error_that_names_its_block(
+    folders: dict[str, Path],
+) -> None:
     chain = local_chain(folders["xglm"])
     batch = pad_batch(TEXTS, counted=[[1, 1, 0, 0, 0, 0], [0, 0, 0], [1]])
     assert added_up(chain, batch).n_tokens == 3

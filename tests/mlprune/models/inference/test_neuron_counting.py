@@ -1,4 +1,4 @@
-"""How often neurons fire, over any chain, against the signs of what goes into the activation functions."""
+"""Counts of active neurons against the signs of the inputs of the activation functions."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def counted(chain, one=None):
 
 
 def positive_inputs(model, family):
-    """Block -> [neurons], tokens at which what the activation function is given is above 0, one text at a time.
+    """Block -> [neurons], tokens at which the input of the activation function is positive, one text at a time.
 
     Every activation function of a family keeps the sign. Of a gated feed-forward the gate is what counts; where gate
     and the other map are one layer, it comes first.
@@ -62,13 +62,13 @@ def weights(path, family, block, layer):
 
 
 def layers_of(family):
-    """One layer through which neurons read, and the one that reads them."""
-    before, behind = family.feed_forward
-    return before[-1], behind
+    """One layer before the neurons, and the layer after them."""
+    before, after = family.feed_forward
+    return before[-1], after
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_a_neuron_fires_where_its_activation_function_is_given_more_than_zero(name, tmp_path):
+def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name, tmp_path):
     family, path = FAMILIES[name], save_tiny_model(tmp_path, name, seed=3, blocks=2)
     found = counted(local_chain(path))
     expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), family)
@@ -77,8 +77,8 @@ def test_a_neuron_fires_where_its_activation_function_is_given_more_than_zero(na
     for block, counts in found.counts.items():
         assert counts.dtype == torch.int64
         assert torch.equal(counts, expected[block][: len(counts)])
-        before, behind = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
-        assert (before.shape[0] % len(counts), behind.shape[1]) == (0, len(counts))
+        before, after = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
+        assert (before.shape[0] % len(counts), after.shape[1]) == (0, len(counts))
         assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS)
 
 
@@ -92,13 +92,13 @@ def test_neither_shards_nor_offloading_nor_threads_change_a_count(xglm, threads)
         assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
 
 
-def test_what_travels_between_shards_can_be_pickled(xglm):
+def test_messages_between_shards_can_be_pickled(xglm):
     found = run_visitor(local_chain(xglm, n_shards=2).shards, ActiveNeuronVisitor(batch()), pickled=True)
     expected = counted(local_chain(xglm))
     assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
 
 
-def test_an_activation_that_is_not_finite_is_named_with_its_block(xglm):
+def test_a_non_finite_activation_is_an_error_that_names_its_block(xglm):
     shard = load_shard(xglm, range(BLOCKS), n_blocks=BLOCKS, dtype="float32")
     with torch.no_grad():
         shard.runner.modules[1].fc1.bias.fill_(float("inf"))
@@ -107,7 +107,7 @@ def test_an_activation_that_is_not_finite_is_named_with_its_block(xglm):
     assert caught.value.context == {"block": 1}
 
 
-def test_a_block_without_the_activation_of_its_record_is_refused():
+def test_a_block_without_the_activation_of_its_record_is_rejected():
     block = tiny_model("xglm", seed=0, blocks=1).model.layers[0]
     del block.activation_fn
     with pytest.raises(ModelError, match="lacks the activation"):

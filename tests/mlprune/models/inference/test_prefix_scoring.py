@@ -1,4 +1,4 @@
-"""Texts scored behind shared beginnings, against transformers scoring each text alone."""
+"""Scores of texts with shared prefixes against transformers on each text alone."""
 
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,12 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """As every worker computes."""
+    """One thread, as in every worker."""
     set_worker_threads(1)
 
 
 def with_greedy(model: Any, texts: list[ScoredText]) -> list[ScoredText]:
-    """The texts, and some of them with the likeliest token in the place of the last."""
+    """The texts, and some of them with the likeliest token in place of the last."""
     changed = []
     for text in texts[::4]:
         with torch.no_grad():
@@ -36,7 +36,7 @@ def with_greedy(model: Any, texts: list[ScoredText]) -> list[ScoredText]:
 
 
 @pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
-def test_a_text_behind_a_shared_beginning_scores_as_it_does_alone(family: str, tmp_path: Path) -> None:
+def test_a_text_with_a_shared_prefix_scores_as_it_does_alone(family: str, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "model", family)
     model, chain = reference_model(folder), local_chain(folder)
     texts = with_greedy(model, some_texts())
@@ -49,14 +49,14 @@ def test_a_text_behind_a_shared_beginning_scores_as_it_does_alone(family: str, t
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_shards_give_what_one_shard_gives_bit_for_bit(family: str, tmp_path: Path) -> None:
+def test_shards_give_the_scores_of_one_shard_bit_for_bit(family: str, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "model", family)
     one, three = (scored(local_chain(folder, n_shards=n), some_texts(), batch_tokens=100) for n in (1, 3))
     assert one == three
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_what_fills_up_a_row_does_not_change_a_bit(family: str, tmp_path: Path) -> None:
+def test_padding_tokens_do_not_change_a_bit(family: str, tmp_path: Path) -> None:
     chain, plain = local_chain(save_tiny_model(tmp_path / "model", family)), one_batch(some_texts())
     groups = tuple(
         Continuations(torch.where(one.mask, one.token_ids, 77), one.mask, one.parent) for one in plain.groups
@@ -81,7 +81,7 @@ def batch(**changes: Any) -> ScoringBatch:
     return ScoringBatch(**{**parts, **changes})
 
 
-def test_padding_counts_as_computed() -> None:
+def test_padding_counts_as_computed_tokens() -> None:
     assert batch().n_computed == 4
 
 
@@ -97,7 +97,7 @@ NONE = torch.empty(0, dtype=torch.int64)
         {"states": NONE, "targets": NONE},
     ],
 )
-def test_a_batch_that_does_not_fit_together_is_refused(changes: dict[str, Any]) -> None:
+def test_a_batch_with_inconsistent_shapes_is_rejected(changes: dict[str, Any]) -> None:
     with pytest.raises(ShapeError):
         batch(**changes)
 
@@ -105,7 +105,7 @@ def test_a_batch_that_does_not_fit_together_is_refused(changes: dict[str, Any]) 
 @pytest.mark.parametrize(
     ("token_ids", "mask", "parent"), [((1, 0), (1, 0), (1,)), ((1, 2), (1, 3), (1,)), ((1, 2), (1, 2), (2,))]
 )
-def test_continuations_that_do_not_fit_together_are_refused(
+def test_continuations_with_inconsistent_shapes_are_rejected(
     token_ids: tuple[int, int], mask: tuple[int, int], parent: tuple[int]
 ) -> None:
     with pytest.raises(ShapeError):

@@ -6,7 +6,7 @@ from mlprune.models.placement.block_cache import BlockCache
 
 
 class Memory:
-    """Stands for the parts in memory and remembers what happened."""
+    """Fake memory that logs which parts are read and dropped."""
 
     def __init__(self, window):
         self.present, self.events, self.most = set(), [], 0
@@ -27,7 +27,7 @@ class Memory:
         self.events.append(("drop", part))
 
 
-def test_with_a_window_of_one_each_part_makes_room_for_the_next_and_nothing_is_read_ahead():
+def test_with_a_window_of_one_each_part_replaces_the_previous_and_nothing_is_read_ahead():
     memory = Memory(1)
     for part in range(3):
         memory.cache.load(part, next_part=part + 1)
@@ -38,7 +38,7 @@ def test_with_a_window_of_one_each_part_makes_room_for_the_next_and_nothing_is_r
     assert memory.present == set()
 
 
-def test_with_a_window_of_two_the_next_part_is_read_in_the_background_and_once():
+def test_with_a_window_of_two_the_next_part_is_read_once_in_the_background():
     memory = Memory(2)
     for part in range(4):
         memory.cache.load(part, next_part=part + 1 if part < 3 else None)
@@ -51,7 +51,7 @@ def test_with_a_window_of_two_the_next_part_is_read_in_the_background_and_once()
     assert memory.threads == {"MainThread", "reads-ahead"}
 
 
-def test_a_part_that_is_there_already_is_not_read_again():
+def test_a_part_in_memory_is_not_read_again():
     memory = Memory(2)
     for _ in range(3):
         memory.cache.load(5, next_part=6)
@@ -61,7 +61,7 @@ def test_a_part_that_is_there_already_is_not_read_again():
     assert memory.events[2:] == [("drop", 5)]
 
 
-def test_work_on_something_that_always_stays_leaves_the_window_to_what_comes_next():
+def test_while_a_resident_part_runs_the_window_is_free_for_the_next_part():
     memory = Memory(1)
     memory.cache.load(None, next_part=4)
     memory.cache.wait()
@@ -69,7 +69,7 @@ def test_work_on_something_that_always_stays_leaves_the_window_to_what_comes_nex
     assert memory.threads == {"reads-ahead"}
 
 
-def test_reading_ahead_goes_on_while_the_part_before_is_worked_on():
+def test_reading_ahead_continues_while_the_previous_part_runs():
     memory, may_end = Memory(2), Event()
     read = memory.read
 
@@ -86,7 +86,7 @@ def test_reading_ahead_goes_on_while_the_part_before_is_worked_on():
 
 
 @pytest.mark.parametrize("window", [1, 2])
-def test_an_error_of_reading_comes_when_the_part_is_entered_and_leaves_nothing_half_read(window):
+def test_a_read_error_is_raised_when_the_part_is_loaded_and_leaves_no_partial_part(window):
     memory = Memory(window)
     memory.broken = {1}
     memory.cache.load(0, next_part=1)

@@ -38,7 +38,7 @@ LARGE = Footprint(
 )
 
 
-def test_a_budget_holds_everything_or_a_window_behind_blocks_that_stay():
+def test_a_budget_has_room_for_all_blocks_or_for_resident_blocks_and_a_window():
     span, working = range(8), GIB
     whole = PROCESS_BYTES + working + shard_bytes(LARGE, span)
     assert whole == PROCESS_BYTES + working + 6 * GIB
@@ -54,7 +54,7 @@ def test_a_budget_holds_everything_or_a_window_behind_blocks_that_stay():
         assert PROCESS_BYTES + max(at_work, at_the_end) <= n_bytes
 
 
-def test_the_smallest_budget_is_enough_and_a_byte_less_is_an_error_that_names_it():
+def test_the_smallest_budget_suffices_and_less_is_an_error_that_names_it():
     for sizes in (LARGE, replace(LARGE, before=9 * GIB), replace(LARGE, tail=GIB // 8)):
         for span in (range(8), range(4), range(4, 8), range(2, 5)):
             least = smallest_budget(sizes, span)
@@ -65,7 +65,7 @@ def test_the_smallest_budget_is_enough_and_a_byte_less_is_an_error_that_names_it
             assert least <= named < least + GIB / 50
 
 
-def test_what_stands_before_the_blocks_needs_room_but_for_the_rows_that_are_looked_up():
+def test_modules_before_the_blocks_need_room_except_for_rows_read_on_demand():
     at_least = smallest_budget(replace(LARGE, on_demand=0, before=5 * GIB), range(8))
     assert at_least == PROCESS_BYTES + GROUP_BYTES + 5 * GIB
     assert (
@@ -74,7 +74,7 @@ def test_what_stands_before_the_blocks_needs_room_but_for_the_rows_that_are_look
     )
 
 
-def test_resident_blocks_are_all_only_where_nothing_is_offloaded():
+def test_all_blocks_are_resident_only_if_nothing_is_offloaded():
     span = range(8)
     for quarter in range(12, 60):
         budget = MemoryBudget(quarter * GIB // 4)

@@ -32,7 +32,7 @@ LARGE = Footprint(
 
 
 def bytes_in_memory(path, span, dtype):
-    """Parameters of a loaded shard, tied ones once, and the buffers outside of blocks."""
+    """Bytes of the parameters of a loaded shard, tied ones once, and of the buffers outside of blocks."""
     model = load_shard_module(path, span, dtype)
     n_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if p.device.type != "meta")
     buffers = [b for name, b in model.named_buffers() if ".layers." not in name and ".h." not in name]
@@ -56,12 +56,12 @@ def test_sizes_are_those_of_the_loaded_shards(tmp_path, name, dtype):
     assert sizes.on_demand == VOCABULARY * HIDDEN * sizes.itemsize
 
 
-def test_inputs_are_the_features_that_statistics_are_kept_of(tmp_path):
+def test_inputs_counts_the_features_of_the_distinct_inputs(tmp_path):
     for name in ("xglm", "gpt2"):
         assert footprint(save_tiny_model(tmp_path / name, name), "float32").inputs == 3 * HIDDEN + 4 * HIDDEN
 
 
-def test_a_head_that_the_checkpoint_holds_itself_is_not_tied(tmp_path):
+def test_a_head_that_is_stored_in_the_checkpoint_is_not_tied(tmp_path):
     path = save_tiny_model(tmp_path)
     assert footprint(path, "float32").tied == VOCABULARY * HIDDEN * 4
     tensors = load_file(path / "model.safetensors")
@@ -79,7 +79,7 @@ def test_a_checkpoint_that_lacks_a_tensor_is_an_error(tmp_path):
         footprint(path, "float32")
 
 
-def test_pruning_takes_more_with_more_threads_and_states_with_more_tokens():
+def test_pruning_needs_more_memory_with_more_threads_and_states_with_more_tokens():
     weights = 2 * 2**26 + 2**24
     assert pruning_bytes(LARGE) == weights * 4 + 2**26 * 6
     assert pruning_bytes(LARGE, n_threads=2) == weights * 4 + 2**27 * 6

@@ -25,7 +25,7 @@ def there(meta_model):
     return {name for name, parameter in meta_model.model.named_parameters() if parameter.device.type != "meta"}
 
 
-def test_without_a_budget_all_of_the_shard_is_loaded_and_nothing_else(path):
+def test_without_a_budget_exactly_the_shard_is_loaded(path):
     meta_model, shard = placed(path, range(1, 3))
     assert there(meta_model) == {*meta_model.names_in("transformer.h.1"), *meta_model.names_in("transformer.h.2")}
     assert (shard.offloaded, shard.window) == ({}, 0)
@@ -33,7 +33,7 @@ def test_without_a_budget_all_of_the_shard_is_loaded_and_nothing_else(path):
 
 
 @pytest.mark.parametrize(("n", "staying"), [(1, 0), (2, 0), (3, 1)])
-def test_with_a_budget_only_what_stays_is_loaded_and_every_other_tensor_belongs_to_one_part(path, n, staying):
+def test_with_a_budget_only_resident_blocks_are_loaded_and_every_other_tensor_belongs_to_one_part(path, n, staying):
     meta_model, shard = placed(path, budget=budget_for(path, n))
     assert there(meta_model) == {
         name for block in range(staying) for name in meta_model.names_in(f"transformer.h.{block}")
@@ -47,7 +47,7 @@ def test_with_a_budget_only_what_stays_is_loaded_and_every_other_tensor_belongs_
     assert set(names) | there(meta_model) == everything
 
 
-def test_a_part_is_there_between_reading_and_dropping_and_blocks_are_copies(path):
+def test_a_part_is_in_memory_between_read_and_drop_and_blocks_are_copies(path):
     meta_model, shard = placed(path, budget=budget_for(path, 1))
     with torch.inference_mode():
         shard.read(2)
@@ -62,6 +62,6 @@ def test_a_part_is_there_between_reading_and_dropping_and_blocks_are_copies(path
     assert torch.equal(meta_model.model.transformer.h[2].mlp.dense_h_to_4h.weight, before)
 
 
-def test_no_room_for_a_block_is_an_error_before_anything_is_loaded(path):
+def test_a_budget_without_room_for_a_block_is_an_error_before_loading(path):
     with pytest.raises(ModelError, match="no room for one block"):
         placed(path, budget=MemoryBudget(PROCESS_BYTES, WORKING_BYTES))

@@ -11,7 +11,7 @@ from tests.tiny_models import ALL_FAMILY_NAMES, VOCABULARY, save_tiny_model
 
 
 def looked_up(path, dtype="float32"):
-    """A model without weights but for the rows its embedding reads, and that embedding's name."""
+    """The token embedding of a model without weights, which reads its rows on demand."""
     meta_model = MetaModel(path, dtype)
     assert meta_model.leave_embedding(meta_model.family.embeddings[0]) == [f"{meta_model.family.embeddings[0]}.weight"]
     return meta_model.model.get_input_embeddings()
@@ -19,7 +19,7 @@ def looked_up(path, dtype="float32"):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_rows_from_the_checkpoint_are_what_the_loaded_embedding_gives(tmp_path, name, dtype):
+def test_rows_read_on_demand_equal_those_of_the_loaded_embedding(tmp_path, name, dtype):
     path = save_tiny_model(tmp_path, name)
     meta_model = MetaModel(path, dtype)
     meta_model.load(meta_model.names_in(meta_model.family.embeddings[0]))
@@ -30,12 +30,12 @@ def test_rows_from_the_checkpoint_are_what_the_loaded_embedding_gives(tmp_path, 
     assert found.weight.device.type == "meta"
 
 
-def test_other_modules_before_the_blocks_are_loaded_as_ever(tmp_path):
+def test_other_modules_before_the_blocks_are_not_left_in_the_checkpoint(tmp_path):
     meta_model = MetaModel(save_tiny_model(tmp_path, "gpt2"), "float32")
     assert meta_model.leave_embedding("transformer.wpe") == []
 
 
-def test_a_token_without_a_row_is_an_error_and_leaves_no_rows_behind(tmp_path):
+def test_a_token_without_a_row_is_an_error_and_leaves_no_rows_in_memory(tmp_path):
     embedding = looked_up(save_tiny_model(tmp_path))
     for wrong in (VOCABULARY, -1):
         with pytest.raises(ModelError, match=f"no row in the embedding.*expected='0 to {VOCABULARY - 1}', got={wrong}"):
@@ -53,7 +53,7 @@ def test_an_embedding_of_another_shape_is_an_error(tmp_path):
         looked_up(path)
 
 
-def test_a_checkpoint_that_went_away_is_an_error_that_names_it(tmp_path):
+def test_a_deleted_checkpoint_is_an_error_that_names_it(tmp_path):
     path = save_tiny_model(tmp_path)
     embedding = looked_up(path)
     (path / "model.safetensors").unlink()
@@ -61,7 +61,7 @@ def test_a_checkpoint_that_went_away_is_an_error_that_names_it(tmp_path):
         embedding(torch.tensor([[5]]))
 
 
-def test_a_shard_never_holds_the_token_embedding_and_threads_may_share_it(tmp_path):
+def test_a_shard_never_loads_the_token_embedding_and_threads_can_share_it(tmp_path):
     runner = load_shard(save_tiny_model(tmp_path), range(3), n_blocks=3, dtype="float32").runner
     embedding = runner.model.get_input_embeddings()
     assert embedding.weight.device.type == "meta"
