@@ -1,1 +1,1 @@
-"""Observe: run the dense model over demonstration sets and store statistics of what its layers read."""
+"""Stage observe: run the dense model over demonstration sets and store statistics of layer inputs."""

@@ -1,9 +1,9 @@
-"""Plan which raw activations are stored, and refuse what may be larger than its quota."""
+"""Plan the raw activations to store, and refuse what may exceed its quota."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from mlprune.errors import RecipeError, unknown
+from mlprune.json_values import JsonValue
 from mlprune.recipe import Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.plan import PlannedSet
@@ -14,13 +14,13 @@ from mlprune.steps.observe.plan import input_widths, split_demonstrations
 
 
 def activation_jobs(recipe: Recipe, inputs: Inputs, sets: Iterable[PlannedSet]) -> list[ActivationsJob]:
-    """The jobs that store what entries of demonstrations ask for, each once.
+    """One job per distinct set whose entry has `activations`.
 
     Raises:
-        RecipeError: an entry names a block or input that the model has not, more demonstrations than the set has, or
-            what it asks for may be larger than its quota.
+        RecipeError: the model does not have a block or input that an entry names, an entry wants more demonstrations
+            than its set has, or its activations may exceed its quota.
     """
-    jobs = (_job(recipe, inputs, one, one.activations) for one in sets if one.activations is not None)
+    jobs = (_job(recipe, inputs, planned, planned.activations) for planned in sets if planned.activations is not None)
     return list({job.identity.id: job for job in jobs}.values())
 
 
@@ -29,21 +29,21 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
     spec = planned.spec
     samples = spec.samples if config.samples is None else config.samples
     if samples > spec.samples:
-        message = "activations of more demonstrations than the set has"
+        message = "activations would need more demonstrations than the set has"
         raise RecipeError(message, demonstrations=planned.name, expected=f"at most {spec.samples}", got=samples)
     widths = input_widths(inputs.model)
     token_bytes = STORED_BYTES[config.dtype] * len(blocks) * sum(widths[name] for name in names)
-    most = min(samples * spec.max_tokens, spec.token_budget or samples * spec.max_tokens) * token_bytes
-    if most > config.quota_gib * 2**30:
+    max_bytes = min(samples * spec.max_tokens, spec.token_budget or samples * spec.max_tokens) * token_bytes
+    if max_bytes > config.quota_gib * 2**30:
         raise RecipeError(
-            "raw activations may be larger than their quota",
+            "raw activations may exceed their quota",
             demonstrations=planned.name,
-            expected=f"quota_gib: {_rounded_up(most)}, or fewer blocks, inputs or samples",
+            expected=f"quota_gib: {_rounded_up(max_bytes)}, or fewer blocks, inputs or samples",
             got=config.quota_gib,
         )
     parts = tuple(split_demonstrations(samples, max_tokens=spec.max_tokens, n_bytes=spec.max_tokens * token_bytes))
     batch_tokens = recipe.compute.planned_batch_tokens
-    parameters: dict[str, Any] = {
+    parameters: dict[str, JsonValue] = {
         "blocks": list(blocks),
         "inputs": list(names),
         "samples": samples,
@@ -63,25 +63,25 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
         parts=parts,
         dtype=config.dtype,
         batch_tokens=batch_tokens,
-        most_bytes=most,
+        most_bytes=max_bytes,
         quota_gib=config.quota_gib,
     )
 
 
 def _chosen(inputs: Inputs, planned: PlannedSet, config: ActivationsConfig) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Blocks and inputs in the model's order."""
-    everything, known = range(inputs.model.n_blocks), tuple(input_widths(inputs.model))
+    all_blocks, all_inputs = range(inputs.model.n_blocks), tuple(input_widths(inputs.model))
     for block in config.blocks:
-        if block not in everything:
-            expected = f"0 to {everything[-1]}"
+        if block not in all_blocks:
+            expected = f"0 to {all_blocks[-1]}"
             raise RecipeError("the model has no such block", demonstrations=planned.name, expected=expected, got=block)
     for name in config.inputs:
-        if name not in known:
-            raise unknown("input of a block", name, known, error=RecipeError, demonstrations=planned.name)
-    blocks = tuple(block for block in everything if block in (config.blocks or everything))
-    return blocks, tuple(name for name in known if name in (config.inputs or known))
+        if name not in all_inputs:
+            raise unknown("input of a block", name, all_inputs, error=RecipeError, demonstrations=planned.name)
+    blocks = tuple(block for block in all_blocks if block in (config.blocks or all_blocks))
+    return blocks, tuple(name for name in all_inputs if name in (config.inputs or all_inputs))
 
 
 def _rounded_up(n_bytes: int) -> float:
-    """GiB with three digits behind the point, enough for so many bytes."""
+    """Bytes as GiB, rounded up to three decimal places."""
     return -(-n_bytes * 1000 // 2**30) / 1000

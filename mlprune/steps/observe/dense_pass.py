@@ -1,12 +1,12 @@
-"""One part of a demonstration set through the dense model: sums of squares and magnitudes, gathered and written.
+"""Dense pass: run part of a demonstration set through the dense model and accumulate its statistics.
 
-A part is so small that its statistics fit in memory, however large the set is; who cuts it is `plan/observing.py`.
-Batches are cut within a part, longest demonstrations first. What becomes of the parts is in `observe.py`.
+The statistics of a part fit in memory, however large the set is. Batches are formed within a part, longest
+demonstrations first.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from mlprune.vocabulary import TokenScope
 
 @dataclass(frozen=True)
 class SetJob(RecordJob):
-    """Base of the jobs that observe a demonstration set, or a part of it."""
+    """Base of the jobs that observe a demonstration set or a part of it."""
 
     step: ClassVar[str] = "observe"
     model: ModelRef
@@ -43,7 +43,7 @@ class SetJob(RecordJob):
 
 @dataclass(frozen=True)
 class DensePassJob(SetJob, ModelJob):
-    """Base of the jobs that run a demonstration set, or a part of it, through the dense model."""
+    """Base of the jobs that run a demonstration set or a part of it through the dense model."""
 
     @property
     def chain_model(self) -> ModelRef:
@@ -54,7 +54,7 @@ class DensePassJob(SetJob, ModelJob):
 def dense_pass(
     store: Store, model: Chain, operation: Operation[TokenBatch, Result], *, job: DensePassJob
 ) -> Iterator[Result]:
-    """What each batch of a job's set gave, in their order, on the model without masks."""
+    """Run an operation on all batches of a job's set, with the model without masks; results are in order of batches."""
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
     texts = store.read_table(artefact, ["token_ids"])["token_ids"]
     model.everywhere(Shard.set_keep_masks, None)
@@ -71,20 +71,20 @@ class StatisticsAccumulator:
     n_tokens: Tensor = field(init=False)
     """[n] int64, counted tokens."""
     magnitudes: Tensor = field(init=False)
-    """[n_blocks + 1, d] float64, sums over the demonstrations; a single 0 as long as there is none."""
+    """[n_blocks + 1, d] float64, sums over the demonstrations; a scalar 0 before the first batch."""
 
     def __post_init__(self) -> None:
         self.n_tokens = torch.zeros(len(self.demonstrations), dtype=torch.int64)
         self.magnitudes = torch.zeros((), dtype=torch.float64)
 
-    def add(self, places: Sequence[int], observation: Observation) -> None:
-        """Take what a batch gave.
+    def add(self, indices: Sequence[int], observation: Observation) -> None:
+        """Add the results of a batch.
 
         Args:
-            places: of its demonstrations, counted from the first of these.
-            observation: their rows, in the order of the places.
+            indices: of the batch's demonstrations, from 0 for the first of these demonstrations.
+            observation: one row per index.
         """
-        rows = list(places)
+        rows = list(indices)
         for key, values in observation.sums.items():
             if key not in self.sums:
                 self.sums[key] = values.new_zeros(len(self.demonstrations), values.shape[1])
@@ -93,14 +93,20 @@ class StatisticsAccumulator:
         self.magnitudes = self.magnitudes + observation.magnitudes.to(torch.float64).sum(dim=1)
 
     def write(self, store: Store, owner: str) -> list[Artefact]:
-        """Write one file for every block, side by side."""
+        """Write one file per block, several at a time."""
         blocks: dict[int, dict[str, Tensor]] = {}
         for (block, name), values in self.sums.items():
             blocks.setdefault(block, {})[name] = values
 
         def write(block: int) -> Artefact:
-            options: dict[str, Any] = {"demonstrations": self.demonstrations, "n_tokens": self.n_tokens}
-            return write_part(store, owner, block, sums=blocks[block], **options)
+            return write_part(
+                store,
+                owner,
+                block,
+                demonstrations=self.demonstrations,
+                sums=blocks[block],
+                n_tokens=self.n_tokens,
+            )
 
         return list(parallel_map(write, blocks))
 
@@ -114,23 +120,25 @@ def observe_set(
     batch_tokens: int,
     token_scope: TokenScope,
 ) -> StatisticsAccumulator:
-    """Run some demonstrations of a set, or all, through the model without masks.
+    """Run some demonstrations of a set through the model without masks.
 
+    Args:
+        demonstrations: indices; None for the whole set.
     Raises:
-        CorpusError: the whole set is run, and none of its tokens counts.
+        CorpusError: no token of the whole set counts.
         StatisticsError: a counted activation is not finite.
     """
     artefact = store.require("demonstration_sets", demonstration_set_id).artefacts[0]
-    wanted = ["token_ids"] if token_scope == "all" else ["token_ids", "kind", "profile", "sides", "shots"]
-    table = columns_of(store.read_bytes(artefact), wanted, rows=demonstrations)
+    columns = ["token_ids"] if token_scope == "all" else ["token_ids", "kind", "profile", "sides", "shots"]
+    table = columns_of(store.read_bytes(artefact), columns, rows=demonstrations)
     if demonstrations is None or token_scope == "all":
         counted = counted_tokens(table, token_scope)
-    else:  # that no token of one part counts is no error
+    else:  # a part without counted tokens is not an error
         rows = zip(table["sides"], table["shots"], strict=True)
         counted = [scope_mask(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
-    gathered = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
+    accumulator = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
     batches = token_batches(table["token_ids"], batch_tokens=batch_tokens, counted=counted)
     model.everywhere(Shard.set_keep_masks, None)
-    for places, observation in stream_tagged(model, StatisticsVisitor, batches):
-        gathered.add(places, observation)
-    return gathered
+    for indices, observation in stream_tagged(model, StatisticsVisitor, batches):
+        accumulator.add(indices, observation)
+    return accumulator

@@ -1,11 +1,10 @@
-"""Step `observe`, for LRP2: the mean hidden state of a language behind every block of the dense model.
+"""Mean hidden states: the mean hidden state of a language after every block of the dense model, for LRP2.
 
-Sums over all tokens of a demonstration set and their number are stored, both exact enough (float64) that means of sets
-can be joined later.
+The artefact has sums over all tokens of a demonstration set (float64) and the number of tokens, so that means of
+several sets can be joined.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,18 +13,19 @@ from mlprune.models.inference.hidden_sums import HiddenSumVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
+from mlprune.steps.observe.columns import array_column, matrix_column, numeric_columns
 from mlprune.steps.observe.cost import sums_cost
 from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.store import Store
 
 LAYOUT = Layout("hidden_sums", 1, {"block": "int32", "n_tokens": "int64", "sums": "list<double>"})
-"""One row a block: what stands behind it, block counted from 0."""
+"""One row per block, from 0: the sums of the hidden states after it."""
 
 
 @dataclass(frozen=True)
 class HiddenMeansJob(DensePassJob):
-    """Run a demonstration set through the dense model and add up its hidden states behind every block."""
+    """Run a demonstration set through the dense model and sum the hidden states after every block."""
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One pass over the set."""
@@ -34,20 +34,20 @@ class HiddenMeansJob(DensePassJob):
         return sums_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Add the batches up in their order, then write sums and record.
+        """Sum the batches in order, then write the sums and the record.
 
         Raises:
-            StatisticsError: a state is not finite.
+            StatisticsError: a hidden state is not finite.
         """
         total, n_tokens = torch.zeros((), dtype=torch.float64), 0
         for states in dense_pass(store, chain(), HiddenSumVisitor, job=self):
             total, n_tokens = total + states.sums, n_tokens + states.n_tokens
-        columns: dict[str, Any] = {
+        columns = {
             "block": list(range(len(total))),
             "n_tokens": [n_tokens] * len(total),
             "sums": list(total.numpy()),
         }
-        data, n_rows = encode_numeric(columns, LAYOUT)
+        data, n_rows = encode_numeric(numeric_columns(columns), LAYOUT)
         artefact = store.write_bytes(f"means/{self.identity.id}.parquet", data, n_rows=n_rows)
         row = {
             "means_id": self.identity.id,
@@ -59,13 +59,13 @@ class HiddenMeansJob(DensePassJob):
 
 
 def mean_states(store: Store, means_id: str) -> Tensor:
-    """[n_blocks, d] float64: the mean hidden state behind every block.
+    """[n_blocks, d] float64: the mean hidden state after every block.
 
     Raises:
         DamagedArtefactError: the file is missing or differs from the record.
         StoreError: there is no such record.
     """
     artefact = store.require("hidden_means", means_id).artefacts[0]
-    found: Any = decode_numeric(store.read_bytes(artefact), LAYOUT, path=artefact.path)
-    sums = torch.from_numpy(found["sums"].values.reshape(len(found["block"]), -1).copy())
-    return sums / torch.from_numpy(found["n_tokens"].copy()).unsqueeze(1)
+    columns = decode_numeric(store.read_bytes(artefact), LAYOUT, path=artefact.path)
+    sums = torch.from_numpy(matrix_column(columns, "sums").copy())
+    return sums / torch.from_numpy(array_column(columns, "n_tokens").copy()).unsqueeze(1)

@@ -1,22 +1,24 @@
-"""Step `observe`: dense model + demonstration set -> activation statistics and feature magnitudes, in one pass.
+"""Observe jobs: activation statistics and feature magnitudes of a demonstration set, in one pass of the dense model.
 
-Statistics serve every score and sparsity in `dense` propagation; magnitudes are docs/method.md section 5. A set of one
-part is one job. A larger one is a job for each part, which any worker may do, and one that puts the parts together in
-their order: the numbers do not depend on who observed what, and a part that is done is not done again.
+Statistics serve every score and sparsity with `dense` propagation. A small set is one job. A large set is one job per
+part and a job that collects the parts in order, so the numbers do not depend on the worker of a part, and a finished
+part is not run again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mlprune.errors import CorpusError
+from mlprune.json_values import JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.overlaps import top_features
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
+from mlprune.steps.observe.columns import array_column, matrix_column, numeric_columns
 from mlprune.steps.observe.cost import statistics_cost
 from mlprune.steps.observe.dense_pass import DensePassJob, SetJob, StatisticsAccumulator, observe_set
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
@@ -25,22 +27,22 @@ from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
 
 FEATURES_SCHEMA = {"kind": "string", "block": "int32", "feature": "int32", "magnitude": "double"}
-"""Columns of a features file; block l is what stands after block l, 0 the embedding output."""
+"""Columns of a features file. Block 0 is the output of the embeddings, block l the output of the l-th block."""
 
 SUMS_LAYOUT = Layout(
     "feature_sums",
     1,
     {"block": "int32", "n_demonstrations": "int64", "n_tokens": "int64", "magnitudes": "list<double>"},
 )
-"""What one part adds to the features file: sums of magnitudes over its demonstrations, one row a block."""
+"""Sums of magnitudes over the demonstrations of one part, one row per block."""
 
 N_LARGEST = 20
-"""Largest features per block that go into the catalog."""
+"""Number of largest features per block in the catalog."""
 
 
 @dataclass(frozen=True)
 class ObserveJob(DensePassJob):
-    """Run a demonstration set of one part through the dense model."""
+    """Run a demonstration set that is one part through the dense model."""
 
     token_scope: TokenScope = "all"
 
@@ -50,8 +52,8 @@ class ObserveJob(DensePassJob):
         return statistics_cost(self.step, sizes, size, batch_tokens=self.batch_tokens)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Run all batches, then write the statistics, the features and the record."""
-        found = observe_set(
+        """Run all batches, then write statistics, features and record."""
+        statistics = observe_set(
             store,
             chain(),
             demonstration_set_id=self.demonstration_set_id,
@@ -59,10 +61,16 @@ class ObserveJob(DensePassJob):
             batch_tokens=self.batch_tokens,
             token_scope=self.token_scope,
         )
-        files = found.write(store, self.identity.id)
-        n_tokens = int(found.n_tokens.sum())
-        counts = {"n_demonstrations": len(found.demonstrations), "n_tokens": n_tokens}
-        store.write_record(statistics_record(store, self, files, sums=found.magnitudes, **counts))
+        files = statistics.write(store, self.identity.id)
+        record = statistics_record(
+            store,
+            self,
+            files,
+            sums=statistics.magnitudes,
+            n_demonstrations=len(statistics.demonstrations),
+            n_tokens=int(statistics.n_tokens.sum()),
+        )
+        store.write_record(record)
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class ObservePartJob(DensePassJob):
     """Run one part of a large demonstration set through the dense model."""
 
     statistics_id: str
-    """Of the whole set; the files lie under it."""
+    """Id of the statistics of the whole set; it names the files."""
     demonstrations: range
     token_scope: TokenScope = "all"
 
@@ -81,8 +89,8 @@ class ObservePartJob(DensePassJob):
         return statistics_cost(self.step, sizes, size, batch_tokens=self.batch_tokens)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Run the part's batches, then write its statistics, its sums of magnitudes and the record."""
-        found = observe_set(
+        """Run the batches of the part, then write its statistics, its sums of magnitudes and the record."""
+        statistics = observe_set(
             store,
             chain(),
             demonstration_set_id=self.demonstration_set_id,
@@ -90,58 +98,61 @@ class ObservePartJob(DensePassJob):
             batch_tokens=self.batch_tokens,
             token_scope=self.token_scope,
         )
-        files = found.write(store, self.statistics_id)
-        sums = self._write_sums(store, found)
+        files = statistics.write(store, self.statistics_id)
+        sums = self._write_sums(store, statistics)
         store.write_record(self.identity.record(artefacts=(*files, sums)))
 
-    def _write_sums(self, store: Store, found: StatisticsAccumulator) -> Artefact:
-        n_layers = len(found.magnitudes)
-        columns: dict[str, Any] = {
-            "block": list(range(n_layers)),
-            "n_demonstrations": [len(found.demonstrations)] * n_layers,
-            "n_tokens": [int(found.n_tokens.sum())] * n_layers,
-            "magnitudes": list(found.magnitudes.numpy()),
+    def _write_sums(self, store: Store, statistics: StatisticsAccumulator) -> Artefact:
+        n_rows = len(statistics.magnitudes)
+        columns = {
+            "block": list(range(n_rows)),
+            "n_demonstrations": [len(statistics.demonstrations)] * n_rows,
+            "n_tokens": [int(statistics.n_tokens.sum())] * n_rows,
+            "magnitudes": list(statistics.magnitudes.numpy()),
         }
-        data, n_rows = encode_numeric(columns, SUMS_LAYOUT)
+        data, n_rows = encode_numeric(numeric_columns(columns), SUMS_LAYOUT)
         path = f"features/{self.statistics_id}.part-{self.demonstrations.start:05d}.parquet"
         return store.write_bytes(path, data, n_rows=n_rows)
 
 
 @dataclass(frozen=True)
 class CollectPartsJob(SetJob):
-    """Make the statistics of a large demonstration set out of its parts."""
+    """Join the statistics of the parts of a large demonstration set."""
 
     parts: tuple[str, ...]
-    """Ids of their records, in the order of their demonstrations."""
+    """Ids of the parts' records, in the order of their demonstrations."""
     token_scope: TokenScope = "all"
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The set and all parts."""
-        return (*super().needs, *(("statistics_parts", one) for one in self.parts))
+        """The set and all its parts."""
+        return (*super().needs, *(("statistics_parts", part) for part in self.parts))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
+        """The cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Add the parts' magnitudes in their order and write the record; the statistics lie there already.
+        """Sum the magnitudes of the parts in order and write the record; the parts' jobs have written the statistics.
 
         Raises:
             CorpusError: no token of any part counts.
-            DamagedArtefactError: sums of magnitudes are missing or damaged.
+            DamagedArtefactError: a file with sums of magnitudes is missing or damaged.
         """
         files: list[Artefact] = []
-        total, counts = torch.zeros((), dtype=torch.float64), {"n_demonstrations": 0, "n_tokens": 0}
-        for one in self.parts:
-            *statistics, sums = store.require("statistics_parts", one).artefacts
+        total = torch.zeros((), dtype=torch.float64)
+        n_demonstrations = n_tokens = 0
+        for part in self.parts:
+            *statistics, sums = store.require("statistics_parts", part).artefacts
             files += statistics
-            found: Any = decode_numeric(store.read_bytes(sums), SUMS_LAYOUT, path=sums.path)
-            total = total + torch.from_numpy(found["magnitudes"].values.reshape(len(found["block"]), -1).copy())
-            counts = {name: n + int(found[name][0]) for name, n in counts.items()}
-        if not counts["n_tokens"]:
+            columns = decode_numeric(store.read_bytes(sums), SUMS_LAYOUT, path=sums.path)
+            total = total + torch.from_numpy(matrix_column(columns, "magnitudes").copy())
+            n_demonstrations += int(array_column(columns, "n_demonstrations")[0])
+            n_tokens += int(array_column(columns, "n_tokens")[0])
+        if not n_tokens:
             raise CorpusError("no demonstration has tokens of this scope", token_scope=self.token_scope, got=0)
-        store.write_record(statistics_record(store, self, files, sums=total, **counts))
+        record = statistics_record(store, self, files, sums=total, n_demonstrations=n_demonstrations, n_tokens=n_tokens)
+        store.write_record(record)
 
 
 def statistics_record(
@@ -153,20 +164,20 @@ def statistics_record(
     n_demonstrations: int,
     n_tokens: int,
 ) -> Record:
-    """The record of a whole set's statistics, its features written.
+    """Write the features of a whole set and return the record of its statistics.
 
     Args:
-        job: makes it.
-        files: of the statistics.
+        job: the job that makes the record.
+        files: statistics files.
         sums: [n_blocks + 1, d] float64, magnitudes summed over all demonstrations.
         n_demonstrations: in the set.
-        n_tokens: counted in it.
+        n_tokens: counted tokens of the set.
     """
     mean = sums / n_demonstrations
     artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
     kinds = np.unique(store.read_table(artefact, ["kind"])["kind"]).tolist()
     features = _write_features(store, job.identity.id, mean, kind=kinds[0] if len(kinds) == 1 else "mixed")
-    row = {
+    row: dict[str, JsonValue] = {
         "statistics_id": job.identity.id,
         "base_model_id": job.model.base_model_id,
         "demonstration_set_id": job.demonstration_set_id,
@@ -180,9 +191,9 @@ def statistics_record(
 
 
 def _write_features(store: Store, statistics_id: str, mean: Tensor, *, kind: str) -> Artefact:
-    """The mean magnitude of every feature after every block; features of several kinds of text are called mixed."""
+    """Write the mean magnitude of every feature after every block. A set with several kinds of text is `mixed`."""
     n_layers, width = mean.shape
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, Sequence[object]] = {
         "kind": [kind] * (n_layers * width),
         "block": [block for block in range(n_layers) for _ in range(width)],
         "feature": list(range(width)) * n_layers,
@@ -191,8 +202,8 @@ def _write_features(store: Store, statistics_id: str, mean: Tensor, *, kind: str
     return store.write_table(f"features/{statistics_id}.parquet", columns, FEATURES_SCHEMA)
 
 
-def _largest(job: ObserveJob | CollectPartsJob, mean: Tensor) -> list[dict[str, Any]]:
-    """Catalog rows of the largest features of every block."""
+def _largest(job: ObserveJob | CollectPartsJob, mean: Tensor) -> list[dict[str, JsonValue]]:
+    """Catalog rows of the largest features after every block."""
     values = mean.numpy()
     return [
         {

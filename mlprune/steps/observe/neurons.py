@@ -1,14 +1,15 @@
-"""Opt-in: over how many tokens of a set each feed-forward neuron of the dense model fires, and what masks take of it.
+"""Neuron activity and removals (opt-in): how often each feed-forward neuron fires, and how many weights it loses.
 
-The counts of a whole set, or variant, are a few integers a neuron, so they stand in the record and need no file; what
-follows from them (language-specific neurons) is a question to the catalog.
+The counts of a set or variant are a few integers per neuron, so the record contains them. Catalog queries derive
+language-specific neurons from them.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
+from mlprune.json_values import JsonValue
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
 from mlprune.models.placement.memory_estimate import Footprint
@@ -25,7 +26,7 @@ from mlprune.store.store import Store
 
 @dataclass(frozen=True)
 class NeuronActivityJob(DensePassJob):
-    """Run a demonstration set through the dense model and count, batch by batch, how often its neurons fire."""
+    """Run a demonstration set through the dense model and count how often each neuron fires."""
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One pass over the set."""
@@ -34,7 +35,7 @@ class NeuronActivityJob(DensePassJob):
         return sums_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Add the counts of all batches, whole numbers whose order does not matter, and write the record.
+        """Sum the counts of all batches and write the record.
 
         Raises:
             StatisticsError: a counted activation is not finite.
@@ -47,7 +48,7 @@ class NeuronActivityJob(DensePassJob):
                 totals[block] = totals[block] + counts if block in totals else counts
         store.write_record(self.identity.record(rows={"neuron_activity": self._rows(totals, n_tokens)}))
 
-    def _rows(self, totals: dict[int, Tensor], n_tokens: int) -> list[dict[str, Any]]:
+    def _rows(self, totals: dict[int, Tensor], n_tokens: int) -> list[dict[str, JsonValue]]:
         return [
             {
                 "neuron_activity_id": self.identity.id,
@@ -63,7 +64,7 @@ class NeuronActivityJob(DensePassJob):
 
 @dataclass(frozen=True)
 class NeuronRemovalsJob(RecordJob):
-    """Count, in the masks of a variant, how many weights before and behind every neuron are removed."""
+    """Count the removed weights before and after every neuron in the masks of a variant."""
 
     step: ClassVar[str] = "compare"
     family: str
@@ -79,7 +80,7 @@ class NeuronRemovalsJob(RecordJob):
         return JobCost(self.step, thread_bytes=4 * sum(sizes.prunable))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Count block by block."""
+        """Count block by block and write the record."""
         record = store.require("variants", self.variant_id)
         level = record.rows["variants"][0]["level"]
         rows = [
@@ -88,15 +89,15 @@ class NeuronRemovalsJob(RecordJob):
         ]
         store.write_record(self.identity.record(rows={"neuron_removals": rows}))
 
-    def _counts(self, store: Store, artefact: Artefact, level: int) -> dict[str, Any]:
-        before, behind = FAMILIES[self.family].feed_forward
+    def _counts(self, store: Store, artefact: Artefact, level: int) -> dict[str, JsonValue]:
+        before, after = FAMILIES[self.family].feed_forward
         removed = {layer: ~kept for layer, kept in read_keep_masks(store.uri, artefact, level).items()}
-        n_neurons = removed[behind].shape[1]
+        n_neurons = removed[after].shape[1]
         counts = sum(removed_before(removed[layer], n_neurons) for layer in before)
-        assert isinstance(counts, Tensor), "neurons read through some layer"
+        assert isinstance(counts, Tensor), "a layer writes the neurons"
         return {
             "n_before": sum(removed[layer].numel() for layer in before) // n_neurons,
-            "n_behind": removed[behind].shape[0],
+            "n_behind": removed[after].shape[0],
             "removed_before": counts.tolist(),
-            "removed_behind": removed_behind(removed[behind]).tolist(),
+            "removed_behind": removed_behind(removed[after]).tolist(),
         }

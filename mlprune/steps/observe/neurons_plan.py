@@ -1,4 +1,4 @@
-"""Plan whose neurons are counted: the demonstration sets, and the variants, that a recipe's analyses name."""
+"""Plan the counts of neurons for the demonstration sets and variants in a recipe's `analyses`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,8 +11,8 @@ from mlprune.steps.prune.plan import PlannedVariant
 
 
 def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]]) -> list[NeuronActivityJob]:
-    """A job for every set of the names in `analyses.neurons`, each once."""
-    wanted = {one.id: one for name in recipe.analyses.neurons for one in sets[name]}
+    """One job per distinct set with a name in `analyses.neurons`."""
+    set_ids = dict.fromkeys(planned.id for name in recipe.analyses.neurons for planned in sets[name])
     batch_tokens = recipe.compute.planned_batch_tokens
     parameters = {"dtype": inputs.model.dtype, "batch_tokens": batch_tokens}
     return [
@@ -24,15 +24,18 @@ def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[Planned
             set_id,
             batch_tokens=batch_tokens,
         )
-        for set_id in wanted
+        for set_id in set_ids
     ]
 
 
 def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVariant]) -> list[NeuronRemovalsJob]:
-    """A job for every variant of the entries in `analyses.neuron_variants`; the dense one has no masks."""
+    """One job per pruned variant of the entries in `analyses.neuron_variants`."""
     names = set(recipe.analyses.neuron_variants)
-    wanted = [one.id for one in variants if not one.is_dense and names & {entry.name for entry in one.entries}]
+    pruned = (variant for variant in variants if not variant.is_dense)
+    ids = [variant.id for variant in pruned if names & {entry.name for entry in variant.entries}]
     return [
-        NeuronRemovalsJob(make_identity("neuron_removals", parents={"variant": one}), inputs.model.family, one)
-        for one in wanted
+        NeuronRemovalsJob(
+            make_identity("neuron_removals", parents={"variant": variant_id}), inputs.model.family, variant_id
+        )
+        for variant_id in ids
     ]

@@ -1,14 +1,13 @@
-"""Plan the dense passes over demonstration sets, and cut large sets into parts.
+"""Plan the dense passes over demonstration sets, and split large sets into parts.
 
-The cut follows from sizes alone, never from the number of workers: who observes what must not show in the result. A
-part is small enough to be held in memory, and large enough to be worth a job.
+The split depends on sizes only, never on the number of workers, so that results do not depend on workers. A part fits
+in memory and is large enough to be worth a job.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import FAMILIES
@@ -20,11 +19,11 @@ from mlprune.steps.observe.jobs import CollectPartsJob, ObserveJob, ObservePartJ
 from mlprune.vocabulary import TokenScope
 
 PART_TOKENS = 2**17
-"""Tokens of a part, at most: 256 demonstrations of 512 tokens. A model of 564M weights computes about ten minutes on
-them on two cores, so that a killed part loses little; sets of a paper's size (100) are one part, with one file a block.
+"""Most tokens of a part: 256 demonstrations of 512 tokens. Two cores need about ten minutes for them with a model of
+564M weights, so that a killed part loses little. A set as large as in the paper (100 demonstrations) is one part.
 """
 PART_BYTES = 2**28
-"""Statistics of a part over all blocks, at most; they are held in memory until the part is written."""
+"""Most bytes of a part's statistics over all blocks; they are in memory until the part is written."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,20 @@ class PlannedObservation:
     """The dense pass over one set."""
 
     identity: Identity
-    """Of the statistics."""
+    """Identity of the statistics."""
     demonstration_set_id: str
     token_scope: TokenScope
     jobs: tuple[Job, ...]
-    """The last makes the statistics' record."""
+    """The last job makes the record of the statistics."""
 
 
 def plan_observation(
     recipe: Recipe, inputs: Inputs, planned: PlannedSet, token_scope: TokenScope = "all"
 ) -> PlannedObservation:
-    """The dense pass over a set.
+    """Plan the dense pass over a set.
 
     Raises:
-        RecipeError: the set has no tokens of that scope.
+        RecipeError: the set has no tokens of the scope.
     """
     check_token_scope(planned, token_scope)
     parts = split_demonstrations(
@@ -63,41 +62,45 @@ def plan_observation(
     }
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
     identity = make_identity("statistics", parameters, parents=parents)
-    whole: dict[str, Any] = {"model": inputs.model, "demonstration_set_id": planned.id, "token_scope": token_scope}
     if len(parts) == 1:
-        jobs: tuple[Job, ...] = (ObserveJob(identity, batch_tokens=batch_tokens, **whole),)
-        return PlannedObservation(identity, planned.id, token_scope, jobs)
-    own = {
-        part: make_identity("statistics_parts", {**parameters, "first": part.start, "n": len(part)}, parents=parents)
+        job = ObserveJob(identity, inputs.model, planned.id, batch_tokens=batch_tokens, token_scope=token_scope)
+        return PlannedObservation(identity, planned.id, token_scope, (job,))
+    part_jobs = [
+        ObservePartJob(
+            make_identity("statistics_parts", {**parameters, "first": part.start, "n": len(part)}, parents=parents),
+            inputs.model,
+            planned.id,
+            statistics_id=identity.id,
+            demonstrations=part,
+            batch_tokens=batch_tokens,
+            token_scope=token_scope,
+        )
         for part in parts
-    }
-    made = [
-        ObservePartJob(one, statistics_id=identity.id, demonstrations=part, batch_tokens=batch_tokens, **whole)
-        for part, one in own.items()
     ]
-    collect = CollectPartsJob(identity, parts=tuple(one.id for one in own.values()), **whole)
-    return PlannedObservation(identity, planned.id, token_scope, (*made, collect))
+    part_ids = tuple(job.identity.id for job in part_jobs)
+    collect_job = CollectPartsJob(identity, inputs.model, planned.id, parts=part_ids, token_scope=token_scope)
+    return PlannedObservation(identity, planned.id, token_scope, (*part_jobs, collect_job))
 
 
 def split_demonstrations(n: int, *, max_tokens: int, n_bytes: int) -> list[range]:
-    """Cut n demonstrations into as few parts as the bounds allow, their sizes differing by one at most.
+    """Split n demonstrations into as few parts as the bounds allow. Sizes of parts differ by at most one.
 
     Args:
         n: at least 1.
         max_tokens: most tokens of a demonstration.
-        n_bytes: of a demonstration's statistics over all blocks.
+        n_bytes: bytes of a demonstration's statistics over all blocks.
     """
     most = max(1, min(PART_TOKENS // max_tokens, PART_BYTES // n_bytes))
     n_parts = -(-n // most)
-    borders = [place * n // n_parts for place in range(n_parts + 1)]
+    borders = [part * n // n_parts for part in range(n_parts + 1)]
     return [range(first, last) for first, last in pairwise(borders)]
 
 
 @lru_cache(maxsize=16)
 def input_widths(model: ModelRef) -> dict[str, int]:
-    """Input -> features of the distinct inputs of a block, from the headers of the weight files.
+    """Width of each distinct input of a block, from the headers of the weight files.
 
-    All blocks are taken to be like the first.
+    Only the first block is read; the others are assumed to be equal.
     """
     family = FAMILIES[model.family]
     files = WeightFiles(Path(model.path), family)

@@ -1,13 +1,9 @@
-"""Statistics files: activation statistics stream to Parquet in parts, and come back one block at a time.
-
-Which demonstrations a part holds is for those who observe to say; what the numbers mean is in `numeric/statistics.py`.
-"""
+"""Statistics files: activation statistics as Parquet files, written part by part and read one block at a time."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +13,7 @@ from mlprune.errors import StatisticsError
 from mlprune.numeric.activations.statistics import RunningTotal
 from mlprune.pruning.feature_factors import BlockStatistics, BlockTotals, block_totals, demonstration_weights
 from mlprune.pruning.spec import Reading
+from mlprune.steps.observe.columns import array_column, list_column, numeric_columns
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -28,10 +25,10 @@ SCHEMA = {
     "n_tokens": "int64",
     "sum_sq": "list<float>",
 }
-"""Columns of a statistics file: one row per (block, input, demonstration), input after input."""
+"""Columns of a statistics file: one row per block, input and demonstration, sorted by input."""
 
 LAYOUT = Layout("statistics", 2, SCHEMA)
-"""Version 1 had the same columns, other encodings, and did not say so."""
+"""Version 1 had the same columns with other encodings and no version number."""
 
 Rows = tuple[np.ndarray, np.ndarray]
 """Demonstrations [k] and their sums of squares [k, in] float32."""
@@ -47,108 +44,109 @@ def write_part(
     n_tokens: Tensor,
     role: str = "",
 ) -> Artefact:
-    """Write the statistics of one block over some demonstrations, in their order; the file is named for the first.
+    """Write the statistics of one block over some demonstrations. The first index is part of the file's name.
 
     Args:
         owner: id of the statistics record, or of the variant whose sweep observed them.
-        demonstrations: their indices, in any order.
+        demonstrations: indices of the demonstrations, in any order.
         sums: input -> [n, in] float32.
-        n_tokens: [n] int64, tokens counted in each demonstration.
-        role: which set of a sweep it is; empty for the only one.
+        n_tokens: [n] int64, counted tokens of each demonstration.
+        role: role of the set in a sweep; empty if there is only one set.
     """
     indices = np.asarray(demonstrations, dtype=np.int32)
     order = indices.argsort(kind="stable")
-    matrices = [one.numpy() for one in sums.values()]
-    columns: dict[str, Any] = {
+    matrices = [matrix.numpy() for matrix in sums.values()]
+    columns: dict[str, Sequence[object] | np.ndarray] = {
         "block": np.full(len(order) * len(sums), block, dtype=np.int32),
         "input": [name for name in sums for _ in order],
         "demonstration": np.tile(indices[order], len(sums)),
         "n_tokens": np.tile(n_tokens.numpy()[order], len(sums)),
-        "sum_sq": [matrix[place] for matrix in matrices for place in order],
+        "sum_sq": [matrix[row] for matrix in matrices for row in order],
     }
-    data, n_rows = encode_numeric(columns, LAYOUT)
-    middle = f".{role}" if role else ""
-    path = f"statistics/{owner}/block-{block:03d}{middle}.part-{indices[order[0]]:05d}.parquet"
+    data, n_rows = encode_numeric(numeric_columns(columns), LAYOUT)
+    infix = f".{role}" if role else ""
+    path = f"statistics/{owner}/block-{block:03d}{infix}.part-{indices[order[0]]:05d}.parquet"
     return store.write_bytes(path, data, n_rows=n_rows)
 
 
 def read_block_statistics(
     store: Store, artefacts: Iterable[Artefact], block: int, *, role: str = ""
 ) -> BlockStatistics:
-    """Input -> [n, in] float32 of one block, in demonstration order; no other block's files are opened.
+    """Input -> [n, in] float32 of one block, in demonstration order. Only this block's files are opened.
 
     Args:
-        artefacts: of the record that owns the statistics; files of other blocks and roles are passed over.
+        artefacts: all artefacts of the record; files of other blocks and roles are ignored.
 
     Raises:
-        DamagedArtefactError: a part is missing, differs from the record, or holds another table.
-        StatisticsError: the parts do not make up the set.
-        StoreError: a part was written by a newer version.
+        DamagedArtefactError: a part is missing, differs from its record, or contains another table.
+        StatisticsError: the parts together are not the set.
+        StoreError: a newer version wrote a part.
     """
-    found: dict[str, list[Rows]] = defaultdict(list)
+    parts_by_input: dict[str, list[Rows]] = defaultdict(list)
     for artefact in _parts(artefacts, block, role):
         for name, rows in _read_part(store, artefact):
-            found[name].append(rows)
-    return {name: _joined(parts, block=block, name=name) for name, parts in found.items()}
+            parts_by_input[name].append(rows)
+    return {name: _join(parts, block=block, name=name) for name, parts in parts_by_input.items()}
 
 
 def read_block_totals(store: Store, artefacts: Iterable[Artefact], block: int, *, reading: Reading) -> BlockTotals:
-    """Input -> sum over the demonstrations of one block that a reading counts; one part is in memory at a time.
+    """Input -> weighted sum over the demonstrations of one block; one part is in memory at a time.
 
-    The sums are made in demonstration order, to the same bits as those of `read_block_statistics`. That is where they
-    are made of where parts do not follow each other, as no step of today's leaves them.
+    The sums are accumulated in demonstration order and have the same bits as sums of `read_block_statistics`. If the
+    demonstrations of the parts are not consecutive, all parts are read at once; no current step writes such parts.
 
-    Args and Raises: as for `read_block_statistics`; a set smaller than `reading.first` is a StatisticsError too.
+    Args and Raises: as for `read_block_statistics`; a set smaller than `reading.first` is also a StatisticsError.
     """
-    parts = sorted(_parts(artefacts, block), key=lambda one: one.path)
+    parts = sorted(_parts(artefacts, block), key=lambda part: part.path)
     n_inputs = len(list(_read_part(store, parts[0])))
-    n = sum(one.n_rows or 0 for one in parts) // n_inputs
+    n = sum(part.n_rows or 0 for part in parts) // n_inputs
     weights = demonstration_weights(n, reading)
     totals: dict[str, RunningTotal] = {}
     n_added = 0
     for part in parts:
-        pieces = dict(_read_part(store, part))
-        indices = next(iter(pieces.values()))[0]
+        rows_by_input = dict(_read_part(store, part))
+        indices = next(iter(rows_by_input.values()))[0]
         if not np.array_equal(indices, np.arange(n_added, n_added + len(indices))) or n_added + len(indices) > n:
             return block_totals(read_block_statistics(store, parts, block), reading)
-        for name, (_, rows) in pieces.items():
+        for name, (_, rows) in rows_by_input.items():
             totals.setdefault(name, RunningTotal(n, weights)).add(torch.from_numpy(rows.copy()))
         n_added += len(indices)
     return totals
 
 
 def _parts(artefacts: Iterable[Artefact], block: int, role: str = "") -> list[Artefact]:
-    """The files that hold one block of one set.
+    """The files of one block of one set.
 
     Raises:
         StatisticsError: there is none.
     """
-    middle = rf"\.{role}" if role else ""
-    wanted = re.compile(rf"/block-{block:03d}{middle}\.part-\d+\.parquet$")
-    found = [artefact for artefact in artefacts if wanted.search(artefact.path)]
-    if not found:
+    infix = rf"\.{role}" if role else ""
+    pattern = re.compile(rf"/block-{block:03d}{infix}\.part-\d+\.parquet$")
+    parts = [artefact for artefact in artefacts if pattern.search(artefact.path)]
+    if not parts:
         raise StatisticsError("statistics of a block are missing", block=block, role=role)
-    return found
+    return parts
 
 
 def _read_part(store: Store, artefact: Artefact) -> Iterator[tuple[str, Rows]]:
-    """Input -> its rows in one part, in views of the file's numbers."""
-    columns = ("input", "demonstration", "sum_sq")
-    found: Any = decode_numeric(store.read_bytes(artefact), LAYOUT, path=artefact.path, columns=columns)
-    names, sums = found["input"], found["sum_sq"]
+    """Inputs with their rows in one part; the rows are views of the file's numbers."""
+    names_read = ("input", "demonstration", "sum_sq")
+    columns = decode_numeric(store.read_bytes(artefact), LAYOUT, path=artefact.path, columns=names_read)
+    names, demonstrations = array_column(columns, "input"), array_column(columns, "demonstration")
+    sums = list_column(columns, "sum_sq")
     borders = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(names)]
     ends = [0, *sums.ends.tolist()]
     for first, last in pairwise(borders):
         values = sums.values[ends[first] : ends[last]].reshape(last - first, -1)
-        yield str(names[first]), (found["demonstration"][first:last], values)
+        yield str(names[first]), (demonstrations[first:last], values)
 
 
-def _joined(parts: Sequence[Rows], *, block: int, name: str) -> Tensor:
-    """The rows of one input, put in demonstration order."""
+def _join(parts: Sequence[Rows], *, block: int, name: str) -> Tensor:
+    """The rows of one input from all parts, in demonstration order."""
     indices = np.concatenate([demonstrations for demonstrations, _ in parts])
     present = np.unique(indices)
     if len(present) != len(indices):
-        raise StatisticsError("statistics of a demonstration are held twice", block=block, input=name)
+        raise StatisticsError("statistics contain a demonstration twice", block=block, input=name)
     if present[-1] != len(present) - 1:
         missing = np.setdiff1d(np.arange(present[-1] + 1), present)[:5].tolist()
         raise StatisticsError("statistics lack demonstrations", block=block, input=name, missing=missing)

@@ -16,7 +16,7 @@ from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
 from mlprune.steps.observe import plan
-from mlprune.steps.observe.activations import ActivationsJob, read_activations
+from mlprune.steps.observe.activations import ActivationsJob, read_activations, to_stored_dtype
 from mlprune.steps.observe.jobs import ObserveJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from tests.tiny_recipes import (
@@ -135,9 +135,9 @@ def test_half_precision_is_the_nearest_half(run: FinishedRun, copied_store: Any)
     assert torch.equal(found.values, full.values.half())
 
 
-def test_what_half_precision_cannot_hold_is_an_error_that_says_what_to_do(run: FinishedRun) -> None:
+def test_an_activation_beyond_half_precision_is_an_error_with_advice() -> None:
     with pytest.raises(StatisticsError, match="too large") as caught:
-        dataclasses.replace(job_of(run), dtype="float16")._stored(torch.tensor([[1.0, -70000.0]]), (2, "fc2"))
+        to_stored_dtype(torch.tensor([[1.0, -70000.0]]), "float16", key=(2, "fc2"))
     assert caught.value.context == {
         "block": 2,
         "input": "fc2",

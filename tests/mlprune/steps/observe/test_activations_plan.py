@@ -64,7 +64,7 @@ def test_the_estimate_follows_the_choice_and_the_quota_is_held_to_the_byte(
     most = round(4 * 48 * TOKEN_BYTES * share)
     (job,) = jobs_of(plan_of(tiny_inputs, {"quota_gib": most / GIB, **choice}))
     assert job.most_bytes == most
-    with pytest.raises(RecipeError, match="larger than their quota") as caught:
+    with pytest.raises(RecipeError, match="exceed their quota") as caught:
         plan_of(tiny_inputs, {"quota_gib": (most - 1) / GIB, **choice})
     assert caught.value.context["demonstrations"] == "mt"
     assert caught.value.context["expected"] == "quota_gib: 0.001, or fewer blocks, inputs or samples"

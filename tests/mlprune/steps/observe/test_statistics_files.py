@@ -101,7 +101,10 @@ def test_totals_hold_one_part_at_a_time(store: Store, monkeypatch: pytest.Monkey
 
 def test_totals_of_a_set_that_lacks_a_part_or_has_one_twice_are_an_error(store: Store) -> None:
     first, middle, last = (part(store, sums(), one) for one in ((0, 1), (2, 3), (4,)))
-    for parts, message in (([first, last], "lack demonstrations"), ([first, middle, middle, last], "held twice")):
+    for parts, message in (
+        ([first, last], "lack demonstrations"),
+        ([first, middle, middle, last], "a demonstration twice"),
+    ):
         with pytest.raises(StatisticsError, match=message):
             read_block_totals(store, parts, 2, reading=Reading())
     with pytest.raises(StatisticsError, match="missing"):
@@ -139,7 +142,7 @@ def test_a_missing_or_repeated_part_is_an_error(store: Store) -> None:
     with pytest.raises(StatisticsError, match="lack demonstrations") as caught:
         read_block_statistics(store, [first, last], 2)
     assert (caught.value.context["block"], caught.value.context["missing"]) == (2, [2, 3])
-    with pytest.raises(StatisticsError, match="held twice"):
+    with pytest.raises(StatisticsError, match="a demonstration twice"):
         read_block_statistics(store, [first, middle, middle, last], 2)
     with pytest.raises(StatisticsError, match="missing"):
         read_block_statistics(store, [first, middle, last], 1)
