@@ -1,93 +1,21 @@
 """`catalog check`: is every record, artefact, key and view of a store sound?
 
-Nothing is repaired here, but the catalog is folded as for any question, and folding moves records that cannot be read
-to quarantine. It is then compared with one made anew from the records.
+Nothing is repaired here, and no record is moved. The catalog is folded as for any question, and compared with one that
+is built from the records.
 """
 
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from catalog.ingest.schema import macros, views
+from catalog.ingest.table_files import foreign_keys
+from catalog.ingest.view_files import macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog
-from mlprune.errors import DamagedArtefactError, QueryError
-from mlprune.store.garbage import FOLDERS
+from mlprune.errors import DamagedArtefactError, DamagedRecordError, QueryError
 from mlprune.store.parquet import columns_of
-from mlprune.store.records import Artefact, Record, identity, record_path
+from mlprune.store.record_kinds import ARTEFACT_FOLDERS
+from mlprune.store.records import Artefact, Record, one_line, record_path
 from mlprune.store.store import Store
-
-KEYS: tuple[tuple[str, str, str], ...] = (
-    ("metrics", "evaluation_id", "evaluations"),
-    ("metrics", "variant_id", "variants"),
-    ("evaluations", "variant_id", "variants"),
-    ("variants", "base_model_id", "base_models"),
-    ("variants", "demonstration_set_id", "demonstration_sets"),
-    ("variants", "contrast_set_id", "demonstration_sets"),
-    ("variants", "ordering_id", "orderings"),
-    ("variant_layers", "variant_id", "variants"),
-    ("variant_demonstrations", "variant_id", "variants"),
-    ("variant_demonstrations", "demonstration_set_id", "demonstration_sets"),
-    ("variant_parents", "variant_id", "variants"),
-    ("variant_parents", "parent_variant_id", "variants"),
-    ("orderings", "base_model_id", "base_models"),
-    ("demonstration_set_parts", "demonstration_set_id", "demonstration_sets"),
-    ("demonstration_set_parts", "part_id", "demonstration_sets"),
-    ("statistics", "base_model_id", "base_models"),
-    ("statistics", "demonstration_set_id", "demonstration_sets"),
-    ("feature_magnitudes", "statistics_id", "statistics"),
-    ("feature_magnitudes", "demonstration_set_id", "demonstration_sets"),
-    ("hidden_means", "base_model_id", "base_models"),
-    ("hidden_means", "demonstration_set_id", "demonstration_sets"),
-    ("lrp2_trials", "base_model_id", "base_models"),
-    ("lrp2_choices", "variant_id", "variants"),
-    ("self_translations", "base_model_id", "base_models"),
-    ("neuron_activity", "base_model_id", "base_models"),
-    ("neuron_activity", "demonstration_set_id", "demonstration_sets"),
-    ("neuron_removals", "variant_id", "variants"),
-    ("comparisons", "variant_id", "variants"),
-    ("comparisons", "baseline_id", "variants"),
-    ("comparisons", "evaluation_id", "evaluations"),
-    ("comparisons", "baseline_evaluation_id", "evaluations"),
-    ("rank_consistency", "variant_id", "variants"),
-    ("mask_overlaps", "variant_a", "variants"),
-    ("mask_overlaps", "variant_b", "variants"),
-    ("feature_overlaps", "base_model_id", "base_models"),
-    ("feature_overlaps", "set_a", "demonstration_sets"),
-    ("feature_overlaps", "set_b", "demonstration_sets"),
-    ("outlier_ratios", "outliers_id", "records"),
-    ("outlier_ratios", "base_model_id", "base_models"),
-    ("harness_evaluations", "variant_id", "variants"),
-    ("harness_results", "harness_id", "harness_evaluations"),
-    ("harness_results", "variant_id", "variants"),
-    ("record_parents", "parent_id", "records"),
-    ("demonstrations", "demonstration_set_id", "demonstration_sets"),
-    ("jobs", "environment_id", "environments"),
-    ("job_records", "run_file", "jobs"),
-    ("run_environments", "environment_id", "environments"),
-    ("environment_packages", "environment_id", "environments"),
-    ("variant_descriptions", "variant_id", "variants"),
-    ("variant_descriptions", "base_model_id", "base_models"),
-    ("dense_values", "evaluation_id", "evaluations"),
-    ("dense_values", "base_model_id", "base_models"),
-    ("repeated_comparisons", "evaluation_id", "evaluations"),
-    ("repeated_comparisons", "baseline_evaluation_id", "evaluations"),
-    ("outdone_evaluations", "evaluation_id", "evaluations"),
-)
-"""(table, column, table whose key the column holds)."""
-
-PRIMARY_KEYS = {
-    "base_models": "base_model_id",
-    "demonstration_sets": "demonstration_set_id",
-    "statistics": "statistics_id",
-    "orderings": "ordering_id",
-    "variants": "variant_id",
-    "evaluations": "evaluation_id",
-    "harness_evaluations": "harness_id",
-    "environments": "environment_id",
-    "jobs": "run_file",
-    "records": "id",
-}
 
 
 @dataclass(frozen=True)
@@ -118,12 +46,14 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
     for kind, record_id in names:
         record = _read(store, kind, record_id, damages=damages)
         if record is not None:
-            damages += _identity_damages(record, record_path(kind, record_id))
             for artefact in record.artefacts:
                 named.add(artefact.path)
                 damages += _artefact_damages(store, artefact)
-    damages += _catalog_damages(store)
-    notes = [path for folder in FOLDERS for path in store.list(folder) if path not in named]
+    damaged = {damage.where for damage in damages}
+    sound = [name for name in names if record_path(*name) not in damaged]
+    next_step = "run catalog rebuild" if len(sound) == len(names) else "first run the recipes of the damaged records"
+    damages += _catalog_damages(store, sound, next_step=next_step)
+    notes = [path for folder in ARTEFACT_FOLDERS for path in store.list(folder) if path not in named]
     return damages, notes
 
 
@@ -131,9 +61,11 @@ def _read(store: Store, kind: str, record_id: str, *, damages: list[Damage]) -> 
     """A record, left where it is even if it cannot be read."""
     try:
         return store.peek_record(kind, record_id)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+    except DamagedRecordError as err:
+        damages.append(Damage(f"the record is damaged: {err.context['reason']}", record_path(kind, record_id)))
+    except OSError as err:
         damages.append(Damage(f"the record cannot be read: {err}", record_path(kind, record_id)))
-        return None
+    return None
 
 
 def _segment_damages(store: Store) -> Iterator[Damage]:
@@ -153,25 +85,11 @@ def _different(store: Store, kind: str, record_id: str, *, places: tuple[str, st
     """A record that stands in several places has to be the same in all."""
     texts = [store.compacted.line(kind, place, record_id) for place in places if place is not None]
     data = store.read_file(record_path(kind, record_id))
-    values = [json.loads(text) for text in (*texts, data) if text is not None]
-    if any(value != values[0] for value in values[1:]):
+    lines = {one_line(text) for text in (*texts, data) if text is not None}
+    if len(lines) > 1:
         yield Damage(
             "the record differs from the one of its name in a segment", record_path(kind, record_id), places[0]
         )
-
-
-def _identity_damages(record: Record, path: str) -> Iterator[Damage]:
-    recomputed = identity(
-        record.kind,
-        step_version=record.step_version,
-        parameters=record.parameters,
-        parents=record.parents,
-        contents=record.contents,
-    )
-    if record.id != recomputed:
-        yield Damage("the id does not follow from what the record says of itself", path, recomputed, record.id)
-    if record.path != path:
-        yield Damage("the record lies in the wrong place", path, record.path, path)
 
 
 def _artefact_damages(store: Store, artefact: Artefact) -> Iterator[Damage]:
@@ -195,17 +113,17 @@ def _n_rows(data: bytes) -> str:
         return f"no Parquet file: {err}"
 
 
-def _catalog_damages(store: Store) -> Iterator[Damage]:
+def _catalog_damages(store: Store, names: Iterable[tuple[str, str]], *, next_step: str) -> Iterator[Damage]:
     with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
         catalog.fold()
-        yield from _not_folded(catalog, store.record_names())
+        yield from _not_folded(catalog, names)
         yield from _dangling_keys(catalog)
         yield from _view_damages(catalog)
         ours, theirs = catalog.fingerprints(), fresh.fingerprints()
         for table in sorted(set(ours) | set(theirs)):
             if ours.get(table) != theirs.get(table):
                 counts = [str(found.get(table, (0, 0))[0]) + " rows" for found in (theirs, ours)]
-                yield Damage("the table differs from one made anew: run catalog rebuild", table, *counts)
+                yield Damage(f"the table differs from one made anew: {next_step}", table, *counts)
 
 
 def _not_folded(catalog: Catalog, names: Iterable[tuple[str, str]]) -> Iterator[Damage]:
@@ -216,10 +134,10 @@ def _not_folded(catalog: Catalog, names: Iterable[tuple[str, str]]) -> Iterator[
 
 
 def _dangling_keys(catalog: Catalog) -> Iterator[Damage]:
-    for table, column, parent in KEYS:
-        keys = {"table": table, "column": column, "parent": parent, "parent_column": PRIMARY_KEYS[parent]}
-        for row in catalog.query(statement("fold", "dangling_keys", **keys)):
-            yield Damage(f"a key has no row in {parent}", f"{table}.{column}", "a known id", str(row["key"]))
+    for key in foreign_keys():
+        for row in catalog.query(statement("fold", "dangling_keys", **asdict(key))):
+            where, value = f"{key.table}.{key.column}", str(row["key"])
+            yield Damage(f"a key has no row in {key.parent}", where, "a known id", value)
 
 
 def _view_damages(catalog: Catalog) -> Iterator[Damage]:

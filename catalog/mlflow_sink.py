@@ -19,6 +19,8 @@ METRICS_AT_ONCE = 900
 OURS = "mlprune.id"
 """Tag of a run: the recipe, and the variant if it is one's."""
 SNAPSHOT = "mlprune.snapshot_id"
+TEXTS = ("label", "names", "demonstration_label", "settings")
+"""Columns that become tags: MLflow refuses another value for a param, and texts may change with later recipes."""
 
 Row = Mapping[str, Any]
 
@@ -44,7 +46,7 @@ def send_to_mlflow(catalog: Catalog, *, tracking_uri: str, experiment: str) -> i
         for variant in variants:
             key = f"{recipe}/{variant['variant_id']}"
             if not sink.is_current(key):
-                run_id = sink.run(key, name=variant["name"], tags={"mlflow.parentRunId": parent})
+                run_id = sink.run(key, name=variant["label"], tags={"mlflow.parentRunId": parent})
                 sink.fill(run_id, variant, metrics.get(variant["variant_id"], ()))
                 n_sent += 1
         sink.end(parent)
@@ -79,13 +81,15 @@ class _Sink:
         return str(self._known[key].info.run_id)
 
     def fill(self, run_id: str, variant: Row, metrics: Sequence[Row]) -> None:
-        """Settings, metrics and, last, the snapshot they come from."""
-        params = [Param(name, str(value)) for name, value in variant.items() if value is not None]
-        self._client.log_batch(run_id, params=params)
+        """Write params, tags, metrics and, last, the snapshot that they come from."""
+        values = {name: str(value) for name, value in variant.items() if value is not None}
+        params = [Param(name, value) for name, value in values.items() if name not in TEXTS]
+        tags = [RunTag(f"mlprune.{name}", values[name]) for name in TEXTS if name in values]
+        self._client.log_batch(run_id, params=params, tags=tags)
         now = int(time.time() * 1000)
-        values = [Metric(_metric_name(row), row["value"], now, 0) for row in metrics if row["value"] is not None]
-        for start in range(0, len(values), METRICS_AT_ONCE):
-            self._client.log_batch(run_id, metrics=values[start : start + METRICS_AT_ONCE])
+        entries = [Metric(_metric_name(row), row["value"], now, 0) for row in metrics if row["value"] is not None]
+        for start in range(0, len(entries), METRICS_AT_ONCE):
+            self._client.log_batch(run_id, metrics=entries[start : start + METRICS_AT_ONCE])
         self.end(run_id)
 
     def end(self, run_id: str) -> None:
@@ -96,7 +100,15 @@ class _Sink:
 
 def _metric_name(row: Row) -> str:
     """`facts/fr/test/accuracy`, with what of the evaluation is not as usual behind it."""
-    parts = (row["task"], row["language"], row["split"], row["metric"], row["scoring_rule"], row["limit"], row["setup"])
+    parts = (
+        row["task"],
+        row["language"],
+        row["split"],
+        row["metric"],
+        row["scoring_rule"],
+        row["limit"],
+        row["protocol"],
+    )
     return "/".join(re.sub(r"[^\w\-. :]", " ", str(part)) for part in parts if part is not None)
 
 

@@ -14,12 +14,11 @@ from catalog.results import QueryResult
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.numeric.evaluation.rank_consistency import friedman, nemenyi_difference
-
-LESS_IS_BETTER = ("perplexity", "ece")
+from mlprune.vocabulary import METRIC_TRAITS
 
 COLUMNS = (
     "base_model_id",
-    "variant_name",
+    "label",
     "average_rank",
     "mean_value",
     "differs_from_best",
@@ -41,7 +40,7 @@ def rank_variants(
     metric: str = "accuracy",
     split: str = "test",
     scoring_rule: str | None = None,
-    setup: str | None = None,
+    protocol_id: str | None = None,
     alpha: float = 0.05,
 ) -> QueryResult:
     """One row per variant, the best of a base model first.
@@ -49,12 +48,13 @@ def rank_variants(
     Args:
         tasks: their languages together are the data sets.
         scoring_rule: None for the usual one of each task.
+        protocol_id: None for the default protocol of each task.
     Raises:
         QueryError: a base model has fewer than two variants that were evaluated on two or more common data sets.
         BadInputError: alpha is not in (0, 1).
     """
     query = find_query("values_by_variant")
-    options = {"metric": metric, "split": split, "scoring_rule": scoring_rule, "setup": setup}
+    options = {"metric": metric, "split": split, "scoring_rule": scoring_rule, "protocol_id": protocol_id}
     found = [row for task in tasks for row in catalog.query(query.sql, {"task": task, **options})]
     if not found:
         raise QueryError("nothing was measured so", tasks=list(tasks), **options)
@@ -68,7 +68,7 @@ def _ranked(found: list[dict[str, Any]], *, metric: str, alpha: float) -> list[t
     """The rows of one base model."""
     data_sets = sorted({(row["task"], row["language"]) for row in found})
     values: dict[str, dict[tuple[str, str], float]] = {}
-    names = {row["variant_id"]: row["variant_name"] for row in found}
+    names = {row["variant_id"]: row["label"] for row in found}
     for row in found:
         values.setdefault(row["variant_id"], {})[row["task"], row["language"]] = row["value"]
     complete = [variant for variant, own in sorted(values.items()) if len(own) == len(data_sets)]
@@ -76,7 +76,7 @@ def _ranked(found: list[dict[str, Any]], *, metric: str, alpha: float) -> list[t
         expected = "two variants evaluated on the same two or more data sets"
         raise QueryError("too little to rank", expected=expected, got=f"{len(complete)} on {len(data_sets)}")
     table = np.array([[values[variant][data_set] for variant in complete] for data_set in data_sets])
-    test = friedman(-table if metric in LESS_IS_BETTER else table)
+    test = friedman(table if METRIC_TRAITS[metric].higher_is_better else -table)
     difference = nemenyi_difference(len(complete), len(data_sets), alpha=alpha)
     best = float(test.average_ranks.min())
     rows = []

@@ -29,9 +29,21 @@ class SqlFile:
         return tuple(lines)
 
     @property
+    def statement(self) -> str:
+        """The statement without its comments."""
+        lines = (line.partition("--")[0].rstrip() for line in self.text.splitlines())
+        return "\n".join(line for line in lines if line)
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """Tables that the line `depends on` of the opening comment names."""
+        lines = [line.removeprefix("depends on ") for line in self.comment if line.startswith("depends on ")]
+        return tuple(name for line in lines for name in line.split(", "))
+
+    @property
     def description(self) -> str:
-        """What one row means: the opening comment on one line, without the name, the parameters and what it reads."""
-        lines = [line for line in self.comment if not line.startswith(("$", "reads "))]
+        """The meaning of one row: the opening comment on one line, without its name, parameters and dependencies."""
+        lines = [line for line in self.comment if not line.startswith(("$", "reads ", "depends on "))]
         return re.sub(r"^[\w.]+: ", "", " ".join(lines))
 
     @property
@@ -56,7 +68,7 @@ def _text(folder: str, name: str) -> str:
     return (SQL_FOLDER / folder / f"{name}.sql").read_text("utf-8")
 
 
-def statement(folder: str, name: str, **identifiers: str) -> str:
+def statement(folder: str, name: str, /, **identifiers: str) -> str:
     """The text of one file, with `{identifiers}` filled in.
 
     Only names and types from the catalog's own tables are filled in, never a value: values are parameters.

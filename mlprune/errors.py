@@ -83,6 +83,10 @@ class DamagedArtefactError(PermanentError):
     """A file differs from what its record says. The record has to be quarantined."""
 
 
+class DamagedRecordError(DamagedArtefactError):
+    """A record is not what was written under its kind and id; its work has to be done again."""
+
+
 class OutOfMemoryError(TransientError):
     """A process ran out of memory; smaller batches may fit."""
 

@@ -1,7 +1,42 @@
-"""Types of JSON values, as records, recipes and run logs hold them."""
+"""Types of JSON values, as they occur in records, recipes and run logs, and conversion to the type a caller expects."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 JsonObject: TypeAlias = Mapping[str, JsonValue]
+
+
+def as_str(value: JsonValue) -> str:
+    """Return a value that has to be a string; raises TypeError if it is not."""
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"expected a string, got {value!r}")
+
+
+def as_int(value: JsonValue) -> int:
+    """Return a value that has to be an integer; raises TypeError if it is not."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise TypeError(f"expected an integer, got {value!r}")
+
+
+def as_float(value: JsonValue) -> float:
+    """Return a value that has to be a number, as a float; raises TypeError if it is not."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError(f"expected a number, got {value!r}")
+
+
+def as_object(value: JsonValue) -> JsonObject:
+    """Return a value that has to be an object; raises TypeError if it is not."""
+    if isinstance(value, Mapping):
+        return value
+    raise TypeError(f"expected an object, got {value!r}")
+
+
+def as_list(value: JsonValue) -> Sequence[JsonValue]:
+    """Return a value that has to be a list; raises TypeError if it is not."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return value
+    raise TypeError(f"expected a list, got {value!r}")

@@ -3,15 +3,15 @@
 What each word means is in `docs/words.md`. Nothing here computes.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-ScoreName = Literal["wanda", "contrast", "magnitude", "random", "ria", "sparsegpt"]
 RemovesName = Literal["lowest", "highest"]
 PropagationName = Literal["dense", "sequential"]
 ProfileName = Literal["corrected", "paper"]
 RoundingName = Literal["decimal", "binary"]
 TokenScope = Literal["all", "source", "target", "last_shot"]
-AggregationName = Literal["mean", "max", "variance", "pooled"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
 InterventionName = Literal["lrp2", "self_translate"]
 DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task"]
@@ -36,4 +36,61 @@ DtypeName = Literal["float32", "bfloat16", "float16"]
 HUB = "hub:"
 """What the path of a data set of a hub begins with: `hub:facebook/xnli`, or `hub:facebook/xnli@revision`."""
 
-SCORES_THAT_READ_STATISTICS: tuple[ScoreName, ...] = ("wanda", "contrast", "ria", "sparsegpt")
+TaskReads = Literal["candidates", "sentences", "pairs"]
+
+
+@dataclass(frozen=True)
+class TaskTraits:
+    """Traits of a task on which recipes and plans depend."""
+
+    reads: TaskReads = "candidates"
+    """Candidates of which one is right, sentences whose likelihood is measured, or pairs to be translated."""
+    has_native_prompts: bool = False
+    """Whether the words around the examples exist in the language of the examples."""
+
+    @property
+    def reads_parallel_text(self) -> bool:
+        """Whether the items are lines of parallel text instead of rows of task files."""
+        return self.reads != "candidates"
+
+
+TASK_TRAITS: Mapping[TaskName, TaskTraits] = {
+    "facts": TaskTraits(),
+    "translation": TaskTraits(reads="pairs"),
+    "perplexity": TaskTraits(reads="sentences"),
+    "xnli": TaskTraits(has_native_prompts=True),
+    "marc": TaskTraits(),
+    "marc_five": TaskTraits(),
+    "xcopa": TaskTraits(has_native_prompts=True),
+    "paws_x": TaskTraits(),
+    "xstory_cloze": TaskTraits(),
+    "xwinograd": TaskTraits(),
+    "belebele": TaskTraits(),
+}
+"""Traits of the built-in tasks."""
+
+
+@dataclass(frozen=True)
+class MetricTraits:
+    """Traits of a metric on which choices and comparisons depend."""
+
+    reads: TaskReads = "candidates"
+    """Kind of the items on which it is computed."""
+    higher_is_better: bool = True
+
+
+METRIC_TRAITS: Mapping[str, MetricTraits] = {
+    "accuracy": MetricTraits(),
+    "f1_macro": MetricTraits(),
+    "f1_weighted": MetricTraits(),
+    "precision_macro": MetricTraits(),
+    "recall_macro": MetricTraits(),
+    "precision_weighted": MetricTraits(),
+    "recall_weighted": MetricTraits(),
+    "ece": MetricTraits(higher_is_better=False),
+    "perplexity": MetricTraits("sentences", higher_is_better=False),
+    "exact_match": MetricTraits("pairs"),
+    "bleu": MetricTraits("pairs"),
+    "chrf": MetricTraits("pairs"),
+}
+"""Traits of the metrics."""

@@ -141,8 +141,8 @@ def _statistics(store: Store, base_id: str, *, name: str, set_id: str) -> str:
     artefact = store.write_table(path, columns, {"block": "int32", "sum_sq": "list<float>"})
     keys = {"statistics_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id}
     magnitudes = [
-        {**keys, "block": block, "rank": rank, "feature": int(8 * _unit(name, block)) + rank, "magnitude": 10.0 / rank}
-        for block in range(N_BLOCKS + 1)
+        {**keys, "depth": depth, "rank": rank, "feature": int(8 * _unit(name, depth)) + rank, "magnitude": 10.0 / rank}
+        for depth in range(N_BLOCKS + 1)
         for rank in range(1, 6)
     ]
     row = {**keys, "propagation": "dense", "n_demonstrations": 2, "n_tokens": 100}
@@ -172,8 +172,10 @@ def _variant(store: Store, base_id: str, *, plan: Variant, sets: dict[str, str],
     set_id = sets[plan.set_name] if plan.set_name else None
     contrast_id = sets["py"] if plan.score == "contrast" else None
     used = [statistics[name] for name in (plan.set_name, "py" if contrast_id else None) if name]
-    ordering_id = _ordering(store, base_id, plan=plan, statistics=used) if plan.score else None
     roles = {"base_model": base_id, "demonstration_set": set_id, "contrast_set": contrast_id}
+    parents = {role: parent for role, parent in roles.items() if parent}
+    if plan.score:
+        _ordering(store, base_id, plan=plan, statistics=used, parents=parents)
     row = {
         "variant_id": "@id",
         "base_model_id": base_id,
@@ -182,8 +184,7 @@ def _variant(store: Store, base_id: str, *, plan: Variant, sets: dict[str, str],
     }
     row |= {"score": plan.score, "structure": "row" if plan.score else None, "propagation": plan.propagation}
     row |= {"sparsity": plan.sparsity, "achieved_sparsity": plan.sparsity, "weights_changed": False}
-    row |= {"intervention": None, "seed": plan.seed, "ordering_id": ordering_id}
-    row["level"] = SPARSITIES.index(plan.sparsity) if plan.score and plan.propagation != "sequential" else None
+    row |= {"intervention": None, "seed": plan.seed}
     sources = {"demonstrations": set_id, "contrast": contrast_id}
     rows = {
         "variants": [row],
@@ -195,10 +196,13 @@ def _variant(store: Store, base_id: str, *, plan: Variant, sets: dict[str, str],
         ],
         "variant_parents": [],
     }
-    parameters = {"score": plan.score, "sparsity": plan.sparsity, "propagation": plan.propagation, "seed": plan.seed}
-    parents = {role: parent for role, parent in roles.items() if parent}
+    parameters = _variant_parameters(plan, plan.sparsity)
     variant_id = write_rows(store, "variants", parameters=parameters, parents=parents, rows=rows)
     return Variant(variant_id, plan.name, plan.score, plan.set_name, plan.sparsity, plan.propagation, plan.seed)
+
+
+def _variant_parameters(plan: Variant, sparsity: float) -> dict[str, Any]:
+    return {"score": plan.score, "sparsity": sparsity, "propagation": plan.propagation, "seed": plan.seed}
 
 
 def _layer_rows(plan: Variant) -> list[dict[str, Any]]:
@@ -207,19 +211,33 @@ def _layer_rows(plan: Variant) -> list[dict[str, Any]]:
     return [{**key, "n_weights": 1000, "n_removed": removed} for key in keys]
 
 
-def _ordering(store: Store, base_id: str, *, plan: Variant, statistics: list[str]) -> str:
-    """One ordering for all sparsities, but for sequential propagation, where each sparsity is its own sweep."""
+def _ordering(store: Store, base_id: str, *, plan: Variant, statistics: list[str], parents: dict[str, str]) -> None:
+    """Write one ordering for all sparsities, or with sequential propagation one for each sparsity.
+
+    Args:
+        parents: of the variants that it contains.
+    """
     own = plan.sparsity if plan.propagation == "sequential" else None
     parameters = {"score": plan.score, "propagation": plan.propagation, "seed": plan.seed, "sparsity": own}
-    parents = {"base_model": base_id, "statistics": statistics}
-    ordering_id = identity("masks", step_version=1, parameters=parameters, parents=parents)
+    ordering_parents = {"base_model": base_id, "statistics": statistics}
+    ordering_id = identity("masks", step_version=1, parameters=parameters, parents=ordering_parents)
+    sparsities = (own,) if own else SPARSITIES
+    variant_ids = [
+        identity("variants", step_version=1, parameters=_variant_parameters(plan, sparsity), parents=parents)
+        for sparsity in sparsities
+    ]
     columns = {"layer": list(LAYERS), "levels": [b"\x01", b"\x02"]}
     path = f"masks/{ordering_id}/block-000.parquet"
     artefact = store.write_table(path, columns, {"layer": "string", "levels": "binary"})
-    n_levels = 1 if own else len(SPARSITIES)
-    row = {"ordering_id": "@id", "base_model_id": base_id, "score": plan.score, "n_levels": n_levels}
-    rows = {"orderings": [{**row, "n_bytes": artefact.n_bytes}]}
-    return write_rows(store, "masks", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+    row = {"ordering_id": "@id", "base_model_id": base_id, "score": plan.score, "n_levels": len(sparsities)}
+    rows = {
+        "orderings": [{**row, "n_bytes": artefact.n_bytes}],
+        "ordering_variants": [
+            {"ordering_id": "@id", "variant_id": variant_id, "level": level}
+            for level, variant_id in enumerate(variant_ids)
+        ],
+    }
+    write_rows(store, "masks", parameters=parameters, parents=ordering_parents, rows=rows, artefacts=[artefact])
 
 
 def _quality(variant: Variant, language: str) -> float:
@@ -270,6 +288,7 @@ def evaluation_of(
         "split": split,
     }
     evaluation = {**keys, "scoring_rule": "mean", "prompt_language": language[:2], "example_limit": None}
+    evaluation |= default_protocol(task)
     metrics = [
         {**keys, "metric": metric, "value": value, "ci_low": value - 0.05, "ci_high": value + 0.05, "n": N_ITEMS}
         for metric, value in values.items()
@@ -277,6 +296,11 @@ def evaluation_of(
     rows = {"evaluations": [{**evaluation, "n_examples": N_ITEMS}], "metrics": metrics}
     write_rows(store, "evaluations", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
     return metrics
+
+
+def default_protocol(task: str) -> dict[str, Any]:
+    """Columns of a protocol with nothing but defaults."""
+    return {"protocol_id": f"protocol of {task}", "prompts": "en", "limit_seed": 0}
 
 
 def _choices(evaluation_id: str) -> dict[str, list[Any]]:
@@ -335,17 +359,17 @@ def _family(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[dict[str
     p_values = [min(1.0, 2 * math.exp(-2 * N_ITEMS * abs(difference))) for difference in differences]
     adjusted = holm(p_values)
     rows = []
-    for (row, baseline), difference, p_value, p_adjusted in zip(pairs, differences, p_values, adjusted, strict=True):
+    for (row, baseline), difference, p_value, p_holm in zip(pairs, differences, p_values, adjusted, strict=True):
         keys = {key: row[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
         keys |= {"baseline_id": baseline["variant_id"], "baseline_evaluation_id": baseline["evaluation_id"]}
         interval = {"ci_low": difference - 0.04, "ci_high": difference + 0.04}
-        values = {"difference": difference, **interval, "p_value": p_value, "p_adjusted": p_adjusted}
+        values = {"difference": difference, **interval, "p_value": p_value, "p_holm": p_holm}
         rows.append({"comparison_id": "@id", **keys, **values})
     return rows
 
 
 def _rank_consistency(store: Store, variant: Variant, *, metrics: list[dict[str, Any]]) -> None:
-    keys = {"variant_id": variant.id, "task": "facts"}
+    keys = {"variant_id": variant.id, "task": "facts", "protocol_id": "protocol of facts"}
     rows = [
         {**keys, "language": language, "reference_language": reference, "split": split, "n_items": N_ITEMS}
         | {"n_skipped": 1, "value": 0.5 + 0.3 * _unit(variant.name, language, reference, split)}
@@ -382,18 +406,18 @@ def _can_overlap(first: Variant, second: Variant) -> bool:
 def _feature_overlaps(store: Store, base_id: str, *, sets: dict[str, str]) -> None:
     names = [*PAIRS, *LANGUAGES]
     rows = [
-        {"base_model_id": base_id, "set_a": sets[a], "set_b": sets[b], "block": block, "share": share}
-        | {"value": 0.0 if a == b else 0.5 * share * _unit(a, b, block)}
+        {"base_model_id": base_id, "set_a": sets[a], "set_b": sets[b], "depth": depth, "share": share}
+        | {"value": 0.0 if a == b else 0.5 * share * _unit(a, b, depth)}
         for a in names
         for b in names
-        for block in range(N_BLOCKS + 1)
+        for depth in range(N_BLOCKS + 1)
         for share in (0.1, 0.3)
     ]
     parameters = {"shares": [0.1, 0.3]}
     parents = {"base_model": base_id, "sets": [sets[name] for name in names]}
     record_id = identity("feature_overlaps", step_version=1, parameters=parameters, parents=parents)
-    columns = {"kind": ["translation"], "block": [0], "magnitude": [1.5]}
-    schema = {"kind": "string", "block": "int32", "magnitude": "float"}
+    columns = {"kind": ["translation"], "depth": [0], "magnitude": [1.5]}
+    schema = {"kind": "string", "depth": "int32", "magnitude": "float"}
     artefact = store.write_table(f"features/{record_id}.parquet", columns, schema)
     tables = {"feature_overlaps": rows}
     write_rows(store, "feature_overlaps", parameters=parameters, parents=parents, rows=tables, artefacts=[artefact])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mlprune.pruning.spec import Reading, ScoreSpec
+from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 from mlprune.steps.prune.plan import PlannedVariant
 from tests.float64_reference import alpha_counts, alpha_for, lowest_of_rows
 from tests.tiny_models import PAD, tiny_tokenizer
@@ -91,9 +91,9 @@ def squares(model: Any, folder: Path, name: str, *, scope: str, paper: bool) -> 
     return {key: np.stack(values) for key, values in rows.items()}
 
 
-def means(q: Array, reading: Reading) -> Array:
+def means(q: Array, reading: StatisticsSelection) -> Array:
     """Mean over demonstrations, [in]; a bootstrap may count a demonstration several times."""
-    n = reading.first or len(q)
+    n = reading.n_demonstrations or len(q)
     drawn = list(range(n))
     if reading.resample_seed is not None:
         digests = [hashlib.sha256(f"{reading.resample_seed}:{draw}".encode()).hexdigest() for draw in range(n)]
@@ -101,7 +101,7 @@ def means(q: Array, reading: Reading) -> Array:
     return np.mean([q[index] for index in drawn], axis=0)
 
 
-def factor(sets: Sequence[Array], contrast: Array | None, reading: Reading) -> Array:
+def factor(sets: Sequence[Array], contrast: Array | None, reading: StatisticsSelection) -> Array:
     """Factors that multiply the magnitudes of weights, [in]."""
     s = [means(q, reading) for q in sets]
     p = reading.shares or tuple(1 / len(s) for _ in s)
@@ -117,9 +117,8 @@ def factor(sets: Sequence[Array], contrast: Array | None, reading: Reading) -> A
     if reading.aggregation == "max":
         return np.max(norms, axis=0)
     if reading.aggregation == "variance":
-        assert reading.variance_weight is not None
         spread = sum(share * (norm - mean) ** 2 for share, norm in zip(p, norms, strict=True))
-        return mean + reading.variance_weight * spread
+        return mean + vars(reading.aggregation_parameters)["variance_weight"] * spread
     return mean
 
 
@@ -131,7 +130,7 @@ def scores(weight: Array, factors: Array, choice: ScoreSpec) -> Array:
     magnitudes = np.abs(weight)
     if choice.score == "ria":
         shares = magnitudes / magnitudes.sum(axis=0, keepdims=True) + magnitudes / magnitudes.sum(axis=1, keepdims=True)
-        return shares * factors**choice.power
+        return shares * factors ** vars(choice.score_parameters)["power"]
     return magnitudes * factors
 
 
@@ -169,10 +168,10 @@ class ByHand:
         self.model = reference_model(folder / "model")
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> StatisticsSelection:
         """The selection and aggregation of statistics."""
-        assert self.spec.reading is not None
-        return self.spec.reading
+        assert self.spec.calibration is not None
+        return self.spec.calibration.selection
 
     def weight(self, block: int, layer: str) -> torch.Tensor:
         """A weight of the model, which the caller may change."""
@@ -204,21 +203,19 @@ class ByHand:
                     for own in [[one[block, INPUT_OF[layer]] for one in sets]]
                 ]
             )
-            assert self.spec.schedule.m is not None
-            ratios.append(float((flat > self.spec.schedule.m * flat.mean()).mean()))
+            ratios.append(float((flat > self.spec.schedule.schedule_parameters.m * flat.mean()).mean()))
         return ratios
 
     def sparsities(self) -> dict[Key, float]:
         """Sparsity per (block, layer), from the schedule and the scope on the dense model."""
-        schedule, scope = self.spec.schedule, self.spec.scope
+        schedule, scope, own = self.spec.schedule, self.spec.scope, self.spec.schedule.schedule_parameters
         found = {(block, layer): self.spec.sparsity for block in range(N_BLOCKS) for layer in LAYERS}
         if schedule.kind == "given":
-            found |= {(block, layer): dict(schedule.layers).get(layer, s) for (block, layer), s in found.items()}
-            found |= {(block, layer): dict(schedule.blocks).get(block, s) for (block, layer), s in found.items()}
+            found |= {(block, layer): dict(own.layers).get(layer, s) for (block, layer), s in found.items()}
+            found |= {(block, layer): dict(own.blocks).get(block, s) for (block, layer), s in found.items()}
         if schedule.kind == "owl":
             ratios = self.outlier_ratios()
-            assert schedule.spread is not None
-            scaled = [2 * schedule.spread * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
+            scaled = [2 * own.spread * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
             of_block = [self.spec.sparsity - one + sum(scaled) / len(scaled) for one in scaled]
             found = {(block, layer): round(of_block[block], 12) for block, layer in found}
         blocks = scope.blocks or range(N_BLOCKS)
@@ -227,7 +224,6 @@ class ByHand:
 
     def keep_masks(self) -> dict[Key, torch.Tensor]:
         """Keep masks, (block, layer) -> bool [out, in]; sequential propagation prunes each block before the next."""
-        assert self.spec.choice is not None
         wanted = self.sparsities()
         dense = self.factors()
         keep: dict[Key, torch.Tensor] = {}
@@ -236,9 +232,9 @@ class ByHand:
             removed_masks: Mapping[str, Array] = {
                 layer: removed(
                     scores(
-                        self.weight(block, layer).double().numpy(), factors[block, INPUT_OF[layer]], self.spec.choice
+                        self.weight(block, layer).double().numpy(), factors[block, INPUT_OF[layer]], self.spec.score
                     ),
-                    self.spec.choice,
+                    self.spec.score,
                     wanted[block, layer],
                 )
                 for layer in LAYERS

@@ -294,7 +294,7 @@ def test_in_the_alpha_variant_one_alpha_determines_the_count_of_each_row():
 def check_variant(case, store, planned):
     """Compare the zeros of one exported variant with the reference, block by block."""
     spec = planned.spec
-    choice, sequential = spec.choice, spec.propagation == "sequential"
+    choice, sequential = spec.score, spec.propagation == "sequential"
     sets = [one.name if one else None for one in (next(iter(planned.sets), None), planned.contrast)]
     zeros = exported_zeros(case, store, planned.id)
     excused = 0

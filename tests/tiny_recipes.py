@@ -19,7 +19,7 @@ from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import ModelRef
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import mask_artefacts
+from mlprune.steps.prune.variant_rows import stored_masks
 from mlprune.store.store import Store
 from tests.tiny_models import POSITIONS, save_tiny_model
 
@@ -322,9 +322,10 @@ class FinishedRun(NamedTuple):
 
     def keep_masks(self, variant_id: str) -> dict[tuple[int, str], Tensor]:
         """Read the keep masks of a variant from the store: (block, layer) -> mask."""
-        record = self.store.require("variants", variant_id)
-        level = record.rows["variants"][0]["level"]
-        blocks = [read_keep_masks(self.store.uri, one, level) for one in mask_artefacts(record)]
+        stored = stored_masks(self.store, self.store.require("variants", variant_id))
+        files = stored.masks if stored else ()
+        level = stored.level if stored else 0
+        blocks = [read_keep_masks(self.store.uri, artefact, level) for artefact in files]
         return {(block, layer): kept for block, found in enumerate(blocks) for layer, kept in found.items()}
 
     def row(self, table: str, variant_id: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ noticed. How rows get into the table is in `schema.py`.
 import json
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import Any
 
 import pyarrow as pa
 
@@ -18,17 +17,19 @@ TYPES: Mapping[str, pa.DataType] = {
     "INTEGER": pa.int32(),
     "BIGINT": pa.int64(),
     "BIGINT[]": pa.list_(pa.int64()),
+    "VARCHAR[]": pa.list_(pa.string()),
     "DOUBLE": pa.float64(),
+    "JSON": pa.string(),
 }
 """Type of a column -> what its values travel as; a TIMESTAMP is cast from its text by the table."""
 
 
-def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]) -> pa.Table:
     """Rows as Arrow columns; keys that are no column are left out, missing ones are NULL.
 
     Args:
         columns: (name, type) of the table, each type a key of `TYPES`.
-    Returns: a table; what is no text in a column of text has become its JSON text.
+    Returns: a table; values other than text in a column of text or JSON have become JSON text.
     Raises:
         ValueError: a value has not the type of its column, or does not fit into it.
     """
@@ -36,7 +37,7 @@ def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, A
     return pa.Table.from_arrays(arrays, names=[name for name, _ in columns])
 
 
-def values_of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+def values_of(name: str, rows: Sequence[Mapping[str, object]]) -> list[object]:
     """What each row has under a name, None where it has nothing."""
     try:
         return list(map(itemgetter(name), rows))  # nearly always, and in half the time
@@ -44,13 +45,13 @@ def values_of(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
         return [row.get(name) for row in rows]
 
 
-def _array(name: str, kind: str, values: list[Any]) -> pa.Array:
+def _array(name: str, kind: str, values: list[object]) -> pa.Array:
     try:
         if kind in ("INTEGER", "BIGINT", "BIGINT[]"):
             return pa.array(values).cast(TYPES[kind])  # with a type given, 1.5 would become 1
         return pa.array(values, type=TYPES[kind])
     except pa.ArrowTypeError as err:
-        if kind != "VARCHAR":
+        if kind not in ("VARCHAR", "JSON"):
             raise ValueError(f"a value of column {name} is no {kind}: {err}") from err
         return pa.array(
             [one if one is None or isinstance(one, str) else json.dumps(one) for one in values], pa.string()

@@ -1,7 +1,7 @@
 """Folding: records and run files that are in the store and not yet in the catalog become rows of it.
 
-Every row comes word for word from `Record.rows`, follows from the record itself, from a text its artefact holds
-(`texts.py`), from other rows (`kept.py`), or from a run file (`run_rows.py`). Where a record has left the store
+Every row comes word for word from `Record.rows`, follows from the record itself, from the texts of its artefact,
+from other rows, or from a run file. Where a record has left the store
 (quarantine), everything is folded again: rarer than the bookkeeping that a removal row by row would need, and equal to
 a rebuilt catalog by construction.
 
@@ -15,13 +15,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from catalog.ingest.demonstration_texts import with_texts
-from catalog.ingest.materialized import CHANGE_KEY, is_kept_current, note, noted, outdate_kept, refresh, refresh_all
-from catalog.ingest.run_rows import fold_run_rows, not_folded, run_rows
-from catalog.ingest.schema import BOOKKEEPING, RUN_TABLES, Connection, Table, insert_rows, tables, transaction
+from catalog.ingest.insert_rows import insert_rows
+from catalog.ingest.materialized import (
+    CHANGE_KEY,
+    invalidate_materialized,
+    materialized_is_current,
+    note,
+    noted,
+    refresh,
+    refresh_all,
+)
+from catalog.ingest.run_rows import RUN_TABLES, fold_run_rows, not_folded, run_rows
+from catalog.ingest.schema import BOOKKEEPING
+from catalog.ingest.table_files import declared_tables
+from catalog.ingest.transactions import Connection, transaction
 from catalog.sql_files import statement
+from mlprune.json_values import JsonObject
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -30,10 +41,10 @@ logger = logging.getLogger(__name__)
 BATCH_SIZE = 15_000
 """Records, or run files, in one transaction."""
 
-CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "setup")
+CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id")
 """Columns of an evaluation that its metrics carry too."""
 
-Rows = dict[str, list[dict[str, Any]]]
+Rows = dict[str, list[JsonObject]]
 Writing = Callable[[], AbstractContextManager[Connection]]
 """Opens the catalog for writing, for as long as the context lasts."""
 
@@ -60,7 +71,7 @@ class Pending:
     records_left: bool
     """Whether the catalog holds records that are no longer in the store."""
     run_files_left: bool
-    is_kept_current: bool
+    materialized_is_current: bool
     """Whether the tables that follow from others are as they should be."""
     listing: str
     """What the listing of records was, to be noted when all are folded."""
@@ -76,7 +87,7 @@ class Pending:
     def is_empty(self) -> bool:
         """Whether the catalog is up to date."""
         is_known = not (self.records or self.run_files or self.records_left or self.run_files_left)
-        return is_known and self.is_kept_current
+        return is_known and self.materialized_is_current
 
 
 def pending(connection: Connection, store: Store) -> Pending:
@@ -97,7 +108,7 @@ def pending(connection: Connection, store: Store) -> Pending:
         run_files=run_files,
         records_left=records_left,
         run_files_left=run_files_left,
-        is_kept_current=is_kept_current(connection),
+        materialized_is_current=materialized_is_current(connection),
         listing=listing,
         n_in_store=sum(map(len, ids.values())) if is_new else None,
     )
@@ -106,7 +117,7 @@ def pending(connection: Connection, store: Store) -> Pending:
 def empty(connection: Connection, *, of_records: bool, of_runs: bool) -> None:
     """Remove all rows that came from records, from runs, or from both."""
     with transaction(connection):
-        for name in tables(connection):
+        for name in declared_tables():
             if name not in BOOKKEEPING and (of_runs if name in RUN_TABLES else of_records):
                 connection.execute(statement("fold", "empty_table", table=name))
 
@@ -125,7 +136,7 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
         with writing() as connection:
             empty(connection, of_records=todo.records_left, of_runs=todo.run_files_left)
     n_records = n_rows = 0
-    touched: set[str] = set()
+    changed: set[str] = set()
     ids: set[str] = set()
     with _uncollected():
         for records in _batches(store, todo.records):
@@ -133,17 +144,17 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
                 folded = _fold_batch(connection, records, errors=errors)
             n_records += len(folded)
             n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
-            touched.update(table for record in folded for table in record.rows)
+            changed.update(table for record in folded for table in record.rows)
             for table, column in CHANGE_KEY.items():
-                ids.update(row[column] for record in folded for row in record.rows.get(table, ()))
+                ids.update(str(row[column]) for record in folded for row in record.rows.get(table, ()) if column in row)
     for rows in run_rows(store, todo.run_files, at_least=BATCH_SIZE):
         with writing() as connection:
             fold_run_rows(connection, rows, errors=errors)
     with writing() as connection:
-        if not todo.is_kept_current:
+        if not todo.materialized_is_current:
             refresh_all(connection)
         elif n_records:
-            refresh(connection, touched=touched, ids=ids)
+            refresh(connection, changed=changed, ids=ids)
         _note_listing(connection, todo)
     return n_records, n_rows
 
@@ -164,8 +175,7 @@ def _note_listing(connection: Connection, todo: Pending) -> None:
     """If the catalog holds all records of the store, note their listing: the same one has nothing new."""
     if todo.n_in_store is None:
         return
-    (n_folded,) = connection.execute(statement("fold", "count_records")).fetchone()
-    if n_folded == todo.n_in_store:
+    if connection.execute(statement("fold", "count_records")).fetchall() == [(todo.n_in_store,)]:
         note(connection, "records", todo.listing)
 
 
@@ -179,8 +189,8 @@ def _batches(store: Store, ids: Mapping[str, frozenset[str]]) -> Iterator[list[R
 def _fold_batch(connection: Connection, records: list[Record], *, errors: type[Exception]) -> list[Record]:
     """Fold records in one transaction; if one of them does not fit, in halves. Returns those that fit."""
     try:
-        _insert(connection, records, known=tables(connection))
-    except (errors, ValueError) as err:
+        _insert(connection, records)
+    except (errors, ValueError, KeyError, TypeError, AttributeError) as err:
         if len(records) == 1:
             logger.warning("record %s does not fit the catalog and is left out: %s", records[0].path, err)
             return []
@@ -190,15 +200,16 @@ def _fold_batch(connection: Connection, records: list[Record], *, errors: type[E
     return records
 
 
-def _insert(connection: Connection, records: list[Record], *, known: dict[str, Table]) -> None:
+def _insert(connection: Connection, records: list[Record]) -> None:
+    known = declared_tables()
     rows: Rows = {}
     for record in records:
         _collect(record, rows)
-    for unknown in sorted(set(rows) - set(known)):
+    for unknown in sorted(rows.keys() - known.keys()):
         logger.warning("records hold rows of a table this catalog does not have: %s", unknown)
     with transaction(connection):
-        outdate_kept(connection)
-        for name in sorted(set(rows) & set(known)):
+        invalidate_materialized(connection)
+        for name in sorted(rows.keys() & known.keys()):
             if rows[name]:
                 insert_rows(connection, known[name], rows[name])
 
@@ -219,7 +230,7 @@ def _collect(record: Record, rows: Rows) -> None:
         rows.setdefault(table, []).extend(_with_conditions(record) if table == "metrics" else more)
 
 
-def _with_conditions(record: Record) -> list[dict[str, Any]]:
+def _with_conditions(record: Record) -> list[JsonObject]:
     """Metrics with what sets their evaluation apart, which stands in a row of the same record."""
     conditions = {
         row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())

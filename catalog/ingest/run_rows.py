@@ -7,13 +7,28 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from catalog.ingest.schema import RUN_TABLES, Connection, Table, insert_rows, tables
+from catalog.ingest.insert_rows import insert_rows
+from catalog.ingest.table_files import Table, declared_tables
+from catalog.ingest.transactions import Connection
 from catalog.sql_files import statement
 from mlprune.store.run_log_files import kind_of, read_run_file, run_files, run_of
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
 
+RUN_TABLES = (
+    "environments",
+    "environment_packages",
+    "job_records",
+    "runs",
+    "run_ends",
+    "run_environments",
+    "jobs",
+    "failures",
+    "run_packs",
+)
+"""Tables folded from run files, in the order in which rows are added: a file counts as folded by its row in one of the
+later ones. They are not compared when two catalogs are."""
 TABLES: Mapping[str, str] = {
     "run": "runs",
     "ended": "run_ends",
@@ -62,7 +77,7 @@ def run_rows(store: Store, paths: Iterable[str], *, at_least: int) -> Iterator[R
 
 def fold_run_rows(connection: Connection, rows: Rows, *, errors: type[Exception]) -> None:
     """Add rows; one that does not fit its table is left out, with a warning."""
-    known = tables(connection)
+    known = declared_tables()
     for name in RUN_TABLES:
         if name in rows:
             try:

@@ -1,275 +1,121 @@
-"""Tables and views: which the package has, which a catalog file has, and how the second becomes the first.
+"""Create and update the tables, views and macros of a catalog file.
 
-Schema files are numbered and applied in order, never edited and never undone. A file that adds columns replaces its
-table, which is folded again from the records afterwards: the newest file of a table's name tells all of it.
-`COMMENT ON` is written from the comments in the files, so that what a table or column means is said in one place.
+The catalog is derived data: a file with tables of another version gets today's tables, which are empty, and the next
+fold fills them from the records. Views and macros are made again when a file differs. `COMMENT ON` is taken from the
+comments in the files, so that the meaning of a table or column is written in one place.
 """
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
-from operator import itemgetter
-from typing import Any, Protocol
+from collections.abc import Mapping
 
-from catalog.ingest.arrow_rows import TYPES, arrow_rows
-from catalog.sql_files import SqlFile, sql_files, statement
+from catalog.ingest.insert_rows import insert_rows
+from catalog.ingest.table_files import SCHEMA_VERSION, declared_tables
+from catalog.ingest.transactions import Connection, transaction
+from catalog.ingest.view_files import macros, views
+from catalog.sql_files import SqlFile, statement
 from mlprune.errors import StoreError
 
-BOOKKEEPING = ("schema_migrations", "view_files")
+BOOKKEEPING = ("schema_version", "schema_objects")
 """Tables about the catalog file itself."""
-RUN_TABLES = (
-    "environments",
-    "environment_packages",
-    "job_records",
-    "runs",
-    "run_ends",
-    "run_environments",
-    "jobs",
-    "failures",
-    "run_packs",
-)
-"""Tables folded from run files, in the order in which rows are added: a file counts as folded by its row in one of the
-later ones. They are not compared when two catalogs are."""
-
 STATE = "fold_state"
 """What one fold notes for the next; emptied with the tables that follow from records, and not compared."""
-CLUSTERED = ("task", "split", "metric", "language")
-"""Columns by which rows are ordered as they come in: most questions are about one task, split and metric, and whole
-stretches of a table are then passed over."""
-
-INCOMING = "incoming_rows"
-"""What rows on their way into a table are called."""
-
-_COLUMN = re.compile(r"^    (\w+) [A-Z]+(?:\[\])?,\s+-- (.+)$", re.MULTILINE)
-
-
-class Connection(Protocol):
-    """What the catalog needs of a DuckDB connection."""
-
-    def execute(self, query: str, parameters: Any = None) -> Any:
-        """Run a statement; the answer has `fetchall`."""
-
-    def register(self, view_name: str, python_object: Any) -> Any:
-        """Give an Arrow table a name that statements know."""
-
-    def unregister(self, view_name: str) -> Any:
-        """Forget that name."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as it stands in a catalog file."""
-
-    name: str
-    columns: tuple[tuple[str, str], ...]
-    """(name, type) in order."""
-    keys: tuple[str, ...]
-    """Columns of the primary key."""
-
-
-@contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
-    """All or nothing."""
-    connection.execute("BEGIN TRANSACTION")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def tables(connection: Connection) -> dict[str, Table]:
-    """The tables of a catalog file by name; those that somebody else made in it are none of ours."""
-    found: dict[str, list[tuple[str, str, int]]] = {}
-    for table, column, kind, place in connection.execute(statement("fold", "tables")).fetchall():
-        if table in _our_tables():
-            found.setdefault(table, []).append((column, kind, place or 0))
-    return {
-        name: Table(
-            name,
-            columns=tuple((column, kind) for column, kind, _ in columns),
-            keys=tuple(column for column, _, place in sorted(columns, key=lambda item: item[2]) if place),
-        )
-        for name, columns in found.items()
-    }
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether a catalog file has the tables and views of this package."""
-    if not set(BOOKKEEPING) <= set(tables(connection)):
-        return False
-    return _versions(connection) == set(_schema_files()) and _views(connection) == _view_files()
+    """Whether a catalog file has the tables, views and macros of this package."""
+    return _has_current_tables(connection) and _objects(connection) == _declared_objects()
 
 
-def migrate(connection: Connection) -> None:
-    """Apply the schema files a catalog file lacks, in one transaction, and make its views again where they differ.
+def update_schema(connection: Connection) -> None:
+    """Give a catalog file the tables, views and macros of this package, in one transaction.
 
-    Where tables of a catalog in use change, it is emptied in the same transaction: whatever happens next, the records
-    count as not folded, and the next fold takes them all into the new columns.
+    Tables of another version are replaced by empty ones: their records then count as not folded.
 
     Raises:
         StoreError: the catalog was made by a newer version of this package.
     """
-    known = _schema_files()
-    applied = _versions(connection) if "schema_migrations" in tables(connection) else set()
-    if newer := applied - set(known):
-        raise StoreError("the catalog was made by a newer version", expected=max(known), got=max(newer))
-    missing = sorted(set(known) - applied)
-    with transaction(connection):
-        newest = {_name(file): version for version, file in known.items()}
-        for version in missing:
-            file = known[version]
-            apply(connection, file, is_newest=newest[_name(file)] == version)
-        if missing:
-            rows = [{"version": version, "name": _name(known[version])} for version in missing]
-            insert_rows(connection, tables(connection)["schema_migrations"], rows)
-        if missing and applied:
-            _empty(connection)
-        if missing or _views(connection) != _view_files():
-            _make_views(connection)
-
-
-def _empty(connection: Connection) -> None:
-    """Remove all rows but those about the catalog file itself."""
-    for name in tables(connection):
-        if name not in BOOKKEEPING:
-            connection.execute(statement("fold", "empty_table", table=name))
-
-
-def _versions(connection: Connection) -> set[int]:
-    return {version for (version,) in connection.execute(statement("fold", "schema_versions")).fetchall()}
-
-
-def _views(connection: Connection) -> dict[str, str]:
-    return dict(connection.execute(statement("fold", "view_versions")).fetchall())
-
-
-def _schema_files() -> dict[int, SqlFile]:
-    return {int(file.name.partition("_")[0]): file for file in sql_files("schema")}
-
-
-@cache
-def _our_tables() -> frozenset[str]:
-    return frozenset(map(_name, _schema_files().values()))
-
-
-def _view_files() -> dict[str, str]:
-    return {name: file.sha256 for name, file in {**views(), **macros()}.items()}
-
-
-def views() -> dict[str, SqlFile]:
-    """View name -> file, in an order in which each reads only earlier ones: that of the files' numbers."""
-    return {_name(file): file for file in sql_files("views")}
-
-
-def macros() -> dict[str, SqlFile]:
-    """Name -> file of the table macros: views with an argument, which read tables and views."""
-    return {file.name: file for file in sql_files("macros")}
-
-
-def apply(connection: Connection, file: SqlFile, *, is_newest: bool = True) -> None:
-    """Make the table of a schema file, and, unless a later file replaces it, say what its rows and columns mean."""
-    connection.execute(file.text)
-    if not is_newest:
+    existing = _existing_tables(connection)
+    version = _version(connection) if "schema_version" in existing else None
+    if version is not None and version > SCHEMA_VERSION:
+        raise StoreError("the catalog was made by a newer version", expected=SCHEMA_VERSION, got=version)
+    is_complete = _has_current_tables(connection)
+    objects = _objects(connection) if "schema_objects" in existing else {}
+    if is_complete and objects == _declared_objects():
         return
-    name = _name(file)
-    for column, comment in _COLUMN.findall(file.text):
-        connection.execute(statement("fold", "comment_on_column", table=name, column=column, comment=_quoted(comment)))
-    _comment(connection, "TABLE", name=name, file=file)
+    with transaction(connection):
+        for kind, name in objects.keys() - _declared_objects().keys():
+            connection.execute(statement("fold", "drop", what=kind, name=name))
+        if not is_complete:
+            for table in declared_tables().values():
+                connection.execute(table.file.text)
+            insert_rows(connection, declared_tables()["schema_version"], [{"version": SCHEMA_VERSION}])
+        _make_views(connection)
+        _write_comments(connection)
+        _note_objects(connection)
 
 
-def _name(file: SqlFile) -> str:
-    """The name of the table or view: the file's without its number."""
-    return file.name.partition("_")[2]
+def _has_current_tables(connection: Connection) -> bool:
+    """Whether all tables exist, in today's version."""
+    return declared_tables().keys() <= _existing_tables(connection) and _version(connection) == SCHEMA_VERSION
+
+
+def _existing_tables(connection: Connection) -> set[str]:
+    return {str(name) for (name,) in connection.execute(statement("fold", "existing_tables")).fetchall()}
+
+
+def _version(connection: Connection) -> int | None:
+    rows = connection.execute(statement("fold", "version")).fetchall()
+    return int(rows[0][0]) if rows else None
+
+
+def _objects(connection: Connection) -> dict[tuple[str, str], str]:
+    """(kind, name) -> SHA-256 of the file that it was made from."""
+    rows = connection.execute(statement("fold", "objects")).fetchall()
+    return {(str(kind), str(name)): str(sha256) for kind, name, sha256 in rows}
+
+
+def _declared_objects() -> dict[tuple[str, str], str]:
+    """The same for the files of this package."""
+    return {(kind, name): file.sha256 for kind, files in _files().items() for name, file in files.items()}
+
+
+def _files() -> dict[str, Mapping[str, SqlFile]]:
+    """Kind, in the words of SQL -> name -> file."""
+    tables = {name: table.file for name, table in declared_tables().items()}
+    return {"TABLE": tables, "VIEW": views(), "MACRO TABLE": macros()}
 
 
 def _make_views(connection: Connection) -> None:
-    connection.execute(statement("fold", "empty_table", table="view_files"))
-    in_tables = dict(connection.execute(statement("fold", "column_meanings")).fetchall())
-    for name, file in views().items():
+    for file in (*views().values(), *macros().values()):
         connection.execute(file.text)
-        _comment(connection, "VIEW", name=name, file=file)
-        _comment_on_columns(connection, name, {**in_tables, **file.column_comments})
-    for name, file in macros().items():
-        connection.execute(file.text)
-        _comment(connection, "MACRO TABLE", name=name, file=file)
-    rows = [{"view_name": name, "sha256": sha256} for name, sha256 in _view_files().items()]
-    insert_rows(connection, tables(connection)["view_files"], rows)
 
 
-def _comment_on_columns(connection: Connection, view: str, meanings: Mapping[str, str]) -> None:
-    """Say what the columns of a view mean."""
-    for (column,) in connection.execute(statement("fold", "view_columns"), {"view": view}).fetchall():
-        comment = _quoted(meanings.get(column, ""))
-        connection.execute(statement("fold", "comment_on_column", table=view, column=column, comment=comment))
+def _note_objects(connection: Connection) -> None:
+    connection.execute(statement("fold", "empty_table", table="schema_objects"))
+    rows = [{"kind": kind, "name": name, "sha256": sha256} for (kind, name), sha256 in _declared_objects().items()]
+    insert_rows(connection, declared_tables()["schema_objects"], rows)
 
 
-def _comment(connection: Connection, what: str, *, name: str, file: SqlFile) -> None:
-    connection.execute(statement("fold", "comment_on_table", what=what, table=name, comment=_quoted(file.description)))
+def _write_comments(connection: Connection) -> None:
+    """Write the meaning of every table, view, macro and column into the catalog."""
+    for kind, files in _files().items():
+        for name, file in files.items():
+            text = _quoted(file.description)
+            connection.execute(statement("fold", "comment_on", what=kind, name=name, comment=text))
+    for table in declared_tables().values():
+        for column in table.columns:
+            _comment_on_column(connection, table.name, column.name, meaning=column.meaning)
+    rows = connection.execute(statement("fold", "column_meanings")).fetchall()
+    in_tables = {str(column): str(meaning) for column, meaning in rows}
+    for view, file in views().items():
+        meanings = {**in_tables, **file.column_comments}
+        for (name,) in connection.execute(statement("fold", "view_columns"), {"view": view}).fetchall():
+            _comment_on_column(connection, view, name, meaning=meanings.get(name, ""))
+
+
+def _comment_on_column(connection: Connection, relation: str, column: str, *, meaning: str) -> None:
+    names = {"what": "COLUMN", "name": f"{relation}.{column}"}
+    connection.execute(statement("fold", "comment_on", **names, comment=_quoted(meaning)))
 
 
 def _quoted(text: str) -> str:
     return text.replace("'", "''")
-
-
-def insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Add rows to a table in one statement; keys that are no column are left out, missing ones are NULL.
-
-    A column of the primary key that a row lacks, because its record is older than the column, is an empty text.
-
-    Raises:
-        ValueError: a value has not the type of its column.
-    """
-    try:
-        n_keys = len(set(map(itemgetter(*table.keys), rows)))
-    except KeyError:
-        rows = [{**dict.fromkeys(table.keys, ""), **row} for row in rows]
-        n_keys = len(set(map(itemgetter(*table.keys), rows)))
-    if any(kind not in TYPES for _, kind in table.columns):
-        _insert_as_json(connection, table, rows)
-        return
-    text = statement(
-        "fold",
-        "insert_arrow" if n_keys == len(rows) else "insert_arrow_distinct",
-        table=table.name,
-        rows=INCOMING,
-        columns=", ".join(
-            f"{name}::TIMESTAMP AS {name}" if kind == "TIMESTAMP" else name for name, kind in table.columns
-        ),
-        order=", ".join([*(name for name in CLUSTERED if name in dict(table.columns)), *table.keys]),
-        **_collision(table),
-    )
-    connection.register(INCOMING, arrow_rows(table.columns, rows))
-    connection.execute(text)
-    connection.unregister(INCOMING)  # after an error the transaction is void, and with it the name
-
-
-def _insert_as_json(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """The same for a table with columns of other types, lists for instance."""
-    values = [{name: row.get(name) for name, _ in table.columns} for row in rows]
-    text = statement(
-        "fold", "insert_rows", table=table.name, structure=json.dumps([dict(table.columns)]), **_collision(table)
-    )
-    connection.execute(text, {"rows": json.dumps(values)})
-
-
-def _collision(table: Table) -> dict[str, str]:
-    """What a statement that adds rows says about rows of equal keys."""
-    return {
-        "keys": ", ".join(table.keys),
-        "greatest_first": ", ".join(f"{name} DESC NULLS FIRST" for name, _ in table.columns),
-        "action": _on_conflict(table),
-    }
-
-
-def _on_conflict(table: Table) -> str:
-    rest = [name for name, _ in table.columns if name not in table.keys]
-    if not rest:
-        return "NOTHING"
-    ours, theirs = (", ".join(f"{owner}.{name}" for name in rest) for owner in (table.name, "excluded"))
-    updates = ", ".join(f"{name} = excluded.{name}" for name in rest)
-    return f"UPDATE SET {updates} WHERE row({theirs}) > row({ours})"

@@ -18,7 +18,7 @@ Chosen = Mapping[str, Sequence[str]]
 
 FILTERS: Mapping[str, str] = {"model": "Model", "task": "Task", "score": "Score", "pair": "Pair"}
 """Name of a filter to what the page calls it."""
-_COLUMNS: Mapping[str, str] = {"model": "base_model", "task": "task", "score": "score", "pair": "demonstrations"}
+_COLUMNS: Mapping[str, str] = {"model": "base_model", "task": "task", "score": "score", "pair": "demonstration_label"}
 SEPARATOR = "\n"
 """Between the values of a facet that has several, of which one has to be chosen."""
 _OWN = "facets?"
@@ -30,12 +30,12 @@ def facets_of(row: Row, *, only: Iterable[str] = FILTERS) -> dict[str, str]:
 
     Args:
         row: the column `is_mean_over_pairs`, where there is one, says whether other rows tell the same pair by pair;
-            what is about two pairs has the second one in `other_demonstrations`.
+            what is about two pairs has the second one in `other_demonstration_label`.
         only: filters that are looked at.
     """
     found = {name: str(row[_COLUMNS[name]]) for name in only if row.get(_COLUMNS[name]) is not None}
-    if "pair" in found and row.get("other_demonstrations") not in (None, found["pair"]):
-        found["pair"] += f"{SEPARATOR}{row['other_demonstrations']}"
+    if "pair" in found and row.get("other_demonstration_label") not in (None, found["pair"]):
+        found["pair"] += f"{SEPARATOR}{row['other_demonstration_label']}"
     if row.get("intervention"):
         found["score"] = str(row["intervention"])
     if "is_mean_over_pairs" in row and "pair" in only:

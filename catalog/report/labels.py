@@ -97,12 +97,12 @@ def method_label(row: Row) -> str:
 
 def variant_label(row: Row) -> str:
     """A variant in words: its method with the sets it read, and its sparsity."""
-    return f"{_joined(row, reads=row['demonstrations'])}, sparsity {row['sparsity']:.3g}"
+    return f"{_joined(row, reads=row['demonstration_label'])}, sparsity {row['sparsity']:.3g}"
 
 
 def seeded_method(row: Row) -> str:
     """The method of a variant with the sets it read, and its seed where that is not 0."""
-    said = method_label({**row, "set_kind": row["demonstrations"]})
+    said = method_label({**row, "set_kind": row["demonstration_label"]})
     return f"{said}, seed {row['seed']}" if row["seed"] else said
 
 

@@ -2,9 +2,7 @@
 
 import base64
 import hashlib
-import os
 import re
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +21,7 @@ from catalog.report.query_results import MOST_ROWS_SHOWN, Source, answer
 from catalog.report.summary.headline import COLUMNS, Line, headlines
 from catalog.report.tables import TABLES
 from catalog.store import Catalog
+from mlprune.atomic import write_atomically
 from mlprune.errors import BadInputError
 
 TITLE = "What pruning with translation demonstrations did"
@@ -80,18 +79,10 @@ def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
     if out.is_dir():
         raise BadInputError("the report cannot be written", expected="a file", got="a folder", path=str(out))
     text = render_page(catalog, title=title)
-    temporary = out.with_name(f".{out.name}.writing-{uuid.uuid4().hex[:8]}")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(out)
+        write_atomically(out, text.encode())
     except OSError as err:
         raise BadInputError("the report cannot be written", path=str(out), reason=str(err)) from err
-    finally:
-        temporary.unlink(missing_ok=True)
     return out
 
 

@@ -2,7 +2,7 @@
 
 from catalog.report.drawing.exhibits import METHOD, Exhibit
 
-_METHOD = {"variant_name": "variant", METHOD: "method", "sparsity": "sparsity"}
+_METHOD = {"label": "variant", METHOD: "method", "sparsity": "sparsity"}
 
 TABLES: tuple[Exhibit, ...] = (
     Exhibit(

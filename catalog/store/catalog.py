@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 import duckdb
 
 from catalog.ingest.fold import FoldResult
-from catalog.ingest.schema import BOOKKEEPING, RUN_TABLES, STATE, tables
+from catalog.ingest.run_rows import RUN_TABLES
+from catalog.ingest.schema import BOOKKEEPING, STATE
+from catalog.ingest.table_files import declared_tables
 from catalog.results import QueryResult
 from catalog.sql_files import statement
 from catalog.store.artefact_tables import artefact_table
@@ -213,7 +215,7 @@ class Catalog:
 
     def fingerprints(self) -> dict[str, tuple[int, int]]:
         """Number of rows and a sum over them, for each table that follows from records: equal for equal catalogs."""
-        names = [name for name in self.ask(tables) if name not in (*BOOKKEEPING, *RUN_TABLES, STATE)]
+        names = [name for name in declared_tables() if name not in (*BOOKKEEPING, *RUN_TABLES, STATE)]
         rows = {name: self.select(statement("fold", "fingerprint", table=name)).rows[0] for name in names}
         return {name: (int(row[0]), int(row[1])) for name, row in rows.items()}
 

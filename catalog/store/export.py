@@ -13,7 +13,9 @@ import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet
 
-from catalog.ingest.schema import BOOKKEEPING, STATE, tables, views
+from catalog.ingest.schema import BOOKKEEPING, STATE
+from catalog.ingest.table_files import declared_tables
+from catalog.ingest.view_files import views
 from catalog.store.catalog import Catalog
 from mlprune.errors import BadInputError, QueryError
 
@@ -55,7 +57,7 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
         raise BadInputError("no such format", expected=sorted(WRITERS), got=format)
     if folder.exists() and any(folder.iterdir()):
         raise BadInputError("the folder is not empty", path=str(folder), expected="a new or empty folder")
-    known = relations(catalog)
+    known = relations()
     if unknown := sorted(set(only) - set(known)):
         raise QueryError("no such table or view", got=unknown, expected=known)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,9 +67,9 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
     return found
 
 
-def relations(catalog: Catalog) -> list[str]:
+def relations() -> list[str]:
     """Names of the tables and views that say something of results; not those about the catalog file itself."""
-    return [*(name for name in catalog.ask(tables) if name not in (*BOOKKEEPING, STATE)), *views()]
+    return [*(name for name in declared_tables() if name not in (*BOOKKEEPING, STATE)), *views()]
 
 
 def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # noqa: A002

@@ -1,13 +1,13 @@
 """Making a catalog file anew from the records, beside the old one."""
 
-import uuid
 from pathlib import Path
 
 from catalog.ingest.fold import FoldResult
 from catalog.store.catalog import Catalog
 from catalog.store.connections import connect, require_free
-from catalog.store.database_file import FILE_NAME, write_ahead_log
+from catalog.store.database_file import write_ahead_log
 from catalog.store.update import update_connection
+from mlprune.atomic import replacing
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
 
@@ -31,15 +31,12 @@ def rebuild(store: Store) -> FoldResult:
 
 
 def _rebuild_file(store: Store, path: Path) -> FoldResult:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{FILE_NAME}.rebuilding-{uuid.uuid4().hex[:8]}")
-    try:
-        require_free(path)
-        with connect(fresh, read_only=False) as connection:
-            result = update_connection(connection, store, persisted=True)
+    with replacing(path) as fresh:
+        try:
+            require_free(path)
+            with connect(fresh, read_only=False) as connection:
+                result = update_connection(connection, store, persisted=True)
+        finally:
+            write_ahead_log(fresh).unlink(missing_ok=True)
         write_ahead_log(path).unlink(missing_ok=True)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-        write_ahead_log(fresh).unlink(missing_ok=True)
     return result

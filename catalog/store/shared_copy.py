@@ -9,11 +9,11 @@ import hashlib
 import json
 import logging
 import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from catalog.store.database_file import FILE_NAME, write_ahead_log
+from mlprune.atomic import replacing
 from mlprune.errors import MlpruneError
 from mlprune.store.store import Store
 
@@ -96,12 +96,7 @@ class SharedCatalog:
         self._seen.write_text(json.dumps(uploaded), "utf-8")
 
     def _download(self, uploaded: dict[str, float]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(f"{FILE_NAME}.downloading-{uuid.uuid4().hex[:8]}")
-        try:
+        with replacing(self.path) as fresh:
             self._store.download(FILE_NAME, fresh)
             write_ahead_log(self.path).unlink(missing_ok=True)
-            fresh.replace(self.path)
-        finally:
-            fresh.unlink(missing_ok=True)
         self._remember(uploaded)

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from catalog.ingest.fold import FoldResult, fold_into, pending
-from catalog.ingest.schema import is_current, migrate
+from catalog.ingest.schema import is_current, update_schema
 from catalog.store.connections import LET_OTHERS_S, close_to_questions, connect, one_line
 from catalog.store.database_file import copied
 from mlprune.errors import StoreError
@@ -92,7 +92,7 @@ class _Turns:
 
 def _fill(opening: Opening, store: Store, *, persisted: bool) -> FoldResult:
     with opening() as connection:
-        migrate(connection)
+        update_schema(connection)
         todo = pending(connection, store)
         is_little = todo.n_records + len(todo.run_files) <= AT_ONCE
         if is_little:

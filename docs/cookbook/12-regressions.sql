@@ -1,17 +1,11 @@
 -- Which losses are significant?
 -- The number of comparisons of each score in which the language lost accuracy, after Holm's correction over all
 -- comparisons on the test half. Named query: `significant_changes`.
-WITH family AS (
-    SELECT *, row_number() OVER (ORDER BY p_value, evaluation_id) AS place, count(*) OVER () AS family_size
-    FROM gain_over_dense
-    WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy'
-),
-corrected AS (
-    SELECT *, max(least(1, p_value * (family_size - place + 1))) OVER (ORDER BY place) AS p_holm FROM family
-)
-SELECT score, sparsity, count(*) AS comparisons,
-    count(*) FILTER (WHERE p_holm < 0.05 AND difference < 0) AS losses,
-    string_agg(DISTINCT language, ' ' ORDER BY language) FILTER (WHERE p_holm < 0.05 AND difference < 0) AS languages
-FROM corrected
-GROUP BY score, sparsity
-ORDER BY score, sparsity;
+SELECT v.score, v.sparsity, count(*) AS comparisons,
+    count(*) FILTER (WHERE c.p_holm < 0.05 AND c.change = 'loss') AS losses,
+    string_agg(DISTINCT c.language, ' ' ORDER BY c.language) FILTER (WHERE c.p_holm < 0.05 AND c.change = 'loss') AS languages
+FROM changes_to_dense AS c
+JOIN described_variants AS v ON v.variant_id = c.variant_id
+WHERE c.task = 'facts' AND c.split = 'test' AND c.metric = 'accuracy'
+GROUP BY v.score, v.sparsity
+ORDER BY v.score, v.sparsity;

@@ -2,14 +2,14 @@
 -- same examples. Holm is computed over all comparisons that this query reads.
 WITH compared AS (
     SELECT
-        coalesce(b.demonstrations, b.score) AS opponent, v.sparsity, c.difference, c.p_value,
+        coalesce(b.demonstration_label, b.score) AS opponent, v.sparsity, c.difference, c.p_value,
         row_number() OVER (ORDER BY c.p_value, c.comparison_id, c.evaluation_id) AS place,
         count(*) OVER () AS family_size
     FROM comparisons_once AS c
     JOIN described_variants AS v ON v.variant_id = c.variant_id
     JOIN described_variants AS b ON b.variant_id = c.baseline_id
     WHERE c.language = 'sw' AND c.split = 'test' AND c.metric = 'accuracy'
-        AND v.demonstrations = 'sw-en' AND NOT b.is_dense
+        AND v.demonstration_label = 'sw-en' AND NOT b.is_dense
 ),
 corrected AS (
     SELECT *, max(least(1, p_value * (family_size - place + 1))) OVER (ORDER BY place) AS p_holm FROM compared

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.check import KEYS
-from catalog.ingest.schema import macros
+from catalog.ingest.table_files import declared_tables, foreign_keys
+from catalog.ingest.view_files import macros
 from catalog.queries import NamedQuery, list_queries
-from catalog.sql_files import SqlFile, sql_files, statement
+from catalog.sql_files import SqlFile, statement
 from catalog.store import Catalog
 from infra.pages.page import page
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
@@ -35,7 +35,7 @@ def catalog_reference() -> str:
         relations = _relations(catalog)
         queries = [(query, _columns(catalog, query)) for query in list_queries()]
         with_argument = [(file, catalog.select(f"FROM {name}('')").columns) for name, file in macros().items()]
-    tables = {name: relations["table", name] for name in _tables_in_order()}
+    tables = {name: relations["table", name] for name in declared_tables()}
     views = {name: rows for (kind, name), rows in relations.items() if kind == "view"}
     parts = [
         OPENING.strip(),
@@ -62,11 +62,6 @@ def _relations(catalog: Catalog) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
-def _tables_in_order() -> list[str]:
-    """Names of the tables, each where its first schema file stands."""
-    return list(dict.fromkeys(file.name.partition("_")[2] for file in sql_files("schema")))
-
-
 def _columns(catalog: Catalog, query: NamedQuery) -> Sequence[str]:
     """The columns that a query answers with."""
     values = {parameter.name: parameter.default for parameter in query.parameters}
@@ -89,7 +84,7 @@ def _table(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
 
 def _key(name: str, column: Row) -> str:
     """The column's place in the primary key, and whose key it holds."""
-    targets = [target for source, key, target in KEYS if (source, key) == (name, column["column_name"])]
+    targets = [key.parent for key in foreign_keys() if (key.table, key.column) == (name, column["column_name"])]
     places = [str(column["key_place"])] if column["key_place"] else []
     return " ".join([*places, *(f"→ [{target}](#{target})" for target in targets)])
 

@@ -18,22 +18,30 @@ BOUNDS: Mapping[type, str] = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
 
 
 def sentences(model: type[Model]) -> dict[str, str]:
-    """Field -> the docstring that follows it in the code, on one line.
+    """Return field -> its description, or the docstring that follows it in the code, on one line.
 
     Raises:
         ValueError: a field has none.
     """
+    found = {name: field.description for name, field in model.model_fields.items() if field.description}
+    for base in model.__mro__:
+        if issubclass(base, Model) and set(base.__annotations__) - set(found):
+            found |= _docstrings(base)
+    if missing := sorted(set(model.model_fields) - set(found)):
+        raise ValueError(f"fields of {model.__name__} have no sentence: {missing}")
+    return found
+
+
+def _docstrings(model: type[Model]) -> dict[str, str]:
+    """Field -> the docstring that follows it in the source of a class."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(tree, ast.ClassDef)
-    found = {
+    return {
         field.target.id: " ".join(text.value.value.split())
         for field, text in zip(tree.body, tree.body[1:], strict=False)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
     }
-    if missing := sorted(set(model.model_fields) - set(found)):
-        raise ValueError(f"fields of {model.__name__} have no sentence: {missing}")
-    return found
 
 
 def type_words(model: type[Model], name: str, *, links: Mapping[type, str]) -> str:

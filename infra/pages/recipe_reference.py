@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from infra.pages.fields import default_words, sentences, type_words
 from infra.pages.page import page
 from mlprune.recipe.base import Model
-from mlprune.recipe.demonstrations import ALLOWED, NEEDED, OPTIONS, DemonstrationConfig
+from mlprune.recipe.demonstrations import KINDS_OF_SETS, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
 from mlprune.recipe.loader import LIST_KEYS
 from mlprune.recipe.models import Recipe
@@ -51,13 +51,8 @@ def _first_line(model: type[Model]) -> str:
 def _keys_by_kind() -> str:
     """Which keys each kind of demonstration set takes."""
     rows = [
-        (
-            f"`{kind}`",
-            _keys(needed),
-            _keys(ALLOWED.get(kind, ())),
-            _keys(key for key, kinds in OPTIONS.items() if kind in kinds),
-        )
-        for kind, needed in NEEDED.items()
+        (f"`{name}`", _keys(kind.needs), _keys(kind.may_take), _keys(kind.options))
+        for name, kind in KINDS_OF_SETS.items()
     ]
     return "Which kind takes which keys (`pair` stands for `source` and `target`):\n\n" + table(
         ("kind", "takes", "may take besides", "options"), rows

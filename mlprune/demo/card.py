@@ -18,7 +18,8 @@ from mlprune.evaluation.bootstrap import measure
 from mlprune.evaluation.scoring.candidates import Predictions, score_items
 from mlprune.evaluation.scoring.translation import Translations, prepare_translation, run_translation
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
-from mlprune.evaluation.tasks.builtin import TranslationItem, facts_item
+from mlprune.evaluation.tasks.builtin.facts import facts_item
+from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.evaluation.tasks.task_files import corpus_items
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.chain import Chain

@@ -7,10 +7,9 @@ translated. Etxaniz et al. 2023, arXiv:2308.01223.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from mlprune.evaluation.tasks.builtin import Task
 from mlprune.evaluation.tasks.items import ChoiceItem
+from mlprune.evaluation.tasks.task import Task
 from mlprune.evaluation.tasks.task_files import TaskData
 
 WHOLE = "text"
@@ -40,7 +39,7 @@ def _texts_of(task: Task, data: TaskData, item: ChoiceItem) -> Iterator[SourceTe
         return
     row = data.rows[item.example_id]
     for key in task.texts:
-        for place, text in enumerate(row[key] if isinstance(row[key], list) else [row[key]]):
+        for place, text in enumerate(_texts(row[key])):
             kept = text if task.most_words is None else " ".join(text.split()[: task.most_words])
             yield SourceText(item.example_id, key, place, kept)
 
@@ -63,7 +62,7 @@ def _in_english(
         return replace(item, texts=texts, starts=())
     row = dict(data.rows[item.example_id])
     for key in task.texts:
-        found = [translations[item.example_id, key, n] for n in range(_n_texts(row[key]))]
+        found = [translations[item.example_id, key, n] for n in range(len(_texts(row[key])))]
         row[key] = found if isinstance(row[key], list) else found[0]
     if task.answer is not None:
         row[task.answer] = item.gold  # its text has another name in English
@@ -73,5 +72,6 @@ def _in_english(
     return replace(made, candidates=item.candidates, gold=item.gold)
 
 
-def _n_texts(value: Any) -> int:
-    return len(value) if isinstance(value, list) else 1
+def _texts(value: object) -> list[str]:
+    """The texts of a value of a row: those of a list, or the value itself."""
+    return [str(text) for text in value] if isinstance(value, list) else [str(value)]

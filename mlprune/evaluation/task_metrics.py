@@ -15,9 +15,11 @@ from sacrebleu.metrics import BLEU, CHRF
 from mlprune.errors import BadInputError, ShapeError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
-from mlprune.evaluation.tasks.builtin import TASKS, Task
+from mlprune.evaluation.tasks.registry import TASKS
+from mlprune.evaluation.tasks.task import Task
 from mlprune.numeric.evaluation import metrics as numbers
 from mlprune.numeric.evaluation.metrics import Array, Quantity
+from mlprune.vocabulary import METRIC_TRAITS
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,12 @@ class Metric:
     is_credit: bool = False
     """Whether the first statistic is an example's credit, 1 for a right answer: compared by McNemar's exact test."""
     signature: str | None = None
-    """How another library says that it computes it (sacreBLEU); None for our own."""
+    """sacreBLEU's description of how it computes the metric; None for other metrics."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a higher value is better."""
+        return METRIC_TRAITS[self.name].higher_is_better
 
 
 # Choices
@@ -98,20 +105,20 @@ def _exact_matches(predictions: Translations) -> Array:
     return _with_ones(np.array([output.strip() == reference.strip() for output, reference in pairs], dtype=np.float64))
 
 
-def _overlap_statistics(predictions: Translations, *, make: Callable[[], Any]) -> Array:
+def _overlap_statistics(predictions: Translations, *, make: Callable[[], BLEU | CHRF]) -> Array:
     """[n, k] n-gram counts of each sentence, as sacreBLEU gathers them for its own significance tests."""
     counts = make()._extract_corpus_statistics(list(predictions.outputs), [list(predictions.references)])
     return np.array(counts, dtype=np.float64)
 
 
-def _overlap_value(sums: Array, *, make: Callable[[], Any]) -> Array:
+def _overlap_value(sums: Array, *, make: Callable[[], BLEU | CHRF]) -> Array:
     metric = make()
     rows = sums.reshape(-1, sums.shape[-1]).astype(np.int64).tolist()
     values = [metric._compute_score_from_stats(row).score / 100 for row in rows]
     return np.array(values, dtype=np.float64).reshape(sums.shape[:-1])
 
 
-def _overlap_metric(name: str, make: Callable[[], Any], *, target: str) -> Metric:
+def _overlap_metric(name: str, make: Callable[[], BLEU | CHRF], *, target: str) -> Metric:
     statistics, value = partial(_overlap_statistics, make=make), partial(_overlap_value, make=make)
     return Metric(name, statistics, value, signature=signature(name, target))
 
@@ -159,14 +166,6 @@ SHARED_TIES: Mapping[str, Callable[[Predictions], Array]] = {
 """Statistics of metrics that differ where equal candidates share the credit."""
 
 
-_KINDS: Mapping[str, tuple[str, ...]] = {
-    "candidates": tuple(name for name in METRICS if name not in ("perplexity", "exact_match", "bleu", "chrf")),
-    "sentences": ("perplexity",),
-    "pairs": ("bleu", "chrf", "exact_match"),
-}
-"""What a task reads -> the metrics that its predictions allow."""
-
-
 def task_metrics(task: str | Task, language: str, *, names: tuple[str, ...] = ()) -> tuple[Metric, ...]:
     """The metrics of a task in a language.
 
@@ -178,10 +177,10 @@ def task_metrics(task: str | Task, language: str, *, names: tuple[str, ...] = ()
         BadInputError: a metric does not exist, or means nothing for what the task predicts.
     """
     record = TASKS[task] if isinstance(task, str) else task
+    computable = tuple(name for name, traits in METRIC_TRAITS.items() if traits.reads == record.reads)
     for name in names:
-        if name not in _KINDS[record.reads]:
-            message, expected = "no such metric of this task", _KINDS[record.reads]
-            raise BadInputError(message, task=record.name, expected=expected, got=name)
+        if name not in computable:
+            raise BadInputError("no such metric of this task", task=record.name, expected=computable, got=name)
     chosen = []
     for name in names or record.metrics:
         metric = METRICS[name]

@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -20,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict
 
+from mlprune.atomic import write_atomically
 from mlprune.hashing import digest
 
 logger = logging.getLogger(__name__)
@@ -120,10 +120,7 @@ def _write(entry: Path, state: _State, metadata: dict[str, Any]) -> None:
     """Write an entry, and delete the oldest ones if there are too many."""
     whole: _Entry = {"state": state, "metadata": metadata, "sha256": digest([state, metadata])}
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=entry.parent, encoding="utf-8", delete=False) as stream:
-            json.dump(whole, stream)
-        Path(stream.name).replace(entry)
+        write_atomically(entry, json.dumps(whole).encode())
         entries = sorted(entry.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         for old in entries[:-MAX_ENTRIES]:
             old.unlink(missing_ok=True)

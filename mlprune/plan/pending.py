@@ -27,6 +27,8 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
             lacking = [key for key in lacking if not _made_meanwhile(store, key)]
         dirty = bool(lacking)
         own = set(makes) - set(job.shared) if dirty else set()
+        if job.holder is not None and job.holder in present and not survey.is_sound(job.holder):
+            own = set(makes)
         stale = [key for key in makes if key in present and (key in own or not survey.is_sound(key))]
         if repair:
             for key in stale:

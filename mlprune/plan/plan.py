@@ -101,12 +101,13 @@ def _distinct(named: Mapping[str, tuple[PlannedSet, ...]]) -> list[PlannedSet]:
 def _names(
     recipe: Recipe, inputs: Inputs, sets: list[PlannedSet], variants: Mapping[str, PlannedVariant]
 ) -> Iterator[tuple[str, str, str]]:
-    """(kind, name, id) of everything the recipe names, and what its variants are in words."""
+    """(kind, name, id) of everything that the recipe names."""
     yield "base_model", str(inputs.base_row["source"]), inputs.base.id
     for one in sets:
         yield "demonstration_set", one.name, one.id
     for variant in variants.values():
-        yield "variant", variant.label, variant.id
+        if variant.is_dense:
+            yield "variant", "dense", variant.id
         for entry in variant.entries:
             if entry.name:
                 yield "variant", entry.name, variant.id

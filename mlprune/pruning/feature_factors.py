@@ -12,20 +12,20 @@ from mlprune.errors import StatisticsError
 from mlprune.numeric.activations.aggregation import aggregated
 from mlprune.numeric.activations.statistics import RunningTotal, bootstrap_weights
 from mlprune.numeric.weights.scores import contrast_norms
-from mlprune.pruning.spec import Reading
+from mlprune.pruning.spec import StatisticsSelection
 
 BlockStatistics = Mapping[str, Tensor]
 """Input name -> [n, in] float32, sums of squares of every demonstration of one set."""
 
 BlockTotals = Mapping[str, RunningTotal]
-"""Input name -> the sum over those demonstrations of one set that a reading counts."""
+"""Input name -> the sum over those demonstrations of one set that a selection counts."""
 
 Factors = Mapping[str, tuple[Tensor, int]]
 """Input name -> [in] float32 factors, and how many features fell back to the target set alone (contrast)."""
 
 
 def feature_factors(
-    sets: Sequence[BlockStatistics], *, reading: Reading, contrast: BlockStatistics | None = None
+    sets: Sequence[BlockStatistics], *, selection: StatisticsSelection, contrast: BlockStatistics | None = None
 ) -> Factors:
     """Factors of every input of a block.
 
@@ -33,22 +33,26 @@ def feature_factors(
     made from its mean over demonstrations, and they are aggregated; `pooled` instead averages the mean squares.
 
     Args:
-        sets: statistics of the demonstration sets, in the order of the reading's shares.
-        reading: which demonstrations count, and how sets become one.
+        sets: statistics of the demonstration sets, in the order of the selection's shares.
+        selection: which demonstrations count, and how sets become one.
         contrast: statistics of the contrast set.
     Raises:
-        StatisticsError: a set has fewer demonstrations than `reading.first`, or its numbers are no sums of squares.
+        StatisticsError: a set has fewer demonstrations than selected, or its numbers are not sums of squares.
     """
-    totals = [block_totals(one, reading) for one in sets]
-    return factors_of(totals, reading=reading, contrast=None if contrast is None else block_totals(contrast, reading))
+    totals = [block_totals(one, selection) for one in sets]
+    return factors_of(
+        totals, selection=selection, contrast=None if contrast is None else block_totals(contrast, selection)
+    )
 
 
-def factors_of(sets: Sequence[BlockTotals], *, reading: Reading, contrast: BlockTotals | None = None) -> Factors:
+def factors_of(
+    sets: Sequence[BlockTotals], *, selection: StatisticsSelection, contrast: BlockTotals | None = None
+) -> Factors:
     """The same of sums that were made before, as `block_totals` makes them."""
-    return {name: _factor([one[name] for one in sets], reading, (contrast or {}).get(name)) for name in sets[0]}
+    return {name: _factor([one[name] for one in sets], selection, (contrast or {}).get(name)) for name in sets[0]}
 
 
-def block_totals(statistics: BlockStatistics, reading: Reading) -> BlockTotals:
+def block_totals(statistics: BlockStatistics, selection: StatisticsSelection) -> BlockTotals:
     """The sums of one set of which all demonstrations are in memory.
 
     Raises:
@@ -56,44 +60,52 @@ def block_totals(statistics: BlockStatistics, reading: Reading) -> BlockTotals:
     """
     totals = {}
     for name, rows in statistics.items():
-        totals[name] = RunningTotal(rows.shape[0], demonstration_weights(rows.shape[0], reading))
+        totals[name] = RunningTotal(rows.shape[0], demonstration_weights(rows.shape[0], selection))
         totals[name].add(rows)
     return totals
 
 
-def demonstration_weights(n: int, reading: Reading) -> Tensor | None:
+def demonstration_weights(n: int, selection: StatisticsSelection) -> Tensor | None:
     """[n] float64: how often each demonstration of a set counts; None where each counts once.
 
     Raises:
         StatisticsError: the set has fewer demonstrations than asked for.
     """
-    if reading.first is not None and reading.first > n:
-        raise StatisticsError("a set has too few demonstrations", expected=f"samples at most {n}", got=reading.first)
-    n_used = reading.first or n
-    if n_used == n and reading.resample_seed is None:
+    if selection.n_demonstrations is not None and selection.n_demonstrations > n:
+        raise StatisticsError(
+            "a set has too few demonstrations", expected=f"samples at most {n}", got=selection.n_demonstrations
+        )
+    n_used = selection.n_demonstrations or n
+    if n_used == n and selection.resample_seed is None:
         return None
     weights = torch.zeros(n, dtype=torch.float64)
     used = torch.ones(n_used, dtype=torch.float64)
-    weights[:n_used] = used if reading.resample_seed is None else bootstrap_weights(n_used, reading.resample_seed)
+    weights[:n_used] = used if selection.resample_seed is None else bootstrap_weights(n_used, selection.resample_seed)
     return weights
 
 
-def _factor(sets: Sequence[RunningTotal], reading: Reading, contrast: RunningTotal | None) -> tuple[Tensor, int]:
+def _factor(
+    sets: Sequence[RunningTotal], selection: StatisticsSelection, contrast: RunningTotal | None
+) -> tuple[Tensor, int]:
     """[in] factors of one input, and the number of silent features."""
-    if reading.aggregation is None and contrast is None:
+    if selection.aggregation is None and contrast is None:
         return sets[0].norms(), 0
     means = [one.mean_squares() for one in sets]
     against = None if contrast is None else contrast.mean_squares()
-    shares = torch.tensor(reading.shares, dtype=torch.float64) if reading.shares else None
-    if reading.aggregation == "pooled":
+    shares = torch.tensor(selection.shares, dtype=torch.float64) if selection.shares else None
+    if selection.aggregation == "pooled":
         means = [aggregated(torch.stack(means), "pooled", weights=shares).to(torch.float64).square()]
     factors = [
         (mean.sqrt().to(torch.float32), 0) if against is None else contrast_norms(mean, against) for mean in means
     ]
     if len(factors) == 1:
         return factors[0]
-    options = {} if reading.variance_weight is None else {"variance_weight": reading.variance_weight}
-    how = reading.aggregation
-    assert how is not None, "planning gives several sets an aggregation"
-    together = aggregated(torch.stack([one for one, _ in factors]), how, weights=shares, **options)
+    if selection.aggregation is None:
+        raise StatisticsError("several sets need an aggregation", expected="one set", got=len(factors))
+    together = aggregated(
+        torch.stack([one for one, _ in factors]),
+        selection.aggregation,
+        parameters=selection.aggregation_parameters,
+        weights=shares,
+    )
     return together, max(n_silent for _, n_silent in factors)

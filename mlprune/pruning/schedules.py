@@ -1,36 +1,61 @@
-"""How much is removed in each layer, from what a variant asks for over all. docs/scores.md."""
+"""Sparsity of each layer under a schedule. docs/scores.md has the formulas."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from mlprune.errors import StatisticsError
+from mlprune.methods import GivenParameters, OwlParameters, Parameters
 from mlprune.numeric.activations.outlier_ratios import owl_sparsities
-from mlprune.pruning.spec import Schedule, Scope
+from mlprune.pruning.spec import ScheduleSpec, Scope
+
+
+@dataclass(frozen=True)
+class LayerPosition:
+    """One layer of the model, and what schedules read."""
+
+    block: int
+    layer: str
+    outlier_ratios: Sequence[float] | None = None
+    """One per block; None if the schedule reads none."""
+
+
+ScheduleFunction = Callable[[float, LayerPosition, Parameters], float]
+"""Sparsity of a layer from the sparsity asked of the model."""
 
 
 def layer_sparsities(
-    sparsities: Sequence[float],
-    *,
-    block: int,
-    layer: str,
-    schedule: Schedule,
-    scope: Scope,
-    outlier_ratios: Sequence[float] | None = None,
+    sparsities: Sequence[float], *, position: LayerPosition, schedule: ScheduleSpec, scope: Scope
 ) -> tuple[float, ...]:
-    """The sparsity of one layer for each sparsity asked of the model; ascending where those are.
+    """Return the sparsity of one layer for each sparsity asked of the model; ascending where those are.
 
     Args:
         sparsities: asked of the model, each in [0, 1).
-        outlier_ratios: one a block, for schedule owl.
     Raises:
-        StatisticsError: the schedule is owl and there are no ratios.
+        StatisticsError: the schedule is owl and there are no outlier ratios.
     """
-    if not scope.includes(block, layer):
+    if not scope.includes(position.block, position.layer):
         return (0.0,) * len(sparsities)
-    if schedule.kind == "given":
-        given = dict(schedule.blocks).get(block, dict(schedule.layers).get(layer))
-        return tuple(one if given is None else given for one in sparsities)
-    if schedule.kind == "owl":
-        if outlier_ratios is None or schedule.spread is None:
-            raise StatisticsError("schedule owl needs the outlier ratios of all blocks", block=block)
-        return tuple(owl_sparsities(outlier_ratios, one, spread=schedule.spread)[block] for one in sparsities)
-    return tuple(sparsities)
+    function = SCHEDULE_FUNCTIONS[schedule.kind]
+    return tuple(function(sparsity, position, schedule.schedule_parameters) for sparsity in sparsities)
+
+
+def _given(sparsity: float, position: LayerPosition, parameters: Parameters) -> float:
+    if not isinstance(parameters, GivenParameters):
+        raise TypeError(f"expected GivenParameters, got {type(parameters).__name__}")
+    of_layer = dict(parameters.layers).get(position.layer, sparsity)
+    return dict(parameters.blocks).get(position.block, of_layer)
+
+
+def _owl(sparsity: float, position: LayerPosition, parameters: Parameters) -> float:
+    if not isinstance(parameters, OwlParameters):
+        raise TypeError(f"expected OwlParameters, got {type(parameters).__name__}")
+    if position.outlier_ratios is None:
+        raise StatisticsError("schedule owl needs the outlier ratios of all blocks", block=position.block)
+    return owl_sparsities(position.outlier_ratios, sparsity, spread=parameters.spread)[position.block]
+
+
+SCHEDULE_FUNCTIONS: Mapping[str, ScheduleFunction] = {
+    "uniform": lambda sparsity, _position, _parameters: sparsity,
+    "given": _given,
+    "owl": _owl,
+}

@@ -13,7 +13,7 @@ from torch import Tensor
 from mlprune.models.families.records import Family
 from mlprune.numeric.masks.keep_masks import keep_mask, packed_mask, removed_counts
 from mlprune.numeric.selection.levels import levels_of
-from mlprune.numeric.weights.scores import magnitude_scores, random_scores, ria_scores, wanda_scores
+from mlprune.numeric.weights.scores import SCORE_FUNCTIONS, LayerInputs
 from mlprune.parallel import parallel_map
 from mlprune.pruning.feature_factors import Factors
 from mlprune.pruning.spec import ScoreSpec
@@ -47,7 +47,7 @@ BlockLevels = Mapping[str, LayerLevels]
 def block_levels(
     weights: Mapping[str, Tensor],
     *,
-    choice: ScoreSpec,
+    score: ScoreSpec,
     sparsities: LayerSparsities,
     block: int,
     family: Family,
@@ -57,7 +57,7 @@ def block_levels(
 
     Args:
         weights: layer -> [out, in], any float dtype.
-        choice: the score, its parameters, and the comparison group.
+        score: the score, its parameters, and the comparison group.
         sparsities: of each layer; all zero where it is left out.
         block: index of the block, which keys random scores.
         family: says which layers read one input.
@@ -71,9 +71,10 @@ def block_levels(
         factor, n_silent = (factors or {}).get(family.input_of(layer), (None, 0))
         if not any(sparsities[layer]):
             return untouched(weights[layer].shape, sparsities[layer])
-        scores = layer_scores(weights[layer], choice=choice, block=block, layer=layer, factors=factor)
-        options = {"rounding": choice.rounding, "removes": choice.removes}
-        levels = levels_of(scores, choice.structure, sparsities=sparsities[layer], **options)
+        scores = layer_scores(weights[layer], score=score, block=block, layer=layer, factors=factor)
+        levels = levels_of(
+            scores, score.structure, sparsities=sparsities[layer], rounding=score.rounding, removes=score.removes
+        )
         return described_levels(levels, sparsities[layer], n_silent_features=n_silent)
 
     largest_first = sorted(weights, key=lambda layer: -weights[layer].numel())
@@ -81,18 +82,14 @@ def block_levels(
     return {layer: found[layer] for layer in weights}
 
 
-def layer_scores(weight: Tensor, *, choice: ScoreSpec, block: int, layer: str, factors: Tensor | None) -> Tensor:
-    """Scores of one layer, [out, in] float32."""
-    if choice.score == "magnitude":
-        return magnitude_scores(weight)
-    if choice.score == "random":
-        assert choice.seed is not None, "planning gives random scores a seed"
-        return random_scores((weight.shape[0], weight.shape[1]), choice.seed, block, layer)
-    assert factors is not None, "planning gives the other scores their statistics"
-    if choice.score == "ria":
-        assert choice.power is not None, "planning gives ria its exponent"
-        return ria_scores(weight, factors, power=choice.power)
-    return wanda_scores(weight, factors)
+def layer_scores(weight: Tensor, *, score: ScoreSpec, block: int, layer: str, factors: Tensor | None) -> Tensor:
+    """Return the scores of one layer, [out, in] float32.
+
+    Raises:
+        StatisticsError: the score reads statistics and there are no factors.
+    """
+    inputs = LayerInputs(weight, factors, block=block, layer=layer)
+    return SCORE_FUNCTIONS[score.score](inputs, score.score_parameters)
 
 
 def described_levels(

@@ -1,11 +1,11 @@
 """SparseGPT on a block: new masks and new weights at once, in the process that holds the weights."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from mlprune.methods import SparseGptParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.parallel import parallel_map
@@ -16,7 +16,7 @@ from mlprune.pruning.spec import ScoreSpec
 def rewritten_block(
     weights: Mapping[str, Tensor],
     products: Mapping[str, Tensor],
-    choice: ScoreSpec,
+    score: ScoreSpec,
     sparsities: LayerSparsities,
     family: str,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[BlockLevels, dict[str, Tensor]]]:
@@ -25,7 +25,7 @@ def rewritten_block(
     Args:
         weights: layer -> [out, in].
         products: input -> [in, in] float64, sums of x x^T over counted tokens.
-        choice: structure and damping.
+        score: structure and damping.
         sparsities: layer -> its one sparsity; a layer with 0 stays as it is.
         family: says which layers read one input.
     Returns: keep masks, new weights in the dtype of the old of the layers that are pruned, and both once more to be
@@ -33,16 +33,21 @@ def rewritten_block(
     Raises:
         StatisticsError: a Hessian is not positive definite whatever is added to its diagonal.
     """
-    record = FAMILIES[family]
+    record, parameters = FAMILIES[family], score.score_parameters
+    if not isinstance(parameters, SparseGptParameters):
+        raise TypeError(f"expected SparseGptParameters, got {type(parameters).__name__}")
 
     def rewritten(layer: str) -> tuple[LayerLevels, Tensor | None]:
         weight = weights[layer]
         if not any(sparsities[layer]):
             return untouched(weight.shape, sparsities[layer]), None
-        options: dict[str, Any] = {"sparsity": sparsities[layer][0], "structure": choice.structure}
-        if choice.damping is not None:
-            options["damping"] = choice.damping
-        found = sparsegpt(weight, products[record.input_of(layer)], **options)
+        found = sparsegpt(
+            weight,
+            products[record.input_of(layer)],
+            sparsity=sparsities[layer][0],
+            structure=score.structure,
+            damping=parameters.damping,
+        )
         levels = described_levels(found.keep.to(torch.uint8), sparsities[layer], n_dampings=found.n_dampings)
         return levels, found.weight.to(weight.dtype)
 

@@ -1,110 +1,136 @@
-"""What was chosen for a variant, as plain frozen values that go into its id, to a worker, and back out of a record."""
+"""Specification of a variant as frozen values that go into its id, to a worker, and back out of a record."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
 
-from mlprune.vocabulary import AggregationName, RemovesName, RoundingName, ScoreName, TokenScope
-
-ScheduleKind = Literal["uniform", "given", "owl"]
-
-DEFAULT_POWER = 0.5
-"""Exponent of the feature norm in ria, as in its paper's experiments."""
-DEFAULT_DAMPING = 0.01
-"""SparseGPT's share of the mean diagonal, as published."""
-DEFAULT_VARIANCE_WEIGHT = 1.0
-DEFAULT_M = 5.0
-DEFAULT_SPREAD = 0.08
-"""OWL's threshold and half the distance between its extreme blocks."""
+from mlprune.hashing import with_defaults, without_defaults
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.methods import (
+    AGGREGATIONS,
+    NO_PARAMETERS,
+    SCHEDULES,
+    SCORES,
+    Method,
+    Parameters,
+    Score,
+    Structure,
+    structure_of,
+)
+from mlprune.vocabulary import RemovesName, RoundingName, TokenScope
 
 
 @dataclass(frozen=True)
 class ScoreSpec:
     """How the weights of a layer are scored and compared."""
 
-    score: ScoreName
+    score: str
+    """A key of `SCORES`."""
     structure: str = "row"
     """`row`, `matrix`, `alpha` or `N:M`."""
-    seed: int | None = None
-    """Seed of the random score; None for the others."""
     removes: RemovesName = "lowest"
     rounding: RoundingName = "decimal"
-    power: float | None = None
-    """Exponent of the feature norm in ria; None for the others."""
-    damping: float | None = None
-    """Share of the mean diagonal added to sparsegpt's Hessian; None for the others."""
+    score_parameters: Parameters = NO_PARAMETERS
+    """Left out: the defaults of the score."""
+
+    def __post_init__(self) -> None:
+        _fill_in(self, "score_parameters", SCORES[self.score])
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def method(self) -> Score:
+        """The registry entry of the score."""
+        return SCORES[self.score]
+
+    @property
+    def group(self) -> Structure:
+        """The registry entry of the structure."""
+        return structure_of(self.structure)
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the score; None if it has none."""
+        seed: int | None = vars(self.score_parameters).get("seed")
+        return seed
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
         """JSON values for an id."""
-        return asdict(self)
+        return without_defaults(self)
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> "ScoreSpec":
-        """The inverse; other keys are passed over."""
-        return cls(**{name: parameters[name] for name in cls.__dataclass_fields__})
+    def from_parameters(cls, parameters: JsonObject) -> "ScoreSpec":
+        """Build the specification from the parameters of a record; other keys are ignored."""
+        spec = with_defaults(cls, parameters)
+        own = _parameters(SCORES[spec.score].parameters, parameters.get("score_parameters"))
+        return replace(spec, score_parameters=own)
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How the statistics of one or several demonstration sets become one factor for each feature."""
+class StatisticsSelection:
+    """Demonstrations that count, and how several sets become one factor per feature."""
 
     token_scope: TokenScope = "all"
-    first: int | None = None
-    """Only the first so many demonstrations of each set; None: all."""
+    n_demonstrations: int | None = None
+    """Only the first N demonstrations of each set; None: all."""
     resample_seed: int | None = None
     """Seed of a bootstrap of the demonstrations; None: each counts once."""
-    aggregation: AggregationName | None = None
-    """How several sets become one; None where there is one."""
+    aggregation: str | None = None
+    """A key of `AGGREGATIONS`; None if there is one set."""
+    aggregation_parameters: Parameters = NO_PARAMETERS
     shares: tuple[float, ...] = ()
     """Weights of the sets, which sum to 1; empty: equal."""
-    variance_weight: float | None = None
-    """Weight of the variance between sets, for aggregation `variance`."""
+
+    def __post_init__(self) -> None:
+        if self.aggregation is not None:
+            _fill_in(self, "aggregation_parameters", AGGREGATIONS[self.aggregation])
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, JsonValue]:
         """JSON values for an id."""
-        return {**asdict(self), "shares": list(self.shares)}
+        return without_defaults(self)
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> "Reading":
-        """The inverse; other keys are passed over."""
-        values = {name: parameters[name] for name in cls.__dataclass_fields__}
-        return cls(**{**values, "shares": tuple(values["shares"])})
+    def from_parameters(cls, parameters: JsonObject) -> "StatisticsSelection":
+        """Build the selection from the parameters of a record; other keys are ignored."""
+        selection = with_defaults(cls, parameters)
+        if selection.aggregation is None:
+            return selection
+        method = AGGREGATIONS[selection.aggregation]
+        own = _parameters(method.parameters, parameters.get("aggregation_parameters"))
+        return replace(selection, aggregation_parameters=own)
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How much is removed where."""
+class ScheduleSpec:
+    """How the sparsity is spread over blocks and layers."""
 
-    kind: ScheduleKind = "uniform"
-    blocks: tuple[tuple[int, float], ...] = ()
-    """given: (block, sparsity)."""
-    layers: tuple[tuple[str, float], ...] = ()
-    """given: (layer, sparsity), in blocks that `blocks` does not name."""
-    m: float | None = None
-    spread: float | None = None
-    """owl: what an outlier is, and half of what the sparsest and the densest block are apart."""
+    kind: str = "uniform"
+    """A key of `SCHEDULES`."""
+    schedule_parameters: Parameters = NO_PARAMETERS
+
+    def __post_init__(self) -> None:
+        _fill_in(self, "schedule_parameters", SCHEDULES[self.kind])
 
     @property
-    def parameters(self) -> dict[str, Any]:
+    def reads_outlier_ratios(self) -> bool:
+        """Whether the schedule reads the outlier ratios of the dense model."""
+        return SCHEDULES[self.kind].reads_outlier_ratios
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
         """JSON values for an id."""
-        return {
-            **asdict(self),
-            "blocks": [list(pair) for pair in self.blocks],
-            "layers": [list(p) for p in self.layers],
-        }
+        return without_defaults(self)
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> "Schedule":
-        """The inverse."""
-        pairs = {name: tuple((key, value) for key, value in parameters[name]) for name in ("blocks", "layers")}
-        return cls(**{**parameters, **pairs})
+    def from_parameters(cls, parameters: JsonObject) -> "ScheduleSpec":
+        """Build the schedule from the parameters of a record."""
+        spec = with_defaults(cls, parameters)
+        own = _parameters(SCHEDULES[spec.kind].parameters, parameters.get("schedule_parameters"))
+        return replace(spec, schedule_parameters=own)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What is pruned at all: blocks and layers, in order; empty means all."""
+    """Blocks and layers that are pruned, in order; empty means all."""
 
     blocks: tuple[int, ...] = ()
     layers: tuple[str, ...] = ()
@@ -114,49 +140,24 @@ class Scope:
         return (not self.blocks or block in self.blocks) and (not self.layers or layer in self.layers)
 
     @property
-    def words(self) -> str:
-        """The scope as the catalog has it: `all`, or `blocks 0-3 5; layers fc1 fc2`."""
-        parts = []
-        if self.blocks:
-            parts.append(f"blocks {' '.join(_spans(self.blocks))}")
-        if self.layers:
-            parts.append(f"layers {' '.join(self.layers)}")
-        return "; ".join(parts) or "all"
-
-    @property
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> dict[str, JsonValue]:
         """JSON values for an id."""
-        return {"blocks": list(self.blocks), "layers": list(self.layers)}
+        return without_defaults(self)
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, Any]) -> "Scope":
-        """The inverse."""
-        return cls(tuple(parameters["blocks"]), tuple(parameters["layers"]))
+    def from_parameters(cls, parameters: JsonObject) -> "Scope":
+        """Build the scope from the parameters of a record."""
+        return with_defaults(cls, parameters)
 
 
-def settings(choice: ScoreSpec, schedule: Schedule, reading: Reading | None) -> tuple[str, ...]:
-    """What is not at its default of score, schedule and aggregation, in words."""
-    numbers = {
-        "power": (choice.power, DEFAULT_POWER),
-        "damping": (choice.damping, DEFAULT_DAMPING),
-        "m": (schedule.m, DEFAULT_M),
-        "spread": (schedule.spread, DEFAULT_SPREAD),
-        "variance weight": (reading.variance_weight if reading else None, DEFAULT_VARIANCE_WEIGHT),
-    }
-    words = [f"{name} {value:g}" for name, (value, default) in numbers.items() if value not in (None, default)]
-    words += [f"{place} at {sparsity:g}" for place, sparsity in schedule.layers]
-    words += [f"block {place} at {sparsity:g}" for place, sparsity in schedule.blocks]
-    if reading is not None and reading.shares:
-        words.append("shares " + " ".join(f"{share:g}" for share in reading.shares))
-    return tuple(words)
+def _fill_in(spec: object, name: str, method: Method) -> None:
+    """Give a specification the default parameters of its method if it has none."""
+    given = getattr(spec, name)
+    if given == NO_PARAMETERS:
+        object.__setattr__(spec, name, method.parameters())
+    elif not isinstance(given, method.parameters | dict):
+        raise TypeError(f"expected {method.parameters.__name__}, got {type(given).__name__}")
 
 
-def _spans(numbers: tuple[int, ...]) -> list[str]:
-    """Ascending numbers with runs written as `4-7`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+def _parameters(kind: type[Parameters], values: JsonValue) -> Parameters:
+    return with_defaults(kind, values if isinstance(values, Mapping) else {})

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mlprune.recipe.base import Model
+from mlprune.recipe.base import Model, Seed
 from mlprune.vocabulary import DtypeName
 
 NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}, "self_translate": set()}
@@ -57,7 +57,7 @@ class BaselineConfig(Model):
     """lrp2: split of the evaluated tasks on which a pair is chosen; never test."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """lrp2: choose on this many items."""
-    seed: int = 0
+    seed: Seed = 0
     """lrp2: which items a limit keeps. self_translate: which sentences of the corpus a prompt shows."""
     shots: Annotated[int, Field(ge=0)] = 4
     """self_translate: sentence pairs in the prompt."""

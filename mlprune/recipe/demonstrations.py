@@ -1,39 +1,44 @@
 """What a recipe says of its demonstration sets; docs/demonstrations.md shows every kind and option at work."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mlprune.recipe.base import Language, Model, pair_languages
-from mlprune.vocabulary import DemonstrationKind, TaskName
+from mlprune.recipe.base import Language, Model, Seed, pair_languages
+from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, TaskName
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
 DEFAULT_SPLIT = "dev"
 
-NEEDED: Mapping[str, set[str]] = {
-    "translation": {"source", "target"},
-    "monolingual": {"language"},
-    "code": {"path"},
-    "mixed": {"parts"},
-    "text": {"path"},
-    "task": {"task", "path", "language", "split"},
-}
-"""Kind -> the keys about its texts that it has to have."""
-
-ALLOWED: Mapping[str, set[str]] = {"translation": {"pair"}, "text": {"language"}}
-"""Kind -> those that it may have besides."""
-
 _TEXT_KEYS = ("source", "target", "pair", "language", "path", "parts", "task", "split")
+_OPTIONS = ("template", "token_budget", "shares", "activations")
 
-OPTIONS: Mapping[str, set[str]] = {
-    "template": {"translation", "monolingual", "text", "task"},
-    "token_budget": {"translation", "monolingual", "code", "text", "task"},
-    "shares": {"mixed"},
-    "activations": {"translation", "monolingual", "code", "text", "task"},
+
+@dataclass(frozen=True)
+class KindOfSet:
+    """The keys of one kind of demonstration set."""
+
+    needs: frozenset[str]
+    """Keys about its texts that it has to have."""
+    may_take: frozenset[str] = frozenset()
+    """Keys about its texts that it may have as well."""
+    options: frozenset[str] = frozenset(("template", "token_budget", "activations"))
+    """Options that apply to it."""
+    defaults: Mapping[str, str | int] = field(default_factory=dict)
+    """Defaults that other kinds do not have."""
+
+
+KINDS_OF_SETS: Mapping[DemonstrationKind, KindOfSet] = {
+    "translation": KindOfSet(frozenset(("source", "target")), may_take=frozenset(("pair",))),
+    "monolingual": KindOfSet(frozenset(("language",))),
+    "code": KindOfSet(frozenset(("path",)), options=frozenset(("token_budget", "activations"))),
+    "mixed": KindOfSet(frozenset(("parts",)), options=frozenset(("shares",))),
+    "text": KindOfSet(frozenset(("path",)), may_take=frozenset(("language",)), defaults={"shots": 1}),
+    "task": KindOfSet(frozenset(("task", "path", "language", "split")), defaults={"split": DEFAULT_SPLIT}),
 }
-"""Option -> the kinds it means something for."""
 
 
 class ActivationsConfig(Model):
@@ -89,7 +94,7 @@ class DemonstrationConfig(Model):
     template: Annotated[str, Field(min_length=1)] | None = None
     """How one side of a shot is written, with `{language}`, `{endonym}`, `{text}` and `{end}`
     (`{language}: {text}{end}`; text and task: `{text}{end}`)."""
-    seed: int = 0
+    seed: Seed = 0
     """Orders sentences, documents, items or files; with equal seed and shots, sets use the same sentences in every
     language."""
     activations: ActivationsConfig | None = None
@@ -108,31 +113,30 @@ class DemonstrationConfig(Model):
             if filled.get("source") is not None or filled.get("target") is not None:
                 raise ValueError("pair says source and target at once: give one or the other")
             filled["source"], filled["target"] = pair_languages(str(pair))
-        if kind == "text":
-            filled.setdefault("shots", 1)
-        if kind == "task":
-            filled.setdefault("split", DEFAULT_SPLIT)
+        defaults = next((one.defaults for name, one in KINDS_OF_SETS.items() if name == kind), {})
+        filled = {**defaults, **filled}
         if kind != "mixed" and filled.get("samples") is None and filled.get("token_budget") is None:
             filled["samples"] = DEFAULT_SAMPLES
         return filled
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "DemonstrationConfig":
-        needed, allowed = NEEDED[self.kind], ALLOWED.get(self.kind, set())
-        given = {field for field in _TEXT_KEYS if getattr(self, field)}
+        needed, allowed = KINDS_OF_SETS[self.kind].needs, KINDS_OF_SETS[self.kind].may_take
+        given = {key for key in _TEXT_KEYS if getattr(self, key)}
         if not needed <= given <= needed | allowed:
             optional = f", and may take {sorted(allowed)}" if allowed else ""
             raise ValueError(f"kind {self.kind} takes {sorted(needed)}{optional}, got {sorted(given)}")
         if self.kind == "translation" and self.source == self.target:
             raise ValueError(f"source and target are both {self.source}")
-        if self.task in ("translation", "perplexity"):
+        if self.task is not None and TASK_TRAITS[self.task].reads_parallel_text:
             raise ValueError(f"task {self.task} reads parallel text: use kind translation or monolingual")
         return self
 
     @model_validator(mode="after")
     def _options_fit_kind(self) -> "DemonstrationConfig":
-        for option, kinds in OPTIONS.items():
-            if option in self.model_fields_set and getattr(self, option) is not None and self.kind not in kinds:
+        for option in sorted(set(_OPTIONS) & self.model_fields_set - KINDS_OF_SETS[self.kind].options):
+            if getattr(self, option) is not None:
+                kinds = [name for name, kind in KINDS_OF_SETS.items() if option in kind.options]
                 raise ValueError(f"{option} means nothing for kind {self.kind}, only for {sorted(kinds)}")
         if self.samples is not None and self.token_budget is not None:
             raise ValueError("samples and token_budget both say how much: give one of them")

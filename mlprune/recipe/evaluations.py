@@ -3,16 +3,20 @@
 docs/evaluation.md shows every option at work; what a task is stands in `mlprune/evaluation`.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mlprune.recipe.base import Language, Model, as_tuple, pair_languages, unknown_name
-from mlprune.vocabulary import HUB, PromptName, RuleName, SplitName, TaskName
+from mlprune.recipe.base import Language, Model, Seed, as_tuple, pair_languages, unknown_name
+from mlprune.vocabulary import HUB, TASK_TRAITS, PromptName, RuleName, SplitName
 
-KNOWN_TASKS: tuple[str, ...] = get_args(TaskName)
-WITHOUT_CANDIDATES = ("translation", "perplexity")
-WITH_NATIVE_PROMPTS = ("xnli", "xcopa")
+KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
+READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
+WITH_CANDIDATES = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "candidates")
+WITH_NATIVE_PROMPTS = tuple(name for name, traits in TASK_TRAITS.items() if traits.has_native_prompts)
+READ_PAIRS = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "pairs")
+
+Value = TypeVar("Value")
 
 
 class TaskConfig(Model):
@@ -75,7 +79,7 @@ class EvaluationConfig(Model):
     """Split of the task files; of the corpus: dev or test."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Keep this many items, the same in every language; left out: all of the split."""
-    seed: int = 0
+    seed: Seed = 0
     """Which items a limit keeps."""
     rule: Annotated[tuple[RuleName, ...], BeforeValidator(as_tuple)] = ("mean",)
     """How candidates are scored; a list is one evaluation each, of one run of the model."""
@@ -83,7 +87,7 @@ class EvaluationConfig(Model):
     """xnli, xcopa: English words around the examples, or those of their own language; a list is one evaluation each."""
     shots: Annotated[int, Field(ge=0)] = 4
     """translation: sentence pairs in the prompt."""
-    shot_seed: Annotated[tuple[int, ...], BeforeValidator(as_tuple)] | None = None
+    shot_seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] | None = None
     """translation: which sentence pairs are shown (those of `seed`); a list is one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     """translation: tokens generated at most."""
@@ -100,17 +104,17 @@ class EvaluationConfig(Model):
 
     @field_validator("rule", "prompt_language", "shot_seed")
     @classmethod
-    def _list_is_distinct(cls, value: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    def _list_is_distinct(cls, value: tuple[Value, ...] | None) -> tuple[Value, ...] | None:
         return value if value is None else _distinct(value)
 
     @model_validator(mode="after")
     def _languages_fit_task(self) -> "EvaluationConfig":
-        wanted, other = ("pairs", "languages") if self.task == "translation" else ("languages", "pairs")
+        wanted, other = ("pairs", "languages") if self.task in READ_PAIRS else ("languages", "pairs")
         if not getattr(self, wanted) or getattr(self, other):
             raise ValueError(f"task {self.task} takes {wanted}, not {other}")
         if self.path == "corpus" and self.split not in get_args(SplitName):
             raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
-        if self.path.startswith(HUB) and self.task in WITHOUT_CANDIDATES:
+        if self.path.startswith(HUB) and self.task in READ_PARALLEL_TEXT:
             raise ValueError(f"task {self.task} reads parallel text from a folder, got {self.path!r}")
         for pair in self.pairs:
             pair_languages(pair)
@@ -119,9 +123,9 @@ class EvaluationConfig(Model):
     @model_validator(mode="after")
     def _options_fit_task(self) -> "EvaluationConfig":
         for option, is_usual, tasks in (
-            ("rule", self.rule == ("mean",), tuple(one for one in KNOWN_TASKS if one not in WITHOUT_CANDIDATES)),
+            ("rule", self.rule == ("mean",), WITH_CANDIDATES),
             ("prompt_language", self.prompt_language == ("en",), WITH_NATIVE_PROMPTS),
-            ("shot_seed", self.shot_seed is None, ("translation",)),
+            ("shot_seed", self.shot_seed is None, READ_PAIRS),
         ):
             is_own_choice = option == "rule" and self.task not in KNOWN_TASKS
             if not (is_usual or is_own_choice or self.task in tasks):
@@ -129,7 +133,7 @@ class EvaluationConfig(Model):
         return self
 
 
-def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
+def _distinct(value: tuple[Value, ...]) -> tuple[Value, ...]:
     if not value or len(set(value)) != len(value):
         raise ValueError(f"one value or several different ones, got {list(value)}")
     return value

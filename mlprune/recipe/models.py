@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mlprune.recipe.base import Model, unknown_name
+from mlprune.recipe.base import Model, Seed, unknown_name
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
@@ -39,7 +39,7 @@ class CorpusConfig(Model):
     """parallel_text: folder of its files; needed there, refused for cldr."""
     lines: Annotated[int, Field(ge=1, le=5000)] = 1000
     """cldr: number of lines."""
-    seed: int = 0
+    seed: Seed = 0
     """cldr: which lines."""
     leave_out_evaluated: bool = False
     """Pass over sentences and task items that an evaluation uses, instead of refusing the recipe."""

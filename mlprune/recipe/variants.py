@@ -1,27 +1,28 @@
-"""What a recipe says of its variants: how weights are scored, compared and removed, or which variants are combined."""
+"""Variants of a recipe: how weights are scored, compared and removed, or which variants are combined.
+
+The keys of the parameters of scores, schedules and aggregations come from their registries.
+"""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from mlprune.recipe.base import Model
-from mlprune.vocabulary import (
-    SCORES_THAT_READ_STATISTICS,
-    AggregationName,
-    CombinationName,
-    ProfileName,
-    PropagationName,
-    RemovesName,
-    ScoreName,
-    TokenScope,
-)
+from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, Parameters, Score
+from mlprune.recipe.base import Model, Seed, one_of
+from mlprune.recipe.options import check_owners, chosen_parameters, with_options
+from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
-Structure = Annotated[
+ScoreName = Annotated[str, AfterValidator(one_of(SCORES)), Field(title=one_of(SCORES).title)]
+AggregationName = Annotated[str, AfterValidator(one_of(AGGREGATIONS)), Field(title=one_of(AGGREGATIONS).title)]
+ScheduleName = Annotated[str, AfterValidator(one_of(SCHEDULES)), Field(title=one_of(SCHEDULES).title)]
+StructureName = Annotated[
     str,
     Field(pattern=r"^(row|matrix|alpha|[1-9][0-9]*:[1-9][0-9]*)$", title="`row`, `matrix`, `alpha` or N:M as in `2:4`"),
 ]
+STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
+"""Keys about statistics, which scores without statistics ignore so that lists of scores can multiply out."""
 MAX_BLOCKS = 10_000
 """Blocks a span may name: no model has as many."""
 _SPAN = re.compile(r"(\d+)-(\d+)")
@@ -50,10 +51,10 @@ Blocks = Annotated[
 ]
 
 
-class ScheduleConfig(Model):
+class ScheduleFields(Model):
     """How much is removed where. `schedule: owl` is short for `schedule: {kind: owl}`."""
 
-    kind: Literal["uniform", "given", "owl"] = "uniform"
+    kind: ScheduleName = "uniform"
     """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; where those stand, the
     kind need not. `owl`: less in blocks whose scores have many outliers (Yin et al., arXiv 2310.05175)."""
     blocks: Annotated[
@@ -66,10 +67,6 @@ class ScheduleConfig(Model):
         tuple[tuple[str, Sparsity], ...], BeforeValidator(_pairs), Field(title="mapping of layers to fractions")
     ] = ()
     """given: sparsity of a layer, by its path inside a block, in all blocks that are not named."""
-    m: Annotated[float, Field(gt=1)] = 5.0
-    """owl: an outlier is above m times the mean score of its block."""
-    spread: Annotated[float, Field(gt=0, lt=0.5)] = 0.08
-    """owl: half the distance between the sparsest and the densest block."""
 
     @model_validator(mode="before")
     @classmethod
@@ -81,10 +78,24 @@ class ScheduleConfig(Model):
         return value
 
     @model_validator(mode="after")
-    def _fields_fit_kind(self) -> "ScheduleConfig":
+    def _fields_fit_kind(self) -> "ScheduleFields":
         if (self.kind == "given") != bool(self.blocks or self.layers):
             raise ValueError("schedule given takes blocks or layers, and no other schedule takes them")
         return self
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters of the schedule."""
+        return chosen_parameters(self, SCHEDULES[self.kind])
+
+
+if TYPE_CHECKING:
+
+    class ScheduleConfig(ScheduleFields):
+        """`ScheduleFields` with a key for every parameter of a schedule."""
+
+else:
+    ScheduleConfig = with_options("ScheduleConfig", ScheduleFields, schedule=SCHEDULES)
 
 
 class ScopeConfig(Model):
@@ -100,7 +111,7 @@ class ScopeConfig(Model):
     """Not these layers."""
 
 
-class VariantConfig(Model):
+class VariantFields(Model):
     """One variant."""
 
     name: str | None = None
@@ -118,38 +129,32 @@ class VariantConfig(Model):
     shares: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """aggregate mean, pooled: weights of the sets of `over` in any unit, one for each set there is of one seed, in
     their order (equal)."""
-    variance_weight: Annotated[float, Field(ge=0)] | None = None
-    """aggregate variance: weight of the variance between the sets (1)."""
     contrast: str | None = None
     """contrast: name of the sets that it holds against the others; sets of equal seed pair up."""
     tokens: TokenScope = "all"
-    """Which tokens count in the statistics."""
+    """Which tokens count in the statistics; magnitude and random ignore it."""
     samples: Annotated[int, Field(ge=1)] | None = None
     """Only the first so many demonstrations of each set, at most all; in dense propagation no new pass of the model
-    (all)."""
-    resample: int | None = None
-    """Seed of a bootstrap: as many demonstrations as there are, drawn with replacement."""
+    (all); magnitude and random ignore it."""
+    resample: Seed | None = None
+    """Seed of a bootstrap: as many demonstrations as there are, drawn with replacement; magnitude and
+    random ignore it."""
     sparsity: Sparsity | None = None
     """Share of weights removed in each comparison group; 0 is the dense variant. With N:M it may be left out."""
-    structure: Structure | None = None
+    structure: StructureName | None = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N go; M has to divide every layer's number of inputs (`row`; sparsegpt: `matrix`)."""
     removes: RemovesName = "lowest"
     """`highest` removes the weights most worth keeping: an ablation."""
     propagation: PropagationName = "sequential"
-    """What a block is observed behind: pruned blocks (`sequential`) or the dense model (`dense`)."""
+    """What a block is observed behind: pruned blocks (`sequential`) or the dense model (`dense`); magnitude and
+    random ignore it."""
     schedule: ScheduleConfig = ScheduleConfig()
     """How much is removed where."""
     scope: ScopeConfig = ScopeConfig()
     """What is pruned at all."""
     profile: ProfileName = "corrected"
     """`paper` makes the published code's choices; needs `tokens: all`."""
-    seed: int | None = None
-    """random: its seed (0); other scores ignore it."""
-    power: Annotated[float, Field(gt=0)] | None = None
-    """ria: exponent of the feature norm (0.5)."""
-    damping: Annotated[float, Field(gt=0)] | None = None
-    """sparsegpt: share of the mean diagonal that is added to the Hessian (0.01)."""
     combine: CombinationName | None = None
     """Makes a variant out of others, whose kept weights are sets; goes with `of`, `name` and `against` only."""
     of: tuple[str, ...] = ()
@@ -161,12 +166,29 @@ class VariantConfig(Model):
     @property
     def reads_statistics(self) -> bool:
         """Whether anything is read of demonstrations."""
-        return bool(self.sparsity) and self.score in SCORES_THAT_READ_STATISTICS
+        return bool(self.sparsity) and self.score is not None and bool(SCORES[self.score].needs)
+
+    @property
+    def ignored_keys(self) -> tuple[str, ...]:
+        """Keys of the entry that its score ignores, because it reads no statistics."""
+        if self.score is None or SCORES[self.score].needs:
+            return ()
+        return tuple(key for key in STATISTICS_KEYS if key in self.model_fields_set)
 
     @property
     def group(self) -> str:
         """The comparison group in force."""
-        return self.structure or ("matrix" if self.score == "sparsegpt" else "row")
+        return self.structure or (SCORES[self.score].structures[0] if self.score else "row")
+
+    @property
+    def score_parameters(self) -> Parameters:
+        """The parameters of the score."""
+        return chosen_parameters(self, SCORES[self.score]) if self.score else Parameters()
+
+    @property
+    def aggregation_parameters(self) -> Parameters:
+        """The parameters of the aggregation."""
+        return chosen_parameters(self, AGGREGATIONS[self.aggregate]) if self.aggregate else Parameters()
 
     @model_validator(mode="before")
     @classmethod
@@ -183,7 +205,7 @@ class VariantConfig(Model):
         return {**values, "sparsity": share}
 
     @model_validator(mode="after")
-    def _is_scored_or_combined(self) -> "VariantConfig":
+    def _is_scored_or_combined(self) -> "VariantFields":
         if self.combine or self.of:
             allowed = {"name", "combine", "of", "against"}
             others = sorted(self.model_fields_set - allowed)
@@ -200,48 +222,63 @@ class VariantConfig(Model):
         return self
 
     @model_validator(mode="after")
-    def _sets_fit_score(self) -> "VariantConfig":
+    def _sets_fit_score(self) -> "VariantFields":
         if self.reads_statistics and (self.demonstrations is None) != bool(self.over):
             raise ValueError(f"score {self.score} needs demonstrations, or over with several sets, and not both")
-        if (self.score == "contrast") != (self.contrast is not None):
+        has_contrast = self.score is not None and SCORES[self.score].has_contrast
+        if has_contrast != (self.contrast is not None):
             raise ValueError("score contrast needs contrast, and no other score takes it")
         if bool(self.over) != (self.aggregate is not None):
-            raise ValueError("over and aggregate go together: mean, max, variance or pooled")
-        if self.shares and self.aggregate not in ("mean", "pooled"):
-            raise ValueError(f"shares are weights for aggregate mean or pooled, got aggregate {self.aggregate}")
-        if self.variance_weight is not None and self.aggregate != "variance":
-            raise ValueError("variance_weight belongs to aggregate variance")
+            raise ValueError(f"over and aggregate go together: {', '.join(AGGREGATIONS)}")
+        if self.shares and not (self.aggregate and AGGREGATIONS[self.aggregate].takes_shares):
+            names = " or ".join(name for name, one in AGGREGATIONS.items() if one.takes_shares)
+            raise ValueError(f"shares are weights for aggregate {names}, got aggregate {self.aggregate}")
+        check_owners(self, "aggregate", AGGREGATIONS, self.aggregate)
         return self
 
     @model_validator(mode="after")
-    def _options_fit_score(self) -> "VariantConfig":
-        owners = {"power": "ria", "damping": "sparsegpt"}
-        for field, score in owners.items():
-            if getattr(self, field) is not None and self.score not in (score, None):
-                raise ValueError(f"{field} belongs to score {score}, got score {self.score}")
-        if self.schedule.kind == "owl" and self.score and self.score not in SCORES_THAT_READ_STATISTICS:
-            raise ValueError(f"schedule owl reads demonstrations, and score {self.score} has none")
+    def _options_fit_score(self) -> "VariantFields":
+        if self.score is None:
+            return self
+        score = SCORES[self.score]
+        check_owners(self, "score", SCORES, self.score)
+        if SCHEDULES[self.schedule.kind].reads_outlier_ratios and not score.needs:
+            raise ValueError(f"schedule {self.schedule.kind} reads demonstrations, and score {self.score} has none")
         if self.sparsity == 0 and self.schedule.kind == "given":
             raise ValueError("sparsity 0 is the dense model, and a schedule cannot prune it: leave layers out by scope")
         if ":" in self.group and self.schedule.kind != "uniform":
             raise ValueError("structure N:M removes the same share everywhere: schedule uniform")
         if self.profile == "paper" and self.tokens != "all":
             raise ValueError("profile paper counts all tokens, padding included")
-        if self.score == "sparsegpt" and self.sparsity:
-            self._check_sparsegpt()
+        if self.sparsity:
+            self._check_structure(score)
+            if score.changes_weights:
+                self._check_changed_weights()
         return self
 
-    def _check_sparsegpt(self) -> None:
-        """SparseGPT rewrites weights block by block: what it cannot be combined with."""
-        wanted: dict[str, tuple[Any, Any]] = {
+    def _check_structure(self, score: Score) -> None:
+        if ("N:M" if ":" in self.group else self.group) not in score.structures:
+            expected = " or ".join(score.structures)
+            raise ValueError(f"score {self.score} takes structure {expected}, got {self.group}")
+
+    def _check_changed_weights(self) -> None:
+        """Refuse options that do not go with a score that changes weights block by block."""
+        required: dict[str, tuple[str | int | None, str | None]] = {
             "propagation": (self.propagation, "sequential"),
             "removes": (self.removes, "lowest"),
             "aggregate": (self.aggregate, None),
             "samples": (self.samples, None),
             "resample": (self.resample, None),
         }
-        for field, (got, expected) in wanted.items():
+        for field, (got, expected) in required.items():
             if got != expected:
-                raise ValueError(f"score sparsegpt needs {field}: {expected or 'left out'}, got {got}")
-        if self.group in ("row", "alpha"):
-            raise ValueError(f"score sparsegpt takes structure matrix or N:M, got {self.group}")
+                raise ValueError(f"score {self.score} needs {field}: {expected or 'left out'}, got {got}")
+
+
+if TYPE_CHECKING:
+
+    class VariantConfig(VariantFields):
+        """`VariantFields` with a key for every parameter of a score or aggregation."""
+
+else:
+    VariantConfig = with_options("VariantConfig", VariantFields, score=SCORES, aggregate=AGGREGATIONS)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlprune.errors import BadInputError, ModelError
+from mlprune.json_values import as_object
 from mlprune.models.loading import ModelInfo, inspect_model
 from mlprune.steps.job import Identity, make_identity
 from mlprune.store.store import Store
@@ -57,7 +58,7 @@ def _folders_of_runs(store: Store, base_model_id: str) -> Iterator[str]:
     for path in reversed(store.list("runs")):
         if path.endswith("/run.json"):
             try:
-                folder = store.read_json(path)["models"][base_model_id]
+                folder = as_object(as_object(store.read_json(path))["models"])[base_model_id]
             except (OSError, ValueError, LookupError, TypeError):
                 continue
             if isinstance(folder, str):

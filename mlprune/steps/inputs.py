@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest
@@ -87,8 +89,16 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) ->
         n_blocks=info.n_blocks,
         max_positions=info.max_positions,
         dtype=dtype,
+        device=device_kind(recipe),
     )
     return OpenedModel(ref, base, row, info.content)
+
+
+def device_kind(recipe: Recipe) -> str:
+    """Return the kind of device that the recipe's model computes on; `auto` follows the machine that plans."""
+    gpus = recipe.compute.gpus_per_actor
+    uses_gpu = torch.cuda.is_available() if gpus == "auto" else gpus > 0
+    return "cuda" if uses_gpu else "cpu"
 
 
 def corpus_ref(recipe: Recipe) -> CorpusRef:

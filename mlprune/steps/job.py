@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
+from mlprune.json_values import JsonValue
 from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.store.record_kinds import STEP_VERSIONS
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
@@ -40,6 +41,21 @@ class ModelRef:
     n_blocks: int
     max_positions: int | None
     dtype: DtypeName
+    device: str = "cpu"
+    """Kind of device that computes: `cpu` or `cuda`."""
+
+
+def computed_parameters(model: ModelRef, *, batch_tokens: int | None = None) -> dict[str, JsonValue]:
+    """Return how the model computes, as resolved parameters of an id; device `cpu` is left out.
+
+    Args:
+        batch_tokens: tokens of a batch; None for work that runs no batches.
+    """
+    parameters: dict[str, JsonValue] = {"dtype": model.dtype}
+    if batch_tokens is not None:
+        parameters["batch_tokens"] = batch_tokens
+        parameters |= {} if model.device == "cpu" else {"device": model.device}
+    return parameters
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ class Identity:
         """The id."""
         return identity(
             self.kind,
-            step_version=STEP_VERSIONS[self.kind],
+            step_version=RECORD_KINDS[self.kind].version,
             parameters=self.parameters,
             parents=self.parents,
             contents=self.contents,
@@ -74,7 +90,7 @@ class Identity:
         return Record(
             kind=self.kind,
             id=self.id,
-            step_version=STEP_VERSIONS[self.kind],
+            step_version=RECORD_KINDS[self.kind].version,
             parameters=self.parameters,
             parents=self.parents,
             contents=self.contents,
@@ -125,6 +141,11 @@ class Job(ABC):
     def shared(self) -> tuple[RecordKey, ...]:
         """Those of `makes` that a job of another recipe makes as well, out of other records: a sound one stays."""
         return ()
+
+    @property
+    def holder(self) -> RecordKey | None:
+        """The record among `makes` that has the artefacts of all: when it is damaged, all are made again."""
+        return None
 
     @abstractmethod
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:

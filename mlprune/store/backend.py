@@ -5,37 +5,29 @@ Knows nothing of what the files mean: that is `storage.py`'s. How an object stor
 is in `object_store.py`.
 """
 
+import errno
+import logging
 import os
-import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow.fs as pafs
 
+from mlprune.atomic import UNFINISHED, write_atomically
 from mlprune.errors import StoreError
+from mlprune.store.local_files import FileInfo, entries_below, entries_in, file_infos, file_size
 from mlprune.store.object_store import open_object_store, patiently
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
+NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
+"""Errors of a path that leads to a folder, or nowhere, where a file should be."""
 PART_BYTES = 8 << 20
 """Bytes of a large file in memory at a time."""
-UNFINISHED = ".writing-"
-"""In the name of a file that is being written."""
-
-
-@dataclass(frozen=True)
-class FileInfo:
-    """A file of a store as a listing tells of it."""
-
-    path: str
-    """Relative to the store."""
-    n_bytes: int
-    modified_at: float
-    """Seconds since 1970, by the clock of whoever keeps the files."""
 
 
 class StoreFiles:
@@ -56,7 +48,7 @@ class StoreFiles:
         if info.type == pafs.FileType.File:
             raise StoreError("the store is a file", store=self.uri, expected="a folder", got="a file")
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.uri,)
 
     @property
@@ -79,15 +71,32 @@ class StoreFiles:
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file so that it appears at once; an older one of this name is replaced."""
         if self.is_local:
-            _write_local(Path(self._full(path)), data)
+            self._make_way(path)
+            write_atomically(Path(self._full(path)), data)
         else:
             self._ask(lambda: self._put(path, data))
+
+    def _make_way(self, path: str) -> None:
+        """Move aside what prevents a file of this name: a folder in its place, or a file in place of its folder."""
+        target = Path(self._full(path))
+        if target.is_dir():
+            self._move_obstacle(path)
+        elif not target.parent.is_dir():
+            parts = path.split("/")
+            for n_parts in range(1, len(parts)):
+                folder = "/".join(parts[:n_parts])
+                if os.path.lexists(self._full(folder)) and not Path(self._full(folder)).is_dir():
+                    self._move_obstacle(folder)
+
+    def _move_obstacle(self, path: str) -> None:
+        logger.warning("%s is in the way of a file of the store: moved to quarantine/", path)
+        self._to_quarantine(path)
 
     def sizes_of(self, paths: Sequence[str]) -> list[int]:
         """Sizes of some files, -1 for each that is not there."""
         full = [self._full(path) for path in paths]
         if self.is_local:
-            return [_size(path) for path in full]
+            return [file_size(path) for path in full]
         infos = self._ask(lambda: self._files.get_file_info(full)) if full else []
         return [info.size if info.type == pafs.FileType.File else -1 for info in infos]
 
@@ -169,6 +178,19 @@ class StoreFiles:
         except FileNotFoundError:
             return
 
+    def _to_quarantine(self, path: str) -> None:
+        """Move a file aside, or a folder where a file should be; another process may have done so just before."""
+        source, target = self._full(path), self._full(quarantine_path(path))
+        try:
+            if self.is_local:
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                Path(source).rename(target)
+            else:
+                self._ask(lambda: self._files.copy_file(source, target))
+                self.delete(path)
+        except FileNotFoundError:
+            logger.info("%s is gone already", path)
+
     def _has(self, path: str) -> bool:
         if self.is_local:
             return Path(self._full(path)).is_file()
@@ -181,7 +203,7 @@ class StoreFiles:
     def upload(self, source: Path, path: str) -> None:
         """Copy a file of this machine into the store, part by part; it appears at once, when it is complete."""
         if self.is_local:
-            _write_local(Path(self._full(path)), source.read_bytes())
+            self.write(path, source.read_bytes())
             return
         self._ask(lambda: self._upload(source, path))
 
@@ -214,81 +236,43 @@ class StoreFiles:
         """
         if not self.is_local:
             return sorted(self.sizes(folder))
-        full = self._full(folder).rstrip("/")
-        skip = len(self._root.rstrip("/")) + 1
-        return sorted(one.path[skip:] for one in _entries_below(full) if UNFINISHED not in one.path)
+        entries = entries_below(self._full(folder).rstrip("/"))
+        return sorted(self._relative(entry.path) for entry in entries if UNFINISHED not in entry.path)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Path, relative to the store, of every finished file below a folder -> its size in bytes."""
         return {one.path: one.n_bytes for one in self.files(folder)}
 
+    def files_in(self, folder: str = "") -> Sequence[FileInfo]:
+        """List the files directly in a folder, those included that are being written."""
+        full = self._full(folder).rstrip("/")
+        if self.is_local:
+            found: Iterable[FileInfo] = file_infos(entries_in(full))
+        else:
+            found = self._infos(pafs.FileSelector(full, recursive=False, allow_not_found=True))
+        return [replace(one, path=self._relative(one.path)) for one in found]
+
     def files(self, folder: str, *, unfinished: bool = False) -> Iterator[FileInfo]:
         """The files below a folder, without those that are being written, or with them."""
         full = self._full(folder).rstrip("/")
         if self.is_local:
-            found: Iterable[FileInfo] = _files_below(full)
+            found: Iterable[FileInfo] = file_infos(entries_below(full))
         else:
-            selector = pafs.FileSelector(full, recursive=True, allow_not_found=True)
-            infos = self._ask(lambda: self._files.get_file_info(selector))
-            found = (
-                FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)
-                for info in infos
-                if info.type == pafs.FileType.File
-            )
-        skip = len(self._root.rstrip("/")) + 1
+            found = self._infos(pafs.FileSelector(full, recursive=True, allow_not_found=True))
         for one in found:
             if unfinished or UNFINISHED not in one.path:
-                yield replace(one, path=one.path[skip:])
+                yield replace(one, path=self._relative(one.path))
+
+    def _infos(self, selector: pafs.FileSelector) -> Iterator[FileInfo]:
+        """The files of an object store that a selector names."""
+        for info in self._ask(lambda: self._files.get_file_info(selector)):
+            if info.type == pafs.FileType.File:
+                yield FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)
+
+    def _relative(self, full: str) -> str:
+        return full[len(self._root.rstrip("/")) + 1 :]
 
 
-def _size(path: str) -> int:
-    """Size of a local file, -1 if it is none."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - asked for every artefact of a plan: a Path costs more than the question
-    except (FileNotFoundError, NotADirectoryError):
-        return -1
-    return found.st_size if stat.S_ISREG(found.st_mode) else -1
-
-
-def _entries_below(folder: str) -> Iterator[os.DirEntry[str]]:
-    """The files below a local folder, as one look at each folder found them: some may be gone by now."""
-    waiting = [folder]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                listed = list(entries)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for entry in listed:
-            if entry.is_dir():
-                waiting.append(entry.path)
-            else:
-                yield entry
-
-
-def _files_below(folder: str) -> Iterator[FileInfo]:
-    """The files below a local folder with their sizes; what vanishes meanwhile is left out."""
-    for entry in _entries_below(folder):
-        with suppress(FileNotFoundError):
-            found = entry.stat()
-            if stat.S_ISREG(found.st_mode):
-                yield FileInfo(entry.path, found.st_size, found.st_mtime)
-
-
-def _write_local(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to the disk, rename over it, flush the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}{UNFINISHED}{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def quarantine_path(path: str) -> str:
+    """Return a path to which a file can be moved aside, another one at every call."""
+    return f"quarantine/{path.replace('/', '-')}.{uuid.uuid4().hex[:8]}"

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 from mlprune.errors import MlpruneError
+from mlprune.json_values import JsonObject
 from mlprune.store.process_identity import is_gone, this_process
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
@@ -249,7 +249,7 @@ class Claims:
         self._is_on = False
 
 
-def _parsed(data: bytes) -> dict[str, Any]:
+def _parsed(data: bytes) -> JsonObject:
     """The content of a claim; empty if it is none, as while it is being written."""
     try:
         claim = json.loads(data)

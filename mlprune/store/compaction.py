@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from mlprune.errors import StoreError, TransientError
+from mlprune.errors import DamagedRecordError, StoreError, TransientError
 from mlprune.store.claims import Claims
-from mlprune.store.records import Record, record_path
+from mlprune.store.records import one_line, parse_record, record_path
 from mlprune.store.segments.encoding import segment_bytes
 from mlprune.store.segments.reader import VOID, segment_folder, segment_path, void_path
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
@@ -58,7 +58,7 @@ def compact(store: Store, *, at_least: int = 1, owner: str = "compaction") -> Co
     for path in store.list("records"):
         parts = path.split("/")
         if len(parts) == 3 and path.endswith(".json"):
-            files.setdefault(parts[1], []).append(path)
+            files.setdefault(parts[1], []).append(parts[2].removesuffix(".json"))
         elif len(parts) == 4 and parts[2] == "segments":
             segments.setdefault(parts[1], []).append(path)
     done = Compaction()
@@ -92,7 +92,7 @@ def compact_if_many(store: Store) -> Compaction:
 def _compact_kind(store: Store, kind: str, *, files: list[str], found: list[str]) -> Compaction:
     """The record files of a kind become segments, one after the other; then small segments become larger ones."""
     done = Compaction()
-    for group in _segments_of(_read(store, files)):
+    for group in _segments_of(_read(store, kind, files)):
         path = _write(store, kind, group)
         here = set(store.list(f"records/{kind}"))
         for record_id, _ in group:
@@ -141,10 +141,12 @@ def _mergeable(store: Store, kind: str) -> list[str]:
 
 def _is_intact(store: Store, kind: str, path: str) -> bool:
     try:
-        return all(line for _, line in store.compacted.lines(kind, path))
-    except (ValueError, OSError) as err:
+        for record_id, line in store.compacted.lines(kind, path):
+            parse_record(line, kind=kind, record_id=record_id)
+    except (ValueError, OSError, DamagedRecordError) as err:
         logger.warning("segment %s cannot be read (%s): left as it is", path, err)
         return False
+    return True
 
 
 def _distinct(store: Store, kind: str, void: dict[str, set[str]]) -> Iterator[tuple[str, bytes]]:
@@ -164,24 +166,24 @@ def _write(store: Store, kind: str, lines: list[tuple[str, bytes]]) -> str:
     return path
 
 
-def _read(store: Store, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """(id, line) of the record files that hold what their place says; others stay where they are."""
+def _read(store: Store, kind: str, record_ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """(id, line) of the record files that are sound; damaged ones stay where they are."""
     with ThreadPoolExecutor(REQUESTS_AT_ONCE if store.local_root is None else 1) as pool:
-        for start in range(0, len(paths), READ_AT_ONCE):
-            some = paths[start : start + READ_AT_ONCE]
-            for path, data in zip(some, pool.map(store.read_file, some), strict=True):
-                record = _parsed(data, path)
-                if record is not None:
-                    yield record.id, record.to_line().encode()
+        for start in range(0, len(record_ids), READ_AT_ONCE):
+            some = record_ids[start : start + READ_AT_ONCE]
+            paths = [record_path(kind, record_id) for record_id in some]
+            for record_id, text in zip(some, pool.map(store.read_file, paths), strict=True):
+                if text is not None and _is_sound(text, kind, record_id):
+                    yield record_id, one_line(text)
 
 
-def _parsed(data: bytes | None, path: str) -> Record | None:
+def _is_sound(text: bytes, kind: str, record_id: str) -> bool:
     try:
-        record = Record.from_json(data) if data is not None else None
-    except (ValueError, KeyError, TypeError) as err:
-        logger.warning("record %s cannot be read (%s): left where it is", path, err)
-        return None
-    return record if record is not None and record.path == path else None
+        parse_record(text, kind=kind, record_id=record_id)
+    except DamagedRecordError as err:
+        logger.warning("%s: left as it is", err)
+        return False
+    return True
 
 
 def _segments_of(lines: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:

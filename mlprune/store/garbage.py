@@ -6,31 +6,25 @@ there is alive.
 """
 
 import logging
+import re
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlprune.errors import StoreError
-from mlprune.store.backend import UNFINISHED, FileInfo
+from mlprune.atomic import UNFINISHED
+from mlprune.errors import DamagedRecordError, StoreError
+from mlprune.store.local_files import FileInfo
+from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.run_log_files import RunFiles
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-FOLDERS = (
-    "demonstrations",
-    "statistics",
-    "masks",
-    "weights",
-    "predictions",
-    "features",
-    "activations",
-    "harness",
-    "means",
-    "translations",
-)
-"""Where records keep their files."""
+LEFT_OVER = re.compile(r".*\.(?:writing|rebuilding|downloading|damaged)-[^/]*")
+"""Name of a file that a killed process did not finish, or of a damaged catalog that was moved aside."""
+CLOCK = "claims/clock/"
+"""Folder of the files by which the store's clock is read."""
 MIN_AGE_S = 24 * 3600.0
 """Age from which an unreached file counts as garbage."""
 CLAIM_ALIVE_S = 3600.0
@@ -95,7 +89,7 @@ def remove_garbage(store: Store, garbage: Garbage) -> int:
 
 def _now(store: Store) -> float:
     """The time by the clock of whoever keeps the files: our own may be wrong."""
-    path = f"claims/clock/{uuid.uuid4().hex[:8]}"
+    path = f"{CLOCK}{uuid.uuid4().hex[:8]}"
     store.write_bytes(path, b"\n")
     found = store.file_info(path)
     store.delete(path)
@@ -104,17 +98,22 @@ def _now(store: Store) -> float:
 
 def living_claims(store: Store, *, now: float) -> list[str]:
     """Paths of the claims that may belong to a running job."""
-    return [one.path for one in store.files("claims") if now - one.modified_at < CLAIM_ALIVE_S]
+    return [
+        claim.path
+        for claim in store.files("claims")
+        if now - claim.modified_at < CLAIM_ALIVE_S and not claim.path.startswith(CLOCK)
+    ]
 
 
 def _candidates(store: Store) -> Iterator[FileInfo]:
-    for folder in FOLDERS:
+    for folder in ARTEFACT_FOLDERS:
         yield from store.files(folder, unfinished=True)
     yield from (one for one in store.files("records", unfinished=True) if UNFINISHED in one.path)
     of_runs = list(store.files("runs", unfinished=True))
     covered = RunFiles(one.path for one in of_runs).covered
     yield from (one for one in of_runs if UNFINISHED in one.path or one.path in covered)
     yield from store.files("quarantine")
+    yield from (one for one in store.files_in() if LEFT_OVER.fullmatch(one.path))
     yield from (one for one in store.files("claims") if time.time() - one.modified_at >= CLAIM_ALIVE_S)
 
 
@@ -130,7 +129,7 @@ def _reached(store: Store) -> set[str]:
     for kind, record_id in names:
         try:
             record = store.peek_record(kind, record_id)
-        except (ValueError, KeyError, TypeError):
+        except DamagedRecordError:
             unreadable.append(f"records/{kind}/{record_id}.json")
             continue
         if record is not None:
@@ -140,6 +139,6 @@ def _reached(store: Store) -> set[str]:
             "a record cannot be read, and what it reaches is not known",
             store=store.uri,
             got=unreadable[0],
-            next="mlprune catalog check names all of them; run the recipe again, then ask again",
+            next="mlprune catalog check names all of them; run their recipes again, or mlprune catalog rebuild",
         )
     return reached

@@ -6,11 +6,12 @@ and is verified on the way. Run files come along; claims, quarantine and the cat
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.store.records import Artefact, Record
+from mlprune.store.record_kinds import RECORD_KINDS
+from mlprune.store.records import Artefact, RecordKey, record_path
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -27,8 +28,8 @@ class Merge:
     n_known: int
     """Records that were here already."""
     refused: tuple[str, ...]
-    """Records of the other store that were left there: an artefact of theirs is damaged or missing, or a record here
-    names other bytes under its path, as another machine may have computed them."""
+    """Paths of records that were not taken: the record or an artefact of it is damaged, or a record here names other
+    bytes under an artefact's path, as another machine may have computed them."""
 
 
 def merge(other: Store, store: Store) -> Merge:
@@ -42,34 +43,31 @@ def merge(other: Store, store: Store) -> Merge:
     if other.uri.rstrip("/") == store.uri.rstrip("/"):
         raise StoreError("a store cannot be merged into itself", store=store.uri)
     ours = {(record.kind, record.id): record for record in store.records()}
-    reached = {one.path: one.sha256 for record in ours.values() for one in record.artefacts}
+    reached = {artefact.path: artefact.sha256 for record in ours.values() for artefact in record.artefacts}
     refused: list[str] = []
     n_records = n_files = n_known = 0
-    for record in _parents_first(other):
-        own = ours.get((record.kind, record.id))
-        if own is not None and store.is_complete(own):
+    for key in _parents_first(other.record_names()):
+        if key in ours and store.is_complete(ours[key]):
             n_known += 1
             continue
         try:
+            record = other.peek_record(*key)
+            if record is None:  # it has been moved aside since it was listed
+                continue
             n_files += sum(_copy(other, store, artefact, reached=reached) for artefact in record.artefacts)
         except DamagedArtefactError as err:
-            logger.warning("%s stays where it is: %s", record.path, err)
-            refused.append(record.path)
+            logger.warning("%s is not taken: %s", record_path(*key), err)
+            refused.append(record_path(*key))
             continue
         store.write_record(record)
         n_records += 1
     return Merge(n_records, n_files + _copy_run_files(other, store), n_known, tuple(refused))
 
 
-def _parents_first(store: Store) -> Iterator[Record]:
-    """All records; those that others are made from come first as far as their kinds tell."""
-    first = ("base_models", "demonstration_sets", "statistics", "outliers", "mask_blocks", "masks", "variants")
-    names = store.record_names()
-    place = {kind: number for number, kind in enumerate(first)}
-    for kind, record_id in sorted(names, key=lambda name: (place.get(name[0], len(first)), name)):
-        record = store.read_record(kind, record_id)
-        if record is not None:
-            yield record
+def _parents_first(names: Iterable[RecordKey]) -> list[RecordKey]:
+    """Sort (kind, id) of records so that, as far as their kinds show it, a record comes after those it is made from."""
+    positions = {kind: position for position, kind in enumerate(RECORD_KINDS)}
+    return sorted(names, key=lambda name: (positions.get(name[0], len(positions)), name))
 
 
 def _copy(other: Store, store: Store, artefact: Artefact, *, reached: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ arrays instead of values.
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,8 @@ TYPES: Mapping[str, pa.DataType] = {
 NAME_KEY, VERSION_KEY = b"mlprune.table", b"mlprune.schema_version"
 """Keys of a file's metadata."""
 
+Values: TypeAlias = list[Any]
+"""Values of a column; those of a list column are 1-d numpy arrays."""
 Columns = Mapping[str, Sequence[Any]]
 Schema = Mapping[str, str]
 
@@ -162,7 +164,7 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     return pa.array(values, type=kind)
 
 
-def columns_of(data: bytes, columns: Sequence[str] | None = None, *, rows: range | None = None) -> dict[str, list[Any]]:
+def columns_of(data: bytes, columns: Sequence[str] | None = None, *, rows: range | None = None) -> dict[str, Values]:
     """The columns of a Parquet file, all or some; the values of a list column are 1-d numpy arrays.
 
     Args:
@@ -189,7 +191,7 @@ def _some_rows(data: bytes, columns: list[str] | None, rows: range) -> pa.Table:
     return pa.Table.from_batches(found, schema=found[0].schema if found else schema)
 
 
-def _values(column: pa.Array) -> list[Any]:
+def _values(column: pa.Array) -> Values:
     if isinstance(column, pa.ChunkedArray):
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], type=column.type)
     if pa.types.is_list(column.type):

@@ -1,27 +1,90 @@
-"""Kinds of records and the version of the step that makes each."""
+"""The kinds of records a store holds: one entry per kind, with everything that other modules need to know of it.
 
-STEP_VERSIONS = {
-    "base_models": 1,
-    "demonstration_sets": 2,
-    "statistics": 2,
-    "statistics_parts": 1,
-    "activations": 1,
-    "neuron_activity": 1,
-    "neuron_removals": 1,
-    "outliers": 1,
-    "hidden_means": 1,
-    "lrp2_trials": 1,
-    "lrp2_choices": 1,
-    "self_translations": 1,
-    "mask_blocks": 2,
-    "masks": 2,
-    "variants": 2,
-    "evaluations": 3,
-    "comparisons": 1,
-    "rank_consistency": 2,
-    "mask_overlaps": 1,
-    "feature_overlaps": 1,
-    "harness_evaluations": 2,
-    "recipes": 1,
+The entries are in the order in which a merge copies them: as far as kinds allow it, a kind comes after those it is made
+from.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RecordKind:
+    """One kind of records."""
+
+    version: int
+    """Version of the step that makes it. Part of every id; raised when the step's result changes."""
+    one_per: str
+    """Completes "one record per ..."."""
+    folders: tuple[str, ...] = ()
+    """Folders of the store in which records of this kind have artefacts."""
+
+
+RECORD_KINDS: Mapping[str, RecordKind] = {
+    "base_models": RecordKind(1, "base model"),
+    "demonstration_sets": RecordKind(
+        2,
+        "demonstration set",
+        folders=("demonstrations",),
+    ),
+    "statistics_parts": RecordKind(
+        1,
+        "part of a large demonstration set, so that workers share the set and a killed run resumes",
+        folders=("statistics", "features"),
+    ),
+    "statistics": RecordKind(
+        2,
+        "demonstration set and token scope, observed on the dense model",
+        folders=("statistics", "features"),
+    ),
+    "activations": RecordKind(
+        1,
+        "demonstration set and choice of blocks, inputs and demonstrations whose raw activations are stored",
+        folders=("activations",),
+    ),
+    "hidden_means": RecordKind(
+        1, "demonstration set whose hidden states are summed after every block, for LRP2", folders=("means",)
+    ),
+    "neuron_activity": RecordKind(
+        1, "demonstration set over which the firings of every feed-forward neuron are counted; its rows are the counts"
+    ),
+    "outliers": RecordKind(1, "statistics and threshold whose outlier ratios schedule `owl` reads"),
+    "mask_blocks": RecordKind(
+        2,
+        "block of an ordering or of a sweep, so that a killed one resumes",
+        folders=("masks", "statistics", "weights"),
+    ),
+    "masks": RecordKind(
+        3,
+        "ordering: the masks of one score at all sparsities of a recipe, of one sweep, or of one combination",
+        folders=("masks", "statistics", "weights"),
+    ),
+    "variants": RecordKind(3, "variant, the dense one included"),
+    "neuron_removals": RecordKind(
+        1, "variant in whose masks the removed weights of every neuron are counted; its rows are the counts"
+    ),
+    "lrp2_trials": RecordKind(2, "trial of an LRP2 search: one range of layers, scored on the dev split"),
+    "lrp2_choices": RecordKind(2, "LRP2 search: the range of layers with the best trial"),
+    "self_translations": RecordKind(
+        2, "task and language whose examples the model translated into English", folders=("translations",)
+    ),
+    "evaluations": RecordKind(
+        4,
+        "variant, task, language, split and rule",
+        folders=("predictions",),
+    ),
+    "comparisons": RecordKind(2, "comparison of an evaluation with that of a baseline"),
+    "rank_consistency": RecordKind(3, "comparison of a variant's rankings of candidates between two languages"),
+    "mask_overlaps": RecordKind(1, "pair of variants whose keep masks are compared"),
+    "feature_overlaps": RecordKind(1, "pair of demonstration sets whose strongest features are compared"),
+    "harness_evaluations": RecordKind(
+        2,
+        "variant and task of the lm-evaluation-harness",
+        folders=("harness",),
+    ),
+    "recipes": RecordKind(1, "recipe: the names it gives to variants, sets and models"),
 }
-"""Kind of record -> version of the step that makes it; raised when a step's result changes, and part of every id."""
+"""Name of the kind -> what there is to know of it."""
+
+ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))
+"""The folders of a store in which records have artefacts."""

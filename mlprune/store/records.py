@@ -1,34 +1,54 @@
-"""Records and identity: what a step leaves behind when it is done, and the name it has before it starts.
+"""Records: what a step writes when its work is done, and the id that the work has before it starts.
 
-An id is a hash of everything that determines the result, so the same work has the same name on every machine. A record
-holds only what its inputs determine: no clock, host, path of this machine or retry count (those go to run files).
+An id is a hash of everything that determines the result, so equal work has the same id on every machine. A record
+contains only what its inputs determine: no time, host, path of a machine or number of retries (run files have those).
+
+A record defends itself. It carries the checksum of its own content, and it is accepted only if the checksum matches,
+all fields have their types, its kind and id are those under which it is stored, and the id follows from its inputs.
 """
 
-import json
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
+from mlprune.errors import DamagedRecordError
 from mlprune.hashing import canonical_json, digest
+from mlprune.json_values import JsonObject, JsonValue, as_str
 
+Parents: TypeAlias = Mapping[str, str | Sequence[str]]
+"""Role -> id, or list of ids, of the work that a piece of work reads."""
 ID_LENGTH = 20
 """Hex digits of an id."""
+NOT_FOR_ARTEFACTS = ("records", "runs", "claims", "quarantine")
+"""Folders of a store in which no artefact may be."""
+
+_CHECKSUM_START = b'{"checksum":"'
+_CHECKSUM_END = b'",'
+_SHA256_LENGTH = 64
+_BODY_START = len(_CHECKSUM_START) + _SHA256_LENGTH + len(_CHECKSUM_END)
+
+_KIND = re.compile(r"[a-z][a-z0-9_]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ARTEFACT_PATH = re.compile(r"(?!\.{1,2}/)[^/\\\x00-\x1f\x7f]+(?:/(?!\.{1,2}(?:/|$))[^/\\\x00-\x1f\x7f]+)+")
+"""Two names or more, none of them `.` or `..`."""
 
 
 def identity(
     kind: str,
     *,
     step_version: int,
-    parameters: Mapping[str, Any],
-    parents: Mapping[str, Any] | None = None,
+    parameters: JsonObject,
+    parents: Parents | None = None,
     contents: Mapping[str, str] | None = None,
 ) -> str:
-    """The id of a piece of work: 20 hex digits over its kind, step version, parameters, parent ids and content hashes.
+    """Return the id of a piece of work: 20 hex digits over its kind, step version, parameters, parents and contents.
 
     Args:
-        kind: table-like name of the result, a key of `terms.STEP_VERSIONS`.
+        kind: a key of `RECORD_KINDS`.
         parameters: everything that was chosen, defaults filled in; JSON values only.
         parents: role -> id, or list of ids, of the work this one reads.
         contents: name -> SHA-256 of the files this work reads that no parent made.
@@ -61,29 +81,47 @@ class Record:
     kind: str
     id: str
     step_version: int
-    parameters: Mapping[str, Any]
-    parents: Mapping[str, Any] = field(default_factory=dict)
+    parameters: JsonObject
+    parents: Parents = field(default_factory=dict)
     contents: Mapping[str, str] = field(default_factory=dict)
     artefacts: tuple[Artefact, ...] = ()
-    rows: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    rows: Mapping[str, Sequence[JsonObject]] = field(default_factory=dict)
     """Catalog table -> the rows this work contributes; the catalog is nothing but these."""
 
     @property
     def path(self) -> str:
-        """Where the record lies in a store."""
+        """Path of the record, relative to the store."""
         return record_path(self.kind, self.id)
 
-    def to_json(self) -> str:
-        """One readable JSON document, the same text for equal records."""
-        return json.dumps(self._value(), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    def parent(self, role: str) -> str:
+        """Return the id of the one parent of a role; raises KeyError or TypeError if there is not exactly one."""
+        return as_str(self.parents[role])
+
+    def optional_parent(self, role: str) -> str | None:
+        """Return the id of the parent of a role, None if there is none."""
+        return self.parent(role) if role in self.parents else None
 
     def to_line(self) -> str:
-        """The same on one line, without its end; it begins with the id, the other keys are sorted."""
-        value = self._value()
-        first = canonical_json({"id": value.pop("id")})
-        return f"{first[:-1]},{canonical_json(value)[1:]}"
+        """Return the record as one line of JSON, the same for equal records.
 
-    def _value(self) -> dict[str, Any]:
+        It is the canonical JSON of the record with its SHA-256 in front, as the first key: `{"checksum":"...", ...}`.
+        """
+        return _with_checksum(canonical_json(self._fields()), separator="")
+
+    def to_json(self) -> str:
+        """Return the same with line breaks between the fields, the artefacts and the rows.
+
+        Without its line breaks, the text is that of `to_line`: in JSON no string contains one.
+        """
+        fields = self._fields()
+        texts = {key: canonical_json(value) for key, value in fields.items()}
+        texts["artefacts"] = _one_per_line([vars(artefact) for artefact in self.artefacts])
+        tables = [f"{canonical_json(name)}:{_one_per_line(rows)}" for name, rows in sorted(self.rows.items())]
+        texts["rows"] = "{" + ",\n".join(tables) + "}"
+        body = "{" + ",\n".join(f'"{key}":{text}' for key, text in sorted(texts.items())) + "}"
+        return _with_checksum(body, separator="\n") + "\n"
+
+    def _fields(self) -> dict[str, JsonValue]:
         return {
             "kind": self.kind,
             "id": self.id,
@@ -95,16 +133,136 @@ class Record:
             "rows": self.rows,
         }
 
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Record":
-        """The inverse of `to_json` and `to_line`; raises ValueError, KeyError or TypeError for anything else."""
-        value = orjson.loads(text)
-        if not isinstance(value, dict):
-            raise TypeError(f"a record is a JSON object, not {type(value).__name__}")
-        artefacts = tuple(Artefact(**artefact) for artefact in value.pop("artefacts"))
-        return cls(artefacts=artefacts, **value)
+
+RecordKey: TypeAlias = tuple[str, str]
+"""(kind, id) of a record."""
 
 
 def record_path(kind: str, record_id: str) -> str:
-    """Path of a record, relative to the store."""
+    """Return the path of a record, relative to the store."""
     return f"records/{kind}/{record_id}.json"
+
+
+def one_line(text: bytes) -> bytes:
+    """Return the text of a record on one line, without changing anything else of it."""
+    return text.replace(b"\n", b"")
+
+
+def _with_checksum(body: str, *, separator: str) -> str:
+    checksum = hashlib.sha256(body.replace("\n", "").encode()).hexdigest()
+    return f'{{"checksum":"{checksum}",{separator}{body[1:]}'
+
+
+def _one_per_line(values: Sequence[JsonObject]) -> str:
+    return "[" + ",".join("\n" + canonical_json(value) for value in values) + "]"
+
+
+def parse_record(text: bytes, *, kind: str, record_id: str) -> Record:
+    """Read a record back from the text of `Record.to_json` or `Record.to_line`.
+
+    Args:
+        text: content of a record file, or a line of a segment.
+        kind: kind under which it is stored.
+        record_id: id under which it is stored.
+    Raises:
+        DamagedRecordError: it is not, byte for byte, what was written under this kind and id.
+    """
+    try:
+        return _checked(one_line(text), kind, record_id)
+    except (ValueError, RecursionError) as err:
+        raise DamagedRecordError("a record is damaged", record=record_path(kind, record_id), reason=str(err)) from err
+
+
+def _checked(line: bytes, kind: str, record_id: str) -> Record:
+    """Parse and check a record; a ValueError says what is wrong."""
+    stated = line[len(_CHECKSUM_START) : len(_CHECKSUM_START) + _SHA256_LENGTH]
+    if line[:_BODY_START] != _CHECKSUM_START + stated + _CHECKSUM_END:
+        raise ValueError("it does not begin with a checksum")
+    computed = hashlib.sha256(b"{")
+    computed.update(memoryview(line)[_BODY_START:])
+    if computed.hexdigest().encode() != stated:
+        raise ValueError("its checksum does not match its content")
+    fields = orjson.loads(line)
+    _require_types(fields)
+    if (fields["kind"], fields["id"]) != (kind, record_id):
+        raise ValueError(f"it calls itself {fields['kind']}/{fields['id']}")
+    record = Record(
+        kind=kind,
+        id=record_id,
+        step_version=fields["step_version"],
+        parameters=fields["parameters"],
+        parents=fields["parents"],
+        contents=fields["contents"],
+        artefacts=tuple([_artefact(value) for value in fields["artefacts"]]),
+        rows=fields["rows"],
+    )
+    if record_id != _identity_of(record):
+        raise ValueError("its id does not follow from its inputs")
+    return record
+
+
+def _identity_of(record: Record) -> str:
+    return identity(
+        record.kind,
+        step_version=record.step_version,
+        parameters=record.parameters,
+        parents=record.parents,
+        contents=record.contents,
+    )
+
+
+_FIELD_TYPES: Mapping[str, type] = {
+    "artefacts": list,
+    "checksum": str,
+    "contents": dict,
+    "id": str,
+    "kind": str,
+    "parameters": dict,
+    "parents": dict,
+    "rows": dict,
+    "step_version": int,
+}
+
+
+def _require_types(fields: Any) -> None:
+    """Check the type of every field, and of what lists and objects contain.
+
+    Raises:
+        ValueError: a field is missing, unknown, or of another type.
+    """
+    _require(type(fields) is dict and fields.keys() == _FIELD_TYPES.keys(), "its fields are not those of a record")
+    for name, expected in _FIELD_TYPES.items():
+        _require(type(fields[name]) is expected, f"{name} is not of type {expected.__name__}")
+    _require(_KIND.fullmatch(fields["kind"]) is not None, "kind is not a name")
+    for parent in fields["parents"].values():
+        if type(parent) is not str and not (type(parent) is list and all(type(one) is str for one in parent)):
+            raise ValueError("a parent is not an id or a list of ids")
+    if not all(type(sha256) is str for sha256 in fields["contents"].values()):
+        raise ValueError("a content is not a hash")
+    for table, rows in fields["rows"].items():
+        if type(rows) is not list or not all(type(row) is dict for row in rows):
+            raise ValueError(f"the rows of {table} are not a list of objects")
+
+
+def _require(is_so: bool, otherwise: str) -> None:
+    if not is_so:
+        raise ValueError(otherwise)
+
+
+_ARTEFACT_FIELDS = {"path", "n_bytes", "sha256", "n_rows"}
+
+
+def _artefact(fields: Any) -> Artefact:
+    """Check and build an artefact.
+
+    Raises:
+        ValueError: a field is missing, unknown or of another type, or the path leads out of the store's folders.
+    """
+    _require(type(fields) is dict and fields.keys() == _ARTEFACT_FIELDS, "an artefact has other fields than expected")
+    path, n_bytes, sha256, n_rows = (fields[name] for name in ("path", "n_bytes", "sha256", "n_rows"))
+    is_safe = type(path) is str and _ARTEFACT_PATH.fullmatch(path) and path.partition("/")[0] not in NOT_FOR_ARTEFACTS
+    _require(bool(is_safe), f"the path of an artefact is not allowed: {path!r}")
+    _require(type(n_bytes) is int and n_bytes >= 0, "n_bytes of an artefact is not a size")
+    _require(type(sha256) is str and _SHA256.fullmatch(sha256) is not None, "sha256 of an artefact is not a hash")
+    _require(n_rows is None or (type(n_rows) is int and n_rows >= 0), "n_rows of an artefact is not a count")
+    return Artefact(path, n_bytes, sha256, n_rows)

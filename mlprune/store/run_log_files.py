@@ -14,12 +14,16 @@ import json
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.store.segments.encoding import all_lines, segment_bytes
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
+
+RunFileContent: TypeAlias = dict[str, Any]
+"""The JSON object of a run file; its readers know the fields of its kind."""
 
 _NUMBERED = re.compile(r"runs/[^/]+/[a-z]+-(\d+)\.json")
 _PACK = re.compile(r"(runs/[^/]+)/packed-(\d+)-(\d+)\.jsonl\.zst")
@@ -77,7 +81,7 @@ def kind_of(path: str) -> str:
     return path.rpartition("/")[2].partition(".")[0].partition("-")[0]
 
 
-def read_run_file(store: Store, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_run_file(store: Store, path: str) -> Iterator[tuple[str, RunFileContent]]:
     """(path, content) of a file, or of each file that a pack holds.
 
     Raises:
@@ -85,7 +89,7 @@ def read_run_file(store: Store, path: str) -> Iterator[tuple[str, dict[str, Any]
         ValueError, TypeError: it cannot be read.
     """
     if _PACK.fullmatch(path) is None:
-        lines: Iterable[tuple[str, Any]] = [(path, store.read_json(path))]
+        lines: Iterable[tuple[str, JsonValue]] = [(path, store.read_json(path))]
     else:
         data = store.read_file(path)
         if data is None:
@@ -97,7 +101,7 @@ def read_run_file(store: Store, path: str) -> Iterator[tuple[str, dict[str, Any]
         yield name, value
 
 
-def write_pack(store: Store, folder: str, files: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+def write_pack(store: Store, folder: str, files: Sequence[tuple[str, JsonObject]]) -> None:
     """Write one file with what many hold, then remove these.
 
     Args:

@@ -8,17 +8,17 @@ is in `files.py`; what a table looks like in `tables.py`.
 import hashlib
 import json
 import logging
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.store.backend import StoreFiles
+from mlprune.errors import DamagedArtefactError, DamagedRecordError, StoreError
+from mlprune.json_values import JsonValue
+from mlprune.store.backend import NOT_A_FILE, StoreFiles, quarantine_path
 from mlprune.store.listing import RecordListing, record_listing
-from mlprune.store.parquet import Columns, Schema, columns_of, parquet_bytes
-from mlprune.store.records import Artefact, Record, record_path
+from mlprune.store.parquet import Columns, Schema, Values, columns_of, parquet_bytes
+from mlprune.store.records import Artefact, Record, parse_record, record_path
 from mlprune.store.segments.reader import LOOKS, CompactedRecords, void_path
 
 logger = logging.getLogger(__name__)
@@ -35,12 +35,25 @@ def sha256_of(data: bytes) -> str:
 
 
 class Store(StoreFiles):
-    """A store opened by path or URI; see `StoreFiles` for the errors."""
+    """A store opened by path or URI; see `StoreFiles` for the errors.
 
-    def __init__(self, uri: str | Path) -> None:
+    Args:
+        uri: the store.
+        quarantine: move damaged records to `quarantine/`, so that their work is done again. Commands that run jobs ask
+            for it. Commands that only answer do not: for them a damaged record is reported, ignored, and stays in its
+            place.
+    """
+
+    def __init__(self, uri: str | Path, *, quarantine: bool = False) -> None:
         super().__init__(uri)
+        self.quarantines = quarantine
         self.compacted = CompactedRecords(self)
-        """The records that lie in segments."""
+        """The records that are in segments."""
+        self._reported: set[str] = set()
+        """Damaged records that were reported."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(Store, quarantine=self.quarantines), (self.uri,)
 
     # Artefacts
 
@@ -70,7 +83,7 @@ class Store(StoreFiles):
             )
         return data
 
-    def read_table(self, artefact: Artefact, columns: Sequence[str] | None = None) -> dict[str, list[Any]]:
+    def read_table(self, artefact: Artefact, columns: Sequence[str] | None = None) -> dict[str, Values]:
         """Read columns of a Parquet artefact, all or some; see `read_bytes` for the error."""
         return columns_of(self.read_bytes(artefact), columns)
 
@@ -91,40 +104,82 @@ class Store(StoreFiles):
     # Records
 
     def write_record(self, record: Record) -> None:
-        """Write a record, after its artefacts: from now on the work is done."""
-        self.write_bytes(record.path, record.to_json().encode())
-
-    def read_record(self, kind: str, record_id: str) -> Record | None:
-        """A record by kind and id, None if there is none; one that cannot be read moves to quarantine and is none.
-
-        In a folder a record's own file is read before a segment, in an object store, where a request costs, after it.
-        """
-        if not self.is_local and self.compacted.segments_with(kind, record_id):
-            record = self._compacted(kind, record_id)
-            if record is not None:
-                return record
-        return self._parse(record_path(kind, record_id)) or self._compacted(kind, record_id)
-
-    def peek_record(self, kind: str, record_id: str) -> Record | None:
-        """The same, but one that cannot be read stays where it is.
+        """Write a record, after its artefacts: from now on the work is done.
 
         Raises:
-            ValueError, KeyError, TypeError: it cannot be read.
+            DamagedRecordError: the record could not be read back: its id does not follow from its inputs, for example.
         """
-        data = self.read_file(record_path(kind, record_id))
-        if data is None:
-            data = self.compacted.find(kind, record_id)
-        return Record.from_json(data) if data is not None else None
+        text = record.to_json().encode()
+        parse_record(text, kind=record.kind, record_id=record.id)
+        self.write_bytes(record.path, text)
 
-    def _compacted(self, kind: str, record_id: str) -> Record | None:
-        """A record out of a segment."""
+    def read_record(self, kind: str, record_id: str) -> Record | None:
+        """Read a record; None if there is none, or none that is sound.
+
+        In a folder a record file is read before a segment, in an object store, where a request costs, after it.
+        """
+        sources = (self._record_of_file, self._compacted)
+        if not self.is_local and self.compacted.segments_with(kind, record_id):
+            sources = (self._compacted, self._record_of_file)
+        for source in sources:
+            record = source(kind, record_id)
+            if record is not None:
+                return record
+        return None
+
+    def peek_record(self, kind: str, record_id: str) -> Record | None:
+        """Read a record; None if there is none. A damaged one is neither reported nor moved.
+
+        Raises:
+            DamagedRecordError: it is damaged.
+        """
+        return self._load_file(kind, record_id) or self._load_compacted(kind, record_id)
+
+    def _load_file(self, kind: str, record_id: str) -> Record | None:
+        path = record_path(kind, record_id)
+        try:
+            text = self._read(path)
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            if err.errno in NOT_A_FILE:
+                raise DamagedRecordError("a record is damaged", record=path, reason=str(err.strerror)) from err
+            raise
+        return parse_record(text, kind=kind, record_id=record_id)
+
+    def _load_compacted(self, kind: str, record_id: str) -> Record | None:
         try:
             line = self.compacted.find(kind, record_id)
-            return Record.from_json(line) if line is not None else None
-        except (ValueError, KeyError, TypeError) as err:
-            logger.warning("record %s/%s cannot be read (%s): it counts no more", kind, record_id, err)
-            self._void(kind, record_id)
+        except ValueError as err:
+            path = record_path(kind, record_id)
+            raise DamagedRecordError("a record is damaged", record=path, reason=str(err)) from err
+        return None if line is None else parse_record(line, kind=kind, record_id=record_id)
+
+    def _record_of_file(self, kind: str, record_id: str) -> Record | None:
+        try:
+            return self._load_file(kind, record_id)
+        except DamagedRecordError as err:
+            self._report(err)
+            if self.quarantines:
+                self._to_quarantine(record_path(kind, record_id))
             return None
+
+    def _compacted(self, kind: str, record_id: str) -> Record | None:
+        try:
+            return self._load_compacted(kind, record_id)
+        except DamagedRecordError as err:
+            self._report(err)
+            if self.quarantines:
+                self._void(kind, record_id)
+            return None
+
+    def _report(self, err: DamagedRecordError) -> None:
+        """Name a damaged record in one line, the first time it is met."""
+        path = str(err.context["record"])
+        if path not in self._reported:
+            self._reported.add(path)
+            done = "moved to quarantine/" if self.quarantines else "ignored; mlprune run does its work again"
+            logger.warning("record %s is damaged (%s): %s", path, err.context.get("reason"), done)
 
     def has_record(self, kind: str, record_id: str) -> bool:
         """Whether there is such a record, readable or not."""
@@ -133,33 +188,25 @@ class Store(StoreFiles):
         return self._has(record_path(kind, record_id)) or self.compacted.has(kind, record_id)
 
     def require(self, kind: str, record_id: str) -> Record:
-        """A record that has to exist.
+        """Read a record that has to exist.
 
         Raises:
-            StoreError: it does not.
+            StoreError: it does not exist.
+            DamagedRecordError: it is damaged.
         """
         record = self.read_record(kind, record_id)
+        path = record_path(kind, record_id)
+        if record is None and path in self._reported:
+            raise DamagedRecordError("a record is damaged", record=path, store=self.uri)
         if record is None:
             raise StoreError("the store has no such record", kind=kind, id=record_id, store=self.uri)
         return record
-
-    def _parse(self, path: str) -> Record | None:
-        try:
-            data = self._read(path)
-        except FileNotFoundError:
-            return None
-        try:
-            return Record.from_json(data.decode())
-        except (ValueError, KeyError, TypeError) as err:
-            logger.warning("record %s cannot be read (%s): moved to quarantine/", path, err)
-            self._to_quarantine(path)
-            return None
 
     def quarantine(self, record: Record) -> None:
         """Move a record aside, so that its work is done again."""
         self._to_quarantine(record.path)
         if self.compacted.has(record.kind, record.id):
-            self.write_bytes(_quarantine_path(record.path), record.to_json().encode())
+            self.write_bytes(quarantine_path(record.path), record.to_json().encode())
             self._void(record.kind, record.id)
 
     def _void(self, kind: str, record_id: str) -> None:
@@ -167,19 +214,6 @@ class Store(StoreFiles):
         for segment in self.compacted.segments_with(kind, record_id):
             self.write_bytes(void_path(segment, record_id), b"\n")
         self.compacted.look(kind)
-
-    def _to_quarantine(self, path: str) -> None:
-        """Move a file aside; somebody else may have done so just before."""
-        source, target = self._full(path), self._full(_quarantine_path(path))
-        try:
-            if self.is_local:
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
-                Path(source).rename(target)
-            else:
-                self._ask(lambda: self._files.copy_file(source, target))
-                self.delete(path)
-        except FileNotFoundError:
-            logger.info("%s is gone already", path)
 
     def record_names(self, kind: str | None = None) -> list[tuple[str, str]]:
         """(kind, id) of all records, sorted; cheap: one listing, and of segments their indexes where they are new."""
@@ -228,16 +262,15 @@ class Store(StoreFiles):
             own = self.list_records(kind).own.get(kind, frozenset()) if self.is_local else frozenset()
             for record_id, line in self.compacted.lines_of(kind, missing - own):
                 try:
-                    record = Record.from_json(line)
-                except (ValueError, KeyError, TypeError):
-                    continue  # `read_records` finds the same, and says so
+                    record = parse_record(line, kind=kind, record_id=record_id)
+                except DamagedRecordError:
+                    continue  # `read_records` meets and reports it
                 missing.discard(record_id)
-                yield from _if_its_own(record, (kind, record_id))
-            rest = sorted(missing)
-            for start in range(0, len(rest), RECORDS_AT_ONCE):
-                part = rest[start : start + RECORDS_AT_ONCE]
-                for name, record in self._readable((kind, record_id) for record_id in part).items():
-                    yield from _if_its_own(record, name)
+                yield record
+            remaining = sorted(missing)
+            for start in range(0, len(remaining), RECORDS_AT_ONCE):
+                part = remaining[start : start + RECORDS_AT_ONCE]
+                yield from self._readable((kind, record_id) for record_id in part).values()
 
     def _readable(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Record]:
         """The same as `read_records`, without those that this process may not read."""
@@ -253,23 +286,11 @@ class Store(StoreFiles):
 
     # Files that no record lists
 
-    def write_run_file(self, run_id: str, name: str, value: Any) -> None:
+    def write_run_file(self, run_id: str, name: str, value: JsonValue) -> None:
         """Write one JSON file of a run: timings, hosts, failures. Never part of a record."""
         self.write_bytes(f"runs/{run_id}/{name}.json", (json.dumps(value, indent=1) + "\n").encode())
 
-    def read_json(self, path: str) -> Any:
+    def read_json(self, path: str) -> JsonValue:
         """Read a JSON file by its path in the store."""
-        return json.loads(self._read(path))
-
-
-def _if_its_own(record: Record, name: tuple[str, str]) -> Iterator[Record]:
-    """A record, unless it lies under another one's name."""
-    if (record.kind, record.id) == name:
-        yield record
-    else:
-        logger.warning("record %s/%s calls itself %s/%s: left out", *name, record.kind, record.id)
-
-
-def _quarantine_path(path: str) -> str:
-    """A place for a file that is moved aside, another one at every call."""
-    return f"quarantine/{path.replace('/', '-')}.{uuid.uuid4().hex[:8]}"
+        value: JsonValue = json.loads(self._read(path))
+        return value

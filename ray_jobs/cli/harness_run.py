@@ -109,7 +109,7 @@ def _models(
     """Yield each base model with the ids of its variants, in the given order."""
     by_model: dict[str, list[str]] = {}
     for variant_id in variant_ids:
-        by_model.setdefault(store.require("variants", variant_id).parents["base_model"], []).append(variant_id)
+        by_model.setdefault(store.require("variants", variant_id).parent("base_model"), []).append(variant_id)
     for base_model_id, ids in by_model.items():
         folder = arguments.model or find_base_model(store, base_model_id)
         info = require_base_model(folder, base_model_id)

@@ -19,15 +19,18 @@ ModelOption = Annotated[Path | None, typer.Option("--model", help="Base model fo
 FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]
 
 
-def existing_store(uri: str) -> "Store":
+def existing_store(uri: str, *, quarantine: bool = False) -> "Store":
     """Open a store that has records.
+
+    Args:
+        quarantine: whether damaged records are moved to quarantine; commands that only answer move nothing.
 
     Raises:
         StoreError: the store has no records.
     """
     from mlprune.store.store import Store  # noqa: PLC0415 - commands import lazily, so that --help is fast
 
-    store = Store(uri)
+    store = Store(uri, quarantine=quarantine)
     if not store.list("records"):
         raise StoreError("the store has no records", store=uri, expected="a store that a run wrote to", got="none")
     return store

@@ -6,7 +6,7 @@ from pathlib import Path
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Needs, estimate_duration, measure_rates, needs_of
 from mlprune.plan.pool import GIB, Pool
-from mlprune.recipe import load_recipe
+from mlprune.recipe import Recipe, load_recipe
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import format_pool, local_ray_pool, require_room
@@ -34,7 +34,20 @@ def describe_plan(recipe_path: Path, store_uri: str) -> str:
         for job in plan.jobs
         if isinstance(job, ActivationsJob)
     ]
+    lines += _warnings(plan.recipe)
     return "\n".join([*lines, f"pool:   {format_pool(pool)}", *_format_needs(needs, pool)])
+
+
+def _warnings(recipe: Recipe) -> list[str]:
+    """One line per score that ignores keys of its entries."""
+    ignored: dict[str, set[str]] = {}
+    for entry in recipe.variants:
+        if entry.score is not None and entry.ignored_keys:
+            ignored.setdefault(entry.score, set()).update(entry.ignored_keys)
+    return [
+        f"warning: score {score} reads no statistics and ignores {', '.join(sorted(keys))}"
+        for score, keys in ignored.items()
+    ]
 
 
 def _format_needs(needs: Needs, pool: Pool) -> list[str]:

@@ -18,7 +18,7 @@ class RecordingStore(Store):
     """
 
     def __init__(self, uri: str, command: str) -> None:
-        super().__init__(uri)
+        super().__init__(uri, quarantine=True)
         self._command = command
         self._log: RunLog | None = None
         self._watch = Stopwatch()

@@ -78,7 +78,7 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
             expected="an absolute path or a URI",
         )
     plan = build_plan(load_recipe(recipe_path))
-    store = Store(store_uri)
+    store = Store(store_uri, quarantine=True)
     pending = pending_jobs(plan.jobs, store)
     if not pending and store.read_record(plan.record.kind, plan.record.id):
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")

@@ -113,7 +113,7 @@ class Worker:
     ) -> None:
         torch.set_num_threads(1)
         set_worker_threads(threads)
-        self._store = Store(store_uri)
+        self._store = Store(store_uri, quarantine=True)
         self._loaders = {False: load_chain, True: load_offloaded or load_chain}
         self._name = name
         self._chain: Chain | None = None

@@ -52,6 +52,7 @@ def evaluation_records(n_records: int) -> Iterator[Record]:
         keys = {"evaluation_id": record_id, "variant_id": variant, "task": "facts", "language": LANGUAGES[number % 8]}
         keys |= {"split": "test"}
         more = {"scoring_rule": "mean", "prompt_language": "en", "example_limit": None, "n_examples": 1000}
+        more |= {"protocol_id": "facts", "prompts": "en", "limit_seed": 0}
         values = [(name, ((number * 7919 + place * 104729) % 100003) / 100003) for place, name in enumerate(METRICS)]
         metrics = [
             {**keys, "metric": name, "value": value, "ci_low": value - 0.03, "ci_high": value + 0.03, "n": 1000}

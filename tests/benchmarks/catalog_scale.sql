@@ -20,7 +20,7 @@ INSERT INTO variants BY NAME SELECT variant_id, id_of('base', 0) AS base_model_i
     if(n = 0, NULL, 'row') AS structure, if(n = 0, NULL, if(p = 0, 'dense', 'sequential')) AS propagation,
     if(n = 0, 0, round((grid % 19 + 1) / 20.0, 3)) AS sparsity, sparsity AS achieved_sparsity,
     false AS weights_changed, if(n = 0, NULL, 'lowest') AS removes, if(n = 0, NULL, 'uniform') AS schedule,
-    if(n = 0, NULL, 'all') AS scope, if(n = 0, NULL, 'corrected') AS profile, if(n = 0, NULL, 'all') AS token_scope,
+    if(n = 0, NULL, 'corrected') AS profile, if(n = 0, NULL, 'all') AS token_scope,
     if(n = 0 OR grid < 19, NULL, grid // 19) AS n_demonstrations FROM v;
 INSERT INTO variant_demonstrations BY NAME SELECT variant_id, id_of('set', s) AS demonstration_set_id,
     'demonstrations' AS role, 1.0 AS weight FROM v WHERE n > 0;
@@ -38,19 +38,19 @@ CREATE TEMP TABLE conditions AS
 CREATE TEMP TABLE e AS SELECT v.n, v.batch, v.variant_id, k.* EXCLUDE (suffix),
     left(sha256('evaluation' || v.n || k.suffix), 20) AS evaluation_id FROM v, conditions AS k ORDER BY v.batch, k.c;
 INSERT INTO evaluations BY NAME SELECT evaluation_id, variant_id, task, language, split, rule AS scoring_rule,
-    language[:2] AS prompt_language, 1000 AS n_examples FROM e;
+    language[:2] AS prompt_language, task AS protocol_id, 'en' AS prompts, 0 AS limit_seed, 1000 AS n_examples FROM e;
 INSERT INTO metrics BY NAME SELECT evaluation_id, variant_id, task, language, split, metric,
     noise(evaluation_id || metric) AS value, value - 0.03 AS ci_low, value + 0.03 AS ci_high, 1000 AS n,
-    rule AS scoring_rule, language[:2] AS prompt_language
+    rule AS scoring_rule, language[:2] AS prompt_language, task AS protocol_id
     FROM (SELECT *, unnest(metrics) AS metric FROM e) ORDER BY batch, task, split, metric, language;
 INSERT INTO comparisons BY NAME SELECT id_of('comparison', e.n || e.task || e.split) AS comparison_id, e.variant_id,
     d.variant_id AS baseline_id, e.evaluation_id, d.evaluation_id AS baseline_evaluation_id, e.task, e.language, e.split,
     e.metrics[1] AS metric, noise(e.evaluation_id) * 0.2 - 0.1 AS difference, difference - 0.04 AS ci_low,
-    difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value, p_value AS p_adjusted
+    difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value, p_value AS p_holm
     FROM e JOIN e AS d ON d.n = 0 AND d.c = e.c WHERE e.n > 0;
 INSERT INTO rank_consistency BY NAME SELECT a.variant_id, a.task, a.language, b.language AS reference_language, a.split,
     1000 AS n_items, 0 AS n_skipped, noise(a.evaluation_id || b.evaluation_id) AS value, a.evaluation_id,
-    b.evaluation_id AS reference_evaluation_id, 'mean' AS scoring_rule
+    b.evaluation_id AS reference_evaluation_id, 'mean' AS scoring_rule, a.task AS protocol_id
     FROM e AS a JOIN e AS b ON b.n = a.n AND b.split = a.split AND b.task = a.task AND b.language <> a.language
     WHERE a.task = 'facts' AND b.language IN ('en', 'fr') AND a.split = 'test';
 INSERT INTO mask_overlaps BY NAME SELECT least(a.variant_id, b.variant_id) AS variant_a,
@@ -102,9 +102,9 @@ INSERT INTO statistics BY NAME SELECT id_of('statistics', n) AS statistics_id, i
     id_of('set', n) AS demonstration_set_id, 'dense' AS propagation, 100 AS n_demonstrations, 40000 AS n_tokens,
     'all' AS token_scope FROM range(140) AS r(n);
 INSERT INTO feature_magnitudes BY NAME SELECT s.* EXCLUDE (propagation, n_demonstrations, n_tokens, token_scope),
-    b AS block, k AS rank, hash(statistics_id || b || k) % 1024 AS feature, 100.0 / k AS magnitude
+    b AS depth, k AS rank, hash(statistics_id || b || k) % 1024 AS feature, 100.0 / k AS magnitude
     FROM statistics AS s, range(25) AS r(b), range(1, 11) AS t(k);
 INSERT INTO feature_overlaps BY NAME SELECT id_of('base', 0) AS base_model_id, id_of('set', a) AS set_a,
-    id_of('set', b) AS set_b, k AS block, share, noise(a || '-' || b || '-' || k) AS value
+    id_of('set', b) AS set_b, k AS depth, share, noise(a || '-' || b || '-' || k) AS value
     FROM range(140) AS r(a), range(140) AS s(b), range(25) AS t(k), (SELECT unnest([0.01, 0.1]) AS share)
     WHERE a <> b AND a // 14 = b // 14;

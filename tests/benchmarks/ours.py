@@ -21,6 +21,7 @@ from mlprune.plan import build_plan, pending_jobs
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import Job
+from mlprune.steps.prune.variant_rows import StoredMasks, stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -99,15 +100,15 @@ def mask_bytes(store_folder: Path) -> int:
 def removed_by_layer(store_folder: Path) -> Iterator[tuple[float, int, str, Tensor]]:
     """(sparsity, block, layer, bool [out, in] True where removed) of a store's variants, a block at a time."""
     store = Store(store_folder)
-    variants = sorted(filter(None, map(_place, store.records("variants"))), key=lambda place: place[0])
-    artefacts = [[one for one in record.artefacts if one.path.startswith("masks/")] for _, _, record in variants]
-    for block in range(len(artefacts[0])):
-        for (sparsity, level, _), files in zip(variants, artefacts, strict=True):
-            for layer, kept in read_keep_masks(store.uri, files[block], level).items():
+    found = [_sparsity_and_masks(store, record) for record in store.records("variants")]
+    variants = sorted((one for one in found if one is not None), key=lambda one: one[0])
+    for block in range(len(variants[0][1].masks)):
+        for sparsity, stored in variants:
+            for layer, kept in read_keep_masks(store.uri, stored.masks[block], stored.level).items():
                 yield sparsity, block, layer, ~kept
 
 
-def _place(record: Record) -> tuple[float, int, Record] | None:
-    """Sparsity, level and record of a variant; None for the dense one."""
-    row = record.rows["variants"][0]
-    return (row["sparsity"], row["level"], record) if row["sparsity"] else None
+def _sparsity_and_masks(store: Store, record: Record) -> tuple[float, StoredMasks] | None:
+    """Sparsity and masks of a variant; None for the dense one."""
+    stored = stored_masks(store, record)
+    return (record.rows["variants"][0]["sparsity"], stored) if stored else None

@@ -43,7 +43,7 @@ INSERT INTO variants BY NAME
 SELECT variant_id, base_model_id, set_id AS demonstration_set_id, score, if(sparsity > 0, 'row', NULL) AS structure,
     propagation, sparsity, sparsity AS achieved_sparsity, false AS weights_changed, seed,
     if(sparsity > 0, 'lowest', NULL) AS removes, if(sparsity > 0, 'uniform', NULL) AS schedule,
-    if(sparsity > 0, 'all', NULL) AS scope, if(sparsity > 0, 'corrected', NULL) AS profile,
+    if(sparsity > 0, 'corrected', NULL) AS profile,
     if(set_id IS NULL, NULL, 'all') AS token_scope
 FROM v, base;
 INSERT INTO variant_demonstrations BY NAME
@@ -74,23 +74,23 @@ FROM v, language AS l, (SELECT unnest(['xnli', 'facts', 'perplexity']) AS task),
 WHERE task <> 'perplexity' OR split = 'test';
 INSERT INTO evaluations BY NAME
 SELECT evaluation_id, variant_id, task, language, split, if(task = 'perplexity', 'sum', 'mean') AS scoring_rule,
-    language AS prompt_language, 1000 AS n_examples
+    language AS prompt_language, task AS protocol_id, 'en' AS prompts, 0 AS limit_seed, 1000 AS n_examples
 FROM e;
 INSERT INTO metrics BY NAME
 SELECT evaluation_id, variant_id, task, language, split, if(task = 'perplexity', task, 'accuracy') AS metric, value,
-    value * 0.95 AS ci_low, value * 1.05 AS ci_high, 1000 AS n
+    value * 0.95 AS ci_low, value * 1.05 AS ci_high, 1000 AS n, task AS protocol_id
 FROM e;
 INSERT INTO comparisons BY NAME
 SELECT id_of('comparison', concat_ws(' ', e.n, task, split)) AS comparison_id, e.variant_id, d.variant_id AS baseline_id,
     e.evaluation_id, d.evaluation_id AS baseline_evaluation_id, task, language, split, 'accuracy' AS metric,
     e.value - d.value AS difference, difference - 0.04 AS ci_low, difference + 0.04 AS ci_high,
-    exp(-2000 * difference * difference) AS p_value, p_value AS p_adjusted
+    exp(-2000 * difference * difference) AS p_value, p_value AS p_holm
 FROM e JOIN (SELECT * FROM e WHERE sparsity = 0) AS d USING (task, language, split)
 WHERE e.sparsity > 0 AND task <> 'perplexity';
 INSERT INTO rank_consistency BY NAME
 SELECT e.variant_id, task, e.language, r.language AS reference_language, split, 1000 AS n_items, 0 AS n_skipped,
     0.5 + 0.4 * noise(e.evaluation_id || r.language) AS value, 'mean' AS scoring_rule, e.evaluation_id,
-    r.evaluation_id AS reference_evaluation_id
+    r.evaluation_id AS reference_evaluation_id, task AS protocol_id
 FROM e JOIN e AS r USING (variant_id, task, split)
 WHERE task = 'facts' AND e.language <> r.language;
 INSERT INTO mask_overlaps BY NAME
@@ -105,10 +105,10 @@ SELECT id_of('statistics', set_id) AS statistics_id, base_model_id, set_id AS de
 FROM sets, base;
 INSERT INTO feature_magnitudes BY NAME
 SELECT id_of('statistics', set_id) AS statistics_id, base_model_id, set_id AS demonstration_set_id,
-    block::INTEGER AS block, place::INTEGER AS rank, (hash(set_id || block) % 40 + place * 50)::INTEGER AS feature,
+    block::INTEGER AS depth, place::INTEGER AS rank, (hash(set_id || block) % 40 + place * 50)::INTEGER AS feature,
     900.0 / place AS magnitude
 FROM sets, base, range(25) AS r(block), range(1, 21) AS q(place);
 INSERT INTO feature_overlaps BY NAME
-SELECT base_model_id, a.set_id AS set_a, b.set_id AS set_b, block::INTEGER AS block, 0.3 AS share,
+SELECT base_model_id, a.set_id AS set_a, b.set_id AS set_b, block::INTEGER AS depth, 0.3 AS share,
     0.1 + 0.1 * noise(a.set_id || b.set_id || block) AS value
 FROM sets AS a, sets AS b, base, range(25) AS r(block);

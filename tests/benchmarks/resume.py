@@ -79,7 +79,7 @@ def _rows(kind: str, record_id: str) -> dict[str, list[dict[str, Any]]]:
     keys = {"evaluation_id": record_id, "variant_id": record_id, "task": "facts", "language": "fr", "split": "test"}
     names = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro", "ece")
     return {
-        "evaluations": [{**keys, "scoring_rule": "mean_whole_text", "n_examples": 100}],
+        "evaluations": [{**keys, "scoring_rule": "mean", "protocol_id": "facts", "n_examples": 100}],
         "metrics": [
             {**keys, "metric": name, "value": 0.5, "ci_low": 0.25, "ci_high": 0.75, "n": 100} for name in names
         ],

@@ -32,7 +32,7 @@ from rows import GIB, HEAD, Row
 
 from mlprune.evaluation.harness.adapter import ChainModel
 from mlprune.evaluation.scoring.candidates import prepare, run
-from mlprune.evaluation.tasks.builtin import ChoiceItem
+from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain

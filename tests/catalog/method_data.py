@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.store.store import Store
-from tests.catalog_data import LAYERS, N_BLOCKS, evaluation_of, write_rows
+from tests.catalog_data import LAYERS, N_BLOCKS, default_protocol, evaluation_of, write_rows
 
 N_WEIGHTS = 1000
 Removed = dict[tuple[int, str], NDArray[np.bool_]]
 WANDA = {"score": "wanda", "structure": "row", "propagation": "dense", "sparsity": 0.5}
-USUAL = {"removes": "lowest", "schedule": "uniform", "scope": "all", "profile": "corrected"}
+USUAL = {"removes": "lowest", "schedule": "uniform", "scope": None, "profile": "corrected"}
 RATIOS = (0.02, 0.06)
 """Outlier ratio of each block."""
 
@@ -85,9 +85,9 @@ def _add_scored(store: Store, made: Methods) -> None:
         "target": ({"token_scope": "target"}, {"fr corrected": 1.0}),
         "last shot, first 5": ({"token_scope": "last_shot", "n_demonstrations": 5}, {"fr corrected": 1.0}),
         "highest": ({"removes": "highest"}, {"fr corrected": 1.0}),
-        "upper": ({"scope": "blocks 1"}, {"fr corrected": 1.0}),
-        "owl": ({"schedule": "owl", "details": "owl spread 0.1"}, {"fr corrected": 1.0}),
-        "given": ({"schedule": "given", "details": "block 0 at 0.25"}, {"fr corrected": 1.0}),
+        "upper": ({"scope": {"blocks": [1]}}, {"fr corrected": 1.0}),
+        "owl": ({"schedule": "owl", "schedule_parameters": {"spread": 0.1}}, {"fr corrected": 1.0}),
+        "given": ({"schedule": "given", "schedule_parameters": {"blocks": [[0, 0.25]]}}, {"fr corrected": 1.0}),
         "budget": ({}, {"fr budget": 1.0}),
         "several": ({"aggregation": "mean"}, {"fr corrected": 0.25, "es corrected": 0.75}),
         "task": ({}, {"task": 1.0}),
@@ -111,21 +111,23 @@ def write_outliers(store: Store, made: Methods) -> None:
     made.outliers_id = write_rows(store, "outliers", parameters={"m": 5.0}, parents=parents, rows=tables)
 
 
-def _write_ordering(store: Store, made: Methods) -> str:
-    """What leads from the variant of schedule owl to the ratios."""
+def _write_ordering(store: Store, made: Methods, variant_id: str) -> None:
+    """Write the ordering that leads from the variant of schedule owl to the ratios."""
     parents = {"base_model": made.base_id, "outliers": made.outliers_id}
     row = {"ordering_id": "@id", "base_model_id": made.base_id, "score": "wanda", "n_levels": 1, "n_bytes": 0}
-    return write_rows(store, "masks", parameters={"schedule": "owl"}, parents=parents, rows={"orderings": [row]})
+    links = [{"ordering_id": "@id", "variant_id": variant_id, "level": 0}]
+    rows = {"orderings": [row], "ordering_variants": links}
+    write_rows(store, "masks", parameters={"schedule": "owl"}, parents=parents, rows=rows)
 
 
-def _draw(name: str, schedule: str, scope: str) -> Removed:
+def _draw(name: str, schedule: str, *, has_scope: bool) -> Removed:
     """Half of every layer, drawn by the variant's name; a schedule moves blocks apart, a scope leaves block 0 whole."""
     generator = np.random.default_rng(list(name.encode()))
     shares = {"owl": (0.4, 0.6), "given": (0.25, 0.5)}.get(schedule, (0.5, 0.5))
     removed = {}
     for block in range(N_BLOCKS):
         for layer in LAYERS:
-            n_removed = 0 if scope != "all" and block == 0 else int(shares[block] * N_WEIGHTS)
+            n_removed = 0 if has_scope and block == 0 else int(shares[block] * N_WEIGHTS)
             mask = np.zeros(N_WEIGHTS, dtype=bool)
             mask[generator.permutation(N_WEIGHTS)[:n_removed]] = True
             removed[block, layer] = mask
@@ -134,16 +136,16 @@ def _draw(name: str, schedule: str, scope: str) -> Removed:
 
 def _add_variant(store: Store, made: Methods, name: str, *, settings: dict[str, Any], sets: dict[str, float]) -> None:
     row: dict[str, Any] = {**WANDA, **USUAL, "token_scope": "all", "weights_changed": False, **settings}
-    made.removed[name] = _draw(name, row["schedule"], row["scope"])
+    made.removed[name] = _draw(name, row["schedule"], has_scope=row["scope"] is not None)
     row["demonstration_set_id"] = made.sets[next(iter(sets))] if len(sets) == 1 else None
     links = [
         {"variant_id": "@id", "demonstration_set_id": made.sets[one], "role": "demonstrations", "weight": weight}
         for one, weight in sets.items()
     ]
-    if row["schedule"] == "owl":
-        row["ordering_id"] = _write_ordering(store, made)
     parents: dict[str, Any] = {"base_model": made.base_id}
     _write_variant(store, made, name, row=row, parents=parents, tables={"variant_demonstrations": links})
+    if row["schedule"] == "owl":
+        _write_ordering(store, made, made.ids[name])
 
 
 def _add_combined(store: Store, made: Methods) -> None:
@@ -218,10 +220,11 @@ def _add_lrp2(store: Store, made: Methods) -> None:
     rows_of = {one.id: one.rows["variants"][0] for one in store.records("variants")}
     (dense,) = (one for one, row in rows_of.items() if row["sparsity"] == 0 and one not in made.ids.values())
     row = {"variant_id": "@id", "base_model_id": made.base_id, "sparsity": 0.0, "achieved_sparsity": 0.0}
-    row |= {"intervention": "lrp2", "details": "best of all pairs on dev", "weights_changed": False}
+    row |= {"intervention": "lrp2", "intervention_parameters": {"split": "dev"}, "weights_changed": False}
     base = {"base_model": made.base_id}
     lrp2 = write_rows(store, "variants", parameters={"intervention": "lrp2"}, parents=base, rows={"variants": [row]})
     place = {"task": "facts", "language": "fr", "split": "dev", "scoring_rule": "mean", "prompt_language": "fr"}
+    place |= default_protocol("facts")
     tried = [
         {**place, "metric": "accuracy", "value": value, "n": 40, "first_block": 0, "second_block": block}
         for block, value in ((1, 0.5), (2, 0.6))
@@ -242,7 +245,7 @@ def _add_lrp2(store: Store, made: Methods) -> None:
     keys = {key: ours[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
     keys |= {"baseline_id": theirs["variant_id"], "baseline_evaluation_id": theirs["evaluation_id"]}
     difference = ours["value"] - theirs["value"]
-    found = {**keys, "difference": difference, "ci_low": 0.0, "ci_high": 0.2, "p_value": 0.2, "p_adjusted": 0.2}
+    found = {**keys, "difference": difference, "ci_low": 0.0, "ci_high": 0.2, "p_value": 0.2, "p_holm": 0.2}
     parents = {"evaluations": [ours["evaluation_id"]], "baseline_evaluations": [theirs["evaluation_id"]]}
     write_rows(
         store, "comparisons", parameters={}, parents=parents, rows={"comparisons": [{"comparison_id": "@id", **found}]}

@@ -1,5 +1,6 @@
 """Questions about evaluations: bias toward English, choice on dev, rules, and ranks over data sets."""
 
+import re
 import statistics
 from collections import defaultdict
 from pathlib import Path
@@ -7,13 +8,15 @@ from typing import Any
 
 import pytest
 
+import catalog
 from catalog.queries import ask
 from catalog.ranking import rank_variants
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, QueryError
 from mlprune.numeric.evaluation.rank_consistency import nemenyi_difference
 from mlprune.store.store import Store
-from tests.catalog_data import LANGUAGES, write_rows
+from mlprune.vocabulary import METRIC_TRAITS
+from tests.catalog_data import LANGUAGES, default_protocol, write_rows
 
 Rows = dict[str, list[dict[str, Any]]]
 CLASSES = {"en": 5, "fr": 5, "es": 5, "sw": 2}
@@ -101,7 +104,7 @@ def test_rules_stand_beside_the_rule_mean(empty: Store) -> None:
         one = answers(catalog, "values_by_variant", "scoring_rule=pmi")
         assert [row["value"] for row in one] == [0.75]
         assert [row["value"] for row in answers(catalog, "values_by_variant")] == [0.5]
-        assert answers(catalog, "values_by_variant", "setup=native prompts") == []
+        assert answers(catalog, "values_by_variant", "protocol_id=another") == []
 
 
 def _two_rules(store: Store) -> None:
@@ -116,7 +119,7 @@ def _two_rules(store: Store) -> None:
     for rule, value in (("mean", 0.5), ("pmi", 0.75)):
         own = {**keys, "evaluation_id": rule}
         rows = {
-            "evaluations": [{**own, "scoring_rule": rule, "n_examples": 4}],
+            "evaluations": [{**own, **default_protocol("facts"), "scoring_rule": rule, "n_examples": 4}],
             "metrics": [{**own, "metric": "accuracy", "value": value, "ci_low": 0.0, "ci_high": 1.0, "n": 4}],
         }
         write_rows(store, "evaluations", parameters={"rule": rule}, parents={}, rows=rows)
@@ -171,3 +174,11 @@ def test_too_little_cannot_be_ranked(catalog: Catalog, empty: Store) -> None:
     _two_rules(empty)
     with Catalog.open(empty) as own, pytest.raises(QueryError, match="too little to rank"):
         rank_variants(own, ["facts"])
+
+
+def test_statements_turn_the_metrics_of_which_lower_is_better() -> None:
+    lower = {name for name, traits in METRIC_TRAITS.items() if not traits.higher_is_better}
+    files = [path.read_text() for path in Path(catalog.__file__).parent.glob("sql/*/*.sql")]
+    lists = [found for text in files for found in re.findall(r"metric IN \(([^)]*)\) THEN -", text)]
+    assert len(lists) >= 3
+    assert {frozenset(re.findall(r"\w+", found)) for found in lists} == {frozenset(lower)}

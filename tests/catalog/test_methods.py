@@ -38,8 +38,8 @@ def test_settings_say_in_words_what_of_a_variant_is_no_default(methods_catalog: 
         "last shot, first 5": "last shot tokens, first 5 demonstrations",
         "highest": "removes the highest",
         "upper": "only blocks 1",
-        "owl": "owl schedule, owl spread 0.1",
-        "given": "given schedule, block 0 at 0.25",
+        "owl": "owl schedule, spread 0.1",
+        "given": "given schedule, blocks [[0,0.25]]",
         "budget": "budget of 300 tokens",
         "several": "mean over es-en x 0.75 + fr-en x 0.25",
         "task": None,
@@ -51,11 +51,25 @@ def test_settings_say_in_words_what_of_a_variant_is_no_default(methods_catalog: 
     }
 
 
+def test_every_variant_has_a_label_of_its_own(methods_catalog: Catalog, methods: Methods) -> None:
+    labels = {row["variant_id"]: row["label"] for row in methods_catalog.query("FROM described_variants")}
+    assert len(set(labels.values())) == len(labels)
+    expected = "wanda on fr-en, dense propagation, resampled, sparsity 0.5, resampled with seed 1"
+    assert labels[methods.ids["resampled 1"]] == expected
+    assert labels[methods.ids["magnitude"]].startswith("magnitude, sparsity 0.5")
+    assert "dense" in labels.values()
+
+
+def test_equal_settings_have_equal_ids_and_different_ones_do_not(methods_catalog: Catalog) -> None:
+    rows = methods_catalog.query("SELECT DISTINCT settings, settings_id FROM described_variants")
+    assert len({row["settings_id"] for row in rows}) == len({row["settings"] for row in rows}) == len(rows)
+
+
 def test_records_without_the_new_keys_have_default_settings(catalog: Catalog) -> None:
     found = catalog.query("SELECT * FROM described_variants")
     assert {row["settings"] for row in found} == {None}
     assert {(row["removes"], row["schedule"], row["profile"]) for row in found} == {("lowest", "uniform", "corrected")}
-    columns = "removes, schedule, scope, profile, token_scope, aggregation, combination, mask_sha256, details"
+    columns = "removes, schedule, scope, profile, token_scope, aggregation, combination, mask_sha256, score_parameters"
     assert {tuple(row.values()) for row in catalog.query(f"SELECT {columns} FROM variants")} == {(None,) * 9}
 
 
@@ -91,11 +105,11 @@ def test_points_of_a_sparsity_curve_mix_bootstraps_but_no_other_settings(
 ) -> None:
     names = list(methods.ids)
     sql = (
-        "SELECT settings, demonstrations, value, n_variants FROM sparsity_curve WHERE score = 'wanda'"
+        "SELECT settings, demonstration_label, value, n_variants FROM sparsity_curve WHERE score = 'wanda'"
         " AND sparsity = 0.5 AND task = 'facts' AND split = 'test' AND language = 'fr'"
         " AND propagation = 'dense' AND settings IS NOT NULL"
     )
-    found = {(row["settings"], row["demonstrations"]): row for row in methods_catalog.query(sql)}
+    found = {(row["settings"], row["demonstration_label"]): row for row in methods_catalog.query(sql)}
     resampled = found["resampled", "fr-en"]
     both = [accuracy_of(f"resampled {n}", names) for n in (1, 2)]
     assert (resampled["n_variants"], resampled["value"]) == (2, pytest.approx(sum(both) / 2))
@@ -138,7 +152,7 @@ def test_mask_pairs_say_in_what_two_variants_differ(methods_catalog: Catalog, me
         ("plain", "last shot, first 5"): "token_scope n_demonstrations",
         ("plain", "highest"): "removes",
         ("plain", "upper"): "scope",
-        ("owl", "given"): "schedule details",
+        ("owl", "given"): "schedule parameters",
         ("plain", "budget"): "sets",
         ("plain", "several"): "aggregation sets",
     }
@@ -186,7 +200,10 @@ def test_blocks_by_pair_say_how_alike_the_masks_of_pairs_are_in_a_block(
     methods_catalog: Catalog, methods: Methods
 ) -> None:
     by_id = {row["variant_id"]: row for row in answers(methods_catalog, "blocks_by_pair") if row["block"] == 1}
-    assert (by_id[methods.ids["plain"]]["demonstrations"], by_id[methods.ids["spanish"]]["demonstrations"]) == (
+    assert (
+        by_id[methods.ids["plain"]]["demonstration_label"],
+        by_id[methods.ids["spanish"]]["demonstration_label"],
+    ) == (
         "fr-en",
         "es-en",
     )
@@ -196,7 +213,7 @@ def test_blocks_by_pair_say_how_alike_the_masks_of_pairs_are_in_a_block(
         assert (row["n_pairs"], row["n_weights"], row["kept_share"]) == (1, first.size, 0.5)
         assert row["mean_jaccard"] == pytest.approx(float((first & second).sum() / (first | second).sum()))
         assert row["jaccard_by_chance"] == pytest.approx(0.25 / 0.75)
-        assert row["least_alike"] == by_id[methods.ids[other]]["demonstrations"]
+        assert row["least_alike"] == by_id[methods.ids[other]]["demonstration_label"]
     assert by_id[methods.ids["owl"]]["mean_jaccard"] is None
     assert methods.ids["several"] not in by_id
 
@@ -219,7 +236,7 @@ def test_blocks_by_pair_rank_blocks_and_compare_what_pairs_keep(tmp_path_factory
         write_rows(store, "variants", parameters=row, rows={**rows, "variant_demonstrations": [link]})
     with Catalog.in_memory(store) as opened:
         found = {
-            (row["demonstrations"], row["block"]): row for row in answers(opened, "blocks_by_pair", "sparsity=0.3")
+            (row["demonstration_label"], row["block"]): row for row in answers(opened, "blocks_by_pair", "sparsity=0.3")
         }
         assert answers(opened, "blocks_by_pair", "sparsity=0.4") == []
         assert answers(opened, "blocks_by_pair", "kind=monolingual") == []
@@ -310,15 +327,19 @@ def test_mask_overlaps_of_different_sets_are_not_averaged_with_those_of_other_di
 def test_a_family_names_the_parents_in_order_with_what_they_remove(methods_catalog: Catalog, methods: Methods) -> None:
     found = answers(methods_catalog, "variant_family")
     shares = {name: np.mean([mask.mean() for mask in removed.values()]) for name, removed in methods.removed.items()}
-    assert [(row["variant_name"], row["combination"], row["role"], row["parent_name"]) for row in found] == [
+    names = {variant_id: name for name, variant_id in methods.ids.items()}
+    relations = [
+        (names[row["variant_id"]], row["combination"], row["role"], names[row["parent_variant_id"]]) for row in found
+    ]
+    assert relations == [
         ("both keep", "intersection", "parent 1", "plain"),
         ("both keep", "intersection", "parent 2", "magnitude"),
         ("one keeps", "union", "parent 1", "plain"),
         ("one keeps", "union", "parent 2", "spanish"),
     ]
     for row in found:
-        assert row["achieved_sparsity"] == pytest.approx(shares[row["variant_name"]])
-        assert row["parent_achieved_sparsity"] == pytest.approx(shares[row["parent_name"]])
+        assert row["achieved_sparsity"] == pytest.approx(shares[names[row["variant_id"]]])
+        assert row["parent_achieved_sparsity"] == pytest.approx(shares[names[row["parent_variant_id"]]])
     one = answers(methods_catalog, "variant_family", f"variant_id={methods.ids['one keeps']}")
     assert [row["parent_variant_id"] for row in one] == [methods.ids["plain"], methods.ids["spanish"]]
 
@@ -359,7 +380,7 @@ def test_translation_is_held_against_random_pruning_of_the_same_kind_only(with_m
     for name in ("plain", "highest", "target"):
         row = {"comparison_id": "@id", "variant_id": made.ids[name], "baseline_id": random.id, "evaluation_id": name}
         row |= {"baseline_evaluation_id": "b", "task": "facts", "language": "fr", "split": "test"}
-        tables.append({**row, "metric": "accuracy", "difference": 0.5, "p_value": 0.5, "p_adjusted": 0.5})
+        tables.append({**row, "metric": "accuracy", "difference": 0.5, "p_value": 0.5, "p_holm": 0.5})
     extra = Store(store.uri)
     with Catalog.in_memory(extra) as opened:
         record_rows = {"comparisons": tables}

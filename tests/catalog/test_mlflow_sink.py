@@ -40,6 +40,7 @@ def test_variants_are_runs_below_their_recipe(tmp_path: Path, tracking_uri: str)
         values = {"accuracy": 0.25 + sparsity}
         evaluation_of(store, ids[name], task="facts", language="fr", split="test", values=values)
     names = [{"recipe": "tried", "kind": "variant", "name": name, "id": one} for name, one in ids.items()]
+    names.append({"recipe": "tried", "kind": "variant", "name": "another name", "id": ids["half"]})
     write_rows(store, "recipes", parameters={}, rows={"names": names})
     with Catalog.open(store) as catalog:
         assert send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment="pruning") == 2
@@ -52,8 +53,10 @@ def test_variants_are_runs_below_their_recipe(tmp_path: Path, tracking_uri: str)
     assert (half.data.params["score"], half.data.params["sparsity"]) == ("magnitude", "0.5")
     assert half.data.tags["mlflow.parentRunId"] == found["tried"].info.run_id
     assert half.data.tags["mlprune.snapshot_id"] == snapshot_id
-    assert (half.info.status, half.info.run_name) == ("FINISHED", "half")
+    assert (half.info.status, half.info.run_name) == ("FINISHED", "magnitude, sparsity 0.5")
+    assert half.data.tags["mlprune.names"] == "another name, half"
 
+    write_rows(store, "recipes", parameters={"n": 2}, rows={"names": [{**names[0], "name": "one more"}]})
     values = {"accuracy": 0.5}
     evaluation_of(store, ids["half"], task="facts", language="es", split="test", values=values)
     with Catalog.open(store) as catalog:

@@ -122,10 +122,12 @@ def test_overlap_of_two_language_pairs_is_the_mean_of_their_layers(catalog: Cata
 def test_a_shared_ordering_is_paid_by_all_who_read_it(store: Store, rows: Rows) -> None:
     variant = next(row for row in rows["variants"] if (row["score"], row["sparsity"]) == ("contrast", 0.3))
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])
-    n_sharing = sum(row["ordering_id"] == variant["ordering_id"] for row in rows["variants"])
+    ordering_ids = {row["variant_id"]: row["ordering_id"] for row in rows["ordering_variants"]}
+    ordering_id = ordering_ids[variant["variant_id"]]
+    n_sharing = sum(other == ordering_id for other in ordering_ids.values())
     made = (
         ("variants", variant["variant_id"], 2.0, 0.5),
-        ("masks", variant["ordering_id"], 9.0, 1.5),
+        ("masks", ordering_id, 9.0, 1.5),
         ("evaluations", evaluation["evaluation_id"], 4.0, 1.0),
         ("evaluations", evaluation["evaluation_id"], 1.0, 1.0),
     )
@@ -148,6 +150,7 @@ def test_a_shared_ordering_is_paid_by_all_who_read_it(store: Store, rows: Rows) 
 def test_lineage_reaches_every_file_a_number_was_made_from(catalog: Catalog, filled: Store, rows: Rows) -> None:
     variant = next(row for row in rows["variants"] if row["score"] == "contrast")
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])
+    ordering_ids = {row["variant_id"]: row["ordering_id"] for row in rows["ordering_variants"]}
     waiting, reached = [("evaluations", evaluation["evaluation_id"])], set()
     kinds = {record_id: kind for kind, record_id in filled.record_names()}
     while waiting:
@@ -155,7 +158,7 @@ def test_lineage_reaches_every_file_a_number_was_made_from(catalog: Catalog, fil
         reached.add(record_id)
         record = filled.require(kind, record_id)
         parents = [one for value in record.parents.values() for one in ([value] if isinstance(value, str) else value)]
-        parents += [row["ordering_id"] for row in record.rows.get("variants", ()) if row["ordering_id"]]
+        parents += [ordering_ids[record_id]] if record_id in ordering_ids else []
         waiting += [(kinds[one], one) for one in parents if one not in reached]
     files = {
         artefact.path: artefact.sha256
@@ -169,8 +172,9 @@ def test_lineage_reaches_every_file_a_number_was_made_from(catalog: Catalog, fil
 
 
 def test_a_job_that_makes_several_records_is_divided_among_them(store: Store, rows: Rows) -> None:
-    ordering_id = next(row["ordering_id"] for row in rows["variants"] if row["score"] == "contrast")
-    variants = [row["variant_id"] for row in rows["variants"] if row["ordering_id"] == ordering_id]
+    contrast_id = next(row["variant_id"] for row in rows["variants"] if row["score"] == "contrast")
+    ordering_id = next(row["ordering_id"] for row in rows["ordering_variants"] if row["variant_id"] == contrast_id)
+    variants = [row["variant_id"] for row in rows["ordering_variants"] if row["ordering_id"] == ordering_id]
     makes = [["masks", ordering_id], *(["variants", one] for one in variants)]
     job = {"step": "sweep", "record_kind": "variants", "record_id": variants[-1], "makes": makes, "status": "done"}
     job |= {"started_at": STARTED, "elapsed_s": 12.0, "n_tokens": 600, "attempt": 2, "retries": 1}

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from catalog.ingest.schema import views
+from catalog.ingest.view_files import views
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog_data import LANGUAGES, SPARSITIES
+from tests.records import made_up_record
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -45,7 +46,7 @@ def test_language_gap_is_english_minus_the_language_and_its_change_since_dense(c
 
 def test_gain_over_dense_has_exactly_the_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
     dense = dense_of(rows)
-    keys = ("evaluation_id", "metric", "difference", "ci_low", "ci_high", "p_value", "p_adjusted")
+    keys = ("evaluation_id", "metric", "difference", "ci_low", "ci_high", "p_value", "p_holm")
     expected = {tuple(row[key] for key in keys) for row in rows["comparisons"] if row["baseline_id"] == dense}
     found = catalog.query("SELECT * FROM gain_over_dense")
     assert {tuple(row[key] for key in keys) for row in found} == expected
@@ -117,6 +118,7 @@ def test_pareto_marks_exactly_the_variants_that_none_dominates(catalog: Catalog,
 
 def test_lineage_leads_from_a_number_to_its_file_and_statistics(catalog: Catalog, filled: Store, rows: Rows) -> None:
     contrast = next(row for row in rows["variants"] if row["score"] == "contrast")
+    links = rows["ordering_variants"]
     sql = "SELECT * FROM lineage WHERE variant_id = $variant_id"
     found = catalog.query(sql, {"variant_id": contrast["variant_id"]})
     assert len(found) == sum(row["variant_id"] == contrast["variant_id"] for row in rows["metrics"])
@@ -125,7 +127,7 @@ def test_lineage_leads_from_a_number_to_its_file_and_statistics(catalog: Catalog
     for row in found:
         artefact = filled.require("evaluations", row["evaluation_id"]).artefacts[0]
         assert (row["artefact_path"], row["artefact_sha256"]) == (artefact.path, artefact.sha256)
-        assert row["ordering_id"] == contrast["ordering_id"]
+        assert {"variant_id": contrast["variant_id"], "ordering_id": row["ordering_id"], "level": row["level"]} in links
         assert row["statistics_ids"].split() == expected
     everything = catalog.query("SELECT count(*) AS n FROM lineage")
     assert everything == [{"n": len(rows["metrics"])}]
@@ -134,12 +136,12 @@ def test_lineage_leads_from_a_number_to_its_file_and_statistics(catalog: Catalog
 def test_a_comparison_made_twice_counts_once(store: Store) -> None:
     """Two recipes compare the same evaluations within families of different size."""
     record = next(store.records("comparisons"))
-    changed = [{**row, "comparison_id": "again", "p_adjusted": 1.0} for row in record.rows["comparisons"]]
-    again = type(record)("comparisons", "f" * 20, 1, {"again": True}, rows={"comparisons": changed})
+    changed = [{**row, "comparison_id": "again", "p_holm": 1.0} for row in record.rows["comparisons"]]
+    again = made_up_record("comparisons", {"again": True}, rows={"comparisons": changed})
     with Catalog.open(store) as opened:
         before = opened.query("SELECT count(*) AS n FROM gain_over_dense")
         store.write_record(again)
         opened.fold()
         assert opened.query("SELECT count(*) AS n FROM gain_over_dense") == before
-        kept = opened.query("SELECT DISTINCT comparison_id FROM comparisons_once WHERE p_adjusted = 1.0")
+        kept = opened.query("SELECT DISTINCT comparison_id FROM comparisons_once WHERE p_holm = 1.0")
     assert {"comparison_id": "again"} in kept

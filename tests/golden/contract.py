@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from catalog.ingest.schema import macros
+from catalog.ingest.view_files import macros
 from catalog.queries import list_queries
 from catalog.sql_files import statement
 from catalog.store import Catalog

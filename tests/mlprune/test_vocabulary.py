@@ -1,12 +1,9 @@
 """Language tags: what is stored, and under which names files are looked up."""
 
-from typing import get_args
-
 import pytest
 
 from mlprune.languages import DEFAULT_SCRIPTS, ISO_639_3, language_file_stems, language_tag
-from mlprune.store.record_kinds import STEP_VERSIONS
-from mlprune.vocabulary import SCORES_THAT_READ_STATISTICS, ScoreName
+from mlprune.store.record_kinds import RECORD_KINDS
 
 
 @pytest.mark.parametrize(
@@ -73,6 +70,5 @@ def test_short_codes_are_used_once_and_scripts_belong_to_known_languages() -> No
     assert set(DEFAULT_SCRIPTS) <= set(ISO_639_3.values())
 
 
-def test_scores_that_read_statistics_are_scores() -> None:
-    assert set(SCORES_THAT_READ_STATISTICS) == set(get_args(ScoreName)) - {"magnitude", "random"}
-    assert all(isinstance(version, int) and version >= 1 for version in STEP_VERSIONS.values())
+def test_versions_of_record_kinds_are_positive() -> None:
+    assert all(isinstance(kind.version, int) and kind.version >= 1 for kind in RECORD_KINDS.values())

@@ -7,7 +7,7 @@ from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
 from catalog.report.labels import Row, method_label, number, task_label
 
-_METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstrations")
+_METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstration_label")
 
 
 def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
@@ -41,8 +41,8 @@ def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale)
     places = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): row for row in rows}
     differences = [row["difference"] for row in rows]
     title = method_label(rows[0])
-    if rows[0]["demonstrations"] is not None:
-        title += f": {rows[0]['demonstrations']}"
+    if rows[0]["demonstration_label"] is not None:
+        title += f": {rows[0]['demonstration_label']}"
     said = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
     return Grid(
         title=title,

@@ -15,7 +15,7 @@ from catalog.report.filters import facets_of, to_id
 from catalog.report.labels import METRIC_WORDS, Look, Row, look_of, method_label, number, task_label
 
 _METHOD = ("score", "set_kind", "propagation", "structure", "settings")
-_LINE = (*_METHOD, "demonstrations")
+_LINE = (*_METHOD, "demonstration_label")
 _TOO_FAR = 30.0
 """Ratio of the largest to the smallest value from which on the scale is logarithmic."""
 Looks = Mapping[tuple[Any, ...], Look]
@@ -134,10 +134,10 @@ def _draw_line(axes: Axes, points: Sequence[Row], look: Look, *, key: int) -> No
         gid=gid,
     )
     axes.add_artist(line)
-    if first["demonstrations"] is not None:
+    if first["demonstration_label"] is not None:
         last = points[-1]
         at = (last["sparsity"], last["value"])
-        axes.text(*at, first["demonstrations"], fontsize=6.5, color=look.colour, ha="right", va="bottom", gid=gid)
+        axes.text(*at, first["demonstration_label"], fontsize=6.5, color=look.colour, ha="right", va="bottom", gid=gid)
 
 
 def _keys(rows: Sequence[Row], looks: Looks) -> tuple[Key, ...]:

@@ -64,7 +64,7 @@ def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tupl
     words = (first["kind"], first["source_language"], first["target_language"])
     name = set_label(*words, seed=first["seed"], profile=first["profile"])
     largest = max(rows, key=lambda row: row["magnitude"])
-    said = f"feature {largest['feature']} after block {largest['block']}, magnitude {largest['magnitude']:.3g}"
+    said = f"feature {largest['feature']} at depth {largest['depth']}, magnitude {largest['magnitude']:.3g}"
     return Panel(
         label=f"Largest features on {name} ({first['kind']}); largest of all: {said}",
         size=Size(3.3, 2.5, left=0.62),
@@ -79,13 +79,13 @@ def _draw_set(
     axes.set_title(title, color=INK, weight="bold")
     axes.grid(axis="y")
     others = [row for row in rows if row["feature"] not in recurring]
-    axes.plot([row["block"] for row in others], [row["magnitude"] for row in others], ".", color=GREY, markersize=3)
-    blocks = sorted({row["block"] for row in rows})
+    axes.plot([row["depth"] for row in others], [row["magnitude"] for row in others], ".", color=GREY, markersize=3)
+    depths = sorted({row["depth"] for row in rows})
     for feature, place in recurring.items():
-        large = {row["block"]: row["magnitude"] for row in rows if row["feature"] == feature}
+        large = {row["depth"]: row["magnitude"] for row in rows if row["feature"] == feature}
         axes.plot(
-            blocks,
-            [large.get(block, math.nan) for block in blocks],
+            depths,
+            [large.get(depth, math.nan) for depth in depths],
             color=_COLOURS[place],
             marker=_MARKERS[place],
             linewidth=1.0,
@@ -93,7 +93,7 @@ def _draw_set(
             zorder=3,
         )
     _set_scale(axes, *scale)
-    axes.set_xlabel("after block (0: embeddings)")
+    axes.set_xlabel("depth (0: embeddings, n: after block n - 1)")
     axes.set_ylabel("magnitude")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 

@@ -31,10 +31,10 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         pairs = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
         facets = _facets_of_rows(pairs, shown=spread(list(down), MOST_SETS))
         down = {key: down[key] for key in facets}
-        blocks = [cells for _, cells in grouped(members, "block")]
-        drawn = spread(blocks, MOST_BLOCKS)
+        depths = [cells for _, cells in grouped(members, "depth")]
+        drawn = spread(depths, MOST_BLOCKS)
         title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
-        title += left_out(len(shown), len(across), "sets") + left_out(len(drawn), len(blocks), "blocks")
+        title += left_out(len(shown), len(across), "sets") + left_out(len(drawn), len(depths), "depths")
         groups.append(
             Group(
                 title=title,
@@ -77,7 +77,7 @@ def _feature_grid(
         for row in rows
         if row["set_a"] in downs and row["set_b"] in acrosses
     }
-    name = "embeddings" if rows[0]["block"] == 0 else f"block {rows[0]['block']}"
+    name = "embeddings" if rows[0]["depth"] == 0 else f"block {rows[0]['depth'] - 1}"
     mean = sum(values.values()) / len(values)
     return Grid(
         title=name,

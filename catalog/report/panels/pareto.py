@@ -60,7 +60,7 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
     front = sorted((row["english_value"], row["others_value"]) for row in (*rows, *own) if row["is_efficient"])
     axes.step([english for english, _ in front], [others for _, others in front], color=QUIET, linewidth=1.0, zorder=2)
     keys = [key for key, _ in grouped(rows, *_KEY)]
-    for (*key, _), points in grouped(rows, *_KEY, "demonstrations"):
+    for (*key, _), points in grouped(rows, *_KEY, "demonstration_label"):
         _draw_points(axes, points, key=keys.index(tuple(key)))
     for row in own:
         axes.axvline(row["english_value"], color=BLACK, linewidth=0.8, linestyle=":", zorder=1)

@@ -127,7 +127,7 @@ def _method(row: Row) -> str:
 def _cells(row: Row, p_holm: float | None, *, prefix: str) -> tuple[str, ...]:
     return (
         row["language"],
-        prefix + f"{row['variant_name'] or row['variant_id']}: {_method(row)}",
+        prefix + f"{row['label'] or row['variant_id']}: {_method(row)}",
         f"{row['sparsity']:g}",
         number(row["test_value"]) + interval(row, "test_ci", signed=False),
         number(row["dense_value"]),

@@ -11,10 +11,9 @@ WITH RECURSIVE made_from(id, n_steps) AS (
         FROM made_from AS m
         JOIN record_parents AS p ON p.id = m.id AND p.kind NOT IN ('evaluations', 'comparisons', 'rank_consistency')
         UNION ALL
-        SELECT v.ordering_id, m.n_steps + 1
+        SELECT o.ordering_id, m.n_steps + 1
         FROM made_from AS m
-        JOIN variants AS v ON v.variant_id = m.id
-        WHERE v.ordering_id IS NOT NULL
+        JOIN ordering_variants AS o ON o.variant_id = m.id
     )
 ),
 pieces AS (SELECT id, min(n_steps) AS n_steps FROM made_from GROUP BY id),

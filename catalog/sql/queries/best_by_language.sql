@@ -1,12 +1,13 @@
 -- best_by_language: one row per base model, language and scoring rule (with the
--- setup where it is no default): the variant chosen on dev, and how it does on
+-- protocol where it is not the default): the variant chosen on dev, and how it does on
 -- test against dense.
 -- $task VARCHAR = 'facts'
 SELECT
-    base_model_id, language, variant_name, score, propagation, sparsity, set_kind, source_language, target_language,
+    base_model_id, language, label, score, propagation, sparsity, set_kind, source_language, target_language,
     settings, dev_value, test_value, test_ci_low, test_ci_high, dense_value, difference, difference_ci_low,
     difference_ci_high, p_value, english_difference, english_ci_low, english_ci_high,
-    concat_ws(', ', scoring_rule, setup) AS scoring_rule, variant_id
+    concat_ws(', ', scoring_rule, protocol) AS scoring_rule, variant_id
 FROM best_variant
-WHERE task = $task
+LEFT JOIN protocols USING (protocol_id)
+WHERE best_variant.task = $task
 ORDER BY base_model_id, scoring_rule, language;

@@ -37,7 +37,7 @@ sides AS (
 ),
 pairs AS (
     SELECT
-        s.variant_id, other.demonstrations, o.block,
+        s.variant_id, other.demonstration_label, o.block,
         sum(x.n_removed)::BIGINT AS n_own,
         sum(y.n_removed)::BIGINT AS n_other,
         sum(round(o.jaccard / (1 + o.jaccard) * (x.n_removed + y.n_removed)))::BIGINT AS n_both,
@@ -50,13 +50,13 @@ pairs AS (
     JOIN variant_layers AS y ON y.variant_id = s.other_id AND y.block = o.block AND y.layer = o.layer
     WHERE other.set_kind = v.set_kind
         AND other.seed IS NOT DISTINCT FROM v.seed
-        AND other.settings IS NOT DISTINCT FROM v.settings
-        AND other.demonstrations <> v.demonstrations
-    GROUP BY s.variant_id, s.other_id, other.demonstrations, o.block
+        AND other.settings_id = v.settings_id
+        AND other.demonstration_label <> v.demonstration_label
+    GROUP BY s.variant_id, s.other_id, other.demonstration_label, o.block
 ),
 alike AS (
     SELECT
-        variant_id, block, demonstrations,
+        variant_id, block, demonstration_label,
         coalesce(n_both / nullif(n_own + n_other - n_both, 0), 1) AS jaccard,
         coalesce(n_both_by_chance / nullif(n_own + n_other - n_both_by_chance, 0), 1) AS by_chance
     FROM pairs
@@ -65,15 +65,15 @@ compared AS (
     SELECT
         variant_id, block,
         count(*) AS n_pairs,
-        avg(jaccard ORDER BY demonstrations, jaccard) AS mean_jaccard,
-        avg(by_chance ORDER BY demonstrations, by_chance) AS jaccard_by_chance,
-        first(demonstrations ORDER BY jaccard, demonstrations) AS least_alike
+        avg(jaccard ORDER BY demonstration_label, jaccard) AS mean_jaccard,
+        avg(by_chance ORDER BY demonstration_label, by_chance) AS jaccard_by_chance,
+        first(demonstration_label ORDER BY jaccard, demonstration_label) AS least_alike
     FROM alike
     GROUP BY variant_id, block
 )
 SELECT
     m.source AS base_model, v.score, v.structure, v.propagation, v.sparsity, v.settings, v.set_kind,
-    v.demonstrations, v.seed, b.block, b.n_weights, b.kept_share,
+    v.demonstration_label, v.seed, b.block, b.n_weights, b.kept_share,
     round(b.kept_share - avg(b.kept_share) OVER alike_made, 12) AS kept_more,
     rank() OVER (PARTITION BY b.variant_id ORDER BY round(b.kept_share, 12) DESC) AS place,
     o.n_pairs, o.mean_jaccard, o.jaccard_by_chance, o.least_alike,
@@ -88,4 +88,4 @@ WINDOW alike_made AS (
 )
 ORDER BY
     base_model, v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, v.settings NULLS FIRST,
-    v.set_kind, v.demonstrations, v.seed, b.variant_id, b.block;
+    v.set_kind, v.demonstration_label, v.seed, b.variant_id, b.block;

@@ -1,4 +1,4 @@
--- chosen_on_dev: one row per base model, language, scoring rule and setup: sparsity, score and scope chosen together as
+-- chosen_on_dev: one row per base model, language, scoring rule and protocol: sparsity, score and scope chosen together as
 -- the variant with the best value on dev, what that gives on test, and what choosing on test would have claimed.
 -- optimism is that claim minus the honest value: never report it. Of perplexity and ece less is better.
 -- $task VARCHAR = 'facts'
@@ -13,7 +13,7 @@ WITH values_of AS (
 ),
 on_dev AS (
     SELECT
-        m.base_model_id, m.language, m.scoring_rule, m.setup,
+        m.base_model_id, m.language, m.scoring_rule, m.protocol_id,
         min({worse: -m.goodness, denser: -v.sparsity, variant_id: m.variant_id, evaluation_id: m.evaluation_id}) AS best
     FROM values_of AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
@@ -21,19 +21,20 @@ on_dev AS (
     GROUP BY ALL
 ),
 on_test AS (
-    SELECT base_model_id, language, scoring_rule, setup, max(goodness) AS best_goodness
+    SELECT base_model_id, language, scoring_rule, protocol_id, max(goodness) AS best_goodness
     FROM values_of
     WHERE split = 'test'
     GROUP BY ALL
 )
 SELECT
-    d.base_model_id, d.language, e.metric, d.scoring_rule, d.setup, v.variant_name, v.score, v.scope, v.structure,
+    d.base_model_id, d.language, e.metric, d.scoring_rule, q.protocol, v.label, v.score, v.scope, v.structure,
     v.propagation, v.settings, v.sparsity,
     e.value AS dev_value, e.n AS dev_n, t.value AS test_value, t.ci_low, t.ci_high, t.n AS test_n, t.dense_value,
     b.best_goodness - CASE WHEN t.metric IN ('perplexity', 'ece') THEN -t.value ELSE t.value END AS optimism,
     e.evaluation_id AS dev_evaluation_id, t.evaluation_id AS test_evaluation_id, v.variant_id
 FROM on_dev AS d
 JOIN described_variants AS v ON v.variant_id = d.best.variant_id
+LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
 JOIN metrics AS e
     ON e.evaluation_id = d.best.evaluation_id AND e.metric = $metric AND e.task = $task AND e.split = 'dev'
 LEFT JOIN (
@@ -44,8 +45,8 @@ LEFT JOIN (
     WHERE m.task = $task AND m.metric = $metric AND m.split = 'test' AND m.value IS NOT NULL
 ) AS t
     ON t.variant_id = v.variant_id AND t.language = d.language
-    AND t.scoring_rule IS NOT DISTINCT FROM d.scoring_rule AND t.setup IS NOT DISTINCT FROM d.setup
+    AND t.scoring_rule IS NOT DISTINCT FROM d.scoring_rule AND t.protocol_id = d.protocol_id
 LEFT JOIN on_test AS b
     ON b.base_model_id = d.base_model_id AND b.language = d.language
-    AND b.scoring_rule IS NOT DISTINCT FROM d.scoring_rule AND b.setup IS NOT DISTINCT FROM d.setup
-ORDER BY d.base_model_id, d.scoring_rule, d.setup NULLS FIRST, d.language;
+    AND b.scoring_rule IS NOT DISTINCT FROM d.scoring_rule AND b.protocol_id = d.protocol_id
+ORDER BY d.base_model_id, d.scoring_rule, q.protocol NULLS FIRST, d.language;

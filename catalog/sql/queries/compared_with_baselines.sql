@@ -1,4 +1,4 @@
--- compared_with_baselines: one row per pair of variants, language, scoring rule and setup in which one of the two is a
+-- compared_with_baselines: one row per pair of variants, language, scoring rule and protocol in which one of the two is a
 -- baseline: another base model as it is, or something that is done at run time. The difference is the variant minus the
 -- baseline. Holm is computed over all rows. Of perplexity and ece less is better.
 -- $task VARCHAR = 'facts'
@@ -6,10 +6,10 @@
 -- $split VARCHAR = 'test'
 WITH family AS (
     SELECT
-        c.*,
-        v.base_model_id, v.variant_name, v.sparsity, v.intervention, v.settings,
+        c.* EXCLUDE (p_holm),
+        v.base_model_id, v.label, v.sparsity, v.intervention, v.settings,
         b.base_model_id AS baseline_base_model_id,
-        b.variant_name AS baseline_name,
+        b.label AS baseline_label,
         b.intervention AS baseline_intervention,
         b.settings AS baseline_settings,
         row_number() OVER (ORDER BY c.p_value NULLS LAST, c.evaluation_id, c.baseline_evaluation_id) AS place,
@@ -31,16 +31,17 @@ adjusted AS (
     FROM family
 )
 SELECT
-    ours.source AS base_model, a.variant_name, a.sparsity, a.intervention, a.settings,
-    theirs.source AS baseline_base_model, a.baseline_name, a.baseline_intervention, a.baseline_settings,
+    ours.source AS base_model, a.label, a.sparsity, a.intervention, a.settings,
+    theirs.source AS baseline_base_model, a.baseline_label, a.baseline_intervention, a.baseline_settings,
     a.language, m.value, n.value AS baseline_value, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.n_family,
-    e.scoring_rule, e.example_limit, e.setup, a.variant_id, a.baseline_id, a.evaluation_id, a.baseline_evaluation_id
+    e.scoring_rule, e.example_limit, q.protocol, a.variant_id, a.baseline_id, a.evaluation_id, a.baseline_evaluation_id
 FROM adjusted AS a
 JOIN evaluations AS e ON e.evaluation_id = a.evaluation_id
+LEFT JOIN protocols AS q ON q.protocol_id = e.protocol_id
 JOIN metrics AS m ON m.evaluation_id = a.evaluation_id AND m.metric = a.metric
 JOIN metrics AS n ON n.evaluation_id = a.baseline_evaluation_id AND n.metric = a.metric
 JOIN base_models AS ours ON ours.base_model_id = a.base_model_id
 JOIN base_models AS theirs ON theirs.base_model_id = a.baseline_base_model_id
 ORDER BY
-    base_model, a.sparsity, a.variant_name, a.variant_id, baseline_base_model, a.baseline_name, a.baseline_id,
-    e.scoring_rule, e.setup NULLS FIRST, a.language, a.evaluation_id;
+    base_model, a.sparsity, a.label, a.variant_id, baseline_base_model, a.baseline_label, a.baseline_id,
+    e.scoring_rule, q.protocol NULLS FIRST, a.language, a.evaluation_id;

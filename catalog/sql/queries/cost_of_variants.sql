@@ -14,8 +14,7 @@ WITH tries AS (
 ),
 orderings_of AS (
     SELECT variant_id, ordering_id, count(*) OVER (PARTITION BY ordering_id) AS n_sharing
-    FROM variants
-    WHERE ordering_id IS NOT NULL
+    FROM ordering_variants
 ),
 pieces AS (
     SELECT variant_id, 'variants' AS kind, variant_id AS id, 'own' AS part, 1 AS n_sharing FROM variants
@@ -43,7 +42,7 @@ costs AS (
     GROUP BY p.variant_id
 )
 SELECT
-    v.base_model_id, v.variant_name, v.score, v.propagation, v.sparsity, v.settings,
+    v.base_model_id, v.label, v.score, v.propagation, v.sparsity, v.settings,
     c.own_s, c.shared_s, c.evaluate_s, c.own_s + c.shared_s + c.evaluate_s AS total_s,
     c.peak_memory_gib, c.n_tokens, c.n_tries, c.n_retries, c.variant_id
 FROM costs AS c

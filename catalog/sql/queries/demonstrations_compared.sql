@@ -33,6 +33,7 @@ WITH family AS (
         AND other.combination IS NULL
         AND other.removes = ours.removes
         AND other.schedule = ours.schedule
+        AND other.schedule_parameters IS NOT DISTINCT FROM ours.schedule_parameters
         AND other.scope = ours.scope
         AND other.profile = ours.profile
         AND (ours.propagation IS NULL OR other.propagation IS NULL OR other.propagation = ours.propagation)
@@ -41,7 +42,8 @@ WITH family AS (
             OR other.score = ours.score
             AND other.set_kind = 'monolingual'
             AND other.source_language = ours.source_language
-            AND other.details IS NOT DISTINCT FROM ours.details
+            AND other.score_parameters IS NOT DISTINCT FROM ours.score_parameters
+            AND other.aggregation_parameters IS NOT DISTINCT FROM ours.aggregation_parameters
             AND other.token_scope = ours.token_scope
             AND other.n_demonstrations IS NOT DISTINCT FROM ours.n_demonstrations
             AND other.resample_seed IS NOT DISTINCT FROM ours.resample_seed

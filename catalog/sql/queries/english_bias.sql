@@ -4,40 +4,28 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
-WITH of_task AS (
-    SELECT * FROM measured
-    WHERE task = $task AND metric = $metric AND split = $split
-        AND ($scoring_rule::VARCHAR IS NULL OR scoring_rule = $scoring_rule::VARCHAR)
-),
-others AS (
+WITH biases AS (
     SELECT
-        variant_id, scoring_rule, example_limit, setup,
+        g.base_model_id, g.label, g.sparsity,
         count(*) AS n_languages,
-        list_avg(list_sort(list(value))) AS value,
-        list_avg(list_sort(list(dense_value - value))) AS loss,
-        min(value) AS worst_value,
-        arg_max(language, (-value, language)) AS worst_language
-    FROM of_task
-    WHERE language <> 'en'
+        g.english_value, g.english_dense_value,
+        list_avg(list_sort(list(g.value))) AS others_value,
+        list_avg(list_sort(list(g.dense_value - g.value))) AS loss,
+        min(g.value) AS worst_value,
+        arg_max(g.language, (-g.value, g.language)) AS worst_language,
+        g.scoring_rule, g.example_limit, g.protocol_id, g.variant_id
+    FROM language_gap AS g
+    WHERE g.task = $task AND g.metric = $metric AND g.split = $split
+        AND ($scoring_rule::VARCHAR IS NULL OR g.scoring_rule = $scoring_rule::VARCHAR)
     GROUP BY ALL
 )
 SELECT
-    e.base_model_id, e.variant_name, e.sparsity,
-    o.n_languages,
-    e.value AS english_value,
-    o.value AS others_value,
-    o.value / nullif(e.value, 0) AS ratio_to_english,
-    e.value - o.value AS mean_gap,
-    o.loss - (e.dense_value - e.value) AS mean_gap_change,
-    e.value - o.worst_value AS largest_gap,
-    o.worst_language,
-    o.worst_value,
-    e.scoring_rule, e.example_limit, e.setup, e.variant_id
-FROM others AS o
-JOIN of_task AS e
-    ON e.language = 'en'
-    AND e.variant_id = o.variant_id
-    AND e.scoring_rule IS NOT DISTINCT FROM o.scoring_rule
-    AND e.example_limit IS NOT DISTINCT FROM o.example_limit
-    AND e.setup IS NOT DISTINCT FROM o.setup
-ORDER BY e.base_model_id, e.sparsity, mean_gap, e.variant_id;
+    b.base_model_id, b.label, b.sparsity, b.n_languages, b.english_value, b.others_value,
+    b.others_value / nullif(b.english_value, 0) AS ratio_to_english,
+    b.english_value - b.others_value AS mean_gap,
+    b.loss - (b.english_dense_value - b.english_value) AS mean_gap_change,
+    b.english_value - b.worst_value AS largest_gap,
+    b.worst_language, b.worst_value, b.scoring_rule, b.example_limit, q.protocol, b.variant_id
+FROM biases AS b
+LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
+ORDER BY b.base_model_id, b.sparsity, mean_gap, b.variant_id;

@@ -5,41 +5,33 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
-WITH of_task AS (
-    SELECT * FROM measured
-    WHERE task = $task AND metric = $metric AND split = $split
-        AND ($scoring_rule::VARCHAR IS NULL OR scoring_rule = $scoring_rule::VARCHAR)
-),
-groups AS (
+WITH groups AS (
     SELECT
         language,
         CASE $by WHEN 'script' THEN script WHEN 'resource_class' THEN resource_class::VARCHAR END AS language_group
     FROM language_resources
 ),
-others AS (
+biases AS (
     SELECT
-        m.variant_id, g.language_group, m.scoring_rule, m.example_limit, m.setup,
+        g.base_model_id, g.label, g.sparsity, r.language_group,
         count(*) AS n_languages,
-        array_to_string(list_sort(list(m.language)), ' ') AS languages,
-        list_avg(list_sort(list(m.value))) AS value,
-        list_avg(list_sort(list(m.dense_value))) AS dense_value,
-        list_avg(list_sort(list(m.dense_value - m.value))) AS loss
-    FROM of_task AS m
-    LEFT JOIN groups AS g ON g.language = m.language
-    WHERE m.language <> 'en'
+        array_to_string(list_sort(list(g.language)), ' ') AS languages,
+        list_avg(list_sort(list(g.value))) AS value,
+        list_avg(list_sort(list(g.dense_value))) AS dense_value,
+        list_avg(list_sort(list(g.dense_value - g.value))) AS loss,
+        g.english_value, g.english_dense_value, g.scoring_rule, g.example_limit, g.protocol_id, g.variant_id
+    FROM language_gap AS g
+    LEFT JOIN groups AS r ON r.language = g.language
+    WHERE g.task = $task AND g.metric = $metric AND g.split = $split
+        AND ($scoring_rule::VARCHAR IS NULL OR g.scoring_rule = $scoring_rule::VARCHAR)
     GROUP BY ALL
 )
 SELECT
-    e.base_model_id, e.variant_name, e.sparsity, o.language_group, o.n_languages, o.languages, o.value,
-    e.value - o.value AS mean_gap,
-    e.dense_value - o.dense_value AS dense_mean_gap,
-    o.loss - (e.dense_value - e.value) AS mean_gap_change,
-    e.scoring_rule, e.example_limit, e.setup, e.variant_id
-FROM others AS o
-JOIN of_task AS e
-    ON e.language = 'en'
-    AND e.variant_id = o.variant_id
-    AND e.scoring_rule IS NOT DISTINCT FROM o.scoring_rule
-    AND e.example_limit IS NOT DISTINCT FROM o.example_limit
-    AND e.setup IS NOT DISTINCT FROM o.setup
-ORDER BY e.base_model_id, e.sparsity, e.variant_id, o.language_group NULLS LAST;
+    b.base_model_id, b.label, b.sparsity, b.language_group, b.n_languages, b.languages, b.value,
+    b.english_value - b.value AS mean_gap,
+    b.english_dense_value - b.dense_value AS dense_mean_gap,
+    b.loss - (b.english_dense_value - b.english_value) AS mean_gap_change,
+    b.scoring_rule, b.example_limit, q.protocol, b.variant_id
+FROM biases AS b
+LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
+ORDER BY b.base_model_id, b.sparsity, b.variant_id, b.language_group NULLS LAST;

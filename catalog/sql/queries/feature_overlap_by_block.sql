@@ -1,8 +1,8 @@
--- feature_overlap_by_block: one row per base model, pair of demonstration sets, share and block: the fraction of the
+-- feature_overlap_by_block: one row per base model, pair of demonstration sets, share and depth: the fraction of the
 -- first set's large features that are small in the second.
 -- $share DOUBLE = NULL
 SELECT
-    o.base_model_id, o.share, o.block,
+    o.base_model_id, o.share, o.depth,
     a.kind AS kind_a, a.source_language AS source_language_a, a.target_language AS target_language_a,
     a.profile AS profile_a,
     b.kind AS kind_b, b.source_language AS source_language_b, b.target_language AS target_language_b,

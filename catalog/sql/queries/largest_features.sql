@@ -1,12 +1,12 @@
--- largest_features: one row per base model, demonstration set, token scope, block and rank: the largest hidden
+-- largest_features: one row per base model, demonstration set, token scope, depth and rank: the largest hidden
 -- features.
--- $block INTEGER = NULL
+-- $depth INTEGER = NULL
 -- $top INTEGER = 20
 SELECT
     f.base_model_id, d.kind, d.source_language, d.target_language, d.profile, s.token_scope,
-    f.block, f.rank, f.feature, f.magnitude, f.demonstration_set_id, f.statistics_id
+    f.depth, f.rank, f.feature, f.magnitude, f.demonstration_set_id, f.statistics_id
 FROM feature_magnitudes AS f
 JOIN demonstration_sets AS d ON d.demonstration_set_id = f.demonstration_set_id
 JOIN statistics AS s ON s.statistics_id = f.statistics_id
-WHERE f.rank <= $top AND ($block::INTEGER IS NULL OR f.block = $block::INTEGER)
-ORDER BY f.base_model_id, d.kind, d.source_language, d.target_language, f.statistics_id, f.block, f.rank;
+WHERE f.rank <= $top AND ($depth::INTEGER IS NULL OR f.depth = $depth::INTEGER)
+ORDER BY f.base_model_id, d.kind, d.source_language, d.target_language, f.statistics_id, f.depth, f.rank;

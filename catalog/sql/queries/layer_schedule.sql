@@ -4,7 +4,10 @@
 -- $schedule VARCHAR = NULL
 -- $with_uniform BOOLEAN = true
 WITH RECURSIVE ancestors(variant_id, id) AS (
-    SELECT variant_id, unnest([variant_id, ordering_id]) FROM variants WHERE schedule = 'owl' AND combination IS NULL
+    SELECT v.variant_id, o.ordering_id
+    FROM variants AS v
+    JOIN ordering_variants AS o ON o.variant_id = v.variant_id
+    WHERE v.schedule = 'owl' AND v.combination IS NULL
     UNION
     SELECT a.variant_id, p.parent_id FROM ancestors AS a JOIN record_parents AS p ON p.id = a.id
 ),
@@ -19,8 +22,8 @@ blocks AS (
     GROUP BY variant_id, block
 )
 SELECT
-    m.source AS base_model, v.base_model_id, v.variant_name, v.score, v.structure, v.propagation,
-    v.demonstrations, v.settings, v.schedule, v.sparsity, v.achieved_sparsity,
+    m.source AS base_model, v.base_model_id, v.label, v.score, v.structure, v.propagation,
+    v.demonstration_label, v.settings, v.schedule, v.sparsity, v.achieved_sparsity,
     b.block, b.n_weights, b.n_removed,
     b.n_removed / nullif(b.n_weights, 0) AS removed_share,
     r.ratio AS outlier_ratio,
@@ -34,4 +37,4 @@ LEFT JOIN ratios AS r ON r.variant_id = b.variant_id AND r.block = b.block
 WHERE ($variant_id::VARCHAR IS NULL OR b.variant_id = $variant_id::VARCHAR)
     AND ($with_uniform::BOOLEAN OR v.schedule <> 'uniform')
     AND ($schedule::VARCHAR IS NULL OR v.schedule = $schedule::VARCHAR)
-ORDER BY base_model, v.base_model_id, v.sparsity, v.variant_name, b.variant_id, r.outliers_id, b.block;
+ORDER BY base_model, v.base_model_id, v.sparsity, v.label, b.variant_id, r.outliers_id, b.block;

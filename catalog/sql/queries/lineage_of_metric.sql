@@ -23,14 +23,15 @@ made_by AS (
     WHERE o.n_steps = 0
 )
 SELECT
-    m.evaluation_id, m.metric, m.value, m.task, m.language, m.split, m.variant_id, v.variant_name, v.score,
-    v.propagation, v.sparsity, v.base_model_id, b.source AS base_model_source, x.ordering_id, x.level,
+    m.evaluation_id, m.metric, m.value, m.task, m.language, m.split, m.variant_id, v.label, v.score,
+    v.propagation, v.sparsity, v.base_model_id, b.source AS base_model_source, r.ordering_id, r.level,
     o.statistics_ids, v.demonstration_set_id, v.contrast_set_id, v.set_kind, v.source_language, v.target_language,
     v.settings, v.set_ids, p.parent_variant_ids, x.mask_sha256, f.path AS artefact_path, f.sha256 AS artefact_sha256,
     y.run_id, y.environment_id, y.git_commit, y.code_sha256
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 JOIN variants AS x ON x.variant_id = m.variant_id
+LEFT JOIN variant_orderings AS r ON r.variant_id = m.variant_id
 LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
 CROSS JOIN observed AS o
 CROSS JOIN parents AS p

@@ -1,4 +1,4 @@
--- lrp2_layers: one row per pair of blocks that LRP2 was tried with, language, scoring rule and setup: how good it is on
+-- lrp2_layers: one row per pair of blocks that LRP2 was tried with, language, scoring rule and protocol: how good it is on
 -- the split for development, which pair was chosen, and what that one gives on test beside dense.
 -- $task VARCHAR = 'facts'
 WITH tested AS (
@@ -9,7 +9,7 @@ WITH tested AS (
     QUALIFY row_number() OVER (PARTITION BY p.parent_id, m.metric ORDER BY m.n DESC, m.evaluation_id) = 1
 )
 SELECT
-    b.source AS base_model, v.variant_name, t.language, t.scoring_rule, t.setup, t.first_block, t.second_block,
+    b.source AS base_model, v.label, t.language, t.scoring_rule, q.protocol, t.first_block, t.second_block,
     t.metric, t.split, t.value AS dev_value, t.n AS dev_n,
     t.first_block = c.first_block AND t.second_block = c.second_block AS is_chosen,
     CASE WHEN is_chosen THEN e.value END AS test_value,
@@ -19,9 +19,10 @@ SELECT
 FROM lrp2_choices AS c
 JOIN record_parents AS p ON p.id = c.choice_id AND p.role = 'trials'
 JOIN lrp2_trials AS t ON t.trial_id = p.parent_id
+LEFT JOIN protocols AS q ON q.protocol_id = t.protocol_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN base_models AS b ON b.base_model_id = t.base_model_id
 LEFT JOIN tested AS e ON e.choice_id = c.choice_id AND e.metric = t.metric
 WHERE t.task = $task
-ORDER BY base_model, v.variant_name, c.variant_id, t.language, t.scoring_rule, t.setup NULLS FIRST, t.first_block,
+ORDER BY base_model, v.label, c.variant_id, t.language, t.scoring_rule, q.protocol NULLS FIRST, t.first_block,
     t.second_block, c.choice_id;

@@ -4,16 +4,15 @@
 -- share beside, or the two they have.
 -- $sparsity DOUBLE = NULL
 SELECT
-    v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, p.differs_in, p.settings, o.block, o.layer,
+    p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.differs_in, p.settings, o.block, o.layer,
     count(*) AS n_pairs,
     avg(o.jaccard::DECIMAL(18, 15)) AS mean_jaccard, -- decimals add up to the same in any order
     min(o.jaccard) AS min_jaccard,
     max(o.jaccard) AS max_jaccard
 FROM mask_overlaps AS o
-JOIN described_variants AS v ON v.variant_id = o.variant_a
 JOIN mask_pairs AS p ON p.variant_a = o.variant_a AND p.variant_b = o.variant_b
-WHERE $sparsity::DOUBLE IS NULL OR v.sparsity = $sparsity::DOUBLE
+WHERE $sparsity::DOUBLE IS NULL OR p.sparsity = $sparsity::DOUBLE
 GROUP BY ALL
 ORDER BY
-    v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, p.differs_in, p.settings NULLS FIRST,
+    p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.differs_in, p.settings NULLS FIRST,
     o.block, o.layer;

@@ -1,6 +1,7 @@
 -- mask_stability: one row per block and group of pairs of variants that differ in one thing only: the bootstrap of the
 -- demonstrations (resample_seed), how many of them are used (n_demonstrations), or which tokens count (token_scope).
 -- first and second say between what; the means are over the pairs and the block's layers (Jaccard of removed weights).
+-- Pairs that a recipe leaves out of analyses.mask_overlaps are missing.
 -- $differs_in VARCHAR = NULL
 -- $sparsity DOUBLE = NULL
 WITH pairs AS (
@@ -16,7 +17,7 @@ WITH pairs AS (
             WHEN 'n_demonstrations' THEN coalesce(b.n_demonstrations::VARCHAR, 'all')
             ELSE b.token_scope
         END AS of_b,
-        a.base_model_id, a.score, a.structure, a.propagation, a.sparsity, a.demonstrations
+        a.base_model_id, a.score, a.structure, a.propagation, a.sparsity, a.demonstration_label
     FROM mask_pairs AS p
     JOIN described_variants AS a ON a.variant_id = p.variant_a
     JOIN described_variants AS b ON b.variant_id = p.variant_b
@@ -25,7 +26,7 @@ WITH pairs AS (
         AND ($sparsity::DOUBLE IS NULL OR a.sparsity = $sparsity::DOUBLE)
 )
 SELECT
-    p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.demonstrations, p.settings, p.differs_in,
+    p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.demonstration_label, p.settings, p.differs_in,
     least(p.of_a, p.of_b) AS first,
     greatest(p.of_a, p.of_b) AS second,
     o.block,
@@ -37,5 +38,5 @@ FROM pairs AS p
 JOIN mask_overlaps AS o ON o.variant_a = p.variant_a AND o.variant_b = p.variant_b
 GROUP BY ALL
 ORDER BY
-    p.base_model_id, p.differs_in, p.score, p.structure, p.propagation, p.sparsity, p.demonstrations, p.settings,
+    p.base_model_id, p.differs_in, p.score, p.structure, p.propagation, p.sparsity, p.demonstration_label, p.settings,
     first, second, o.block;

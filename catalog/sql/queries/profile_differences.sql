@@ -4,6 +4,7 @@
 -- |A and B| = J / (1 + J) * (|A| + |B|), and |A| + |B| - 2 |A and B| entries differ. share_by_chance is what two
 -- unrelated masks of these sizes would give. Sets are told apart by what stands in demonstration_sets.
 -- settings are those of the corrected variant, which may read the published code's sentences.
+-- Pairs that a recipe leaves out of analyses.mask_overlaps are missing.
 -- $variant_id VARCHAR = NULL
 WITH pairs AS (
     SELECT
@@ -44,7 +45,7 @@ counted AS (
     )
 )
 SELECT
-    m.source AS base_model, v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, v.demonstrations,
+    m.source AS base_model, v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, v.demonstration_label,
     v.settings, w.settings AS paper_settings,
     n.block, n.layer, n.n_weights, n.n_removed_corrected, n.n_removed_paper, n.n_removed_by_both,
     n.n_removed_corrected + n.n_removed_paper - 2 * n.n_removed_by_both AS n_differing,
@@ -59,5 +60,5 @@ JOIN described_variants AS v ON v.variant_id = n.corrected_id
 JOIN described_variants AS w ON w.variant_id = n.paper_id
 LEFT JOIN base_models AS m ON m.base_model_id = v.base_model_id
 ORDER BY
-    base_model, v.base_model_id, v.score, v.demonstrations, v.propagation, v.structure, v.settings, v.sparsity,
+    base_model, v.base_model_id, v.score, v.demonstration_label, v.propagation, v.structure, v.settings, v.sparsity,
     n.corrected_id, n.paper_id, n.block NULLS FIRST, n.layer NULLS FIRST;

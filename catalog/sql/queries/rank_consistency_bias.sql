@@ -6,7 +6,7 @@
 -- $scoring_rule VARCHAR = 'mean'
 WITH averages AS (
     SELECT
-        r.variant_id, r.language, r.scoring_rule, r.example_limit, r.setup,
+        r.variant_id, r.language, r.scoring_rule, r.example_limit, r.protocol_id,
         max(r.value) FILTER (WHERE r.reference_language = 'en') AS with_english,
         list_avg(list_sort(list(r.value) FILTER (WHERE r.reference_language <> 'en'))) AS with_others,
         count(*) FILTER (WHERE r.reference_language <> 'en') AS n_others
@@ -17,18 +17,19 @@ WITH averages AS (
     HAVING with_english IS NOT NULL AND with_others IS NOT NULL
 ),
 leaning AS (
-    SELECT v.base_model_id, v.is_dense, v.variant_name, v.sparsity, a.*
+    SELECT v.base_model_id, v.is_dense, v.label, v.sparsity, a.*
     FROM averages AS a
     JOIN described_variants AS v ON v.variant_id = a.variant_id
 )
 SELECT
-    l.base_model_id, l.variant_name, l.sparsity, l.language, l.with_english, l.with_others,
+    l.base_model_id, l.label, l.sparsity, l.language, l.with_english, l.with_others,
     l.with_english - l.with_others AS bias,
     (l.with_english - l.with_others) - (d.with_english - d.with_others) AS bias_change,
-    l.n_others, l.scoring_rule, l.example_limit, l.setup, l.variant_id
+    l.n_others, l.scoring_rule, l.example_limit, q.protocol, l.variant_id
 FROM leaning AS l
 LEFT JOIN leaning AS d
     ON d.is_dense AND d.base_model_id = l.base_model_id AND d.language = l.language
     AND d.scoring_rule IS NOT DISTINCT FROM l.scoring_rule AND d.example_limit IS NOT DISTINCT FROM l.example_limit
-    AND d.setup IS NOT DISTINCT FROM l.setup
+    AND d.protocol_id = l.protocol_id
+LEFT JOIN protocols AS q ON q.protocol_id = l.protocol_id
 ORDER BY l.base_model_id, l.language, l.sparsity, l.variant_id;

@@ -4,21 +4,22 @@
 -- $split VARCHAR = 'test'
 -- $variant_id VARCHAR = NULL
 WITH pairs AS (
-    SELECT v.base_model_id, v.is_dense, v.variant_name, v.sparsity, r.*
+    SELECT v.base_model_id, v.is_dense, v.label, v.sparsity, r.*
     FROM rank_consistency AS r
     JOIN described_variants AS v ON v.variant_id = r.variant_id
     WHERE r.task = $task AND r.split = $split
         AND (v.is_dense OR r.variant_id = $variant_id::VARCHAR)
 )
 SELECT
-    p.base_model_id, p.variant_name, p.sparsity, p.language, p.reference_language, p.value,
+    p.base_model_id, p.label, p.sparsity, p.language, p.reference_language, p.value,
     d.value AS dense_value, p.value - d.value AS change, p.n_items, p.n_skipped,
-    p.scoring_rule, p.example_limit, p.setup, p.variant_id
+    p.scoring_rule, p.example_limit, q.protocol, p.variant_id
 FROM pairs AS p
 LEFT JOIN pairs AS d
     ON d.is_dense AND d.base_model_id = p.base_model_id
     AND d.language = p.language AND d.reference_language = p.reference_language
     AND d.scoring_rule IS NOT DISTINCT FROM p.scoring_rule AND d.example_limit IS NOT DISTINCT FROM p.example_limit
-    AND d.setup IS NOT DISTINCT FROM p.setup
+    AND d.protocol_id = p.protocol_id
+LEFT JOIN protocols AS q ON q.protocol_id = p.protocol_id
 WHERE p.variant_id = $variant_id::VARCHAR OR ($variant_id::VARCHAR IS NULL AND p.is_dense)
-ORDER BY p.base_model_id, p.variant_id, p.scoring_rule, p.setup NULLS FIRST, p.language, p.reference_language;
+ORDER BY p.base_model_id, p.variant_id, p.scoring_rule, q.protocol NULLS FIRST, p.language, p.reference_language;

@@ -4,19 +4,20 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 WITH of_task AS (
-    SELECT v.base_model_id, v.variant_name, v.sparsity, m.*
+    SELECT v.base_model_id, v.label, v.sparsity, m.*
     FROM metrics AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
     WHERE m.task = $task AND m.metric = $metric AND m.split = $split
 )
 SELECT
-    m.base_model_id, m.variant_name, m.sparsity, m.language, m.scoring_rule, m.value, m.ci_low, m.ci_high,
-    m.value - u.value AS difference_to_mean, m.n, m.example_limit, m.setup, m.variant_id, m.evaluation_id
+    m.base_model_id, m.label, m.sparsity, m.language, m.scoring_rule, m.value, m.ci_low, m.ci_high,
+    m.value - u.value AS difference_to_mean, m.n, m.example_limit, q.protocol, m.variant_id, m.evaluation_id
 FROM of_task AS m
 LEFT JOIN of_task AS u
     ON u.scoring_rule = 'mean'
     AND u.variant_id = m.variant_id
     AND u.language = m.language
     AND u.example_limit IS NOT DISTINCT FROM m.example_limit
-    AND u.setup IS NOT DISTINCT FROM m.setup
+    AND u.protocol_id = m.protocol_id
+LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
 ORDER BY m.base_model_id, m.language, m.sparsity, m.variant_id, m.scoring_rule, m.evaluation_id;

@@ -5,7 +5,7 @@
 -- $split VARCHAR = 'test'
 WITH groups AS (
     SELECT
-        v.method, v.sparsity, v.shots, v.samples, m.language, m.scoring_rule, m.example_limit, m.setup,
+        v.method, v.sparsity, v.shots, v.samples, m.language, m.scoring_rule, m.example_limit, m.protocol_id,
         count(DISTINCT v.seed) AS n_seeds,
         count(DISTINCT v.resample_seed) AS n_resamples,
         list_avg(list_sort(list(m.value))) AS mean_value,
@@ -21,8 +21,9 @@ WITH groups AS (
 )
 SELECT
     v.base_model_id, v.score, v.structure, v.propagation, g.sparsity, v.set_kind, v.source_language, v.target_language,
-    g.shots, g.samples, v.settings, g.language, g.scoring_rule, g.example_limit, g.setup,
+    g.shots, g.samples, v.settings, g.language, g.scoring_rule, g.example_limit, q.protocol,
     g.n_seeds, g.n_resamples, g.mean_value, g.standard_deviation, g.min_value, g.max_value
 FROM groups AS g
 JOIN described_variants AS v ON v.variant_id = g.variant_id
+LEFT JOIN protocols AS q ON q.protocol_id = g.protocol_id
 ORDER BY ALL;

@@ -4,9 +4,11 @@
 -- $split VARCHAR = 'test'
 -- $language VARCHAR = NULL
 SELECT
-    base_model_id, language, score, structure, propagation, set_kind, source_language, target_language,
-    demonstrations, settings, sparsity, value, ci_low, ci_high, n_variants, scoring_rule, example_limit, setup
-FROM sparsity_curve
-WHERE task = $task AND metric = $metric AND split = $split
-    AND ($language::VARCHAR IS NULL OR language = $language::VARCHAR)
+    c.base_model_id, c.language, c.score, c.structure, c.propagation, c.set_kind, c.source_language, c.target_language,
+    c.demonstration_label, c.settings, c.sparsity, c.value, c.ci_low, c.ci_high, c.n_variants, c.scoring_rule,
+    c.example_limit, q.protocol
+FROM sparsity_curve AS c
+LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+WHERE c.task = $task AND c.metric = $metric AND c.split = $split
+    AND ($language::VARCHAR IS NULL OR c.language = $language::VARCHAR)
 ORDER BY ALL;

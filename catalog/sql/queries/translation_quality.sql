@@ -1,10 +1,11 @@
 -- translation_quality: one row per variant, language pair and metric (bleu, chrf, exact_match), with dense beside it.
 -- $split VARCHAR = 'test'
 SELECT
-    m.base_model_id, m.language AS pair, m.metric, m.variant_name, m.sparsity, m.value, m.ci_low, m.ci_high,
-    m.dense_value, m.value - m.dense_value AS difference, c.p_value, m.n, m.setup, m.variant_id, m.evaluation_id
+    m.base_model_id, m.language AS pair, m.metric, m.label, m.sparsity, m.value, m.ci_low, m.ci_high,
+    m.dense_value, m.value - m.dense_value AS difference, c.p_value, m.n, q.protocol, m.variant_id, m.evaluation_id
 FROM measured AS m
 LEFT JOIN comparisons_to_dense AS c
     ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric AND c.task = 'translation' AND c.split = $split
+LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
 WHERE m.task = 'translation' AND m.split = $split
-ORDER BY m.base_model_id, pair, m.metric, m.sparsity, m.variant_name, m.variant_id;
+ORDER BY m.base_model_id, pair, m.metric, m.sparsity, m.label, m.variant_id;

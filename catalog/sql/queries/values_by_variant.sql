@@ -1,20 +1,24 @@
--- values_by_variant: one row per base model, variant and language: a metric as it was measured, of one rule and setup.
+-- values_by_variant: one row per base model, variant and language: a metric as it was measured, of one rule and protocol.
 -- Where there are evaluations of several sizes the largest counts.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = NULL
--- $setup VARCHAR = NULL
+-- $protocol_id VARCHAR = NULL
 SELECT
-    v.base_model_id, m.variant_id, v.variant_name, v.sparsity, v.is_dense, m.task, m.language, m.split, m.metric,
-    m.value, m.ci_low, m.ci_high, m.n, m.scoring_rule, m.setup, m.evaluation_id
+    v.base_model_id, m.variant_id, v.label, v.sparsity, v.is_dense, m.task, m.language, m.split, m.metric,
+    m.value, m.ci_low, m.ci_high, m.n, m.scoring_rule, m.protocol_id, m.evaluation_id
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
+LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
 ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
 WHERE m.task = $task AND m.metric = $metric AND m.split = $split
     AND CASE
         WHEN $scoring_rule::VARCHAR IS NOT NULL THEN m.scoring_rule = $scoring_rule::VARCHAR
         ELSE m.scoring_rule = 'mean' OR m.task IN ('translation', 'perplexity')
     END
-    AND m.setup IS NOT DISTINCT FROM $setup::VARCHAR
+    AND CASE
+        WHEN $protocol_id::VARCHAR IS NOT NULL THEN m.protocol_id = $protocol_id::VARCHAR
+        ELSE q.protocol IS NULL
+    END
 ORDER BY v.base_model_id, v.sparsity, m.variant_id, m.language;

@@ -6,12 +6,13 @@
 WITH compared AS (
     SELECT
         b.source AS base_model, v.base_model_id, c.task, c.split,
-        concat_ws(', ', e.scoring_rule, e.setup) AS scoring_rule, e.example_limit, c.language,
+        concat_ws(', ', e.scoring_rule, q.protocol) AS scoring_rule, e.example_limit, c.language,
         coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure,
-        v.settings, v.sparsity, v.demonstrations,
+        v.settings, v.sparsity, v.demonstration_label,
         c.variant_id, c.evaluation_id, c.difference, c.p_value
     FROM comparisons_once AS c
     JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
+    LEFT JOIN protocols AS q ON q.protocol_id = e.protocol_id
     JOIN described_variants AS v ON v.variant_id = c.variant_id
     JOIN described_variants AS dense
         ON dense.variant_id = c.baseline_id AND dense.is_dense AND dense.base_model_id = v.base_model_id
@@ -37,13 +38,13 @@ adjusted AS (
     FROM ranked
 ),
 told AS (
-    SELECT * REPLACE (NULL AS demonstrations), demonstrations IS NOT NULL AS is_mean_over_pairs FROM adjusted
+    SELECT * REPLACE (NULL AS demonstration_label), demonstration_label IS NOT NULL AS is_mean_over_pairs FROM adjusted
     UNION ALL BY NAME
-    SELECT *, false AS is_mean_over_pairs FROM adjusted WHERE demonstrations IS NOT NULL
+    SELECT *, false AS is_mean_over_pairs FROM adjusted WHERE demonstration_label IS NOT NULL
 )
 SELECT
     base_model, base_model_id, task, split, scoring_rule, example_limit, language,
-    score, intervention, set_kind, propagation, structure, settings, demonstrations, is_mean_over_pairs, sparsity,
+    score, intervention, set_kind, propagation, structure, settings, demonstration_label, is_mean_over_pairs, sparsity,
     count(*) AS n_variants,
     avg(difference ORDER BY variant_id) AS difference,
     count(*) FILTER (WHERE p_holm < 0.05 AND difference > 0) AS n_significantly_better,
@@ -54,4 +55,4 @@ FROM told
 GROUP BY ALL
 ORDER BY
     base_model, base_model_id, task, scoring_rule, example_limit, score DESC NULLS LAST, intervention,
-    set_kind DESC, propagation DESC, structure, settings NULLS FIRST, demonstrations NULLS FIRST, language, sparsity;
+    set_kind DESC, propagation DESC, structure, settings NULLS FIRST, demonstration_label NULLS FIRST, language, sparsity;

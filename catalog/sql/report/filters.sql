@@ -7,7 +7,7 @@ SELECT 2, 'task', task FROM evaluations
 UNION
 SELECT 3, 'score', coalesce(intervention, score, combination) FROM described_variants WHERE NOT is_dense
 UNION
-SELECT 4, 'pair', demonstrations FROM described_variants WHERE demonstrations IS NOT NULL
+SELECT 4, 'pair', demonstration_label FROM described_variants WHERE demonstration_label IS NOT NULL
 UNION
 SELECT 4, 'pair', label FROM described_sets
 WHERE demonstration_set_id IN (

@@ -1,10 +1,10 @@
 -- largest_features: one row per feature among the 20 largest after a block while the dense model reads a demonstration
--- set, all of whose tokens count. Block 0 is the output of the embeddings; magnitude is the mean over demonstrations of
+-- set, all of whose tokens count. Depth 0 is the output of the embeddings; magnitude is the mean over demonstrations of
 -- the feature's Euclidean norm over the tokens.
 SELECT
     b.source AS base_model, f.base_model_id, d.kind, d.source_language, d.target_language, d.seed, d.profile,
-    d.label AS demonstrations,
-    f.block, f.rank, f.feature, f.magnitude, f.demonstration_set_id
+    d.label AS demonstration_label,
+    f.depth, f.rank, f.feature, f.magnitude, f.demonstration_set_id
 FROM feature_magnitudes AS f
 JOIN statistics AS s ON s.statistics_id = f.statistics_id AND s.propagation = 'dense'
     AND coalesce(s.token_scope, 'all') = 'all'
@@ -14,4 +14,4 @@ WHERE f.rank <= 20
 QUALIFY f.statistics_id = min(f.statistics_id) OVER (PARTITION BY f.base_model_id, f.demonstration_set_id)
 ORDER BY
     base_model, f.base_model_id, d.kind DESC, d.source_language, d.target_language, d.profile, d.seed,
-    f.demonstration_set_id, f.block, f.rank;
+    f.demonstration_set_id, f.depth, f.rank;

@@ -6,7 +6,7 @@ SELECT
         WHEN 'demonstration_set' THEN concat_ws(', ', s.label, 'seed ' || s.seed, s.unusual)
         WHEN 'variant' THEN
             concat_ws(
-                ', ', concat_ws(' on ', coalesce(v.score, v.combination, v.intervention), v.demonstrations),
+                ', ', concat_ws(' on ', coalesce(v.score, v.combination, v.intervention), v.demonstration_label),
                 'seed ' || v.seed, v.propagation || ' propagation', v.settings, 'sparsity ' || v.sparsity
             )
     END AS meaning,

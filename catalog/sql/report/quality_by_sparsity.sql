@@ -6,23 +6,24 @@
 WITH points AS (
     SELECT
         b.source AS base_model, m.base_model_id, m.task, m.split, m.metric,
-        concat_ws(', ', m.scoring_rule, m.setup) AS scoring_rule, m.example_limit, m.language,
+        concat_ws(', ', m.scoring_rule, q.protocol) AS scoring_rule, m.example_limit, m.language,
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
-        v.demonstrations, m.variant_id, m.value, m.ci_low, m.ci_high
+        v.demonstration_label, m.variant_id, m.value, m.ci_low, m.ci_high
     FROM measured AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
     JOIN base_models AS b ON b.base_model_id = m.base_model_id
+    LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
     WHERE m.metric IN ('accuracy', 'chrf', 'perplexity') AND m.value IS NOT NULL AND v.intervention IS NULL
     QUALIFY m.split = max(m.split) OVER (PARTITION BY m.base_model_id, m.task)
 ),
 told AS (
-    SELECT * REPLACE (NULL AS demonstrations), demonstrations IS NOT NULL AS is_mean_over_pairs FROM points
+    SELECT * REPLACE (NULL AS demonstration_label), demonstration_label IS NOT NULL AS is_mean_over_pairs FROM points
     UNION ALL BY NAME
-    SELECT *, false AS is_mean_over_pairs FROM points WHERE demonstrations IS NOT NULL
+    SELECT *, false AS is_mean_over_pairs FROM points WHERE demonstration_label IS NOT NULL
 )
 SELECT
     base_model, base_model_id, task, split, metric, scoring_rule, example_limit, language,
-    score, set_kind, propagation, structure, settings, demonstrations, is_mean_over_pairs, sparsity,
+    score, set_kind, propagation, structure, settings, demonstration_label, is_mean_over_pairs, sparsity,
     count(DISTINCT variant_id) AS n_variants,
     avg(value ORDER BY variant_id) AS value,
     min(ci_low) AS ci_low,
@@ -32,4 +33,4 @@ GROUP BY ALL
 ORDER BY
     base_model, base_model_id, task, metric, scoring_rule, example_limit, language,
     score DESC NULLS FIRST, set_kind DESC, propagation DESC, structure, settings NULLS FIRST,
-    demonstrations NULLS FIRST, sparsity;
+    demonstration_label NULLS FIRST, sparsity;

@@ -1,6 +1,6 @@
 -- rank_consistency: one row per bar: RankC of a language with English for the dense model and for the variant that
 -- best_variant chose for that language on dev. Test split; dev only of a task that was evaluated on no other.
--- Of several rules, setups and sizes of an evaluation one is shown: the rule mean, the usual setup, the full split.
+-- Of several rules, protocols and sizes of an evaluation one is shown: the rule mean, the default protocol, the full split.
 WITH shown AS (
     SELECT variant_id, base_model_id, NULL AS chosen_for, NULL AS task FROM described_variants WHERE is_dense
     UNION
@@ -9,12 +9,13 @@ WITH shown AS (
 SELECT
     b.source AS base_model, v.base_model_id, r.task, r.split, r.language, v.is_dense,
     r.value AS rank_consistency, r.n_items, r.n_skipped,
-    v.variant_name, v.score, v.set_kind, v.source_language, v.target_language, v.propagation, v.structure,
+    v.label, v.score, v.set_kind, v.source_language, v.target_language, v.propagation, v.structure,
     v.settings, v.sparsity,
     v.variant_id
 FROM rank_consistency AS r
 JOIN described_variants AS v ON v.variant_id = r.variant_id
 JOIN base_models AS b ON b.base_model_id = v.base_model_id
+LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
 SEMI JOIN shown AS s
     ON s.variant_id = r.variant_id
     AND (s.chosen_for IS NULL OR s.chosen_for = r.language AND s.task = r.task)
@@ -22,6 +23,7 @@ WHERE r.reference_language = 'en' AND r.value IS NOT NULL
 QUALIFY r.split = max(r.split) OVER (PARTITION BY v.base_model_id, r.task)
     AND dense_rank() OVER (
         PARTITION BY v.base_model_id, r.task, r.split
-        ORDER BY r.scoring_rule IS DISTINCT FROM 'mean', r.scoring_rule, r.setup NULLS FIRST, r.example_limit NULLS FIRST
+        ORDER BY r.scoring_rule IS DISTINCT FROM 'mean', r.scoring_rule, q.protocol NULLS FIRST,
+            r.example_limit NULLS FIRST
     ) = 1
 ORDER BY base_model, v.base_model_id, r.task, r.language, v.is_dense DESC, v.variant_id;

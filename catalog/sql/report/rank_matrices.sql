@@ -1,7 +1,7 @@
 -- rank_matrices: one row per cell of the matrices: RankC of a language with a reference language, for the dense model
 -- and for each variant that best_variant chose on dev for a language of the task (chosen_for names the languages; NULL
--- for dense). Test split; dev only of a task that was evaluated on no other. Of several rules, setups and sizes of an
--- evaluation one is shown: the rule mean, the usual setup, the full split.
+-- for dense). Test split; dev only of a task that was evaluated on no other. Of several rules, protocols and sizes of an
+-- evaluation one is shown: the rule mean, the default protocol, the full split.
 WITH shown AS (
     SELECT variant_id, NULL AS task, NULL AS chosen_for FROM described_variants WHERE is_dense
     UNION ALL
@@ -12,17 +12,19 @@ WITH shown AS (
 SELECT
     b.source AS base_model, v.base_model_id, r.task, r.split, s.chosen_for, r.language, r.reference_language,
     r.value AS rank_consistency, r.n_items, r.n_skipped,
-    v.variant_name, coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstrations,
+    v.label, coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstration_label,
     v.propagation, v.structure, v.settings, v.sparsity, v.variant_id
 FROM rank_consistency AS r
 JOIN shown AS s ON s.variant_id = r.variant_id AND (s.task IS NULL OR s.task = r.task)
 JOIN described_variants AS v ON v.variant_id = r.variant_id
 JOIN base_models AS b ON b.base_model_id = v.base_model_id
+LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
 WHERE r.value IS NOT NULL
 QUALIFY r.split = max(r.split) OVER (PARTITION BY v.base_model_id, r.task)
     AND dense_rank() OVER (
         PARTITION BY v.base_model_id, r.task, r.split
-        ORDER BY r.scoring_rule IS DISTINCT FROM 'mean', r.scoring_rule, r.setup NULLS FIRST, r.example_limit NULLS FIRST
+        ORDER BY r.scoring_rule IS DISTINCT FROM 'mean', r.scoring_rule, q.protocol NULLS FIRST,
+            r.example_limit NULLS FIRST
     ) = 1
 ORDER BY
     base_model, v.base_model_id, r.task, s.chosen_for NULLS FIRST, v.variant_id, r.language, r.reference_language;

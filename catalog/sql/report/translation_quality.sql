@@ -1,7 +1,7 @@
 -- translation_quality: one row per variant, language pair and split: BLEU and chrF, and the change of chrF to dense.
 SELECT
-    b.source AS base_model, m.language AS pair, m.split, v.variant_name,
-    coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstrations, v.seed, v.propagation,
+    b.source AS base_model, m.language AS pair, m.split, v.label,
+    coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstration_label, v.seed, v.propagation,
     v.structure, v.settings, v.sparsity,
     max(m.value) FILTER (WHERE m.metric = 'bleu') AS bleu,
     max(m.value) FILTER (WHERE m.metric = 'chrf') AS chrf,
@@ -15,4 +15,4 @@ JOIN described_variants AS v ON v.variant_id = m.variant_id
 JOIN base_models AS b ON b.base_model_id = m.base_model_id
 WHERE m.task = 'translation'
 GROUP BY ALL
-ORDER BY base_model, pair, m.split, v.sparsity, score DESC NULLS FIRST, v.variant_name, m.variant_id, m.evaluation_id;
+ORDER BY base_model, pair, m.split, v.sparsity, score DESC NULLS FIRST, v.label, m.variant_id, m.evaluation_id;

@@ -1,8 +1,9 @@
--- metrics: one row per metric of a variant; rule, limit and setup only where they are not the usual ones.
+-- metrics: one row per metric of a variant; rule, limit and protocol only where they are not the usual ones.
 SELECT
-    variant_id, task, language, split, metric, value,
-    CASE WHEN scoring_rule NOT IN ('mean', 'greedy', 'sum') THEN scoring_rule END AS scoring_rule,
-    'first ' || example_limit AS "limit",
-    setup
-FROM metrics
-ORDER BY variant_id, evaluation_id, metric;
+    m.variant_id, m.task, m.language, m.split, m.metric, m.value,
+    CASE WHEN m.scoring_rule NOT IN ('mean', 'greedy', 'sum') THEN m.scoring_rule END AS scoring_rule,
+    'first ' || m.example_limit AS "limit",
+    q.protocol
+FROM metrics AS m
+LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
+ORDER BY m.variant_id, m.evaluation_id, m.metric;

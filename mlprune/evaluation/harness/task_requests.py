@@ -15,7 +15,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from lm_eval.tasks import TaskManager
 
 from mlprune.errors import MlpruneError, TaskFileError, unknown
 from mlprune.hashing import digest
+from mlprune.json_values import JsonObject, JsonValue
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +69,9 @@ class HarnessRun:
     """What a model made of a task."""
 
     results: tuple[HarnessResult, ...]
-    documents: tuple[Mapping[str, Any], ...]
+    documents: tuple[JsonObject, ...]
     """One row per document and filter: doc_id, filter, target, document and metrics, the last two as JSON."""
-    requests: tuple[Mapping[str, Any], ...]
+    requests: tuple[JsonObject, ...]
     """One row per request: doc_id, request_index, kind, context, continuation, log_likelihood, is_greedy, output."""
     n_documents: int
 
@@ -209,7 +210,7 @@ def _quietly() -> Iterator[None]:
             os.environ["DISABLE_MULTIPROC"] = before
 
 
-def _results(found: Mapping[str, Any], higher_is_better: Mapping[str, bool]) -> Iterator[HarnessResult]:
+def _results(found: Mapping[str, object], higher_is_better: Mapping[str, bool]) -> Iterator[HarnessResult]:
     """The numbers among the results; what is none is left out with a warning."""
     for key, value in found.items():
         metric, _, filter_name = key.partition(",")
@@ -219,15 +220,15 @@ def _results(found: Mapping[str, Any], higher_is_better: Mapping[str, bool]) -> 
             logger.warning("the harness's %s is no number and is left out: %r", key, value)
             continue
         stderr = found.get(f"{metric}_stderr,{filter_name}")
-        error = float(stderr) if stderr is not None and _is_number(stderr) else None
+        error = float(stderr) if _is_number(stderr) else None
         yield HarnessResult(metric, filter_name, float(value), error, higher_is_better.get(metric))
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
 
 
-def _document_row(sample: Mapping[str, Any]) -> dict[str, Any]:
+def _document_row(sample: Mapping[str, Any]) -> dict[str, JsonValue]:
     return {
         "doc_id": int(sample["doc_id"]),
         "filter": str(sample["filter"]),
@@ -237,7 +238,7 @@ def _document_row(sample: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _request_row(request: Any) -> dict[str, Any]:
+def _request_row(request: Any) -> dict[str, JsonValue]:
     """One request with its first answer: a number and a flag, a number alone, or a text."""
     answer = request.resps[0]
     is_pair, is_text = isinstance(answer, tuple), isinstance(answer, str)
@@ -253,17 +254,17 @@ def _request_row(request: Any) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """A value as JSON has it: what JSON does not have becomes text."""
     return json.loads(json.dumps(value, default=_unknown, sort_keys=True), parse_constant=str)
 
 
-def _unknown(value: Any) -> Any:
+def _unknown(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray | set | frozenset):

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +71,7 @@ class Predictions:
         return cls(tuple(item.example_id for item in items), scores.starts, gold, candidates, scores.found, rule)
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Sequence[Any]], *, rule: RuleName = "mean") -> "Predictions":
+    def from_columns(cls, columns: Mapping[str, Sequence[object]], *, rule: RuleName = "mean") -> "Predictions":
         """Of stored rows, given as columns in their stored order.
 
         Raises:
@@ -91,14 +90,14 @@ class Predictions:
             example_ids=tuple(str(columns["example_id"][row]) for row in firsts.tolist()),
             starts=starts,
             gold=index[gold_rows],
-            candidates=tuple(columns["candidate"]),
+            candidates=tuple(map(str, columns["candidate"])),
             found=Likelihoods(
                 *(np.asarray(columns[name], dtype=kind) for name, kind in _LIKELIHOODS),
             ),
             rule=rule,
         )
 
-    def columns(self) -> dict[str, Sequence[Any]]:
+    def columns(self) -> dict[str, Sequence[object]]:
         """The stored rows: one a candidate, in file order; see `CHOICE_SCHEMA`."""
         sizes = np.diff(self.starts)
         index = np.arange(int(self.starts[-1])) - np.repeat(self.starts[:-1], sizes)
@@ -129,13 +128,12 @@ class Predictions:
         firsts = self.starts[:-1][items]
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         rows = np.repeat(firsts - starts[:-1], sizes) + np.arange(int(starts[-1]))
-        found = {name: values[rows] for name, values in vars(self.found).items()}
         return Predictions(
             tuple(self.example_ids[place] for place in items),
             starts,
             self.gold[items],
             tuple(self.candidates[row] for row in rows.tolist()),
-            Likelihoods(**found),
+            self.found.take(rows),
             self.rule,
         )
 

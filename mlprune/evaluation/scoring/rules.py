@@ -29,7 +29,11 @@ class Likelihoods:
     n_part: NDArray[np.int64]
     """[rows], scored tokens of the candidate part."""
     alone: Floats
-    """[rows], of the tokens of the candidate part given nothing but a start token; NaN where that was not asked for."""
+    """[rows], of the tokens of the candidate part given nothing but a start token; NaN if that was not computed."""
+
+    def take(self, rows: NDArray[np.int64]) -> "Likelihoods":
+        """Return the likelihoods of some rows, in the given order."""
+        return Likelihoods(self.whole[rows], self.n_whole[rows], self.part[rows], self.n_part[rows], self.alone[rows])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
-from mlprune.evaluation.tasks.builtin import TranslationItem
+from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode
 
@@ -54,14 +54,19 @@ class Translations:
     @classmethod
     def from_outputs(cls, outputs: Sequence[TranslationOutput]) -> "Translations":
         """Of a model just run."""
-        return cls.from_columns({key: [getattr(each, key) for each in outputs] for key in TRANSLATION_SCHEMA})
+        return cls(
+            tuple(output.example_id for output in outputs),
+            tuple(output.output for output in outputs),
+            tuple(output.reference for output in outputs),
+            tuple(output.prompt for output in outputs),
+        )
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Sequence[Any]]) -> "Translations":
+    def from_columns(cls, columns: Mapping[str, Sequence[object]]) -> "Translations":
         """Of stored rows, given as columns."""
-        return cls(*(tuple(columns[key]) for key in ("example_id", "output", "reference", "prompt")))
+        return cls(*(tuple(map(str, columns[key])) for key in ("example_id", "output", "reference", "prompt")))
 
-    def columns(self) -> dict[str, Sequence[Any]]:
+    def columns(self) -> dict[str, Sequence[object]]:
         """The stored rows; see `TRANSLATION_SCHEMA`."""
         values = (self.example_ids, self.prompts, self.outputs, self.references)
         return {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}

@@ -1,7 +1,7 @@
-"""Data sets of a hub as task files: which files hold a language and split, and what their rows are called here.
+"""Data sets of a hub as task files: the files of each language and split, and the columns of their rows.
 
-One frozen record a data set says it; those of published data sets are in `HUB_SETS`, a recipe may bring others. Files
-are tables at one commit of the data set's repository: nothing that a repository brings along is ever run.
+A built-in task describes its published data set with a `HubSet`; a recipe may describe others. Files are tables at one
+commit of the data set's repository. Code in a repository is never run.
 """
 
 import logging
@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from mlprune.corpus.row_files import SUFFIXES, read_rows
 from mlprune.errors import CorpusError, HubError, RecipeError, TaskFileError
+from mlprune.evaluation.tasks.items import Row
 from mlprune.hub import snapshot
 from mlprune.languages import language_file_stems
 from mlprune.vocabulary import HUB
@@ -74,39 +75,6 @@ class HubSet:
         return [tuple(pattern.format(config=config, split=splits[split]) for pattern in self.files) for config in names]
 
 
-HUB_SETS: Mapping[str, HubSet] = {
-    one.name: one
-    for one in (
-        HubSet("facebook/xnli", ("{config}/{split}-*.parquet",)),
-        HubSet("cambridgeltl/xcopa", ("{config}/{split}-*.parquet",), id=("idx",)),
-        HubSet("google-research-datasets/paws-x", ("{config}/{split}-*.parquet",), id=("id",), skips_incomplete=True),
-        HubSet(
-            "juletxara/xstory_cloze",
-            ("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
-            revision=CONVERTED,
-            splits=(("dev", "train"), ("test", "eval")),
-            id=("story_id",),
-        ),
-        HubSet(
-            "Muennighoff/xwinograd",
-            ("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
-            revision=CONVERTED,
-            splits=(("test", "test"),),
-            configs=(("ja", "jp"),),
-            aligned=False,
-        ),
-        HubSet(
-            "facebook/belebele",
-            ("data/{config}.jsonl",),
-            splits=(("test", "test"),),
-            id=("link", "question_number"),
-        ),
-    )
-}
-"""Published data sets by name. Their keys are those of the tasks; XNLI's rows are in one order in all languages,
-Belebele's are not, and XWinograd's languages hold different sentences."""
-
-
 @dataclass(frozen=True)
 class HubSource:
     """Where a recipe finds a task's rows on a hub."""
@@ -145,7 +113,7 @@ def pinned(source: HubSource, languages: tuple[str, ...], split: str) -> HubSour
     return replace(source, commit=_fetched(source, patterns).name)
 
 
-def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[dict[str, Any]], str]:
+def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row], str]:
     """The rows of one language and split, each with an `id` and the keys of its task, and where they are from.
 
     Args:
@@ -182,7 +150,7 @@ def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
     return [folder / name for name in next(filter(None, found), [])]
 
 
-def _renamed(rows: Sequence[Mapping[str, Any]], data: HubSet, *, language: str) -> Iterator[dict[str, Any]]:
+def _renamed(rows: Sequence[Row], data: HubSet, *, language: str) -> Iterator[Row]:
     """Rows with the keys of a task, without those that are passed over; numbers count all rows.
 
     Raises:
@@ -202,13 +170,13 @@ def _renamed(rows: Sequence[Mapping[str, Any]], data: HubSet, *, language: str) 
         logger.warning("%s, %s: %d rows without a text or label passed over", data.name, language, n_skipped)
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     return value is None or value == -1 or (isinstance(value, str) and not value.strip())
 
 
-def _id(row: Mapping[str, Any], data: HubSet, *, number: int, language: str) -> int | str:
+def _id(row: Row, data: HubSet, *, number: int, language: str) -> int | str:
     if data.id:
         values = [row[column] for column in data.id]
-        found: int | str = values[0] if len(values) == 1 else "#".join(map(str, values))
+        found = cast("int | str", values[0]) if len(values) == 1 else "#".join(map(str, values))
         return found if data.aligned else f"{language}:{found}"
     return number if data.aligned else f"{language}:{number}"

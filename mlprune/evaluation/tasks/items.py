@@ -5,11 +5,12 @@ How a row of a task becomes one is in `tasks.py` and `own_tasks.py`, how it is s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from mlprune.errors import TaskFileError
 
-Row = Mapping[str, Any]
+Row = Mapping[str, object]
+"""A row of a task file: key -> value as the file has it."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def texts_of(row: Row, key: str) -> list[str]:
     value = row[key]
     if not isinstance(value, list) or not value or not all(is_text(each) for each in value):
         raise TaskFileError(f"wrong {key}", key=key, expected="a list of texts", got=value)
-    return value
+    return cast("list[str]", value)
 
 
 def place_of(row: Row, key: str, candidates: Sequence[str]) -> int:

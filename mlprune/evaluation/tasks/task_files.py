@@ -3,17 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from mlprune.corpus import cldr, cldr_facts
 from mlprune.corpus.row_files import SUFFIXES, read_rows
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.evaluation.tasks.builtin import TASKS, Task, facts_item
+from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, TranslationItem, sentence_item
+from mlprune.evaluation.tasks.registry import TASKS
+from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
 from mlprune.languages import language_file_stems
 from mlprune.vocabulary import SplitName
+
+Item: TypeAlias = ChoiceItem | TranslationItem
 
 CORPUS = "corpus"
 """Path of a task whose items come from the recipe's corpus."""
@@ -23,7 +27,7 @@ CORPUS = "corpus"
 class TaskData:
     """The items of one task, language and split."""
 
-    items: tuple[ChoiceItem, ...] | tuple[TranslationItem, ...]
+    items: tuple[Item, ...]
     """In file order."""
     content_sha256: str
     """Of everything that was read, whatever the split and limit took of it; other keys of the rows do not count."""
@@ -71,7 +75,7 @@ def read_items(
     return TaskData(kept, content, where, lines, {one.example_id: rows[lines[one.example_id]] for one in kept})
 
 
-def _rows(source: Path | HubSource, *, language: str, split: str) -> tuple[list[dict[str, Any]], str]:
+def _rows(source: Path | HubSource, *, language: str, split: str) -> tuple[Sequence[Row], str]:
     """All rows of a language and split, and where they are from."""
     if isinstance(source, HubSource):
         return hub_rows(source, language=language, split=split)
@@ -112,22 +116,23 @@ def corpus_items(
 
 def _corpus_content(
     task: str, lines: Mapping[str, Sequence[str]], *, languages: tuple[str, ...]
-) -> tuple[dict[str, Any], str]:
+) -> tuple[Mapping[str, Item], str]:
     """All items by id, and the hash of what they were made of."""
     if task == "facts":
         rows = _held_out_facts(languages[0])
-        return {row["id"]: facts_item(row["id"], row) for row in rows}, digest(rows)
-    n_sides = {"perplexity": 1, "translation": 2}.get(task)
-    if n_sides is None:
-        known = ("facts", "perplexity", "translation")
-        raise TaskFileError("a corpus holds no items of this task", task=task, expected=known, got=CORPUS)
+        return {str(row["id"]): facts_item(str(row["id"]), row) for row in rows}, digest(rows)
+    reads = TASKS[task].reads if task in TASKS else "candidates"
+    if reads == "candidates":
+        expected = ["facts", *(name for name, known in TASKS.items() if known.traits.reads_parallel_text)]
+        raise TaskFileError("a corpus has no items of this task", task=task, expected=expected, got=CORPUS)
+    n_sides = 2 if reads == "pairs" else 1
     if len(languages) != n_sides:
         raise TaskFileError("wrong number of languages", task=task, expected=n_sides, got=languages)
     sides = [_side(lines, language) for language in languages]
     if len({len(side) for side in sides}) > 1:
         lengths = [len(side) for side in sides]
         raise TaskFileError("the corpus is not aligned", languages=languages, expected="equal lengths", got=lengths)
-    make = TranslationItem if task == "translation" else sentence_item
+    make = TranslationItem if reads == "pairs" else sentence_item
     items = {str(number): make(str(number), *sentences) for number, sentences in enumerate(zip(*sides, strict=True))}
     return items, digest([list(side) for side in sides])
 
@@ -144,7 +149,7 @@ def _side(lines: Mapping[str, Sequence[str]], language: str) -> Sequence[str]:
     return lines[language]
 
 
-def _held_out_facts(language: str) -> list[dict[str, Any]]:
+def _held_out_facts(language: str) -> list[Row]:
     if language not in cldr.LANGUAGES:
         raise TaskFileError(
             "the corpus knows no facts in this language", language=language, expected=cldr.LANGUAGES, got=language
@@ -175,7 +180,7 @@ def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> st
     return str(value)
 
 
-def _limited(items: Mapping[str, Any], *, limit: int | None, seed: int, where: str) -> tuple[Any, ...]:
+def _limited(items: Mapping[str, Item], *, limit: int | None, seed: int, where: str) -> tuple[Item, ...]:
     """The chosen items in their order."""
     if not items:
         raise TaskFileError("there are no items", file=where, expected="at least one", got=0)

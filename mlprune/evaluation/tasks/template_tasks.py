@@ -9,8 +9,8 @@ from string import Formatter
 from typing import Literal
 
 from mlprune.errors import RecipeError
-from mlprune.evaluation.tasks.builtin import CHOICE_METRICS, LABEL_METRICS, Task
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, place_of, text_of, texts_of
+from mlprune.evaluation.tasks.task import CHOICE_METRICS, LABEL_METRICS, Task
 
 CANDIDATE = "candidate"
 """The field of a template that each candidate fills."""

@@ -6,19 +6,20 @@ different size compare; making it is the caller's part.
 """
 
 import math
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.methods import AGGREGATIONS, Parameters, VarianceParameters
 
-AggregationName = Literal["mean", "max", "variance", "pooled"]
-"""The same words as in a recipe; arithmetic does not import them from there."""
+AggregationFunction = Callable[[Tensor, list[float], Parameters], Tensor]
+"""Makes [in] float64 from [sets, in] float64 and the sets' shares, which sum to 1."""
 
 
 def aggregated(
-    factors: Tensor, how: AggregationName, *, variance_weight: float = 1.0, weights: Tensor | None = None
+    factors: Tensor, how: str, *, parameters: Parameters | None = None, weights: Tensor | None = None
 ) -> Tensor:
     """Make one factor of the factors f[l, j] of L sets, whose shares p[l] are the weights scaled to sum to 1.
 
@@ -35,7 +36,7 @@ def aggregated(
     Args:
         factors: [L, in], float32 or wider, >= 0, L >= 1; for `pooled` the sets' mean squares.
         how: a name from the list above.
-        variance_weight: >= 0, read by `variance` only.
+        parameters: of the aggregation; None: the defaults.
         weights: [L], >= 0, in any unit; None: equal. `max` knows no weights and refuses them.
     Returns: [in], float32, >= 0.
     Raises:
@@ -44,18 +45,11 @@ def aggregated(
         BadInputError: `how` is unknown, `max` was given weights, the weights are no shares, or the variance's weight
             is negative or not finite.
     """
-    _check_choice(how, variance_weight, has_weights=weights is not None)
+    _check_choice(how, has_weights=weights is not None)
     _check_factors(factors)
     wide = factors.detach().to(torch.float64)
     shares = _shares(weights, wide.shape[0])
-    if how == "max":
-        result = wide.amax(dim=0)
-    elif how == "pooled":
-        result = _mean(wide, shares).sqrt()
-    else:
-        result = _mean(wide, shares)
-        if how == "variance":
-            result = result + variance_weight * _mean((wide - result).square(), shares)
+    result = AGGREGATION_FUNCTIONS[how](wide, shares, parameters or AGGREGATIONS[how].parameters())
     narrow = result.to(torch.float32)
     if not bool(torch.isfinite(narrow).all()):
         raise StatisticsError("an aggregated factor is beyond float32", feature=int((~narrow.isfinite()).nonzero()[0]))
@@ -81,13 +75,30 @@ def _shares(weights: Tensor | None, n_sets: int) -> list[float]:
     return [weight / total for weight in given]
 
 
-def _check_choice(how: str, variance_weight: float, *, has_weights: bool) -> None:
-    if how not in get_args(AggregationName):
-        raise BadInputError("no such aggregation", expected=" ".join(get_args(AggregationName)), got=how)
+def _mean_and_variance(values: Tensor, shares: list[float], parameters: Parameters) -> Tensor:
+    """[in] mean plus the weighted population variance."""
+    if not isinstance(parameters, VarianceParameters):
+        raise TypeError(f"expected VarianceParameters, got {type(parameters).__name__}")
+    weight = parameters.variance_weight
+    if not (math.isfinite(weight) and weight >= 0):
+        raise BadInputError("the weight of the variance is out of range", expected=">= 0", got=weight)
+    mean = _mean(values, shares)
+    return mean + weight * _mean((values - mean).square(), shares)
+
+
+AGGREGATION_FUNCTIONS: Mapping[str, AggregationFunction] = {
+    "mean": lambda values, shares, _: _mean(values, shares),
+    "max": lambda values, _shares, _: values.amax(dim=0),
+    "variance": _mean_and_variance,
+    "pooled": lambda values, shares, _: _mean(values, shares).sqrt(),
+}
+
+
+def _check_choice(how: str, *, has_weights: bool) -> None:
+    if how not in AGGREGATIONS:
+        raise BadInputError("no such aggregation", expected=" ".join(AGGREGATIONS), got=how)
     if how == "max" and has_weights:
         raise BadInputError("aggregation max takes no weights", expected="weights left out")
-    if not (math.isfinite(variance_weight) and variance_weight >= 0):
-        raise BadInputError("the weight of the variance is out of range", expected=">= 0", got=variance_weight)
 
 
 def _check_factors(factors: Tensor) -> None:

@@ -122,12 +122,19 @@ def alpha_levels(scores: Tensor, sparsities: Sequence[float], *, removes: str = 
     return torch.from_numpy(select_in_rows(array, counts, highest=highest)).to(scores.device)
 
 
-STRUCTURES: Mapping[str, Callable[..., Tensor]] = {
-    "row": row_levels,
-    "matrix": matrix_levels,
-    "alpha": lambda scores, sparsities, rounding, removes: alpha_levels(scores, sparsities, removes=removes),
+LevelFunction = Callable[[Tensor, Sequence[float], str, str], Tensor]
+"""Levels from scores, sparsities, rounding and what is removed."""
+
+LEVEL_FUNCTIONS: Mapping[str, LevelFunction] = {
+    "row": lambda scores, sparsities, rounding, removes: row_levels(
+        scores, sparsities, rounding=rounding, removes=removes
+    ),
+    "matrix": lambda scores, sparsities, rounding, removes: matrix_levels(
+        scores, sparsities, rounding=rounding, removes=removes
+    ),
+    "alpha": lambda scores, sparsities, _rounding, removes: alpha_levels(scores, sparsities, removes=removes),
 }
-"""What is compared with what; beside these there are the patterns N:M."""
+"""Structures without a pattern; `levels_of` also has N:M."""
 
 
 def levels_of(
@@ -143,11 +150,11 @@ def levels_of(
     """
     pattern = re.fullmatch(r"(\d+):(\d+)", structure)
     if not pattern:
-        if structure not in (*STRUCTURES, "N:M"):
-            raise unknown("structure", structure, [*STRUCTURES, "N:M"], error=BadInputError)
+        if structure not in (*LEVEL_FUNCTIONS, "N:M"):
+            raise unknown("structure", structure, [*LEVEL_FUNCTIONS, "N:M"], error=BadInputError)
         if structure == "N:M":
             raise BadInputError("a structure's N and M are missing", expected="2:4, say", got=structure)
-        return STRUCTURES[structure](scores, sparsities, rounding=rounding, removes=removes)
+        return LEVEL_FUNCTIONS[structure](scores, sparsities, rounding, removes)
     n_without = sum(sparsity == 0 for sparsity in sparsities)
     _removed_counts(sparsities, 0, rounding)
     kept = n_m_levels(scores, int(pattern[1]), int(pattern[2]), removes=removes)

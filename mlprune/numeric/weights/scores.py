@@ -7,12 +7,17 @@ one factor of the factors of several sets that of `aggregation`.
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.methods import Parameters, RandomParameters, RiaParameters
+
+Chosen = TypeVar("Chosen", bound=Parameters)
 
 _WEIGHTS_TOGETHER = 2**16
 """Rows are scored in chunks of about this many weights, whose intermediate values stay in the cache."""
@@ -139,6 +144,59 @@ def random_scores(shape: tuple[int, int], seed: int, block: int, layer: str) -> 
     digest = hashlib.sha256(f"{seed}:{block}:{layer}".encode()).digest()
     generator = torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "big", signed=True))
     return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
+@dataclass(frozen=True)
+class LayerInputs:
+    """Inputs of a score: one layer and what is known of its features."""
+
+    weight: Tensor
+    """[out, in], any float dtype."""
+    factors: Tensor | None
+    """[in], float32; None if the score reads no statistics."""
+    block: int
+    layer: str
+
+    @property
+    def norms(self) -> Tensor:
+        """The factors.
+
+        Raises:
+            StatisticsError: there are none.
+        """
+        if self.factors is None:
+            raise StatisticsError("a score reads statistics, and there are none", block=self.block, layer=self.layer)
+        return self.factors
+
+
+ScoreFunction = Callable[[LayerInputs, Parameters], Tensor]
+"""Returns the scores of a layer, [out, in] float32."""
+
+
+def _with(kind: type[Chosen], function: Callable[[LayerInputs, Chosen], Tensor]) -> ScoreFunction:
+    """Return a score function that takes parameters of one type."""
+
+    def scores(inputs: LayerInputs, parameters: Parameters) -> Tensor:
+        if not isinstance(parameters, kind):
+            raise TypeError(f"expected {kind.__name__}, got {type(parameters).__name__}")
+        return function(inputs, parameters)
+
+    return scores
+
+
+SCORE_FUNCTIONS: Mapping[str, ScoreFunction] = {
+    "wanda": lambda inputs, _: wanda_scores(inputs.weight, inputs.norms),
+    "contrast": lambda inputs, _: wanda_scores(inputs.weight, inputs.norms),
+    "magnitude": lambda inputs, _: magnitude_scores(inputs.weight),
+    "random": _with(
+        RandomParameters,
+        lambda inputs, own: random_scores(
+            (inputs.weight.shape[0], inputs.weight.shape[1]), own.seed, inputs.block, inputs.layer
+        ),
+    ),
+    "ria": _with(RiaParameters, lambda inputs, own: ria_scores(inputs.weight, inputs.norms, power=own.power)),
+}
+"""Scores that only order weights; those that also change them are functions of a block."""
 
 
 def _magnitude_sums(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,31 +9,34 @@ every pair is a job of step `search`, and the choice reads what all of them gave
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from mlprune.evaluation.bootstrap import measure
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_under
 from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.evaluation.task_metrics import task_metrics
+from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
 from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.steps.evaluate.cost import tasks_cost
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.interventions import Intervention
 from mlprune.steps.evaluate.results import TasksJob
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, prepared_task
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task
+from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.hidden_means import mean_states
 from mlprune.store.store import Store
+from mlprune.vocabulary import METRIC_TRAITS
 
 Pair = tuple[int, int]
 """The block behind which states are moved to English, and the one behind which they are moved back; from 0."""
-
-LESS_IS_BETTER = ("perplexity",)
 
 
 def shifts(own: Tensor, english: Tensor, pair: Pair) -> dict[int, Tensor]:
@@ -64,11 +67,46 @@ def projected(chain: Chain, store: Store, *, means: Iterable[str], pair: Pair) -
 
 
 @dataclass(frozen=True)
-class TrialJob(TasksJob):
-    """Try one pair of blocks on some tasks for development.
+class MovedStates:
+    """LRP2 in one evaluation: the states of a language are moved to English and back."""
 
-    The parents `means` of each are the mean states of its language and of English.
-    """
+    means: tuple[str, str]
+    """Ids of the mean states of the language and of English."""
+    pair: Pair | None = None
+    """The blocks; None if a choice names them."""
+    choice_id: str | None = None
+    """Record of the choice of a pair."""
+
+    @property
+    def parents(self) -> JsonObject:
+        """The mean states, and the choice if there is one."""
+        means = list(self.means)
+        return {"means": means} if self.choice_id is None else {"means": means, "choice": self.choice_id}
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The mean states, and the choice if there is one."""
+        choice = () if self.choice_id is None else (("lrp2_choices", self.choice_id),)
+        return (*(("hidden_means", means_id) for means_id in self.means), *choice)
+
+    def active(self, chain: Chain, store: Store) -> AbstractContextManager[None]:
+        """Move everything that runs through the chain."""
+        pair = self.pair
+        if pair is None:
+            assert self.choice_id is not None, "without a pair there is a choice"
+            pair = chosen_pair(store, self.choice_id)
+        return projected(chain, store, means=self.means, pair=pair)
+
+    def prepared(
+        self, store: Store, task: TaskSpec, model: ModelRef, *, batch_tokens: int
+    ) -> PreparedTask | PreparedTranslation:
+        """Return the items of the task."""
+        return prepared_task(task, model, batch_tokens)
+
+
+@dataclass(frozen=True)
+class TrialJob(TasksJob):
+    """Score one pair of blocks on some tasks of the development split."""
 
     step: ClassVar[str] = "search"
     pair: Pair
@@ -76,8 +114,7 @@ class TrialJob(TasksJob):
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The mean states."""
-        ids = dict.fromkeys(means for one in self.evaluations for means in one.identity.parents["means"])
-        return tuple(("hidden_means", means) for means in ids)
+        return tuple(dict.fromkeys(key for trial in self.evaluations for key in trial.intervention.needs))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All tasks, without stored predictions."""
@@ -89,31 +126,32 @@ class TrialJob(TasksJob):
         """Score the dense model under the projection; trials that differ in their rule share one run."""
         model = chain()
         model.everywhere(Shard.set_keep_masks, None)
-        groups: dict[tuple[TaskSpec, tuple[str, ...]], list[EvaluationSpec]] = {}
-        for one in self.evaluations:
-            if not store.has_record(*one.identity.key):
-                groups.setdefault((one.task.as_run, tuple(one.identity.parents["means"])), []).append(one)
-        for (task, means), trials in groups.items():
-            prepared = prepared_task(task, self.model, self.batch_tokens)
+        groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
+        for trial in self.evaluations:
+            if not store.has_record(*trial.identity.key):
+                groups.setdefault((trial.task.as_run, trial.intervention), []).append(trial)
+        for (task, intervention), trials in groups.items():
+            prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
             assert isinstance(prepared, PreparedTask), "translation has two languages and is not projected"
-            with projected(model, store, means=means, pair=self.pair):
+            with intervention.active(model, store):
                 scores = run_under(model, prepared, [one.task.rule for one in trials])
             for one in trials:
                 predictions = Predictions.from_scores(prepared.items, scores).under(one.task.rule)
                 store.write_record(one.identity.record(rows={"lrp2_trials": [self._row(one, predictions)]}))
 
-    def _row(self, trial: EvaluationSpec, predictions: Predictions) -> dict[str, Any]:
+    def _row(self, trial: EvaluationSpec, predictions: Predictions) -> dict[str, JsonValue]:
         metric = task_metrics(trial.task.definition, trial.task.target_language)[0]
-        found = measure(metric, predictions)
+        measured = measure(metric, predictions)
         return {
             "trial_id": trial.identity.id,
             "base_model_id": self.model.base_model_id,
             "first_block": self.pair[0],
             "second_block": self.pair[1],
-            **trial.task.described,
+            **trial.task.columns,
+            **trial.task.protocol.columns,
             "metric": metric.name,
-            "value": found.value,
-            "n": found.n,
+            "value": measured.value,
+            "n": measured.n,
         }
 
 
@@ -138,8 +176,8 @@ class ChoiceJob(RecordJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare what the trials recorded."""
         rows = [store.require("lrp2_trials", one).rows["lrp2_trials"][0] for one in self.trials]
-        sign = -1 if rows[0]["metric"] in LESS_IS_BETTER else 1
-        best = max(rows, key=lambda row: sign * row["value"])
+        sign = 1 if METRIC_TRAITS[as_str(rows[0]["metric"])].higher_is_better else -1
+        best = max(rows, key=lambda row: sign * as_float(row["value"]))
         row = {name: value for name, value in best.items() if name not in ("trial_id", "base_model_id")}
         row |= {"choice_id": self.identity.id, "variant_id": self.variant_id, "n_trials": len(rows)}
         store.write_record(self.identity.record(rows={"lrp2_choices": [row]}))
@@ -148,4 +186,4 @@ class ChoiceJob(RecordJob):
 def chosen_pair(store: Store, choice_id: str) -> Pair:
     """The pair that was chosen."""
     row = store.require("lrp2_choices", choice_id).rows["lrp2_choices"][0]
-    return row["first_block"], row["second_block"]
+    return as_int(row["first_block"]), as_int(row["second_block"])

@@ -9,19 +9,27 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 from mlprune.errors import RecipeError
+from mlprune.json_values import JsonValue
 from mlprune.languages import ENGLISH
 from mlprune.recipe import BaselineConfig
-from mlprune.steps.baselines.lrp2 import ChoiceJob, Pair, TrialJob
+from mlprune.steps.baselines.intervention_job import InterventionJob
+from mlprune.steps.baselines.lrp2 import ChoiceJob, MovedStates, Pair, TrialJob
 from mlprune.steps.demonstrate.plan import PlannedSet
-from mlprune.steps.evaluate.interventions import InterventionJob
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, task_data
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
+from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, ModelRef, make_identity
+from mlprune.steps.job import Identity, Job, ModelRef, computed_parameters, make_identity
 from mlprune.steps.observe.hidden_means import HiddenMeansJob
-from mlprune.steps.prune.variant import VariantSpec
+from mlprune.steps.prune.variant import InterventionVariant, VariantSpec
+from mlprune.steps.prune.variant_text import parameter_words
+
+TRIED_ON: Mapping[str, JsonValue] = {
+    name: BaselineConfig.model_fields[name].default for name in ("split", "limit", "seed")
+}
+"""Defaults of what the choice of a pair is made on."""
 
 
 @dataclass(frozen=True)
@@ -43,36 +51,37 @@ class Projection:
 
     @property
     def label(self) -> str:
-        """Which pair, or how it is chosen."""
-        return " ".join(("lrp2", self.details, *([f"seed {self.seed}"] if self.seed else [])))
+        """The baseline and its settings, in words."""
+        return " ".join(("lrp2", *parameter_words(self.settings), *([f"seed {self.seed}"] if self.seed else [])))
 
     @property
-    def details(self) -> str:
-        """The same, in words for the catalog."""
+    def settings(self) -> dict[str, JsonValue]:
+        """Candidate pairs, and what the choice among several is made on; all pairs of a model are the default."""
+        layers: dict[str, JsonValue] = {} if self.tries_all else {"layers": [list(pair) for pair in self.pairs]}
         if len(self.pairs) == 1:
-            return "blocks {} and {}".format(*self.pairs[0])
-        split, limit, seed = self.tried_on
-        pairs = "all pairs" if self.tries_all else " ".join(f"{first}-{second}" for first, second in self.pairs)
-        items = split if limit is None else f"{limit} of {split}"
-        return f"best of {pairs} on {items}" + (f", seed {seed}" if limit is not None and seed else "")
+            return layers
+        return layers | {name: value for name, value in self._tried_on.items() if value != TRIED_ON[name]}
 
-    def spec(self, inputs: Inputs, *, batch_tokens: int) -> VariantSpec:
+    @property
+    def _tried_on(self) -> dict[str, JsonValue]:
+        return dict(zip(("split", "limit", "seed"), self.tried_on, strict=True))
+
+    def spec(self, inputs: Inputs, *, batch_tokens: int) -> InterventionVariant:
         """The variant."""
-        parameters: dict[str, Any] = {
+        parameters: dict[str, JsonValue] = {
             "intervention": "lrp2",
             "sparsity": 0,
             "layers": [list(pair) for pair in self.pairs],
-            "dtype": inputs.model.dtype,
-            "batch_tokens": batch_tokens,
+            **computed_parameters(inputs.model, batch_tokens=batch_tokens),
         }
         if len(self.pairs) > 1:
-            parameters["tried_on"] = dict(zip(("split", "limit", "seed"), self.tried_on, strict=True))
+            parameters["tried_on"] = {name: value for name, value in self._tried_on.items() if value != TRIED_ON[name]}
         parents = {"base_model": inputs.base.id, "english_means": self.means[ENGLISH].identity.id}
         identity = make_identity("variants", parameters, parents=parents)
-        return VariantSpec(identity, inputs.model, sparsity=0.0, intervention="lrp2", details=self.details)
+        return InterventionVariant(identity, inputs.model, "lrp2", tuple(self.settings.items()))
 
-    def reads(self, variant: VariantSpec, task: TaskSpec) -> Mapping[str, Any] | None:
-        """The mean states of a task's language and of English, and the choice; English is left alone.
+    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+        """Move the states of the task's language to English, between the chosen blocks; English stays as it is.
 
         Raises:
             RecipeError: there are no mean states of the language.
@@ -80,18 +89,20 @@ class Projection:
         if task.sides:
             return None
         if task.language == ENGLISH:
-            return {}
+            return NoIntervention()
         if task.language not in self.means:
             message = "lrp2 has no text of a language that is evaluated"
             raise RecipeError(message, baseline=self.name, expected=sorted(self.means), got=task.language)
-        means = {"means": self._means_ids(task.language)}
-        return means if len(self.pairs) == 1 else {**means, "choice": self._choice(variant, task).id}
+        if len(self.pairs) == 1:
+            return MovedStates(self._means_ids(task.language), pair=self.pairs[0])
+        return MovedStates(self._means_ids(task.language), choice_id=self._choice(variant, task).id)
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """Mean states, the variant, and, for several pairs, the trials (a job a pair) and the choices."""
         languages = dict.fromkeys((ENGLISH, *(task.language for task in tasks)))
         jobs: list[Job] = [self.means[language] for language in languages]
-        jobs.append(InterventionJob(variant.identity, variant, self.means[ENGLISH].demonstration_set_id))
+        if isinstance(variant, InterventionVariant):
+            jobs.append(InterventionJob(variant.identity, variant, self.means[ENGLISH].demonstration_set_id))
         if len(self.pairs) == 1:
             return jobs
         chosen = {self._choice(variant, task).id: task for task in tasks if task.language != ENGLISH}
@@ -103,8 +114,8 @@ class Projection:
         jobs += [TrialJob(model, tuple(found), pair, batch_tokens=batch_tokens) for pair, found in by_pair.items()]
         return [*jobs, *(self._choice_job(variant, task) for task in chosen.values())]
 
-    def _means_ids(self, language: str) -> list[str]:
-        return [self.means[one].identity.id for one in (language, ENGLISH)]
+    def _means_ids(self, language: str) -> tuple[str, str]:
+        return self.means[language].identity.id, self.means[ENGLISH].identity.id
 
     def _choice(self, variant: VariantSpec, task: TaskSpec) -> Identity:
         trials = [trial.identity.id for _, trial in self._trials(variant, task)]
@@ -123,12 +134,13 @@ class Projection:
         split, limit, seed = self.tried_on
         tried = replace(task, split=split, limit=limit, seed=seed)
         batch_tokens = int(variant.identity.parameters["batch_tokens"])
-        parameters = {**tried.parameters, "dtype": variant.model.dtype, "batch_tokens": batch_tokens}
-        parents = {"base_model": variant.model.base_model_id, "means": self._means_ids(task.language)}
+        parameters = {**tried.parameters, **computed_parameters(variant.model, batch_tokens=batch_tokens)}
+        parents = {"base_model": variant.model.base_model_id, "means": list(self._means_ids(task.language))}
         contents = {"items": task_data(tried).content_sha256}
         for pair in self.pairs:
-            own = {**parameters, "pair": list(pair)}
-            yield pair, EvaluationSpec(make_identity("lrp2_trials", own, parents=parents, contents=contents), tried)
+            of_pair = {**parameters, "pair": list(pair)}
+            identity = make_identity("lrp2_trials", of_pair, parents=parents, contents=contents)
+            yield pair, EvaluationSpec(identity, tried, MovedStates(self._means_ids(task.language), pair=pair))
 
 
 def projections(
@@ -156,7 +168,7 @@ def projections(
 
 
 def _means_job(inputs: Inputs, planned: PlannedSet, *, batch_tokens: int) -> HiddenMeansJob:
-    parameters = {"dtype": inputs.model.dtype, "batch_tokens": batch_tokens}
+    parameters = computed_parameters(inputs.model, batch_tokens=batch_tokens)
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
     identity = make_identity("hidden_means", parameters, parents=parents)
     return HiddenMeansJob(identity, inputs.model, planned.id, batch_tokens=batch_tokens)

@@ -11,12 +11,14 @@ from mlprune.recipe import BaselineConfig, Recipe
 from mlprune.steps.baselines.lrp2_plan import projections
 from mlprune.steps.baselines.self_translation_plan import self_translation
 from mlprune.steps.demonstrate.plan import PlannedSet
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs, open_model
 from mlprune.steps.job import Identity, Job, ModelRef
 from mlprune.steps.prune.ordering import DenseVariantJob
-from mlprune.steps.prune.plan import PlannedVariant, added, dense_spec
-from mlprune.steps.prune.variant import VariantSpec
+from mlprune.steps.prune.plan import PlannedVariant, added
+from mlprune.steps.prune.variant import DenseVariant, VariantSpec, dense_variant
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,13 @@ class OtherModel:
         """Which model."""
         return f"dense {dict(self.row)['source']}"
 
-    def reads(self, variant: VariantSpec, task: TaskSpec) -> Mapping[str, Any] | None:
-        """Nothing else."""
-        return {}
+    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+        """None at run time."""
+        return NoIntervention()
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The one that records it."""
-        return [DenseVariantJob(self.base, self.row, variant)]
+        return [DenseVariantJob(self.base, self.row, variant)] if isinstance(variant, DenseVariant) else []
 
 
 def add_baselines(
@@ -99,7 +101,7 @@ def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> Plann
         expected = f"at most {own} bytes of weights as they are run"
         raise RecipeError(message, baseline=entry.name or entry.path, expected=expected, got=other)
     return PlannedVariant(
-        dense_spec(opened.base, opened.ref), baseline=OtherModel(opened.base, tuple(opened.row.items()))
+        dense_variant(opened.base, opened.ref), baseline=OtherModel(opened.base, tuple(opened.row.items()))
     )
 
 

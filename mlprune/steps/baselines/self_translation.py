@@ -7,17 +7,20 @@ too short to be scored, the text stays as it is; how many do is in the record.
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation, run_translation
 from mlprune.evaluation.self_translation_prompts import SourceText, in_english, source_texts
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.hashing import ordered_by_hash
+from mlprune.json_values import JsonObject
 from mlprune.languages import ENGLISH
+from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
@@ -125,7 +128,7 @@ class SelfTranslateJob(RecordJob, ModelJob):
     def _write(self, store: Store, found: Mapping[str, str]) -> None:
         """Every text with its translation, and the record."""
         texts = texts_of(self.task)
-        columns: dict[str, list[Any]] = {name: [getattr(one, name) for one in texts] for name in list(SCHEMA)[:-1]}
+        columns: dict[str, list[object]] = {name: [getattr(one, name) for one in texts] for name in list(SCHEMA)[:-1]}
         columns["translation"] = [found[one.text] for one in texts]
         artefact = store.write_table(f"translations/{self.identity.id}.parquet", columns, SCHEMA)
         n_empty = columns["translation"].count("")
@@ -135,7 +138,7 @@ class SelfTranslateJob(RecordJob, ModelJob):
         row = {
             "translations_id": self.identity.id,
             "base_model_id": self.model.base_model_id,
-            **{name: value for name, value in self.task.described.items() if name in _DESCRIBED},
+            **{name: value for name, value in self.task.columns.items() if name in _COLUMNS},
             "n_texts": len(texts),
             "n_distinct": len(found),
             "n_empty": n_empty,
@@ -143,7 +146,35 @@ class SelfTranslateJob(RecordJob, ModelJob):
         store.write_record(self.identity.record(artefacts=(artefact,), rows={"self_translations": [row]}))
 
 
-_DESCRIBED = ("task", "language", "split", "example_limit", "setup")
+_COLUMNS = ("task", "language", "split", "example_limit", "protocol_id")
+
+
+@dataclass(frozen=True)
+class TranslatedExamples:
+    """Self-translation in one evaluation: its examples are read in the model's own English."""
+
+    translations_id: str
+    """Record of the translations."""
+
+    @property
+    def parents(self) -> JsonObject:
+        """The translations."""
+        return {"translations": self.translations_id}
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The translations."""
+        return (("self_translations", self.translations_id),)
+
+    def active(self, chain: Chain, store: Store) -> AbstractContextManager[None]:
+        """Leave the model as it is."""
+        return nullcontext()
+
+    def prepared(
+        self, store: Store, task: TaskSpec, model: ModelRef, *, batch_tokens: int
+    ) -> PreparedTask | PreparedTranslation:
+        """Return the translated examples."""
+        return translated_task(store, self.translations_id, task, model, batch_tokens=batch_tokens)
 
 
 def translated_task(
@@ -162,5 +193,5 @@ def translated_task(
         zip(keys, (translation or text for text, translation in made), strict=True)
     )
     items = in_english(task.definition, task_data(task), found)
-    limits: dict[str, Any] = {"batch_tokens": batch_tokens, "max_positions": model.max_positions}
-    return prepare(load_tokenizer(Path(model.path)), items, **limits)
+    tokenizer = load_tokenizer(Path(model.path))
+    return prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=model.max_positions)

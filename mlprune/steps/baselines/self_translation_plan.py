@@ -1,19 +1,21 @@
 """Plan self-translation: what is translated, behind which shots, and which evaluations read it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mlprune.errors import RecipeError
 from mlprune.hashing import digest
+from mlprune.json_values import JsonValue
 from mlprune.languages import ENGLISH
 from mlprune.recipe import BaselineConfig
-from mlprune.steps.baselines.self_translation import SelfTranslateJob, Shots
-from mlprune.steps.evaluate.interventions import InterventionJob
-from mlprune.steps.evaluate.task_spec import USUAL_SHOTS, TaskSpec, task_data
+from mlprune.steps.baselines.intervention_job import InterventionJob
+from mlprune.steps.baselines.self_translation import SelfTranslateJob, Shots, TranslatedExamples
+from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
+from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, make_identity
-from mlprune.steps.prune.variant import VariantSpec
+from mlprune.steps.job import Identity, Job, computed_parameters, make_identity
+from mlprune.steps.prune.variant import InterventionVariant, VariantSpec
+from mlprune.steps.prune.variant_text import parameter_words
 
 
 @dataclass(frozen=True)
@@ -24,53 +26,48 @@ class SelfTranslation:
 
     @property
     def label(self) -> str:
-        """That, and what of it is not as usual."""
-        return ", ".join(("self-translate", *([self.details] if self.details else [])))
+        """The baseline and its settings, in words."""
+        return " ".join(("self-translate", *parameter_words(self.settings)))
 
     @property
-    def details(self) -> str | None:
-        """What of it is not as usual, in words."""
-        usual = BaselineConfig.model_fields["max_new_tokens"].default
-        words = (
-            f"{self.shots.n} shots" if self.shots.n != USUAL_SHOTS else "",
-            f"shots of seed {self.shots.seed}" if self.shots.seed else "",
-            f"at most {self.shots.max_new_tokens} new tokens" if self.shots.max_new_tokens != usual else "",
-        )
-        return ", ".join(word for word in words if word) or None
+    def settings(self) -> dict[str, JsonValue]:
+        """Settings that are not at their defaults."""
+        defaults = {name: BaselineConfig.model_fields[name].default for name in self._settings}
+        return {name: value for name, value in self._settings.items() if value != defaults[name]}
 
-    def spec(self, inputs: Inputs, *, batch_tokens: int) -> VariantSpec:
-        """The variant; the English side of its shots says which sentences they are, in whatever language."""
-        parameters = {
+    def spec(self, inputs: Inputs, *, batch_tokens: int) -> InterventionVariant:
+        """The variant. The English side of its shots determines its sentences in every language."""
+        parameters: dict[str, JsonValue] = {
             "intervention": "self_translate",
             "sparsity": 0,
-            **self._settings,
-            "dtype": inputs.model.dtype,
-            "batch_tokens": batch_tokens,
+            **self.settings,
+            **computed_parameters(inputs.model, batch_tokens=batch_tokens),
         }
         english = digest([sentence for sentence, _ in self.shots.pairs(ENGLISH)])
         identity = make_identity(
             "variants", parameters, parents={"base_model": inputs.base.id}, contents={"english_shots": english}
         )
-        return VariantSpec(identity, inputs.model, sparsity=0.0, intervention="self_translate", details=self.details)
+        return InterventionVariant(identity, inputs.model, "self_translate", tuple(self.settings.items()))
 
-    def reads(self, variant: VariantSpec, task: TaskSpec) -> Mapping[str, Any] | None:
-        """The translations of a task's examples; English ones are left as they are.
+    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+        """Evaluate on the translations of the task's examples; English examples stay as they are.
 
-        Tasks without candidates have nothing that could be asked in English; native prompts would be English ones.
+        Tasks without candidates cannot be asked in English, and native prompts would be English ones.
 
         Raises:
             CorpusError: the corpus lacks the language.
         """
         if task.definition.reads != "candidates" or task.prompts == "native":
             return None
-        return {} if task.language == ENGLISH else {"translations": self._identity(variant, task).id}
+        return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(variant, task).id)
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The variant, and a job for every task, language and split."""
         batch_tokens = int(variant.identity.parameters["batch_tokens"])
         translated = dict.fromkeys(task.as_run for task in tasks if task.language != ENGLISH)
+        record = [InterventionJob(variant.identity, variant)] if isinstance(variant, InterventionVariant) else []
         return [
-            InterventionJob(variant.identity, variant),
+            *record,
             *(
                 SelfTranslateJob(
                     self._identity(variant, task), variant.model, task, self.shots, batch_tokens=batch_tokens
@@ -80,16 +77,15 @@ class SelfTranslation:
         ]
 
     @property
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, JsonValue]:
         return {"shots": self.shots.n, "seed": self.shots.seed, "max_new_tokens": self.shots.max_new_tokens}
 
     def _identity(self, variant: VariantSpec, task: TaskSpec) -> Identity:
-        own = variant.identity.parameters
+        batch_tokens = int(variant.identity.parameters["batch_tokens"])
         parameters = {
-            **self._settings,
+            **self.settings,
             "task": task.as_run.parameters,
-            "dtype": own["dtype"],
-            "batch_tokens": own["batch_tokens"],
+            **computed_parameters(variant.model, batch_tokens=batch_tokens),
         }
         contents = {"items": task_data(task).content_sha256, "shots": digest(self.shots.pairs(task.language))}
         parents = {"base_model": variant.model.base_model_id}

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any, ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 from mlprune.evaluation.bootstrap import compare
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import task_metrics
+from mlprune.json_values import JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.evaluation.metrics import rank_consistency
 from mlprune.numeric.evaluation.significance import holm
 from mlprune.numeric.masks.keep_masks import jaccard_removed
 from mlprune.numeric.masks.overlaps import top_bottom_overlap
 from mlprune.pruning.mask_files import read_keep_masks
-from mlprune.steps.evaluate.results import predictions_of
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.variant import mask_artefacts
+from mlprune.steps.prune.variant_rows import require_masks
 from mlprune.store.store import Store
 
 OVERLAP_SHARE = 0.3
@@ -58,16 +60,17 @@ class CompareJob(RecordJob):
         rows = [row for ours, theirs in self.pairs for row in self._language_rows(store, ours, theirs)]
         for metric in dict.fromkeys(row["metric"] for row in rows):
             family = [row for row in rows if row["metric"] == metric]
-            for row, adjusted in zip(family, holm([row["p_value"] for row in family]), strict=True):
-                row["p_adjusted"] = adjusted
+            for row, adjusted in zip(family, holm([cast("float", row["p_value"]) for row in family]), strict=True):
+                row["p_holm"] = adjusted
         store.write_record(self.identity.record(rows={"comparisons": rows}))
 
-    def _language_rows(self, store: Store, ours: EvaluationSpec, theirs: EvaluationSpec) -> list[dict[str, Any]]:
+    def _language_rows(self, store: Store, ours: EvaluationSpec, theirs: EvaluationSpec) -> list[dict[str, JsonValue]]:
         spec = ours.task
         first, second = (predictions_of(store, one) for one in (ours, theirs))
-        rows = []
+        rows: list[dict[str, JsonValue]] = []
         for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics):
-            row = {
+            difference = compare(metric, first, second)
+            row: dict[str, JsonValue] = {
                 "comparison_id": self.identity.id,
                 "variant_id": self.variant_id,
                 "baseline_id": self.baseline_id,
@@ -77,7 +80,10 @@ class CompareJob(RecordJob):
                 "language": spec.language,
                 "split": spec.split,
                 "metric": metric.name,
-                **vars(compare(metric, first, second)),
+                "difference": difference.difference,
+                "ci_low": difference.ci_low,
+                "ci_high": difference.ci_high,
+                "p_value": difference.p_value,
             }
             rows.append(row)
         return rows
@@ -131,13 +137,13 @@ class RankConsistencyJob(RecordJob):
                         "reference_evaluation_id": ids[reference],
                         "scoring_rule": spec.scoring_rule,
                         "example_limit": spec.limit,
-                        "setup": spec.setup,
+                        "protocol_id": spec.protocol.id,
                     }
                 )
         store.write_record(self.identity.record(rows={"rank_consistency": rows}))
 
 
-def _scores_by_item(predictions: Any) -> dict[str, NDArray[np.float64]]:
+def _scores_by_item(predictions: StoredPredictions) -> dict[str, NDArray[np.float64]]:
     """Example id -> scores of its candidates under the evaluation's rule."""
     assert isinstance(predictions, Predictions), "only choices are ranked"
     return dict(zip(predictions.example_ids, predictions.item_scores(), strict=True))
@@ -166,10 +172,10 @@ class MaskOverlapJob(RecordJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the masks block by block."""
-        records = [store.require("variants", variant) for variant in self.variants]
-        levels = [record.rows["variants"][0]["level"] for record in records]
+        both = [require_masks(store, variant) for variant in self.variants]
+        levels = [stored.level for stored in both]
         rows = []
-        for block, artefacts in enumerate(zip(*(mask_artefacts(record) for record in records), strict=True)):
+        for block, artefacts in enumerate(zip(*(stored.masks for stored in both), strict=True)):
             first, second = map(partial(read_keep_masks, store.uri), artefacts, levels)
             for layer in first:
                 row = {"variant_a": self.variants[0], "variant_b": self.variants[1], "block": block, "layer": layer}
@@ -205,9 +211,9 @@ class FeatureOverlapJob(RecordJob):
             ((self.sets[0], first), (self.sets[1], second)),
             ((self.sets[1], second), (self.sets[0], first)),
         ):
-            for block in range(len(a)):
-                row = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "block": block}
-                value = top_bottom_overlap(a[block], b[block], self.share)
+            for depth in range(len(a)):
+                row = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "depth": depth}
+                value = top_bottom_overlap(a[depth], b[depth], self.share)
                 rows.append({**row, "share": self.share, "value": value})
         store.write_record(self.identity.record(rows={"feature_overlaps": rows}))
 
@@ -217,8 +223,8 @@ def _magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
     record = store.require("statistics", statistics_id)
     artefact = next(one for one in record.artefacts if one.path.startswith("features/"))
     columns = store.read_table(artefact)
-    n_layers = max(columns["block"]) + 1
-    return np.asarray(columns["magnitude"], dtype=np.float64).reshape(n_layers, -1)
+    n_depths = max(columns["depth"]) + 1
+    return np.asarray(columns["magnitude"], dtype=np.float64).reshape(n_depths, -1)
 
 
 def compares_ranks(spec: TaskSpec) -> bool:

@@ -9,15 +9,23 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations, islice
-from typing import Any
 
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import VariantSpec
+from mlprune.steps.prune.variant import ScoredVariant
 
 logger = logging.getLogger(__name__)
 
+QUERIES = (
+    "blocks_by_pair",
+    "mask_overlap_by_layer",
+    "mask_overlap_of_pairs",
+    "mask_stability",
+    "profile_differences",
+)
+"""Named queries of the catalog that only contain compared pairs."""
+
 Pair = tuple[str, str]
-Groups = Mapping[tuple[Any, ...], list[VariantSpec]]
+Groups = Mapping[tuple[object, ...], list[ScoredVariant]]
 
 
 def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int) -> list[Pair]:
@@ -28,32 +36,32 @@ def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int) -> list[Pair
         most: so many pairs at most; above it a line is logged that says what is left out.
     Returns: all pairs if there are no more than `most`; else of the pairs that differ in one choice the first ones.
     """
-    groups = _grouped(one.spec for one in variants if one.spec.choice is not None)
+    groups = _grouped(one.spec for one in variants if isinstance(one.spec, ScoredVariant))
     n_pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups.values())
     if n_pairs <= most:
         return [pair for group in groups.values() for pair in _all_pairs(group)]
     pairs = list(islice(_close_pairs(groups), most))
-    if most:
-        logger.warning(
-            "masks of %d of %d pairs of variants are compared, pairs that differ in one choice "
-            "[key='analyses.mask_overlaps', got=%d]",
-            len(pairs),
-            n_pairs,
-            most,
-        )
+    logger.warning(
+        "masks of %d of %d pairs of variants are compared: the other %d pairs are missing from the queries %s "
+        "[key='analyses.mask_overlaps', got=%d]",
+        len(pairs),
+        n_pairs,
+        n_pairs - len(pairs),
+        ", ".join(QUERIES),
+        most,
+    )
     return pairs
 
 
-def _grouped(specs: Iterable[VariantSpec]) -> Groups:
+def _grouped(specs: Iterable[ScoredVariant]) -> Groups:
     """Variants that may be compared, by id."""
-    groups: dict[tuple[Any, ...], list[VariantSpec]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[ScoredVariant]] = defaultdict(list)
     for spec in sorted(specs, key=lambda one: one.id):
-        assert spec.choice is not None, "only what was scored has masks of its own"
-        groups[spec.choice.score, spec.choice.structure, spec.propagation, spec.sparsity].append(spec)
+        groups[spec.score.score, spec.score.structure, spec.propagation, spec.sparsity].append(spec)
     return groups
 
 
-def _all_pairs(group: Iterable[VariantSpec]) -> Iterator[Pair]:
+def _all_pairs(group: Iterable[ScoredVariant]) -> Iterator[Pair]:
     return combinations((spec.id for spec in group), 2)
 
 
@@ -62,7 +70,7 @@ def _close_pairs(groups: Groups) -> Iterator[Pair]:
     choices = [_choices(spec) for group in groups.values() for spec in group]
     for left_out in range(len(choices[0]) if choices else 0):
         for group in groups.values():
-            alike: dict[tuple[Any, ...], list[VariantSpec]] = defaultdict(list)
+            alike: dict[tuple[object, ...], list[ScoredVariant]] = defaultdict(list)
             for spec in group:
                 own = _choices(spec)
                 alike[own[:left_out] + own[left_out + 1 :]].append(spec)
@@ -70,17 +78,18 @@ def _close_pairs(groups: Groups) -> Iterator[Pair]:
                 yield from _all_pairs(close)
 
 
-def _choices(spec: VariantSpec) -> tuple[Any, ...]:
+def _choices(spec: ScoredVariant) -> tuple[object, ...]:
     """Everything in which two variants of a group can differ."""
-    assert spec.choice is not None, "only what was scored has masks of its own"
-    others = {name: value for name, value in vars(spec.choice).items() if name != "seed"}
+    calibration = spec.calibration
+    score = {name: value for name, value in spec.score.parameters.items() if name != "score_parameters"}
     return (
         spec.set_ids,
-        spec.choice.seed,
-        spec.contrast_set_id,
+        spec.score.seed,
+        calibration and calibration.contrast_set_id,
         spec.schedule,
         spec.scope,
         spec.profile,
-        *(vars(spec.reading).values() if spec.reading else ()),
-        tuple(others.values()),
+        *(vars(calibration.selection).values() if calibration else ()),
+        tuple(score.items()),
+        tuple((name, value) for name, value in vars(spec.score.score_parameters).items() if name != "seed"),
     )

@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 from mlprune.errors import RecipeError
 from mlprune.steps.compare.jobs import (
@@ -17,7 +16,8 @@ from mlprune.steps.compare.jobs import (
     compares_ranks,
 )
 from mlprune.steps.compare.mask_pairs import overlap_pairs
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe.plan import PlannedObservation
@@ -68,7 +68,7 @@ def _families(evaluations: tuple[EvaluationSpec, ...]) -> dict[TaskSpec, dict[st
     """Evaluations that differ in their language only: (task without language) -> language -> evaluation."""
     families: dict[TaskSpec, dict[str, EvaluationSpec]] = defaultdict(dict)
     for evaluation in evaluations:
-        families[replace(evaluation.task, language="", sides=())][evaluation.task.language] = evaluation
+        families[replace(evaluation.task, language="")][evaluation.task.language] = evaluation
     return families
 
 
@@ -79,7 +79,7 @@ def _compare(variant: str, baseline: str, evaluations: Evaluations) -> Iterator[
         languages = [language for language in ours if language in theirs.get(family, {})]
         pairs = tuple((ours[language], theirs[family][language]) for language in languages)
         if pairs:
-            parents: dict[str, Any] = {
+            parents = {
                 "evaluations": [one.identity.id for one, _ in pairs],
                 "baseline_evaluations": [other.identity.id for _, other in pairs],
             }

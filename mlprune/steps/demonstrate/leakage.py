@@ -51,7 +51,7 @@ def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, lan
         limit=evaluation.limit,
         seed=evaluation.seed,
         corpus=inputs.corpus_ref if from_corpus else None,
-        halves=from_corpus,
+        is_corpus_half=from_corpus,
         **items_at(recipe, evaluation.path, languages=evaluation.languages, split=evaluation.split),
     )
 

@@ -13,8 +13,8 @@ from mlprune.corpus.demonstrations import Demonstration, Side, build_demonstrati
 from mlprune.corpus.documents import read_documents
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_digest, code_files
 from mlprune.corpus.templates import LABELLED, PLAIN, fill_template
-from mlprune.evaluation.tasks.builtin import ChoiceItem
 from mlprune.evaluation.tasks.hub_datasets import HubSource
+from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue

@@ -7,14 +7,14 @@ Which variants a name means is answered here too, from the records.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlprune.errors import BadInputError, StoreError, unknown
 from mlprune.evaluation.harness.adapter import ChainModel
 from mlprune.evaluation.harness.task_requests import HarnessRun, HarnessTask, harness_version, requests_sha256, run_task
+from mlprune.json_values import JsonObject, JsonValue, as_str
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.evaluate.jobs import apply_variant
-from mlprune.steps.job import ChainLoader, Identity, ModelRef, make_identity
+from mlprune.steps.job import ChainLoader, Identity, ModelRef, computed_parameters, make_identity
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -98,8 +98,8 @@ def run_harness(
 
 
 def _answering(chain: ChainLoader, model: ModelRef, options: HarnessOptions) -> ChainModel:
-    limits: dict[str, Any] = {"max_positions": model.max_positions, "batch_tokens": options.batch_tokens}
-    return ChainModel(chain(), load_tokenizer(Path(model.path)), **limits)
+    tokenizer = load_tokenizer(Path(model.path))
+    return ChainModel(chain(), tokenizer, max_positions=model.max_positions, batch_tokens=options.batch_tokens)
 
 
 def _identity(
@@ -111,8 +111,7 @@ def _identity(
         "config_sha256": task.config_sha256,
         "n_shots": task.n_shots,
         "limit": options.limit,
-        "dtype": model.dtype,
-        "batch_tokens": options.batch_tokens,
+        **computed_parameters(model, batch_tokens=options.batch_tokens),
         "harness_version": harness_version(),
     }
     return make_identity(KIND, parameters, parents={"variant": variant_id}, contents={"requests": requests})
@@ -141,23 +140,33 @@ def _evaluate(
     return record
 
 
-def _columns(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str]) -> dict[str, list[Any]]:
+def _columns(rows: Sequence[JsonObject], schema: Mapping[str, str]) -> dict[str, list[JsonValue]]:
     return {name: [row[name] for row in rows] for name in schema}
 
 
-def _rows(identity: Identity, variant_id: str, found: HarnessRun) -> dict[str, list[dict[str, Any]]]:
+def _rows(identity: Identity, variant_id: str, run: HarnessRun) -> dict[str, list[dict[str, JsonValue]]]:
     """Table -> rows of one evaluation."""
     names = ("task", "task_version", "config_sha256", "n_shots", "harness_version", "dtype")
-    row = {
+    row: dict[str, JsonValue] = {
         "harness_id": identity.id,
         "variant_id": variant_id,
         **{name: identity.parameters[name] for name in names},
         "example_limit": identity.parameters["limit"],
-        "n_documents": found.n_documents,
-        "n_requests": len(found.requests),
+        "n_documents": run.n_documents,
+        "n_requests": len(run.requests),
     }
-    results = [
-        {"harness_id": identity.id, "variant_id": variant_id, "task": row["task"], **vars(one)} for one in found.results
+    results: list[dict[str, JsonValue]] = [
+        {
+            "harness_id": identity.id,
+            "variant_id": variant_id,
+            "task": row["task"],
+            "metric": result.metric,
+            "filter": result.filter,
+            "value": result.value,
+            "stderr": result.stderr,
+            "higher_is_better": result.higher_is_better,
+        }
+        for result in run.results
     ]
     return {KIND: [row], "harness_results": results}
 
@@ -190,8 +199,8 @@ def _named_variants(store: Store) -> dict[str, dict[str, list[str]]]:
     for record in store.records("recipes"):
         for row in record.rows.get("names", ()):
             if row["kind"] == "variant":
-                ids = found.setdefault(row["recipe"], {}).setdefault(row["name"], [])
-                ids += [row["id"]] if row["id"] not in ids else []
+                ids = found.setdefault(as_str(row["recipe"]), {}).setdefault(as_str(row["name"]), [])
+                ids += [as_str(row["id"])] if row["id"] not in ids else []
     return found
 
 

@@ -1,91 +1,68 @@
-"""Variants that are the dense model and do something at run time: their records, and what it means for an evaluation.
+"""Interventions: what a variant does at run time in one evaluation, to the model or to the examples.
 
-An evaluation of one names in its parents what it reads besides the variant; one that names nothing (in English) is of
-the dense model. What LRP2 does is in `projection.py`, where translations come from in `self_translation.py`.
+Each kind of intervention is implemented next to the baseline that plans it. Most evaluations have none.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Protocol
 
 from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.translation import PreparedTranslation
+from mlprune.json_values import JsonObject
 from mlprune.models.chain import Chain
-from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.steps.baselines.lrp2 import chosen_pair, projected
-from mlprune.steps.baselines.self_translation import translated_task
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, prepared_task
-from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.variant import VariantSpec, variant_row
+from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task
+from mlprune.steps.job import ModelRef, RecordKey
 from mlprune.store.store import Store
 
-KINDS: Mapping[str, str] = {"means": "hidden_means", "choice": "lrp2_choices", "translations": "self_translations"}
-"""Role among an evaluation's parents -> kind of record."""
 
+class Intervention(Protocol):
+    """What happens at run time in one evaluation.
 
-@dataclass(frozen=True)
-class InterventionJob(RecordJob):
-    """Record a variant whose weights are the dense model's."""
+    Implementations are hashable: evaluations of equal task and intervention share one run of the model.
+    """
 
-    step: ClassVar[str] = "prune"
-    variant: VariantSpec
-    english_set_id: str | None = None
-    """Demonstration set of the English mean states that it moves to."""
+    @property
+    def parents(self) -> JsonObject:
+        """Role -> ids of the records that the intervention reads, as the id of the evaluation contains them."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The base model, and what says which texts its interventions are made of."""
-        parents = self.identity.parents
-        means = (("hidden_means", parents["english_means"]),) if "english_means" in parents else ()
-        return (("base_models", parents["base_model"]), *means)
+        """Keys of these records."""
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
-        return JobCost(self.step)
+    def active(self, chain: Chain, store: Store) -> AbstractContextManager[None]:
+        """Apply the intervention to the model of a chain until the context ends."""
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
-        """Write the record."""
-        rows = {"variants": [variant_row(self.variant, achieved=0.0)]}
-        if self.english_set_id is not None:
-            link = {"variant_id": self.variant.id, "demonstration_set_id": self.english_set_id, "role": "english"}
-            rows["variant_demonstrations"] = [{**link, "weight": 1.0}]
-        store.write_record(self.identity.record(rows=rows))
+    def prepared(
+        self, store: Store, task: TaskSpec, model: ModelRef, *, batch_tokens: int
+    ) -> PreparedTask | PreparedTranslation:
+        """Return the items of the task under the intervention, tokenised and cut into batches.
+
+        Raises:
+            TaskFileError: a text does not fit the model's positions.
+        """
 
 
-def read_by(evaluation: EvaluationSpec) -> tuple[RecordKey, ...]:
-    """The records an evaluation reads besides its variant's."""
-    parents = evaluation.identity.parents
-    found = ((kind, parents[role]) for role, kind in KINDS.items() if role in parents)
-    return tuple((kind, one) for kind, ids in found for one in ([ids] if isinstance(ids, str) else ids))
+@dataclass(frozen=True)
+class NoIntervention:
+    """The model and the examples stay as they are."""
 
+    @property
+    def parents(self) -> JsonObject:
+        """None."""
+        return {}
 
-@contextmanager
-def intervention_active(chain: Chain, store: Store, evaluation: EvaluationSpec) -> Iterator[None]:
-    """While the context lasts, the model of a chain does what an evaluation's variant does at run time."""
-    parents = evaluation.identity.parents
-    if "means" not in parents:
-        yield
-        return
-    if "choice" in parents:
-        pair = chosen_pair(store, parents["choice"])
-    else:
-        ((first, second),) = store.require("variants", parents["variant"]).parameters["layers"]
-        pair = (first, second)
-    with projected(chain, store, means=parents["means"], pair=pair):
-        yield
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """None."""
+        return ()
 
+    def active(self, chain: Chain, store: Store) -> AbstractContextManager[None]:
+        """Change nothing."""
+        return nullcontext()
 
-def prepare_evaluation(
-    store: Store, evaluation: EvaluationSpec, model: ModelRef, batch_tokens: int
-) -> PreparedTask | PreparedTranslation:
-    """The items of an evaluation, tokenised and cut into batches: as they are, or in the model's own English.
-
-    Raises:
-        TaskFileError: a text does not fit the model's positions.
-    """
-    translations = evaluation.identity.parents.get("translations")
-    if translations is None:
-        return prepared_task(evaluation.task, model, batch_tokens)
-    return translated_task(store, translations, evaluation.task, model, batch_tokens=batch_tokens)
+    def prepared(
+        self, store: Store, task: TaskSpec, model: ModelRef, *, batch_tokens: int
+    ) -> PreparedTask | PreparedTranslation:
+        """Return the items of the task."""
+        return prepared_task(task, model, batch_tokens)

@@ -20,12 +20,13 @@ from mlprune.models.shard import Shard
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
 from mlprune.steps.evaluate.cost import tasks_cost
-from mlprune.steps.evaluate.interventions import intervention_active, prepare_evaluation, read_by
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.interventions import Intervention
 from mlprune.steps.evaluate.results import TasksJob, read_predictions, write_evaluation
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, prepared_task, shot_lines, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.variant import mask_artefacts, weight_artefacts
+from mlprune.steps.prune.variant_rows import stored_masks
 from mlprune.store.store import Store
 
 __all__ = [
@@ -43,15 +44,16 @@ __all__ = [
 def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
     """Turn the chain's model into a variant: each shard reads the masks of its own blocks from the store."""
     chain.everywhere(Shard.set_keep_masks, None)
-    record = store.require("variants", variant_id)
-    level = record.rows["variants"][0]["level"]
-    weights = weight_artefacts(record)
-    for block, masks in enumerate(mask_artefacts(record)):
+    stored = stored_masks(store, store.require("variants", variant_id))
+    if stored is None:
+        return
+    weights = stored.weights
+    for block, masks in enumerate(stored.masks):
         if weights:
             rewrite = partial(stored_weights, store_uri=store.uri, masks=masks, changed=weights[block])
             chain.on_block(block, Shard.rewrite_block, block, rewrite)
         else:
-            prune = partial(stored_keep_masks, store_uri=store.uri, artefact=masks, level=level)
+            prune = partial(stored_keep_masks, store_uri=store.uri, artefact=masks, level=stored.level)
             chain.on_block(block, Shard.prune_block, block, prune)
 
 
@@ -65,7 +67,7 @@ class EvaluateJob(TasksJob):
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The variant, and what it reads at run time."""
-        read = dict.fromkeys(key for one in self.evaluations for key in read_by(one))
+        read = dict.fromkeys(key for evaluation in self.evaluations for key in evaluation.intervention.needs)
         return (("variants", self.variant_id), *read)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
@@ -78,14 +80,14 @@ class EvaluateJob(TasksJob):
         """Put the masks on and evaluate what has no record yet."""
         model = chain()
         apply_variant(model, store, self.variant_id)
-        groups: dict[tuple[TaskSpec, tuple[RecordKey, ...]], list[EvaluationSpec]] = {}
+        groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
         for evaluation in self.evaluations:
             record = store.read_record(*evaluation.identity.key)
             if record is None or not store.is_complete(record):
-                groups.setdefault((evaluation.task.as_run, read_by(evaluation)), []).append(evaluation)
-        for evaluations in groups.values():
-            prepared = prepare_evaluation(store, evaluations[0], self.model, self.batch_tokens)
-            with intervention_active(model, store, evaluations[0]):
+                groups.setdefault((evaluation.task.as_run, evaluation.intervention), []).append(evaluation)
+        for (task, intervention), evaluations in groups.items():
+            prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
+            with intervention.active(model, store):
                 if isinstance(prepared, PreparedTask):
                     self._score(store, model, prepared, evaluations=evaluations)
                 else:

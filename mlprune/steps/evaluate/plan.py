@@ -8,15 +8,15 @@ from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
+from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
 from mlprune.steps.demonstrate.source_texts import CorpusRef
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.task_location import items_at
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, shot_lines, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, shot_lines, task_data
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import make_identity
+from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.prune.plan import PlannedVariant
-
-READS_PARALLEL_TEXT = ("perplexity", "translation")
 
 
 def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:
@@ -27,7 +27,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     """
     from_corpus = entry.path == CORPUS
     corpus = inputs.corpus_ref if from_corpus else None
-    if not from_corpus and entry.task in READS_PARALLEL_TEXT:
+    if not from_corpus and entry.task in READ_PARALLEL_TEXT:
         corpus = CorpusRef("parallel_text", path=str(recipe.resolve(entry.path)))
     if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
         raise RecipeError(
@@ -40,33 +40,35 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         limit=entry.limit,
         seed=entry.seed,
         corpus=corpus,
-        halves=from_corpus,
-        own=_own(recipe, entry),
+        is_corpus_half=from_corpus,
+        template=_template(recipe, entry),
         **({"folder": ""} if corpus else items_at(recipe, entry.path, languages=entry.languages, split=entry.split)),
     )
-    if entry.task == "translation":
+    if entry.pairs:
         return tuple(_translations(spec, entry))
     chosen = product(entry.rule, entry.prompt_language, entry.languages)
     return tuple(replace(spec, rule=rule, prompts=prompts, language=one) for rule, prompts, one in chosen)
 
 
-def _own(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
+def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
     config = recipe.template_task(entry.task)
     return None if config is None else TemplateTask(**config.model_dump())
 
 
 def _translations(spec: TaskSpec, entry: EvaluationConfig) -> Iterator[TaskSpec]:
-    """A spec for each pair and seed of the shots; a seed that is the entry's own is none of its own."""
+    """A spec for each pair and seed of the shots, which is the seed of the entry unless it names others."""
     spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
-    sides = [pair_languages(pair) for pair in entry.pairs]
-    for seed, pair in product(entry.shot_seed or (None,), sides):
-        yield replace(spec, language="-".join(pair), sides=pair, shot_seed=None if seed == entry.seed else seed)
+    pairs = ["-".join(pair_languages(pair)) for pair in entry.pairs]
+    for shot_seed, pair in product(entry.shot_seed or (entry.seed,), pairs):
+        yield replace(spec, language=pair, shot_seed=shot_seed)
 
 
 def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:
     """Lines of the recipe's corpus that some evaluation uses, so that no demonstration shows them."""
     specs = (spec for entry in recipe.evaluations for spec in task_specs(recipe, inputs, entry))
-    reading = (spec for spec in specs if spec.task in READS_PARALLEL_TEXT and spec.corpus == inputs.corpus_ref)
+    reading = (
+        spec for spec in specs if spec.definition.traits.reads_parallel_text and spec.corpus == inputs.corpus_ref
+    )
     return frozenset(int(item.example_id) for spec in reading for item in task_data(spec).items)
 
 
@@ -88,14 +90,14 @@ def plan_evaluations(
                 raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
             of_task = task.parameters
             for variant in _chosen(entry, variants):
-                reads = variant.reads(task)
-                if reads is None:
+                intervention = variant.intervention(task)
+                if intervention is None:
                     _refuse_named(entry, variant)
                     continue
-                parameters = {**of_task, "dtype": variant.spec.model.dtype, "batch_tokens": batch_tokens}
-                parents = {"variant": variant.id, **reads}
+                parameters = {**of_task, **computed_parameters(variant.spec.model, batch_tokens=batch_tokens)}
+                parents = {"variant": variant.id, **intervention.parents}
                 identity = make_identity("evaluations", parameters, parents=parents, contents=contents)
-                planned[variant.id][identity.id] = EvaluationSpec(identity, task)
+                planned[variant.id][identity.id] = EvaluationSpec(identity, task, intervention)
     return {variant: tuple(found.values()) for variant, found in planned.items()}
 
 

@@ -5,20 +5,21 @@ evaluation and one that was run are the same work. Comparisons and rank consiste
 compared before. Which evaluations are meant is said by a `Selection`.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NoReturn
 
 from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.steps.compare.jobs import CompareJob, RankConsistencyJob
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.protocol import ExampleSubset
 from mlprune.steps.evaluate.results import read_predictions, write_evaluation
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec, task_spec
+from mlprune.steps.evaluate.task_spec import TaskSpec, task_spec
 from mlprune.steps.job import Identity, Job, make_identity
-from mlprune.store.record_kinds import STEP_VERSIONS
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import RuleName
@@ -54,15 +55,8 @@ class Change:
     def of(self, spec: TaskSpec) -> TaskSpec:
         """The spec of the new evaluation."""
         rule = self.rule or spec.rule
-        return replace(spec, rule=rule, metrics=self.metrics or spec.metrics, subset=self._subset or spec.subset)
-
-    @property
-    def _subset(self) -> str:
-        """Names the examples: how many were asked for, and a hash of their ids."""
-        if self.examples is None:
-            return ""
-        text = "\n".join(sorted(self.examples))
-        return f"{len(self.examples)} {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        subset = spec.subset if self.examples is None else ExampleSubset.of(self.examples)
+        return replace(spec, rule=rule, metrics=self.metrics or spec.metrics, subset=subset)
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def rescore(store: Store, change: Change, selection: Selection | None = None) ->
     if change == Change():
         raise BadInputError("nothing to compute", expected="a rule, metrics or examples", got=None)
     records = list(store.records("evaluations"))
-    current = [record for record in records if record.step_version == STEP_VERSIONS["evaluations"]]
+    current = [record for record in records if record.step_version == RECORD_KINDS["evaluations"].version]
     found = list(_selected(current, change, selection or Selection()))
     if not found:
         raise BadInputError("no such evaluation", expected="one that is stored", got=vars(selection or Selection()))
@@ -138,7 +132,8 @@ def _is_better(spec: TaskSpec, other: TaskSpec, *, rule: RuleName | None) -> boo
 
 def _identity(record: Record, spec: TaskSpec) -> Identity:
     """Identity of the evaluation of a spec, from the same files and by the same means as a stored one."""
-    parameters = {**record.parameters, **spec.parameters}
+    of_run = {name: value for name, value in record.parameters.items() if name not in TaskSpec.__dataclass_fields__}
+    parameters = {**spec.parameters, **of_run}
     return make_identity("evaluations", parameters, parents=record.parents, contents=record.contents)
 
 
@@ -207,5 +202,5 @@ def _run(store: Store, job: Job) -> bool:
     return True
 
 
-def _no_chain() -> Any:
+def _no_chain() -> NoReturn:
     raise AssertionError("rescoring runs no model")

@@ -1,19 +1,19 @@
 """What is written down of an evaluation: its predictions, its row and its metrics, by whoever scored the texts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from mlprune.evaluation.bootstrap import measure
+from mlprune.evaluation.bootstrap import MetricValue, measure
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA, Translations
-from mlprune.evaluation.task_metrics import task_metrics
-from mlprune.steps.evaluate.task_spec import EvaluationSpec, TaskSpec
+from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.json_values import JsonValue
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ModelJob, ModelRef, RecordKey
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
-Stored = Predictions | Translations
+StoredPredictions = Predictions | Translations
 """What a predictions file holds."""
 
 
@@ -35,7 +35,7 @@ class TasksJob(ModelJob):
         return tuple(one.identity.key for one in self.evaluations)
 
 
-def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> Stored:
+def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> StoredPredictions:
     """Stored predictions as what metrics are computed on."""
     columns = store.read_table(artefact)
     if spec.definition.reads == "pairs":
@@ -43,7 +43,7 @@ def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> Stored
     return Predictions.from_columns(columns, rule=spec.rule)
 
 
-def predictions_of(store: Store, evaluation: EvaluationSpec) -> Stored:
+def predictions_of(store: Store, evaluation: EvaluationSpec) -> StoredPredictions:
     """The predictions of an evaluation that has a record.
 
     Raises:
@@ -53,7 +53,9 @@ def predictions_of(store: Store, evaluation: EvaluationSpec) -> Stored:
     return read_predictions(store, evaluation.task, record.artefacts[0])
 
 
-def write_evaluation(store: Store, evaluation: EvaluationSpec, variant_id: str, *, predictions: Stored) -> Record:
+def write_evaluation(
+    store: Store, evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions
+) -> Record:
     """Store predictions and the record with their metrics, and return the record."""
     schema = CHOICE_SCHEMA if isinstance(predictions, Predictions) else TRANSLATION_SCHEMA
     artefact = store.write_table(f"predictions/{evaluation.identity.id}.parquet", predictions.columns(), schema)
@@ -66,31 +68,40 @@ def write_evaluation(store: Store, evaluation: EvaluationSpec, variant_id: str, 
     return record
 
 
-def _row(evaluation: EvaluationSpec, variant_id: str, *, n_examples: int) -> dict[str, Any]:
-    spec = evaluation.task
+def _row(evaluation: EvaluationSpec, variant_id: str, *, n_examples: int) -> dict[str, JsonValue]:
     return {
-        **_place(evaluation, variant_id),
-        **spec.described,
+        "evaluation_id": evaluation.identity.id,
+        "variant_id": variant_id,
+        **evaluation.task.columns,
+        **evaluation.task.protocol.columns,
         "n_examples": n_examples,
     }
 
 
-def _metric_rows(evaluation: EvaluationSpec, variant_id: str, *, predictions: Stored) -> list[dict[str, Any]]:
+def _metric_rows(
+    evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions
+) -> list[dict[str, JsonValue]]:
     """Every metric of the task, with its interval."""
     spec = evaluation.task
-    rows = []
-    for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics):
-        found = {**vars(measure(metric, predictions)), "signature": metric.signature}
-        rows.append({**_place(evaluation, variant_id), "metric": metric.name, **found})
-    return rows
+    metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
+    return [
+        _metric_row(evaluation, variant_id, metric=metric, value=measure(metric, predictions)) for metric in metrics
+    ]
 
 
-def _place(evaluation: EvaluationSpec, variant_id: str) -> Mapping[str, Any]:
-    """The columns that say what was evaluated."""
+def _metric_row(
+    evaluation: EvaluationSpec, variant_id: str, *, metric: Metric, value: MetricValue
+) -> dict[str, JsonValue]:
     return {
         "evaluation_id": evaluation.identity.id,
         "variant_id": variant_id,
         "task": evaluation.task.task,
         "language": evaluation.task.language,
         "split": evaluation.task.split,
+        "metric": metric.name,
+        "value": value.value,
+        "ci_low": value.ci_low,
+        "ci_high": value.ci_high,
+        "n": value.n,
+        "signature": metric.signature,
     }

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlprune.evaluation.tasks.hub_datasets import HUB_SETS, HubSet, HubSource, hub_source, pinned
+from mlprune.evaluation.tasks.hub_datasets import HubSet, HubSource, hub_source, pinned
+from mlprune.evaluation.tasks.registry import HUB_SETS
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.source_texts import task_folder
 from mlprune.vocabulary import HUB

@@ -7,14 +7,14 @@ is `model_card.py`'s.
 
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, PermanentError, StoreError, unknown
+from mlprune.json_values import JsonObject
 from mlprune.models.checkpoint.edit import count_zeroed, has_values, overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES, WeightFiles, family_at, weight_name
 from mlprune.models.families.checks import oriented
@@ -23,7 +23,7 @@ from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.base_model import require_base_model
 from mlprune.steps.export.model_card import model_card
-from mlprune.steps.prune.variant import mask_artefacts, weight_artefacts
+from mlprune.steps.prune.variant_rows import stored_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
@@ -56,7 +56,7 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path) -
     try:
         target = out.expanduser().resolve()
         _check_free(target)
-        require_base_model(model_path, _row(variant)["base_model_id"])
+        require_base_model(model_path, variant.parent("base_model"))
         _write_folder(store, variant, model_path, target, card=card)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
@@ -74,7 +74,7 @@ def variant_record(store: Store, variant_id: str) -> Record:
     raise unknown("variant", variant_id, known, error=StoreError, n_nearest=3, store=store.uri)
 
 
-def _row(variant: Record) -> dict[str, Any]:
+def _row(variant: Record) -> JsonObject:
     return variant.rows["variants"][0]
 
 
@@ -95,18 +95,15 @@ def _check_free(target: Path) -> None:
 
 def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, card: str) -> None:
     """Write the whole export beside its place, check it, and move it there."""
-    temporary = target.with_name(f".{target.name}.writing-{uuid.uuid4().hex[:8]}")
-    try:
-        temporary.mkdir(parents=True)
+    remove_left_over(target)
+    with replacing(target) as temporary:
+        temporary.mkdir()
         _copy_files(model_path, temporary)
         rewritten = _write_changed(store, variant, temporary)
         _zero_removed(store, variant, temporary, rewritten=rewritten)
         _check_zeros(store, variant, temporary)
         _check_changed(store, variant, temporary)
         (temporary / "README.md").write_text(card, encoding="utf-8")
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _copy_files(model_path: Path, target: Path) -> None:
@@ -120,15 +117,16 @@ def _copy_files(model_path: Path, target: Path) -> None:
 
 def _removed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
     """(block, layer) and what the variant removes there: bool [out, in], True where the weight becomes 0."""
-    level = _row(variant)["level"]
-    for artefact in mask_artefacts(variant):
-        for layer, kept in read_keep_masks(store.uri, artefact, level).items():
+    stored = stored_masks(store, variant)
+    for artefact in stored.masks if stored else ():
+        for layer, kept in read_keep_masks(store.uri, artefact, stored.level if stored else 0).items():
             yield (_block_of(artefact), layer), ~kept
 
 
 def _changed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
     """(block, layer) and the whole new weight there: [out, in], removed entries 0; nothing where no weight changed."""
-    for artefact in weight_artefacts(variant):
+    stored = stored_masks(store, variant)
+    for artefact in stored.weights if stored else ():
         for layer, weight in read_block_weights(store, artefact).items():
             yield (_block_of(artefact), layer), weight
 

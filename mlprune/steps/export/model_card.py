@@ -10,7 +10,11 @@ from typing import Any
 
 import yaml
 
+from mlprune.json_values import as_str
+from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.steps.export.markdown import cell, rows_table, section, table
+from mlprune.steps.prune.variant_rows import stored_masks
+from mlprune.steps.prune.variant_text import value_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -30,19 +34,21 @@ _STATISTICS_COLUMNS = (
 _PARENT_COLUMNS = ("role", "variant_id", "score", "structure", "propagation", "sparsity", "achieved_sparsity")
 _CHOICES = (
     "score",
+    "score_parameters",
     "seed",
     "structure",
     "removes",
     "schedule",
+    "schedule_parameters",
     "scope",
     "profile",
     "propagation",
     "token_scope",
     "aggregation",
+    "aggregation_parameters",
     "n_demonstrations",
     "resample_seed",
     "combination",
-    "details",
     "sparsity",
     "achieved_sparsity",
     "mask_sha256",
@@ -51,19 +57,13 @@ _CHOICES = (
 _METRIC_COLUMNS = ("task", "language", "split", "metric", "value", "ci_low", "ci_high", "n")
 _TAG = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?")
 """A stored language tag: a code, with a script only where it is not the usual one."""
-_CITATIONS = {
-    "alpha": "M. Sun, Z. Liu, A. Bair, J. Z. Kolter, *A Simple and Effective Pruning Approach for Large Language "
-    "Models*, arXiv:2306.11695",
-    "contrast": "H. Kim, J. Suzuki, T. Hirasawa, M. Komachi, *Pruning Multilingual Large Language Models for "
-    "Multilingual Inference*, arXiv:2409.16911",
-    "owl": "L. Yin et al., *Outlier Weighed Layerwise Sparsity (OWL)*, arXiv:2310.05175",
-    "ria": "Y. Zhang et al., *Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Models*, "
-    "ICLR 2024",
-    "sparsegpt": "E. Frantar, D. Alistarh, *SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot*, "
-    "arXiv:2301.00774",
-    "wanda": "M. Sun, Z. Liu, A. Bair, J. Z. Kolter, *A Simple and Effective Pruning Approach for Large Language "
-    "Models*, arXiv:2306.11695",
+_CITED: Mapping[str, Mapping[str, Method]] = {
+    "score": SCORES,
+    "structure": STRUCTURES,
+    "schedule": SCHEDULES,
+    "aggregation": AGGREGATIONS,
 }
+"""Column of a variant -> the registry of its values."""
 
 
 def model_card(store: Store, variant: Record) -> str:
@@ -74,7 +74,7 @@ def model_card(store: Store, variant: Record) -> str:
         DamagedArtefactError: the file of a demonstration set is missing or damaged.
     """
     row = variant.rows["variants"][0]
-    base = store.require("base_models", row["base_model_id"]).rows["base_models"][0]
+    base = store.require("base_models", variant.parent("base_model")).rows["base_models"][0]
     sets = [_set_row(store, one) for one in variant.rows.get("variant_demonstrations", [])]
     evaluations = _evaluations(store, variant.id)
     metrics = [metric for record in evaluations for metric in record.rows.get("metrics", [])]
@@ -89,7 +89,7 @@ def model_card(store: Store, variant: Record) -> str:
         *section("Demonstrations the score read", rows_table(_set_columns(sets), sets)),
         *section("Activation statistics", rows_table(_STATISTICS_COLUMNS, _rows_of(lineage, "statistics"))),
         *section("Evaluations", rows_table(_METRIC_COLUMNS, metrics)),
-        *section("Lineage", _lineage_table(lineage)),
+        *section("Lineage", _lineage_table(store, lineage)),
         *section("Method", _citations(_rows_of(lineage, "variants"))),
     )
     return "\n".join(parts)
@@ -114,7 +114,7 @@ def _set_columns(sets: Sequence[Row]) -> tuple[str, ...]:
 def _parents(store: Store, variant: Record) -> list[Row]:
     """The variants a combination is made from, in order."""
     links = variant.rows.get("variant_parents", [])
-    found = [store.require("variants", link["parent_variant_id"]).rows["variants"][0] for link in links]
+    found = [store.require("variants", as_str(link["parent_variant_id"])).rows["variants"][0] for link in links]
     return [{**row, "role": link["role"]} for link, row in zip(links, found, strict=True)]
 
 
@@ -188,7 +188,7 @@ def _properties(row: Row, base: Row) -> Iterator[Sequence[Any]]:
     yield "prunable weights", base["n_prunable"]
     for name in _CHOICES:
         if row.get(name) is not None:
-            yield name.replace("_", " "), row[name]
+            yield name.replace("_", " "), value_words(row[name])
 
 
 def _layers_table(rows: Sequence[Row]) -> str:
@@ -211,15 +211,15 @@ def _with_ancestors(store: Store, records: Sequence[Record]) -> list[Record]:
         record = waiting.pop(0)
         if record.id not in found:
             found[record.id] = record
-            parents = [(role, parent) for role, parent in _parent_ids(record) if parent not in found]
+            parents = [(role, parent) for role, parent in _parent_ids(store, record) if parent not in found]
             waiting += [store.require(kinds.get(parent, role), parent) for role, parent in parents]
     return list(found.values())
 
 
-def _parent_ids(record: Record) -> list[tuple[str, str]]:
-    """(role, id) of what a record was made from; a variant names the ordering of its masks in its row."""
-    named = [row["ordering_id"] for row in record.rows.get("variants", []) if row["ordering_id"]]
-    parents = {**record.parents, **({"masks": named} if named else {})}
+def _parent_ids(store: Store, record: Record) -> list[tuple[str, str]]:
+    """(role, id) of what a record was made from; of a variant also the ordering that its masks are read from."""
+    stored = stored_masks(store, record) if record.kind == "variants" else None
+    parents = {**record.parents, **({"masks": stored.record.id} if stored else {})}
     return [
         (role, parent)
         for role, found in sorted(parents.items())
@@ -227,10 +227,10 @@ def _parent_ids(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def _lineage_table(records: Sequence[Record]) -> str:
+def _lineage_table(store: Store, records: Sequence[Record]) -> str:
     """Records, the version of the step that made each, and what it was made from."""
     lines = [
-        [record.kind, record.id, record.step_version, ", ".join(" ".join(pair) for pair in _parent_ids(record))]
+        [record.kind, record.id, record.step_version, ", ".join(" ".join(pair) for pair in _parent_ids(store, record))]
         for record in records
     ]
     return table(("kind", "id", "step version", "made from"), lines)
@@ -244,5 +244,10 @@ def _rows_of(records: Sequence[Record], kind: str) -> list[Row]:
 
 def _citations(variants: Sequence[Row]) -> str:
     """The papers of the scores, structures and schedules of a variant and of those it is combined from."""
-    words = {row.get(name) for row in variants for name in ("score", "structure", "schedule")}
-    return "\n\n".join(dict.fromkeys(text for word, text in _CITATIONS.items() if word in words))
+    methods = [
+        registry[str(row[column])]
+        for row in variants
+        for column, registry in _CITED.items()
+        if str(row.get(column)) in registry
+    ]
+    return "\n\n".join(sorted({method.citation for method in methods if method.citation}))

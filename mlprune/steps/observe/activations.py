@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
 from mlprune.errors import BadInputError, StatisticsError
+from mlprune.json_values import as_str
 from mlprune.models.chain import Chain, stream_tagged
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.placement.memory_estimate import Footprint
@@ -165,7 +166,7 @@ def read_activations(store: Store, activations_id: str, *, block: int, layer_inp
         stems = sorted({artefact.path.rpartition("/")[2].partition(".part-")[0] for artefact in record.artefacts})
         got = stem[1:].removesuffix(".part-")
         raise BadInputError("no such activations are stored", expected=stems, got=got)
-    layout = LAYOUTS[record.parameters["stored_dtype"]]
+    layout = LAYOUTS[as_str(record.parameters["stored_dtype"])]
     parts = [decode_numeric(store.read_bytes(artefact), layout, path=artefact.path) for artefact in artefacts]
     return Activations(
         demonstrations=np.concatenate([array_column(part, "demonstration") for part in parts]),

@@ -8,7 +8,7 @@ from mlprune.recipe import Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import make_identity
+from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.observe.activations import STORED_BYTES, ActivationsJob
 from mlprune.steps.observe.plan import input_widths, split_demonstrations
 
@@ -48,8 +48,7 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
         "inputs": list(names),
         "samples": samples,
         "stored_dtype": config.dtype,
-        "dtype": inputs.model.dtype,
-        "batch_tokens": batch_tokens,
+        **computed_parameters(inputs.model, batch_tokens=batch_tokens),
         "parts": len(parts),
     }
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}

@@ -26,13 +26,13 @@ from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
 
-FEATURES_SCHEMA = {"kind": "string", "block": "int32", "feature": "int32", "magnitude": "double"}
-"""Columns of a features file. Block 0 is the output of the embeddings, block l the output of the l-th block."""
+FEATURES_SCHEMA = {"kind": "string", "depth": "int32", "feature": "int32", "magnitude": "double"}
+"""Columns of a features file. Depth 0 is the output of the embeddings, depth l the output of the l-th block."""
 
 SUMS_LAYOUT = Layout(
     "feature_sums",
     1,
-    {"block": "int32", "n_demonstrations": "int64", "n_tokens": "int64", "magnitudes": "list<double>"},
+    {"depth": "int32", "n_demonstrations": "int64", "n_tokens": "int64", "magnitudes": "list<double>"},
 )
 """Sums of magnitudes over the demonstrations of one part, one row per block."""
 
@@ -53,7 +53,14 @@ class ObserveJob(DensePassJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run all batches, then write statistics, features and record."""
-        statistics = observe_set(store, chain(), self)
+        statistics = observe_set(
+            store,
+            chain(),
+            demonstration_set_id=self.demonstration_set_id,
+            demonstrations=None,
+            batch_tokens=self.batch_tokens,
+            token_scope=self.token_scope,
+        )
         files = statistics.write(store, self.identity.id)
         record = statistics_record(
             store,
@@ -83,7 +90,14 @@ class ObservePartJob(DensePassJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run the batches of the part, then write its statistics, its sums of magnitudes and the record."""
-        statistics = observe_set(store, chain(), self, demonstrations=self.demonstrations)
+        statistics = observe_set(
+            store,
+            chain(),
+            demonstration_set_id=self.demonstration_set_id,
+            demonstrations=self.demonstrations,
+            batch_tokens=self.batch_tokens,
+            token_scope=self.token_scope,
+        )
         files = statistics.write(store, self.statistics_id)
         sums = self._write_sums(store, statistics)
         store.write_record(self.identity.record(artefacts=(*files, sums)))
@@ -91,7 +105,7 @@ class ObservePartJob(DensePassJob):
     def _write_sums(self, store: Store, statistics: StatisticsAccumulator) -> Artefact:
         n_rows = len(statistics.magnitudes)
         columns = {
-            "block": list(range(n_rows)),
+            "depth": list(range(n_rows)),
             "n_demonstrations": [len(statistics.demonstrations)] * n_rows,
             "n_tokens": [int(statistics.n_tokens.sum())] * n_rows,
             "magnitudes": list(statistics.magnitudes.numpy()),
@@ -181,7 +195,7 @@ def _write_features(store: Store, statistics_id: str, mean: Tensor, *, kind: str
     n_layers, width = mean.shape
     columns: dict[str, Sequence[object]] = {
         "kind": [kind] * (n_layers * width),
-        "block": [block for block in range(n_layers) for _ in range(width)],
+        "depth": [depth for depth in range(n_layers) for _ in range(width)],
         "feature": list(range(width)) * n_layers,
         "magnitude": mean.flatten().tolist(),
     }
@@ -196,11 +210,11 @@ def _largest(job: ObserveJob | CollectPartsJob, mean: Tensor) -> list[dict[str, 
             "statistics_id": job.identity.id,
             "base_model_id": job.model.base_model_id,
             "demonstration_set_id": job.demonstration_set_id,
-            "block": block,
+            "depth": depth,
             "rank": rank,
             "feature": int(feature),
-            "magnitude": float(values[block, feature]),
+            "magnitude": float(values[depth, feature]),
         }
-        for block in range(len(values))
-        for rank, feature in enumerate(top_features(values[block], min(N_LARGEST, values.shape[1])), start=1)
+        for depth in range(len(values))
+        for rank, feature in enumerate(top_features(values[depth], min(N_LARGEST, values.shape[1])), start=1)
     ]

@@ -19,7 +19,7 @@ from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
 from mlprune.steps.observe.cost import COUNT_DIGITS, sums_cost
 from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass
-from mlprune.steps.prune.variant import mask_artefacts
+from mlprune.steps.prune.variant_rows import require_masks
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
@@ -81,11 +81,10 @@ class NeuronRemovalsJob(RecordJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Count block by block and write the record."""
-        record = store.require("variants", self.variant_id)
-        level = record.rows["variants"][0]["level"]
+        stored = require_masks(store, self.variant_id)
         rows = [
-            {"variant_id": self.variant_id, "block": block, **self._counts(store, artefact, level)}
-            for block, artefact in enumerate(mask_artefacts(record))
+            {"variant_id": self.variant_id, "block": block, **self._counts(store, artefact, stored.level)}
+            for block, artefact in enumerate(stored.masks)
         ]
         store.write_record(self.identity.record(rows={"neuron_removals": rows}))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import make_identity
+from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.observe.neurons import NeuronActivityJob, NeuronRemovalsJob
 from mlprune.steps.prune.plan import PlannedVariant
 
@@ -14,7 +14,7 @@ def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[Planned
     """One job per distinct set with a name in `analyses.neurons`."""
     set_ids = dict.fromkeys(planned.id for name in recipe.analyses.neurons for planned in sets[name])
     batch_tokens = recipe.compute.planned_batch_tokens
-    parameters = {"dtype": inputs.model.dtype, "batch_tokens": batch_tokens}
+    parameters = computed_parameters(inputs.model, batch_tokens=batch_tokens)
     return [
         NeuronActivityJob(
             make_identity(

@@ -14,7 +14,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, ModelRef, make_identity
+from mlprune.steps.job import Identity, Job, ModelRef, computed_parameters, make_identity
 from mlprune.steps.observe.jobs import CollectPartsJob, ObserveJob, ObservePartJob
 from mlprune.vocabulary import TokenScope
 
@@ -56,8 +56,7 @@ def plan_observation(
     parameters = {
         "propagation": "dense",
         "token_scope": token_scope,
-        "dtype": inputs.model.dtype,
-        "batch_tokens": batch_tokens,
+        **computed_parameters(inputs.model, batch_tokens=batch_tokens),
         **({"parts": len(parts)} if len(parts) > 1 else {}),
     }
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}

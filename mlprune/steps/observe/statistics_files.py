@@ -12,7 +12,7 @@ from torch import Tensor
 from mlprune.errors import StatisticsError
 from mlprune.numeric.activations.statistics import RunningTotal
 from mlprune.pruning.feature_factors import BlockStatistics, BlockTotals, block_totals, demonstration_weights
-from mlprune.pruning.spec import Reading
+from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.observe.columns import array_column, list_column, numeric_columns
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
@@ -89,25 +89,27 @@ def read_block_statistics(
     return {name: _join(parts, block=block, name=name) for name, parts in parts_by_input.items()}
 
 
-def read_block_totals(store: Store, artefacts: Iterable[Artefact], block: int, *, reading: Reading) -> BlockTotals:
+def read_block_totals(
+    store: Store, artefacts: Iterable[Artefact], block: int, *, selection: StatisticsSelection
+) -> BlockTotals:
     """Input -> weighted sum over the demonstrations of one block; one part is in memory at a time.
 
     The sums are accumulated in demonstration order and have the same bits as sums of `read_block_statistics`. If the
     demonstrations of the parts are not consecutive, all parts are read at once; no current step writes such parts.
 
-    Args and Raises: as for `read_block_statistics`; a set smaller than `reading.first` is also a StatisticsError.
+    Args and Raises: as for `read_block_statistics`; a set with fewer demonstrations than selected is a StatisticsError.
     """
     parts = sorted(_parts(artefacts, block), key=lambda part: part.path)
     n_inputs = len(list(_read_part(store, parts[0])))
     n = sum(part.n_rows or 0 for part in parts) // n_inputs
-    weights = demonstration_weights(n, reading)
+    weights = demonstration_weights(n, selection)
     totals: dict[str, RunningTotal] = {}
     n_added = 0
     for part in parts:
         rows_by_input = dict(_read_part(store, part))
         indices = next(iter(rows_by_input.values()))[0]
         if not np.array_equal(indices, np.arange(n_added, n_added + len(indices))) or n_added + len(indices) > n:
-            return block_totals(read_block_statistics(store, parts, block), reading)
+            return block_totals(read_block_statistics(store, parts, block), selection)
         for name, (_, rows) in rows_by_input.items():
             totals.setdefault(name, RunningTotal(n, weights)).add(torch.from_numpy(rows.copy()))
         n_added += len(indices)

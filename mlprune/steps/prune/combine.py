@@ -11,7 +11,8 @@ from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.cost import combination_cost
-from mlprune.steps.prune.variant import VariantSpec, block_identity, mask_artefacts, write_variants
+from mlprune.steps.prune.variant import CombinedVariant, block_identity
+from mlprune.steps.prune.variant_rows import StoredMasks, require_masks, write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -22,7 +23,7 @@ class CombineJob(Job):
 
     step: ClassVar[str] = "prune"
     ordering: Identity
-    variant: VariantSpec
+    variant: CombinedVariant
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
@@ -34,17 +35,22 @@ class CombineJob(Job):
         """The parents."""
         return tuple(("variants", parent) for parent in self.variant.parent_ids)
 
+    @property
+    def holder(self) -> RecordKey | None:
+        """The ordering, which has the masks."""
+        return self.ordering.key
+
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
         return combination_cost(self.step, sizes, n_parents=len(self.variant.parent_ids))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the blocks' masks, then the records."""
-        parents = [store.require("variants", parent) for parent in self.variant.parent_ids]
+        parents = [require_masks(store, parent) for parent in self.variant.parent_ids]
         blocks = parallel_map(lambda block: self._block(store, parents, block), range(self.variant.model.n_blocks))
         write_variants(store, self.ordering, list(blocks), (self.variant,))
 
-    def _block(self, store: Store, parents: list[Record], block: int) -> Record:
+    def _block(self, store: Store, parents: list[StoredMasks], block: int) -> Record:
         found = combined_block(store, parents, block, variant=self.variant)
         artefact = write_block_masks(store, mask_path(self.ordering.id, block), found)
         return block_identity(self.ordering.id, block, parents={"variant": self.variant.id}).record(
@@ -52,12 +58,10 @@ class CombineJob(Job):
         )
 
 
-def combined_block(store: Store, parents: list[Record], block: int, *, variant: VariantSpec) -> dict[str, LayerLevels]:
+def combined_block(
+    store: Store, parents: list[StoredMasks], block: int, *, variant: CombinedVariant
+) -> dict[str, LayerLevels]:
     """Layer -> the combined mask of one block, as levels 0 (removed) and 1 (kept)."""
-    assert variant.combination is not None, "planning gives a combination its kind"
-    masks = [
-        read_keep_masks(store.uri, mask_artefacts(parent)[block], parent.rows["variants"][0]["level"])
-        for parent in parents
-    ]
+    masks = [read_keep_masks(store.uri, parent.masks[block], parent.level) for parent in parents]
     combined = {layer: combined_masks([one[layer] for one in masks], variant.combination) for layer in masks[0]}
     return {layer: described_levels(mask.byte(), (variant.sparsity,)) for layer, mask in combined.items()}

@@ -2,17 +2,29 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from mlprune.errors import RecipeError
+from mlprune.json_values import JsonObject
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import make_identity
 from mlprune.steps.prune.plan import PlannedVariant, added
-from mlprune.steps.prune.variant import VariantSpec, variant_row
+from mlprune.steps.prune.variant import CombinedVariant, agreeing_columns
+from mlprune.steps.prune.variant_rows import variant_row
 
-SHARED_COLUMNS = ("score", "structure", "propagation", "profile", "removes", "schedule", "scope", "token_scope")
-"""Columns of a combination: what all its parents have, or NULL where they differ."""
+SHARED_COLUMNS = (
+    "score",
+    "score_parameters",
+    "structure",
+    "propagation",
+    "profile",
+    "removes",
+    "schedule",
+    "schedule_parameters",
+    "scope",
+    "token_scope",
+)
+"""Columns of a combination that have the value of its parents, or NULL if they differ."""
 
 
 def add_combinations(
@@ -54,7 +66,7 @@ def _combinations_of(
 
 
 def _of_one_name(members: list[PlannedVariant]) -> list[list[PlannedVariant]]:
-    groups: dict[tuple[Any, ...], list[PlannedVariant]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[PlannedVariant]] = defaultdict(list)
     for one in members:
         groups[one.spec.sparsity, one.spec.structure, one.spec.propagation, one.seed].append(one)
     return [group for group in groups.values() if len(group) > 1]
@@ -86,18 +98,17 @@ def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant
     if entry.combine == "symmetric_difference" and len(members) != 2:
         got = [one.label for one in members]
         raise RecipeError("a symmetric difference is of two variants", of=entry.of, expected=2, got=got)
+    if entry.combine is None:
+        raise RecipeError("a combination needs combine", of=entry.of)
     ids = tuple(one.id for one in members)
     rows = [variant_row(one.spec, achieved=0.0) for one in members]
-    shared = {name: rows[0][name] if len({row[name] for row in rows}) == 1 else None for name in SHARED_COLUMNS}
-    parents: dict[str, Any] = {"base_model": inputs.base.id, "variants": list(ids)}
-    spec = VariantSpec(
+    parents: JsonObject = {"base_model": inputs.base.id, "variants": list(ids)}
+    spec = CombinedVariant(
         make_identity("variants", {"combination": entry.combine}, parents=parents),
         inputs.model,
         sparsity=members[0].spec.sparsity,
-        propagation=shared["propagation"],
-        profile=shared["profile"],
         combination=entry.combine,
         parent_ids=ids,
-        shared_row=tuple(shared.items()),
+        shared=tuple(agreeing_columns(rows, SHARED_COLUMNS).items()),
     )
     return PlannedVariant(spec, parents=tuple(members))

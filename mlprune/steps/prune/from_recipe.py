@@ -1,50 +1,44 @@
-"""From an entry of a recipe to plain choices: score, reading, schedule and scope, checked against the model."""
+"""Specifications of a variant from a recipe entry: score, statistics, schedule and scope, checked against the model."""
 
 from collections.abc import Iterable
 from math import fsum
 from pathlib import Path
 
 from mlprune.errors import RecipeError, unknown
+from mlprune.methods import GivenParameters
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import FAMILIES
-from mlprune.pruning.spec import (
-    DEFAULT_DAMPING,
-    DEFAULT_POWER,
-    DEFAULT_VARIANCE_WEIGHT,
-    Reading,
-    Schedule,
-    Scope,
-    ScoreSpec,
-)
+from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe import VariantConfig
 from mlprune.steps.inputs import Inputs
 
 
-def score_choice(entry: VariantConfig) -> ScoreSpec:
-    """How the weights are scored and compared; what the score does not use is left out."""
-    assert entry.score is not None, "a combination has no score"
+def score_spec(entry: VariantConfig) -> ScoreSpec:
+    """Return how the weights are scored and compared.
+
+    Raises:
+        RecipeError: the entry has no score.
+    """
+    if entry.score is None:
+        raise RecipeError("a variant needs a score", name=entry.name)
     return ScoreSpec(
         entry.score,
         entry.group,
-        seed=(entry.seed or 0) if entry.score == "random" else None,
         removes=entry.removes,
         rounding="binary" if entry.profile == "paper" else "decimal",
-        power=(entry.power or DEFAULT_POWER) if entry.score == "ria" else None,
-        damping=(entry.damping or DEFAULT_DAMPING) if entry.score == "sparsegpt" else None,
+        score_parameters=entry.score_parameters,
     )
 
 
-def reading(entry: VariantConfig) -> Reading:
-    """How the statistics of the entry's sets are read."""
-    variance = entry.aggregate == "variance"
-    weight = DEFAULT_VARIANCE_WEIGHT if entry.variance_weight is None else entry.variance_weight
-    return Reading(
+def statistics_selection(entry: VariantConfig) -> StatisticsSelection:
+    """Return which statistics of the entry's sets count, and how they become one factor per feature."""
+    return StatisticsSelection(
         token_scope=entry.tokens,
-        first=entry.samples,
+        n_demonstrations=entry.samples,
         resample_seed=entry.resample,
         aggregation=entry.aggregate,
+        aggregation_parameters=entry.aggregation_parameters,
         shares=_normal(entry.shares),
-        variance_weight=weight if variance else None,
     )
 
 
@@ -53,23 +47,19 @@ def _normal(shares: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(one / fsum(shares) for one in shares) if len(set(shares)) > 1 else ()
 
 
-def schedule(entry: VariantConfig, inputs: Inputs) -> Schedule:
-    """How much is removed where.
+def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
+    """Return how the sparsity is spread over blocks and layers.
 
     Raises:
-        RecipeError: it names a block or layer that the model has not.
+        RecipeError: it names a block or layer that the model does not have.
     """
     config = entry.schedule
     _require_blocks((block for block, _ in config.blocks), inputs, key="schedule.blocks")
     _require_layers((layer for layer, _ in config.layers), inputs, key="schedule.layers")
-    is_owl = config.kind == "owl"
-    return Schedule(
-        config.kind,
-        tuple(sorted(config.blocks)),
-        tuple(sorted(config.layers)),
-        m=config.m if is_owl else None,
-        spread=config.spread if is_owl else None,
-    )
+    parameters = config.parameters
+    if isinstance(parameters, GivenParameters):
+        parameters = GivenParameters(tuple(sorted(parameters.blocks)), tuple(sorted(parameters.layers)))
+    return ScheduleSpec(config.kind, parameters)
 
 
 def scope(entry: VariantConfig, inputs: Inputs) -> Scope:

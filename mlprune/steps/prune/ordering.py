@@ -6,22 +6,24 @@ One ordering serves all sparsities of its recipe. Sequential propagation is in `
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from mlprune.json_values import JsonValue
 from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.loading import read_block
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
 from mlprune.pruning.mask_files import mask_path, write_block_masks
-from mlprune.pruning.schedules import layer_sparsities
+from mlprune.pruning.schedules import LayerPosition, layer_sparsities
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels
-from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec
+from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.cost import ordering_cost
 from mlprune.steps.prune.outliers import read_ratios
-from mlprune.steps.prune.variant import VariantSpec, variant_row, write_variants
+from mlprune.steps.prune.variant import DenseVariant, ScoredVariant
+from mlprune.steps.prune.variant_rows import variant_row, write_variants
 from mlprune.store.store import Store
 
 
@@ -29,12 +31,12 @@ from mlprune.store.store import Store
 class Ordering:
     """What variants that differ only in their sparsity have in common, and those sparsities."""
 
-    choice: ScoreSpec
+    score: ScoreSpec
     sparsities: tuple[float, ...]
     """Ascending."""
-    schedule: Schedule
+    schedule: ScheduleSpec
     scope: Scope
-    reading: Reading | None = None
+    selection: StatisticsSelection | None = None
     statistics: tuple[str, ...] = ()
     """Statistics of the demonstration sets; none where the score reads none."""
     contrast: str | None = None
@@ -54,37 +56,46 @@ def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -
     family = FAMILIES[model.family]
     return block_levels(
         read_block(Path(model.path), block, dtype=model.dtype),
-        choice=ordering.choice,
+        score=ordering.score,
         sparsities=sparsities_of(store, family, block, ordering),
         block=block,
         family=family,
-        factors=stored_factors(store, ordering.statistics, ordering.reading, block=block, contrast=ordering.contrast),
+        factors=stored_factors(store, ordering.statistics, ordering.selection, block=block, contrast=ordering.contrast),
     )
 
 
 def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) -> LayerSparsities:
     """Layer -> its sparsities in one block."""
     ratios = read_ratios(store, ordering.outliers) if ordering.outliers else None
-    places: dict[str, Any] = {"block": block, "schedule": ordering.schedule, "scope": ordering.scope}
     return {
-        layer: layer_sparsities(ordering.sparsities, layer=layer, outlier_ratios=ratios, **places)
+        layer: layer_sparsities(
+            ordering.sparsities,
+            position=LayerPosition(block, layer, ratios),
+            schedule=ordering.schedule,
+            scope=ordering.scope,
+        )
         for layer in family.layers
     }
 
 
 def stored_factors(
-    store: Store, statistics: Sequence[str], reading: Reading | None, *, block: int, contrast: str | None = None
+    store: Store,
+    statistics: Sequence[str],
+    selection: StatisticsSelection | None,
+    *,
+    block: int,
+    contrast: str | None = None,
 ) -> Factors | None:
     """Factors of one block's features from stored statistics; None where none are read."""
-    if reading is None:
+    if selection is None:
         return None
 
     def totals(statistics_id: str) -> BlockTotals:
         artefacts = store.require("statistics", statistics_id).artefacts
-        return read_block_totals(store, artefacts, block, reading=reading)
+        return read_block_totals(store, artefacts, block, selection=selection)
 
     sets = [totals(one) for one in statistics]
-    return factors_of(sets, reading=reading, contrast=totals(contrast) if contrast else None)
+    return factors_of(sets, selection=selection, contrast=totals(contrast) if contrast else None)
 
 
 @dataclass(frozen=True)
@@ -121,7 +132,7 @@ class CollectVariantsJob(Job):
     ordering: Identity
     blocks: tuple[str, ...]
     """Ids of the blocks' mask records."""
-    variants: tuple[VariantSpec, ...]
+    variants: tuple[ScoredVariant, ...]
     """One for each sparsity of the ordering, ascending."""
 
     @property
@@ -139,6 +150,11 @@ class CollectVariantsJob(Job):
         """The variants: an ordering of other sparsities gives them the same masks."""
         return tuple(variant.identity.key for variant in self.variants)
 
+    @property
+    def holder(self) -> RecordKey | None:
+        """The ordering, which has the masks."""
+        return self.ordering.key
+
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """That of a small job."""
         return JobCost(self.step)
@@ -155,9 +171,9 @@ class DenseVariantJob(Job):
 
     step: ClassVar[str] = "prune"
     base: Identity
-    row: tuple[tuple[str, Any], ...]
+    row: tuple[tuple[str, JsonValue], ...]
     """The base model's catalog row."""
-    variant: VariantSpec
+    variant: DenseVariant
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
+from mlprune.json_values import as_float
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import read_block
 from mlprune.models.placement.memory_estimate import Footprint
@@ -12,7 +13,7 @@ from mlprune.numeric.activations.outlier_ratios import outlier_ratio
 from mlprune.numeric.weights.scores import wanda_scores
 from mlprune.parallel import parallel_map
 from mlprune.pruning.feature_factors import factors_of
-from mlprune.pruning.spec import Reading
+from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.statistics_files import read_block_totals
@@ -28,7 +29,7 @@ class OutliersJob(RecordJob):
     model: ModelRef
     m: float
     """An outlier is above m times the mean score of its block."""
-    reading: Reading
+    selection: StatisticsSelection
     statistics: tuple[str, ...]
 
     @property
@@ -58,8 +59,8 @@ class OutliersJob(RecordJob):
     def _ratio(self, store: Store, block: int) -> float:
         family = FAMILIES[self.model.family]
         records = [store.require("statistics", one) for one in self.statistics]
-        sets = [read_block_totals(store, record.artefacts, block, reading=self.reading) for record in records]
-        factors = factors_of(sets, reading=self.reading)
+        sets = [read_block_totals(store, record.artefacts, block, selection=self.selection) for record in records]
+        factors = factors_of(sets, selection=self.selection)
         weights = read_block(Path(self.model.path), block, dtype=self.model.dtype)
         scores = (wanda_scores(weight, factors[family.input_of(layer)][0]) for layer, weight in weights.items())
         return outlier_ratio(scores, self.m)
@@ -73,4 +74,4 @@ def read_ratios(store: Store, outliers_id: str) -> tuple[float, ...]:
 @lru_cache(maxsize=64)
 def _ratios(store_uri: str, outliers_id: str) -> tuple[float, ...]:
     rows = Store(store_uri).require("outliers", outliers_id).rows["outlier_ratios"]
-    return tuple(row["ratio"] for row in rows)
+    return tuple(as_float(row["ratio"]) for row in rows)

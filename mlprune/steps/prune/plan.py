@@ -1,18 +1,29 @@
-"""Plan the variants: who they are and what they are called. How they are made is in `making.py`."""
+"""Plan the variants of a recipe: their ids, the sets they read, and the entries that ask for them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from mlprune.errors import RecipeError
-from mlprune.pruning.spec import Scope, settings
+from mlprune.json_values import JsonObject
 from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
+from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, ModelRef, make_identity
-from mlprune.steps.prune.from_recipe import check_structure, reading, schedule, scope, score_choice
-from mlprune.steps.prune.variant import VariantSpec
+from mlprune.steps.job import Job, computed_parameters, make_identity
+from mlprune.steps.prune.from_recipe import check_structure, schedule_spec, scope, score_spec, statistics_selection
+from mlprune.steps.prune.variant import (
+    Calibration,
+    CombinedVariant,
+    DenseVariant,
+    ScoredVariant,
+    VariantSpec,
+    dense_variant,
+    scored_parameters,
+)
+from mlprune.steps.prune.variant_rows import variant_row
+from mlprune.steps.prune.variant_text import variant_label
 from mlprune.vocabulary import ProfileName
 
 
@@ -23,8 +34,8 @@ class Baseline(Protocol):
     def label(self) -> str:
         """What it is, in few words."""
 
-    def reads(self, variant: VariantSpec, task: TaskSpec) -> Mapping[str, Any] | None:
-        """What an evaluation reads besides the variant, role -> ids; None where it means nothing for the task."""
+    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+        """What the variant does at run time when it is evaluated on a task; None if it cannot be evaluated on it."""
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """The jobs behind the variant and its evaluations."""
@@ -55,11 +66,11 @@ class PlannedVariant:
     @property
     def is_dense(self) -> bool:
         """Whether it is the recipe's model as it is."""
-        return self.spec.is_dense and self.baseline is None
+        return isinstance(self.spec, DenseVariant) and self.baseline is None
 
-    def reads(self, task: TaskSpec) -> Mapping[str, Any] | None:
-        """What its evaluation on a task reads besides the variant; None where it is not evaluated on it."""
-        return self.baseline.reads(self.spec, task) if self.baseline else {}
+    def intervention(self, task: TaskSpec) -> Intervention | None:
+        """What it does at run time when it is evaluated on a task; None if it is not evaluated on it."""
+        return self.baseline.intervention(self.spec, task) if self.baseline else NoIntervention()
 
     @property
     def language(self) -> str | None:
@@ -97,53 +108,19 @@ class PlannedVariant:
     @property
     def label(self) -> str:
         """What the variant is, in few words."""
-        spec = self.spec
         if self.baseline is not None:
             return self.baseline.label
-        if spec.combination:
-            names = [parent.label for parent in self.parents]
-            return f"{spec.combination.replace('_', ' ')} of {'; '.join(names)}"
-        choice = spec.choice
-        if choice is None:
-            return "dense"
-        words = (
-            choice.score,
-            spec.reading.aggregation if spec.reading else None,
-            *(one.label for one in self.sets),
-            f"against {self.contrast.label}" if self.contrast else None,
-            str(spec.sparsity),
-            choice.structure,
-            spec.propagation,
-            f"seed {choice.seed}" if choice.seed else None,
-            *_unusual(spec),
-        )
-        return " ".join(word for word in words if word)
+        if isinstance(self.spec, CombinedVariant):
+            parents = "; ".join(parent.label for parent in self.parents)
+            return f"{self.spec.combination.replace('_', ' ')} of {parents}"
+        row = variant_row(self.spec, achieved=0.0)
+        contrast = self.contrast.label if self.contrast else None
+        return variant_label(row, sets=[one.label for one in self.sets], contrast=contrast)
 
 
 def _common(values: list[Value]) -> Value | None:
     """The one value there is; None where they differ."""
     return values[0] if len(set(values)) == 1 else None
-
-
-def _unusual(spec: VariantSpec) -> Iterator[str]:
-    """Words for everything that is not as usual."""
-    assert spec.choice is not None, "a scored variant"
-    if spec.choice.removes != "lowest":
-        yield f"removing the {spec.choice.removes}"
-    if spec.schedule.kind != "uniform":
-        yield f"schedule {spec.schedule.kind}"
-    yield from settings(spec.choice, spec.schedule, spec.reading)
-    if spec.scope != Scope():
-        yield spec.scope.words
-    if spec.profile != "corrected":
-        yield f"profile {spec.profile}"
-    if spec.reading is not None:
-        if spec.reading.token_scope != "all":
-            yield f"{spec.reading.token_scope} tokens"
-        if spec.reading.first is not None:
-            yield f"{spec.reading.first} samples"
-        if spec.reading.resample_seed is not None:
-            yield f"resample {spec.reading.resample_seed}"
 
 
 def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, PlannedVariant]:
@@ -153,7 +130,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
         RecipeError: sets of one seed are missing, a block, layer or token scope does not exist, or M does not divide
             the inputs of a layer.
     """
-    dense = dense_spec(inputs.base, inputs.model)
+    dense = dense_variant(inputs.base, inputs.model)
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
         if entry.combine is None:
@@ -172,16 +149,10 @@ def added(
     return together
 
 
-def dense_spec(base: Identity, model: ModelRef) -> VariantSpec:
-    """The dense variant of a base model."""
-    identity = make_identity("variants", {"sparsity": 0}, parents={"base_model": base.id})
-    return VariantSpec(identity, model, sparsity=0.0)
-
-
 def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Sets) -> Iterator[PlannedVariant]:
     """The variants of one entry: one for each set, or group of sets, that its names refer to."""
     if entry.sparsity == 0:
-        yield PlannedVariant(dense_spec(inputs.base, inputs.model))
+        yield PlannedVariant(dense_variant(inputs.base, inputs.model))
     elif not entry.reads_statistics:
         yield PlannedVariant(_spec(recipe, inputs, entry, (), None))
     else:
@@ -243,37 +214,31 @@ def _contrast_sets(
 
 def _spec(
     recipe: Recipe, inputs: Inputs, entry: VariantConfig, group: tuple[PlannedSet, ...], contrast: PlannedSet | None
-) -> VariantSpec:
-    """The variant itself; what its score does not read is not part of it."""
-    choice, read = score_choice(entry), reading(entry) if group else None
-    planned_schedule, planned_scope = schedule(entry, inputs), scope(entry, inputs)
+) -> ScoredVariant:
+    """Return the variant itself; settings that its score does not read are not part of it."""
+    score, schedule, planned_scope = score_spec(entry), schedule_spec(entry, inputs), scope(entry, inputs)
     check_structure(entry, planned_scope, inputs)
-    parameters: dict[str, Any] = {
-        **choice.parameters,
-        "sparsity": entry.sparsity,
-        "schedule": planned_schedule.parameters,
-        "scope": planned_scope.parameters,
-        "profile": entry.profile,
-        "dtype": inputs.model.dtype,
-    }
-    if read is not None:
-        batch_tokens = recipe.compute.planned_batch_tokens
-        parameters |= {**read.parameters, "propagation": entry.propagation, "batch_tokens": batch_tokens}
-    parents = {
+    set_ids = tuple(one.id for one in group)
+    contrast_id = contrast.id if contrast else None
+    calibration = Calibration(entry.propagation, statistics_selection(entry), set_ids, contrast_id) if group else None
+    sparsity = entry.sparsity or 0.0
+    parameters = scored_parameters(score, calibration, sparsity=sparsity, schedule=schedule, scope=planned_scope)
+    if entry.profile != "corrected":
+        parameters["profile"] = entry.profile
+    batch_tokens = recipe.compute.planned_batch_tokens if group else None
+    parameters |= computed_parameters(inputs.model, batch_tokens=batch_tokens)
+    parents: JsonObject = {
         "base_model": inputs.base.id,
-        "demonstration_sets": [one.id for one in group] or None,
-        "contrast_set": contrast.id if contrast else None,
+        "demonstration_sets": list(set_ids) or None,
+        "contrast_set": contrast_id,
     }
-    return VariantSpec(
+    return ScoredVariant(
         make_identity("variants", parameters, parents=parents),
         inputs.model,
-        sparsity=entry.sparsity or 0.0,
-        choice=choice,
-        propagation=entry.propagation if group else None,
-        reading=read,
-        set_ids=tuple(one.id for one in group),
-        contrast_set_id=contrast.id if contrast else None,
-        schedule=planned_schedule,
+        sparsity=sparsity,
+        score=score,
+        calibration=calibration,
+        schedule=schedule,
         scope=planned_scope,
         profile=entry.profile,
     )

@@ -5,17 +5,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from mlprune.errors import RecipeError
+from mlprune.json_values import JsonObject
+from mlprune.methods import OwlParameters
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, make_identity
+from mlprune.steps.job import Identity, Job, computed_parameters, make_identity
 from mlprune.steps.observe.plan import PlannedObservation, plan_observation
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
 from mlprune.steps.prune.outliers import OutliersJob
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.sweep import SweepJob
-from mlprune.steps.prune.variant import block_identity
+from mlprune.steps.prune.variant import (
+    Calibration,
+    CombinedVariant,
+    DenseVariant,
+    ScoredVariant,
+    VariantSpec,
+    block_identity,
+)
 
 MAX_SPARSITIES = 255
 """Sparsities one ordering can serve: a level is a byte."""
@@ -31,8 +40,9 @@ def observations(
     """
     wanted = [plan_observation(recipe, inputs, one) for one in sets]
     for variant in variants.values():
-        if variant.spec.propagation == "dense" or variant.spec.schedule.kind == "owl":
-            wanted += [_observed(recipe, inputs, variant, one) for one in _sets_of(variant)]
+        calibration = _dense_calibration(variant.spec)
+        if calibration is not None:
+            wanted += [_observed(recipe, inputs, calibration, one) for one in _sets_of(variant)]
     return list({one.identity.id: one for one in wanted}.values())
 
 
@@ -42,23 +52,31 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
     Raises:
         RecipeError: one ordering would serve too many sparsities.
     """
-    dense, *others = variants.values()
-    scored = [one for one in others if one.spec.choice is not None]
-    outliers = {one.id: _outliers(recipe, inputs, one) for one in scored if one.spec.schedule.kind == "owl"}
-    jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), dense.spec)]
-    jobs += {job.identity.id: job for job in outliers.values()}.values()
-    swept = [one for one in scored if one.spec.propagation == "sequential"]
-    jobs += [_sweep(recipe, one, outliers.get(one.id)) for one in swept]
-    groups: dict[str, list[tuple[Ordering, PlannedVariant]]] = defaultdict(list)
-    for one in scored:
-        if one.spec.propagation != "sequential":
-            ordering = _ordering(recipe, inputs, one, outliers.get(one.id))
-            # the alpha of a sparsity is found within a tolerance, so masks of close sparsities need not nest
-            alone = (one.spec.sparsity,) if ordering.choice.structure == "alpha" else ()
-            groups[_identity(ordering, one, alone).id].append((ordering, one))
-    for group in groups.values():
-        jobs += _ordering_jobs(inputs, sorted(group, key=lambda pair: pair[1].spec.sparsity))
-    return [*jobs, *(_combination(one) for one in others if one.spec.combination)]
+    dense = next(one.spec for one in variants.values() if isinstance(one.spec, DenseVariant))
+    scored = [(one, one.spec) for one in variants.values() if isinstance(one.spec, ScoredVariant)]
+    outliers = {spec.id: _outliers(recipe, inputs, one, spec) for one, spec in scored}
+    jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), dense)]
+    jobs += {job.identity.id: job for job in outliers.values() if job is not None}.values()
+    orderings: dict[str, list[tuple[Ordering, ScoredVariant]]] = defaultdict(list)
+    for variant, spec in scored:
+        if spec.calibration is not None and spec.calibration.propagation == "sequential":
+            jobs.append(_sweep(recipe, spec, spec.calibration, outliers[spec.id]))
+        else:
+            ordering = _ordering(recipe, inputs, variant, spec, outliers[spec.id])
+            # masks that do not nest exactly cannot share one ordering
+            alone = () if spec.score.group.masks_nest else (spec.sparsity,)
+            orderings[_identity(ordering, spec, alone).id].append((ordering, spec))
+    for group in orderings.values():
+        jobs += _ordering_jobs(inputs, sorted(group, key=lambda pair: pair[1].sparsity))
+    return [*jobs, *(_combination(one.spec) for one in variants.values() if isinstance(one.spec, CombinedVariant))]
+
+
+def _dense_calibration(spec: VariantSpec) -> Calibration | None:
+    """The demonstrations of a variant that reads statistics of the dense model; None for the others."""
+    if not isinstance(spec, ScoredVariant) or spec.calibration is None:
+        return None
+    is_dense = spec.calibration.propagation == "dense" or spec.schedule.reads_outlier_ratios
+    return spec.calibration if is_dense else None
 
 
 def _sets_of(variant: PlannedVariant) -> Iterator[PlannedSet]:
@@ -67,58 +85,62 @@ def _sets_of(variant: PlannedVariant) -> Iterator[PlannedSet]:
         yield variant.contrast
 
 
-def _observed(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, one: PlannedSet) -> PlannedObservation:
-    assert variant.spec.reading is not None, "only variants that read statistics have sets"
-    return plan_observation(recipe, inputs, one, token_scope=variant.spec.reading.token_scope)
+def _observed(recipe: Recipe, inputs: Inputs, calibration: Calibration, planned: PlannedSet) -> PlannedObservation:
+    return plan_observation(recipe, inputs, planned, token_scope=calibration.selection.token_scope)
 
 
-def _outliers(recipe: Recipe, inputs: Inputs, variant: PlannedVariant) -> OutliersJob:
-    """The outlier ratios a variant's schedule reads."""
-    spec = variant.spec
-    assert spec.reading is not None, "owl reads statistics"
-    assert spec.schedule.m is not None, "owl says what an outlier is"
-    statistics = tuple(_observed(recipe, inputs, variant, one).identity.id for one in variant.sets)
-    parents = {"base_model": inputs.base.id, "statistics": list(statistics)}
-    parameters = {**spec.reading.parameters, "m": spec.schedule.m, "dtype": inputs.model.dtype}
+def _statistics(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, calibration: Calibration) -> tuple[str, ...]:
+    """Ids of the statistics of a variant's sets."""
+    return tuple(_observed(recipe, inputs, calibration, one).identity.id for one in variant.sets)
+
+
+def _outliers(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant) -> OutliersJob | None:
+    """The outlier ratios that a variant's schedule reads; None if it reads none."""
+    owl = spec.schedule.schedule_parameters
+    if spec.calibration is None or not isinstance(owl, OwlParameters):
+        return None
+    selection = spec.calibration.selection
+    statistics = _statistics(recipe, inputs, variant, spec.calibration)
+    parents: JsonObject = {"base_model": inputs.base.id, "statistics": list(statistics)}
+    parameters = {**selection.parameters, "m": owl.m, **computed_parameters(inputs.model)}
     identity = make_identity("outliers", parameters, parents=parents)
-    return OutliersJob(identity, inputs.model, spec.schedule.m, spec.reading, statistics)
+    return OutliersJob(identity, inputs.model, owl.m, selection, statistics)
 
 
-def _sweep(recipe: Recipe, variant: PlannedVariant, outliers: OutliersJob | None) -> SweepJob:
-    spec = variant.spec
+def _sweep(recipe: Recipe, spec: ScoredVariant, calibration: Calibration, outliers: OutliersJob | None) -> SweepJob:
     ratios = outliers.identity.id if outliers else None
-    parents = {"variant": spec.id, "outliers": ratios}
+    parents: JsonObject = {"variant": spec.id, "outliers": ratios}
     ordering = make_identity("masks", {"sparsities": [spec.sparsity]}, parents=parents)
-    return SweepJob(ordering, spec, ratios, batch_tokens=recipe.compute.planned_batch_tokens)
+    return SweepJob(ordering, spec, calibration, ratios, batch_tokens=recipe.compute.planned_batch_tokens)
 
 
-def _combination(variant: PlannedVariant) -> CombineJob:
-    ordering = make_identity("masks", {"combination": variant.spec.combination}, parents={"variant": variant.id})
-    return CombineJob(ordering, variant.spec)
+def _combination(spec: CombinedVariant) -> CombineJob:
+    ordering = make_identity("masks", {"combination": spec.combination}, parents={"variant": spec.id})
+    return CombineJob(ordering, spec)
 
 
-def _ordering(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, outliers: OutliersJob | None) -> Ordering:
+def _ordering(
+    recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant, outliers: OutliersJob | None
+) -> Ordering:
     """The ordering of one variant, with its sparsity alone."""
-    spec = variant.spec
-    assert spec.choice is not None, "an ordering has a score"
-    contrast = _observed(recipe, inputs, variant, variant.contrast).identity.id if variant.contrast else None
-    return Ordering(
-        spec.choice,
-        (spec.sparsity,),
-        spec.schedule,
-        spec.scope,
-        spec.reading,
-        tuple(_observed(recipe, inputs, variant, one).identity.id for one in variant.sets),
-        contrast,
-        outliers.identity.id if outliers else None,
+    ordering = Ordering(spec.score, (spec.sparsity,), spec.schedule, spec.scope)
+    if spec.calibration is None:
+        return ordering
+    contrast = variant.contrast
+    return replace(
+        ordering,
+        selection=spec.calibration.selection,
+        statistics=_statistics(recipe, inputs, variant, spec.calibration),
+        contrast=_observed(recipe, inputs, spec.calibration, contrast).identity.id if contrast else None,
+        outliers=outliers.identity.id if outliers else None,
     )
 
 
-def _identity(ordering: Ordering, variant: PlannedVariant, sparsities: tuple[float, ...] = ()) -> Identity:
+def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, ...] = ()) -> Identity:
     """Identity of an ordering; without its sparsities it is what the variants of one ordering have in common."""
-    shared = {name: value for name, value in variant.spec.identity.parameters.items() if name != "sparsity"}
-    parents = {
-        "base_model": variant.spec.model.base_model_id,
+    shared = {name: value for name, value in spec.identity.parameters.items() if name != "sparsity"}
+    parents: JsonObject = {
+        "base_model": spec.model.base_model_id,
         "statistics": list(ordering.statistics) or None,
         "contrast_statistics": ordering.contrast,
         "outliers": ordering.outliers,
@@ -126,17 +148,17 @@ def _identity(ordering: Ordering, variant: PlannedVariant, sparsities: tuple[flo
     return make_identity("masks", {**shared, "sparsities": list(sparsities)}, parents=parents)
 
 
-def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, PlannedVariant]]) -> list[Job]:
-    """Jobs of one ordering: a block each, then the variants of its sparsities."""
+def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, ScoredVariant]]) -> list[Job]:
+    """Jobs of one ordering: one per block, then the variants of its sparsities."""
     first, variant = group[0]
-    sparsities = tuple(one.spec.sparsity for _, one in group)
+    sparsities = tuple(spec.sparsity for _, spec in group)
     if len(sparsities) > MAX_SPARSITIES:
-        got = f"{len(sparsities)} of {variant.label}"
+        got = f"{len(sparsities)} of score {variant.score.score}, structure {variant.score.structure}"
         raise RecipeError("too many sparsities of one ordering", expected=f"at most {MAX_SPARSITIES}", got=got)
     ordering, identity = replace(first, sparsities=sparsities), _identity(first, variant, sparsities)
     blocks = [_block(identity, block) for block in range(inputs.model.n_blocks)]
-    jobs: list[Job] = [OrderBlockJob(own, inputs.model, identity.id, n, ordering) for n, own in enumerate(blocks)]
-    return [*jobs, CollectVariantsJob(identity, tuple(own.id for own in blocks), tuple(one.spec for _, one in group))]
+    jobs: list[Job] = [OrderBlockJob(one, inputs.model, identity.id, n, ordering) for n, one in enumerate(blocks)]
+    return [*jobs, CollectVariantsJob(identity, tuple(one.id for one in blocks), tuple(spec for _, spec in group))]
 
 
 def _block(ordering: Identity, block: int) -> Identity:

@@ -29,7 +29,8 @@ from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
 from mlprune.steps.observe.statistics_files import write_part
 from mlprune.steps.prune.cost import sweep_cost
 from mlprune.steps.prune.ordering import Ordering, sparsities_of
-from mlprune.steps.prune.variant import VariantSpec, block_identity, mask_artefacts, weight_artefacts, write_variants
+from mlprune.steps.prune.variant import Calibration, ScoredVariant, block_identity
+from mlprune.steps.prune.variant_rows import mask_artefacts, weight_artefacts, write_variants
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
@@ -57,7 +58,9 @@ class SweepJob(ModelJob):
 
     step: ClassVar[str] = "sweep"
     ordering: Identity
-    variant: VariantSpec
+    variant: ScoredVariant
+    calibration: Calibration
+    """The variant's own."""
     outliers: str | None = None
     """Outlier ratios of the dense model, for schedule owl."""
 
@@ -74,13 +77,19 @@ class SweepJob(ModelJob):
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The sets, and the outlier ratios."""
-        sets = (*self.variant.set_ids, self.variant.contrast_set_id)
+        sets = (*self.calibration.set_ids, self.calibration.contrast_set_id)
         ratios = (("outliers", self.outliers),) if self.outliers else ()
         return (*(("demonstration_sets", one) for one in sets if one), *ratios)
 
+    @property
+    def holder(self) -> RecordKey | None:
+        """The ordering, which has the masks."""
+        return self.ordering.key
+
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One pass over all sets together."""
-        ids = [set_id for set_id in (*self.variant.set_ids, self.variant.contrast_set_id) if set_id]
+        calibration = self.calibration
+        ids = [set_id for set_id in (*calibration.set_ids, calibration.contrast_set_id) if set_id]
         set_sizes = [sets.get(set_id, EMPTY_SET) for set_id in ids]
         size = SetSize(sum(size.n_tokens for size in set_sizes), sum(size.n_demonstrations for size in set_sizes))
         changes_weights = self.variant.weights_changed
@@ -105,11 +114,10 @@ class SweepJob(ModelJob):
 
     def _start(self, store: Store, model: Chain) -> Batches:
         """Embed all batches of all sets."""
-        assert self.variant.reading is not None, "a sweep reads statistics"
         batches: Batches = {}
-        for role, set_id in roles(self.variant).items():
+        for role, set_id in roles(self.calibration).items():
             table = store.read_table(store.require("demonstration_sets", set_id).artefacts[0])
-            counted = counted_tokens(table, self.variant.reading.token_scope)
+            counted = counted_tokens(table, self.calibration.selection.token_scope)
             cut = token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=counted)
             for index, (demonstrations, batch) in enumerate(cut):
                 model.on_block(0, Shard.sweep_start, (role, index), batch)
@@ -123,9 +131,9 @@ class SweepJob(ModelJob):
         if record is not None and store.is_intact(record):
             _put_back(store, model, block, record)
             return record
-        with_products = self.variant.weights_changed
+        with_products = "products" in self.variant.score.method.needs
         found = model.on_block(block, Shard.sweep_observe, block, list(batches), with_products=with_products)
-        statistics = {role: _joined(found, batches, role) for role in roles(self.variant)}
+        statistics = {role: _joined(found, batches, role) for role in roles(self.calibration)}
         observed = list(self._write_statistics(store, block, found, batches))
         made = self._choose(store, model, block, statistics)
         record = identity.record(artefacts=(*made, *observed))
@@ -137,21 +145,18 @@ class SweepJob(ModelJob):
     ) -> tuple[Artefact, ...]:
         """Choose the masks where the weights are, put them on, and write them down."""
         variant, family = self.variant, self.variant.model.family
-        assert variant.choice is not None, "a sweep has a score"
-        ordering = Ordering(
-            variant.choice, (variant.sparsity,), variant.schedule, variant.scope, outliers=self.outliers
-        )
+        ordering = Ordering(variant.score, (variant.sparsity,), variant.schedule, variant.scope, outliers=self.outliers)
         sparsities = sparsities_of(store, FAMILIES[family], block, ordering)
         if variant.weights_changed:
-            rewrite = partial(rewritten_block, choice=variant.choice, sparsities=sparsities, family=family)
+            rewrite = partial(rewritten_block, score=variant.score, sparsities=sparsities, family=family)
             levels, weights = model.on_block(block, Shard.rewrite_block, block, rewrite)
             path = weights_path(variant.id, block)
             changed: tuple[Artefact, ...] = (write_block_weights(store, path, weights),)
         else:
-            factors = swept_factors(variant, statistics)
+            factors = swept_factors(self.calibration, statistics)
             prune = partial(
                 choose_masks,
-                choice=variant.choice,
+                score=variant.score,
                 sparsities=sparsities,
                 block=block,
                 family=family,
@@ -163,7 +168,7 @@ class SweepJob(ModelJob):
     def _write_statistics(
         self, store: Store, block: int, found: Mapping[Hashable, dict[str, Tensor]], batches: Batches
     ) -> Iterator[Artefact]:
-        for role in roles(self.variant):
+        for role in roles(self.calibration):
             own = [key for key in batches if key[0] == role]
             sums = {name: torch.cat([found[key][name] for key in own]) for name in found[own[0]]}
             options: dict[str, Any] = {
@@ -174,24 +179,23 @@ class SweepJob(ModelJob):
             yield write_part(store, self.variant.id, block, role=role, **options)
 
 
-def roles(variant: VariantSpec) -> dict[str, str]:
-    """Role -> demonstration set of a sweep; a role is part of the names of statistics files, empty for an only set."""
-    several = len(variant.set_ids) > 1
-    found = {f"set-{place}" if several else "": one for place, one in enumerate(variant.set_ids, start=1)}
-    return found | ({CONTRAST: variant.contrast_set_id} if variant.contrast_set_id else {})
+def roles(calibration: Calibration) -> dict[str, str]:
+    """Role -> demonstration set of a sweep; a role is part of the names of statistics files, empty for a single set."""
+    several = len(calibration.set_ids) > 1
+    named = {f"set-{n}" if several else "": set_id for n, set_id in enumerate(calibration.set_ids, start=1)}
+    return named | ({CONTRAST: calibration.contrast_set_id} if calibration.contrast_set_id else {})
 
 
-def swept_factors(variant: VariantSpec, statistics: dict[str, BlockStatistics]) -> Factors:
+def swept_factors(calibration: Calibration, statistics: dict[str, BlockStatistics]) -> Factors:
     """Factors of a block's features from the statistics of all roles."""
-    assert variant.reading is not None, "a sweep reads statistics"
-    sets = [statistics[role] for role in roles(variant) if role != CONTRAST]
-    return feature_factors(sets, reading=variant.reading, contrast=statistics.get(CONTRAST))
+    sets = [statistics[role] for role in roles(calibration) if role != CONTRAST]
+    return feature_factors(sets, selection=calibration.selection, contrast=statistics.get(CONTRAST))
 
 
 def choose_masks(
     weights: Mapping[str, Tensor],
     *,
-    choice: ScoreSpec,
+    score: ScoreSpec,
     sparsities: LayerSparsities,
     block: int,
     family: str,
@@ -199,7 +203,7 @@ def choose_masks(
 ) -> tuple[dict[str, Tensor], BlockLevels]:
     """Score a block and choose its masks, in the process of the shard that holds its weights."""
     found = block_levels(
-        weights, choice=choice, sparsities=sparsities, block=block, family=FAMILIES[family], factors=factors
+        weights, score=score, sparsities=sparsities, block=block, family=FAMILIES[family], factors=factors
     )
     return keep_masks(found, level=0), found
 

@@ -1,200 +1,172 @@
-"""What a variant is, and the records that say so: from the mask files of its blocks to its rows in the catalog.
+"""Variants as plain values: the dense model, masks of a score, combined masks, and interventions at run time."""
 
-Who chooses the masks is in `prune.py`, `sweep.py` and `combine.py`.
-"""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-from mlprune.pruning.mask_files import fingerprint
-from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec, settings
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.steps.job import Identity, ModelRef, make_identity
-from mlprune.store.records import Artefact, Record
-from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, ProfileName, PropagationName
-
-DESCRIPTION = ("layer", "shape", "n_removed", "keep_sha256", "n_silent_features", "n_dampings")
-"""Columns of a mask file that say what it holds, beside the masks themselves."""
 
 
 @dataclass(frozen=True)
-class VariantSpec:
-    """What a variant is made of, as plain values; the dense one has sparsity 0 and nothing else."""
+class Calibration:
+    """Demonstrations that a score reads."""
+
+    propagation: PropagationName
+    selection: StatisticsSelection
+    set_ids: tuple[str, ...]
+    contrast_set_id: str | None = None
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """Fields of every variant."""
 
     identity: Identity
     model: ModelRef
-    sparsity: float
-    """Asked of the whole model; of a combination, what its parents were asked."""
-    choice: ScoreSpec | None = None
-    """None for the dense variant and for combinations."""
-    propagation: PropagationName | None = None
-    """None where the score reads no statistics."""
-    reading: Reading | None = None
-    """None where the score reads no statistics."""
-    set_ids: tuple[str, ...] = ()
-    contrast_set_id: str | None = None
-    schedule: Schedule = field(default_factory=Schedule)
-    scope: Scope = field(default_factory=Scope)
-    profile: ProfileName | None = None
-    combination: CombinationName | None = None
-    parent_ids: tuple[str, ...] = ()
-    """Variants that a combination is made from, in order."""
-    shared_row: tuple[tuple[str, Any], ...] = ()
-    """Columns in which all parents of a combination agree."""
-    intervention: InterventionName | None = None
-    """What the dense model does at run time; None for everything else."""
-    details: str | None = None
-    """How an intervention is set, in words."""
 
     @property
     def id(self) -> str:
         """The variant's id."""
         return self.identity.id
 
-    @property
-    def structure(self) -> str | None:
-        """The comparison group; of a combination that of its parents, where they agree."""
-        return self.choice.structure if self.choice else dict(self.shared_row).get("structure")
+
+@dataclass(frozen=True)
+class DenseVariant(_Variant):
+    """A base model without changes."""
+
+    sparsity: ClassVar[float] = 0.0
+    structure: ClassVar[str | None] = None
+    propagation: ClassVar[PropagationName | None] = None
+    weights_changed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class ScoredVariant(_Variant):
+    """A base model without the weights that a score orders lowest."""
+
+    sparsity: float
+    """Of the whole model."""
+    score: ScoreSpec
+    calibration: Calibration | None = None
+    """None if the score reads no statistics."""
+    schedule: ScheduleSpec = ScheduleSpec()  # noqa: RUF009 - frozen
+    scope: Scope = Scope()  # noqa: RUF009 - frozen
+    profile: ProfileName = "corrected"
 
     @property
-    def is_dense(self) -> bool:
-        """Whether this is the base model as it is."""
-        return self.choice is None and self.combination is None and self.intervention is None
+    def structure(self) -> str:
+        """The comparison group."""
+        return self.score.structure
+
+    @property
+    def propagation(self) -> PropagationName | None:
+        """How its statistics are observed; None if it reads none."""
+        return self.calibration.propagation if self.calibration else None
 
     @property
     def weights_changed(self) -> bool:
-        """Whether weights that stay have new values."""
-        return self.choice is not None and self.choice.score == "sparsegpt"
+        """Whether remaining weights have new values."""
+        return self.score.method.changes_weights
+
+    @property
+    def contrast_set_id(self) -> str | None:
+        """The contrast set of its score, if it has one."""
+        return self.calibration.contrast_set_id if self.calibration else None
+
+    @property
+    def set_ids(self) -> tuple[str, ...]:
+        """The demonstration sets that its score reads, without the contrast set."""
+        return self.calibration.set_ids if self.calibration else ()
 
 
-def block_identity(ordering_id: str, block: int, *, parents: dict[str, Any]) -> Identity:
+@dataclass(frozen=True)
+class CombinedVariant(_Variant):
+    """A base model with the masks of other variants combined."""
+
+    sparsity: float
+    """The sparsity that its parents were asked for."""
+    combination: CombinationName
+    parent_ids: tuple[str, ...]
+    """Variants that are combined, in order."""
+    shared: tuple[tuple[str, JsonValue], ...] = ()
+    """Columns and their values in which all parents agree; None where they differ."""
+    weights_changed: ClassVar[bool] = False
+
+    @property
+    def structure(self) -> JsonValue:
+        """The comparison group of its parents, if they agree."""
+        return dict(self.shared).get("structure")
+
+    @property
+    def propagation(self) -> JsonValue:
+        """The propagation of its parents, if they agree."""
+        return dict(self.shared).get("propagation")
+
+
+@dataclass(frozen=True)
+class InterventionVariant(_Variant):
+    """A base model whose hidden states or inputs are changed at run time."""
+
+    intervention: InterventionName
+    settings: tuple[tuple[str, JsonValue], ...] = ()
+    """Parameters that are not at their defaults."""
+    sparsity: ClassVar[float] = 0.0
+    structure: ClassVar[str | None] = None
+    propagation: ClassVar[PropagationName | None] = None
+    weights_changed: ClassVar[bool] = False
+
+
+VariantSpec = DenseVariant | ScoredVariant | CombinedVariant | InterventionVariant
+
+
+def dense_variant(base: Identity, model: ModelRef) -> DenseVariant:
+    """Return the dense variant of a base model."""
+    return DenseVariant(make_identity("variants", {"sparsity": 0}, parents={"base_model": base.id}), model)
+
+
+def scored_parameters(
+    score: ScoreSpec, calibration: Calibration | None, *, sparsity: float, schedule: ScheduleSpec, scope: Scope
+) -> dict[str, JsonValue]:
+    """Return the parameters of a scored variant's id, without profile, dtype, batch size and device."""
+    parameters: dict[str, JsonValue] = {**score.parameters, "sparsity": sparsity}
+    if calibration is not None:
+        parameters |= {**calibration.selection.parameters, "propagation": calibration.propagation}
+    parts = {"schedule": schedule.parameters, "scope": scope.parameters}
+    return parameters | {name: part for name, part in parts.items() if part}
+
+
+def scored_variant(
+    identity: Identity, model: ModelRef, parameters: Mapping[str, Any], parents: Mapping[str, Any]
+) -> ScoredVariant:
+    """Build a scored variant from the parameters and parents of its record; absent parameters have their defaults."""
+    calibration = None
+    if "propagation" in parameters:
+        calibration = Calibration(
+            parameters["propagation"],
+            StatisticsSelection.from_parameters(parameters),
+            tuple(parents["demonstration_sets"]),
+            parents.get("contrast_set"),
+        )
+    return ScoredVariant(
+        identity,
+        model,
+        sparsity=parameters["sparsity"],
+        score=ScoreSpec.from_parameters(parameters),
+        calibration=calibration,
+        schedule=ScheduleSpec.from_parameters(parameters.get("schedule", {})),
+        scope=Scope.from_parameters(parameters.get("scope", {})),
+        profile=parameters.get("profile", "corrected"),
+    )
+
+
+def block_identity(ordering_id: str, block: int, *, parents: JsonObject) -> Identity:
     """Identity of the masks of one block of an ordering or sweep."""
     return make_identity("mask_blocks", {"ordering": ordering_id, "block": block}, parents=parents)
 
 
-def mask_artefacts(record: Record) -> tuple[Artefact, ...]:
-    """The mask files of a variant, ordering or block record, block after block."""
-    return artefacts_below(record, "masks/")
-
-
-def weight_artefacts(record: Record) -> tuple[Artefact, ...]:
-    """The files of changed weights of a variant or block record, block after block; none where no weight changed."""
-    return artefacts_below(record, "weights/")
-
-
-def artefacts_below(record: Record, folder: str) -> tuple[Artefact, ...]:
-    """The artefacts of a record in one folder of the store, in their order."""
-    return tuple(artefact for artefact in record.artefacts if artefact.path.startswith(folder))
-
-
-def write_variants(store: Store, ordering: Identity, blocks: Sequence[Record], variants: Sequence[VariantSpec]) -> None:
-    """Write the records of an ordering and of the variants it holds, from the records of its blocks.
-
-    A variant that another recipe's ordering made keeps its record: its masks are the same, and a record never changes.
-    """
-    artefacts = tuple(artefact for record in blocks for artefact in record.artefacts)
-    tables = [store.read_table(mask_artefacts(record)[0], columns=DESCRIPTION) for record in blocks]
-    first = variants[0]
-    row = {
-        "ordering_id": ordering.id,
-        "base_model_id": first.model.base_model_id,
-        "score": first.choice.score if first.choice else dict(first.shared_row).get("score"),
-        "n_levels": len(variants),
-        "n_bytes": sum(artefact.n_bytes for record in blocks for artefact in mask_artefacts(record)),
-    }
-    store.write_record(ordering.record(artefacts=artefacts, rows={"orderings": [row]}))
-    for level, variant in enumerate(variants):
-        known = store.read_record(*variant.identity.key)
-        if known is not None and store.is_complete(known):
-            continue
-        rows = _variant_rows(variant, tables, ordering_id=ordering.id, level=level)
-        store.write_record(variant.identity.record(artefacts=artefacts, rows=rows))
-
-
-def _variant_rows(
-    variant: VariantSpec, tables: Sequence[dict[str, list[Any]]], *, ordering_id: str, level: int
-) -> dict[str, list[dict[str, Any]]]:
-    """Table -> rows of one variant."""
-    layers = [row for block, table in enumerate(tables) for row in _layer_rows(variant, block, table, level)]
-    removed, total = (sum(row[name] for row in layers) for name in ("n_removed", "n_weights"))
-    keeps = [
-        (block, layer, hashes[level])
-        for block, table in enumerate(tables)
-        for layer, hashes in zip(table["layer"], table["keep_sha256"], strict=True)
-    ]
-    row = variant_row(variant, achieved=removed / total)
-    row |= {"ordering_id": ordering_id, "level": level, "mask_sha256": fingerprint(keeps)}
-    rows = {
-        "variants": [row],
-        "variant_layers": layers,
-        "variant_demonstrations": _demonstration_rows(variant),
-        "variant_parents": [
-            {"variant_id": variant.id, "parent_variant_id": parent, "role": f"parent {place}"}
-            for place, parent in enumerate(variant.parent_ids, start=1)
-        ],
-    }
-    return {table: found for table, found in rows.items() if found}
-
-
-def _layer_rows(variant: VariantSpec, block: int, table: dict[str, list[Any]], level: int) -> list[dict[str, Any]]:
-    """How many weights the variant lost in each layer of a block."""
-    columns = (table["layer"], table["shape"], table["n_removed"], table["n_silent_features"], table["n_dampings"])
-    return [
-        {
-            "variant_id": variant.id,
-            "block": block,
-            "layer": layer,
-            "n_weights": int(shape[0]) * int(shape[1]),
-            "n_removed": int(n_removed[level]),
-            "n_silent_features": int(n_silent),
-            "n_dampings": None if n_dampings is None else int(n_dampings),
-        }
-        for layer, shape, n_removed, n_silent, n_dampings in zip(*columns, strict=True)
-    ]
-
-
-def _demonstration_rows(variant: VariantSpec) -> list[dict[str, Any]]:
-    """The sets a variant's score read, with their roles and weights."""
-    shares = variant.reading.shares if variant.reading and variant.reading.shares else (1.0,) * len(variant.set_ids)
-    total = sum(shares)
-    links = [(set_id, "demonstrations", share / total) for set_id, share in zip(variant.set_ids, shares, strict=True)]
-    if variant.contrast_set_id:
-        links.append((variant.contrast_set_id, "contrast", 1.0))
-    return [
-        {"variant_id": variant.id, "demonstration_set_id": set_id, "role": role, "weight": weight}
-        for set_id, role, weight in links
-    ]
-
-
-def variant_row(variant: VariantSpec, *, achieved: float) -> dict[str, Any]:
-    """The catalog row of a variant."""
-    choice, reading = variant.choice, variant.reading
-    row: dict[str, Any] = {
-        "variant_id": variant.id,
-        "base_model_id": variant.model.base_model_id,
-        "demonstration_set_id": variant.set_ids[0] if len(variant.set_ids) == 1 else None,
-        "contrast_set_id": variant.contrast_set_id,
-        "score": choice.score if choice else None,
-        "structure": choice.structure if choice else None,
-        "propagation": variant.propagation,
-        "sparsity": achieved if variant.combination else variant.sparsity,
-        "achieved_sparsity": achieved,
-        "weights_changed": variant.weights_changed,
-        "intervention": variant.intervention,
-        "seed": choice.seed if choice else None,
-        "ordering_id": None,
-        "level": None,
-        "removes": choice.removes if choice else None,
-        "schedule": variant.schedule.kind if choice else None,
-        "scope": variant.scope.words if choice else None,
-        "profile": variant.profile,
-        "token_scope": reading.token_scope if reading else None,
-        "aggregation": reading.aggregation if reading else None,
-        "n_demonstrations": reading.first if reading else None,
-        "resample_seed": reading.resample_seed if reading else None,
-        "combination": variant.combination,
-        "mask_sha256": None,
-        "details": "; ".join(settings(choice, variant.schedule, reading)) or None if choice else variant.details,
-    }
-    return {**row, **dict(variant.shared_row)}
+def agreeing_columns(rows: Sequence[Mapping[str, JsonValue]], names: Sequence[str]) -> dict[str, JsonValue]:
+    """Return the columns in which all rows agree, None for the others."""
+    return {name: rows[0][name] if all(row[name] == rows[0][name] for row in rows) else None for name in names}

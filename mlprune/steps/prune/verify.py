@@ -5,26 +5,28 @@ whose weights changed cannot be rebuilt that way: SparseGPT's inputs are not sto
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from mlprune.errors import BadInputError
+from mlprune.json_values import as_float, as_str
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import ModelInfo, read_block
 from mlprune.parallel import parallel_map
 from mlprune.pruning.mask_files import fingerprint
 from mlprune.pruning.scoring import BlockLevels, block_levels
-from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec
 from mlprune.steps.base_model import require_base_model
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.combine import combined_block
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
 from mlprune.steps.prune.sweep import roles, swept_factors
-from mlprune.steps.prune.variant import VariantSpec
+from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant, scored_variant
+from mlprune.steps.prune.variant_rows import require_masks, stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+from mlprune.vocabulary import CombinationName, DtypeName
 
 
 @dataclass(frozen=True)
@@ -57,69 +59,72 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
     if row["mask_sha256"] is None or row["weights_changed"]:
         got = "changed weights" if row["weights_changed"] else "the dense model"
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
-    info = require_base_model(model_path, record.parents["base_model"])
+    info = require_base_model(model_path, record.parent("base_model"))
     blocks = parallel_map(_rebuilder(store, record, info), range(info.n_blocks))
     keeps = [(block, layer, one.keep_sha256[0]) for block, found in enumerate(blocks) for layer, one in found.items()]
-    return Verification(record.id, row["mask_sha256"], fingerprint(keeps))
+    return Verification(record.id, as_str(row["mask_sha256"]), fingerprint(keeps))
 
 
 def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int], BlockLevels]:
-    """What makes the levels of a block anew."""
-    spec = _spec(record, info)
-    if spec.combination is not None:
-        parents = [store.require("variants", parent) for parent in spec.parent_ids]
-        return lambda block: combined_block(store, parents, block, variant=spec)
-    ordering = _ordering(store, record, spec)
-    if spec.propagation != "sequential":
-        return lambda block: order_block(store, spec.model, block, ordering)
-
-    def swept(block: int) -> BlockLevels:
-        statistics = {role: read_block_statistics(store, record.artefacts, block, role=role) for role in roles(spec)}
-        family = FAMILIES[spec.model.family]
-        return block_levels(
-            read_block(info.path, block, dtype=spec.model.dtype),
-            choice=ordering.choice,
-            sparsities=sparsities_of(store, family, block, ordering),
-            block=block,
-            family=family,
-            factors=swept_factors(spec, statistics),
-        )
-
-    return swept
-
-
-def _spec(record: Record, info: ModelInfo) -> VariantSpec:
-    """What the variant's record says it is made of."""
+    """Return the function that makes the levels of a block again."""
     values, parents = record.parameters, record.parents
-    dtype = values.get("dtype", "float32")
-    model = ModelRef(parents["base_model"], str(info.path), info.family, info.n_blocks, None, dtype)
+    model = ModelRef(
+        record.parent("base_model"),
+        str(info.path),
+        info.family,
+        info.n_blocks,
+        None,
+        cast("DtypeName", values.get("dtype", "float32")),
+    )
     identity = Identity(record.kind, values, parents, record.contents)
     if "combination" in values:
-        made = {"combination": values["combination"], "parent_ids": tuple(parents["variants"])}
-        return VariantSpec(identity, model, sparsity=record.rows["variants"][0]["sparsity"], **made)
-    return VariantSpec(
-        identity,
-        model,
-        sparsity=values["sparsity"],
-        choice=ScoreSpec.from_parameters(values),
-        propagation=values.get("propagation"),
-        reading=Reading.from_parameters(values) if "propagation" in values else None,
-        set_ids=tuple(parents.get("demonstration_sets", ())),
-        contrast_set_id=parents.get("contrast_set"),
-        schedule=Schedule.from_parameters(values["schedule"]),
-        scope=Scope.from_parameters(values["scope"]),
-        profile=values["profile"],
+        sparsity = as_float(record.rows["variants"][0]["sparsity"])
+        combined = CombinedVariant(
+            identity, model, sparsity, cast("CombinationName", values["combination"]), tuple(parents["variants"])
+        )
+        masks = [require_masks(store, parent) for parent in combined.parent_ids]
+        return lambda block: combined_block(store, masks, block, variant=combined)
+    variant = scored_variant(identity, model, values, parents)
+    stored = stored_masks(store, record)
+    if stored is None:
+        raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant")
+    ordering = _ordering(stored.record, variant)
+    calibration = variant.calibration
+    if calibration is None or calibration.propagation != "sequential":
+        return lambda block: order_block(store, model, block, ordering)
+    return lambda block: _swept_block(store, stored.record, block, ordering=ordering, variant=variant)
+
+
+def _swept_block(
+    store: Store, record: Record, block: int, *, ordering: Ordering, variant: ScoredVariant
+) -> BlockLevels:
+    """Levels of a block of a sweep, from the statistics that the sweep stored."""
+    if variant.calibration is None:
+        raise BadInputError("a sweep reads demonstrations", variant_id=variant.id)
+    statistics = {
+        role: read_block_statistics(store, record.artefacts, block, role=role) for role in roles(variant.calibration)
+    }
+    family = FAMILIES[variant.model.family]
+    return block_levels(
+        read_block(Path(variant.model.path), block, dtype=variant.model.dtype),
+        score=ordering.score,
+        sparsities=sparsities_of(store, family, block, ordering),
+        block=block,
+        family=family,
+        factors=swept_factors(variant.calibration, statistics),
     )
 
 
-def _ordering(store: Store, record: Record, spec: VariantSpec) -> Ordering:
-    """The ordering the variant's masks come from, cut at its own sparsity alone."""
-    assert spec.choice is not None, "a variant with masks of its own has a score"
-    parents: dict[str, Any] = dict(store.require("masks", record.rows["variants"][0]["ordering_id"]).parents)
-    ordering = Ordering(spec.choice, (spec.sparsity,), spec.schedule, spec.scope, spec.reading)
-    return replace(
-        ordering,
-        statistics=tuple(parents.get("statistics", ())),
-        contrast=parents.get("contrast_statistics"),
-        outliers=parents.get("outliers"),
+def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
+    """The ordering that the variant's masks come from, with the variant's sparsity alone."""
+    selection = variant.calibration.selection if variant.calibration else None
+    return Ordering(
+        variant.score,
+        (variant.sparsity,),
+        variant.schedule,
+        variant.scope,
+        selection,
+        statistics=tuple(record.parents.get("statistics", ())),
+        contrast=record.optional_parent("contrast_statistics"),
+        outliers=record.optional_parent("outliers"),
     )

@@ -12,8 +12,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import NoReturn, Protocol
 
+from mlprune.store.backend import NOT_A_FILE
 from mlprune.store.segments.encoding import PREFACE_BYTES, SegmentIndex, block_lines, index_size, parse_index
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,9 @@ class CompactedRecords:
             known.segments[path] = self._index(path)
         except FileNotFoundError:
             return False
-        except (ValueError, KeyError, TypeError) as err:
+        except (OSError, ValueError, KeyError, TypeError) as err:
+            if isinstance(err, OSError) and err.errno not in NOT_A_FILE:
+                raise
             logger.warning("segment %s cannot be read (%s): its records count as not there", path, err)
             known.damaged[path] = str(err)
         return True
@@ -194,10 +197,7 @@ class CompactedRecords:
         with self._lock:
             index = self._kinds[kind].segments[path]
             number, start, end = index.place(record_id)
-            text = self._block(path, index, number)[start:end].rstrip(b"\n")
-        if not text.startswith(b'{"id":"%s",' % record_id.encode()):
-            raise ValueError("the segment's index leads to another record")
-        return text
+            return self._block(path, index, number)[start:end].rstrip(b"\n")
 
     def lines(self, kind: str, path: str) -> Iterator[tuple[str, bytes]]:
         """(id, JSON text) of all records of a segment, those that count no more included; see `line` for errors."""
@@ -256,5 +256,5 @@ class CompactedRecords:
         ):
             self.look(kind)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> NoReturn:
         raise TypeError("compacted records belong to one process")

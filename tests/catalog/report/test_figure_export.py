@@ -52,7 +52,7 @@ def test_the_data_beside_a_figure_are_its_own_rows_of_the_query_beside_it(
     sql = perplexity.with_suffix(".sql").read_text("utf-8")
     assert '-- rows with metric = "perplexity"' in sql
     assert f"-- snapshot {catalog.snapshot_id()} of the catalog" in sql
-    asked = [row for row in catalog.query(sql) if row["metric"] == "perplexity" and row["demonstrations"] is None]
+    asked = [row for row in catalog.query(sql) if row["metric"] == "perplexity" and row["demonstration_label"] is None]
     assert len(rows_of(perplexity)) == len(asked)
     assert {row["language"] for row in rows_of(chrf)} == {"es-en", "fr-en"}
 
@@ -61,10 +61,10 @@ def test_without_a_pair_the_means_are_drawn_and_with_one_that_pair(
     written: list[Path], catalog: Catalog, tmp_path: Path
 ) -> None:
     (change,) = drawn_by(written, "change")
-    assert {row["demonstrations"] for row in rows_of(change)} == {""}
+    assert {row["demonstration_label"] for row in rows_of(change)} == {""}
     chosen = {"pair": ["fr-en"], "score": ["wanda"]}
     (path,) = write_figures(catalog, tmp_path, FigureSelection(format="svg", figures=("change",), chosen=chosen))
-    assert {(row["score"], row["demonstrations"]) for row in rows_of(path)} == {("wanda", "fr-en")}
+    assert {(row["score"], row["demonstration_label"]) for row in rows_of(path)} == {("wanda", "fr-en")}
     assert "propagation: fr-en" in " ".join(texts(path.read_text("utf-8")))
 
 

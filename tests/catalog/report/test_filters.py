@@ -10,7 +10,7 @@ from tests.catalog.report.rows import DENSE, POINT
 
 
 def test_a_row_belongs_to_what_its_columns_say() -> None:
-    one = {**POINT, "demonstrations": "fr-en", "is_mean_over_pairs": False}
+    one = {**POINT, "demonstration_label": "fr-en", "is_mean_over_pairs": False}
     assert facets_of(one) == {"model": "tiny", "task": "xnli", "score": "wanda", "pair": "fr-en", "detail": ""}
     assert facets_of(POINT, only=("score", "pair")) == {"score": "wanda", "mean": ""}
     assert facets_of(POINT, only=("score",)) == {"score": "wanda"}
@@ -23,11 +23,11 @@ def test_the_dense_model_and_methods_without_demonstrations_are_seen_whatever_pa
 
 
 def test_what_is_about_two_pairs_is_seen_when_either_is_chosen() -> None:
-    both = facets_of({"demonstrations": "es", "other_demonstrations": "fr-en"}, only=("pair",))
+    both = facets_of({"demonstration_label": "es", "other_demonstration_label": "fr-en"}, only=("pair",))
     assert fits(both, {"pair": ["es"]})
     assert fits(both, {"pair": ["fr-en", "sw"]})
     assert not fits(both, {"pair": ["sw"]})
-    assert facets_of({"demonstrations": "es", "other_demonstrations": "es"}, only=("pair",)) == {"pair": "es"}
+    assert facets_of({"demonstration_label": "es", "other_demonstration_label": "es"}, only=("pair",)) == {"pair": "es"}
 
 
 def test_a_baseline_at_run_time_has_its_own_score() -> None:

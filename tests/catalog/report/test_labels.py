@@ -53,10 +53,12 @@ def test_a_set_is_said_by_its_languages_and_an_unusual_seed() -> None:
 
 
 def test_a_variant_is_said_with_its_sets_and_sparsity() -> None:
-    row = METHOD | {"demonstrations": "fr-en + es-en", "settings": "mean over fr-en + es-en", "sparsity": 0.456789}
+    row = METHOD | {"demonstration_label": "fr-en + es-en", "settings": "mean over fr-en + es-en", "sparsity": 0.456789}
     label = "wanda on fr-en + es-en, sequential propagation, mean over fr-en + es-en, sparsity 0.457"
     assert variant_label(row) == label
-    assert variant_label(row | {"score": None, "demonstrations": None, "propagation": None}).startswith("mean over")
+    assert variant_label(row | {"score": None, "demonstration_label": None, "propagation": None}).startswith(
+        "mean over"
+    )
 
 
 def test_a_task_says_what_is_unusual_about_it() -> None:
@@ -66,10 +68,10 @@ def test_a_task_says_what_is_unusual_about_it() -> None:
 
 
 def test_variants_of_one_entry_are_told_apart_by_what_they_read_and_their_seed() -> None:
-    row = METHOD | {"demonstrations": "fr-en", "seed": 0}
+    row = METHOD | {"demonstration_label": "fr-en", "seed": 0}
     assert seeded_method(row) == "wanda on fr-en, sequential propagation"
     assert seeded_method(row | {"seed": 3}) == "wanda on fr-en, sequential propagation, seed 3"
-    nothing = dict.fromkeys(METHOD) | {"demonstrations": None, "seed": None}
+    nothing = dict.fromkeys(METHOD) | {"demonstration_label": None, "seed": None}
     assert seeded_method(nothing) == "dense"
     assert seeded_method(nothing | {"intervention": "self_translate"}) == "self-translate"
 

@@ -245,5 +245,5 @@ def test_tables_tell_what_one_entry_of_a_recipe_made_apart(reader: Reader, catal
     assert {"wanda on fr-en, dense propagation", "random", "dense"} <= said
     meanings = {row["id"]: row["meaning"] for row in answer(catalog, "names").rows}
     for row in catalog.query("SELECT * FROM described_variants WHERE score = 'wanda'"):
-        said = f"wanda on {row['demonstrations']}, seed {row['seed']}, {row['propagation']} propagation"
+        said = f"wanda on {row['demonstration_label']}, seed {row['seed']}, {row['propagation']} propagation"
         assert meanings[row["variant_id"]] == f"{said}, sparsity {row['sparsity']:g}"

@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from catalog.check import KEYS
-from catalog.ingest.schema import macros, views
+from catalog.ingest.table_files import ForeignKey, declared_tables, foreign_keys
+from catalog.ingest.view_files import macros, views
 from catalog.queries import list_queries
-from catalog.sql_files import sql_files
 from infra.pages.site import DOCS
 
 
@@ -22,8 +21,8 @@ def headings(page: str) -> list[str]:
 
 
 def test_every_table_view_and_query_has_a_heading(headings: list[str]) -> None:
-    tables = {file.name.partition("_")[2] for file in sql_files("schema")}
-    assert sorted(headings) == sorted([*tables, *views(), *macros(), *(query.name for query in list_queries())])
+    queries = [query.name for query in list_queries()]
+    assert sorted(headings) == sorted([*declared_tables(), *views(), *macros(), *queries])
 
 
 def test_every_column_of_a_table_has_a_type_and_a_meaning(page: str) -> None:
@@ -33,7 +32,7 @@ def test_every_column_of_a_table_has_a_type_and_a_meaning(page: str) -> None:
 
 
 def test_a_column_that_refers_to_a_table_names_it(page: str) -> None:
-    assert ("metrics", "variant_id", "variants") in KEYS
+    assert ForeignKey("metrics", "variant_id", "variants", "variant_id") in foreign_keys()
     section = page.partition("### `metrics`")[2].partition("###")[0]
     assert "| `variant_id` | VARCHAR | → [variants](#variants) |" in section
     assert "| `metric` | VARCHAR | 2 |" in section

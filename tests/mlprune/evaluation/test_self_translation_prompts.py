@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlprune.evaluation.self_translation_prompts import WHOLE, in_english, source_texts
-from mlprune.evaluation.tasks.builtin import TASKS, Task
+from mlprune.evaluation.tasks.registry import TASKS
+from mlprune.evaluation.tasks.task import Task
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
 

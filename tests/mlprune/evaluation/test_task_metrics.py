@@ -12,7 +12,8 @@ from mlprune.errors import BadInputError, ShapeError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS, SHARED_TIES, Metric, bleu_metric, signature, task_metrics
-from mlprune.evaluation.tasks.builtin import TASKS
+from mlprune.evaluation.tasks.registry import TASKS
+from mlprune.vocabulary import METRIC_TRAITS
 from tests.hand_predictions import whole_texts, with_scores
 from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 
@@ -165,3 +166,13 @@ def test_a_metric_that_a_task_cannot_have_is_an_error(task: str, name: str) -> N
     with pytest.raises(BadInputError, match="no such metric") as caught:
         task_metrics(task, "en", names=(name,))
     assert caught.value.context["got"] == name
+
+
+def test_every_metric_has_traits_and_errors_are_better_when_lower() -> None:
+    assert set(METRICS) == set(METRIC_TRAITS)
+    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"perplexity", "ece"}
+
+
+def test_the_metrics_of_a_task_can_be_computed_on_its_items() -> None:
+    for task in TASKS.values():
+        assert {METRIC_TRAITS[name].reads for name in task.metrics} == {task.reads}

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
+from mlprune.methods import VarianceParameters
 from mlprune.pruning.feature_factors import demonstration_weights, feature_factors
-from mlprune.pruning.spec import Reading
+from mlprune.pruning.spec import StatisticsSelection
 
 N, D_IN = 5, 4
 INPUTS = ("self_attn.q_proj", "fc1")
@@ -39,7 +40,7 @@ def close(found: Tensor, expected: list[float]) -> bool:
 
 def test_one_set_gives_the_norms_over_all_its_demonstrations() -> None:
     sums = statistics(0)
-    found = feature_factors([sums], reading=Reading())
+    found = feature_factors([sums], selection=StatisticsSelection())
     for name in INPUTS:
         norms, n_silent = found[name]
         assert close(norms, [math.sqrt(sum(sums[name][n][j].item() for n in range(N))) for j in range(D_IN)])
@@ -48,8 +49,8 @@ def test_one_set_gives_the_norms_over_all_its_demonstrations() -> None:
 
 def test_only_the_first_demonstrations_count_where_a_reading_says_so() -> None:
     sums = statistics(0)
-    first = feature_factors([{name: one[:3] for name, one in sums.items()}], reading=Reading())
-    found = feature_factors([sums], reading=Reading(first=3))
+    first = feature_factors([{name: one[:3] for name, one in sums.items()}], selection=StatisticsSelection())
+    found = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=3))
     assert all(torch.equal(found[name][0], first[name][0]) for name in INPUTS)
 
 
@@ -58,34 +59,37 @@ def test_a_bootstrap_counts_demonstrations_as_often_as_they_are_drawn(first: int
     sums, n = statistics(0), first or N
     counts = drawn(n, seed=3) + [0] * (N - n)
     assert max(counts) > 1
-    found = feature_factors([sums], reading=Reading(first=first, resample_seed=3))
+    found = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=first, resample_seed=3))
     for name in INPUTS:
         expected = [math.sqrt(sum(counts[i] * sums[name][i][j].item() for i in range(N))) for j in range(D_IN)]
         assert close(found[name][0], expected)
 
 
 def test_weights_are_none_where_every_demonstration_counts_once() -> None:
-    assert demonstration_weights(N, Reading()) is None
-    assert demonstration_weights(N, Reading(first=N)) is None
-    weights = demonstration_weights(N, Reading(first=2))
+    assert demonstration_weights(N, StatisticsSelection()) is None
+    assert demonstration_weights(N, StatisticsSelection(n_demonstrations=N)) is None
+    weights = demonstration_weights(N, StatisticsSelection(n_demonstrations=2))
     assert weights is not None
     assert weights.tolist() == [1, 1, 0, 0, 0]
-    resampled = demonstration_weights(N, Reading(resample_seed=1))
+    resampled = demonstration_weights(N, StatisticsSelection(resample_seed=1))
     assert resampled is not None
     assert resampled.tolist() == drawn(N, 1)
 
 
 def test_a_set_that_is_smaller_than_asked_is_an_error() -> None:
     with pytest.raises(StatisticsError, match="too few demonstrations") as caught:
-        feature_factors([statistics(0)], reading=Reading(first=N + 1))
+        feature_factors([statistics(0)], selection=StatisticsSelection(n_demonstrations=N + 1))
     assert (caught.value.context["expected"], caught.value.context["got"]) == ("samples at most 5", 6)
 
 
 def test_statistics_that_are_no_sums_of_squares_are_an_error() -> None:
     negative = {name: -one for name, one in statistics(0).items()}
-    for reading, sets in ((Reading(), [negative]), (Reading(aggregation="mean"), [statistics(1), negative])):
+    for reading, sets in (
+        (StatisticsSelection(), [negative]),
+        (StatisticsSelection(aggregation="mean"), [statistics(1), negative]),
+    ):
         with pytest.raises(StatisticsError, match="negative"):
-            feature_factors(sets, reading=reading)
+            feature_factors(sets, selection=reading)
 
 
 SHARES = (0.25, 0.75)
@@ -97,9 +101,9 @@ SHARES = (0.25, 0.75)
 )
 def test_sets_become_one_factor_by_the_formula_of_their_aggregation(how: str, shares: tuple[float, ...]) -> None:
     one, other = statistics(1), statistics(2, n=3)
-    options = {"variance_weight": 2.0} if how == "variance" else {}
-    reading = Reading(aggregation=how, shares=shares, **options)  # type: ignore[arg-type]
-    found = feature_factors([one, other], reading=reading)
+    options = {"aggregation_parameters": VarianceParameters(2.0)} if how == "variance" else {}
+    reading = StatisticsSelection(aggregation=how, shares=shares, **options)  # type: ignore[arg-type]
+    found = feature_factors([one, other], selection=reading)
     p = shares or (0.5, 0.5)
     for name in INPUTS:
         squares = list(zip(mean(one[name]), mean(other[name]), strict=True))
@@ -120,7 +124,7 @@ def test_sets_become_one_factor_by_the_formula_of_their_aggregation(how: str, sh
 def test_contrast_norms_are_made_for_each_set_and_then_aggregated(how: str | None) -> None:
     sets, code = [statistics(1), statistics(2)][: 2 if how else 1], statistics(3)
     code["fc1"][:, 2] = 0
-    found = feature_factors(sets, reading=Reading(aggregation=how), contrast=code)  # type: ignore[arg-type]
+    found = feature_factors(sets, selection=StatisticsSelection(aggregation=how), contrast=code)  # type: ignore[arg-type]
     for name in INPUTS:
         against = mean(code[name])
         targets = [mean(one[name]) for one in sets]
@@ -138,8 +142,8 @@ def test_a_reading_counts_demonstrations_of_the_contrast_set_too() -> None:
     target, code = statistics(1), statistics(2)
     whole = feature_factors(
         [{name: one[:2] for name, one in target.items()}],
-        reading=Reading(),
+        selection=StatisticsSelection(),
         contrast={name: one[:2] for name, one in code.items()},
     )
-    found = feature_factors([target], reading=Reading(first=2), contrast=code)
+    found = feature_factors([target], selection=StatisticsSelection(n_demonstrations=2), contrast=code)
     assert all(torch.equal(found[name][0], whole[name][0]) for name in INPUTS)

@@ -7,29 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlprune.errors import StatisticsError
-from mlprune.pruning.schedules import layer_sparsities
-from mlprune.pruning.spec import Schedule, Scope
+from mlprune.methods import GivenParameters, OwlParameters
+from mlprune.pruning.schedules import LayerPosition, layer_sparsities
+from mlprune.pruning.spec import ScheduleSpec, Scope
 
 ASKED = (0.25, 0.5)
-OWL = Schedule("owl", m=5.0, spread=0.1)
+OWL = ScheduleSpec("owl", OwlParameters(spread=0.1))
 
 
-def of(block: int, layer: str, schedule: Schedule, scope: Scope | None = None) -> tuple[float, ...]:
-    return layer_sparsities(ASKED, block=block, layer=layer, schedule=schedule, scope=scope or Scope())
+def of(block: int, layer: str, schedule: ScheduleSpec, scope: Scope | None = None) -> tuple[float, ...]:
+    position = LayerPosition(block, layer)
+    return layer_sparsities(ASKED, position=position, schedule=schedule, scope=scope or Scope())
 
 
 def test_uniform_gives_every_layer_what_was_asked() -> None:
-    assert of(0, "fc1", Schedule()) == of(9, "fc2", Schedule()) == ASKED
+    assert of(0, "fc1", ScheduleSpec()) == of(9, "fc2", ScheduleSpec()) == ASKED
 
 
 def test_what_a_scope_leaves_out_is_never_pruned_whatever_the_schedule() -> None:
-    for schedule in (Schedule(), Schedule("given", blocks=((0, 0.9),)), OWL):
+    for schedule in (ScheduleSpec(), ScheduleSpec("given", GivenParameters(blocks=((0, 0.9),))), OWL):
         assert of(0, "fc1", schedule, Scope((1,))) == (0.0, 0.0)
         assert of(0, "fc1", schedule, Scope((), ("fc2",))) == (0.0, 0.0)
 
 
 def test_given_blocks_come_before_given_layers_and_these_before_what_was_asked() -> None:
-    schedule = Schedule("given", blocks=((1, 0.75), (2, 0.0)), layers=(("fc1", 0.125),))
+    parameters = GivenParameters(blocks=((1, 0.75), (2, 0.0)), layers=(("fc1", 0.125),))
+    schedule = ScheduleSpec("given", parameters)
     assert of(1, "fc1", schedule) == of(1, "fc2", schedule) == (0.75, 0.75)
     assert of(2, "fc1", schedule) == (0.0, 0.0)
     assert of(0, "fc1", schedule) == (0.125, 0.125)
@@ -37,7 +40,8 @@ def test_given_blocks_come_before_given_layers_and_these_before_what_was_asked()
 
 
 def owl(sparsities: tuple[float, ...], ratios: list[float], block: int) -> tuple[float, ...]:
-    return layer_sparsities(sparsities, block=block, layer="fc1", schedule=OWL, scope=Scope(), outlier_ratios=ratios)
+    position = LayerPosition(block, "fc1", ratios)
+    return layer_sparsities(sparsities, position=position, schedule=OWL, scope=Scope())
 
 
 def test_owl_prunes_less_where_there_are_more_outliers_and_keeps_the_mean() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
+from mlprune.methods import RandomParameters, RiaParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.parallel import set_worker_threads
 from mlprune.pruning.feature_factors import Factors
@@ -37,7 +38,7 @@ def levels_by(
 ) -> BlockLevels:
     """All layers at the same sparsities, in block 0 unless said otherwise."""
     everywhere = dict.fromkeys(weights, tuple(sparsities))
-    return block_levels(weights, choice=choice, sparsities=everywhere, family=XGLM, **{"block": 0, **options})
+    return block_levels(weights, score=choice, sparsities=everywhere, family=XGLM, **{"block": 0, **options})
 
 
 def removed_of(scores: Sequence[float], n: int, *, highest: bool = False) -> set[int]:
@@ -89,7 +90,7 @@ def test_ria_adds_the_shares_of_row_and_column_and_takes_a_power_of_the_norm(
     weights: dict[str, Tensor], power: float
 ) -> None:
     known = factors(2)
-    found = levels_by(weights, ScoreSpec("ria", power=power), (0.5,), factors=known)
+    found = levels_by(weights, ScoreSpec("ria", score_parameters=RiaParameters(power)), (0.5,), factors=known)
     for layer, weight in weights.items():
         rows = [[abs(w) for w in row] for row in weight.tolist()]
         columns = [sum(column) for column in zip(*rows, strict=True)]
@@ -100,7 +101,7 @@ def test_ria_adds_the_shares_of_row_and_column_and_takes_a_power_of_the_norm(
 
 def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weights: dict[str, Tensor]) -> None:
     def levels(seed: int, block: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = levels_by(given, ScoreSpec("random", seed=seed), (0.5,), block=block)
+        found = levels_by(given, ScoreSpec("random", score_parameters=RandomParameters(seed)), (0.5,), block=block)
         return {layer: one.levels for layer, one in found.items()}
 
     first = levels(0, 0, weights)
@@ -177,7 +178,7 @@ def test_the_rounding_of_the_paper_counts_in_binary(rounding: Any, n_removed: in
 
 def test_every_layer_has_sparsities_of_its_own_and_one_that_is_left_out_stays_whole(weights: dict[str, Tensor]) -> None:
     own = {**dict.fromkeys(weights, (0.25, 0.5)), "fc1": (0.0, 0.0), "fc2": (0.0, 0.75)}
-    found = block_levels(weights, choice=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
+    found = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
     assert {layer: one.n_removed for layer, one in found.items()} == {
         **dict.fromkeys(weights, (10, 20)),
         "fc1": (0, 0),

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
+from mlprune.methods import SparseGptParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.pruning.sparsegpt_block import rewritten_block
@@ -30,7 +31,8 @@ def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
 def test_every_layer_is_rewritten_with_the_products_of_its_input(
     weights: dict[str, Tensor], structure: str, damping: float | None
 ) -> None:
-    choice = ScoreSpec("sparsegpt", structure, damping=damping)
+    parameters = SparseGptParameters() if damping is None else SparseGptParameters(damping)
+    choice = ScoreSpec("sparsegpt", structure, score_parameters=parameters)
     known = products()
     masks, changed, (levels, again) = rewritten_block(weights, known, choice, dict.fromkeys(weights, (0.5,)), "xglm")
     assert again is changed

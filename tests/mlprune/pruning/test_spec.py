@@ -1,57 +1,67 @@
-"""Choices as plain values: into an id and back, and in words."""
+"""Specifications as plain values: into an id, and back from a record."""
 
 import json
 
 import pytest
 
-from mlprune.pruning.spec import Reading, Schedule, Scope, ScoreSpec
+from mlprune.methods import (
+    GivenParameters,
+    OwlParameters,
+    RandomParameters,
+    RiaParameters,
+    SparseGptParameters,
+    VarianceParameters,
+)
+from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 
-CHOICES = [
+SPECS = [
     ScoreSpec("wanda"),
-    ScoreSpec("random", "matrix", seed=3, removes="highest", rounding="binary"),
-    ScoreSpec("ria", power=0.25),
-    ScoreSpec("sparsegpt", "2:4", damping=0.1),
-    Reading(),
-    Reading("target", first=3, resample_seed=0, aggregation="variance", variance_weight=2.0),
-    Reading(aggregation="pooled", shares=(0.25, 0.75)),
-    Schedule(),
-    Schedule("given", blocks=((0, 0.25), (3, 0.5)), layers=(("fc1", 0.0),)),
-    Schedule("owl", m=5.0, spread=0.08),
+    ScoreSpec("random", "matrix", removes="highest", rounding="binary", score_parameters=RandomParameters(3)),
+    ScoreSpec("ria", score_parameters=RiaParameters(0.25)),
+    ScoreSpec("sparsegpt", "2:4", score_parameters=SparseGptParameters(0.1)),
+    StatisticsSelection(),
+    StatisticsSelection(
+        "target",
+        n_demonstrations=3,
+        resample_seed=0,
+        aggregation="variance",
+        aggregation_parameters=VarianceParameters(2.0),
+    ),
+    StatisticsSelection(aggregation="pooled", shares=(0.25, 0.75)),
+    ScheduleSpec(),
+    ScheduleSpec("given", GivenParameters(blocks=((0, 0.25), (3, 0.5)), layers=(("fc1", 0.0),))),
+    ScheduleSpec("owl", OwlParameters(spread=0.1)),
     Scope(),
     Scope((0, 2), ("fc1", "fc2")),
 ]
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=str)
-def test_a_choice_comes_back_from_the_json_of_its_id(choice: ScoreSpec | Reading | Schedule | Scope) -> None:
-    back = json.loads(json.dumps(choice.parameters))
-    assert type(choice).from_parameters(back) == choice
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_a_specification_comes_back_from_the_json_of_its_id(
+    spec: ScoreSpec | StatisticsSelection | ScheduleSpec | Scope,
+) -> None:
+    back = json.loads(json.dumps(spec.parameters))
+    assert type(spec).from_parameters(back) == spec
 
 
-def test_scores_and_readings_pass_over_the_other_parameters_of_a_variant() -> None:
-    choice, read = ScoreSpec("ria", power=0.5), Reading("source")
-    both = {**choice.parameters, **read.parameters, "sparsity": 0.5}
-    assert (ScoreSpec.from_parameters(both), Reading.from_parameters(both)) == (choice, read)
+def test_scores_and_selections_ignore_the_other_parameters_of_a_variant() -> None:
+    score, selection = ScoreSpec("ria", score_parameters=RiaParameters(0.7)), StatisticsSelection("source")
+    both = {**score.parameters, **selection.parameters, "sparsity": 0.5}
+    assert (ScoreSpec.from_parameters(both), StatisticsSelection.from_parameters(both)) == (score, selection)
 
 
-def test_every_field_of_a_choice_is_in_its_parameters() -> None:
-    for choice in CHOICES:
-        assert set(choice.parameters) == set(type(choice).__dataclass_fields__)
+def test_defaults_are_not_parameters_of_an_id() -> None:
+    assert ScoreSpec("ria", score_parameters=RiaParameters()).parameters == {"score": "ria"}
+    assert ScoreSpec("random").parameters == {"score": "random"}
+    assert StatisticsSelection(aggregation="variance").parameters == {"aggregation": "variance"}
+    assert ScheduleSpec("owl").parameters == {"kind": "owl"}
+    assert StatisticsSelection().parameters == ScheduleSpec().parameters == Scope().parameters == {}
 
 
-@pytest.mark.parametrize(
-    ("scope", "words"),
-    [
-        (Scope(), "all"),
-        (Scope((0, 1, 2, 3, 5)), "blocks 0-3 5"),
-        (Scope((4,)), "blocks 4"),
-        (Scope((0, 2, 3)), "blocks 0 2-3"),
-        (Scope((), ("fc1", "fc2")), "layers fc1 fc2"),
-        (Scope((7, 9), ("fc1",)), "blocks 7 9; layers fc1"),
-    ],
-)
-def test_a_scope_in_words(scope: Scope, words: str) -> None:
-    assert scope.words == words
+def test_a_method_takes_its_own_parameters_and_no_others() -> None:
+    assert ScoreSpec("ria").score_parameters == RiaParameters()
+    with pytest.raises(TypeError):
+        ScoreSpec("ria", score_parameters=SparseGptParameters())
 
 
 def test_a_scope_includes_what_both_its_parts_include() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from mlprune.errors import StoreError
 from mlprune.store import backend
-from mlprune.store.backend import FileInfo, StoreFiles
+from mlprune.store.backend import StoreFiles
+from mlprune.store.local_files import FileInfo
 from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
 
 

@@ -15,11 +15,12 @@ from mlprune.errors import StoreError
 from mlprune.store import claims as claims_module
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.process_identity import this_process
-from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
+from tests.records import made_up_record
 
-KEY = ("masks", "a1")
+RECORD = made_up_record("masks")
+KEY = ("masks", RECORD.id)
 PATIENCE_S = 20.0
 
 
@@ -75,7 +76,7 @@ def test_a_claim_has_one_owner_and_is_gone_at_the_end(store: Store) -> None:
             assert second.take(("masks", "a2"))
             first.release(KEY)
             until(lambda: second.take(KEY))
-            assert claimed(store) == ["claims/masks/a1.json", "claims/masks/a2.json"]
+            assert claimed(store) == ["claims/masks/a2.json", claim_path(*KEY)]
             assert not first.take(KEY)
     assert claimed(store) == []
 
@@ -175,7 +176,7 @@ def test_a_claim_that_somebody_took_over_is_neither_renewed_nor_removed(store: S
 def test_what_killed_runs_left_on_records_that_exist_is_swept(local: Store) -> None:
     foreign(local)
     foreign(local, key=("masks", "unmade"))
-    local.write_record(Record("masks", "a1", 1, {}))
+    local.write_record(RECORD)
     with Claims(local, "ours"):
         pass
     assert claimed(local) == ["claims/masks/unmade.json"]
@@ -192,7 +193,7 @@ def test_alone_in_an_object_store_a_claim_is_one_request(
         time.sleep(0.2)
         server.requests.clear()
         assert ours.take(KEY)
-        assert server.requests == ["PUT store/claims/masks/a1.json"]
+        assert server.requests == [f"PUT store/{claim_path(*KEY)}"]
 
 
 def test_company_in_an_object_store_is_noticed(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:

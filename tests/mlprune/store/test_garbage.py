@@ -10,8 +10,8 @@ from mlprune.errors import StoreError
 from mlprune.store.claims import Claims
 from mlprune.store.compaction import compact
 from mlprune.store.garbage import find_garbage, remove_garbage
-from mlprune.store.records import Record
 from mlprune.store.store import Store
+from tests.records import made_up_record
 
 DAY_S = 24 * 3600
 
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
     store = Store(tmp_path / "store")
     for name in ("a", "b"):
         artefact = store.write_bytes(f"predictions/{name}.parquet", b"wanted")
-        store.write_record(Record("evaluations", name * 20, 1, {"name": name}, artefacts=(artefact,)))
+        store.write_record(made_up_record("evaluations", {"name": name}, artefacts=[artefact]))
     for path in ("predictions/lost.parquet", "masks/lost/block-000.parquet", "quarantine/records-variants-x.json.1"):
         store.write_bytes(path, b"unreached")
     store.write_bytes("predictions/half.parquet.writing-0123abcd", b"half")
@@ -93,9 +93,10 @@ def test_a_claim_of_a_dead_run_holds_nothing_up_and_is_garbage_itself(store: Sto
 def test_a_file_that_a_record_reaches_by_now_is_kept(store: Store) -> None:
     garbage = find_garbage(store)
     artefact = store.write_bytes("predictions/lost.parquet", b"unreached")
-    store.write_record(Record("evaluations", "c" * 20, 1, {}, artefacts=(artefact,)))
+    record = made_up_record("evaluations", artefacts=[artefact])
+    store.write_record(record)
     assert remove_garbage(store, garbage) == len(GARBAGE) - 1
-    assert store.is_intact(store.require("evaluations", "c" * 20))
+    assert store.is_intact(record)
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])
@@ -119,3 +120,27 @@ def test_a_clock_that_is_wrong_removes_nothing_young(store: Store, monkeypatch: 
         assert "predictions/young.parquet" in {one.path for one in garbage.files}
         assert remove_garbage(store, garbage) == len(GARBAGE)
     assert "predictions/young.parquet" in store.list("predictions")
+
+
+def test_what_killed_commands_left_next_to_the_catalog_is_garbage(store: Store) -> None:
+    left = [
+        "catalog.duckdb.rebuilding-0123abcd",
+        "catalog.duckdb.writing-0123abcd",
+        "catalog.duckdb.writing-0123abcd.wal",
+    ]
+    left += ["catalog.duckdb.damaged-1", "catalog.duckdb.damaged-1.wal", "report.html.writing-0123abcd"]
+    for path in (*left, "catalog.duckdb", "notes.txt"):
+        store.write_bytes(path, b"x")
+    age(store)
+    garbage = find_garbage(store)
+    assert {one.path for one in garbage.files} == {*GARBAGE, *left}
+    remove_garbage(store, garbage)
+    assert store.read_file("catalog.duckdb") == store.read_file("notes.txt") == b"x"
+
+
+def test_a_killed_collection_does_not_count_as_a_run(store: Store) -> None:
+    store.write_bytes("claims/clock/0123abcd", b"\n")
+    garbage = find_garbage(store)
+    assert remove_garbage(store, garbage) == len(GARBAGE)
+    age(store)
+    assert [one.path for one in find_garbage(store).files] == ["claims/clock/0123abcd"]

@@ -1,22 +1,23 @@
 """Merging two stores: everything of both, verified, and nothing twice."""
 
+import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlprune.errors import StoreError
 from mlprune.store.compaction import compact
 from mlprune.store.merge import Merge, merge
-from mlprune.store.records import Record, identity
-from mlprune.store.store import Store
+from mlprune.store.records import Record
+from mlprune.store.store import Store, sha256_of
+from tests.records import made_up_record, record_text
 
 
 def add(store: Store, number: int, kind: str = "evaluations") -> Record:
-    parameters = {"number": number}
-    record_id = identity(kind, step_version=1, parameters=parameters)
-    artefact = store.write_bytes(f"predictions/{record_id}.parquet", f"bytes {number}".encode())
-    record = Record(kind, record_id, 1, parameters, artefacts=(artefact,))
+    artefact = store.write_bytes(f"predictions/{kind}-{number}.parquet", f"bytes {number}".encode())
+    record = made_up_record(kind, {"number": number}, artefacts=[artefact])
     store.write_record(record)
     return record
 
@@ -66,7 +67,7 @@ def test_what_is_damaged_there_is_not_taken(ours: Store, theirs: Store, caplog: 
     assert (done.n_records, done.refused) == (1, (bad.path,))
     assert not ours.has_record(bad.kind, bad.id)
     assert theirs.has_record(bad.kind, bad.id)
-    assert "stays where it is" in caplog.text
+    assert f"{bad.path} is not taken" in caplog.text
 
 
 def test_a_record_here_whose_artefact_is_lost_gets_it_back(ours: Store, theirs: Store) -> None:
@@ -106,7 +107,7 @@ def test_bytes_that_another_machine_computed_do_not_replace_ours(
 ) -> None:
     shared = next(record for record in theirs.records() if record.parameters["number"] == 1)
     artefact = theirs.write_bytes(shared.artefacts[0].path, b"almost bytes 1")
-    theirs.write_record(Record(shared.kind, shared.id, 1, shared.parameters, artefacts=(artefact,)))
+    theirs.write_record(made_up_record(shared.kind, shared.parameters, artefacts=[artefact]))
     with caplog.at_level(logging.WARNING):
         merge(theirs, ours)
     kept = ours.read_record(shared.kind, shared.id)
@@ -117,6 +118,38 @@ def test_bytes_that_another_machine_computed_do_not_replace_ours(
 def test_a_record_of_theirs_that_names_other_bytes_under_a_path_of_ours_is_refused(ours: Store, theirs: Store) -> None:
     shared = next(record for record in ours.records() if record.parameters["number"] == 1)
     artefact = theirs.write_bytes(shared.artefacts[0].path, b"almost bytes 1")
-    theirs.write_record(Record("masks", "a" * 20, 1, {}, artefacts=(artefact,)))
-    assert merge(theirs, ours).refused == (f"records/masks/{'a' * 20}.json",)
+    other = made_up_record("masks", artefacts=[artefact])
+    theirs.write_record(other)
+    assert merge(theirs, ours).refused == (other.path,)
     assert ours.is_intact(shared)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"artefacts": [{"path": "masks/../../../evil.sh", "n_bytes": 4, "sha256": sha256_of(b"evil"), "n_rows": None}]},
+        {"artefacts": [{"path": "records/masks/x.json", "n_bytes": 4, "sha256": sha256_of(b"evil"), "n_rows": None}]},
+        {"kind": "../../../", "id": "PWN2"},
+        {"id": "../../../PWN2"},
+    ],
+)
+def test_a_merge_writes_nothing_outside_the_folders_of_artefacts(tmp_path: Path, change: dict[str, Any]) -> None:
+    source, target = Store(tmp_path / "source"), Store(tmp_path / "a" / "b" / "target")
+    record = add(source, 1)
+    (root(source) / record.path).write_bytes(record_text({**json.loads(record.to_json()), **change}))
+    for path in (root(source) / "../../evil.sh", root(source) / "records/masks/x.json"):
+        path.resolve().parent.mkdir(parents=True, exist_ok=True)
+        path.resolve().write_bytes(b"evil")
+    before = sorted(tmp_path.rglob("*"))
+    done = merge(source, target)
+    assert record.path in done.refused
+    assert done.n_records == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_merge_moves_nothing_in_the_store_it_reads(ours: Store, theirs: Store) -> None:
+    bad = next(theirs.records())
+    theirs.write_bytes(bad.path, b"{")
+    before = theirs.list("")
+    assert bad.path in merge(Store(theirs.uri), ours).refused or ours.has_record(bad.kind, bad.id)
+    assert theirs.list("") == before

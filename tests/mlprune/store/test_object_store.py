@@ -11,9 +11,10 @@ from mlprune.errors import DamagedArtefactError, StoreError, TransientError
 from mlprune.store import object_store
 from mlprune.store.compaction import compact
 from mlprune.store.object_store import open_object_store, patiently
-from mlprune.store.records import Artefact, Record
+from mlprune.store.records import Artefact, Record, record_path
 from mlprune.store.store import Store
 from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
+from tests.records import made_up_record
 
 STORE = f"s3://{BUCKET}/some/store"
 COLUMNS, SCHEMA = {"name": ["a", "b"], "n": [1, 2]}, {"name": "string", "n": "int64"}
@@ -55,8 +56,12 @@ def one_line(error: Exception) -> str:
     return text
 
 
-def record(*artefacts: Artefact, record_id: str = "a1") -> Record:
-    return Record("variants", record_id, 1, {"sparsity": 0.5}, artefacts=artefacts)
+def record(*artefacts: Artefact, sparsity: float = 0.5) -> Record:
+    return made_up_record("variants", {"sparsity": sparsity}, artefacts=artefacts)
+
+
+ID = record().id
+OTHER = record(sparsity=0.7)
 
 
 def test_a_recipe_leaves_the_same_bytes_as_in_a_folder(small_run, server: ObjectStoreServer) -> None:
@@ -80,11 +85,13 @@ def test_a_run_on_an_object_store_ends_well_and_leaves_no_claims(small_run, serv
 
 
 def test_a_record_is_one_put_after_its_artefacts(store: Store, server: ObjectStoreServer) -> None:
-    written = record(store.write_table("masks/a.parquet", COLUMNS, SCHEMA), store.write_bytes("b.bin", b"b" * 2**20))
+    written = record(
+        store.write_table("masks/a.parquet", COLUMNS, SCHEMA), store.write_bytes("masks/b.bin", b"b" * 2**20)
+    )
     store.write_record(written)
-    puts = [f"PUT some/store/{path}" for path in ("masks/a.parquet", "b.bin", "records/variants/a1.json")]
+    puts = [f"PUT some/store/{path}" for path in ("masks/a.parquet", "masks/b.bin", record_path("variants", ID))]
     assert server.requests == puts
-    assert Store(STORE).require("variants", "a1") == written
+    assert Store(STORE).require("variants", ID) == written
     assert store.is_complete(written)
     assert store.is_intact(written)
 
@@ -123,64 +130,65 @@ def test_directory_markers_are_no_files(store: Store, server: ObjectStoreServer)
     store.write_record(record())
     for marker in ("some/", "some/store/", "some/store/records/", "some/store/records/variants/", "some/store/masks/"):
         server.client.put_object(Bucket=BUCKET, Key=marker, Body=b"")
-    assert store.list("") == ["records/variants/a1.json"]
-    assert store.record_names() == [("variants", "a1")]
-    assert Store(STORE).read_record("variants", "a1") == record()
+    assert store.list("") == [record_path("variants", ID)]
+    assert store.record_names() == [("variants", ID)]
+    assert Store(STORE).read_record("variants", ID) == record()
 
 
 def test_a_store_may_be_the_whole_bucket(server: ObjectStoreServer) -> None:
     for uri in (f"s3://{BUCKET}", f"s3://{BUCKET}/"):
         whole = Store(uri)
         whole.write_record(record())
-        assert whole.record_names() == [("variants", "a1")]
-        assert whole.list("") == ["records/variants/a1.json"]
+        assert whole.record_names() == [("variants", ID)]
+        assert whole.list("") == [record_path("variants", ID)]
 
 
 def test_damage_goes_to_quarantine_and_its_bytes_are_kept(
-    store: Store, server: ObjectStoreServer, caplog: pytest.LogCaptureFixture
+    server: ObjectStoreServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.write_bytes("records/variants/a1.json", b"{")
-    store.write_record(record(record_id="a2"))
+    store = Store(STORE, quarantine=True)
+    store.write_bytes(record_path("variants", ID), b"{")
+    store.write_record(OTHER)
     with caplog.at_level(logging.WARNING):
-        assert store.read_record("variants", "a1") is None
-    store.quarantine(record(record_id="a2"))
-    store.quarantine(record(record_id="a2"))  # somebody else was faster
+        assert store.read_record("variants", ID) is None
+    store.quarantine(OTHER)
+    store.quarantine(OTHER)  # somebody else was faster
     assert store.record_names() == []
     moved = server.contents("some/store/")
     found = sorted(name.rpartition(".")[0] for name in moved)
-    assert found == ["quarantine/records-variants-a1.json", "quarantine/records-variants-a2.json"]
+    assert found == [*sorted(f"quarantine/records-variants-{one}.json" for one in (ID, OTHER.id))]
     assert b"{" in moved.values()
 
 
 def test_readers_check_the_hash_and_miss_what_is_missing(store: Store, server: ObjectStoreServer) -> None:
-    artefact = store.write_bytes("a.bin", b"abc")
-    server.client.put_object(Bucket=BUCKET, Key="some/store/a.bin", Body=b"abd")
+    artefact = store.write_bytes("masks/a.bin", b"abc")
+    server.client.put_object(Bucket=BUCKET, Key="some/store/masks/a.bin", Body=b"abd")
     with pytest.raises(DamagedArtefactError, match="damaged"):
         store.read_bytes(artefact)
     assert store.is_complete(record(artefact))
     assert not store.is_intact(record(artefact))
-    store.delete("a.bin")
-    store.delete("a.bin")
+    store.delete("masks/a.bin")
+    store.delete("masks/a.bin")
     assert not store.is_complete(record(artefact))
     with pytest.raises(DamagedArtefactError, match="missing"):
         store.read_bytes(artefact)
-    assert store.read_file("a.bin") is None
+    assert store.read_file("masks/a.bin") is None
 
 
 def test_a_file_is_written_only_if_it_is_absent(store: Store) -> None:
     assert store.write_if_absent("claims/a.json", b"1")
     assert not store.write_if_absent("claims/a.json", b"2")
     assert store.read_file("claims/a.json") == b"1"
-    assert not store.has_record("variants", "a1")
+    assert not store.has_record("variants", ID)
     store.write_record(record())
-    assert store.has_record("variants", "a1")
+    assert store.has_record("variants", ID)
 
 
 def test_the_endpoint_may_stand_in_the_uri(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(STORE).write_record(record())
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     by_uri = Store(f"{STORE}?endpoint_override=127.0.0.1:{server.port}&scheme=http&region=us-east-1")
-    assert by_uri.record_names() == [("variants", "a1")]
+    assert by_uri.record_names() == [("variants", ID)]
 
 
 @pytest.mark.usefixtures("server")
@@ -256,9 +264,9 @@ def test_a_busy_server_is_asked_again(
     """Some answers are tried again by pyarrow, the rest by us: what counts is that no caller sees them."""
     for status in ("503 Slow Down", "500 Internal Server Error"):
         server.faults += [(method, status) for method in ("PUT", "GET", "HEAD")]
-        artefact = store.write_bytes("a.bin", status.encode())
+        artefact = store.write_bytes("masks/a.bin", status.encode())
         assert store.read_bytes(artefact) == status.encode()
-        assert store.list("") == ["a.bin"]
+        assert store.list("") == ["masks/a.bin"]
         assert server.faults == []
 
 
@@ -327,7 +335,7 @@ def test_a_missing_file_stays_a_missing_file() -> None:
 
 
 def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = record(store.write_bytes("a.bin", b"abc"))
+    written = record(store.write_bytes("masks/a.bin", b"abc"))
     store.write_record(written)
 
     def unwell(path: str) -> bytes:
@@ -335,7 +343,7 @@ def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: py
 
     monkeypatch.setattr(store, "_get", unwell)
     monkeypatch.setattr("mlprune.store.backend.patiently", lambda action, *, store: action())
-    for fails in (lambda: store.is_intact(written), lambda: store.read_record("variants", "a1")):
+    for fails in (lambda: store.is_intact(written), lambda: store.read_record("variants", ID)):
         with pytest.raises(TransientError):
             fails()
     monkeypatch.undo()
@@ -344,21 +352,21 @@ def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: py
 def test_a_second_writer_of_the_same_bytes_disturbs_no_reader(store: Store) -> None:
     import threading  # noqa: PLC0415
 
-    written = record(store.write_bytes("a.bin", b"abc" * 1000))
+    written = record(store.write_bytes("masks/a.bin", b"abc" * 1000))
     store.write_record(written)
     stop = threading.Event()
 
     def write_again() -> None:
         other = Store(STORE)
         while not stop.is_set():
-            other.write_bytes("a.bin", b"abc" * 1000)
+            other.write_bytes("masks/a.bin", b"abc" * 1000)
             other.write_record(written)
 
     writer = threading.Thread(target=write_again)
     writer.start()
     try:
         for _ in range(25):
-            assert store.require("variants", "a1") == written
+            assert store.require("variants", ID) == written
             assert store.is_intact(written)
     finally:
         stop.set()

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.store.records import Artefact, Record
+from mlprune.store.records import Artefact, Record, record_path
 from mlprune.store.store import Store, sha256_of
+from tests.records import made_up_record
 
 SCHEMA = {"name": "string", "n": "int64"}
 COLUMNS = {"name": ["a", "b"], "n": [1, 2]}
@@ -23,8 +24,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def record(*artefacts: Artefact, kind: str = "variants", record_id: str = "a1") -> Record:
-    return Record(kind, record_id, 1, {"sparsity": 0.5}, artefacts=artefacts)
+def record(*artefacts: Artefact, kind: str = "variants", sparsity: float = 0.5) -> Record:
+    return made_up_record(kind, {"sparsity": sparsity}, artefacts=artefacts)
+
+
+ID = record().id
 
 
 def files_of(store: Store) -> list[str]:
@@ -121,41 +125,43 @@ def test_a_damaged_or_missing_artefact_is_noticed_by_its_reader(store: Store) ->
 
 
 def test_completeness_looks_at_sizes_and_intactness_at_bytes(store: Store) -> None:
-    written = record(store.write_bytes("a.bin", b"abc"), store.write_bytes("b.bin", b""))
+    written = record(store.write_bytes("masks/a.bin", b"abc"), store.write_bytes("masks/b.bin", b""))
     assert store.is_complete(written)
     assert store.is_intact(written)
-    damage(store, "a.bin")
+    damage(store, "masks/a.bin")
     assert store.is_complete(written)
     assert not store.is_intact(written)
-    (Path(store.uri) / "a.bin").write_bytes(b"abcd")
+    (Path(store.uri) / "masks/a.bin").write_bytes(b"abcd")
     assert not store.is_complete(written)
-    (Path(store.uri) / "a.bin").unlink()
+    (Path(store.uri) / "masks/a.bin").unlink()
     assert not store.is_complete(written)
     assert not store.is_intact(written)
     assert store.is_complete(record())
 
 
 def test_a_record_comes_back_and_one_that_is_not_there_is_none(store: Store) -> None:
-    written = record(store.write_bytes("a.bin", b"abc"))
+    written = record(store.write_bytes("masks/a.bin", b"abc"))
     store.write_record(written)
-    assert store.read_record("variants", "a1") == written
-    assert store.require("variants", "a1") == written
-    assert store.read_record("variants", "a2") is None
-    with pytest.raises(StoreError, match="no such record"):
-        store.require("variants", "a2")
+    assert store.read_record("variants", ID) == written
+    assert store.require("variants", ID) == written
+    missing = record(sparsity=0.7).id
+    assert store.read_record("variants", missing) is None
+    with pytest.raises(StoreError):
+        store.require("variants", missing)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"3", b"[]", b"{}", b"\xff\xfe", b'{"artefacts": []}'])
 def test_a_record_that_cannot_be_read_moves_to_quarantine(
-    store: Store, content: bytes, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.write_bytes("records/variants/a1.json", content)
+    store = Store(tmp_path / "store", quarantine=True)
+    store.write_bytes(record_path("variants", ID), content)
     with caplog.at_level(logging.WARNING):
-        assert store.read_record("variants", "a1") is None
+        assert store.read_record("variants", ID) is None
     assert "quarantine" in caplog.text
     assert store.record_names() == []
     (moved,) = files_of(store)
-    assert moved.startswith("quarantine/records-variants-a1.json.")
+    assert moved.startswith(f"quarantine/records-variants-{ID}.json.")
     assert (Path(store.uri) / moved).read_bytes() == content
 
 
@@ -164,25 +170,28 @@ def test_the_same_record_can_go_to_quarantine_twice(store: Store) -> None:
         store.write_record(record())
         store.quarantine(record())
     assert len(files_of(store)) == 2
-    assert store.read_record("variants", "a1") is None
+    assert store.read_record("variants", ID) is None
 
 
-def test_records_are_listed_in_order_and_unreadable_ones_passed_over(store: Store) -> None:
-    for kind, record_id in (("variants", "b"), ("masks", "c"), ("variants", "a")):
-        store.write_record(record(kind=kind, record_id=record_id))
+def test_records_are_listed_in_order_and_damaged_ones_are_skipped(store: Store) -> None:
+    written = [record(kind=kind, sparsity=sparsity) for kind in ("variants", "masks") for sparsity in (0.5, 0.7)]
+    for one in written:
+        store.write_record(one)
     store.write_bytes("records/masks/broken.json", b"{")
     store.write_bytes("records/masks/segments/one.jsonl.zst", b"")
-    assert store.record_names() == [("masks", "broken"), ("masks", "c"), ("variants", "a"), ("variants", "b")]
-    assert store.record_names("variants") == [("variants", "a"), ("variants", "b")]
-    assert [(one.kind, one.id) for one in store.records()] == [("masks", "c"), ("variants", "a"), ("variants", "b")]
+    in_order = sorted(written, key=lambda one: (one.kind, one.id))
+    assert store.record_names() == sorted([*((one.kind, one.id) for one in written), ("masks", "broken")])
+    assert store.record_names("variants") == [(one.kind, one.id) for one in in_order if one.kind == "variants"]
+    assert list(store.records()) == in_order
+    assert store.has_record("masks", "broken")
 
 
 def test_unfinished_files_are_never_listed(store: Store) -> None:
     store.write_record(record())
     store.write_bytes("records/variants/a2.json.writing-0123abcd", b"{")
     store.write_bytes("masks/x/block-000.parquet.writing-0123abcd", b"")
-    assert store.list("") == ["records/variants/a1.json"]
-    assert store.record_names() == [("variants", "a1")]
+    assert store.list("") == [record_path("variants", ID)]
+    assert store.record_names() == [("variants", ID)]
     assert store.list("masks") == []
 
 
@@ -210,7 +219,7 @@ def test_a_store_survives_pickling_and_a_change_of_folder(tmp_path: Path, monkey
 def test_a_folder_given_as_a_uri_is_the_same_store(store: Store) -> None:
     store.write_record(record())
     by_uri = Store(Path(store.uri).as_uri())
-    assert by_uri.record_names() == [("variants", "a1")]
+    assert by_uri.record_names() == [("variants", ID)]
     assert by_uri.local_root == store.local_root
 
 
@@ -222,14 +231,14 @@ def test_behind_an_object_store_uri_everything_works_the_same() -> None:
     written = record(remote.write_table("masks/a.parquet", COLUMNS, SCHEMA))
     remote.write_record(written)
     remote.write_run_file("r", "jobs", [1])
-    assert remote.record_names() == [("variants", "a1")]
-    assert remote.list("") == ["masks/a.parquet", "records/variants/a1.json", "runs/r/jobs.json"]
-    found = remote.require("variants", "a1")
+    assert remote.record_names() == [("variants", ID)]
+    assert remote.list("") == ["masks/a.parquet", record_path("variants", ID), "runs/r/jobs.json"]
+    found = remote.require("variants", ID)
     assert found == written
     assert remote.is_intact(found)
     assert remote.read_table(found.artefacts[0]) == COLUMNS
     remote.quarantine(found)
-    assert remote.read_record("variants", "a1") is None
+    assert remote.read_record("variants", ID) is None
     with pytest.raises(DamagedArtefactError, match="missing"):
         remote.read_bytes(Artefact("masks/none.parquet", 1, ""))
 
@@ -252,9 +261,9 @@ def test_a_file_is_written_only_if_it_is_absent_and_removed_if_it_is_there(store
 
 
 def test_whether_a_record_is_there_is_known_without_reading_it(store: Store) -> None:
-    assert not store.has_record("variants", "a1")
-    store.write_bytes("records/variants/a1.json", b"{")
-    assert store.has_record("variants", "a1")
+    assert not store.has_record("variants", ID)
+    store.write_bytes(record_path("variants", ID), b"{")
+    assert store.has_record("variants", ID)
 
 
 def test_a_record_somebody_else_has_just_moved_aside_is_no_fault(store: Store) -> None:
@@ -263,20 +272,20 @@ def test_a_record_somebody_else_has_just_moved_aside_is_no_fault(store: Store) -
 
 
 def test_a_second_writer_of_the_same_bytes_disturbs_no_reader(store: Store) -> None:
-    written = record(store.write_bytes("a.bin", b"abc" * 10_000))
+    written = record(store.write_bytes("masks/a.bin", b"abc" * 10_000))
     store.write_record(written)
     stop = threading.Event()
 
     def write_again() -> None:
         while not stop.is_set():
-            store.write_bytes("a.bin", b"abc" * 10_000)
+            store.write_bytes("masks/a.bin", b"abc" * 10_000)
             store.write_record(written)
 
     writer = threading.Thread(target=write_again)
     writer.start()
     try:
         for _ in range(200):
-            assert store.require("variants", "a1") == written
+            assert store.require("variants", ID) == written
             assert store.is_intact(written)
     finally:
         stop.set()

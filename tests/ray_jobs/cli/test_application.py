@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from ray_jobs.cli.application import COMMANDS, app
 from tests.command_line import Done
 from tests.forked_runs import mlprune
-from tests.tiny_recipes import FinishedRun, method_recipe, small_recipe, tiny_recipe, write_recipe
+from tests.tiny_recipes import FinishedRun, copy_of, method_recipe, small_recipe, tiny_recipe, write_recipe
 
 ROOT = Path(__file__).parents[3]
 
@@ -198,9 +198,15 @@ def test_run_here_does_not_import_ray_and_a_second_run_does_nothing(own_inputs: 
     assert before == after
 
 
-def test_query_json_is_one_array_of_objects(tiny_run: FinishedRun) -> None:
+@pytest.fixture
+def queried(small_run: FinishedRun, tmp_path: Path) -> FinishedRun:
+    """The small run with a copy of its store: a query folds the catalog into the store."""
+    return small_run._replace(store=copy_of(small_run.store, tmp_path / "queried"))
+
+
+def test_query_json_is_one_array_of_objects(queried: FinishedRun) -> None:
     sql = "SELECT variant_id, sparsity, score FROM variants ORDER BY sparsity, variant_id"
-    done = new_process("query", sql, "--store", tiny_run.store.local_root, "--format", "json")
+    done = new_process("query", sql, "--store", queried.store.local_root, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("]\n")
     rows = json.loads(done.stdout)
@@ -212,8 +218,8 @@ def test_query_json_is_one_array_of_objects(tiny_run: FinishedRun) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"), [("best_by_langage", "best_by_language"), ("SELECT nothing FROM nowhere", "nowhere")]
 )
-def test_a_bad_query_is_one_line_and_exit_code_2(text: str, hint: str, tiny_run: FinishedRun) -> None:
-    done = mlprune("query", text, "--store", tiny_run.store.local_root)
+def test_a_bad_query_is_one_line_and_exit_code_2(text: str, hint: str, queried: FinishedRun) -> None:
+    done = mlprune("query", text, "--store", queried.store.local_root)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert hint in done.stderr

@@ -23,6 +23,17 @@ def test_the_plan_shows_what_raw_activations_may_take(own_inputs: Path, tmp_path
 
 
 def test_a_plan_above_the_quota_is_refused_in_one_line(own_inputs: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="larger than their quota") as caught:
+    with pytest.raises(RecipeError, match="quota_gib") as caught:
         describe_plan(with_activations(own_inputs, 1e-6), str(tmp_path / "store"))
     assert "\n" not in str(caught.value)
+
+
+def test_options_that_a_score_ignores_are_reported(own_inputs: Path, tmp_path: Path) -> None:
+    recipe = small_recipe()
+    options = {"propagation": ["dense", "sequential"], "samples": 2, "demonstrations": "mt"}
+    recipe["variants"] = [{"score": ["wanda", "magnitude"], "sparsity": 0.5, **options}]
+    found = describe_plan(write_recipe(own_inputs, recipe, name="ignored.yaml"), str(tmp_path / "store"))
+    warnings = [line for line in found.splitlines() if line.startswith("warning")]
+    assert len(warnings) == 1
+    assert all(word in warnings[0] for word in ("magnitude", "propagation", "samples"))
+    assert "warning" not in describe_plan(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))

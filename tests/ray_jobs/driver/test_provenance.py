@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.store.records import Record
 from mlprune.store.store import Store
 from ray_jobs.driver.provenance import recorded_run
 from ray_jobs.driver.run_status import store_status
 from ray_jobs.process.environment import this_environment
+from tests.records import made_up_record
+
+RECORDS = [made_up_record("evaluations", {"name": name}) for name in "ab"]
 
 
 @pytest.fixture
@@ -22,14 +24,14 @@ def run_files(store: Store, kind: str) -> list[dict[str, object]]:
 
 def test_each_record_is_a_job_of_a_run_of_the_command(store: Store) -> None:
     with recorded_run(store, "rescore") as opened:
-        for name in "ab":
-            opened.write_record(Record("evaluations", name * 20, 1, {}))
-    assert store.record_names() == [("evaluations", "a" * 20), ("evaluations", "b" * 20)]
+        for record in RECORDS:
+            opened.write_record(record)
+    assert store.record_names() == sorted((record.kind, record.id) for record in RECORDS)
     (run,) = run_files(store, "run")
     jobs = run_files(store, "job")
     assert (run["command"], run["environment_id"]) == ("rescore", this_environment().id)
     assert [(job["record_id"], job["status"], job["environment_id"]) for job in jobs] == [
-        (name * 20, "done", this_environment().id) for name in "ab"
+        (record.id, "done", this_environment().id) for record in RECORDS
     ]
     (status,) = store_status(store)
     assert (status.recipe, status.state, status.steps["rescore"].n_done) == ("rescore", "done", 2)
@@ -44,7 +46,7 @@ def test_a_command_that_writes_nothing_leaves_no_run(store: Store) -> None:
 def test_a_command_that_raises_is_logged_as_stopped(store: Store) -> None:
     def interrupted() -> None:
         with recorded_run(store, "harness") as opened:
-            opened.write_record(Record("evaluations", "a" * 20, 1, {}))
+            opened.write_record(RECORDS[0])
             raise OSError("full")
 
     with pytest.raises(OSError, match="full"):

@@ -39,11 +39,12 @@ def rescore(
     """
     from mlprune.steps.evaluate.rescore import Change, Selection  # noqa: PLC0415 - commands import lazily
     from mlprune.steps.evaluate.rescore import rescore as rescore_store  # noqa: PLC0415
+    from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
     from ray_jobs.driver.provenance import recorded_run  # noqa: PLC0415
 
     selection = Selection(task, language, split, variant, _scoring_rule(from_rule))
     change = Change(_scoring_rule(rule), tuple(metric or ()), None if examples is None else _read_ids(examples))
-    with recorded_run(existing_store(store), "rescore") as opened:
+    with recorded_run(existing_store(store), "rescore") as opened, quarantine_on_damage(opened):
         result = rescore_store(opened, change, selection)
     for evaluation_id in result.evaluation_ids:
         typer.echo(evaluation_id)
@@ -57,7 +58,9 @@ def ranks(
     metric: Annotated[str, typer.Option(help="Metric to rank by.")] = "accuracy",
     split: Annotated[str, typer.Option(help="Split to take the values from.")] = "test",
     rule: Annotated[str | None, typer.Option(help="Scoring rule; default: the task's own.")] = None,
-    setup: Annotated[str | None, typer.Option(help="Setup of the evaluations; default: the standard one.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="protocol_id of the evaluations; default: the standard protocol.")
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Significance level of the critical difference.")] = 0.05,
     format_: FormatOption = "table",
 ) -> None:
@@ -71,7 +74,9 @@ def ranks(
 
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
-        result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, setup=setup, alpha=alpha)
+        result = rank_variants(
+            catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol, alpha=alpha
+        )
         typer.echo(render(result, format_))
 
 

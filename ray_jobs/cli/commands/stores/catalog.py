@@ -16,7 +16,7 @@ def rebuild(store: StoreOption) -> None:
     """
     from catalog.store import rebuild as rebuild_catalog  # noqa: PLC0415 - commands import lazily
 
-    result = rebuild_catalog(existing_store(store))
+    result = rebuild_catalog(existing_store(store, quarantine=True))
     typer.echo(f"{result.n_records} records, {result.n_rows} rows")
 
 
@@ -50,7 +50,7 @@ def merge(
     from mlprune.store.merge import merge as merge_stores  # noqa: PLC0415
     from mlprune.store.store import Store  # noqa: PLC0415
 
-    target = Store(store)
+    target = Store(store, quarantine=True)
     result = merge_stores(existing_store(other), target)
     with Catalog.open(target) as catalog:
         catalog.fold()

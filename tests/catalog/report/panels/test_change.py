@@ -14,8 +14,8 @@ def test_significance_marks_follow_holm_over_all_comparisons_of_the_figure(catal
     ]
     sure = [row for row, p in zip(family, holm([row["p_value"] for row in family]), strict=True) if p < 0.05]
     rows_told = answer(catalog, "change_to_dense").rows
-    cells = [row for row in rows_told if row["demonstrations"] is None]
-    of_pairs = [row for row in rows_told if row["demonstrations"] is not None or not row["is_mean_over_pairs"]]
+    cells = [row for row in rows_told if row["demonstration_label"] is None]
+    of_pairs = [row for row in rows_told if row["demonstration_label"] is not None or not row["is_mean_over_pairs"]]
     assert {row["n_family"] for row in cells} == {len(family)}
     assert sum(row["n_significantly_better"] for row in cells) == sum(row["difference"] > 0 for row in sure) > 0
     assert sum(row["n_significantly_worse"] for row in cells) == sum(row["difference"] < 0 for row in sure) > 0

@@ -79,15 +79,15 @@ def test_the_points_of_a_pair_stand_beside_the_means_over_all_pairs(catalog: Cat
         == ("facts", "sw", "wanda", "translation", "dense", 0.5)
     ]
     (mean,) = [row for row in points if row["is_mean_over_pairs"]]
-    of_pair = {row["demonstrations"]: row for row in points if not row["is_mean_over_pairs"]}
+    of_pair = {row["demonstration_label"]: row for row in points if not row["is_mean_over_pairs"]}
     assert sorted(of_pair) == ["es-en", "fr-en"]
-    assert mean["demonstrations"] is None
+    assert mean["demonstration_label"] is None
     assert mean["value"] == pytest.approx(sum(row["value"] for row in of_pair.values()) / 2)
     assert mean["ci_low"] == min(row["ci_low"] for row in of_pair.values())
 
 
 def test_a_line_of_a_pair_is_drawn_hidden_with_its_name_and_the_dense_level_always() -> None:
-    pair = {**POINT, "demonstrations": "fr-en", "is_mean_over_pairs": False}
+    pair = {**POINT, "demonstration_label": "fr-en", "is_mean_over_pairs": False}
     (group,) = quality_curves([DENSE, POINT, pair])
     svg = drawn(group.panels[0])
     assert len(re.findall('<g data-score="wanda" data-mean data-key="1">', svg)) == 2

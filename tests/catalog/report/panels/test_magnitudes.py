@@ -10,10 +10,10 @@ def test_features_that_are_large_most_often_have_a_key_and_far_ones_a_logarithmi
         "source_language": "fr",
         "target_language": None,
         "profile": None,
-        "demonstrations": None,
+        "demonstration_label": None,
     }
     rows = [
-        {**row, "seed": 0, "demonstration_set_id": "s", "block": block, "feature": feature, "magnitude": magnitude}
+        {**row, "seed": 0, "demonstration_set_id": "s", "depth": block, "feature": feature, "magnitude": magnitude}
         for block in range(4)
         for feature, magnitude in ((5, 900.0), (6 + block, 2.0))
     ]
@@ -33,9 +33,9 @@ def test_of_many_demonstration_sets_an_even_selection_has_panels() -> None:
         "kind": "monolingual",
         "target_language": None,
         "profile": None,
-        "demonstrations": None,
+        "demonstration_label": None,
         "seed": 0,
-        "block": 0,
+        "depth": 0,
     }
     rows = [
         {**row, "source_language": f"l{n}", "demonstration_set_id": f"s{n}", "feature": 1, "magnitude": 1.0}

@@ -29,22 +29,22 @@ def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says
             "base_model": "tiny",
             "base_model_id": "m",
             "share": 0.3,
-            "block": block,
+            "depth": depth,
             "value": 0.1,
             "set_a": a,
             "set_b": b,
         }
-        | {**kinds, "source_a": a[-2:], "source_b": b[-2:], "profile_b": None, "demonstrations": a[-2:]}
-        for block in range(MOST_BLOCKS + 5)
+        | {**kinds, "source_a": a[-2:], "source_b": b[-2:], "profile_b": None, "demonstration_label": a[-2:]}
+        for depth in range(MOST_BLOCKS + 5)
         for a in sets
         for b in sets
     ]
     (group,) = feature_heat_maps(rows)
     assert len(group.panels) == MOST_BLOCKS
     assert "14 of 15 sets drawn" in group.title
-    assert f"{MOST_BLOCKS} of {MOST_BLOCKS + 5} blocks drawn" in group.title
+    assert f"{MOST_BLOCKS} of {MOST_BLOCKS + 5} depths drawn" in group.title
     last = grid(group.panels[-1])
-    assert last.title == f"block {MOST_BLOCKS + 4}"
+    assert last.title == f"block {MOST_BLOCKS + 3}"  # depth 0 is before the first block
     assert (len(last.rows), len(last.columns)) == (MOST_SETS + 1, MOST_SETS)
     (hidden,) = [row for row, facets in zip(last.rows, last.row_facets, strict=True) if "detail" in facets]
     assert hidden not in last.columns
@@ -57,9 +57,9 @@ FRENCH = {"kind": "translation", "source": "fr", "target": "en", "profile": None
 def test_sets_of_equal_languages_are_told_apart_by_seed_or_id() -> None:
     sets = {"aaaa1": 0, "bbbb2": 0, "cccc3": 7}
     rows = [
-        {"base_model": "t", "base_model_id": "m", "share": 0.3, "block": 0, "value": 0.1, "set_a": a, "set_b": b}
+        {"base_model": "t", "base_model_id": "m", "share": 0.3, "depth": 0, "value": 0.1, "set_a": a, "set_b": b}
         | {f"{word}_{side}": value for side in "ab" for word, value in FRENCH.items()}
-        | {"seed_a": sets[a], "seed_b": sets[b], "demonstrations": "fr-en"}
+        | {"seed_a": sets[a], "seed_b": sets[b], "demonstration_label": "fr-en"}
         for a in sets
         for b in sets
     ]
@@ -110,7 +110,7 @@ def test_of_many_pairs_of_sets_an_even_selection_is_drawn(n_pairs: int) -> None:
     row = {"base_model": "t", "base_model_id": "m", **METHOD, "jaccard": 0.5, "block": 0}
     (group,) = mask_heat_maps(
         [
-            {**row, "sets": f"{n:04d} and x", "demonstrations": f"{n:04d}", "other_demonstrations": "x"}
+            {**row, "sets": f"{n:04d} and x", "demonstration_label": f"{n:04d}", "other_demonstration_label": "x"}
             for n in range(n_pairs)
         ]
     )

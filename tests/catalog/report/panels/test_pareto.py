@@ -9,13 +9,13 @@ from tests.catalog.report.rows import METHOD, TASK, drawn, texts
 
 def point(english: float, others: float, **more: Any) -> dict[str, Any]:
     row = {**TASK, **METHOD, "intervention": None, "languages": "en fr", "n_others": 1, "is_dense": False}
-    row |= {"english_value": english, "others_value": others, "is_efficient": False, "demonstrations": "fr-en"}
+    row |= {"english_value": english, "others_value": others, "is_efficient": False, "demonstration_label": "fr-en"}
     del row["is_mean_over_pairs"]
     return row | more
 
 
 def dense(english: float, others: float, **more: Any) -> dict[str, Any]:
-    nothing = {"score": None, "set_kind": None, "demonstrations": None, "is_dense": True}
+    nothing = {"score": None, "set_kind": None, "demonstration_label": None, "is_dense": True}
     return point(english, others, **nothing, **more)
 
 
@@ -33,7 +33,7 @@ def test_every_variant_of_the_view_is_a_point_beside_the_dense_model(catalog: Ca
 
 
 def test_the_points_of_a_score_and_pair_can_be_hidden_together() -> None:
-    rows = [dense(0.8, 0.5), point(0.7, 0.6), point(0.6, 0.6), point(0.7, 0.4, demonstrations="es-en")]
+    rows = [dense(0.8, 0.5), point(0.7, 0.6), point(0.6, 0.6), point(0.7, 0.4, demonstration_label="es-en")]
     (group,) = pareto_plots(rows)
     svg = drawn(group.panels[0])
     assert re.findall(r'<g (data-score="wanda" data-pair="[^"]+") data-key="0">', svg) == [

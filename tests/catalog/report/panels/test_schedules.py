@@ -10,8 +10,8 @@ def test_schedules_are_drawn_with_the_ratios_of_owl_beside_them(methods_catalog:
     assert {row["schedule"] for row in rows} == {"owl", "given"}
     (group,) = schedule_panels(rows)
     assert [key.label for key in group.keys] == [
-        "wanda on fr-en, dense propagation, given schedule, block 0 at 0.25, sparsity 0.5",
-        "wanda on fr-en, dense propagation, owl schedule, owl spread 0.1, sparsity 0.5",
+        "wanda on fr-en, dense propagation, given schedule, blocks [[0,0.25]], sparsity 0.5",
+        "wanda on fr-en, dense propagation, owl schedule, spread 0.1, sparsity 0.5",
     ]
     assert len(group.panels) == 2
     assert "from 0.250 to 0.600 of a block, 2 variants" in drawn(group.panels[0])
@@ -23,7 +23,7 @@ def test_schedules_are_drawn_with_the_ratios_of_owl_beside_them(methods_catalog:
 
 def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> None:
     row = {"base_model": "t", "base_model_id": "m", "score": "wanda", "structure": "row", "propagation": "sequential"}
-    row |= {"demonstrations": "fr", "settings": "given schedule", "sparsity": 0.5, "outliers_id": None}
+    row |= {"demonstration_label": "fr", "settings": "given schedule", "sparsity": 0.5, "outliers_id": None}
     rows = [
         {**row, "variant_id": f"v{n}", "block": block, "removed_share": 0.5}
         for n in range(MOST_VARIANTS + 2)

@@ -165,12 +165,12 @@ def test_languages_come_closer_where_english_gains_less_than_they() -> None:
 
 def balanced(english: float, others: float, *, is_dense: bool = False, **more: Any) -> Mapping[str, Any]:
     row = {"scoring_rule": "mean", "example_limit": None, "languages": "en fr", "is_dense": is_dense, "sparsity": 0.5}
-    row |= {"english_value": english, "others_value": others, "variant_name": "v", "variant_id": "1"}
+    row |= {"english_value": english, "others_value": others, "label": "v", "variant_id": "1"}
     return row | more
 
 
 def test_variants_that_keep_both_are_counted_among_those_evaluated_as_dense_was() -> None:
-    rows = [balanced(0.8, 0.5, is_dense=True), balanced(0.8, 0.5, sparsity=0.6, variant_name="kept")]
+    rows = [balanced(0.8, 0.5, is_dense=True), balanced(0.8, 0.5, sparsity=0.6, label="kept")]
     rows += [balanced(0.9, 0.4), balanced(0.7, 0.9), balanced(0.9, 0.9, languages="en sw")]
     finding = balance_finding(rows)
     assert finding.answer == "1 of 3"

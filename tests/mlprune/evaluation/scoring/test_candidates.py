@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.scoring.candidates import prepare, run, run_alone, score_items
-from mlprune.evaluation.tasks.builtin import marc_item, xnli_item
+from mlprune.evaluation.tasks.builtin.marc import marc_item
+from mlprune.evaluation.tasks.builtin.xnli import xnli_item
 from mlprune.evaluation.tasks.items import ChoiceItem, choice, sentence_item
 from mlprune.models.local_chain import local_chain
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer

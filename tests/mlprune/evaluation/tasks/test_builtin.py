@@ -5,23 +5,18 @@ from typing import get_args
 import pytest
 
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.builtin import (
-    TASKS,
-    belebele_item,
-    facts_item,
-    marc_five_item,
-    marc_item,
-    paws_x_item,
-    prompt_language,
-    with_prompts,
-    xcopa_item,
-    xnli_item,
-    xstory_cloze_item,
-    xwinograd_item,
-)
+from mlprune.evaluation.tasks.builtin.belebele import belebele_item
+from mlprune.evaluation.tasks.builtin.facts import facts_item
+from mlprune.evaluation.tasks.builtin.marc import marc_five_item, marc_item
+from mlprune.evaluation.tasks.builtin.paws_x import paws_x_item
+from mlprune.evaluation.tasks.builtin.xcopa import XCOPA_WORDS, xcopa_item
+from mlprune.evaluation.tasks.builtin.xnli import XNLI_WORDS, xnli_item
+from mlprune.evaluation.tasks.builtin.xstory_cloze import xstory_cloze_item
+from mlprune.evaluation.tasks.builtin.xwinograd import xwinograd_item
 from mlprune.evaluation.tasks.items import ChoiceItem, sentence_item
-from mlprune.evaluation.tasks.prompts import XCOPA_WORDS, XNLI_WORDS
-from mlprune.vocabulary import TaskName
+from mlprune.evaluation.tasks.registry import TASKS
+from mlprune.evaluation.tasks.task import prompt_language, with_prompts
+from mlprune.vocabulary import TASK_TRAITS, TaskName
 
 XNLI = {"premise": "Il pleut.", "hypothesis": "Le sol est sec.", "label": "contradiction"}
 XCOPA = {
@@ -34,9 +29,17 @@ XCOPA = {
 FACT = {"prompt": "<mask> est la capitale.", "candidates": ["paris", "Rome"], "answer": 0}
 
 
-def test_every_task_has_a_record_with_metrics() -> None:
-    assert set(TASKS) == set(get_args(TaskName))
+def test_every_task_has_a_name_a_registry_entry_traits_and_metrics() -> None:
+    assert set(TASKS) == set(TASK_TRAITS) == set(get_args(TaskName))
     assert all(task.metrics for task in TASKS.values())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_traits_of_a_task_are_those_that_recipes_rely_on(name: str) -> None:
+    task = TASKS[name]
+    assert task.traits == TASK_TRAITS[name]  # type: ignore[index]
+    assert task.traits.has_native_prompts == bool(task.native)
+    assert task.traits.reads_parallel_text == (task.to_item is None)
 
 
 def test_xnli_has_two_spaces_before_its_label_and_one_text_a_label() -> None:

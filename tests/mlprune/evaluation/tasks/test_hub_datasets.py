@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlprune.errors import RecipeError, TaskFileError
-from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HUB_SETS, HubSet, HubSource, hub_source, pinned
+from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet, HubSource, hub_source, pinned
+from mlprune.evaluation.tasks.registry import HUB_SETS
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from tests.hub import Hub, json_lines, serving, use_hub
 

@@ -1,7 +1,6 @@
 """Aggregation against plain loops, and what must not change it."""
 
 import math
-from typing import get_args
 
 import pytest
 import torch
@@ -9,14 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mlprune import vocabulary
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.numeric.activations.aggregation import AggregationName, aggregated
+from mlprune.methods import AGGREGATIONS, Parameters, VarianceParameters
+from mlprune.numeric.activations.aggregation import aggregated
 from mlprune.numeric.activations.statistics import feature_norms, mean_squares
 from mlprune.numeric.weights.scores import wanda_scores
 
 PROPERTY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
-NAMES = get_args(AggregationName)
+NAMES = tuple(AGGREGATIONS)
+
+
+def of(how: str, variance_weight: float) -> Parameters:
+    return VarianceParameters(variance_weight) if how == "variance" else Parameters()
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -36,24 +39,24 @@ def looped(factors: Tensor, how: str, *, shares: list[float], variance_weight: f
 
 @pytest.mark.parametrize("how", NAMES)
 @pytest.mark.parametrize("variance_weight", [0.0, 0.3, 2.0])
-def test_factors_equal_the_formula_written_as_loops(how: AggregationName, variance_weight: float) -> None:
+def test_factors_equal_the_formula_written_as_loops(how: str, variance_weight: float) -> None:
     factors = drawn(3, 5).abs()
-    result = aggregated(factors, how, variance_weight=variance_weight)
+    result = aggregated(factors, how, parameters=of(how, variance_weight))
     expected = looped(factors, how, shares=[1 / 3] * 3, variance_weight=variance_weight)
     assert result.dtype == torch.float32
     torch.testing.assert_close(result.double(), torch.tensor(expected, dtype=torch.float64), rtol=2e-7, atol=0)
 
 
 @pytest.mark.parametrize("how", ["mean", "variance", "pooled"])
-def test_weighted_factors_equal_the_formula_written_as_loops(how: AggregationName) -> None:
+def test_weighted_factors_equal_the_formula_written_as_loops(how: str) -> None:
     factors, weights = drawn(3, 5).abs(), torch.tensor([1.0, 5.0, 2.0])
-    result = aggregated(factors, how, variance_weight=0.5, weights=weights)
+    result = aggregated(factors, how, parameters=of(how, 0.5), weights=weights)
     expected = looped(factors, how, shares=[1 / 8, 5 / 8, 2 / 8], variance_weight=0.5)
     torch.testing.assert_close(result.double(), torch.tensor(expected, dtype=torch.float64), rtol=2e-7, atol=0)
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "variance"])
-def test_one_set_alone_or_several_equal_ones_are_the_set_itself(how: AggregationName) -> None:
+def test_one_set_alone_or_several_equal_ones_are_the_set_itself(how: str) -> None:
     factors = drawn(1, 6).abs()
     assert torch.equal(aggregated(factors, how), factors[0])
     torch.testing.assert_close(aggregated(factors.expand(3, 6), how), factors[0], rtol=2e-7, atol=0)
@@ -62,11 +65,11 @@ def test_one_set_alone_or_several_equal_ones_are_the_set_itself(how: Aggregation
 def test_the_variance_adds_to_features_on_which_languages_differ_and_to_no_other() -> None:
     factors = torch.tensor([[1.0, 3.0], [1.0, 1.0]])
     assert aggregated(factors, "mean").tolist() == [1.0, 2.0]
-    assert aggregated(factors, "variance", variance_weight=0.5).tolist() == [1.0, 2.5]
+    assert aggregated(factors, "variance", parameters=VarianceParameters(0.5)).tolist() == [1.0, 2.5]
 
 
 @pytest.mark.parametrize("how", ["mean", "max"])
-def test_scores_with_aggregated_factors_are_the_aggregated_scores(how: AggregationName) -> None:
+def test_scores_with_aggregated_factors_are_the_aggregated_scores(how: str) -> None:
     weight, factors = drawn(4, 6, seed=1), drawn(3, 6).abs()
     scores = torch.stack([wanda_scores(weight, one).double() for one in factors])
     expected = scores.mean(0) if how == "mean" else scores.amax(0)
@@ -83,7 +86,7 @@ def test_pooling_with_sizes_as_weights_is_one_set_of_all_demonstrations() -> Non
 
 @PROPERTY
 @given(how=st.sampled_from(["mean", "variance", "pooled"]), scale=st.floats(1e-3, 1e3))
-def test_only_the_ratios_of_weights_count_and_weight_zero_is_as_if_absent(how: AggregationName, scale: float) -> None:
+def test_only_the_ratios_of_weights_count_and_weight_zero_is_as_if_absent(how: str, scale: float) -> None:
     factors, weights = drawn(3, 4).abs(), torch.tensor([2.0, 0.0, 1.0], dtype=torch.float64)
     result = aggregated(factors, how, weights=weights)
     torch.testing.assert_close(aggregated(factors, how, weights=weights * scale), result, rtol=2e-7, atol=0)
@@ -92,7 +95,7 @@ def test_only_the_ratios_of_weights_count_and_weight_zero_is_as_if_absent(how: A
 
 @pytest.mark.parametrize("how", NAMES)
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_an_impossible_factor_is_an_error_that_says_where(how: AggregationName, value: float) -> None:
+def test_an_impossible_factor_is_an_error_that_says_where(how: str, value: float) -> None:
     factors = torch.ones(3, 4)
     factors[2, 1] = value
     with pytest.raises(StatisticsError, match="set=2, feature=1"):
@@ -130,8 +133,4 @@ def test_an_unknown_name_weights_of_a_maximum_and_a_negative_variance_weight_are
         aggregated(torch.ones(2, 3), "max", weights=torch.ones(2))
     for value in (-1.0, math.nan, math.inf):
         with pytest.raises(BadInputError, match="weight of the variance"):
-            aggregated(torch.ones(2, 3), "variance", variance_weight=value)
-
-
-def test_the_names_are_those_of_a_recipe() -> None:
-    assert get_args(AggregationName) == get_args(vocabulary.AggregationName)
+            aggregated(torch.ones(2, 3), "variance", parameters=VarianceParameters(value))

@@ -144,7 +144,7 @@ def test_every_job_of_a_search_stands_behind_what_it_needs(folder: Path) -> None
         assert set(job.needs) <= made, job
         made |= set(job.makes)
     names = [one.label for one in plan.variants.values()]
-    assert names == ["dense", "lrp2 best of all pairs on dev", "dense small", "lrp2 blocks 0 and 2"]
+    assert names == ["dense", "lrp2", "dense small", "lrp2 layers 0-2"]
 
 
 def test_a_pair_is_a_job_whatever_is_evaluated(folder: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_choice_written_out_is_the_same_variant(folder: Path) -> None:
 
 def test_every_seed_of_the_sets_is_a_variant(folder: Path) -> None:
     labels = [one.label for one in projected(folder, {**LRP2, "layers": [0, 1]}, seed=[0, 1]).variants.values()]
-    assert labels == ["dense", "lrp2 blocks 0 and 1", "lrp2 blocks 0 and 1 seed 1"]
+    assert labels == ["dense", "lrp2 layers 0-1", "lrp2 layers 0-1 seed 1"]
 
 
 def test_translation_is_passed_over_unless_it_was_asked_for(folder: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_task_in_a_language_is_translated_once_whatever_the_rules(folder: Path
     for job in plan.jobs:
         assert set(job.needs) <= made, job
         made |= set(job.makes)
-    assert len(evaluated(plan)["self-translate, 1 shots, at most 4 new tokens"]) == 2 * 2 * len(LANGUAGES)
+    assert len(evaluated(plan)["self-translate shots 1 max new tokens 4"]) == 2 * 2 * len(LANGUAGES)
 
 
 def test_another_task_or_language_leaves_translations_as_they_are(folder: Path) -> None:

@@ -87,7 +87,7 @@ def test_p_values_are_adjusted_by_holm_over_the_languages_of_one_metric(tiny_run
         highest = 0.0
         for place, row in enumerate(sorted(family, key=lambda row: row["p_value"])):
             highest = max(highest, (len(family) - place) * row["p_value"])
-            assert row["p_adjusted"] == pytest.approx(min(1.0, highest), rel=1e-12)
+            assert row["p_holm"] == pytest.approx(min(1.0, highest), rel=1e-12)
     assert {len(family) for family in families.values()} == {1, 2, 3}
 
 
@@ -160,7 +160,7 @@ def test_feature_overlaps_are_top_against_bottom_both_ways(tiny_run: FinishedRun
         magnitudes[set_id] = np.array(table["magnitude"]).reshape(4, 16)
     assert {(row["set_a"], row["set_b"]) for row in rows} == set(permutations(magnitudes, 2))
     for row in rows:
-        a, b = (magnitudes[row[key]][row["block"]].tolist() for key in ("set_a", "set_b"))
+        a, b = (magnitudes[row[key]][row["depth"]].tolist() for key in ("set_a", "set_b"))
         top = sorted(range(16), key=lambda index: (-a[index], index))[:5]
         bottom = sorted(range(16), key=lambda index: (b[index], index))[:5]
         assert (row["share"], row["value"]) == (0.3, len(set(top) & set(bottom)) / 5)

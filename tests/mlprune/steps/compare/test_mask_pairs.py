@@ -1,31 +1,33 @@
 """Which masks are compared: all pairs of a small grid, and of a large one those that differ in one thing."""
 
 import logging
+import re
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlprune.pruning.spec import Reading, ScoreSpec
+from catalog.queries import list_queries
+from mlprune.methods import RandomParameters
+from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 from mlprune.recipe import parse_recipe
-from mlprune.steps.compare.mask_pairs import overlap_pairs
+from mlprune.steps.compare.mask_pairs import QUERIES, overlap_pairs
 from mlprune.steps.job import Identity
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import VariantSpec
+from mlprune.steps.prune.variant import Calibration, ScoredVariant
 from tests.good_recipe import GOOD
 
 
 def variant(set_id: str, *, seed: int | None = None, first: int | None = None, sparsity: float = 0.5) -> PlannedVariant:
     parameters = {"set": set_id, "seed": seed, "first": first, "sparsity": sparsity}
-    spec = VariantSpec(
+    random = ScoreSpec("random", score_parameters=RandomParameters(seed or 0))
+    spec = ScoredVariant(
         Identity("variants", parameters, {}, {}),
         model=None,  # type: ignore[arg-type]  # nothing here reads a model
         sparsity=sparsity,
-        choice=ScoreSpec("wanda", seed=seed),
-        propagation="dense",
-        reading=Reading(first=first),
-        set_ids=(set_id,),
+        score=random if seed is not None else ScoreSpec("wanda"),
+        calibration=Calibration("dense", StatisticsSelection(n_demonstrations=first), (set_id,)),
     )
     return PlannedVariant(spec)
 
@@ -35,7 +37,7 @@ GRID = [variant(set_id, first=first) for set_id in ("a", "b", "c") for first in 
 
 def settings(pair: tuple[str, str]) -> list[tuple[Any, Any]]:
     known = {one.id: one.spec for one in GRID}
-    return [(known[one].set_ids, known[one].reading) for one in pair]
+    return [(known[one].set_ids, known[one].calibration.selection) for one in pair]
 
 
 def test_all_pairs_of_a_small_grid_are_compared() -> None:
@@ -60,10 +62,26 @@ def test_pairs_of_different_sets_come_first() -> None:
     assert all(first[0] != second[0] for first, second in map(settings, pairs))
 
 
-def test_no_pairs_of_different_sparsities_and_none_where_none_are_wanted(caplog: pytest.LogCaptureFixture) -> None:
-    assert overlap_pairs([variant("a"), variant("a", sparsity=0.3)], most=10) == []
-    assert overlap_pairs(GRID, most=0) == []
+def test_pairs_of_different_sparsities_are_not_compared(caplog: pytest.LogCaptureFixture) -> None:
+    assert overlap_pairs([variant("a"), variant("a", sparsity=0.3)], most=0) == []
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("most", "n_left_out"), [(0, 36), (9, 27), (35, 18)])
+def test_a_warning_counts_the_pairs_left_out_and_names_the_queries_without_them(
+    most: int, n_left_out: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        pairs = overlap_pairs(GRID, most=most)
+    assert len(pairs) == 36 - n_left_out
+    (record,) = caplog.records
+    assert f"{n_left_out} pairs" in record.message
+    assert all(query in record.message for query in ("profile_differences", "mask_stability"))
+
+
+def test_all_queries_about_compared_masks_are_named() -> None:
+    texts = {query.name: query.sql for query in list_queries()}
+    assert {name for name, sql in texts.items() if re.search(r"\bmask_(overlaps|pairs)\b", sql)} == set(QUERIES)
 
 
 def test_the_order_of_the_variants_does_not_matter() -> None:

@@ -9,6 +9,7 @@ from mlprune.errors import RecipeError
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.jobs import CompareJob, FeatureOverlapJob, MaskOverlapJob, RankConsistencyJob
+from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant
 from tests.tiny_recipes import FinishedRun, tiny_recipe
 
 FACTS: dict[str, Any] = {"task": "facts", "path": "facts", "languages": ["en", "fr"]}
@@ -94,7 +95,7 @@ def test_masks_of_the_two_profiles_and_of_every_reading_are_compared(method_run:
             next(o.id for o in method_run.named(name, "dense") if o.spec.sparsity == 0.5) for name in (first, second)
         ]
         assert (tuple(sorted(ids)) in pairs) == is_compared
-    combined = {one.id for one in method_run.plan.variants.values() if one.spec.combination}
+    combined = {one.id for one in method_run.plan.variants.values() if isinstance(one.spec, CombinedVariant)}
     assert not any(combined & set(pair) for pair in pairs)
 
 
@@ -124,7 +125,7 @@ def test_masks_are_compared_where_only_the_sets_or_the_seed_differ(tiny_run: Fin
 
     def likeness(variant: str) -> tuple[Any, ...] | None:
         spec = specs[variant]
-        return spec.choice and (spec.choice.score, spec.choice.structure, spec.propagation, spec.sparsity)
+        return isinstance(spec, ScoredVariant) and (spec.score.score, spec.structure, spec.propagation, spec.sparsity)
 
     expected = {(a, b) for a in specs for b in specs if a < b and likeness(a) and likeness(a) == likeness(b)}
     assert found == expected

@@ -17,6 +17,7 @@ from mlprune.steps.export.export import export_variant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.harness_tasks import TASKS, task_files
+from tests.records import made_up_record
 from tests.tiny_recipes import FinishedRun, chain_of, contents, copy_of
 
 OPTIONS = HarnessOptions(limit=None, batch_tokens=200)
@@ -159,7 +160,7 @@ def test_a_name_that_recipes_use_for_different_variants_has_to_be_made_clear(
     rows = [{**row, "recipe": "other"} for row in record.rows["names"]]
     other = next(row for row in rows if row["name"] == "paper")
     other["id"] = method_run.named("nested")[0].id
-    store.write_record(Record(record.kind, "0" * 20, record.step_version, record.parameters, rows={"names": rows}))
+    store.write_record(made_up_record(record.kind, {"recipe": "other"}, rows={"names": rows}))
     with pytest.raises(StoreError, match="methods/paper"):
         find_variants(store, ["paper"])
     assert find_variants(store, ["other/paper"])[0] == other["id"]

@@ -13,7 +13,7 @@ from mlprune.plan import build_plan
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.jobs import EvaluateJob, EvaluationSpec, apply_variant, shot_lines, task_data
-from mlprune.steps.prune.variant import weight_artefacts
+from mlprune.steps.prune.variant_rows import stored_masks
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import (
@@ -64,7 +64,8 @@ def pruned_model(run: FinishedRun, label: str) -> Any:
     """The transformers model with a variant's weights changed and set to zero."""
     model = reference_model(run.folder / "model")
     variant_id = job_of(run, label).variant_id
-    for block, artefact in enumerate(weight_artefacts(run.store.require("variants", variant_id))):
+    stored = stored_masks(run.store, run.store.require("variants", variant_id))
+    for block, artefact in enumerate(stored.weights if stored else ()):
         for layer, weight in read_block_weights(run.store, artefact).items():
             model.model.layers[block].get_submodule(layer).weight.data = weight
     for (block, layer), mask in run.keep_masks(variant_id).items():
@@ -165,7 +166,15 @@ def test_the_row_says_what_was_evaluated(tiny_run: FinishedRun) -> None:
         "prompt_language": "en",
         "example_limit": 4,
         "n_examples": 4,
-        "setup": None,
+        "prompts": "en",
+        "limit_seed": 0,
+        "n_shots": None,
+        "shot_seed": None,
+        "max_new_tokens": None,
+        "metric_names": None,
+        "subset_n_asked": None,
+        "subset_sha256": None,
+        "protocol_id": found.task.protocol.id,
     }
 
 

@@ -205,15 +205,14 @@ def test_rules_prompts_and_seeds_of_shots_multiply_out(own_inputs: Path) -> None
     (own_inputs / "xnli" / "fr.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
     entry = {**XNLI, "rule": ["mean", "pmi"], "prompt_language": ["en", "native"]}
     (job,) = jobs_of(own_inputs, entry, {**TRANSLATION, "shot_seed": [0, 1]})
-    found = [(one.task.scoring_rule, one.task.prompt_language, one.task.setup) for one in job.evaluations]
-    assert found[:4] == [
-        ("mean", "en", None),
-        ("mean", "fr", "native prompts"),
-        ("pmi", "en", None),
-        ("pmi", "fr", "native prompts"),
+    tasks = [evaluation.task for evaluation in job.evaluations]
+    assert [(task.scoring_rule, task.prompt_language, task.prompts) for task in tasks[:4]] == [
+        ("mean", "en", "en"),
+        ("mean", "fr", "native"),
+        ("pmi", "en", "en"),
+        ("pmi", "fr", "native"),
     ]
-    usual = "1 shots, at most 4 new tokens"
-    assert [setup for _, _, setup in found[4:]] == [usual, "1 shots, shots of seed 1, at most 4 new tokens"]
+    assert [(task.shots, task.shot_seed, task.max_new_tokens) for task in tasks[4:]] == [(1, 0, 4), (1, 1, 4)]
     shots = [shot_lines(one.task) for one in job.evaluations[4:]]
     lines = sorted(set(range(N_LINES)) - {int(one.example_id) for one in task_data(job.evaluations[4].task).items})
     assert shots == [(by_hash(seed, lines)[0],) for seed in (0, 1)]

@@ -1,5 +1,6 @@
 """Rescoring against a recipe that asked for the rule, and against plain computation; nothing runs a model."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from mlprune.errors import BadInputError, TaskFileError
 from mlprune.steps.evaluate.rescore import Change, Rescored, Selection, rescore
-from mlprune.store.records import Record
+from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 from tests.tiny_recipes import N_FACTS, FinishedRun, contents, copy_of, finished_run, small_recipe
 
@@ -31,7 +32,7 @@ def mean_store(small_run: FinishedRun, tmp_path: Path) -> Store:
 
 
 def evaluations(store: Store, rule: str | None = None) -> Iterator[Record]:
-    return (one for one in store.records("evaluations") if rule in (None, one.parameters["scoring_rule"]))
+    return (one for one in store.records("evaluations") if rule in (None, one.rows["evaluations"][0]["scoring_rule"]))
 
 
 def test_a_rescored_evaluation_is_the_one_a_recipe_would_have_made(rules_run: FinishedRun, mean_store: Store) -> None:
@@ -75,7 +76,7 @@ def test_each_rule_is_the_formula_over_the_stored_columns(rules_run: FinishedRun
         table = rules_run.store.read_table(one.artefacts[0])
         right = 0
         for start in range(0, 3 * N_FACTS, 3):
-            scores = [_score(table, row, one.parameters["scoring_rule"]) for row in range(start, start + 3)]
+            scores = [_score(table, row, one.rows["evaluations"][0]["scoring_rule"]) for row in range(start, start + 3)]
             assert table["rank"][start : start + 3] == [1 + sum(b > a for b in scores) for a in scores]
             right += table["is_gold"][start + scores.index(max(scores))]
         value = next(row["value"] for row in one.rows["metrics"] if row["metric"] == "accuracy")
@@ -102,7 +103,8 @@ def test_a_part_of_the_examples_is_an_evaluation_of_its_own(mean_store: Store) -
         (row,) = record.rows["evaluations"]
         assert sorted(set(table["example_id"])) == ["0", "3", "5"]
         assert (row["n_examples"], row["language"]) == (3, "fr")
-        assert row["setup"].startswith("subset 4 ")
+        assert row["subset_n_asked"] == 4
+        assert row["subset_sha256"] == hashlib.sha256(b"0\n3\n5\nabsent").hexdigest()
     with pytest.raises(BadInputError, match="no example is left"):
         rescore(mean_store, Change(examples=frozenset(["absent"])))
 
@@ -112,14 +114,15 @@ def test_other_metrics_are_an_evaluation_of_their_own_and_compared(mean_store: S
     assert found.n_new == N_EVALUATIONS
     record = mean_store.require("evaluations", found.evaluation_ids[0])
     assert [row["metric"] for row in record.rows["metrics"]] == ["f1_weighted", "precision_weighted"]
-    assert record.rows["evaluations"][0]["setup"] == "metrics f1_weighted precision_weighted"
+    assert record.rows["evaluations"][0]["metric_names"] == ["f1_weighted", "precision_weighted"]
     rows = [row for one in mean_store.records("comparisons") for row in one.rows["comparisons"]]
     assert {row["metric"] for row in rows} == {"accuracy", "ece", "f1_weighted", "precision_weighted"}
 
 
 def test_evaluations_of_an_older_version_are_left_alone(mean_store: Store) -> None:
     old = next(evaluations(mean_store))
-    mean_store.write_record(Record(**{**vars(old), "step_version": 1, "id": "0" * 20}))
+    inputs = {"parameters": old.parameters, "parents": old.parents, "contents": old.contents, "step_version": 1}
+    mean_store.write_record(Record(**{**vars(old), **inputs, "id": identity(old.kind, **inputs)}))
     found = rescore(mean_store, Change(rule="candidate_sum"))
     assert (found.n_too_old, found.n_new) == (1, N_EVALUATIONS)
 
@@ -148,7 +151,7 @@ def test_translations_and_perplexities_keep_their_way_of_scoring(tiny_run: Finis
     with pytest.raises(BadInputError, match="no such evaluation"):
         rescore(store, Change(rule="candidate_sum"), Selection(task="perplexity"))
     found = rescore(store, Change(metrics=("exact_match",)), Selection(task="translation"))
-    assert found.n_new == len([one for one in evaluations(store, "greedy") if not one.parameters["metrics"]]) > 1
+    assert found.n_new == len([one for one in evaluations(store, "greedy") if "metrics" not in one.parameters]) > 1
     one = store.require("evaluations", found.evaluation_ids[0])
-    assert one.parameters["scoring_rule"] == "greedy"
+    assert one.rows["evaluations"][0]["scoring_rule"] == "greedy"
     assert set(store.read_table(one.artefacts[0])) == {"example_id", "prompt", "output", "reference"}

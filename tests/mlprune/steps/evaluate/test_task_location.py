@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.evaluation.tasks.hub_datasets import HUB_SETS, HubSource, pinned
+from mlprune.evaluation.tasks.hub_datasets import HubSource, pinned
+from mlprune.evaluation.tasks.registry import HUB_SETS
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.evaluate.jobs import EvaluateJob

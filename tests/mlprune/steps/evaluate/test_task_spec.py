@@ -1,5 +1,6 @@
-"""What a spec says of itself, and its way into a record and back."""
+"""Parameters and columns of a task spec, and its way into a record and back."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -7,12 +8,12 @@ import pytest
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
+from mlprune.steps.evaluate.protocol import ExampleSubset
 from mlprune.steps.evaluate.task_spec import TaskSpec, task_spec
 
-XNLI = TaskSpec("xnli", "fr", "test", None, 0, folder="xnli", corpus=None, halves=False)
-TRANSLATION = TaskSpec(
-    "translation", "zh-Hant-en", "dev", 5, 1, folder="", corpus=None, halves=True, shots=4, max_new_tokens=64
-)
+XNLI = TaskSpec("xnli", "fr", "test", folder="xnli")
+TRANSLATION = TaskSpec("translation", "zh-Hant-en", "dev", 5, 1, is_corpus_half=True, shots=4, max_new_tokens=64)
+SUBSET = ExampleSubset.of(["1", "0", "4"])
 MOOD = TemplateTask("mood", "{text} {candidate}", "label", labels=("0", "1"), words=("bad", "good"))
 
 
@@ -20,10 +21,10 @@ MOOD = TemplateTask("mood", "{text} {candidate}", "label", labels=("0", "1"), wo
     "spec",
     [
         replace(XNLI, folder=""),
-        replace(XNLI, folder="", rule="pmi", prompts="native", metrics=("ece",), subset="3 abc"),
-        replace(TRANSLATION, sides=("zh-Hant", "en"), shot_seed=2),
-        replace(TRANSLATION, language="en-zh-Hant", sides=("en", "zh-Hant")),
-        replace(XNLI, folder="", task="mood", own=MOOD),
+        replace(XNLI, folder="", rule="pmi", prompts="native", metrics=("ece",), subset=SUBSET),
+        replace(TRANSLATION, shot_seed=2),
+        replace(TRANSLATION, language="en-zh-Hant"),
+        replace(XNLI, folder="", task="mood", template=MOOD),
     ],
 )
 def test_a_spec_comes_back_from_its_record_without_its_paths(spec: TaskSpec) -> None:
@@ -33,25 +34,69 @@ def test_a_spec_comes_back_from_its_record_without_its_paths(spec: TaskSpec) -> 
 
 def test_paths_are_not_in_the_parameters_and_choices_are() -> None:
     assert replace(XNLI, folder="elsewhere").parameters == XNLI.parameters
-    for change in ({"rule": "pmi"}, {"prompts": "native"}, {"metrics": ("ece",)}, {"subset": "x"}, {"split": "dev"}):
+    for change in ({"rule": "pmi"}, {"prompts": "native"}, {"metrics": ("ece",)}, {"subset": SUBSET}, {"split": "dev"}):
         assert replace(XNLI, **change).parameters != XNLI.parameters  # type: ignore[arg-type]
-    assert replace(XNLI, rule="pmi", metrics=("ece",), subset="x").as_run == XNLI
+    assert replace(XNLI, rule="pmi", metrics=("ece",), subset=SUBSET).as_run == XNLI
 
 
-def test_the_setup_is_empty_where_all_is_as_usual_and_in_words_elsewhere() -> None:
-    assert (XNLI.setup, replace(XNLI, rule="pmi").setup, replace(TRANSLATION, seed=0).setup) == (None, None, None)
-    assert replace(XNLI, prompts="native").setup == "native prompts"
-    assert replace(XNLI, seed=3).setup is None
-    assert replace(XNLI, seed=3, limit=9).setup == "limit of seed 3"
-    found = replace(TRANSLATION, shots=1, shot_seed=2, max_new_tokens=8).setup
-    assert found == "limit of seed 1, 1 shots, shots of seed 2, at most 8 new tokens"
+def test_parameters_at_their_defaults_are_not_part_of_an_id() -> None:
+    assert XNLI.parameters == {"task": "xnli", "language": "fr", "split": "test"}
+    assert replace(XNLI, task="mood", template=MOOD).parameters["template"] == {
+        "name": "mood",
+        "template": "{text} {candidate}",
+        "answer": "label",
+        "labels": ["0", "1"],
+        "words": ["bad", "good"],
+    }
+
+
+def test_a_record_made_before_an_optional_parameter_existed_can_be_loaded() -> None:
+    assert task_spec({"task": "xnli", "language": "fr", "split": "test"}) == replace(XNLI, folder="")
+
+
+def test_evaluations_that_differ_in_language_split_rule_and_number_of_items_have_one_protocol() -> None:
+    for change in ({"language": "de"}, {"split": "dev"}, {"rule": "pmi"}, {"limit": 9}, {"seed": 3}, {"folder": "x"}):
+        assert replace(XNLI, **change).protocol.id == XNLI.protocol.id  # type: ignore[arg-type]
+
+
+def test_everything_else_that_says_how_a_task_is_evaluated_changes_the_protocol() -> None:
+    changed = [
+        replace(XNLI, task="xcopa"),
+        replace(XNLI, prompts="native"),
+        replace(XNLI, limit=9, seed=3),
+        replace(XNLI, metrics=("ece",)),
+        replace(XNLI, subset=SUBSET),
+        replace(XNLI, task="mood", template=MOOD),
+        replace(XNLI, task="mood", template=replace(MOOD, words=("sad", "glad"))),
+        TRANSLATION,
+        replace(TRANSLATION, shots=1),
+        replace(TRANSLATION, shot_seed=1),
+        replace(TRANSLATION, max_new_tokens=8),
+    ]
+    assert len({spec.protocol.id for spec in [XNLI, *changed]}) == len(changed) + 1
+
+
+def test_the_columns_of_a_protocol_are_null_for_what_it_does_not_have() -> None:
+    empty = dict.fromkeys(("n_shots", "shot_seed", "max_new_tokens", "metric_names", "subset_n_asked", "subset_sha256"))
+    assert XNLI.protocol.columns == {"prompts": "en", "limit_seed": 0, **empty}
+    columns = replace(TRANSLATION, shot_seed=2, metrics=("bleu",), subset=SUBSET).protocol.columns
+    assert columns == {
+        "prompts": "en",
+        "limit_seed": 1,
+        "n_shots": 4,
+        "shot_seed": 2,
+        "max_new_tokens": 64,
+        "metric_names": ["bleu"],
+        "subset_n_asked": 3,
+        "subset_sha256": hashlib.sha256(b"0\n1\n4").hexdigest(),
+    }
 
 
 def test_rules_and_prompt_languages_are_those_of_the_task() -> None:
     assert (XNLI.scoring_rule, XNLI.prompt_language) == ("mean", "en")
     native = replace(XNLI, prompts="native", rule="pmi")
     assert (native.scoring_rule, native.prompt_language) == ("pmi", "fr")
-    assert (TRANSLATION.scoring_rule, replace(TRANSLATION, sides=("fr", "en")).target_language) == ("greedy", "en")
+    assert (TRANSLATION.scoring_rule, replace(TRANSLATION, language="fr-en").target_language) == ("greedy", "en")
     assert replace(XNLI, task="perplexity").scoring_rule == "sum"
     with pytest.raises(TaskFileError, match="no native prompts"):
-        _ = replace(XNLI, prompts="native", language="it").record
+        _ = replace(XNLI, prompts="native", language="it").localized_task

@@ -12,6 +12,7 @@ from mlprune.models.checkpoint.edit import overwrite_tensor
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packing import unpack_levels
 from mlprune.steps.export.export import export_variant
+from mlprune.steps.prune.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
 from tests.tiny_recipes import run_here, small_recipe, write_recipe, write_texts
@@ -51,10 +52,10 @@ def made(tmp_path_factory):
 
 def removed_by(store, variant_id):
     """(block, layer) -> bool [out, in] of a variant, from its mask files."""
-    record = store.require("variants", variant_id)
-    level = record.rows["variants"][0]["level"]
+    stored = require_masks(store, variant_id)
+    level = stored.level
     found = {}
-    for block, artefact in enumerate(one for one in record.artefacts if one.path.startswith("masks/")):
+    for block, artefact in enumerate(stored.masks):
         table = store.read_table(artefact)
         for layer, shape, sparsities, packed in zip(
             table["layer"], table["shape"], table["sparsities"], table["levels"], strict=True
@@ -222,7 +223,7 @@ def test_another_model_than_the_variants_is_refused(made, tmp_path):
 def test_a_damaged_mask_file_leaves_nothing_behind(made, tmp_path):
     one = made["gpt2"]
     store = one.copy(tmp_path / "store")
-    mask = next(a for a in store.require("variants", one.pruned[0]).artefacts if a.path.startswith("masks/"))
+    mask = require_masks(store, one.pruned[0]).masks[0]
     (tmp_path / "store" / mask.path).write_bytes(b"damaged")
     with pytest.raises(DamagedArtefactError):
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")
@@ -266,10 +267,9 @@ def test_a_variant_that_does_something_at_run_time_is_refused(made, tmp_path):
 def new_weights(store, variant_id):
     """(block, layer) -> [out, in] of a variant, from its files of changed weights."""
     found = {}
-    for artefact in store.require("variants", variant_id).artefacts:
-        if artefact.path.startswith("weights/"):
-            block = int(artefact.path.rpartition("-")[2].removesuffix(".safetensors"))
-            found |= {(block, layer): weight for layer, weight in load(store.read_bytes(artefact)).items()}
+    for artefact in require_masks(store, variant_id).weights:
+        block = int(artefact.path.rpartition("-")[2].removesuffix(".safetensors"))
+        found |= {(block, layer): weight for layer, weight in load(store.read_bytes(artefact)).items()}
     return found
 
 
@@ -336,7 +336,7 @@ def test_changed_weights_that_are_not_stored_are_refused(made, tmp_path):
 
 def with_new_weights(store, variant_id, change):
     """Change the first file of a variant's new weights and let the record agree with it."""
-    record = store.require("variants", variant_id)
+    record = require_masks(store, variant_id).record
     place = next(place for place, one in enumerate(record.artefacts) if one.path.startswith("weights/"))
     tensors = load(store.read_bytes(record.artefacts[place]))
     change(tensors)
@@ -366,7 +366,7 @@ def test_new_weights_too_large_for_the_checkpoint_are_refused(updated, tmp_path)
 def test_a_damaged_file_of_new_weights_leaves_nothing_behind(updated, tmp_path):
     one = updated["gpt2"]
     store = one.copy(tmp_path / "store")
-    weights = next(a for a in store.require("variants", one.pruned[0]).artefacts if a.path.startswith("weights/"))
+    weights = require_masks(store, one.pruned[0]).weights[0]
     (tmp_path / "store" / weights.path).write_bytes(b"damaged")
     with pytest.raises(DamagedArtefactError):
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")

@@ -7,6 +7,8 @@ from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.models.families.records import FAMILIES
 from mlprune.steps.export.export import export_variant, variant_record
 from mlprune.steps.export.model_card import model_card
+from mlprune.steps.prune.variant import ScoredVariant
+from mlprune.steps.prune.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.tiny_recipes import (
     copy_of,
@@ -32,12 +34,14 @@ def made(tmp_path_factory):
     return folder, store, run_here(write_recipe(folder, recipe), store)
 
 
+def _score(variant):
+    return variant.spec.score.score if isinstance(variant.spec, ScoredVariant) else None
+
+
 def card_of(made, score):
     """Front matter and body of the card of the variant with a score."""
     _, store, plan = made
-    wanted = next(
-        one for one in plan.variants.values() if (one.spec.choice.score if one.spec.choice else None) == score
-    )
+    wanted = next(one for one in plan.variants.values() if _score(one) == score)
     text = model_card(store, variant_record(store, wanted.id))
     _, front, body = text.split("---\n", maxsplit=2)
     return wanted.id, yaml.safe_load(front), body
@@ -100,7 +104,7 @@ def test_the_lineage_lists_every_record_up_to_the_base_model_and_the_sets(made):
     section = body.split("## Lineage")[1].split("##")[0]
     store = made[1]
     variant = store.require("variants", variant_id)
-    ordering = store.require("masks", variant.rows["variants"][0]["ordering_id"])
+    ordering = require_masks(store, variant.id).record
     parents = [one for found in (*variant.parents.values(), *ordering.parents.values()) for one in as_list(found)]
     for record_id in {variant_id, ordering.id, *parents}:
         assert f"| {record_id} |" in section
@@ -157,7 +161,7 @@ def body_of(methods, name):
 def test_every_choice_that_is_known_of_a_variant_stands_in_its_card(methods, name):
     row, text = body_of(methods, name)
     section = text.split("## What it is")[1].split("##")[0]
-    choices = ("removes", "schedule", "scope", "profile", "token_scope", "aggregation", "n_demonstrations")
+    choices = ("removes", "schedule", "profile", "token_scope", "aggregation", "n_demonstrations")
     for column in (*choices, "combination", "score", "propagation", "structure"):
         line = f"| {column.replace('_', ' ')} | {row[column]} |"
         assert (line in section) is (row[column] is not None), column
@@ -227,7 +231,7 @@ def test_a_card_whose_demonstrations_are_damaged_is_refused(methods, tmp_path):
 
 def test_a_record_that_is_older_than_a_choice_makes_a_card_without_it(made, tmp_path):
     _, store, plan = made
-    wanted = next(one for one in plan.variants.values() if one.spec.choice and one.spec.choice.score == "magnitude")
+    wanted = next(one for one in plan.variants.values() if _score(one) == "magnitude")
     record = variant_record(store, wanted.id)
     new = {"removes", "schedule", "scope", "profile", "token_scope", "aggregation", "n_demonstrations"}
     new |= {"resample_seed", "combination", "mask_sha256"}

@@ -140,7 +140,7 @@ def test_features_are_the_mean_magnitudes_behind_every_block(tiny_run: FinishedR
     table = features(tiny_run.store, job)
     found = torch.tensor(table["magnitude"], dtype=torch.float64).reshape(4, 16)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    assert table["block"] == [block for block in range(4) for _ in range(16)]
+    assert table["depth"] == [depth for depth in range(4) for _ in range(16)]
     assert table["feature"] == list(range(16)) * 4
 
 
@@ -148,11 +148,11 @@ def test_the_largest_features_are_in_the_catalog_with_their_rank(tiny_run: Finis
     job = observe_jobs(tiny_run)[0]
     rows = [row for row in tiny_run.rows("feature_magnitudes") if row["statistics_id"] == job.identity.id]
     table = np.array(features(tiny_run.store, job)["magnitude"]).reshape(4, 16)
-    for block in range(4):
-        of_block = [row for row in rows if row["block"] == block]
-        assert [row["rank"] for row in of_block] == list(range(1, 17))
-        assert [row["magnitude"] for row in of_block] == sorted(table[block], reverse=True)
-        assert all(row["magnitude"] == table[block][row["feature"]] for row in of_block)
+    for depth in range(4):
+        of_depth = [row for row in rows if row["depth"] == depth]
+        assert [row["rank"] for row in of_depth] == list(range(1, 17))
+        assert [row["magnitude"] for row in of_depth] == sorted(table[depth], reverse=True)
+        assert all(row["magnitude"] == table[depth][row["feature"]] for row in of_depth)
 
 
 def test_the_row_counts_demonstrations_and_tokens(tiny_run: FinishedRun) -> None:
@@ -221,8 +221,8 @@ def test_features_of_a_set_in_parts_are_means_over_the_whole_set(parts_run: Fini
     store.write_record(record)
     whole.run(store, lambda: chain_of(parts_run.plan))
     found, expected = features(parts_run.store, collect), features(store, whole)
-    assert {name: found[name] for name in ("kind", "block", "feature")} == {
-        name: expected[name] for name in ("kind", "block", "feature")
+    assert {name: found[name] for name in ("kind", "depth", "feature")} == {
+        name: expected[name] for name in ("kind", "depth", "feature")
     }
     assert found["magnitude"] == pytest.approx(expected["magnitude"], rel=1e-6)
 
@@ -290,7 +290,7 @@ def test_the_tokens_of_a_scope_are_counted_in_every_part(
 def test_a_set_of_which_no_token_counts_in_any_part_is_an_error(parts_run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(parts_run.store)
     (collect,) = of_kind(parts_run, CollectPartsJob)
-    columns = {"block": [0], "n_demonstrations": [2], "n_tokens": [0], "magnitudes": [np.zeros(4)]}
+    columns = {"depth": [0], "n_demonstrations": [2], "n_tokens": [0], "magnitudes": [np.zeros(4)]}
     data, n_rows = encode_numeric(columns, SUMS_LAYOUT)
     empty = store.write_bytes("features/none.part-00000.parquet", data, n_rows=n_rows)
     for one in collect.parts:

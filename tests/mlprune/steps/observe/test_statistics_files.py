@@ -13,7 +13,7 @@ from torch import Tensor
 from mlprune.errors import DamagedArtefactError, StatisticsError, StoreError
 from mlprune.numeric.activations.statistics import feature_norms, mean_squares
 from mlprune.pruning.feature_factors import demonstration_weights
-from mlprune.pruning.spec import Reading
+from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.observe import statistics_files
 from mlprune.steps.observe.statistics_files import LAYOUT, SCHEMA, read_block_statistics, read_block_totals, write_part
 from mlprune.store.parquet import encode_numeric
@@ -70,10 +70,10 @@ def test_parts_merge_into_the_whole_however_they_were_cut_and_listed(store: Stor
 
 
 READINGS = {
-    "all": Reading(),
-    "the first": Reading(first=3),
-    "drawn": Reading(resample_seed=2),
-    "the first, drawn": Reading(first=4, resample_seed=1),
+    "all": StatisticsSelection(),
+    "the first": StatisticsSelection(n_demonstrations=3),
+    "drawn": StatisticsSelection(resample_seed=2),
+    "the first, drawn": StatisticsSelection(n_demonstrations=4, resample_seed=1),
 }
 
 
@@ -83,10 +83,10 @@ READINGS = {
     [[[0, 1, 2, 3, 4]], [[0], [1, 2], [4, 3]], [[3, 4], [0, 1, 2]], [[0, 2], [1, 3, 4]], [[4], [3], [2], [1], [0]]],
 )
 def test_totals_are_those_of_all_demonstrations_at_once_bit_for_bit(
-    store: Store, cuts: list[list[int]], reading: Reading
+    store: Store, cuts: list[list[int]], reading: StatisticsSelection
 ) -> None:
     artefacts = [part(store, sums(), cut) for cut in cuts]
-    found = read_block_totals(store, artefacts, 2, reading=reading)
+    found = read_block_totals(store, artefacts, 2, selection=reading)
     weights = demonstration_weights(N, reading)
     for name, one in sums().items():
         assert torch.equal(found[name].norms(), feature_norms(one, weights))
@@ -96,7 +96,7 @@ def test_totals_are_those_of_all_demonstrations_at_once_bit_for_bit(
 def test_totals_hold_one_part_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     artefacts = [part(store, sums(), [demonstration]) for demonstration in range(N)]
     monkeypatch.setattr(statistics_files, "read_block_statistics", None)
-    read_block_totals(store, artefacts, 2, reading=Reading())
+    read_block_totals(store, artefacts, 2, selection=StatisticsSelection())
 
 
 def test_totals_of_a_set_that_lacks_a_part_or_has_one_twice_are_an_error(store: Store) -> None:
@@ -106,9 +106,9 @@ def test_totals_of_a_set_that_lacks_a_part_or_has_one_twice_are_an_error(store: 
         ([first, middle, middle, last], "a demonstration twice"),
     ):
         with pytest.raises(StatisticsError, match=message):
-            read_block_totals(store, parts, 2, reading=Reading())
+            read_block_totals(store, parts, 2, selection=StatisticsSelection())
     with pytest.raises(StatisticsError, match="missing"):
-        read_block_totals(store, [first, middle, last], 1, reading=Reading())
+        read_block_totals(store, [first, middle, last], 1, selection=StatisticsSelection())
 
 
 def test_a_part_is_named_for_its_first_demonstration_and_holds_them_in_order(store: Store) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.prune.variant import CombinedVariant
 from tests.tiny_recipes import FinishedRun
 
 Kept = set[tuple[int, str, int]]
@@ -16,7 +17,7 @@ def kept(run: FinishedRun, variant_id: str) -> Kept:
 
 
 def combinations(run: FinishedRun) -> list[PlannedVariant]:
-    return [one for one in run.plan.variants.values() if one.spec.combination]
+    return [one for one in run.plan.variants.values() if isinstance(one.spec, CombinedVariant)]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_the_row_has_what_the_parents_share(method_run: FinishedRun) -> None:
         for name in ("score", "structure", "propagation", "profile", "removes", "schedule", "scope", "token_scope"):
             values = {parent[name] for parent in parents}
             assert row[name] == (values.pop() if len(values) == 1 else None)
-        assert (row["combination"], row["weights_changed"], row["level"]) == (one.spec.combination, False, 0)
+        assert (row["combination"], row["weights_changed"]) == (one.spec.combination, False)
 
 
 def test_a_combination_reads_no_model(method_run: FinishedRun) -> None:

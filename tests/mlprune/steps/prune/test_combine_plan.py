@@ -9,7 +9,8 @@ from mlprune.errors import RecipeError
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import variant_row
+from mlprune.steps.prune.variant import CombinedVariant
+from mlprune.steps.prune.variant_rows import variant_row
 from tests.tiny_recipes import tiny_recipe
 
 A = {"name": "a", "demonstrations": "mt", "score": "wanda", "sparsity": 0.5, "propagation": "dense"}
@@ -29,7 +30,7 @@ def plan_of(folder: Path, *variants: dict[str, Any], seeds: list[int] | None = N
 
 
 def combinations(plan: Plan) -> list[PlannedVariant]:
-    return [one for one in plan.variants.values() if one.spec.combination]
+    return [one for one in plan.variants.values() if isinstance(one.spec, CombinedVariant)]
 
 
 def members(plan: Plan) -> list[list[str]]:
@@ -44,9 +45,7 @@ def test_of_several_names_those_go_together_that_agree(tiny_inputs: Path) -> Non
     assert len(members(plan)) == 8
     for one in combinations(plan):
         first, second = (parent.spec for parent in one.parents)
-        assert first.choice is not None
-        assert second.choice is not None
-        assert (first.choice.score, second.choice.score) == ("wanda", "ria")
+        assert (first.score.score, second.score.score) == ("wanda", "ria")
         assert (first.sparsity, first.propagation, first.set_ids) == (0.5, second.propagation, second.set_ids)
         assert one.spec.parent_ids == (first.id, second.id)
 
@@ -96,7 +95,7 @@ def test_a_combination_has_what_its_parents_share_and_null_elsewhere(tiny_inputs
     )
     (one,) = combinations(plan)
     row = variant_row(one.spec, achieved=0.375)
-    shared = {"structure": "row", "propagation": "dense", "profile": "corrected", "schedule": "uniform", "scope": "all"}
+    shared = {"structure": "row", "propagation": "dense", "profile": "corrected", "schedule": "uniform", "scope": None}
     assert {name: row[name] for name in shared} == shared
     assert [row[name] for name in ("score", "removes", "token_scope", "demonstration_set_id", "seed")] == [None] * 5
     assert (row["combination"], row["sparsity"], row["achieved_sparsity"]) == ("union", 0.375, 0.375)
@@ -164,7 +163,7 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
             ],
             ["circle", "['d', 'd2']"],
         ),
-        ([A, combining("c")], ["of names 'c'"]),
+        ([A, combining("c")], ["of", "'c'", "expected=['a']"]),
         (
             [SPARSEGPT, {**M, "structure": "matrix"}, combining("s", "m")],
             ["changed weights cannot be combined", "sparsegpt fr 0.5"],

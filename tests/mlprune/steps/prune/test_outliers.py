@@ -4,13 +4,14 @@ import pytest
 
 from mlprune.steps.prune.outliers import OutliersJob, read_ratios
 from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.prune.variant_rows import require_masks
 from tests.method_reference import ByHand
 from tests.tiny_recipes import FinishedRun
 
 
 def outliers_of(run: FinishedRun, variant: PlannedVariant) -> str:
     """Id of the ratios that the variant's masks were made with."""
-    ordering = run.store.require("masks", run.row("variants", variant.id)["ordering_id"])
+    ordering = require_masks(run.store, variant.id).record
     return str(ordering.parents["outliers"])
 
 

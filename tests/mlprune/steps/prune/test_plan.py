@@ -78,7 +78,7 @@ def test_scores_without_statistics_ignore_demonstrations_and_propagation(tiny_in
     variants, jobs = planned(tiny_inputs, recipe_of(entry, others))
     _, found = variants.values()
     assert (found.spec.set_ids, found.spec.contrast_set_id) == ((), None)
-    assert (found.spec.propagation, found.spec.reading) == (None, None)
+    assert (found.spec.propagation, found.spec.calibration) == (None, None)
     assert len(found.entries) == 5
     assert {job.step for job in jobs} == {"prune"}
     assert {role for job in jobs for role, _ in job.needs} == {"mask_blocks"}
@@ -225,8 +225,7 @@ def test_over_holds_all_its_sets_against_the_contrast_set_of_their_seed(tiny_inp
 def test_a_scale_of_shares_is_one_number_for_each_set_there_is(tiny_inputs: Path) -> None:
     variants, _ = planned(tiny_inputs, recipe_of({**OVER, "over": ["mt"], "aggregate": "pooled", "shares": [1, 3]}))
     _, found = variants.values()
-    assert found.spec.reading is not None
-    assert found.spec.reading.shares == (0.25, 0.75)
+    assert found.spec.calibration.selection.shares == (0.25, 0.75)
 
 
 @pytest.mark.parametrize(
@@ -318,3 +317,15 @@ def test_equal_variants_of_two_entries_are_one_that_knows_both(tiny_inputs: Path
     _, both, second = variants.values()
     assert [one.name for one in both.entries] == ["a", "b"]
     assert [one.name for one in second.entries] == ["b"]
+
+
+def test_an_accelerator_is_part_of_the_ids_of_what_it_computes_and_a_cpu_is_not(tiny_inputs: Path) -> None:
+    recipe = recipe_of({**WANDA, "demonstrations": "mono"}, {"score": "magnitude", "sparsity": 0.5})
+    by_device = []
+    for gpus in (0, 1):
+        plan = build_plan(parse_recipe({**recipe, "compute": {"gpus_per_actor": gpus}}, folder=tiny_inputs))
+        by_device.append(plan)
+        devices = {one.spec.identity.parameters.get("device") for one in plan.variants.values() if one.sets}
+        assert devices == {"cuda" if gpus else None}
+    cpu, cuda = (dict(plan.variants) for plan in by_device)
+    assert [one.label for key, one in cpu.items() if key in cuda] == ["dense", "magnitude 0.5 row"]

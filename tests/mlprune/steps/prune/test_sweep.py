@@ -19,7 +19,7 @@ from mlprune.parallel import set_worker_threads
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.sweep import SweepJob
-from mlprune.steps.prune.variant import mask_artefacts, weight_artefacts
+from mlprune.steps.prune.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.method_reference import LAYERS, ByHand, counted, demonstrations
 from tests.tiny_recipes import FinishedRun, chain_of, contents, layer_inputs, method_recipe, reference_model
@@ -79,7 +79,7 @@ def assert_same_files(store: Store, undisturbed: Store, job: SweepJob) -> None:
     for path, data in contents(store).items():
         assert data == expected[path], path
     found = store.require(*job.variant.identity.key)
-    assert len(mask_artefacts(found)) == 3
+    assert len(require_masks(store, found.id).masks) == 3
     assert store.is_intact(found)
 
 
@@ -135,7 +135,7 @@ SPARSEGPT = ("sparsegpt", "sparsegpt-n-m", "sparsegpt-scope")
 
 
 def changed_weights(run: FinishedRun, variant_id: str) -> dict[tuple[int, str], torch.Tensor]:
-    files = weight_artefacts(run.store.require("variants", variant_id))
+    files = require_masks(run.store, variant_id).weights
     found = [read_block_weights(run.store, one) for one in files]
     return {(block, layer): weight for block, layers in enumerate(found) for layer, weight in layers.items()}
 
@@ -143,7 +143,6 @@ def changed_weights(run: FinishedRun, variant_id: str) -> dict[tuple[int, str], 
 @pytest.mark.parametrize("name", SPARSEGPT)
 def test_sparsegpt_rewrites_every_block_behind_the_rewritten_ones_before_it(method_run: FinishedRun, name: str) -> None:
     (variant,) = method_run.named(name)
-    assert variant.spec.choice is not None
     by_hand = ByHand(method_run.folder, variant)
     sparsities = by_hand.sparsities()
     masks, weights = method_run.keep_masks(variant.id), changed_weights(method_run, variant.id)
@@ -161,7 +160,8 @@ def test_sparsegpt_rewrites_every_block_behind_the_rewritten_ones_before_it(meth
                 assert masks[key].all()
                 assert key not in weights
                 continue
-            options = {"structure": variant.spec.choice.structure, "damping": variant.spec.choice.damping or 0}
+            damping = variant.spec.score.score_parameters.damping
+            options = {"structure": variant.spec.structure, "damping": damping}
             expected = sparsegpt(weight, products[XGLM.input_of(layer)], sparsity=sparsities[key], **options)
             assert torch.equal(masks[key], expected.keep)
             torch.testing.assert_close(weights[key], expected.weight, rtol=1e-4, atol=1e-5)
@@ -243,7 +243,8 @@ def test_a_block_whose_files_were_damaged_without_changing_size_is_made_again(
     job.run(store, lambda: chain_of(method_run.plan))
     assert store.local_root is not None
     variant = store.require(*job.variant.identity.key)
-    path = next(one.path for one in variant.artefacts if one.path.startswith(folder) and "block-001" in one.path)
+    files = require_masks(store, variant.id).record.artefacts
+    path = next(one.path for one in files if one.path.startswith(folder) and "block-001" in one.path)
     data = bytearray((store.local_root / path).read_bytes())
     data[len(data) // 2] ^= 1
     (store.local_root / path).write_bytes(bytes(data))
@@ -258,7 +259,7 @@ def test_what_a_sweep_observed_is_stored_under_the_variant(method_run: FinishedR
     roles = {"mean": ("set-1", "set-2"), "contrast": ("set-1", "set-2", "contrast"), "target": ("",)}
     for name, expected in roles.items():
         job = sweep_of(method_run, name)
-        record = method_run.store.require(*job.variant.identity.key)
+        record = method_run.store.require(*job.ordering.key)
         paths = [one.path for one in record.artefacts if one.path.startswith("statistics/")]
         assert all(path.startswith(f"statistics/{job.variant.id}/block-") for path in paths)
         assert len(paths) == 3 * len(expected)

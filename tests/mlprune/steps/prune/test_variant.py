@@ -1,6 +1,7 @@
 """What stands in the catalog of a variant, and what variants share in the store."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.plan import build_plan
 from mlprune.pruning.scoring import mask_sha256
 from mlprune.recipe import parse_recipe
-from mlprune.steps.prune.variant import artefacts_below, mask_artefacts, weight_artefacts
+from mlprune.steps.prune.variant import DenseVariant, ScoredVariant, scored_variant
+from mlprune.steps.prune.variant_rows import artefacts_below, require_masks
 from mlprune.store.store import Store
 from tests.tiny_recipes import FinishedRun, method_recipe, run_plan
 
@@ -20,9 +22,9 @@ XGLM = FAMILIES["xglm"]
 
 def test_variants_of_one_ordering_share_its_files_and_are_nested(method_run: FinishedRun) -> None:
     variants = method_run.named("nested")
-    records = [method_run.store.require("variants", one.id) for one in variants]
-    assert len({mask_artefacts(record) for record in records}) == 1
-    assert [record.rows["variants"][0]["level"] for record in records] == [0, 1, 2]
+    stored = [require_masks(method_run.store, one.id) for one in variants]
+    assert len({one.masks for one in stored}) == 1
+    assert [one.level for one in stored] == [0, 1, 2]
     masks = [method_run.keep_masks(one.id) for one in variants]
     for key in masks[0]:
         assert not (masks[1][key] & ~masks[0][key]).any()
@@ -68,7 +70,7 @@ def test_what_a_score_does_not_read_is_null_in_its_row(tiny_run: FinishedRun) ->
     }
     dense = tiny_run.row("variants", tiny_run.labelled("dense").id)
     also = dict.fromkeys(
-        ("score", "structure", "ordering_id", "level", "removes", "schedule", "scope", "profile", "mask_sha256", "seed")
+        ("score", "structure", "score_parameters", "removes", "schedule", "scope", "profile", "mask_sha256", "seed")
     )
     expected = {**nothing, **also, "sparsity": 0.0, "achieved_sparsity": 0.0, "weights_changed": False}
     assert {key: dense[key] for key in expected} == expected
@@ -79,7 +81,7 @@ def test_what_a_score_does_not_read_is_null_in_its_row(tiny_run: FinishedRun) ->
         assert (row["removes"], row["schedule"], row["scope"], row["profile"]) == (
             "lowest",
             "uniform",
-            "all",
+            None,
             "corrected",
         )
 
@@ -144,7 +146,7 @@ def test_the_sets_of_profile_paper_are_sets_of_their_own(method_run: FinishedRun
 def test_a_fingerprint_is_that_of_the_masks_in_the_store(method_run: FinishedRun) -> None:
     for variant in method_run.plan.variants.values():
         row = method_run.row("variants", variant.id)
-        if variant.spec.is_dense:
+        if isinstance(variant.spec, DenseVariant):
             assert row["mask_sha256"] is None
             continue
         lines = [
@@ -165,7 +167,8 @@ def test_two_recipes_that_keep_the_same_weights_have_one_fingerprint(method_run:
     assert first.id != second.id
     rows = [other.row("variants", one.id) for one in (first, second)]
     assert rows[0]["mask_sha256"] == rows[1]["mask_sha256"]
-    assert rows[0]["ordering_id"] != rows[1]["ordering_id"]
+    orderings = [require_masks(other.store, one.id).record.id for one in (first, second)]
+    assert orderings[0] != orderings[1]
 
 
 def test_the_base_model_and_its_dense_variant_are_recorded(tiny_run: FinishedRun) -> None:
@@ -181,24 +184,55 @@ def test_the_base_model_and_its_dense_variant_are_recorded(tiny_run: FinishedRun
 
 def test_artefacts_stand_in_the_order_of_blocks(method_run: FinishedRun) -> None:
     (variant,) = method_run.named("sparsegpt")
-    record = method_run.store.require("variants", variant.id)
-    ordering = method_run.row("variants", variant.id)["ordering_id"]
-    assert [one.path for one in mask_artefacts(record)] == [
-        f"masks/{ordering}/block-{block:03d}.parquet" for block in range(3)
+    stored = require_masks(method_run.store, variant.id)
+    assert [one.path for one in stored.masks] == [
+        f"masks/{stored.record.id}/block-{block:03d}.parquet" for block in range(3)
     ]
-    assert [one.path for one in weight_artefacts(record)] == [
+    assert [one.path for one in stored.weights] == [
         f"weights/{variant.id}/block-{block:03d}.safetensors" for block in range(3)
     ]
-    assert len(artefacts_below(record, "statistics/")) == 3
-    assert len(record.artefacts) == 9
+    assert len(artefacts_below(stored.record, "statistics/")) == 3
+    assert len(stored.record.artefacts) == 9
 
 
 def test_an_ordering_says_how_many_levels_and_bytes_it_has(method_run: FinishedRun) -> None:
     orderings = {row["ordering_id"]: row for row in method_run.rows("orderings")}
     for variant in method_run.plan.variants.values():
-        if not variant.spec.is_dense:
-            row = orderings[method_run.row("variants", variant.id)["ordering_id"]]
-            record = method_run.store.require("variants", variant.id)
-            assert row["n_bytes"] == sum(one.n_bytes for one in mask_artefacts(record))
+        if not isinstance(variant.spec, DenseVariant):
+            stored = require_masks(method_run.store, variant.id)
+            row = orderings[stored.record.id]
+            assert row["n_bytes"] == sum(one.n_bytes for one in stored.masks)
             in_nested = variant.id in {one.id for one in method_run.named("nested")}
             assert row["n_levels"] == (3 if in_nested else 1)
+
+
+def test_the_order_of_two_recipes_changes_no_record(method_run: FinishedRun, tmp_path: Path) -> None:
+    entry = {"name": "magnitude", "score": "magnitude"}
+    plans = [
+        build_plan(
+            parse_recipe(
+                {**method_recipe(), "variants": [{**entry, "sparsity": sparsity}], "evaluations": []},
+                folder=method_run.folder,
+            )
+        )
+        for sparsity in ([0.3, 0.5], [0.3])
+    ]
+    stores = []
+    for number, order in enumerate((plans, plans[::-1])):
+        store = Store(tmp_path / str(number))
+        for plan in order:
+            run_plan(plan, store)
+        stores.append({record.id: record.to_json() for record in store.records()})
+    assert stores[0] == stores[1]
+
+
+def test_a_variant_is_built_again_from_its_record_and_absent_parameters_have_their_defaults(
+    method_run: FinishedRun,
+) -> None:
+    for planned in method_run.plan.variants.values():
+        spec = planned.spec
+        if isinstance(spec, ScoredVariant):
+            record = method_run.store.require("variants", spec.id)
+            assert scored_variant(spec.identity, spec.model, record.parameters, record.parents) == spec
+            assert "profile" not in record.parameters or spec.profile != "corrected"
+            assert "device" not in record.parameters

@@ -12,7 +12,7 @@ from mlprune.numeric.masks.packing import pack_levels, unpack_levels
 from mlprune.parallel import set_worker_threads
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
 from mlprune.steps.observe.statistics_files import SCHEMA as STATISTICS_SCHEMA
-from mlprune.steps.prune.variant import artefacts_below, mask_artefacts
+from mlprune.steps.prune.variant_rows import artefacts_below, require_masks
 from mlprune.steps.prune.verify import verify_variant
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -71,7 +71,7 @@ def test_other_statistics_give_another_fingerprint_in_dense_propagation(
     store = copied_store(method_run.store)
     (variant,) = method_run.named("ria", "dense")
     record = store.require("variants", variant.id)
-    ordering = store.require("masks", record.rows["variants"][0]["ordering_id"])
+    ordering = require_masks(store, record.id).record
     altered_statistics(store, store.require("statistics", ordering.parents["statistics"][0]))
     found = verify_variant(store, record, method_run.folder / "model")
     assert not found.is_equal
@@ -83,8 +83,8 @@ def test_other_statistics_give_another_fingerprint_in_sequential_propagation(
 ) -> None:
     store = copied_store(method_run.store)
     (variant,) = method_run.named("ria", "sequential")
-    changed = altered_statistics(store, store.require("variants", variant.id))
-    assert not verify_variant(store, changed, method_run.folder / "model").is_equal
+    altered_statistics(store, require_masks(store, variant.id).record)
+    assert not verify_variant(store, store.require("variants", variant.id), method_run.folder / "model").is_equal
 
 
 def test_another_mask_of_a_parent_gives_a_combination_another_fingerprint(
@@ -92,12 +92,12 @@ def test_another_mask_of_a_parent_gives_a_combination_another_fingerprint(
 ) -> None:
     store = copied_store(method_run.store)
     variant = method_run.named("union", "dense")[0]
-    parent = store.require("variants", variant.spec.parent_ids[0])
-    old = mask_artefacts(parent)[1]
+    stored = require_masks(store, variant.spec.parent_ids[0])
+    old = stored.masks[1]
     columns = store.read_table(old)
     levels = unpack_levels(columns["levels"][0], tuple(columns["shape"][0].tolist()), 1)
     columns["levels"][0] = pack_levels(1 - levels, 1)
-    with_other_artefact(store, parent, old, store.write_table(old.path, columns, MASK_SCHEMA))
+    with_other_artefact(store, stored.record, old, store.write_table(old.path, columns, MASK_SCHEMA))
     assert not verify_variant(store, store.require("variants", variant.id), method_run.folder / "model").is_equal
 
 
@@ -106,11 +106,12 @@ def test_a_damaged_statistics_file_is_an_error(method_run: FinishedRun, copied_s
     (variant,) = method_run.named("ria", "sequential")
     record = store.require("variants", variant.id)
     assert store.local_root is not None
-    path = artefacts_below(record, "statistics/")[0].path
+    artefact = artefacts_below(require_masks(store, record.id).record, "statistics/")[0]
+    path = artefact.path
     data = bytearray((store.local_root / path).read_bytes())
     data[len(data) // 2] ^= 1
     (store.local_root / path).write_bytes(bytes(data))
-    assert hashlib.sha256(bytes(data)).hexdigest() != artefacts_below(record, "statistics/")[0].sha256
+    assert hashlib.sha256(bytes(data)).hexdigest() != artefact.sha256
     with pytest.raises(DamagedArtefactError, match="damaged"):
         verify_variant(store, record, method_run.folder / "model")
 

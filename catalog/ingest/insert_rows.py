@@ -1,0 +1,60 @@
+"""Insert rows into tables of the catalog."""
+
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+
+from catalog.ingest.arrow_rows import arrow_rows
+from catalog.ingest.table_files import Table
+from catalog.ingest.transactions import Connection
+from catalog.sql_files import statement
+
+CLUSTERED = ("task", "split", "metric", "language")
+"""Columns by which new rows are sorted: most questions are about one task, split and metric, and DuckDB then skips
+whole row groups of a table."""
+INCOMING = "incoming_rows"
+"""Name of the Arrow table that is inserted."""
+
+Row = Mapping[str, object]
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows into a table in one statement; keys without a column are ignored, missing ones are NULL.
+
+    A column of the primary key that a row lacks, because its record is older than the column, is an empty text. Where
+    two rows have the same key the greater row stays, so that the order of insertion does not matter.
+
+    Raises:
+        ValueError: the type of a value is not the one of its column.
+    """
+    try:
+        n_keys = len(set(map(itemgetter(*table.primary_key), rows)))
+    except KeyError:
+        rows = [{**dict.fromkeys(table.primary_key, ""), **row} for row in rows]
+        n_keys = len(set(map(itemgetter(*table.primary_key), rows)))
+    values = [
+        f"{column.name}::TIMESTAMP AS {column.name}" if column.type == "TIMESTAMP" else column.name
+        for column in table.columns
+    ]
+    text = statement(
+        "fold",
+        "insert_arrow" if n_keys == len(rows) else "insert_arrow_distinct",
+        table=table.name,
+        rows=INCOMING,
+        columns=", ".join(values),
+        order=", ".join([*(name for name in CLUSTERED if name in table.column_names), *table.primary_key]),
+        keys=", ".join(table.primary_key),
+        greatest_first=", ".join(f"{name} DESC NULLS FIRST" for name in table.column_names),
+        action=_on_conflict(table),
+    )
+    connection.register(INCOMING, arrow_rows([(column.name, column.type) for column in table.columns], rows))
+    connection.execute(text)
+    connection.unregister(INCOMING)  # after an error the transaction is void, and with it the name
+
+
+def _on_conflict(table: Table) -> str:
+    names = [name for name in table.column_names if name not in table.primary_key]
+    if not names:
+        return "NOTHING"
+    present, incoming = (", ".join(f"{owner}.{name}" for name in names) for owner in (table.name, "excluded"))
+    updates = ", ".join(f"{name} = excluded.{name}" for name in names)
+    return f"UPDATE SET {updates} WHERE row({incoming}) > row({present})"

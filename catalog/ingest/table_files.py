@@ -1,0 +1,98 @@
+"""The schema: tables as their `.sql` files declare them, with primary keys, foreign keys and the meaning of columns.
+
+There is one file per table. A column's line ends in a comment with its meaning. `-> variants: ...` at the start of the
+comment declares a foreign key to the primary key of `variants`, `-> records.id: ...` one to a part of a primary key.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+from catalog.sql_files import SqlFile, sql_files
+
+SCHEMA_VERSION = 1
+"""Version of all tables together. Raise it with every change of a table or of a materialized table's statement: a
+catalog file of another version is filled again from the records."""
+
+_COLUMN = re.compile(r"^    (\w+) ([A-Z]+(?:\[\])?),\s+-- (?:-> (\w+)(?:\.(\w+))?: )?(.+)$", re.MULTILINE)
+_PRIMARY_KEY = re.compile(r"^    PRIMARY KEY \((.+)\)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    type: str
+    """DuckDB's name of the type."""
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """A column whose values are keys of rows of another table, or NULL."""
+
+    table: str
+    column: str
+    parent: str
+    """The other table."""
+    parent_column: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as its file declares it."""
+
+    name: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    """Names of its columns, in order."""
+    file: SqlFile
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
+
+@cache
+def declared_tables() -> Mapping[str, Table]:
+    """Name -> table, for all tables of a catalog, by name."""
+    return MappingProxyType({file.name: _table(file) for file in sql_files("schema")})
+
+
+@cache
+def foreign_keys() -> tuple[ForeignKey, ...]:
+    """All foreign keys, by table and column.
+
+    Raises:
+        ValueError: a file declares a key to a table with no or several columns in its primary key, and names none.
+    """
+    keys = []
+    for table in declared_tables().values():
+        for name, _, parent, column, _ in _COLUMN.findall(table.file.text):
+            if parent:
+                keys.append(ForeignKey(table.name, name, parent, column or _only_key(parent)))
+    return tuple(keys)
+
+
+def schema_hash() -> str:
+    """SHA-256 over what `SCHEMA_VERSION` stands for: the statements, without their comments."""
+    statements = [file.statement for folder in ("schema", "materialized") for file in sql_files(folder)]
+    return hashlib.sha256("\n".join(statements).encode()).hexdigest()
+
+
+def _table(file: SqlFile) -> Table:
+    columns = tuple(Column(name, kind, meaning) for name, kind, _, _, meaning in _COLUMN.findall(file.text))
+    key = _PRIMARY_KEY.search(file.text)
+    return Table(file.name, columns, tuple(key[1].split(", ")) if key else (), file)
+
+
+def _only_key(table: str) -> str:
+    names = declared_tables()[table].primary_key
+    if len(names) != 1:
+        raise ValueError(f"a foreign key to {table} has to name one of the columns {names}")
+    return names[0]

@@ -1,0 +1,28 @@
+-- outdone_evaluations: writes which evaluations a larger one of the same variant stands for. Only variants of which an
+-- evaluation was folded into {folded} (id) can have changed.
+-- depends on evaluations
+INSERT INTO outdone_evaluations BY NAME
+WITH touched AS (
+    SELECT e.variant_id FROM evaluations AS e SEMI JOIN {folded} AS f ON f.id = e.evaluation_id
+),
+several AS (
+    SELECT variant_id, task, language, split, scoring_rule, protocol_id
+    FROM evaluations
+    SEMI JOIN touched USING (variant_id)
+    GROUP BY ALL
+    HAVING count(*) > 1
+)
+SELECT e.evaluation_id
+FROM evaluations AS e
+SEMI JOIN several AS s
+    ON s.variant_id = e.variant_id
+    AND s.task = e.task
+    AND s.language = e.language
+    AND s.split = e.split
+    AND s.scoring_rule IS NOT DISTINCT FROM e.scoring_rule
+    AND s.protocol_id = e.protocol_id
+QUALIFY row_number() OVER (
+    PARTITION BY e.variant_id, e.task, e.language, e.split, e.scoring_rule, e.protocol_id
+    ORDER BY e.n_examples DESC NULLS LAST, e.evaluation_id
+) > 1
+ON CONFLICT DO NOTHING;

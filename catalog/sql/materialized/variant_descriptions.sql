@@ -1,0 +1,171 @@
+-- variant_descriptions: writes the rows of variants whose description is new or has changed. There are few variants in
+-- comparison to their evaluations, so all of them are described again and compared with the existing rows.
+-- depends on base_models, variants, variant_demonstrations, variant_parents
+-- depends on demonstration_sets, demonstration_set_parts
+INSERT OR REPLACE INTO variant_descriptions
+WITH links AS (
+    SELECT
+        l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.unusual, d.template, d.token_budget, d.made_of,
+        coalesce(d.profile, 'corrected') AS profile,
+        min(l.weight) OVER of_role < max(l.weight) OVER of_role AS is_weighted
+    FROM variant_demonstrations AS l
+    JOIN described_sets AS d ON d.demonstration_set_id = l.demonstration_set_id
+    WINDOW of_role AS (PARTITION BY l.variant_id, l.role)
+),
+sets_read AS (
+    SELECT
+        variant_id,
+        string_agg(
+            label || CASE WHEN is_weighted THEN format(' x {:.3g}', weight) ELSE '' END,
+            ' + ' ORDER BY label, demonstration_set_id
+        ) FILTER (WHERE role = 'demonstrations') AS demonstration_label,
+        string_agg(label, ' + ' ORDER BY label, demonstration_set_id) FILTER (WHERE role = 'contrast') AS contrast,
+        string_agg(DISTINCT unusual, ', ' ORDER BY unusual) AS unusual,
+        string_agg(DISTINCT concat(template, '/', token_budget), '+' ORDER BY concat(template, '/', token_budget)) AS made,
+        string_agg(DISTINCT profile, ' and ' ORDER BY profile) AS set_profiles,
+        string_agg(
+            concat_ws(' ', role, demonstration_set_id, round(weight, 9)), ' + ' ORDER BY role, demonstration_set_id
+        ) AS set_ids,
+        string_agg(
+            concat_ws(' ', role, made_of, round(weight, 9)), ' + ' ORDER BY role, made_of, weight
+        ) AS sets_made_of
+    FROM links
+    GROUP BY variant_id
+),
+scored AS (
+    SELECT
+        v.* REPLACE (
+            coalesce(v.removes, 'lowest') AS removes,
+            coalesce(v.schedule, 'uniform') AS schedule,
+            coalesce(v.scope::VARCHAR, 'all') AS scope,
+            coalesce(v.profile, 'corrected') AS profile,
+            coalesce(v.token_scope, 'all') AS token_scope
+        ),
+        r.demonstration_label, r.contrast, r.unusual, r.set_ids, r.sets_made_of,
+        coalesce(r.made, '/') AS made,
+        coalesce(r.set_profiles, v.profile, 'corrected') AS set_profiles,
+        list_filter(
+            [v.score_parameters, v.schedule_parameters, v.aggregation_parameters, v.intervention_parameters],
+            lambda parameters: parameters IS NOT NULL
+        ) AS parameters
+    FROM variants AS v
+    LEFT JOIN sets_read AS r ON r.variant_id = v.variant_id
+),
+own AS (
+    SELECT
+        *,
+        nullif(concat_ws(
+            ', ',
+            CASE WHEN removes = 'highest' THEN 'removes the highest' END,
+            CASE WHEN schedule <> 'uniform' THEN schedule || ' schedule' END,
+            CASE
+                WHEN scope <> 'all' THEN 'only ' || array_to_string(list_transform(
+                    json_keys(scope),
+                    lambda part: part || ' ' || regexp_replace(json_extract_string(scope, part), '["\[\]]', '', 'g')
+                ), ' ')
+            END,
+            CASE WHEN profile <> 'corrected' THEN profile || ' profile' END,
+            CASE WHEN set_profiles <> profile THEN 'sentences of profile ' || set_profiles END,
+            CASE WHEN token_scope <> 'all' THEN replace(token_scope, '_', ' ') || ' tokens' END,
+            CASE WHEN aggregation IS NOT NULL THEN concat_ws(' over ', aggregation, demonstration_label) END,
+            CASE WHEN contrast <> 'code' THEN 'against ' || contrast END,
+            CASE WHEN n_demonstrations IS NOT NULL THEN 'first ' || n_demonstrations || ' demonstrations' END,
+            CASE WHEN resample_seed IS NOT NULL THEN 'resampled' END,
+            unusual,
+            nullif(array_to_string(list_transform(
+                parameters,
+                lambda parameter: array_to_string(list_transform(
+                    json_keys(parameter),
+                    lambda name: replace(name, '_', ' ') || ' ' || json_extract_string(parameter, name)
+                ), ', ')
+            ), ', '), '')
+        ), '') AS own_settings,
+        [
+            removes, schedule, scope, profile, set_profiles, token_scope, aggregation, nullif(contrast, 'code'),
+            n_demonstrations::VARCHAR, (resample_seed IS NOT NULL)::VARCHAR, made, score_parameters::VARCHAR, schedule_parameters::VARCHAR,
+            aggregation_parameters::VARCHAR, intervention_parameters::VARCHAR
+        ] AS own_key
+    FROM scored
+),
+parents AS (
+    SELECT
+        p.variant_id,
+        string_agg(
+            concat_ws(
+                ' ',
+                concat_ws(' on ', coalesce(o.score, replace(o.combination, '_', ' ')), o.demonstration_label),
+                '(' || o.own_settings || ')'
+            ),
+            ' and ' ORDER BY length(p.role), p.role
+        ) AS parents,
+        list(
+            [o.score, o.combination, o.demonstration_label, to_json(o.own_key)::VARCHAR] ORDER BY length(p.role), p.role
+        ) AS parent_keys
+    FROM variant_parents AS p
+    JOIN own AS o ON o.variant_id = p.parent_variant_id
+    GROUP BY p.variant_id
+),
+described AS (
+    SELECT
+        v.*,
+        d.kind AS set_kind,
+        d.source_language,
+        d.target_language,
+        d.shots,
+        d.samples,
+        v.sparsity = 0 AND v.intervention IS NULL AND v.combination IS NULL
+            AND NOT coalesce(v.weights_changed, false) AS is_dense,
+        coalesce(v.seed, d.seed) AS any_seed,
+        nullif(
+            concat_ws(
+                ', ',
+                replace(v.intervention, '_', '-'),
+                replace(v.combination, '_', ' ') || coalesce(' of ' || p.parents, ''),
+                v.own_settings
+            ),
+            ''
+        ) AS settings,
+        left(sha256(to_json([
+            to_json(v.own_key)::VARCHAR, v.intervention, v.combination, to_json(p.parent_keys)::VARCHAR
+        ])), 20) AS settings_id
+    FROM own AS v
+    LEFT JOIN demonstration_sets AS d ON d.demonstration_set_id = v.demonstration_set_id
+    LEFT JOIN parents AS p ON p.variant_id = v.variant_id
+),
+worded AS (
+    SELECT
+        v.*,
+        concat_ws(
+            ', ',
+            CASE WHEN (SELECT count(*) FROM base_models) > 1 THEN b.source END,
+            nullif(concat_ws(' on ', replace(v.score, '_', ' '), v.demonstration_label), ''),
+            CASE WHEN v.is_dense THEN 'dense' END,
+            v.propagation || ' propagation',
+            CASE WHEN v.structure <> 'row' THEN v.structure END,
+            v.settings,
+            CASE WHEN v.sparsity > 0 THEN format('sparsity {:.3g}', v.sparsity) END,
+            'seed ' || nullif(v.any_seed, 0),
+            'resampled with seed ' || v.resample_seed
+        ) AS words
+    FROM described AS v
+    LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
+)
+SELECT
+    variant_id,
+    base_model_id,
+    words || CASE
+        WHEN count(*) OVER (PARTITION BY words) > 1 THEN ' #' || left(variant_id, 8)
+        ELSE ''
+    END AS label,
+    left(sha256(to_json([
+        base_model_id, is_dense::VARCHAR, score, structure, propagation, set_kind, source_language, target_language,
+        demonstration_label, settings_id
+    ])), 20) AS method,
+    score, score_parameters, structure, propagation, sparsity, achieved_sparsity, demonstration_set_id,
+    contrast_set_id, set_kind, source_language, target_language, shots, samples, any_seed AS seed, intervention,
+    intervention_parameters, is_dense, weights_changed, removes, schedule, schedule_parameters, scope, profile,
+    token_scope, aggregation, aggregation_parameters, n_demonstrations, resample_seed, combination,
+    demonstration_label, settings, settings_id, set_ids, sets_made_of
+FROM worded
+EXCEPT
+SELECT * FROM variant_descriptions;

@@ -1,7 +1,0 @@
--- demonstration_set_parts: one row per part of a mixed demonstration set
-CREATE TABLE demonstration_set_parts (
-    demonstration_set_id VARCHAR,  -- the mixed set
-    part_id VARCHAR,               -- demonstration set that is a part of it
-    share DOUBLE,                  -- fraction of the mixture that comes from this part
-    PRIMARY KEY (demonstration_set_id, part_id)
-);

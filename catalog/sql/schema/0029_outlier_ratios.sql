@@ -1,9 +1,0 @@
--- outlier_ratios: one row per block: how many of its scores are outliers, from which schedule owl takes the sparsities
-CREATE TABLE outlier_ratios (
-    outliers_id VARCHAR,    -- id of the record that holds the ratios
-    base_model_id VARCHAR,  -- model whose scores were counted
-    m DOUBLE,               -- a score is an outlier above m times the mean score of its block
-    block INTEGER,          -- the block, counted from 0
-    ratio DOUBLE,           -- fraction of the block's scores that are outliers
-    PRIMARY KEY (outliers_id, block)
-);

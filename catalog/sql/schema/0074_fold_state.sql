@@ -1,6 +1,0 @@
--- fold_state: one row per thing the next fold has not to find out again
-CREATE TABLE fold_state (
-    name VARCHAR,   -- records: the listing of the store's records when all were folded last; kept: whether derived tables are current
-    value VARCHAR,  -- a SHA-256, or current
-    PRIMARY KEY (name)
-);

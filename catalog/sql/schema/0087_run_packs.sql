@@ -1,6 +1,0 @@
--- run_packs: one row per file that holds what many files of one run held, all folded
-CREATE TABLE run_packs (
-    run_file VARCHAR,  -- the file, relative to the store
-    run_id VARCHAR,    -- the run
-    PRIMARY KEY (run_file)
-);

@@ -1,8 +1,0 @@
--- job_records: one row per attempt at a job and record that it makes
-CREATE TABLE job_records (
-    run_file VARCHAR,     -- file of the attempt, as in jobs
-    record_kind VARCHAR,  -- kind of record
-    record_id VARCHAR,    -- its id
-    n_records INTEGER,    -- records that the job makes altogether
-    PRIMARY KEY (run_file, record_kind, record_id)
-);

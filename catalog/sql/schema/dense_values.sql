@@ -1,0 +1,16 @@
+-- dense_values: one row per metric of a dense model, as a row beside which other variants' metrics stand
+CREATE OR REPLACE TABLE dense_values (
+    base_model_id VARCHAR,  -- -> base_models: the dense model
+    evaluation_id VARCHAR,  -- -> evaluations: its evaluation
+    task VARCHAR,           -- the evaluation's task
+    language VARCHAR,       -- the evaluation's language
+    split VARCHAR,          -- the evaluation's split
+    metric VARCHAR,         -- the metric
+    scoring_rule VARCHAR,   -- the evaluation's scoring rule
+    example_limit BIGINT,   -- the evaluation's limit of examples; NULL for the full split
+    protocol_id VARCHAR,    -- protocol of the evaluation
+    value DOUBLE,           -- the metric
+    ci_low DOUBLE,          -- lower end of its 95 % bootstrap interval
+    ci_high DOUBLE,         -- upper end of its 95 % bootstrap interval
+    PRIMARY KEY (evaluation_id, metric)
+);

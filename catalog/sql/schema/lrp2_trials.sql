@@ -1,0 +1,26 @@
+-- lrp2_trials: one row per pair of blocks that LRP2 was tried with, task and language, on a split for development
+CREATE OR REPLACE TABLE lrp2_trials (
+    trial_id VARCHAR,         -- id of the trial
+    base_model_id VARCHAR,    -- -> base_models: the model
+    first_block INTEGER,      -- block behind which states are moved to English, counted from 0
+    second_block INTEGER,     -- block behind which they are moved back
+    task VARCHAR,             -- name of the task
+    language VARCHAR,         -- language of the examples
+    split VARCHAR,            -- split they are from; never test
+    scoring_rule VARCHAR,     -- as in evaluations
+    prompt_language VARCHAR,  -- as in evaluations
+    example_limit BIGINT,     -- as in evaluations
+    protocol_id VARCHAR,      -- as in evaluations
+    prompts VARCHAR,          -- as in evaluations
+    limit_seed BIGINT,        -- as in evaluations
+    n_shots BIGINT,           -- as in evaluations
+    shot_seed BIGINT,         -- as in evaluations
+    max_new_tokens BIGINT,    -- as in evaluations
+    metric_names VARCHAR[],   -- as in evaluations
+    subset_n_asked BIGINT,    -- as in evaluations
+    subset_sha256 VARCHAR,    -- as in evaluations
+    metric VARCHAR,           -- what pairs are compared by: accuracy, or perplexity where there are no candidates
+    value DOUBLE,             -- its value
+    n BIGINT,                 -- examples
+    PRIMARY KEY (trial_id)
+);

@@ -1,0 +1,27 @@
+-- changes_to_dense: one row per comparison of a variant with its dense model that has a p-value: gain is the difference
+-- in the direction that is better (of perplexity and ece less is better), change says gain or loss, and p_holm is
+-- Holm's correction over all n_family comparisons to dense of the same task, split and metric, gains and losses together.
+CREATE OR REPLACE VIEW changes_to_dense AS
+WITH ranked AS (
+    SELECT
+        *,
+        CASE WHEN metric IN ('perplexity', 'ece') THEN -difference ELSE difference END AS gain,
+        row_number() OVER (
+            PARTITION BY task, split, metric ORDER BY p_value, evaluation_id, baseline_evaluation_id
+        ) AS place,
+        count(*) OVER (PARTITION BY task, split, metric) AS n_family
+    FROM comparisons_to_dense
+    WHERE p_value IS NOT NULL
+)
+SELECT
+    * EXCLUDE (place)
+    REPLACE (
+        least(1, max((n_family - place + 1) * p_value) OVER (PARTITION BY task, split, metric ORDER BY place)) AS p_holm
+    ),
+    CASE WHEN gain < 0 THEN 'loss' WHEN gain > 0 THEN 'gain' END AS change
+FROM ranked;
+-- gain: the difference in the direction that is better: below 0 the variant is worse than the dense model
+-- n_family: comparisons that p_holm corrects for
+-- p_holm: p_value after Holm's correction over all comparisons to dense of the same task, split and metric
+-- change: gain or loss; NULL where there is no difference
+-- dense_value: value of the dense model on the same task, language, split and metric

@@ -1,0 +1,44 @@
+-- gain_over_dense: one row per evaluation of a variant and metric: its difference to the dense model it is made from.
+CREATE OR REPLACE VIEW gain_over_dense AS
+SELECT
+    v.base_model_id,
+    c.variant_id,
+    v.label,
+    v.score,
+    v.structure,
+    v.propagation,
+    v.sparsity,
+    v.set_kind,
+    v.source_language,
+    v.target_language,
+    v.seed,
+    v.demonstration_label,
+    v.settings,
+    c.task,
+    c.language,
+    c.split,
+    c.metric,
+    m.scoring_rule,
+    m.example_limit,
+    m.protocol_id,
+    m.value,
+    b.value AS dense_value,
+    c.difference,
+    c.ci_low,
+    c.ci_high,
+    c.p_value,
+    c.p_holm,
+    m.n,
+    c.evaluation_id,
+    c.baseline_evaluation_id
+FROM comparisons_once AS c
+JOIN described_variants AS v ON v.variant_id = c.variant_id
+JOIN dense_values AS b
+    ON b.evaluation_id = c.baseline_evaluation_id AND b.metric = c.metric AND b.base_model_id = v.base_model_id
+JOIN metrics AS m
+    ON m.evaluation_id = c.evaluation_id
+    AND m.metric = c.metric
+    AND m.task = c.task
+    AND m.split = c.split
+    AND m.language = c.language;
+-- dense_value: the dense model's value

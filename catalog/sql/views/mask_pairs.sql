@@ -1,0 +1,52 @@
+-- mask_pairs: one row per pair of variants whose masks were compared: in which attributes they differ, beyond those in
+-- which all such pairs agree (base model, score, structure, propagation, sparsity). differs_in lists them in one order,
+-- separated by blanks: removes, schedule, scope, profile, token_scope, aggregation, n_demonstrations, resample_seed,
+-- combination, parameters, seed, sets. Variants of different profiles have other sets only where these differ in more than
+-- profile and seed.
+CREATE OR REPLACE VIEW mask_pairs AS
+WITH pairs AS (SELECT DISTINCT variant_a, variant_b FROM mask_overlaps)
+SELECT
+    p.variant_a,
+    p.variant_b,
+    a.base_model_id,
+    a.score,
+    a.structure,
+    a.propagation,
+    a.sparsity,
+    least(a.demonstration_label, b.demonstration_label) AS first_demonstration_label,
+    greatest(a.demonstration_label, b.demonstration_label) AS second_demonstration_label,
+    concat_ws(
+        ' ',
+        CASE WHEN a.removes <> b.removes THEN 'removes' END,
+        CASE WHEN a.schedule <> b.schedule THEN 'schedule' END,
+        CASE WHEN a.scope <> b.scope THEN 'scope' END,
+        CASE WHEN a.profile <> b.profile THEN 'profile' END,
+        CASE WHEN a.token_scope <> b.token_scope THEN 'token_scope' END,
+        CASE WHEN a.aggregation IS DISTINCT FROM b.aggregation THEN 'aggregation' END,
+        CASE WHEN a.n_demonstrations IS DISTINCT FROM b.n_demonstrations THEN 'n_demonstrations' END,
+        CASE WHEN a.resample_seed IS DISTINCT FROM b.resample_seed THEN 'resample_seed' END,
+        CASE WHEN a.combination IS NOT NULL OR b.combination IS NOT NULL THEN 'combination' END,
+        CASE
+            WHEN row(a.score_parameters, a.schedule_parameters, a.aggregation_parameters)
+                IS DISTINCT FROM row(b.score_parameters, b.schedule_parameters, b.aggregation_parameters)
+            THEN 'parameters'
+        END,
+        CASE WHEN x.seed IS DISTINCT FROM y.seed THEN 'seed' END,
+        CASE
+            WHEN a.profile = b.profile AND a.set_ids IS DISTINCT FROM b.set_ids THEN 'sets'
+            WHEN a.profile <> b.profile AND a.sets_made_of IS DISTINCT FROM b.sets_made_of THEN 'sets'
+        END
+    ) AS differs_in,
+    CASE
+        WHEN a.settings IS NOT DISTINCT FROM b.settings THEN a.settings
+        ELSE least(coalesce(a.settings, 'defaults'), coalesce(b.settings, 'defaults')) || ' | '
+            || greatest(coalesce(a.settings, 'defaults'), coalesce(b.settings, 'defaults'))
+    END AS settings
+FROM pairs AS p
+JOIN described_variants AS a ON a.variant_id = p.variant_a
+JOIN described_variants AS b ON b.variant_id = p.variant_b
+JOIN variants AS x ON x.variant_id = p.variant_a
+JOIN variants AS y ON y.variant_id = p.variant_b;
+-- first_demonstration_label: label of the sets that one of the two read, the first in alphabetical order
+-- second_demonstration_label: label of the sets that the other one read
+-- differs_in: in what the two differ, separated by blanks

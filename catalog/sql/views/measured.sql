@@ -1,0 +1,19 @@
+-- measured: one row per metric, with how it was evaluated, the variant's place in a sweep, and the dense model's value.
+CREATE OR REPLACE VIEW measured AS
+SELECT
+    m.evaluation_id, m.variant_id, v.base_model_id, v.label, v.is_dense, v.sparsity,
+    m.task, m.language, m.split, m.metric, m.value, m.ci_low, m.ci_high, m.n,
+    m.scoring_rule, m.example_limit, m.prompt_language, m.protocol_id,
+    d.value AS dense_value
+FROM metrics AS m
+JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
+LEFT JOIN dense_values AS d
+    ON d.base_model_id = v.base_model_id
+    AND d.task = m.task
+    AND d.language = m.language
+    AND d.split = m.split
+    AND d.metric = m.metric
+    AND d.scoring_rule IS NOT DISTINCT FROM m.scoring_rule
+    AND d.example_limit IS NOT DISTINCT FROM m.example_limit
+    AND d.protocol_id = m.protocol_id;
+-- dense_value: the dense model's value, of the same base model and the same way of evaluation; NULL if there is none

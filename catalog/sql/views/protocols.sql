@@ -1,0 +1,27 @@
+-- protocols: one row per evaluation protocol: how a task is evaluated, apart from variant, language, split, scoring rule
+-- and number of examples.
+CREATE OR REPLACE VIEW protocols AS
+WITH used AS (
+    SELECT
+        protocol_id, task, prompts, limit_seed, n_shots, shot_seed, max_new_tokens, metric_names, subset_n_asked,
+        subset_sha256
+    FROM evaluations
+    UNION
+    SELECT
+        protocol_id, task, prompts, limit_seed, n_shots, shot_seed, max_new_tokens, metric_names, subset_n_asked,
+        subset_sha256
+    FROM lrp2_trials
+)
+SELECT
+    *,
+    nullif(concat_ws(', ',
+        CASE WHEN prompts = 'native' THEN 'native prompts' END,
+        CASE WHEN limit_seed <> 0 THEN 'limit seed ' || limit_seed END,
+        CASE WHEN n_shots <> 4 THEN n_shots || ' shots' END,
+        CASE WHEN shot_seed <> 0 THEN 'shot seed ' || shot_seed END,
+        CASE WHEN max_new_tokens <> 64 THEN 'at most ' || max_new_tokens || ' new tokens' END,
+        'metrics ' || array_to_string(metric_names, ' '),
+        'subset of ' || subset_n_asked || ' (' || subset_sha256[:8] || ')'
+    ), '') AS protocol
+FROM used;
+-- protocol: what of the protocol is not at its default, as text; NULL if everything is

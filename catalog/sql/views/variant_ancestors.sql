@@ -1,0 +1,16 @@
+-- variant_ancestors: one row per variant and record that it was made from, at any remove: its ordering of weights, the
+-- statistics below that, their demonstration sets, the variants it is a combination of and all of theirs.
+CREATE OR REPLACE VIEW variant_ancestors AS
+WITH RECURSIVE edges AS (
+    SELECT id, parent_id FROM record_parents
+    UNION ALL
+    SELECT variant_id AS id, ordering_id AS parent_id FROM ordering_variants
+),
+ancestors(variant_id, id) AS (
+    SELECT v.variant_id, e.parent_id FROM variants AS v JOIN edges AS e ON e.id = v.variant_id
+    UNION
+    SELECT a.variant_id, e.parent_id FROM ancestors AS a JOIN edges AS e ON e.id = a.id
+)
+SELECT a.variant_id, r.kind, a.id
+FROM ancestors AS a
+JOIN records AS r ON r.id = a.id;

@@ -1,0 +1,6 @@
+-- variant_orderings: one row per variant with keep masks: the ordering from which they are read, and the variant's level
+-- in it. Of several orderings that contain the variant it is the one of the smallest id; all contain the same masks.
+CREATE OR REPLACE VIEW variant_orderings AS
+SELECT variant_id, min(ordering_id) AS ordering_id, arg_min(level, ordering_id) AS level
+FROM ordering_variants
+GROUP BY variant_id;

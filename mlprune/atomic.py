@@ -1,0 +1,67 @@
+"""Atomic writes: a file or folder appears whole under its name, or not at all."""
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+UNFINISHED = ".writing-"
+"""In the name of a file or folder that is being written."""
+LEFT_OVER_AFTER_S = 3600.0
+"""Age of the last change after which an unfinished file or folder is taken for that of a killed process."""
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path next to the target to write to; at the end of the block it is flushed and renamed to the target.
+
+    The folders above the target are created. If the block raises, what it wrote is removed and the target stays as it
+    was. The flush covers a file's content, but not the files in a folder.
+
+    Raises:
+        OSError: there is no room, the folder is read-only, or a folder with files is in place of the target.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{target.name}{UNFINISHED}{uuid.uuid4().hex[:8]}")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(target)
+    finally:
+        _remove(temporary)
+    _flush(target.parent)
+
+
+def write_atomically(target: Path, data: bytes) -> None:
+    """Write a file that appears whole or not at all; see `replacing`."""
+    with replacing(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def remove_left_over(target: Path) -> None:
+    """Remove what killed processes left of earlier attempts to write the target."""
+    for path in target.parent.glob(f"{target.name}{UNFINISHED}*"):
+        if time.time() - _changed_at(path) > LEFT_OVER_AFTER_S:
+            _remove(path)
+
+
+def _changed_at(path: Path) -> float:
+    return max((one.lstat().st_mtime for one in (path, *path.rglob("*"))), default=0.0)
+
+
+def _flush(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""MARC: sentiment of product reviews, with two or five labels (Keung et al. 2020, arXiv:2010.02573)."""
+
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, number_of, text_of
+from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
+from mlprune.vocabulary import TASK_TRAITS
+
+MARC_WORDS = 128
+"""Whitespace-separated words of a review that are kept."""
+MARC_STARS = ("terrible", "bad", "okay", "good", "great")
+"""Verbal label of one to five stars."""
+CITATION = "Keung et al. 2020, arXiv:2010.02573"
+
+
+def marc_item(example_id: str, row: Row) -> ChoiceItem | None:
+    """The first words of the review and ` It is {negative|positive}`; reviews of three stars are dropped."""
+    review, stars = _review(row)
+    if stars == 3:
+        return None
+    words = ("negative", "positive")
+    return choice(example_id, words, context=f"{review} It is ", parts=words, gold=int(stars > 3))
+
+
+def marc_five_item(example_id: str, row: Row) -> ChoiceItem:
+    """The first words of the review and ` It is {terrible|bad|okay|good|great}`, one word a number of stars."""
+    review, stars = _review(row)
+    labels = ("1", "2", "3", "4", "5")
+    return choice(example_id, labels, context=f"{review} It is ", parts=MARC_STARS, gold=stars - 1)
+
+
+def _review(row: Row) -> tuple[str, int]:
+    """The first words of a review, and its stars."""
+    return " ".join(text_of(row, "text").split()[:MARC_WORDS]), number_of(row, "label", range(1, 6))
+
+
+TASK = Task(
+    "marc",
+    LABEL_METRICS,
+    ("text", "label"),
+    marc_item,
+    traits=TASK_TRAITS["marc"],
+    prompt_language="en",
+    texts=("text",),
+    most_words=MARC_WORDS,
+    citation=CITATION,
+)
+FIVE_LABELS = Task(
+    "marc_five",
+    LABEL_METRICS,
+    ("text", "label"),
+    marc_five_item,
+    traits=TASK_TRAITS["marc_five"],
+    prompt_language="en",
+    texts=("text",),
+    most_words=MARC_WORDS,
+    citation=CITATION,
+)

@@ -1,0 +1,63 @@
+"""XCOPA: choice of the more plausible cause or effect (Ponti et al. 2020, arXiv:2005.00333)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, number_of, text_of
+from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
+from mlprune.vocabulary import TASK_TRAITS
+
+
+@dataclass(frozen=True)
+class XcopaWords:
+    """What joins a premise and a choice."""
+
+    cause: str
+    """Stands before what made the premise happen."""
+    effect: str
+    """Stands before what follows from the premise."""
+
+
+XCOPA_WORDS: Mapping[str, XcopaWords] = {
+    "en": XcopaWords("because", "so"),
+    "et": XcopaWords("sest", "seetõttu"),
+    "id": XcopaWords("karena", "maka"),
+    "it": XcopaWords("perché", "quindi"),
+    "sw": XcopaWords("kwa sababu", "kwa hiyo"),
+    "th": XcopaWords("เพราะ", "ดังนั้น"),
+    "tr": XcopaWords("çünkü", "bu yüzden"),
+    "vi": XcopaWords("bởi vì", "vì vậy"),
+    "zh": XcopaWords("因为", "所以"),
+}
+"""XCOPA's languages (Ponti et al., arXiv:2005.00333) but Haitian Creole, Quechua and Tamil, and English."""
+
+
+def xcopa_item(example_id: str, row: Row, *, words: XcopaWords = XCOPA_WORDS["en"]) -> ChoiceItem:
+    """`{premise} {because|so} {choice}`: the premise without its full stop, the choice with a small first letter.
+
+    The paper has no such template.
+    """
+    premise = text_of(row, "premise").strip().rstrip(".。।!！?？ ")
+    question = row["question"]
+    if question not in ("cause", "effect"):
+        raise TaskFileError("unknown question", key="question", expected=("cause", "effect"), got=question)
+    choices = (text_of(row, "choice1"), text_of(row, "choice2"))
+    parts = [one.strip()[0].lower() + one.strip()[1:] for one in choices]
+    context = f"{premise} {getattr(words, question)} "
+    return choice(example_id, choices, context=context, parts=parts, gold=number_of(row, "label", range(2)))
+
+
+TASK = Task(
+    "xcopa",
+    CHOICE_METRICS,
+    ("premise", "choice1", "choice2", "question", "label"),
+    xcopa_item,
+    traits=TASK_TRAITS["xcopa"],
+    prompt_language="en",
+    texts=("premise", "choice1", "choice2"),
+    native=XCOPA_WORDS,
+    citation="Ponti et al. 2020, arXiv:2005.00333",
+    dataset=HubSet("cambridgeltl/xcopa", ("{config}/{split}-*.parquet",), id=("idx",)),
+)

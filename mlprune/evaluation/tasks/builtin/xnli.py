@@ -1,0 +1,71 @@
+"""XNLI: natural language inference (Conneau et al. 2018, arXiv:1809.05053)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, number_of, text_of
+from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
+from mlprune.vocabulary import TASK_TRAITS
+
+XNLI_LABELS = ("entailment", "neutral", "contradiction")
+
+
+@dataclass(frozen=True)
+class XnliWords:
+    """The words of `{premise} , {question}?  {label} , {hypothesis}`."""
+
+    question: str
+    """Asks whether it is so."""
+    labels: tuple[str, str, str]
+    """For entailment, neutral, contradiction."""
+
+
+XNLI_WORDS: Mapping[str, XnliWords] = {
+    "en": XnliWords("right", ("Yes", "Also", "No")),
+    "ar": XnliWords("صحيح", ("نعم", "لذا", "لا")),
+    "bg": XnliWords("правилно", ("да", "така", "не")),
+    "de": XnliWords("richtig", ("Ja", "Auch", "Nein")),
+    "el": XnliWords("σωστό", ("Ναι", "Έτσι", "Όχι")),
+    "es": XnliWords("correcto", ("Sí", "Así que", "No")),
+    "fr": XnliWords("correct", ("Oui", "Aussi", "Non")),
+    "hi": XnliWords("सही", ("हाँ", "इसलिए", "नहीं")),
+    "ru": XnliWords("правильно", ("Да", "Так", "Нет")),
+    "sw": XnliWords("sahihi", ("Ndiyo", "Hivyo", "Hapana")),
+    "th": XnliWords("ถูกต้อง", ("ใช่", "ดังนั้น", "ไม่")),
+    "tr": XnliWords("doğru", ("Evet", "Böylece", "Hayır")),
+    "ur": XnliWords("صحیح", ("جی ہاں", "اس لئے", "نہیں")),
+    "vi": XnliWords("đúng", ("Vâng", "Vì vậy", "Không")),
+    "zh": XnliWords("正确", ("是的", "所以", "不是的")),
+}
+"""XNLI's fifteen languages.
+
+The words are those that lm-evaluation-harness (Gao et al.) made for XGLM's prompt (Lin et al., arXiv:2112.10668), with
+three slips put right: its Arabic "no" is the word for a number, its Greek words have wrong accents and gender, its
+Spanish "así" lacks the accent.
+"""
+
+
+def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"]) -> ChoiceItem:
+    """`{premise} , right?  {Yes|Also|No} , {hypothesis}`: two spaces before the label."""
+    premise, hypothesis = text_of(row, "premise"), text_of(row, "hypothesis")
+    got = row["label"]
+    is_name = isinstance(got, str) and got in XNLI_LABELS
+    gold = XNLI_LABELS.index(got) if is_name else number_of(row, "label", range(len(XNLI_LABELS)))
+    parts = [f"{word} , {hypothesis}" for word in words.labels]
+    names = XNLI_LABELS if is_name else ("0", "1", "2")
+    return choice(example_id, names, context=f"{premise} , {words.question}?  ", parts=parts, gold=gold)
+
+
+TASK = Task(
+    "xnli",
+    LABEL_METRICS,
+    ("premise", "hypothesis", "label"),
+    xnli_item,
+    traits=TASK_TRAITS["xnli"],
+    prompt_language="en",
+    texts=("premise", "hypothesis"),
+    native=XNLI_WORDS,
+    citation="Conneau et al. 2018, arXiv:1809.05053",
+    dataset=HubSet("facebook/xnli", ("{config}/{split}-*.parquet",)),
+)

@@ -1,0 +1,75 @@
+"""The description of a task: what its rows contain, how a row becomes an item, and which metrics are computed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.evaluation.tasks.items import ChoiceItem
+from mlprune.vocabulary import PromptName, TaskReads, TaskTraits
+
+LABEL_METRICS = (
+    "accuracy",
+    *(f"{name}_{mean}" for name in ("f1", "precision", "recall") for mean in ("macro", "weighted")),
+    "ece",
+)
+"""Metrics of tasks whose labels are the same for all items."""
+CHOICE_METRICS = ("accuracy", "ece")
+"""Metrics of tasks whose candidates are texts of the item."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task in any language."""
+
+    name: str
+    metrics: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    """Keys that a row must have in addition to its id; empty for tasks that read parallel text."""
+    to_item: Callable[..., ChoiceItem | None] | None = None
+    """Function that makes an item of (example id, row); it returns None for a row that the task drops."""
+    traits: TaskTraits = field(default_factory=TaskTraits)
+    prompt_language: Literal["en"] | None = None
+    """Language of the words around the example; None if there are no such words."""
+    ties: Literal["earlier", "shared"] = "earlier"
+    """Of candidates with equal scores the earlier one is predicted, or they share the credit."""
+    texts: tuple[str, ...] = ()
+    """Keys of a row whose texts are in the example's language; empty if only whole texts make sense in it."""
+    answer: str | None = None
+    """Key of the right one among candidates that a row lists, by index or by text."""
+    most_words: int | None = None
+    """Whitespace-separated words of each such text that are kept; None for all."""
+    native: Mapping[str, object] = field(default_factory=dict, compare=False)
+    """Language -> the words of the template in this language, which `to_item` takes as `words`."""
+    citation: str | None = None
+    """Paper that introduced the task."""
+    dataset: HubSet | None = field(default=None, compare=False)
+    """Published data set with the rows of the task."""
+
+    @property
+    def reads(self) -> TaskReads:
+        """Kind of the items: candidates, sentences or pairs."""
+        return self.traits.reads
+
+
+def with_prompts(task: Task, *, language: str, prompts: PromptName) -> Task:
+    """Give a task the words of a language around its examples: English ones, or native ones.
+
+    Raises:
+        TaskFileError: native words are asked for, and the task has none in this language.
+    """
+    if prompts == "en":
+        return task
+    if language not in task.native or task.to_item is None:
+        message = "the task has no native prompts in this language"
+        raise TaskFileError(
+            message, task=task.name, expected=sorted(task.native) or "prompt_language: en", got=language
+        )
+    return replace(task, to_item=partial(task.to_item, words=task.native[language]))
+
+
+def prompt_language(task: Task, language: str, prompts: PromptName = "en") -> str:
+    """Return the language of a task's prompts for examples in a language; translation prompts have English labels."""
+    return language if prompts == "native" or task.prompt_language is None else task.prompt_language

@@ -1,0 +1,40 @@
+"""Record variants that have the weights of the dense model and an intervention at run time."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.prune.variant import InterventionVariant
+from mlprune.steps.prune.variant_rows import Row, variant_row
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class InterventionJob(RecordJob):
+    """Record a variant whose weights are the dense model's."""
+
+    step: ClassVar[str] = "prune"
+    variant: InterventionVariant
+    english_set_id: str | None = None
+    """Demonstration set of the English mean states that it moves to."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The base model, and the English mean states if there are any."""
+        parents = self.identity.parents
+        means = (("hidden_means", parents["english_means"]),) if "english_means" in parents else ()
+        return (("base_models", parents["base_model"]), *means)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """That of a small job."""
+        return JobCost(self.step)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write the record."""
+        rows: dict[str, list[Row]] = {"variants": [variant_row(self.variant, achieved=0.0)]}
+        if self.english_set_id is not None:
+            link: Row = {"variant_id": self.variant.id, "demonstration_set_id": self.english_set_id, "role": "english"}
+            rows["variant_demonstrations"] = [{**link, "weight": 1.0}]
+        store.write_record(self.identity.record(rows=rows))

@@ -1,0 +1,274 @@
+"""Records of variants and orderings: their rows in the catalog, and the way from a variant to its masks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
+from mlprune.pruning.mask_files import fingerprint
+from mlprune.steps.job import Identity
+from mlprune.steps.prune.variant import (
+    CombinedVariant,
+    InterventionVariant,
+    ScoredVariant,
+    VariantSpec,
+)
+from mlprune.store.records import Artefact, Record
+from mlprune.store.store import Store
+
+Row = dict[str, JsonValue]
+
+DESCRIPTION = ("layer", "shape", "n_removed", "keep_sha256", "n_silent_features", "n_dampings")
+"""Columns of a mask file that describe the masks."""
+
+COLUMNS = (
+    "demonstration_set_id",
+    "contrast_set_id",
+    "score",
+    "score_parameters",
+    "structure",
+    "propagation",
+    "intervention",
+    "intervention_parameters",
+    "seed",
+    "removes",
+    "schedule",
+    "schedule_parameters",
+    "scope",
+    "profile",
+    "token_scope",
+    "aggregation",
+    "aggregation_parameters",
+    "n_demonstrations",
+    "resample_seed",
+    "combination",
+    "mask_sha256",
+)
+"""Columns of `variants` that not every kind of variant has."""
+
+
+@dataclass(frozen=True)
+class StoredMasks:
+    """The masks of a variant in the store."""
+
+    record: Record
+    """The record of an ordering that contains them."""
+    level: int
+    """Index of the variant's sparsity in the ordering."""
+
+    @property
+    def masks(self) -> tuple[Artefact, ...]:
+        """The mask files, block after block."""
+        return mask_artefacts(self.record)
+
+    @property
+    def weights(self) -> tuple[Artefact, ...]:
+        """The files of changed weights, block after block; empty if no weight changed."""
+        return weight_artefacts(self.record)
+
+
+def mask_artefacts(record: Record) -> tuple[Artefact, ...]:
+    """The mask files of an ordering or block record, block after block."""
+    return artefacts_below(record, "masks/")
+
+
+def weight_artefacts(record: Record) -> tuple[Artefact, ...]:
+    """The files of changed weights of an ordering or block record, block after block; empty if no weight changed."""
+    return artefacts_below(record, "weights/")
+
+
+def artefacts_below(record: Record, folder: str) -> tuple[Artefact, ...]:
+    """The artefacts of a record in one folder of the store, in their order."""
+    return tuple(artefact for artefact in record.artefacts if artefact.path.startswith(folder))
+
+
+def write_variants(store: Store, ordering: Identity, blocks: Sequence[Record], variants: Sequence[VariantSpec]) -> None:
+    """Write the records of an ordering and of its variants, from the records of its blocks.
+
+    The record of a variant does not depend on the ordering: two recipes whose orderings contain the same variant write
+    the same bytes, in whatever order they run.
+    """
+    artefacts = tuple(artefact for record in blocks for artefact in record.artefacts)
+    tables = [store.read_table(mask_artefacts(record)[0], columns=DESCRIPTION) for record in blocks]
+    row: Row = {
+        "ordering_id": ordering.id,
+        "base_model_id": variants[0].model.base_model_id,
+        "score": variant_row(variants[0], achieved=0.0)["score"],
+        "n_levels": len(variants),
+        "n_bytes": sum(artefact.n_bytes for record in blocks for artefact in mask_artefacts(record)),
+    }
+    links: list[Row] = [
+        {"ordering_id": ordering.id, "variant_id": variant.id, "level": level} for level, variant in enumerate(variants)
+    ]
+    store.write_record(ordering.record(artefacts=artefacts, rows={"orderings": [row], "ordering_variants": links}))
+    for level, variant in enumerate(variants):
+        store.write_record(variant.identity.record(rows=_variant_rows(variant, tables, level=level)))
+
+
+def stored_masks(store: Store, variant: Record) -> StoredMasks | None:
+    """Find the masks of a variant; None for a variant without masks.
+
+    Raises:
+        DamagedArtefactError: no intact ordering in the store contains the variant.
+    """
+    if variant.rows["variants"][0].get("mask_sha256") is None:
+        return None
+    found = min(_orderings_of(store, variant.id), key=lambda one: one.record.id, default=None)
+    if found is None:
+        raise DamagedArtefactError("no ordering contains the masks of a variant", variant_id=variant.id)
+    return found
+
+
+def require_masks(store: Store, variant_id: str) -> StoredMasks:
+    """Find the masks of a variant that has some.
+
+    Raises:
+        StoreError: the variant has no masks, or no ordering in the store contains it.
+    """
+    stored = stored_masks(store, store.require("variants", variant_id))
+    if stored is None:
+        raise StoreError("a variant has no masks", variant_id=variant_id, store=store.uri)
+    return stored
+
+
+def _orderings_of(store: Store, variant_id: str) -> Iterator[StoredMasks]:
+    for _, ordering_id in store.record_names("masks"):
+        level = _levels(store.uri, ordering_id).get(variant_id)
+        record = None if level is None else store.read_record("masks", ordering_id)
+        if level is not None and record is not None and store.is_complete(record):
+            yield StoredMasks(record, level)
+
+
+@lru_cache(maxsize=2**14)
+def _levels(store_uri: str, ordering_id: str) -> Mapping[str, int]:
+    """Variant -> its level in an ordering; empty if the record is not there."""
+    record = Store(store_uri).read_record("masks", ordering_id)
+    rows = record.rows["ordering_variants"] if record else ()
+    return {as_str(row["variant_id"]): as_int(row["level"]) for row in rows}
+
+
+def _variant_rows(
+    variant: VariantSpec, tables: Sequence[Mapping[str, list[Any]]], *, level: int
+) -> dict[str, list[Row]]:
+    """Table -> rows of one variant."""
+    layers = [row for block, table in enumerate(tables) for row in _layer_rows(variant, block, table, level)]
+    n_weights = sum(int(shape[0]) * int(shape[1]) for table in tables for shape in table["shape"])
+    n_removed = sum(int(counts[level]) for table in tables for counts in table["n_removed"])
+    keeps = [
+        (block, layer, hashes[level])
+        for block, table in enumerate(tables)
+        for layer, hashes in zip(table["layer"], table["keep_sha256"], strict=True)
+    ]
+    row = variant_row(variant, achieved=n_removed / n_weights) | {"mask_sha256": fingerprint(keeps)}
+    rows: dict[str, list[Row]] = {
+        "variants": [row],
+        "variant_layers": layers,
+        "variant_demonstrations": _demonstration_rows(variant),
+        "variant_parents": _parent_rows(variant),
+    }
+    return {table: values for table, values in rows.items() if values}
+
+
+def _layer_rows(variant: VariantSpec, block: int, table: Mapping[str, list[Any]], level: int) -> list[Row]:
+    """Removed weights of a variant in each layer of a block."""
+    columns = (table["layer"], table["shape"], table["n_removed"], table["n_silent_features"], table["n_dampings"])
+    return [
+        {
+            "variant_id": variant.id,
+            "block": block,
+            "layer": layer,
+            "n_weights": int(shape[0]) * int(shape[1]),
+            "n_removed": int(n_removed[level]),
+            "n_silent_features": int(n_silent),
+            "n_dampings": None if n_dampings is None else int(n_dampings),
+        }
+        for layer, shape, n_removed, n_silent, n_dampings in zip(*columns, strict=True)
+    ]
+
+
+def _demonstration_rows(variant: VariantSpec) -> list[Row]:
+    """The sets that a variant's score read, with their roles and weights."""
+    if not isinstance(variant, ScoredVariant) or variant.calibration is None:
+        return []
+    calibration = variant.calibration
+    shares = calibration.selection.shares or (1.0,) * len(calibration.set_ids)
+    total = sum(shares)
+    links = [
+        (set_id, "demonstrations", share / total) for set_id, share in zip(calibration.set_ids, shares, strict=True)
+    ]
+    if calibration.contrast_set_id:
+        links.append((calibration.contrast_set_id, "contrast", 1.0))
+    return [
+        {"variant_id": variant.id, "demonstration_set_id": set_id, "role": role, "weight": weight}
+        for set_id, role, weight in links
+    ]
+
+
+def _parent_rows(variant: VariantSpec) -> list[Row]:
+    if not isinstance(variant, CombinedVariant):
+        return []
+    return [
+        {"variant_id": variant.id, "parent_variant_id": parent, "role": f"parent {number}"}
+        for number, parent in enumerate(variant.parent_ids, start=1)
+    ]
+
+
+def variant_row(variant: VariantSpec, *, achieved: float) -> Row:
+    """The catalog row of a variant.
+
+    Args:
+        achieved: share of the weights that is removed.
+    """
+    row: Row = {
+        "variant_id": variant.id,
+        "base_model_id": variant.model.base_model_id,
+        "sparsity": variant.sparsity,
+        "achieved_sparsity": achieved,
+        "weights_changed": variant.weights_changed,
+        **dict.fromkeys(COLUMNS),
+    }
+    if isinstance(variant, ScoredVariant):
+        return row | _scored_columns(variant)
+    if isinstance(variant, CombinedVariant):
+        return row | {"sparsity": achieved, "combination": variant.combination} | dict(variant.shared)
+    if isinstance(variant, InterventionVariant):
+        settings: JsonObject = dict(variant.settings)
+        return row | {"intervention": variant.intervention, "intervention_parameters": settings or None}
+    return row
+
+
+def _scored_columns(variant: ScoredVariant) -> Row:
+    score = {name: value for name, value in _nested(variant.score.parameters, "score_parameters") if name != "seed"}
+    columns: Row = {
+        "score": variant.score.score,
+        "score_parameters": score or None,
+        "structure": variant.score.structure,
+        "seed": variant.score.seed,
+        "removes": variant.score.removes,
+        "schedule": variant.schedule.kind,
+        "schedule_parameters": dict(_nested(variant.schedule.parameters, "schedule_parameters")) or None,
+        "scope": variant.scope.parameters or None,
+        "profile": variant.profile,
+    }
+    if variant.calibration is None:
+        return columns
+    calibration, selection = variant.calibration, variant.calibration.selection
+    return columns | {
+        "demonstration_set_id": calibration.set_ids[0] if len(calibration.set_ids) == 1 else None,
+        "contrast_set_id": calibration.contrast_set_id,
+        "propagation": calibration.propagation,
+        "token_scope": selection.token_scope,
+        "aggregation": selection.aggregation,
+        "aggregation_parameters": dict(_nested(selection.parameters, "aggregation_parameters")) or None,
+        "n_demonstrations": selection.n_demonstrations,
+        "resample_seed": selection.resample_seed,
+    }
+
+
+def _nested(parameters: JsonObject, name: str) -> Iterator[tuple[str, JsonValue]]:
+    """The items of an object among some parameters."""
+    value = parameters.get(name)
+    if isinstance(value, Mapping):
+        yield from value.items()

@@ -1,0 +1,98 @@
+"""Variants in words, made when they are shown: in a plan, a message or a model card."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from mlprune.json_values import JsonValue
+
+Row = Mapping[str, JsonValue]
+
+_PARAMETERS = ("score_parameters", "schedule_parameters", "aggregation_parameters", "intervention_parameters")
+
+
+def variant_label(row: Row, *, sets: Sequence[str] = (), contrast: str | None = None) -> str:
+    """Describe a variant in few words.
+
+    Args:
+        row: of the catalog's table `variants`.
+        sets: labels of the demonstration sets that its score reads.
+        contrast: label of its contrast set.
+    """
+    if row["intervention"] is not None:
+        return " ".join((str(row["intervention"]).replace("_", "-"), *settings_words(row)))
+    if row["score"] is None:
+        return "dense"
+    words = (
+        row["score"],
+        row["aggregation"],
+        *sets,
+        f"against {contrast}" if contrast else None,
+        row["sparsity"],
+        row["structure"],
+        row["propagation"],
+        *settings_words(row),
+    )
+    return " ".join(str(word) for word in words if word not in (None, ""))
+
+
+def settings_words(row: Row) -> Iterator[str]:
+    """Phrases for the settings of a variant that are not at their defaults."""
+    if row["seed"]:
+        yield f"seed {row['seed']}"
+    if row["removes"] == "highest":
+        yield "removing the highest"
+    if row["schedule"] not in (None, "uniform"):
+        yield f"schedule {row['schedule']}"
+    for column in _PARAMETERS:
+        yield from parameter_words(row[column])
+    yield from _scope_words(row["scope"])
+    if row["profile"] not in (None, "corrected"):
+        yield f"profile {row['profile']}"
+    if row["token_scope"] not in (None, "all"):
+        yield f"{row['token_scope']} tokens"
+    if row["n_demonstrations"] is not None:
+        yield f"{row['n_demonstrations']} samples"
+    if row["resample_seed"] is not None:
+        yield f"resample {row['resample_seed']}"
+
+
+def parameter_words(parameters: JsonValue) -> Iterator[str]:
+    """Phrases for some parameters: `power 0.7`."""
+    for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
+        yield f"{name.replace('_', ' ')} {_words(value)}"
+
+
+def value_words(value: JsonValue) -> JsonValue:
+    """A column of a variant as it is shown: an object becomes a phrase."""
+    return ", ".join(parameter_words(value)) if isinstance(value, Mapping) else value
+
+
+def _words(value: JsonValue) -> str:
+    """A value in words: `0.5`, `fc1 at 0.25` for a layer and its sparsity, `0-3` for a pair of blocks."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        if len(value) == 2 and not isinstance(value[0], list | tuple):
+            return f"{value[0]} at {value[1]:g}" if isinstance(value[1], float) else f"{value[0]}-{value[1]}"
+        return " ".join(map(_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _scope_words(scope: JsonValue) -> Iterator[str]:
+    if not isinstance(scope, Mapping):
+        return
+    blocks, layers = scope.get("blocks"), scope.get("layers")
+    if isinstance(blocks, list | tuple):
+        yield f"blocks {' '.join(block_ranges(blocks))}"
+    if isinstance(layers, list | tuple):
+        yield f"layers {' '.join(layers)}"
+
+
+def block_ranges(blocks: Sequence[int]) -> list[str]:
+    """Ascending block numbers with runs written as `4-7`."""
+    runs: list[list[int]] = []
+    for block in blocks:
+        if runs and block == runs[-1][-1] + 1:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]

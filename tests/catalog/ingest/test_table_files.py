@@ -1,0 +1,40 @@
+import pytest
+
+from catalog.ingest import table_files
+from catalog.ingest.arrow_rows import TYPES
+from catalog.ingest.table_files import SCHEMA_VERSION, ForeignKey, declared_tables, foreign_keys, schema_hash
+
+HASHES = {
+    1: "96d36293b260319ea71d1137d9514ee7eda501e62ad49047dfbb1fae2119d7ad",
+}
+"""Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
+it catalog files of users would keep their old tables."""
+
+
+def test_the_schema_of_each_version_is_the_pinned_one() -> None:
+    assert (SCHEMA_VERSION, schema_hash()) == (max(HASHES), HASHES[max(HASHES)])
+
+
+def test_every_column_has_a_type_that_rows_can_be_inserted_as() -> None:
+    for table in declared_tables().values():
+        assert {column.type for column in table.columns} <= TYPES.keys(), table.name
+
+
+def test_every_line_of_a_statement_declares_a_column_or_the_key() -> None:
+    for table in declared_tables().values():
+        n_lines = len(table.file.statement.splitlines()) - len(("CREATE", "PRIMARY KEY", ");"))
+        assert len(table.columns) == n_lines, table.name
+        assert table.primary_key, table.name
+        assert set(table.primary_key) <= set(table.column_names), table.name
+
+
+def test_every_foreign_key_leads_to_a_column_of_a_primary_key() -> None:
+    assert ForeignKey("metrics", "variant_id", "variants", "variant_id") in foreign_keys()
+    assert ForeignKey("record_parents", "parent_id", "records", "id") in foreign_keys()
+    for key in foreign_keys():
+        assert key.parent_column in declared_tables()[key.parent].primary_key, key
+
+
+def test_a_foreign_key_to_a_table_of_several_key_columns_has_to_name_one() -> None:
+    with pytest.raises(ValueError, match="metrics"):
+        table_files._only_key("metrics")

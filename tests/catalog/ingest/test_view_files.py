@@ -1,0 +1,27 @@
+from graphlib import CycleError
+
+import pytest
+
+from catalog.ingest.view_files import in_dependency_order, macros, views
+from catalog.sql_files import SqlFile
+
+
+def files(**texts: str) -> dict[str, SqlFile]:
+    return {name: SqlFile(name, text) for name, text in texts.items()}
+
+
+def test_statements_come_after_those_that_they_read() -> None:
+    ordered = in_dependency_order(files(a="SELECT * FROM c", b="SELECT 1 -- c and d", c="SELECT 2", d="FROM a JOIN b"))
+    assert list(ordered) == ["b", "c", "a", "d"]
+
+
+def test_statements_that_read_each_other_are_refused() -> None:
+    with pytest.raises(CycleError):
+        in_dependency_order(files(a="FROM b", b="FROM a"))
+
+
+def test_every_view_comes_after_the_views_that_it_reads() -> None:
+    order = list(views())
+    assert order.index("described_sets") < order.index("best_variant") or "described_sets" not in order
+    assert order.index("measured") < order.index("language_gap")
+    assert not set(order) & set(macros())

@@ -1,0 +1,175 @@
+"""Damaged stores and the command line: damage is named in one line, answers move nothing, a run repairs."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+from tests.command_line import Done
+from tests.records import made_up_record, record_text
+from tests.tiny_recipes import FinishedRun, copy_of, results
+
+Here = Callable[..., Done]
+
+
+@pytest.fixture
+def store(small_run: FinishedRun, tmp_path: Path) -> Store:
+    return copy_of(small_run.store, tmp_path / "store")
+
+
+def root(store: Store) -> Path:
+    assert store.local_root is not None
+    return store.local_root
+
+
+def run(here: Here, finished: FinishedRun, store: Store) -> Done:
+    return here("run", finished.recipe_path, "--store", store.uri, "--address", "none")
+
+
+def first(store: Store, kind: str) -> Record:
+    return next(store.records(kind))
+
+
+def flip(path: Path, index: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[index] ^= 1
+    path.write_bytes(data)
+
+
+def flip_a_metric(store: Store) -> str:
+    """Change one bit of a digit of a metric; return the path of the record."""
+    record = first(store, "evaluations")
+    file = root(store) / record.path
+    flip(file, file.read_bytes().index(b'"value":0.') + len(b'"value":0.'))
+    return record.path
+
+
+def swap_records(store: Store) -> str:
+    """Move two sound records onto each other's names; return the path of one."""
+    one, other = [record.path for record in store.records("evaluations")][:2]
+    names = root(store) / one, root(store) / other
+    texts = [path.read_bytes() for path in names]
+    for path, text in zip(names, reversed(texts), strict=True):
+        path.write_bytes(text)
+    return one
+
+
+def reshape(store: Store) -> str:
+    """Give a record rows of another shape, with a checksum that matches."""
+    record = first(store, "evaluations")
+    file = root(store) / record.path
+    file.write_bytes(record_text({**json.loads(file.read_text()), "rows": {"metrics": 5}}))
+    return record.path
+
+
+def put_folder(store: Store) -> str:
+    """Put a folder in place of a record."""
+    record = first(store, "recipes")
+    (root(store) / record.path).unlink()
+    (root(store) / record.path).mkdir()
+    return record.path
+
+
+def put_loop(store: Store) -> str:
+    """Put a link to itself in place of a record."""
+    path = root(store) / first(store, "evaluations").path
+    path.unlink()
+    path.symlink_to(path.name)
+    return path.relative_to(root(store)).as_posix()
+
+
+DAMAGE = [flip_a_metric, swap_records, reshape, put_loop]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_record_is_named_by_answers_that_move_nothing_and_repaired_by_a_run(
+    small_run: FinishedRun, store: Store, here: Here, caplog: pytest.LogCaptureFixture, damage: Callable[[Store], str]
+) -> None:
+    before = results(store)
+    path = damage(store)
+    name = Path(path).stem
+    damaged = sorted(store.list(""))
+    checked = here("catalog", "check", "--store", store.uri)
+    assert checked.code == 1
+    assert [line for line in checked.out.splitlines() if line.startswith(f"{path}: the record is damaged")]
+    for command in (
+        ("query", "SELECT count(*) FROM metrics"),
+        ("report", "--out", str(root(store).parent / "report.html")),
+        ("plan", str(small_run.recipe_path)),
+    ):
+        caplog.clear()
+        done = here(*command, "--store", store.uri)
+        assert done.code == 0, done.err
+        assert name in caplog.text
+    assert [one for one in sorted(store.list("")) if not one.startswith("catalog.")] == damaged
+    assert run(here, small_run, store).code == 0
+    assert results(store) == before
+    assert here("catalog", "check", "--store", store.uri).out == "sound\n"
+
+
+@pytest.mark.parametrize("kind", ["recipes", "evaluations", "masks"])
+@pytest.mark.parametrize("is_artefact", [False, True])
+def test_a_run_heals_a_folder_in_place_of_a_file(
+    small_run: FinishedRun, store: Store, here: Here, kind: str, *, is_artefact: bool
+) -> None:
+    before = results(store)
+    record = first(store, kind)
+    if is_artefact and not record.artefacts:
+        pytest.skip("the kind has no artefacts")
+    path = root(store) / (record.artefacts[0].path if is_artefact else record.path)
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+    assert run(here, small_run, store).code == 0
+    assert results(store) == before
+    assert here("catalog", "check", "--store", store.uri).code == 0
+
+
+def test_rows_that_do_not_fit_the_catalog_are_named_and_stop_no_question(
+    store: Store, here: Here, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = first(store, "evaluations").rows
+    metrics = [{name: value for name, value in row.items() if name != "evaluation_id"} for row in rows["metrics"]]
+    unfitting = made_up_record("evaluations", {"by": "hand"}, rows={**rows, "metrics": metrics})
+    store.write_record(unfitting)
+    for command in (("query", "SELECT count(*) FROM metrics"), ("catalog", "rebuild")):
+        assert here(*command, "--store", store.uri).code == 0
+        assert unfitting.id in caplog.text
+        caplog.clear()
+    assert unfitting.id in here("catalog", "check", "--store", store.uri).out
+
+
+def test_an_export_that_meets_damage_names_the_repair_and_the_next_run_does_it(
+    small_run: FinishedRun, store: Store, here: Here, tmp_path: Path
+) -> None:
+    before = results(store)
+    ordering = next(store.records("masks"))
+    variant_id = ordering.rows["ordering_variants"][0]["variant_id"]
+    flip(root(store) / ordering.artefacts[0].path, -20)
+    assert run(here, small_run, store).code == 0  # the size is right: not noticed
+    model = ("--model", small_run.folder / "model", "--store", store.uri)
+    done = here("export", variant_id, tmp_path / "out", *model)
+    assert done.code == 2
+    (line,) = done.err.splitlines()
+    assert ordering.artefacts[0].path in line
+    assert "mlprune run" in line
+    assert here("verify", variant_id, *model).code == 2  # the variant has to be made again
+    assert not (tmp_path / "out").exists()
+    assert run(here, small_run, store).code == 0
+    assert results(store) == before
+    assert here("export", variant_id, tmp_path / "out", *model).code == 0
+
+
+def test_a_name_that_is_not_utf_8_is_reported_and_skipped(
+    small_run: FinishedRun, store: Store, here: Here, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in ("records/evaluations", "masks", "runs"):
+        (root(store) / folder).mkdir(exist_ok=True)
+        Path(os.fsdecode(os.fsencode(root(store) / folder) + b"/\xff.json")).write_bytes(b"{}")
+    for command in (("query", "SELECT count(*) FROM metrics"), ("catalog", "check"), ("plan", small_run.recipe_path)):
+        assert here(*command, "--store", store.uri).code == 0
+    assert "records/evaluations/\\xff.json" in caplog.text
+    assert run(here, small_run, store).code == 0
