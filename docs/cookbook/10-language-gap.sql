@@ -1,4 +1,4 @@
--- How far is each language behind English, and does pruning reduce the gap?
+-- How large is the gap between each language and English, and does pruning reduce it?
 -- `gap` is English minus the language. A negative `change` means that the gap became smaller, possibly because English
 -- fell. Wanda at sparsity 0.4, mean over all demonstrations. Named query: `english_bias`.
 SELECT g.language, round(avg(g.dense_gap), 3) AS dense_gap, round(avg(g.gap), 3) AS gap,
