@@ -1,7 +1,7 @@
-"""A hub of models and data sets: files of one commit of a repository, fetched into the hub library's own cache.
+"""Downloads from a hub of models and data sets: files of one commit of a repository, in the hub library's cache.
 
-Only files that a pattern names are fetched, and none is ever run. What is in the cache is not fetched again, and is
-found without a network.
+Only files that match a pattern are downloaded, and none is executed. Cached files are not downloaded again and need no
+network.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,16 @@ from mlprune.errors import HubError
 
 
 def snapshot(name: str, *, kind: Literal["model", "dataset"], revision: str, files: Sequence[str]) -> Path:
-    """The local folder of a repository at one commit, named for the commit, with the files that match a pattern.
+    """Return the local folder of a repository at one commit, with the files that match a pattern.
+
+    The folder's name is the commit.
 
     Args:
         name: such as `facebook/xnli`.
         revision: branch, tag, other reference or commit.
-        files: patterns of paths inside the repository; a `*` stands for any characters.
+        files: patterns of paths inside the repository; `*` matches any characters.
     Raises:
-        HubError: the hub has no such repository or revision, or cannot be reached and the cache lacks files.
+        HubError: the hub has no such repository or revision, or it cannot be reached and files are not cached.
     """
     try:
         folder = huggingface_hub.snapshot_download(
@@ -42,18 +44,18 @@ def snapshot(name: str, *, kind: Literal["model", "dataset"], revision: str, fil
 
 
 class _Bar(tqdm):
-    """A progress bar on a terminal, and nothing elsewhere."""
+    """A progress bar that is shown only on a terminal."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "disable": kwargs.get("disable") or None})  # type: ignore[no-untyped-call]
 
 
 def _reason(err: Exception) -> str:
-    """What went wrong, on one line."""
-    known: dict[type[Exception], str] = {
-        GatedRepoError: "the hub wants its terms accepted first, and a token",
-        RepositoryNotFoundError: "the hub has no such repository, or not for everybody",
+    """Describe an error of the hub library on one line."""
+    reasons: dict[type[Exception], str] = {
+        GatedRepoError: "accept the terms of the repository on the hub, and set a token",
+        RepositoryNotFoundError: "the hub has no such repository, or it is private",
         RevisionNotFoundError: "the repository has no such revision",
     }
-    said = next((reason for kind, reason in known.items() if isinstance(err, kind)), str(err).strip())
-    return said.splitlines()[0] if said else type(err).__name__
+    reason = next((reason for kind, reason in reasons.items() if isinstance(err, kind)), str(err).strip())
+    return reason.splitlines()[0] if reason else type(err).__name__

@@ -1,8 +1,8 @@
-"""How many pieces of work a process does side by side.
+"""Parallel work in one process, in threads.
 
-Every piece computes with one thread of the tensor library, so its bits do not depend on how many run beside it; more
-cores are used by more pieces. The edge of the program says how many threads it was given; no other part asks the
-machine.
+An item is computed by one thread, and that thread computes with one thread of the tensor library. So the bits of a
+result do not depend on how many items are computed at the same time; more cores compute more items. The entry point of
+a process sets the number of threads, and no other module asks the machine for its cores.
 """
 
 from collections import deque
@@ -20,41 +20,42 @@ class _Threads:
 
     n = 1
     pool: ThreadPoolExecutor | None = None
-    here = local()
+    local = local()
+    """`is_worker` is set in threads of the pool."""
 
 
 def set_worker_threads(n: int) -> None:
-    """Let this process work on `n` pieces at a time from now on; called where a process starts its work.
+    """Set the number of items that this process computes at a time.
 
-    The calling thread, which does the pieces if n is 1, computes with one thread of the tensor library from now on.
+    The calling thread, which computes the items if n is 1, uses one thread of the tensor library from now on.
 
     Args:
-        n: at least 1; no piece may be under way.
+        n: at least 1. No `parallel_map` may be running.
     """
-    assert n >= 1, "somebody has to do the work"
-    _compute_alone()
+    assert n >= 1, "n must be at least 1"
+    _limit_tensor_threads()
     if _Threads.pool is not None:
         _Threads.pool.shutdown()
     _Threads.n = n
-    _Threads.pool = ThreadPoolExecutor(n, initializer=_start) if n > 1 else None
+    _Threads.pool = ThreadPoolExecutor(n, initializer=_start_worker) if n > 1 else None
 
 
 def n_threads() -> int:
-    """How many pieces this process works on at a time."""
+    """Return the number of items that this process computes at a time."""
     return _Threads.n
 
 
 def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Apply a function to items, some at a time, and yield the results in the items' order.
+    """Apply a function to items in parallel and yield the results in the order of the items.
 
-    Items are drawn as they are needed, two a thread in advance. Inside a piece everything runs one after another, so
-    pieces may be nested. An exception of a piece is raised where its result is due; pieces under way are waited for.
+    Items are drawn as they are needed, at most two per thread ahead of the results. Calls may be nested: an inner call
+    runs sequentially. An exception is raised in place of the item's result, after the running items have ended.
 
     Args:
-        function: safe to run in several threads at once.
+        function: thread-safe.
         items: may be drawn ahead of the results.
     """
-    if _Threads.pool is None or getattr(_Threads.here, "is_piece", False):
+    if _Threads.pool is None or getattr(_Threads.local, "is_worker", False):
         yield from map(function, items)
         return
     waiting: deque[Future[Result]] = deque()
@@ -73,18 +74,18 @@ def parallel_map(function: Callable[[Item], Result], items: Iterable[Item]) -> I
                 future.exception()
 
 
-def _start() -> None:
-    """Make a thread of the pool one that runs pieces."""
-    _Threads.here.is_piece = True
-    _compute_alone()
+def _start_worker() -> None:
+    """Initialise a thread of the pool."""
+    _Threads.local.is_worker = True
+    _limit_tensor_threads()
 
 
-def _compute_alone() -> None:
-    """Keep the tensor library to the calling thread.
+def _limit_tensor_threads() -> None:
+    """Let the tensor library use only the calling thread.
 
-    Every thread has to say so: in a new one the matrix products would start as many threads as there are cores,
-    whatever the main thread chose, and their bits would depend on the machine.
+    Every thread has to set this. In a new thread, matrix products would otherwise start as many threads as there are
+    cores, whatever the main thread has set, and their bits would depend on the machine.
     """
-    import torch  # noqa: PLC0415 - whoever only plans or reads need not wait for it
+    import torch  # noqa: PLC0415 - commands that only plan or read need not wait for it
 
     torch.set_num_threads(1)

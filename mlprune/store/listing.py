@@ -1,4 +1,4 @@
-"""What lies below `records/` of a store, as one listing tells it: records that are files of their own, and segments."""
+"""Record listing: the record files and segments below `records/` of a store, by their paths alone."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -7,29 +7,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RecordListing:
-    """Names only: nothing of it has been read."""
+    """Names of record files and segments, none of which has been read."""
 
     own: Mapping[str, frozenset[str]]
-    """Kind -> ids of the records that are files of their own."""
+    """Kind -> ids of the records that have a file of their own."""
     segments: Mapping[str, tuple[str, ...]]
-    """Kind -> paths of its segments and of the markers beside them."""
+    """Kind -> paths of its segments and of their markers."""
 
     @property
     def sha256(self) -> str:
-        """SHA-256 over all names, in hex: as long as it stays, no record has come and none has gone."""
-        found = hashlib.sha256()
+        """SHA-256 over all names, in hex. While it stays the same, no record was added or removed."""
+        sha256 = hashlib.sha256()
         for kind in sorted(self.own.keys() | self.segments.keys()):
-            found.update("\n".join([kind, *sorted(self.own.get(kind, ()))]).encode())
-            found.update("\n".join(["", *sorted(self.segments.get(kind, ())), ""]).encode())
-        return found.hexdigest()
+            sha256.update("\n".join([kind, *sorted(self.own.get(kind, ()))]).encode())
+            sha256.update("\n".join(["", *sorted(self.segments.get(kind, ())), ""]).encode())
+        return sha256.hexdigest()
 
 
 def record_listing(paths: Iterable[str], *, kinds: Iterable[str] = ()) -> RecordListing:
-    """Sort the paths of the files below `records/`.
+    """Sort the paths of the files below `records/` by kind.
 
     Args:
-        paths: relative to the store; what is neither a record, a segment nor a marker is passed over.
-        kinds: have an entry even if there is no file of theirs.
+        paths: relative to the store; any file that is not a record, segment or marker is skipped.
+        kinds: get an entry in `segments` even if they have no file.
     """
     own: dict[str, set[str]] = {}
     segments: dict[str, list[str]] = {kind: [] for kind in kinds}
@@ -41,5 +41,5 @@ def record_listing(paths: Iterable[str], *, kinds: Iterable[str] = ()) -> Record
             segments.setdefault(parts[1], []).append(path)
     return RecordListing(
         own={kind: frozenset(ids) for kind, ids in own.items()},
-        segments={kind: tuple(found) for kind, found in segments.items()},
+        segments={kind: tuple(files) for kind, files in segments.items()},
     )

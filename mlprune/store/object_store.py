@@ -1,8 +1,8 @@
-"""Reaching an object store: its URI, its patience, and its errors in words.
+"""Connection to an object store: URI, retries and error messages.
 
-What a URI may say and where credentials come from is pyarrow's; this module adds what we rely on (a small file is one
-PUT), tries again what may be gone at the next try, and turns an error of the store into one line that says what to do
-next. What is written there is `storage.py`'s.
+pyarrow defines which URIs are valid and where credentials come from. This module adds the defaults that the store
+relies on (a small file is one PUT), retries transient errors, and turns an error of the object store into one line that
+names the next step.
 """
 
 import logging
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE_S = 30.0
-"""How long a request is tried again in the middle of a run; pyarrow's own tries of about 6 s come on top."""
+"""How long a request is retried during a run, in addition to pyarrow's own retries of about 6 s."""
 OPENING_PATIENCE_S = 3.0
-"""The same when a store is opened: whoever mistyped an address should not wait for long."""
+"""The same while a store is opened. It is short because the address may be mistyped."""
 
 _AWS_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))?")
 _REFUSED = re.compile(
@@ -36,17 +36,18 @@ _MAY_PASS = re.compile(r"NETWORK_CONNECTION|SLOW_DOWN|THROTTLING|SERVICE_UNAVAIL
 
 
 def open_object_store(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The file system behind a URI, and the path of the store in it; an object store is asked for its bucket.
+    """Return the file system of a URI and the path of the store in it, after a check that the bucket exists.
 
     Raises:
-        StoreError: the URI cannot be used, the bucket does not exist, the credentials are refused, nobody answers.
+        StoreError: the URI is invalid, the bucket does not exist, the credentials are refused, or the server does not
+            answer.
     """
     parts = urlsplit(uri)
     if parts.scheme != "s3":
         return _connected(uri, ())
     if "@" in parts.netloc:
         raise StoreError(
-            "credentials do not belong into the store's URI, where logs show them",
+            "the store's URI must not contain credentials, since it is logged",
             store=f"s3://{parts.hostname}{parts.path}",
             next="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
         )
@@ -57,7 +58,7 @@ def open_object_store(uri: str) -> tuple[pafs.FileSystem, str]:
 
 @lru_cache(maxsize=16)
 def _connected(uri: str, environment: tuple[tuple[str, str], ...]) -> tuple[pafs.FileSystem, str]:
-    """One connection for all who open the same store in a process; only a store that answered is remembered."""
+    """Connect to a store; stores with the same URI share a connection. Only a successful connection is cached."""
     try:
         files, root = pafs.FileSystem.from_uri(_with_defaults(uri, dict(environment)))
     except (OSError, pa.ArrowException) as err:
@@ -68,7 +69,7 @@ def _connected(uri: str, environment: tuple[tuple[str, str], ...]) -> tuple[pafs
 
 
 def _with_defaults(uri: str, environment: dict[str, str]) -> str:
-    """The URI with what we rely on: a small file is written by one request, and the region is not looked up."""
+    """Add defaults to a URI: a small file is written by one request, and the region is not looked up."""
     parts = urlsplit(uri)
     if parts.scheme != "s3":
         return uri
@@ -88,30 +89,30 @@ def _require_bucket(files: pafs.FileSystem, bucket: str, uri: str) -> None:
 
 
 def patiently(action: Callable[[], T], *, store: str, patience_s: float = PATIENCE_S) -> T:
-    """The result of something an object store is asked for, tried again while that may help.
+    """Return the result of a request to an object store; retry it while its errors are transient.
 
     Args:
-        action: can be repeated without harm.
+        action: the request; it can be repeated without harm.
         store: the URI, for messages.
-        patience_s: time after which no further try begins.
+        patience_s: time after which the request is not retried.
     Raises:
-        FileNotFoundError: a file or its bucket is not there.
-        StoreError: the store refuses: credentials, rights, bucket.
-        TransientError: it did not answer, or was too busy, for as long as we were patient.
+        FileNotFoundError: a file or its bucket does not exist.
+        StoreError: the store refuses the request: credentials, permissions, bucket.
+        TransientError: until the end of the retries, the store did not answer or was too busy.
     """
-    tries = Retrying(
+    retrying = Retrying(
         retry=retry_if_exception_type(TransientError),
         stop=stop_after_delay(patience_s),
         wait=wait_random_exponential(multiplier=0.1, max=5),
-        before_sleep=_say_retry,
+        before_sleep=_log_retry,
         reraise=True,
     )
-    result: T = tries(_in_words, action, store)
+    result: T = retrying(_with_own_errors, action, store)
     return result
 
 
-def _in_words(action: Callable[[], T], store: str) -> T:
-    """Do it once; errors become ours."""
+def _with_own_errors(action: Callable[[], T], store: str) -> T:
+    """Make a request once, and convert the errors of pyarrow."""
     try:
         return action()
     except FileNotFoundError:
@@ -119,21 +120,21 @@ def _in_words(action: Callable[[], T], store: str) -> T:
     except (OSError, pa.ArrowException) as err:
         if "NO_SUCH_KEY" in str(err):
             raise FileNotFoundError(str(err)) from err
-        raise _described(str(err), store) from err
+        raise _store_error(str(err), store) from err
 
 
-def _described(text: str, store: str) -> MlpruneError:
-    """What an error of the store means: what happened, where, and what to do next."""
-    found = _AWS_ERROR.search(text)
-    status = int(found[2] or 0) if found else 0
+def _store_error(text: str, store: str) -> MlpruneError:
+    """Convert the text of an error of pyarrow to an error that says what happened, where, and what to do next."""
+    match = _AWS_ERROR.search(text)
+    status = int(match[2] or 0) if match else 0
     if "NO_SUCH_BUCKET" in text:
         return _no_bucket(store, urlsplit(store).netloc)
     if _REFUSED.search(text):
         return StoreError(
-            "the object store refuses us",
+            "the object store refuses the request",
             store=store,
-            next="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, and that they may list, read, "
-            "write and delete in this bucket",
+            next="check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, and that they allow to list, "
+            "read, write and delete in this bucket",
             reason=text,
         )
     if _MAY_PASS.search(text) or status >= 500 or status in (408, 429):
@@ -143,7 +144,7 @@ def _described(text: str, store: str) -> MlpruneError:
             next="check AWS_ENDPOINT_URL (or endpoint_override and scheme in the URI), the region and the network",
             reason=text,
         )
-    return StoreError("the object store cannot do this", store=store, reason=text)
+    return StoreError("the object store reports an error", store=store, reason=text)
 
 
 def _no_bucket(store: str, bucket: str) -> StoreError:
@@ -152,6 +153,6 @@ def _no_bucket(store: str, bucket: str) -> StoreError:
     )
 
 
-def _say_retry(state: RetryCallState) -> None:
+def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    logger.warning("%s: trying again (%d)", error, state.attempt_number)
+    logger.warning("%s: retrying (%d)", error, state.attempt_number)

@@ -1,4 +1,7 @@
-"""Which process this is, and whether another one of this machine has ended: for claims of runs that were killed."""
+"""Process identity: a name for this process, and whether a process of this machine has ended.
+
+Claims and scratch folders carry such a name, so that those of killed processes can be recognised.
+"""
 
 import os
 from pathlib import Path
@@ -7,32 +10,34 @@ _PROC = Path("/proc")
 
 
 def this_process() -> str | None:
-    """Names this process among all of all machines: boot, process space, number and start; None where Linux's /proc
-    is missing."""
-    space, start = _space(), _start(os.getpid())
-    return f"{space}/{os.getpid()}/{start}" if space and start else None
+    """Return a name of this process that is unique across machines; None if there is no /proc, as outside Linux.
+
+    It is made of the machine's boot, the PID namespace, the PID and the start time.
+    """
+    namespace, start = _namespace(), _start(os.getpid())
+    return f"{namespace}/{os.getpid()}/{start}" if namespace and start else None
 
 
 def is_gone(process: object) -> bool:
-    """Whether a process, as `this_process` named it there, ran in our process space and has ended.
+    """Return whether a process has ended, by the name that `this_process` gave it.
 
-    False for a process elsewhere, of which nothing can be known, and for anything else.
+    False for a process of another machine or PID namespace, of which nothing is known, and for any other value.
     """
     if not isinstance(process, str) or process.count("/") != 2:
         return False
-    space, number, start = process.split("/")
-    return space == _space() and number.isdecimal() and _start(int(number)) != start
+    namespace, pid, start = process.split("/")
+    return namespace == _namespace() and pid.isdecimal() and _start(int(pid)) != start
 
 
 def is_alive(process: object) -> bool:
-    """Whether a process, as `this_process` named it there, runs in our process space; False if nothing can be known."""
+    """Return whether a process runs, by the name that `this_process` gave it; False if nothing is known of it."""
     if not isinstance(process, str) or process.count("/") != 2:
         return False
-    return process.split("/")[0] == _space() and not is_gone(process)
+    return process.split("/")[0] == _namespace() and not is_gone(process)
 
 
-def _space() -> str | None:
-    """This boot of this machine, and the space in which its process numbers count (a container has its own)."""
+def _namespace() -> str | None:
+    """Return this boot of this machine and the PID namespace, of which a container has its own."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}.{(_PROC / 'self/ns/pid').stat().st_ino}"
@@ -40,10 +45,10 @@ def _space() -> str | None:
         return None
 
 
-def _start(number: int) -> str | None:
-    """When a process began, in ticks since the boot; None if there is none, or only what its parent has to collect."""
+def _start(pid: int) -> str | None:
+    """Return when a process started, in ticks since the boot; None if it does not exist or is a zombie."""
     try:
-        fields = (_PROC / str(number) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        fields = (_PROC / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]

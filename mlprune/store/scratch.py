@@ -1,6 +1,6 @@
-"""Scratch folders: what a process keeps on the disk for as long as it lives. One that was killed leaves its own behind.
+"""Scratch folders: temporary files of one process, which stay on the disk if the process is killed.
 
-They lie in the system's folder for temporary files (`TMPDIR`), and each says whose it is.
+They are in the system's folder for temporary files (`TMPDIR`), and each contains the name of its process.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from mlprune.store.process_identity import is_gone, this_process
 
 PREFIX = "mlprune-scratch-"
 OWNER = "owner"
-"""File that names the process."""
+"""Name of the file that contains the process identity."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,23 @@ class Abandoned:
 
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A new folder of this process, which goes when the object does."""
+    """Create a folder for this process; it is removed together with the returned object."""
     folder = tempfile.TemporaryDirectory(prefix=PREFIX)
     (Path(folder.name) / OWNER).write_text(this_process() or "", encoding="utf-8")
     return folder
 
 
 def abandoned_folders() -> list[Abandoned]:
-    """The scratch folders here of processes of this machine that have ended.
+    """List the scratch folders of this machine whose process has ended.
 
-    A folder without a readable owner, or of a process of which nothing can be known, is none of them.
+    A folder without a readable owner, or of a process of which nothing is known, is not listed.
     """
-    found = sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
-    return [Abandoned(path, _size(path)) for path in found if is_gone(_owner(path))]
+    folders = sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    return [Abandoned(folder, _size(folder)) for folder in folders if is_gone(_owner(folder))]
 
 
 def remove_abandoned(folder: Abandoned) -> bool:
-    """Remove such a folder; whether it is gone."""
+    """Remove an abandoned folder; return whether it is gone."""
     shutil.rmtree(folder.path, ignore_errors=True)
     return not folder.path.exists()
 
@@ -53,4 +53,4 @@ def _owner(path: Path) -> str:
 
 
 def _size(path: Path) -> int:
-    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

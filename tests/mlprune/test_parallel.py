@@ -1,4 +1,4 @@
-"""Pieces side by side: order, bounds, errors, nesting, and one thread of the tensor library each."""
+"""Parallel maps: order, bounds, errors, nesting, and one thread of the tensor library per item."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ def own_threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_results_come_in_the_order_of_the_items_whoever_is_ready_first(n: int) -> None:
+def test_results_come_in_the_order_of_the_items_whichever_is_ready_first(n: int) -> None:
     set_worker_threads(n)
 
     def slow_first(item: int) -> int:
@@ -31,20 +31,20 @@ def test_results_come_in_the_order_of_the_items_whoever_is_ready_first(n: int) -
     assert not list(parallel_map(slow_first, ()))
 
 
-def test_pieces_run_at_the_same_time() -> None:
+def test_items_are_computed_at_the_same_time() -> None:
     set_worker_threads(2)
     meeting = threading.Barrier(2, timeout=20)
     assert sorted(parallel_map(lambda _: meeting.wait(), range(2))) == [0, 1]
 
 
-def test_one_thread_works_in_the_thread_that_asks_and_draws_no_item_ahead() -> None:
+def test_with_one_thread_the_caller_computes_and_no_item_is_drawn_ahead() -> None:
     drawn = []
     results = parallel_map(lambda _: threading.get_ident(), (drawn.append(item) for item in range(3)))
     assert next(results) == threading.get_ident()
     assert len(drawn) == 1
 
 
-def test_no_more_than_two_items_a_thread_are_drawn_ahead() -> None:
+def test_at_most_two_items_per_thread_are_drawn_ahead() -> None:
     set_worker_threads(2)
     drawn = []
 
@@ -59,7 +59,7 @@ def test_no_more_than_two_items_a_thread_are_drawn_ahead() -> None:
         assert len(drawn) <= n_taken + 2 * n_threads()
 
 
-def test_pieces_inside_a_piece_run_one_after_another_in_its_thread() -> None:
+def test_a_nested_map_runs_sequentially_in_its_thread() -> None:
     set_worker_threads(2)
 
     def nested(_item: int) -> tuple[int, set[int]]:
@@ -71,7 +71,7 @@ def test_pieces_inside_a_piece_run_one_after_another_in_its_thread() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_an_exception_comes_where_its_result_is_due_and_no_piece_is_left_running(n: int) -> None:
+def test_an_exception_is_raised_in_place_of_its_result_and_no_item_is_still_running(n: int) -> None:
     set_worker_threads(n)
     started, ended = [], []
 
@@ -92,7 +92,7 @@ def test_an_exception_comes_where_its_result_is_due_and_no_piece_is_left_running
     assert list(parallel_map(str, range(3))) == ["0", "1", "2"]
 
 
-def test_an_exception_of_the_items_ends_the_work() -> None:
+def test_an_exception_of_the_iterable_ends_the_map() -> None:
     set_worker_threads(2)
 
     def items() -> Iterator[int]:
@@ -103,7 +103,7 @@ def test_an_exception_of_the_items_ends_the_work() -> None:
         list(parallel_map(str, items()))
 
 
-def test_results_that_nobody_wants_any_more_are_not_computed() -> None:
+def test_closing_the_results_stops_the_computation() -> None:
     set_worker_threads(2)
     started: list[int] = []
     results = parallel_map(started.append, range(100))
@@ -115,20 +115,20 @@ def test_results_that_nobody_wants_any_more_are_not_computed() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_every_piece_computes_with_one_thread_of_the_tensor_library(n: int) -> None:
+def test_every_item_is_computed_with_one_thread_of_the_tensor_library(n: int) -> None:
     torch.set_num_threads(2)
     set_worker_threads(n)
     meeting = threading.Barrier(n, timeout=20)
 
     def seconds(_item: int) -> float:
         meeting.wait()
-        own, matrix = time.thread_time(), torch.ones(500, 500)
+        started, matrix = time.thread_time(), torch.ones(500, 500)
         for _ in range(30):
             matrix @ matrix
-        return time.thread_time() - own
+        return time.thread_time() - started
 
-    everything = time.process_time()
-    pieces = sum(parallel_map(seconds, range(n)))
-    everything = time.process_time() - everything
-    assert everything < 1.3 * pieces + 0.02
+    process_s = time.process_time()
+    items_s = sum(parallel_map(seconds, range(n)))
+    process_s = time.process_time() - process_s
+    assert process_s < 1.3 * items_s + 0.02
     assert list(parallel_map(lambda _: torch.get_num_threads(), range(n))) == [1] * n

@@ -1,8 +1,8 @@
-"""A segment: many records in one file, of which any one can be read without the others.
+"""Encoding of a segment: many records in one file, each of which can be read without the others.
 
-A segment is JSON lines under Zstandard, so `zstd -dc`, DuckDB and pandas read it as it stands. Its frames are blocks of
-about a MiB; before them stands one skippable frame, which other readers pass over, with the ids of the records and the
-place, size and SHA-256 of every block. Where segments lie, and what becomes of them, is in `compacted.py`.
+A segment is JSON Lines compressed with Zstandard, so `zstd -dc`, DuckDB and pandas can read it. Its frames are blocks
+of about 1 MiB. A skippable frame in front of them, which other readers ignore, is the index: the ids of the records and
+the offset, size and SHA-256 of every block.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from itertools import accumulate
 import pyarrow as pa
 
 BLOCK_BYTES = 1 << 20
-"""A block ends with the record that reaches this size, uncompressed."""
+"""Uncompressed size at which a block ends, after the record that reaches it."""
 PREFACE_BYTES = 8
-"""Bytes that say how long the index is: the magic number of a skippable frame, and its length."""
+"""Bytes before the index: the magic number of a skippable frame, and the length of the index."""
 
 _SKIPPABLE = 0x184D2A50
 _CODEC = "zstd"
@@ -30,21 +30,21 @@ class Block:
     """One frame of a segment."""
 
     start: int
-    """Place in the file."""
+    """Offset in the file."""
     n_bytes: int
     """Size in the file."""
     n_raw: int
-    """Size of its lines."""
+    """Size of its lines, uncompressed."""
     sha256: str
-    """Of its lines, the first 32 hex digits."""
+    """First 32 hex digits of the SHA-256 of its lines."""
 
 
 @dataclass(frozen=True)
 class SegmentIndex:
-    """What a segment holds, and where."""
+    """The index of a segment: its records, and where they are."""
 
     positions: dict[str, int]
-    """Record id -> its place among the records of the segment, counted from 0."""
+    """Record id -> position of the record in the segment, from 0."""
     ends: tuple[int, ...]
     """End of each record's line in its block."""
     firsts: tuple[int, ...]
@@ -52,7 +52,7 @@ class SegmentIndex:
     blocks: tuple[Block, ...]
 
     def place(self, record_id: str) -> tuple[int, int, int]:
-        """(block, start, end) of a record's line; the record must be in the segment."""
+        """Return (block, start, end) of a record's line; the record must be in the segment."""
         position = self.positions[record_id]
         block = bisect_right(self.firsts, position) - 1
         start = self.ends[position - 1] if position > self.firsts[block] else 0
@@ -60,7 +60,11 @@ class SegmentIndex:
 
 
 def segment_bytes(lines: Sequence[tuple[str, bytes]]) -> bytes:
-    """The file of some records, as (id, JSON text on one line without its end); equal records are equal bytes."""
+    """Encode records as a segment; equal records give equal bytes.
+
+    Args:
+        lines: (id, JSON text on one line, without its line break) of each record.
+    """
     groups = list(_groups(lines))
     codec = pa.Codec(_CODEC, compression_level=_LEVEL)
     raws = [b"".join(line + b"\n" for _, line in group) for group in groups]
@@ -79,12 +83,12 @@ def segment_bytes(lines: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 def _groups(lines: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    """The records of one block after the other."""
+    """Divide records into blocks."""
     group: list[tuple[str, bytes]] = []
     size = 0
-    for one in lines:
-        group.append(one)
-        size += len(one[1]) + 1
+    for record_id, line in lines:
+        group.append((record_id, line))
+        size += len(line) + 1
         if size >= BLOCK_BYTES:
             yield group
             group, size = [], 0
@@ -93,26 +97,26 @@ def _groups(lines: Sequence[tuple[str, bytes]]) -> Iterator[list[tuple[str, byte
 
 
 def index_size(preface: bytes) -> int:
-    """Length of the index that follows the first `PREFACE_BYTES` of a segment.
+    """Return the length of the index from the first `PREFACE_BYTES` of a segment.
 
     Raises:
-        ValueError: this is no segment.
+        ValueError: the file is not a segment.
     """
     if len(preface) < PREFACE_BYTES:
-        raise ValueError("the file is shorter than the beginning of a segment")
+        raise ValueError("the file is too short for a segment")
     magic, size = struct.unpack("<II", preface[:PREFACE_BYTES])
     if magic != _SKIPPABLE:
-        raise ValueError("the file does not begin like a segment")
+        raise ValueError("the file does not begin with the magic number of a segment")
     return int(size)
 
 
 def parse_index(payload: bytes) -> SegmentIndex:
-    """The index of a segment.
+    """Decode the index of a segment.
 
     Args:
         payload: the `index_size` bytes after the first `PREFACE_BYTES`.
     Raises:
-        ValueError: it is damaged.
+        ValueError: the index is damaged.
     """
     sha256, text = payload[:64], payload[64:]
     if hashlib.sha256(text).hexdigest().encode() != sha256:
@@ -129,12 +133,12 @@ def parse_index(payload: bytes) -> SegmentIndex:
 
 
 def all_lines(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """(id, line without its end) of every record of a segment, in its order.
+    """Yield (id, line without its line break) of every record of a segment, in the order of the file.
 
     Args:
         data: the whole file.
     Raises:
-        ValueError: it is no segment, or damaged.
+        ValueError: the file is not a segment, or it is damaged.
     """
     end = PREFACE_BYTES + index_size(data[:PREFACE_BYTES])
     index = parse_index(data[PREFACE_BYTES:end])
@@ -144,10 +148,10 @@ def all_lines(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def block_lines(block: Block, frame: bytes) -> bytes:
-    """The lines of a block, from its bytes in the file.
+    """Decode the lines of a block from its bytes in the file.
 
     Raises:
-        ValueError: they are damaged.
+        ValueError: the block is damaged.
     """
     try:
         raw = pa.decompress(frame, block.n_raw, _CODEC, asbytes=True)

@@ -1,4 +1,4 @@
-"""Names of processes: which has ended."""
+"""Process identity: which processes have ended."""
 
 import subprocess
 import sys
@@ -20,12 +20,12 @@ def other() -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def test_this_process_lives() -> None:
+def test_this_process_is_not_gone() -> None:
     assert this_process() == this_process()
     assert not is_gone(this_process())
 
 
-def test_another_process_is_gone_once_it_was_killed_even_if_nobody_waited_for_it(other: subprocess.Popen[str]) -> None:
+def test_a_killed_process_is_gone_even_before_its_parent_waits_for_it(other: subprocess.Popen[str]) -> None:
     assert other.stdout is not None
     name = other.stdout.readline().strip()
     assert not is_gone(name)
@@ -41,20 +41,20 @@ def test_another_process_is_gone_once_it_was_killed_even_if_nobody_waited_for_it
     assert is_gone(name)
 
 
-def test_a_number_that_another_process_got_later_is_not_the_old_process() -> None:
-    space, number, start = str(this_process()).split("/")
-    assert is_gone(f"{space}/{number}/{int(start) + 1}")
-    assert not is_alive(f"{space}/{number}/{int(start) + 1}")
+def test_a_reused_pid_is_not_the_old_process() -> None:
+    namespace, pid, start = str(this_process()).split("/")
+    assert is_gone(f"{namespace}/{pid}/{int(start) + 1}")
+    assert not is_alive(f"{namespace}/{pid}/{int(start) + 1}")
     assert is_alive(this_process())
 
 
 @pytest.mark.parametrize("name", [None, 7, "", "a", "a/b/c/d", "elsewhere/1/1", {}])
-def test_of_a_process_elsewhere_nothing_is_known(name: object) -> None:
+def test_a_process_of_another_machine_is_neither_gone_nor_alive(name: object) -> None:
     assert not is_gone(name)
     assert not is_alive(name)
 
 
-def test_without_proc_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_without_proc_a_process_is_neither_gone_nor_alive(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     name = this_process()
     monkeypatch.setattr(process_identity, "_PROC", tmp_path)
     assert this_process() is None

@@ -24,7 +24,7 @@ def own_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
-def test_a_folder_goes_with_its_object_and_is_not_abandoned_before() -> None:
+def test_a_folder_is_removed_with_its_object_and_is_not_abandoned_before() -> None:
     folder = scratch_folder()
     assert Path(folder.name).is_dir()
     assert abandoned_folders() == []
@@ -32,16 +32,16 @@ def test_a_folder_goes_with_its_object_and_is_not_abandoned_before() -> None:
     assert not Path(folder.name).exists()
 
 
-def test_what_a_killed_process_left_is_found_and_removed_and_nothing_else(tmp_path: Path) -> None:
-    mine = scratch_folder()
+def test_only_the_folder_of_a_killed_process_is_found_and_removed(tmp_path: Path) -> None:
+    own_folder = scratch_folder()
     for name in (f"{PREFIX}without-owner", "mlprune-other"):
         (tmp_path / name).mkdir()
     (tmp_path / f"{PREFIX}elsewhere").mkdir()
     (tmp_path / f"{PREFIX}elsewhere" / OWNER).write_text("another-boot.1/1/1")
     assert subprocess.run([sys.executable, "-c", KILLED], check=False).returncode == -9
-    (one,) = abandoned_folders()
-    assert one.n_bytes > 100
-    assert remove_abandoned(one)
+    (abandoned,) = abandoned_folders()
+    assert abandoned.n_bytes > 100
+    assert remove_abandoned(abandoned)
     assert abandoned_folders() == []
     assert len(list(tmp_path.iterdir())) == 4
-    mine.cleanup()
+    own_folder.cleanup()

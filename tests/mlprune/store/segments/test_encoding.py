@@ -1,4 +1,4 @@
-"""Segments: any record of many out of one file, damage noticed, and readable by other programs."""
+"""Encoding of segments: single records are read back, damage is detected, other programs can read the file."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def read(data: bytes, record_id: str) -> bytes:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=30), st.integers(1, 200))
-def test_every_record_comes_back_whatever_the_blocks(texts: list[str], block_bytes: int) -> None:
+def test_every_record_is_read_back_whatever_the_size_of_blocks(texts: list[str], block_bytes: int) -> None:
     lines = [line(f"{n:020x}", text) for n, text in enumerate(texts)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoding, "BLOCK_BYTES", block_bytes)
@@ -41,7 +41,7 @@ def test_every_record_comes_back_whatever_the_blocks(texts: list[str], block_byt
         assert read(data, record_id) == text + b"\n"
 
 
-def test_equal_records_are_equal_bytes() -> None:
+def test_equal_records_give_equal_bytes() -> None:
     assert segment_bytes([line("a"), line("b")]) == segment_bytes([line("a"), line("b")])
 
 
@@ -53,12 +53,12 @@ def test_other_readers_of_zstandard_see_json_lines(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("data", [b"", b"short", b"not a segment at all", struct.pack("<II", 0xFD2FB528, 4) + b"data"])
-def test_what_is_no_segment_is_refused(data: bytes) -> None:
+def test_a_file_that_is_not_a_segment_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="segment"):
         index_size(data[:PREFACE_BYTES])
 
 
-def test_a_damaged_index_or_block_is_noticed() -> None:
+def test_a_damaged_index_or_block_is_detected() -> None:
     data = bytearray(segment_bytes([line("a", "some text"), line("b", "more")]))
     end = PREFACE_BYTES + index_size(bytes(data[:PREFACE_BYTES]))
     damaged = data.copy()
@@ -67,12 +67,12 @@ def test_a_damaged_index_or_block_is_noticed() -> None:
         index_of(bytes(damaged))
     block = index_of(bytes(data)).blocks[0]
     frame = bytearray(data[block.start :])
-    for place in range(len(frame)):
-        frame[place] ^= 4
+    for position in range(len(frame)):
+        frame[position] ^= 4
         try:
             assert block_lines(block, bytes(frame)) == block_lines(block, bytes(data[block.start :]))
         except ValueError as err:
-            assert "block" in str(err)  # noqa: PT017 - a bit that means nothing may change, no line may
-        frame[place] ^= 4
+            assert "block" in str(err)  # noqa: PT017 - a flip without effect on the lines may go unnoticed
+        frame[position] ^= 4
     with pytest.raises(ValueError, match="block"):
         block_lines(block, bytes(frame[:-1]))
