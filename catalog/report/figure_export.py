@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.report.drawing.exhibits import Exhibit, Group
-from catalog.report.drawing.figure_layout import WIDTH, parts, sheet
+from catalog.report.drawing.figure_layout import WIDTH, sheet, split_group
 from catalog.report.drawing.svg import drawing
 from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Chosen, facets_of, fits
@@ -102,7 +102,7 @@ def _write(path: Path, group: Group, *, source: Source, snapshot: str, wanted: F
         path: of all of them, without their endings.
     """
     about = f"{group.title}; snapshot {snapshot} of the catalog; SQL in {path.name}.sql, data in {path.name}.csv"
-    cut = parts(group, width=wanted.width)
+    cut = split_group(group, width=wanted.width)
     drawn = path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

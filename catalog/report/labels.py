@@ -2,88 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 Row = Mapping[str, Any]
 """One row of a query: column to value."""
 
-# Okabe and Ito's palette, which readers with any common colour vision can tell apart
-BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PURPLE, SKY, GREY, BLACK = "#CC79A7", "#56B4E9", "#8a8f98", "#1b1f24"
-
 DIGITS = 12
 """Digits of a number that the report trusts: a sum over rows may differ in its last bits from one query to the next,
 and equal catalogs have to make equal pages."""
 
-COLOURS: Mapping[tuple[str, str | None], str] = {
-    ("wanda", "translation"): BLUE,
-    ("wanda", "monolingual"): ORANGE,
-    ("wanda", "code"): PURPLE,
-    ("wanda", "mixed"): GREEN,
-    ("contrast", "translation"): VERMILLION,
-    ("magnitude", None): SKY,
-    ("random", None): GREY,
-    ("ria", "translation"): "#332288",
-    ("ria", "monolingual"): "#999933",
-    ("sparsegpt", "translation"): "#882255",
-    ("sparsegpt", "monolingual"): "#661100",
-}
-"""(score, kind of demonstrations) to the colour it has in every figure."""
-
-FURTHER_COLOURS: tuple[str, ...] = ("#117733", "#AA4499", "#DDAA33", "#44AA99", "#6699CC", "#CC6677", "#004488")
-"""For methods with settings of their own, in the order in which a figure shows them; of many, some share one."""
-
 METRIC_WORDS: Mapping[str, str] = {"accuracy": "accuracy", "chrf": "chrF", "perplexity": "perplexity"}
 """Metric of a curve to what it is called."""
-
-MARKERS: Mapping[str | None, str] = {
-    "translation": "o",
-    "monolingual": "s",
-    "code": "^",
-    "mixed": "D",
-    "text": "v",
-    "task": "P",
-    None: "X",
-}
-"""Kind of demonstrations to matplotlib's marker."""
-
-_HOLLOW = ("contrast", "ria")
-"""Scores whose marks are hollow, so that in grey they are told from the others on the same kind of demonstrations."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a method is drawn: its colour and its marks, either of which tells it from most others."""
-
-    colour: str
-    marker: str
-    is_hollow: bool = False
-
-    @property
-    def marks(self) -> dict[str, Any]:
-        """What matplotlib is told of them."""
-        face, edge = ("white", self.colour) if self.is_hollow else (self.colour, "white")
-        width = 1.1 if self.is_hollow else 0.6
-        return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
-
-    @property
-    def in_legend(self) -> Mapping[str, Any]:
-        """What an entry of a legend (`exhibits.Key`) is told of them."""
-        return {"colour": self.colour, "marker": self.marker, "is_hollow": self.is_hollow}
-
-
-def look_of(score: str | None, set_kind: str | None, *, further: int | None = None) -> Look:
-    """How a method looks in every figure; the rare ones share black and are told apart by marker and legend.
-
-    Args:
-        further: place among the methods with settings of their own, which have other colours, every second one hollow.
-    """
-    marker = "v" if score == "magnitude" else MARKERS.get(set_kind, "X")
-    if further is None:
-        return Look(COLOURS.get((score or "", set_kind), BLACK), marker, is_hollow=score in _HOLLOW)
-    return Look(FURTHER_COLOURS[further % len(FURTHER_COLOURS)], marker, is_hollow=further % 2 == 1)
 
 
 def method_label(row: Row) -> str:
@@ -93,17 +23,6 @@ def method_label(row: Row) -> str:
     if row["score"] is None:
         return "dense"
     return _joined(row, reads=row["set_kind"])
-
-
-def variant_label(row: Row) -> str:
-    """A variant in words: its method with the sets it read, and its sparsity."""
-    return f"{_joined(row, reads=row['demonstration_label'])}, sparsity {row['sparsity']:.3g}"
-
-
-def seeded_method(row: Row) -> str:
-    """The method of a variant with the sets it read, and its seed where that is not 0."""
-    said = method_label({**row, "set_kind": row["demonstration_label"]})
-    return f"{said}, seed {row['seed']}" if row["seed"] else said
 
 
 def _joined(row: Row, *, reads: str | None) -> str:

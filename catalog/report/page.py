@@ -11,14 +11,14 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from catalog.report.drawing.exhibits import METHOD, Exhibit, Group, grouped
+from catalog.report.drawing.exhibits import Exhibit, Group, grouped
 from catalog.report.drawing.heatmap import Grid, style_rules
 from catalog.report.drawing.svg import to_svg
 from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Facets, attributes, facets_of
-from catalog.report.labels import Row, number, seeded_method
+from catalog.report.labels import Row, number
 from catalog.report.query_results import MOST_ROWS_SHOWN, Source, answer
-from catalog.report.summary.headline import COLUMNS, Line, headlines
+from catalog.report.summary.headline import COLUMNS, TableRow, headlines
 from catalog.report.tables import TABLES
 from catalog.store import Catalog
 from mlprune.atomic import write_atomically
@@ -38,7 +38,7 @@ _CHANGES = ("difference", "chrf_change")
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedPanel:
     """A panel as a finished SVG element."""
 
     svg: Markup
@@ -46,22 +46,22 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RenderedGroup:
     """A group with its panels as the template takes them."""
 
     group: Group
-    panels: tuple[Picture | Grid, ...]
+    panels: tuple[RenderedPanel | Grid, ...]
 
 
 @dataclass(frozen=True)
-class Shown:
+class RenderedExhibit:
     """One exhibit with its data."""
 
     exhibit: Exhibit
     source: Source
-    groups: tuple[Drawn, ...]
+    groups: tuple[RenderedGroup, ...]
     headings: list[str]
-    table: list[Line]
+    table: list[TableRow]
     """Visible rows of a table, at most `MOST_LINES_SHOWN`; empty for a figure."""
 
 
@@ -125,13 +125,13 @@ def _filters(catalog: Catalog) -> list[tuple[str, str, list[str]]]:
     return [one for one in found if one[2]]
 
 
-def _all_shown(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[Shown]:
+def _all_shown(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[RenderedExhibit]:
     """Exhibits with their data, without the optional ones that have none."""
     shown = [_shown(catalog, exhibit) for exhibit in exhibits]
     return [one for one in shown if one.source.rows or not one.exhibit.is_optional]
 
 
-def _shown(catalog: Catalog, exhibit: Exhibit) -> Shown:
+def _shown(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
     source = answer(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters)
     groups = exhibit.draw(source.rows) if exhibit.draw and source.rows else ()
     drawn = tuple(_drawn(group, f"{exhibit.anchor}-{place}") for place, group in enumerate(groups))
@@ -139,23 +139,23 @@ def _shown(catalog: Catalog, exhibit: Exhibit) -> Shown:
     if columns and len({row.get("base_model") for row in source.rows}) > 1:
         columns = {"base_model": "model", **columns}
     lines = [
-        Line(tuple(_said(row, column) for column in columns), facets_of(row))
+        TableRow(tuple(_said(row, column) for column in columns), facets_of(row))
         for row in source.rows[: MOST_LINES_SHOWN if columns else 0]
     ]
-    return Shown(exhibit, source, drawn, list(columns.values()), lines)
+    return RenderedExhibit(exhibit, source, drawn, list(columns.values()), lines)
 
 
-def _drawn(group: Group, anchor: str) -> Drawn:
+def _drawn(group: Group, anchor: str) -> RenderedGroup:
     """A group as the template takes it: panels as SVG, heat-maps as they are."""
     panels = tuple(
-        panel if isinstance(panel, Grid) else Picture(Markup(to_svg(panel, f"{anchor}-{place}")), panel.facets)  # noqa: S704
+        panel if isinstance(panel, Grid) else RenderedPanel(Markup(to_svg(panel, f"{anchor}-{place}")), panel.facets)  # noqa: S704
         for place, panel in enumerate(group.panels)
     )
-    return Drawn(group, panels)
+    return RenderedGroup(group, panels)
 
 
 def _said(row: Row, column: str) -> str:
-    return seeded_method(row) if column == METHOD else _short(row[column], column)
+    return _short(row[column], column)
 
 
 def _short(value: object, column: str) -> str:

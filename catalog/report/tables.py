@@ -1,8 +1,8 @@
 """The tables of the report, in order: a literal list of exhibits, after the figures."""
 
-from catalog.report.drawing.exhibits import METHOD, Exhibit
+from catalog.report.drawing.exhibits import Exhibit
 
-_METHOD = {"label": "variant", METHOD: "method", "sparsity": "sparsity"}
+_VARIANT = {"label": "variant", "sparsity": "sparsity"}
 
 TABLES: tuple[Exhibit, ...] = (
     Exhibit(
@@ -34,7 +34,7 @@ TABLES: tuple[Exhibit, ...] = (
         query="translation_quality",
         empty="No translation was evaluated. An entry under evaluations with task: translation and pairs fills this "
         "table.",
-        columns={"pair": "pair", "split": "split", **_METHOD}
+        columns={"pair": "pair", "split": "split", **_VARIANT}
         | {"bleu": "BLEU", "chrf": "chrF", "chrf_low": "low", "chrf_high": "high", "chrf_change": "chrF to dense"},
     ),
     Exhibit(
@@ -44,7 +44,7 @@ TABLES: tuple[Exhibit, ...] = (
         "as good as the dense model. Compare within a language only.",
         query="perplexity",
         empty="No perplexity was evaluated. An entry under evaluations with task: perplexity fills this table.",
-        columns={"language": "language", "split": "split", **_METHOD}
+        columns={"language": "language", "split": "split", **_VARIANT}
         | {"perplexity": "perplexity", "ci_low": "low", "ci_high": "high", "ratio_to_dense": "ratio to dense"},
     ),
     Exhibit(

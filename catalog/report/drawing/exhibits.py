@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets
 from catalog.report.labels import Row
+from catalog.report.style import SeriesStyle
 
 Item = TypeVar("Item")
-METHOD = "method, in words"
-"""In a table's columns: no column of the query, but what several of them say together."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Key:
+class LegendEntry:
     """One entry of a legend: a line with a marker, a swatch or a scale."""
 
     label: str
@@ -54,6 +53,13 @@ class Key:
     """Colours from the low to the high end; the label then reads `low|high`."""
     facets: Facets = field(default_factory=dict)
 
+    @classmethod
+    def of_series(
+        cls, label: str, style: SeriesStyle, *, dashed: bool = False, line: bool = True, facets: Facets | None = None
+    ) -> "LegendEntry":
+        """Entry of a method, in its colour and with its marker."""
+        return cls(label, style.colour, dashed, style.marker, style.is_hollow, line, facets=facets or {})
+
 
 @dataclass(frozen=True)
 class Group:
@@ -63,7 +69,7 @@ class Group:
     panels: tuple[Panel | Grid, ...]
     rows: Sequence[Row]
     """What is drawn: rows of the exhibit's query."""
-    keys: tuple[Key, ...] = ()
+    legend: tuple[LegendEntry, ...] = ()
     facets: Facets = field(default_factory=dict)
 
 

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from catalog.report.drawing.exhibits import Group, Key, Panel, Size
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size
 from catalog.report.drawing.heatmap import Grid, draw_grid
 from catalog.report.drawing.svg import INK, axes_on
-from catalog.report.labels import Look
+from catalog.report.style import SeriesStyle
 
 WIDTH = 7.0
 """Of a sheet, in inches: what two columns of a paper have. A panel that is wider widens it."""
@@ -37,7 +37,7 @@ Place = tuple[Panel, float, float]
 """A panel, and where it begins: from the left, and from the top."""
 
 
-def parts(group: Group, *, width: float = WIDTH) -> list[Group]:
+def split_group(group: Group, *, width: float = WIDTH) -> list[Group]:
     """The group, or groups with its panels in their order, each small enough for a page.
 
     Args:
@@ -46,7 +46,7 @@ def parts(group: Group, *, width: float = WIDTH) -> list[Group]:
     cut: list[list[Panel | Grid]] = [[]]
     for panel in group.panels:
         tried = [_as_panel(one) for one in (*cut[-1], panel)]
-        if cut[-1] and _on_shelves(tried, width=width)[1] > MOST_HEIGHT:
+        if cut[-1] and _flow_layout(tried, width=width)[1] > MOST_HEIGHT:
             cut.append([])
         cut[-1].append(panel)
     return [replace(group, panels=tuple(panels)) for panels in cut]
@@ -60,11 +60,11 @@ def sheet(group: Group, *, width: float = WIDTH) -> Figure:
     """
     panels = [_as_panel(panel) for panel in group.panels]
     width = max(width, *(panel.size.width for panel in panels))
-    places, height = _on_shelves(panels, width=width)
-    scales = [key for key in group.keys if key.scale is not None]
-    keys = [key for key in group.keys if key.scale is None]
+    places, height = _flow_layout(panels, width=width)
+    scales = [key for key in group.legend if key.scale is not None]
+    keys = [key for key in group.legend if key.scale is None]
     n_columns = _legend_columns(keys, width=width)
-    legend_height = _LINE * (len(scales) + -(-len(keys) // n_columns)) + (_GAP if group.keys else 0.0)
+    legend_height = _LINE * (len(scales) + -(-len(keys) // n_columns)) + (_GAP if group.legend else 0.0)
     figure = Figure(figsize=(width, height + legend_height))
     for panel, left, top in places:
         bottom = height + legend_height - top - panel.size.height
@@ -101,7 +101,7 @@ def _draw_titled(axes: Axes, *, grid: Grid, title: str) -> None:
     draw_grid(axes, grid)
 
 
-def _on_shelves(panels: Sequence[Panel], *, width: float) -> tuple[list[Place], float]:
+def _flow_layout(panels: Sequence[Panel], *, width: float) -> tuple[list[Place], float]:
     """Where each panel begins, side by side as long as there is room, and the height of all shelves."""
     places: list[Place] = []
     left = top = height = 0.0
@@ -113,24 +113,24 @@ def _on_shelves(panels: Sequence[Panel], *, width: float) -> tuple[list[Place], 
     return places, top + height
 
 
-def _legend_columns(keys: Sequence[Key], *, width: float) -> int:
+def _legend_columns(keys: Sequence[LegendEntry], *, width: float) -> int:
     """As many columns as the longest label leaves room for."""
     longest = max((len(key.label) for key in keys), default=0)
     return max(1, int(width / (0.75 + longest / (LETTERS_IN_AN_INCH + 3))))
 
 
-def _handle(key: Key) -> Line2D | Patch:
+def _handle(key: LegendEntry) -> Line2D | Patch:
     """What stands before a label."""
     if key.marker == "bar":
         return Patch(color=key.colour, label=key.label)
     marker = {"dot": ".", "": "None"}.get(key.marker, key.marker)
-    look = Look(key.colour, marker, is_hollow=key.is_hollow)
-    line = Line2D([], [], color=key.colour, **look.marks, markersize=5, label=key.label)
+    style = SeriesStyle(key.colour, marker, is_hollow=key.is_hollow)
+    line = Line2D([], [], color=key.colour, **style.marker_options, markersize=5, label=key.label)
     line.set_linestyle("none" if not key.line else "--" if key.dashed else "-")
     return line
 
 
-def _draw_scale(figure: Figure, key: Key, *, bottom: float) -> None:
+def _draw_scale(figure: Figure, key: LegendEntry, *, bottom: float) -> None:
     """The colours of a scale, its ends said on both sides."""
     assert key.scale is not None, "a key with a scale"
     low, _, high = key.label.partition("|")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from catalog.report.drawing.exhibits import Group, Key, distinct, english_first, grouped, has_rules
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, english_first, grouped, has_rules
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
 from catalog.report.labels import Row, method_label, number, task_label
@@ -29,7 +29,7 @@ def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
                 title=task_label(members[0], with_rule=has_rules(rows, members[0])),
                 panels=grids,
                 rows=members,
-                keys=(Key(label=ends, scale=scale),),
+                legend=(LegendEntry(label=ends, scale=scale),),
                 facets=facets_of(members[0], only=("model", "task")),
             )
         )

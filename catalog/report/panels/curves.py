@@ -9,17 +9,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 from matplotlib.ticker import NullLocator
 
-from catalog.report.drawing.exhibits import Group, Key, Panel, Size, english_first, grouped, has_rules
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, english_first, grouped, has_rules
 from catalog.report.drawing.svg import GRID, INK
 from catalog.report.filters import facets_of, to_id
-from catalog.report.labels import METRIC_WORDS, Look, Row, look_of, method_label, number, task_label
+from catalog.report.labels import METRIC_WORDS, Row, method_label, number, task_label
+from catalog.report.style import SeriesStyle, series_style
 
 _METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 _LINE = (*_METHOD, "demonstration_label")
 _TOO_FAR = 30.0
 """Ratio of the largest to the smallest value from which on the scale is logarithmic."""
-Looks = Mapping[tuple[Any, ...], Look]
-"""Method (the values of `_METHOD`) to how it looks."""
+SeriesStyles = Mapping[tuple[Any, ...], SeriesStyle]
+"""Method (the values of `_METHOD`) to how it styles."""
 Limits = tuple[float, float, float]
 """Lowest and highest value and largest sparsity of all panels of a group."""
 
@@ -33,15 +34,15 @@ def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
     columns = ("base_model", "base_model_id", "task", "split", "metric", "scoring_rule", "example_limit")
     groups = []
     for _, members in grouped(rows, *columns):
-        limits, looks = _limits(members), _looks(members)
+        limits, styles = _limits(members), _looks(members)
         of_language = dict(grouped(members, "language"))
         panels = tuple(
-            _language_panel(language, of_language[language,], limits=limits, looks=looks)
+            _language_panel(language, of_language[language,], limits=limits, styles=styles)
             for language in english_first(row["language"] for row in members)
         )
         title = f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_WORDS[members[0]['metric']]}"
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, rows=members, keys=_keys(members, looks), facets=facets))
+        groups.append(Group(title=title, panels=panels, rows=members, legend=_keys(members, styles), facets=facets))
     return tuple(groups)
 
 
@@ -62,25 +63,25 @@ def _is_logarithmic(metric: str, low: float, high: float) -> bool:
     return metric == "perplexity" and low > 0 and high / low > _TOO_FAR
 
 
-def _looks(rows: Sequence[Row]) -> Looks:
-    """How each method looks: by score and demonstrations, and another way for each with settings."""
+def _looks(rows: Sequence[Row]) -> SeriesStyles:
+    """How each method styles: by score and demonstrations, and another way for each with settings."""
     with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *_METHOD)]
-    plain = {method: look_of(*method[:2]) for method, _ in grouped(rows, *_METHOD)}
-    return plain | {method: look_of(*method[:2], further=place) for place, method in enumerate(with_settings)}
+    plain = {method: series_style(*method[:2]) for method, _ in grouped(rows, *_METHOD)}
+    return plain | {method: series_style(*method[:2], further=place) for place, method in enumerate(with_settings)}
 
 
-def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, looks: Looks) -> Panel:
+def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, styles: SeriesStyles) -> Panel:
     metric = METRIC_WORDS[rows[0]["metric"]]
     dense = [row for row in rows if row["score"] is None]
     n_methods = len(grouped((row for row in rows if row["score"] is not None), *_METHOD))
     label = f"{metric} in {language} against sparsity: {n_methods} method{'' if n_methods == 1 else 's'}"
     if dense:
         label += f", dense {number(dense[0]['value'])}"
-    draw = partial(_draw_language, rows=rows, limits=limits, looks=looks)
+    draw = partial(_draw_language, rows=rows, limits=limits, styles=styles)
     return Panel(label=label[0].upper() + label[1:], size=Size(3.3, 2.5, left=0.62), draw=draw)
 
 
-def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, looks: Looks) -> None:
+def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, styles: SeriesStyles) -> None:
     low, high, largest = limits
     axes.set_title(rows[0]["language"], color=INK, weight="bold")
     axes.grid(axis="y")
@@ -97,7 +98,7 @@ def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, looks: Lo
             _draw_dense(axes, row)
     for line, points in grouped((row for row in rows if row["score"] is not None), *_LINE):
         method = line[:-1]
-        _draw_line(axes, points, looks[method], key=list(looks).index(method))
+        _draw_line(axes, points, styles[method], key=list(styles).index(method))
 
 
 def _draw_dense(axes: Axes, row: Row) -> None:
@@ -106,7 +107,7 @@ def _draw_dense(axes: Axes, row: Row) -> None:
     axes.axhline(row["value"], color=INK, linewidth=1.1, zorder=1)
 
 
-def _draw_line(axes: Axes, points: Sequence[Row], look: Look, *, key: int) -> None:
+def _draw_line(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, key: int) -> None:
     """A line through the method's own points; its value at sparsity 0 is the dense level.
 
     Args:
@@ -119,17 +120,17 @@ def _draw_line(axes: Axes, points: Sequence[Row], look: Look, *, key: int) -> No
     lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
     if len(places) > 1:
         corners = [*zip(places, lows, strict=True), *zip(places[::-1], highs[::-1], strict=True)]
-        axes.add_artist(Polygon(corners, color=look.colour, alpha=0.05, linewidth=0, zorder=2, gid=gid))
+        axes.add_artist(Polygon(corners, color=style.colour, alpha=0.05, linewidth=0, zorder=2, gid=gid))
     elif places:
-        axes.vlines(places, lows, highs, color=look.colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
+        axes.vlines(places, lows, highs, color=style.colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
     line = Line2D(
         [row["sparsity"] for row in points],
         [row["value"] for row in points],
-        color=look.colour,
+        color=style.colour,
         linestyle="--" if first["propagation"] == "dense" else "-",
         linewidth=1.5,
         markersize=4.5,
-        **look.marks,
+        **style.marker_options,
         zorder=3,
         gid=gid,
     )
@@ -137,19 +138,19 @@ def _draw_line(axes: Axes, points: Sequence[Row], look: Look, *, key: int) -> No
     if first["demonstration_label"] is not None:
         last = points[-1]
         at = (last["sparsity"], last["value"])
-        axes.text(*at, first["demonstration_label"], fontsize=6.5, color=look.colour, ha="right", va="bottom", gid=gid)
+        axes.text(*at, first["demonstration_label"], fontsize=6.5, color=style.colour, ha="right", va="bottom", gid=gid)
 
 
-def _keys(rows: Sequence[Row], looks: Looks) -> tuple[Key, ...]:
+def _keys(rows: Sequence[Row], styles: SeriesStyles) -> tuple[LegendEntry, ...]:
     """The legend: the dense level first, then every method, as often as it differs from the others."""
-    keys = [Key(label="dense model", colour=INK)] if any(row["score"] is None for row in rows) else []
+    keys = [LegendEntry(label="dense model", colour=INK)] if any(row["score"] is None for row in rows) else []
     for method, members in grouped((row for row in rows if row["score"] is not None), *_METHOD):
         keys.append(
-            Key(
-                label=method_label(members[0]),
-                **looks[method].in_legend,
+            LegendEntry.of_series(
+                method_label(members[0]),
+                styles[method],
                 dashed=members[0]["propagation"] == "dense",
-                facets={**facets_of(members[0], only=("score",)), "key": str(list(looks).index(method))},
+                facets={**facets_of(members[0], only=("score",)), "key": str(list(styles).index(method))},
             )
         )
     return tuple(keys)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from catalog.report.drawing.exhibits import Group, Key, distinct, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, left_out, spread
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import Row, method_label, number, variant_label
+from catalog.report.labels import Row, method_label, number
 
 MOST_PAIRS, MOST_METHODS = 16, 12
 """Heat-maps drawn; of more pairs as many, evenly spread over their order, and of methods the least even ones."""
@@ -35,7 +35,7 @@ def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
                     *([_even_grid(even, scale=scale)] if even else []),
                 ),
                 rows=members,
-                keys=(Key(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
+                legend=(LegendEntry(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )
         )
@@ -93,7 +93,7 @@ def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
                 title=f"{model}: {_in_words(members)}" + left_out(len(shown), len(pairs), "pairs of variants"),
                 panels=tuple(_pair_grid(of_pair, scale=scale) for of_pair in shown),
                 rows=members,
-                keys=(Key(label=f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),
+                legend=(LegendEntry(f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )
         )
@@ -117,7 +117,7 @@ def _span(values: Sequence[float]) -> str:
 def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     whole = next(row for row in rows if row["block"] is None)
     cells = [row for row in rows if row["layer"] is not None]
-    label = variant_label(whole)
+    label = str(whole["label"])
     most = max(cells, key=lambda row: (row["share_differing"], -row["block"]))
     said = f"most in block {most['block']}, {most['layer']}: {number(most['share_differing'])}"
     return _block_by_layer(

@@ -8,10 +8,11 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from catalog.report.drawing.exhibits import Group, Key, Panel, Size, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, left_out, spread
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
-from catalog.report.labels import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Row, set_label
+from catalog.report.labels import Row, set_label
+from catalog.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _MARKERS = ("o", "s", "^", "D", "X")
@@ -36,16 +37,16 @@ def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         sets = [of_set for _, of_set in grouped(members, *_SET)]
         shown = spread(sets, MOST_SETS)
         keys = [
-            Key(label=f"feature {feature}", colour=_COLOURS[place], marker=_MARKERS[place])
+            LegendEntry(label=f"feature {feature}", colour=_COLOURS[place], marker=_MARKERS[place])
             for feature, place in recurring.items()
         ]
-        keys.append(Key(label="another large feature", colour=GREY, marker="dot", line=False))
+        keys.append(LegendEntry(label="another large feature", colour=GREY, marker="dot", line=False))
         groups.append(
             Group(
                 title=str(members[0]["base_model"]) + left_out(len(shown), len(sets), "sets"),
                 panels=tuple(_set_panel(of_set, recurring=recurring, scale=scale) for of_set in shown),
                 rows=members,
-                keys=tuple(keys),
+                legend=tuple(keys),
                 facets=facets_of(members[0], only=("model",)),
             )
         )

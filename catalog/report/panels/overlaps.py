@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from catalog.report.drawing.exhibits import Group, Key, distinct, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, left_out, spread
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets, facets_of
 from catalog.report.labels import Row, method_label, number, set_label
@@ -40,7 +40,7 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
                 title=title,
                 panels=tuple(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
                 rows=members,
-                keys=(Key(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
+                legend=(LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )
         )
@@ -109,7 +109,7 @@ def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
                 title=str(model) + left_out(len(drawn), len(methods), "methods"),
                 panels=tuple(_mask_grid(cells, scale=scale) for cells in drawn),
                 rows=members,
-                keys=(Key(label="0: no weight is removed by both|1: the same weights", scale=scale),),
+                legend=(LegendEntry(label="0: no weight is removed by both|1: the same weights", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )
         )

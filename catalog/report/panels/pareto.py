@@ -5,10 +5,11 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, Key, Panel, Size, grouped, has_rules
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, has_rules
 from catalog.report.drawing.svg import INK, QUIET
 from catalog.report.filters import facets_of, to_id
-from catalog.report.labels import BLACK, Row, look_of, number, task_label
+from catalog.report.labels import Row, number, task_label
+from catalog.report.style import BLACK, series_style
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")
@@ -33,7 +34,7 @@ def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
         drawn = [*(row for rows_of in dense.values() for row in rows_of), *members]
         title = task_label(members[0], with_rule=has_rules(rows, members[0]))
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, rows=drawn, keys=_keys(members), facets=facets))
+        groups.append(Group(title=title, panels=panels, rows=drawn, legend=_keys(members), facets=facets))
     return tuple(groups)
 
 
@@ -74,12 +75,12 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
 
 def _draw_points(axes: Axes, rows: Sequence[Row], *, key: int) -> None:
     first = rows[0]
-    look = look_of(first["score"], first["set_kind"])
+    style = series_style(first["score"], first["set_kind"])
     axes.plot(
         [row["english_value"] for row in rows],
         [row["others_value"] for row in rows],
         linestyle="",
-        **look.marks | ({"markerfacecolor": "none"} if look.is_hollow else {}),
+        **style.marker_options | ({"markerfacecolor": "none"} if style.is_hollow else {}),
         markersize=5,
         alpha=0.85,
         zorder=3,
@@ -87,11 +88,11 @@ def _draw_points(axes: Axes, rows: Sequence[Row], *, key: int) -> None:
     )
 
 
-def _keys(rows: Sequence[Row]) -> tuple[Key, ...]:
-    keys = [Key(label="dense model", colour=BLACK, marker="*", line=False)]
+def _keys(rows: Sequence[Row]) -> tuple[LegendEntry, ...]:
+    keys = [LegendEntry(label="dense model", colour=BLACK, marker="*", line=False)]
     for place, ((score, intervention, set_kind), members) in enumerate(grouped(rows, *_KEY)):
         said = " on ".join(word for word in (intervention or score, set_kind) if word)
-        look = look_of(score, set_kind)
+        style = series_style(score, set_kind)
         facets = {**facets_of(members[0], only=("score",)), "key": str(place)}
-        keys.append(Key(said.replace("_", " "), **look.in_legend, line=False, facets=facets))
-    return (*keys, Key(label="front: no variant is better in both", colour=QUIET))
+        keys.append(LegendEntry.of_series(said.replace("_", " "), style, line=False, facets=facets))
+    return (*keys, LegendEntry(label="front: no variant is better in both", colour=QUIET))

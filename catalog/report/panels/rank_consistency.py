@@ -6,11 +6,12 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, Key, Panel, Size, distinct, english_first, grouped
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, distinct, english_first, grouped
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
-from catalog.report.labels import BLUE, GREY, Row, number, task_label, variant_label
+from catalog.report.labels import Row, number, task_label
+from catalog.report.style import BLUE, GREY
 
 _TASK = ("base_model", "base_model_id", "task", "split")
 
@@ -21,13 +22,13 @@ def consistency_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: of `rank_consistency.sql`.
     """
-    keys = (Key(label="dense model", colour=GREY, marker="bar"), Key(label="chosen variant", colour=BLUE, marker="bar"))
+    legend = (LegendEntry("dense model", GREY, marker="bar"), LegendEntry("chosen variant", BLUE, marker="bar"))
     return tuple(
         Group(
             title=task_label(members[0]),
             panels=(_bars_panel(members),),
             rows=members,
-            keys=keys,
+            legend=legend,
             facets=facets_of(members[0], only=("model", "task")),
         )
         for _, members in grouped(rows, *_TASK)
@@ -74,7 +75,7 @@ def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
                 title=task_label(members[0]),
                 panels=tuple(_matrix(cells, scale=scale) for _, cells in grouped(members, "variant_id")),
                 rows=members,
-                keys=(Key(label=f"{number(scale.low)}|{number(scale.high)}: more alike", scale=scale),),
+                legend=(LegendEntry(label=f"{number(scale.low)}|{number(scale.high)}: more alike", scale=scale),),
                 facets=facets_of(members[0], only=("model", "task")),
             )
         )
@@ -89,7 +90,7 @@ def _matrix(rows: Sequence[Row], *, scale: Scale) -> Grid:
     }
     first = rows[0]
     chosen_for = first["chosen_for"]
-    title = f"chosen for {chosen_for}: {variant_label(first)}" if chosen_for else "dense model"
+    title = f"chosen for {chosen_for}: {first['label']}" if chosen_for else "dense model"
     mean = sum(values.values()) / len(values)
     return Grid(
         title=title,

@@ -6,37 +6,25 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from catalog.report.drawing.exhibits import Group, Key, Panel, Size, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, left_out, spread
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
-from catalog.report.labels import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    Look,
-    Row,
-    number,
-    variant_label,
-)
+from catalog.report.labels import Row, number
+from catalog.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, SeriesStyle
 
 MOST_VARIANTS = 9
 """Lines in a figure; of more variants as many are drawn, evenly spread over their order."""
 _SIZE = Size(3.9, 2.6)
-LOOKS = (
-    Look(BLUE, "o"),
-    Look(VERMILLION, "s"),
-    Look(GREEN, "^"),
-    Look(PURPLE, "D"),
-    Look(ORANGE, "v"),
-    Look(SKY, "P"),
-    Look(BLACK, "X"),
-    Look("#882255", "o", is_hollow=True),
-    Look("#999933", "s", is_hollow=True),
+STYLES = (
+    SeriesStyle(BLUE, "o"),
+    SeriesStyle(VERMILLION, "s"),
+    SeriesStyle(GREEN, "^"),
+    SeriesStyle(PURPLE, "D"),
+    SeriesStyle(ORANGE, "v"),
+    SeriesStyle(SKY, "P"),
+    SeriesStyle(BLACK, "X"),
+    SeriesStyle("#882255", "o", is_hollow=True),
+    SeriesStyle("#999933", "s", is_hollow=True),
 )
 
 
@@ -52,7 +40,7 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         shown = spread(variants, MOST_VARIANTS)
         ratios = dict(grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m"))
         keys = [
-            Key(label=variant_label(of_variant[0]), **LOOKS[place].in_legend, dashed=_is_dashed(of_variant))
+            LegendEntry.of_series(str(of_variant[0]["label"]), STYLES[place], dashed=_is_dashed(of_variant))
             for place, of_variant in enumerate(shown)
         ]
         groups.append(
@@ -60,7 +48,7 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
                 title=str(model) + left_out(len(shown), len(variants), "variants"),
                 panels=(_removed_panel(shown), *([_ratio_panel(ratios)] if ratios else [])),
                 rows=members,
-                keys=tuple(keys),
+                legend=tuple(keys),
                 facets=facets_of(members[0], only=("model",)),
             )
         )
@@ -84,9 +72,9 @@ def _draw_removed(axes: Axes, *, variants: Sequence[Sequence[Row]]) -> None:
         axes.plot(
             list(by_block),
             list(by_block.values()),
-            color=LOOKS[place].colour,
+            color=STYLES[place].colour,
             linestyle="--" if _is_dashed(rows) else "-",
-            **LOOKS[place].marks,
+            **STYLES[place].marker_options,
             markersize=4.5,
             linewidth=1.4,
         )

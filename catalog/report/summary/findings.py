@@ -141,7 +141,7 @@ def balance_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
         top = max(kept, key=lambda row: (row["sparsity"], row["others_value"], row["variant_id"]))
         sentence += (
             f" The sparsest of them removes {top['sparsity']:.3g}: {number(top['english_value'])} in English, "
-            f"{number(top['others_value'])} elsewhere ({top['label'] or top['variant_id']})."
+            f"{number(top['others_value'])} elsewhere ({top['label']})."
         )
     return Finding(question, f"{len(kept)} of {len(held)}", sentence)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from catalog.report.drawing.exhibits import grouped
 from catalog.report.filters import Facets
-from catalog.report.labels import Row, method_label, number, p_value, set_label
+from catalog.report.labels import Row, number, p_value
 from catalog.report.query_results import Source, answer
 from catalog.report.summary.findings import (
     ALPHA,
@@ -37,7 +37,7 @@ COLUMNS += ("p, Holm", "change in English")
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """A row of a table, as text, and what it can be filtered by."""
 
     cells: tuple[str, ...]
@@ -50,7 +50,7 @@ class Headline:
 
     title: str
     findings: tuple[Finding, ...]
-    table: tuple[Line, ...]
+    table: tuple[TableRow, ...]
     """Best variant per language, one row each, under `COLUMNS`."""
     sources: tuple[Source, ...]
 
@@ -106,28 +106,21 @@ def _model_findings(
     return findings or [best_finding(()), english_finding((), cost)]
 
 
-def _table(rows: Sequence[Row], models: Mapping[str, str]) -> tuple[Line, ...]:
+def _table(rows: Sequence[Row], models: Mapping[str, str]) -> tuple[TableRow, ...]:
     """The best variants as text; Holm is computed over the languages of one model and scoring rule."""
     lines = []
     for (model, _), members in grouped(rows, "base_model_id", "scoring_rule"):
-        prefix = f"{models[model]}: " if len(models) > 1 else ""
         lines += [
-            Line(_cells(row, p_holm, prefix=prefix), {"model": models[model]})
+            TableRow(_cells(row, p_holm), {"model": models[model]})
             for row, p_holm in zip(members, adjusted(members), strict=True)
         ]
     return tuple(lines)
 
 
-def _method(row: Row) -> str:
-    """The method of a chosen variant with the set it read, where that is one set of known languages."""
-    reads = set_label(row["set_kind"], row["source_language"], row["target_language"]) if row["set_kind"] else None
-    return method_label({**row, "set_kind": reads, "structure": None})
-
-
-def _cells(row: Row, p_holm: float | None, *, prefix: str) -> tuple[str, ...]:
+def _cells(row: Row, p_holm: float | None) -> tuple[str, ...]:
     return (
         row["language"],
-        prefix + f"{row['label'] or row['variant_id']}: {_method(row)}",
+        row["label"],
         f"{row['sparsity']:g}",
         number(row["test_value"]) + interval(row, "test_ci", signed=False),
         number(row["dense_value"]),

@@ -46,7 +46,7 @@ counted AS (
 )
 SELECT
     m.source AS base_model, v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, v.demonstration_label,
-    v.settings, w.settings AS paper_settings,
+    v.settings, w.settings AS paper_settings, v.label,
     n.block, n.layer, n.n_weights, n.n_removed_corrected, n.n_removed_paper, n.n_removed_by_both,
     n.n_removed_corrected + n.n_removed_paper - 2 * n.n_removed_by_both AS n_differing,
     (n.n_removed_corrected + n.n_removed_paper - 2 * n.n_removed_by_both) / nullif(n.n_weights, 0) AS share_differing,

@@ -1,14 +1,10 @@
 -- names: one row per name that a recipe gives to a base model, a demonstration set or a variant, with its id; meaning
--- tells apart what one entry of a recipe made: of a set its label and seed, of a variant its method and sparsity.
+-- tells apart what one entry of a recipe made: the label and seed of a set, the label of a variant.
 SELECT
     n.recipe, n.kind, n.name,
     CASE n.kind
         WHEN 'demonstration_set' THEN concat_ws(', ', s.label, 'seed ' || s.seed, s.unusual)
-        WHEN 'variant' THEN
-            concat_ws(
-                ', ', concat_ws(' on ', coalesce(v.score, v.combination, v.intervention), v.demonstration_label),
-                'seed ' || v.seed, v.propagation || ' propagation', v.settings, 'sparsity ' || v.sparsity
-            )
+        WHEN 'variant' THEN v.label
     END AS meaning,
     n.id
 FROM names AS n

@@ -5,20 +5,14 @@ import pytest
 
 from catalog.report.drawing.heatmap import luminance
 from catalog.report.labels import (
-    BLACK,
-    BLUE,
-    COLOURS,
-    FURTHER_COLOURS,
     cell,
-    look_of,
     method_label,
     number,
     p_value,
-    seeded_method,
     set_label,
     task_label,
-    variant_label,
 )
+from catalog.report.style import BLACK, BLUE, COLOURS, FURTHER_COLOURS, series_style
 
 METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequential", "structure": "row"}
 
@@ -52,28 +46,10 @@ def test_a_set_is_said_by_its_languages_and_an_unusual_seed() -> None:
     assert set_label("text", None, None) == "text"
 
 
-def test_a_variant_is_said_with_its_sets_and_sparsity() -> None:
-    row = METHOD | {"demonstration_label": "fr-en + es-en", "settings": "mean over fr-en + es-en", "sparsity": 0.456789}
-    label = "wanda on fr-en + es-en, sequential propagation, mean over fr-en + es-en, sparsity 0.457"
-    assert variant_label(row) == label
-    assert variant_label(row | {"score": None, "demonstration_label": None, "propagation": None}).startswith(
-        "mean over"
-    )
-
-
 def test_a_task_says_what_is_unusual_about_it() -> None:
     row = {"base_model": "tiny", "task": "facts", "split": "dev", "scoring_rule": "sum", "example_limit": 10}
     assert task_label(row) == "tiny · facts, dev split, 10 examples"
     assert task_label(row, with_rule=True) == "tiny · facts, dev split, sum rule, 10 examples"
-
-
-def test_variants_of_one_entry_are_told_apart_by_what_they_read_and_their_seed() -> None:
-    row = METHOD | {"demonstration_label": "fr-en", "seed": 0}
-    assert seeded_method(row) == "wanda on fr-en, sequential propagation"
-    assert seeded_method(row | {"seed": 3}) == "wanda on fr-en, sequential propagation, seed 3"
-    nothing = dict.fromkeys(METHOD) | {"demonstration_label": None, "seed": None}
-    assert seeded_method(nothing) == "dense"
-    assert seeded_method(nothing | {"intervention": "self_translate"}) == "self-translate"
 
 
 @pytest.mark.parametrize(
@@ -102,15 +78,15 @@ def test_cells_hold_values_to_twelve_digits_and_nothing_for_null() -> None:
 
 
 def test_a_method_without_a_colour_of_its_own_is_black() -> None:
-    assert look_of("wanda", "translation").colour == BLUE
-    assert look_of("contrast", "mixed").colour == BLACK
+    assert series_style("wanda", "translation").colour == BLUE
+    assert series_style("contrast", "mixed").colour == BLACK
 
 
 def test_in_grey_methods_differ_in_their_marks_or_in_their_lightness() -> None:
-    usual = [look_of(*method) for method in COLOURS]
-    further = [look_of("wanda", "translation", further=place) for place in range(len(FURTHER_COLOURS))]
-    for looks in (usual, further):
-        for one, other in combinations(looks, 2):
+    usual = [series_style(*method) for method in COLOURS]
+    further = [series_style("wanda", "translation", further=place) for place in range(len(FURTHER_COLOURS))]
+    for styles in (usual, further):
+        for one, other in combinations(styles, 2):
             if (one.marker, one.is_hollow) == (other.marker, other.is_hollow):
                 assert abs(lightness(one.colour) - lightness(other.colour)) > 7, (one, other)
 
@@ -121,7 +97,7 @@ def lightness(colour: str) -> float:
 
 
 def test_a_hollow_mark_is_white_inside_and_has_the_colour_of_its_method_around() -> None:
-    marks = look_of("ria", "translation").marks
+    marks = series_style("ria", "translation").marker_options
     assert (marks["markerfacecolor"], marks["markeredgecolor"]) == ("white", "#332288")
 
 

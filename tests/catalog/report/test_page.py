@@ -240,10 +240,9 @@ def test_a_column_stands_right_when_it_holds_numbers_and_dashes_only() -> None:
     assert numeric_columns(rows) == [True, False, False, True, True]
 
 
-def test_tables_tell_what_one_entry_of_a_recipe_made_apart(reader: Reader, catalog: Catalog) -> None:
-    said = {one.text for one in reader.find("td", section="perplexity")}
-    assert {"wanda on fr-en, dense propagation", "random", "dense"} <= said
+def test_every_variant_has_a_label_of_its_own_in_tables(reader: Reader, catalog: Catalog) -> None:
+    cells = {cell.text for cell in reader.find("td", section="perplexity")}
+    assert {"wanda on fr-en, dense propagation, sparsity 0.5", "dense"} <= cells
     meanings = {row["id"]: row["meaning"] for row in answer(catalog, "names").rows}
     for row in catalog.query("SELECT * FROM described_variants WHERE score = 'wanda'"):
-        said = f"wanda on {row['demonstration_label']}, seed {row['seed']}, {row['propagation']} propagation"
-        assert meanings[row["variant_id"]] == f"{said}, sparsity {row['sparsity']:g}"
+        assert meanings[row["variant_id"]] == row["label"]

@@ -4,11 +4,11 @@ from itertools import pairwise
 import pytest
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, Key, Panel, Size
-from catalog.report.drawing.figure_layout import MOST_HEIGHT, WIDTH, grid_panel, parts, sheet
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size
+from catalog.report.drawing.figure_layout import MOST_HEIGHT, WIDTH, grid_panel, sheet, split_group
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.drawing.svg import drawing
-from catalog.report.labels import look_of
+from catalog.report.style import series_style
 
 
 def panel(title: str, width: float = 3.2) -> Panel:
@@ -41,9 +41,15 @@ def test_a_panel_that_is_wider_than_the_sheet_widens_it() -> None:
 
 
 def test_the_legend_stands_below_all_panels_and_says_every_key() -> None:
-    keys = (Key(label="dense model", colour="#000000"), Key(label="random", colour="#888888", marker="X", line=False))
-    keys += (Key(label="less|more", scale=Scale(0, 1)), Key(label="chosen", colour="#0072b2", marker="bar"))
-    group = Group("g", (panel("a"),), rows=(), keys=keys)
+    legend = (
+        LegendEntry(label="dense model", colour="#000000"),
+        LegendEntry(label="random", colour="#888888", marker="X", line=False),
+    )
+    legend += (
+        LegendEntry(label="less|more", scale=Scale(0, 1)),
+        LegendEntry(label="chosen", colour="#0072b2", marker="bar"),
+    )
+    group = Group("g", (panel("a"),), rows=(), legend=legend)
     with drawing():
         figure = sheet(group)
         (legend,) = figure.legends
@@ -56,11 +62,11 @@ def test_the_legend_stands_below_all_panels_and_says_every_key() -> None:
 
 
 def test_marks_of_the_legend_look_as_those_of_the_figure() -> None:
-    look = look_of("ria", "translation")
+    style = series_style("ria", "translation")
     with drawing():
-        (legend,) = sheet(Group("g", (panel("a"),), rows=(), keys=(Key("ria", **look.in_legend),))).legends
+        (legend,) = sheet(Group("g", (panel("a"),), rows=(), legend=(LegendEntry.of_series("ria", style),))).legends
         (handle,) = legend.get_lines()
-    assert {key: handle.properties()[key] for key in look.marks} == look.marks
+    assert {key: handle.properties()[key] for key in style.marker_options} == style.marker_options
 
 
 def test_a_heat_map_has_room_for_its_names_and_its_title() -> None:
@@ -80,14 +86,14 @@ def test_a_heat_map_has_room_for_its_names_and_its_title() -> None:
 
 
 def test_what_is_too_high_for_a_page_is_cut_into_parts_that_keep_order_and_legend() -> None:
-    key = Key(label="dense model", colour="#000000")
-    group = Group("g", tuple(map(panel, "abcdefghijk")), rows=(), keys=(key,))
-    cut = parts(group)
+    key = LegendEntry(label="dense model", colour="#000000")
+    group = Group("g", tuple(map(panel, "abcdefghijk")), rows=(), legend=(key,))
+    cut = split_group(group)
     assert [[one.label for one in part.panels] for part in cut] == [list("abcdefghij"), list("k")]
-    assert all(part.keys == group.keys for part in cut)
+    assert all(part.legend == group.legend for part in cut)
     assert all(places(part)[0][1] <= MOST_HEIGHT + 0.5 for part in cut)
     high = replace(panel("high"), size=Size(3.2, 12.0))
-    assert [len(part.panels) for part in parts(replace(group, panels=(high, high)))] == [1, 1]
+    assert [len(part.panels) for part in split_group(replace(group, panels=(high, high)))] == [1, 1]
 
 
 def test_names_of_columns_do_not_run_into_each_other() -> None:

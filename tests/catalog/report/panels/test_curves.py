@@ -31,7 +31,7 @@ def test_points_of_the_curves_are_means_over_the_variants_of_a_method(catalog: C
 def test_a_single_point_without_an_interval_is_drawn() -> None:
     (group,) = quality_curves([{**POINT, "ci_low": None, "ci_high": None}])
     assert "fr" in texts(drawn(group.panels[0]))
-    assert [key.label for key in group.keys] == ["wanda on translation, dense propagation"]
+    assert [key.label for key in group.legend] == ["wanda on translation, dense propagation"]
 
 
 def test_models_tasks_and_metrics_have_figures_of_their_own() -> None:
@@ -61,14 +61,14 @@ def test_several_scoring_rules_of_a_task_are_told_apart_by_the_headings() -> Non
 def test_lines_with_settings_have_colours_of_their_own_and_are_named() -> None:
     points = [{**POINT, "settings": settings} for settings in (None, "paper profile", "removes the highest")]
     (group,) = quality_curves(points)
-    assert [key.label for key in group.keys] == [
+    assert [key.label for key in group.legend] == [
         "wanda on translation, dense propagation",
         "wanda on translation, dense propagation, paper profile",
         "wanda on translation, dense propagation, removes the highest",
     ]
-    assert len({key.colour for key in group.keys}) == 3
+    assert len({key.colour for key in group.legend}) == 3
     svg = drawn(group.panels[0])
-    assert all(key.colour.lower() in svg for key in group.keys)
+    assert all(key.colour.lower() in svg for key in group.legend)
 
 
 def test_the_points_of_a_pair_stand_beside_the_means_over_all_pairs(catalog: Catalog) -> None:
@@ -93,7 +93,7 @@ def test_a_line_of_a_pair_is_drawn_hidden_with_its_name_and_the_dense_level_alwa
     assert len(re.findall('<g data-score="wanda" data-mean data-key="1">', svg)) == 2
     assert len(re.findall('<g data-score="wanda" data-pair="fr-en" data-detail data-key="1" data-off>', svg)) == 3
     assert "fr-en" in texts(svg)
-    assert [key.label for key in group.keys] == ["dense model", "wanda on translation, dense propagation"]
+    assert [key.label for key in group.legend] == ["dense model", "wanda on translation, dense propagation"]
 
 
 def test_perplexities_far_apart_have_a_logarithmic_scale_and_accuracies_never() -> None:

@@ -26,7 +26,7 @@ def test_the_differences_of_profiles_are_drawn_pair_by_pair_with_what_the_query_
 
 def test_of_many_pairs_an_even_selection_is_drawn() -> None:
     shared = {"base_model": "t", "base_model_id": "m", "score": "wanda", "structure": "row", "propagation": "dense"}
-    shared |= {"demonstration_label": "fr-en", "settings": None, "sparsity": 0.5, "share_by_chance": 0.5}
+    shared |= {"demonstration_label": "fr-en", "settings": None, "sparsity": 0.5, "share_by_chance": 0.5, "label": "v"}
     rows = [
         {**shared, "corrected_id": str(pair), "paper_id": "p", "block": block, "layer": layer, "share_differing": 0.25}
         for pair in range(MOST_PAIRS + 4)

@@ -18,7 +18,7 @@ def test_features_that_are_large_most_often_have_a_key_and_far_ones_a_logarithmi
         for feature, magnitude in ((5, 900.0), (6 + block, 2.0))
     ]
     (group,) = magnitude_panels(rows)
-    assert group.keys[0].label == "feature 5"
+    assert group.legend[0].label == "feature 5"
     assert "fr · monolingual" in texts(drawn(group.panels[0]))
     (near,) = magnitude_panels([{**one, "magnitude": 2.0} for one in rows])
     assert drawn(near.panels[0]) != drawn(group.panels[0])

@@ -48,13 +48,13 @@ def test_a_smaller_dense_model_is_a_named_star_and_no_pruned_variant() -> None:
     assert group.title == "tiny · xnli, test split"
     assert "small dense: 0.700 and 0.450" in group.panels[0].label
     assert "  small" in texts(drawn(group.panels[0]))
-    assert [key.label for key in group.keys][:2] == ["dense model", "wanda on translation"]
+    assert [key.label for key in group.legend][:2] == ["dense model", "wanda on translation"]
 
 
 def test_baselines_at_run_time_have_a_key_of_their_own() -> None:
     rows = [dense(0.8, 0.5), point(0.8, 0.6, score=None, set_kind=None, intervention="self_translate")]
     (group,) = pareto_plots(rows)
-    assert "self translate" in {key.label for key in group.keys}
+    assert "self translate" in {key.label for key in group.legend}
 
 
 def test_without_a_pruned_variant_there_is_nothing_to_weigh() -> None:

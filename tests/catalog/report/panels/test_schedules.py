@@ -1,4 +1,4 @@
-from catalog.report.panels.schedules import LOOKS, MOST_VARIANTS, schedule_panels
+from catalog.report.panels.schedules import MOST_VARIANTS, STYLES, schedule_panels
 from catalog.report.query_results import answer
 from catalog.store import Catalog
 from tests.catalog.report.rows import drawn
@@ -9,7 +9,7 @@ def test_schedules_are_drawn_with_the_ratios_of_owl_beside_them(methods_catalog:
     rows = answer(methods_catalog, "layer_schedule", folder="queries", parameters=parameters).rows
     assert {row["schedule"] for row in rows} == {"owl", "given"}
     (group,) = schedule_panels(rows)
-    assert [key.label for key in group.keys] == [
+    assert [key.label for key in group.legend] == [
         "wanda on fr-en, dense propagation, given schedule, blocks [[0,0.25]], sparsity 0.5",
         "wanda on fr-en, dense propagation, owl schedule, spread 0.1, sparsity 0.5",
     ]
@@ -25,15 +25,15 @@ def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> Non
     row = {"base_model": "t", "base_model_id": "m", "score": "wanda", "structure": "row", "propagation": "sequential"}
     row |= {"demonstration_label": "fr", "settings": "given schedule", "sparsity": 0.5, "outliers_id": None}
     rows = [
-        {**row, "variant_id": f"v{n}", "block": block, "removed_share": 0.5}
+        {**row, "variant_id": f"v{n}", "label": f"variant {n}", "block": block, "removed_share": 0.5}
         for n in range(MOST_VARIANTS + 2)
         for block in (0, 1)
     ]
     (group,) = schedule_panels(rows)
-    assert len({key.colour for key in group.keys}) == len(group.keys) == MOST_VARIANTS
+    assert len({key.colour for key in group.legend}) == len(group.legend) == MOST_VARIANTS
     assert group.title == f"t, {MOST_VARIANTS} of {MOST_VARIANTS + 2} variants drawn, all of them in the data"
 
 
 def test_schedules_differ_in_their_marks_too() -> None:
-    looks = {(look.marker, look.is_hollow) for look in LOOKS}
-    assert len(looks) == len(LOOKS) == MOST_VARIANTS
+    looks = {(look.marker, look.is_hollow) for look in STYLES}
+    assert len(looks) == len(STYLES) == MOST_VARIANTS

@@ -1,0 +1,80 @@
+"""Colours and markers of methods, the same in every figure of the report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+
+# Okabe and Ito's palette, which readers with any common colour vision can distinguish
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, GREY, BLACK = "#CC79A7", "#56B4E9", "#8a8f98", "#1b1f24"
+
+COLOURS: Mapping[tuple[str, str | None], str] = {
+    ("wanda", "translation"): BLUE,
+    ("wanda", "monolingual"): ORANGE,
+    ("wanda", "code"): PURPLE,
+    ("wanda", "mixed"): GREEN,
+    ("contrast", "translation"): VERMILLION,
+    ("magnitude", None): SKY,
+    ("random", None): GREY,
+    ("ria", "translation"): "#332288",
+    ("ria", "monolingual"): "#999933",
+    ("sparsegpt", "translation"): "#882255",
+    ("sparsegpt", "monolingual"): "#661100",
+}
+"""(score, kind of demonstrations) -> colour."""
+
+FURTHER_COLOURS: tuple[str, ...] = ("#117733", "#AA4499", "#DDAA33", "#44AA99", "#6699CC", "#CC6677", "#004488")
+"""Colours of methods with settings of their own, in the order in which a figure shows them. A figure with more methods
+uses them again."""
+
+MARKERS: Mapping[str | None, str] = {
+    "translation": "o",
+    "monolingual": "s",
+    "code": "^",
+    "mixed": "D",
+    "text": "v",
+    "task": "P",
+    None: "X",
+}
+"""Kind of demonstrations -> matplotlib's marker."""
+
+_HOLLOW = ("contrast", "ria")
+"""Scores with hollow markers: in grey they still differ from other scores on the same kind of demonstrations."""
+
+
+class MarkerOptions(TypedDict):
+    """Arguments of matplotlib for markers."""
+
+    marker: str
+    markerfacecolor: str
+    markeredgecolor: str
+    markeredgewidth: float
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """Colour and markers of a method."""
+
+    colour: str
+    marker: str
+    is_hollow: bool = False
+
+    @property
+    def marker_options(self) -> MarkerOptions:
+        """The markers as matplotlib's arguments."""
+        face, edge = ("white", self.colour) if self.is_hollow else (self.colour, "white")
+        width = 1.1 if self.is_hollow else 0.6
+        return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": edge, "markeredgewidth": width}
+
+
+def series_style(score: str | None, set_kind: str | None, *, further: int | None = None) -> SeriesStyle:
+    """Style of a method; rare methods are black and differ in their markers and legend entries.
+
+    Args:
+        further: position among the methods with settings of their own, which have other colours; every second one is
+            hollow.
+    """
+    marker = "v" if score == "magnitude" else MARKERS.get(set_kind, "X")
+    if further is None:
+        return SeriesStyle(COLOURS.get((score or "", set_kind), BLACK), marker, is_hollow=score in _HOLLOW)
+    return SeriesStyle(FURTHER_COLOURS[further % len(FURTHER_COLOURS)], marker, is_hollow=further % 2 == 1)
