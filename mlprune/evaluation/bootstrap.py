@@ -1,7 +1,7 @@
-"""Values of metrics with their intervals, and the comparison of two.
+"""Bootstrap: values of metrics with their intervals, and paired differences.
 
-Every metric is a function of per-example statistics added up, so one bootstrap serves all: a resample is a row of
-counts, how often each example was drawn, and counts times statistics are the sums the metric is computed from.
+Every metric is a function of sums of per-example statistics, so one bootstrap serves all metrics. A resample is a row
+of counts, one per example. Counts times statistics are the sums from which the metric is computed.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ SEED = 0
 
 
 class HasExamples(Protocol):
-    """Predictions of any kind."""
+    """Predictions of any task."""
 
     @property
     def example_ids(self) -> tuple[str, ...]:
-        """What was predicted on, in order."""
+        """Ids of the examples, in order."""
         ...
 
 
@@ -46,7 +46,7 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher a metric is for the first predictions than for the second."""
+    """Difference of a metric between two predictions: first minus second."""
 
     difference: float
     ci_low: float
@@ -55,7 +55,7 @@ class Difference:
 
 
 def measure(metric: Metric, predictions: HasExamples) -> MetricValue:
-    """A metric with a percentile interval over 1,000 resamples (seed 0).
+    """Compute a metric with a percentile interval over 1,000 resamples (seed 0).
 
     Raises:
         BadInputError: there are no examples.
@@ -68,13 +68,13 @@ def measure(metric: Metric, predictions: HasExamples) -> MetricValue:
 
 
 def compare(metric: Metric, first: HasExamples, second: HasExamples) -> Difference:
-    """The paired difference first - second: resamples draw the same examples for both.
+    """Compute the paired difference first - second: each resample draws the same examples for both.
 
-    p-value: exact McNemar on right answers for accuracy (a shared tie is no right answer), else two-sided normal with
-    the standard deviation of the resampled differences.
+    The p-value is that of the exact McNemar test on right answers for accuracy (a shared tie is not a right answer),
+    and two-sided normal with the standard deviation of the resampled differences for other metrics.
 
     Raises:
-        ShapeError: the two are not about the same examples in the same order.
+        ShapeError: the two predictions are not about the same examples in the same order.
         BadInputError: there are no examples.
         PermanentError: a value is not finite.
     """
@@ -96,13 +96,13 @@ def _value(metric: Metric, statistics: Array) -> float:
 
 
 def _resampled_sums(counts: Array, statistics: Array) -> Array:
-    """[n_resamples, k] sums of [n, k] statistics; einsum adds in one order whatever the number of threads."""
+    """[n_resamples, k] sums of [n, k] statistics. einsum adds in the same order for any number of threads."""
     return np.asarray(np.einsum("rn,kn->rk", counts, np.ascontiguousarray(statistics.T)))
 
 
 @lru_cache(maxsize=2)
 def _counts(n: int) -> Array:
-    """[n_resamples, n] how often each resample draws each example."""
+    """[n_resamples, n] number of times that each resample draws each example."""
     indices = resampled_indices(n, n_resamples=N_RESAMPLES, seed=SEED)
     return np.stack([np.bincount(drawn, minlength=n) for drawn in indices]).astype(np.float64)
 
@@ -110,8 +110,7 @@ def _counts(n: int) -> Array:
 def _check_same_examples(first: tuple[str, ...], second: tuple[str, ...]) -> None:
     if first == second:
         return
-    place = next(
-        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
-    )
-    expected, got = (ids[place] if place < len(ids) else "no more examples" for ids in (first, second))
-    raise ShapeError("predictions are about different examples", place=place, expected=expected, got=got)
+    pairs = enumerate(zip(first, second, strict=False))
+    index = next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
+    expected, got = (ids[index] if index < len(ids) else "no more examples" for ids in (first, second))
+    raise ShapeError("predictions are about different examples", index=index, expected=expected, got=got)

@@ -1,7 +1,6 @@
-"""The metrics by name: which statistics of an example they add up, and how a value comes out of the sums.
+"""Registry of metrics: the statistics of each example, and the value as a function of their sums.
 
-A bootstrap only needs sums: `measures.py` resamples them, nothing here is random. The formulas are in
-`numeric.metrics`, those of BLEU and chrF in sacreBLEU.
+Nothing here is random: the bootstrap resamples the sums. BLEU and chrF are those of sacreBLEU.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +31,7 @@ class Metric:
     value: Callable[[Array], Array]
     """[..., k] sums over examples -> [...] values."""
     is_credit: bool = False
-    """Whether the first statistic is an example's credit, 1 for a right answer: compared by McNemar's exact test."""
+    """Whether the first statistic is an example's credit, 1 for a right answer, for the exact McNemar test."""
     signature: str | None = None
     """sacreBLEU's description of how it computes the metric; None for other metrics."""
 
@@ -51,12 +50,12 @@ def _credit(predictions: Predictions) -> Array:
 
 
 def _shared_credit(predictions: Predictions) -> Array:
-    """[n] what the example has of a tie at the top."""
+    """[n] share of each example in a tie for the highest score."""
     return numbers.shared_credit(predictions.score_matrix, predictions.gold)
 
 
 def _with_ones(values: Array) -> Array:
-    """[n, k + 1]: the values [n] or [n, k] and 1, so that sums give a mean."""
+    """[n, k + 1]: values of shape [n] or [n, k], and ones, so that sums give a mean."""
     columns = values.reshape(len(values), -1)
     return np.concatenate([columns, np.ones((len(values), 1))], axis=1)
 
@@ -88,8 +87,8 @@ def _confusion_statistics(predictions: Predictions) -> Array:
 
 
 def _likelihood_statistics(predictions: Predictions) -> Array:
-    """[n, 2]: log-likelihood and scored tokens of each text."""
-    columns = (predictions.found.whole, predictions.found.n_whole.astype(np.float64))
+    """[n, 2]: log-likelihood and number of scored tokens of each text."""
+    columns = (predictions.likelihoods.whole, predictions.likelihoods.n_whole.astype(np.float64))
     return np.stack([np.add.reduceat(column, predictions.starts[:-1]) for column in columns], axis=1)
 
 
@@ -106,7 +105,7 @@ def _exact_matches(predictions: Translations) -> Array:
 
 
 def _overlap_statistics(predictions: Translations, *, make: Callable[[], BLEU | CHRF]) -> Array:
-    """[n, k] n-gram counts of each sentence, as sacreBLEU gathers them for its own significance tests."""
+    """[n, k] n-gram counts of each sentence, which sacreBLEU computes for its own significance tests."""
     counts = make()._extract_corpus_statistics(list(predictions.outputs), [list(predictions.references)])
     return np.array(counts, dtype=np.float64)
 
@@ -124,12 +123,12 @@ def _overlap_metric(name: str, make: Callable[[], BLEU | CHRF], *, target: str) 
 
 
 def bleu_metric(target: str) -> Metric:
-    """Corpus BLEU as `sacrebleu.corpus_bleu` computes it, as a fraction: tokenizer zh for Chinese targets, else 13a."""
+    """Corpus BLEU of `sacrebleu.corpus_bleu` as a fraction, with tokenizer zh for Chinese targets, else 13a."""
     return _overlap_metric("bleu", partial(BLEU, tokenize=_tokenizer_for(target)), target=target)
 
 
 def signature(name: str, target: str) -> str:
-    """sacreBLEU's own description of how bleu or chrf is computed for a target language."""
+    """sacreBLEU's signature of bleu or chrf for a target language."""
     metric = CHRF() if name == "chrf" else BLEU(tokenize=_tokenizer_for(target))
     metric.corpus_score(["a"], [["a"]])
     return str(metric.get_signature())
@@ -157,36 +156,36 @@ METRICS: Mapping[str, Metric] = {
     "bleu": bleu_metric("en"),
     "chrf": _overlap_metric("chrf", CHRF, target="en"),
 }
-"""All are fractions but perplexity; sacreBLEU's bleu and chrf are divided by 100."""
+"""All metrics except perplexity are fractions; sacreBLEU's bleu and chrf are divided by 100."""
 
 SHARED_TIES: Mapping[str, Callable[[Predictions], Array]] = {
     "accuracy": partial(_accuracy_statistics, credit=_shared_credit),
     "ece": partial(_calibration_statistics, credit=_shared_credit),
 }
-"""Statistics of metrics that differ where equal candidates share the credit."""
+"""Statistics of metrics for tasks in which candidates of equal score share the credit."""
 
 
 def task_metrics(task: str | Task, language: str, *, names: tuple[str, ...] = ()) -> tuple[Metric, ...]:
-    """The metrics of a task in a language.
+    """Return the metrics of a task in a language.
 
     Args:
-        task: the name of a task in `TASKS`, or a task.
-        language: for translation the target language, which decides BLEU's tokenizer.
-        names: these instead of the task's own.
+        task: a task, or the name of one in `TASKS`.
+        language: for translation the target language, which determines BLEU's tokenizer.
+        names: metrics to return instead of those of the task.
     Raises:
-        BadInputError: a metric does not exist, or means nothing for what the task predicts.
+        BadInputError: a metric does not exist, or cannot be computed for this task.
     """
-    record = TASKS[task] if isinstance(task, str) else task
-    computable = tuple(name for name, traits in METRIC_TRAITS.items() if traits.reads == record.reads)
+    definition = TASKS[task] if isinstance(task, str) else task
+    computable = tuple(name for name, traits in METRIC_TRAITS.items() if traits.reads == definition.reads)
     for name in names:
         if name not in computable:
-            raise BadInputError("no such metric of this task", task=record.name, expected=computable, got=name)
-    chosen = []
-    for name in names or record.metrics:
-        metric = METRICS[name]
-        if name in SHARED_TIES and record.ties == "shared":
-            metric = replace(metric, statistics=SHARED_TIES[name])
-        if name == "bleu":
-            metric = bleu_metric(language)
-        chosen.append(metric)
-    return tuple(chosen)
+            raise BadInputError("no such metric of this task", task=definition.name, expected=computable, got=name)
+    return tuple(_metric(name, definition, language) for name in names or definition.metrics)
+
+
+def _metric(name: str, task: Task, language: str) -> Metric:
+    if name == "bleu":
+        return bleu_metric(language)
+    if name in SHARED_TIES and task.ties == "shared":
+        return replace(METRICS[name], statistics=SHARED_TIES[name])
+    return METRICS[name]

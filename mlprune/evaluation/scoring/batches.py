@@ -1,7 +1,6 @@
-"""Which texts are scored together: prefixes of about equal length, and behind them what continues them.
+"""Batches of texts: prefixes of similar length, followed by their continuations.
 
-Where texts are cut is decided in `branching.py`. Batches depend on the texts and on `batch_tokens` alone, so whoever
-scores them gets the same bits.
+Batches depend only on the texts and on `batch_tokens`, so every worker computes the same bits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,66 +12,68 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlprune.evaluation.scoring.prefix_tree import ScoredText, Stem, Tokens, stems
+from mlprune.evaluation.scoring.prefix_tree import PrefixGroup, ScoredText, Tokens, shared_prefixes
 from mlprune.models.messages import Continuations, ScoringBatch
 
 GROUP_COST = 48
-"""What one more group costs, in tokens: its operations are launched in every block."""
+"""Cost of one more group, in tokens: every block launches its operations."""
 
 BATCH_COST = 256
-"""What one more batch costs, in tokens: all weights are read once more."""
+"""Cost of one more batch, in tokens: all weights are read again."""
 
 MAX_GROUP_TOKENS = 1024
-"""Most tokens of a group: what it holds beside the model stays small."""
+"""Most tokens of a group, so that its activations stay small."""
 
 MAX_GROUP_KEYS = 8192
-"""Most tokens that the rows of a group look back at, their own included: each row holds keys and values of its own."""
+"""Most tokens to which the rows of a group attend, including themselves: each row has its own keys and values."""
 
-KEYS_A_TOKEN = 8
-"""The same for each token that a batch may have: small batches are small in this too."""
+KEYS_PER_TOKEN = 8
+"""The same bound per token of `batch_tokens`, for small batches."""
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """A batch, and which texts it scores."""
+    """A batch and the texts that it scores."""
 
     batch: ScoringBatch
     texts: tuple[int, ...]
     starts: NDArray[np.int64]
-    """[n_texts], rising from 0: where the targets of each text begin in the batch."""
+    """[n_texts], ascending from 0: index of each text's first target in the batch."""
 
 
 def plan_texts(texts: Sequence[ScoredText], *, batch_tokens: int) -> list[TextBatch]:
-    """Cut texts into prefixes and the rest, and those into batches.
+    """Split texts into shared prefixes and continuations, and group these into batches.
 
     Args:
-        batch_tokens: most tokens that are run together, padding included; a prefix that takes more than half of them
-            has a batch of its own, with up to as many tokens behind it as it has.
-    Returns: batches that score every text once; the same for the same texts.
+        batch_tokens: most tokens of a batch, padding included. A prefix longer than half of it gets its own batch,
+            with at most as many tokens of continuations as it is long.
+    Returns: batches that score every text once. Equal texts give equal batches.
     """
-    max_keys = min(MAX_GROUP_KEYS, KEYS_A_TOKEN * batch_tokens)
-    return [_batch(texts, chosen, max_keys=max_keys) for chosen in _filled(stems(texts), batch_tokens, max_keys)]
+    max_keys = min(MAX_GROUP_KEYS, KEYS_PER_TOKEN * batch_tokens)
+    return [
+        _batch(texts, group, max_keys=max_keys) for group in _filled(shared_prefixes(texts), batch_tokens, max_keys)
+    ]
 
 
-def _filled(wholes: Sequence[Stem], batch_tokens: int, max_keys: int) -> Iterator[list[Stem]]:
-    """Stems that are run together, those of equal length beside each other; large ones are divided."""
-    chosen: list[Stem] = []
-    for stem in (part for whole in wholes for part in _divided(whole, batch_tokens)):
-        if chosen and not _fits([*chosen, stem], batch_tokens, max_keys):
-            yield chosen
-            chosen = []
-        chosen.append(stem)
-    if chosen:
-        yield chosen
+def _filled(groups: Sequence[PrefixGroup], batch_tokens: int, max_keys: int) -> Iterator[list[PrefixGroup]]:
+    """Fill batches with prefix groups in order; large groups are divided."""
+    batch: list[PrefixGroup] = []
+    for group in (part for whole in groups for part in _divided(whole, batch_tokens)):
+        if batch and not _fits([*batch, group], batch_tokens, max_keys):
+            yield batch
+            batch = []
+        batch.append(group)
+    if batch:
+        yield batch
 
 
-def _fits(together: Sequence[Stem], batch_tokens: int, max_keys: int) -> bool:
-    """Whether stems, the longest last, may be one batch."""
-    n_before = len(together[-1].prefix)
-    n_prefix = len(together) * n_before
-    if n_prefix - sum(len(stem.prefix) for stem in together) > BATCH_COST:
+def _fits(groups: Sequence[PrefixGroup], batch_tokens: int, max_keys: int) -> bool:
+    """Whether prefix groups, the one with the longest prefix last, fit into one batch."""
+    n_before = len(groups[-1].prefix)
+    n_prefix = len(groups) * n_before
+    if n_prefix - sum(len(group.prefix) for group in groups) > BATCH_COST:
         return False
-    lengths = sorted(n_own for stem in together for n_own in stem.rest)
+    lengths = sorted(length for group in groups for length in group.continuation_lengths)
     if n_prefix + len(lengths) * lengths[-1] <= batch_tokens:
         return True
     if n_prefix + sum(lengths) > batch_tokens:
@@ -81,52 +82,59 @@ def _fits(together: Sequence[Stem], batch_tokens: int, max_keys: int) -> bool:
     return n_prefix + sum((end - start) * lengths[end - 1] for start, end in bounds) <= batch_tokens
 
 
-def _divided(stem: Stem, batch_tokens: int) -> Iterator[Stem]:
-    """A stem in parts that fit a batch each, whatever padding their rests get."""
-    room = max(batch_tokens - len(stem.prefix), len(stem.prefix))
+def _divided(group: PrefixGroup, batch_tokens: int) -> Iterator[PrefixGroup]:
+    """Divide a prefix group into parts that each fit into a batch, with the padding of their continuations."""
+    room = max(batch_tokens - len(group.prefix), len(group.prefix))
     first = 0
-    for place in range(1, len(stem.rest)):
-        if (place + 1 - first) * stem.rest[first] > room:
-            yield Stem(stem.prefix, stem.members[first:place], stem.rest[first:place])
-            first = place
-    yield Stem(stem.prefix, stem.members[first:], stem.rest[first:])
+    for index in range(1, len(group.members)):
+        if (index + 1 - first) * group.continuation_lengths[first] > room:
+            yield _part(group, slice(first, index))
+            first = index
+    yield _part(group, slice(first, None))
 
 
-def _batch(texts: Sequence[ScoredText], together: Sequence[Stem], *, max_keys: int) -> TextBatch:
-    """Stems as one batch, their texts in rising order."""
-    longest = max(len(stem.prefix) for stem in together)
-    prefix_ids, prefix_mask = _padded([stem.prefix for stem in together], longest, side="left")
+def _part(group: PrefixGroup, members: slice) -> PrefixGroup:
+    return PrefixGroup(group.prefix, group.members[members], group.continuation_lengths[members])
+
+
+def _batch(texts: Sequence[ScoredText], groups: Sequence[PrefixGroup], *, max_keys: int) -> TextBatch:
+    """Build one batch of some prefix groups, with the texts in ascending order."""
+    longest = max(len(group.prefix) for group in groups)
+    prefix_ids, prefix_mask = _padded([group.prefix for group in groups], longest, side="left")
     rows = sorted(
-        (n_own, row, text)
-        for row, stem in enumerate(together)
-        for text, n_own in zip(stem.members, stem.rest, strict=True)
+        (length, row, text)
+        for row, group in enumerate(groups)
+        for text, length in zip(group.members, group.continuation_lengths, strict=True)
     )
     offset = prefix_ids.numel()
-    rest_of = {text: (0, 0) for _, _, text in rows}
-    groups = []
-    for start, end in _group_bounds([n_own for n_own, _, _ in rows], n_before=longest, max_keys=max_keys):
+    continuation_of = {text: (0, 0) for _, _, text in rows}
+    continuations = []
+    for start, end in _group_bounds([length for length, _, _ in rows], n_before=longest, max_keys=max_keys):
         members = rows[start:end]
-        length = members[-1][0]
-        rests = [texts[text].inputs[-n_own:] for n_own, _, text in members]
-        token_ids, mask = _padded(rests, length, side="right")
-        groups.append(Continuations(token_ids, mask, torch.tensor([row for _, row, _ in members])))
-        rest_of |= {text: (offset + place * length, n_own) for place, (n_own, _, text) in enumerate(members)}
+        longest_continuation = members[-1][0]
+        inputs = [texts[text].inputs[-length:] for length, _, text in members]
+        token_ids, mask = _padded(inputs, longest_continuation, side="right")
+        continuations.append(Continuations(token_ids, mask, torch.tensor([row for _, row, _ in members])))
+        for index, (length, _, text) in enumerate(members):
+            continuation_of[text] = (offset + index * longest_continuation, length)
         offset += token_ids.numel()
-    ends = {text: (row + 1) * longest for _, row, text in rows}
-    chosen = tuple(sorted(rest_of))
-    states = [_states(texts[text], prefix_end=ends[text], rest=rest_of[text]) for text in chosen]
-    targets = [torch.tensor(texts[text].tokens[texts[text].n_context :]) for text in chosen]
-    starts = np.cumsum([0, *(len(one) for one in states[:-1])]).astype(np.int64)
-    batch = ScoringBatch(prefix_ids, prefix_mask, tuple(groups), torch.cat(states), torch.cat(targets))
-    return TextBatch(batch, chosen, starts)
+    prefix_ends = {text: (row + 1) * longest for _, row, text in rows}
+    order = tuple(sorted(continuation_of))
+    states = [_states(texts[text], prefix_end=prefix_ends[text], continuation=continuation_of[text]) for text in order]
+    targets = [torch.tensor(texts[text].tokens[texts[text].n_context :]) for text in order]
+    starts = np.cumsum([0, *(len(indices) for indices in states[:-1])]).astype(np.int64)
+    batch = ScoringBatch(prefix_ids, prefix_mask, tuple(continuations), torch.cat(states), torch.cat(targets))
+    return TextBatch(batch, order, starts)
 
 
 def _group_bounds(lengths: Sequence[int], *, n_before: int, max_keys: int) -> list[tuple[int, int]]:
-    """Divide rows of rising length, those of none left out, such that padding and the cost of groups are least.
+    """Divide rows of ascending length into groups such that padding and the cost of groups are minimal.
+
+    Rows of length 0 are left out.
 
     Args:
-        n_before: tokens that every row looks back at.
-        max_keys: most tokens that the rows of a group look at; a single row may exceed it.
+        n_before: tokens of the prefix, to which every row attends.
+        max_keys: most tokens to which the rows of a group attend; a single row may exceed it.
     """
     values, n_each = np.unique(np.array(lengths, dtype=np.int64), return_counts=True)
     first = int(n_each[values == 0].sum())
@@ -148,17 +156,17 @@ def _group_bounds(lengths: Sequence[int], *, n_before: int, max_keys: int) -> li
     return bounds
 
 
-def _states(text: ScoredText, *, prefix_end: int, rest: tuple[int, int]) -> Tensor:
-    """[k] int64: the states that predict the scored tokens of a text, in the batch's count.
+def _states(text: ScoredText, *, prefix_end: int, continuation: tuple[int, int]) -> Tensor:
+    """[k] int64: indices in the batch of the states that predict the scored tokens of a text.
 
     Args:
-        prefix_end: the place behind the last of its prefix's states.
-        rest: the place of its first state behind the prefix, and how many there are.
+        prefix_end: index after the last state of the prefix.
+        continuation: index of the first state after the prefix, and the number of these states.
     """
-    first, n_rest = rest
-    length = len(text.inputs) - n_rest
-    places = torch.arange(text.n_context - 1, len(text.inputs))
-    return torch.where(places < length, prefix_end - length + places, first + places - length)
+    first, n_continuation = continuation
+    length = len(text.inputs) - n_continuation
+    positions = torch.arange(text.n_context - 1, len(text.inputs))
+    return torch.where(positions < length, prefix_end - length + positions, first + positions - length)
 
 
 def _padded(rows: Sequence[Tokens], length: int, *, side: str) -> tuple[Tensor, Tensor]:
@@ -166,7 +174,7 @@ def _padded(rows: Sequence[Tokens], length: int, *, side: str) -> tuple[Tensor, 
     token_ids = torch.zeros(len(rows), length, dtype=torch.int64)
     mask = torch.zeros(len(rows), length, dtype=torch.bool)
     for number, row in enumerate(rows):
-        places = slice(length - len(row), length) if side == "left" else slice(0, len(row))
-        token_ids[number, places] = torch.tensor(row)
-        mask[number, places] = True
+        positions = slice(length - len(row), length) if side == "left" else slice(0, len(row))
+        token_ids[number, positions] = torch.tensor(row)
+        mask[number, positions] = True
     return token_ids, mask

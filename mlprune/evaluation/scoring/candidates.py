@@ -1,4 +1,4 @@
-"""Scores of candidates: from items to batches once, then from batches to log-likelihoods for every variant."""
+"""Scores of candidates: prepare batches of the items once, then score them for every variant."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.vocabulary import RuleName
 
-__all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "run_under", "score_items"]
+__all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "run_with_rules", "score_items"]
 
 Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """Items cut into batches: what every variant is run on. Texts are numbered item after item."""
+    """Items as batches, which all variants share. Texts are numbered item after item."""
 
     items: tuple[ChoiceItem, ...]
     texts: tuple[ScoredText, ...]
-    """The tokens of each candidate, special ones included, of which all but the first are scored."""
+    """Tokens of each candidate's text, special ones included; all but the first are scored."""
     first_tokens: NDArray[np.int64]
-    """[texts] the first scored token of the candidate part, >= 1."""
+    """[texts] index of the first scored token of the candidate part, >= 1."""
     batches: tuple[TextBatch, ...]
     start_token: int | None
-    """What stands before a candidate part alone; None if the tokenizer has no such token."""
+    """Token before a candidate part without its context; None if the tokenizer has no such token."""
     batch_tokens: int
 
     @cached_property
@@ -45,16 +45,16 @@ class PreparedTask:
 
     @cached_property
     def batches_alone(self) -> tuple[TextBatch, ...]:
-        """The candidate parts behind nothing but the start token.
+        """Batches of the candidate parts after only the start token.
 
-        The tokens are those of the whole texts, so that both are scores of the same tokens.
+        The tokens are those of the whole texts, so that both scores are of the same tokens.
 
         Raises:
-            ModelError: the tokenizer has no token to start with.
+            ModelError: the tokenizer has no start token.
         """
         start = self.start_token
         if start is None:
-            message = "the tokenizer has no token to start with"
+            message = "the tokenizer has no start token"
             raise ModelError(message, expected="a bos_token or eos_token", got=None)
         parts = zip(self.texts, self.first_tokens.tolist(), strict=True)
         alone = [ScoredText((start, *text.tokens[first:]), 1) for text, first in parts]
@@ -64,13 +64,13 @@ class PreparedTask:
 def prepare(
     tokenizer: Any, items: Sequence[ChoiceItem], *, batch_tokens: int, max_positions: int | None
 ) -> PreparedTask:
-    """Tokenise the texts, each whole and with the tokenizer's default special tokens, and plan their batches.
+    """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
 
-    The candidate part begins with the first token that holds a character of it.
+    The candidate part begins with the first token that contains one of its characters.
 
     Raises:
         TaskFileError: a text has fewer than two tokens or more than `max_positions`.
-        ModelError: the tokenizer does not say which characters a token stands for, and candidates begin within texts.
+        ModelError: the tokenizer gives no character offsets, and candidates begin within texts.
     """
     token_ids, first_tokens = _tokenised(tokenizer, items)
     _check_lengths(items, token_ids, max_positions=max_positions)
@@ -86,14 +86,16 @@ def prepare(
 
 
 def _tokenised(tokenizer: Any, items: Sequence[ChoiceItem]) -> tuple[list[Tokens], list[int]]:
-    """Tokens of every text, and where its candidate part begins among them."""
+    """Return the tokens of every text, and the index of the first one of its candidate part."""
     texts = [text for item in items for text in item.texts]
     if not texts:
         return [], []
     starts = [start for item in items for start in item.starts or (0,) * len(item.texts)]
     has_parts = any(start > 0 for start in starts)
     if has_parts and not tokenizer.is_fast:
-        raise ModelError("the tokenizer knows no character offsets", expected="a tokenizer.json", got="a slow one")
+        raise ModelError(
+            "the tokenizer gives no character offsets", expected="a tokenizer.json", got="a slow tokenizer"
+        )
     encoded = tokenizer(texts, truncation=False, verbose=False, return_offsets_mapping=has_parts)
     token_ids = [tuple(tokens) for tokens in encoded["input_ids"]]
     if not has_parts:
@@ -114,19 +116,19 @@ def _check_lengths(items: Sequence[ChoiceItem], token_ids: Sequence[Tokens], *, 
 
 
 def _first_token(offsets: Sequence[tuple[int, int]], start: int) -> int:
-    """The first token with a character from `start` on; never the text's first, which is not scored."""
-    place = next((place for place, (begin, end) in enumerate(offsets) if end > max(begin, start)), len(offsets) - 1)
-    return max(1, place)
+    """Index of the first token with a character at or after `start`; at least 1, since token 0 is not scored."""
+    last = len(offsets) - 1
+    return max(1, next((index for index, (begin, end) in enumerate(offsets) if end > max(begin, start)), last))
 
 
 def _start_token(tokenizer: Any) -> int | None:
-    """What the tokenizer makes of an empty text, else its first-of-sequence token, else its E."""
-    around = [*tokenizer("")["input_ids"], tokenizer.bos_token_id, tokenizer.eos_token_id]
-    return next((int(token) for token in around if token is not None), None)
+    """First token of an empty text, else the beginning-of-sequence token, else the end-of-sequence token."""
+    candidates = [*tokenizer("")["input_ids"], tokenizer.bos_token_id, tokenizer.eos_token_id]
+    return next((int(token) for token in candidates if token is not None), None)
 
 
 def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
-    """Score all candidates with the model as the chain holds it now."""
+    """Score all candidates with the current model of the chain."""
     n_rows = len(prepared.texts)
     whole, part, alone = np.full((3, n_rows), np.nan)
     n_whole = np.array([len(text.tokens) - 1 for text in prepared.texts], dtype=np.int64)
@@ -137,26 +139,26 @@ def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
     return ItemScores(prepared.starts, Likelihoods(whole, n_whole, part, n_whole + 1 - prepared.first_tokens, alone))
 
 
-def run_under(chain: Chain, prepared: PreparedTask, rules: Iterable[RuleName]) -> ItemScores:
-    """The same, with what any of some rules reads besides."""
+def run_with_rules(chain: Chain, prepared: PreparedTask, rules: Iterable[RuleName]) -> ItemScores:
+    """Score all candidates, with `alone` if one of the rules reads it."""
     scores = run(chain, prepared)
     return scores.with_alone(run_alone(chain, prepared)) if any(RULES[rule].needs_alone for rule in rules) else scores
 
 
 def run_alone(chain: Chain, prepared: PreparedTask) -> NDArray[np.float64]:
-    """[rows] log-likelihoods of the scored tokens of each candidate part behind nothing but a start token.
+    """[rows] log-likelihoods of the scored tokens of each candidate part given only a start token.
 
     Raises:
-        ModelError: the tokenizer has no token to start with.
+        ModelError: the tokenizer has no start token.
     """
-    found = np.full(len(prepared.texts), np.nan)
+    alone = np.full(len(prepared.texts), np.nan)
     for scored in score_texts(chain, prepared.batches_alone):
-        found[list(scored.texts)] = scored.log_likelihoods
-    return found
+        alone[list(scored.texts)] = scored.log_likelihoods
+    return alone
 
 
 def score_items(
     chain: Chain, tokenizer: Any, items: Sequence[ChoiceItem], *, batch_tokens: int, max_positions: int | None
 ) -> ItemScores:
-    """`prepare` and `run` in one, for items that are scored once."""
+    """Prepare and run items that are scored only once."""
     return run(chain, prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=max_positions))

@@ -1,10 +1,9 @@
-"""Where texts are cut: beginnings that several share are run once.
+"""Shared prefixes of texts: a prefix that several texts share is run once.
 
-Texts are looked at as a tree of beginnings. A text has two parts, a prefix that others may share and the rest; where to
-cut is chosen such that few tokens are run: at every node of the tree, from the leaves on, texts share its beginning
-where that costs less. (Of 3,000 small sets 3 could have been cut better, by one token.) So candidates share their
-question, questions behind one few-shot head share the head, and equal texts are run once. Nothing here depends on the
-order of the texts. Which prefixes are run together is decided in `batches.py`.
+The texts form a prefix tree. Each text is split into a prefix that others may share and a continuation, such that few
+tokens are run: at every node of the tree, from the leaves up, texts share its prefix if that costs less. (Of 3,000
+small sets of texts, 3 had a better split, by one token.) Candidates thus share their question, questions share their
+few-shot examples, and equal texts are run once. The result does not depend on the order of the texts.
 """
 
 from collections.abc import Sequence
@@ -17,15 +16,15 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True)
 class ScoredText:
-    """A text and the part of it that is scored.
+    """A text and its scored part.
 
     Raises:
-        BadInputError: nothing is scored, or the first token is: nothing precedes it.
+        BadInputError: no token is scored, or the first one is, which nothing precedes.
     """
 
     tokens: Tokens
     n_context: int
-    """Tokens at the beginning that are given and not scored, >= 1."""
+    """Number of tokens at the start that are given and not scored, >= 1."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_context < len(self.tokens):
@@ -34,54 +33,55 @@ class ScoredText:
 
     @property
     def inputs(self) -> Tokens:
-        """The tokens that are run: all but the last."""
+        """The tokens that run through the model: all but the last."""
         return self.tokens[:-1]
 
 
 @dataclass(frozen=True)
-class Stem:
-    """Texts that are run behind one prefix."""
+class PrefixGroup:
+    """Texts that share one prefix."""
 
     prefix: Tokens
     members: tuple[int, ...]
-    rest: tuple[int, ...]
-    """Tokens that each member runs behind the prefix."""
+    """Indices of the texts."""
+    continuation_lengths: tuple[int, ...]
+    """Number of tokens that each member runs after the prefix."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Texts that are run behind one prefix, for now."""
+    """Texts that share one prefix in a partial solution."""
 
     depth: int
     """Length of the prefix."""
     texts: tuple[int, ...]
     n_tokens: int
-    """Inputs of all of them."""
+    """Inputs of all texts."""
 
     def cost(self, depth: int = 0) -> int:
-        """Tokens that are run for them: their own prefix and the rest, or what stands behind another's prefix."""
+        """Number of tokens run for the texts: prefix and continuations, or what follows another prefix of `depth`."""
         if depth:
             return self.n_tokens - len(self.texts) * depth
         return self.depth + self.cost(self.depth)
 
 
-def stems(texts: Sequence[ScoredText]) -> list[Stem]:
-    """All texts behind the prefixes they share, short prefixes first; the same for the same texts."""
-    order = sorted(range(len(texts)), key=lambda place: (texts[place].inputs, texts[place].tokens, place))
-    found = [_stem(texts, part.texts, length=part.depth) for part in _parts(texts, order)]
-    return sorted(found, key=lambda stem: (len(stem.prefix), stem.prefix, stem.members))
+def shared_prefixes(texts: Sequence[ScoredText]) -> list[PrefixGroup]:
+    """Group all texts by the prefixes that they share, short prefixes first. Equal texts give equal groups."""
+    order = sorted(range(len(texts)), key=lambda index: (texts[index].inputs, texts[index].tokens, index))
+    groups = [_group(texts, part.texts, length=part.depth) for part in _parts(texts, order)]
+    return sorted(groups, key=lambda group: (len(group.prefix), group.prefix, group.members))
 
 
 def _parts(texts: Sequence[ScoredText], order: Sequence[int]) -> list[_Part]:
-    """Texts in alphabetical order, divided such that few tokens are run.
+    """Divide texts in alphabetical order such that few tokens are run.
 
-    The tree of common beginnings is walked from its leaves: a node is closed when the next text parts from it.
+    The prefix tree is walked from its leaves: a node is closed when the next text does not begin with its prefix.
     """
     waiting: list[tuple[int, list[_Part]]] = []
     done: list[_Part] = []
-    for place, text in enumerate(order):
+    for index, text in enumerate(order):
         inputs = texts[text].inputs
-        shared = _common_length(inputs, texts[order[place + 1]].inputs) if place + 1 < len(order) else 0
+        shared = _common_length(inputs, texts[order[index + 1]].inputs) if index + 1 < len(order) else 0
         done = [_Part(len(inputs), (text,), len(inputs))]
         while waiting and waiting[-1][0] > shared:
             depth, parts = waiting.pop()
@@ -93,7 +93,7 @@ def _parts(texts: Sequence[ScoredText], order: Sequence[int]) -> list[_Part]:
 
 
 def _closed(depth: int, parts: list[_Part]) -> list[_Part]:
-    """Put behind the prefix of a node whatever costs less there, if that pays for the prefix."""
+    """Let parts share the prefix of a node if that saves more tokens than the prefix costs."""
     joined = [part for part in parts if part.cost(depth) < part.cost()]
     if sum(part.cost() - part.cost(depth) for part in joined) <= depth:
         return parts
@@ -102,15 +102,15 @@ def _closed(depth: int, parts: list[_Part]) -> list[_Part]:
     return [_Part(depth, together, sum(part.n_tokens for part in joined)), *alone]
 
 
-def _common_length(one: Tokens, other: Tokens) -> int:
-    bound = min(len(one), len(other))
-    if one[:bound] == other[:bound]:
+def _common_length(first: Tokens, second: Tokens) -> int:
+    bound = min(len(first), len(second))
+    if first[:bound] == second[:bound]:
         return bound
-    return next(place for place in range(bound) if one[place] != other[place])
+    return next(index for index in range(bound) if first[index] != second[index])
 
 
-def _stem(texts: Sequence[ScoredText], members: Sequence[int], *, length: int) -> Stem:
-    """The members with the longest rest first, so that a stem that is divided has parts of little padding."""
+def _group(texts: Sequence[ScoredText], members: Sequence[int], *, length: int) -> PrefixGroup:
+    """Sort the members by falling length, so that the parts of a divided group have little padding."""
     ordered = sorted(members, key=lambda text: (-len(texts[text].inputs), text))
-    rest = tuple(len(texts[text].inputs) - length for text in ordered)
-    return Stem(texts[ordered[0]].inputs[:length], tuple(ordered), rest)
+    lengths = tuple(len(texts[text].inputs) - length for text in ordered)
+    return PrefixGroup(texts[ordered[0]].inputs[:length], tuple(ordered), lengths)

@@ -1,7 +1,7 @@
-"""Scoring rules: how the log-likelihoods of a candidate become the score it is chosen by.
+"""Scoring rules: the score of a candidate from its log-likelihoods.
 
-A text is cut in two: the context, which is the same for all candidates, and the candidate part, the candidate and what
-follows it. (A candidate alone would know nothing of what stands behind it: in XNLI's template that is the hypothesis.)
+A text has two parts: the context, which is equal for all candidates, and the candidate part, which is the candidate and
+the text after it. (The candidate without that text would be incomplete: in XNLI's template it is the hypothesis.)
 """
 
 from collections.abc import Callable, Mapping
@@ -18,18 +18,18 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """What a model says of candidates, one row each. Sums are over scored tokens; a text's first is never scored."""
+    """Log-likelihoods of candidates, one row each, summed over scored tokens. A text's first token is never scored."""
 
     whole: Floats
-    """[rows], of the whole text."""
+    """[rows], log-likelihood of the whole text."""
     n_whole: NDArray[np.int64]
-    """[rows], scored tokens of the whole text."""
+    """[rows], number of scored tokens of the whole text."""
     part: Floats
-    """[rows], of the candidate part given the context."""
+    """[rows], log-likelihood of the candidate part given the context."""
     n_part: NDArray[np.int64]
-    """[rows], scored tokens of the candidate part."""
+    """[rows], number of scored tokens of the candidate part."""
     alone: Floats
-    """[rows], of the tokens of the candidate part given nothing but a start token; NaN if that was not computed."""
+    """[rows], log-likelihood of the candidate part given only a start token; NaN if it was not computed."""
 
     def take(self, rows: NDArray[np.int64]) -> "Likelihoods":
         """Return the likelihoods of some rows, in the given order."""
@@ -38,28 +38,28 @@ class Likelihoods:
 
 @dataclass(frozen=True)
 class Rule:
-    """One way to score."""
+    """A scoring rule."""
 
     scores: Callable[[Likelihoods], Floats]
     """[rows], higher is better."""
     needs_alone: bool = False
-    """Whether it reads `alone`."""
+    """Whether the rule reads `Likelihoods.alone`."""
 
 
-def _mean(found: Likelihoods) -> Floats:
-    return found.whole / found.n_whole
+def _mean(likelihoods: Likelihoods) -> Floats:
+    return likelihoods.whole / likelihoods.n_whole
 
 
-def _candidate_mean(found: Likelihoods) -> Floats:
-    return found.part / found.n_part
+def _candidate_mean(likelihoods: Likelihoods) -> Floats:
+    return likelihoods.part / likelihoods.n_part
 
 
-def _candidate_sum(found: Likelihoods) -> Floats:
-    return found.part
+def _candidate_sum(likelihoods: Likelihoods) -> Floats:
+    return likelihoods.part
 
 
-def _pmi(found: Likelihoods) -> Floats:
-    return found.part - found.alone
+def _pmi(likelihoods: Likelihoods) -> Floats:
+    return likelihoods.part - likelihoods.alone
 
 
 RULES: Mapping[RuleName, Rule] = {
@@ -68,32 +68,33 @@ RULES: Mapping[RuleName, Rule] = {
     "candidate_sum": Rule(_candidate_sum),
     "pmi": Rule(_pmi, needs_alone=True),
 }
-"""`mean` is the log-probability per scored token of the whole text, `candidate_mean` and `candidate_sum` mean and sum
-over the candidate part, `pmi` the sum minus what the same tokens have without the context (Holtzman et al.,
-arXiv:2104.08315, with an empty context)."""
+"""`mean` is the log-probability per scored token of the whole text. `candidate_mean` and `candidate_sum` are the mean
+and the sum over the candidate part. `pmi` is this sum minus the log-likelihood of the same tokens without the context
+(Holtzman et al., arXiv:2104.08315, with an empty context)."""
 
 
-def rule_scores(rule: RuleName, found: Likelihoods) -> Floats:
-    """The scores of all candidates under a rule.
+def rule_scores(rule: RuleName, likelihoods: Likelihoods) -> Floats:
+    """Score all candidates under a rule.
 
     Raises:
-        TaskFileError: the rule reads what was not asked of the model when these were scored.
+        TaskFileError: the rule reads `alone`, which was not computed for these candidates.
     """
-    if RULES[rule].needs_alone and np.isnan(found.alone).any():
+    if RULES[rule].needs_alone and np.isnan(likelihoods.alone).any():
         expected = f"predictions of an evaluation with rule: {rule}"
         raise TaskFileError("these predictions lack the candidates' own scores", rule=rule, expected=expected, got=None)
-    return RULES[rule].scores(found)
+    return RULES[rule].scores(likelihoods)
 
 
 def ranks(scores: Floats, starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[rows] rank of each candidate in its item: 1 + how many have a higher score; equal scores share a rank.
+    """[rows] rank of each candidate in its item: 1 + the number of candidates with a higher score. Equal scores tie.
 
     Args:
         scores: [rows], item after item.
         starts: [n_items + 1]: the candidates of item i are rows starts[i] ... starts[i + 1] - 1.
     """
-    found = np.empty(scores.size, dtype=np.int64)
+    item_ranks = np.empty(scores.size, dtype=np.int64)
     for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        own = scores[start:end]
-        found[start:end] = 1 + own.size - np.searchsorted(np.sort(own), own, side="right")
-    return found
+        item_scores = scores[start:end]
+        n_lower_or_equal = np.searchsorted(np.sort(item_scores), item_scores, side="right")
+        item_ranks[start:end] = 1 + item_scores.size - n_lower_or_equal
+    return item_ranks

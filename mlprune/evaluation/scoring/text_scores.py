@@ -1,6 +1,6 @@
-"""What a model says of texts: batches go through a chain, and come back as the log-probabilities of each text's tokens.
+"""Log-probabilities of texts: run batches through a chain and return the scores of each text's tokens.
 
-The one way in which texts are scored: the step `evaluate` and lm-evaluation-harness both come here.
+The step `evaluate` and the adapter of lm-evaluation-harness both score texts with this module.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,15 +16,15 @@ from mlprune.models.inference.prefix_scoring import ScoringVisitor
 
 @dataclass(frozen=True)
 class TextScores:
-    """Scores of the scored tokens of some texts, text after text."""
+    """Log-probabilities of the scored tokens of some texts, text after text."""
 
     texts: tuple[int, ...]
     starts: NDArray[np.int64]
-    """[n_texts], rising from 0: where the tokens of each text begin."""
+    """[n_texts], ascending from 0: index of each text's first token."""
     log_probs: NDArray[np.float64]
-    """[k] of each token, given all that precede it."""
+    """[k] log-probability of each token given all tokens before it."""
     is_likeliest: NDArray[np.bool_]
-    """[k] whether no token is likelier at its place."""
+    """[k] whether no other token is likelier at its position."""
 
     @property
     def log_likelihoods(self) -> NDArray[np.float64]:
@@ -32,7 +32,7 @@ class TextScores:
         return np.add.reduceat(self.log_probs, self.starts)
 
     def log_likelihoods_from(self, firsts: NDArray[np.int64]) -> NDArray[np.float64]:
-        """[n_texts] the same without the first ones: in each text the sum begins with scored token `firsts`, from 0."""
+        """[n_texts] sums that begin with scored token `firsts` of each text, counted from 0."""
         bounds = np.stack([self.starts + firsts, self.starts + self.n_tokens], axis=1).ravel()[:-1]
         return np.add.reduceat(self.log_probs, bounds)[::2]
 
@@ -48,8 +48,8 @@ class TextScores:
 
 
 def score_texts(chain: Chain, batches: Iterable[TextBatch]) -> Iterator[TextScores]:
-    """Score batches with the model as the chain holds it now, in their order."""
+    """Score batches, in order, with the current model of the chain."""
     plan = list(batches)
-    found = chain.stream(ScoringVisitor, (planned.batch for planned in plan))
-    for planned, scores in zip(plan, found, strict=True):
+    results = chain.stream(ScoringVisitor, (planned.batch for planned in plan))
+    for planned, scores in zip(plan, results, strict=True):
         yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy())

@@ -1,4 +1,4 @@
-"""Few-shot translation: prompts, greedy decoding in batches, and what came out beside its reference."""
+"""Few-shot translation: prompts, greedy decoding in batches, and outputs with their references."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,29 +31,29 @@ class TranslationOutput:
 
 @dataclass(frozen=True)
 class PreparedTranslation:
-    """Prompts cut into batches: what every variant is run on."""
+    """Prompts as batches, which all variants share."""
 
     items: tuple[TranslationItem, ...]
     prompts: tuple[str, ...]
     token_ids: tuple[tuple[int, ...], ...]
     batches: tuple[tuple[int, ...], ...]
-    """Items that are decoded together, long prompts first."""
+    """Indices of the items that are decoded together, long prompts first."""
     max_new_tokens: int
 
 
 @dataclass(frozen=True)
 class Translations:
-    """Outputs with their references: what metrics are computed on."""
+    """Outputs with their references: the input of metrics."""
 
     example_ids: tuple[str, ...]
     outputs: tuple[str, ...]
     references: tuple[str, ...]
     prompts: tuple[str, ...] = ()
-    """What the model was given; empty where nobody asks."""
+    """Inputs of the model; empty if they are not needed."""
 
     @classmethod
     def from_outputs(cls, outputs: Sequence[TranslationOutput]) -> "Translations":
-        """Of a model just run."""
+        """Build translations from the outputs of a model."""
         return cls(
             tuple(output.example_id for output in outputs),
             tuple(output.output for output in outputs),
@@ -63,25 +63,25 @@ class Translations:
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Sequence[object]]) -> "Translations":
-        """Of stored rows, given as columns."""
+        """Build translations from stored rows, given as columns."""
         return cls(*(tuple(map(str, columns[key])) for key in ("example_id", "output", "reference", "prompt")))
 
     def columns(self) -> dict[str, Sequence[object]]:
-        """The stored rows; see `TRANSLATION_SCHEMA`."""
+        """The rows to store; see `TRANSLATION_SCHEMA`."""
         values = (self.example_ids, self.prompts, self.outputs, self.references)
         return {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
 
-    def only(self, example_ids: frozenset[str]) -> "Translations":
-        """The sentences of these ids, in their order."""
-        kept = [place for place, name in enumerate(self.example_ids) if name in example_ids]
-        columns = {key: [values[place] for place in kept] for key, values in self.columns().items()}
+    def select(self, example_ids: frozenset[str]) -> "Translations":
+        """Return the sentences with the given ids, in their order."""
+        kept = [index for index, name in enumerate(self.example_ids) if name in example_ids]
+        columns = {key: [values[index] for index in kept] for key, values in self.columns().items()}
         return self.from_columns(columns)
 
 
 def translation_prompts(
     items: Sequence[TranslationItem], shots: Sequence[Shot], *, source: str, target: str, end: str
 ) -> list[str]:
-    """The shots, then `"{Source}: {x}" E "{Target}:"`, without a space at the end (docs/method.md section 6)."""
+    """Prompts: the shots, then `"{Source}: {x}" E "{Target}:"` without a space at the end."""
     shown = "".join(format_labelled(source, x, end) + format_labelled(target, y, end) for x, y in shots)
     return [f"{shown}{format_labelled(source, item.source, end)}{language_label(target)}:" for item in items]
 
@@ -97,12 +97,12 @@ def prepare_translation(
     max_positions: int | None,
     max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> PreparedTranslation:
-    """Build and tokenise the prompts and cut them into batches of similar length.
+    """Build and tokenise the prompts, and divide them into batches of similar length.
 
     Args:
         shots: (source, target) sentences that are not under evaluation.
-        batch_tokens: most tokens of a batch, padding and new tokens included; one prompt alone may exceed it.
-        max_positions: positions of the model, None if it sets no bound.
+        batch_tokens: most tokens of a batch, padding and new tokens included; a single prompt may exceed it.
+        max_positions: positions of the model; None if it has no bound.
     Raises:
         ModelError: the tokenizer has no end-of-sequence token.
         TaskFileError: a prompt leaves no room for the new tokens.
@@ -120,7 +120,7 @@ def prepare_translation(
 
 
 def run_translation(chain: Chain, tokenizer: Any, prepared: PreparedTranslation) -> tuple[TranslationOutput, ...]:
-    """Decode greedily up to the end-of-sequence token with the model as the chain holds it now; strip the outputs."""
+    """Decode greedily up to the end-of-sequence token with the current model of the chain, and strip the outputs."""
     stop_id = int(tokenizer.eos_token_id)
     pad_id = stop_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     decoded = greedy_decode(
@@ -139,11 +139,11 @@ def run_translation(chain: Chain, tokenizer: Any, prepared: PreparedTranslation)
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> tuple[tuple[int, ...], ...]:
-    """Places ordered by falling length, cut where a batch padded to its first would exceed the bound."""
+    """Divide indices, sorted by falling length, such that no batch padded to its first prompt exceeds the bound."""
     batches: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
-            batches[-1].append(place)
+            batches[-1].append(index)
         else:
-            batches.append([place])
+            batches.append([index])
     return tuple(tuple(batch) for batch in batches)

@@ -1,1 +1,1 @@
-"""Evaluation tasks: what they ask, how their prompts are written, and where their items are read from."""
+"""Evaluation tasks: their prompts, their metrics, and the sources of their items."""

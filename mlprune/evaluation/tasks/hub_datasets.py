@@ -26,34 +26,34 @@ Pairs = tuple[tuple[str, str], ...]
 
 USUAL_SPLITS: Pairs = (("dev", "validation"), ("test", "test"))
 CONVERTED = "refs/convert/parquet"
-"""Where a hub keeps its own conversion of a data set that is published with a loading script, as plain tables."""
+"""Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
 
 
 @dataclass(frozen=True)
 class HubSet:
-    """How a data set of a hub is read.
+    """How to read a data set of a hub.
 
     Raises:
-        RecipeError: a pattern names files that are no tables, or has a placeholder that means nothing.
+        RecipeError: a pattern matches files other than tables, or has an unknown placeholder.
     """
 
     name: str
     files: tuple[str, ...]
-    """Patterns of the files of one language and split, with `{config}` and `{split}`; `*` stands for any characters."""
+    """Patterns of the files of one language and split, with `{config}` and `{split}`; `*` matches any characters."""
     revision: str = "main"
-    """Used where the path says none."""
+    """Revision if the path gives none."""
     splits: Pairs = USUAL_SPLITS
-    """Split of a recipe -> what the files call it. There are no others."""
+    """Split in a recipe -> its name in the files. The data set has no other splits."""
     configs: Pairs = ()
-    """Language -> what the files call it; of others first the tag is looked up, then FLORES-200's code."""
+    """Language -> its name in the files. For other languages the tag is tried, then the code of FLORES-200."""
     columns: Pairs = ()
-    """Key of a task -> column of the files, where the two differ."""
+    """Key of a task -> column of the files, if the two differ."""
     id: tuple[str, ...] = ()
-    """Columns that together are an example's id, the same in all languages; none: the number of its row, from 0."""
+    """Columns that together are an example's id in all languages; empty for the number of its row, from 0."""
     aligned: bool = True
-    """Whether rows of one number are one example in all languages; otherwise their ids name the language."""
+    """Whether rows with equal numbers are the same example in all languages; otherwise ids contain the language."""
     skips_incomplete: bool = False
-    """Whether rows that were published without a text, or with the label -1, are passed over instead of refused."""
+    """Whether rows that were published without a text, or with the label -1, are skipped instead of refused."""
 
     def __post_init__(self) -> None:
         for pattern in self.files:
@@ -63,7 +63,7 @@ class HubSet:
                 raise RecipeError("wrong files of a hub's data set", name=self.name, expected=expected, got=pattern)
 
     def patterns(self, language: str, split: str) -> list[tuple[str, ...]]:
-        """Patterns of a language's files under each name the language may have there, in the order they are tried.
+        """Return the patterns of a language's files for each possible name of the language, in the order of trial.
 
         Raises:
             TaskFileError: the data set has no such split.
@@ -77,23 +77,23 @@ class HubSet:
 
 @dataclass(frozen=True)
 class HubSource:
-    """Where a recipe finds a task's rows on a hub."""
+    """A data set of a hub at some revision."""
 
     data: HubSet
     revision: str
-    """As the recipe asks for it."""
+    """Revision that the recipe asks for."""
     commit: str = ""
-    """What the revision was when the recipe was planned; empty before that."""
+    """Commit of the revision when the recipe was planned; empty before."""
 
     def __str__(self) -> str:
         return f"{self.data.name}@{self.revision}"
 
 
 def hub_source(path: str, known: Mapping[str, HubSet]) -> HubSource:
-    """What a path such as `hub:facebook/xnli@v1` stands for; no hub is asked.
+    """Parse a path such as `hub:facebook/xnli@v1`, without access to a hub.
 
     Raises:
-        RecipeError: the data set is not among the known ones.
+        RecipeError: the data set is unknown.
     """
     name, _, revision = path.removeprefix(HUB).partition("@")
     if name not in known:
@@ -104,26 +104,27 @@ def hub_source(path: str, known: Mapping[str, HubSet]) -> HubSource:
 
 @cache
 def pinned(source: HubSource, languages: tuple[str, ...], split: str) -> HubSource:
-    """The source at one commit, with the files of some languages fetched.
+    """Pin a source to one commit and fetch the files of some languages.
 
     Raises:
         TaskFileError: the data set has no such split, or cannot be fetched.
     """
-    patterns = [one for language in languages for group in source.data.patterns(language, split) for one in group]
+    groups = [group for language in languages for group in source.data.patterns(language, split)]
+    patterns = [pattern for group in groups for pattern in group]
     return replace(source, commit=_fetched(source, patterns).name)
 
 
 def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row], str]:
-    """The rows of one language and split, each with an `id` and the keys of its task, and where they are from.
+    """Read the rows of one language and split, each with an `id` and the keys of its task; also return their origin.
 
     Args:
-        source: pinned to a commit; what is not in this machine's cache is fetched.
+        source: pinned to a commit; files that are not in the local cache are fetched.
     Raises:
         TaskFileError: the data set has no such split or language, or cannot be fetched or read.
     """
     groups = source.data.patterns(language, split)
     folder = _fetched(source, [pattern for group in groups for pattern in group])
-    paths = next((found for group in groups if (found := _matching(folder, group))), None)
+    paths = next((matches for group in groups if (matches := _matching(folder, group))), None)
     where = f"{source.data.name}@{source.commit}"
     if paths is None:
         expected = [pattern for group in groups for pattern in group]
@@ -144,14 +145,14 @@ def _fetched(source: HubSource, patterns: Sequence[str]) -> Path:
 
 
 def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """Files of the first pattern that any matches, in the order of their names."""
+    """Return the files of the first pattern that matches any, sorted by name."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    found = ([name for name in files if fnmatchcase(name, pattern)] for pattern in patterns)
-    return [folder / name for name in next(filter(None, found), [])]
+    matches = ([name for name in files if fnmatchcase(name, pattern)] for pattern in patterns)
+    return [folder / name for name in next(filter(None, matches), [])]
 
 
 def _renamed(rows: Sequence[Row], data: HubSet, *, language: str) -> Iterator[Row]:
-    """Rows with the keys of a task, without those that are passed over; numbers count all rows.
+    """Give rows the keys of a task and leave out skipped ones; row numbers count all rows.
 
     Raises:
         TaskFileError: a row lacks a column of the id.
@@ -164,10 +165,10 @@ def _renamed(rows: Sequence[Row], data: HubSet, *, language: str) -> Iterator[Ro
         if data.skips_incomplete and any(map(_is_missing, row.values())):
             n_skipped += 1
             continue
-        own = {key: row[column] for key, column in data.columns if column in row}
-        yield {**row, **own, "id": _id(row, data, number=number, language=language)}
+        renamed = {key: row[column] for key, column in data.columns if column in row}
+        yield {**row, **renamed, "id": _id(row, data, number=number, language=language)}
     if n_skipped:
-        logger.warning("%s, %s: %d rows without a text or label passed over", data.name, language, n_skipped)
+        logger.warning("%s, %s: %d rows without a text or label skipped", data.name, language, n_skipped)
 
 
 def _is_missing(value: object) -> bool:
@@ -177,6 +178,6 @@ def _is_missing(value: object) -> bool:
 def _id(row: Row, data: HubSet, *, number: int, language: str) -> int | str:
     if data.id:
         values = [row[column] for column in data.id]
-        found = cast("int | str", values[0]) if len(values) == 1 else "#".join(map(str, values))
-        return found if data.aligned else f"{language}:{found}"
+        example_id = cast("int | str", values[0]) if len(values) == 1 else "#".join(map(str, values))
+        return example_id if data.aligned else f"{language}:{example_id}"
     return number if data.aligned else f"{language}:{number}"

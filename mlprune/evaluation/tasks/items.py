@@ -1,7 +1,4 @@
-"""What a choice is made of: whole texts, one for each candidate, of which one is right.
-
-How a row of a task becomes one is in `tasks.py` and `own_tasks.py`, how it is scored in `classify.py` and `rules.py`.
-"""
+"""Items of tasks, and checked access to the values of a row."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +12,17 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True)
 class ChoiceItem:
-    """Whole texts of which one is right."""
+    """A choice between whole texts, one of which is right."""
 
     example_id: str
     candidates: tuple[str, ...]
-    """The labels as the file writes them, or the texts that fill a gap."""
+    """The labels as they are in the file, or the texts that fill a gap."""
     texts: tuple[str, ...]
-    """What is scored, one text a candidate."""
+    """Scored texts, one per candidate."""
     gold: int
     """Index of the right candidate."""
     starts: tuple[int, ...] = ()
-    """Character at which the candidate part of each text begins: the candidate and what follows it. Empty: at 0."""
+    """Index of the character at which the candidate part of each text begins; empty if all begin at 0."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +34,31 @@ class TranslationItem:
     reference: str
 
 
-def choice(
+def choice_item(
     example_id: str, candidates: Sequence[str], *, context: str, parts: Sequence[str], gold: int, after: str = ""
 ) -> ChoiceItem:
-    """An item whose texts begin with one context.
+    """Build an item whose texts share one context.
 
     Args:
         candidates: the labels, or the texts that fill a gap.
-        context: what stands before every candidate.
-        parts: what follows the context, one a candidate.
-        after: what ends every text; like `parts` it belongs to the candidate part.
+        context: text before every candidate.
+        parts: text after the context, one per candidate.
+        after: end of every text; it belongs to the candidate part, as `parts` does.
     """
     texts = tuple(f"{context}{part}{after}" for part in parts)
     return ChoiceItem(example_id, tuple(candidates), texts, gold, (len(context),) * len(texts))
 
 
 def sentence_item(example_id: str, sentence: str) -> ChoiceItem:
-    """A sentence as an item of one text, for perplexity."""
+    """Build an item with one text, for perplexity."""
     return ChoiceItem(example_id, (sentence,), (sentence,), 0)
 
 
 def text_of(row: Row, key: str) -> str:
-    """A text of a row, as it stands.
+    """Return a text of a row, unchanged.
 
     Raises:
-        TaskFileError: it is no text, or nothing but white space.
+        TaskFileError: the value is not a text, or only white space.
     """
     value = row[key]
     if not is_text(value):
@@ -70,10 +67,10 @@ def text_of(row: Row, key: str) -> str:
 
 
 def number_of(row: Row, key: str, allowed: range) -> int:
-    """A whole number of a row.
+    """Return a whole number of a row.
 
     Raises:
-        TaskFileError: it is not one of the allowed ones.
+        TaskFileError: the value is not one of the allowed numbers.
     """
     value = row[key]
     if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
@@ -82,10 +79,10 @@ def number_of(row: Row, key: str, allowed: range) -> int:
 
 
 def one_based_index(row: Row, key: str, n: int) -> int:
-    """The index of the right one of n, which the row counts from 1, as a number or as a text of digits.
+    """Return the index of the right one of n, which the row counts from 1, as a number or as digits.
 
     Raises:
-        TaskFileError: it is not one of them.
+        TaskFileError: the value is not in 1 to n.
     """
     value = row[key]
     if isinstance(value, str) and value.isascii() and value.isdigit():
@@ -94,10 +91,10 @@ def one_based_index(row: Row, key: str, n: int) -> int:
 
 
 def texts_of(row: Row, key: str) -> list[str]:
-    """A list of texts of a row.
+    """Return a list of texts of a row.
 
     Raises:
-        TaskFileError: it is no list, is empty, or holds something that is no text.
+        TaskFileError: the value is not a list, is empty, or contains something other than texts.
     """
     value = row[key]
     if not isinstance(value, list) or not value or not all(is_text(each) for each in value):
@@ -105,20 +102,20 @@ def texts_of(row: Row, key: str) -> list[str]:
     return cast("list[str]", value)
 
 
-def place_of(row: Row, key: str, candidates: Sequence[str]) -> int:
-    """The right one of some candidates, given by its index or as it is written.
+def index_of(row: Row, key: str, candidates: Sequence[str]) -> int:
+    """Return the index of the right candidate, which the row gives as an index or as a text.
 
     Raises:
-        TaskFileError: it is neither.
+        TaskFileError: the value is neither an index nor one of the candidates.
     """
     value = row[key]
     if not isinstance(value, str):
         return number_of(row, key, range(len(candidates)))
     if value not in candidates:
-        raise TaskFileError(f"the {key} is no candidate", key=key, expected=list(candidates), got=value)
+        raise TaskFileError(f"the {key} is not a candidate", key=key, expected=list(candidates), got=value)
     return list(candidates).index(value)
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is a text with something in it."""
+    """Whether a value is a text with at least one character other than white space."""
     return isinstance(value, str) and bool(value.strip())

@@ -1,4 +1,4 @@
-"""From task files and corpora to checked items: which file, which rows, and which of them a limit keeps."""
+"""Read checked items from task files and corpora, and apply limits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from mlprune.vocabulary import SplitName
 Item: TypeAlias = ChoiceItem | TranslationItem
 
 CORPUS = "corpus"
-"""Path of a task whose items come from the recipe's corpus."""
+"""Path of a task that reads the recipe's corpus."""
 
 
 @dataclass(frozen=True)
@@ -28,55 +28,55 @@ class TaskData:
     """The items of one task, language and split."""
 
     items: tuple[Item, ...]
-    """In file order."""
+    """Items in the order of the file."""
     content_sha256: str
-    """Of everything that was read, whatever the split and limit took of it; other keys of the rows do not count."""
+    """Hash of all rows or lines that were read, before split and limit, without keys that the task does not read."""
     path: str
     lines: Mapping[str, int]
-    """Id -> line of all rows that were read, from 0; empty where none were."""
+    """Id -> line, from 0, of all rows that were read."""
     rows: Mapping[str, Row] = field(default_factory=dict)
-    """Id -> row of the items, where they are from rows."""
+    """Id -> row of the items; empty if the items are lines of parallel text."""
 
 
 def read_items(
     task: str | Task, source: Path | HubSource, *, language: str, split: str, limit: int | None = None, seed: int = 0
 ) -> TaskData:
-    """The items of `<folder>/<language>.<split>` with the ending .jsonl, .jsonl.gz or .parquet, or of a hub's data set.
+    """Read the items of `<folder>/<language>.<split>` (.jsonl, .jsonl.gz or .parquet), or of a hub's data set.
 
     Args:
-        task: the name of a task in `TASKS`, or a task.
+        task: a task, or the name of one in `TASKS`.
         source: the folder, or the data set.
         language: a tag such as `fr`; the file may also be named `fra_Latn`.
-        limit: keep the items with the smallest SHA-256 of "seed:id", this many of them.
+        limit: number of items to keep, those with the smallest SHA-256 of "seed:id".
     Raises:
-        TaskFileError: there is no such file, a row is wrong (the first one is named), or no item is left; or the data
-            set cannot be fetched.
+        TaskFileError: there is no such file, a row is wrong (the first one is named), no item is left, or the data set
+            cannot be fetched.
     """
-    rule = TASKS[task] if isinstance(task, str) else task
-    if rule.to_item is None:
+    definition = TASKS[task] if isinstance(task, str) else task
+    if definition.to_item is None:
         raise TaskFileError(
-            "this task reads parallel text, not task files", task=rule.name, expected="a corpus", got=str(source)
+            "this task reads parallel text, not task files", task=definition.name, expected="a corpus", got=str(source)
         )
     rows, where = _rows(source, language=language, split=split)
     items: dict[str, ChoiceItem] = {}
     ids: dict[str, int] = {}
     for line, row in enumerate(rows, start=1):
         try:
-            example_id = _example_id(row, keys=rule.keys, seen=ids)
-            item = rule.to_item(example_id, row)
+            example_id = _example_id(row, keys=definition.keys, seen=ids)
+            item = definition.to_item(example_id, row)
         except TaskFileError as err:
             raise TaskFileError(err.message, {"file": where, "line": line, **err.context}) from err
         ids[example_id] = line
         if item is not None:
             items[example_id] = item
-    content = digest([{key: row[key] for key in ("id", *rule.keys)} for row in rows])
+    content = digest([{key: row[key] for key in ("id", *definition.keys)} for row in rows])
     lines = {example_id: line - 1 for example_id, line in ids.items()}
     kept = _limited(items, limit=limit, seed=seed, where=where)
-    return TaskData(kept, content, where, lines, {one.example_id: rows[lines[one.example_id]] for one in kept})
+    return TaskData(kept, content, where, lines, {item.example_id: rows[lines[item.example_id]] for item in kept})
 
 
 def _rows(source: Path | HubSource, *, language: str, split: str) -> tuple[Sequence[Row], str]:
-    """All rows of a language and split, and where they are from."""
+    """Read all rows of a language and split; also return their origin."""
     if isinstance(source, HubSource):
         return hub_rows(source, language=language, split=split)
     path = _task_file(source, language=language, split=split)
@@ -96,16 +96,16 @@ def corpus_items(
     limit: int | None = None,
     seed: int = 0,
 ) -> TaskData:
-    """The items a parallel corpus gives: sentences for perplexity, pairs for translation, and CLDR's held-out facts.
+    """Build items from a parallel corpus: sentences for perplexity, pairs for translation, and CLDR's held-out facts.
 
     Args:
-        lines: language -> its sentences, aligned; facts need none.
-        language: the language, for translation the source.
-        target: for translation.
-        split: the half of the ids to take, by hash; None takes all.
+        lines: language -> its sentences, aligned; empty for facts.
+        language: the language, for translation the source language.
+        target: the target language of translation.
+        split: the half of the ids to use, chosen by hash; None uses all.
         limit: as in `read_items`.
     Raises:
-        TaskFileError: the corpus has nothing for this task or language, the sides are not aligned, or no item is left.
+        TaskFileError: the corpus has no items for this task or language, is not aligned, or no item is left.
     """
     items, content = _corpus_content(task, lines, languages=(language, *([target] if target else [])))
     kept = {key: item for key, item in items.items() if split is None or split_of(key) == split}
@@ -117,7 +117,7 @@ def corpus_items(
 def _corpus_content(
     task: str, lines: Mapping[str, Sequence[str]], *, languages: tuple[str, ...]
 ) -> tuple[Mapping[str, Item], str]:
-    """All items by id, and the hash of what they were made of."""
+    """Build all items by id; also return the hash of their sources."""
     if task == "facts":
         rows = _held_out_facts(languages[0])
         return {str(row["id"]): facts_item(str(row["id"]), row) for row in rows}, digest(rows)
@@ -138,7 +138,7 @@ def _corpus_content(
 
 
 def _side(lines: Mapping[str, Sequence[str]], language: str) -> Sequence[str]:
-    """One language of the corpus, checked."""
+    """Return the checked sentences of one language of the corpus."""
     if language not in lines:
         raise TaskFileError("the corpus lacks a language", language=language, expected=sorted(lines), got=language)
     for number, sentence in enumerate(lines[language], start=1):
@@ -152,23 +152,23 @@ def _side(lines: Mapping[str, Sequence[str]], language: str) -> Sequence[str]:
 def _held_out_facts(language: str) -> list[Row]:
     if language not in cldr.LANGUAGES:
         raise TaskFileError(
-            "the corpus knows no facts in this language", language=language, expected=cldr.LANGUAGES, got=language
+            "the corpus has no facts in this language", language=language, expected=cldr.LANGUAGES, got=language
         )
     return [cldr_facts.item(fact, language) for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id)]
 
 
 def _task_file(folder: Path, *, language: str, split: str) -> Path:
-    looked_up = [folder / f"{stem}.{split}{suffix}" for stem in language_file_stems(language) for suffix in SUFFIXES]
-    for path in looked_up:
+    paths = [folder / f"{stem}.{split}{suffix}" for stem in language_file_stems(language) for suffix in SUFFIXES]
+    for path in paths:
         if path.is_file():
             return path
-    names = [path.name for path in looked_up]
-    there = sorted(path.name for path in folder.iterdir())[:20] if folder.is_dir() else "no such folder"
-    raise TaskFileError("there is no task file", folder=str(folder), expected=names, got=there)
+    expected = [path.name for path in paths]
+    got = sorted(path.name for path in folder.iterdir())[:20] if folder.is_dir() else "no such folder"
+    raise TaskFileError("there is no task file", folder=str(folder), expected=expected, got=got)
 
 
 def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> str:
-    """The row's id as text, once all keys are there and the id is new."""
+    """Return the row's id as text, after checking that all keys exist and the id is new."""
     missing = [key for key in ("id", *keys) if key not in row]
     if missing:
         raise TaskFileError("a row lacks keys", expected=("id", *keys), got=sorted(row), missing=missing)
@@ -181,7 +181,7 @@ def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> st
 
 
 def _limited(items: Mapping[str, Item], *, limit: int | None, seed: int, where: str) -> tuple[Item, ...]:
-    """The chosen items in their order."""
+    """Return the items that a limit keeps, in their order."""
     if not items:
         raise TaskFileError("there are no items", file=where, expected="at least one", got=0)
     kept = set(ordered_by_hash(seed, items)[:limit])

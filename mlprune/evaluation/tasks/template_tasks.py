@@ -1,6 +1,6 @@
-"""A task of a user's own: one frozen record that a recipe writes down, and the `Task` it makes.
+"""Tasks described by a template: the record that a recipe contains, and the `Task` built from it.
 
-The same record serves code: `template_task(TemplateTask(...))`. Tasks that come with the package are in `tasks.py`.
+Code can use the same record: `template_task(TemplateTask(...))`.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from string import Formatter
 from typing import Literal
 
 from mlprune.errors import RecipeError
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, place_of, text_of, texts_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, index_of, text_of, texts_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, LABEL_METRICS, Task
 
 CANDIDATE = "candidate"
-"""The field of a template that each candidate fills."""
+"""Field of a template that is filled with each candidate."""
 
 
 @dataclass(frozen=True)
@@ -21,23 +21,23 @@ class TemplateTask:
     """A choice between candidates, described by a template.
 
     Raises:
-        RecipeError: the template has not `{candidate}` exactly once, or a field that is no plain name; or there are
-            fewer than two labels, or as many words as there are not labels.
+        RecipeError: the template does not contain `{candidate}` exactly once, or a field is not a plain name; or there
+            are fewer than two labels, or the numbers of words and labels differ.
     """
 
     name: str
     template: str
-    """The whole text: `{key}` stands for a text of the row, `{candidate}` for each candidate."""
+    """The whole text: `{key}` is replaced by a text of the row, `{candidate}` by each candidate."""
     answer: str
-    """Key of the right candidate: its index from 0, or as it is written among the labels or candidates."""
+    """Key of the right candidate: its index from 0, or its text among the labels or candidates."""
     labels: tuple[str, ...] = ()
-    """Labels as the files write them, the same for all rows."""
+    """Labels as they are in the files, equal for all rows."""
     words: tuple[str, ...] = ()
-    """What a template says for each label; empty: the labels themselves."""
+    """Word for each label in the template; empty for the labels themselves."""
     candidates: str | None = None
-    """Instead of labels: the key under which a row lists its candidates."""
+    """Instead of labels: the key of the list of candidates in a row."""
     ties: Literal["earlier", "shared"] = "earlier"
-    """Of equal candidates the earlier one is predicted, or they share the credit (`shared`)."""
+    """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
 
     def __post_init__(self) -> None:
         fields = self._fields()
@@ -61,18 +61,18 @@ class TemplateTask:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What a row has to have besides its id."""
+        """Keys that a row must have in addition to its id."""
         return tuple(dict.fromkeys([*self.texts, self.answer]))
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Those of them whose texts are in the example's language."""
-        wanted = [name for name in self._fields() if name != CANDIDATE]
-        return tuple(dict.fromkeys([*wanted, *([self.candidates] if self.candidates else [])]))
+        """Keys whose texts are in the example's language."""
+        names = [name for name in self._fields() if name != CANDIDATE]
+        return tuple(dict.fromkeys([*names, *([self.candidates] if self.candidates else [])]))
 
 
 def template_task(record: TemplateTask) -> Task:
-    """The task that a record describes."""
+    """Build the task that a record describes."""
     return Task(
         record.name,
         LABEL_METRICS if record.labels else CHOICE_METRICS,
@@ -85,15 +85,15 @@ def template_task(record: TemplateTask) -> Task:
 
 
 def _item(example_id: str, row: Row, *, record: TemplateTask) -> ChoiceItem:
-    """A row filled into the template."""
+    """Fill a row into the template."""
     names = record.labels or tuple(texts_of(row, str(record.candidates)))
-    gold = place_of(row, record.answer, names)
-    before, after, seen = "", "", False
+    gold = index_of(row, record.answer, names)
+    before, after, is_after = "", "", False
     for literal, name, _, _ in Formatter().parse(record.template):
         text = text_of(row, name) if name not in (None, CANDIDATE) else ""
-        if seen:
+        if is_after:
             after += literal + text
         else:
             before += literal + text
-        seen = seen or name == CANDIDATE
-    return choice(example_id, names, context=before, parts=record.words or names, gold=gold, after=after)
+        is_after = is_after or name == CANDIDATE
+    return choice_item(example_id, names, context=before, parts=record.words or names, gold=gold, after=after)

@@ -16,7 +16,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mlprune.evaluation.bootstrap import measure
-from mlprune.evaluation.scoring.candidates import PreparedTask, run_under
+from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.evaluation.task_metrics import task_metrics
@@ -134,9 +134,9 @@ class TrialJob(TasksJob):
             prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
             assert isinstance(prepared, PreparedTask), "translation has two languages and is not projected"
             with intervention.active(model, store):
-                scores = run_under(model, prepared, [one.task.rule for one in trials])
+                scores = run_with_rules(model, prepared, [one.task.rule for one in trials])
             for one in trials:
-                predictions = Predictions.from_scores(prepared.items, scores).under(one.task.rule)
+                predictions = Predictions.from_scores(prepared.items, scores).with_rule(one.task.rule)
                 store.write_record(one.identity.record(rows={"lrp2_trials": [self._row(one, predictions)]}))
 
     def _row(self, trial: EvaluationSpec, predictions: Predictions) -> dict[str, JsonValue]:

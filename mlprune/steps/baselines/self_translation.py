@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 SCHEMA = {"example_id": "string", "key": "string", "place": "int32", "text": "string", "translation": "string"}
-"""Columns of a file of translations: one row a text; `key` of the row it is from, or `text` for a candidate's whole."""
+"""Columns of a file of translations, one row per text; `key` is `text` for the whole text of a candidate."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,16 @@ class SelfTranslateJob(RecordJob, ModelJob):
     def _prepared(self) -> PreparedTranslation:
         return prepared_texts(self.task, self.shots, self.model, self.batch_tokens)
 
-    def _write(self, store: Store, found: Mapping[str, str]) -> None:
-        """Every text with its translation, and the record."""
+    def _write(self, store: Store, translations: Mapping[str, str]) -> None:
+        """Write every text with its translation, then the record."""
         texts = texts_of(self.task)
-        columns: dict[str, list[object]] = {name: [getattr(one, name) for one in texts] for name in list(SCHEMA)[:-1]}
-        columns["translation"] = [found[one.text] for one in texts]
+        columns: dict[str, list[object]] = {
+            "example_id": [text.example_id for text in texts],
+            "key": [text.key for text in texts],
+            "place": [text.index for text in texts],
+            "text": [text.text for text in texts],
+            "translation": [translations[text.text] for text in texts],
+        }
         artefact = store.write_table(f"translations/{self.identity.id}.parquet", columns, SCHEMA)
         n_empty = columns["translation"].count("")
         if n_empty:
@@ -140,7 +145,7 @@ class SelfTranslateJob(RecordJob, ModelJob):
             "base_model_id": self.model.base_model_id,
             **{name: value for name, value in self.task.columns.items() if name in _COLUMNS},
             "n_texts": len(texts),
-            "n_distinct": len(found),
+            "n_distinct": len(translations),
             "n_empty": n_empty,
         }
         store.write_record(self.identity.record(artefacts=(artefact,), rows={"self_translations": [row]}))

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from mlprune.evaluation.scoring.candidates import PreparedTask, run_under
+from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
 from mlprune.models.chain import Chain
@@ -97,9 +97,9 @@ class EvaluateJob(TasksJob):
         self, store: Store, model: Chain, prepared: PreparedTask, *, evaluations: Sequence[EvaluationSpec]
     ) -> None:
         """Score the candidates once, and write them down under every rule."""
-        scores = run_under(model, prepared, [one.task.rule for one in evaluations])
+        scores = run_with_rules(model, prepared, [one.task.rule for one in evaluations])
         for evaluation in evaluations:
-            predictions = Predictions.from_scores(prepared.items, scores).under(evaluation.task.rule)
+            predictions = Predictions.from_scores(prepared.items, scores).with_rule(evaluation.task.rule)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions)
 
     def _translate(

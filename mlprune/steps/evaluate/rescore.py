@@ -162,12 +162,12 @@ def _rescore(store: Store, record: Record, new: EvaluationSpec, *, change: Chang
     if there is not None and store.is_complete(there):
         return False
     old = read_predictions(store, task_spec(record.parameters), record.artefacts[0])
-    kept = old if change.examples is None else old.only(change.examples)
+    kept = old if change.examples is None else old.select(change.examples)
     if not kept.example_ids:
         spec = new.task
         raise BadInputError("no example is left", task=spec.task, language=spec.language, expected="ids of the task")
     if isinstance(kept, Predictions):
-        kept = kept.under(new.task.rule)
+        kept = kept.with_rule(new.task.rule)
     write_evaluation(store, new, str(record.parents["variant"]), predictions=kept)
     return True
 

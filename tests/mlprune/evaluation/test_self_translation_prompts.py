@@ -34,7 +34,7 @@ def data_of(task: Task, row: dict[str, Any], folder: Path) -> TaskData:
 
 def translated(task: Task, data: TaskData) -> Any:
     """The example with every text in capital letters for its English."""
-    texts = {(one.example_id, one.key, one.place): f"EN {one.text.upper()}" for one in source_texts(task, data)}
+    texts = {(one.example_id, one.key, one.index): f"EN {one.text.upper()}" for one in source_texts(task, data)}
     (item,) = in_english(task, data, texts)
     return item
 
@@ -55,7 +55,7 @@ def test_right_answers_and_names_stay_and_no_text_of_the_language_is_left(name: 
 def test_what_has_a_gap_is_translated_whole_for_every_candidate(name: str, tmp_path: Path) -> None:
     data = data_of(TASKS[name], ROWS[name], tmp_path)
     found = source_texts(TASKS[name], data)
-    assert [(one.key, one.place, one.text) for one in found] == [
+    assert [(one.key, one.index, one.text) for one in found] == [
         (WHOLE, place, text) for place, text in enumerate(data.items[0].texts)
     ]
 

@@ -1,7 +1,7 @@
 """Belebele: reading comprehension with four answers (Bandarkar et al. 2023, arXiv:2308.16884)."""
 
 from mlprune.evaluation.tasks.hub_datasets import HubSet
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, one_based_index, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.vocabulary import TASK_TRAITS
 
@@ -11,12 +11,12 @@ ANSWER_KEYS = tuple(f"mc_answer{number}" for number in range(1, 5))
 def belebele_item(example_id: str, row: Row) -> ChoiceItem:
     """`{passage} {question} {answer}` with each of four answers (Bandarkar et al., arXiv:2308.16884).
 
-    The answers themselves are scored, not the letters A to D: small models do not know what a letter stands for.
+    The answers themselves are scored instead of the letters A to D, which small models cannot resolve.
     """
     passage, question = (text_of(row, key).strip() for key in ("flores_passage", "question"))
     answers = [text_of(row, key).strip() for key in ANSWER_KEYS]
     gold = one_based_index(row, "correct_answer_num", len(answers))
-    return choice(example_id, answers, context=f"{passage} {question} ", parts=answers, gold=gold)
+    return choice_item(example_id, answers, context=f"{passage} {question} ", parts=answers, gold=gold)
 
 
 TASK = Task(

@@ -1,7 +1,7 @@
 """Facts: choice of the word that completes a statement."""
 
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, place_of, text_of, texts_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, index_of, text_of, texts_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.vocabulary import TASK_TRAITS
 
@@ -10,14 +10,14 @@ MASK = "<mask>"
 
 
 def facts_item(example_id: str, row: Row) -> ChoiceItem:
-    """The prompt as it stands, each candidate in the place of `<mask>`; `answer` is an index or a text."""
+    """The prompt with `<mask>` replaced by each candidate; `answer` is an index or a text."""
     prompt = text_of(row, "prompt")
     if MASK not in prompt:
         raise TaskFileError("a prompt has no gap", key="prompt", expected=MASK, got=prompt)
     candidates = texts_of(row, "candidates")
     before, _, after = prompt.partition(MASK)
     parts = [candidate + after.replace(MASK, candidate) for candidate in candidates]
-    return choice(example_id, candidates, context=before, parts=parts, gold=place_of(row, "answer", candidates))
+    return choice_item(example_id, candidates, context=before, parts=parts, gold=index_of(row, "answer", candidates))
 
 
 TASK = Task(

@@ -1,6 +1,6 @@
 """MARC: sentiment of product reviews, with two or five labels (Keung et al. 2020, arXiv:2010.02573)."""
 
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, number_of, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 from mlprune.vocabulary import TASK_TRAITS
 
@@ -12,23 +12,23 @@ CITATION = "Keung et al. 2020, arXiv:2010.02573"
 
 
 def marc_item(example_id: str, row: Row) -> ChoiceItem | None:
-    """The first words of the review and ` It is {negative|positive}`; reviews of three stars are dropped."""
+    """The first words of the review and ` It is {negative|positive}`; reviews with three stars are dropped."""
     review, stars = _review(row)
     if stars == 3:
         return None
     words = ("negative", "positive")
-    return choice(example_id, words, context=f"{review} It is ", parts=words, gold=int(stars > 3))
+    return choice_item(example_id, words, context=f"{review} It is ", parts=words, gold=int(stars > 3))
 
 
 def marc_five_item(example_id: str, row: Row) -> ChoiceItem:
-    """The first words of the review and ` It is {terrible|bad|okay|good|great}`, one word a number of stars."""
+    """The first words of the review and ` It is {terrible|bad|okay|good|great}`, one word for each number of stars."""
     review, stars = _review(row)
     labels = ("1", "2", "3", "4", "5")
-    return choice(example_id, labels, context=f"{review} It is ", parts=MARC_STARS, gold=stars - 1)
+    return choice_item(example_id, labels, context=f"{review} It is ", parts=MARC_STARS, gold=stars - 1)
 
 
 def _review(row: Row) -> tuple[str, int]:
-    """The first words of a review, and its stars."""
+    """Return the first words of a review, and its number of stars."""
     return " ".join(text_of(row, "text").split()[:MARC_WORDS]), number_of(row, "label", range(1, 6))
 
 

@@ -1,7 +1,7 @@
 """PAWS-X: paraphrase identification (Yang et al. 2019, arXiv:1908.11828)."""
 
 from mlprune.evaluation.tasks.hub_datasets import HubSet
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, number_of, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 from mlprune.vocabulary import TASK_TRAITS
 
@@ -13,7 +13,7 @@ def paws_x_item(example_id: str, row: Row) -> ChoiceItem:
     first, second = text_of(row, "sentence1"), text_of(row, "sentence2")
     parts = [f"{word}, {second}" for word in PAWS_X_LABELS]
     gold = number_of(row, "label", range(2))
-    return choice(example_id, ("0", "1"), context=f"{first} right? ", parts=parts, gold=gold)
+    return choice_item(example_id, ("0", "1"), context=f"{first} right? ", parts=parts, gold=gold)
 
 
 TASK = Task(

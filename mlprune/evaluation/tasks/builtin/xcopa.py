@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, number_of, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.vocabulary import TASK_TRAITS
 
 
 @dataclass(frozen=True)
 class XcopaWords:
-    """What joins a premise and a choice."""
+    """The words between a premise and a choice."""
 
     cause: str
-    """Stands before what made the premise happen."""
+    """Word before a cause of the premise."""
     effect: str
-    """Stands before what follows from the premise."""
+    """Word before an effect of the premise."""
 
 
 XCOPA_WORDS: Mapping[str, XcopaWords] = {
@@ -31,11 +31,11 @@ XCOPA_WORDS: Mapping[str, XcopaWords] = {
     "vi": XcopaWords("bởi vì", "vì vậy"),
     "zh": XcopaWords("因为", "所以"),
 }
-"""XCOPA's languages (Ponti et al., arXiv:2005.00333) but Haitian Creole, Quechua and Tamil, and English."""
+"""English and XCOPA's languages (Ponti et al., arXiv:2005.00333) except Haitian Creole, Quechua and Tamil."""
 
 
 def xcopa_item(example_id: str, row: Row, *, words: XcopaWords = XCOPA_WORDS["en"]) -> ChoiceItem:
-    """`{premise} {because|so} {choice}`: the premise without its full stop, the choice with a small first letter.
+    """`{premise} {because|so} {choice}`: the premise without its full stop, the choice with a lower-case first letter.
 
     The paper has no such template.
     """
@@ -44,9 +44,9 @@ def xcopa_item(example_id: str, row: Row, *, words: XcopaWords = XCOPA_WORDS["en
     if question not in ("cause", "effect"):
         raise TaskFileError("unknown question", key="question", expected=("cause", "effect"), got=question)
     choices = (text_of(row, "choice1"), text_of(row, "choice2"))
-    parts = [one.strip()[0].lower() + one.strip()[1:] for one in choices]
+    parts = [text.strip()[0].lower() + text.strip()[1:] for text in choices]
     context = f"{premise} {getattr(words, question)} "
-    return choice(example_id, choices, context=context, parts=parts, gold=number_of(row, "label", range(2)))
+    return choice_item(example_id, choices, context=context, parts=parts, gold=number_of(row, "label", range(2)))
 
 
 TASK = Task(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlprune.evaluation.tasks.hub_datasets import HubSet
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, number_of, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 from mlprune.vocabulary import TASK_TRAITS
 
@@ -16,9 +16,9 @@ class XnliWords:
     """The words of `{premise} , {question}?  {label} , {hypothesis}`."""
 
     question: str
-    """Asks whether it is so."""
+    """The question tag."""
     labels: tuple[str, str, str]
-    """For entailment, neutral, contradiction."""
+    """Words for entailment, neutral and contradiction."""
 
 
 XNLI_WORDS: Mapping[str, XnliWords] = {
@@ -40,9 +40,9 @@ XNLI_WORDS: Mapping[str, XnliWords] = {
 }
 """XNLI's fifteen languages.
 
-The words are those that lm-evaluation-harness (Gao et al.) made for XGLM's prompt (Lin et al., arXiv:2112.10668), with
-three slips put right: its Arabic "no" is the word for a number, its Greek words have wrong accents and gender, its
-Spanish "así" lacks the accent.
+The words are those of lm-evaluation-harness (Gao et al.) for XGLM's prompt (Lin et al., arXiv:2112.10668), with three
+corrections: its Arabic "no" is the word for a number, its Greek words have wrong accents and gender, and its Spanish
+"así" lacks the accent.
 """
 
 
@@ -54,7 +54,7 @@ def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"])
     gold = XNLI_LABELS.index(got) if is_name else number_of(row, "label", range(len(XNLI_LABELS)))
     parts = [f"{word} , {hypothesis}" for word in words.labels]
     names = XNLI_LABELS if is_name else ("0", "1", "2")
-    return choice(example_id, names, context=f"{premise} , {words.question}?  ", parts=parts, gold=gold)
+    return choice_item(example_id, names, context=f"{premise} , {words.question}?  ", parts=parts, gold=gold)
 
 
 TASK = Task(

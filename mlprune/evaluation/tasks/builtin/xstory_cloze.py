@@ -1,7 +1,7 @@
 """XStoryCloze: choice of the right ending of a story (Lin et al. 2021, arXiv:2112.10668)."""
 
 from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, one_based_index, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.vocabulary import TASK_TRAITS
 
@@ -14,7 +14,7 @@ def xstory_cloze_item(example_id: str, row: Row) -> ChoiceItem:
     story = " ".join(text_of(row, key).strip() for key in STORY_KEYS)
     endings = [text_of(row, key).strip() for key in ENDING_KEYS]
     gold = one_based_index(row, "answer_right_ending", len(endings))
-    return choice(example_id, endings, context=f"{story} ", parts=endings, gold=gold)
+    return choice_item(example_id, endings, context=f"{story} ", parts=endings, gold=gold)
 
 
 TASK = Task(

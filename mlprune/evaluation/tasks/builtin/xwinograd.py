@@ -2,7 +2,7 @@
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice, one_based_index, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.vocabulary import TASK_TRAITS
 
@@ -11,13 +11,13 @@ GAP = "_"
 
 
 def xwinograd_item(example_id: str, row: Row) -> ChoiceItem:
-    """The sentence with each option in the place of its `_` (Tikhonov and Ryabinin, arXiv:2106.12066)."""
+    """The sentence with `_` replaced by each option (Tikhonov and Ryabinin, arXiv:2106.12066)."""
     before, gap, after = text_of(row, "sentence").partition(GAP)
     if not gap:
         raise TaskFileError("a sentence has no gap", key="sentence", expected=GAP, got=row["sentence"])
     options = [text_of(row, key) for key in ("option1", "option2")]
     gold = one_based_index(row, "answer", len(options))
-    return choice(example_id, options, context=before, parts=options, gold=gold, after=after)
+    return choice_item(example_id, options, context=before, parts=options, gold=gold, after=after)
 
 
 TASK = Task(

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.evaluation.scoring.batches import KEYS_A_TOKEN, MAX_GROUP_KEYS, MAX_GROUP_TOKENS, TextBatch, plan_texts
+from mlprune.evaluation.scoring.batches import KEYS_PER_TOKEN, MAX_GROUP_KEYS, MAX_GROUP_TOKENS, TextBatch, plan_texts
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 
 TEXTS = st.lists(
@@ -95,7 +95,7 @@ def test_groups_look_back_at_few_tokens_and_at_fewer_in_small_batches() -> None:
     for batch_tokens in (512, 4096):
         groups = [group for one in plan_texts(texts, batch_tokens=batch_tokens) for group in one.batch.groups]
         n_keys = [len(group.parent) * (300 + group.token_ids.shape[1]) for group in groups]
-        most = min(KEYS_A_TOKEN * batch_tokens, MAX_GROUP_KEYS)
+        most = min(KEYS_PER_TOKEN * batch_tokens, MAX_GROUP_KEYS)
         assert most / 2 < max(n_keys) <= most
     short = [ScoredText((1, place), 1) for place in range(2, 1500)] + [
         ScoredText((1, 1, place, 2, 2), 1) for place in range(2, 1500)

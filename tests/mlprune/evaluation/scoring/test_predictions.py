@@ -30,8 +30,8 @@ def assert_equal(first: Predictions, second: Predictions) -> None:
     assert (first.example_ids, first.candidates, first.rule) == (second.example_ids, second.candidates, second.rule)
     for name in ("starts", "gold"):
         assert np.array_equal(getattr(first, name), getattr(second, name))
-    for name, values in vars(first.found).items():
-        np.testing.assert_array_equal(values, getattr(second.found, name))
+    for name, values in vars(first.likelihoods).items():
+        np.testing.assert_array_equal(values, getattr(second.likelihoods, name))
 
 
 def test_rows_stand_in_file_order_and_give_the_predictions_back() -> None:
@@ -66,7 +66,7 @@ def test_rows_stand_in_file_order_and_give_the_predictions_back() -> None:
     ],
 )
 def test_each_rule_scores_and_ranks_as_it_says(rule: str, scores: list[list[float]], ranks: list[int]) -> None:
-    predictions = Predictions.from_scores(ITEMS, hand_scores()).under(rule)  # type: ignore[arg-type]
+    predictions = Predictions.from_scores(ITEMS, hand_scores()).with_rule(rule)  # type: ignore[arg-type]
     assert [values.tolist() for values in predictions.item_scores()] == scores
     assert predictions.columns()["rank"] == ranks
     assert predictions.score_matrix[1].tolist() == scores[1]
@@ -75,8 +75,8 @@ def test_each_rule_scores_and_ranks_as_it_says(rule: str, scores: list[list[floa
 
 def test_what_a_rule_does_not_read_is_not_stored() -> None:
     predictions = Predictions.from_scores(ITEMS, hand_scores())
-    assert predictions.under("mean").columns()["alone_log_likelihood"] == [None] * 5
-    assert_equal(stored(predictions.under("mean")), predictions.under("pmi").under("mean"))
+    assert predictions.with_rule("mean").columns()["alone_log_likelihood"] == [None] * 5
+    assert_equal(stored(predictions.with_rule("mean")), predictions.with_rule("pmi").with_rule("mean"))
 
 
 def test_pmi_needs_the_candidates_alone() -> None:
@@ -87,15 +87,15 @@ def test_pmi_needs_the_candidates_alone() -> None:
 
 def test_a_part_of_the_items_keeps_their_rows() -> None:
     predictions = Predictions.from_scores([*ITEMS, *ITEMS], _twice(hand_scores()))
-    some = Predictions.from_scores(ITEMS, hand_scores()).only(frozenset(["b", "x"]))
+    some = Predictions.from_scores(ITEMS, hand_scores()).select(frozenset(["b", "x"]))
     assert (some.example_ids, some.starts.tolist(), some.candidates) == (("b",), [0, 3], ("u", "v", "w"))
     assert some.item_scores()[0].tolist() == [-3.0, -4.0, -1.0]
-    assert_equal(predictions.only(frozenset(["a", "b"])), predictions)
-    assert predictions.only(frozenset(["a"])).starts.tolist() == [0, 2, 4]
+    assert_equal(predictions.select(frozenset(["a", "b"])), predictions)
+    assert predictions.select(frozenset(["a"])).starts.tolist() == [0, 2, 4]
 
 
 def _twice(scores: ItemScores) -> ItemScores:
-    found = {name: np.concatenate([values, values]) for name, values in vars(scores.found).items()}
+    found = {name: np.concatenate([values, values]) for name, values in vars(scores.likelihoods).items()}
     return ItemScores(np.array([0, 2, 5, 7, 10]), Likelihoods(**found))
 
 

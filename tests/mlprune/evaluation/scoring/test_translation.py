@@ -134,4 +134,4 @@ def test_translations_are_the_same_from_a_run_and_from_stored_columns_and_can_be
     assert list(columns) == list(TRANSLATION_SCHEMA)
     assert columns == {key: [getattr(output, key) for output in outputs] for key in TRANSLATION_SCHEMA}
     assert Translations.from_columns(columns) == found
-    assert found.only(frozenset(["1", "7"])) == Translations(("1",), ("z",), ("w",), ("q",))
+    assert found.select(frozenset(["1", "7"])) == Translations(("1",), ("z",), ("w",), ("q",))
