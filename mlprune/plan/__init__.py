@@ -1,4 +1,4 @@
-"""From a recipe to jobs: every id is known, and every bad input found, before anything is run or written."""
+"""Plan a recipe: all jobs with their ids. Every bad input is found before anything runs or is written."""
 
 from mlprune.plan.pending import pending_jobs
 from mlprune.plan.plan import Plan, build_plan

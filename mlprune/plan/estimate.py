@@ -1,4 +1,4 @@
-"""What a plan will need before anything is run: its pool, room in the store and in Ray's object store, and time."""
+"""Estimate the needs of a plan before anything runs: the pool, disk space, Ray's object store and time."""
 
 import os
 import time
@@ -22,14 +22,14 @@ from mlprune.steps.job_cost import JobCost
 from mlprune.vocabulary import DtypeName
 
 SHORTEST_ROW = 32
-"""Tokens of a batch's rows at least, where the size of its statistics is estimated."""
+"""Assumed least tokens of a batch's row; it bounds the size of the batch's statistics."""
 SAMPLE_BYTES = 2**26
-"""Of a weight file, to see how fast it is read."""
+"""Bytes of a weight file that are read to measure the speed of reading."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What the jobs that are left take, whoever does them."""
+    """Needs of the pending jobs."""
 
     compute: ComputeConfig
     model: ModelRef
@@ -38,11 +38,11 @@ class Needs:
 
     @property
     def disk_gib(self) -> float:
-        """Room in the store, before compression."""
+        """Disk space in the store, before compression."""
         return sum(cost.disk_bytes for cost in self.costs) / 2**30
 
     def pool(self, nodes: Sequence[Node]) -> Pool:
-        """The pool that does them on some nodes; see `plan_pool` for the error."""
+        """The pool for the jobs on some nodes; see `plan_pool` for the error."""
         return plan_pool(self.compute, self.sizes, nodes, costs=self.costs)
 
     def object_store_gib(self, pool: Pool) -> float:
@@ -63,21 +63,21 @@ class Needs:
 
 @dataclass(frozen=True)
 class Rates:
-    """What this machine does in a second."""
+    """Speed of this machine."""
 
     flops: float
-    """Of matrix products, by one piece of work."""
+    """Floating-point operations per second of matrix products in one thread or on one accelerator."""
     read_bytes: float
-    """Of the weight files."""
+    """Bytes per second from the weight files."""
 
 
 @dataclass(frozen=True)
 class Duration:
-    """How long the jobs that are left take, start-up and small work left out."""
+    """Duration of the pending jobs, without start-up and small jobs."""
 
     products_s: float
     reading_s: float
-    """Reading weights that do not stay in memory; it goes on beside the products."""
+    """Time to read weights that do not stay in memory, in parallel with the products."""
 
     @property
     def total_s(self) -> float:
@@ -86,15 +86,15 @@ class Duration:
 
 
 def needs_of(plan: Plan, jobs: Sequence[Job]) -> Needs:
-    """What the given jobs of a plan take."""
+    """The needs of some jobs of a plan."""
     sizes = footprint(Path(plan.model.path), plan.model.dtype)
     return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs_of(plan, sizes, jobs)))
 
 
 def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
-    """How long they take on a pool of machines that all have these rates.
+    """Estimate the duration on a pool of machines that all have these rates.
 
-    Shards work on different batches at the same time, except in a sweep, whose blocks wait for each other.
+    Shards work on different batches at the same time, except in a sweep, where each block waits for the one before it.
     """
     sweeps = [cost for cost in needs.costs if cost.step == "sweep"]
     pipelined = [cost for cost in needs.costs if cost.step != "sweep"]
@@ -106,21 +106,21 @@ def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
 
 
 def measure_rates(model: ModelRef) -> Rates:
-    """The rates of this machine, from 50 ms of products and, at most, 64 MiB of a weight file."""
+    """Measure the rates of this machine with 50 ms of products and at most 64 MiB of a weight file."""
     files = WeightFiles(Path(model.path), FAMILIES[model.family])
     largest = max((Path(model.path) / name for name in files.file_names), key=lambda path: path.stat().st_size)
     return Rates(measure_matmul_rate(model.dtype), measure_read_rate(largest))
 
 
 def measure_matmul_rate(dtype: DtypeName = "float32") -> float:
-    """Floating-point operations a second: of one accelerator if there is one, else of one thread."""
+    """Measure the floating-point operations per second of one accelerator or, without one, of one thread."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         left = torch.ones(256, 1024, dtype=DTYPES[dtype], device=device)
         right = torch.ones(1024, 1024, dtype=DTYPES[dtype], device=device)
-        float((left @ right)[0, 0])  # libraries and clocks wake up
+        float((left @ right)[0, 0])  # start libraries and raise clock rates
         n_products, started = 0, time.perf_counter()
         while time.perf_counter() - started < 0.05:
             float((left @ right)[0, 0])
@@ -131,7 +131,7 @@ def measure_matmul_rate(dtype: DtypeName = "float32") -> float:
 
 
 def measure_read_rate(path: Path) -> float:
-    """Bytes a second of the beginning of a file, which the system is asked to forget before."""
+    """Measure the bytes per second from the beginning of a file, after dropping it from the page cache."""
     started, n_bytes = time.perf_counter(), 0
     with path.open("rb", buffering=0) as stream:
         if hasattr(os, "posix_fadvise"):

@@ -1,8 +1,4 @@
-"""Where actors find room: the arithmetic of CPUs, accelerators and memory over the nodes of a cluster.
-
-How many actors a recipe wants, and of what kind, is decided in `pool.py`; what the nodes have is found out by whoever
-is connected to them.
-"""
+"""Node capacity: CPUs, accelerators and memory of the nodes of a cluster, and the actors that fit on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,71 +6,77 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine offers to actors."""
+    """Resources of one machine for actors."""
 
     n_cpus: float
     memory_bytes: int
     n_gpus: float = 0
     gpu_bytes: int = 0
-    """Memory of one of its accelerators."""
+    """Memory of one accelerator."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """What one actor asks of the node it is placed on."""
+    """Resources that one actor needs on its node."""
 
     n_cpus: float
     n_gpus: float
     memory_bytes: int
 
 
-def has_room(nodes: Sequence[Node], actor: Actor, n: int, *, n_beside: int = 0, beside_bytes: int = 0) -> bool:
-    """Whether so many equal actors find room, and beside them some that take memory alone.
+@dataclass(frozen=True)
+class Coordinators:
+    """Further actors, which need neither CPU nor accelerator."""
 
-    Args:
-        n_beside: actors that take neither CPU nor accelerator.
-        beside_bytes: memory of each of them.
-    """
-    left, n_left = [], n
+    n: int = 0
+    memory_bytes: int = 0
+    """Memory of each of them."""
+
+
+NO_COORDINATORS = Coordinators()
+
+
+def has_room(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordinators = NO_COORDINATORS) -> bool:
+    """Whether n equal actors and some coordinators fit on the nodes."""
+    free_bytes, n_unplaced = [], n
     for node in nodes:
-        here = min(n_left, _places(node, actor))
-        n_left -= here
-        left.append(node.memory_bytes - here * actor.memory_bytes)
-    n_small = sum(memory // beside_bytes for memory in left) if beside_bytes else n_beside
-    return n_left == 0 and n_small >= n_beside
+        n_placed = min(n_unplaced, _n_fitting(node, actor))
+        n_unplaced -= n_placed
+        free_bytes.append(node.memory_bytes - n_placed * actor.memory_bytes)
+    if n_unplaced or not coordinators.memory_bytes:
+        return n_unplaced == 0
+    return sum(memory // coordinators.memory_bytes for memory in free_bytes) >= coordinators.n
 
 
 def max_cpus(nodes: Sequence[Node], n: int) -> float:
-    """The most CPUs that each of n actors can have at once: a whole number, or a part of one where CPUs are fewer."""
+    """Most CPUs that each of n actors can have: a whole number, or a fraction if there are fewer CPUs than actors."""
     shares = {node.n_cpus / k for node in nodes for k in range(1, n + 1)}
     offers = {float(int(share)) if share >= 1 else round(share - 5e-5, 4) for share in shares}
-    return max((cpus for cpus in offers if cpus > 0 and _n_of(nodes, cpus) >= n), default=0.0)
+    return max((cpus for cpus in offers if cpus > 0 and _n_with_cpus(nodes, cpus) >= n), default=0.0)
 
 
-def max_memory(nodes: Sequence[Node], actor: Actor, n: int, *, n_beside: int = 0, beside_bytes: int = 0) -> int:
-    """The most memory that each of n actors of this kind can have at once; 0 if they find no room at all.
-
-    Args:
-        n_beside, beside_bytes: as for `has_room`.
-    """
-    kept = n_beside * beside_bytes
-    rooms = {node.memory_bytes - taken for node in nodes for taken in (0, kept)}
-    shares = sorted({int(room // k) for room in rooms if room > 0 for k in range(1, n + 1)}, reverse=True)
-    beside = {"n_beside": n_beside, "beside_bytes": beside_bytes}
-    kinds = (Actor(actor.n_cpus, actor.n_gpus, share) for share in shares)
-    return next((kind.memory_bytes for kind in kinds if has_room(nodes, kind, n, **beside)), 0)
+def max_memory(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordinators = NO_COORDINATORS) -> int:
+    """Most memory that each of n actors with the CPUs and accelerators of `actor` can have; 0 if they do not fit."""
+    reserved = coordinators.n * coordinators.memory_bytes
+    offers = {node.memory_bytes - taken for node in nodes for taken in (0, reserved)}
+    shares = sorted({int(offer // k) for offer in offers if offer > 0 for k in range(1, n + 1)}, reverse=True)
+    actors = (Actor(actor.n_cpus, actor.n_gpus, share) for share in shares)
+    return next((actor.memory_bytes for actor in actors if has_room(nodes, actor, n, coordinators)), 0)
 
 
 def n_gpu_shares(nodes: Sequence[Node], n_gpus: float) -> int:
-    """Actors that find so much of an accelerator each."""
+    """Number of actors that can have n_gpus accelerators, or this fraction of one, each."""
     return sum(int(node.n_gpus / n_gpus + 1e-9) for node in nodes)
 
 
-def _n_of(nodes: Sequence[Node], n_cpus: float) -> int:
+def _n_with_cpus(nodes: Sequence[Node], n_cpus: float) -> int:
     return sum(int(node.n_cpus / n_cpus + 1e-9) for node in nodes)
 
 
-def _places(node: Node, actor: Actor) -> int:
-    wanted = ((node.n_cpus, actor.n_cpus), (node.n_gpus, actor.n_gpus), (node.memory_bytes, actor.memory_bytes))
-    places = [int(offered / asked + 1e-9) for offered, asked in wanted if asked]
-    return min(places, default=0)
+def _n_fitting(node: Node, actor: Actor) -> int:
+    resources = (
+        (node.n_cpus, actor.n_cpus),
+        (node.n_gpus, actor.n_gpus),
+        (node.memory_bytes, actor.memory_bytes),
+    )
+    return min((int(offered / needed + 1e-9) for offered, needed in resources if needed), default=0)

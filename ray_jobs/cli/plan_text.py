@@ -58,7 +58,9 @@ def _format_needs(needs: Needs, pool: Pool) -> list[str]:
     if pool.is_offloaded:
         blocks = f"{sum(pool.resident)} in memory at a time, the others loaded from disk on demand"
     working = f"{pool.working_bytes / GIB:.2f} GiB of it for computing, in addition to the weights"
-    forwarding = f"; {pool.beside_bytes / GIB:.2f} GiB for the worker of each replica" if pool.beside_bytes else ""
+    forwarding = (
+        f"; {pool.coordinator_bytes / GIB:.2f} GiB for the worker of each replica" if pool.coordinator_bytes else ""
+    )
     reading = f", reading weights {time.reading_s:.0f} s" if pool.is_offloaded else ""
     return [
         f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}",

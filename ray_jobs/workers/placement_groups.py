@@ -86,7 +86,7 @@ def format_needs(pool: Pool) -> str:
     actor = f"{pool.n_cpus:g} CPU{gpus}, {pool.memory_bytes / 2**30:.2f} GiB"
     if pool.n_shards == 1:
         return actor
-    return f"{pool.n_shards} x ({actor}) and {pool.beside_bytes / 2**30:.2f} GiB for the worker"
+    return f"{pool.n_shards} x ({actor}) and {pool.coordinator_bytes / 2**30:.2f} GiB for the worker"
 
 
 def _model_resources(pool: Pool) -> ActorOptions:
@@ -96,7 +96,7 @@ def _model_resources(pool: Pool) -> ActorOptions:
 
 def _worker_resources(pool: Pool) -> ActorOptions:
     """Resources of a worker whose weights are in shard actors."""
-    return {"num_cpus": 0, "num_gpus": 0, "memory": pool.beside_bytes}
+    return {"num_cpus": 0, "num_gpus": 0, "memory": pool.coordinator_bytes}
 
 
 def _bundle(resources: ActorOptions) -> dict[str, float]:

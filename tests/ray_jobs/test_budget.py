@@ -125,7 +125,7 @@ def test_no_shard_holds_more_than_it_was_given(
     watch = on_cluster_watched(path, tmp_path / "store", cluster, start)
     assert len(watch.of("ShardActor")) == 2
     assert max(watch.of("ShardActor")) <= pool.memory_bytes
-    assert max(watch.of("WorkerActor")) <= pool.beside_bytes
+    assert max(watch.of("WorkerActor")) <= pool.coordinator_bytes
 
 
 def test_what_no_node_can_hold_is_refused_before_anything_is_written(
@@ -136,7 +136,7 @@ def test_what_no_node_can_hold_is_refused_before_anything_is_written(
     path, _ = recipe_with(tiny_inputs, "too-large", memory_gib_per_actor=4000.0)
     done = mlprune("run", path, "--store", tmp_path / "store", "--address", cluster.address)
     assert done.returncode == 2, done.stderr
-    assert "the model does not fit into what there is" in done.stderr
+    assert "the model does not fit on the available machines" in done.stderr
     assert "expected='compute: {memory_gib_per_actor: " in done.stderr
     assert not (tmp_path / "store").exists()
     assert not cluster.processes("ray::WorkerActor")

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlprune.plan.node_capacity import Actor, Node, has_room, max_cpus, max_memory, n_gpu_shares
+from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room, max_cpus, max_memory, n_gpu_shares
 
 NODES = st.lists(st.builds(Node, st.integers(0, 4).map(float), st.integers(0, 40)), min_size=1, max_size=3)
 
@@ -53,9 +53,9 @@ def test_more_actors_than_cpus_get_a_part_of_one_each() -> None:
 
 def test_actors_that_take_memory_alone_find_what_the_others_leave() -> None:
     nodes = [Node(4.0, 10)]
-    assert has_room(nodes, Actor(1.0, 0, 4), 2, n_beside=2, beside_bytes=1)
-    assert not has_room(nodes, Actor(1.0, 0, 4), 2, n_beside=3, beside_bytes=1)
-    assert max_memory(nodes, Actor(1.0, 0, 0), 2, n_beside=2, beside_bytes=1) == 4
+    assert has_room(nodes, Actor(1.0, 0, 4), 2, Coordinators(2, 1))
+    assert not has_room(nodes, Actor(1.0, 0, 4), 2, Coordinators(3, 1))
+    assert max_memory(nodes, Actor(1.0, 0, 0), 2, Coordinators(2, 1)) == 4
 
 
 def test_accelerators_are_shared_in_equal_parts() -> None:

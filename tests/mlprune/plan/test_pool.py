@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint
-from mlprune.plan.node_capacity import Actor, Node, has_room
+from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room
 from mlprune.plan.pool import GIB, Pool, plan_pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.job_cost import JobCost
@@ -50,7 +50,7 @@ def test_a_model_that_fits_is_in_one_shard_and_replicas_fill_the_cpus() -> None:
     found = pool([node(4, 64)])
     assert (found.n_workers, found.n_shards, found.threads, found.n_gpus) == (4, 1, 1, 0)
     assert found.memory_bytes == WHOLE
-    assert (found.resident, found.is_offloaded, found.beside_bytes) == ((8,), False, 0)
+    assert (found.resident, found.is_offloaded, found.coordinator_bytes) == ((8,), False, 0)
 
 
 def test_memory_for_one_replica_gives_it_all_cpus_as_threads() -> None:
@@ -71,7 +71,7 @@ def test_a_model_too_large_for_a_node_is_cut_into_as_few_shards_as_hold_it() -> 
     assert (found.n_workers, found.n_shards, found.threads, found.is_offloaded) == (2, 2, 2, False)
     assert found.resident == (4, 4)
     assert found.memory_bytes == PROCESS_BYTES + WORKING + OBSERVE.thread_bytes + 1536 * MIB
-    assert found.beside_bytes == PROCESS_BYTES + ORDER.memory_bytes(2) > PROCESS_BYTES + COORDINATING_BYTES
+    assert found.coordinator_bytes == PROCESS_BYTES + ORDER.memory_bytes(2) > PROCESS_BYTES + COORDINATING_BYTES
 
 
 def test_a_model_too_large_for_all_nodes_together_is_left_on_disk_in_part() -> None:
@@ -199,8 +199,8 @@ def test_every_pool_has_room_and_every_shard_fits_its_budget(
     except BadInputError:
         return
     actor, n = Actor(found.n_cpus, found.n_gpus, found.memory_bytes), found.n_workers * found.n_shards
-    n_beside = found.n_workers if found.beside_bytes else 0
-    assert has_room(nodes, actor, n, n_beside=n_beside, beside_bytes=found.beside_bytes)
+    coordinators = Coordinators(found.n_workers if found.coordinator_bytes else 0, found.coordinator_bytes)
+    assert has_room(nodes, actor, n, coordinators)
     assert found.threads <= max(1, int(found.n_cpus))
     assert PROCESS_BYTES + found.working_bytes < found.memory_bytes
     for key, value in (("replicas", found.n_workers), ("shards", found.n_shards)):
