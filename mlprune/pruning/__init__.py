@@ -1,1 +1,1 @@
-"""From weights and statistics to keep masks: one block at a time."""
+"""Keep masks from weights and statistics, one block at a time."""

@@ -1,6 +1,6 @@
-"""From the statistics of demonstration sets to one factor for every feature a layer reads.
+"""Feature factors: one factor per input feature of a layer, from the statistics of demonstration sets.
 
-A score is a function of the weight and of these factors; docs/scores.md has the formulas.
+A score is a function of a weight and these factors; docs/scores.md has the formulas.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,26 +15,26 @@ from mlprune.numeric.weights.scores import contrast_norms
 from mlprune.pruning.spec import StatisticsSelection
 
 BlockStatistics = Mapping[str, Tensor]
-"""Input name -> [n, in] float32, sums of squares of every demonstration of one set."""
+"""Input name -> [n, in] float32, sums of squares per demonstration of one set."""
 
 BlockTotals = Mapping[str, RunningTotal]
-"""Input name -> the sum over those demonstrations of one set that a selection counts."""
+"""Input name -> the sum over the selected demonstrations of one set."""
 
 Factors = Mapping[str, tuple[Tensor, int]]
-"""Input name -> [in] float32 factors, and how many features fell back to the target set alone (contrast)."""
+"""Input name -> [in] float32 factors, and the number of features that the contrast set never activates."""
 
 
 def feature_factors(
     sets: Sequence[BlockStatistics], *, selection: StatisticsSelection, contrast: BlockStatistics | None = None
 ) -> Factors:
-    """Factors of every input of a block.
+    """Return the factors of every input of a block.
 
-    One set: the norms ||X_j||_2 (wanda, ria), or the contrast norms against `contrast`. Several: each set's factor is
-    made from its mean over demonstrations, and they are aggregated; `pooled` instead averages the mean squares.
+    The factors of one set are the norms ||X_j||_2, or with `contrast` the contrast norms. With several sets, each set's
+    factors are made from its mean over demonstrations and then aggregated; `pooled` averages the mean squares.
 
     Args:
         sets: statistics of the demonstration sets, in the order of the selection's shares.
-        selection: which demonstrations count, and how sets become one.
+        selection: which demonstrations count, and how the sets are aggregated.
         contrast: statistics of the contrast set.
     Raises:
         StatisticsError: a set has fewer demonstrations than selected, or its numbers are not sums of squares.
@@ -48,12 +48,12 @@ def feature_factors(
 def factors_of(
     sets: Sequence[BlockTotals], *, selection: StatisticsSelection, contrast: BlockTotals | None = None
 ) -> Factors:
-    """The same of sums that were made before, as `block_totals` makes them."""
+    """Return the same factors from sums that `block_totals` made."""
     return {name: _factor([one[name] for one in sets], selection, (contrast or {}).get(name)) for name in sets[0]}
 
 
 def block_totals(statistics: BlockStatistics, selection: StatisticsSelection) -> BlockTotals:
-    """The sums of one set of which all demonstrations are in memory.
+    """Return the sums of one set whose demonstrations are all in memory.
 
     Raises:
         StatisticsError: as for `feature_factors`.
@@ -66,7 +66,7 @@ def block_totals(statistics: BlockStatistics, selection: StatisticsSelection) ->
 
 
 def demonstration_weights(n: int, selection: StatisticsSelection) -> Tensor | None:
-    """[n] float64: how often each demonstration of a set counts; None where each counts once.
+    """Return how often each demonstration of a set counts, [n] float64; None if each counts once.
 
     Raises:
         StatisticsError: the set has fewer demonstrations than asked for.
@@ -87,7 +87,7 @@ def demonstration_weights(n: int, selection: StatisticsSelection) -> Tensor | No
 def _factor(
     sets: Sequence[RunningTotal], selection: StatisticsSelection, contrast: RunningTotal | None
 ) -> tuple[Tensor, int]:
-    """[in] factors of one input, and the number of silent features."""
+    """Return [in] factors of one input, and the number of features that the contrast set never activates."""
     if selection.aggregation is None and contrast is None:
         return sets[0].norms(), 0
     means = [one.mean_squares() for one in sets]

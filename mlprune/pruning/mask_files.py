@@ -1,4 +1,4 @@
-"""Mask files: the packed levels of one block's layers, written once and read wherever a mask is needed."""
+"""Mask files: the packed levels of the layers of one block."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -25,19 +25,19 @@ SCHEMA = {
     "n_dampings": "int32",
     "levels": "binary",
 }
-"""Columns of a mask file; `levels` is row-major over [out, in], packed as `numeric.packing.pack_levels` says."""
+"""Columns of a mask file; `levels` is row-major over [out, in], packed by `pack_levels`."""
 
 
 NEEDED = {"layer", "shape", "sparsities", "levels"}
-"""Columns without which there are no masks; files of earlier versions have these and lack others."""
+"""Columns that every mask file has; files of earlier versions lack some of the other columns."""
 
-KEPT_BYTES = 2**20
-"""Size of a mask file up to which it stays in memory: evaluation visits the masks of small models often."""
+CACHED_BYTES = 2**20
+"""Largest mask file that stays in memory after it was read: evaluations read the masks of small models often."""
 
 
 @dataclass(frozen=True)
 class _Packed:
-    """The levels of one layer as they are stored."""
+    """The packed levels of one layer."""
 
     levels: bytes
     shape: tuple[int, int]
@@ -45,30 +45,30 @@ class _Packed:
 
 
 def mask_path(ordering_id: str, block: int) -> str:
-    """Where the mask file of a block lies."""
+    """Return the path of the mask file of a block."""
     return f"masks/{ordering_id}/block-{block:03d}.parquet"
 
 
-def write_block_masks(store: Store, path: str, found: BlockLevels) -> Artefact:
-    """Write the orderings of one block."""
+def write_block_masks(store: Store, path: str, levels: BlockLevels) -> Artefact:
+    """Write the levels of one block."""
     columns: dict[str, list[Any]] = {
-        "layer": list(found),
-        "shape": [list(one.levels.shape) for one in found.values()],
-        "sparsities": [list(one.sparsities) for one in found.values()],
-        "n_removed": [list(one.n_removed) for one in found.values()],
-        "keep_sha256": [list(one.keep_sha256) for one in found.values()],
-        "n_silent_features": [one.n_silent_features for one in found.values()],
-        "n_dampings": [one.n_dampings for one in found.values()],
-        "levels": [pack_levels(one.levels, len(one.sparsities)) for one in found.values()],
+        "layer": list(levels),
+        "shape": [list(layer.levels.shape) for layer in levels.values()],
+        "sparsities": [list(layer.sparsities) for layer in levels.values()],
+        "n_removed": [list(layer.n_removed) for layer in levels.values()],
+        "keep_sha256": [list(layer.keep_sha256) for layer in levels.values()],
+        "n_silent_features": [layer.n_silent_features for layer in levels.values()],
+        "n_dampings": [layer.n_dampings for layer in levels.values()],
+        "levels": [pack_levels(layer.levels, len(layer.sparsities)) for layer in levels.values()],
     }
     return store.write_table(path, columns, SCHEMA)
 
 
 def fingerprint(layers: Iterable[tuple[int, str, str]]) -> str:
-    """What two variants of one base model have in common exactly if they keep the same weights.
+    """Return a hash that two variants of one base model share exactly if they keep the same weights.
 
     Args:
-        layers: (block, layer, SHA-256 of its packed keep mask), all of the model, in order.
+        layers: (block, layer, SHA-256 of its packed keep mask) of all layers of the model, in order.
     """
     lines = "".join(f"{block} {layer} {sha256}\n" for block, layer, sha256 in layers)
     return hashlib.sha256(lines.encode()).hexdigest()
@@ -77,20 +77,20 @@ def fingerprint(layers: Iterable[tuple[int, str, str]]) -> str:
 def read_keep_masks(
     store_uri: str, artefact: Artefact, level: int, *, layers: Iterable[str] | None = None
 ) -> dict[str, Tensor]:
-    """Layer -> keep mask [out, in] of one sparsity of a mask file; small files stay in memory for the next reader.
+    """Return layer -> keep mask [out, in] of one sparsity of a mask file. Small files stay in memory.
 
     Args:
         level: index of the sparsity.
-        layers: these alone, in this order; by default all, in the order of the file.
+        layers: only these, in this order; by default all, in the order of the file.
     Raises:
-        DamagedArtefactError: the file is missing, differs from its record, or is no mask file.
+        DamagedArtefactError: the file is missing, differs from its record, or is not a mask file.
     """
-    packed = _kept(store_uri, artefact) if artefact.n_bytes <= KEPT_BYTES else _load(store_uri, artefact)
+    packed = _cached(store_uri, artefact) if artefact.n_bytes <= CACHED_BYTES else _load(store_uri, artefact)
     wanted = tuple(packed if layers is None else layers)
 
     def kept(layer: str) -> Tensor:
-        one = packed[layer]
-        return unpack_kept(one.levels, one.shape, one.n_levels, level=level)
+        levels = packed[layer]
+        return unpack_kept(levels.levels, levels.shape, levels.n_levels, level=level)
 
     return dict(zip(wanted, parallel_map(kept, wanted), strict=True))
 
@@ -98,19 +98,21 @@ def read_keep_masks(
 def stored_keep_masks(
     weights: Mapping[str, Tensor], store_uri: str, artefact: Artefact, level: int
 ) -> tuple[dict[str, Tensor], None]:
-    """The keep masks of a block at one sparsity, as the function a shard calls to prune a block from the store."""
+    """Return the keep masks of a block at one sparsity; shards call this function to prune a block from the store."""
     return read_keep_masks(store_uri, artefact, level, layers=weights), None
 
 
 @lru_cache(maxsize=256)
-def _kept(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
+def _cached(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
     return _load(store_uri, artefact)
 
 
 def _load(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
     columns = Store(store_uri).read_table(artefact)
     if not set(columns) >= NEEDED:
-        raise DamagedArtefactError("a mask file has other columns", path=artefact.path, got=sorted(columns))
+        raise DamagedArtefactError(
+            "a mask file lacks columns", path=artefact.path, expected=sorted(NEEDED), got=sorted(columns)
+        )
     return {
         layer: _Packed(packed, (int(shape[0]), int(shape[1])), len(sparsities))
         for layer, shape, sparsities, packed in zip(

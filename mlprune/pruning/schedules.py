@@ -11,7 +11,7 @@ from mlprune.pruning.spec import ScheduleSpec, Scope
 
 @dataclass(frozen=True)
 class LayerPosition:
-    """One layer of the model, and what schedules read."""
+    """Position of a layer in the model, and statistics that schedules read."""
 
     block: int
     layer: str
@@ -20,16 +20,16 @@ class LayerPosition:
 
 
 ScheduleFunction = Callable[[float, LayerPosition, Parameters], float]
-"""Sparsity of a layer from the sparsity asked of the model."""
+"""Returns the sparsity of a layer for a sparsity of the whole model."""
 
 
 def layer_sparsities(
     sparsities: Sequence[float], *, position: LayerPosition, schedule: ScheduleSpec, scope: Scope
 ) -> tuple[float, ...]:
-    """Return the sparsity of one layer for each sparsity asked of the model; ascending where those are.
+    """Return the sparsity of one layer for each sparsity of the whole model; ascending if those are.
 
     Args:
-        sparsities: asked of the model, each in [0, 1).
+        sparsities: of the whole model, each in [0, 1).
     Raises:
         StatisticsError: the schedule is owl and there are no outlier ratios.
     """

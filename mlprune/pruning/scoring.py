@@ -1,7 +1,4 @@
-"""Score the layers of one block and order their weights.
-
-Plain tensors in, levels out: who observed the statistics, and behind what, is the business of `mlprune.steps`.
-"""
+"""Score the layers of one block and order their weights."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,15 +16,15 @@ from mlprune.pruning.feature_factors import Factors
 from mlprune.pruning.spec import ScoreSpec
 
 LayerSparsities = Mapping[str, tuple[float, ...]]
-"""Layer -> its sparsities, one for each sparsity asked of the model."""
+"""Layer -> its sparsities, one per sparsity of the whole model."""
 
 
 @dataclass(frozen=True)
 class LayerLevels:
-    """The ordering of one layer, cut at some sparsities."""
+    """The ordering of the weights of one layer, cut at several sparsities."""
 
     levels: Tensor
-    """[out, in] uint8: index of the first sparsity that removes the weight, their number where none does."""
+    """[out, in] uint8: index of the first sparsity that removes the weight; the number of sparsities if none does."""
     sparsities: tuple[float, ...]
     """Of this layer, ascending."""
     n_removed: tuple[int, ...]
@@ -35,13 +32,13 @@ class LayerLevels:
     keep_sha256: tuple[str, ...]
     """SHA-256 of the packed keep mask at each sparsity."""
     n_silent_features: int = 0
-    """Input features the contrast set never activates, where a contrast score falls back to the target set alone."""
+    """Input features that the contrast set never activates: their contrast score uses the target set only."""
     n_dampings: int | None = None
     """Times SparseGPT raised its damping; None for other scores."""
 
 
 BlockLevels = Mapping[str, LayerLevels]
-"""Layer -> its ordering, for all layers of a block."""
+"""Layer -> its levels, for all layers of a block."""
 
 
 def block_levels(
@@ -53,15 +50,15 @@ def block_levels(
     family: Family,
     factors: Factors | None = None,
 ) -> BlockLevels:
-    """Score and order every layer of a block, for all sparsities at once; the largest layers are begun first.
+    """Score and order every layer of a block, for all sparsities at once. The largest layers start first.
 
     Args:
         weights: layer -> [out, in], any float dtype.
         score: the score, its parameters, and the comparison group.
-        sparsities: of each layer; all zero where it is left out.
-        block: index of the block, which keys random scores.
-        family: says which layers read one input.
-        factors: of the features; needed by scores that read statistics.
+        sparsities: layer -> its sparsities; all zero for a layer that is not pruned.
+        block: index of the block; random scores depend on it.
+        family: maps layers to their inputs.
+        factors: of the features; None for scores without statistics.
     Raises:
         ShapeError: statistics do not fit a weight, or M does not divide its inputs.
         StatisticsError: statistics are negative or not finite.
@@ -78,8 +75,8 @@ def block_levels(
         return described_levels(levels, sparsities[layer], n_silent_features=n_silent)
 
     largest_first = sorted(weights, key=lambda layer: -weights[layer].numel())
-    found = dict(zip(largest_first, parallel_map(ordered, largest_first), strict=True))
-    return {layer: found[layer] for layer in weights}
+    ordered_layers = dict(zip(largest_first, parallel_map(ordered, largest_first), strict=True))
+    return {layer: ordered_layers[layer] for layer in weights}
 
 
 def layer_scores(weight: Tensor, *, score: ScoreSpec, block: int, layer: str, factors: Tensor | None) -> Tensor:
@@ -95,7 +92,7 @@ def layer_scores(weight: Tensor, *, score: ScoreSpec, block: int, layer: str, fa
 def described_levels(
     levels: Tensor, sparsities: Sequence[float], *, n_silent_features: int = 0, n_dampings: int | None = None
 ) -> LayerLevels:
-    """Levels with what is counted and hashed of them."""
+    """Return levels together with their counts and hashes."""
     n = len(sparsities)
     hashes = tuple(mask_sha256(keep_mask(levels, level)) for level in range(n))
     counts = tuple(removed_counts(levels, n))
@@ -103,15 +100,15 @@ def described_levels(
 
 
 def mask_sha256(keep: Tensor) -> str:
-    """SHA-256 of a keep mask, packed row-major into bits."""
+    """Return the SHA-256 of a keep mask, packed row-major into bits."""
     return hashlib.sha256(packed_mask(keep)).hexdigest()
 
 
 def untouched(shape: tuple[int, ...], sparsities: Sequence[float]) -> LayerLevels:
-    """A layer of which nothing is removed at any sparsity."""
+    """Return the levels of a layer of which nothing is removed at any sparsity."""
     return described_levels(torch.full(tuple(shape), len(sparsities), dtype=torch.uint8), sparsities)
 
 
 def keep_masks(levels: BlockLevels, *, level: int) -> dict[str, Tensor]:
-    """Layer -> bool [out, in], True where the weight stays at the sparsity of index `level`."""
-    return {layer: keep_mask(one.levels, level) for layer, one in levels.items()}
+    """Return layer -> bool [out, in], True where the weight stays at the sparsity of index `level`."""
+    return {layer: keep_mask(of_layer.levels, level) for layer, of_layer in levels.items()}

@@ -1,4 +1,4 @@
-"""SparseGPT on a block: new masks and new weights at once, in the process that holds the weights."""
+"""SparseGPT on one block: masks and updated weights, in the process that has the weights."""
 
 from collections.abc import Mapping
 
@@ -20,18 +20,17 @@ def rewritten_block(
     sparsities: LayerSparsities,
     family: str,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[BlockLevels, dict[str, Tensor]]]:
-    """Choose masks and new weights of every layer of a block (Frantar and Alistarh, arXiv 2301.00774).
+    """Choose masks and new weights of every layer of a block (Frantar and Alistarh, arXiv:2301.00774).
 
     Args:
         weights: layer -> [out, in].
         products: input -> [in, in] float64, sums of x x^T over counted tokens.
         score: structure and damping.
-        sparsities: layer -> its one sparsity; a layer with 0 stays as it is.
-        family: says which layers read one input.
-    Returns: keep masks, new weights in the dtype of the old of the layers that are pruned, and both once more to be
-        written down.
+        sparsities: layer -> its single sparsity; a layer with sparsity 0 is not changed.
+        family: name of the family, which maps layers to their inputs.
+    Returns: keep masks; new weights of the pruned layers, in their dtype; and levels and new weights for the store.
     Raises:
-        StatisticsError: a Hessian is not positive definite whatever is added to its diagonal.
+        StatisticsError: a Hessian is not positive definite with any damping.
     """
     record, parameters = FAMILIES[family], score.score_parameters
     if not isinstance(parameters, SparseGptParameters):
@@ -41,15 +40,15 @@ def rewritten_block(
         weight = weights[layer]
         if not any(sparsities[layer]):
             return untouched(weight.shape, sparsities[layer]), None
-        found = sparsegpt(
+        result = sparsegpt(
             weight,
             products[record.input_of(layer)],
             sparsity=sparsities[layer][0],
             structure=score.structure,
             damping=parameters.damping,
         )
-        levels = described_levels(found.keep.to(torch.uint8), sparsities[layer], n_dampings=found.n_dampings)
-        return levels, found.weight.to(weight.dtype)
+        levels = described_levels(result.keep.to(torch.uint8), sparsities[layer], n_dampings=result.n_dampings)
+        return levels, result.weight.to(weight.dtype)
 
     made = dict(zip(weights, parallel_map(rewritten, weights), strict=True))
     masks = {layer: levels.levels.bool() for layer, (levels, _) in made.items()}

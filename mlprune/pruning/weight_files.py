@@ -1,4 +1,4 @@
-"""Files of changed weights: what a variant holds beside its masks where weights that stay have new values."""
+"""Files of changed weights, for variants whose remaining weights have new values."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from mlprune.store.store import Store
 
 
 def weights_path(owner: str, block: int) -> str:
-    """Where the changed weights of a block lie."""
+    """Return the path of the changed weights of a block."""
     return f"weights/{owner}/block-{block:03d}.safetensors"
 
 
@@ -23,10 +23,10 @@ def write_block_weights(store: Store, path: str, weights: Mapping[str, Tensor]) 
 
 
 def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
-    """Layer -> [out, in] of a file of changed weights.
+    """Return layer -> [out, in] of a file of changed weights.
 
     Raises:
-        DamagedArtefactError: the file is missing, differs from its record, or holds no tensors.
+        DamagedArtefactError: the file is missing, differs from its record, or contains no tensors.
     """
     try:
         return dict(load(store.read_bytes(artefact)))
@@ -41,5 +41,5 @@ def stored_weights(
     masks: Artefact,
     changed: Artefact,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], None]:
-    """A block's keep masks and changed weights from the store, as a shard calls it to rewrite a block."""
+    """Return the keep masks and changed weights of a block; shards call it to rewrite a block from the store."""
     return stored_keep_masks(weights, store_uri, masks, 0)[0], read_block_weights(Store(store_uri), changed), None

@@ -17,7 +17,7 @@ from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs, open_model
 from mlprune.steps.job import Identity, Job, ModelRef
 from mlprune.steps.prune.ordering import DenseVariantJob
-from mlprune.steps.prune.plan import PlannedVariant, added
+from mlprune.steps.prune.plan import PlannedVariant, with_entry
 from mlprune.steps.prune.variant import DenseVariant, VariantSpec, dense_variant
 
 
@@ -60,7 +60,7 @@ def add_baselines(
             if one.spec.model.dtype != there:
                 message = "a model is a baseline in two dtypes, and its dense variant is one"
                 raise RecipeError(message, baseline=entry.name, expected=there, got=entry.dtype)
-        known = added(known, entry, found)
+        known = with_entry(known, entry, found)
     return known
 
 

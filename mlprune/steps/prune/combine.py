@@ -1,4 +1,4 @@
-"""Step `prune`, mask algebra: a variant out of what other variants keep."""
+"""Combine the keep masks of variants by set operations (step `prune`)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +19,7 @@ from mlprune.store.store import Store
 
 @dataclass(frozen=True)
 class CombineJob(Job):
-    """Combine the keep masks of some variants, block after block."""
+    """Combine the keep masks of several variants, block by block."""
 
     step: ClassVar[str] = "prune"
     ordering: Identity
@@ -32,7 +32,7 @@ class CombineJob(Job):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The parents."""
+        """The variants that are combined."""
         return tuple(("variants", parent) for parent in self.variant.parent_ids)
 
     @property
@@ -45,14 +45,14 @@ class CombineJob(Job):
         return combination_cost(self.step, sizes, n_parents=len(self.variant.parent_ids))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Write the blocks' masks, then the records."""
+        """Write the masks of all blocks, then the records."""
         parents = [require_masks(store, parent) for parent in self.variant.parent_ids]
         blocks = parallel_map(lambda block: self._block(store, parents, block), range(self.variant.model.n_blocks))
         write_variants(store, self.ordering, list(blocks), (self.variant,))
 
     def _block(self, store: Store, parents: list[StoredMasks], block: int) -> Record:
-        found = combined_block(store, parents, block, variant=self.variant)
-        artefact = write_block_masks(store, mask_path(self.ordering.id, block), found)
+        levels = combined_block(store, parents, block, variant=self.variant)
+        artefact = write_block_masks(store, mask_path(self.ordering.id, block), levels)
         return block_identity(self.ordering.id, block, parents={"variant": self.variant.id}).record(
             artefacts=(artefact,)
         )
@@ -61,7 +61,7 @@ class CombineJob(Job):
 def combined_block(
     store: Store, parents: list[StoredMasks], block: int, *, variant: CombinedVariant
 ) -> dict[str, LayerLevels]:
-    """Layer -> the combined mask of one block, as levels 0 (removed) and 1 (kept)."""
+    """Return layer -> the combined mask of one block, as levels 0 (removed) and 1 (kept)."""
     masks = [read_keep_masks(store.uri, parent.masks[block], parent.level) for parent in parents]
-    combined = {layer: combined_masks([one[layer] for one in masks], variant.combination) for layer in masks[0]}
+    combined = {layer: combined_masks([mask[layer] for mask in masks], variant.combination) for layer in masks[0]}
     return {layer: described_levels(mask.byte(), (variant.sparsity,)) for layer, mask in combined.items()}

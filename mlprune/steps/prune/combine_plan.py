@@ -1,4 +1,4 @@
-"""Plan the variants that combine others: which variants go together, and what they have in common."""
+"""Plan combinations of variants: group the variants that are combined, and find what they have in common."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from mlprune.json_values import JsonObject
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import make_identity
-from mlprune.steps.prune.plan import PlannedVariant, added
+from mlprune.steps.prune.plan import PlannedVariant, with_entry
 from mlprune.steps.prune.variant import CombinedVariant, agreeing_columns
 from mlprune.steps.prune.variant_rows import variant_row
 
@@ -30,74 +30,78 @@ SHARED_COLUMNS = (
 def add_combinations(
     recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant]
 ) -> dict[str, PlannedVariant]:
-    """The planned variants and those that combine them; a combination may combine others.
+    """Return the planned variants and their combinations. A combination may contain other combinations.
 
     Raises:
-        RecipeError: there are not two variants to combine, their weights changed, or names go in a circle.
+        RecipeError: fewer than two variants match, their weights changed, or combinations refer to each other in a
+            cycle.
     """
-    known = dict(planned)
+    together = dict(planned)
     waiting = [entry for entry in recipe.variants if entry.combine is not None]
     while waiting:
         unplanned = {entry.name for entry in waiting if entry.name}
         ready = [entry for entry in waiting if not unplanned & set(entry.of)]
         if not ready:
-            raise RecipeError("combinations combine each other in a circle", names=sorted(unplanned))
+            raise RecipeError("combinations refer to each other in a cycle", names=sorted(unplanned))
         for entry in ready:
-            known = added(known, entry, _combinations_of(inputs, entry, known))
+            together = with_entry(together, entry, _combinations_of(inputs, entry, together))
         waiting = [entry for entry in waiting if entry not in ready]
-    return known
+    return together
 
 
 def _combinations_of(
     inputs: Inputs, entry: VariantConfig, planned: Mapping[str, PlannedVariant]
 ) -> Iterator[PlannedVariant]:
-    """One combination for each group of variants that go together.
+    """Yield one combination per group of variants that are combined.
 
-    Of several names, one variant each: those that go with a variant of the first. Of one name, all its variants that
-    agree in sparsity, structure, propagation and seed of their sets.
+    With several names, a group has one variant per name: a variant of the first name and the variants of the others
+    that are comparable with it. With one name, a group has all its variants that agree in sparsity, structure,
+    propagation and seed of their sets.
     """
-    named = [[one for one in planned.values() if name in {own.name for own in one.entries}] for name in entry.of]
+    named = [
+        [variant for variant in planned.values() if name in {one.name for one in variant.entries}] for name in entry.of
+    ]
     groups = _of_one_name(named[0]) if len(named) == 1 else _of_several_names(entry, named)
     if not groups:
-        expected = "two variants or more that agree in sparsity, structure, propagation and seed"
-        got = [one.label for members in named for one in members][:6]
-        raise RecipeError("there is nothing to combine", of=entry.of, expected=expected, got=got)
+        expected = "two or more variants that agree in sparsity, structure, propagation and seed"
+        got = [variant.label for members in named for variant in members][:6]
+        raise RecipeError("no variants to combine", of=entry.of, expected=expected, got=got)
     yield from (_combined(inputs, entry, members) for members in groups)
 
 
 def _of_one_name(members: list[PlannedVariant]) -> list[list[PlannedVariant]]:
     groups: dict[tuple[object, ...], list[PlannedVariant]] = defaultdict(list)
-    for one in members:
-        groups[one.spec.sparsity, one.spec.structure, one.spec.propagation, one.seed].append(one)
+    for variant in members:
+        spec = variant.spec
+        groups[spec.sparsity, spec.structure, spec.propagation, variant.seed].append(variant)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def _of_several_names(entry: VariantConfig, named: list[list[PlannedVariant]]) -> list[list[PlannedVariant]]:
     groups = []
     for first in named[0]:
-        others = [[one for one in members if first.is_comparable_with(one)] for members in named[1:]]
-        for name, found in zip(entry.of[1:], others, strict=True):
-            if len(found) > 1:
-                got = [one.label for one in found]
-                raise RecipeError(
-                    "which variants to combine is not clear", of=entry.of, expected=f"one {name}", got=got
-                )
-        if all(others):
-            groups.append([first, *(found[0] for found in others)])
+        comparable = [[one for one in members if first.is_comparable_with(one)] for members in named[1:]]
+        for name, candidates in zip(entry.of[1:], comparable, strict=True):
+            if len(candidates) > 1:
+                got = [variant.label for variant in candidates]
+                message = "several variants of one name could be combined"
+                raise RecipeError(message, of=entry.of, expected=f"one {name}", got=got)
+        if all(comparable):
+            groups.append([first, *(candidates[0] for candidates in comparable)])
     return groups
 
 
 def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant]) -> PlannedVariant:
-    """The combination of some variants, in the order of their names."""
+    """Return the combination of several variants, in the order of their names."""
     if len({one.id for one in members}) < len(members):
-        got = [one.label for one in members]
-        raise RecipeError("a combination would have one variant twice", of=entry.of, got=got)
-    changed = [one.label for one in members if one.spec.weights_changed]
+        got = [variant.label for variant in members]
+        raise RecipeError("a combination contains one variant twice", of=entry.of, got=got)
+    changed = [variant.label for variant in members if variant.spec.weights_changed]
     if changed:
         raise RecipeError("masks of variants with changed weights cannot be combined", of=entry.of, got=changed)
     if entry.combine == "symmetric_difference" and len(members) != 2:
-        got = [one.label for one in members]
-        raise RecipeError("a symmetric difference is of two variants", of=entry.of, expected=2, got=got)
+        got = [variant.label for variant in members]
+        raise RecipeError("a symmetric difference takes two variants", of=entry.of, expected=2, got=got)
     if entry.combine is None:
         raise RecipeError("a combination needs combine", of=entry.of)
     ids = tuple(one.id for one in members)

@@ -43,7 +43,7 @@ def statistics_selection(entry: VariantConfig) -> StatisticsSelection:
 
 
 def _normal(shares: tuple[float, ...]) -> tuple[float, ...]:
-    """Shares that sum to 1, none where they are equal: 1 and 3 say what 2 and 6 say."""
+    """Return shares that sum to 1; an empty tuple if all are equal. Shares of 1 and 3 equal shares of 2 and 6."""
     return tuple(one / fsum(shares) for one in shares) if len(set(shares)) > 1 else ()
 
 
@@ -63,10 +63,10 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
 
 
 def scope(entry: VariantConfig, inputs: Inputs) -> Scope:
-    """What is pruned at all; a scope that names everything is the scope that names nothing.
+    """Return the blocks and layers that are pruned. A scope that names all of them equals the default scope.
 
     Raises:
-        RecipeError: it names a block or layer that the model has not, or leaves nothing to prune.
+        RecipeError: it names a block or layer that the model does not have, or leaves nothing to prune.
     """
     config = entry.scope
     everything: tuple[int, ...] = tuple(range(inputs.model.n_blocks))
@@ -84,7 +84,7 @@ def scope(entry: VariantConfig, inputs: Inputs) -> Scope:
 
 
 def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None:
-    """M of N:M has to divide the inputs of every layer that is pruned.
+    """Check that M of N:M divides the number of inputs of every pruned layer.
 
     Raises:
         RecipeError: it does not.
@@ -95,7 +95,7 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
     for layer, d_in in _input_sizes(inputs).items():
         if d_in % group and (not chosen.layers or layer in chosen.layers):
             raise RecipeError(
-                "M of a structure N:M does not divide the inputs of a layer",
+                "M of structure N:M does not divide the number of inputs of a layer",
                 structure=entry.group,
                 layer=layer,
                 expected=f"a divisor of {d_in}",
@@ -104,7 +104,7 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
 
 
 def _input_sizes(inputs: Inputs) -> dict[str, int]:
-    """Layer -> d_in, from the headers of the weight files."""
+    """Return layer -> number of inputs, from the headers of the weight files."""
     family = FAMILIES[inputs.model.family]
     files = WeightFiles(Path(inputs.model.path), family)
     axis = 0 if family.transposed else 1

@@ -1,6 +1,6 @@
-"""Step `prune`, dense propagation: stored statistics -> orderings, one block a job -> variants.
+"""Order the weights of blocks by stored statistics and collect variants (step `prune`, dense propagation).
 
-One ordering serves all sparsities of its recipe. Sequential propagation is in `sweep.py`.
+An ordering contains the masks of all sparsities of a recipe that differ in nothing else. One job orders one block.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from mlprune.store.store import Store
 
 @dataclass(frozen=True)
 class Ordering:
-    """What variants that differ only in their sparsity have in common, and those sparsities."""
+    """Settings that variants of different sparsity share, and their sparsities."""
 
     score: ScoreSpec
     sparsities: tuple[float, ...]
@@ -38,21 +38,22 @@ class Ordering:
     scope: Scope
     selection: StatisticsSelection | None = None
     statistics: tuple[str, ...] = ()
-    """Statistics of the demonstration sets; none where the score reads none."""
+    """Ids of the statistics of the demonstration sets; empty if the score reads none."""
     contrast: str | None = None
-    """Statistics of the contrast set."""
+    """Id of the statistics of the contrast set."""
     outliers: str | None = None
-    """Outlier ratios, for schedule owl."""
+    """Id of the outlier ratios, for schedule owl."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The records it reads."""
-        statistics = (("statistics", one) for one in (*self.statistics, self.contrast) if one)
+        """The records that it reads."""
+        ids = (*self.statistics, self.contrast)
+        statistics = (("statistics", statistics_id) for statistics_id in ids if statistics_id)
         return (*statistics, *((("outliers", self.outliers),) if self.outliers else ()))
 
 
 def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> BlockLevels:
-    """Score and order one block from the model's files and stored statistics, and from nothing else."""
+    """Score and order one block from the model's files and stored statistics."""
     family = FAMILIES[model.family]
     return block_levels(
         read_block(Path(model.path), block, dtype=model.dtype),
@@ -65,7 +66,7 @@ def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -
 
 
 def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) -> LayerSparsities:
-    """Layer -> its sparsities in one block."""
+    """Return layer -> its sparsities in one block."""
     ratios = read_ratios(store, ordering.outliers) if ordering.outliers else None
     return {
         layer: layer_sparsities(
@@ -86,7 +87,7 @@ def stored_factors(
     block: int,
     contrast: str | None = None,
 ) -> Factors | None:
-    """Factors of one block's features from stored statistics; None where none are read."""
+    """Return the factors of one block's features from stored statistics; None if the score reads none."""
     if selection is None:
         return None
 
@@ -94,7 +95,7 @@ def stored_factors(
         artefacts = store.require("statistics", statistics_id).artefacts
         return read_block_totals(store, artefacts, block, selection=selection)
 
-    sets = [totals(one) for one in statistics]
+    sets = [totals(statistics_id) for statistics_id in statistics]
     return factors_of(sets, selection=selection, contrast=totals(contrast) if contrast else None)
 
 
@@ -118,22 +119,22 @@ class OrderBlockJob(RecordJob):
         return ordering_cost(self.step, sizes, n_sparsities=len(self.ordering.sparsities))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Read this block's tensors and statistics and nothing else."""
-        found = order_block(store, self.model, self.block, self.ordering)
-        artefact = write_block_masks(store, mask_path(self.ordering_id, self.block), found)
+        """Read the tensors and statistics of this block, and write its masks."""
+        levels = order_block(store, self.model, self.block, self.ordering)
+        artefact = write_block_masks(store, mask_path(self.ordering_id, self.block), levels)
         store.write_record(self.identity.record(artefacts=(artefact,)))
 
 
 @dataclass(frozen=True)
 class CollectVariantsJob(Job):
-    """Make the variants of an ordering out of its blocks' masks."""
+    """Write the records of an ordering and its variants once all blocks are ordered."""
 
     step: ClassVar[str] = "prune"
     ordering: Identity
     blocks: tuple[str, ...]
     """Ids of the blocks' mask records."""
     variants: tuple[ScoredVariant, ...]
-    """One for each sparsity of the ordering, ascending."""
+    """One per sparsity of the ordering, ascending."""
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
@@ -142,12 +143,12 @@ class CollectVariantsJob(Job):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """All blocks."""
+        """The masks of all blocks."""
         return tuple(("mask_blocks", block) for block in self.blocks)
 
     @property
     def shared(self) -> tuple[RecordKey, ...]:
-        """The variants: an ordering of other sparsities gives them the same masks."""
+        """The variants: orderings of other sparsities make the same records."""
         return tuple(variant.identity.key for variant in self.variants)
 
     @property
@@ -160,14 +161,14 @@ class CollectVariantsJob(Job):
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Write the records; the masks lie there already."""
+        """Write the records. The mask files exist already."""
         records = [store.require("mask_blocks", block) for block in self.blocks]
         write_variants(store, self.ordering, records, self.variants)
 
 
 @dataclass(frozen=True)
 class DenseVariantJob(Job):
-    """Record the base model and its dense variant, the baseline of everything."""
+    """Write the records of a base model and its dense variant."""
 
     step: ClassVar[str] = "prune"
     base: Identity
@@ -182,7 +183,7 @@ class DenseVariantJob(Job):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """Nothing."""
+        """No records."""
         return ()
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:

@@ -1,4 +1,4 @@
-"""Step `prune`, before an OWL schedule: how many outliers the wanda scores of each block have, in the dense model."""
+"""Outlier ratios of the wanda scores of each block of the dense model, for schedule owl (step `prune`)."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +23,7 @@ from mlprune.store.store import Store
 
 @dataclass(frozen=True)
 class OutliersJob(RecordJob):
-    """Find the outlier ratio of every block from stored statistics (Yin et al., arXiv 2310.05175)."""
+    """Compute the outlier ratio of every block from stored statistics (Yin et al., arXiv:2310.05175)."""
 
     step: ClassVar[str] = "prune"
     model: ModelRef
@@ -35,14 +35,14 @@ class OutliersJob(RecordJob):
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The statistics."""
-        return tuple(("statistics", one) for one in self.statistics)
+        return tuple(("statistics", statistics_id) for statistics_id in self.statistics)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
         return outliers_cost(self.step, sizes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Score block after block; a block's weights are held only while it is scored."""
+        """Score the blocks. The weights of a block are in memory only while it is scored."""
         ratios = parallel_map(lambda block: self._ratio(store, block), range(self.model.n_blocks))
         rows = [
             {
@@ -58,7 +58,7 @@ class OutliersJob(RecordJob):
 
     def _ratio(self, store: Store, block: int) -> float:
         family = FAMILIES[self.model.family]
-        records = [store.require("statistics", one) for one in self.statistics]
+        records = [store.require("statistics", statistics_id) for statistics_id in self.statistics]
         sets = [read_block_totals(store, record.artefacts, block, selection=self.selection) for record in records]
         factors = factors_of(sets, selection=self.selection)
         weights = read_block(Path(self.model.path), block, dtype=self.model.dtype)
@@ -67,7 +67,7 @@ class OutliersJob(RecordJob):
 
 
 def read_ratios(store: Store, outliers_id: str) -> tuple[float, ...]:
-    """The outlier ratios of all blocks, in order."""
+    """Return the outlier ratios of all blocks, in order."""
     return _ratios(store.uri, outliers_id)
 
 

@@ -28,17 +28,17 @@ from mlprune.vocabulary import ProfileName
 
 
 class Baseline(Protocol):
-    """What makes a variant a baseline: something else than masks on the recipe's model."""
+    """A variant that is not a mask on the recipe's model."""
 
     @property
     def label(self) -> str:
-        """What it is, in few words."""
+        """A short description."""
 
     def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
         """What the variant does at run time when it is evaluated on a task; None if it cannot be evaluated on it."""
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
-        """The jobs behind the variant and its evaluations."""
+        """The jobs that the variant and its evaluations need."""
 
 
 Value = TypeVar("Value", str | None, int | None)
@@ -49,7 +49,7 @@ Sets = Mapping[ProfileName, Mapping[str, tuple[PlannedSet, ...]]]
 
 @dataclass(frozen=True)
 class PlannedVariant:
-    """One variant and the entries of the recipe that ask for it."""
+    """One variant and the recipe entries that ask for it."""
 
     spec: VariantSpec
     sets: tuple[PlannedSet, ...] = ()
@@ -65,7 +65,7 @@ class PlannedVariant:
 
     @property
     def is_dense(self) -> bool:
-        """Whether it is the recipe's model as it is."""
+        """Whether it is the unpruned model of the recipe."""
         return isinstance(self.spec, DenseVariant) and self.baseline is None
 
     def intervention(self, task: TaskSpec) -> Intervention | None:
@@ -74,22 +74,25 @@ class PlannedVariant:
 
     @property
     def language(self) -> str | None:
-        """Source language of its one set; of a combination that of its parents, where they agree."""
+        """Source language of its single set, or the one that its parents share; None if there is no such language."""
         if self.parents:
-            return _common([one.language for one in self.parents])
+            return _common([parent.language for parent in self.parents])
         return self.sets[0].spec.source if len(self.sets) == 1 else None
 
     @property
     def seed(self) -> int | None:
-        """Seed of its sets, or of its parents, where they agree; None where it has none."""
+        """Seed of its sets, or the one that its parents share; None if there is no such seed."""
         if self.parents:
-            return _common([one.seed for one in self.parents])
+            return _common([parent.seed for parent in self.parents])
         return self.sets[0].spec.seed if self.sets else None
 
     def is_comparable_with(self, other: "PlannedVariant") -> bool:
-        """Whether two variants are of one kind: they agree in sparsity and structure, and in propagation, source
-        language and seed of their sets where both read any. Of a combination counts what its parents agree in.
-        Baselines go with everything."""
+        """Whether a comparison of two variants is meaningful.
+
+        They have to agree in sparsity and structure and, if both read demonstration sets, in propagation, source
+        language and seed of the sets. A combination has the values that its parents share, and agrees with everything
+        in which they differ. Baselines are comparable with every other variant.
+        """
         a, b = self.spec, other.spec
         if self.baseline or other.baseline:
             return self.id != other.id
@@ -98,8 +101,8 @@ class PlannedVariant:
         if not self._reads_sets or not other._reads_sets:
             return True
         origins = ((a.propagation, b.propagation), (self.language, other.language), (self.seed, other.seed))
-        is_open = bool(self.parents or other.parents)
-        return all(own == theirs or (is_open and None in (own, theirs)) for own, theirs in origins)
+        is_combination = bool(self.parents or other.parents)
+        return all(first == second or (is_combination and None in (first, second)) for first, second in origins)
 
     @property
     def _reads_sets(self) -> bool:
@@ -107,7 +110,7 @@ class PlannedVariant:
 
     @property
     def label(self) -> str:
-        """What the variant is, in few words."""
+        """A short description of the variant."""
         if self.baseline is not None:
             return self.baseline.label
         if isinstance(self.spec, CombinedVariant):
@@ -119,97 +122,99 @@ class PlannedVariant:
 
 
 def _common(values: list[Value]) -> Value | None:
-    """The one value there is; None where they differ."""
+    """Return the value that all share; None if they differ."""
     return values[0] if len(set(values)) == 1 else None
 
 
 def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, PlannedVariant]:
-    """Variant id -> variant, the dense one first; equal variants of several entries are one.
+    """Return variant id -> variant, the dense one first. Equal variants of several entries are one variant.
 
     Raises:
-        RecipeError: sets of one seed are missing, a block, layer or token scope does not exist, or M does not divide
-            the inputs of a layer.
+        RecipeError: sets of a seed are missing, a block, layer or token scope does not exist, or M does not divide the
+            number of inputs of a layer.
     """
     dense = dense_variant(inputs.base, inputs.model)
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
         if entry.combine is None:
-            planned = added(planned, entry, _variants_of(recipe, inputs, entry, sets))
+            planned = with_entry(planned, entry, _variants_of(recipe, inputs, entry, sets))
     return planned
 
 
-def added(
-    planned: Mapping[str, PlannedVariant], entry: VariantConfig | BaselineConfig, found: Iterable[PlannedVariant]
+def with_entry(
+    planned: Mapping[str, PlannedVariant], entry: VariantConfig | BaselineConfig, variants: Iterable[PlannedVariant]
 ) -> dict[str, PlannedVariant]:
-    """The planned variants with those of one more entry; one that is known already gets the entry."""
+    """Return the planned variants together with those of another entry; a variant of both gets the entry."""
     together = dict(planned)
-    for one in found:
-        known = together.get(one.id, one)
-        together[one.id] = replace(known, entries=(*known.entries, entry))
+    for variant in variants:
+        known = together.get(variant.id, variant)
+        together[variant.id] = replace(known, entries=(*known.entries, entry))
     return together
 
 
 def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Sets) -> Iterator[PlannedVariant]:
-    """The variants of one entry: one for each set, or group of sets, that its names refer to."""
+    """Yield the variants of one entry: one per set, or group of sets, that its names refer to."""
     if entry.sparsity == 0:
         yield PlannedVariant(dense_variant(inputs.base, inputs.model))
     elif not entry.reads_statistics:
         yield PlannedVariant(_spec(recipe, inputs, entry, (), None))
     else:
-        own = sets[entry.profile]
-        for group in _groups(entry, own):
+        of_profile = sets[entry.profile]
+        for group in _groups(entry, of_profile):
             _check_readable(entry, group)
-            for contrast in _contrast_sets(entry, group[0], own):
+            for contrast in _contrast_sets(entry, group[0], of_profile):
                 yield PlannedVariant(_spec(recipe, inputs, entry, group, contrast), group, contrast)
 
 
 def _groups(entry: VariantConfig, sets: Mapping[str, tuple[PlannedSet, ...]]) -> Iterator[tuple[PlannedSet, ...]]:
-    """What a score reads together: each set alone, or for `over` the sets of equal seed."""
+    """Yield the sets that a score reads together: each set alone, or for `over` all sets of one seed."""
     if not entry.over:
-        yield from ((one,) for one in sets[entry.demonstrations or ""])
+        yield from ((planned,) for planned in sets[entry.demonstrations or ""])
         return
-    everything = [one for name in dict.fromkeys(entry.over) for one in sets[name]]
-    for seed in dict.fromkeys(one.spec.seed for one in everything):
-        group = tuple(one for one in everything if one.spec.seed == seed)
-        if len(group) < 2 or len({one.name for one in group}) < len(set(entry.over)):
-            got = [one.label for one in group]
-            raise RecipeError(
-                "over needs two sets or more of one seed, of every name", over=entry.over, seed=seed, got=got
-            )
-        if len({one.id for one in group}) < len(group):
-            raise RecipeError("over has one set twice", over=entry.over, seed=seed, got=[one.label for one in group])
+    named = [planned for name in dict.fromkeys(entry.over) for planned in sets[name]]
+    for seed in dict.fromkeys(planned.spec.seed for planned in named):
+        group = tuple(planned for planned in named if planned.spec.seed == seed)
+        labels = [planned.label for planned in group]
+        if len(group) < 2 or len({planned.name for planned in group}) < len(set(entry.over)):
+            message = "over needs two or more sets of one seed, at least one of each name"
+            raise RecipeError(message, over=entry.over, seed=seed, got=labels)
+        if len({planned.id for planned in group}) < len(group):
+            raise RecipeError("over contains one set twice", over=entry.over, seed=seed, got=labels)
         if entry.shares and len(entry.shares) != len(group):
-            expected = f"{len(group)} shares, one for each set: {[one.label for one in group]}"
-            raise RecipeError("shares do not fit the sets", over=entry.over, expected=expected, got=entry.shares)
+            message = "the number of shares differs from the number of sets"
+            expected = f"{len(group)} shares, one for each set: {labels}"
+            raise RecipeError(message, over=entry.over, expected=expected, got=entry.shares)
         yield group
 
 
 def _check_readable(entry: VariantConfig, group: tuple[PlannedSet, ...]) -> None:
-    """The sets have the tokens and the demonstrations that the entry asks for."""
-    for one in group:
-        check_token_scope(one, entry.tokens)
-        n = one.spec.samples
+    """Check that the sets have the tokens and the demonstrations that the entry asks for."""
+    for planned in group:
+        check_token_scope(planned, entry.tokens)
+        n = planned.spec.samples
         if entry.samples is not None and n is not None and entry.samples > n:
             expected = f"samples at most {n}"
-            raise RecipeError("a set is smaller", demonstrations=one.name, expected=expected, got=entry.samples)
+            raise RecipeError(
+                "a set has too few demonstrations", demonstrations=planned.name, expected=expected, got=entry.samples
+            )
 
 
 def _contrast_sets(
     entry: VariantConfig, target: PlannedSet, sets: Mapping[str, tuple[PlannedSet, ...]]
 ) -> tuple[PlannedSet | None, ...]:
-    """The contrast sets of the target's seed."""
+    """Return the contrast sets with the seed of the target set; (None,) if the score has no contrast."""
     if entry.contrast is None:
         return (None,)
-    found = tuple(one for one in sets[entry.contrast] if one.spec.seed == target.spec.seed)
-    if not found:
+    contrasts = tuple(planned for planned in sets[entry.contrast] if planned.spec.seed == target.spec.seed)
+    if not contrasts:
         raise RecipeError(
-            "sets of equal seed pair up with contrast, and there is none",
+            "the contrast has no set of equal seed",
             contrast=entry.contrast,
             expected=f"a set of seed {target.spec.seed}",
-            got=[one.spec.seed for one in sets[entry.contrast]],
+            got=[planned.spec.seed for planned in sets[entry.contrast]],
         )
-    _check_readable(entry, found)
-    return found
+    _check_readable(entry, contrasts)
+    return contrasts
 
 
 def _spec(
@@ -218,7 +223,7 @@ def _spec(
     """Return the variant itself; settings that its score does not read are not part of it."""
     score, schedule, planned_scope = score_spec(entry), schedule_spec(entry, inputs), scope(entry, inputs)
     check_structure(entry, planned_scope, inputs)
-    set_ids = tuple(one.id for one in group)
+    set_ids = tuple(planned.id for planned in group)
     contrast_id = contrast.id if contrast else None
     calibration = Calibration(entry.propagation, statistics_selection(entry), set_ids, contrast_id) if group else None
     sparsity = entry.sparsity or 0.0

@@ -1,4 +1,4 @@
-"""Plan how variants are made: orderings block by block, sweeps, combinations, and what they read."""
+"""Plan the jobs that make variants: outlier ratios, orderings block by block, sweeps and combinations."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -27,18 +27,18 @@ from mlprune.steps.prune.variant import (
 )
 
 MAX_SPARSITIES = 255
-"""Sparsities one ordering can serve: a level is a byte."""
+"""Most sparsities of one ordering: a level is a byte."""
 
 
 def observations(
     recipe: Recipe, inputs: Inputs, sets: list[PlannedSet], variants: Mapping[str, PlannedVariant]
 ) -> list[PlannedObservation]:
-    """The dense passes over the recipe's sets, and those that variants read beside them, once each.
+    """Return the dense passes over the recipe's sets and over all other sets that variants read, each once.
 
     Args:
-        sets: the sets of the recipe under the default profile: each is observed, for the features it activates.
+        sets: the sets of the recipe under the default profile. All of them are observed, for their feature magnitudes.
     """
-    wanted = [plan_observation(recipe, inputs, one) for one in sets]
+    wanted = [plan_observation(recipe, inputs, planned) for planned in sets]
     for variant in variants.values():
         calibration = _dense_calibration(variant.spec)
         if calibration is not None:
@@ -47,10 +47,10 @@ def observations(
 
 
 def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedVariant]) -> list[Job]:
-    """All jobs that make variants: the dense one, outlier ratios, orderings block by block, sweeps, combinations.
+    """Return all jobs that make variants.
 
     Raises:
-        RecipeError: one ordering would serve too many sparsities.
+        RecipeError: one ordering would have too many sparsities.
     """
     dense = next(one.spec for one in variants.values() if isinstance(one.spec, DenseVariant))
     scored = [(one, one.spec) for one in variants.values() if isinstance(one.spec, ScoredVariant)]
@@ -72,7 +72,7 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
 
 
 def _dense_calibration(spec: VariantSpec) -> Calibration | None:
-    """The demonstrations of a variant that reads statistics of the dense model; None for the others."""
+    """Return the demonstrations of a variant that reads statistics of the dense model; None for other variants."""
     if not isinstance(spec, ScoredVariant) or spec.calibration is None:
         return None
     is_dense = spec.calibration.propagation == "dense" or spec.schedule.reads_outlier_ratios
@@ -90,12 +90,12 @@ def _observed(recipe: Recipe, inputs: Inputs, calibration: Calibration, planned:
 
 
 def _statistics(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, calibration: Calibration) -> tuple[str, ...]:
-    """Ids of the statistics of a variant's sets."""
+    """Return the ids of the statistics of a variant's sets."""
     return tuple(_observed(recipe, inputs, calibration, one).identity.id for one in variant.sets)
 
 
 def _outliers(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant) -> OutliersJob | None:
-    """The outlier ratios that a variant's schedule reads; None if it reads none."""
+    """Return the job of the outlier ratios that a variant's schedule reads; None if it reads none."""
     owl = spec.schedule.schedule_parameters
     if spec.calibration is None or not isinstance(owl, OwlParameters):
         return None
@@ -122,7 +122,7 @@ def _combination(spec: CombinedVariant) -> CombineJob:
 def _ordering(
     recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant, outliers: OutliersJob | None
 ) -> Ordering:
-    """The ordering of one variant, with its sparsity alone."""
+    """Return the ordering of one variant, with its sparsity only."""
     ordering = Ordering(spec.score, (spec.sparsity,), spec.schedule, spec.scope)
     if spec.calibration is None:
         return ordering
@@ -137,7 +137,7 @@ def _ordering(
 
 
 def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, ...] = ()) -> Identity:
-    """Identity of an ordering; without its sparsities it is what the variants of one ordering have in common."""
+    """Return the identity of an ordering. Without sparsities, it is equal for variants that can share one."""
     shared = {name: value for name, value in spec.identity.parameters.items() if name != "sparsity"}
     parents: JsonObject = {
         "base_model": spec.model.base_model_id,
@@ -149,12 +149,12 @@ def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, 
 
 
 def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, ScoredVariant]]) -> list[Job]:
-    """Jobs of one ordering: one per block, then the variants of its sparsities."""
+    """Return the jobs of one ordering: one per block, then the one that collects its variants."""
     first, variant = group[0]
     sparsities = tuple(spec.sparsity for _, spec in group)
     if len(sparsities) > MAX_SPARSITIES:
         got = f"{len(sparsities)} of score {variant.score.score}, structure {variant.score.structure}"
-        raise RecipeError("too many sparsities of one ordering", expected=f"at most {MAX_SPARSITIES}", got=got)
+        raise RecipeError("an ordering has too many sparsities", expected=f"at most {MAX_SPARSITIES}", got=got)
     ordering, identity = replace(first, sparsities=sparsities), _identity(first, variant, sparsities)
     blocks = [_block(identity, block) for block in range(inputs.model.n_blocks)]
     jobs: list[Job] = [OrderBlockJob(one, inputs.model, identity.id, n, ordering) for n, one in enumerate(blocks)]

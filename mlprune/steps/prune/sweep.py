@@ -1,8 +1,8 @@
-"""Step `sweep`, sequential propagation: observe a block behind pruned blocks, prune it, go on to the next.
+"""Prune a model block by block: observe a block after the pruned blocks before it, prune it, continue (step `sweep`).
 
-All sets of a variant pass through the same pruned blocks. Every block's statistics, masks and changed weights are
-recorded as soon as they are there: a sweep that was killed runs the pruned blocks forward, without observing, and goes
-on where it stopped.
+All sets of a variant pass through the same pruned blocks. The statistics, masks and changed weights of a block are
+recorded as soon as they exist. A sweep that was killed resumes there: it runs the finished blocks forward without
+observing them again.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
@@ -37,16 +37,16 @@ from mlprune.store.store import Store
 CONTRAST = "contrast"
 
 Key = tuple[str, int]
-"""(role, index of the batch): names the states of a batch that stay in the shards."""
+"""(role, index of the batch) of the hidden states of a batch, which stay in the shards."""
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """What the driver of a sweep knows of a resident batch."""
+    """A batch whose hidden states are in the shards."""
 
     demonstrations: tuple[int, ...]
     n_tokens: Tensor
-    """[b] int64, tokens that count."""
+    """[batch] int64, counted tokens of each demonstration."""
 
 
 Batches = dict[Key, _Batch]
@@ -54,7 +54,7 @@ Batches = dict[Key, _Batch]
 
 @dataclass(frozen=True)
 class SweepJob(ModelJob):
-    """Make one variant by a sequential sweep."""
+    """Make one variant by a sweep over the blocks."""
 
     step: ClassVar[str] = "sweep"
     ordering: Identity
@@ -62,11 +62,11 @@ class SweepJob(ModelJob):
     calibration: Calibration
     """The variant's own."""
     outliers: str | None = None
-    """Outlier ratios of the dense model, for schedule owl."""
+    """Id of the outlier ratios of the dense model, for schedule owl."""
 
     @property
     def chain_model(self) -> ModelRef:
-        """The model that is swept."""
+        """The model that is pruned."""
         return self.variant.model
 
     @property
@@ -76,10 +76,10 @@ class SweepJob(ModelJob):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The sets, and the outlier ratios."""
+        """The demonstration sets and the outlier ratios."""
         sets = (*self.calibration.set_ids, self.calibration.contrast_set_id)
         ratios = (("outliers", self.outliers),) if self.outliers else ()
-        return (*(("demonstration_sets", one) for one in sets if one), *ratios)
+        return (*(("demonstration_sets", set_id) for set_id in sets if set_id), *ratios)
 
     @property
     def holder(self) -> RecordKey | None:
@@ -96,7 +96,7 @@ class SweepJob(ModelJob):
         return sweep_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, changes_weights=changes_weights)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Sweep over the blocks, then write the variant."""
+        """Prune all blocks, then write the records."""
         model = chain()
         model.everywhere(Shard.set_keep_masks, None)
         model.everywhere(Shard.sweep_clear)
@@ -125,25 +125,25 @@ class SweepJob(ModelJob):
         return batches
 
     def _prune(self, store: Store, model: Chain, block: int, batches: Batches) -> Record:
-        """Prune one block, from the store where that was done before."""
+        """Prune one block, or apply the stored masks if the block is in the store."""
         identity = block_identity(self.variant.id, block, parents={"variant": self.variant.id})
         record = store.read_record(*identity.key)
         if record is not None and store.is_intact(record):
-            _put_back(store, model, block, record)
+            _apply_stored(store, model, block, record)
             return record
         with_products = "products" in self.variant.score.method.needs
-        found = model.on_block(block, Shard.sweep_observe, block, list(batches), with_products=with_products)
-        statistics = {role: _joined(found, batches, role) for role in roles(self.calibration)}
-        observed = list(self._write_statistics(store, block, found, batches))
-        made = self._choose(store, model, block, statistics)
-        record = identity.record(artefacts=(*made, *observed))
+        sums = model.on_block(block, Shard.sweep_observe, block, list(batches), with_products=with_products)
+        statistics = {role: _joined(sums, batches, role) for role in roles(self.calibration)}
+        observed = list(self._write_statistics(store, block, sums, batches))
+        chosen = self._choose(store, model, block, statistics)
+        record = identity.record(artefacts=(*chosen, *observed))
         store.write_record(record)
         return record
 
     def _choose(
         self, store: Store, model: Chain, block: int, statistics: dict[str, BlockStatistics]
     ) -> tuple[Artefact, ...]:
-        """Choose the masks where the weights are, put them on, and write them down."""
+        """Choose the masks in the shard that has the weights, apply them, and store them."""
         variant, family = self.variant, self.variant.model.family
         ordering = Ordering(variant.score, (variant.sparsity,), variant.schedule, variant.scope, outliers=self.outliers)
         sparsities = sparsities_of(store, FAMILIES[family], block, ordering)
@@ -166,28 +166,30 @@ class SweepJob(ModelJob):
         return (write_block_masks(store, mask_path(self.ordering.id, block), levels), *changed)
 
     def _write_statistics(
-        self, store: Store, block: int, found: Mapping[Hashable, dict[str, Tensor]], batches: Batches
+        self, store: Store, block: int, sums: Mapping[Hashable, dict[str, Tensor]], batches: Batches
     ) -> Iterator[Artefact]:
         for role in roles(self.calibration):
-            own = [key for key in batches if key[0] == role]
-            sums = {name: torch.cat([found[key][name] for key in own]) for name in found[own[0]]}
-            options: dict[str, Any] = {
-                "demonstrations": [index for key in own for index in batches[key].demonstrations],
-                "sums": sums,
-                "n_tokens": torch.cat([batches[key].n_tokens for key in own]),
-            }
-            yield write_part(store, self.variant.id, block, role=role, **options)
+            keys = [key for key in batches if key[0] == role]
+            yield write_part(
+                store,
+                self.variant.id,
+                block,
+                role=role,
+                demonstrations=[index for key in keys for index in batches[key].demonstrations],
+                sums={name: torch.cat([sums[key][name] for key in keys]) for name in sums[keys[0]]},
+                n_tokens=torch.cat([batches[key].n_tokens for key in keys]),
+            )
 
 
 def roles(calibration: Calibration) -> dict[str, str]:
-    """Role -> demonstration set of a sweep; a role is part of the names of statistics files, empty for a single set."""
+    """Return role -> demonstration set. Roles are part of the names of statistics files; a single set has none."""
     several = len(calibration.set_ids) > 1
     named = {f"set-{n}" if several else "": set_id for n, set_id in enumerate(calibration.set_ids, start=1)}
     return named | ({CONTRAST: calibration.contrast_set_id} if calibration.contrast_set_id else {})
 
 
 def swept_factors(calibration: Calibration, statistics: dict[str, BlockStatistics]) -> Factors:
-    """Factors of a block's features from the statistics of all roles."""
+    """Return the factors of a block's features from the statistics of all roles."""
     sets = [statistics[role] for role in roles(calibration) if role != CONTRAST]
     return feature_factors(sets, selection=calibration.selection, contrast=statistics.get(CONTRAST))
 
@@ -201,15 +203,15 @@ def choose_masks(
     family: str,
     factors: Factors,
 ) -> tuple[dict[str, Tensor], BlockLevels]:
-    """Score a block and choose its masks, in the process of the shard that holds its weights."""
-    found = block_levels(
+    """Score a block and choose its masks, in the process of the shard that has its weights."""
+    levels = block_levels(
         weights, score=score, sparsities=sparsities, block=block, family=FAMILIES[family], factors=factors
     )
-    return keep_masks(found, level=0), found
+    return keep_masks(levels, level=0), levels
 
 
-def _put_back(store: Store, model: Chain, block: int, record: Record) -> None:
-    """Prune a block as it was pruned before the sweep was interrupted."""
+def _apply_stored(store: Store, model: Chain, block: int, record: Record) -> None:
+    """Apply the stored masks and weights of a block that was pruned before the sweep was interrupted."""
     masks, weights = mask_artefacts(record)[0], weight_artefacts(record)
     if weights:
         rewrite = partial(stored_weights, store_uri=store.uri, masks=masks, changed=weights[0])
@@ -219,8 +221,8 @@ def _put_back(store: Store, model: Chain, block: int, record: Record) -> None:
         model.on_block(block, Shard.prune_block, block, prune)
 
 
-def _joined(found: Mapping[Hashable, dict[str, Tensor]], batches: Batches, role: str) -> BlockStatistics:
-    """Input -> [n, in] of one set, in demonstration order."""
-    own = [key for key in batches if key[0] == role]
-    order = torch.tensor([index for key in own for index in batches[key].demonstrations]).argsort()
-    return {name: torch.cat([found[key][name] for key in own])[order] for name in found[own[0]]}
+def _joined(sums: Mapping[Hashable, dict[str, Tensor]], batches: Batches, role: str) -> BlockStatistics:
+    """Return input -> [n, in] of one set, in the order of the demonstrations."""
+    keys = [key for key in batches if key[0] == role]
+    order = torch.tensor([index for key in keys for index in batches[key].demonstrations]).argsort()
+    return {name: torch.cat([sums[key][name] for key in keys])[order] for name in sums[keys[0]]}

@@ -1,4 +1,4 @@
-"""Records of variants and orderings: their rows in the catalog, and the way from a variant to its masks."""
+"""Records of variants and orderings: catalog rows, and the masks of a variant in the store."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,27 +60,27 @@ class StoredMasks:
 
     @property
     def masks(self) -> tuple[Artefact, ...]:
-        """The mask files, block after block."""
+        """The mask files, in the order of blocks."""
         return mask_artefacts(self.record)
 
     @property
     def weights(self) -> tuple[Artefact, ...]:
-        """The files of changed weights, block after block; empty if no weight changed."""
+        """The files of changed weights, in the order of blocks; empty if no weight changed."""
         return weight_artefacts(self.record)
 
 
 def mask_artefacts(record: Record) -> tuple[Artefact, ...]:
-    """The mask files of an ordering or block record, block after block."""
+    """Return the mask files of an ordering or block record, in the order of blocks."""
     return artefacts_below(record, "masks/")
 
 
 def weight_artefacts(record: Record) -> tuple[Artefact, ...]:
-    """The files of changed weights of an ordering or block record, block after block; empty if no weight changed."""
+    """Return the files of changed weights of an ordering or block record, in the order of blocks."""
     return artefacts_below(record, "weights/")
 
 
 def artefacts_below(record: Record, folder: str) -> tuple[Artefact, ...]:
-    """The artefacts of a record in one folder of the store, in their order."""
+    """Return the artefacts of a record in one folder of the store, in their order."""
     return tuple(artefact for artefact in record.artefacts if artefact.path.startswith(folder))
 
 
@@ -143,7 +143,7 @@ def _orderings_of(store: Store, variant_id: str) -> Iterator[StoredMasks]:
 
 @lru_cache(maxsize=2**14)
 def _levels(store_uri: str, ordering_id: str) -> Mapping[str, int]:
-    """Variant -> its level in an ordering; empty if the record is not there."""
+    """Return variant -> its level in an ordering; empty if the record does not exist."""
     record = Store(store_uri).read_record("masks", ordering_id)
     rows = record.rows["ordering_variants"] if record else ()
     return {as_str(row["variant_id"]): as_int(row["level"]) for row in rows}
@@ -152,7 +152,7 @@ def _levels(store_uri: str, ordering_id: str) -> Mapping[str, int]:
 def _variant_rows(
     variant: VariantSpec, tables: Sequence[Mapping[str, list[Any]]], *, level: int
 ) -> dict[str, list[Row]]:
-    """Table -> rows of one variant."""
+    """Return table -> rows of one variant."""
     layers = [row for block, table in enumerate(tables) for row in _layer_rows(variant, block, table, level)]
     n_weights = sum(int(shape[0]) * int(shape[1]) for table in tables for shape in table["shape"])
     n_removed = sum(int(counts[level]) for table in tables for counts in table["n_removed"])
@@ -172,7 +172,7 @@ def _variant_rows(
 
 
 def _layer_rows(variant: VariantSpec, block: int, table: Mapping[str, list[Any]], level: int) -> list[Row]:
-    """Removed weights of a variant in each layer of a block."""
+    """Return the number of removed weights of a variant in each layer of a block."""
     columns = (table["layer"], table["shape"], table["n_removed"], table["n_silent_features"], table["n_dampings"])
     return [
         {
@@ -189,7 +189,7 @@ def _layer_rows(variant: VariantSpec, block: int, table: Mapping[str, list[Any]]
 
 
 def _demonstration_rows(variant: VariantSpec) -> list[Row]:
-    """The sets that a variant's score read, with their roles and weights."""
+    """Return the sets that a variant's score read, with their roles and weights."""
     if not isinstance(variant, ScoredVariant) or variant.calibration is None:
         return []
     calibration = variant.calibration
@@ -216,7 +216,7 @@ def _parent_rows(variant: VariantSpec) -> list[Row]:
 
 
 def variant_row(variant: VariantSpec, *, achieved: float) -> Row:
-    """The catalog row of a variant.
+    """Return the catalog row of a variant.
 
     Args:
         achieved: share of the weights that is removed.
@@ -268,7 +268,7 @@ def _scored_columns(variant: ScoredVariant) -> Row:
 
 
 def _nested(parameters: JsonObject, name: str) -> Iterator[tuple[str, JsonValue]]:
-    """The items of an object among some parameters."""
+    """Yield the items of an object among some parameters."""
     value = parameters.get(name)
     if isinstance(value, Mapping):
         yield from value.items()

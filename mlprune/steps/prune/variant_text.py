@@ -1,4 +1,4 @@
-"""Variants in words, made when they are shown: in a plan, a message or a model card."""
+"""Descriptions of variants for plans, messages and model cards, made from catalog rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,7 +10,7 @@ _PARAMETERS = ("score_parameters", "schedule_parameters", "aggregation_parameter
 
 
 def variant_label(row: Row, *, sets: Sequence[str] = (), contrast: str | None = None) -> str:
-    """Describe a variant in few words.
+    """Return a short description of a variant.
 
     Args:
         row: of the catalog's table `variants`.
@@ -35,7 +35,7 @@ def variant_label(row: Row, *, sets: Sequence[str] = (), contrast: str | None = 
 
 
 def settings_words(row: Row) -> Iterator[str]:
-    """Phrases for the settings of a variant that are not at their defaults."""
+    """Yield phrases for the settings of a variant that are not at their defaults."""
     if row["seed"]:
         yield f"seed {row['seed']}"
     if row["removes"] == "highest":
@@ -56,18 +56,18 @@ def settings_words(row: Row) -> Iterator[str]:
 
 
 def parameter_words(parameters: JsonValue) -> Iterator[str]:
-    """Phrases for some parameters: `power 0.7`."""
+    """Yield a phrase per parameter, such as `power 0.7`."""
     for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
         yield f"{name.replace('_', ' ')} {_words(value)}"
 
 
 def value_words(value: JsonValue) -> JsonValue:
-    """A column of a variant as it is shown: an object becomes a phrase."""
+    """Return a column of a variant as it is shown: an object becomes a phrase."""
     return ", ".join(parameter_words(value)) if isinstance(value, Mapping) else value
 
 
 def _words(value: JsonValue) -> str:
-    """A value in words: `0.5`, `fc1 at 0.25` for a layer and its sparsity, `0-3` for a pair of blocks."""
+    """Return a value as text: `0.5`, `fc1 at 0.25` for a layer and its sparsity, `0-3` for a pair of blocks."""
     if isinstance(value, Mapping):
         return " ".join(f"{name} {_words(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
@@ -88,7 +88,7 @@ def _scope_words(scope: JsonValue) -> Iterator[str]:
 
 
 def block_ranges(blocks: Sequence[int]) -> list[str]:
-    """Ascending block numbers with runs written as `4-7`."""
+    """Return ascending block numbers with runs written as `4-7`."""
     runs: list[list[int]] = []
     for block in blocks:
         if runs and block == runs[-1][-1] + 1:

@@ -1,7 +1,7 @@
-"""Rebuild the keep masks of a variant from what the store holds, without running the model, and compare.
+"""Rebuild the keep masks of a variant from the store, without running the model, and compare them.
 
-What is read are the base model's weights and the stored statistics (of a combination: its parents' masks). Variants
-whose weights changed cannot be rebuilt that way: SparseGPT's inputs are not stored.
+The masks are rebuilt from the base model's weights and the stored statistics; those of a combination, from the masks of
+its parents. Variants with changed weights cannot be rebuilt, because the inputs of SparseGPT are not stored.
 """
 
 from collections.abc import Callable
@@ -31,17 +31,17 @@ from mlprune.vocabulary import CombinationName, DtypeName
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of rebuilding a variant."""
+    """Result of rebuilding a variant."""
 
     variant_id: str
     expected: str
-    """Fingerprint that the variant's record has."""
+    """Fingerprint in the variant's record."""
     found: str
     """Fingerprint of the rebuilt masks."""
 
     @property
     def is_equal(self) -> bool:
-        """Whether every entry of every mask is the same."""
+        """Whether all masks are equal."""
         return self.expected == self.found
 
 
@@ -61,7 +61,9 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
     info = require_base_model(model_path, record.parent("base_model"))
     blocks = parallel_map(_rebuilder(store, record, info), range(info.n_blocks))
-    keeps = [(block, layer, one.keep_sha256[0]) for block, found in enumerate(blocks) for layer, one in found.items()]
+    keeps = [
+        (block, layer, levels.keep_sha256[0]) for block, layers in enumerate(blocks) for layer, levels in layers.items()
+    ]
     return Verification(record.id, as_str(row["mask_sha256"]), fingerprint(keeps))
 
 
@@ -98,7 +100,7 @@ def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int],
 def _swept_block(
     store: Store, record: Record, block: int, *, ordering: Ordering, variant: ScoredVariant
 ) -> BlockLevels:
-    """Levels of a block of a sweep, from the statistics that the sweep stored."""
+    """Return the levels of a block of a sweep, from the statistics that the sweep stored."""
     if variant.calibration is None:
         raise BadInputError("a sweep reads demonstrations", variant_id=variant.id)
     statistics = {
@@ -116,7 +118,7 @@ def _swept_block(
 
 
 def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
-    """The ordering that the variant's masks come from, with the variant's sparsity alone."""
+    """Return the ordering that the variant's masks come from, with the variant's sparsity only."""
     selection = variant.calibration.selection if variant.calibration else None
     return Ordering(
         variant.score,

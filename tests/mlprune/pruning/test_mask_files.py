@@ -52,7 +52,7 @@ def written(store: Store, found: BlockLevels) -> Artefact:
 def test_masks_come_back_as_they_were_written(
     store: Store, monkeypatch: pytest.MonkeyPatch, level: int, kept_bytes: int
 ) -> None:
-    monkeypatch.setattr(mask_files, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(mask_files, "CACHED_BYTES", kept_bytes)
     found = levels()
     back = read_keep_masks(store.uri, written(store, found), level)
     assert list(back) == ["fc1", "fc2"]
@@ -95,7 +95,7 @@ def test_ten_sparsities_take_half_a_byte_a_weight(store: Store) -> None:
 def test_the_keep_masks_of_a_sparsity_are_the_levels_above_it(
     store: Store, monkeypatch: pytest.MonkeyPatch, level: int, kept_bytes: int
 ) -> None:
-    monkeypatch.setattr(mask_files, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(mask_files, "CACHED_BYTES", kept_bytes)
     found = levels()
     artefact = written(store, found)
     masks, extra = stored_keep_masks({"fc1": torch.zeros(3, 5)}, store.uri, artefact, level)
@@ -125,7 +125,7 @@ def test_a_damaged_or_missing_file_is_noticed(store: Store, tmp_path: Path) -> N
 
 def test_a_table_of_other_columns_is_no_mask_file(store: Store) -> None:
     artefact = store.write_table(mask_path("x", 0), {"layer": ["fc1"]}, {"layer": "string"})
-    with pytest.raises(DamagedArtefactError, match="other columns"):
+    with pytest.raises(DamagedArtefactError, match="lacks columns"):
         read_keep_masks(store.uri, artefact, 0)
 
 

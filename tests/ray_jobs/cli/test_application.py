@@ -60,9 +60,9 @@ BAD_METHODS = {
         changed(variants=[variant(demonstrations=None, over=["mt"], aggregate="mean")]),
         "two sets or more",
     ),
-    "nothing to combine": (
+    "no variants to combine": (
         changed(variants=[variant(name="a"), {"name": "c", "combine": "union", "of": ["a"]}]),
-        "nothing to combine",
+        "no variants to combine",
     ),
     "combinations in a circle": (
         changed(
@@ -72,7 +72,7 @@ BAD_METHODS = {
                 {"name": "d", "combine": "union", "of": ["a", "c"]},
             ]
         ),
-        "in a circle",
+        "in a cycle",
     ),
 }
 

@@ -143,15 +143,15 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
 @pytest.mark.parametrize(
     ("variants", "words"),
     [
-        ([A, {**B, "sparsity": 0.25}, combining("a", "b")], ["nothing to combine", "('a', 'b')", "agree in sparsity"]),
-        ([A, {**B, "structure": "matrix"}, combining("a", "b")], ["nothing to combine"]),
-        ([A, {**B, "propagation": "sequential"}, combining("a", "b")], ["nothing to combine"]),
-        ([{**A, "demonstrations": "mono"}, combining("a")], ["nothing to combine", "wanda fr 0.5 row dense"]),
-        ([{**A, "sparsity": 0}, {**B, "sparsity": 0}, combining("a", "b")], ["nothing to combine"]),
-        ([{**M, "name": "a"}, {**M, "name": "b"}, combining("a", "b")], ["nothing to combine"]),
+        ([A, {**B, "sparsity": 0.25}, combining("a", "b")], ["no variants to combine", "('a', 'b')", "agree in sparsity"]),
+        ([A, {**B, "structure": "matrix"}, combining("a", "b")], ["no variants to combine"]),
+        ([A, {**B, "propagation": "sequential"}, combining("a", "b")], ["no variants to combine"]),
+        ([{**A, "demonstrations": "mono"}, combining("a")], ["no variants to combine", "wanda fr 0.5 row dense"]),
+        ([{**A, "sparsity": 0}, {**B, "sparsity": 0}, combining("a", "b")], ["no variants to combine"]),
+        ([{**M, "name": "a"}, {**M, "name": "b"}, combining("a", "b")], ["no variants to combine"]),
         (
             [A, {**M, "score": "random", "seed": [0, 1]}, combining("a", "m")],
-            ["not clear", "one m", "random 0.5 row seed 1"],
+            ["several variants of one name", "one m", "random 0.5 row seed 1"],
         ),
         (
             [
@@ -170,7 +170,7 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
         ),
         (
             [A, B, M, combining("a", "b", "m", how="symmetric_difference")],
-            ["symmetric difference is of two variants", "expected=2"],
+            ["symmetric difference takes two variants", "expected=2"],
         ),
         (
             [A, {**M, "name": "m1"}, {**M, "name": "m2"}, combining("a", "m1", "m2")],

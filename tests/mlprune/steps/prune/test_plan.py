@@ -66,7 +66,7 @@ def test_contrast_sets_pair_up_by_seed(tiny_inputs: Path) -> None:
 
 
 def test_a_seed_without_a_contrast_set_is_an_error(tiny_inputs: Path) -> None:
-    with pytest.raises(RecipeError, match="equal seed") as caught:
+    with pytest.raises(RecipeError, match="no set of equal seed") as caught:
         planned(tiny_inputs, recipe_of(CONTRAST, seeds={"mt": [0, 2], "code": [0, 1]}))
     assert (caught.value.context["expected"], caught.value.context["got"]) == ("a set of seed 2", [0, 1])
 
@@ -231,7 +231,7 @@ def test_a_scale_of_shares_is_one_number_for_each_set_there_is(tiny_inputs: Path
 @pytest.mark.parametrize(
     ("entry", "seeds", "words"),
     [
-        ({**OVER, "over": ["mono"], "aggregate": "mean"}, {}, ["two sets or more of one seed", "['fr']"]),
+        ({**OVER, "over": ["mono"], "aggregate": "mean"}, {}, ["two or more sets of one seed", "['fr']"]),
         ({**OVER, "aggregate": "mean"}, {"mono": [0, 1]}, ["of every name", "seed=1"]),
         ({**OVER, "aggregate": "mean"}, {"mono": [1]}, ["of every name", "seed=0"]),
         ({**OVER, "aggregate": "mean", "shares": [1, 2]}, {}, ["3 shares, one for each set", "sw-en"]),
@@ -240,8 +240,8 @@ def test_a_scale_of_shares_is_one_number_for_each_set_there_is(tiny_inputs: Path
         ({**BASE, "demonstrations": "mixed", "tokens": "source", "propagation": "sequential"}, {}, ["no such tokens"]),
         ({**OVER, "aggregate": "mean", "tokens": "target"}, {}, ["no such tokens", "demonstrations='mono'"]),
         ({**CONTRAST, "tokens": "target"}, {}, ["no such tokens", "demonstrations='code'"]),
-        ({**BASE, "samples": 5}, {}, ["a set is smaller", "samples at most 4", "got=5"]),
-        ({**CONTRAST, "samples": 5}, {}, ["a set is smaller", "samples at most 4"]),
+        ({**BASE, "samples": 5}, {}, ["too few demonstrations", "samples at most 4", "got=5"]),
+        ({**CONTRAST, "samples": 5}, {}, ["too few demonstrations", "samples at most 4"]),
         ({**BASE, "scope": {"blocks": [3]}}, {}, ["no such block", "scope.blocks", "0 to 2", "got=3"]),
         ({**BASE, "scope": {"without_blocks": "2-3"}}, {}, ["no such block", "scope.without_blocks", "got=3"]),
         (
@@ -279,7 +279,7 @@ def test_what_the_model_or_the_sets_have_not_is_one_line(
 def test_one_set_under_two_names_is_not_aggregated_with_itself(tiny_inputs: Path) -> None:
     recipe = recipe_of({**OVER, "over": ["mono", "again"], "aggregate": "mean"})
     recipe["demonstrations"].append({**recipe["demonstrations"][1], "name": "again"})
-    with pytest.raises(RecipeError, match="one set twice"):
+    with pytest.raises(RecipeError, match="contains one set twice"):
         planned(tiny_inputs, recipe)
 
 
