@@ -1,7 +1,7 @@
-"""Feed-forward neurons: over how many tokens each fires, and how many of its weights a mask removes.
+"""Feed-forward neurons: count the tokens at which each fires, and the weights that a mask removes from each.
 
-From these counts language-specific neurons are found (LAPE, Tang et al., arXiv:2402.16438). That is a question to the
-catalog, with parameters of its own, and therefore a query: `catalog/sql/queries/language_specific_neurons.sql`.
+The catalog's query `language_specific_neurons` finds language-specific neurons from these counts (LAPE, Tang et al.,
+arXiv:2402.16438).
 """
 
 import torch
@@ -16,12 +16,12 @@ def active_counts(activations: Tensor, token_mask: Tensor) -> Tensor:
     c[j] = number of counted tokens (n, t) with a[n, t, j] > 0
 
     Args:
-        activations: [batch, seq, neurons], any float dtype, behind the activation function; of a gated feed-forward
-            the activated gate, as in the paper, before it is multiplied.
+        activations: [batch, seq, neurons], any float dtype, after the activation function; for a gated feed-forward
+            layer the activated gate before the multiplication, as in the paper.
         token_mask: bool [batch, seq], True where the token counts.
     Returns: [neurons], int64.
     Raises:
-        ShapeError: the two do not belong together, or the mask is not boolean.
+        ShapeError: the shapes do not match, or the mask is not boolean.
         StatisticsError: a counted activation is not finite.
     """
     if activations.ndim != 3 or activations.shape[:2] != token_mask.shape or token_mask.dtype != torch.bool:
@@ -37,11 +37,11 @@ def removed_before(removed: Tensor, n_neurons: int) -> Tensor:
     """Count the removed weights through which each neuron reads.
 
     Args:
-        removed: bool [k * neurons, in]: row r is one of neuron r mod neurons (k is 2 where gate and its partner are one
-            layer).
+        removed: bool [k * neurons, in]: row r belongs to neuron r mod neurons (k is 2 if the gate and the projection
+            that it multiplies are one layer).
     Returns: [neurons], int64.
     Raises:
-        ShapeError: the rows are no multiple of the neurons.
+        ShapeError: the number of rows is not a multiple of the number of neurons.
     """
     if removed.ndim != 2 or removed.shape[0] % n_neurons:
         raise ShapeError("a mask does not fit the neurons", expected=f"k * {n_neurons} rows", got=tuple(removed.shape))
@@ -49,5 +49,5 @@ def removed_before(removed: Tensor, n_neurons: int) -> Tensor:
 
 
 def removed_behind(removed: Tensor) -> Tensor:
-    """Count the removed weights through which each neuron is read: bool [out, neurons] to [neurons], int64."""
+    """Count the removed weights that read each neuron: bool [out, neurons] to [neurons], int64."""
     return removed.sum(dim=0)

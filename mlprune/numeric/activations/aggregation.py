@@ -1,8 +1,8 @@
-"""Aggregation: one factor for every feature out of the factors of several demonstration sets, one a language, say.
+"""Aggregation: combine the feature factors of several demonstration sets, for example of several languages.
 
-A score |W[i, j]| * factor_j is linear in the factor, so for it the mean or the maximum over sets of the factors is that
-of the scores. A set's factor is made from its mean over demonstrations (`statistics.mean_squares`), so that sets of
-different size compare; making it is the caller's part.
+A score |W[i, j]| * factor_j is linear in the factor. The mean or maximum of the factors over sets therefore gives the
+mean or maximum of the scores. A set's factor comes from its mean over demonstrations (`mean_squares`), so that sets of
+different size have equal weight.
 """
 
 import math
@@ -15,35 +15,35 @@ from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.methods import AGGREGATIONS, Parameters, VarianceParameters
 
 AggregationFunction = Callable[[Tensor, list[float], Parameters], Tensor]
-"""Makes [in] float64 from [sets, in] float64 and the sets' shares, which sum to 1."""
+"""Returns [in] float64 from [sets, in] float64 and the shares of the sets, which sum to 1."""
 
 
 def aggregated(
     factors: Tensor, how: str, *, parameters: Parameters | None = None, weights: Tensor | None = None
 ) -> Tensor:
-    """Make one factor of the factors f[l, j] of L sets, whose shares p[l] are the weights scaled to sum to 1.
+    """Combine the factors f[l, j] of L sets. The shares p[l] are the weights, scaled to sum to 1.
 
     mean:      m_j = sum over l of p[l] * f[l, j]
     max:       max over l of f[l, j]
     variance:  m_j + variance_weight * sum over l of p[l] * (f[l, j] - m_j) ** 2
-    pooled:    sqrt(sum over l of p[l] * s[l, j]), where s[l, j] is given instead of f: a mean of squares
+    pooled:    sqrt(sum over l of p[l] * s[l, j]), where `factors` contains mean squares s[l, j] instead of f
 
-    `variance` follows the idea of M-Wanda (Choenni & Titov, arXiv:2505.21171): features whose activation differs
-    between languages are worth more than their mean says. The variance is that of a population, divided by the sum of
-    shares and not by L - 1. M-Wanda's other two parts, a term for how often a feature is active and sparsities by how
-    languages correlate in a layer, are no aggregation and not here. Sums are float64, set after set.
+    `variance` follows M-Wanda (Choenni & Titov, arXiv:2505.21171): features whose activation differs between languages
+    get a higher factor than their mean. It is the population variance: divided by the sum of shares, not by L - 1. The
+    other two parts of M-Wanda (a term for how often a feature is active, and sparsities that depend on the correlation
+    of languages in a layer) are not implemented. Sums are float64, in the order of the sets.
 
     Args:
         factors: [L, in], float32 or wider, >= 0, L >= 1; for `pooled` the sets' mean squares.
         how: a name from the list above.
         parameters: of the aggregation; None: the defaults.
-        weights: [L], >= 0, in any unit; None: equal. `max` knows no weights and refuses them.
+        weights: [L], >= 0, in any unit; None: equal. Refused for `max`.
     Returns: [in], float32, >= 0.
     Raises:
-        ShapeError: `factors` is not a matrix, or `weights` is not one number a set.
+        ShapeError: `factors` is not a matrix, or `weights` is not one number per set.
         StatisticsError: there is no set, a value is negative or non-finite, or the result is beyond float32.
-        BadInputError: `how` is unknown, `max` was given weights, the weights are no shares, or the variance's weight
-            is negative or not finite.
+        BadInputError: `how` is unknown, `max` was given weights, the weights are negative, not finite or all 0,
+            or the weight of the variance is negative or not finite.
     """
     _check_choice(how, has_weights=weights is not None)
     _check_factors(factors)
@@ -57,7 +57,7 @@ def aggregated(
 
 
 def _mean(values: Tensor, shares: list[float]) -> Tensor:
-    """[in] float64 sum of shares times rows, row after row."""
+    """Return the sum of shares times rows, [in] float64, in the order of the rows."""
     total = torch.zeros(values.shape[1], dtype=torch.float64, device=values.device)
     for row, share in zip(values, shares, strict=True):
         total += row * share
@@ -65,18 +65,18 @@ def _mean(values: Tensor, shares: list[float]) -> Tensor:
 
 
 def _shares(weights: Tensor | None, n_sets: int) -> list[float]:
-    """Weights that sum to 1."""
+    """Return weights that sum to 1."""
     given = [1.0] * n_sets if weights is None else [float(weight) for weight in weights.flatten().tolist()]
     if weights is not None and weights.shape != (n_sets,):
         raise ShapeError("weights do not fit the sets", expected=(n_sets,), got=tuple(weights.shape))
     if not all(math.isfinite(weight) and weight >= 0 for weight in given) or not any(given):
-        raise BadInputError("weights of sets are no shares", expected="finite, >= 0, not all 0", got=given)
+        raise BadInputError("weights of sets are not shares", expected="finite, >= 0, not all 0", got=given)
     total = math.fsum(given)
     return [weight / total for weight in given]
 
 
 def _mean_and_variance(values: Tensor, shares: list[float], parameters: Parameters) -> Tensor:
-    """[in] mean plus the weighted population variance."""
+    """Return the mean plus the weighted population variance, [in]."""
     if not isinstance(parameters, VarianceParameters):
         raise TypeError(f"expected VarianceParameters, got {type(parameters).__name__}")
     weight = parameters.variance_weight

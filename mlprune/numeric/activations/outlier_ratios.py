@@ -1,7 +1,6 @@
-"""Outliers and the sparsities OWL makes of them (Yin et al., Outlier Weighed Layerwise Sparsity, arXiv:2310.05175).
+"""Outlier ratios and the sparsities of OWL (Yin et al., Outlier Weighed Layerwise Sparsity, arXiv:2310.05175).
 
-A block with many outliers among its scores is pruned less than the others. The scores come from `scores`, the masks
-from `masks`; which demonstrations are read is the caller's choice.
+A block with many outliers among its scores is pruned less than the other blocks.
 """
 
 import math
@@ -13,28 +12,28 @@ from torch import Tensor
 from mlprune.errors import BadInputError, StatisticsError
 
 _SCORES_TOGETHER = 2**14
-"""Scores added at a time: few enough that no library splits the sum over threads."""
+"""Scores that are added at once: few enough that no library splits the sum over threads."""
 
 _DECIMALS = 12
-"""A sparsity keeps as many: 0.5 - 0.08 is then 0.42 and removes 42 weights of 100, not 41."""
+"""Decimals of a sparsity after rounding: 0.5 - 0.08 is then exactly 0.42 and removes 42 of 100 weights, not 41."""
 
 
 def outlier_ratio(scores: Iterable[Tensor], m: float) -> float:
-    """Share of a block's scores that are above m times their mean over the block.
+    """Return the share of a block's scores that are above m times their mean over the block.
 
-    All layers of the block are taken together, as in the published code, so larger layers count more. That code gives
-    percents; only differences between blocks matter to it. Sums are float64.
+    All layers of the block are pooled, as in the published code, so larger layers count more. That code uses percents,
+    which makes no difference to the sparsities. Sums are float64.
 
     Args:
         scores: [out, in] of every layer of a block, float, >= 0, from `wanda_scores`.
-        m: how far above the mean an outlier lies, > 0.
-    Returns: a fraction in [0, 1]; 0 where all scores are 0.
+        m: multiple of the mean above which a score is an outlier, > 0.
+    Returns: a fraction in [0, 1]; 0 if all scores are 0.
     Raises:
         StatisticsError: there are no scores, or one is negative or not finite.
         BadInputError: m is not a positive number.
     """
     if not (math.isfinite(m) and m > 0):
-        raise BadInputError("an outlier needs a positive multiple of the mean", expected="m > 0", got=m)
+        raise BadInputError("the outlier threshold is out of range", expected="m > 0", got=m)
     layers = tuple(scores)
     n_scores = sum(layer.numel() for layer in layers)
     if n_scores == 0:
@@ -44,21 +43,20 @@ def outlier_ratio(scores: Iterable[Tensor], m: float) -> float:
 
 
 def owl_sparsities(ratios: Sequence[float], sparsity: float, *, spread: float = 0.08) -> tuple[float, ...]:
-    """Sparsity of every block, lower where a block has more outliers.
+    """Return the sparsity of every block, lower for blocks with more outliers.
 
     r_b = 2 * spread * (ratio_b - min) / (max - min),  sparsity_b = sparsity - (r_b - mean of r)
 
-    Their mean over blocks is `sparsity`, which is the model's sparsity where blocks have equal size. Equal ratios,
-    where the published code divides by zero, give every block `sparsity` itself; so does sparsity 0. A sparsity below 0
-    or not below 1, which that code hands on, is cut to [0, 1), and only then the mean moves. Results are rounded to 12
-    decimals. For the same ratios a higher `sparsity` lowers no block's, so masks of one ordering stay nested.
+    The mean over blocks is `sparsity`. It equals the sparsity of the model if all blocks have the same size. If all
+    ratios are equal, or `sparsity` is 0, every block gets `sparsity`; the published code divides by zero then. Results
+    outside [0, 1) are clipped, which changes the mean; the published code does not clip. Results are rounded to 12
+    decimals. With the same ratios, a higher `sparsity` never gives a block a lower one, so masks of one ordering nest.
 
     Args:
         ratios: of every block, finite, from `outlier_ratio` (or percents).
         sparsity: of all blocks together, in [0, 1).
-        spread: > 0, below 0.5; no block is further from `sparsity` than twice this, and the two extremes are exactly
-            that far apart.
-    Returns: one sparsity a block, each in [0, 1).
+        spread: in (0, 0.5). The lowest and the highest sparsity differ by twice the spread, before clipping.
+    Returns: one sparsity per block, each in [0, 1).
     Raises:
         StatisticsError: there are no ratios, or one is not finite.
         BadInputError: sparsity or spread is out of range.
@@ -78,12 +76,12 @@ def owl_sparsities(ratios: Sequence[float], sparsity: float, *, spread: float = 
 
 
 def _in_range(sparsity: float) -> float:
-    """The nearest number in [0, 1)."""
+    """Return the nearest number in [0, 1)."""
     return min(max(sparsity, 0.0), math.nextafter(1.0, 0.0))
 
 
 def _sums(layers: Iterable[Tensor]) -> Iterator[float]:
-    """Sum of each chunk, checked."""
+    """Yield the sum of each chunk, after a check of its scores."""
     for chunk in _chunks(layers):
         if not bool((torch.isfinite(chunk) & (chunk >= 0)).all()):
             raise StatisticsError("a score is negative or not finite")
@@ -91,7 +89,7 @@ def _sums(layers: Iterable[Tensor]) -> Iterator[float]:
 
 
 def _chunks(layers: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Scores of all layers, row-major, float64, some at a time."""
+    """Yield the scores of all layers in chunks, row-major, float64."""
     for layer in layers:
         flat = layer.detach().reshape(-1)
         for start in range(0, flat.numel(), _SCORES_TOGETHER):

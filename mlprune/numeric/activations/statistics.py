@@ -1,9 +1,8 @@
-"""Activation statistics: sums of squares per input feature and demonstration, and what is read off them.
+"""Activation statistics: sums of squares per input feature and demonstration, and norms and means of them.
 
-A sum is kept for every demonstration, so any subset, weighting or resampling of demonstrations is served without a new
-forward pass. Which tokens count (the attention mask) is decided by the caller; capturing the inputs belongs to the
-models. Published scripts count padding; here a demonstration's numbers come from its own counted tokens and nothing
-else.
+There is one sum per demonstration, so that any subset, weighting or resampling of demonstrations needs no new forward
+pass. The caller chooses the tokens that count. Published scripts count padding; here the statistics of a demonstration
+depend on its own counted tokens only.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 
 _ENTRIES_TOGETHER = 2**17
-"""Activations squared at a time: as float64 they take 1 MiB and stay in the cache. Changing it may change last bits."""
+"""Activations that are squared at once: 1 MiB as float64, which stays in cache. Another value may change last bits."""
 
 
 def demonstration_sums(inputs: Tensor, token_mask: Tensor) -> Tensor:
@@ -24,15 +23,15 @@ def demonstration_sums(inputs: Tensor, token_mask: Tensor) -> Tensor:
 
     q[n, j] = sum over counted tokens t of x[n, t, j] ** 2
 
-    Only counted tokens are read: padding, whatever it holds, has no part in the sum, and a demonstration gives the same
-    bits alone as in any batch. Squares are taken and added in float64, where none can overflow, and rounded once.
+    Only counted tokens are read: padding has no effect, and a demonstration has the same bits alone and in a batch.
+    Squares are computed and added in float64, where they cannot overflow, and rounded once.
 
     Args:
         inputs: [batch, seq, in], any float dtype.
         token_mask: bool [batch, seq], True where the token counts.
     Returns: [batch, in], float32, >= 0; zero for a demonstration without counted tokens.
     Raises:
-        ShapeError: the two do not belong together, or the mask is not boolean.
+        ShapeError: the shapes do not match, or the mask is not boolean.
         StatisticsError: a counted activation is not finite, or its sum is beyond float32.
     """
     sums = _sums_of_squares(inputs, token_mask).to(torch.float32)
@@ -41,16 +40,16 @@ def demonstration_sums(inputs: Tensor, token_mask: Tensor) -> Tensor:
 
 
 def hidden_magnitudes(hidden: Tensor, token_mask: Tensor) -> Tensor:
-    """Measure each hidden feature of each demonstration over its counted tokens.
+    """Compute the norm of each hidden feature of each demonstration over its counted tokens.
 
-    m[n, j] = sqrt(sum over counted tokens t of h[n, t, j] ** 2); the mean over demonstrations is the caller's.
+    m[n, j] = sqrt(sum over counted tokens t of h[n, t, j] ** 2)
 
     Args:
         hidden: [batch, seq, d], any float dtype.
         token_mask: bool [batch, seq], True where the token counts.
     Returns: [batch, d], float32, >= 0.
     Raises:
-        ShapeError: the two do not belong together, or the mask is not boolean.
+        ShapeError: the shapes do not match, or the mask is not boolean.
         StatisticsError: a counted activation is not finite.
     """
     magnitudes = _sums_of_squares(hidden, token_mask).sqrt().to(torch.float32)
@@ -59,7 +58,7 @@ def hidden_magnitudes(hidden: Tensor, token_mask: Tensor) -> Tensor:
 
 
 def token_sums(hidden: Tensor, token_mask: Tensor) -> Tensor:
-    """Sum the hidden states of the counted tokens of a batch; divided by their number it is their mean.
+    """Sum the hidden states of the counted tokens of a batch.
 
     v[j] = sum over demonstrations n and counted tokens t of h[n, t, j], added in float64.
 
@@ -68,7 +67,7 @@ def token_sums(hidden: Tensor, token_mask: Tensor) -> Tensor:
         token_mask: bool [batch, seq], True where the token counts.
     Returns: [d], float64 (float32 on a device without it).
     Raises:
-        ShapeError: the two do not belong together, or the mask is not boolean.
+        ShapeError: the shapes do not match, or the mask is not boolean.
         StatisticsError: a counted activation is not finite.
     """
     _check_mask(hidden, token_mask)
@@ -81,63 +80,63 @@ def token_sums(hidden: Tensor, token_mask: Tensor) -> Tensor:
 
 
 def feature_norms(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Norm of every input feature over a set of demonstrations.
+    """Return the norm of every input feature over a set of demonstrations.
 
-    ||X_j||_2 = sqrt(sum over n of w[n] * q[n, j]), added in float64, demonstration after demonstration.
+    ||X_j||_2 = sqrt(sum over n of w[n] * q[n, j]), added in float64, in the order of demonstrations.
 
     Args:
         sum_sq: [n, in], float32 or wider, from `demonstration_sums`, n >= 1.
-        weights: [n], float64, >= 0, how often each demonstration counts: zeros leave demonstrations out, the counts of
-            `bootstrap_weights` resample them. None: each counts once.
+        weights: [n], float64, >= 0, how often each demonstration counts: 0 omits a demonstration, and the counts of
+            `bootstrap_weights` resample. None: each counts once.
     Returns: [in], float32, >= 0.
     Raises:
-        ShapeError: `sum_sq` is not a matrix, or `weights` is not one number a demonstration.
+        ShapeError: `sum_sq` is not a matrix, or `weights` is not one number per demonstration.
         StatisticsError: there is no demonstration, all weights are zero, or a value is negative or non-finite.
     """
     return _total(sum_sq, weights).norms()
 
 
 def mean_squares(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Squared norm of every input feature as a mean over demonstrations, so that sets of different size compare.
+    """Return the mean over demonstrations of every feature's squared norm, comparable between sets of different size.
 
-    s_j = sum over n of w[n] * q[n, j] / sum over n of w[n], added in float64, demonstration after demonstration.
+    s_j = sum over n of w[n] * q[n, j] / sum over n of w[n], added in float64, in the order of demonstrations.
 
     Args:
         sum_sq: [n, in], float32 or wider, from `demonstration_sums`, n >= 1.
         weights: [n], float64, >= 0, as for `feature_norms`. None: each counts once.
     Returns: [in], float64, >= 0.
     Raises:
-        ShapeError: `sum_sq` is not a matrix, or `weights` is not one number a demonstration.
+        ShapeError: `sum_sq` is not a matrix, or `weights` is not one number per demonstration.
         StatisticsError: there is no demonstration, all weights are zero, or a value is negative or non-finite.
     """
     return _total(sum_sq, weights).mean_squares()
 
 
 class RunningTotal:
-    """Weighted sum over demonstrations whose statistics come in pieces: bit for bit that over all of them at once.
+    """Weighted sum over demonstrations whose statistics arrive in pieces, bit for bit the sum over all at once.
 
     Args:
-        n: demonstrations of the whole set, >= 1.
+        n: number of demonstrations of the whole set, >= 1.
         weights: [n], as for `feature_norms`.
     Raises:
-        ShapeError: `weights` is not one number a demonstration.
+        ShapeError: `weights` is not one number per demonstration.
         StatisticsError: there is no demonstration, or all weights are zero.
     """
 
     def __init__(self, n: int, weights: Tensor | None = None) -> None:
         if n == 0:
-            raise StatisticsError("statistics hold no demonstration")
+            raise StatisticsError("statistics have no demonstrations")
         self._factors = [1.0] * n if weights is None else _checked_weights(weights, n)
         self._n_added = 0
         self._total: Tensor | None = None
 
     def add(self, sum_sq: Tensor) -> None:
-        """Take the next demonstrations, in float64, one after another.
+        """Add the next demonstrations, in float64, in their order.
 
         Args:
             sum_sq: [k, in], float32 or wider, from `demonstration_sums`.
         Raises:
-            ShapeError: `sum_sq` is not a matrix, has other features than those before, or more rows than are left.
+            ShapeError: `sum_sq` is not a matrix, has another number of features, or more rows than are missing.
             StatisticsError: a value is negative or non-finite.
         """
         if sum_sq.ndim != 2:
@@ -159,11 +158,11 @@ class RunningTotal:
         self._n_added += sum_sq.shape[0]
 
     def norms(self) -> Tensor:
-        """See `feature_norms`."""
+        """Return the norms; see `feature_norms`."""
         return self._whole().sqrt().to(torch.float32)
 
     def mean_squares(self) -> Tensor:
-        """See the function of this name."""
+        """Return the mean squares; see the function `mean_squares`."""
         return self._whole() / math.fsum(self._factors)
 
     def _whole(self) -> Tensor:
@@ -174,10 +173,10 @@ class RunningTotal:
 
 
 def bootstrap_weights(n: int, seed: int) -> Tensor:
-    """How often each of n demonstrations is drawn when n are drawn with replacement.
+    """Return how often each of n demonstrations is drawn when n are drawn with replacement.
 
-    Draw i is demonstration SHA-256("seed:i") mod n, the digest read as a big-endian number: the same on every platform,
-    whatever the version of any library, and equal for all sets of one size, which are so resampled together.
+    Draw i is demonstration SHA-256("seed:i") mod n, with the digest as a big-endian number. The draws do not depend on
+    platforms or library versions, and are equal for all sets of one size, so that such sets are resampled together.
 
     Args:
         n: number of demonstrations, >= 1.
@@ -195,7 +194,7 @@ def bootstrap_weights(n: int, seed: int) -> Tensor:
 
 
 def _sums_of_squares(values: Tensor, token_mask: Tensor) -> Tensor:
-    """[batch, features] sums over counted tokens, float64 (float32 on a device without it)."""
+    """Return sums over counted tokens, [batch, features], float64 (float32 on a device without it)."""
     _check_mask(values, token_mask)
     wide = _wide(values)
     sums = torch.zeros(values.shape[0], values.shape[2], dtype=wide, device=values.device)
@@ -216,12 +215,12 @@ def _check_mask(values: Tensor, token_mask: Tensor) -> None:
 
 
 def _wide(values: Tensor) -> torch.dtype:
-    """What sums are added in: float64, where the device has it."""
+    """Return the dtype of sums: float64 if the device has it, else float32."""
     return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def _counted_tokens(demonstration: Tensor, counted: Tensor, n_together: int) -> Iterator[Tensor]:
-    """The counted rows of [seq, features], some at a time; a view where they lie side by side, which padding leaves."""
+    """Yield the counted rows of [seq, features] in chunks; views if the counted tokens are contiguous."""
     positions = counted.nonzero().flatten()
     n_tokens = positions.shape[0]
     first, last = (int(positions[0]), int(positions[-1])) if n_tokens else (0, -1)
@@ -241,7 +240,7 @@ def _check_finite(results: Tensor) -> None:
 
 
 def _total(sum_sq: Tensor, weights: Tensor | None) -> RunningTotal:
-    """All demonstrations at once."""
+    """Return the total of all demonstrations at once."""
     if sum_sq.ndim != 2:
         raise ShapeError("statistics are not a matrix", expected="[n, in]", got=tuple(sum_sq.shape))
     total = RunningTotal(sum_sq.shape[0], weights)

@@ -1,1 +1,1 @@
-"""Metrics, their confidence intervals and tests."""
+"""Metrics, confidence intervals and significance tests."""

@@ -1,8 +1,6 @@
-"""Metrics of an evaluation from numbers alone: predictions, classification, calibration, perplexity, consistency.
+"""Metrics of an evaluation: predictions, classification, calibration, perplexity and consistency of rankings.
 
-Metrics are written as statistics of single items and as values of their sums, so that a bootstrap only adds. Which
-rows belong together, and under which name a value is stored, the evaluation decides. Intervals and p-values are in
-`significance`.
+A metric has two parts: statistics per item, and a function of their sums. A bootstrap then only adds statistics.
 """
 
 import math
@@ -19,11 +17,11 @@ Array = NDArray[np.float64]
 Quantity = Literal["precision", "recall", "f1"]
 
 N_BINS = 10
-"""Bins of confidence, of equal width and closed above: (0, 0.1], ..., the first also holds 0."""
+"""Bins of confidence, of equal width and closed above: (0, 0.1], and so on; the first also contains 0."""
 
 
 def highest(scores: Array) -> NDArray[np.int64]:
-    """[items] index of the highest score of each item, of equal ones the earlier.
+    """Return the index of the highest score of each item, [items]; the lowest index of equal scores.
 
     Args:
         scores: [items, candidates], NaN where an item has fewer candidates than others.
@@ -32,7 +30,7 @@ def highest(scores: Array) -> NDArray[np.int64]:
 
 
 def shared_credit(scores: Array, gold: NDArray[np.int64]) -> Array:
-    """[items] 1/m where gold is one of m candidates with the highest score, else 0.
+    """Return 1/m if gold is one of m candidates with the highest score, else 0, [items].
 
     Args:
         scores: [items, candidates], NaN where an item has fewer candidates than others.
@@ -43,7 +41,7 @@ def shared_credit(scores: Array, gold: NDArray[np.int64]) -> Array:
 
 
 def confidence(scores: Array) -> Array:
-    """[items] the highest probability in the softmax of an item's scores.
+    """Return the highest probability in the softmax of each item's scores, [items].
 
     Args:
         scores: [items, candidates], NaN where an item has fewer candidates than others.
@@ -53,7 +51,7 @@ def confidence(scores: Array) -> Array:
 
 
 def calibration_cells(confidences: Array, credit: Array) -> Array:
-    """[items, N_BINS]: credit minus confidence in the bin of the confidence, elsewhere 0.
+    """Return credit minus confidence in the bin of the confidence and 0 in the other bins, [items, N_BINS].
 
     Args:
         confidences: [items], in [0, 1].
@@ -66,22 +64,22 @@ def calibration_cells(confidences: Array, credit: Array) -> Array:
 
 
 def calibration_error(cells: Array, n: Array) -> Array:
-    """Expected calibration error: mean distance of confidence and accuracy over bins, weighted by their items.
+    """Return the expected calibration error: mean distance of confidence and accuracy over bins, weighted by items.
 
     ECE = sum over bins B of |B| / n * |mean credit in B - mean confidence in B|
 
     Args:
         cells: [..., N_BINS] sums of `calibration_cells`.
-        n: [...] items that were added.
+        n: [...] number of items in the sums.
     """
     return np.asarray(np.abs(cells).sum(axis=-1) / n)
 
 
 def confusion_cells(gold: NDArray[np.int64], predictions: NDArray[np.int64], n_labels: int) -> Array:
-    """[items, n_labels ** 2]: 1 in the cell of (gold, prediction), elsewhere 0.
+    """Return 1 in the cell of (gold, prediction) and 0 elsewhere, [items, n_labels ** 2].
 
     Raises:
-        ShapeError: the two are not vectors of one length, or hold a label that is none.
+        ShapeError: the two are not vectors of one length, or contain a label that does not exist.
     """
     if gold.ndim != 1 or gold.shape != predictions.shape:
         raise ShapeError("need two vectors of one length", expected=gold.shape, got=predictions.shape)
@@ -95,9 +93,9 @@ def confusion_cells(gold: NDArray[np.int64], predictions: NDArray[np.int64], n_l
 
 
 def label_metric(cells: Array, quantity: Quantity, *, weighted: bool) -> Array:
-    """Precision, recall or F1: mean over the labels that occur in gold or predictions, or weighted by gold counts.
+    """Return precision, recall or F1: the mean over labels in gold or predictions, or the mean weighted by gold counts.
 
-    A quotient with nothing below the line is 0.
+    A quotient with denominator 0 is 0.
 
     Args:
         cells: [..., n_labels ** 2] sums of `confusion_cells`.
@@ -113,11 +111,11 @@ def label_metric(cells: Array, quantity: Quantity, *, weighted: bool) -> Array:
 
 
 def perplexity(log_likelihood: Array, n_tokens: Array) -> Array:
-    """exp(-sum of log-likelihood / sum of scored tokens) over texts; inf where it is beyond float64.
+    """Return exp(-sum of log-likelihood / sum of scored tokens) over texts; inf if it is beyond float64.
 
     Args:
         log_likelihood: [...] sums over texts.
-        n_tokens: [...] sums of their scored tokens.
+        n_tokens: [...] sums over texts of the scored tokens.
     """
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(-log_likelihood / n_tokens))
@@ -126,25 +124,25 @@ def perplexity(log_likelihood: Array, n_tokens: Array) -> Array:
 def rank_consistency(
     scores_a: Sequence[NDArray[Any]], scores_b: Sequence[NDArray[Any]], tie_keys: Sequence[Sequence[str]]
 ) -> tuple[float, int]:
-    """RankC: how alike two languages rank the candidates of the same items        (Qi et al., arXiv:2310.10378).
+    """Return RankC: the similarity of the rankings of candidates in two languages        (Qi et al., arXiv:2310.10378).
 
     w_j = exp(n - j) / sum_k exp(n - k),   RankC = mean over items of sum_j w_j * |top_j(a) & top_j(b)| / j
 
     Candidates are ranked by descending score (the published script ranks ascending), equal scores by ascending tie key.
-    Items whose candidate counts differ are left out. Weights are computed as exp(1 - j), which no n can overflow.
+    Items whose numbers of candidates differ are omitted. Weights are computed as exp(1 - j), which cannot overflow.
 
     Args:
         scores_a: for each item, [n_candidates] scores in one language.
         scores_b: the same items in the other language, candidates in the same order.
         tie_keys: for each item one key per candidate: SHA-256 hex of "example_id:candidate_index".
-    Returns: the value (NaN where no item is used), and the number of items used.
+    Returns: the value (NaN if no item is used), and the number of items used.
     Raises:
-        ShapeError: the three differ in items, or an item's keys in candidates, or an item has no candidate.
+        ShapeError: the numbers of items, or of keys and candidates of an item, differ, or an item has no candidate.
         PermanentError: a score is not a number.
     """
     if not len(scores_a) == len(scores_b) == len(tie_keys):
         lengths = (len(scores_a), len(scores_b), len(tie_keys))
-        raise ShapeError("items do not fit each other", expected="three of one length", got=lengths)
+        raise ShapeError("the numbers of items differ", expected="three of one length", got=lengths)
     by_size: dict[int, list[int]] = {}
     for item, (a, b) in enumerate(zip(scores_a, scores_b, strict=True)):
         if a.shape == b.shape:
@@ -152,7 +150,7 @@ def rank_consistency(
     values: list[float] = []
     for size, items in by_size.items():
         if any(len(tie_keys[item]) != size for item in items):
-            raise ShapeError("tie keys do not fit the candidates", expected=size)
+            raise ShapeError("the numbers of tie keys and candidates differ", expected=size)
         key_places = _places(np.array([tie_keys[item] for item in items]))
         places_a = _ranks(np.stack([scores_a[item] for item in items]), key_places)
         places_b = _ranks(np.stack([scores_b[item] for item in items]), key_places)
@@ -161,7 +159,7 @@ def rank_consistency(
 
 
 def _item_consistency(ranks_a: NDArray[np.int64], ranks_b: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[items] values from [items, n] ranks: a candidate is in both top j from j = its worse rank + 1 on."""
+    """Return [items] values from [items, n] ranks: a candidate is in both top j from j = its worse rank + 1."""
     n_items, n = ranks_a.shape
     entry = np.maximum(ranks_a, ranks_b) + n * np.arange(n_items)[:, None]
     shared = np.bincount(entry.reshape(-1), minlength=n_items * n).reshape(n_items, n).cumsum(axis=1)
@@ -171,14 +169,14 @@ def _item_consistency(ranks_a: NDArray[np.int64], ranks_b: NDArray[np.int64]) ->
 
 
 def _ranks(scores: NDArray[Any], key_places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[items, n] rank of each candidate, 0 for the highest score."""
+    """Return the rank of each candidate, 0 for the highest score, [items, n]."""
     _check_candidates(scores)
     order = np.lexsort((key_places, -scores.astype(np.float64)), axis=-1)
     return _inverse(order)
 
 
 def _places(keys: NDArray[Any]) -> NDArray[np.int64]:
-    """[items, n] place of each key in the ascending order of its row."""
+    """Return the position of each key in the ascending order of its row, [items, n]."""
     return _inverse(np.argsort(keys, axis=-1, kind="stable"))
 
 

@@ -1,7 +1,7 @@
-"""Intervals and p-values: paired bootstrap, exact McNemar, a normal approximation, and Holm's correction.
+"""Confidence intervals and p-values: paired bootstrap, exact McNemar test, normal approximation, Holm's correction.
 
-p-values are never counted from resamples: with 1,000 of them the smallest would be 0.002, and nothing would survive
-Holm over a sweep. Which comparisons form a family is decided by the caller.
+p-values are not counted from resamples: the smallest one of 1,000 resamples is 0.002, and after Holm's correction over
+a sweep no comparison would be significant.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from mlprune.errors import BadInputError, PermanentError, ShapeError
 
 
 def resampled_indices(n: int, *, n_resamples: int = 1000, seed: int = 0) -> NDArray[np.int32]:
-    """Draw which items each bootstrap resample holds.
+    """Draw the items of each bootstrap resample.
 
-    Drawn once per task and used for every variant and language of it: that is what makes the bootstrap paired.
+    The bootstrap is paired: all variants and languages of a task use the same draws.
 
     Args:
         n: number of items.
@@ -25,7 +25,7 @@ def resampled_indices(n: int, *, n_resamples: int = 1000, seed: int = 0) -> NDAr
         seed: seed of the PCG64 generator.
     Returns: [n_resamples, n], int32, in [0, n).
     Raises:
-        BadInputError: there is no item or no resample.
+        BadInputError: there are no items or no resamples.
     """
     if n < 1 or n_resamples < 1:
         raise BadInputError("nothing to resample", expected="n and n_resamples >= 1", got=(n, n_resamples))
@@ -34,7 +34,7 @@ def resampled_indices(n: int, *, n_resamples: int = 1000, seed: int = 0) -> NDAr
 
 
 def percentile_interval(samples: NDArray[Any], level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval: the (1 - level) / 2 and (1 + level) / 2 quantiles, interpolated linearly.
+    """Return the (1 - level) / 2 and (1 + level) / 2 quantiles, interpolated linearly.
 
     Args:
         samples: [n_resamples], one statistic per resample.
@@ -55,19 +55,19 @@ def percentile_interval(samples: NDArray[Any], level: float = 0.95) -> tuple[flo
 
 
 def mcnemar_exact(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> float:
-    """Exact McNemar test of two classifiers on the same items: two-sided binomial on the discordant pairs.
+    """Return the p-value of McNemar's exact test of two classifiers: two-sided binomial on the discordant pairs.
 
-    p = min(1, 2 * P(X <= min(b, c))) with X ~ Binomial(b + c, 1/2); 1 where no pair is discordant.
+    p = min(1, 2 * P(X <= min(b, c))) with X ~ Binomial(b + c, 1/2); 1 if no pair is discordant.
 
     Args:
-        correct_a: bool [n], whether the first is right on each item.
-        correct_b: bool [n], the second, in the same order.
+        correct_a: bool [n], whether the first classifier is right on each item.
+        correct_b: bool [n], the same of the second classifier.
     Raises:
         ShapeError: the two differ in shape, or are not boolean.
     """
     if correct_a.shape != correct_b.shape or {correct_a.dtype, correct_b.dtype} != {np.dtype(np.bool_)}:
         expected, got = (f"{correct.dtype} {correct.shape}" for correct in (correct_a, correct_b))
-        raise ShapeError("paired outcomes do not fit", expected=expected, got=got)
+        raise ShapeError("paired outcomes differ in shape or dtype", expected=expected, got=got)
     only_a = int((correct_a & ~correct_b).sum())
     only_b = int((correct_b & ~correct_a).sum())
     if only_a == only_b:
@@ -76,10 +76,10 @@ def mcnemar_exact(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) ->
 
 
 def normal_p_value(difference: float, standard_error: float) -> float:
-    """Two-sided normal p-value of a difference: 2 * Phi(-|d| / se).
+    """Return the two-sided normal p-value of a difference: 2 * Phi(-|d| / se).
 
-    With se = 0 it is 1 for d = 0. For any other d it is 0, the limit of the formula: no resample gave another value
-    than d. One item alone also has se = 0, so a p of 0 says nothing without its n.
+    If se = 0, all resamples gave d: p is 1 for d = 0, and 0 for any other d, the limit of the formula. A single item
+    also has se = 0, so a p-value of 0 has to be read together with the number of items.
 
     Args:
         difference: d, finite.
@@ -88,7 +88,7 @@ def normal_p_value(difference: float, standard_error: float) -> float:
         PermanentError: an argument is not finite, or the standard error is negative.
     """
     if not np.isfinite(difference) or not np.isfinite(standard_error) or standard_error < 0:
-        raise PermanentError("no p-value exists", difference=difference, standard_error=standard_error)
+        raise PermanentError("the p-value is undefined", difference=difference, standard_error=standard_error)
     if standard_error == 0:
         return 1.0 if difference == 0 else 0.0
     with np.errstate(over="ignore"):
@@ -97,9 +97,9 @@ def normal_p_value(difference: float, standard_error: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of a family of p-values.
+    """Adjust a family of p-values by Holm's step-down method.
 
-    With p sorted ascending, adjusted_(i) = min(1, max over k <= i of (m - k) * p_(k)), k counted from 0.
+    With p sorted ascending, adjusted_(i) = min(1, max over k <= i of (m - k) * p_(k)), k from 0.
 
     Args:
         p_values: the family, in any order.

@@ -1,6 +1,6 @@
-"""Log-probabilities under a large vocabulary, a piece of it at a time: no row of logits is ever whole in memory.
+"""Log-probabilities of target tokens, computed over pieces of the vocabulary: no full row of logits is in memory.
 
-A hidden state is projected once, whatever number of targets is asked of it. What is asked belongs to the evaluation.
+Each hidden state is projected once, whatever its number of targets.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from mlprune.errors import BadInputError, ShapeError
 from mlprune.numeric.inference.onednn_linear import quick_linear
 
 MAX_LOGITS = 2**21
-"""Logits held at a time: in float32 8 MiB, which stay in the processor's cache."""
+"""Logits in memory at once: 8 MiB in float32, which stay in the processor's cache."""
 
 MAX_STATES = 512
-"""States projected together: enough for full speed, and few enough that pieces of the vocabulary are not narrow."""
+"""States that are projected together: enough for full speed, and few enough that pieces of the vocabulary are wide."""
 
 
 @dataclass(frozen=True)
 class TargetScores:
-    """What a model says of some targets, on the CPU."""
+    """Scores of target tokens, on the CPU."""
 
     log_probs: Tensor
     """[k] float64, <= 0."""
     is_greedy: Tensor
-    """[k] bool: whether the target is the likeliest token; of equal tokens the first is."""
+    """[k] bool: whether the target is the most likely token; the first of equally likely tokens."""
 
 
 def target_scores(
@@ -38,29 +38,29 @@ def target_scores(
     softcap: float | None = None,
     max_logits: int = MAX_LOGITS,
 ) -> TargetScores:
-    """Log-probability of each target token after its state, and whether no token is likelier.
+    """Return the log-probability of each target token after its state, and whether it is the most likely token.
 
     log_prob[i] = logits[states[i], targets[i]] - log sum exp logits[states[i]],  logits = hidden @ head_weight.T + bias
 
-    The sum over the vocabulary is taken piece by piece in float32 or wider, and over the pieces in float64.
-    A capped model (Gemma 2, arXiv 2408.00118) has logits cap * tanh(logits / cap).
+    The sum over a piece of the vocabulary is float32 or wider, the sum over pieces float64. A capped model (Gemma 2,
+    arXiv:2408.00118) has logits cap * tanh(logits / cap).
 
     Args:
         hidden: [m, d], after the final norm, in the head's dtype.
         head_weight: [vocab, d].
-        states: [k] int64, in [0, m): the row of `hidden` a target is asked of; a row may be asked many times.
+        states: [k] int64, in [0, m): the row of `hidden` of each target; rows may occur several times.
         targets: [k] int64, in [0, vocab).
-        head_bias: [vocab], for the few heads that have one.
-        softcap: the cap of the logits, > 0.
-        max_logits: most logits held at a time, >= 1; more than that only where a single state has a piece of one token.
+        head_bias: [vocab]; None if the head has no bias.
+        softcap: cap of the logits, > 0; None: no cap.
+        max_logits: most logits in memory at once, >= 1.
     Raises:
-        ShapeError: the arguments do not fit together, or a state or target does not exist.
+        ShapeError: the shapes do not match, or a state or target does not exist.
         BadInputError: `max_logits` is below 1, or `softcap` is not above 0.
     """
     _check(hidden, head_weight, states=states, targets=targets, head_bias=head_bias)
     if max_logits < 1 or (softcap is not None and not softcap > 0):
         got = (max_logits, softcap)
-        raise BadInputError("a bound is not positive", expected="max_logits >= 1, softcap > 0", got=got)
+        raise BadInputError("a bound is out of range", expected="max_logits >= 1, softcap > 0", got=got)
     log_probs = torch.empty(states.shape[0], dtype=torch.float64)
     is_greedy = torch.empty(states.shape[0], dtype=torch.bool)
     n_parts = max(1, -(-hidden.shape[0] // MAX_STATES))
@@ -77,7 +77,7 @@ def target_scores(
 
 @dataclass(frozen=True)
 class _Head:
-    """A vocabulary in pieces."""
+    """The output head, cut into pieces of the vocabulary."""
 
     weight: Tensor
     bias: Tensor | None
@@ -85,11 +85,11 @@ class _Head:
     n_columns: int
 
     def pieces(self) -> range:
-        """First token of each piece."""
+        """The first token of each piece."""
         return range(0, self.weight.shape[0], self.n_columns)
 
     def logits(self, rows: Tensor, first: int) -> Tensor:
-        """[m, n_columns or fewer] float32 or wider: logits of the piece that begins at a token."""
+        """Return the logits of the piece that begins at a token, [m, n_columns or fewer], float32 or wider."""
         piece = slice(first, first + self.n_columns)
         found = quick_linear(rows, self.weight[piece], None if self.bias is None else self.bias[piece])
         found = found if found.dtype == torch.float64 else found.float()
@@ -97,7 +97,7 @@ class _Head:
 
 
 def _scored(rows: Tensor, head: _Head, *, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """[k] float64 log-probabilities and [k] bool of the targets after some rows."""
+    """Return [k] float64 log-probabilities and [k] bool of the targets of some rows."""
     states, targets = states.to(rows.device), targets.to(rows.device)
     picked = torch.empty(states.shape[0], dtype=torch.float64, device=rows.device)
     is_first_of_top = torch.zeros(states.shape[0], dtype=torch.bool, device=rows.device)

@@ -1,9 +1,9 @@
-"""Products with large float32 weights on the CPU by oneDNN, where torch's build has it.
+"""Products with large float32 weights on the CPU by oneDNN, if torch's build has it.
 
-torch multiplies float32 matrices on the CPU by MKL, which leaves the widest vector instructions of other makers'
-processors unused. The same product by oneDNN, which torch ships for its compiler, is quicker there (figures in
-`docs/benchmarks.md`). Other types and devices go torch's own way; so do small weights, where a call costs more than it
-gains. The operation is not public: where it is missing nothing changes but the time.
+torch multiplies float32 matrices on the CPU with MKL, which does not use the widest vector instructions of processors
+of other makers. oneDNN, which torch ships for its compiler, is faster there (figures in `docs/benchmarks.md`). Other
+dtypes, other devices and small weights use torch's own product. The oneDNN operation is not public; without it, results
+are the same and only slower.
 """
 
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 MIN_WEIGHTS = 2**18
-"""Fewer weights than these are multiplied as torch does it."""
+"""Smallest number of weights that oneDNN multiplies; the call costs more than it saves below it."""
 
 
 def quick_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """[..., in] -> [..., out]: inputs times the transposed weight [out, in], plus the bias [out].
+    """Return inputs [..., in] times the transposed weight [out, in], plus the bias [out]: [..., out].
 
-    Where gradients may be asked for, torch's own product is taken.
+    Uses torch's own product if gradients may be needed.
     """
     is_float32 = weight.dtype == inputs.dtype == torch.float32
     is_large = weight.numel() >= MIN_WEIGHTS and inputs.device.type == "cpu"
@@ -28,6 +28,6 @@ def quick_linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> 
 
 
 def has_quick_products() -> bool:
-    """Whether torch has the operation."""
+    """Return whether torch has the operation."""
     has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return bool(has_onednn) and hasattr(torch.ops.mkldnn, "_linear_pointwise")

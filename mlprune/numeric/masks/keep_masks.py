@@ -1,7 +1,4 @@
-"""Keep masks from levels, and what is done with them: counted, compared, combined, packed for hashing.
-
-How levels come about is in `levels`. Setting weights to zero belongs to the models.
-"""
+"""Keep masks: make them from levels, count, compare, combine and pack them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -16,29 +13,29 @@ from mlprune.numeric.selection.rows import level_sizes
 
 
 def keep_mask(levels: Tensor, level: int) -> Tensor:
-    """Keep mask of one sparsity: True where the weight survives the sparsity of index `level`.
+    """Return the keep mask of one sparsity: True where the weight stays at the sparsity of index `level`.
 
     Args:
         levels: [out, in], uint8.
         level: index of the sparsity, 0 to 254.
     Returns: [out, in], bool, True means the weight stays.
     Raises:
-        ShapeError: no uint8 level can lie above `level`, or it is negative.
+        ShapeError: `level` is negative or above 254.
     """
     if not 0 <= level < MAX_LEVELS:
         raise ShapeError("no such level", expected=f"0 <= level < {MAX_LEVELS}", got=level)
     if levels.device.type == "cpu":
-        return torch.from_numpy(levels.detach().numpy() > level)  # many times faster than the tensor library's
+        return torch.from_numpy(levels.detach().numpy() > level)  # many times faster than torch's comparison
     return levels > level
 
 
 def removed_counts(levels: Tensor, n_levels: int) -> list[int]:
-    """Count the weights that each sparsity removes; a weight that one sparsity removes counts for all higher ones.
+    """Count the weights that each sparsity removes. A weight that one sparsity removes counts for all higher ones.
 
     Args:
         levels: [out, in], uint8.
         n_levels: number of sparsities, 1 to 255.
-    Returns: one count for each sparsity, ascending.
+    Returns: one count per sparsity, ascending.
     Raises:
         ShapeError: a level is above `n_levels`, or `n_levels` is out of range.
     """
@@ -51,7 +48,7 @@ def removed_counts(levels: Tensor, n_levels: int) -> list[int]:
 
 
 def jaccard_removed(removed_a: Tensor, removed_b: Tensor) -> float:
-    """Jaccard index of two sets of removed weights: |A and B| / |A or B|, 1 where both are empty.
+    """Return the Jaccard index of two sets of removed weights: |A and B| / |A or B|, 1 if both are empty.
 
     Args:
         removed_a: bool, any shape, True where the weight is removed (the negation of a keep mask).
@@ -70,7 +67,7 @@ COMBINATIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "difference": lambda first, other: first & ~other,
     "symmetric_difference": torch.logical_xor,
 }
-"""How two sets of kept weights become one; more than two are combined from left to right."""
+"""Set operations on two sets of kept weights; more than two are combined from left to right."""
 
 
 def combined_masks(masks: Sequence[Tensor], how: str) -> Tensor:
@@ -78,10 +75,10 @@ def combined_masks(masks: Sequence[Tensor], how: str) -> Tensor:
 
     Args:
         masks: bool, of one shape; one or more, exactly two for `symmetric_difference`.
-        how: `intersection`, `union`, `difference` (kept by the first and by none of the rest), `symmetric_difference`.
+        how: `intersection`, `union`, `difference` (kept by the first, by no other), `symmetric_difference`.
     Returns: bool, of that shape, True means the weight stays.
     Raises:
-        BadInputError: there is no such combination, or it does not take so many masks.
+        BadInputError: the combination is unknown, or does not take this number of masks.
         ShapeError: the masks differ in shape, or are not boolean.
     """
     if how not in COMBINATIONS:
@@ -94,11 +91,11 @@ def combined_masks(masks: Sequence[Tensor], how: str) -> Tensor:
 
 
 def packed_mask(mask: Tensor) -> bytes:
-    """Pack a mask, row-major, eight weights to a byte, the first in the least significant bit: what is hashed of it.
+    """Pack a mask for hashing: row-major, eight weights per byte, the first in the least significant bit.
 
     Args:
         mask: bool, any shape, device and memory layout.
-    Returns: ceil(number of weights / 8) bytes, the last one filled up with zeros.
+    Returns: ceil(number of weights / 8) bytes, the last one padded with zeros.
     Raises:
         ShapeError: the mask is not boolean.
     """
@@ -113,4 +110,4 @@ def _check_masks(masks: Sequence[Tensor]) -> None:
     expected = f"{torch.bool} {tuple(masks[0].shape)}"
     for kind in kinds:
         if kind != expected:
-            raise ShapeError("masks do not fit each other", expected=expected, got=kind)
+            raise ShapeError("masks differ in shape or dtype", expected=expected, got=kind)

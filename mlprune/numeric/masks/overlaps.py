@@ -1,6 +1,6 @@
-"""Feature overlap: are the features that are large in one set of demonstrations small in another?
+"""Feature overlap: the share of the largest features of one demonstration set that are among the smallest of another.
 
-Masks are compared in `masks`; magnitudes come from `statistics.hidden_magnitudes`, averaged over demonstrations.
+Magnitudes come from `hidden_magnitudes`, averaged over demonstrations.
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ from mlprune.errors import BadInputError, ShapeError, StatisticsError
 
 
 def top_features(magnitudes: NDArray[Any], k: int) -> NDArray[np.int64]:
-    """Indices of the k largest features, largest first; of equal ones the lower index comes first.
+    """Return the indices of the k largest features, largest first; the lower index first for equal features.
 
     Args:
         magnitudes: [d], finite.
-        k: how many, 0 <= k <= d.
+        k: number of features, 0 <= k <= d.
     Returns: [k], int64.
     Raises:
         ShapeError: `magnitudes` is not a vector, or k does not fit it.
@@ -24,18 +24,17 @@ def top_features(magnitudes: NDArray[Any], k: int) -> NDArray[np.int64]:
     """
     _check_magnitudes(magnitudes)
     if not 0 <= k <= magnitudes.size:
-        raise ShapeError("there are not that many features", expected=f"0 <= k <= {magnitudes.size}", got=k)
+        raise ShapeError("too many features", expected=f"0 <= k <= {magnitudes.size}", got=k)
     return _order(-magnitudes.astype(np.float64))[:k]
 
 
 def top_bottom_overlap(a: NDArray[Any], b: NDArray[Any], share: float) -> float:
-    """Part of the largest features of A that are among the smallest of B.
+    """Return the share of the largest features of A that are among the smallest of B.
 
     |top_p(A) intersected with bottom_p(B)| / round(p * d)        (Kim et al., arXiv:2409.16911)
 
-    Near 0: what is large in A is not small in B. `round` is Python's (halves to the even neighbour); of equal features
-    the lower index comes first at both ends. The published script computes with p = 0.4 whatever is asked; this uses
-    the p it is given.
+    Near 0, features that are large in A are not small in B. `round` rounds halves to even. Of equal features, the lower
+    index comes first at both ends. The published script always uses p = 0.4; this function uses the given p.
 
     Args:
         a: [d], magnitudes of set A.
@@ -45,14 +44,14 @@ def top_bottom_overlap(a: NDArray[Any], b: NDArray[Any], share: float) -> float:
     Raises:
         ShapeError: the two are not vectors of one length.
         StatisticsError: a magnitude is not finite.
-        BadInputError: the share is out of range, or picks no feature.
+        BadInputError: the share is out of range, or selects no feature.
     """
     for magnitudes in (a, b):
         _check_magnitudes(magnitudes)
     if a.size != b.size:
-        raise ShapeError("the two sets differ in their features", expected=a.size, got=b.size)
+        raise ShapeError("the two sets differ in their number of features", expected=a.size, got=b.size)
     if not 0 < share <= 1 or round(share * a.size) == 0:
-        raise BadInputError("a share picks no features", expected="0 < share <= 1", got=share, n_features=a.size)
+        raise BadInputError("a share selects no features", expected="0 < share <= 1", got=share, n_features=a.size)
     k = round(share * a.size)
     bottom = _order(b.astype(np.float64))[:k]
     return np.intersect1d(top_features(a, k), bottom, assume_unique=True).size / k

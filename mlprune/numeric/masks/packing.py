@@ -1,7 +1,4 @@
-"""Packed levels: as few bits a weight as they need, in one fixed order.
-
-What a level means is said in `masks`; writing the bytes to a file and compressing them is left to the storage.
-"""
+"""Packed levels: the fewest bits per weight, in one fixed order."""
 
 import numpy as np
 import torch
@@ -11,15 +8,15 @@ from torch import Tensor
 from mlprune.errors import ShapeError
 
 MAX_LEVELS = 255
-"""Levels are uint8, and one value means "never removed"."""
+"""Levels are uint8, and one value means that no sparsity removes the weight."""
 
 
 def pack_levels(levels: Tensor, n_levels: int) -> bytes:
-    """Pack levels into ceil(log2(n_levels + 1)) bits a weight.
+    """Pack levels into ceil(log2(n_levels + 1)) bits per weight.
 
-    Bit planes follow one another, the least significant bit first. A plane holds one bit for every weight, row-major
-    over [out, in], eight to a byte with the first weight in the least significant bit (`bitorder="little"`); its last
-    byte is filled up with zeros. With one sparsity there is one plane, and its bit is 1 where the weight stays.
+    The result is a sequence of bit planes, the least significant bit first. A plane has one bit per weight, row-major
+    over [out, in], eight per byte with the first weight in the least significant bit (`bitorder="little"`). Its last
+    byte is padded with zeros. With one sparsity there is one plane, and its bit is 1 if the weight stays.
 
     Args:
         levels: [out, in], uint8, each <= n_levels.
@@ -36,7 +33,7 @@ def pack_levels(levels: Tensor, n_levels: int) -> bytes:
 
 
 def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
-    """Undo `pack_levels`.
+    """Unpack the result of `pack_levels`.
 
     Args:
         data: what `pack_levels` returned.
@@ -44,7 +41,7 @@ def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
         n_levels: number of sparsities, 1 to 255.
     Returns: [out, in], uint8, on the CPU.
     Raises:
-        ShapeError: `data` has another length than shape and `n_levels` ask for, or holds a level above `n_levels`.
+        ShapeError: the length of `data` does not match `shape` and `n_levels`, or it contains a level above `n_levels`.
     """
     planes, n_weights = _planes(data, shape, n_levels), shape[0] * shape[1]
     flat = np.zeros(n_weights, dtype=np.uint8)
@@ -55,7 +52,7 @@ def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
 
 
 def unpack_kept(data: bytes, shape: tuple[int, int], n_levels: int, *, level: int) -> Tensor:
-    """The keep mask of one sparsity, without unpacking the levels: eight weights are compared at a time.
+    """Return the keep mask of one sparsity without unpacking the levels: eight weights are compared at once.
 
     Args:
         data: what `pack_levels` returned.
@@ -76,7 +73,7 @@ def unpack_kept(data: bytes, shape: tuple[int, int], n_levels: int, *, level: in
 
 
 def _planes(data: bytes, shape: tuple[int, int], n_levels: int) -> NDArray[np.uint8]:
-    """[planes, bytes] of packed levels, the least significant bit first."""
+    """Return the planes of packed levels, [planes, bytes], the least significant bit first."""
     check_n_levels(n_levels)
     n_planes, plane_bytes = n_levels.bit_length(), (shape[0] * shape[1] + 7) // 8
     if len(data) != n_planes * plane_bytes:
@@ -85,7 +82,7 @@ def _planes(data: bytes, shape: tuple[int, int], n_levels: int) -> NDArray[np.ui
 
 
 def _above(planes: NDArray[np.uint8], bound: int) -> NDArray[np.uint8]:
-    """[bytes]: a bit a weight, 1 where its level is above the bound: the highest bit that differs decides."""
+    """Return [bytes] with one bit per weight: 1 if its level is above the bound. The highest differing bit decides."""
     above: NDArray[np.uint8] = np.zeros_like(planes[0])
     equal = np.full_like(planes[0], 0xFF)
     for bit in reversed(range(len(planes))):
@@ -98,7 +95,7 @@ def _above(planes: NDArray[np.uint8], bound: int) -> NDArray[np.uint8]:
 
 
 def check_n_levels(n_levels: int) -> None:
-    """Raise ShapeError if so many sparsities cannot share one ordering."""
+    """Raise ShapeError if an ordering cannot have this number of sparsities."""
     if not 1 <= n_levels <= MAX_LEVELS:
         raise ShapeError("wrong number of levels", expected=f"1 to {MAX_LEVELS}", got=n_levels)
 

@@ -1,7 +1,7 @@
-"""How many weights Wanda's alpha variant removes from each row.
+"""Numbers of weights that Wanda's alpha variant removes from each row.
 
-A row gives up its lowest scores as long as their sum stays within a share alpha of the row's; one alpha holds for the
-matrix and is found for the sparsity asked. Which weights these are is left to `masks`.
+A row loses its lowest scores, as many as sum to at most a share alpha of the row's sum. All rows of a matrix have one
+alpha, which is searched for the given sparsity.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ _WEIGHTS_PER_CHUNK = 2**19
 
 
 def alpha_counts(scores: Array, sparsities: Sequence[float], *, highest: bool = False) -> Array:
-    """Weights that each sparsity removes from each row: the most whose scores add up to at most alpha * row sum.
+    """Count the weights that each sparsity removes from each row: the most whose scores sum to at most alpha * row sum.
 
-    Wanda's alpha variant (Sun et al. 2024, arXiv:2306.11695). The range of alpha, at first [0, 1], is halved until the
-    matrix is within 0.001 of the sparsity or 60 times; then the nearest alpha seen counts, the first of equally near
-    ones. (The published code searches [0, 0.8] in steps no smaller than 0.001.) Scores of 0 cost nothing and go at any
-    alpha, all of them, so a matrix with many can end up sparser than asked. Sparsity 0 removes nothing. Counts are
-    ascending over the sparsities even where two are closer than the tolerance. Sums are float64, taken in ascending
-    order of the scores (descending if the highest are removed); a row's sum is the last of them.
+    Wanda's alpha variant (Sun et al. 2024, arXiv:2306.11695). The search bisects [0, 1] until the matrix is within
+    0.001 of the sparsity, at most 60 times, and takes the nearest alpha it has seen, the first of equally near ones.
+    (The published code searches [0, 0.8] in steps of at least 0.001.) Scores of 0 are removed at any alpha, so a matrix
+    with many of them can become sparser than requested. Sparsity 0 removes nothing. Counts ascend with the sparsities
+    even if two sparsities are closer than the tolerance. Sums are float64, in ascending order of the scores (descending
+    if the highest are removed); the sum of a row is the last of them.
 
     Args:
         scores: [rows, d], float32, finite, >= 0.
         sparsities: ascending, each in [0, 1).
-        highest: add up from the highest score downwards instead.
+        highest: add the scores from the highest downwards instead.
     Returns: [rows, n], int64.
     Raises:
         ShapeError: `scores` is not a float32 matrix.
@@ -46,7 +46,7 @@ def alpha_counts(scores: Array, sparsities: Sequence[float], *, highest: bool = 
 
 
 def _cumulative_sums(scores: Array, *, highest: bool) -> Array:
-    """[rows, d] float64: sums over the 1, 2, ... lowest (or highest) scores of each row."""
+    """Return the sums over the 1, 2, ... lowest (or highest) scores of each row, [rows, d] float64."""
     sums = np.empty(scores.shape, dtype=np.float64)
 
     def fill(rows: slice) -> tuple[np.float32, np.float32]:
@@ -64,7 +64,7 @@ def _cumulative_sums(scores: Array, *, highest: bool) -> Array:
 
 
 def _counts_near(sums: Array, sparsity: float) -> Array:
-    """[rows] counts of the alpha that comes nearest to the sparsity, as soon as one is near enough."""
+    """Return the counts of the alpha nearest to the sparsity, [rows]; stops at the first within the tolerance."""
     low, high = 0.0, 1.0
     nearest, nearest_distance = np.zeros(len(sums), np.int64), np.inf
     for _ in range(_MOST_HALVINGS):
@@ -82,6 +82,6 @@ def _counts_near(sums: Array, sparsity: float) -> Array:
 
 @compiled
 def _count_within(sums: Array, alpha: float, counts: Array) -> None:
-    """For each row, how many of its ascending sums are at most alpha times the last."""
+    """Count, for each row, its ascending sums that are at most alpha times the last."""
     for row in range(len(sums)):
         counts[row] = np.searchsorted(sums[row], alpha * sums[row, -1], side="right")

@@ -1,9 +1,8 @@
-"""Levels: which sparsity is the first to remove a weight, found from the scores of its comparison group.
+"""Levels of weights from the scores of their comparison groups.
 
-A level is the index of the first sparsity (of an ascending list) that removes the weight; their number means that none
-does. One ordering of the scores therefore serves every sparsity, and the masks are nested by construction. On the CPU
-the compiled kernels of `selection` and `matrix_selection` find the levels, on other devices a stable sort of the tensor
-library. What a level means for a mask is in `masks`, how levels are packed in `packing`.
+A level is the index of the first sparsity (of an ascending list) that removes the weight; the number of sparsities if
+none does. One ordering of the scores gives the masks of all sparsities, and these masks nest. Compiled kernels find the
+levels on the CPU; a stable sort in torch finds them on other devices.
 """
 
 import re
@@ -22,19 +21,19 @@ from mlprune.numeric.selection.matrix import select_in_matrix
 from mlprune.numeric.selection.rows import select_in_rows
 
 _WEIGHTS_PER_SORT = 2**22
-"""Off the CPU rows are ordered in chunks of about this many weights, which bounds the int64 order to 32 MiB."""
+"""Weights that are sorted at once on accelerators: their int64 order takes 32 MiB."""
 
 
 def n_removed(sparsity: float, size: int, *, rounding: str = "decimal") -> int:
-    """Number of weights that a sparsity removes from a comparison group.
+    """Return the number of weights that a sparsity removes from a comparison group.
 
     Args:
         sparsity: in [0, 1).
-        size: of the group.
-        rounding: `decimal` is floor(Decimal(str(sparsity)) * size): the decimal the user wrote counts, not its binary
-            neighbour, and 0.29 of 100 is 29. `binary` is int(size * sparsity), 28 here, as published code counts.
+        size: number of weights of the group.
+        rounding: `decimal` is floor(Decimal(str(sparsity)) * size), which uses the decimal number as it was written:
+            0.29 of 100 is 29. `binary` is int(size * sparsity) as in published code, 28 in this example.
     Raises:
-        BadInputError: the sparsity is outside [0, 1), or there is no such rounding.
+        BadInputError: the sparsity is outside [0, 1), or the rounding is unknown.
     """
     if not 0 <= sparsity < 1:
         raise BadInputError("a sparsity is out of range", expected="0 <= sparsity < 1", got=sparsity)
@@ -46,21 +45,22 @@ def n_removed(sparsity: float, size: int, *, rounding: str = "decimal") -> int:
 def row_levels(
     scores: Tensor, sparsities: Sequence[float], *, rounding: str = "decimal", removes: str = "lowest"
 ) -> Tensor:
-    """For each weight, the first sparsity that removes it from its output row.
+    """Find, for each weight, the first sparsity that removes it from its output row.
 
-    Sparsity s removes the `n_removed(s, in)` lowest scores of a row; of equal scores the lower column index goes first,
-    also where the highest are removed.
+    Sparsity s removes the `n_removed(s, in)` lowest scores of a row. Of equal scores, the lower column index is removed
+    first, also if the highest scores are removed.
 
     Args:
         scores: [out, in], float32 or narrower, finite.
         sparsities: ascending, each in [0, 1), 1 to 255 of them.
         rounding: see `n_removed`.
         removes: `lowest` or `highest` scores.
-    Returns: [out, in], uint8: index into `sparsities`, or their number where the weight always stays.
+    Returns: [out, in], uint8: index into `sparsities`, or their number if the weight always stays.
     Raises:
         ShapeError: `scores` is not a matrix, or wider than float32.
         StatisticsError: a score is not finite.
-        BadInputError: the sparsities are none, too many, out of range or not ascending, or a choice is unknown.
+        BadInputError: there are no or too many sparsities, they are out of range or not ascending, or a name is
+            unknown.
     """
     counts = _removed_counts(sparsities, scores.shape[-1] if scores.ndim else 0, rounding)
     return _select_in_rows(_checked(scores), counts, highest=_is_highest(removes))
@@ -69,9 +69,9 @@ def row_levels(
 def matrix_levels(
     scores: Tensor, sparsities: Sequence[float], *, rounding: str = "decimal", removes: str = "lowest"
 ) -> Tensor:
-    """For each weight, the first sparsity that removes it, where all weights of the matrix are compared.
+    """Find, for each weight, the first sparsity that removes it from the whole matrix.
 
-    As `row_levels`, of one group of size out * in; of equal scores the upper row, then the lower column goes first.
+    As `row_levels`, with one group of size out * in. Of equal scores, the upper row, then the lower column is first.
     """
     counts = _removed_counts(sparsities, scores.numel(), rounding)
     scores, highest = _checked(scores), _is_highest(removes)
@@ -81,7 +81,7 @@ def matrix_levels(
 
 
 def n_m_levels(scores: Tensor, n: int, m: int, *, removes: str = "lowest") -> Tensor:
-    """Remove the n lowest of every m consecutive inputs of a row; of equal scores the lower index goes first.
+    """Remove the n lowest of every m consecutive inputs of a row; of equal scores, the lower index first.
 
     Args:
         scores: [out, in], float32 or narrower, finite.
@@ -92,7 +92,7 @@ def n_m_levels(scores: Tensor, n: int, m: int, *, removes: str = "lowest") -> Te
     Raises:
         ShapeError: `scores` is not a matrix, is wider than float32, or m does not divide `in`.
         StatisticsError: a score is not finite.
-        BadInputError: n and m are no pattern, or `removes` is unknown.
+        BadInputError: n and m are not a pattern, or `removes` is unknown.
     """
     if not 0 < n < m:
         raise BadInputError("not an N:M pattern", expected="0 < n < m", got=f"{n}:{m}")
@@ -103,10 +103,10 @@ def n_m_levels(scores: Tensor, n: int, m: int, *, removes: str = "lowest") -> Te
 
 
 def alpha_levels(scores: Tensor, sparsities: Sequence[float], *, removes: str = "lowest") -> Tensor:
-    """For each weight, the first sparsity that removes it in Wanda's alpha variant; see `alpha_counts`.
+    """Find, for each weight, the first sparsity that removes it in Wanda's alpha variant; see `alpha_counts`.
 
-    Each row loses its lowest scores, as many as add up to at most a share of the row's sum; the share makes the
-    sparsity of the matrix, to 0.001. Computed on the CPU.
+    Each row loses its lowest scores, as many as sum to at most a share of the row's sum. The share is searched so that
+    the matrix has the sparsity, to 0.001. Computed on the CPU.
 
     Args:
         scores: [out, in], float32 or narrower, finite, >= 0.
@@ -123,7 +123,7 @@ def alpha_levels(scores: Tensor, sparsities: Sequence[float], *, removes: str = 
 
 
 LevelFunction = Callable[[Tensor, Sequence[float], str, str], Tensor]
-"""Levels from scores, sparsities, rounding and what is removed."""
+"""Returns levels from scores, sparsities, rounding, and whether the lowest or the highest are removed."""
 
 LEVEL_FUNCTIONS: Mapping[str, LevelFunction] = {
     "row": lambda scores, sparsities, rounding, removes: row_levels(
@@ -134,19 +134,19 @@ LEVEL_FUNCTIONS: Mapping[str, LevelFunction] = {
     ),
     "alpha": lambda scores, sparsities, _rounding, removes: alpha_levels(scores, sparsities, removes=removes),
 }
-"""Structures without a pattern; `levels_of` also has N:M."""
+"""Functions of the structures without a pattern; `levels_of` also takes N:M."""
 
 
 def levels_of(
     scores: Tensor, structure: str, *, sparsities: Sequence[float], rounding: str = "decimal", removes: str = "lowest"
 ) -> Tensor:
-    """Levels of a structure by its name: `row`, `matrix`, `alpha`, or `N:M`.
+    """Return the levels of a structure by its name: `row`, `matrix`, `alpha` or `N:M`.
 
-    N:M removes N of M at every sparsity but 0, which removes nothing here as everywhere.
+    N:M removes N of M at every sparsity except 0, which removes nothing.
 
-    Returns: [out, in], uint8: index into `sparsities`, or their number where the weight always stays.
+    Returns: [out, in], uint8: index into `sparsities`, or their number if the weight always stays.
     Raises: as the structure's function, and
-        BadInputError: there is no such structure.
+        BadInputError: the structure is unknown.
     """
     pattern = re.fullmatch(r"(\d+):(\d+)", structure)
     if not pattern:
@@ -162,14 +162,14 @@ def levels_of(
 
 
 def _select_in_rows(scores: Tensor, counts: Sequence[int], *, highest: bool) -> Tensor:
-    """[rows, d] uint8: index of the first count that removes the entry from its row."""
+    """Return the index of the first count that removes the entry from its row, [rows, d] uint8."""
     if scores.device.type == "cpu":
         return torch.from_numpy(select_in_rows(scores.numpy(), np.array([counts]), highest=highest))
     return _levels_by_sorting(scores, counts, highest=highest)
 
 
 def _levels_by_sorting(scores: Tensor, counts: Sequence[int], *, highest: bool) -> Tensor:
-    """The same by a stable sort of a few rows at a time, for any device."""
+    """Return the same by a stable sort of a few rows at once, on any device."""
     n_rows, d = scores.shape
     positions = torch.arange(d, device=scores.device)
     level_at = torch.searchsorted(torch.tensor(counts, device=scores.device), positions, right=True).to(torch.uint8)
@@ -183,18 +183,18 @@ def _levels_by_sorting(scores: Tensor, counts: Sequence[int], *, highest: bool) 
 
 
 def _checked(scores: Tensor) -> Tensor:
-    """The scores as float32, which holds narrower types exactly; the kernels look whether CPU scores are finite."""
+    """Return the scores as float32, exact for narrower dtypes. The CPU kernels check that scores are finite."""
     if scores.ndim != 2:
         raise ShapeError("scores are not a matrix", expected="[out, in]", got=tuple(scores.shape))
     if scores.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ShapeError("scores are wider than their order", expected="float32", got=str(scores.dtype))
+        raise ShapeError("scores have a wide dtype", expected="float32", got=str(scores.dtype))
     if scores.device.type != "cpu" and not bool(torch.isfinite(scores).all()):
         raise StatisticsError("a score is not finite", n_wrong=int((~torch.isfinite(scores)).sum()))
     return scores.detach().float()
 
 
 def _removed_counts(sparsities: Sequence[float], size: int, rounding: str) -> list[int]:
-    """What each sparsity removes from a group; checks the sparsities."""
+    """Check the sparsities, and return the number of weights that each removes from a group."""
     if not 1 <= len(sparsities) <= MAX_LEVELS:
         raise BadInputError("wrong number of sparsities", expected=f"1 to {MAX_LEVELS}", got=len(sparsities))
     if any(low > high for low, high in pairwise(sparsities)):

@@ -1,11 +1,9 @@
-"""Compiled selection over a whole matrix: which entries are among its lowest, for many counts at once.
+"""Compiled selection over a whole matrix: find its lowest entries, for several counts at once.
 
-Nothing is sorted, gathered or copied. The matrix is read a few times: first a histogram over the leading bits of its
-keys says which bins a count cuts through, then histograms of the next byte are taken inside those bins only, until
-each cut is at one key. What remains are equal scores, told apart by their row-major position. Every pass splits the
-rows into chunks; their histograms are added, so the result does not depend on the number of threads.
-
-Rows compared one by one are the business of `selection`.
+Nothing is sorted, gathered or copied. The matrix is read a few times. A histogram over the leading bits of the keys
+shows the bins that contain a count. Histograms of the next byte are made inside those bins only, until each such bin
+has a single key. Entries of equal keys are ordered by their row-major position. Every pass splits the rows into chunks
+and adds their histograms, so the result does not depend on the number of threads.
 """
 
 from typing import Any, NamedTuple
@@ -31,11 +29,11 @@ _DIGIT = 8
 _DIGITS = 2**_DIGIT
 _ROOT_BITS = 12
 _MOST_DIGITS = 2
-"""Below the leading bits, 12 where that leaves whole bytes and up to 16 in all, there are at most two bytes."""
+"""Most bytes below the leading bits: the root has 12 to 16 bits, so that whole bytes remain."""
 
 
 class _Tree(NamedTuple):
-    """Codes of bins: below CUT a level, from there on the number of the node that holds the bins inside."""
+    """Codes of bins: below CUT a level, otherwise CUT plus the number of the node with the bins inside."""
 
     least: np.uint32
     shift: np.uint32
@@ -48,16 +46,16 @@ class _Tree(NamedTuple):
 
 
 def select_in_matrix(scores: Array, counts: Array, *, highest: bool = False) -> Array:
-    """For every entry, the index of the first count that removes it from the matrix.
+    """Find, for every entry, the index of the first count that removes it from the matrix.
 
-    Count c removes the c lowest entries of the matrix (the highest, if asked); of equal entries the one in the upper
-    row, then in the lower column goes first. 0.0 and -0.0 are equal.
+    Count c removes the c lowest (or highest) entries of the matrix. Of equal entries, the upper row, then the lower
+    column is first. 0.0 and -0.0 are equal.
 
     Args:
         scores: [rows, d], float32, finite, any memory layout.
         counts: [n] integers from 0 to rows * d, ascending; n is 1 to 255.
         highest: remove the highest entries instead.
-    Returns: [rows, d], uint8: index into the counts, n where none removes the entry.
+    Returns: [rows, d], uint8: index into the counts, n if none removes the entry.
     Raises:
         ShapeError: `scores` is not a float32 matrix.
         StatisticsError: a score is not finite.
@@ -79,9 +77,9 @@ def select_in_matrix(scores: Array, counts: Array, *, highest: bool = False) -> 
 
 
 def _grown_tree(scores: Array, pieces: list[slice], counts: Array, flip: np.uint32) -> tuple[_Tree, Array]:
-    """Histogram bins that counts cut through, until a cut bin holds equal keys only.
+    """Refine the bins that contain a count, until each of them contains equal keys only.
 
-    Returns: the tree, and for each piece and each such bin the rank of the first of its entries in the piece.
+    Returns: the tree, and for each piece and each such bin the rank of its first entry in the piece.
     """
     least, greatest = _bounds(scores, pieces, flip)
     n_digits = min(_MOST_DIGITS, -(-max(0, (greatest - least).bit_length() - _ROOT_BITS) // _DIGIT))
@@ -103,7 +101,7 @@ def _grown_tree(scores: Array, pieces: list[slice], counts: Array, flip: np.uint
 
 
 def _bounds(scores: Array, pieces: list[slice], flip: np.uint32) -> tuple[int, int]:
-    """Least and greatest key of the matrix; checks that all scores are finite."""
+    """Return the lowest and highest key of the matrix, after a check that all scores are finite."""
     no_keys = np.empty(0, np.uint32)
     found = np.array(list(parallel_map(lambda rows: key_range(_flat_bits(scores[rows]), flip, no_keys), pieces)))
     check_finite(scores, np.uint32(found[:, 2].max()))
@@ -111,7 +109,7 @@ def _bounds(scores: Array, pieces: list[slice], flip: np.uint32) -> tuple[int, i
 
 
 def _histograms(scores: Array, pieces: list[slice], tree: _Tree, shape: tuple[int, int]) -> Array:
-    """[pieces, nodes, bins] uint32: sizes of the bins inside each node of the tree's last floor."""
+    """Return the sizes of the bins inside each node of the deepest level of the tree, [pieces, nodes, bins] uint32."""
 
     def count(rows: slice) -> Array:
         sizes = np.zeros(shape, dtype=np.uint32)
@@ -126,9 +124,10 @@ def _flat_bits(rows: Array) -> Array:
 
 
 def _codes(piece_sizes: Array, starts: Array, counts: Array, *, n_nodes: int) -> tuple[Array, Array]:
-    """Codes of the bins inside some nodes, whose first entries have the ranks `starts`; then the same of cut bins.
+    """Return the codes of the bins inside some nodes, whose first entries have the ranks `starts`.
 
-    Returns: [nodes, bins] uint16, where cut bins count from CUT + `n_nodes`, and [cut bins] int64.
+    Returns: [nodes, bins] uint16, with CUT + `n_nodes` and the next codes for cut bins; and the rank of the first entry
+        of each cut bin, [cut bins] int64.
     """
     sizes = piece_sizes.sum(0, dtype=np.int64)
     after = starts[:, None] + np.cumsum(sizes, axis=1)
@@ -141,7 +140,7 @@ def _codes(piece_sizes: Array, starts: Array, counts: Array, *, n_nodes: int) ->
 
 @compiled
 def _code_of(key: np.uint64, tree: _Tree) -> Any:
-    """Code of the finest known bin that holds a key (counted from the least), and how many bits that bin leaves."""
+    """Return the code of the finest bin of a key (relative to the lowest key), and the number of bits below it."""
     shift = tree.shift
     code = np.uint32(tree.root[key >> shift])
     while code >= CUT and code - CUT < len(tree.nodes):
@@ -152,7 +151,7 @@ def _code_of(key: np.uint64, tree: _Tree) -> Any:
 
 @compiled
 def _count(bits: Array, tree: _Tree, sizes: Array) -> None:
-    """Add to the sizes of the bins inside the nodes that are not yet known, or of the root's."""
+    """Count the entries in the bins of the root, or in the bins inside the nodes that are not refined yet."""
     n_known = np.uint32(CUT + len(tree.nodes))
     for i in range(bits.size):
         key = np.uint64(key_of(bits[i], tree.flip) - tree.least)
@@ -167,7 +166,7 @@ def _count(bits: Array, tree: _Tree, sizes: Array) -> None:
 
 @compiled
 def _place(bits: Array, tree: _Tree, ranks: Array, counts: Array, levels: Array) -> None:
-    """Write the levels; equal keys that a count parts get theirs by their ranks, which go up as they come."""
+    """Write the levels. Equal keys on both sides of a count get theirs by rank, in row-major order."""
     n_known = np.uint32(CUT + len(tree.nodes))
     ranks = ranks.copy()
     for i in range(bits.size):

@@ -1,12 +1,9 @@
-"""Compiled selection within rows: which entries of a row are among its lowest, for many counts at once.
+"""Compiled selection within rows: find the lowest entries of each row, for several counts at once.
 
-A row is not sorted. Its scores become unsigned integers in the same order, one small histogram says which bins lie
-wholly between two counts, and only the entries of a bin that a count cuts through are put in order. Time grows
-linearly with the row whatever it holds; scratch memory is a few rows. Rows of few entries, and the groups of N:M,
-are ranked by comparing each two.
-
-What a sparsity is, and how many weights it removes, is left to `masks`; one comparison group of a whole matrix to
-`matrix_selection`.
+Rows are not sorted. Scores are converted to unsigned integers of the same order. A small histogram shows which bins are
+entirely between two counts, and only the entries of bins that contain a count are sorted. Time is linear in the length
+of a row for all values; scratch memory is a few rows. Rows with few entries, and the groups of N:M, are ranked by
+comparing all pairs.
 """
 
 from typing import Any
@@ -27,15 +24,15 @@ from mlprune.numeric.selection.sortable_bits import (
 from mlprune.parallel import parallel_map
 
 _WEIGHTS_PER_CHUNK = 2**19
-"""Weights that one piece of work covers, about."""
+"""Approximate number of weights per piece of work."""
 _FEW = 32
-"""Up to so many entries are compared with one another, more are ordered by digits."""
+"""Most entries that are ranked by comparing all pairs; more are sorted by digits."""
 _MOST_BINS = 2**13
 _WINDOW = np.uint32(2**27 - 1)
-"""Bins share out the 16 powers of two below the largest score; smaller ones, zeros mostly, are in one bin."""
+"""The bins cover the 16 powers of two below the largest score; all smaller scores, mostly zeros, are in one bin."""
 _ROWS_AT_A_TIME = 512
 CUT = 256
-"""A code below is a level; a code from here on names a bin that a count cuts through."""
+"""Smaller codes are levels; this code and larger ones are bins that contain a count."""
 
 _ONE = np.uint32(1)
 _HALF = np.uint64(32)
@@ -44,16 +41,16 @@ _DIGIT = np.uint64(255)
 
 
 def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Array:
-    """For every entry, the index of the first count that removes it.
+    """Find, for every entry, the index of the first count that removes it.
 
-    Count c removes the c lowest entries of a row (the highest, if asked); of equal entries the lower column goes first,
-    either way. 0.0 and -0.0 are equal.
+    Count c removes the c lowest (or highest) entries of a row. Of equal entries, the lower column is first in both
+    cases. 0.0 and -0.0 are equal.
 
     Args:
         scores: [rows, d], float32, finite, any memory layout.
         counts: [rows, n], or [1, n] for all rows: integers from 0 to d, ascending along n, which is 1 to 255.
         highest: remove the highest entries instead.
-    Returns: [rows, d], uint8: index into the counts, n where none removes the entry.
+    Returns: [rows, d], uint8: index into the counts, n if none removes the entry.
     Raises:
         ShapeError: `scores` is not a float32 matrix.
         StatisticsError: a score is not finite.
@@ -75,7 +72,7 @@ def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Ar
 
 
 def level_sizes(levels: Array) -> Array:
-    """How many entries have each level.
+    """Count the entries of each level.
 
     Args:
         levels: uint8, any shape and memory layout.
@@ -86,7 +83,7 @@ def level_sizes(levels: Array) -> Array:
 
 @compiled
 def _select_rows(bits: Array, counts: Array, flip: np.uint32, levels: Array) -> Any:
-    """Fill the levels of some rows; returns the greatest magnitude, as bits."""
+    """Fill the levels of some rows, and return the largest magnitude, as bits."""
     n_rows, d = bits.shape
     n_bins = 4
     while n_bins < min(d // 2, _MOST_BINS):
@@ -119,7 +116,7 @@ def _select_rows(bits: Array, counts: Array, flip: np.uint32, levels: Array) -> 
 
 @compiled
 def _fill_bins(keys: Array, window: tuple[np.uint32, np.uint32, np.uint32], bins: Array, sizes: Array) -> None:
-    """The bin of every key, the outermost for keys beyond them, and how many keys each bin holds."""
+    """Fill in the bin of every key, with the outermost bins for keys outside, and the number of keys per bin."""
     least, greatest, shift = window
     for i in range(keys.size):
         bins[i] = (min(max(keys[i], least), greatest) - least) >> shift
@@ -130,10 +127,10 @@ def _fill_bins(keys: Array, window: tuple[np.uint32, np.uint32, np.uint32], bins
 
 @compiled
 def _code_bins(sizes: Array, counts: Array, codes: Array, cuts: Array) -> int:
-    """A level for every bin between two counts, CUT + 0, CUT + 1, ... for bins that counts cut through.
+    """Fill in the level of every bin between two counts, and CUT + 0, CUT + 1, ... for bins that contain a count.
 
-    `cuts` gets the start and the (as yet equal) end of such a bin's entries, and the rank of its first. Returns how
-    many there are.
+    `cuts` gets the start of each cut bin's entries, their end (which still equals the start), and the rank of the first
+    entry. Returns the number of cut bins.
     """
     n, n_cuts, n_entries, b, rank, k = counts.size, 0, 0, 0, 0, 0
     while k < n:
@@ -159,7 +156,7 @@ def _code_bins(sizes: Array, counts: Array, codes: Array, cuts: Array) -> int:
 
 @compiled
 def _place(keys: Array, bins: Array, coding: tuple[Array, Array], entries: Array, levels: Array) -> None:
-    """Write the levels, and gather the entries of the bins that are cut, in the order of their columns."""
+    """Write the levels, and collect the entries of cut bins in the order of their columns."""
     codes, cuts = coding
     for i in range(bins.size):
         code = codes[bins[i]]
@@ -173,7 +170,7 @@ def _place(keys: Array, bins: Array, coding: tuple[Array, Array], entries: Array
 
 @compiled
 def _sort(entries: Array, spare: Array) -> None:
-    """Sort entries (key in the upper half, index in the lower) that come in the order of their indices."""
+    """Sort entries (key in the upper half, index in the lower half) that are in the order of their indices."""
     if entries.size > _FEW:
         _sort_by_digits(entries, spare)
         return
@@ -187,7 +184,7 @@ def _sort(entries: Array, spare: Array) -> None:
 
 @compiled
 def _sort_by_digits(entries: Array, spare: Array) -> None:
-    """The same for many: a stable distribution by each byte in which the keys differ, the lowest first."""
+    """Sort many entries: a stable distribution by each byte in which the keys differ, the lowest byte first."""
     differing = np.uint64(0)
     for i in range(entries.size):
         differing |= entries[i] ^ entries[0]
@@ -211,7 +208,7 @@ def _sort_by_digits(entries: Array, spare: Array) -> None:
 
 @compiled
 def _rank(entries: Array, rank: int, counts: Array, levels: Array) -> None:
-    """The levels of sorted entries whose first has the given rank."""
+    """Write the levels of sorted entries, of which the first has the given rank."""
     k = 0
     for i in range(entries.size):
         while k < counts.size and counts[k] <= rank + i:
@@ -221,7 +218,7 @@ def _rank(entries: Array, rank: int, counts: Array, levels: Array) -> None:
 
 @compiled
 def _level_sizes(levels: Array) -> Array:
-    """Four histograms side by side, since neighbours are often equal and would wait for one another."""
+    """Count levels in four interleaved histograms: neighbours are often equal, and would wait for each other in one."""
     sizes = np.zeros((4, CUT), np.int64)
     n_fours = levels.size // 4
     for i in range(n_fours):
@@ -235,7 +232,7 @@ def _level_sizes(levels: Array) -> Array:
 
 @compiled
 def _compare_within_rows(bits: Array, level_at: Array, flip: np.uint32, levels: Array) -> Any:
-    """Rank the few entries of each row by comparing each two, many rows at a time; returns the greatest magnitude."""
+    """Rank the few entries of each row by comparing all pairs, many rows at once; returns the largest magnitude."""
     n_rows, d = bits.shape
     keys, ranks = np.empty((d, _ROWS_AT_A_TIME), np.uint32), np.empty((d, _ROWS_AT_A_TIME), np.uint8)
     magnitude = ZERO
@@ -254,7 +251,7 @@ def _compare_within_rows(bits: Array, level_at: Array, flip: np.uint32, levels: 
 
 @compiled
 def _compare(firsts: Array, seconds: Array, first_ranks: Array, second_ranks: Array) -> None:
-    """Move up whichever of two entries is the higher; of equal ones the second."""
+    """Raise the rank of the higher of two entries; of the second if they are equal."""
     for i in range(firsts.size):
         is_second = firsts[i] <= seconds[i]
         second_ranks[i] += np.uint8(is_second)

@@ -1,8 +1,7 @@
-"""Scores: how much each weight is worth keeping.
+"""Scores of weights: the importance of each weight of a layer.
 
-A score is [out, in], float32, >= 0, higher means more worth keeping. Weights arrive oriented [out, in], so that
-y = x @ weight.T; turning a `Conv1D` around is the models' concern, turning scores into masks that of `masks`, making
-one factor of the factors of several sets that of `aggregation`.
+Scores are [out, in], float32, >= 0; weights with higher scores are kept. Weights are oriented [out, in], so that
+y = x @ weight.T; the weights of a `Conv1D` are transposed before.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ from mlprune.methods import Parameters, RandomParameters, RiaParameters
 Chosen = TypeVar("Chosen", bound=Parameters)
 
 _WEIGHTS_TOGETHER = 2**16
-"""Rows are scored in chunks of about this many weights, whose intermediate values stay in the cache."""
+"""Rows are scored in chunks of about this many weights, so that intermediate values stay in the cache."""
 
 
 def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
@@ -28,8 +27,8 @@ def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
 
     S[i, j] = |W[i, j]| * ||X_j||_2        (Sun et al., arXiv:2306.11695)
 
-    With the norms of `contrast_norms` this is the contrast score. Each product is one multiplication in float32, or in
-    float64 where an argument is float64, and is rounded once.
+    With the norms of `contrast_norms`, this is the contrast score. Each product is one multiplication in float32, or in
+    float64 if an argument is float64, and is rounded once.
 
     Args:
         weight: [out, in], any float dtype.
@@ -52,12 +51,12 @@ def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
 
 
 def ria_scores(weight: Tensor, norms: Tensor, *, power: float = 0.5) -> Tensor:
-    """Score each weight by its share of its output's and its input's weights, times a power of its feature's norm.
+    """Score each weight by its share of the weights of its output and input, times a power of the feature norm.
 
     S[i, j] = (|W[i, j]| / sum over i' of |W[i', j]| + |W[i, j]| / sum over j' of |W[i, j']|) * ||X_j||_2 ** power
 
-    Relative importance and activations (Zhang et al., Plug-and-Play, ICLR 2024). A sum of zero has only weights of zero
-    in it, and gives 0 instead of the published code's NaN. Everything is float64 until the result is rounded once.
+    Relative importance and activations (Zhang et al., Plug-and-Play, ICLR 2024). If a sum is zero, its weights get
+    score 0 (NaN in the published code). Everything is float64 until the result is rounded once.
 
     Args:
         weight: [out, in], any float dtype.
@@ -71,7 +70,7 @@ def ria_scores(weight: Tensor, norms: Tensor, *, power: float = 0.5) -> Tensor:
     """
     _check_norms(weight, norms)
     if not (math.isfinite(power) and power > 0):
-        raise BadInputError("an exponent of ria is out of range", expected="power > 0", got=power)
+        raise BadInputError("the exponent of ria is out of range", expected="power > 0", got=power)
     of_rows, of_columns = (_inverse(sums) for sums in _magnitude_sums(weight))
     factors = norms.to(device=weight.device, dtype=torch.float64) ** power
     scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
@@ -82,25 +81,24 @@ def ria_scores(weight: Tensor, norms: Tensor, *, power: float = 0.5) -> Tensor:
 
 
 def contrast_norms(target_mean_sq: Tensor, contrast_mean_sq: Tensor) -> tuple[Tensor, int]:
-    """Norms that are large where the target set (translation) is large and the contrast set (code) is small.
+    """Return norms that are large for features that are large in the target set and small in the contrast set.
 
     s = s_mt * (s_mt / s_code), norm = sqrt(s) = s_mt / sqrt(s_code), and the score is |W| * norm. The paper writes
-    S_ij = |W_ij| * ||X_j^mt||_2^2 / ||X_j^code||_2 (Kim et al., arXiv:2409.16911) with sums over demonstrations; means
-    change every score by the one factor N_mt / sqrt(N_code), so the ordering is the same. Where s_code = 0 the quotient
-    does not exist and s = s_mt is used. In the published code the order of a Python set decides which set is the
-    numerator; here it is the first argument.
+    S_ij = |W_ij| * ||X_j^mt||_2^2 / ||X_j^code||_2 (Kim et al., arXiv:2409.16911) with sums over demonstrations. Means
+    multiply every score by N_mt / sqrt(N_code), so the ordering is the same. If s_code = 0, s = s_mt. In the published
+    code, the order of a Python set decides which set is the numerator; here it is the first argument.
 
     Args:
         target_mean_sq: [in], float64, `mean_squares` of the translation set (s_mt).
         contrast_mean_sq: [in], float64, `mean_squares` of the contrast set (s_code).
-    Returns: [in], float32, >= 0, and the number of features with s_code = 0, to be recorded.
+    Returns: [in], float32, >= 0, and the number of features with s_code = 0.
     Raises:
         ShapeError: the two differ in shape.
         StatisticsError: one holds a negative or non-finite value, or a quotient is beyond float32.
     """
     if target_mean_sq.ndim != 1 or target_mean_sq.shape != contrast_mean_sq.shape:
         raise ShapeError(
-            "the two sets' statistics do not fit",
+            "the statistics of the two sets differ in shape",
             expected=tuple(target_mean_sq.shape),
             got=tuple(contrast_mean_sq.shape),
         )
@@ -115,7 +113,7 @@ def contrast_norms(target_mean_sq: Tensor, contrast_mean_sq: Tensor) -> tuple[Te
 
 
 def magnitude_scores(weight: Tensor) -> Tensor:
-    """Score each weight by its magnitude alone: S[i, j] = |W[i, j]|.
+    """Score each weight by its magnitude: S[i, j] = |W[i, j]|.
 
     Args:
         weight: [out, in], any float dtype.
@@ -129,10 +127,10 @@ def magnitude_scores(weight: Tensor) -> Tensor:
 
 
 def random_scores(shape: tuple[int, int], seed: int, block: int, layer: str) -> Tensor:
-    """Draw scores from U(0, 1) that depend on (seed, block, layer) and nothing else.
+    """Draw scores from U(0, 1) that depend on (seed, block, layer) only.
 
-    The generator is keyed by the first 8 bytes of SHA-256 of "seed:block:layer" and lives on the CPU, so layers may be
-    drawn in any order, in any process, and torch's global generator is neither read nor moved.
+    The seed of the generator is the first 8 bytes of SHA-256 of "seed:block:layer". Layers may therefore be drawn in
+    any order and in any process. torch's global generator is not used.
 
     Args:
         shape: (out, in).
@@ -148,7 +146,7 @@ def random_scores(shape: tuple[int, int], seed: int, block: int, layer: str) -> 
 
 @dataclass(frozen=True)
 class LayerInputs:
-    """Inputs of a score: one layer and what is known of its features."""
+    """Inputs of a score: one layer, and the factors of its features."""
 
     weight: Tensor
     """[out, in], any float dtype."""
@@ -196,11 +194,11 @@ SCORE_FUNCTIONS: Mapping[str, ScoreFunction] = {
     ),
     "ria": _with(RiaParameters, lambda inputs, own: ria_scores(inputs.weight, inputs.norms, power=own.power)),
 }
-"""Scores that only order weights; those that also change them are functions of a block."""
+"""Functions of the scores that do not change weights."""
 
 
 def _magnitude_sums(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Float64 sums of |W| over each row, [out], and over each column, [in]."""
+    """Return float64 sums of |W| over each row, [out], and over each column, [in]."""
     of_rows = torch.empty(weight.shape[0], dtype=torch.float64, device=weight.device)
     of_columns = torch.zeros(weight.shape[1], dtype=torch.float64, device=weight.device)
     for rows in _row_chunks(weight):
@@ -211,12 +209,12 @@ def _magnitude_sums(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _inverse(sums: Tensor) -> Tensor:
-    """1 / sums, and 0 where a sum is 0."""
+    """Return 1 / sums, and 0 if a sum is 0."""
     return torch.where(sums == 0, torch.zeros_like(sums), 1 / sums)
 
 
 def _row_chunks(weight: Tensor) -> Iterator[slice]:
-    """Slices of rows that together are all rows; they depend on the shape alone."""
+    """Yield slices that cover all rows; they depend on the shape only."""
     n_together = max(1, _WEIGHTS_TOGETHER // max(1, weight.shape[1]))
     return (slice(start, start + n_together) for start in range(0, weight.shape[0], n_together))
 

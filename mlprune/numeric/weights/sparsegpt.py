@@ -1,14 +1,13 @@
-"""SparseGPT: removing weights column after column while the weights that stay make up for it.
+"""SparseGPT: remove weights column by column, and update the remaining weights to compensate.
 
-Frantar & Alistarh, SparseGPT, arXiv:2301.00774. For one layer the squared change of its outputs over the counted
-tokens is sum of (w - w') H (w - w')^T over rows, with H = X X^T; the published code scales H by 2 over the number of
-samples, which cancels everywhere but in the damping of features that are never active. Where products come from, which
-variant is pruned, and how results are stored is left to others. Bits repeat for one number of the library's threads.
+Frantar & Alistarh, SparseGPT, arXiv:2301.00774. The squared change of a layer's outputs over the counted tokens is the
+sum of (w - w') H (w - w')^T over rows, with H = X X^T. The published code multiplies H by 2 / number of samples, which
+cancels except in the damping of features that are never active. Results are bit-identical for one number of threads.
 
-Where this leaves the published code: a column block loses exactly floor(sparsity * weights) weights, of equal ones the
-row-major lower first (there: all that are not above a threshold, one too many and all ties with it); groups of N:M
-never cross a column block; a Hessian that is not positive definite is damped more (there: an exception); the upper
-factor of the inverse comes from one factorisation instead of two and an inverse; all of it is float64 (there: float32).
+Differences to the published code: a column block loses exactly floor(sparsity * weights) weights, in row-major order
+for equal losses (there: all weights up to a threshold, which is one too many plus all ties); groups of N:M never cross
+a column block; a Hessian that is not positive definite is damped more (there: an exception); the upper factor of the
+inverse comes from one factorisation instead of two and an inverse; everything is float64 (there: float32).
 """
 
 import math
@@ -25,14 +24,14 @@ _MAX_DAMPINGS = 10
 
 @dataclass(frozen=True)
 class SparseGptResult:
-    """One layer after SparseGPT."""
+    """Result of SparseGPT for one layer."""
 
     keep: Tensor
     """[out, in] bool, True where the weight stays."""
     weight: Tensor
-    """[out, in] float32: updated weights; exactly 0 where removed, and at features that are never active."""
+    """[out, in] float32: updated weights; exactly 0 if removed or if the feature is never active."""
     n_dampings: int
-    """How often the damping was raised tenfold before the Hessian was positive definite; 0 in the normal case."""
+    """Number of times that the damping was multiplied by 10 until the Hessian was positive definite; normally 0."""
 
 
 def sparsegpt(
@@ -44,27 +43,27 @@ def sparsegpt(
     block_size: int = 128,
     damping: float = 0.01,
 ) -> SparseGptResult:
-    """Remove weights and update those that stay, so that the layer's outputs change little.
+    """Remove weights and update the remaining ones, so that the outputs of the layer change little.
 
-    H = products, with 1 on the diagonal of features that are never active, whose weights become 0, plus `damping` times
-    its mean diagonal on the diagonal. U is the upper factor of its inverse, H^-1 = U^T U. Column j, left to right:
+    H is `products` plus `damping` times its mean diagonal on the diagonal. Features that are never active have 1 on the
+    diagonal, and their weights become 0. U is the upper factor of the inverse, H^-1 = U^T U. Column j, left to right:
 
         error[i] = W[i, j] / U[j, j] where removed, else 0;   W[i, k] -= error[i] * U[j, k] for all k >= j
 
-    `matrix`: when a block of `block_size` columns is reached, its weights with the lowest W[i, j]^2 / U[j, j]^2 go, all
-    rows together. `N:M`: the same, N in each row's group of M columns, when its first column is reached.
+    `matrix`: at the start of each block of `block_size` columns, its weights with the lowest W[i, j]^2 / U[j, j]^2 are
+    removed, over all rows. `N:M`: at the start of each group of M columns, the N lowest of each row are removed.
 
     Args:
         weight: [out, in], any float dtype, finite.
-        products: [in, in], from `products.GramAccumulator`, of the input this layer reads.
-        sparsity: in [0, 1); for N:M it has to be N / M.
+        products: [in, in], Gram matrix of the layer's input, from `GramAccumulator`.
+        sparsity: in [0, 1); N / M for N:M.
         structure: "matrix" or "N:M".
-        block_size: columns whose masks are chosen together, >= 1; for N:M cut to a multiple of M.
+        block_size: columns whose masks are chosen together, >= 1; rounded to a multiple of M for N:M.
         damping: share of the mean diagonal, > 0.
     Raises:
-        ShapeError: `weight` is no matrix, `products` does not fit it, or M does not divide `in`.
-        StatisticsError: `products` or `weight` holds a value that cannot be, the Hessian is not positive definite after
-            ten tenfold dampings, or an updated weight is beyond float32.
+        ShapeError: `weight` is not a matrix, `products` does not fit it, or M does not divide `in`.
+        StatisticsError: `products` or `weight` contains an impossible value, the Hessian is not positive definite after
+            the damping was multiplied by 10 ten times, or an updated weight is beyond float32.
         BadInputError: an option is out of range, or structure and sparsity contradict each other.
     """
     _check_tensors(weight, products)
@@ -91,9 +90,9 @@ def sparsegpt(
 
 
 def _prune_block(columns: Tensor, removed: Tensor, factor: Tensor, pattern: tuple[int, int] | None) -> Tensor:
-    """Walk through the columns of a block, [k, out], in place, and return their errors, [k, out].
+    """Prune the columns of a block, [k, out], in place, and return their errors, [k, out].
 
-    With a pattern the groups' masks are chosen on the way and written to `removed`, [k, out].
+    With a pattern, the masks of the groups are chosen here and written to `removed`, [k, out].
     """
     errors = torch.zeros_like(columns)
     for j, column in enumerate(columns):
@@ -108,12 +107,12 @@ def _prune_block(columns: Tensor, removed: Tensor, factor: Tensor, pattern: tupl
 
 
 def _losses(columns: Tensor, factor: Tensor) -> Tensor:
-    """What removing each weight costs, [k, out]: W^2 / U_jj^2."""
+    """Return the loss of removing each weight, [k, out]: W^2 / U_jj^2."""
     return columns.square() / factor.diagonal().square()[:, None]
 
 
 def _lowest(losses: Tensor, sparsity: float) -> Tensor:
-    """[k, out] bool: the lowest of all, of equal ones those that come first row-major over [out, k]."""
+    """Return the lowest losses, [k, out] bool; the first in row-major order over [out, k] for equal losses."""
     flat = losses.t().reshape(-1)
     n_lowest = n_removed(sparsity, flat.numel())
     if n_lowest == 0:
@@ -125,9 +124,9 @@ def _lowest(losses: Tensor, sparsity: float) -> Tensor:
 
 
 def _inverse_factor(products: Tensor, dead: Tensor, damping: float) -> tuple[Tensor, int]:
-    """Upper U with H^-1 = U^T U of the damped Hessian, and how often the damping was raised.
+    """Return the upper U with H^-1 = U^T U of the damped Hessian, and the number of times the damping was raised.
 
-    Turned around in both directions, H = R R^T with R upper, from the usual Cholesky factor; then U = R^-1.
+    The Cholesky factor of H with rows and columns reversed gives H = R R^T with R upper; then U = R^-1.
     """
     diagonal = products.detach().diagonal().to(torch.float64).masked_fill(dead, 1)
     mean = float(diagonal.mean())
@@ -141,22 +140,20 @@ def _inverse_factor(products: Tensor, dead: Tensor, damping: float) -> tuple[Ten
             factor = torch.linalg.solve_triangular(lower.flip(0, 1), identity, upper=True)
             if bool(torch.isfinite(factor).all()):
                 return factor, n_dampings
-    raise StatisticsError(
-        "a Hessian is not positive definite however much it is damped", damping=damping * 10**_MAX_DAMPINGS
-    )
+    raise StatisticsError("a Hessian is not positive definite with any damping", damping=damping * 10**_MAX_DAMPINGS)
 
 
 def _pattern(structure: str, sparsity: float, d_in: int) -> tuple[int, int] | None:
-    """(N, M) of an N:M structure; None for `matrix`."""
+    """Return (N, M) of an N:M structure; None for `matrix`."""
     if not 0 <= sparsity < 1:
         raise BadInputError("a sparsity is out of range", expected="0 <= sparsity < 1", got=sparsity)
     if structure == "matrix":
         return None
     n, _, m = structure.partition(":")
     if not (n.isdecimal() and m.isdecimal() and 0 < int(n) < int(m)):
-        raise BadInputError("not a structure of sparsegpt", expected="matrix or N:M", got=structure)
+        raise BadInputError("sparsegpt does not support the structure", expected="matrix or N:M", got=structure)
     if sparsity != int(n) / int(m):
-        raise BadInputError("sparsity and structure differ", expected=int(n) / int(m), got=sparsity)
+        raise BadInputError("the sparsity differs from that of the structure", expected=int(n) / int(m), got=sparsity)
     if d_in % int(m):
         raise ShapeError("a row does not divide into groups", expected=f"a multiple of {m}", got=d_in)
     return int(n), int(m)
