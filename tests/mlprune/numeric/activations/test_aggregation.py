@@ -122,7 +122,7 @@ def test_weights_that_do_not_fit_are_an_error() -> None:
 
 @pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [1.0, math.nan], [math.inf, 1.0]])
 def test_weights_that_are_no_shares_are_an_error(weights: list[float]) -> None:
-    with pytest.raises(BadInputError, match="no shares"):
+    with pytest.raises(BadInputError, match="not shares"):
         aggregated(torch.ones(2, 3), "mean", weights=torch.tensor(weights))
 
 

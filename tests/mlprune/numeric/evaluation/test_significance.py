@@ -105,7 +105,7 @@ def test_without_a_standard_error_only_no_difference_has_p_value_one() -> None:
 
 @pytest.mark.parametrize(("difference", "error"), [(math.nan, 1.0), (0.0, math.nan), (1.0, -1.0), (math.inf, 1.0)])
 def test_a_p_value_of_impossible_numbers_is_an_error(difference: float, error: float) -> None:
-    with pytest.raises(PermanentError, match="no p-value"):
+    with pytest.raises(PermanentError, match="p-value is undefined"):
         normal_p_value(difference, error)
 
 

@@ -46,7 +46,7 @@ def test_two_empty_removed_sets_are_equal() -> None:
 def test_masks_that_do_not_fit_each_other_are_an_error() -> None:
     a = torch.zeros(2, 3, dtype=torch.bool)
     for b in (torch.zeros(3, 2, dtype=torch.bool), torch.zeros(2, 3, dtype=torch.uint8)):
-        with pytest.raises(ShapeError, match="do not fit each other"):
+        with pytest.raises(ShapeError, match="differ in shape or dtype"):
             jaccard_removed(a, b)
 
 
@@ -71,7 +71,7 @@ def test_a_wrong_number_of_masks_to_combine_is_an_error(n: int, how: str) -> Non
 
 def test_masks_of_different_shape_or_type_are_not_combined() -> None:
     for other in (torch.ones(1, 2, dtype=torch.bool), torch.ones(2, 2, dtype=torch.uint8)):
-        with pytest.raises(ShapeError, match="do not fit"):
+        with pytest.raises(ShapeError, match="differ in shape or dtype"):
             combined_masks([torch.ones(2, 2, dtype=torch.bool), other], "union")
 
 

@@ -62,7 +62,7 @@ def test_magnitudes_of_unlike_shape_are_an_error() -> None:
 
 @pytest.mark.parametrize("k", [-1, 4])
 def test_more_features_than_there_are_is_an_error(k: int) -> None:
-    with pytest.raises(ShapeError, match="not that many"):
+    with pytest.raises(ShapeError, match="too many features"):
         top_features(np.ones(3), k)
 
 

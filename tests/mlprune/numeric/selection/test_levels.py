@@ -155,7 +155,7 @@ def test_narrower_scores_are_compared_exactly(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("levels", [row_levels, matrix_levels, alpha_levels])
 def test_scores_wider_than_float32_are_an_error(levels) -> None:
-    with pytest.raises(ShapeError, match="wider"):
+    with pytest.raises(ShapeError, match="wide dtype"):
         levels(torch.ones(2, 4, dtype=torch.float64), [0.5])
 
 

@@ -158,7 +158,7 @@ def test_an_impossible_mean_square_is_an_error(value: float, which: int) -> None
 
 
 def test_sets_of_unlike_width_are_an_error() -> None:
-    with pytest.raises(ShapeError, match="do not fit"):
+    with pytest.raises(ShapeError, match="differ in shape"):
         contrast_norms(torch.ones(3), torch.ones(4))
 
 
