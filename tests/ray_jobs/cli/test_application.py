@@ -58,7 +58,7 @@ BAD_METHODS = {
     "more samples than there are": (changed(variants=[variant(samples=5)]), "samples at most 4"),
     "a lone set to aggregate": (
         changed(variants=[variant(demonstrations=None, over=["mt"], aggregate="mean")]),
-        "two sets or more",
+        "two or more sets",
     ),
     "no variants to combine": (
         changed(variants=[variant(name="a"), {"name": "c", "combine": "union", "of": ["a"]}]),

@@ -143,7 +143,10 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
 @pytest.mark.parametrize(
     ("variants", "words"),
     [
-        ([A, {**B, "sparsity": 0.25}, combining("a", "b")], ["no variants to combine", "('a', 'b')", "agree in sparsity"]),
+        (
+            [A, {**B, "sparsity": 0.25}, combining("a", "b")],
+            ["no variants to combine", "agree in sparsity"],
+        ),
         ([A, {**B, "structure": "matrix"}, combining("a", "b")], ["no variants to combine"]),
         ([A, {**B, "propagation": "sequential"}, combining("a", "b")], ["no variants to combine"]),
         ([{**A, "demonstrations": "mono"}, combining("a")], ["no variants to combine", "wanda fr 0.5 row dense"]),
@@ -161,7 +164,7 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
                 combining("c", "d", name="d2"),
                 combining("c", "d2", name="d"),
             ],
-            ["circle", "['d', 'd2']"],
+            ["cycle", "['d', 'd2']"],
         ),
         ([A, combining("c")], ["of", "'c'", "expected=['a']"]),
         (

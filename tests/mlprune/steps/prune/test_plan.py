@@ -232,8 +232,8 @@ def test_a_scale_of_shares_is_one_number_for_each_set_there_is(tiny_inputs: Path
     ("entry", "seeds", "words"),
     [
         ({**OVER, "over": ["mono"], "aggregate": "mean"}, {}, ["two or more sets of one seed", "['fr']"]),
-        ({**OVER, "aggregate": "mean"}, {"mono": [0, 1]}, ["of every name", "seed=1"]),
-        ({**OVER, "aggregate": "mean"}, {"mono": [1]}, ["of every name", "seed=0"]),
+        ({**OVER, "aggregate": "mean"}, {"mono": [0, 1]}, ["of each name", "seed=1"]),
+        ({**OVER, "aggregate": "mean"}, {"mono": [1]}, ["of each name", "seed=0"]),
         ({**OVER, "aggregate": "mean", "shares": [1, 2]}, {}, ["3 shares, one for each set", "sw-en"]),
         ({**BASE, "tokens": "target"}, {}, ["no such tokens", "demonstrations='mono'"]),
         ({**BASE, "demonstrations": "mixed", "tokens": "target"}, {}, ["no such tokens", "code"]),
