@@ -1,6 +1,6 @@
-"""The command line in processes of their own, with a fault in them: forked off a server that has imported everything.
+"""Commands with a fault, in processes of their own that are forked off a server with all imports done.
 
-A fault is a function that runs in the process before the command does; use `functools.partial` to give it arguments.
+A fault is a function that runs in the process before the command; `functools.partial` gives it arguments.
 """
 
 import copy
@@ -24,53 +24,51 @@ from tests.stub_jobs import StubJob
 
 Fault = Callable[[], None]
 
-CONTEXT.set_forkserver_preload(["ray_jobs.driver.run_recipe", "transformers.models.xglm.modeling_xglm", "pandas"])
-
 
 class Ended:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     def __init__(self, process: multiprocessing.process.BaseProcess, log: Path) -> None:
         self.code = process.exitcode
-        self.said = log.read_text(encoding="utf-8")
+        self.output = log.read_text(encoding="utf-8")
 
 
 class Command:
-    """A command that is run_recipe."""
+    """A running command."""
 
     def __init__(self, *arguments: object, log: Path, faults: tuple[Fault, ...] = ()) -> None:
         self._log = log
         log.touch()
-        self.process = CONTEXT.Process(target=_run, args=([str(one) for one in arguments], log, faults))
+        self.process = CONTEXT.Process(target=_run, args=([str(argument) for argument in arguments], log, faults))
         self.process.start()
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """Id of the process."""
         assert self.process.pid is not None
         return self.process.pid
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         os.kill(self.pid, number)
 
-    def until(self, condition: Callable[[], object], *, patience_s: float = 120) -> None:
-        """Wait until something has happened while it runs."""
-        give_up = time.monotonic() + patience_s
+    def until(self, condition: Callable[[], object], *, timeout_s: float = 120) -> None:
+        """Wait until a condition is true while the process runs."""
+        deadline = time.monotonic() + timeout_s
         while not condition():
             assert self.process.is_alive(), self._log.read_text(encoding="utf-8")[-3000:]
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def ended(self, patience_s: float = 120) -> Ended:
-        """Wait for its end."""
-        self.process.join(patience_s)
+    def ended(self, timeout_s: float = 120) -> Ended:
+        """Wait until the process has ended."""
+        self.process.join(timeout_s)
         assert self.process.exitcode is not None, self._log.read_text(encoding="utf-8")[-3000:]
         return Ended(self.process, self._log)
 
 
 def _run(arguments: list[str], log: Path, faults: tuple[Fault, ...]) -> None:
-    """The process."""
+    """Main function of the process."""
     from ray_jobs.cli.application import main  # noqa: PLC0415 - the server has imported it
 
     stream = log.open("w", encoding="utf-8")
@@ -87,57 +85,57 @@ def _run(arguments: list[str], log: Path, faults: tuple[Fault, ...]) -> None:
 
 
 def die() -> None:
-    """What kill -9 does."""
+    """Kill this process, as `kill -9`."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def slow_jobs(seconds: float) -> None:
-    """Make every job take longer, so that a tiny run can be met in its middle."""
+    """Make every job take longer, so that a test can act in the middle of a tiny run."""
     before_jobs(lambda job: time.sleep(seconds))
 
 
 def before_jobs(action: Callable[[Any], None]) -> None:
-    """Do something in the worker before it runs a job."""
+    """Call a function in the worker before each job."""
     from ray_jobs.workers.worker import Worker  # noqa: PLC0415
 
     run = Worker.run
 
-    def disturbed(self: Any, job: Any) -> Any:
+    def run_after_action(self: Any, job: Any) -> Any:
         action(job)
         return run(self, job)
 
-    Worker.run = disturbed
+    Worker.run = run_after_action
 
 
 def before_job(n: int, action: Callable[[], None], *, step: str | None = None) -> None:
-    """Do something before the n-th job, of all or of a step."""
-    seen = 0
+    """Call a function before the n-th job, of all steps or of one."""
+    n_jobs = 0
 
     def count(job: Any) -> None:
-        nonlocal seen
+        nonlocal n_jobs
         if step in (None, job.step):
-            seen += 1
-            if seen == n:
+            n_jobs += 1
+            if n_jobs == n:
                 action()
 
     before_jobs(count)
 
 
 def in_jobs(error: Callable[[], Exception], *, of: str, times: int = 1_000_000) -> None:
-    """Have the jobs of a step raise something while they run, the first so many times."""
+    """Make the first jobs of a step raise an error, a number of times."""
     from ray_jobs.workers.worker import Worker  # noqa: PLC0415
 
-    run, left = Worker.run, times
+    run, n_left = Worker.run, times
 
-    def disturbed(self: Any, job: Any) -> Any:
-        nonlocal left
-        if job.step == of and left:
-            left -= 1
-            job = copy.copy(job)  # the one that is tried again is sound
+    def run_with_error(self: Any, job: Any) -> Any:
+        nonlocal n_left
+        if job.step == of and n_left:
+            n_left -= 1
+            job = copy.copy(job)  # the retried job does not raise
             object.__setattr__(job, "run", lambda *_: _raise(error()))
         return run(self, job)
 
-    Worker.run = disturbed
+    Worker.run = run_with_error
 
 
 def _raise(err: Exception) -> None:
@@ -145,13 +143,13 @@ def _raise(err: Exception) -> None:
 
 
 def kill_at_flush(n: int) -> None:
-    """Die at the n-th flush to the disk: what is to be flushed is written, nothing after it has happened."""
-    flush, seen = os.fsync, 0
+    """Die at the n-th flush to the disk: the flushed data is written, and nothing after it has happened."""
+    flush, n_flushes = os.fsync, 0
 
     def counted(file: int) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == n:
+        nonlocal n_flushes
+        n_flushes += 1
+        if n_flushes == n:
             die()
         flush(file)
 
@@ -159,19 +157,19 @@ def kill_at_flush(n: int) -> None:
 
 
 def kill_in_large_write(limit: int) -> None:
-    """Die in the middle of writing the first file that gets larger than so many bytes."""
+    """Die in the middle of writing the first file that exceeds a number of bytes."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     _limit_files(limit)
 
 
 def fill_disk(folder: Path, *, but: int) -> None:
-    """Leave so many bytes free on the disk of a folder."""
+    """Fill the disk of a folder except for a number of bytes."""
     free = shutil.disk_usage(folder).free
     (folder / "ballast").write_bytes(b"." * (free - but))
 
 
 def refuse_large_writes(limit: int) -> None:
-    """Let no file get larger than so many bytes: the write fails in its middle."""
+    """Fail writes that would make a file exceed a number of bytes, in the middle of the file."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _limit_files(limit)
 
@@ -182,33 +180,33 @@ def _limit_files(limit: int) -> None:
 
 
 def clock_going_back(start: datetime) -> None:
-    """Let every look at the clock tell an earlier time than the one before it."""
+    """Make the clock go back by an hour each time it is read."""
     from mlprune.store import claims  # noqa: PLC0415
-    from ray_jobs.driver import run_log, run_recipe  # noqa: PLC0415
+    from ray_jobs.driver import run_log  # noqa: PLC0415
     from ray_jobs.workers import worker  # noqa: PLC0415
 
-    seen = 0
+    n_reads = 0
 
     class Backwards(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> datetime:
-            nonlocal seen
-            seen += 1
-            return (start - timedelta(hours=seen)).astimezone(tz or UTC)
+            nonlocal n_reads
+            n_reads += 1
+            return (start - timedelta(hours=n_reads)).astimezone(tz or UTC)
 
-    for module in (claims, run_log, run_recipe, worker):
+    for module in (claims, run_log, worker):
         module.datetime = Backwards
     time.time = lambda: Backwards.now().timestamp()
 
 
 def on_cluster(settings: dict[str, str]) -> None:
-    """Belong to a Ray cluster."""
+    """Set the environment of a Ray cluster."""
     os.environ.update(settings)
 
 
 @dataclass(frozen=True)
 class Deadly(StubJob):
-    """A job that kills the process it is run in."""
+    """A job that kills its process."""
 
     step: ClassVar[str] = "sweep"
     job: Job
@@ -226,7 +224,7 @@ class Deadly(StubJob):
 
 
 def deadly_sweeps() -> None:
-    """Have every sweep on Ray kill its worker, as often as it is tried."""
+    """Make every sweep on Ray kill its worker, in every attempt."""
     import ray  # noqa: PLC0415
 
     from ray_jobs.workers.ray_pool import RayWorkers  # noqa: PLC0415

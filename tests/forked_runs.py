@@ -1,13 +1,12 @@
-"""Runs and commands as real processes that need not import everything anew: a server that has done so forks them off.
+"""Runs and commands in processes of their own that are forked off a server with all imports done.
 
-A run can be held at a gate: its jobs of one step wait there until the test lets them pass. What a test does to a
-process that waits there does not depend on how fast anything is.
+A run can wait at a gate: its jobs of one step stop there until the test opens it. What a test does to a process that
+waits at a gate does not depend on the speed of the machine.
 """
 
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,17 +16,15 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["ray_jobs.cli", "ray_jobs.driver.run_recipe", "transformers.models.xglm.modeling_xglm", "pandas"]
-)
+CONTEXT.set_forkserver_preload(["tests.preloaded"])
 ROOT = Path(__file__).parents[1]
-PATIENCE_S = 240.0
-POLL_S = 0.02
+TIMEOUT_S = 240.0
+POLL_INTERVAL_S = 0.02
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Where jobs of a step wait, whatever process runs them.
+    """Where the jobs of a step wait, in any process.
 
     Args:
         folder: an empty folder.
@@ -39,16 +36,16 @@ class Gate:
 
     @classmethod
     def closed(cls, folder: Path, step: str) -> "Gate":
-        """A gate at a folder that is made for it."""
+        """Create a closed gate and its folder."""
         folder.mkdir()
         return cls(folder, step)
 
     def waiting(self) -> list[int]:
-        """Numbers of the processes that have come to it."""
+        """Ids of the processes that have reached the gate."""
         return [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
 
     def open(self) -> None:
-        """Let all pass, now and later."""
+        """Let all processes continue, now and later."""
         (self.folder / "open").touch()
 
 
@@ -58,11 +55,11 @@ class ForkedRun:
     Args:
         recipe: the recipe's file.
         store: path or URI.
-        log: file that takes what the run says.
+        log: file for its stderr.
         address: as `mlprune run` takes it.
         gate: where its jobs wait.
-        stale_after_s: for how long its claims outlive it.
-        environment: more of it.
+        stale_after_s: how long its claims are respected after it stops renewing them.
+        environment: additional environment variables.
     """
 
     def __init__(
@@ -83,52 +80,66 @@ class ForkedRun:
         self._process.start()
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
 
-    def finish(self, patience_s: float = PATIENCE_S) -> str:
-        """Wait for its end, which must be a good one; returns what it said."""
-        self._process.join(patience_s)
-        assert self._process.exitcode == 0, f"{self._process.exitcode}: {self.said()[-3000:]}"
-        return self.said()
+    def finish(self, timeout_s: float = TIMEOUT_S) -> str:
+        """Wait until the process has ended with exit code 0; returns its stderr."""
+        self._process.join(timeout_s)
+        assert self._process.exitcode == 0, f"{self._process.exitcode}: {self.stderr()[-3000:]}"
+        return self.stderr()
 
-    def said(self) -> str:
-        """What it has said so far."""
+    def stderr(self) -> str:
+        """Stderr so far."""
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
 
-    def until(self, condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
-        """Wait until something has happened while it runs."""
-        give_up = time.monotonic() + patience_s
+    def until(self, condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
+        """Wait until a condition is true while the process runs."""
+        deadline = time.monotonic() + timeout_s
         while not condition():
-            assert self._process.is_alive(), self.said()[-3000:]
-            assert time.monotonic() < give_up, self.said()[-3000:]
-            time.sleep(POLL_S)
+            assert self._process.is_alive(), self.stderr()[-3000:]
+            assert time.monotonic() < deadline, self.stderr()[-3000:]
+            time.sleep(POLL_INTERVAL_S)
 
     def end(self) -> None:
-        """Kill it, if it lives."""
+        """Kill the process if it is still alive."""
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
 
 
-def mlprune(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own; returns how it ended and what it wrote."""
+@dataclass(frozen=True)
+class CompletedCommand:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    modules: frozenset[str]
+    """Modules that were imported at its end; empty if it was killed."""
+
+
+def mlprune(*arguments: object, cwd: Path = ROOT) -> CompletedCommand:
+    """Run the command line in a process of its own."""
     words = ["mlprune", *map(str, arguments)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         process = CONTEXT.Process(target=_command, args=(words, folder, cwd, dict(os.environ)))
         process.start()
-        process.join(PATIENCE_S)
+        process.join(TIMEOUT_S)
         if process.exitcode is None:
             process.kill()
             process.join()
-        out, err = ((folder / name).read_text(encoding="utf-8") for name in ("out", "err"))
-    return subprocess.CompletedProcess(words, process.exitcode or 0, out, err)
+        out, err, modules = (
+            path.read_text(encoding="utf-8") if (path := folder / file).exists() else ""
+            for file in ("out", "err", "modules")
+        )
+    return CompletedCommand(process.exitcode or 0, out, err, frozenset(modules.split()))
 
 
 def _command(words: list[str], folder: Path, cwd: Path, environment: dict[str, str]) -> None:
-    """The process of a command."""
+    """Main function of a command's process."""
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
     os.environ.clear()
@@ -137,39 +148,42 @@ def _command(words: list[str], folder: Path, cwd: Path, environment: dict[str, s
     sys.argv = words
     from ray_jobs.cli.application import main  # noqa: PLC0415 - the server has imported it
 
-    main()
+    try:
+        main()
+    finally:
+        (folder / "modules").write_text("\n".join(sys.modules), encoding="utf-8")
 
 
 def _run(
     recipe: Path, store: str, log: Path, settings: dict[str, Any], gate: Gate | None, environment: dict[str, str]
 ) -> None:
-    """The process of a run."""
+    """Main function of a run's process."""
     os.environ.update(environment)
     stream = log.open("w", encoding="utf-8")
     os.dup2(stream.fileno(), 2)
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - the server has imported it, the tests need not
 
     if gate is not None:
-        hold = _hold_here if settings["address"] == "none" else _hold_over_ray
+        hold = _hold_here if settings["address"] == "none" else _hold_on_ray
         hold(gate)
     sys.exit(run_recipe(recipe, store, **settings).exit_code)
 
 
 def _hold_here(gate: Gate) -> None:
-    """Let the jobs of this process wait."""
+    """Make the jobs of this process wait at a gate."""
     from ray_jobs.workers.worker import Worker  # noqa: PLC0415
 
     run, wait = Worker.run, _waiting(gate)
 
-    def held(self, job, *more):
+    def run_after_gate(self, job, *more):
         wait(job.step)
         return run(self, job, *more)
 
-    Worker.run = held
+    Worker.run = run_after_gate
 
 
-def _hold_over_ray(gate: Gate) -> None:
-    """Let the jobs of this process's actors wait; the class is one that Ray carries to them whole."""
+def _hold_on_ray(gate: Gate) -> None:
+    """Make the jobs of this process's actors wait at a gate; Ray sends the class to them as a whole."""
     from ray_jobs.workers import ray_pool  # noqa: PLC0415
 
     wait = _waiting(gate)
@@ -183,8 +197,8 @@ def _hold_over_ray(gate: Gate) -> None:
 
 
 def _waiting(gate: Gate) -> Callable[[str], None]:
-    """A function that waits at a gate if a job of a step has to; it needs no module of the tests."""
-    folder, held_step, poll_s = gate.folder, gate.step, POLL_S
+    """Return a function that waits at a gate if a job is of its step; it needs no module of the tests."""
+    folder, held_step, poll_s = gate.folder, gate.step, POLL_INTERVAL_S
 
     def wait(step: str) -> None:
         if step == held_step:

@@ -6,6 +6,7 @@ and not part of any id. Equal environments have equal ids on all machines.
 
 import json
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ PACKAGES = ("catalog", "mlprune", "ray_jobs")
 SOURCES = (".py", ".sql", ".j2", ".js", ".yaml", ".json")
 """Suffixes of code files and of the files that code reads."""
 CPUINFO = Path("/proc/cpuinfo")
+_HEADER_FIELD = re.compile(r"^(Name|Version): *(.*?) *$", re.MULTILINE)
 GIT_TIMEOUT_S = 5.0
 
 
@@ -138,7 +140,12 @@ def _installed() -> dict[str, str]:
     """Every installed package and its version; if a package is found twice, the first, which is the imported one."""
     versions: dict[str, str] = {}
     for distribution in distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            versions.setdefault(name.lower().replace("_", "-"), distribution.version)
+        header = dict(_HEADER_FIELD.findall(_metadata_text(distribution).partition("\n\n")[0]))
+        if header.get("Name"):
+            versions.setdefault(header["Name"].lower().replace("_", "-"), header.get("Version", ""))
     return dict(sorted(versions.items()))
+
+
+def _metadata_text(distribution: Distribution) -> str:
+    """Metadata of an installed package. Parsing all of it, as `Distribution.metadata` does, takes ten times as long."""
+    return distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""

@@ -122,7 +122,8 @@ class Worker:
     def _load(self, model: ModelRef | None, *, offloaded: bool) -> Chain:
         """Return the chain of a model; one chain is loaded at a time."""
         if self._chain is None or self._loaded_model != (model, offloaded):
-            self._unload()
+            if self._chain is not None:
+                self._unload()
             self._chain, self._loaded_model = self._loaders[offloaded](model), (model, offloaded)
         return self._chain
 

@@ -1,4 +1,4 @@
-"""What tests of runs share: how runs are started, and one Ray cluster for all that need one."""
+"""Fixtures of tests that run recipes: starting runs, and one Ray cluster for the session."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +15,9 @@ from tests.ray_cluster import Cluster, ray_cluster
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """Two nodes of one CPU each. A test that adds a node, or kills one, removes it again."""
-    with ray_cluster() as one:
-        yield one
+    """A cluster of two nodes with one CPU each. A test that adds a node, or kills one, removes it again."""
+    with ray_cluster() as started:
+        yield started
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def on_cluster(cluster: Cluster) -> dict[str, Any]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., ForkedRun]]:
-    """Starts runs, which end with the test: takes a recipe, a store and the options of `ForkedRun` but the log."""
+    """A function that starts a run until the end of the test; takes the arguments of `ForkedRun` without the log."""
     runs: list[ForkedRun] = []
 
     def start_one(recipe: Path, store: Path | str, **options: Any) -> ForkedRun:
@@ -42,7 +42,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ForkedRun]]:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Runs the command line in this process, for what a process of its own would only make slower."""
+    """A function that runs the command line in this process, which is faster than a process of its own."""
 
     def run(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["mlprune", *map(str, arguments)])

@@ -1,4 +1,4 @@
-"""Faults put into real runs: at the latest after the next run, the store is what an uninterrupted one leaves."""
+"""Faults in real runs: after the next run at the latest, the store equals that of an uninterrupted run."""
 
 import errno
 import json
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import contents, small_recipe, write_recipe, write_texts
 
 pytestmark = pytest.mark.faults
-PATIENCE_S = 240
+TIMEOUT_S = 240
 
 
 def fault_recipe() -> dict[str, Any]:
@@ -37,7 +38,7 @@ def fault_recipe() -> dict[str, Any]:
 
 
 def write_fault_inputs(folder: Path) -> Path:
-    """Inputs with a model in several files, and the recipe's path."""
+    """Write inputs with a small model; returns the recipe's path."""
     save_tiny_model(folder / "model", blocks=2)
     write_texts(folder)
     return write_recipe(folder, fault_recipe())
@@ -49,7 +50,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(recipe: Path, store: Path, *faults: Callable[[], None]) -> Ended:
-    """Run a recipe in a process of its own, to whatever end it comes."""
+    """Run a recipe in a process of its own until it ends, with any exit code."""
     return start(recipe, store, *faults).ended()
 
 
@@ -59,25 +60,34 @@ def start(recipe: Path, store: Path, *faults: Callable[[], None], address: str =
 
 
 def results(store: Path) -> dict[str, bytes]:
-    """All records and artefacts."""
-    found = contents(Store(store))
-    return {path: data for path, data in found.items() if not path.startswith(("runs/", "claims/", "catalog.duckdb"))}
+    """Path -> content of all records and artefacts."""
+    files = contents(Store(store))
+    return {path: data for path, data in files.items() if not path.startswith(("runs/", "claims/", "catalog.duckdb"))}
 
 
 def tables(store: Path) -> dict[str, tuple[int, int]]:
-    """Table -> (rows, fingerprint), of all but those that tell how the runs went and where files lay."""
+    """Table -> (rows, fingerprint), except the tables of jobs and failures."""
     with Catalog.open(Store(store)) as catalog:
         catalog.fold()
-        return {name: found for name, found in catalog.fingerprints().items() if name not in ("jobs", "failures")}
+        return {name: values for name, values in catalog.fingerprints().items() if name not in ("jobs", "failures")}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A finished store without faults."""
+
+    store: Path
+    results: dict[str, bytes]
+    tables: dict[str, tuple[int, int]]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of a run that nothing happened to."""
+def reference(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """The store of an uninterrupted run."""
     store = tmp_path_factory.mktemp("uninterrupted") / "store"
     ended = run(recipe, store)
-    assert ended.code == 0, ended.said
-    return store
+    assert ended.code == 0, ended.output
+    return Reference(store, results(store), tables(store))
 
 
 @pytest.fixture
@@ -86,72 +96,70 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def finished(uninterrupted: Path, store: Path) -> Path:
-    """A copy of the uninterrupted store, to be damaged."""
-    shutil.copytree(uninterrupted, store)
+def finished(reference: Reference, store: Path) -> Path:
+    """A copy of the uninterrupted store, which a test may damage."""
+    shutil.copytree(reference.store, store)
     return store
 
 
-def assert_same(store: Path, uninterrupted: Path) -> None:
-    """The store holds what the uninterrupted one holds, byte for byte and row for row."""
-    assert results(store) == results(uninterrupted)
+def assert_same(store: Path, reference: Reference) -> None:
+    """Compare a store with that of an uninterrupted run, byte for byte and row for row."""
+    assert results(store) == reference.results
     assert not list(store.glob("claims/*/*.json"))
-    assert tables(store) == tables(uninterrupted)
+    assert tables(store) == reference.tables
 
 
-def assert_next_run_completes(recipe: Path, store: Path, uninterrupted: Path) -> None:
+def assert_next_run_completes(recipe: Path, store: Path, reference: Reference) -> None:
     ended = run(recipe, store)
-    assert ended.code == 0, ended.said
-    assert_same(store, uninterrupted)
+    assert ended.code == 0, ended.output
+    assert_same(store, reference)
 
 
 def failures(store: Path) -> list[dict[str, Any]]:
-    """Rows of the table of failures."""
+    """Rows of the catalog's table of failures."""
     with Catalog.open(Store(store)) as catalog:
         catalog.fold()
         return catalog.query("SELECT * FROM failures ORDER BY step, job_id")
 
 
 def one_file(store: Path, pattern: str) -> Path:
-    """The first file of a pattern."""
+    """The first file that matches a pattern."""
     return sorted(store.glob(pattern))[0]
 
 
-def test_killed_at_one_write_after_another_a_run_goes_on_each_time(
-    recipe: Path, store: Path, uninterrupted: Path
-) -> None:
+def test_a_run_killed_at_different_writes_resumes_each_time(recipe: Path, store: Path, reference: Reference) -> None:
     for fault in (
         partial(faults.kill_in_large_write, 3000),  # half of a Parquet file is written
-        partial(faults.kill_at_flush, 1),  # a file is whole, but has another name
-        partial(faults.kill_at_flush, 2),  # it is there, its folder is not flushed
+        partial(faults.kill_at_flush, 1),  # a file is complete but not renamed yet
+        partial(faults.kill_at_flush, 2),  # the file is renamed, its folder is not flushed
         partial(faults.kill_at_flush, 15),
         partial(faults.kill_in_large_write, 4200),
     ):
         ended = run(recipe, store, fault)
-        assert ended.code in (-signal.SIGKILL, -signal.SIGXFSZ), ended.said
-    assert_next_run_completes(recipe, store, uninterrupted)
+        assert ended.code in (-signal.SIGKILL, -signal.SIGXFSZ), ended.output
+    assert_next_run_completes(recipe, store, reference)
     assert check(Store(store)) == ([], [])
 
 
-def test_files_that_cannot_grow_cost_the_jobs_that_write_them(recipe: Path, store: Path, uninterrupted: Path) -> None:
-    limit = one_file(uninterrupted, "masks/*/block-000.parquet").stat().st_size - 500
+def test_writes_that_fail_in_the_middle_fail_only_their_jobs(recipe: Path, store: Path, reference: Reference) -> None:
+    limit = one_file(reference.store, "masks/*/block-000.parquet").stat().st_size - 500
     ended = run(recipe, store, partial(faults.refuse_large_writes, limit))
-    assert ended.code == 3, ended.said
-    assert "Traceback" not in ended.said
+    assert ended.code == 3, ended.output
+    assert "Traceback" not in ended.output
     assert run_file_errors(store) == {"OSError"}
-    assert set(results(store)) < set(results(uninterrupted))
-    assert_next_run_completes(recipe, store, uninterrupted)
+    assert set(results(store)) < set(reference.results)
+    assert_next_run_completes(recipe, store, reference)
     assert {row["error"] for row in failures(store)} == {"OSError"}
 
 
 def run_file_errors(store: Path) -> set[str]:
-    """Errors in the failure files of all runs."""
+    """Error types in the failure files of all runs."""
     return {json.loads(path.read_text())["error"] for path in store.glob("runs/*/failure-*.json")}
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with little room."""
+    """A small file system."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -164,35 +172,35 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_disk_that_fills_up_ends_with_exit_code_3_and_room_lets_the_next_run_finish(
-    recipe: Path, small_disk: Path, store: Path, uninterrupted: Path
+def test_a_run_on_a_full_disk_ends_3_and_the_next_run_with_room_finishes(
+    recipe: Path, small_disk: Path, store: Path, reference: Reference
 ) -> None:
     fill = partial(faults.fill_disk, small_disk, but=40_000)
     ended = run(recipe, small_disk / "store", partial(faults.before_job, 4, fill))
-    assert ended.code == 3, ended.said
-    assert "No space left on device" in ended.said
-    assert "Traceback" not in ended.said
+    assert ended.code == 3, ended.output
+    assert "No space left on device" in ended.output
+    assert "Traceback" not in ended.output
     shutil.copytree(small_disk / "store", store)
-    assert set(results(store)) < set(results(uninterrupted))
-    assert_next_run_completes(recipe, store, uninterrupted)
+    assert set(results(store)) < set(reference.results)
+    assert_next_run_completes(recipe, store, reference)
 
 
 @pytest.mark.slow
-def test_damage_between_runs_is_found_and_mended_by_the_next(recipe: Path, finished: Path, uninterrupted: Path) -> None:
+def test_damage_between_runs_is_repaired_by_the_next_run(recipe: Path, finished: Path, reference: Reference) -> None:
     truncate(one_file(finished, "statistics/*/block-001.part-00000.parquet"))
     truncate(one_file(finished, "records/evaluations/*.json"))
     one_file(finished, "features/*.parquet").unlink()
-    assert_next_run_completes(recipe, finished, uninterrupted)
+    assert_next_run_completes(recipe, finished, reference)
     assert list((finished / "quarantine").iterdir())
 
 
 def truncate(path: Path) -> None:
-    """Leave the first half."""
+    """Keep the first half of a file."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def flip(path: Path) -> None:
-    """Change one bit in the middle; the size stays."""
+    """Change one bit in the middle of a file."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -213,7 +221,7 @@ def damage_first(change: Callable[[Path], None], store: Path, pattern: str) -> N
         ),
     ],
 )
-def test_damage_while_a_run_goes_on_is_mended_by_it(
+def test_damage_during_a_run_is_repaired_by_it(
     change: Callable[[Path], None],
     pattern: str,
     step: str,
@@ -221,45 +229,45 @@ def test_damage_while_a_run_goes_on_is_mended_by_it(
     *,
     recipe: Path,
     store: Path,
-    uninterrupted: Path,
+    reference: Reference,
 ) -> None:
     fault = partial(faults.before_job, n, partial(damage_first, change, store, pattern), step=step)
     ended = run(recipe, store, fault)
-    assert ended.code == 0, ended.said
-    assert "is damaged" in ended.said
-    assert_same(store, uninterrupted)
+    assert ended.code == 0, ended.output
+    assert "is damaged" in ended.output
+    assert_same(store, reference)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "codes"),
-    # what is mapped into memory and then truncated ends a process by SIGBUS; on Ray that is a worker lost
+    # truncating a file that is mapped into memory ends the process with SIGBUS; on Ray that is a lost worker
     [pytest.param(Path.unlink, {3}, id="missing"), pytest.param(truncate, {3, -signal.SIGBUS}, id="truncated")],
 )
-def test_a_model_file_lost_in_the_middle_fails_what_reads_it_and_the_next_run_with_it_completes(
-    change: Callable[[Path], None], codes: set[int], store: Path, uninterrupted: Path, recipe: Path, tmp_path: Path
+def test_a_model_file_lost_during_a_run_fails_jobs_and_the_next_run_with_it_completes(
+    change: Callable[[Path], None], codes: set[int], store: Path, reference: Reference, recipe: Path, tmp_path: Path
 ) -> None:
-    own = shutil.copytree(recipe.parent, tmp_path / "inputs") / recipe.name
-    weights = one_file(own.parent, "model/*.safetensors")
+    own_recipe = shutil.copytree(recipe.parent, tmp_path / "inputs") / recipe.name
+    weights = one_file(own_recipe.parent, "model/*.safetensors")
     saved = weights.read_bytes()
-    ended = run(own, store, partial(faults.before_job, 1, partial(change, weights), step="prune"))
-    assert ended.code in codes, ended.said
-    assert "Traceback" not in ended.said
+    ended = run(own_recipe, store, partial(faults.before_job, 1, partial(change, weights), step="prune"))
+    assert ended.code in codes, ended.output
+    assert "Traceback" not in ended.output
     assert run_file_errors(store) <= {"ModelError", "FileNotFoundError", "SafetensorError"}
-    without = run(own, store)
-    assert without.code == 2, without.said
-    assert without.said.count("\n") == 1
+    without = run(own_recipe, store)
+    assert without.code == 2, without.output
+    assert without.output.count("\n") == 1
     weights.write_bytes(saved)
-    assert_next_run_completes(own, store, uninterrupted)
+    assert_next_run_completes(own_recipe, store, reference)
 
 
 @pytest.mark.slow
-def test_the_clock_may_go_back_in_and_between_runs(recipe: Path, store: Path, uninterrupted: Path) -> None:
+def test_the_clock_may_go_back_during_and_between_runs(recipe: Path, store: Path, reference: Reference) -> None:
     killed = run(recipe, store, partial(faults.kill_at_flush, 24))
     assert killed.code == -signal.SIGKILL
     ended = run(recipe, store, partial(faults.clock_going_back, datetime(2001, 1, 1, tzinfo=UTC)))
-    assert ended.code == 0, ended.said
-    assert_same(store, uninterrupted)
+    assert ended.code == 0, ended.output
+    assert_same(store, reference)
     assert len({path.parent for path in store.glob("runs/*/run.json")}) == 2
 
 
@@ -267,13 +275,13 @@ def poisoned() -> Exception:
     return ValueError("poison")
 
 
-def test_a_poison_job_takes_along_only_what_needs_it(recipe: Path, store: Path, uninterrupted: Path) -> None:
+def test_a_failing_job_affects_only_jobs_that_need_it(recipe: Path, store: Path, reference: Reference) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, poisoned, of="sweep"))
-    assert ended.code == 3, ended.said
+    assert ended.code == 3, ended.output
     assert [(row["step"], row["error"], row["attempts"]) for row in failures(store)] == [("sweep", "ValueError", 1)]
-    missing = {path.split("/")[1] for path in set(results(uninterrupted)) - set(results(store)) if "records" in path}
+    missing = {path.split("/")[1] for path in set(reference.results) - set(results(store)) if "records" in path}
     assert missing == {"mask_blocks", "masks", "variants", "evaluations", "comparisons"}
-    assert_next_run_completes(recipe, store, uninterrupted)
+    assert_next_run_completes(recipe, store, reference)
 
 
 def lost_connection() -> Exception:
@@ -281,11 +289,11 @@ def lost_connection() -> Exception:
 
 
 @pytest.mark.slow
-def test_failures_that_pass_leave_no_trace_in_the_results(recipe: Path, store: Path, uninterrupted: Path) -> None:
+def test_transient_failures_do_not_change_the_results(recipe: Path, store: Path, reference: Reference) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, lost_connection, of="evaluate", times=2))
-    assert ended.code == 0, ended.said
-    assert ended.said.count("once more") == 2
-    assert_same(store, uninterrupted)
+    assert ended.code == 0, ended.output
+    assert [row["status"] for row in jobs_of(store, "evaluate")].count("lost") == 2
+    assert_same(store, reference)
 
 
 @pytest.mark.parametrize(
@@ -295,54 +303,54 @@ def test_failures_that_pass_leave_no_trace_in_the_results(recipe: Path, store: P
         pytest.param(signal.SIGINT, 130, id="sigint", marks=pytest.mark.slow),
     ],
 )
-def test_asked_to_stop_a_run_ends_with_a_line_and_can_go_on(
-    number: signal.Signals, code: int, recipe: Path, store: Path, uninterrupted: Path
+def test_a_stopped_run_ends_with_one_line_and_can_be_resumed(
+    number: signal.Signals, code: int, recipe: Path, store: Path, reference: Reference
 ) -> None:
     command = start(recipe, store, partial(faults.slow_jobs, 0.2))
     command.until(lambda: len(list(store.glob("records/*/*.json"))) > 5)
     command.send(number)
     command.send(number)
     ended = command.ended()
-    assert ended.code == code, ended.said
-    assert ended.said.splitlines()[-1] == "mlprune: stopped; run the same command again to resume"
-    assert "Traceback" not in ended.said
+    assert ended.code == code, ended.output
+    assert ended.output.splitlines()[-1].startswith("mlprune: stopped")
+    assert "Traceback" not in ended.output
     assert not list(store.glob("claims/*/*.json"))
-    assert_next_run_completes(recipe, store, uninterrupted)
+    assert_next_run_completes(recipe, store, reference)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_job_that_kills_its_worker_every_time_is_tried_a_bounded_number_of_times(
-    cluster: Cluster, recipe: Path, store: Path, uninterrupted: Path
+def test_a_job_that_always_kills_its_worker_is_tried_a_bounded_number_of_times(
+    cluster: Cluster, recipe: Path, store: Path, reference: Reference
 ) -> None:
-    there = partial(faults.on_cluster, cluster.settings)
-    ended = start(recipe, store, there, faults.deadly_sweeps, address=cluster.address).ended(PATIENCE_S)
-    assert ended.code == 3, ended.said
+    join = partial(faults.on_cluster, cluster.settings)
+    ended = start(recipe, store, join, faults.deadly_sweeps, address=cluster.address).ended(TIMEOUT_S)
+    assert ended.code == 3, ended.output
     assert [(row["error"], row["attempts"]) for row in failures(store)] == [("WorkerLostError", 3)]
-    assert_next_run_completes(recipe, store, uninterrupted)
+    assert_next_run_completes(recipe, store, reference)
 
 
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.0, 1.0, 2.0, 4.0])
-def test_asked_to_stop_on_ray_at_any_moment_a_run_ends_with_a_line(
-    delay_s: float, cluster: Cluster, recipe: Path, store: Path, uninterrupted: Path
+def test_a_run_on_ray_stopped_at_any_moment_ends_with_one_line(
+    delay_s: float, cluster: Cluster, recipe: Path, store: Path, reference: Reference
 ) -> None:
-    there = partial(faults.on_cluster, cluster.settings)
-    command = start(recipe, store, there, address=cluster.address)
-    command.until(lambda: list(store.glob("runs/*/planned.json")), patience_s=PATIENCE_S)
+    join = partial(faults.on_cluster, cluster.settings)
+    command = start(recipe, store, join, address=cluster.address)
+    command.until(lambda: list(store.glob("runs/*/planned.json")), timeout_s=TIMEOUT_S)
     time.sleep(delay_s)
     for _ in range(3):
         command.send(signal.SIGTERM)
         time.sleep(0.1)
-    ended = command.ended(PATIENCE_S)
-    assert ended.code in (143, 0), ended.said  # it may have been done before
-    assert ended.code == 0 or "mlprune: stopped" in ended.said.splitlines()[-1]
-    assert "Traceback" not in ended.said
-    assert_next_run_completes(recipe, store, uninterrupted)
+    ended = command.ended(TIMEOUT_S)
+    assert ended.code in (143, 0), ended.output  # it may have ended before the signal
+    assert ended.code == 0 or "mlprune: stopped" in ended.output.splitlines()[-1]
+    assert "Traceback" not in ended.output
+    assert_next_run_completes(recipe, store, reference)
 
 
-# Want of memory
+# Out of memory
 
 
 def python_memory() -> Exception:
@@ -362,49 +370,50 @@ def system_memory() -> Exception:
 
 
 def jobs_of(store: Path, step: str) -> list[dict[str, Any]]:
-    """Files of the jobs of a step, in the order in which they ended."""
+    """Log entries of the attempts of a step, in order."""
     files = sorted(store.glob("runs/*/job-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
     return [row for path in files if (row := json.loads(path.read_text()))["step"] == step]
 
 
 @pytest.mark.parametrize("error", [gpu_memory, pytest.param(cpu_memory, marks=pytest.mark.slow)])
-def test_out_of_memory_halves_the_batches_then_offloads_and_the_run_file_says_so(
-    error: Callable[[], Exception], recipe: Path, store: Path, uninterrupted: Path
+def test_out_of_memory_halves_the_batches_then_offloads_the_model(
+    error: Callable[[], Exception], recipe: Path, store: Path, reference: Reference
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, error, of="observe", times=2))
-    assert ended.code == 0, ended.said
-    tries = [(row["status"], row["batch_tokens"], row["relief"]) for row in jobs_of(store, "observe")]
-    assert tries == [("lost", 128, "as planned"), ("lost", 64, "half batches"), ("done", 64, "offloaded")]
-    assert set(results(store)) == set(results(uninterrupted))
+    assert ended.code == 0, ended.output
+    attempts = [(row["status"], row["batch_tokens"], row["relief"]) for row in jobs_of(store, "observe")]
+    assert attempts == [("lost", 128, "as planned"), ("lost", 64, "half batches"), ("done", 64, "offloaded")]
+    assert set(results(store)) == set(reference.results)
     assert check(Store(store)) == ([], [])
 
 
 def likelihoods(store: Path) -> dict[str, list[float]]:
-    """Evaluation -> log-likelihoods of its candidates."""
+    """Evaluation id -> log-likelihoods of its candidates."""
     opened = Store(store)
-    artefacts = {record.id: record.artefacts[0] for record in opened.records("evaluations")}
-    return {name: opened.read_table(one, ["log_likelihood"])["log_likelihood"] for name, one in artefacts.items()}
+    column = "log_likelihood"
+    records = opened.records("evaluations")
+    return {record.id: opened.read_table(record.artefacts[0], [column])[column] for record in records}
 
 
-def test_halved_batches_change_log_likelihoods_by_less_than_a_ten_thousandth(
-    recipe: Path, store: Path, uninterrupted: Path
+def test_halved_batches_change_log_likelihoods_by_at_most_a_ten_thousandth(
+    recipe: Path, store: Path, reference: Reference
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, gpu_memory, of="evaluate", times=1))
-    assert ended.code == 0, ended.said
+    assert ended.code == 0, ended.output
     assert "half batches" in {row["relief"] for row in jobs_of(store, "evaluate")}
-    found, expected = likelihoods(store), likelihoods(uninterrupted)
-    assert found.keys() == expected.keys()
-    for name, values in expected.items():
-        assert found[name] == pytest.approx(values, abs=1e-4)
+    values, expected_values = likelihoods(store), likelihoods(reference.store)
+    assert values.keys() == expected_values.keys()
+    for name, expected in expected_values.items():
+        assert values[name] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("error", [python_memory, pytest.param(system_memory, marks=pytest.mark.slow)])
-def test_out_of_memory_for_good_fails_with_the_advice(
-    error: Callable[[], Exception], recipe: Path, store: Path, uninterrupted: Path
+def test_out_of_memory_at_every_level_fails_with_advice(
+    error: Callable[[], Exception], recipe: Path, store: Path, reference: Reference
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, error, of="sweep"))
-    assert ended.code == 3, ended.said
+    assert ended.code == 3, ended.output
     (row,) = failures(store)
     assert (row["error"], row["attempts"]) == ("OutOfMemoryError", 3)
-    assert "compute: {batch_tokens: 32}; 64 did not fit" in row["message"]
-    assert_next_run_completes(recipe, store, uninterrupted)
+    assert "compute: {batch_tokens: 32}" in row["message"]
+    assert_next_run_completes(recipe, store, reference)

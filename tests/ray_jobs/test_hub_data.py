@@ -1,4 +1,4 @@
-"""A recipe whose task is a data set of a hub, from the command line to the catalog."""
+"""A recipe with a data set of a hub, from the command line to the catalog."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,9 +24,9 @@ RECIPE = {
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     for cached in (pinned, _task_data, _prepared_task):
         cached.cache_clear()
-    with serving() as one:
-        use_hub(monkeypatch, one.url, tmp_path / "cache")
-        yield one
+    with serving() as served:
+        use_hub(monkeypatch, served.url, tmp_path / "cache")
+        yield served
 
 
 @pytest.fixture
@@ -35,18 +35,18 @@ def recipe(tiny_inputs: Path, tmp_path: Path) -> Path:
 
 
 def question(n: int) -> dict[str, object]:
-    answers = {f"mc_answer{place}": "abcd"[place - 1] for place in range(1, 5)}
-    own = {
+    answers = {f"mc_answer{number}": "abcd"[number - 1] for number in range(1, 5)}
+    fields = {
         "link": "w",
         "question_number": n,
         "flores_passage": "p",
         "question": f"{n}",
         "correct_answer_num": n % 4 + 1,
     }
-    return {**own, **answers}
+    return {**fields, **answers}
 
 
-def test_a_data_set_is_fetched_evaluated_and_named_with_its_commit(
+def test_a_data_set_is_fetched_evaluated_and_recorded_with_its_commit(
     hub: Hub, recipe: Path, tmp_path: Path, here: Callable[..., Done]
 ) -> None:
     rows = [question(n) for n in range(6)]
@@ -56,8 +56,8 @@ def test_a_data_set_is_fetched_evaluated_and_named_with_its_commit(
     assert here("run", recipe, "--store", store, "--address", "none").code == 0
     assert sorted(hub.fetched()) == ["data/eng_Latn.jsonl", "data/swh_Latn.jsonl"]
     sql = "SELECT language, n_examples FROM evaluations GROUP BY ALL ORDER BY language"
-    found = json.loads(here("query", sql, "--store", store, "--format", "json").out)
-    assert [(row["language"], row["n_examples"]) for row in found] == [("en", 6), ("sw", 6)]
+    rows_by_language = json.loads(here("query", sql, "--store", store, "--format", "json").out)
+    assert [(row["language"], row["n_examples"]) for row in rows_by_language] == [("en", 6), ("sw", 6)]
     sql = "SELECT name, id FROM names WHERE kind = 'data_set'"
     (named,) = json.loads(here("query", sql, "--store", store, "--format", "json").out)
     assert (named["name"], named["id"]) == ("facebook/belebele@main", commit)
@@ -65,7 +65,7 @@ def test_a_data_set_is_fetched_evaluated_and_named_with_its_commit(
     assert json.loads(here("query", n_pairs, "--store", store, "--format", "json").out) == [{"n": 4}]
 
 
-def test_a_hub_that_cannot_be_reached_ends_2_with_one_line_and_writes_nothing(
+def test_an_unreachable_hub_is_one_line_and_exit_code_2_and_nothing_is_written(
     hub: Hub, recipe: Path, tmp_path: Path, here: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "other-cache")
@@ -73,6 +73,6 @@ def test_a_hub_that_cannot_be_reached_ends_2_with_one_line_and_writes_nothing(
     done = here("run", recipe, "--store", store, "--address", "none")
     assert (done.code, done.out) == (2, "")
     assert len(done.err.strip().splitlines()) == 1
-    for word in ("a data set could not be fetched from the hub", "facebook/belebele", "Connection refused"):
+    for word in ("facebook/belebele", "Connection refused"):
         assert word in done.err
     assert not (store / "records").exists()

@@ -1,7 +1,7 @@
-"""Memory that really runs out: a process whose address space is limited once it works goes down the ladder.
+"""Running out of real memory: a process whose address space is limited retries with less memory.
 
-How much room is too little is measured first, in the same kind of process: what a pass takes with whole batches, and
-with half of them. One thread and one arena of the allocator, so that the room is taken by batches and not by chance.
+The limits are measured first, in the same kind of process: the memory of a pass with whole and with half batches. The
+process has one thread and one arena of the allocator, so that batches determine its memory.
 """
 
 import ctypes
@@ -22,11 +22,11 @@ from tests.tiny_recipes import write_recipe
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 TOKENS = 16_384
-"""Of a batch: the whole set. Its widest states take 40 MiB each."""
+"""Tokens of a batch, which is the whole set. Its widest states take 40 MiB each."""
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
 STATUS = Path("/proc/self/status")
 M_ARENA_MAX = -8
-"""mallopt(3): threads share arenas."""
+"""Parameter of mallopt(3): the number of arenas."""
 
 
 def recipe_of(batch_tokens: int) -> dict[str, Any]:
@@ -54,24 +54,24 @@ def one_thread() -> None:
 
 
 def sizes() -> tuple[int, int]:
-    """Address space of this process now, and at most so far, in bytes."""
+    """(current, peak) address space of this process in bytes."""
     lines = (line.split() for line in STATUS.read_text().splitlines())
-    found = {words[0]: int(words[1]) * 1024 for words in lines if words and words[0] in ("VmSize:", "VmPeak:")}
-    return found["VmSize:"], found["VmPeak:"]
+    sizes_by_name = {words[0]: int(words[1]) * 1024 for words in lines if words and words[0] in ("VmSize:", "VmPeak:")}
+    return sizes_by_name["VmSize:"], sizes_by_name["VmPeak:"]
 
 
-def note_sizes(file: Path) -> None:
-    """Write down before every job what the process has."""
+def log_sizes(file: Path) -> None:
+    """Write the address space of the process to a file before every job."""
 
-    def note(job: Any) -> None:
+    def log(job: Any) -> None:
         with file.open("a") as stream:
             stream.write(json.dumps([job.step, *sizes()]) + "\n")
 
-    faults.before_jobs(note)
+    faults.before_jobs(log)
 
 
-def leave_room(n_bytes: int) -> None:
-    """From the first pass on, let the process have so much more than it has then, and no more."""
+def limit_memory(n_bytes: int) -> None:
+    """Limit the address space at the start of the first pass to its current size and a number of bytes."""
     faults.before_job(1, lambda: _limit(sizes()[0] + n_bytes), step="observe")
 
 
@@ -79,46 +79,46 @@ def _limit(n_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (n_bytes, n_bytes))
 
 
-def room_of_a_pass(folder: Path, batch_tokens: int) -> int:
-    """What observing takes of the address space, the model included."""
+def memory_of_a_pass(folder: Path, batch_tokens: int) -> int:
+    """Address space that observing takes, with the model."""
     file = folder / f"{batch_tokens}.sizes"
-    ended = run(folder, batch_tokens, partial(note_sizes, file))
-    assert ended.code == 0, ended.said
+    ended = run(folder, batch_tokens, partial(log_sizes, file))
+    assert ended.code == 0, ended.output
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    place = [step for step, *_ in rows].index("observe")
-    return int(rows[place + 1][2] - rows[place][1])
+    index = [step for step, *_ in rows].index("observe")
+    return int(rows[index + 1][2] - rows[index][1])
 
 
 @pytest.fixture(scope="module")
-def rooms(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
-    """What a pass takes with whole batches, and with half of them."""
-    folder = tmp_path_factory.mktemp("rooms")
-    whole, half = (room_of_a_pass(folder, n) for n in (TOKENS, TOKENS // 2))
-    assert whole > 1.3 * half, "batches are what takes the room"
+def pass_memory(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
+    """Memory of a pass with whole and with half batches."""
+    folder = tmp_path_factory.mktemp("measured")
+    whole, half = (memory_of_a_pass(folder, n) for n in (TOKENS, TOKENS // 2))
+    assert whole > 1.3 * half, "batches determine the memory"
     return whole, half
 
 
-def tries(folder: Path) -> list[tuple[str, int, str]]:
-    """(status, tokens of a batch, relief) of every try of the pass."""
+def attempts(folder: Path) -> list[tuple[str, int, str]]:
+    """(status, tokens of a batch, memory level) of every attempt of the pass."""
     files = sorted(folder.glob("store-*/runs/*/job-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
     rows = [row for path in files if (row := json.loads(path.read_text()))["step"] == "observe"]
     return [(row["status"], row["batch_tokens"], row["relief"]) for row in rows]
 
 
-def test_a_pass_that_has_no_room_for_its_batches_is_done_with_half_of_them(
-    rooms: tuple[int, int], tmp_path: Path
+def test_a_pass_without_memory_for_its_batches_is_done_with_half_of_them(
+    pass_memory: tuple[int, int], tmp_path: Path
 ) -> None:
-    ended = run(tmp_path, TOKENS, partial(leave_room, sum(rooms) // 2))
-    assert ended.code == 0, ended.said
-    assert tries(tmp_path) == [("lost", TOKENS, "as planned"), ("done", TOKENS // 2, "half batches")]
+    ended = run(tmp_path, TOKENS, partial(limit_memory, sum(pass_memory) // 2))
+    assert ended.code == 0, ended.output
+    assert attempts(tmp_path) == [("lost", TOKENS, "as planned"), ("done", TOKENS // 2, "half batches")]
 
 
-def test_a_pass_that_has_no_room_at_all_fails_with_the_advice_and_the_others_are_done(
-    rooms: tuple[int, int], tmp_path: Path
+def test_a_pass_without_memory_for_any_batch_fails_with_advice_and_other_jobs_are_done(
+    pass_memory: tuple[int, int], tmp_path: Path
 ) -> None:
-    ended = run(tmp_path, TOKENS, partial(leave_room, rooms[1] // 3))
-    assert ended.code == 3, ended.said
+    ended = run(tmp_path, TOKENS, partial(limit_memory, pass_memory[1] // 3))
+    assert ended.code == 3, ended.output
     half = TOKENS // 2
     expected = [("lost", TOKENS, "as planned"), ("lost", half, "half batches"), ("failed", half, "offloaded")]
-    assert tries(tmp_path) == expected
-    assert f"in the recipe, ask for smaller batches (compute: {{batch_tokens: {half // 2}}}; {half}" in ended.said
+    assert attempts(tmp_path) == expected
+    assert f"compute: {{batch_tokens: {half // 2}}}" in ended.output

@@ -16,12 +16,12 @@ from ray_jobs import run
         (["r.yaml", "--store", "/s", "--address=none"], []),
     ],
 )
-def test_a_job_runs_on_its_own_cluster_unless_told_otherwise(arguments: list[str], added: list[str]) -> None:
+def test_a_job_runs_on_its_own_cluster_by_default(arguments: list[str], added: list[str]) -> None:
     assert run.command(arguments) == ["mlprune", "run", *arguments, *added]
 
 
 def ending(code: int) -> Callable[[], None]:
-    """A command line that ends with a code."""
+    """A command line that ends with an exit code."""
 
     def main() -> None:
         sys.exit(code)

@@ -1,7 +1,4 @@
-"""Five runs of five recipes in one store at once, while a command and a notebook ask: nothing is lost or done twice.
-
-What two runs do to each other is in `test_two_drivers.py`.
-"""
+"""Five runs of five recipes in one store, while a command and a notebook query it: no job is lost or done twice."""
 
 import json
 import os
@@ -28,15 +25,15 @@ from tests.tiny_recipes import FinishedRun, plan_of, results, small_recipe, tiny
 N_DRIVERS = 5
 COUNTS = "SELECT count(*) AS n, count(*) FILTER (kind = 'evaluations') AS folded FROM records"
 SOUND = f"SELECT n, folded, (SELECT count(*) FROM evaluations) AS evaluations FROM ({COUNTS})"
-"""One row; a fold is one transaction, so the last two numbers are equal whenever one looks."""
-PATIENCE_S = 600.0
-ASK_EVERY_S = 0.2
+"""One row. A fold is one transaction, so the last two numbers are equal at any time."""
+TIMEOUT_S = 600.0
+QUERY_INTERVAL_S = 0.2
 
 Start = Callable[..., ForkedRun]
 
 
 class Readers:
-    """What those saw who asked while the runs were at work: `SOUND`, again and again."""
+    """A command and a notebook that repeat the query `SOUND` while the runs are active."""
 
     def __init__(self, store: Path) -> None:
         self._store = store
@@ -44,27 +41,27 @@ class Readers:
         self.command: list[dict[str, int]] = []
         """Answers of `mlprune query`."""
         self.notebook: list[dict[str, int]] = []
-        """Answers of DuckDB's own client, which waits for nobody."""
+        """Answers of DuckDB's own client, which does not wait for locks."""
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """They ask until the end of the context, and both have to get answers."""
+    def querying(self) -> Iterator[None]:
+        """Query until the end of the context; both must get answers."""
         with ThreadPoolExecutor() as pool:
-            asking = [pool.submit(one) for one in (self._ask_command, self._ask_in_notebook)]
+            queries = [pool.submit(ask) for ask in (self._ask_command, self._ask_in_notebook)]
             try:
                 yield
             finally:
                 self._is_over.set()
-            for one in asking:
-                one.result(PATIENCE_S)
+            for query in queries:
+                query.result(TIMEOUT_S)
 
     def assert_sound(self) -> None:
-        """What they saw only grew, and was at no time half of a fold."""
+        """Check that the answers only grew and never showed half of a fold."""
         for answers in (self.command, self.notebook):
             assert answers
-            seen = [one["n"] for one in answers]
-            assert seen == sorted(seen)
-            assert all(one["folded"] == one["evaluations"] for one in answers)
+            counts = [answer["n"] for answer in answers]
+            assert counts == sorted(counts)
+            assert all(answer["folded"] == answer["evaluations"] for answer in answers)
 
     def _ask_command(self) -> None:
         while not self._is_over.is_set():
@@ -72,39 +69,42 @@ class Readers:
                 done = mlprune("query", SOUND, "--store", self._store, "--format", "json")
                 assert done.returncode == 0, done.stderr
                 self.command += json.loads(done.stdout)
-            time.sleep(ASK_EVERY_S)
+            time.sleep(QUERY_INTERVAL_S)
 
     def _ask_in_notebook(self) -> None:
         while not self._is_over.is_set():
             try:
                 with duckdb.connect(str(self._store / "catalog.duckdb"), read_only=True) as connection:
                     row: Any = connection.execute(SOUND).fetchone()
-            except duckdb.Error:  # somebody writes, or nobody has yet
-                time.sleep(ASK_EVERY_S / 10)
+            except duckdb.Error:  # a run writes, or the file does not exist yet
+                time.sleep(QUERY_INTERVAL_S / 10)
                 continue
             self.notebook.append(dict(zip(("n", "folded", "evaluations"), row, strict=True)))
-            time.sleep(ASK_EVERY_S)
+            time.sleep(QUERY_INTERVAL_S)
 
 
 def five_recipes(folder: Path, recipe: dict[str, Any]) -> list[Path]:
-    """A recipe and, for each driver, something of its own."""
-    own = [{"name": "own", "score": "random", "sparsity": 0.5, "seed": [10 + n]} for n in range(N_DRIVERS)]
-    recipes = [{**recipe, "name": f"driver-{n}", "variants": [*recipe["variants"], one]} for n, one in enumerate(own)]
-    return [write_recipe(folder, one, name=f"{one['name']}.yaml") for one in recipes]
+    """A recipe and, for each driver, a variant of its own."""
+    paths = []
+    for n in range(N_DRIVERS):
+        variant = {"name": "own", "score": "random", "sparsity": 0.5, "seed": [10 + n]}
+        named = {**recipe, "name": f"driver-{n}", "variants": [*recipe["variants"], variant]}
+        paths.append(write_recipe(folder, named, name=f"driver-{n}.yaml"))
+    return paths
 
 
 def assert_nothing_is_lost_or_done_twice(store: Store, recipes: list[Path], *, n_killed: int = 0) -> None:
-    """All records of all recipes are there and sound, every job was done once, and the catalog is one made anew.
+    """Check that all records exist and are sound, every job was done once, and the catalog equals a rebuilt one.
 
-    A run that is killed may take along the note of a job that it has done, and two others may take over its claim.
+    A killed run may lose the log entry of a job that it has done, and two others may take over its claim.
     """
     plans = [plan_of(recipe) for recipe in recipes]
     jobs = {" ".join(job.makes[-1]) for plan in plans for job in plan.jobs}
     names = {key for plan in plans for job in plan.jobs for key in job.makes}
     names |= {(plan.record.kind, plan.record.id) for plan in plans}
-    found = set(store.record_names())
-    assert {kind for kind, _ in found - names} <= {"mask_blocks"}, "what a sweep keeps on its way"
-    assert found >= names
+    present = set(store.record_names())
+    assert {kind for kind, _ in present - names} <= {"mask_blocks"}, "intermediate records of a sweep"
+    assert present >= names
     times = times_run(store)
     assert set(times) <= jobs
     assert len(jobs) - n_killed <= len(times)
@@ -115,28 +115,28 @@ def assert_nothing_is_lost_or_done_twice(store: Store, recipes: list[Path], *, n
         assert catalog.fold().persisted
         assert catalog.fingerprints() == fresh.fingerprints()
         assert catalog.query(COUNTS) == fresh.query(COUNTS)
-        assert catalog.query(COUNTS)[0]["n"] == len(found)
+        assert catalog.query(COUNTS)[0]["n"] == len(present)
 
 
-def test_five_drivers_share_one_store_while_others_ask(small_run: FinishedRun, tmp_path: Path, start: Start) -> None:
+def test_five_drivers_share_one_store_during_queries(small_run: FinishedRun, tmp_path: Path, start: Start) -> None:
     recipes = five_recipes(small_run.folder, small_recipe())
     store, gate, readers = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate"), Readers(tmp_path / "store")
-    with readers.at_work():
+    with readers.querying():
         runs = [start(recipe, store, gate=gate) for recipe in recipes]
-        runs[0].until(lambda: len(gate.waiting()) == N_DRIVERS)  # all of them are at work, each at another job
+        runs[0].until(lambda: len(gate.waiting()) == N_DRIVERS)  # each of them has a job of its own
         gate.open()
         for run in runs:
             run.finish()
     readers.assert_sound()
     assert_nothing_is_lost_or_done_twice(Store(store), recipes)
     assert len(runs_that_worked(Store(store))) == N_DRIVERS
-    found, alone = results(store), results(small_run.store)
-    assert [path for path in alone if found.get(path) != alone[path] and "/recipes/" not in path] == []
+    files, alone = results(store), results(small_run.store)
+    assert [path for path in alone if files.get(path) != alone[path] and "/recipes/" not in path] == []
 
 
 @pytest.mark.slow
 def test_five_command_lines_some_of_them_killed_finish_one_store(tiny_run: FinishedRun, tmp_path: Path) -> None:
-    """Nothing of the tests in them: `mlprune run`, `kill -9`, the same command again."""
+    """Real command lines: `mlprune run`, `kill -9`, the same command again."""
     recipes = five_recipes(tiny_run.folder, tiny_recipe())
     store, readers = tmp_path / "store", Readers(tmp_path / "store")
 
@@ -145,7 +145,7 @@ def test_five_command_lines_some_of_them_killed_finish_one_store(tiny_run: Finis
         with (tmp_path / f"{recipe.stem}.log").open("a") as log:
             return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=log)
 
-    with readers.at_work():
+    with readers.querying():
         runs = [run(recipe) for recipe in recipes]
         for victim, n_evaluations in ((1, 5), (3, 20)):
             while len(list(store.glob("records/evaluations/*.json"))) < n_evaluations:
@@ -154,6 +154,6 @@ def test_five_command_lines_some_of_them_killed_finish_one_store(tiny_run: Finis
             runs[victim].kill()
             runs[victim].wait()
             runs[victim] = run(recipes[victim])
-        assert [one.wait(PATIENCE_S) for one in runs] == [0] * N_DRIVERS
+        assert [process.wait(TIMEOUT_S) for process in runs] == [0] * N_DRIVERS
     readers.assert_sound()
     assert_nothing_is_lost_or_done_twice(Store(store), recipes, n_killed=2)

@@ -1,7 +1,8 @@
-"""The command line as a user meets it: exit codes, one-line errors, output that scripts can read."""
+"""The command line: exit codes, one-line errors and output that scripts can read."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def new_process(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does, in a process that imports everything anew; `mlprune` forks one off."""
+    """Run the command line as a user does, in a new Python process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, "-m", "ray_jobs.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=240)
@@ -52,11 +53,17 @@ BAD_RECIPES = {
 BAD_METHODS = {
     "an exclude that removes nothing": (changed(variants=[variant(exclude=[{"sparsity": 0.4}])]), "removes nothing"),
     "an exclude that leaves nothing": (changed(variants=[variant(exclude=[{"score": "wanda"}])]), "every combination"),
-    "a structure sparsegpt has not": (changed(variants=[variant(score="sparsegpt", structure="row")]), "matrix or N:M"),
-    "a block the model has not": (changed(variants=[variant(scope={"blocks": "1-7"})]), "0 to 2"),
-    "a layer the model has not": (changed(variants=[variant(schedule={"layers": {"fc9": 0.5}})]), "unknown layer"),
+    "a wrong structure for sparsegpt": (
+        changed(variants=[variant(score="sparsegpt", structure="row")]),
+        "matrix or N:M",
+    ),
+    "an unknown block": (changed(variants=[variant(scope={"blocks": "1-7"})]), "0 to 2"),
+    "an unknown layer": (
+        changed(variants=[variant(schedule={"layers": {"fc9": 0.5}})]),
+        "unknown layer",
+    ),
     "more samples than there are": (changed(variants=[variant(samples=5)]), "samples at most 4"),
-    "a lone set to aggregate": (
+    "a single set to aggregate": (
         changed(variants=[variant(demonstrations=None, over=["mt"], aggregate="mean")]),
         "two or more sets",
     ),
@@ -77,23 +84,11 @@ BAD_METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_RECIPES)
-def test_a_bad_recipe_gives_one_line_and_exit_code_2_and_nothing_is_written(name: str, own_inputs: Path) -> None:
-    recipe, hint = BAD_RECIPES[name]
-    path = write_recipe(own_inputs, recipe)
-    done = mlprune("run", path, "--store", own_inputs / "store", "--address", "none")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    assert hint in done.stderr
-    assert not (own_inputs / "store").exists()
-
-
-@pytest.mark.parametrize("name", BAD_METHODS)
-def test_a_bad_method_gives_one_line_and_exit_code_2_and_nothing_is_written(
+@pytest.mark.parametrize("name", [*BAD_RECIPES, *BAD_METHODS])
+def test_a_bad_recipe_gives_one_line_and_exit_code_2_and_nothing_is_written(
     name: str, own_inputs: Path, here: Callable[..., Done]
 ) -> None:
-    recipe, hint = BAD_METHODS[name]
+    recipe, hint = {**BAD_RECIPES, **BAD_METHODS}[name]
     path = write_recipe(own_inputs, recipe)
     done = here("run", path, "--store", own_inputs / "store", "--address", "none")
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
@@ -101,29 +96,28 @@ def test_a_bad_method_gives_one_line_and_exit_code_2_and_nothing_is_written(
     assert not (own_inputs / "store").exists()
 
 
-def test_a_wrong_label_in_a_task_file_names_file_and_line(own_inputs: Path) -> None:
+def test_a_wrong_label_in_a_task_file_names_file_and_line(own_inputs: Path, here: Callable[..., Done]) -> None:
     file = own_inputs / "facts" / "fr.test.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines()
     lines[2] = json.dumps({**json.loads(lines[2]), "answer": 7})
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = mlprune("run", write_recipe(own_inputs, small_recipe()), "--store", own_inputs / "s", "--address", "none")
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "fr.test.jsonl" in done.stderr
-    assert "line=3" in done.stderr
+    done = here("run", write_recipe(own_inputs, small_recipe()), "--store", own_inputs / "s", "--address", "none")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "fr.test.jsonl" in done.err
+    assert "line=3" in done.err
     assert not (own_inputs / "s").exists()
 
 
-def test_plan_counts_jobs_and_writes_nothing(tiny_inputs: Path, tmp_path: Path) -> None:
+def test_plan_counts_jobs_and_writes_nothing(tiny_inputs: Path, tmp_path: Path, here: Callable[..., Done]) -> None:
     path = write_recipe(tiny_inputs, tiny_recipe(), name="planned.yaml")
-    done = mlprune("plan", path, "--store", tmp_path / "store")
-    assert done.returncode == 0
+    done = here("plan", path, "--store", tmp_path / "store")
+    assert done.code == 0
     for word in ("demonstrate", "observe", "sweep", "evaluate", "memory", "disk", "time"):
-        assert word in done.stdout
+        assert word in done.out
     assert not (tmp_path / "store").exists()
 
 
-def test_plan_counts_what_exclude_left_out(tiny_inputs: Path, tmp_path: Path, here: Callable[..., Done]) -> None:
+def test_plan_counts_excluded_combinations(tiny_inputs: Path, tmp_path: Path, here: Callable[..., Done]) -> None:
     grid = {"name": "r", "score": "random", "sparsity": [0.25, 0.5], "seed": [0, 1, 2]}
     recipe = changed(variants=[{**grid, "exclude": [{"sparsity": 0.5, "seed": [1, 2]}]}], evaluations=[])
     path = write_recipe(tiny_inputs, recipe, name="excluding.yaml")
@@ -145,57 +139,59 @@ def verify_arguments(run: FinishedRun, variant_id: str) -> tuple[object, ...]:
     return ("verify", variant_id, "--store", run.store.local_root, "--model", run.folder / "model")
 
 
-def test_verify_says_equal_and_both_fingerprints(method_run: FinishedRun) -> None:
-    (one,) = method_run.named("owl", "dense")
-    done = mlprune(*verify_arguments(method_run, one.id))
-    mask_sha256 = method_run.row("variants", one.id)["mask_sha256"]
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"equal: record {mask_sha256}, rebuilt {mask_sha256}\n"
+def test_verify_prints_equal_and_both_hashes(method_run: FinishedRun, here: Callable[..., Done]) -> None:
+    (planned,) = method_run.named("owl", "dense")
+    done = here(*verify_arguments(method_run, planned.id))
+    mask_sha256 = method_run.row("variants", planned.id)["mask_sha256"]
+    assert (done.code, done.out) == (0, f"equal: record {mask_sha256}, rebuilt {mask_sha256}\n")
 
 
-def test_verify_of_what_cannot_be_rebuilt_is_one_line_and_exit_code_2(
+def test_verify_of_a_variant_without_masks_is_one_line_and_exit_code_2(
     method_run: FinishedRun, here: Callable[..., Done]
 ) -> None:
     for variant_id, hint in (
         (method_run.named("sparsegpt")[0].id, "changed weights"),
         (method_run.labelled("dense").id, "the dense model"),
-        ("0" * 20, "unknown variant"),
+        ("0" * 20, "0" * 20),
     ):
         done = here(*verify_arguments(method_run, variant_id))
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
         assert hint in done.err
 
 
-def test_verify_of_other_masks_says_different_and_ends_1(
+def test_verify_of_different_masks_ends_1(
     method_run: FinishedRun, copied_store: Any, here: Callable[..., Done]
 ) -> None:
     store = copied_store(method_run.store)
-    (one,) = method_run.named("ria", "dense")
-    record = store.require("variants", one.id)
+    (planned,) = method_run.named("ria", "dense")
+    record = store.require("variants", planned.id)
     row = {**record.rows["variants"][0], "mask_sha256": "0" * 64}
     store.write_record(replace(record, rows={**record.rows, "variants": [row]}))
-    done = here(*verify_arguments(method_run._replace(store=store), one.id))
+    done = here(*verify_arguments(method_run._replace(store=store), planned.id))
     assert done.code == 1
     assert done.out.startswith(f"different: record {'0' * 64}, rebuilt ")
 
 
-def test_run_here_does_not_import_ray_and_a_second_run_does_nothing(own_inputs: Path) -> None:
-    path = write_recipe(own_inputs, small_recipe())
-    code = (
-        "import sys; from ray_jobs.cli.application import main\n"
-        f"sys.argv = ['mlprune', 'run', {str(path)!r}, '--store', {str(own_inputs / 'store')!r}, '--address', 'none']\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        "assert 'ray' not in sys.modules\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    first = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert first.returncode == 0, first.stderr
-    before = {path: path.stat().st_mtime_ns for path in (own_inputs / "store").rglob("*") if path.is_file()}
-    again = mlprune("run", path, "--store", own_inputs / "store", "--address", "none")
+def files_and_times(store: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+
+
+def test_a_run_in_this_process_does_not_import_ray_and_a_second_run_does_nothing(
+    small_run: FinishedRun, copied_store: Any
+) -> None:
+    store = copied_store(small_run.store).local_root
+    sorted(store.glob("records/comparisons/*.json"))[0].unlink()
+    shutil.rmtree(store / "records" / "evaluations")
+    arguments = ("run", small_run.recipe_path, "--store", store, "--address", "none")
+    done = mlprune(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "transformers" in done.modules
+    assert "ray" not in done.modules
+    before = files_and_times(store)
+    again = mlprune(*arguments)
     assert again.returncode == 0
     assert "nothing to do" in again.stderr
-    after = {path: path.stat().st_mtime_ns for path in (own_inputs / "store").rglob("*") if path.is_file()}
-    assert before == after
+    assert files_and_times(store) == before
 
 
 @pytest.fixture
@@ -218,43 +214,47 @@ def test_query_json_is_one_array_of_objects(queried: FinishedRun) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"), [("best_by_langage", "best_by_language"), ("SELECT nothing FROM nowhere", "nowhere")]
 )
-def test_a_bad_query_is_one_line_and_exit_code_2(text: str, hint: str, queried: FinishedRun) -> None:
-    done = mlprune("query", text, "--store", queried.store.local_root)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert hint in done.stderr
+def test_a_bad_query_is_one_line_and_exit_code_2(
+    text: str, hint: str, queried: FinishedRun, here: Callable[..., Done]
+) -> None:
+    done = here("query", text, "--store", queried.store.local_root)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert hint in done.err
 
 
-def test_a_store_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
-    done = mlprune("query", "failures", "--store", tmp_path / "nothing")
-    assert done.returncode == 2
+def test_a_missing_store_is_bad_input(tmp_path: Path, here: Callable[..., Done]) -> None:
+    assert here("query", "failures", "--store", tmp_path / "nothing").code == 2
     assert not (tmp_path / "nothing").exists()
 
 
-def test_export_of_an_unknown_variant_and_into_a_full_folder_end_2(tiny_run: FinishedRun, tmp_path: Path) -> None:
+def test_export_of_an_unknown_variant_and_into_a_full_folder_end_2(
+    tiny_run: FinishedRun, tmp_path: Path, here: Callable[..., Done]
+) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
     variant = tiny_run.rows("variants")[0]["variant_id"]
-    model = ("--model", tiny_run.folder / "model")
-    unknown = mlprune("export", "0" * 20, tmp_path / "out", "--store", tiny_run.store.local_root, *model)
-    full = mlprune("export", variant, tmp_path / "full", "--store", tiny_run.store.local_root, *model)
-    assert (unknown.returncode, full.returncode) == (2, 2)
-    assert unknown.stderr.count("\n") == full.stderr.count("\n") == 1
+    options = ("--store", tiny_run.store.local_root, "--model", tiny_run.folder / "model")
+    unknown = here("export", "0" * 20, tmp_path / "out", *options)
+    full = here("export", variant, tmp_path / "full", *options)
+    assert (unknown.code, full.code) == (2, 2)
+    assert unknown.err.count("\n") == full.err.count("\n") == 1
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
     assert not (tmp_path / "out").exists()
 
 
-def test_catalog_check_finds_a_damaged_artefact_and_the_next_run_mends_it(own_inputs: Path) -> None:
-    path, store = write_recipe(own_inputs, small_recipe()), own_inputs / "store"
-    assert mlprune("run", path, "--store", store, "--address", "none").returncode == 0
-    assert mlprune("catalog", "check", "--store", store).returncode == 0
+def test_catalog_check_finds_a_damaged_artefact_and_the_next_run_repairs_it(
+    small_run: FinishedRun, copied_store: Any, here: Callable[..., Done]
+) -> None:
+    store = copied_store(small_run.store).local_root
+    check = ("catalog", "check", "--store", store)
+    assert here(*check).code == 0
     mask = sorted(store.glob("masks/*/block-001.parquet"))[0]
     mask.write_bytes(mask.read_bytes()[:-7])
-    damaged = mlprune("catalog", "check", "--store", store)
-    assert damaged.returncode == 1
-    assert mask.name in damaged.stdout
-    assert mlprune("run", path, "--store", store, "--address", "none").returncode == 0
-    assert mlprune("catalog", "check", "--store", store).returncode == 0
+    damaged = here(*check)
+    assert damaged.code == 1
+    assert mask.name in damaged.out
+    assert here("run", small_run.recipe_path, "--store", store, "--address", "none").code == 0
+    assert here(*check).code == 0
 
 
 @pytest.mark.parametrize("command", COMMANDS)
