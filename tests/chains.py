@@ -4,7 +4,10 @@ import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from mlprune.models.inference.visitor import BlockVisitor, Result, ShardMessage
+from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import MemoryBudget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
 from mlprune.models.shard import Shard
@@ -28,3 +31,17 @@ def run_visitor(shards: Sequence[Shard], visitor: BlockVisitor[Result], *, pickl
     for shard in shards[:-1]:
         messages = shard.advance(sent(messages))
     return shards[-1].finish(sent(messages))[0]
+
+
+LENGTHS = (7, 4, 1, 5)
+
+
+def text_batch(rows: Sequence[int] = range(len(LENGTHS)), *, pad: int = 0) -> TokenBatch:
+    """Texts of several lengths; the first token of a text counts in statistics only if it is the only one."""
+    lengths = torch.tensor([LENGTHS[row] for row in rows]).unsqueeze(1)
+    longest = int(lengths.max())
+    positions = torch.arange(longest).unsqueeze(0)
+    mask = positions < lengths
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(3, 259, (len(LENGTHS), max(LENGTHS)), generator=generator)[list(rows), :longest]
+    return TokenBatch(torch.where(mask, tokens, pad), mask, mask & ((positions > 0) | (lengths == 1)))

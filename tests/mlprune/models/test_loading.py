@@ -2,8 +2,6 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError
 from mlprune.models.families.records import FAMILIES
@@ -24,61 +22,6 @@ TOKENS = torch.tensor([[1, 50, 60, 70, 71, 72], [1, 9, 8, 7, 6, 5]])
 
 def edit_json(file, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_one_shard_gives_exactly_the_logits_of_from_pretrained(tmp_path, name, dtype):
-    path = save_tiny_model(tmp_path, name)
-    expected = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
-    model = load_shard_module(path, range(3), dtype)
-    with torch.inference_mode():
-        assert torch.equal(model(TOKENS).logits, expected(TOKENS).logits)
-    assert not model.training
-
-
-@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_a_shard_loads_only_its_own_parameters(tmp_path, name):
-    path = save_tiny_model(tmp_path, name)
-    family = FAMILIES[name]
-    real = [
-        {n for n, p in load_shard_module(path, span, "float32").named_parameters() if p.device.type != "meta"}
-        for span in (range(1), range(1, 2), range(2, 3))
-    ]
-    ends = (family.final_norm, family.head)
-    assert all(n.startswith(f"{family.blocks}.1.") for n in real[1])
-    assert not any(n.startswith((f"{family.blocks}.1.", f"{family.blocks}.2.", *ends)) for n in real[0])
-    assert all(n.startswith((f"{family.blocks}.2.", *ends)) for n in real[2])
-    assert f"{family.head}.weight" in real[2]
-    assert not any(n.startswith(family.embeddings) for n in real[1] | real[2])
-    assert any(n.startswith(family.embeddings[0]) for n in real[0])
-
-
-def test_a_tied_head_of_the_last_shard_is_the_embedding(tmp_path):
-    path = save_tiny_model(tmp_path)
-    assert "lm_head.weight" not in load_file(path / "model.safetensors")
-    embedding = load_file(path / "model.safetensors")["model.embed_tokens.weight"]
-    assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, embedding)
-    whole = load_shard_module(path, range(3), "float32")
-    assert whole.lm_head.weight is whole.model.embed_tokens.weight
-
-
-def test_an_untied_head_is_read_and_must_exist(tmp_path):
-    path = save_tiny_model(tmp_path, "gpt2")
-    edit_json(path / "config.json", tie_word_embeddings=False)
-    with pytest.raises(ModelError, match=r"lack a tensor.*lm_head\.weight"):
-        load_shard_module(path, range(3), "float32")
-    tensors = load_file(path / "model.safetensors")
-    head = torch.randn_like(tensors["transformer.wte.weight"])
-    save_file({**tensors, "lm_head.weight": head}, path / "model.safetensors")
-    assert torch.equal(load_shard_module(path, range(3), "float32").lm_head.weight, head)
-
-
-def test_float16_checkpoints_are_loaded_as_float32(tmp_path):
-    path = save_tiny_model(tmp_path, dtype=torch.float16)
-    model = load_shard_module(path, range(3), "float32")
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert {buffer.dtype for buffer in model.buffers()} == {torch.float32}
 
 
 def test_inspection_returns_the_metadata_of_a_model(tmp_path):
@@ -105,15 +48,6 @@ def test_an_opt_that_differs_from_its_record_is_rejected_on_inspection(tmp_path)
     for load in (lambda: inspect_model(path), lambda: load_shard_module(path, range(3), "float32")):
         with pytest.raises(ModelError, match=r"missing=\['model\.decoder\.final_layer_norm'\].*project_out"):
             load()
-
-
-def test_the_head_of_a_neox_is_found_under_its_old_and_its_new_name(tmp_path):
-    path = save_tiny_model(tmp_path, "gpt_neox")
-    tensors = load_file(path / "model.safetensors")
-    head = tensors.pop("embed_out.weight")
-    assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, head)
-    save_file({**tensors, "lm_head.weight": head}, path / "model.safetensors")
-    assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, head)
 
 
 def test_weights_that_do_not_fit_the_config_are_an_error(tmp_path):

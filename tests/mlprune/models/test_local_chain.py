@@ -4,7 +4,7 @@ import pytest
 
 from mlprune.errors import ModelError
 from mlprune.models.block_ranges import shard_of
-from mlprune.models.chain import Chain, stream_tagged
+from mlprune.models.chain import Chain
 from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.models.shard import Shard
 from mlprune.models.shard_loader import load_shard
@@ -89,11 +89,3 @@ def test_two_threads_process_items_concurrently_and_return_results_in_item_order
     results = list(chain.stream(lambda item: FakeVisitor(item, meet), range(6)))
     assert [item for item, _ in results] == list(range(6))
     assert len({name for _, name in results}) == 2
-
-
-def test_each_result_comes_with_the_tag_of_its_item(threads):
-    threads(2)
-    chain = LocalChain([FakeShard(0, n_blocks=1)])
-    tagged = ((f"tag {n}", n) for n in range(9))
-    results = stream_tagged(chain, lambda item: FakeVisitor(item, lambda passed: passed[0]), tagged)
-    assert list(results) == [(f"tag {n}", n) for n in range(9)]

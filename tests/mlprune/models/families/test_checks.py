@@ -120,16 +120,6 @@ def test_an_unknown_model_type_is_an_error_that_names_the_record_to_write():
     assert "\n" not in str(caught.value)
 
 
-def test_layers_with_the_same_input_share_the_name_of_the_first():
-    family = FAMILIES["xglm"]
-    assert family.input_of("self_attn.v_proj") == "self_attn.q_proj"
-    assert family.input_of("fc2") == "fc2"
-    assert family.input_names == ("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2")
-    assert len(family.layers) == 6
-    with pytest.raises(ModelError, match="no such layer"):
-        family.input_of("fc3")
-
-
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_an_oriented_weight_maps_inputs_to_outputs(name):
     family = family_of(name)
@@ -141,8 +131,3 @@ def test_an_oriented_weight_maps_inputs_to_outputs(name):
         bias = 0 if layer.bias is None else layer.bias
         torch.testing.assert_close(layer(inputs), inputs @ view.T + bias)
         assert view.data_ptr() == layer.weight.data_ptr()
-
-
-def test_the_prefix_that_checkpoints_omit_is_the_path_of_the_base_model():
-    assert (FAMILIES["opt"].base, FAMILIES["opt"].prefix) == ("model.decoder", "model")
-    assert FAMILIES["gpt2"].base == FAMILIES["gpt2"].prefix == "transformer"

@@ -12,7 +12,7 @@ from mlprune.models.hooks import observe_inputs, run_observed
 from mlprune.models.inference import block_runner
 from mlprune.models.inference.call_capture import capture_calls
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.shard_loader import load_shard, stored_weights
+from mlprune.models.shard_loader import load_shard
 from tests.chains import run_visitor
 from tests.scored_texts import one_batch
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
@@ -96,24 +96,3 @@ def test_a_model_that_scales_its_logits_in_another_way_is_rejected(tmp_path, set
     with pytest.raises(ModelError, match=f"scales its logits.*setting='{setting}', expected=1, got=0.25"):
         runner_of(save_tiny_model(tmp_path, **{setting: 0.25}))
     assert runner_of(save_tiny_model(tmp_path / "one", **{setting: 1.0})).logit_softcap is None
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_weights_read_again_equal_the_loaded_ones(tmp_path, dtype):
-    runner = runner_of(save_tiny_model(tmp_path, "gpt2"), dtype)
-    family = FAMILIES["gpt2"]
-    read = stored_weights(tmp_path, family, 1, layers=family.layers, dtype=dtype)
-    assert list(read) == list(FAMILIES["gpt2"].layers)
-    for layer, weight in read.items():
-        loaded = runner.modules[1].get_submodule(layer).weight
-        assert weight.dtype == loaded.dtype
-        assert torch.equal(weight, loaded)
-
-
-def test_restoring_weights_from_a_deleted_file_is_an_error(tmp_path):
-    path = save_tiny_model(tmp_path)
-    shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
-    shard.set_keep_masks({(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
-    (path / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="no safetensors weights"):
-        shard.set_keep_masks(None)

@@ -1,0 +1,190 @@
+"""Sequential sweeps: statistics, products and rewritten blocks."""
+
+from functools import partial
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import StatisticsError
+from mlprune.models.chain import advance_to
+from mlprune.models.families.checks import oriented
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference.observation import StatisticsVisitor
+from mlprune.models.local_chain import local_chain
+from mlprune.models.shard import Shard
+from mlprune.models.shard_loader import load_shard
+from tests.chains import text_batch
+from tests.tiny_models import FAMILY_NAMES, save_tiny_model
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
+
+
+def observe(chain, batch):
+    return next(chain.stream(StatisticsVisitor, [batch]))
+
+
+def broken_model(folder):
+    """A model whose block 1 gives fc2 an infinite input."""
+    tensors = load_file(save_tiny_model(folder) / "model.safetensors")
+    tensors["model.layers.1.fc1.bias"][5] = torch.inf
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+def random_masks(path, name, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
+    return {
+        (block, layer): torch.rand(weight.shape, generator=generator) > 0.5
+        for block in range(3)
+        for layer, weight in shard.masks.dense(block).items()
+    }
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+@pytest.mark.parametrize("n_shards", [1, 2, 3])
+def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, name, n_shards):
+    family, batch = FAMILIES[name], text_batch()
+    masks = random_masks(folders[name], name, seed=5)
+    chain = local_chain(folders[name], n_shards=n_shards)
+    chain.on_block(0, Shard.sweep_start, "k", batch)
+    swept = {}
+    for block in range(3):
+        advance_to(chain, block, ["k"])
+        found = chain.on_block(block, Shard.sweep_observe, block, ["k"])
+        swept |= {(block, group): sums for group, sums in found["k"].items()}
+        chosen = {layer: masks[block, layer] for layer in family.layers}
+        choose = lambda _, chosen=chosen: (chosen, len(chosen))  # noqa: E731
+        assert chain.on_block(block, Shard.prune_block, block, choose) == len(chosen)
+        chain.on_block(block, Shard.sweep_advance, block, ["k"])
+    whole = local_chain(folders[name])
+    for block in range(3):
+        whole.everywhere(Shard.set_keep_masks, {key: mask for key, mask in masks.items() if key[0] < block})
+        expected = observe(whole, batch)
+        for group in family.input_names:
+            assert torch.equal(swept[block, group], expected.sums[block, group])
+
+
+def test_released_and_cleared_states_are_gone(folders):
+    shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+    for key in ("a", ("b", 1)):
+        shard.sweep_start(key, text_batch())
+    shard.sweep_release("a")
+    with pytest.raises(KeyError):
+        shard.sweep_observe(0, ["a"])
+    shard.sweep_clear()
+    with pytest.raises(KeyError):
+        shard.sweep_advance(0, [("b", 1)])
+
+
+KEYS = (("a", 0), ("a", 1), ("b", 0))
+
+
+def sweep_batches():
+    return dict(zip(KEYS, (text_batch(range(2)), text_batch(range(2, 4)), text_batch(range(1, 3))), strict=True))
+
+
+def swept_with_products(path, family, *, n_shards):
+    """A sweep that halves large weights: its chain, and all its products and statistics in order."""
+    chain, batches, seen = local_chain(path, n_shards=n_shards), sweep_batches(), []
+
+    def halve(weights, products, least):
+        seen.append({name: matrix.clone() for name, matrix in products.items()})
+        masks = {layer: weight.abs() >= least for layer, weight in weights.items()}
+        return masks, {layer: weight / 2 for layer, weight in weights.items()}, sorted(weights)
+
+    for key, batch in batches.items():
+        chain.on_block(0, Shard.sweep_start, key, batch)
+    for block in range(3):
+        advance_to(chain, block, KEYS)
+        found = chain.on_block(block, Shard.sweep_observe, block, KEYS, with_products=True)
+        assert list(found) == list(KEYS)
+        seen += found.values()
+        assert chain.on_block(block, Shard.rewrite_block, block, partial(halve, least=0.1)) == sorted(family.layers)
+        chain.on_block(block, Shard.sweep_advance, block, KEYS)
+    return chain, seen
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_neither_threads_nor_shards_change_a_bit_of_a_sweep(folders, name, threads):
+    results = []
+    for n_threads, n_shards in ((1, 1), (2, 1), (2, 2), (1, 3)):
+        threads(n_threads)
+        results.append(swept_with_products(folders[name], FAMILIES[name], n_shards=n_shards)[1])
+    for other in results[1:]:
+        for found, expected in zip(other, results[0], strict=True):
+            assert list(found) == list(expected) == list(FAMILIES[name].input_names)
+            assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_products_are_those_of_a_float64_loop_over_counted_tokens(folders, name, threads):
+    threads(2)
+    family = FAMILIES[name]
+    products = swept_with_products(folders[name], family, n_shards=1)[1][len(KEYS)]
+    model = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval()
+    block = model.get_submodule(family.blocks)[0]
+    expected, inputs = {}, {}
+    for group in family.input_names:
+        block.get_submodule(group).register_forward_pre_hook(
+            lambda _, args, group=group: inputs.update({group: args[0].reshape(-1, args[0].shape[-1])})
+        )
+    for batch in sweep_batches().values():
+        for tokens, real, counted in zip(batch.token_ids, batch.attention_mask, batch.counted, strict=True):
+            with torch.inference_mode():
+                model(tokens[real].unsqueeze(0))
+            for group, rows in inputs.items():
+                for row in rows[counted[real]].double():
+                    expected[group] = expected.get(group, 0) + torch.outer(row, row)
+    for group in family.input_names:
+        assert products[group].dtype == torch.float64
+        torch.testing.assert_close(products[group], expected[group], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense_again(folders, name):
+    family = FAMILIES[name]
+    chain, _ = swept_with_products(folders[name], family, n_shards=1)
+    dense = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).get_submodule(family.blocks)
+    shard = chain.shards[0]
+    for block in range(3):
+        for layer in family.layers:
+            weight = dense[block].get_submodule(layer).weight
+            now = shard.runner.modules[block].get_submodule(layer).weight
+            assert torch.equal(now, torch.where(weight.abs() >= 0.1, weight / 2, 0.0))
+    given = []
+    shard.rewrite_block(1, lambda weights, products: (given.append((weights, products)), ({}, {}, None))[1])
+    assert given[0][1] == {}
+    assert all(
+        torch.equal(weight, oriented(dense[1].get_submodule(key).weight, family)) for key, weight in given[0][0].items()
+    )
+    chain.everywhere(Shard.set_keep_masks, None)
+    for block, layer in ((block, layer) for block in range(3) for layer in family.layers):
+        now = shard.runner.modules[block].get_submodule(layer).weight
+        assert torch.equal(now, dense[block].get_submodule(layer).weight)
+
+
+def test_clearing_a_sweep_drops_its_products(folders):
+    shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+    shard.sweep_start("k", text_batch())
+    shard.sweep_observe(0, ["k"], with_products=True)
+    shard.sweep_clear()
+    assert shard.rewrite_block(0, lambda _, products: ({}, {}, len(products))) == 0
+
+
+def test_a_non_finite_activation_in_a_sweep_is_an_error_that_names_block_and_input(tmp_path, threads):
+    threads(2)
+    shard = load_shard(broken_model(tmp_path), range(3), n_blocks=3, dtype="float32")
+    for key, batch in sweep_batches().items():
+        shard.sweep_start(key, batch)
+    shard.sweep_observe(0, KEYS)
+    shard.sweep_advance(0, KEYS)
+    for with_products in (False, True):
+        with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
+            shard.sweep_observe(1, KEYS, with_products=with_products)
+    assert shard.prune_block(0, lambda weights: ({}, len(weights))) == 6
