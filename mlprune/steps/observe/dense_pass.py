@@ -6,7 +6,7 @@ demonstrations first.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -111,16 +111,26 @@ class StatisticsAccumulator:
         return list(parallel_map(write, blocks))
 
 
+class StatisticsJob(Protocol):
+    """A job that collects activation statistics of a demonstration set."""
+
+    @property
+    def demonstration_set_id(self) -> str:
+        """The set."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Most tokens of a batch."""
+
+    @property
+    def token_scope(self) -> TokenScope:
+        """The tokens that count."""
+
+
 def observe_set(
-    store: Store,
-    model: Chain,
-    *,
-    demonstration_set_id: str,
-    demonstrations: range | None,
-    batch_tokens: int,
-    token_scope: TokenScope,
+    store: Store, model: Chain, job: StatisticsJob, *, demonstrations: range | None = None
 ) -> StatisticsAccumulator:
-    """Run some demonstrations of a set through the model without masks.
+    """Run some demonstrations of a job's set through the model without masks.
 
     Args:
         demonstrations: indices; None for the whole set.
@@ -128,7 +138,8 @@ def observe_set(
         CorpusError: no token of the whole set counts.
         StatisticsError: a counted activation is not finite.
     """
-    artefact = store.require("demonstration_sets", demonstration_set_id).artefacts[0]
+    artefact = store.require("demonstration_sets", job.demonstration_set_id).artefacts[0]
+    token_scope = job.token_scope
     columns = ["token_ids"] if token_scope == "all" else ["token_ids", "kind", "profile", "sides", "shots"]
     table = columns_of(store.read_bytes(artefact), columns, rows=demonstrations)
     if demonstrations is None or token_scope == "all":
@@ -137,7 +148,7 @@ def observe_set(
         rows = zip(table["sides"], table["shots"], strict=True)
         counted = [scope_mask(sides, shots, scope=token_scope).tolist() for sides, shots in rows]
     accumulator = StatisticsAccumulator(demonstrations or range(len(table["token_ids"])))
-    batches = token_batches(table["token_ids"], batch_tokens=batch_tokens, counted=counted)
+    batches = token_batches(table["token_ids"], batch_tokens=job.batch_tokens, counted=counted)
     model.everywhere(Shard.set_keep_masks, None)
     for indices, observation in stream_tagged(model, StatisticsVisitor, batches):
         accumulator.add(indices, observation)

@@ -53,14 +53,7 @@ class ObserveJob(DensePassJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run all batches, then write statistics, features and record."""
-        statistics = observe_set(
-            store,
-            chain(),
-            demonstration_set_id=self.demonstration_set_id,
-            demonstrations=None,
-            batch_tokens=self.batch_tokens,
-            token_scope=self.token_scope,
-        )
+        statistics = observe_set(store, chain(), self)
         files = statistics.write(store, self.identity.id)
         record = statistics_record(
             store,
@@ -90,14 +83,7 @@ class ObservePartJob(DensePassJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Run the batches of the part, then write its statistics, its sums of magnitudes and the record."""
-        statistics = observe_set(
-            store,
-            chain(),
-            demonstration_set_id=self.demonstration_set_id,
-            demonstrations=self.demonstrations,
-            batch_tokens=self.batch_tokens,
-            token_scope=self.token_scope,
-        )
+        statistics = observe_set(store, chain(), self, demonstrations=self.demonstrations)
         files = statistics.write(store, self.statistics_id)
         sums = self._write_sums(store, statistics)
         store.write_record(self.identity.record(artefacts=(*files, sums)))
