@@ -87,8 +87,8 @@ def test_observed_statistics_are_those_of_hooks_on_the_model(folder, model, fami
         inputs = inputs_of_layers(model, family, tokens[row : row + 1, :length])
         assert len(inputs) == BLOCKS * len(family.layers)
         for (block, layer), read in inputs.items():
-            found = observed.sums[block, family.input_of(layer)][row]
-            torch.testing.assert_close(found, read.square().sum(0), rtol=2e-5, atol=1e-5)
+            sums = observed.sums[block, family.input_of(layer)][row]
+            torch.testing.assert_close(sums, read.square().sum(0), rtol=2e-5, atol=1e-5)
 
 
 def inputs_of_layers(model, family, tokens):
@@ -116,9 +116,9 @@ def test_a_block_runs_its_layers_in_the_order_of_the_record(model, family):
 @ONE_BLOCK_SHARDS
 def test_texts_with_shared_prefixes_score_as_whole_texts(folder, model, n_shards):
     texts = some_texts(heads=(WINDOW + 3, 1))
-    found = scored(local_chain(folder, n_shards=n_shards), texts)
+    scores = scored(local_chain(folder, n_shards=n_shards), texts)
     expected = [value for value, _ in scored_alone(model, texts)]
-    assert [value for value, _ in found] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert [value for value, _ in scores] == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 @ONE_BLOCK_SHARDS
@@ -128,8 +128,8 @@ def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards,
     prompts = [[*head, *random_tokens(length, seed=length).tolist()] for length in LENGTHS]
     n_new = WINDOW + 3
     options = {"max_new_tokens": n_new, "stop_id": END, "pad_id": PAD, "batches": [[0, 1], [2, 3]]}
-    found = greedy_decode(local_chain(folder, n_shards=n_shards), prompts, **options)
-    for prompt, new in zip(prompts, found, strict=True):
+    outputs = greedy_decode(local_chain(folder, n_shards=n_shards), prompts, **options)
+    for prompt, new in zip(prompts, outputs, strict=True):
         text = list(prompt)
         with torch.inference_mode():
             for _ in range(n_new):

@@ -118,9 +118,9 @@ def write_code(folder):
     """Python files of one to twelve lines, some in subfolders, and one file that is not code."""
     (folder / "inner" / "deep").mkdir(parents=True)
     for number, n_lines in enumerate((1, 2, 12, 3, 1, 8, 5)):
-        place = ("", "inner/", "inner/deep/")[number % 3]
+        subfolder = ("", "inner/", "inner/deep/")[number % 3]
         text = "".join(f"x{line} = {line * number}\n" for line in range(n_lines))
-        (folder / f"{place}part{number}.py").write_text(text, encoding="utf-8")
+        (folder / f"{subfolder}part{number}.py").write_text(text, encoding="utf-8")
     (folder / "notes.txt").write_text("no code")
 
 
@@ -166,7 +166,7 @@ class Case:
             **({"mono": few_shot(("sw",))} if self.family == "xglm" else {}),
             "code": code_texts(self.folder / "code", **shown),
         }
-        return {name: tokens_of(self.model, one, max_tokens=MAX_TOKENS) for name, one in texts.items()}
+        return {name: tokens_of(self.model, of_set, max_tokens=MAX_TOKENS) for name, of_set in texts.items()}
 
     def run(self, execution):
         """Run the recipe in this process: (plan, store)."""
@@ -234,11 +234,11 @@ def exported_zeros(case, store, variant_id):
     out = case.folder / f"{store.local_root.name}-{variant_id}"
     export_variant(store, variant_id, case.model, out)
     tensors = load_file(out / "model.safetensors")
-    found = {}
+    zeros_of = {}
     for block, layer in case.reference.weights:
         zeros = (tensors[f"{BLOCKS[case.family]}.{block}.{layer}.weight"] == 0).numpy()
-        found[block, layer] = zeros.T if case.family == "gpt2" else zeros
-    return found
+        zeros_of[block, layer] = zeros.T if case.family == "gpt2" else zeros
+    return zeros_of
 
 
 def n_excused(zeros, expected, scores, *, size):
@@ -294,8 +294,8 @@ def test_in_the_alpha_variant_one_alpha_determines_the_count_of_each_row():
 def check_variant(case, store, planned):
     """Compare the zeros of one exported variant with the reference, block by block."""
     spec = planned.spec
-    choice, sequential = spec.score, spec.propagation == "sequential"
-    sets = [one.name if one else None for one in (next(iter(planned.sets), None), planned.contrast)]
+    score, sequential = spec.score, spec.propagation == "sequential"
+    sets = [chosen.name if chosen else None for chosen in (next(iter(planned.sets), None), planned.contrast)]
     zeros = exported_zeros(case, store, planned.id)
     excused = 0
     for block in range(case.reference.n_blocks):
@@ -303,9 +303,9 @@ def check_variant(case, store, planned):
         squares, contrast = (case.squares(name, block, zeros if sequential else {}) for name in sets)
         for layer in LAYERS[case.family]:
             key = block, layer
-            scores = scores_of(choice.score, case.reference.weights[key], squares.get(key), contrast.get(key))
-            expected = expected_zeros(zeros[key], scores, structure=choice.structure, sparsity=spec.sparsity)
-            size = group_size(choice.structure, scores.shape)
+            scores = scores_of(score.score, case.reference.weights[key], squares.get(key), contrast.get(key))
+            expected = expected_zeros(zeros[key], scores, structure=score.structure, sparsity=spec.sparsity)
+            size = group_size(score.structure, scores.shape)
             excused += n_excused(zeros[key], expected, scores, size=size)
     assert excused <= MAX_EXCUSED * sum(mask.size for mask in zeros.values())
 
@@ -314,7 +314,10 @@ def check_variant(case, store, planned):
 def test_demonstrations_are_those_of_the_reference(case):
     plan, store = case.run(MANY_BATCHES_SHARDED)
     by_name = {
-        one.name: one.id for variant in plan.variants.values() for one in (*variant.sets, variant.contrast) if one
+        chosen.name: chosen.id
+        for variant in plan.variants.values()
+        for chosen in (*variant.sets, variant.contrast)
+        if chosen
     }
     assert set(by_name) == set(case.tokens)
     for name, set_id in by_name.items():
@@ -324,8 +327,8 @@ def test_demonstrations_are_those_of_the_reference(case):
 
 @EVERY_FAMILY
 def test_demonstrations_differ_in_length_so_that_batches_are_padded_and_some_are_truncated(case):
-    lengths = {name: [len(ids) for ids in one] for name, one in case.tokens.items()}
-    assert all(max(one) > 2 * min(one) for one in lengths.values())
+    lengths = {name: [len(ids) for ids in demonstrations] for name, demonstrations in case.tokens.items()}
+    assert all(max(of_set) > 2 * min(of_set) for of_set in lengths.values())
     assert MAX_TOKENS in lengths["mt"]
     assert min(lengths["mt"]) < MAX_TOKENS
     assert sum(lengths["mt"]) > MANY_BATCHES_SHARDED.batch_tokens

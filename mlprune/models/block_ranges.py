@@ -16,7 +16,7 @@ def plan_spans(n_blocks: int, n_shards: int) -> tuple[range, ...]:
     """Cut the blocks into consecutive ranges whose lengths differ by at most one, longer ranges first.
 
     Raises:
-        ModelError: there are no shards, or more shards than blocks.
+        ModelError: `n_shards` is 0, or larger than `n_blocks`.
     """
     if not 1 <= n_shards <= n_blocks:
         raise ModelError("a model cannot be cut that way", expected=f"1 to {n_blocks} shards", got=n_shards)

@@ -145,7 +145,7 @@ class MaskedBlocks:
         for layer, weight in stored.items():
             expected = tuple(self._weight(block, layer).shape)
             if tuple(weight.shape) != expected:
-                message, got = "the checkpoint is not the one that was loaded", tuple(weight.shape)
+                message, got = "the checkpoint has changed since it was loaded", tuple(weight.shape)
                 raise ModelError(message, block=block, layer=layer, expected=expected, got=got)
         return stored
 

@@ -43,7 +43,7 @@ class Continuations:
     """Continuations of prefixes, in rows of similar length.
 
     Raises:
-        ShapeError: the fields do not fit together, or there is no token.
+        ShapeError: the fields do not fit together, or are empty.
     """
 
     token_ids: Tensor
@@ -66,7 +66,7 @@ class ScoringBatch:
     Hidden states are numbered row by row, padding included: first those of the prefixes, then those of each group.
 
     Raises:
-        ShapeError: the fields do not fit together, or there is no prefix token or no target.
+        ShapeError: the fields do not fit together, or have no prefix token or target.
     """
 
     prefix_ids: Tensor
@@ -83,7 +83,7 @@ class ScoringBatch:
         _check_tokens("prefixes", self.prefix_ids, self.prefix_mask)
         if self.states.ndim != 1 or self.states.shape != self.targets.shape or not self.states.numel():
             expected, got = tuple(self.states.shape), tuple(self.targets.shape)
-            raise ShapeError("there is no target, or a target has no state", expected=expected, got=got)
+            raise ShapeError("targets are missing, or do not match their states", expected=expected, got=got)
 
     @property
     def n_computed(self) -> int:

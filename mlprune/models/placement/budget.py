@@ -54,7 +54,7 @@ def residency(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> Re
         span: the shard's blocks.
         budget: its default for work is that of one thread and batches of 512 tokens.
     Raises:
-        ModelError: there is no room for one block, or for embeddings or head; the smallest budget is named.
+        ModelError: not even one block fits, or the embeddings or head do not; the smallest budget is named.
     """
     budget = budget.with_working(sizes, n_threads=1)
     working = budget.working_bytes or 0

@@ -14,9 +14,9 @@ def test_spilled_masks_and_weights_are_read_back_unchanged():
     kept = MaskSpill()
     kept.keep(3, masks, weights)
     for layer, mask in masks.items():
-        found = kept.mask_of(3, layer)
-        assert found.dtype == torch.bool
-        assert torch.equal(found, mask)
+        read_mask = kept.mask_of(3, layer)
+        assert read_mask.dtype == torch.bool
+        assert torch.equal(read_mask, mask)
     assert torch.equal(kept.weight_of(3, "fc2"), weights["fc2"])
     assert kept.mask_of(3, "fc2") is kept.weight_of(3, "fc1") is kept.mask_of(2, "fc1") is None
     kept.keep(3, {"fc1": ~masks["fc1"]}, {})

@@ -31,11 +31,11 @@ def at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "model"
-    made.mkdir()
-    (made / "config.json").write_text("{}")
-    (made / "weights").write_bytes(bytes(8))
-    return made
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "weights").write_bytes(bytes(8))
+    return folder
 
 
 class Finder:
@@ -161,6 +161,6 @@ def test_a_cached_inspection_is_the_same_and_does_not_build_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_tiny_model(tmp_path / "xglm", "xglm")
-    found = inspect_model(path), footprint(path, "bfloat16")
+    inspected = inspect_model(path), footprint(path, "bfloat16")
     monkeypatch.setattr("mlprune.models.meta_model.build_skeleton", None)
-    assert (inspect_model(path), footprint(path, "bfloat16")) == found
+    assert (inspect_model(path), footprint(path, "bfloat16")) == inspected

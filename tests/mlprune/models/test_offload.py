@@ -70,11 +70,13 @@ def scoring_batches():
 
 
 def tensors_of(observations=(), scores=()):
-    found = [tensor for one in observations for tensor in (*one.sums.values(), one.magnitudes, one.n_tokens)]
-    return found + [tensor for one in scores for tensor in (one.log_probs, one.is_greedy)]
+    statistics = [
+        tensor for batch in observations for tensor in (*batch.sums.values(), batch.magnitudes, batch.n_tokens)
+    ]
+    return statistics + [tensor for batch in scores for tensor in (batch.log_probs, batch.is_greedy)]
 
 
-def everything(chain):
+def all_results(chain):
     """Statistics, scores and decoded tokens of a chain in its current state."""
     observations = chain.stream(StatisticsVisitor, token_batches())
     scores = chain.stream(ScoringVisitor, scoring_batches())
@@ -83,10 +85,10 @@ def everything(chain):
     )
 
 
-def assert_same(found, expected):
-    assert len(found[0]) == len(expected[0])
-    assert all(torch.equal(one, other) for one, other in zip(found[0], expected[0], strict=True))
-    assert found[1] == expected[1]
+def assert_same(results, expected):
+    assert len(results[0]) == len(expected[0])
+    assert all(torch.equal(tensor, other) for tensor, other in zip(results[0], expected[0], strict=True))
+    assert results[1] == expected[1]
 
 
 def halved(weights, seed):
@@ -108,8 +110,8 @@ def swept(chain, *, with_products):
     seen = []
     for block in range(N_BLOCKS):
         advance_to(chain, block, keys)
-        found = chain.on_block(block, Shard.sweep_observe, block, keys, with_products=with_products)
-        seen += [tensor for key in keys for tensor in found[key].values()]
+        sums = chain.on_block(block, Shard.sweep_observe, block, keys, with_products=with_products)
+        seen += [tensor for key in keys for tensor in sums[key].values()]
         if with_products:
             chain.on_block(block, Shard.rewrite_block, block, partial(scaled, factor=2.0))
         else:
@@ -117,31 +119,31 @@ def swept(chain, *, with_products):
         if block + 1 < N_BLOCKS:
             chain.on_block(block, Shard.sweep_advance, block, keys)
     chain.everywhere(Shard.sweep_clear)
-    after = everything(chain)
+    after = all_results(chain)
     return seen + after[0], after[1]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_results_do_not_depend_on_the_memory_budget(folders, name, threads):
-    expected = everything(local_chain(folders[name]))
+    expected = all_results(local_chain(folders[name]))
     for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (2, 1, 3), (1, 2, 1), (2, 3, 1)):
         threads(n_threads)
         limit = small_groups(folders[name]) if n_shards < 2 else None
         chain = offloaded(folders[name], n, n_shards=n_shards, limit=limit)
         assert chain.limit is not None
-        assert_same(everything(chain), expected)
+        assert_same(all_results(chain), expected)
 
 
 @pytest.mark.parametrize(("name", "with_products"), [("xglm", False), ("gpt2", True)])
 def test_sweeps_and_the_pruned_models_do_not_depend_on_the_memory_budget(folders, name, with_products, threads):
-    dense = everything(local_chain(folders[name]))
+    dense = all_results(local_chain(folders[name]))
     expected = swept(local_chain(folders[name]), with_products=with_products)
     for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (1, 1, 3), (2, 2, 1)):
         threads(n_threads)
         chain = offloaded(folders[name], n, n_shards=n_shards)
         assert_same(swept(chain, with_products=with_products), expected)
         chain.everywhere(Shard.set_keep_masks, None)
-        assert_same(everything(chain), dense)
+        assert_same(all_results(chain), dense)
 
 
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])
@@ -149,18 +151,18 @@ def test_offloaded_blocks_are_masked_rewritten_and_restored_bit_for_bit(folders,
     reference, chain = local_chain(folders[name]), offloaded(folders[name], 2)
     shapes = reference.on_block(0, Shard.prune_block, 0, lambda weights: ({}, dict(weights)))
     masks = {(block, layer): mask for block in (0, 2) for layer, mask in halved(shapes, block)[0].items()}
-    dense = everything(reference)
-    for one in (reference, chain):
-        one.everywhere(Shard.set_keep_masks, masks)
-        one.on_block(3, Shard.rewrite_block, 3, partial(scaled, factor=0.5))
-    assert_same(everything(chain), everything(reference))
-    for one in (reference, chain):
-        one.on_block(0, Shard.prune_block, 0, lambda _: ({}, None))
-    assert_same(everything(chain), everything(reference))
-    for one in (reference, chain):
-        one.everywhere(Shard.set_keep_masks, None)
-    assert_same(everything(chain), dense)
-    assert_same(everything(reference), dense)
+    dense = all_results(reference)
+    for model in (reference, chain):
+        model.everywhere(Shard.set_keep_masks, masks)
+        model.on_block(3, Shard.rewrite_block, 3, partial(scaled, factor=0.5))
+    assert_same(all_results(chain), all_results(reference))
+    for model in (reference, chain):
+        model.on_block(0, Shard.prune_block, 0, lambda _: ({}, None))
+    assert_same(all_results(chain), all_results(reference))
+    for model in (reference, chain):
+        model.everywhere(Shard.set_keep_masks, None)
+    assert_same(all_results(chain), dense)
+    assert_same(all_results(reference), dense)
 
 
 def test_changing_an_offloaded_block_reads_no_weights_unless_they_are_accessed(folders, monkeypatch):
@@ -231,8 +233,8 @@ def test_weights_that_are_not_in_memory_are_on_the_meta_device(folders):
 
 def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(folders):
     for name in ("xglm", "gpt_neox"):
-        expected = everything(local_chain(folders[name], dtype="bfloat16"))
-        assert_same(everything(offloaded(folders[name], 2, dtype="bfloat16")), expected)
+        expected = all_results(local_chain(folders[name], dtype="bfloat16"))
+        assert_same(all_results(offloaded(folders[name], 2, dtype="bfloat16")), expected)
 
 
 def test_a_budget_with_room_for_all_blocks_offloads_nothing(folders):
@@ -240,7 +242,7 @@ def test_a_budget_with_room_for_all_blocks_offloads_nothing(folders):
     assert chain.limit is None
     assert chain.everywhere(Shard.group_limit) == [None]
     chain.everywhere(Shard.free_offloaded)
-    assert_same(everything(chain), everything(local_chain(folders["opt"])))
+    assert_same(all_results(chain), all_results(local_chain(folders["opt"])))
 
 
 def test_a_budget_without_room_for_a_block_is_an_error_that_names_a_sufficient_one(folders):
@@ -261,7 +263,7 @@ def test_a_missing_checkpoint_is_an_error_and_the_shard_works_again_once_it_is_r
         list(chain.stream(StatisticsVisitor, token_batches()))
     (path / "elsewhere").rename(path / "model.safetensors")
     again = tensors_of(chain.stream(StatisticsVisitor, token_batches()))
-    assert all(torch.equal(one, other) for one, other in zip(again, expected, strict=True))
+    assert all(torch.equal(tensor, other) for tensor, other in zip(again, expected, strict=True))
 
 
 def test_each_shard_has_the_whole_budget(folders):
@@ -284,7 +286,7 @@ budget = MemoryBudget(int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) > 2 e
 chain = local_chain(Path(sys.argv[1]), budget=budget)
 mask = torch.ones(1, 32, dtype=torch.bool)
 batches = [TokenBatch(torch.arange(32).unsqueeze(0) + n, mask, mask) for n in range(6)]
-print(sum(float(one.magnitudes.sum()) for one in chain.stream(StatisticsVisitor, batches)))
+print(sum(float(batch.magnitudes.sum()) for batch in chain.stream(StatisticsVisitor, batches)))
 lines = Path("/proc/self/status").read_text().splitlines()
 print(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
 """

@@ -35,15 +35,15 @@ def test_messages_between_shards_can_be_pickled(folders):
 def test_neither_threads_nor_shards_change_a_bit_of_statistics_and_scores(folders, name, threads):
     batches = [text_batch(rows) for rows in (range(4), range(2), range(1, 4), range(3, 4))] * 3
     texts = [one_batch(TEXTS)] * 8
-    found = []
+    results = []
     for n_threads, n_shards in ((1, 1), (2, 1), (2, 2)):
         threads(n_threads)
         chain = local_chain(folders[name], n_shards=n_shards)
         observed = list(chain.stream(StatisticsVisitor, batches))
-        tensors = [tensor for one in observed for tensor in (*one.sums.values(), one.magnitudes, one.n_tokens)]
-        found.append([*tensors, *(scores.log_probs for scores in chain.stream(ScoringVisitor, texts))])
-    for other in found[1:]:
-        assert all(torch.equal(tensor, expected) for tensor, expected in zip(other, found[0], strict=True))
+        tensors = [tensor for batch in observed for tensor in (*batch.sums.values(), batch.magnitudes, batch.n_tokens)]
+        results.append([*tensors, *(scores.log_probs for scores in chain.stream(ScoringVisitor, texts))])
+    for other in results[1:]:
+        assert all(torch.equal(tensor, expected) for tensor, expected in zip(other, results[0], strict=True))
 
 
 def random_masks(path, name, seed=0):
@@ -113,7 +113,7 @@ def test_a_wrong_mask_weight_or_layer_of_a_function_is_an_error(folders):
             with pytest.raises(error):
                 shard.prune_block(0, lambda *_, given=masks: (given, None))
             with pytest.raises(error):
-                shard.set_keep_masks({(0, layer): one for layer, one in masks.items()})
+                shard.set_keep_masks({(0, layer): mask for layer, mask in masks.items()})
 
 
 TEXTS = some_texts(heads=(4,))
@@ -124,10 +124,10 @@ def log_probs(chain):
     return next(chain.stream(ScoringVisitor, [one_batch(TEXTS)])).log_probs
 
 
-def assert_scores_of(model, found, **tolerance):
+def assert_scores_of(model, log_probs, **tolerance):
     """Compare the sum of each text with that of the text alone."""
     expected = [value for value, _ in scored_alone(model, TEXTS)]
-    sums = torch.stack([own.sum() for own in found.split([len(text.tokens) - text.n_context for text in TEXTS])])
+    sums = torch.stack([text.sum() for text in log_probs.split([len(text.tokens) - text.n_context for text in TEXTS])])
     torch.testing.assert_close(sums, torch.tensor(expected, dtype=torch.float64), **tolerance)
 
 

@@ -56,8 +56,8 @@ def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, 
     swept = {}
     for block in range(3):
         advance_to(chain, block, ["k"])
-        found = chain.on_block(block, Shard.sweep_observe, block, ["k"])
-        swept |= {(block, group): sums for group, sums in found["k"].items()}
+        observed = chain.on_block(block, Shard.sweep_observe, block, ["k"])
+        swept |= {(block, group): sums for group, sums in observed["k"].items()}
         chosen = {layer: masks[block, layer] for layer in family.layers}
         choose = lambda _, chosen=chosen: (chosen, len(chosen))  # noqa: E731
         assert chain.on_block(block, Shard.prune_block, block, choose) == len(chosen)
@@ -102,9 +102,9 @@ def swept_with_products(path, family, *, n_shards):
         chain.on_block(0, Shard.sweep_start, key, batch)
     for block in range(3):
         advance_to(chain, block, KEYS)
-        found = chain.on_block(block, Shard.sweep_observe, block, KEYS, with_products=True)
-        assert list(found) == list(KEYS)
-        seen += found.values()
+        observed = chain.on_block(block, Shard.sweep_observe, block, KEYS, with_products=True)
+        assert list(observed) == list(KEYS)
+        seen += observed.values()
         assert chain.on_block(block, Shard.rewrite_block, block, partial(halve, least=0.1)) == sorted(family.layers)
         chain.on_block(block, Shard.sweep_advance, block, KEYS)
     return chain, seen
@@ -117,9 +117,9 @@ def test_neither_threads_nor_shards_change_a_bit_of_a_sweep(folders, name, threa
         threads(n_threads)
         results.append(swept_with_products(folders[name], FAMILIES[name], n_shards=n_shards)[1])
     for other in results[1:]:
-        for found, expected in zip(other, results[0], strict=True):
-            assert list(found) == list(expected) == list(FAMILIES[name].input_names)
-            assert all(torch.equal(found[key], expected[key]) for key in expected)
+        for tensors, expected in zip(other, results[0], strict=True):
+            assert list(tensors) == list(expected) == list(FAMILIES[name].input_names)
+            assert all(torch.equal(tensors[key], expected[key]) for key in expected)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)

@@ -39,9 +39,9 @@ def test_copies_equal_what_safetensors_reads_in_any_dtype(file, monkeypatch, dty
     monkeypatch.setattr(tensor_slices, "_PIECE_BYTES", 24)
     for name, tensor in load_file(file).items():
         if tensor.is_floating_point():
-            found = copy_tensor(file, tensor_slice(file, name), dtype)
-            assert found.dtype == dtype
-            assert torch.equal(found, tensor.to(dtype))
+            copy = copy_tensor(file, tensor_slice(file, name), dtype)
+            assert copy.dtype == dtype
+            assert torch.equal(copy, tensor.to(dtype))
 
 
 def test_a_copy_has_the_alignment_of_the_mapped_file_but_does_not_map_it(file):

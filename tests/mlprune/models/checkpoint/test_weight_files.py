@@ -47,8 +47,8 @@ def test_a_checkpoint_without_the_base_prefix_can_be_read(tmp_path, family, pref
     tensors = load_file(path / "model.safetensors")
     assert all(name.startswith(prefix) for name in tensors)
     save_file({name.removeprefix(prefix): t for name, t in tensors.items()}, path / "model.safetensors")
-    found = read_block(path, 2)
-    assert all(torch.equal(found[layer], expected[layer]) for layer in expected)
+    weights = read_block(path, 2)
+    assert all(torch.equal(weights[layer], expected[layer]) for layer in expected)
 
 
 def test_weights_in_several_files_are_found_through_their_index(tmp_path):
@@ -62,8 +62,8 @@ def test_weights_in_several_files_are_found_through_their_index(tmp_path):
     (path / "model.safetensors").unlink()
     weight_map = {name: file for file, part in parts.items() for name in part}
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    found = read_block(path, 1)
-    assert all(torch.equal(found[layer], expected[layer]) for layer in expected)
+    weights = read_block(path, 1)
+    assert all(torch.equal(weights[layer], expected[layer]) for layer in expected)
     files = WeightFiles(path, FAMILIES["xglm"])
     assert files.file_names == ("a.safetensors", "b.safetensors", "model.safetensors.index.json")
 

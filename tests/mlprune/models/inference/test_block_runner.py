@@ -72,10 +72,10 @@ def test_a_thread_can_run_blocks_norm_and_head_while_another_embeds(tmp_path, na
         embedding = [pool.submit(logits) for _ in range(2)]
         assert is_in.wait(20)
         with torch.inference_mode():
-            found = runner.head(runner.normed(run(runner, states).hidden))
+            meanwhile = runner.head(runner.normed(run(runner, states).hidden))
         may_go_on.set()
-        assert all(torch.equal(one.result(), expected) for one in embedding)
-    assert torch.equal(found, expected)
+        assert all(torch.equal(future.result(), expected) for future in embedding)
+    assert torch.equal(meanwhile, expected)
 
 
 def test_capped_logits_are_scored_as_the_model_computes_them(tmp_path):
@@ -83,11 +83,11 @@ def test_capped_logits_are_scored_as_the_model_computes_them(tmp_path):
     assert runner_of(path).logit_softcap == 2.0
     batch = one_batch([ScoredText(tuple(TOKENS[0].tolist()), 1)])
     shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
-    found = run_visitor([shard], ScoringVisitor(batch)).log_probs
+    log_probs = run_visitor([shard], ScoringVisitor(batch)).log_probs
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     with torch.inference_mode():
         expected = model(TOKENS[:1]).logits[0].log_softmax(-1)[torch.arange(3), TOKENS[0, 1:]]
-    torch.testing.assert_close(found.float(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(log_probs.float(), expected, rtol=1e-5, atol=1e-5)
     assert runner_of(save_tiny_model(tmp_path / "plain")).logit_softcap is None
 
 

@@ -38,9 +38,9 @@ def test_captured_calls_have_a_slot_for_the_cache_and_can_be_pickled(name):
     values = [*call.args, *call.kwargs.values()]
     assert values.count(CacheSlot()) == 1
     assert not any(isinstance(value, Cache) for value in values)
-    own = DynamicCache(config=model.config)
-    filled = call.with_cache(own)
-    assert sum(value is own for value in [*filled.args, *filled.kwargs.values()]) == 1
+    cache = DynamicCache(config=model.config)
+    filled = call.with_cache(cache)
+    assert sum(value is cache for value in [*filled.args, *filled.kwargs.values()]) == 1
 
 
 def test_the_blocks_are_restored_even_if_the_forward_fails():

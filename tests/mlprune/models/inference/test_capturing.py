@@ -29,35 +29,35 @@ def batch():
     return TokenBatch(torch.where(mask, ids, PAD), mask, mask)
 
 
-def captured(chain, wanted):
-    return next(chain.stream(partial(CaptureVisitor, inputs_of_block=wanted), [batch()])).inputs
+def captured(chain, inputs_of_block):
+    return next(chain.stream(partial(CaptureVisitor, inputs_of_block=inputs_of_block), [batch()])).inputs
 
 
-def same(found, expected):
-    return list(found) == list(expected) and all(
-        torch.equal(a, b) for key in expected for a, b in zip(found[key], expected[key], strict=True)
+def same(inputs, expected):
+    return list(inputs) == list(expected) and all(
+        torch.equal(a, b) for key in expected for a, b in zip(inputs[key], expected[key], strict=True)
     )
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_squares_of_captured_inputs_sum_to_the_observed_statistics(folders, name):
     chain, names = local_chain(folders[name]), FAMILIES[name].input_names
-    found = captured(chain, dict.fromkeys(range(3), names))
+    inputs = captured(chain, dict.fromkeys(range(3), names))
     observation = next(chain.stream(StatisticsVisitor, [batch()]))
-    assert list(found) == [(block, one) for block in range(3) for one in names]
-    for key, rows in found.items():
-        assert [len(one) for one in rows] == list(LENGTHS)
-        sums = torch.stack([one.double().square().sum(dim=0) for one in rows])
+    assert list(inputs) == [(block, name) for block in range(3) for name in names]
+    for key, rows in inputs.items():
+        assert [len(tokens) for tokens in rows] == list(LENGTHS)
+        sums = torch.stack([tokens.double().square().sum(dim=0) for tokens in rows])
         torch.testing.assert_close(sums.float(), observation.sums[key], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_neither_shards_nor_offloading_change_captured_inputs(folders, name):
-    path, wanted = folders[name], {0: FAMILIES[name].input_names[:2], 2: FAMILIES[name].input_names[-1:]}
-    expected = captured(local_chain(path), wanted)
-    assert list(expected) == [(block, one) for block, names in wanted.items() for one in names]
+    path, inputs_of_block = folders[name], {0: FAMILIES[name].input_names[:2], 2: FAMILIES[name].input_names[-1:]}
+    expected = captured(local_chain(path), inputs_of_block)
+    assert list(expected) == [(block, name) for block, names in inputs_of_block.items() for name in names]
     for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(path, 1)}):
-        assert same(captured(local_chain(path, **options), wanted), expected)
+        assert same(captured(local_chain(path, **options), inputs_of_block), expected)
 
 
 def test_blocks_after_the_last_chosen_one_do_not_run(folders, monkeypatch):

@@ -26,12 +26,12 @@ def generated_alone(path, prompts=PROMPTS):
     """Tokens that transformers generates greedily for each prompt alone, without a stop token."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     model.generation_config.eos_token_id = None
-    found = []
+    generated = []
     for prompt in prompts:
         ids = torch.tensor([prompt])
         output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=N_NEW, do_sample=False)
-        found.append(output[0, len(prompt) :].tolist())
-    return found
+        generated.append(output[0, len(prompt) :].tolist())
+    return generated
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
@@ -100,7 +100,7 @@ def test_a_shared_prefix_runs_once_and_outputs_are_those_of_each_prompt_alone(fo
         chain = WatchedChain(local_chain(folders["xglm"], n_shards=n_shards).shards)
         options = {"max_new_tokens": N_NEW, "stop_id": -1, "pad_id": PAD, "batches": batches}
         assert greedy_decode(chain, PREFIXED_PROMPTS, **options) == expected
-        longest = [max(len(PREFIXED_PROMPTS[place]) for place in batch) for batch in batches or [range(4)]]
+        longest = [max(len(PREFIXED_PROMPTS[index]) for index in batch) for batch in batches or [range(4)]]
         sizes = list(map(len, batches or [range(4)]))
         first = sum(n * (length - len(PREFIX)) for n, length in zip(sizes, longest, strict=True))
         assert chain.n_tokens == len(PREFIX) + first + 4 * (N_NEW - 1)
@@ -110,8 +110,8 @@ def test_a_shared_prefix_runs_once_and_outputs_are_those_of_each_prompt_alone(fo
 
 def test_equal_prompts_keep_one_token_after_their_prefix(folders):
     chain = local_chain(folders["xglm"])
-    one, two, three = greedy_decode(chain, [PREFIXED_PROMPTS[0]] * 3, max_new_tokens=3, stop_id=-1, pad_id=PAD)
-    assert one == two == three == generated_alone(folders["xglm"], [PREFIXED_PROMPTS[0]])[0][:3]
+    first, second, third = greedy_decode(chain, [PREFIXED_PROMPTS[0]] * 3, max_new_tokens=3, stop_id=-1, pad_id=PAD)
+    assert first == second == third == generated_alone(folders["xglm"], [PREFIXED_PROMPTS[0]])[0][:3]
 
 
 def test_a_failed_step_drops_all_caches(folders, monkeypatch):

@@ -31,9 +31,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def added_up(chain: Chain, batch: TokenBatch) -> StateSums:
-    (found,) = chain.stream(HiddenSumVisitor, [batch])
-    assert isinstance(found, StateSums)
-    return found
+    (sums,) = chain.stream(HiddenSumVisitor, [batch])
+    assert isinstance(sums, StateSums)
+    return sums
 
 
 def reference(path: Path, name: str, shifts: dict[int, Tensor]) -> tuple[Tensor, Any]:
@@ -67,9 +67,9 @@ def test_hidden_sums_of_a_padded_batch_are_those_of_its_texts_alone(
 ) -> None:
     chain = local_chain(folders[name])
     chain.everywhere(Shard.set_shifts, shifts)
-    found = added_up(chain, pad_batch(TEXTS))
-    assert (found.n_tokens, found.sums.dtype) == (N_TOKENS, torch.float64)
-    torch.testing.assert_close(found.sums, reference(folders[name], name, shifts)[0], rtol=2e-5, atol=2e-5)
+    hidden_sums = added_up(chain, pad_batch(TEXTS))
+    assert (hidden_sums.n_tokens, hidden_sums.sums.dtype) == (N_TOKENS, torch.float64)
+    torch.testing.assert_close(hidden_sums.sums, reference(folders[name], name, shifts)[0], rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
@@ -93,9 +93,9 @@ def test_shifts_can_be_removed(folders: dict[str, Path]) -> None:
 def test_shifts_also_apply_to_decoding(folders: dict[str, Path]) -> None:
     chain = local_chain(folders["gpt2"], n_shards=2)
     chain.everywhere(Shard.set_shifts, SHIFTS)
-    found = greedy_decode(chain, TEXTS, max_new_tokens=3, stop_id=0, pad_id=1)
+    outputs = greedy_decode(chain, TEXTS, max_new_tokens=3, stop_id=0, pad_id=1)
     _, model = reference(folders["gpt2"], "gpt2", SHIFTS)
-    for text, new in zip(TEXTS, found, strict=True):
+    for text, new in zip(TEXTS, outputs, strict=True):
         tokens = list(text)
         for token in new:
             with torch.no_grad():

@@ -30,31 +30,31 @@ def batch():
     return TokenBatch(torch.where(mask, ids, PAD), mask, mask)
 
 
-def counted(chain, one=None):
-    return next(iter(chain.stream(ActiveNeuronVisitor, [one or batch()])))
+def counted(chain):
+    return next(chain.stream(ActiveNeuronVisitor, [batch()]))
 
 
 def positive_inputs(model, family):
     """Block -> [neurons], tokens at which the input of the activation function is positive, one text at a time.
 
     Every activation function of a family keeps the sign. Of a gated feed-forward the gate is what counts; where gate
-    and the other map are one layer, it comes first.
+    and up projection are one layer, it comes first.
     """
     layer = family.feed_forward[0][0]
     read = {}
     for block, module in enumerate(model.get_submodule(family.blocks)):
         hook = lambda _, args, block=block: read.update({block: args[0].reshape(-1, args[0].shape[-1])})  # noqa: E731
         module.get_submodule(layer).register_forward_pre_hook(hook)
-    whole, found = batch(), {}
+    texts, counts = batch(), {}
     for row, length in enumerate(LENGTHS):
         with torch.inference_mode():
-            model(whole.token_ids[row : row + 1, :length], use_cache=False)
+            model(texts.token_ids[row : row + 1, :length], use_cache=False)
         for block, inputs in read.items():
             linear = model.get_submodule(f"{family.blocks}.{block}.{layer}")
             before = inputs.double() @ oriented(linear.weight, family).T.double()
             before = before + (0 if linear.bias is None else linear.bias.double())
-            found[block] = found.get(block, 0) + (before > 0).sum(dim=0)
-    return found
+            counts[block] = counts.get(block, 0) + (before > 0).sum(dim=0)
+    return counts
 
 
 def weights(path, family, block, layer):
@@ -70,11 +70,11 @@ def layers_of(family):
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name, tmp_path):
     family, path = FAMILIES[name], save_tiny_model(tmp_path, name, seed=3, blocks=2)
-    found = counted(local_chain(path))
+    active = counted(local_chain(path))
     expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), family)
-    assert found.n_tokens == sum(LENGTHS)
-    assert list(found.counts) == list(expected) == [0, 1]
-    for block, counts in found.counts.items():
+    assert active.n_tokens == sum(LENGTHS)
+    assert list(active.counts) == list(expected) == [0, 1]
+    for block, counts in active.counts.items():
         assert counts.dtype == torch.int64
         assert torch.equal(counts, expected[block][: len(counts)])
         before, after = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
@@ -85,17 +85,17 @@ def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name
 def test_neither_shards_nor_offloading_nor_threads_change_a_count(xglm, threads):
     expected = counted(local_chain(xglm))
     for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(xglm, 1)}):
-        found = counted(local_chain(xglm, **options))
-        assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
+        active = counted(local_chain(xglm, **options))
+        assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(BLOCKS))
     threads(2)
-    for found in local_chain(xglm).stream(ActiveNeuronVisitor, [batch()] * 4):
-        assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
+    for active in local_chain(xglm).stream(ActiveNeuronVisitor, [batch()] * 4):
+        assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(BLOCKS))
 
 
 def test_messages_between_shards_can_be_pickled(xglm):
-    found = run_visitor(local_chain(xglm, n_shards=2).shards, ActiveNeuronVisitor(batch()), pickled=True)
+    active = run_visitor(local_chain(xglm, n_shards=2).shards, ActiveNeuronVisitor(batch()), pickled=True)
     expected = counted(local_chain(xglm))
-    assert all(torch.equal(found.counts[block], expected.counts[block]) for block in range(BLOCKS))
+    assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(BLOCKS))
 
 
 def test_a_non_finite_activation_is_an_error_that_names_its_block(xglm):

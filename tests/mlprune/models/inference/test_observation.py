@@ -49,26 +49,26 @@ def reference_observation(path, family, tokens, counted):
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(folders, name):
     family, batch = FAMILIES[name], text_batch()
-    found = observe(local_chain(folders[name]), batch)
-    assert set(found.sums) == {(block, group) for block in range(3) for group in family.input_names}
-    assert found.n_tokens.tolist() == batch.counted.sum(1).tolist()
+    observation = observe(local_chain(folders[name]), batch)
+    assert set(observation.sums) == {(block, group) for block in range(3) for group in family.input_names}
+    assert observation.n_tokens.tolist() == batch.counted.sum(1).tolist()
     for row, length in enumerate(LENGTHS):
         tokens, counted = batch.token_ids[row, :length], batch.counted[row, :length]
         sums, magnitudes = reference_observation(folders[name], family, tokens, counted)
         for (block, layer), expected in sums.items():
-            observed = found.sums[block, family.input_of(layer)][row]
+            observed = observation.sums[block, family.input_of(layer)][row]
             assert observed.dtype == torch.float32
             torch.testing.assert_close(observed.double(), expected, rtol=2e-5, atol=1e-6)
-        torch.testing.assert_close(found.magnitudes[:, row].double(), magnitudes, rtol=2e-5, atol=1e-6)
+        torch.testing.assert_close(observation.magnitudes[:, row].double(), magnitudes, rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_observation_does_not_depend_on_the_number_of_shards(folders, name):
-    found = [observe(local_chain(folders[name], n_shards=n), text_batch()) for n in (1, 2, 3)]
-    for other in found[1:]:
-        assert list(other.sums) == list(found[0].sums)
-        assert all(torch.equal(other.sums[key], found[0].sums[key]) for key in other.sums)
-        assert torch.equal(other.magnitudes, found[0].magnitudes)
+    observations = [observe(local_chain(folders[name], n_shards=n), text_batch()) for n in (1, 2, 3)]
+    for other in observations[1:]:
+        assert list(other.sums) == list(observations[0].sums)
+        assert all(torch.equal(other.sums[key], observations[0].sums[key]) for key in other.sums)
+        assert torch.equal(other.magnitudes, observations[0].magnitudes)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)

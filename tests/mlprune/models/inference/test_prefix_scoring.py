@@ -43,30 +43,30 @@ def test_a_text_with_a_shared_prefix_scores_as_it_does_alone(family: str, tmp_pa
     expected = scored_alone(model, texts)
     assert {is_greedy for _, is_greedy in expected} == {True, False}
     for batch_tokens in (40, 10_000):
-        found = scored(chain, texts, batch_tokens=batch_tokens)
-        assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=TOLERANCE)
-        assert [is_greedy for _, is_greedy in found] == [is_greedy for _, is_greedy in expected]
+        scores = scored(chain, texts, batch_tokens=batch_tokens)
+        assert [value for value, _ in scores] == pytest.approx([value for value, _ in expected], abs=TOLERANCE)
+        assert [is_greedy for _, is_greedy in scores] == [is_greedy for _, is_greedy in expected]
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_shards_give_the_scores_of_one_shard_bit_for_bit(family: str, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "model", family)
-    one, three = (scored(local_chain(folder, n_shards=n), some_texts(), batch_tokens=100) for n in (1, 3))
-    assert one == three
+    whole, cut = (scored(local_chain(folder, n_shards=n), some_texts(), batch_tokens=100) for n in (1, 3))
+    assert whole == cut
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_padding_tokens_do_not_change_a_bit(family: str, tmp_path: Path) -> None:
     chain, plain = local_chain(save_tiny_model(tmp_path / "model", family)), one_batch(some_texts())
     groups = tuple(
-        Continuations(torch.where(one.mask, one.token_ids, 77), one.mask, one.parent) for one in plain.groups
+        Continuations(torch.where(group.mask, group.token_ids, 77), group.mask, group.parent) for group in plain.groups
     )
     prefixes = torch.where(plain.prefix_mask, plain.prefix_ids, 77)
     filled = ScoringBatch(prefixes, plain.prefix_mask, groups, plain.states, plain.targets)
     assert not torch.equal(filled.prefix_ids, plain.prefix_ids)
     assert any(not torch.equal(a.token_ids, b.token_ids) for a, b in zip(groups, plain.groups, strict=True))
-    one, other = chain.stream(ScoringVisitor, [plain, filled])
-    assert torch.equal(one.log_probs, other.log_probs)
+    first, second = chain.stream(ScoringVisitor, [plain, filled])
+    assert torch.equal(first.log_probs, second.log_probs)
 
 
 def batch(**changes: Any) -> ScoringBatch:

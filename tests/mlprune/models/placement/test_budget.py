@@ -42,15 +42,15 @@ def test_a_budget_has_room_for_all_blocks_or_for_resident_blocks_and_a_window():
     span, working = range(8), GIB
     whole = PROCESS_BYTES + working + shard_bytes(LARGE, span)
     assert whole == PROCESS_BYTES + working + 6 * GIB
-    found = {n: residency(LARGE, span, MemoryBudget(n, working)) for n in range(GIB * 3, whole + 1, GIB // 4)}
+    plans = {n: residency(LARGE, span, MemoryBudget(n, working)) for n in range(GIB * 3, whole + 1, GIB // 4)}
     assert residency(LARGE, span, MemoryBudget(whole, working)) == Residency(8, 0)
     assert residency(LARGE, span, MemoryBudget(whole - 1, working)).window == 2
-    held = [one.n_staying + one.window for one in found.values()]
-    assert held == sorted(held)
-    assert {one.window for one in found.values()} == {2}
-    for n_bytes, one in found.items():
-        at_work = (one.n_staying + one.window) * LARGE.block + working
-        at_the_end = one.n_staying * LARGE.block + LARGE.tail
+    n_in_memory = [plan.n_staying + plan.window for plan in plans.values()]
+    assert n_in_memory == sorted(n_in_memory)
+    assert {plan.window for plan in plans.values()} == {2}
+    for n_bytes, plan in plans.items():
+        at_work = (plan.n_staying + plan.window) * LARGE.block + working
+        at_the_end = plan.n_staying * LARGE.block + LARGE.tail
         assert PROCESS_BYTES + max(at_work, at_the_end) <= n_bytes
 
 
@@ -78,10 +78,10 @@ def test_all_blocks_are_resident_only_if_nothing_is_offloaded():
     span = range(8)
     for quarter in range(12, 60):
         budget = MemoryBudget(quarter * GIB // 4)
-        kept = residency(LARGE, span, budget)
+        plan = residency(LARGE, span, budget)
         n = resident_blocks(LARGE, span, budget)
-        assert (n == len(span)) == (kept.window == 0)
-        assert n in (kept.n_staying + kept.window, len(span) - 1)
+        assert (n == len(span)) == (plan.window == 0)
+        assert n in (plan.n_staying + plan.window, len(span) - 1)
 
 
 def test_the_limit_of_a_model_counts_its_states_and_its_sums(tmp_path):

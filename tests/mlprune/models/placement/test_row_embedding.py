@@ -10,7 +10,7 @@ from mlprune.models.shard_loader import load_shard
 from tests.tiny_models import ALL_FAMILY_NAMES, VOCABULARY, save_tiny_model
 
 
-def looked_up(path, dtype="float32"):
+def embedding_on_demand(path, dtype="float32"):
     """The token embedding of a model without weights, which reads its rows on demand."""
     meta_model = MetaModel(path, dtype)
     assert meta_model.leave_embedding(meta_model.family.embeddings[0]) == [f"{meta_model.family.embeddings[0]}.weight"]
@@ -25,9 +25,9 @@ def test_rows_read_on_demand_equal_those_of_the_loaded_embedding(tmp_path, name,
     meta_model.load(meta_model.names_in(meta_model.family.embeddings[0]))
     token_ids = torch.randint(VOCABULARY, (3, 17), generator=torch.Generator().manual_seed(0))
     expected = meta_model.model.get_input_embeddings()(token_ids)
-    found = looked_up(path, dtype)
-    assert torch.equal(found(token_ids), expected)
-    assert found.weight.device.type == "meta"
+    embedding = embedding_on_demand(path, dtype)
+    assert torch.equal(embedding(token_ids), expected)
+    assert embedding.weight.device.type == "meta"
 
 
 def test_other_modules_before_the_blocks_are_not_left_in_the_checkpoint(tmp_path):
@@ -36,7 +36,7 @@ def test_other_modules_before_the_blocks_are_not_left_in_the_checkpoint(tmp_path
 
 
 def test_a_token_without_a_row_is_an_error_and_leaves_no_rows_in_memory(tmp_path):
-    embedding = looked_up(save_tiny_model(tmp_path))
+    embedding = embedding_on_demand(save_tiny_model(tmp_path))
     for wrong in (VOCABULARY, -1):
         with pytest.raises(ModelError, match=f"no row in the embedding.*expected='0 to {VOCABULARY - 1}', got={wrong}"):
             embedding(torch.tensor([[5, wrong]]))
@@ -50,12 +50,12 @@ def test_an_embedding_of_another_shape_is_an_error(tmp_path):
     tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][1:].clone()
     save_file(tensors, path / "model.safetensors")
     with pytest.raises(ModelError, match="does not fit the config"):
-        looked_up(path)
+        embedding_on_demand(path)
 
 
 def test_a_deleted_checkpoint_is_an_error_that_names_it(tmp_path):
     path = save_tiny_model(tmp_path)
-    embedding = looked_up(path)
+    embedding = embedding_on_demand(path)
     (path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"rows of the embedding cannot be read.*model\.safetensors"):
         embedding(torch.tensor([[5]]))
@@ -74,4 +74,4 @@ def test_a_shard_never_loads_the_token_embedding_and_threads_can_share_it(tmp_pa
         alone = [embedded(batch) for batch in batches]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(torch.inference_mode()(embedded), batches))
-    assert all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
+    assert all(torch.equal(states, other) for states, other in zip(alone, together, strict=True))
