@@ -1,4 +1,4 @@
-"""The measurements over one set of inputs, made when a row asks for them, each in a process of its own."""
+"""Measurements on one set of inputs. Each runs on demand, in its own process."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,34 +19,34 @@ OURS: dict[str, dict[str, Any]] = {
     "hundred": {"pairs": PAIRS, "seeds": SEEDS, "sparsity": list(TEN_SPARSITIES)},
     "hundred_bfloat16": {"pairs": PAIRS, "seeds": SEEDS, "sparsity": list(TEN_SPARSITIES), "dtype": "bfloat16"},
 }
-"""Name -> what its recipe chooses."""
+"""Name of a measurement -> settings of its recipe."""
 
 
 @dataclass
 class Bench:
-    """Measurements over one set of inputs; each is made when it is first asked for, and kept.
+    """Measurements on one set of inputs; each is made on first use and cached.
 
     Args:
         folder: an empty folder for model, corpus, recipes and stores.
         size: of the model.
-        repeat: times that each timed run is made; the median is taken.
+        repeat: number of runs of each timed measurement; the median is reported.
     """
 
     folder: Path
     size: Size
     repeat: int
     log: Callable[[str], None]
-    """Told in words what is being measured."""
+    """Receives a line about the current measurement."""
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Name -> figures of what was measured so far."""
+    """Name -> figures measured so far."""
     others: "dict[str, Bench]" = field(default_factory=dict)
-    """Name -> the same over other models."""
+    """Name -> measurements on other models."""
 
     def __post_init__(self) -> None:
         (self.folder / "warm").mkdir(parents=True)
 
     def with_vocabulary(self, vocabulary: int) -> "Bench":
-        """The same over a model of another vocabulary, made when it is first asked for."""
+        """Measurements on a model with another vocabulary size, created on first use."""
         name = f"vocabulary-{vocabulary}"
         if name not in self.others:
             size = replace(self.size, vocabulary=vocabulary)
@@ -54,19 +54,19 @@ class Bench:
         return self.others[name]
 
     def inputs(self) -> dict[str, Any]:
-        """Write model and corpus, and tell their sizes."""
+        """Write model and corpus and return their sizes."""
         return self._make("inputs", measurements.make_inputs, self.folder, self.size)
 
     def rate(self) -> dict[str, Any]:
-        """Matrix products a second, float32 and bfloat16."""
+        """Rate of matrix products in float32 and bfloat16."""
         return self._make("rate", measurements.rate, self.size)
 
     def kernel(self) -> dict[str, Any]:
-        """The mask of one matrix."""
+        """Time to compute the mask of one matrix."""
         return self._make("kernel", measurements.kernel, self.size)
 
     def ours(self, name: str) -> dict[str, Any]:
-        """A recipe of OURS; the store of its last run stays."""
+        """Run a recipe of OURS; the store of the last run is kept."""
         self.inputs()
         if name not in self.found:
             runs = []
@@ -78,11 +78,11 @@ class Bench:
         return self.found[name]
 
     def store(self, name: str, number: int = -1) -> Path:
-        """The store of a run of ours; by default of the last."""
+        """Store of one of our runs, by default the last."""
         return self.folder / f"{name}-{number % self.repeat}-store"
 
     def loop(self, dtype: str = "float32") -> dict[str, Any]:
-        """Wanda's loop, padding counted, on the samples of `sequential`."""
+        """Wanda's loop, which counts padding, on the samples of `sequential`."""
         name = f"loop_{dtype}"
         if name not in self.found:
             arguments = (measurements.loop, self.folder, self.size, self._samples(), dtype)
@@ -91,19 +91,19 @@ class Bench:
         return self.found[name]
 
     def same_masks(self) -> dict[str, Any]:
-        """Wanda's loop on real tokens alone, its masks held against those of `sequential`."""
+        """Wanda's loop on real tokens only; its masks are compared with those of `sequential`."""
         self.ours("sequential")
         arguments = (self.folder, self.size, self._samples(), self.store("sequential"))
         return self._make("same_masks", measurements.same_masks, *arguments)
 
     def agreement(self) -> dict[str, Any]:
-        """The masks of `ten_bfloat16` held against those of `ten`."""
+        """Compare the masks of `ten_bfloat16` with those of `ten`."""
         self.ours("ten")
         self.ours("ten_bfloat16")
         return self._make("agreement", measurements.agreement, self.store("ten"), self.store("ten_bfloat16"))
 
     def _samples(self) -> Path:
-        """A file with the token ids that the recipe `sequential` prunes with."""
+        """Write the token ids that the recipe `sequential` prunes with to a file."""
         self.inputs()
         recipe, path = write_recipe(self.folder, "samples", size=self.size), self.folder / "samples.json"
         self._make("samples", measurements.samples, recipe, self.folder / "samples-store", path)
@@ -120,6 +120,6 @@ class Bench:
 
 
 def _middle(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The run whose total is the median, with the totals of all."""
+    """Return the run with the median total, plus the totals of all runs."""
     ordered = sorted(runs, key=lambda run: run["total"])
     return {**ordered[len(ordered) // 2], "totals": [run["total"] for run in runs]}

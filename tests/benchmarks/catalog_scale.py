@@ -1,12 +1,12 @@
-"""Measure the catalog at scale: rows folded a second, and every named query over 100,000 variants.
+"""Measure the catalog at scale: rows folded per second, and every named query over 100,000 variants.
 
-python tests/benchmarks/catalog_scale.py                 100,000 variants, 10 million metric rows; some 5 minutes, 6 GB
-python tests/benchmarks/catalog_scale.py --small         1,000 variants: does the machinery work?
+python tests/benchmarks/catalog_scale.py                 100,000 variants, 10 million metric rows; 5 minutes and 6 GB
+python tests/benchmarks/catalog_scale.py --small         1,000 variants, to check that the benchmark runs
 
-What is folded are real records in segments, made by a generator. What is queried is a catalog whose rows are made by
-SQL, for a generator of ten million rows in records would take longer than all measurements together. Queries are timed
-over a connection as `mlprune query` has it, warm, with the defaults of their parameters: until the answer stands, and
-until every row of it is a tuple of Python.
+The fold reads real records in segments, made by a generator. The queries run on a catalog whose rows are made by SQL,
+because generating ten million rows as records would take longer than all measurements together. Queries use a
+connection like that of `mlprune query`, warm, with default parameters. Two times are reported: until DuckDB has the
+result, and until every row is a Python tuple.
 """
 
 import argparse
@@ -37,15 +37,15 @@ from tests.catalog.processes_at_work import event, finished, started, write_and_
 METRICS = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro", "ece")
 LANGUAGES = ("en", "fr", "es", "sw", "de", "zh", "ar", "hi")
 SEGMENT_RECORDS = 20_000
-EVALUATIONS_A_VARIANT = 2 * len(LANGUAGES)
+EVALUATIONS_PER_VARIANT = 2 * len(LANGUAGES)
 
 FILL = Path(__file__).with_suffix(".sql")
 
 
 def evaluation_records(n_records: int) -> Iterator[Record]:
-    """Records of evaluations: seven rows of their own, one parent and one artefact each."""
+    """Generate records of evaluations, each with seven rows, one parent and one artefact."""
     for number in range(n_records):
-        variant = f"{number // EVALUATIONS_A_VARIANT:020x}"
+        variant = f"{number // EVALUATIONS_PER_VARIANT:020x}"
         parameters = {"task": "facts", "language": LANGUAGES[number % 8], "number": number, "batch_tokens": 4096}
         parents = {"variant": variant}
         record_id = identity("evaluations", step_version=1, parameters=parameters, parents=parents)
@@ -64,7 +64,7 @@ def evaluation_records(n_records: int) -> Iterator[Record]:
 
 
 def fold_figures(folder: Path, n_records: int) -> dict[str, Any]:
-    """Fold records that lie in segments into a catalog that has its tables already."""
+    """Fold records in segments into a catalog that already has its tables."""
     store = Store(folder / "folded")
     with Catalog.open(store) as catalog:
         catalog.fold()
@@ -81,7 +81,7 @@ def fold_figures(folder: Path, n_records: int) -> dict[str, Any]:
         again = perf_counter()
         catalog.fold()
         again = perf_counter() - again
-    held = held_figures(store)
+    held = figures_while_locked(store)
     return {
         "records": done.n_records,
         "rows": done.n_rows,
@@ -93,14 +93,14 @@ def fold_figures(folder: Path, n_records: int) -> dict[str, Any]:
     }
 
 
-def held_figures(store: Store) -> dict[str, float]:
-    """Ask a catalog that somebody holds, writes to and checkpoints; then from memory, as if there were no file."""
+def figures_while_locked(store: Store) -> dict[str, float]:
+    """Query a catalog while another process writes to it; then a catalog in memory."""
     path, sql = catalog_file(store), "SELECT count(*) AS n FROM metrics"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE ours (number INTEGER, text VARCHAR)")
     is_over = event()
     writer = started(write_and_checkpoint_until, path, is_over)
-    while not is_held(path):
+    while not is_locked(path):
         sleep(0.01)
     seconds = []
     for opened in (Catalog.open(store), Catalog.in_memory(store)):
@@ -121,8 +121,8 @@ def catalog_file(store: Store) -> Path:
     return store.local_root / FILE_NAME
 
 
-def is_held(path: Path) -> bool:
-    """Whether somebody holds a file."""
+def is_locked(path: Path) -> bool:
+    """Whether another process has locked a file."""
     try:
         duckdb.connect(str(path), read_only=True).close()
     except duckdb.IOException:
@@ -131,7 +131,7 @@ def is_held(path: Path) -> bool:
 
 
 def make_catalog(folder: Path, n_variants: int, *, memory_limit: str) -> float:
-    """Write the file of a made-up catalog; returns the seconds it took."""
+    """Write a synthetic catalog and return the elapsed seconds."""
     with Catalog.open(Store(folder)) as catalog:
         catalog.fold()
     started = perf_counter()
@@ -140,13 +140,13 @@ def make_catalog(folder: Path, n_variants: int, *, memory_limit: str) -> float:
         connection.execute(f"SET memory_limit = '{memory_limit}'")
         connection.execute(f"SET VARIABLE n_variants = {n_variants}")
         connection.execute(FILL.read_text("utf-8"))
-        refresh_all(connection)  # what a fold does at its end
+        refresh_all(connection)  # as at the end of a fold
         connection.execute("CHECKPOINT")
     return perf_counter() - started
 
 
 def query_figures(folder: Path, *, repeat: int) -> dict[str, Any]:
-    """Median seconds of every named query over the made-up catalog of a folder."""
+    """Median seconds of every named query on the synthetic catalog in a folder."""
     figures: dict[str, Any] = {"file_gib": round((folder / FILE_NAME).stat().st_size / 2**30, 2)}
     with connect(folder / FILE_NAME, read_only=True) as connection:
         for table in ("variants", "metrics", "comparisons"):
@@ -173,7 +173,7 @@ def _parameters(query: NamedQuery, known: dict[str, Any]) -> dict[str, Any]:
 def _timed(
     connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, Any], *, repeat: int
 ) -> dict[str, Any]:
-    """Seconds until the answer stands, and until every row of it is a tuple of Python; the first time apart."""
+    """Seconds until DuckDB has the result and until every row is a Python tuple; the first run is separate."""
     found = [_once(connection, sql, parameters) for _ in range(repeat + 1)]
     answered, fetched, cpu, n_rows = zip(*found[1:], strict=True)
     return {
@@ -198,19 +198,19 @@ def _once(
 def main() -> None:
     """Measure and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--small", action="store_true", help="1,000 variants: does the machinery work?")
-    parser.add_argument("--variants", type=int, help="so many instead")
-    parser.add_argument("--repeat", type=int, default=5, help="times every query is asked, after a first time")
-    parser.add_argument("--only", choices=("fold", "query"), help="measure one half")
-    parser.add_argument("--memory-limit", default="4GB", help="what DuckDB may use")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 6 GB")
-    parser.add_argument("--catalog", type=Path, help="ask the catalog of this folder; it is made if it is not there")
+    parser.add_argument("--small", action="store_true", help="1,000 variants, to check that the benchmark runs")
+    parser.add_argument("--variants", type=int, help="number of variants")
+    parser.add_argument("--repeat", type=int, default=5, help="number of runs of each query after the first")
+    parser.add_argument("--only", choices=("fold", "query"), help="measure only one part")
+    parser.add_argument("--memory-limit", default="4GB", help="memory limit of DuckDB")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder, which needs 6 GB")
+    parser.add_argument("--catalog", type=Path, help="query the catalog in this folder; it is created if missing")
     options = parser.parse_args()
     n_variants = options.variants or (1_000 if options.small else 100_000)
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="mlprune-scale-", dir=options.folder) as name:
         if options.only != "query":
-            figures["fold"] = fold_figures(Path(name), min(200_000, n_variants * EVALUATIONS_A_VARIANT))
+            figures["fold"] = fold_figures(Path(name), min(200_000, n_variants * EVALUATIONS_PER_VARIANT))
         if options.only != "fold":
             folder = options.catalog or Path(name) / "queried"
             if not (folder / FILE_NAME).exists():

@@ -1,7 +1,7 @@
--- catalog_scale: the rows of a made-up catalog, straight into its tables. One base model, 140 demonstration sets, Wanda at
--- 19 sparsities with dense and sequential propagation, over and over with other numbers of demonstrations; three tasks.
--- Rows stand in the order in which a fold brings them in: variants 400 at a time, ordered within by task, split, metric.
--- $n_variants is set as a variable.
+-- catalog_scale: insert the rows of a synthetic catalog into its tables. One base model, 140 demonstration sets, Wanda at
+-- 19 sparsities with dense and sequential propagation, repeated with other numbers of demonstrations; three tasks.
+-- Rows are in the order of a fold: 400 variants at a time, ordered by task, split and metric.
+-- The variable n_variants is the number of variants.
 CREATE MACRO id_of(what, n) AS left(sha256(what || n), 20);
 CREATE MACRO noise(key) AS (hash(key) % 100000) / 100000.0;
 CREATE TEMP TABLE languages AS

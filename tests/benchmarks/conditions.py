@@ -1,4 +1,4 @@
-"""Under which conditions figures came about."""
+"""Conditions under which figures are measured."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ LIBRARIES = ("mlprune", "numba", "numpy", "pyarrow", "safetensors", "torch", "tr
 
 
 def machine() -> dict[str, Any]:
-    """The machine and the versions of what computes."""
+    """Describe the machine and the versions of the libraries."""
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
@@ -22,7 +22,7 @@ def machine() -> dict[str, Any]:
 
 
 def moment() -> dict[str, Any]:
-    """Now, and how busy the machine has been in the last minute."""
+    """The current time and the load of the machine over the last minute."""
     return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "load_1min": round(os.getloadavg()[0], 2)}
 
 

@@ -1,13 +1,13 @@
-"""Measure what the engine itself costs: Ray against one process, and two replicas against one, as ratios of one run.
+"""Measure the overhead of the engine: Ray compared with one process, and two replicas with one, as ratios of one run.
 
 python tests/benchmarks/engine.py --out engine.json     a model of 8 of XGLM-564M's blocks: about ten minutes on 2 cores
-python tests/benchmarks/engine.py --small               a tiny model: does the machinery work?
+python tests/benchmarks/engine.py --small               a tiny model, to check that the benchmark runs
 
-Every run is the command line in a process of its own, over the same recipe: ten demonstration sets, one observing pass
-each, an ordering and a variant of each, and their comparison. A run's seconds go from the start of its first job to the
-end of its last, as its own files tell them; starting Python, Ray and its workers is left out, loading the model is in.
+Every run is the command line in its own process, on the same recipe: ten demonstration sets, each with one observation
+pass, an ordering and a variant, and their comparison. The time of a run is from the start of its first job to the end
+of its last, from its run log. It includes loading the model but not the start of Python, Ray and its workers.
 
-One thread a replica is what a node of one CPU gives: the second row runs on a cluster of one such node, then of two.
+A replica has one thread, as on a node with one CPU: the second row runs on a cluster of one such node, then of two.
 """
 
 import argparse
@@ -42,15 +42,15 @@ LEAST_FASTER = 1.8
 
 @dataclass
 class Engine:
-    """Runs of one recipe, each timed; `folder` holds model, corpus, recipes and stores."""
+    """Timed runs of one recipe; `folder` contains model, corpus, recipes and stores."""
 
     folder: Path
     size: Size
     found: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Name of a run -> its figures, each time it was made."""
+    """Name of a run -> figures of each repetition."""
 
     def run(self, name: str, *, address: str, environment: Mapping[str, str], **compute: Any) -> None:
-        """Carry the recipe out once more, into a store of its own."""
+        """Run the recipe once more, into a new store."""
         number = len(self.found.setdefault(name, []))
         store = self.folder / f"{name}-{number}-store"
         command = [sys.executable, "-m", "ray_jobs.cli", "run", str(self._recipe(name, compute))]
@@ -64,7 +64,7 @@ class Engine:
         self.found[name].append(figures)
 
     def seconds(self, name: str) -> float:
-        """The median of a run's times."""
+        """Median seconds of a run."""
         return median(one["seconds"] for one in self.found[name])
 
     def _recipe(self, name: str, compute: Mapping[str, Any]) -> Path:
@@ -75,7 +75,7 @@ class Engine:
 
 
 def figures_of(store: Store) -> dict[str, Any]:
-    """Seconds from the first job's start to the last one's end, and what workers were at work for, step by step."""
+    """Seconds from the start of the first job to the end of the last, and busy seconds of the workers per step."""
     jobs = [store.read_json(path) for path in store.list("runs") if path.rpartition("/")[2].startswith("job-")]
     begins = [datetime.fromisoformat(job["started_at"]).timestamp() for job in jobs]
     ends = [begin + job["elapsed_s"] for begin, job in zip(begins, jobs, strict=True)]
@@ -94,7 +94,7 @@ def figures_of(store: Store) -> dict[str, Any]:
 
 
 def measure(engine: Engine, *, repeat: int) -> None:
-    """All runs, those that are compared one after the other."""
+    """Make all runs; compared runs follow each other."""
     for _ in range(repeat):
         engine.run("here", address="none", environment={})
         engine.run("ray", address="local", environment={}, replicas=1, shards=1)
@@ -112,7 +112,7 @@ def _on(cluster: Cluster, engine: Engine, name: str, **compute: Any) -> None:
 
 
 def rows(engine: Engine) -> list[Row]:
-    """What is compared, and what must be reached."""
+    """Compared runs and required ratios."""
     here, ray = engine.seconds("here"), engine.seconds("ray")
     one, two = engine.seconds("one"), engine.seconds("two")
     return [
@@ -138,12 +138,12 @@ def rows(engine: Engine) -> list[Row]:
 
 
 def main() -> None:
-    """Measure, print the table, write the figures."""
+    """Measure, print the table and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file, as JSON")
-    parser.add_argument("--small", action="store_true", help="a tiny model: does the machinery work?")
-    parser.add_argument("--repeat", type=int, default=1, help="make every run so often and take the median")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 2 GB")
+    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
+    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser.add_argument("--repeat", type=int, default=1, help="repeat each run N times and report the median")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder, which needs 2 GB")
     options = parser.parse_args()
     started = moment()
     with tempfile.TemporaryDirectory(prefix="mlprune-engine-", dir=options.folder) as name:

@@ -1,4 +1,4 @@
-"""What is measured on: a random XGLM, a corpus whose demonstrations have the wanted lengths, and recipes over them."""
+"""Inputs of the benchmark: a random XGLM, a corpus with demonstrations of given lengths, and recipes for them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ PAIRS = tuple(f"{source}-en" for source in LANGUAGES if source != "en")
 SEEDS = (0, 1)
 N_LINES = 64
 TEN_SPARSITIES = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)
-"""Spread over the whole range, which is what stored levels find hardest to pack."""
+"""Sparsities over the whole range, the worst case for packing stored levels."""
 SPARSITY = 0.5
 SIDE_TOKENS = 3
-"""Tokens of one side of a shot beside its words: language, colon, end of sequence."""
+"""Tokens of one side of a shot in addition to its words: language, colon, end of sequence."""
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 PAD = SPECIAL_TOKENS.index("<pad>")
 
@@ -36,26 +36,26 @@ class Size:
     feed_forward: int
     vocabulary: int
     tokens: int
-    """To which the opponent pads a sample."""
+    """Length to which the opponent pads a sample."""
     samples: int
     matrix: int
-    """Rows and columns of the matrix whose mask is timed alone."""
+    """Rows and columns of the matrix whose mask is timed separately."""
     loop_threads: int
     """Threads of the opponent."""
 
     @property
     def n_prunable(self) -> int:
-        """Weights in the linear maps of all blocks."""
+        """Number of weights in the linear layers of all blocks."""
         return self.blocks * (4 * self.width**2 + 2 * self.width * self.feed_forward)
 
     @property
     def block_bytes(self) -> int:
-        """One block's linear maps in float32."""
+        """Size of the linear layers of one block in float32."""
         return 4 * self.n_prunable // self.blocks
 
     @property
     def hidden_bytes(self) -> int:
-        """The hidden states of all samples, padded, in float32."""
+        """Size of the padded hidden states of all samples in float32."""
         return 4 * self.samples * self.tokens * self.width
 
 
@@ -70,7 +70,7 @@ FULL = Size(
     matrix=4096,
     loop_threads=2,
 )
-"""XGLM-564M but for its vocabulary, of which no row takes part in pruning."""
+"""The shape of XGLM-564M with a smaller vocabulary; pruning does not touch the vocabulary."""
 XGLM_VOCABULARY = 256_008
 SMALL = Size(
     blocks=3, width=64, heads=4, feed_forward=256, vocabulary=256, tokens=64, samples=16, matrix=256, loop_threads=1
@@ -78,7 +78,7 @@ SMALL = Size(
 
 
 def write_inputs(folder: Path, size: Size) -> None:
-    """Model, tokenizer and corpus."""
+    """Write model, tokenizer and corpus."""
     torch.manual_seed(0)
     config = XGLMConfig(
         vocab_size=size.vocabulary,
@@ -97,7 +97,7 @@ def write_inputs(folder: Path, size: Size) -> None:
 
 
 def _tokenizer(size: Size) -> PreTrainedTokenizerFast:
-    """One token a word: lengths are then what the corpus says."""
+    """A tokenizer with one token per word, so that the corpus determines the lengths."""
     words = [*SPECIAL_TOKENS, ":", *LANGUAGES.values()]
     words += [f"w{number}" for number in range(size.vocabulary - len(words))]
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
@@ -108,13 +108,13 @@ def _tokenizer(size: Size) -> PreTrainedTokenizerFast:
 
 
 def sample_lengths(size: Size) -> list[int]:
-    """Real tokens of the samples: evenly spread over 40 to 80 % of the padded length, 60 % on average."""
+    """Numbers of real tokens per sample: evenly spread from 40 to 80 % of the padded length, 60 % on average."""
     steps = range(size.samples)
     return [round(size.tokens * (0.4 + 0.4 * step / (size.samples - 1))) for step in steps]
 
 
 def _sentences(size: Size, *, seed: int, side: str) -> list[str]:
-    """A language's lines: with one shot, the sets of every seed have demonstrations of exactly the wanted lengths."""
+    """Lines of a language. With one shot, the demonstrations of every seed have exactly the given lengths."""
     generator = torch.Generator().manual_seed(seed)
     n_words = size.vocabulary - len(SPECIAL_TOKENS) - 1 - len(LANGUAGES)
     lengths = _line_lengths(size)
@@ -127,7 +127,7 @@ def _sentences(size: Size, *, seed: int, side: str) -> list[str]:
 
 
 def _line_lengths(size: Size) -> list[int]:
-    """Tokens that a demonstration of each line has: a permutation of the wanted lengths over each seed's lines."""
+    """Tokens of the demonstration of each line: a permutation of the given lengths over the lines of each seed."""
     given: dict[int, int] = {}
     for seed in SEEDS:
         chosen = list(ordered_by_hash(seed, range(N_LINES)))[: size.samples]
@@ -138,7 +138,7 @@ def _line_lengths(size: Size) -> list[int]:
 
 
 def write_recipe(folder: Path, name: str, *, size: Size, **choices: Any) -> Path:
-    """A recipe over the inputs of a folder: wanda on one pair, or what `choices` says instead.
+    """Write a recipe for the inputs of a folder: wanda on one pair, unless `choices` overrides it.
 
     Args:
         choices: pairs, seeds, sparsity, propagation, dtype.

@@ -1,4 +1,4 @@
-"""Random XGLM models of any size, written to a folder a piece at a time: the writer needs little memory itself."""
+"""Write random XGLM models of any size piece by piece, in little memory."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import torch
 
 DEMO = Path(__file__).parents[2] / "mlprune" / "demo" / "xglm-cldr-2m"
 PIECE = 2**22
-"""Weights that are made at once."""
+"""Number of weights generated at a time."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Shape:
 
     @property
     def n_prunable(self) -> int:
-        """Weights of the linear maps of all blocks."""
+        """Number of weights in the linear layers of all blocks."""
         return self.blocks * (4 * self.hidden**2 + 2 * self.hidden * self.inner)
 
 
@@ -39,9 +39,9 @@ SHAPES = {
 
 
 def make_model(folder: Path, shape: Shape) -> int:
-    """Write config, tokenizer and bfloat16 weights, one file a block; does nothing where the model is complete.
+    """Write config, tokenizer and bfloat16 weights, one file per block; do nothing if the model is complete.
 
-    Returns: bytes of the weight files.
+    Returns: total size of the weight files in bytes.
     """
     index = folder / "model.safetensors.index.json"
     if not index.exists():
@@ -57,7 +57,7 @@ def make_model(folder: Path, shape: Shape) -> int:
 
 
 def _write_config(folder: Path, shape: Shape) -> None:
-    """The demo model's config and tokenizer, whose tokens are the first ones of the vocabulary."""
+    """Write the config and the tokenizer of the demo model; its tokens are the first ones of the vocabulary."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(DEMO / name, folder / name)
     config = json.loads((DEMO / "config.json").read_text(encoding="utf-8"))
@@ -74,7 +74,7 @@ def _write_config(folder: Path, shape: Shape) -> None:
 
 
 def _files(shape: Shape) -> Iterator[dict[str, tuple[int, ...]]]:
-    """Tensor names and shapes of each file: the blocks, then what is around them."""
+    """Tensor names and shapes of each file: first the blocks, then the other tensors."""
     d, inner = shape.hidden, shape.inner
     for block in range(shape.blocks):
         before = f"model.layers.{block}."
@@ -96,7 +96,7 @@ def _norm(name: str, d: int) -> dict[str, tuple[int, ...]]:
 
 
 def _write_file(file: Path, tensors: dict[str, tuple[int, ...]], *, seed: int) -> None:
-    """A safetensors file of random bfloat16 weights; norms are 1, biases 0."""
+    """Write a safetensors file of random bfloat16 weights; norms are 1 and biases 0."""
     header, end = {}, 0
     for name, size in tensors.items():
         begin, end = end, end + 2 * prod(size)

@@ -1,7 +1,4 @@
-"""What is measured, one function a measurement, each to be called in a process of its own.
-
-Which are needed is in `bench.py`; what the figures mean together is in `rows.py`.
-"""
+"""Measurements: one function each, to be called in its own process."""
 
 import json
 import resource
@@ -26,11 +23,11 @@ from mlprune.numeric.selection.levels import row_levels
 from mlprune.parallel import set_worker_threads
 
 NEAR_TIE = 1e-5
-"""Relative distance below which two scores may change places."""
+"""Relative difference below which two scores count as tied."""
 
 
 def make_inputs(folder: Path, size: Size) -> dict[str, Any]:
-    """Write the inputs of the benchmark and those of the tiny run before each of ours."""
+    """Write the inputs of the benchmark and those of the tiny warm-up run."""
     write_inputs(folder, size)
     write_inputs(folder / "warm", SMALL)
     write_recipe(folder / "warm", "dense", size=SMALL, sparsity=list(TEN_SPARSITIES))
@@ -40,7 +37,7 @@ def make_inputs(folder: Path, size: Size) -> dict[str, Any]:
 
 
 def rate(size: Size) -> dict[str, Any]:
-    """The fastest of some products of squares and of the model's own shapes, in GFLOP/s on two threads."""
+    """Highest rate of matrix products of several shapes, in GFLOP/s on two threads."""
     torch.set_num_threads(N_THREADS)
     side = 4 * size.tokens
     own = (size.tokens, size.width, size.feed_forward)
@@ -70,7 +67,7 @@ def _seconds(function: Callable[[], Any]) -> float:
 
 
 def kernel(size: Size) -> dict[str, Any]:
-    """Seconds of the mask of one matrix, without and with ties."""
+    """Seconds to compute the mask of one matrix, without and with ties."""
     generator = torch.Generator().manual_seed(0)
     plain = torch.rand(size.matrix, size.matrix, generator=generator)
     tied = torch.randint(64, plain.shape, generator=generator).float()
@@ -78,7 +75,7 @@ def kernel(size: Size) -> dict[str, Any]:
 
 
 def _kernel_seconds(scores: Tensor) -> dict[str, float]:
-    """Medians of theirs and ours, measured in turn."""
+    """Median seconds of both methods, measured alternately."""
     theirs, ours = _sorted_mask(scores), _our_mask(scores)
     assert torch.equal(theirs, ours), "both sides choose the same weights"
     found: dict[str, list[float]] = defaultdict(list)
@@ -96,19 +93,19 @@ def _kernel_seconds(scores: Tensor) -> dict[str, float]:
 
 
 def _sorted_mask(scores: Tensor) -> Tensor:
-    """Wanda's way: True where removed."""
+    """Mask computed as in Wanda: True where removed."""
     order = torch.sort(scores, dim=-1, stable=True)[1]
     removed = torch.zeros_like(scores, dtype=torch.bool)
     return removed.scatter_(1, order[:, : int(scores.shape[1] * SPARSITY)], True)
 
 
 def _our_mask(scores: Tensor) -> Tensor:
-    """Ours: True where removed."""
+    """Mask computed by mlprune: True where removed."""
     return ~keep_mask(row_levels(scores, (SPARSITY,)), 0)
 
 
 def ours(warm: Path, recipe: Path, store: Path) -> dict[str, Any]:
-    """A recipe, after a small one that has loaded every library and compiled every kernel."""
+    """Run a recipe after a small warm-up recipe that loads every library and compiles every kernel."""
     prune_by_recipe(warm, store.with_name(f"{store.name}-warm"))
     libraries = settled_memory_bytes()
     use = _Use()
@@ -126,7 +123,7 @@ def ours(warm: Path, recipe: Path, store: Path) -> dict[str, Any]:
 
 
 class _Use:
-    """Seconds of computing, and pages of memory fetched, of this process from now on."""
+    """CPU seconds and page faults of this process from now on."""
 
     def __init__(self) -> None:
         self._began = resource.getrusage(resource.RUSAGE_SELF)
@@ -138,14 +135,14 @@ class _Use:
 
 
 def samples(recipe: Path, store: Path, path: Path) -> dict[str, Any]:
-    """Write the token ids of a recipe's one set to a file."""
+    """Write the token ids of the single set of a recipe to a file."""
     samples = demonstrated(recipe, store)
     path.write_text(json.dumps(samples), encoding="ascii")
     return {"lengths": [len(ids) for ids in samples]}
 
 
 def loop(folder: Path, size: Size, samples: Path, dtype: str) -> dict[str, Any]:
-    """Wanda's loop, its model loaded beforehand."""
+    """Run Wanda's loop on a model that is already loaded."""
     model, padded, _ = _loaded(folder, size, samples, dtype)
     use = _Use()
     seconds = wanda_loop(model, padded, sparsity=SPARSITY)
@@ -166,7 +163,7 @@ def loop(folder: Path, size: Size, samples: Path, dtype: str) -> dict[str, Any]:
 
 
 def _loaded(folder: Path, size: Size, samples: Path, dtype: str) -> tuple[Any, Tensor, Tensor]:
-    """The model, warm, and the samples padded, with which of their tokens are real."""
+    """Return the warmed-up model, the padded samples, and a mask of their real tokens."""
     torch.set_num_threads(size.loop_threads)
     model = XGLMForCausalLM.from_pretrained(folder / "model", dtype=getattr(torch, dtype)).eval()
     rows = json.loads(samples.read_text(encoding="ascii"))
@@ -180,10 +177,10 @@ def _loaded(folder: Path, size: Size, samples: Path, dtype: str) -> tuple[Any, T
 
 
 def same_masks(folder: Path, size: Size, samples: Path, store: Path) -> dict[str, Any]:
-    """Count where the loop, counting real tokens, and our sequential sweep remove other weights of a block.
+    """Count the weights on which the loop, counting real tokens, and our sequential sweep disagree.
 
-    The loop goes on behind our masks: else one swap of two nearly equal scores would change the inputs of every block
-    behind, and what is counted would be how much a random model amplifies.
+    The loop continues with our masks. Otherwise one swap of two nearly equal scores would change the inputs of all
+    later blocks, and the count would measure how much a random model amplifies differences.
     """
     model, padded, counted = _loaded(folder, size, samples, "float32")
     ours = {(block, layer): removed for _, block, layer, removed in removed_by_layer(store)}
@@ -204,7 +201,7 @@ def same_masks(folder: Path, size: Size, samples: Path, store: Path) -> dict[str
 
 
 def agreement(first: Path, second: Path) -> dict[str, Any]:
-    """Sparsity -> share of weights that both keep or both remove, and Jaccard index of the removed."""
+    """Per sparsity: share of weights on which both agree, and Jaccard index of the removed weights."""
     same: dict[float, int] = {}
     both: dict[float, int] = {}
     either: dict[float, int] = {}

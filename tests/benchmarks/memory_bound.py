@@ -1,14 +1,14 @@
-"""Work with a model that is much larger than the memory it is given, and hold time and memory against what is possible.
+"""Process a model that is much larger than the memory limit, and compare time and memory with the theoretical minimum.
 
-python tests/benchmarks/memory_bound.py FOLDER                 XGLM-7.5B's shape, 15 GB made there: observe and prune
-python tests/benchmarks/memory_bound.py FOLDER --what sweep    the same block by block, each behind pruned ones
+python tests/benchmarks/memory_bound.py FOLDER                 XGLM-7.5B's shape, writes 15 GB there: observe and prune
+python tests/benchmarks/memory_bound.py FOLDER --what sweep    a sweep: each block after the pruned ones
 python tests/benchmarks/memory_bound.py FOLDER --what score    candidates and sentences of the dense model
-python tests/benchmarks/memory_bound.py FOLDER --shape small   does the machinery work?
+python tests/benchmarks/memory_bound.py FOLDER --shape small   check that the benchmark runs
 
-The product itself is run as a user runs it, in a process of its own that is watched from outside. What is possible is
-the time of the matrix products at the rate measured here, two pieces side by side with one thread each, and of reading
-the weights from the disk once for every pass over them: one to observe and one to prune; one to observe and one for a
-sweep, which runs each block twice while it is there; one to score. Phases come from the catalog.
+mlprune runs as for a user, in its own process that is measured from outside. The theoretical minimum is the time of the
+matrix products at the rate measured here, with two single-threaded pieces in parallel, plus the time to read the
+weights from disk once per pass. Observing and pruning take one pass each; a sweep takes one pass to observe and one to
+run each block twice; scoring takes one. The times of the steps come from the catalog.
 """
 
 import argparse
@@ -37,13 +37,13 @@ WHATS = ("observe", "sweep", "score")
 
 
 TIMES_RUN = {"observe": 1, "sweep": 2, "evaluate": 1}
-"""Step -> how often each block is run for a token that enters the model."""
+"""Step -> number of times each block runs per token."""
 TIMES_READ = {"observe": 2, "sweep": 2, "score": 1}
-"""Passes over the weights. Whatever is swept is observed under the dense model too, for the features it activates."""
+"""Passes over the weights. A swept set is also observed on the dense model, for its features."""
 
 
 def recipe_of(model: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One variant of one set, or the evaluations of the dense model."""
+    """A recipe of one variant of one set, or of evaluations of the dense model."""
     recipe = {
         "name": f"memory-bound-{options.what}",
         "model": {"path": str(model), "dtype": "bfloat16"},
@@ -63,7 +63,7 @@ def recipe_of(model: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Make the model if need be, prune it, print what it took."""
+    """Create the model if necessary, prune it, and print time and memory."""
     options = _options()
     shape, folder = SHAPES[options.shape], options.folder
     n_bytes = make_model(folder / options.shape, shape)
@@ -84,19 +84,19 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("folder", type=Path, help="where model and store are made, kept and found again")
+    parser.add_argument("folder", type=Path, help="folder of model and store, which are kept for later runs")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="7.5B")
     parser.add_argument("--what", choices=WHATS, default="observe")
     parser.add_argument("--memory-gib", type=float, default=4.0, help="compute.memory_gib_per_actor")
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--shots", type=int, default=20, help="so many that a demonstration fills its 512 tokens")
-    parser.add_argument("--items", type=int, default=96, help="that are scored of each task and language")
-    parser.add_argument("--out", type=Path, help="write all figures to this file, as JSON")
+    parser.add_argument("--shots", type=int, default=20, help="shots per demonstration; the default fills 512 tokens")
+    parser.add_argument("--items", type=int, default=96, help="items to score per task and language")
+    parser.add_argument("--out", type=Path, help="write all figures to this file as JSON")
     return parser.parse_args()
 
 
 def _rate(shape: Shape, *, seconds: float = 3.0) -> float:
-    """GFLOP/s of bfloat16 matrix products of the model's shape, one on each core."""
+    """Rate of bfloat16 matrix products of the model's shape, one per core, in GFLOP/s."""
     n_cores = len(os.sched_getaffinity(0))
     weight = torch.zeros(shape.inner, shape.hidden, dtype=torch.bfloat16)
     inputs = torch.zeros(TOKENS, shape.hidden, dtype=torch.bfloat16)
@@ -117,7 +117,7 @@ def _rate(shape: Shape, *, seconds: float = 3.0) -> float:
 
 
 def _read_rate(model: Path, *, most_bytes: int = 2**31) -> float:
-    """GB/s of reading the weight files from the disk, after the system was asked to forget them."""
+    """Rate of reading the weight files from disk after dropping them from the page cache, in GB/s."""
     n_read, elapsed = 0, 0.0
     for file in sorted(model.glob("*.safetensors")):
         with file.open("rb", buffering=0) as stream:
@@ -132,7 +132,7 @@ def _read_rate(model: Path, *, most_bytes: int = 2**31) -> float:
 
 
 def _phases(store: Path) -> dict[str, Any]:
-    """Step -> jobs, seconds and peak memory of the process; tokens that ran through the model, and that were scored."""
+    """Jobs, seconds and peak memory per step; number of tokens run through the model and of scored tokens."""
     steps = _query(
         store,
         "SELECT step, count(*) AS n_jobs, round(sum(elapsed_s), 2) AS seconds, max(peak_memory_gib) AS peak_gib, "
@@ -157,9 +157,9 @@ def _figures(
     n_bytes: int,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Times and memory, measured and possible; a run uses each prunable weight once a token, the head once a score."""
+    """Measured and minimal times and memory. A run uses each weight once per token and the head once per score."""
     n_runs = sum((step["n_tokens"] or 0) * TIMES_RUN.get(step["step"], 0) for step in phases["steps"])
-    n_heads = min(phases["n_scored"], n_runs)  # what several texts begin with is run, and scored, once
+    n_heads = min(phases["n_scored"], n_runs)  # a shared prefix is run and scored once
     flops = 2.0 * shape.n_prunable * n_runs + 2.0 * shape.hidden * shape.vocabulary * n_heads
     products_s = flops / possible["rate_gflops"] / 1e9
     reading_s = n_bytes * TIMES_READ[options.what] / possible["read_gb_s"] / 1e9

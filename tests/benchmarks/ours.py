@@ -1,8 +1,8 @@
-"""Our side: a recipe run through the project's steps in one process, as a user runs it, with two threads.
+"""The mlprune side: run a recipe in one process with two threads, as a user does.
 
-Everything counts from the recipe file to the last record of a variant: hashing and reading the model, tokenising,
-observing, statistics files, orderings, mask files, records. Comparisons between variants are not pruning and are left
-out, as they are on the other side.
+The measured time starts with reading the recipe and ends with the last record of a variant. It includes hashing and
+reading the model, tokenising, observing, statistics files, orderings, mask files and records. Comparisons between
+variants are not part of pruning and are excluded on both sides.
 """
 
 import functools
@@ -30,13 +30,13 @@ N_THREADS = 2
 
 @dataclass(frozen=True)
 class RecipeSeconds:
-    """Where the time of a recipe went."""
+    """Seconds of a recipe by step."""
 
     total: float
     steps: dict[str, float]
-    """Step -> seconds; `plan` is opening and hashing what the recipe reads."""
+    """Step -> seconds; `plan` opens and hashes the inputs of the recipe."""
     n_variants: int
-    """Variants made, the dense one not counted."""
+    """Number of variants, without the dense one."""
 
     def as_dict(self) -> dict[str, Any]:
         steps = {step: round(seconds, 3) for step, seconds in self.steps.items()}
@@ -44,7 +44,7 @@ class RecipeSeconds:
 
 
 def prune_by_recipe(recipe_path: Path, store_folder: Path) -> RecipeSeconds:
-    """Plan a recipe and run the jobs that its variants need."""
+    """Plan a recipe and run the jobs that its variants depend on."""
     torch.set_num_threads(1)
     set_worker_threads(N_THREADS)
     started = perf_counter()
@@ -62,7 +62,7 @@ def prune_by_recipe(recipe_path: Path, store_folder: Path) -> RecipeSeconds:
 
 
 def pruning_jobs(jobs: Iterable[Job]) -> tuple[Job, ...]:
-    """The jobs that make variants and, through any number of others, what those need; in the order given."""
+    """The jobs that make variants and all jobs they depend on, in the given order."""
     jobs = tuple(jobs)
     makers = {key: job for job in jobs for key in job.makes}
     waiting = [job for job in jobs if any(kind == "variants" for kind, _ in job.makes)]
@@ -76,7 +76,7 @@ def pruning_jobs(jobs: Iterable[Job]) -> tuple[Job, ...]:
 
 
 def demonstrated(recipe_path: Path, store_folder: Path) -> list[list[int]]:
-    """The token ids of the one demonstration set of a recipe, without running its model."""
+    """Token ids of the single demonstration set of a recipe, without running its model."""
     plan, store = build_plan(load_recipe(recipe_path)), Store(store_folder)
     for job in plan.jobs:
         if job.step == "demonstrate":
@@ -86,19 +86,19 @@ def demonstrated(recipe_path: Path, store_folder: Path) -> list[list[int]]:
 
 
 def n_real_tokens(store_folder: Path) -> list[int]:
-    """Tokens of every demonstration of every set of a store."""
+    """Number of tokens of every demonstration in a store."""
     store = Store(store_folder)
     tables = [store.read_table(record.artefacts[0]) for record in store.records("demonstration_sets")]
     return [len(ids) for table in tables for ids in table["token_ids"]]
 
 
 def mask_bytes(store_folder: Path) -> int:
-    """Size of all mask files of a store."""
+    """Total size of the mask files of a store."""
     return sum(path.stat().st_size for path in (store_folder / "masks").rglob("*.parquet"))
 
 
 def removed_by_layer(store_folder: Path) -> Iterator[tuple[float, int, str, Tensor]]:
-    """(sparsity, block, layer, bool [out, in] True where removed) of a store's variants, a block at a time."""
+    """(sparsity, block, layer, bool [out, in] True where removed) of the variants of a store, one block at a time."""
     store = Store(store_folder)
     found = [_sparsity_and_masks(store, record) for record in store.records("variants")]
     variants = sorted((one for one in found if one is not None), key=lambda one: one[0])
@@ -109,6 +109,6 @@ def removed_by_layer(store_folder: Path) -> Iterator[tuple[float, int, str, Tens
 
 
 def _sparsity_and_masks(store: Store, record: Record) -> tuple[float, StoredMasks] | None:
-    """Sparsity and masks of a variant; None for the dense one."""
+    """Sparsity and masks of a variant, or None for the dense variant."""
     stored = stored_masks(store, record)
     return (record.rows["variants"][0]["sparsity"], stored) if stored else None

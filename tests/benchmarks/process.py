@@ -1,4 +1,4 @@
-"""One measurement, one process: threads, allocations and peak memory of one do not reach the next."""
+"""Run each measurement in its own process, so that threads, allocations and peak memory do not affect the next."""
 
 import gc
 import multiprocessing
@@ -13,9 +13,9 @@ class MeasurementError(Exception):
 
 
 def measured(function: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-    """Call a function in a process of its own, forked from this one, and return what it returned.
+    """Call a function in a forked process and return its result.
 
-    This process must not have computed anything with torch: threads do not survive a fork.
+    This process must not have run any torch computation, because threads do not survive a fork.
 
     Raises:
         MeasurementError: the function raised, or its process died.
@@ -44,7 +44,7 @@ def _report(sender: Any, function: Callable[..., dict[str, Any]], args: tuple[An
 
 
 def memory_bytes(field: str) -> int:
-    """`VmRSS`, the resident memory of this process, or `VmHWM`, the largest it ever was. Linux only."""
+    """Memory of this process in bytes: `VmRSS` is the resident memory, `VmHWM` its peak. Linux only."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
@@ -52,6 +52,6 @@ def memory_bytes(field: str) -> int:
 
 
 def settled_memory_bytes() -> int:
-    """Resident memory once what is not used has been let go."""
+    """Resident memory after unused memory has been released."""
     gc.collect()
     return memory_bytes("VmRSS")

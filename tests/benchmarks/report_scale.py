@@ -1,4 +1,4 @@
-"""Measure the report of a thousand variants: seconds and megabytes, and in a browser how soon it opens and filters.
+"""Measure the report of a thousand variants: time, size, and how fast a browser opens and filters it.
 
 python tests/benchmarks/report_scale.py --out report.html
 """
@@ -30,7 +30,7 @@ N_JOBS, N_RUNS = 360, 3
 
 
 def fill(store: Store) -> None:
-    """Put the made-up rows into the catalog of an empty store in a folder, and run files beside it."""
+    """Fill the catalog of an empty store with synthetic rows, and write run files."""
     assert store.local_root is not None
     for n in range(N_JOBS):
         store.write_run_file(f"run-{n % N_RUNS}", f"job-{n}", _job(n))
@@ -47,12 +47,12 @@ def fill(store: Store) -> None:
         catalog.fold()
     with duckdb.connect(str(store.local_root / FILE_NAME)) as connection:
         connection.execute(FILL.read_text("utf-8"))
-        refresh_all(connection)  # what a fold does at its end
+        refresh_all(connection)  # as at the end of a fold
         connection.execute("CHECKPOINT")
 
 
 def _job(n: int) -> dict[str, Any]:
-    """A finished job as a run writes it."""
+    """Run log entry of a finished job."""
     step = STEPS[n // N_RUNS % len(STEPS)]
     names = {"run_id": f"run-{n % N_RUNS}", "job_id": f"job-{n}", "step": step, "record_kind": "variants"}
     where = {"record_id": f"record-{n}", "status": "done", "attempt": 1, "host": "host", "worker": "w0"}
@@ -62,7 +62,7 @@ def _job(n: int) -> dict[str, Any]:
 
 
 def report_figures(store: Store, out: Path) -> dict[str, Any]:
-    """Write the report; how long it took, and how large it is."""
+    """Write the report and return its time and size."""
     with Catalog.open(store) as catalog:
         (n_variants,) = catalog.select("SELECT count(*) FROM variants").rows[0]
         started, cpu = perf_counter(), process_time()
@@ -78,11 +78,11 @@ CLICKED = """new Promise(done => {
     box.click();
     requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
 })"""
-"""Milliseconds from a click on the first value of a filter until the next frame was painted."""
+"""Milliseconds from a click on the first value of a filter until the next frame is painted."""
 
 
 def page_figures(page: Path) -> dict[str, Any]:
-    """How long headless Chromium takes to load the page, and to answer clicks on its filters."""
+    """Time for headless Chromium to load the page and to respond to clicks on its filters."""
     with tempfile.TemporaryDirectory() as profile, Chromium(Path(profile)) as browser:
         tabs = [browser.open(page.resolve().as_uri()) for _ in range(3)]
         opened = [tab.value(OPENED) / 1000 for tab in tabs]

@@ -1,6 +1,6 @@
--- A made-up catalog of 963 variants of one model: two scores under two propagations at nine sparsities, each on
--- translation and monolingual demonstrations of seven languages with two seeds, beside magnitude and random pruning;
--- two tasks and perplexity in eight languages. All that the report draws has rows, but jobs and failures, which are files.
+-- A synthetic catalog of 963 variants of one model: two scores with two propagations at nine sparsities, each on
+-- translation and monolingual demonstrations of seven languages with two seeds, plus magnitude and random pruning;
+-- two tasks and perplexity in eight languages. Every figure of the report has rows, except jobs and failures (run files).
 CREATE MACRO id_of(what, n) AS left(sha256(what || n), 20);
 CREATE MACRO noise(key) AS (hash(key) % 1000) / 1000.0 - 0.5;
 CREATE TEMP TABLE language AS

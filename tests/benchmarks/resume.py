@@ -1,11 +1,11 @@
-"""Measure how long a finished sweep takes to find out that nothing is to do: plan, check of every artefact, catalog.
+"""Measure how long a finished sweep takes to find that nothing is pending: plan, check of artefacts, catalog.
 
 python tests/benchmarks/resume.py                   1,000 variants, about 15,000 records
-python tests/benchmarks/resume.py --small           30 variants: does the machinery work?
+python tests/benchmarks/resume.py --small           30 variants, to check that the benchmark runs
 
-The recipe and its plan are real; records and artefacts are written by a generator in their place, for what is measured
-reads their names, sizes and records only. Measured as commands of their own, imports included, with records as single
-files and compacted.
+The recipe and its plan are real. A generator writes records and artefacts, because the measured commands read only
+records and the names and sizes of artefacts. Each command runs in its own process, including imports, with records as
+single files and compacted.
 """
 
 import argparse
@@ -36,7 +36,7 @@ FOLDERS = {
     "mask_blocks": "masks",
     "evaluations": "predictions",
 }
-"""Kind of record -> folder of its artefacts."""
+"""Record kind -> folder of its artefacts."""
 
 
 def sweep_recipe(*, n_seeds: int, n_sparsities: int) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def sweep_recipe(*, n_seeds: int, n_sparsities: int) -> dict[str, Any]:
 
 
 def finish(plan: Plan, store: Store) -> int:
-    """Write what a run of the plan would have left, with other content; returns the number of records."""
+    """Write records and artefacts like those of a finished run, with other content; return the number of records."""
     n_records = 0
     with patch("os.fsync", lambda _: None):
         for job in plan.jobs:
@@ -73,7 +73,7 @@ def _artefacts(store: Store, kind: str, record_id: str) -> Iterator[Artefact]:
 
 
 def _rows(kind: str, record_id: str) -> dict[str, list[dict[str, Any]]]:
-    """As many bytes of rows as usual."""
+    """Rows of the usual size."""
     if kind != "evaluations":
         return {}
     keys = {"evaluation_id": record_id, "variant_id": record_id, "task": "facts", "language": "fr", "split": "test"}
@@ -87,7 +87,7 @@ def _rows(kind: str, record_id: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def timed(command: str, recipe: Path, store: Store, *, repeat: int) -> dict[str, Any]:
-    """Seconds of a whole command, several times."""
+    """Seconds of a whole command over several runs."""
     more = ["--address", "none"] if command == "run" else []
     arguments = [sys.executable, "-m", "ray_jobs.cli", command, str(recipe), "--store", store.uri, *more]
     seconds, text = [], ""
@@ -106,9 +106,9 @@ def timed(command: str, recipe: Path, store: Store, *, repeat: int) -> dict[str,
 def main() -> None:
     """Measure and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--small", action="store_true", help="30 variants: does the machinery work?")
-    parser.add_argument("--repeat", type=int, default=3, help="times every command is run")
-    parser.add_argument("--keep", type=Path, help="make the store in this folder, and keep it")
+    parser.add_argument("--small", action="store_true", help="30 variants, to check that the benchmark runs")
+    parser.add_argument("--repeat", type=int, default=3, help="number of runs of each command")
+    parser.add_argument("--keep", type=Path, help="create the store in this folder and keep it")
     options = parser.parse_args()
     shape = {"n_seeds": 3, "n_sparsities": 3} if options.small else {"n_seeds": 10, "n_sparsities": 40}
     with tempfile.TemporaryDirectory(prefix="mlprune-resume-") as temporary:
@@ -117,7 +117,7 @@ def main() -> None:
         store, plan = Store(folder / "store"), plan_of(recipe)
         figures: dict[str, Any] = {"variants": len(plan.variants), "jobs": len(plan.jobs)}
         figures["records"] = finish(plan, store)
-        timed("run", recipe, store, repeat=1)  # the catalog takes the records in
+        timed("run", recipe, store, repeat=1)  # folds the records into the catalog
         for state in ("files", "compacted"):
             if state == "compacted":
                 compact(store)

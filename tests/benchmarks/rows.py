@@ -1,4 +1,4 @@
-"""The rows of the table: which measurements stand against each other, and what must be reached."""
+"""Rows of the benchmark table: which measurements are compared, and the required ratio."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from inputs import TEN_SPARSITIES, XGLM_VOCABULARY
 
 GIB = 2**30
 FORWARD_SHARE = 0.7
-"""Share of the machine's matrix-product rate at which the opponent's forwards must run to be fair."""
+"""A fair opponent's forward passes reach at least this share of the machine's matrix-product rate."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Row:
     opponent: str
     ours: str
     figure: str
-    """The ratio, or whatever is held against the bound."""
+    """The ratio, or another value that is compared with the bound."""
     must_reach: str
-    """Empty: for information."""
+    """Empty for rows without a requirement."""
     is_reached: bool | None
 
     @property
     def line(self) -> str:
-        """In Markdown."""
+        """The row in Markdown."""
         reached = {True: "yes", False: "**no**", None: ""}[self.is_reached]
         return f"| {self.what} | {self.opponent} | {self.ours} | {self.figure} | {self.must_reach} | {reached} |"
 
@@ -40,14 +40,14 @@ HEAD = "| what | opponent | ours | ratio | must reach | reached |\n|---|---|---|
 
 
 def _faster(name: str, what: str, *, opponent: float, ours: float, must: float | None) -> Row:
-    """A row of seconds, in which we are to be `must` times faster."""
+    """A row of seconds in which mlprune must be `must` times faster."""
     ratio = opponent / ours
     bound = "" if must is None else f"{must:g}x"
     return Row(name, what, _s(opponent), _s(ours), f"{ratio:.1f}x", bound, None if must is None else ratio >= must)
 
 
 def _at_most(name: str, what: str, *, one: float, ten: float, must: float) -> Row:
-    """A row of seconds, in which ten sparsities are to take at most `must` times what one takes."""
+    """A row of seconds in which ten sparsities may take at most `must` times as long as one."""
     return Row(
         name, what, f"one: {_s(one)}", f"ten: {_s(ten)}", f"{ten / one:.2f}x", f"<= {must:g}x", ten / one <= must
     )
@@ -58,7 +58,7 @@ def _s(seconds: float) -> str:
 
 
 def mask_rows(bench: Bench) -> list[Row]:
-    """The keep mask of one matrix, without and with ties."""
+    """Time of the keep mask of one matrix, without and with ties."""
     found = bench.kernel()
     size = f"{bench.size.matrix}x{bench.size.matrix} float32"
     copy = f"copying the matrix takes {_s(found['copy'])}"
@@ -75,7 +75,7 @@ def mask_rows(bench: Bench) -> list[Row]:
 
 
 def ten_rows(bench: Bench) -> list[Row]:
-    """Ten sparsities against one: an ordering alone, the step with all it writes, and the whole run."""
+    """Ten sparsities compared with one: the ordering alone, the whole step, and the whole run."""
     kernel, one, ten = bench.kernel(), bench.ours("dense"), bench.ours("ten")
     size = f"{bench.size.matrix}x{bench.size.matrix}"
     return [
@@ -92,25 +92,25 @@ def ten_rows(bench: Bench) -> list[Row]:
 
 
 def sequential_rows(bench: Bench) -> list[Row]:
-    """One variant, Wanda's way of propagating."""
+    """One variant with sequential propagation, as in Wanda."""
     opponent, ours = bench.loop()["total"], bench.ours("sequential")["total"]
     return [_faster("sequential", "one `sequential` variant, float32", opponent=opponent, ours=ours, must=2.8)]
 
 
 def dense_rows(bench: Bench) -> list[Row]:
-    """One variant of the dense model's statistics."""
+    """One variant from statistics of the dense model."""
     opponent, ours = bench.loop()["total"], bench.ours("dense")["total"]
     return [_faster("dense", "one `dense` variant, float32", opponent=opponent, ours=ours, must=5)]
 
 
 def hundred_rows(bench: Bench) -> list[Row]:
-    """A hundred variants in float32."""
+    """One hundred variants in float32."""
     opponent, ours = 100 * bench.loop()["total"], bench.ours("hundred")["total"]
     return [_faster("hundred", "100 `dense` variants, float32", opponent=opponent, ours=ours, must=50)]
 
 
 def hundred_bfloat16_rows(bench: Bench) -> list[Row]:
-    """A hundred variants in bfloat16, against the loop as it is, and against the loop in bfloat16 for information."""
+    """One hundred variants in bfloat16, compared with the loop in float32 and, for information, in bfloat16."""
     ours = bench.ours("hundred_bfloat16")["total"]
     what = "100 `dense` variants, bfloat16"
     return [
@@ -126,7 +126,7 @@ def hundred_bfloat16_rows(bench: Bench) -> list[Row]:
 
 
 def bfloat16_rows(bench: Bench) -> list[Row]:
-    """What bfloat16 gains, and what it changes in the masks."""
+    """Speed-up of bfloat16 and its effect on the masks."""
     float32, bfloat16 = bench.ours("ten")["total"], bench.ours("ten_bfloat16")["total"]
     equal = bench.agreement()["equal"]
     words = f"{min(equal.values()):.2%} to {max(equal.values()):.2%}"
@@ -137,7 +137,7 @@ def bfloat16_rows(bench: Bench) -> list[Row]:
 
 
 def memory_rows(bench: Bench) -> list[Row]:
-    """Growth of a process over what it held when all libraries were loaded and used once; with XGLM's vocabulary."""
+    """Peak memory above that of the loaded and used libraries, with XGLM's vocabulary."""
     bench = bench.with_vocabulary(XGLM_VOCABULARY)
     limit = bench.inputs()["model_bytes"] + bench.size.block_bytes + bench.size.hidden_bytes
     rows = []
@@ -152,14 +152,14 @@ def memory_rows(bench: Bench) -> list[Row]:
 
 
 def bytes_rows(bench: Bench) -> list[Row]:
-    """Stored masks."""
+    """Size of the stored masks."""
     a_weight = bench.ours("ten")["mask_bytes"] / bench.size.n_prunable
     what = f"stored masks of ten nested sparsities ({TEN_SPARSITIES[0]} to {TEN_SPARSITIES[-1]}), bytes a weight"
     return [Row("bytes", what, "", f"{a_weight:.3f}", "", "<= 0.5", a_weight <= 0.5)]
 
 
 def fair_rows(bench: Bench) -> list[Row]:
-    """Whether the opponent is a fair one."""
+    """Checks that the opponent is a fair baseline."""
     loop, rate, same = bench.loop(), bench.rate(), bench.same_masks()
     share = loop["forward_gflop_per_s"] / rate["float32"]["best"]
     forwards = Row(
@@ -196,4 +196,4 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "bytes": bytes_rows,
     "fair": fair_rows,
 }
-"""What `--only` takes."""
+"""Names that `--only` accepts."""

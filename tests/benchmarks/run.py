@@ -1,8 +1,8 @@
-"""Measure the benchmark table: one command, one machine, one run. What is measured: docs/benchmarks.md.
+"""Measure the benchmark table in one run on one machine. The rows are described in docs/benchmarks.md.
 
 python tests/benchmarks/run.py --out benchmarks.json        the whole table
 python tests/benchmarks/run.py --only mask --only ten       some rows
-python tests/benchmarks/run.py --small                      a tiny model: does the machinery work?
+python tests/benchmarks/run.py --small                      a tiny model, to check that the benchmark runs
 """
 
 import argparse
@@ -18,7 +18,7 @@ from rows import HEAD, ROWS, Row
 
 
 def main() -> None:
-    """Measure, print the table, write the figures."""
+    """Measure, print the table and write the figures."""
     options = _options()
     started = moment()
     with tempfile.TemporaryDirectory(prefix="mlprune-benchmarks-", dir=options.folder) as folder:
@@ -35,16 +35,18 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file, as JSON")
-    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure these rows; may be repeated")
-    parser.add_argument("--small", action="store_true", help="a tiny model: does the machinery work?")
-    parser.add_argument("--repeat", type=int, default=1, help="make every timed run so often and take the median")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 6 GB for the whole table")
+    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
+    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure only this row; repeatable")
+    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser.add_argument("--repeat", type=int, default=1, help="repeat each timed run N times and report the median")
+    parser.add_argument(
+        "--folder", type=Path, help="parent of the temporary folder, which needs 6 GB for the whole table"
+    )
     return parser.parse_args()
 
 
 def _table(rows: list[Row], conditions: dict[str, Any], found: dict[str, Any], *, is_small: bool) -> str:
-    """The table in Markdown, and the conditions in a few lines."""
+    """Format the table and the conditions in Markdown."""
     rate = found["rate"]
     lines = ["**A tiny model: these figures mean nothing.**", ""] if is_small else []
     lines += [HEAD, *(row.line for row in rows), ""]

@@ -1,12 +1,12 @@
-"""Measure scoring: our answers to requests of lm-evaluation-harness against those of its own Hugging Face class.
+"""Measure scoring: lm-evaluation-harness requests answered by mlprune and by the harness's own Hugging Face class.
 
 python tests/benchmarks/scoring.py --out scoring.json       the whole table
 python tests/benchmarks/scoring.py --only float32           some rows
-python tests/benchmarks/scoring.py --small                  a tiny model: does the machinery work?
+python tests/benchmarks/scoring.py --small                  a tiny model, to check that the benchmark runs
 
-The requests are XNLI's, as the harness puts them: three whole texts an example behind no context, each premise with
-three hypotheses, on a random model of XGLM-564M's shape with its vocabulary of 256,008. Every measurement has a process
-of its own; loading is timed apart, and a short request is answered before the clock starts.
+The requests are those of XNLI in the harness: three whole texts per example without context, three hypotheses per
+premise. The model is random and has the shape and the vocabulary (256,008) of XGLM-564M. Every measurement has its own
+process. Loading is timed separately, and a short warm-up request is answered first.
 """
 
 import argparse
@@ -47,11 +47,11 @@ SMALL_EXAMPLES = 12
 EXAMPLES_A_VARIANT = 12
 VARIANTS = 20
 HYPOTHESES = 3
-"""Of each premise, as in XNLI."""
+"""Hypotheses per premise, as in XNLI."""
 BATCH_TOKENS = AUTO_BATCH_TOKENS
-"""What a recipe gets that does not say."""
+"""Default of recipes."""
 THEIR_BATCH = 64
-"""Rows the harness runs together: the most it tries by default."""
+"""Rows per batch of the harness: the largest batch it tries by default."""
 OTHER_BATCHES = (1, 16)
 TEMPLATE = "{premise} w1 w2 {label} w6 {hypothesis}"
 LABELS = ("w3", "w4", "w5")
@@ -62,7 +62,7 @@ Answers = list[tuple[float, bool]]
 
 
 def examples(n: int, *, vocabulary: int, longest: int) -> list[list[str]]:
-    """The three texts of each example, about as long as XNLI's English ones in XGLM's tokens: 43 on average."""
+    """Three texts per example, about as long as XNLI's English ones in XGLM tokens: 43 on average."""
     draw = random.Random(0)
 
     def words(median: float, spread: float) -> str:
@@ -78,7 +78,7 @@ def examples(n: int, *, vocabulary: int, longest: int) -> list[list[str]]:
 
 
 def asked(texts: list[list[str]]) -> list[Instance]:
-    """The harness's requests for them."""
+    """Harness requests for texts."""
     return [
         Instance("loglikelihood", {}, ("", text), place, ("xnli", number, 1))
         for number, candidates in enumerate(texts)
@@ -91,13 +91,13 @@ def texts_for(size: Size, n: int) -> list[list[str]]:
 
 
 def make_inputs(folder: Path, size: Size) -> dict[str, Any]:
-    """The model, a corpus and the twenty variants' recipe."""
+    """Write the model, a corpus and the recipe of twenty variants."""
     write_inputs(folder, size)
     return {"model_bytes": (folder / "model" / "model.safetensors").stat().st_size}
 
 
 def theirs(folder: Path, texts: list[list[str]], dtype: str, batch: int) -> dict[str, Any]:
-    """The harness's own class."""
+    """Measure the class of the harness."""
     torch.set_num_threads(N_THREADS)
     started = perf_counter()
     model = HFLM(str(folder / "model"), device="cpu", dtype=dtype, batch_size=batch)
@@ -106,14 +106,14 @@ def theirs(folder: Path, texts: list[list[str]], dtype: str, batch: int) -> dict
 
 
 def ours(folder: Path, texts: list[list[str]], dtype: str) -> dict[str, Any]:
-    """Our class."""
+    """Measure the class of mlprune."""
     started = perf_counter()
     model = _our_model(_our_chain(folder, dtype), folder)
     return _timed(model.loglikelihood, texts, perf_counter() - started)
 
 
 def evaluation_step(folder: Path, texts: list[list[str]], dtype: str) -> dict[str, Any]:
-    """The same texts as the step `evaluate` scores them: tokenised, planned, and without their first tokens."""
+    """Measure the step `evaluate` on the same texts: tokenised, planned, without their first tokens."""
     chain, tokenizer = _our_chain(folder, dtype), load_tokenizer(folder / "model")
     items = [ChoiceItem(str(number), LABELS, tuple(candidates), 0) for number, candidates in enumerate(texts)]
     limits: dict[str, Any] = {"batch_tokens": BATCH_TOKENS, "max_positions": None}
@@ -124,14 +124,14 @@ def evaluation_step(folder: Path, texts: list[list[str]], dtype: str) -> dict[st
 
 
 def make_variants(folder: Path, size: Size) -> dict[str, Any]:
-    """Twenty variants of one dense ordering."""
+    """Make twenty variants from one dense ordering."""
     sparsities = [round(0.025 + 0.045 * number, 3) for number in range(VARIANTS)]
     recipe = write_recipe(folder, "twenty", size=size, sparsity=sparsities)
     return prune_by_recipe(recipe, folder / "twenty-store").as_dict()
 
 
 def one_run(folder: Path, texts: list[list[str]]) -> dict[str, Any]:
-    """All variants after one another: the dense weights are loaded once."""
+    """Score all variants in turn; the dense weights are loaded once."""
     store = Store(folder / "twenty-store")
     variants = sorted(record.id for record in store.records("variants") if record.rows["variants"][0]["sparsity"] > 0)
     started = perf_counter()
@@ -169,7 +169,7 @@ def _timed(answer: Callable[[list[Instance]], Answers], texts: list[list[str]], 
 
 @dataclass
 class Bench:
-    """Measurements over one folder of inputs, each made when it is first asked for."""
+    """Measurements on one folder of inputs; each is made on first use."""
 
     folder: Path
     size: Size
@@ -182,7 +182,7 @@ class Bench:
         return texts_for(self.size, self.n_examples)
 
     def made(self, name: str, function: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-        """A measurement; the model is written before the first."""
+        """Make a measurement; the first call also writes the model."""
         for known, make, arguments in (("inputs", make_inputs, (self.size,)), (name, function, args)):
             if known not in self.found:
                 self.log(f"{known} ...")
@@ -196,7 +196,7 @@ class Bench:
         return self.made(f"ours {dtype}", ours, self.texts, dtype)
 
     def rate(self, found: Mapping[str, Any]) -> float:
-        """Examples a second."""
+        """Examples per second."""
         return self.n_examples / float(found["seconds"])
 
 
@@ -219,7 +219,7 @@ def float32_rows(bench: Bench) -> list[Row]:
 
 
 def bfloat16_rows(bench: Bench) -> list[Row]:
-    """Ours in bfloat16, against theirs in both."""
+    """mlprune in bfloat16, compared with the harness in both dtypes."""
     own = bench.ours("bfloat16")
     what = "XNLI-style scoring, ours in bfloat16"
     return [
@@ -229,7 +229,7 @@ def bfloat16_rows(bench: Bench) -> list[Row]:
 
 
 def batches_rows(bench: Bench) -> list[Row]:
-    """Theirs with other batches than its largest."""
+    """The harness with other batch sizes."""
     own = bench.ours()
     rows = []
     for batch in OTHER_BATCHES:
@@ -249,7 +249,7 @@ def step_rows(bench: Bench) -> list[Row]:
 
 
 def twenty_rows(bench: Bench) -> list[Row]:
-    """Twenty variants in one run against twenty loads and evaluations: one of theirs and one of ours, times twenty."""
+    """Twenty variants in one run, compared with twenty times one load and evaluation by the harness and by mlprune."""
     few = texts_for(bench.size, EXAMPLES_A_VARIANT)
     bench.made("variants", make_variants, bench.size)
     own = bench.made("twenty", one_run, few)
@@ -267,7 +267,7 @@ def twenty_rows(bench: Bench) -> list[Row]:
 
 
 def _rounding(their_sum: float) -> float:
-    """Half the distance to the next number: theirs is summed in float32, where that is 6e-5 for sums beyond 1,024."""
+    """Rounding error of the harness, which sums in float32: half the distance to the next number, 6e-5 above 1,024."""
     return float(np.spacing(np.float32(abs(their_sum)))) / 2
 
 
@@ -288,11 +288,11 @@ ROWS: Mapping[str, Callable[[Bench], list[Row]]] = {
     "step": step_rows,
     "twenty": twenty_rows,
 }
-"""What `--only` takes."""
+"""Names that `--only` accepts."""
 
 
 def main() -> None:
-    """Measure, print the table, write the figures."""
+    """Measure, print the table and write the figures."""
     options = _options()
     started = moment()
     size, n_examples = (SMALL, SMALL_EXAMPLES) if options.small else (SHAPE, options.examples)
@@ -303,7 +303,7 @@ def main() -> None:
         rows = [row for name in options.only or ROWS for row in ROWS[name](bench)]
     conditions = {**machine(), "started": started, "ended": moment(), "examples": n_examples, "blocks": size.blocks}
     if options.small:
-        print("**A tiny model: these figures mean nothing.**\n")
+        print("**Tiny model: these figures are not meaningful.**\n")
     print("\n".join([HEAD, *(row.line for row in rows)]))
     print(
         f"\n{n_examples} examples on {conditions['cores']} cores of {conditions['cpu']}, load {started['load_1min']}."
@@ -315,12 +315,14 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file, as JSON")
-    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure these rows; may be repeated")
-    parser.add_argument("--small", action="store_true", help="a tiny model: does the machinery work?")
+    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
+    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure only this row; repeatable")
+    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="XNLI-style examples, a multiple of three")
-    parser.add_argument("--blocks", type=int, help="another number of blocks than 24")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 6 GB for the whole table")
+    parser.add_argument("--blocks", type=int, help="number of blocks (default 24)")
+    parser.add_argument(
+        "--folder", type=Path, help="parent of the temporary folder, which needs 6 GB for the whole table"
+    )
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
-"""Measure the streaming of statistics: memory as demonstrations grow, and files against plain Parquet.
+"""Measure the streaming of statistics: memory for growing sets, and files compared with plain Parquet.
 
 python tests/benchmarks/streaming.py --out streaming.json     all rows
 python tests/benchmarks/streaming.py --only files             some of them
-python tests/benchmarks/streaming.py --small                  a tiny model: does the machinery work?
+python tests/benchmarks/streaming.py --small                  a tiny model, to check that the benchmark runs
 """
 
 import argparse
@@ -40,23 +40,23 @@ from mlprune.store.store import Store
 
 TIMES = (1, 4, 16)
 MOST_MEMORY = 1.1
-"""Largest peak, over that with the demonstrations once."""
+"""Largest peak memory relative to that of the smallest set."""
 MOST_TIME = 1.3
-"""Time of our files, over that of plain Parquet."""
+"""Time for our files relative to that for plain Parquet."""
 MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is observed, and the files that are written and read."""
+    """Sizes of the observed sets and of the files."""
 
     model: Size
     part_tokens: int
-    """Tokens of a part; the demonstrations once are one part."""
+    """Tokens of a part; the smallest set is one part."""
     blocks: int
-    """Of the files."""
+    """Width of the files."""
     demonstrations: int
-    """In them."""
+    """Demonstrations in the files."""
     width: int
     repeat: int
 
@@ -69,14 +69,14 @@ FULL = Sizes(
     width=1024,
     repeat=5,
 )
-"""The files are a full part of XGLM-564M's. What is observed has its width and few, short demonstrations' worth of
-products: statistics take 140 KiB a demonstration whatever its length, 35 MiB a part and 560 MiB for 16 parts, so that
-holding all of them, or all of one block's (112 MiB), would show."""
+"""The files contain a full part of XGLM-564M. The observed model has its width and short demonstrations. Statistics
+take 140 KiB per demonstration of any length, 35 MiB per part and 560 MiB for 16 parts, so that keeping all of them in
+memory, or all of one block (112 MiB), would be visible."""
 TINY = Sizes(SMALL, part_tokens=16 * SMALL.tokens, blocks=3, demonstrations=32, width=64, repeat=2)
 
 
 def memory_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
-    """The peaks of processes that observe and that order a block, with 1, 4 and 16 times the demonstrations."""
+    """Peak memory to observe a set and to order a block, with 1, 4 and 16 times the demonstrations."""
     once = sizes.part_tokens // sizes.model.tokens
     measured(write_corpus, folder, sizes.model, once * TIMES[-1])
     for times in TIMES:
@@ -101,7 +101,7 @@ def _memory_row(name: str, what: str, found: Mapping[str, Any]) -> Row:
 
 
 def write_corpus(folder: Path, size: Size, n_lines: int) -> dict[str, Any]:
-    """Model and tokenizer, and a corpus of so many lines, each demonstration longer than the model reads."""
+    """Write model, tokenizer and a corpus of `n_lines` lines; each demonstration is longer than the model reads."""
     write_inputs(folder, size)
     generator = torch.Generator().manual_seed(0)
     for language in ("fr", "en"):
@@ -112,7 +112,7 @@ def write_corpus(folder: Path, size: Size, n_lines: int) -> dict[str, Any]:
 
 
 def write_jobs(folder: Path, store_folder: Path, sizes: Sizes, n: int) -> dict[str, Any]:
-    """Make the set of n demonstrations, and leave the jobs that observe it, as workers get them."""
+    """Make the set of n demonstrations and write the jobs that observe it, as workers receive them."""
     observe_plan.PART_TOKENS = sizes.part_tokens
     recipe = write_recipe(folder, f"observe-{n}", size=replace(sizes.model, samples=n))
     plan, store = build_plan(load_recipe(recipe)), Store(store_folder)
@@ -129,7 +129,7 @@ def write_jobs(folder: Path, store_folder: Path, sizes: Sizes, n: int) -> dict[s
 
 
 def run_jobs(store_folder: Path, step: str) -> dict[str, Any]:
-    """Run the jobs of a step that were left."""
+    """Run the pending jobs of a step."""
     set_worker_threads(1)
     steps, load_chain = pickle.loads((store_folder / "jobs.pickle").read_bytes())
     libraries, started = settled_memory_bytes(), perf_counter()
@@ -148,13 +148,13 @@ def run_jobs(store_folder: Path, step: str) -> dict[str, Any]:
 
 
 def _n_numbers(file: Path) -> int:
-    """Sums of squares in a statistics file."""
+    """Number of sums of squares in a statistics file."""
     metadata = pq.ParquetFile(file).metadata
     return int(sum(metadata.row_group(group).column(4).num_values for group in range(metadata.num_row_groups)))
 
 
 def file_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
-    """Writing and reading the statistics of a full part of every block."""
+    """Time to write and read the statistics of a full part for every block."""
     found["files"] = measured(files, folder, sizes)
     seconds, mib = found["files"]["seconds"], found["files"]["encode_numeric"] / MIB
     rows = []
@@ -169,7 +169,7 @@ def file_rows(sizes: Sizes, folder: Path, found: dict[str, Any]) -> list[Row]:
 
 
 def files(folder: Path, sizes: Sizes) -> dict[str, Any]:
-    """Medians of our files (hashed, flushed to the disk) and of plain ones, measured in turn, on one thread."""
+    """Median times for our files (hashed, flushed to disk) and for plain files, measured alternately on one thread."""
     set_worker_threads(1)
     store = Store(folder / "files")
     blocks = [_block(sizes, block) for block in range(sizes.blocks)]
@@ -201,7 +201,7 @@ def files(folder: Path, sizes: Sizes) -> dict[str, Any]:
 
 
 def _block(sizes: Sizes, block: int) -> dict[str, torch.Tensor]:
-    """Sums of squares as a model's: features of very different size, each alike over the demonstrations."""
+    """Realistic sums of squares: features differ a lot in size and vary little between demonstrations."""
     generator = torch.Generator().manual_seed(block)
     widths = {"self_attn.q_proj": 1, "self_attn.out_proj": 1, "fc1": 1, "fc2": 4}
     found = {}
@@ -213,7 +213,7 @@ def _block(sizes: Sizes, block: int) -> dict[str, torch.Tensor]:
 
 
 def _plain_table(block: int, sums: Mapping[str, torch.Tensor]) -> pa.Table:
-    """The same columns, made before the clock runs."""
+    """The same columns as a table, built before the measurement."""
     n = len(next(iter(sums.values())))
     widths = [one.shape[1] for one in sums.values() for _ in range(n)]
     values = np.concatenate([one.numpy().reshape(-1) for one in sums.values()])
@@ -253,7 +253,7 @@ def _read_ours(store: Store, artefacts: list[Any], n: int) -> list[Any]:
 
 
 def _seconds(function: Callable[[], Any]) -> tuple[float, Any]:
-    """How long a function takes, and what it gives; what others left to be written is written before."""
+    """Time a function and return its result; pending writes are flushed first."""
     os.sync()
     started = perf_counter()
     result = function()
@@ -264,12 +264,12 @@ ROWS = {"memory": memory_rows, "files": file_rows}
 
 
 def main() -> None:
-    """Measure, print the table, write the figures."""
+    """Measure, print the table and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file, as JSON")
-    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure these rows; may be repeated")
-    parser.add_argument("--small", action="store_true", help="a tiny model: does the machinery work?")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made: 2 GB")
+    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
+    parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure only this row; repeatable")
+    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder, which needs 2 GB")
     options = parser.parse_args()
     started, found, rows = moment(), {}, []
     with tempfile.TemporaryDirectory(prefix="mlprune-streaming-", dir=options.folder) as folder:

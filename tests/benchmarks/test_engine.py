@@ -1,4 +1,4 @@
-"""The engine's benchmark on a tiny model; its figures are no business of a test."""
+"""The engine benchmark runs on a tiny model. Its figures are not checked."""
 
 import json
 import subprocess

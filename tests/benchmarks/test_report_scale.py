@@ -1,4 +1,4 @@
-"""The report of a thousand variants stays a file that can be mailed."""
+"""The report of a thousand variants is small enough to mail."""
 
 from pathlib import Path
 

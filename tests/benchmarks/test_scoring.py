@@ -1,4 +1,4 @@
-"""The machinery of the scoring benchmark on a tiny model; its figures are no business of a test."""
+"""The scoring benchmark runs on a tiny model. Its figures are not checked."""
 
 import json
 import subprocess

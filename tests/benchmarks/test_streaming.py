@@ -1,4 +1,4 @@
-"""The streaming benchmark's machinery on a tiny model; its figures are no business of a test."""
+"""The streaming benchmark runs on a tiny model. Its figures are not checked."""
 
 import json
 import subprocess

@@ -1,9 +1,9 @@
-"""The opponent: Wanda's loop, written from its description (Sun et al., arXiv 2306.11695), made as fast as it allows.
+"""The baseline: Wanda's loop, written from its description (Sun et al., arXiv 2306.11695), as fast as that allows.
 
-Samples are padded to one length. The inputs of the first block are caught; then, block by block, every sample runs
-alone through the dense block while hooks on all its linear layers keep a running mean of squared column norms, every
-layer is pruned row by row with one stable sort of its whole score matrix, and every sample runs once more through the
-pruned block. Nothing of the project is imported here. The seconds of its parts are taken on the way.
+Samples are padded to one length, and the inputs of the first block are captured. For each block, every sample runs
+alone through the dense block, and hooks on its linear layers keep a running mean of squared column norms. Then every
+layer is pruned per row with one stable sort of its score matrix, and every sample runs through the pruned block. This
+module imports nothing from mlprune. It also measures the time of each part.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 OnMask = Callable[[int, str, Tensor, Tensor], Tensor]
-"""Told of every layer: block, layer, scores [out, in], and bool [out, in], True where the weight is to be removed;
-returns the mask to remove by, this one or another."""
+"""Called for every layer with block, layer, scores [out, in] and removal mask [out, in]; returns the mask to apply."""
 
 Call = tuple[Tensor, tuple[Any, ...], dict[str, Any]]
 """Hidden states of one sample, and the other arguments of its blocks."""
@@ -25,13 +24,13 @@ Call = tuple[Tensor, tuple[Any, ...], dict[str, Any]]
 
 @dataclass
 class LoopSeconds:
-    """Where the time of a loop went; the parts add up to the total but for moments between them."""
+    """Seconds of the parts of a loop; they add up to nearly the total."""
 
     total: float = 0.0
     catch: float = 0.0
-    """Embedding the samples and catching the first block's inputs."""
+    """Embedding the samples and capturing the inputs of the first block."""
     forward: float = 0.0
-    """All samples through all blocks twice, the hooks not counted."""
+    """Running all samples through all blocks twice, without the hooks."""
     norms: float = 0.0
     """The hooks."""
     score: float = 0.0
@@ -47,7 +46,7 @@ class LoopSeconds:
 
 @contextmanager
 def _added(seconds: LoopSeconds, part: str) -> Iterator[None]:
-    """Add the time of a passage to one part."""
+    """Add the time of the enclosed code to one part."""
     start = perf_counter()
     yield
     setattr(seconds, part, getattr(seconds, part) + perf_counter() - start)
@@ -58,7 +57,7 @@ class _Caught(Exception):
 
 
 class _Catcher(nn.Module):
-    """Stands in the first block's place, keeps what it is called with, and ends the forward there."""
+    """Replaces the first block, stores its call arguments and ends the forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +74,7 @@ class _RunningNorms:
     def __init__(self, layer: nn.Linear, seconds: LoopSeconds) -> None:
         self.mean = torch.zeros(layer.in_features)
         self.counted: Tensor | None = None
-        """[s] bool, the tokens of the current sample that count; None: all, padding too."""
+        """[s] bool, the counted tokens of the current sample; None counts all tokens, including padding."""
         self._n = 0
         self._seconds = seconds
 
@@ -98,10 +97,10 @@ def wanda_loop(
     Args:
         model: a causal language model of transformers whose blocks are `model.model.layers`.
         samples: [n, s] int64, padded on the right.
-        sparsity: share removed of every row.
-        counted: [n, s] bool, the real tokens, which are then attended to and counted alone; None: no attention mask is
-            passed and padding counts, which is what the published code does.
-        on_mask: told of every mask, and may change it.
+        sparsity: share of each row to remove.
+        counted: [n, s] bool, the real tokens; only they are attended to and counted. With None, no attention mask is
+            passed and padding is counted, as in the published code.
+        on_mask: called with every mask; may replace it.
     """
     seconds = LoopSeconds()
     with _added(seconds, "total"):
@@ -122,7 +121,7 @@ def wanda_loop(
 
 
 def _first_inputs(model: Any, samples: Tensor, counted: Tensor | None) -> list[Call]:
-    """What the model calls its first block with, for every sample alone."""
+    """Capture the call arguments of the first block for every sample."""
     first, catcher = model.model.layers[0], _Catcher()
     model.model.layers[0] = catcher
     try:
@@ -145,7 +144,7 @@ def _observe(
     counted: Tensor | None,
     seconds: LoopSeconds,
 ) -> dict[str, Tensor]:
-    """Run all samples through the dense block; layer -> [in] running mean of squared norms."""
+    """Run all samples through the dense block and return the running means of squared norms: layer -> [in]."""
     running = {name: _RunningNorms(layer, seconds) for name, layer in layers.items()}
     handles = [layer.register_forward_hook(running[name].hook) for name, layer in layers.items()]
     for index, call in enumerate(calls):
@@ -158,7 +157,7 @@ def _observe(
 
 
 def _chosen(weight: Tensor, mean: Tensor, *, sparsity: float, seconds: LoopSeconds) -> tuple[Tensor, Tensor]:
-    """Scores, and True where they are among the lowest of their row; both [out, in]."""
+    """Return the scores and a mask of the lowest scores of each row, both [out, in]."""
     with _added(seconds, "score"):
         scores = weight.abs() * torch.sqrt(mean.reshape(1, -1))
     with _added(seconds, "sort"):
@@ -170,7 +169,7 @@ def _chosen(weight: Tensor, mean: Tensor, *, sparsity: float, seconds: LoopSecon
 
 
 def _run(module: nn.Module, call: Call, seconds: LoopSeconds) -> Tensor:
-    """One sample through one block."""
+    """Run one sample through one block."""
     with _added(seconds, "forward"):
         hidden, args, kwargs = call
         output: Tensor = module(hidden, *args, **kwargs)
@@ -178,10 +177,10 @@ def _run(module: nn.Module, call: Call, seconds: LoopSeconds) -> Tensor:
 
 
 def loop_flops(*, tokens: int, samples: int, blocks: int, width: int, feed_forward: int) -> float:
-    """Floating-point operations of the matrix products in a loop's two passes, padding included.
+    """Floating-point operations of the matrix products in the two passes of a loop, including padding.
 
     Args:
-        tokens: of one padded sample.
+        tokens: length of a padded sample.
     """
     linear = 2 * tokens * (4 * width * width + 2 * width * feed_forward)
     attention = 2 * 2 * tokens * tokens * width

@@ -1,4 +1,4 @@
-"""A command watched from outside: how long it took, and the memory of all its processes together."""
+"""Measure a command from outside: elapsed time and total memory of all its processes."""
 
 import subprocess
 import threading
@@ -12,23 +12,23 @@ import psutil
 
 EVERY_S = 0.05
 RAY_NAMES = ("raylet", "gcs_server", "ray::IDLE", "dashboard", "log_monitor", "runtime_env")
-"""Processes of Ray itself."""
+"""Names of Ray's own processes."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen of a command."""
+    """Measurements of a command."""
 
     exit_code: int
     elapsed_s: float
     peak_bytes: int
-    """Largest sum of the resident memory of all its processes but those of Ray itself."""
+    """Peak total resident memory of its processes, without those of Ray itself."""
     trace: tuple[tuple[float, int], ...]
-    """(seconds since the start, that sum), one entry a second, the largest of it."""
+    """(seconds since the start, highest total memory in that second)."""
 
 
 def watched(command: Sequence[str], log: Path) -> Watched:
-    """Run a command to its end, its output in a file."""
+    """Run a command to its end and write its output to a file."""
     started = time.monotonic()
     seen: dict[int, int] = {}
     with log.open("w", encoding="utf-8") as stream:
@@ -45,7 +45,7 @@ def watched(command: Sequence[str], log: Path) -> Watched:
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and all below it, without Ray's own."""
+    """Resident memory of a process and its descendants, without Ray's own."""
     total = 0
     with suppress(psutil.Error):
         top = psutil.Process(pid)
