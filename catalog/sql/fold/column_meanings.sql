@@ -1,5 +1,5 @@
--- column_meanings: one row per name of a column of tables, with what it means; of several tables that which says most of
--- results is asked first
+-- column_meanings: one row per column name of the tables, with its meaning; of several tables the first one in this
+-- list is used
 SELECT c.column_name, arg_min(c.comment, coalesce(list_position(
     ['variant_descriptions', 'metrics', 'comparisons', 'evaluations', 'variants', 'demonstration_sets', 'records'],
     c.table_name

@@ -1,2 +1,2 @@
--- count_records: one row: how many records the catalog knows
+-- count_records: one row: number of folded records
 SELECT count(*) AS n FROM records;

@@ -1,4 +1,4 @@
--- dangling_keys: one row per value of a key that is in no row of the table it points to
+-- dangling_keys: one row per value of a foreign key that the parent table does not have
 SELECT DISTINCT c.{column} AS key
 FROM {table} AS c
 WHERE c.{column} IS NOT NULL

@@ -1,2 +1,2 @@
--- drop: removes a table, view or macro that this version does not have any more
+-- drop: removes a table, view or macro that this version no longer has
 DROP {what} IF EXISTS {name};

@@ -1,2 +1,2 @@
--- fingerprint: one row: how many rows a table has, and a sum over them that does not depend on their order
+-- fingerprint: one row: number of rows of a table, and a sum over them that does not depend on their order
 SELECT count(*) AS n_rows, coalesce(sum(hash(t)::HUGEINT), 0) AS total FROM {table} AS t;

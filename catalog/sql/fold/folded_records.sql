@@ -1,2 +1,2 @@
--- folded_records: one row per record the catalog knows
+-- folded_records: one row per folded record
 SELECT kind, id FROM records;

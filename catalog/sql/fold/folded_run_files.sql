@@ -1,4 +1,4 @@
--- folded_run_files: one row per run file the catalog knows
+-- folded_run_files: one row per folded run file
 SELECT run_file FROM jobs
 UNION ALL SELECT run_file FROM failures
 UNION ALL SELECT run_file FROM runs

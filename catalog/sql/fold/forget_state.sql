@@ -1,2 +1,2 @@
--- forget_state: removes what a fold has noted under a name
+-- forget_state: removes the value that a fold stored under a name
 DELETE FROM fold_state WHERE name = $name;

@@ -1,2 +1,2 @@
--- note_state: notes something for later folds
+-- note_state: stores a value for later folds
 INSERT OR REPLACE INTO fold_state VALUES ($name, $value);

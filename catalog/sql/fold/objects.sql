@@ -1,2 +1,2 @@
--- objects: one row per table, view and macro that mlprune made, with the hash of its file
+-- objects: one row per table, view and macro that mlprune created, with the hash of its file
 SELECT kind, name, sha256 FROM schema_objects;

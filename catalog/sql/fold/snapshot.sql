@@ -1,5 +1,5 @@
--- snapshot: one row: the fingerprint of what is folded, 20 hex digits over the records (kind, id, step version) and over
--- the SHA-256 of their artefacts. It does not depend on the order of folding; run files do not count.
+-- snapshot: one row: fingerprint of the folded records, 20 hex digits over the records (kind, id, step version) and the
+-- SHA-256 of their artefacts. It does not depend on the order of folding, or on run files.
 SELECT left(sha256(concat_ws(
     ' ',
     (SELECT count(*) FROM records),

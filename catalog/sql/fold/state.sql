@@ -1,2 +1,2 @@
--- state: one row: what a fold has noted under a name, none if nothing is
+-- state: one row: the value that a fold stored under a name; no row if there is none
 SELECT value FROM fold_state WHERE name = $name;

@@ -1,4 +1,4 @@
--- dense_values: writes the metrics of dense models that are not there yet
+-- dense_values: inserts the metrics of dense models that are missing.
 -- depends on metrics, variants
 INSERT INTO dense_values BY NAME
 SELECT

@@ -1,5 +1,5 @@
--- repeated_comparisons: writes which comparisons do not count. Two recipes may compare the same evaluations in families
--- of different size: of those the row of the larger p_holm, the more careful one, stands. Only what was folded into
+-- repeated_comparisons: inserts the comparisons that are not used. Two recipes may compare the same evaluations in
+-- families of different size: the row with the larger p_holm, the more conservative one, is used. Only comparisons in
 -- {folded} (id) can have changed that.
 -- depends on comparisons
 INSERT INTO repeated_comparisons BY NAME

@@ -1,6 +1,5 @@
--- best_by_language: one row per base model, language and scoring rule (with the
--- protocol where it is not the default): the variant chosen on dev, and how it does on
--- test against dense.
+-- best_by_language: one row per base model, language and scoring rule (followed by the protocol where it is not the
+-- default): the variant chosen on dev, and its test accuracy in comparison with dense.
 -- $task VARCHAR = 'facts'
 SELECT
     base_model_id, language, label, score, propagation, sparsity, set_kind, source_language, target_language,

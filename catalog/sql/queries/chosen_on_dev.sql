@@ -1,6 +1,7 @@
--- chosen_on_dev: one row per base model, language, scoring rule and protocol: sparsity, score and scope chosen together as
--- the variant with the best value on dev, what that gives on test, and what choosing on test would have claimed.
--- optimism is that claim minus the honest value: never report it. Of perplexity and ece less is better.
+-- chosen_on_dev: one row per base model, language, scoring rule and protocol: the variant with the best value on dev,
+-- chosen over sparsity, score and scope together, its value on test, and the optimism of a choice on test. optimism is
+-- the best value on test minus the value of the variant chosen on dev: never report the former. For perplexity and ece
+-- less is better.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 WITH values_of AS (

@@ -1,6 +1,6 @@
--- compared_with_baselines: one row per pair of variants, language, scoring rule and protocol in which one of the two is a
--- baseline: another base model as it is, or something that is done at run time. The difference is the variant minus the
--- baseline. Holm is computed over all rows. Of perplexity and ece less is better.
+-- compared_with_baselines: one row per language, scoring rule, protocol and pair of variants of which one is a
+-- baseline: another dense base model, or a run-time method. The difference is the variant minus the baseline. Holm's
+-- correction is over all rows. For perplexity and ece less is better.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,4 +1,4 @@
--- cost_by_step: one row per run and step: how many tries of jobs there were and how they ended, seconds and memory.
+-- cost_by_step: one row per run and step: number of attempts at jobs by status, seconds and memory.
 -- $run_id VARCHAR = NULL
 SELECT
     run_id, step,

@@ -1,4 +1,4 @@
--- demonstration_sets_used: one row per demonstration set: what it is made of, and how many variants read it.
+-- demonstration_sets_used: one row per demonstration set: its parameters, and the number of variants that read it.
 SELECT
     n.set_name, d.kind, d.source_language, d.target_language, d.shots, d.samples, d.max_tokens, d.n_tokens, d.seed,
     d.profile, d.template, d.token_budget, d.task,

@@ -1,7 +1,8 @@
--- demonstrations_compared: one row per opponent, propagation and settings: translation demonstrations against
--- monolingual ones of the same source language, and against random pruning, at equal sparsity, on test accuracy outside
--- English. Both sides agree in what is removed where (removes, schedule, scope, profile), monolingual ones also in how
--- demonstrations are read (tokens, number, bootstrap, budget). Holm is computed over all comparisons the query reads.
+-- demonstrations_compared: one row per opponent, propagation and settings: translation demonstrations compared with
+-- monolingual ones of the same source language, and with random pruning, at equal sparsity, by test accuracy outside
+-- English. Both sides agree in what is removed where (removes, schedule, scope, profile); monolingual ones also in how
+-- demonstrations are read (tokens, number, bootstrap, budget). Holm's correction is over all comparisons that the query
+-- reads.
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'
 -- $alpha DOUBLE = 0.05

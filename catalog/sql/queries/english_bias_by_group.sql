@@ -1,5 +1,5 @@
 -- english_bias_by_group: one row per variant and group of languages: the mean value in the group and its mean gap to
--- English. Groups are scripts, or the resource classes of Joshi et al. 2020 (0 the least served, 5 the best).
+-- English. Groups are scripts, or the resource classes of Joshi et al. 2020 (0 the fewest resources, 5 the most).
 -- $by VARCHAR = 'script'
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

@@ -1,6 +1,5 @@
--- english_cost: one row per base model, score, propagation, settings and sparsity: English's mean difference to dense
--- on test.
--- ci_low and ci_high are the means of the variants' own interval ends; worst_difference is the lowest of them all.
+-- english_cost: one row per base model, score, propagation, settings and sparsity: the mean difference of English to
+-- dense on test. ci_low and ci_high are means over the variants' intervals; worst_difference is the lowest difference.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 SELECT

@@ -1,12 +1,12 @@
--- language_specific_neurons: one row per base model, language and block: how many feed-forward neurons of the block are
--- the language's own, and which, by LAPE (Tang et al. 2024, arXiv 2402.16438). A neuron fires at a token where its
--- activation is above 0; p is the fraction of a language's tokens at which it fires, over all of its sets that were
--- counted (code counts as a language). Of the neurons whose p exceeds the given quantile of all p in some language,
--- those with the lowest entropy of p over the languages are chosen, as many as the given share of all neurons (equal
--- ones: the lower block, then the lower neuron); each belongs to the languages in which its p exceeds that quantile.
--- neurons lists them, the lowest entropy first. Of a variant whose removals were counted: which fraction of the weights
--- through which these neurons read (removed_before), and through which they are read (removed_behind), its masks remove,
--- and of all neurons of the block (block_removed_before, block_removed_behind).
+-- language_specific_neurons: one row per base model, language and block: the language-specific feed-forward neurons of
+-- the block by LAPE (Tang et al. 2024, arXiv 2402.16438). A neuron is active at a token if its activation is above 0; p
+-- is the fraction of a language's tokens at which it is active, over all sets of the language that were counted (code
+-- counts as a language). Candidates are the neurons whose p exceeds the given quantile of all p in some language. Of
+-- these the neurons with the lowest entropy of p over the languages are chosen, as many as the given share of all
+-- neurons (ties: the lower block, then the lower neuron). A chosen neuron belongs to the languages in which its p
+-- exceeds the quantile. neurons lists them, the lowest entropy first. For a variant whose removals were counted: the
+-- fraction of the weights into these neurons (removed_before) and out of them (removed_behind) that its masks remove,
+-- and the same for all neurons of the block (block_removed_before, block_removed_behind).
 -- $share DOUBLE = 0.01
 -- $quantile DOUBLE = 0.95
 -- $kind VARCHAR = NULL
@@ -77,15 +77,15 @@ removals AS (
     SELECT
         v.base_model_id,
         r.block,
-        unnest(r.removed_before) / r.n_before AS before,
-        unnest(r.removed_behind) / r.n_behind AS behind,
+        unnest(r.removed_before) / r.n_before AS incoming,
+        unnest(r.removed_behind) / r.n_behind AS outgoing,
         generate_subscripts(r.removed_before, 1) - 1 AS neuron
     FROM neuron_removals AS r
     JOIN variants AS v ON v.variant_id = r.variant_id
     WHERE r.variant_id = $variant_id::VARCHAR
 ),
 block_removals AS (
-    SELECT base_model_id, block, avg(before ORDER BY neuron) AS before, avg(behind ORDER BY neuron) AS behind
+    SELECT base_model_id, block, avg(incoming ORDER BY neuron) AS incoming, avg(outgoing ORDER BY neuron) AS outgoing
     FROM removals
     GROUP BY base_model_id, block
 )
@@ -97,10 +97,10 @@ SELECT
     count(a.neuron) / b.n_in_block AS share_of_block,
     avg(a.p ORDER BY a.neuron) AS mean_probability,
     string_agg(a.neuron, ' ' ORDER BY a.entropy, a.neuron) AS neurons,
-    avg(r.before ORDER BY a.neuron) AS removed_before,
-    avg(r.behind ORDER BY a.neuron) AS removed_behind,
-    any_value(w.before) AS block_removed_before,
-    any_value(w.behind) AS block_removed_behind,
+    avg(r.incoming ORDER BY a.neuron) AS removed_before,
+    avg(r.outgoing ORDER BY a.neuron) AS removed_behind,
+    any_value(w.incoming) AS block_removed_before,
+    any_value(w.outgoing) AS block_removed_behind,
     b.base_model_id
 FROM blocks AS b
 LEFT JOIN assigned AS a

@@ -1,5 +1,5 @@
 -- layer_schedule: one row per pruned variant and block: the fraction of the block's weights that is removed, and for
--- schedule owl the block's outlier ratio beside it (a row for each record of ratios that the variant was made from).
+-- schedule owl the block's outlier ratio (a row for each record of ratios that the variant was made from).
 -- $variant_id VARCHAR = NULL
 -- $schedule VARCHAR = NULL
 -- $with_uniform BOOLEAN = true

@@ -1,6 +1,7 @@
--- lineage_of_code: one row per record that an evaluation was made from, at any remove: the commit and the SHA-256 of the
--- code that made it, the interpreter, the main libraries, the processor, and the run. All packages of an environment are
--- in packages_of_environment. NULL where the run was of an earlier version, or no run file tells of the record.
+-- lineage_of_code: one row per record that an evaluation was made from, directly or indirectly: the commit and the
+-- SHA-256 of the code that made it, the interpreter, the main libraries, the processor, and the run.
+-- packages_of_environment lists all packages of an environment. The columns are NULL if no run file mentions the
+-- record.
 -- $evaluation_id VARCHAR
 WITH libraries AS (
     SELECT environment_id,

@@ -1,12 +1,12 @@
--- lineage_of_metric: one row per metric of an evaluation: everything it was made from, down to the predictions' file, and
--- the run, commit and environment that made it (of what it was made from: lineage_of_code).
+-- lineage_of_metric: one row per metric of an evaluation: everything that it was made from, down to the predictions'
+-- file, and the run, commit and environment that made it (for its ancestors see lineage_of_code).
 -- $evaluation_id VARCHAR
 WITH of_evaluation AS (
     SELECT variant_id FROM evaluations WHERE evaluation_id = $evaluation_id
 ),
-behind AS MATERIALIZED (SELECT * FROM origins($evaluation_id)),
+ancestors AS MATERIALIZED (SELECT * FROM origins($evaluation_id)),
 observed AS (
-    SELECT string_agg(id, ' ' ORDER BY id) AS statistics_ids FROM behind WHERE kind = 'statistics'
+    SELECT string_agg(id, ' ' ORDER BY id) AS statistics_ids FROM ancestors WHERE kind = 'statistics'
 ),
 parents AS (
     SELECT string_agg(p.parent_variant_id, ' ' ORDER BY length(p.role), p.role) AS parent_variant_ids
@@ -18,7 +18,7 @@ files AS (
 ),
 made_by AS (
     SELECT o.run_id, o.environment_id, v.git_commit, v.code_sha256
-    FROM behind AS o
+    FROM ancestors AS o
     LEFT JOIN environments AS v ON v.environment_id = o.environment_id
     WHERE o.n_steps = 0
 )

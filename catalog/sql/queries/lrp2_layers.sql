@@ -1,5 +1,5 @@
--- lrp2_layers: one row per pair of blocks that LRP2 was tried with, language, scoring rule and protocol: how good it is on
--- the split for development, which pair was chosen, and what that one gives on test beside dense.
+-- lrp2_layers: one row per pair of blocks that LRP2 was tried with, language, scoring rule and protocol: its value on
+-- the development split, whether the pair was chosen, and the chosen pair's value on test with the dense model's.
 -- $task VARCHAR = 'facts'
 WITH tested AS (
     SELECT m.*, p.parent_id AS choice_id

@@ -1,7 +1,7 @@
--- mask_overlap_by_layer: one row per base model, score, propagation, sparsity, block and layer, and per differs_in and
--- settings: how alike the masks of variants are there (Jaccard of the removed weights) that differ in their
--- demonstration sets (differs_in is sets), in the seed, or in whatever else differs_in lists; settings is what they
--- share beside, or the two they have.
+-- mask_overlap_by_layer: one row per base model, score, propagation, sparsity, block, layer, differs_in and settings:
+-- the mean similarity (Jaccard of the removed weights) of variants' masks in the layer. differs_in lists the attributes
+-- in which the two variants of a pair differ, sets for the demonstration sets; settings is their common text, or the
+-- two texts.
 -- $sparsity DOUBLE = NULL
 SELECT
     p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.differs_in, p.settings, o.block, o.layer,

@@ -1,5 +1,6 @@
--- pareto_front: one row per variant, scoring rule and protocol that no other beats: English test accuracy against the mean
--- of the other languages, of variants evaluated in the same languages. The dense model stands with them if it is one.
+-- pareto_front: one row per efficient variant, scoring rule and protocol: English test accuracy and the mean over the
+-- other languages. A variant is efficient if no variant evaluated in the same languages is at least as good in both and
+-- better in one; the dense model can be one.
 -- $task VARCHAR = 'facts'
 -- $with_beaten BOOLEAN = false
 SELECT

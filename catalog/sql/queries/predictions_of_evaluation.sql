@@ -1,4 +1,4 @@
--- predictions_of_evaluation: one row per row of an evaluation's predictions as they are stored: for choices one per
+-- predictions_of_evaluation: one row per stored row of an evaluation's predictions: for tasks with candidates one per
 -- example and candidate with its log-likelihoods, for translation one per example with output and reference.
 -- $evaluation_id VARCHAR
 -- reads predictions from predictions of $evaluation_id

@@ -1,10 +1,10 @@
--- profile_differences: one row per pair of variants that differ in nothing but the profile, block and layer: which
--- fraction of the mask entries differs between the published code's choices and the corrected ones. A row without a
--- layer is the whole block, one without a block the whole model. From the Jaccard index J of the removed sets A and B:
--- |A and B| = J / (1 + J) * (|A| + |B|), and |A| + |B| - 2 |A and B| entries differ. share_by_chance is what two
--- unrelated masks of these sizes would give. Sets are told apart by what stands in demonstration_sets.
--- settings are those of the corrected variant, which may read the published code's sentences.
--- Pairs that a recipe leaves out of analyses.mask_overlaps are missing.
+-- profile_differences: one row per pair of variants that differ in nothing but the profile, block and layer: the
+-- fraction of the mask entries that differ between the published code's choices and the corrected ones. A row without a
+-- layer is for the whole block, one without a block for the whole model. From the Jaccard index J of the removed sets A
+-- and B: |A and B| = J / (1 + J) * (|A| + |B|), and |A| + |B| - 2 |A and B| entries differ. share_by_chance is the
+-- value for two unrelated masks of these sizes. Sets are compared by the columns of demonstration_sets. settings are
+-- those of the corrected variant, which may read the published code's sentences. Pairs that a recipe leaves out of
+-- analyses.mask_overlaps are missing.
 -- $variant_id VARCHAR = NULL
 WITH pairs AS (
     SELECT

@@ -1,6 +1,6 @@
--- rank_consistency_bias: one row per variant and language: RankC with English against the mean RankC with the other
--- languages. RankC itself is the same both ways; what leans is a language that agrees with English more than with the
--- rest (bias above 0). bias_change is against dense.
+-- rank_consistency_bias: one row per variant and language: RankC with English and the mean RankC with the other
+-- languages. RankC is symmetric; bias above 0 means that the language agrees with English more than with the others.
+-- bias_change is the difference to dense.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'

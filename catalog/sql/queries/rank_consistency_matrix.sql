@@ -1,5 +1,5 @@
--- rank_consistency_matrix: one row per variant and ordered pair of languages: RankC, the same both ways, with dense beside
--- it. Without a variant it is the dense model's.
+-- rank_consistency_matrix: one row per variant and ordered pair of languages: RankC, which is symmetric, and the dense
+-- model's value. Without a variant the rows are the dense model's.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $variant_id VARCHAR = NULL

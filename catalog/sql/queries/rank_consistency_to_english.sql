@@ -1,4 +1,4 @@
--- rank_consistency_to_english: one row per variant and language: RankC to English, and how far it moved from dense.
+-- rank_consistency_to_english: one row per variant and language: RankC with English, and its change since dense.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'

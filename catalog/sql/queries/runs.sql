@@ -1,5 +1,6 @@
--- runs: one row per run: what was called, where, with which code, and how it ended. how is NULL for one that goes on or
--- was killed; of one that mended damage the last round counts. retries are tries after the first, compute_s their time.
+-- runs: one row per run: its command, machine and code, and how it ended. how is NULL for a run that is active or was
+-- killed; for a run that repaired damaged files the last round counts. n_retries counts attempts after the first,
+-- compute_s is the time of all attempts.
 WITH last_rounds AS (
     SELECT * FROM run_ends
     QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY round DESC, run_file) = 1

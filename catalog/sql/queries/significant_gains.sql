@@ -1,4 +1,4 @@
--- significant_gains: one row per variant and language that is better than dense beyond chance, the largest gain first:
+-- significant_gains: one row per variant and language that is significantly better than dense, the largest gain first:
 -- the gains of significant_changes.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

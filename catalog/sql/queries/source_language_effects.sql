@@ -1,6 +1,6 @@
--- source_language_effects: one row per base model, kind of set, source language of the demonstrations and language of the
--- evaluation: which source language helps which. difference is the mean of the variants' differences to dense;
--- against_others is how much more that is than the mean over the other source languages, in the same language.
+-- source_language_effects: one row per base model, kind of set, source language of the demonstrations and language of
+-- the evaluation: which source language helps which language. difference is the mean of the variants' differences to
+-- dense; against_others is its difference to the mean over the other source languages, in the same language.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

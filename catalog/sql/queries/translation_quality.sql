@@ -1,4 +1,5 @@
--- translation_quality: one row per variant, language pair and metric (bleu, chrf, exact_match), with dense beside it.
+-- translation_quality: one row per variant, language pair and metric (bleu, chrf, exact_match), with the dense model's
+-- value.
 -- $split VARCHAR = 'test'
 SELECT
     m.base_model_id, m.language AS pair, m.metric, m.label, m.sparsity, m.value, m.ci_low, m.ci_high,

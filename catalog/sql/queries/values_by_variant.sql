@@ -1,5 +1,5 @@
--- values_by_variant: one row per base model, variant and language: a metric as it was measured, of one rule and protocol.
--- Where there are evaluations of several sizes the largest counts.
+-- values_by_variant: one row per base model, variant and language: a metric under one scoring rule and protocol. Of
+-- evaluations of several sizes the largest one is used.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,5 +1,5 @@
 -- variant_family: one row per combination of variants and parent: what was combined, how, and the fraction of weights
--- that the combination and each parent really remove.
+-- that the combination and each parent remove.
 -- $variant_id VARCHAR = NULL
 SELECT
     v.base_model_id, v.label, v.combination, v.achieved_sparsity, p.role,

@@ -1,5 +1,5 @@
--- columns: one row per column of a table or view, in the order in which both were made, with what COMMENT ON says of the
--- two and the column's place in the primary key (NULL: not part of it).
+-- columns: one row per column of a table or view, in the order in which tables and views were created, with the COMMENT
+-- ON texts of both and the column's position in the primary key (NULL if it is not part of it).
 WITH relations AS (
     SELECT table_oid AS oid, table_name AS name, 'table' AS kind, comment FROM duckdb_tables()
     UNION ALL

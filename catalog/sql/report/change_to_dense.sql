@@ -1,8 +1,8 @@
--- change_to_dense: one row per cell of the heat-maps: a task, language, method and sparsity, with the mean change of
--- accuracy to the dense model and how many of the cell's variants rise or fall significantly: p < 0.05 after Holm over
--- all comparisons of one model and task shown here; once over all demonstration sets of the method (demonstrations is
--- NULL, and is_mean_over_pairs says whether it read any) and once for each. Test split; dev only of a task that was
--- evaluated on no other.
+-- change_to_dense: one row per cell of the heat maps: a task, language, method and sparsity, with the mean change of
+-- accuracy to the dense model and the number of the cell's variants with a significant gain or loss (p < 0.05 after
+-- Holm's correction over all comparisons of one model and task shown here). The cells are once over all demonstration
+-- sets of the method (demonstration_label is NULL, and is_mean_over_pairs is true if it read any) and once for each
+-- set. Test split; the dev split only for a task that was evaluated on no other.
 WITH compared AS (
     SELECT
         b.source AS base_model, v.base_model_id, c.task, c.split,
@@ -37,7 +37,7 @@ adjusted AS (
         )) END AS p_holm
     FROM ranked
 ),
-told AS (
+cells AS (
     SELECT * REPLACE (NULL AS demonstration_label), demonstration_label IS NOT NULL AS is_mean_over_pairs FROM adjusted
     UNION ALL BY NAME
     SELECT *, false AS is_mean_over_pairs FROM adjusted WHERE demonstration_label IS NOT NULL
@@ -51,7 +51,7 @@ SELECT
     count(*) FILTER (WHERE p_holm < 0.05 AND difference < 0) AS n_significantly_worse,
     min(p_holm) AS smallest_p_holm,
     any_value(n_family) AS n_family
-FROM told
+FROM cells
 GROUP BY ALL
 ORDER BY
     base_model, base_model_id, task, scoring_rule, example_limit, score DESC NULLS LAST, intervention,

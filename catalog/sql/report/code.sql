@@ -1,4 +1,4 @@
--- code: one row per environment that jobs ran in: the code, the main libraries and the kind of machine.
+-- code: one row per environment that jobs ran in: the code, the main libraries and the kind of machine
 WITH used AS (
     SELECT environment_id, count(*) AS n_jobs, count(DISTINCT host) AS n_hosts, min(started_at) AS first_started_at
     FROM jobs

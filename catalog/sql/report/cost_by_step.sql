@@ -1,6 +1,5 @@
--- cost_by_step: one row per run and step that has finished jobs: their number, the time they took together and at the
--- longest, the largest memory of one, and the tokens that went through a model, altogether and a second (NULL where no
--- job runs a model).
+-- cost_by_step: one row per run and step with finished jobs: number of jobs, total and longest time, largest memory of
+-- a job, and the tokens that the model processed, in total and per second (NULL if no job runs a model)
 SELECT
     run_id, step,
     count(*) AS n_jobs,

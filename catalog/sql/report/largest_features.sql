@@ -1,4 +1,4 @@
--- largest_features: one row per feature among the 20 largest after a block while the dense model reads a demonstration
+-- largest_features: one row per feature among the 20 largest at a depth while the dense model reads a demonstration
 -- set, all of whose tokens count. Depth 0 is the output of the embeddings; magnitude is the mean over demonstrations of
 -- the feature's Euclidean norm over the tokens.
 SELECT

@@ -1,5 +1,5 @@
--- layer_profiles: one row per base model, method, block and layer: which fraction of the layer's weights is removed, as
--- the mean over the variants of the method at its largest sparsity; methods that remove least evenly come first.
+-- layer_profiles: one row per base model, method, block and layer: the removed fraction of the layer's weights, as the
+-- mean over the variants of the method at its largest sparsity. The most uneven methods come first.
 WITH of_methods AS (
     SELECT
         variant_id, base_model_id, coalesce(score, combination) AS score, set_kind, propagation, structure, settings,

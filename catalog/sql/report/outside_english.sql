@@ -1,5 +1,5 @@
--- outside_english: one row per method and sparsity: mean accuracy over the languages other than English and the variants
--- of the method, on test, with the dense model's mean over the same languages; a description, not a test.
+-- outside_english: one row per method and sparsity: mean test accuracy over the languages other than English and the
+-- variants of the method, with the dense model's mean over the same languages. This is a description, not a test.
 SELECT
     b.source AS base_model, m.base_model_id, m.task,
     concat_ws(', ', m.scoring_rule, q.protocol) AS scoring_rule, m.example_limit,

@@ -1,4 +1,4 @@
--- overview: one row: how much of everything the catalog holds.
+-- overview: one row: the size of the catalog
 SELECT
     (SELECT count(*) FROM base_models) AS n_models,
     (SELECT count(*) FROM described_variants WHERE NOT is_dense) AS n_variants,

@@ -1,5 +1,5 @@
 -- perplexity: one row per variant, language and split: perplexity on held-out text (lower is better), its 95 % interval
--- and its ratio to the dense model's.
+-- and its ratio to the dense model's
 SELECT
     b.source AS base_model, m.language, m.split, v.label, coalesce(v.score, v.combination) AS score,
     v.intervention, v.set_kind, v.demonstration_label, v.seed, v.propagation, v.structure, v.settings, v.sparsity,

@@ -1,8 +1,8 @@
 -- quality_by_sparsity: one row per point of the curves: a task, metric (accuracy, chrF or perplexity), language, method
--- and sparsity, with the mean over the variants there and the lowest and highest end of their 95 % intervals; once over
--- all demonstration sets of the method (demonstrations is NULL, and is_mean_over_pairs says whether it read any) and
--- once for each. The dense model has no score. Test split; the dev split only of a task that was evaluated on no other.
--- Run-time baselines are left out.
+-- and sparsity, with the mean over the variants and the lowest and highest end of their 95 % intervals. The points are
+-- once over all demonstration sets of the method (demonstration_label is NULL, and is_mean_over_pairs is true if it
+-- read any) and once for each set. The dense model has no score. Test split; the dev split only for a task that was
+-- evaluated on no other. Run-time baselines are excluded.
 WITH points AS (
     SELECT
         b.source AS base_model, m.base_model_id, m.task, m.split, m.metric,
@@ -16,7 +16,7 @@ WITH points AS (
     WHERE m.metric IN ('accuracy', 'chrf', 'perplexity') AND m.value IS NOT NULL AND v.intervention IS NULL
     QUALIFY m.split = max(m.split) OVER (PARTITION BY m.base_model_id, m.task)
 ),
-told AS (
+all_points AS (
     SELECT * REPLACE (NULL AS demonstration_label), demonstration_label IS NOT NULL AS is_mean_over_pairs FROM points
     UNION ALL BY NAME
     SELECT *, false AS is_mean_over_pairs FROM points WHERE demonstration_label IS NOT NULL
@@ -28,7 +28,7 @@ SELECT
     avg(value ORDER BY variant_id) AS value,
     min(ci_low) AS ci_low,
     max(ci_high) AS ci_high
-FROM told
+FROM all_points
 GROUP BY ALL
 ORDER BY
     base_model, base_model_id, task, metric, scoring_rule, example_limit, language,

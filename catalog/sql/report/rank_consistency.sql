@@ -1,6 +1,7 @@
 -- rank_consistency: one row per bar: RankC of a language with English for the dense model and for the variant that
--- best_variant chose for that language on dev. Test split; dev only of a task that was evaluated on no other.
--- Of several rules, protocols and sizes of an evaluation one is shown: the rule mean, the default protocol, the full split.
+-- best_variant chose for that language on dev. Test split; the dev split only for a task that was evaluated on no
+-- other. Of several rules, protocols and sizes of an evaluation one is shown: preferably rule mean, default protocol
+-- and full split.
 WITH shown AS (
     SELECT variant_id, base_model_id, NULL AS chosen_for, NULL AS task FROM described_variants WHERE is_dense
     UNION

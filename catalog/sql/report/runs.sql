@@ -1,4 +1,4 @@
--- runs: one row per run and step: jobs by outcome, hosts, compute time and the largest memory of a job.
+-- runs: one row per run and step: jobs by status, hosts, compute time and the largest memory of a job
 SELECT run_id, step,
        count(*) FILTER (status = 'done') AS n_done,
        count(*) FILTER (status = 'failed') AS n_failed,

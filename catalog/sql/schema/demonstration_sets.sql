@@ -2,16 +2,16 @@
 CREATE OR REPLACE TABLE demonstration_sets (
     demonstration_set_id VARCHAR,  -- id of the set
     kind VARCHAR,                  -- translation, monolingual, code, mixed, text or task
-    source_language VARCHAR,       -- the language translated from, or the only language; NULL where there is none, or several
-    target_language VARCHAR,       -- the language translated into; NULL unless the kind is translation
+    source_language VARCHAR,       -- language that is translated from, or the only language; NULL if there is none or several
+    target_language VARCHAR,       -- language that is translated into; NULL unless the kind is translation
     shots INTEGER,                 -- sentences (or sentence pairs) in one demonstration
     samples INTEGER,               -- number of demonstrations
-    max_tokens INTEGER,            -- length at which a demonstration is cut
-    n_tokens BIGINT,               -- real tokens of all demonstrations together
-    seed BIGINT,                   -- seed of the order the sentences are drawn in; NULL where they come in their own order
-    profile VARCHAR,               -- corrected, or paper: the sentences the published code takes; NULL in records that are older than it
-    template VARCHAR,              -- how a sentence is written into a demonstration; NULL for the usual way
-    token_budget BIGINT,           -- real tokens the whole set is cut to; NULL for no budget
-    task VARCHAR,                  -- evaluation task whose texts it holds; NULL for other kinds
+    max_tokens INTEGER,            -- length at which a demonstration is truncated
+    n_tokens BIGINT,               -- number of real tokens in all demonstrations
+    seed BIGINT,                   -- seed of the order in which sentences are drawn; NULL if they are taken in their own order
+    profile VARCHAR,               -- corrected, or paper: the sentences that the published code takes
+    template VARCHAR,              -- template of a demonstration; NULL for the default
+    token_budget BIGINT,           -- number of real tokens that the whole set is truncated to; NULL for no budget
+    task VARCHAR,                  -- evaluation task whose texts it contains; NULL for other kinds
     PRIMARY KEY (demonstration_set_id)
 );

@@ -1,4 +1,4 @@
--- dense_values: one row per metric of a dense model, as a row beside which other variants' metrics stand
+-- dense_values: one row per metric of a dense model, for the comparison with metrics of other variants
 CREATE OR REPLACE TABLE dense_values (
     base_model_id VARCHAR,  -- -> base_models: the dense model
     evaluation_id VARCHAR,  -- -> evaluations: its evaluation
@@ -8,8 +8,8 @@ CREATE OR REPLACE TABLE dense_values (
     metric VARCHAR,         -- the metric
     scoring_rule VARCHAR,   -- the evaluation's scoring rule
     example_limit BIGINT,   -- the evaluation's limit of examples; NULL for the full split
-    protocol_id VARCHAR,    -- protocol of the evaluation
-    value DOUBLE,           -- the metric
+    protocol_id VARCHAR,    -- the evaluation's protocol
+    value DOUBLE,           -- value of the metric
     ci_low DOUBLE,          -- lower end of its 95 % bootstrap interval
     ci_high DOUBLE,         -- upper end of its 95 % bootstrap interval
     PRIMARY KEY (evaluation_id, metric)

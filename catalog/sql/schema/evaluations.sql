@@ -1,22 +1,22 @@
 -- evaluations: one row per variant, task, language, split, scoring rule and protocol
 CREATE OR REPLACE TABLE evaluations (
-    evaluation_id VARCHAR,    -- id of the evaluation, and name of its file below predictions/
+    evaluation_id VARCHAR,    -- id of the evaluation, and name of its file in predictions/
     variant_id VARCHAR,       -- -> variants: the variant that was evaluated
     task VARCHAR,             -- name of the task: facts, xnli, ..., or one that a recipe describes
     language VARCHAR,         -- language of the examples; for translation a pair such as fr-en
     split VARCHAR,            -- dev or test
     scoring_rule VARCHAR,     -- mean, candidate_mean, candidate_sum or pmi; greedy for translation, sum for perplexity
-    prompt_language VARCHAR,  -- language the prompt template is written in
-    example_limit BIGINT,     -- examples asked for; NULL for the full split
-    n_examples BIGINT,        -- examples evaluated
-    protocol_id VARCHAR,      -- key of how the task was evaluated, see the view protocols; equal in all languages and variants
-    prompts VARCHAR,          -- words around the examples: en, or native for those of the examples' own language
+    prompt_language VARCHAR,  -- language of the prompt template
+    example_limit BIGINT,     -- number of examples that were asked for; NULL for the full split
+    n_examples BIGINT,        -- number of examples that were evaluated
+    protocol_id VARCHAR,      -- id of the way the task was evaluated, see the view protocols; equal in all languages and variants
+    prompts VARCHAR,          -- words around the examples: en, or native for the language of the examples
     limit_seed BIGINT,        -- seed of the examples that example_limit kept; 0 for the full split
-    n_shots BIGINT,           -- translation: sentence pairs in the prompt; NULL for other tasks
+    n_shots BIGINT,           -- translation: number of sentence pairs in the prompt; NULL for other tasks
     shot_seed BIGINT,         -- translation: seed of the choice of these pairs; NULL for other tasks
-    max_new_tokens BIGINT,    -- translation: most tokens generated; NULL for other tasks
-    metric_names VARCHAR[],   -- metrics computed instead of those of the task; NULL for those of the task
-    subset_n_asked BIGINT,    -- examples that a rescoring was asked to keep; NULL for all
+    max_new_tokens BIGINT,    -- translation: maximum number of generated tokens; NULL for other tasks
+    metric_names VARCHAR[],   -- metrics that were computed instead of those of the task; NULL for those of the task
+    subset_n_asked BIGINT,    -- number of examples that a rescoring was asked to keep; NULL for all
     subset_sha256 VARCHAR,    -- SHA-256 of their ids in ascending order, joined by newlines; NULL for all
     PRIMARY KEY (evaluation_id)
 );

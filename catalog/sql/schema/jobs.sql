@@ -4,22 +4,22 @@ CREATE OR REPLACE TABLE jobs (
     run_id VARCHAR,          -- the run
     job_id VARCHAR,          -- the job, unique in its run
     step VARCHAR,            -- step the job belongs to
-    record_kind VARCHAR,     -- kind of record it makes
-    record_id VARCHAR,       -- id of the record it makes
+    record_kind VARCHAR,     -- kind of the record that it makes
+    record_id VARCHAR,       -- id of the record that it makes
     status VARCHAR,          -- done, failed or lost
-    attempt INTEGER,         -- which try it was, counted from 1
+    attempt INTEGER,         -- number of the attempt, from 1
     host VARCHAR,            -- machine it ran on
     worker VARCHAR,          -- worker process it ran in
-    started_at TIMESTAMP,    -- when it began, UTC
-    elapsed_s DOUBLE,        -- how long it took
+    started_at TIMESTAMP,    -- start time, UTC
+    elapsed_s DOUBLE,        -- duration
     peak_memory_gib DOUBLE,  -- largest resident memory of a process that worked on it
-    peak_is_of_job BOOLEAN,  -- whether that was measured from the job's start; otherwise from the process's start, since the system can no better
-    n_tokens BIGINT,         -- tokens run through the model, padding included; 0 if the job runs no model
+    peak_is_of_job BOOLEAN,  -- whether the peak is the job's own; false: the peak since the start of the process, where the OS cannot reset it
+    n_tokens BIGINT,         -- number of tokens that the model processed, padding included; 0 if the job runs no model
     tokens_per_s DOUBLE,     -- n_tokens divided by elapsed_s; NULL if the job runs no model
-    retries INTEGER,         -- tries before this one
-    batch_tokens INTEGER,    -- tokens in one batch of this try; NULL if the job runs no batches
-    relief VARCHAR,          -- as planned, half batches, or offloaded: how it was tried when memory was short
-    error VARCHAR,           -- class of the error this try ended with; NULL if it is done
-    environment_id VARCHAR,  -- -> environments: environment of the worker; NULL if it died, or in runs of earlier versions
+    retries INTEGER,         -- number of attempts before this one
+    batch_tokens INTEGER,    -- number of tokens in one batch of this attempt; NULL if the job runs no batches
+    relief VARCHAR,          -- measure against a lack of memory in this attempt: as planned, half batches, or offloaded
+    error VARCHAR,           -- class of the error that ended this attempt; NULL if it succeeded
+    environment_id VARCHAR,  -- -> environments: environment of the worker; NULL if the worker died
     PRIMARY KEY (run_file)
 );

@@ -1,12 +1,12 @@
--- lrp2_trials: one row per pair of blocks that LRP2 was tried with, task and language, on a split for development
+-- lrp2_trials: one row per pair of blocks that LRP2 was tried with, task and language, on a development split
 CREATE OR REPLACE TABLE lrp2_trials (
     trial_id VARCHAR,         -- id of the trial
     base_model_id VARCHAR,    -- -> base_models: the model
-    first_block INTEGER,      -- block behind which states are moved to English, counted from 0
-    second_block INTEGER,     -- block behind which they are moved back
+    first_block INTEGER,      -- block after which states are moved to English, from 0
+    second_block INTEGER,     -- block after which states are moved back
     task VARCHAR,             -- name of the task
     language VARCHAR,         -- language of the examples
-    split VARCHAR,            -- split they are from; never test
+    split VARCHAR,            -- split of the examples; never test
     scoring_rule VARCHAR,     -- as in evaluations
     prompt_language VARCHAR,  -- as in evaluations
     example_limit BIGINT,     -- as in evaluations
@@ -19,8 +19,8 @@ CREATE OR REPLACE TABLE lrp2_trials (
     metric_names VARCHAR[],   -- as in evaluations
     subset_n_asked BIGINT,    -- as in evaluations
     subset_sha256 VARCHAR,    -- as in evaluations
-    metric VARCHAR,           -- what pairs are compared by: accuracy, or perplexity where there are no candidates
-    value DOUBLE,             -- its value
-    n BIGINT,                 -- examples
+    metric VARCHAR,           -- metric that pairs are compared by: accuracy, or perplexity for tasks without candidates
+    value DOUBLE,             -- value of the metric
+    n BIGINT,                 -- number of examples
     PRIMARY KEY (trial_id)
 );

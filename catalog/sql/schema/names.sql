@@ -1,8 +1,8 @@
--- names: one row per name a recipe gives to a thing
+-- names: one row per name that a recipe gives to something
 CREATE OR REPLACE TABLE names (
     recipe VARCHAR,  -- name of the recipe
-    kind VARCHAR,    -- base_model, demonstration_set, variant, recipe, or data_set: of a hub
-    name VARCHAR,    -- what the recipe calls it; a data set with its revision
-    id VARCHAR,      -- id of the thing; of a data set the commit that the revision was
+    kind VARCHAR,    -- base_model, demonstration_set, variant, recipe, or data_set (of a hub)
+    name VARCHAR,    -- name in the recipe; of a data set with its revision
+    id VARCHAR,      -- id of the named thing; for a data set the commit of the revision
     PRIMARY KEY (recipe, kind, name, id)
 );

@@ -1,10 +1,10 @@
 -- neuron_removals: one row per variant and block: how many weights of each feed-forward neuron its masks remove
 CREATE OR REPLACE TABLE neuron_removals (
     variant_id VARCHAR,       -- -> variants: the variant
-    block INTEGER,            -- the block, counted from 0
-    n_before BIGINT,          -- weights through which a neuron reads
-    n_behind BIGINT,          -- weights through which a neuron is read
-    removed_before BIGINT[],  -- of each neuron in order: those of n_before that are removed
-    removed_behind BIGINT[],  -- of each neuron in order: those of n_behind that are removed
+    block INTEGER,            -- the block, from 0
+    n_before BIGINT,          -- number of weights into a neuron
+    n_behind BIGINT,          -- number of weights out of a neuron
+    removed_before BIGINT[],  -- for each neuron in order: number of removed weights into it
+    removed_behind BIGINT[],  -- for each neuron in order: number of removed weights out of it
     PRIMARY KEY (variant_id, block)
 );

@@ -1,8 +1,8 @@
--- record_parents: one row per piece of work that a record read
+-- record_parents: one row per record and record that it was made from
 CREATE OR REPLACE TABLE record_parents (
-    kind VARCHAR,       -- kind of the record that read
-    id VARCHAR,         -- id of the record that read
-    role VARCHAR,       -- what the parent was to it: base_model, statistics, variant, ...
-    parent_id VARCHAR,  -- -> records.id: id of the record that was read
+    kind VARCHAR,       -- kind of the record
+    id VARCHAR,         -- id of the record
+    role VARCHAR,       -- role of the parent: base_model, statistics, variant, ...
+    parent_id VARCHAR,  -- -> records.id: id of the parent record
     PRIMARY KEY (kind, id, role, parent_id)
 );

@@ -1,5 +1,5 @@
--- schema_version: one row: the schema that the tables of this catalog file have
+-- schema_version: one row: the version of the tables in this catalog file
 CREATE OR REPLACE TABLE schema_version (
-    version INTEGER,  -- the schema's version: a catalog file of another version is filled again from the records
+    version INTEGER,  -- version of the schema; a catalog file of another version is filled again from the records
     PRIMARY KEY (version)
 );

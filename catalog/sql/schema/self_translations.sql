@@ -1,14 +1,14 @@
--- self_translations: one row per task, language and split that the model translated to English for itself
+-- self_translations: one row per task, language and split that the model translated into English
 CREATE OR REPLACE TABLE self_translations (
-    translations_id VARCHAR,  -- id of the translations, and name of their file below translations/
-    base_model_id VARCHAR,    -- -> base_models: model that translated, unpruned
+    translations_id VARCHAR,  -- id of the translations, and name of their file in translations/
+    base_model_id VARCHAR,    -- -> base_models: unpruned model that translated
     task VARCHAR,             -- name of the task
     language VARCHAR,         -- language of the examples
-    split VARCHAR,            -- split they are from
+    split VARCHAR,            -- split of the examples
     example_limit BIGINT,     -- as in evaluations
     protocol_id VARCHAR,      -- as in evaluations
-    n_texts BIGINT,           -- texts of the examples
-    n_distinct BIGINT,        -- different ones among them, each translated once
-    n_empty BIGINT,           -- texts the model wrote nothing for; they stay as they are
+    n_texts BIGINT,           -- number of texts in the examples
+    n_distinct BIGINT,        -- number of different texts, each translated once
+    n_empty BIGINT,           -- number of texts with an empty translation; they stay untranslated
     PRIMARY KEY (translations_id)
 );

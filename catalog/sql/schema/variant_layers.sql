@@ -1,11 +1,11 @@
 -- variant_layers: one row per variant and layer: how much of the layer is removed
 CREATE OR REPLACE TABLE variant_layers (
     variant_id VARCHAR,        -- -> variants: the variant
-    block INTEGER,             -- block the layer stands in, counted from 0
+    block INTEGER,             -- block of the layer, from 0
     layer VARCHAR,             -- module path inside the block
-    n_weights BIGINT,          -- weights of the layer
-    n_removed BIGINT,          -- weights that are removed
-    n_silent_features BIGINT,  -- input features the contrast set never activates: there a contrast score reads the target set alone
-    n_dampings INTEGER,        -- times SparseGPT's damping was raised until the Hessian was positive definite; NULL for other scores
+    n_weights BIGINT,          -- number of weights of the layer
+    n_removed BIGINT,          -- number of removed weights
+    n_silent_features BIGINT,  -- number of input features that the contrast set never activates; contrast then uses the target set alone
+    n_dampings INTEGER,        -- how often SparseGPT's damping was increased until the Hessian was positive definite; NULL for other scores
     PRIMARY KEY (variant_id, block, layer)
 );

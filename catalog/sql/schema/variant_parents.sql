@@ -1,7 +1,7 @@
--- variant_parents: one row per variant that another variant is made from
+-- variant_parents: one row per variant and variant that it is a combination of
 CREATE OR REPLACE TABLE variant_parents (
-    variant_id VARCHAR,         -- -> variants: the variant that was made
-    parent_variant_id VARCHAR,  -- -> variants: the variant it was made from
-    role VARCHAR,               -- what the parent gave
+    variant_id VARCHAR,         -- -> variants: the combination
+    parent_variant_id VARCHAR,  -- -> variants: the parent
+    role VARCHAR,               -- parent 1, parent 2, ...
     PRIMARY KEY (variant_id, parent_variant_id, role)
 );

@@ -2,29 +2,29 @@
 CREATE OR REPLACE TABLE variants (
     variant_id VARCHAR,            -- id of the variant
     base_model_id VARCHAR,         -- -> base_models: the model it is made from
-    demonstration_set_id VARCHAR,  -- -> demonstration_sets: demonstrations its score read; NULL if it read none or several, see variant_demonstrations
-    contrast_set_id VARCHAR,       -- -> demonstration_sets: set the contrast score divides by; NULL for other scores
-    score VARCHAR,                 -- wanda, contrast, magnitude, random, ria, sparsegpt; NULL for dense and for parents of different scores
+    demonstration_set_id VARCHAR,  -- -> demonstration_sets: demonstrations that its score read; NULL for none or several, see variant_demonstrations
+    contrast_set_id VARCHAR,       -- -> demonstration_sets: set that the contrast score divides by; NULL for other scores
+    score VARCHAR,                 -- wanda, contrast, magnitude, random, ria or sparsegpt; NULL for dense and for parents of different scores
     score_parameters JSON,         -- parameters of the score that are not at their defaults, without its seed; NULL for none
     structure VARCHAR,             -- comparison group: row, matrix, alpha, or N:M; NULL for dense
     propagation VARCHAR,           -- dense or sequential; NULL if the score reads no statistics
-    sparsity DOUBLE,               -- fraction of weights asked to be removed, in [0, 1); of a combination the achieved one
+    sparsity DOUBLE,               -- requested fraction of removed weights, in [0, 1); of a combination the achieved one
     achieved_sparsity DOUBLE,      -- fraction of weights that is removed
     weights_changed BOOLEAN,       -- whether remaining weights have new values
-    intervention VARCHAR,          -- what happens at run time (lrp2, self_translate); NULL for nothing
+    intervention VARCHAR,          -- run-time method (lrp2, self_translate); NULL for none
     intervention_parameters JSON,  -- parameters of the intervention that are not at their defaults; NULL for none
     seed BIGINT,                   -- seed of the random score; NULL for other scores
-    removes VARCHAR,               -- lowest or highest scores; NULL for dense, and in this and the next columns for records older than them
-    schedule VARCHAR,              -- how the sparsity is spread over blocks and layers: uniform, given or owl; NULL for dense
+    removes VARCHAR,               -- which scores are removed: lowest or highest; NULL for dense
+    schedule VARCHAR,              -- how the sparsity is distributed over blocks and layers: uniform, given or owl; NULL for dense
     schedule_parameters JSON,      -- parameters of the schedule that are not at their defaults; NULL for none
-    scope JSON,                    -- the blocks and layers that alone are pruned: {"blocks": [...], "layers": [...]}; NULL for all
-    profile VARCHAR,               -- corrected, or paper: the published code's choices; NULL for dense
-    token_scope VARCHAR,           -- tokens that count in the statistics: all, source, target or last_shot; NULL if none are read
-    aggregation VARCHAR,           -- how several sets become one: mean, max, variance or pooled; NULL with one set or none
+    scope JSON,                    -- the only blocks and layers that are pruned: {"blocks": [...], "layers": [...]}; NULL for all
+    profile VARCHAR,               -- corrected, or paper: the choices of the published code; NULL for dense
+    token_scope VARCHAR,           -- tokens that count in the statistics: all, source, target or last_shot; NULL if no statistics are read
+    aggregation VARCHAR,           -- how several sets are combined: mean, max, variance or pooled; NULL for one set or none
     aggregation_parameters JSON,   -- parameters of the aggregation that are not at their defaults; NULL for none
-    n_demonstrations BIGINT,       -- only so many demonstrations of a set are used, the first ones; NULL for all
+    n_demonstrations BIGINT,       -- number of demonstrations of a set that are used, from the first on; NULL for all
     resample_seed BIGINT,          -- seed of the bootstrap of the demonstrations; NULL for none
-    combination VARCHAR,           -- what is done with the kept weights of its parents: intersection, union, ...; NULL for no parents
-    mask_sha256 VARCHAR,           -- fingerprint of the keep masks: equal exactly where equal weights are kept; NULL for dense
+    combination VARCHAR,           -- how the keep masks of its parents are combined: intersection, union, ...; NULL without parents
+    mask_sha256 VARCHAR,           -- fingerprint of the keep masks: equal if and only if the same weights are kept; NULL for dense
     PRIMARY KEY (variant_id)
 );

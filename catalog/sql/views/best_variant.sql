@@ -1,6 +1,6 @@
--- best_variant: one row per base model, task, language, scoring rule and protocol_id: the pruned variant most accurate on dev
--- (ties: the sparser, then the smaller id), what it reaches on test, and what English pays or gains there.
--- Where there are evaluations of several sizes the largest counts.
+-- best_variant: one row per base model, task, language, scoring rule and protocol: the pruned variant with the best
+-- accuracy on dev, its accuracy on test, and what it changes in English on test. Ties go to the sparser variant, then
+-- to the smaller id. Of evaluations of several sizes the largest one is used.
 CREATE OR REPLACE VIEW best_variant AS
 WITH chosen AS (
     SELECT
@@ -77,7 +77,7 @@ LEFT JOIN tested AS e
 -- dense_value: the dense model's accuracy on test
 -- difference_ci_low: lower end of the 95 % paired bootstrap interval of difference
 -- difference_ci_high: upper end of the 95 % paired bootstrap interval of difference
--- english_difference: what English gains on test, the variant's value minus the dense model's
--- english_ci_low: lower end of its 95 % paired bootstrap interval
--- english_ci_high: upper end of its 95 % paired bootstrap interval
--- english_p_value: its two-sided p-value
+-- english_difference: change in English on test: the variant's value minus the dense model's
+-- english_ci_low: lower end of the 95 % paired bootstrap interval of english_difference
+-- english_ci_high: upper end of the 95 % paired bootstrap interval of english_difference
+-- english_p_value: two-sided p-value of english_difference

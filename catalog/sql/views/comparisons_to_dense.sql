@@ -1,5 +1,5 @@
--- comparisons_to_dense: one row per evaluation of a variant and metric: its difference to the dense model it is made from,
--- without what describes the variant (see gain_over_dense, which costs more).
+-- comparisons_to_dense: one row per evaluation of a variant and metric: its difference to the dense model of the
+-- variant, without the columns that describe the variant (see gain_over_dense, which is slower).
 CREATE OR REPLACE VIEW comparisons_to_dense AS
 SELECT c.*, d.value AS dense_value
 FROM comparisons_once AS c

@@ -1,6 +1,6 @@
--- described_sets: one row per demonstration set: its label in few letters, and in unusual what of it is no default.
--- Sets of equal made_of are made alike in everything but their profile and their seed (the profile paper takes the
--- sentences in order and has none), as far as the catalog's columns tell.
+-- described_sets: one row per demonstration set with its label, and with text for what is not at its default (unusual).
+-- Sets with equal made_of differ in nothing but profile and seed, as far as the catalog's columns show (the profile
+-- paper takes the sentences in order and has no seed).
 CREATE OR REPLACE VIEW described_sets AS
 WITH named AS (
     SELECT
@@ -37,6 +37,6 @@ SELECT
     ) AS made_of
 FROM named AS n
 LEFT JOIN parts AS p ON p.demonstration_set_id = n.demonstration_set_id;
--- label: the set in few letters, fr-en for instance
--- unusual: in words, what of the set is no default; NULL: all is
--- made_of: equal where sets are made alike in everything but profile and seed
+-- label: short text for the set, for instance fr-en
+-- unusual: text for what is not at its default; NULL if all is
+-- made_of: equal for sets that differ in nothing but profile and seed

@@ -1,4 +1,4 @@
--- gain_over_dense: one row per evaluation of a variant and metric: its difference to the dense model it is made from.
+-- gain_over_dense: one row per evaluation of a variant and metric: its difference to the dense model of the variant.
 CREATE OR REPLACE VIEW gain_over_dense AS
 SELECT
     v.base_model_id,

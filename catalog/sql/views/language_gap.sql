@@ -1,5 +1,6 @@
--- language_gap: one row per evaluation and metric in a language other than English: how far English is ahead of it.
--- gap = English value - value; gap_change = gap - the dense model's gap, so below 0 the languages have come closer.
+-- language_gap: one row per evaluation and metric in a language other than English: how far English is ahead of the
+-- language. gap = English value - value; gap_change = gap - gap of the dense model, so below 0 the language has come
+-- closer to English.
 CREATE OR REPLACE VIEW language_gap AS
 SELECT
     m.base_model_id,
@@ -37,6 +38,6 @@ WHERE m.language <> 'en';
 -- dense_value: the dense model's value in the language
 -- english_dense_value: the dense model's value in English
 -- gap: English value minus value: how far English is ahead
--- dense_gap: the same of the dense model
--- gap_change: gap minus dense_gap: below 0 the languages have come closer
+-- dense_gap: gap of the dense model
+-- gap_change: gap minus dense_gap: below 0 the language has come closer to English
 -- english_evaluation_id: evaluation in English

@@ -1,7 +1,7 @@
--- language_resources: one row per language: the script it is usually written in, and how well it is served with data.
--- resource_class is from 0 (left behind) to 5 (winners): the taxonomy of Joshi et al. 2020, The State and Fate of
--- Linguistic Diversity and Inclusion in the NLP World (arXiv 2004.09095), as their list of languages has it. A language
--- that is not here has no row.
+-- language_resources: one row per language: its usual script, and how many resources it has. resource_class is from 0
+-- (left behind) to 5 (winners), the taxonomy of Joshi et al. 2020, The State and Fate of Linguistic Diversity and
+-- Inclusion in the NLP World (arXiv 2004.09095), as in their list of languages. Languages that are not in the list have
+-- no row.
 CREATE OR REPLACE VIEW language_resources AS
 SELECT * FROM (
     VALUES
@@ -22,5 +22,5 @@ SELECT * FROM (
     ('ne', 'Deva', 1), ('gu', 'Gujr', 1), ('hy', 'Armn', 1), ('so', 'Latn', 1), ('qu', 'Latn', 1),
     ('si', 'Sinh', 0)
 ) AS t(language, script, resource_class);
--- script: ISO 15924 code of the script it is usually written in
+-- script: ISO 15924 code of its usual script
 -- resource_class: from 0 (left behind) to 5 (winners)

@@ -1,4 +1,4 @@
--- pareto: one row per variant, task and scoring rule: English test accuracy against the mean of the other languages.
+-- pareto: one row per variant, task and scoring rule: English test accuracy and the mean over the other languages.
 -- is_efficient: no variant evaluated in the same languages is at least as good in both and better in one.
 CREATE OR REPLACE VIEW pareto AS
 WITH balance AS (
@@ -26,7 +26,7 @@ SELECT
     ), '-inf'::DOUBLE) AS is_efficient
 FROM balance;
 -- english_value: test accuracy in English
--- others_value: mean test accuracy in the other languages
--- n_others: number of the other languages
+-- others_value: mean test accuracy over the other languages
+-- n_others: number of other languages
 -- languages: all languages, separated by blanks
 -- is_efficient: whether no variant evaluated in the same languages is at least as good in both and better in one

@@ -1,5 +1,5 @@
--- protocols: one row per evaluation protocol: how a task is evaluated, apart from variant, language, split, scoring rule
--- and number of examples.
+-- protocols: one row per evaluation protocol: how a task is evaluated, apart from variant, language, split, scoring
+-- rule and number of examples.
 CREATE OR REPLACE VIEW protocols AS
 WITH used AS (
     SELECT
@@ -24,4 +24,4 @@ SELECT
         'subset of ' || subset_n_asked || ' (' || subset_sha256[:8] || ')'
     ), '') AS protocol
 FROM used;
--- protocol: what of the protocol is not at its default, as text; NULL if everything is
+-- protocol: text for what is not at its default; NULL if everything is

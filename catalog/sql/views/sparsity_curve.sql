@@ -1,6 +1,6 @@
--- sparsity_curve: one row per point of a curve: the mean over the variants that share everything but the seeds (of a
--- bootstrap too) and the size of their sets; a curve has one demonstrations and one settings, see described_variants.
--- Each curve starts with the dense model at sparsity 0. ci_low and ci_high are means of the variants' own.
+-- sparsity_curve: one row per point of a curve: the mean over the variants that differ in nothing but seeds (also of a
+-- bootstrap) and the size of their sets. A curve has one demonstration_label and one settings, see described_variants.
+-- Each curve starts with the dense model at sparsity 0. ci_low and ci_high are means over the variants' intervals.
 CREATE OR REPLACE VIEW sparsity_curve AS
 WITH points AS (
     SELECT
@@ -45,4 +45,4 @@ SELECT
     k.settings, p.sparsity, p.value, p.ci_low, p.ci_high, p.n_variants
 FROM all_points AS p
 JOIN methods AS k ON k.method = p.method;
--- n_variants: variants that the point is the mean of
+-- n_variants: number of variants that the point is the mean of
