@@ -1,6 +1,6 @@
 """The recipe: the YAML file a user writes, as frozen typed models with plain values.
 
-Relative paths start at the recipe's folder. Only `steps`, `plan` and `ray_jobs` import this room.
+Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `ray_jobs` import this package.
 """
 
 from mlprune.recipe.base import pair_languages

@@ -1,10 +1,9 @@
-"""What the sections of a recipe have in common: frozen models, languages, pairs."""
+"""Base model of recipe sections, and field types and validators that several sections use."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -13,7 +12,7 @@ from mlprune.languages import language_tag
 
 Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
 UNKNOWN_NAME: Final = "unknown_name"
-"""Type, in pydantic's list of errors, of what `unknown_name` makes."""
+"""Type of the errors of `unknown_name` in pydantic's list of errors."""
 _PAIR = re.compile(r"(?P<source>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)-(?P<target>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)")
 
 SEED_BITS = 63
@@ -31,41 +30,50 @@ Seed = Annotated[int, AfterValidator(_check_seed)]
 
 
 def pair_languages(pair: str) -> tuple[str, str]:
-    """`fr-en` as (fr, en), both as stored tags; `zh-Hant-en` and `zho_Hant-eng_Latn` are (zh-Hant, en).
+    """Return `fr-en` as (fr, en), both as stored tags. `zh-Hant-en` and `zho_Hant-eng_Latn` give (zh-Hant, en).
 
     Raises:
-        ValueError: it is no pair of two languages.
+        ValueError: it is not a pair of two languages.
     """
-    found = _PAIR.fullmatch(pair)
-    if found is None:
-        raise ValueError(f"a pair is written fr-en, got {pair!r}")
-    source, target = language_tag(found["source"]), language_tag(found["target"])
+    match = _PAIR.fullmatch(pair)
+    if match is None:
+        raise ValueError(f"expected a pair such as fr-en, got {pair!r}")
+    source, target = language_tag(match["source"]), language_tag(match["target"])
     if source == target:
         raise ValueError(f"source and target of the pair {pair!r} are both {source}")
     return source, target
 
 
 def unknown_name(what: str, got: str, known: Iterable[str], *, key: str = "") -> PydanticCustomError:
-    """The error of a validator for a name that is not one of the known names.
+    """Return the error of a validator for a name that is not one of the known names.
 
     `load_recipe` turns it into a RecipeError with the nearest name.
 
     Args:
-        key: where the name is, below the place that pydantic reports.
+        key: path to the name below the key that pydantic reports.
     """
     context = {"what": what, "got": got, "known": list(known), "key": key}
     return PydanticCustomError(UNKNOWN_NAME, "unknown {what}: {got}", context)
 
 
-def as_tuple(value: Any) -> Any:
-    """One value as a list of one, for a field that takes either."""
+def as_tuple(value: object) -> object:
+    """Return a single value as a tuple, for a field that takes one value or a list."""
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def as_pairs(value: object) -> object:
+    """Return a mapping as sorted pairs, so that the model is hashable."""
+    if not isinstance(value, dict):
+        return value
+    return tuple(sorted(value.items(), key=lambda item: str(item[0])))
 
 
 @dataclass(frozen=True)
 class RegisteredName:
     """Validator of the names of a registry."""
 
+    kind: str
+    """The kind of name, for messages."""
     names: tuple[str, ...]
 
     @property
@@ -77,21 +85,14 @@ class RegisteredName:
         """Return the name.
 
         Raises:
-            ValueError: it is not registered.
+            PydanticCustomError: it is not registered.
         """
         if name not in self.names:
-            near = difflib.get_close_matches(name, self.names, n=1)
-            hint = f", nearest: {near[0]!r}" if near else ""
-            raise ValueError(f"expected one of {list(self.names)}{hint}")
+            raise unknown_name(self.kind, name, self.names)
         return name
 
 
-def one_of(registry: Iterable[str]) -> RegisteredName:
-    """Return the validator of a registry's names."""
-    return RegisteredName(tuple(registry))
-
-
 class Model(BaseModel):
-    """Base of all recipe models: frozen, and an unknown key is an error."""
+    """Base of all recipe models: frozen; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)

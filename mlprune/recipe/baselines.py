@@ -1,10 +1,10 @@
-"""What a recipe says of its baselines: what pruned variants are held against, beside the dense model.
+"""Baselines of a recipe: variants that pruned variants are compared with, in addition to the dense model.
 
-docs/baselines.md shows every kind at work.
+docs/baselines.md has an example of every kind.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -12,20 +12,21 @@ from mlprune.recipe.base import Model, Seed
 from mlprune.vocabulary import DtypeName
 
 NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}, "self_translate": set()}
-"""Kind -> the keys it has to have."""
+"""Kind -> the keys that it needs."""
 
 ALLOWED: Mapping[str, set[str]] = {
     "model": {"revision", "dtype"},
     "lrp2": {"layers", "split", "limit", "seed"},
     "self_translate": {"shots", "seed", "max_new_tokens"},
 }
-"""Kind -> those that it may have besides."""
+"""Kind -> the keys that it may also have."""
 
 
-def _pairs(value: Any) -> Any:
-    """A single pair as a list of one."""
-    is_pair = isinstance(value, list | tuple) and value and not any(isinstance(one, list | tuple) for one in value)
-    return (tuple(value),) if is_pair else value
+def _pairs(value: object) -> object:
+    """Return a single pair as a tuple of one pair."""
+    if not isinstance(value, list | tuple) or not value or any(isinstance(item, list | tuple) for item in value):
+        return value
+    return (tuple(value),)
 
 
 Pair = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
@@ -37,34 +38,34 @@ class BaselineConfig(Model):
     name: str | None = None
     """Optional name of the entry, for `against` and an evaluation's `variants`."""
     kind: Literal["model", "lrp2", "self_translate"]
-    """`model`: another base model as it is, say a smaller one. `lrp2`: language-representation projection.
+    """`model`: another base model, for example a smaller one. `lrp2`: language-representation projection.
     `self_translate`: the model translates the examples to English first."""
     path: Annotated[str, Field(min_length=1)] | None = None
     """model: a local Hugging Face folder, or a hub id."""
     revision: str = "main"
     """model: branch, tag or commit of a hub id."""
     dtype: DtypeName | None = None
-    """model: type it computes in (that of the recipe's model)."""
+    """model: dtype in which it computes (that of the recipe's model)."""
     demonstrations: str | None = None
-    """lrp2: name of sets of one language each, English among them, whose mean hidden states are taken."""
+    """lrp2: name of sets of one language each, including English, whose mean hidden states are used."""
     layers: Annotated[
         Literal["search"] | tuple[Pair, ...],
         BeforeValidator(_pairs),
         Field(title="`search`, a pair of blocks `[i, j]`, or a list of pairs"),
     ] = "search"
-    """lrp2: the blocks behind which states are moved, from 0; of several pairs the best on `split` is chosen."""
+    """lrp2: the blocks after which states are moved, from 0; the best of several pairs on `split` is chosen."""
     split: Annotated[str, Field(min_length=1)] = "dev"
     """lrp2: split of the evaluated tasks on which a pair is chosen; never test."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """lrp2: choose on this many items."""
     seed: Seed = 0
-    """lrp2: which items a limit keeps. self_translate: which sentences of the corpus a prompt shows."""
+    """lrp2: selects the items of a limit. self_translate: selects the sentences of the corpus in a prompt."""
     shots: Annotated[int, Field(ge=0)] = 4
     """self_translate: sentence pairs in the prompt."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
-    """self_translate: tokens generated at most for a text."""
+    """self_translate: most tokens that are generated for a text."""
     against: tuple[str, ...] = ()
-    """Names of other entries to compare with, besides dense."""
+    """Names of other entries to compare with, in addition to dense."""
 
     @model_validator(mode="after")
     def _keys_fit_kind(self) -> "BaselineConfig":
@@ -75,16 +76,16 @@ class BaselineConfig(Model):
                 raise ValueError(f"kind {self.kind} needs {key}")
         for key in sorted(given - needed - allowed):
             kinds = [kind for kind in NEEDED if key in NEEDED[kind] | ALLOWED[kind]]
-            raise ValueError(f"{key} means nothing for kind {self.kind}, only for {kinds}")
+            raise ValueError(f"{key} does not apply to kind {self.kind}, only to {kinds}")
         return self
 
     @model_validator(mode="after")
     def _layers_make_sense(self) -> "BaselineConfig":
         if self.split == "test":
-            raise ValueError("layers are chosen on another split than test, which is for reporting")
+            raise ValueError("layers cannot be chosen on split test, which is for reporting")
         if not self.layers:
             raise ValueError("layers needs a pair of blocks")
         for pair in self.layers if self.layers != "search" else ():
             if not pair[0] < pair[1]:
-                raise ValueError(f"of a pair of blocks the lower comes first, got {list(pair)}")
+                raise ValueError(f"the lower block of a pair comes first, got {list(pair)}")
         return self

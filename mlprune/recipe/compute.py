@@ -1,6 +1,6 @@
-"""The section `compute` of a recipe: how many actors there are, and what each may hold.
+"""Section `compute` of a recipe: number of actors, and the resources of each.
 
-How `auto` becomes a number is decided in `mlprune.plan.pool`, from the model's size and what the machines have.
+The planner replaces `auto` by numbers that depend on the model's size and the machines.
 """
 
 from typing import Annotated, Literal
@@ -14,27 +14,27 @@ AUTO_BATCH_TOKENS = 512
 
 
 class ComputeConfig(Model):
-    """Where and in what portions the work is done; only batch_tokens may change a result, in its last bits."""
+    """Resources and batch size. Only `batch_tokens` and the kind of device change results, in their last bits."""
 
     replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Copies of the model that work side by side."""
+    """Copies of the model that work in parallel."""
     shards: Annotated[int, Field(ge=1)] | Auto = "auto"
-    """Actors a replica is cut into."""
+    """Actors that share the blocks of a replica."""
     memory_gib_per_actor: Annotated[float, Field(gt=0)] | Auto = "auto"
-    """Resident memory one actor may use, all of its process counted."""
+    """Resident memory of the process of one actor."""
     gpus_per_actor: Annotated[float, Field(ge=0)] | Auto = "auto"
-    """Accelerators of one actor; a part of one where actors share it."""
+    """Accelerators of one actor; a fraction if actors share one."""
     batch_tokens: Annotated[int, Field(ge=16)] | Auto = "auto"
-    """Tokens in one batch, padding included."""
+    """Tokens of one batch, including padding."""
 
     @model_validator(mode="after")
     def _gpus_are_whole_or_a_part(self) -> "ComputeConfig":
         gpus = self.gpus_per_actor
         if gpus != "auto" and gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"gpus_per_actor above 1 is a whole number, got {gpus}")
+            raise ValueError(f"gpus_per_actor above 1 has to be an integer, got {gpus}")
         return self
 
     @property
     def planned_batch_tokens(self) -> int:
-        """The batch size in force."""
+        """The batch size that the plan uses."""
         return AUTO_BATCH_TOKENS if self.batch_tokens == "auto" else self.batch_tokens

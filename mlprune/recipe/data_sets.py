@@ -1,41 +1,36 @@
-"""What a recipe says of data sets of a hub that the package does not know; docs/task-files.md shows one at work."""
+"""Data sets of a hub that a recipe describes; docs/task-files.md has an example."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from mlprune.recipe.base import Language, Model, as_tuple
-
-
-def _pairs(value: Any) -> Any:
-    """A mapping as sorted pairs, so that the config hashes."""
-    return tuple(sorted(value.items(), key=str)) if isinstance(value, dict) else value
+from mlprune.recipe.base import Language, Model, as_pairs, as_tuple
 
 
 class DataSetConfig(Model):
-    """A data set of a hub, which paths name as `hub:NAME` or `hub:NAME@REVISION`."""
+    """A data set of a hub. Paths refer to it as `hub:NAME` or `hub:NAME@REVISION`."""
 
     name: Annotated[str, Field(min_length=1)]
-    """Its name on the hub, such as `facebook/xnli`; one that the package knows is described anew."""
+    """Its name on the hub, such as `facebook/xnli`. The entry replaces the description of a built-in data set."""
     files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
     """Patterns of the files of a language and split, with `{config}`, `{split}` and `*`: .parquet, .jsonl."""
     revision: str = "main"
-    """Branch, tag or commit, where the path says none; resolved to a commit before anything is named."""
+    """Branch, tag or commit for paths without one; resolved to a commit before ids are computed."""
     splits: Annotated[
-        tuple[tuple[str, str], ...], BeforeValidator(_pairs), Field(title="mapping of splits to texts")
+        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of splits to texts")
     ] = (("dev", "validation"), ("test", "test"))
-    """Split of an evaluation: what the files call it (`{dev: validation, test: test}`). There are no others."""
+    """Split of an evaluation -> its name in the files (`{dev: validation, test: test}`). Other splits do not exist."""
     configs: Annotated[
-        tuple[tuple[Language, str], ...], BeforeValidator(_pairs), Field(title="mapping of languages to texts")
+        tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
     ] = ()
-    """Language: what the files call it; of others the tag is looked up, then FLORES-200's code."""
+    """Language -> its name in the files. For other languages, the tag is tried first, then the code of FLORES-200."""
     columns: Annotated[
-        tuple[tuple[str, str], ...], BeforeValidator(_pairs), Field(title="mapping of keys to columns")
+        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of keys to columns")
     ] = ()
-    """Key of the task: column of the files, where the two differ."""
+    """Key of the task -> column of the files, if they differ."""
     id: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """Columns that together are an example's id, equal in all languages; none: the number of the row."""
+    """Columns that form the id of an example, equal in all languages; empty: the number of the row."""
     aligned: bool = True
-    """Whether rows of one id or number are one example in all languages; otherwise ids name the language too."""
+    """Whether rows of one id are the same example in all languages; if not, ids include the language."""
     skips_incomplete: bool = False
-    """Pass over rows with an empty text or the label -1, instead of refusing the file."""
+    """Skip rows with an empty text or the label -1 instead of refusing the file."""

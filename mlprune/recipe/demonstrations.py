@@ -1,8 +1,8 @@
-"""What a recipe says of its demonstration sets; docs/demonstrations.md shows every kind and option at work."""
+"""Demonstration sets of a recipe; docs/demonstrations.md has examples of every kind and option."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,13 +22,13 @@ class KindOfSet:
     """The keys of one kind of demonstration set."""
 
     needs: frozenset[str]
-    """Keys about its texts that it has to have."""
+    """Keys about its texts that it needs."""
     may_take: frozenset[str] = frozenset()
-    """Keys about its texts that it may have as well."""
+    """Keys about its texts that it may also have."""
     options: frozenset[str] = frozenset(("template", "token_budget", "activations"))
     """Options that apply to it."""
     defaults: Mapping[str, str | int] = field(default_factory=dict)
-    """Defaults that other kinds do not have."""
+    """Defaults of this kind only."""
 
 
 KINDS_OF_SETS: Mapping[DemonstrationKind, KindOfSet] = {
@@ -42,68 +42,68 @@ KINDS_OF_SETS: Mapping[DemonstrationKind, KindOfSet] = {
 
 
 class ActivationsConfig(Model):
-    """Which raw activations of a set are stored besides the sums that scores need."""
+    """Raw activations of a set that are stored in addition to the statistics of scores."""
 
     quota_gib: Annotated[float, Field(gt=0)]
-    """What they may take in the store; more is refused before anything runs."""
+    """Most space in the store; a recipe that may need more is refused before anything runs."""
     blocks: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Only these blocks (all)."""
     inputs: tuple[str, ...] = ()
-    """Only these inputs, each named by the first layer that reads it (all)."""
+    """Only these inputs, each named after the first layer that reads it (all)."""
     samples: Annotated[int, Field(ge=1)] | None = None
-    """Only the first so many demonstrations; at most the set's (all)."""
+    """Only the first N demonstrations, at most those of the set (all)."""
     dtype: Literal["float32", "float16"] = "float32"
-    """Type of the stored numbers."""
+    """Dtype of the stored numbers."""
 
 
 class DemonstrationConfig(Model):
     """One demonstration set."""
 
     name: Annotated[str, Field(min_length=1)]
-    """What variants call it; no two entries share it."""
+    """Name that variants refer to; unique among the entries."""
     kind: DemonstrationKind
-    """What its texts are; which keys it takes stands below."""
+    """Kind of its texts; the table below lists the keys of each kind."""
     source: Language | None = None
     """translation: language of the first side of a shot."""
     target: Language | None = None
-    """translation: language of the second side, another one."""
+    """translation: language of the second side of a shot, different from `source`."""
     pair: str | None = None
-    """translation: `source` and `target` in one word, such as `fr-en`, so that a list of pairs multiplies out."""
+    """translation: `source` and `target` together, such as `fr-en`; a list of pairs multiplies out."""
     language: Language | None = None
-    """monolingual, task: language of the texts; text: needed only where a template names it."""
+    """monolingual, task: language of the texts; text: needed only if a template contains it."""
     path: str | None = None
-    """code: folder, whose `**/*.py` are used. text: a `.txt` file, a folder of them, or a table (`.jsonl`, `.jsonl.gz`,
+    """code: folder whose `**/*.py` are used. text: a `.txt` file, a folder of them, or a table (`.jsonl`, `.jsonl.gz`,
     `.parquet`) with a field `text`. task: folder of task files, `corpus` for the built-in facts, or `hub:NAME`."""
     task: TaskName | None = None
-    """task: whose items are shown, each with its right answer; not translation and perplexity."""
+    """task: its items are the demonstrations, each with the right answer; not translation or perplexity."""
     split: Annotated[str, Field(min_length=1)] | None = None
     """task: split of the task files (`dev`)."""
     parts: tuple[str, ...] = ()
-    """mixed: names of the sets it unites."""
+    """mixed: names of the sets that it combines."""
     shares: Literal["equal", "proportional"] = "proportional"
-    """mixed: as many demonstrations of every part, or in proportion to the sizes of the parts."""
+    """mixed: the same number of demonstrations from every part, or numbers in proportion to the sizes of the parts."""
     shots: Annotated[int, Field(ge=1)] = DEFAULT_SHOTS
-    """Sentences, sentence pairs, documents or items in one demonstration (text: 1); code has no use for it."""
+    """Sentences, sentence pairs, documents or items in one demonstration (text: 1); code ignores it."""
     samples: Annotated[int, Field(ge=1)] | None = None
-    """Demonstrations in the set (100); mixed: in total, drawn from the parts by `shares` (all there are; `equal`: of
-    every part as many as the smallest has)."""
+    """Demonstrations of the set (100); mixed: the total, drawn from the parts by `shares` (all; `equal`: as many from
+    every part as the smallest part has)."""
     token_budget: Annotated[int, Field(ge=1)] | None = None
-    """Instead of `samples`: demonstrations are drawn until the set has exactly so many tokens, the last one cut."""
+    """Instead of `samples`: the exact number of tokens of the set; the last demonstration is truncated."""
     max_tokens: Annotated[int, Field(ge=2)] = 512
-    """Tokens after which a demonstration is cut, special tokens included; at most the model's positions."""
+    """Tokens to which longer demonstrations are truncated, including special tokens; at most the model's positions."""
     template: Annotated[str, Field(min_length=1)] | None = None
-    """How one side of a shot is written, with `{language}`, `{endonym}`, `{text}` and `{end}`
+    """Format of one side of a shot, with `{language}`, `{endonym}`, `{text}` and `{end}`
     (`{language}: {text}{end}`; text and task: `{text}{end}`)."""
     seed: Seed = 0
-    """Orders sentences, documents, items or files; with equal seed and shots, sets use the same sentences in every
-    language."""
+    """Seed of the order of sentences, documents, items or files. Sets with equal seed and shots use the same sentences
+    in every language."""
     activations: ActivationsConfig | None = None
-    """Store raw activations of this set too, and not only their sums of squares."""
+    """Also store raw activations of this set, not only their sums of squares."""
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, values: Any) -> Any:
-        """The sides of a pair, and the defaults that depend on the kind."""
+    def _fill_in(cls, values: object) -> object:
+        """Fill in the sides of a pair, and the defaults that depend on the kind."""
         if not isinstance(values, dict):
             return values
         filled = dict(values)
@@ -111,9 +111,9 @@ class DemonstrationConfig(Model):
         pair = filled.get("pair")
         if kind == "translation" and pair is not None:
             if filled.get("source") is not None or filled.get("target") is not None:
-                raise ValueError("pair says source and target at once: give one or the other")
+                raise ValueError("pair replaces source and target: use one or the other")
             filled["source"], filled["target"] = pair_languages(str(pair))
-        defaults = next((one.defaults for name, one in KINDS_OF_SETS.items() if name == kind), {})
+        defaults = next((of_kind.defaults for name, of_kind in KINDS_OF_SETS.items() if name == kind), {})
         filled = {**defaults, **filled}
         if kind != "mixed" and filled.get("samples") is None and filled.get("token_budget") is None:
             filled["samples"] = DEFAULT_SAMPLES
@@ -137,7 +137,7 @@ class DemonstrationConfig(Model):
         for option in sorted(set(_OPTIONS) & self.model_fields_set - KINDS_OF_SETS[self.kind].options):
             if getattr(self, option) is not None:
                 kinds = [name for name, kind in KINDS_OF_SETS.items() if option in kind.options]
-                raise ValueError(f"{option} means nothing for kind {self.kind}, only for {sorted(kinds)}")
+                raise ValueError(f"{option} does not apply to kind {self.kind}, only to {sorted(kinds)}")
         if self.samples is not None and self.token_budget is not None:
-            raise ValueError("samples and token_budget both say how much: give one of them")
+            raise ValueError("samples and token_budget both set the size: use one of them")
         return self

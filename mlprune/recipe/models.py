@@ -1,7 +1,4 @@
-"""What a recipe says, as frozen typed models: every key with its type, range and a sentence.
-
-Reading a file, multiplying entries out and wording complaints is done in `reading.py`.
-"""
+"""The recipe as frozen typed models: every key with its type, range and description."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,24 +22,24 @@ class BaseModelConfig(Model):
     path: Annotated[str, Field(min_length=1)]
     """A local Hugging Face folder, or a hub id."""
     revision: str = "main"
-    """Branch, tag or commit of a hub id; resolved to a commit before anything is named."""
+    """Branch, tag or commit of a hub id; resolved to a commit before ids are computed."""
     dtype: DtypeName = "float32"
-    """Type the model computes in; statistics are float32 or wider whatever this says."""
+    """Dtype in which the model computes; statistics are float32 or wider in any case."""
 
 
 class CorpusConfig(Model):
-    """Where sentences come from."""
+    """Source of sentences."""
 
     kind: Literal["parallel_text", "cldr"]
-    """`parallel_text`: one file a language, line i says the same in all. `cldr`: the built-in corpus."""
+    """`parallel_text`: one file per language, in which line i is the same sentence. `cldr`: the built-in corpus."""
     path: str | None = None
-    """parallel_text: folder of its files; needed there, refused for cldr."""
+    """parallel_text: folder of the files; not allowed for cldr."""
     lines: Annotated[int, Field(ge=1, le=5000)] = 1000
     """cldr: number of lines."""
     seed: Seed = 0
-    """cldr: which lines."""
+    """cldr: seed that selects the lines."""
     leave_out_evaluated: bool = False
-    """Pass over sentences and task items that an evaluation uses, instead of refusing the recipe."""
+    """Skip sentences and task items that an evaluation uses, instead of refusing the recipe."""
 
     @model_validator(mode="after")
     def _path_fits_kind(self) -> "CorpusConfig":
@@ -52,34 +49,34 @@ class CorpusConfig(Model):
 
 
 class Recipe(Model):
-    """Everything a run does."""
+    """All settings of a run."""
 
     name: Annotated[str, Field(min_length=1)]
-    """What the catalog calls this recipe in its table `names`; in no id, so renaming a recipe repeats no work."""
+    """Name of the recipe in the catalog's table `names`. Ids of the work do not depend on it."""
     model: BaseModelConfig
-    """What is pruned."""
+    """The base model that is pruned."""
     corpus: CorpusConfig
-    """Where sentences come from."""
+    """Source of sentences."""
     demonstrations: tuple[DemonstrationConfig, ...] = ()
-    """What scores read; a list in an entry multiplies out."""
+    """Demonstration sets that scores read; a list in an entry multiplies out."""
     variants: tuple[VariantConfig, ...] = ()
-    """What is removed; a list in an entry multiplies out."""
+    """Pruned variants; a list in an entry multiplies out."""
     baselines: tuple[BaselineConfig, ...] = ()
-    """What variants are held against, besides the dense model."""
+    """Models and methods that variants are compared with, in addition to the dense model."""
     tasks: tuple[TaskConfig, ...] = ()
-    """Tasks of the recipe's own, which evaluations name."""
+    """Tasks that the recipe defines for its evaluations."""
     data_sets: tuple[DataSetConfig, ...] = ()
-    """Data sets of a hub that the package does not know, which paths name as `hub:NAME`."""
+    """Descriptions of data sets of a hub, for paths such as `hub:NAME`."""
     evaluations: tuple[EvaluationConfig, ...] = ()
-    """What the variants, and the dense model, are asked."""
+    """Evaluations of the variants and the dense model."""
     analyses: AnalysesConfig = AnalysesConfig()
-    """What is analysed besides."""
+    """Further analyses."""
     compute: ComputeConfig = ComputeConfig()
-    """In what portions the work is done."""
+    """Resources and batch size."""
     folder: Path = Path()
-    """Folder that relative paths start at; set by `load_recipe`."""
+    """Folder at which relative paths start; set by `load_recipe`."""
     n_excluded: int = 0
-    """Combinations of variants that `exclude` left out; set by `load_recipe`."""
+    """Number of combinations of variants that `exclude` removed; set by `load_recipe`."""
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Recipe":
@@ -93,7 +90,7 @@ class Recipe(Model):
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) != len(tasks):
             raise ValueError(f"two tasks have one name: {tasks}")
-        data_sets = [one.name for one in self.data_sets]
+        data_sets = [data_set.name for data_set in self.data_sets]
         if len(set(data_sets)) != len(data_sets):
             raise ValueError(f"a data set is described twice: {data_sets}")
         for entry in self.demonstrations:
@@ -126,15 +123,15 @@ class Recipe(Model):
         return self
 
     def resolve(self, path: str) -> Path:
-        """A path of the recipe as one that can be opened."""
+        """Return a path of the recipe as an absolute path."""
         return (self.folder / path).absolute()
 
     def template_task(self, name: str) -> TaskConfig | None:
-        """The recipe's own task of a name, None for one that comes with the package."""
+        """Return the recipe's task of a name; None for a built-in task."""
         return next((task for task in self.tasks if task.name == name), None)
 
     def sets_named(self, name: str) -> tuple[DemonstrationConfig, ...]:
-        """All demonstration sets of one name."""
+        """Return all demonstration sets of one name."""
         return tuple(entry for entry in self.demonstrations if entry.name == name)
 
 

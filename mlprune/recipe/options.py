@@ -1,9 +1,8 @@
-"""Recipe keys for the parameters of methods: made from the registries, and read back as typed parameters."""
+"""Recipe keys of the parameters of methods, generated from the registries."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import Field as DataclassField
-from dataclasses import fields
-from typing import Annotated, Any, TypeVar, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, TypeVar, Union, get_type_hints
 
 from pydantic import Field, create_model
 
@@ -14,11 +13,11 @@ AnyModel = TypeVar("AnyModel", bound=Model)
 
 
 def with_options(name: str, base: type[AnyModel], **registries: Mapping[str, Method]) -> type[AnyModel]:
-    """Return the model of an entry with a key for every parameter of the registered methods.
+    """Return a model of an entry with an additional key for every parameter of the registered methods.
 
     Args:
         name: of the new model.
-        base: keys that it has itself are left alone.
+        base: model of the entry. Keys that it already has are not added.
         registries: kind of method -> registry.
     """
     options: dict[str, Any] = {
@@ -32,53 +31,63 @@ def with_options(name: str, base: type[AnyModel], **registries: Mapping[str, Met
 
 def chosen_parameters(config: Model, method: Method) -> Parameters:
     """Return the parameters of a method from the keys of an entry; absent keys have the method's defaults."""
-    names = {one.name for one in fields(method.parameters)} & config.model_fields_set
+    names = {parameter.name for parameter in fields(method.parameters)} & config.model_fields_set
     return method.parameters(**{name: value for name in names if (value := getattr(config, name)) is not None})
 
 
 def check_owners(config: Model, kind: str, registry: Mapping[str, Method], chosen: str | None) -> None:
-    """Refuse parameters that belong to another method than the chosen one.
+    """Check that the entry has no parameters of other methods than the chosen one.
 
     Raises:
-        ValueError: there is one; the message is one line.
+        ValueError: it has one.
     """
     for name, owners in _owners(registry).items():
         is_given = name in config.model_fields_set and getattr(config, name) is not None
-        if is_given and chosen not in owners and not all(_is_ignored(one) for one in owners.values()):
+        if (
+            is_given
+            and chosen not in owners
+            and not all(owner.details.get("ignored_by_others") for owner in owners.values())
+        ):
             raise ValueError(f"{name} belongs to {kind} {' or '.join(owners)}, got {kind} {chosen}")
 
 
-def _owners(registry: Mapping[str, Method]) -> dict[str, dict[str, tuple[Method, DataclassField[Any]]]]:
-    """Parameter -> name of a method -> the method and the parameter's field."""
-    owners: dict[str, dict[str, tuple[Method, DataclassField[Any]]]] = {}
+@dataclass(frozen=True)
+class _Owner:
+    """A method that has a parameter."""
+
+    method: Method
+    name: str
+    """Of the parameter."""
+    default: object
+    details: Mapping[str, Any]
+    """Metadata of the parameter's field; see `parameter`."""
+
+    @property
+    def hint(self) -> object:
+        """Type of the parameter with its bounds."""
+        kind: object = Seed if self.name == "seed" else get_type_hints(self.method.parameters)[self.name]
+        bounds = {name: bound for name, bound in self.details["bounds"].items() if bound is not None}
+        return Annotated[kind, Field(**bounds)] if bounds else kind
+
+
+def _owners(registry: Mapping[str, Method]) -> dict[str, dict[str, _Owner]]:
+    """Return parameter -> name of each method that has it -> that method."""
+    owners: dict[str, dict[str, _Owner]] = {}
     for name, method in registry.items():
         for one in fields(method.parameters):
-            owners.setdefault(one.name, {})[name] = (method, one)
+            owners.setdefault(one.name, {})[name] = _Owner(method, one.name, one.default, one.metadata)
     return owners
 
 
-def _is_ignored(owner: tuple[Method, DataclassField[Any]]) -> bool:
-    return bool(owner[1].metadata.get("ignored_by_others"))
-
-
-def _option(owners: Mapping[str, tuple[Method, DataclassField[Any]]]) -> tuple[Any, Any]:
-    """Type and default of a recipe key, with one sentence per method that has the parameter."""
-    hints = [_hint(method, one) for method, one in owners.values()]
-    union: Any = None
-    for hint in dict.fromkeys(hints):
-        union = hint if union is None else union | hint
-    defaults = {one.default for _, one in owners.values()}
+def _option(owners: Mapping[str, _Owner]) -> tuple[object, object]:
+    """Return the type and the default of a recipe key, with one sentence per method that has the parameter."""
+    kinds = tuple(dict.fromkeys(owner.hint for owner in owners.values()))
+    defaults = {owner.default for owner in owners.values()}
     default = defaults.pop() if len(defaults) == 1 else None
-    return union | None, Field(default=default, description=" ".join(_sentences(owners)))
+    return Union[(*kinds, None)], Field(default=default, description=" ".join(_sentences(owners)))
 
 
-def _hint(method: Method, one: DataclassField[Any]) -> Any:
-    kind = Seed if one.name == "seed" else get_type_hints(method.parameters)[one.name]
-    bounds = {name: bound for name, bound in one.metadata["bounds"].items() if bound is not None}
-    return Annotated[kind, Field(**bounds)] if bounds else kind
-
-
-def _sentences(owners: Mapping[str, tuple[Method, DataclassField[Any]]]) -> Iterator[str]:
-    for name, (_, one) in owners.items():
-        ignored = "; others ignore it" if one.metadata["ignored_by_others"] else ""
-        yield f"{name}: {one.metadata['meaning']} ({one.default}){ignored}."
+def _sentences(owners: Mapping[str, _Owner]) -> Iterator[str]:
+    for name, owner in owners.items():
+        ignored = "; others ignore it" if owner.details["ignored_by_others"] else ""
+        yield f"{name}: {owner.details['meaning']} ({owner.default}){ignored}."

@@ -4,73 +4,71 @@ The keys of the parameters of scores, schedules and aggregations come from their
 """
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, Parameters, Score
-from mlprune.recipe.base import Model, Seed, one_of
+from mlprune.recipe.base import Model, RegisteredName, Seed, as_pairs
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
-ScoreName = Annotated[str, AfterValidator(one_of(SCORES)), Field(title=one_of(SCORES).title)]
-AggregationName = Annotated[str, AfterValidator(one_of(AGGREGATIONS)), Field(title=one_of(AGGREGATIONS).title)]
-ScheduleName = Annotated[str, AfterValidator(one_of(SCHEDULES)), Field(title=one_of(SCHEDULES).title)]
+_SCORE = RegisteredName("score", tuple(SCORES))
+_AGGREGATION = RegisteredName("aggregation", tuple(AGGREGATIONS))
+_SCHEDULE = RegisteredName("schedule", tuple(SCHEDULES))
+ScoreName = Annotated[str, AfterValidator(_SCORE), Field(title=_SCORE.title)]
+AggregationName = Annotated[str, AfterValidator(_AGGREGATION), Field(title=_AGGREGATION.title)]
+ScheduleName = Annotated[str, AfterValidator(_SCHEDULE), Field(title=_SCHEDULE.title)]
 StructureName = Annotated[
     str,
     Field(pattern=r"^(row|matrix|alpha|[1-9][0-9]*:[1-9][0-9]*)$", title="`row`, `matrix`, `alpha` or N:M as in `2:4`"),
 ]
 STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
-"""Keys about statistics, which scores without statistics ignore so that lists of scores can multiply out."""
+"""Keys about statistics. Scores without statistics ignore them, so that lists of scores can multiply out."""
 MAX_BLOCKS = 10_000
-"""Blocks a span may name: no model has as many."""
+"""Exclusive upper bound of block numbers in spans."""
 _SPAN = re.compile(r"(\d+)-(\d+)")
 
 
-def _pairs(value: Any) -> Any:
-    """A mapping as sorted pairs, so that the config hashes."""
-    return tuple(sorted(value.items(), key=lambda item: str(item[0]))) if isinstance(value, dict) else value
-
-
-def _numbers(value: Any) -> Any:
-    """Blocks as numbers: `[0, "4-6"]` is 0, 4, 5, 6."""
-    found: list[Any] = []
-    for one in value if isinstance(value, (list, tuple)) else [value]:
-        span = _SPAN.fullmatch(str(one))
+def _block_numbers(value: object) -> object:
+    """Return blocks as numbers: `[0, "4-6"]` gives 0, 4, 5, 6."""
+    blocks: list[object] = []
+    for item in value if isinstance(value, list | tuple) else [value]:
+        span = _SPAN.fullmatch(str(item))
         if span and not int(span[1]) <= int(span[2]) < MAX_BLOCKS:
-            raise ValueError(f"a span of blocks is written 4-7, the lower first, got {one!r}")
-        found.extend(range(int(span[1]), int(span[2]) + 1) if span else [one])
-    return tuple(found)
+            raise ValueError(f"expected a span of blocks such as 4-7, the lower first, got {item!r}")
+        blocks.extend(range(int(span[1]), int(span[2]) + 1) if span else [item])
+    return tuple(blocks)
 
 
 Blocks = Annotated[
     tuple[Annotated[int, Field(ge=0)], ...],
-    BeforeValidator(_numbers),
+    BeforeValidator(_block_numbers),
     Field(title="list of block numbers, or spans such as `4-7`"),
 ]
 
 
 class ScheduleFields(Model):
-    """How much is removed where. `schedule: owl` is short for `schedule: {kind: owl}`."""
+    """Distribution of the sparsity over blocks and layers. `schedule: owl` is short for `schedule: {kind: owl}`."""
 
     kind: ScheduleName = "uniform"
-    """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; where those stand, the
-    kind need not. `owl`: less in blocks whose scores have many outliers (Yin et al., arXiv 2310.05175)."""
+    """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; the default with `blocks`
+    or `layers`. `owl`: less in blocks whose scores have many outliers (Yin et al., arXiv:2310.05175)."""
     blocks: Annotated[
         tuple[tuple[Annotated[int, Field(ge=0)], Sparsity], ...],
-        BeforeValidator(_pairs),
+        BeforeValidator(as_pairs),
         Field(title="mapping of block numbers to fractions"),
     ] = ()
-    """given: sparsity of a block, instead of the entry's."""
+    """given: sparsity of a block, in place of the entry's."""
     layers: Annotated[
-        tuple[tuple[str, Sparsity], ...], BeforeValidator(_pairs), Field(title="mapping of layers to fractions")
+        tuple[tuple[str, Sparsity], ...], BeforeValidator(as_pairs), Field(title="mapping of layers to fractions")
     ] = ()
-    """given: sparsity of a layer, by its path inside a block, in all blocks that are not named."""
+    """given: sparsity of a layer, by its path inside a block, in all blocks that `blocks` does not name."""
 
     @model_validator(mode="before")
     @classmethod
-    def _from_word(cls, value: Any) -> Any:
+    def _from_word(cls, value: object) -> object:
         if isinstance(value, str):
             return {"kind": value}
         if isinstance(value, dict) and {"blocks", "layers"} & set(value):
@@ -99,7 +97,7 @@ else:
 
 
 class ScopeConfig(Model):
-    """Which blocks and layers are pruned at all; the others stay as they are."""
+    """Blocks and layers that are pruned; the others are not changed."""
 
     blocks: Blocks = ()
     """Only these blocks (all)."""
@@ -115,69 +113,67 @@ class VariantFields(Model):
     """One variant."""
 
     name: str | None = None
-    """What `against`, `of` and an evaluation's `variants` call the entry; no two entries share it."""
+    """Name that `against`, `of` and an evaluation's `variants` refer to; unique among the entries."""
     score: ScoreName | None = None
-    """How worth keeping a weight is; needed unless variants are combined."""
+    """Importance of a weight; needed except for combinations."""
     demonstrations: str | None = None
-    """Name of the sets whose statistics the score reads, one variant each; magnitude and random accept and ignore
-    it."""
+    """Name of the sets whose statistics the score reads, one variant per set; magnitude and random ignore it."""
     over: tuple[str, ...] = ()
-    """Instead of `demonstrations`: names of two sets or more that make one variant together; of sets with several seeds
-    those of equal seed."""
+    """Instead of `demonstrations`: names of two or more sets that one variant reads together; with several seeds, one
+    variant per seed."""
     aggregate: AggregationName | None = None
-    """How the sets of `over` become one; needed with `over`."""
+    """How the sets of `over` are combined; needed with `over`."""
     shares: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    """aggregate mean, pooled: weights of the sets of `over` in any unit, one for each set there is of one seed, in
-    their order (equal)."""
+    """aggregate mean, pooled: weights of the sets of `over` in any unit, one per set of a seed, in their order
+    (equal)."""
     contrast: str | None = None
-    """contrast: name of the sets that it holds against the others; sets of equal seed pair up."""
+    """contrast: name of the contrast sets; each set is paired with the contrast set of the same seed."""
     tokens: TokenScope = "all"
-    """Which tokens count in the statistics; magnitude and random ignore it."""
+    """Tokens that count in the statistics; magnitude and random ignore it."""
     samples: Annotated[int, Field(ge=1)] | None = None
-    """Only the first so many demonstrations of each set, at most all; in dense propagation no new pass of the model
-    (all); magnitude and random ignore it."""
+    """Only the first N demonstrations of each set (all). Dense propagation needs no new pass of the model for it;
+    magnitude and random ignore it."""
     resample: Seed | None = None
-    """Seed of a bootstrap: as many demonstrations as there are, drawn with replacement; magnitude and
-    random ignore it."""
+    """Seed of a bootstrap: all demonstrations are drawn with replacement; magnitude and random ignore it."""
     sparsity: Sparsity | None = None
-    """Share of weights removed in each comparison group; 0 is the dense variant. With N:M it may be left out."""
+    """Share of weights removed from each comparison group; 0 is the dense variant. Optional for structure N:M."""
     structure: StructureName | None = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
-    which N go; M has to divide every layer's number of inputs (`row`; sparsegpt: `matrix`)."""
+    which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt: `matrix`)."""
     removes: RemovesName = "lowest"
-    """`highest` removes the weights most worth keeping: an ablation."""
+    """`highest` removes the most important weights: an ablation."""
     propagation: PropagationName = "sequential"
-    """What a block is observed behind: pruned blocks (`sequential`) or the dense model (`dense`); magnitude and
+    """Blocks before an observed block: pruned ones (`sequential`) or those of the dense model (`dense`); magnitude and
     random ignore it."""
     schedule: ScheduleConfig = ScheduleConfig()
-    """How much is removed where."""
+    """Distribution of the sparsity over blocks and layers."""
     scope: ScopeConfig = ScopeConfig()
-    """What is pruned at all."""
+    """Blocks and layers that are pruned (all)."""
     profile: ProfileName = "corrected"
-    """`paper` makes the published code's choices; needs `tokens: all`."""
+    """`paper` follows the published code; needs `tokens: all`."""
     combine: CombinationName | None = None
-    """Makes a variant out of others, whose kept weights are sets; goes with `of`, `name` and `against` only."""
+    """Set operation that combines the kept weights of other variants; allowed with `of`, `name` and `against` only."""
     of: tuple[str, ...] = ()
     """Names of the entries that are combined."""
     against: tuple[str, ...] = ()
-    """Names of other entries to compare with besides dense: where sparsity and structure agree and, if both read
-    demonstrations, propagation, (source) language and seed."""
+    """Names of other entries to compare with, in addition to dense. Variants are compared if they agree in sparsity and
+    structure and, if both read demonstrations, in propagation, source language and seed."""
 
     @property
     def reads_statistics(self) -> bool:
-        """Whether anything is read of demonstrations."""
+        """Whether the variant reads demonstrations."""
         return bool(self.sparsity) and self.score is not None and bool(SCORES[self.score].needs)
 
     @property
     def ignored_keys(self) -> tuple[str, ...]:
-        """Keys of the entry that its score ignores, because it reads no statistics."""
+        """Keys of the entry that its score ignores because it reads no statistics."""
         if self.score is None or SCORES[self.score].needs:
             return ()
         return tuple(key for key in STATISTICS_KEYS if key in self.model_fields_set)
 
     @property
     def group(self) -> str:
-        """The comparison group in force."""
+        """The structure, or the default of the score."""
         return self.structure or (SCORES[self.score].structures[0] if self.score else "row")
 
     @property
@@ -192,12 +188,12 @@ class VariantFields(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _sparsity_of_n_m(cls, values: Any) -> Any:
+    def _sparsity_of_n_m(cls, values: object) -> object:
         if not isinstance(values, dict) or ":" not in str(values.get("structure", "")):
             return values
         n, _, m = str(values["structure"]).partition(":")
         if not (n.isdigit() and m.isdigit() and 0 < int(n) < int(m)):
-            raise ValueError(f"structure N:M removes N of M with 0 < N < M, got {values['structure']}")
+            raise ValueError(f"structure N:M needs 0 < N < M, got {values['structure']}")
         share = int(n) / int(m)
         given = values.get("sparsity", share)
         if given != share:
@@ -262,7 +258,7 @@ class VariantFields(Model):
             raise ValueError(f"score {self.score} takes structure {expected}, got {self.group}")
 
     def _check_changed_weights(self) -> None:
-        """Refuse options that do not go with a score that changes weights block by block."""
+        """Check the options of a score that changes weights block by block."""
         required: dict[str, tuple[str | int | None, str | None]] = {
             "propagation": (self.propagation, "sequential"),
             "removes": (self.removes, "lowest"),

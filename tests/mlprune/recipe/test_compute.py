@@ -23,7 +23,7 @@ def test_an_actor_has_whole_accelerators_or_a_part_of_one(gpus: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("gpus_per_actor", 1.5, ["gpus_per_actor above 1 is a whole number", "1.5"]),
+        ("gpus_per_actor", 1.5, ["gpus_per_actor above 1 has to be an integer", "1.5"]),
         ("gpus_per_actor", -1, ["compute.gpus_per_actor", "got=-1"]),
         ("gpus_per_actor", "all", ["compute.gpus_per_actor"]),
         ("gpu_per_actor", 1, ["unknown key", "nearest='gpus_per_actor'"]),

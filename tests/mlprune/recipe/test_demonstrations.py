@@ -84,9 +84,9 @@ def test_a_list_of_pairs_multiplies_out() -> None:
 
 
 def test_a_pair_is_instead_of_source_and_target() -> None:
-    refused("pair says source and target at once", kind="translation", pair="fr-en")
+    refused("pair replaces source and target", kind="translation", pair="fr-en")
     refused("kind monolingual takes ['language']", "'pair'", kind="monolingual", pair="fr-en")
-    for pair, word in (("fr", "a pair is written fr-en"), ("fr-fra_Latn", "are both fr")):
+    for pair, word in (("fr", "a pair such as fr-en"), ("fr-fra_Latn", "are both fr")):
         with pytest.raises(RecipeError, match=word):
             parsed({"name": "one", "kind": "translation", "pair": pair})
 
@@ -122,12 +122,12 @@ def test_an_option_is_taken_by_the_kinds_it_means_something_for(option: str, val
         if kind in kinds:
             assert getattr(the_entry(kind, **{option: value}), option) == value
         else:
-            refused(f"{option} means nothing for kind {kind}", kind=kind, **{option: value})
+            refused(f"{option} does not apply to kind {kind}", kind=kind, **{option: value})
 
 
 def test_a_token_budget_is_instead_of_samples() -> None:
     assert the_entry("translation", token_budget=4000).samples is None
-    refused("give one of them", kind="translation", token_budget=4000, samples=9)
+    refused("use one of them", kind="translation", token_budget=4000, samples=9)
     refused("greater than or equal to 1", kind="translation", token_budget=0)
 
 
@@ -156,7 +156,7 @@ def test_wrong_activations_are_refused(value: dict[str, Any], complaint: str) ->
 
 
 def test_a_mixed_set_stores_no_activations() -> None:
-    refused("activations means nothing for kind mixed", kind="mixed", activations={"quota_gib": 1})
+    refused("activations does not apply to kind mixed", kind="mixed", activations={"quota_gib": 1})
 
 
 def test_a_mixed_set_may_say_how_many_demonstrations_it_has() -> None:

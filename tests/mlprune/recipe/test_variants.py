@@ -104,7 +104,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("demonstrations.0.seed", 2**63, ["key='demonstrations.0.seed'"]),
     ("corpus.seed", 2**64, ["key='corpus.seed'"]),
     ("evaluations.0.seed", 2**63, ["key='evaluations.0.seed'"]),
-    ("variants.0.score", "wand", ["nearest: 'wanda'"]),
+    ("variants.0.score", "wand", ["nearest='wanda'"]),
     ("variants.0.score", None, ["needs a score"]),
     ("variants.0.sparsity", None, ["needs a sparsity"]),
     ("variants.0.sparsity", "0,5", ["key='variants.0.sparsity'"]),
