@@ -11,27 +11,9 @@ from typing import Any
 
 from mlprune.errors import HubError, ModelError
 from mlprune.hub import snapshot
-from mlprune.models.checkpoint.weight_files import (
-    DTYPES,
-    TOKENIZER_FILES,
-    WeightFiles,
-    content_hashes,
-    family_at,
-    read_block,
-    weight_name,
-)
+from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, content_hashes
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, weight_name
 from mlprune.models.metadata_cache import cached_metadata
-
-__all__ = [
-    "ModelInfo",
-    "WeightFiles",
-    "check_tokenizer",
-    "family_at",
-    "inspect_model",
-    "load_tokenizer",
-    "read_block",
-    "resolve_model",
-]
 
 HUB_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
 """Files that are fetched from a hub: no pickles, no code."""
@@ -131,7 +113,7 @@ def _inspected(path: Path) -> dict[str, Any]:
         "hidden_size": int(config.hidden_size),
         "n_prunable": n_prunable,
         "max_positions": _max_positions(config),
-        "content": content_hashes(path, files),
+        "content": content_hashes(path, files.file_names),
     }
 
 

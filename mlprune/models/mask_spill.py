@@ -28,7 +28,7 @@ class MaskSpill:
     def __init__(self) -> None:
         self._shapes: dict[int, dict[str, tuple[int, int]]] = {}
 
-    def keep(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    def write(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
         """Replace the changes of a block; without changes it is dense.
 
         Args:
@@ -38,7 +38,7 @@ class MaskSpill:
             ModelError: the scratch folder cannot be written.
         """
         if not masks and not weights:
-            self.forget(block)
+            self.delete(block)
             return
         packed = {
             _MASK + layer: torch.frombuffer(bytearray(packed_mask(mask)), dtype=torch.uint8)
@@ -52,7 +52,7 @@ class MaskSpill:
             raise ModelError("the scratch folder cannot be written", path=path, reason=reason) from err
         self._shapes[block] = {layer: (mask.shape[0], mask.shape[1]) for layer, mask in masks.items()}
 
-    def forget(self, block: int) -> None:
+    def delete(self, block: int) -> None:
         """Delete the changes of a block."""
         if self._shapes.pop(block, None) is not None:
             self._file(block).unlink(missing_ok=True)

@@ -116,7 +116,7 @@ class MaskedBlocks:
         """Set every layer of a block to its new or dense weight, and zero what its mask removes."""
         if block in self._offloaded:
             dtypes = {layer: self._weight(block, layer).dtype for layer in weights}
-            self._spill.keep(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
+            self._spill.write(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
         layers = self._family.layers
         if not self._is_on_disk(block):
             from_disk = [layer for layer in layers if layer not in weights and (block, layer) in self._changed]

@@ -10,7 +10,7 @@ import torch
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest
-from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES
+from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
 from mlprune.steps.base_model import base_model_identity

@@ -14,7 +14,7 @@ from mlprune.errors import ModelError
 
 _LENGTH_BYTES = 8
 """A file starts with the length of its header; the tensors follow the header."""
-_LINE = 64
+_CACHE_LINE_BYTES = 64
 """Bytes of a cache line: kernels treat memory that is aligned to one differently."""
 _PIECE_BYTES = 2**24
 """Bytes that are converted at a time, and so are in memory in two dtypes at once."""
@@ -105,9 +105,9 @@ def read_rows(file: Path, stored: TensorSlice, rows: Sequence[int]) -> Tensor:
 
 def _aligned_memory(stored: TensorSlice, dtype: torch.dtype) -> Tensor:
     """[bytes] uint8: new memory with the alignment of the mapped file, if the dtype allows it."""
-    room = torch.empty(stored.n_bytes + _LINE, dtype=torch.uint8)
+    room = torch.empty(stored.n_bytes + _CACHE_LINE_BYTES, dtype=torch.uint8)
     begin = stored.begin if stored.begin % dtype.itemsize == 0 else 0
-    start = (begin - room.data_ptr()) % _LINE
+    start = (begin - room.data_ptr()) % _CACHE_LINE_BYTES
     return room[start : start + stored.n_bytes]
 
 

@@ -1,4 +1,4 @@
-"""Read a model folder: its config, its safetensors files tensor by tensor, and the hashes of its content.
+"""Read a model folder: its config, and its safetensors files tensor by tensor.
 
 Tensors are read by their name in the model. Checkpoints that omit the base model's prefix (GPT-2 and BLOOM on the hub)
 or use an older name (the head of GPT-NeoX) can be read too. No model is built.
@@ -10,10 +10,8 @@ another process rewrites the file in place, the values change. Tensors that are 
 instead, so that nothing stays mapped.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +31,6 @@ DTYPES: Mapping[DtypeName, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-)
-"""Files that determine how text becomes tokens; a folder has some of them."""
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
@@ -233,28 +218,3 @@ def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[
     files = WeightFiles(path, family)
     names = {layer: weight_name(family, block, layer) for layer in family.layers}
     return {layer: oriented(files.read(name, DTYPES[dtype]), family) for layer, name in names.items()}
-
-
-def content_hashes(path: Path, files: WeightFiles) -> dict[str, str]:
-    """File name -> SHA-256 of the files that determine the model: config, tokenizer and weights; sorted."""
-    tokenizer = [name for name in TOKENIZER_FILES if (path / name).exists()]
-    return {name: file_sha256(path / name) for name in sorted({"config.json", *tokenizer, *files.file_names})}
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, cached while its size and modification time do not change.
-
-    Raises:
-        ModelError: the file cannot be read.
-    """
-    try:
-        status = path.stat()
-        return _sha256(str(path.resolve()), status.st_size, status.st_mtime_ns)
-    except OSError as err:
-        raise ModelError("a file of a model cannot be read", path=str(path), reason=err.strerror) from err
-
-
-@cache
-def _sha256(path: str, _size: int, _mtime_ns: int) -> str:
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from mlprune.errors import ModelError, unknown
 from mlprune.models.families.records import FAMILIES, Family
 
-__all__ = ["FAMILIES", "Family", "check_frame", "check_layers", "family_of", "oriented"]
-
 RECORDS = "mlprune/models/families/records.py"
 """File of the records, for error messages."""
 TRANSPOSED = "Conv1D"

@@ -15,8 +15,9 @@ from torch import Tensor
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, PermanentError, StoreError, unknown
 from mlprune.json_values import JsonObject
+from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.checkpoint.edit import count_zeroed, has_values, overwrite_tensor, zero_weights
-from mlprune.models.checkpoint.weight_files import TOKENIZER_FILES, WeightFiles, family_at, weight_name
+from mlprune.models.checkpoint.weight_files import WeightFiles, family_at, weight_name
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
 from mlprune.pruning.mask_files import read_keep_masks

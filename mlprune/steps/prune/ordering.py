@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlprune.json_values import JsonValue
+from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES, Family
-from mlprune.models.loading import read_block
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
 from mlprune.pruning.mask_files import mask_path, write_block_masks

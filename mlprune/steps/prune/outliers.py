@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlprune.json_values import as_float
+from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.loading import read_block
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.outlier_ratios import outlier_ratio
 from mlprune.numeric.weights.scores import wanda_scores

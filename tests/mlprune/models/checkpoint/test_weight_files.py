@@ -7,12 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
+from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.weight_files import (
     SINGLE_FILE,
     WeightFiles,
-    content_hashes,
     family_at,
-    file_sha256,
     read_block,
 )
 from mlprune.models.families.records import FAMILIES
@@ -135,33 +134,6 @@ def test_a_missing_or_malformed_config_is_an_error_of_one_line(tmp_path):
     (path / "config.json").unlink()
     with pytest.raises(ModelError, match="lacks a file"):
         family_at(path)
-
-
-def test_content_hashes_cover_config_tokenizer_and_weights_and_change_with_the_files(tmp_path):
-    path = save_tiny_model(tmp_path / "m")
-    (path / "README.md").write_text("not part of the model")
-    before = content_hashes(path, WeightFiles(path, FAMILIES["xglm"]))
-    assert sorted(before) == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
-    assert before["config.json"] == hashlib.sha256((path / "config.json").read_bytes()).hexdigest()
-    config = path / "config.json"
-    config.write_text(config.read_text() + " ")
-    after = content_hashes(path, WeightFiles(path, FAMILIES["xglm"]))
-    assert after["config.json"] != before["config.json"]
-    assert after["model.safetensors"] == before["model.safetensors"]
-
-
-def test_a_hash_is_cached_until_size_or_time_of_the_file_changes(tmp_path):
-    file = tmp_path / "f"
-    file.write_bytes(b"one")
-    status = file.stat()
-    first = file_sha256(file)
-    file.write_bytes(b"two")
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert file_sha256(file) == first
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    assert file_sha256(file) == hashlib.sha256(b"two").hexdigest()
-    with pytest.raises(ModelError, match="cannot be read"):
-        file_sha256(tmp_path / "none")
 
 
 @pytest.mark.parametrize("file", ["../elsewhere.safetensors", "inner/part.safetensors", 3])

@@ -1,0 +1,50 @@
+"""Hashes of the files that determine a model: config, tokenizer and weights."""
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from mlprune.errors import ModelError
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+"""Files that determine how text becomes tokens; a folder has some of them."""
+
+
+def content_hashes(path: Path, weight_file_names: Iterable[str]) -> dict[str, str]:
+    """File name -> SHA-256 of the files that determine the model in a folder, sorted.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
+    tokenizer = [name for name in TOKENIZER_FILES if (path / name).exists()]
+    return {name: file_sha256(path / name) for name in sorted({"config.json", *tokenizer, *weight_file_names})}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, cached while its size and modification time do not change.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _sha256(str(path.resolve()), status.st_size, status.st_mtime_ns)
+    except OSError as err:
+        raise ModelError("a file of a model cannot be read", path=str(path), reason=err.strerror) from err
+
+
+@cache
+def _sha256(path: str, _size: int, _mtime_ns: int) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
