@@ -98,7 +98,7 @@ def _run(
     results = run_harness(store, chain, model=model, variant_ids=variant_ids, tasks=tasks, options=options)
     n_total = len(variant_ids) * len(tasks)
     for n_done, evaluated in enumerate(results, start=1):
-        state = "already done" if evaluated.was_there else "done"
+        state = "already done" if evaluated.existed else "done"
         typer.echo(f"{n_done} of {n_total}: {evaluated.variant_id} {evaluated.task} {state}", err=True)
         yield evaluated
 

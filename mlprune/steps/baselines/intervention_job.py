@@ -13,12 +13,12 @@ from mlprune.store.store import Store
 
 @dataclass(frozen=True)
 class InterventionJob(RecordJob):
-    """Record a variant whose weights are the dense model's."""
+    """Record a variant that has the weights of the dense model."""
 
     step: ClassVar[str] = "prune"
     variant: InterventionVariant
     english_set_id: str | None = None
-    """Demonstration set of the English mean states that it moves to."""
+    """Demonstration set of the English mean states, for LRP2."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -28,7 +28,7 @@ class InterventionJob(RecordJob):
         return (("base_models", parents["base_model"]), *means)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
+        """Cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:

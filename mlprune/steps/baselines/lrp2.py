@@ -1,11 +1,11 @@
-"""LRP2, language-representation projection: states of a language are moved to English behind one block, and back later.
+"""LRP2, language-representation projection: move the states of a language to English after one block, and back later.
 
-    behind block i:      h + v_en - v_l
-    behind block j > i:  h + v_l - v_en
+    after block i:      h + v_en - v_l
+    after block j > i:  h + v_l - v_en
 
-v is the mean hidden state of a language behind that block (`hidden_means.py`); every token of a text in language l is
-moved, English is left alone (Xu et al. 2023, arXiv:2311.03788). Which i and j is tried out on a split for development:
-every pair is a job of step `search`, and the choice reads what all of them gave.
+v is the mean hidden state of a language after that block. Every token of a text in language l is moved; English texts
+stay as they are (Xu et al. 2023, arXiv:2311.03788). The pair (i, j) is chosen on a development split: every pair is
+tried by a job of step `search`, and one more job chooses the best.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,30 +36,30 @@ from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
 
 Pair = tuple[int, int]
-"""The block behind which states are moved to English, and the one behind which they are moved back; from 0."""
+"""Block after which states are moved to English, and block after which they are moved back; from 0."""
 
 
-def shifts(own: Tensor, english: Tensor, pair: Pair) -> dict[int, Tensor]:
-    """Block -> [d], what is added behind it.
+def shifts(language: Tensor, english: Tensor, pair: Pair) -> dict[int, Tensor]:
+    """Return the vectors [d] to add after each block of a pair.
 
     Args:
-        own: [n_blocks, d] mean states of the language behind every block.
-        english: the same of English.
+        language: [n_blocks, d] mean states of the language after every block.
+        english: [n_blocks, d] mean states of English.
         pair: two blocks, the lower first.
     """
     first, second = pair
-    return {first: english[first] - own[first], second: own[second] - english[second]}
+    return {first: english[first] - language[first], second: language[second] - english[second]}
 
 
 @contextmanager
 def projected(chain: Chain, store: Store, *, means: Iterable[str], pair: Pair) -> Iterator[None]:
-    """While the context lasts, whatever runs through a chain is moved to English and back.
+    """Move everything that runs through a chain to English and back until the context ends.
 
     Args:
         means: ids of the mean states of the language and of English.
     """
-    own, english = (mean_states(store, one) for one in means)
-    chain.everywhere(Shard.set_shifts, shifts(own, english, pair))
+    language, english = (mean_states(store, means_id) for means_id in means)
+    chain.everywhere(Shard.set_shifts, shifts(language, english, pair))
     try:
         yield
     finally:
@@ -117,13 +117,13 @@ class TrialJob(TasksJob):
         return tuple(dict.fromkeys(key for trial in self.evaluations for key in trial.intervention.needs))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """All tasks, without stored predictions."""
+        """Cost of all tasks, without stored predictions."""
         tasks = [prepared_task(evaluation.task, self.model, self.batch_tokens) for evaluation in self.evaluations]
         disk_bytes = 4_000.0 * len(self.evaluations)
         return tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Score the dense model under the projection; trials that differ in their rule share one run."""
+        """Score the dense model under the projection. Trials that differ only in their rule share one run."""
         model = chain()
         model.everywhere(Shard.set_keep_masks, None)
         groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
@@ -134,10 +134,10 @@ class TrialJob(TasksJob):
             prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
             assert isinstance(prepared, PreparedTask), "translation has two languages and is not projected"
             with intervention.active(model, store):
-                scores = run_with_rules(model, prepared, [one.task.rule for one in trials])
-            for one in trials:
-                predictions = Predictions.from_scores(prepared.items, scores).with_rule(one.task.rule)
-                store.write_record(one.identity.record(rows={"lrp2_trials": [self._row(one, predictions)]}))
+                scores = run_with_rules(model, prepared, [trial.task.rule for trial in trials])
+            for trial in trials:
+                predictions = Predictions.from_scores(prepared.items, scores).with_rule(trial.task.rule)
+                store.write_record(trial.identity.record(rows={"lrp2_trials": [self._row(trial, predictions)]}))
 
     def _row(self, trial: EvaluationSpec, predictions: Predictions) -> dict[str, JsonValue]:
         metric = task_metrics(trial.task.definition, trial.task.target_language)[0]
@@ -157,25 +157,25 @@ class TrialJob(TasksJob):
 
 @dataclass(frozen=True)
 class ChoiceJob(RecordJob):
-    """Choose the best of the pairs that were tried for one task and language."""
+    """Choose the best of the tried pairs for one task and language."""
 
     step: ClassVar[str] = "search"
     variant_id: str
     trials: tuple[str, ...]
-    """Ids of their records; of equally good ones the earlier is taken."""
+    """Ids of the trials; of equally good ones the first is chosen."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The trials."""
-        return tuple(("lrp2_trials", one) for one in self.trials)
+        return tuple(("lrp2_trials", trial_id) for trial_id in self.trials)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
+        """Cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Compare what the trials recorded."""
-        rows = [store.require("lrp2_trials", one).rows["lrp2_trials"][0] for one in self.trials]
+        """Compare the values of the trials."""
+        rows = [store.require("lrp2_trials", trial_id).rows["lrp2_trials"][0] for trial_id in self.trials]
         sign = 1 if METRIC_TRAITS[as_str(rows[0]["metric"])].higher_is_better else -1
         best = max(rows, key=lambda row: sign * as_float(row["value"]))
         row = {name: value for name, value in best.items() if name not in ("trial_id", "base_model_id")}
@@ -184,6 +184,6 @@ class ChoiceJob(RecordJob):
 
 
 def chosen_pair(store: Store, choice_id: str) -> Pair:
-    """The pair that was chosen."""
+    """Return the chosen pair."""
     row = store.require("lrp2_choices", choice_id).rows["lrp2_choices"][0]
     return as_int(row["first_block"]), as_int(row["second_block"])

@@ -1,8 +1,8 @@
 """Plan LRP2: mean states of languages, the search for a pair of blocks, and what evaluations read of both.
 
-The variant's id covers which pairs are candidates, what they are chosen on, and the mean states of English; those of
-another language, and the choice made for a task in it, are covered by the ids of the evaluations that read them. So
-another language or task leaves what there is as it is.
+The id of the variant covers the candidate pairs, the items on which one is chosen, and the mean states of English. The
+ids of evaluations cover the mean states of their language and the choice for their task. Adding a language or a task
+therefore changes no existing id.
 """
 
 from collections import defaultdict
@@ -29,34 +29,34 @@ from mlprune.steps.prune.variant_text import parameter_words
 TRIED_ON: Mapping[str, JsonValue] = {
     name: BaselineConfig.model_fields[name].default for name in ("split", "limit", "seed")
 }
-"""Defaults of what the choice of a pair is made on."""
+"""Defaults of the items on which a pair is chosen."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """LRP2 with the mean states of some sets, one a language."""
+    """LRP2 with the mean states of some sets, one per language."""
 
     means: Mapping[str, HiddenMeansJob]
-    """By language; English is among them."""
+    """Jobs that compute mean states, by language; English is included."""
     pairs: tuple[Pair, ...]
-    """Candidates; a single one needs no choice."""
+    """Candidate pairs; a single one needs no choice."""
     tries_all: bool
-    """Whether these are all pairs of the model."""
+    """Whether the candidates are all pairs of the model."""
     tried_on: tuple[str, int | None, int]
-    """Split, limit and seed of the items the choice is made on."""
+    """Split, limit and seed of the items on which a pair is chosen."""
     seed: int
-    """Of the sets."""
+    """Seed of the sets."""
     name: str | None
-    """Of the entry, for messages."""
+    """Name of the entry, for messages."""
 
     @property
     def label(self) -> str:
-        """The baseline and its settings, in words."""
+        """The baseline and its settings, as text."""
         return " ".join(("lrp2", *parameter_words(self.settings), *([f"seed {self.seed}"] if self.seed else [])))
 
     @property
     def settings(self) -> dict[str, JsonValue]:
-        """Candidate pairs, and what the choice among several is made on; all pairs of a model are the default."""
+        """Settings that are not at their defaults: the candidate pairs, and the items on which one is chosen."""
         layers: dict[str, JsonValue] = {} if self.tries_all else {"layers": [list(pair) for pair in self.pairs]}
         if len(self.pairs) == 1:
             return layers
@@ -67,7 +67,7 @@ class Projection:
         return dict(zip(("split", "limit", "seed"), self.tried_on, strict=True))
 
     def spec(self, inputs: Inputs, *, batch_tokens: int) -> InterventionVariant:
-        """The variant."""
+        """Describe the variant."""
         parameters: dict[str, JsonValue] = {
             "intervention": "lrp2",
             "sparsity": 0,
@@ -81,7 +81,7 @@ class Projection:
         return InterventionVariant(identity, inputs.model, "lrp2", tuple(self.settings.items()))
 
     def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
-        """Move the states of the task's language to English, between the chosen blocks; English stays as it is.
+        """Move the states of the task's language to English between the chosen blocks; English texts stay as they are.
 
         Raises:
             RecipeError: there are no mean states of the language.
@@ -91,14 +91,14 @@ class Projection:
         if task.language == ENGLISH:
             return NoIntervention()
         if task.language not in self.means:
-            message = "lrp2 has no text of a language that is evaluated"
+            message = "lrp2 has no text in an evaluated language"
             raise RecipeError(message, baseline=self.name, expected=sorted(self.means), got=task.language)
         if len(self.pairs) == 1:
             return MovedStates(self._means_ids(task.language), pair=self.pairs[0])
         return MovedStates(self._means_ids(task.language), choice_id=self._choice(variant, task).id)
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
-        """Mean states, the variant, and, for several pairs, the trials (a job a pair) and the choices."""
+        """Mean states and the variant; for several pairs also the trials (one job per pair) and the choices."""
         languages = dict.fromkeys((ENGLISH, *(task.language for task in tasks)))
         jobs: list[Job] = [self.means[language] for language in languages]
         if isinstance(variant, InterventionVariant):
@@ -111,7 +111,7 @@ class Projection:
             for pair, trial in self._trials(variant, task):
                 by_pair[pair].append(trial)
         model, batch_tokens = variant.model, int(variant.identity.parameters["batch_tokens"])
-        jobs += [TrialJob(model, tuple(found), pair, batch_tokens=batch_tokens) for pair, found in by_pair.items()]
+        jobs += [TrialJob(model, tuple(trials), pair, batch_tokens=batch_tokens) for pair, trials in by_pair.items()]
         return [*jobs, *(self._choice_job(variant, task) for task in chosen.values())]
 
     def _means_ids(self, language: str) -> tuple[str, str]:
@@ -126,10 +126,10 @@ class Projection:
         return ChoiceJob(identity, variant.id, tuple(identity.parents["trials"]))
 
     def _trials(self, variant: VariantSpec, task: TaskSpec) -> Iterator[tuple[Pair, EvaluationSpec]]:
-        """Every pair on the items of the other split.
+        """Yield a trial of every pair on the items of the development split.
 
         Raises:
-            TaskFileError: that split's items are not there or wrong.
+            TaskFileError: the items of that split are missing or wrong.
         """
         split, limit, seed = self.tried_on
         tried = replace(task, split=split, limit=limit, seed=seed)
@@ -146,22 +146,25 @@ class Projection:
 def projections(
     inputs: Inputs, entry: BaselineConfig, sets: Sequence[PlannedSet], *, batch_tokens: int
 ) -> Iterator[Projection]:
-    """One for each seed of the sets.
+    """Yield a baseline for each seed of the sets.
 
     Raises:
-        RecipeError: sets are not of one language each, English is missing, or the model has no such blocks.
+        RecipeError: a set has several languages, English is missing, or the model has no such blocks.
     """
     pairs = _pairs(inputs.model, entry)
-    for seed in dict.fromkeys(one.spec.seed for one in sets):
-        own = [one for one in sets if one.spec.seed == seed]
-        languages = [one.spec.source for one in own]
-        if None in languages or any(one.spec.target for one in own) or len(set(languages)) < len(own):
-            message = "lrp2 reads sets of one language each, one set a language"
-            raise RecipeError(message, baseline=entry.name, expected="kind monolingual", got=[one.label for one in own])
+    for seed in dict.fromkeys(planned.spec.seed for planned in sets):
+        of_seed = [planned for planned in sets if planned.spec.seed == seed]
+        languages = [planned.spec.source for planned in of_seed]
+        if None in languages or any(planned.spec.target for planned in of_seed) or len(set(languages)) < len(of_seed):
+            message = "lrp2 reads one monolingual set per language"
+            got = [planned.label for planned in of_seed]
+            raise RecipeError(message, baseline=entry.name, expected="kind monolingual", got=got)
         if ENGLISH not in languages:
-            message = "lrp2 moves states to English, and there is no English set"
+            message = "lrp2 needs an English set"
             raise RecipeError(message, baseline=entry.name, expected=ENGLISH, got=languages)
-        means = {str(one.spec.source): _means_job(inputs, one, batch_tokens=batch_tokens) for one in own}
+        means = {
+            str(planned.spec.source): _means_job(inputs, planned, batch_tokens=batch_tokens) for planned in of_seed
+        }
         yield Projection(
             means, pairs, entry.layers == "search", (entry.split, entry.limit, entry.seed), seed, entry.name
         )
@@ -175,7 +178,7 @@ def _means_job(inputs: Inputs, planned: PlannedSet, *, batch_tokens: int) -> Hid
 
 
 def _pairs(model: ModelRef, entry: BaselineConfig) -> tuple[Pair, ...]:
-    """The candidates, each once, in rising order."""
+    """Return the candidate pairs, each once, in ascending order."""
     if entry.layers == "search":
         if model.n_blocks < 2:
             raise RecipeError("lrp2 needs two blocks", baseline=entry.name, expected=2, got=model.n_blocks)

@@ -1,8 +1,8 @@
-"""Self-translation: the dense model translates an evaluation's examples to English, before it is evaluated on them.
+"""Self-translation: the dense model translates the examples of an evaluation to English before it is evaluated on them.
 
-The prompt is that of the task `translation` (docs/method.md section 6); each distinct text is translated once,
-greedily. What came out is stored text by text, so that it can be read. Where the model wrote nothing, or a whole text
-too short to be scored, the text stays as it is; how many do is in the record.
+The prompt is that of the task `translation`. Each distinct text is translated once, greedily, and every translation is
+stored. If the model writes nothing, or a whole text too short to be scored, the original text is used. The record
+counts these texts.
 """
 
 import logging
@@ -40,40 +40,41 @@ SCHEMA = {"example_id": "string", "key": "string", "place": "int32", "text": "st
 
 @dataclass(frozen=True)
 class Shots:
-    """What a prompt shows and how long an answer may be."""
+    """Shots of a prompt, and the longest translation."""
 
     corpus: CorpusRef
-    """Aligned sentences."""
+    """Corpus of aligned sentences."""
     n: int
     seed: int
     max_new_tokens: int
 
     def pairs(self, language: str) -> list[tuple[str, str]]:
-        """The first sentences of the seeded order with their English.
+        """Return the first sentences in seeded order, with their English translations.
 
         Raises:
             CorpusError: the corpus lacks the language or English.
         """
-        source, target = (open_corpus(self.corpus).lines(one) for one in (language, ENGLISH))
+        corpus = open_corpus(self.corpus)
+        source, target = corpus.lines(language), corpus.lines(ENGLISH)
         lines = ordered_by_hash(self.seed, range(len(target)))[: self.n]
         return [(source[line], target[line]) for line in lines]
 
 
 def texts_of(task: TaskSpec) -> tuple[SourceText, ...]:
-    """What is translated of a task."""
+    """Return the texts of a task that are translated."""
     return source_texts(task.definition, task_data(task))
 
 
 @cache
 def prepared_texts(task: TaskSpec, shots: Shots, model: ModelRef, batch_tokens: int) -> PreparedTranslation:
-    """The distinct texts of a task as prompts, cut into batches.
+    """Return the distinct texts of a task as prompts, divided into batches.
 
     Raises:
         TaskFileError: a prompt leaves no room for the new tokens.
         ModelError: the tokenizer has no end-of-sequence token.
         CorpusError: the corpus lacks the language or English, or CLDR has no name for the language.
     """
-    distinct = {one.text: one.example_id for one in texts_of(task)}
+    distinct = {text.text: text.example_id for text in texts_of(task)}
     return prepare_translation(
         load_tokenizer(Path(model.path)),
         [TranslationItem(example_id, text, "") for text, example_id in distinct.items()],
@@ -106,7 +107,7 @@ class SelfTranslateJob(RecordJob, ModelJob):
         return (("base_models", self.model.base_model_id),)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """The translation of all texts."""
+        """Cost of translating all texts."""
         prepared = self._prepared()
         disk_bytes = 400.0 * len(prepared.items)
         return tasks_cost(self.step, sizes, [prepared], batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
@@ -116,11 +117,11 @@ class SelfTranslateJob(RecordJob, ModelJob):
         model = chain()
         model.everywhere(Shard.set_keep_masks, None)
         prepared, tokenizer = self._prepared(), load_tokenizer(Path(self.model.path))
-        outputs = [one.output for one in run_translation(model, tokenizer, prepared)]
+        outputs = [result.output for result in run_translation(model, tokenizer, prepared)]
         if not self.task.definition.texts:
-            outputs = [one if len(tokenizer(one)["input_ids"]) > 1 else "" for one in outputs]
-        found = {item.source: output for item, output in zip(prepared.items, outputs, strict=True)}
-        self._write(store, found)
+            outputs = [output if len(tokenizer(output)["input_ids"]) > 1 else "" for output in outputs]
+        translations = {item.source: output for item, output in zip(prepared.items, outputs, strict=True)}
+        self._write(store, translations)
 
     def _prepared(self) -> PreparedTranslation:
         return prepared_texts(self.task, self.shots, self.model, self.batch_tokens)
@@ -156,7 +157,7 @@ _COLUMNS = ("task", "language", "split", "example_limit", "protocol_id")
 
 @dataclass(frozen=True)
 class TranslatedExamples:
-    """Self-translation in one evaluation: its examples are read in the model's own English."""
+    """Self-translation in one evaluation: its examples are in the model's own English."""
 
     translations_id: str
     """Record of the translations."""
@@ -185,7 +186,7 @@ class TranslatedExamples:
 def translated_task(
     store: Store, translations_id: str, task: TaskSpec, model: ModelRef, *, batch_tokens: int
 ) -> PreparedTask:
-    """The examples of a task in the model's own English, tokenised and cut into batches.
+    """Return the examples of a task in the model's own English, tokenised and divided into batches.
 
     Raises:
         TaskFileError: a translated text is longer than the model's positions.
@@ -193,10 +194,10 @@ def translated_task(
     """
     table = store.read_table(store.require("self_translations", translations_id).artefacts[0])
     keys = zip(table["example_id"], table["key"], table["place"], strict=True)
-    made = zip(table["text"], table["translation"], strict=True)
-    found: Mapping[tuple[str, str, int], str] = dict(
-        zip(keys, (translation or text for text, translation in made), strict=True)
+    pairs = zip(table["text"], table["translation"], strict=True)
+    translations: Mapping[tuple[str, str, int], str] = dict(
+        zip(keys, (translation or text for text, translation in pairs), strict=True)
     )
-    items = in_english(task.definition, task_data(task), found)
+    items = in_english(task.definition, task_data(task), translations)
     tokenizer = load_tokenizer(Path(model.path))
     return prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=model.max_positions)

@@ -1,4 +1,4 @@
-"""Plan self-translation: what is translated, behind which shots, and which evaluations read it."""
+"""Plan self-translation: the translated texts, the shots of the prompts, and the evaluations of the translations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from mlprune.steps.prune.variant_text import parameter_words
 
 @dataclass(frozen=True)
 class SelfTranslation:
-    """Tasks are evaluated on the model's own translations of their examples."""
+    """Evaluate tasks on the model's own translations of their examples."""
 
     shots: Shots
 
     @property
     def label(self) -> str:
-        """The baseline and its settings, in words."""
+        """The baseline and its settings, as text."""
         return " ".join(("self-translate", *parameter_words(self.settings)))
 
     @property
@@ -36,7 +36,7 @@ class SelfTranslation:
         return {name: value for name, value in self._settings.items() if value != defaults[name]}
 
     def spec(self, inputs: Inputs, *, batch_tokens: int) -> InterventionVariant:
-        """The variant. The English side of its shots determines its sentences in every language."""
+        """Describe the variant. The English side of its shots determines its sentences in every language."""
         parameters: dict[str, JsonValue] = {
             "intervention": "self_translate",
             "sparsity": 0,
@@ -62,7 +62,7 @@ class SelfTranslation:
         return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(variant, task).id)
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
-        """The variant, and a job for every task, language and split."""
+        """A job for the variant, and one for every task, language and split."""
         batch_tokens = int(variant.identity.parameters["batch_tokens"])
         translated = dict.fromkeys(task.as_run for task in tasks if task.language != ENGLISH)
         record = [InterventionJob(variant.identity, variant)] if isinstance(variant, InterventionVariant) else []
@@ -93,7 +93,7 @@ class SelfTranslation:
 
 
 def self_translation(inputs: Inputs, entry: BaselineConfig) -> SelfTranslation:
-    """The baseline of an entry.
+    """Plan the baseline of an entry.
 
     Raises:
         RecipeError: the corpus has fewer sentences than a prompt shows.

@@ -1,6 +1,6 @@
 """Step `compare`: paired differences to a baseline, RankC, and overlaps of masks and of features.
 
-Reads stored predictions, masks and features; runs no model. docs/method.md sections 5, 7 and 8.
+The jobs read stored predictions, masks and features. They run no model.
 """
 
 import hashlib
@@ -31,42 +31,43 @@ from mlprune.steps.prune.variant_rows import require_masks
 from mlprune.store.store import Store
 
 OVERLAP_SHARE = 0.3
-"""Share of features that counts as top and as bottom, as in the paper's figures."""
+"""Share of the features that counts as top and as bottom, as in the paper's figures."""
 MOST_OVERLAPS = 10_000
-"""Pairs of variants whose masks are compared, unless a recipe says otherwise."""
+"""Default of the largest number of pairs of variants whose masks are compared."""
 
 
 @dataclass(frozen=True)
 class CompareJob(RecordJob):
-    """One variant against one baseline on one task and split: a family of languages, for Holm."""
+    """Compare a variant with a baseline on one task and split; the languages are the family of Holm's correction."""
 
     step: ClassVar[str] = "compare"
     variant_id: str
     baseline_id: str
     pairs: tuple[tuple[EvaluationSpec, EvaluationSpec], ...]
-    """(of the variant, of the baseline), one for each language."""
+    """(evaluation of the variant, evaluation of the baseline) for each language."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """All evaluations involved."""
+        """All evaluations."""
         return tuple(evaluation.identity.key for pair in self.pairs for evaluation in pair)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
+        """Cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Compare language by language, then adjust the p-values metric by metric."""
-        rows = [row for ours, theirs in self.pairs for row in self._language_rows(store, ours, theirs)]
+        """Compare each language, then correct the p-values of each metric."""
+        rows = [row for evaluation, baseline in self.pairs for row in self._rows(store, evaluation, baseline)]
         for metric in dict.fromkeys(row["metric"] for row in rows):
             family = [row for row in rows if row["metric"] == metric]
             for row, adjusted in zip(family, holm([cast("float", row["p_value"]) for row in family]), strict=True):
                 row["p_holm"] = adjusted
         store.write_record(self.identity.record(rows={"comparisons": rows}))
 
-    def _language_rows(self, store: Store, ours: EvaluationSpec, theirs: EvaluationSpec) -> list[dict[str, JsonValue]]:
-        spec = ours.task
-        first, second = (predictions_of(store, one) for one in (ours, theirs))
+    def _rows(self, store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> list[dict[str, JsonValue]]:
+        """Rows of one language, one per metric."""
+        spec = evaluation.task
+        first, second = predictions_of(store, evaluation), predictions_of(store, baseline)
         rows: list[dict[str, JsonValue]] = []
         for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics):
             difference = compare(metric, first, second)
@@ -74,8 +75,8 @@ class CompareJob(RecordJob):
                 "comparison_id": self.identity.id,
                 "variant_id": self.variant_id,
                 "baseline_id": self.baseline_id,
-                "evaluation_id": ours.identity.id,
-                "baseline_evaluation_id": theirs.identity.id,
+                "evaluation_id": evaluation.identity.id,
+                "baseline_evaluation_id": baseline.identity.id,
                 "task": spec.task,
                 "language": spec.language,
                 "split": spec.split,
@@ -91,7 +92,7 @@ class CompareJob(RecordJob):
 
 @dataclass(frozen=True)
 class RankConsistencyJob(RecordJob):
-    """RankC of one variant between all its languages on one task and split."""
+    """Compute RankC of one variant between all pairs of its languages on one task and split."""
 
     step: ClassVar[str] = "compare"
     variant_id: str
@@ -103,13 +104,13 @@ class RankConsistencyJob(RecordJob):
         return tuple(evaluation.identity.key for evaluation in self.evaluations)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
+        """Cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Every ordered pair of languages that have items in common."""
-        scores = {one.task.language: _scores_by_item(predictions_of(store, one)) for one in self.evaluations}
-        ids = {one.task.language: one.identity.id for one in self.evaluations}
+        """Write a row for every ordered pair of languages with common items."""
+        by_language = {evaluation.task.language: evaluation for evaluation in self.evaluations}
+        scores = {name: _scores_by_item(predictions_of(store, spec)) for name, spec in by_language.items()}
         spec = self.evaluations[0].task
         rows = []
         for a, b in combinations(scores, 2):
@@ -133,8 +134,8 @@ class RankConsistencyJob(RecordJob):
                         "n_items": n_items,
                         "n_skipped": len(common) - n_items,
                         "value": value,
-                        "evaluation_id": ids[language],
-                        "reference_evaluation_id": ids[reference],
+                        "evaluation_id": by_language[language].identity.id,
+                        "reference_evaluation_id": by_language[reference].identity.id,
                         "scoring_rule": spec.scoring_rule,
                         "example_limit": spec.limit,
                         "protocol_id": spec.protocol.id,
@@ -150,13 +151,13 @@ def _scores_by_item(predictions: StoredPredictions) -> dict[str, NDArray[np.floa
 
 
 def _tie_keys(example_id: str, n_candidates: int) -> list[str]:
-    """What orders candidates of equal score: SHA-256 of "example_id:candidate_index"."""
+    """Sort keys of candidates with equal scores: SHA-256 of "example_id:candidate_index"."""
     return [hashlib.sha256(f"{example_id}:{index}".encode()).hexdigest() for index in range(n_candidates)]
 
 
 @dataclass(frozen=True)
 class MaskOverlapJob(RecordJob):
-    """Jaccard of the removed weights of two variants, layer by layer."""
+    """Compute the Jaccard index of the removed weights of two variants, for each layer."""
 
     step: ClassVar[str] = "compare"
     variants: tuple[str, str]
@@ -167,7 +168,7 @@ class MaskOverlapJob(RecordJob):
         return tuple(("variants", variant) for variant in self.variants)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """The masks of one block of both variants."""
+        """Memory for the masks of one block of both variants."""
         return JobCost(self.step, thread_bytes=4 * sum(sizes.prunable))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
@@ -185,27 +186,27 @@ class MaskOverlapJob(RecordJob):
 
 @dataclass(frozen=True)
 class FeatureOverlapJob(RecordJob):
-    """Overlap of the top features of one demonstration set with the bottom features of another, both ways."""
+    """Compute the overlaps of the top features of one demonstration set and the bottom features of another."""
 
     step: ClassVar[str] = "compare"
     base_model_id: str
     sets: tuple[str, str]
     statistics: tuple[str, str]
     share: float = OVERLAP_SHARE
-    """Of the features: how many count as large, and as small."""
+    """Share of the features that count as large, and as small."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The statistics of both sets."""
-        return tuple(("statistics", one) for one in self.statistics)
+        return tuple(("statistics", statistics_id) for statistics_id in self.statistics)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
+        """Cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the magnitudes after every block."""
-        first, second = (_magnitudes(store, one) for one in self.statistics)
+        first, second = (_magnitudes(store, statistics_id) for statistics_id in self.statistics)
         rows = []
         for (set_a, a), (set_b, b) in (
             ((self.sets[0], first), (self.sets[1], second)),
@@ -221,7 +222,7 @@ class FeatureOverlapJob(RecordJob):
 def _magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
     """[n_blocks + 1, d] mean magnitudes of a set."""
     record = store.require("statistics", statistics_id)
-    artefact = next(one for one in record.artefacts if one.path.startswith("features/"))
+    artefact = next(file for file in record.artefacts if file.path.startswith("features/"))
     columns = store.read_table(artefact)
     n_depths = max(columns["depth"]) + 1
     return np.asarray(columns["magnitude"], dtype=np.float64).reshape(n_depths, -1)

@@ -1,8 +1,8 @@
-"""Which pairs of variants have their masks compared: all, or, in a large grid, those that differ in one thing.
+"""Choose the pairs of variants whose masks are compared: all, or in a large grid those that differ in one choice.
 
-Only variants of equal score, structure, propagation and sparsity are compared at all. Their pairs grow with the square
-of a sweep, so a recipe says how many it wants at most (`analyses.mask_overlaps`). Where there are more, pairs stand out
-whose variants differ in nothing but their sets, or their seed, or one other choice: of those something can be learnt.
+Only variants of equal score, structure, propagation and sparsity are compared. The number of their pairs grows with the
+square of a sweep, so a recipe limits it (`analyses.mask_overlaps`). Above the limit only pairs are compared whose
+variants differ in exactly one choice, such as their sets or their seed.
 """
 
 import logging
@@ -29,14 +29,14 @@ Groups = Mapping[tuple[object, ...], list[ScoredVariant]]
 
 
 def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int) -> list[Pair]:
-    """Pairs of ids, the smaller id first.
+    """Return pairs of variant ids, the smaller id first.
 
     Args:
-        variants: the dense one and combinations are passed over.
-        most: so many pairs at most; above it a line is logged that says what is left out.
-    Returns: all pairs if there are no more than `most`; else of the pairs that differ in one choice the first ones.
+        variants: all planned variants; those without a score are skipped.
+        most: largest number of pairs. A warning says how many pairs above it are left out.
+    Returns: all pairs if there are at most `most`, otherwise the first pairs that differ in one choice.
     """
-    groups = _grouped(one.spec for one in variants if isinstance(one.spec, ScoredVariant))
+    groups = _grouped(variant.spec for variant in variants if isinstance(variant.spec, ScoredVariant))
     n_pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups.values())
     if n_pairs <= most:
         return [pair for group in groups.values() for pair in _all_pairs(group)]
@@ -54,9 +54,9 @@ def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int) -> list[Pair
 
 
 def _grouped(specs: Iterable[ScoredVariant]) -> Groups:
-    """Variants that may be compared, by id."""
+    """Group the variants that may be compared, in the order of their ids."""
     groups: dict[tuple[object, ...], list[ScoredVariant]] = defaultdict(list)
-    for spec in sorted(specs, key=lambda one: one.id):
+    for spec in sorted(specs, key=lambda spec: spec.id):
         groups[spec.score.score, spec.score.structure, spec.propagation, spec.sparsity].append(spec)
     return groups
 
@@ -66,20 +66,20 @@ def _all_pairs(group: Iterable[ScoredVariant]) -> Iterator[Pair]:
 
 
 def _close_pairs(groups: Groups) -> Iterator[Pair]:
-    """Pairs that differ in one choice, the choices in turn: sets first, then seeds and the rest."""
+    """Yield pairs that differ in one choice: first in their sets, then in their seed, then in each other choice."""
     choices = [_choices(spec) for group in groups.values() for spec in group]
     for left_out in range(len(choices[0]) if choices else 0):
         for group in groups.values():
             alike: dict[tuple[object, ...], list[ScoredVariant]] = defaultdict(list)
             for spec in group:
-                own = _choices(spec)
-                alike[own[:left_out] + own[left_out + 1 :]].append(spec)
+                values = _choices(spec)
+                alike[values[:left_out] + values[left_out + 1 :]].append(spec)
             for close in alike.values():
                 yield from _all_pairs(close)
 
 
 def _choices(spec: ScoredVariant) -> tuple[object, ...]:
-    """Everything in which two variants of a group can differ."""
+    """Return all choices in which two variants of a group can differ."""
     calibration = spec.calibration
     score = {name: value for name, value in spec.score.parameters.items() if name != "score_parameters"}
     return (

@@ -1,4 +1,4 @@
-"""Plan the comparisons: against dense, against what the recipe names, between languages, masks and features."""
+"""Plan the comparisons of variants with dense and named baselines, of languages, of masks and of features."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,12 +35,12 @@ def comparison_jobs(
     shares: Sequence[float] = (OVERLAP_SHARE,),
     most_overlaps: int = MOST_OVERLAPS,
 ) -> list[Job]:
-    """All jobs that compare.
+    """Plan all jobs of the step.
 
     Args:
         observed: the passes over the recipe's sets, whose features are compared.
-        shares: of the features that count as large and as small.
-        most_overlaps: pairs of variants whose masks are compared, at most.
+        shares: shares of the features that count as large and as small.
+        most_overlaps: largest number of pairs of variants whose masks are compared.
     """
     return [
         *(job for pair in _compared(variants) for job in _compare(*pair, evaluations)),
@@ -51,21 +51,23 @@ def comparison_jobs(
 
 
 def _compared(variants: Mapping[str, PlannedVariant]) -> Iterator[tuple[str, str]]:
-    """(variant, baseline): every variant against dense, and against what its entries name where the two agree."""
+    """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name."""
     dense, *others = variants.values()
     named: dict[str, dict[str, PlannedVariant]] = defaultdict(dict)
-    for one in others:
-        for entry in one.entries:
-            named[entry.name or ""][one.id] = one
-    pairs: dict[tuple[str, str], None] = {(one.id, dense.id): None for one in others}
-    for one in others:
-        found = {key: other for entry in one.entries for name in entry.against for key, other in named[name].items()}
-        pairs |= {(one.id, other.id): None for other in found.values() if one.is_comparable_with(other)}
+    for variant in others:
+        for entry in variant.entries:
+            named[entry.name or ""][variant.id] = variant
+    pairs: dict[tuple[str, str], None] = {(variant.id, dense.id): None for variant in others}
+    for variant in others:
+        names = [name for entry in variant.entries for name in entry.against]
+        baselines = {key: baseline for name in names for key, baseline in named[name].items()}
+        comparable = (baseline for baseline in baselines.values() if variant.is_comparable_with(baseline))
+        pairs |= {(variant.id, baseline.id): None for baseline in comparable}
     yield from pairs
 
 
 def _families(evaluations: tuple[EvaluationSpec, ...]) -> dict[TaskSpec, dict[str, EvaluationSpec]]:
-    """Evaluations that differ in their language only: (task without language) -> language -> evaluation."""
+    """Group evaluations that differ only in their language: task without language -> language -> evaluation."""
     families: dict[TaskSpec, dict[str, EvaluationSpec]] = defaultdict(dict)
     for evaluation in evaluations:
         families[replace(evaluation.task, language="")][evaluation.task.language] = evaluation
@@ -73,29 +75,34 @@ def _families(evaluations: tuple[EvaluationSpec, ...]) -> dict[TaskSpec, dict[st
 
 
 def _compare(variant: str, baseline: str, evaluations: Evaluations) -> Iterator[CompareJob]:
-    """One job for each task and split both were evaluated on."""
-    theirs = _families(evaluations[baseline])
-    for family, ours in _families(evaluations[variant]).items():
-        languages = [language for language in ours if language in theirs.get(family, {})]
-        pairs = tuple((ours[language], theirs[family][language]) for language in languages)
+    """Yield a job for each task and split on which both were evaluated."""
+    baseline_families = _families(evaluations[baseline])
+    for family, by_language in _families(evaluations[variant]).items():
+        of_baseline = baseline_families.get(family, {})
+        pairs = tuple(
+            (evaluation, of_baseline[language])
+            for language, evaluation in by_language.items()
+            if language in of_baseline
+        )
         if pairs:
             parents = {
-                "evaluations": [one.identity.id for one, _ in pairs],
-                "baseline_evaluations": [other.identity.id for _, other in pairs],
+                "evaluations": [evaluation.identity.id for evaluation, _ in pairs],
+                "baseline_evaluations": [evaluation.identity.id for _, evaluation in pairs],
             }
             yield CompareJob(make_identity("comparisons", parents=parents), variant, baseline, pairs)
 
 
 def _rank(variant: str, evaluations: tuple[EvaluationSpec, ...]) -> Iterator[RankConsistencyJob]:
-    """One job for each task with candidates, and split, that has several languages."""
-    for family, found in _families(evaluations).items():
-        if compares_ranks(family) and len(found) > 1:
-            parents = {"evaluations": [one.identity.id for one in found.values()]}
-            yield RankConsistencyJob(make_identity("rank_consistency", parents=parents), variant, tuple(found.values()))
+    """Yield a job for each task with candidates and split that was evaluated in several languages."""
+    for family, by_language in _families(evaluations).items():
+        if compares_ranks(family) and len(by_language) > 1:
+            parents = {"evaluations": [evaluation.identity.id for evaluation in by_language.values()]}
+            identity = make_identity("rank_consistency", parents=parents)
+            yield RankConsistencyJob(identity, variant, tuple(by_language.values()))
 
 
 def _mask_overlaps(pairs: Sequence[tuple[str, str]]) -> Iterator[MaskOverlapJob]:
-    """One job for each pair of variants whose masks are compared."""
+    """Yield a job for each pair of variants."""
     for pair in pairs:
         yield MaskOverlapJob(make_identity("mask_overlaps", parents={"variants": list(pair)}), pair)
 
@@ -103,17 +110,17 @@ def _mask_overlaps(pairs: Sequence[tuple[str, str]]) -> Iterator[MaskOverlapJob]
 def _feature_overlaps(
     inputs: Inputs, observed: Sequence[PlannedObservation], *, shares: Sequence[float]
 ) -> Iterator[FeatureOverlapJob]:
-    """All pairs of demonstration sets, at every share.
+    """Yield a job for each pair of demonstration sets and share.
 
     Raises:
-        RecipeError: a share picks no feature of this model.
+        RecipeError: a share is smaller than one feature of this model.
     """
     n_features = int(inputs.base_row["hidden_size"])
     for share in shares:
         if round(share * n_features) == 0:
-            message, expected = "a share of the features picks none", f"at least half of 1/{n_features}"
+            message, expected = "a share is smaller than one feature", f"at least half of 1/{n_features}"
             raise RecipeError(message, key="analyses.overlap_shares", expected=expected, got=share)
-    by_set = {one.demonstration_set_id: one.identity.id for one in observed}
+    by_set = {planned.demonstration_set_id: planned.identity.id for planned in observed}
     for first, second in combinations(sorted(by_set), 2):
         statistics = (by_set[first], by_set[second])
         for share in shares:

@@ -7,7 +7,7 @@ from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.source_texts import SourceTexts
 from mlprune.steps.evaluate.jobs import TaskSpec, task_data
-from mlprune.steps.evaluate.task_location import items_at, task_source
+from mlprune.steps.evaluate.task_location import locate_items, task_source
 from mlprune.steps.inputs import Inputs
 from mlprune.vocabulary import DemonstrationKind
 
@@ -44,6 +44,7 @@ def _reads_same_items(recipe: Recipe, evaluation: EvaluationConfig, entry: Demon
 def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, language: str) -> TaskSpec:
     """The task of an evaluation in one language, as the planner of evaluations makes it."""
     from_corpus = evaluation.path == CORPUS
+    location = locate_items(recipe, evaluation.path, languages=evaluation.languages, split=evaluation.split)
     return TaskSpec(
         task=evaluation.task,
         language=language,
@@ -52,7 +53,8 @@ def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, lan
         seed=evaluation.seed,
         corpus=inputs.corpus_ref if from_corpus else None,
         is_corpus_half=from_corpus,
-        **items_at(recipe, evaluation.path, languages=evaluation.languages, split=evaluation.split),
+        folder=location.folder,
+        hub=location.hub,
     )
 
 

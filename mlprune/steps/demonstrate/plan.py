@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mlprune.corpus.part_sizes import part_counts
 from mlprune.corpus.token_roles import check_scope, scopes_of
@@ -14,7 +13,7 @@ from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, fit_token_budget
 from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, check_leakage, evaluated_keys
 from mlprune.steps.demonstrate.source_texts import DEFAULT_TEMPLATES, SetSpec, read_source_texts
-from mlprune.steps.evaluate.task_location import items_at
+from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.vocabulary import DemonstrationKind, ProfileName, TokenScope
@@ -117,9 +116,9 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         message = "only the built-in corpus has items, and they are facts"
         expected = "a folder of task files, or task: facts with corpus: {kind: cldr}"
         raise RecipeError(message, demonstrations=entry.name, expected=expected, got=entry.task)
-    path: dict[str, Any] = {"path": str(recipe.resolve(entry.path)) if entry.path else ""}
+    location = TaskLocation(folder=str(recipe.resolve(entry.path)) if entry.path else "")
     if entry.task and entry.path and entry.language:
-        path = items_at(recipe, entry.path, languages=[entry.language], split=entry.split or "", called="path")
+        location = locate_items(recipe, entry.path, languages=[entry.language], split=entry.split or "")
     return SetSpec(
         kind=entry.kind,
         source=entry.source or entry.language,
@@ -133,7 +132,8 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         token_budget=entry.token_budget,
         task=entry.task,
         split=entry.split,
-        **path,
+        path=location.folder,
+        hub=location.hub,
     )
 
 

@@ -1,7 +1,6 @@
-"""Step `harness`: tasks of lm-evaluation-harness on variants of a store, each pair a record of its own.
+"""Step `harness`: run tasks of lm-evaluation-harness on variants of a store, with one record per variant and task.
 
-The dense weights are loaded once; a variant is put in place when something is left to do for it, as evaluation does.
-Which variants a name means is answered here too, from the records.
+The dense weights are loaded once. A variant is applied only if one of its tasks has no record yet.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,12 +36,12 @@ DOCUMENTS_SCHEMA = {
     "document": "string",
     "metrics": "string",
 }
-"""Columns of the two files of samples."""
+"""Columns of the files with requests and documents."""
 
 
 @dataclass(frozen=True)
 class HarnessOptions:
-    """What is chosen beside variants and tasks."""
+    """Options other than variants and tasks."""
 
     limit: int | None
     """Documents from the start of each task's split; None for all."""
@@ -51,13 +50,13 @@ class HarnessOptions:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One variant on one task."""
+    """Result of one variant on one task."""
 
     variant_id: str
     task: str
     record: Record
-    was_there: bool
-    """Whether the store had it already."""
+    existed: bool
+    """Whether the record existed before."""
 
 
 def run_harness(
@@ -69,35 +68,35 @@ def run_harness(
     tasks: Sequence[HarnessTask],
     options: HarnessOptions,
 ) -> Iterator[Evaluated]:
-    """Run tasks on variants of one base model; what has a sound record is not run again.
+    """Run tasks on variants of one base model, except those with a complete record.
 
     Args:
-        chain: gives the base model's chain; called only if something is to be run.
+        chain: loads the chain of the base model; called only if a task is run.
         model: the base model.
-    Yields: each pair as soon as its record is written, variant after variant.
+    Yields: each result as soon as its record is written, variant after variant.
     Raises:
-        BadInputError: a variant does something at run time, which is not put in place here.
-        TaskFileError: a task's data or code fail.
+        BadInputError: a variant has an intervention at run time, which this step does not apply.
+        TaskFileError: the data or code of a task fails.
     """
-    asked = {task.name: requests_sha256(task, limit=options.limit) for task in tasks}
-    answering: ChainModel | None = None
-    in_place = ""
+    requests = {task.name: requests_sha256(task, limit=options.limit) for task in tasks}
+    harness_model: ChainModel | None = None
+    applied_id = ""
     for variant_id in variant_ids:
         _check_is_weights(store, variant_id)
         for task in tasks:
-            identity = _identity(model, variant_id, task, requests=asked[task.name], options=options)
+            identity = _identity(model, variant_id, task, requests=requests[task.name], options=options)
             record = store.read_record(*identity.key)
-            was_there = record is not None and store.is_complete(record)
-            if record is None or not was_there:
-                if in_place != variant_id:
+            existed = record is not None and store.is_complete(record)
+            if record is None or not existed:
+                if applied_id != variant_id:
                     apply_variant(chain(), store, variant_id)
-                    in_place = variant_id
-                answering = answering or _answering(chain, model, options)
-                record = _evaluate(store, answering, identity, variant_id=variant_id, task=task, options=options)
-            yield Evaluated(variant_id, task.name, record, was_there)
+                    applied_id = variant_id
+                harness_model = harness_model or _harness_model(chain, model, options)
+                record = _evaluate(store, harness_model, identity, variant_id=variant_id, task=task, options=options)
+            yield Evaluated(variant_id, task.name, record, existed)
 
 
-def _answering(chain: ChainLoader, model: ModelRef, options: HarnessOptions) -> ChainModel:
+def _harness_model(chain: ChainLoader, model: ModelRef, options: HarnessOptions) -> ChainModel:
     tokenizer = load_tokenizer(Path(model.path))
     return ChainModel(chain(), tokenizer, max_positions=model.max_positions, batch_tokens=options.batch_tokens)
 
@@ -119,23 +118,23 @@ def _identity(
 
 def _evaluate(
     store: Store,
-    answering: ChainModel,
+    harness_model: ChainModel,
     identity: Identity,
     *,
     variant_id: str,
     task: HarnessTask,
     options: HarnessOptions,
 ) -> Record:
-    """Run one task on the variant that is in place, and write it down."""
-    found = run_task(answering, task, limit=options.limit)
+    """Run one task on the applied variant, and write its record."""
+    run = run_task(harness_model, task, limit=options.limit)
     artefacts = tuple(
         store.write_table(f"harness/{identity.id}/{name}.parquet", _columns(rows, schema), schema)
         for name, rows, schema in (
-            ("documents", found.documents, DOCUMENTS_SCHEMA),
-            ("requests", found.requests, REQUESTS_SCHEMA),
+            ("documents", run.documents, DOCUMENTS_SCHEMA),
+            ("requests", run.requests, REQUESTS_SCHEMA),
         )
     )
-    record = identity.record(artefacts=artefacts, rows=_rows(identity, variant_id, found))
+    record = identity.record(artefacts=artefacts, rows=_rows(identity, variant_id, run))
     store.write_record(record)
     return record
 
@@ -174,45 +173,44 @@ def _rows(identity: Identity, variant_id: str, run: HarnessRun) -> dict[str, lis
 def _check_is_weights(store: Store, variant_id: str) -> None:
     intervention = store.require("variants", variant_id).rows["variants"][0]["intervention"]
     if intervention:
-        message = "the variant is more than weights: what it does at run time is not put in place here"
+        message = "the variant has an intervention at run time, which the harness does not apply"
         raise BadInputError(message, variant_id=variant_id, got=intervention)
 
 
 def find_variants(store: Store, names: Sequence[str]) -> list[str]:
-    """The ids of variants given by id or by a name that a recipe of this store uses, each once, in the order given.
+    """Return the ids of variants, given by id or by a name in a recipe of this store, each once and in order.
 
-    A name that several variants share stands for all of them; `recipe/name` is a name in one recipe.
+    A name that several variants share refers to all of them. `recipe/name` is a name in one recipe.
 
     Raises:
-        StoreError: there is no such variant, or recipes use the name for different ones.
+        StoreError: there is no such variant, or recipes use the name for different variants.
     """
     known = {record_id for _, record_id in store.record_names("variants")}
-    unknown = [name for name in names if name not in known]
-    by_recipe = _named_variants(store) if unknown else {}
-    found = [one for name in names for one in ([name] if name in known else _named(by_recipe, name, store.uri))]
-    return list(dict.fromkeys(found))
+    by_recipe = {} if known.issuperset(names) else _named_variants(store)
+    ids = [[name] if name in known else _ids_of(by_recipe, name, store.uri) for name in names]
+    return list(dict.fromkeys(variant_id for of_name in ids for variant_id in of_name))
 
 
 def _named_variants(store: Store) -> dict[str, dict[str, list[str]]]:
     """Recipe -> name -> ids of variants."""
-    found: dict[str, dict[str, list[str]]] = {}
+    by_recipe: dict[str, dict[str, list[str]]] = {}
     for record in store.records("recipes"):
         for row in record.rows.get("names", ()):
             if row["kind"] == "variant":
-                ids = found.setdefault(as_str(row["recipe"]), {}).setdefault(as_str(row["name"]), [])
+                ids = by_recipe.setdefault(as_str(row["recipe"]), {}).setdefault(as_str(row["name"]), [])
                 ids += [as_str(row["id"])] if row["id"] not in ids else []
-    return found
+    return by_recipe
 
 
-def _named(by_recipe: Mapping[str, Mapping[str, list[str]]], name: str, store_uri: str) -> list[str]:
-    recipe, _, own = name.partition("/")
-    if own in by_recipe.get(recipe, {}):
-        return by_recipe[recipe][own]
+def _ids_of(by_recipe: Mapping[str, Mapping[str, list[str]]], name: str, store_uri: str) -> list[str]:
+    recipe, _, name_in_recipe = name.partition("/")
+    if name_in_recipe in by_recipe.get(recipe, {}):
+        return by_recipe[recipe][name_in_recipe]
     candidates = {recipe: names[name] for recipe, names in by_recipe.items() if name in names}
     if not candidates:
         known = sorted({known_name for names in by_recipe.values() for known_name in names})
         raise unknown("variant", name, known, error=StoreError, n_nearest=3, store=store_uri)
     if len({tuple(sorted(ids)) for ids in candidates.values()}) > 1:
         expected = [f"{recipe}/{name}" for recipe in sorted(candidates)]
-        raise StoreError("recipes call different variants by this name", got=name, expected=expected)
+        raise StoreError("recipes use this name for different variants", got=name, expected=expected)
     return next(iter(candidates.values()))

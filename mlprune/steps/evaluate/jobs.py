@@ -1,7 +1,7 @@
-"""Step `evaluate`: one variant x its tasks, languages and splits -> predictions and metrics.
+"""Step `evaluate`: score one variant on all its tasks, languages and splits.
 
-The masks of the variant go on the chain once, and rules that differ only in how they read a text's log-likelihoods
-share one run of it. Every evaluation is a record of its own, so a killed job does only what is left.
+The masks of the variant are applied once. Evaluations that differ only in their scoring rule share one run of the
+model. Each evaluation has its own record, so a job that was killed resumes with the missing evaluations.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ __all__ = [
 
 
 def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
-    """Turn the chain's model into a variant: each shard reads the masks of its own blocks from the store."""
+    """Turn the model of a chain into a variant. Each shard reads the masks of its blocks from the store."""
     chain.everywhere(Shard.set_keep_masks, None)
     stored = stored_masks(store, store.require("variants", variant_id))
     if stored is None:
@@ -59,25 +59,25 @@ def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
 
 @dataclass(frozen=True)
 class EvaluateJob(TasksJob):
-    """Evaluate one variant on everything the recipe asks of it."""
+    """Run all evaluations of one variant."""
 
     step: ClassVar[str] = "evaluate"
     variant_id: str
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The variant, and what it reads at run time."""
-        read = dict.fromkeys(key for evaluation in self.evaluations for key in evaluation.intervention.needs)
-        return (("variants", self.variant_id), *read)
+        """The variant, and the records that its interventions read."""
+        keys = dict.fromkeys(key for evaluation in self.evaluations for key in evaluation.intervention.needs)
+        return (("variants", self.variant_id), *keys)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """All tasks, with predictions stored."""
+        """Cost of all tasks, with stored predictions."""
         tasks = [prepared_task(evaluation.task, self.model, self.batch_tokens) for evaluation in self.evaluations]
         disk_bytes = 40_000.0 * len(self.evaluations)
         return tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Put the masks on and evaluate what has no record yet."""
+        """Apply the masks, and run the evaluations without a record."""
         model = chain()
         apply_variant(model, store, self.variant_id)
         groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
@@ -96,8 +96,8 @@ class EvaluateJob(TasksJob):
     def _score(
         self, store: Store, model: Chain, prepared: PreparedTask, *, evaluations: Sequence[EvaluationSpec]
     ) -> None:
-        """Score the candidates once, and write them down under every rule."""
-        scores = run_with_rules(model, prepared, [one.task.rule for one in evaluations])
+        """Score the candidates once, and write an evaluation for every rule."""
+        scores = run_with_rules(model, prepared, [evaluation.task.rule for evaluation in evaluations])
         for evaluation in evaluations:
             predictions = Predictions.from_scores(prepared.items, scores).with_rule(evaluation.task.rule)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions)
@@ -105,7 +105,7 @@ class EvaluateJob(TasksJob):
     def _translate(
         self, store: Store, model: Chain, prepared: PreparedTranslation, *, evaluations: Sequence[EvaluationSpec]
     ) -> None:
-        """Translate once, and write it down."""
+        """Translate once, and write the evaluations."""
         outputs = run_translation(model, load_tokenizer(Path(self.model.path)), prepared)
         for evaluation in evaluations:
             write_evaluation(store, evaluation, self.variant_id, predictions=Translations.from_outputs(outputs))

@@ -1,4 +1,4 @@
-"""Plan the evaluations: which tasks, on which variants, and which sentences that takes from the demonstrations."""
+"""Plan the evaluations of all variants, and list the corpus lines that they use."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,7 +12,7 @@ from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
 from mlprune.steps.demonstrate.source_texts import CorpusRef
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
-from mlprune.steps.evaluate.task_location import items_at
+from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
 from mlprune.steps.evaluate.task_spec import TaskSpec, shot_lines, task_data
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import computed_parameters, make_identity
@@ -20,19 +20,21 @@ from mlprune.steps.prune.plan import PlannedVariant
 
 
 def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:
-    """The tasks of one entry: one for each language or pair, and for each rule, prompt language or seed of shots.
+    """Return the tasks of one entry: one for each language or pair, and for each rule, prompt language or shot seed.
 
     Raises:
-        RecipeError: the corpus holds no such items, or a task of the recipe's own is described wrongly.
+        RecipeError: the corpus has no such items, or the recipe describes its own task wrongly.
     """
     from_corpus = entry.path == CORPUS
     corpus = inputs.corpus_ref if from_corpus else None
     if not from_corpus and entry.task in READ_PARALLEL_TEXT:
         corpus = CorpusRef("parallel_text", path=str(recipe.resolve(entry.path)))
     if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
-        raise RecipeError(
-            "only the built-in corpus holds facts", expected="corpus: {kind: cldr}", got=recipe.corpus.kind
-        )
+        expected = "corpus: {kind: cldr}"
+        raise RecipeError("only the built-in corpus has facts", expected=expected, got=recipe.corpus.kind)
+    location = TaskLocation()
+    if corpus is None:
+        location = locate_items(recipe, entry.path, languages=entry.languages, split=entry.split)
     spec = TaskSpec(
         task=entry.task,
         language="",
@@ -42,12 +44,13 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         corpus=corpus,
         is_corpus_half=from_corpus,
         template=_template(recipe, entry),
-        **({"folder": ""} if corpus else items_at(recipe, entry.path, languages=entry.languages, split=entry.split)),
+        folder=location.folder,
+        hub=location.hub,
     )
     if entry.pairs:
         return tuple(_translations(spec, entry))
-    chosen = product(entry.rule, entry.prompt_language, entry.languages)
-    return tuple(replace(spec, rule=rule, prompts=prompts, language=one) for rule, prompts, one in chosen)
+    choices = product(entry.rule, entry.prompt_language, entry.languages)
+    return tuple(replace(spec, rule=rule, prompts=prompts, language=language) for rule, prompts, language in choices)
 
 
 def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
@@ -56,7 +59,7 @@ def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
 
 
 def _translations(spec: TaskSpec, entry: EvaluationConfig) -> Iterator[TaskSpec]:
-    """A spec for each pair and seed of the shots, which is the seed of the entry unless it names others."""
+    """Yield a spec for each pair and shot seed, which is the seed of the entry unless the entry lists others."""
     spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
     pairs = ["-".join(pair_languages(pair)) for pair in entry.pairs]
     for shot_seed, pair in product(entry.shot_seed or (entry.seed,), pairs):
@@ -64,7 +67,7 @@ def _translations(spec: TaskSpec, entry: EvaluationConfig) -> Iterator[TaskSpec]
 
 
 def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:
-    """Lines of the recipe's corpus that some evaluation uses, so that no demonstration shows them."""
+    """Return the lines of the recipe's corpus that evaluations use, which demonstrations must not contain."""
     specs = (spec for entry in recipe.evaluations for spec in task_specs(recipe, inputs, entry))
     reading = (
         spec for spec in specs if spec.definition.traits.reads_parallel_text and spec.corpus == inputs.corpus_ref
@@ -75,11 +78,12 @@ def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:
 def plan_evaluations(
     recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedVariant]
 ) -> dict[str, tuple[EvaluationSpec, ...]]:
-    """Variant id -> its evaluations; equal evaluations of several entries are one.
+    """Plan the evaluations of each variant, by its id. Equal evaluations of several entries are planned once.
+
+    Texts that do not fit the model are found later, when the tasks of pending jobs are tokenised.
 
     Raises:
-        TaskFileError, CorpusError: a task's items are not there or wrong. Whether its texts fit the model is found by
-            whoever tokenises them, for what is still to do: `needs_of`, before anything is run.
+        TaskFileError, CorpusError: the items of a task are missing or wrong.
     """
     batch_tokens = recipe.compute.planned_batch_tokens
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
@@ -88,42 +92,45 @@ def plan_evaluations(
             contents = {"items": task_data(task).content_sha256}
             if task.sides and len(shot_lines(task)) < task.shots:
                 raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
-            of_task = task.parameters
-            for variant in _chosen(entry, variants):
+            for variant in _evaluated_variants(entry, variants):
                 intervention = variant.intervention(task)
                 if intervention is None:
-                    _refuse_named(entry, variant)
+                    _check_not_named(entry, variant)
                     continue
-                parameters = {**of_task, **computed_parameters(variant.spec.model, batch_tokens=batch_tokens)}
+                parameters = {**task.parameters, **computed_parameters(variant.spec.model, batch_tokens=batch_tokens)}
                 parents = {"variant": variant.id, **intervention.parents}
                 identity = make_identity("evaluations", parameters, parents=parents, contents=contents)
                 planned[variant.id][identity.id] = EvaluationSpec(identity, task, intervention)
-    return {variant: tuple(found.values()) for variant, found in planned.items()}
+    return {variant: tuple(evaluations.values()) for variant, evaluations in planned.items()}
 
 
-def _chosen(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:
-    """The variants an entry is about: the dense one, and those of the entries it names, or all."""
+def _evaluated_variants(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:
+    """Yield the dense variant, and the variants that the entry names, or all if it names none."""
     for variant in variants.values():
-        names = {one.name for one in variant.entries}
+        names = {config.name for config in variant.entries}
         if variant.is_dense or not entry.variants or names & set(entry.variants):
             yield variant
 
 
-def _refuse_named(entry: EvaluationConfig, variant: PlannedVariant) -> None:
-    """A baseline that means nothing for a task is passed over, unless it was asked for."""
-    names = [one.name for one in variant.entries if one.name in entry.variants]
+def _check_not_named(entry: EvaluationConfig, variant: PlannedVariant) -> None:
+    """Check that the entry does not name a baseline that cannot be evaluated on its task and is therefore skipped.
+
+    Raises:
+        RecipeError: it does.
+    """
+    names = [config.name for config in variant.entries if config.name in entry.variants]
     if names:
-        message = "a baseline means nothing for a task"
+        message = "a baseline cannot be evaluated on this task"
         raise RecipeError(message, task=entry.task, expected=f"variants without {names[0]!r}", got=variant.label)
 
 
 def evaluation_jobs(
     recipe: Recipe, variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
 ) -> list[EvaluateJob]:
-    """One job a variant: its masks go on once."""
+    """Make one job per variant, so that its masks are applied once."""
     batch_tokens = recipe.compute.planned_batch_tokens
     return [
-        EvaluateJob(variants[variant].spec.model, found, variant, batch_tokens=batch_tokens)
-        for variant, found in evaluations.items()
-        if found
+        EvaluateJob(variants[variant].spec.model, of_variant, variant, batch_tokens=batch_tokens)
+        for variant, of_variant in evaluations.items()
+        if of_variant
     ]

@@ -1,4 +1,4 @@
-"""What is written down of an evaluation: its predictions, its row and its metrics, by whoever scored the texts."""
+"""Write and read the results of an evaluation: predictions, catalog row and metrics."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
 StoredPredictions = Predictions | Translations
-"""What a predictions file holds."""
+"""Content of a predictions file."""
 
 
 @dataclass(frozen=True)
 class TasksJob(ModelJob):
-    """Base of the jobs that run a model on tasks and make a record of each; a killed one does only what is left."""
+    """Base of the jobs that run a model on tasks and write one record per task. A killed job resumes with the rest."""
 
     model: ModelRef
     evaluations: tuple[EvaluationSpec, ...]
@@ -32,11 +32,11 @@ class TasksJob(ModelJob):
     @property
     def makes(self) -> tuple[RecordKey, ...]:
         """The evaluations."""
-        return tuple(one.identity.key for one in self.evaluations)
+        return tuple(evaluation.identity.key for evaluation in self.evaluations)
 
 
 def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> StoredPredictions:
-    """Stored predictions as what metrics are computed on."""
+    """Read stored predictions."""
     columns = store.read_table(artefact)
     if spec.definition.reads == "pairs":
         return Translations.from_columns(columns)
@@ -44,10 +44,10 @@ def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> Stored
 
 
 def predictions_of(store: Store, evaluation: EvaluationSpec) -> StoredPredictions:
-    """The predictions of an evaluation that has a record.
+    """Read the predictions of an evaluation.
 
     Raises:
-        StoreError: it has none.
+        StoreError: the evaluation has no record.
     """
     record = store.require(*evaluation.identity.key)
     return read_predictions(store, evaluation.task, record.artefacts[0])
@@ -56,7 +56,7 @@ def predictions_of(store: Store, evaluation: EvaluationSpec) -> StoredPrediction
 def write_evaluation(
     store: Store, evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions
 ) -> Record:
-    """Store predictions and the record with their metrics, and return the record."""
+    """Store predictions, then write and return the record with their metrics."""
     schema = CHOICE_SCHEMA if isinstance(predictions, Predictions) else TRANSLATION_SCHEMA
     artefact = store.write_table(f"predictions/{evaluation.identity.id}.parquet", predictions.columns(), schema)
     rows = {
@@ -81,7 +81,7 @@ def _row(evaluation: EvaluationSpec, variant_id: str, *, n_examples: int) -> dic
 def _metric_rows(
     evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions
 ) -> list[dict[str, JsonValue]]:
-    """Every metric of the task, with its interval."""
+    """Compute every metric of the task with its interval."""
     spec = evaluation.task
     metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
     return [

@@ -158,10 +158,10 @@ def pair_sides(pair: str) -> tuple[str, str]:
 
 
 def task_data(spec: TaskSpec) -> TaskData:
-    """The items of a task, read and checked.
+    """Read and check the items of a task.
 
     Raises:
-        TaskFileError: the files or the corpus do not hold them.
+        TaskFileError: the items are missing in the files or the corpus.
     """
     return _task_data(spec.as_run)
 
@@ -193,16 +193,16 @@ def _task_data(spec: TaskSpec) -> TaskData:
 
 
 def shot_lines(spec: TaskSpec) -> tuple[int, ...]:
-    """Corpus lines of a translation prompt's shots: the first of the seeded order that are not under evaluation."""
+    """Return the corpus lines of a prompt's shots: the first in seeded order that are not evaluated."""
     assert spec.corpus is not None, "translation reads a corpus"
     evaluated = {item.example_id for item in task_data(spec).items}
     n_lines = len(open_corpus(spec.corpus).lines(spec.sides[0]))
-    free = (line for line in range(n_lines) if str(line) not in evaluated)
-    return tuple(ordered_by_hash(spec.shot_seed, free)[: spec.shots])
+    unused = (line for line in range(n_lines) if str(line) not in evaluated)
+    return tuple(ordered_by_hash(spec.shot_seed, unused)[: spec.shots])
 
 
 def prepared_task(spec: TaskSpec, model: ModelRef, batch_tokens: int) -> PreparedTask | PreparedTranslation:
-    """The items tokenised and cut into batches, for all variants and rules.
+    """Tokenise the items and divide them into batches, for all variants and rules.
 
     Raises:
         TaskFileError: a text does not fit the model's positions.

@@ -188,12 +188,12 @@ def test_every_seed_of_the_sets_is_a_variant(folder: Path) -> None:
     assert labels == ["dense", "lrp2 layers 0-1", "lrp2 layers 0-1 seed 1"]
 
 
-def test_translation_is_passed_over_unless_it_was_asked_for(folder: Path) -> None:
+def test_translation_is_skipped_unless_it_was_asked_for(folder: Path) -> None:
     pairs = {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "limit": 1, "shots": 1, "max_new_tokens": 2}
     corpus = {"kind": "parallel_text", "path": "corpus", "leave_out_evaluated": True}
     plan = projected(folder, LRP2, evaluations=[pairs], corpus=corpus)
     assert set(evaluated(plan)) == {"dense"}
-    with pytest.raises(RecipeError, match=r"means nothing for a task .*'lrp2'"):
+    with pytest.raises(RecipeError, match=r"cannot be evaluated on this task .*'lrp2'"):
         projected(folder, LRP2, evaluations=[{**pairs, "variants": ["lrp2"]}], corpus=corpus)
 
 
@@ -201,8 +201,8 @@ def test_translation_is_passed_over_unless_it_was_asked_for(folder: Path) -> Non
     ("change", "languages", "message"),
     [
         ({"layers": [1, 3]}, LANGUAGES, r"no such block.*expected='0 to 2', got=3"),
-        ({}, ["fr", "sw"], "there is no English set"),
-        ({}, ["en", "sw"], r"no text of a language that is evaluated.*got='fr'"),
+        ({}, ["fr", "sw"], "needs an English set"),
+        ({}, ["en", "sw"], r"no text in an evaluated language.*got='fr'"),
         ({"split": "validation"}, LANGUAGES, "there is no task file"),
     ],
 )
@@ -215,7 +215,7 @@ def test_an_lrp2_that_cannot_be_is_refused_in_one_line(
 
 
 def test_lrp2_reads_sets_of_one_language(folder: Path) -> None:
-    with pytest.raises(RecipeError, match="sets of one language each"):
+    with pytest.raises(RecipeError, match="one monolingual set per language"):
         plan_of(folder, {**LRP2, "demonstrations": "mt"})
 
 
@@ -262,7 +262,7 @@ def test_tasks_without_candidates_are_not_asked_in_english(folder: Path) -> None
     plan = plan_of(folder, TRANSLATE, variants=[], evaluations=[perplexity], corpus=corpus)
     assert set(evaluated(plan)) == {"dense"}
     evaluations = [{**perplexity, "variants": ["translate"]}]
-    with pytest.raises(RecipeError, match="means nothing for a task"):
+    with pytest.raises(RecipeError, match="cannot be evaluated on this task"):
         plan_of(folder, TRANSLATE, variants=[], evaluations=evaluations, corpus=corpus)
 
 

@@ -147,9 +147,9 @@ def test_features_are_compared_at_every_share(tiny_inputs: Path) -> None:
     assert len({job.identity.id for job in found}) == 20
 
 
-def test_a_share_that_picks_no_feature_is_found_while_planning(tiny_inputs: Path) -> None:
+def test_a_share_smaller_than_one_feature_is_found_while_planning(tiny_inputs: Path) -> None:
     recipe = {**tiny_recipe(), "variants": [], "evaluations": [], "analyses": {"overlap_shares": [0.03]}}
-    with pytest.raises(RecipeError, match="picks none"):
+    with pytest.raises(RecipeError, match="smaller than one feature"):
         build_plan(parse_recipe(recipe, folder=tiny_inputs))
 
 

@@ -106,13 +106,13 @@ def test_what_is_done_is_not_run_again_and_a_lost_record_comes_back_byte_for_byt
 
     model = method_run.plan.model
     again = run_harness(store, no_chain, model=model, variant_ids=variant_ids, tasks=tasks, options=OPTIONS)
-    assert all(one.was_there for one in again)
+    assert all(one.existed for one in again)
     lost: list[Record] = [one.record for one in done[1][4:6]]
     for record in lost:
         store.quarantine(record)
         store.delete(record.artefacts[0].path)
     found = evaluated(method_run, store, tasks[::-1], variant_ids[::-1])
-    assert [one.record.id for one in found if not one.was_there] == [record.id for record in lost[::-1]]
+    assert [one.record.id for one in found if not one.existed] == [record.id for record in lost[::-1]]
     assert contents(store) == contents(done[0])
 
 
@@ -122,12 +122,12 @@ def test_a_limit_makes_another_evaluation(
     store = copy_of(done[0], tmp_path / "store")
     options = HarnessOptions(limit=2, batch_tokens=200)
     (found,) = evaluated(method_run, store, tasks[:1], variants_of(method_run)[:1], options)
-    assert not found.was_there
+    assert not found.existed
     (row,) = found.record.rows["harness_evaluations"]
     assert (row["example_limit"], row["n_documents"]) == (2, 2)
 
 
-def test_a_variant_that_is_more_than_weights_is_refused(
+def test_a_variant_with_an_intervention_is_refused(
     method_run: FinishedRun, tasks: list[HarnessTask], tmp_path: Path
 ) -> None:
     store = copy_of(method_run.store, tmp_path / "store")
@@ -135,7 +135,7 @@ def test_a_variant_that_is_more_than_weights_is_refused(
     record = store.require("variants", variant_id)
     record.rows["variants"][0]["intervention"] = "lrp2"
     store.write_record(record)
-    with pytest.raises(BadInputError, match="more than weights"):
+    with pytest.raises(BadInputError, match="intervention at run time"):
         evaluated(method_run, store, tasks, [variant_id])
 
 
