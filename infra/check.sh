@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The one check: style, types, import contracts, tests. Stops at the first that fails.
+# Run all checks: style, types, import contracts and tests. Stop at the first that fails.
 #
 #     infra/check.sh                  everything
-#     infra/check.sh -k holm -x       everything, these arguments going to pytest
+#     infra/check.sh -k holm -x       everything, with arguments for pytest
 #     infra/check.sh --static         without the tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,8 +28,8 @@ step() {
     "$@"
 }
 
-# The tests that share a Ray cluster in a process of their own, which waits most of its time; all others two files at a
-# time beside it.
+# Run the tests that share a Ray cluster in one process, which mostly waits, and at the same time all other tests in two
+# processes.
 all_tests() {
     local on_cluster=(tests/ray_jobs/test_ray.py tests/ray_jobs/test_submit.py tests/ray_jobs/test_budget.py)
     local log status=0

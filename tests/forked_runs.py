@@ -1,7 +1,7 @@
 """Runs and commands in processes of their own that are forked off a server with all imports done.
 
-A run can wait at a gate: its jobs of one step stop there until the test opens it. What a test does to a process that
-waits at a gate does not depend on the speed of the machine.
+A run can wait at a gate: its jobs of one step stop there until the test opens it. A test that acts on a
+waiting process does not depend on the speed of the machine.
 """
 
 import multiprocessing

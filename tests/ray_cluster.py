@@ -1,7 +1,7 @@
-"""A real Ray cluster on this machine, of as many nodes as a test asks for: every process and port its own.
+"""A real Ray cluster on this machine, with processes and ports of its own.
 
-The dashboard is on loopback. Other ports of Ray's listen on all addresses as soon as a cluster may have more than one
-node; the token keeps strangers out.
+The dashboard listens on loopback. Other ports of Ray listen on all addresses as soon as a cluster may have more than
+one node; a token protects them.
 """
 
 import json
@@ -24,21 +24,21 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 LOOPBACK = "127.0.0.1"
-PATIENCE_S = 240
+TIMEOUT_S = 240
 STOP_WAIT_S = 20
-TRIES = 3
+MAX_ATTEMPTS = 3
 HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
-"""A dead node is noticed within seconds; one that is only slow still has Ray's ten seconds for each answer."""
+"""Ray notices a dead node within seconds; a slow node still has ten seconds for each answer."""
 
 
 class Node:
-    """A node: the `ray start --block` that started it, and all that descends from that.
+    """A node: the process of `ray start --block` and its descendants.
 
     Args:
-        process: that command.
-        log: what it prints.
-        temp_dir: Ray's folder, its own. Nodes of one folder would unpack a job's working directory into one place, and
-            Ray removes it for a moment when the second of them unpacks.
+        process: the command.
+        log: its output.
+        temp_dir: Ray's folder. Nodes that share one would unpack the working directory of a job into the same folder,
+            which Ray removes for a moment when the second node unpacks.
     """
 
     def __init__(self, process: subprocess.Popen[str], *, log: Path, temp_dir: Path) -> None:
@@ -47,25 +47,25 @@ class Node:
         self.temp_dir = temp_dir
 
     def family(self) -> list[psutil.Process]:
-        """Its processes."""
+        """The processes of the node."""
         return family(self.process.pid) if self.process.poll() is None else []
 
     def kill_raylet(self) -> None:
-        """Kill -9 of its raylet: the node is gone, with all its workers."""
-        (raylet,) = (one for one in self.family() if one.name() == "raylet")
+        """Kill the raylet: the node is lost with all its workers."""
+        (raylet,) = (process for process in self.family() if process.name() == "raylet")
         raylet.kill()
 
 
 class Cluster:
-    """A head with a dashboard, and the nodes that joined it; each has one CPU."""
+    """A head with a dashboard and the nodes that joined it, with one CPU each."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mlp-"))  # short: paths of sockets may have 107 bytes
+        self.folder = Path(tempfile.mkdtemp(prefix="mlp-"))  # short, because socket paths are limited to 107 bytes
         self.token = secrets.token_hex(16)
         self.nodes: list[Node] = []
         self.dashboard = f"http://{LOOPBACK}:{free_ports(1)[0]}"
         self.address = ""
-        """Where drivers find it."""
+        """Address for drivers."""
         self.settings = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
@@ -73,7 +73,7 @@ class Cluster:
             "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT_S),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        """What the environment of its drivers has to say."""
+        """Environment variables for drivers."""
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             **self.settings,
@@ -99,13 +99,13 @@ class Cluster:
         return node
 
     def remove_node(self, node: Node) -> None:
-        """End a node and wait until nothing is left of it."""
+        """End a node and wait for all of its processes."""
         self.nodes.remove(node)
         end_nodes([node])
 
     def _start_node(self, *options: str) -> Node:
-        """Start a node; again if it ended at once, as Ray lets a node end that takes half a minute to start."""
-        for _ in range(TRIES - 1):
+        """Start a node; retry if it ends at once, as nodes do that take half a minute to start."""
+        for _ in range(MAX_ATTEMPTS - 1):
             node = self._try_node(*options)
             if node.process.poll() is None:
                 return node
@@ -131,16 +131,17 @@ class Cluster:
         return node
 
     def close(self) -> None:
-        """End what was started here and nothing else, as `ray stop` would end all of Ray."""
+        """End the processes of this cluster only; `ray stop` would end every Ray on this machine."""
         end_nodes(self.nodes)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self, title: str) -> list[psutil.Process]:
-        """Its processes whose title has these words, as Ray titles its actors."""
-        return [one for node in self.nodes for one in node.family() if title in " ".join(title_of(one))]
+        """Processes whose title contains a text; Ray sets the titles of actors."""
+        processes = (process for node in self.nodes for process in node.family())
+        return [process for process in processes if title in " ".join(title_of(process))]
 
     def get(self, path: str, *, token: str | None = None) -> Any:
-        """What the dashboard answers."""
+        """Request a path of the dashboard."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with urllib.request.urlopen(
             urllib.request.Request(self.dashboard + path, headers=headers), timeout=30
@@ -148,18 +149,18 @@ class Cluster:
             return json.load(reply)
 
     def job(self, submission_id: str) -> dict[str, Any]:
-        """What the cluster knows about a job: status, message, driver_exit_code, driver_info."""
+        """The dashboard's entry of a job: status, message, driver_exit_code, driver_info."""
         details: dict[str, Any] = self.get(f"/api/jobs/{submission_id}", token=self.token)
         return details
 
     def actors(self, submission_id: str) -> list[dict[str, Any]]:
-        """The actors that a job started, alive or not."""
+        """The actors that a job started, alive or dead."""
         ray_id = (self.job(submission_id)["driver_info"] or {}).get("id")
-        found = self.get("/api/v0/actors?detail=true&limit=1000", token=self.token)["data"]["result"]["result"]
-        return [one for one in found if one["job_id"] == ray_id and one["class_name"] != "JobSupervisor"]
+        actors = self.get("/api/v0/actors?detail=true&limit=1000", token=self.token)["data"]["result"]["result"]
+        return [actor for actor in actors if actor["job_id"] == ray_id and actor["class_name"] != "JobSupervisor"]
 
     def submit(self, working_dir: Path, submission_id: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command of the documentation in a working directory."""
+        """Run `ray job submit` in a working directory, as documented."""
         name = ("--submission-id", submission_id)
         command = ["ray", "job", "submit", *name, "--working-dir", ".", "--", "python", "ray_jobs/run.py", *arguments]
         return self.ray(command, cwd=working_dir)
@@ -185,36 +186,36 @@ def ray_cluster() -> Iterator[Cluster]:
 
 def end_nodes(nodes: list[Node]) -> None:
     """End nodes, the last one first, with all their processes."""
-    ours = [one for node in nodes for one in node.family()]
+    processes = [process for node in nodes for process in node.family()]
     for node in reversed(nodes):
         if node.process.poll() is None:
-            node.process.terminate()  # `ray start --block` ends its processes
-    _, left = psutil.wait_procs(ours, timeout=10)
-    for process in left:
+            node.process.terminate()  # `ray start --block` then ends its processes
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    for process in alive:
         process.kill()
     for node in nodes:
-        node.process.wait(PATIENCE_S)
+        node.process.wait(TIMEOUT_S)
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports nobody has, below those that the system gives out by itself."""
-    held: list[socket.socket] = []
-    while len(held) < n:
-        one = socket.socket()
+    """Find free ports below the range that the system assigns."""
+    sockets: list[socket.socket] = []
+    while len(sockets) < n:
+        candidate = socket.socket()
         try:
-            one.bind(("", random.randrange(20000, 32000)))
+            candidate.bind(("", random.randrange(20000, 32000)))
         except OSError:
-            one.close()
+            candidate.close()
         else:
-            held.append(one)
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
+            sockets.append(candidate)
+    ports = [used.getsockname()[1] for used in sockets]
+    for used in sockets:
+        used.close()
     return ports
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A process and all that descend from it."""
+    """A process and all of its descendants."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -231,11 +232,11 @@ def title_of(process: psutil.Process) -> list[str]:
 
 
 def wait_for(
-    condition: Callable[[], object], story: Callable[[], str], *, alive: subprocess.Popen[str] | None = None
+    condition: Callable[[], object], explain: Callable[[], str], *, alive: subprocess.Popen[str] | None = None
 ) -> None:
-    """Wait until something holds; if it never does, or who was to bring it about has ended, tell the story."""
-    give_up = time.monotonic() + PATIENCE_S
+    """Wait until a condition is true; fail with an explanation after a timeout or when a process has ended."""
+    deadline = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert time.monotonic() < give_up, story()
-        assert alive is None or alive.poll() is None, story()
+        assert time.monotonic() < deadline, explain()
+        assert alive is None or alive.poll() is None, explain()
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Where a soak runs its recipe, and whom it may kill there."""
+"""Where a soak test runs its recipe, and the processes that it may kill there."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -10,34 +10,34 @@ import psutil
 from tests.ray_cluster import Cluster, Node
 
 N_JOINED = 2
-"""Nodes of the cluster beside the head; each has one CPU."""
+"""Nodes of the cluster in addition to the head; each has one CPU."""
 
 ACTORS = {"worker": "WorkerActor", "shard": "ShardActor"}
-"""Kind of process -> the class that its title names."""
+"""Kind of process -> class name in its title."""
 
 Hit = Callable[[], None]
-"""Kills somebody."""
+"""A function that kills a process."""
 
 
 class Here:
-    """One process without Ray: there is nobody to hit but the driver."""
+    """One process without Ray: only the driver can be killed."""
 
     n_shards: tuple[int, ...] = (1,)
-    """Of the stores, in turn."""
+    """Shards of the stores, in turn."""
     address = "none"
     environment: Mapping[str, str] = os.environ
 
     def kinds(self, n_shards: int) -> list[str]:
-        """Kinds of processes that a run of so many shards has."""
+        """Kinds of processes of a run with a number of shards."""
         return ["driver"]
 
     def victims(self, kind: str, driver: psutil.Process) -> list[Hit]:
-        """How to kill each of the processes of a kind that live now."""
+        """Return a function per live process of a kind that kills it."""
         return [driver.kill] if kind == "driver" else []
 
 
 class OnCluster(Here):
-    """A Ray cluster whose head stays and whose other nodes may be hit."""
+    """A Ray cluster whose head survives and whose other nodes may be killed."""
 
     n_shards = (2, 1)
 
@@ -47,20 +47,20 @@ class OnCluster(Here):
         self.environment = cluster.environment
 
     def kinds(self, n_shards: int) -> list[str]:
-        """Also the actors of a run, and the nodes that joined the head."""
+        """Include the actors of a run and the nodes that joined the head."""
         return ["driver", "worker", "raylet", *(["shard"] if n_shards > 1 else [])]
 
     def victims(self, kind: str, driver: psutil.Process) -> list[Hit]:
         """See `Here.victims`."""
         if kind == "raylet":
             _, *joined = self._cluster.nodes
-            return [partial(self._lose, one) for one in joined]
+            return [partial(self._replace, node) for node in joined]
         if kind in ACTORS:
-            return [one.kill for one in self._cluster.processes(f"ray::{ACTORS[kind]}")]
+            return [process.kill for process in self._cluster.processes(f"ray::{ACTORS[kind]}")]
         return super().victims(kind, driver)
 
-    def _lose(self, node: Node) -> None:
-        """Kill a raylet; a new node takes the place of its node."""
+    def _replace(self, node: Node) -> None:
+        """Kill a raylet and start a new node instead."""
         node.kill_raylet()
         self._cluster.remove_node(node)
         self._cluster.add_node()
@@ -68,7 +68,7 @@ class OnCluster(Here):
 
 @contextmanager
 def place(where: str) -> Iterator[Here]:
-    """Where the runs are."""
+    """Open the place where runs happen: one process or a cluster."""
     if where == "here":
         yield Here()
         return

@@ -54,7 +54,7 @@ class Driver:
         round_: how often the run was planned again, from 0.
         workers: run the jobs.
         progress: shows every finished job.
-        claims: prevent other runs in this store from doing the same jobs; None if there are no other runs.
+        claims: prevent other runs in this store from doing the same jobs; None for a run that is alone.
     """
 
     def __init__(

@@ -45,4 +45,4 @@ class InProcessWorkers:
         return finished
 
     def close(self) -> None:
-        """Do nothing: there are no processes to end."""
+        """Do nothing: this pool has only the process of the driver."""

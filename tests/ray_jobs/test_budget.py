@@ -1,4 +1,4 @@
-"""No process holds more than it was given: resident memory watched from outside while a recipe runs."""
+"""No process uses more memory than the plan gives it: resident memory, measured from outside during runs."""
 
 import os
 import subprocess
@@ -20,19 +20,19 @@ from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import plan_of, results, small_recipe, write_recipe, write_texts
 
 pytestmark = pytest.mark.ray
-PATIENCE_S = 600
-LOOK_S = 0.02
+TIMEOUT_S = 600
+POLL_INTERVAL_S = 0.02
 PLENTY = [Node(1.0, 64 * GIB)] * 2
-A_BIT = 0.02
+MARGIN = 0.02
 
 Start = Callable[..., ForkedRun]
 
 
 class Watch(threading.Thread):
-    """Looks again and again at some processes, for the largest resident memory of each.
+    """Measures the peak resident memory of processes, by polling.
 
     Args:
-        look: finds them, with what they are called.
+        look: finds the processes, each with its kind.
     """
 
     def __init__(self, look: Callable[[], Iterator[tuple[str, psutil.Process]]]) -> None:
@@ -50,13 +50,13 @@ class Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        while not self._over.wait(LOOK_S):
+        while not self._over.wait(POLL_INTERVAL_S):
             for kind, process in self._look():
                 try:
-                    held = process.memory_info().rss
+                    n_bytes = process.memory_info().rss
                 except psutil.Error:
                     continue
-                self._peaks[kind, process.pid] = max(held, self._peaks.get((kind, process.pid), 0))
+                self._peaks[kind, process.pid] = max(n_bytes, self._peaks.get((kind, process.pid), 0))
 
     def of(self, kind: str) -> list[int]:
         """Peaks of all processes of a kind, in bytes."""
@@ -64,25 +64,25 @@ class Watch(threading.Thread):
 
 
 def on_cluster_watched(recipe: Path, store: Path, cluster: Cluster, start: Start) -> Watch:
-    """Run a recipe on a cluster to its end, its actors watched."""
+    """Run a recipe on a cluster and measure its actors."""
 
     def look() -> Iterator[tuple[str, psutil.Process]]:
         for kind in ("ShardActor", "WorkerActor"):
             yield from ((kind, process) for process in cluster.processes(f"ray::{kind}"))
 
     with Watch(look) as watch:
-        start(recipe, store, address=cluster.address, environment=cluster.settings).finish(PATIENCE_S)
+        start(recipe, store, address=cluster.address, environment=cluster.settings).finish(TIMEOUT_S)
     return watch
 
 
 def here_watched(recipe: Path, store: Path) -> Watch:
-    """Run a recipe in a process of its own to its end, watched."""
+    """Run a recipe in a process of its own and measure it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ray_jobs.cli", "run", str(recipe), "--store", str(store), "--address", "none"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    ours = psutil.Process(process.pid)
-    with Watch(lambda: iter([("run", ours)])) as watch:
-        _, errors = process.communicate(timeout=PATIENCE_S)
+    measured = psutil.Process(process.pid)
+    with Watch(lambda: iter([("run", measured)])) as watch:
+        _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, errors[-3000:]
     return watch
 
@@ -94,22 +94,22 @@ def inputs_with_model(folder: Path, *, blocks: int, hidden: int) -> Path:
 
 
 def recipe_with(folder: Path, name: str, **compute: Any) -> tuple[Path, Needs]:
-    """A recipe whose section `compute` says so much, and what it takes."""
+    """Write a recipe with a section `compute`; returns its path and needs."""
     path = write_recipe(folder, {**small_recipe(), "compute": {"batch_tokens": 128, **compute}}, name=f"{name}.yaml")
     plan = plan_of(path)
     return path, needs_of(plan, plan.jobs)
 
 
 def granted(folder: Path, n_bytes: int, **compute: Any) -> tuple[Path, Pool]:
-    """A recipe that grants an actor so much, and its pool."""
+    """Write a recipe that gives each actor a number of bytes; returns its path and pool."""
     path, needs = recipe_with(folder, "granted", memory_gib_per_actor=round(n_bytes / GIB, 3), **compute)
     return path, needs.pool(PLENTY)
 
 
 def a_bit_above_plan(folder: Path, **compute: Any) -> tuple[Path, Pool]:
-    """A recipe that grants an actor a bit more than the plan says it needs."""
+    """Write a recipe that gives each actor slightly more than it needs according to the plan."""
     _, needs = recipe_with(folder, "planned", **compute)
-    return granted(folder, int(needs.pool(PLENTY).memory_bytes * (1 + A_BIT)), **compute)
+    return granted(folder, int(needs.pool(PLENTY).memory_bytes * (1 + MARGIN)), **compute)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def tens_of_mb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return inputs_with_model(tmp_path_factory.mktemp("budget"), blocks=4, hidden=640)
 
 
-def test_no_shard_holds_more_than_it_was_given(
+def test_no_shard_uses_more_memory_than_its_budget(
     tens_of_mb: Path, tmp_path: Path, cluster: Cluster, start: Start
 ) -> None:
     path, pool = a_bit_above_plan(tens_of_mb, shards=2, replicas=1)
@@ -128,7 +128,7 @@ def test_no_shard_holds_more_than_it_was_given(
     assert max(watch.of("WorkerActor")) <= pool.coordinator_bytes
 
 
-def test_what_no_node_can_hold_is_refused_before_anything_is_written(
+def test_a_model_that_fits_on_no_node_is_refused_before_anything_is_written(
     tiny_inputs: Path, tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in cluster.settings.items():
@@ -143,7 +143,7 @@ def test_what_no_node_can_hold_is_refused_before_anything_is_written(
 
 
 @pytest.mark.slow
-def test_no_worker_holds_more_than_it_was_given(
+def test_no_worker_uses_more_memory_than_its_budget(
     tens_of_mb: Path, tmp_path: Path, cluster: Cluster, start: Start
 ) -> None:
     path, pool = a_bit_above_plan(tens_of_mb, shards=1, replicas=2)
@@ -154,13 +154,13 @@ def test_no_worker_holds_more_than_it_was_given(
 
 @pytest.fixture(scope="module")
 def hundreds_of_mb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Inputs with a model of 16 blocks of 50 MB: of a smaller one, room for states would take more than is saved."""
+    """Inputs with a model of 16 blocks of 50 MB. For a smaller model, states would need more memory than is saved."""
     return inputs_with_model(tmp_path_factory.mktemp("large"), blocks=16, hidden=1024)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("address", "shards"), [("none", 1), ("cluster", 1), ("cluster", 2)])
-def test_a_model_that_its_budget_cannot_hold_is_run_within_it(
+def test_an_offloaded_model_runs_within_its_budget(
     address: str, shards: int, hundreds_of_mb: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     _, needs = recipe_with(hundreds_of_mb, "planned", shards=shards, replicas=1)

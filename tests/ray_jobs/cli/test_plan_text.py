@@ -1,4 +1,4 @@
-"""What `mlprune plan` says of a recipe, in words."""
+"""Text of `mlprune plan`."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ def with_activations(folder: Path, quota_gib: float) -> Path:
     return write_recipe(folder, recipe, name="activations.yaml")
 
 
-def test_the_plan_shows_what_raw_activations_may_take(own_inputs: Path, tmp_path: Path) -> None:
+def test_the_plan_shows_the_size_limit_of_raw_activations(own_inputs: Path, tmp_path: Path) -> None:
     store = str(tmp_path / "store")
-    found = describe_plan(with_activations(own_inputs, 0.25), store)
-    assert "raw activations of mt: at most 0.000 GiB, quota 0.25 GiB" in found.splitlines()
+    text = describe_plan(with_activations(own_inputs, 0.25), store)
+    assert "raw activations of mt: at most 0.000 GiB, quota 0.25 GiB" in text.splitlines()
     assert "raw activations" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
 
 
@@ -32,8 +32,8 @@ def test_options_that_a_score_ignores_are_reported(own_inputs: Path, tmp_path: P
     recipe = small_recipe()
     options = {"propagation": ["dense", "sequential"], "samples": 2, "demonstrations": "mt"}
     recipe["variants"] = [{"score": ["wanda", "magnitude"], "sparsity": 0.5, **options}]
-    found = describe_plan(write_recipe(own_inputs, recipe, name="ignored.yaml"), str(tmp_path / "store"))
-    warnings = [line for line in found.splitlines() if line.startswith("warning")]
+    text = describe_plan(write_recipe(own_inputs, recipe, name="ignored.yaml"), str(tmp_path / "store"))
+    warnings = [line for line in text.splitlines() if line.startswith("warning")]
     assert len(warnings) == 1
     assert all(word in warnings[0] for word in ("magnitude", "propagation", "samples"))
     assert "warning" not in describe_plan(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))

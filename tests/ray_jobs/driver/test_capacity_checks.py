@@ -1,4 +1,4 @@
-"""Whether a run fits: this process, a Ray of this machine, the store's disk; and the pool in words."""
+"""Checks before a run: the pool fits on the machine and the results fit on the disk; the text of a pool."""
 
 from dataclasses import replace
 from pathlib import Path

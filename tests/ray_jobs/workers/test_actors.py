@@ -3,7 +3,8 @@
 import gc
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,7 +41,7 @@ class FakeShardActor:
     """Peak memory of the shards, by number of their first block."""
 
     def __init__(self, model: ModelRef, span: range, pool: object, *, offloaded: bool) -> None:
-        self.span, self.offloaded = span, offloaded
+        self.model, self.span, self.offloaded = model, span, offloaded
 
     def call(self, method: Any, *args: Any) -> Any:
         return None if method is Shard.group_limit else (self.span, self.offloaded)
@@ -122,6 +123,26 @@ def test_shards_are_started_once_for_several_jobs_and_again_offloaded(
         worker.run(ChainJob(lambda chain: seen.append(chain.on_block(0, Shard.sweep_clear)[1]), memory_level=level))  # type: ignore[func-returns-value, index]
     assert seen == [False, False, True]
     assert len(factory.started) == 4
+
+
+@dataclass(frozen=True)
+class OtherModelJob(ChainJob):
+    """A job that runs another model than the base model."""
+
+    model: ModelRef
+
+    @property
+    def chain_model(self) -> ModelRef:
+        return self.model
+
+
+def test_a_job_with_another_model_gets_shards_of_that_model(worker: WorkerActor, factory: ActorFactory) -> None:
+    other = replace(MODEL, base_model_id="other", n_blocks=1)
+    spans: list[tuple[range, ...]] = []
+    for job in (ChainJob, partial(OtherModelJob, model=other), ChainJob):
+        worker.run(job(lambda chain: spans.append(chain.spans)))
+    assert spans == [(range(1), range(1, 2)), (range(1),), (range(1), range(1, 2))]
+    assert [actor.plain.model for actor in factory.started] == [MODEL, MODEL, other, MODEL, MODEL]
 
 
 def test_the_peak_memory_of_a_job_is_that_of_the_largest_process(worker: WorkerActor) -> None:

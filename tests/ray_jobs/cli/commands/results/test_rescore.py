@@ -1,4 +1,4 @@
-"""The commands that compute on stored evaluations."""
+"""`mlprune rescore` and `mlprune ranks`."""
 
 import json
 from pathlib import Path
@@ -21,29 +21,29 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_rescore_prints_the_evaluations_and_the_catalog_has_them(store_path: str) -> None:
-    found = invoke("rescore", "--store", store_path, "--rule", "candidate_mean", "--language", "fr")
-    assert found.exit_code == 0
-    ids = found.stdout.split()
+    result = invoke("rescore", "--store", store_path, "--rule", "candidate_mean", "--language", "fr")
+    assert result.exit_code == 0
+    ids = result.stdout.split()
     assert len(ids) == 4
-    assert "4 evaluations, 4 of them new; 3 new comparisons" in found.stderr
+    assert "4 evaluations, 4 of them new; 3 new comparisons" in result.stderr
     sql = "SELECT evaluation_id, scoring_rule FROM evaluations WHERE scoring_rule <> 'mean' ORDER BY ALL"
     rows = json.loads(invoke("query", sql, "--store", store_path, "--format", "json").stdout)
     assert [row["evaluation_id"] for row in rows] == ids
 
 
 def test_ranks_are_one_row_per_variant(store_path: str) -> None:
-    found = invoke("ranks", "--store", store_path, "--task", "facts", "--format", "json")
-    rows = json.loads(found.stdout)
+    result = invoke("ranks", "--store", store_path, "--task", "facts", "--format", "json")
+    rows = json.loads(result.stdout)
     assert len(rows) == 4
     assert sum(row["average_rank"] for row in rows) == pytest.approx(10)
     assert {row["n_data_sets"] for row in rows} == {2}
 
 
-def test_examples_are_read_from_a_file(store_path: str, tmp_path: Path) -> None:
+def test_example_ids_are_read_from_a_file(store_path: str, tmp_path: Path) -> None:
     ids = tmp_path / "ids.txt"
     ids.write_text("1\n\n 2 \n")
-    found = invoke("rescore", "--store", store_path, "--examples", str(ids), "--metric", "accuracy")
-    sql = f"SELECT n_examples FROM evaluations WHERE evaluation_id = '{found.stdout.split()[0]}'"
+    result = invoke("rescore", "--store", store_path, "--examples", str(ids), "--metric", "accuracy")
+    sql = f"SELECT n_examples FROM evaluations WHERE evaluation_id = '{result.stdout.split()[0]}'"
     assert json.loads(invoke("query", sql, "--store", store_path, "--format", "json").stdout) == [{"n_examples": 2}]
 
 
@@ -56,13 +56,13 @@ def test_examples_are_read_from_a_file(store_path: str, tmp_path: Path) -> None:
         (["--examples", "absent.txt"], "absent.txt"),
     ],
 )
-def test_what_cannot_be_done_is_bad_input(store_path: str, arguments: list[str], message: str) -> None:
-    found = invoke("rescore", "--store", store_path, *arguments)
-    assert isinstance(found.exception, BadInputError)
-    assert message in str(found.exception)
+def test_wrong_options_are_bad_input(store_path: str, arguments: list[str], message: str) -> None:
+    result = invoke("rescore", "--store", store_path, *arguments)
+    assert isinstance(result.exception, BadInputError)
+    assert message in str(result.exception)
 
 
-def test_an_empty_file_of_examples_is_bad_input(store_path: str, tmp_path: Path) -> None:
+def test_an_empty_file_of_example_ids_is_bad_input(store_path: str, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("\n")
-    found = invoke("rescore", "--store", store_path, "--examples", str(tmp_path / "ids.txt"))
-    assert "one id per line" in str(found.exception)
+    result = invoke("rescore", "--store", store_path, "--examples", str(tmp_path / "ids.txt"))
+    assert "one id per line" in str(result.exception)

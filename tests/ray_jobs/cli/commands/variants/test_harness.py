@@ -1,4 +1,4 @@
-"""`mlprune harness` as a user meets it."""
+"""`mlprune harness`: output, exit codes and effect on the catalog."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def arguments(opened: Store, run: FinishedRun, folder: Path, **changes: object) 
     return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
-def test_variants_are_run_and_land_in_the_catalog_and_the_second_time_nothing_is_left(
+def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_them(
     here: Callable[..., Done],
     small_run: FinishedRun,
     tasks: Path,
@@ -52,7 +52,7 @@ def test_variants_are_run_and_land_in_the_catalog_and_the_second_time_nothing_is
     assert len(lines) - 1 == len(rows)
     assert all(any(row["variant_id"] in line and row["metric"] in line for line in lines) for row in rows)
     n_variants = len({row["variant_id"] for row in rows})
-    assert n_variants == len(small_run.plan.variants), "dense is the base model and an entry of two"
+    assert n_variants == len(small_run.plan.variants), "dense is the name of the base model and of two variants"
     assert {row["task"]: (row["n"], row["most"]) for row in counts} == {
         "local_choice": (n_variants, 3),
         "local_text": (n_variants, 3),
@@ -66,7 +66,7 @@ def test_variants_are_run_and_land_in_the_catalog_and_the_second_time_nothing_is
 @pytest.mark.parametrize(
     ("variant", "changes", "words"),
     [
-        ("nobody", {}, "unknown variant"),
+        ("unnamed", {}, "unknown variant"),
         ("dense", {"tasks": ","}, "no task"),
         ("dense", {"dtype": "float8"}, "float8"),
         ("dense", {"include-path": "nowhere"}, "nowhere"),
@@ -103,7 +103,7 @@ def test_a_folder_with_another_model_is_refused(
     assert "another model" in done.err
 
 
-def test_without_the_harness_the_command_says_what_to_install(
+def test_without_the_harness_the_error_names_the_package_to_install(
     here: Callable[..., Done],
     small_run: FinishedRun,
     tasks: Path,
