@@ -63,7 +63,8 @@ def build_plan(recipe: Recipe) -> Plan:
         *neuron_jobs(recipe, inputs, own),
         *variant_jobs(recipe, inputs, variants),
         *baseline_jobs(variants, evaluations),
-        *evaluation_jobs(recipe, variants, evaluations),
+        # the base model first, so that a worker loads each model once
+        *sorted(evaluation_jobs(recipe, variants, evaluations), key=lambda job: job.chain_model != inputs.model),
         *removal_jobs(recipe, inputs, variants.values()),
         *comparison_jobs(
             inputs,

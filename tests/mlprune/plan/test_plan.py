@@ -12,6 +12,7 @@ from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.jobs import FeatureOverlapJob
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob
+from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.observe.jobs import ObserveJob
 from mlprune.store.store import Store
 from tests.tiny_recipes import (
@@ -82,6 +83,13 @@ def test_records_hold_no_path_host_or_clock(any_run: FinishedRun) -> None:
         if path.startswith("records/"):
             assert str(any_run.folder).encode() not in data
             assert b"elapsed" not in data
+
+
+def test_evaluations_of_the_base_model_come_before_those_of_other_models(baseline_run: FinishedRun) -> None:
+    plan = baseline_run.plan
+    is_other = [job.chain_model != plan.model for job in plan.jobs if isinstance(job, EvaluateJob)]
+    assert set(is_other) == {False, True}
+    assert is_other == sorted(is_other)
 
 
 def test_names_lead_to_ids(tiny_run: FinishedRun) -> None:
