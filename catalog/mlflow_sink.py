@@ -1,43 +1,42 @@
-"""Variants as runs of MLflow, for groups that look at everything there: one parent run a recipe, one run a variant.
+"""Send variants to MLflow as runs: one parent run per recipe, one child run per variant.
 
-An optional copy of the catalog (`pip install mlprune[mlflow]`), never read back. Sent again, a variant keeps its run.
+MLflow is optional (`pip install mlprune[mlflow]`). Its copy of the catalog is never read back. A variant that is sent
+again keeps its run.
 """
 
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 
+from catalog.results import Row
 from catalog.sql_files import statement
 from catalog.store import Catalog
 
 METRICS_AT_ONCE = 900
-"""Metrics in one request; the server takes 1,000."""
-OURS = "mlprune.id"
-"""Tag of a run: the recipe, and the variant if it is one's."""
+"""Number of metrics in one request; the limit of the server is 1,000."""
+ID_TAG = "mlprune.id"
+"""Tag of a run: the recipe, and for the run of a variant the variant."""
 SNAPSHOT = "mlprune.snapshot_id"
 TEXTS = ("label", "names", "demonstration_label", "settings")
 """Columns that become tags: MLflow refuses another value for a param, and texts may change with later recipes."""
 
-Row = Mapping[str, Any]
-
 
 def send_to_mlflow(catalog: Catalog, *, tracking_uri: str, experiment: str) -> int:
-    """Send what recipes name, with settings as params and all metrics.
+    """Send all variants that recipes name, with settings as params and with all metrics.
 
     Args:
-        tracking_uri: as MLflow has it: a server, a database, or a folder.
-        experiment: name of the experiment; it is made if there is none.
-    Returns: number of variants sent; one that was sent from the same snapshot is left as it is.
+        tracking_uri: MLflow's tracking URI: a server, a database, or a folder.
+        experiment: name of the experiment; it is created if it does not exist.
+    Returns: number of variants sent. Variants that were sent from the same snapshot are skipped.
     Raises:
-        mlflow.exceptions.MlflowException: the place cannot be reached, or refuses something.
+        mlflow.exceptions.MlflowException: the tracking URI is not available, or refuses a request.
     """
     client = MlflowClient(tracking_uri=tracking_uri)
-    found = client.get_experiment_by_name(experiment)
-    experiment_id = found.experiment_id if found else client.create_experiment(experiment)
+    existing = client.get_experiment_by_name(experiment)
+    experiment_id = existing.experiment_id if existing else client.create_experiment(experiment)
     sink = _Sink(client, experiment_id, catalog.snapshot_id())
     metrics = _by(catalog.query(statement("sink", "metrics")), "variant_id")
     n_sent = 0
@@ -54,31 +53,31 @@ def send_to_mlflow(catalog: Catalog, *, tracking_uri: str, experiment: str) -> i
 
 
 class _Sink:
-    """The runs of one experiment that came from here."""
+    """The runs of one experiment that this module created."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, snapshot_id: str) -> None:
         self._client, self._experiment_id, self._snapshot_id = client, experiment_id, snapshot_id
-        self._known = {run.data.tags[OURS]: run for run in self._sent()}
+        self._runs = {run.data.tags[ID_TAG]: run for run in self._sent()}
 
-    def _sent(self) -> Iterator[Any]:
+    def _sent(self) -> Iterator[Run]:
         token = None
         while True:
-            page = self._client.search_runs([self._experiment_id], f"tags.`{OURS}` != ''", page_token=token)
+            page = self._client.search_runs([self._experiment_id], f"tags.`{ID_TAG}` != ''", page_token=token)
             yield from page
             token = page.token
             if not token:
                 return
 
     def is_current(self, key: str) -> bool:
-        """Whether a run was sent from this snapshot."""
-        return key in self._known and self._known[key].data.tags.get(SNAPSHOT) == self._snapshot_id
+        """Whether the run of a key was sent from this snapshot."""
+        return key in self._runs and self._runs[key].data.tags.get(SNAPSHOT) == self._snapshot_id
 
     def run(self, key: str, *, name: str, tags: Mapping[str, str]) -> str:
-        """The run of this key, made if there is none."""
-        if key not in self._known:
-            own = {**tags, OURS: key}
-            self._known[key] = self._client.create_run(self._experiment_id, run_name=name, tags=own)
-        return str(self._known[key].info.run_id)
+        """Return the id of the run of a key; it is created if it does not exist."""
+        if key not in self._runs:
+            all_tags = {**tags, ID_TAG: key}
+            self._runs[key] = self._client.create_run(self._experiment_id, run_name=name, tags=all_tags)
+        return str(self._runs[key].info.run_id)
 
     def fill(self, run_id: str, variant: Row, metrics: Sequence[Row]) -> None:
         """Write params, tags, metrics and, last, the snapshot that they come from."""
@@ -93,13 +92,13 @@ class _Sink:
         self.end(run_id)
 
     def end(self, run_id: str) -> None:
-        """Nothing more comes to this run."""
+        """Mark a run as complete for this snapshot."""
         self._client.log_batch(run_id, tags=[RunTag(SNAPSHOT, self._snapshot_id)])
         self._client.set_terminated(run_id)
 
 
 def _metric_name(row: Row) -> str:
-    """`facts/fr/test/accuracy`, with what of the evaluation is not as usual behind it."""
+    """Return a name such as `facts/fr/test/accuracy`, followed by what is not at its default in the evaluation."""
     parts = (
         row["task"],
         row["language"],
@@ -113,7 +112,7 @@ def _metric_name(row: Row) -> str:
 
 
 def _by(rows: Sequence[Row], name: str) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+    groups: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row[name], []).append(row)
-    return found
+        groups.setdefault(row[name], []).append(row)
+    return groups

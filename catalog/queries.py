@@ -1,11 +1,11 @@
-"""Named queries, their parameters, and questions typed by a user: a name, SQL, or a file of their own."""
+"""Named queries, their parameters, and questions of a user: the name of a query, SQL, or a file."""
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from catalog.results import QueryResult, render
 from catalog.sql_files import SqlFile, sql_files
@@ -29,6 +29,8 @@ _PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
 _READS = re.compile(r"^reads (\w+) from (\w+) of \$(\w+)$")
 _BARE_WORD = re.compile(r"[\w.-]+")
 
+ParameterValue: TypeAlias = str | float | bool | None
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -37,7 +39,7 @@ class Parameter:
     name: str
     type: str
     """VARCHAR, DOUBLE, INTEGER or BOOLEAN."""
-    default: Any = None
+    default: ParameterValue = None
     required: bool = False
     """Whether it has no default; a default may be NULL."""
 
@@ -47,14 +49,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class ArtefactTable:
-    """A table that a query reads and that is no table of the catalog: Parquet files of one record."""
+    """A table that a query reads from Parquet files of one record, instead of from the catalog."""
 
     name: str
-    """What the query calls it."""
+    """Its name in the query."""
     folder: str
-    """Where in the store the files are."""
+    """Folder of the files in the store."""
     parameter: str
-    """The parameter that is the id of their record."""
+    """Parameter with the id of their record."""
 
     def __str__(self) -> str:
         return f"{self.name} from {self.folder} of ${self.parameter}"
@@ -66,13 +68,13 @@ class NamedQuery:
 
     name: str
     description: str
-    """What one row means, on one line."""
+    """Meaning of one row, on one line."""
     parameters: tuple[Parameter, ...]
     sql: str
     reads: tuple[ArtefactTable, ...] = ()
 
-    def bound(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values that the statement itself has a place for; the others only say what it reads."""
+    def bound(self, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
+        """Return the values of parameters in the statement; the other parameters only determine the tables it reads."""
         statement = "\n".join(line for line in self.sql.splitlines() if not line.startswith("--"))
         return {name: value for name, value in values.items() if re.search(rf"\${name}\b", statement)}
 
@@ -83,15 +85,15 @@ class NamedQuery:
 
 
 def list_queries() -> list[NamedQuery]:
-    """All named queries, by name."""
+    """Return all named queries, sorted by name."""
     return [_parsed(file) for file in sql_files("queries")]
 
 
 def find_query(name: str) -> NamedQuery:
-    """A named query with its parameters.
+    """Return a named query with its parameters.
 
     Raises:
-        QueryError: there is none of that name; says which is nearest.
+        QueryError: there is no query with that name.
     """
     queries = {query.name: query for query in list_queries()}
     if name not in queries:
@@ -100,12 +102,12 @@ def find_query(name: str) -> NamedQuery:
 
 
 def named_query(name: str) -> str:
-    """The SQL of a named query; see `find_query` for the error."""
+    """Return the SQL of a named query; see `find_query` for the error."""
     return find_query(name).sql
 
 
 def read_query(path: Path) -> NamedQuery:
-    """A query of the user's own: a file like those of the package, whose opening comment may declare parameters.
+    """Read a query from a user's file, whose opening comment may declare parameters as in the files of the package.
 
     Raises:
         QueryError: the file cannot be read.
@@ -113,7 +115,7 @@ def read_query(path: Path) -> NamedQuery:
     try:
         return _parsed(SqlFile(path.stem, path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as err:
-        raise QueryError("the query's file cannot be read", path=str(path), reason=str(err)) from err
+        raise QueryError("the file of the query cannot be read", path=str(path), reason=str(err)) from err
 
 
 def is_sql(text: str) -> bool:
@@ -131,48 +133,48 @@ def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
         QueryError: the text is empty; see `find_query`, `read_query`, `parse_parameters` and `Catalog.select`.
     """
     if not text.strip():
-        raise QueryError("there is no question", expected="SQL, a .sql file, or a name of mlprune query --list")
+        raise QueryError("the question is empty", expected="SQL, a .sql file, or a name of mlprune query --list")
     if is_sql(text):
         return catalog.select(text, parse_parameters(pairs))
     name = text.strip()
     query = read_query(Path(name)) if name.endswith(".sql") else find_query(name)
     values = parse_parameters(pairs, query)
-    lent = {one.name: catalog.artefact_table(one.folder, values[one.parameter]) for one in query.reads}
-    return catalog.select(query.sql, query.bound(values), tables=lent)
+    tables = {table.name: catalog.artefact_table(table.folder, str(values[table.parameter])) for table in query.reads}
+    return catalog.select(query.sql, query.bound(values), tables=tables)
 
 
-def parse_parameters(pairs: Sequence[str], query: NamedQuery | None = None) -> dict[str, Any]:
-    """Values by parameter name.
+def parse_parameters(pairs: Sequence[str], query: NamedQuery | None = None) -> dict[str, ParameterValue]:
+    """Parse pairs `name=value` into values by parameter name.
 
-    For a named query each value has the declared type and missing ones their defaults. For SQL a value that reads as
-    a number, true, false or null is one, and anything else is text; double quotes make text of it.
+    For a named query each value has the declared type, and missing parameters have their defaults. For SQL a value that
+    is a JSON number, true, false or null has that type, and any other value is text; double quotes make it text.
 
     Raises:
-        QueryError: a pair is not `name=value`, a name is given twice, is unknown or missing, a value has not its type.
+        QueryError: a pair is not `name=value`, a name occurs twice, is unknown or missing, or a value has another type.
     """
     texts: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise QueryError("not a parameter", expected="name=value", got=pair)
+            raise QueryError("a parameter has to be name=value", expected="name=value", got=pair)
         if name in texts:
-            raise QueryError("a parameter is given twice", got=name)
+            raise QueryError("a parameter occurs twice", got=name)
         texts[name] = value
     if query is None:
         return {name: _guessed(value) for name, value in texts.items()}
     return _typed(texts, query)
 
 
-def _typed(texts: Mapping[str, str], query: NamedQuery) -> dict[str, Any]:
-    known = {parameter.name: parameter for parameter in query.parameters}
-    if unknown := sorted(set(texts) - set(known)):
-        raise QueryError("a parameter is unknown", query=query.name, expected=sorted(known), got=unknown)
-    missing = [name for name, parameter in known.items() if parameter.required and name not in texts]
+def _typed(texts: Mapping[str, str], query: NamedQuery) -> dict[str, ParameterValue]:
+    parameters = {parameter.name: parameter for parameter in query.parameters}
+    if unknown_names := sorted(set(texts) - set(parameters)):
+        raise QueryError("a parameter is unknown", query=query.name, expected=sorted(parameters), got=unknown_names)
+    missing = [name for name, parameter in parameters.items() if parameter.required and name not in texts]
     if missing:
         raise QueryError("a parameter is missing", query=query.name, expected=missing, got=sorted(texts))
     return {
         name: _converted(texts[name], parameter) if name in texts else parameter.default
-        for name, parameter in known.items()
+        for name, parameter in parameters.items()
     }
 
 
@@ -180,16 +182,16 @@ def _boolean(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
-CONVERTERS: Mapping[str, Callable[[str], Any]] = {
+CONVERTERS: Mapping[str, Callable[[str], ParameterValue]] = {
     "VARCHAR": str,
     "DOUBLE": float,
     "INTEGER": int,
     "BOOLEAN": _boolean,
 }
-"""Type in a query file -> how a user's text becomes a value."""
+"""Type in a query file -> conversion of a user's text."""
 
 
-def _converted(text: str, parameter: Parameter) -> Any:
+def _converted(text: str, parameter: Parameter) -> ParameterValue:
     try:
         return CONVERTERS[parameter.type](text)
     except (ValueError, KeyError) as err:
@@ -198,13 +200,13 @@ def _converted(text: str, parameter: Parameter) -> Any:
         ) from err
 
 
-def _guessed(text: str) -> Any:
-    """A value without a declared type: a JSON number, truth value, null or string, else the text as it is."""
+def _guessed(text: str) -> ParameterValue:
+    """Convert a text without a declared type: a JSON number, boolean, null or string, otherwise the text itself."""
     try:
         value = json.loads(text, parse_constant=str)
     except ValueError:
         return text
-    return text if isinstance(value, list | dict) else value
+    return value if value is None or isinstance(value, str | int | float) else text
 
 
 def _parsed(file: SqlFile) -> NamedQuery:
@@ -217,8 +219,8 @@ def _parsed(file: SqlFile) -> NamedQuery:
     return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads)
 
 
-def _default(text: str | None) -> Any:
-    """The value of a default, written as in SQL."""
+def _default(text: str | None) -> ParameterValue:
+    """Return the value of a default that is written as in SQL."""
     if text is None or text == "NULL":
         return None
-    return text[1:-1] if text.startswith("'") else json.loads(text)
+    return text[1:-1] if text.startswith("'") else _guessed(text)

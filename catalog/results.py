@@ -1,4 +1,4 @@
-"""Answers: the rows a query gave, and their three written forms."""
+"""Results of queries, and their three text formats."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
@@ -16,30 +16,35 @@ from rich.text import Text
 
 from mlprune.errors import QueryError
 
+Value: TypeAlias = Any
+"""A value of any type that DuckDB has."""
+Row: TypeAlias = Mapping[str, Value]
+"""Column -> value."""
+
 
 @dataclass(frozen=True)
 class QueryResult:
-    """Rows and the names of their columns; two columns never share a name.
+    """Rows and the names of their columns.
 
     Raises:
-        QueryError: two columns have one name.
+        QueryError: two columns have the same name.
     """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[Any, ...], ...]
+    rows: tuple[tuple[Value, ...], ...]
 
     def __post_init__(self) -> None:
         twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
         if twice:
-            raise QueryError("two columns have one name", columns=twice, expected="AS another_name")
+            raise QueryError("two columns have the same name", columns=twice, expected="AS another_name")
 
-    def as_dicts(self) -> list[dict[str, Any]]:
-        """One mapping per row, keyed by column name."""
+    def as_dicts(self) -> list[dict[str, Value]]:
+        """Return one mapping from column name to value per row."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
 def render(result: QueryResult, format: str) -> str:  # noqa: A002 - the command line calls it format
-    """Write an answer as `json`, `csv` or `table`, without a final line break.
+    """Format a result as `json`, `csv` or `table`, without a final line break.
 
     Raises:
         QueryError: there is no such format.
@@ -50,7 +55,7 @@ def render(result: QueryResult, format: str) -> str:  # noqa: A002 - the command
 
 
 def to_json(result: QueryResult) -> str:
-    """One array of objects: numbers in full precision, NULL and non-finite as null, times in ISO 8601."""
+    """Format as an array of objects: numbers in full precision, NULL and non-finite ones as null, times in ISO 8601."""
     names = [json.dumps(name, ensure_ascii=False) for name in result.columns]
     rows = (
         "{" + ", ".join(f"{name}: {json_value(value)}" for name, value in zip(names, row, strict=True)) + "}"
@@ -59,8 +64,8 @@ def to_json(result: QueryResult) -> str:
     return "[" + ",\n ".join(rows) + "]"
 
 
-def json_value(value: Any) -> str:
-    """The JSON text of one cell. Decimals keep all their digits; bytes become hex."""
+def json_value(value: Value) -> str:
+    """Return the JSON text of one value. Decimals keep all digits; bytes become hex."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "null"
     if isinstance(value, Decimal):
@@ -75,7 +80,7 @@ def json_value(value: Any) -> str:
 
 
 def to_csv(result: QueryResult) -> str:
-    """A header and one line a row; NULL is an empty cell, floats have full precision."""
+    """Format as a header and one line per row; NULL is an empty cell, floats have full precision."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(result.columns)
@@ -84,7 +89,7 @@ def to_csv(result: QueryResult) -> str:
 
 
 def to_table(result: QueryResult) -> str:
-    """A table for people: floats with six digits, and as wide as it has to be."""
+    """Format as a table: floats with six digits, columns as wide as their values."""
     table = Table(show_edge=False)
     for column, values in zip(result.columns, zip(*result.rows, strict=True) if result.rows else (), strict=False):
         numeric = all(isinstance(value, int | float | Decimal | None) for value in values)
@@ -99,8 +104,8 @@ def to_table(result: QueryResult) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-def _text(value: Any) -> str:
-    """The plain text of one cell."""
+def _text(value: Value) -> str:
+    """Return the plain text of one value."""
     if value is None:
         return ""
     if isinstance(value, datetime | date | time):

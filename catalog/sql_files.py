@@ -1,4 +1,4 @@
-"""The `.sql` files of this package: one statement each, opened by a comment that says what one row means."""
+"""The `.sql` files of this package: each has one statement, and an opening comment with the meaning of one row."""
 
 import hashlib
 import re
@@ -12,15 +12,15 @@ SQL_FOLDER = Path(__file__).parent / "sql"
 
 @dataclass(frozen=True)
 class SqlFile:
-    """One statement and the comment it opens with."""
+    """One statement and its comments."""
 
     name: str
-    """File name without its ending."""
+    """File name without suffix."""
     text: str
 
     @property
     def comment(self) -> tuple[str, ...]:
-        """Lines of the opening comment, without their dashes."""
+        """Lines of the opening comment, without dashes."""
         lines = []
         for line in self.text.splitlines():
             if not line.startswith("--"):
@@ -48,9 +48,9 @@ class SqlFile:
 
     @property
     def column_comments(self) -> dict[str, str]:
-        """Column -> what it means, from the lines `-- column: meaning` behind the statement."""
-        behind = takewhile(lambda line: line.startswith("--"), reversed(self.text.splitlines()))
-        return {found[1]: found[2] for line in behind if (found := re.match(r"-- (\w+): (.+)$", line))}
+        """Column -> meaning, from the lines `-- column: meaning` after the statement."""
+        lines = takewhile(lambda line: line.startswith("--"), reversed(self.text.splitlines()))
+        return {match[1]: match[2] for line in lines if (match := re.match(r"-- (\w+): (.+)$", line))}
 
     @property
     def sha256(self) -> str:
@@ -59,7 +59,7 @@ class SqlFile:
 
 
 def sql_files(folder: str) -> list[SqlFile]:
-    """All files of one folder below `sql/`, by name."""
+    """Return all files of one folder in `sql/`, sorted by name."""
     return [SqlFile(path.stem, path.read_text("utf-8")) for path in sorted((SQL_FOLDER / folder).glob("*.sql"))]
 
 
@@ -69,9 +69,9 @@ def _text(folder: str, name: str) -> str:
 
 
 def statement(folder: str, name: str, /, **identifiers: str) -> str:
-    """The text of one file, with `{identifiers}` filled in.
+    """Return the text of one file, with `{identifiers}` replaced.
 
-    Only names and types from the catalog's own tables are filled in, never a value: values are parameters.
+    Identifiers are names from the catalog's own tables, never values: values are parameters.
     """
     text = _text(folder, name)
     for key, value in identifiers.items():

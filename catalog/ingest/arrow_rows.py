@@ -1,7 +1,7 @@
-"""Rows on their way into a table: mappings become typed Arrow columns, which DuckDB takes in as they are.
+"""Convert rows to typed Arrow columns, which DuckDB inserts without conversion.
 
-A value that has not its column's type is refused rather than bent, so that a record that does not fit its table is
-noticed. How rows get into the table is in `schema.py`.
+A value of another type than its column is refused and not converted, so that a record that does not fit its table is
+noticed.
 """
 
 import json
@@ -21,26 +21,26 @@ TYPES: Mapping[str, pa.DataType] = {
     "DOUBLE": pa.float64(),
     "JSON": pa.string(),
 }
-"""Type of a column -> what its values travel as; a TIMESTAMP is cast from its text by the table."""
+"""Type of a column in DuckDB -> Arrow type of its values; DuckDB casts a TIMESTAMP from its text."""
 
 
 def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]) -> pa.Table:
-    """Rows as Arrow columns; keys that are no column are left out, missing ones are NULL.
+    """Return rows as an Arrow table; keys without a column are ignored, missing keys are NULL.
 
     Args:
         columns: (name, type) of the table, each type a key of `TYPES`.
     Returns: a table; values other than text in a column of text or JSON have become JSON text.
     Raises:
-        ValueError: a value has not the type of its column, or does not fit into it.
+        ValueError: the type of a value is not the one of its column, or the value is out of range.
     """
     arrays = [_array(name, kind, values_of(name, rows)) for name, kind in columns]
     return pa.Table.from_arrays(arrays, names=[name for name, _ in columns])
 
 
 def values_of(name: str, rows: Sequence[Mapping[str, object]]) -> list[object]:
-    """What each row has under a name, None where it has nothing."""
+    """Return the value of each row under a key, None for rows without it."""
     try:
-        return list(map(itemgetter(name), rows))  # nearly always, and in half the time
+        return list(map(itemgetter(name), rows))  # the usual case, in half the time
     except KeyError:
         return [row.get(name) for row in rows]
 
@@ -52,9 +52,8 @@ def _array(name: str, kind: str, values: list[object]) -> pa.Array:
         return pa.array(values, type=TYPES[kind])
     except pa.ArrowTypeError as err:
         if kind not in ("VARCHAR", "JSON"):
-            raise ValueError(f"a value of column {name} is no {kind}: {err}") from err
-        return pa.array(
-            [one if one is None or isinstance(one, str) else json.dumps(one) for one in values], pa.string()
-        )
+            raise ValueError(f"a value of column {name} is not a {kind}: {err}") from err
+        texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+        return pa.array(texts, pa.string())
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as err:
-        raise ValueError(f"a value of column {name} is no {kind}: {err}") from err
+        raise ValueError(f"a value of column {name} is not a {kind}: {err}") from err

@@ -1,10 +1,12 @@
-"""The very texts of demonstrations, out of the artefact of their set, as rows of a catalog."""
+"""Texts of demonstrations: read from the artefact of their set, and added to the rows of its record."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from catalog.results import Value
 from mlprune.errors import DamagedArtefactError
+from mlprune.json_values import JsonObject
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -15,21 +17,21 @@ COLUMNS = ("demonstration", "kind", "token_ids", "sentence_ids", "text")
 
 
 def with_texts(record: Record, store: Store) -> Record:
-    """A record with a row for each of its demonstrations; any other record as it is.
+    """Return the record of a demonstration set with a row per demonstration, and any other record unchanged.
 
-    Where the artefact is missing or damaged the texts are left out, with a warning: `catalog check` names it.
+    If the artefact is missing or damaged the texts are skipped, with a warning; `catalog check` reports the artefact.
     """
     if record.kind != KIND or not record.artefacts:
         return record
     try:
         columns = store.read_table(record.artefacts[0], COLUMNS)
     except (DamagedArtefactError, OSError, ValueError, KeyError) as err:
-        logger.warning("the texts of %s stay out of the catalog: %s", record.path, err)
+        logger.warning("the catalog lacks the texts of %s: %s", record.path, err)
         return record
     return replace(record, rows={**record.rows, TABLE: _rows(record.id, columns)})
 
 
-def _rows(set_id: str, columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+def _rows(set_id: str, columns: Mapping[str, Sequence[Value]]) -> list[JsonObject]:
     return [
         {
             "demonstration_set_id": set_id,

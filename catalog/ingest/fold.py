@@ -1,12 +1,11 @@
-"""Folding: records and run files that are in the store and not yet in the catalog become rows of it.
+"""Fold records and run files: add those that the catalog lacks as rows of its tables.
 
-Every row comes word for word from `Record.rows`, follows from the record itself, from the texts of its artefact,
-from other rows, or from a run file. Where a record has left the store
-(quarantine), everything is folded again: rarer than the bookkeeping that a removal row by row would need, and equal to
-a rebuilt catalog by construction.
+Rows are the rows of a record, or are derived from the record itself, from the texts of its artefact, from other rows,
+or from a run file. If a record is no longer in the store (quarantine), everything is folded again. That is rare, and it
+makes the result equal to a rebuilt catalog by construction.
 
-What is to be folded is read and typed before the catalog is opened for writing, some thousands of records at a time, so
-that others have to wait only while rows are added.
+Records are read and converted before the catalog is opened for writing, some thousands at a time, so that other
+processes wait only while rows are inserted.
 """
 
 import gc
@@ -39,26 +38,26 @@ from mlprune.store.store import Store
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 15_000
-"""Records, or run files, in one transaction."""
+"""Number of records, or run files, in one transaction."""
 
 CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id")
-"""Columns of an evaluation that its metrics carry too."""
+"""Columns of evaluations that are repeated in metrics."""
 
 Rows = dict[str, list[JsonObject]]
-Writing = Callable[[], AbstractContextManager[Connection]]
-"""Opens the catalog for writing, for as long as the context lasts."""
+OpenForWriting = Callable[[], AbstractContextManager[Connection]]
+"""Opens the catalog for writing; it is closed at the end of the context."""
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What a fold did."""
+    """Summary of a fold."""
 
     n_records: int
-    """Records folded now."""
+    """Number of records that were folded."""
     n_rows: int
-    """Rows they contributed."""
+    """Number of their rows."""
     persisted: bool
-    """False: the catalog file could not be used, and questions are answered from a copy or from memory."""
+    """False: the catalog file is not available, and questions are answered from a copy or from memory."""
 
 
 @dataclass(frozen=True)
@@ -66,81 +65,83 @@ class Pending:
     """The difference between a store and a catalog."""
 
     records: Mapping[str, frozenset[str]]
-    """Kind -> ids of records to be folded."""
+    """Kind -> ids of records to fold."""
     run_files: tuple[str, ...]
-    records_left: bool
-    """Whether the catalog holds records that are no longer in the store."""
-    run_files_left: bool
+    """Paths of run files to fold."""
+    has_removed_records: bool
+    """Whether the catalog has records that are no longer in the store."""
+    has_removed_run_files: bool
     materialized_is_current: bool
-    """Whether the tables that follow from others are as they should be."""
+    """Whether the materialized tables are up to date."""
     listing: str
-    """What the listing of records was, to be noted when all are folded."""
+    """Hash of the listing of records, stored when all are folded."""
     n_in_store: int | None
-    """Records in the store; None if none of them had to be looked at."""
+    """Number of records in the store; None if the listing has not changed since the last fold."""
 
     @property
     def n_records(self) -> int:
-        """Records to be folded."""
+        """Number of records to fold."""
         return sum(len(ids) for ids in self.records.values())
 
     @property
     def is_empty(self) -> bool:
         """Whether the catalog is up to date."""
-        is_known = not (self.records or self.run_files or self.records_left or self.run_files_left)
-        return is_known and self.materialized_is_current
+        has_changes = bool(self.records or self.run_files or self.has_removed_records or self.has_removed_run_files)
+        return not has_changes and self.materialized_is_current
 
 
 def pending(connection: Connection, store: Store) -> Pending:
-    """What is to be folded: one listing of records and one of run files, compared with the catalog."""
+    """Compare one listing of records and one of run files with the catalog."""
     listing = store.list_records().sha256
-    run_files, run_files_left = not_folded(connection, store)
-    ids: dict[str, set[str]] = {}
-    known: dict[str, set[str]] = {}
+    run_files, has_removed_run_files = not_folded(connection, store)
+    stored: dict[str, set[str]] = {}
+    folded: dict[str, set[str]] = {}
     is_new = noted(connection, "records") != listing
     if is_new:
-        ids = store.record_ids()
-        found = connection.execute(statement("fold", "folded_ids")).fetchall()
-        known = {kind: set(folded) for kind, folded in found}
-    records_left = any(folded - ids.get(kind, set()) for kind, folded in known.items())
-    missing = ids if records_left else {kind: found - known.get(kind, set()) for kind, found in ids.items()}
+        stored = store.record_ids()
+        folded = {kind: set(ids) for kind, ids in connection.execute(statement("fold", "folded_ids")).fetchall()}
+    has_removed_records = any(ids - stored.get(kind, set()) for kind, ids in folded.items())
+    missing = stored if has_removed_records else {kind: ids - folded.get(kind, set()) for kind, ids in stored.items()}
     return Pending(
-        records={kind: frozenset(found) for kind, found in missing.items() if found},
+        records={kind: frozenset(ids) for kind, ids in missing.items() if ids},
         run_files=run_files,
-        records_left=records_left,
-        run_files_left=run_files_left,
+        has_removed_records=has_removed_records,
+        has_removed_run_files=has_removed_run_files,
         materialized_is_current=materialized_is_current(connection),
         listing=listing,
-        n_in_store=sum(map(len, ids.values())) if is_new else None,
+        n_in_store=sum(map(len, stored.values())) if is_new else None,
     )
 
 
-def empty(connection: Connection, *, of_records: bool, of_runs: bool) -> None:
-    """Remove all rows that came from records, from runs, or from both."""
+def remove_rows(connection: Connection, *, of_records: bool, of_runs: bool) -> None:
+    """Remove all rows of records, of run files, or of both."""
     with transaction(connection):
         for name in declared_tables():
             if name not in BOOKKEEPING and (of_runs if name in RUN_TABLES else of_records):
                 connection.execute(statement("fold", "empty_table", table=name))
 
 
-def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exception]) -> tuple[int, int]:
-    """Fold what is missing, in short transactions.
+def fold_into(
+    open_for_writing: OpenForWriting, store: Store, todo: Pending, *, errors: type[Exception]
+) -> tuple[int, int]:
+    """Fold what the catalog lacks, in short transactions.
 
     Args:
-        writing: opens the catalog, whose schema is current.
-        store: the store it is an index of.
-        todo: what is missing.
-        errors: what the connection raises for rows that do not fit their table.
-    Returns: number of records folded, and of the rows they contributed.
+        open_for_writing: opens the catalog, whose schema is current.
+        store: the store of the catalog.
+        todo: the records and run files to fold.
+        errors: exception of the connection for rows that do not fit their table.
+    Returns: number of folded records, and of their rows.
     """
-    if todo.records_left or todo.run_files_left:
-        with writing() as connection:
-            empty(connection, of_records=todo.records_left, of_runs=todo.run_files_left)
+    if todo.has_removed_records or todo.has_removed_run_files:
+        with open_for_writing() as connection:
+            remove_rows(connection, of_records=todo.has_removed_records, of_runs=todo.has_removed_run_files)
     n_records = n_rows = 0
     changed: set[str] = set()
     ids: set[str] = set()
-    with _uncollected():
+    with _without_garbage_collection():
         for records in _batches(store, todo.records):
-            with writing() as connection:
+            with open_for_writing() as connection:
                 folded = _fold_batch(connection, records, errors=errors)
             n_records += len(folded)
             n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
@@ -148,9 +149,9 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
             for table, column in CHANGE_KEY.items():
                 ids.update(str(row[column]) for record in folded for row in record.rows.get(table, ()) if column in row)
     for rows in run_rows(store, todo.run_files, at_least=BATCH_SIZE):
-        with writing() as connection:
+        with open_for_writing() as connection:
             fold_run_rows(connection, rows, errors=errors)
-    with writing() as connection:
+    with open_for_writing() as connection:
         if not todo.materialized_is_current:
             refresh_all(connection)
         elif n_records:
@@ -160,19 +161,19 @@ def fold_into(writing: Writing, store: Store, todo: Pending, *, errors: type[Exc
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let Python not look for unreachable cycles: records have none, and the search takes a sixth of a fold."""
-    was_on = gc.isenabled()
+def _without_garbage_collection() -> Iterator[None]:
+    """Disable the cyclic garbage collector: records have no cycles, and the search takes a sixth of a fold."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
+        if was_enabled:
             gc.enable()
 
 
 def _note_listing(connection: Connection, todo: Pending) -> None:
-    """If the catalog holds all records of the store, note their listing: the same one has nothing new."""
+    """Store the listing of records if the catalog has all of them, so that the next fold can skip an equal one."""
     if todo.n_in_store is None:
         return
     if connection.execute(statement("fold", "count_records")).fetchall() == [(todo.n_in_store,)]:
@@ -180,42 +181,42 @@ def _note_listing(connection: Connection, todo: Pending) -> None:
 
 
 def _batches(store: Store, ids: Mapping[str, frozenset[str]]) -> Iterator[list[Record]]:
-    """The records of some names, without those that cannot be read."""
-    found = (with_texts(record, store) for record in store.each_record(ids))
-    while batch := list(islice(found, BATCH_SIZE)):
+    """Yield the records with some ids in batches; records that cannot be read are skipped."""
+    records = (with_texts(record, store) for record in store.each_record(ids))
+    while batch := list(islice(records, BATCH_SIZE)):
         yield batch
 
 
 def _fold_batch(connection: Connection, records: list[Record], *, errors: type[Exception]) -> list[Record]:
-    """Fold records in one transaction; if one of them does not fit, in halves. Returns those that fit."""
+    """Fold records in one transaction, or in halves if one of them does not fit. Returns the folded records."""
     try:
         _insert(connection, records)
     except (errors, ValueError, KeyError, TypeError, AttributeError) as err:
         if len(records) == 1:
-            logger.warning("record %s does not fit the catalog and is left out: %s", records[0].path, err)
+            logger.warning("record %s does not fit the catalog and is skipped: %s", records[0].path, err)
             return []
         middle = len(records) // 2
         halves = (records[:middle], records[middle:])
-        return [fit for half in halves for fit in _fold_batch(connection, half, errors=errors)]
+        return [record for half in halves for record in _fold_batch(connection, half, errors=errors)]
     return records
 
 
 def _insert(connection: Connection, records: list[Record]) -> None:
-    known = declared_tables()
+    tables = declared_tables()
     rows: Rows = {}
     for record in records:
         _collect(record, rows)
-    for unknown in sorted(rows.keys() - known.keys()):
-        logger.warning("records hold rows of a table this catalog does not have: %s", unknown)
+    for unknown in sorted(rows.keys() - tables.keys()):
+        logger.warning("records have rows of a table that this catalog does not have: %s", unknown)
     with transaction(connection):
         invalidate_materialized(connection)
-        for name in sorted(rows.keys() & known.keys()):
+        for name in sorted(rows.keys() & tables.keys()):
             if rows[name]:
-                insert_rows(connection, known[name], rows[name])
+                insert_rows(connection, tables[name], rows[name])
 
 
 def _collect(record: Record, rows: Rows) -> None:
-    """Add a record's rows, and those that follow from the record itself, to the rows of each table."""
+    """Add the rows of a record, and those that describe the record itself, to the rows of each table."""
     keys = {"kind": record.kind, "id": record.id}
     rows.setdefault("records", []).append(
         {**keys, "step_version": record.step_version, "n_artefacts": len(record.artefacts)}
@@ -226,12 +227,12 @@ def _collect(record: Record, rows: Rows) -> None:
         for parent in ([value] if isinstance(value, str) else value)
     )
     rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
-    for table, more in record.rows.items():
-        rows.setdefault(table, []).extend(_with_conditions(record) if table == "metrics" else more)
+    for table, record_rows in record.rows.items():
+        rows.setdefault(table, []).extend(_with_conditions(record) if table == "metrics" else record_rows)
 
 
 def _with_conditions(record: Record) -> list[JsonObject]:
-    """Metrics with what sets their evaluation apart, which stands in a row of the same record."""
+    """Return the rows of metrics with the conditions of their evaluation, which is a row of the same record."""
     conditions = {
         row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
     }

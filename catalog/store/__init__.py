@@ -1,8 +1,8 @@
-"""The catalog file, and the only owner of DuckDB: folding records into it and asking it questions."""
+"""The catalog file: folding records into it, and queries. Only this package imports DuckDB."""
 
 from catalog.store.catalog import Catalog
-from catalog.store.connections import LOCK_PATIENCE_S
+from catalog.store.connections import LOCK_TIMEOUT_S
 from catalog.store.export import Export, export_catalog
 from catalog.store.rebuild import rebuild
 
-__all__ = ["LOCK_PATIENCE_S", "Catalog", "Export", "export_catalog", "rebuild"]
+__all__ = ["LOCK_TIMEOUT_S", "Catalog", "Export", "export_catalog", "rebuild"]

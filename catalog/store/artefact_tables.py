@@ -1,29 +1,29 @@
-"""Artefacts lent to a question: what is too large for the catalog is read from the store, checked, for one answer."""
+"""Artefact tables: files that are too large for the catalog, read from the store and checked for a single query."""
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalog.results import Row
 from mlprune.errors import DamagedArtefactError, QueryError
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
 
-def artefact_table(store: Store, files: Sequence[Mapping[str, Any]], *, folder: str, record_id: str) -> pa.Table:
-    """The rows of a record's Parquet files of one folder of the store, file after file.
+def artefact_table(store: Store, files: Sequence[Row], *, folder: str, record_id: str) -> pa.Table:
+    """Read a record's Parquet files of one folder of the store, one after another, as one table.
 
     Args:
         files: rows of the catalog's table `artefacts`.
     Raises:
         QueryError: there are none, or one is missing or damaged.
     """
-    artefacts = [Artefact(one["path"], one["n_bytes"], one["sha256"], one["n_rows"]) for one in files]
+    artefacts = [Artefact(row["path"], row["n_bytes"], row["sha256"], row["n_rows"]) for row in files]
     if not artefacts:
-        raise QueryError("no record of this id has files there", id=record_id, folder=folder, expected="Parquet")
+        raise QueryError("no record with this id has files there", id=record_id, folder=folder, expected="Parquet")
     try:
-        return pa.concat_tables([pq.read_table(io.BytesIO(store.read_bytes(one))) for one in artefacts])
+        return pa.concat_tables([pq.read_table(io.BytesIO(store.read_bytes(artefact))) for artefact in artefacts])
     except (DamagedArtefactError, pa.ArrowException) as err:
-        raise QueryError("a file that the question reads cannot be used", id=record_id, reason=str(err)) from err
+        raise QueryError("a file that the query reads cannot be used", id=record_id, reason=str(err)) from err

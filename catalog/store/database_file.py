@@ -1,4 +1,4 @@
-"""Where the catalog file lies, and what becomes of one that cannot be read."""
+"""The catalog file: quarantine of a damaged file, and a consistent copy of a file that is in use."""
 
 import logging
 import shutil
@@ -8,13 +8,12 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = "catalog.duckdb"
 HEADER_BYTES = 3 * 4096
-"""Where the headers of a DuckDB file end."""
-COPY_TRIES = 5
-"""Copies of a file that are begun before it counts as one that cannot be copied."""
+"""Size of the headers at the start of a DuckDB file."""
+MAX_COPY_ATTEMPTS = 5
 
 
 def write_ahead_log(path: Path) -> Path:
-    """The file beside a catalog file in which DuckDB keeps what it has not yet written there."""
+    """Return the path of DuckDB's write-ahead log of a catalog file."""
     return path.with_name(f"{path.name}.wal")
 
 
@@ -29,23 +28,23 @@ def quarantine_file(path: Path) -> bool:
             write_ahead_log(path).rename(write_ahead_log(target))
     except OSError:
         return False
-    logger.warning("the catalog file is damaged: moved to %s and made anew from the records", target.name)
+    logger.warning("the catalog file is damaged: moved to %s and built again from the records", target.name)
     return True
 
 
-def copied(path: Path, folder: Path) -> Path | None:
-    """Copy a catalog file that somebody holds, and perhaps writes to, into a folder: as its last checkpoint left it.
+def snapshot_copy(path: Path, folder: Path) -> Path | None:
+    """Copy a catalog file that another process has open, and may write to, in the state of its last checkpoint.
 
-    DuckDB dies at any moment without harm, so it never touches what the file's headers lead to: changes go to the log
-    beside the file and to blocks that nothing leads to; a checkpoint then replaces the older header. While the headers
-    stay as they are, so does all they lead to, and a copy made meanwhile is whole, whatever else was written. The log
-    is left out: it may lead to blocks that were copied before they were written. What it holds is folded from records.
-    A block in which old metadata lies beside new may be copied in the middle of a write; its checksum tells.
+    DuckDB survives a crash at any moment because it never overwrites blocks that the file's headers refer to: changes
+    go to the write-ahead log and to unused blocks, and a checkpoint then replaces the older header. As long as the
+    headers do not change, the blocks that they refer to do not change either, and a copy made in that time is
+    consistent. The write-ahead log is not copied: it may refer to blocks that were copied before they were written. Its
+    changes are folded from the records instead. A metadata block that was copied during a write has a wrong checksum.
 
-    Returns: the copy; None if the folder has no room, or every try met a checkpoint.
+    Returns: the copy; None if the folder has too little space, or every attempt coincided with a checkpoint.
     """
     copy = folder / FILE_NAME
-    for _ in range(COPY_TRIES):
+    for _ in range(MAX_COPY_ATTEMPTS):
         if path.stat().st_size > shutil.disk_usage(folder).free // 2:
             return None
         before = _headers(path)
@@ -56,6 +55,6 @@ def copied(path: Path, folder: Path) -> Path | None:
 
 
 def _headers(path: Path) -> bytes:
-    """The first bytes of a DuckDB file: what kind of file it is, and the two headers that checkpoints write in turn."""
+    """Read the headers of a DuckDB file: the main header, and the two that checkpoints write alternately."""
     with path.open("rb") as file:
         return file.read(HEADER_BYTES)

@@ -1,29 +1,28 @@
-"""Making a catalog file anew from the records, beside the old one."""
+"""Build a catalog file again from the records."""
 
+import uuid
 from pathlib import Path
 
 from catalog.ingest.fold import FoldResult
 from catalog.store.catalog import Catalog
 from catalog.store.connections import connect, require_free
-from catalog.store.database_file import write_ahead_log
+from catalog.store.database_file import FILE_NAME, write_ahead_log
 from catalog.store.update import update_connection
-from mlprune.atomic import replacing
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
 
 
 def rebuild(store: Store) -> FoldResult:
-    """Make the catalog file anew from the records: beside the old one, which it then replaces at once.
+    """Build the catalog file again from the records, next to the old file, which it then replaces atomically.
 
-    That of a remote store is made in this machine's cache and uploaded.
+    The catalog of a remote store is built in this machine's cache and uploaded.
 
     Raises:
-        StoreError: somebody holds the old file, or there is no cache to make it in.
+        StoreError: another process writes to the old file, or the machine has no cache folder.
     """
     with Catalog.open(store) as catalog:
-        if catalog.is_temporary:
-            raise StoreError("there is no cache folder to make the catalog in", store=store.uri)
-        assert catalog.path is not None, "not in memory"
+        if catalog.is_temporary or catalog.path is None:
+            raise StoreError("the machine has no cache folder for the catalog", store=store.uri)
         result = _rebuild_file(store, catalog.path)
         if catalog.shared is not None:
             catalog.shared.publish()
@@ -31,12 +30,15 @@ def rebuild(store: Store) -> FoldResult:
 
 
 def _rebuild_file(store: Store, path: Path) -> FoldResult:
-    with replacing(path) as fresh:
-        try:
-            require_free(path)
-            with connect(fresh, read_only=False) as connection:
-                result = update_connection(connection, store, persisted=True)
-        finally:
-            write_ahead_log(fresh).unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f"{FILE_NAME}.rebuilding-{uuid.uuid4().hex[:8]}")
+    try:
+        require_free(path)
+        with connect(fresh, read_only=False) as connection:
+            result = update_connection(connection, store, persisted=True)
         write_ahead_log(path).unlink(missing_ok=True)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+        write_ahead_log(fresh).unlink(missing_ok=True)
     return result

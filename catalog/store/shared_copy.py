@@ -1,102 +1,110 @@
-"""The catalog of a store in an object store: a file in this machine's cache, shared with others through the store.
+"""The shared catalog of a remote store: a file in this machine's cache, uploaded to and downloaded from the store.
 
-The cache is kept between commands, one folder for each store. A run uploads its catalog when it ends; who has none yet,
-or is far behind, downloads that instead of reading every record. Both are only shortcuts: whatever file is there,
-folding brings it up to date, and a file that cannot be used is made anew.
+The cache is kept between commands, with one folder per store. A run uploads its catalog when it ends. A machine whose
+cached catalog is missing or far out of date downloads it instead of reading every record. Both are only shortcuts:
+folding brings any cached file up to date, and a file that cannot be used is built again.
 """
 
 import hashlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from catalog.store.database_file import FILE_NAME, write_ahead_log
-from mlprune.atomic import replacing
 from mlprune.errors import MlpruneError
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
-"""Variables that say which object store a URI means."""
-_SEEN = "uploaded.json"
+"""Environment variables that determine which object store a URI refers to."""
+_LAST_SEEN = "uploaded.json"
+
+UploadedFile = dict[str, float]
+"""Size and modification time of the uploaded catalog."""
 
 
 def cache_folder(store: Store) -> Path:
-    """Where this machine keeps the catalog of a store: below `$XDG_CACHE_HOME`, or `~/.cache`."""
+    """Return this machine's cache folder for the catalog of a store, in `$XDG_CACHE_HOME` or `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    name = json.dumps([store.uri.rstrip("/"), *(os.environ.get(one) for one in _ENDPOINTS)])
+    name = json.dumps([store.uri.rstrip("/"), *(os.environ.get(variable) for variable in _ENDPOINTS)])
     return Path(base) / "mlprune" / "catalogs" / hashlib.sha256(name.encode()).hexdigest()[:20]
 
 
 class SharedCatalog:
-    """The uploaded catalog of a store, and the cached file beside it.
+    """The uploaded catalog of a store, and its cached copy.
 
     Args:
-        store: a store that is no local folder.
-        folder: where the cached file lies.
+        store: a remote store.
+        folder: folder of the cached file.
     """
 
     def __init__(self, store: Store, folder: Path) -> None:
         self._store = store
         self.path = folder / FILE_NAME
         """The cached file."""
-        self._seen = folder / _SEEN
+        self._last_seen = folder / _LAST_SEEN
 
-    def fetch(self, *, is_far_behind: Callable[[], bool]) -> bool:
-        """Download the uploaded catalog if there is another one than we have seen, and it is worth it.
+    def fetch(self, *, is_outdated: Callable[[], bool]) -> bool:
+        """Download the uploaded catalog if it is new to this machine and the cached one is missing or outdated.
 
         Args:
-            is_far_behind: whether the cached file lacks many records; asked only if there are both files.
-        Returns: whether the cached file is the uploaded one now.
+            is_outdated: whether the cached file lacks many records; called only if both files exist.
+        Returns: whether the cached file is now the uploaded one.
         """
         try:
             uploaded = self._uploaded()
-            if uploaded is None or uploaded == self._known() or (self.path.exists() and not is_far_behind()):
+            if uploaded is None or uploaded == self._read_last_seen() or (self.path.exists() and not is_outdated()):
                 return False
             self._download(uploaded)
         except (MlpruneError, OSError) as err:
-            logger.warning("the uploaded catalog cannot be had, reading records instead: %s", err)
+            logger.warning("the uploaded catalog is not available, reading records instead: %s", err)
             return False
         return True
 
     def publish(self) -> bool:
-        """Upload the cached file, which nobody may be writing to; returns whether that was possible."""
+        """Upload the cached file, which no process may write to meanwhile; returns whether that was possible."""
         try:
             self._store.upload(self.path, FILE_NAME)
-            self._remember(self._uploaded())
+            self._write_last_seen(self._uploaded())
         except (MlpruneError, OSError) as err:
-            logger.warning("the catalog cannot be uploaded, others will read the records: %s", err)
+            logger.warning("the catalog cannot be uploaded, other machines will read the records: %s", err)
             return False
         return True
 
     def is_published(self) -> bool:
-        """Whether the uploaded catalog is the one this machine uploaded or downloaded last."""
+        """Whether the uploaded catalog is the one that this machine uploaded or downloaded last."""
         try:
             uploaded = self._uploaded()
         except (MlpruneError, OSError):
             return False
-        return uploaded is not None and uploaded == self._known()
+        return uploaded is not None and uploaded == self._read_last_seen()
 
-    def _uploaded(self) -> dict[str, float] | None:
-        """Size and time of the uploaded catalog, None if there is none."""
-        found = self._store.file_info(FILE_NAME)
-        return {"n_bytes": found.n_bytes, "modified_at": found.modified_at} if found else None
+    def _uploaded(self) -> UploadedFile | None:
+        """Return size and time of the uploaded catalog, None if there is none."""
+        info = self._store.file_info(FILE_NAME)
+        return {"n_bytes": info.n_bytes, "modified_at": info.modified_at} if info else None
 
-    def _known(self) -> dict[str, float] | None:
+    def _read_last_seen(self) -> UploadedFile | None:
         try:
-            found: dict[str, float] = json.loads(self._seen.read_text("utf-8"))
+            last_seen: UploadedFile = json.loads(self._last_seen.read_text("utf-8"))
         except (OSError, ValueError):
             return None
-        return found
+        return last_seen
 
-    def _remember(self, uploaded: dict[str, float] | None) -> None:
-        self._seen.write_text(json.dumps(uploaded), "utf-8")
+    def _write_last_seen(self, uploaded: UploadedFile | None) -> None:
+        self._last_seen.write_text(json.dumps(uploaded), "utf-8")
 
-    def _download(self, uploaded: dict[str, float]) -> None:
-        with replacing(self.path) as fresh:
+    def _download(self, uploaded: UploadedFile) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self.path.with_name(f"{FILE_NAME}.downloading-{uuid.uuid4().hex[:8]}")
+        try:
             self._store.download(FILE_NAME, fresh)
             write_ahead_log(self.path).unlink(missing_ok=True)
-        self._remember(uploaded)
+            fresh.replace(self.path)
+        finally:
+            fresh.unlink(missing_ok=True)
+        self._write_last_seen(uploaded)

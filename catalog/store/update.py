@@ -1,4 +1,4 @@
-"""Bringing a catalog up to date: the schema first, then what the store has and the catalog has not."""
+"""Update a catalog: its schema, and then the records and run files that it lacks."""
 
 import logging
 import time
@@ -10,52 +10,53 @@ import duckdb
 
 from catalog.ingest.fold import FoldResult, fold_into, pending
 from catalog.ingest.schema import is_current, update_schema
-from catalog.store.connections import LET_OTHERS_S, close_to_questions, connect, one_line
-from catalog.store.database_file import copied
+from catalog.store.connections import WRITE_PAUSE_S, connect, make_read_only, one_line
+from catalog.store.database_file import snapshot_copy
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 500
-"""So many records and run files are folded without letting go of the file: it takes less time than waiting does."""
+SMALL_FOLD = 500
+"""Maximum number of records and run files that are folded without closing the file in between: waiting would take
+longer than folding."""
 
-Opening = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+OpenForWriting = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
 def update_file(path: Path, store: Store) -> FoldResult:
-    """Fold into a file, which is held only while rows are added to it: between two batches others may have it.
+    """Fold into a file. It is open only while rows are added, and other processes can use it between two batches.
 
     Raises:
-        duckdb.Error: somebody holds the file, or it is damaged.
+        duckdb.Error: another process has the file open, or it is damaged.
         StoreError: the catalog was made by a newer version of this package.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
     elif is_up_to_date(path, store):
         return FoldResult(n_records=0, n_rows=0, persisted=True)
-    return _fill(_Turns(path).opened, store, persisted=True)
+    return _update(_WriteSlots(path).open, store, persisted=True)
 
 
 def update_connection(connection: duckdb.DuckDBPyConnection, store: Store, *, persisted: bool) -> FoldResult:
-    """Fold into a catalog that nobody else knows of."""
-    return _fill(lambda: nullcontext(connection), store, persisted=persisted)
+    """Fold into a catalog that no other process uses."""
+    return _update(lambda: nullcontext(connection), store, persisted=persisted)
 
 
 def update_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnection | None:
-    """Fold into a copy of a file that somebody else has.
+    """Fold into a copy of a file that another process has open.
 
     Args:
-        folder: takes the copy.
-    Returns: a connection that can only answer questions; None if there is no room, or the copy cannot be read.
+        folder: of the copy.
+    Returns: a read-only connection; None if there is not enough space, or the copy cannot be read.
     """
     try:
-        copy = copied(path, folder)
+        copy = snapshot_copy(path, folder)
         if copy is None:
             return None
         connection = connect(copy, read_only=False)
         update_connection(connection, store, persisted=False)
-        close_to_questions(connection)
+        make_read_only(connection)
     except (duckdb.Error, StoreError, OSError) as err:
         logger.info("a copy of the catalog cannot be used: %s", one_line(err))
         return None
@@ -63,40 +64,40 @@ def update_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnec
 
 
 def is_up_to_date(path: Path, store: Store) -> bool:
-    """Whether nothing has to be written: asked as a reader, so that readers do not shut each other out."""
+    """Whether nothing has to be written; checked read-only, so that readers do not block each other."""
     with connect(path, read_only=True) as connection:
         return is_current(connection) and pending(connection, store).is_empty
 
 
 def n_missing(path: Path, store: Store) -> int | None:
-    """How many records a file lacks; None if it is of another schema."""
+    """Return the number of records that a file lacks; None if it has another schema."""
     with connect(path, read_only=True) as connection:
         return pending(connection, store).n_records if is_current(connection) else None
 
 
-class _Turns:
-    """Opens a file again and again, and lets others have it in between."""
+class _WriteSlots:
+    """Opens a file repeatedly, with pauses in which other processes can open it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._closed_at = float("-inf")
 
     @contextmanager
-    def opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The file, open for writing."""
-        time.sleep(max(0.0, self._closed_at + LET_OTHERS_S - time.monotonic()))
+    def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the file for writing, after a pause since it was last closed."""
+        time.sleep(max(0.0, self._closed_at + WRITE_PAUSE_S - time.monotonic()))
         with connect(self._path, read_only=False) as connection:
             yield connection
         self._closed_at = time.monotonic()
 
 
-def _fill(opening: Opening, store: Store, *, persisted: bool) -> FoldResult:
-    with opening() as connection:
+def _update(open_for_writing: OpenForWriting, store: Store, *, persisted: bool) -> FoldResult:
+    with open_for_writing() as connection:
         update_schema(connection)
         todo = pending(connection, store)
-        is_little = todo.n_records + len(todo.run_files) <= AT_ONCE
-        if is_little:
+        is_small = todo.n_records + len(todo.run_files) <= SMALL_FOLD
+        if is_small:
             n_records, n_rows = fold_into(lambda: nullcontext(connection), store, todo, errors=duckdb.Error)
-    if not is_little:
-        n_records, n_rows = fold_into(opening, store, todo, errors=duckdb.Error)
+    if not is_small:
+        n_records, n_rows = fold_into(open_for_writing, store, todo, errors=duckdb.Error)
     return FoldResult(n_records=n_records, n_rows=n_rows, persisted=persisted)

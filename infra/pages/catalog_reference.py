@@ -1,4 +1,4 @@
-"""The page with every table, view and query of the catalog, from the schema and the query files."""
+"""Generate the reference page of all tables, views and queries, from the schema and query files."""
 
 import itertools
 import tempfile
@@ -18,19 +18,19 @@ from mlprune.steps.export.markdown import table
 from mlprune.store.store import Store
 
 OPENING = """
-What the catalog is and how to ask it is in [catalog.md](../catalog.md). The texts are those of `COMMENT ON` in the
-catalog itself. In the column `key`, `1`, `2`, ... are places in the primary key, and `→` names the table that holds
-what the column refers to, which `mlprune catalog check` verifies.
+[catalog.md](../catalog.md) explains the catalog and how to query it. The texts are those of `COMMENT ON` in the catalog
+itself. In the column `key`, `1`, `2`, ... are positions in the primary key, and `→` names the table that a foreign key
+refers to, which `mlprune catalog check` verifies.
 """
 
 PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()
-"""What queries read beside the catalog: the predictions of a task with candidates."""
+"""Table that queries read in addition to the catalog: the predictions of a task with candidates."""
 
 Row = Mapping[str, Any]
 
 
 def catalog_reference() -> str:
-    """The whole page."""
+    """Return the page."""
     with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
         relations = _relations(catalog)
         queries = [(query, _columns(catalog, query)) for query in list_queries()]
@@ -55,22 +55,22 @@ def catalog_reference() -> str:
 
 
 def _relations(catalog: Catalog) -> dict[tuple[str, str], list[Row]]:
-    """(kind, name) -> rows of its columns."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    """Return (kind, name) -> rows of its columns."""
+    relations: dict[tuple[str, str], list[Row]] = {}
     for row in catalog.query(statement("reference", "columns")):
-        found.setdefault((row["kind"], row["relation"]), []).append(row)
-    return found
+        relations.setdefault((row["kind"], row["relation"]), []).append(row)
+    return relations
 
 
 def _columns(catalog: Catalog, query: NamedQuery) -> Sequence[str]:
-    """The columns that a query answers with."""
+    """Return the columns of a query."""
     values = {parameter.name: parameter.default for parameter in query.parameters}
-    lent = {one.name: PREDICTIONS for one in query.reads}
-    return catalog.select(query.sql, query.bound(values), tables=lent).columns
+    tables = {table.name: PREDICTIONS for table in query.reads}
+    return catalog.select(query.sql, query.bound(values), tables=tables).columns
 
 
 def _links(names: Iterable[str], taken: Sequence[str] = ()) -> str:
-    """Links to headings; of two headings of one name the second's anchor ends in -1."""
+    """Return links to headings; the anchor of a second heading with the same name ends in -1."""
     return ", ".join(f"[{name}](#{name}{'-1' if name in taken else ''})" for name in names)
 
 
@@ -83,10 +83,10 @@ def _table(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _key(name: str, column: Row) -> str:
-    """The column's place in the primary key, and whose key it holds."""
+    """Return the column's position in the primary key, and the table of its foreign key."""
     targets = [key.parent for key in foreign_keys() if (key.table, key.column) == (name, column["column_name"])]
-    places = [str(column["key_place"])] if column["key_place"] else []
-    return " ".join([*places, *(f"→ [{target}](#{target})" for target in targets)])
+    positions = [str(column["key_place"])] if column["key_place"] else []
+    return " ".join([*positions, *(f"→ [{target}](#{target})" for target in targets)])
 
 
 def _view(name: str, columns: Sequence[Row]) -> tuple[str, ...]:

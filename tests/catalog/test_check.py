@@ -56,8 +56,8 @@ def test_everything_that_can_be_wrong_with_files_is_found_where_it_is(store: Sto
     found = {(damage.where, damage.what) for damage in damages}
     assert (flipped.path, "an artefact is damaged") in found
     assert (missing.path, "an artefact is missing") in found
-    assert (wrong["path"], "the record names another size") in found
-    assert (wrong["path"], "the record names another number of rows") in found
+    assert (wrong["path"], "the size differs from the record") in found
+    assert (wrong["path"], "the number of rows differs from the record") in found
     assert not any(where == resized.path for where, _ in found)
     assert notes == ["predictions/left-behind.parquet"]
 
@@ -72,7 +72,7 @@ def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) ->
     damages, _ = check(store)
     assert {(damage.where, damage.what.partition(":")[0]) for damage in damages} == {
         (renamed.path, "the record is damaged"),
-        *((table, "the table differs from one made anew") for table in ("metrics", "names", "records")),
+        *((table, "the table differs from a rebuilt one") for table in ("metrics", "names", "records")),
     }
     assert all("\n" not in str(damage) for damage in damages)
 

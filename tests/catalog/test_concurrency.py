@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from catalog.store import Catalog, connections, export_catalog
-from catalog.store.database_file import HEADER_BYTES, copied
+from catalog.store.database_file import HEADER_BYTES, snapshot_copy
 from mlprune.store.store import Store
 from tests.catalog.processes_at_work import (
     PATIENCE_S,
@@ -110,14 +110,14 @@ def test_while_somebody_has_the_shell_open_a_sweep_goes_on_and_loses_nothing(
 def test_a_file_that_is_being_written_to_is_answered_from_whole_copies(
     shared: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT_S", 0.1)
     with duckdb.connect(str(catalog_file(shared))) as connection:
         connection.execute("CREATE TABLE ours (number INTEGER, text VARCHAR)")
     is_over = event()
     writer = started(write_and_checkpoint_until, catalog_file(shared), is_over)
     states = set()
     while len(states) < 10:
-        copy = copied(catalog_file(shared), tmp_path)
+        copy = snapshot_copy(catalog_file(shared), tmp_path)
         if copy is not None:
             states |= _states(copy)
             copy.unlink()
@@ -157,15 +157,15 @@ def test_a_copy_that_was_torn_is_noticed_and_not_answered_from(
         (block,) = catalog.select("SELECT max(block_id) FROM pragma_storage_info('metrics')").rows[0]
 
     def torn(path: Path, folder: Path) -> Path | None:
-        copy = copied(path, folder)
+        copy = snapshot_copy(path, folder)
         assert copy is not None
         with copy.open("r+b") as file:
             file.seek(HEADER_BYTES + block * 262144 + 1000)
             file.write(b"torn" * 1000)
         return copy
 
-    monkeypatch.setattr("catalog.store.update.copied", torn)
-    monkeypatch.setattr(connections, "LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr("catalog.store.update.snapshot_copy", torn)
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT_S", 0.1)
     is_held, may_go = event(), event()
     holder = started(hold, catalog_file(store), is_held, may_go)
     assert is_held.wait(PATIENCE_S)

@@ -274,9 +274,9 @@ def test_parameters_have_types_and_defaults() -> None:
 @pytest.mark.parametrize(
     ("name", "pairs", "message"),
     [
-        ("english_cost", ["nothing"], "not a parameter"),
-        ("english_cost", ["=1"], "not a parameter"),
-        ("english_cost", ["task=a", "task=b"], "given twice"),
+        ("english_cost", ["nothing"], "name=value"),
+        ("english_cost", ["=1"], "name=value"),
+        ("english_cost", ["task=a", "task=b"], "occurs twice"),
         ("english_cost", ["sparsity=1"], "a parameter is unknown"),
         ("lineage_of_metric", [], "a parameter is missing"),
         ("demonstrations_compared", ["alpha=small"], "wrong type"),

@@ -68,7 +68,7 @@ def test_table_without_rows_still_names_its_columns() -> None:
 
 
 def test_two_columns_of_one_name_are_an_error() -> None:
-    with pytest.raises(QueryError, match="two columns have one name"):
+    with pytest.raises(QueryError, match="two columns have the same name"):
         QueryResult(("a", "b", "a"), ())
 
 

@@ -1,6 +1,20 @@
 import re
+from collections.abc import Iterator
 
-from catalog.ingest.materialized import dependencies
+import duckdb
+import pytest
+
+from catalog.ingest.insert_rows import insert_rows
+from catalog.ingest.materialized import (
+    dependencies,
+    invalidate_materialized,
+    materialized_is_current,
+    note,
+    noted,
+    refresh,
+    refresh_all,
+)
+from catalog.ingest.schema import update_schema
 from catalog.ingest.table_files import declared_tables
 from catalog.ingest.view_files import views
 from catalog.sql_files import sql_files
@@ -25,3 +39,49 @@ def test_a_materialized_table_depends_on_the_tables_that_its_statement_reads() -
 def test_each_comes_after_the_materialized_tables_that_it_reads() -> None:
     order = list(dependencies())
     assert order.index("variant_descriptions") < order.index("dense_values")
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        update_schema(connection)
+        evaluation = {"variant_id": "v", "task": "facts", "language": "fr", "split": "test", "scoring_rule": "mean"}
+        rows = [
+            {**evaluation, "protocol_id": "p", "evaluation_id": f"e{n}", "n_examples": n_examples}
+            for n, n_examples in enumerate((10, 20, 20))
+        ]
+        insert_rows(connection, declared_tables()["evaluations"], rows)
+        yield connection
+
+
+def outdone(connection: duckdb.DuckDBPyConnection) -> list[tuple[str]]:
+    return connection.execute("SELECT evaluation_id FROM outdone_evaluations ORDER BY ALL").fetchall()
+
+
+def test_a_refresh_computes_only_tables_that_depend_on_changed_ones(connection: duckdb.DuckDBPyConnection) -> None:
+    refresh(connection, changed={"comparisons"}, ids={"e0", "e1", "e2"})
+    assert outdone(connection) == []
+    refresh(connection, changed={"evaluations"}, ids={"e2"})
+    assert outdone(connection) == [("e0",), ("e2",)]
+
+
+def test_a_refresh_of_everything_finds_the_changed_rows_itself(connection: duckdb.DuckDBPyConnection) -> None:
+    refresh_all(connection)
+    assert outdone(connection) == [("e0",), ("e2",)]
+
+
+def test_materialized_tables_are_current_from_a_refresh_until_they_are_invalidated(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    assert not materialized_is_current(connection)
+    refresh_all(connection)
+    assert materialized_is_current(connection)
+    invalidate_materialized(connection)
+    assert not materialized_is_current(connection)
+
+
+def test_the_last_note_under_a_name_is_the_one_that_is_read(connection: duckdb.DuckDBPyConnection) -> None:
+    assert noted(connection, "records") is None
+    note(connection, "records", "a")
+    note(connection, "records", "b")
+    assert noted(connection, "records") == "b"

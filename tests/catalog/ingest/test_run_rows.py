@@ -98,7 +98,7 @@ def test_a_job_in_an_environment_that_nothing_tells_of_is_found(store: Store) ->
     store.delete(f"runs/{RUN}/environment-e1.json")
     damages, _ = check(store)
     assert [str(one) for one in damages] == [
-        "jobs.environment_id: a key has no row in environments (expected a known id, got e1)"
+        "jobs.environment_id: a key has no row in environments (expected an existing id, got e1)"
     ]
 
 

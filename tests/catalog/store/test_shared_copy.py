@@ -98,7 +98,7 @@ def test_a_cache_that_is_far_behind_is_replaced_and_one_that_is_not_catches_up(
             add(store, number)
         published(store)
     server.requests.clear()
-    monkeypatch.setattr("catalog.store.catalog.FETCH_FROM", 2)
+    monkeypatch.setattr("catalog.store.catalog.DOWNLOAD_THRESHOLD", 2)
     assert count(store) == 6
     assert records_read(server) == 0
     add(store, 6)

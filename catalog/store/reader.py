@@ -1,0 +1,67 @@
+"""The read-only connection that answers questions: to the catalog file, to a copy of it, or to a catalog in memory."""
+
+import logging
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from catalog.ingest.fold import FoldResult
+from catalog.store.connections import connect, make_read_only, one_line
+from catalog.store.update import update_connection, update_copy
+from mlprune.store.scratch import scratch_folder
+from mlprune.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Reader:
+    """Holds at most one connection; opening another one needs a `close` first."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.connection: duckdb.DuckDBPyConnection | None = None
+        """None until one is opened."""
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        """Folder of the copy."""
+
+    @property
+    def reads_copy(self) -> bool:
+        """Whether questions are answered from a copy of the file."""
+        return self._copy is not None
+
+    def open_file(self, path: Path) -> bool:
+        """Open the catalog file; returns whether that was possible."""
+        try:
+            self.connection = connect(path, read_only=True)
+        except duckdb.Error as err:
+            logger.warning("the catalog file cannot be read: %s", one_line(err))
+        return self.connection is not None
+
+    def open_copy(self, path: Path) -> bool:
+        """Open a copy of a file that is not available, which is much faster than reading all records again.
+
+        Returns: whether that was possible.
+        """
+        self._copy = scratch_folder()
+        self.connection = update_copy(path, Path(self._copy.name), self._store)
+        source = "memory" if self.connection is None else "a copy of it"
+        logger.warning("the catalog file is not available, answering from %s", source)
+        return self.connection is not None
+
+    def open_in_memory(self) -> FoldResult:
+        """Fold all records into a catalog in memory."""
+        connection = duckdb.connect(":memory:")
+        result = update_connection(connection, self._store, persisted=False)
+        make_read_only(connection)
+        self.connection = connection
+        return result
+
+    def close(self) -> None:
+        """Close the connection and delete the copy."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None

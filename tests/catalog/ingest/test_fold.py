@@ -1,0 +1,97 @@
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import duckdb
+import pytest
+
+from catalog.ingest import fold
+from catalog.ingest.fold import fold_into, pending
+from catalog.ingest.schema import update_schema
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+from tests.records import made_up_record
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        update_schema(connection)
+        yield connection
+
+
+@pytest.fixture
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store of its own: tests of this module need no filled one."""
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+def write_model(store: Store, n: int, *, n_blocks: object = 1) -> Record:
+    record = made_up_record(
+        "base_models", {"n": n}, rows={"base_models": [{"base_model_id": f"m{n}", "n_blocks": n_blocks}]}
+    )
+    store.write_record(record)
+    return record
+
+
+def folded_models(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT base_model_id FROM base_models ORDER BY ALL").fetchall()]
+
+
+def fold_all(connection: duckdb.DuckDBPyConnection, store: Store) -> tuple[int, int]:
+    return fold_into(lambda: nullcontext(connection), store, pending(connection, store), errors=duckdb.Error)
+
+
+def test_only_new_records_are_pending(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
+    first = write_model(store, 1)
+    assert pending(connection, store).records == {"base_models": {first.id}}
+    assert fold_all(connection, store) == (1, 1)
+    assert pending(connection, store).is_empty
+    second = write_model(store, 2)
+    todo = pending(connection, store)
+    assert (todo.records, todo.n_records, todo.has_removed_records) == ({"base_models": {second.id}}, 1, False)
+
+
+def test_everything_is_folded_again_after_a_record_is_removed(
+    connection: duckdb.DuckDBPyConnection, store: Store
+) -> None:
+    first, second = write_model(store, 1), write_model(store, 2)
+    fold_all(connection, store)
+    store.quarantine(first)
+    todo = pending(connection, store)
+    assert (todo.has_removed_records, todo.records) == (True, {"base_models": {second.id}})
+    fold_all(connection, store)
+    assert folded_models(connection) == ["m2"]
+
+
+def test_a_record_that_does_not_fit_is_skipped_and_the_others_are_folded(
+    connection: duckdb.DuckDBPyConnection, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = write_model(store, 1, n_blocks="many")
+    for n in (2, 3, 4):
+        write_model(store, n)
+    assert fold_all(connection, store) == (3, 3)
+    assert folded_models(connection) == ["m2", "m3", "m4"]
+    assert wrong.path in caplog.text
+    assert pending(connection, store).records == {"base_models": {wrong.id}}
+
+
+def test_an_interrupted_fold_is_completed_by_the_next_one(
+    connection: duckdb.DuckDBPyConnection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(store, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(fold, "refresh_all", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            fold_all(connection, store)
+    todo = pending(connection, store)
+    assert (todo.n_records, todo.materialized_is_current, todo.is_empty) == (0, False, False)
+    assert fold_all(connection, store) == (0, 0)
+    assert pending(connection, store).is_empty
+
+
+def test_an_unchanged_listing_is_not_compared_again(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
+    write_model(store, 1)
+    fold_all(connection, store)
+    assert pending(connection, store).n_in_store is None
+    write_model(store, 2)
+    assert pending(connection, store).n_in_store == 2
