@@ -39,7 +39,7 @@ def feature_factors(
     Raises:
         StatisticsError: a set has fewer demonstrations than selected, or its numbers are not sums of squares.
     """
-    totals = [block_totals(one, selection) for one in sets]
+    totals = [block_totals(statistics, selection) for statistics in sets]
     return factors_of(
         totals, selection=selection, contrast=None if contrast is None else block_totals(contrast, selection)
     )
@@ -49,7 +49,7 @@ def factors_of(
     sets: Sequence[BlockTotals], *, selection: StatisticsSelection, contrast: BlockTotals | None = None
 ) -> Factors:
     """Return the same factors from sums that `block_totals` made."""
-    return {name: _factor([one[name] for one in sets], selection, (contrast or {}).get(name)) for name in sets[0]}
+    return {name: _factor([totals[name] for totals in sets], selection, (contrast or {}).get(name)) for name in sets[0]}
 
 
 def block_totals(statistics: BlockStatistics, selection: StatisticsSelection) -> BlockTotals:
@@ -90,7 +90,7 @@ def _factor(
     """Return [in] factors of one input, and the number of features that the contrast set never activates."""
     if selection.aggregation is None and contrast is None:
         return sets[0].norms(), 0
-    means = [one.mean_squares() for one in sets]
+    means = [total.mean_squares() for total in sets]
     against = None if contrast is None else contrast.mean_squares()
     shares = torch.tensor(selection.shares, dtype=torch.float64) if selection.shares else None
     if selection.aggregation == "pooled":
@@ -103,7 +103,7 @@ def _factor(
     if selection.aggregation is None:
         raise StatisticsError("several sets need an aggregation", expected="one set", got=len(factors))
     together = aggregated(
-        torch.stack([one for one, _ in factors]),
+        torch.stack([factor for factor, _ in factors]),
         selection.aggregation,
         parameters=selection.aggregation_parameters,
         weights=shares,

@@ -86,13 +86,13 @@ def read_keep_masks(
         DamagedArtefactError: the file is missing, differs from its record, or is not a mask file.
     """
     packed = _cached(store_uri, artefact) if artefact.n_bytes <= CACHED_BYTES else _load(store_uri, artefact)
-    wanted = tuple(packed if layers is None else layers)
+    names = tuple(packed if layers is None else layers)
 
     def kept(layer: str) -> Tensor:
         levels = packed[layer]
         return unpack_kept(levels.levels, levels.shape, levels.n_levels, level=level)
 
-    return dict(zip(wanted, parallel_map(kept, wanted), strict=True))
+    return dict(zip(names, parallel_map(kept, names), strict=True))
 
 
 def stored_keep_masks(

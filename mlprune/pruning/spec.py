@@ -53,15 +53,15 @@ class ScoreSpec:
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
-        """JSON values for an id."""
+        """Parameters of an id, without defaults."""
         return without_defaults(self)
 
     @classmethod
     def from_parameters(cls, parameters: JsonObject) -> "ScoreSpec":
         """Build the specification from the parameters of a record; other keys are ignored."""
         spec = with_defaults(cls, parameters)
-        own = _parameters(SCORES[spec.score].parameters, parameters.get("score_parameters"))
-        return replace(spec, score_parameters=own)
+        values = _parameters(SCORES[spec.score].parameters, parameters.get("score_parameters"))
+        return replace(spec, score_parameters=values)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class StatisticsSelection:
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
-        """JSON values for an id."""
+        """Parameters of an id, without defaults."""
         return without_defaults(self)
 
     @classmethod
@@ -95,8 +95,8 @@ class StatisticsSelection:
         if selection.aggregation is None:
             return selection
         method = AGGREGATIONS[selection.aggregation]
-        own = _parameters(method.parameters, parameters.get("aggregation_parameters"))
-        return replace(selection, aggregation_parameters=own)
+        values = _parameters(method.parameters, parameters.get("aggregation_parameters"))
+        return replace(selection, aggregation_parameters=values)
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,15 @@ class ScheduleSpec:
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
-        """JSON values for an id."""
+        """Parameters of an id, without defaults."""
         return without_defaults(self)
 
     @classmethod
     def from_parameters(cls, parameters: JsonObject) -> "ScheduleSpec":
         """Build the schedule from the parameters of a record."""
         spec = with_defaults(cls, parameters)
-        own = _parameters(SCHEDULES[spec.kind].parameters, parameters.get("schedule_parameters"))
-        return replace(spec, schedule_parameters=own)
+        values = _parameters(SCHEDULES[spec.kind].parameters, parameters.get("schedule_parameters"))
+        return replace(spec, schedule_parameters=values)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Scope:
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
-        """JSON values for an id."""
+        """Parameters of an id, without defaults."""
         return without_defaults(self)
 
     @classmethod

@@ -74,8 +74,8 @@ def _owners(registry: Mapping[str, Method]) -> dict[str, dict[str, _Owner]]:
     """Return parameter -> name of each method that has it -> that method."""
     owners: dict[str, dict[str, _Owner]] = {}
     for name, method in registry.items():
-        for one in fields(method.parameters):
-            owners.setdefault(one.name, {})[name] = _Owner(method, one.name, one.default, one.metadata)
+        for field in fields(method.parameters):
+            owners.setdefault(field.name, {})[name] = _Owner(method, field.name, field.default, field.metadata)
     return owners
 
 

@@ -204,11 +204,11 @@ class VariantFields(Model):
     def _is_scored_or_combined(self) -> "VariantFields":
         if self.combine or self.of:
             allowed = {"name", "combine", "of", "against"}
-            others = sorted(self.model_fields_set - allowed)
+            refused = sorted(self.model_fields_set - allowed)
             if not (self.combine and self.of):
                 raise ValueError(f"combine and of go together, got {'combine' if self.combine else 'of'} alone")
-            if others:
-                raise ValueError(f"a combination takes combine, of, name and against, and not {others}")
+            if refused:
+                raise ValueError(f"a combination takes combine, of, name and against, and not {refused}")
             if len(set(self.of)) < len(self.of):
                 raise ValueError(f"of names an entry twice, got {list(self.of)}")
         elif self.score is None:
@@ -227,7 +227,7 @@ class VariantFields(Model):
         if bool(self.over) != (self.aggregate is not None):
             raise ValueError(f"over and aggregate go together: {', '.join(AGGREGATIONS)}")
         if self.shares and not (self.aggregate and AGGREGATIONS[self.aggregate].takes_shares):
-            names = " or ".join(name for name, one in AGGREGATIONS.items() if one.takes_shares)
+            names = " or ".join(name for name, method in AGGREGATIONS.items() if method.takes_shares)
             raise ValueError(f"shares are weights for aggregate {names}, got aggregate {self.aggregate}")
         check_owners(self, "aggregate", AGGREGATIONS, self.aggregate)
         return self

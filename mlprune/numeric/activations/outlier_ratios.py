@@ -72,7 +72,7 @@ def owl_sparsities(ratios: Sequence[float], sparsity: float, *, spread: float = 
         return (sparsity,) * len(ratios)
     scaled = [2 * spread * ((ratio - lowest) / (highest - lowest)) for ratio in ratios]
     mean = math.fsum(scaled) / len(scaled)
-    return tuple(_in_range(round(sparsity - (one - mean), _DECIMALS)) for one in scaled)
+    return tuple(_in_range(round(sparsity - (shift - mean), _DECIMALS)) for shift in scaled)
 
 
 def _in_range(sparsity: float) -> float:

@@ -5,7 +5,7 @@ A metric has two parts: statistics per item, and a function of their sums. A boo
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +122,7 @@ def perplexity(log_likelihood: Array, n_tokens: Array) -> Array:
 
 
 def rank_consistency(
-    scores_a: Sequence[NDArray[Any]], scores_b: Sequence[NDArray[Any]], tie_keys: Sequence[Sequence[str]]
+    scores_a: Sequence[NDArray[np.float64]], scores_b: Sequence[NDArray[np.float64]], tie_keys: Sequence[Sequence[str]]
 ) -> tuple[float, int]:
     """Return RankC: the similarity of the rankings of candidates in two languages        (Qi et al., arXiv:2310.10378).
 
@@ -168,14 +168,14 @@ def _item_consistency(ranks_a: NDArray[np.int64], ranks_b: NDArray[np.int64]) ->
     return np.asarray(terms.sum(axis=1), dtype=np.float64)
 
 
-def _ranks(scores: NDArray[Any], key_places: NDArray[np.int64]) -> NDArray[np.int64]:
+def _ranks(scores: NDArray[np.float64], key_places: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the rank of each candidate, 0 for the highest score, [items, n]."""
     _check_candidates(scores)
     order = np.lexsort((key_places, -scores.astype(np.float64)), axis=-1)
     return _inverse(order)
 
 
-def _places(keys: NDArray[Any]) -> NDArray[np.int64]:
+def _places(keys: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the position of each key in the ascending order of its row, [items, n]."""
     return _inverse(np.argsort(keys, axis=-1, kind="stable"))
 
@@ -186,7 +186,7 @@ def _inverse(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return places
 
 
-def _check_candidates(scores: NDArray[Any]) -> None:
+def _check_candidates(scores: NDArray[np.float64]) -> None:
     if scores.size == 0:
         raise ShapeError("an item has no candidate", expected="at least 1", got=0)
     if np.isnan(scores).any():

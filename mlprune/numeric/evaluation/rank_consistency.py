@@ -5,7 +5,6 @@ Recommended by Demšar (Statistical Comparisons of Classifiers over Multiple Dat
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ class Friedman:
     p_value: float
 
 
-def average_ranks(values: NDArray[Any]) -> NDArray[np.float64]:
+def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rank of each method on each data set, 1 for the highest value; equal values share their mean rank.
 
     Args:
@@ -44,7 +43,7 @@ def average_ranks(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(above + (equal + 1) / 2, dtype=np.float64)
 
 
-def friedman(values: NDArray[Any]) -> Friedman:
+def friedman(values: NDArray[np.float64]) -> Friedman:
     """Apply Friedman's test to values of several methods on the same data sets.
 
     chi2 = (12 / (n k (k+1)) * sum_j (sum_i r_ij)^2 - 3 n (k+1)) / (1 - sum of (t^3 - t) / (n (k^3 - k)))

@@ -5,7 +5,6 @@ a sweep no comparison would be significant.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ def resampled_indices(n: int, *, n_resamples: int = 1000, seed: int = 0) -> NDAr
     return generator.integers(0, n, size=(n_resamples, n), dtype=np.int32)
 
 
-def percentile_interval(samples: NDArray[Any], level: float = 0.95) -> tuple[float, float]:
+def percentile_interval(samples: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
     """Return the (1 - level) / 2 and (1 + level) / 2 quantiles, interpolated linearly.
 
     Args:

@@ -67,11 +67,11 @@ def target_scores(
     for part in range(n_parts):
         start, end = (hidden.shape[0] * bound // n_parts for bound in (part, part + 1))
         rows = hidden[start:end]
-        own = ((states >= start) & (states < end)).nonzero().flatten()
-        if own.numel():
+        asked = ((states >= start) & (states < end)).nonzero().flatten()
+        if asked.numel():
             head = _Head(head_weight, head_bias, softcap, max(1, max_logits // rows.shape[0]))
-            picked, likeliest = _scored(rows, head, states=states[own] - start, targets=targets[own])
-            log_probs[own], is_greedy[own] = picked.cpu(), likeliest.cpu()
+            picked, most_likely = _scored(rows, head, states=states[asked] - start, targets=targets[asked])
+            log_probs[asked], is_greedy[asked] = picked.cpu(), most_likely.cpu()
     return TargetScores(log_probs, is_greedy)
 
 
@@ -91,9 +91,9 @@ class _Head:
     def logits(self, rows: Tensor, first: int) -> Tensor:
         """Return the logits of the piece that begins at a token, [m, n_columns or fewer], float32 or wider."""
         piece = slice(first, first + self.n_columns)
-        found = quick_linear(rows, self.weight[piece], None if self.bias is None else self.bias[piece])
-        found = found if found.dtype == torch.float64 else found.float()
-        return found if self.softcap is None else found.div_(self.softcap).tanh_().mul_(self.softcap)
+        logits = quick_linear(rows, self.weight[piece], None if self.bias is None else self.bias[piece])
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return logits if self.softcap is None else logits.div_(self.softcap).tanh_().mul_(self.softcap)
 
 
 def _scored(rows: Tensor, head: _Head, *, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,13 +112,13 @@ def _scored(rows: Tensor, head: _Head, *, states: Tensor, targets: Tensor) -> tu
         highest = torch.where(is_higher, top.double(), highest)
         piece_of_highest[is_higher] = first
         inside = ((targets >= first) & (targets < first + logits.shape[1])).nonzero().flatten()
-        own = logits[states[inside], targets[inside] - first]
-        picked[inside] = own.double()
-        at_top = inside[own == top[states[inside]]]
+        of_targets = logits[states[inside], targets[inside] - first]
+        picked[inside] = of_targets.double()
+        at_top = inside[of_targets == top[states[inside]]]
         is_first_of_top[at_top] = logits[states[at_top]].argmax(dim=1) == targets[at_top] - first
     totals = torch.logsumexp(torch.stack(masses), dim=0)
-    is_likeliest = is_first_of_top & (piece_of_highest[states] == targets // head.n_columns * head.n_columns)
-    return picked - totals[states], is_likeliest
+    is_most_likely = is_first_of_top & (piece_of_highest[states] == targets // head.n_columns * head.n_columns)
+    return picked - totals[states], is_most_likely
 
 
 def _check(hidden: Tensor, head_weight: Tensor, *, states: Tensor, targets: Tensor, head_bias: Tensor | None) -> None:

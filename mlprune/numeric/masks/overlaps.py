@@ -3,15 +3,13 @@
 Magnitudes come from `hidden_magnitudes`, averaged over demonstrations.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 
 
-def top_features(magnitudes: NDArray[Any], k: int) -> NDArray[np.int64]:
+def top_features(magnitudes: NDArray[np.float64], k: int) -> NDArray[np.int64]:
     """Return the indices of the k largest features, largest first; the lower index first for equal features.
 
     Args:
@@ -28,7 +26,7 @@ def top_features(magnitudes: NDArray[Any], k: int) -> NDArray[np.int64]:
     return _order(-magnitudes.astype(np.float64))[:k]
 
 
-def top_bottom_overlap(a: NDArray[Any], b: NDArray[Any], share: float) -> float:
+def top_bottom_overlap(a: NDArray[np.float64], b: NDArray[np.float64], share: float) -> float:
     """Return the share of the largest features of A that are among the smallest of B.
 
     |top_p(A) intersected with bottom_p(B)| / round(p * d)        (Kim et al., arXiv:2409.16911)
@@ -61,7 +59,7 @@ def _order(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(values, kind="stable").astype(np.int64)
 
 
-def _check_magnitudes(magnitudes: NDArray[Any]) -> None:
+def _check_magnitudes(magnitudes: NDArray[np.float64]) -> None:
     if magnitudes.ndim != 1:
         raise ShapeError("magnitudes are not a vector", expected="[d]", got=magnitudes.shape)
     if not np.isfinite(magnitudes).all():

@@ -6,7 +6,7 @@ has a single key. Entries of equal keys are ordered by their row-major position.
 and adds their histograms, so the result does not depend on the number of threads.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -67,11 +67,11 @@ def select_in_matrix(scores: Array, counts: Array, *, highest: bool = False) -> 
         counts = np.array(counts, dtype=np.int64)
         tree, ranks = _grown_tree(scores, pieces, counts, flip_of(highest))
 
-        def place(piece: int) -> None:
+        def write_levels(piece: int) -> None:
             rows = pieces[piece]
-            _place(_flat_bits(scores[rows]), tree, ranks[piece], counts, levels[rows].reshape(-1))
+            _write_levels(_flat_bits(scores[rows]), tree, ranks[piece], counts, levels[rows].reshape(-1))
 
-        for _ in parallel_map(place, range(len(pieces))):
+        for _ in parallel_map(write_levels, range(len(pieces))):
             pass
     return levels
 
@@ -103,9 +103,9 @@ def _grown_tree(scores: Array, pieces: list[slice], counts: Array, flip: np.uint
 def _bounds(scores: Array, pieces: list[slice], flip: np.uint32) -> tuple[int, int]:
     """Return the lowest and highest key of the matrix, after a check that all scores are finite."""
     no_keys = np.empty(0, np.uint32)
-    found = np.array(list(parallel_map(lambda rows: key_range(_flat_bits(scores[rows]), flip, no_keys), pieces)))
-    check_finite(scores, np.uint32(found[:, 2].max()))
-    return int(found[:, 0].min()), int(found[:, 1].max())
+    ranges = np.array(list(parallel_map(lambda rows: key_range(_flat_bits(scores[rows]), flip, no_keys), pieces)))
+    check_finite(scores, np.uint32(ranges[:, 2].max()))
+    return int(ranges[:, 0].min()), int(ranges[:, 1].max())
 
 
 def _histograms(scores: Array, pieces: list[slice], tree: _Tree, shape: tuple[int, int]) -> Array:
@@ -139,7 +139,7 @@ def _codes(piece_sizes: Array, starts: Array, counts: Array, *, n_nodes: int) ->
 
 
 @compiled
-def _code_of(key: np.uint64, tree: _Tree) -> Any:
+def _code_of(key: np.uint64, tree: _Tree) -> tuple[np.uint32, np.uint32]:
     """Return the code of the finest bin of a key (relative to the lowest key), and the number of bits below it."""
     shift = tree.shift
     code = np.uint32(tree.root[key >> shift])
@@ -165,7 +165,7 @@ def _count(bits: Array, tree: _Tree, sizes: Array) -> None:
 
 
 @compiled
-def _place(bits: Array, tree: _Tree, ranks: Array, counts: Array, levels: Array) -> None:
+def _write_levels(bits: Array, tree: _Tree, ranks: Array, counts: Array, levels: Array) -> None:
     """Write the levels. Equal keys on both sides of a count get theirs by rank, in row-major order."""
     n_known = np.uint32(CUT + len(tree.nodes))
     ranks = ranks.copy()

@@ -6,8 +6,6 @@ of a row for all values; scratch memory is a few rows. Rows with few entries, an
 comparing all pairs.
 """
 
-from typing import Any
-
 import numpy as np
 
 from mlprune.numeric.selection.sortable_bits import (
@@ -61,7 +59,7 @@ def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Ar
     is_narrow = scores.shape[1] <= _FEW and len(counts) == 1
     level_at = np.searchsorted(counts[0], np.arange(scores.shape[1]), side="right").astype(np.uint8)
 
-    def select(rows: slice) -> Any:
+    def select(rows: slice) -> np.uint32:
         bits = bits_of(scores[rows])
         if is_narrow:
             return _compare_within_rows(bits, level_at, flip, levels[rows])
@@ -82,7 +80,7 @@ def level_sizes(levels: Array) -> Array:
 
 
 @compiled
-def _select_rows(bits: Array, counts: Array, flip: np.uint32, levels: Array) -> Any:
+def _select_rows(bits: Array, counts: Array, flip: np.uint32, levels: Array) -> np.uint32:
     """Fill the levels of some rows, and return the largest magnitude, as bits."""
     n_rows, d = bits.shape
     n_bins = 4
@@ -95,8 +93,8 @@ def _select_rows(bits: Array, counts: Array, flip: np.uint32, levels: Array) -> 
     magnitude = ZERO
     for row in range(n_rows):
         here = counts[min(row, len(counts) - 1)]
-        least, greatest, found = key_range(bits[row], flip, keys)
-        magnitude = max(magnitude, found)
+        least, greatest, largest = key_range(bits[row], flip, keys)
+        magnitude = max(magnitude, largest)
         if flip:
             greatest = np.uint32(min(greatest, least + np.uint64(_WINDOW)))
         elif greatest > _WINDOW:
@@ -188,22 +186,22 @@ def _sort_by_digits(entries: Array, spare: Array) -> None:
     differing = np.uint64(0)
     for i in range(entries.size):
         differing |= entries[i] ^ entries[0]
-    places = np.empty(256, np.int64)
+    starts = np.empty(256, np.int64)
     for byte in range(4, 8):
         shift = np.uint64(8 * byte)
         if (differing >> shift) & _DIGIT == 0:
             continue
-        places[:] = 0
+        starts[:] = 0
         for i in range(entries.size):
             spare[i] = entries[i]
-            places[(entries[i] >> shift) & _DIGIT] += 1
-        place = 0
+            starts[(entries[i] >> shift) & _DIGIT] += 1
+        start = 0
         for digit in range(256):
-            place, places[digit] = place + places[digit], place
+            start, starts[digit] = start + starts[digit], start
         for i in range(entries.size):
             digit = (spare[i] >> shift) & _DIGIT
-            entries[places[digit]] = spare[i]
-            places[digit] += 1
+            entries[starts[digit]] = spare[i]
+            starts[digit] += 1
 
 
 @compiled
@@ -231,7 +229,7 @@ def _level_sizes(levels: Array) -> Array:
 
 
 @compiled
-def _compare_within_rows(bits: Array, level_at: Array, flip: np.uint32, levels: Array) -> Any:
+def _compare_within_rows(bits: Array, level_at: Array, flip: np.uint32, levels: Array) -> np.uint32:
     """Rank the few entries of each row by comparing all pairs, many rows at once; returns the largest magnitude."""
     n_rows, d = bits.shape
     keys, ranks = np.empty((d, _ROWS_AT_A_TIME), np.uint32), np.empty((d, _ROWS_AT_A_TIME), np.uint8)

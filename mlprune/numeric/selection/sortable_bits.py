@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlprune.errors import ShapeError, StatisticsError
 
 Array = NDArray[Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., object])
 
 SIGN = np.uint32(0x8000_0000)
 ALL_ONES = np.uint32(0xFFFF_FFFF)
@@ -65,14 +65,14 @@ def check_finite(scores: Array, greatest: np.uint32) -> None:
 
 
 @compiled
-def key_of(bits: np.uint32, flip: np.uint32) -> Any:
+def key_of(bits: np.uint32, flip: np.uint32) -> np.uint32:
     """Return an unsigned integer of the same order as the float."""
     bits = ZERO if bits == SIGN else bits
     return np.uint32(bits ^ (SIGN if bits < SIGN else ALL_ONES) ^ flip)
 
 
 @compiled
-def key_range(bits: Array, flip: np.uint32, keys: Array) -> Any:
+def key_range(bits: Array, flip: np.uint32, keys: Array) -> tuple[np.uint32, np.uint32, np.uint32]:
     """Return the lowest and highest key and the largest magnitude; fill `keys` unless it is empty."""
     least, greatest, magnitude = ALL_ONES, ZERO, ZERO
     for i in range(bits.size):

@@ -188,11 +188,13 @@ SCORE_FUNCTIONS: Mapping[str, ScoreFunction] = {
     "magnitude": lambda inputs, _: magnitude_scores(inputs.weight),
     "random": _with(
         RandomParameters,
-        lambda inputs, own: random_scores(
-            (inputs.weight.shape[0], inputs.weight.shape[1]), own.seed, inputs.block, inputs.layer
+        lambda inputs, parameters: random_scores(
+            (inputs.weight.shape[0], inputs.weight.shape[1]), parameters.seed, inputs.block, inputs.layer
         ),
     ),
-    "ria": _with(RiaParameters, lambda inputs, own: ria_scores(inputs.weight, inputs.norms, power=own.power)),
+    "ria": _with(
+        RiaParameters, lambda inputs, parameters: ria_scores(inputs.weight, inputs.norms, power=parameters.power)
+    ),
 }
 """Functions of the scores that do not change weights."""
 

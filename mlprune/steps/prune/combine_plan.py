@@ -1,7 +1,7 @@
 """Plan combinations of variants: group the variants that are combined, and find what they have in common."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
@@ -58,15 +58,17 @@ def _combinations_of(
     that are comparable with it. With one name, a group has all its variants that agree in sparsity, structure,
     propagation and seed of their sets.
     """
-    named = [
-        [variant for variant in planned.values() if name in {one.name for one in variant.entries}] for name in entry.of
-    ]
+    named = [_variants_named(name, planned.values()) for name in entry.of]
     groups = _of_one_name(named[0]) if len(named) == 1 else _of_several_names(entry, named)
     if not groups:
         expected = "two or more variants that agree in sparsity, structure, propagation and seed"
         got = [variant.label for members in named for variant in members][:6]
         raise RecipeError("no variants to combine", of=entry.of, expected=expected, got=got)
     yield from (_combined(inputs, entry, members) for members in groups)
+
+
+def _variants_named(name: str, variants: Iterable[PlannedVariant]) -> list[PlannedVariant]:
+    return [variant for variant in variants if name in {entry.name for entry in variant.entries}]
 
 
 def _of_one_name(members: list[PlannedVariant]) -> list[list[PlannedVariant]]:
@@ -80,7 +82,7 @@ def _of_one_name(members: list[PlannedVariant]) -> list[list[PlannedVariant]]:
 def _of_several_names(entry: VariantConfig, named: list[list[PlannedVariant]]) -> list[list[PlannedVariant]]:
     groups = []
     for first in named[0]:
-        comparable = [[one for one in members if first.is_comparable_with(one)] for members in named[1:]]
+        comparable = [[variant for variant in members if first.is_comparable_with(variant)] for members in named[1:]]
         for name, candidates in zip(entry.of[1:], comparable, strict=True):
             if len(candidates) > 1:
                 got = [variant.label for variant in candidates]
@@ -93,7 +95,7 @@ def _of_several_names(entry: VariantConfig, named: list[list[PlannedVariant]]) -
 
 def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant]) -> PlannedVariant:
     """Return the combination of several variants, in the order of their names."""
-    if len({one.id for one in members}) < len(members):
+    if len({variant.id for variant in members}) < len(members):
         got = [variant.label for variant in members]
         raise RecipeError("a combination contains one variant twice", of=entry.of, got=got)
     changed = [variant.label for variant in members if variant.spec.weights_changed]
@@ -104,8 +106,8 @@ def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant
         raise RecipeError("a symmetric difference takes two variants", of=entry.of, expected=2, got=got)
     if entry.combine is None:
         raise RecipeError("a combination needs combine", of=entry.of)
-    ids = tuple(one.id for one in members)
-    rows = [variant_row(one.spec, achieved=0.0) for one in members]
+    ids = tuple(variant.id for variant in members)
+    rows = [variant_row(variant.spec, achieved=0.0) for variant in members]
     parents: JsonObject = {"base_model": inputs.base.id, "variants": list(ids)}
     spec = CombinedVariant(
         make_identity("variants", {"combination": entry.combine}, parents=parents),

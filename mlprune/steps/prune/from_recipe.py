@@ -44,7 +44,7 @@ def statistics_selection(entry: VariantConfig) -> StatisticsSelection:
 
 def _normal(shares: tuple[float, ...]) -> tuple[float, ...]:
     """Return shares that sum to 1; an empty tuple if all are equal. Shares of 1 and 3 equal shares of 2 and 6."""
-    return tuple(one / fsum(shares) for one in shares) if len(set(shares)) > 1 else ()
+    return tuple(share / fsum(shares) for share in shares) if len(set(shares)) > 1 else ()
 
 
 def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
@@ -69,18 +69,18 @@ def scope(entry: VariantConfig, inputs: Inputs) -> Scope:
         RecipeError: it names a block or layer that the model does not have, or leaves nothing to prune.
     """
     config = entry.scope
-    everything: tuple[int, ...] = tuple(range(inputs.model.n_blocks))
+    all_blocks: tuple[int, ...] = tuple(range(inputs.model.n_blocks))
     family_layers = FAMILIES[inputs.model.family].layers
     for key in ("blocks", "without_blocks"):
         _require_blocks(getattr(config, key), inputs, key=f"scope.{key}")
     for key in ("layers", "without_layers"):
         _require_layers(getattr(config, key), inputs, key=f"scope.{key}")
-    wanted_blocks, wanted_layers = config.blocks or everything, config.layers or family_layers
-    blocks = tuple(one for one in everything if one in wanted_blocks and one not in config.without_blocks)
-    layers = tuple(one for one in family_layers if one in wanted_layers and one not in config.without_layers)
+    named_blocks, named_layers = config.blocks or all_blocks, config.layers or family_layers
+    blocks = tuple(block for block in all_blocks if block in named_blocks and block not in config.without_blocks)
+    layers = tuple(layer for layer in family_layers if layer in named_layers and layer not in config.without_layers)
     if not blocks or not layers:
         raise RecipeError("a scope leaves nothing to prune", scope=config.model_dump(exclude_defaults=True))
-    return Scope(() if blocks == everything else blocks, () if layers == family_layers else layers)
+    return Scope(() if blocks == all_blocks else blocks, () if layers == family_layers else layers)
 
 
 def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None:

@@ -118,7 +118,7 @@ class PlannedVariant:
             return f"{self.spec.combination.replace('_', ' ')} of {parents}"
         row = variant_row(self.spec, achieved=0.0)
         contrast = self.contrast.label if self.contrast else None
-        return variant_label(row, sets=[one.label for one in self.sets], contrast=contrast)
+        return variant_label(row, sets=[planned.label for planned in self.sets], contrast=contrast)
 
 
 def _common(values: list[Value]) -> Value | None:

@@ -38,12 +38,12 @@ def observations(
     Args:
         sets: the sets of the recipe under the default profile. All of them are observed, for their feature magnitudes.
     """
-    wanted = [plan_observation(recipe, inputs, planned) for planned in sets]
+    observed = [plan_observation(recipe, inputs, planned) for planned in sets]
     for variant in variants.values():
         calibration = _dense_calibration(variant.spec)
         if calibration is not None:
-            wanted += [_observed(recipe, inputs, calibration, one) for one in _sets_of(variant)]
-    return list({one.identity.id: one for one in wanted}.values())
+            observed += [_observed(recipe, inputs, calibration, planned) for planned in _sets_of(variant)]
+    return list({observation.identity.id: observation for observation in observed}.values())
 
 
 def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedVariant]) -> list[Job]:
@@ -52,9 +52,9 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
     Raises:
         RecipeError: one ordering would have too many sparsities.
     """
-    dense = next(one.spec for one in variants.values() if isinstance(one.spec, DenseVariant))
-    scored = [(one, one.spec) for one in variants.values() if isinstance(one.spec, ScoredVariant)]
-    outliers = {spec.id: _outliers(recipe, inputs, one, spec) for one, spec in scored}
+    dense = next(variant.spec for variant in variants.values() if isinstance(variant.spec, DenseVariant))
+    scored = [(variant, variant.spec) for variant in variants.values() if isinstance(variant.spec, ScoredVariant)]
+    outliers = {spec.id: _outliers(recipe, inputs, variant, spec) for variant, spec in scored}
     jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), dense)]
     jobs += {job.identity.id: job for job in outliers.values() if job is not None}.values()
     orderings: dict[str, list[tuple[Ordering, ScoredVariant]]] = defaultdict(list)
@@ -68,7 +68,8 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
             orderings[_identity(ordering, spec, alone).id].append((ordering, spec))
     for group in orderings.values():
         jobs += _ordering_jobs(inputs, sorted(group, key=lambda pair: pair[1].sparsity))
-    return [*jobs, *(_combination(one.spec) for one in variants.values() if isinstance(one.spec, CombinedVariant))]
+    specs = [variant.spec for variant in variants.values()]
+    return [*jobs, *(_combination(spec) for spec in specs if isinstance(spec, CombinedVariant))]
 
 
 def _dense_calibration(spec: VariantSpec) -> Calibration | None:
@@ -91,7 +92,7 @@ def _observed(recipe: Recipe, inputs: Inputs, calibration: Calibration, planned:
 
 def _statistics(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, calibration: Calibration) -> tuple[str, ...]:
     """Return the ids of the statistics of a variant's sets."""
-    return tuple(_observed(recipe, inputs, calibration, one).identity.id for one in variant.sets)
+    return tuple(_observed(recipe, inputs, calibration, planned).identity.id for planned in variant.sets)
 
 
 def _outliers(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant) -> OutliersJob | None:
@@ -157,8 +158,8 @@ def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, ScoredVariant]]) 
         raise RecipeError("an ordering has too many sparsities", expected=f"at most {MAX_SPARSITIES}", got=got)
     ordering, identity = replace(first, sparsities=sparsities), _identity(first, variant, sparsities)
     blocks = [_block(identity, block) for block in range(inputs.model.n_blocks)]
-    jobs: list[Job] = [OrderBlockJob(one, inputs.model, identity.id, n, ordering) for n, one in enumerate(blocks)]
-    return [*jobs, CollectVariantsJob(identity, tuple(one.id for one in blocks), tuple(spec for _, spec in group))]
+    jobs: list[Job] = [OrderBlockJob(block, inputs.model, identity.id, n, ordering) for n, block in enumerate(blocks)]
+    return [*jobs, CollectVariantsJob(identity, tuple(block.id for block in blocks), tuple(spec for _, spec in group))]
 
 
 def _block(ordering: Identity, block: int) -> Identity:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from mlprune.errors import DamagedArtefactError, StoreError
@@ -47,6 +46,9 @@ COLUMNS = (
     "mask_sha256",
 )
 """Columns of `variants` that not every kind of variant has."""
+
+_LEVELS: dict[tuple[str, str], Mapping[str, int]] = {}
+"""(store, ordering) -> variant -> level, of the orderings that this process has read. A record never changes."""
 
 
 @dataclass(frozen=True)
@@ -111,21 +113,23 @@ def stored_masks(store: Store, variant: Record) -> StoredMasks | None:
     """Find the masks of a variant; None for a variant without masks.
 
     Raises:
-        DamagedArtefactError: no intact ordering in the store contains the variant.
+        DamagedArtefactError: no ordering in the store contains the variant.
     """
     if variant.rows["variants"][0].get("mask_sha256") is None:
         return None
-    found = min(_orderings_of(store, variant.id), key=lambda one: one.record.id, default=None)
-    if found is None:
+    candidates = sorted(_orderings_of(store, variant.id), key=lambda stored: stored.record.id)
+    if not candidates:
         raise DamagedArtefactError("no ordering contains the masks of a variant", variant_id=variant.id)
-    return found
+    intact = candidates if len(candidates) == 1 else [one for one in candidates if store.is_complete(one.record)]
+    return (intact or candidates)[0]
 
 
 def require_masks(store: Store, variant_id: str) -> StoredMasks:
     """Find the masks of a variant that has some.
 
     Raises:
-        StoreError: the variant has no masks, or no ordering in the store contains it.
+        StoreError: the variant has no masks.
+        DamagedArtefactError: no ordering in the store contains the variant.
     """
     stored = stored_masks(store, store.require("variants", variant_id))
     if stored is None:
@@ -134,19 +138,20 @@ def require_masks(store: Store, variant_id: str) -> StoredMasks:
 
 
 def _orderings_of(store: Store, variant_id: str) -> Iterator[StoredMasks]:
+    """Yield the orderings that contain a variant. The variants of an ordering are read once per process."""
     for _, ordering_id in store.record_names("masks"):
-        level = _levels(store.uri, ordering_id).get(variant_id)
-        record = None if level is None else store.read_record("masks", ordering_id)
-        if level is not None and record is not None and store.is_complete(record):
-            yield StoredMasks(record, level)
-
-
-@lru_cache(maxsize=2**14)
-def _levels(store_uri: str, ordering_id: str) -> Mapping[str, int]:
-    """Return variant -> its level in an ordering; empty if the record does not exist."""
-    record = Store(store_uri).read_record("masks", ordering_id)
-    rows = record.rows["ordering_variants"] if record else ()
-    return {as_str(row["variant_id"]): as_int(row["level"]) for row in rows}
+        key = (store.uri, ordering_id)
+        record = None
+        if key not in _LEVELS:
+            record = store.read_record("masks", ordering_id)
+            if record is None:
+                continue
+            _LEVELS[key] = {as_str(row["variant_id"]): as_int(row["level"]) for row in record.rows["ordering_variants"]}
+        level = _LEVELS[key].get(variant_id)
+        if level is not None:
+            record = record or store.read_record("masks", ordering_id)
+            if record is not None:
+                yield StoredMasks(record, level)
 
 
 def _variant_rows(
