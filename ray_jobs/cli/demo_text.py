@@ -21,7 +21,7 @@ QUESTIONS = {
     "best_by_language": (
         "Best variant per language: chosen on the dev half of the facts, reported on the test half, with English",
         (
-            *("language", "label", "sparsity", "source_language", "test_value", "test_ci_low", "test_ci_high"),
+            *("language", "score", "sparsity", "source_language", "test_value", "test_ci_low", "test_ci_high"),
             *("dense_value", "difference", "p_value", "english_difference"),
         ),
     ),
