@@ -1,15 +1,15 @@
-"""Open and check what a recipe reads, before anything is written: model, tokenizer, corpus."""
+"""Inputs of a recipe: open and check the model, tokenizer and corpus before anything is written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest
+from mlprune.json_values import JsonObject
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
@@ -21,11 +21,11 @@ from mlprune.vocabulary import DtypeName
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A base model that was found good."""
+    """A base model that was opened and checked."""
 
     ref: ModelRef
     base: Identity
-    row: dict[str, Any]
+    row: JsonObject
     """Its catalog row."""
     content: Mapping[str, str]
     """File -> SHA-256."""
@@ -33,14 +33,14 @@ class OpenedModel:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a recipe reads, opened and found good."""
+    """The inputs of a recipe, opened and checked."""
 
     model: ModelRef
     base: Identity
-    base_row: dict[str, Any]
+    base_row: JsonObject
     """The base model's catalog row."""
     tokenizer_content: str
-    """SHA-256 over the tokenizer's files."""
+    """SHA-256 of the tokenizer's files."""
     corpus_ref: CorpusRef
 
     @property
@@ -50,7 +50,7 @@ class Inputs:
 
 
 def open_inputs(recipe: Recipe) -> Inputs:
-    """Resolve, open and check everything a recipe names except task files.
+    """Resolve, open and check all inputs of a recipe except task files.
 
     Raises:
         ModelError: the model or its tokenizer cannot be used.
@@ -64,7 +64,7 @@ def open_inputs(recipe: Recipe) -> Inputs:
 
 
 def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) -> OpenedModel:
-    """Resolve, open and check a base model that a recipe names.
+    """Resolve, open and check a base model of a recipe.
 
     Raises:
         ModelError: the model or its tokenizer cannot be used.
@@ -74,7 +74,7 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) ->
     info = inspect_model(folder)
     check_tokenizer(folder)
     base = base_model_identity(info)
-    row = {
+    row: JsonObject = {
         "base_model_id": base.id,
         "source": local.name if local.exists() else path,
         "family": info.family,
@@ -102,17 +102,19 @@ def device_kind(recipe: Recipe) -> str:
 
 
 def corpus_ref(recipe: Recipe) -> CorpusRef:
-    """The recipe's corpus as jobs pass it around.
+    """The recipe's corpus as plain values.
 
     Raises:
-        CorpusError: its folder does not exist.
+        CorpusError: the folder does not exist.
     """
     config = recipe.corpus
     if config.kind == "cldr":
         return CorpusRef("cldr", lines=config.lines, seed=config.seed)
     folder = recipe.resolve(config.path or "")
     if not folder.is_dir():
-        raise CorpusError("the corpus is no folder", path=str(folder), expected="a folder of <language>.txt files")
+        raise CorpusError(
+            "the corpus path is not a folder", path=str(folder), expected="a folder of <language>.txt files"
+        )
     return CorpusRef("parallel_text", path=str(folder))
 
 

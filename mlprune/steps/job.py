@@ -1,39 +1,38 @@
-"""What a job is: one step on one piece of work, small enough to hand to a worker as it stands.
+"""Jobs: one step on one piece of work, small enough to send to a worker.
 
-A job knows the records it makes and those it needs before it is run; whether it is run here or on a cluster, and when,
-is decided elsewhere.
+A job knows the records that it makes and those that it needs. The driver decides when and where it runs.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonObject, JsonValue, as_list, as_str
 from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.record_kinds import RECORD_KINDS
-from mlprune.store.records import Artefact, Record, identity
+from mlprune.store.records import Artefact, Parents, Record, identity
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
 
 ChainLoader = Callable[[], Chain]
-"""Gives the chain of the base model, loading it at the first call."""
+"""Returns the chain of the base model; the first call loads it."""
 
 RecordKey = tuple[str, str]
 """(kind, id) of a record."""
 
 AS_PLANNED, HALF_BATCHES, OFFLOADED = 0, 1, 2
-"""How a job that ran out of memory is tried: each level needs less than the one before it."""
+"""Levels of retries after a job ran out of memory: each needs less memory than the one before it."""
 MIN_BATCH_TOKENS = 16
-"""Smallest batches that a recipe can ask for; no job is given smaller ones."""
+"""Smallest batch size of a recipe and of a retry."""
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The base model as jobs pass it around."""
+    """A base model as plain values that jobs pass on."""
 
     base_model_id: str
     path: str
@@ -46,10 +45,10 @@ class ModelRef:
 
 
 def computed_parameters(model: ModelRef, *, batch_tokens: int | None = None) -> dict[str, JsonValue]:
-    """Return how the model computes, as resolved parameters of an id; device `cpu` is left out.
+    """Return the settings of the model's computation as parameters of an id; device `cpu` is left out.
 
     Args:
-        batch_tokens: tokens of a batch; None for work that runs no batches.
+        batch_tokens: tokens of a batch; None for work without batches.
     """
     parameters: dict[str, JsonValue] = {"dtype": model.dtype}
     if batch_tokens is not None:
@@ -60,11 +59,11 @@ def computed_parameters(model: ModelRef, *, batch_tokens: int | None = None) -> 
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything an id is made of; the record repeats it."""
+    """Everything that determines an id; the record repeats it."""
 
     kind: str
-    parameters: Mapping[str, Any]
-    parents: Mapping[str, Any]
+    parameters: JsonObject
+    parents: Parents
     contents: Mapping[str, str]
 
     @cached_property
@@ -84,7 +83,7 @@ class Identity:
         return self.kind, self.id
 
     def record(
-        self, *, artefacts: tuple[Artefact, ...] = (), rows: Mapping[str, list[dict[str, Any]]] | None = None
+        self, *, artefacts: tuple[Artefact, ...] = (), rows: Mapping[str, Sequence[JsonObject]] | None = None
     ) -> Record:
         """The record of the finished work."""
         return Record(
@@ -101,14 +100,22 @@ class Identity:
 
 def make_identity(
     kind: str,
-    parameters: Mapping[str, Any] | None = None,
+    parameters: JsonObject | None = None,
     *,
-    parents: Mapping[str, Any] | None = None,
+    parents: JsonObject | None = None,
     contents: Mapping[str, str] | None = None,
 ) -> Identity:
-    """Shorthand that fills in what is empty and leaves out parents that are None."""
+    """Make an identity; parents that are None are left out.
+
+    Args:
+        parents: role -> id, list of ids, or None.
+    """
     present = {role: parent for role, parent in (parents or {}).items() if parent is not None}
-    return Identity(kind, parameters or {}, present, contents or {})
+    return Identity(kind, parameters or {}, {role: _ids(parent) for role, parent in present.items()}, contents or {})
+
+
+def _ids(parent: JsonValue) -> str | Sequence[str]:
+    return parent if isinstance(parent, str) else [as_str(record_id) for record_id in as_list(parent)]
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ class Job(ABC):
     """Base of all jobs."""
 
     step: ClassVar[str]
-    """Name of the step, as progress and the catalog's `jobs` show it."""
+    """Name of the step in progress messages and in the catalog's table `jobs`."""
     needs_chain: ClassVar[bool] = False
     """Whether the job runs the model."""
     memory_level: int = field(default=AS_PLANNED, kw_only=True)
@@ -125,40 +132,40 @@ class Job(ABC):
     @property
     @abstractmethod
     def makes(self) -> tuple[RecordKey, ...]:
-        """The records the job writes, the one that means "done" last."""
+        """The records that the job writes; the last one means "done"."""
 
     @property
     @abstractmethod
     def needs(self) -> tuple[RecordKey, ...]:
-        """The records that have to exist first."""
+        """The records that have to exist before the job runs."""
 
     @property
     def chain_model(self) -> ModelRef | None:
-        """The base model it runs; None if it runs none."""
+        """The base model that the job runs, or None."""
         return None
 
     @property
     def shared(self) -> tuple[RecordKey, ...]:
-        """Those of `makes` that a job of another recipe makes as well, out of other records: a sound one stays."""
+        """Records in `makes` that jobs of other recipes also make, from other records; sound ones stay."""
         return ()
 
     @property
     def holder(self) -> RecordKey | None:
-        """The record among `makes` that has the artefacts of all: when it is damaged, all are made again."""
+        """The record in `makes` with the artefacts of all others. If it is damaged, all are made again."""
         return None
 
     @abstractmethod
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """What the job needs from its worker.
+        """The resources that the job needs.
 
         Args:
-            sizes: of the model it runs or, if it runs none, of the recipe's model.
+            sizes: of the model that the job runs or, if it runs none, of the recipe's model.
             sets: sizes of all demonstration sets of the plan.
         """
 
     @abstractmethod
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Do the work; running it again gives the same bytes."""
+        """Do the work. Running the job again writes the same bytes."""
 
     def with_less_memory(self) -> "Job | None":
         """Return the same work with half the batch size or, after that, an offloaded model; None if both were tried.
@@ -181,7 +188,7 @@ class ModelJob(Job):
     @property
     @abstractmethod
     def chain_model(self) -> ModelRef:
-        """The base model it runs."""
+        """The base model that the job runs."""
 
     def with_less_memory(self) -> "Job | None":
         """The same work with batches of half the size; see `Job.with_less_memory`."""
@@ -199,10 +206,10 @@ class RecordJob(Job):
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
-        """That record."""
+        """The one record."""
         return (self.identity.key,)
 
 
 def batch_tokens_of(job: Job) -> int | None:
-    """Tokens in one batch of a job, None if it runs no batches."""
+    """Tokens in one batch of a job; None for a job without batches."""
     return job.batch_tokens if isinstance(job, ModelJob) else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from mlprune.errors import RecipeError
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonValue, as_int
 from mlprune.languages import ENGLISH
 from mlprune.recipe import BaselineConfig
 from mlprune.steps.baselines.intervention_job import InterventionJob
@@ -110,7 +110,7 @@ class Projection:
         for task in chosen.values():
             for pair, trial in self._trials(variant, task):
                 by_pair[pair].append(trial)
-        model, batch_tokens = variant.model, int(variant.identity.parameters["batch_tokens"])
+        model, batch_tokens = variant.model, as_int(variant.identity.parameters["batch_tokens"])
         jobs += [TrialJob(model, tuple(trials), pair, batch_tokens=batch_tokens) for pair, trials in by_pair.items()]
         return [*jobs, *(self._choice_job(variant, task) for task in chosen.values())]
 
@@ -133,7 +133,7 @@ class Projection:
         """
         split, limit, seed = self.tried_on
         tried = replace(task, split=split, limit=limit, seed=seed)
-        batch_tokens = int(variant.identity.parameters["batch_tokens"])
+        batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
         parameters = {**tried.parameters, **computed_parameters(variant.model, batch_tokens=batch_tokens)}
         parents = {"base_model": variant.model.base_model_id, "means": list(self._means_ids(task.language))}
         contents = {"items": task_data(tried).content_sha256}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mlprune.errors import RecipeError
 from mlprune.hashing import digest
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonValue, as_int
 from mlprune.languages import ENGLISH
 from mlprune.recipe import BaselineConfig
 from mlprune.steps.baselines.intervention_job import InterventionJob
@@ -63,7 +63,7 @@ class SelfTranslation:
 
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """A job for the variant, and one for every task, language and split."""
-        batch_tokens = int(variant.identity.parameters["batch_tokens"])
+        batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
         translated = dict.fromkeys(task.as_run for task in tasks if task.language != ENGLISH)
         record = [InterventionJob(variant.identity, variant)] if isinstance(variant, InterventionVariant) else []
         return [
@@ -81,7 +81,7 @@ class SelfTranslation:
         return {"shots": self.shots.n, "seed": self.shots.seed, "max_new_tokens": self.shots.max_new_tokens}
 
     def _identity(self, variant: VariantSpec, task: TaskSpec) -> Identity:
-        batch_tokens = int(variant.identity.parameters["batch_tokens"])
+        batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
         parameters = {
             **self.settings,
             "task": task.as_run.parameters,

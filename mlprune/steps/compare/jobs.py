@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlprune.evaluation.bootstrap import compare
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import task_metrics
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.evaluation.metrics import rank_consistency
 from mlprune.numeric.evaluation.significance import holm
@@ -112,7 +112,7 @@ class RankConsistencyJob(RecordJob):
         by_language = {evaluation.task.language: evaluation for evaluation in self.evaluations}
         scores = {name: _scores_by_item(predictions_of(store, spec)) for name, spec in by_language.items()}
         spec = self.evaluations[0].task
-        rows = []
+        rows: list[JsonObject] = []
         for a, b in combinations(scores, 2):
             common = [item for item in scores[a] if item in scores[b]]
             if not common:
@@ -175,11 +175,16 @@ class MaskOverlapJob(RecordJob):
         """Compare the masks block by block."""
         both = [require_masks(store, variant) for variant in self.variants]
         levels = [stored.level for stored in both]
-        rows = []
+        rows: list[JsonObject] = []
         for block, artefacts in enumerate(zip(*(stored.masks for stored in both), strict=True)):
             first, second = map(partial(read_keep_masks, store.uri), artefacts, levels)
             for layer in first:
-                row = {"variant_a": self.variants[0], "variant_b": self.variants[1], "block": block, "layer": layer}
+                row: JsonObject = {
+                    "variant_a": self.variants[0],
+                    "variant_b": self.variants[1],
+                    "block": block,
+                    "layer": layer,
+                }
                 rows.append({**row, "jaccard": jaccard_removed(~first[layer], ~second[layer])})
         store.write_record(self.identity.record(rows={"mask_overlaps": rows}))
 
@@ -207,13 +212,13 @@ class FeatureOverlapJob(RecordJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the magnitudes after every block."""
         first, second = (_magnitudes(store, statistics_id) for statistics_id in self.statistics)
-        rows = []
+        rows: list[JsonObject] = []
         for (set_a, a), (set_b, b) in (
             ((self.sets[0], first), (self.sets[1], second)),
             ((self.sets[1], second), (self.sets[0], first)),
         ):
             for depth in range(len(a)):
-                row = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "depth": depth}
+                row: JsonObject = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "depth": depth}
                 value = top_bottom_overlap(a[depth], b[depth], self.share)
                 rows.append({**row, "share": self.share, "value": value})
         store.write_record(self.identity.record(rows={"feature_overlaps": rows}))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from mlprune.errors import RecipeError
+from mlprune.json_values import as_int
 from mlprune.steps.compare.jobs import (
     MOST_OVERLAPS,
     OVERLAP_SHARE,
@@ -20,7 +21,7 @@ from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, make_identity
-from mlprune.steps.observe.plan import PlannedObservation
+from mlprune.steps.observe.statistics_plan import PlannedObservation
 from mlprune.steps.prune.plan import PlannedVariant
 
 Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
@@ -115,7 +116,7 @@ def _feature_overlaps(
     Raises:
         RecipeError: a share is smaller than one feature of this model.
     """
-    n_features = int(inputs.base_row["hidden_size"])
+    n_features = as_int(inputs.base_row["hidden_size"])
     for share in shares:
         if round(share * n_features) == 0:
             message, expected = "a share is smaller than one feature", f"at least half of 1/{n_features}"

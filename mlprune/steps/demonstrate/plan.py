@@ -1,5 +1,6 @@
 """Plan the demonstration sets of a recipe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,6 +50,54 @@ class PlannedSet:
             f"seed {spec.seed}" if spec.seed else "",
         )
         return " ".join(word for word in words if word)
+
+
+PlannedSets = Mapping[str, tuple[PlannedSet, ...]]
+"""Name in the recipe -> its sets."""
+
+
+@dataclass(frozen=True)
+class DemonstrationPlan:
+    """All demonstration sets of a recipe."""
+
+    by_profile: Mapping[ProfileName, PlannedSets]
+    """Profile -> sets. Profile `paper` only has the sets that its variants read."""
+
+    @property
+    def default(self) -> PlannedSets:
+        """The sets in the default profile."""
+        return self.by_profile["corrected"]
+
+    @property
+    def distinct(self) -> list[PlannedSet]:
+        """All sets, each once."""
+        return [*{planned.id: planned for sets in self.by_profile.values() for planned in distinct_sets(sets)}.values()]
+
+
+def distinct_sets(sets: PlannedSets) -> list[PlannedSet]:
+    """All sets of one profile, each once."""
+    return list({planned.id: planned for named in sets.values() for planned in named}.values())
+
+
+def plan_demonstrations(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int]) -> DemonstrationPlan:
+    """Plan all demonstration sets of a recipe, in each profile that its variants use; see `plan_sets`."""
+    by_profile: dict[ProfileName, PlannedSets] = {"corrected": plan_sets(recipe, inputs, evaluated=evaluated)}
+    if any(entry.profile == "paper" and entry.reads_statistics for entry in recipe.variants):
+        by_profile["paper"] = plan_sets(_paper_recipe(recipe), inputs, evaluated=evaluated, profile="paper")
+    return DemonstrationPlan(by_profile)
+
+
+def _paper_recipe(recipe: Recipe) -> Recipe:
+    """The recipe without the demonstrations that no variant of profile paper reads, directly or as a part."""
+    entries = [entry for entry in recipe.variants if entry.profile == "paper" and entry.reads_statistics]
+    names = {name for entry in entries for name in (entry.demonstrations, entry.contrast, *entry.over) if name}
+    waiting = list(names)
+    while waiting:
+        parts = {part for entry in recipe.sets_named(waiting.pop()) for part in entry.parts} - names
+        names |= parts
+        waiting.extend(sorted(parts))
+    demonstrations = tuple(entry for entry in recipe.demonstrations if entry.name in names)
+    return recipe.model_copy(update={"demonstrations": demonstrations})
 
 
 def plan_sets(

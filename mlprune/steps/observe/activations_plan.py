@@ -10,7 +10,7 @@ from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.observe.activations import STORED_BYTES, ActivationsJob
-from mlprune.steps.observe.plan import input_widths, split_demonstrations
+from mlprune.steps.observe.statistics_plan import input_widths, split_demonstrations
 
 
 def activation_jobs(recipe: Recipe, inputs: Inputs, sets: Iterable[PlannedSet]) -> list[ActivationsJob]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mlprune.json_values import JsonValue
 from mlprune.models.inference.hidden_sums import HiddenSumVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.job import ChainLoader
@@ -49,7 +50,7 @@ class HiddenMeansJob(DensePassJob):
         }
         data, n_rows = encode_numeric(numeric_columns(columns), LAYOUT)
         artefact = store.write_bytes(f"means/{self.identity.id}.parquet", data, n_rows=n_rows)
-        row = {
+        row: dict[str, JsonValue] = {
             "means_id": self.identity.id,
             "base_model_id": self.model.base_model_id,
             "demonstration_set_id": self.demonstration_set_id,

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from mlprune.json_values import as_float
+from mlprune.json_values import JsonObject, as_float
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import Footprint
@@ -44,7 +44,7 @@ class OutliersJob(RecordJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Score the blocks. The weights of a block are in memory only while it is scored."""
         ratios = parallel_map(lambda block: self._ratio(store, block), range(self.model.n_blocks))
-        rows = [
+        rows: list[JsonObject] = [
             {
                 "outliers_id": self.identity.id,
                 "base_model_id": self.model.base_model_id,

@@ -11,7 +11,7 @@ from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, computed_parameters, make_identity
-from mlprune.steps.observe.plan import PlannedObservation, plan_observation
+from mlprune.steps.observe.statistics_plan import PlannedObservation, plan_observation
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
 from mlprune.steps.prune.outliers import OutliersJob

@@ -259,7 +259,7 @@ LABEL = '{"id": 1, "prompt": "a <mask>", "candidates": ["b"], "answer": "c"}\n'
 BAD: dict[str, tuple[Change, list[str]]] = {
     "no model": (edit("model.path", "./none"), ["not a folder", "none"]),
     "a model that is a file": (edit("model.path", "corpus/fr.txt"), ["not a folder", "a file"]),
-    "no corpus": (edit("corpus.path", "none"), ["corpus is no folder", "none"]),
+    "no corpus": (edit("corpus.path", "none"), ["corpus path is not a folder", "none"]),
     "no such language": (edit("demonstrations.0.source", "es"), ["no such language", "es.txt"]),
     "misaligned files": (write("corpus/en.txt", "one\n"), ["not aligned", "40 lines", "1 lines"]),
     "an empty sentence": (write("corpus/fr.txt", lines_with(7, " ")), ["empty sentence", "line=7"]),
@@ -273,7 +273,7 @@ BAD: dict[str, tuple[Change, list[str]]] = {
     ),
     "no task folder": (edit("evaluations.0.path", "none"), ["no task file", "none"]),
     "no task file": (edit("evaluations.0.split", "dev"), ["no task file", "en.dev.jsonl"]),
-    "a wrong answer": (write("facts/fr.test.jsonl", LABEL), ["answer is no candidate", "line=1", "fr.test.jsonl"]),
+    "a wrong answer": (write("facts/fr.test.jsonl", LABEL), ["answer is not a candidate", "line=1", "fr.test.jsonl"]),
     "an empty task file": (write("facts/fr.test.jsonl", ""), ["no items", "fr.test.jsonl"]),
     "no JSON": (write("facts/fr.test.jsonl", "{\n"), ["not JSON", "line=1"]),
 }

@@ -13,7 +13,7 @@ from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.demonstrate.jobs import MixJob
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope, plan_sets
 from mlprune.steps.inputs import open_inputs
-from mlprune.steps.observe.plan import plan_observation
+from mlprune.steps.observe.statistics_plan import plan_observation
 from mlprune.vocabulary import ProfileName, TokenScope
 from tests.tiny_recipes import N_FACTS, tiny_recipe
 

@@ -12,7 +12,7 @@ from mlprune.steps.demonstrate.plan import PlannedSet, plan_sets
 from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.observe import plan
 from mlprune.steps.observe.jobs import CollectPartsJob, ObserveJob, ObservePartJob
-from mlprune.steps.observe.plan import (
+from mlprune.steps.observe.statistics_plan import (
     PART_BYTES,
     PART_TOKENS,
     PlannedObservation,
