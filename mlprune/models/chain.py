@@ -34,7 +34,7 @@ class Chain(Protocol):
 
         Args:
             operation: makes the visitor of an item.
-            items: may be drawn before the results of earlier items are there.
+            items: drawn as needed, possibly ahead of the results.
         Returns: results in the order of the items.
         """
 

@@ -79,7 +79,7 @@ class InputSums:
         family: of the model.
         counted: bool [b, s], True where a token counts.
         keeps_tokens: also keep the counted tokens of every input.
-        stops: end the block once all inputs are there, before the product of the last layers.
+        stops: end the block once all inputs were observed, before the product of the last layers.
     """
 
     def __init__(self, family: Family, counted: Tensor, *, keeps_tokens: bool = False, stops: bool = False) -> None:
@@ -96,7 +96,7 @@ class InputSums:
 
         Raises:
             StatisticsError: a counted activation is not finite; the input is named.
-            BlockStop: all inputs are there, and the remaining part of the block is not needed.
+            BlockStop: all inputs were observed, and the rest of the block is not needed.
         """
         inputs = inputs.reshape(*self._counted.shape, -1)
         try:

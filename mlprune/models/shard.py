@@ -110,7 +110,7 @@ class Shard:
 
     @torch.inference_mode()
     def continue_prefix(self, prefix: str, key: str, n_padding: Tensor) -> None:
-        """Begin a session whose rows have all seen the one row of another session.
+        """Begin a session whose rows all start with the one row of another session.
 
         Args:
             prefix: key of that session, begun by `begin_prefix`.

@@ -72,7 +72,7 @@ def finish(
     """Results of visitors that have passed all blocks, in order.
 
     Args:
-        one_by_one: do not compute several results at once where the head is needed, to save memory.
+        one_by_one: compute one result at a time if the head is needed, to save memory.
     """
 
     @torch.inference_mode()

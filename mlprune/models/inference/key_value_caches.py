@@ -35,8 +35,8 @@ class KeyValueCaches:
         """Copy a cache of one row to several rows, each shifted right by some positions.
 
         Args:
-            cache: of one row and t tokens, none of them dropped.
-            n_padding: [b] int64: positions before the row's first token; of the t positions, t - n_padding hold tokens.
+            cache: of one row with t tokens, none of them dropped.
+            n_padding: [b] int64, positions before each row's first token; a row keeps its first t - n_padding tokens.
         """
         shifted_cache = self.new()
         for block, layer in enumerate(cache.layers):
@@ -84,7 +84,7 @@ class KeyValueCaches:
         self._sessions[key] = DynamicCache()
 
     def continue_prefix(self, prefix: str, key: str, n_padding: Tensor) -> None:
-        """Begin a session whose rows all have seen the one row of another session; see `shifted`."""
+        """Begin a session whose rows all start with the one row of another session; see `shifted`."""
         self._sessions[key] = self.shifted(self._sessions[prefix], n_padding)
 
     def end(self, key: str) -> None:

@@ -125,7 +125,7 @@ def pruning_bytes(sizes: Footprint, *, n_threads: int = 1) -> int:
     """Memory to prune one block, in addition to the shard: its weights, scores of the largest layers, levels, masks.
 
     Args:
-        n_threads: layers that are ordered at once.
+        n_threads: layers that are ordered in parallel.
     """
     n_weights = sum(sizes.prunable)
     return n_weights * (sizes.itemsize + _CHOSEN) + sum(sizes.prunable[:n_threads]) * _SCORING
@@ -136,7 +136,7 @@ def estimate_working_bytes(sizes: Footprint, *, batch_tokens: int = 512, n_threa
 
     Args:
         batch_tokens: tokens of a batch, padding included.
-        n_threads: layers or batches processed at once.
+        n_threads: layers or batches that are processed in parallel.
     """
     running = n_threads * batch_tokens * sizes.widest * _STATE
     return GROUP_BYTES + max(pruning_bytes(sizes, n_threads=n_threads), running)

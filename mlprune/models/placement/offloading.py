@@ -40,7 +40,7 @@ class OffloadedParts:
         self._cache = BlockCache(self._read, placed.drop, window=placed.window) if placed.offloaded else None
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Whether any part is on disk."""
         return self._cache is not None
 
     @property

@@ -1,6 +1,7 @@
 """Place the modules of a shard: resident on a device, or on disk and loaded on demand.
 
-Devices are chosen before anything is loaded. Parts of a model are numbered as in `block_ranges`.
+Devices are chosen before anything is loaded. The parts of a model are numbered: `EMBEDDINGS`, the blocks from 0, and
+the final norm with the head (the number of blocks).
 """
 
 from collections.abc import Mapping

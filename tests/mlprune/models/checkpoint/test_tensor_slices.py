@@ -27,11 +27,11 @@ def file(tmp_path):
 def test_a_tensor_slice_is_the_byte_range_of_a_tensor(file):
     data = file.read_bytes()
     for name, tensor in TENSORS.items():
-        extent = tensor_slice(file, name)
-        assert extent.shape == tuple(tensor.shape)
-        assert extent.dtype == (None if name == "n" else tensor.dtype)
+        stored = tensor_slice(file, name)
+        assert stored.shape == tuple(tensor.shape)
+        assert stored.dtype == (None if name == "n" else tensor.dtype)
         expected = tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-        assert data[extent.begin : extent.begin + extent.n_bytes] == expected
+        assert data[stored.begin : stored.begin + stored.n_bytes] == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -47,19 +47,19 @@ def test_copies_equal_what_safetensors_reads_in_any_dtype(file, monkeypatch, dty
 def test_a_copy_has_the_alignment_of_the_mapped_file_but_does_not_map_it(file):
     mapped = load_file(file)
     for name in ("a", "b", "c"):
-        extent = tensor_slice(file, name)
-        copy = copy_tensor(file, extent, mapped[name].dtype)
-        assert copy.data_ptr() % 64 == extent.begin % 64
+        stored = tensor_slice(file, name)
+        copy = copy_tensor(file, stored, mapped[name].dtype)
+        assert copy.data_ptr() % 64 == stored.begin % 64
         copy.zero_()
         assert torch.equal(load_file(file)[name], TENSORS[name])
 
 
 def test_a_truncated_file_is_an_error_and_not_a_crash(file):
-    extent = tensor_slice(file, "c")
-    file.write_bytes(file.read_bytes()[: extent.begin + 8])
+    stored = tensor_slice(file, "c")
+    file.write_bytes(file.read_bytes()[: stored.begin + 8])
     for dtype in (torch.float64, torch.float32):
         with pytest.raises(EOFError, match="in the middle"):
-            copy_tensor(file, extent, dtype)
+            copy_tensor(file, stored, dtype)
 
 
 def test_a_header_that_cannot_be_read_is_an_error(file, tmp_path):
