@@ -1,6 +1,6 @@
-"""What a recipe says of its evaluations: tasks in languages, tasks of its own, and what is analysed besides.
+"""Evaluations of a recipe: tasks in languages, tasks described by a template, and further analyses.
 
-docs/evaluation.md shows every option at work; what a task is stands in `mlprune/evaluation`.
+docs/evaluation.md has an example of every option.
 """
 
 from typing import Annotated, Literal, TypeVar, get_args
@@ -20,46 +20,47 @@ Value = TypeVar("Value")
 
 
 class TaskConfig(Model):
-    """A task of the recipe's own: a choice between candidates."""
+    """A task that the recipe describes: a choice between candidates."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
-    """What evaluations call it; none that comes with the package."""
+    """Name used by evaluations; it must differ from the built-in tasks."""
     template: Annotated[str, Field(min_length=1)]
-    """The whole text: `{key}` is a text of the row, `{candidate}`, once, every candidate; `{{` is a brace."""
+    """The whole text. `{key}` is a text of the row; `{candidate}`, exactly once, is each candidate; `{{` is a brace."""
     answer: Annotated[str, Field(min_length=1)]
-    """Key of the right candidate: its index from 0, or as it is written among the labels or candidates."""
+    """Key of the right candidate: its index from 0, or its text among the labels or candidates."""
     labels: tuple[str, ...] = ()
-    """Labels as the files write them, the same for all rows."""
+    """Labels as they are in the files, equal for all rows."""
     words: tuple[str, ...] = ()
-    """What the template says for each label; empty: the labels themselves."""
+    """Word for each label in the template; empty for the labels themselves."""
     candidates: str | None = None
-    """Instead of labels: the key under which a row lists its candidates."""
+    """Instead of labels: the key of the list of candidates in a row."""
     ties: Literal["earlier", "shared"] = "earlier"
-    """Of equal candidates the earlier one is predicted, or they share the credit (`shared`)."""
+    """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
 
     @model_validator(mode="after")
     def _name_is_new(self) -> "TaskConfig":
         if self.name in KNOWN_TASKS:
-            raise ValueError(f"a task {self.name!r} comes with the package: take another name")
+            raise ValueError(f"{self.name!r} is a built-in task: choose another name")
         return self
 
 
 class AnalysesConfig(Model):
-    """What is analysed besides the evaluations."""
+    """Analyses in addition to the evaluations."""
 
     overlap_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.3,)
-    """Shares of the features that count as large and as small where demonstration sets are compared, all different."""
+    """Shares of the features that count as large and as small when demonstration sets are compared, all different."""
     mask_overlaps: Annotated[int, Field(ge=0)] = 10_000
-    """Pairs of variants whose masks are compared, at most. Where a recipe has more pairs of equal score, structure,
-    propagation and sparsity, those are taken that differ in one choice, their sets first. 0 compares none."""
+    """Largest number of pairs of variants whose masks are compared. If a recipe has more pairs of equal score,
+    structure, propagation and sparsity, only pairs that differ in one choice are compared, first those that differ in
+    their sets. Queries about masks lack the other pairs. 0 compares none."""
     neurons: tuple[str, ...] = ()
-    """Names of demonstration sets, each of one language, in which it is counted how often every neuron fires."""
+    """Names of demonstration sets, each of one language, in which the activations of every neuron are counted."""
     neuron_variants: tuple[str, ...] = ()
-    """Names of variant entries for which it is counted what their masks remove of every neuron."""
+    """Names of variant entries for which the removed weights of every neuron are counted."""
 
     @field_validator("overlap_shares")
     @classmethod
-    def _shares_are_there(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+    def _shares_are_distinct(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         return _distinct(value)
 
 
@@ -67,32 +68,32 @@ class EvaluationConfig(Model):
     """One task in some languages."""
 
     task: str
-    """A task that comes with the package, or one of the recipe's `tasks`."""
+    """A built-in task, or one of the recipe's `tasks`."""
     path: Annotated[str, Field(min_length=1)]
     """Folder of task files, or of parallel text (translation, perplexity); `corpus` for the recipe's corpus; or
     `hub:NAME` or `hub:NAME@REVISION` for a data set of a hub."""
     languages: tuple[Language, ...] = ()
-    """Languages; every task but translation needs some."""
+    """Languages; needed by every task except translation."""
     pairs: tuple[str, ...] = ()
-    """Language pairs such as `fr-en`; translation needs some, no other task takes them."""
+    """Language pairs such as `fr-en`; needed by translation, and not allowed for other tasks."""
     split: str = "test"
     """Split of the task files; of the corpus: dev or test."""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """Keep this many items, the same in every language; left out: all of the split."""
+    """Number of items to keep, the same items in every language; all of the split if left out."""
     seed: Seed = 0
-    """Which items a limit keeps."""
+    """Seed of the items that a limit keeps."""
     rule: Annotated[tuple[RuleName, ...], BeforeValidator(as_tuple)] = ("mean",)
-    """How candidates are scored; a list is one evaluation each, of one run of the model."""
+    """Scoring rule of candidates; a list gives one evaluation per rule, from one run of the model."""
     prompt_language: Annotated[tuple[PromptName, ...], BeforeValidator(as_tuple)] = ("en",)
-    """xnli, xcopa: English words around the examples, or those of their own language; a list is one evaluation each."""
+    """xnli, xcopa: English or native words around the examples; a list gives one evaluation each."""
     shots: Annotated[int, Field(ge=0)] = 4
     """translation: sentence pairs in the prompt."""
     shot_seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] | None = None
-    """translation: which sentence pairs are shown (those of `seed`); a list is one evaluation each."""
+    """translation: seed of the sentence pairs in the prompt (`seed` if left out); a list gives one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
-    """translation: tokens generated at most."""
+    """translation: most tokens generated."""
     variants: tuple[str, ...] = ()
-    """Names of the variant entries to evaluate (dense always is); empty: all."""
+    """Names of the variant entries to evaluate; empty for all. The dense model is always evaluated."""
 
     @field_validator("task")
     @classmethod
@@ -109,9 +110,9 @@ class EvaluationConfig(Model):
 
     @model_validator(mode="after")
     def _languages_fit_task(self) -> "EvaluationConfig":
-        wanted, other = ("pairs", "languages") if self.task in READ_PAIRS else ("languages", "pairs")
-        if not getattr(self, wanted) or getattr(self, other):
-            raise ValueError(f"task {self.task} takes {wanted}, not {other}")
+        needed, refused = ("pairs", "languages") if self.task in READ_PAIRS else ("languages", "pairs")
+        if not getattr(self, needed) or getattr(self, refused):
+            raise ValueError(f"task {self.task} takes {needed}, not {refused}")
         if self.path == "corpus" and self.split not in get_args(SplitName):
             raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
         if self.path.startswith(HUB) and self.task in READ_PARALLEL_TEXT:
@@ -122,14 +123,14 @@ class EvaluationConfig(Model):
 
     @model_validator(mode="after")
     def _options_fit_task(self) -> "EvaluationConfig":
-        for option, is_usual, tasks in (
+        for option, is_default, tasks in (
             ("rule", self.rule == ("mean",), WITH_CANDIDATES),
             ("prompt_language", self.prompt_language == ("en",), WITH_NATIVE_PROMPTS),
             ("shot_seed", self.shot_seed is None, READ_PAIRS),
         ):
-            is_own_choice = option == "rule" and self.task not in KNOWN_TASKS
-            if not (is_usual or is_own_choice or self.task in tasks):
-                raise ValueError(f"{option} means nothing for task {self.task}, only for {', '.join(tasks)}")
+            is_template = option == "rule" and self.task not in KNOWN_TASKS
+            if not (is_default or is_template or self.task in tasks):
+                raise ValueError(f"{option} does not apply to task {self.task}, only to {', '.join(tasks)}")
         return self
 
 

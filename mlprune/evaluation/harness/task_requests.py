@@ -1,8 +1,8 @@
-"""The tasks of lm-evaluation-harness: found by name, loaded, run on a model, their results as plain rows.
+"""Tasks of lm-evaluation-harness: find them by name, load them, run them on a model, and return plain rows.
 
-Data come from local files where a task's YAML says so, else from a hub, which only then has to be reached. A task may
-bring Python code along, and it runs: that of the installed harness, and that in a folder the user names; none comes
-from a hub. Tasks that execute what a model writes are refused.
+Data come from local files if the YAML of a task says so, otherwise from a hub. Python code of a task runs if it belongs
+to the installed harness or is in a folder that the user names; no code comes from a hub. Tasks that execute the output
+of a model are refused.
 """
 
 import json
@@ -32,24 +32,24 @@ logger = logging.getLogger(__name__)
 SEEDS = {"random": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
 """The harness's own defaults."""
 BOOTSTRAP = 1000
-"""Resamples of the standard errors that have no formula."""
-PLACES = ("dataset_path", "dataset_name", "dataset_kwargs", "task_alias", "tag")
-"""What a task's YAML says of where its data lie: no part of what it is, its requests are."""
+"""Number of resamples for standard errors that have no formula."""
+DATA_LOCATION_KEYS = ("dataset_path", "dataset_name", "dataset_kwargs", "task_alias", "tag")
+"""Keys of a task's YAML with the location of its data. They are not part of its identity, but its requests are."""
 INTERNAL = ("name", "alias", "sample_len")
-"""Keys of the harness's results that are no metrics."""
+"""Keys of the harness's results that are not metrics."""
 
 
 @dataclass(frozen=True)
 class HarnessTask:
-    """A task, loaded."""
+    """A loaded task."""
 
     name: str
     version: str
     config_sha256: str
-    """Of its YAML as the harness resolves it, code included, but for where its data lie."""
+    """Hash of its YAML as resolved by the harness, including code, without the location of its data."""
     n_shots: int
     task: Any
-    """The harness's own object."""
+    """The object of the harness."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class HarnessResult:
 
     metric: str
     filter: str
-    """Which of the task's filters of answers it is computed behind; `none` is the plain one."""
+    """Filter of the task that is applied to the answers first; `none` for no filter."""
     value: float
     stderr: float | None
     higher_is_better: bool | None
@@ -66,7 +66,7 @@ class HarnessResult:
 
 @dataclass(frozen=True)
 class HarnessRun:
-    """What a model made of a task."""
+    """Results of a model on a task."""
 
     results: tuple[HarnessResult, ...]
     documents: tuple[JsonObject, ...]
@@ -84,12 +84,12 @@ def harness_version() -> str:
 def load_tasks(
     names: Sequence[str], *, include_path: Path | None = None, num_fewshot: int | None = None
 ) -> list[HarnessTask]:
-    """Load tasks, the members of groups and tags in their place.
+    """Load tasks; groups and tags are replaced by their members.
 
     Args:
-        names: of tasks, groups or tags.
-        include_path: folder of the user's own task files; those go before the harness's.
-        num_fewshot: shots, where a task does not fix them at 0; by default what each task says.
+        names: names of tasks, groups or tags.
+        include_path: folder of the user's task files, which take precedence over those of the harness.
+        num_fewshot: number of shots for tasks that do not fix it at 0; None for the number of each task.
     Raises:
         TaskFileError: there is no such task, or it or its data cannot be loaded.
     """
@@ -99,40 +99,42 @@ def load_tasks(
         with _quietly():
             try:
                 loaded |= manager.load([name])["tasks"]
-            except Exception as err:  # a task's YAML, code and data fail in whatever way they fail
+            except Exception as err:  # the YAML, code and data of a task can raise anything
                 raise TaskFileError("a task cannot be loaded", task=name, reason=_first_line(err)) from err
     return [_prepared(name, task, num_fewshot) for name, task in loaded.items()]
 
 
 def requests_sha256(task: HarnessTask, *, limit: int | None) -> str:
-    """SHA-256 over everything that is asked of a model in a task, in order, and the documents it is asked about.
+    """SHA-256 of all requests of a task, in order, and of their documents.
 
     Raises:
-        TaskFileError: the task's data do not fit it.
+        TaskFileError: the data do not fit the task.
     """
-    asked = _built(task, limit=limit)
-    return digest([[one.doc_id, one.idx, one.request_type, _plain(one.args), _plain(one.doc)] for one in asked])
+    requests = _built(task, limit=limit)
+    return digest(
+        [[each.doc_id, each.idx, each.request_type, _plain(each.args), _plain(each.doc)] for each in requests]
+    )
 
 
 def run_task(model: LM, task: HarnessTask, *, limit: int | None) -> HarnessRun:
-    """Ask a model everything of a task, and let the harness compute its metrics.
+    """Answer all requests of a task with a model; the harness computes the metrics.
 
     Args:
-        limit: documents from the start of the split; None for all.
+        limit: number of documents from the start of the split; None for all.
     Raises:
-        TaskFileError: the task's data or code fail.
+        TaskFileError: the data or code of the task fails.
     """
     _reseed(task)
     with _quietly(), _seeded():
         try:
-            found = evaluate(model, {"tasks": {task.name: task.task}}, limit=limit, bootstrap_iters=BOOTSTRAP)
+            evaluated = evaluate(model, {"tasks": {task.name: task.task}}, limit=limit, bootstrap_iters=BOOTSTRAP)
         except MlpruneError:
             raise
         except Exception as err:  # as in load_tasks
             raise TaskFileError("a task fails", task=task.name, reason=_first_line(err)) from err
-    samples = found["samples"][task.name]
+    samples = evaluated["samples"][task.name]
     return HarnessRun(
-        results=tuple(_results(found["results"][task.name], found["higher_is_better"].get(task.name) or {})),
+        results=tuple(_results(evaluated["results"][task.name], evaluated["higher_is_better"].get(task.name) or {})),
         documents=tuple(_document_row(sample) for sample in samples),
         requests=tuple(_request_row(request) for request in task.task.instances),
         n_documents=len({sample["doc_id"] for sample in samples}),
@@ -140,12 +142,12 @@ def run_task(model: LM, task: HarnessTask, *, limit: int | None) -> HarnessRun:
 
 
 def _manager(names: Sequence[str], include_path: Path | None) -> TaskManager:
-    """An index that has all names; the harness's own tasks, thousands of files, are read where one is asked for."""
+    """Index all named tasks. The thousands of files of the harness are only read if one of its tasks is named."""
     with _quietly():
         if include_path is not None:
-            own = TaskManager(include_path=str(include_path), include_defaults=False)
-            if set(names) <= set(own.all_tasks):
-                return own
+            of_user = TaskManager(include_path=str(include_path), include_defaults=False)
+            if set(names) <= set(of_user.all_tasks):
+                return of_user
         manager = TaskManager(include_path=None if include_path is None else str(include_path))
     for name in names:
         if name not in manager.all_tasks:
@@ -154,13 +156,13 @@ def _manager(names: Sequence[str], include_path: Path | None) -> TaskManager:
 
 
 def _prepared(name: str, task: Any, num_fewshot: int | None) -> HarnessTask:
-    """A task with its number of shots settled, by the harness's rule."""
-    own = task.get_config("num_fewshot")
-    if num_fewshot is not None and own != 0:
+    """Set the number of shots of a task by the rule of the harness."""
+    configured = task.get_config("num_fewshot")
+    if num_fewshot is not None and configured != 0:
         task.set_config(key="num_fewshot", value=num_fewshot)
-    elif own is None:
+    elif configured is None:
         task.set_config(key="num_fewshot", value=0)
-    config = {key: _plain(value) for key, value in task.dump_config().items() if key not in PLACES}
+    config = {key: _plain(value) for key, value in task.dump_config().items() if key not in DATA_LOCATION_KEYS}
     config.get("metadata", {}).pop("config_source", None)
     return HarnessTask(name, str(task.VERSION), digest(config), int(task.get_config("num_fewshot")), task)
 
@@ -176,13 +178,13 @@ def _built(task: HarnessTask, *, limit: int | None) -> list[Any]:
 
 
 def _reseed(task: HarnessTask) -> None:
-    """Draw the same shots whenever the requests are built."""
+    """Reset the seed of the shots, so that requests are always built with the same shots."""
     task.task.set_fewshot_seed(seed=SEEDS["fewshot"])
 
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """The harness's seeds, for code of tasks that draws; what was drawn from before is put back."""
+    """Set the harness's seeds for code of tasks that draws random numbers, and restore the previous states."""
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(SEEDS["random"])
     np.random.seed(SEEDS["numpy"])
@@ -197,7 +199,7 @@ def _seeded() -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """stdout is for results, and standard errors are computed in this process: forks do not go with threads."""
+    """Send stdout to stderr, and compute standard errors in this process, since forking is unsafe with threads."""
     before = os.environ.get("DISABLE_MULTIPROC")
     os.environ["DISABLE_MULTIPROC"] = "1"
     try:
@@ -210,16 +212,16 @@ def _quietly() -> Iterator[None]:
             os.environ["DISABLE_MULTIPROC"] = before
 
 
-def _results(found: Mapping[str, object], higher_is_better: Mapping[str, bool]) -> Iterator[HarnessResult]:
-    """The numbers among the results; what is none is left out with a warning."""
-    for key, value in found.items():
+def _results(values: Mapping[str, object], higher_is_better: Mapping[str, bool]) -> Iterator[HarnessResult]:
+    """Yield the results that are numbers; others are left out with a warning."""
+    for key, value in values.items():
         metric, _, filter_name = key.partition(",")
         if key in INTERNAL or metric.endswith("_stderr"):
             continue
         if not _is_number(value):
-            logger.warning("the harness's %s is no number and is left out: %r", key, value)
+            logger.warning("the harness's %s is not a number and is left out: %r", key, value)
             continue
-        stderr = found.get(f"{metric}_stderr,{filter_name}")
+        stderr = values.get(f"{metric}_stderr,{filter_name}")
         error = float(stderr) if _is_number(stderr) else None
         yield HarnessResult(metric, filter_name, float(value), error, higher_is_better.get(metric))
 
@@ -239,7 +241,7 @@ def _document_row(sample: Mapping[str, Any]) -> dict[str, JsonValue]:
 
 
 def _request_row(request: Any) -> dict[str, JsonValue]:
-    """One request with its first answer: a number and a flag, a number alone, or a text."""
+    """Row of one request with its first answer: a number and a flag, a number, or a text."""
     answer = request.resps[0]
     is_pair, is_text = isinstance(answer, tuple), isinstance(answer, str)
     return {
@@ -255,12 +257,12 @@ def _request_row(request: Any) -> dict[str, JsonValue]:
 
 
 def _text(value: object) -> str:
-    """A text as it is, anything else as JSON."""
+    """Return a text unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _plain(value: object) -> Any:
-    """A value as JSON has it: what JSON does not have becomes text."""
+    """Convert a value to JSON types; values without a JSON type become text."""
     return json.loads(json.dumps(value, default=_unknown, sort_keys=True), parse_constant=str)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from mlprune.evaluation.scoring.text_scores import score_texts
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.vocabulary import RuleName
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "run_with_rules", "score_items"]
 
@@ -62,7 +65,7 @@ class PreparedTask:
 
 
 def prepare(
-    tokenizer: Any, items: Sequence[ChoiceItem], *, batch_tokens: int, max_positions: int | None
+    tokenizer: "PreTrainedTokenizerBase", items: Sequence[ChoiceItem], *, batch_tokens: int, max_positions: int | None
 ) -> PreparedTask:
     """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
 
@@ -85,7 +88,7 @@ def prepare(
     )
 
 
-def _tokenised(tokenizer: Any, items: Sequence[ChoiceItem]) -> tuple[list[Tokens], list[int]]:
+def _tokenised(tokenizer: "PreTrainedTokenizerBase", items: Sequence[ChoiceItem]) -> tuple[list[Tokens], list[int]]:
     """Return the tokens of every text, and the index of the first one of its candidate part."""
     texts = [text for item in items for text in item.texts]
     if not texts:
@@ -121,7 +124,7 @@ def _first_token(offsets: Sequence[tuple[int, int]], start: int) -> int:
     return max(1, next((index for index, (begin, end) in enumerate(offsets) if end > max(begin, start)), last))
 
 
-def _start_token(tokenizer: Any) -> int | None:
+def _start_token(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """First token of an empty text, else the beginning-of-sequence token, else the end-of-sequence token."""
     candidates = [*tokenizer("")["input_ids"], tokenizer.bos_token_id, tokenizer.eos_token_id]
     return next((int(token) for token in candidates if token is not None), None)
@@ -158,7 +161,12 @@ def run_alone(chain: Chain, prepared: PreparedTask) -> NDArray[np.float64]:
 
 
 def score_items(
-    chain: Chain, tokenizer: Any, items: Sequence[ChoiceItem], *, batch_tokens: int, max_positions: int | None
+    chain: Chain,
+    tokenizer: "PreTrainedTokenizerBase",
+    items: Sequence[ChoiceItem],
+    *,
+    batch_tokens: int,
+    max_positions: int | None,
 ) -> ItemScores:
     """Prepare and run items that are scored only once."""
     return run(chain, prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=max_positions))

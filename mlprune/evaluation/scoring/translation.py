@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MAX_NEW_TOKENS = 64
 
@@ -87,7 +90,7 @@ def translation_prompts(
 
 
 def prepare_translation(
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
     items: Sequence[TranslationItem],
     *,
     shots: Sequence[Shot],
@@ -119,7 +122,9 @@ def prepare_translation(
     return PreparedTranslation(tuple(items), tuple(prompts), token_ids, batches, max_new_tokens)
 
 
-def run_translation(chain: Chain, tokenizer: Any, prepared: PreparedTranslation) -> tuple[TranslationOutput, ...]:
+def run_translation(
+    chain: Chain, tokenizer: "PreTrainedTokenizerBase", prepared: PreparedTranslation
+) -> tuple[TranslationOutput, ...]:
     """Decode greedily up to the end-of-sequence token with the current model of the chain, and strip the outputs."""
     stop_id = int(tokenizer.eos_token_id)
     pad_id = stop_id if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
