@@ -139,7 +139,7 @@ class Driver:
 
     def _is_done_elsewhere(self, state: RunState, job: Job) -> bool:
         """Return whether another run has made the job's records since the plan; the plan removed invalid records."""
-        if self._claims is None or not self._claims.has_company or job.makes[-1] in state.n_attempts:
+        if self._claims is None or not self._claims.may_have_peers or job.makes[-1] in state.n_attempts:
             return False
         return all(self._store.has_record(*key) for key in reversed(job.makes))
 

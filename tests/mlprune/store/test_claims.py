@@ -1,4 +1,4 @@
-"""Claims: one owner at a time, renewed, given up, taken over; in a folder and in an object store."""
+"""Claims: one owner at a time, renewed, released, taken over; in a folder and in an object store."""
 
 import json
 import logging
@@ -45,8 +45,8 @@ def local(tmp_path: Path) -> Store:
 
 @pytest.fixture(params=["local", "remote"])
 def store(request: pytest.FixtureRequest) -> Store:
-    found: Store = request.getfixturevalue(request.param)
-    return found
+    opened: Store = request.getfixturevalue(request.param)
+    return opened
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -56,8 +56,10 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def foreign(store: Store, *, stale_after_s: object = 0.3, process: object = "elsewhere/1/1", key: tuple = KEY) -> None:
-    """A claim of somebody on another machine."""
+def write_foreign_claim(
+    store: Store, *, stale_after_s: object = 0.3, process: object = "elsewhere/1/1", key: tuple = KEY
+) -> None:
+    """Write a claim of a run on another machine."""
     claim = {"owner": "their run", "process": process, "stale_after_s": stale_after_s, "n": time.monotonic()}
     store.write_bytes(claim_path(*key), json.dumps(claim).encode())
 
@@ -66,7 +68,7 @@ def claimed(store: Store) -> list[str]:
     return store.list("claims")
 
 
-def test_a_claim_has_one_owner_and_is_gone_at_the_end(store: Store) -> None:
+def test_a_claim_has_one_owner_and_is_removed_at_the_end(store: Store) -> None:
     with Claims(store, "first") as first:
         assert first.take(KEY)
         assert first.take(KEY)
@@ -91,24 +93,24 @@ def test_a_released_claim_can_be_taken_again_at_once(store: Store) -> None:
             assert not second.take(KEY)
 
 
-def test_of_many_who_ask_at_once_one_gets_the_claim_in_a_folder(local: Store) -> None:
-    barrier, got = threading.Barrier(8), []
+def test_in_a_folder_one_of_many_concurrent_takers_gets_the_claim(local: Store) -> None:
+    barrier, takers = threading.Barrier(8), []
 
-    def ask(number: int) -> None:
+    def take(number: int) -> None:
         claims = Claims(local, f"run {number}")
         barrier.wait()
         if claims.take(KEY):
-            got.append(number)
+            takers.append(number)
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(got) == 1
+    assert len(takers) == 1
 
 
-def test_a_claim_that_is_renewed_stays_whatever_its_clock_says(store: Store) -> None:
+def test_a_renewed_claim_is_not_taken_over(store: Store) -> None:
     with Claims(store, "first", stale_after_s=1.6) as first, Claims(store, "second") as second:
         assert first.take(KEY)
         data = store.read_file(claim_path(*KEY))
@@ -119,53 +121,53 @@ def test_a_claim_that_is_renewed_stays_whatever_its_clock_says(store: Store) -> 
         assert store.read_file(claim_path(*KEY)) != data
 
 
-def test_a_claim_without_a_sign_of_life_is_taken_over_after_its_time(
+def test_a_claim_that_is_not_renewed_is_taken_over_after_the_time_its_owner_stated(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    foreign(store)
+    write_foreign_claim(store)
     with caplog.at_level(logging.WARNING), Claims(store, "ours") as ours:
-        asked = time.monotonic()
+        asked_at = time.monotonic()
         assert not ours.take(KEY)
         assert ours.owner_of(KEY) == "their run"
         until(lambda: ours.take(KEY))
-        assert time.monotonic() - asked > 0.3
-        assert "their run gave no sign of life" in caplog.text
+        assert time.monotonic() - asked_at > 0.3
+        assert "their run stopped renewing its claim" in caplog.text
         with Claims(store, "third") as third:
             assert not third.take(KEY)
     assert claimed(store) == []
 
 
-def test_a_sign_of_life_starts_the_time_anew(local: Store) -> None:
+def test_every_renewal_restarts_the_time(local: Store) -> None:
     ours = Claims(local, "ours")
     give_up = time.monotonic() + 1.0
     while time.monotonic() < give_up:
-        foreign(local)
+        write_foreign_claim(local)
         assert not ours.take(KEY)
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"stale_after_s": "long", "process": 7}'])
-def test_a_claim_that_cannot_be_read_is_respected_for_our_own_time(local: Store, content: bytes) -> None:
+def test_an_unreadable_claim_is_stale_after_the_readers_own_time(local: Store, content: bytes) -> None:
     local.write_bytes(claim_path(*KEY), content)
     ours = Claims(local, "ours", stale_after_s=0.3)
     assert not ours.take(KEY)
     until(lambda: ours.take(KEY))
 
 
-def test_the_claim_of_a_process_that_has_ended_here_is_taken_over_at_once(local: Store) -> None:
+def test_the_claim_of_an_ended_process_of_this_machine_is_taken_over_at_once(local: Store) -> None:
     code = "from mlprune.store.process_identity import this_process; print(this_process())"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     ours = Claims(local, "ours")
-    foreign(local, process=this_process(), stale_after_s=60)
+    write_foreign_claim(local, process=this_process(), stale_after_s=60)
     assert not ours.take(KEY)
-    foreign(local, process=ended, stale_after_s=60)
+    write_foreign_claim(local, process=ended, stale_after_s=60)
     assert ours.take(KEY)
 
 
-def test_a_claim_that_somebody_took_over_is_neither_renewed_nor_removed(store: Store) -> None:
+def test_a_claim_that_another_run_took_over_is_neither_renewed_nor_removed(store: Store) -> None:
     with Claims(store, "slow", stale_after_s=0.4) as slow:
         assert slow.take(KEY)
-        foreign(store)
+        write_foreign_claim(store)
         data = store.read_file(claim_path(*KEY))
         time.sleep(0.5)
         slow.release(KEY)
@@ -173,44 +175,44 @@ def test_a_claim_that_somebody_took_over_is_neither_renewed_nor_removed(store: S
     assert store.read_file(claim_path(*KEY)) == data
 
 
-def test_what_killed_runs_left_on_records_that_exist_is_swept(local: Store) -> None:
-    foreign(local)
-    foreign(local, key=("masks", "unmade"))
+def test_claims_of_killed_runs_on_existing_records_are_removed_at_the_end(local: Store) -> None:
+    write_foreign_claim(local)
+    write_foreign_claim(local, key=("masks", "unmade"))
     local.write_record(RECORD)
     with Claims(local, "ours"):
         pass
     assert claimed(local) == ["claims/masks/unmade.json"]
 
 
-def test_alone_in_an_object_store_a_claim_is_one_request(
+def test_a_run_that_is_alone_in_an_object_store_needs_one_request_per_claim(
     remote: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims_module, "LOOK_AROUND_S", 0.05)
+    monkeypatch.setattr(claims_module, "PEER_CHECK_S", 0.05)
     with Claims(remote, "ours") as ours:
-        assert ours.has_company
-        until(lambda: not ours.has_company)
-        ours._is_watched = False  # it looks no more, so that its requests can be counted
+        assert ours.may_have_peers
+        until(lambda: not ours.may_have_peers)
+        ours._checks_for_peers = False  # so that the requests of `take` can be counted
         time.sleep(0.2)
         server.requests.clear()
         assert ours.take(KEY)
         assert server.requests == [f"PUT store/{claim_path(*KEY)}"]
 
 
-def test_company_in_an_object_store_is_noticed(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims_module, "LOOK_AROUND_S", 0.05)
+def test_another_run_in_an_object_store_is_detected(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims_module, "PEER_CHECK_S", 0.05)
     with Claims(remote, "ours") as ours:
         assert ours.take(("masks", "own"))
-        until(lambda: not ours.has_company)
+        until(lambda: not ours.may_have_peers)
         time.sleep(0.3)
-        assert not ours.has_company
-        foreign(remote, stale_after_s=60)
-        until(lambda: ours.has_company)
+        assert not ours.may_have_peers
+        write_foreign_claim(remote, stale_after_s=60)
+        until(lambda: ours.may_have_peers)
         assert not ours.take(KEY)
         time.sleep(0.3)
-        assert ours.has_company
+        assert ours.may_have_peers
 
 
-def test_two_who_begin_at_once_in_an_object_store_do_not_overwrite_each_other(remote: Store) -> None:
+def test_two_runs_that_start_together_in_an_object_store_do_not_overwrite_claims(remote: Store) -> None:
     with Claims(remote, "first") as first, Claims(remote, "second") as second:
         for number in range(10):
             key = ("masks", str(number))
@@ -218,40 +220,44 @@ def test_two_who_begin_at_once_in_an_object_store_do_not_overwrite_each_other(re
             assert not second.take(key)
 
 
-def test_a_claim_overwritten_by_one_who_thought_to_be_alone_is_noticed(remote: Store) -> None:
+def test_a_claim_overwritten_by_another_run_is_noticed(remote: Store) -> None:
     with Claims(remote, "alone", stale_after_s=0.4) as alone:
-        until(lambda: not alone.has_company)
+        until(lambda: not alone.may_have_peers)
         assert alone.take(KEY)
-        foreign(remote, stale_after_s=60)
-        until(lambda: alone.has_company)
+        write_foreign_claim(remote, stale_after_s=60)
+        until(lambda: alone.may_have_peers)
 
 
 @pytest.mark.parametrize("fails", ["write_if_absent", "read_file"])
-def test_a_store_that_takes_no_claims_is_used_without_and_said_once(
+def test_a_store_that_refuses_claims_is_used_without_them_and_reported_once(
     local: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: str
 ) -> None:
     def refuse(*_: object) -> None:
-        raise PermissionError("read only") if fails == "write_if_absent" else StoreError("the object store refuses us")
+        raise (
+            PermissionError("read only")
+            if fails == "write_if_absent"
+            else StoreError("the object store refuses the request")
+        )
 
-    foreign(local)
+    write_foreign_claim(local)
     monkeypatch.setattr(local, fails, refuse)
     with caplog.at_level(logging.WARNING), Claims(local, "ours") as ours:
         for number in range(3):
             assert ours.take(KEY)
             assert ours.take(("masks", str(number)))
         ours.release(KEY)
-    assert caplog.text.count("no claims can be written") == 1
+    assert caplog.text.count("claims cannot be written") == 1
 
 
-def test_a_real_folder_nobody_may_write_to_stops_nothing(local: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_claims_folder_that_cannot_be_written_stops_nothing(local: Store, caplog: pytest.LogCaptureFixture) -> None:
     local.write_bytes("claims", b"a file where the folder should be")
     with caplog.at_level(logging.WARNING), Claims(local, "ours") as ours:
         assert ours.take(KEY)
         assert ours.take(("masks", "a2"))
-    assert caplog.text.count("no claims can be written") == 1
+    assert caplog.text.count("claims cannot be written") == 1
 
 
-def test_claims_are_no_records(store: Store) -> None:
+def test_claims_are_not_records(store: Store) -> None:
     with Claims(store, "ours") as ours:
         assert ours.take(KEY)
         assert store.record_names() == []
