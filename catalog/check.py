@@ -77,7 +77,7 @@ def _segment_damages(store: Store) -> Iterator[Damage]:
         seen: dict[str, str] = {}
         for path, index in store.compacted.segments(kind).items():
             for record_id in sorted(
-                index.positions.keys() & (single_ids | seen.keys()) - store.compacted.void_in(kind, path)
+                index.positions.keys() & (single_ids | seen.keys()) - store.compacted.void_ids(kind, path)
             ):
                 yield from _different(store, kind, record_id, segments=(path, seen.get(record_id)))
             seen |= dict.fromkeys(index.positions, path)

@@ -19,7 +19,7 @@ from mlprune.store.backend import NOT_A_FILE, StoreFiles, quarantine_path
 from mlprune.store.listing import RecordListing, record_listing
 from mlprune.store.parquet import Columns, Schema, Values, columns_of, parquet_bytes
 from mlprune.store.records import Artefact, Record, parse_record, record_path
-from mlprune.store.segments.reader import LOOKS, CompactedRecords, void_path
+from mlprune.store.segments.reader import MOST_REFRESHES, CompactedRecords, void_path
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ class Store(StoreFiles):
         """Let the compacted record of this name count no more."""
         for segment in self.compacted.segments_with(kind, record_id):
             self.write_bytes(void_path(segment, record_id), b"\n")
-        self.compacted.look(kind)
+        self.compacted.refresh(kind)
 
     def record_names(self, kind: str | None = None) -> list[tuple[str, str]]:
         """(kind, id) of all records, sorted; cheap: one listing, and of segments their indexes where they are new."""
@@ -221,9 +221,9 @@ class Store(StoreFiles):
 
     def record_ids(self, kind: str | None = None) -> dict[str, set[str]]:
         """Kind -> ids of all its records; costs what `record_names` does, but for the sorting."""
-        for _ in range(LOOKS):
+        for _ in range(MOST_REFRESHES):
             listing = self.list_records(kind)
-            are_current = [self.compacted.follow(one, paths) for one, paths in listing.segments.items()]
+            are_current = [self.compacted.update(one, paths) for one, paths in listing.segments.items()]
             if all(are_current):
                 break
         kinds = {*listing.own, *listing.segments}
@@ -260,7 +260,7 @@ class Store(StoreFiles):
         for kind, wanted in sorted(ids.items()):
             missing = set(wanted)
             own = self.list_records(kind).own.get(kind, frozenset()) if self.is_local else frozenset()
-            for record_id, line in self.compacted.lines_of(kind, missing - own):
+            for record_id, line in self.compacted.select_lines(kind, missing - own):
                 try:
                     record = parse_record(line, kind=kind, record_id=record_id)
                 except DamagedRecordError:

@@ -51,7 +51,7 @@ class SegmentIndex:
     """Position of the first record of each block."""
     blocks: tuple[Block, ...]
 
-    def place(self, record_id: str) -> tuple[int, int, int]:
+    def locate(self, record_id: str) -> tuple[int, int, int]:
         """Return (block, start, end) of a record's line; the record must be in the segment."""
         position = self.positions[record_id]
         block = bisect_right(self.firsts, position) - 1

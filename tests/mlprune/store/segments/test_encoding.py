@@ -24,7 +24,7 @@ def index_of(data: bytes) -> encoding.SegmentIndex:
 
 def read(data: bytes, record_id: str) -> bytes:
     index = index_of(data)
-    number, start, end = index.place(record_id)
+    number, start, end = index.locate(record_id)
     block = index.blocks[number]
     return block_lines(block, data[block.start : block.start + block.n_bytes])[start:end]
 
