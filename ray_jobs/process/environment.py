@@ -19,8 +19,8 @@ import torch
 from mlprune import __version__
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
+from mlprune.store.artefacts import sha256_of
 from mlprune.store.records import ID_LENGTH
-from mlprune.store.store import sha256_of
 
 PACKAGES = ("catalog", "mlprune", "ray_jobs")
 """The folders of our own code."""

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from mlprune.errors import StoreError
+from mlprune.store.artefacts import sha256_of
 from mlprune.store.compaction import compact
 from mlprune.store.merge import Merge, merge
 from mlprune.store.records import Record
-from mlprune.store.store import Store, sha256_of
+from mlprune.store.store import Store
 from tests.records import made_up_record, record_text
 
 

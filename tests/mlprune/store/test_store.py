@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.store.artefacts import sha256_of
 from mlprune.store.records import Artefact, Record, record_path
-from mlprune.store.store import Store, sha256_of
+from mlprune.store.store import Store
 from tests.records import made_up_record
 
 SCHEMA = {"name": "string", "n": "int64"}
