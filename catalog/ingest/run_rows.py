@@ -50,7 +50,7 @@ def not_folded(connection: Connection, store: Store) -> tuple[tuple[str, ...], b
     """
     files = run_files(store)
     folded = {path for (path,) in connection.execute(statement("fold", "folded_run_files")).fetchall()}
-    is_stale = not all(files.holds(path) for path in folded)
+    is_stale = not all(files.contains(path) for path in folded)
     paths = [*(path for path in files.single if kind_of(path) in TABLES), *files.packs]
     return tuple(path for path in paths if is_stale or path not in folded), is_stale
 

@@ -1,8 +1,7 @@
-"""The files of a store, in a local folder or behind an object-store URI: whole ones appear at once or not at all.
+"""Files of a store, in a local folder or behind an object-store URI. A file appears whole or not at all.
 
-Locally a file gets a temporary name, is flushed and renamed; in an object store it is one PUT, or an upload in parts.
-Knows nothing of what the files mean: that is `storage.py`'s. How an object store is reached, and what its errors mean,
-is in `object_store.py`.
+In a folder, a file is written under a temporary name, flushed and renamed. In an object store, it is one PUT or an
+upload in parts.
 """
 
 import errno
@@ -27,14 +26,14 @@ logger = logging.getLogger(__name__)
 NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 """Errors of a path that leads to a folder, or nowhere, where a file should be."""
 PART_BYTES = 8 << 20
-"""Bytes of a large file in memory at a time."""
+"""Bytes of a large file that are in memory at a time."""
 
 
 class StoreFiles:
     """The files of a store opened by path or URI.
 
     Raises:
-        StoreError: the place cannot be reached or is a file.
+        StoreError: the URI cannot be reached, or is a file.
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -53,23 +52,23 @@ class StoreFiles:
 
     @property
     def is_local(self) -> bool:
-        """Whether the store is a folder of this machine."""
+        """Whether the store is a folder, not behind an object-store URI."""
         return isinstance(self._files, pafs.LocalFileSystem)
 
     @property
     def local_root(self) -> Path | None:
-        """The folder itself, where the store is local."""
+        """The folder of a local store; None for any other store."""
         return Path(self._root) if self.is_local else None
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
 
     def _ask(self, action: Callable[[], T]) -> T:
-        """Do something with the file system: an object store is asked patiently, and its errors are put in words."""
+        """Make a request to the file system; an object store's errors are retried and converted."""
         return action() if self.is_local else patiently(action, store=self.uri)
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a whole file so that it appears at once; an older one of this name is replaced."""
+        """Write a file so that it appears whole; an older one of this name is replaced."""
         if self.is_local:
             self._make_way(path)
             write_atomically(Path(self._full(path)), data)
@@ -77,7 +76,7 @@ class StoreFiles:
             self._ask(lambda: self._put(path, data))
 
     def _make_way(self, path: str) -> None:
-        """Move aside what prevents a file of this name: a folder in its place, or a file in place of its folder."""
+        """Quarantine what prevents a file of this name: a folder in its place, or a file in place of its folder."""
         target = Path(self._full(path))
         if target.is_dir():
             self._move_obstacle(path)
@@ -89,11 +88,11 @@ class StoreFiles:
                     self._move_obstacle(folder)
 
     def _move_obstacle(self, path: str) -> None:
-        logger.warning("%s is in the way of a file of the store: moved to quarantine/", path)
+        logger.warning("%s prevents the writing of a file: moved to quarantine/", path)
         self._to_quarantine(path)
 
     def sizes_of(self, paths: Sequence[str]) -> list[int]:
-        """Sizes of some files, -1 for each that is not there."""
+        """Return the sizes of some files, -1 for each that does not exist."""
         full = [self._full(path) for path in paths]
         if self.is_local:
             return [file_size(path) for path in full]
@@ -107,17 +106,18 @@ class StoreFiles:
         return self._ask(lambda: self._get(path))
 
     def _get(self, path: str) -> bytes:
-        """Two requests: how long is it, and all of it. (A stream would ask for every 256 KiB.)"""
+        """Read a file in two requests: its size, and its content. (A stream would make a request per 256 KiB.)"""
         with self._files.open_input_file(self._full(path)) as file:
             return bytes(file.read())
 
     def _put(self, path: str, data: bytes) -> None:
-        """One request; above 10 MiB an upload in parts, of which nothing is seen until it is complete."""
-        with self._files.open_output_stream(self._full(path), compression=None) as stream:  # else by its ending
+        """Write a file in one request; above 10 MiB in parts, which become visible together."""
+        # compression=None: the default depends on the file's ending
+        with self._files.open_output_stream(self._full(path), compression=None) as stream:
             stream.write(data)
 
     def read_range(self, path: str, start: int, n_bytes: int) -> bytes:
-        """Some bytes of a file, fewer where it ends; FileNotFoundError if it is not there."""
+        """Read some bytes of a file, fewer at its end; raises FileNotFoundError if it does not exist."""
         if self.is_local:
             with Path(self._full(path)).open("rb") as stream:
                 stream.seek(start)
@@ -126,30 +126,33 @@ class StoreFiles:
 
     def _get_range(self, path: str, start: int, n_bytes: int) -> bytes:
         with self._files.open_input_file(self._full(path)) as file:
-            n_left = max(0, min(n_bytes, file.size() - start))
-            return bytes(file.read_at(n_left, start)) if n_left else b""
+            n_available = max(0, min(n_bytes, file.size() - start))
+            return bytes(file.read_at(n_available, start)) if n_available else b""
 
     def changed_at(self, folder: str) -> int | None:
-        """Nanoseconds at which a folder's list of files last changed, 0 if it is not there; None in an object store."""
+        """Return when a folder's list of files last changed, in nanoseconds, 0 if it does not exist; None if unknown.
+
+        It is unknown in an object store.
+        """
         if not self.is_local:
             return None
         try:
-            return os.stat(self._full(folder)).st_mtime_ns  # noqa: PTH116 - asked at every reading
+            return os.stat(self._full(folder)).st_mtime_ns  # noqa: PTH116 - called at every read
         except FileNotFoundError:
             return 0
 
     def read_file(self, path: str) -> bytes | None:
-        """The bytes of a file that no record lists, None if it is not there."""
+        """Read a file that no record lists; None if it does not exist."""
         try:
             return self._read(path)
         except FileNotFoundError:
             return None
 
     def write_if_absent(self, path: str, data: bytes) -> bool:
-        """Write a small file unless there is one; returns whether it was written. It is not flushed to the disk.
+        """Write a small file unless it exists; return whether it was written. It is not flushed to the disk.
 
-        In a folder only one of two writers succeeds. An object store is asked first and written then: of two that come
-        at once both may succeed, and the later one's file stays.
+        In a folder, only one of several writers succeeds. In an object store, existence is checked before the write: if
+        two processes write at the same time, both may succeed, and the later file stays.
         """
         if not self.is_local:
             if self._has(path):
@@ -164,12 +167,12 @@ class StoreFiles:
         except FileExistsError:
             return False
         except OSError:
-            target.unlink(missing_ok=True)  # a full disk leaves an empty one
+            target.unlink(missing_ok=True)  # on a full disk, an empty file was created
             raise
         return True
 
     def delete(self, path: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         try:
             if self.is_local:
                 Path(self._full(path)).unlink()
@@ -179,7 +182,7 @@ class StoreFiles:
             return
 
     def _to_quarantine(self, path: str) -> None:
-        """Move a file aside, or a folder where a file should be; another process may have done so just before."""
+        """Move a file, or a folder in place of a file, to the quarantine, unless another process has just done so."""
         source, target = self._full(path), self._full(quarantine_path(path))
         try:
             if self.is_local:
@@ -194,14 +197,14 @@ class StoreFiles:
     def _has(self, path: str) -> bool:
         if self.is_local:
             return Path(self._full(path)).is_file()
-        try:  # opening asks once; get_file_info also looks for a folder of that name
+        try:  # opening is one request; get_file_info also looks for a folder of that name
             self._ask(lambda: self._files.open_input_file(self._full(path)).close())
         except FileNotFoundError:
             return False
         return True
 
     def upload(self, source: Path, path: str) -> None:
-        """Copy a file of this machine into the store, part by part; it appears at once, when it is complete."""
+        """Copy a local file into the store, part by part; it appears when it is complete."""
         if self.is_local:
             self.write(path, source.read_bytes())
             return
@@ -213,7 +216,7 @@ class StoreFiles:
                 stream.write(part)
 
     def download(self, path: str, target: Path) -> None:
-        """Copy a file of the store to this machine, part by part; FileNotFoundError if it is not there."""
+        """Copy a file of the store to this machine, part by part; raises FileNotFoundError if it does not exist."""
         self._ask(lambda: self._download(path, target))
 
     def _download(self, path: str, target: Path) -> None:
@@ -222,17 +225,17 @@ class StoreFiles:
                 stream.write(part)
 
     def file_info(self, path: str) -> FileInfo | None:
-        """What is known of one file without reading it, None if it is not there."""
+        """Return size and time of a file without reading it; None if it does not exist."""
         info = self._ask(lambda: self._files.get_file_info(self._full(path)))
         if info.type != pafs.FileType.File:
             return None
         return FileInfo(path, info.size, (info.mtime_ns or 0) / 1e9)
 
     def list(self, folder: str) -> list[str]:
-        """Paths, relative to the store, of the finished files below a folder, sorted.
+        """List the paths, relative to the store, of the finished files below a folder, sorted.
 
-        They are what one look at each folder found, a folder before those inside it. So a name stays in even if its
-        file is gone by now: where one file replaces others, either it is named or they are.
+        Every folder is listed once, before the folders in it, and its names are kept even if their files are gone by
+        the end. So if one file replaces others meanwhile, the list has either the one or the others.
         """
         if not self.is_local:
             return sorted(self.sizes(folder))
@@ -240,31 +243,31 @@ class StoreFiles:
         return sorted(self._relative(entry.path) for entry in entries if UNFINISHED not in entry.path)
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Path, relative to the store, of every finished file below a folder -> its size in bytes."""
-        return {one.path: one.n_bytes for one in self.files(folder)}
+        """Return the path, relative to the store, of every finished file below a folder -> size in bytes."""
+        return {file.path: file.n_bytes for file in self.files(folder)}
 
     def files_in(self, folder: str = "") -> Sequence[FileInfo]:
-        """List the files directly in a folder, those included that are being written."""
+        """List the files directly in a folder, unfinished ones included."""
         full = self._full(folder).rstrip("/")
         if self.is_local:
-            found: Iterable[FileInfo] = file_infos(entries_in(full))
+            infos: Iterable[FileInfo] = file_infos(entries_in(full))
         else:
-            found = self._infos(pafs.FileSelector(full, recursive=False, allow_not_found=True))
-        return [replace(one, path=self._relative(one.path)) for one in found]
+            infos = self._infos(pafs.FileSelector(full, recursive=False, allow_not_found=True))
+        return [replace(info, path=self._relative(info.path)) for info in infos]
 
     def files(self, folder: str, *, unfinished: bool = False) -> Iterator[FileInfo]:
-        """The files below a folder, without those that are being written, or with them."""
+        """Yield the files below a folder, with or without those that are being written."""
         full = self._full(folder).rstrip("/")
         if self.is_local:
-            found: Iterable[FileInfo] = file_infos(entries_below(full))
+            infos: Iterable[FileInfo] = file_infos(entries_below(full))
         else:
-            found = self._infos(pafs.FileSelector(full, recursive=True, allow_not_found=True))
-        for one in found:
-            if unfinished or UNFINISHED not in one.path:
-                yield replace(one, path=self._relative(one.path))
+            infos = self._infos(pafs.FileSelector(full, recursive=True, allow_not_found=True))
+        for info in infos:
+            if unfinished or UNFINISHED not in info.path:
+                yield replace(info, path=self._relative(info.path))
 
     def _infos(self, selector: pafs.FileSelector) -> Iterator[FileInfo]:
-        """The files of an object store that a selector names."""
+        """Yield the files of an object store that match a selector."""
         for info in self._ask(lambda: self._files.get_file_info(selector)):
             if info.type == pafs.FileType.File:
                 yield FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)
@@ -274,5 +277,5 @@ class StoreFiles:
 
 
 def quarantine_path(path: str) -> str:
-    """Return a path to which a file can be moved aside, another one at every call."""
+    """Return a path in the quarantine for a file; it differs at every call."""
     return f"quarantine/{path.replace('/', '-')}.{uuid.uuid4().hex[:8]}"

@@ -1,8 +1,8 @@
-"""Garbage: files of a store that no record reaches, or that stand elsewhere too, and how to be rid of them.
+"""Garbage collection: find and remove files of a store that no record references, or that are stored twice.
 
-A running job writes its artefacts before its record, so an unreached file may still be needed. It counts as garbage if
-it is older than any job is expected to take, and is removed if that is so by the clock of the store too and no claim
-there is alive.
+A running job writes its artefacts before its record, so an unreferenced file may still be needed. It counts as garbage
+if it is older than any job is expected to take. It is removed if it is that old by the store's clock, too, and no claim
+in the store is alive.
 """
 
 import logging
@@ -26,78 +26,78 @@ LEFT_OVER = re.compile(r".*\.(?:writing|rebuilding|downloading|damaged)-[^/]*")
 CLOCK = "claims/clock/"
 """Folder of the files by which the store's clock is read."""
 MIN_AGE_S = 24 * 3600.0
-"""Age from which an unreached file counts as garbage."""
+"""Age from which an unreferenced file counts as garbage."""
 CLAIM_ALIVE_S = 3600.0
-"""Age up to which a claim counts as a sign of a running job; living claims are renewed every 15 s."""
+"""Age up to which a claim is taken for that of a running job; runs renew their claims every 15 s."""
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """What no record reaches."""
+    """Files that no record references."""
 
     files: tuple[FileInfo, ...]
-    """To be removed."""
+    """Files to be removed."""
     young: tuple[FileInfo, ...]
-    """Not old enough: a running job may still need them."""
+    """Files that are not old enough: a running job may still need them."""
     min_age_s: float
 
     @property
     def n_bytes(self) -> int:
-        """Size of what is to be removed."""
-        return sum(one.n_bytes for one in self.files)
+        """Size of the files to be removed."""
+        return sum(file.n_bytes for file in self.files)
 
 
 def find_garbage(store: Store, *, min_age_s: float = MIN_AGE_S) -> Garbage:
-    """List what no record reaches: artefacts without a record, half-written files, stale claims, quarantined records.
+    """List artefacts without a record, unfinished files, stale claims and quarantined records.
 
     Args:
-        min_age_s: files that were written later are left alone.
+        min_age_s: younger files are not garbage.
     Raises:
-        StoreError: a segment of records cannot be read: its artefacts would be taken for garbage.
+        StoreError: a record or a segment cannot be read: its artefacts would be taken for garbage.
     """
-    candidates = list(_candidates(store))  # listed before the records: what they reach meanwhile is written later
-    reached = _reached(store)
-    unreached = [one for one in candidates if one.path not in reached]
+    candidates = list(_candidates(store))  # listed before the records, which may reference newer files only
+    referenced = _referenced(store)
+    unreferenced = [file for file in candidates if file.path not in referenced]
     now = time.time()
-    old = tuple(one for one in unreached if now - one.modified_at >= min_age_s)
-    young = tuple(one for one in unreached if now - one.modified_at < min_age_s)
+    old = tuple(file for file in unreferenced if now - file.modified_at >= min_age_s)
+    young = tuple(file for file in unreferenced if now - file.modified_at < min_age_s)
     return Garbage(old, young, min_age_s)
 
 
 def remove_garbage(store: Store, garbage: Garbage) -> int:
-    """Remove what was listed, unless a record reaches it by now; returns how many files were removed.
+    """Remove the listed files, except those that a record references by now; return how many were removed.
 
     Raises:
-        StoreError: a run is at work in the store, or a segment of records cannot be read.
+        StoreError: a run is writing to the store, or a record or a segment cannot be read.
     """
-    now = _now(store)
-    if alive := living_claims(store, now=now):
+    now = _store_time(store)
+    if claims := living_claims(store, now=now):
         raise StoreError(
-            "a run is at work in the store",
+            "a run is writing to the store",
             store=store.uri,
-            got=f"{len(alive)} claims, such as {alive[0]}",
+            got=f"{len(claims)} claims, such as {claims[0]}",
             next="wait for its end; claims of a dead run are ignored after an hour",
         )
-    reached = _reached(store)
+    referenced = _referenced(store)
     n_files = 0
-    for one in garbage.files:
-        if one.path not in reached and now - one.modified_at >= garbage.min_age_s:
-            store.delete(one.path)
+    for file in garbage.files:
+        if file.path not in referenced and now - file.modified_at >= garbage.min_age_s:
+            store.delete(file.path)
             n_files += 1
     return n_files
 
 
-def _now(store: Store) -> float:
-    """The time by the clock of whoever keeps the files: our own may be wrong."""
+def _store_time(store: Store) -> float:
+    """Return the time by the clock of the machine that keeps the files; this machine's clock may be wrong."""
     path = f"{CLOCK}{uuid.uuid4().hex[:8]}"
     store.write_bytes(path, b"\n")
-    found = store.file_info(path)
+    file = store.file_info(path)
     store.delete(path)
-    return found.modified_at if found is not None else time.time()
+    return file.modified_at if file is not None else time.time()
 
 
 def living_claims(store: Store, *, now: float) -> list[str]:
-    """Paths of the claims that may belong to a running job."""
+    """Return the paths of claims that may belong to a running job."""
     return [
         claim.path
         for claim in store.files("claims")
@@ -108,24 +108,24 @@ def living_claims(store: Store, *, now: float) -> list[str]:
 def _candidates(store: Store) -> Iterator[FileInfo]:
     for folder in ARTEFACT_FOLDERS:
         yield from store.files(folder, unfinished=True)
-    yield from (one for one in store.files("records", unfinished=True) if UNFINISHED in one.path)
-    of_runs = list(store.files("runs", unfinished=True))
-    covered = RunFiles(one.path for one in of_runs).covered
-    yield from (one for one in of_runs if UNFINISHED in one.path or one.path in covered)
+    yield from (file for file in store.files("records", unfinished=True) if UNFINISHED in file.path)
+    run_files = list(store.files("runs", unfinished=True))
+    packed = RunFiles(file.path for file in run_files).packed
+    yield from (file for file in run_files if UNFINISHED in file.path or file.path in packed)
     yield from store.files("quarantine")
-    yield from (one for one in store.files_in() if LEFT_OVER.fullmatch(one.path))
-    yield from (one for one in store.files("claims") if time.time() - one.modified_at >= CLAIM_ALIVE_S)
+    yield from (file for file in store.files_in() if LEFT_OVER.fullmatch(file.path))
+    yield from (file for file in store.files("claims") if time.time() - file.modified_at >= CLAIM_ALIVE_S)
 
 
-def _reached(store: Store) -> set[str]:
-    """Paths of all artefacts that some record names.
+def _referenced(store: Store) -> set[str]:
+    """Return the paths of all artefacts that some record lists.
 
     Raises:
         StoreError: a record or segment cannot be read.
     """
     names = store.record_names()
     unreadable = [path for kind in store.compacted.kinds() for path in store.compacted.damaged(kind)]
-    reached: set[str] = set()
+    referenced: set[str] = set()
     for kind, record_id in names:
         try:
             record = store.peek_record(kind, record_id)
@@ -133,12 +133,12 @@ def _reached(store: Store) -> set[str]:
             unreadable.append(f"records/{kind}/{record_id}.json")
             continue
         if record is not None:
-            reached.update(artefact.path for artefact in record.artefacts)
+            referenced.update(artefact.path for artefact in record.artefacts)
     if unreadable:
         raise StoreError(
-            "a record cannot be read, and what it reaches is not known",
+            "a record cannot be read, so the files it references are not known",
             store=store.uri,
             got=unreadable[0],
             next="mlprune catalog check names all of them; run their recipes again, or mlprune catalog rebuild",
         )
-    return reached
+    return referenced

@@ -26,27 +26,27 @@ class FileInfo:
 
 
 def file_size(path: str) -> int:
-    """Size of a local file, -1 if it is none."""
+    """Return the size of a local file, -1 if it does not exist or is not a regular file."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - asked for every artefact of a plan: a Path costs more than the question
+        status = os.stat(path)  # noqa: PTH116 - called for every artefact of a plan: a Path would cost more
     except OSError:
         return -1
-    return found.st_size if stat.S_ISREG(found.st_mode) else -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
 def entries_below(folder: str) -> Iterator[os.DirEntry[str]]:
-    """The files below a local folder, as one look at each folder found them: some may be gone by now."""
-    waiting = [folder]
-    while waiting:
-        for entry in entries_in(waiting.pop()):
+    """Yield the files below a local folder. Each folder is listed once, so some files may be gone by now."""
+    folders = [folder]
+    while folders:
+        for entry in entries_in(folders.pop()):
             if _is_folder(entry):
-                waiting.append(entry.path)
+                folders.append(entry.path)
             else:
                 yield entry
 
 
 def entries_in(folder: str) -> list[os.DirEntry[str]]:
-    """The files and folders in a local folder; empty if it does not exist."""
+    """List the files and folders in a local folder; empty if it does not exist."""
     try:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if _has_text_name(entry)]
@@ -72,12 +72,12 @@ def _has_text_name(entry: os.DirEntry[str]) -> bool:
 
 @cache
 def _report_name(path: str) -> None:
-    """Say once that a file is skipped because its name is not UTF-8."""
+    """Log, once per process, that a file is skipped because its name is not UTF-8."""
     logger.warning("%s is skipped: its name is not UTF-8", os.fsencode(path).decode(errors="backslashreplace"))
 
 
 def file_infos(entries: Iterable[os.DirEntry[str]]) -> Iterator[FileInfo]:
-    """The regular files among some entries, with their sizes; what vanishes meanwhile is left out."""
+    """Yield the regular files among some entries, with their sizes; files that are gone by now are left out."""
     for entry in entries:
         with suppress(OSError):
             status = entry.stat()

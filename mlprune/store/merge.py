@@ -1,8 +1,8 @@
-"""Merging: what another store holds comes into this one.
+"""Merging of stores: copy the records, artefacts and run files of another store.
 
-Equal work has equal ids, so two stores never contradict each other: a record that is in both is taken once, and where
-the bytes of its artefacts differ (another machine computed them) this store's stay. An artefact comes before its record
-and is verified on the way. Run files come along; claims, quarantine and the catalog do not.
+Equal work has equal ids, so a record that is in both stores is kept as it is in this one, even if another machine
+computed other bytes for its artefacts. Artefacts are verified and copied before their record. Claims, the quarantine
+and the catalog are not copied.
 """
 
 import logging
@@ -22,41 +22,44 @@ class Merge:
     """What a merge did."""
 
     n_records: int
-    """Records that came."""
+    """Records copied."""
     n_files: int
-    """Artefacts and run files that came."""
+    """Artefacts and run files copied."""
     n_known: int
-    """Records that were here already."""
+    """Records that existed already."""
     refused: tuple[str, ...]
-    """Paths of records that were not taken: the record or an artefact of it is damaged, or a record here names other
-    bytes under an artefact's path, as another machine may have computed them."""
+    """Paths of records that were not copied. The record or one of its artefacts is damaged, or a record of this store
+    lists other bytes under the path of an artefact, which another machine may have computed."""
 
 
 def merge(other: Store, store: Store) -> Merge:
     """Copy all records of another store, with their artefacts, and its run files.
 
-    A merge that broke off is finished by the same call: what came is known.
+    The same call completes a merge that was interrupted.
 
+    Args:
+        other: the store to copy from; nothing is changed in it.
+        store: the store to copy to.
     Raises:
-        StoreError: both are the same store, or this one cannot be written.
+        StoreError: both are the same store, or `store` cannot be written.
     """
     if other.uri.rstrip("/") == store.uri.rstrip("/"):
         raise StoreError("a store cannot be merged into itself", store=store.uri)
-    ours = {(record.kind, record.id): record for record in store.records()}
-    reached = {artefact.path: artefact.sha256 for record in ours.values() for artefact in record.artefacts}
+    existing = {(record.kind, record.id): record for record in store.records()}
+    referenced = {artefact.path: artefact.sha256 for record in existing.values() for artefact in record.artefacts}
     refused: list[str] = []
     n_records = n_files = n_known = 0
     for key in _parents_first(other.record_names()):
-        if key in ours and store.is_complete(ours[key]):
+        if key in existing and store.is_complete(existing[key]):
             n_known += 1
             continue
         try:
             record = other.peek_record(*key)
-            if record is None:  # it has been moved aside since it was listed
+            if record is None:  # it was removed since it was listed
                 continue
-            n_files += sum(_copy(other, store, artefact, reached=reached) for artefact in record.artefacts)
+            n_files += sum(_copy(other, store, artefact, referenced=referenced) for artefact in record.artefacts)
         except DamagedArtefactError as err:
-            logger.warning("%s is not taken: %s", record_path(*key), err)
+            logger.warning("%s is not copied: %s", record_path(*key), err)
             refused.append(record_path(*key))
             continue
         store.write_record(record)
@@ -70,16 +73,18 @@ def _parents_first(names: Iterable[RecordKey]) -> list[RecordKey]:
     return sorted(names, key=lambda name: (positions.get(name[0], len(positions)), name))
 
 
-def _copy(other: Store, store: Store, artefact: Artefact, *, reached: Mapping[str, str]) -> bool:
-    """Copy an artefact unless it is here; returns whether it came.
+def _copy(other: Store, store: Store, artefact: Artefact, *, referenced: Mapping[str, str]) -> bool:
+    """Copy an artefact unless it exists; return whether it was copied.
 
+    Args:
+        referenced: path -> SHA-256 of the artefacts that records of `store` list.
     Raises:
-        DamagedArtefactError: it is missing or damaged there, or a record here reaches another file of this name.
+        DamagedArtefactError: it is missing or damaged in `other`, or a record of `store` lists other bytes.
     """
-    if reached.get(artefact.path, artefact.sha256) != artefact.sha256:
-        raise DamagedArtefactError(
-            "a record here names other bytes", path=artefact.path, expected=reached[artefact.path], got=artefact.sha256
-        )
+    expected = referenced.get(artefact.path, artefact.sha256)
+    if expected != artefact.sha256:
+        message = "a record of this store lists other bytes"
+        raise DamagedArtefactError(message, path=artefact.path, expected=expected, got=artefact.sha256)
     try:
         store.read_bytes(artefact)
     except DamagedArtefactError:
@@ -89,11 +94,15 @@ def _copy(other: Store, store: Store, artefact: Artefact, *, reached: Mapping[st
 
 
 def _copy_run_files(other: Store, store: Store) -> int:
-    """Copy the run files that are not here; run ids are drawn at random, so equal names are equal files."""
+    """Copy the run files that do not exist. Run ids are random, so files of equal names are equal."""
     missing = sorted(set(other.list("runs")) - set(store.list("runs")))
     n_files = 0
     for path in missing:
-        data = other.read_file(path)
+        try:
+            data = other.read_file(path)
+        except OSError as err:
+            logger.warning("run file %s is not copied: %s", path, err)
+            continue
         if data is not None:
             store.write_bytes(path, data)
             n_files += 1

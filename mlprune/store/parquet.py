@@ -1,8 +1,7 @@
-"""Columns in, Parquet bytes out, and back: the one way artefacts get their schema.
+"""Encoding of tables as Parquet files.
 
-Types are written as short names (`int32`, `list<float>`), so that rooms which describe a table need not know pyarrow.
-Tables of many numbers (statistics, activations) have a layout with a version, are encoded for floats, and come back as
-arrays instead of values.
+Types have short names (`int32`, `list<float>`), so that modules which describe a table do not need pyarrow. Large
+numeric tables (statistics, activations) have a layout with a version, an encoding for floats, and are read as arrays.
 """
 
 import io
@@ -44,30 +43,30 @@ Schema = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Layout:
-    """A table of many numbers, as its files describe it in their metadata."""
+    """The layout of a large numeric table, which its files name in their metadata."""
 
     name: str
     version: int
-    """Raised when a reader of older files could not read newer ones; files that say nothing are of version 1."""
+    """Raised when older code could no longer read the files. A file without a version has version 1."""
     schema: Schema
     """No value may be missing."""
 
 
 @dataclass(frozen=True)
 class Lists:
-    """The values of a list column, end to end."""
+    """The values of a list column, concatenated."""
 
     values: np.ndarray
     """Read-only where the file's memory is shared."""
     ends: np.ndarray
-    """[rows] int64: where each row's values end."""
+    """[rows] int64: the end of each row's values."""
 
 
 def parquet_bytes(columns: Columns, schema: Schema) -> tuple[bytes, int]:
-    """The Parquet file of some columns, and its number of rows; equal columns are equal bytes.
+    """Encode columns as a Parquet file; return it with its number of rows. Equal columns give equal bytes.
 
     Args:
-        columns: name -> values, all equally long; a list column takes lists or 1-d numpy arrays.
+        columns: name -> values, all of the same length; a list column takes lists or 1-d numpy arrays.
         schema: name -> key of `TYPES`, in the order of the file.
     """
     arrays = [_array(columns[name], TYPES[kind]) for name, kind in schema.items()]
@@ -78,15 +77,15 @@ def parquet_bytes(columns: Columns, schema: Schema) -> tuple[bytes, int]:
 
 
 def encode_numeric(columns: Columns, layout: Layout) -> tuple[bytes, int]:
-    """The Parquet file of a table of many numbers, and its number of rows; equal columns are equal bytes.
+    """Encode a large numeric table; return the file with its number of rows. Equal columns give equal bytes.
 
-    The file is one row group, and says which layout it has. Floats are stored byte plane by byte plane: signs and
-    exponents are alike and compress, the rest is hardly touched. No dictionaries are tried, no value may be missing:
-    both would cost more time than anything else here.
+    The file has one row group, and its metadata name the layout. Floats are stored byte plane by byte plane: signs and
+    exponents are similar and compress well, the other bytes hardly at all. Numbers get no dictionaries and no value may
+    be missing, since both would take more time than everything else.
 
     Args:
-        columns: as for `parquet_bytes`; columns of numbers may be numpy arrays.
-        layout: which columns the file has.
+        columns: as for `parquet_bytes`; numeric columns may be numpy arrays.
+        layout: the columns of the file.
     """
     fields = [_required(name, TYPES[kind]) for name, kind in layout.schema.items()]
     schema = pa.schema(fields, metadata={NAME_KEY: layout.name, VERSION_KEY: str(layout.version)})
@@ -106,7 +105,7 @@ def encode_numeric(columns: Columns, layout: Layout) -> tuple[bytes, int]:
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
-    """A column without missing values; those of a list cannot be missing either."""
+    """Return a field without missing values, neither rows nor elements of lists."""
     return pa.field(name, _required_kind(kind), nullable=False)
 
 
@@ -117,29 +116,29 @@ def _required_kind(kind: pa.DataType) -> pa.DataType:
 
 
 _SPLIT = tuple(_required_kind(TYPES[name]) for name in ("list<float>", "list<double>"))
-"""Types stored in byte planes; DuckDB reads no others so."""
+"""Types stored in byte planes: the only ones for which DuckDB reads this encoding."""
 
 
 def decode_numeric(
     data: bytes, layout: Layout, *, path: str, columns: Sequence[str] | None = None
 ) -> dict[str, np.ndarray | Lists]:
-    """The columns of a table of many numbers, all or some: arrays, of a list column `Lists`.
+    """Decode all or some columns of a large numeric table: an array per column, `Lists` for a list column.
 
     Args:
         data: the file.
-        layout: what it has to be, at most of this version.
-        path: where it was read, for messages.
+        layout: the expected layout; the file's version may be lower.
+        path: path of the file, for messages.
 
     Raises:
-        StoreError: the file is of a newer version than this one knows.
-        DamagedArtefactError: it is another table, or has other columns.
+        StoreError: the version of the file is higher than that of the layout.
+        DamagedArtefactError: the file contains another table, or has other columns.
     """
     file = pq.ParquetFile(pa.BufferReader(data))
     metadata = file.metadata.metadata or {}
-    found = (metadata.get(NAME_KEY, layout.name.encode()).decode(), file.schema_arrow.names)
-    if found != (layout.name, list(layout.schema)):
-        expected = (layout.name, list(layout.schema))
-        raise DamagedArtefactError("a file holds another table", path=path, expected=expected, got=found)
+    table_and_columns = (metadata.get(NAME_KEY, layout.name.encode()).decode(), file.schema_arrow.names)
+    expected = (layout.name, list(layout.schema))
+    if table_and_columns != expected:
+        raise DamagedArtefactError("a file contains another table", path=path, expected=expected, got=table_and_columns)
     version = int(metadata.get(VERSION_KEY, b"1"))
     if version > layout.version:
         message = "a file was written by a newer version of this program"
@@ -157,7 +156,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray | Lists:
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """An Arrow array; numpy rows of a list column are joined at once instead of value by value."""
+    """Return an Arrow array; numpy rows of a list column are concatenated, not converted value by value."""
     if pa.types.is_list(kind) and len(values) and isinstance(values[0], np.ndarray):
         offsets = pa.array(np.cumsum([0, *(len(value) for value in values)], dtype=np.int32))
         return pa.ListArray.from_arrays(offsets, pa.array(np.concatenate(values), type=kind.value_type), type=kind)
@@ -165,30 +164,30 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def columns_of(data: bytes, columns: Sequence[str] | None = None, *, rows: range | None = None) -> dict[str, Values]:
-    """The columns of a Parquet file, all or some; the values of a list column are 1-d numpy arrays.
+    """Decode all or some columns of a Parquet file; the values of a list column are 1-d numpy arrays.
 
     Args:
-        rows: these rows only; the rest of the file is not held in memory.
+        rows: decode only these rows, in the memory of about as many.
     """
-    wanted = None if columns is None else list(columns)
-    table = pq.read_table(io.BytesIO(data), columns=wanted) if rows is None else _some_rows(data, wanted, rows)
+    names = None if columns is None else list(columns)
+    table = pq.read_table(io.BytesIO(data), columns=names) if rows is None else _some_rows(data, names, rows)
     return {name: _values(table.column(name).combine_chunks()) for name in table.column_names}
 
 
 def _some_rows(data: bytes, columns: list[str] | None, rows: range) -> pa.Table:
-    """Consecutive rows of a file, which is gone through in pieces of their number."""
+    """Decode consecutive rows of a file, which is read in batches of as many rows."""
     file = pq.ParquetFile(pa.BufferReader(data))
-    found, start = [], 0
+    slices, start = [], 0
     for batch in file.iter_batches(batch_size=max(1, len(rows)), columns=columns, use_threads=False):
         if start >= rows.stop:
             break
         first, last = max(rows.start - start, 0), min(rows.stop - start, batch.num_rows)
         if first < last:
-            found.append(batch.slice(first, last - first))
+            slices.append(batch.slice(first, last - first))
         start += batch.num_rows
     names = file.schema_arrow.names if columns is None else columns
     schema = pa.schema([file.schema_arrow.field(name) for name in names])
-    return pa.Table.from_batches(found, schema=found[0].schema if found else schema)
+    return pa.Table.from_batches(slices, schema=slices[0].schema if slices else schema)
 
 
 def _values(column: pa.Array) -> Values:

@@ -1,13 +1,13 @@
-"""The files of runs: how they are named, and how many small ones become one.
+"""Files of runs: their names, and packs, each of which replaces many small files.
 
-    runs/<run_id>/run.json                         who runs what, where
-    runs/<run_id>/planned.json, ended.json         what is to be done, and how it ended
-    runs/<run_id>/environment-<id>.json            what its jobs computed with
+    runs/<run_id>/run.json                         command, user, host and start time
+    runs/<run_id>/planned.json, ended.json         the jobs to be done, and how the run ended
+    runs/<run_id>/environment-<id>.json            code, libraries and hardware that its jobs used
     runs/<run_id>/job-<n>.json, failure-<n>.json, elsewhere-<n>.json
-    runs/<run_id>/packed-<first>-<last>.jsonl.zst  those of these numbers, a line each
+    runs/<run_id>/packed-<first>-<last>.jsonl.zst  the files with these numbers, one line per file
 
-A run that mends damage has one more folder for each further round, `<run_id>-<round>`. A pack is written whole before
-the files it replaces go, so that no row is ever missing; what lies in both places counts once, as the numbers tell.
+A run that repairs damage has one more folder per further round, `<run_id>-<round>`. A pack is written completely before
+the files it replaces are removed, so no row is ever missing. A file that is also in a pack counts once.
 """
 
 import json
@@ -31,28 +31,28 @@ _ROUND = re.compile(r"(\w+-\w+)-(\d+)")
 
 
 class RunFiles:
-    """The files below `runs/`, from the paths of all of them."""
+    """The files below `runs/`, sorted into packs and single files by their paths."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         listed = list(paths)
-        found = [match for path in listed if (match := _PACK.fullmatch(path))]
-        self.packs: tuple[str, ...] = tuple(match[0] for match in found)
+        packs = [match for path in listed if (match := _PACK.fullmatch(path))]
+        self.packs: tuple[str, ...] = tuple(match[0] for match in packs)
         """Paths of the packs."""
         self._ranges: dict[str, list[tuple[int, int]]] = {}
-        for match in found:
+        for match in packs:
             self._ranges.setdefault(match[1], []).append((int(match[2]), int(match[3])))
         for ranges in self._ranges.values():
             ranges.sort()
-        self.covered: frozenset[str] = frozenset(filter(self._is_in_a_pack, listed))
-        """Files that are in a pack too: a process died before it could remove them."""
-        aside = self.covered.union(self.packs)
-        self.single: tuple[str, ...] = tuple(one for one in listed if one not in aside)
-        """Files that stand for themselves."""
-        self._here = frozenset((*self.single, *self.packs))
+        self.packed: frozenset[str] = frozenset(filter(self._is_in_a_pack, listed))
+        """Files that are also in a pack, because a process died before it could remove them."""
+        excluded = self.packed.union(self.packs)
+        self.single: tuple[str, ...] = tuple(path for path in listed if path not in excluded)
+        """Files that are not in a pack."""
+        self._current = frozenset((*self.single, *self.packs))
 
-    def holds(self, path: str) -> bool:
-        """Whether what a file of this path says is here, in a pack or by itself."""
-        return path in self._here or self._is_in_a_pack(path)
+    def contains(self, path: str) -> bool:
+        """Return whether the content of a path exists, in a file of its own or in a pack."""
+        return path in self._current or self._is_in_a_pack(path)
 
     def _is_in_a_pack(self, path: str) -> bool:
         ranges = self._ranges.get(path.rpartition("/")[0], [])
@@ -60,32 +60,32 @@ class RunFiles:
         if match is None:
             return False
         number = int(match[1])
-        place = bisect_right(ranges, (number, sys.maxsize)) - 1
-        return place >= 0 and number <= ranges[place][1]
+        position = bisect_right(ranges, (number, sys.maxsize)) - 1
+        return position >= 0 and number <= ranges[position][1]
 
 
 def run_files(store: Store) -> RunFiles:
-    """The files of all runs: one listing."""
+    """List the files of all runs."""
     return RunFiles(store.list("runs"))
 
 
 def run_of(path: str) -> tuple[str, int]:
-    """(run id, round) of a run file's path."""
+    """Return (run id, round) of a run file's path."""
     folder = path.split("/")[1]
-    found = _ROUND.fullmatch(folder)
-    return (found[1], int(found[2])) if found else (folder, 0)
+    match = _ROUND.fullmatch(folder)
+    return (match[1], int(match[2])) if match else (folder, 0)
 
 
 def kind_of(path: str) -> str:
-    """What a run file tells of: run, planned, job, failure, elsewhere, environment, ended, or packed."""
+    """Return the kind of a run file: run, planned, job, failure, elsewhere, environment, ended or packed."""
     return path.rpartition("/")[2].partition(".")[0].partition("-")[0]
 
 
 def read_run_file(store: Store, path: str) -> Iterator[tuple[str, RunFileContent]]:
-    """(path, content) of a file, or of each file that a pack holds.
+    """Yield (path, content) of a file, or of each file in a pack.
 
     Raises:
-        OSError: it is not there.
+        OSError: the file does not exist.
         ValueError, TypeError: it cannot be read.
     """
     if _PACK.fullmatch(path) is None:
@@ -97,18 +97,18 @@ def read_run_file(store: Store, path: str) -> Iterator[tuple[str, RunFileContent
         lines = ((name, json.loads(line)) for name, line in all_lines(data))
     for name, value in lines:
         if not isinstance(value, dict):
-            raise TypeError(f"{name} holds no object")
+            raise TypeError(f"{name} is not a JSON object")
         yield name, value
 
 
 def write_pack(store: Store, folder: str, files: Sequence[tuple[str, JsonObject]]) -> None:
-    """Write one file with what many hold, then remove these.
+    """Write the content of many files to one, then remove the files.
 
     Args:
-        folder: of a run, or of a round of it.
-        files: (name such as `job-3`, content), their numbers following on each other.
+        folder: folder of a run, or of a round of it.
+        files: (name such as `job-3`, content), with consecutive numbers.
     Raises:
-        OSError: there is no room; nothing was removed.
+        OSError: the disk is full; no file was removed.
     """
     first, last = (name.rpartition("-")[2] for name, _ in (files[0], files[-1]))
     content = {f"runs/{folder}/{name}.json": value for name, value in files}

@@ -1,4 +1,4 @@
-"""The files of a store: ranges, sizes and whole large backend, in a folder and in an object store."""
+"""Files of a store: ranges, sizes, large files and listings, in a folder and in an object store."""
 
 import os
 import time
@@ -36,8 +36,8 @@ def local(tmp_path: Path) -> StoreFiles:
 
 @pytest.fixture(params=["local", "remote"])
 def store(request: pytest.FixtureRequest) -> StoreFiles:
-    found: StoreFiles = request.getfixturevalue(request.param)
-    return found
+    opened: StoreFiles = request.getfixturevalue(request.param)
+    return opened
 
 
 def test_a_range_ends_where_the_file_ends(store: StoreFiles) -> None:
@@ -50,13 +50,13 @@ def test_a_range_ends_where_the_file_ends(store: StoreFiles) -> None:
 
 
 @pytest.mark.parametrize("name", ["plain.bin", "records.jsonl.zst", "texts.jsonl.gz"])
-def test_bytes_stay_what_they_are_whatever_the_name_ends_in(store: StoreFiles, name: str) -> None:
+def test_files_are_stored_unchanged_whatever_their_ending(store: StoreFiles, name: str) -> None:
     store.write(name, b"plain bytes")
     assert store.read_file(name) == b"plain bytes"
     assert store.sizes("") == {name: 11}
 
 
-def test_sizes_of_some_files_tell_which_are_missing(store: StoreFiles) -> None:
+def test_sizes_of_some_files_show_which_are_missing(store: StoreFiles) -> None:
     store.write("a/one", b"1")
     store.write("a/b/three", b"333")
     assert store.sizes_of(["a/b/three", "a/nothing", "a/one", "a"]) == [3, -1, 1, -1]
@@ -64,7 +64,7 @@ def test_sizes_of_some_files_tell_which_are_missing(store: StoreFiles) -> None:
     assert store.sizes("a") == {"a/one": 1, "a/b/three": 3}
 
 
-def test_a_large_file_goes_up_and_comes_down_in_parts(
+def test_a_large_file_is_uploaded_and_downloaded_in_parts(
     store: StoreFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend, "PART_BYTES", 1000)
@@ -76,18 +76,18 @@ def test_a_large_file_goes_up_and_comes_down_in_parts(
         store.download("nothing", tmp_path / "other")
 
 
-def test_a_file_tells_its_size_and_age(store: StoreFiles) -> None:
+def test_the_size_and_the_age_of_a_file_are_known(store: StoreFiles) -> None:
     store.write("a/one", b"1")
-    found = store.file_info("a/one")
-    assert found is not None
-    assert (found.path, found.n_bytes) == ("a/one", 1)
-    assert abs(found.modified_at - time.time()) < 300
-    assert [FileInfo(one.path, one.n_bytes, found.modified_at) for one in store.files("a")] == [found]
+    info = store.file_info("a/one")
+    assert info is not None
+    assert (info.path, info.n_bytes) == ("a/one", 1)
+    assert abs(info.modified_at - time.time()) < 300
+    assert [FileInfo(file.path, file.n_bytes, info.modified_at) for file in store.files("a")] == [info]
     assert store.file_info("a/nothing") is None
     assert store.file_info("a") is None
 
 
-def test_a_folder_says_that_it_changed_and_an_object_store_cannot(local: StoreFiles, remote: StoreFiles) -> None:
+def test_a_change_of_a_folder_is_noticed_but_not_of_an_object_store(local: StoreFiles, remote: StoreFiles) -> None:
     assert remote.changed_at("a") is None
     assert local.changed_at("a") == 0
     local.write("a/one", b"1")
@@ -103,18 +103,18 @@ def test_a_file_that_vanishes_during_a_listing_hides_no_other(local: StoreFiles)
     first = next(listing)
     gone = sorted({f"a/{number}" for number in range(5)} - {first.path})[0]
     local.delete(gone)
-    assert {first.path, *(one.path for one in listing)} == {f"a/{number}" for number in range(5)} - {gone}
+    assert {first.path, *(file.path for file in listing)} == {f"a/{number}" for number in range(5)} - {gone}
 
 
 def test_a_file_that_replaces_another_during_a_listing_leaves_one_of_them_named(
     local: StoreFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     local.write("a/old", b"1")
-    look = os.scandir
+    scandir = os.scandir
 
     @contextmanager
     def then_replaced(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
-        with look(folder) as entries:
+        with scandir(folder) as entries:
             yield entries
         local.write("a/new", b"1")
         local.delete("a/old")
@@ -124,7 +124,24 @@ def test_a_file_that_replaces_another_during_a_listing_leaves_one_of_them_named(
     assert local.list("a") == ["a/new"]
 
 
-def test_a_file_is_no_store(tmp_path: Path) -> None:
+def test_a_file_is_not_a_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a file")
     with pytest.raises(StoreError, match="is a file"):
         StoreFiles(tmp_path / "file")
+
+
+def test_the_files_directly_in_a_folder_are_listed_with_unfinished_ones(store: StoreFiles) -> None:
+    for path in ("one", "two.writing-0123abcd", "a/three"):
+        store.write(path, b"1")
+    assert sorted(file.path for file in store.files_in()) == ["one", "two.writing-0123abcd"]
+    assert [file.path for file in store.files_in("a")] == ["a/three"]
+    assert list(store.files_in("nothing")) == []
+
+
+@pytest.mark.parametrize("obstacle", ["masks/x/block.parquet/inside", "masks/x", "masks"])
+def test_a_write_moves_obstacles_to_the_quarantine(local: StoreFiles, obstacle: str) -> None:
+    local.write(obstacle, b"an obstacle")
+    local.write("masks/x/block.parquet", b"1")
+    assert local.read_file("masks/x/block.parquet") == b"1"
+    (moved,) = local.list("quarantine")
+    assert local.read_file(moved) == b"an obstacle"

@@ -1,4 +1,4 @@
-"""Merging two stores: everything of both, verified, and nothing twice."""
+"""Merging of stores: everything of both, verified, and nothing twice."""
 
 import json
 import logging
@@ -24,16 +24,16 @@ def add(store: Store, number: int, kind: str = "evaluations") -> Record:
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "ours")
+def target(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "target")
     for number in (0, 1):
         add(store, number)
     return store
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "theirs")
+def source(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "source")
     for number in (1, 2, 3):
         add(store, number)
     store.write_run_file("run-2", "job-0", {"job_id": "a"})
@@ -45,84 +45,86 @@ def root(store: Store) -> Path:
     return store.local_root
 
 
-def test_everything_of_both_stores_is_in_one(ours: Store, theirs: Store) -> None:
-    expected = sorted({*ours.record_names(), *theirs.record_names()})
-    assert merge(theirs, ours) == Merge(n_records=2, n_files=3, n_known=1, refused=())
-    assert ours.record_names() == expected
-    assert all(ours.is_intact(record) for record in ours.records())
-    assert ours.read_json("runs/run-2/job-0.json") == {"job_id": "a"}
-    assert merge(theirs, ours) == Merge(n_records=0, n_files=0, n_known=3, refused=())
+def test_everything_of_both_stores_is_in_one(target: Store, source: Store) -> None:
+    expected = sorted({*target.record_names(), *source.record_names()})
+    assert merge(source, target) == Merge(n_records=2, n_files=3, n_known=1, refused=())
+    assert target.record_names() == expected
+    assert all(target.is_intact(record) for record in target.records())
+    assert target.read_json("runs/run-2/job-0.json") == {"job_id": "a"}
+    assert merge(source, target) == Merge(n_records=0, n_files=0, n_known=3, refused=())
 
 
-def test_compacted_records_come_too(ours: Store, theirs: Store) -> None:
-    compact(theirs)
-    compact(ours)
-    assert merge(theirs, ours).n_records == 2
-    assert len(ours.record_names()) == 4
+def test_compacted_records_are_merged(target: Store, source: Store) -> None:
+    compact(source)
+    compact(target)
+    assert merge(source, target).n_records == 2
+    assert len(target.record_names()) == 4
 
 
-def test_what_is_damaged_there_is_not_taken(ours: Store, theirs: Store, caplog: pytest.LogCaptureFixture) -> None:
-    bad = next(record for record in theirs.records() if record.parameters["number"] == 2)
-    (root(theirs) / bad.artefacts[0].path).write_bytes(b"other bytes")
-    done = merge(theirs, ours)
-    assert (done.n_records, done.refused) == (1, (bad.path,))
-    assert not ours.has_record(bad.kind, bad.id)
-    assert theirs.has_record(bad.kind, bad.id)
-    assert f"{bad.path} is not taken" in caplog.text
-
-
-def test_a_record_here_whose_artefact_is_lost_gets_it_back(ours: Store, theirs: Store) -> None:
-    shared = next(record for record in ours.records() if record.parameters["number"] == 1)
-    (root(ours) / shared.artefacts[0].path).unlink()
-    merge(theirs, ours)
-    assert ours.is_intact(shared)
-
-
-def test_a_merge_that_broke_off_is_finished_by_the_next(
-    ours: Store, theirs: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_record_with_a_damaged_artefact_is_not_copied(
+    target: Store, source: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write, left = Store.write_record, [1]
+    bad = next(record for record in source.records() if record.parameters["number"] == 2)
+    (root(source) / bad.artefacts[0].path).write_bytes(b"other bytes")
+    done = merge(source, target)
+    assert (done.n_records, done.refused) == (1, (bad.path,))
+    assert not target.has_record(bad.kind, bad.id)
+    assert source.has_record(bad.kind, bad.id)
+    assert f"{bad.path} is not copied" in caplog.text
 
-    def breaking(store: Store, record: Record) -> None:
-        if not left[0]:
+
+def test_a_missing_artefact_of_an_existing_record_is_copied(target: Store, source: Store) -> None:
+    shared = next(record for record in target.records() if record.parameters["number"] == 1)
+    (root(target) / shared.artefacts[0].path).unlink()
+    merge(source, target)
+    assert target.is_intact(shared)
+
+
+def test_an_interrupted_merge_is_completed_by_the_next(
+    target: Store, source: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, n_left = Store.write_record, [1]
+
+    def failing(store: Store, record: Record) -> None:
+        if not n_left[0]:
             raise OSError("no space left on device")
-        left[0] -= 1
+        n_left[0] -= 1
         write(store, record)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "write_record", breaking)
+        patch.setattr(Store, "write_record", failing)
         with pytest.raises(OSError, match="no space"):
-            merge(theirs, ours)
-    merge(theirs, ours)
-    assert len(ours.record_names()) == 4
-    assert all(ours.is_intact(record) for record in ours.records())
+            merge(source, target)
+    merge(source, target)
+    assert len(target.record_names()) == 4
+    assert all(target.is_intact(record) for record in target.records())
 
 
-def test_a_store_is_not_merged_into_itself(ours: Store) -> None:
+def test_a_store_is_not_merged_into_itself(target: Store) -> None:
     with pytest.raises(StoreError, match="itself"):
-        merge(Store(ours.uri), ours)
+        merge(Store(target.uri), target)
 
 
-def test_bytes_that_another_machine_computed_do_not_replace_ours(
-    ours: Store, theirs: Store, caplog: pytest.LogCaptureFixture
+def test_bytes_that_another_machine_computed_do_not_replace_existing_ones(
+    target: Store, source: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shared = next(record for record in theirs.records() if record.parameters["number"] == 1)
-    artefact = theirs.write_bytes(shared.artefacts[0].path, b"almost bytes 1")
-    theirs.write_record(made_up_record(shared.kind, shared.parameters, artefacts=[artefact]))
+    shared = next(record for record in source.records() if record.parameters["number"] == 1)
+    artefact = source.write_bytes(shared.artefacts[0].path, b"almost bytes 1")
+    source.write_record(made_up_record(shared.kind, shared.parameters, artefacts=[artefact]))
     with caplog.at_level(logging.WARNING):
-        merge(theirs, ours)
-    kept = ours.read_record(shared.kind, shared.id)
+        merge(source, target)
+    kept = target.read_record(shared.kind, shared.id)
     assert kept is not None
-    assert ours.read_bytes(kept.artefacts[0]) == b"bytes 1"
+    assert target.read_bytes(kept.artefacts[0]) == b"bytes 1"
 
 
-def test_a_record_of_theirs_that_names_other_bytes_under_a_path_of_ours_is_refused(ours: Store, theirs: Store) -> None:
-    shared = next(record for record in ours.records() if record.parameters["number"] == 1)
-    artefact = theirs.write_bytes(shared.artefacts[0].path, b"almost bytes 1")
+def test_a_record_that_lists_other_bytes_under_an_existing_path_is_refused(target: Store, source: Store) -> None:
+    shared = next(record for record in target.records() if record.parameters["number"] == 1)
+    artefact = source.write_bytes(shared.artefacts[0].path, b"almost bytes 1")
     other = made_up_record("masks", artefacts=[artefact])
-    theirs.write_record(other)
-    assert merge(theirs, ours).refused == (other.path,)
-    assert ours.is_intact(shared)
+    source.write_record(other)
+    assert merge(source, target).refused == (other.path,)
+    assert target.is_intact(shared)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +150,9 @@ def test_a_merge_writes_nothing_outside_the_folders_of_artefacts(tmp_path: Path,
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_merge_moves_nothing_in_the_store_it_reads(ours: Store, theirs: Store) -> None:
-    bad = next(theirs.records())
-    theirs.write_bytes(bad.path, b"{")
-    before = theirs.list("")
-    assert bad.path in merge(Store(theirs.uri), ours).refused or ours.has_record(bad.kind, bad.id)
-    assert theirs.list("") == before
+def test_a_merge_moves_nothing_in_the_store_it_reads(target: Store, source: Store) -> None:
+    bad = next(source.records())
+    source.write_bytes(bad.path, b"{")
+    before = source.list("")
+    assert bad.path in merge(Store(source.uri), target).refused or target.has_record(bad.kind, bad.id)
+    assert source.list("") == before

@@ -1,4 +1,4 @@
-"""A store on a real S3-speaking server: the same bytes as in a folder, order of writes, faults, and errors in words."""
+"""A store on an S3 server: the same bytes as in a folder, order of writes, faults and error messages."""
 
 import json
 import logging
@@ -64,7 +64,7 @@ ID = record().id
 OTHER = record(sparsity=0.7)
 
 
-def test_a_recipe_leaves_the_same_bytes_as_in_a_folder(small_run, server: ObjectStoreServer) -> None:
+def test_a_recipe_writes_the_same_bytes_as_in_a_folder(small_run, server: ObjectStoreServer) -> None:
     from tests.tiny_recipes import contents, run_plan  # noqa: PLC0415 - the other tests need no torch
 
     remote = Store(STORE)
@@ -73,7 +73,7 @@ def test_a_recipe_leaves_the_same_bytes_as_in_a_folder(small_run, server: Object
     assert run_plan(small_run.plan, remote) == []
 
 
-def test_a_run_on_an_object_store_ends_well_and_leaves_no_claims(small_run, server: ObjectStoreServer) -> None:
+def test_a_run_on_an_object_store_succeeds_and_leaves_no_claims(small_run, server: ObjectStoreServer) -> None:
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
     from tests.tiny_recipes import contents  # noqa: PLC0415
 
@@ -96,9 +96,7 @@ def test_a_record_is_one_put_after_its_artefacts(store: Store, server: ObjectSto
     assert store.is_intact(written)
 
 
-def test_a_large_artefact_goes_up_in_parts_and_comes_back_in_one_request(
-    store: Store, server: ObjectStoreServer
-) -> None:
+def test_a_large_artefact_is_written_in_parts_and_read_in_one_request(store: Store, server: ObjectStoreServer) -> None:
     data = bytes(range(256)) * (11 * 2**20 // 256)
     artefact = store.write_bytes("large.bin", data)
     assert any("uploads" in request for request in server.requests)
@@ -107,7 +105,7 @@ def test_a_large_artefact_goes_up_in_parts_and_comes_back_in_one_request(
     assert server.requests == ["HEAD some/store/large.bin", "GET some/store/large.bin"]
 
 
-def test_an_upload_that_breaks_off_leaves_nothing_to_be_seen(
+def test_an_interrupted_upload_leaves_no_visible_file(
     store: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_store, "PATIENCE_S", 0.0)
@@ -117,7 +115,7 @@ def test_an_upload_that_breaks_off_leaves_nothing_to_be_seen(
     assert store.list("") == []
 
 
-def test_more_keys_than_one_answer_holds_are_listed(store: Store, server: ObjectStoreServer) -> None:
+def test_a_listing_of_several_pages_is_complete(store: Store, server: ObjectStoreServer) -> None:
     n = 2100
     server.put_many((f"some/store/records/variants/{number:04d}.json" for number in range(n)), b"{}")
     server.put_many(["some/storehouse/records/variants/x.json"], b"{}")
@@ -126,7 +124,7 @@ def test_more_keys_than_one_answer_holds_are_listed(store: Store, server: Object
     assert store.record_names("masks") == []
 
 
-def test_directory_markers_are_no_files(store: Store, server: ObjectStoreServer) -> None:
+def test_directory_markers_are_not_files(store: Store, server: ObjectStoreServer) -> None:
     store.write_record(record())
     for marker in ("some/", "some/store/", "some/store/records/", "some/store/records/variants/", "some/store/masks/"):
         server.client.put_object(Bucket=BUCKET, Key=marker, Body=b"")
@@ -152,7 +150,7 @@ def test_damage_goes_to_quarantine_and_its_bytes_are_kept(
     with caplog.at_level(logging.WARNING):
         assert store.read_record("variants", ID) is None
     store.quarantine(OTHER)
-    store.quarantine(OTHER)  # somebody else was faster
+    store.quarantine(OTHER)  # as if another process had been faster
     assert store.record_names() == []
     moved = server.contents("some/store/")
     found = sorted(name.rpartition(".")[0] for name in moved)
@@ -160,7 +158,7 @@ def test_damage_goes_to_quarantine_and_its_bytes_are_kept(
     assert b"{" in moved.values()
 
 
-def test_readers_check_the_hash_and_miss_what_is_missing(store: Store, server: ObjectStoreServer) -> None:
+def test_readers_detect_damaged_and_missing_artefacts(store: Store, server: ObjectStoreServer) -> None:
     artefact = store.write_bytes("masks/a.bin", b"abc")
     server.client.put_object(Bucket=BUCKET, Key="some/store/masks/a.bin", Body=b"abd")
     with pytest.raises(DamagedArtefactError, match="damaged"):
@@ -184,7 +182,7 @@ def test_a_file_is_written_only_if_it_is_absent(store: Store) -> None:
     assert store.has_record("variants", ID)
 
 
-def test_the_endpoint_may_stand_in_the_uri(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_endpoint_may_be_part_of_the_uri(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(STORE).write_record(record())
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     by_uri = Store(f"{STORE}?endpoint_override=127.0.0.1:{server.port}&scheme=http&region=us-east-1")
@@ -192,7 +190,7 @@ def test_the_endpoint_may_stand_in_the_uri(server: ObjectStoreServer, monkeypatc
 
 
 @pytest.mark.usefixtures("server")
-def test_a_bucket_that_does_not_exist_is_said_in_one_line() -> None:
+def test_a_missing_bucket_is_an_error_in_one_line() -> None:
     with pytest.raises(StoreError, match="the bucket does not exist") as caught:
         Store("s3://nowhere/store")
     text = one_line(caught.value)
@@ -200,7 +198,7 @@ def test_a_bucket_that_does_not_exist_is_said_in_one_line() -> None:
     assert "create it" in text
 
 
-def test_a_bucket_that_goes_away_is_said_in_one_line(server: ObjectStoreServer) -> None:
+def test_a_bucket_deleted_meanwhile_is_an_error_in_one_line(server: ObjectStoreServer) -> None:
     server.client.create_bucket(Bucket="brief")
     opened = Store("s3://brief/store")
     server.client.delete_bucket(Bucket="brief")
@@ -209,7 +207,7 @@ def test_a_bucket_that_goes_away_is_said_in_one_line(server: ObjectStoreServer) 
     assert "create it" in one_line(caught.value)
 
 
-def test_wrong_credentials_are_said_in_one_line(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_an_error_in_one_line(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     import moto.core  # noqa: PLC0415 - checks signatures from now on
     import moto.settings  # noqa: PLC0415
 
@@ -230,7 +228,7 @@ def test_wrong_credentials_are_said_in_one_line(server: ObjectStoreServer, monke
 
 
 @pytest.mark.usefixtures("server", "impatient")
-def test_an_endpoint_nobody_answers_at_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_that_does_not_answer_is_an_error_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
@@ -252,16 +250,16 @@ def test_an_endpoint_nobody_answers_at_is_said_in_one_line(monkeypatch: pytest.M
     ],
 )
 @pytest.mark.usefixtures("server")
-def test_a_uri_that_cannot_be_used_is_said_in_one_line(uri: str, message: str) -> None:
+def test_an_unusable_uri_is_an_error_in_one_line(uri: str, message: str) -> None:
     with pytest.raises(StoreError, match=message) as caught:
         open_object_store(uri)
     assert "secret" not in one_line(caught.value)
 
 
-def test_a_busy_server_is_asked_again(
+def test_requests_to_a_busy_server_are_retried(
     store: Store, server: ObjectStoreServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some answers are tried again by pyarrow, the rest by us: what counts is that no caller sees them."""
+    """Some errors are retried by pyarrow, the others by this project; no caller sees either."""
     for status in ("503 Slow Down", "500 Internal Server Error"):
         server.faults += [(method, status) for method in ("PUT", "GET", "HEAD")]
         artefact = store.write_bytes("masks/a.bin", status.encode())
@@ -270,7 +268,7 @@ def test_a_busy_server_is_asked_again(
         assert server.faults == []
 
 
-def test_what_may_pass_is_tried_again_while_there_is_patience(caplog: pytest.LogCaptureFixture) -> None:
+def test_transient_errors_are_retried_for_a_limited_time(caplog: pytest.LogCaptureFixture) -> None:
     tries: list[int] = []
 
     def unwell() -> str:
@@ -295,7 +293,7 @@ def test_what_may_pass_is_tried_again_while_there_is_patience(caplog: pytest.Log
         "AWS Error INTERNAL_FAILURE during ListObjectsV2 operation",
     ],
 )
-def test_what_does_not_pass_in_time_is_a_transient_error(reason: str) -> None:
+def test_an_error_that_outlasts_the_retries_is_transient(reason: str) -> None:
     def unwell() -> None:
         raise OSError(reason)
 
@@ -317,7 +315,7 @@ def test_what_does_not_pass_in_time_is_a_transient_error(reason: str) -> None:
         ("AWS Error UNKNOWN (HTTP status 301) during HeadObject operation", "reports an error"),
     ],
 )
-def test_what_does_not_pass_is_not_tried_again(reason: str, message: str) -> None:
+def test_permanent_errors_are_not_retried(reason: str, message: str) -> None:
     tries: list[int] = []
 
     def refused() -> None:
@@ -329,7 +327,7 @@ def test_what_does_not_pass_is_not_tried_again(reason: str, message: str) -> Non
     assert len(tries) == 1
 
 
-def test_a_missing_file_stays_a_missing_file() -> None:
+def test_a_missing_file_is_not_retried() -> None:
     def missing() -> None:
         raise FileNotFoundError("none")
 
@@ -352,7 +350,7 @@ def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: py
     monkeypatch.undo()
 
 
-def test_a_second_writer_of_the_same_bytes_disturbs_no_reader(store: Store) -> None:
+def test_a_second_writer_of_the_same_bytes_does_not_disturb_readers(store: Store) -> None:
     import threading  # noqa: PLC0415
 
     written = record(store.write_bytes("masks/a.bin", b"abc" * 1000))

@@ -1,4 +1,4 @@
-"""Columns to Parquet bytes and back, for every type."""
+"""Encoding of tables: columns to Parquet files and back, for every type."""
 
 import io
 from typing import Any
@@ -40,36 +40,36 @@ VALUES: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_every_type_comes_back(kind: str) -> None:
+def test_every_type_is_read_back(kind: str) -> None:
     data, n_rows = parquet_bytes({"x": VALUES[kind]}, {"x": kind})
     assert n_rows == 2
     back = columns_of(data)["x"]
     if kind.startswith("list"):
-        assert [one.tolist() for one in back] == VALUES[kind]
-        assert {one.dtype for one in back} == {np.dtype(TYPES[kind].value_type.to_pandas_dtype())}
+        assert [row.tolist() for row in back] == VALUES[kind]
+        assert {row.dtype for row in back} == {np.dtype(TYPES[kind].value_type.to_pandas_dtype())}
     else:
         assert back == VALUES[kind]
 
 
-def test_rows_of_arrays_and_of_lists_are_the_same_bytes() -> None:
+def test_rows_of_arrays_and_of_lists_give_the_same_bytes() -> None:
     rows = [[1.5, 2.5], [], [3.5]]
     arrays = [np.array(row, dtype=np.float32) for row in rows]
     assert parquet_bytes({"x": arrays}, {"x": "list<float>"}) == parquet_bytes({"x": rows}, {"x": "list<float>"})
 
 
-def test_an_array_row_that_is_a_view_of_a_matrix_is_written_right() -> None:
+def test_a_row_that_is_a_view_of_a_matrix_is_written_correctly() -> None:
     matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
     data, _ = parquet_bytes({"x": list(matrix.T)}, {"x": "list<float>"})
-    assert [one.tolist() for one in columns_of(data)["x"]] == matrix.T.tolist()
+    assert [row.tolist() for row in columns_of(data)["x"]] == matrix.T.tolist()
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_no_rows_come_back_as_no_rows(kind: str) -> None:
+def test_an_empty_table_is_read_back(kind: str) -> None:
     data, n_rows = parquet_bytes({"x": []}, {"x": kind})
     assert (n_rows, columns_of(data)) == (0, {"x": []})
 
 
-def test_columns_stand_in_the_order_of_the_schema() -> None:
+def test_columns_have_the_order_of_the_schema() -> None:
     data, _ = parquet_bytes({"b": [1], "a": ["x"]}, {"a": "string", "b": "int32"})
     assert pq.read_schema(io.BytesIO(data)).names == ["a", "b"]
     assert list(columns_of(data)) == ["a", "b"]
@@ -82,12 +82,12 @@ def test_some_columns_are_read_without_the_others() -> None:
     assert (set(found), found["a"], found["c"][0].tolist()) == ({"a", "c"}, ["x"], [1, 2])
 
 
-def test_rows_of_several_row_groups_come_back_whole() -> None:
+def test_rows_of_several_row_groups_are_read_back() -> None:
     table = pa.table({"x": pa.array([[1], [2, 3], [], [4]], type=pa.list_(pa.int32())), "y": [1, 2, 3, 4]})
     sink = io.BytesIO()
     pq.write_table(table, sink, row_group_size=2)
     back = columns_of(sink.getvalue())
-    assert [one.tolist() for one in back["x"]] == [[1], [2, 3], [], [4]]
+    assert [row.tolist() for row in back["x"]] == [[1], [2, 3], [], [4]]
     assert back["y"] == [1, 2, 3, 4]
 
 
@@ -100,12 +100,12 @@ def test_columns_of_unequal_length_or_wrong_type_are_errors() -> None:
 
 @pytest.mark.parametrize("n_groups", [1, 2, 4])
 @pytest.mark.parametrize("rows", [range(4), range(1), range(1, 3), range(3, 4), range(2, 9), range(2, 2), range(7, 9)])
-def test_some_rows_are_those_rows(rows: range, n_groups: int) -> None:
+def test_some_rows_are_read_without_the_others(rows: range, n_groups: int) -> None:
     table = pa.table({"x": pa.array([[1], [2, 3], [], [4]], type=pa.list_(pa.int32())), "y": [1, 2, 3, 4]})
     sink = io.BytesIO()
     pq.write_table(table, sink, row_group_size=4 // n_groups)
     back = columns_of(sink.getvalue(), ["x", "y"], rows=rows)
-    assert [one.tolist() for one in back["x"]] == [[1], [2, 3], [], [4]][rows.start : rows.stop]
+    assert [row.tolist() for row in back["x"]] == [[1], [2, 3], [], [4]][rows.start : rows.stop]
     assert back["y"] == [1, 2, 3, 4][rows.start : rows.stop]
     assert columns_of(sink.getvalue(), ["y"], rows=rows) == {"y": back["y"]}
 
@@ -126,7 +126,7 @@ def numbers() -> dict[str, Any]:
     }
 
 
-def test_numbers_come_back_as_arrays_bit_by_bit() -> None:
+def test_numeric_columns_are_read_back_as_arrays_bit_for_bit() -> None:
     data, n_rows = encode_numeric(numbers(), NUMBERS)
     back = decode_numeric(data, NUMBERS, path="p")
     assert (n_rows, back["name"].tolist(), back["n"].tolist()) == (4, numbers()["name"], numbers()["n"].tolist())
@@ -139,21 +139,21 @@ def test_numbers_come_back_as_arrays_bit_by_bit() -> None:
         assert found.values.tobytes() == expected.tobytes()
 
 
-def test_numbers_are_plain_parquet_of_one_row_group_that_says_what_it_is() -> None:
+def test_a_numeric_table_is_a_parquet_file_of_one_row_group_that_names_its_layout() -> None:
     data, _ = encode_numeric(numbers(), NUMBERS)
     file = pq.ParquetFile(io.BytesIO(data))
     assert file.num_row_groups == 1
     assert {NAME_KEY: b"numbers", VERSION_KEY: b"3"}.items() <= file.metadata.metadata.items()
     assert pq.read_table(io.BytesIO(data)).column("x").to_pylist() == [row.tolist() for row in numbers()["x"]]
-    assert [one.tolist() for one in columns_of(data)["wide"]] == [row.tolist() for row in numbers()["wide"]]
+    assert [row.tolist() for row in columns_of(data)["wide"]] == [row.tolist() for row in numbers()["wide"]]
 
 
-def test_some_columns_of_numbers_are_read_without_the_others() -> None:
+def test_some_numeric_columns_are_read_without_the_others() -> None:
     data, _ = encode_numeric(numbers(), NUMBERS)
     assert set(decode_numeric(data, NUMBERS, path="p", columns=("x", "n"))) == {"x", "n"}
 
 
-def test_numbers_of_a_newer_version_or_another_table_are_errors_that_name_the_file() -> None:
+def test_a_newer_version_or_another_table_is_an_error_that_names_the_file() -> None:
     data, _ = encode_numeric(numbers(), NUMBERS)
     with pytest.raises(StoreError, match="newer version") as newer:
         decode_numeric(data, Layout("numbers", 2, NUMBERS.schema), path="p")

@@ -1,4 +1,4 @@
-"""Files of runs: names, packs, and that what stands in two places counts once."""
+"""Files of runs: names, packs, and files that are also in a pack."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def written(store: Store, numbers: range, folder: str = RUN) -> list[tuple[str, dict[str, Any]]]:
-    """Files of jobs, every third of which failed."""
+def write_jobs(store: Store, numbers: range, folder: str = RUN) -> list[tuple[str, dict[str, Any]]]:
+    """Write files of jobs, every third of which failed; return their names and contents."""
     files = [(f"{'job' if number % 3 else 'failure'}-{number}", {"number": number}) for number in numbers]
     for name, value in files:
         store.write_run_file(folder, name, value)
@@ -26,45 +26,46 @@ def written(store: Store, numbers: range, folder: str = RUN) -> list[tuple[str, 
 
 
 def contents(store: Store) -> dict[str, Any]:
-    """Path -> number of all job files, wherever they stand."""
+    """Path -> number of all job files, in packs or not; no path may occur twice."""
     files = run_files(store)
-    found = [one for path in (*files.single, *files.packs) for one in read_run_file(store, path)]
-    assert len({path for path, _ in found}) == len(found)
-    return {path: value["number"] for path, value in found}
+    read = [entry for path in (*files.single, *files.packs) for entry in read_run_file(store, path)]
+    numbers = {path: value["number"] for path, value in read}
+    assert len(numbers) == len(read)
+    return numbers
 
 
-def test_a_pack_holds_what_its_files_held_and_they_are_gone(store: Store) -> None:
-    files = written(store, range(7))
+def test_a_pack_replaces_its_files(store: Store) -> None:
+    files = write_jobs(store, range(7))
     before = contents(store)
     write_pack(store, RUN, files[:5])
     assert store.list("runs") == [
-        f"runs/{RUN}/{one}" for one in ("failure-6.json", "job-5.json", "packed-0-4.jsonl.zst")
+        f"runs/{RUN}/{name}" for name in ("failure-6.json", "job-5.json", "packed-0-4.jsonl.zst")
     ]
     assert contents(store) == before
 
 
-def test_files_that_a_killed_process_left_beside_their_pack_count_once_and_are_garbage(store: Store) -> None:
-    files = written(store, range(4))
+def test_files_that_a_killed_process_left_next_to_their_pack_count_once_and_are_garbage(store: Store) -> None:
+    files = write_jobs(store, range(4))
     before = contents(store)
     write_pack(store, RUN, files)
-    written(store, range(1, 4))
+    write_jobs(store, range(1, 4))
     assert contents(store) == before
     expected = {f"runs/{RUN}/{name}.json" for name, _ in files[1:]}
-    assert run_files(store).covered == expected
-    assert {one.path for one in find_garbage(store, min_age_s=-60).files} == expected
+    assert run_files(store).packed == expected
+    assert {file.path for file in find_garbage(store, min_age_s=-60).files} == expected
 
 
-def test_a_pack_covers_the_numbers_it_names_in_its_own_folder_and_nothing_else() -> None:
+def test_a_pack_contains_the_numbers_it_names_in_its_own_folder_only() -> None:
     files = RunFiles([f"runs/{RUN}/packed-10-20.jsonl.zst", f"runs/{RUN}/run.json"])
-    held = [f"runs/{RUN}/job-10.json", f"runs/{RUN}/elsewhere-20.json", *files.packs, f"runs/{RUN}/run.json"]
-    assert all(map(files.holds, held))
-    others = [
+    contained = [f"runs/{RUN}/job-10.json", f"runs/{RUN}/elsewhere-20.json", *files.packs, f"runs/{RUN}/run.json"]
+    assert all(map(files.contains, contained))
+    absent = [
         f"runs/{RUN}/job-9.json",
         f"runs/{RUN}/job-21.json",
         f"runs/{RUN}-1/job-10.json",
         f"runs/{RUN}/ended.json",
     ]
-    assert not any(map(files.holds, others))
+    assert not any(map(files.contains, absent))
 
 
 @pytest.mark.parametrize(
@@ -75,20 +76,20 @@ def test_a_folder_names_the_run_and_the_round(folder: str, expected: tuple[str, 
     assert run_of(f"runs/{folder}/job-1.json") == expected
 
 
-def test_kinds_are_told_by_names() -> None:
+def test_a_kind_follows_from_the_name() -> None:
     names = ("run.json", "job-12.json", "environment-0a1b.json", "packed-0-99.jsonl.zst")
     assert [kind_of(f"runs/{RUN}/{name}") for name in names] == ["run", "job", "environment", "packed"]
 
 
 @pytest.mark.parametrize("data", [b"", b"no JSON", b"[1]"])
-def test_a_file_that_holds_no_object_is_an_error(store: Store, data: bytes) -> None:
+def test_a_file_that_is_not_a_json_object_is_an_error(store: Store, data: bytes) -> None:
     store.write_bytes(f"runs/{RUN}/job-0.json", data)
     with pytest.raises((ValueError, TypeError)):
         list(read_run_file(store, f"runs/{RUN}/job-0.json"))
 
 
 def test_a_damaged_pack_is_an_error(store: Store) -> None:
-    write_pack(store, RUN, written(store, range(100)))
+    write_pack(store, RUN, write_jobs(store, range(100)))
     (path,) = store.list("runs")
     data = bytearray(store.read_file(path) or b"")
     data[-20] ^= 1

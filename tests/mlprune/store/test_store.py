@@ -1,17 +1,19 @@
-"""The store: whole files or none, hashes checked, damage set aside."""
+"""The store: files appear whole, hashes are checked, damaged records are quarantined."""
 
 import hashlib
 import json
 import logging
 import pickle
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.errors import DamagedArtefactError, DamagedRecordError, StoreError
 from mlprune.store.artefacts import sha256_of
+from mlprune.store.compaction import compact
 from mlprune.store.records import Artefact, Record, record_path
 from mlprune.store.store import Store
 from tests.records import made_up_record
@@ -47,14 +49,14 @@ def damage(store: Store, path: str) -> None:
     file.write_bytes(bytes(data))
 
 
-def test_an_artefact_names_its_path_bytes_rows_and_hash(store: Store) -> None:
+def test_an_artefact_has_the_path_size_rows_and_hash_of_its_file(store: Store) -> None:
     artefact = store.write_bytes("masks/x/y.bin", b"abc", n_rows=7)
     assert artefact == Artefact("masks/x/y.bin", 3, hashlib.sha256(b"abc").hexdigest(), 7)
     assert store.read_bytes(artefact) == b"abc"
     assert sha256_of(b"abc") == artefact.sha256
 
 
-def test_a_table_comes_back_and_equal_columns_are_equal_bytes(store: Store) -> None:
+def test_a_table_is_read_back_and_equal_columns_give_equal_bytes(store: Store) -> None:
     first = store.write_table("a.parquet", COLUMNS, SCHEMA)
     second = store.write_table("b.parquet", COLUMNS, SCHEMA)
     assert (first.n_rows, first.sha256) == (2, second.sha256)
@@ -69,18 +71,18 @@ def test_some_columns_of_a_table_are_read_and_the_whole_file_is_checked(store: S
         store.read_table(artefact, columns=("n",))
 
 
-def test_opening_a_store_makes_nothing(tmp_path: Path) -> None:
+def test_opening_a_store_creates_nothing(tmp_path: Path) -> None:
     opened = Store(tmp_path / "none")
     assert opened.record_names() == []
     assert opened.list("records") == []
     assert not (tmp_path / "none").exists()
 
 
-def test_a_file_or_an_unknown_kind_of_place_is_no_store(tmp_path: Path) -> None:
+def test_a_file_or_an_unknown_scheme_is_not_a_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for place in (tmp_path / "file", "nowhere://bucket/store"):
+    for uri in (tmp_path / "file", "nowhere://bucket/store"):
         with pytest.raises(StoreError) as caught:
-            Store(place)
+            Store(uri)
         assert len(str(caught.value).splitlines()) == 1
 
 
@@ -114,7 +116,7 @@ def test_a_file_is_flushed_before_it_gets_its_name(store: Store, monkeypatch: py
     assert flushed[1] == ["a.bin"]
 
 
-def test_a_damaged_or_missing_artefact_is_noticed_by_its_reader(store: Store) -> None:
+def test_readers_detect_a_damaged_or_missing_artefact(store: Store) -> None:
     artefact = store.write_table("a.parquet", COLUMNS, SCHEMA)
     damage(store, "a.parquet")
     with pytest.raises(DamagedArtefactError, match="damaged") as caught:
@@ -125,7 +127,7 @@ def test_a_damaged_or_missing_artefact_is_noticed_by_its_reader(store: Store) ->
         store.read_bytes(artefact)
 
 
-def test_completeness_looks_at_sizes_and_intactness_at_bytes(store: Store) -> None:
+def test_completeness_depends_on_sizes_and_intactness_on_bytes(store: Store) -> None:
     written = record(store.write_bytes("masks/a.bin", b"abc"), store.write_bytes("masks/b.bin", b""))
     assert store.is_complete(written)
     assert store.is_intact(written)
@@ -140,7 +142,7 @@ def test_completeness_looks_at_sizes_and_intactness_at_bytes(store: Store) -> No
     assert store.is_complete(record())
 
 
-def test_a_record_comes_back_and_one_that_is_not_there_is_none(store: Store) -> None:
+def test_a_record_is_read_back_and_a_missing_one_is_none(store: Store) -> None:
     written = record(store.write_bytes("masks/a.bin", b"abc"))
     store.write_record(written)
     assert store.read_record("variants", ID) == written
@@ -152,9 +154,7 @@ def test_a_record_comes_back_and_one_that_is_not_there_is_none(store: Store) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"3", b"[]", b"{}", b"\xff\xfe", b'{"artefacts": []}'])
-def test_a_record_that_cannot_be_read_moves_to_quarantine(
-    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_record_moves_to_quarantine(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path / "store", quarantine=True)
     store.write_bytes(record_path("variants", ID), content)
     with caplog.at_level(logging.WARNING):
@@ -176,8 +176,8 @@ def test_the_same_record_can_go_to_quarantine_twice(store: Store) -> None:
 
 def test_records_are_listed_in_order_and_damaged_ones_are_skipped(store: Store) -> None:
     written = [record(kind=kind, sparsity=sparsity) for kind in ("variants", "masks") for sparsity in (0.5, 0.7)]
-    for one in written:
-        store.write_record(one)
+    for sound in written:
+        store.write_record(sound)
     store.write_bytes("records/masks/broken.json", b"{")
     store.write_bytes("records/masks/segments/one.jsonl.zst", b"")
     in_order = sorted(written, key=lambda one: (one.kind, one.id))
@@ -224,7 +224,7 @@ def test_a_folder_given_as_a_uri_is_the_same_store(store: Store) -> None:
     assert by_uri.local_root == store.local_root
 
 
-def test_behind_an_object_store_uri_everything_works_the_same() -> None:
+def test_a_store_behind_an_object_store_uri_works_the_same() -> None:
     remote = Store("mock:///bucket")
     for folder in ("records/variants", "runs/r", "masks", "quarantine"):
         remote._files.create_dir(f"{remote._root}/{folder}", recursive=True)
@@ -251,7 +251,7 @@ def test_a_record_file_is_readable_json(store: Store) -> None:
     assert text.endswith("}\n")
 
 
-def test_a_file_is_written_only_if_it_is_absent_and_removed_if_it_is_there(store: Store) -> None:
+def test_a_file_is_written_only_if_absent_and_removed_if_present(store: Store) -> None:
     assert store.read_file("claims/x/a.json") is None
     assert store.write_if_absent("claims/x/a.json", b"1")
     assert not store.write_if_absent("claims/x/a.json", b"2")
@@ -261,18 +261,18 @@ def test_a_file_is_written_only_if_it_is_absent_and_removed_if_it_is_there(store
         assert store.read_file("claims/x/a.json") is None
 
 
-def test_whether_a_record_is_there_is_known_without_reading_it(store: Store) -> None:
+def test_the_existence_of_a_record_is_known_without_reading_it(store: Store) -> None:
     assert not store.has_record("variants", ID)
     store.write_bytes(record_path("variants", ID), b"{")
     assert store.has_record("variants", ID)
 
 
-def test_a_record_somebody_else_has_just_moved_aside_is_no_fault(store: Store) -> None:
+def test_quarantine_of_a_record_that_is_gone_does_nothing(store: Store) -> None:
     store.quarantine(record())
     assert files_of(store) == []
 
 
-def test_a_second_writer_of_the_same_bytes_disturbs_no_reader(store: Store) -> None:
+def test_a_second_writer_of_the_same_bytes_does_not_disturb_readers(store: Store) -> None:
     written = record(store.write_bytes("masks/a.bin", b"abc" * 10_000))
     store.write_record(written)
     stop = threading.Event()
@@ -291,3 +291,39 @@ def test_a_second_writer_of_the_same_bytes_disturbs_no_reader(store: Store) -> N
     finally:
         stop.set()
         writer.join()
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_only_a_store_that_quarantines_moves_a_damaged_record(
+    store: Store, caplog: pytest.LogCaptureFixture, *, is_compacted: bool
+) -> None:
+    store.write_record(record())
+    if is_compacted:
+        compact(store)
+    path = Path(store.uri) / next(path for path in store.list("records"))
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    before = store.list("")
+    answering, running = Store(store.uri), Store(store.uri, quarantine=True)
+    for _ in range(2):
+        assert answering.read_record("variants", ID) is None
+        assert answering.read_records([("variants", ID)]) == {}
+        assert list(answering.each_record({"variants": {ID}})) == list(answering.records()) == []
+        with pytest.raises(DamagedRecordError):
+            answering.require("variants", ID)
+        with pytest.raises(DamagedRecordError):
+            answering.peek_record("variants", ID)
+    assert store.list("") == before
+    assert caplog.text.count(ID) == 1
+    assert answering.has_record("variants", ID)
+    assert list(running.records()) == []
+    assert not running.has_record("variants", ID)
+    assert not pickle.loads(pickle.dumps(answering)).quarantines
+    assert pickle.loads(pickle.dumps(running)).quarantines
+
+
+def test_a_record_whose_id_does_not_follow_from_its_inputs_is_not_written(store: Store) -> None:
+    with pytest.raises(DamagedRecordError):
+        store.write_record(replace(record(), id="0" * 20))
+    assert store.list("") == []

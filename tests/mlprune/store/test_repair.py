@@ -1,0 +1,52 @@
+"""Repair: damage that a command meets quarantines the records concerned and names the next step."""
+
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import StoreError
+from mlprune.store.records import Artefact, Record
+from mlprune.store.repair import quarantine_on_damage
+from mlprune.store.store import Store
+from tests.records import made_up_record
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", quarantine=True)
+
+
+def write(store: Store, kind: str, *artefacts: Artefact) -> Record:
+    record = made_up_record(kind, artefacts=artefacts)
+    store.write_record(record)
+    return record
+
+
+def test_every_record_that_lists_a_damaged_artefact_is_quarantined(store: Store) -> None:
+    shared = store.write_bytes("masks/shared.bin", b"12")
+    block, variant = write(store, "mask_blocks", shared), write(store, "variants", shared)
+    sound = write(store, "evaluations", store.write_bytes("predictions/sound.bin", b"3"))
+    (Path(store.uri) / shared.path).write_bytes(b"13")
+    with pytest.raises(StoreError) as caught, quarantine_on_damage(store):
+        store.read_bytes(shared)
+    assert caught.value.context["path"] == shared.path
+    assert "mlprune run" in caught.value.context["next"]
+    assert "\n" not in str(caught.value)
+    assert [store.read_record(record.kind, record.id) for record in (block, variant)] == [None, None]
+    assert store.read_record(sound.kind, sound.id) == sound
+
+
+def test_a_damaged_record_is_one_line_too(store: Store) -> None:
+    record = write(store, "variants")
+    store.write_bytes(record.path, b"{")
+    with pytest.raises(StoreError) as caught, quarantine_on_damage(store):
+        store.require(record.kind, record.id)
+    assert caught.value.context["record"] == record.path
+    assert not store.has_record(record.kind, record.id)
+
+
+def test_without_damage_nothing_happens(store: Store) -> None:
+    record = write(store, "variants", store.write_bytes("masks/a.bin", b"1"))
+    with quarantine_on_damage(store):
+        assert store.is_intact(record)
+    assert store.list("quarantine") == []
