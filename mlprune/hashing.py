@@ -12,25 +12,26 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Built = TypeVar("Built")
+Name = TypeVar("Name", bound=int | str)
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces, in which equal values are equal texts. NaN is refused."""
+def canonical_json(value: object) -> str:
+    """Return JSON with sorted keys and no spaces: equal values give equal texts. Raises ValueError for NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def digest(value: Any) -> str:
-    """SHA-256, in hex, of the canonical JSON of a value."""
+def digest(value: object) -> str:
+    """Return the SHA-256, in hex, of the canonical JSON of a value."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def ordered_by_hash(seed: int, names: Iterable[int | str]) -> list[Any]:
-    """Names ordered by SHA-256 of `"seed:name"`, smallest first: the project's one way to draw lines, files, items."""
+def ordered_by_hash(seed: int, names: Iterable[Name]) -> list[Name]:
+    """Sort names by the SHA-256 of `"seed:name"`. All random choices of lines, files and items use this order."""
     return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
 
 
 def split_of(name: int | str) -> str:
-    """The half a corpus item belongs to: dev where SHA-256 of `"split:name"` is even, else test."""
+    """Return the split of a corpus item: dev if the SHA-256 of `"split:name"` is even, test otherwise."""
     return "test" if hashlib.sha256(f"split:{name}".encode()).digest()[-1] % 2 else "dev"
 
 
@@ -48,8 +49,8 @@ def without_defaults(value: "DataclassInstance", *, omit: Collection[str] = ()) 
         for field in fields(value)
         if field.name not in omit and getattr(value, field.name) != _default(field)
     }
-    values = {name: _json_value(one) for name, one in chosen.items()}
-    return {name: one for name, one in values.items() if one != {} or not is_dataclass(chosen[name])}
+    values = {name: _json_value(field_value) for name, field_value in chosen.items()}
+    return {name: value for name, value in values.items() if value != {} or not is_dataclass(chosen[name])}
 
 
 def with_defaults(cls: type[Built], parameters: Mapping[str, JsonValue]) -> Built:

@@ -14,7 +14,8 @@ from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.store.artefacts import ArtefactStore
 from mlprune.store.backend import NOT_A_FILE, quarantine_path
 from mlprune.store.listing import RecordListing, record_listing
-from mlprune.store.records import Record, RecordKey, parse_record, record_path
+from mlprune.store.record_parsing import parse_record
+from mlprune.store.records import Record, RecordKey, record_path
 from mlprune.store.segments.reader import MOST_REFRESHES, CompactedRecords, void_path
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS, RECORD_KINDS
-from mlprune.store.records import NOT_FOR_ARTEFACTS
+from mlprune.store.record_parsing import NOT_FOR_ARTEFACTS
 
 DOCS = Path(__file__).parents[3] / "docs" / "store.md"
 

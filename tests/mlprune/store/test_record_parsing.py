@@ -1,0 +1,134 @@
+"""Parsing of records: every damage is detected, and nothing but the written record is accepted."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from mlprune.errors import DamagedRecordError
+from mlprune.store.record_parsing import parse_record
+from mlprune.store.records import Artefact, Record, identity
+from tests.records import record_text
+
+INPUTS: dict[str, Any] = {
+    "step_version": 2,
+    "parameters": {"score": "wanda", "sparsity": 0.3, "scale": 1e-05},
+    "parents": {"base_model": "ff"},
+    "contents": {"fr": "aa"},
+}
+RECORD = Record(
+    kind="variants",
+    id=identity("variants", **INPUTS),
+    **INPUTS,
+    artefacts=(Artefact("masks/x.parquet", 12, "b" * 64, 3), Artefact("masks/y.parquet", 0, "c" * 64)),
+    rows={
+        "variants": [{"variant_id": "x", "score": None, "name": "é\u2028\n"}],
+        "metrics": [{"value": 0.1 + 0.2}, {"value": 1e-07}],
+        "empty": [],
+    },
+)
+KEY = {"kind": "variants", "record_id": RECORD.id}
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("text", [RECORD.to_json(), RECORD.to_line()])
+def test_a_record_is_read_back_from_its_file_and_from_its_line(text: str) -> None:
+    record = parse_record(text.encode(), **KEY)
+    assert record == RECORD
+    assert (record.to_json(), record.to_line()) == (RECORD.to_json(), RECORD.to_line())
+    assert json.loads(text)["artefacts"][1]["n_rows"] is None
+
+
+@pytest.mark.parametrize("text", [RECORD.to_json(), RECORD.to_line()])
+def test_every_flip_of_a_single_bit_is_detected(text: str) -> None:
+    data = text.encode()
+    for index in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[index // 8] ^= 1 << index % 8
+        with pytest.raises(DamagedRecordError):
+            parse_record(bytes(flipped), **KEY)
+
+
+@pytest.mark.parametrize("key", [{"kind": "masks"}, {"record_id": "0" * 20}])
+def test_a_record_is_refused_under_another_kind_or_id(key: dict[str, str]) -> None:
+    with pytest.raises(DamagedRecordError) as caught:
+        parse_record(RECORD.to_json().encode(), **{**KEY, **key})
+    assert RECORD.id in caught.value.context["reason"]
+
+
+def test_an_id_that_does_not_follow_from_its_inputs_is_refused() -> None:
+    for change in ({"id": "0" * 20}, {"step_version": 1}, {"parameters": {}}, {"contents": {}}):
+        record = dataclasses.replace(RECORD, **change)
+        with pytest.raises(DamagedRecordError):
+            parse_record(record.to_json().encode(), kind=record.kind, record_id=record.id)
+
+
+TEXTS = ["", "{", "null", "3", '"text"', "[]", "{}", '{"artefacts": 1}', "[" * 100_000]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_other_texts_are_not_records(text: str) -> None:
+    for with_checksum in (text, f'{{"checksum":"{sha("{" + text)}",{text}'):
+        with pytest.raises(DamagedRecordError):
+            parse_record(with_checksum.encode(), **KEY)
+
+
+def test_a_record_of_another_shape_is_refused_even_with_a_right_checksum() -> None:
+    artefact = {"path": "masks/x.parquet", "n_bytes": 1, "sha256": "b" * 64, "n_rows": None}
+    changes: list[dict[str, Any]] = [
+        {"surplus": 1},
+        {"rows": None},
+        {"rows": 5},
+        {"rows": {"metrics": 5}},
+        {"rows": {"metrics": [5]}},
+        {"parents": 5},
+        {"parents": {"set": 5}},
+        {"parents": {"set": [5]}},
+        {"contents": {"fr": None}},
+        {"kind": 5},
+        {"id": 5},
+        {"step_version": "2"},
+        {"step_version": True},
+        {"parameters": []},
+        {"artefacts": {}},
+        {"artefacts": [5]},
+        {"artefacts": [{**artefact, "surplus": 1}]},
+        {"artefacts": [{**artefact, "n_bytes": -1}]},
+        {"artefacts": [{**artefact, "n_bytes": 1.0}]},
+        {"artefacts": [{**artefact, "n_rows": "1"}]},
+        {"artefacts": [{**artefact, "sha256": "B" * 64}]},
+        {"artefacts": [{**artefact, "sha256": 5}]},
+    ]
+    assert parse_record(_signed({"artefacts": [artefact]}), **KEY).artefacts == (Artefact(**artefact),)
+    for change in changes:
+        with pytest.raises(DamagedRecordError):
+            parse_record(_signed(change), **KEY)
+
+
+UNSAFE = ["", "x", "/etc/x", "../x", "masks/../../x", "masks/./x", "masks//x", "masks/", "./x", "masks\\x", "a/b\n"]
+UNSAFE += ["masks/..", "records/variants/x.json", "runs/r/run.json", "claims/masks/x", "quarantine/x", "a/\x00b"]
+
+
+@pytest.mark.parametrize("path", UNSAFE)
+def test_an_artefact_cannot_be_outside_the_folders_of_artefacts(path: str) -> None:
+    artefact = {"path": path, "n_bytes": 1, "sha256": "b" * 64, "n_rows": None}
+    with pytest.raises(DamagedRecordError):
+        parse_record(_signed({"artefacts": [artefact]}), **KEY)
+
+
+@pytest.mark.parametrize("kind", ["../../../", "a/b", "", "A", "..", "a.b"])
+def test_a_kind_is_a_plain_name(kind: str) -> None:
+    record = dataclasses.replace(RECORD, kind=kind, id=identity(kind, **INPUTS))
+    with pytest.raises(DamagedRecordError):
+        parse_record(record.to_json().encode(), kind=kind, record_id=record.id)
+
+
+def _signed(change: dict[str, Any]) -> bytes:
+    """The record with some fields changed, and the checksum that goes with them."""
+    value = {**json.loads(RECORD.to_json()), **change}
+    return record_text({name: field for name, field in value.items() if field is not None})
