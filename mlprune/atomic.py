@@ -22,7 +22,7 @@ def replacing(target: Path) -> Iterator[Path]:
     was. The flush covers a file's content, but not the files in a folder.
 
     Raises:
-        OSError: there is no room, the folder is read-only, or a folder with files is in place of the target.
+        OSError: the disk is full, the folder is read-only, or a folder with files is in place of the target.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}{UNFINISHED}{uuid.uuid4().hex[:8]}")

@@ -1,1 +1,1 @@
-"""The store: artefacts, records and run files in one folder or behind an object-store URI."""
+"""The store: artefacts, records and run files in one folder or in an object store."""

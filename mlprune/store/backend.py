@@ -1,4 +1,4 @@
-"""Files of a store, in a local folder or behind an object-store URI. A file appears whole or not at all.
+"""Files of a store, in a local folder or in an object store. A file appears whole or not at all.
 
 In a folder, a file is written under a temporary name, flushed and renamed. In an object store, it is one PUT or an
 upload in parts.
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 """Errors of a path that leads to a folder, or nowhere, where a file should be."""
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of a write to a folder or file system that is read-only for this process."""
 PART_BYTES = 8 << 20
 """Bytes of a large file that are in memory at a time."""
 
@@ -52,7 +54,7 @@ class StoreFiles:
 
     @property
     def is_local(self) -> bool:
-        """Whether the store is a folder, not behind an object-store URI."""
+        """Whether the store is a folder and not in an object store."""
         return isinstance(self._files, pafs.LocalFileSystem)
 
     @property
@@ -68,12 +70,23 @@ class StoreFiles:
         return action() if self.is_local else patiently(action, store=self.uri)
 
     def write(self, path: str, data: bytes) -> None:
-        """Write a file so that it appears whole; an older one of this name is replaced."""
-        if self.is_local:
+        """Write a file so that it appears whole; an older one of this name is replaced.
+
+        Raises:
+            StoreError: the folder is read-only.
+            OSError: the disk is full, for example.
+        """
+        if not self.is_local:
+            self._ask(lambda: self._put(path, data))
+            return
+        try:
             self._make_way(path)
             write_atomically(Path(self._full(path)), data)
-        else:
-            self._ask(lambda: self._put(path, data))
+        except OSError as err:
+            if err.errno not in READ_ONLY:
+                raise
+            message = "the store cannot be written"
+            raise StoreError(message, store=self.uri, path=path, reason=str(err.strerror)) from err
 
     def _make_way(self, path: str) -> None:
         """Quarantine what prevents a file of this name: a folder in its place, or a file in place of its folder."""

@@ -1,4 +1,4 @@
-"""The store: artefacts, records and run files in one folder, local or behind an object-store URI.
+"""The store: artefacts, records and run files in one local folder or one place in an object store.
 
 A step writes its artefacts first and its record last. A record has a file of its own, or is a line of a segment after a
 compaction.
@@ -58,7 +58,7 @@ class Store(ArtefactStore):
         self.write_bytes(record.path, text)
 
     def read_record(self, kind: str, record_id: str) -> Record | None:
-        """Read a record; None if there is no sound one.
+        """Read a record; None if it is missing or damaged.
 
         A folder is searched for a record file before a segment. An object store, where requests are slow, is searched
         for a known segment first.

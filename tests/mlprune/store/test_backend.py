@@ -1,5 +1,6 @@
 """Files of a store: ranges, sizes, large files and listings, in a folder and in an object store."""
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -145,3 +146,17 @@ def test_a_write_moves_obstacles_to_the_quarantine(local: StoreFiles, obstacle: 
     assert local.read_file("masks/x/block.parquet") == b"1"
     (moved,) = local.list("quarantine")
     assert local.read_file(moved) == b"an obstacle"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_write_to_a_read_only_folder_is_an_error_in_one_line(
+    local: StoreFiles, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(backend, "write_atomically", refuse)
+    with pytest.raises(StoreError) as caught:
+        local.write("masks/a.bin", b"1")
+    assert caught.value.context["path"] == "masks/a.bin"
+    assert "\n" not in str(caught.value)
