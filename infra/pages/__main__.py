@@ -8,14 +8,14 @@ from infra.pages.site import write_pages
 
 
 def main() -> None:
-    """Freeze the stores that are named, then write what is not as it should be; says which pages those were."""
+    """Freeze the given stores, then write the pages that are out of date and print their paths."""
     parser = argparse.ArgumentParser(description="Write the generated pages of docs/.")
     parser.add_argument(
         "--freeze",
         metavar="NAME=STORE",
         action="append",
         default=[],
-        help="First keep the records of a finished store as docs/stores/NAME.tar.xz, demo=demo-store for instance.",
+        help="First archive the records of a finished store as docs/stores/NAME.tar.xz, for example demo=demo-store.",
     )
     for pair in parser.parse_args().freeze:
         name, _, store = pair.partition("=")

@@ -1,4 +1,4 @@
-"""The page with every command and option, from the command line itself."""
+"""The page with every command and option, made from the command line."""
 
 import inspect
 from collections.abc import Iterator
@@ -11,13 +11,12 @@ from mlprune.steps.export.markdown import table
 from ray_jobs.cli.application import app
 
 OPENING = """
-What the commands do and return, and which exit codes they have, is in [command-line.md](../command-line.md). `--help`
-says the same as this page.
+[command-line.md](../command-line.md) has examples, output and exit codes. `--help` prints the same texts as this page.
 """
 
 
 def command_reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [OPENING.strip()]
     for name, command in commands():
         parts += [f"## {name}", *_help(command), *_parameters(command)]
@@ -25,21 +24,21 @@ def command_reference() -> str:
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """(name as it is typed, command) of every command, those of a group too."""
+    """Yield (name as typed, command) for every command, including those of groups."""
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]  # it is a group
         for inner, member in getattr(command, "commands", {"": command}).items():
             yield f"{name} {inner}".strip(), member
 
 
 def _help(command: Any) -> tuple[str, ...]:
-    """The sentences of a command's help, and its examples as a block."""
+    """Return the sentences of a command's help, and its examples as a block."""
     sentences, _, examples = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("\n\nExample")
     lines = [line.strip() for line in examples.partition(":")[2].splitlines() if line.strip()]
     return (sentences, "```\n" + "\n".join(lines) + "\n```") if lines else (sentences,)
 
 
 def _parameters(command: Any) -> tuple[str, ...]:
-    rows = [_parameter(one) for one in command.params if one.name != "help"]
+    rows = [_parameter(parameter) for parameter in command.params if parameter.name != "help"]
     return (table(("argument or option", "default", "meaning"), rows),) if rows else ()
 
 

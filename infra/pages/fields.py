@@ -1,4 +1,4 @@
-"""What a field of a recipe's models is, in words: its type, range and default, and the sentence that follows it."""
+"""Describe the fields of recipe models: type, range, default, and the docstring after the field."""
 
 import ast
 import inspect
@@ -21,19 +21,19 @@ def sentences(model: type[Model]) -> dict[str, str]:
     """Return field -> its description, or the docstring that follows it in the code, on one line.
 
     Raises:
-        ValueError: a field has none.
+        ValueError: a field has no docstring.
     """
-    found = {name: field.description for name, field in model.model_fields.items() if field.description}
+    texts = {name: field.description for name, field in model.model_fields.items() if field.description}
     for base in model.__mro__:
-        if issubclass(base, Model) and set(base.__annotations__) - set(found):
-            found |= _docstrings(base)
-    if missing := sorted(set(model.model_fields) - set(found)):
-        raise ValueError(f"fields of {model.__name__} have no sentence: {missing}")
-    return found
+        if issubclass(base, Model) and set(base.__annotations__) - set(texts):
+            texts |= _docstrings(base)
+    if missing := sorted(set(model.model_fields) - set(texts)):
+        raise ValueError(f"fields of {model.__name__} have no docstring: {missing}")
+    return texts
 
 
 def _docstrings(model: type[Model]) -> dict[str, str]:
-    """Field -> the docstring that follows it in the source of a class."""
+    """Return field -> the docstring after it in the source of a class."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(tree, ast.ClassDef)
     return {
@@ -45,16 +45,16 @@ def _docstrings(model: type[Model]) -> dict[str, str]:
 
 
 def type_words(model: type[Model], name: str, *, links: Mapping[type, str]) -> str:
-    """The type and range of a field.
+    """Return the type and range of a field.
 
     Args:
-        links: model -> what a field that holds it says: a link to its table.
+        links: model -> link to its table.
     """
     return _words(get_type_hints(model, include_extras=True)[name], links)
 
 
 def default_words(model: type[Model], name: str) -> str:
-    """What a field that is left out becomes: a value as YAML, `required`, or nothing where it is simply not there."""
+    """Return the default of a field as YAML, `required`, or an empty text if an absent key has no value."""
     field = model.model_fields[name]
     if field.is_required():
         return "required"
@@ -69,9 +69,9 @@ def _words(hint: Any, links: Mapping[type, str]) -> str:
     if origin is Annotated:
         return _annotated(arguments[0], arguments[1:], links)
     if origin in (Union, types.UnionType):
-        return " or ".join(_words(one, links) for one in arguments if one is not types.NoneType)
+        return " or ".join(_words(argument, links) for argument in arguments if argument is not types.NoneType)
     if origin is Literal:
-        return ", ".join(_literal(one) for one in arguments)
+        return ", ".join(_literal(argument) for argument in arguments)
     if origin is tuple:
         return f"list of {_plural(_words(arguments[0], links))}"
     return links[hint] if hint in links else PLAIN[hint]
@@ -88,23 +88,23 @@ def _annotated(hint: Any, metadata: Iterable[Any], links: Mapping[type, str]) ->
 
 
 def _plural(words: str) -> str:
-    """`integers >= 1`; what is no plain type stays as it is."""
+    """Return the plural, such as `integers >= 1`; only plain types change."""
     head, space, rest = words.partition(" ")
     return f"{head}s{space}{rest}" if head in {*PLAIN.values(), "language"} else words
 
 
 def _range(bounds: Iterable[Any]) -> str:
-    """` >= 1`, ` > 0 and < 0.5`; nothing where there is no bound."""
-    said = [
-        f" {sign} {getattr(one, kind.__name__.lower()):,}"
-        for one in bounds
-        if (kind := type(one)) in BOUNDS and (sign := BOUNDS[kind])
+    """Return ` >= 1`, ` > 0 and < 0.5`, or an empty text without bounds."""
+    parts = [
+        f" {sign} {getattr(bound, kind.__name__.lower()):,}"
+        for bound in bounds
+        if (kind := type(bound)) in BOUNDS and (sign := BOUNDS[kind])
     ]
-    return " and".join(said)
+    return " and".join(parts)
 
 
 def _literal(value: Any) -> str:
-    """A value as a recipe writes it."""
+    """Return a value as a recipe contains it."""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`[{', '.join(map(str, value))}]`" if isinstance(value, tuple) else f"`{value}`"

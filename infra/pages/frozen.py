@@ -1,7 +1,7 @@
-"""Stores frozen for the documentation: records, run files and demonstrations of finished runs, one archive each.
+"""Frozen stores for the documentation: archives with the records, run files and demonstrations of finished runs.
 
-A catalog is folded from nothing else, so every question to it has the answer it had in the store itself. What needs
-other artefacts (predictions, export, verify, another run) is not possible with a thawed store.
+A catalog needs nothing else, so an unpacked store answers every query like the original. Predictions, export, verify
+and further runs need other artefacts and are not possible.
 """
 
 import io
@@ -15,17 +15,17 @@ from pathlib import Path, PurePath
 from mlprune.store.store import Store
 
 FOLDER = Path(__file__).parents[2] / "docs" / "stores"
-KEPT = ("records/", "runs/", "demonstrations/")
+PREFIXES = ("records/", "runs/", "demonstrations/")
 
 
 def archive_of(name: str) -> Path:
-    """Where the frozen store of a name lies."""
+    """Return the path of the archive of a frozen store."""
     return FOLDER / f"{name}.tar.xz"
 
 
 def freeze(store: Path, archive: Path) -> None:
-    """Write these files of a store in one fixed order; of a model's folder only the name is kept."""
-    paths = [path for kept in KEPT for path in sorted((store / kept).rglob("*")) if path.is_file()]
+    """Archive these files of a store in a fixed order. Paths of models are reduced to their names."""
+    paths = [path for prefix in PREFIXES for path in sorted((store / prefix).rglob("*")) if path.is_file()]
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:xz", preset=9) as packed:
         for path in paths:
@@ -44,7 +44,7 @@ def thaw(archive: Path, folder: Path) -> Store:
 
 @contextmanager
 def thawed(name: str) -> Iterator[Store]:
-    """A frozen store in a folder that is gone afterwards."""
+    """Unpack a frozen store into a temporary folder, which is deleted afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         yield thaw(archive_of(name), Path(folder))
 

@@ -1,4 +1,4 @@
-"""The frame of a generated page."""
+"""Title and source line of a generated page."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,6 @@ COMMAND = "make docs"
 
 
 def page(title: str, parts: Iterable[str], *, source: str) -> str:
-    """A Markdown page that says where it comes from."""
-    mark = f"*This page is generated from {source} by `{COMMAND}`: change them, not it.*"
+    """Return a Markdown page that names its source."""
+    mark = f"*This page is generated from {source} by `{COMMAND}`. Change the source, not this page.*"
     return "\n\n".join([f"# {title}", mark, *parts]) + "\n"

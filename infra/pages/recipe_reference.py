@@ -1,4 +1,4 @@
-"""The page with every key of a recipe, from the models that check it."""
+"""The page with every recipe key, made from the models that check recipes."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,22 +15,22 @@ from mlprune.steps.export.markdown import table
 LINKS: Mapping[type, str] = {model: f"[{name}](#{name})" for name, model in SECTIONS.items()}
 
 OPENING = f"""
-How the sections go together, with examples, is in [recipe.md](../recipe.md). An empty default means that the key is not
-there; what it is then taken for stands in brackets. In an entry of `demonstrations` and `variants` every key may have a
-list of values, which multiplies out; {", ".join(f"`{key}`" for key in sorted(LIST_KEYS))} are lists by nature.
-`exclude` takes combinations out again.
+[recipe.md](../recipe.md) explains how the sections work together. An empty default means that the key is absent; the
+effect is in parentheses. In an entry of `demonstrations` and `variants`, every key accepts a list of values, which
+multiplies out, except {", ".join(f"`{key}`" for key in sorted(LIST_KEYS))}, which are lists by nature. `exclude`
+removes combinations.
 """
 
 
 def recipe_reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [OPENING.strip(), "## The sections", _table(Recipe, hidden=HIDDEN)]
     for name, model in SECTIONS.items():
         parts += [f"## `{name}`", _first_line(model), _table(model)]
         if model is DemonstrationConfig:
             parts.append(_keys_by_kind())
         if model is EvaluationConfig:
-            parts.append(f"Tasks that come with the package: {', '.join(f'`{task}`' for task in KNOWN_TASKS)}.")
+            parts.append(f"Built-in tasks: {', '.join(f'`{task}`' for task in KNOWN_TASKS)}.")
     return page("Recipe reference", parts, source="the models in `mlprune/recipe/`")
 
 
@@ -49,13 +49,13 @@ def _first_line(model: type[Model]) -> str:
 
 
 def _keys_by_kind() -> str:
-    """Which keys each kind of demonstration set takes."""
+    """Return the table of keys of each kind of demonstration set."""
     rows = [
         (f"`{name}`", _keys(kind.needs), _keys(kind.may_take), _keys(kind.options))
         for name, kind in KINDS_OF_SETS.items()
     ]
-    return "Which kind takes which keys (`pair` stands for `source` and `target`):\n\n" + table(
-        ("kind", "takes", "may take besides", "options"), rows
+    return "Keys of each kind (`pair` is short for `source` and `target`):\n\n" + table(
+        ("kind", "required", "optional", "options"), rows
     )
 
 

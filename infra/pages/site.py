@@ -1,4 +1,4 @@
-"""Which pages are generated or hold answers, and writing them."""
+"""Generated pages, pages with generated answers, and writing them."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -19,31 +19,31 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/commands.md": command_reference,
     "reference/recipe.md": recipe_reference,
 }
-"""Path below docs/ -> what writes the page."""
+"""Path below docs/ -> function that makes the page."""
 
 WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
     "quick-start.md": ("demo",),
     "study.md": ("study",),
 }
-"""Page written by hand -> frozen stores that its commands ask, each by its name and `-store`."""
+"""Hand-written page -> frozen stores that its commands query, unpacked as NAME-store."""
 
 
 def wanted_pages() -> dict[Path, str]:
-    """All such pages as they should be."""
+    """Return path -> expected text of every such page."""
     pages = {DOCS / name: make() for name, make in PAGES.items()}
     return pages | {DOCS / name: _with_answers(DOCS / name, stores) for name, stores in WITH_ANSWERS.items()}
 
 
 def write_pages() -> list[Path]:
-    """Write the pages that are not as they should be, and return them."""
-    changed = [(path, text) for path, text in wanted_pages().items() if not _holds(path, text)]
+    """Write the pages that are out of date, and return their paths."""
+    changed = [(path, text) for path, text in wanted_pages().items() if not _is_current(path, text)]
     for path, text in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return [path for path, _ in changed]
 
 
-def _holds(path: Path, text: str) -> bool:
+def _is_current(path: Path, text: str) -> bool:
     return path.exists() and path.read_text("utf-8") == text
 
 

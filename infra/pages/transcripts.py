@@ -1,4 +1,4 @@
-"""Answers on pages written by hand: a `text` block holds what the `sh` block right before it prints."""
+"""Answers on hand-written pages: a `text` block is the output of the `sh` block directly before it."""
 
 import re
 import shlex
@@ -13,27 +13,27 @@ _TRANSCRIPT = re.compile(r"(```sh\n(?P<block>(?:(?!```).)*)```\n\n```text\n)(?:(
 
 
 def commands(block: str) -> list[str]:
-    """The commands of a shell block: lines that hang together by quotes, backslashes or a here-document are one."""
-    found: list[str] = []
+    """Split a shell block into commands; quotes, backslashes and here-documents join lines."""
+    complete: list[str] = []
     current = ""
     for line in block.splitlines():
         current = f"{current}\n{line}" if current else line
         if _is_complete(current):
-            found += [current] if current.strip() else []
+            complete += [current] if current.strip() else []
             current = ""
     if current:
-        raise ValueError(f"a command has no end: {current}")
-    return found
+        raise ValueError(f"a command is incomplete: {current}")
+    return complete
 
 
 def refreshed(page: str, folder: Path) -> str:
-    """A page whose answers are those that its commands give in a folder.
+    """Replace the answers on a page by the output of its commands in a folder.
 
     Raises:
-        ValueError: a command before an answer is none of mlprune, or fails.
+        ValueError: a command before an answer is not an mlprune command, or fails.
     """
     with chdir(folder):
-        return _TRANSCRIPT.sub(lambda found: f"{found[1]}{_printed(found['block'])}{found[3]}", page)
+        return _TRANSCRIPT.sub(lambda match: f"{match[1]}{_printed(match['block'])}{match[3]}", page)
 
 
 def _printed(block: str) -> str:
@@ -44,7 +44,7 @@ def _answer(command: str) -> str:
     program, *arguments = shlex.split(command, comments=True)
     done = CliRunner().invoke(app, arguments)
     if program != "mlprune" or done.exit_code != 0:
-        raise ValueError(f"the command gives no answer: {command} ({done.exception or done.output})")
+        raise ValueError(f"the command failed: {command} ({done.exception or done.output})")
     return done.stdout
 
 

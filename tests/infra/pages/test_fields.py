@@ -1,4 +1,4 @@
-"""Fields of models in words: types, ranges, defaults and the sentences below them."""
+"""Types, ranges, defaults and docstrings of model fields."""
 
 from typing import Annotated, Literal
 
@@ -67,11 +67,11 @@ def test_a_sentence_is_the_docstring_below_the_field_on_one_line() -> None:
     assert sentences(Outer)["name"] == "What it is called."
 
 
-def test_a_field_without_a_sentence_is_refused() -> None:
+def test_a_field_without_a_docstring_is_refused() -> None:
     class Silent(Model):
         """A model that does not say what its field means."""
 
         depth: int = 0
 
-    with pytest.raises(ValueError, match=r"fields of Silent have no sentence: \['depth'\]"):
+    with pytest.raises(ValueError, match=r"fields of Silent have no docstring: \['depth'\]"):
         sentences(Silent)

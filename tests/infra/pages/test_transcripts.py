@@ -17,8 +17,8 @@ def test_a_command_ends_where_its_quotes_backslashes_and_documents_do() -> None:
     ]
 
 
-def test_a_command_without_an_end_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no end"):
+def test_an_incomplete_command_is_an_error() -> None:
+    with pytest.raises(ValueError, match="incomplete"):
         commands('mlprune query "SELECT 1\n')
 
 
@@ -31,6 +31,6 @@ def test_an_answer_is_what_the_commands_right_before_it_print(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("command", ["ls", "mlprune query failures --store nothing"])
-def test_a_command_that_gives_no_answer_is_an_error(command: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="gives no answer"):
+def test_a_command_that_fails_is_an_error(command: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="failed"):
         refreshed(f"```sh\n{command}\n```\n\n```text\n```\n", tmp_path)
