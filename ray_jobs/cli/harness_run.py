@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from catalog.store import Catalog
-from mlprune.errors import BadInputError
+from mlprune.errors import BadInputError, unknown
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
 from mlprune.models.checkpoint.weight_files import DTYPES
 from mlprune.models.local_chain import local_chain
@@ -58,7 +58,7 @@ def parse_dtype(name: str) -> DtypeName:
     for dtype in DTYPES:
         if dtype == name:
             return dtype
-    raise BadInputError("unknown dtype", option="--dtype", expected=tuple(DTYPES), got=name)
+    raise unknown("dtype", name, DTYPES, error=BadInputError, option="--dtype")
 
 
 def run_harness_command(store: Store, names: Sequence[str], arguments: HarnessArguments) -> Iterator[str]:

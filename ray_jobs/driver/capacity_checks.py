@@ -24,7 +24,7 @@ def local_ray_pool(needs: Needs) -> Pool:
     """Plan the pool of a local Ray on this machine.
 
     Raises:
-        BadInputError: the machine does not have what the recipe asks for.
+        BadInputError: the model does not fit on the machine, or the recipe needs more than the machine has.
     """
     node = local_node()
     return needs.pool([Node(node.n_cpus, local_ray_bytes()[0], node.n_gpus, node.gpu_bytes)])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 SHORT_STEP = "compare"
-"""Step of very short jobs: an estimate does not wait for one of them."""
+"""Step with very short jobs; an estimate does not need a finished one."""
 
 
 def remaining_s(

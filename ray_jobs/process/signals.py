@@ -1,7 +1,7 @@
 """Graceful shutdown: SIGTERM and SIGINT end a run once, in order, and the exit code names the signal.
 
-A store stays consistent whatever is killed. A graceful end additionally removes the run's claims, ends its workers and
-prints one line instead of a traceback.
+A store stays consistent when any process is killed. A graceful end additionally removes the run's claims, ends its
+workers and prints one line instead of a traceback.
 """
 
 import signal

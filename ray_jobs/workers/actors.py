@@ -26,7 +26,7 @@ from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
 
 class ShardActor:
-    """A process that holds some blocks of the base model."""
+    """A process with some blocks of a model."""
 
     def __init__(self, model: ModelRef, span: range, pool: Pool, *, offloaded: bool) -> None:
         torch.set_num_threads(1)

@@ -25,7 +25,7 @@ PROBE_GPU_FRACTION = 0.01
 
 
 class RayNode(TypedDict):
-    """An entry of `ray.nodes()`, as far as it is used here."""
+    """The used fields of an entry of `ray.nodes()`."""
 
     NodeID: str
     Alive: bool
@@ -73,7 +73,7 @@ def _not_connected(address: str, reason: str) -> BadInputError:
 
 
 def nodes() -> list[Node]:
-    """List the total resources of each live node of the connected cluster, whatever is in use now."""
+    """List the total resources of each live node of the connected cluster, in use or not."""
     return [node_of(node, gpu_memory_bytes) for node in ray.nodes() if node["Alive"]]
 
 

@@ -90,7 +90,7 @@ def format_needs(pool: Pool) -> str:
 
 
 def _model_resources(pool: Pool) -> ActorOptions:
-    """Resources of an actor that holds weights."""
+    """Resources of an actor with weights."""
     return {"num_cpus": pool.n_cpus, "num_gpus": pool.n_gpus, "memory": pool.memory_bytes}
 
 

@@ -1,4 +1,4 @@
-"""Failures of Ray processes: tell processes killed for their memory from processes that died for another reason.
+"""Failures of Ray processes: distinguish processes killed for their memory from those that died for another reason.
 
 A job whose process was killed for its memory is retried with less memory. Any other job is retried unchanged, so that
 it keeps its batch size and therefore its bytes.

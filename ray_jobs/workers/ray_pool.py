@@ -112,7 +112,7 @@ class RayWorkers:
         worker = f"worker-{member.number}"
         try:
             outcome: Outcome = self._failures.get(reference, who="a worker", worker=member.number)
-        except Exception as err:  # whatever Ray raises, the actor cannot be used any more
+        except Exception as err:  # after any error of Ray, the actor cannot be used any more
             self._replace(member)
             return job, Outcome(job.makes[-1], job.step, "", worker, _now(), 0.0, 0.0, describe_failure(err))
         if self._pool.n_shards > 1 and outcome.failure is not None and outcome.failure.is_transient:

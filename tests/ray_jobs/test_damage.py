@@ -105,7 +105,7 @@ def test_a_damaged_record_is_named_by_answers_that_move_nothing_and_repaired_by_
         done = here(*command, "--store", store.uri)
         assert done.code == 0, done.err
         assert name in caplog.text
-    assert [one for one in sorted(store.list("")) if not one.startswith("catalog.")] == damaged
+    assert [path for path in sorted(store.list("")) if not path.startswith("catalog.")] == damaged
     assert run(here, small_run, store).code == 0
     assert results(store) == before
     assert here("catalog", "check", "--store", store.uri).out == "sound\n"

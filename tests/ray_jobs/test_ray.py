@@ -93,7 +93,7 @@ def addresses(store: Path) -> set[str]:
 def test_two_drivers_of_two_clusters_in_one_store_give_the_records_of_one_process(
     expected: FinishedRun, tmp_path: Path, cluster: Cluster, *, start: Start, on_cluster: dict[str, Any]
 ) -> None:
-    """The first waits before its evaluations until the second, which starts a cluster of its own, has made some."""
+    """The first waits before its evaluations until the second, on a new cluster, has made some."""
     store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate")
     on_shared_cluster = start(expected.recipe_path, store, gate=gate, **on_cluster)
     on_shared_cluster.until(gate.waiting)
@@ -168,9 +168,9 @@ def test_a_run_continues_on_other_nodes_after_a_raylet_is_killed(
     store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate")
     run = start(expected.recipe_path, store, gate=gate, **on_cluster)
     run.until(lambda: held_on(third_node, gate))
-    held = held_on(third_node, gate)
+    workers = held_on(third_node, gate)
     third_node.kill_raylet()
-    run.until(lambda: not any(map(is_running, held)))  # a worker may outlive its raylet by some seconds
+    run.until(lambda: not any(map(is_running, workers)))  # a worker may outlive its raylet by some seconds
     gate.open()
     run.finish()
     assert any(row["status"] == "lost" for row in attempts(Store(store)))

@@ -27,8 +27,8 @@ def with_compute(needs: Needs, **compute: object) -> Needs:
 
 
 def test_this_process_is_one_worker_with_one_shard_regardless_of_the_recipe(needs: Needs) -> None:
-    found = in_process_pool(with_compute(needs, replicas=5, shards=3))
-    assert (found.n_workers, found.n_shards, found.threads) == (1, 1, n_cpus())
+    pool = in_process_pool(with_compute(needs, replicas=5, shards=3))
+    assert (pool.n_workers, pool.n_shards, pool.threads) == (1, 1, n_cpus())
 
 
 def test_this_process_uses_the_memory_of_the_recipe(needs: Needs) -> None:
@@ -38,8 +38,8 @@ def test_this_process_uses_the_memory_of_the_recipe(needs: Needs) -> None:
 
 
 def test_a_local_ray_uses_replicas_and_shards_of_the_recipe(needs: Needs) -> None:
-    found = local_ray_pool(with_compute(needs, replicas=1, shards=2))
-    assert (found.n_workers, found.n_shards) == (1, 2)
+    pool = local_ray_pool(with_compute(needs, replicas=1, shards=2))
+    assert (pool.n_workers, pool.n_shards) == (1, 2)
 
 
 def test_a_run_whose_results_do_not_fit_on_the_disk_is_refused(needs: Needs, tmp_path: Path) -> None:

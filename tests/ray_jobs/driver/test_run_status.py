@@ -13,8 +13,7 @@ from mlprune.steps.job import RecordKey
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
-from ray_jobs.cli.status_text import format_run
-from ray_jobs.driver.run_log import RunLog
+from ray_jobs.driver.run_log import RunEnd, RunLog
 from ray_jobs.driver.run_status import RunStatus, store_status
 from ray_jobs.workers.worker import Failure, Outcome
 from tests.stub_jobs import StubJob
@@ -95,7 +94,6 @@ def test_the_remaining_time_is_estimated_from_the_done_jobs(store: Store) -> Non
     run = only(store, now=NOW + timedelta(seconds=3))
     assert run.elapsed_s == pytest.approx(3)
     assert run.remaining_s == pytest.approx(9)
-    assert "about 9 s left" in format_run(run)
 
 
 def test_jobs_of_another_run_count_as_done(store: Store, run_log: RunLog) -> None:
@@ -103,14 +101,11 @@ def test_jobs_of_another_run_count_as_done(store: Store, run_log: RunLog) -> Non
     assert only(store).steps["prune"].n_left == 3
 
 
-@pytest.mark.parametrize(
-    ("how", "state", "words"), [("done", "done", "done"), ("failed", "failed", "some jobs failed")]
-)
-def test_an_ended_run_is_done_or_failed(how: str, state: str, words: str, store: Store, run_log: RunLog) -> None:
+@pytest.mark.parametrize("how", ["done", "failed"])
+def test_an_ended_run_is_done_or_failed(how: RunEnd, store: Store, run_log: RunLog) -> None:
     run_log.end(how, n_done=4)
     run = only(store)
-    assert (run.state, run.remaining_s) == (state, None)
-    assert words in format_run(run)
+    assert (run.state, run.remaining_s) == (how, None)
 
 
 def test_a_stopped_run_is_stopped(store: Store, run_log: RunLog) -> None:
@@ -123,7 +118,6 @@ def test_a_run_whose_local_process_is_gone_has_died(store: Store, run_log: RunLo
     set_process(store, f"{space}/{number}/{int(start) + 1}")
     run = only(store)
     assert run.state == "died"
-    assert "rerun the same command" in format_run(run)
 
 
 @pytest.mark.parametrize(("silent_s", "state"), [(20, "running"), (300, "silent")])
@@ -142,7 +136,6 @@ def test_a_renewed_claim_is_a_sign_of_life_and_shows_the_current_work(store: Sto
     store.write_bytes(claim_path("masks", "d"), json.dumps(claim).encode())
     run = only(store, now=later + timedelta(seconds=30))
     assert (run.state, run.working_on) == ("running", ("masks/d",))
-    assert "working on masks/d" in format_run(run)
     assert only(store, now=later + timedelta(seconds=90)).state == "silent"
 
 
@@ -201,9 +194,3 @@ def test_the_command_only_reads_and_needs_no_catalog(
     assert (end.value.code, err) == (0, "")
     assert out.startswith(f"run {RUN} of tiny on node (auto): running\n  0 of 4 jobs done")
     assert read_only() == before
-
-
-def test_only_some_of_many_failures_are_listed(store: Store, run_log: RunLog) -> None:
-    for number in range(8):
-        log(run_log, f"job{number}", "failed")
-    assert "failed: and 3 more: mlprune query failures" in format_run(only(store))

@@ -41,8 +41,8 @@ def test_an_offloaded_load_keeps_half_of_the_weights_in_memory(plan: Plan, pool:
     weights = shard_bytes(footprint(Path(plan.model.path), plan.model.dtype), range(3))
     working = pool.working_bytes + GROUP_BYTES
     roomy = replace(pool, memory_bytes=PROCESS_BYTES + working + weights)
-    found = budget(plan.model, range(3), roomy, offloaded=True)
-    assert found == MemoryBudget(PROCESS_BYTES + working + weights // 2, working)
+    memory = budget(plan.model, range(3), roomy, offloaded=True)
+    assert memory == MemoryBudget(PROCESS_BYTES + working + weights // 2, working)
     (limit,) = load_model(plan.model, roomy, offloaded=True).everywhere(Shard.group_limit)
     assert limit is not None, "blocks are offloaded"
 
@@ -52,8 +52,8 @@ def test_an_offloaded_load_stays_within_the_memory_of_its_pool_if_one_block_fits
     working = pool.working_bytes + GROUP_BYTES
     least = smallest_budget(sizes, range(3), working_bytes=working)
     for memory_bytes, expected in ((least + 1, least + 1), (least - 1, least)):
-        found = budget(plan.model, range(3), replace(pool, memory_bytes=memory_bytes), offloaded=True)
-        assert found == MemoryBudget(expected, working)
+        memory = budget(plan.model, range(3), replace(pool, memory_bytes=memory_bytes), offloaded=True)
+        assert memory == MemoryBudget(expected, working)
 
 
 def test_warming_up_ignores_a_missing_model(plan: Plan, tmp_path: Path) -> None:

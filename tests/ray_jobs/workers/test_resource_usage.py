@@ -25,18 +25,18 @@ class Recording:
     spans = (range(3),)
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
+        self.calls: list[Any] = []
 
     def stream(self, operation: Any, items: Iterable[Any]) -> Iterator[Any]:
-        self.asked.append(operation)
+        self.calls.append(operation)
         return iter(items)
 
     def on_block(self, block: int, method: Any, *args: Any, **kwargs: Any) -> Any:
-        self.asked.append((block, method, args, kwargs))
+        self.calls.append((block, method, args, kwargs))
         return "block"
 
     def everywhere(self, method: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        self.asked.append((method, args, kwargs))
+        self.calls.append((method, args, kwargs))
         return ["all"]
 
 
@@ -60,8 +60,8 @@ def test_a_counting_chain_forwards_to_its_chain() -> None:
     assert chain.on_block(0, Shard.sweep_start, ("", 0), BATCH) == "block"
     assert chain.on_block(1, Shard.sweep_observe, 1, ["key"], with_products=True) == "block"
     assert chain.everywhere(Shard.end_session, "key") == ["all"]
-    assert inner.asked[0] is StatisticsVisitor
-    assert inner.asked[-2:] == [
+    assert inner.calls[0] is StatisticsVisitor
+    assert inner.calls[-2:] == [
         (1, Shard.sweep_observe, (1, ["key"]), {"with_products": True}),
         (Shard.end_session, ("key",), {}),
     ]
@@ -79,12 +79,12 @@ def test_batches_are_drawn_only_when_needed() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reset the peak of a process")
 def test_memory_freed_before_the_measurement_is_not_in_the_peak() -> None:
     before = torch.ones(64 * 2**20)
-    held = peak_bytes()
+    peak_before = peak_bytes()
     del before
     peak = PeakMemory()
     if not peak.is_of_job:
         pytest.skip("this system forbids resetting it")
-    assert peak.gib() * 2**30 < held - 100 * 2**20
+    assert peak.gib() * 2**30 < peak_before - 100 * 2**20
     again = torch.ones(32 * 2**20)
     grown = peak.gib()
     del again

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from mlprune.errors import BadInputError
+from mlprune.errors import BadInputError, unknown
 from mlprune.vocabulary import RuleName
 from ray_jobs.cli.options import FormatOption, StoreOption, existing_store
 
@@ -91,7 +91,7 @@ def _scoring_rule(name: str | None) -> RuleName | None:
     for rule in RULES:
         if rule == name:
             return rule
-    raise BadInputError("unknown scoring rule", expected=RULES, got=name)
+    raise unknown("scoring rule", name, RULES, error=BadInputError)
 
 
 def _read_ids(path: Path) -> frozenset[str]:

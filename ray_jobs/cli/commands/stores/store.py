@@ -11,7 +11,7 @@ MAX_LISTED_FILES = 50
 
 
 def compact(store: StoreOption) -> None:
-    """Merge the record files of a store into a few segment files. Runs may be active meanwhile.
+    """Merge the record files of a store into a few segment files. Runs may be active at the same time.
 
     Example: mlprune store compact --store runs/
     """

@@ -1,0 +1,53 @@
+"""Text of `mlprune status`."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ray_jobs.cli.status_text import MAX_CLAIMS, MAX_FAILURES, format_run
+from ray_jobs.driver.run_status import RunStatus, State, StepStatus
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+RUN = RunStatus(
+    run_id="20260101T000000-abc123",
+    recipe="tiny",
+    host="node",
+    address="auto",
+    state="running",
+    started_at=START,
+    last_seen_at=START + timedelta(seconds=60),
+    steps={"prune": StepStatus(n_jobs=4, n_done=1, n_failed=1, spent_s=2.0)},
+    failures=(),
+    workers={"node worker-0": 3},
+)
+
+
+def test_a_running_run_shows_counts_rate_remaining_time_and_workers() -> None:
+    assert format_run(replace(RUN, n_retried=1, working_on=("masks/d",))).splitlines() == [
+        "run 20260101T000000-abc123 of tiny on node (auto): running",
+        "  1 of 4 jobs done in 60 s, 1.0 per minute, about 3 min left",
+        "  prune             1 done      2 left, 1 failed, 2.00 s each",
+        "  1 attempts were repeated",
+        "  working on masks/d",
+        "  node worker-0: 3 jobs",
+    ]
+
+
+@pytest.mark.parametrize("state", ["silent", "died", "failed", "stopped"])
+def test_an_unfinished_run_shows_how_to_resume_it(state: State) -> None:
+    first_line = format_run(replace(RUN, state=state)).splitlines()[0]
+    assert "rerun the same command" in first_line
+
+
+def test_a_finished_run_does_not_ask_to_resume_it() -> None:
+    assert "rerun" not in format_run(replace(RUN, state="done"))
+
+
+def test_only_some_of_many_claims_and_failures_are_listed() -> None:
+    failures = tuple(f"prune job-{number}: broken" for number in range(MAX_FAILURES + 3))
+    claims = tuple(f"masks/{number}" for number in range(MAX_CLAIMS + 2))
+    text = format_run(replace(RUN, failures=failures, working_on=claims))
+    assert text.count("broken") == MAX_FAILURES
+    assert "and 3 more: mlprune query failures" in text
+    assert f"masks/{MAX_CLAIMS - 1} and 2 more" in text
