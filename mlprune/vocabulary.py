@@ -1,6 +1,6 @@
-"""The project's words as types: names of scores, structures, tasks, steps, and language tags.
+"""Vocabulary of the project: names in recipes and records as types, and traits of tasks and metrics.
 
-What each word means is in `docs/words.md`. Nothing here computes.
+`docs/words.md` defines the words.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ SplitName = Literal["dev", "test"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
 
 HUB = "hub:"
-"""What the path of a data set of a hub begins with: `hub:facebook/xnli`, or `hub:facebook/xnli@revision`."""
+"""Prefix of paths to data sets of a hub: `hub:facebook/xnli`, or `hub:facebook/xnli@revision`."""
 
 TaskReads = Literal["candidates", "sentences", "pairs"]
 

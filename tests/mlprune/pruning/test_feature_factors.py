@@ -1,4 +1,4 @@
-"""Factors of features, against the formulas written as loops over demonstrations and sets."""
+"""Feature factors, compared with the formulas as loops over demonstrations and sets."""
 
 import hashlib
 import math
@@ -47,7 +47,7 @@ def test_one_set_gives_the_norms_over_all_its_demonstrations() -> None:
         assert n_silent == 0
 
 
-def test_only_the_first_demonstrations_count_where_a_reading_says_so() -> None:
+def test_only_the_first_demonstrations_count_if_the_selection_has_a_number() -> None:
     sums = statistics(0)
     first = feature_factors([{name: one[:3] for name, one in sums.items()}], selection=StatisticsSelection())
     found = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=3))
@@ -65,7 +65,7 @@ def test_a_bootstrap_counts_demonstrations_as_often_as_they_are_drawn(first: int
         assert close(found[name][0], expected)
 
 
-def test_weights_are_none_where_every_demonstration_counts_once() -> None:
+def test_weights_are_none_if_every_demonstration_counts_once() -> None:
     assert demonstration_weights(N, StatisticsSelection()) is None
     assert demonstration_weights(N, StatisticsSelection(n_demonstrations=N)) is None
     weights = demonstration_weights(N, StatisticsSelection(n_demonstrations=2))
@@ -82,7 +82,7 @@ def test_a_set_that_is_smaller_than_asked_is_an_error() -> None:
     assert (caught.value.context["expected"], caught.value.context["got"]) == ("samples at most 5", 6)
 
 
-def test_statistics_that_are_no_sums_of_squares_are_an_error() -> None:
+def test_statistics_that_are_not_sums_of_squares_are_an_error() -> None:
     negative = {name: -one for name, one in statistics(0).items()}
     for reading, sets in (
         (StatisticsSelection(), [negative]),
@@ -99,7 +99,7 @@ SHARES = (0.25, 0.75)
     ("how", "shares"),
     [("mean", ()), ("mean", SHARES), ("max", ()), ("variance", ()), ("pooled", ()), ("pooled", SHARES)],
 )
-def test_sets_become_one_factor_by_the_formula_of_their_aggregation(how: str, shares: tuple[float, ...]) -> None:
+def test_several_sets_give_factors_by_the_formula_of_the_aggregation(how: str, shares: tuple[float, ...]) -> None:
     one, other = statistics(1), statistics(2, n=3)
     options = {"aggregation_parameters": VarianceParameters(2.0)} if how == "variance" else {}
     reading = StatisticsSelection(aggregation=how, shares=shares, **options)  # type: ignore[arg-type]

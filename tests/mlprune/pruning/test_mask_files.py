@@ -1,4 +1,4 @@
-"""Mask files: packed levels there and back, and the fingerprint of a whole model's masks."""
+"""Mask files: round trip of packed levels, and the fingerprint of the masks of a model."""
 
 import hashlib
 from itertools import permutations
@@ -61,7 +61,7 @@ def test_masks_come_back_as_they_were_written(
         assert torch.equal(back[layer], one.levels > level)
 
 
-def test_a_file_says_shapes_sparsities_counts_and_hashes_without_unpacking(store: Store) -> None:
+def test_a_file_has_columns_of_shapes_sparsities_counts_and_hashes(store: Store) -> None:
     found = levels()
     artefact = written(store, found)
     assert (artefact.path, artefact.n_rows) == ("masks/abc/block-007.parquet", 2)
@@ -77,7 +77,7 @@ def test_a_file_says_shapes_sparsities_counts_and_hashes_without_unpacking(store
     assert [len(one) for one in columns["levels"]] == [2 * 2, 2 * 4]
 
 
-def test_one_sparsity_takes_one_bit_a_weight(store: Store) -> None:
+def test_one_sparsity_takes_one_bit_per_weight(store: Store) -> None:
     found = {"fc1": described_levels(torch.ones(16, 16, dtype=torch.uint8), (0.5,))}
     artefact = write_block_masks(store, mask_path("one", 0), found)
     assert store.read_table(artefact)["levels"] == [b"\xff" * 32]
@@ -104,13 +104,13 @@ def test_the_keep_masks_of_a_sparsity_are_the_levels_above_it(
     assert masks["fc1"].tolist() == [[one > level for one in row] for row in found["fc1"].levels.tolist()]
 
 
-def test_equal_levels_are_equal_bytes_and_others_are_not(store: Store, tmp_path: Path) -> None:
+def test_equal_levels_give_equal_bytes_and_different_levels_different_bytes(store: Store, tmp_path: Path) -> None:
     first = written(store, levels())
     assert written(Store(tmp_path / "other"), levels()) == first
     assert written(store, levels(seed=1)).sha256 != first.sha256
 
 
-def test_a_damaged_or_missing_file_is_noticed(store: Store, tmp_path: Path) -> None:
+def test_a_damaged_or_missing_file_is_an_error(store: Store, tmp_path: Path) -> None:
     artefact = written(store, levels())
     file = tmp_path / artefact.path
     data = bytearray(file.read_bytes())
@@ -123,7 +123,7 @@ def test_a_damaged_or_missing_file_is_noticed(store: Store, tmp_path: Path) -> N
         stored_keep_masks({}, store.uri, artefact, 0)
 
 
-def test_a_table_of_other_columns_is_no_mask_file(store: Store) -> None:
+def test_a_table_without_the_columns_of_a_mask_file_is_an_error(store: Store) -> None:
     artefact = store.write_table(mask_path("x", 0), {"layer": ["fc1"]}, {"layer": "string"})
     with pytest.raises(DamagedArtefactError, match="lacks columns"):
         read_keep_masks(store.uri, artefact, 0)

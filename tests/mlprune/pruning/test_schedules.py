@@ -1,4 +1,4 @@
-"""How much is removed in each layer: what is given, left out, and computed from outliers."""
+"""Sparsity of each layer: given, outside the scope, and computed from outliers."""
 
 from itertools import pairwise
 
@@ -20,17 +20,17 @@ def of(block: int, layer: str, schedule: ScheduleSpec, scope: Scope | None = Non
     return layer_sparsities(ASKED, position=position, schedule=schedule, scope=scope or Scope())
 
 
-def test_uniform_gives_every_layer_what_was_asked() -> None:
+def test_uniform_gives_every_layer_the_sparsity_of_the_model() -> None:
     assert of(0, "fc1", ScheduleSpec()) == of(9, "fc2", ScheduleSpec()) == ASKED
 
 
-def test_what_a_scope_leaves_out_is_never_pruned_whatever_the_schedule() -> None:
+def test_layers_outside_the_scope_are_not_pruned_under_any_schedule() -> None:
     for schedule in (ScheduleSpec(), ScheduleSpec("given", GivenParameters(blocks=((0, 0.9),))), OWL):
         assert of(0, "fc1", schedule, Scope((1,))) == (0.0, 0.0)
         assert of(0, "fc1", schedule, Scope((), ("fc2",))) == (0.0, 0.0)
 
 
-def test_given_blocks_come_before_given_layers_and_these_before_what_was_asked() -> None:
+def test_given_blocks_take_precedence_over_given_layers() -> None:
     parameters = GivenParameters(blocks=((1, 0.75), (2, 0.0)), layers=(("fc1", 0.125),))
     schedule = ScheduleSpec("given", parameters)
     assert of(1, "fc1", schedule) == of(1, "fc2", schedule) == (0.75, 0.75)
@@ -44,7 +44,7 @@ def owl(sparsities: tuple[float, ...], ratios: list[float], block: int) -> tuple
     return layer_sparsities(sparsities, position=position, schedule=OWL, scope=Scope())
 
 
-def test_owl_prunes_less_where_there_are_more_outliers_and_keeps_the_mean() -> None:
+def test_owl_prunes_blocks_with_more_outliers_less_and_keeps_the_mean() -> None:
     ratios = [0.02, 0.06, 0.04, 0.02]
     found = [owl((0.5,), ratios, block)[0] for block in range(4)]
     # r = 2 * 0.1 * (ratio - 0.02) / 0.04 = 0, 0.2, 0.1, 0, whose mean is 0.075

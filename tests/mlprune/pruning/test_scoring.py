@@ -1,4 +1,4 @@
-"""Scoring and ordering one block, against the formulas written as loops."""
+"""Scoring and ordering one block, compared with the formulas as loops."""
 
 import hashlib
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ def factors(seed: int) -> Factors:
 def levels_by(
     weights: dict[str, Tensor], choice: ScoreSpec, sparsities: Sequence[float], **options: Any
 ) -> BlockLevels:
-    """All layers at the same sparsities, in block 0 unless said otherwise."""
+    """All layers at the same sparsities, in block 0 by default."""
     everywhere = dict.fromkeys(weights, tuple(sparsities))
     return block_levels(weights, score=choice, sparsities=everywhere, family=XGLM, **{"block": 0, **options})
 
 
 def removed_of(scores: Sequence[float], n: int, *, highest: bool = False) -> set[int]:
-    """Indices of the n lowest (or highest) scores, of equal ones the lower index first."""
+    """Indices of the n lowest (or highest) scores, the lower index first on ties."""
     sign = -1 if highest else 1
     return set(sorted(range(len(scores)), key=lambda index: (sign * scores[index], index))[:n])
 
@@ -56,7 +56,7 @@ def wanda(weight: Tensor, norms: Tensor) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("score", ["wanda", "contrast"])
-def test_the_lowest_products_of_weight_and_factor_go_in_each_row(weights: dict[str, Tensor], score: Any) -> None:
+def test_the_lowest_products_of_weight_and_factor_are_removed(weights: dict[str, Tensor], score: Any) -> None:
     known = factors(1)
     found = levels_by(weights, ScoreSpec(score), SPARSITIES, factors=known)
     for layer, weight in weights.items():
@@ -128,7 +128,7 @@ def test_matrix_compares_all_weights_of_a_layer(weights: dict[str, Tensor]) -> N
         assert set((~kept).nonzero().flatten().tolist()) == removed_of(flat, 12)
 
 
-def test_alpha_takes_from_each_row_what_adds_up_to_one_share_of_it(weights: dict[str, Tensor]) -> None:
+def test_alpha_removes_scores_up_to_one_share_of_the_sum_of_each_row(weights: dict[str, Tensor]) -> None:
     wide = {layer: torch.randn(16, 64, generator=torch.Generator().manual_seed(3)) for layer in weights}
     found = levels_by(wide, ScoreSpec("magnitude", "alpha"), (0.5,))
     for layer, weight in wide.items():
@@ -155,7 +155,7 @@ def test_n_of_m_removes_n_in_every_group(weights: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("structure", ["row", "matrix", "3:4"])
-def test_the_highest_scores_go_instead_and_of_equal_ones_the_lower_index_first(structure: str) -> None:
+def test_the_highest_scores_can_be_removed_with_the_lower_index_first_on_ties(structure: str) -> None:
     weight = torch.tensor([[1.0, -3.0, 3.0, 2.0, 2.0, 3.0, 0.0, -2.0], [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]])
     sparsity = 0.75 if structure == "3:4" else 0.5
     choice = ScoreSpec("magnitude", structure, removes="highest")
@@ -176,7 +176,7 @@ def test_the_rounding_of_the_paper_counts_in_binary(rounding: Any, n_removed: in
     assert {one.n_removed for one in found.values()} == {(2 * n_removed,)}
 
 
-def test_every_layer_has_sparsities_of_its_own_and_one_that_is_left_out_stays_whole(weights: dict[str, Tensor]) -> None:
+def test_every_layer_can_have_its_own_sparsities_and_sparsity_0_removes_nothing(weights: dict[str, Tensor]) -> None:
     own = {**dict.fromkeys(weights, (0.25, 0.5)), "fc1": (0.0, 0.0), "fc2": (0.0, 0.75)}
     found = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
     assert {layer: one.n_removed for layer, one in found.items()} == {
@@ -213,7 +213,7 @@ def test_threads_change_no_level(weights: dict[str, Tensor]) -> None:
     assert all(alone[layer].keep_sha256 == together[layer].keep_sha256 for layer in weights)
 
 
-def test_statistics_that_do_not_fit_or_are_no_norms_are_errors(weights: dict[str, Tensor]) -> None:
+def test_statistics_of_another_shape_and_negative_norms_are_errors(weights: dict[str, Tensor]) -> None:
     short = {name: (one[:-1], 0) for name, (one, _) in factors(1).items()}
     with pytest.raises(ShapeError):
         levels_by(weights, ScoreSpec("wanda"), (0.5,), factors=short)

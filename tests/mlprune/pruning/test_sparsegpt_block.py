@@ -1,4 +1,4 @@
-"""SparseGPT on a block, against the kernel layer by layer. The kernel has tests of its own."""
+"""SparseGPT on a block, compared with the kernel layer by layer."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> No
     assert {one.dtype for one in changed.values()} == {torch.bfloat16}
 
 
-def test_a_hessian_that_is_not_positive_definite_is_damped_more_and_that_is_counted(weights: dict[str, Tensor]) -> None:
+def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights: dict[str, Tensor]) -> None:
     known = products()
     known["fc1"] = known["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
     assert torch.linalg.eigvalsh(known["fc1"]).min() < -1

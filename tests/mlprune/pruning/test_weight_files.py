@@ -1,4 +1,4 @@
-"""Files of changed weights: there and back, with the masks beside them."""
+"""Files of changed weights: round trip, together with their masks."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_weights_come_back_as_they_were_written(store: Store, dtype: torch.dtype
     assert all(back[layer].dtype == dtype and torch.equal(back[layer], one) for layer, one in weights.items())
 
 
-def test_the_file_is_one_that_safetensors_reads_under_the_name_of_its_block(store: Store, tmp_path: Path) -> None:
+def test_safetensors_reads_the_file_of_a_block(store: Store, tmp_path: Path) -> None:
     transposed = {layer: one.t().contiguous().t() for layer, one in changed().items()}
     artefact = write_block_weights(store, weights_path("abc", 7), transposed)
     assert artefact.path == "weights/abc/block-007.safetensors"
@@ -53,7 +53,7 @@ def test_a_shard_gets_masks_and_weights_from_the_store(store: Store) -> None:
     assert all(torch.equal(found[layer], one) for layer, one in weights.items())
 
 
-def test_a_damaged_missing_or_foreign_file_is_noticed(store: Store, tmp_path: Path) -> None:
+def test_a_damaged_missing_or_foreign_file_is_an_error(store: Store, tmp_path: Path) -> None:
     artefact = write_block_weights(store, weights_path("abc", 0), changed())
     file = tmp_path / artefact.path
     data = bytearray(file.read_bytes())

@@ -1,4 +1,4 @@
-"""What a recipe may say of its baselines."""
+"""Baselines of a recipe: valid and invalid entries."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ def parsed(*baselines: dict[str, Any], **sections: Any) -> Recipe:
     return parse_recipe({**GOOD, "baselines": list(baselines), **sections}, folder=Path())
 
 
-def test_another_model_computes_as_the_recipes_unless_it_says_otherwise() -> None:
+def test_the_dtype_of_another_model_defaults_to_that_of_the_recipe() -> None:
     (plain,), (other,) = (parsed(one).baselines for one in (SMALL, {**SMALL, "dtype": "bfloat16", "revision": "a"}))
     assert (plain.path, plain.revision, plain.dtype) == ("small", "main", None)
     assert (other.revision, other.dtype) == ("a", "bfloat16")
@@ -53,7 +53,7 @@ def test_layers_are_searched_or_a_pair_or_several() -> None:
         ([{**SMALL, "against": ["small"]}], "key='against', got='small'"),
     ],
 )
-def test_a_baseline_that_makes_no_sense_is_refused_in_one_line(baselines: list[dict[str, Any]], message: str) -> None:
+def test_a_wrong_baseline_is_refused_in_one_line(baselines: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
         parsed(*baselines)
     assert "\n" not in str(caught.value)

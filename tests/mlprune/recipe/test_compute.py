@@ -1,4 +1,4 @@
-"""The section `compute`: its defaults, its ranges, and the line a wrong one ends with."""
+"""Section `compute`: defaults, ranges and errors."""
 
 from typing import Any
 

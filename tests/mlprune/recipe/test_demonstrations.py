@@ -1,4 +1,4 @@
-"""What a recipe may say of its demonstration sets."""
+"""Demonstration sets of a recipe: valid and invalid entries."""
 
 import re
 from pathlib import Path
@@ -61,13 +61,13 @@ def test_every_kind_has_its_defaults(kind: str, shots: int, samples: int | None,
     assert (entry.max_tokens, entry.seed, entry.template, entry.token_budget) == (512, 0, None, None)
 
 
-def test_what_is_given_stands() -> None:
+def test_given_keys_are_kept() -> None:
     assert (the_entry("text", shots=3, language="fra_Latn").shots, the_entry("task", split="test").split) == (3, "test")
     assert the_entry("text", language="fra_Latn").language == "fr"
 
 
 @pytest.mark.parametrize("pair", ["fr-en", "fra_Latn-eng_Latn"])
-def test_a_pair_is_source_and_target_in_one_word(pair: str) -> None:
+def test_a_pair_sets_source_and_target(pair: str) -> None:
     (entry,) = parsed({"name": "one", "kind": "translation", "pair": pair})
     assert (entry.source, entry.target) == ("fr", "en")
 
@@ -92,7 +92,7 @@ def test_a_pair_is_instead_of_source_and_target() -> None:
 
 
 @pytest.mark.parametrize("kind", ENTRIES)
-def test_every_kind_takes_its_own_keys_and_no_other(kind: str) -> None:
+def test_every_kind_takes_only_its_own_keys(kind: str) -> None:
     for key, value in (("parts", ["other"]), ("source", "sw"), ("task", "xnli"), ("path", "x"), ("split", "dev")):
         if key not in ENTRIES[kind] and (kind, key) != ("task", "split"):
             refused(f"kind {kind} takes", f"'{key}'", kind=kind, **{key: value})
@@ -117,7 +117,7 @@ def test_tasks_that_read_parallel_text_are_other_kinds_of_set() -> None:
         ("shares", "equal", {"mixed"}),
     ],
 )
-def test_an_option_is_taken_by_the_kinds_it_means_something_for(option: str, value: Any, kinds: set[str]) -> None:
+def test_an_option_is_accepted_by_the_kinds_it_applies_to(option: str, value: Any, kinds: set[str]) -> None:
     for kind in ENTRIES:
         if kind in kinds:
             assert getattr(the_entry(kind, **{option: value}), option) == value
@@ -159,7 +159,7 @@ def test_a_mixed_set_stores_no_activations() -> None:
     refused("activations does not apply to kind mixed", kind="mixed", activations={"quota_gib": 1})
 
 
-def test_a_mixed_set_may_say_how_many_demonstrations_it_has() -> None:
+def test_a_mixed_set_may_have_a_number_of_demonstrations() -> None:
     assert the_entry("mixed", samples=9, shares="equal").samples == 9
 
 

@@ -1,4 +1,4 @@
-"""Evaluations of a recipe: lists that multiply, tasks of its own, and options that mean nothing."""
+"""Evaluations of a recipe: lists that multiply out, defined tasks, and options that do not apply."""
 
 from pathlib import Path
 from typing import Any

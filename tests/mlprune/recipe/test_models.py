@@ -1,4 +1,4 @@
-"""The sections of a recipe: what a good one becomes, and the one line that every bad one ends with."""
+"""Sections of a recipe: valid ones, and the one-line errors of invalid ones."""
 
 import copy
 from typing import Any
@@ -11,7 +11,7 @@ from mlprune.recipe import AUTO_BATCH_TOKENS, pair_languages
 from tests.good_recipe import DELETED, GOOD, changed, parse
 
 
-def test_what_may_be_left_out_has_its_default() -> None:
+def test_optional_keys_have_defaults() -> None:
     recipe = parse({key: GOOD[key] for key in ("name", "model", "corpus")})
     assert (recipe.demonstrations, recipe.variants, recipe.evaluations) == ((), (), ())
     assert (recipe.model.revision, recipe.model.dtype) == ("main", "float32")
@@ -139,7 +139,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("place", "value", "words"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
-def test_a_bad_recipe_ends_with_one_line_that_says_what_and_where(place: str, value: Any, words: list[str]) -> None:
+def test_a_bad_recipe_is_refused_in_one_line_with_key_and_value(place: str, value: Any, words: list[str]) -> None:
     parse(GOOD)
     with pytest.raises(RecipeError) as caught:
         parse(changed(place, value))

@@ -1,4 +1,4 @@
-"""Variants as a recipe says them: defaults, words that say the same, and every combination that makes no sense."""
+"""Variants of a recipe: defaults, equivalent forms, and invalid combinations of keys."""
 
 import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from tests.good_recipe import DELETED, GOOD, changed, parse, with_keys
 
 
 def entry(**keys: Any) -> VariantConfig:
-    """The wanda variant of the good recipe, changed."""
+    """The wanda variant of the good recipe, with some keys changed."""
     return parse(with_keys("variants.0", **keys)).variants[0]
 
 
@@ -28,7 +28,7 @@ def test_a_variant_of_score_and_sparsity_alone_is_the_method_of_the_paper() -> N
     assert (one.samples, one.resample, one.aggregate, one.over, one.shares) == (None, None, None, (), ())
 
 
-def test_only_sparsegpt_compares_whole_matrices_where_nothing_is_said() -> None:
+def test_only_sparsegpt_has_matrix_as_its_default_structure() -> None:
     assert (entry(score="ria").group, entry(score="sparsegpt").group) == ("row", "matrix")
     assert entry(score="sparsegpt", structure="2:4").group == "2:4"
 
@@ -49,7 +49,7 @@ def test_sparsity_zero_and_scores_without_statistics_need_no_demonstrations() ->
     assert parse(changed("variants.2.demonstrations", "mt")).variants[2].demonstrations == "mt"
 
 
-def test_a_schedule_is_a_word_or_a_mapping_and_blocks_or_layers_say_given() -> None:
+def test_a_schedule_is_a_name_or_a_mapping_and_blocks_or_layers_imply_given() -> None:
     assert entry(schedule="owl").schedule == entry(schedule={"kind": "owl"}).schedule
     assert (entry(schedule="owl").schedule.m, entry(schedule="owl").schedule.spread) == (5.0, 0.08)
     given = entry(schedule={"blocks": {1: 0.6, 0: 0.2}, "layers": {"fc2": 0.1, "fc1": 0.3}}).schedule
@@ -189,7 +189,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("place", "value", "words"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
-def test_a_bad_variant_ends_with_one_line_that_says_what_and_where(place: str, value: Any, words: list[str]) -> None:
+def test_a_bad_variant_is_refused_in_one_line_with_key_and_value(place: str, value: Any, words: list[str]) -> None:
     assert_one_line(changed(place, value), words)
 
 
@@ -240,7 +240,7 @@ TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
 
 
 @pytest.mark.parametrize(("keys", "words"), TOGETHER, ids=[str(keys) for keys, _ in TOGETHER])
-def test_keys_that_do_not_go_together_end_with_one_line(keys: dict[str, Any], words: list[str]) -> None:
+def test_contradicting_keys_are_refused_in_one_line(keys: dict[str, Any], words: list[str]) -> None:
     assert_one_line(with_keys("variants.0", **keys), words)
 
 
@@ -258,7 +258,7 @@ def test_keys_that_do_not_go_together_end_with_one_line(keys: dict[str, Any], wo
         {"score": "magnitude", "demonstrations": ["mt", "mono"], "propagation": ["dense", "sequential"]},
     ],
 )
-def test_what_can_be_meant_is_taken(keys: dict[str, Any]) -> None:
+def test_meaningful_combinations_of_keys_are_accepted(keys: dict[str, Any]) -> None:
     assert entry(**keys).score is not None
 
 
@@ -291,7 +291,7 @@ ODD_VALUES: tuple[Any, ...] = (
 
 
 def complaint(value: dict[str, Any]) -> RecipeError | None:
-    """What is wrong with a recipe; None if nothing is. Any other exception gets out."""
+    """The error of a recipe; None if it is valid. Other exceptions are not caught."""
     try:
         parse(value)
     except RecipeError as err:
@@ -301,7 +301,7 @@ def complaint(value: dict[str, Any]) -> RecipeError | None:
 
 @pytest.mark.parametrize("key", sorted({*VariantConfig.model_fields, "exclude"}))
 @pytest.mark.parametrize("place", ["variants.0", "variants.3", "variants.4"])
-def test_no_value_of_any_key_ends_with_anything_but_a_recipe_or_one_line(place: str, key: str) -> None:
+def test_every_value_of_every_key_gives_a_recipe_or_one_line(place: str, key: str) -> None:
     found = [complaint(with_keys(place, **{key: value})) for value in ODD_VALUES]
     wrong = [err for err in found if err is not None]
     assert wrong
@@ -309,7 +309,7 @@ def test_no_value_of_any_key_ends_with_anything_but_a_recipe_or_one_line(place: 
 
 
 @pytest.mark.parametrize("section", ["schedule", "scope"])
-def test_no_value_inside_a_section_ends_with_anything_but_a_recipe_or_one_line(section: str) -> None:
+def test_every_value_inside_a_section_gives_a_recipe_or_one_line(section: str) -> None:
     for key in ("kind", "blocks", "layers", "m", "spread", "without_blocks", "without_layers"):
         found = [complaint(with_keys("variants.0", **{section: {key: value}})) for value in (*ODD_VALUES, {0: 0.5})]
         wrong = [err for err in found if err is not None]

@@ -1,4 +1,4 @@
-"""Counts of firing neurons, against plain loops."""
+"""Counts of firing neurons, compared with plain loops."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from mlprune.numeric.activations.active_neurons import active_counts, removed_be
 
 
 def activations(*shape: int) -> torch.Tensor:
-    """Of both signs, some of them exactly zero."""
+    """Activations of both signs, some exactly zero."""
     return torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(1)).float() / 7
 
 
@@ -35,7 +35,7 @@ def test_no_token_counts_nothing() -> None:
     assert active_counts(activations(1, 2, 3), torch.zeros(1, 2, dtype=torch.bool)).tolist() == [0, 0, 0]
 
 
-def test_what_does_not_fit_or_is_not_finite_is_refused() -> None:
+def test_mismatched_shapes_and_non_finite_activations_are_refused() -> None:
     values, mask = activations(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
     with pytest.raises(ShapeError, match="does not fit"):
         active_counts(values, mask[:, :2])

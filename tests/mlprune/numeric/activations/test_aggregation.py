@@ -1,4 +1,4 @@
-"""Aggregation against plain loops, and what must not change it."""
+"""Aggregation, compared with plain loops, and its invariants."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_weighted_factors_equal_the_formula_written_as_loops(how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "variance"])
-def test_one_set_alone_or_several_equal_ones_are_the_set_itself(how: str) -> None:
+def test_one_set_or_several_equal_sets_give_the_factors_of_the_set(how: str) -> None:
     factors = drawn(1, 6).abs()
     assert torch.equal(aggregated(factors, how), factors[0])
     torch.testing.assert_close(aggregated(factors.expand(3, 6), how), factors[0], rtol=2e-7, atol=0)
@@ -77,7 +77,7 @@ def test_scores_with_aggregated_factors_are_the_aggregated_scores(how: str) -> N
     torch.testing.assert_close(result, expected, rtol=5e-7, atol=0)
 
 
-def test_pooling_with_sizes_as_weights_is_one_set_of_all_demonstrations() -> None:
+def test_pooling_weighted_by_set_size_equals_one_set_of_all_demonstrations() -> None:
     sets = [drawn(n, 5, seed=n).square() for n in (2, 7, 4)]
     means = torch.stack([mean_squares(one) for one in sets])
     pooled = aggregated(means, "pooled", weights=torch.tensor([2.0, 7.0, 4.0]))
@@ -95,14 +95,14 @@ def test_only_the_ratios_of_weights_count_and_weight_zero_is_as_if_absent(how: s
 
 @pytest.mark.parametrize("how", NAMES)
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_an_impossible_factor_is_an_error_that_says_where(how: str, value: float) -> None:
+def test_an_impossible_factor_is_an_error_with_its_position(how: str, value: float) -> None:
     factors = torch.ones(3, 4)
     factors[2, 1] = value
     with pytest.raises(StatisticsError, match="set=2, feature=1"):
         aggregated(factors, how)
 
 
-def test_no_sets_and_factors_that_are_no_matrix_are_errors() -> None:
+def test_no_sets_and_factors_that_are_not_a_matrix_are_errors() -> None:
     with pytest.raises(StatisticsError, match="no sets"):
         aggregated(torch.ones(0, 4), "mean")
     with pytest.raises(ShapeError, match="not a matrix"):
@@ -121,7 +121,7 @@ def test_weights_that_do_not_fit_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [1.0, math.nan], [math.inf, 1.0]])
-def test_weights_that_are_no_shares_are_an_error(weights: list[float]) -> None:
+def test_weights_that_are_not_shares_are_an_error(weights: list[float]) -> None:
     with pytest.raises(BadInputError, match="not shares"):
         aggregated(torch.ones(2, 3), "mean", weights=torch.tensor(weights))
 

@@ -1,4 +1,4 @@
-"""Sums of products against plain float64 loops, and by properties."""
+"""Gram matrices, compared with plain float64 loops, and their properties."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""OWL's outliers and sparsities against plain loops, and what must hold of them."""
+"""Outlier ratios and sparsities of OWL, compared with plain loops, and their properties."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_the_ratio_of_a_large_layer_is_that_of_its_entries() -> None:
     assert outlier_ratio([scores], 5) == float((wide > 5 * wide.mean()).double().mean())
 
 
-def test_the_ratio_does_not_change_when_all_scores_are_scaled_and_scores_at_the_threshold_are_none() -> None:
+def test_scaling_all_scores_keeps_the_ratio_and_scores_at_the_threshold_are_not_outliers() -> None:
     scores = drawn(20, 30)
     assert outlier_ratio([scores * 8], 2) == outlier_ratio([scores], 2)
     assert outlier_ratio([torch.ones(4, 4)], 1) == 0
@@ -56,7 +56,7 @@ def test_an_impossible_score_and_a_block_without_scores_are_errors(value: float)
 
 
 @pytest.mark.parametrize("m", [0.0, -1.0, math.nan, math.inf])
-def test_a_multiple_of_the_mean_that_is_not_positive_is_an_error(m: float) -> None:
+def test_an_outlier_threshold_that_is_not_positive_is_an_error(m: float) -> None:
     with pytest.raises(BadInputError, match="outlier threshold"):
         outlier_ratio([torch.ones(2, 2)], m)
 

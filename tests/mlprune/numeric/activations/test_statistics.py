@@ -1,4 +1,4 @@
-"""Activation statistics against plain loops, and what must not change them."""
+"""Activation statistics, compared with plain loops, and their invariants."""
 
 import math
 
@@ -54,7 +54,7 @@ def test_half_precision_is_widened_before_squaring() -> None:
     assert demonstration_sums(inputs, counted([2], 2)).item() == 180_000.0
 
 
-def test_many_small_squares_beside_a_large_one_are_not_lost() -> None:
+def test_many_small_squares_added_to_a_large_one_are_not_lost() -> None:
     inputs = torch.cat([torch.full((1, 1, 1), 4096.0), torch.ones(1, 4096, 1)], dim=1)
     assert demonstration_sums(inputs, counted([4097], 4097)).item() == 4096.0**2 + 4096
 
@@ -95,7 +95,7 @@ def test_a_demonstration_gives_the_same_bits_alone_and_in_any_padded_batch(
 
 
 @pytest.mark.parametrize("filler", [math.nan, math.inf, 1e30])
-def test_padding_tokens_do_not_change_statistics_whatever_they_hold(filler: float) -> None:
+def test_the_values_of_padding_tokens_do_not_change_statistics(filler: float) -> None:
     inputs, mask = drawn(2, 6, 4), counted([3, 6], 6)
     clean = demonstration_sums(inputs, mask)
     inputs[~mask] = filler
@@ -105,7 +105,7 @@ def test_padding_tokens_do_not_change_statistics_whatever_they_hold(filler: floa
 
 @pytest.mark.parametrize("function", [demonstration_sums, hidden_magnitudes])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_non_finite_counted_activation_is_an_error_that_says_where(function, value: float) -> None:
+def test_a_non_finite_counted_activation_is_an_error_with_its_position(function, value: float) -> None:
     inputs = drawn(2, 3, 4)
     inputs[1, 2, 3] = value
     with pytest.raises(StatisticsError, match=r"row_in_batch=1, feature=3"):
@@ -168,7 +168,7 @@ def test_norms_and_mean_squares_equal_the_formula_written_as_loops() -> None:
     assert means.tolist() == [total / 9 for total in totals]  # the same additions in the same order: the same bits
 
 
-def test_mean_squares_do_not_change_when_every_demonstration_is_held_twice() -> None:
+def test_mean_squares_do_not_change_when_every_demonstration_occurs_twice() -> None:
     sum_sq = drawn(4, 3).square()
     torch.testing.assert_close(mean_squares(torch.cat([sum_sq, sum_sq])), mean_squares(sum_sq), rtol=1e-14, atol=0)
 
@@ -182,7 +182,7 @@ def test_weighted_norms_and_mean_squares_equal_the_formula_written_as_loops() ->
 
 
 @pytest.mark.parametrize("function", [feature_norms, mean_squares])
-def test_weights_of_one_are_no_weights_zeros_leave_out_and_counts_repeat(function) -> None:
+def test_weights_of_one_equal_no_weights_zeros_omit_and_counts_repeat(function) -> None:
     sum_sq = drawn(5, 7).square()
     assert torch.equal(function(sum_sq, torch.ones(5, dtype=torch.float64)), function(sum_sq))
     subset = torch.tensor([0.0, 1, 0, 1, 1], dtype=torch.float64)
@@ -224,18 +224,18 @@ def test_bootstraps_of_unlike_seeds_differ_and_leave_out_about_a_third() -> None
         assert abs(float((counts == 0).double().mean()) - math.exp(-1)) < 0.05
 
 
-def test_a_bootstrap_of_a_known_key_is_what_it_was() -> None:
+def test_the_bootstrap_of_a_fixed_seed_has_the_pinned_counts() -> None:
     assert bootstrap_weights(8, 0).tolist() == KNOWN_RESAMPLE
 
 
-def test_there_is_no_bootstrap_of_nothing() -> None:
+def test_a_bootstrap_of_no_demonstrations_is_an_error() -> None:
     with pytest.raises(BadInputError, match="nothing to resample"):
         bootstrap_weights(0, 0)
 
 
 @pytest.mark.parametrize("function", [feature_norms, mean_squares])
 @pytest.mark.parametrize("value", [-1e-3, math.nan, math.inf])
-def test_impossible_sums_of_squares_are_an_error_that_says_where(function, value: float) -> None:
+def test_impossible_sums_of_squares_are_an_error_with_their_position(function, value: float) -> None:
     sum_sq = torch.ones(3, 4)
     sum_sq[2, 1] = value
     with pytest.raises(StatisticsError, match="demonstration=2, feature=1"):
@@ -243,7 +243,7 @@ def test_impossible_sums_of_squares_are_an_error_that_says_where(function, value
 
 
 @pytest.mark.parametrize("function", [feature_norms, mean_squares])
-def test_statistics_without_demonstrations_or_that_are_no_matrix_are_errors(function) -> None:
+def test_statistics_without_demonstrations_or_that_are_not_a_matrix_are_errors(function) -> None:
     with pytest.raises(StatisticsError, match="no demonstration"):
         function(torch.ones(0, 4))
     with pytest.raises(ShapeError, match="not a matrix"):
@@ -276,7 +276,7 @@ def test_a_running_total_does_not_depend_on_the_pieces(pieces: list[int], is_wei
     assert torch.equal(total.mean_squares(), mean_squares(sum_sq, weights))
 
 
-def test_a_running_total_that_is_not_whole_or_is_given_too_much_is_an_error() -> None:
+def test_a_running_total_with_missing_or_too_many_demonstrations_is_an_error() -> None:
     total = RunningTotal(3)
     total.add(torch.ones(2, 4))
     with pytest.raises(StatisticsError, match="lack demonstrations"):

@@ -1,4 +1,4 @@
-"""Metrics against plain loops and by-hand examples."""
+"""Metrics, compared with plain loops and examples by hand."""
 
 import hashlib
 import math
@@ -32,7 +32,7 @@ def keys_of(item: int, n: int) -> list[str]:
 
 
 def padded(rows: list[list[float]]) -> np.ndarray:
-    """Items of different numbers of candidates, NaN behind the shorter ones."""
+    """Items with different numbers of candidates, padded with NaN."""
     longest = max(map(len, rows))
     return np.array([row + [math.nan] * (longest - len(row)) for row in rows])
 
@@ -191,7 +191,7 @@ def test_items_whose_candidate_counts_differ_are_left_out() -> None:
     assert rank_consistency(a, b, [keys_of(0, 2), keys_of(1, 3)]) == (pytest.approx(1.0), 1)
 
 
-def test_without_a_usable_item_the_value_is_not_a_number() -> None:
+def test_the_value_without_usable_items_is_not_a_number() -> None:
     value, n_items = rank_consistency([np.zeros(3)], [np.zeros(2)], [keys_of(0, 3)])
     assert math.isnan(value)
     assert n_items == 0

@@ -1,4 +1,4 @@
-"""Ranks, Friedman and Nemenyi against plain loops, scipy, and the published table of q."""
+"""Ranks, Friedman and Nemenyi tests, compared with plain loops, scipy and the published table of q."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_ranks_are_places_from_the_highest_and_ties_share_their_mean(rows: list[
 
 @PROPERTY
 @given(VALUES)
-def test_the_statistic_is_the_tie_corrected_one_of_a_plain_loop(rows: list[list[int]]) -> None:
+def test_the_statistic_equals_the_tie_corrected_one_of_a_plain_loop(rows: list[list[int]]) -> None:
     n, k = len(rows), len(rows[0])
     ranks = [plain_ranks(row) for row in rows]
     between = sum((sum(row[j] for row in ranks) - n * (k + 1) / 2) ** 2 for j in range(k))

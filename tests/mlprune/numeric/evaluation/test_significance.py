@@ -1,4 +1,4 @@
-"""Intervals and p-values against loops, scipy and by-hand examples."""
+"""Intervals and p-values, compared with loops, scipy and examples by hand."""
 
 import math
 from itertools import permutations
@@ -114,7 +114,7 @@ def test_holm_equals_an_example_by_hand() -> None:
 
 
 def rejected_by_steps(p_values: list[float], alpha: float) -> set[int]:
-    """Holm as a procedure: go up from the smallest, stop at the first that is above alpha / (tests left)."""
+    """Holm as a procedure: ascend from the smallest p-value, stop at the first above alpha / (remaining tests)."""
     rejected: set[int] = set()
     for index in sorted(range(len(p_values)), key=lambda i: p_values[i]):
         if p_values[index] * (len(p_values) - len(rejected)) > alpha:
@@ -125,7 +125,7 @@ def rejected_by_steps(p_values: list[float], alpha: float) -> set[int]:
 
 @PROPERTY
 @given(st.lists(st.integers(0, 64).map(lambda n: n / 64), max_size=7), st.integers(1, 63).map(lambda n: n / 64))
-def test_holm_rejects_what_the_step_down_procedure_rejects(p_values: list[float], alpha: float) -> None:
+def test_holm_rejects_the_same_hypotheses_as_the_step_down_procedure(p_values: list[float], alpha: float) -> None:
     adjusted = holm(p_values)
     assert {i for i, value in enumerate(adjusted) if value <= alpha} == rejected_by_steps(p_values, alpha)
 
@@ -151,6 +151,6 @@ def test_holm_of_an_empty_family_is_empty() -> None:
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
-def test_holm_of_a_value_that_is_no_probability_is_an_error(value: float) -> None:
+def test_holm_of_a_value_that_is_not_a_probability_is_an_error(value: float) -> None:
     with pytest.raises(PermanentError, match="index=1"):
         holm([0.5, value])

@@ -1,4 +1,4 @@
-"""Log-probabilities under a vocabulary in pieces, against the softmax written out in float64."""
+"""Log-probabilities over pieces of the vocabulary, compared with a float64 softmax."""
 
 import math
 
@@ -18,7 +18,7 @@ def case(n_states: int, vocabulary: int, *, seed: int = 0) -> tuple[Tensor, Tens
 
 
 def written_out(hidden: Tensor, weight: Tensor, state: int, target: int, *, bias: Tensor | None, cap: float | None):
-    """Log-probability and whether no earlier token is as likely and no later one likelier."""
+    """Log-probability, and whether no earlier token is as likely and no later token is more likely."""
     logits = []
     for token in range(weight.shape[0]):
         logit = sum(
@@ -40,7 +40,7 @@ def written_out(hidden: Tensor, weight: Tensor, state: int, target: int, *, bias
     has_bias=st.booleans(),
     cap=st.sampled_from([None, 1.5]),
 )
-def test_scores_are_those_of_the_softmax_whatever_the_pieces(
+def test_scores_equal_the_softmax_for_any_size_of_pieces(
     n_states: int, vocabulary: int, max_logits: int, seed: int, has_bias: bool, cap: float | None
 ) -> None:
     hidden, weight = case(n_states, vocabulary, seed=seed)
@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_softmax_whatever_the_pieces(
         assert bool(found.is_greedy[place]) == is_greedy
 
 
-def test_states_that_are_not_asked_about_and_targets_in_any_order_change_nothing() -> None:
+def test_states_without_targets_and_the_order_of_targets_change_nothing() -> None:
     hidden, weight = case(MAX_STATES + 3, 7)
     states = torch.tensor([MAX_STATES + 2, 0, MAX_STATES, 0])
     targets = torch.tensor([6, 1, 2, 3])
@@ -71,7 +71,7 @@ def test_of_equal_tokens_the_first_is_the_greedy_one() -> None:
         assert target_scores(hidden, weight, **both, max_logits=max_logits).is_greedy.tolist() == [True, False]
 
 
-def test_a_likelier_or_equal_token_anywhere_before_a_target_means_that_it_is_not_the_greedy_one() -> None:
+def test_a_target_is_not_greedy_if_an_earlier_token_is_as_likely_or_any_token_is_more_likely() -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0, 3.0, 0.0, 3.0, 4.0], [1.0, 3.0, 2.0, 3.0, 0.0, 3.0, -4.0]])
     states = torch.arange(2).repeat_interleave(7)
     asked = {"states": states, "targets": torch.arange(7).repeat(2)}
@@ -88,7 +88,7 @@ def test_half_precision_is_summed_in_float32() -> None:
     assert torch.allclose(found.log_probs, expected, atol=1e-5)
 
 
-def test_nothing_asked_is_nothing_found() -> None:
+def test_no_targets_give_no_scores() -> None:
     none = torch.empty(0, dtype=torch.int64)
     found = target_scores(*case(2, 3), states=none, targets=none)
     assert found.log_probs.shape == found.is_greedy.shape == (0,)
@@ -105,7 +105,7 @@ def test_nothing_asked_is_nothing_found() -> None:
         ({"targets": torch.tensor([-1, 0])}, "a target does not exist"),
     ],
 )
-def test_what_does_not_fit_together_is_an_error(changes: dict[str, Tensor], words: str) -> None:
+def test_mismatched_shapes_are_an_error(changes: dict[str, Tensor], words: str) -> None:
     hidden, weight = case(2, 4)
     given = {"states": torch.tensor([0, 1]), "targets": torch.tensor([0, 3]), "weight": weight, **changes}
     weight, bias = given.pop("weight"), given.pop("bias", None)

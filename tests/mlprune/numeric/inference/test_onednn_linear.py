@@ -1,4 +1,4 @@
-"""Quick products: equal to the product in float64, and not used where they do not belong."""
+"""oneDNN products: equal to the float64 product, and used only where they are suitable."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_rows_of_a_larger_weight_are_multiplied_as_they_lie() -> None:
 
 
 @pytest.mark.parametrize("why", ["dtype", "small", "gradients", "missing"])
-def test_where_it_does_not_belong_torchs_own_bits_come(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsuitable_products_have_torchs_own_bits(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dtype = torch.bfloat16 if why == "dtype" else torch.float32
     inputs, weight = numbers(3, IN).to(dtype), numbers(OUT - (why == "small"), IN, seed=1).to(dtype)
     if why == "missing":

@@ -1,4 +1,4 @@
-"""Masks against plain loops, and exact counts, ties, nesting and packing as properties."""
+"""Masks, compared with plain loops: exact counts, ties, nesting and packing."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_two_empty_removed_sets_are_equal() -> None:
     assert jaccard_removed(nothing, nothing) == 1.0
 
 
-def test_masks_that_do_not_fit_each_other_are_an_error() -> None:
+def test_masks_of_different_shapes_are_an_error() -> None:
     a = torch.zeros(2, 3, dtype=torch.bool)
     for b in (torch.zeros(3, 2, dtype=torch.bool), torch.zeros(2, 3, dtype=torch.uint8)):
         with pytest.raises(ShapeError, match="differ in shape or dtype"):

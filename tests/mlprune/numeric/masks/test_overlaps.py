@@ -1,4 +1,4 @@
-"""Feature overlap against plain loops, its ties and its limits."""
+"""Feature overlap, compared with plain loops: ties and limits."""
 
 import math
 

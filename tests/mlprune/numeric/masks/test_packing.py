@@ -1,4 +1,4 @@
-"""Packed levels: what goes in comes out, at the promised size and in the promised order."""
+"""Packed levels: round trip, size and bit order."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_levels_survive_packing_at_the_promised_size(n_levels: int, n_rows: int,
     assert kept.tolist() == [[one > level for one in row] for row in levels.tolist()]
 
 
-def test_one_sparsity_takes_one_bit_a_weight_and_the_bit_says_kept() -> None:
+def test_one_sparsity_takes_one_bit_per_weight_which_is_set_if_the_weight_is_kept() -> None:
     levels = torch.tensor([[1, 0, 0, 0, 0], [0, 0, 0, 1, 1]], dtype=torch.uint8)
     assert pack_levels(levels, 1) == bytes([0b00000001, 0b00000011])
 
@@ -38,7 +38,7 @@ def test_bit_planes_come_least_significant_first() -> None:
     assert pack_levels(torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8), 3) == bytes([0b1010, 0b1100])
 
 
-def test_levels_are_packed_by_rows_whatever_their_memory_layout() -> None:
+def test_levels_are_packed_row_major_for_any_memory_layout() -> None:
     levels = torch.tensor([[0, 1, 1], [1, 0, 0]], dtype=torch.uint8)
     assert pack_levels(levels.T.contiguous().T, 1) == pack_levels(levels, 1)
 

@@ -1,4 +1,4 @@
-"""Wanda's alpha variant against its definition written as loops."""
+"""Wanda's alpha variant, compared with its definition as loops."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=N
 
 
 def looped_counts(scores: np.ndarray, sparsity: float, *, highest: bool = False) -> list[int]:
-    """The bisection in the words of the definition; sums and shares in float64."""
+    """The bisection as in the definition; sums and shares in float64."""
     low, high, seen = 0.0, 1.0, []
     for _ in range(60):
         alpha = (low + high) / 2
@@ -54,13 +54,13 @@ def test_a_matrix_comes_within_a_thousandth_of_the_sparsity_but_its_rows_differ(
     assert len(set(counts.tolist())) > 5
 
 
-def test_where_no_alpha_comes_near_the_nearest_seen_counts() -> None:
+def test_the_nearest_alpha_is_used_if_none_is_within_the_tolerance() -> None:
     scores = np.array([[1, 1, 1, 1]], np.float32)
     assert alpha_counts(scores, [0.4])[:, 0].tolist() == [2]
     assert alpha_counts(scores, [0.3])[:, 0].tolist() == [1]
 
 
-def test_scores_of_zero_go_at_any_alpha() -> None:
+def test_scores_of_zero_are_removed_at_any_alpha() -> None:
     scores = np.array([[0, 0, 0, 5], [1, 2, 3, 4]], np.float32)
     assert alpha_counts(scores, [0.1]).tolist() == [[3], [0]]
 
@@ -83,7 +83,7 @@ def test_a_score_that_is_not_finite_is_an_error(value: float) -> None:
         alpha_counts(np.array([[1, value], [1, 2]], np.float32), [0.5])
 
 
-def test_scores_that_are_no_float32_matrix_are_an_error() -> None:
+def test_scores_that_are_not_a_float32_matrix_are_an_error() -> None:
     with pytest.raises(ShapeError, match="float32"):
         alpha_counts(np.ones((2, 2)), [0.5])
 

@@ -1,4 +1,4 @@
-"""Masks against plain loops, and exact counts, ties, nesting and packing as properties."""
+"""Masks, compared with plain loops: exact counts, ties, nesting and packing."""
 
 import math
 from decimal import Decimal
@@ -21,7 +21,7 @@ SPARSITIES = st.lists(st.integers(0, 99).map(lambda percent: percent / 100), min
 
 @st.composite
 def score_matrices(draw: st.DrawFn) -> Tensor:
-    """Small matrices with few distinct values, so that ties are the rule."""
+    """Small matrices with few distinct values, so that ties are common."""
     n_rows, d_in = draw(st.integers(1, 4)), draw(st.integers(1, 12))
     values = draw(st.lists(st.integers(0, 5), min_size=n_rows * d_in, max_size=n_rows * d_in))
     return torch.tensor(values, dtype=torch.float32).reshape(n_rows, d_in)
@@ -174,7 +174,7 @@ def test_rounding_as_published_code_removes_28_of_100_at_0_29() -> None:
     assert removed_counts(matrix_levels(scores[:1], [0.29], rounding="binary"), 1) == [28]
 
 
-def test_an_unknown_choice_names_the_known_ones_and_the_nearest() -> None:
+def test_the_error_of_an_unknown_name_has_the_known_and_the_nearest_names() -> None:
     scores = torch.ones(2, 4)
     with pytest.raises(BadInputError, match=r"structure.*nearest='matrix'.*'row', 'matrix', 'alpha', 'N:M'"):
         levels_of(scores, "matrx", sparsities=(0.5,))
@@ -203,7 +203,7 @@ def test_structures_by_name_are_their_functions() -> None:
 
 
 @pytest.mark.parametrize("structure", ["row", "matrix", "alpha", "2:4"])
-def test_sparsity_0_removes_nothing_whatever_the_structure(structure: str) -> None:
+def test_sparsity_0_removes_nothing_for_any_structure(structure: str) -> None:
     scores = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
     scores[0] = 0
     assert (levels_of(scores, structure, sparsities=(0.0,)) == 1).all()
@@ -241,7 +241,7 @@ def test_a_non_finite_score_is_an_error(value: float) -> None:
             levels_of(scores, structure, sparsities=(0.5,))
 
 
-def test_scores_that_are_no_matrix_are_an_error() -> None:
+def test_scores_that_are_not_a_matrix_are_an_error() -> None:
     with pytest.raises(ShapeError, match="not a matrix"):
         row_levels(torch.ones(4), [0.5])
     with pytest.raises(ShapeError, match="not a matrix"):
@@ -249,7 +249,7 @@ def test_scores_that_are_no_matrix_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("sparsities", [[], [0.5, 0.3], [0.1] * 256])
-def test_sparsities_that_are_none_too_many_or_not_ascending_are_an_error(sparsities: list[float]) -> None:
+def test_no_sparsities_too_many_and_descending_ones_are_errors(sparsities: list[float]) -> None:
     with pytest.raises(BadInputError, match="sparsities"):
         row_levels(torch.ones(2, 4), sparsities)
 

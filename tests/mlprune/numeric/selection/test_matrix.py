@@ -1,4 +1,4 @@
-"""Selection over a matrix against a stable sort of all its scores."""
+"""Selection over a matrix, compared with a stable sort of all its scores."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_hard_matrices_are_selected_as_a_stable_sort_orders_them(monkeypatch, n_
 
 @PROPERTY
 @given(st.integers(1, 5), st.integers(1, 9), st.booleans(), st.data())
-def test_ties_go_row_by_row(n_rows: int, width: int, highest: bool, data) -> None:
+def test_ties_are_removed_in_row_major_order(n_rows: int, width: int, highest: bool, data) -> None:
     size = n_rows * width
     values = data.draw(st.lists(st.sampled_from([0.0, -0.0, 1e-40, 1.0, 2.0]), min_size=size, max_size=size))
     scores = np.array(values, np.float32).reshape(n_rows, width)

@@ -1,4 +1,4 @@
-"""Selection in rows against stable sorts, on the rows that are hard: ties, outliers, narrow, wide, denormal."""
+"""Selection in rows, compared with stable sorts, on difficult rows: ties, outliers, narrow, wide, denormal."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_few_values_are_selected_as_loops_select_them(n_rows, width, highest, by
     assert select_in_rows(scores, counts, highest=highest).tolist() == looped_levels(scores, counts, highest=highest)
 
 
-def test_255_counts_are_told_apart() -> None:
+def test_255_counts_have_distinct_levels() -> None:
     scores = np.random.default_rng(0).permutation(1020).astype(np.float32)[None]
     counts = np.arange(4, 1021, 4)[None]
     assert np.array_equal(select_in_rows(scores, counts)[0], scores[0] // 4)
@@ -120,7 +120,7 @@ def test_a_score_that_is_not_finite_is_an_error(width: int, value: float) -> Non
 
 
 @pytest.mark.parametrize("scores", [np.ones(4, np.float32), np.ones((2, 4), np.float64)])
-def test_scores_that_are_no_float32_matrix_are_an_error(scores: np.ndarray) -> None:
+def test_scores_that_are_not_a_float32_matrix_are_an_error(scores: np.ndarray) -> None:
     with pytest.raises(ShapeError, match="float32"):
         select_in_rows(scores, np.array([[1]]))
     with pytest.raises(ShapeError, match="float32"):
@@ -133,7 +133,7 @@ def test_sizes_of_levels_are_counted(values: list[int]) -> None:
     assert level_sizes(np.array(values, np.uint8)).tolist() == [values.count(level) for level in range(256)]
 
 
-def test_where_no_folder_takes_machine_code_a_kernel_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_works_without_a_folder_for_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def refusing(**options):

@@ -1,4 +1,4 @@
-"""Scores against plain loops in float64, and what must not change them."""
+"""Scores, compared with plain float64 loops, and their invariants."""
 
 import math
 
@@ -169,7 +169,7 @@ def test_magnitude_scores_are_absolute_values_in_float32() -> None:
     assert scores.tolist() == [[2.0, 0.5], [0.0, 0.25]]
 
 
-def test_magnitude_of_something_that_is_no_matrix_is_an_error() -> None:
+def test_magnitude_of_a_weight_that_is_not_a_matrix_is_an_error() -> None:
     with pytest.raises(ShapeError, match="not a matrix"):
         magnitude_scores(torch.ones(3))
 
@@ -198,6 +198,6 @@ def test_random_scores_are_uniform_between_zero_and_one() -> None:
     assert (counts - 4000).abs().max() < 6 * math.sqrt(4000 * 0.9)
 
 
-def test_random_scores_of_a_known_key_are_what_they_were() -> None:
+def test_random_scores_of_a_fixed_key_have_the_pinned_values() -> None:
     values = random_scores((1, 3), 0, 0, "fc1").tolist()[0]
     assert values == pytest.approx(KNOWN_DRAW, abs=1e-7)

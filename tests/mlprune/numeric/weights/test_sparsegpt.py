@@ -1,4 +1,4 @@
-"""SparseGPT against a slow computation with explicit inverses, and what must hold of its results."""
+"""SparseGPT, compared with a slow computation with explicit inverses, and properties of its results."""
 
 import math
 
@@ -19,7 +19,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def correlated(d_in: int, n_tokens: int = 64, seed: int = 9) -> Tensor:
-    """[n_tokens, d_in] float64 inputs whose features depend on one another."""
+    """[n_tokens, d_in] float64 inputs with correlated features."""
     mixing = torch.eye(d_in) + 0.5 * drawn(d_in, d_in, seed=seed)
     return (drawn(n_tokens, d_in, seed=seed + 1) @ mixing).double()
 
@@ -36,7 +36,7 @@ def damped(products: Tensor, damping: float) -> Tensor:
 def looped(
     weight: Tensor, products: Tensor, *, sparsity: float, structure: str, block_size: int, damping: float
 ) -> tuple[list[list[bool]], list[list[float]]]:
-    """The same by the optimal brain surgeon's formula: the inverse over the columns still free, anew at each column."""
+    """The same by the formula of the optimal brain surgeon: a new inverse over the remaining columns at each column."""
     hessian = damped(products, damping)
     n_rows, d_in = weight.shape
     w = [[0.0 if products[j, j] == 0 else float(weight[i, j]) for j in range(d_in)] for i in range(n_rows)]
@@ -120,14 +120,14 @@ def test_every_column_block_loses_the_floor_of_its_share(n_rows: int, d_in: int,
     assert torch.equal(result.weight == 0, ~result.keep)
 
 
-def test_of_equal_losses_the_first_weights_row_by_row_go() -> None:
+def test_the_first_weights_in_row_major_order_of_equal_losses_are_removed() -> None:
     result = sparsegpt(torch.ones(2, 4), torch.eye(4, dtype=torch.float64), sparsity=0.75)
     assert result.keep.tolist() == [[False] * 4, [False, False, True, True]]
     result = sparsegpt(torch.ones(2, 4), torch.eye(4, dtype=torch.float64), sparsity=0.5, structure="2:4")
     assert result.keep.tolist() == [[False, False, True, True]] * 2
 
 
-def test_one_removed_weight_moves_the_others_as_the_optimal_brain_surgeon_does() -> None:
+def test_one_removed_weight_changes_the_others_by_the_formula_of_the_optimal_brain_surgeon() -> None:
     inputs = correlated(5)
     products = inputs.t() @ inputs
     weight = drawn(1, 5).abs() + 1

@@ -29,7 +29,7 @@ def combinations(run: FinishedRun) -> list[PlannedVariant]:
         ("symmetric_difference", Kept.symmetric_difference),
     ],
 )
-def test_what_a_combination_keeps_is_the_set_operation_on_what_its_parents_keep(
+def test_a_combination_is_the_set_operation_on_the_kept_weights_of_its_parents(
     method_run: FinishedRun, how: str, together: object
 ) -> None:
     found = [one for one in combinations(method_run) if one.spec.combination == how]
@@ -52,7 +52,7 @@ def test_the_achieved_sparsity_is_counted(method_run: FinishedRun) -> None:
     assert sparsities["union"] < 0.5 < sparsities["intersection"]
 
 
-def test_parents_stand_in_order(method_run: FinishedRun) -> None:
+def test_parents_are_stored_in_order(method_run: FinishedRun) -> None:
     for one in combinations(method_run):
         rows = method_run.store.require("variants", one.id).rows["variant_parents"]
         assert rows == [

@@ -1,4 +1,4 @@
-"""Which variants a combination combines, and what it has in common with them."""
+"""Plans of combinations: their parents and shared columns."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def members(plan: Plan) -> list[list[str]]:
     return [[parent.label for parent in one.parents] for one in combinations(plan)]
 
 
-def test_of_several_names_those_go_together_that_agree(tiny_inputs: Path) -> None:
+def test_variants_of_several_names_that_agree_are_combined(tiny_inputs: Path) -> None:
     both = {"propagation": ["dense", "sequential"], "sparsity": [0.25, 0.5]}
     plan = plan_of(
         tiny_inputs, {**A, **both}, {**B, **both, "sparsity": [0.5, 0.75]}, combining("a", "b"), seeds=[0, 1]
@@ -50,7 +50,7 @@ def test_of_several_names_those_go_together_that_agree(tiny_inputs: Path) -> Non
         assert one.spec.parent_ids == (first.id, second.id)
 
 
-def test_of_one_name_all_go_together_that_differ_in_the_language_alone(tiny_inputs: Path) -> None:
+def test_variants_of_one_name_that_differ_only_in_language_are_combined(tiny_inputs: Path) -> None:
     plan = plan_of(tiny_inputs, {**A, "sparsity": [0.25, 0.5]}, combining("a"), seeds=[0, 1])
     pairs = [("fr-en", "sw-en"), ("fr-en seed 1", "sw-en seed 1")]
     assert members(plan) == [
@@ -59,7 +59,7 @@ def test_of_one_name_all_go_together_that_differ_in_the_language_alone(tiny_inpu
     assert [one.seed for one in combinations(plan)] == [0, 1, 0, 1]
 
 
-def test_a_score_without_sets_goes_with_every_language(tiny_inputs: Path) -> None:
+def test_a_score_without_sets_is_combined_with_every_language(tiny_inputs: Path) -> None:
     plan = plan_of(tiny_inputs, A, M, combining("a", "m"))
     assert members(plan) == [[f"wanda {pair} 0.5 row dense", "magnitude 0.5 row"] for pair in ("fr-en", "sw-en")]
 
@@ -78,14 +78,14 @@ def test_the_order_of_names_is_that_of_the_parents_and_part_of_the_id(tiny_input
     assert first.label == "difference of wanda fr 0.5 row dense; ria fr 0.5 row dense"
 
 
-def test_every_word_is_a_variant_of_its_own(tiny_inputs: Path) -> None:
+def test_every_set_operation_is_another_variant(tiny_inputs: Path) -> None:
     words = ["intersection", "union", "difference", "symmetric_difference"]
     plan = plan_of(tiny_inputs, {**A, "demonstrations": "mono"}, M, combining("a", "m", how=words))
     assert [one.spec.combination for one in combinations(plan)] == words
     assert len({one.id for one in combinations(plan)}) == 4
 
 
-def test_a_combination_has_what_its_parents_share_and_null_elsewhere(tiny_inputs: Path) -> None:
+def test_a_combination_has_the_columns_that_its_parents_share(tiny_inputs: Path) -> None:
     mono = {"demonstrations": "mono"}
     plan = plan_of(
         tiny_inputs,
@@ -101,7 +101,7 @@ def test_a_combination_has_what_its_parents_share_and_null_elsewhere(tiny_inputs
     assert (row["combination"], row["sparsity"], row["achieved_sparsity"]) == ("union", 0.375, 0.375)
 
 
-def test_combinations_combine_combinations_in_whatever_order_they_are_written(tiny_inputs: Path) -> None:
+def test_combinations_of_combinations_may_be_written_in_any_order(tiny_inputs: Path) -> None:
     mono = {"demonstrations": "mono"}
     plan = plan_of(
         tiny_inputs,
@@ -119,7 +119,7 @@ def test_combinations_combine_combinations_in_whatever_order_they_are_written(ti
     assert top.label == "difference of union of wanda fr 0.5 row dense; ria fr 0.5 row dense; magnitude 0.5 row"
 
 
-def test_a_combination_goes_with_what_agrees_with_its_parents(tiny_inputs: Path) -> None:
+def test_a_combination_is_comparable_with_variants_that_agree_with_its_parents(tiny_inputs: Path) -> None:
     both = {"demonstrations": "mono", "propagation": ["dense", "sequential"]}
     other = {**A, **both, "name": "o", "removes": "highest"}
     plan = plan_of(
@@ -181,7 +181,7 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
         ),
     ],
 )
-def test_what_cannot_be_combined_is_one_line(
+def test_variants_that_cannot_be_combined_are_refused_in_one_line(
     tiny_inputs: Path, variants: list[dict[str, Any]], words: list[str]
 ) -> None:
     with pytest.raises(RecipeError) as caught:

@@ -1,4 +1,4 @@
-"""Variants of dense propagation: against the formulas on stored statistics, and by hand from the texts."""
+"""Variants of dense propagation, compared with the formulas on stored statistics and with results by hand."""
 
 import math
 from typing import Any

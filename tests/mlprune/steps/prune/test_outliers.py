@@ -1,4 +1,4 @@
-"""Outlier ratios of the dense model, against scores by hand, and the sparsities that come of them."""
+"""Outlier ratios of the dense model, compared with scores by hand, and the resulting sparsities."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.tiny_recipes import FinishedRun
 
 
 def outliers_of(run: FinishedRun, variant: PlannedVariant) -> str:
-    """Id of the ratios that the variant's masks were made with."""
+    """Id of the outlier ratios of the variant's masks."""
     ordering = require_masks(run.store, variant.id).record
     return str(ordering.parents["outliers"])
 
@@ -36,7 +36,7 @@ def test_ratios_are_in_the_catalog_block_by_block(method_run: FinishedRun) -> No
 
 
 @pytest.mark.parametrize("propagation", ["dense", "sequential"])
-def test_blocks_with_more_outliers_are_pruned_less_and_their_mean_is_what_was_asked(
+def test_blocks_with_more_outliers_are_pruned_less_and_the_mean_is_the_requested_sparsity(
     method_run: FinishedRun, propagation: str
 ) -> None:
     (variant,) = method_run.named("owl", propagation)

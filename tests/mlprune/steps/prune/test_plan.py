@@ -1,4 +1,4 @@
-"""Which variants a recipe comes to, and who they are."""
+"""Plans of variants: their number, ids and labels."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def ids(folder: Path, *variants: dict[str, Any], **options: Any) -> list[str]:
     return list(planned(folder, recipe_of(*variants, **options))[0])
 
 
-def test_the_dense_variant_always_exists_and_stands_first(tiny_inputs: Path) -> None:
+def test_the_dense_variant_always_exists_and_is_first(tiny_inputs: Path) -> None:
     assert labels(tiny_inputs) == ["dense"]
     found = labels(tiny_inputs, {"score": "magnitude", "sparsity": 0.5})
     assert found == ["dense", "magnitude 0.5 row"]
@@ -169,11 +169,11 @@ def test_everything_a_variant_is_made_of_is_in_its_id(
         ({"score": "magnitude", "structure": "2:4"}, {"sparsity": 0.5}),
     ],
 )
-def test_how_it_is_said_is_not(tiny_inputs: Path, entry: dict[str, Any], same: dict[str, Any]) -> None:
+def test_equivalent_entries_give_the_same_id(tiny_inputs: Path, entry: dict[str, Any], same: dict[str, Any]) -> None:
     assert ids(tiny_inputs, entry) == ids(tiny_inputs, {**entry, **same})
 
 
-def test_dtype_and_batch_tokens_count_where_they_can_matter(tiny_inputs: Path) -> None:
+def test_dtype_and_batch_tokens_are_part_of_the_ids_that_depend_on_them(tiny_inputs: Path) -> None:
     entries = ({"score": "magnitude", "sparsity": 0.5}, {**WANDA, "demonstrations": "mono"})
     first = ids(tiny_inputs, *entries)
     batches = ids(tiny_inputs, *entries, compute={"batch_tokens": 256})
@@ -212,7 +212,7 @@ def test_over_makes_one_variant_of_the_sets_of_each_seed(tiny_inputs: Path) -> N
     assert found[0].label == "wanda mean fr-en sw-en fr 0.5 row dense"
 
 
-def test_over_holds_all_its_sets_against_the_contrast_set_of_their_seed(tiny_inputs: Path) -> None:
+def test_over_compares_all_its_sets_with_the_contrast_set_of_their_seed(tiny_inputs: Path) -> None:
     entry = {**CONTRAST, "demonstrations": None, "over": ["mt"], "aggregate": "max"}
     variants, _ = planned(tiny_inputs, recipe_of(entry, seeds={"mt": [0, 1], "code": [1, 0]}))
     _, *found = variants.values()
@@ -222,7 +222,7 @@ def test_over_holds_all_its_sets_against_the_contrast_set_of_their_seed(tiny_inp
     ]
 
 
-def test_a_scale_of_shares_is_one_number_for_each_set_there_is(tiny_inputs: Path) -> None:
+def test_shares_are_one_number_per_set(tiny_inputs: Path) -> None:
     variants, _ = planned(tiny_inputs, recipe_of({**OVER, "over": ["mt"], "aggregate": "pooled", "shares": [1, 3]}))
     _, found = variants.values()
     assert found.spec.calibration.selection.shares == (0.25, 0.75)
@@ -265,7 +265,7 @@ def test_a_scale_of_shares_is_one_number_for_each_set_there_is(tiny_inputs: Path
         ({**SPARSEGPT, "structure": "16:32"}, {}, ["does not divide", "16:32"]),
     ],
 )
-def test_what_the_model_or_the_sets_have_not_is_one_line(
+def test_missing_blocks_layers_and_sets_are_refused_in_one_line(
     tiny_inputs: Path, entry: dict[str, Any], seeds: dict[str, list[int]], words: list[str]
 ) -> None:
     with pytest.raises(RecipeError) as caught:
@@ -283,7 +283,7 @@ def test_one_set_under_two_names_is_not_aggregated_with_itself(tiny_inputs: Path
         planned(tiny_inputs, recipe)
 
 
-def test_a_label_says_everything_that_is_not_as_usual(tiny_inputs: Path) -> None:
+def test_a_label_contains_all_settings_that_are_not_defaults(tiny_inputs: Path) -> None:
     entry = {
         **BASE,
         "demonstrations": "mt",
@@ -309,7 +309,7 @@ def test_a_label_says_everything_that_is_not_as_usual(tiny_inputs: Path) -> None
     ]
 
 
-def test_equal_variants_of_two_entries_are_one_that_knows_both(tiny_inputs: Path) -> None:
+def test_equal_variants_of_two_entries_are_one_variant_with_both_entries(tiny_inputs: Path) -> None:
     entry = {**WANDA, "demonstrations": "mono"}
     variants, _ = planned(
         tiny_inputs, recipe_of({**entry, "name": "a"}, {**entry, "name": "b", "sparsity": [0.5, 0.6]})

@@ -1,4 +1,4 @@
-"""Which jobs make the variants of a recipe, and what they share."""
+"""Jobs that make the variants of a recipe, and their shared orderings."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def of_kind(plan: Plan, kind: type[Job]) -> list[Any]:
     return [job for job in plan.jobs if isinstance(job, kind)]
 
 
-def test_one_ordering_serves_all_sparsities_of_a_recipe(tiny_inputs: Path) -> None:
+def test_one_ordering_has_all_sparsities_of_a_recipe(tiny_inputs: Path) -> None:
     plan = plan_of(tiny_inputs, *({**WANDA, "sparsity": one} for one in (0.5, 0.1, 0.3)))
     (collect,) = of_kind(plan, CollectVariantsJob)
     blocks = of_kind(plan, OrderBlockJob)
@@ -43,7 +43,7 @@ def test_one_ordering_serves_all_sparsities_of_a_recipe(tiny_inputs: Path) -> No
 
 @pytest.mark.parametrize("structure", ["row", "matrix"])
 @pytest.mark.parametrize("schedule", ["uniform", "owl", {"blocks": {0: 0.25}}])
-def test_sparsities_share_an_ordering_whatever_the_schedule(tiny_inputs: Path, structure: str, schedule: Any) -> None:
+def test_sparsities_share_an_ordering_under_every_schedule(tiny_inputs: Path, structure: str, schedule: Any) -> None:
     plan = plan_of(tiny_inputs, {**WANDA, "structure": structure, "schedule": schedule, "sparsity": [0.3, 0.5]})
     assert [len(job.variants) for job in of_kind(plan, CollectVariantsJob)] == [2]
 
@@ -53,7 +53,7 @@ def test_alpha_has_an_ordering_for_each_sparsity(tiny_inputs: Path) -> None:
     assert [len(job.variants) for job in of_kind(plan, CollectVariantsJob)] == [1, 1]
 
 
-def test_sets_seeds_and_structures_have_orderings_of_their_own(tiny_inputs: Path) -> None:
+def test_sets_seeds_and_structures_have_separate_orderings(tiny_inputs: Path) -> None:
     plan = plan_of(
         tiny_inputs,
         {**WANDA, "demonstrations": "mt"},
@@ -106,7 +106,7 @@ def test_no_further_pass_of_the_model_serves_them_in_dense_propagation(
     assert not of_kind(plan, SweepJob)
 
 
-def test_token_scopes_and_the_paper_profile_are_observed_beside_the_recipes_sets(tiny_inputs: Path) -> None:
+def test_other_token_scopes_and_the_paper_profile_are_observed_separately(tiny_inputs: Path) -> None:
     plain = of_kind(plan_of(tiny_inputs), ObserveJob)
     plan = plan_of(tiny_inputs, {**WANDA, "tokens": ["all", "source", "last_shot"]}, {**WANDA, "profile": "paper"})
     found = of_kind(plan, ObserveJob)
@@ -137,7 +137,7 @@ def test_outlier_ratios_serve_all_variants_that_read_the_same(tiny_inputs: Path)
     assert len(of_kind(others, OutliersJob)) == 3
 
 
-def test_a_combination_is_made_behind_its_parents(tiny_inputs: Path) -> None:
+def test_a_combination_is_planned_after_its_parents(tiny_inputs: Path) -> None:
     plan = plan_of(
         tiny_inputs,
         {"name": "ab", "combine": "union", "of": ["a", "b"]},
@@ -149,7 +149,7 @@ def test_a_combination_is_made_behind_its_parents(tiny_inputs: Path) -> None:
     assert job.needs == tuple(("variants", one) for one in parents)
 
 
-def test_more_sparsities_than_a_byte_can_tell_apart_are_one_line(tiny_inputs: Path) -> None:
+def test_more_sparsities_than_a_byte_can_distinguish_are_refused_in_one_line(tiny_inputs: Path) -> None:
     many = [round(number / 1000, 3) for number in range(1, 257)]
     assert len(plan_of(tiny_inputs, {"score": "magnitude", "sparsity": many[:255]}).variants) == 256
     with pytest.raises(RecipeError, match="too many sparsities") as caught:

@@ -1,4 +1,4 @@
-"""The sequential sweep: against a sweep by hand, killed and resumed, cut into shards, on several threads."""
+"""The sequential sweep: compared with a sweep by hand, killed and resumed, with shards and threads."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -63,7 +63,7 @@ def sweep_of(run: FinishedRun, name: str) -> SweepJob:
 
 
 def with_sets_only(run: FinishedRun, folder: Path) -> Store:
-    """A store in which nothing but the demonstration sets, and outlier ratios, is done."""
+    """A store that contains only the demonstration sets and outlier ratios."""
     store = Store(folder)
     for job in run.plan.jobs:
         if job.step == "demonstrate":
@@ -74,7 +74,7 @@ def with_sets_only(run: FinishedRun, folder: Path) -> Store:
 
 
 def assert_same_files(store: Store, undisturbed: Store, job: SweepJob) -> None:
-    """Every file of the store is in the undisturbed one, byte for byte, and the variant's record among them."""
+    """Every file of the store equals that of the undisturbed store, including the record of the variant."""
     expected = contents(undisturbed)
     for path, data in contents(store).items():
         assert data == expected[path], path
@@ -141,7 +141,7 @@ def changed_weights(run: FinishedRun, variant_id: str) -> dict[tuple[int, str], 
 
 
 @pytest.mark.parametrize("name", SPARSEGPT)
-def test_sparsegpt_rewrites_every_block_behind_the_rewritten_ones_before_it(method_run: FinishedRun, name: str) -> None:
+def test_sparsegpt_updates_every_block_after_the_updated_blocks_before_it(method_run: FinishedRun, name: str) -> None:
     (variant,) = method_run.named(name)
     by_hand = ByHand(method_run.folder, variant)
     sparsities = by_hand.sparsities()
@@ -172,7 +172,7 @@ def test_sparsegpt_rewrites_every_block_behind_the_rewritten_ones_before_it(meth
 
 @pytest.mark.parametrize("name", ["mean", "contrast", "owl", "paper", *SPARSEGPT])
 @pytest.mark.parametrize("stop_at", [1, 2])
-def test_a_killed_sweep_goes_on_at_the_block_where_it_stopped(
+def test_a_killed_sweep_resumes_at_the_block_where_it_stopped(
     method_run: FinishedRun, tmp_path: Path, name: str, stop_at: int
 ) -> None:
     job = sweep_of(method_run, name)
@@ -255,7 +255,7 @@ def test_a_block_whose_files_were_damaged_without_changing_size_is_made_again(
     assert_same_files(store, method_run.store, job)
 
 
-def test_what_a_sweep_observed_is_stored_under_the_variant(method_run: FinishedRun) -> None:
+def test_the_statistics_of_a_sweep_are_stored_in_its_ordering(method_run: FinishedRun) -> None:
     roles = {"mean": ("set-1", "set-2"), "contrast": ("set-1", "set-2", "contrast"), "target": ("",)}
     for name, expected in roles.items():
         job = sweep_of(method_run, name)

@@ -1,4 +1,4 @@
-"""What stands in the catalog of a variant, and what variants share in the store."""
+"""Catalog rows of variants, and the files that variants share."""
 
 import hashlib
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_only_sparsegpt_counts_dampings(method_run: FinishedRun) -> None:
         assert row["n_dampings"] == (0 if is_counted else None)
 
 
-def test_what_a_score_does_not_read_is_null_in_its_row(tiny_run: FinishedRun) -> None:
+def test_columns_that_a_score_does_not_use_are_null(tiny_run: FinishedRun) -> None:
     nothing = {
         "demonstration_set_id": None,
         "contrast_set_id": None,
@@ -109,7 +109,7 @@ def test_what_a_score_does_not_read_is_null_in_its_row(tiny_run: FinishedRun) ->
         ("sparsegpt-n-m", {"score": "sparsegpt", "weights_changed": True, "structure": "2:4"}),
     ],
 )
-def test_the_row_says_what_the_variant_is(method_run: FinishedRun, name: str, words: dict[str, Any]) -> None:
+def test_the_row_has_the_settings_of_the_variant(method_run: FinishedRun, name: str, words: dict[str, Any]) -> None:
     variants = method_run.named(name)
     assert variants
     for variant in variants:
@@ -120,7 +120,7 @@ def test_the_row_says_what_the_variant_is(method_run: FinishedRun, name: str, wo
         assert (row["combination"], row["intervention"]) == (None, None)
 
 
-def test_the_sets_a_score_read_stand_with_their_roles_and_weights(method_run: FinishedRun) -> None:
+def test_the_sets_of_a_score_are_stored_with_their_roles_and_weights(method_run: FinishedRun) -> None:
     for name, weights in (("mean", (0.25, 0.75)), ("max", (0.5, 0.5)), ("contrast", (0.5, 0.5)), ("paper", (1.0,))):
         for variant in method_run.named(name):
             found = method_run.store.require("variants", variant.id).rows["variant_demonstrations"]
@@ -130,12 +130,12 @@ def test_the_sets_a_score_read_stand_with_their_roles_and_weights(method_run: Fi
             assert [(row["demonstration_set_id"], row["role"], row["weight"]) for row in found] == expected
 
 
-def test_a_score_that_reads_no_sets_has_none_beside_it(tiny_run: FinishedRun) -> None:
+def test_a_score_without_sets_has_no_rows_of_sets(tiny_run: FinishedRun) -> None:
     without = tiny_run.labelled("magnitude 0.5 row").id
     assert not [row for row in tiny_run.rows("variant_demonstrations") if row["variant_id"] == without]
 
 
-def test_the_sets_of_profile_paper_are_sets_of_their_own(method_run: FinishedRun) -> None:
+def test_the_sets_of_profile_paper_are_separate_sets(method_run: FinishedRun) -> None:
     rows = {row["demonstration_set_id"]: row for row in method_run.rows("demonstration_sets")}
     paper = {one for variant in method_run.named("paper") for one in variant.spec.set_ids}
     assert {rows[one]["profile"] for one in paper} == {"paper"}
@@ -182,7 +182,7 @@ def test_the_base_model_and_its_dense_variant_are_recorded(tiny_run: FinishedRun
     assert row["n_prunable"] == sum(one.numel() for one in prunable)
 
 
-def test_artefacts_stand_in_the_order_of_blocks(method_run: FinishedRun) -> None:
+def test_artefacts_are_in_the_order_of_blocks(method_run: FinishedRun) -> None:
     (variant,) = method_run.named("sparsegpt")
     stored = require_masks(method_run.store, variant.id)
     assert [one.path for one in stored.masks] == [
@@ -195,7 +195,7 @@ def test_artefacts_stand_in_the_order_of_blocks(method_run: FinishedRun) -> None
     assert len(stored.record.artefacts) == 9
 
 
-def test_an_ordering_says_how_many_levels_and_bytes_it_has(method_run: FinishedRun) -> None:
+def test_an_ordering_has_its_number_of_levels_and_bytes(method_run: FinishedRun) -> None:
     orderings = {row["ordering_id"]: row for row in method_run.rows("orderings")}
     for variant in method_run.plan.variants.values():
         if not isinstance(variant.spec, DenseVariant):

@@ -1,4 +1,4 @@
-"""Rebuilding masks from what the store holds."""
+"""Rebuilding masks from the store."""
 
 import hashlib
 from collections.abc import Callable
@@ -51,14 +51,14 @@ def test_threads_change_no_fingerprint(method_run: FinishedRun) -> None:
 
 
 def with_other_artefact(store: Store, record: Record, old: Artefact, new: Artefact) -> Record:
-    """The record, as if it had been written with another file in the place of one."""
+    """The record with one artefact replaced by another file."""
     changed = replace(record, artefacts=tuple(new if one == old else one for one in record.artefacts))
     store.write_record(changed)
     return changed
 
 
 def altered_statistics(store: Store, record: Record) -> Record:
-    """A record whose statistics of the last block are another's, file and record in agreement."""
+    """A record with other statistics of the last block, in the file and in the record."""
     old = next(one for one in artefacts_below(record, "statistics/") if "block-002" in one.path)
     columns = store.read_table(old)
     columns["sum_sq"] = [values[::-1].copy() for values in columns["sum_sq"]]
@@ -117,7 +117,7 @@ def test_a_damaged_statistics_file_is_an_error(method_run: FinishedRun, copied_s
 
 
 @pytest.mark.parametrize(("name", "got"), [("sparsegpt", "changed weights"), ("dense", "the dense model")])
-def test_what_is_not_masks_alone_is_refused(method_run: FinishedRun, name: str, got: str) -> None:
+def test_variants_that_are_not_only_masks_are_refused(method_run: FinishedRun, name: str, got: str) -> None:
     variant = method_run.labelled("dense") if name == "dense" else method_run.named(name)[0]
     record = method_run.store.require("variants", variant.id)
     with pytest.raises(BadInputError, match="only masks can be rebuilt") as caught:
