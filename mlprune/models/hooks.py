@@ -123,7 +123,7 @@ class InputSums:
 
 
 def run_observed(
-    runner: BlockRunner, block: int, states: HiddenStates, counted: Tensor
+    runner: BlockRunner, block: int, states: HiddenStates, *, counted: Tensor
 ) -> tuple[HiddenStates, dict[str, Tensor]]:
     """Run one block and sum the squares of what its layers read.
 
@@ -141,7 +141,7 @@ def run_observed(
 
 
 def observe_inputs(
-    runner: BlockRunner, block: int, states: HiddenStates, counted: Tensor, *, keeps_tokens: bool
+    runner: BlockRunner, block: int, states: HiddenStates, *, counted: Tensor, keeps_tokens: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
     """Run one block up to the inputs of its last layers and observe what its layers read.
 

@@ -43,7 +43,7 @@ class ResidentStates:
         @torch.inference_mode()
         def observe(key: Hashable) -> tuple[Sums, dict[str, list[Tensor]]]:
             batch = self._states[key]
-            return observe_inputs(self._runner, block, batch.states, batch.counted, keeps_tokens=with_products)
+            return observe_inputs(self._runner, block, batch.states, counted=batch.counted, keeps_tokens=with_products)
 
         if not with_products:
             return {key: sums for key, (sums, _) in zip(keys, parallel_map(observe, keys), strict=True)}

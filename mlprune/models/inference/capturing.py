@@ -47,7 +47,7 @@ class CaptureVisitor(BatchVisitor[Captured]):
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Capture the chosen inputs of a block, then run it."""
         if block in self.inputs_of_block:
-            _, tokens = observe_inputs(runner, block, states, self.batch.counted, keeps_tokens=True)
+            _, tokens = observe_inputs(runner, block, states, counted=self.batch.counted, keeps_tokens=True)
             for name in self.inputs_of_block[block]:
                 self.captured[block, name] = [rows.cpu() for rows in tokens[name]]
         return runner.step(block, states)

@@ -51,7 +51,7 @@ class StatisticsVisitor(BatchVisitor[Observation]):
 
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Run a block; sum what its layers read and take the magnitudes after it."""
-        after, block_sums = run_observed(runner, block, states, self.batch.counted)
+        after, block_sums = run_observed(runner, block, states, counted=self.batch.counted)
         self.sums |= {(block, name): tensor for name, tensor in block_sums.items()}
         self._add_magnitudes(after.hidden)
         return after
