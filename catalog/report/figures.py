@@ -1,4 +1,4 @@
-"""The figures of the report, in order: a literal list of exhibits."""
+"""The figures of the report, in order."""
 
 from catalog.report.drawing.exhibits import Exhibit
 from catalog.report.panels.change import change_heat_maps
@@ -15,33 +15,36 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="curves",
         title="Quality against sparsity",
-        reading="One panel a language, one line a method: colour and marker say the score and the demonstrations it "
-        "read; dashed lines are dense propagation, all others solid. The dark level is the dense model, the grey "
-        "band its 95% interval. A point is the mean over the variants of that method; its pale band reaches from the "
-        "lowest to the highest end of their intervals. Of accuracy and chrF higher is better, of perplexity lower. "
-        "Choose a pair above to see its own lines instead of the means.",
+        reading="One panel per language, one line per method. Colour and marker show the score and the "
+        "demonstrations that it read; dashed lines are dense propagation, all others solid. The dark "
+        "horizontal line is the dense model, the grey band its 95% interval. A point is the mean over "
+        "the variants of a method; its pale band covers all of their intervals. Higher is better for "
+        "accuracy and chrF, lower for perplexity. Choose a pair above to see its own lines instead of "
+        "the means.",
         query="quality_by_sparsity",
-        empty="No accuracy is in the store. An entry under evaluations in the recipe, such as task: facts with split: "
-        "test, fills this figure.",
+        empty="The store has no accuracy. An entry under evaluations in the recipe, such as task: facts with "
+        "split: test, fills this figure.",
         draw=quality_curves,
     ),
     Exhibit(
         anchor="change",
         title="Change of accuracy to the dense model",
-        reading="One table a method, languages down, sparsities across. Purple is more accurate than dense, orange "
-        "less; 0.10 is ten points of a hundred. A cell is the mean over its variants: ** says that all of them differ "
-        "from dense significantly (p < 0.05 after Holm over every comparison of this figure), * that some do.",
+        reading="One table per method, languages down, sparsities across. Purple is more accurate than dense, "
+        "orange less; 0.10 is ten percentage points. A cell is the mean over its variants: ** means that "
+        "all of them differ significantly from dense (p < 0.05 after Holm's correction over every "
+        "comparison of this figure), * that some do.",
         query="change_to_dense",
-        empty="No comparison of accuracy to the dense model is in the store. Every pruned variant is compared where "
+        empty="The store has no comparison of accuracy with the dense model. Pruned variants are compared if "
         "the recipe has both variants and an entry under evaluations.",
         draw=change_heat_maps,
     ),
     Exhibit(
         anchor="pareto",
         title="English against the other languages",
-        reading="One point a variant, on test: to the right English is better, upwards the mean of the others. The "
-        "star is the dense model, and what lies above and to the right of its dotted lines is better in both. The line "
-        "is the front: no variant is better in one without being worse in the other.",
+        reading="One point per variant, on test: English accuracy increases to the right, the mean of the other "
+        "languages upwards. The star is the dense model; points above and to the right of its dotted "
+        "lines are better in both. The line is the Pareto front: no variant is better in one without "
+        "being worse in the other.",
         query="pareto",
         empty="No variant was evaluated on test in English and another language. An entry under evaluations with "
         "split: test and languages such as [en, fr] fills this figure.",
@@ -50,11 +53,12 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="rank-consistency",
         title="Does the model rank answers as it does in English?",
-        reading="RankC compares how a language and English rank the candidates of the same items; 1 is the same order "
-        "everywhere. Grey is the dense model, blue the variant that was best for that language on dev.",
+        reading="RankC compares how a language and English rank the candidates of the same items; 1 means equal "
+        "rankings. Grey is the dense model, blue the variant that was best for the language on dev.",
         query="rank_consistency",
-        empty="No rank consistency with English is in the store. An entry under evaluations whose items have the same "
-        "ids in English and other languages, such as task: facts with languages: [en, fr], fills this figure.",
+        empty="The store has no rank consistency with English. An entry under evaluations whose items have the "
+        "same ids in English and other languages, such as task: facts with languages: [en, fr], fills "
+        "this figure.",
         draw=consistency_bars,
     ),
     Exhibit(
@@ -63,64 +67,66 @@ FIGURES: tuple[Exhibit, ...] = (
         reading="RankC of a language (rows) with a reference language (columns), for the dense model and for each "
         "variant that was best for some language on dev.",
         query="rank_matrices",
-        empty="No rank consistency is in the store. An entry under evaluations whose items have the same ids in "
+        empty="The store has no rank consistency. An entry under evaluations whose items have the same ids in "
         "several languages, such as task: facts with languages: [en, fr], fills this figure.",
         draw=consistency_matrices,
     ),
     Exhibit(
         anchor="overlaps",
         title="Are features that are large on one text small on another?",
-        reading="One table a block. A cell says which fraction of the largest features on set A (rows) are among the "
-        "smallest on set B (columns). Pale, near 0: what is large in A is not small in B, so both use the same "
-        "features. A pair such as fr-en is a set of translation demonstrations, a single language a monolingual one. "
-        "Choose a pair above to see its rows alone.",
+        reading="One table per depth. A cell is the fraction of the largest features on set A (rows) that are "
+        "among the smallest on set B (columns). Pale cells, near 0, mean that large features of A are "
+        "not small in B. A pair such as fr-en is a set of translation demonstrations, a single language "
+        "a monolingual one. Choose a pair above to see only its rows.",
         query="feature_overlaps",
-        empty="No feature overlap is in the store. It takes two or more sets under demonstrations in the recipe, of "
-        "kind translation or monolingual.",
+        empty="The store has no feature overlap. The recipe needs two or more sets of kind translation or "
+        "monolingual under demonstrations.",
         draw=feature_heat_maps,
     ),
     Exhibit(
         anchor="magnitudes",
         title="The largest features after every block",
-        reading="One panel a demonstration set. Each dot is one of the 20 largest features of the hidden state after a "
-        "block of the dense model. The features that are large most often, over all blocks and sets, have a colour and "
-        "a line of their own, broken where they are not among the 20; a colour is the same feature in every panel.",
+        reading="One panel per demonstration set. Each dot is one of the 20 largest features of the dense "
+        "model's hidden state at a depth. Features that are large most often, over all depths and sets, "
+        "have a colour and a line of their own, which is interrupted where they are not among the 20. A "
+        "colour is the same feature in every panel.",
         query="largest_features",
-        empty="No feature magnitude is in the store. A set under demonstrations that a variant with dense propagation "
-        "or a feature overlap reads fills this figure.",
+        empty="The store has no feature magnitude. A set under demonstrations that is read by a variant with "
+        "dense propagation or by a feature overlap fills this figure.",
         draw=magnitude_panels,
     ),
     Exhibit(
         anchor="masks",
-        title="Do pairs leave out the same weights?",
-        reading="One table a method at its largest sparsity, pairs of demonstration sets down, blocks across. A cell "
-        "is the fraction of the weights that either removes which both remove (Jaccard), as the mean over the layers "
-        "of the block: 1 is the same mask. Choose a pair above to see the rows it is in.",
+        title="Do demonstration sets remove the same weights?",
+        reading="One table per method at its largest sparsity, pairs of demonstration sets down, blocks across. "
+        "A cell is the Jaccard index of the two sets of removed weights, as the mean over the layers of "
+        "the block: 1 means equal masks. Choose a pair above to see only its rows.",
         query="mask_overlaps",
-        empty="No two masks were compared that differ in their demonstration sets only. Two demonstrations under one "
+        empty="No masks were compared that differ in their demonstration sets only. Two demonstrations in one "
         "entry of variants fill this figure.",
         draw=mask_heat_maps,
     ),
     Exhibit(
         anchor="layers",
-        title="How much is removed of which layer",
-        reading="One table a method at its largest sparsity, blocks down, layers across. A cell is the fraction of "
-        "the layer's weights that is removed, as the mean over the variants of the method; those that remove least "
-        "evenly stand first, and those that remove the same everywhere share the last table, a row each.",
+        title="Removed weights by layer",
+        reading="One table per method at its largest sparsity, blocks down, layers across. A cell is the "
+        "fraction of the layer's weights that is removed, as the mean over the variants of the method. "
+        "The most uneven methods come first; methods that remove the same fraction everywhere share the "
+        "last table, one row each.",
         query="layer_profiles",
-        empty="No pruned variant is in the store.",
+        empty="The store has no pruned variant.",
         draw=layer_heat_maps,
     ),
     Exhibit(
         anchor="profiles",
-        title="Published choices against corrected",
-        reading="Each table holds two variants against each other that differ in their profile only: one counts real "
-        "tokens and draws its sentences, the other counts the padding too, takes the sentences in order, skipping "
-        "every fifth, and rounds as the published code does. A cell is the fraction of a layer's mask entries (kept or "
-        "removed) that come out differently; 0 is the same mask. How large it is says how much of a result could hang "
-        "on those choices; whether it does, the evaluations of both variants say.",
+        title="Published choices and corrected choices",
+        reading="Each table compares two variants that differ in their profile only. The corrected profile "
+        "counts real tokens and draws sentences at random. The paper profile counts padding too, takes "
+        "the sentences in order, skips every fifth, and rounds as the published code does. A cell is the "
+        "fraction of a layer's mask entries (kept or removed) that differ; 0 means equal masks. It "
+        "bounds the effect of these choices; the evaluations of both variants measure it.",
         query="profile_differences",
-        empty="No two variants differ in their profile only. A variant with profile: [corrected, paper] makes them.",
+        empty="No two variants differ in their profile only. A variant with profile: [corrected, paper] creates them.",
         draw=profile_heat_maps,
         folder="queries",
         parameters={"variant_id": None},
@@ -128,13 +134,13 @@ FIGURES: tuple[Exhibit, ...] = (
     ),
     Exhibit(
         anchor="schedules",
-        title="How much is removed where",
-        reading="One line a variant whose sparsity is not the same everywhere, with the fraction of each block's "
-        "weights that is removed; dashed lines are dense propagation. Schedule owl removes less where more of the "
-        "scores are outliers: their fraction, on which the sparsities rest, has a panel of its own.",
+        title="Removed weights by block",
+        reading="One line per variant whose sparsity varies over blocks, with the fraction of each block's "
+        "weights that is removed; dashed lines are dense propagation. Schedule owl removes less from "
+        "blocks with more outliers among their scores; another panel shows the fraction of outliers.",
         query="layer_schedule",
-        empty="All variants have one sparsity everywhere. A variant with schedule: owl, or a given one, fills this "
-        "figure.",
+        empty="All variants have the same sparsity everywhere. A variant with schedule: owl, or a given one, "
+        "fills this figure.",
         draw=schedule_panels,
         folder="queries",
         parameters={"variant_id": None, "schedule": None, "with_uniform": False},
@@ -142,11 +148,11 @@ FIGURES: tuple[Exhibit, ...] = (
     ),
     Exhibit(
         anchor="cost",
-        title="What it cost",
-        reading="One row of bars a run: the seconds of all jobs of a step together, the largest memory of one of them, "
-        "and the tokens that went through a model in a second, where the step runs one.",
+        title="Cost",
+        reading="One row of bars per run: total seconds of the jobs of a step, largest memory of one of them, "
+        "and tokens per second for steps that run a model.",
         query="cost_by_step",
-        empty="No finished job of a run is in the store; a run of any recipe writes them.",
+        empty="The store has no finished job of a run; every run writes them.",
         draw=cost_bars,
     ),
 )

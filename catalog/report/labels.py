@@ -1,35 +1,35 @@
-"""How rows of the catalog are said and coloured: labels of methods, demonstration sets and tasks, numbers as text."""
+"""Labels of methods, demonstration sets and tasks, and numbers as text."""
 
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
-Row = Mapping[str, Any]
-"""One row of a query: column to value."""
+from catalog.results import Row, Value
 
 DIGITS = 12
-"""Digits of a number that the report trusts: a sum over rows may differ in its last bits from one query to the next,
-and equal catalogs have to make equal pages."""
+"""Number of digits that the report uses: the last bits of a sum over rows may differ between two runs of a query, but
+equal catalogs have to give equal pages."""
 
-METRIC_WORDS: Mapping[str, str] = {"accuracy": "accuracy", "chrf": "chrF", "perplexity": "perplexity"}
-"""Metric of a curve to what it is called."""
+METRIC_LABELS: Mapping[str, str] = {"accuracy": "accuracy", "chrf": "chrF", "perplexity": "perplexity"}
+"""Metric of a curve -> label."""
 
 
 def method_label(row: Row) -> str:
-    """A method in words, as in `wanda on translation, sequential propagation`."""
+    """Return the label of a method, such as `wanda on translation, sequential propagation`."""
     if row.get("intervention"):
         return str(row.get("settings") or row["intervention"]).replace("_", "-")
     if row["score"] is None:
         return "dense"
-    return _joined(row, reads=row["set_kind"])
+    return _joined(row, demonstrations=row["set_kind"])
 
 
-def _joined(row: Row, *, reads: str | None) -> str:
-    """Score, what it read, and all that is not as usual; of a combination, what was combined."""
+def _joined(row: Row, *, demonstrations: str | None) -> str:
+    """Join the score, its demonstrations and all settings that are not at their defaults."""
     score, settings = str(row["score"] or "").replace("_", " "), row.get("settings") or ""
     method = (
-        "" if score and settings.startswith(f"{score} of ") else " on ".join(word for word in (score, reads) if word)
+        ""
+        if score and settings.startswith(f"{score} of ")
+        else " on ".join(word for word in (score, demonstrations) if word)
     )
     propagation = f"{row['propagation']} propagation" if row.get("propagation") else ""
     structure = row["structure"] if row.get("structure") not in (None, "row") else ""
@@ -39,8 +39,8 @@ def _joined(row: Row, *, reads: str | None) -> str:
 def set_label(
     kind: str, source: str | None, target: str | None, *, seed: int | None = None, profile: str | None = None
 ) -> str:
-    """A demonstration set in few letters: `fr-en`, `fr`, `code`; a seed other than 0 follows as `fr-en s1`, and a
-    profile other than corrected as `fr-en paper`."""
+    """Return a short label of a demonstration set: `fr-en`, `fr`, `code`; `fr-en s1` with a seed, `fr-en paper` with a
+    profile."""
     label = f"{source}-{target}" if target else (source or kind)
     if kind in ("text", "task") and label != kind:
         label = f"{kind} {label}"
@@ -50,10 +50,10 @@ def set_label(
 
 
 def task_label(row: Row, *, with_rule: bool = False) -> str:
-    """A task as a heading: the model, the task, its split and what was unusual about it.
+    """Return a heading for a task: the model, the task, its split, and the number of examples if it is limited.
 
     Args:
-        with_rule: say the scoring rule too, where there are several.
+        with_rule: include the scoring rule.
     """
     label = f"{row['base_model']} · {row['task']}, {row['split']} split"
     if with_rule:
@@ -64,7 +64,7 @@ def task_label(row: Row, *, with_rule: bool = False) -> str:
 
 
 def number(value: float | None, *, signed: bool = False, digits: int = 3) -> str:
-    """A value to some digits after the point with a true minus, zero without a sign; a dash for NULL and NaN."""
+    """Return a value with N decimals and a true minus, zero without a sign, and a dash for NULL and NaN."""
     if value is None or not math.isfinite(value):
         return "–"
     rounded = round(round(value, DIGITS), digits) or 0.0
@@ -72,12 +72,12 @@ def number(value: float | None, *, signed: bool = False, digits: int = 3) -> str
 
 
 def p_value(value: float | None) -> str:
-    """A p-value to three digits after the point, `<0.001` below."""
+    """Return a p-value with three decimals, `<0.001` if it is smaller."""
     return "<0.001" if value is not None and value < 0.001 else number(value)
 
 
-def cell(value: Any) -> str:
-    """A value of a data table as text: numbers to twelve digits, NULL empty, timestamps in ISO 8601."""
+def cell(value: Value) -> str:
+    """Return a value of a data table as text: numbers with twelve digits, NULL empty, timestamps in ISO 8601."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float):

@@ -1,5 +1,5 @@
-// Shows what fits the chosen filters and hides the rest. Without this script the page shows everything it opens with:
-// means over the pairs, and nothing pair by pair.
+// Show the elements that match the chosen filters, and hide all others. Without this script the page stays in its first
+// state: it shows means over the pairs, and no single pairs.
 "use strict";
 {
   const FILTERS = ["model", "task", "score", "pair"];
@@ -22,7 +22,7 @@
     if ("detail" in element.dataset && pairs.length === 0) return false;
     return FILTERS.every((name) => {
       const values = chosen.get(name);
-      return values.length === 0 || !(name in element.dataset) || element.dataset[name].split("\n").some((one) => values.includes(one));
+      return values.length === 0 || !(name in element.dataset) || element.dataset[name].split("\n").some((value) => values.includes(value));
     });
   }
 
@@ -32,30 +32,30 @@
 
   const isShown = (element) => element.closest("[data-off]") === null;
 
-  /** A heat-map goes when none of its rows is left. */
+  /** Hide a heat map without visible rows. */
   function tidyRows(panel) {
     if (!isMarked(panel)) hide(panel, false);
     const rows = [...panel.querySelectorAll("tbody > tr")];
     if (rows.length > 0 && isShown(panel) && !rows.some(isShown)) hide(panel, true);
   }
 
-  /** An entry of a legend goes when nothing of it is left; a figure without a panel is hidden; a section says which filters do not touch it, or that nothing is left. */
+  /** Hide legend entries without visible marks and figures without visible panels; note in the section which filters do not apply to it, or that nothing matches. */
   function tidy(section, elements, chosen) {
     for (const figure of section.querySelectorAll("figure")) {
       if (!isMarked(figure)) hide(figure, false);
       const panels = [...figure.querySelectorAll(".panel")];
       panels.forEach(tidyRows);
       if (isShown(figure) && !panels.some(isShown)) hide(figure, true);
-      const left = new Set([...figure.querySelectorAll("g[data-key]:not([data-off])")].map((mark) => mark.dataset.key));
-      for (const entry of figure.querySelectorAll("li[data-key]")) hide(entry, !left.has(entry.dataset.key));
+      const visible = new Set([...figure.querySelectorAll("g[data-key]:not([data-off])")].map((mark) => mark.dataset.key));
+      for (const entry of figure.querySelectorAll("li[data-key]")) hide(entry, !visible.has(entry.dataset.key));
     }
-    const untouched = FILTERS.filter(
+    const unused = FILTERS.filter(
       (name) => chosen.get(name).length > 0 && elements.length > 0 && !elements.some((element) => name in element.dataset),
     );
-    const things = [...section.querySelectorAll("figure, tbody > tr, .finding")].filter((one) => !one.closest("details"));
+    const things = [...section.querySelectorAll("figure, tbody > tr, .finding")].filter((element) => !element.closest("details"));
     const note = section.querySelector(".note");
-    if (things.length > 0 && !things.some(isShown)) note.textContent = "Nothing here fits the filters.";
-    else if (untouched.length > 0) note.textContent = `Not filtered by ${untouched.join(" or ")}.`;
+    if (things.length > 0 && !things.some(isShown)) note.textContent = "Nothing matches the filters.";
+    else if (unused.length > 0) note.textContent = `Not filtered by ${unused.join(" or ")}.`;
     else note.textContent = "";
   }
 
@@ -72,7 +72,7 @@
     bar.querySelector("button").disabled = boxes.every((box) => !box.checked);
   }
 
-  /** What stands off the screen is laid out after what a click changed on it was shown: on a large page that takes longest. */
+  /** Show the change on the screen first, and lay out the elements outside of it afterwards, which takes longest on a large page. */
   function filterAtOnce() {
     document.body.classList.add("busy");
     filter();
@@ -95,8 +95,8 @@
     }
   });
   bar.addEventListener("focusout", (event) => {
-    const left = event.target.closest("details");
-    if (left !== null && event.relatedTarget !== null && !left.contains(event.relatedTarget)) left.open = false;
+    const facet = event.target.closest("details");
+    if (facet !== null && event.relatedTarget !== null && !facet.contains(event.relatedTarget)) facet.open = false;
   });
   for (const box of boxes) box.checked = false;
   bar.hidden = false;

@@ -1,4 +1,4 @@
-"""From the catalog to the page: answer every query, draw every figure, fill the template, write the file at once."""
+"""Write the report: run every query, draw every figure, render the template, and write the file atomically."""
 
 import base64
 import hashlib
@@ -16,8 +16,8 @@ from catalog.report.drawing.heatmap import Grid, style_rules
 from catalog.report.drawing.svg import to_svg
 from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Facets, attributes, facets_of
-from catalog.report.labels import Row, number
-from catalog.report.query_results import MOST_ROWS_SHOWN, Source, answer
+from catalog.report.labels import number
+from catalog.report.query_results import MAX_DATA_ROWS, Source, answer
 from catalog.report.summary.headline import COLUMNS, TableRow, headlines
 from catalog.report.tables import TABLES
 from catalog.store import Catalog
@@ -27,12 +27,11 @@ from mlprune.errors import BadInputError
 TITLE = "What pruning with translation demonstrations did"
 _FOLDER = Path(__file__).parent
 _TEMPLATE, _SCRIPT = "page.html.j2", "page.js"
-MOST_LINES_SHOWN = 200
-"""Rows of a table in the page; the CSV file below it holds all."""
+MAX_TABLE_ROWS = 200
+"""Maximum number of rows of a table in the page; the CSV file below it has all."""
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
-_NOTHING = {"", "–"}
-_AS_THEY_ARE = ("sparsity", "elapsed_s", "peak_memory_gib")
-"""Columns whose numbers are shown without trailing zeros."""
+_EMPTY = {"", "–"}
+_WITHOUT_TRAILING_ZEROS = ("sparsity", "elapsed_s", "peak_memory_gib")
 _CHANGES = ("difference", "chrf_change")
 """Columns whose numbers are shown with their sign."""
 
@@ -47,7 +46,7 @@ class RenderedPanel:
 
 @dataclass(frozen=True)
 class RenderedGroup:
-    """A group with its panels as the template takes them."""
+    """A group whose panels the template can insert."""
 
     group: Group
     panels: tuple[RenderedPanel | Grid, ...]
@@ -55,22 +54,22 @@ class RenderedGroup:
 
 @dataclass(frozen=True)
 class RenderedExhibit:
-    """One exhibit with its data."""
+    """An exhibit with its data, ready for the template."""
 
     exhibit: Exhibit
     source: Source
     groups: tuple[RenderedGroup, ...]
     headings: list[str]
     table: list[TableRow]
-    """Visible rows of a table, at most `MOST_LINES_SHOWN`; empty for a figure."""
+    """Rows of a table, at most `MAX_TABLE_ROWS`; empty for a figure."""
 
 
 def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
-    """Write the report of a catalog: one HTML file that needs no network; equal catalogs make equal files.
+    """Write the report of a catalog as one HTML file that needs no network; equal catalogs give equal files.
 
     Args:
-        catalog: folded before, or at its first query.
-        out: the file; folders above it are made. It appears whole or not at all.
+        catalog: is folded at its first query if it was not folded before.
+        out: the file, which is written atomically; missing parent folders are created.
         title: heading of the page.
     Returns: `out`.
     Raises:
@@ -87,7 +86,7 @@ def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
 
 
 def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
-    """The text of the report; see `write_report`."""
+    """Return the HTML of the report; see `write_report`."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
@@ -101,9 +100,9 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
     overview = answer(catalog, "overview")
     return environment.get_template(_TEMPLATE).render(
         title=title,
-        script=Markup(script),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - a file of this package
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        cell_styles=Markup(style_rules()),  # noqa: S704 - colours of our own
+        cell_styles=Markup(style_rules()),  # noqa: S704 - colours of this package
         snapshot=catalog.snapshot_id(),
         overview=overview.rows[0],
         overview_source=overview,
@@ -111,65 +110,64 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         filters=_filters(catalog),
         headlines=headlines(catalog),
         headline_columns=COLUMNS,
-        figures=_all_shown(catalog, FIGURES),
-        tables=_all_shown(catalog, TABLES),
-        most_rows=MOST_ROWS_SHOWN,
-        most_lines=MOST_LINES_SHOWN,
+        figures=_render_all(catalog, FIGURES),
+        tables=_render_all(catalog, TABLES),
+        max_rows=MAX_DATA_ROWS,
+        max_lines=MAX_TABLE_ROWS,
     )
 
 
 def _filters(catalog: Catalog) -> list[tuple[str, str, list[str]]]:
-    """Name, heading and values of each filter that has any."""
-    values = dict(grouped(answer(catalog, "filters").rows, "filter"))
-    found = [(name, said, [str(row["value"]) for row in values.get((name,), ())]) for name, said in FILTERS.items()]
-    return [one for one in found if one[2]]
+    """Return name, heading and values of each filter that has values."""
+    rows = dict(grouped(answer(catalog, "filters").rows, "filter"))
+    return [
+        (name, heading, [str(row["value"]) for row in rows[name,]])
+        for name, heading in FILTERS.items()
+        if (name,) in rows
+    ]
 
 
-def _all_shown(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[RenderedExhibit]:
-    """Exhibits with their data, without the optional ones that have none."""
-    shown = [_shown(catalog, exhibit) for exhibit in exhibits]
-    return [one for one in shown if one.source.rows or not one.exhibit.is_optional]
+def _render_all(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[RenderedExhibit]:
+    """Render exhibits, except optional ones without data."""
+    rendered = [_render(catalog, exhibit) for exhibit in exhibits]
+    return [exhibit for exhibit in rendered if exhibit.source.rows or not exhibit.exhibit.is_optional]
 
 
-def _shown(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
+def _render(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
     source = answer(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters)
     groups = exhibit.draw(source.rows) if exhibit.draw and source.rows else ()
-    drawn = tuple(_drawn(group, f"{exhibit.anchor}-{place}") for place, group in enumerate(groups))
+    rendered = tuple(_render_group(group, f"{exhibit.anchor}-{index}") for index, group in enumerate(groups))
     columns = dict(exhibit.columns)
     if columns and len({row.get("base_model") for row in source.rows}) > 1:
         columns = {"base_model": "model", **columns}
-    lines = [
-        TableRow(tuple(_said(row, column) for column in columns), facets_of(row))
-        for row in source.rows[: MOST_LINES_SHOWN if columns else 0]
+    table = [
+        TableRow(tuple(_short_text(row[column], column) for column in columns), facets_of(row))
+        for row in source.rows[: MAX_TABLE_ROWS if columns else 0]
     ]
-    return RenderedExhibit(exhibit, source, drawn, list(columns.values()), lines)
+    return RenderedExhibit(exhibit, source, rendered, list(columns.values()), table)
 
 
-def _drawn(group: Group, anchor: str) -> RenderedGroup:
-    """A group as the template takes it: panels as SVG, heat-maps as they are."""
+def _render_group(group: Group, anchor: str) -> RenderedGroup:
+    """Render the panels of a group as SVG; the template renders heat maps."""
     panels = tuple(
-        panel if isinstance(panel, Grid) else RenderedPanel(Markup(to_svg(panel, f"{anchor}-{place}")), panel.facets)  # noqa: S704
-        for place, panel in enumerate(group.panels)
+        panel if isinstance(panel, Grid) else RenderedPanel(Markup(to_svg(panel, f"{anchor}-{index}")), panel.facets)  # noqa: S704
+        for index, panel in enumerate(group.panels)
     )
     return RenderedGroup(group, panels)
 
 
-def _said(row: Row, column: str) -> str:
-    return _short(row[column], column)
-
-
-def _short(value: object, column: str) -> str:
-    """A value for the eye: three digits, a dash for nothing; the full one is in the data below the table."""
+def _short_text(value: object, column: str) -> str:
+    """Return a short text: three digits, a dash for NULL; the data below the table has the full value."""
     if isinstance(value, float):
-        return f"{value:g}" if column in _AS_THEY_ARE else number(value, signed=column in _CHANGES)
+        return f"{value:g}" if column in _WITHOUT_TRAILING_ZEROS else number(value, signed=column in _CHANGES)
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     return "–" if value is None else str(value)
 
 
 def numeric_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
-    """Of each column of cells, whether it holds numbers and, beside them, dashes at most: it then stands right."""
+    """Return for each column whether it has numbers, and nothing else but dashes; it is then right-aligned."""
     return [
-        all(_NUMERIC.fullmatch(text) or text in _NOTHING for text in column) and not _NOTHING.issuperset(column)
+        all(_NUMERIC.fullmatch(text) or text in _EMPTY for text in column) and not _EMPTY.issuperset(column)
         for column in zip(*rows, strict=True)
     ]

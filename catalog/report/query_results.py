@@ -1,4 +1,4 @@
-"""Where the numbers of an exhibit come from: the query, its parameters and its rows, as the page shows them."""
+"""Query results of an exhibit: the query, its parameters and its rows, as the page shows them."""
 
 import base64
 import csv
@@ -7,32 +7,32 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from catalog.report.labels import Row, cell
+from catalog.report.labels import cell
+from catalog.results import Row
 from catalog.sql_files import statement
 from catalog.store import Catalog
 
-MOST_ROWS_SHOWN = 50
-"""Rows of the data in the page; the CSV file beside them holds all."""
-MOST_PLAIN_BYTES = 100_000
-"""Size from which on a CSV file inside the page is compressed."""
+MAX_DATA_ROWS = 50
+"""Maximum number of rows of data in the page; the CSV file has all."""
+MAX_PLAIN_BYTES = 100_000
+"""Maximum size of a CSV file in the page that is not compressed."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One answered query."""
+    """A query with its result."""
 
     name: str
     sql: str
-    """The exact text that was run."""
-    parameters: Mapping[str, Any]
+    """The text that was run."""
+    parameters: Mapping[str, object]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
     @property
-    def parameters_in_words(self) -> str:
-        """As a command line takes them: `--param task=facts`; empty without any, and NULL is not said."""
+    def parameter_options(self) -> str:
+        """The parameters as options of the command line, such as `--param task=facts`, without those that are NULL."""
         values = {
             key: str(value).lower() if isinstance(value, bool) else value for key, value in self.parameters.items()
         }
@@ -41,7 +41,7 @@ class Source:
     @property
     def cells(self) -> list[list[str]]:
         """The first rows as text."""
-        return [[cell(row[column]) for column in self.columns] for row in self.rows[:MOST_ROWS_SHOWN]]
+        return [[cell(row[column]) for column in self.columns] for row in self.rows[:MAX_DATA_ROWS]]
 
     @cached_property
     def csv(self) -> bytes:
@@ -57,12 +57,12 @@ class Source:
 
     @property
     def file_name(self) -> str:
-        """Of the CSV file: a large one is compressed."""
-        return f"{self.name}.csv" + (".gz" if len(self.csv) > MOST_PLAIN_BYTES else "")
+        """Name of the CSV file, which is compressed if it is large."""
+        return f"{self.name}.csv" + (".gz" if len(self.csv) > MAX_PLAIN_BYTES else "")
 
     @property
     def csv_uri(self) -> str:
-        """The CSV file inside a `data:` address."""
+        """The CSV file as a `data:` URI."""
         if self.file_name.endswith(".gz"):
             kind, content = "application/gzip", gzip.compress(self.csv, mtime=0)
         else:
@@ -71,12 +71,12 @@ class Source:
 
 
 def answer(
-    catalog: Catalog, name: str, *, folder: str = "report", parameters: Mapping[str, Any] | None = None
+    catalog: Catalog, name: str, *, folder: str = "report", parameters: Mapping[str, object] | None = None
 ) -> Source:
     """Run one query file.
 
     Args:
-        name: of a file in `catalog/sql/<folder>/`, without its ending.
+        name: of a file in `catalog/sql/<folder>/`, without suffix.
         parameters: a value for each `$name` in it.
     """
     sql = statement(folder, name)

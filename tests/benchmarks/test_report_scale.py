@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.report.page import MOST_LINES_SHOWN
+from catalog.report.page import MAX_TABLE_ROWS
 from mlprune.store.store import Store
 from tests.benchmarks.report_scale import fill, report_figures
 from tests.catalog.report.reading import Reader
@@ -27,4 +27,4 @@ def test_the_report_of_a_thousand_variants_is_small_and_leaves_no_line_out(tmp_p
         if "data-score" in one.attributes
     }
     assert len(lines) == 2 * 14 + 2 + 2  # each score on each set and over all, and what reads none
-    assert len(reader.find("tr", section="names")) >= MOST_LINES_SHOWN
+    assert len(reader.find("tr", section="names")) >= MAX_TABLE_ROWS

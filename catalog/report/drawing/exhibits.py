@@ -1,22 +1,22 @@
-"""What an exhibit of the report is (a heading, a way to read it, one query, a way to draw it), and rows by groups."""
+"""Exhibits of the report (a heading, an explanation, a query and a way to draw its rows), and grouping of rows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from matplotlib.axes import Axes
 
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets
-from catalog.report.labels import Row
 from catalog.report.style import SeriesStyle
+from catalog.results import Row, Value
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Size:
-    """Of a panel with its margins, in inches (96 CSS pixels each)."""
+    """Size of a panel with its margins, in inches (96 CSS pixels each)."""
 
     width: float
     height: float
@@ -28,10 +28,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes, drawn when it is wanted: for the page, or on a sheet of a publication."""
+    """One pair of axes, drawn on demand: for the page, or on a sheet of a publication."""
 
     label: str
-    """What a screen reader says."""
+    """Text for screen readers."""
     size: Size
     draw: Callable[[Axes], None]
     facets: Facets = field(default_factory=dict)
@@ -45,12 +45,12 @@ class LegendEntry:
     colour: str = ""
     dashed: bool = False
     marker: str = ""
-    """Matplotlib's letter of the marker, `bar` for a swatch, `dot`; empty for a plain line."""
+    """Matplotlib's marker, `bar` for a swatch, or `dot`; empty for a plain line."""
     is_hollow: bool = False
     line: bool = True
-    """Whether a line goes through the marker."""
+    """Whether the marker is on a line."""
     scale: Scale | None = None
-    """Colours from the low to the high end; the label then reads `low|high`."""
+    """Colours from the low to the high end; the label is then `low|high`."""
     facets: Facets = field(default_factory=dict)
 
     @classmethod
@@ -63,12 +63,12 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Group:
-    """Panels that share a legend, under a heading of their own where an exhibit has several."""
+    """Panels with a common legend; each group has a heading if an exhibit has several."""
 
     title: str
     panels: tuple[Panel | Grid, ...]
     rows: Sequence[Row]
-    """What is drawn: rows of the exhibit's query."""
+    """Rows of the exhibit's query that are drawn."""
     legend: tuple[LegendEntry, ...] = ()
     facets: Facets = field(default_factory=dict)
 
@@ -81,54 +81,54 @@ class Exhibit:
     """Its id in the page, and the name of its files."""
     title: str
     reading: str
-    """A sentence or two on how to read it."""
+    """Explanation of how to read it."""
     query: str
     """Name of its query, a file in `catalog/sql/<folder>/`."""
     empty: str
-    """What stands in its place without data: which part of a recipe would fill it."""
+    """Text that replaces it without data, with the part of a recipe that would fill it."""
     draw: Callable[[Sequence[Row]], tuple[Group, ...]] | None = None
-    """Rows to groups of panels; None for a table."""
+    """Draws rows as groups of panels; None for a table."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """Of a table: column to heading, in order; the other columns stand in its data only."""
+    """For a table: column -> heading, in order; other columns are in its data only."""
     folder: str = "report"
-    """`report`, or `queries` for one that is asked by name on the command line too."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """`report`, or `queries` for a query that the command line has too."""
+    parameters: Mapping[str, object] = field(default_factory=dict)
     """Values of the query's parameters."""
     is_optional: bool = False
-    """Whether it is left out without data, being about something that most recipes do not ask."""
+    """Whether it is omitted without data, because most recipes do not request its analysis."""
 
 
-def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Any, ...], list[Row]]]:
-    """Rows by the values of some columns, groups and rows in the order they first appear."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Value, ...], list[Row]]]:
+    """Group rows by the values of some columns; groups and rows keep the order in which they first occur."""
+    groups: dict[tuple[Value, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[column] for column in columns), []).append(row)
     return list(groups.items())
 
 
 def english_first(languages: Iterable[str]) -> list[str]:
-    """Languages by name, English before all others, each once."""
+    """Return the distinct languages, English first and the others sorted."""
     return sorted(set(languages), key=lambda language: (language != "en", language))
 
 
-def distinct(rows: Iterable[Row], column: str) -> list[Any]:
-    """Values of a column, each once, in the order they first appear."""
+def distinct(rows: Iterable[Row], column: str) -> list[Value]:
+    """Return the distinct values of a column, in the order in which they first occur."""
     return list(dict.fromkeys(row[column] for row in rows))
 
 
 def has_rules(rows: Iterable[Row], row: Row) -> bool:
-    """Whether the task of a row was scored by several rules, so that a heading has to say which."""
-    return len({one["scoring_rule"] for one in rows if one["task"] == row["task"]}) > 1
+    """Whether rows of the same task have several scoring rules, so that a heading has to include the rule."""
+    return len({other["scoring_rule"] for other in rows if other["task"] == row["task"]}) > 1
 
 
 def spread(values: Sequence[Item], most: int) -> list[Item]:
-    """At most so many of the values, evenly spread over their order, the first and the last among them."""
+    """Return at most N of the values, evenly spread over their order, including the first and the last one."""
     n = len(values)
     if n <= most:
         return list(values)
-    return [values[round(place * (n - 1) / (most - 1))] for place in range(most)]
+    return [values[round(index * (n - 1) / (most - 1))] for index in range(most)]
 
 
 def left_out(n_shown: int, n_all: int, things: str) -> str:
-    """What a heading adds where not everything is drawn; empty where it is."""
+    """Return the part of a heading that says how much is drawn; empty if everything is."""
     return "" if n_shown == n_all else f", {n_shown} of {n_all} {things} drawn, all of them in the data"

@@ -1,4 +1,4 @@
-"""Heat-maps as data: a table of coloured cells, which the page writes as HTML and a sheet draws."""
+"""Heat maps: tables of coloured cells, which the page renders as HTML and a sheet draws."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,78 +12,79 @@ from matplotlib.colors import ListedColormap, to_hex
 from catalog.report.filters import Facets
 
 STEPS = 33
-"""Colours of a scale."""
+"""Number of colours of a scale."""
 _EVEN = 0.179
-"""Luminance from which black and white stand out alike: 1.05 / (l + 0.05) = (l + 0.05) / 0.05."""
-Place = tuple[int, int]
-"""Of a cell: row and column, from the upper left."""
+"""Luminance with the same contrast to black and white: 1.05 / (l + 0.05) = (l + 0.05) / 0.05."""
+Position = tuple[int, int]
+"""Row and column of a cell, from the upper left."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Values between two ends to colours that can be told apart with any common colour vision."""
+    """Mapping of values between two ends to colours that differ for any common colour vision."""
 
     low: float
     high: float
     is_diverging: bool = False
-    """Orange, white, purple, for changes to either side; otherwise white to blue."""
+    """Orange, white, purple, for changes in both directions; otherwise white to blue."""
 
     def step(self, value: float) -> int:
-        """Which of the colours, from 0 at the low end."""
+        """Return the index of a value's colour, from 0 at the low end."""
         share = (value - self.low) / ((self.high - self.low) or 1.0)
         return round(min(max(share, 0.0), 1.0) * (STEPS - 1))
 
     @property
     def letter(self) -> str:
-        """What its classes in the page start with."""
+        """First letter of its CSS classes in the page."""
         return "d" if self.is_diverging else "s"
 
     @cached_property
     def colours(self) -> tuple[str, ...]:
         """The colour of each step, as `#rrggbb`."""
         colours = colormaps["PuOr" if self.is_diverging else "Blues"]
-        return tuple(to_hex(colours(place)) for place in np.linspace(0, 1, STEPS))
+        return tuple(to_hex(colours(share)) for share in np.linspace(0, 1, STEPS))
 
     def ink(self, step: int) -> str:
-        """Black or white, whichever stands out more from a colour."""
+        """Return black or white, whichever has more contrast to the colour of a step."""
         return "#000000" if luminance(self.colours[step]) > _EVEN else "#ffffff"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """One heat-map."""
+    """One heat map."""
 
     title: str
     label: str
-    """What it shows in a sentence, for a screen reader."""
+    """Summary for screen readers."""
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    values: Mapping[Place, float]
-    """Cells without a value stay empty."""
+    values: Mapping[Position, float]
+    """Cells without a value are empty."""
     scale: Scale
-    texts: Mapping[Place, str] = field(default_factory=dict)
+    texts: Mapping[Position, str] = field(default_factory=dict)
     row_name: str = ""
     column_name: str = ""
     facets: Facets = field(default_factory=dict)
     row_facets: tuple[Facets, ...] = ()
-    """What each row can be filtered by, where rows can; one with `detail` is not drawn on a sheet."""
+    """Facets of each row, if rows can be filtered; a row with `detail` is not drawn on a sheet."""
 
     @property
     def cells(self) -> list[tuple[Facets, str, list[tuple[str, str]]]]:
-        """Row by row: its facets, its name, and the class and text of each cell."""
+        """For each row its facets, its name, and the class and text of each cell."""
         facets = self.row_facets or ({},) * len(self.rows)
-        across = range(len(self.columns))
-        return [
-            (facets[down], row, [(self.classes(down, place), self.texts.get((down, place), "")) for place in across])
-            for down, row in enumerate(self.rows)
-        ]
+        rows = []
+        for down, name in enumerate(self.rows):
+            positions = [(down, across) for across in range(len(self.columns))]
+            cells = [(self.classes(*position), self.texts.get(position, "")) for position in positions]
+            rows.append((facets[down], name, cells))
+        return rows
 
     def without_details(self) -> "Grid":
-        """The rows that are drawn before anybody filters."""
+        """Return the heat map without rows that are hidden at first."""
         kept = [down for down, facets in enumerate(self.row_facets) if "detail" not in facets]
         if len(kept) == len(self.row_facets):
             return self
-        moved = {down: place for place, down in enumerate(kept)}
+        moved = {down: index for index, down in enumerate(kept)}
         return replace(
             self,
             rows=tuple(self.rows[down] for down in kept),
@@ -93,30 +94,30 @@ class Grid:
         )
 
     def classes(self, row: int, column: int) -> str:
-        """The class of a cell in the page; empty for an empty cell."""
+        """Return the CSS class of a cell; empty for an empty cell."""
         value = self.values.get((row, column))
         return "" if value is None else f"{self.scale.letter}{self.scale.step(value)}"
 
     @property
     def has_marks(self) -> bool:
-        """Whether some texts are longer than numbers: its cells are then equally wide, so that tables line up."""
+        """Whether some texts have marks after numbers; all cells then have the same width, so that tables align."""
         return any("*" in text for text in self.texts.values())
 
     @property
     def has_long_columns(self) -> bool:
-        """Whether names of columns have to stand upright."""
+        """Whether the names of columns have to be rotated."""
         return max(map(len, self.columns), default=0) > 6
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance of `#rrggbb`, from 0 for black to 1 for white (WCAG 2.1)."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    """Return the relative luminance of `#rrggbb`, from 0 for black to 1 for white (WCAG 2.1)."""
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    red, green, blue = (value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def style_rules() -> str:
-    """The page's rules for the classes of cells."""
+    """Return the CSS rules for the classes of cells."""
     scales = (Scale(-1, 1, is_diverging=True), Scale(0, 1))
     return "\n".join(
         f"td.{scale.letter}{step} {{ background: {colour}; color: {scale.ink(step)}; }}"
@@ -126,10 +127,10 @@ def style_rules() -> str:
 
 
 def draw_grid(axes: Axes, grid: Grid) -> None:
-    """Coloured cells, first row on top, with their texts and names."""
+    """Draw coloured cells with their texts and names, the first row on top."""
     steps = np.full((len(grid.rows), len(grid.columns)), np.nan)
-    for place, value in grid.values.items():
-        steps[place] = grid.scale.step(value)
+    for position, value in grid.values.items():
+        steps[position] = grid.scale.step(value)
     axes.pcolormesh(
         np.ma.masked_invalid(steps),
         cmap=ListedColormap(grid.scale.colours),
@@ -145,7 +146,7 @@ def draw_grid(axes: Axes, grid: Grid) -> None:
         ink = grid.scale.ink(int(steps[down, across]))
         axes.text(across + 0.5, down + 0.52, text, ha="center", va="center", fontsize=7.5, color=ink)
     axes.set_yticks(np.arange(len(grid.rows)) + 0.5, grid.rows)
-    turned = 90 if grid.has_long_columns else 0
-    axes.set_xticks(np.arange(len(grid.columns)) + 0.5, grid.columns, rotation=turned)
+    rotation = 90 if grid.has_long_columns else 0
+    axes.set_xticks(np.arange(len(grid.columns)) + 0.5, grid.columns, rotation=rotation)
     axes.set_xlabel(grid.column_name)
     axes.set_ylabel(grid.row_name)

@@ -1,6 +1,7 @@
-"""From a panel to an inline SVG that stands beside others in one page.
+"""Render panels as inline SVG for one page.
 
-Nothing here opens a window, reads a user's matplotlib settings or depends on the clock: equal figures are equal texts.
+Rendering opens no window, reads no matplotlib settings of the user and does not depend on the clock: equal figures give
+equal texts.
 """
 
 import io
@@ -64,28 +65,28 @@ def drawing() -> Iterator[None]:
 
 
 def axes_on(figure: Figure, size: Size, *, left: float = 0.0, bottom: float = 0.0) -> Axes:
-    """A pair of axes on a figure.
+    """Add a pair of axes to a figure.
 
     Args:
-        size: with the margins inside which the axes lie.
-        left: where the panel begins, in inches from the figure's left end; `bottom` from its lower end.
+        size: of the panel, including the margins of the axes.
+        left: distance of the panel from the figure's left edge in inches; `bottom` from its lower edge.
     """
     whole_width, whole_height = figure.get_size_inches()
     width, height = size.width - size.left - size.right, size.height - size.top - size.bottom
-    place = ((left + size.left) / whole_width, (bottom + size.bottom) / whole_height)
-    axes: Axes = figure.add_axes((*place, width / whole_width, height / whole_height))
+    position = ((left + size.left) / whole_width, (bottom + size.bottom) / whole_height)
+    axes: Axes = figure.add_axes((*position, width / whole_width, height / whole_height))
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     return axes
 
 
 def to_svg(panel: Panel, anchor: str) -> str:
-    """The panel as an `<svg role="img">` element; marks whose id tells their facets get the attributes instead.
+    """Return a panel as an `<svg role="img">` element; ids that contain facets are replaced by attributes.
 
-    It relies on the page for its background, its font and how lines are joined.
+    The page sets its background, its font and its line joins.
 
     Args:
-        anchor: prefix of the ids inside, unlike that of any other panel in the page.
+        anchor: prefix of the ids in the element, unique in the page.
     """
     buffer = io.StringIO()
     with drawing():
@@ -99,46 +100,47 @@ def to_svg(panel: Panel, anchor: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     head, body = _with_head(text, panel.label)
-    return head + _with_own_ids(_smaller(_with_markers(body)), anchor)
+    return head + _with_unique_ids(_shortened(_with_markers(body)), anchor)
 
 
 def _with_head(text: str, label: str) -> tuple[str, str]:
-    """A new opening tag, sized in CSS pixels and named for screen readers, and all that follows it."""
-    found = re.match(r'<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', text)
-    assert found is not None, "matplotlib writes a viewBox"
-    width, height = (round(float(size), 2) for size in found.groups())
-    shown = (round(size * 4 / 3) for size in (width, height))  # 72 points are 96 CSS pixels
+    """Return a new opening tag, with the size in CSS pixels and a label for screen readers, and the text after it."""
+    match = re.match(r'<svg[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>', text)
+    if match is None:
+        raise ValueError("the SVG has no viewBox")
+    width, height = (round(float(size), 2) for size in match.groups())
+    pixels = [round(size * 4 / 3) for size in (width, height)]  # 72 points are 96 CSS pixels
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" '
-        f'width="{next(shown)}" height="{next(shown)}" viewBox="0 0 {width:g} {height:g}">'
+        f'width="{pixels[0]}" height="{pixels[1]}" viewBox="0 0 {width:g} {height:g}">'
     )
-    return head, text[found.end() :].replace("<use xlink:href", "<use href").strip()
+    return head, text[match.end() :].replace("<use xlink:href", "<use href").strip()
 
 
 _SAME_MARKS = re.compile(
     r'<use href="#(\w+)" x="[^"]+" y="[^"]+" style="([^"]*)"/>'
     r'(?:\s*<use href="#\1" x="[^"]+" y="[^"]+" style="\2"/>)+'
 )
-"""Two or more marks of one shape and style behind each other."""
+"""Two or more consecutive marks of the same shape and style."""
 _ON_A_LINE = re.compile(
     r'(<path (d="[^"]*") clip-path="([^"]*)" style="[^"]*)"/>\s*'
     r'<g clip-path="\3">\s*<path \2 style="fill: none; (marker: [^"]*"/>)\s*</g>'
 )
-"""A line, and such marks at the same places."""
+"""A line, and such marks at the same positions."""
 
 
 def _with_markers(text: str) -> str:
-    """Marks of one shape and style as one path through their places: far fewer elements, and less text.
+    """Replace marks of the same shape and style by one path with markers, which has far fewer elements.
 
-    The shapes go to the top, since a browser finds none in what is hidden.
+    The shapes are moved to the top, because a browser does not find them in hidden elements.
     """
     shapes = dict(re.findall(r'<path id="(\w+)" (d="[^"]*")', text))
     markers: dict[tuple[str, str], str] = {}
 
     def joined(marks: re.Match[str]) -> str:
         name = markers.setdefault((marks[1], marks[2]), f"marker{len(markers)}")
-        places = " \nL ".join(f"{x} {y}" for x, y in re.findall(r'x="([^"]+)" y="([^"]+)"', marks[0]))
-        return f'<path d="M {places} \n" style="fill: none; marker: url(#{name})"/>'
+        positions = " \nL ".join(f"{x} {y}" for x, y in re.findall(r'x="([^"]+)" y="([^"]+)"', marks[0]))
+        return f'<path d="M {positions} \n" style="fill: none; marker: url(#{name})"/>'
 
     text = _ON_A_LINE.sub(r"\1; \4", _SAME_MARKS.sub(joined, text))
     shape = '<marker id="{}" markerUnits="userSpaceOnUse" overflow="visible"><path {} style="{}"/></marker>'
@@ -146,43 +148,43 @@ def _with_markers(text: str) -> str:
     return f"<defs>{definitions}</defs>\n{text}" if markers else text
 
 
-def _smaller(text: str) -> str:
-    """The same picture in fewer letters: places to a tenth of a point, and nothing that says nothing."""
+def _shortened(text: str) -> str:
+    """Shorten the text: coordinates with one decimal, and no elements or attributes without effect."""
 
     def shortened(tag: re.Match[str]) -> str:
         digits = 2 if " id=" in tag[0] else 1  # shapes of marks are small
         short = re.sub(r"font-family: [^;\"]*;? ?|(?<=\") transform=\"rotate\(-0 [^\"]*\"", "", tag[0])
-        return re.sub(r' (d|x|y)="([^"]*)"', lambda one: f' {one[1]}="{_places(one[2], digits)}"', short)
+        return re.sub(r' (d|x|y)="([^"]*)"', lambda match: f' {match[1]}="{_rounded(match[2], digits)}"', short)
 
     text = re.sub(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>", "", text)
     text = re.sub(r"<marker [^<>]*><path [^<>]*>|<(?:path|use|text) [^<>]*>", shortened, text)
     shapes = set(re.findall(r'href="#([^"]+)"', text))
     text = re.sub(
-        r'<defs>\s*<path id="([^"]+)"[^<>]*/>\s*</defs>', lambda one: one[0] if one[1] in shapes else "", text
+        r'<defs>\s*<path id="([^"]+)"[^<>]*/>\s*</defs>', lambda match: match[0] if match[1] in shapes else "", text
     )
     text = re.sub(r"<g[^<>]*/>", "", text)
     return re.sub(r"\n\s*", "\n", text)
 
 
-def _places(text: str, digits: int) -> str:
-    """Numbers of an attribute rounded, and a path without the blanks and repeated letters it can do without."""
-    text = re.sub(r"-?\d+\.\d+", lambda one: f"{round(float(one[0]), digits) or 0.0:g}", text)
+def _rounded(text: str, digits: int) -> str:
+    """Round the numbers of an attribute, and remove redundant blanks and letters of a path."""
+    text = re.sub(r"-?\d+\.\d+", lambda match: f"{round(float(match[0]), digits) or 0.0:g}", text)
     text = re.sub(r"\s*([A-Za-z])\s*", r"\1", text).strip()
     return text if "C" in text or "Q" in text else text.replace("L", " ")
 
 
-def _with_own_ids(text: str, anchor: str) -> str:
-    """Keep ids that something refers to, short and under the panel's own prefix; turn those that tell facets into
-    attributes, and leave out all others."""
+def _with_unique_ids(text: str, anchor: str) -> str:
+    """Shorten referenced ids and give them the panel's prefix, replace ids with facets by attributes, and remove all
+    others."""
     used = dict.fromkeys(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    names = {name: f"{anchor}-{place}" for place, name in enumerate(used)}
+    names = {name: f"{anchor}-{index}" for index, name in enumerate(used)}
 
     def renamed(tag: re.Match[str]) -> str:
-        found = re.search(r' id="([^"]*)"', tag.group())
-        facets = from_id(found[1]) if found else None
-        if found and facets is not None:
-            return tag.group().replace(found.group(), attributes(facets))
-        result = re.sub(r'(url\(#|href="#)([^)"]+)', lambda one: one[1] + names[one[2]], tag.group())
-        return re.sub(r' id="([^"]*)"', lambda one: f' id="{names[one[1]]}"' if one[1] in names else "", result)
+        match = re.search(r' id="([^"]*)"', tag.group())
+        facets = from_id(match[1]) if match else None
+        if match and facets is not None:
+            return tag.group().replace(match.group(), attributes(facets))
+        result = re.sub(r'(url\(#|href="#)([^)"]+)', lambda match: match[1] + names[match[2]], tag.group())
+        return re.sub(r' id="([^"]*)"', lambda match: f' id="{names[match[1]]}"' if match[1] in names else "", result)
 
     return re.sub(r"<[^<>]+>", renamed, text)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, english_first, grouped, has_rules
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import Row, method_label, number, task_label
+from catalog.report.labels import method_label, number, task_label
+from catalog.results import Row
 
 _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstration_label")
 

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from catalog.report.drawing.exhibits import Group, Panel, Size, distinct, grouped, left_out, spread
 from catalog.report.drawing.svg import INK
-from catalog.report.labels import Row
 from catalog.report.style import BLUE, GREEN, ORANGE
+from catalog.results import Row
 
 MOST_RUNS = 8
 """Runs drawn; of more, as many are drawn, evenly spread over their order."""

@@ -12,8 +12,9 @@ from matplotlib.ticker import NullLocator
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, english_first, grouped, has_rules
 from catalog.report.drawing.svg import GRID, INK
 from catalog.report.filters import facets_of, to_id
-from catalog.report.labels import METRIC_WORDS, Row, method_label, number, task_label
+from catalog.report.labels import METRIC_LABELS, method_label, number, task_label
 from catalog.report.style import SeriesStyle, series_style
+from catalog.results import Row
 
 _METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 _LINE = (*_METHOD, "demonstration_label")
@@ -40,7 +41,9 @@ def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
             _language_panel(language, of_language[language,], limits=limits, styles=styles)
             for language in english_first(row["language"] for row in members)
         )
-        title = f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_WORDS[members[0]['metric']]}"
+        title = (
+            f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_LABELS[members[0]['metric']]}"
+        )
         facets = facets_of(members[0], only=("model", "task"))
         groups.append(Group(title=title, panels=panels, rows=members, legend=_keys(members, styles), facets=facets))
     return tuple(groups)
@@ -71,7 +74,7 @@ def _looks(rows: Sequence[Row]) -> SeriesStyles:
 
 
 def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, styles: SeriesStyles) -> Panel:
-    metric = METRIC_WORDS[rows[0]["metric"]]
+    metric = METRIC_LABELS[rows[0]["metric"]]
     dense = [row for row in rows if row["score"] is None]
     n_methods = len(grouped((row for row in rows if row["score"] is not None), *_METHOD))
     label = f"{metric} in {language} against sparsity: {n_methods} method{'' if n_methods == 1 else 's'}"
@@ -92,7 +95,7 @@ def _draw_language(axes: Axes, *, rows: Sequence[Row], limits: Limits, styles: S
     axes.set_ylim(low, high)
     axes.set_xlim(-0.02 * largest, largest * 1.04)
     axes.set_xlabel("sparsity")
-    axes.set_ylabel(METRIC_WORDS[rows[0]["metric"]])
+    axes.set_ylabel(METRIC_LABELS[rows[0]["metric"]])
     for row in rows:
         if row["score"] is None:
             _draw_dense(axes, row)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, left_out, spread
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import Row, method_label, number
+from catalog.report.labels import method_label, number
+from catalog.results import Row
 
 MOST_PAIRS, MOST_METHODS = 16, 12
 """Heat-maps drawn; of more pairs as many, evenly spread over their order, and of methods the least even ones."""

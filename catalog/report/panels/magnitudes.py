@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, left_out, spread
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
-from catalog.report.labels import Row, set_label
+from catalog.report.labels import set_label
 from catalog.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
+from catalog.results import Row
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _MARKERS = ("o", "s", "^", "D", "X")

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, left_out, spread
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets, facets_of
-from catalog.report.labels import Row, method_label, number, set_label
+from catalog.report.labels import method_label, number, set_label
+from catalog.results import Row
 
 MOST_SETS, MOST_BLOCKS = 14, 25
 """Sets across and blocks drawn of features; of more, as many are drawn, evenly spread over their order. The rows of

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, has_rules
 from catalog.report.drawing.svg import INK, QUIET
 from catalog.report.filters import facets_of, to_id
-from catalog.report.labels import Row, number, task_label
+from catalog.report.labels import number, task_label
 from catalog.report.style import BLACK, series_style
+from catalog.results import Row
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")

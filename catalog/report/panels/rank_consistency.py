@@ -10,8 +10,9 @@ from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, dis
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
-from catalog.report.labels import Row, number, task_label
+from catalog.report.labels import number, task_label
 from catalog.report.style import BLUE, GREY
+from catalog.results import Row
 
 _TASK = ("base_model", "base_model_id", "task", "split")
 

@@ -9,8 +9,9 @@ from matplotlib.ticker import MaxNLocator
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, left_out, spread
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
-from catalog.report.labels import Row, number
+from catalog.report.labels import number
 from catalog.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, SeriesStyle
+from catalog.results import Row
 
 MOST_VARIANTS = 9
 """Lines in a figure; of more variants as many are drawn, evenly spread over their order."""

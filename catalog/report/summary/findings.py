@@ -1,11 +1,12 @@
-"""What was found, in words, whatever it is: sentences are computed from rows, never assumed."""
+"""Findings: answers to the main questions as sentences that are computed from rows, whatever the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from catalog.report.drawing.exhibits import grouped
 from catalog.report.filters import Facets
-from catalog.report.labels import Row, number
+from catalog.report.labels import number
+from catalog.results import Row
 from mlprune.numeric.evaluation.significance import holm
 
 ALPHA = 0.05
@@ -13,18 +14,18 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Finding:
-    """One card: a question, a number as the short answer, and a sentence."""
+    """One card: a question, a short answer, and a sentence."""
 
     question: str
     answer: str
     sentence: str
     tone: str = "open"
-    """`good`, `bad` or `open`: colours the number."""
+    """`good`, `bad` or `open`: colour of the answer."""
     facets: Facets = field(default_factory=dict)
 
 
 def best_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
-    """Whether a variant chosen on dev beats dense on test, outside English where there is such a language.
+    """Compare the variants chosen on dev with dense on test, outside English.
 
     Args:
         rows: of `best_by_language.sql`, one model and scoring rule.
@@ -33,153 +34,157 @@ def best_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     question = f"Does pruning help outside English?{suffix}"
     tested = [row for row in rows if row["difference"] is not None and row["language"] != "en"]
     if not tested:
-        sentence = "No variant can be chosen on dev and reported on test: evaluations need both splits and languages "
-        return Finding(question, "–", sentence + "beside en.")
+        sentence = "No variant can be chosen on dev and reported on test: evaluations need both splits, and languages "
+        return Finding(question, "–", sentence + "in addition to en.")
     better = [row for row in tested if row["difference"] > 0]
-    n_sure = sum(p is not None and p < ALPHA and row in better for row, p in zip(rows, adjusted(rows), strict=True))
+    n_significant = sum(
+        p is not None and p < ALPHA and row in better for row, p in zip(rows, adjusted(rows), strict=True)
+    )
     top = max(tested, key=lambda row: (row["difference"], row["language"]))
     sentence = (
         f"Chosen on dev, the best pruned variant is more accurate on test than the dense model in {len(better)} of "
-        f"{len(tested)} languages, significantly in {n_sure}. {'Largest gain' if better else 'The best of them'}: "
-        f"{top['language']} at sparsity {top['sparsity']:g}, {number(top['test_value'])} against "
-        f"{number(top['dense_value'])} dense, a difference of {number(top['difference'], signed=True)}"
-        f"{interval(top, 'difference_ci')}."
+        f"{len(tested)} languages, significantly in {n_significant}. "
+        f"{'Largest gain' if better else 'Smallest loss'}: {top['language']} at sparsity {top['sparsity']:g}, "
+        f"{number(top['test_value'])} and {number(top['dense_value'])} for dense, a difference of "
+        f"{number(top['difference'], signed=True)}{interval(top, 'difference_ci')}."
     )
     if len(tested) > 1:
-        least = min(tested, key=lambda row: (row["difference"], row["language"]))
+        worst = min(tested, key=lambda row: (row["difference"], row["language"]))
         mean = sum(row["difference"] for row in tested) / len(tested)
         sentence += (
-            f" Worst off is {least['language']} with {number(least['difference'], signed=True)}"
-            f"{interval(least, 'difference_ci')}; the mean over these languages is {number(mean, signed=True)}."
+            f" The lowest difference is {number(worst['difference'], signed=True)}{interval(worst, 'difference_ci')} "
+            f"in {worst['language']}; the mean over these languages is {number(mean, signed=True)}."
         )
-    tone = "good" if n_sure else "open" if top["difference"] >= 0 else "bad"
+    tone = "good" if n_significant else "open" if top["difference"] >= 0 else "bad"
     return Finding(question, f"{number(top['difference'], signed=True)} {top['language']}", sentence, tone)
 
 
 def adjusted(rows: Sequence[Row]) -> list[float | None]:
-    """Each row's p-value after Holm over these rows; a row without one stays without."""
-    known = [row["p_value"] for row in rows if row["p_value"] is not None]
-    values = iter(holm(known) if known else [])
-    return [None if row["p_value"] is None else next(values) for row in rows]
+    """Return the p-value of each row after Holm's correction over these rows, None for rows without one."""
+    p_values = [row["p_value"] for row in rows if row["p_value"] is not None]
+    corrected = iter(holm(p_values) if p_values else [])
+    return [None if row["p_value"] is None else next(corrected) for row in rows]
 
 
 def english_finding(rows: Sequence[Row], cost: Sequence[Row], *, suffix: str = "") -> Finding:
-    """What English pays for the variants that were best elsewhere, and on average at each sparsity.
+    """Report the change in English for the variants chosen for other languages, and on average at each sparsity.
 
     Args:
         rows: of `best_by_language.sql`.
         cost: of `english_cost.sql`.
         suffix: appended to the question.
     """
-    question = f"What does English pay?{suffix}"
-    paid = [
+    question = f"What is the cost in English?{suffix}"
+    changes = [
         row["english_difference"] for row in rows if row["language"] != "en" and row["english_difference"] is not None
     ]
-    usual = [row for row in cost if not row["settings"]]
+    default_cost = [row for row in cost if not row["settings"]]
     by_sparsity = ", ".join(
         f"{number(_mean(members, 'difference', weight='n_variants'), signed=True)} at {sparsity:g}"
-        for (sparsity,), members in grouped(sorted(usual or cost, key=lambda row: row["sparsity"]), "sparsity")
+        for (sparsity,), members in grouped(sorted(default_cost or cost, key=lambda row: row["sparsity"]), "sparsity")
         if sparsity > 0 and all(row["difference"] is not None for row in members)
     )
-    which = "pruned variants of default settings" if 0 < len(usual) < len(cost) else "pruned variants"
-    over_all = f" Over all {which} English changes on average by {by_sparsity} sparsity." if by_sparsity else ""
-    if not paid:
-        sentence = "English was not evaluated on test beside the chosen variants: evaluations need en among languages."
-        return Finding(question, "–", sentence + over_all)
-    mean = sum(paid) / len(paid)
-    low, high = (number(end, signed=True) for end in (min(paid), max(paid)))
-    spread = f"from {low} to {high}" if low != high else f"by {low}"
-    sentence = f"With the variants that were best for the other languages, English accuracy changes {spread}.{over_all}"
+    which = "pruned variants with default settings" if 0 < len(default_cost) < len(cost) else "pruned variants"
+    average = f" Over all {which}, English changes on average by {by_sparsity} sparsity." if by_sparsity else ""
+    if not changes:
+        sentence = "The chosen variants were not evaluated on test in English: evaluations need en among languages."
+        return Finding(question, "–", sentence + average)
+    mean = sum(changes) / len(changes)
+    low, high = (number(end, signed=True) for end in (min(changes), max(changes)))
+    spread = f"by {low} to {high}" if low != high else f"by {low}"
+    sentence = f"With the variants that were best for the other languages, English accuracy changes {spread}.{average}"
     tone = "good" if mean >= 0 else "bad"
     return Finding(question, f"{number(mean, signed=True)} en", sentence, tone)
 
 
 def gap_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
-    """Whether English is less far ahead with the variants that were chosen for the other languages.
+    """Compare the gap to English of the variants chosen for other languages with the gap of the dense model.
 
     Args:
         rows: of `best_by_language.sql`, one model and scoring rule.
         suffix: appended to the question.
     """
-    question = f"Have the languages come closer to English?{suffix}"
+    question = f"Does the gap to English become smaller?{suffix}"
     changes = {
         row["language"]: row["english_difference"] - row["difference"]
         for row in rows
         if row["language"] != "en" and row["difference"] is not None and row["english_difference"] is not None
     }
     if not changes:
-        return Finding(question, "–", "It takes variants evaluated on dev and test, in English and other languages.")
+        return Finding(question, "–", "This needs variants evaluated on dev and test, in English and other languages.")
     mean = sum(changes.values()) / len(changes)
     closest = min(changes, key=lambda language: (changes[language], language))
-    n_closer = sum(change < 0 for change in changes.values())
+    n_smaller = sum(change < 0 for change in changes.values())
     sentence = (
-        f"With the variant chosen for a language, English is less far ahead of it than in the dense model in "
-        f"{n_closer} of {len(changes)} languages. The gap changes by {number(mean, signed=True)} on average, most in "
-        f"{closest}, by {number(changes[closest], signed=True)}. It also closes where English loses."
+        f"With the variant chosen for a language, the gap to English is smaller than in the dense model in "
+        f"{n_smaller} of {len(changes)} languages. It changes by {number(mean, signed=True)} on average, and most in "
+        f"{closest}, by {number(changes[closest], signed=True)}. The gap also becomes smaller where English loses."
     )
     return Finding(question, f"{number(mean, signed=True)} gap", sentence)
 
 
 def balance_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
-    """Whether a variant is at least as accurate as dense both in English and in the mean of the other languages.
+    """Count the variants that are at least as accurate as dense both in English and in the mean of the other languages.
 
     Args:
         rows: of `pareto.sql`, one model and task.
         suffix: appended to the question.
     """
-    question = f"Does any variant keep both English and the rest?{suffix}"
-    dense = {_evaluated(row): row for row in rows if row["is_dense"]}
-    held = [(row, dense[_evaluated(row)]) for row in rows if not row["is_dense"] and _evaluated(row) in dense]
-    if not held:
+    question = f"Does any variant keep both English and the other languages?{suffix}"
+    dense = {_conditions(row): row for row in rows if row["is_dense"]}
+    pairs = [(row, dense[_conditions(row)]) for row in rows if not row["is_dense"] and _conditions(row) in dense]
+    if not pairs:
         return Finding(question, "–", "No variant was evaluated on test in English and another language.")
-    kept = [row for row, other in held if all(row[side] >= other[side] for side in ("english_value", "others_value"))]
+    sides = ("english_value", "others_value")
+    kept = [row for row, baseline in pairs if all(row[side] >= baseline[side] for side in sides)]
     sentence = (
-        f"{len(kept)} of {len(held)} variants are on test at least as accurate as the dense model in English and in "
+        f"On test, {len(kept)} of {len(pairs)} variants are at least as accurate as the dense model in English and in "
         "the mean of the other languages, before any test of significance."
     )
     if kept:
         top = max(kept, key=lambda row: (row["sparsity"], row["others_value"], row["variant_id"]))
         sentence += (
             f" The sparsest of them removes {top['sparsity']:.3g}: {number(top['english_value'])} in English, "
-            f"{number(top['others_value'])} elsewhere ({top['label']})."
+            f"{number(top['others_value'])} in the others ({top['label']})."
         )
-    return Finding(question, f"{len(kept)} of {len(held)}", sentence)
+    return Finding(question, f"{len(kept)} of {len(pairs)}", sentence)
 
 
-def _evaluated(row: Row) -> tuple[object, ...]:
-    """What has to be equal for two variants to be held against each other."""
+def _conditions(row: Row) -> tuple[object, ...]:
+    """Return the columns that two variants have to share to be compared."""
     return tuple(row[column] for column in ("scoring_rule", "example_limit", "languages"))
 
 
 def comparison_finding(rows: Sequence[Row], opponent: str, score: str, described: Sequence[Row]) -> Finding:
-    """Whether translation demonstrations beat an opponent outside English at equal sparsity.
+    """Compare translation demonstrations with an opponent outside English at equal sparsity.
 
-    Variants whose settings are all defaults count; others only where there are no such, and are named then.
+    Variants with default settings are used; others only if there are none, and their settings are then mentioned.
 
     Args:
         rows: of `demonstrations_compared.sql`.
         opponent: `monolingual` or `random`.
-        score: the score the demonstrations were read by.
-        described: of `outside_english.sql`, for a description where no paired comparison is stored.
+        score: the score that read the demonstrations.
+        described: of `outside_english.sql`, for a description if no paired comparison is stored.
     """
-    said = "monolingual ones" if opponent == "monolingual" else "random pruning"
-    question = f"Do translation demonstrations beat {said}? ({score})"
-    paired = [row for row in rows if row["opponent"] == opponent]
-    usual = [row for row in paired if not row["settings"]]
-    paired = usual or paired
-    if not paired:
+    opponent_name = "monolingual ones" if opponent == "monolingual" else "random pruning"
+    question = f"Do translation demonstrations beat {opponent_name}? ({score})"
+    comparisons = [row for row in rows if row["opponent"] == opponent]
+    with_defaults = [row for row in comparisons if not row["settings"]]
+    comparisons = with_defaults or comparisons
+    if not comparisons:
         return _described_finding(question, opponent, score, described)
-    n_all = sum(row["n_comparisons"] for row in paired)
-    better, worse = (sum(row[f"n_significantly_{way}"] for row in paired) for way in ("better", "worse"))
-    mean = _mean(paired, "mean_difference", weight="n_comparisons")
+    n_all = sum(row["n_comparisons"] for row in comparisons)
+    better, worse = (sum(row[f"n_significantly_{way}"] for row in comparisons) for way in ("better", "worse"))
+    mean = _mean(comparisons, "mean_difference", weight="n_comparisons")
     verdict, tone = _verdict(mean, better=better, worse=worse)
     sentence = (
-        f"{verdict} {said}: at equal sparsity, outside English, on test, the mean difference over {n_all} paired "
-        f"comparisons is {number(mean, signed=True)}; {sum(row['n_wins'] for row in paired)} are ahead and "
-        f"{sum(row['n_losses'] for row in paired)} behind, significantly so {better} and {worse} (Holm over all)."
+        f"{verdict} {opponent_name}: at equal sparsity, outside English, on test, the mean difference over {n_all} "
+        f"paired comparisons is {number(mean, signed=True)}. They win {sum(row['n_wins'] for row in comparisons)} and "
+        f"lose {sum(row['n_losses'] for row in comparisons)}, {better} and {worse} of these significantly (Holm's "
+        "correction over all)."
     )
-    if not usual:
-        sentence += f" Their settings: {'; '.join(dict.fromkeys(row['settings'] for row in paired))}."
+    if not with_defaults:
+        sentence += f" Their settings: {'; '.join(dict.fromkeys(row['settings'] for row in comparisons))}."
     return Finding(question, number(mean, signed=True), sentence, tone)
 
 
@@ -188,27 +193,27 @@ def _verdict(mean: float, *, better: int, worse: int) -> tuple[str, str]:
         return "Translation demonstrations beat", "good"
     if mean < 0 and worse > better:
         return "Translation demonstrations lose to", "bad"
-    return "Translation demonstrations cannot be told apart from", "open"
+    return "Translation demonstrations show no clear difference to", "open"
 
 
 def _described_finding(question: str, opponent: str, score: str, described: Sequence[Row]) -> Finding:
-    """The difference of the means at equal sparsity, where both sides exist, and how to have it tested."""
-    advice = "No paired comparison is stored; the key against in an entry of the recipe's variants makes them."
-    ours = [
+    """Report the difference of the means at equal sparsity, and how to test it."""
+    advice = "No paired comparison is stored; the key against in an entry of the recipe's variants creates them."
+    translation = [
         row for row in described if row["score"] == score and row["set_kind"] == "translation" and not row["settings"]
     ]
-    theirs = {_terms(row): row["accuracy"] for row in described if _is_opponent(row, opponent, score)}
-    pairs = [
-        row["accuracy"] - theirs[terms]
-        for row in ours
-        if (terms := _terms(row, with_propagation=opponent != "random")) in theirs
+    baseline = {_terms(row): row["accuracy"] for row in described if _is_opponent(row, opponent, score)}
+    differences = [
+        row["accuracy"] - baseline[terms]
+        for row in translation
+        if (terms := _terms(row, with_propagation=opponent != "random")) in baseline
     ]
-    if not pairs:
-        return Finding(question, "–", f"{advice} Both kinds have to be pruned at one sparsity.")
-    mean = sum(pairs) / len(pairs)
-    way = "higher" if mean > 0 else "lower" if mean < 0 else "no different"
+    if not differences:
+        return Finding(question, "–", f"{advice} Both kinds have to be pruned at the same sparsity.")
+    mean = sum(differences) / len(differences)
     sentence = (
-        f"{advice} By the means outside English at equal sparsity their accuracy is {way} by {number(abs(mean))}."
+        f"{advice} The mean accuracies outside English at equal sparsity differ by {number(mean, signed=True)}, "
+        "without any test."
     )
     return Finding(question, number(mean, signed=True), sentence)
 
@@ -220,7 +225,7 @@ def _is_opponent(row: Row, opponent: str, score: str) -> bool:
 
 
 def _terms(row: Row, *, with_propagation: bool = True) -> tuple[object, ...]:
-    """What has to be equal for two means to be held against each other; random pruning has no propagation."""
+    """Return the columns that two means have to share to be compared; random pruning has no propagation."""
     columns = ("base_model_id", "scoring_rule", "example_limit", "structure", "settings", "sparsity")
     return (*(row[column] for column in columns), row["propagation"] if with_propagation else None)
 
@@ -230,7 +235,7 @@ def _mean(rows: Sequence[Row], column: str, *, weight: str) -> float:
 
 
 def interval(row: Row, columns: str, *, signed: bool = True) -> str:
-    """` (low to high)` of the two columns that start so; nothing where there is no interval."""
+    """Return ` (low to high)` from the columns `<columns>_low` and `<columns>_high`; empty without an interval."""
     low, high = row[f"{columns}_low"], row[f"{columns}_high"]
     if low is None or high is None:
         return ""

@@ -1,11 +1,11 @@
-"""The first section: the answers of each task in short, and the best variant of each language."""
+"""The first section of the report: findings for each task, and the best variant for each language."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from catalog.report.drawing.exhibits import grouped
 from catalog.report.filters import Facets
-from catalog.report.labels import Row, number, p_value
+from catalog.report.labels import number, p_value
 from catalog.report.query_results import Source, answer
 from catalog.report.summary.findings import (
     ALPHA,
@@ -18,10 +18,11 @@ from catalog.report.summary.findings import (
     gap_finding,
     interval,
 )
+from catalog.results import Row
 from catalog.store import Catalog
 
 SCORES = ("wanda", "contrast")
-"""Scores whose translation demonstrations are held against other demonstrations."""
+"""Scores whose translation demonstrations are compared with other demonstrations."""
 
 
 COLUMNS: tuple[str, ...] = (
@@ -38,7 +39,7 @@ COLUMNS += ("p, Holm", "change in English")
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a table, as text, and what it can be filtered by."""
+    """A row of a table as text, and its filter values."""
 
     cells: tuple[str, ...]
     facets: Facets
@@ -46,17 +47,17 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Headline:
-    """What one task says."""
+    """Findings and table of one task."""
 
     title: str
     findings: tuple[Finding, ...]
     table: tuple[TableRow, ...]
-    """Best variant per language, one row each, under `COLUMNS`."""
+    """One row per language with its best variant; the columns are `COLUMNS`."""
     sources: tuple[Source, ...]
 
 
 def headlines(catalog: Catalog) -> tuple[Headline, ...]:
-    """One headline for each task that was scored by accuracy."""
+    """Return a headline for each task that was evaluated by accuracy."""
     models = {row["base_model_id"]: str(row["source"]) for row in answer(catalog, "base_models").rows}
     described, balance = answer(catalog, "outside_english"), answer(catalog, "pareto")
     return tuple(
@@ -64,8 +65,8 @@ def headlines(catalog: Catalog) -> tuple[Headline, ...]:
             catalog,
             str(row["task"]),
             models=models,
-            described=[one for one in described.rows if one["task"] == row["task"]],
-            balance=[one for one in balance.rows if one["task"] == row["task"]],
+            described=[mean for mean in described.rows if mean["task"] == row["task"]],
+            balance=[variant for variant in balance.rows if variant["task"] == row["task"]],
         )
         for row in answer(catalog, "tasks").rows
     )
@@ -74,17 +75,17 @@ def headlines(catalog: Catalog) -> tuple[Headline, ...]:
 def _headline(
     catalog: Catalog, task: str, *, models: Mapping[str, str], described: Sequence[Row], balance: Sequence[Row]
 ) -> Headline:
-    def asked(query: str, **more: object) -> Source:
-        return answer(catalog, query, folder="queries", parameters={"task": task, **more})
+    def run(query: str, **parameters: object) -> Source:
+        return answer(catalog, query, folder="queries", parameters={"task": task, **parameters})
 
-    best = asked("best_by_language")
-    cost = asked("english_cost", metric="accuracy")
-    compared = [asked("demonstrations_compared", score=score, alpha=ALPHA) for score in SCORES]
+    best = run("best_by_language")
+    cost = run("english_cost", metric="accuracy")
+    compared = [run("demonstrations_compared", score=score, alpha=ALPHA) for score in SCORES]
     usable = [source for source in compared if source.rows] or compared[:1]
     findings = _model_findings(best.rows, cost.rows, balance, models=models)
     for opponent in ("monolingual", "random"):
         findings += [
-            comparison_finding(source.rows, opponent, source.parameters["score"], described) for source in usable
+            comparison_finding(source.rows, opponent, str(source.parameters["score"]), described) for source in usable
         ]
     return Headline(task, tuple(findings), _table(best.rows, models), (best, cost, *usable))
 
@@ -92,22 +93,22 @@ def _headline(
 def _model_findings(
     best: Sequence[Row], cost: Sequence[Row], balance: Sequence[Row], *, models: Mapping[str, str]
 ) -> list[Finding]:
-    """What is asked of each model and scoring rule; the same questions, unanswered, where nothing was chosen."""
+    """Return the findings of each model and scoring rule; without a chosen variant, questions without answers."""
     findings = []
     for (model, _), rows in grouped(best, "base_model_id", "scoring_rule"):
         suffix = f" ({models[model]})" if len(models) > 1 else ""
-        found = (
+        model_findings = (
             best_finding(rows, suffix=suffix),
             english_finding(rows, [row for row in cost if row["base_model_id"] == model], suffix=suffix),
             gap_finding(rows, suffix=suffix),
             balance_finding([row for row in balance if row["base_model_id"] == model], suffix=suffix),
         )
-        findings += [replace(finding, facets={"model": models[model]}) for finding in found]
+        findings += [replace(finding, facets={"model": models[model]}) for finding in model_findings]
     return findings or [best_finding(()), english_finding((), cost)]
 
 
 def _table(rows: Sequence[Row], models: Mapping[str, str]) -> tuple[TableRow, ...]:
-    """The best variants as text; Holm is computed over the languages of one model and scoring rule."""
+    """Return the best variants as text; p is corrected over the languages of one model and scoring rule."""
     lines = []
     for (model, _), members in grouped(rows, "base_model_id", "scoring_rule"):
         lines += [

@@ -105,7 +105,7 @@ def test_a_pair_keeps_its_rows_of_the_overlaps_and_a_heat_map_without_a_row_goes
     report.click("#filters button")
     choose(report, "pair", "sw")
     assert n_shown(report, "#masks .panel") == n_shown(report, rows_of_masks) == 0
-    assert report.value("document.querySelector('#masks .note').textContent") == "Nothing here fits the filters."
+    assert report.value("document.querySelector('#masks .note').textContent") == "Nothing matches the filters."
     assert n_shown(report, rows_of_features) > 0
 
 
@@ -126,7 +126,7 @@ def test_scores_and_tasks_narrow_each_other_and_are_named_in_the_bar(report: Pag
 
 def test_a_section_says_when_nothing_is_left_or_a_filter_does_not_touch_it(report: Page) -> None:
     choose(report, "task", "perplexity")
-    assert report.value("document.querySelector('#change .note').textContent") == "Nothing here fits the filters."
+    assert report.value("document.querySelector('#change .note').textContent") == "Nothing matches the filters."
     assert n_shown(report, "#change figure") == 0
     assert report.value("document.querySelector('#masks .note').textContent") == "Not filtered by task."
     assert report.value("document.querySelector('#curves .note').textContent") == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from catalog.report import FigureSelection, write_figures
-from catalog.report.figure_export import MOST_LETTERS
+from catalog.report.figure_export import MAX_NAME_LENGTH
 from catalog.report.figures import FIGURES
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
@@ -40,7 +40,7 @@ def test_every_figure_of_the_report_is_a_file_with_its_sql_and_data_beside_it(wr
         assert path.read_text("utf-8").startswith("<?xml")
         assert len(rows_of(path)) > 0
         assert beside(path, ".sql").exists()
-        assert len(beside(path, "").name) <= MOST_LETTERS
+        assert len(beside(path, "").name) <= MAX_NAME_LENGTH
     assert len(set(written)) == len(written)
 
 

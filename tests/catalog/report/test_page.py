@@ -12,7 +12,7 @@ from catalog.report import write_report
 from catalog.report.figures import FIGURES
 from catalog.report.labels import cell
 from catalog.report.page import numeric_columns, render_page
-from catalog.report.query_results import MOST_ROWS_SHOWN, Source, answer
+from catalog.report.query_results import MAX_DATA_ROWS, Source, answer
 from catalog.report.tables import TABLES
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
@@ -75,7 +75,7 @@ def test_every_query_in_the_page_returns_the_rows_the_page_shows(reader: Reader,
         result = catalog.select(origin.sql, origin.parameters)
         texts = [list(result.columns), *([cell(value) for value in row] for row in result.rows)]
         assert origin.csv == texts, origin.name
-        assert origin.table == texts[: MOST_ROWS_SHOWN + 1], origin.name
+        assert origin.table == texts[: MAX_DATA_ROWS + 1], origin.name
 
 
 def test_the_page_needs_nothing_from_outside(page: str, reader: Reader) -> None:
@@ -200,7 +200,7 @@ def test_the_only_script_is_the_one_whose_hash_the_page_admits(page: str, reader
 def test_the_page_names_the_snapshot_of_its_catalog_at_every_figure(reader: Reader, catalog: Catalog) -> None:
     snapshot = catalog.snapshot_id()
     assert snapshot in reader.find("p", class_="lead")[0].text
-    said = [element for element in reader.find("details", class_="origin") if f"Of snapshot {snapshot}" in element.text]
+    said = [element for element in reader.find("details", class_="origin") if f"Snapshot {snapshot}" in element.text]
     assert len(said) == len(reader.origins)
 
 

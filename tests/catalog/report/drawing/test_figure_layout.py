@@ -5,7 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size
-from catalog.report.drawing.figure_layout import MOST_HEIGHT, WIDTH, grid_panel, sheet, split_group
+from catalog.report.drawing.figure_layout import MAX_HEIGHT, WIDTH, grid_panel, sheet, split_group
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.drawing.svg import drawing
 from catalog.report.style import series_style
@@ -91,7 +91,7 @@ def test_what_is_too_high_for_a_page_is_cut_into_parts_that_keep_order_and_legen
     cut = split_group(group)
     assert [[one.label for one in part.panels] for part in cut] == [list("abcdefghij"), list("k")]
     assert all(part.legend == group.legend for part in cut)
-    assert all(places(part)[0][1] <= MOST_HEIGHT + 0.5 for part in cut)
+    assert all(places(part)[0][1] <= MAX_HEIGHT + 0.5 for part in cut)
     high = replace(panel("high"), size=Size(3.2, 12.0))
     assert [len(part.panels) for part in split_group(replace(group, panels=(high, high)))] == [1, 1]
 

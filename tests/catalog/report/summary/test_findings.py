@@ -44,16 +44,16 @@ def test_a_significant_gain_is_called_one() -> None:
     finding = best_finding([best("fr", 0.1), best("sw", 0.05, p_value=0.5), best("en", -0.1)])
     assert (finding.answer, finding.tone) == ("+0.100 fr", "good")
     assert "in 2 of 2 languages, significantly in 1" in finding.sentence
-    assert "0.600 against 0.500 dense" in finding.sentence
-    assert "Worst off is sw with +0.050" in finding.sentence
+    assert "0.600 and 0.500 for dense" in finding.sentence
+    assert "lowest difference is +0.050 in sw" in finding.sentence
     assert "the mean over these languages is +0.075" in finding.sentence
-    assert "Worst off" not in best_finding([best("fr", 0.1)]).sentence
+    assert "lowest difference" not in best_finding([best("fr", 0.1)]).sentence
 
 
 def test_a_loss_everywhere_is_reported_as_a_loss() -> None:
     finding = best_finding([best("fr", -0.1), best("sw", -0.05)])
     assert (finding.answer, finding.tone) == ("−0.050 sw", "bad")
-    assert "in 0 of 2 languages, significantly in 0. The best of them: sw" in finding.sentence
+    assert "in 0 of 2 languages, significantly in 0. Smallest loss: sw" in finding.sentence
 
 
 def test_no_change_at_all_is_neither_a_gain_nor_a_loss() -> None:
@@ -61,7 +61,7 @@ def test_no_change_at_all_is_neither_a_gain_nor_a_loss() -> None:
     assert (finding.answer, finding.tone) == ("0.000 fr", "open")
 
 
-def test_a_gain_within_chance_is_left_open() -> None:
+def test_a_gain_that_is_not_significant_is_left_open() -> None:
     assert best_finding([best("fr", 0.1, p_value=0.04), best("sw", 0.1, p_value=0.04)]).tone == "open"
 
 
@@ -77,7 +77,7 @@ def test_rows_without_a_p_value_stay_out_of_the_family() -> None:
     assert adjusted(rows) == [holm([0.01, 0.03])[0], None, holm([0.01, 0.03])[1]]
 
 
-def test_what_english_pays_is_the_mean_over_the_variants_chosen_for_other_languages() -> None:
+def test_the_cost_in_english_is_the_mean_over_the_variants_chosen_for_other_languages() -> None:
     rows = [best("fr", 0.1, english_difference=-0.04), best("en", 0.1, english_difference=0.9)]
     rows.append(best("sw", 0.1, english_difference=0.0))
     cost = [
@@ -86,7 +86,7 @@ def test_what_english_pays_is_the_mean_over_the_variants_chosen_for_other_langua
     ]
     finding = english_finding(rows, cost)
     assert (finding.answer, finding.tone) == ("−0.020 en", "bad")
-    assert "from −0.040 to 0.000" in finding.sentence
+    assert "by −0.040 to 0.000" in finding.sentence
     assert "by −0.150 at 0.5 sparsity" in finding.sentence
     equal = english_finding([best("fr", 0.1, english_difference=0.0), best("sw", 0.1, english_difference=0.0)], [])
     assert "English accuracy changes by 0.000." in equal.sentence
@@ -103,8 +103,8 @@ def test_without_english_the_finding_says_what_the_recipe_lacks() -> None:
     [
         (0.1, 5, 0, "Translation demonstrations beat monolingual ones:", "good"),
         (-0.1, 0, 5, "Translation demonstrations lose to monolingual ones:", "bad"),
-        (0.1, 0, 0, "Translation demonstrations cannot be told apart from monolingual ones:", "open"),
-        (0.1, 2, 3, "Translation demonstrations cannot be told apart from monolingual ones:", "open"),
+        (0.1, 0, 0, "Translation demonstrations show no clear difference to monolingual ones:", "open"),
+        (0.1, 2, 3, "Translation demonstrations show no clear difference to monolingual ones:", "open"),
     ],
 )
 def test_the_verdict_follows_the_numbers(mean: float, better: int, worse: int, verdict: str, tone: str) -> None:
@@ -124,42 +124,44 @@ def test_without_paired_comparisons_the_means_are_described_but_not_judged() -> 
     monolingual, random = (comparison_finding([], name, "wanda", rows) for name in ("monolingual", "random"))
     assert (monolingual.answer, monolingual.tone) == ("+0.100", "open")
     assert "No paired comparison is stored" in monolingual.sentence
-    assert "higher by 0.100" in monolingual.sentence
+    assert "differ by +0.100" in monolingual.sentence
     assert random.answer == "+0.300"
 
 
 def test_without_anything_to_compare_the_finding_says_so() -> None:
     finding = comparison_finding([], "random", "wanda", [described("wanda", "translation", 0.6)])
     assert finding.answer == "–"
-    assert "pruned at one sparsity" in finding.sentence
+    assert "pruned at the same sparsity" in finding.sentence
 
 
-def test_comparisons_of_unusual_variants_count_only_where_there_are_no_others_and_are_named() -> None:
-    usual = compared("random", 0.1, better=5, worse=0)
-    unusual = {**compared("random", -0.9, better=0, worse=9), "settings": "removes the highest"}
-    both = comparison_finding([usual, unusual], "random", "wanda", [])
+def test_comparisons_of_variants_with_other_settings_count_only_if_there_are_no_others_and_are_named() -> None:
+    default = compared("random", 0.1, better=5, worse=0)
+    other = {**compared("random", -0.9, better=0, worse=9), "settings": "removes the highest"}
+    both = comparison_finding([default, other], "random", "wanda", [])
     assert (both.answer, both.tone) == ("+0.100", "good")
     assert "settings" not in both.sentence
-    alone = comparison_finding([unusual], "random", "wanda", [])
+    alone = comparison_finding([other], "random", "wanda", [])
     assert alone.answer == "−0.900"
     assert alone.sentence.endswith("Their settings: removes the highest.")
 
 
-def test_what_english_pays_on_average_leaves_unusual_variants_out_and_says_so() -> None:
-    usual = {"sparsity": 0.5, "settings": None, "difference": -0.1, "n_variants": 1}
-    unusual = {"sparsity": 0.4321, "settings": "union of a and b", "difference": -0.3, "n_variants": 1}
-    found = english_finding([], [usual, unusual]).sentence
-    assert "Over all pruned variants of default settings English changes on average by −0.100 at 0.5 sparsity" in found
+def test_the_average_cost_in_english_excludes_variants_with_other_settings_and_says_so() -> None:
+    default = {"sparsity": 0.5, "settings": None, "difference": -0.1, "n_variants": 1}
+    other = {"sparsity": 0.4321, "settings": "union of a and b", "difference": -0.3, "n_variants": 1}
+    found = english_finding([], [default, other]).sentence
+    assert (
+        "Over all pruned variants with default settings, English changes on average by −0.100 at 0.5 sparsity" in found
+    )
     assert "0.4321" not in found
-    assert "by −0.300 at 0.4321" in english_finding([], [unusual]).sentence
+    assert "by −0.300 at 0.4321" in english_finding([], [other]).sentence
 
 
-def test_languages_come_closer_where_english_gains_less_than_they() -> None:
+def test_the_gap_becomes_smaller_where_english_gains_less_than_a_language() -> None:
     rows = [best("fr", 0.1, english_difference=-0.02), best("sw", -0.2, english_difference=-0.1)]
     rows += [best("en", 0.5, english_difference=0.5), best("es", None, english_difference=0.1)]
     finding = gap_finding(rows)
     assert finding.answer == "−0.010 gap"
-    assert "in 1 of 2 languages. The gap changes by −0.010 on average, most in fr, by −0.120." in finding.sentence
+    assert "in 1 of 2 languages. It changes by −0.010 on average, and most in fr, by −0.120." in finding.sentence
     assert gap_finding([best("en", 0.1)]).answer == "–"
 
 
@@ -169,10 +171,10 @@ def balanced(english: float, others: float, *, is_dense: bool = False, **more: A
     return row | more
 
 
-def test_variants_that_keep_both_are_counted_among_those_evaluated_as_dense_was() -> None:
+def test_variants_that_keep_both_are_counted_among_those_evaluated_like_dense() -> None:
     rows = [balanced(0.8, 0.5, is_dense=True), balanced(0.8, 0.5, sparsity=0.6, label="kept")]
     rows += [balanced(0.9, 0.4), balanced(0.7, 0.9), balanced(0.9, 0.9, languages="en sw")]
     finding = balance_finding(rows)
     assert finding.answer == "1 of 3"
-    assert "removes 0.6: 0.800 in English, 0.500 elsewhere (kept)" in finding.sentence
+    assert "removes 0.6: 0.800 in English, 0.500 in the others (kept)" in finding.sentence
     assert balance_finding(rows[1:]).answer == "–"
