@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.json_values import JsonValue
-from mlprune.store.backend import StoreFiles
+from mlprune.store.backend.store_files import StoreFiles
 from mlprune.store.parquet import Columns, Schema, Values, columns_of, parquet_bytes
 from mlprune.store.records import Artefact, Record
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mlprune.atomic import UNFINISHED
 from mlprune.errors import DamagedRecordError, StoreError
-from mlprune.store.local_files import FileInfo
+from mlprune.store.backend.local_files import FileInfo
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.run_log_files import RunFiles
 from mlprune.store.store import Store

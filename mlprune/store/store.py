@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.store.artefacts import ArtefactStore
-from mlprune.store.backend import NOT_A_FILE, quarantine_path
+from mlprune.store.backend.store_files import NOT_A_FILE, quarantine_path
 from mlprune.store.listing import RecordListing, record_listing
 from mlprune.store.record_parsing import parse_record
 from mlprune.store.records import Record, RecordKey, record_path
@@ -130,7 +130,7 @@ class Store(ArtefactStore):
         """Return whether a record exists, sound or damaged."""
         if not self.is_local and self.compacted.segments_with(kind, record_id):
             return True
-        return self._has(record_path(kind, record_id)) or self.compacted.has(kind, record_id)
+        return self._exists(record_path(kind, record_id)) or self.compacted.has(kind, record_id)
 
     def require(self, kind: str, record_id: str) -> Record:
         """Read a record that has to exist.

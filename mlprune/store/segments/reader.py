@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from mlprune.store.backend import NOT_A_FILE
+from mlprune.store.backend.store_files import NOT_A_FILE
 from mlprune.store.segments.encoding import PREFACE_BYTES, SegmentIndex, block_lines, index_size, parse_index
 
 logger = logging.getLogger(__name__)

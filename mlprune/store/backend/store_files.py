@@ -17,8 +17,8 @@ import pyarrow.fs as pafs
 
 from mlprune.atomic import UNFINISHED, write_atomically
 from mlprune.errors import StoreError
-from mlprune.store.local_files import FileInfo, entries_below, entries_in, file_infos, file_size
-from mlprune.store.object_store import open_object_store, patiently
+from mlprune.store.backend.local_files import FileInfo, entries_below, entries_in, file_infos, file_size
+from mlprune.store.backend.object_store import open_object_store, with_retries
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class StoreFiles:
         else:
             self.uri = str(Path(self.uri).absolute())
             self._files, self._root = pafs.LocalFileSystem(), self.uri
-        info = self._ask(lambda: self._files.get_file_info(self._root))
+        info = self._request(lambda: self._files.get_file_info(self._root))
         if info.type == pafs.FileType.File:
             raise StoreError("the store is a file", store=self.uri, expected="a folder", got="a file")
 
@@ -65,9 +65,9 @@ class StoreFiles:
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
 
-    def _ask(self, action: Callable[[], T]) -> T:
+    def _request(self, action: Callable[[], T]) -> T:
         """Make a request to the file system; an object store's errors are retried and converted."""
-        return action() if self.is_local else patiently(action, store=self.uri)
+        return action() if self.is_local else with_retries(action, store=self.uri)
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file so that it appears whole; an older one of this name is replaced.
@@ -77,7 +77,7 @@ class StoreFiles:
             OSError: the disk is full, for example.
         """
         if not self.is_local:
-            self._ask(lambda: self._put(path, data))
+            self._request(lambda: self._put(path, data))
             return
         try:
             self._make_way(path)
@@ -109,14 +109,14 @@ class StoreFiles:
         full = [self._full(path) for path in paths]
         if self.is_local:
             return [file_size(path) for path in full]
-        infos = self._ask(lambda: self._files.get_file_info(full)) if full else []
+        infos = self._request(lambda: self._files.get_file_info(full)) if full else []
         return [info.size if info.type == pafs.FileType.File else -1 for info in infos]
 
     def _read(self, path: str) -> bytes:
         if self.is_local:
             with open(self._full(path), "rb") as stream:  # noqa: PTH123 - called for every record: a Path costs more
                 return stream.read()
-        return self._ask(lambda: self._get(path))
+        return self._request(lambda: self._get(path))
 
     def _get(self, path: str) -> bytes:
         """Read a file in two requests: its size, and its content. (A stream would make a request per 256 KiB.)"""
@@ -135,7 +135,7 @@ class StoreFiles:
             with Path(self._full(path)).open("rb") as stream:
                 stream.seek(start)
                 return stream.read(n_bytes)
-        return self._ask(lambda: self._get_range(path, start, n_bytes))
+        return self._request(lambda: self._get_range(path, start, n_bytes))
 
     def _get_range(self, path: str, start: int, n_bytes: int) -> bytes:
         with self._files.open_input_file(self._full(path)) as file:
@@ -168,9 +168,9 @@ class StoreFiles:
         two processes write at the same time, both may succeed, and the later file stays.
         """
         if not self.is_local:
-            if self._has(path):
+            if self._exists(path):
                 return False
-            self._ask(lambda: self._put(path, data))
+            self._request(lambda: self._put(path, data))
             return True
         target = Path(self._full(path))
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ class StoreFiles:
             if self.is_local:
                 Path(self._full(path)).unlink()
             else:
-                self._ask(lambda: self._files.delete_file(self._full(path)))
+                self._request(lambda: self._files.delete_file(self._full(path)))
         except FileNotFoundError:
             return
 
@@ -202,16 +202,16 @@ class StoreFiles:
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
                 Path(source).rename(target)
             else:
-                self._ask(lambda: self._files.copy_file(source, target))
+                self._request(lambda: self._files.copy_file(source, target))
                 self.delete(path)
         except FileNotFoundError:
             logger.info("%s is gone already", path)
 
-    def _has(self, path: str) -> bool:
+    def _exists(self, path: str) -> bool:
         if self.is_local:
             return Path(self._full(path)).is_file()
         try:  # opening is one request; get_file_info also looks for a folder of that name
-            self._ask(lambda: self._files.open_input_file(self._full(path)).close())
+            self._request(lambda: self._files.open_input_file(self._full(path)).close())
         except FileNotFoundError:
             return False
         return True
@@ -221,7 +221,7 @@ class StoreFiles:
         if self.is_local:
             self.write(path, source.read_bytes())
             return
-        self._ask(lambda: self._upload(source, path))
+        self._request(lambda: self._upload(source, path))
 
     def _upload(self, source: Path, path: str) -> None:
         with source.open("rb") as file, self._files.open_output_stream(self._full(path), compression=None) as stream:
@@ -230,7 +230,7 @@ class StoreFiles:
 
     def download(self, path: str, target: Path) -> None:
         """Copy a file of the store to this machine, part by part; raises FileNotFoundError if it does not exist."""
-        self._ask(lambda: self._download(path, target))
+        self._request(lambda: self._download(path, target))
 
     def _download(self, path: str, target: Path) -> None:
         with self._files.open_input_file(self._full(path)) as file, target.open("wb") as stream:
@@ -239,7 +239,7 @@ class StoreFiles:
 
     def file_info(self, path: str) -> FileInfo | None:
         """Return size and time of a file without reading it; None if it does not exist."""
-        info = self._ask(lambda: self._files.get_file_info(self._full(path)))
+        info = self._request(lambda: self._files.get_file_info(self._full(path)))
         if info.type != pafs.FileType.File:
             return None
         return FileInfo(path, info.size, (info.mtime_ns or 0) / 1e9)
@@ -281,7 +281,7 @@ class StoreFiles:
 
     def _infos(self, selector: pafs.FileSelector) -> Iterator[FileInfo]:
         """Yield the files of an object store that match a selector."""
-        for info in self._ask(lambda: self._files.get_file_info(selector)):
+        for info in self._request(lambda: self._files.get_file_info(selector)):
             if info.type == pafs.FileType.File:
                 yield FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)
 

@@ -22,9 +22,9 @@ from mlprune.errors import MlpruneError, StoreError, TransientError
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PATIENCE_S = 30.0
+RETRY_TIMEOUT_S = 30.0
 """How long a request is retried during a run, in addition to pyarrow's own retries of about 6 s."""
-OPENING_PATIENCE_S = 3.0
+OPENING_TIMEOUT_S = 3.0
 """The same while a store is opened. It is short because the address may be mistyped."""
 
 _AWS_ERROR = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))?")
@@ -81,20 +81,20 @@ def _with_defaults(uri: str, environment: dict[str, str]) -> str:
 
 def _require_bucket(files: pafs.FileSystem, bucket: str, uri: str) -> None:
     try:
-        info = patiently(lambda: files.get_file_info(bucket), store=uri, patience_s=OPENING_PATIENCE_S)
+        info = with_retries(lambda: files.get_file_info(bucket), store=uri, timeout_s=OPENING_TIMEOUT_S)
     except TransientError as err:
         raise StoreError(err.message, err.context) from err
     if info.type == pafs.FileType.NotFound:
         raise _no_bucket(uri, bucket)
 
 
-def patiently(action: Callable[[], T], *, store: str, patience_s: float = PATIENCE_S) -> T:
+def with_retries(action: Callable[[], T], *, store: str, timeout_s: float = RETRY_TIMEOUT_S) -> T:
     """Return the result of a request to an object store; retry it while its errors are transient.
 
     Args:
         action: the request; it can be repeated without harm.
         store: the URI, for messages.
-        patience_s: time after which the request is not retried.
+        timeout_s: time after which the request is not retried.
     Raises:
         FileNotFoundError: a file or its bucket does not exist.
         StoreError: the store refuses the request: credentials, permissions, bucket.
@@ -102,7 +102,7 @@ def patiently(action: Callable[[], T], *, store: str, patience_s: float = PATIEN
     """
     retrying = Retrying(
         retry=retry_if_exception_type(TransientError),
-        stop=stop_after_delay(patience_s),
+        stop=stop_after_delay(timeout_s),
         wait=wait_random_exponential(multiplier=0.1, max=5),
         before_sleep=_log_retry,
         reraise=True,

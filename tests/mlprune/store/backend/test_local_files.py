@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.store.local_files import entries_below, entries_in, file_infos, file_size
+from mlprune.store.backend.local_files import entries_below, entries_in, file_infos, file_size
 
 
 def test_files_of_all_depths_are_listed_with_their_sizes(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import StoreError
-from mlprune.store import backend
-from mlprune.store.backend import StoreFiles
-from mlprune.store.local_files import FileInfo
+from mlprune.store.backend import store_files
+from mlprune.store.backend.local_files import FileInfo
+from mlprune.store.backend.store_files import StoreFiles
 from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
 
 
@@ -68,7 +68,7 @@ def test_sizes_of_some_files_show_which_are_missing(store: StoreFiles) -> None:
 def test_a_large_file_is_uploaded_and_downloaded_in_parts(
     store: StoreFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "PART_BYTES", 1000)
+    monkeypatch.setattr(store_files, "PART_BYTES", 1000)
     (tmp_path / "source").write_bytes(os.urandom(5500))
     store.upload(tmp_path / "source", "catalog.duckdb")
     store.download("catalog.duckdb", tmp_path / "target")
@@ -155,7 +155,7 @@ def test_a_write_to_a_read_only_folder_is_an_error_in_one_line(
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(backend, "write_atomically", refuse)
+    monkeypatch.setattr(store_files, "write_atomically", refuse)
     with pytest.raises(StoreError) as caught:
         local.write("masks/a.bin", b"1")
     assert caught.value.context["path"] == "masks/a.bin"

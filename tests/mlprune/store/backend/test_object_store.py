@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from mlprune.errors import DamagedArtefactError, StoreError, TransientError
-from mlprune.store import object_store
+from mlprune.store.backend import object_store
+from mlprune.store.backend.object_store import open_object_store, with_retries
 from mlprune.store.compaction import compact
-from mlprune.store.object_store import open_object_store, patiently
 from mlprune.store.records import Artefact, Record, record_path
 from mlprune.store.store import Store
 from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
@@ -47,7 +47,7 @@ def store(server: ObjectStoreServer) -> Store:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_store, "OPENING_PATIENCE_S", 0.0)
+    monkeypatch.setattr(object_store, "OPENING_TIMEOUT_S", 0.0)
 
 
 def one_line(error: Exception) -> str:
@@ -108,7 +108,7 @@ def test_a_large_artefact_is_written_in_parts_and_read_in_one_request(store: Sto
 def test_an_interrupted_upload_leaves_no_visible_file(
     store: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(object_store, "RETRY_TIMEOUT_S", 0.0)
     server.faults += [("PUT", "403 Forbidden")] * 2
     with pytest.raises(StoreError):
         store.write_bytes("large.bin", bytes(11 * 2**20))
@@ -278,7 +278,7 @@ def test_transient_errors_are_retried_for_a_limited_time(caplog: pytest.LogCaptu
         return "done"
 
     with caplog.at_level(logging.WARNING):
-        assert patiently(unwell, store=STORE) == "done"
+        assert with_retries(unwell, store=STORE) == "done"
     assert len(tries) == 3
     assert caplog.text.count("retrying") == 2
 
@@ -298,7 +298,7 @@ def test_an_error_that_outlasts_the_retries_is_transient(reason: str) -> None:
         raise OSError(reason)
 
     with pytest.raises(TransientError, match="does not answer") as caught:
-        patiently(unwell, store=STORE, patience_s=0)
+        with_retries(unwell, store=STORE, timeout_s=0)
     assert reason.partition(":")[0] in one_line(caught.value)
 
 
@@ -323,7 +323,7 @@ def test_permanent_errors_are_not_retried(reason: str, message: str) -> None:
         raise OSError(reason)
 
     with pytest.raises(StoreError, match=message):
-        patiently(refused, store=STORE)
+        with_retries(refused, store=STORE)
     assert len(tries) == 1
 
 
@@ -332,7 +332,7 @@ def test_a_missing_file_is_not_retried() -> None:
         raise FileNotFoundError("none")
 
     with pytest.raises(FileNotFoundError):
-        patiently(missing, store=STORE)
+        with_retries(missing, store=STORE)
 
 
 def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +343,7 @@ def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: py
         raise TransientError("the object store does not answer")
 
     monkeypatch.setattr(store, "_get", unwell)
-    monkeypatch.setattr("mlprune.store.backend.patiently", lambda action, *, store: action())
+    monkeypatch.setattr("mlprune.store.backend.store_files.with_retries", lambda action, *, store: action())
     for fails in (lambda: store.is_intact(written), lambda: store.read_record("variants", ID)):
         with pytest.raises(TransientError):
             fails()
