@@ -1,4 +1,4 @@
-"""Intervals and comparisons against an explicit bootstrap, one resample after the other."""
+"""Intervals and comparisons, compared with an explicit bootstrap of one resample at a time."""
 
 import numpy as np
 import pytest
@@ -32,9 +32,9 @@ def guesses(predictions: Predictions) -> np.ndarray:
 
 
 def resampled(predictions: Predictions, name: str) -> np.ndarray:
-    found = guesses(predictions)
+    guessed = guesses(predictions)
     draws = resampled_indices(N, n_resamples=1000, seed=0)
-    return np.array([plain_classification(predictions.gold[drawn], found[drawn], 3)[name] for drawn in draws])
+    return np.array([plain_classification(predictions.gold[drawn], guessed[drawn], 3)[name] for drawn in draws])
 
 
 @pytest.mark.parametrize("name", ["accuracy", "f1_macro", "precision_macro"])
@@ -69,14 +69,14 @@ def test_accuracy_is_compared_by_the_exact_test() -> None:
     assert got.p_value == pytest.approx(stats.binomtest(only_first, only_first + only_second).pvalue)
 
 
-def test_a_shared_tie_is_no_right_answer_in_the_exact_test() -> None:
+def test_a_shared_tie_is_not_a_right_answer_in_the_exact_test() -> None:
     accuracy = next(metric for metric in task_metrics("facts", "fr") if metric.name == "accuracy")
     tied, right = (with_scores(scores, [0, 0]) for scores in ([[-1.0, -1.0]] * 2, [[-1.0, -2.0]] * 2))
     got = compare(accuracy, right, tied)
     assert (got.difference, got.p_value) == (0.5, 0.5)
 
 
-def test_a_comparison_with_itself_finds_nothing() -> None:
+def test_predictions_do_not_differ_from_themselves() -> None:
     predictions = random_predictions(1)
     for metric in task_metrics("xnli", "fr"):
         got = compare(metric, predictions, predictions)
@@ -121,9 +121,9 @@ def test_predictions_about_other_examples_cannot_be_compared() -> None:
     first, shorter = random_predictions(1), random_predictions(1, n=N - 1)
     with pytest.raises(ShapeError, match="different examples") as caught:
         compare(METRICS["accuracy"], first, shorter)
-    assert caught.value.context == {"place": N - 1, "expected": str(N - 1), "got": "no more examples"}
+    assert caught.value.context == {"index": N - 1, "expected": str(N - 1), "got": "no more examples"}
 
 
-def test_no_examples_have_no_value() -> None:
+def test_a_metric_of_no_examples_is_an_error() -> None:
     with pytest.raises(BadInputError, match="nothing to resample"):
         measure(METRICS["bleu"], Translations((), (), ()))

@@ -1,4 +1,4 @@
-"""Which texts of an example are translated, and the example that is made of the translations."""
+"""Texts of an example that are translated, and the example built from the translations."""
 
 import json
 from pathlib import Path
@@ -33,8 +33,8 @@ def data_of(task: Task, row: dict[str, Any], folder: Path) -> TaskData:
 
 
 def translated(task: Task, data: TaskData) -> Any:
-    """The example with every text in capital letters for its English."""
-    texts = {(one.example_id, one.key, one.index): f"EN {one.text.upper()}" for one in source_texts(task, data)}
+    """Example whose texts are translated to capital letters."""
+    texts = {(text.example_id, text.key, text.index): f"EN {text.text.upper()}" for text in source_texts(task, data)}
     (item,) = in_english(task, data, texts)
     return item
 
@@ -46,17 +46,17 @@ def test_right_answers_and_names_stay_and_no_text_of_the_language_is_left(name: 
     (before,), after = data.items, translated(task, data)
     assert (after.example_id, after.candidates, after.gold) == (before.example_id, before.candidates, before.gold)
     assert len(after.texts) == len(before.texts)
-    for own in source_texts(task, data):
-        assert own.text.lower() == own.text.upper() or not any(own.text in text for text in after.texts)
+    for source in source_texts(task, data):
+        assert source.text.lower() == source.text.upper() or not any(source.text in text for text in after.texts)
     assert all("EN " in text for text in after.texts)
 
 
 @pytest.mark.parametrize("name", ["xwinograd", "facts"])
-def test_what_has_a_gap_is_translated_whole_for_every_candidate(name: str, tmp_path: Path) -> None:
+def test_a_text_with_a_gap_is_translated_whole_for_every_candidate(name: str, tmp_path: Path) -> None:
     data = data_of(TASKS[name], ROWS[name], tmp_path)
-    found = source_texts(TASKS[name], data)
-    assert [(one.key, one.index, one.text) for one in found] == [
-        (WHOLE, place, text) for place, text in enumerate(data.items[0].texts)
+    texts = source_texts(TASKS[name], data)
+    assert [(text.key, text.index, text.text) for text in texts] == [
+        (WHOLE, index, text) for index, text in enumerate(data.items[0].texts)
     ]
 
 
@@ -67,13 +67,13 @@ def test_the_template_stays_english_around_translated_texts(tmp_path: Path) -> N
     )
 
 
-def test_of_a_review_the_words_that_are_scored_are_translated(tmp_path: Path) -> None:
+def test_only_the_scored_words_of_a_review_are_translated(tmp_path: Path) -> None:
     data = data_of(TASKS["marc"], ROWS["marc"], tmp_path)
-    (found,) = source_texts(TASKS["marc"], data)
-    assert found.text == " ".join(["mot"] * 128)
+    (text,) = source_texts(TASKS["marc"], data)
+    assert text.text == " ".join(["mot"] * 128)
 
 
-def test_texts_and_candidates_of_an_own_task_are_translated_whatever_names_the_answer(tmp_path: Path) -> None:
+def test_texts_and_candidates_of_a_template_task_are_translated(tmp_path: Path) -> None:
     record = TemplateTask("which", "{text} {candidate}.", "right", candidates="options")
     row = {"text": "Il voit", "options": ["un chat", "un chien"], "right": "un chien"}
     task = template_task(record)
@@ -82,8 +82,8 @@ def test_texts_and_candidates_of_an_own_task_are_translated_whatever_names_the_a
     assert (item.gold, item.candidates) == (1, ("un chat", "un chien"))
 
 
-def test_labels_of_an_own_task_are_no_texts_of_the_language(tmp_path: Path) -> None:
+def test_labels_of_a_template_task_are_not_translated(tmp_path: Path) -> None:
     task = template_task(TemplateTask("mood", "{text} It is {candidate}.", "label", labels=("sad", "glad")))
     data = data_of(task, {"text": "Il rit", "label": "glad"}, tmp_path)
-    assert [one.key for one in source_texts(task, data)] == ["text"]
+    assert [text.key for text in source_texts(task, data)] == ["text"]
     assert translated(task, data).texts == ("EN IL RIT It is sad.", "EN IL RIT It is glad.")

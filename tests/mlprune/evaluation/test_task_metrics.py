@@ -1,4 +1,4 @@
-"""Metrics as sums of statistics, against plain loops and sacreBLEU."""
+"""Metrics as sums of statistics, compared with plain loops and sacreBLEU."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_label_metrics_equal_the_reference_with_the_earlier_label_on_ties(
     predictions = with_scores(scores, gold)
     guesses = [max(range(3), key=lambda label: (row[label], -label)) for row in scores]
     expected = plain_classification(gold, guesses, 3)
-    for name in ("accuracy", *(f"{one}_{mean}" for one in ("f1", "precision", "recall") for mean in MEANS)):
+    for name in ("accuracy", *(f"{quantity}_{mean}" for quantity in ("f1", "precision", "recall") for mean in MEANS)):
         assert value_of(METRICS[name], predictions) == pytest.approx(expected[name], abs=1e-12)
 
 
@@ -64,7 +64,7 @@ def test_label_metrics_equal_the_reference_with_the_earlier_label_on_ties(
 @given(
     st.lists(st.tuples(st.lists(SCORE, min_size=1, max_size=6), st.integers(0, 5)), min_size=1, max_size=30),
 )
-def test_shared_ties_give_each_top_candidate_its_part(items: list[tuple[list[float], int]]) -> None:
+def test_shared_ties_give_each_top_candidate_its_share(items: list[tuple[list[float], int]]) -> None:
     scores, gold = [row for row, _ in items], [right % len(row) for row, right in items]
     predictions = with_scores(scores, gold)
     parts = [plain_credit(row, right) for row, right in zip(scores, gold, strict=True)]
@@ -89,7 +89,7 @@ def test_calibration_error_equals_the_reference(items: list[tuple[list[float], i
     assert value_of(METRICS["ece"], predictions) == pytest.approx(expected, abs=1e-9)
 
 
-def test_calibration_of_shared_ties_counts_the_part() -> None:
+def test_calibration_of_shared_ties_counts_the_share() -> None:
     predictions = with_scores([[-1.0, -1.0], [-1.0, -1.0]], [0, 1])
     shared = next(metric for metric in task_metrics("facts", "fr") if metric.name == "ece")
     assert value_of(shared, predictions) == pytest.approx(0.0, abs=1e-12)
@@ -111,15 +111,15 @@ def test_perplexity_is_of_the_whole_split() -> None:
     assert value_of(METRICS["perplexity"], predictions) == pytest.approx(math.exp(13.5 / 8), rel=1e-12)
 
 
-def translations(places: list[int]) -> Translations:
-    ids = tuple(str(number) for number in range(len(places)))
-    return Translations(ids, tuple(OUTPUTS[i] for i in places), tuple(REFERENCES[i] for i in places))
+def translations(indices: list[int]) -> Translations:
+    ids = tuple(str(number) for number in range(len(indices)))
+    return Translations(ids, tuple(OUTPUTS[i] for i in indices), tuple(REFERENCES[i] for i in indices))
 
 
 @PROPERTY
 @given(st.lists(st.integers(0, len(OUTPUTS) - 1), min_size=1, max_size=12), st.sampled_from(["en", "zh", "zh-Hant"]))
-def test_bleu_and_chrf_are_exactly_those_of_sacrebleu(places: list[int], target: str) -> None:
-    predictions = translations(places)
+def test_bleu_and_chrf_are_exactly_those_of_sacrebleu(indices: list[int], target: str) -> None:
+    predictions = translations(indices)
     hypotheses, references = list(predictions.outputs), [list(predictions.references)]
     tokenizer = "13a" if target == "en" else "zh"
     bleu = sacrebleu.corpus_bleu(hypotheses, references, tokenize=tokenizer, force=True)
@@ -135,7 +135,7 @@ def test_overlap_metrics_take_many_sums_at_once() -> None:
     assert values[0] != values[1]
 
 
-def test_an_exact_match_forgives_surrounding_space_only() -> None:
+def test_an_exact_match_only_ignores_surrounding_space() -> None:
     predictions = Translations(("a", "b", "c", "d"), ("x", " x", "X", "x y"), ("x", "x ", "x", "x  y"))
     assert value_of(METRICS["exact_match"], predictions) == 0.5
 
@@ -147,17 +147,20 @@ def test_signatures_name_the_tokenizer() -> None:
     assert all("nrefs:1" in signature(name, "en") for name in ("bleu", "chrf"))
 
 
-def test_every_task_has_the_metrics_it_lists_or_those_that_are_asked_for() -> None:
+def test_a_task_has_its_own_metrics_or_those_that_are_asked_for() -> None:
     for name, task in TASKS.items():
         assert tuple(metric.name for metric in task_metrics(name, "en")) == task.metrics
     assert {metric.name for name in TASKS for metric in task_metrics(name, "zh")} == set(METRICS)
-    assert [one.name for one in task_metrics("facts", "en", names=("f1_weighted", "ece"))] == ["f1_weighted", "ece"]
+    assert [metric.name for metric in task_metrics("facts", "en", names=("f1_weighted", "ece"))] == [
+        "f1_weighted",
+        "ece",
+    ]
 
 
-def test_sacrebleus_metrics_carry_their_signature_and_others_none() -> None:
-    found = {metric.name: metric.signature for metric in task_metrics("translation", "zh")}
-    assert (found["bleu"], found["chrf"]) == (signature("bleu", "zh"), signature("chrf", "zh"))
-    assert found["exact_match"] is None
+def test_only_metrics_of_sacrebleu_have_a_signature() -> None:
+    signatures = {metric.name: metric.signature for metric in task_metrics("translation", "zh")}
+    assert (signatures["bleu"], signatures["chrf"]) == (signature("bleu", "zh"), signature("chrf", "zh"))
+    assert signatures["exact_match"] is None
     assert all(metric.signature is None for metric in task_metrics("xnli", "zh"))
 
 

@@ -1,4 +1,4 @@
-"""Requests of lm-evaluation-harness answered by a chain, against the harness's own class for Hugging Face models."""
+"""Requests of lm-evaluation-harness answered by a chain, compared with the harness's class for Hugging Face models."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,10 @@ TEXTS = ("", "short", "".join(f"line {n}, " for n in range(20)), "".join(f"word 
 
 
 class Pair(NamedTuple):
-    """The same model behind our class and behind the harness's own."""
+    """The same model in the adapter and in the class of the harness."""
 
-    ours: ChainModel
-    theirs: Any
+    chain_model: ChainModel
+    reference: Any
 
 
 @pytest.fixture(scope="module", params=["xglm", "bloom"])
@@ -35,8 +35,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     set_worker_threads(1)
     folder = save_tiny_model(tmp_path_factory.mktemp("model") / request.param, request.param, seed=1)
     # without its cache of logits: with it, a window's score depends on which other windows are asked about
-    theirs = HFLM(str(folder), device="cpu", dtype="float32", batch_size=3, max_length=POSITIONS, logits_cache=False)
-    return Pair(model_of(folder), theirs)
+    reference = HFLM(str(folder), device="cpu", dtype="float32", batch_size=3, max_length=POSITIONS, logits_cache=False)
+    return Pair(model_of(folder), reference)
 
 
 def model_of(folder: Path, *, max_positions: int | None = POSITIONS, batch_tokens: int = 300) -> ChainModel:
@@ -45,56 +45,63 @@ def model_of(folder: Path, *, max_positions: int | None = POSITIONS, batch_token
 
 
 def requests(kind: str, *arguments: tuple[Any, ...]) -> list[Instance]:
-    return [Instance(kind, {}, one, place, ("task", place, 1)) for place, one in enumerate(arguments)]
+    return [Instance(kind, {}, argument, index, ("task", index, 1)) for index, argument in enumerate(arguments)]
 
 
 def test_continuations_have_the_log_likelihoods_of_the_harness_and_its_greedy_flags(pair: Pair) -> None:
-    asked = requests("loglikelihood", *((one, other) for one in CONTEXTS for other in CONTINUATIONS))
-    ours, theirs = pair.ours.loglikelihood(asked), pair.theirs.loglikelihood(asked, disable_tqdm=True)
-    assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=1e-4)
-    assert [is_greedy for _, is_greedy in ours] == [is_greedy for _, is_greedy in theirs]
+    asked = requests(
+        "loglikelihood", *((context, continuation) for context in CONTEXTS for continuation in CONTINUATIONS)
+    )
+    answers, expected = pair.chain_model.loglikelihood(asked), pair.reference.loglikelihood(asked, disable_tqdm=True)
+    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=1e-4)
+    assert [is_greedy for _, is_greedy in answers] == [is_greedy for _, is_greedy in expected]
 
 
-def test_whole_texts_have_the_log_likelihoods_of_the_harness_however_long_they_are(pair: Pair) -> None:
+def test_whole_texts_of_any_length_have_the_log_likelihoods_of_the_harness(pair: Pair) -> None:
     asked = requests("loglikelihood_rolling", *((text,) for text in TEXTS[1:]))
-    ours, theirs = pair.ours.loglikelihood_rolling(asked), pair.theirs.loglikelihood_rolling(asked)
-    assert ours == pytest.approx(theirs, abs=1e-4)
-    assert pair.ours.loglikelihood_rolling(requests("loglikelihood_rolling", ("",))) == [0]
+    answers, expected = pair.chain_model.loglikelihood_rolling(asked), pair.reference.loglikelihood_rolling(asked)
+    assert answers == pytest.approx(expected, abs=1e-4)
+    assert pair.chain_model.loglikelihood_rolling(requests("loglikelihood_rolling", ("",))) == [0]
 
 
 @pytest.mark.parametrize("until", [[], ["\n"], ["e", "3"]])
 def test_generated_texts_are_those_of_the_harness(pair: Pair, until: list[str]) -> None:
     options = {"until": until, "max_gen_toks": 8, "do_sample": False}
     asked = requests("generate_until", *((context, options) for context in CONTEXTS[1:]))
-    assert pair.ours.generate_until(asked) == pair.theirs.generate_until(asked, disable_tqdm=True)
+    assert pair.chain_model.generate_until(asked) == pair.reference.generate_until(asked, disable_tqdm=True)
 
 
 def test_a_generated_text_ends_before_its_first_stop_sequence(pair: Pair) -> None:
-    whole = pair.ours.generate_until(requests("generate_until", ("a question", {"max_gen_toks": 8})))[0]
+    whole = pair.chain_model.generate_until(requests("generate_until", ("a question", {"max_gen_toks": 8})))[0]
     stop = whole[len(whole) // 2 :][:2]
     asked = requests("generate_until", ("a question", {"until": [stop], "max_gen_toks": 8}))
-    assert pair.ours.generate_until(asked) == [whole.partition(stop)[0]]
+    assert pair.chain_model.generate_until(asked) == [whole.partition(stop)[0]]
 
 
 def test_answers_do_not_depend_on_batches_or_order(pair: Pair, tmp_path: Path) -> None:
-    asked = requests("loglikelihood", *((one, other) for one in CONTEXTS for other in CONTINUATIONS[:3]))
-    expected = pair.ours.loglikelihood(asked)
-    found = pair.ours.loglikelihood(asked[::-1])[::-1]
-    assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-5)
-    pair.ours._batch_tokens = 40
-    found = pair.ours.loglikelihood(asked)
-    pair.ours._batch_tokens = 300
-    assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=1e-5)
+    asked = requests(
+        "loglikelihood", *((context, continuation) for context in CONTEXTS for continuation in CONTINUATIONS[:3])
+    )
+    expected = pair.chain_model.loglikelihood(asked)
+    answers = pair.chain_model.loglikelihood(asked[::-1])[::-1]
+    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=1e-5)
+    pair.chain_model._batch_tokens = 40
+    answers = pair.chain_model.loglikelihood(asked)
+    pair.chain_model._batch_tokens = 300
+    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=1e-5)
 
 
-def test_tokens_can_be_asked_about_directly_and_the_likeliest_are_greedy(pair: Pair) -> None:
-    context = pair.ours.tok_encode("a question")
-    likeliest = int(pair.theirs._model_call(torch.tensor([context]))[0, -1].argmax())
+def test_tokenised_requests_are_answered_and_the_likeliest_tokens_are_greedy(pair: Pair) -> None:
+    context = pair.chain_model.tok_encode("a question")
+    likeliest = int(pair.reference._model_call(torch.tensor([context]))[0, -1].argmax())
     asked = [(None, context, [token, *rest]) for token in (likeliest, likeliest - 1) for rest in ([], [7])]
-    ours, theirs = pair.ours._loglikelihood_tokens(asked), pair.theirs._loglikelihood_tokens(asked, disable_tqdm=True)
-    assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=1e-4)
-    assert [is_greedy for _, is_greedy in ours] == [is_greedy for _, is_greedy in theirs]
-    assert (ours[0][1], ours[2][1]) == (True, False)
+    answers, expected = (
+        pair.chain_model._loglikelihood_tokens(asked),
+        pair.reference._loglikelihood_tokens(asked, disable_tqdm=True),
+    )
+    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=1e-4)
+    assert [is_greedy for _, is_greedy in answers] == [is_greedy for _, is_greedy in expected]
+    assert (answers[0][1], answers[2][1]) == (True, False)
 
 
 def test_a_model_without_positions_has_the_harness_default(tmp_path: Path) -> None:
@@ -106,7 +113,7 @@ def test_a_model_without_positions_has_the_harness_default(tmp_path: Path) -> No
 @pytest.mark.parametrize("continuation", ["", "z" * (POSITIONS + 1)])
 def test_a_continuation_that_cannot_be_scored_is_an_error(pair: Pair, continuation: str) -> None:
     with pytest.raises(TaskFileError, match="cannot be scored"):
-        pair.ours.loglikelihood(requests("loglikelihood", ("a", continuation)))
+        pair.chain_model.loglikelihood(requests("loglikelihood", ("a", continuation)))
 
 
 @pytest.mark.parametrize(
@@ -119,4 +126,4 @@ def test_a_continuation_that_cannot_be_scored_is_an_error(pair: Pair, continuati
 )
 def test_decoding_that_is_not_greedy_or_has_no_room_is_refused(pair: Pair, options: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInputError, match=words):
-        pair.ours.generate_until(requests("generate_until", ("a", options)))
+        pair.chain_model.generate_until(requests("generate_until", ("a", options)))

@@ -22,7 +22,7 @@ from tests.harness_tasks import N_DOCUMENTS, TASKS, documents, task_files
 
 
 class Parrot(LM):
-    """Prefers longer continuations, and says what it is asked."""
+    """Model that prefers longer continuations and repeats its prompts."""
 
     def loglikelihood(self, requests: Any) -> list[tuple[float, bool]]:
         return [(float(len(request.args[1])), len(request.args[1]) > 4) for request in requests]
@@ -45,33 +45,35 @@ def loaded(folder: Path) -> dict[str, HarnessTask]:
 
 
 def test_metrics_are_those_of_the_answers(loaded: dict[str, HarnessTask]) -> None:
-    found = run_task(Parrot(), loaded["local_choice"], limit=None)
+    run = run_task(Parrot(), loaded["local_choice"], limit=None)
     right = 0
     for document in documents():
         lengths = [len(choice) for choice in document["choices"]]
         right += lengths.index(max(lengths)) == document["answer"]
-    results = {one.metric: one for one in found.results}
+    results = {result.metric: result for result in run.results}
     assert results["acc"].value == pytest.approx(right / N_DOCUMENTS)
-    assert (results["acc"].filter, results["acc"].higher_is_better, found.n_documents) == ("none", True, N_DOCUMENTS)
+    assert (results["acc"].filter, results["acc"].higher_is_better, run.n_documents) == ("none", True, N_DOCUMENTS)
     assert results["acc"].stderr is not None
     assert set(results) == {"acc", "acc_norm"}
 
 
-def test_every_request_and_document_is_kept(loaded: dict[str, HarnessTask]) -> None:
-    found = run_task(Parrot(), loaded["local_choice"], limit=None)
+def test_every_request_and_document_is_stored(loaded: dict[str, HarnessTask]) -> None:
+    run = run_task(Parrot(), loaded["local_choice"], limit=None)
     asked = [
-        (n, place, f" {choice}") for n, one in enumerate(documents()) for place, choice in enumerate(one["choices"])
+        (n, index, f" {choice}")
+        for n, document in enumerate(documents())
+        for index, choice in enumerate(document["choices"])
     ]
-    assert [(row["doc_id"], row["request_index"], row["continuation"]) for row in found.requests] == asked
-    assert [row["log_likelihood"] for row in found.requests] == [len(continuation) for _, _, continuation in asked]
-    assert [row["is_greedy"] for row in found.requests] == [len(continuation) > 4 for _, _, continuation in asked]
-    assert {row["output"] for row in found.requests} == {None}
-    assert [row["doc_id"] for row in found.documents] == list(range(N_DOCUMENTS))
-    assert documents()[1]["question"] in found.documents[1]["document"]
-    assert '"acc": ' in found.documents[0]["metrics"]
+    assert [(row["doc_id"], row["request_index"], row["continuation"]) for row in run.requests] == asked
+    assert [row["log_likelihood"] for row in run.requests] == [len(continuation) for _, _, continuation in asked]
+    assert [row["is_greedy"] for row in run.requests] == [len(continuation) > 4 for _, _, continuation in asked]
+    assert {row["output"] for row in run.requests} == {None}
+    assert [row["doc_id"] for row in run.documents] == list(range(N_DOCUMENTS))
+    assert documents()[1]["question"] in run.documents[1]["document"]
+    assert '"acc": ' in run.documents[0]["metrics"]
 
 
-def test_texts_that_were_scored_or_generated_are_kept_as_such(loaded: dict[str, HarnessTask]) -> None:
+def test_scored_and_generated_texts_are_stored_separately(loaded: dict[str, HarnessTask]) -> None:
     text = run_task(Parrot(), loaded["local_text"], limit=2).requests[1]
     assert (text["context"], text["log_likelihood"]) == (documents()[1]["text"], -len(documents()[1]["text"]))
     assert text["continuation"] is text["is_greedy"] is text["output"] is None
@@ -82,24 +84,24 @@ def test_texts_that_were_scored_or_generated_are_kept_as_such(loaded: dict[str, 
 
 
 def test_a_limit_takes_documents_from_the_start(loaded: dict[str, HarnessTask]) -> None:
-    found = run_task(Parrot(), loaded["local_choice"], limit=2)
-    assert {row["doc_id"] for row in found.requests} == {0, 1}
-    assert found.n_documents == 2
+    run = run_task(Parrot(), loaded["local_choice"], limit=2)
+    assert {row["doc_id"] for row in run.requests} == {0, 1}
+    assert run.n_documents == 2
 
 
 def test_the_same_shots_are_drawn_every_time(loaded: dict[str, HarnessTask]) -> None:
     task = loaded["local_made"]
     assert task.n_shots == 1
-    one, two = (run_task(Parrot(), task, limit=None).requests for _ in range(2))
-    assert one == two
+    first, second = (run_task(Parrot(), task, limit=None).requests for _ in range(2))
+    assert first == second
     assert requests_sha256(task, limit=None) == requests_sha256(task, limit=None)
 
 
-def test_shots_can_be_asked_for_where_the_task_does_not_forbid_them(folder: Path) -> None:
+def test_shots_can_be_set_unless_the_task_forbids_them(folder: Path) -> None:
     assert [task.n_shots for task in load_tasks(["local_made"], include_path=folder, num_fewshot=2)] == [2]
 
 
-def test_draws_elsewhere_go_on_as_if_no_task_had_run(loaded: dict[str, HarnessTask]) -> None:
+def test_random_states_are_restored_after_a_task(loaded: dict[str, HarnessTask]) -> None:
     def draws() -> tuple[float, float, float]:
         return random.random(), float(np.random.rand()), float(torch.rand(1))
 
@@ -112,13 +114,13 @@ def test_draws_elsewhere_go_on_as_if_no_task_had_run(loaded: dict[str, HarnessTa
     assert draws() == expected
 
 
-def test_stdout_stays_free_for_results(loaded: dict[str, HarnessTask], capfd: pytest.CaptureFixture[str]) -> None:
+def test_tasks_write_nothing_to_stdout(loaded: dict[str, HarnessTask], capfd: pytest.CaptureFixture[str]) -> None:
     run_task(Parrot(), loaded["local_score"], limit=None)
     sys.stdout.flush()
     assert capfd.readouterr().out == ""
 
 
-def test_where_the_data_lie_is_no_part_of_a_task_but_what_they_say_is(
+def test_the_content_of_the_data_identifies_a_task_and_their_location_does_not(
     folder: Path, loaded: dict[str, HarnessTask], tmp_path: Path
 ) -> None:
     elsewhere = task_files(tmp_path / "elsewhere")
@@ -143,7 +145,7 @@ def test_another_way_to_compute_metrics_is_another_task(
     assert changed.config_sha256 != loaded["local_choice"].config_sha256
 
 
-def test_an_unknown_task_is_an_error_that_names_near_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_an_unknown_task_suggests_similar_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def own_tasks_only(include_path: str, *, include_defaults: bool = True) -> TaskManager:
         return TaskManager(include_path=include_path, include_defaults=False)
 
@@ -156,16 +158,14 @@ def test_an_unknown_task_is_an_error_that_names_near_ones(folder: Path, monkeypa
     "changes",
     [{"dataset_kwargs": {"data_files": {"test": "nowhere.jsonl"}}}, {"test_split": "exam"}, {"output_type": "magic"}],
 )
-def test_a_task_that_cannot_be_loaded_or_asked_is_one_error(
-    folder: Path, tmp_path: Path, changes: dict[str, Any]
-) -> None:
+def test_a_task_that_cannot_be_loaded_raises_one_error(folder: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     settings = yaml.safe_load((folder / "local_choice.yaml").read_text(encoding="utf-8"))
     (tmp_path / "broken.yaml").write_text(yaml.safe_dump({**settings, "task": "broken", **changes}), encoding="utf-8")
     with pytest.raises(TaskFileError, match="task='broken'"):
         requests_sha256(load_tasks(["broken"], include_path=tmp_path)[0], limit=None)
 
 
-def test_a_task_that_fails_while_it_is_asked_is_one_error(folder: Path, tmp_path: Path) -> None:
+def test_a_task_that_fails_while_it_runs_raises_one_error(folder: Path, tmp_path: Path) -> None:
     settings = yaml.safe_load((folder / "local_choice.yaml").read_text(encoding="utf-8"))
     settings |= {"task": "failing", "doc_to_text": "{{question / 0}}"}
     (tmp_path / "failing.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Scores against a plain loop that gives each text to the model alone."""
+"""Scores, compared with a plain loop that runs each text alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ def plain_scores(folder: Path, items: list[ChoiceItem]) -> list[list[float]]:
             with torch.no_grad():
                 log_probs = torch.log_softmax(model(input_ids=tokens).logits[0].double(), dim=-1)
             scores[-1].append(
-                sum(float(log_probs[place, tokens[0, place + 1]]) for place in range(tokens.shape[1] - 1))
+                sum(float(log_probs[position, tokens[0, position + 1]]) for position in range(tokens.shape[1] - 1))
             )
     return scores
 
@@ -78,7 +78,7 @@ def test_batch_tokens_do_not_change_scores_nor_does_a_second_run(xglm: Path) -> 
 
 
 class Marking:
-    """A tokenizer of bytes that puts a token 1 in front."""
+    """Tokenizer of bytes that adds a token 1 at the start."""
 
     is_fast = True
     bos_token_id, eos_token_id = None, 1
@@ -93,12 +93,12 @@ class Marking:
         return {"input_ids": [self(text)["input_ids"] for text in texts], "offset_mapping": spans}
 
 
-def test_the_tokenizers_own_special_tokens_are_scored_too() -> None:
+def test_special_tokens_of_the_tokenizer_are_scored() -> None:
     (text,) = prepare(Marking(), [sentence_item("a", "x")], batch_tokens=10, max_positions=None).texts
     assert (text.tokens, text.n_context) == ((1, ord("x")), 1)
 
 
-def test_the_candidate_part_begins_with_the_first_token_that_holds_a_character_of_it() -> None:
+def test_the_candidate_part_begins_with_the_first_token_with_one_of_its_characters() -> None:
     item = choice_item("a", ("u", "vw"), context="ab ", parts=("u", "vw"), gold=0)
     whole = replace(item, starts=())
     for marks, expected in ((True, [4, 4, 1, 1]), (False, [3, 3, 1, 1])):
@@ -106,7 +106,7 @@ def test_the_candidate_part_begins_with_the_first_token_that_holds_a_character_o
         assert prepared.first_tokens.tolist() == expected
 
 
-def test_a_token_that_reaches_over_the_beginning_belongs_to_the_part() -> None:
+def test_a_token_across_the_boundary_belongs_to_the_candidate_part() -> None:
     class Coarse(Marking):
         def __call__(self, texts: str | list[str], **_: object) -> dict[str, Any]:
             if isinstance(texts, str):
@@ -117,7 +117,7 @@ def test_a_token_that_reaches_over_the_beginning_belongs_to_the_part() -> None:
     assert prepare(Coarse(), [item], batch_tokens=100, max_positions=None).first_tokens.tolist() == [1]
 
 
-def test_a_tokenizer_without_offsets_serves_whole_texts_only() -> None:
+def test_a_tokenizer_without_offsets_only_works_for_whole_texts() -> None:
     slow = Marking()
     slow.is_fast = False
     prepare(slow, [sentence_item("a", "xy")], batch_tokens=10, max_positions=None)
@@ -143,29 +143,29 @@ def test_candidate_parts_and_parts_alone_equal_a_plain_loop(xglm: Path, batch_to
     items = [*some_items(), choice_item("first", ("ab", "abc"), context="", parts=("ab z", "abc z"), gold=0)]
     chain, tokenizer = local_chain(xglm), tiny_tokenizer()
     prepared = prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=None)
-    found = run(chain, prepared).with_alone(run_alone(chain, prepared)).likelihoods
+    likelihoods = run(chain, prepared).with_alone(run_alone(chain, prepared)).likelihoods
     model = AutoModelForCausalLM.from_pretrained(xglm, dtype=torch.float32).eval()
     row = 0
     for item in items:
         for text, start in zip(item.texts, item.starts or (0,) * len(item.texts), strict=True):
             tokens = tokenizer(text)["input_ids"]
             first = max(1, len(text[:start].encode()))
-            assert found.n_part[row] == len(tokens) - first
+            assert likelihoods.n_part[row] == len(tokens) - first
             log_probs = plain_log_probs(model, tokens)
-            assert found.part[row] == pytest.approx(sum(log_probs[first - 1 :]), rel=1e-5, abs=1e-5)
+            assert likelihoods.part[row] == pytest.approx(sum(log_probs[first - 1 :]), rel=1e-5, abs=1e-5)
             alone = plain_log_probs(model, [tokenizer.bos_token_id, *tokens[first:]])
-            assert found.alone[row] == pytest.approx(sum(alone), rel=1e-5, abs=1e-5)
+            assert likelihoods.alone[row] == pytest.approx(sum(alone), rel=1e-5, abs=1e-5)
             row += 1
-    assert row == found.whole.size
+    assert row == likelihoods.whole.size
 
 
 def plain_log_probs(model: Any, tokens: list[int]) -> list[float]:
     with torch.no_grad():
         log_probs = torch.log_softmax(model(input_ids=torch.tensor([tokens])).logits[0].double(), dim=-1)
-    return [float(log_probs[place, token]) for place, token in enumerate(tokens[1:])]
+    return [float(log_probs[position, token]) for position, token in enumerate(tokens[1:])]
 
 
-def test_parts_alone_begin_with_what_the_tokenizer_puts_around_an_empty_text(xglm: Path) -> None:
+def test_parts_alone_begin_with_the_first_token_of_an_empty_text(xglm: Path) -> None:
     chain, item = local_chain(xglm), choice_item("a", ("u",), context="ab ", parts=("u",), gold=0)
 
     def alone(tokenizer: Marking) -> list[float]:

@@ -1,4 +1,4 @@
-"""Predictions as rows and back, under every rule, and parts of them."""
+"""Predictions as stored rows, under every rule, and selections of them."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def assert_equal(first: Predictions, second: Predictions) -> None:
         np.testing.assert_array_equal(values, getattr(second.likelihoods, name))
 
 
-def test_rows_stand_in_file_order_and_give_the_predictions_back() -> None:
+def test_rows_are_in_file_order_and_restore_the_predictions() -> None:
     fresh = Predictions.from_scores(ITEMS, hand_scores(), rule="pmi")
     columns = fresh.columns()
     assert list(columns) == list(CHOICE_SCHEMA)
@@ -65,7 +65,7 @@ def test_rows_stand_in_file_order_and_give_the_predictions_back() -> None:
         ("pmi", [[2.0, 0.5], [0.0, 1.0, -0.5]], [1, 2, 2, 1, 3]),
     ],
 )
-def test_each_rule_scores_and_ranks_as_it_says(rule: str, scores: list[list[float]], ranks: list[int]) -> None:
+def test_each_rule_scores_and_ranks_by_its_formula(rule: str, scores: list[list[float]], ranks: list[int]) -> None:
     predictions = Predictions.from_scores(ITEMS, hand_scores()).with_rule(rule)  # type: ignore[arg-type]
     assert [values.tolist() for values in predictions.item_scores()] == scores
     assert predictions.columns()["rank"] == ranks
@@ -73,13 +73,13 @@ def test_each_rule_scores_and_ranks_as_it_says(rule: str, scores: list[list[floa
     assert np.isnan(predictions.score_matrix[0, 2])
 
 
-def test_what_a_rule_does_not_read_is_not_stored() -> None:
+def test_columns_that_a_rule_does_not_read_are_null() -> None:
     predictions = Predictions.from_scores(ITEMS, hand_scores())
     assert predictions.with_rule("mean").columns()["alone_log_likelihood"] == [None] * 5
     assert_equal(stored(predictions.with_rule("mean")), predictions.with_rule("pmi").with_rule("mean"))
 
 
-def test_pmi_needs_the_candidates_alone() -> None:
+def test_pmi_needs_scores_without_context() -> None:
     alone = np.full(5, np.nan)
     with pytest.raises(TaskFileError, match="lack the candidates' own scores"):
         _ = Predictions.from_scores(ITEMS, hand_scores(alone=alone), rule="pmi").scores
@@ -95,8 +95,8 @@ def test_a_part_of_the_items_keeps_their_rows() -> None:
 
 
 def _twice(scores: ItemScores) -> ItemScores:
-    found = {name: np.concatenate([values, values]) for name, values in vars(scores.likelihoods).items()}
-    return ItemScores(np.array([0, 2, 5, 7, 10]), Likelihoods(**found))
+    doubled = {name: np.concatenate([values, values]) for name, values in vars(scores.likelihoods).items()}
+    return ItemScores(np.array([0, 2, 5, 7, 10]), Likelihoods(**doubled))
 
 
 def test_a_score_that_is_not_a_number_is_an_error() -> None:

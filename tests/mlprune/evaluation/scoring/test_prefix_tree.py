@@ -1,4 +1,4 @@
-"""Shared prefixes of texts, against the cheapest grouping by exhaustive search."""
+"""Shared prefixes of texts, compared with the cheapest grouping by exhaustive search."""
 
 import itertools
 import random
@@ -36,13 +36,13 @@ def test_every_text_is_in_one_group_and_begins_with_its_prefix(texts: list[Score
 def least(texts: list[ScoredText]) -> int:
     """Fewest tokens that any grouping runs: every set of texts is tried with its longest common prefix."""
     best = {0: 0}
-    for chosen in range(1, 1 << len(texts)):
-        members = [text.inputs for index, text in enumerate(texts) if chosen >> index & 1]
+    for subset in range(1, 1 << len(texts)):
+        members = [text.inputs for index, text in enumerate(texts) if subset >> index & 1]
         columns = zip(*members, strict=False)
         shared = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, columns)))
         cost = shared + sum(len(inputs) - shared for inputs in members) if shared else 10**6
-        best[chosen] = min(
-            [cost, *(best[part] + best[chosen - part] for part in range(1, chosen) if part & chosen == part)]
+        best[subset] = min(
+            [cost, *(best[part] + best[subset - part] for part in range(1, subset) if part & subset == part)]
         )
     return best[(1 << len(texts)) - 1]
 

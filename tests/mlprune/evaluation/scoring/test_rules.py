@@ -1,4 +1,4 @@
-"""Rules and ranks against plain loops."""
+"""Rules and ranks, compared with plain loops."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ ROWS = st.lists(st.tuples(NUMBER, st.integers(1, 9), NUMBER, st.integers(1, 9), 
 @PROPERTY
 @given(ROWS)
 def test_scores_are_means_sums_and_differences(rows: list[tuple[float, int, float, int, float]]) -> None:
-    found = Likelihoods(*(np.array(column) for column in zip(*rows, strict=True)))
+    likelihoods = Likelihoods(*(np.array(column) for column in zip(*rows, strict=True)))
     expected = {
         "mean": [whole / n for whole, n, _, _, _ in rows],
         "candidate_mean": [part / n for _, _, part, n, _ in rows],
@@ -25,20 +25,20 @@ def test_scores_are_means_sums_and_differences(rows: list[tuple[float, int, floa
     }
     assert set(expected) == set(RULES)
     for rule, scores in expected.items():
-        assert rule_scores(rule, found).tolist() == scores  # type: ignore[arg-type]
+        assert rule_scores(rule, likelihoods).tolist() == scores  # type: ignore[arg-type]
 
 
 @PROPERTY
 @given(st.lists(st.lists(st.integers(-3, 0), min_size=1, max_size=5), min_size=1, max_size=6))
-def test_a_rank_is_one_more_than_the_candidates_above(items: list[list[int]]) -> None:
+def test_a_rank_is_one_plus_the_number_of_better_candidates(items: list[list[int]]) -> None:
     starts = np.cumsum([0, *map(len, items)])
     flat = np.array([float(score) for item in items for score in item])
     expected = [1 + sum(other > score for other in item) for item in items for score in item]
     assert ranks(flat, starts).tolist() == expected
 
 
-def test_only_pmi_reads_what_a_candidate_has_alone() -> None:
-    found = Likelihoods(*(np.array([-1.0]), np.array([1])) * 2, np.array([np.nan]))
+def test_only_pmi_reads_the_scores_without_context() -> None:
+    likelihoods = Likelihoods(*(np.array([-1.0]), np.array([1])) * 2, np.array([np.nan]))
     with pytest.raises(TaskFileError, match="lack the candidates' own scores"):
-        rule_scores("pmi", found)
-    assert [rule_scores(rule, found).tolist() for rule in RULES if rule != "pmi"] == [[-1.0]] * 3
+        rule_scores("pmi", likelihoods)
+    assert [rule_scores(rule, likelihoods).tolist() for rule in RULES if rule != "pmi"] == [[-1.0]] * 3

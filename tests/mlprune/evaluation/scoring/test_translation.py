@@ -1,4 +1,4 @@
-"""Prompts to the letter, and translations in batches against each prompt decoded alone."""
+"""Exact prompts, and translations in batches compared with each prompt decoded alone."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ from tests.tiny_models import POSITIONS, save_tiny_model, tiny_tokenizer
 ITEMS = [TranslationItem("0", "a", "b"), TranslationItem("1", "bonjour", "hello"), TranslationItem("2", "oui", "yes")]
 
 
-def test_a_prompt_shows_the_shots_and_ends_without_a_space() -> None:
+def test_a_prompt_contains_the_shots_and_ends_without_a_space() -> None:
     shots = [("un", "one"), ("deux", "two")]
     (prompt,) = translation_prompts([ITEMS[1]], shots, source="fr", target="zh-Hant", end="</s>")
     assert prompt == ("French: un</s>Chinese: one</s>French: deux</s>Chinese: two</s>French: bonjour</s>Chinese:")
@@ -46,31 +46,31 @@ def prepare_evaluation(batch_tokens: int, *, max_new_tokens: int = 10) -> Any:
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 110, 10_000])
-def test_batches_hold_every_prompt_once_within_the_bound(batch_tokens: int) -> None:
+def test_batches_contain_every_prompt_once_within_the_bound(batch_tokens: int) -> None:
     prepared = prepare_evaluation(batch_tokens)
-    assert sorted(place for batch in prepared.batches for place in batch) == [0, 1, 2]
+    assert sorted(index for batch in prepared.batches for index in batch) == [0, 1, 2]
     for batch in prepared.batches:
-        longest = max(len(prepared.token_ids[place]) for place in batch) + 10
+        longest = max(len(prepared.token_ids[index]) for index in batch) + 10
         assert len(batch) == 1 or len(batch) * longest <= batch_tokens
     assert len(prepared.batches) == {1: 3, 110: 2, 10_000: 1}[batch_tokens]
 
 
 def greedy_alone(folder: Path, tokens: tuple[int, ...], n_new: int) -> str:
-    """One prompt, one token at a time, everything computed anew."""
+    """Decode one prompt token by token, without a cache."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = tiny_tokenizer()
     ids = list(tokens)
     for _ in range(n_new):
         with torch.no_grad():
-            chosen = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
-        if chosen == tokenizer.eos_token_id:
+            token = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+        if token == tokenizer.eos_token_id:
             break
-        ids.append(chosen)
+        ids.append(token)
     return str(tokenizer.decode(ids[len(tokens) :], skip_special_tokens=True)).strip()
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 10_000])
-def test_outputs_equal_each_prompt_decoded_alone_and_keep_the_items_order(tmp_path: Path, batch_tokens: int) -> None:
+def test_outputs_equal_prompts_decoded_alone_in_the_order_of_the_items(tmp_path: Path, batch_tokens: int) -> None:
     folder = save_tiny_model(tmp_path)
     prepared = prepare_evaluation(batch_tokens)
     outputs = run_translation(local_chain(folder), tiny_tokenizer(), prepared)
@@ -83,7 +83,7 @@ def test_outputs_equal_each_prompt_decoded_alone_and_keep_the_items_order(tmp_pa
 
 
 class SayingHello:
-    """A chain whose likeliest tokens are those of a text, then the end."""
+    """Chain whose likeliest tokens are those of a text, then the end token."""
 
     n_blocks = 1
     spans = (range(1),)
@@ -127,11 +127,11 @@ def test_a_tokenizer_without_an_end_token_is_an_error() -> None:
         prepare_translation(tokenizer, ITEMS, shots=[], source="fr", target="en", batch_tokens=9, max_positions=None)
 
 
-def test_translations_are_the_same_from_a_run_and_from_stored_columns_and_can_be_cut_down() -> None:
+def test_translations_survive_storage_and_can_be_selected_by_id() -> None:
     outputs = [TranslationOutput("0", "p", "x", "y"), TranslationOutput("1", "q", "z", "w")]
-    found = Translations.from_outputs(outputs)
-    columns = found.columns()
+    translations = Translations.from_outputs(outputs)
+    columns = translations.columns()
     assert list(columns) == list(TRANSLATION_SCHEMA)
     assert columns == {key: [getattr(output, key) for output in outputs] for key in TRANSLATION_SCHEMA}
-    assert Translations.from_columns(columns) == found
-    assert found.select(frozenset(["1", "7"])) == Translations(("1",), ("z",), ("w",), ("q",))
+    assert Translations.from_columns(columns) == translations
+    assert translations.select(frozenset(["1", "7"])) == Translations(("1",), ("z",), ("w",), ("q",))

@@ -1,4 +1,4 @@
-"""Templates to the letter, and what a row must hold."""
+"""Exact templates, and checks of rows."""
 
 from typing import get_args
 
@@ -42,7 +42,7 @@ def test_the_traits_of_a_task_are_those_that_recipes_rely_on(name: str) -> None:
     assert task.traits.reads_parallel_text == (task.to_item is None)
 
 
-def test_xnli_has_two_spaces_before_its_label_and_one_text_a_label() -> None:
+def test_xnli_has_two_spaces_before_its_label_and_one_text_per_label() -> None:
     assert xnli_item("7", XNLI) == ChoiceItem(
         "7",
         ("entailment", "neutral", "contradiction"),
@@ -69,7 +69,7 @@ def test_other_xnli_labels_are_errors(label: object) -> None:
         xnli_item("7", {**XNLI, "label": label})
 
 
-def test_marc_keeps_128_words_and_two_sides_of_the_stars() -> None:
+def test_marc_keeps_128_words_and_leaves_out_three_stars() -> None:
     words = [f"w{number}" for number in range(200)]
     item = marc_item("a", {"text": "  ".join(words), "label": 4})
     assert item is not None
@@ -109,7 +109,7 @@ def test_paws_x_asks_for_a_paraphrase() -> None:
     )
 
 
-def test_facts_fill_the_gap_and_leave_the_rest_as_it_is() -> None:
+def test_facts_fill_only_the_gap() -> None:
     item = facts_item("x", FACT)
     assert item.texts == ("paris est la capitale.", "Rome est la capitale.")
     assert (item.candidates, item.gold) == (("paris", "Rome"), 0)
@@ -124,7 +124,7 @@ def test_facts_fill_the_gap_and_leave_the_rest_as_it_is() -> None:
         ({"answer": 2}, "wrong answer"),
         ({"answer": -1}, "wrong answer"),
         ({"answer": True}, "wrong answer"),
-        ({"answer": "Oslo"}, "no candidate"),
+        ({"answer": "Oslo"}, "not a candidate"),
         ({"candidates": []}, "wrong candidates"),
         ({"candidates": "paris"}, "wrong candidates"),
         ({"candidates": ["paris", ""]}, "wrong candidates"),
@@ -188,14 +188,14 @@ def test_winograd_options_fill_the_gap() -> None:
         xwinograd_item("1", {**WINOGRAD, "sentence": "Ann left."})
 
 
-def test_belebele_scores_the_answers_behind_passage_and_question() -> None:
+def test_belebele_scores_the_answers_after_passage_and_question() -> None:
     item = belebele_item("1", PASSAGE)
     assert item.texts[0] == "It rained. What fell? a1"
     assert (item.candidates, item.gold) == (("a1", "a2", "a3", "a4"), 3)
 
 
 @pytest.mark.parametrize("answer", [0, 5, "0", "x", "²", "", None, True, 1.0])
-def test_answers_that_are_counted_from_one_are_one_of_them(answer: object) -> None:
+def test_answers_counted_from_one_are_in_range(answer: object) -> None:
     assert belebele_item("1", {**PASSAGE, "correct_answer_num": 4}).gold == 3
     with pytest.raises(TaskFileError, match="wrong correct_answer_num"):
         belebele_item("1", {**PASSAGE, "correct_answer_num": answer})
@@ -210,7 +210,7 @@ def test_five_way_marc_keeps_all_stars_with_a_word_each() -> None:
         marc_five_item("a", {"text": "x", "label": 6})
 
 
-def test_native_prompts_are_those_of_the_language_and_in_english_the_usual_ones() -> None:
+def test_native_prompts_are_in_the_language_and_native_english_equals_the_default() -> None:
     xnli = {language: with_prompts(TASKS["xnli"], language=language, prompts="native") for language in ("fr", "en")}
     french, english = (xnli[language].to_item for language in ("fr", "en"))
     assert french is not None
@@ -223,13 +223,13 @@ def test_native_prompts_are_those_of_the_language_and_in_english_the_usual_ones(
     assert with_prompts(TASKS["xnli"], language="fr", prompts="en") is TASKS["xnli"]
 
 
-def test_native_words_are_there_for_all_of_xnli_and_differ_by_label() -> None:
+def test_all_languages_of_xnli_have_native_words_that_differ_by_label() -> None:
     assert " ".join(sorted(XNLI_WORDS)) == "ar bg de el en es fr hi ru sw th tr ur vi zh"
     assert all(len(set(words.labels)) == 3 for words in XNLI_WORDS.values())
     assert all(words.cause != words.effect for words in XCOPA_WORDS.values())
 
 
-def test_a_task_without_native_prompts_in_a_language_says_which_it_has() -> None:
+def test_the_error_for_missing_native_prompts_lists_the_languages() -> None:
     with pytest.raises(TaskFileError, match="no native prompts") as caught:
         with_prompts(TASKS["xnli"], language="it", prompts="native")
     assert "fr" in caught.value.context["expected"]
@@ -237,7 +237,7 @@ def test_a_task_without_native_prompts_in_a_language_says_which_it_has() -> None
         with_prompts(TASKS["marc"], language="fr", prompts="native")
 
 
-def test_prompts_are_english_where_a_template_adds_words_unless_native_ones_are_asked_for() -> None:
+def test_template_words_are_english_unless_native_ones_are_asked_for() -> None:
     names = ("xnli", "translation", "facts", "perplexity", "belebele")
     assert [prompt_language(TASKS[name], "fr") for name in names] == ["en", "en", "fr", "fr", "fr"]
     assert prompt_language(TASKS["xnli"], "fr", "native") == "fr"

@@ -1,4 +1,4 @@
-"""Data sets of a hub as task files: every known one with rows as it is published, over the client library."""
+"""Data sets of a hub as task files: every published data set with its rows, read through the client library."""
 
 import io
 import logging
@@ -28,10 +28,10 @@ LINK = "https://en.wikinews.org/wiki/A"
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with serving() as one:
-        use_hub(monkeypatch, one.url, tmp_path / "cache")
+    with serving() as server:
+        use_hub(monkeypatch, server.url, tmp_path / "cache")
         pinned.cache_clear()
-        yield one
+        yield server
 
 
 def parquet(rows: list[Row]) -> bytes:
@@ -69,14 +69,14 @@ def test_xnli_is_read_from_its_languages_folder_and_numbered_by_row(hub: Hub) ->
 def test_content_and_items_are_those_of_a_local_file_of_the_same_rows(hub: Hub, tmp_path: Path) -> None:
     hub.push("facebook/xnli", {"fr/test-00000-of-00001.parquet": parquet(nli(3))})
     (tmp_path / "fr.test.jsonl").write_bytes(json_lines([{"id": n, **row} for n, row in enumerate(nli(3))]))
-    found, local = (
+    of_hub, local = (
         items_of("xnli", "hub:facebook/xnli", language="fr"),
         read_items("xnli", tmp_path, language="fr", split="test"),
     )
-    assert (found.items, found.content_sha256, found.lines) == (local.items, local.content_sha256, local.lines)
+    assert (of_hub.items, of_hub.content_sha256, of_hub.lines) == (local.items, local.content_sha256, local.lines)
 
 
-def test_shards_follow_each_other_and_a_later_commit_is_other_content(hub: Hub) -> None:
+def test_shards_are_read_in_order_and_a_later_commit_has_other_content(hub: Hub) -> None:
     rows = nli(5)
     names = [f"fr/test-0000{n}-of-00002.parquet" for n in range(2)]
     first = hub.push("facebook/xnli", {names[1]: parquet(rows[3:]), names[0]: parquet(rows[:3])})
@@ -90,7 +90,7 @@ def test_shards_follow_each_other_and_a_later_commit_is_other_content(hub: Hub) 
     assert items_of("xnli", f"hub:facebook/xnli@{first}", language="fr") == before
 
 
-def test_xcopa_and_paws_x_bring_their_own_ids(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+def test_xcopa_and_paws_x_have_ids_of_their_own(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     copa = [{**COPA, "idx": 7, "changed": False}, {**COPA, "idx": 3, "changed": True}]
     hub.push("cambridgeltl/xcopa", {"sw/validation-00000-of-00001.parquet": parquet(copa)})
     assert ids(items_of("xcopa", "hub:cambridgeltl/xcopa", language="sw", split="dev")) == ["7", "3"]
@@ -99,7 +99,7 @@ def test_xcopa_and_paws_x_bring_their_own_ids(hub: Hub, caplog: pytest.LogCaptur
     hub.push("google-research-datasets/paws-x", {"fr/test-00000-of-00001.parquet": parquet(rows)})
     with caplog.at_level(logging.WARNING):
         assert ids(items_of("paws_x", "hub:google-research-datasets/paws-x", language="fr")) == ["1", "4"]
-    assert "2 rows without a text or label passed over" in caplog.text
+    assert "2 rows without a text or label skipped" in caplog.text
 
 
 @pytest.mark.parametrize("file", ["sw/eval/0000.parquet", "sw/xstory_cloze-eval.parquet"])
@@ -111,12 +111,15 @@ def test_xstory_cloze_is_read_from_the_hubs_conversion(hub: Hub, file: str) -> N
     assert (ids(data), [item.gold for item in data.items]) == (["s1", "s2"], [0, 1])
 
 
-def test_xwinograds_japanese_has_another_name_and_its_languages_share_no_id(hub: Hub) -> None:
+def test_japanese_xwinograd_has_another_name_and_languages_share_no_id(hub: Hub) -> None:
     row = {"sentence": "Le chat voit que _ dort.", "option1": "Paul", "option2": "Marc", "answer": "2"}
     files = {f"{config}/test/0000.parquet": parquet([row, row]) for config in ("jp", "fr")}
     hub.push("Muennighoff/xwinograd", files, revision=CONVERTED)
-    found = {one: ids(items_of("xwinograd", "hub:Muennighoff/xwinograd", language=one)) for one in ("ja", "fr")}
-    assert found == {"ja": ["ja:0", "ja:1"], "fr": ["fr:0", "fr:1"]}
+    ids_by_language = {
+        language: ids(items_of("xwinograd", "hub:Muennighoff/xwinograd", language=language))
+        for language in ("ja", "fr")
+    }
+    assert ids_by_language == {"ja": ["ja:0", "ja:1"], "fr": ["fr:0", "fr:1"]}
 
 
 def test_belebele_is_found_under_the_flores_code_and_its_ids_do_not_follow_the_rows(hub: Hub) -> None:
@@ -124,12 +127,14 @@ def test_belebele_is_found_under_the_flores_code_and_its_ids_do_not_follow_the_r
     hub.push(
         "facebook/belebele", {"data/swh_Latn.jsonl": json_lines(rows), "data/zho_Hans.jsonl": json_lines(rows[::-1])}
     )
-    found = {one: ids(items_of("belebele", "hub:facebook/belebele", language=one)) for one in ("sw", "zh")}
-    assert found == {"sw": [f"{LINK}#1", f"{LINK}#2"], "zh": [f"{LINK}#2", f"{LINK}#1"]}
+    ids_by_language = {
+        language: ids(items_of("belebele", "hub:facebook/belebele", language=language)) for language in ("sw", "zh")
+    }
+    assert ids_by_language == {"sw": [f"{LINK}#1", f"{LINK}#2"], "zh": [f"{LINK}#2", f"{LINK}#1"]}
 
 
 def test_a_recipe_describes_other_data_sets(hub: Hub) -> None:
-    own = HubSet(
+    described = HubSet(
         "some/nli",
         ("{split}/{config}.jsonl",),
         revision="v2",
@@ -141,7 +146,7 @@ def test_a_recipe_describes_other_data_sets(hub: Hub) -> None:
     )
     rows = [{"a": "P.", "b": "H.", "label": "neutral", "doc": "d", "n": 5}]
     hub.push("some/nli", {"heldout/tw.jsonl": json_lines(rows)}, revision="v2")
-    data = items_of("xnli", "hub:some/nli", language="zh-Hant", known={"some/nli": own})
+    data = items_of("xnli", "hub:some/nli", language="zh-Hant", known={"some/nli": described})
     assert ids(data) == ["zh-Hant:d#5"]
     assert data.items[0].texts[0] == "P. , right?  Yes , H."  # type: ignore[union-attr]
 
@@ -156,7 +161,7 @@ def test_a_recipe_describes_other_data_sets(hub: Hub) -> None:
         ("hub:facebook/belebele", "fr", "test", ["line is not JSON", "fra_Latn.jsonl"]),
     ],
 )
-def test_what_cannot_be_read_is_one_line_that_says_why(
+def test_unreadable_data_give_an_error_of_one_line(
     hub: Hub, path: str, language: str, split: str, words: list[str]
 ) -> None:
     hub.push("facebook/xnli", {"fr/test-00000-of-00001.parquet": parquet(nli(1))})
@@ -167,7 +172,7 @@ def test_what_cannot_be_read_is_one_line_that_says_why(
     assert [word for word in words if word not in str(caught.value)] == []
 
 
-def test_a_row_that_is_wrong_is_named_with_its_file_and_line(hub: Hub) -> None:
+def test_the_error_for_a_wrong_row_names_its_file_and_line(hub: Hub) -> None:
     commit = hub.push("facebook/xnli", {"fr/test-0.parquet": parquet([*nli(2), {**nli(1)[0], "label": 7}])})
     with pytest.raises(TaskFileError, match="wrong label") as caught:
         items_of("xnli", "hub:facebook/xnli", language="fr")
@@ -177,7 +182,7 @@ def test_a_row_that_is_wrong_is_named_with_its_file_and_line(hub: Hub) -> None:
     )
 
 
-def test_an_unknown_data_set_says_what_is_known() -> None:
+def test_the_error_for_an_unknown_data_set_lists_the_known_ones() -> None:
     with pytest.raises(RecipeError, match="data_sets can describe it") as caught:
         hub_source("hub:some/other@v1", HUB_SETS)
     assert (caught.value.context["got"], caught.value.context["expected"]) == ("some/other", sorted(HUB_SETS))
@@ -190,15 +195,15 @@ def test_only_tables_are_fetched_and_only_known_placeholders_filled(pattern: str
 
 
 def test_a_path_may_name_a_revision() -> None:
-    known = HUB_SETS["facebook/xnli"]
-    assert hub_source("hub:facebook/xnli", HUB_SETS) == HubSource(known, "main")
-    assert hub_source("hub:facebook/xnli@refs/pr/3", HUB_SETS) == HubSource(known, "refs/pr/3")
+    xnli = HUB_SETS["facebook/xnli"]
+    assert hub_source("hub:facebook/xnli", HUB_SETS) == HubSource(xnli, "main")
+    assert hub_source("hub:facebook/xnli@refs/pr/3", HUB_SETS) == HubSource(xnli, "refs/pr/3")
     assert str(hub_source("hub:juletxara/xstory_cloze", HUB_SETS)) == f"juletxara/xstory_cloze@{CONVERTED}"
 
 
 @pytest.mark.network
 @pytest.mark.parametrize("name", HUB_SETS)
-def test_published_data_sets_are_as_their_records_say(name: str) -> None:
+def test_published_data_sets_fit_their_records(name: str) -> None:
     task = {"xnli": "xnli", "xcopa": "xcopa", "paws-x": "paws_x", "xwinograd": "xwinograd", "belebele": "belebele"}
     language = "sw" if name in ("cambridgeltl/xcopa", "juletxara/xstory_cloze") else "fr"
     data = items_of(task.get(name.partition("/")[2], "xstory_cloze"), f"hub:{name}", language=language)

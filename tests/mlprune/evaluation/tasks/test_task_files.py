@@ -1,4 +1,4 @@
-"""Which file is read, what is wrong with it, and which items a limit keeps."""
+"""Lookup of task files, checks of their rows, and limits."""
 
 import gzip
 import hashlib
@@ -37,7 +37,7 @@ def test_a_file_is_found_under_its_tag_then_under_its_long_name(tmp_path: Path) 
     assert read_items("xnli", tmp_path, language="fr", split="test").path.endswith("fr.test.jsonl")
 
 
-def test_the_kind_of_file_and_other_keys_change_neither_items_nor_hash(tmp_path: Path) -> None:
+def test_file_format_and_unused_keys_change_neither_items_nor_hash(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
     write(tmp_path / "fr.test.jsonl.gz", [{**row, "other": 5} for row in ROWS])
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "es.test.parquet")
@@ -47,7 +47,7 @@ def test_the_kind_of_file_and_other_keys_change_neither_items_nor_hash(tmp_path:
     assert read_items("xnli", tmp_path, language="en", split="test").content_sha256 != read[0].content_sha256
 
 
-def test_a_missing_file_names_what_was_looked_up(tmp_path: Path) -> None:
+def test_a_missing_file_error_lists_the_expected_names(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
     with pytest.raises(TaskFileError, match="no task file") as caught:
         read_items("xnli", tmp_path, language="fr", split="test")
@@ -83,7 +83,7 @@ def test_a_wrong_row_is_one_line_with_file_line_expected_and_got(
     assert "\n" not in str(caught.value)
 
 
-def test_a_line_that_is_no_json_is_a_task_file_error(tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_is_a_task_file_error(tmp_path: Path) -> None:
     (tmp_path / "en.test.jsonl").write_text("not json\n")
     with pytest.raises(TaskFileError) as caught:
         read_items("xnli", tmp_path, language="en", split="test")
@@ -101,7 +101,7 @@ def test_tasks_on_parallel_text_have_no_task_files(tmp_path: Path) -> None:
         read_items("perplexity", tmp_path, language="en", split="test")
 
 
-def test_a_limit_keeps_the_ids_of_smallest_hash_in_file_order(tmp_path: Path) -> None:
+def test_a_limit_keeps_the_ids_with_the_smallest_hashes_in_file_order(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
     for seed in (0, 1):
         data = read_items("xnli", tmp_path, language="en", split="test", limit=5, seed=seed)
@@ -113,7 +113,7 @@ def test_a_limit_keeps_the_ids_of_smallest_hash_in_file_order(tmp_path: Path) ->
     assert len(read_items("xnli", tmp_path, language="en", split="test", limit=50).items) == 20
 
 
-def test_corpus_facts_are_the_held_out_ones_of_a_half() -> None:
+def test_corpus_facts_are_the_held_out_facts_of_a_half() -> None:
     halves = [corpus_items("facts", {}, language="fr", split=split) for split in ("dev", "test")]
     ids = [{item.example_id for item in half.items} for half in halves]
     held_out = {fact.fact_id for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id)}
@@ -149,7 +149,7 @@ def test_corpus_pairs_are_translation_items() -> None:
     assert data.content_sha256 != corpus_items("translation", lines, language="en", target="fr").content_sha256
 
 
-def test_a_corpus_that_does_not_serve_the_task_is_an_error() -> None:
+def test_a_corpus_that_does_not_fit_the_task_is_an_error() -> None:
     lines = {"fr": ("un", "deux"), "en": ("one",), "es": (" ",)}
     for task, language, target, message in (
         ("xnli", "fr", None, "no items of this task"),

@@ -1,4 +1,4 @@
-"""Tasks that a user describes: texts to the letter, and what is wrong with a description."""
+"""Tasks described by a template: exact texts, and checks of the description."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ ROW = {"question": "Why?", "source": "web", "options": ["so", "no"], "right": "n
 def item_of(record: TemplateTask, row: dict[str, Any]) -> ChoiceItem:
     to_item = template_task(record).to_item
     assert to_item is not None
-    found = to_item("7", row)
-    assert found is not None
-    return found
+    item = to_item("7", row)
+    assert item is not None
+    return item
 
 
-def test_labels_are_written_as_their_words_and_the_rest_stands_around_them() -> None:
+def test_labels_are_replaced_by_their_words_within_the_template() -> None:
     item = item_of(MOOD, {"text": "{Hello}", "label": 1})
     assert item == ChoiceItem(
         "7", ("0", "1"), ("{Hello} Mood: sad.", "{Hello} Mood: glad."), 1, (len("{Hello} Mood: "),) * 2
@@ -29,7 +29,7 @@ def test_labels_are_written_as_their_words_and_the_rest_stands_around_them() -> 
     assert item_of(MOOD, {"text": "Oh", "label": "0"}).gold == 0
 
 
-def test_candidates_may_be_the_rows_own() -> None:
+def test_a_row_may_list_its_own_candidates() -> None:
     item = item_of(QUIZ, ROW)
     assert item.texts == ("Q: Why? A: so (web)", "Q: Why? A: no (web)")
     assert (item.candidates, item.gold) == (("so", "no"), 1)
@@ -40,7 +40,7 @@ def test_braces_and_a_candidate_in_front() -> None:
     assert item_of(record, {"x": "it", "y": "a"}) == ChoiceItem("7", ("a", "b"), ("a {is} it", "b {is} it"), 0, (0, 0))
 
 
-def test_the_task_asks_for_its_keys_and_measures_labels_where_they_are_fixed() -> None:
+def test_the_task_needs_its_keys_and_has_label_metrics_for_fixed_labels() -> None:
     mood, quiz = template_task(MOOD), template_task(QUIZ)
     assert (mood.keys, quiz.keys) == (("text", "label"), ("question", "source", "options", "right"))
     assert "f1_macro" in mood.metrics

@@ -1,4 +1,4 @@
-"""LRP2 as it lies in the store, against transformers with two hooks and means over plain loops."""
+"""Stored results of LRP2, compared with transformers with two hooks and means over plain loops."""
 
 import functools
 import itertools
@@ -38,18 +38,24 @@ def jobs_of(run: FinishedRun, kind: type[Any]) -> list[Any]:
 
 
 def variant(run: FinishedRun, name: str) -> PlannedVariant:
-    (found,) = run.named(name) or [one for one in run.plan.variants.values() if one.label == name]
-    return found
+    (matching,) = run.named(name) or [planned for planned in run.plan.variants.values() if planned.label == name]
+    return matching
 
 
 def evaluations(run: FinishedRun, name: str) -> dict[tuple[str, str], Any]:
     """(language, rule) -> evaluation on facts."""
-    (job,) = (one for one in jobs_of(run, EvaluateJob) if one.variant_id == variant(run, name).id)
-    return {(one.task.language, one.task.rule): one for one in job.evaluations if one.task.task == "facts"}
+    (job,) = (
+        evaluate_job for evaluate_job in jobs_of(run, EvaluateJob) if evaluate_job.variant_id == variant(run, name).id
+    )
+    return {
+        (evaluation.task.language, evaluation.task.rule): evaluation
+        for evaluation in job.evaluations
+        if evaluation.task.task == "facts"
+    }
 
 
 def language_means(run: FinishedRun) -> dict[str, Tensor]:
-    """[n_blocks, d] float64 of each language, text by text through the plain model."""
+    """[n_blocks, d] float64 of each language, computed text by text with the plain model."""
     model, sums, counts = reference_model(run.folder / "model"), {}, {}
     for job in jobs_of(run, HiddenMeansJob):
         record = run.store.require("demonstration_sets", job.demonstration_set_id)
@@ -63,10 +69,10 @@ def language_means(run: FinishedRun) -> dict[str, Tensor]:
 
 def block_outputs(model: Any, ids: list[int]) -> Tensor:
     """[n_blocks, tokens, d] float64."""
-    found: list[Tensor] = []
+    states: list[Tensor] = []
     handles = [
         block.register_forward_hook(
-            lambda _, __, out: found.append((out[0] if isinstance(out, tuple) else out)[0].double())
+            lambda _, __, out: states.append((out[0] if isinstance(out, tuple) else out)[0].double())
         )
         for block in model.model.layers
     ]
@@ -74,22 +80,24 @@ def block_outputs(model: Any, ids: list[int]) -> Tensor:
         model(input_ids=torch.tensor([list(ids)]))
     for handle in handles:
         handle.remove()
-    return torch.stack(found)
+    return torch.stack(states)
 
 
 def scores_of(model: Any, language: str, number: int) -> list[float]:
-    """Mean log-probability of each candidate's text, alone."""
+    """Mean log-probability of each candidate's text, scored alone."""
     item, scores = fact(language, number), []
     for candidate in item["candidates"]:
         ids = tiny_tokenizer()(item["prompt"].replace("<mask>", candidate))["input_ids"]
         with torch.no_grad():
             log_probs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
-        scores.append(sum(log_probs[place - 1, ids[place]].item() for place in range(1, len(ids))) / (len(ids) - 1))
+        scores.append(
+            sum(log_probs[position - 1, ids[position]].item() for position in range(1, len(ids))) / (len(ids) - 1)
+        )
     return scores
 
 
 def projected_model(run: FinishedRun, means: dict[str, Tensor], language: str, pair: tuple[int, int]) -> Any:
-    """The plain model with a hook behind each of two blocks."""
+    """The plain model with a hook after each of two blocks."""
     model = reference_model(run.folder / "model")
     to_english = means["en"] - means[language]
     for block, sign in zip(pair, (1, -1), strict=True):
@@ -107,28 +115,28 @@ def means(baseline_run: FinishedRun) -> dict[str, Tensor]:
     return language_means(baseline_run)
 
 
-def test_a_mean_state_is_over_all_tokens_of_a_languages_texts(
+def test_a_mean_state_is_the_mean_over_all_tokens_of_a_language(
     baseline_run: FinishedRun, means: dict[str, Tensor]
 ) -> None:
-    found = {}
+    stored = {}
     for job in jobs_of(baseline_run, HiddenMeansJob):
         record = baseline_run.store.require("demonstration_sets", job.demonstration_set_id)
         language = record.rows["demonstration_sets"][0]["source_language"]
-        found[language] = mean_states(baseline_run.store, job.identity.id)
+        stored[language] = mean_states(baseline_run.store, job.identity.id)
         (row,) = baseline_run.store.require(*job.identity.key).rows["hidden_means"]
         assert row["n_tokens"] == record.rows["demonstration_sets"][0]["n_tokens"]
-    assert set(found) == set(means) == {"en", "fr", "sw"}
+    assert set(stored) == set(means) == {"en", "fr", "sw"}
     for language, expected in means.items():
-        torch.testing.assert_close(found[language], expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(stored[language], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_states_are_moved_to_english_and_back_by_the_same_rule() -> None:
     generator = torch.Generator().manual_seed(0)
-    own, english = (torch.randn(4, 3, generator=generator).double() for _ in range(2))
-    found = shifts(own, english, (1, 3))
-    assert set(found) == {1, 3}
-    assert torch.equal(found[1], english[1] - own[1])
-    assert torch.equal(found[3], own[3] - english[3])
+    language, english = (torch.randn(4, 3, generator=generator).double() for _ in range(2))
+    vectors = shifts(language, english, (1, 3))
+    assert set(vectors) == {1, 3}
+    assert torch.equal(vectors[1], english[1] - language[1])
+    assert torch.equal(vectors[3], language[3] - english[3])
 
 
 @pytest.mark.parametrize("language", ["fr", "sw"])
@@ -137,43 +145,41 @@ def test_texts_are_scored_as_by_the_plain_model_with_two_hooks(
 ) -> None:
     model = projected_model(baseline_run, means, language, (0, 2))
     expected = [scores_of(model, language, number) for number in range(N_FACTS)]
-    found = predictions_of(baseline_run.store, evaluations(baseline_run, "fixed")[language, "mean"])
-    assert [list(scores) for scores in found.item_scores()] == [pytest.approx(one, abs=1e-5) for one in expected]
+    stored = predictions_of(baseline_run.store, evaluations(baseline_run, "fixed")[language, "mean"])
+    assert [list(scores) for scores in stored.item_scores()] == [pytest.approx(values, abs=1e-5) for values in expected]
     plain = predictions_of(baseline_run.store, evaluations(baseline_run, "dense")[language, "mean"])
-    assert [list(scores) for scores in plain.item_scores()] != [pytest.approx(one, abs=1e-3) for one in expected]
+    assert [list(scores) for scores in plain.item_scores()] != [pytest.approx(values, abs=1e-3) for values in expected]
 
 
-def test_english_is_left_alone(baseline_run: FinishedRun) -> None:
+def test_english_texts_are_not_moved(baseline_run: FinishedRun) -> None:
     files = {}
     for name in ("dense", "fixed", "lrp2"):
-        found = evaluations(baseline_run, name)["en", "mean"]
-        assert set(found.identity.parents) == {"variant"}
-        files[name] = baseline_run.store.require(*found.identity.key).artefacts[0].sha256
+        evaluation = evaluations(baseline_run, name)["en", "mean"]
+        assert set(evaluation.identity.parents) == {"variant"}
+        files[name] = baseline_run.store.require(*evaluation.identity.key).artefacts[0].sha256
     assert len(set(files.values())) == 1
 
 
-def test_the_pair_is_the_best_on_dev_of_all_that_were_tried(
-    baseline_run: FinishedRun, means: dict[str, Tensor]
-) -> None:
+def test_the_chosen_pair_is_the_best_on_dev(baseline_run: FinishedRun, means: dict[str, Tensor]) -> None:
     trials = baseline_run.rows("lrp2_trials")
     pairs = list(itertools.combinations(range(3), 2))
     assert len(trials) == len(pairs) * 2 * 2
     assert {(row["split"], row["n"], row["metric"]) for row in trials} == {("dev", N_DEV, "accuracy")}
     for language, rule in itertools.product(("fr", "sw"), ("mean", "candidate_sum")):
-        own = {
+        values = {
             (row["first_block"], row["second_block"]): row["value"]
             for row in trials
             if (row["language"], row["scoring_rule"]) == (language, rule)
         }
-        assert set(own) == set(pairs)
-        (chosen,) = (
+        assert set(values) == set(pairs)
+        (choice_row,) = (
             row
             for row in baseline_run.rows("lrp2_choices")
             if (row["language"], row["scoring_rule"]) == (language, rule)
         )
-        best = max(pairs, key=lambda pair: (own[pair], [-block for block in pair]))
-        assert (chosen["first_block"], chosen["second_block"], chosen["value"]) == (*best, own[best])
-        assert (chosen["n_trials"], chosen["variant_id"]) == (len(pairs), variant(baseline_run, "lrp2").id)
+        best = max(pairs, key=lambda pair: (values[pair], [-block for block in pair]))
+        assert (choice_row["first_block"], choice_row["second_block"], choice_row["value"]) == (*best, values[best])
+        assert (choice_row["n_trials"], choice_row["variant_id"]) == (len(pairs), variant(baseline_run, "lrp2").id)
 
 
 def test_a_trial_is_the_accuracy_of_the_plain_model_with_two_hooks_on_dev(
@@ -195,17 +201,19 @@ def test_a_trial_is_the_accuracy_of_the_plain_model_with_two_hooks_on_dev(
 
 def test_test_is_evaluated_with_the_pair_that_dev_chose(baseline_run: FinishedRun, means: dict[str, Tensor]) -> None:
     for language in ("fr", "sw"):
-        found = evaluations(baseline_run, "lrp2")[language, "mean"]
-        choice = baseline_run.store.require("lrp2_choices", found.identity.parents["choice"]).rows["lrp2_choices"][0]
+        evaluation = evaluations(baseline_run, "lrp2")[language, "mean"]
+        choice = baseline_run.store.require("lrp2_choices", evaluation.identity.parents["choice"]).rows["lrp2_choices"][
+            0
+        ]
         model = projected_model(baseline_run, means, language, (choice["first_block"], choice["second_block"]))
-        scores = predictions_of(baseline_run.store, found).item_scores()
+        scores = predictions_of(baseline_run.store, evaluation).item_scores()
         assert list(scores[0]) == pytest.approx(scores_of(model, language, 0), abs=1e-5)
 
 
-def test_what_test_says_has_no_part_in_the_choice(baseline_run: FinishedRun) -> None:
+def test_the_choice_does_not_depend_on_test(baseline_run: FinishedRun) -> None:
     for job in jobs_of(baseline_run, TrialJob):
-        assert {one.task.split for one in job.evaluations} == {"dev"}
-    tests = {one.identity.id for job in jobs_of(baseline_run, EvaluateJob) for one in job.evaluations}
+        assert {evaluation.task.split for evaluation in job.evaluations} == {"dev"}
+    tests = {evaluation.identity.id for job in jobs_of(baseline_run, EvaluateJob) for evaluation in job.evaluations}
     for job in jobs_of(baseline_run, ChoiceJob):
         assert {kind for kind, _ in job.needs} == {"lrp2_trials"}
         assert not tests & {key for _, key in job.needs}
@@ -214,7 +222,7 @@ def test_what_test_says_has_no_part_in_the_choice(baseline_run: FinishedRun) -> 
 @pytest.mark.parametrize("n_shards", [2, 3])
 def test_a_chain_of_shards_gives_the_same_records(baseline_run: FinishedRun, tmp_path: Path, n_shards: int) -> None:
     store = Store(tmp_path)
-    wanted = (HiddenMeansJob, TrialJob, ChoiceJob)
+    job_types = (HiddenMeansJob, TrialJob, ChoiceJob)
     kinds = ("hidden_means", "lrp2_trials", "lrp2_choices")
     for record in baseline_run.store.records():
         if record.kind == "demonstration_sets":
@@ -224,15 +232,15 @@ def test_a_chain_of_shards_gives_the_same_records(baseline_run: FinishedRun, tmp
     model = baseline_run.plan.model
     chain = functools.cache(lambda: local_chain(Path(model.path), n_shards=n_shards, dtype=model.dtype))
     for job in baseline_run.plan.jobs:
-        if isinstance(job, wanted):
+        if isinstance(job, job_types):
             job.run(store, chain)
-    expected, found = results(baseline_run.store), results(store)
+    expected, sharded = results(baseline_run.store), results(store)
     names = [name for name in expected if name.split("/")[1] in kinds or name.startswith("means/")]
     assert len(names) > len(kinds)
-    assert {name: found[name] for name in names} == {name: expected[name] for name in names}
+    assert {name: sharded[name] for name in names} == {name: expected[name] for name in names}
 
 
-def test_a_killed_search_tries_only_what_is_left(
+def test_a_killed_search_resumes_with_the_missing_trials(
     baseline_run: FinishedRun, copied_store: Callable[[Store], Store]
 ) -> None:
     store = copied_store(baseline_run.store)
@@ -241,8 +249,8 @@ def test_a_killed_search_tries_only_what_is_left(
     assert root is not None
     first, *_ = jobs_of(baseline_run, TrialJob)
     for job in jobs_of(baseline_run, TrialJob)[1:]:
-        for kind, one in job.makes:
-            (root / f"records/{kind}/{one}.json").unlink()
+        for kind, record_id in job.makes:
+            (root / f"records/{kind}/{record_id}.json").unlink()
     (root / "records/{}/{}.json".format(*first.makes[0])).unlink()
     runs: list[Any] = []
     chain = chain_of(baseline_run.plan)
@@ -263,15 +271,15 @@ def test_a_killed_search_tries_only_what_is_left(
     assert results(store) == expected
 
 
-def test_the_model_is_itself_again_behind_a_job_that_fails(
+def test_the_model_is_restored_after_a_job_that_fails(
     baseline_run: FinishedRun, copied_store: Callable[[Store], Store]
 ) -> None:
     store = copied_store(baseline_run.store)
     chain = chain_of(baseline_run.plan)
-    job = next(one for one in jobs_of(baseline_run, TrialJob))
-    for kind, one in job.makes:
+    job = next(trial_job for trial_job in jobs_of(baseline_run, TrialJob))
+    for kind, record_id in job.makes:
         assert store.local_root is not None
-        (store.local_root / f"records/{kind}/{one}.json").unlink()
+        (store.local_root / f"records/{kind}/{record_id}.json").unlink()
     asked: list[Any] = []
 
     class Failing:

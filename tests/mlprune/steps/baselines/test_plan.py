@@ -1,4 +1,4 @@
-"""What a recipe's baselines become: variants of their own, evaluated and compared like any; nothing else changes."""
+"""Baselines of a recipe: planned, evaluated and compared like other variants, without changing other jobs."""
 
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ LANGUAGES = ["en", "fr", "sw"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_inputs: Path) -> Path:
-    """The tiny inputs, with a smaller and a larger model beside the recipe's."""
-    found = write_baseline_inputs(tiny_inputs, tmp_path_factory.mktemp("baselines") / "inputs")
-    save_tiny_model(found / "large", blocks=4, seed=5)
-    return found
+    """The tiny inputs, with a smaller and a larger model in addition to the recipe's."""
+    folder_copy = write_baseline_inputs(tiny_inputs, tmp_path_factory.mktemp("baselines") / "inputs")
+    save_tiny_model(folder_copy / "large", blocks=4, seed=5)
+    return folder_copy
 
 
 def plan_of(folder: Path, *baselines: dict[str, Any], **sections: Any) -> Plan:
@@ -39,11 +39,13 @@ def plan_of(folder: Path, *baselines: dict[str, Any], **sections: Any) -> Plan:
 def evaluated(plan: Plan) -> dict[str, list[tuple[str, str]]]:
     """Label -> (model, language) of its evaluations."""
     jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
-    found = {}
+    by_label = {}
     for job in jobs:
         model = Path(job.model.path).name
-        found[plan.variants[job.variant_id].label] = [(model, one.task.language) for one in job.evaluations]
-    return found
+        by_label[plan.variants[job.variant_id].label] = [
+            (model, evaluation.task.language) for evaluation in job.evaluations
+        ]
+    return by_label
 
 
 def compared(plan: Plan) -> set[tuple[str, str]]:
@@ -51,39 +53,39 @@ def compared(plan: Plan) -> set[tuple[str, str]]:
     return {(plan.variants[job.variant_id].label, plan.variants[job.baseline_id].label) for job in jobs}
 
 
-def test_baselines_leave_everything_else_as_it_is(folder: Path) -> None:
+def test_baselines_change_no_other_job(folder: Path) -> None:
     without, with_them = plan_of(folder), plan_of(folder, SMALL)
-    own = {job.makes for job in without.jobs}
-    assert own < {job.makes for job in with_them.jobs}
+    without_baselines = {job.makes for job in without.jobs}
+    assert without_baselines < {job.makes for job in with_them.jobs}
     assert list(with_them.variants)[: len(without.variants)] == list(without.variants)
     assert without.models == (without.model,)
 
 
 def test_another_model_is_evaluated_on_the_same_items_and_compared_with_dense(folder: Path) -> None:
     plan = plan_of(folder, SMALL)
-    found = evaluated(plan)
-    assert found["dense small"] == [("small", "en"), ("small", "fr")]
-    assert found["dense"] == [("model", "en"), ("model", "fr")]
+    by_label = evaluated(plan)
+    assert by_label["dense small"] == [("small", "en"), ("small", "fr")]
+    assert by_label["dense"] == [("model", "en"), ("model", "fr")]
     assert ("dense small", "dense") in compared(plan)
-    assert [Path(one.path).name for one in plan.models] == ["model", "small"]
+    assert [Path(model.path).name for model in plan.models] == ["model", "small"]
     jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
-    items = {one.task.language: {one.identity.contents["items"]} for one in jobs[0].evaluations}
+    items = {evaluation.task.language: {evaluation.identity.contents["items"]} for evaluation in jobs[0].evaluations}
     for job in jobs:
-        for one in job.evaluations:
-            assert items[one.task.language] == {one.identity.contents["items"]}
+        for evaluation in job.evaluations:
+            assert items[evaluation.task.language] == {evaluation.identity.contents["items"]}
 
 
-def test_its_ids_are_those_of_a_recipe_whose_own_model_it_is(folder: Path) -> None:
-    there = {key for job in plan_of(folder, SMALL).jobs for key in job.makes}
+def test_ids_of_another_model_equal_those_of_its_own_recipe(folder: Path) -> None:
+    planned = {key for job in plan_of(folder, SMALL).jobs for key in job.makes}
     alone = plan_of(folder, model={"path": "small"}, variants=[])
-    wanted = {key for job in alone.jobs if job.step in ("prune", "evaluate") for key in job.makes}
-    assert wanted <= there
+    needed = {key for job in alone.jobs if job.step in ("prune", "evaluate") for key in job.makes}
+    assert needed <= planned
 
 
-def test_a_variant_is_compared_with_the_baselines_it_names_whatever_its_sparsity(folder: Path) -> None:
+def test_a_variant_of_any_sparsity_is_compared_with_the_baselines_it_names(folder: Path) -> None:
     variants = [{"name": "m", "score": "magnitude", "sparsity": [0.25, 0.5], "against": ["small"]}]
-    found = compared(plan_of(folder, SMALL, variants=variants))
-    assert {("magnitude 0.25 row", "dense small"), ("magnitude 0.5 row", "dense small")} <= found
+    pairs = compared(plan_of(folder, SMALL, variants=variants))
+    assert {("magnitude 0.25 row", "dense small"), ("magnitude 0.5 row", "dense small")} <= pairs
     variants[0].pop("against")
     assert compared(plan_of(folder, SMALL, variants=variants)) == {
         *((f"magnitude {sparsity} row", "dense") for sparsity in (0.25, 0.5)),
@@ -91,7 +93,7 @@ def test_a_variant_is_compared_with_the_baselines_it_names_whatever_its_sparsity
     }
 
 
-def test_a_baseline_is_evaluated_where_it_is_named_or_nobody_is(folder: Path) -> None:
+def test_a_baseline_is_evaluated_unless_only_others_are_named(folder: Path) -> None:
     entries = [{"name": "m", "score": "magnitude", "sparsity": 0.5}]
     facts = {"task": "facts", "path": "facts", "languages": ["fr"]}
     for names, labels in ((["m"], {"dense", "magnitude 0.5 row"}), (["small"], {"dense", "dense small"})):
@@ -99,7 +101,7 @@ def test_a_baseline_is_evaluated_where_it_is_named_or_nobody_is(folder: Path) ->
         assert set(evaluated(plan)) == labels
 
 
-def test_the_work_of_another_model_is_told_by_its_own_size(folder: Path) -> None:
+def test_the_cost_of_another_model_depends_on_its_size(folder: Path) -> None:
     plan = plan_of(folder, SMALL, variants=[])
     jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
     big, small = needs_of(plan, jobs).costs
@@ -114,7 +116,7 @@ def test_the_work_of_another_model_is_told_by_its_own_size(folder: Path) -> None
         ("nowhere", ModelError, "nowhere"),
     ],
 )
-def test_a_model_that_is_no_baseline_is_refused_in_one_line(
+def test_a_model_that_cannot_be_a_baseline_is_refused_in_one_line(
     folder: Path, path: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message) as caught:
@@ -137,23 +139,25 @@ def keys(plan: Plan, *kinds: str) -> set[tuple[str, str]]:
     return {key for job in plan.jobs for key in job.makes if key[0] in kinds}
 
 
-def test_every_job_of_a_search_stands_behind_what_it_needs(folder: Path) -> None:
+def test_every_job_of_a_search_is_planned_after_those_it_needs(folder: Path) -> None:
     made: set[tuple[str, str]] = set()
     plan = projected(folder, LRP2, SMALL, {**LRP2, "name": "fixed", "layers": [0, 2]})
     for job in plan.jobs:
         assert set(job.needs) <= made, job
         made |= set(job.makes)
-    names = [one.label for one in plan.variants.values()]
+    names = [variant.label for variant in plan.variants.values()]
     assert names == ["dense", "lrp2", "dense small", "lrp2 layers 0-2"]
 
 
-def test_a_pair_is_a_job_whatever_is_evaluated(folder: Path) -> None:
+def test_each_pair_is_one_job_for_all_evaluations(folder: Path) -> None:
     facts = {"task": "facts", "path": "facts", "languages": LANGUAGES, "rule": ["mean", "candidate_sum"]}
     plan = projected(folder, LRP2, evaluations=[facts])
     jobs = [job for job in plan.jobs if isinstance(job, TrialJob)]
     assert [job.pair for job in jobs] == [(0, 1), (0, 2), (1, 2)]
     for job in jobs:
-        tried = {(one.task.language, one.task.rule, one.task.split) for one in job.evaluations}
+        tried = {
+            (evaluation.task.language, evaluation.task.rule, evaluation.task.split) for evaluation in job.evaluations
+        }
         assert tried == {(language, rule, "dev") for language in ("fr", "sw") for rule in ("mean", "candidate_sum")}
     few = projected(folder, {**LRP2, "layers": [[0, 1], [1, 2]]}, evaluations=[facts])
     assert [job.pair for job in few.jobs if isinstance(job, TrialJob)] == [(0, 1), (1, 2)]
@@ -161,7 +165,7 @@ def test_a_pair_is_a_job_whatever_is_evaluated(folder: Path) -> None:
     assert not keys(few, "lrp2_choices") & keys(plan, "lrp2_choices")
 
 
-def test_another_language_or_task_leaves_variant_and_choices_as_they_are(folder: Path) -> None:
+def test_another_language_or_task_changes_neither_variant_nor_choices(folder: Path) -> None:
     facts = {"task": "facts", "path": "facts", "languages": ["en", "fr"]}
     kinds = ("variants", "hidden_means", "lrp2_trials", "lrp2_choices", "evaluations")
     less = projected(folder, LRP2, languages=["en", "fr"], evaluations=[facts])
@@ -171,20 +175,20 @@ def test_another_language_or_task_leaves_variant_and_choices_as_they_are(folder:
 
 
 @pytest.mark.parametrize("change", [{"limit": 4}, {"layers": [[0, 1], [0, 2]]}, {"layers": [0, 1]}])
-def test_what_a_choice_is_made_of_is_part_of_the_variant(folder: Path, change: dict[str, Any]) -> None:
+def test_the_inputs_of_a_choice_are_part_of_the_variant(folder: Path, change: dict[str, Any]) -> None:
     assert len(projected(folder, LRP2, {**LRP2, "name": "other", **change}).variants) == 3
 
 
-def test_a_choice_written_out_is_the_same_variant(folder: Path) -> None:
+def test_defaults_written_out_give_the_same_variant(folder: Path) -> None:
     written = {"layers": [[1, 2], [0, 2], [0, 1]], "split": "dev", "limit": None, "seed": 0}
     plan = projected(folder, LRP2, {**LRP2, "name": "other", **written})
     assert len(plan.variants) == 2
-    (lrp2,) = (one for one in plan.variants.values() if one.baseline)
+    (lrp2,) = (variant for variant in plan.variants.values() if variant.baseline)
     assert [entry.name for entry in lrp2.entries] == ["lrp2", "other"]
 
 
 def test_every_seed_of_the_sets_is_a_variant(folder: Path) -> None:
-    labels = [one.label for one in projected(folder, {**LRP2, "layers": [0, 1]}, seed=[0, 1]).variants.values()]
+    labels = [variant.label for variant in projected(folder, {**LRP2, "layers": [0, 1]}, seed=[0, 1]).variants.values()]
     assert labels == ["dense", "lrp2 layers 0-1", "lrp2 layers 0-1 seed 1"]
 
 
@@ -206,7 +210,7 @@ def test_translation_is_skipped_unless_it_was_asked_for(folder: Path) -> None:
         ({"split": "validation"}, LANGUAGES, "there is no task file"),
     ],
 )
-def test_an_lrp2_that_cannot_be_is_refused_in_one_line(
+def test_an_impossible_lrp2_is_refused_in_one_line(
     folder: Path, change: dict[str, Any], languages: list[str], message: str
 ) -> None:
     with pytest.raises((RecipeError, TaskFileError), match=message) as caught:
@@ -219,7 +223,7 @@ def test_lrp2_reads_sets_of_one_language(folder: Path) -> None:
         plan_of(folder, {**LRP2, "demonstrations": "mt"})
 
 
-def test_the_search_is_counted_as_evaluations_of_every_pair(folder: Path) -> None:
+def test_the_cost_of_a_search_is_that_of_evaluating_every_pair(folder: Path) -> None:
     plan = projected(folder, LRP2)
     costs = needs_of(plan, plan.jobs).costs
     by_step = {
@@ -230,7 +234,7 @@ def test_the_search_is_counted_as_evaluations_of_every_pair(folder: Path) -> Non
     assert by_step["observe"]
 
 
-def test_a_task_in_a_language_is_translated_once_whatever_the_rules(folder: Path) -> None:
+def test_a_task_is_translated_once_per_language_for_all_rules(folder: Path) -> None:
     facts = {"task": "facts", "path": "facts", "languages": LANGUAGES, "rule": ["mean", "candidate_sum"]}
     plan = plan_of(folder, TRANSLATE, variants=[], evaluations=[facts, {**facts, "split": "dev"}])
     jobs = [job for job in plan.jobs if isinstance(job, SelfTranslateJob)]
@@ -243,7 +247,7 @@ def test_a_task_in_a_language_is_translated_once_whatever_the_rules(folder: Path
     assert len(evaluated(plan)["self-translate shots 1 max new tokens 4"]) == 2 * 2 * len(LANGUAGES)
 
 
-def test_another_task_or_language_leaves_translations_as_they_are(folder: Path) -> None:
+def test_another_task_or_language_changes_no_translation(folder: Path) -> None:
     facts = {"task": "facts", "path": "facts", "languages": ["en", "fr"]}
     kinds = ("variants", "self_translations", "evaluations")
     less = plan_of(folder, TRANSLATE, variants=[], evaluations=[facts])
@@ -270,7 +274,7 @@ def test_tasks_without_candidates_are_not_asked_in_english(folder: Path) -> None
     ("change", "message"),
     [({"shots": 41}, "too few sentences for the shots"), ({"max_new_tokens": 100_000}, "a prompt is too long")],
 )
-def test_a_self_translation_that_cannot_be_is_refused_in_one_line(
+def test_an_impossible_self_translation_is_refused_in_one_line(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     def planned_and_sized() -> None:

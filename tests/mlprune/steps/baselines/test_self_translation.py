@@ -1,4 +1,4 @@
-"""Self-translation as it lies in the store, against plain greedy decoding and plain scoring of what it gave."""
+"""Stored results of self-translation, compared with plain greedy decoding and plain scoring."""
 
 import functools
 from pathlib import Path
@@ -26,15 +26,19 @@ def jobs_of(run: FinishedRun) -> list[SelfTranslateJob]:
 
 
 def table_of(run: FinishedRun, task: str, language: str) -> dict[str, list[Any]]:
-    (job,) = (one for one in jobs_of(run) if (one.task.task, one.task.language) == (task, language))
+    (job,) = (planned for planned in jobs_of(run) if (planned.task.task, planned.task.language) == (task, language))
     return run.store.read_table(run.store.require(*job.identity.key).artefacts[0])
 
 
 def evaluation(run: FinishedRun, name: str, task: str, language: str) -> EvaluationSpec:
-    found = run.named(name) or [one for one in run.plan.variants.values() if one.label == name]
-    (job,) = (one for one in run.plan.jobs if isinstance(one, EvaluateJob) and one.variant_id == found[0].id)
-    wanted = (task, language, "mean")
-    return next(one for one in job.evaluations if (one.task.task, one.task.language, one.task.rule) == wanted)
+    variants = run.named(name) or [variant for variant in run.plan.variants.values() if variant.label == name]
+    (job,) = (
+        planned
+        for planned in run.plan.jobs
+        if isinstance(planned, EvaluateJob) and planned.variant_id == variants[0].id
+    )
+    key = (task, language, "mean")
+    return next(spec for spec in job.evaluations if (spec.task.task, spec.task.language, spec.task.rule) == key)
 
 
 def prompt_of(language: str, text: str) -> str:
@@ -48,57 +52,57 @@ def scored(model: Any, text: str) -> float:
     ids = tiny_tokenizer()(text)["input_ids"]
     with torch.no_grad():
         log_probs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
-    return sum(log_probs[place - 1, ids[place]].item() for place in range(1, len(ids))) / (len(ids) - 1)
+    return sum(log_probs[position - 1, ids[position]].item() for position in range(1, len(ids))) / (len(ids) - 1)
 
 
-def test_texts_are_translated_greedily_behind_the_first_sentences_of_the_corpus(baseline_run: FinishedRun) -> None:
+def test_texts_are_translated_greedily_after_the_first_sentences_of_the_corpus(baseline_run: FinishedRun) -> None:
     model, tokenizer = reference_model(baseline_run.folder / "model"), tiny_tokenizer()
     table = table_of(baseline_run, "facts", "fr")
-    for place in range(0, len(table["text"]), 5):
-        tokens = tokenizer(prompt_of("fr", table["text"][place]))["input_ids"]
+    for index in range(0, len(table["text"]), 5):
+        tokens = tokenizer(prompt_of("fr", table["text"][index]))["input_ids"]
         n_prompt = len(tokens)
         for _ in range(NEW_TOKENS):
             with torch.no_grad():
-                chosen = int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax())
-            if chosen == tokenizer.eos_token_id:
+                token = int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax())
+            if token == tokenizer.eos_token_id:
                 break
-            tokens.append(chosen)
+            tokens.append(token)
         expected = tokenizer.decode(tokens[n_prompt:], skip_special_tokens=True).strip()
-        assert table["translation"][place] == (expected if len(tokenizer(expected)["input_ids"]) > 1 else "")
+        assert table["translation"][index] == (expected if len(tokenizer(expected)["input_ids"]) > 1 else "")
 
 
-def test_every_text_of_every_example_has_a_row_of_its_own(baseline_run: FinishedRun) -> None:
+def test_every_text_of_every_example_has_its_own_row(baseline_run: FinishedRun) -> None:
     table = table_of(baseline_run, "facts", "fr")
     expected = [
-        (str(number), "text", place, fact("fr", number)["prompt"].replace("<mask>", candidate))
+        (str(number), "text", index, fact("fr", number)["prompt"].replace("<mask>", candidate))
         for number in range(N_FACTS)
-        for place, candidate in enumerate(fact("fr", number)["candidates"])
+        for index, candidate in enumerate(fact("fr", number)["candidates"])
     ]
-    found = zip(*(table[key] for key in ("example_id", "key", "place", "text")), strict=True)
-    assert list(found) == expected
-    own = table_of(baseline_run, "which", "fr")
-    assert [own["key"][row] for row in range(4)] == ["text", "options", "options", "options"]
+    rows = zip(*(table[key] for key in ("example_id", "key", "place", "text")), strict=True)
+    assert list(rows) == expected
+    described = table_of(baseline_run, "which", "fr")
+    assert [described["key"][row] for row in range(4)] == ["text", "options", "options", "options"]
     for name, language in (("facts", "fr"), ("which", "fr")):
         table = table_of(baseline_run, name, language)
         (row,) = (
-            one for one in baseline_run.rows("self_translations") if (one["task"], one["language"]) == (name, language)
+            row for row in baseline_run.rows("self_translations") if (row["task"], row["language"]) == (name, language)
         )
         assert row["n_texts"] == len(table["text"])
         assert row["n_distinct"] == len(set(table["text"]))
         assert row["n_empty"] == table["translation"].count("")
 
 
-def test_what_is_evaluated_are_the_translations(baseline_run: FinishedRun) -> None:
+def test_the_translations_are_evaluated(baseline_run: FinishedRun) -> None:
     model = reference_model(baseline_run.folder / "model")
     table = table_of(baseline_run, "facts", "sw")
     texts = [translation or text for text, translation in zip(table["text"], table["translation"], strict=True)]
     assert texts != table["text"]
-    found = predictions_of(baseline_run.store, evaluation(baseline_run, "translate", "facts", "sw"))
-    scores = [score for item in found.item_scores() for score in item]
+    stored = predictions_of(baseline_run.store, evaluation(baseline_run, "translate", "facts", "sw"))
+    scores = [score for item in stored.item_scores() for score in item]
     assert scores == pytest.approx([scored(model, text) for text in texts], abs=1e-5)
     plain = predictions_of(baseline_run.store, evaluation(baseline_run, "dense", "facts", "sw"))
-    assert (found.example_ids, found.candidates) == (plain.example_ids, plain.candidates)
-    assert list(found.gold) == list(plain.gold)
+    assert (stored.example_ids, stored.candidates) == (plain.example_ids, plain.candidates)
+    assert list(stored.gold) == list(plain.gold)
 
 
 def test_a_template_is_filled_with_the_translations(baseline_run: FinishedRun) -> None:
@@ -106,15 +110,15 @@ def test_a_template_is_filled_with_the_translations(baseline_run: FinishedRun) -
     table = table_of(baseline_run, "mood", "fr")
     texts = [translation or text for text, translation in zip(table["text"], table["translation"], strict=True)]
     expected = [scored(model, f"{text} It is {label}.") for text in texts for label in ("sad", "glad")]
-    found = predictions_of(baseline_run.store, evaluation(baseline_run, "translate", "mood", "fr"))
-    assert [score for item in found.item_scores() for score in item] == pytest.approx(expected, abs=1e-5)
+    stored = predictions_of(baseline_run.store, evaluation(baseline_run, "translate", "mood", "fr"))
+    assert [score for item in stored.item_scores() for score in item] == pytest.approx(expected, abs=1e-5)
 
 
-def test_english_is_left_as_it_is(baseline_run: FinishedRun) -> None:
+def test_english_examples_are_not_translated(baseline_run: FinishedRun) -> None:
     assert "en" not in {job.task.language for job in jobs_of(baseline_run)}
     files = {
-        baseline_run.store.require(*found.identity.key).artefacts[0].sha256
-        for found in (evaluation(baseline_run, name, "facts", "en") for name in ("dense", "translate"))
+        baseline_run.store.require(*spec.identity.key).artefacts[0].sha256
+        for spec in (evaluation(baseline_run, name, "facts", "en") for name in ("dense", "translate"))
     }
     assert len(files) == 1
 
@@ -127,6 +131,6 @@ def test_a_chain_of_shards_gives_the_same_translations(
     chain = functools.cache(lambda: local_chain(Path(model.path), n_shards=n_shards, dtype=model.dtype))
     for job in jobs_of(baseline_run):
         job.run(store, chain)
-    expected, found = results(baseline_run.store), results(store)
-    assert found == {name: expected[name] for name in found}
-    assert len(found) == 2 * len(jobs_of(baseline_run))
+    expected, sharded = results(baseline_run.store), results(store)
+    assert sharded == {name: expected[name] for name in sharded}
+    assert len(sharded) == 2 * len(jobs_of(baseline_run))

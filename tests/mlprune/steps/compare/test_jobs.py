@@ -1,4 +1,4 @@
-"""Comparisons, RankC and overlaps as stored, against plain computation."""
+"""Stored comparisons, RankC and overlaps, compared with plain computation."""
 
 import hashlib
 import math
@@ -26,17 +26,19 @@ def tables(tiny_run: FinishedRun) -> dict[str, dict[str, list[Any]]]:
 
 def mean_scores(table: dict[str, list[Any]]) -> dict[str, list[float]]:
     """Example id -> scores of its candidates."""
-    found: dict[str, list[float]] = defaultdict(list)
+    values: dict[str, list[float]] = defaultdict(list)
     for name, value, n in zip(table["example_id"], table["log_likelihood"], table["n_tokens"], strict=True):
-        found[name].append(value / n)
-    return found
+        values[name].append(value / n)
+    return values
 
 
 def right_answers(table: dict[str, list[Any]]) -> np.ndarray:
-    """[items] 1 where gold has the highest score."""
+    """[items] 1 if the right candidate has the highest score."""
     gold = [index for index, is_gold in zip(table["candidate_index"], table["is_gold"], strict=True) if is_gold]
     scores = mean_scores(table).values()
-    return np.array([float(one.index(max(one)) == g) for one, g in zip(scores, gold, strict=True)])
+    return np.array(
+        [float(item_scores.index(max(item_scores)) == g) for item_scores, g in zip(scores, gold, strict=True)]
+    )
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
@@ -78,30 +80,30 @@ def test_perplexity_rows_have_the_normal_p_value_of_the_bootstrap(
         assert row["p_value"] == pytest.approx(math.erfc(abs(difference) / error / math.sqrt(2)), rel=1e-6, abs=1e-15)
 
 
-def test_p_values_are_adjusted_by_holm_over_the_languages_of_one_metric(tiny_run: FinishedRun) -> None:
+def test_p_values_are_corrected_by_holm_over_the_languages_of_one_metric(tiny_run: FinishedRun) -> None:
     families: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in tiny_run.rows("comparisons"):
         families[row["comparison_id"], row["metric"]].append(row)
     for family in families.values():
         assert len({(row["variant_id"], row["baseline_id"], row["task"], row["split"]) for row in family}) == 1
         highest = 0.0
-        for place, row in enumerate(sorted(family, key=lambda row: row["p_value"])):
-            highest = max(highest, (len(family) - place) * row["p_value"])
+        for index, row in enumerate(sorted(family, key=lambda row: row["p_value"])):
+            highest = max(highest, (len(family) - index) * row["p_value"])
             assert row["p_holm"] == pytest.approx(min(1.0, highest), rel=1e-12)
     assert {len(family) for family in families.values()} == {1, 2, 3}
 
 
 def test_every_variant_is_compared_with_dense_in_every_language(tiny_run: FinishedRun) -> None:
-    dense, *others = tiny_run.plan.variants
+    dense, *pruned = tiny_run.plan.variants
     rows = tiny_run.rows("comparisons")
-    for variant in others:
-        found = {row["language"] for row in rows if (row["variant_id"], row["baseline_id"]) == (variant, dense)}
-        assert found >= set(LANGUAGES)
+    for variant in pruned:
+        languages = {row["language"] for row in rows if (row["variant_id"], row["baseline_id"]) == (variant, dense)}
+        assert languages >= set(LANGUAGES)
     assert not any(row["variant_id"] == row["baseline_id"] for row in rows)
 
 
 def rank_c(a: list[float], b: list[float], name: str) -> float:
-    """RankC of one item, as the paper writes it."""
+    """RankC of one item by the formula of the paper."""
     n = len(a)
     keys = [hashlib.sha256(f"{name}:{index}".encode()).hexdigest() for index in range(n)]
     ranked = [sorted(range(n), key=lambda index: (-scores[index], keys[index])) for scores in (a, b)]
@@ -129,11 +131,13 @@ def test_rank_consistency_rows_are_the_formula_and_the_same_both_ways(
 
 
 def test_tasks_without_candidates_have_no_ranks(tiny_run: FinishedRun) -> None:
-    specs = {one.task for job in tiny_run.plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations}
+    specs = {
+        evaluation.task for job in tiny_run.plan.jobs if isinstance(job, EvaluateJob) for evaluation in job.evaluations
+    }
     assert {spec.task for spec in specs if compares_ranks(spec)} == {"facts"}
     assert {spec.task for spec in specs if not compares_ranks(spec)} == {"translation", "perplexity"}
     jobs = [job for job in tiny_run.plan.jobs if isinstance(job, RankConsistencyJob)]
-    assert {one.task.task for job in jobs for one in job.evaluations} == {"facts"}
+    assert {evaluation.task.task for job in jobs for evaluation in job.evaluations} == {"facts"}
 
 
 def test_mask_overlaps_are_the_jaccard_of_removed_weights(tiny_run: FinishedRun) -> None:
@@ -142,19 +146,19 @@ def test_mask_overlaps_are_the_jaccard_of_removed_weights(tiny_run: FinishedRun)
     assert len(pairs) == len([job for job in tiny_run.plan.jobs if isinstance(job, MaskOverlapJob)])
     for a, b in pairs:
         assert a < b
-        masks = [tiny_run.keep_masks(one) for one in (a, b)]
-        for row in (one for one in rows if (one["variant_a"], one["variant_b"]) == (a, b)):
-            first, second = (~one[row["block"], row["layer"]] for one in masks)
+        masks = [tiny_run.keep_masks(variant_id) for variant_id in (a, b)]
+        for row in (row for row in rows if (row["variant_a"], row["variant_b"]) == (a, b)):
+            first, second = (~mask[row["block"], row["layer"]] for mask in masks)
             both, either = int((first & second).sum()), int((first | second).sum())
             assert row["jaccard"] == both / either
             assert 0 < row["jaccard"] < 1 or torch.equal(first, second)
 
 
-def test_feature_overlaps_are_top_against_bottom_both_ways(tiny_run: FinishedRun) -> None:
+def test_feature_overlaps_compare_top_with_bottom_both_ways(tiny_run: FinishedRun) -> None:
     rows = tiny_run.rows("feature_overlaps")
     magnitudes: dict[str, np.ndarray] = {}
     for record in tiny_run.store.records("statistics"):
-        file = next(one for one in record.artefacts if one.path.startswith("features/"))
+        file = next(artefact for artefact in record.artefacts if artefact.path.startswith("features/"))
         table = tiny_run.store.read_table(file)
         set_id = record.rows["statistics"][0]["demonstration_set_id"]
         magnitudes[set_id] = np.array(table["magnitude"]).reshape(4, 16)

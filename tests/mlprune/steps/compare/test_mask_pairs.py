@@ -1,4 +1,4 @@
-"""Which masks are compared: all pairs of a small grid, and of a large one those that differ in one thing."""
+"""Pairs of masks to compare: all in a small grid, and in a large one those that differ in one choice."""
 
 import logging
 import re
@@ -36,16 +36,16 @@ GRID = [variant(set_id, first=first) for set_id in ("a", "b", "c") for first in 
 
 
 def settings(pair: tuple[str, str]) -> list[tuple[Any, Any]]:
-    known = {one.id: one.spec for one in GRID}
-    return [(known[one].set_ids, known[one].calibration.selection) for one in pair]
+    specs = {planned.id: planned.spec for planned in GRID}
+    return [(specs[variant_id].set_ids, specs[variant_id].calibration.selection) for variant_id in pair]
 
 
 def test_all_pairs_of_a_small_grid_are_compared() -> None:
-    ids = sorted(one.id for one in GRID)
+    ids = sorted(planned.id for planned in GRID)
     assert sorted(overlap_pairs(GRID, most=36)) == sorted(combinations(ids, 2))
 
 
-def test_of_a_large_grid_pairs_are_compared_that_differ_in_one_choice(caplog: pytest.LogCaptureFixture) -> None:
+def test_in_a_large_grid_only_pairs_that_differ_in_one_choice_are_compared(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         pairs = overlap_pairs(GRID, most=35)
     assert len(pairs) == len(set(pairs)) == 18
@@ -88,6 +88,6 @@ def test_the_order_of_the_variants_does_not_matter() -> None:
     assert overlap_pairs(GRID[::-1], most=9) == overlap_pairs(GRID, most=9)
 
 
-def test_a_recipe_says_how_many(tmp_path: Path) -> None:
+def test_a_recipe_limits_the_number_of_pairs(tmp_path: Path) -> None:
     recipe = parse_recipe({**GOOD, "analyses": {"mask_overlaps": 5}}, folder=tmp_path)
     assert recipe.analyses.mask_overlaps == 5

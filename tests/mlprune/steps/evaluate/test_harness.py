@@ -1,4 +1,4 @@
-"""Harness tasks on variants of a store, against the harness's own model class on exported variants."""
+"""Harness tasks on variants of a store, compared with the harness's model class on exported variants."""
 
 import functools
 from pathlib import Path
@@ -30,7 +30,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[HarnessTask]:
 
 def variants_of(run: FinishedRun) -> list[str]:
     """Dense, masks alone, and changed weights."""
-    labels = {one.label: one.id for one in run.plan.variants.values()}
+    labels = {variant.label: variant.id for variant in run.plan.variants.values()}
     return [labels["dense"], run.named("rest")[0].id, run.named("sparsegpt")[0].id]
 
 
@@ -51,40 +51,40 @@ def done(
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_results_are_those_of_the_harness_on_the_exported_variant(
+def test_results_equal_those_of_the_harness_on_the_exported_variant(
     method_run: FinishedRun, done: tuple[Store, list[Evaluated]], tasks: list[HarnessTask], tmp_path: Path, number: int
 ) -> None:
-    store, found = done
+    store, results = done
     variant_id = variants_of(method_run)[number]
     export_variant(store, variant_id, method_run.folder / "model", tmp_path / "exported")
-    theirs = HFLM(str(tmp_path / "exported"), device="cpu", dtype="float32", batch_size=4, logits_cache=False)
+    reference = HFLM(str(tmp_path / "exported"), device="cpu", dtype="float32", batch_size=4, logits_cache=False)
     for task in tasks:
-        (ours,) = (one.record for one in found if (one.variant_id, one.task) == (variant_id, task.name))
-        expected = run_task(theirs, task, limit=None)
-        asked = store.read_table(ours.artefacts[1])
+        (record,) = (result.record for result in results if (result.variant_id, result.task) == (variant_id, task.name))
+        expected = run_task(reference, task, limit=None)
+        asked = store.read_table(record.artefacts[1])
         for name in ("doc_id", "request_index", "context", "continuation", "is_greedy", "output"):
             assert asked[name] == [row[name] for row in expected.requests], name
         for value, row in zip(asked["log_likelihood"], expected.requests, strict=True):
             assert value == pytest.approx(row["log_likelihood"], abs=1e-4) or value is row["log_likelihood"] is None
-        results = {(row["metric"], row["filter"]): row for row in ours.rows["harness_results"]}
-        assert len(results) == len(expected.results)
-        for one in expected.results:
-            assert results[one.metric, one.filter]["value"] == pytest.approx(one.value, rel=1e-4)
-            assert results[one.metric, one.filter]["higher_is_better"] == one.higher_is_better
+        rows = {(row["metric"], row["filter"]): row for row in record.rows["harness_results"]}
+        assert len(rows) == len(expected.results)
+        for result in expected.results:
+            assert rows[result.metric, result.filter]["value"] == pytest.approx(result.value, rel=1e-4)
+            assert rows[result.metric, result.filter]["higher_is_better"] == result.higher_is_better
 
 
 def test_variants_differ_in_their_answers(done: tuple[Store, list[Evaluated]]) -> None:
-    store, found = done
+    store, results = done
     answers = {
-        one.variant_id: tuple(store.read_table(one.record.artefacts[1])["log_likelihood"])
-        for one in found
-        if one.task == "local_choice"
+        result.variant_id: tuple(store.read_table(result.record.artefacts[1])["log_likelihood"])
+        for result in results
+        if result.task == "local_choice"
     }
     assert len(set(answers.values())) == 3
 
 
-def test_a_record_says_what_was_run(done: tuple[Store, list[Evaluated]], method_run: FinishedRun) -> None:
-    record = next(one.record for one in done[1] if one.task == "local_made")
+def test_a_record_describes_the_run(done: tuple[Store, list[Evaluated]], method_run: FinishedRun) -> None:
+    record = next(result.record for result in done[1] if result.task == "local_made")
     (row,) = record.rows["harness_evaluations"]
     variant_id = variants_of(method_run)[0]
     assert (row["harness_id"], row["variant_id"], row["task"]) == (record.id, variant_id, "local_made")
@@ -95,7 +95,7 @@ def test_a_record_says_what_was_run(done: tuple[Store, list[Evaluated]], method_
     assert record.parents == {"variant": variant_id}
 
 
-def test_what_is_done_is_not_run_again_and_a_lost_record_comes_back_byte_for_byte(
+def test_only_missing_records_are_run_again_and_have_the_same_bytes(
     done: tuple[Store, list[Evaluated]], method_run: FinishedRun, tasks: list[HarnessTask], tmp_path: Path
 ) -> None:
     store = copy_of(done[0], tmp_path / "store")
@@ -106,13 +106,13 @@ def test_what_is_done_is_not_run_again_and_a_lost_record_comes_back_byte_for_byt
 
     model = method_run.plan.model
     again = run_harness(store, no_chain, model=model, variant_ids=variant_ids, tasks=tasks, options=OPTIONS)
-    assert all(one.existed for one in again)
-    lost: list[Record] = [one.record for one in done[1][4:6]]
+    assert all(result.existed for result in again)
+    lost: list[Record] = [result.record for result in done[1][4:6]]
     for record in lost:
         store.quarantine(record)
         store.delete(record.artefacts[0].path)
-    found = evaluated(method_run, store, tasks[::-1], variant_ids[::-1])
-    assert [one.record.id for one in found if not one.existed] == [record.id for record in lost[::-1]]
+    results = evaluated(method_run, store, tasks[::-1], variant_ids[::-1])
+    assert [result.record.id for result in results if not result.existed] == [record.id for record in lost[::-1]]
     assert contents(store) == contents(done[0])
 
 
@@ -121,9 +121,9 @@ def test_a_limit_makes_another_evaluation(
 ) -> None:
     store = copy_of(done[0], tmp_path / "store")
     options = HarnessOptions(limit=2, batch_tokens=200)
-    (found,) = evaluated(method_run, store, tasks[:1], variants_of(method_run)[:1], options)
-    assert not found.existed
-    (row,) = found.record.rows["harness_evaluations"]
+    (result,) = evaluated(method_run, store, tasks[:1], variants_of(method_run)[:1], options)
+    assert not result.existed
+    (row,) = result.record.rows["harness_evaluations"]
     assert (row["example_limit"], row["n_documents"]) == (2, 2)
 
 
@@ -140,21 +140,19 @@ def test_a_variant_with_an_intervention_is_refused(
 
 
 def test_variants_are_found_by_id_name_and_name_in_a_recipe(method_run: FinishedRun) -> None:
-    ids = [one.id for one in method_run.named("nested")]
+    ids = [variant.id for variant in method_run.named("nested")]
     assert sorted(find_variants(method_run.store, ["nested"])) == sorted(ids)
     assert find_variants(method_run.store, [ids[1], "methods/nested", ids[1]])[0] == ids[1]
     assert len(find_variants(method_run.store, [ids[1], "methods/nested"])) == len(ids)
     assert find_variants(method_run.store, ["dense"]) == variants_of(method_run)[:1]
 
 
-def test_an_unknown_variant_is_an_error_that_names_near_ones(method_run: FinishedRun) -> None:
+def test_the_error_for_an_unknown_variant_suggests_similar_names(method_run: FinishedRun) -> None:
     with pytest.raises(StoreError, match="'nested'"):
         find_variants(method_run.store, ["nestet"])
 
 
-def test_a_name_that_recipes_use_for_different_variants_has_to_be_made_clear(
-    method_run: FinishedRun, tmp_path: Path
-) -> None:
+def test_a_name_of_different_variants_needs_its_recipe(method_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(method_run.store, tmp_path / "store")
     record = next(iter(store.records("recipes")))
     rows = [{**row, "recipe": "other"} for row in record.rows["names"]]

@@ -1,4 +1,4 @@
-"""Predictions and metrics as they lie in the store, against transformers and plain sums."""
+"""Stored predictions and metrics, compared with transformers and plain sums."""
 
 import functools
 import hashlib
@@ -33,31 +33,31 @@ END = "</s>"
 
 
 def job_of(run: FinishedRun, label: str) -> EvaluateJob:
-    ids = {one.label: one.id for one in run.plan.variants.values()}
+    ids = {variant.label: variant.id for variant in run.plan.variants.values()}
     return next(job for job in run.plan.jobs if isinstance(job, EvaluateJob) and job.variant_id == ids[label])
 
 
 def evaluation(run: FinishedRun, label: str, task: str, language: str) -> EvaluationSpec:
-    wanted = (task, language)
-    return next(one for one in job_of(run, label).evaluations if (one.task.task, one.task.language) == wanted)
+    key = (task, language)
+    return next(spec for spec in job_of(run, label).evaluations if (spec.task.task, spec.task.language) == key)
 
 
-def predictions(run: FinishedRun, found: EvaluationSpec) -> dict[str, list[Any]]:
-    return run.store.read_table(run.store.require(*found.identity.key).artefacts[0])
+def predictions(run: FinishedRun, spec: EvaluationSpec) -> dict[str, list[Any]]:
+    return run.store.read_table(run.store.require(*spec.identity.key).artefacts[0])
 
 
-def metrics_of(run: FinishedRun, found: EvaluationSpec) -> dict[str, dict[str, Any]]:
-    record = run.store.require(*found.identity.key)
+def metrics_of(run: FinishedRun, spec: EvaluationSpec) -> dict[str, dict[str, Any]]:
+    record = run.store.require(*spec.identity.key)
     return {row["metric"]: row for row in record.rows["metrics"]}
 
 
 def log_likelihood(model: Any, text: str) -> tuple[float, int]:
-    """Sum over all tokens but the first, and their number."""
+    """Sum over all tokens except the first, and their number."""
     ids = tiny_tokenizer()(text)["input_ids"]
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids])).logits[0].double()
     scores = logits.log_softmax(dim=-1)
-    return sum(scores[place - 1, ids[place]].item() for place in range(1, len(ids))), len(ids) - 1
+    return sum(scores[position - 1, ids[position]].item() for position in range(1, len(ids))), len(ids) - 1
 
 
 def pruned_model(run: FinishedRun, label: str) -> Any:
@@ -76,18 +76,18 @@ def pruned_model(run: FinishedRun, label: str) -> Any:
 @pytest.mark.parametrize(
     "label", ["dense", "wanda fr-en 0.5 row dense", "contrast sw-en against code 0.5 row sequential"]
 )
-def test_candidates_are_scored_as_the_pruned_model_scores_each_text_alone(tiny_run: FinishedRun, label: str) -> None:
+def test_candidates_have_the_scores_of_each_text_alone_in_the_pruned_model(tiny_run: FinishedRun, label: str) -> None:
     assert_scored_as_alone(tiny_run, label)
 
 
 @pytest.mark.parametrize("name", ["sparsegpt", "sparsegpt-scope", "rest"])
-def test_changed_weights_and_combined_masks_are_what_is_evaluated(method_run: FinishedRun, name: str) -> None:
+def test_changed_weights_and_combined_masks_are_evaluated(method_run: FinishedRun, name: str) -> None:
     variant = method_run.named(name)[0]
     assert_scored_as_alone(method_run, variant.label)
-    dense, own = (
+    dense, changed = (
         predictions(method_run, evaluation(method_run, label, "facts", "fr")) for label in ("dense", variant.label)
     )
-    assert dense["log_likelihood"] != pytest.approx(own["log_likelihood"], abs=1e-2)
+    assert dense["log_likelihood"] != pytest.approx(changed["log_likelihood"], abs=1e-2)
 
 
 def assert_scored_as_alone(run: FinishedRun, label: str) -> None:
@@ -107,37 +107,37 @@ def assert_scored_as_alone(run: FinishedRun, label: str) -> None:
 
 
 def test_accuracy_is_the_share_of_items_whose_gold_has_the_highest_mean(tiny_run: FinishedRun) -> None:
-    found = evaluation(tiny_run, "random 0.5 row", "facts", "en")
-    table = predictions(tiny_run, found)
+    spec = evaluation(tiny_run, "random 0.5 row", "facts", "en")
+    table = predictions(tiny_run, spec)
     right = 0
     for start in range(0, 3 * N_FACTS, 3):
         means = [table["log_likelihood"][row] / table["n_tokens"][row] for row in range(start, start + 3)]
         right += table["is_gold"][start + means.index(max(means))]
-    row = metrics_of(tiny_run, found)["accuracy"]
+    row = metrics_of(tiny_run, spec)["accuracy"]
     assert (row["value"], row["n"]) == (right / N_FACTS, N_FACTS)
     assert row["ci_low"] <= row["value"] <= row["ci_high"]
-    assert set(metrics_of(tiny_run, found)) == {"accuracy", "ece"}
+    assert set(metrics_of(tiny_run, spec)) == {"accuracy", "ece"}
 
 
 def test_perplexity_is_that_of_the_chosen_lines_of_the_split(tiny_run: FinishedRun) -> None:
-    found = evaluation(tiny_run, "dense", "perplexity", "fr")
+    spec = evaluation(tiny_run, "dense", "perplexity", "fr")
     lines = [line for line in range(N_LINES) if split_of(line) == "test"]
     lines = sorted(lines, key=lambda line: hashlib.sha256(f"0:{line}".encode()).hexdigest())[:4]
     model = reference_model(tiny_run.folder / "model")
     scored = [log_likelihood(model, CORPUS["fr"].format(n=line)) for line in lines]
     expected = math.exp(-sum(value for value, _ in scored) / sum(n for _, n in scored))
-    row = metrics_of(tiny_run, found)["perplexity"]
+    row = metrics_of(tiny_run, spec)["perplexity"]
     assert row["value"] == pytest.approx(expected, rel=1e-5)
-    assert predictions(tiny_run, found)["example_id"] == [str(line) for line in sorted(lines)]
+    assert predictions(tiny_run, spec)["example_id"] == [str(line) for line in sorted(lines)]
 
 
-def test_translations_are_what_the_model_generates_behind_the_prompt(tiny_run: FinishedRun) -> None:
-    found = evaluation(tiny_run, "magnitude 0.5 row", "translation", "fr-en")
-    table = predictions(tiny_run, found)
-    evaluated = [int(one) for one in table["example_id"]]
+def test_translations_are_generated_after_the_prompt(tiny_run: FinishedRun) -> None:
+    spec = evaluation(tiny_run, "magnitude 0.5 row", "translation", "fr-en")
+    table = predictions(tiny_run, spec)
+    evaluated = [int(line) for line in table["example_id"]]
     order = sorted(range(N_LINES), key=lambda line: hashlib.sha256(f"0:{line}".encode()).hexdigest())
     shot = next(line for line in order if line not in evaluated)
-    assert shot_lines(found.task) == (shot,)
+    assert shot_lines(spec.task) == (shot,)
     model, tokenizer = pruned_model(tiny_run, "magnitude 0.5 row"), tiny_tokenizer()
     for line, prompt, output, reference in zip(
         evaluated, table["prompt"], table["output"], table["reference"], strict=True
@@ -150,14 +150,14 @@ def test_translations_are_what_the_model_generates_behind_the_prompt(tiny_run: F
         with torch.no_grad():
             made = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=4, do_sample=False)
         assert output == tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True).strip()
-    assert set(metrics_of(tiny_run, found)) == {"bleu", "chrf", "exact_match"}
+    assert set(metrics_of(tiny_run, spec)) == {"bleu", "chrf", "exact_match"}
 
 
-def test_the_row_says_what_was_evaluated(tiny_run: FinishedRun) -> None:
-    found = evaluation(tiny_run, "dense", "perplexity", "en")
-    (row,) = tiny_run.store.require(*found.identity.key).rows["evaluations"]
+def test_the_row_describes_the_evaluation(tiny_run: FinishedRun) -> None:
+    spec = evaluation(tiny_run, "dense", "perplexity", "en")
+    (row,) = tiny_run.store.require(*spec.identity.key).rows["evaluations"]
     assert row == {
-        "evaluation_id": found.identity.id,
+        "evaluation_id": spec.identity.id,
         "variant_id": job_of(tiny_run, "dense").variant_id,
         "task": "perplexity",
         "language": "en",
@@ -174,7 +174,7 @@ def test_the_row_says_what_was_evaluated(tiny_run: FinishedRun) -> None:
         "metric_names": None,
         "subset_n_asked": None,
         "subset_sha256": None,
-        "protocol_id": found.task.protocol.id,
+        "protocol_id": spec.task.protocol.id,
     }
 
 
@@ -189,7 +189,7 @@ def test_a_limit_keeps_the_same_items_in_every_language(tiny_run: FinishedRun) -
 def test_a_killed_evaluation_repeats_only_what_is_missing(small_run: FinishedRun, copied_store: Any) -> None:
     job = job_of(small_run, "wanda fr-en 0.5 row dense")
     store: Store = copied_store(small_run.store)
-    kept, lost = (store.require(*one.identity.key) for one in job.evaluations)
+    kept, lost = (store.require(*spec.identity.key) for spec in job.evaluations)
     store.quarantine(lost)
     stamp = (store.local_root / kept.artefacts[0].path).stat().st_mtime_ns
     job.run(store, functools.cache(lambda: chain_of(small_run.plan)))
@@ -197,20 +197,20 @@ def test_a_killed_evaluation_repeats_only_what_is_missing(small_run: FinishedRun
     assert contents(store) == contents(small_run.store)
 
 
-def test_masks_come_off_again_when_the_dense_variant_is_evaluated_after_another(
+def test_masks_are_removed_when_the_dense_variant_is_evaluated_after_another(
     small_run: FinishedRun, copied_store: Any
 ) -> None:
     store: Store = copied_store(small_run.store)
     chain = chain_of(small_run.plan)
     apply_variant(chain, store, job_of(small_run, "wanda fr-en 0.5 row sequential").variant_id)
     job = job_of(small_run, "dense")
-    for one in job.evaluations:
-        store.quarantine(store.require(*one.identity.key))
+    for spec in job.evaluations:
+        store.quarantine(store.require(*spec.identity.key))
     job.run(store, lambda: chain)
     assert contents(store) == contents(small_run.store)
 
 
-def test_changed_weights_come_off_again_when_another_variant_is_evaluated(
+def test_changed_weights_are_restored_when_another_variant_is_evaluated(
     method_run: FinishedRun, copied_store: Any
 ) -> None:
     store: Store = copied_store(method_run.store)
@@ -218,13 +218,13 @@ def test_changed_weights_come_off_again_when_another_variant_is_evaluated(
     apply_variant(chain, store, method_run.named("sparsegpt")[0].id)
     for label in ("dense", method_run.named("rest")[0].label):
         job = job_of(method_run, label)
-        for one in job.evaluations:
-            store.quarantine(store.require(*one.identity.key))
+        for spec in job.evaluations:
+            store.quarantine(store.require(*spec.identity.key))
         job.run(store, lambda: chain)
     assert contents(store) == contents(method_run.store)
 
 
-def test_other_batches_change_log_likelihoods_in_the_last_bits_only(small_run: FinishedRun, tmp_path: Any) -> None:
+def test_other_batches_only_change_the_last_bits_of_log_likelihoods(small_run: FinishedRun, tmp_path: Any) -> None:
     recipe = small_recipe()
     recipe["compute"]["batch_tokens"] = 1000
     plan = build_plan(parse_recipe(recipe, folder=small_run.folder))
@@ -234,6 +234,6 @@ def test_other_batches_change_log_likelihoods_in_the_last_bits_only(small_run: F
         for language in ("en", "fr"):
             specs = [evaluation(run, variant.label, "facts", language) for run in (small_run, other)]
             assert specs[0].identity.id != specs[1].identity.id
-            first, second = (predictions(run, one) for run, one in zip((small_run, other), specs, strict=True))
+            first, second = (predictions(run, spec) for run, spec in zip((small_run, other), specs, strict=True))
             assert first["log_likelihood"] == pytest.approx(second["log_likelihood"], abs=1e-5)
             assert first["example_id"] == second["example_id"]

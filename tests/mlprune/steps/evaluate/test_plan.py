@@ -1,4 +1,4 @@
-"""Which evaluations a recipe comes to, and which sentences they take from the demonstrations."""
+"""Planned evaluations of a recipe, and the sentences that they use."""
 
 import hashlib
 import json
@@ -38,14 +38,16 @@ def plan_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> Plan
 
 
 def needed(folder: Path, *evaluations: dict[str, Any]) -> Needs:
-    """What a run looks at before it begins: texts are tokenised here."""
+    """Jobs that a run would start; their texts are tokenised here."""
     plan = plan_of(folder, *evaluations)
     return needs_of(plan, plan.jobs)
 
 
 def evaluation_ids(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[str]:
     plan = plan_of(folder, *evaluations, **sections)
-    return [one.identity.id for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations]
+    return [
+        evaluation.identity.id for job in plan.jobs if isinstance(job, EvaluateJob) for evaluation in job.evaluations
+    ]
 
 
 def by_hash(seed: int, lines: list[int]) -> list[int]:
@@ -58,16 +60,16 @@ def lines_under_evaluation(folder: Path, *evaluations: dict[str, Any]) -> frozen
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
-def test_perplexity_takes_the_half_of_the_corpus_its_split_names(tiny_inputs: Path, split: str) -> None:
+def test_perplexity_reads_the_half_of_the_corpus_named_by_its_split(tiny_inputs: Path, split: str) -> None:
     half = {line for line in range(N_LINES) if split_of(line) == split}
     assert lines_under_evaluation(tiny_inputs, {**PERPLEXITY, "split": split}) == half
     limited = lines_under_evaluation(tiny_inputs, {**PERPLEXITY, "split": split, "limit": 5, "seed": 2})
     assert limited == set(by_hash(2, sorted(half))[:5])
 
 
-def test_all_evaluations_of_the_corpus_count_and_facts_take_none(tiny_inputs: Path) -> None:
-    found = lines_under_evaluation(tiny_inputs, {**PERPLEXITY, "limit": 2, "split": "dev"}, TRANSLATION, FACTS)
-    assert len(found) == 5
+def test_all_evaluations_of_the_corpus_use_lines_and_facts_use_none(tiny_inputs: Path) -> None:
+    lines = lines_under_evaluation(tiny_inputs, {**PERPLEXITY, "limit": 2, "split": "dev"}, TRANSLATION, FACTS)
+    assert len(lines) == 5
     assert lines_under_evaluation(tiny_inputs, FACTS) == frozenset()
 
 
@@ -78,7 +80,7 @@ def test_the_same_folder_named_by_its_path_counts_as_the_corpus(tiny_inputs: Pat
     )
 
 
-def test_a_recipe_whose_demonstrations_show_evaluated_sentences_is_refused_unless_they_are_left_out(
+def test_demonstrations_with_evaluated_sentences_are_refused_unless_left_out(
     tiny_inputs: Path,
 ) -> None:
     mono = {"name": "m", "kind": "monolingual", "language": "fr", "shots": 2, "samples": 5, "max_tokens": 48}
@@ -88,15 +90,17 @@ def test_a_recipe_whose_demonstrations_show_evaluated_sentences_is_refused_unles
     plan_of(tiny_inputs, {**PERPLEXITY, "split": "dev"}, demonstrations=[mono])
 
 
-def test_dense_is_evaluated_on_everything_and_others_on_what_names_them(tiny_inputs: Path) -> None:
+def test_dense_is_evaluated_on_everything_and_variants_where_they_are_named(tiny_inputs: Path) -> None:
     entries = [
         {"name": "a", "score": "magnitude", "sparsity": [0.25, 0.5]},
         {"name": "b", "score": "random", "sparsity": 0.5},
     ]
     plan = plan_of(tiny_inputs, FACTS, {**PERPLEXITY, "variants": ["b"]}, variants=entries)
     jobs = {job.variant_id: job for job in plan.jobs if isinstance(job, EvaluateJob)}
-    found = {plan.variants[one].label: [e.task.task for e in job.evaluations] for one, job in jobs.items()}
-    assert found == {
+    tasks = {
+        plan.variants[variant_id].label: [e.task.task for e in job.evaluations] for variant_id, job in jobs.items()
+    }
+    assert tasks == {
         "dense": ["facts", "perplexity"],
         "magnitude 0.25 row": ["facts"],
         "magnitude 0.5 row": ["facts"],
@@ -105,14 +109,14 @@ def test_dense_is_evaluated_on_everything_and_others_on_what_names_them(tiny_inp
 
 
 def test_equal_evaluations_of_several_entries_are_one(tiny_inputs: Path) -> None:
-    found = evaluation_ids(tiny_inputs, FACTS, {**FACTS, "languages": ["fr", "eng_Latn"]}, {**FACTS, "limit": 3})
-    assert len(found) == 3
+    ids = evaluation_ids(tiny_inputs, FACTS, {**FACTS, "languages": ["fr", "eng_Latn"]}, {**FACTS, "limit": 3})
+    assert len(ids) == 3
 
 
 @pytest.mark.parametrize(
     "change", [{"limit": 4}, {"seed": 1}, {"shots": 0}, {"max_new_tokens": 5}, {"split": "dev"}, {"pairs": ["en-fr"]}]
 )
-def test_everything_that_was_chosen_is_in_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
+def test_every_choice_changes_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
     assert evaluation_ids(tiny_inputs, TRANSLATION) != evaluation_ids(tiny_inputs, {**TRANSLATION, **change})
 
 
@@ -123,7 +127,7 @@ def test_dtype_and_batch_tokens_are_in_the_id_and_the_rest_of_compute_is_not(tin
     assert evaluation_ids(tiny_inputs, FACTS, model={"path": "model", "dtype": "float16"}) != first
 
 
-def test_a_task_is_named_by_its_content_and_not_by_its_folder_or_surplus_keys(own_inputs: Path) -> None:
+def test_content_identifies_a_task_and_folder_and_unused_keys_do_not(own_inputs: Path) -> None:
     first = evaluation_ids(own_inputs, FACTS)
     (own_inputs / "facts").rename(own_inputs / "moved")
     moved = own_inputs / "moved" / "en.test.jsonl"
@@ -136,7 +140,7 @@ def test_a_task_is_named_by_its_content_and_not_by_its_folder_or_surplus_keys(ow
     assert evaluation_ids(own_inputs, {**FACTS, "path": "other"}) != first
 
 
-def test_only_the_built_in_corpus_holds_facts(tiny_inputs: Path) -> None:
+def test_only_the_built_in_corpus_has_facts(tiny_inputs: Path) -> None:
     with pytest.raises(RecipeError, match="only the built-in corpus"):
         plan_of(tiny_inputs, {**FACTS, "path": "corpus"})
 
@@ -168,7 +172,7 @@ GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
 def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, row: Any, words: list[str]) -> None:
     (own_inputs / "xnli").mkdir()
     rows = [{**GOOD_ROW, "id": 0}, row]
-    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(TaskFileError) as caught:
         needed(own_inputs, XNLI)
     assert len(str(caught.value).splitlines()) == 1
@@ -188,7 +192,7 @@ def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, ro
         ({**TRANSLATION, "path": "facts"}, CorpusError, "no such language"),
     ],
 )
-def test_what_an_evaluation_lacks_is_found_while_planning(
+def test_missing_inputs_of_an_evaluation_are_found_while_planning(
     tiny_inputs: Path, entry: dict[str, Any], kind: type[BadInputError], message: str
 ) -> None:
     with pytest.raises(kind, match=message) as caught:
@@ -213,20 +217,20 @@ def test_rules_prompts_and_seeds_of_shots_multiply_out(own_inputs: Path) -> None
         ("pmi", "fr", "native"),
     ]
     assert [(task.shots, task.shot_seed, task.max_new_tokens) for task in tasks[4:]] == [(1, 0, 4), (1, 1, 4)]
-    shots = [shot_lines(one.task) for one in job.evaluations[4:]]
-    lines = sorted(set(range(N_LINES)) - {int(one.example_id) for one in task_data(job.evaluations[4].task).items})
+    shots = [shot_lines(evaluation.task) for evaluation in job.evaluations[4:]]
+    lines = sorted(set(range(N_LINES)) - {int(item.example_id) for item in task_data(job.evaluations[4].task).items})
     assert shots == [(by_hash(seed, lines)[0],) for seed in (0, 1)]
-    assert len({one.identity.id for one in job.evaluations}) == 6
+    assert len({evaluation.identity.id for evaluation in job.evaluations}) == 6
 
 
-def test_the_seed_of_the_entry_named_for_its_shots_is_the_same_evaluation(tiny_inputs: Path) -> None:
+def test_naming_the_seed_of_the_entry_for_its_shots_changes_nothing(tiny_inputs: Path) -> None:
     assert evaluation_ids(tiny_inputs, {**TRANSLATION, "shot_seed": 0}) == evaluation_ids(tiny_inputs, TRANSLATION)
 
 
 MOOD = {"name": "mood", "template": "{text} is {candidate}", "answer": "label", "labels": ["0", "1"]}
 
 
-def test_a_task_of_the_recipes_own_is_planned_and_its_description_is_in_the_id(own_inputs: Path) -> None:
+def test_a_template_task_is_planned_and_its_description_is_in_the_id(own_inputs: Path) -> None:
     (own_inputs / "mood").mkdir()
     rows = [{"id": n, "text": f"t{n}", "label": n % 2} for n in range(3)]
     (own_inputs / "mood" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

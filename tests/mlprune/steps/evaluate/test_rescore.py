@@ -1,4 +1,4 @@
-"""Rescoring against a recipe that asked for the rule, and against plain computation; nothing runs a model."""
+"""Rescoring, compared with a recipe that has the rule and with plain computation; no model runs."""
 
 import hashlib
 from collections.abc import Iterator
@@ -32,22 +32,26 @@ def mean_store(small_run: FinishedRun, tmp_path: Path) -> Store:
 
 
 def evaluations(store: Store, rule: str | None = None) -> Iterator[Record]:
-    return (one for one in store.records("evaluations") if rule in (None, one.rows["evaluations"][0]["scoring_rule"]))
+    return (
+        record
+        for record in store.records("evaluations")
+        if rule in (None, record.rows["evaluations"][0]["scoring_rule"])
+    )
 
 
-def test_a_rescored_evaluation_is_the_one_a_recipe_would_have_made(rules_run: FinishedRun, mean_store: Store) -> None:
+def test_a_rescored_evaluation_equals_that_of_a_recipe(rules_run: FinishedRun, mean_store: Store) -> None:
     before = contents(mean_store)
-    found = rescore(mean_store, Change(rule="candidate_sum"))
-    assert (found.n_new, len(found.evaluation_ids), found.n_too_old) == (N_EVALUATIONS, N_EVALUATIONS, 0)
+    rescored = rescore(mean_store, Change(rule="candidate_sum"))
+    assert (rescored.n_new, len(rescored.evaluation_ids), rescored.n_too_old) == (N_EVALUATIONS, N_EVALUATIONS, 0)
     after, expected = contents(mean_store), contents(rules_run.store)
     new = set(after) - set(before)
-    assert len(new) == 2 * N_EVALUATIONS + found.n_compared
-    assert found.n_compared == 3 + 4
+    assert len(new) == 2 * N_EVALUATIONS + rescored.n_compared
+    assert rescored.n_compared == 3 + 4
     for path in new:
         assert after[path] == expected[path], path
 
 
-def test_rescoring_again_does_nothing_and_after_an_interruption_what_is_left(mean_store: Store) -> None:
+def test_rescoring_again_only_writes_what_is_missing(mean_store: Store) -> None:
     first = rescore(mean_store, Change(rule="candidate_mean"))
     after = contents(mean_store)
     again = rescore(mean_store, Change(rule="candidate_mean"))
@@ -57,31 +61,33 @@ def test_rescoring_again_does_nothing_and_after_an_interruption_what_is_left(mea
     assert contents(mean_store) == after
 
 
-def test_pmi_gives_the_other_rules_back_and_cannot_be_had_from_them(
+def test_other_rules_can_be_computed_from_pmi_but_not_pmi_from_them(
     rules_run: FinishedRun, mean_store: Store, tmp_path: Path
 ) -> None:
     with pytest.raises(TaskFileError, match="lack the candidates' own scores"):
         rescore(mean_store, Change(rule="pmi"))
     store = copy_of(rules_run.store, tmp_path / "rules")
     expected = contents(store)
-    for one in evaluations(store, "mean"):
-        store.quarantine(one)
+    for record in evaluations(store, "mean"):
+        store.quarantine(record)
     assert rescore(store, Change(rule="pmi")).n_new == 0
     assert rescore(store, Change(rule="mean"), Selection(rule="pmi")).n_new == N_EVALUATIONS
     assert contents(store) == expected
 
 
-def test_each_rule_is_the_formula_over_the_stored_columns(rules_run: FinishedRun) -> None:
-    for one in evaluations(rules_run.store):
-        table = rules_run.store.read_table(one.artefacts[0])
+def test_each_rule_is_its_formula_over_the_stored_columns(rules_run: FinishedRun) -> None:
+    for record in evaluations(rules_run.store):
+        table = rules_run.store.read_table(record.artefacts[0])
         right = 0
         for start in range(0, 3 * N_FACTS, 3):
-            scores = [_score(table, row, one.rows["evaluations"][0]["scoring_rule"]) for row in range(start, start + 3)]
+            scores = [
+                _score(table, row, record.rows["evaluations"][0]["scoring_rule"]) for row in range(start, start + 3)
+            ]
             assert table["rank"][start : start + 3] == [1 + sum(b > a for b in scores) for a in scores]
             right += table["is_gold"][start + scores.index(max(scores))]
-        value = next(row["value"] for row in one.rows["metrics"] if row["metric"] == "accuracy")
+        value = next(row["value"] for row in record.rows["metrics"] if row["metric"] == "accuracy")
         assert value == pytest.approx(right / N_FACTS)
-    rows = [one.rows["evaluations"][0] for one in evaluations(rules_run.store)]
+    rows = [record.rows["evaluations"][0] for record in evaluations(rules_run.store)]
     assert {row["scoring_rule"] for row in rows} == {"mean", "candidate_sum", "pmi"}
 
 
@@ -95,10 +101,10 @@ def _score(table: dict[str, list[Any]], row: int, rule: str) -> float:
 
 def test_a_part_of_the_examples_is_an_evaluation_of_its_own(mean_store: Store) -> None:
     ids = frozenset(["0", "3", "5", "absent"])
-    found = rescore(mean_store, Change(examples=ids), Selection(language="fr"))
-    assert len(found.evaluation_ids) == N_EVALUATIONS // 2
-    for one in found.evaluation_ids:
-        record = mean_store.require("evaluations", one)
+    rescored = rescore(mean_store, Change(examples=ids), Selection(language="fr"))
+    assert len(rescored.evaluation_ids) == N_EVALUATIONS // 2
+    for evaluation_id in rescored.evaluation_ids:
+        record = mean_store.require("evaluations", evaluation_id)
         table = mean_store.read_table(record.artefacts[0])
         (row,) = record.rows["evaluations"]
         assert sorted(set(table["example_id"])) == ["0", "3", "5"]
@@ -110,21 +116,21 @@ def test_a_part_of_the_examples_is_an_evaluation_of_its_own(mean_store: Store) -
 
 
 def test_other_metrics_are_an_evaluation_of_their_own_and_compared(mean_store: Store) -> None:
-    found = rescore(mean_store, Change(metrics=("f1_weighted", "precision_weighted")))
-    assert found.n_new == N_EVALUATIONS
-    record = mean_store.require("evaluations", found.evaluation_ids[0])
+    rescored = rescore(mean_store, Change(metrics=("f1_weighted", "precision_weighted")))
+    assert rescored.n_new == N_EVALUATIONS
+    record = mean_store.require("evaluations", rescored.evaluation_ids[0])
     assert [row["metric"] for row in record.rows["metrics"]] == ["f1_weighted", "precision_weighted"]
     assert record.rows["evaluations"][0]["metric_names"] == ["f1_weighted", "precision_weighted"]
-    rows = [row for one in mean_store.records("comparisons") for row in one.rows["comparisons"]]
+    rows = [row for record in mean_store.records("comparisons") for row in record.rows["comparisons"]]
     assert {row["metric"] for row in rows} == {"accuracy", "ece", "f1_weighted", "precision_weighted"}
 
 
-def test_evaluations_of_an_older_version_are_left_alone(mean_store: Store) -> None:
+def test_evaluations_of_an_older_version_are_skipped(mean_store: Store) -> None:
     old = next(evaluations(mean_store))
     inputs = {"parameters": old.parameters, "parents": old.parents, "contents": old.contents, "step_version": 1}
     mean_store.write_record(Record(**{**vars(old), **inputs, "id": identity(old.kind, **inputs)}))
-    found = rescore(mean_store, Change(rule="candidate_sum"))
-    assert (found.n_too_old, found.n_new) == (1, N_EVALUATIONS)
+    rescored = rescore(mean_store, Change(rule="candidate_sum"))
+    assert (rescored.n_too_old, rescored.n_new) == (1, N_EVALUATIONS)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +143,7 @@ def test_evaluations_of_an_older_version_are_left_alone(mean_store: Store) -> No
         (Change(metrics=("bleu",)), Selection(), "no such metric"),
     ],
 )
-def test_what_cannot_be_rescored_is_refused_before_anything_is_written(
+def test_impossible_rescoring_is_refused_before_anything_is_written(
     mean_store: Store, change: Change, selection: Selection, message: str
 ) -> None:
     before = contents(mean_store)
@@ -146,12 +152,16 @@ def test_what_cannot_be_rescored_is_refused_before_anything_is_written(
     assert contents(mean_store) == before
 
 
-def test_translations_and_perplexities_keep_their_way_of_scoring(tiny_run: FinishedRun, tmp_path: Path) -> None:
+def test_translations_and_perplexities_keep_their_scoring_rule(tiny_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(tiny_run.store, tmp_path / "tiny")
     with pytest.raises(BadInputError, match="no such evaluation"):
         rescore(store, Change(rule="candidate_sum"), Selection(task="perplexity"))
-    found = rescore(store, Change(metrics=("exact_match",)), Selection(task="translation"))
-    assert found.n_new == len([one for one in evaluations(store, "greedy") if "metrics" not in one.parameters]) > 1
-    one = store.require("evaluations", found.evaluation_ids[0])
-    assert one.rows["evaluations"][0]["scoring_rule"] == "greedy"
-    assert set(store.read_table(one.artefacts[0])) == {"example_id", "prompt", "output", "reference"}
+    rescored = rescore(store, Change(metrics=("exact_match",)), Selection(task="translation"))
+    assert (
+        rescored.n_new
+        == len([record for record in evaluations(store, "greedy") if "metrics" not in record.parameters])
+        > 1
+    )
+    record = store.require("evaluations", rescored.evaluation_ids[0])
+    assert record.rows["evaluations"][0]["scoring_rule"] == "greedy"
+    assert set(store.read_table(record.artefacts[0])) == {"example_id", "prompt", "output", "reference"}

@@ -1,4 +1,4 @@
-"""Paths of a recipe that name data sets of a hub, from the recipe to the plan."""
+"""Recipes with data sets of a hub, from the path to the plan."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +21,12 @@ OWN = {"name": "some/nli", "files": "{config}.{split}.jsonl", "splits": {"test":
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    with serving() as one:
-        use_hub(monkeypatch, one.url, tmp_path / "cache")
+    with serving() as server:
+        use_hub(monkeypatch, server.url, tmp_path / "cache")
         pinned.cache_clear()
         rows = [{"premise": f"p {n}", "hypothesis": f"h {n}", "label": n % 3} for n in range(12)]
-        one.push("some/nli", {f"{language}.test.jsonl": json_lines(rows) for language in ("fr", "sw")})
-        yield one
+        server.push("some/nli", {f"{language}.test.jsonl": json_lines(rows) for language in ("fr", "sw")})
+        yield server
 
 
 def recipe_of(folder: Path, *, path: str = "hub:some/nli", **changes: Any) -> Recipe:
@@ -38,12 +38,10 @@ def recipe_of(folder: Path, *, path: str = "hub:some/nli", **changes: Any) -> Re
 def evaluations(plan: Plan) -> list[tuple[str, str]]:
     """(language, id) of all evaluations."""
     jobs = (job for job in plan.jobs if isinstance(job, EvaluateJob))
-    return [(one.task.language, one.identity.id) for job in jobs for one in job.evaluations]
+    return [(evaluation.task.language, evaluation.identity.id) for job in jobs for evaluation in job.evaluations]
 
 
-def test_ids_are_those_of_local_files_with_the_same_rows_and_the_commit_is_a_name(
-    hub: Hub, tiny_inputs: Path, tmp_path: Path
-) -> None:
+def test_ids_equal_those_of_local_files_with_the_same_rows(hub: Hub, tiny_inputs: Path, tmp_path: Path) -> None:
     plan = build_plan(recipe_of(tiny_inputs))
     commit = hub.references["some/nli", "main"]
     for language in ("fr", "sw"):
@@ -54,7 +52,7 @@ def test_ids_are_those_of_local_files_with_the_same_rows_and_the_commit_is_a_nam
     named = [row for row in plan.record.rows["names"] if row["kind"] == "data_set"]
     assert [(row["name"], row["id"]) for row in named] == [("some/nli@main", commit)]
     assert not [row for row in local.record.rows["names"] if row["kind"] == "data_set"]
-    assert len([one for one in hub.requests if "/revision/" in one]) == 1
+    assert len([request for request in hub.requests if "/revision/" in request]) == 1
 
 
 def test_a_commit_in_the_path_and_other_content_at_the_branch(hub: Hub, tiny_inputs: Path) -> None:
@@ -64,7 +62,9 @@ def test_a_commit_in_the_path_and_other_content_at_the_branch(hub: Hub, tiny_inp
     hub.push("some/nli", {f"{language}.test.jsonl": json_lines(rows) for language in ("fr", "sw")})
     pinned.cache_clear()
     assert evaluations(build_plan(recipe_of(tiny_inputs, path=f"hub:some/nli@{commit}"))) == first
-    assert {one for _, one in evaluations(build_plan(recipe_of(tiny_inputs)))}.isdisjoint(one for _, one in first)
+    assert {evaluation_id for _, evaluation_id in evaluations(build_plan(recipe_of(tiny_inputs)))}.isdisjoint(
+        evaluation_id for _, evaluation_id in first
+    )
 
 
 def task_set(**changes: Any) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def task_set(**changes: Any) -> dict[str, Any]:
     return {**entry, "shots": 1, "samples": 4, "max_tokens": 48, **changes}
 
 
-def test_demonstrations_of_a_hubs_items_show_none_that_is_evaluated(hub: Hub, tiny_inputs: Path) -> None:
+def test_demonstrations_of_a_hub_contain_no_evaluated_item(hub: Hub, tiny_inputs: Path) -> None:
     corpus = {**tiny_recipe()["corpus"], "leave_out_evaluated": False}
     with pytest.raises(RecipeError, match="items that an evaluation uses"):
         build_plan(recipe_of(tiny_inputs, demonstrations=[task_set(samples=11)], corpus=corpus))
@@ -81,9 +81,9 @@ def test_demonstrations_of_a_hubs_items_show_none_that_is_evaluated(hub: Hub, ti
     build_plan(recipe_of(tiny_inputs, demonstrations=[task_set(samples=12, split="dev")]))
 
 
-def test_a_recipes_record_stands_before_the_packages(tiny_inputs: Path) -> None:
-    own = {**OWN, "name": "facebook/xnli", "revision": "v2"}
-    recipe = recipe_of(tiny_inputs, data_sets=[own])
+def test_a_data_set_of_the_recipe_replaces_the_built_in_one(tiny_inputs: Path) -> None:
+    described = {**OWN, "name": "facebook/xnli", "revision": "v2"}
+    recipe = recipe_of(tiny_inputs, data_sets=[described])
     source = task_source(recipe, "hub:facebook/xnli")
     assert isinstance(source, HubSource)
     assert (source.revision, source.data.files) == ("v2", ("{config}.{split}.jsonl",))

@@ -1,4 +1,4 @@
-"""Parameters and columns of a task spec, and its way into a record and back."""
+"""Parameters and columns of a task spec, and its conversion to a record and back."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ MOOD = TemplateTask("mood", "{text} {candidate}", "label", labels=("0", "1"), wo
         replace(XNLI, folder="", task="mood", template=MOOD),
     ],
 )
-def test_a_spec_comes_back_from_its_record_without_its_paths(spec: TaskSpec) -> None:
+def test_a_spec_is_restored_from_its_record_without_its_paths(spec: TaskSpec) -> None:
     stored = json.loads(json.dumps(spec.parameters))
     assert task_spec({**stored, "dtype": "float32", "batch_tokens": 512}) == spec
 
@@ -59,7 +59,7 @@ def test_evaluations_that_differ_in_language_split_rule_and_number_of_items_have
         assert replace(XNLI, **change).protocol.id == XNLI.protocol.id  # type: ignore[arg-type]
 
 
-def test_everything_else_that_says_how_a_task_is_evaluated_changes_the_protocol() -> None:
+def test_every_other_choice_changes_the_protocol() -> None:
     changed = [
         replace(XNLI, task="xcopa"),
         replace(XNLI, prompts="native"),
