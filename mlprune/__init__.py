@@ -1,3 +1,3 @@
 """Prune multilingual language models with translation demonstrations: the science, without Ray and without DuckDB."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
