@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mlprune.errors import StatisticsError
 from mlprune.numeric.activations.aggregation import aggregated
-from mlprune.numeric.activations.statistics import RunningTotal, bootstrap_weights
+from mlprune.numeric.activations.resampling import bootstrap_weights
+from mlprune.numeric.activations.statistics import RunningTotal
 from mlprune.numeric.weights.scores import contrast_norms
 from mlprune.pruning.spec import StatisticsSelection
 

@@ -3,110 +3,30 @@
 The keys of the parameters of scores, schedules and aggregations come from their registries.
 """
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, Parameters, Score
-from mlprune.recipe.base import Model, RegisteredName, Seed, as_pairs
+from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, Parameters, Score
+from mlprune.recipe.base import Model, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
+from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
-Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
 _SCORE = RegisteredName("score", tuple(SCORES))
 _AGGREGATION = RegisteredName("aggregation", tuple(AGGREGATIONS))
-_SCHEDULE = RegisteredName("schedule", tuple(SCHEDULES))
 ScoreName = Annotated[str, AfterValidator(_SCORE), Field(title=_SCORE.title)]
 AggregationName = Annotated[str, AfterValidator(_AGGREGATION), Field(title=_AGGREGATION.title)]
-ScheduleName = Annotated[str, AfterValidator(_SCHEDULE), Field(title=_SCHEDULE.title)]
+_NAMED_STRUCTURES = tuple(name for name in STRUCTURES if name != "N:M")
 StructureName = Annotated[
     str,
-    Field(pattern=r"^(row|matrix|alpha|[1-9][0-9]*:[1-9][0-9]*)$", title="`row`, `matrix`, `alpha` or N:M as in `2:4`"),
+    Field(
+        pattern=rf"^({'|'.join(_NAMED_STRUCTURES)}|[1-9][0-9]*:[1-9][0-9]*)$",
+        title=f"{', '.join(f'`{name}`' for name in _NAMED_STRUCTURES)} or N:M as in `2:4`",
+    ),
 ]
 STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
 """Keys about statistics. Scores without statistics ignore them, so that lists of scores can multiply out."""
-MAX_BLOCKS = 10_000
-"""Exclusive upper bound of block numbers in spans."""
-_SPAN = re.compile(r"(\d+)-(\d+)")
-
-
-def _block_numbers(value: object) -> object:
-    """Return blocks as numbers: `[0, "4-6"]` gives 0, 4, 5, 6."""
-    blocks: list[object] = []
-    for item in value if isinstance(value, list | tuple) else [value]:
-        span = _SPAN.fullmatch(str(item))
-        if span and not int(span[1]) <= int(span[2]) < MAX_BLOCKS:
-            raise ValueError(f"expected a span of blocks such as 4-7, the lower first, got {item!r}")
-        blocks.extend(range(int(span[1]), int(span[2]) + 1) if span else [item])
-    return tuple(blocks)
-
-
-Blocks = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...],
-    BeforeValidator(_block_numbers),
-    Field(title="list of block numbers, or spans such as `4-7`"),
-]
-
-
-class ScheduleFields(Model):
-    """Distribution of the sparsity over blocks and layers. `schedule: owl` is short for `schedule: {kind: owl}`."""
-
-    kind: ScheduleName = "uniform"
-    """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; the default with `blocks`
-    or `layers`. `owl`: less in blocks whose scores have many outliers (Yin et al., arXiv:2310.05175)."""
-    blocks: Annotated[
-        tuple[tuple[Annotated[int, Field(ge=0)], Sparsity], ...],
-        BeforeValidator(as_pairs),
-        Field(title="mapping of block numbers to fractions"),
-    ] = ()
-    """given: sparsity of a block, in place of the entry's."""
-    layers: Annotated[
-        tuple[tuple[str, Sparsity], ...], BeforeValidator(as_pairs), Field(title="mapping of layers to fractions")
-    ] = ()
-    """given: sparsity of a layer, by its path inside a block, in all blocks that `blocks` does not name."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_word(cls, value: object) -> object:
-        if isinstance(value, str):
-            return {"kind": value}
-        if isinstance(value, dict) and {"blocks", "layers"} & set(value):
-            return {"kind": "given", **value}
-        return value
-
-    @model_validator(mode="after")
-    def _fields_fit_kind(self) -> "ScheduleFields":
-        if (self.kind == "given") != bool(self.blocks or self.layers):
-            raise ValueError("schedule given takes blocks or layers, and no other schedule takes them")
-        return self
-
-    @property
-    def parameters(self) -> Parameters:
-        """The parameters of the schedule."""
-        return chosen_parameters(self, SCHEDULES[self.kind])
-
-
-if TYPE_CHECKING:
-
-    class ScheduleConfig(ScheduleFields):
-        """`ScheduleFields` with a key for every parameter of a schedule."""
-
-else:
-    ScheduleConfig = with_options("ScheduleConfig", ScheduleFields, schedule=SCHEDULES)
-
-
-class ScopeConfig(Model):
-    """Blocks and layers that are pruned; the others are not changed."""
-
-    blocks: Blocks = ()
-    """Only these blocks (all)."""
-    layers: tuple[str, ...] = ()
-    """Only these layers, by their path inside a block (all)."""
-    without_blocks: Blocks = ()
-    """Not these blocks."""
-    without_layers: tuple[str, ...] = ()
-    """Not these layers."""
 
 
 class VariantFields(Model):

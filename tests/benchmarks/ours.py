@@ -21,7 +21,7 @@ from mlprune.plan import build_plan, pending_jobs
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import Job
-from mlprune.steps.prune.variant_rows import StoredMasks, stored_masks
+from mlprune.steps.prune.stored_masks import StoredMasks, stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 

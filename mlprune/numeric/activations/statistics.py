@@ -5,14 +5,13 @@ pass. The caller chooses the tokens that count. Published scripts count padding;
 depend on its own counted tokens only.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.errors import ShapeError, StatisticsError
 
 _ENTRIES_TOGETHER = 2**17
 """Activations that are squared at once: 1 MiB as float64, which stays in cache. Another value may change last bits."""
@@ -170,27 +169,6 @@ class RunningTotal:
             expected, got = len(self._factors), self._n_added
             raise StatisticsError("statistics lack demonstrations", expected=expected, got=got)
         return self._total
-
-
-def bootstrap_weights(n: int, seed: int) -> Tensor:
-    """Return how often each of n demonstrations is drawn when n are drawn with replacement.
-
-    Draw i is demonstration SHA-256("seed:i") mod n, with the digest as a big-endian number. The draws do not depend on
-    platforms or library versions, and are equal for all sets of one size, so that such sets are resampled together.
-
-    Args:
-        n: number of demonstrations, >= 1.
-        seed: any integer.
-    Returns: [n], float64, whole numbers that sum to n.
-    Raises:
-        BadInputError: n is below 1.
-    """
-    if n < 1:
-        raise BadInputError("there is nothing to resample", expected="n >= 1", got=n)
-    counts = [0] * n
-    for draw in range(n):
-        counts[int.from_bytes(hashlib.sha256(f"{seed}:{draw}".encode()).digest(), "big") % n] += 1
-    return torch.tensor(counts, dtype=torch.float64)
 
 
 def _sums_of_squares(values: Tensor, token_mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ comparing all pairs.
 
 import numpy as np
 
+from mlprune.numeric.selection.pairwise_ranks import compare_within_rows
 from mlprune.numeric.selection.sortable_bits import (
     ZERO,
     Array,
@@ -28,7 +29,6 @@ _FEW = 32
 _MOST_BINS = 2**13
 _WINDOW = np.uint32(2**27 - 1)
 """The bins cover the 16 powers of two below the largest score; all smaller scores, mostly zeros, are in one bin."""
-_ROWS_AT_A_TIME = 512
 CUT = 256
 """Smaller codes are levels; this code and larger ones are bins that contain a count."""
 
@@ -62,7 +62,7 @@ def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Ar
     def select(rows: slice) -> np.uint32:
         bits = bits_of(scores[rows])
         if is_narrow:
-            return _compare_within_rows(bits, level_at, flip, levels[rows])
+            return compare_within_rows(bits, level_at, flip, levels[rows])
         return _select_rows(bits, counts[rows] if len(counts) > 1 else counts, flip, levels[rows])
 
     check_finite(scores, max(parallel_map(select, row_chunks(scores, _WEIGHTS_PER_CHUNK)), default=ZERO))
@@ -226,31 +226,3 @@ def _level_sizes(levels: Array) -> Array:
         sizes[0, levels[i]] += 1
     total: Array = sizes.sum(0)
     return total
-
-
-@compiled
-def _compare_within_rows(bits: Array, level_at: Array, flip: np.uint32, levels: Array) -> np.uint32:
-    """Rank the few entries of each row by comparing all pairs, many rows at once; returns the largest magnitude."""
-    n_rows, d = bits.shape
-    keys, ranks = np.empty((d, _ROWS_AT_A_TIME), np.uint32), np.empty((d, _ROWS_AT_A_TIME), np.uint8)
-    magnitude = ZERO
-    for start in range(0, n_rows, _ROWS_AT_A_TIME):
-        n = min(_ROWS_AT_A_TIME, n_rows - start)
-        ranks[:] = 0
-        for j in range(d):
-            magnitude = max(magnitude, key_range(bits[start : start + n, j], flip, keys[j])[2])
-            for i in range(j):
-                _compare(keys[i], keys[j], ranks[i], ranks[j])
-        for i in range(n):
-            for j in range(d):
-                levels[start + i, j] = level_at[ranks[j, i]]
-    return magnitude
-
-
-@compiled
-def _compare(firsts: Array, seconds: Array, first_ranks: Array, second_ranks: Array) -> None:
-    """Raise the rank of the higher of two entries; of the second if they are equal."""
-    for i in range(firsts.size):
-        is_second = firsts[i] <= seconds[i]
-        second_ranks[i] += np.uint8(is_second)
-        first_ranks[i] += np.uint8(not is_second)

@@ -27,7 +27,7 @@ from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.variant_rows import require_masks
+from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.store.store import Store
 
 OVERLAP_SHARE = 0.3

@@ -26,7 +26,7 @@ from mlprune.steps.evaluate.results import TasksJob, read_predictions, write_eva
 from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.variant_rows import stored_masks
+from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.store import Store
 
 __all__ = [

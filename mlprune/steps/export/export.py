@@ -24,7 +24,7 @@ from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.base_model import require_base_model
 from mlprune.steps.export.model_card import model_card
-from mlprune.steps.prune.variant_rows import stored_masks
+from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 

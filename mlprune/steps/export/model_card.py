@@ -13,7 +13,7 @@ import yaml
 from mlprune.json_values import as_str
 from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.steps.export.markdown import cell, rows_table, section, table
-from mlprune.steps.prune.variant_rows import stored_masks
+from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.steps.prune.variant_text import value_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store

@@ -19,7 +19,7 @@ from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
 from mlprune.steps.observe.cost import COUNT_DIGITS, sums_cost
 from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass
-from mlprune.steps.prune.variant_rows import require_masks
+from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 

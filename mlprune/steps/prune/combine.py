@@ -11,8 +11,9 @@ from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.cost import combination_cost
+from mlprune.steps.prune.stored_masks import StoredMasks, require_masks
 from mlprune.steps.prune.variant import CombinedVariant, block_identity
-from mlprune.steps.prune.variant_rows import StoredMasks, require_masks, write_variants
+from mlprune.steps.prune.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 

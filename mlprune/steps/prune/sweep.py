@@ -29,8 +29,9 @@ from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
 from mlprune.steps.observe.statistics_files import write_part
 from mlprune.steps.prune.cost import sweep_cost
 from mlprune.steps.prune.ordering import Ordering, sparsities_of
+from mlprune.steps.prune.stored_masks import mask_artefacts, weight_artefacts
 from mlprune.steps.prune.variant import Calibration, ScoredVariant, block_identity
-from mlprune.steps.prune.variant_rows import mask_artefacts, weight_artefacts, write_variants
+from mlprune.steps.prune.variant_rows import write_variants
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 

@@ -22,9 +22,9 @@ from mlprune.steps.job import Identity, ModelRef
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.combine import combined_block
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
+from mlprune.steps.prune.stored_masks import require_masks, stored_masks
 from mlprune.steps.prune.sweep import roles, swept_factors
 from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant, scored_variant
-from mlprune.steps.prune.variant_rows import require_masks, stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, DtypeName

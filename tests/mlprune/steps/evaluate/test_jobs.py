@@ -13,7 +13,7 @@ from mlprune.plan import build_plan
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.jobs import EvaluateJob, EvaluationSpec, apply_variant, shot_lines, task_data
-from mlprune.steps.prune.variant_rows import stored_masks
+from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import (

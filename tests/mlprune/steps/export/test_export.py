@@ -12,7 +12,7 @@ from mlprune.models.checkpoint.edit import overwrite_tensor
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packing import unpack_levels
 from mlprune.steps.export.export import export_variant
-from mlprune.steps.prune.variant_rows import require_masks
+from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.store.store import Store
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
 from tests.tiny_recipes import run_here, small_recipe, write_recipe, write_texts

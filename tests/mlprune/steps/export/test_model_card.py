@@ -7,8 +7,8 @@ from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.models.families.records import FAMILIES
 from mlprune.steps.export.export import export_variant, variant_record
 from mlprune.steps.export.model_card import model_card
+from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.variant import ScoredVariant
-from mlprune.steps.prune.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.tiny_recipes import (
     copy_of,

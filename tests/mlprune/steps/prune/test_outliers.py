@@ -4,7 +4,7 @@ import pytest
 
 from mlprune.steps.prune.outliers import OutliersJob, read_ratios
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant_rows import require_masks
+from mlprune.steps.prune.stored_masks import require_masks
 from tests.method_reference import ByHand
 from tests.tiny_recipes import FinishedRun
 

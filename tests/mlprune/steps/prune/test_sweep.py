@@ -18,8 +18,8 @@ from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.parallel import set_worker_threads
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.observe.statistics_files import read_block_statistics
+from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.sweep import SweepJob
-from mlprune.steps.prune.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.method_reference import LAYERS, ByHand, counted, demonstrations
 from tests.tiny_recipes import FinishedRun, chain_of, contents, layer_inputs, method_recipe, reference_model

@@ -12,7 +12,7 @@ from mlprune.numeric.masks.packing import pack_levels, unpack_levels
 from mlprune.parallel import set_worker_threads
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
 from mlprune.steps.observe.statistics_files import SCHEMA as STATISTICS_SCHEMA
-from mlprune.steps.prune.variant_rows import artefacts_below, require_masks
+from mlprune.steps.prune.stored_masks import artefacts_below, require_masks
 from mlprune.steps.prune.verify import verify_variant
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store

@@ -1,0 +1,28 @@
+"""Schedules and scopes of a recipe."""
+
+from typing import Any
+
+from mlprune.recipe import VariantConfig
+from tests.good_recipe import parse, with_keys
+
+
+def entry(**keys: Any) -> VariantConfig:
+    """The wanda variant of the good recipe, with some keys changed."""
+    return parse(with_keys("variants.0", **keys)).variants[0]
+
+
+def test_a_schedule_is_a_name_or_a_mapping_and_blocks_or_layers_imply_given() -> None:
+    assert entry(schedule="owl").schedule == entry(schedule={"kind": "owl"}).schedule
+    assert (entry(schedule="owl").schedule.m, entry(schedule="owl").schedule.spread) == (5.0, 0.08)
+    given = entry(schedule={"blocks": {1: 0.6, 0: 0.2}, "layers": {"fc2": 0.1, "fc1": 0.3}}).schedule
+    assert (given.kind, given.blocks, given.layers) == (
+        "given",
+        ((0, 0.2), (1, 0.6)),
+        (("fc1", 0.3), ("fc2", 0.1)),
+    )
+
+
+def test_blocks_are_numbers_and_spans() -> None:
+    assert entry(scope={"blocks": [0, "4-6", 9]}).scope.blocks == (0, 4, 5, 6, 9)
+    assert entry(scope={"without_blocks": "2-2"}).scope.without_blocks == (2,)
+    assert entry(scope={"blocks": 3}).scope.blocks == (3,)
