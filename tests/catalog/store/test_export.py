@@ -82,7 +82,7 @@ def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
         table = methods_catalog.arrow(f"SELECT * FROM {name} LIMIT 50")
         expected = methods_catalog.query(f"SELECT count(*) AS n FROM (SELECT * FROM {name} LIMIT 50)")
         assert [{"n": len(table.to_pandas())}] == [{"n": len(polars.from_arrow(table))}] == expected
-    with pytest.raises(QueryError, match="only reads"):
+    with pytest.raises(QueryError, match="can only read"):
         methods_catalog.arrow("DELETE FROM metrics")
 
 
