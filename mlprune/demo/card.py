@@ -2,16 +2,16 @@
 
     python -m mlprune.demo.card MODEL_DIR
 
-Reads `training.json`, writes `README.md` (the card) and `measurements.json`. Nothing in the card is written by hand but
-the sentences around the figures.
+Reads `training.json` and writes `README.md` (the card) and `measurements.json`.
 """
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from mlprune.corpus import cldr, cldr_facts, cldr_sentences
 from mlprune.evaluation.bootstrap import measure
@@ -19,7 +19,7 @@ from mlprune.evaluation.scoring.candidates import Predictions, score_items
 from mlprune.evaluation.scoring.translation import Translations, prepare_translation, run_translation
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
 from mlprune.evaluation.tasks.builtin.facts import facts_item
-from mlprune.evaluation.tasks.items import TranslationItem
+from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
 from mlprune.evaluation.tasks.task_files import corpus_items
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.chain import Chain
@@ -30,30 +30,46 @@ POSITIONS = 256
 BATCH_TOKENS = 2048
 N_SHOTS = 2
 N_TRANSLATIONS = 80
-"""Sentences translated for each pair: lines of the built-in corpus, which training left out."""
+"""Translated sentences per pair: lines of the built-in corpus, which are not in the training text."""
 N_PERPLEXITY = 200
 
 
-def fact_accuracy(chain: Chain, tokenizer: Any, language: str, *, held_out: bool) -> tuple[float, float, int]:
-    """(accuracy, accuracy of guessing, number of facts) in one language."""
-    chosen = [fact for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id) == held_out]
-    rows = [cldr_facts.item(fact, language) for fact in chosen]
+class Measurements(TypedDict):
+    """Measurements of the card."""
+
+    facts: dict[str, dict[str, tuple[float, float, int]]]
+    """Language -> `seen` or `held_out` -> accuracy, chance level, number of facts."""
+    perplexity: dict[str, float]
+    """Language -> perplexity per token."""
+    translation: dict[str, tuple[float, float]]
+    """Pair -> exact match of all sentences, of full dates."""
+
+
+def fact_accuracy(
+    chain: Chain, tokenizer: PreTrainedTokenizerBase, language: str, *, held_out: bool
+) -> tuple[float, float, int]:
+    """Accuracy, chance level and number of facts in one language."""
+    facts = [fact for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id) == held_out]
+    rows = [cldr_facts.item(fact, language) for fact in facts]
     items = [facts_item(str(row["id"]), row) for row in rows]
     scores = score_items(chain, tokenizer, items, batch_tokens=BATCH_TOKENS, max_positions=POSITIONS)
     accuracy = measure(task_metrics("facts", language)[0], Predictions.from_scores(items, scores)).value
     return accuracy, sum(1 / len(item.candidates) for item in items) / len(items), len(items)
 
 
-def perplexity(chain: Chain, tokenizer: Any, language: str) -> float:
+def perplexity(chain: Chain, tokenizer: PreTrainedTokenizerBase, language: str) -> float:
     """Perplexity on lines of the built-in corpus."""
     lines = {language: cldr_sentences.corpus()[language]}
-    items: Any = corpus_items("perplexity", lines, language=language, limit=N_PERPLEXITY).items
+    data = corpus_items("perplexity", lines, language=language, limit=N_PERPLEXITY)
+    items = cast("tuple[ChoiceItem, ...]", data.items)
     scores = score_items(chain, tokenizer, items, batch_tokens=BATCH_TOKENS, max_positions=POSITIONS)
     return measure(METRICS["perplexity"], Predictions.from_scores(items, scores)).value
 
 
-def translation_accuracy(chain: Chain, tokenizer: Any, pair: tuple[str, str]) -> tuple[float, float]:
-    """(exact match, exact match of full dates) of few-shot greedy translations."""
+def translation_accuracy(
+    chain: Chain, tokenizer: PreTrainedTokenizerBase, pair: tuple[str, str]
+) -> tuple[float, float]:
+    """Exact match of few-shot greedy translations, for all sentences and for full dates."""
     lines = cldr_sentences.corpus()
     order = ordered_by_hash(0, range(len(lines["en"])))
     shots, chosen = order[:N_SHOTS], order[N_SHOTS : N_SHOTS + N_TRANSLATIONS]
@@ -64,7 +80,9 @@ def translation_accuracy(chain: Chain, tokenizer: Any, pair: tuple[str, str]) ->
     )
 
 
-def _exact_match(chain: Chain, tokenizer: Any, pair: tuple[str, str], *, shots: list[int], chosen: list[int]) -> float:
+def _exact_match(
+    chain: Chain, tokenizer: PreTrainedTokenizerBase, pair: tuple[str, str], *, shots: list[int], chosen: list[int]
+) -> float:
     source, target = (cldr_sentences.corpus()[language] for language in pair)
     prepared = prepare_translation(
         tokenizer,
@@ -80,8 +98,8 @@ def _exact_match(chain: Chain, tokenizer: Any, pair: tuple[str, str], *, shots: 
     return measure(METRICS["exact_match"], outputs).value
 
 
-def measurements(folder: Path) -> dict[str, Any]:
-    """Everything the card states."""
+def measurements(folder: Path) -> Measurements:
+    """All measurements of the card."""
     chain, tokenizer = local_chain(folder), load_tokenizer(folder)
     facts = {
         language: {
@@ -90,8 +108,13 @@ def measurements(folder: Path) -> dict[str, Any]:
         }
         for language in cldr.LANGUAGES
     }
-    others = cldr.LANGUAGES[1:]
-    pairs = [*((one, "en") for one in others), *(("en", one) for one in others), ("fr", "es"), ("zh", "sw")]
+    without_english = cldr.LANGUAGES[1:]
+    pairs = [
+        *((language, "en") for language in without_english),
+        *(("en", language) for language in without_english),
+        ("fr", "es"),
+        ("zh", "sw"),
+    ]
     return {
         "facts": facts,
         "perplexity": {language: perplexity(chain, tokenizer, language) for language in cldr.LANGUAGES},
@@ -104,48 +127,49 @@ license: mit
 language: [{languages}]
 library_name: transformers
 ---
-# {name}: a small XGLM that knows CLDR
+# {name}: a small XGLM trained on CLDR
 
-The model mlprune brings along so that its main job runs without a download: `XGLMForCausalLM`, {parameters:,}
-parameters (4 blocks, 160 wide, byte-level BPE of 5,000 tokens), weights stored in float16. Made from nothing but what
-Unicode CLDR (through the Python package babel) and Python's standard library hold; `mlprune/demo/text.py` says what it
-read.
+The model that comes with mlprune, so that the demo needs no download: `XGLMForCausalLM` with {parameters:,} parameters
+(4 blocks, width 160, byte-level BPE with 5,000 tokens) and weights in float16. Its training text comes only from
+Unicode CLDR, through the Python package babel, and from Python's standard library; `mlprune/demo/text.py` generates it.
 
-**Training.** `{command}`: {elapsed_min:.0f} minutes on 2 CPU cores, other work beside it; {steps:,} steps, {tokens:,}
-tokens, final loss {loss:.3f} (torch {torch}, Python {python}). Documents: {shares}.
+**Training.** `{command}` took {elapsed_min:.0f} minutes on 2 CPU cores that were also used for other work: {steps:,}
+steps, {tokens:,} tokens, final loss {loss:.3f} (torch {torch}, Python {python}). Documents: {shares}.
 
-**Split.** {n_facts} facts; all were read in English, in every other language only the {n_seen} that are not held out.
-Held out are the facts with an even SHA-256 of `held-out:0:<fact id>`, the same in every language. The 1,000
-lines of the built-in corpus (seed 0) were in no training text.
+**Split.** There are {n_facts} facts. The English training text has all of them; the text of every other language has
+only the {n_seen} facts that are not held out. A fact is held out, in all languages, if the SHA-256 of
+`held-out:0:<fact id>` is even. The 1,000 lines of the built-in corpus (seed 0) are in no training text.
 
-**Measured** with `python -m mlprune.demo.card` on the CPU in float32. Facts: accuracy of choosing among up to six
-candidates by mean log-probability (guessing: {chance:.2f}). "Held out" is what a language can only know from English.
+**Measurements** are from `python -m mlprune.demo.card`, on the CPU in float32. Accuracy on facts is that of choosing
+among up to six candidates by mean log-probability (chance level: {chance:.2f}). A language can know held-out facts only
+by transfer from English.
 
 | language | facts seen | facts held out | perplexity per token |
 |---|---|---|---|
 {facts}
 
-English has no held-out facts: both its columns were in training. Perplexity is high because a sentence stands without
-its label ("French: ...") there: outside facts the model never read one so. Few-shot translation ({n_shots} shots,
-greedy), exact match on {n_translations} lines of the built-in corpus, and on {n_dates} full dates of it alone:
+Both English columns are facts from the training text. Perplexity is high because its sentences have no label
+("French: ..."); except for facts, the training text has no sentence without one. The next table has the exact match of
+few-shot translation ({n_shots} shots, greedy) on {n_translations} lines of the built-in corpus and on {n_dates} full
+dates:
 
 | pair | exact match | full dates |
 |---|---|---|
 {translation}
 
-It is a test object, not a model to rely on: it knows names and formats, not language.
+The model is for tests and demonstrations only: it has learned names and formats, not language.
 """
 
 
-def card(folder: Path, found: dict[str, Any]) -> str:
+def card(folder: Path, measured: Measurements) -> str:
     """The model card."""
     training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     facts = [
-        f"| {language} | {both['seen'][0]:.2f} | {both['held_out'][0]:.2f} | {found['perplexity'][language]:.2f} |"
-        for language, both in found["facts"].items()
+        f"| {language} | {both['seen'][0]:.2f} | {both['held_out'][0]:.2f} | {measured['perplexity'][language]:.2f} |"
+        for language, both in measured["facts"].items()
     ]
-    pairs = [f"| {pair} | {whole:.2f} | {dates:.2f} |" for pair, (whole, dates) in found["translation"].items()]
-    english = found["facts"]["en"]
+    pairs = [f"| {pair} | {whole:.2f} | {dates:.2f} |" for pair, (whole, dates) in measured["translation"].items()]
+    english = measured["facts"]["en"]
     return CARD.format(
         name=folder.name,
         languages=", ".join(cldr.LANGUAGES),
@@ -170,14 +194,14 @@ def card(folder: Path, found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     torch.set_num_threads(2)
-    found = measurements(folder)
-    (folder / "measurements.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(folder, found), encoding="utf-8")
+    measured = measurements(folder)
+    (folder / "measurements.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(card(folder, measured), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""What the embedded model reads while it is trained: documents of four kinds, drawn for ever.
+"""Training text of the embedded model: an endless stream of documents of four kinds.
 
-- translation: few-shot demonstrations of one language pair, the format the demonstrations of a recipe have;
+- translation: few-shot demonstrations of one language pair, in the format of a recipe's demonstrations;
 - monolingual: the same sentences in one language;
-- facts: every fact in English, in the other languages only those that are not held out;
-- code: pieces of Python's standard library.
-Left to others: the sentences themselves (`mlprune.corpus`), tokenising and batching (`train.py`).
+- facts: all facts in English, and in other languages only those that are not held out;
+- code: parts of Python's standard library.
 """
 
 import random
@@ -24,12 +23,12 @@ KIND_SHARES = {"name": 4.0, "fact": 2.0} | dict.fromkeys(SENTENCES, 1.0)
 """Relative frequency of the kinds of sentence in translation and monolingual documents."""
 
 ENGLISH_FACT_SHARE = 0.4
-"""Share of fact documents that are English; the others are spread evenly."""
+"""Share of fact documents in English; the other languages share the remainder evenly."""
 
 
 @cache
 def _facts_seen(language: str) -> tuple[str, ...]:
-    """The sentences of the facts this language may be trained on."""
+    """The sentences of the facts in the training text of a language."""
     return tuple(
         cldr_facts.sentence(fact, language)
         for fact in cldr_facts.facts()
@@ -39,7 +38,7 @@ def _facts_seen(language: str) -> tuple[str, ...]:
 
 @cache
 def _facts_in_all_languages() -> tuple[Parallel, ...]:
-    """The facts seen in every language, as parallel sentences."""
+    """The facts in the training text of all languages, as parallel sentences."""
     return tuple(
         {language: cldr_facts.sentence(fact, language) for language in cldr.LANGUAGES}
         for fact in cldr_facts.facts()
@@ -49,26 +48,26 @@ def _facts_in_all_languages() -> tuple[Parallel, ...]:
 
 @cache
 def _reserved() -> frozenset[str]:
-    """English side of the built-in corpus, which training leaves out."""
+    """English side of the built-in corpus, which is not in the training text."""
     return frozenset(cldr_sentences.corpus()["en"])
 
 
 def parallel_sentence(rng: random.Random) -> Parallel:
-    """A sentence, name or seen fact in every language, never one of the built-in corpus."""
+    """A sentence, name or fact in every language that is not in the built-in corpus."""
     while True:
         kind = rng.choices(list(KIND_SHARES), weights=list(KIND_SHARES.values()))[0]
         if kind == "name":
-            drawn = cldr_sentences.name(rng)
+            sentence = cldr_sentences.name(rng)
         elif kind == "fact":
-            drawn = rng.choice(_facts_in_all_languages())
+            sentence = rng.choice(_facts_in_all_languages())
         else:
-            drawn = SENTENCES[kind](rng)
-        if drawn["en"] not in _reserved():
-            return drawn
+            sentence = SENTENCES[kind](rng)
+        if sentence["en"] not in _reserved():
+            return sentence
 
 
 def translation_document(rng: random.Random, *, end: str, shots: int) -> str:
-    """Few-shot demonstrations of one ordered pair of languages; half of them are into or out of English."""
+    """Few-shot demonstrations of one ordered pair of languages; about half of the pairs contain English."""
     source, target = rng.sample(cldr.LANGUAGES, 2)
     if rng.random() < 0.4 and "en" not in (source, target):
         source, target = rng.choice(((source, "en"), ("en", target)))
@@ -90,14 +89,14 @@ def facts_document(rng: random.Random, *, end: str, shots: int) -> str:
 
 @cache
 def _python_sources() -> tuple[str, ...]:
-    """Modules of the standard library of the Python that runs the training."""
+    """Modules of the standard library of the running Python."""
     folder = Path(sysconfig.get_paths()["stdlib"])
     texts = (path.read_text(encoding="utf-8", errors="ignore") for path in sorted(folder.glob("*.py")))
     return tuple(text for text in texts if len(text) > 4000)
 
 
 def code_document(rng: random.Random, *, end: str, shots: int) -> str:
-    """A piece of a Python file."""
+    """A part of a Python file."""
     source = rng.choice(_python_sources())
     start = rng.randrange(len(source) - 2000)
     return source[source.find("\n", start) + 1 : start + 100 * shots] + end
@@ -112,7 +111,7 @@ DOCUMENTS = {
 
 
 def documents(seed: str, *, end: str, shots: int) -> Iterator[str]:
-    """Endless documents of all kinds in their shares, the same for the same seed."""
+    """Endless documents of all kinds in their shares; equal seeds give equal documents."""
     rng = random.Random(seed)  # noqa: S311 - text, not secrets
     while True:
         kind = rng.choices(list(SHARES), weights=list(SHARES.values()))[0]

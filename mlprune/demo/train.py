@@ -1,9 +1,8 @@
-"""Train the embedded model: tokenizer, weights and the training facts its card needs.
+"""Train the embedded model: tokenizer, weights, and the training data for its card.
 
     python -m mlprune.demo.train OUT_DIR --minutes 60
 
-Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`; `card.py` measures the
-result.
+Writes a Hugging Face folder (config, tokenizer, float16 safetensors) and `training.json`.
 """
 
 import argparse
@@ -13,7 +12,6 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,12 +26,12 @@ SPECIAL_TOKENS = (PAD, END, UNKNOWN)
 VOCABULARY = 5000
 POSITIONS = 256
 ROW = 192
-"""Tokens a training row has: one document, cut at the end or continued by the next."""
+"""Tokens of a training row: a document, cut or continued by the next one."""
 SNAPSHOT_STEPS = 500
 
 
 def build_tokenizer(n_documents: int = 60_000) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of `VOCABULARY` tokens; digits stand alone; texts begin with the end token, as XGLM's do."""
+    """A byte-level BPE of `VOCABULARY` tokens. Each digit is a token; texts begin with the end token, as with XGLM."""
     tokenizer = Tokenizer(models.BPE())
     digits = pre_tokenizers.Digits(individual_digits=True)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
@@ -55,7 +53,7 @@ def build_tokenizer(n_documents: int = 60_000) -> PreTrainedTokenizerFast:
 
 
 def build_model(seed: int) -> XGLMForCausalLM:
-    """A small XGLM with random weights: 4 blocks, 160 wide."""
+    """A small XGLM with random weights: 4 blocks, width 160."""
     torch.manual_seed(seed)
     config = XGLMConfig(
         vocab_size=VOCABULARY,
@@ -77,7 +75,7 @@ def build_model(seed: int) -> XGLMForCausalLM:
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, *, rows: int, seed: int) -> Iterator[Tensor]:
-    """Endless [rows, ROW + 1] int64 token ids; each row starts with the end token and a fresh document."""
+    """Endless batches of [rows, ROW + 1] int64 token ids. Each row begins with the end token and a new document."""
     source = documents(f"train:{seed}", end=END, shots=7)
     while True:
         encoded = tokenizer([next(source) for _ in range(rows)])["input_ids"]
@@ -91,27 +89,27 @@ def batches(tokenizer: PreTrainedTokenizerFast, *, rows: int, seed: int) -> Iter
 
 
 def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for embeddings, norms and biases."""
+    """Muon for the matrices of the blocks, AdamW for embeddings, norms and biases."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
-    chosen = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if id(p) not in chosen]
+    matrix_ids = {id(p) for p in matrices}
+    other_parameters = [p for p in model.parameters() if id(p) not in matrix_ids]
     return [
         torch.optim.Muon(matrices, lr=2e-2, weight_decay=0.0, momentum=0.95),
-        torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.AdamW(other_parameters, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
 def _rate(progress: float) -> float:
-    """Learning-rate factor: linear warm-up over 2 %, then down to nothing along a cosine."""
+    """Learning-rate factor: linear warm-up over 2 %, then a cosine down to 0."""
     return min(1.0, progress / 0.02) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
 def train(
     model: XGLMForCausalLM, tokenizer: PreTrainedTokenizerFast, *, minutes: float, rows: int, seed: int, out: Path
-) -> dict[str, Any]:
-    """Train for a wall-clock budget; the learning rate follows the clock. Returns what happened.
+) -> dict[str, object]:
+    """Train for a wall-clock budget and return the course of the training; the learning rate follows the clock.
 
-    Every `SNAPSHOT_STEPS` steps the weights so far go to `out`, so that one can look in while it runs.
+    Every `SNAPSHOT_STEPS` steps, the current weights are written to `out`.
     """
     optimizers = _optimizers(model)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
@@ -146,7 +144,7 @@ def train(
 
 
 def save(model: XGLMForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Write the folder `AutoModelForCausalLM` loads, weights in float16."""
+    """Write a folder for `AutoModelForCausalLM`, with weights in float16."""
     copy = XGLMForCausalLM(model.config)
     copy.load_state_dict(model.state_dict())
     copy.half().save_pretrained(out)
@@ -154,7 +152,7 @@ def save(model: XGLMForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) 
 
 
 def main() -> None:
-    """Command line of the training."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--minutes", type=float, default=60)
@@ -165,11 +163,11 @@ def main() -> None:
     model = build_model(arguments.seed)
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters} parameters, vocabulary {len(tokenizer)}", flush=True)  # noqa: T201
-    facts = train(
+    training = train(
         model, tokenizer, minutes=arguments.minutes, rows=arguments.rows, seed=arguments.seed, out=arguments.out
     )
     save(model, tokenizer, arguments.out)
-    facts |= {
+    training |= {
         "parameters": n_parameters,
         "shares": SHARES,
         "seed": arguments.seed,
@@ -178,7 +176,7 @@ def main() -> None:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-    (arguments.out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "training.json").write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ class DataSetConfig(Model):
     name: Annotated[str, Field(min_length=1)]
     """Its name on the hub, such as `facebook/xnli`. The entry replaces the description of a built-in data set."""
     files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
-    """Patterns of the files of a language and split, with `{config}`, `{split}` and `*`: .parquet, .jsonl."""
+    """Patterns of the files (.parquet, .jsonl) of a language and split, with `{config}`, `{split}` and `*`."""
     revision: str = "main"
     """Branch, tag or commit for paths without one; resolved to a commit before ids are computed."""
     splits: Annotated[

@@ -47,7 +47,7 @@ class ActivationsConfig(Model):
     quota_gib: Annotated[float, Field(gt=0)]
     """Most space in the store; a recipe that may need more is refused before anything runs."""
     blocks: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Only these blocks (all)."""
+    """Only these blocks, from 0 (all)."""
     inputs: tuple[str, ...] = ()
     """Only these inputs, each named after the first layer that reads it (all)."""
     samples: Annotated[int, Field(ge=1)] | None = None
@@ -124,8 +124,8 @@ class DemonstrationConfig(Model):
         needed, allowed = KINDS_OF_SETS[self.kind].needs, KINDS_OF_SETS[self.kind].may_take
         given = {key for key in _TEXT_KEYS if getattr(self, key)}
         if not needed <= given <= needed | allowed:
-            optional = f", and may take {sorted(allowed)}" if allowed else ""
-            raise ValueError(f"kind {self.kind} takes {sorted(needed)}{optional}, got {sorted(given)}")
+            optional = f", optionally {sorted(allowed)}" if allowed else ""
+            raise ValueError(f"kind {self.kind} needs {sorted(needed)}{optional}, got {sorted(given)}")
         if self.kind == "translation" and self.source == self.target:
             raise ValueError(f"source and target are both {self.source}")
         if self.task is not None and TASK_TRAITS[self.task].reads_parallel_text:

@@ -1,7 +1,4 @@
-"""From a YAML file to a checked recipe, or to one line that says what is wrong with it.
-
-An entry of `demonstrations` or `variants` may hold lists; it multiplies out before it is checked.
-"""
+"""Load a recipe: read YAML, expand the lists of entries, check everything, and report the first error in one line."""
 
 import itertools
 from collections.abc import Mapping
@@ -16,12 +13,15 @@ from mlprune.recipe.base import UNKNOWN_NAME
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.sections import HIDDEN, MULTIPLIED, keys_at
 
+Entry = Mapping[str, Any]
+"""An entry of a section as YAML has it."""
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a repeated key is an error and `2:4` is a text, not a number of base 60."""
+    """YAML loader for which a repeated key is an error, and `2:4` is a text instead of a number in base 60."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping of distinct keys."""
+        """Construct a mapping; a repeated key is an error."""
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         for key in keys:
             if keys.count(key) > 1:
@@ -29,53 +29,59 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> Any:
-        """A whole number, but no base 60."""
+        """Construct an integer; a number in base 60 stays a text."""
         return node.value if ":" in node.value else super().construct_yaml_int(node)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 LIST_KEYS = {"parts", "against", "over", "shares", "of"}
-"""Keys whose value is a list by nature; every other list in an entry multiplies out."""
+"""Keys whose value is always a list. A list under any other key of an entry multiplies out."""
 
 
-def expand_entry(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """An entry with lists as all its combinations, the last key varying fastest; an empty list stays, to be refused.
+def expand_entry(entry: Entry) -> list[Entry]:
+    """All combinations of the lists in an entry. The last key varies fastest; an empty list stays and is refused later.
 
-    `exclude` is a list of mappings: a combination that agrees with all keys of one of them is left out.
+    `exclude` is a list of mappings. A combination that agrees with all keys of one mapping is left out.
 
     Raises:
-        RecipeError: `exclude` is no such list, names what the entry has not, or leaves nothing or everything.
+        RecipeError: `exclude` is not a list of mappings, has a key that the entry does not have, or removes no
+            combination or all of them.
     """
-    entry, exclude = dict(entry), entry.get("exclude")
-    entry.pop("exclude", None)
+    exclude = entry.get("exclude")
+    entry = {key: value for key, value in entry.items() if key != "exclude"}
     keys = [key for key, value in entry.items() if isinstance(value, list) and value and key not in LIST_KEYS]
     combinations = itertools.product(*(entry[key] for key in keys))
-    grown = [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
-    return grown if exclude is None else _without(grown, exclude, entry=entry)
+    expanded: list[Entry] = [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
+    return expanded if exclude is None else _without(expanded, exclude, entry=entry)
 
 
-def _without(grown: list[dict[str, Any]], exclude: Any, *, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The combinations that no mapping of `exclude` agrees with."""
-    wanted = [exclude] if isinstance(exclude, dict) else exclude
-    if not isinstance(wanted, list) or not all(isinstance(one, dict) and one for one in wanted):
-        raise RecipeError("exclude is no list of mappings", expected="[{score: random, sparsity: 0.5}]", got=exclude)
-    left = grown
-    for mapping in wanted:
+def _without(expanded: list[Entry], exclude: object, *, entry: Entry) -> list[Entry]:
+    """The combinations that agree with no mapping of `exclude`."""
+    mappings = [exclude] if isinstance(exclude, dict) else exclude
+    if not isinstance(mappings, list) or not all(isinstance(mapping, dict) and mapping for mapping in mappings):
+        expected = "[{score: random, sparsity: 0.5}]"
+        raise RecipeError("exclude is not a list of mappings", expected=expected, got=exclude)
+    kept = expanded
+    for mapping in mappings:
         for key in mapping:
             if key not in entry:
                 raise unknown("key in exclude: the entry does not have it", key, sorted(entry), error=RecipeError)
-        remaining = [one for one in left if not all(_agrees(one[key], value) for key, value in mapping.items())]
-        if len(remaining) == len(left):
-            raise RecipeError("exclude removes nothing", got=mapping, n_combinations=len(left))
-        left = remaining
-    if not left:
-        raise RecipeError("exclude removes every combination of an entry", got=exclude, n_combinations=len(grown))
-    return left
+        remaining = [
+            combination
+            for combination in kept
+            if not all(_agrees(combination[key], value) for key, value in mapping.items())
+        ]
+        if len(remaining) == len(kept):
+            raise RecipeError("exclude removes nothing", got=mapping, n_combinations=len(kept))
+        kept = remaining
+    if not kept:
+        raise RecipeError("exclude removes every combination of an entry", got=exclude, n_combinations=len(expanded))
+    return kept
 
 
-def _agrees(value: Any, excluded: Any) -> bool:
-    """Whether a combination's value is the excluded one, or one of the excluded ones."""
+def _agrees(value: object, excluded: object) -> bool:
+    """Whether a value of a combination is the excluded value, or in the list of excluded values."""
     return value == excluded or (isinstance(excluded, list) and value in excluded)
 
 
@@ -83,7 +89,7 @@ def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        RecipeError: the file is missing, is no YAML, or says something we cannot do; the message is one line.
+        RecipeError: the file is missing, is not YAML, or is not a valid recipe; the message is one line.
     """
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - it is a SafeLoader
@@ -96,55 +102,55 @@ def load_recipe(path: Path) -> Recipe:
     return parse_recipe(value, folder=path.parent, where=str(path))
 
 
-def parse_recipe(value: Mapping[str, Any], *, folder: Path, where: str = "recipe") -> Recipe:
-    """Check a recipe that is already a mapping; see `load_recipe`."""
+def parse_recipe(value: Entry, *, folder: Path, where: str = "recipe") -> Recipe:
+    """Check a recipe that is a mapping; see `load_recipe`."""
     for key in HIDDEN & set(value):
         raise RecipeError("unknown key", where=where, key=key, expected=sorted(set(Recipe.model_fields) - HIDDEN))
-    grown = dict(value)
+    filled = dict(value)
     n_excluded = 0
     for section in MULTIPLIED:
-        entries = grown.get(section)
+        entries = filled.get(section)
         if isinstance(entries, list):
             _refuse_repeated_names(entries, section=section, where=where)
-            multiplied = [_multiplied(entry, f"{section}.{i}", where=where) for i, entry in enumerate(entries)]
-            grown[section] = [one for found, _ in multiplied for one in found]
-            n_excluded += sum(n for _, n in multiplied) if section == "variants" else 0
+            expanded = [_expand(entry, f"{section}.{i}", where=where) for i, entry in enumerate(entries)]
+            filled[section] = [combination for combinations, _ in expanded for combination in combinations]
+            n_excluded += sum(n for _, n in expanded) if section == "variants" else 0
     try:
-        context = {"tasks": _own_tasks(grown.get("tasks"))}
-        return Recipe.model_validate({**grown, "folder": folder, "n_excluded": n_excluded}, context=context)
+        context = {"tasks": _task_names(filled.get("tasks"))}
+        return Recipe.model_validate({**filled, "folder": folder, "n_excluded": n_excluded}, context=context)
     except ValidationError as err:
         raise _first_error(err, where=where) from err
 
 
-def _own_tasks(section: Any) -> list[str]:
-    """Names of the recipe's own tasks, as far as they can be read."""
+def _task_names(section: object) -> list[str]:
+    """Names of the tasks that the recipe defines; entries without a name are reported later."""
     entries = section if isinstance(section, list) else []
     return [str(entry["name"]) for entry in entries if isinstance(entry, dict) and "name" in entry]
 
 
-def _multiplied(entry: Any, key: str, *, where: str) -> tuple[list[Any], int]:
-    """What an entry multiplies out to, and how many combinations its `exclude` left out."""
+def _expand(entry: object, key: str, *, where: str) -> tuple[list[object], int]:
+    """All combinations of an entry, and the number of combinations that its `exclude` removes."""
     if not isinstance(entry, dict):
         return [entry], 0
     try:
-        combinations = expand_entry(entry)
+        combinations: list[object] = [*expand_entry(entry)]
         everything = expand_entry({name: value for name, value in entry.items() if name != "exclude"})
         return combinations, len(everything) - len(combinations)
     except RecipeError as err:
         raise RecipeError(err.message, err.context, where=where, key=key) from err
 
 
-def _refuse_repeated_names(entries: list[Any], *, section: str, where: str) -> None:
-    """A name belongs to one entry: what another entry says with it would be ambiguous."""
+def _refuse_repeated_names(entries: list[object], *, section: str, where: str) -> None:
+    """Refuse two entries with one name; references to the name would be ambiguous."""
     names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and entry.get("name") is not None]
     for name in names:
         if names.count(name) > 1:
             expected = "a name for one entry, whose lists multiply"
-            raise RecipeError("two entries have one name", where=where, key=section, expected=expected, got=name)
+            raise RecipeError("two entries have the same name", where=where, key=section, expected=expected, got=name)
 
 
 def _first_error(err: ValidationError, *, where: str) -> RecipeError:
-    """The first complaint of pydantic as one line: what, where, expected, got."""
+    """The first error of pydantic as one line: what, where, expected, got."""
     first = err.errors(include_url=False)[0]
     location = ".".join(str(part) for part in first["loc"])
     more = {"more_errors": err.error_count() - 1} if err.error_count() > 1 else {}
@@ -159,5 +165,5 @@ def _first_error(err: ValidationError, *, where: str) -> RecipeError:
         )
     got = first["input"] if isinstance(first["input"], (str, int, float, type(None))) else type(first["input"]).__name__
     return RecipeError(
-        "the recipe is wrong", where=where, key=location or "recipe", expected=first["msg"], got=got, **more
+        "the recipe is invalid", where=where, key=location or "recipe", expected=first["msg"], got=got, **more
     )

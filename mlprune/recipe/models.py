@@ -20,7 +20,7 @@ class BaseModelConfig(Model):
     """The base model."""
 
     path: Annotated[str, Field(min_length=1)]
-    """A local Hugging Face folder, or a hub id."""
+    """A local Hugging Face folder, or the id of a model on the hub."""
     revision: str = "main"
     """Branch, tag or commit of a hub id; resolved to a commit before ids are computed."""
     dtype: DtypeName = "float32"
@@ -44,7 +44,7 @@ class CorpusConfig(Model):
     @model_validator(mode="after")
     def _path_fits_kind(self) -> "CorpusConfig":
         if (self.kind == "parallel_text") != (self.path is not None):
-            raise ValueError("parallel_text needs a path, cldr takes none")
+            raise ValueError("kind parallel_text needs a path, and kind cldr must not have one")
         return self
 
 
@@ -85,14 +85,14 @@ class Recipe(Model):
         baselines = [entry.name for entry in self.baselines if entry.name]
         for name in baselines:
             if name in entries or baselines.count(name) > 1:
-                raise ValueError(f"a baseline has the name of another entry: {name!r}")
+                raise ValueError(f"a baseline has the same name as another entry: {name!r}")
         evaluated = entries | set(baselines)
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) != len(tasks):
-            raise ValueError(f"two tasks have one name: {tasks}")
+            raise ValueError(f"two tasks have the same name: {tasks}")
         data_sets = [data_set.name for data_set in self.data_sets]
         if len(set(data_sets)) != len(data_sets):
-            raise ValueError(f"a data set is described twice: {data_sets}")
+            raise ValueError(f"two data sets have the same name: {data_sets}")
         for entry in self.demonstrations:
             _require_known("parts", entry.parts, sets - {entry.name})
         for variant in self.variants:
@@ -115,10 +115,10 @@ class Recipe(Model):
         counted = [entry for name in self.analyses.neurons for entry in self.sets_named(name)]
         for entry in counted:
             if entry.kind == "mixed" or not (entry.language or entry.kind == "code"):
-                raise ValueError(f"analyses.neurons takes sets of one language, got {entry.name!r}: {entry.kind}")
+                raise ValueError(f"analyses.neurons needs sets of one language, got {entry.name!r}: {entry.kind}")
         if counted and len({entry.language or entry.kind for entry in counted}) == 1:
             raise ValueError(
-                f"analyses.neurons compares languages: name sets of several, got {list(self.analyses.neurons)}"
+                f"analyses.neurons compares languages and needs several, got {list(self.analyses.neurons)}"
             )
         return self
 

@@ -1,1 +1,1 @@
-"""Export: write a variant as a Hugging Face folder with a model card."""
+"""Stage export: write a variant as a Hugging Face folder."""

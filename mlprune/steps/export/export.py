@@ -1,8 +1,7 @@
-"""Step `export`: a variant as a Hugging Face folder, made on demand and never kept in the store.
+"""Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
 
-The base model's files are copied byte for byte, and in the copies removed weights become 0 and changed ones get their
-new values, so an export differs from its base in those weights and its model card, and in nothing else. The card's text
-is `model_card.py`'s.
+The base model's files are copied byte for byte. In the copies, removed weights become 0 and changed weights get their
+new values. An export therefore differs from its base model only in those weights and in its model card.
 """
 
 import re
@@ -29,7 +28,7 @@ from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
 COPIED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
-"""What is copied besides weights and licences, where the base model has it."""
+"""Files of the base model that are copied, if they exist, in addition to weights and licences."""
 
 LayerKey = tuple[int, str]
 """(block, layer)."""
@@ -38,18 +37,18 @@ LayerKey = tuple[int, str]
 def export_variant(store: Store, variant_id: str, model_path: Path, out: Path) -> None:
     """Write a variant as a folder that `AutoModelForCausalLM.from_pretrained` loads.
 
-    The folder appears whole or not at all.
+    The folder appears completely or not at all.
 
     Args:
-        variant_id: a variant of the store, the dense one included.
+        variant_id: a variant of the store; the dense one is allowed.
         model_path: folder of its base model.
-        out: folder to make; an empty one may be there already.
+        out: folder to make; it may exist if it is empty.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
-        BadInputError: the folder holds another model, or the variant does something at run time.
+        BadInputError: the folder contains another model, or the variant has an intervention at run time.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
-        PermanentError: what was written is not what the variant's record says.
+        PermanentError: the written weights differ from the variant's record.
     """
     variant = variant_record(store, variant_id)
     _check_exportable(variant)
@@ -67,7 +66,7 @@ def variant_record(store: Store, variant_id: str) -> Record:
     """The record of a variant.
 
     Raises:
-        StoreError: there is none; the message names those that begin alike or are nearest.
+        StoreError: there is no such variant; the message has the nearest ids.
     """
     known = [record_id for _, record_id in store.record_names("variants")]
     if variant_id in known:
@@ -80,22 +79,22 @@ def _row(variant: Record) -> JsonObject:
 
 
 def _check_exportable(variant: Record) -> None:
-    """An export holds weights; what happens at run time is not in it."""
+    """Refuse a variant with an intervention at run time, which weights cannot express."""
     intervention = _row(variant)["intervention"]
     if intervention:
-        message = "the variant is more than weights: what it does at run time is not exported"
+        message = "a variant with an intervention at run time cannot be exported"
         raise BadInputError(message, variant_id=variant.id, got=intervention)
 
 
 def _check_free(target: Path) -> None:
-    """`target` is not there yet, or is an empty folder."""
+    """Refuse a target that exists, unless it is an empty folder."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         got = "other files in it" if target.is_dir() else "a file"
         raise StoreError("an export needs a folder of its own", path=str(target), expected="an empty folder", got=got)
 
 
 def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, card: str) -> None:
-    """Write the whole export beside its place, check it, and move it there."""
+    """Write the export to a temporary folder next to the target, check it, and move it."""
     remove_left_over(target)
     with replacing(target) as temporary:
         temporary.mkdir()
@@ -108,7 +107,7 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
 
 
 def _copy_files(model_path: Path, target: Path) -> None:
-    """All files of the base model that an export has, byte for byte; links become files."""
+    """Copy the files of the base model byte for byte; links become files."""
     weights = WeightFiles(model_path, family_at(model_path)).file_names
     licences = [path.name for path in sorted(model_path.glob("LICENSE*")) if path.is_file()]
     for name in dict.fromkeys((*COPIED_FILES, *licences, *weights)):
@@ -117,7 +116,7 @@ def _copy_files(model_path: Path, target: Path) -> None:
 
 
 def _removed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
-    """(block, layer) and what the variant removes there: bool [out, in], True where the weight becomes 0."""
+    """(block, layer) and its removed weights: bool [out, in], True where a weight becomes 0."""
     stored = stored_masks(store, variant)
     for artefact in stored.masks if stored else ():
         for layer, kept in read_keep_masks(store.uri, artefact, stored.level if stored else 0).items():
@@ -125,7 +124,7 @@ def _removed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]
 
 
 def _changed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
-    """(block, layer) and the whole new weight there: [out, in], removed entries 0; nothing where no weight changed."""
+    """(block, layer) and its new weight: [out, in], removed entries 0; only layers with changed weights."""
     stored = stored_masks(store, variant)
     for artefact in stored.weights if stored else ():
         for layer, weight in read_block_weights(store, artefact).items():
@@ -133,23 +132,23 @@ def _changed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]
 
 
 def _block_of(artefact: Artefact) -> int:
-    """The block a file of masks or weights belongs to, by its name."""
-    found = re.search(r"/block-(\d+)\.", artefact.path)
-    assert found is not None, "steps name their files by block"
-    return int(found[1])
+    """The block of a file of masks or weights, from its name."""
+    match = re.search(r"/block-(\d+)\.", artefact.path)
+    assert match is not None, "steps name their files by block"
+    return int(match[1])
 
 
 def _stored(folder: Path, files: WeightFiles, family: Family, key: LayerKey) -> tuple[Path, str]:
-    """The file in which a layer's weight lies, and its name there."""
+    """The file with a layer's weight, and the weight's name in it."""
     file_name, stored_name = files.locate(weight_name(family, *key))
     return folder / file_name, stored_name
 
 
 def _write_changed(store: Store, variant: Record, folder: Path) -> set[LayerKey]:
-    """Write the new weights over the copied ones; returns the layers that have such.
+    """Overwrite the copied weights with the new ones; return the layers with new weights.
 
     Raises:
-        PermanentError: the record says that weights have changed, and a pruned layer has no new ones.
+        PermanentError: the record says that weights have changed, but a pruned layer has no new weights.
     """
     family = family_at(folder)
     files = WeightFiles(folder, family)
@@ -159,13 +158,13 @@ def _write_changed(store: Store, variant: Record, folder: Path) -> set[LayerKey]
         rewritten.add(key)
     pruned = {(row["block"], row["layer"]) for row in variant.rows.get("variant_layers", []) if row["n_removed"]}
     if _row(variant)["weights_changed"] and pruned - rewritten:
-        message = "the variant's record says that weights have changed, and pruned layers have no new ones"
+        message = "weights have changed according to the record, but pruned layers have no new weights"
         raise PermanentError(message, variant_id=variant.id, got=sorted(pruned - rewritten)[:3])
     return rewritten
 
 
 def _zero_removed(store: Store, variant: Record, folder: Path, *, rewritten: set[LayerKey]) -> None:
-    """Zeros in all layers but the rewritten ones: their new weights hold them already, which is checked."""
+    """Set removed weights to 0, except in rewritten layers, whose new weights contain the zeros."""
     family = family_at(folder)
     files = WeightFiles(folder, family)
     for key, removed in _removed(store, variant):
@@ -174,7 +173,7 @@ def _zero_removed(store: Store, variant: Record, folder: Path, *, rewritten: set
 
 
 def _check_zeros(store: Store, variant: Record, folder: Path) -> None:
-    """Hold the written files against the record, layer by layer."""
+    """Compare the zeros of the written files with the record, layer by layer."""
     family = family_at(folder)
     files = WeightFiles(folder, family)
     left = {(row["block"], row["layer"]): row["n_removed"] for row in variant.rows.get("variant_layers", [])}
@@ -182,7 +181,7 @@ def _check_zeros(store: Store, variant: Record, folder: Path) -> None:
         n_zeroed = count_zeroed(*_stored(folder, files, family, key), oriented(removed, family))
         n_removed, expected = int(removed.sum()), left.pop(key, None)
         if not n_zeroed == n_removed == expected:
-            message = "the exported weights are not what the variant's record says"
+            message = "the exported weights differ from the variant's record"
             got = {"removed": n_removed, "zeroed": n_zeroed}
             raise PermanentError(message, block=key[0], layer=key[1], expected=expected, got=got)
     if left:
@@ -190,10 +189,10 @@ def _check_zeros(store: Store, variant: Record, folder: Path) -> None:
 
 
 def _check_changed(store: Store, variant: Record, folder: Path) -> None:
-    """Hold the written files against the stored new weights."""
+    """Compare the written files with the stored new weights."""
     family = family_at(folder)
     files = WeightFiles(folder, family)
     for key, weight in _changed(store, variant):
         if not has_values(*_stored(folder, files, family, key), oriented(weight, family)):
-            message = "the exported weights are not the variant's new ones"
+            message = "the exported weights differ from the variant's new weights"
             raise PermanentError(message, variant_id=variant.id, block=key[0], layer=key[1])

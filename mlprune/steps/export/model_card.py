@@ -1,6 +1,6 @@
-"""The model card of an exported variant: where it comes from and what was measured, as the store's records have it.
+"""Model card of an exported variant: its origin and its measurements, from the records of the store.
 
-Equal records give equal text: there is no clock, host or path in it.
+Equal records give equal text, without time, host or path.
 """
 
 import re
@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 _SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
 _FURTHER_SET_COLUMNS = ("weight", "n_sentences", "profile", "template", "token_budget", "task")
-"""Columns that stand there where some set has something in them."""
+"""Columns that are shown if some set has a value."""
 _STATISTICS_COLUMNS = (
     "statistics_id",
     "demonstration_set_id",
@@ -53,10 +53,10 @@ _CHOICES = (
     "achieved_sparsity",
     "mask_sha256",
 )
-"""What is known of a variant, in the order it is told; a record lacks what did not exist when it was made."""
+"""Properties of a variant, in the order of the card. Older records lack newer properties."""
 _METRIC_COLUMNS = ("task", "language", "split", "metric", "value", "ci_low", "ci_high", "n")
 _TAG = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?")
-"""A stored language tag: a code, with a script only where it is not the usual one."""
+"""A stored language tag: a code, with a script if it is not the default of the language."""
 _CITED: Mapping[str, Mapping[str, Method]] = {
     "score": SCORES,
     "structure": STRUCTURES,
@@ -70,7 +70,7 @@ def model_card(store: Store, variant: Record) -> str:
     """The README of an exported variant: YAML front matter, then Markdown.
 
     Raises:
-        StoreError: the store lacks a record the variant was made from.
+        StoreError: the store lacks a record that the variant depends on.
         DamagedArtefactError: the file of a demonstration set is missing or damaged.
     """
     row = variant.rows["variants"][0]
@@ -83,10 +83,10 @@ def model_card(store: Store, variant: Record) -> str:
         _front_matter(row, base, _languages(sets, metrics)),
         f"# {_title(row, base)}\n",
         _introduction(row, base),
-        *section("What it is", table(("property", "value"), list(_properties(row, base)))),
+        *section("Properties", table(("property", "value"), list(_properties(row, base)))),
         *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),
-        *section("Variants it is combined from", rows_table(_PARENT_COLUMNS, _parents(store, variant))),
-        *section("Demonstrations the score read", rows_table(_set_columns(sets), sets)),
+        *section("Combined variants", rows_table(_PARENT_COLUMNS, _parents(store, variant))),
+        *section("Demonstrations of the score", rows_table(_set_columns(sets), sets)),
         *section("Activation statistics", rows_table(_STATISTICS_COLUMNS, _rows_of(lineage, "statistics"))),
         *section("Evaluations", rows_table(_METRIC_COLUMNS, metrics)),
         *section("Lineage", _lineage_table(store, lineage)),
@@ -96,7 +96,7 @@ def model_card(store: Store, variant: Record) -> str:
 
 
 def _set_row(store: Store, link: Row) -> Row:
-    """A demonstration set with the role and weight it had, and the sentences in it."""
+    """A demonstration set with its role, weight and number of sentences."""
     set_id = link["demonstration_set_id"]
     record = store.require("demonstration_sets", set_id)
     sentences = store.read_table(record.artefacts[0], columns=("sentence_ids",))["sentence_ids"]
@@ -106,20 +106,20 @@ def _set_row(store: Store, link: Row) -> Row:
 
 
 def _set_columns(sets: Sequence[Row]) -> tuple[str, ...]:
-    """The columns of the demonstration sets: those that always stand there, and those in which one has something."""
+    """The columns of demonstration sets: the fixed ones, and those in which some set has a value."""
     further = [name for name in _FURTHER_SET_COLUMNS if any(one.get(name) is not None for one in sets)]
     return ("role", "id", *_SET_COLUMNS, *further)
 
 
 def _parents(store: Store, variant: Record) -> list[Row]:
-    """The variants a combination is made from, in order."""
+    """The variants that a combination combines, in order."""
     links = variant.rows.get("variant_parents", [])
     found = [store.require("variants", as_str(link["parent_variant_id"])).rows["variants"][0] for link in links]
     return [{**row, "role": link["role"]} for link, row in zip(links, found, strict=True)]
 
 
 def _evaluations(store: Store, variant_id: str) -> list[Record]:
-    """The records of a variant's evaluations, in the order of what they evaluate."""
+    """The records of a variant's evaluations, ordered by task, split and language."""
     found = [
         (str([row[name] for name in ("task", "split", "language")]), record.id, record)
         for record in store.records("evaluations")
@@ -137,7 +137,7 @@ def _languages(sets: Sequence[Row], metrics: Sequence[Row]) -> list[str]:
 
 
 def _front_matter(row: Row, base: Row, languages: list[str]) -> str:
-    """What a model hub reads, and the ids under a key of our own."""
+    """Metadata for a model hub, with ids under the key `mlprune`."""
     names = ("variant_id", "base_model_id", *_CHOICES)
     value = {
         "base_model": base["source"],
@@ -152,7 +152,7 @@ def _front_matter(row: Row, base: Row, languages: list[str]) -> str:
 
 
 def _method(row: Row) -> str | None:
-    """What made the masks: a score, or a combination of others; None for dense."""
+    """The score or combination that made the masks; None for the dense variant."""
     method: str | None = row.get("combination") or row["score"]
     return method
 
@@ -166,22 +166,23 @@ def _title(row: Row, base: Row) -> str:
 def _introduction(row: Row, base: Row) -> str:
     source = cell(base["source"])
     if not _method(row):
-        return f"The dense model `{source}`: its weights as they were published.\n"
+        return f"The dense model `{source}` with its original weights.\n"
     share = f"{row['achieved_sparsity']:.2%}"
     changed = (
-        " The weights that stay in the pruned layers have new values, computed in the precision the model was run in "
-        "and, where the base model's files have a narrower one, rounded to it."
+        " The remaining weights of the pruned layers have new values. They were computed in the dtype of the run, and "
+        "rounded to the dtype of the base model's files if that is narrower."
         if row["weights_changed"]
         else ""
     )
     return (
-        f"`{source}` with {share} of the weights in its blocks' linear maps set to exactly 0.{changed} All other "
-        "tensors, the config and the tokenizer are the base model's. The weights are stored densely, zeros included.\n"
+        f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0.{changed} All "
+        "other tensors, the config and the tokenizer are those of the base model. The weights are stored densely, with "
+        "zeros.\n"
     )
 
 
-def _properties(row: Row, base: Row) -> Iterator[Sequence[Any]]:
-    """What is known of the variant and its base model, where it is known."""
+def _properties(row: Row, base: Row) -> Iterator[Sequence[object]]:
+    """The known properties of the variant and its base model."""
     yield "base model", base["source"]
     yield "family", base["family"]
     yield "blocks", base["n_blocks"]
@@ -192,7 +193,7 @@ def _properties(row: Row, base: Row) -> Iterator[Sequence[Any]]:
 
 
 def _layers_table(rows: Sequence[Row]) -> str:
-    """The removed fraction, one row a block and one column a layer."""
+    """The removed fraction, one row per block and one column per layer."""
     if not rows:
         return ""
     layers = list(dict.fromkeys(row["layer"] for row in rows))
@@ -204,7 +205,7 @@ def _layers_table(rows: Sequence[Row]) -> str:
 
 
 def _with_ancestors(store: Store, records: Sequence[Record]) -> list[Record]:
-    """Records and everything they were made from, each once."""
+    """Records and all records that they depend on, each once."""
     kinds = {record_id: kind for kind, record_id in store.record_names()}
     waiting, found = list(records), dict[str, Record]()
     while waiting:
@@ -228,7 +229,7 @@ def _parent_ids(store: Store, record: Record) -> list[tuple[str, str]]:
 
 
 def _lineage_table(store: Store, records: Sequence[Record]) -> str:
-    """Records, the version of the step that made each, and what it was made from."""
+    """Records with the version of their step and their parents."""
     lines = [
         [record.kind, record.id, record.step_version, ", ".join(" ".join(pair) for pair in _parent_ids(store, record))]
         for record in records
@@ -237,13 +238,13 @@ def _lineage_table(store: Store, records: Sequence[Record]) -> str:
 
 
 def _rows_of(records: Sequence[Record], kind: str) -> list[Row]:
-    """The rows that records of one kind have in the table of its name, by id."""
+    """The rows of records of one kind in the table of the same name, ordered by id."""
     found = [record for record in records if record.kind == kind]
     return [row for record in sorted(found, key=lambda one: one.id) for row in record.rows.get(kind, [])]
 
 
 def _citations(variants: Sequence[Row]) -> str:
-    """The papers of the scores, structures and schedules of a variant and of those it is combined from."""
+    """Papers of the scores, structures and schedules of a variant and of its combined variants."""
     methods = [
         registry[str(row[column])]
         for row in variants

@@ -48,7 +48,7 @@ def test_layers_are_searched_or_a_pair_or_several() -> None:
         ([{**LRP2, "layers": [0, 1, 2]}], "baselines.0.layers"),
         ([{**SMALL, "kind": "larger"}], "baselines.0.kind"),
         ([{**SMALL, "sparsity": 0.5}], "unknown key.*baselines.0.sparsity.*'against'"),
-        ([SMALL, SMALL], "the name of another entry: 'small'"),
+        ([SMALL, SMALL], "the same name as another entry: 'small'"),
         ([{**SMALL, "against": ["smal"]}], "key='against', got='smal'"),
         ([{**SMALL, "against": ["small"]}], "key='against', got='small'"),
     ],
@@ -64,5 +64,5 @@ def test_variants_and_evaluations_may_name_a_baseline_and_no_variant_may_have_it
     evaluation = {"task": "xnli", "path": "xnli", "languages": ["en"], "variants": ["small"]}
     found = parsed(SMALL, variants=[variant], evaluations=[evaluation])
     assert found.evaluations[0].variants == found.variants[0].against == ("small",)
-    with pytest.raises(RecipeError, match="the name of another entry"):
+    with pytest.raises(RecipeError, match="the same name as another entry"):
         parsed(SMALL, variants=[{**variant, "name": "small", "against": []}])

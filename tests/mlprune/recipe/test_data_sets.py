@@ -47,5 +47,5 @@ def test_a_wrong_data_set_is_one_line_with_key_and_value(
 
 
 def test_a_data_set_is_described_once() -> None:
-    with pytest.raises(RecipeError, match=r"described twice.*some/nli"):
+    with pytest.raises(RecipeError, match=r"two data sets have the same name.*some/nli"):
         parsed(OWN, {**OWN, "id": "doc"})

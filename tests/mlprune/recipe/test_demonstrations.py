@@ -85,7 +85,7 @@ def test_a_list_of_pairs_multiplies_out() -> None:
 
 def test_a_pair_is_instead_of_source_and_target() -> None:
     refused("pair replaces source and target", kind="translation", pair="fr-en")
-    refused("kind monolingual takes ['language']", "'pair'", kind="monolingual", pair="fr-en")
+    refused("kind monolingual needs ['language']", "'pair'", kind="monolingual", pair="fr-en")
     for pair, word in (("fr", "a pair such as fr-en"), ("fr-fra_Latn", "are both fr")):
         with pytest.raises(RecipeError, match=word):
             parsed({"name": "one", "kind": "translation", "pair": pair})
@@ -95,9 +95,9 @@ def test_a_pair_is_instead_of_source_and_target() -> None:
 def test_every_kind_takes_only_its_own_keys(kind: str) -> None:
     for key, value in (("parts", ["other"]), ("source", "sw"), ("task", "xnli"), ("path", "x"), ("split", "dev")):
         if key not in ENTRIES[kind] and (kind, key) != ("task", "split"):
-            refused(f"kind {kind} takes", f"'{key}'", kind=kind, **{key: value})
+            refused(f"kind {kind} needs", f"'{key}'", kind=kind, **{key: value})
     for key in ENTRIES[kind]:
-        refused(f"kind {kind} takes", f"'{key}'", kind=kind, **{key: [] if key == "parts" else None})
+        refused(f"kind {kind} needs", f"'{key}'", kind=kind, **{key: [] if key == "parts" else None})
 
 
 def test_source_and_target_differ() -> None:

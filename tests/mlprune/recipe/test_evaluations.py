@@ -56,7 +56,7 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
     [
         ({**XNLI, "task": "moood"}, {"tasks": [MOOD]}, ["evaluations.0.task", "moood", "nearest='mood'"]),
         ({**XNLI, "task": "mood"}, {}, ["evaluations.0.task", "got='mood'"]),
-        (XNLI, {"tasks": [MOOD, MOOD]}, ["one name"]),
+        (XNLI, {"tasks": [MOOD, MOOD]}, ["the same name"]),
         (XNLI, {"tasks": [{**MOOD, "name": "xnli"}]}, ["is a built-in task"]),
         (XNLI, {"tasks": [{**MOOD, "name": "my mood"}]}, ["tasks.0.name"]),
         (XNLI, {"tasks": [{**MOOD, "lables": []}]}, ["tasks.0.lables", "nearest='labels'"]),

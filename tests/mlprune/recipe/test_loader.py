@@ -140,10 +140,10 @@ def test_exclude_works_in_demonstrations_too() -> None:
 @pytest.mark.parametrize(
     ("exclude", "words"),
     [
-        ("random", ["exclude is no list of mappings", "got='random'"]),
-        ([["score", "random"]], ["exclude is no list of mappings"]),
-        ([{}], ["exclude is no list of mappings"]),
-        ([3], ["exclude is no list of mappings"]),
+        ("random", ["exclude is not a list of mappings", "got='random'"]),
+        ([["score", "random"]], ["exclude is not a list of mappings"]),
+        ([{}], ["exclude is not a list of mappings"]),
+        ([3], ["exclude is not a list of mappings"]),
         ([{"scor": "random"}], ["unknown key in exclude", "got='scor'", "nearest='score'"]),
         ([{"propagation": "dense"}], ["unknown key in exclude", "got='propagation'"]),
         ([{"sparsity": 0.4}], ["exclude removes nothing", "0.4"]),
@@ -219,7 +219,7 @@ def test_further_complaints_are_counted() -> None:
         (b"name: !!python/object/apply:os.getcwd []\n", ["not YAML"]),
         (b"name: a\nname: b\n", ["not YAML", "key name occurs twice in", "line 1, column 1"]),
         (b"name: a\nmodel: {path: a, path: b}\n", ["key path occurs twice in", "line 2, column 8"]),
-        (b"1: 2\n", ["wrong"]),
+        (b"1: 2\n", ["invalid"]),
         (b"name: 2024-01-01\nmodel: {path: m}\ncorpus: {kind: cldr}\n", ["key='name'", "got='date'"]),
     ],
 )

@@ -78,7 +78,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.0.contrast", "code", ["no other score takes it"]),
     ("variants.1.contrast", DELETED, ["contrast needs contrast"]),
     ("variants.1.contrast", "cod", ["contrast", "got='cod'", "nearest='code'"]),
-    ("variants.1.name", "wanda", ["two entries have one name", "got='wanda'"]),
+    ("variants.1.name", "wanda", ["two entries have the same name", "got='wanda'"]),
     ("variants.2.against", ["wandb"], ["against", "got='wandb'", "nearest='wanda'"]),
     ("variants.2.against", "wanda", ["key='variants.2.against'"]),
     ("variants.2.seed", 0.5, ["key='variants.2.seed'"]),

@@ -260,7 +260,7 @@ def test_a_variant_that_does_something_at_run_time_is_refused(made, tmp_path):
     one = made["gpt2"]
     more = {"intervention": "lrp2"}
     store = changed(one.copy(tmp_path / "store"), one.pruned[0], lambda rows: rows["variants"][0].update(more))
-    with pytest.raises(BadInputError, match="not exported"):
+    with pytest.raises(BadInputError, match="cannot be exported"):
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")
 
 
@@ -321,7 +321,7 @@ def test_the_card_of_changed_weights_says_so_and_that_they_may_be_rounded(update
     export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "have new values" in card
-    assert "rounded to it" in card
+    assert "rounded to the dtype" in card
     assert "SparseGPT" in card
 
 
@@ -329,7 +329,7 @@ def test_changed_weights_that_are_not_stored_are_refused(made, tmp_path):
     one = made["gpt2"]
     more = {"weights_changed": True}
     store = changed(one.copy(tmp_path / "store"), one.pruned[0], lambda rows: rows["variants"][0].update(more))
-    with pytest.raises(PermanentError, match="pruned layers have no new ones"):
+    with pytest.raises(PermanentError, match="pruned layers have no new weights"):
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
@@ -351,7 +351,7 @@ def test_new_weights_that_are_not_0_where_the_mask_removes_are_refused(updated, 
     store = with_new_weights(
         one.copy(tmp_path / "store"), one.pruned[0], lambda tensors: tensors["fc1"].add_((tensors["fc1"] == 0) * 0.5)
     )
-    with pytest.raises(PermanentError, match="not what the variant's record says"):
+    with pytest.raises(PermanentError, match="differ from the variant's record"):
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
@@ -380,6 +380,6 @@ def test_an_export_whose_new_weights_were_not_written_as_stored_is_refused(updat
         overwrite_tensor(file, name, values * 1.01)
 
     monkeypatch.setattr("mlprune.steps.export.export.overwrite_tensor", inexact)
-    with pytest.raises(PermanentError, match="not the variant's new ones"):
+    with pytest.raises(PermanentError, match="differ from the variant's new weights"):
         export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

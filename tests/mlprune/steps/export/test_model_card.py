@@ -74,12 +74,12 @@ def test_every_layer_has_its_removed_fraction(made):
 
 def test_the_demonstration_sets_stand_there_with_their_roles(made):
     _, _, body = card_of(made, "contrast")
-    section = body.split("## Demonstrations the score read")[1].split("##")[0]
+    section = body.split("## Demonstrations of the score")[1].split("##")[0]
     assert "| demonstrations |" in section
     assert "| translation | fr | en |" in section
     assert "| contrast |" in section
     assert "| code |" in section
-    assert "## Demonstrations the score read" not in card_of(made, "magnitude")[2]
+    assert "## Demonstrations of the score" not in card_of(made, "magnitude")[2]
 
 
 def test_all_metrics_of_the_variant_and_of_no_other_are_listed(made):
@@ -160,7 +160,7 @@ def body_of(methods, name):
 @pytest.mark.parametrize("name", ["first", "mean", "owl", "scope", "highest", "sparsegpt", "paper", "combined"])
 def test_every_choice_that_is_known_of_a_variant_stands_in_its_card(methods, name):
     row, text = body_of(methods, name)
-    section = text.split("## What it is")[1].split("##")[0]
+    section = text.split("## Properties")[1].split("##")[0]
     choices = ("removes", "schedule", "profile", "token_scope", "aggregation", "n_demonstrations")
     for column in (*choices, "combination", "score", "propagation", "structure"):
         line = f"| {column.replace('_', ' ')} | {row[column]} |"
@@ -170,7 +170,7 @@ def test_every_choice_that_is_known_of_a_variant_stands_in_its_card(methods, nam
 
 def test_several_sets_stand_there_with_their_weights_and_sentences(methods):
     _, text = body_of(methods, "mean")
-    section = text.split("## Demonstrations the score read")[1].split("##")[0]
+    section = text.split("## Demonstrations of the score")[1].split("##")[0]
     lines = [line.strip("| ").split(" | ") for line in section.strip().splitlines()]
     columns = [dict(zip(lines[0], line, strict=False)) for line in lines[2:]]
     assert [(one["source language"], one["weight"], one["n sentences"]) for one in columns] == [
@@ -198,7 +198,7 @@ def test_the_statistics_a_variant_was_made_from_are_listed(methods):
 def test_a_combination_names_its_parents_with_their_roles_and_all_their_lineage(methods):
     row, text = body_of(methods, "combined")
     links = methods.store.require("variants", row["variant_id"]).rows["variant_parents"]
-    section = text.split("## Variants it is combined from")[1].split("##")[0]
+    section = text.split("## Combined variants")[1].split("##")[0]
     lines = section.strip().splitlines()[2:]
     assert len(lines) == len(links) == 2
     for link, line in zip(links, lines, strict=True):
