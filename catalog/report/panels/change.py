@@ -1,4 +1,4 @@
-"""The change to dense by language and sparsity, one heat-map a method."""
+"""Change to dense by language and sparsity: one heat map per method."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "set
 
 
 def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Languages down, sparsities across, colour for the change of accuracy to dense; one scale a model and task.
+    """Draw heat maps of the change of accuracy to dense: languages down, sparsities across.
 
     Args:
         rows: of `change_to_dense.sql`.
@@ -39,19 +39,19 @@ def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale) -> Grid:
     sparsities = sorted(distinct(rows, "sparsity"))
-    places = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): row for row in rows}
+    cells = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): row for row in rows}
     differences = [row["difference"] for row in rows]
     title = method_label(rows[0])
     if rows[0]["demonstration_label"] is not None:
         title += f": {rows[0]['demonstration_label']}"
-    said = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
+    span = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
     return Grid(
         title=title,
-        label=f"Change of accuracy to dense, {title}: {said}",
+        label=f"Change of accuracy to dense, {title}: {span}",
         rows=tuple(languages),
         columns=tuple(f"{sparsity:.3g}" for sparsity in sparsities),
-        values={place: row["difference"] for place, row in places.items()},
-        texts={place: _change_text(row) for place, row in places.items()},
+        values={position: row["difference"] for position, row in cells.items()},
+        texts={position: _change_text(row) for position, row in cells.items()},
         scale=scale,
         column_name="sparsity",
         facets=facets_of(rows[0], only=("score", "pair")),
@@ -59,7 +59,7 @@ def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale)
 
 
 def _change_text(row: Row) -> str:
-    """The change with its mark: ** when all of the cell's variants differ significantly, * when some do."""
+    """Return the change with its mark: ** if all variants of the cell differ significantly, * if some do."""
     n_significant = max(row["n_significantly_better"], row["n_significantly_worse"])
     mark = "" if not n_significant else "**" if n_significant == row["n_variants"] else "*"
     return number(row["difference"], signed=True, digits=2) + mark

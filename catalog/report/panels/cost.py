@@ -1,4 +1,4 @@
-"""What it cost: time, memory and tokens a second, step by step, one row of bars a run."""
+"""Cost of runs: time, memory and tokens per second by step, one row of bars per run."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,8 +10,8 @@ from catalog.report.drawing.svg import INK
 from catalog.report.style import BLUE, GREEN, ORANGE
 from catalog.results import Row
 
-MOST_RUNS = 8
-"""Runs drawn; of more, as many are drawn, evenly spread over their order."""
+MAX_RUNS = 8
+"""Maximum number of runs that are drawn, evenly spread over their order."""
 _MEASURES = (
     ("elapsed_s", "seconds of all jobs", BLUE),
     ("peak_memory_gib", "largest memory of a job, GiB", ORANGE),
@@ -21,16 +21,16 @@ _MEASURES = (
 
 
 def cost_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Three panels a run.
+    """Draw up to three panels per run.
 
     Args:
         rows: of `cost_by_step.sql`.
     """
     runs = [members for _, members in grouped(rows, "run_id")]
-    shown = spread(runs, MOST_RUNS)
-    more = left_out(len(shown), len(runs), "runs")
+    shown = spread(runs, MAX_RUNS)
+    omitted = left_out(len(shown), len(runs), "runs")
     return tuple(
-        Group(title=f"{members[0]['run_id']}{more}", panels=_panels(members), rows=members) for members in shown
+        Group(title=f"{members[0]['run_id']}{omitted}", panels=_panels(members), rows=members) for members in shown
     )
 
 
@@ -50,17 +50,17 @@ def _panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
 
 def _bars(axes: Axes, *, rows: Sequence[Row], column: str, heading: str, colour: str) -> None:
     axes.set_title(heading, color=INK, weight="bold", fontsize=9)
-    places = range(len(rows))
-    axes.barh(places, [row[column] or 0 for row in rows], height=0.62, color=colour)
-    for place, row in zip(places, rows, strict=True):
+    positions = range(len(rows))
+    axes.barh(positions, [row[column] or 0 for row in rows], height=0.62, color=colour)
+    for position, row in zip(positions, rows, strict=True):
         if row[column] is not None:
-            axes.text(row[column], place, f" {_short(row[column])}", va="center", fontsize=7.5, color=INK)
-    axes.set_yticks(places, [row["step"] for row in rows])
+            axes.text(row[column], position, f" {_short(row[column])}", va="center", fontsize=7.5, color=INK)
+    axes.set_yticks(positions, [row["step"] for row in rows])
     axes.invert_yaxis()
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
 
 
 def _short(value: float) -> str:
-    """Three digits, and thousands told apart."""
+    """Return a number with three digits, with a separator of thousands."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

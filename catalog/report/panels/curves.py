@@ -1,4 +1,4 @@
-"""Quality against sparsity: one panel a language, one line a method, the dense model as a level with its interval."""
+"""Quality against sparsity: one panel per language, one line per method, the dense model as a horizontal line."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,15 +19,15 @@ from catalog.results import Row
 _METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 _LINE = (*_METHOD, "demonstration_label")
 _TOO_FAR = 30.0
-"""Ratio of the largest to the smallest value from which on the scale is logarithmic."""
+"""Ratio of the largest to the smallest value above which the scale is logarithmic."""
 SeriesStyles = Mapping[tuple[Any, ...], SeriesStyle]
-"""Method (the values of `_METHOD`) to how it styles."""
+"""Method (the values of `_METHOD`) -> style."""
 Limits = tuple[float, float, float]
 """Lowest and highest value and largest sparsity of all panels of a group."""
 
 
 def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """The curves of every model, task and metric.
+    """Draw the curves of every model, task and metric.
 
     Args:
         rows: of `quality_by_sparsity.sql`.
@@ -45,12 +45,12 @@ def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
             f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_LABELS[members[0]['metric']]}"
         )
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, rows=members, legend=_keys(members, styles), facets=facets))
+        groups.append(Group(title=title, panels=panels, rows=members, legend=_legend(members, styles), facets=facets))
     return tuple(groups)
 
 
 def _limits(rows: Sequence[Row]) -> Limits:
-    """The same scales in all panels, so that they can be compared by eye."""
+    """Return the scales of all panels, so that panels can be compared."""
     lows = [row["value"] if row["ci_low"] is None else row["ci_low"] for row in rows]
     highs = [row["value"] if row["ci_high"] is None else row["ci_high"] for row in rows]
     low, high = min(lows), max(highs)
@@ -62,15 +62,15 @@ def _limits(rows: Sequence[Row]) -> Limits:
 
 
 def _is_logarithmic(metric: str, low: float, high: float) -> bool:
-    """Of perplexity, where the largest would press all others to the ground."""
+    """Whether values, such as perplexities, have too large a range for a linear scale."""
     return metric == "perplexity" and low > 0 and high / low > _TOO_FAR
 
 
 def _looks(rows: Sequence[Row]) -> SeriesStyles:
-    """How each method styles: by score and demonstrations, and another way for each with settings."""
+    """Return the style of each method: by score and demonstrations, and another one for each method with settings."""
     with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *_METHOD)]
     plain = {method: series_style(*method[:2]) for method, _ in grouped(rows, *_METHOD)}
-    return plain | {method: series_style(*method[:2], further=place) for place, method in enumerate(with_settings)}
+    return plain | {method: series_style(*method[:2], further=index) for index, method in enumerate(with_settings)}
 
 
 def _language_panel(language: str, rows: Sequence[Row], *, limits: Limits, styles: SeriesStyles) -> Panel:
@@ -111,21 +111,21 @@ def _draw_dense(axes: Axes, row: Row) -> None:
 
 
 def _draw_line(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, key: int) -> None:
-    """A line through the method's own points; its value at sparsity 0 is the dense level.
+    """Draw a line through the points of a method; its value at sparsity 0 is the dense model's.
 
     Args:
-        key: place of the method's entry in the legend, which goes when its last line is hidden.
+        key: index of the method's legend entry, which is hidden when its last line is hidden.
     """
     first = points[0]
     gid = to_id({**facets_of(first, only=("score", "pair")), "key": str(key)})
     with_interval = [row for row in points if row["ci_low"] is not None and row["ci_high"] is not None]
-    places = [row["sparsity"] for row in with_interval]
+    sparsities = [row["sparsity"] for row in with_interval]
     lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
-    if len(places) > 1:
-        corners = [*zip(places, lows, strict=True), *zip(places[::-1], highs[::-1], strict=True)]
+    if len(sparsities) > 1:
+        corners = [*zip(sparsities, lows, strict=True), *zip(sparsities[::-1], highs[::-1], strict=True)]
         axes.add_artist(Polygon(corners, color=style.colour, alpha=0.05, linewidth=0, zorder=2, gid=gid))
-    elif places:
-        axes.vlines(places, lows, highs, color=style.colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
+    elif sparsities:
+        axes.vlines(sparsities, lows, highs, color=style.colour, linewidth=1.0, alpha=0.6, zorder=2, gid=gid)
     line = Line2D(
         [row["sparsity"] for row in points],
         [row["value"] for row in points],
@@ -144,11 +144,11 @@ def _draw_line(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, key: in
         axes.text(*at, first["demonstration_label"], fontsize=6.5, color=style.colour, ha="right", va="bottom", gid=gid)
 
 
-def _keys(rows: Sequence[Row], styles: SeriesStyles) -> tuple[LegendEntry, ...]:
-    """The legend: the dense level first, then every method, as often as it differs from the others."""
-    keys = [LegendEntry(label="dense model", colour=INK)] if any(row["score"] is None for row in rows) else []
+def _legend(rows: Sequence[Row], styles: SeriesStyles) -> tuple[LegendEntry, ...]:
+    """Return the legend: the dense model first, then every method."""
+    entries = [LegendEntry(label="dense model", colour=INK)] if any(row["score"] is None for row in rows) else []
     for method, members in grouped((row for row in rows if row["score"] is not None), *_METHOD):
-        keys.append(
+        entries.append(
             LegendEntry.of_series(
                 method_label(members[0]),
                 styles[method],
@@ -156,4 +156,4 @@ def _keys(rows: Sequence[Row], styles: SeriesStyles) -> tuple[LegendEntry, ...]:
                 facets={**facets_of(members[0], only=("score",)), "key": str(list(styles).index(method))},
             )
         )
-    return tuple(keys)
+    return tuple(entries)

@@ -1,4 +1,4 @@
-"""Layer by layer: how much is removed, and where masks that differ in their profile come out differently."""
+"""Removed weights by layer, and differences between masks of different profiles."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from catalog.report.filters import facets_of
 from catalog.report.labels import method_label, number
 from catalog.results import Row
 
-MOST_PAIRS, MOST_METHODS = 16, 12
-"""Heat-maps drawn; of more pairs as many, evenly spread over their order, and of methods the least even ones."""
+MAX_PAIRS, MAX_METHODS = 16, 12
+"""Maximum number of heat maps: of pairs evenly spread over their order, of methods the most uneven ones."""
 _METHOD = ("score", "set_kind", "propagation", "structure", "settings", "sparsity")
 
 
 def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """One heat-map a method at its largest sparsity: blocks down, layers across, colour for the removed fraction.
+    """Draw one heat map of the removed fraction per method at its largest sparsity: blocks down, layers across.
 
-    Methods that remove the same of every layer, to two digits, share one heat-map, a row each.
+    Methods that remove the same fraction of every layer, to two digits, share one heat map, one row each.
 
     Args:
         rows: of `layer_profiles.sql`.
@@ -26,7 +26,7 @@ def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         methods = [cells for _, cells in grouped(members, *_METHOD)]
         uneven = [cells for cells in methods if not _is_even(cells)]
         even = [cells for cells in methods if _is_even(cells)]
-        shown = uneven[:MOST_METHODS]
+        shown = uneven[:MAX_METHODS]
         scale = Scale(0.0, max(row["removed_share"] for row in members) or 1.0)
         groups.append(
             Group(
@@ -44,21 +44,21 @@ def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _is_even(rows: Sequence[Row]) -> bool:
-    """Whether all layers show one number."""
+    """Whether all layers show the same number."""
     return len({number(row["removed_share"], digits=2) for row in rows}) == 1
 
 
 def _even_grid(methods: Sequence[Sequence[Row]], *, scale: Scale) -> Grid:
-    """One row a method that removes the same of every layer."""
+    """Return a heat map with one row per method that removes the same fraction of every layer."""
     shares = [rows[0]["removed_share"] for rows in methods]
-    said = f"from {number(min(shares))} to {number(max(shares))}"
+    span = f"from {number(min(shares))} to {number(max(shares))}"
     return Grid(
-        title="the same of every layer of every block",
-        label=f"Removed weights of methods that remove the same of every layer: {said}, {len(methods)} methods",
+        title="the same fraction of every layer",
+        label=f"Removed weights of {len(methods)} methods that remove the same fraction of every layer: {span}",
         rows=tuple(_method_name(rows) for rows in methods),
         columns=("share",),
-        values={(place, 0): share for place, share in enumerate(shares)},
-        texts={(place, 0): number(share, digits=2) for place, share in enumerate(shares)},
+        values={(index, 0): share for index, share in enumerate(shares)},
+        texts={(index, 0): number(share, digits=2) for index, share in enumerate(shares)},
         scale=scale,
         row_name="method",
         row_facets=tuple(facets_of(rows[0], only=("score",)) for rows in methods),
@@ -72,27 +72,27 @@ def _method_name(rows: Sequence[Row]) -> str:
 def _layer_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     shares = [row["removed_share"] for row in rows]
     title = _method_name(rows)
-    said = f"from {number(min(shares))} to {number(max(shares))}"
+    span = f"from {number(min(shares))} to {number(max(shares))}"
     return _block_by_layer(
-        rows, column="removed_share", title=title, label=f"Removed weights by layer, {title}: {said}", scale=scale
+        rows, column="removed_share", title=title, label=f"Removed weights by layer, {title}: {span}", scale=scale
     )
 
 
 def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """One heat-map a pair of variants: blocks down, layers across, colour for the fraction of entries that differ.
+    """Draw one heat map of the fraction of differing entries per pair of variants: blocks down, layers across.
 
     Args:
-        rows: of `profile_differences.sql`: of each pair, rows for layers, blocks and the whole model.
+        rows: of `profile_differences.sql`: for each pair, rows for layers, blocks and the whole model.
     """
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
-        pairs = [of_pair for _, of_pair in grouped(members, "corrected_id", "paper_id")]
-        shown = spread(pairs, MOST_PAIRS)
+        pairs = [pair_rows for _, pair_rows in grouped(members, "corrected_id", "paper_id")]
+        shown = spread(pairs, MAX_PAIRS)
         scale = Scale(0.0, max(0.01, *(row["share_differing"] for row in members)))
         groups.append(
             Group(
-                title=f"{model}: {_in_words(members)}" + left_out(len(shown), len(pairs), "pairs of variants"),
-                panels=tuple(_pair_grid(of_pair, scale=scale) for of_pair in shown),
+                title=f"{model}: {_summary(members)}" + left_out(len(shown), len(pairs), "pairs of variants"),
+                panels=tuple(_pair_grid(pair_rows, scale=scale) for pair_rows in shown),
                 rows=members,
                 legend=(LegendEntry(f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
@@ -101,13 +101,13 @@ def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _in_words(rows: Sequence[Row]) -> str:
-    """What the pairs say over all layers, beside what masks without any relation would say."""
+def _summary(rows: Sequence[Row]) -> str:
+    """Return the fraction of differing entries over all layers, and the fraction for unrelated masks."""
     whole = [row for row in rows if row["block"] is None]
     shares = [row["share_differing"] for row in whole]
     chances = [row["share_by_chance"] for row in whole]
-    said = f"over all layers {_span(shares)} of the mask entries differ"
-    return f"{said}; of unrelated masks of these sparsities it would be {_span(chances)}"
+    difference = f"over all layers {_span(shares)} of the mask entries differ"
+    return f"{difference}; for unrelated masks of these sparsities it would be {_span(chances)}"
 
 
 def _span(values: Sequence[float]) -> str:
@@ -120,12 +120,12 @@ def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     cells = [row for row in rows if row["layer"] is not None]
     label = str(whole["label"])
     most = max(cells, key=lambda row: (row["share_differing"], -row["block"]))
-    said = f"most in block {most['block']}, {most['layer']}: {number(most['share_differing'])}"
+    span = f"most in block {most['block']}, {most['layer']}: {number(most['share_differing'])}"
     return _block_by_layer(
         cells,
         column="share_differing",
         title=f"{label}, {number(whole['share_differing'])} of all entries differ",
-        label=f"Published choices against corrected, {label}: {said}",
+        label=f"Published and corrected choices, {label}: {span}",
         scale=scale,
     )
 
@@ -139,7 +139,7 @@ def _block_by_layer(rows: Sequence[Row], *, column: str, title: str, label: str,
         rows=tuple(str(block) for block in blocks),
         columns=tuple(layers),
         values=values,
-        texts={place: number(value, digits=2) for place, value in values.items()},
+        texts={index: number(value, digits=2) for index, value in values.items()},
         scale=scale,
         row_name="block",
         column_name="layer",

@@ -1,4 +1,4 @@
-"""The largest features after every block: one panel a demonstration set, recurring features joined by lines."""
+"""Largest features by depth: one panel per demonstration set, with lines for recurring features."""
 
 import math
 from collections import Counter
@@ -17,15 +17,15 @@ from catalog.results import Row
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _MARKERS = ("o", "s", "^", "D", "X")
-MOST_SETS = 24
-"""Panels drawn; of more sets as many are drawn, evenly spread over their order."""
+MAX_SETS = 24
+"""Maximum number of panels; sets are evenly spread over their order."""
 _TOO_FAR = 30.0
-"""Ratio of the largest to the smallest magnitude from which on the scale is logarithmic."""
+"""Ratio of the largest to the smallest magnitude above which the scale is logarithmic."""
 _SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed", "profile")
 
 
 def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Panels of every model.
+    """Draw the panels of every model.
 
     Args:
         rows: of `largest_features.sql`.
@@ -35,19 +35,19 @@ def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         recurring = _recurring(members)
         magnitudes = [row["magnitude"] for row in members]
         scale = min(magnitudes), max(magnitudes)
-        sets = [of_set for _, of_set in grouped(members, *_SET)]
-        shown = spread(sets, MOST_SETS)
-        keys = [
-            LegendEntry(label=f"feature {feature}", colour=_COLOURS[place], marker=_MARKERS[place])
-            for feature, place in recurring.items()
+        sets = [set_rows for _, set_rows in grouped(members, *_SET)]
+        shown = spread(sets, MAX_SETS)
+        legend = [
+            LegendEntry(label=f"feature {feature}", colour=_COLOURS[index], marker=_MARKERS[index])
+            for feature, index in recurring.items()
         ]
-        keys.append(LegendEntry(label="another large feature", colour=GREY, marker="dot", line=False))
+        legend.append(LegendEntry(label="another large feature", colour=GREY, marker="dot", line=False))
         groups.append(
             Group(
                 title=str(members[0]["base_model"]) + left_out(len(shown), len(sets), "sets"),
-                panels=tuple(_set_panel(of_set, recurring=recurring, scale=scale) for of_set in shown),
+                panels=tuple(_set_panel(set_rows, recurring=recurring, scale=scale) for set_rows in shown),
                 rows=members,
-                legend=tuple(keys),
+                legend=tuple(legend),
                 facets=facets_of(members[0], only=("model",)),
             )
         )
@@ -55,10 +55,10 @@ def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _recurring(rows: Sequence[Row]) -> Mapping[int, int]:
-    """The features that are large after most blocks of most sets, to their place in the palette."""
+    """Return the features that are large most often, over all depths and sets, with their index in the palette."""
     counts = Counter(row["feature"] for row in rows)
     features = sorted(counts, key=lambda feature: (-counts[feature], feature))[: len(_COLOURS)]
-    return {feature: place for place, feature in enumerate(features)}
+    return {feature: index for index, feature in enumerate(features)}
 
 
 def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tuple[float, float]) -> Panel:
@@ -66,9 +66,9 @@ def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tupl
     words = (first["kind"], first["source_language"], first["target_language"])
     name = set_label(*words, seed=first["seed"], profile=first["profile"])
     largest = max(rows, key=lambda row: row["magnitude"])
-    said = f"feature {largest['feature']} at depth {largest['depth']}, magnitude {largest['magnitude']:.3g}"
+    position = f"feature {largest['feature']} at depth {largest['depth']}, magnitude {largest['magnitude']:.3g}"
     return Panel(
-        label=f"Largest features on {name} ({first['kind']}); largest of all: {said}",
+        label=f"Largest features on {name} ({first['kind']}); largest of all: {position}",
         size=Size(3.3, 2.5, left=0.62),
         draw=partial(_draw_set, rows=rows, title=f"{name} · {first['kind']}", recurring=recurring, scale=scale),
         facets=facets_of(first, only=("pair",)),
@@ -83,13 +83,13 @@ def _draw_set(
     others = [row for row in rows if row["feature"] not in recurring]
     axes.plot([row["depth"] for row in others], [row["magnitude"] for row in others], ".", color=GREY, markersize=3)
     depths = sorted({row["depth"] for row in rows})
-    for feature, place in recurring.items():
+    for feature, index in recurring.items():
         large = {row["depth"]: row["magnitude"] for row in rows if row["feature"] == feature}
         axes.plot(
             depths,
             [large.get(depth, math.nan) for depth in depths],
-            color=_COLOURS[place],
-            marker=_MARKERS[place],
+            color=_COLOURS[index],
+            marker=_MARKERS[index],
             linewidth=1.0,
             markersize=4,
             zorder=3,
@@ -101,7 +101,7 @@ def _draw_set(
 
 
 def _set_scale(axes: Axes, smallest: float, largest: float) -> None:
-    """The same scale in every panel; logarithmic where the few largest would press all others to the ground."""
+    """Set the same scale in every panel, logarithmic if the range is too large for a linear one."""
     if smallest > 0 and largest / smallest > _TOO_FAR:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda magnitude, _: f"{magnitude:g}")

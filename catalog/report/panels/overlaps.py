@@ -1,4 +1,4 @@
-"""What sets share: large features of one that are small in another, and weights that both leave out."""
+"""Overlaps between demonstration sets: large features of one that are small in another, and equally removed weights."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,17 +8,17 @@ from catalog.report.filters import Facets, facets_of
 from catalog.report.labels import method_label, number, set_label
 from catalog.results import Row
 
-MOST_SETS, MOST_BLOCKS = 14, 25
-"""Sets across and blocks drawn of features; of more, as many are drawn, evenly spread over their order. The rows of
-further sets stand in the page too, hidden until their pair is chosen."""
-MOST_PAIRS, MOST_METHODS = 40, 12
-"""Pairs of sets and methods drawn of masks; rows of further pairs of sets are as hidden."""
-MOST_ROWS = 120
-"""Rows of a table with those that are hidden; of more, as many are kept, evenly spread over their order."""
+MAX_SETS, MAX_DEPTHS = 14, 25
+"""Maximum number of sets across and of depths in figures of features, evenly spread over their order. The page also has
+the rows of other sets, which are hidden until their pair is chosen."""
+MAX_PAIRS, MAX_METHODS = 40, 12
+"""Maximum number of pairs of sets and of methods in figures of masks; rows of other pairs are hidden too."""
+MAX_ROWS = 120
+"""Maximum number of rows of a table including hidden ones, evenly spread over their order."""
 
 
 def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """One panel a block: large features of a set down, small features of a set across; a chosen pair keeps its rows.
+    """Draw one heat map per depth: large features of a set down, small features across; a chosen pair keeps its rows.
 
     Args:
         rows: of `feature_overlaps.sql`.
@@ -27,13 +27,15 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     for (model, _, share), members in grouped(rows, "base_model", "base_model_id", "share"):
         scale = Scale(0.0, max(share, *(row["value"] for row in members)))
         down, across = _set_labels(members, "a"), _set_labels(members, "b")
-        across = dict(sorted(across.items(), key=lambda one: list(down).index(one[0]) if one[0] in down else len(down)))
-        shown = {key: across[key] for key in spread(list(across), MOST_SETS)}
+        across = dict(
+            sorted(across.items(), key=lambda item: list(down).index(item[0]) if item[0] in down else len(down))
+        )
+        shown = {key: across[key] for key in spread(list(across), MAX_SETS)}
         pairs = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
-        facets = _facets_of_rows(pairs, shown=spread(list(down), MOST_SETS))
+        facets = _facets_of_rows(pairs, shown=spread(list(down), MAX_SETS))
         down = {key: down[key] for key in facets}
         depths = [cells for _, cells in grouped(members, "depth")]
-        drawn = spread(depths, MOST_BLOCKS)
+        drawn = spread(depths, MAX_DEPTHS)
         title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
         title += left_out(len(shown), len(across), "sets") + left_out(len(drawn), len(depths), "depths")
         groups.append(
@@ -49,18 +51,18 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _facets_of_rows(facets: Mapping[str, Facets], *, shown: Sequence[str]) -> Mapping[str, Facets]:
-    """The facets of the rows a table has, with those marked that are hidden at first."""
-    kept = {*shown, *spread(list(facets), MOST_ROWS)}
-    return {key: one if key in shown else {**one, "detail": ""} for key, one in facets.items() if key in kept}
+    """Return the facets of the rows of a table; rows that are hidden at first are marked."""
+    kept = {*shown, *spread(list(facets), MAX_ROWS)}
+    return {key: row if key in shown else {**row, "detail": ""} for key, row in facets.items() if key in kept}
 
 
 def _set_labels(rows: Sequence[Row], side: str) -> Mapping[str, str]:
-    """Id to label of sets A or B, in the order of the axes; sets of equal label get the first letters of their id."""
+    """Return id -> label of sets A or B, in the order of the axes; equal labels are followed by the start of the id."""
     words_of = ("kind", "source", "target", "seed", "profile")
     sets = {row[f"set_{side}"]: tuple(row[f"{word}_{side}"] for word in words_of) for row in rows}
     labels = {key: set_label(*words[:3], seed=words[3], profile=words[4]) for key, words in sets.items()}
-    said = list(labels.values())
-    return {key: label if said.count(label) == 1 else f"{label} {key[:4]}" for key, label in labels.items()}
+    all_labels = list(labels.values())
+    return {key: label if all_labels.count(label) == 1 else f"{label} {key[:4]}" for key, label in labels.items()}
 
 
 def _feature_grid(
@@ -71,12 +73,12 @@ def _feature_grid(
     facets: Mapping[str, Facets],
     scale: Scale,
 ) -> Grid:
-    """Labels of sets A `down` and of sets B `across`."""
-    downs, acrosses = ({key: place for place, key in enumerate(labels)} for labels in (down, across))
+    """Draw one depth; `down` and `across` are labels of sets A and B."""
+    rows_of, columns_of = ({key: index for index, key in enumerate(labels)} for labels in (down, across))
     values = {
-        (downs[row["set_a"]], acrosses[row["set_b"]]): row["value"]
+        (rows_of[row["set_a"]], columns_of[row["set_b"]]): row["value"]
         for row in rows
-        if row["set_a"] in downs and row["set_b"] in acrosses
+        if row["set_a"] in rows_of and row["set_b"] in columns_of
     }
     name = "embeddings" if rows[0]["depth"] == 0 else f"block {rows[0]['depth'] - 1}"
     mean = sum(values.values()) / len(values)
@@ -86,7 +88,7 @@ def _feature_grid(
         rows=tuple(down.values()),
         columns=tuple(across.values()),
         values=values,
-        texts={place: number(value, digits=2) for place, value in values.items()},
+        texts={position: number(value, digits=2) for position, value in values.items()},
         scale=scale,
         row_name="large in A",
         column_name="small in B",
@@ -95,7 +97,7 @@ def _feature_grid(
 
 
 def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """One panel a method: pairs of demonstration sets down, blocks across; a chosen pair keeps the rows it is in.
+    """Draw one heat map per method: pairs of demonstration sets down, blocks across; a chosen pair keeps its rows.
 
     Args:
         rows: of `mask_overlaps.sql`.
@@ -103,7 +105,7 @@ def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         methods = [cells for _, cells in grouped(members, "score", "propagation", "structure", "settings", "sparsity")]
-        drawn = spread(methods, MOST_METHODS)
+        drawn = spread(methods, MAX_METHODS)
         scale = Scale(0.0, 1.0)
         groups.append(
             Group(
@@ -119,11 +121,13 @@ def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 def _mask_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     pairs, blocks = distinct(rows, "sets"), sorted(distinct(rows, "block"))
-    shown = spread(pairs, MOST_PAIRS)
+    shown = spread(pairs, MAX_PAIRS)
     facets = _facets_of_rows({row["sets"]: facets_of(row, only=("pair",)) for row in rows}, shown=shown)
-    places = {key: place for place, key in enumerate(facets)}
+    row_indices = {key: index for index, key in enumerate(facets)}
     values = {
-        (places[row["sets"]], blocks.index(row["block"])): row["jaccard"] for row in rows if row["sets"] in places
+        (row_indices[row["sets"]], blocks.index(row["block"])): row["jaccard"]
+        for row in rows
+        if row["sets"] in row_indices
     }
     mean = sum(row["jaccard"] for row in rows) / len(rows)
     title = f"{method_label({**rows[0], 'set_kind': None})}, sparsity {rows[0]['sparsity']:.3g}"
@@ -133,7 +137,7 @@ def _mask_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
         rows=tuple(facets),
         columns=tuple(str(block) for block in blocks),
         values=values,
-        texts={place: number(value, digits=2) for place, value in values.items()},
+        texts={position: number(value, digits=2) for position, value in values.items()},
         scale=scale,
         column_name="block",
         facets=facets_of(rows[0], only=("score",)),

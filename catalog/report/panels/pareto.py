@@ -1,4 +1,4 @@
-"""What English pays for what the others gain: one point a variant, and the front of those no other variant beats."""
+"""English accuracy and the mean of the other languages: one point per variant, with the Pareto front."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,11 +15,11 @@ from catalog.results import Row
 _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")
 _KEY = ("score", "intervention", "set_kind")
-"""What points of one entry in the legend share."""
+"""Columns that the points of one legend entry share."""
 
 
 def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """One figure a model that was pruned and task, one panel a set of languages; dense models beside it are stars too.
+    """Draw one figure per pruned model and task, one panel per set of languages; other dense models are stars too.
 
     Args:
         rows: of `pareto.sql`.
@@ -35,7 +35,7 @@ def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
         drawn = [*(row for rows_of in dense.values() for row in rows_of), *members]
         title = task_label(members[0], with_rule=has_rules(rows, members[0]))
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, rows=drawn, legend=_keys(members), facets=facets))
+        groups.append(Group(title=title, panels=panels, rows=drawn, legend=_legend(members), facets=facets))
     return tuple(groups)
 
 
@@ -43,12 +43,13 @@ def _plot(rows: Sequence[Row], *, dense: Sequence[Row]) -> Panel:
     best = max(rows, key=lambda row: (row["others_value"], row["english_value"]))
     label = (
         f"English accuracy against the mean of {best['n_others']} other languages, {len(rows)} variants; "
-        f"best outside English: {_said(best)}" + "".join(f"; {row['base_model']} dense: {_said(row)}" for row in dense)
+        f"best outside English: {_values(best)}"
+        + "".join(f"; {row['base_model']} dense: {_values(row)}" for row in dense)
     )
     return Panel(label=label, size=Size(5.2, 3.9, left=0.6, bottom=0.5), draw=partial(_draw, rows=rows, dense=dense))
 
 
-def _said(row: Row) -> str:
+def _values(row: Row) -> str:
     return f"{number(row['english_value'])} and {number(row['others_value'])}"
 
 
@@ -58,19 +59,21 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
     axes.grid(visible=True)
     axes.set_xlabel("accuracy in English")
     axes.set_ylabel("mean accuracy in the other languages")
-    own = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
-    front = sorted((row["english_value"], row["others_value"]) for row in (*rows, *own) if row["is_efficient"])
+    dense_of_model = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
+    front = sorted(
+        (row["english_value"], row["others_value"]) for row in (*rows, *dense_of_model) if row["is_efficient"]
+    )
     axes.step([english for english, _ in front], [others for _, others in front], color=QUIET, linewidth=1.0, zorder=2)
     keys = [key for key, _ in grouped(rows, *_KEY)]
     for (*key, _), points in grouped(rows, *_KEY, "demonstration_label"):
         _draw_points(axes, points, key=keys.index(tuple(key)))
-    for row in own:
+    for row in dense_of_model:
         axes.axvline(row["english_value"], color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
         axes.axhline(row["others_value"], color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
     for row in dense:
         at = (row["english_value"], row["others_value"])
-        axes.plot(*at, "*", color=BLACK if row in own else QUIET, markersize=12, zorder=4)
-        if row not in own:
+        axes.plot(*at, "*", color=BLACK if row in dense_of_model else QUIET, markersize=12, zorder=4)
+        if row not in dense_of_model:
             axes.text(*at, f"  {row['base_model']}", fontsize=7.5, color=QUIET, va="center")
 
 
@@ -89,11 +92,11 @@ def _draw_points(axes: Axes, rows: Sequence[Row], *, key: int) -> None:
     )
 
 
-def _keys(rows: Sequence[Row]) -> tuple[LegendEntry, ...]:
-    keys = [LegendEntry(label="dense model", colour=BLACK, marker="*", line=False)]
-    for place, ((score, intervention, set_kind), members) in enumerate(grouped(rows, *_KEY)):
-        said = " on ".join(word for word in (intervention or score, set_kind) if word)
+def _legend(rows: Sequence[Row]) -> tuple[LegendEntry, ...]:
+    entries = [LegendEntry(label="dense model", colour=BLACK, marker="*", line=False)]
+    for index, ((score, intervention, set_kind), members) in enumerate(grouped(rows, *_KEY)):
+        label = " on ".join(word for word in (intervention or score, set_kind) if word)
         style = series_style(score, set_kind)
-        facets = {**facets_of(members[0], only=("score",)), "key": str(place)}
-        keys.append(LegendEntry.of_series(said.replace("_", " "), style, line=False, facets=facets))
-    return (*keys, LegendEntry(label="front: no variant is better in both", colour=QUIET))
+        facets = {**facets_of(members[0], only=("score",)), "key": str(index)}
+        entries.append(LegendEntry.of_series(label.replace("_", " "), style, line=False, facets=facets))
+    return (*entries, LegendEntry(label="front: no variant is better in both", colour=QUIET))

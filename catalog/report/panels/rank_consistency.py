@@ -1,4 +1,4 @@
-"""RankC: how alike languages rank the answers; bars against English, and whole matrices."""
+"""RankC, the similarity of rankings in two languages: bars for English, and matrices of all languages."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +18,7 @@ _TASK = ("base_model", "base_model_id", "task", "split")
 
 
 def consistency_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """One pair of bars a language, dense and the variant chosen for it; one panel a model and task.
+    """Draw one pair of bars per language, dense and the variant chosen for it; one panel per model and task.
 
     Args:
         rows: of `rank_consistency.sql`.
@@ -37,12 +37,14 @@ def consistency_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _bars_panel(rows: Sequence[Row]) -> Panel:
-    said = ", ".join(
+    values = ", ".join(
         f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} {number(row['rank_consistency'])}"
         for row in rows
     )
     width = max(3.4, 0.9 + 0.85 * len(distinct(rows, "language")))
-    return Panel(label=f"RankC with English: {said}", size=Size(width, 2.8, left=0.46), draw=partial(_bars, rows=rows))
+    return Panel(
+        label=f"RankC with English: {values}", size=Size(width, 2.8, left=0.46), draw=partial(_bars, rows=rows)
+    )
 
 
 def _bars(axes: Axes, *, rows: Sequence[Row]) -> None:
@@ -50,11 +52,11 @@ def _bars(axes: Axes, *, rows: Sequence[Row]) -> None:
     axes.grid(axis="y")
     for shift, is_dense, colour in ((-0.19, True, GREY), (0.19, False, BLUE)):
         bars = {row["language"]: row["rank_consistency"] for row in rows if bool(row["is_dense"]) == is_dense}
-        places = [place + shift for place, language in enumerate(languages) if language in bars]
+        positions = [position + shift for position, language in enumerate(languages) if language in bars]
         values = [bars[language] for language in languages if language in bars]
-        axes.bar(places, values, width=0.34, color=colour)
-        for place, value in zip(places, values, strict=True):
-            axes.text(place, value, f"{value:.2f}", ha="center", va="bottom", fontsize=7.5, color=INK)
+        axes.bar(positions, values, width=0.34, color=colour)
+        for position, value in zip(positions, values, strict=True):
+            axes.text(position, value, f"{value:.2f}", ha="center", va="bottom", fontsize=7.5, color=INK)
     axes.set_xticks(np.arange(len(languages)), languages)
     axes.set_xlim(-0.6, len(languages) - 0.4)
     axes.set_ylim(0, max(row["rank_consistency"] for row in rows) * 1.12 or 1.0)
@@ -62,7 +64,7 @@ def _bars(axes: Axes, *, rows: Sequence[Row]) -> None:
 
 
 def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Languages against languages: one matrix for the dense model, one for each variant that was chosen.
+    """Draw one matrix of languages for the dense model, and one for each variant that was chosen.
 
     Args:
         rows: of `rank_matrices.sql`.
@@ -99,7 +101,7 @@ def _matrix(rows: Sequence[Row], *, scale: Scale) -> Grid:
         rows=tuple(languages),
         columns=tuple(languages),
         values=values,
-        texts={place: number(value, digits=2) for place, value in values.items()},
+        texts={position: number(value, digits=2) for position, value in values.items()},
         scale=scale,
         row_name="language",
         column_name="reference",

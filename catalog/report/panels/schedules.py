@@ -1,4 +1,4 @@
-"""How much is removed in each block, where the sparsity is not the same everywhere, and the outlier ratios of owl."""
+"""Removed weights by block for variants with an uneven schedule, and the outlier ratios of schedule owl."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,8 +13,8 @@ from catalog.report.labels import number
 from catalog.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, SeriesStyle
 from catalog.results import Row
 
-MOST_VARIANTS = 9
-"""Lines in a figure; of more variants as many are drawn, evenly spread over their order."""
+MAX_VARIANTS = 9
+"""Maximum number of lines in a figure; variants are evenly spread over their order."""
 _SIZE = Size(3.9, 2.6)
 STYLES = (
     SeriesStyle(BLUE, "o"),
@@ -30,26 +30,26 @@ STYLES = (
 
 
 def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """For each model, the removed fraction by block, and the outlier ratios by block where there are such.
+    """Draw for each model the removed fraction by block, and the outlier ratios by block if there are any.
 
     Args:
         rows: of `layer_schedule.sql`, without uniform schedules.
     """
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
-        variants = [of_variant for _, of_variant in grouped(members, "variant_id")]
-        shown = spread(variants, MOST_VARIANTS)
+        variants = [variant_rows for _, variant_rows in grouped(members, "variant_id")]
+        shown = spread(variants, MAX_VARIANTS)
         ratios = dict(grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m"))
-        keys = [
-            LegendEntry.of_series(str(of_variant[0]["label"]), STYLES[place], dashed=_is_dashed(of_variant))
-            for place, of_variant in enumerate(shown)
+        legend = [
+            LegendEntry.of_series(str(variant_rows[0]["label"]), STYLES[index], dashed=_is_dashed(variant_rows))
+            for index, variant_rows in enumerate(shown)
         ]
         groups.append(
             Group(
                 title=str(model) + left_out(len(shown), len(variants), "variants"),
                 panels=(_removed_panel(shown), *([_ratio_panel(ratios)] if ratios else [])),
                 rows=members,
-                legend=tuple(keys),
+                legend=tuple(legend),
                 facets=facets_of(members[0], only=("model",)),
             )
         )
@@ -57,25 +57,25 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _is_dashed(rows: Sequence[Row]) -> bool:
-    """Dashed lines are dense propagation, as in the curves."""
+    """Whether the line is dashed: for dense propagation, as in the curves."""
     return bool(rows[0]["propagation"] == "dense")
 
 
 def _removed_panel(variants: Sequence[Sequence[Row]]) -> Panel:
     shares = [row["removed_share"] for rows in variants for row in rows]
-    said = f"from {number(min(shares))} to {number(max(shares))} of a block, {len(variants)} variants"
-    return Panel(label=f"Removed weights by block: {said}", size=_SIZE, draw=partial(_draw_removed, variants=variants))
+    span = f"from {number(min(shares))} to {number(max(shares))} of a block, {len(variants)} variants"
+    return Panel(label=f"Removed weights by block: {span}", size=_SIZE, draw=partial(_draw_removed, variants=variants))
 
 
 def _draw_removed(axes: Axes, *, variants: Sequence[Sequence[Row]]) -> None:
-    for place, rows in enumerate(variants):
+    for index, rows in enumerate(variants):
         by_block = {row["block"]: row["removed_share"] for row in rows}
         axes.plot(
             list(by_block),
             list(by_block.values()),
-            color=STYLES[place].colour,
+            color=STYLES[index].colour,
             linestyle="--" if _is_dashed(rows) else "-",
-            **STYLES[place].marker_options,
+            **STYLES[index].marker_options,
             markersize=4.5,
             linewidth=1.4,
         )
@@ -86,9 +86,9 @@ def _draw_removed(axes: Axes, *, variants: Sequence[Sequence[Row]]) -> None:
 def _ratio_panel(ratios: Mapping[tuple[str, float], Sequence[Row]]) -> Panel:
     values = [row["outlier_ratio"] for rows in ratios.values() for row in rows]
     bounds = ", ".join(sorted({f"{m:g}" for _, m in ratios}))
-    said = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
+    span = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
     return Panel(
-        label=f"Scores above {bounds} times the block's mean, by block: {said}",
+        label=f"Scores above {bounds} times the block's mean, by block: {span}",
         size=_SIZE,
         draw=partial(_draw_ratios, ratios=ratios),
     )

@@ -1,6 +1,6 @@
 import pytest
 
-from catalog.report.panels.layers import MOST_METHODS, MOST_PAIRS, layer_heat_maps, profile_heat_maps
+from catalog.report.panels.layers import MAX_METHODS, MAX_PAIRS, layer_heat_maps, profile_heat_maps
 from catalog.report.query_results import answer
 from catalog.store import Catalog
 from tests.catalog.report.rows import METHOD, Rows, grid
@@ -13,7 +13,7 @@ def test_the_differences_of_profiles_are_drawn_pair_by_pair_with_what_the_query_
     assert len(group.panels) == len(whole) == 3
     shares = sorted(f"{row['share_differing']:.3f}" for row in whole)
     assert f"over all layers {shares[0]} to {shares[-1]} of the mask entries differ" in group.title
-    assert "of unrelated masks of these sparsities it would be 0.500" in group.title
+    assert "for unrelated masks of these sparsities it would be 0.500" in group.title
     for row, panel in zip(whole, group.panels, strict=True):
         ids = (row["corrected_id"], row["paper_id"])
         cells = [one for one in rows if (one["corrected_id"], one["paper_id"]) == ids and one["layer"]]
@@ -29,12 +29,12 @@ def test_of_many_pairs_an_even_selection_is_drawn() -> None:
     shared |= {"demonstration_label": "fr-en", "settings": None, "sparsity": 0.5, "share_by_chance": 0.5, "label": "v"}
     rows = [
         {**shared, "corrected_id": str(pair), "paper_id": "p", "block": block, "layer": layer, "share_differing": 0.25}
-        for pair in range(MOST_PAIRS + 4)
+        for pair in range(MAX_PAIRS + 4)
         for block, layer in ((None, None), (0, "fc1"))
     ]
     (group,) = profile_heat_maps(rows)
-    assert len(group.panels) == MOST_PAIRS
-    assert f"{MOST_PAIRS} of {MOST_PAIRS + 4} pairs of variants drawn" in group.title
+    assert len(group.panels) == MAX_PAIRS
+    assert f"{MAX_PAIRS} of {MAX_PAIRS + 4} pairs of variants drawn" in group.title
 
 
 def test_layers_lose_what_the_variants_of_a_method_lose_at_its_largest_sparsity(catalog: Catalog, rows: Rows) -> None:
@@ -58,7 +58,7 @@ def test_what_removes_least_evenly_stands_first(methods_catalog: Catalog) -> Non
     assert "only blocks 1" in grid(group.panels[0]).title
     assert [grid(group.panels[0]).texts[place] for place in ((0, 0), (1, 0))] == ["0.00", "0.50"]
     even = grid(group.panels[-1])
-    assert even.title == "the same of every layer of every block"
+    assert even.title == "the same fraction of every layer"
     assert len(set(even.rows)) == len(even.rows) > 3
     assert {facets["score"] for facets in even.row_facets} >= {"random", "magnitude", "wanda"}
     whole = {row["score"]: row["removed_share"] for row in told}
@@ -69,13 +69,13 @@ def test_of_many_methods_that_remove_unevenly_the_least_even_are_drawn() -> None
     row = {"base_model": "t", "base_model_id": "m", **METHOD, "layer": "fc1"}
     rows = [
         {**row, "settings": f"setting {n}", "block": block, "removed_share": 0.4 + 0.2 * block}
-        for n in range(MOST_METHODS + 1)
+        for n in range(MAX_METHODS + 1)
         for block in (0, 1)
     ]
     (group,) = layer_heat_maps(rows)
-    assert len(group.panels) == MOST_METHODS
-    more = MOST_METHODS + 1
-    assert f"{MOST_METHODS} of {more} methods that remove unevenly drawn, all of them in the data" in group.title
+    assert len(group.panels) == MAX_METHODS
+    more = MAX_METHODS + 1
+    assert f"{MAX_METHODS} of {more} methods that remove unevenly drawn, all of them in the data" in group.title
 
 
 def test_nothing_removed_at_all_is_drawn() -> None:

@@ -1,4 +1,4 @@
-from catalog.report.panels.magnitudes import MOST_SETS, magnitude_panels
+from catalog.report.panels.magnitudes import MAX_SETS, magnitude_panels
 from tests.catalog.report.rows import drawn, texts
 
 
@@ -39,8 +39,8 @@ def test_of_many_demonstration_sets_an_even_selection_has_panels() -> None:
     }
     rows = [
         {**row, "source_language": f"l{n}", "demonstration_set_id": f"s{n}", "feature": 1, "magnitude": 1.0}
-        for n in range(MOST_SETS + 3)
+        for n in range(MAX_SETS + 3)
     ]
     (group,) = magnitude_panels(rows)
-    assert len(group.panels) == MOST_SETS
+    assert len(group.panels) == MAX_SETS
     assert group.title == "t, 24 of 27 sets drawn, all of them in the data"

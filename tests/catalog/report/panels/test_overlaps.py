@@ -1,10 +1,10 @@
 import pytest
 
 from catalog.report.panels.overlaps import (
-    MOST_BLOCKS,
-    MOST_PAIRS,
-    MOST_ROWS,
-    MOST_SETS,
+    MAX_DEPTHS,
+    MAX_PAIRS,
+    MAX_ROWS,
+    MAX_SETS,
     feature_heat_maps,
     mask_heat_maps,
 )
@@ -14,7 +14,7 @@ from tests.catalog.report.rows import METHOD, Rows, grid
 
 
 def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says_so() -> None:
-    sets = [f"{n:020d}" for n in range(MOST_SETS + 1)]
+    sets = [f"{n:020d}" for n in range(MAX_SETS + 1)]
     kinds = {
         "kind_a": "monolingual",
         "target_a": None,
@@ -35,17 +35,17 @@ def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says
             "set_b": b,
         }
         | {**kinds, "source_a": a[-2:], "source_b": b[-2:], "profile_b": None, "demonstration_label": a[-2:]}
-        for depth in range(MOST_BLOCKS + 5)
+        for depth in range(MAX_DEPTHS + 5)
         for a in sets
         for b in sets
     ]
     (group,) = feature_heat_maps(rows)
-    assert len(group.panels) == MOST_BLOCKS
+    assert len(group.panels) == MAX_DEPTHS
     assert "14 of 15 sets drawn" in group.title
-    assert f"{MOST_BLOCKS} of {MOST_BLOCKS + 5} depths drawn" in group.title
+    assert f"{MAX_DEPTHS} of {MAX_DEPTHS + 5} depths drawn" in group.title
     last = grid(group.panels[-1])
-    assert last.title == f"block {MOST_BLOCKS + 3}"  # depth 0 is before the first block
-    assert (len(last.rows), len(last.columns)) == (MOST_SETS + 1, MOST_SETS)
+    assert last.title == f"block {MAX_DEPTHS + 3}"  # depth 0 is before the first block
+    assert (len(last.rows), len(last.columns)) == (MAX_SETS + 1, MAX_SETS)
     (hidden,) = [row for row, facets in zip(last.rows, last.row_facets, strict=True) if "detail" in facets]
     assert hidden not in last.columns
     assert last.without_details().rows == last.columns
@@ -105,7 +105,7 @@ def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catal
     assert grid(group.panels[0]).columns == ("0", "1")
 
 
-@pytest.mark.parametrize("n_pairs", [MOST_PAIRS + 2, 10 * MOST_ROWS])
+@pytest.mark.parametrize("n_pairs", [MAX_PAIRS + 2, 10 * MAX_ROWS])
 def test_of_many_pairs_of_sets_an_even_selection_is_drawn(n_pairs: int) -> None:
     row = {"base_model": "t", "base_model_id": "m", **METHOD, "jaccard": 0.5, "block": 0}
     (group,) = mask_heat_maps(
@@ -115,8 +115,8 @@ def test_of_many_pairs_of_sets_an_even_selection_is_drawn(n_pairs: int) -> None:
         ]
     )
     drawn = grid(group.panels[0])
-    assert f"{MOST_PAIRS} of {n_pairs} pairs of sets drawn" in drawn.title
-    assert len(drawn.without_details().rows) == MOST_PAIRS
-    assert min(n_pairs, MOST_ROWS) <= len(drawn.rows) <= MOST_ROWS + MOST_PAIRS
+    assert f"{MAX_PAIRS} of {n_pairs} pairs of sets drawn" in drawn.title
+    assert len(drawn.without_details().rows) == MAX_PAIRS
+    assert min(n_pairs, MAX_ROWS) <= len(drawn.rows) <= MAX_ROWS + MAX_PAIRS
     assert [facets["pair"] for facets in drawn.row_facets] == [name.replace(" and ", "\n") for name in drawn.rows]
     assert list(drawn.rows) == sorted(drawn.rows)

@@ -1,4 +1,4 @@
-from catalog.report.panels.schedules import MOST_VARIANTS, STYLES, schedule_panels
+from catalog.report.panels.schedules import MAX_VARIANTS, STYLES, schedule_panels
 from catalog.report.query_results import answer
 from catalog.store import Catalog
 from tests.catalog.report.rows import drawn
@@ -26,14 +26,14 @@ def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> Non
     row |= {"demonstration_label": "fr", "settings": "given schedule", "sparsity": 0.5, "outliers_id": None}
     rows = [
         {**row, "variant_id": f"v{n}", "label": f"variant {n}", "block": block, "removed_share": 0.5}
-        for n in range(MOST_VARIANTS + 2)
+        for n in range(MAX_VARIANTS + 2)
         for block in (0, 1)
     ]
     (group,) = schedule_panels(rows)
-    assert len({key.colour for key in group.legend}) == len(group.legend) == MOST_VARIANTS
-    assert group.title == f"t, {MOST_VARIANTS} of {MOST_VARIANTS + 2} variants drawn, all of them in the data"
+    assert len({key.colour for key in group.legend}) == len(group.legend) == MAX_VARIANTS
+    assert group.title == f"t, {MAX_VARIANTS} of {MAX_VARIANTS + 2} variants drawn, all of them in the data"
 
 
 def test_schedules_differ_in_their_marks_too() -> None:
     looks = {(look.marker, look.is_hollow) for look in STYLES}
-    assert len(looks) == len(STYLES) == MOST_VARIANTS
+    assert len(looks) == len(STYLES) == MAX_VARIANTS
