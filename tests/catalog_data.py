@@ -1,4 +1,4 @@
-"""A small, complete, artificial store: every table has rows, every key resolves, every artefact lies where it should.
+"""A small, complete, artificial store: every table has rows, every foreign key has a row, every artefact exists.
 
 The numbers are made up but not arbitrary: translation demonstrations beat monolingual ones outside English, random
 pruning loses, and everything gets worse with the sparsity. Tests compute what they expect from the records themselves.
@@ -424,7 +424,7 @@ def _feature_overlaps(store: Store, base_id: str, *, sets: dict[str, str]) -> No
 
 
 def _neuron_activity(store: Store, base_id: str, *, name: str, set_id: str) -> None:
-    """Counts in which the first neurons of a block are one language's each, and the others everybody's or nobody's."""
+    """Counts in which each of the first neurons of a block belongs to one language, the others to all or none."""
     own = LANGUAGES.index(name)
     rows = [
         {"neuron_activity_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id, "block": block}

@@ -1,4 +1,4 @@
-"""One filled store for all tests of the catalog, and copies for those that change something."""
+"""A filled store for all tests of the catalog, and copies for tests that change it."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.catalog_data import fill_store
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A filled and folded store nobody changes."""
+    """A filled and folded store; tests do not change it."""
     store = Store(tmp_path_factory.mktemp("filled"))
     fill_store(store)
     with Catalog.open(store) as catalog:
@@ -42,14 +42,14 @@ def rows(filled: Store) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def store(filled: Store, tmp_path: Path) -> Store:
-    """A copy of the filled store, with its catalog, to change at will."""
+    """A copy of the filled store with its catalog, which a test may change."""
     assert filled.local_root is not None
     return Store(shutil.copytree(filled.local_root, tmp_path / "store"))
 
 
 @pytest.fixture(scope="session")
 def with_methods(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Methods]:
-    """A copy of the filled store with variants of every further kind beside it, and what they are."""
+    """A copy of the filled store with variants of all other kinds, and their description."""
     assert filled.local_root is not None
     store = Store(shutil.copytree(filled.local_root, tmp_path_factory.mktemp("methods") / "store"))
     return store, add_methods(store)
@@ -57,12 +57,12 @@ def with_methods(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 @pytest.fixture(scope="session")
 def methods(with_methods: tuple[Store, Methods]) -> Methods:
-    """The variants of every further kind."""
+    """The variants of all other kinds."""
     return with_methods[1]
 
 
 @pytest.fixture(scope="session")
 def methods_catalog(with_methods: tuple[Store, Methods]) -> Iterator[Catalog]:
-    """The catalog of the store with variants of every further kind."""
+    """The catalog of the store with variants of all other kinds."""
     with Catalog.open(with_methods[0]) as opened:
         yield opened

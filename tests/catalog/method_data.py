@@ -1,4 +1,4 @@
-"""Variants of every further kind for the artificial store, with masks that are really drawn.
+"""Variants of all other kinds for the artificial store, with masks that are drawn.
 
 Profiles, bootstraps, token scopes, schedules, several sets, combinations and changed weights: what their rows say of
 numbers of weights and of overlaps is counted from the masks kept here, so tests can count again.
@@ -216,7 +216,7 @@ def _add_accuracy(store: Store, made: Methods, name: str) -> None:
 
 
 def _add_lrp2(store: Store, made: Methods) -> None:
-    """LRP2 in French: two pairs of blocks tried on dev, one of them chosen, and its accuracy held against dense."""
+    """Add LRP2 in French: two trials on dev, the chosen pair of blocks, and its comparison with dense."""
     rows_of = {one.id: one.rows["variants"][0] for one in store.records("variants")}
     (dense,) = (one for one, row in rows_of.items() if row["sparsity"] == 0 and one not in made.ids.values())
     row = {"variant_id": "@id", "base_model_id": made.base_id, "sparsity": 0.0, "achieved_sparsity": 0.0}

@@ -1,4 +1,4 @@
-"""What other processes do to one store: write and fold, ask, hold the catalog file."""
+"""Other processes that use a store: they write and fold, query, or have the catalog file open."""
 
 import time
 from collections.abc import Callable
@@ -13,21 +13,21 @@ from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 
 PATIENCE_S = 120.0
-"""On a busy machine."""
+"""Timeout for a busy machine."""
 _server = get_context("forkserver")
-"""Where tests of runs have prepared one, its processes need not import everything anew."""
+"""Start method of processes: a server that tests of runs have prepared with imported modules, if there is one."""
 Process = Any
 
 
 def started(work: Callable[..., None], *arguments: Any) -> Process:
-    """A process that does it."""
+    """Return a process that runs a function."""
     process = _server.Process(target=work, args=arguments, daemon=True)
     process.start()
     return process
 
 
 def finished(*processes: Process) -> None:
-    """Wait for them, and see that all ended well."""
+    """Wait for all processes, and check that they succeeded."""
     for process in processes:
         process.join(PATIENCE_S)
         assert process.exitcode == 0, process
@@ -46,7 +46,7 @@ def small_record(number: int) -> Record:
 
 
 def write_and_fold(uri: str, first: int, last: int, fold_every: int, persisted: bool | None) -> None:
-    """Write records one by one, as a sweep does, and fold now and then; `persisted` is what every fold has to say."""
+    """Write records one by one, as a sweep does, and fold now and then; every fold returns `persisted`."""
     store = Store(uri)
     for number in range(first, last):
         store.write_record(small_record(number))
@@ -57,7 +57,7 @@ def write_and_fold(uri: str, first: int, last: int, fold_every: int, persisted: 
 
 
 def ask_until(uri: str, is_over: Any) -> None:
-    """Ask like a notebook: again and again, and never see less than before."""
+    """Query repeatedly, like a notebook, and never get fewer rows than before."""
     seen = 0
     while not is_over.is_set():
         with Catalog.open(Store(uri)) as catalog:
@@ -68,7 +68,7 @@ def ask_until(uri: str, is_over: Any) -> None:
 
 
 def ask_duckdb_until(path: Path, is_over: Any) -> None:
-    """Ask with DuckDB's own client, which waits for nobody; it has to get its turn."""
+    """Query with DuckDB's own client, which does not wait for locks, until it gets one."""
     n_answers = seen = 0
     while not is_over.is_set() or not n_answers:
         try:
@@ -83,7 +83,7 @@ def ask_duckdb_until(path: Path, is_over: Any) -> None:
 
 
 def write_and_checkpoint_until(path: Path, is_over: Any) -> None:
-    """Hold the file and write to the table `ours`: a thousand rows each time, and now and then old ones go."""
+    """Keep the file open and write to the table `ours`: insert a thousand rows each time, sometimes delete old ones."""
     with duckdb.connect(str(path)) as connection:
         number = 0
         while not is_over.is_set():
@@ -99,7 +99,7 @@ def write_and_checkpoint_until(path: Path, is_over: Any) -> None:
 
 
 def hold(path: Path, is_held: Any, may_go: Any) -> None:
-    """Hold the file open for writing, as `duckdb catalog.duckdb` does."""
+    """Keep the file open for writing, as `duckdb catalog.duckdb` does."""
     with duckdb.connect(str(path)):
         is_held.set()
         assert may_go.wait(PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Baselines in the catalog: beside the dense model, never in its place, and never among the pruned variants."""
+"""Baselines in the catalog: they are neither the dense model nor pruned variants."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ def answers(catalog: Catalog, question: str) -> list[dict[str, Any]]:
     return ask(catalog, question, ()).as_dicts()
 
 
-def test_a_pruned_model_stands_beside_a_smaller_dense_one_item_by_item(
+def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
     catalog: Catalog, baseline_run: FinishedRun
 ) -> None:
     found = answers(catalog, "compared_with_baselines")
@@ -56,14 +56,14 @@ def test_dense_is_the_dense_variant_of_the_same_model(catalog: Catalog, baseline
     assert {row["gap"] for row in sides} == {0}
 
 
-def test_a_model_that_is_a_baseline_has_its_own_gap_to_english(catalog: Catalog, baseline_run: FinishedRun) -> None:
+def test_a_baseline_model_has_a_gap_to_english(catalog: Catalog, baseline_run: FinishedRun) -> None:
     (small,) = baseline_run.named("small")
     gaps = answers(catalog, f"SELECT language, gap_change FROM language_gap WHERE variant_id = '{small.id}'")
     assert {row["language"] for row in gaps} == {"fr", "sw"}
     assert {row["gap_change"] for row in gaps} == {0}
 
 
-def test_what_is_done_at_run_time_is_no_dense_and_no_pruned_variant(
+def test_a_run_time_baseline_is_neither_a_dense_nor_a_pruned_variant(
     catalog: Catalog, baseline_run: FinishedRun
 ) -> None:
     described = {row["variant_id"]: row for row in answers(catalog, "SELECT * FROM described_variants")}
@@ -79,7 +79,9 @@ def test_what_is_done_at_run_time_is_no_dense_and_no_pruned_variant(
     assert curves == [{"score": "magnitude"}]
 
 
-def test_its_gain_over_dense_and_its_gap_to_english_are_told(catalog: Catalog, baseline_run: FinishedRun) -> None:
+def test_a_run_time_baseline_has_a_gain_over_dense_and_a_gap_to_english(
+    catalog: Catalog, baseline_run: FinishedRun
+) -> None:
     for name in INTERVENTIONS:
         (own,) = baseline_run.named(name)
         gains = answers(catalog, f"SELECT * FROM gain_over_dense WHERE variant_id = '{own.id}' AND metric = 'accuracy'")
@@ -92,14 +94,14 @@ def test_its_gain_over_dense_and_its_gap_to_english_are_told(catalog: Catalog, b
         assert {row["language"] for row in gaps} == {"fr", "sw"}
 
 
-def test_a_pruned_variant_stands_beside_lrp2(catalog: Catalog, baseline_run: FinishedRun) -> None:
+def test_a_pruned_variant_is_compared_with_lrp2(catalog: Catalog, baseline_run: FinishedRun) -> None:
     rows = [row for row in answers(catalog, "compared_with_baselines") if row["baseline_intervention"] == "lrp2"]
     (pruned,), (lrp2,), (translate,) = (baseline_run.named(name) for name in ("m", "lrp2", "translate"))
     pairs = {(row["variant_id"], row["baseline_id"]) for row in rows}
     assert pairs == {(pruned.id, lrp2.id), (translate.id, lrp2.id)}
 
 
-def test_the_pairs_that_were_tried_and_the_one_that_was_chosen_can_be_asked_for(catalog: Catalog) -> None:
+def test_lrp2_layers_has_the_pairs_that_were_tried_and_the_chosen_one(catalog: Catalog) -> None:
     rows = answers(catalog, "lrp2_layers")
     chosen = [row for row in rows if row["is_chosen"]]
     assert len(rows) == 3 * len(chosen) == 3 * 2 * 2

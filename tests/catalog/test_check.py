@@ -51,7 +51,7 @@ def test_everything_that_can_be_wrong_with_files_is_found_where_it_is(store: Sto
     recounted = first(store, "demonstration_sets")
     wrong = {**vars(recounted.artefacts[0]), "n_rows": 3, "n_bytes": 5}
     edit(store, recounted, artefacts=[wrong])
-    (root(store) / "predictions" / "left-behind.parquet").write_bytes(b"half a file")
+    (root(store) / "predictions" / "unreferenced.parquet").write_bytes(b"half a file")
     damages, notes = check(store)
     found = {(damage.where, damage.what) for damage in damages}
     assert (flipped.path, "an artefact is damaged") in found
@@ -59,7 +59,7 @@ def test_everything_that_can_be_wrong_with_files_is_found_where_it_is(store: Sto
     assert (wrong["path"], "the size differs from the record") in found
     assert (wrong["path"], "the number of rows differs from the record") in found
     assert not any(where == resized.path for where, _ in found)
-    assert notes == ["predictions/left-behind.parquet"]
+    assert notes == ["predictions/unreferenced.parquet"]
 
 
 def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) -> None:
@@ -91,7 +91,7 @@ def test_an_unreadable_and_an_unfitting_record_are_damages(store: Store) -> None
     assert found[unfitting.path] == "the record does not fit the catalog"
 
 
-def test_keys_that_lead_nowhere_are_found(store: Store) -> None:
+def test_foreign_keys_without_a_row_are_found(store: Store) -> None:
     gone = next(record for record in store.records("variants") if record.parameters["score"] == "magnitude")
     (root(store) / gone.path).unlink()
     damages, notes = check(store)
@@ -109,13 +109,13 @@ def test_a_view_that_cannot_be_queried_is_a_damage(store: Store, view: str) -> N
     assert [damage.where for damage in damages] == [view]
 
 
-def test_a_compacted_store_is_as_sound_as_it_was_and_claims_are_not_looked_at(store: Store) -> None:
+def test_a_compacted_store_stays_sound_and_claims_are_not_checked(store: Store) -> None:
     compact(store)
-    store.write_bytes("claims/variants/x.json", b"somebody is at work")
+    store.write_bytes("claims/variants/x.json", b"a run is active")
     assert check(store) == ([], [])
 
 
-def test_a_record_that_says_something_else_in_a_segment_is_a_damage(store: Store) -> None:
+def test_a_record_that_differs_from_its_copy_in_a_segment_is_a_damage(store: Store) -> None:
     record = first(store, "recipes")
     compact(store)
     store.write_record(record)

@@ -1,4 +1,4 @@
-"""Several processes in one store: a sweep writes while others read, and while somebody holds the catalog file."""
+"""Several processes in one store: a sweep writes while others read or have the catalog file open."""
 
 import logging
 import subprocess
@@ -27,7 +27,7 @@ from tests.catalog.processes_at_work import (
 )
 
 SHELL = Path(sys.executable).with_name("duckdb")
-"""DuckDB's own command line, of another version than the library perhaps."""
+"""DuckDB's own command line, possibly of another version than the library."""
 SOURCES = "SELECT source FROM base_models ORDER BY n_blocks"
 
 
@@ -53,7 +53,7 @@ def assert_nothing_is_lost(store: Store, n_records: int) -> None:
 
 
 def shell_answer(path: Path) -> list[str]:
-    """What DuckDB's shell sees; it waits for nobody, and so it is asked again while somebody writes."""
+    """Return the answer of DuckDB's shell, which does not wait for locks and is repeated while a process writes."""
     command = [SHELL, "-readonly", "-csv", "-noheader", path, f"{SOURCES}; FROM best_variant"]
     give_up = time.monotonic() + PATIENCE_S
     while (asked := subprocess.run(command, check=False, capture_output=True, text=True)).returncode:
@@ -63,7 +63,7 @@ def shell_answer(path: Path) -> list[str]:
     return asked.stdout.split()
 
 
-def test_a_notebook_the_shell_and_the_command_read_while_a_sweep_writes(shared: Store) -> None:
+def test_a_notebook_and_the_shell_and_the_command_read_while_a_sweep_writes(shared: Store) -> None:
     is_over = event()
     readers = [
         started(ask_until, shared.uri, is_over),
@@ -82,10 +82,10 @@ def test_a_notebook_the_shell_and_the_command_read_while_a_sweep_writes(shared: 
     assert_nothing_is_lost(shared, 40)
 
 
-def test_while_somebody_has_the_shell_open_a_sweep_goes_on_and_loses_nothing(
+def test_a_sweep_continues_and_loses_nothing_while_the_shell_is_open(
     shared: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """`duckdb catalog.duckdb` holds the lock of a writer until it is left; `-readonly` asks beside others."""
+    """`duckdb catalog.duckdb` has the lock of a writer until it exits; with `-readonly` it can read next to others."""
     shell = subprocess.Popen(
         [SHELL, "-csv", "-noheader", catalog_file(shared)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -94,7 +94,7 @@ def test_while_somebody_has_the_shell_open_a_sweep_goes_on_and_loses_nothing(
     print(f"{SOURCES};", file=shell.stdin, flush=True)
     assert shell.stdout.readline() == "small-0\n"
     before = catalog_file(shared).read_bytes()
-    with patch.object(Store, "each_record", side_effect=AssertionError("a run reads no records for nobody")):
+    with patch.object(Store, "each_record", side_effect=AssertionError("records are read without a question")):
         write_and_fold(shared.uri, 1, 5, 4, False)
     with caplog.at_level(logging.WARNING), Catalog.open(shared) as catalog:
         assert len(catalog.query(SOURCES)) == 5
@@ -133,7 +133,7 @@ def test_a_file_that_is_being_written_to_is_answered_from_whole_copies(
 
 
 def _states(copy: Path) -> set[int]:
-    """The last transaction in a copy, every row of which is read; none of a copy that its checksums call torn."""
+    """Return the last transaction in a copy, after reading every row; nothing if checksums show that it is torn."""
     sql = "SELECT number, count(*), bit_xor(hash(text)) FROM ours GROUP BY number ORDER BY number"
     try:
         with duckdb.connect(str(copy), read_only=True) as connection:
@@ -148,7 +148,7 @@ def _states(copy: Path) -> set[int]:
     return {numbers[-1] if numbers else 0}
 
 
-def test_a_copy_that_was_torn_is_noticed_and_not_answered_from(
+def test_a_torn_copy_is_detected_and_not_used_for_answers(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     sql = "SELECT bit_xor(hash(evaluation_id, metric, value)) AS every, count(*) AS n FROM metrics"
@@ -180,7 +180,7 @@ def test_a_copy_that_was_torn_is_noticed_and_not_answered_from(
 
 
 def test_five_drivers_fold_into_one_store(shared: Store) -> None:
-    """Their records overlap, as those of recipes do that share variants."""
+    """Their records overlap, like those of recipes with common variants."""
     drivers = [started(write_and_fold, shared.uri, 1 + 5 * n, 16 + 5 * n, 5, None) for n in range(5)]
     finished(*drivers)
     assert_nothing_is_lost(shared, 36)

@@ -1,4 +1,4 @@
-"""Questions about evaluations: bias toward English, choice on dev, rules, and ranks over data sets."""
+"""Queries about evaluations: bias toward English, choice on dev, rules, and ranks over data sets."""
 
 import re
 import statistics
@@ -63,7 +63,7 @@ def test_english_bias_by_group_averages_the_languages_of_a_group(catalog: Catalo
         assert row["mean_gap"] == pytest.approx(own["en"] - row["value"])
 
 
-def test_rank_consistency_leans_where_english_agrees_more_than_the_rest(catalog: Catalog, rows: Rows) -> None:
+def test_rank_consistency_is_biased_where_english_agrees_more_than_the_others(catalog: Catalog, rows: Rows) -> None:
     table: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for row in rows["rank_consistency"]:
         if row["split"] == "test":
@@ -77,7 +77,9 @@ def test_rank_consistency_leans_where_english_agrees_more_than_the_rest(catalog:
         assert row["bias"] == pytest.approx(own["en"] - others)
 
 
-def test_choice_on_dev_is_reported_on_test_with_what_peeking_would_claim(catalog: Catalog, rows: Rows) -> None:
+def test_a_choice_on_dev_is_reported_on_test_with_the_optimism_of_a_choice_on_test(
+    catalog: Catalog, rows: Rows
+) -> None:
     dev, test = accuracies(rows, "dev"), accuracies(rows)
     sparsities = {row["variant_id"]: row["sparsity"] for row in rows["variants"]}
     pruned = [variant for variant in dev if sparsities[variant] > 0]
@@ -96,7 +98,7 @@ def empty(tmp_path: Path) -> Store:
     return Store(tmp_path / "own")
 
 
-def test_rules_stand_beside_the_rule_mean(empty: Store) -> None:
+def test_rules_are_compared_with_the_rule_mean(empty: Store) -> None:
     _two_rules(empty)
     with Catalog.open(empty) as catalog:
         found = {row["scoring_rule"]: row for row in answers(catalog, "scoring_rules_compared")}
@@ -125,7 +127,7 @@ def _two_rules(store: Store) -> None:
         write_rows(store, "evaluations", parameters={"rule": rule}, parents={}, rows=rows)
 
 
-def test_ranks_of_two_rules_do_not_replace_each_other_and_old_rows_have_an_empty_key(empty: Store) -> None:
+def test_ranks_of_two_rules_do_not_replace_each_other_and_missing_keys_are_empty(empty: Store) -> None:
     keys = {"variant_id": "v", "task": "facts", "language": "fr", "reference_language": "en", "split": "test"}
     old = {**keys, "n_items": 3, "n_skipped": 0, "value": 0.25}
     for rule, value in (("mean", 0.5), ("pmi", 0.75)):
@@ -161,12 +163,12 @@ def test_variants_are_ranked_over_languages(catalog: Catalog, rows: Rows) -> Non
     assert [row["average_rank"] for row in found] == sorted(row["average_rank"] for row in found)
 
 
-def test_of_perplexity_less_ranks_first(catalog: Catalog) -> None:
+def test_for_perplexity_less_ranks_first(catalog: Catalog) -> None:
     found = rank_variants(catalog, ["perplexity"], metric="perplexity").as_dicts()
     assert found[0]["mean_value"] < found[-1]["mean_value"]
 
 
-def test_too_little_cannot_be_ranked(catalog: Catalog, empty: Store) -> None:
+def test_too_few_values_cannot_be_ranked(catalog: Catalog, empty: Store) -> None:
     with pytest.raises(QueryError, match="no evaluation matches"):
         rank_variants(catalog, ["xnli"])
     with pytest.raises(BadInputError, match="the critical difference is undefined"):

@@ -1,4 +1,4 @@
-"""What views and queries make of profiles, bootstraps, schedules, several sets, combinations and changed weights."""
+"""Views and queries for profiles, bootstraps, schedules, several sets, combinations and changed weights."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def test_the_store_with_every_further_kind_of_variant_is_sound(with_methods: tup
     assert check(with_methods[0]) == ([], [])
 
 
-def test_settings_say_in_words_what_of_a_variant_is_no_default(methods_catalog: Catalog, methods: Methods) -> None:
+def test_settings_describe_what_is_not_at_its_default(methods_catalog: Catalog, methods: Methods) -> None:
     sql = "SELECT variant_id, settings FROM described_variants"
     settings = {row["variant_id"]: row["settings"] for row in methods_catalog.query(sql)}
     assert {name: settings[variant_id] for name, variant_id in methods.ids.items()} == {
@@ -87,7 +87,7 @@ def test_a_contrast_with_anything_but_code_is_named(store: Store) -> None:
         assert opened.query(sql, {"variant_id": variant_id}) == [{"settings": "against sw"}]
 
 
-def test_only_the_base_model_is_dense_also_where_a_combination_removes_nothing(
+def test_only_the_base_model_is_dense_even_if_a_combination_removes_nothing(
     with_methods: tuple[Store, Methods], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     store = Store(tmp_path_factory.mktemp("nothing"))
@@ -123,19 +123,21 @@ def test_points_of_a_sparsity_curve_mix_bootstraps_but_no_other_settings(
     assert ("mean over es-en x 0.75 + fr-en x 0.25", "es-en x 0.75 + fr-en x 0.25") in found
 
 
-def test_a_combination_of_different_scores_is_no_dense_model_in_the_curves(methods_catalog: Catalog) -> None:
+def test_a_combination_of_different_scores_is_not_a_dense_model_in_the_curves(methods_catalog: Catalog) -> None:
     sql = "SELECT DISTINCT settings, n_variants FROM sparsity_curve WHERE score IS NULL AND sparsity > 0"
     assert methods_catalog.query(sql) == [{"settings": "intersection of wanda on fr-en and magnitude", "n_variants": 1}]
 
 
-def test_seed_variance_takes_bootstraps_for_chance_and_nothing_else(methods_catalog: Catalog, methods: Methods) -> None:
+def test_seed_variance_covers_bootstraps_and_nothing_else(methods_catalog: Catalog, methods: Methods) -> None:
     found = [row for row in answers(methods_catalog, "seed_variance") if row["score"] == "wanda"]
     assert [(row["settings"], row["n_seeds"], row["n_resamples"]) for row in found] == [("resampled", 1, 2)]
     values = [accuracy_of(f"resampled {n}", list(methods.ids)) for n in (1, 2)]
     assert found[0]["standard_deviation"] == pytest.approx(np.std(values, ddof=1))
 
 
-def test_mask_pairs_say_in_what_two_variants_differ(methods_catalog: Catalog, methods: Methods) -> None:
+def test_mask_pairs_list_the_attributes_in_which_two_variants_differ(
+    methods_catalog: Catalog, methods: Methods
+) -> None:
     names = {variant_id: name for name, variant_id in methods.ids.items()}
     found = {
         frozenset((names[row["variant_a"]], names[row["variant_b"]])): row["differs_in"]
@@ -196,9 +198,7 @@ def test_profile_differences_of_one_variant_are_asked_for_by_either_of_the_pair(
     assert answers(methods_catalog, "profile_differences", f"variant_id={methods.ids['owl']}") == []
 
 
-def test_blocks_by_pair_say_how_alike_the_masks_of_pairs_are_in_a_block(
-    methods_catalog: Catalog, methods: Methods
-) -> None:
+def test_blocks_by_pair_has_the_similarity_of_masks_in_a_block(methods_catalog: Catalog, methods: Methods) -> None:
     by_id = {row["variant_id"]: row for row in answers(methods_catalog, "blocks_by_pair") if row["block"] == 1}
     assert (
         by_id[methods.ids["plain"]]["demonstration_label"],
@@ -250,7 +250,7 @@ def test_blocks_by_pair_rank_blocks_and_compare_what_pairs_keep(tmp_path_factory
         assert row["n_weights"] == 300
 
 
-def test_masks_that_remove_nothing_differ_in_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_masks_that_remove_nothing_are_equal(tmp_path_factory: pytest.TempPathFactory) -> None:
     store = Store(tmp_path_factory.mktemp("unremoved"))
     ids = []
     for profile in ("corrected", "paper"):
@@ -344,7 +344,9 @@ def test_a_family_names_the_parents_in_order_with_what_they_remove(methods_catal
     assert [row["parent_variant_id"] for row in one] == [methods.ids["plain"], methods.ids["spanish"]]
 
 
-def test_a_schedule_shows_what_every_block_loses_and_owls_ratios(methods_catalog: Catalog, methods: Methods) -> None:
+def test_a_schedule_has_the_removed_share_of_every_block_and_the_ratios_of_owl(
+    methods_catalog: Catalog, methods: Methods
+) -> None:
     owl = answers(methods_catalog, "layer_schedule", "schedule=owl")
     assert [(row["block"], row["removed_share"], row["outlier_ratio"]) for row in owl] == [
         (0, 0.4, RATIOS[0]),
@@ -355,7 +357,7 @@ def test_a_schedule_shows_what_every_block_loses_and_owls_ratios(methods_catalog
     assert [(row["removed_share"], row["outlier_ratio"]) for row in given] == [(0.25, None), (0.5, None)]
 
 
-def test_lineage_names_the_sets_and_parents_of_a_variant(methods_catalog: Catalog, methods: Methods) -> None:
+def test_lineage_has_the_sets_and_parents_of_a_variant(methods_catalog: Catalog, methods: Methods) -> None:
     sql = "SELECT set_ids, parent_variant_ids, mask_sha256 FROM lineage WHERE variant_id = $variant_id"
     several = methods_catalog.query(sql, {"variant_id": methods.ids["several"]})
     ids = sorted([(methods.sets["fr corrected"], 0.25), (methods.sets["es corrected"], 0.75)])
@@ -366,7 +368,7 @@ def test_lineage_names_the_sets_and_parents_of_a_variant(methods_catalog: Catalo
     assert {row["parent_variant_ids"] for row in combined} == {parents}
 
 
-def test_translation_is_held_against_random_pruning_of_the_same_kind_only(with_methods: tuple[Store, Methods]) -> None:
+def test_translation_is_compared_with_random_pruning_of_the_same_kind_only(with_methods: tuple[Store, Methods]) -> None:
     """The variant that removes the highest scores meets no random pruning that does."""
     store, made = with_methods
     with Catalog.in_memory(store) as before:

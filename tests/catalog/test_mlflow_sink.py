@@ -1,4 +1,4 @@
-"""Variants as runs of MLflow, in a folder of its own kind; no server."""
+"""Variants as runs of MLflow in a folder, without a server."""
 
 from collections.abc import Iterator
 from pathlib import Path

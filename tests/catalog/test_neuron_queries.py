@@ -1,4 +1,4 @@
-"""Language-specific neurons in SQL, against the published formula written as plain loops."""
+"""Language-specific neurons in SQL, compared with the published formula as plain loops."""
 
 import math
 import random
@@ -50,7 +50,7 @@ def shares_of(rows: Rows) -> Counts:
 
 
 def answered(catalog: Catalog, *pairs: str) -> dict[tuple[str, int], list[int]]:
-    """(language, block) -> neurons, and every row held against what it counts."""
+    """Return (language, block) -> neurons, and check the counts of every row."""
     found = {}
     for row in ask(catalog, "language_specific_neurons", pairs).as_dicts():
         neurons = [int(one) for one in (row["neurons"] or "").split()]
@@ -71,7 +71,7 @@ def test_the_query_finds_the_neurons_that_plain_loops_find(
     assert bool(expected) == (share > 0)
 
 
-def test_a_neuron_made_for_a_language_is_found_and_its_share_of_the_block_is_said(catalog: Catalog, rows: Rows) -> None:
+def test_a_neuron_made_for_a_language_is_found_with_its_share_of_the_block(catalog: Catalog, rows: Rows) -> None:
     found = answered(catalog, "share=0.1", "quantile=0.9")
     for place, language in enumerate(LANGUAGES):
         for block in range(N_BLOCKS):
@@ -94,7 +94,7 @@ def counted(store: Store, language: str | None, counts: list[int], *, n_tokens: 
     write_rows(store, "neuron_activity", parameters=parameters, rows=rows)
 
 
-def test_sets_of_a_language_are_taken_together_and_can_be_told_apart_by_seed_and_kind(tmp_path: Any) -> None:
+def test_sets_of_a_language_are_combined_and_can_be_selected_by_seed_and_kind(tmp_path: Any) -> None:
     store, draw = Store(tmp_path / "store"), random.Random(5)
     rows = {key: [draw.randrange(40) for _ in range(30)] for key in (("fr", 0), ("fr", 1), ("sw", 0), ("sw", 1))}
     for (language, seed), counts in rows.items():
@@ -116,7 +116,7 @@ def test_sets_of_a_language_are_taken_together_and_can_be_told_apart_by_seed_and
         assert {key: neurons for key, neurons in found.items() if neurons} == lape(first, **options)
 
 
-def test_neurons_that_never_fire_are_nobodys(tmp_path: Any) -> None:
+def test_neurons_that_are_never_active_belong_to_no_language(tmp_path: Any) -> None:
     store = Store(tmp_path / "store")
     counted(store, "fr", [0, 9, 0, 5], n_tokens=10)
     counted(store, "sw", [0, 0, 8, 5], n_tokens=10)

@@ -38,7 +38,7 @@ def to_dense(rows: Rows, *, task: str = "facts", metric: str = "accuracy", split
     return [row for row in rows["comparisons"] if wanted.items() <= row.items()]
 
 
-def test_every_query_says_what_a_row_means_and_declares_its_parameters() -> None:
+def test_every_query_describes_a_row_and_declares_its_parameters() -> None:
     for query in list_queries():
         assert "one row per" in query.description
         assert "$" not in query.description
@@ -93,7 +93,7 @@ def test_holm_in_sql_equals_holm_in_python_for_every_row(catalog: Catalog, rows:
     assert found == {row["evaluation_id"]: adjusted[row["evaluation_id"]] for row in family}
 
 
-def test_of_perplexity_less_is_a_gain(catalog: Catalog) -> None:
+def test_for_perplexity_less_is_a_gain(catalog: Catalog) -> None:
     found = answers(catalog, "significant_gains", "task=perplexity", "metric=perplexity", "alpha=1")
     assert found
     assert all(row["difference"] < 0 for row in found)
@@ -142,7 +142,7 @@ def test_english_cost_is_the_mean_of_englands_differences(catalog: Catalog, rows
         assert found[key]["worst_difference"] == min(row["difference"] for row in members)
 
 
-def test_gain_by_sparsity_keeps_english_apart(catalog: Catalog, rows: Rows) -> None:
+def test_gain_by_sparsity_has_english_in_a_column_of_its_own(catalog: Catalog, rows: Rows) -> None:
     random = {row["variant_id"] for row in rows["variants"] if row["score"] == "random" and row["sparsity"] == 0.5}
     differences = {
         is_english: [
@@ -193,7 +193,7 @@ def test_mask_overlap_by_layer_is_the_mean_over_pairs(catalog: Catalog, rows: Ro
     assert found[0]["mean_jaccard"] == pytest.approx(statistics.fmean(chosen))
 
 
-def test_rank_consistency_to_english_has_dense_beside_it(catalog: Catalog, rows: Rows) -> None:
+def test_rank_consistency_to_english_has_the_dense_value(catalog: Catalog, rows: Rows) -> None:
     wanted = {"reference_language": "en", "split": "test", "task": "facts"}
     known = {
         (row["variant_id"], row["language"]): row["value"]
@@ -206,7 +206,7 @@ def test_rank_consistency_to_english_has_dense_beside_it(catalog: Catalog, rows:
     assert all(row["change"] == row["value"] - known[dense, row["language"]] for row in found)
 
 
-def test_translation_and_perplexity_stand_beside_dense(catalog: Catalog, rows: Rows) -> None:
+def test_translation_and_perplexity_have_the_dense_value(catalog: Catalog, rows: Rows) -> None:
     translated = answers(catalog, "translation_quality")
     assert {row["pair"] for row in translated} == set(PAIRS)
     assert len(translated) == len(rows["variants"]) * len(PAIRS) * 3
@@ -253,7 +253,7 @@ def test_a_single_bare_word_is_a_name_and_anything_else_is_sql(text: str, *, exp
     assert is_sql(text) is expected
 
 
-def test_an_unknown_name_says_which_is_nearest() -> None:
+def test_an_error_for_an_unknown_name_has_the_nearest_one() -> None:
     with pytest.raises(QueryError, match="nearest='best_by_language'"):
         named_query("best_by_langage")
     assert "best_variant" in named_query("best_by_language")
@@ -301,7 +301,7 @@ def test_parameters_of_sql_are_numbers_where_they_read_as_such(catalog: Catalog)
     assert ask(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)
 
 
-def test_a_file_of_ones_own_is_asked_like_a_query_of_the_package(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_query_file_of_a_user_is_run_like_a_query_of_the_package(catalog: Catalog, tmp_path: Path) -> None:
     file = tmp_path / "mine.sql"
     file.write_text(
         "-- mine: one row per sparsity.\n-- $score VARCHAR = 'wanda'\n"
@@ -313,18 +313,18 @@ def test_a_file_of_ones_own_is_asked_like_a_query_of_the_package(catalog: Catalo
         ask(catalog, str(file), ["task=facts"])
 
 
-def test_a_query_sums_itself_up_in_one_sentence() -> None:
+def test_the_summary_of_a_query_is_one_sentence() -> None:
     for query in list_queries():
         assert query.description.startswith(query.summary)
         assert 20 < len(query.summary) < 400
         assert not query.summary.endswith((".", " al"))
 
 
-def test_no_question_is_an_error_that_says_what_may_be_asked(catalog: Catalog) -> None:
+def test_an_empty_question_is_an_error_with_the_possible_questions(catalog: Catalog) -> None:
     with pytest.raises(QueryError, match="mlprune query --list"):
         ask(catalog, " ")
 
 
-def test_a_file_that_is_not_there_is_an_error_that_names_it(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_missing_query_file_is_an_error_with_its_path(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match=r"cannot be read.*missing\.sql"):
         ask(catalog, str(tmp_path / "missing.sql"))

@@ -1,4 +1,4 @@
-"""Queries that answer a question at once: counted again from the records in plain Python."""
+"""Queries that answer one question each, compared with counts from the records in plain Python."""
 
 import statistics
 from collections import defaultdict
@@ -73,7 +73,7 @@ def test_losses_are_as_significant_as_gains(catalog: Catalog, rows: Rows) -> Non
     }
 
 
-def test_the_front_is_what_the_view_calls_efficient(catalog: Catalog) -> None:
+def test_the_front_has_the_efficient_variants_of_the_view(catalog: Catalog) -> None:
     efficient = catalog.query("SELECT variant_id FROM pareto WHERE task = 'facts' AND is_efficient")
     front = answers(catalog, "pareto_front")
     assert {row["variant_id"] for row in front} == {row["variant_id"] for row in efficient}
@@ -83,7 +83,7 @@ def test_the_front_is_what_the_view_calls_efficient(catalog: Catalog) -> None:
     assert len(answers(catalog, "pareto_front", "with_beaten=true")) > len(front)
 
 
-def test_the_matrix_has_every_ordered_pair_and_dense_beside_it(catalog: Catalog, rows: Rows) -> None:
+def test_the_matrix_has_every_ordered_pair_and_the_dense_value(catalog: Catalog, rows: Rows) -> None:
     dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     variant = next(row["variant_id"] for row in rows["variants"] if row["score"] == "contrast")
     known = {
@@ -119,7 +119,7 @@ def test_overlap_of_two_language_pairs_is_the_mean_of_their_layers(catalog: Cata
     assert row["mean_jaccard"] == pytest.approx(statistics.fmean(values))
 
 
-def test_a_shared_ordering_is_paid_by_all_who_read_it(store: Store, rows: Rows) -> None:
+def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(store: Store, rows: Rows) -> None:
     variant = next(row for row in rows["variants"] if (row["score"], row["sparsity"]) == ("contrast", 0.3))
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])
     ordering_ids = {row["variant_id"]: row["ordering_id"] for row in rows["ordering_variants"]}
@@ -147,7 +147,7 @@ def test_a_shared_ordering_is_paid_by_all_who_read_it(store: Store, rows: Rows) 
     assert [(one["n_tries"], one["elapsed_s"]) for one in steps] == [(4, 16.0)]
 
 
-def test_lineage_reaches_every_file_a_number_was_made_from(catalog: Catalog, filled: Store, rows: Rows) -> None:
+def test_lineage_has_every_file_that_a_number_was_made_from(catalog: Catalog, filled: Store, rows: Rows) -> None:
     variant = next(row for row in rows["variants"] if row["score"] == "contrast")
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])
     ordering_ids = {row["variant_id"]: row["ordering_id"] for row in rows["ordering_variants"]}
@@ -191,7 +191,7 @@ def test_a_job_that_makes_several_records_is_divided_among_them(store: Store, ro
     assert {row["id"] for row in lineage if row["run_id"] == "run-9"} == {ordering_id, variants[0]}
 
 
-def test_lineage_reaches_the_code_and_the_libraries(catalog: Catalog, rows: Rows) -> None:
+def test_lineage_has_the_code_and_the_libraries(catalog: Catalog, rows: Rows) -> None:
     made = answers(catalog, "runs")[0]
     variant_id = catalog.query("SELECT record_id FROM jobs WHERE status = 'done' ORDER BY job_id")[0]["record_id"]
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant_id)
@@ -204,7 +204,7 @@ def test_lineage_reaches_the_code_and_the_libraries(catalog: Catalog, rows: Rows
     assert [one["requirement"] for one in packages] == ["numpy==2.4", "torch==2.9"]
 
 
-def test_lineage_reaches_the_very_sentences(catalog: Catalog, filled: Store, rows: Rows) -> None:
+def test_lineage_has_the_sentences(catalog: Catalog, filled: Store, rows: Rows) -> None:
     variant = next(row for row in rows["variants"] if row["score"] == "contrast")
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])
     found = answers(catalog, "lineage_of_sentences", f"evaluation_id={evaluation['evaluation_id']}")
@@ -277,7 +277,7 @@ def test_changed_examples_are_gained_lost_or_wrong_before_and_after(
     assert set(expected.values()) == {"gained", "lost", "other"}
 
 
-def test_a_question_about_files_that_are_not_there_or_damaged_says_so(store: Store, rows: Rows) -> None:
+def test_a_question_about_missing_or_damaged_files_is_an_error(store: Store, rows: Rows) -> None:
     evaluation_id, _ = of_facts(rows)
     with Catalog.open(store) as catalog:
         with pytest.raises(QueryError, match="no record with this id has files there"):

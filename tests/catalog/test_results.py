@@ -55,7 +55,7 @@ def test_csv_has_a_header_and_empty_cells_for_null() -> None:
     assert list(csv.reader(io.StringIO(text))) == [["a", "b"], [repr(1 / 3), ""], ["x,y", 'say "z"']]
 
 
-def test_table_shows_every_column_and_cell_uncut() -> None:
+def test_a_table_shows_every_column_and_cell_completely() -> None:
     long = "x" * 500
     text = render(QueryResult(("name", "value"), ((long, 1 / 3), ("[bold]", None))), "table")
     assert len(text.splitlines()) == 4
@@ -63,11 +63,11 @@ def test_table_shows_every_column_and_cell_uncut() -> None:
         assert part in text
 
 
-def test_table_without_rows_still_names_its_columns() -> None:
+def test_a_table_without_rows_has_its_columns() -> None:
     assert "only_column" in render(QueryResult(("only_column",), ()), "table")
 
 
-def test_two_columns_of_one_name_are_an_error() -> None:
+def test_two_columns_with_the_same_name_are_an_error() -> None:
     with pytest.raises(QueryError, match="two columns have the same name"):
         QueryResult(("a", "b", "a"), ())
 

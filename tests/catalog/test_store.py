@@ -67,7 +67,7 @@ def write_small_record(store: Store, n: int = 0) -> Record:
     return record
 
 
-def test_fold_takes_every_record_and_every_row(filled: Store, rows: dict[str, list[dict[str, object]]]) -> None:
+def test_a_fold_inserts_every_record_and_every_row(filled: Store, rows: dict[str, list[dict[str, object]]]) -> None:
     with Catalog.in_memory(filled) as catalog:
         result = catalog.fold()
         counts = {name: found[0] for name, found in catalog.fingerprints().items()}
@@ -97,7 +97,7 @@ def test_fold_adds_only_what_is_missing(store: Store) -> None:
     assert (result.n_records, result.n_rows, result.persisted) == (1, 1, True)
 
 
-def test_fold_after_a_record_left_equals_a_catalog_made_anew(store: Store) -> None:
+def test_a_fold_after_the_removal_of_a_record_equals_a_rebuilt_catalog(store: Store) -> None:
     gone = next(store.records("evaluations"))
     store.quarantine(gone)
     write_small_record(store)
@@ -109,7 +109,7 @@ def test_fold_after_a_record_left_equals_a_catalog_made_anew(store: Store) -> No
 
 
 def test_folding_in_another_order_gives_an_equal_catalog(tmp_path: Path) -> None:
-    """Two records that give one key: the order in which they come must not matter."""
+    """Two records with the same key: their order must not matter."""
     results = []
     for order in ((1, 2), (2, 1)):
         store = Store(tmp_path / f"store-{order[0]}")
@@ -127,7 +127,7 @@ def test_folding_in_another_order_gives_an_equal_catalog(tmp_path: Path) -> None
     assert results[0] == results[1]
 
 
-def test_a_record_that_does_not_fit_is_left_out_and_the_others_are_folded(
+def test_a_record_that_does_not_fit_its_table_is_skipped_and_the_others_are_folded(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(tmp_path)
@@ -166,7 +166,7 @@ def test_a_file_that_a_writer_has_open_is_answered_from_a_copy_after_a_short_wai
         assert catalog.fold().persisted
 
 
-def test_a_file_held_by_a_reader_can_be_read_when_nothing_is_missing(store: Store) -> None:
+def test_a_file_that_a_reader_has_open_can_be_read_if_nothing_is_missing(store: Store) -> None:
     with held_by_another_process(catalog_file(store), read_only=True), Catalog.open(store) as catalog:
         assert catalog.fold().persisted
         assert catalog.query(COUNT) == [{"n": len(store.record_names())}]
@@ -191,7 +191,7 @@ def test_a_folder_that_cannot_be_written_is_answered_from_memory() -> None:
 
 
 @pytest.mark.parametrize("damage", ["no database", "cut off", "flipped bytes"])
-def test_a_damaged_file_is_moved_aside_and_made_anew(
+def test_a_damaged_file_is_moved_away_and_built_again(
     store: Store, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = catalog_file(store)
@@ -217,8 +217,8 @@ def test_a_new_file_can_be_read_by_the_oldest_duckdb_that_the_package_runs_with(
         assert tags == {"storage_version": f"v{oldest}.0+"}
 
 
-def test_a_file_beside_the_log_of_another_one_is_moved_aside_and_made_anew(store: Store, tmp_path: Path) -> None:
-    """As when somebody copies a file over one whose writer was killed."""
+def test_a_file_with_the_log_of_another_one_is_moved_away_and_built_again(store: Store, tmp_path: Path) -> None:
+    """The situation after a user copies a file over one whose writer was killed."""
     path, other = catalog_file(store), tmp_path / "other.duckdb"
     code = (
         f"import duckdb, os; c = duckdb.connect({str(other)!r}); c.execute('CREATE TABLE t (n INTEGER)'); os._exit(0)"
@@ -228,8 +228,8 @@ def test_a_file_beside_the_log_of_another_one_is_moved_aside_and_made_anew(store
     with Catalog.open(store) as catalog:
         assert catalog.fold().persisted
         assert catalog.query(COUNT) == [{"n": len(store.record_names())}]
-    beside = {one.name for one in path.parent.glob("catalog*")}
-    assert beside == {"catalog.duckdb", "catalog.duckdb.damaged-1", "catalog.duckdb.damaged-1.wal"}
+    names = {one.name for one in path.parent.glob("catalog*")}
+    assert names == {"catalog.duckdb", "catalog.duckdb.damaged-1", "catalog.duckdb.damaged-1.wal"}
 
 
 def test_rebuild_replaces_the_file_by_an_equal_one(store: Store) -> None:
@@ -244,7 +244,7 @@ def test_rebuild_replaces_the_file_by_an_equal_one(store: Store) -> None:
     assert [path.name for path in store.local_root.glob("catalog*")] == ["catalog.duckdb"]
 
 
-def test_the_snapshot_id_follows_the_records_and_nothing_else(store: Store) -> None:
+def test_the_snapshot_id_depends_on_the_records_and_nothing_else(store: Store) -> None:
     with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
         before = catalog.snapshot_id()
         assert re.fullmatch("[0-9a-f]{20}", before)
@@ -260,7 +260,7 @@ def test_the_snapshot_id_follows_the_records_and_nothing_else(store: Store) -> N
         assert catalog.snapshot_id() == before
 
 
-def test_the_snapshot_id_tells_other_bytes_of_an_artefact(store: Store) -> None:
+def test_the_snapshot_id_depends_on_the_bytes_of_an_artefact(store: Store) -> None:
     record = next(store.records("evaluations"))
     with Catalog.open(store) as catalog:
         before = catalog.snapshot_id()
@@ -270,7 +270,7 @@ def test_the_snapshot_id_tells_other_bytes_of_an_artefact(store: Store) -> None:
         assert catalog.snapshot_id() != before
 
 
-def test_rebuild_refuses_while_somebody_writes(store: Store) -> None:
+def test_a_rebuild_is_refused_while_a_process_writes(store: Store) -> None:
     with (
         held_by_another_process(catalog_file(store), read_only=False),
         pytest.raises(StoreError, match="the catalog file is in use"),
@@ -286,7 +286,7 @@ def remote_like(store: Store) -> Store:
     return store
 
 
-def test_a_remote_store_is_folded_into_a_cache_that_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_remote_store_is_folded_into_a_cache_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     store = Store(tmp_path / "store")
     write_small_record(store)
@@ -300,7 +300,7 @@ def test_a_remote_store_is_folded_into_a_cache_that_stays(tmp_path: Path, monkey
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["records"]
 
 
-def test_a_remote_store_without_a_cache_is_folded_into_a_file_that_goes_with_the_catalog(
+def test_without_a_cache_a_remote_store_is_folded_into_a_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
@@ -368,7 +368,7 @@ def test_run_files_become_jobs_and_failures_as_they_appear(store: Store) -> None
     assert found == [{"run_file": "runs/run-2/job-0.json", "at": "2026-03-01 10:00:00"}]
 
 
-def test_every_table_and_column_says_what_it_means(catalog: Catalog) -> None:
+def test_every_table_and_column_has_a_meaning(catalog: Catalog) -> None:
     assert catalog.query("SELECT table_name FROM duckdb_tables() WHERE comment IS NULL") == []
     assert catalog.query("SELECT view_name FROM duckdb_views() WHERE NOT internal AND comment IS NULL") == []
     columns = "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
@@ -377,7 +377,7 @@ def test_every_table_and_column_says_what_it_means(catalog: Catalog) -> None:
     assert [row for row in found if not row["comment"]] == []
 
 
-def test_a_column_of_a_view_means_what_the_view_says_or_its_table(catalog: Catalog) -> None:
+def test_the_meaning_of_a_view_column_is_that_of_the_view_or_of_its_table(catalog: Catalog) -> None:
     sql = "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = $name"
     gap, metrics = (
         {row["column_name"]: row["comment"] for row in catalog.query(sql, {"name": name})}
@@ -422,7 +422,9 @@ def small_catalog(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
         "SELECT * FROM values_of_this_test",
     ],
 )
-def test_a_question_cannot_write_nor_reach_outside(small_catalog: Catalog, tmp_path: Path, sql: str) -> None:
+def test_a_question_can_neither_write_nor_access_anything_outside(
+    small_catalog: Catalog, tmp_path: Path, sql: str
+) -> None:
     values_of_this_test = [1, 2, 3]
     assert values_of_this_test
     secret = tmp_path / "secret.csv"
@@ -453,7 +455,7 @@ def test_a_parameter_is_a_value_and_never_sql(catalog: Catalog) -> None:
         ("SELECT 1 AS a, 2 AS a", {}, "two columns have the same name"),
     ],
 )
-def test_a_wrong_question_is_one_line_that_says_why(
+def test_a_wrong_question_is_an_error_in_one_line_with_the_reason(
     catalog: Catalog, *, sql: str, parameters: dict[str, object], message: str
 ) -> None:
     with pytest.raises(QueryError, match=message) as caught:
@@ -461,7 +463,7 @@ def test_a_wrong_question_is_one_line_that_says_why(
     assert "\n" not in str(caught.value)
 
 
-def test_a_question_before_any_fold_folds_first(tmp_path: Path) -> None:
+def test_the_first_question_folds_the_catalog(tmp_path: Path) -> None:
     store = Store(tmp_path)
     write_small_record(store)
     with Catalog.open(store) as catalog:
@@ -474,7 +476,7 @@ def test_sparsities_are_stored_as_given(catalog: Catalog) -> None:
     assert [row["sparsity"] for row in found] == list(SPARSITIES)
 
 
-def test_a_table_that_somebody_made_in_the_catalog_is_left_alone(store: Store) -> None:
+def test_a_table_that_a_user_created_in_the_catalog_is_kept(store: Store) -> None:
     with duckdb.connect(str(catalog_file(store))) as connection:
         connection.execute("CREATE TABLE notes AS SELECT 'look at Swahili' AS note")
     assert check(store) == ([], [])

@@ -25,7 +25,7 @@ def dense_of(rows: Rows) -> str:
     return next(str(row["variant_id"]) for row in rows["variants"] if row["sparsity"] == 0)
 
 
-def test_every_view_says_what_one_row_means() -> None:
+def test_every_view_describes_one_row() -> None:
     assert {"language_gap", "gain_over_dense", "best_variant", "sparsity_curve", "pareto", "lineage"} <= set(views())
     for file in views().values():
         assert "one row per" in file.description

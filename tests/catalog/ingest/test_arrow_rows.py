@@ -1,4 +1,4 @@
-"""Rows on their way into a table: typed, or refused."""
+"""Conversion of rows to typed columns."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def test_rows_become_columns_with_null_for_what_is_missing() -> None:
     ]
 
 
-def test_what_is_no_text_becomes_its_json_text_in_a_column_of_text() -> None:
+def test_a_value_other_than_text_becomes_json_text_in_a_column_of_text() -> None:
     rows = [{"name": 5}, {"name": "5"}, {"name": {"a": [1]}}, {}]
     assert arrow_rows(COLUMNS[:1], rows).column("name").to_pylist() == ["5", "5", '{"a": [1]}', None]
 

@@ -1,4 +1,4 @@
-"""Tables of runs: what each run file becomes, packed or not, and that nothing counts twice or is lost."""
+"""Tables of run files: the rows of each kind of file, packed or not, without duplicates or losses."""
 
 import logging
 from typing import Any
@@ -74,7 +74,7 @@ def test_a_pack_that_is_folded_is_not_read_again(store: Store, monkeypatch: pyte
         catalog.fold()
 
 
-def test_rows_of_files_that_are_gone_go(store: Store) -> None:
+def test_rows_of_removed_run_files_are_removed(store: Store) -> None:
     add_run(store, 2)
     with Catalog.open(store) as catalog:
         catalog.fold()
@@ -82,7 +82,7 @@ def test_rows_of_files_that_are_gone_go(store: Store) -> None:
         assert len([row for row in run_tables(catalog)["jobs"] if row["run_id"] == RUN]) == 1
 
 
-def test_an_environment_without_packages_is_left_out_with_a_warning(
+def test_an_environment_without_packages_is_skipped_with_a_warning(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     add_run(store, 1)
@@ -93,7 +93,7 @@ def test_an_environment_without_packages_is_left_out_with_a_warning(
     assert "environment-e2.json cannot be read" in caplog.text
 
 
-def test_a_job_in_an_environment_that_nothing_tells_of_is_found(store: Store) -> None:
+def test_a_job_in_an_unknown_environment_is_found(store: Store) -> None:
     add_run(store, 1)
     store.delete(f"runs/{RUN}/environment-e1.json")
     damages, _ = check(store)

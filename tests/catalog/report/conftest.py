@@ -1,4 +1,4 @@
-"""Stores the tests of the report share: an empty one, and one whose names try to break out of the page."""
+"""Stores for tests of the report: an empty one, and one whose names contain attacks on the page."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def page(catalog: Catalog) -> str:
 
 @pytest.fixture(scope="session")
 def methods_page(methods_catalog: Catalog) -> str:
-    """The report of the store with variants of every further kind."""
+    """The report of the store with variants of all other kinds."""
     return render_page(methods_catalog)
 
 

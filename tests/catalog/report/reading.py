@@ -1,4 +1,4 @@
-"""A page as a reader sees it: its elements in order, what each section holds, and the data below each exhibit."""
+"""A parsed page: its elements in order, the content of each section, and the data below each exhibit."""
 
 import base64
 import csv
@@ -26,7 +26,7 @@ class Element:
 
     @property
     def section(self) -> str:
-        """Id of the section it stands in; empty outside of all."""
+        """Id of its section; empty outside of sections."""
         return next((one.attributes["id"] for one in self.ancestors if one.tag == "section"), "")
 
     def is_in(self, other: "Element") -> bool:
@@ -35,7 +35,7 @@ class Element:
 
 @dataclass
 class Origin:
-    """The SQL below an exhibit, what it was asked with, and the rows of its table and of its CSV file."""
+    """The SQL below an exhibit, its parameters, and the rows of its table and of its CSV file."""
 
     name: str
     section: str
@@ -85,7 +85,7 @@ class Reader(HTMLParser):
         ]
 
     def panels(self, section: str) -> list[Element]:
-        """Pictures and heat-maps: what says in a label what it shows."""
+        """Pictures and heat maps, which have a label for screen readers."""
         pictures, tables = (
             self.find("svg", section=section, role="img"),
             self.find("table", section=section, class_="heat"),

@@ -1,4 +1,4 @@
-"""Rows as queries of the report give them, and what stands in a drawn panel."""
+"""Rows as queries of the report return them, and the content of a drawn panel."""
 
 from typing import Any
 

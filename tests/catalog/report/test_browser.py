@@ -1,4 +1,4 @@
-"""The page in headless Chromium: what a reader sees and clicks, and that nothing in it runs but our own script."""
+"""The page in headless Chromium: its content, its filters, and that only its own script runs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,7 +62,7 @@ def choose(tab: Page, name: str, value: str) -> None:
     assert tab.value(f"""document.querySelector('{facet} input[value="{value}"]').checked""")
 
 
-def test_a_browser_shows_every_figure_asks_for_nothing_and_complains_about_nothing(report: Page, page: str) -> None:
+def test_a_browser_shows_every_figure_without_requests_or_errors(report: Page, page: str) -> None:
     reader = Reader(page)
     for exhibit in FIGURES:
         if not exhibit.is_optional:
@@ -94,7 +94,7 @@ def test_choosing_a_pair_shows_its_own_lines_and_tables_instead_of_the_means(rep
     assert n_shown(report, "#filters input:checked") == 0
 
 
-def test_a_pair_keeps_its_rows_of_the_overlaps_and_a_heat_map_without_a_row_goes(report: Page) -> None:
+def test_a_pair_keeps_its_rows_of_the_overlaps_and_a_heat_map_without_rows_is_hidden(report: Page) -> None:
     rows_of_masks, rows_of_features = "#masks tbody > tr[data-pair]", "#overlaps tbody > tr[data-pair]"
     choose(report, "pair", "fr-en")
     blocks = n_shown(report, "#overlaps .heat")
@@ -124,7 +124,7 @@ def test_scores_and_tasks_narrow_each_other_and_are_named_in_the_bar(report: Pag
     assert n_shown(report, "#curves g[data-score=contrast]") > 0
 
 
-def test_a_section_says_when_nothing_is_left_or_a_filter_does_not_touch_it(report: Page) -> None:
+def test_a_section_notes_that_nothing_matches_or_a_filter_does_not_apply(report: Page) -> None:
     choose(report, "task", "perplexity")
     assert report.value("document.querySelector('#change .note').textContent") == "Nothing matches the filters."
     assert n_shown(report, "#change figure") == 0
@@ -132,7 +132,7 @@ def test_a_section_says_when_nothing_is_left_or_a_filter_does_not_touch_it(repor
     assert report.value("document.querySelector('#curves .note').textContent") == ""
 
 
-def test_a_filter_is_opened_ticked_and_left_by_keys(report: Page) -> None:
+def test_a_filter_can_be_opened_and_ticked_and_closed_with_keys(report: Page) -> None:
     summary = "document.querySelector('[data-filter=score] > summary')"
     report.value(f"{summary}.focus()")
     report.press("Enter")
@@ -157,7 +157,7 @@ def test_a_link_to_a_section_leads_to_its_heading_below_the_filters(report: Page
     assert report.value(f"{bar}.top") == 0
 
 
-def test_two_heat_maps_of_nine_sparsities_stand_side_by_side(report: Page) -> None:
+def test_two_heat_maps_of_nine_sparsities_fit_next_to_each_other(report: Page) -> None:
     width = report.value("""(() => {
         const panel = document.querySelector('#change .heat[data-marked]').closest('.panel').cloneNode(true);
         for (const row of panel.querySelectorAll('tr')) {
@@ -174,14 +174,14 @@ def test_two_heat_maps_of_nine_sparsities_stand_side_by_side(report: Page) -> No
     assert 400 < width <= (report.value("document.querySelector('#change .panels').offsetWidth") - 12) / 2
 
 
-def test_what_is_off_the_screen_is_laid_out_soon_after_a_click(report: Page) -> None:
+def test_elements_off_the_screen_are_laid_out_soon_after_a_click(report: Page) -> None:
     choose(report, "score", "wanda")
     waited = "new Promise(done => requestAnimationFrame(() => setTimeout(() => setTimeout(done))))"
     report.call("Runtime.evaluate", expression=waited, awaitPromise=True)
     assert not report.value("document.body.classList.contains('busy')")
 
 
-def test_a_phone_scrolls_down_only_and_reads_every_figure(report: Page) -> None:
+def test_a_phone_scrolls_vertically_only_and_shows_every_figure(report: Page) -> None:
     report.resize(400)
     try:
         assert report.value("document.documentElement.scrollWidth") == 400
@@ -228,7 +228,7 @@ def test_without_scripts_the_page_shows_the_means_and_no_filters(
     assert n_shown(report, "noscript p") == 0
 
 
-def test_an_attack_in_a_name_runs_nothing_and_can_be_filtered_by(
+def test_an_attack_in_a_name_runs_nothing_and_can_be_used_as_a_filter(
     attacked_page: str, chromium: Chromium, folder: Path
 ) -> None:
     path = folder / "attacked.html"
@@ -246,7 +246,7 @@ def test_an_attack_in_a_name_runs_nothing_and_can_be_filtered_by(
     assert len(tab.requests) == 1
 
 
-def test_figures_of_further_variants_are_shown_too(methods_page: str, chromium: Chromium, folder: Path) -> None:
+def test_figures_of_all_kinds_of_variants_are_rendered(methods_page: str, chromium: Chromium, folder: Path) -> None:
     path = folder / "methods.html"
     path.write_text(methods_page, "utf-8")
     tab = chromium.open(path.as_uri())
@@ -255,7 +255,7 @@ def test_figures_of_further_variants_are_shown_too(methods_page: str, chromium: 
     assert tab.console_messages == []
 
 
-def test_what_a_page_complains_of_and_asks_for_is_really_seen(chromium: Chromium, folder: Path) -> None:
+def test_errors_and_requests_of_a_page_are_detected(chromium: Chromium, folder: Path) -> None:
     path = folder / "complaining.html"
     path.write_text("<!DOCTYPE html><title>x</title><img src=absent.png><script>console.error('seen')</script>")
     tab = chromium.open(path.as_uri())

@@ -23,30 +23,28 @@ def drawn_by(written: list[Path], anchor: str) -> list[Path]:
     return [path for path in written if re.fullmatch(rf"{anchor}(-tiny.*)?(-part-\d+)?", path.stem)]
 
 
-def beside(path: Path, ending: str) -> Path:
-    """The file of another ending beside a figure, or beside all parts of one."""
+def related_file(path: Path, ending: str) -> Path:
+    """The file with another suffix for a figure, or for all parts of one."""
     return path.with_name(path.stem.partition("-part-")[0] + ending)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(beside(path, ".csv").read_text("utf-8"))))
+    return list(csv.DictReader(io.StringIO(related_file(path, ".csv").read_text("utf-8"))))
 
 
-def test_every_figure_of_the_report_is_a_file_with_its_sql_and_data_beside_it(written: list[Path]) -> None:
+def test_every_figure_of_the_report_is_a_file_with_its_sql_and_data(written: list[Path]) -> None:
     for exhibit in FIGURES:
         if not exhibit.is_optional:
             assert drawn_by(written, exhibit.anchor), exhibit.anchor
     for path in written:
         assert path.read_text("utf-8").startswith("<?xml")
         assert len(rows_of(path)) > 0
-        assert beside(path, ".sql").exists()
-        assert len(beside(path, "").name) <= MAX_NAME_LENGTH
+        assert related_file(path, ".sql").exists()
+        assert len(related_file(path, "").name) <= MAX_NAME_LENGTH
     assert len(set(written)) == len(written)
 
 
-def test_the_data_beside_a_figure_are_its_own_rows_of_the_query_beside_it(
-    written: list[Path], catalog: Catalog
-) -> None:
+def test_the_data_of_a_figure_are_its_rows_of_the_query(written: list[Path], catalog: Catalog) -> None:
     accuracy, perplexity, chrf = drawn_by(written, "curves")
     assert {row["metric"] for row in rows_of(accuracy)} == {"accuracy"}
     sql = perplexity.with_suffix(".sql").read_text("utf-8")
@@ -57,7 +55,7 @@ def test_the_data_beside_a_figure_are_its_own_rows_of_the_query_beside_it(
     assert {row["language"] for row in rows_of(chrf)} == {"es-en", "fr-en"}
 
 
-def test_without_a_pair_the_means_are_drawn_and_with_one_that_pair(
+def test_without_a_pair_the_means_are_drawn_and_with_one_its_own_values(
     written: list[Path], catalog: Catalog, tmp_path: Path
 ) -> None:
     (change,) = drawn_by(written, "change")
@@ -86,7 +84,7 @@ def test_equal_catalogs_make_equal_files_in_either_format(catalog: Catalog, tmp_
         (FigureSelection(chosen={"task": ["fact"]}), "unknown task .*nearest='facts'"),
     ],
 )
-def test_what_there_is_not_is_refused_with_what_is_nearest(
+def test_an_unknown_name_is_refused_with_the_nearest_one(
     wanted: FigureSelection, said: str, catalog: Catalog, tmp_path: Path
 ) -> None:
     with pytest.raises(BadInputError, match=said):
@@ -94,13 +92,13 @@ def test_what_there_is_not_is_refused_with_what_is_nearest(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_said_in_one_line(catalog: Catalog, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error_in_one_line(catalog: Catalog, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(BadInputError, match="a figure cannot be written"):
         list(write_figures(catalog, tmp_path / "file" / "deep", FigureSelection(figures=("pareto",))))
 
 
-def test_names_of_any_spelling_make_files_in_the_folder(attacked_catalog: Catalog, tmp_path: Path) -> None:
+def test_names_of_any_spelling_give_files_in_the_folder(attacked_catalog: Catalog, tmp_path: Path) -> None:
     paths = list(
         write_figures(attacked_catalog, tmp_path, FigureSelection(format="svg", figures=("curves", "rank-matrices")))
     )
@@ -109,7 +107,7 @@ def test_names_of_any_spelling_make_files_in_the_folder(attacked_catalog: Catalo
     assert not [path for path in tmp_path.iterdir() if set(path.name) & set("<>\"'$/")]
     for path in paths:
         assert "<script" not in path.read_text("utf-8")
-        assert catalog_lines(beside(path, ".sql"))
+        assert catalog_lines(related_file(path, ".sql"))
 
 
 def catalog_lines(path: Path) -> bool:
@@ -118,5 +116,5 @@ def catalog_lines(path: Path) -> bool:
     return all(line.startswith("--") for line in ("-- snapshot" + rest).splitlines())
 
 
-def test_an_empty_catalog_makes_no_figure(empty_catalog: Catalog, tmp_path: Path) -> None:
+def test_an_empty_catalog_gives_no_figure(empty_catalog: Catalog, tmp_path: Path) -> None:
     assert list(write_figures(empty_catalog, tmp_path / "none")) == []

@@ -9,20 +9,20 @@ from tests.catalog.report.reading import ATTACK
 from tests.catalog.report.rows import DENSE, POINT
 
 
-def test_a_row_belongs_to_what_its_columns_say() -> None:
+def test_the_facets_of_a_row_are_its_columns() -> None:
     one = {**POINT, "demonstration_label": "fr-en", "is_mean_over_pairs": False}
     assert facets_of(one) == {"model": "tiny", "task": "xnli", "score": "wanda", "pair": "fr-en", "detail": ""}
     assert facets_of(POINT, only=("score", "pair")) == {"score": "wanda", "mean": ""}
     assert facets_of(POINT, only=("score",)) == {"score": "wanda"}
 
 
-def test_the_dense_model_and_methods_without_demonstrations_are_seen_whatever_pair_is_chosen() -> None:
+def test_the_dense_model_and_methods_without_demonstrations_match_every_pair() -> None:
     assert facets_of(DENSE, only=("score", "pair")) == {}
     random = {**POINT, "score": "random", "is_mean_over_pairs": False}
     assert facets_of(random, only=("score", "pair")) == {"score": "random"}
 
 
-def test_what_is_about_two_pairs_is_seen_when_either_is_chosen() -> None:
+def test_an_element_of_two_pairs_is_shown_if_either_is_chosen() -> None:
     both = facets_of({"demonstration_label": "es", "other_demonstration_label": "fr-en"}, only=("pair",))
     assert fits(both, {"pair": ["es"]})
     assert fits(both, {"pair": ["fr-en", "sw"]})
@@ -30,11 +30,11 @@ def test_what_is_about_two_pairs_is_seen_when_either_is_chosen() -> None:
     assert facets_of({"demonstration_label": "es", "other_demonstration_label": "es"}, only=("pair",)) == {"pair": "es"}
 
 
-def test_a_baseline_at_run_time_has_its_own_score() -> None:
+def test_a_run_time_baseline_has_a_filter_value_as_score() -> None:
     assert facets_of({"intervention": "lrp2", "score": None}) == {"score": "lrp2"}
 
 
-def test_what_stands_for_one_pair_is_hidden_until_somebody_chooses_it() -> None:
+def test_an_element_of_one_pair_is_hidden_until_the_pair_is_chosen() -> None:
     assert attributes({"pair": "fr-en", "detail": ""}) == ' data-pair="fr-en" data-detail data-off'
     assert attributes({"score": "wanda", "mean": ""}) == ' data-score="wanda" data-mean'
 
@@ -53,7 +53,7 @@ def test_an_id_is_read_back_as_it_was_written(facets: dict[str, str]) -> None:
     assert from_id(name.replace("&", "&amp;")) == facets
 
 
-def test_ids_of_others_tell_no_facets() -> None:
+def test_other_ids_have_no_facets() -> None:
     assert from_id("line2d_5") is None
 
 
@@ -66,6 +66,6 @@ def test_values_of_a_filter_are_alternatives_and_filters_narrow_each_other() -> 
     assert fits({}, {"pair": ["fr-en"], "score": ["wanda"]})
 
 
-def test_means_give_way_to_the_pairs_that_are_chosen() -> None:
+def test_means_are_replaced_by_the_chosen_pairs() -> None:
     assert fits({"score": "wanda", "mean": ""}, {"pair": []})
     assert not fits({"score": "wanda", "mean": ""}, {"pair": ["fr-en"]})

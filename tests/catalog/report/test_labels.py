@@ -32,11 +32,11 @@ METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequentia
         (METHOD | {"intervention": "self_translate"}, "self-translate"),
     ],
 )
-def test_a_method_is_said_in_words(row: dict[str, object], label: str) -> None:
+def test_a_method_has_a_label(row: dict[str, object], label: str) -> None:
     assert method_label(row) == label
 
 
-def test_a_set_is_said_by_its_languages_and_an_unusual_seed() -> None:
+def test_the_label_of_a_set_has_its_languages_and_a_seed_other_than_0() -> None:
     assert set_label("translation", "fr", "en", seed=0) == "fr-en"
     assert set_label("monolingual", "fr", None, seed=3) == "fr s3"
     assert set_label("code", None, None) == "code"
@@ -46,7 +46,7 @@ def test_a_set_is_said_by_its_languages_and_an_unusual_seed() -> None:
     assert set_label("text", None, None) == "text"
 
 
-def test_a_task_says_what_is_unusual_about_it() -> None:
+def test_the_label_of_a_task_has_its_limit_and_its_rule() -> None:
     row = {"base_model": "tiny", "task": "facts", "split": "dev", "scoring_rule": "sum", "example_limit": 10}
     assert task_label(row) == "tiny · facts, dev split, 10 examples"
     assert task_label(row, with_rule=True) == "tiny · facts, dev split, sum rule, 10 examples"
@@ -96,10 +96,10 @@ def lightness(colour: str) -> float:
     return float(116 * luminance(colour) ** (1 / 3) - 16)
 
 
-def test_a_hollow_mark_is_white_inside_and_has_the_colour_of_its_method_around() -> None:
+def test_a_hollow_mark_is_white_with_an_edge_in_the_colour_of_its_method() -> None:
     marks = series_style("ria", "translation").marker_options
     assert (marks["markerfacecolor"], marks["markeredgecolor"]) == ("white", "#332288")
 
 
-def test_the_last_bits_of_a_sum_do_not_show() -> None:
+def test_the_last_bits_of_a_sum_are_not_shown() -> None:
     assert number(0.0625) == number(0.0625 + 2e-17) == number(0.0625 - 1e-16) == number(0.0625 + 1e-16)

@@ -62,7 +62,7 @@ def test_every_table_of_a_filled_store_has_rows(reader: Reader, exhibit: object)
     assert not reader.find("p", section=anchor, class_="empty")
 
 
-def test_every_exhibit_stands_on_its_query_and_data(reader: Reader) -> None:
+def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     below = {origin.section: origin.name for origin in reader.origins if origin.section != "headline"}
     assert below.pop("") == "overview"  # of the counts on top
     assert below == {exhibit.anchor: exhibit.query for exhibit in EXHIBITS if not exhibit.is_optional}
@@ -95,7 +95,7 @@ def test_ids_are_unique_and_every_reference_has_its_target(page: str, reader: Re
     assert {first or second for first, second in references} <= set(ids)
 
 
-def test_every_panel_says_what_it_shows(reader: Reader) -> None:
+def test_every_panel_has_a_text_for_screen_readers(reader: Reader) -> None:
     panels = [panel for exhibit in FIGURES for panel in reader.panels(exhibit.anchor)]
     assert all(len(panel.attributes["aria-label"]) > 20 for panel in panels)
     assert "Accuracy in fr against sparsity: 7 methods, dense 0.600" in {
@@ -103,7 +103,7 @@ def test_every_panel_says_what_it_shows(reader: Reader) -> None:
     }
 
 
-def test_an_empty_catalog_gives_a_page_of_sentences(empty_catalog: Catalog) -> None:
+def test_an_empty_catalog_gives_a_page_of_explanations(empty_catalog: Catalog) -> None:
     reader = Reader(render_page(empty_catalog))
     for exhibit in EXHIBITS:
         if exhibit.is_optional:
@@ -115,9 +115,7 @@ def test_an_empty_catalog_gives_a_page_of_sentences(empty_catalog: Catalog) -> N
     assert not reader.find("input")
 
 
-def test_what_only_some_recipes_ask_has_a_section_where_there_is_something_to_show(
-    methods_page: str, methods_catalog: Catalog
-) -> None:
+def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, methods_catalog: Catalog) -> None:
     reader = Reader(methods_page)
     links = {link.attributes["href"] for link in reader.find("a")}
     optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional]
@@ -142,7 +140,7 @@ def test_an_attack_in_a_name_is_shown_as_text_and_does_nothing(attacked: Reader)
     assert any(ATTACK in element.text for element in attacked.find("td", section="headline"))
 
 
-def test_a_language_of_any_spelling_is_written_into_its_figure_as_it_is(attacked: Reader) -> None:
+def test_a_language_of_any_spelling_is_written_into_its_figure_unchanged(attacked: Reader) -> None:
     titles = [text.text for text in attacked.find("text", section="curves")]
     assert ATTACK in titles
     labels = [panel.attributes["aria-label"] for panel in attacked.panels("curves")]
@@ -161,7 +159,7 @@ def test_equal_catalogs_give_equal_bytes_whatever_matplotlib_is_set_to(
     assert path.read_bytes() == page.encode()
 
 
-def test_a_failed_write_leaves_the_old_report_and_no_scrap(
+def test_a_failed_write_leaves_the_old_report_and_no_temporary_file(
     empty_catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "report.html"
@@ -182,13 +180,13 @@ def test_a_folder_is_refused_as_the_file_of_a_report(catalog: Catalog, tmp_path:
         write_report(catalog, tmp_path)
 
 
-def test_the_folders_above_the_report_are_made(empty_catalog: Catalog, tmp_path: Path) -> None:
+def test_missing_folders_of_the_report_are_created(empty_catalog: Catalog, tmp_path: Path) -> None:
     out = tmp_path / "new" / "deep" / "report.html"
     assert write_report(empty_catalog, out, title="Mine") == out
     assert Reader(out.read_text("utf-8")).find("h1")[0].text == "Mine"
 
 
-def test_the_only_script_is_the_one_whose_hash_the_page_admits(page: str, reader: Reader) -> None:
+def test_the_only_script_is_the_one_with_the_hash_that_the_page_allows(page: str, reader: Reader) -> None:
     (script,) = reader.find("script")
     policy = reader.find("meta", **{"http-equiv": "Content-Security-Policy"})[0].attributes["content"]
     digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
@@ -217,7 +215,7 @@ def test_filters_offer_every_model_task_score_and_pair(reader: Reader) -> None:
     assert "hidden" in reader.find("div", id="filters")[0].attributes
 
 
-def test_everything_that_can_be_filtered_has_a_value_that_is_offered(reader: Reader) -> None:
+def test_every_facet_value_is_offered_by_the_filters(reader: Reader) -> None:
     offered = {(box.attributes["name"], box.attributes["value"]) for box in reader.find("input", type="checkbox")}
     for element in reader.elements:
         for name in ("model", "task", "score", "pair"):
@@ -225,7 +223,7 @@ def test_everything_that_can_be_filtered_has_a_value_that_is_offered(reader: Rea
             assert values is None or {(name, value) for value in values.split("\n")} <= offered, values
 
 
-def test_large_data_are_packed_and_come_out_whole(catalog: Catalog) -> None:
+def test_large_data_are_compressed_without_loss(catalog: Catalog) -> None:
     rows = tuple({"n": n, "text": "word" * 10} for n in range(4000))
     source = Source("many", "SELECT", {}, ("n", "text"), rows)
     assert source.file_name == "many.csv.gz"
@@ -235,7 +233,7 @@ def test_large_data_are_packed_and_come_out_whole(catalog: Catalog) -> None:
     assert answer(catalog, "tasks").file_name == "tasks.csv"
 
 
-def test_a_column_stands_right_when_it_holds_numbers_and_dashes_only() -> None:
+def test_a_column_is_right_aligned_if_it_has_numbers_and_dashes_only() -> None:
     rows = [["0.5", "–", "fr", "<0.001", "−0.100"], ["–", "–", "0.5", "1", "+1e-05"]]
     assert numeric_columns(rows) == [True, False, False, True, True]
 

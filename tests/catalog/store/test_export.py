@@ -1,4 +1,4 @@
-"""Tables and views as files: everything in them, in types other programs know, with the name of the snapshot."""
+"""Tables and views as files: their content, in types of other programs, with the id of the snapshot."""
 
 import csv
 import json
@@ -86,7 +86,7 @@ def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
         methods_catalog.arrow("DELETE FROM metrics")
 
 
-def test_the_lines_of_the_page_give_the_frames_they_promise(
+def test_the_code_in_the_page_gives_the_data_frames_that_it_describes(
     filled: Store, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (section,) = re.findall(r"\n## Export and other tools\n(.*?)\n## ", PAGE.read_text("utf-8"), re.DOTALL)
@@ -108,13 +108,13 @@ def test_the_lines_of_the_page_give_the_frames_they_promise(
 
 
 def _values(block: str) -> dict[str, Any]:
-    """What the names of a block of Python stand for at its end."""
+    """Return the variables of a block of Python at its end."""
     names: dict[str, Any] = {}
     exec(block, names)
     return names
 
 
-def test_what_cannot_be_exported_is_said(catalog: Catalog, tmp_path: Path) -> None:
+def test_an_export_that_is_not_possible_is_an_error(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no such format"):
         export_catalog(catalog, tmp_path, format="xlsx")
     with pytest.raises(QueryError, match="no such table or view"):

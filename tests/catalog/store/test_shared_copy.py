@@ -1,4 +1,4 @@
-"""The catalog of an object store: kept in a cache, shared through the store, and never more than a shortcut."""
+"""The catalog of an object store: cached on a machine, and shared through the store."""
 
 import logging
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def published(store: Store) -> None:
 
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """From now on we are another machine, with a cache of its own."""
+    """Use an empty cache, as another machine would."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
 
 
@@ -66,7 +66,7 @@ def count(store: Store) -> int:
         return int(catalog.query(COUNT)[0]["n"])
 
 
-def test_who_has_no_catalog_downloads_the_uploaded_one_and_reads_only_newer_records(
+def test_a_machine_without_a_catalog_downloads_it_and_reads_only_newer_records(
     store: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     published(store)
@@ -88,7 +88,7 @@ def test_an_uploaded_catalog_is_one_file_that_is_replaced_at_once(store: Store, 
     assert sum(one.startswith("PUT a/store/catalog") for one in server.requests) == 1
 
 
-def test_a_cache_that_is_far_behind_is_replaced_and_one_that_is_not_catches_up(
+def test_an_outdated_cache_is_replaced_and_a_slightly_outdated_one_is_updated(
     store: Store, server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert count(store) == 3
@@ -109,7 +109,7 @@ def test_a_cache_that_is_far_behind_is_replaced_and_one_that_is_not_catches_up(
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"\0" * 20_000])
-def test_an_uploaded_catalog_that_is_none_does_no_harm(
+def test_an_uploaded_file_that_is_not_a_catalog_does_no_harm(
     store: Store, server: ObjectStoreServer, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.write_bytes("catalog.duckdb", content)
@@ -128,7 +128,7 @@ def test_an_uploaded_catalog_of_another_store_is_emptied_and_filled(store: Store
         assert catalog.fingerprints() == fresh.fingerprints()
 
 
-def test_a_store_nobody_may_upload_to_is_answered_all_the_same(
+def test_a_store_without_permission_to_upload_is_answered(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refusing(*_: object) -> None:
@@ -141,7 +141,7 @@ def test_a_store_nobody_may_upload_to_is_answered_all_the_same(
     assert "cannot be uploaded" in caplog.text
 
 
-def test_a_download_that_breaks_off_leaves_the_cache_as_it_was(
+def test_an_interrupted_download_leaves_the_cache_unchanged(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     published(store)
@@ -156,7 +156,7 @@ def test_a_download_that_breaks_off_leaves_the_cache_as_it_was(
     assert sorted(path.name for path in cache_folder(store).iterdir()) == ["catalog.duckdb"]
 
 
-def test_rebuilding_makes_the_catalog_anew_and_uploads_it(store: Store, server: ObjectStoreServer) -> None:
+def test_a_rebuild_builds_the_catalog_again_and_uploads_it(store: Store, server: ObjectStoreServer) -> None:
     published(store)
     add(store, 3)
     assert rebuild(store).n_records == 4

@@ -2,17 +2,17 @@ from catalog.report.drawing.exhibits import english_first, has_rules, left_out, 
 from tests.catalog.report.rows import TASK
 
 
-def test_a_selection_holds_the_first_and_the_last_in_order() -> None:
+def test_a_selection_includes_the_first_and_the_last_value_in_order() -> None:
     assert spread(list(range(10)), 4) == [0, 3, 6, 9]
     assert spread([1, 2], 4) == [1, 2]
     assert left_out(2, 2, "sets") == ""
 
 
-def test_english_stands_before_all_other_languages() -> None:
+def test_english_comes_before_all_other_languages() -> None:
     assert english_first(["sw", "de", "en", "de"]) == ["en", "de", "sw"]
 
 
-def test_rules_have_to_be_said_where_one_task_has_several() -> None:
+def test_headings_have_the_rule_if_a_task_has_several() -> None:
     rows = [TASK, {**TASK, "task": "marc", "scoring_rule": "sum"}, {**TASK, "task": "facts"}]
     assert not has_rules(rows, TASK)
     assert has_rules([*rows, {**TASK, "scoring_rule": "sum"}], TASK)

@@ -27,7 +27,7 @@ def places(group: Group, width: float = WIDTH) -> tuple[tuple[float, float], dic
     return whole, {title: (box.x0 * whole[0], (1 - box.y1) * whole[1]) for title, box in found.items()}
 
 
-def test_panels_stand_side_by_side_as_long_as_there_is_room() -> None:
+def test_panels_are_placed_next_to_each_other_as_long_as_there_is_space() -> None:
     whole, found = places(Group("g", tuple(map(panel, "abc")), rows=()))
     assert whole == pytest.approx((WIDTH, 4.0))
     assert found["a"] == pytest.approx((0.5, 0.34))
@@ -40,7 +40,7 @@ def test_a_panel_that_is_wider_than_the_sheet_widens_it() -> None:
     assert whole[0] == pytest.approx(9.0)
 
 
-def test_the_legend_stands_below_all_panels_and_says_every_key() -> None:
+def test_the_legend_is_below_all_panels_and_has_every_entry() -> None:
     legend = (
         LegendEntry(label="dense model", colour="#000000"),
         LegendEntry(label="random", colour="#888888", marker="X", line=False),
@@ -61,7 +61,7 @@ def test_the_legend_stands_below_all_panels_and_says_every_key() -> None:
         assert max(legend.get_window_extent().y1, scale.get_position().y1 * figure.bbox.height) < lowest
 
 
-def test_marks_of_the_legend_look_as_those_of_the_figure() -> None:
+def test_marks_of_the_legend_are_equal_to_those_of_the_figure() -> None:
     style = series_style("ria", "translation")
     with drawing():
         (legend,) = sheet(Group("g", (panel("a"),), rows=(), legend=(LegendEntry.of_series("ria", style),))).legends
@@ -69,7 +69,7 @@ def test_marks_of_the_legend_look_as_those_of_the_figure() -> None:
     assert {key: handle.properties()[key] for key in style.marker_options} == style.marker_options
 
 
-def test_a_heat_map_has_room_for_its_names_and_its_title() -> None:
+def test_a_heat_map_has_space_for_its_names_and_its_title() -> None:
     names = ("self_attn.q_proj", "fc1")
     grid = Grid("a rather long title of a method, sparsity 0.5", "l", ("0", "1"), names, {(0, 0): 0.5}, Scale(0, 1))
     made = grid_panel(grid)
@@ -85,7 +85,7 @@ def test_a_heat_map_has_room_for_its_names_and_its_title() -> None:
     assert made.size.height > grid_panel(Grid("t", "l", ("0", "1"), ("fc1",), {}, Scale(0, 1))).size.height
 
 
-def test_what_is_too_high_for_a_page_is_cut_into_parts_that_keep_order_and_legend() -> None:
+def test_a_group_that_is_too_high_for_a_page_is_split_into_parts_with_order_and_legend() -> None:
     key = LegendEntry(label="dense model", colour="#000000")
     group = Group("g", tuple(map(panel, "abcdefghijk")), rows=(), legend=(key,))
     cut = split_group(group)
@@ -96,7 +96,7 @@ def test_what_is_too_high_for_a_page_is_cut_into_parts_that_keep_order_and_legen
     assert [len(part.panels) for part in split_group(replace(group, panels=(high, high)))] == [1, 1]
 
 
-def test_names_of_columns_do_not_run_into_each_other() -> None:
+def test_names_of_columns_do_not_overlap() -> None:
     names = ("sw-en", "zh-en", "fr-en")
     places_of = {(0, 0): 0.5, (0, 1): 0.5, (0, 2): 0.5}
     grid = Grid("t", "l", ("0",), names, places_of, Scale(0, 1), texts=dict.fromkeys(places_of, "0.50"))

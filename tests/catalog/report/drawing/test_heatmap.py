@@ -9,14 +9,14 @@ from tests.catalog.report.rows import drawn, texts
 CHANGES = Scale(-0.2, 0.2, is_diverging=True)
 
 
-def test_a_scale_reaches_from_its_low_to_its_high_end_and_no_change_is_in_the_middle() -> None:
+def test_a_scale_covers_its_range_and_no_change_is_in_the_middle() -> None:
     assert [CHANGES.step(value) for value in (-0.2, 0.0, 0.2)] == [0, STEPS // 2, STEPS - 1]
     assert [CHANGES.step(value) for value in (-9.0, 9.0)] == [0, STEPS - 1]
     assert Scale(0.5, 0.5).step(0.5) == 0
 
 
 @pytest.mark.parametrize("scale", [CHANGES, Scale(0.0, 1.0)])
-def test_every_number_can_be_read_on_its_colour(scale: Scale) -> None:
+def test_every_number_has_enough_contrast_to_its_colour(scale: Scale) -> None:
     for step, colour in enumerate(scale.colours):
         light, dark = sorted((luminance(colour), luminance(scale.ink(step))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) > 4.5, (step, colour)
@@ -28,7 +28,7 @@ def test_black_white_and_grey_have_the_luminance_of_the_standard() -> None:
 
 
 @pytest.mark.parametrize("seen_by", ["red and green alike", "blue and green alike"])
-def test_more_and_less_are_told_apart_without_a_kind_of_cone(seen_by: str) -> None:
+def test_more_and_less_differ_for_every_kind_of_colour_blindness(seen_by: str) -> None:
     low, high = (
         tuple(int(CHANGES.colours[step][place : place + 2], 16) for place in (1, 3, 5)) for step in (4, STEPS - 5)
     )

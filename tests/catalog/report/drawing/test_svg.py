@@ -22,7 +22,7 @@ def test_equal_figures_are_equal_texts_without_a_date() -> None:
     assert "metadata" not in a_panel("x")
 
 
-def test_ids_carry_the_anchor_so_that_panels_can_stand_in_one_page() -> None:
+def test_ids_have_the_anchor_as_prefix_so_that_they_are_unique_in_a_page() -> None:
     first, second = (a_panel("x", anchor) for anchor in ("one", "two"))
     ids = re.findall(r' id="([^"]+)"', first)
     assert ids
@@ -35,7 +35,7 @@ def test_a_label_is_escaped() -> None:
     assert 'aria-label="&quot;&lt;b&gt;&amp;"' in a_panel("x", label='"<b>&')
 
 
-def test_text_is_text_and_never_a_formula() -> None:
+def test_text_is_never_a_formula() -> None:
     assert "$\\frac{1}{$" in a_panel("$\\frac{1}{$")
 
 
@@ -44,7 +44,7 @@ def test_a_name_that_looks_like_an_attribute_is_written_as_it_is() -> None:
     assert f">{name}</text>" in a_panel(name)
 
 
-def test_a_script_the_measuring_font_lacks_is_written_without_a_warning() -> None:
+def test_a_script_that_the_measuring_font_lacks_is_written_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "中文 हिन्दी" in a_panel("中文 हिन्दी")
@@ -54,13 +54,13 @@ def test_a_panel_has_its_size_in_css_pixels() -> None:
     assert 'width="288" height="192" viewBox="0 0 216 144"' in a_panel("x")
 
 
-def test_a_mark_that_tells_its_facets_carries_them_as_attributes() -> None:
+def test_a_mark_with_facets_in_its_id_has_them_as_attributes() -> None:
     svg = a_panel("x", gid=to_id({"score": ATTACK, "pair": "url(#a)", "detail": ""}))
     (mark,) = [one for one in Reader(svg).elements if "data-score" in one.attributes]
     assert mark.attributes == {"data-score": ATTACK, "data-pair": "url(#a)", "data-detail": "", "data-off": ""}
 
 
-def test_marks_of_one_line_are_one_path_with_short_places_and_their_shape_stands_on_top() -> None:
+def test_marks_of_one_line_are_one_path_with_short_coordinates_and_their_shape_is_at_the_top() -> None:
     svg = a_panel("0.123456", n_points=7)
     assert "0.123456" in svg
     assert svg.count("fill: #1f77b4; stroke: #1f77b4") == 1
@@ -73,7 +73,7 @@ def test_marks_of_one_line_are_one_path_with_short_places_and_their_shape_stands
     assert len(re.findall(r"\d\.\d\d", svg[shape : svg.index("</marker>")])) > 10
 
 
-def test_a_line_and_its_marks_at_the_same_places_are_one_path() -> None:
+def test_a_line_and_its_marks_at_the_same_positions_are_one_path() -> None:
     def draw(axes: Axes) -> None:
         for shift in (0, 1):
             axes.plot([0, 1, 2], [shift, 2, 1], marker="o", color="#123456", markeredgecolor="white")
@@ -82,7 +82,7 @@ def test_a_line_and_its_marks_at_the_same_places_are_one_path() -> None:
     assert svg.count("stroke-linecap: square; marker: url(#here-") == 1
 
 
-def test_a_style_is_left_as_it_is() -> None:
+def test_a_style_attribute_is_not_changed() -> None:
     def draw(axes: Axes) -> None:
         axes.fill([0, 1, 1], [0, 0, 1], color="#123456", alpha=0.05, linewidth=0)
 

@@ -19,8 +19,8 @@ def test_significance_marks_follow_holm_over_all_comparisons_of_the_figure(catal
     assert {row["n_family"] for row in cells} == {len(family)}
     assert sum(row["n_significantly_better"] for row in cells) == sum(row["difference"] > 0 for row in sure) > 0
     assert sum(row["n_significantly_worse"] for row in cells) == sum(row["difference"] < 0 for row in sure) > 0
-    for told in (cells, of_pairs):
-        assert sum(row["n_variants"] for row in told) == len(family)
+    for answer_rows in (cells, of_pairs):
+        assert sum(row["n_variants"] for row in answer_rows) == len(family)
     assert sum(row["n_significantly_better"] for row in of_pairs) == sum(row["difference"] > 0 for row in sure)
 
 

@@ -20,7 +20,7 @@ def test_costs_are_those_of_finished_jobs(catalog: Catalog) -> None:
     assert row["tokens_per_s"] is None
 
 
-def test_time_memory_and_tokens_have_a_panel_each_where_there_are_any() -> None:
+def test_time_memory_and_tokens_have_a_panel_each_if_there_are_values() -> None:
     (group,) = cost_bars([step("prune"), step("evaluate", tokens_per_s=2000.0)])
     assert [panel.label for panel in group.panels] == [
         "seconds of all jobs: prune 1,234, evaluate 1,234",

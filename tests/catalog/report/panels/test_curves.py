@@ -49,7 +49,7 @@ def test_models_tasks_and_metrics_have_figures_of_their_own() -> None:
     ]
 
 
-def test_several_scoring_rules_of_a_task_are_told_apart_by_the_headings() -> None:
+def test_headings_distinguish_several_scoring_rules_of_a_task() -> None:
     points = [POINT, {**POINT, "scoring_rule": "sum"}, {**POINT, "task": "marc"}]
     assert [group.title for group in quality_curves(points)] == [
         "tiny · xnli, test split, mean rule: accuracy",
@@ -71,7 +71,7 @@ def test_lines_with_settings_have_colours_of_their_own_and_are_named() -> None:
     assert all(key.colour.lower() in svg for key in group.legend)
 
 
-def test_the_points_of_a_pair_stand_beside_the_means_over_all_pairs(catalog: Catalog) -> None:
+def test_there_are_points_of_a_pair_in_addition_to_the_means_over_all_pairs(catalog: Catalog) -> None:
     points = [
         row
         for row in answer(catalog, "quality_by_sparsity").rows
@@ -86,7 +86,7 @@ def test_the_points_of_a_pair_stand_beside_the_means_over_all_pairs(catalog: Cat
     assert mean["ci_low"] == min(row["ci_low"] for row in of_pair.values())
 
 
-def test_a_line_of_a_pair_is_drawn_hidden_with_its_name_and_the_dense_level_always() -> None:
+def test_the_line_of_a_pair_is_hidden_at_first_and_the_dense_model_is_always_shown() -> None:
     pair = {**POINT, "demonstration_label": "fr-en", "is_mean_over_pairs": False}
     (group,) = quality_curves([DENSE, POINT, pair])
     svg = drawn(group.panels[0])
@@ -104,6 +104,6 @@ def test_perplexities_far_apart_have_a_logarithmic_scale_and_accuracies_never() 
     assert "0.2" in texts(drawn(near.panels[0]))
 
 
-def test_both_axes_say_what_they_count() -> None:
+def test_both_axes_have_labels() -> None:
     (group,) = quality_curves([DENSE, POINT])
     assert {"sparsity", "accuracy"} <= set(texts(drawn(group.panels[0])))

@@ -6,7 +6,9 @@ from catalog.store import Catalog
 from tests.catalog.report.rows import METHOD, Rows, grid
 
 
-def test_the_differences_of_profiles_are_drawn_pair_by_pair_with_what_the_query_says(methods_catalog: Catalog) -> None:
+def test_the_differences_of_profiles_are_drawn_for_each_pair_with_the_values_of_the_query(
+    methods_catalog: Catalog,
+) -> None:
     rows = answer(methods_catalog, "profile_differences", folder="queries", parameters={"variant_id": None}).rows
     (group,) = profile_heat_maps(rows)
     whole = [row for row in rows if row["block"] is None]
@@ -37,10 +39,12 @@ def test_of_many_pairs_an_even_selection_is_drawn() -> None:
     assert f"{MAX_PAIRS} of {MAX_PAIRS + 4} pairs of variants drawn" in group.title
 
 
-def test_layers_lose_what_the_variants_of_a_method_lose_at_its_largest_sparsity(catalog: Catalog, rows: Rows) -> None:
-    told = answer(catalog, "layer_profiles").rows
-    assert {row["sparsity"] for row in told} == {0.5}
-    (cell,) = [row for row in told if (row["score"], row["block"], row["layer"]) == ("random", 0, "fc1")]
+def test_layer_profiles_are_means_over_the_variants_of_a_method_at_its_largest_sparsity(
+    catalog: Catalog, rows: Rows
+) -> None:
+    answer_rows = answer(catalog, "layer_profiles").rows
+    assert {row["sparsity"] for row in answer_rows} == {0.5}
+    (cell,) = [row for row in answer_rows if (row["score"], row["block"], row["layer"]) == ("random", 0, "fc1")]
     variants = {row["variant_id"]: row for row in rows["variants"]}
     shares = [
         row["n_removed"] / row["n_weights"]
@@ -52,20 +56,20 @@ def test_layers_lose_what_the_variants_of_a_method_lose_at_its_largest_sparsity(
     assert cell["removed_share"] == pytest.approx(sum(shares) / 2)
 
 
-def test_what_removes_least_evenly_stands_first(methods_catalog: Catalog) -> None:
-    told = answer(methods_catalog, "layer_profiles").rows
-    (group,) = layer_heat_maps(told)
+def test_the_most_uneven_method_comes_first(methods_catalog: Catalog) -> None:
+    answer_rows = answer(methods_catalog, "layer_profiles").rows
+    (group,) = layer_heat_maps(answer_rows)
     assert "only blocks 1" in grid(group.panels[0]).title
     assert [grid(group.panels[0]).texts[place] for place in ((0, 0), (1, 0))] == ["0.00", "0.50"]
     even = grid(group.panels[-1])
     assert even.title == "the same fraction of every layer"
     assert len(set(even.rows)) == len(even.rows) > 3
     assert {facets["score"] for facets in even.row_facets} >= {"random", "magnitude", "wanda"}
-    whole = {row["score"]: row["removed_share"] for row in told}
+    whole = {row["score"]: row["removed_share"] for row in answer_rows}
     assert even.values[even.rows.index("magnitude, sparsity 0.5"), 0] == whole["magnitude"]
 
 
-def test_of_many_methods_that_remove_unevenly_the_least_even_are_drawn() -> None:
+def test_of_many_uneven_methods_the_most_uneven_ones_are_drawn() -> None:
     row = {"base_model": "t", "base_model_id": "m", **METHOD, "layer": "fc1"}
     rows = [
         {**row, "settings": f"setting {n}", "block": block, "removed_share": 0.4 + 0.2 * block}
@@ -78,7 +82,7 @@ def test_of_many_methods_that_remove_unevenly_the_least_even_are_drawn() -> None
     assert f"{MAX_METHODS} of {more} methods that remove unevenly drawn, all of them in the data" in group.title
 
 
-def test_nothing_removed_at_all_is_drawn() -> None:
+def test_a_method_that_removes_nothing_is_drawn() -> None:
     row = {"base_model": "t", "base_model_id": "m", **METHOD, "block": 0, "layer": "fc1", "removed_share": 0.0}
     (group,) = layer_heat_maps([row])
     assert grid(group.panels[0]).texts == {(0, 0): "0.00"}

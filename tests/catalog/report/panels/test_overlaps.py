@@ -54,7 +54,7 @@ def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says
 FRENCH = {"kind": "translation", "source": "fr", "target": "en", "profile": None}
 
 
-def test_sets_of_equal_languages_are_told_apart_by_seed_or_id() -> None:
+def test_labels_of_sets_of_equal_languages_differ_by_seed_or_id() -> None:
     sets = {"aaaa1": 0, "bbbb2": 0, "cccc3": 7}
     rows = [
         {"base_model": "t", "base_model_id": "m", "share": 0.3, "depth": 0, "value": 0.1, "set_a": a, "set_b": b}
@@ -67,16 +67,16 @@ def test_sets_of_equal_languages_are_told_apart_by_seed_or_id() -> None:
     assert {"fr-en aaaa", "fr-en bbbb", "fr-en s7"} == set(grid(group.panels[0]).rows)
 
 
-def test_sets_stand_in_one_order_down_and_across_though_none_is_held_against_itself(catalog: Catalog) -> None:
+def test_sets_have_the_same_order_down_and_across_though_none_is_compared_with_itself(catalog: Catalog) -> None:
     rows = [row for row in answer(catalog, "feature_overlaps").rows if row["set_a"] != row["set_b"]]
     panels = [grid(panel) for group in feature_heat_maps(rows) for panel in group.panels]
     assert all(panel.rows == panel.columns for panel in panels)
     assert not [place for panel in panels for place in panel.values if place[0] == place[1]]
 
 
-def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catalog: Catalog, rows: Rows) -> None:
-    told = answer(catalog, "mask_overlaps").rows
-    assert {row["sparsity"] for row in told} == {0.5}
+def test_the_overlap_of_two_sets_is_the_mean_over_the_layers_of_a_block(catalog: Catalog, rows: Rows) -> None:
+    answer_rows = answer(catalog, "mask_overlaps").rows
+    assert {row["sparsity"] for row in answer_rows} == {0.5}
     sets = {row["demonstration_set_id"]: row for row in rows["demonstration_sets"]}
     variants = {row["variant_id"]: row for row in rows["variants"]}
 
@@ -86,7 +86,7 @@ def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catal
 
     (cell,) = [
         row
-        for row in told
+        for row in answer_rows
         if (row["score"], row["propagation"], row["sets"], row["block"]) == ("wanda", "dense", "es-en and fr-en", 1)
     ]
     expected = [
@@ -99,7 +99,7 @@ def test_masks_of_two_sets_overlap_as_the_mean_over_layers_of_a_block_says(catal
     ]
     assert len(expected) == 2
     assert cell["jaccard"] == pytest.approx(sum(expected) / 2)
-    (group,) = mask_heat_maps(told)
+    (group,) = mask_heat_maps(answer_rows)
     titles = [grid(panel).title for panel in group.panels]
     assert "wanda, dense propagation, sparsity 0.5" in titles
     assert grid(group.panels[0]).columns == ("0", "1")

@@ -42,7 +42,7 @@ def test_the_points_of_a_score_and_pair_can_be_hidden_together() -> None:
     ]
 
 
-def test_a_smaller_dense_model_is_a_named_star_and_no_pruned_variant() -> None:
+def test_a_smaller_dense_model_is_a_named_star_and_not_a_pruned_variant() -> None:
     small = dense(0.7, 0.45, base_model="small", base_model_id="s")
     (group,) = pareto_plots([dense(0.8, 0.5), small, point(0.7, 0.6)])
     assert group.title == "tiny · xnli, test split"
@@ -51,11 +51,11 @@ def test_a_smaller_dense_model_is_a_named_star_and_no_pruned_variant() -> None:
     assert [key.label for key in group.legend][:2] == ["dense model", "wanda on translation"]
 
 
-def test_baselines_at_run_time_have_a_key_of_their_own() -> None:
+def test_run_time_baselines_have_a_legend_entry_of_their_own() -> None:
     rows = [dense(0.8, 0.5), point(0.8, 0.6, score=None, set_kind=None, intervention="self_translate")]
     (group,) = pareto_plots(rows)
     assert "self translate" in {key.label for key in group.legend}
 
 
-def test_without_a_pruned_variant_there_is_nothing_to_weigh() -> None:
+def test_without_a_pruned_variant_there_is_no_pareto_figure() -> None:
     assert pareto_plots([dense(0.8, 0.5)]) == ()

@@ -27,18 +27,19 @@ def test_bars_of_nothing_but_zeros_are_drawn() -> None:
 
 
 def test_matrices_hold_every_pair_of_languages_for_dense_and_every_chosen_variant(catalog: Catalog, rows: Rows) -> None:
-    told = answer(catalog, "rank_matrices").rows
+    answer_rows = answer(catalog, "rank_matrices").rows
     chosen = {row["variant_id"] for row in catalog.query("SELECT * FROM best_variant WHERE task = 'facts'")}
-    assert {row["variant_id"] for row in told if row["chosen_for"]} == chosen
+    assert {row["variant_id"] for row in answer_rows if row["chosen_for"]} == chosen
     values = {
         (row["variant_id"], row["language"], row["reference_language"]): row["value"]
         for row in rows["rank_consistency"]
         if row["split"] == "test"
     }
     assert all(
-        row["rank_consistency"] == values[row["variant_id"], row["language"], row["reference_language"]] for row in told
+        row["rank_consistency"] == values[row["variant_id"], row["language"], row["reference_language"]]
+        for row in answer_rows
     )
-    (group,) = consistency_matrices(told)
+    (group,) = consistency_matrices(answer_rows)
     assert len(group.panels) == 1 + len(chosen)
     dense = grid(group.panels[0])
     assert dense.title == "dense model"

@@ -4,7 +4,7 @@ from catalog.store import Catalog
 from tests.catalog.report.rows import drawn
 
 
-def test_schedules_are_drawn_with_the_ratios_of_owl_beside_them(methods_catalog: Catalog) -> None:
+def test_schedules_are_drawn_with_the_ratios_of_owl(methods_catalog: Catalog) -> None:
     parameters = {"variant_id": None, "schedule": None, "with_uniform": False}
     rows = answer(methods_catalog, "layer_schedule", folder="queries", parameters=parameters).rows
     assert {row["schedule"] for row in rows} == {"owl", "given"}

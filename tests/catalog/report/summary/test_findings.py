@@ -40,7 +40,7 @@ def described(score: str, set_kind: str | None, accuracy: float, **more: Any) ->
     return {**shared, "score": score, "set_kind": set_kind, "propagation": propagation, "accuracy": accuracy} | more
 
 
-def test_a_significant_gain_is_called_one() -> None:
+def test_a_significant_gain_is_reported_as_significant() -> None:
     finding = best_finding([best("fr", 0.1), best("sw", 0.05, p_value=0.5), best("en", -0.1)])
     assert (finding.answer, finding.tone) == ("+0.100 fr", "good")
     assert "in 2 of 2 languages, significantly in 1" in finding.sentence
@@ -65,14 +65,14 @@ def test_a_gain_that_is_not_significant_is_left_open() -> None:
     assert best_finding([best("fr", 0.1, p_value=0.04), best("sw", 0.1, p_value=0.04)]).tone == "open"
 
 
-def test_without_a_tested_language_the_finding_says_what_the_recipe_lacks() -> None:
+def test_without_a_tested_language_the_finding_explains_what_the_recipe_lacks() -> None:
     for rows in ([], [best("fr", None, p_value=None)], [best("en", 0.1)]):
         finding = best_finding(rows)
         assert finding.answer == "–"
         assert "evaluations need both splits" in finding.sentence
 
 
-def test_rows_without_a_p_value_stay_out_of_the_family() -> None:
+def test_rows_without_a_p_value_are_not_in_the_family() -> None:
     rows = [best("fr", 0.1, p_value=0.01), best("sw", 0.1, p_value=None), best("es", 0.1, p_value=0.03)]
     assert adjusted(rows) == [holm([0.01, 0.03])[0], None, holm([0.01, 0.03])[1]]
 
