@@ -12,11 +12,13 @@ from pathlib import Path
 
 from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.store.artefacts import ArtefactStore
-from mlprune.store.backend.store_files import NOT_A_FILE, quarantine_path
+from mlprune.store.backend.local_files import NOT_A_FILE
+from mlprune.store.backend.store_files import quarantine_path
 from mlprune.store.listing import RecordListing, record_listing
 from mlprune.store.record_parsing import parse_record
 from mlprune.store.records import Record, RecordKey, record_path
-from mlprune.store.segments.reader import MOST_REFRESHES, CompactedRecords, void_path
+from mlprune.store.segments.paths import void_path
+from mlprune.store.segments.reader import MOST_REFRESHES, CompactedRecords
 
 logger = logging.getLogger(__name__)
 
@@ -171,8 +173,8 @@ class Store(ArtefactStore):
             are_current = [self.compacted.update(name, paths) for name, paths in listing.segments.items()]
             if all(are_current):
                 break
-        kinds = {*listing.own, *listing.segments}
-        return {name: self.compacted.ids(name).union(listing.own.get(name, ())) for name in kinds}
+        kinds = {*listing.record_files, *listing.segments}
+        return {name: self.compacted.ids(name).union(listing.record_files.get(name, ())) for name in kinds}
 
     def list_records(self, kind: str | None = None) -> RecordListing:
         """List the files below `records/` without reading them."""
@@ -206,7 +208,7 @@ class Store(ArtefactStore):
         """
         for kind, wanted in sorted(ids.items()):
             missing = set(wanted)
-            in_files = self.list_records(kind).own.get(kind, frozenset()) if self.is_local else frozenset()
+            in_files = self.list_records(kind).record_files.get(kind, frozenset()) if self.is_local else frozenset()
             for record_id, line in self.compacted.select_lines(kind, missing - in_files):
                 try:
                     record = parse_record(line, kind=kind, record_id=record_id)

@@ -3,6 +3,7 @@
 A link that leads to itself is listed like a file. A file whose name is not UTF-8 is reported and skipped.
 """
 
+import errno
 import logging
 import os
 import stat
@@ -12,6 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 
 logger = logging.getLogger(__name__)
+
+NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
+"""Errors of a path that leads to a folder, or nowhere, where a file should be."""
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of a write to a folder or file system that is read-only for this process."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ In a folder, a file is written under a temporary name, flushed and renamed. In a
 upload in parts.
 """
 
-import errno
 import logging
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -17,57 +16,18 @@ import pyarrow.fs as pafs
 
 from mlprune.atomic import UNFINISHED, write_atomically
 from mlprune.errors import StoreError
-from mlprune.store.backend.local_files import FileInfo, entries_below, entries_in, file_infos, file_size
-from mlprune.store.backend.object_store import open_object_store, with_retries
+from mlprune.store.backend.connection import StoreConnection
+from mlprune.store.backend.local_files import READ_ONLY, FileInfo, entries_below, entries_in, file_infos, file_size
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
-"""Errors of a path that leads to a folder, or nowhere, where a file should be."""
-READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""Errors of a write to a folder or file system that is read-only for this process."""
 PART_BYTES = 8 << 20
 """Bytes of a large file that are in memory at a time."""
 
 
-class StoreFiles:
-    """The files of a store opened by path or URI.
-
-    Raises:
-        StoreError: the URI cannot be reached, or is a file.
-    """
-
-    def __init__(self, uri: str | Path) -> None:
-        self.uri = str(uri)
-        if "://" in self.uri:
-            self._files, self._root = open_object_store(self.uri)
-        else:
-            self.uri = str(Path(self.uri).absolute())
-            self._files, self._root = pafs.LocalFileSystem(), self.uri
-        info = self._request(lambda: self._files.get_file_info(self._root))
-        if info.type == pafs.FileType.File:
-            raise StoreError("the store is a file", store=self.uri, expected="a folder", got="a file")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.uri,)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the store is a folder and not in an object store."""
-        return isinstance(self._files, pafs.LocalFileSystem)
-
-    @property
-    def local_root(self) -> Path | None:
-        """The folder of a local store; None for any other store."""
-        return Path(self._root) if self.is_local else None
-
-    def _full(self, path: str) -> str:
-        return f"{self._root}/{path}"
-
-    def _request(self, action: Callable[[], T]) -> T:
-        """Make a request to the file system; an object store's errors are retried and converted."""
-        return action() if self.is_local else with_retries(action, store=self.uri)
+class StoreFiles(StoreConnection):
+    """The files of a store opened by path or URI; see `StoreConnection` for the errors."""
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file so that it appears whole; an older one of this name is replaced.
@@ -284,9 +244,6 @@ class StoreFiles:
         for info in self._request(lambda: self._files.get_file_info(selector)):
             if info.type == pafs.FileType.File:
                 yield FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)
-
-    def _relative(self, full: str) -> str:
-        return full[len(self._root.rstrip("/")) + 1 :]
 
 
 def quarantine_path(path: str) -> str:

@@ -13,13 +13,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from mlprune.store.backend.store_files import NOT_A_FILE
+from mlprune.store.backend.local_files import NOT_A_FILE
 from mlprune.store.segments.encoding import PREFACE_BYTES, SegmentIndex, block_lines, index_size, parse_index
+from mlprune.store.segments.paths import ENDING, VOID, segment_folder
 
 logger = logging.getLogger(__name__)
 
-ENDING = ".jsonl.zst"
-VOID = ".void"
 FIRST_READ_BYTES = 1 << 16
 """Size of the first read of a segment: enough for the index of about 2,000 records."""
 CACHE_BYTES = 64 << 20
@@ -57,21 +56,6 @@ class _KindSegments:
     listed_at: float = float("-inf")
 
 
-def segment_folder(kind: str) -> str:
-    """Return the folder of the segments of a kind, relative to the store."""
-    return f"records/{kind}/segments"
-
-
-def segment_path(kind: str, name: str) -> str:
-    """Return the path of a segment, relative to the store."""
-    return f"{segment_folder(kind)}/{name}{ENDING}"
-
-
-def void_path(segment: str, record_id: str) -> str:
-    """Return the path of the marker that a record of a segment no longer counts."""
-    return f"{segment.removesuffix(ENDING)}.{record_id}{VOID}"
-
-
 class CompactedRecords:
     """The records in the segments of one store; thread-safe.
 
@@ -91,32 +75,32 @@ class CompactedRecords:
         Returns: whether all listed segments still existed; if not, the listing is out of date.
         """
         with self._lock:
-            known = self._kinds.setdefault(kind, _KindSegments())
+            state = self._kinds.setdefault(kind, _KindSegments())
             listed = {path for path in paths if path.endswith(ENDING)}
-            known.void = frozenset(
+            state.void = frozenset(
                 (f"{segment}{ENDING}", record_id)
                 for segment, _, record_id in (
                     path.removesuffix(VOID).rpartition(".") for path in paths if path.endswith(VOID)
                 )
             )
-            for path in set(known.segments) - listed:
-                del known.segments[path]
-            new = sorted(listed - set(known.segments) - set(known.damaged))
-            exist = [self._open(known, path) for path in new]
-            known.listed_at = time.monotonic()
+            for path in set(state.segments) - listed:
+                del state.segments[path]
+            new = sorted(listed - set(state.segments) - set(state.damaged))
+            exist = [self._open(state, path) for path in new]
+            state.listed_at = time.monotonic()
             return all(exist)
 
-    def _open(self, known: _KindSegments, path: str) -> bool:
+    def _open(self, state: _KindSegments, path: str) -> bool:
         """Read the index of a segment; return False if the segment no longer exists."""
         try:
-            known.segments[path] = self._index(path)
+            state.segments[path] = self._index(path)
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError, TypeError) as err:
             if isinstance(err, OSError) and err.errno not in NOT_A_FILE:
                 raise
             logger.warning("segment %s cannot be read (%s): its records are ignored", path, err)
-            known.damaged[path] = str(err)
+            state.damaged[path] = str(err)
         return True
 
     def _index(self, path: str) -> SegmentIndex:
@@ -134,24 +118,24 @@ class CompactedRecords:
     def ids(self, kind: str) -> set[str]:
         """Ids of the records of a kind that are in segments and count."""
         with self._lock:
-            known = self._kinds.get(kind)
-            if known is None:
+            state = self._kinds.get(kind)
+            if state is None:
                 return set()
             return {
                 record_id
-                for path, index in known.segments.items()
+                for path, index in state.segments.items()
                 for record_id in index.positions
-                if not known.void or (path, record_id) not in known.void
+                if not state.void or (path, record_id) not in state.void
             }
 
     def segments_with(self, kind: str, record_id: str) -> list[str]:
         """Paths of the segments in which a record counts."""
         with self._lock:
-            known = self._kinds.get(kind, _KindSegments())
+            state = self._kinds.get(kind, _KindSegments())
             return [
                 path
-                for path, index in sorted(known.segments.items())
-                if record_id in index.positions and (path, record_id) not in known.void
+                for path, index in sorted(state.segments.items())
+                if record_id in index.positions and (path, record_id) not in state.void
             ]
 
     def damaged(self, kind: str) -> dict[str, str]:
@@ -251,14 +235,14 @@ class CompactedRecords:
                 break
 
     def _refresh_if_changed(self, kind: str) -> None:
-        known = self._kinds.get(kind)
+        state = self._kinds.get(kind)
         changed_at = self._files.changed_at(segment_folder(kind))
-        if known is None:
+        if state is None:
             is_current = False
         elif changed_at is None:
-            is_current = time.monotonic() - known.listed_at <= REFRESH_AFTER_S
+            is_current = time.monotonic() - state.listed_at <= REFRESH_AFTER_S
         else:
-            is_current = changed_at == known.changed_at
+            is_current = changed_at == state.changed_at
         if not is_current:
             self.refresh(kind)
 

@@ -18,7 +18,7 @@ PATHS = [
 
 def test_paths_are_sorted_by_kind_and_other_files_are_skipped() -> None:
     listing = record_listing(PATHS, kinds=["statistics"])
-    assert listing.own == {"masks": {"a", "b"}, "variants": {"a"}}
+    assert listing.record_files == {"masks": {"a", "b"}, "variants": {"a"}}
     assert listing.segments == {"statistics": (), "masks": tuple(PATHS[3:5])}
 
 

@@ -125,12 +125,6 @@ def test_a_file_that_replaces_another_during_a_listing_leaves_one_of_them_named(
     assert local.list("a") == ["a/new"]
 
 
-def test_a_file_is_not_a_store(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("a file")
-    with pytest.raises(StoreError, match="is a file"):
-        StoreFiles(tmp_path / "file")
-
-
 def test_the_files_directly_in_a_folder_are_listed_with_unfinished_ones(store: StoreFiles) -> None:
     for path in ("one", "two.writing-0123abcd", "a/three"):
         store.write(path, b"1")

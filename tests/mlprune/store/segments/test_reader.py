@@ -6,7 +6,8 @@ import pickle
 import pytest
 
 from mlprune.store.segments.encoding import segment_bytes
-from mlprune.store.segments.reader import CompactedRecords, segment_folder, segment_path, void_path
+from mlprune.store.segments.paths import segment_folder, segment_path, void_path
+from mlprune.store.segments.reader import CompactedRecords
 
 KIND = "masks"
 FIRST, SECOND = segment_path(KIND, "first"), segment_path(KIND, "second")
