@@ -17,7 +17,7 @@ MAX_FOLD_INTERVAL_S = 240.0
 class CatalogSync:
     """Folds new records into the catalog from time to time, so that queries see them during the run.
 
-    A fold that fails is made up by the next one. The catalog of an object store is only folded at the end of the run,
+    The next fold makes up for a fold that failed. The catalog of an object store is only folded at the end of the run,
     because each fold would list all records.
     """
 

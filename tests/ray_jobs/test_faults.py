@@ -49,13 +49,15 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_fault_inputs(tmp_path_factory.mktemp("inputs"))
 
 
-def run(recipe: Path, store: Path, *faults: Callable[[], None]) -> Ended:
+def run(recipe: Path, store: Path, *faults: Callable[[], None], log: Path | None = None) -> Ended:
     """Run a recipe in a process of its own until it ends, with any exit code."""
-    return start(recipe, store, *faults).ended()
+    return start(recipe, store, *faults, log=log).ended()
 
 
-def start(recipe: Path, store: Path, *faults: Callable[[], None], address: str = "none") -> Command:
-    log = store.parent / f"{store.name}.log"
+def start(
+    recipe: Path, store: Path, *faults: Callable[[], None], address: str = "none", log: Path | None = None
+) -> Command:
+    log = log or store.parent / f"{store.name}.log"
     return Command("run", recipe, "--store", store, "--address", address, log=log, faults=faults)
 
 
@@ -176,7 +178,8 @@ def test_a_run_on_a_full_disk_ends_3_and_the_next_run_with_room_finishes(
     recipe: Path, small_disk: Path, store: Path, reference: Reference
 ) -> None:
     fill = partial(faults.fill_disk, small_disk, but=40_000)
-    ended = run(recipe, small_disk / "store", partial(faults.before_job, 4, fill))
+    log = store.parent / "full-disk.log"
+    ended = run(recipe, small_disk / "store", partial(faults.before_job, 4, fill), log=log)
     assert ended.code == 3, ended.output
     assert "No space left on device" in ended.output
     assert "Traceback" not in ended.output

@@ -27,7 +27,7 @@ COUNTS = "SELECT count(*) AS n, count(*) FILTER (kind = 'evaluations') AS folded
 SOUND = f"SELECT n, folded, (SELECT count(*) FROM evaluations) AS evaluations FROM ({COUNTS})"
 """One row. A fold is one transaction, so the last two numbers are equal at any time."""
 TIMEOUT_S = 600.0
-QUERY_INTERVAL_S = 0.2
+QUERY_INTERVAL_S = 0.5
 
 Start = Callable[..., ForkedRun]
 

@@ -38,22 +38,22 @@ def commit(code: Path) -> str:
 
 
 def test_the_environment_names_code_libraries_and_machine() -> None:
-    found = this_environment()
-    assert found.packages["torch"] == version("torch")
-    assert found.code_sha256 == code_sha256(Path(module.__file__).parents[2])
-    assert found.python.split()[1].count(".") == 2
-    assert found.system
-    assert found.instructions
+    environment = this_environment()
+    assert environment.packages["torch"] == version("torch")
+    assert environment.code_sha256 == code_sha256(Path(module.__file__).parents[2])
+    assert environment.python.split()[1].count(".") == 2
+    assert environment.system
+    assert environment.instructions
 
 
 def test_equal_environments_have_equal_ids_and_others_do_not() -> None:
-    found = this_environment()
-    assert replace(found, packages=dict(reversed(found.packages.items()))).id == found.id
-    assert replace(found, code_sha256="0").id != found.id
-    assert replace(found, packages={**found.packages, "torch": "0"}).id != found.id
-    name, content = environment_file(found)
-    assert name == f"environment-{found.id}"
-    assert json.loads(json.dumps(content)) == {**vars(found), "environment_id": found.id}
+    environment = this_environment()
+    assert replace(environment, packages=dict(reversed(environment.packages.items()))).id == environment.id
+    assert replace(environment, code_sha256="0").id != environment.id
+    assert replace(environment, packages={**environment.packages, "torch": "0"}).id != environment.id
+    name, content = environment_file(environment)
+    assert name == f"environment-{environment.id}"
+    assert json.loads(json.dumps(content)) == {**vars(environment), "environment_id": environment.id}
 
 
 def test_the_hash_of_code_follows_every_source_and_nothing_else(code: Path) -> None:

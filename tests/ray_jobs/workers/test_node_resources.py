@@ -41,9 +41,9 @@ def test_without_linux_files_half_of_the_memory_counts_as_free(tmp_path: Path) -
 
 
 def test_this_machine_is_measured() -> None:
-    found = local_node()
-    assert found.n_cpus == n_cpus() <= (os.cpu_count() or 1)
-    assert 0 < found.memory_bytes <= psutil.virtual_memory().total
+    node = local_node()
+    assert node.n_cpus == n_cpus() <= (os.cpu_count() or 1)
+    assert 0 < node.memory_bytes <= psutil.virtual_memory().total
 
 
 def test_a_local_ray_leaves_memory_to_its_own_processes() -> None:
