@@ -6,9 +6,7 @@ WITH ranked AS (
     SELECT
         *,
         CASE WHEN metric IN ('perplexity', 'ece') THEN -difference ELSE difference END AS gain,
-        row_number() OVER (
-            PARTITION BY task, split, metric ORDER BY p_value, evaluation_id, baseline_evaluation_id
-        ) AS place,
+        rank() OVER (PARTITION BY task, split, metric ORDER BY p_value) AS place,
         count(*) OVER (PARTITION BY task, split, metric) AS n_family
     FROM comparisons_to_dense
     WHERE p_value IS NOT NULL
@@ -16,7 +14,7 @@ WITH ranked AS (
 SELECT
     * EXCLUDE (place)
     REPLACE (
-        least(1, max((n_family - place + 1) * p_value) OVER (PARTITION BY task, split, metric ORDER BY place)) AS p_holm
+        least(1, max((n_family - place + 1) * p_value) OVER (PARTITION BY task, split, metric ORDER BY p_value)) AS p_holm
     ),
     CASE WHEN gain < 0 THEN 'loss' WHEN gain > 0 THEN 'gain' END AS change
 FROM ranked;
