@@ -123,8 +123,9 @@ FIGURES: tuple[Exhibit, ...] = (
         reading="Each table compares two variants that differ in their profile only. The corrected profile "
         "counts real tokens and draws sentences at random. The paper profile counts padding too, takes "
         "the sentences in order, skips every fifth, and rounds as the published code does. A cell is the "
-        "fraction of a layer's mask entries (kept or removed) that differ; 0 means equal masks. It "
-        "bounds the effect of these choices; the evaluations of both variants measure it.",
+        "fraction of a layer's mask entries (kept or removed) that differ; 0 means equal masks. The "
+        "larger it is, the more these choices can change a result; the evaluations of both variants show "
+        "whether they do.",
         query="profile_differences",
         empty="No two variants differ in their profile only. A variant with profile: [corrected, paper] creates them.",
         draw=profile_heat_maps,
