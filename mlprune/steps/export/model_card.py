@@ -75,7 +75,7 @@ def model_card(store: Store, variant: Record) -> str:
     """
     row = variant.rows["variants"][0]
     base = store.require("base_models", variant.parent("base_model")).rows["base_models"][0]
-    sets = [_set_row(store, one) for one in variant.rows.get("variant_demonstrations", [])]
+    sets = [_set_row(store, link) for link in variant.rows.get("variant_demonstrations", [])]
     evaluations = _evaluations(store, variant.id)
     metrics = [metric for record in evaluations for metric in record.rows.get("metrics", [])]
     lineage = _with_ancestors(store, [variant, *evaluations])
@@ -101,32 +101,32 @@ def _set_row(store: Store, link: Row) -> Row:
     record = store.require("demonstration_sets", set_id)
     sentences = store.read_table(record.artefacts[0], columns=("sentence_ids",))["sentence_ids"]
     n_sentences = sum(len(ids) for ids in sentences)
-    own = {"role": link["role"], "id": set_id, "weight": link["weight"], "n_sentences": n_sentences or None}
-    return {**own, **record.rows["demonstration_sets"][0]}
+    link_columns = {"role": link["role"], "id": set_id, "weight": link["weight"], "n_sentences": n_sentences or None}
+    return {**link_columns, **record.rows["demonstration_sets"][0]}
 
 
 def _set_columns(sets: Sequence[Row]) -> tuple[str, ...]:
     """The columns of demonstration sets: the fixed ones, and those in which some set has a value."""
-    further = [name for name in _FURTHER_SET_COLUMNS if any(one.get(name) is not None for one in sets)]
+    further = [name for name in _FURTHER_SET_COLUMNS if any(row.get(name) is not None for row in sets)]
     return ("role", "id", *_SET_COLUMNS, *further)
 
 
 def _parents(store: Store, variant: Record) -> list[Row]:
     """The variants that a combination combines, in order."""
     links = variant.rows.get("variant_parents", [])
-    found = [store.require("variants", as_str(link["parent_variant_id"])).rows["variants"][0] for link in links]
-    return [{**row, "role": link["role"]} for link, row in zip(links, found, strict=True)]
+    parents = [store.require("variants", as_str(link["parent_variant_id"])).rows["variants"][0] for link in links]
+    return [{**row, "role": link["role"]} for link, row in zip(links, parents, strict=True)]
 
 
 def _evaluations(store: Store, variant_id: str) -> list[Record]:
     """The records of a variant's evaluations, ordered by task, split and language."""
-    found = [
+    keyed = [
         (str([row[name] for name in ("task", "split", "language")]), record.id, record)
         for record in store.records("evaluations")
         for row in record.rows.get("evaluations", [])
         if row["variant_id"] == variant_id
     ]
-    return [record for *_, record in sorted(found, key=lambda one: one[:2])]
+    return [record for *_, record in sorted(keyed, key=lambda entry: entry[:2])]
 
 
 def _languages(sets: Sequence[Row], metrics: Sequence[Row]) -> list[str]:
@@ -207,14 +207,14 @@ def _layers_table(rows: Sequence[Row]) -> str:
 def _with_ancestors(store: Store, records: Sequence[Record]) -> list[Record]:
     """Records and all records that they depend on, each once."""
     kinds = {record_id: kind for kind, record_id in store.record_names()}
-    waiting, found = list(records), dict[str, Record]()
+    waiting, collected = list(records), dict[str, Record]()
     while waiting:
         record = waiting.pop(0)
-        if record.id not in found:
-            found[record.id] = record
-            parents = [(role, parent) for role, parent in _parent_ids(store, record) if parent not in found]
+        if record.id not in collected:
+            collected[record.id] = record
+            parents = [(role, parent) for role, parent in _parent_ids(store, record) if parent not in collected]
             waiting += [store.require(kinds.get(parent, role), parent) for role, parent in parents]
-    return list(found.values())
+    return list(collected.values())
 
 
 def _parent_ids(store: Store, record: Record) -> list[tuple[str, str]]:
@@ -222,9 +222,7 @@ def _parent_ids(store: Store, record: Record) -> list[tuple[str, str]]:
     stored = stored_masks(store, record) if record.kind == "variants" else None
     parents = {**record.parents, **({"masks": stored.record.id} if stored else {})}
     return [
-        (role, parent)
-        for role, found in sorted(parents.items())
-        for parent in ([found] if isinstance(found, str) else found)
+        (role, parent) for role, ids in sorted(parents.items()) for parent in ([ids] if isinstance(ids, str) else ids)
     ]
 
 
@@ -239,8 +237,8 @@ def _lineage_table(store: Store, records: Sequence[Record]) -> str:
 
 def _rows_of(records: Sequence[Record], kind: str) -> list[Row]:
     """The rows of records of one kind in the table of the same name, ordered by id."""
-    found = [record for record in records if record.kind == kind]
-    return [row for record in sorted(found, key=lambda one: one.id) for row in record.rows.get(kind, [])]
+    of_kind = sorted((record for record in records if record.kind == kind), key=lambda record: record.id)
+    return [row for record in of_kind for row in record.rows.get(kind, [])]
 
 
 def _citations(variants: Sequence[Row]) -> str:

@@ -161,7 +161,7 @@ def test_all_needs_nothing_but_the_tokens() -> None:
     assert counted_tokens({"token_ids": [[1, 2], [3]]}, "all") == [[True, True], [True]]
 
 
-def test_a_scope_that_a_demonstration_has_not_is_refused_by_kind_also_within_a_mixed_set() -> None:
+def test_a_scope_that_the_kind_of_a_demonstration_lacks_is_refused_even_in_a_mixed_set() -> None:
     columns = demonstration_columns([translation(("a", "b")), code("c")], tiny_tokenizer(), max_tokens=8)
     assert counted_tokens(columns, "last_shot") == [[True, True], [True]]
     with pytest.raises(CorpusError, match="no such tokens") as caught:
@@ -194,7 +194,7 @@ def test_tokens_that_do_not_count_are_attended_to_all_the_same() -> None:
     assert batch.counted.tolist() == [[False, True, True], [True, False, False]]
 
 
-def test_batches_hold_demonstrations_of_similar_length_longest_first_and_equal_ones_in_order() -> None:
+def test_batches_have_demonstrations_of_similar_length_longest_first_and_equal_ones_in_order() -> None:
     rows = [[1] * length for length in (3, 3, 2, 6, 1, 20, 1)]
     found = [(indices, tuple(batch.token_ids.shape)) for indices, batch in token_batches(rows, batch_tokens=9)]
     assert found == [((5,), (1, 20)), ((3,), (1, 6)), ((0, 1, 2), (3, 3)), ((4, 6), (2, 1))]
@@ -202,7 +202,7 @@ def test_batches_hold_demonstrations_of_similar_length_longest_first_and_equal_o
 
 @settings(max_examples=60, deadline=None)
 @given(lengths=st.lists(st.integers(1, 12), max_size=20), batch_tokens=st.integers(1, 40), data=st.data())
-def test_batches_hold_every_demonstration_whole_and_once_with_what_counts_of_it(
+def test_every_demonstration_is_in_one_batch_with_its_counted_tokens(
     lengths: Sequence[int], batch_tokens: int, data: st.DataObject
 ) -> None:
     rows = [[index + 1] * length for index, length in enumerate(lengths)]

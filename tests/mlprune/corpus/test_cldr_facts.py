@@ -75,13 +75,13 @@ def test_about_half_of_the_facts_are_held_out_in_every_relation() -> None:
         assert 0.4 < sum(of_relation) / len(of_relation) < 0.6
 
 
-def test_facts_are_ordered_and_their_ids_are_unique_and_say_what_they_are() -> None:
+def test_facts_are_ordered_and_have_unique_descriptive_ids() -> None:
     ids = [fact.fact_id for fact in facts()]
     assert ids == sorted(set(ids))
     assert all(fact.fact_id == f"{fact.relation}:{fact.subject}" for fact in facts())
 
 
-def test_no_fact_says_itself() -> None:
+def test_no_fact_has_equal_subject_and_object() -> None:
     for fact in facts():
         if fact.relation == "city":
             for language in cldr.LANGUAGES:

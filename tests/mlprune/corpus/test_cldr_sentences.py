@@ -32,7 +32,7 @@ def test_the_corpus_is_aligned_and_its_lines_are_distinct_in_every_language() ->
         assert len(lines) == len(set(lines)) == 1000
 
 
-def test_line_i_says_the_same_thing_everywhere() -> None:
+def test_line_i_has_the_same_meaning_in_all_languages() -> None:
     found = corpus()
     line = found["en"].index("The meeting in Budapest is on Tuesday, August 8, 1967.")
     assert found["fr"][line] == "La réunion à Budapest aura lieu le mardi 8 août 1967."

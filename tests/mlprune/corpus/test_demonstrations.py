@@ -27,7 +27,7 @@ def test_texts_are_drawn_in_the_order_of_their_hashed_keys() -> None:
     assert [names[number] for number in found] == by_hash(3, names)
 
 
-def test_left_out_texts_are_passed_over_and_the_order_of_the_others_stays() -> None:
+def test_left_out_texts_are_skipped_and_the_order_of_the_others_stays() -> None:
     keys = {line: line for line in range(20)}
     left_out = {0, 3, 7, 11, 19}
     found = drawing_order(keys, seed=0, left_out=left_out)
@@ -77,14 +77,14 @@ def test_too_few_texts_are_an_error_that_counts_them() -> None:
         assert (caught.value.context["expected"], caught.value.context["got"]) == (expected, got)
 
 
-def test_a_translation_demonstration_is_written_as_the_method_says() -> None:
+def test_a_translation_demonstration_has_the_format_of_the_method() -> None:
     found = build_demonstration("translation", SIDES, numbers=(2, 0), end="</s>")
     assert found.text == "French: deux</s>English: two</s>French: zéro</s>English: zero</s>"
     assert (found.kind, found.sentence_ids) == ("translation", (2, 0))
     assert [(piece.side, piece.shot) for piece in found.pieces] == [(1, 0), (2, 0), (1, 1), (2, 1)]
 
 
-def test_a_monolingual_demonstration_is_written_as_the_method_says() -> None:
+def test_a_monolingual_demonstration_has_the_format_of_the_method() -> None:
     found = build_demonstration("monolingual", SIDES[:1], numbers=(3, 1), end="|")
     assert found.text == "French: trois|French: un|"
     assert [(piece.side, piece.shot) for piece in found.pieces] == [(1, 0), (1, 1)]

@@ -24,7 +24,7 @@ def test_a_folder_is_its_text_files_in_the_order_of_their_names(tmp_path: Path) 
     assert read_documents(tmp_path) == ("1", "2", "3")
 
 
-def test_a_table_has_a_document_in_every_row_as_it_stands(tmp_path: Path) -> None:
+def test_every_row_of_a_table_is_an_unchanged_document(tmp_path: Path) -> None:
     texts = ["a\n\nb ", "你好"]
     lines = "".join(json.dumps({"text": text, "url": "x"}) + "\n" for text in texts)
     (tmp_path / "a.jsonl").write_text(lines)
@@ -35,7 +35,7 @@ def test_a_table_has_a_document_in_every_row_as_it_stands(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("row", [{}, {"text": ""}, {"text": " \n"}, {"text": 3}, {"text": None}])
-def test_a_row_without_a_text_is_named(tmp_path: Path, row: dict) -> None:
+def test_a_row_without_a_text_is_reported_with_its_number(tmp_path: Path, row: dict) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a"}\n' + json.dumps(row) + "\n")
     with pytest.raises(CorpusError, match="no text") as caught:
@@ -43,7 +43,7 @@ def test_a_row_without_a_text_is_named(tmp_path: Path, row: dict) -> None:
     assert (caught.value.context["file"], caught.value.context["row"]) == (str(path), 2)
 
 
-def test_what_holds_no_documents_is_an_error(tmp_path: Path) -> None:
+def test_a_path_without_documents_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "blank.txt").write_text(" \n\n")
     (tmp_path / "none.jsonl").write_text("")
     (tmp_path / "folder").mkdir()

@@ -1,4 +1,4 @@
-"""How a mixed set is divided among its parts."""
+"""Sizes of the parts of a mixed set."""
 
 from collections.abc import Sequence
 
@@ -50,7 +50,7 @@ def test_proportional_shares_add_up_and_stay_within_one_of_the_quota(sizes: Sequ
     assert all(abs(n - quota) < 1 and n <= size for n, quota, size in zip(taken, quotas, sizes, strict=True))
 
 
-def test_a_part_that_is_too_small_is_named() -> None:
+def test_a_part_that_is_too_small_is_reported() -> None:
     with pytest.raises(CorpusError, match="too few") as caught:
         part_counts([9, 2], shares="equal", samples=6)
     assert (caught.value.context["part"], caught.value.context["expected"], caught.value.context["got"]) == (
@@ -63,7 +63,7 @@ def test_a_part_that_is_too_small_is_named() -> None:
 
 
 @pytest.mark.parametrize(("shares", "sizes"), [("equal", [5, 5, 5]), ("proportional", [90, 90, 1])])
-def test_a_part_that_would_give_nothing_is_named(shares: str, sizes: list[int]) -> None:
+def test_a_part_that_would_contribute_nothing_is_reported(shares: str, sizes: list[int]) -> None:
     with pytest.raises(CorpusError, match="no demonstration") as caught:
         part_counts(sizes, shares=shares, samples=2)
     assert caught.value.context["part"] == 3

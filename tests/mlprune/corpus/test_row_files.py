@@ -1,4 +1,4 @@
-"""Rows of the three kinds of file, and files that are none."""
+"""Rows of the three kinds of table file, and files that cannot be read."""
 
 import gzip
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_the_three_kinds_of_file_give_the_same_rows(tmp_path: Path) -> None:
     assert [read_rows(tmp_path / name) for name in ("a.jsonl", "b.jsonl.gz", "c.parquet")] == [ROWS] * 3
 
 
-def test_a_byte_order_mark_and_a_missing_last_newline_do_no_harm(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_a_missing_last_newline_are_accepted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"id": 1}\n{"id": 2}')
     assert read_rows(tmp_path / "a.jsonl") == [{"id": 1}, {"id": 2}]
 
@@ -32,7 +32,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["{'id': 1}", "", "[1, 2]", '"text"', "{"])
-def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str) -> None:
+def test_a_line_that_is_not_an_object_is_reported_with_its_number(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": 0}\n' + line + "\n")
     with pytest.raises(CorpusError) as caught:
         read_rows(tmp_path / "a.jsonl")

@@ -1,4 +1,4 @@
-"""Parallel text and code from files: found, aligned, without gaps."""
+"""Parallel text and code from files: found, aligned and complete."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ def write(tmp_path: Path) -> Callable[[str, str], None]:
     return lambda name, text: (tmp_path / name).write_bytes(text.encode()) and None
 
 
-def test_lines_come_as_they_stand_in_the_file(tmp_path: Path, write: Callable[[str, str], None]) -> None:
+def test_lines_are_read_unchanged(tmp_path: Path, write: Callable[[str, str], None]) -> None:
     write("fr.txt", "  un deux \ntrois\u2028quatre\nça va")
     write("en.txt", "a\r\nb\r\nc\r\n")
     corpus = ParallelCorpus(tmp_path)
@@ -76,7 +76,7 @@ def test_a_file_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
         ParallelCorpus(tmp_path).lines("fr")
 
 
-def test_the_content_of_a_language_is_its_sentences_and_nothing_else(
+def test_the_content_hash_of_a_language_depends_only_on_its_sentences(
     tmp_path: Path, write: Callable[[str, str], None]
 ) -> None:
     write("fr.txt", "un\ndeux\n")

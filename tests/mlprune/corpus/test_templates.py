@@ -1,4 +1,4 @@
-"""The words around a sentence."""
+"""Templates of demonstrations and prompts."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_a_language_has_its_own_name_without_its_script(tag: str, name: str) -> 
 
 
 @pytest.mark.parametrize("tag", ["xx", "frensh", ""])
-def test_a_language_that_does_not_name_itself_is_a_bad_input(tag: str) -> None:
+def test_a_language_without_an_endonym_is_a_bad_input(tag: str) -> None:
     with pytest.raises(CorpusError, match="no endonym") as caught:
         endonym(tag)
     assert caught.value.context["got"] == tag

@@ -1,4 +1,4 @@
-"""Whose token is it: sides and shots against examples written out by hand, in three kinds of tokenizer."""
+"""Sides and shots of tokens, compared with examples written by hand, for three kinds of tokenizer."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def trimming_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def test_a_sentencepiece_tokenizer_gives_every_piece_its_tokens_and_the_leading_end_to_nobody() -> None:
+def test_with_sentencepiece_every_piece_has_its_tokens_and_the_leading_end_token_has_no_role() -> None:
     tokenizer = sentencepiece_like()
     found = tokenise(tokenizer, SHOTS, max_tokens=99)
     by_hand = [
@@ -88,7 +88,7 @@ def test_white_space_at_the_end_of_a_piece_is_its_own_and_that_before_a_word_goe
     assert token_roles(pieces, merged, special=[0, 0, 0]) == ([1, 2, 1], [0, 0, 1])
 
 
-def test_what_is_cut_off_has_no_roles() -> None:
+def test_tokens_that_are_cut_off_have_no_roles() -> None:
     found = tokenise(sentencepiece_like(), SHOTS, max_tokens=8)
     assert (found.sides, found.shots) == ([0, 1, 1, 1, 1, 1, 1, 2], [-1, 0, 0, 0, 0, 0, 0, 0])
 
@@ -119,7 +119,7 @@ def test_the_last_shot_is_the_last_one_that_has_tokens() -> None:
         ("task", {"all", "last_shot"}),
     ],
 )
-def test_a_scope_that_means_nothing_for_a_kind_is_refused_by_name(kind: DemonstrationKind, known: set[str]) -> None:
+def test_a_scope_that_a_kind_does_not_have_is_refused(kind: DemonstrationKind, known: set[str]) -> None:
     assert set(scopes_of(kind)) == known
     for scope in ("all", "source", "target", "last_shot"):
         if scope in known:
@@ -130,7 +130,7 @@ def test_a_scope_that_means_nothing_for_a_kind_is_refused_by_name(kind: Demonstr
             assert (caught.value.context["kind"], caught.value.context["token_scope"]) == (kind, scope)
 
 
-def test_the_profile_paper_counts_all_tokens_and_knows_no_other_scope() -> None:
+def test_profile_paper_counts_all_tokens_and_has_no_other_scope() -> None:
     check_scope("translation", "all", profile="paper", known=scopes_of("translation"))
     for scope in ("source", "target", "last_shot"):
         with pytest.raises(CorpusError, match="padding included"):

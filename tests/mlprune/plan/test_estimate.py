@@ -1,4 +1,4 @@
-"""What a plan will need: arithmetic over made-up rates, and rates that a machine really has."""
+"""Estimated needs of a plan: arithmetic with made-up rates, and measured rates."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_shards_work_on_different_batches_but_not_in_a_sweep(needs: Needs) -> No
     assert estimate_duration(some, pool, RATES).products_s == (120 / 3 + 120) / 10
 
 
-def test_an_offloaded_model_is_read_once_a_pass_beside_the_products(needs: Needs) -> None:
+def test_an_offloaded_model_is_read_once_per_pass_in_parallel_with_the_products(needs: Needs) -> None:
     some = with_costs(
         needs, JobCost("observe", flops=50.0, n_passes=3.0), JobCost("evaluate", n_passes=2.0), replicas=1
     )
@@ -61,7 +61,7 @@ def test_an_offloaded_model_is_read_once_a_pass_beside_the_products(needs: Needs
     assert found.total_s == max(found.reading_s, 5.0)
 
 
-def test_the_object_store_holds_batches_between_shards_and_nothing_else(needs: Needs) -> None:
+def test_only_batches_between_shards_need_the_object_store(needs: Needs) -> None:
     whole = with_costs(needs, *needs.costs, replicas=2, shards=1)
     assert whole.object_store_gib(whole.pool([PLENTY])) == 0
     cut = with_costs(needs, *needs.costs, replicas=2, shards=2)
@@ -85,7 +85,7 @@ def test_groups_of_an_offloaded_model_are_bounded_by_their_size_and_not_by_threa
     assert cut.object_store_gib(offloaded) <= 2 * GROUP_BYTES / GIB
 
 
-def test_the_disk_takes_what_all_jobs_leave(needs: Needs) -> None:
+def test_disk_space_is_the_sum_over_all_jobs(needs: Needs) -> None:
     assert with_costs(needs, JobCost("a", disk_bytes=2**29), JobCost("b", disk_bytes=2**30)).disk_gib == 1.5
     assert needs.disk_gib > 0
 
@@ -96,7 +96,7 @@ def test_a_budget_that_is_too_small_is_refused(needs: Needs) -> None:
         short.pool([PLENTY])
 
 
-def test_a_machine_has_its_rates(needs: Needs, tmp_path: Path) -> None:
+def test_the_rates_of_a_machine_are_measured(needs: Needs, tmp_path: Path) -> None:
     found = measure_rates(needs.model)
     assert found.flops > 1e8
     assert found.read_bytes > 1e3

@@ -1,4 +1,4 @@
-"""Where actors find room, against trying every way of placing them."""
+"""Capacity of nodes, compared with trying all placements of actors."""
 
 import itertools
 
@@ -22,13 +22,13 @@ def fits(nodes: list[Node], actor: Actor, n: int) -> bool:
 
 
 @given(NODES, st.integers(1, 3), st.integers(1, 20), st.integers(1, 4))
-def test_room_is_found_where_some_way_of_placing_has_it(nodes: list[Node], cpus: int, memory: int, n: int) -> None:
+def test_actors_fit_if_some_placement_fits(nodes: list[Node], cpus: int, memory: int, n: int) -> None:
     actor = Actor(float(cpus), 0, memory)
     assert has_room(nodes, actor, n) == fits(nodes, actor, n)
 
 
 @given(NODES, st.integers(1, 5))
-def test_the_most_memory_has_room_and_a_byte_more_has_not(nodes: list[Node], n: int) -> None:
+def test_the_largest_memory_fits_and_one_more_byte_does_not(nodes: list[Node], n: int) -> None:
     found = max_memory(nodes, Actor(1.0, 0, 0), n)
     if found:
         assert has_room(nodes, Actor(1.0, 0, found), n)
@@ -36,7 +36,7 @@ def test_the_most_memory_has_room_and_a_byte_more_has_not(nodes: list[Node], n: 
 
 
 @given(NODES, st.integers(1, 5))
-def test_the_most_cpus_have_room_and_a_whole_one_more_has_not(nodes: list[Node], n: int) -> None:
+def test_the_largest_number_of_cpus_fits_and_one_more_does_not(nodes: list[Node], n: int) -> None:
     found = max_cpus(nodes, n)
     plenty = [Node(node.n_cpus, 1) for node in nodes]
     if found:
@@ -45,13 +45,13 @@ def test_the_most_cpus_have_room_and_a_whole_one_more_has_not(nodes: list[Node],
     assert bool(found) == any(node.n_cpus for node in nodes)
 
 
-def test_more_actors_than_cpus_get_a_part_of_one_each() -> None:
+def test_more_actors_than_cpus_get_a_fraction_each() -> None:
     assert max_cpus([Node(2.0, 1)], 3) == 0.6666
     assert has_room([Node(2.0, 1)], Actor(0.6666, 0, 0), 3)
     assert max_cpus([Node(8.0, 1), Node(2.0, 1)], 5) == 2.0
 
 
-def test_actors_that_take_memory_alone_find_what_the_others_leave() -> None:
+def test_coordinators_fit_into_the_memory_that_actors_leave_free() -> None:
     nodes = [Node(4.0, 10)]
     assert has_room(nodes, Actor(1.0, 0, 4), 2, Coordinators(2, 1))
     assert not has_room(nodes, Actor(1.0, 0, 4), 2, Coordinators(3, 1))

@@ -1,4 +1,4 @@
-"""What is left to do: after nothing, after a run, after damage."""
+"""Pending jobs: in an empty store, after a run, and after damage."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_run_over_a_finished_store_runs_nothing_and_changes_nothing(
     assert contents(store) == contents(small_run.store)
 
 
-def test_looking_does_not_change_a_damaged_store(small_run: FinishedRun, copied_store: Copy) -> None:
+def test_without_repair_a_damaged_store_is_not_changed(small_run: FinishedRun, copied_store: Copy) -> None:
     store = copied_store(small_run.store)
     first_file(store, "masks").write_bytes(b"short")
     before = contents(store)
@@ -81,7 +81,7 @@ def test_a_damaged_sweep_is_made_again_from_the_block_that_is_damaged(
 
 
 @pytest.mark.parametrize("folder", ["demonstrations", "statistics", "masks", "features", "predictions", "records"])
-def test_whatever_is_lost_comes_back_byte_for_byte(small_run: FinishedRun, copied_store: Copy, folder: str) -> None:
+def test_lost_files_are_made_again_byte_for_byte(small_run: FinishedRun, copied_store: Copy, folder: str) -> None:
     store = copied_store(small_run.store)
     for path in store.list(folder):
         if not path.startswith("records/recipes"):

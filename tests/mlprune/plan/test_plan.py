@@ -1,4 +1,4 @@
-"""The plan: ids that mean the same everywhere, jobs in order, bad inputs found before anything is written."""
+"""The plan: equal ids on every machine, jobs in order, and bad inputs found before anything is written."""
 
 import copy
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def any_run(request: pytest.FixtureRequest) -> FinishedRun:
     return run
 
 
-def test_every_job_stands_behind_those_it_needs(any_run: FinishedRun) -> None:
+def test_every_job_comes_after_those_it_needs(any_run: FinishedRun) -> None:
     made: set[tuple[str, str]] = set()
     for job in any_run.plan.jobs:
         assert set(job.needs) <= made
@@ -56,7 +56,7 @@ def test_every_job_stands_behind_those_it_needs(any_run: FinishedRun) -> None:
     assert len(made) == len(keys(any_run.plan))
 
 
-def test_a_plan_knows_every_record_that_its_run_makes(any_run: FinishedRun) -> None:
+def test_a_plan_lists_every_record_that_its_run_makes(any_run: FinishedRun) -> None:
     record = any_run.plan.record
     found = set(any_run.store.record_names())
     assert {*keys(any_run.plan), (record.kind, record.id)} <= found
@@ -78,7 +78,7 @@ def test_a_record_repeats_what_its_id_is_made_of(any_run: FinishedRun) -> None:
         assert identity(record.kind, step_version=record.step_version, **parts) == record.id
 
 
-def test_records_hold_no_path_host_or_clock(any_run: FinishedRun) -> None:
+def test_records_contain_no_path_host_or_time(any_run: FinishedRun) -> None:
     for path, data in contents(any_run.store).items():
         if path.startswith("records/"):
             assert str(any_run.folder).encode() not in data
@@ -144,7 +144,7 @@ def test_renaming_changes_no_id_but_the_recipes_own(small_run: FinishedRun) -> N
 
 
 @pytest.mark.parametrize("compute", [{"replicas": 4}, {"shards": 2}, {"memory_gib_per_actor": 0.5}])
-def test_how_work_is_spread_changes_no_id(small_run: FinishedRun, compute: dict[str, Any]) -> None:
+def test_the_division_of_the_work_changes_no_id(small_run: FinishedRun, compute: dict[str, Any]) -> None:
     recipe = small_recipe()
     recipe["compute"].update(compute)
     assert keys(planned(small_run.folder, recipe)) == keys(small_run.plan)
@@ -153,7 +153,9 @@ def test_how_work_is_spread_changes_no_id(small_run: FinishedRun, compute: dict[
 @pytest.mark.parametrize(
     "section", [{"compute": {"batch_tokens": 129}}, {"model": {"path": "model", "dtype": "bfloat16"}}]
 )
-def test_batch_tokens_and_dtype_change_what_the_model_computed(small_run: FinishedRun, section: dict[str, Any]) -> None:
+def test_batch_tokens_and_dtype_change_the_ids_of_computed_results(
+    small_run: FinishedRun, section: dict[str, Any]
+) -> None:
     other = planned(small_run.folder, {**small_recipe(), **section})
     for kind in ("statistics", "mask_blocks", "evaluations", "comparisons"):
         assert not ids_of(small_run.plan, kind) & ids_of(other, kind)
@@ -169,7 +171,7 @@ def test_two_runs_of_one_recipe_give_the_same_bytes(tiny_run: FinishedRun, tmp_p
     assert [path for path, data in first.items() if second[path] != data] == []
 
 
-def test_a_recipe_without_variants_and_evaluations_is_a_plan_too(tiny_inputs: Path) -> None:
+def test_a_recipe_without_variants_and_evaluations_has_a_plan(tiny_inputs: Path) -> None:
     recipe = {key: small_recipe()[key] for key in ("name", "model", "corpus")}
     plan = planned(tiny_inputs, recipe)
     assert [key[0] for key in keys(plan)] == ["base_models", "variants"]
@@ -209,7 +211,7 @@ def test_only_the_sets_that_profile_paper_reads_are_made_a_second_time(
     assert len([job for job in plan.jobs if isinstance(job, FeatureOverlapJob)]) == 6
 
 
-def test_what_the_published_code_has_not_is_refused_where_profile_paper_reads_it(tiny_inputs: Path) -> None:
+def test_sets_that_the_published_code_cannot_make_are_refused_for_profile_paper(tiny_inputs: Path) -> None:
     with pytest.raises(BadInputError, match="the published code has no such demonstrations") as caught:
         planned(tiny_inputs, paper_recipe(demonstrations="budget"))
     assert len(str(caught.value).splitlines()) == 1

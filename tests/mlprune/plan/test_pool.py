@@ -1,4 +1,4 @@
-"""The pool of a run: what `auto` becomes, and what is refused with the line that would do."""
+"""The pool of a run: resolved `auto` values, and refusals with a recipe line that fits."""
 
 import re
 from dataclasses import replace
@@ -29,7 +29,7 @@ SIZES = Footprint(
     vocabulary=65536,
     itemsize=4,
 )
-"""2.5 GiB in all: 0.5 before the blocks, the same tensor behind them, a quarter each of 8 blocks."""
+"""2.5 GiB in total: 0.5 before the blocks, the same tensor after them, and a quarter for each of 8 blocks."""
 WORKING = 256 * MIB
 OBSERVE = JobCost("observe", flops=1e12, n_passes=1, fixed_bytes=128 * MIB, thread_bytes=128 * MIB, runs_model=True)
 ORDER = JobCost("prune", fixed_bytes=64 * MIB, thread_bytes=64 * MIB)
@@ -46,7 +46,7 @@ def node(cpus: int, gib: float, **gpus: float) -> Node:
     return Node(float(cpus), int(gib * GIB), **gpus)  # type: ignore[arg-type]
 
 
-def test_a_model_that_fits_is_in_one_shard_and_replicas_fill_the_cpus() -> None:
+def test_a_model_that_fits_has_one_shard_and_replicas_use_all_cpus() -> None:
     found = pool([node(4, 64)])
     assert (found.n_workers, found.n_shards, found.threads, found.n_gpus) == (4, 1, 1, 0)
     assert found.memory_bytes == WHOLE
@@ -59,14 +59,14 @@ def test_memory_for_one_replica_gives_it_all_cpus_as_threads() -> None:
     assert found.memory_bytes == WHOLE + 3 * OBSERVE.thread_bytes
 
 
-def test_memory_limits_the_pieces_that_are_worked_on_at_a_time() -> None:
+def test_memory_limits_the_number_of_threads() -> None:
     found = pool([Node(4.0, WHOLE + 2 * OBSERVE.thread_bytes)])
     assert (found.n_workers, found.threads, found.n_cpus) == (1, 3, 3.0)
     given_memory = pool([node(4, 64)], replicas=1, memory_gib_per_actor=(WHOLE + OBSERVE.thread_bytes) / GIB)
     assert (given_memory.threads, given_memory.is_offloaded) == (2, False)
 
 
-def test_a_model_too_large_for_a_node_is_cut_into_as_few_shards_as_hold_it() -> None:
+def test_a_model_too_large_for_a_node_is_split_into_as_few_shards_as_fit() -> None:
     found = pool([node(2, 3.3)] * 4)
     assert (found.n_workers, found.n_shards, found.threads, found.is_offloaded) == (2, 2, 2, False)
     assert found.resident == (4, 4)
@@ -74,7 +74,7 @@ def test_a_model_too_large_for_a_node_is_cut_into_as_few_shards_as_hold_it() -> 
     assert found.coordinator_bytes == PROCESS_BYTES + ORDER.memory_bytes(2) > PROCESS_BYTES + COORDINATING_BYTES
 
 
-def test_a_model_too_large_for_all_nodes_together_is_left_on_disk_in_part() -> None:
+def test_a_model_too_large_for_all_nodes_together_is_partly_offloaded() -> None:
     found = pool([node(2, 2.5)])
     assert (found.n_workers, found.n_shards, found.threads) == (1, 1, 2)
     assert found.is_offloaded
@@ -83,33 +83,33 @@ def test_a_model_too_large_for_all_nodes_together_is_left_on_disk_in_part() -> N
     assert 1 <= sum(found.resident) < 8
 
 
-def test_an_offloaded_model_has_one_replica_a_node_and_not_one_a_cpu() -> None:
+def test_an_offloaded_model_has_one_replica_per_node_instead_of_one_per_cpu() -> None:
     found = pool([node(8, 2.5)] * 3)
     assert (found.n_workers, found.n_shards, found.is_offloaded) == (1, 2, False), "two shards hold it"
     one_shard = pool([node(8, 2.5)] * 3, shards=1)
     assert (one_shard.n_workers, one_shard.is_offloaded) == (3, True)
 
 
-def test_what_the_recipe_says_is_kept() -> None:
+def test_settings_of_the_recipe_are_used() -> None:
     found = pool([node(8, 64)], replicas=2, shards=3, memory_gib_per_actor=4)
     assert (found.n_workers, found.n_shards, found.threads) == (2, 3, 1)
     assert found.memory_bytes == 4 * GIB
     assert [len(found.resident), sum(found.resident)] == [3, 8]
 
 
-def test_more_actors_than_cpus_are_placed_all_the_same() -> None:
+def test_more_actors_than_cpus_can_be_placed() -> None:
     found = pool([node(2, 64)], replicas=1, shards=3)
     assert (found.threads, found.n_cpus) == (1, 0.6666)
 
 
-def test_one_job_is_worked_on_with_threads_and_not_with_replicas() -> None:
+def test_a_single_job_gets_threads_instead_of_replicas() -> None:
     assert pool([node(4, 64)], costs=(OBSERVE,)).threads == 4
     assert pool([node(4, 64)], costs=(OBSERVE, ORDER, ORDER)).n_workers == 1
     assert pool([node(4, 64)], costs=(ORDER,) * 9).n_workers == 4
     assert pool([node(4, 64)], costs=()).n_workers == 4
 
 
-def test_accelerators_hold_the_model_where_they_can() -> None:
+def test_the_model_is_on_accelerators_if_it_fits() -> None:
     found = pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)])
     assert (found.n_workers, found.n_shards, found.n_gpus, found.threads) == (2, 1, 1.0, 4)
     assert not found.is_offloaded
@@ -119,7 +119,7 @@ def test_accelerators_hold_the_model_where_they_can() -> None:
     assert (shared.n_workers, shared.n_gpus) == (2, 0.5)
 
 
-def test_memory_takes_what_the_accelerators_do_not() -> None:
+def test_weights_that_do_not_fit_on_accelerators_are_in_main_memory() -> None:
     found = pool([node(8, 64, n_gpus=1, gpu_bytes=2 * GIB)])
     assert (found.n_workers, found.n_shards, found.is_offloaded) == (1, 1, False)
     assert found.memory_bytes > PROCESS_BYTES + WORKING
@@ -127,12 +127,12 @@ def test_memory_takes_what_the_accelerators_do_not() -> None:
     assert unknown.memory_bytes >= WHOLE
 
 
-def test_accelerators_that_are_not_wanted_are_left_alone() -> None:
+def test_accelerators_are_not_used_if_the_recipe_asks_for_none() -> None:
     found = pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)], gpus_per_actor=0)
     assert (found.n_workers, found.n_gpus) == (8, 0)
 
 
-def test_nodes_without_cpus_and_beside_accelerators_are_passed_over() -> None:
+def test_nodes_without_cpus_or_without_accelerators_are_skipped() -> None:
     assert pool([node(0, 64), node(2, 64)]).n_workers == 2
     assert pool([node(16, 64), node(2, 64, n_gpus=1, gpu_bytes=8 * GIB)]).n_workers == 1
 
@@ -157,7 +157,7 @@ def line_of(err: BadInputError) -> dict[str, object]:
         ([node(2, 5)], {"shards": 8, "memory_gib_per_actor": 0.1, "replicas": 3}, "memory_gib_per_actor"),
     ],
 )
-def test_a_refusal_names_a_line_that_fits(nodes: list[Node], compute: dict[str, object], changed: str) -> None:
+def test_a_refusal_has_a_recipe_line_that_fits(nodes: list[Node], compute: dict[str, object], changed: str) -> None:
     with pytest.raises(BadInputError) as caught:
         pool(nodes, **compute)
     better = line_of(caught.value)
@@ -166,7 +166,7 @@ def test_a_refusal_names_a_line_that_fits(nodes: list[Node], compute: dict[str, 
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_what_no_line_makes_fit_is_refused_with_the_memory_that_would() -> None:
+def test_a_model_that_fits_with_no_recipe_line_is_refused_with_the_memory_it_needs() -> None:
     with pytest.raises(BadInputError) as caught:
         pool([node(2, 0.5)])
     found = re.fullmatch(

@@ -27,7 +27,7 @@ compute: {replicas: 1, shards: 1, memory_gib_per_actor: 6, batch_tokens: 4096}
 """
 
 
-def test_the_recipe_of_the_contract_is_read_as_it_stands(tmp_path: Path) -> None:
+def test_the_recipe_of_the_documentation_is_read(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(CONTRACT)
     recipe = load_recipe(path)
@@ -71,7 +71,7 @@ def test_lists_multiply_out_with_the_last_key_fastest() -> None:
     )
 
 
-def test_every_list_of_an_entry_multiplies_and_mappings_may_stand_in_it() -> None:
+def test_every_list_of_an_entry_multiplies_even_with_mappings_in_it() -> None:
     value = with_keys(
         "variants.0",
         schedule=["uniform", "owl", {"blocks": {0: 0.25}}],
@@ -152,9 +152,7 @@ def test_exclude_works_in_demonstrations_too() -> None:
         ([{"score": "magnitude"}, {"score": "random"}], ["exclude removes every combination"]),
     ],
 )
-def test_an_exclude_that_cannot_be_meant_ends_with_one_line_that_names_the_entry(
-    exclude: Any, words: list[str]
-) -> None:
+def test_an_invalid_exclude_is_reported_in_one_line_with_its_entry(exclude: Any, words: list[str]) -> None:
     with pytest.raises(RecipeError) as caught:
         parse(changed("variants.2", {**GRID, "exclude": exclude}))
     text = str(caught.value)
@@ -164,7 +162,7 @@ def test_an_exclude_that_cannot_be_meant_ends_with_one_line_that_names_the_entry
         assert word in text
 
 
-def test_an_unknown_key_in_a_demonstration_or_variant_hears_of_exclude() -> None:
+def test_exclude_is_suggested_in_demonstrations_and_variants() -> None:
     with pytest.raises(RecipeError, match="nearest='exclude'"):
         parse(with_keys("variants.0", exlude=[{"score": "wanda"}]))
     with pytest.raises(RecipeError) as caught:
@@ -223,7 +221,7 @@ def test_further_complaints_are_counted() -> None:
         (b"name: 2024-01-01\nmodel: {path: m}\ncorpus: {kind: cldr}\n", ["key='name'", "got='date'"]),
     ],
 )
-def test_a_file_that_is_no_recipe_ends_with_one_line(tmp_path: Path, content: bytes, words: list[str]) -> None:
+def test_a_file_that_is_not_a_recipe_is_reported_in_one_line(tmp_path: Path, content: bytes, words: list[str]) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(content)
     with pytest.raises(RecipeError) as caught:

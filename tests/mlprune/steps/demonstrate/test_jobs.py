@@ -1,4 +1,4 @@
-"""Demonstration sets as they lie in the store, against texts written out by hand."""
+"""Stored demonstration sets, compared with texts written by hand."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def order(seed: int, left_out: tuple[int, ...]) -> list[int]:
 
 
 @pytest.mark.parametrize("source", ["fr", "sw"])
-def test_a_translation_set_holds_the_texts_of_the_method(tiny_run: FinishedRun, source: str) -> None:
+def test_a_translation_set_has_the_texts_of_the_method(tiny_run: FinishedRun, source: str) -> None:
     job = jobs_of(tiny_run)[f"{source}-en"]
     table = table_of(tiny_run, job)
     label = {"fr": "French", "sw": "Swahili"}[source]
@@ -102,7 +102,7 @@ def test_no_demonstration_shows_a_sentence_that_is_evaluated(tiny_run: FinishedR
         assert not left_out & set(used)
 
 
-def test_code_is_one_file_a_demonstration_in_hashed_order(tiny_run: FinishedRun) -> None:
+def test_a_code_demonstration_is_one_file_in_hashed_order(tiny_run: FinishedRun) -> None:
     table = table_of(tiny_run, jobs_of(tiny_run)["code"])
     names = [f"part{number}.py" for number in range(6)]
     chosen = sorted(names, key=lambda name: hashlib.sha256(f"0:{name}".encode()).hexdigest())[:4]
@@ -110,7 +110,7 @@ def test_code_is_one_file_a_demonstration_in_hashed_order(tiny_run: FinishedRun)
     assert [len(ids) for ids in table["sentence_ids"]] == [0] * 4
 
 
-def test_the_row_says_what_the_set_is(tiny_run: FinishedRun) -> None:
+def test_the_row_describes_the_set(tiny_run: FinishedRun) -> None:
     rows = {row["demonstration_set_id"]: row for row in tiny_run.rows("demonstration_sets")}
     jobs = jobs_of(tiny_run)
     table = table_of(tiny_run, jobs["fr-en"])
@@ -134,7 +134,7 @@ def test_the_row_says_what_the_set_is(tiny_run: FinishedRun) -> None:
     assert (code["source_language"], code["target_language"], code["shots"]) == (None, None, None)
 
 
-def test_a_mixed_set_is_its_parts_one_after_the_other(tiny_run: FinishedRun) -> None:
+def test_a_mixed_set_is_its_parts_in_order(tiny_run: FinishedRun) -> None:
     (mix,) = (job for job in tiny_run.plan.jobs if isinstance(job, MixJob))
     jobs = jobs_of(tiny_run)
     parts = [table_of(tiny_run, jobs[name]) for name in ("fr-en", "sw-en", "code")]
@@ -153,7 +153,7 @@ MONO: dict[str, Any] = {"name": "mono", "kind": "monolingual", "language": "fr",
 CODE: dict[str, Any] = {"name": "code", "kind": "code", "path": "code", **SMALL}
 
 
-def test_equal_shares_take_as_many_of_every_part_as_the_smallest_has(own_inputs: Path) -> None:
+def test_equal_shares_take_as_many_from_every_part_as_the_smallest_has(own_inputs: Path) -> None:
     mixed = {"name": "mixed", "kind": "mixed", "parts": ["mt", "code"], "shares": "equal"}
     found = Written(own_inputs, {**MT, "pair": ["fr-en", "sw-en"]}, {**CODE, "samples": 3}, mixed)
     assert (found.row()["samples"], found.row()["max_tokens"]) == (9, 48)
@@ -174,7 +174,7 @@ def test_a_mixed_set_of_a_multiplied_entry_takes_the_first_ones_of_every_pair(ow
     assert [(row["part_id"], row["share"]) for row in rows] == [(found.sets[0].id, 3 / 5), (found.sets[1].id, 2 / 5)]
 
 
-def test_every_token_says_its_side_and_shot(own_inputs: Path) -> None:
+def test_every_token_has_its_side_and_shot(own_inputs: Path) -> None:
     found = Written(own_inputs, {**MT, "samples": 1})
     table = found.table()
     expected = []
@@ -266,7 +266,7 @@ def test_the_text_of_a_task_is_its_own_template_and_its_numbers_are_lines_of_the
     assert found.table(1)["text"] == [f"P , right?  Also , H{END}"]
 
 
-def test_the_profile_paper_takes_lines_in_order_skipping_one_behind_each_and_pads(own_inputs: Path) -> None:
+def test_profile_paper_takes_lines_in_order_skips_one_after_each_demonstration_and_pads(own_inputs: Path) -> None:
     found = Written(own_inputs, {**MONO, "shots": 4, "samples": 8, "max_tokens": 64, "seed": 5}, profile="paper")
     table = found.table()
     lines = [[5 * i, 5 * i + 1, 5 * i + 2, 5 * i + 3] for i in range(8)]

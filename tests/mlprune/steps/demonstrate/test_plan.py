@@ -1,4 +1,4 @@
-"""Which demonstration sets a recipe comes to."""
+"""The planned demonstration sets of a recipe."""
 
 import copy
 from contextlib import suppress
@@ -73,7 +73,7 @@ def test_a_multiplied_entry_is_several_sets_of_one_name_with_labels(tiny_inputs:
         {"samples": None, "token_budget": 150},
     ],
 )
-def test_everything_that_was_chosen_is_in_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
+def test_all_options_are_in_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
     assert the_set(tiny_inputs, **change).id != the_set(tiny_inputs).id
 
 
@@ -116,7 +116,7 @@ def test_shares_and_seed_of_a_mixed_set_are_in_its_id(tiny_inputs: Path) -> None
     assert len(ids) == 3
 
 
-def test_mixed_sets_in_a_circle_are_an_error(tiny_inputs: Path) -> None:
+def test_mixed_sets_that_contain_each_other_are_an_error(tiny_inputs: Path) -> None:
     circle = [{"name": a, "kind": "mixed", "parts": [b]} for a, b in (("a", "b"), ("b", "a"))]
     with pytest.raises(RecipeError, match="contain each other") as caught:
         planned(tiny_inputs, [MT, *circle])
@@ -136,7 +136,7 @@ def test_sentences_under_evaluation_are_refused_or_left_out(tiny_inputs: Path) -
     assert planned(tiny_inputs, [MT], evaluated=others)["mt"][0].spec.left_out == ()
 
 
-def test_a_corpus_or_folder_without_what_a_set_needs_is_found_while_planning(own_inputs: Path) -> None:
+def test_a_missing_language_or_folder_of_a_set_is_found_while_planning(own_inputs: Path) -> None:
     for change, message in (
         ({"source": "es"}, "no such language"),
         ({"samples": 21}, "too short"),
@@ -225,7 +225,7 @@ def test_items_under_evaluation_are_refused_or_left_out_in_every_language(tiny_i
 
 
 @pytest.mark.parametrize("change", [{"split": "dev"}, {"path": "others"}, {"task": "xcopa"}])
-def test_items_of_another_task_folder_or_split_are_no_matter(own_inputs: Path, change: dict[str, Any]) -> None:
+def test_items_of_another_task_folder_or_split_do_not_matter(own_inputs: Path, change: dict[str, Any]) -> None:
     shown = {**FACTS, "shots": 2, "samples": 4}
     (one,) = planned(own_inputs, [shown], evaluations=[facts_evaluation(**change)])["facts"]
     assert one.spec.left_out == ()
@@ -283,7 +283,7 @@ def test_the_profile_is_part_of_the_id_and_the_default_is_the_corrected_one(tiny
     assert {one.id for found in planned(tiny_inputs, entries).values() for one in found} == ids[0]
 
 
-def test_the_published_code_knows_no_seed_so_that_seeds_are_one_set_under_both(tiny_inputs: Path) -> None:
+def test_profile_paper_ignores_the_seed_so_all_seeds_are_one_set(tiny_inputs: Path) -> None:
     sets = planned(tiny_inputs, [{**MT, "source": "fr", "seed": [0, 1]}], profile="paper")["mt"]
     assert [one.spec.seed for one in sets] == [0, 1]
     assert len({one.id for one in sets}) == 1
@@ -300,7 +300,7 @@ def test_the_published_code_needs_the_lines_it_skips_and_uses_them_in_file_order
     assert short.value.context["expected"] == "44 sentences (9 x 4, 1 skipped after each)"
 
 
-def test_what_the_published_code_has_not_is_refused_under_its_profile(tiny_inputs: Path) -> None:
+def test_kinds_and_options_that_the_published_code_lacks_are_refused_for_profile_paper(tiny_inputs: Path) -> None:
     text = {"name": "text", "kind": "text", "path": "corpus", "samples": 1, "max_tokens": 48}
     budget = {**MT, "samples": None, "token_budget": 100}
     for entry, what in ((text, "kind text"), (FACTS, "kind task"), (budget, "token_budget")):

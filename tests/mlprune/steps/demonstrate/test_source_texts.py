@@ -33,7 +33,7 @@ def test_sentences_are_lines_of_both_sides(tiny_inputs: Path) -> None:
     assert set(found.contents([0])) == {"fr", "en"}
 
 
-def test_code_is_files_by_path_whose_contents_count_where_they_are_drawn(tiny_inputs: Path) -> None:
+def test_code_is_ordered_by_path_and_only_drawn_files_are_in_the_contents(tiny_inputs: Path) -> None:
     found = read_source_texts(spec_of("code", path=str(tiny_inputs / "code")), corpus_of(tiny_inputs))
     assert list(found.keys.values()) == [f"part{number}.py" for number in range(6)]
     assert found.sides[0](2, "</s>") == (tiny_inputs / "code" / "part2.py").read_text()
@@ -73,6 +73,6 @@ def test_neither_paths_nor_the_number_a_budget_takes_are_parameters() -> None:
     assert spec_of("text").parameters["samples"] == 4
 
 
-def test_a_seed_that_has_no_say_is_not_stored() -> None:
+def test_a_seed_without_effect_is_not_stored() -> None:
     assert spec_of("code", profile="paper").stored_seed is None
     assert (spec_of("code").stored_seed, spec_of("mixed", profile="paper").stored_seed) == (0, 0)

@@ -1,4 +1,4 @@
-"""Raw activations, token by token, against what transformers' layers read."""
+"""Raw activations, token by token, compared with layer inputs of transformers."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ def test_the_sums_of_squares_of_activations_are_the_statistics(run: FinishedRun)
             torch.testing.assert_close(own.double().square().sum(dim=0), row.double(), rtol=1e-5, atol=1e-6)
 
 
-def test_they_take_no_more_than_the_plan_says(run: FinishedRun) -> None:
+def test_activations_are_no_larger_than_planned(run: FinishedRun) -> None:
     job = job_of(run)
     record = run.store.require(*job.identity.key)
     n_numbers = sum(len(ids) for ids in set_table(run)["token_ids"]) * 3 * (16 + 16 + 16 + 64)
@@ -111,7 +111,7 @@ def test_a_choice_of_blocks_inputs_and_demonstrations_is_all_that_is_stored(
     assert set(found.demonstrations.tolist()) == {0, 1, 2}
 
 
-def test_shards_threads_and_masks_left_behind_change_no_byte(run: FinishedRun, copied_store: Any) -> None:
+def test_shards_threads_and_earlier_masks_change_no_byte(run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(run.store)
     chain = local_chain(Path(run.plan.model.path), n_shards=3)
     chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
@@ -154,7 +154,7 @@ def test_activations_that_are_not_stored_are_an_error_that_lists_what_is(run: Fi
         read_activations(run.store, "0" * 20, block=1, layer_input="fc2")
 
 
-def test_damage_is_noticed_and_made_good(run: FinishedRun, copied_store: Any) -> None:
+def test_damage_is_detected_and_repaired(run: FinishedRun, copied_store: Any) -> None:
     store, job = copied_store(run.store), job_of(run)
     path = Path(store.uri) / store.require(*job.identity.key).artefacts[0].path
     path.write_bytes(path.read_bytes()[:-1])

@@ -1,4 +1,4 @@
-"""Which raw activations a recipe stores, and what it is refused."""
+"""Planned raw activations, and requests that are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def jobs_of(plan: Plan) -> list[ActivationsJob]:
     return [job for job in plan.jobs if isinstance(job, ActivationsJob)]
 
 
-def test_they_are_a_job_of_their_own_and_change_no_other_id(tiny_inputs: Path) -> None:
+def test_activations_are_a_separate_job_and_change_no_other_id(tiny_inputs: Path) -> None:
     plain, plan = plan_of(tiny_inputs, None), plan_of(tiny_inputs, {"quota_gib": 1})
     (job,) = jobs_of(plan)
     assert [one for one in plan.jobs if one is not job] == list(plain.jobs)
@@ -38,7 +38,7 @@ def test_they_are_a_job_of_their_own_and_change_no_other_id(tiny_inputs: Path) -
     assert job.most_bytes == 4 * 48 * TOKEN_BYTES
 
 
-def test_the_quota_is_no_part_of_the_identity_but_what_is_stored_is(tiny_inputs: Path) -> None:
+def test_the_identity_has_what_is_stored_but_not_the_quota(tiny_inputs: Path) -> None:
     def identity(**activations: Any) -> str:
         (job,) = jobs_of(plan_of(tiny_inputs, {"quota_gib": 1, **activations}))
         return job.identity.id
@@ -58,7 +58,7 @@ def test_the_quota_is_no_part_of_the_identity_but_what_is_stored_is(tiny_inputs:
         ({"samples": 1}, 0.25),
     ],
 )
-def test_the_estimate_follows_the_choice_and_the_quota_is_held_to_the_byte(
+def test_the_estimate_follows_the_choice_and_the_quota_is_exact_to_the_byte(
     tiny_inputs: Path, choice: dict[str, Any], share: float
 ) -> None:
     most = round(4 * 48 * TOKEN_BYTES * share)
@@ -84,7 +84,7 @@ def test_a_token_budget_bounds_the_estimate(tiny_inputs: Path) -> None:
         ({"samples": 5}, "more demonstrations than the set has"),
     ],
 )
-def test_what_the_model_or_the_set_has_not_is_refused_with_the_name_of_the_set(
+def test_choices_that_the_model_or_the_set_does_not_have_are_refused_with_the_name_of_the_set(
     tiny_inputs: Path, choice: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message) as caught:

@@ -1,4 +1,4 @@
-"""What observation leaves behind, against transformers running one demonstration at a time."""
+"""Observed statistics and features, compared with transformers running one demonstration at a time."""
 
 import dataclasses
 import functools
@@ -123,7 +123,7 @@ def test_threads_change_no_byte(method_run: FinishedRun, copied_store: Any) -> N
     assert contents(store) == contents(method_run.store)
 
 
-def test_features_are_the_mean_magnitudes_behind_every_block(tiny_run: FinishedRun) -> None:
+def test_features_are_the_mean_magnitudes_after_every_block(tiny_run: FinishedRun) -> None:
     job = observe_jobs(tiny_run)[0]
     model = reference_model(tiny_run.folder / "model")
     captured: list[list[torch.Tensor]] = []
@@ -169,7 +169,7 @@ def test_features_of_a_mixed_set_are_called_mixed(tiny_run: FinishedRun) -> None
     assert kinds == [{"translation"}, {"translation"}, {"monolingual"}, {"code"}, {"mixed"}]
 
 
-def test_masks_left_on_the_chain_and_shards_change_no_byte(small_run: FinishedRun, copied_store: Any) -> None:
+def test_earlier_masks_on_the_chain_and_shards_change_no_byte(small_run: FinishedRun, copied_store: Any) -> None:
     (job,) = observe_jobs(small_run)
     store = copied_store(small_run.store)
     chain = local_chain(Path(small_run.plan.model.path), n_shards=3)
@@ -248,9 +248,7 @@ def test_parts_that_are_done_are_not_observed_again(parts_run: FinishedRun, copi
 
 
 @pytest.mark.parametrize("harm", ["truncated", "corrupted", "removed"])
-def test_a_harmed_part_is_noticed_and_alone_observed_again(
-    parts_run: FinishedRun, copied_store: Any, harm: str
-) -> None:
+def test_only_a_damaged_part_is_observed_again(parts_run: FinishedRun, copied_store: Any, harm: str) -> None:
     store = copied_store(parts_run.store)
     part, (collect,) = of_kind(parts_run, ObservePartJob)[2], of_kind(parts_run, CollectPartsJob)
     artefact = store.require(*part.identity.key).artefacts[1]
@@ -287,7 +285,7 @@ def test_the_tokens_of_a_scope_are_counted_in_every_part(
     assert row["n_tokens"] == sum(int((sides == side).sum()) for sides in table["sides"]) > 0
 
 
-def test_a_set_of_which_no_token_counts_in_any_part_is_an_error(parts_run: FinishedRun, copied_store: Any) -> None:
+def test_a_set_without_counted_tokens_in_any_part_is_an_error(parts_run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(parts_run.store)
     (collect,) = of_kind(parts_run, CollectPartsJob)
     columns = {"depth": [0], "n_demonstrations": [2], "n_tokens": [0], "magnitudes": [np.zeros(4)]}

@@ -1,4 +1,4 @@
-"""What counting neurons leaves behind, against transformers running one demonstration at a time."""
+"""Neuron counts, compared with transformers running one demonstration at a time."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def test_counts_are_those_of_each_demonstration_alone(run: FinishedRun) -> None:
 
 
 @pytest.mark.parametrize(("n_shards", "n_threads"), [(1, 2), (2, 1), (3, 2)])
-def test_shards_threads_and_masks_left_behind_change_no_byte(
+def test_shards_threads_and_earlier_masks_change_no_byte(
     run: FinishedRun, copied_store: Any, n_shards: int, n_threads: int
 ) -> None:
     store = copied_store(run.store)
@@ -62,13 +62,13 @@ def test_shards_threads_and_masks_left_behind_change_no_byte(
     assert contents(store) == contents(run.store)
 
 
-def test_the_size_of_batches_changes_no_count_of_this_model(run: FinishedRun, copied_store: Any) -> None:
+def test_the_batch_size_changes_no_count_of_this_model(run: FinishedRun, copied_store: Any) -> None:
     store, (job, _) = copied_store(run.store), jobs_of(run)
     dataclasses.replace(job, batch_tokens=16).run(store, lambda: local_chain(Path(run.plan.model.path)))
     assert store.require(*job.identity.key) == run.store.require(*job.identity.key)
 
 
-def test_what_a_variant_removes_of_a_neuron_is_counted_in_its_masks(run: FinishedRun) -> None:
+def test_removals_of_a_neuron_are_counted_in_the_masks_of_a_variant(run: FinishedRun) -> None:
     jobs = [job for job in run.plan.jobs if isinstance(job, NeuronRemovalsJob)]
     assert [job.variant_id for job in jobs] == [one.id for one in run.named("dense")]
     for job in jobs:

@@ -1,4 +1,4 @@
-"""Whose neurons are counted."""
+"""Planned counts of neurons."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def counted(plan: Plan) -> list[NeuronActivityJob]:
     return [job for job in plan.jobs if isinstance(job, NeuronActivityJob)]
 
 
-def test_every_set_of_the_names_is_counted_once_behind_the_job_that_makes_it(tiny_inputs: Path) -> None:
+def test_every_named_set_is_counted_once_after_the_job_that_makes_it(tiny_inputs: Path) -> None:
     plan = plan_of(tiny_inputs, "mono", "both", "code")
     made = {key: place for place, job in enumerate(plan.jobs) for key in job.makes}
     found = counted(plan)
@@ -38,7 +38,7 @@ def test_without_names_nothing_is_counted_and_all_other_ids_are_the_same(tiny_in
     ]
 
 
-def test_what_the_counts_depend_on_is_in_their_ids(tiny_inputs: Path) -> None:
+def test_the_ids_of_counts_cover_everything_they_depend_on(tiny_inputs: Path) -> None:
     first, *others = (
         {job.identity.id for job in counted(plan_of(tiny_inputs, "both", **changes))}
         for changes in ({}, {"model": {"path": "model", "dtype": "bfloat16"}}, {"compute": {"batch_tokens": 64}})
@@ -47,7 +47,7 @@ def test_what_the_counts_depend_on_is_in_their_ids(tiny_inputs: Path) -> None:
     assert {job.identity.id for job in counted(plan_of(tiny_inputs, "both", compute={"batch_tokens": 128}))} == first
 
 
-def test_masks_are_counted_of_the_entries_that_are_named_and_never_of_the_dense_model(tiny_inputs: Path) -> None:
+def test_removals_are_counted_for_named_entries_and_never_for_the_dense_model(tiny_inputs: Path) -> None:
     recipe = {**tiny_recipe(), "evaluations": [], "analyses": {"neuron_variants": ["magnitude", "random"]}}
     plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
     found = [job.variant_id for job in plan.jobs if isinstance(job, NeuronRemovalsJob)]

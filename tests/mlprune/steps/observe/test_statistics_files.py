@@ -1,4 +1,4 @@
-"""Statistics in parts: written as they fill, read back as one."""
+"""Statistics files: written in parts, read as a whole."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ def test_a_part_is_one_row_for_each_input_and_demonstration(store: Store) -> Non
 @pytest.mark.parametrize(
     "cuts", [[[0, 1, 2, 3, 4]], [[0], [1, 2, 3, 4]], [[4, 0], [2, 1], [3]], [[3], [1, 4], [0], [2]], [[4, 3, 2, 1, 0]]]
 )
-def test_parts_merge_into_the_whole_however_they_were_cut_and_listed(store: Store, cuts: list[list[int]]) -> None:
+def test_parts_join_to_the_whole_for_any_split_and_order(store: Store, cuts: list[list[int]]) -> None:
     artefacts = [part(store, sums(), cut) for cut in cuts]
     for order in permutations(artefacts):
         assert same(read_block_statistics(store, order, 2), sums())
@@ -93,13 +93,13 @@ def test_totals_are_those_of_all_demonstrations_at_once_bit_for_bit(
         assert torch.equal(found[name].mean_squares(), mean_squares(one, weights))
 
 
-def test_totals_hold_one_part_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_totals_read_one_part_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     artefacts = [part(store, sums(), [demonstration]) for demonstration in range(N)]
     monkeypatch.setattr(statistics_files, "read_block_statistics", None)
     read_block_totals(store, artefacts, 2, selection=StatisticsSelection())
 
 
-def test_totals_of_a_set_that_lacks_a_part_or_has_one_twice_are_an_error(store: Store) -> None:
+def test_totals_with_a_missing_or_repeated_part_are_an_error(store: Store) -> None:
     first, middle, last = (part(store, sums(), one) for one in ((0, 1), (2, 3), (4,)))
     for parts, message in (
         ([first, last], "lack demonstrations"),
@@ -111,7 +111,7 @@ def test_totals_of_a_set_that_lacks_a_part_or_has_one_twice_are_an_error(store: 
         read_block_totals(store, [first, middle, last], 1, selection=StatisticsSelection())
 
 
-def test_a_part_is_named_for_its_first_demonstration_and_holds_them_in_order(store: Store) -> None:
+def test_a_part_is_named_after_its_first_demonstration_and_has_all_in_order(store: Store) -> None:
     mixed = part(store, sums(), [4, 2, 3])
     assert mixed.path == "statistics/abc/block-002.part-00002.parquet"
     columns = store.read_table(mixed)
@@ -163,7 +163,7 @@ def test_only_the_files_of_the_block_are_opened(store: Store) -> None:
     assert same(read_block_statistics(store, [*others, part(store, sums(), range(N))], 2), sums())
 
 
-def test_files_from_before_versions_were_noted_are_read(store: Store) -> None:
+def test_files_without_a_version_are_read(store: Store) -> None:
     columns = store.read_table(part(store, sums(), range(N)))
     old = store.write_table("statistics/abc/block-002.part-00000.parquet", columns, SCHEMA)
     assert same(read_block_statistics(store, [old], 2), sums())
@@ -178,7 +178,7 @@ def test_a_file_of_a_newer_version_is_refused_in_one_clear_line(store: Store) ->
     assert (caught.value.context["path"], caught.value.context["got"]) == (newer.path, LAYOUT.version + 1)
 
 
-def test_another_table_in_a_parts_place_is_damage(store: Store) -> None:
+def test_another_table_instead_of_a_part_is_damage(store: Store) -> None:
     schema = {"block": "int32", "input": "string"}
     other = store.write_table("statistics/abc/block-002.part-00000.parquet", {"block": [2], "input": ["fc1"]}, schema)
     with pytest.raises(DamagedArtefactError, match="another table"):

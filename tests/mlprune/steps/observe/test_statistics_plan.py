@@ -1,4 +1,4 @@
-"""How the dense passes are cut and named."""
+"""Parts and ids of the dense passes."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def test_parts_are_consecutive_even_and_within_the_bounds(n: int, max_tokens: in
         assert fewer * max_tokens > PART_TOKENS or fewer * n_bytes > PART_BYTES, "as few parts as possible"
 
 
-def test_a_set_of_a_papers_size_is_one_part() -> None:
+def test_a_set_as_large_as_in_the_paper_is_one_part() -> None:
     xglm_564m = 4 * 24 * (3 * 1024 + 4096)
     assert split_demonstrations(100, max_tokens=512, n_bytes=xglm_564m) == [range(100)]
     assert split_demonstrations(256, max_tokens=512, n_bytes=xglm_564m) == [range(256)]
@@ -77,7 +77,7 @@ def test_an_observation_is_named_by_its_set_scope_and_batches(tiny_inputs: Path)
     assert (job.identity, job.needs) == (usual.identity, (one.identity.key,))
 
 
-def test_a_large_set_is_a_job_a_part_and_one_that_needs_them_all(
+def test_a_large_set_has_a_job_per_part_and_one_that_needs_them_all(
     tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, inputs, one = planned(tiny_inputs)
