@@ -6,7 +6,7 @@ network.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import huggingface_hub
 from huggingface_hub.errors import (
@@ -46,7 +46,7 @@ def snapshot(name: str, *, kind: Literal["model", "dataset"], revision: str, fil
 class _Bar(tqdm):
     """A progress bar that is shown only on a terminal."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **{**kwargs, "disable": kwargs.get("disable") or None})  # type: ignore[no-untyped-call]
 
 
