@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from mlprune.corpus import cldr, cldr_facts, cldr_sentences
 from mlprune.evaluation.bootstrap import measure
-from mlprune.evaluation.scoring.candidates import Predictions, score_items
+from mlprune.evaluation.scoring.candidates import score_items
+from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations, prepare_translation, run_translation
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
 from mlprune.evaluation.tasks.builtin.facts import facts_item

@@ -58,7 +58,7 @@ def measure(metric: Metric, predictions: HasExamples) -> MetricValue:
     """Compute a metric with a percentile interval over 1,000 resamples (seed 0).
 
     Raises:
-        BadInputError: there are no examples.
+        BadInputError: the predictions have no examples.
         PermanentError: a value is not finite.
     """
     counts = _counts(len(predictions.example_ids))
@@ -75,7 +75,7 @@ def compare(metric: Metric, first: HasExamples, second: HasExamples) -> Differen
 
     Raises:
         ShapeError: the two predictions are not about the same examples in the same order.
-        BadInputError: there are no examples.
+        BadInputError: the predictions have no examples.
         PermanentError: a value is not finite.
     """
     _check_same_examples(first.example_ids, second.example_ids)

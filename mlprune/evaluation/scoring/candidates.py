@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlprune.errors import ModelError, TaskFileError
 from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
-from mlprune.evaluation.scoring.predictions import ItemScores, Predictions
+from mlprune.evaluation.scoring.predictions import ItemScores
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.evaluation.scoring.rules import RULES, Likelihoods
 from mlprune.evaluation.scoring.text_scores import score_texts
@@ -20,8 +20,6 @@ from mlprune.vocabulary import RuleName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-__all__ = ["ItemScores", "Predictions", "PreparedTask", "prepare", "run", "run_alone", "run_with_rules", "score_items"]
 
 Tokens = tuple[int, ...]
 

@@ -183,6 +183,6 @@ def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> st
 def _limited(items: Mapping[str, Item], *, limit: int | None, seed: int, where: str) -> tuple[Item, ...]:
     """Return the items that a limit keeps, in their order."""
     if not items:
-        raise TaskFileError("there are no items", file=where, expected="at least one", got=0)
+        raise TaskFileError("the file has no items", file=where, expected="at least one", got=0)
     kept = set(ordered_by_hash(seed, items)[:limit])
     return tuple(item for example_id, item in items.items() if example_id in kept)

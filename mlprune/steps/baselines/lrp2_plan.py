@@ -84,7 +84,7 @@ class Projection:
         """Move the states of the task's language to English between the chosen blocks; English texts stay as they are.
 
         Raises:
-            RecipeError: there are no mean states of the language.
+            RecipeError: the language has no mean states.
         """
         if task.sides:
             return None

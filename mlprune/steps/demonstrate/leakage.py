@@ -6,8 +6,8 @@ from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.source_texts import SourceTexts
-from mlprune.steps.evaluate.jobs import TaskSpec, task_data
 from mlprune.steps.evaluate.task_location import locate_items, task_source
+from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
 from mlprune.steps.inputs import Inputs
 from mlprune.vocabulary import DemonstrationKind
 

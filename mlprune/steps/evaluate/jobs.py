@@ -22,23 +22,12 @@ from mlprune.pruning.weight_files import stored_weights
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.interventions import Intervention
-from mlprune.steps.evaluate.results import TasksJob, read_predictions, write_evaluation
-from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task, shot_lines, task_data
+from mlprune.steps.evaluate.results import TasksJob, write_evaluation
+from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.store import Store
-
-__all__ = [
-    "EvaluateJob",
-    "EvaluationSpec",
-    "TaskSpec",
-    "apply_variant",
-    "prepared_task",
-    "read_predictions",
-    "shot_lines",
-    "task_data",
-]
 
 
 def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:

@@ -11,7 +11,8 @@ from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.local_chain import local_chain
 from mlprune.steps.baselines.self_translation import SelfTranslateJob
-from mlprune.steps.evaluate.jobs import EvaluateJob, EvaluationSpec
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer

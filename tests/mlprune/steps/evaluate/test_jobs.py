@@ -12,7 +12,9 @@ from mlprune.hashing import split_of
 from mlprune.plan import build_plan
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.recipe import parse_recipe
-from mlprune.steps.evaluate.jobs import EvaluateJob, EvaluationSpec, apply_variant, shot_lines, task_data
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.jobs import EvaluateJob, apply_variant
+from mlprune.steps.evaluate.task_spec import shot_lines, task_data
 from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer

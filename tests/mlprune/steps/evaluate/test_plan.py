@@ -12,8 +12,9 @@ from mlprune.hashing import split_of
 from mlprune.plan import Plan, build_plan
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.recipe import parse_recipe
-from mlprune.steps.evaluate.jobs import EvaluateJob, shot_lines, task_data
+from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.plan import evaluated_lines
+from mlprune.steps.evaluate.task_spec import shot_lines, task_data
 from mlprune.steps.inputs import open_inputs
 from tests.tiny_recipes import N_LINES, small_recipe
 
