@@ -165,10 +165,10 @@ def test_a_stopped_job_is_finished_by_submitting_it_again(
 def test_a_run_with_failed_jobs_has_exit_code_3_and_submitting_it_again_retries_them(
     cluster: Cluster, folder: Path, small_run: FinishedRun, tmp_path: Path
 ) -> None:
-    """Writing masks fails because a file has the name of their folder."""
+    """Writing masks fails because their folder is one that no process can write to."""
     store = tmp_path / "store"
     store.mkdir()
-    (store / "masks").write_text("in the way")
+    (store / "masks").symlink_to("/proc/driver")
     failed = cluster.submit(folder, "failed", "inputs/small.yaml", "--store", str(store))
     output, _ = failed.communicate(timeout=TIMEOUT_S)
     assert (failed.returncode, cluster.job("failed")["driver_exit_code"]) == (1, 3), output
