@@ -1,4 +1,4 @@
-"""The cluster files for `ray up`: what Ray's own schema takes, with the token on and the dashboard on loopback."""
+"""The cluster files for `ray up`: valid in Ray's schema, with token authentication and a dashboard on loopback."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def start_commands(cluster: dict[str, Any]) -> list[str]:
     return [one for one in commands if "ray start" in one]
 
 
-def test_rays_schema_takes_the_file(cluster: dict[str, Any]) -> None:
+def test_the_file_is_valid_in_rays_schema(cluster: dict[str, Any]) -> None:
     import jsonschema  # noqa: PLC0415 - which Ray brings along
     import ray  # noqa: PLC0415
 
@@ -33,7 +33,7 @@ def test_rays_schema_takes_the_file(cluster: dict[str, Any]) -> None:
     jsonschema.validate(cluster, schema)
 
 
-def test_every_node_starts_with_the_token_on_and_has_the_token(cluster: dict[str, Any]) -> None:
+def test_every_node_starts_with_token_authentication_and_has_the_token(cluster: dict[str, Any]) -> None:
     assert len(start_commands(cluster)) == 2
     assert all("RAY_AUTH_MODE=token" in one for one in start_commands(cluster))
     assert [target for target in cluster["file_mounts"] if target.endswith("/.ray/auth_token")]
@@ -44,7 +44,7 @@ def test_the_dashboard_is_on_loopback(cluster: dict[str, Any]) -> None:
     assert re.findall(r"--dashboard-host=(\S+)", head) == ["127.0.0.1"]
 
 
-def test_nodes_install_a_ray_that_the_project_takes(cluster: dict[str, Any]) -> None:
+def test_nodes_install_a_version_of_ray_that_the_project_supports(cluster: dict[str, Any]) -> None:
     (install,) = (one for one in cluster["setup_commands"] if "pip install" in one)
     (version,) = re.findall(r"ray\[default\]==(\d+)\.(\d+)\.\d+", install)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -52,7 +52,7 @@ def test_nodes_install_a_ray_that_the_project_takes(cluster: dict[str, Any]) -> 
     assert tuple(map(int, version)) >= tuple(map(int, least.partition(">=")[2].split(".")))
 
 
-def test_no_machine_of_the_cloud_gets_a_security_group_that_ray_makes() -> None:
+def test_no_cloud_machine_has_a_security_group_made_by_ray() -> None:
     cloud = yaml.safe_load((ROOT / "infra/cluster-aws.yaml").read_text(encoding="utf-8"))
     assert cloud["head_node_type"] in cloud["available_node_types"]
     assert all(kind["node_config"]["SecurityGroupIds"] for kind in cloud["available_node_types"].values())

@@ -53,7 +53,7 @@ def test_every_object_is_of_a_known_kind_and_version() -> None:
     assert sorted(found) == sorted(API_VERSIONS.items())
 
 
-def test_tokens_are_on_and_come_from_no_manifest() -> None:
+def test_token_authentication_is_on_and_no_manifest_contains_a_token() -> None:
     assert [one["authOptions"] for one in clusters()] == [{"mode": "token"}] * 2
     assert "RAY_AUTH_TOKEN" not in "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yaml"))
 
@@ -64,7 +64,7 @@ def test_nothing_is_public() -> None:
     assert not {one["kind"] for one in documents()} & {"Service", "Ingress", "Route"}
 
 
-def test_the_network_policy_admits_only_pods_of_ours_and_the_operator_and_covers_every_pod() -> None:
+def test_the_network_policy_admits_only_our_pods_and_the_operator_and_covers_every_pod() -> None:
     policy = of_kind("NetworkPolicy")["spec"]
     assert policy["podSelector"]["matchLabels"] == PART_OF
     assert policy["policyTypes"] == ["Ingress"]
@@ -84,7 +84,7 @@ def test_every_pod_runs_without_privileges_and_without_the_clusters_credentials(
         }
 
 
-def test_every_container_says_what_memory_it_needs_and_may_have() -> None:
+def test_every_container_has_a_memory_request_and_limit() -> None:
     assert all(container["resources"]["requests"]["memory"] for container in containers())
     assert all(container["resources"]["limits"]["memory"] for container in containers())
     assert all(container["resources"]["requests"]["cpu"] for container in containers())
@@ -96,7 +96,7 @@ def test_all_pods_run_the_same_image_and_clusters_the_ray_it_is_built_with() -> 
     assert [one["rayVersion"] for one in clusters()] == [dockerfile.partition("RAY_VERSION=")[2].split()[0]] * 2
 
 
-def test_what_containers_mount_is_there() -> None:
+def test_volumes_that_containers_mount_exist() -> None:
     claimed = of_kind("PersistentVolumeClaim")["metadata"]["name"]
     for pod in pods():
         volumes = {one["name"]: one for one in pod["spec"].get("volumes", ())}

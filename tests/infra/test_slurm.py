@@ -1,4 +1,4 @@
-"""The Slurm script, with a Slurm of two nodes that is played on this machine."""
+"""The Slurm script, with a simulated Slurm of two nodes on this machine."""
 
 import os
 import shutil
@@ -50,12 +50,12 @@ def test_bash_reads_the_script() -> None:
     assert subprocess.run(["bash", "-n", str(SCRIPT)], check=False).returncode == 0
 
 
-def test_without_recipe_and_store_it_says_how_it_is_used_and_ends_with_2(slurm: dict[str, str]) -> None:
+def test_without_recipe_and_store_it_prints_its_usage_and_exits_with_2(slurm: dict[str, str]) -> None:
     done = run_script("recipe.yaml", environment=slurm)
     assert (done.returncode, done.stderr.splitlines()) == (2, ["usage: sbatch infra/slurm/run.sh RECIPE STORE"])
 
 
-def test_without_mlprune_it_says_how_to_name_an_environment_and_ends_with_2(
+def test_without_mlprune_it_explains_how_to_set_an_environment_and_exits_with_2(
     slurm: dict[str, str], tmp_path: Path
 ) -> None:
     for name in ("bash", "env"):
@@ -68,7 +68,7 @@ def test_without_mlprune_it_says_how_to_name_an_environment_and_ends_with_2(
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_recipe_runs_on_both_nodes_and_leaves_the_records_of_one_process_and_no_secret(
+def test_a_recipe_runs_on_both_nodes_and_writes_the_records_of_one_process_and_no_secret(
     slurm: dict[str, str], small_run: FinishedRun, tmp_path: Path
 ) -> None:
     from mlprune.store.store import Store  # noqa: PLC0415

@@ -42,14 +42,14 @@ class PlannedSet:
     def label(self) -> str:
         """A short description: "fr-en", "fr", "code", "text fr", "xnli fr", with options that are not the default."""
         spec, languages = self.spec, "-".join(self.spec.languages)
-        words = (
+        parts = (
             spec.task or ("" if languages and spec.kind in READS_THE_CORPUS else spec.kind),
             languages,
             f"{spec.token_budget} tokens" if spec.token_budget else "",
             "own template" if spec.template else "",
             f"seed {spec.seed}" if spec.seed else "",
         )
-        return " ".join(word for word in words if word)
+        return " ".join(part for part in parts if part)
 
 
 PlannedSets = Mapping[str, tuple[PlannedSet, ...]]

@@ -38,13 +38,13 @@ def test_a_column_that_refers_to_a_table_names_it(page: str) -> None:
     assert "| `metric` | VARCHAR | 2 |" in section
 
 
-def test_of_two_headings_of_one_name_each_has_a_link_of_its_own(page: str, headings: list[str]) -> None:
+def test_two_headings_with_the_same_name_have_separate_links(page: str, headings: list[str]) -> None:
     assert headings.count("failures") == 2
     assert "[failures](#failures)" in page
     assert "[failures](#failures-1)" in page
 
 
-def test_a_query_says_its_parameters_and_its_columns(page: str) -> None:
+def test_a_query_lists_its_parameters_and_its_columns(page: str) -> None:
     section = page.partition("### `best_by_language`")[2].partition("###")[0]
     assert '`$task VARCHAR = "facts"`' in section
     assert "`language`, " in section

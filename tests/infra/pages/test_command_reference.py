@@ -10,7 +10,7 @@ def page() -> str:
     return command_reference()
 
 
-def test_commands_of_groups_are_listed_by_the_words_one_types() -> None:
+def test_commands_of_groups_are_listed_with_their_full_names() -> None:
     names = [name for name, _ in commands()]
     assert {"demo", "run", "catalog check", "store compact"} <= set(names)
     assert "catalog" not in names

@@ -55,7 +55,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_field_says_its_type_range_and_default(name: str) -> None:
+def test_a_field_has_its_type_range_and_default(name: str) -> None:
     assert (type_words(Outer, name, links=LINKS), default_words(Outer, name)) == EXPECTED[name]
 
 

@@ -1,4 +1,4 @@
-"""The page with every key of a recipe: nothing that a recipe may say is missing from it."""
+"""The recipe reference has every key that a recipe can have."""
 
 import re
 
@@ -11,12 +11,12 @@ from mlprune.recipe.sections import HIDDEN, SECTIONS
 
 @pytest.fixture(scope="module")
 def sections() -> dict[str, str]:
-    """Heading -> what stands below it."""
+    """Heading -> the text below it."""
     _, *parts = re.split(r"^## (.+)$", recipe_reference(), flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def test_every_section_of_a_recipe_is_listed_but_what_reading_it_sets(sections: dict[str, str]) -> None:
+def test_every_section_that_a_user_can_set_is_listed(sections: dict[str, str]) -> None:
     listed = set(re.findall(r"^\| `(\w+)` \|", sections["The sections"], flags=re.MULTILINE))
     assert listed == set(Recipe.model_fields) - HIDDEN
 
@@ -32,7 +32,7 @@ def test_keys_of_each_kind_of_demonstration_set_are_listed(sections: dict[str, s
     assert "| `translation` | `source`, `target` | `pair` |" in sections["`demonstrations`"]
 
 
-def test_a_model_that_a_field_holds_has_a_section_to_link_to(sections: dict[str, str]) -> None:
+def test_a_model_in_a_field_has_a_section_to_link_to(sections: dict[str, str]) -> None:
     for text in sections.values():
         for anchor in re.findall(r"\]\(#(\w+)\)", text):
             assert f"`{anchor}`" in sections

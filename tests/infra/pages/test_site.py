@@ -1,4 +1,4 @@
-"""Generated pages and answers on pages are as the code and the frozen stores have them now."""
+"""Generated pages and answers on pages are up to date with the code and the frozen stores."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Answers on pages: commands are told apart, and an answer is what the command before it prints."""
+"""Transcripts on pages: blocks are split into commands, and an answer is the output of the command before it."""
 
 from pathlib import Path
 

@@ -84,7 +84,7 @@ def test_white_space_at_the_end_of_a_piece_is_its_own_and_that_before_a_word_goe
     for make in (tiny_tokenizer, trimming_tokenizer):
         found = tokenise(make(), Demonstration("translation", pieces), max_tokens=99)
         assert (found.sides, found.shots) == ([1, 1, 1, 2, 1, 1], [0, 0, 0, 0, 1, 1])
-    merged = [(0, 1), (1, 4), (4, 6)]  # a token that runs over the border belongs where its last character stands
+    merged = [(0, 1), (1, 4), (4, 6)]  # a token across the border belongs to the piece of its last character
     assert token_roles(pieces, merged, special=[0, 0, 0]) == ([1, 2, 1], [0, 0, 1])
 
 

@@ -237,11 +237,11 @@ def test_a_task_set_shows_items_with_their_right_answer_and_the_end(own_inputs: 
     found = Written(own_inputs, {**facts, "shots": 2, **SMALL, "samples": 3, "seed": 1})
     chosen = sorted(range(8), key=lambda number: hashlib.sha256(f"1:{number}".encode()).hexdigest())
 
-    def told(number: int) -> str:
+    def text_of(number: int) -> str:
         row = fact("fr", number)
         return str(row["prompt"]).replace("<mask>", row["candidates"][row["answer"]]) + END
 
-    assert found.table()["text"] == [told(chosen[2 * i]) + told(chosen[2 * i + 1]) for i in range(3)]
+    assert found.table()["text"] == [text_of(chosen[2 * i]) + text_of(chosen[2 * i + 1]) for i in range(3)]
     assert [ids.tolist() for ids in found.table()["sentence_ids"]] == [chosen[2 * i : 2 * i + 2] for i in range(3)]
     row = {name: found.row()[name] for name in ("kind", "task", "source_language", "target_language", "shots")}
     assert row == {"kind": "task", "task": "facts", "source_language": "fr", "target_language": None, "shots": 2}
