@@ -15,7 +15,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
-from mlprune.steps.observe import plan
+from mlprune.steps.observe import statistics_plan
 from mlprune.steps.observe.activations import ActivationsJob, read_activations, to_stored_dtype
 from mlprune.steps.observe.jobs import ObserveJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
@@ -40,7 +40,7 @@ def run(tiny_inputs: Path) -> Iterator[FinishedRun]:
     recipe["demonstrations"][0]["activations"] = {"quota_gib": 8 * MIB}
     recipe["variants"], recipe["evaluations"] = [], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "PART_BYTES", 2 * 48 * 4 * 3 * 112)
+        patch.setattr(statistics_plan, "PART_BYTES", 2 * 48 * 4 * 3 * 112)
         yield finished_run(tiny_inputs, recipe, name="activations")
 
 

@@ -17,7 +17,7 @@ from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
 from mlprune.steps.job import Job, make_identity
-from mlprune.steps.observe import plan
+from mlprune.steps.observe import statistics_plan
 from mlprune.steps.observe.jobs import SUMS_LAYOUT, CollectPartsJob, ObserveJob, ObservePartJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.store.parquet import encode_numeric
@@ -185,7 +185,7 @@ def parts_run(tiny_inputs: Path) -> Iterator[FinishedRun]:
     recipe["demonstrations"][0]["samples"] = 5
     recipe["variants"], recipe["evaluations"] = recipe["variants"][:1], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "PART_TOKENS", 2 * 48)
+        patch.setattr(statistics_plan, "PART_TOKENS", 2 * 48)
         yield finished_run(tiny_inputs, recipe, name="parts")
 
 

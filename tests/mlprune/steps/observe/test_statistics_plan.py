@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.demonstrate.plan import PlannedSet, plan_sets
 from mlprune.steps.inputs import Inputs, open_inputs
-from mlprune.steps.observe import plan
+from mlprune.steps.observe import statistics_plan
 from mlprune.steps.observe.jobs import CollectPartsJob, ObserveJob, ObservePartJob
 from mlprune.steps.observe.statistics_plan import (
     PART_BYTES,
@@ -82,7 +82,7 @@ def test_a_large_set_has_a_job_per_part_and_one_that_needs_them_all(
 ) -> None:
     recipe, inputs, one = planned(tiny_inputs)
     whole = plan_observation(recipe, inputs, one)
-    monkeypatch.setattr(plan, "PART_TOKENS", 2 * 48)
+    monkeypatch.setattr(statistics_plan, "PART_TOKENS", 2 * 48)
     found = plan_observation(recipe, inputs, one)
     *parts, collect = found.jobs
     assert isinstance(collect, CollectPartsJob)
@@ -97,7 +97,7 @@ def test_a_large_set_has_a_job_per_part_and_one_that_needs_them_all(
 def test_parts_do_not_depend_on_the_number_of_workers(
     tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch, replicas: int
 ) -> None:
-    monkeypatch.setattr(plan, "PART_TOKENS", 48)
+    monkeypatch.setattr(statistics_plan, "PART_TOKENS", 48)
     recipe, inputs, one = planned(tiny_inputs)
     other = recipe.model_copy(update={"compute": recipe.compute.model_copy(update={"replicas": replicas})})
     assert plan_observation(other, inputs, one) == plan_observation(recipe, inputs, one)
