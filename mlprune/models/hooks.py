@@ -6,17 +6,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.families.records import Family
-from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.statistics import demonstration_sums
-
-if TYPE_CHECKING:
-    from mlprune.models.inference.block_runner import BlockRunner
 
 
 class Taps:
@@ -120,39 +115,3 @@ class InputSums:
             message = "a block did not run layers that its record in mlprune/models/families/records.py lists"
             raise ModelError(message, family=self._family.name, missing=missing)
         return {name: self._sums[name].cpu() for name in self._family.input_names}
-
-
-def run_observed(
-    runner: BlockRunner, block: int, states: HiddenStates, *, counted: Tensor
-) -> tuple[HiddenStates, dict[str, Tensor]]:
-    """Run one block and sum the squares of what its layers read.
-
-    Returns: the states after the block; input -> [b, in] float32, on the CPU.
-    Raises:
-        StatisticsError: a counted activation is not finite; block and input are named.
-    """
-    listener = InputSums(runner.family, counted)
-    try:
-        with runner.taps.listening(listener):
-            after = runner.step(block, states)
-    except StatisticsError as err:
-        raise StatisticsError(err.message, err.context, block=block) from err
-    return after, listener.sums()
-
-
-def observe_inputs(
-    runner: BlockRunner, block: int, states: HiddenStates, *, counted: Tensor, keeps_tokens: bool = False
-) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
-    """Run one block up to the inputs of its last layers and observe what its layers read.
-
-    Returns: the sums as of `run_observed`; if tokens are kept, input -> counted tokens [t, in] of each demonstration.
-    Raises:
-        StatisticsError: a counted activation is not finite; block and input are named.
-    """
-    listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens, stops=True)
-    try:
-        with runner.taps.listening(listener):
-            runner.step(block, states)
-    except StatisticsError as err:
-        raise StatisticsError(err.message, err.context, block=block) from err
-    return listener.sums(), listener.tokens

@@ -9,8 +9,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mlprune.models.hooks import observe_inputs
 from mlprune.models.inference.block_runner import BlockRunner
+from mlprune.models.inference.observed_block import observe_inputs
 from mlprune.models.messages import SweepStates, TokenBatch
 from mlprune.numeric.activations.gram import GramAccumulator
 from mlprune.parallel import n_threads, parallel_map

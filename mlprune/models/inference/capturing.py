@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mlprune.models.hooks import observe_inputs
+from mlprune.models.inference.observed_block import observe_inputs
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.messages import HiddenStates
 from mlprune.models.placement.budget import GroupLimit

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.models.hooks import run_observed
+from mlprune.models.inference.observed_block import run_observed
 from mlprune.models.inference.visitor import BatchVisitor, States
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.statistics import hidden_magnitudes

@@ -8,9 +8,9 @@ from transformers import AutoModelForCausalLM
 from mlprune.errors import ModelError
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.hooks import observe_inputs, run_observed
 from mlprune.models.inference import block_runner
 from mlprune.models.inference.call_capture import capture_calls
+from mlprune.models.inference.observed_block import observe_inputs, run_observed
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.shard_loader import load_shard
 from tests.chains import run_visitor
