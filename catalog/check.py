@@ -1,7 +1,7 @@
 """Check every record, artefact, foreign key and view of a store.
 
-Nothing is repaired, and no record is moved. The catalog is folded as for any query, and compared with one that is built
-from the records.
+The check repairs nothing and moves no record. It folds the catalog as any query does, and compares the result with a
+catalog that is built from the records alone.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from mlprune.store.store import Store
 
 @dataclass(frozen=True)
 class Damage:
-    """One problem."""
+    """One problem in a store or its catalog."""
 
     what: str
     where: str
@@ -29,22 +29,22 @@ class Damage:
     got: str = ""
 
     def __str__(self) -> str:
-        more = f" (expected {self.expected}, got {self.got})" if self.expected or self.got else ""
-        return " ".join(f"{self.where}: {self.what}{more}".split())
+        values = f" (expected {self.expected}, got {self.got})" if self.expected or self.got else ""
+        return " ".join(f"{self.where}: {self.what}{values}".split())
 
 
 def check(store: Store) -> tuple[list[Damage], list[str]]:
     """Check a whole store, except claims, run files and the quarantine.
 
-    Returns: damages, and paths of files that no record references. Such files are not a damage: a step that was killed
-    leaves them.
+    Returns: damages, and paths of files that no record references. Such files are normal: a killed step can write
+        artefacts without their record.
     """
     damages: list[Damage] = []
     referenced: set[str] = set()
     names = store.record_names()
     damages += _segment_damages(store)
     for kind, record_id in names:
-        record = _read(store, kind, record_id, damages=damages)
+        record = _read_record(store, kind, record_id, damages=damages)
         if record is not None:
             for artefact in record.artefacts:
                 referenced.add(artefact.path)
@@ -57,8 +57,8 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
     return damages, notes
 
 
-def _read(store: Store, kind: str, record_id: str, *, damages: list[Damage]) -> Record | None:
-    """Read a record, and leave it in its place even if it is damaged."""
+def _read_record(store: Store, kind: str, record_id: str, *, damages: list[Damage]) -> Record | None:
+    """Read a record; a damaged one is reported and not moved to the quarantine."""
     try:
         return store.peek_record(kind, record_id)
     except DamagedRecordError as err:
@@ -79,11 +79,11 @@ def _segment_damages(store: Store) -> Iterator[Damage]:
             for record_id in sorted(
                 index.positions.keys() & (single_ids | seen.keys()) - store.compacted.void_ids(kind, path)
             ):
-                yield from _different(store, kind, record_id, segments=(path, seen.get(record_id)))
+                yield from _differing_copies(store, kind, record_id, segments=(path, seen.get(record_id)))
             seen |= dict.fromkeys(index.positions, path)
 
 
-def _different(store: Store, kind: str, record_id: str, *, segments: tuple[str, str | None]) -> Iterator[Damage]:
+def _differing_copies(store: Store, kind: str, record_id: str, *, segments: tuple[str, str | None]) -> Iterator[Damage]:
     """Compare the copies of a record in segments and in its own file."""
     texts = [store.compacted.line(kind, path, record_id) for path in segments if path is not None]
     data = store.read_file(record_path(kind, record_id))
@@ -116,17 +116,17 @@ def _n_rows(data: bytes) -> str:
 def _catalog_damages(store: Store, names: Iterable[tuple[str, str]], *, next_step: str) -> Iterator[Damage]:
     with Catalog.open(store) as catalog, Catalog.in_memory(store) as fresh:
         catalog.fold()
-        yield from _not_folded(catalog, names)
+        yield from _unfolded_records(catalog, names)
         yield from _dangling_keys(catalog)
         yield from _view_damages(catalog)
         actual, expected = catalog.fingerprints(), fresh.fingerprints()
         for table in sorted(set(actual) | set(expected)):
             if actual.get(table) != expected.get(table):
-                counts = [f"{prints.get(table, (0, 0))[0]} rows" for prints in (expected, actual)]
+                counts = [f"{fingerprints.get(table, (0, 0))[0]} rows" for fingerprints in (expected, actual)]
                 yield Damage(f"the table differs from a rebuilt one: {next_step}", table, *counts)
 
 
-def _not_folded(catalog: Catalog, names: Iterable[tuple[str, str]]) -> Iterator[Damage]:
+def _unfolded_records(catalog: Catalog, names: Iterable[tuple[str, str]]) -> Iterator[Damage]:
     folded = {(row[0], row[1]) for row in catalog.select(statement("fold", "folded_records")).rows}
     for kind, record_id in names:
         if (kind, record_id) not in folded:

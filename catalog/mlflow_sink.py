@@ -1,7 +1,7 @@
 """Send variants to MLflow as runs: one parent run per recipe, one child run per variant.
 
-MLflow is optional (`pip install mlprune[mlflow]`). Its copy of the catalog is never read back. A variant that is sent
-again keeps its run.
+MLflow is optional (`pip install mlprune[mlflow]`). Results are never read back from it. Sending a variant again updates
+its existing run.
 """
 
 import re
@@ -18,14 +18,14 @@ from catalog.store import Catalog
 METRICS_AT_ONCE = 900
 """Number of metrics in one request; the limit of the server is 1,000."""
 ID_TAG = "mlprune.id"
-"""Tag of a run: the recipe, and for the run of a variant the variant."""
+"""Tag that identifies a run: `<recipe>` for a parent run, `<recipe>/<variant id>` for the run of a variant."""
 SNAPSHOT = "mlprune.snapshot_id"
 TEXTS = ("label", "names", "demonstration_label", "settings")
-"""Columns that become tags: MLflow refuses another value for a param, and texts may change with later recipes."""
+"""Columns that become tags, because later recipes may change these texts and MLflow never changes a param."""
 
 
 def send_to_mlflow(catalog: Catalog, *, tracking_uri: str, experiment: str) -> int:
-    """Send all variants that recipes name, with settings as params and with all metrics.
+    """Send every variant that a recipe names: its settings as params, and all its metrics.
 
     Args:
         tracking_uri: MLflow's tracking URI: a server, a database, or a folder.
@@ -38,17 +38,17 @@ def send_to_mlflow(catalog: Catalog, *, tracking_uri: str, experiment: str) -> i
     existing = client.get_experiment_by_name(experiment)
     experiment_id = existing.experiment_id if existing else client.create_experiment(experiment)
     sink = _Sink(client, experiment_id, catalog.snapshot_id())
-    metrics = _by(catalog.query(statement("sink", "metrics")), "variant_id")
+    metrics = _grouped_by(catalog.query(statement("sink", "metrics")), "variant_id")
     n_sent = 0
-    for recipe, variants in _by(catalog.query(statement("sink", "variants")), "recipe").items():
-        parent = sink.run(recipe, name=recipe, tags={})
+    for recipe, variants in _grouped_by(catalog.query(statement("sink", "variants")), "recipe").items():
+        parent = sink.run_of(recipe, name=recipe, tags={})
         for variant in variants:
             key = f"{recipe}/{variant['variant_id']}"
             if not sink.is_current(key):
-                run_id = sink.run(key, name=variant["label"], tags={"mlflow.parentRunId": parent})
-                sink.fill(run_id, variant, metrics.get(variant["variant_id"], ()))
+                run_id = sink.run_of(key, name=variant["label"], tags={"mlflow.parentRunId": parent})
+                sink.write(run_id, variant, metrics.get(variant["variant_id"], ()))
                 n_sent += 1
-        sink.end(parent)
+        sink.complete(parent)
     return n_sent
 
 
@@ -57,9 +57,9 @@ class _Sink:
 
     def __init__(self, client: MlflowClient, experiment_id: str, snapshot_id: str) -> None:
         self._client, self._experiment_id, self._snapshot_id = client, experiment_id, snapshot_id
-        self._runs = {run.data.tags[ID_TAG]: run for run in self._sent()}
+        self._runs = {run.data.tags[ID_TAG]: run for run in self._search_runs()}
 
-    def _sent(self) -> Iterator[Run]:
+    def _search_runs(self) -> Iterator[Run]:
         token = None
         while True:
             page = self._client.search_runs([self._experiment_id], f"tags.`{ID_TAG}` != ''", page_token=token)
@@ -72,14 +72,14 @@ class _Sink:
         """Whether the run of a key was sent from this snapshot."""
         return key in self._runs and self._runs[key].data.tags.get(SNAPSHOT) == self._snapshot_id
 
-    def run(self, key: str, *, name: str, tags: Mapping[str, str]) -> str:
-        """Return the id of the run of a key; it is created if it does not exist."""
+    def run_of(self, key: str, *, name: str, tags: Mapping[str, str]) -> str:
+        """Return the id of the run of a key; create the run if it does not exist."""
         if key not in self._runs:
             all_tags = {**tags, ID_TAG: key}
             self._runs[key] = self._client.create_run(self._experiment_id, run_name=name, tags=all_tags)
         return str(self._runs[key].info.run_id)
 
-    def fill(self, run_id: str, variant: Row, metrics: Sequence[Row]) -> None:
+    def write(self, run_id: str, variant: Row, metrics: Sequence[Row]) -> None:
         """Write params, tags, metrics and, last, the snapshot that they come from."""
         values = {name: str(value) for name, value in variant.items() if value is not None}
         params = [Param(name, value) for name, value in values.items() if name not in TEXTS]
@@ -89,16 +89,16 @@ class _Sink:
         entries = [Metric(_metric_name(row), row["value"], now, 0) for row in metrics if row["value"] is not None]
         for start in range(0, len(entries), METRICS_AT_ONCE):
             self._client.log_batch(run_id, metrics=entries[start : start + METRICS_AT_ONCE])
-        self.end(run_id)
+        self.complete(run_id)
 
-    def end(self, run_id: str) -> None:
+    def complete(self, run_id: str) -> None:
         """Mark a run as complete for this snapshot."""
         self._client.log_batch(run_id, tags=[RunTag(SNAPSHOT, self._snapshot_id)])
         self._client.set_terminated(run_id)
 
 
 def _metric_name(row: Row) -> str:
-    """Return a name such as `facts/fr/test/accuracy`, followed by what is not at its default in the evaluation."""
+    """Return a name such as `facts/fr/test/accuracy`, followed by the evaluation's settings that are not defaults."""
     parts = (
         row["task"],
         row["language"],
@@ -111,7 +111,7 @@ def _metric_name(row: Row) -> str:
     return "/".join(re.sub(r"[^\w\-. :]", " ", str(part)) for part in parts if part is not None)
 
 
-def _by(rows: Sequence[Row], name: str) -> dict[str, list[Row]]:
+def _grouped_by(rows: Sequence[Row], name: str) -> dict[str, list[Row]]:
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row[name], []).append(row)

@@ -1,4 +1,4 @@
-"""Named queries, their parameters, and questions of a user: the name of a query, SQL, or a file."""
+"""Named queries and their parameters, and the queries of a user: a name, SQL, or a file."""
 
 import json
 import re
@@ -41,7 +41,7 @@ class Parameter:
     """VARCHAR, DOUBLE, INTEGER or BOOLEAN."""
     default: ParameterValue = None
     required: bool = False
-    """Whether it has no default; a default may be NULL."""
+    """Whether the parameter has no default. A default may be NULL."""
 
     def __str__(self) -> str:
         return f"${self.name} {self.type}" + ("" if self.required else f" = {json.dumps(self.default)}")
@@ -52,11 +52,11 @@ class ArtefactTable:
     """A table that a query reads from Parquet files of one record, instead of from the catalog."""
 
     name: str
-    """Its name in the query."""
+    """Name of the table in the query."""
     folder: str
     """Folder of the files in the store."""
     parameter: str
-    """Parameter with the id of their record."""
+    """Parameter of the query that contains the id of the record."""
 
     def __str__(self) -> str:
         return f"{self.name} from {self.folder} of ${self.parameter}"
@@ -74,7 +74,7 @@ class NamedQuery:
     reads: tuple[ArtefactTable, ...] = ()
 
     def bound(self, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
-        """Return the values of parameters in the statement; the other parameters only determine the tables it reads."""
+        """Return the values of the parameters in the statement; the others only choose the artefact tables to read."""
         statement = "\n".join(line for line in self.sql.splitlines() if not line.startswith("--"))
         return {name: value for name, value in values.items() if re.search(rf"\${name}\b", statement)}
 
@@ -86,7 +86,7 @@ class NamedQuery:
 
 def list_queries() -> list[NamedQuery]:
     """Return all named queries, sorted by name."""
-    return [_parsed(file) for file in sql_files("queries")]
+    return [_parse(file) for file in sql_files("queries")]
 
 
 def find_query(name: str) -> NamedQuery:
@@ -113,18 +113,18 @@ def read_query(path: Path) -> NamedQuery:
         QueryError: the file cannot be read.
     """
     try:
-        return _parsed(SqlFile(path.stem, path.read_text("utf-8")))
+        return _parse(SqlFile(path.stem, path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError) as err:
-        raise QueryError("the file of the query cannot be read", path=str(path), reason=str(err)) from err
+        raise QueryError("the query file cannot be read", path=str(path), reason=str(err)) from err
 
 
 def is_sql(text: str) -> bool:
-    """Whether a user's text is SQL: neither a single bare word, the name of a query, nor a path that ends in `.sql`."""
+    """Whether a user's text is SQL, and not the name of a query (a single word) or a path that ends in `.sql`."""
     return _BARE_WORD.fullmatch(text.strip()) is None and not text.strip().endswith(".sql")
 
 
 def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
-    """Answer a user's question.
+    """Run a user's query.
 
     Args:
         text: SQL, the name of a query, or the path of a file that ends in `.sql`.
@@ -133,7 +133,7 @@ def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
         QueryError: the text is empty; see `find_query`, `read_query`, `parse_parameters` and `Catalog.select`.
     """
     if not text.strip():
-        raise QueryError("the question is empty", expected="SQL, a .sql file, or a name of mlprune query --list")
+        raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --list")
     if is_sql(text):
         return catalog.select(text, parse_parameters(pairs))
     name = text.strip()
@@ -146,8 +146,8 @@ def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
 def parse_parameters(pairs: Sequence[str], query: NamedQuery | None = None) -> dict[str, ParameterValue]:
     """Parse pairs `name=value` into values by parameter name.
 
-    For a named query each value has the declared type, and missing parameters have their defaults. For SQL a value that
-    is a JSON number, true, false or null has that type, and any other value is text; double quotes make it text.
+    For a named query, values are converted to the declared types, and missing parameters get their defaults. For SQL, a
+    JSON number, true, false or null is converted, and any other value is text. A value in double quotes is always text.
 
     Raises:
         QueryError: a pair is not `name=value`, a name occurs twice, is unknown or missing, or a value has another type.
@@ -156,16 +156,16 @@ def parse_parameters(pairs: Sequence[str], query: NamedQuery | None = None) -> d
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier():
-            raise QueryError("a parameter has to be name=value", expected="name=value", got=pair)
+            raise QueryError("a parameter must have the form name=value", expected="name=value", got=pair)
         if name in texts:
             raise QueryError("a parameter occurs twice", got=name)
         texts[name] = value
     if query is None:
-        return {name: _guessed(value) for name, value in texts.items()}
-    return _typed(texts, query)
+        return {name: _guess_type(value) for name, value in texts.items()}
+    return _convert_all(texts, query)
 
 
-def _typed(texts: Mapping[str, str], query: NamedQuery) -> dict[str, ParameterValue]:
+def _convert_all(texts: Mapping[str, str], query: NamedQuery) -> dict[str, ParameterValue]:
     parameters = {parameter.name: parameter for parameter in query.parameters}
     if unknown_names := sorted(set(texts) - set(parameters)):
         raise QueryError("a parameter is unknown", query=query.name, expected=sorted(parameters), got=unknown_names)
@@ -173,7 +173,7 @@ def _typed(texts: Mapping[str, str], query: NamedQuery) -> dict[str, ParameterVa
     if missing:
         raise QueryError("a parameter is missing", query=query.name, expected=missing, got=sorted(texts))
     return {
-        name: _converted(texts[name], parameter) if name in texts else parameter.default
+        name: _convert(texts[name], parameter) if name in texts else parameter.default
         for name, parameter in parameters.items()
     }
 
@@ -191,7 +191,7 @@ CONVERTERS: Mapping[str, Callable[[str], ParameterValue]] = {
 """Type in a query file -> conversion of a user's text."""
 
 
-def _converted(text: str, parameter: Parameter) -> ParameterValue:
+def _convert(text: str, parameter: Parameter) -> ParameterValue:
     try:
         return CONVERTERS[parameter.type](text)
     except (ValueError, KeyError) as err:
@@ -200,7 +200,7 @@ def _converted(text: str, parameter: Parameter) -> ParameterValue:
         ) from err
 
 
-def _guessed(text: str) -> ParameterValue:
+def _guess_type(text: str) -> ParameterValue:
     """Convert a text without a declared type: a JSON number, boolean, null or string, otherwise the text itself."""
     try:
         value = json.loads(text, parse_constant=str)
@@ -209,7 +209,7 @@ def _guessed(text: str) -> ParameterValue:
     return value if value is None or isinstance(value, str | int | float) else text
 
 
-def _parsed(file: SqlFile) -> NamedQuery:
+def _parse(file: SqlFile) -> NamedQuery:
     parameters = []
     for line in file.comment:
         if match := _PARAMETER.match(line):
@@ -220,7 +220,7 @@ def _parsed(file: SqlFile) -> NamedQuery:
 
 
 def _default(text: str | None) -> ParameterValue:
-    """Return the value of a default that is written as in SQL."""
+    """Parse a default, which is written as in SQL."""
     if text is None or text == "NULL":
         return None
-    return text[1:-1] if text.startswith("'") else _guessed(text)
+    return text[1:-1] if text.startswith("'") else _guess_type(text)

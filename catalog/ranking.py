@@ -28,7 +28,7 @@ COLUMNS = (
     "n_incomplete",
     "variant_id",
 )
-"""`n_incomplete` is the number of variants of the base model that lack a data set and are not ranked."""
+"""`n_incomplete`: number of variants of the base model that are not ranked, because some data set has no value."""
 
 
 def rank_variants(
@@ -48,7 +48,8 @@ def rank_variants(
         scoring_rule: None for the default rule of each task.
         protocol_id: None for the default protocol of each task.
     Raises:
-        QueryError: a base model has fewer than two variants that were evaluated on two or more common data sets.
+        QueryError: no evaluation matches, or a base model has fewer than two data sets, or fewer than two variants with
+            a value for every data set.
         BadInputError: alpha is not in (0, 1).
     """
     query = find_query("values_by_variant")
@@ -58,12 +59,14 @@ def rank_variants(
         raise QueryError("no evaluation matches", tasks=list(tasks), **options)
     rows: list[tuple[Value, ...]] = []
     for base_model in sorted({row["base_model_id"] for row in measured}):
-        rows += _ranked([row for row in measured if row["base_model_id"] == base_model], metric=metric, alpha=alpha)
+        rows += _rank_base_model(
+            [row for row in measured if row["base_model_id"] == base_model], metric=metric, alpha=alpha
+        )
     return QueryResult(COLUMNS, tuple(rows))
 
 
-def _ranked(measured: Sequence[Row], *, metric: str, alpha: float) -> list[tuple[Value, ...]]:
-    """Return the rows of one base model."""
+def _rank_base_model(measured: Sequence[Row], *, metric: str, alpha: float) -> list[tuple[Value, ...]]:
+    """Rank the variants of one base model."""
     data_sets = sorted({(row["task"], row["language"]) for row in measured})
     labels = {row["variant_id"]: row["label"] for row in measured}
     values: dict[str, dict[tuple[str, str], float]] = {}
@@ -72,7 +75,7 @@ def _ranked(measured: Sequence[Row], *, metric: str, alpha: float) -> list[tuple
     complete = [variant for variant, by_data_set in sorted(values.items()) if len(by_data_set) == len(data_sets)]
     if len(complete) < 2 or len(data_sets) < 2:
         expected = "two variants evaluated on the same two or more data sets"
-        raise QueryError("not enough values to rank", expected=expected, got=f"{len(complete)} on {len(data_sets)}")
+        raise QueryError("not enough values to rank", expected=expected, got=f"{len(complete)} on all {len(data_sets)}")
     table = np.array([[values[variant][data_set] for variant in complete] for data_set in data_sets])
     test = friedman(table if METRIC_TRAITS[metric].higher_is_better else -table)
     difference = nemenyi_difference(len(complete), len(data_sets), alpha=alpha)

@@ -34,9 +34,9 @@ class QueryResult:
     rows: tuple[tuple[Value, ...], ...]
 
     def __post_init__(self) -> None:
-        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        if twice:
-            raise QueryError("two columns have the same name", columns=twice, expected="AS another_name")
+        duplicates = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        if duplicates:
+            raise QueryError("two columns have the same name", columns=duplicates, expected="AS another_name")
 
     def as_dicts(self) -> list[dict[str, Value]]:
         """Return one mapping from column name to value per row."""
@@ -55,7 +55,7 @@ def render(result: QueryResult, format: str) -> str:  # noqa: A002 - the command
 
 
 def to_json(result: QueryResult) -> str:
-    """Format as an array of objects: numbers in full precision, NULL and non-finite ones as null, times in ISO 8601."""
+    """Format as an array of objects: numbers in full precision, NULL and non-finite numbers as null, ISO times."""
     names = [json.dumps(name, ensure_ascii=False) for name in result.columns]
     rows = (
         "{" + ", ".join(f"{name}: {json_value(value)}" for name, value in zip(names, row, strict=True)) + "}"

@@ -1,7 +1,7 @@
 """Convert rows to typed Arrow columns, which DuckDB inserts without conversion.
 
-A value of another type than its column is refused and not converted, so that a record that does not fit its table is
-noticed.
+Numbers and booleans are never converted to another type: a record that does not fit its table raises an error. Only
+text columns accept other values, as JSON text.
 """
 
 import json
@@ -21,7 +21,7 @@ TYPES: Mapping[str, pa.DataType] = {
     "DOUBLE": pa.float64(),
     "JSON": pa.string(),
 }
-"""Type of a column in DuckDB -> Arrow type of its values; DuckDB casts a TIMESTAMP from its text."""
+"""DuckDB type of a column -> Arrow type of its values. Timestamps are text, which DuckDB casts."""
 
 
 def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]) -> pa.Table:
@@ -29,9 +29,9 @@ def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, o
 
     Args:
         columns: (name, type) of the table, each type a key of `TYPES`.
-    Returns: a table; values other than text in a column of text or JSON have become JSON text.
+    Returns: a table. In VARCHAR and JSON columns, values that are not text become JSON text.
     Raises:
-        ValueError: the type of a value is not the one of its column, or the value is out of range.
+        ValueError: a value does not have the type of its column, or is out of range.
     """
     arrays = [_array(name, kind, values_of(name, rows)) for name, kind in columns]
     return pa.Table.from_arrays(arrays, names=[name for name, _ in columns])
@@ -40,7 +40,7 @@ def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, o
 def values_of(name: str, rows: Sequence[Mapping[str, object]]) -> list[object]:
     """Return the value of each row under a key, None for rows without it."""
     try:
-        return list(map(itemgetter(name), rows))  # the usual case, in half the time
+        return list(map(itemgetter(name), rows))  # fast path: every row has the key
     except KeyError:
         return [row.get(name) for row in rows]
 
@@ -48,7 +48,7 @@ def values_of(name: str, rows: Sequence[Mapping[str, object]]) -> list[object]:
 def _array(name: str, kind: str, values: list[object]) -> pa.Array:
     try:
         if kind in ("INTEGER", "BIGINT", "BIGINT[]"):
-            return pa.array(values).cast(TYPES[kind])  # with a type given, 1.5 would become 1
+            return pa.array(values).cast(TYPES[kind])  # pa.array(values, type=...) would truncate 1.5 to 1
         return pa.array(values, type=TYPES[kind])
     except pa.ArrowTypeError as err:
         if kind not in ("VARCHAR", "JSON"):

@@ -1,4 +1,4 @@
-"""Texts of demonstrations: read from the artefact of their set, and added to the rows of its record."""
+"""Read the texts of demonstrations from the artefact of their set, and add them to the rows of its record."""
 
 import logging
 from collections.abc import Mapping, Sequence

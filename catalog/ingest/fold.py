@@ -1,8 +1,8 @@
-"""Fold records and run files: add those that the catalog lacks as rows of its tables.
+"""Fold records and run files into the catalog: insert the rows of those that it lacks.
 
-Rows are the rows of a record, or are derived from the record itself, from the texts of its artefact, from other rows,
-or from a run file. If a record is no longer in the store (quarantine), everything is folded again. That is rare, and it
-makes the result equal to a rebuilt catalog by construction.
+Most rows are stored in a record. Others are derived from the record itself, from the texts of its artefact, from other
+rows, or from a run file. If a record has disappeared from the store (for example into the quarantine), everything is
+folded again, so that the result always equals a rebuilt catalog. This is rare.
 
 Records are read and converted before the catalog is opened for writing, some thousands at a time, so that other
 processes wait only while rows are inserted.
@@ -21,12 +21,12 @@ from catalog.ingest.materialized import (
     CHANGE_KEY,
     invalidate_materialized,
     materialized_is_current,
-    note,
-    noted,
+    read_state,
     refresh,
     refresh_all,
+    write_state,
 )
-from catalog.ingest.run_rows import RUN_TABLES, fold_run_rows, not_folded, run_rows
+from catalog.ingest.run_rows import RUN_TABLES, fold_run_rows, run_rows, unfolded_run_files
 from catalog.ingest.schema import BOOKKEEPING
 from catalog.ingest.table_files import declared_tables
 from catalog.ingest.transactions import Connection, transaction
@@ -57,7 +57,7 @@ class FoldResult:
     n_rows: int
     """Number of their rows."""
     persisted: bool
-    """False: the catalog file is not available, and questions are answered from a copy or from memory."""
+    """Whether the catalog file is up to date. If not, queries read a copy of it or a catalog in memory."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Pending:
     materialized_is_current: bool
     """Whether the materialized tables are up to date."""
     listing: str
-    """Hash of the listing of records, stored when all are folded."""
+    """Hash of the list of records; stored in the catalog once all of them are folded."""
     n_in_store: int | None
-    """Number of records in the store; None if the listing has not changed since the last fold."""
+    """Number of records in the store; None if the list has not changed since the last fold."""
 
     @property
     def n_records(self) -> int:
@@ -91,13 +91,13 @@ class Pending:
 
 
 def pending(connection: Connection, store: Store) -> Pending:
-    """Compare one listing of records and one of run files with the catalog."""
+    """List the records and run files of a store, and find those that the catalog lacks."""
     listing = store.list_records().sha256
-    run_files, has_removed_run_files = not_folded(connection, store)
+    run_files, has_removed_run_files = unfolded_run_files(connection, store)
     stored: dict[str, set[str]] = {}
     folded: dict[str, set[str]] = {}
-    is_new = noted(connection, "records") != listing
-    if is_new:
+    has_changed = read_state(connection, "records") != listing
+    if has_changed:
         stored = store.record_ids()
         folded = {kind: set(ids) for kind, ids in connection.execute(statement("fold", "folded_ids")).fetchall()}
     has_removed_records = any(ids - stored.get(kind, set()) for kind, ids in folded.items())
@@ -109,7 +109,7 @@ def pending(connection: Connection, store: Store) -> Pending:
         has_removed_run_files=has_removed_run_files,
         materialized_is_current=materialized_is_current(connection),
         listing=listing,
-        n_in_store=sum(map(len, stored.values())) if is_new else None,
+        n_in_store=sum(map(len, stored.values())) if has_changed else None,
     )
 
 
@@ -124,30 +124,32 @@ def remove_rows(connection: Connection, *, of_records: bool, of_runs: bool) -> N
 def fold_into(
     open_for_writing: OpenForWriting, store: Store, todo: Pending, *, errors: type[Exception]
 ) -> tuple[int, int]:
-    """Fold what the catalog lacks, in short transactions.
+    """Fold pending records and run files, in short transactions.
 
     Args:
         open_for_writing: opens the catalog, whose schema is current.
         store: the store of the catalog.
         todo: the records and run files to fold.
-        errors: exception of the connection for rows that do not fit their table.
-    Returns: number of folded records, and of their rows.
+        errors: exception that the connection raises for rows that do not fit their table.
+    Returns: number of folded records, and number of their rows.
     """
     if todo.has_removed_records or todo.has_removed_run_files:
         with open_for_writing() as connection:
             remove_rows(connection, of_records=todo.has_removed_records, of_runs=todo.has_removed_run_files)
     n_records = n_rows = 0
-    changed: set[str] = set()
-    ids: set[str] = set()
+    changed_tables: set[str] = set()
+    new_ids: set[str] = set()
     with _without_garbage_collection():
         for records in _batches(store, todo.records):
             with open_for_writing() as connection:
                 folded = _fold_batch(connection, records, errors=errors)
             n_records += len(folded)
             n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
-            changed.update(table for record in folded for table in record.rows)
+            changed_tables.update(table for record in folded for table in record.rows)
             for table, column in CHANGE_KEY.items():
-                ids.update(str(row[column]) for record in folded for row in record.rows.get(table, ()) if column in row)
+                new_ids.update(
+                    str(row[column]) for record in folded for row in record.rows.get(table, ()) if column in row
+                )
     for rows in run_rows(store, todo.run_files, at_least=BATCH_SIZE):
         with open_for_writing() as connection:
             fold_run_rows(connection, rows, errors=errors)
@@ -155,14 +157,14 @@ def fold_into(
         if not todo.materialized_is_current:
             refresh_all(connection)
         elif n_records:
-            refresh(connection, changed=changed, ids=ids)
-        _note_listing(connection, todo)
+            refresh(connection, changed=changed_tables, ids=new_ids)
+        _store_listing(connection, todo)
     return n_records, n_rows
 
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Disable the cyclic garbage collector: records have no cycles, and the search takes a sixth of a fold."""
+    """Disable the cyclic garbage collector: records have no cycles, and collecting takes a sixth of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -172,16 +174,16 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _note_listing(connection: Connection, todo: Pending) -> None:
-    """Store the listing of records if the catalog has all of them, so that the next fold can skip an equal one."""
+def _store_listing(connection: Connection, todo: Pending) -> None:
+    """Store the hash of the list of records if all are folded; while it is the same, later folds skip the records."""
     if todo.n_in_store is None:
         return
     if connection.execute(statement("fold", "count_records")).fetchall() == [(todo.n_in_store,)]:
-        note(connection, "records", todo.listing)
+        write_state(connection, "records", todo.listing)
 
 
 def _batches(store: Store, ids: Mapping[str, frozenset[str]]) -> Iterator[list[Record]]:
-    """Yield the records with some ids in batches; records that cannot be read are skipped."""
+    """Yield the records with these ids in batches; records that cannot be read are skipped."""
     records = (with_texts(record, store) for record in store.each_record(ids))
     while batch := list(islice(records, BATCH_SIZE)):
         yield batch
@@ -205,9 +207,9 @@ def _insert(connection: Connection, records: list[Record]) -> None:
     tables = declared_tables()
     rows: Rows = {}
     for record in records:
-        _collect(record, rows)
+        _add_rows(record, rows)
     for unknown in sorted(rows.keys() - tables.keys()):
-        logger.warning("records have rows of a table that this catalog does not have: %s", unknown)
+        logger.warning("records have rows for a table that the catalog does not have: %s", unknown)
     with transaction(connection):
         invalidate_materialized(connection)
         for name in sorted(rows.keys() & tables.keys()):
@@ -215,8 +217,8 @@ def _insert(connection: Connection, records: list[Record]) -> None:
                 insert_rows(connection, tables[name], rows[name])
 
 
-def _collect(record: Record, rows: Rows) -> None:
-    """Add the rows of a record, and those that describe the record itself, to the rows of each table."""
+def _add_rows(record: Record, rows: Rows) -> None:
+    """Add the rows of a record, and the rows about the record itself, to the rows of each table."""
     keys = {"kind": record.kind, "id": record.id}
     rows.setdefault("records", []).append(
         {**keys, "step_version": record.step_version, "n_artefacts": len(record.artefacts)}
@@ -232,7 +234,7 @@ def _collect(record: Record, rows: Rows) -> None:
 
 
 def _with_conditions(record: Record) -> list[JsonObject]:
-    """Return the rows of metrics with the conditions of their evaluation, which is a row of the same record."""
+    """Return the rows of metrics with the conditions of their evaluations, whose rows are in the same record."""
     conditions = {
         row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
     }

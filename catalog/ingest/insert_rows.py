@@ -9,8 +9,8 @@ from catalog.ingest.transactions import Connection
 from catalog.sql_files import statement
 
 CLUSTERED = ("task", "split", "metric", "language")
-"""Columns by which new rows are sorted: most questions are about one task, split and metric, and DuckDB then skips
-whole row groups of a table."""
+"""Columns by which new rows are sorted. Most queries select one task, split and metric, and in sorted rows DuckDB can
+skip whole row groups."""
 INCOMING = "incoming_rows"
 """Name of the Arrow table that is inserted."""
 
@@ -18,20 +18,20 @@ Row = Mapping[str, object]
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows into a table in one statement; keys without a column are ignored, missing ones are NULL.
+    """Insert rows into a table in one statement; keys without a column are ignored, missing keys are NULL.
 
-    A column of the primary key that a row lacks, because its record is older than the column, is an empty text. Where
-    two rows have the same key the greater row stays, so that the order of insertion does not matter.
+    A row of an old record may lack a column of the primary key; its value is then an empty text. If two rows have the
+    same key, the greater row is kept, so that the order of insertion does not matter.
 
     Raises:
-        ValueError: the type of a value is not the one of its column.
+        ValueError: a value does not have the type of its column.
     """
     try:
         n_keys = len(set(map(itemgetter(*table.primary_key), rows)))
     except KeyError:
         rows = [{**dict.fromkeys(table.primary_key, ""), **row} for row in rows]
         n_keys = len(set(map(itemgetter(*table.primary_key), rows)))
-    values = [
+    expressions = [
         f"{column.name}::TIMESTAMP AS {column.name}" if column.type == "TIMESTAMP" else column.name
         for column in table.columns
     ]
@@ -40,7 +40,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
         "insert_arrow" if n_keys == len(rows) else "insert_arrow_distinct",
         table=table.name,
         rows=INCOMING,
-        columns=", ".join(values),
+        columns=", ".join(expressions),
         order=", ".join([*(name for name in CLUSTERED if name in table.column_names), *table.primary_key]),
         keys=", ".join(table.primary_key),
         greatest_first=", ".join(f"{name} DESC NULLS FIRST" for name in table.column_names),
@@ -48,13 +48,13 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
     )
     connection.register(INCOMING, arrow_rows([(column.name, column.type) for column in table.columns], rows))
     connection.execute(text)
-    connection.unregister(INCOMING)  # after an error the transaction is void, and with it the name
+    connection.unregister(INCOMING)  # after an error, the rollback removes the name
 
 
 def _on_conflict(table: Table) -> str:
     names = [name for name in table.column_names if name not in table.primary_key]
     if not names:
         return "NOTHING"
-    present, incoming = (", ".join(f"{owner}.{name}" for name in names) for owner in (table.name, "excluded"))
+    existing, incoming = (", ".join(f"{owner}.{name}" for name in names) for owner in (table.name, "excluded"))
     updates = ", ".join(f"{name} = excluded.{name}" for name in names)
-    return f"UPDATE SET {updates} WHERE row({incoming}) > row({present})"
+    return f"UPDATE SET {updates} WHERE row({incoming}) > row({existing})"

@@ -1,8 +1,8 @@
-"""Materialized tables: derived from other tables, since every question needs them. Every fold updates them.
+"""Materialized tables: computed from other tables at every fold, because most queries need them.
 
-Their statements are in `sql/materialized/`; the line `depends on` of the opening comment names the tables that the rows
-come from. A fold runs the statements after its last batch. Until then the catalog counts as not current, so that the
-next fold finishes one that was interrupted.
+Their statements are in `sql/materialized/`. The line `depends on` of an opening comment names the tables that the rows
+are computed from. A fold runs the statements after its last batch. Until then the catalog is marked as out of date, so
+that the next fold completes an interrupted one.
 """
 
 from collections.abc import Mapping, Set
@@ -15,22 +15,22 @@ from catalog.ingest.view_files import in_dependency_order
 from catalog.sql_files import sql_files, statement
 
 FOLDED = "folded_ids"
-"""Name of the Arrow table with the ids of rows that were just added."""
+"""Name of the Arrow table with the ids of the rows that this fold added."""
 CHANGE_KEY: Final[Mapping[str, str]] = {"comparisons": "comparison_id", "evaluations": "evaluation_id"}
-"""Table -> column that identifies its new rows to the statements."""
+"""Table -> column by which the statements find its new rows."""
 _STATE = "materialized"
 
 
 @cache
 def dependencies() -> dict[str, frozenset[str]]:
-    """Materialized table -> the tables it depends on; each after the materialized tables that its statement reads."""
+    """Return materialized table -> tables that it depends on, in an order in which the tables can be refreshed."""
     files = in_dependency_order({file.name: file for file in sql_files("materialized")})
     return {name: frozenset(file.depends_on) for name, file in files.items()}
 
 
 def materialized_is_current(connection: Connection) -> bool:
     """Whether the materialized tables are up to date with the tables that they depend on."""
-    return noted(connection, _STATE) == "current"
+    return read_state(connection, _STATE) == "current"
 
 
 def invalidate_materialized(connection: Connection) -> None:
@@ -42,7 +42,7 @@ def refresh(connection: Connection, *, changed: Set[str], ids: Set[str]) -> None
     """Bring the materialized tables up to date.
 
     Args:
-        changed: tables that rows were added to since the last refresh.
+        changed: tables to which rows were added since the last refresh.
         ids: values of the columns of `CHANGE_KEY` in those rows.
     """
     folded = arrow_rows([("id", "VARCHAR")], [{"id": row_id} for row_id in sorted(ids)])
@@ -52,22 +52,22 @@ def refresh(connection: Connection, *, changed: Set[str], ids: Set[str]) -> None
             if tables & changed:
                 connection.execute(statement("materialized", name, folded=FOLDED))
         connection.unregister(FOLDED)
-        note(connection, _STATE, "current")
+        write_state(connection, _STATE, "current")
 
 
 def refresh_all(connection: Connection) -> None:
-    """Bring the materialized tables up to date, whatever was added."""
+    """Compute the materialized tables from all rows, old and new."""
     rows = connection.execute(statement("fold", "change_keys")).fetchall()
     every_table = frozenset(table for tables in dependencies().values() for table in tables)
     refresh(connection, changed=every_table, ids={str(row_id) for (row_id,) in rows})
 
 
-def noted(connection: Connection, name: str) -> str | None:
-    """A value that an earlier fold noted under a name."""
+def read_state(connection: Connection, name: str) -> str | None:
+    """Return the value that an earlier fold stored under a name; None if there is none."""
     rows = connection.execute(statement("fold", "state"), {"name": name}).fetchall()
     return str(rows[0][0]) if rows else None
 
 
-def note(connection: Connection, name: str, value: str) -> None:
-    """Note a value for later folds."""
+def write_state(connection: Connection, name: str, value: str) -> None:
+    """Store a value under a name for later folds."""
     connection.execute(statement("fold", "note_state"), {"name": name, "value": value})

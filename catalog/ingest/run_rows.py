@@ -1,6 +1,6 @@
-"""Rows of run files: which files become rows of which tables, and which of them a catalog lacks.
+"""Rows of run files: map files to tables, and find the files that a catalog lacks.
 
-These tables describe how the work was done, not its results, so they are not compared when two catalogs are compared.
+These tables describe how the work was done, not its results, so a comparison of two catalogs skips them.
 """
 
 import logging
@@ -26,8 +26,8 @@ RUN_TABLES = (
     "failures",
     "run_packs",
 )
-"""Tables of run files, in the order in which rows are inserted: a file counts as folded once one of the last six has
-its row."""
+"""Tables of run files, in the order in which rows are inserted. A file counts as folded once one of the last six tables
+has its row."""
 TABLES: Mapping[str, str] = {
     "run": "runs",
     "ended": "run_ends",
@@ -42,8 +42,8 @@ Rows = dict[str, list[Row]]
 """Table -> rows."""
 
 
-def not_folded(connection: Connection, store: Store) -> tuple[tuple[str, ...], bool]:
-    """Compare one listing of run files with the catalog.
+def unfolded_run_files(connection: Connection, store: Store) -> tuple[tuple[str, ...], bool]:
+    """List the run files of a store, and find those that the catalog lacks.
 
     Returns: paths of the run files to fold; and whether the catalog has rows of files that no longer exist, in which
         case all files have to be folded again.

@@ -1,8 +1,8 @@
 """Create and update the tables, views and macros of a catalog file.
 
-The catalog is derived data: a file with tables of another version gets today's tables, which are empty, and the next
-fold fills them from the records. Views and macros are made again when a file differs. `COMMENT ON` is taken from the
-comments in the files, so that the meaning of a table or column is written in one place.
+The catalog is derived data. If a file has tables of another version, empty tables of the current version replace them,
+and the next fold fills these from the records. Views and macros are created again when a `.sql` file has changed.
+`COMMENT ON` copies the comments of the `.sql` files, so that the meaning of a table or column is written in one place.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,8 @@ from mlprune.errors import StoreError
 BOOKKEEPING = ("schema_version", "schema_objects")
 """Tables about the catalog file itself."""
 STATE = "fold_state"
-"""What one fold notes for the next; emptied with the tables that follow from records, and not compared."""
+"""Table of values that one fold stores for the next. It is emptied with the tables that are filled from records, and a
+comparison of two catalogs skips it."""
 
 
 def is_current(connection: Connection) -> bool:
@@ -26,12 +27,12 @@ def is_current(connection: Connection) -> bool:
 
 
 def update_schema(connection: Connection) -> None:
-    """Give a catalog file the tables, views and macros of this package, in one transaction.
+    """Create the tables, views and macros of this package in a catalog file, in one transaction.
 
-    Tables of another version are replaced by empty ones: their records then count as not folded.
+    Empty tables replace those of another version, so that all records are folded again.
 
     Raises:
-        StoreError: the catalog was made by a newer version of this package.
+        StoreError: a newer version of this package wrote the catalog.
     """
     existing = _existing_tables(connection)
     version = _version(connection) if "schema_version" in existing else None
@@ -48,13 +49,13 @@ def update_schema(connection: Connection) -> None:
             for table in declared_tables().values():
                 connection.execute(table.file.text)
             insert_rows(connection, declared_tables()["schema_version"], [{"version": SCHEMA_VERSION}])
-        _make_views(connection)
+        _create_views(connection)
         _write_comments(connection)
-        _note_objects(connection)
+        _store_objects(connection)
 
 
 def _has_current_tables(connection: Connection) -> bool:
-    """Whether all tables exist, in today's version."""
+    """Whether all tables exist, in the current version."""
     return declared_tables().keys() <= _existing_tables(connection) and _version(connection) == SCHEMA_VERSION
 
 
@@ -68,28 +69,28 @@ def _version(connection: Connection) -> int | None:
 
 
 def _objects(connection: Connection) -> dict[tuple[str, str], str]:
-    """(kind, name) -> SHA-256 of the file that it was made from."""
+    """Return (kind, name) -> SHA-256 of the `.sql` file that the object in the catalog was created from."""
     rows = connection.execute(statement("fold", "objects")).fetchall()
     return {(str(kind), str(name)): str(sha256) for kind, name, sha256 in rows}
 
 
 def _declared_objects() -> dict[tuple[str, str], str]:
-    """The same for the files of this package."""
+    """Return (kind, name) -> SHA-256 of the `.sql` file in this package."""
     return {(kind, name): file.sha256 for kind, files in _files().items() for name, file in files.items()}
 
 
 def _files() -> dict[str, Mapping[str, SqlFile]]:
-    """Kind, in the words of SQL -> name -> file."""
+    """Return kind of object (as SQL names it) -> name -> file."""
     tables = {name: table.file for name, table in declared_tables().items()}
     return {"TABLE": tables, "VIEW": views(), "MACRO TABLE": macros()}
 
 
-def _make_views(connection: Connection) -> None:
+def _create_views(connection: Connection) -> None:
     for file in (*views().values(), *macros().values()):
         connection.execute(file.text)
 
 
-def _note_objects(connection: Connection) -> None:
+def _store_objects(connection: Connection) -> None:
     connection.execute(statement("fold", "empty_table", table="schema_objects"))
     rows = [{"kind": kind, "name": name, "sha256": sha256} for (kind, name), sha256 in _declared_objects().items()]
     insert_rows(connection, declared_tables()["schema_objects"], rows)

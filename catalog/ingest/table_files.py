@@ -1,7 +1,8 @@
 """The schema: tables as their `.sql` files declare them, with primary keys, foreign keys and the meaning of columns.
 
 There is one file per table. A column's line ends in a comment with its meaning. `-> variants: ...` at the start of the
-comment declares a foreign key to the primary key of `variants`, `-> records.id: ...` one to a part of a primary key.
+comment declares a foreign key to the primary key of `variants`. `-> records.id: ...` also names the column, because
+that table has several columns in its primary key.
 """
 
 import hashlib
@@ -60,16 +61,16 @@ class Table:
 
 @cache
 def declared_tables() -> Mapping[str, Table]:
-    """Name -> table, for all tables of a catalog, by name."""
+    """Return name -> table for all tables of a catalog, sorted by name."""
     return MappingProxyType({file.name: _table(file) for file in sql_files("schema")})
 
 
 @cache
 def foreign_keys() -> tuple[ForeignKey, ...]:
-    """All foreign keys, by table and column.
+    """Return all foreign keys, sorted by table and column.
 
     Raises:
-        ValueError: a file declares a key to a table with no or several columns in its primary key, and names none.
+        ValueError: a foreign key names no column, and the primary key of the other table does not have exactly one.
     """
     keys = []
     for table in declared_tables().values():
@@ -80,7 +81,7 @@ def foreign_keys() -> tuple[ForeignKey, ...]:
 
 
 def schema_hash() -> str:
-    """SHA-256 over what `SCHEMA_VERSION` stands for: the statements, without their comments."""
+    """Return the SHA-256 of the statements that `SCHEMA_VERSION` covers, without their comments."""
     statements = [file.statement for folder in ("schema", "materialized") for file in sql_files(folder)]
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()
 

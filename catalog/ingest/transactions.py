@@ -1,4 +1,4 @@
-"""Database connections as the ingest code uses them, and transactions."""
+"""Transactions, and the part of a database connection that ingest uses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ class Result(Protocol):
     """Result of a statement. Fetch all of it: DuckDB refuses to register a table while a result is unfinished."""
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows."""
+        """Return all rows."""
 
 
 class Connection(Protocol):
@@ -22,7 +22,7 @@ class Connection(Protocol):
         """Make an Arrow table readable under a name."""
 
     def unregister(self, view_name: str) -> object:
-        """Remove such a name."""
+        """Remove a registered name."""
 
 
 @contextmanager

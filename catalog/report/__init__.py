@@ -1,4 +1,4 @@
-"""The report, for the researcher the morning after: one self-contained HTML page over the catalog; figures as files."""
+"""The report: one self-contained HTML page about all results in a catalog, and its figures as files."""
 
 from catalog.report.figure_export import FigureSelection, write_figures
 from catalog.report.page import write_report

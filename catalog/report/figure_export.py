@@ -36,7 +36,7 @@ class FigureSelection:
 
 
 def write_figures(catalog: Catalog, out: Path, selection: FigureSelection | None = None) -> Iterator[Path]:
-    """Draw and write figures, and yield the path of each one once it is written; equal catalogs give equal files.
+    """Draw and write figures, and yield the path of each file after it is written. Equal catalogs give equal files.
 
     Args:
         out: a folder, which is created; files with the same names are replaced.
@@ -52,16 +52,16 @@ def write_figures(catalog: Catalog, out: Path, selection: FigureSelection | None
             answer(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters), selection
         )
         groups = exhibit.draw(source.rows) if exhibit.draw and source.rows else ()
-        for name, group in _named(exhibit, groups):
+        for name, group in _with_file_names(exhibit, groups):
             yield from _write(out / name, group, source=source, snapshot=snapshot, selection=selection)
 
 
 def _exhibits(selection: FigureSelection) -> list[Exhibit]:
     if selection.format not in FORMATS:
-        raise BadInputError("no such format of figures", expected=list(FORMATS), got=selection.format)
+        raise BadInputError("no such figure format", expected=list(FORMATS), got=selection.format)
     figures = {exhibit.anchor: exhibit for exhibit in FIGURES}
     for name in selection.figures:
-        _check_known(name, list(figures), what="figure")
+        _check_name(name, list(figures), what="figure")
     return [figures[name] for name in selection.figures or figures]
 
 
@@ -70,29 +70,29 @@ def _check_chosen(catalog: Catalog, chosen: Chosen) -> None:
     rows = answer(catalog, "filters").rows
     for name in FILTERS:
         for value in chosen.get(name, ()):
-            _check_known(value, [str(row["value"]) for row in rows if row["filter"] == name], what=name)
+            _check_name(value, [str(row["value"]) for row in rows if row["filter"] == name], what=name)
 
 
-def _check_known(name: str, known: Sequence[str], *, what: str) -> None:
-    if name not in known:
-        raise unknown(what, name, sorted(known), error=BadInputError)
+def _check_name(name: str, names: Sequence[str], *, what: str) -> None:
+    if name not in names:
+        raise unknown(what, name, sorted(names), error=BadInputError)
 
 
 def _filtered(source: Source, selection: FigureSelection) -> Source:
-    """Keep the rows that match the filters; without a chosen pair the means over the pairs, as in the report."""
+    """Keep the rows that match the filters; if no pair is chosen, the means over the pairs, as in the report."""
     return replace(source, rows=tuple(row for row in source.rows if fits(facets_of(row), selection.chosen)))
 
 
-def _named(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[tuple[str, Group]]:
+def _with_file_names(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[tuple[str, Group]]:
     """Yield unique names of files: the exhibit's anchor, followed by the group's title if there are several groups."""
-    taken: set[str] = set()
+    used_names: set[str] = set()
     for group in groups:
         title = re.sub(r"[^\w]+", "-", group.title.lower()).strip("-_") if len(groups) > 1 else ""
         name = f"{exhibit.anchor}-{title}"[:MAX_NAME_LENGTH].strip("-")
         n = 1
-        while (unique := name if n == 1 else f"{name}-{n}") in taken:
+        while (unique := name if n == 1 else f"{name}-{n}") in used_names:
             n += 1
-        taken.add(unique)
+        used_names.add(unique)
         yield unique, group
 
 
@@ -100,7 +100,7 @@ def _write(path: Path, group: Group, *, source: Source, snapshot: str, selection
     """Write the figure's SQL and data, then the figure, in parts if it is too high for a page.
 
     Args:
-        path: of all files, without suffix.
+        path: path of all files, without suffix.
     """
     description = f"{group.title}; snapshot {snapshot} of the catalog; SQL in {path.name}.sql, data in {path.name}.csv"
     parts = split_group(group, width=selection.width)
@@ -125,22 +125,24 @@ def _sql(source: Source, group: Group, *, snapshot: str) -> str:
     """Return the query, followed by comments with its parameters and a description of the rows that are drawn."""
     notes = [f"snapshot {snapshot} of the catalog"]
     notes += [f"${name} = {json.dumps(value)}" for name, value in source.parameters.items()]
-    notes += [f"rows with {column} = {json.dumps(value, default=str)}" for column, value in _shared(source, group)]
+    notes += [
+        f"rows with {column} = {json.dumps(value, default=str)}" for column, value in _constant_columns(source, group)
+    ]
     return source.sql.rstrip("\n") + "\n" + "".join(f"-- {line}\n" for line in notes)
 
 
-def _shared(source: Source, group: Group) -> list[tuple[str, Value]]:
-    """Return the columns with one value in all rows of the group, and other values elsewhere."""
-    shared = []
+def _constant_columns(source: Source, group: Group) -> list[tuple[str, Value]]:
+    """Return the columns, with their values, that are constant in the group but not in the whole result."""
+    constant = []
     for column in source.columns:
-        inside = {row[column] for row in group.rows}
-        if len(inside) == 1 and len({row[column] for row in source.rows}) > 1:
-            shared.append((column, inside.pop()))
-    return shared
+        values = {row[column] for row in group.rows}
+        if len(values) == 1 and len({row[column] for row in source.rows}) > 1:
+            constant.append((column, values.pop()))
+    return constant
 
 
 def _metadata(format: str, description: str) -> Mapping[str, str | None]:  # noqa: A002
-    """Return metadata without time and program, so that equal figures are equal files."""
+    """Return metadata without time and program, so that equal figures give equal files."""
     if format == "pdf":
         return {"Subject": description, "CreationDate": None, "Creator": None, "Producer": None}
     return {"Description": description, "Date": None, "Creator": None}

@@ -22,15 +22,15 @@ FIGURES: tuple[Exhibit, ...] = (
         "accuracy and chrF, lower for perplexity. Choose a pair above to see its own lines instead of "
         "the means.",
         query="quality_by_sparsity",
-        empty="The store has no accuracy. An entry under evaluations in the recipe, such as task: facts with "
+        empty="The store has no accuracies. An entry under evaluations in the recipe, such as task: facts with "
         "split: test, fills this figure.",
         draw=quality_curves,
     ),
     Exhibit(
         anchor="change",
         title="Change of accuracy to the dense model",
-        reading="One table per method, languages down, sparsities across. Purple is more accurate than dense, "
-        "orange less; 0.10 is ten percentage points. A cell is the mean over its variants: ** means that "
+        reading="One table per method, with a row per language and a column per sparsity. Purple is more accurate "
+        "than dense, orange less; 0.10 is ten percentage points. A cell is the mean over its variants: ** means that "
         "all of them differ significantly from dense (p < 0.05 after Holm's correction over every "
         "comparison of this figure), * that some do.",
         query="change_to_dense",
@@ -79,7 +79,7 @@ FIGURES: tuple[Exhibit, ...] = (
         "not small in B. A pair such as fr-en is a set of translation demonstrations, a single language "
         "a monolingual one. Choose a pair above to see only its rows.",
         query="feature_overlaps",
-        empty="The store has no feature overlap. The recipe needs two or more sets of kind translation or "
+        empty="The store has no feature overlaps. The recipe needs two or more sets of kind translation or "
         "monolingual under demonstrations.",
         draw=feature_heat_maps,
     ),
@@ -91,43 +91,43 @@ FIGURES: tuple[Exhibit, ...] = (
         "have a colour and a line of their own, which is interrupted where they are not among the 20. A "
         "colour is the same feature in every panel.",
         query="largest_features",
-        empty="The store has no feature magnitude. A set under demonstrations that is read by a variant with "
+        empty="The store has no feature magnitudes. A set under demonstrations that is read by a variant with "
         "dense propagation or by a feature overlap fills this figure.",
         draw=magnitude_panels,
     ),
     Exhibit(
         anchor="masks",
         title="Do demonstration sets remove the same weights?",
-        reading="One table per method at its largest sparsity, pairs of demonstration sets down, blocks across. "
-        "A cell is the Jaccard index of the two sets of removed weights, as the mean over the layers of "
+        reading="One table per method at its largest sparsity, with a row per pair of demonstration sets and a column "
+        "per block. A cell is the Jaccard index of the two sets of removed weights, as the mean over the layers of "
         "the block: 1 means equal masks. Choose a pair above to see only its rows.",
         query="mask_overlaps",
-        empty="No masks were compared that differ in their demonstration sets only. Two demonstrations in one "
-        "entry of variants fill this figure.",
+        empty="The store has no comparison of masks that differ only in their demonstration sets. Two demonstrations "
+        "in one entry of variants fill this figure.",
         draw=mask_heat_maps,
     ),
     Exhibit(
         anchor="layers",
         title="Removed weights by layer",
-        reading="One table per method at its largest sparsity, blocks down, layers across. A cell is the "
-        "fraction of the layer's weights that is removed, as the mean over the variants of the method. "
+        reading="One table per method at its largest sparsity, with a row per block and a column per layer. A cell is "
+        "the fraction of the layer's weights that is removed, as the mean over the variants of the method. "
         "The most uneven methods come first; methods that remove the same fraction everywhere share the "
         "last table, one row each.",
         query="layer_profiles",
-        empty="The store has no pruned variant.",
+        empty="The store has no pruned variants.",
         draw=layer_heat_maps,
     ),
     Exhibit(
         anchor="profiles",
         title="Published choices and corrected choices",
-        reading="Each table compares two variants that differ in their profile only. The corrected profile "
+        reading="Each table compares two variants that differ only in their profile. The corrected profile "
         "counts real tokens and draws sentences at random. The paper profile counts padding too, takes "
         "the sentences in order, skips every fifth, and rounds as the published code does. A cell is the "
         "fraction of a layer's mask entries (kept or removed) that differ; 0 means equal masks. The "
         "larger it is, the more these choices can change a result; the evaluations of both variants show "
         "whether they do.",
         query="profile_differences",
-        empty="No two variants differ in their profile only. A variant with profile: [corrected, paper] creates them.",
+        empty="No two variants differ only in their profile. A variant with profile: [corrected, paper] creates them.",
         draw=profile_heat_maps,
         folder="queries",
         parameters={"variant_id": None},
@@ -150,10 +150,10 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="cost",
         title="Cost",
-        reading="One row of bars per run: total seconds of the jobs of a step, largest memory of one of them, "
-        "and tokens per second for steps that run a model.",
+        reading="One row of bars per run. For each step: total seconds of its jobs, largest memory of one job, and "
+        "tokens per second if the step runs a model.",
         query="cost_by_step",
-        empty="The store has no finished job of a run; every run writes them.",
+        empty="The store has no finished jobs. Every run records its jobs.",
         draw=cost_bars,
     ),
 )

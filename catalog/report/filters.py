@@ -1,4 +1,4 @@
-"""Filters of the page: model, task, score and pair, as attributes of all elements that they can hide.
+"""Filters of the page: model, task, score and pair. Each element has attributes with the values to filter by.
 
 A filter does not apply to elements without its attribute. The page shows means over the pairs until the user chooses a
 pair: a mean has the attribute `data-mean`, an element of a single pair `data-detail`.
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from catalog.results import Row
 
 Facets = Mapping[str, str]
-"""Filter -> value; `mean` or `detail`, with an empty value; and `key`, the legend entry of a mark."""
+"""Filter -> value. Further keys: `mean` or `detail` with an empty value, and `key`, the legend entry of a mark."""
 
 Chosen = Mapping[str, Sequence[str]]
 """Filter -> chosen values."""
@@ -29,8 +29,8 @@ def facets_of(row: Row, *, only: Iterable[str] = FILTERS) -> dict[str, str]:
     """Return the facets of a row.
 
     Args:
-        row: its column `is_mean_over_pairs`, if it has one, is true if other rows have the values of single pairs;
-            a row about two pairs has the second one in `other_demonstration_label`.
+        row: a row of a query. If it has a column `is_mean_over_pairs`, true means that other rows have the values of
+            single pairs. A row about two pairs has the second one in `other_demonstration_label`.
         only: filters to include.
     """
     facets = {name: str(row[_COLUMNS[name]]) for name in only if row.get(_COLUMNS[name]) is not None}
@@ -44,7 +44,7 @@ def facets_of(row: Row, *, only: Iterable[str] = FILTERS) -> dict[str, str]:
 
 
 def fits(facets: Facets, chosen: Chosen) -> bool:
-    """Whether an element is shown; the same rule as in the page's script, for exported figures.
+    """Whether an exported figure shows an element. The script of the page applies the same rule.
 
     Args:
         chosen: the values of a filter are alternatives; a filter without values matches everything.

@@ -20,11 +20,11 @@ def method_label(row: Row) -> str:
         return str(row.get("settings") or row["intervention"]).replace("_", "-")
     if row["score"] is None:
         return "dense"
-    return _joined(row, demonstrations=row["set_kind"])
+    return _method_and_settings(row, demonstrations=row["set_kind"])
 
 
-def _joined(row: Row, *, demonstrations: str | None) -> str:
-    """Join the score, its demonstrations and all settings that are not at their defaults."""
+def _method_and_settings(row: Row, *, demonstrations: str | None) -> str:
+    """Join the score, its demonstrations and all settings that are not defaults."""
     score, settings = str(row["score"] or "").replace("_", " "), row.get("settings") or ""
     method = (
         ""
@@ -64,7 +64,7 @@ def task_label(row: Row, *, with_rule: bool = False) -> str:
 
 
 def number(value: float | None, *, signed: bool = False, digits: int = 3) -> str:
-    """Return a value with N decimals and a true minus, zero without a sign, and a dash for NULL and NaN."""
+    """Return a value with N decimals and a typographic minus; zero has no sign, NULL and NaN are a dash."""
     if value is None or not math.isfinite(value):
         return "–"
     rounded = round(round(value, DIGITS), digits) or 0.0
@@ -72,7 +72,7 @@ def number(value: float | None, *, signed: bool = False, digits: int = 3) -> str
 
 
 def p_value(value: float | None) -> str:
-    """Return a p-value with three decimals, `<0.001` if it is smaller."""
+    """Return a p-value as text with three decimals, or `<0.001`."""
     return "<0.001" if value is not None and value < 0.001 else number(value)
 
 

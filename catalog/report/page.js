@@ -39,7 +39,7 @@
     if (rows.length > 0 && isShown(panel) && !rows.some(isShown)) hide(panel, true);
   }
 
-  /** Hide legend entries without visible marks and figures without visible panels; note in the section which filters do not apply to it, or that nothing matches. */
+  /** Hide legend entries without visible marks and figures without visible panels; show a note in the section if filters do not apply to it or nothing matches. */
   function tidy(section, elements, chosen) {
     for (const figure of section.querySelectorAll("figure")) {
       if (!isMarked(figure)) hide(figure, false);
@@ -72,7 +72,7 @@
     bar.querySelector("button").disabled = boxes.every((box) => !box.checked);
   }
 
-  /** Show the change on the screen first, and lay out the elements outside of it afterwards, which takes longest on a large page. */
+  /** Update what is on the screen first. The layout of everything else takes longest on a large page and follows afterwards. */
   function filterAtOnce() {
     document.body.classList.add("busy");
     filter();

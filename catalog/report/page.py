@@ -28,7 +28,7 @@ TITLE = "What pruning with translation demonstrations did"
 _FOLDER = Path(__file__).parent
 _TEMPLATE, _SCRIPT = "page.html.j2", "page.js"
 MAX_TABLE_ROWS = 200
-"""Maximum number of rows of a table in the page; the CSV file below it has all."""
+"""Maximum number of rows of a table in the page; the CSV file below it has all rows."""
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _EMPTY = {"", "–"}
 _WITHOUT_TRAILING_ZEROS = ("sparsity", "elapsed_s", "peak_memory_gib")
@@ -54,7 +54,7 @@ class RenderedGroup:
 
 @dataclass(frozen=True)
 class RenderedExhibit:
-    """An exhibit with its data, ready for the template."""
+    """An exhibit with its data, as the template needs it."""
 
     exhibit: Exhibit
     source: Source
@@ -68,8 +68,8 @@ def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
     """Write the report of a catalog as one HTML file that needs no network; equal catalogs give equal files.
 
     Args:
-        catalog: is folded at its first query if it was not folded before.
-        out: the file, which is written atomically; missing parent folders are created.
+        catalog: the catalog; its first query folds it, if it was not folded before.
+        out: path of the file, which is written atomically; missing parent folders are created.
         title: heading of the page.
     Returns: `out`.
     Raises:
@@ -130,7 +130,7 @@ def _filters(catalog: Catalog) -> list[tuple[str, str, list[str]]]:
 def _render_all(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[RenderedExhibit]:
     """Render exhibits, except optional ones without data."""
     rendered = [_render(catalog, exhibit) for exhibit in exhibits]
-    return [exhibit for exhibit in rendered if exhibit.source.rows or not exhibit.exhibit.is_optional]
+    return [result for result in rendered if result.source.rows or not result.exhibit.is_optional]
 
 
 def _render(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
@@ -166,7 +166,7 @@ def _short_text(value: object, column: str) -> str:
 
 
 def numeric_columns(rows: Sequence[Sequence[str]]) -> list[bool]:
-    """Return for each column whether it has numbers, and nothing else but dashes; it is then right-aligned."""
+    """Return for each column whether it contains only numbers and dashes; the page right-aligns such columns."""
     return [
         all(_NUMERIC.fullmatch(text) or text in _EMPTY for text in column) and not _EMPTY.issuperset(column)
         for column in zip(*rows, strict=True)

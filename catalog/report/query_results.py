@@ -1,4 +1,4 @@
-"""Query results of an exhibit: the query, its parameters and its rows, as the page shows them."""
+"""Query results of an exhibit: the query, its parameters and its rows, in the formats of the page."""
 
 import base64
 import csv
@@ -14,7 +14,7 @@ from catalog.sql_files import statement
 from catalog.store import Catalog
 
 MAX_DATA_ROWS = 50
-"""Maximum number of rows of data in the page; the CSV file has all."""
+"""Maximum number of rows of data in the page; the CSV file has all rows."""
 MAX_PLAIN_BYTES = 100_000
 """Maximum size of a CSV file in the page that is not compressed."""
 
@@ -25,7 +25,7 @@ class Source:
 
     name: str
     sql: str
-    """The text that was run."""
+    """Text of the query."""
     parameters: Mapping[str, object]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -76,7 +76,7 @@ def answer(
     """Run one query file.
 
     Args:
-        name: of a file in `catalog/sql/<folder>/`, without suffix.
+        name: name of a file in `catalog/sql/<folder>/`, without suffix.
         parameters: a value for each `$name` in it.
     """
     sql = statement(folder, name)

@@ -24,8 +24,8 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
 """(score, kind of demonstrations) -> colour."""
 
 FURTHER_COLOURS: tuple[str, ...] = ("#117733", "#AA4499", "#DDAA33", "#44AA99", "#6699CC", "#CC6677", "#004488")
-"""Colours of methods with settings of their own, in the order in which a figure shows them. A figure with more methods
-uses them again."""
+"""Colours of methods with settings that are not defaults, in the order in which a figure shows them. A figure with more
+methods uses them again."""
 
 MARKERS: Mapping[str | None, str] = {
     "translation": "o",
@@ -71,8 +71,8 @@ def series_style(score: str | None, set_kind: str | None, *, further: int | None
     """Style of a method; rare methods are black and differ in their markers and legend entries.
 
     Args:
-        further: position among the methods with settings of their own, which have other colours; every second one is
-            hollow.
+        further: position among the methods with settings that are not defaults; they have other colours, and every
+            second one is hollow.
     """
     marker = "v" if score == "magnitude" else MARKERS.get(set_kind, "X")
     if further is None:

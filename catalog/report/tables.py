@@ -9,8 +9,8 @@ TABLES: tuple[Exhibit, ...] = (
         anchor="outside-english",
         title="Mean accuracy outside English",
         reading="The mean over the languages other than English and over the variants of a method, on test, and "
-        "its difference to dense in the same languages. This is a description: paired tests are in the "
-        "first section.",
+        "its difference from dense in the same languages. This is a description without tests; the summary "
+        "has paired tests.",
         query="outside_english",
         empty="The store has no test accuracy outside English. An entry under evaluations with split: test and "
         "languages in addition to en fills this table.",
@@ -51,8 +51,8 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="failures",
         title="Failures",
-        reading="Jobs that failed permanently. All jobs that do not depend on them were done. Run the recipe "
-        "again to retry them.",
+        reading="Jobs that failed permanently. Jobs that do not depend on them were run. Run the recipe again to "
+        "retry the failed ones.",
         query="failures",
         empty="No job has failed permanently.",
         columns={"failed_at": "when", "step": "step", "error": "error", "message": "message", "attempts": "attempts"}
@@ -64,7 +64,7 @@ TABLES: tuple[Exhibit, ...] = (
         reading="Jobs by run and step, with their total time and the largest memory of one job. Lost jobs are "
         "those of a worker that died; another worker repeated them.",
         query="runs",
-        empty="The store has no job of a run; every run writes them.",
+        empty="The store has no jobs. Every run records its jobs.",
         columns={"run_id": "run", "step": "step", "n_done": "done", "n_failed": "failed", "n_lost": "lost"}
         | {"n_hosts": "hosts", "first_started_at": "first start", "elapsed_s": "seconds", "peak_memory_gib": "GiB"},
     ),
@@ -82,10 +82,10 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="names",
         title="Names",
-        reading="Names that recipes give, their meaning, and their ids. If an entry has lists that multiply, all "
-        "of its sets and variants share its name.",
+        reading="Names in recipes, with their meanings and ids. If an entry of a recipe expands to several sets or "
+        "variants, all of them share its name.",
         query="names",
-        empty="The store has no names; every run of a recipe writes them.",
+        empty="The store has no names. Every run of a recipe records its names.",
         columns={"recipe": "recipe", "kind": "kind", "name": "name", "meaning": "meaning", "id": "id"},
     ),
     Exhibit(
@@ -93,7 +93,7 @@ TABLES: tuple[Exhibit, ...] = (
         title="Contents of the store",
         reading="Records by kind; equal stores have equal fingerprints.",
         query="contents",
-        empty="The store has no record.",
+        empty="The store has no records.",
         columns={"kind": "kind", "n_records": "records", "fingerprint": "fingerprint"},
     ),
 )

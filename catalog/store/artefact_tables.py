@@ -13,16 +13,18 @@ from mlprune.store.store import Store
 
 
 def artefact_table(store: Store, files: Sequence[Row], *, folder: str, record_id: str) -> pa.Table:
-    """Read a record's Parquet files of one folder of the store, one after another, as one table.
+    """Read the Parquet files that a record has in one folder of the store, and concatenate them.
 
     Args:
         files: rows of the catalog's table `artefacts`.
     Raises:
-        QueryError: there are none, or one is missing or damaged.
+        QueryError: there are no files, or one is missing or damaged.
     """
     artefacts = [Artefact(row["path"], row["n_bytes"], row["sha256"], row["n_rows"]) for row in files]
     if not artefacts:
-        raise QueryError("no record with this id has files there", id=record_id, folder=folder, expected="Parquet")
+        raise QueryError(
+            "no record with this id has files in this folder", id=record_id, folder=folder, expected="Parquet"
+        )
     try:
         return pa.concat_tables([pq.read_table(io.BytesIO(store.read_bytes(artefact))) for artefact in artefacts])
     except (DamagedArtefactError, pa.ArrowException) as err:

@@ -1,9 +1,9 @@
 """The catalog of one store: updated from the store's records, and queried.
 
 DuckDB allows one writing process or many readers. The file is therefore open as briefly as possible: `fold` writes to
-it and closes it, and questions use a connection that can neither write nor access anything else. If the file is not
-available (another process has it open, or the folder is read-only), the same questions are answered from a copy of the
-file, or from a catalog in memory.
+it and closes it, and queries use a connection that can neither write nor access anything else. If the file is not
+available (another process has it open, or the folder is read-only), queries read a copy of the file, or a catalog in
+memory.
 """
 
 import logging
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 DOWNLOAD_THRESHOLD = 200
-"""If a cached catalog lacks more records than this, an uploaded catalog is downloaded instead."""
+"""If a cached catalog lacks more records than this, the uploaded catalog replaces it."""
 
 
 class Catalog:
@@ -56,14 +56,14 @@ class Catalog:
 
     @classmethod
     def open(cls, store: Store) -> "Catalog":
-        """Open the catalog in the store's folder, or for a remote store the one in this machine's cache."""
+        """Open the catalog in the folder of a local store, or in this machine's cache for a remote store."""
         if store.local_root is not None:
             return cls(store, store.local_root / FILE_NAME)
         folder, temporary = cache_folder(store), None
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:
-            logger.warning("no cache for the catalog (%s): it is deleted when it is closed", err)
+            logger.warning("the catalog cannot be cached and is deleted when it is closed: %s", err)
             temporary = scratch_folder()
             folder = Path(temporary.name)
         catalog = cls(store, folder / FILE_NAME)
@@ -97,8 +97,8 @@ class Catalog:
     def fold(self) -> FoldResult:
         """Bring the catalog up to date with its store.
 
-        If the file is not available nothing is folded, and `persisted` is False: the next fold catches up, and
-        questions are answered from a copy of the file or from memory. A run that asks no questions loses no time.
+        If the file is not available, nothing is folded and `persisted` is False. Queries then read a copy of the file
+        or a catalog in memory, which the first query creates. The next fold catches up.
         """
         self._reader.close()
         if self.shared is not None:
@@ -107,19 +107,21 @@ class Catalog:
         return self._last_fold
 
     def _fold_file(self, path: Path) -> FoldResult:
-        """Fold into the file; a damaged file is moved away and built again."""
+        """Fold into the file. A damaged file is moved to the quarantine and built again."""
         for is_first in (True, False):
             try:
                 return update_file(path, self.store)
             except (duckdb.Error, StoreError, OSError) as err:
                 if not (is_first and is_damage(err) and quarantine_file(path)):
                     reason = "is in use" if is_locked(err) else "cannot be used"
-                    logger.warning("the catalog file %s, the next fold catches up: %s", reason, one_line(err))
+                    logger.warning(
+                        "the catalog file %s and is not updated, the next fold catches up: %s", reason, one_line(err)
+                    )
                     break
         return FoldResult(n_records=0, n_rows=0, persisted=False)
 
     def publish(self) -> bool:
-        """Fold, and upload the catalog of a remote store unless it is uploaded already.
+        """Fold, and upload the catalog of a remote store unless the uploaded one is up to date.
 
         Returns: whether the uploaded catalog is up to date.
         """
@@ -136,7 +138,7 @@ class Catalog:
             return False
 
     def _is_outdated(self) -> bool:
-        """Whether the cached file lacks so many records that a download is faster."""
+        """Whether the cached file is damaged, or lacks more records than a download is worth."""
         if self.path is None:
             return False
         try:
@@ -148,12 +150,12 @@ class Catalog:
     def select(
         self, sql: str, parameters: Mapping[str, Value] | None = None, *, tables: Mapping[str, pa.Table] | None = None
     ) -> QueryResult:
-        """Answer one SQL question; the catalog is folded before the first one.
+        """Run one SQL query; the first one folds the catalog.
 
         Args:
             sql: one statement that only reads, with `$name` for each parameter.
             parameters: a value for each `$name`; values are bound, never inserted into the text.
-            tables: name -> table that the statement may read too, as `artefact_table` returns them.
+            tables: name -> further table that the statement may read, as returned by `artefact_table`.
         Raises:
             QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
                 statement, or two columns have the same name.
@@ -167,7 +169,7 @@ class Catalog:
     def arrow(
         self, sql: str, parameters: Mapping[str, Value] | None = None, *, tables: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
-        """Answer one SQL question with a `pyarrow.Table`, which pandas and polars can use directly.
+        """Run one SQL query and return a `pyarrow.Table`, which pandas and polars can use directly.
 
         Raises:
             QueryError: see `select`.
@@ -178,9 +180,9 @@ class Catalog:
         """Read and check the Parquet files of a record in one folder of the store, as one table.
 
         Args:
-            folder: such as `predictions`, for records of evaluations.
+            folder: folder in the store, such as `predictions` for records of evaluations.
         Raises:
-            QueryError: there are none, or one is missing or damaged.
+            QueryError: there are no files, or one is missing or damaged.
         """
         files = self.query(statement("fold", "artefact_files"), {"id": record_id, "folder": folder})
         return artefact_table(self.store, files, folder=folder, record_id=record_id)
@@ -188,8 +190,8 @@ class Catalog:
     def ask(self, question: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
         """Call a function with a connection that can only read.
 
-        If a copy of the file turns out to be torn, because the file was written to while it was copied, the function is
-        called again with a catalog in memory.
+        If a copy of the file turns out to be inconsistent, because another process wrote to the file meanwhile, the
+        function is called again with a catalog in memory.
         """
         try:
             return question(self._connection())
@@ -203,7 +205,7 @@ class Catalog:
         return question(self._connection())
 
     def fingerprints(self) -> dict[str, tuple[int, int]]:
-        """Return the number of rows and a sum over them for each table that is derived from records.
+        """Return table -> (number of rows, sum over the rows) for the tables that are filled from records.
 
         Equal catalogs have equal fingerprints.
         """
@@ -216,7 +218,7 @@ class Catalog:
         return str(self.select(statement("fold", "snapshot")).rows[0][0])
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        """Return a read-only connection to the file, a copy of it, or memory; opened at the first question."""
+        """Return the read-only connection to the file, a copy of it, or memory; the first query opens it."""
         if self._reader.connection is None and self.path is not None:
             folded = self._last_fold or self.fold()
             if not (folded.persisted and self._reader.open_file(self.path)):

@@ -20,14 +20,14 @@ LOCK_TIMEOUT_S = 1.5
 MAX_RETRY_INTERVAL_S = 0.04
 """Maximum time between two attempts to open the file: shorter than a writer's pause between its transactions."""
 WRITE_PAUSE_S = 0.1
-"""Time for which a writer of several transactions closes the file between them."""
+"""Time for which a writer keeps the file closed between two transactions."""
 
 READABLE_FROM = "v1.4.0"
-"""The oldest DuckDB that can read the files, and the oldest that this package runs with: shells, notebooks and other
-machines open the files too, with the version that they have."""
+"""Oldest DuckDB version that can read the files, and that this package supports. Shells, notebooks and other machines
+open the files too, with the versions that they have."""
 
 _READ_ONLY = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
-"""Settings under which a query can access no file, no network and no Python variable, and cannot change that."""
+"""Settings that deny a query access to files, the network and Python variables. A query cannot change them."""
 _LOCKED = re.compile(r"set lock on file|different configuration")
 _DAMAGED = re.compile(
     r"not a valid DuckDB|Corrupt|checksum|not read enough bytes|database file with version|serializ|replaying WAL"
@@ -61,10 +61,12 @@ def make_read_only(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def require_free(path: Path) -> None:
-    """Refuse to replace a file that another process writes to, whose changes would be lost. Readers keep their version.
+    """Check that no other process writes to a file that is about to be replaced: its changes would be lost.
+
+    Other processes may read the file; they keep the old version.
 
     Raises:
-        StoreError: another process writes to it.
+        StoreError: another process writes to the file.
     """
     if not path.exists():
         return
@@ -82,11 +84,11 @@ def answer(
     *,
     tables: Mapping[str, pa.Table],
 ) -> QueryResult:
-    """Answer one reading statement.
+    """Run one statement that only reads.
 
     Args:
         values: parameter -> value.
-        tables: name -> Arrow table that the statement may read in addition to those of the catalog.
+        tables: name -> further Arrow table that the statement may read.
     Raises:
         QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
             statement, or two columns have the same name.
@@ -105,7 +107,7 @@ def answer_in_arrow(
     *,
     tables: Mapping[str, pa.Table],
 ) -> pa.Table:
-    """Answer one reading statement with an Arrow table; see `answer` for arguments and errors."""
+    """Run one statement that only reads and return an Arrow table; see `answer` for arguments and errors."""
     with _reading(connection, sql, values, tables=tables) as (cursor, text):
         return cursor.sql(text, params=dict(values) or None).to_arrow_table()
 
@@ -118,7 +120,7 @@ def _reading(
     *,
     tables: Mapping[str, pa.Table],
 ) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
-    """Yield a cursor in a read-only transaction, and the text of the one statement."""
+    """Yield a cursor in a read-only transaction, and the checked text of the statement."""
     try:
         text = _reading_statement(sql, values)
         cursor = connection.cursor()
@@ -134,11 +136,11 @@ def _reading(
 
 
 def _reading_statement(sql: str, values: Mapping[str, Value]) -> str:
-    """Return the text of the one statement, which must only read and whose parameters must be the given ones."""
+    """Return the text of the statement, after checking that it only reads and that the parameters match."""
     statements = duckdb.extract_statements(sql)
     if len(statements) != 1:
         raise QueryError("a query has to be one statement", expected=1, got=len(statements))
-    if statements[0].type == duckdb.StatementType.MULTI:  # its first statement would find out the columns
+    if statements[0].type == duckdb.StatementType.MULTI:  # DuckDB would first run another statement to find the columns
         raise QueryError(
             "PIVOT needs the names of its columns", expected="PIVOT ... ON column IN (value, ...)", got="no IN"
         )

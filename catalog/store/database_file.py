@@ -18,7 +18,7 @@ def write_ahead_log(path: Path) -> Path:
 
 
 def quarantine_file(path: Path) -> bool:
-    """Move a damaged catalog file to `catalog.duckdb.damaged-<n>`; returns whether that was possible."""
+    """Move a damaged catalog file to `catalog.duckdb.damaged-<n>`; return whether that was possible."""
     n = 1
     while (target := path.with_name(f"{path.name}.damaged-{n}")).exists():
         n += 1
@@ -28,7 +28,7 @@ def quarantine_file(path: Path) -> bool:
             write_ahead_log(path).rename(write_ahead_log(target))
     except OSError:
         return False
-    logger.warning("the catalog file is damaged: moved to %s and built again from the records", target.name)
+    logger.warning("the catalog file is damaged; it is moved to %s and built again from the records", target.name)
     return True
 
 

@@ -20,7 +20,7 @@ from catalog.store.catalog import Catalog
 from mlprune.errors import BadInputError, QueryError
 
 BATCH_ROWS = 100_000
-"""Number of rows in memory at a time."""
+"""Maximum number of rows in memory."""
 SUMMARY_FILE = "snapshot.json"
 
 
@@ -37,7 +37,7 @@ WRITERS: Mapping[str, OpenWriter] = {
     "csv": pa.csv.CSVWriter,
     "arrow": pa.ipc.new_file,
 }
-"""Format, which is also the suffix of its files -> writer."""
+"""Format (also the suffix of the files) -> writer."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
     """Write a file `<name>.<format>` for each table and view, and a summary.
 
     Args:
-        folder: is created; must be empty.
+        folder: folder to create; if it exists, it must be empty.
         format: a key of `WRITERS`. In CSV a list is its JSON text.
         only: names of tables and views; all of them if empty.
     Raises:
@@ -81,7 +81,7 @@ def relations() -> list[str]:
 
 
 def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # noqa: A002
-    """Write one table or view; returns its number of rows."""
+    """Write one table or view, and return its number of rows."""
 
     def write_with(connection: duckdb.DuckDBPyConnection) -> int:
         n_rows = 0

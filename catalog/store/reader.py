@@ -1,4 +1,4 @@
-"""The read-only connection that answers questions: to the catalog file, to a copy of it, or to a catalog in memory."""
+"""The read-only connection for queries: to the catalog file, to a copy of it, or to a catalog in memory."""
 
 import logging
 import tempfile
@@ -16,22 +16,22 @@ logger = logging.getLogger(__name__)
 
 
 class Reader:
-    """Holds at most one connection; opening another one needs a `close` first."""
+    """At most one open connection. Call `close` before opening another one."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.connection: duckdb.DuckDBPyConnection | None = None
-        """None until one is opened."""
+        """None if no connection is open."""
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         """Folder of the copy."""
 
     @property
     def reads_copy(self) -> bool:
-        """Whether questions are answered from a copy of the file."""
+        """Whether queries read a copy of the file."""
         return self._copy is not None
 
     def open_file(self, path: Path) -> bool:
-        """Open the catalog file; returns whether that was possible."""
+        """Open the catalog file; return whether that was possible."""
         try:
             self.connection = connect(path, read_only=True)
         except duckdb.Error as err:

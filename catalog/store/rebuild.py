@@ -13,7 +13,7 @@ from mlprune.store.store import Store
 
 
 def rebuild(store: Store) -> FoldResult:
-    """Build the catalog file again from the records, next to the old file, which it then replaces atomically.
+    """Build a new catalog file from the records, next to the old file, and then replace the old file atomically.
 
     The catalog of a remote store is built in this machine's cache and uploaded.
 

@@ -2,7 +2,7 @@
 
 The cache is kept between commands, with one folder per store. A run uploads its catalog when it ends. A machine whose
 cached catalog is missing or far out of date downloads it instead of reading every record. Both are only shortcuts:
-folding brings any cached file up to date, and a file that cannot be used is built again.
+folding brings any cached file up to date, and rebuilds a file that cannot be used.
 """
 
 import hashlib
@@ -49,11 +49,11 @@ class SharedCatalog:
         self._last_seen = folder / _LAST_SEEN
 
     def fetch(self, *, is_outdated: Callable[[], bool]) -> bool:
-        """Download the uploaded catalog if it is new to this machine and the cached one is missing or outdated.
+        """Download the uploaded catalog if this machine does not have it yet and the cached one is missing or outdated.
 
         Args:
             is_outdated: whether the cached file lacks many records; called only if both files exist.
-        Returns: whether the cached file is now the uploaded one.
+        Returns: whether the uploaded catalog was downloaded.
         """
         try:
             uploaded = self._uploaded()
@@ -66,7 +66,7 @@ class SharedCatalog:
         return True
 
     def publish(self) -> bool:
-        """Upload the cached file, which no process may write to meanwhile; returns whether that was possible."""
+        """Upload the cached file; return whether that was possible. No process may write to the file meanwhile."""
         try:
             self._store.upload(self.path, FILE_NAME)
             self._write_last_seen(self._uploaded())
@@ -84,7 +84,7 @@ class SharedCatalog:
         return uploaded is not None and uploaded == self._read_last_seen()
 
     def _uploaded(self) -> UploadedFile | None:
-        """Return size and time of the uploaded catalog, None if there is none."""
+        """Return size and time of the uploaded catalog; None if there is no such file."""
         info = self._store.file_info(FILE_NAME)
         return {"n_bytes": info.n_bytes, "modified_at": info.modified_at} if info else None
 

@@ -1,4 +1,4 @@
-"""Update a catalog: its schema, and then the records and run files that it lacks."""
+"""Update a catalog: first its schema, then the rows of the records and run files that it lacks."""
 
 import logging
 import time
@@ -18,14 +18,14 @@ from mlprune.store.store import Store
 logger = logging.getLogger(__name__)
 
 SMALL_FOLD = 500
-"""Maximum number of records and run files that are folded without closing the file in between: waiting would take
-longer than folding."""
+"""Maximum number of records and run files to fold without closing the file in between: the pauses would take longer
+than the fold."""
 
 OpenForWriting = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
 def update_file(path: Path, store: Store) -> FoldResult:
-    """Fold into a file. It is open only while rows are added, and other processes can use it between two batches.
+    """Fold into a file. It is open only while rows are inserted, so other processes can use it between two batches.
 
     Raises:
         duckdb.Error: another process has the file open, or it is damaged.
@@ -47,7 +47,7 @@ def update_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnec
     """Fold into a copy of a file that another process has open.
 
     Args:
-        folder: of the copy.
+        folder: folder for the copy.
     Returns: a read-only connection; None if there is not enough space, or the copy cannot be read.
     """
     try:
@@ -64,7 +64,7 @@ def update_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnec
 
 
 def is_up_to_date(path: Path, store: Store) -> bool:
-    """Whether nothing has to be written; checked read-only, so that readers do not block each other."""
+    """Whether nothing has to be written. The check only reads, so that readers do not block each other."""
     with connect(path, read_only=True) as connection:
         return is_current(connection) and pending(connection, store).is_empty
 
@@ -76,7 +76,7 @@ def n_missing(path: Path, store: Store) -> int | None:
 
 
 class _WriteSlots:
-    """Opens a file repeatedly, with pauses in which other processes can open it."""
+    """Open a file repeatedly, with pauses in which other processes can open it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

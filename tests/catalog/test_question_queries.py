@@ -280,7 +280,7 @@ def test_changed_examples_are_gained_lost_or_wrong_before_and_after(
 def test_a_question_about_missing_or_damaged_files_is_an_error(store: Store, rows: Rows) -> None:
     evaluation_id, _ = of_facts(rows)
     with Catalog.open(store) as catalog:
-        with pytest.raises(QueryError, match="no record with this id has files there"):
+        with pytest.raises(QueryError, match="no record with this id has files in this folder"):
             ask(catalog, "examples_of_evaluation", ["evaluation_id=0"])
         store.write_bytes(f"predictions/{evaluation_id}.parquet", b"other bytes")
         with pytest.raises(QueryError, match="a file that the query reads cannot be used"):

@@ -28,7 +28,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes, drawn on demand: for the page, or on a sheet of a publication."""
+    """A plot, drawn on demand: for the page, or for a figure file."""
 
     label: str
     """Text for screen readers."""
@@ -48,9 +48,9 @@ class LegendEntry:
     """Matplotlib's marker, `bar` for a swatch, or `dot`; empty for a plain line."""
     is_hollow: bool = False
     line: bool = True
-    """Whether the marker is on a line."""
+    """Whether a line is drawn through the marker."""
     scale: Scale | None = None
-    """Colours from the low to the high end; the label is then `low|high`."""
+    """Scale of colours, if the entry explains one; the label is then `low|high`."""
     facets: Facets = field(default_factory=dict)
 
     @classmethod
@@ -68,7 +68,7 @@ class Group:
     title: str
     panels: tuple[Panel | Grid, ...]
     rows: Sequence[Row]
-    """Rows of the exhibit's query that are drawn."""
+    """Rows of the exhibit's query that the panels draw."""
     legend: tuple[LegendEntry, ...] = ()
     facets: Facets = field(default_factory=dict)
 
@@ -78,24 +78,24 @@ class Exhibit:
     """One figure or table of the report."""
 
     anchor: str
-    """Its id in the page, and the name of its files."""
+    """Id of the exhibit in the page, and name of its files."""
     title: str
     reading: str
     """Explanation of how to read it."""
     query: str
     """Name of its query, a file in `catalog/sql/<folder>/`."""
     empty: str
-    """Text that replaces it without data, with the part of a recipe that would fill it."""
+    """Text to show if there is no data, with the recipe entry that would create some."""
     draw: Callable[[Sequence[Row]], tuple[Group, ...]] | None = None
     """Draws rows as groups of panels; None for a table."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """For a table: column -> heading, in order; other columns are in its data only."""
+    """For a table: column -> heading, in order. The data below the table has all columns."""
     folder: str = "report"
-    """`report`, or `queries` for a query that the command line has too."""
+    """`report`, or `queries` for a query that also has a name on the command line."""
     parameters: Mapping[str, object] = field(default_factory=dict)
     """Values of the query's parameters."""
     is_optional: bool = False
-    """Whether it is omitted without data, because most recipes do not request its analysis."""
+    """Whether to omit the exhibit if there is no data, because most recipes do not request its analysis."""
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Value, ...], list[Row]]]:
@@ -116,19 +116,19 @@ def distinct(rows: Iterable[Row], column: str) -> list[Value]:
     return list(dict.fromkeys(row[column] for row in rows))
 
 
-def has_rules(rows: Iterable[Row], row: Row) -> bool:
+def has_several_rules(rows: Iterable[Row], row: Row) -> bool:
     """Whether rows of the same task have several scoring rules, so that a heading has to include the rule."""
     return len({other["scoring_rule"] for other in rows if other["task"] == row["task"]}) > 1
 
 
-def spread(values: Sequence[Item], most: int) -> list[Item]:
-    """Return at most N of the values, evenly spread over their order, including the first and the last one."""
+def spread(values: Sequence[Item], limit: int) -> list[Item]:
+    """Return at most `limit` of the values, at even distances, including the first and the last one."""
     n = len(values)
-    if n <= most:
+    if n <= limit:
         return list(values)
-    return [values[round(index * (n - 1) / (most - 1))] for index in range(most)]
+    return [values[round(index * (n - 1) / (limit - 1))] for index in range(limit)]
 
 
-def left_out(n_shown: int, n_all: int, things: str) -> str:
-    """Return the part of a heading that says how much is drawn; empty if everything is."""
+def omission_note(n_shown: int, n_all: int, things: str) -> str:
+    """Return a note for a heading if only some of the things are drawn; empty if all are."""
     return "" if n_shown == n_all else f", {n_shown} of {n_all} {things} drawn, all of them in the data"

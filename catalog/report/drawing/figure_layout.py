@@ -21,10 +21,10 @@ WIDTH = 7.0
 MAX_HEIGHT = 10.0
 """Maximum height of the panels of a sheet in inches: one page. A higher panel gets a sheet of its own."""
 LETTERS_PER_INCH = 14
-"""In the title of a panel and in a legend."""
+"""Number of letters per inch in titles of panels and in legends."""
 _CELL_HEIGHT = 0.23
 _LINE, _GAP = 0.19, 0.1
-"""Height of a line of the legend, and of the space between panels and legend."""
+"""Height of a line of the legend, and height of the space between panels and legend."""
 
 
 class _LegendOptions(TypedDict):
@@ -52,7 +52,7 @@ def split_group(group: Group, *, width: float = WIDTH) -> list[Group]:
     """Split a group that is too high for a page into groups that fit, with the panels in their order.
 
     Args:
-        width: of a sheet, in inches.
+        width: width of a sheet, in inches.
     """
     parts: list[list[Panel | Grid]] = [[]]
     for panel in group.panels:
@@ -64,10 +64,10 @@ def split_group(group: Group, *, width: float = WIDTH) -> list[Group]:
 
 
 def sheet(group: Group, *, width: float = WIDTH) -> Figure:
-    """Draw a group as a figure of the necessary height. Call it in the context `svg.drawing`, which sets the style.
+    """Draw a group as a figure that is as high as its panels. Call this in the context `svg.drawing`.
 
     Args:
-        width: in inches.
+        width: minimum width of the figure, in inches.
     """
     panels = [_as_panel(panel) for panel in group.panels]
     width = max(width, *(panel.size.width for panel in panels))
@@ -113,7 +113,7 @@ def _draw_titled(axes: Axes, *, grid: Grid, title: str) -> None:
 
 
 def _flow_layout(panels: Sequence[Panel], *, width: float) -> tuple[list[PlacedPanel], float]:
-    """Place panels in rows; returns the placed panels and the total height."""
+    """Place panels in rows from left to right; return the placed panels and the total height."""
     placed: list[PlacedPanel] = []
     left = top = height = 0.0
     for panel in panels:
@@ -125,13 +125,13 @@ def _flow_layout(panels: Sequence[Panel], *, width: float) -> tuple[list[PlacedP
 
 
 def _legend_columns(entries: Sequence[LegendEntry], *, width: float) -> int:
-    """Return the number of columns that fit next to each other."""
+    """Return the number of columns that the legend has room for."""
     longest = max((len(entry.label) for entry in entries), default=0)
     return max(1, int(width / (0.75 + longest / (LETTERS_PER_INCH + 3))))
 
 
 def _handle(entry: LegendEntry) -> Line2D | Patch:
-    """Return the symbol before a label."""
+    """Return the symbol of a legend entry."""
     if entry.marker == "bar":
         return Patch(color=entry.colour, label=entry.label)
     marker = {"dot": ".", "": "None"}.get(entry.marker, entry.marker)

@@ -1,4 +1,4 @@
-"""Heat maps: tables of coloured cells, which the page renders as HTML and a sheet draws."""
+"""Heat maps: tables of coloured cells, as HTML in the page or drawn in a figure file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,12 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True)
 class Scale:
-    """Mapping of values between two ends to colours that differ for any common colour vision."""
+    """Mapping of a range of values to colours that readers with any common colour vision can distinguish."""
 
     low: float
     high: float
     is_diverging: bool = False
-    """Orange, white, purple, for changes in both directions; otherwise white to blue."""
+    """Whether colours go from orange over white to purple, for changes in both directions. Otherwise: white to blue."""
 
     def step(self, value: float) -> int:
         """Return the index of a value's colour, from 0 at the low end."""
@@ -66,7 +66,7 @@ class Grid:
     column_name: str = ""
     facets: Facets = field(default_factory=dict)
     row_facets: tuple[Facets, ...] = ()
-    """Facets of each row, if rows can be filtered; a row with `detail` is not drawn on a sheet."""
+    """Facets of each row, if rows can be filtered. Figure files omit rows with the facet `detail`."""
 
     @property
     def cells(self) -> list[tuple[Facets, str, list[tuple[str, str]]]]:
@@ -80,17 +80,17 @@ class Grid:
         return rows
 
     def without_details(self) -> "Grid":
-        """Return the heat map without rows that are hidden at first."""
-        kept = [down for down, facets in enumerate(self.row_facets) if "detail" not in facets]
-        if len(kept) == len(self.row_facets):
+        """Return the heat map without the rows that the page hides initially."""
+        visible = [down for down, facets in enumerate(self.row_facets) if "detail" not in facets]
+        if len(visible) == len(self.row_facets):
             return self
-        moved = {down: index for index, down in enumerate(kept)}
+        new_row = {down: index for index, down in enumerate(visible)}
         return replace(
             self,
-            rows=tuple(self.rows[down] for down in kept),
-            row_facets=tuple(self.row_facets[down] for down in kept),
-            values={(moved[down], across): value for (down, across), value in self.values.items() if down in moved},
-            texts={(moved[down], across): text for (down, across), text in self.texts.items() if down in moved},
+            rows=tuple(self.rows[down] for down in visible),
+            row_facets=tuple(self.row_facets[down] for down in visible),
+            values={(new_row[down], across): value for (down, across), value in self.values.items() if down in new_row},
+            texts={(new_row[down], across): text for (down, across), text in self.texts.items() if down in new_row},
         )
 
     def classes(self, row: int, column: int) -> str:
@@ -100,7 +100,7 @@ class Grid:
 
     @property
     def has_marks(self) -> bool:
-        """Whether some texts have marks after numbers; all cells then have the same width, so that tables align."""
+        """Whether some numbers have a mark of significance. All cells then have the same width, to align tables."""
         return any("*" in text for text in self.texts.values())
 
     @property

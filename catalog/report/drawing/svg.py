@@ -1,7 +1,7 @@
 """Render panels as inline SVG for one page.
 
-Rendering opens no window, reads no matplotlib settings of the user and does not depend on the clock: equal figures give
-equal texts.
+Rendering opens no window, ignores the user's matplotlib settings and does not depend on the clock: equal figures give
+identical SVG.
 """
 
 import io
@@ -56,7 +56,7 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """The look of every figure: all drawing happens inside."""
+    """Set the style of figures. All drawing must happen inside this context."""
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         cast(dict[str, Any], mpl.rcParams).update(_SETTINGS)
@@ -68,13 +68,13 @@ def axes_on(figure: Figure, size: Size, *, left: float = 0.0, bottom: float = 0.
     """Add a pair of axes to a figure.
 
     Args:
-        size: of the panel, including the margins of the axes.
+        size: size of the panel, including the margins of the axes.
         left: distance of the panel from the figure's left edge in inches; `bottom` from its lower edge.
     """
-    whole_width, whole_height = figure.get_size_inches()
+    figure_width, figure_height = figure.get_size_inches()
     width, height = size.width - size.left - size.right, size.height - size.top - size.bottom
-    position = ((left + size.left) / whole_width, (bottom + size.bottom) / whole_height)
-    axes: Axes = figure.add_axes((*position, width / whole_width, height / whole_height))
+    position = ((left + size.left) / figure_width, (bottom + size.bottom) / figure_height)
+    axes: Axes = figure.add_axes((*position, width / figure_width, height / figure_height))
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     return axes
@@ -83,7 +83,7 @@ def axes_on(figure: Figure, size: Size, *, left: float = 0.0, bottom: float = 0.
 def to_svg(panel: Panel, anchor: str) -> str:
     """Return a panel as an `<svg role="img">` element; ids that contain facets are replaced by attributes.
 
-    The page sets its background, its font and its line joins.
+    The CSS of the page sets background, font and line joins.
 
     Args:
         anchor: prefix of the ids in the element, unique in the page.
@@ -126,7 +126,7 @@ _ON_A_LINE = re.compile(
     r'(<path (d="[^"]*") clip-path="([^"]*)" style="[^"]*)"/>\s*'
     r'<g clip-path="\3">\s*<path \2 style="fill: none; (marker: [^"]*"/>)\s*</g>'
 )
-"""A line, and such marks at the same positions."""
+"""A line, followed by a path with marks at the same positions."""
 
 
 def _with_markers(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, english_first, grouped, has_rules
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, english_first, grouped, has_several_rules
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
 from catalog.report.labels import method_label, number, task_label
@@ -12,25 +12,26 @@ _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "set
 
 
 def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw heat maps of the change of accuracy to dense: languages down, sparsities across.
+    """Draw heat maps of the change of accuracy to dense, with a row per language and a column per sparsity.
 
     Args:
-        rows: of `change_to_dense.sql`.
+        rows: result of `change_to_dense.sql`.
     """
     columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
     groups = []
     for _, members in grouped(rows, *columns):
-        reach = max(0.01, *(abs(row["difference"]) for row in members))
-        scale = Scale(-reach, reach, is_diverging=True)
+        largest_change = max(0.01, *(abs(row["difference"]) for row in members))
+        scale = Scale(-largest_change, largest_change, is_diverging=True)
         languages = english_first(row["language"] for row in members)
         grids = tuple(_change_grid(cells, languages=languages, scale=scale) for _, cells in grouped(members, *_METHOD))
-        ends = f"less accurate {number(-reach, signed=True)}|{number(reach, signed=True)} more accurate than dense"
+        low, high = number(-largest_change, signed=True), number(largest_change, signed=True)
+        scale_label = f"less accurate {low}|{high} more accurate than dense"
         groups.append(
             Group(
-                title=task_label(members[0], with_rule=has_rules(rows, members[0])),
+                title=task_label(members[0], with_rule=has_several_rules(rows, members[0])),
                 panels=grids,
                 rows=members,
-                legend=(LegendEntry(label=ends, scale=scale),),
+                legend=(LegendEntry(label=scale_label, scale=scale),),
                 facets=facets_of(members[0], only=("model", "task")),
             )
         )

@@ -5,30 +5,30 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, Panel, Size, distinct, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, Panel, Size, distinct, grouped, omission_note, spread
 from catalog.report.drawing.svg import INK
 from catalog.report.style import BLUE, GREEN, ORANGE
 from catalog.results import Row
 
 MAX_RUNS = 8
-"""Maximum number of runs that are drawn, evenly spread over their order."""
+"""Maximum number of runs to draw; they are chosen at even distances."""
 _MEASURES = (
     ("elapsed_s", "seconds of all jobs", BLUE),
     ("peak_memory_gib", "largest memory of a job, GiB", ORANGE),
-    ("tokens_per_s", "tokens a second", GREEN),
+    ("tokens_per_s", "tokens per second", GREEN),
 )
 """Column, heading and colour."""
 
 
 def cost_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw up to three panels per run.
+    """Draw the time, memory and speed of each run, one panel each.
 
     Args:
-        rows: of `cost_by_step.sql`.
+        rows: result of `cost_by_step.sql`.
     """
     runs = [members for _, members in grouped(rows, "run_id")]
     shown = spread(runs, MAX_RUNS)
-    omitted = left_out(len(shown), len(runs), "runs")
+    omitted = omission_note(len(shown), len(runs), "runs")
     return tuple(
         Group(title=f"{members[0]['run_id']}{omitted}", panels=_panels(members), rows=members) for members in shown
     )

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 from matplotlib.ticker import NullLocator
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, english_first, grouped, has_rules
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, english_first, grouped, has_several_rules
 from catalog.report.drawing.svg import GRID, INK
 from catalog.report.filters import facets_of, to_id
 from catalog.report.labels import METRIC_LABELS, method_label, number, task_label
@@ -18,7 +18,7 @@ from catalog.results import Row
 
 _METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 _LINE = (*_METHOD, "demonstration_label")
-_TOO_FAR = 30.0
+_MAX_LINEAR_RATIO = 30.0
 """Ratio of the largest to the smallest value above which the scale is logarithmic."""
 SeriesStyles = Mapping[tuple[Any, ...], SeriesStyle]
 """Method (the values of `_METHOD`) -> style."""
@@ -30,44 +30,43 @@ def quality_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw the curves of every model, task and metric.
 
     Args:
-        rows: of `quality_by_sparsity.sql`.
+        rows: result of `quality_by_sparsity.sql`.
     """
     columns = ("base_model", "base_model_id", "task", "split", "metric", "scoring_rule", "example_limit")
     groups = []
     for _, members in grouped(rows, *columns):
-        limits, styles = _limits(members), _looks(members)
-        of_language = dict(grouped(members, "language"))
+        limits, styles = _limits(members), _method_styles(members)
+        by_language = dict(grouped(members, "language"))
         panels = tuple(
-            _language_panel(language, of_language[language,], limits=limits, styles=styles)
+            _language_panel(language, by_language[language,], limits=limits, styles=styles)
             for language in english_first(row["language"] for row in members)
         )
-        title = (
-            f"{task_label(members[0], with_rule=has_rules(rows, members[0]))}: {METRIC_LABELS[members[0]['metric']]}"
-        )
+        task = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
+        title = f"{task}: {METRIC_LABELS[members[0]['metric']]}"
         facets = facets_of(members[0], only=("model", "task"))
         groups.append(Group(title=title, panels=panels, rows=members, legend=_legend(members, styles), facets=facets))
     return tuple(groups)
 
 
 def _limits(rows: Sequence[Row]) -> Limits:
-    """Return the scales of all panels, so that panels can be compared."""
+    """Return the axis limits that all panels share, so that panels can be compared."""
     lows = [row["value"] if row["ci_low"] is None else row["ci_low"] for row in rows]
     highs = [row["value"] if row["ci_high"] is None else row["ci_high"] for row in rows]
     low, high = min(lows), max(highs)
     sparsity = max(0.1, *(row["sparsity"] for row in rows))
     if _is_logarithmic(rows[0]["metric"], low, high):
         return low / 1.2, high * 1.2, sparsity
-    reach = 0.04 * ((high - low) or 1.0)
-    return max(0.0, low - reach), high + reach, sparsity
+    margin = 0.04 * ((high - low) or 1.0)
+    return max(0.0, low - margin), high + margin, sparsity
 
 
 def _is_logarithmic(metric: str, low: float, high: float) -> bool:
-    """Whether values, such as perplexities, have too large a range for a linear scale."""
-    return metric == "perplexity" and low > 0 and high / low > _TOO_FAR
+    """Whether the scale is logarithmic, because the range of perplexities is too large for a linear one."""
+    return metric == "perplexity" and low > 0 and high / low > _MAX_LINEAR_RATIO
 
 
-def _looks(rows: Sequence[Row]) -> SeriesStyles:
-    """Return the style of each method: by score and demonstrations, and another one for each method with settings."""
+def _method_styles(rows: Sequence[Row]) -> SeriesStyles:
+    """Return the style of each method, by score and demonstrations; methods with settings get further styles."""
     with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *_METHOD)]
     plain = {method: series_style(*method[:2]) for method, _ in grouped(rows, *_METHOD)}
     return plain | {method: series_style(*method[:2], further=index) for index, method in enumerate(with_settings)}

@@ -2,24 +2,24 @@
 
 from collections.abc import Sequence
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, omission_note, spread
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
 from catalog.report.labels import method_label, number
 from catalog.results import Row
 
 MAX_PAIRS, MAX_METHODS = 16, 12
-"""Maximum number of heat maps: of pairs evenly spread over their order, of methods the most uneven ones."""
+"""Maximum number of heat maps. Pairs are chosen at even distances; of methods, the most uneven ones are drawn."""
 _METHOD = ("score", "set_kind", "propagation", "structure", "settings", "sparsity")
 
 
 def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw one heat map of the removed fraction per method at its largest sparsity: blocks down, layers across.
+    """Draw one heat map per method at its largest sparsity: the removed fraction, a row per block, a column per layer.
 
     Methods that remove the same fraction of every layer, to two digits, share one heat map, one row each.
 
     Args:
-        rows: of `layer_profiles.sql`.
+        rows: result of `layer_profiles.sql`.
     """
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
@@ -30,7 +30,7 @@ def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         scale = Scale(0.0, max(row["removed_share"] for row in members) or 1.0)
         groups.append(
             Group(
-                title=str(model) + left_out(len(shown), len(uneven), "methods that remove unevenly"),
+                title=str(model) + omission_note(len(shown), len(uneven), "methods that remove unevenly"),
                 panels=(
                     *(_layer_grid(cells, scale=scale) for cells in shown),
                     *([_even_grid(even, scale=scale)] if even else []),
@@ -44,7 +44,7 @@ def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _is_even(rows: Sequence[Row]) -> bool:
-    """Whether all layers show the same number."""
+    """Whether all layers have the same removed fraction, to two digits."""
     return len({number(row["removed_share"], digits=2) for row in rows}) == 1
 
 
@@ -79,10 +79,10 @@ def _layer_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
 
 
 def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw one heat map of the fraction of differing entries per pair of variants: blocks down, layers across.
+    """Draw one heat map per pair of variants: the fraction of differing entries, a row per block, a column per layer.
 
     Args:
-        rows: of `profile_differences.sql`: for each pair, rows for layers, blocks and the whole model.
+        rows: result of `profile_differences.sql`: for each pair, rows for layers, blocks and the whole model.
     """
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
@@ -91,7 +91,7 @@ def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         scale = Scale(0.0, max(0.01, *(row["share_differing"] for row in members)))
         groups.append(
             Group(
-                title=f"{model}: {_summary(members)}" + left_out(len(shown), len(pairs), "pairs of variants"),
+                title=f"{model}: {_summary(members)}" + omission_note(len(shown), len(pairs), "pairs of variants"),
                 panels=tuple(_pair_grid(pair_rows, scale=scale) for pair_rows in shown),
                 rows=members,
                 legend=(LegendEntry(f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),

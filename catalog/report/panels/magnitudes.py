@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, omission_note, spread
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
 from catalog.report.labels import set_label
@@ -18,8 +18,8 @@ from catalog.results import Row
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
 _MARKERS = ("o", "s", "^", "D", "X")
 MAX_SETS = 24
-"""Maximum number of panels; sets are evenly spread over their order."""
-_TOO_FAR = 30.0
+"""Maximum number of panels; their sets are chosen at even distances."""
+_MAX_LINEAR_RATIO = 30.0
 """Ratio of the largest to the smallest magnitude above which the scale is logarithmic."""
 _SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed", "profile")
 
@@ -28,7 +28,7 @@ def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw the panels of every model.
 
     Args:
-        rows: of `largest_features.sql`.
+        rows: result of `largest_features.sql`.
     """
     groups = []
     for _, members in grouped(rows, "base_model", "base_model_id"):
@@ -44,7 +44,7 @@ def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         legend.append(LegendEntry(label="another large feature", colour=GREY, marker="dot", line=False))
         groups.append(
             Group(
-                title=str(members[0]["base_model"]) + left_out(len(shown), len(sets), "sets"),
+                title=str(members[0]["base_model"]) + omission_note(len(shown), len(sets), "sets"),
                 panels=tuple(_set_panel(set_rows, recurring=recurring, scale=scale) for set_rows in shown),
                 rows=members,
                 legend=tuple(legend),
@@ -101,8 +101,8 @@ def _draw_set(
 
 
 def _set_scale(axes: Axes, smallest: float, largest: float) -> None:
-    """Set the same scale in every panel, logarithmic if the range is too large for a linear one."""
-    if smallest > 0 and largest / smallest > _TOO_FAR:
+    """Set the scale that all panels share; it is logarithmic if the range is too large for a linear one."""
+    if smallest > 0 and largest / smallest > _MAX_LINEAR_RATIO:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda magnitude, _: f"{magnitude:g}")
         axes.yaxis.set_minor_locator(NullLocator())

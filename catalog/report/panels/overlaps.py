@@ -2,26 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, omission_note, spread
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets, facets_of
 from catalog.report.labels import method_label, number, set_label
 from catalog.results import Row
 
 MAX_SETS, MAX_DEPTHS = 14, 25
-"""Maximum number of sets across and of depths in figures of features, evenly spread over their order. The page also has
-the rows of other sets, which are hidden until their pair is chosen."""
+"""Maximum number of sets and of depths in figures of features, chosen at even distances. The page also has the rows of
+other sets, which are hidden until their pair is chosen."""
 MAX_PAIRS, MAX_METHODS = 40, 12
 """Maximum number of pairs of sets and of methods in figures of masks; rows of other pairs are hidden too."""
 MAX_ROWS = 120
-"""Maximum number of rows of a table including hidden ones, evenly spread over their order."""
+"""Maximum number of rows of a table, including hidden ones, chosen at even distances."""
 
 
 def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw one heat map per depth: large features of a set down, small features across; a chosen pair keeps its rows.
+    """Draw one heat map per depth, with a row per set of large features and a column per set of small features.
 
     Args:
-        rows: of `feature_overlaps.sql`.
+        rows: result of `feature_overlaps.sql`.
     """
     groups = []
     for (model, _, share), members in grouped(rows, "base_model", "base_model_id", "share"):
@@ -37,7 +37,7 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         depths = [cells for _, cells in grouped(members, "depth")]
         drawn = spread(depths, MAX_DEPTHS)
         title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
-        title += left_out(len(shown), len(across), "sets") + left_out(len(drawn), len(depths), "depths")
+        title += omission_note(len(shown), len(across), "sets") + omission_note(len(drawn), len(depths), "depths")
         groups.append(
             Group(
                 title=title,
@@ -51,16 +51,16 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _facets_of_rows(facets: Mapping[str, Facets], *, shown: Sequence[str]) -> Mapping[str, Facets]:
-    """Return the facets of the rows of a table; rows that are hidden at first are marked."""
-    kept = {*shown, *spread(list(facets), MAX_ROWS)}
-    return {key: row if key in shown else {**row, "detail": ""} for key, row in facets.items() if key in kept}
+    """Return the facets of the rows of a table; rows that are initially hidden get the facet `detail`."""
+    included = {*shown, *spread(list(facets), MAX_ROWS)}
+    return {key: row if key in shown else {**row, "detail": ""} for key, row in facets.items() if key in included}
 
 
 def _set_labels(rows: Sequence[Row], side: str) -> Mapping[str, str]:
     """Return id -> label of sets A or B, in the order of the axes; equal labels are followed by the start of the id."""
-    words_of = ("kind", "source", "target", "seed", "profile")
-    sets = {row[f"set_{side}"]: tuple(row[f"{word}_{side}"] for word in words_of) for row in rows}
-    labels = {key: set_label(*words[:3], seed=words[3], profile=words[4]) for key, words in sets.items()}
+    columns = ("kind", "source", "target", "seed", "profile")
+    sets = {row[f"set_{side}"]: tuple(row[f"{column}_{side}"] for column in columns) for row in rows}
+    labels = {key: set_label(*values[:3], seed=values[3], profile=values[4]) for key, values in sets.items()}
     all_labels = list(labels.values())
     return {key: label if all_labels.count(label) == 1 else f"{label} {key[:4]}" for key, label in labels.items()}
 
@@ -97,10 +97,10 @@ def _feature_grid(
 
 
 def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw one heat map per method: pairs of demonstration sets down, blocks across; a chosen pair keeps its rows.
+    """Draw one heat map per method, with a row per pair of demonstration sets and a column per block.
 
     Args:
-        rows: of `mask_overlaps.sql`.
+        rows: result of `mask_overlaps.sql`.
     """
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
@@ -109,7 +109,7 @@ def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         scale = Scale(0.0, 1.0)
         groups.append(
             Group(
-                title=str(model) + left_out(len(drawn), len(methods), "methods"),
+                title=str(model) + omission_note(len(drawn), len(methods), "methods"),
                 panels=tuple(_mask_grid(cells, scale=scale) for cells in drawn),
                 rows=members,
                 legend=(LegendEntry(label="0: no weight is removed by both|1: the same weights", scale=scale),),
@@ -132,7 +132,7 @@ def _mask_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     mean = sum(row["jaccard"] for row in rows) / len(rows)
     title = f"{method_label({**rows[0], 'set_kind': None})}, sparsity {rows[0]['sparsity']:.3g}"
     return Grid(
-        title=title + left_out(len(shown), len(pairs), "pairs of sets"),
+        title=title + omission_note(len(shown), len(pairs), "pairs of sets"),
         label=f"Overlap of removed weights by block, {title}: mean {number(mean)} over {len(pairs)} pairs of sets",
         rows=tuple(facets),
         columns=tuple(str(block) for block in blocks),

@@ -5,7 +5,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, has_rules
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, has_several_rules
 from catalog.report.drawing.svg import INK, QUIET
 from catalog.report.filters import facets_of, to_id
 from catalog.report.labels import number, task_label
@@ -19,10 +19,10 @@ _KEY = ("score", "intervention", "set_kind")
 
 
 def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw one figure per pruned model and task, one panel per set of languages; other dense models are stars too.
+    """Draw one figure per pruned model and task, with one panel per set of languages. Dense models are stars.
 
     Args:
-        rows: of `pareto.sql`.
+        rows: result of `pareto.sql`.
     """
     evaluated = dict(grouped(rows, *_EVALUATED))
     groups = []
@@ -33,7 +33,7 @@ def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
         }
         panels = tuple(_plot(points, dense=dense[languages]) for (languages,), points in grouped(members, "languages"))
         drawn = [*(row for rows_of in dense.values() for row in rows_of), *members]
-        title = task_label(members[0], with_rule=has_rules(rows, members[0]))
+        title = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
         facets = facets_of(members[0], only=("model", "task"))
         groups.append(Group(title=title, panels=panels, rows=drawn, legend=_legend(members), facets=facets))
     return tuple(groups)

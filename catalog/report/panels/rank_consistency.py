@@ -18,10 +18,10 @@ _TASK = ("base_model", "base_model_id", "task", "split")
 
 
 def consistency_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw one pair of bars per language, dense and the variant chosen for it; one panel per model and task.
+    """Draw two bars per language, for the dense model and the variant chosen for it; one panel per model and task.
 
     Args:
-        rows: of `rank_consistency.sql`.
+        rows: result of `rank_consistency.sql`.
     """
     legend = (LegendEntry("dense model", GREY, marker="bar"), LegendEntry("chosen variant", BLUE, marker="bar"))
     return tuple(
@@ -67,7 +67,7 @@ def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw one matrix of languages for the dense model, and one for each variant that was chosen.
 
     Args:
-        rows: of `rank_matrices.sql`.
+        rows: result of `rank_matrices.sql`.
     """
     groups = []
     for _, members in grouped(rows, *_TASK):

@@ -6,7 +6,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, left_out, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, omission_note, spread
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
 from catalog.report.labels import number
@@ -14,7 +14,7 @@ from catalog.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, 
 from catalog.results import Row
 
 MAX_VARIANTS = 9
-"""Maximum number of lines in a figure; variants are evenly spread over their order."""
+"""Maximum number of lines in a figure; their variants are chosen at even distances."""
 _SIZE = Size(3.9, 2.6)
 STYLES = (
     SeriesStyle(BLUE, "o"),
@@ -33,7 +33,7 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw for each model the removed fraction by block, and the outlier ratios by block if there are any.
 
     Args:
-        rows: of `layer_schedule.sql`, without uniform schedules.
+        rows: result of `layer_schedule.sql`, without uniform schedules.
     """
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
@@ -46,7 +46,7 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         ]
         groups.append(
             Group(
-                title=str(model) + left_out(len(shown), len(variants), "variants"),
+                title=str(model) + omission_note(len(shown), len(variants), "variants"),
                 panels=(_removed_panel(shown), *([_ratio_panel(ratios)] if ratios else [])),
                 rows=members,
                 legend=tuple(legend),

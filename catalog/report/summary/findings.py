@@ -1,4 +1,4 @@
-"""Findings: answers to the main questions as sentences that are computed from rows, whatever the result."""
+"""Findings: answers to the main questions, as sentences computed from the rows of queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Finding:
     answer: str
     sentence: str
     tone: str = "open"
-    """`good`, `bad` or `open`: colour of the answer."""
+    """Colour of the answer: `good`, `bad` or `open`."""
     facets: Facets = field(default_factory=dict)
 
 
@@ -28,7 +28,7 @@ def best_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     """Compare the variants chosen on dev with dense on test, outside English.
 
     Args:
-        rows: of `best_by_language.sql`, one model and scoring rule.
+        rows: result of `best_by_language.sql`, one model and scoring rule.
         suffix: appended to the question.
     """
     question = f"Does pruning help outside English?{suffix}"
@@ -70,7 +70,7 @@ def english_finding(rows: Sequence[Row], cost: Sequence[Row], *, suffix: str = "
     """Report the change in English for the variants chosen for other languages, and on average at each sparsity.
 
     Args:
-        rows: of `best_by_language.sql`.
+        rows: result of `best_by_language.sql`.
         cost: of `english_cost.sql`.
         suffix: appended to the question.
     """
@@ -101,7 +101,7 @@ def gap_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     """Compare the gap to English of the variants chosen for other languages with the gap of the dense model.
 
     Args:
-        rows: of `best_by_language.sql`, one model and scoring rule.
+        rows: result of `best_by_language.sql`, one model and scoring rule.
         suffix: appended to the question.
     """
     question = f"Does the gap to English become smaller?{suffix}"
@@ -127,7 +127,7 @@ def balance_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     """Count the variants that are at least as accurate as dense both in English and in the mean of the other languages.
 
     Args:
-        rows: of `pareto.sql`, one model and task.
+        rows: result of `pareto.sql`, one model and task.
         suffix: appended to the question.
     """
     question = f"Does any variant keep both English and the other languages?{suffix}"
@@ -136,18 +136,18 @@ def balance_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     if not pairs:
         return Finding(question, "–", "No variant was evaluated on test in English and another language.")
     sides = ("english_value", "others_value")
-    kept = [row for row, baseline in pairs if all(row[side] >= baseline[side] for side in sides)]
+    as_good = [row for row, baseline in pairs if all(row[side] >= baseline[side] for side in sides)]
     sentence = (
-        f"On test, {len(kept)} of {len(pairs)} variants are at least as accurate as the dense model in English and in "
-        "the mean of the other languages, before any test of significance."
+        f"On test, {len(as_good)} of {len(pairs)} variants are at least as accurate as the dense model in English and "
+        "in the mean of the other languages, before any test of significance."
     )
-    if kept:
-        top = max(kept, key=lambda row: (row["sparsity"], row["others_value"], row["variant_id"]))
+    if as_good:
+        top = max(as_good, key=lambda row: (row["sparsity"], row["others_value"], row["variant_id"]))
         sentence += (
             f" The sparsest of them removes {top['sparsity']:.3g}: {number(top['english_value'])} in English, "
             f"{number(top['others_value'])} in the others ({top['label']})."
         )
-    return Finding(question, f"{len(kept)} of {len(pairs)}", sentence)
+    return Finding(question, f"{len(as_good)} of {len(pairs)}", sentence)
 
 
 def _conditions(row: Row) -> tuple[object, ...]:
@@ -158,10 +158,10 @@ def _conditions(row: Row) -> tuple[object, ...]:
 def comparison_finding(rows: Sequence[Row], opponent: str, score: str, described: Sequence[Row]) -> Finding:
     """Compare translation demonstrations with an opponent outside English at equal sparsity.
 
-    Variants with default settings are used; others only if there are none, and their settings are then mentioned.
+    Only variants with default settings are used, if there are any. Otherwise the sentence mentions the settings.
 
     Args:
-        rows: of `demonstrations_compared.sql`.
+        rows: result of `demonstrations_compared.sql`.
         opponent: `monolingual` or `random`.
         score: the score that read the demonstrations.
         described: of `outside_english.sql`, for a description if no paired comparison is stored.
@@ -197,16 +197,16 @@ def _verdict(mean: float, *, better: int, worse: int) -> tuple[str, str]:
 
 
 def _described_finding(question: str, opponent: str, score: str, described: Sequence[Row]) -> Finding:
-    """Report the difference of the means at equal sparsity, and how to test it."""
+    """Report the difference of the means at equal sparsity, and advise how to test it."""
     advice = "No paired comparison is stored; the key against in an entry of the recipe's variants creates them."
     translation = [
         row for row in described if row["score"] == score and row["set_kind"] == "translation" and not row["settings"]
     ]
-    baseline = {_terms(row): row["accuracy"] for row in described if _is_opponent(row, opponent, score)}
+    baseline = {_comparison_key(row): row["accuracy"] for row in described if _is_opponent(row, opponent, score)}
     differences = [
-        row["accuracy"] - baseline[terms]
+        row["accuracy"] - baseline[key]
         for row in translation
-        if (terms := _terms(row, with_propagation=opponent != "random")) in baseline
+        if (key := _comparison_key(row, with_propagation=opponent != "random")) in baseline
     ]
     if not differences:
         return Finding(question, "–", f"{advice} Both kinds have to be pruned at the same sparsity.")
@@ -224,7 +224,7 @@ def _is_opponent(row: Row, opponent: str, score: str) -> bool:
     return bool(row["score"] == score and row["set_kind"] == opponent)
 
 
-def _terms(row: Row, *, with_propagation: bool = True) -> tuple[object, ...]:
+def _comparison_key(row: Row, *, with_propagation: bool = True) -> tuple[object, ...]:
     """Return the columns that two means have to share to be compared; random pruning has no propagation."""
     columns = ("base_model_id", "scoring_rule", "example_limit", "structure", "settings", "sparsity")
     return (*(row[column] for column in columns), row["propagation"] if with_propagation else None)

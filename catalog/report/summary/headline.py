@@ -32,8 +32,9 @@ COLUMNS: tuple[str, ...] = (
     "test (95% interval)",
     "dense",
     "difference (95% interval)",
+    "p, Holm",
+    "change in English",
 )
-COLUMNS += ("p, Holm", "change in English")
 """Headings of the table of best variants."""
 
 
@@ -93,7 +94,7 @@ def _headline(
 def _model_findings(
     best: Sequence[Row], cost: Sequence[Row], balance: Sequence[Row], *, models: Mapping[str, str]
 ) -> list[Finding]:
-    """Return the findings of each model and scoring rule; without a chosen variant, questions without answers."""
+    """Return the findings of each model and scoring rule. If no variant was chosen, the questions have no answers."""
     findings = []
     for (model, _), rows in grouped(best, "base_model_id", "scoring_rule"):
         suffix = f" ({models[model]})" if len(models) > 1 else ""
@@ -108,7 +109,7 @@ def _model_findings(
 
 
 def _table(rows: Sequence[Row], models: Mapping[str, str]) -> tuple[TableRow, ...]:
-    """Return the best variants as text; p is corrected over the languages of one model and scoring rule."""
+    """Return the best variants as text; p-values are corrected over the languages of a model and scoring rule."""
     lines = []
     for (model, _), members in grouped(rows, "base_model_id", "scoring_rule"):
         lines += [

@@ -9,10 +9,10 @@ from catalog.ingest.materialized import (
     dependencies,
     invalidate_materialized,
     materialized_is_current,
-    note,
-    noted,
+    read_state,
     refresh,
     refresh_all,
+    write_state,
 )
 from catalog.ingest.schema import update_schema
 from catalog.ingest.table_files import declared_tables
@@ -81,7 +81,7 @@ def test_materialized_tables_are_current_from_a_refresh_until_they_are_invalidat
 
 
 def test_the_last_note_under_a_name_is_the_one_that_is_read(connection: duckdb.DuckDBPyConnection) -> None:
-    assert noted(connection, "records") is None
-    note(connection, "records", "a")
-    note(connection, "records", "b")
-    assert noted(connection, "records") == "b"
+    assert read_state(connection, "records") is None
+    write_state(connection, "records", "a")
+    write_state(connection, "records", "b")
+    assert read_state(connection, "records") == "b"

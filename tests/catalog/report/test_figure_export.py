@@ -79,7 +79,7 @@ def test_equal_catalogs_make_equal_files_in_either_format(catalog: Catalog, tmp_
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (FigureSelection(format="png"), "no such format of figures"),
+        (FigureSelection(format="png"), "no such figure format"),
         (FigureSelection(figures=("curvs",)), "unknown figure .*nearest='curves'"),
         (FigureSelection(chosen={"task": ["fact"]}), "unknown task .*nearest='facts'"),
     ],

@@ -1,11 +1,11 @@
-from catalog.report.drawing.exhibits import english_first, has_rules, left_out, spread
+from catalog.report.drawing.exhibits import english_first, has_several_rules, omission_note, spread
 from tests.catalog.report.rows import TASK
 
 
 def test_a_selection_includes_the_first_and_the_last_value_in_order() -> None:
     assert spread(list(range(10)), 4) == [0, 3, 6, 9]
     assert spread([1, 2], 4) == [1, 2]
-    assert left_out(2, 2, "sets") == ""
+    assert omission_note(2, 2, "sets") == ""
 
 
 def test_english_comes_before_all_other_languages() -> None:
@@ -14,5 +14,5 @@ def test_english_comes_before_all_other_languages() -> None:
 
 def test_headings_have_the_rule_if_a_task_has_several() -> None:
     rows = [TASK, {**TASK, "task": "marc", "scoring_rule": "sum"}, {**TASK, "task": "facts"}]
-    assert not has_rules(rows, TASK)
-    assert has_rules([*rows, {**TASK, "scoring_rule": "sum"}], TASK)
+    assert not has_several_rules(rows, TASK)
+    assert has_several_rules([*rows, {**TASK, "scoring_rule": "sum"}], TASK)

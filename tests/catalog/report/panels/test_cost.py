@@ -25,7 +25,7 @@ def test_time_memory_and_tokens_have_a_panel_each_if_there_are_values() -> None:
     assert [panel.label for panel in group.panels] == [
         "seconds of all jobs: prune 1,234, evaluate 1,234",
         "largest memory of a job, GiB: prune 0.5, evaluate 0.5",
-        "tokens a second: evaluate 2,000",
+        "tokens per second: evaluate 2,000",
     ]
     assert {"prune", "evaluate", " 2,000"} <= set(texts(drawn(group.panels[2])))
     (without,) = cost_bars([step("prune")])
