@@ -78,11 +78,11 @@ def sparsegpt(
     removed = torch.zeros(columns.shape, dtype=torch.bool, device=columns.device)
     step = block_size if pattern is None else max(1, block_size // pattern[1]) * pattern[1]
     for start in range(0, columns.shape[0], step):
-        here, behind = slice(start, start + step), slice(start + step, None)
+        block, following = slice(start, start + step), slice(start + step, None)
         if pattern is None:
-            removed[here] = _lowest(_losses(columns[here], factor[here, here]), sparsity)
-        errors = _prune_block(columns[here], removed[here], factor[here, here], pattern)
-        columns[behind].addmm_(factor[here, behind].t(), errors, alpha=-1)
+            removed[block] = _lowest(_losses(columns[block], factor[block, block]), sparsity)
+        errors = _prune_block(columns[block], removed[block], factor[block, block], pattern)
+        columns[following].addmm_(factor[block, following].t(), errors, alpha=-1)
     updated = columns.t().to(torch.float32).contiguous()
     if not bool(torch.isfinite(updated).all()):
         raise StatisticsError("an updated weight is beyond float32")

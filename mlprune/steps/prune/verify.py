@@ -37,13 +37,13 @@ class Verification:
     variant_id: str
     expected: str
     """Fingerprint in the variant's record."""
-    found: str
+    rebuilt: str
     """Fingerprint of the rebuilt masks."""
 
     @property
     def is_equal(self) -> bool:
         """Whether all masks are equal."""
-        return self.expected == self.found
+        return self.expected == self.rebuilt
 
 
 def verify_variant(store: Store, record: Record, model_path: Path) -> Verification:

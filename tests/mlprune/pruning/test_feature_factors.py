@@ -33,16 +33,16 @@ def drawn(n: int, seed: int) -> list[int]:
     return [draws.count(index) for index in range(n)]
 
 
-def close(found: Tensor, expected: list[float]) -> bool:
-    assert found.dtype == torch.float32
-    return found.tolist() == pytest.approx(expected, rel=1e-6)
+def close(result: Tensor, expected: list[float]) -> bool:
+    assert result.dtype == torch.float32
+    return result.tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_one_set_gives_the_norms_over_all_its_demonstrations() -> None:
     sums = statistics(0)
-    found = feature_factors([sums], selection=StatisticsSelection())
+    result = feature_factors([sums], selection=StatisticsSelection())
     for name in INPUTS:
-        norms, n_silent = found[name]
+        norms, n_silent = result[name]
         assert close(norms, [math.sqrt(sum(sums[name][n][j].item() for n in range(N))) for j in range(D_IN)])
         assert n_silent == 0
 
@@ -50,8 +50,8 @@ def test_one_set_gives_the_norms_over_all_its_demonstrations() -> None:
 def test_only_the_first_demonstrations_count_if_the_selection_has_a_number() -> None:
     sums = statistics(0)
     first = feature_factors([{name: one[:3] for name, one in sums.items()}], selection=StatisticsSelection())
-    found = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=3))
-    assert all(torch.equal(found[name][0], first[name][0]) for name in INPUTS)
+    result = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=3))
+    assert all(torch.equal(result[name][0], first[name][0]) for name in INPUTS)
 
 
 @pytest.mark.parametrize("first", [None, 4])
@@ -59,10 +59,10 @@ def test_a_bootstrap_counts_demonstrations_as_often_as_they_are_drawn(first: int
     sums, n = statistics(0), first or N
     counts = drawn(n, seed=3) + [0] * (N - n)
     assert max(counts) > 1
-    found = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=first, resample_seed=3))
+    result = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=first, resample_seed=3))
     for name in INPUTS:
         expected = [math.sqrt(sum(counts[i] * sums[name][i][j].item() for i in range(N))) for j in range(D_IN)]
-        assert close(found[name][0], expected)
+        assert close(result[name][0], expected)
 
 
 def test_weights_are_none_if_every_demonstration_counts_once() -> None:
@@ -103,7 +103,7 @@ def test_several_sets_give_factors_by_the_formula_of_the_aggregation(how: str, s
     one, other = statistics(1), statistics(2, n=3)
     options = {"aggregation_parameters": VarianceParameters(2.0)} if how == "variance" else {}
     reading = StatisticsSelection(aggregation=how, shares=shares, **options)  # type: ignore[arg-type]
-    found = feature_factors([one, other], selection=reading)
+    result = feature_factors([one, other], selection=reading)
     p = shares or (0.5, 0.5)
     for name in INPUTS:
         squares = list(zip(mean(one[name]), mean(other[name]), strict=True))
@@ -117,14 +117,14 @@ def test_several_sets_give_factors_by_the_formula_of_the_aggregation(how: str, s
             ],
             "pooled": [math.sqrt(p[0] * a + p[1] * b) for a, b in squares],
         }
-        assert close(found[name][0], expected[how])
+        assert close(result[name][0], expected[how])
 
 
 @pytest.mark.parametrize("how", [None, "mean", "pooled"])
 def test_contrast_norms_are_made_for_each_set_and_then_aggregated(how: str | None) -> None:
     sets, code = [statistics(1), statistics(2)][: 2 if how else 1], statistics(3)
     code["fc1"][:, 2] = 0
-    found = feature_factors(sets, selection=StatisticsSelection(aggregation=how), contrast=code)  # type: ignore[arg-type]
+    result = feature_factors(sets, selection=StatisticsSelection(aggregation=how), contrast=code)  # type: ignore[arg-type]
     for name in INPUTS:
         against = mean(code[name])
         targets = [mean(one[name]) for one in sets]
@@ -134,8 +134,8 @@ def test_contrast_norms_are_made_for_each_set_and_then_aggregated(how: str | Non
             [math.sqrt(t * t / c) if c else math.sqrt(t) for t, c in zip(target, against, strict=True)]
             for target in targets
         ]
-        assert close(found[name][0], [sum(column) / len(norms) for column in zip(*norms, strict=True)])
-        assert found[name][1] == (1 if name == "fc1" else 0)
+        assert close(result[name][0], [sum(column) / len(norms) for column in zip(*norms, strict=True)])
+        assert result[name][1] == (1 if name == "fc1" else 0)
 
 
 def test_a_reading_counts_demonstrations_of_the_contrast_set_too() -> None:
@@ -145,5 +145,5 @@ def test_a_reading_counts_demonstrations_of_the_contrast_set_too() -> None:
         selection=StatisticsSelection(),
         contrast={name: one[:2] for name, one in code.items()},
     )
-    found = feature_factors([target], selection=StatisticsSelection(n_demonstrations=2), contrast=code)
-    assert all(torch.equal(found[name][0], whole[name][0]) for name in INPUTS)
+    result = feature_factors([target], selection=StatisticsSelection(n_demonstrations=2), contrast=code)
+    assert all(torch.equal(result[name][0], whole[name][0]) for name in INPUTS)

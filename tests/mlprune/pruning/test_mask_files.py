@@ -43,8 +43,8 @@ def levels(seed: int = 0) -> BlockLevels:
     }
 
 
-def written(store: Store, found: BlockLevels) -> Artefact:
-    return write_block_masks(store, mask_path("abc", 7), found)
+def written(store: Store, levels: BlockLevels) -> Artefact:
+    return write_block_masks(store, mask_path("abc", 7), levels)
 
 
 @pytest.mark.parametrize("kept_bytes", [2**20, 0])
@@ -53,23 +53,23 @@ def test_masks_come_back_as_they_were_written(
     store: Store, monkeypatch: pytest.MonkeyPatch, level: int, kept_bytes: int
 ) -> None:
     monkeypatch.setattr(mask_files, "CACHED_BYTES", kept_bytes)
-    found = levels()
-    back = read_keep_masks(store.uri, written(store, found), level)
+    levelss = levels()
+    back = read_keep_masks(store.uri, written(store, levelss), level)
     assert list(back) == ["fc1", "fc2"]
-    for layer, one in found.items():
+    for layer, one in levelss.items():
         assert back[layer].dtype == torch.bool
         assert torch.equal(back[layer], one.levels > level)
 
 
 def test_a_file_has_columns_of_shapes_sparsities_counts_and_hashes(store: Store) -> None:
-    found = levels()
-    artefact = written(store, found)
+    levelss = levels()
+    artefact = written(store, levelss)
     assert (artefact.path, artefact.n_rows) == ("masks/abc/block-007.parquet", 2)
     columns = store.read_table(artefact)
     assert list(columns) == list(SCHEMA)
     assert [shape.tolist() for shape in columns["shape"]] == [[3, 5], [7, 4]]
     assert [one.tolist() for one in columns["sparsities"]] == [list(SPARSITIES)] * 2
-    for place, one in enumerate(found.values()):
+    for place, one in enumerate(levelss.values()):
         counts = [int((one.levels <= level).sum()) for level in range(3)]
         assert columns["n_removed"][place].tolist() == counts
         assert list(columns["keep_sha256"][place]) == list(one.keep_sha256)
@@ -78,15 +78,15 @@ def test_a_file_has_columns_of_shapes_sparsities_counts_and_hashes(store: Store)
 
 
 def test_one_sparsity_takes_one_bit_per_weight(store: Store) -> None:
-    found = {"fc1": described_levels(torch.ones(16, 16, dtype=torch.uint8), (0.5,))}
-    artefact = write_block_masks(store, mask_path("one", 0), found)
+    levels = {"fc1": described_levels(torch.ones(16, 16, dtype=torch.uint8), (0.5,))}
+    artefact = write_block_masks(store, mask_path("one", 0), levels)
     assert store.read_table(artefact)["levels"] == [b"\xff" * 32]
 
 
 def test_ten_sparsities_take_half_a_byte_a_weight(store: Store) -> None:
     drawn = torch.randint(0, 11, (64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    found = {"fc1": described_levels(drawn, [number / 20 for number in range(10)])}
-    (packed,) = store.read_table(write_block_masks(store, mask_path("ten", 0), found))["levels"]
+    levels = {"fc1": described_levels(drawn, [number / 20 for number in range(10)])}
+    (packed,) = store.read_table(write_block_masks(store, mask_path("ten", 0), levels))["levels"]
     assert len(packed) == 64 * 64 // 2
 
 
@@ -96,12 +96,12 @@ def test_the_keep_masks_of_a_sparsity_are_the_levels_above_it(
     store: Store, monkeypatch: pytest.MonkeyPatch, level: int, kept_bytes: int
 ) -> None:
     monkeypatch.setattr(mask_files, "CACHED_BYTES", kept_bytes)
-    found = levels()
-    artefact = written(store, found)
+    levelss = levels()
+    artefact = written(store, levelss)
     masks, extra = stored_keep_masks({"fc1": torch.zeros(3, 5)}, store.uri, artefact, level)
     assert extra is None
     assert list(masks) == ["fc1"]
-    assert masks["fc1"].tolist() == [[one > level for one in row] for row in found["fc1"].levels.tolist()]
+    assert masks["fc1"].tolist() == [[one > level for one in row] for row in levelss["fc1"].levels.tolist()]
 
 
 def test_equal_levels_give_equal_bytes_and_different_levels_different_bytes(store: Store, tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_a_fingerprint_is_the_hash_of_a_line_for_every_layer() -> None:
 
 def test_masks_that_change_places_have_another_fingerprint() -> None:
     places = [(0, "fc1"), (0, "fc2"), (1, "fc1")]
-    found = [
+    levels = [
         fingerprint([(*place, mask) for place, mask in zip(places, masks, strict=True)])
         for masks in permutations(["aa", "bb", "cc"])
     ]
-    assert len(set(found)) == 6
+    assert len(set(levels)) == 6

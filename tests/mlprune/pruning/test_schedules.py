@@ -46,10 +46,10 @@ def owl(sparsities: tuple[float, ...], ratios: list[float], block: int) -> tuple
 
 def test_owl_prunes_blocks_with_more_outliers_less_and_keeps_the_mean() -> None:
     ratios = [0.02, 0.06, 0.04, 0.02]
-    found = [owl((0.5,), ratios, block)[0] for block in range(4)]
+    result = [owl((0.5,), ratios, block)[0] for block in range(4)]
     # r = 2 * 0.1 * (ratio - 0.02) / 0.04 = 0, 0.2, 0.1, 0, whose mean is 0.075
-    assert found == pytest.approx([0.575, 0.375, 0.475, 0.575], abs=1e-12)
-    assert sum(found) / 4 == pytest.approx(0.5, abs=1e-12)
+    assert result == pytest.approx([0.575, 0.375, 0.475, 0.575], abs=1e-12)
+    assert sum(result) / 4 == pytest.approx(0.5, abs=1e-12)
 
 
 @given(
@@ -60,9 +60,9 @@ def test_owl_sparsities_ascend_with_those_asked_so_that_masks_nest(
     ratios: list[float], sparsities: list[float]
 ) -> None:
     for block in range(len(ratios)):
-        found = owl(tuple(sparsities), ratios, block)
-        assert all(low <= high for low, high in pairwise(found))
-        assert all(0 <= one < 1 for one in found)
+        result = owl(tuple(sparsities), ratios, block)
+        assert all(low <= high for low, high in pairwise(result))
+        assert all(0 <= one < 1 for one in result)
 
 
 def test_owl_without_ratios_is_an_error_that_names_the_block() -> None:

@@ -57,52 +57,52 @@ def wanda(weight: Tensor, norms: Tensor) -> list[list[float]]:
 
 @pytest.mark.parametrize("score", ["wanda", "contrast"])
 def test_the_lowest_products_of_weight_and_factor_are_removed(weights: dict[str, Tensor], score: Any) -> None:
-    known = factors(1)
-    found = levels_by(weights, ScoreSpec(score), SPARSITIES, factors=known)
+    known_factors = factors(1)
+    ordered = levels_by(weights, ScoreSpec(score), SPARSITIES, factors=known_factors)
     for layer, weight in weights.items():
-        norms, n_silent = known[XGLM.input_of(layer)]
+        norms, n_silent = known_factors[XGLM.input_of(layer)]
         for level, n_removed in enumerate((2, 4, 6)):
             expected = [removed_of(row, n_removed) for row in wanda(weight, norms)]
-            assert removed_in(keep_masks(found, level=level)[layer]) == expected
-            assert found[layer].n_removed[level] == D_OUT * n_removed
-        assert found[layer].n_silent_features == n_silent
-        assert found[layer].n_dampings is None
+            assert removed_in(keep_masks(ordered, level=level)[layer]) == expected
+            assert ordered[layer].n_removed[level] == D_OUT * n_removed
+        assert ordered[layer].n_silent_features == n_silent
+        assert ordered[layer].n_dampings is None
 
 
 def test_layers_that_read_one_input_use_the_same_factors() -> None:
     same = torch.randn(D_OUT, D_IN, generator=torch.Generator().manual_seed(5))
-    found = levels_by(dict.fromkeys(XGLM.layers, same), ScoreSpec("wanda"), (0.5,), factors=factors(1))
-    levels = {layer: one.levels for layer, one in found.items()}
+    ordered = levels_by(dict.fromkeys(XGLM.layers, same), ScoreSpec("wanda"), (0.5,), factors=factors(1))
+    levels = {layer: one.levels for layer, one in ordered.items()}
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.k_proj"])
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.v_proj"])
     assert not torch.equal(levels["self_attn.q_proj"], levels["fc1"])
 
 
 def test_magnitude_reads_nothing_but_the_weights(weights: dict[str, Tensor]) -> None:
-    found = levels_by(weights, ScoreSpec("magnitude"), (0.5,))
+    ordered = levels_by(weights, ScoreSpec("magnitude"), (0.5,))
     for layer, weight in weights.items():
         expected = [removed_of([abs(w) for w in row], 4) for row in weight.tolist()]
-        assert removed_in(keep_masks(found, level=0)[layer]) == expected
+        assert removed_in(keep_masks(ordered, level=0)[layer]) == expected
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_ria_adds_the_shares_of_row_and_column_and_takes_a_power_of_the_norm(
     weights: dict[str, Tensor], power: float
 ) -> None:
-    known = factors(2)
-    found = levels_by(weights, ScoreSpec("ria", score_parameters=RiaParameters(power)), (0.5,), factors=known)
+    known_factors = factors(2)
+    ordered = levels_by(weights, ScoreSpec("ria", score_parameters=RiaParameters(power)), (0.5,), factors=known_factors)
     for layer, weight in weights.items():
         rows = [[abs(w) for w in row] for row in weight.tolist()]
         columns = [sum(column) for column in zip(*rows, strict=True)]
-        norms = known[XGLM.input_of(layer)][0].tolist()
+        norms = known_factors[XGLM.input_of(layer)][0].tolist()
         scores = [[(w / columns[j] + w / sum(row)) * norms[j] ** power for j, w in enumerate(row)] for row in rows]
-        assert removed_in(keep_masks(found, level=0)[layer]) == [removed_of(row, 4) for row in scores]
+        assert removed_in(keep_masks(ordered, level=0)[layer]) == [removed_of(row, 4) for row in scores]
 
 
 def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weights: dict[str, Tensor]) -> None:
     def levels(seed: int, block: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = levels_by(given, ScoreSpec("random", score_parameters=RandomParameters(seed)), (0.5,), block=block)
-        return {layer: one.levels for layer, one in found.items()}
+        ordered = levels_by(given, ScoreSpec("random", score_parameters=RandomParameters(seed)), (0.5,), block=block)
+        return {layer: one.levels for layer, one in ordered.items()}
 
     first = levels(0, 0, weights)
     others = {layer: weight * 2 for layer, weight in reversed(weights.items())}
@@ -114,25 +114,25 @@ def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weight
 
 @pytest.mark.parametrize("structure", ["row", "matrix", "alpha"])
 def test_masks_of_rising_sparsity_are_nested(weights: dict[str, Tensor], structure: str) -> None:
-    found = levels_by(weights, ScoreSpec("magnitude", structure), SPARSITIES)
-    for denser, sparser in pairwise(keep_masks(found, level=level) for level in range(len(SPARSITIES))):
+    ordered = levels_by(weights, ScoreSpec("magnitude", structure), SPARSITIES)
+    for denser, sparser in pairwise(keep_masks(ordered, level=level) for level in range(len(SPARSITIES))):
         for layer in weights:
             assert not (sparser[layer] & ~denser[layer]).any()
 
 
 def test_matrix_compares_all_weights_of_a_layer(weights: dict[str, Tensor]) -> None:
-    found = levels_by(weights, ScoreSpec("magnitude", "matrix"), (0.3,))
+    ordered = levels_by(weights, ScoreSpec("magnitude", "matrix"), (0.3,))
     for layer, weight in weights.items():
         flat = [abs(w) for row in weight.tolist() for w in row]
-        kept = keep_masks(found, level=0)[layer].flatten()
+        kept = keep_masks(ordered, level=0)[layer].flatten()
         assert set((~kept).nonzero().flatten().tolist()) == removed_of(flat, 12)
 
 
 def test_alpha_removes_scores_up_to_one_share_of_the_sum_of_each_row(weights: dict[str, Tensor]) -> None:
     wide = {layer: torch.randn(16, 64, generator=torch.Generator().manual_seed(3)) for layer in weights}
-    found = levels_by(wide, ScoreSpec("magnitude", "alpha"), (0.5,))
+    ordered = levels_by(wide, ScoreSpec("magnitude", "alpha"), (0.5,))
     for layer, weight in wide.items():
-        kept = keep_masks(found, level=0)[layer]
+        kept = keep_masks(ordered, level=0)[layer]
         removed = [sorted(abs(w) for w in row) for row in weight.double().tolist()]
         counts = (~kept).sum(dim=1).tolist()
         assert sum(counts) == pytest.approx(0.5 * weight.numel(), abs=0.002 * weight.numel())
@@ -146,9 +146,9 @@ def test_alpha_removes_scores_up_to_one_share_of_the_sum_of_each_row(weights: di
 
 
 def test_n_of_m_removes_n_in_every_group(weights: dict[str, Tensor]) -> None:
-    found = levels_by(weights, ScoreSpec("magnitude", structure="1:4"), (0.25,))
+    ordered = levels_by(weights, ScoreSpec("magnitude", structure="1:4"), (0.25,))
     for layer, weight in weights.items():
-        for row, kept in zip(weight.tolist(), keep_masks(found, level=0)[layer].tolist(), strict=True):
+        for row, kept in zip(weight.tolist(), keep_masks(ordered, level=0)[layer].tolist(), strict=True):
             for start in range(0, D_IN, 4):
                 expected = removed_of([abs(w) for w in row[start : start + 4]], 1)
                 assert {index for index, stays in enumerate(kept[start : start + 4]) if not stays} == expected
@@ -159,8 +159,8 @@ def test_the_highest_scores_can_be_removed_with_the_lower_index_first_on_ties(st
     weight = torch.tensor([[1.0, -3.0, 3.0, 2.0, 2.0, 3.0, 0.0, -2.0], [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]])
     sparsity = 0.75 if structure == "3:4" else 0.5
     choice = ScoreSpec("magnitude", structure, removes="highest")
-    found = levels_by(dict.fromkeys(XGLM.layers, weight), choice, (sparsity,))
-    removed = removed_in(keep_masks(found, level=0)["fc1"])
+    ordered = levels_by(dict.fromkeys(XGLM.layers, weight), choice, (sparsity,))
+    removed = removed_in(keep_masks(ordered, level=0)["fc1"])
     expected = {
         "row": [{1, 2, 3, 5}, {0, 1, 2, 3}],
         "matrix": [set(), set(range(8))],
@@ -172,41 +172,41 @@ def test_the_highest_scores_can_be_removed_with_the_lower_index_first_on_ties(st
 @pytest.mark.parametrize(("rounding", "n_removed"), [("decimal", 29), ("binary", 28)])
 def test_the_rounding_of_the_paper_counts_in_binary(rounding: Any, n_removed: int) -> None:
     weights = {layer: torch.randn(2, 100, generator=torch.Generator().manual_seed(1)) for layer in XGLM.layers}
-    found = levels_by(weights, ScoreSpec("magnitude", rounding=rounding), (0.29,))
-    assert {one.n_removed for one in found.values()} == {(2 * n_removed,)}
+    ordered = levels_by(weights, ScoreSpec("magnitude", rounding=rounding), (0.29,))
+    assert {one.n_removed for one in ordered.values()} == {(2 * n_removed,)}
 
 
 def test_every_layer_can_have_its_own_sparsities_and_sparsity_0_removes_nothing(weights: dict[str, Tensor]) -> None:
     own = {**dict.fromkeys(weights, (0.25, 0.5)), "fc1": (0.0, 0.0), "fc2": (0.0, 0.75)}
-    found = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
-    assert {layer: one.n_removed for layer, one in found.items()} == {
+    ordered = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
+    assert {layer: one.n_removed for layer, one in ordered.items()} == {
         **dict.fromkeys(weights, (10, 20)),
         "fc1": (0, 0),
         "fc2": (0, 30),
     }
-    assert list(found) == list(weights)
-    assert {layer: one.sparsities for layer, one in found.items()} == own
-    assert keep_masks(found, level=1)["fc1"].all()
-    assert found["fc1"].n_silent_features == 0
+    assert list(ordered) == list(weights)
+    assert {layer: one.sparsities for layer, one in ordered.items()} == own
+    assert keep_masks(ordered, level=1)["fc1"].all()
+    assert ordered["fc1"].n_silent_features == 0
 
 
 def test_a_mask_is_hashed_row_by_row_eight_weights_to_a_byte(weights: dict[str, Tensor]) -> None:
-    found = levels_by(weights, ScoreSpec("magnitude"), (0.25, 0.5))
-    for layer, one in found.items():
+    ordered = levels_by(weights, ScoreSpec("magnitude"), (0.25, 0.5))
+    for layer, one in ordered.items():
         for level in (0, 1):
-            bits = [int(stays) for row in keep_masks(found, level=level)[layer].tolist() for stays in row]
+            bits = [int(stays) for row in keep_masks(ordered, level=level)[layer].tolist() for stays in row]
             packed = bytes(sum(bit << place for place, bit in enumerate(bits[at : at + 8])) for at in range(0, 40, 8))
             assert one.keep_sha256[level] == hashlib.sha256(packed).hexdigest()
-    mask = keep_masks(found, level=0)["fc1"]
-    assert mask_sha256(mask) == mask_sha256(mask.t().contiguous().t()) == found["fc1"].keep_sha256[0]
+    mask = keep_masks(ordered, level=0)["fc1"]
+    assert mask_sha256(mask) == mask_sha256(mask.t().contiguous().t()) == ordered["fc1"].keep_sha256[0]
 
 
 def test_threads_change_no_level(weights: dict[str, Tensor]) -> None:
-    known = factors(1)
-    alone = levels_by(weights, ScoreSpec("wanda", "alpha"), SPARSITIES, factors=known)
+    known_factors = factors(1)
+    alone = levels_by(weights, ScoreSpec("wanda", "alpha"), SPARSITIES, factors=known_factors)
     set_worker_threads(2)
     try:
-        together = levels_by(weights, ScoreSpec("wanda", "alpha"), SPARSITIES, factors=known)
+        together = levels_by(weights, ScoreSpec("wanda", "alpha"), SPARSITIES, factors=known_factors)
     finally:
         set_worker_threads(1)
     assert all(torch.equal(alone[layer].levels, together[layer].levels) for layer in weights)

@@ -33,12 +33,12 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
 ) -> None:
     parameters = SparseGptParameters() if damping is None else SparseGptParameters(damping)
     choice = ScoreSpec("sparsegpt", structure, score_parameters=parameters)
-    known = products()
-    masks, changed, (levels, again) = rewritten_block(weights, known, choice, dict.fromkeys(weights, (0.5,)), "xglm")
+    grams = products()
+    masks, changed, (levels, again) = rewritten_block(weights, grams, choice, dict.fromkeys(weights, (0.5,)), "xglm")
     assert again is changed
     for layer, weight in weights.items():
         options = {} if damping is None else {"damping": damping}
-        expected = sparsegpt(weight, known[XGLM.input_of(layer)], sparsity=0.5, structure=structure, **options)
+        expected = sparsegpt(weight, grams[XGLM.input_of(layer)], sparsity=0.5, structure=structure, **options)
         assert torch.equal(masks[layer], expected.keep)
         assert torch.equal(changed[layer], expected.weight)
         assert (changed[layer][~masks[layer]] == 0).all()
@@ -65,11 +65,11 @@ def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> No
 
 
 def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights: dict[str, Tensor]) -> None:
-    known = products()
-    known["fc1"] = known["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
-    assert torch.linalg.eigvalsh(known["fc1"]).min() < -1
+    grams = products()
+    grams["fc1"] = grams["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
+    assert torch.linalg.eigvalsh(grams["fc1"]).min() < -1
     _, _, (levels, _) = rewritten_block(
-        weights, known, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
+        weights, grams, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
     )
     assert levels["fc1"].n_dampings is not None
     assert levels["fc1"].n_dampings > 0
@@ -77,6 +77,6 @@ def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights
 
 
 def test_products_that_cannot_be_are_an_error(weights: dict[str, Tensor]) -> None:
-    known = {**products(), "fc1": torch.full((D_IN, D_IN), torch.nan, dtype=torch.float64)}
+    grams = {**products(), "fc1": torch.full((D_IN, D_IN), torch.nan, dtype=torch.float64)}
     with pytest.raises(StatisticsError):
-        rewritten_block(weights, known, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm")
+        rewritten_block(weights, grams, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm")

@@ -66,7 +66,7 @@ def test_a_method_takes_its_own_parameters_and_no_others() -> None:
 
 def test_a_scope_includes_what_both_its_parts_include() -> None:
     scope = Scope((1, 2), ("fc1",))
-    found = {(block, layer) for block in range(4) for layer in ("fc1", "fc2") if scope.includes(block, layer)}
-    assert found == {(1, "fc1"), (2, "fc1")}
+    result = {(block, layer) for block in range(4) for layer in ("fc1", "fc2") if scope.includes(block, layer)}
+    assert result == {(1, "fc1"), (2, "fc1")}
     assert all(Scope().includes(block, "fc2") for block in range(3))
     assert [Scope((1,)).includes(block, "x") for block in (0, 1)] == [False, True]

@@ -36,8 +36,8 @@ def test_safetensors_reads_the_file_of_a_block(store: Store, tmp_path: Path) -> 
     transposed = {layer: one.t().contiguous().t() for layer, one in changed().items()}
     artefact = write_block_weights(store, weights_path("abc", 7), transposed)
     assert artefact.path == "weights/abc/block-007.safetensors"
-    found = load_file(tmp_path / artefact.path)
-    assert all(torch.equal(found[layer], one) for layer, one in changed().items())
+    result = load_file(tmp_path / artefact.path)
+    assert all(torch.equal(result[layer], one) for layer, one in changed().items())
     assert write_block_weights(store, weights_path("def", 0), changed()).sha256 == artefact.sha256
 
 
@@ -47,10 +47,10 @@ def test_a_shard_gets_masks_and_weights_from_the_store(store: Store) -> None:
     masks = write_block_masks(store, mask_path("abc", 0), levels)
     file = write_block_weights(store, weights_path("abc", 0), weights)
     dense = {layer: torch.zeros(3, 4) for layer in weights}
-    keep, found, extra = stored_weights(dense, {}, store.uri, masks, file)
+    keep, result, extra = stored_weights(dense, {}, store.uri, masks, file)
     assert extra is None
     assert all(torch.equal(keep[layer], one > 0) for layer, one in weights.items())
-    assert all(torch.equal(found[layer], one) for layer, one in weights.items())
+    assert all(torch.equal(result[layer], one) for layer, one in weights.items())
 
 
 def test_a_damaged_missing_or_foreign_file_is_an_error(store: Store, tmp_path: Path) -> None:

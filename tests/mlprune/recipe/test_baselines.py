@@ -62,7 +62,7 @@ def test_a_wrong_baseline_is_refused_in_one_line(baselines: list[dict[str, Any]]
 def test_variants_and_evaluations_may_name_a_baseline_and_no_variant_may_have_its_name() -> None:
     variant: dict[str, Any] = {"name": "m", "score": "magnitude", "sparsity": 0.5, "against": ["small"]}
     evaluation = {"task": "xnli", "path": "xnli", "languages": ["en"], "variants": ["small"]}
-    found = parsed(SMALL, variants=[variant], evaluations=[evaluation])
-    assert found.evaluations[0].variants == found.variants[0].against == ("small",)
+    result = parsed(SMALL, variants=[variant], evaluations=[evaluation])
+    assert result.evaluations[0].variants == result.variants[0].against == ("small",)
     with pytest.raises(RecipeError, match="the same name as another entry"):
         parsed(SMALL, variants=[{**variant, "name": "small", "against": []}])

@@ -18,11 +18,11 @@ def parsed(*data_sets: dict[str, Any], **evaluation: Any) -> Recipe:
 
 
 def test_one_file_or_column_is_a_list_of_one_and_mappings_are_pairs() -> None:
-    (found,) = parsed({**OWN, "id": "doc", "columns": {"premise": "a"}, "configs": {"zho_Hant": "tw"}}).data_sets
-    assert (found.files, found.id) == (("{config}/{split}-*.parquet",), ("doc",))
-    assert (found.columns, found.configs) == ((("premise", "a"),), (("zh-Hant", "tw"),))
-    assert found.splits == (("dev", "validation"), ("test", "test"))
-    assert hash(found) == hash(
+    (result,) = parsed({**OWN, "id": "doc", "columns": {"premise": "a"}, "configs": {"zho_Hant": "tw"}}).data_sets
+    assert (result.files, result.id) == (("{config}/{split}-*.parquet",), ("doc",))
+    assert (result.columns, result.configs) == ((("premise", "a"),), (("zh-Hant", "tw"),))
+    assert result.splits == (("dev", "validation"), ("test", "test"))
+    assert hash(result) == hash(
         parsed({**OWN, "id": ["doc"], "columns": {"premise": "a"}, "configs": {"zh-Hant": "tw"}}).data_sets[0]
     )
 

@@ -74,8 +74,8 @@ def test_a_pair_sets_source_and_target(pair: str) -> None:
 
 def test_a_list_of_pairs_multiplies_out() -> None:
     entries = parsed({"name": "one", "kind": "translation", "pair": ["fr-en", "en-zh-Hant"], "seed": [0, 1]})
-    found = [(entry.name, entry.source, entry.target, entry.seed) for entry in entries]
-    assert found == [
+    result = [(entry.name, entry.source, entry.target, entry.seed) for entry in entries]
+    assert result == [
         ("one", "fr", "en", 0),
         ("one", "fr", "en", 1),
         ("one", "en", "zh-Hant", 0),
@@ -134,10 +134,10 @@ def test_a_token_budget_is_instead_of_samples() -> None:
 def test_raw_activations_are_an_option_with_a_quota() -> None:
     for kind in ENTRIES:
         assert the_entry(kind).activations is None
-    found = the_entry("translation", activations={"quota_gib": 0.5, "blocks": [0, 2], "inputs": ["fc1"]}).activations
-    assert found is not None
-    assert (found.quota_gib, found.blocks, found.inputs, found.samples) == (0.5, (0, 2), ("fc1",), None)
-    assert found.dtype == "float32"
+    result = the_entry("translation", activations={"quota_gib": 0.5, "blocks": [0, 2], "inputs": ["fc1"]}).activations
+    assert result is not None
+    assert (result.quota_gib, result.blocks, result.inputs, result.samples) == (0.5, (0, 2), ("fc1",), None)
+    assert result.dtype == "float32"
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,6 @@ def test_every_example_of_the_documentation_is_a_valid_entry() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
     entries = [entry for block in blocks for entry in yaml.safe_load(block)]
     assert {entry["kind"] for entry in entries} == set(ENTRIES)
-    found = parsed(*entries)
-    assert len(found) > len(entries)
-    assert sum(entry.name == "to-en" for entry in found) == 6
+    result = parsed(*entries)
+    assert len(result) > len(entries)
+    assert sum(entry.name == "to-en" for entry in result) == 6

@@ -27,16 +27,16 @@ def one(**changes: Any) -> EvaluationConfig:
 
 def test_one_value_is_a_list_of_one() -> None:
     assert (one().rule, one().prompt_language, one().shot_seed) == (("mean",), ("en",), None)
-    found = one(rule="pmi", prompt_language=["en", "native"])
-    assert (found.rule, found.prompt_language) == (("pmi",), ("en", "native"))
+    result = one(rule="pmi", prompt_language=["en", "native"])
+    assert (result.rule, result.prompt_language) == (("pmi",), ("en", "native"))
     assert parsed({**TRANSLATION, "shot_seed": [0, 1]}).evaluations[0].shot_seed == (0, 1)
 
 
 def test_evaluations_may_name_the_recipes_own_tasks() -> None:
     recipe = parsed({**XNLI, "task": "mood", "rule": ["mean", "pmi"]}, tasks=[MOOD])
-    found = recipe.template_task(recipe.evaluations[0].task)
-    assert found is not None
-    assert found.labels == ("bad", "good")
+    result = recipe.template_task(recipe.evaluations[0].task)
+    assert result is not None
+    assert result.labels == ("bad", "good")
     assert recipe.template_task("xnli") is None
 
 

@@ -64,8 +64,8 @@ def test_lists_multiply_out_with_the_last_key_fastest() -> None:
         "seed": [0, 1],
         **{key: ["a", "b"] for key in ("against", "parts", "over", "of", "shares")},
     }
-    found = [(one["sparsity"], one["seed"]) for one in expand_entry(entry)]
-    assert found == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
+    result = [(one["sparsity"], one["seed"]) for one in expand_entry(entry)]
+    assert result == [(0.1, 0), (0.1, 1), (0.2, 0), (0.2, 1)]
     assert all(
         one[key] == ["a", "b"] for one in expand_entry(entry) for key in ("against", "parts", "over", "of", "shares")
     )
@@ -78,8 +78,8 @@ def test_every_list_of_an_entry_multiplies_even_with_mappings_in_it() -> None:
         scope=[{}, {"layers": ["fc1"]}],
         resample=[1, 2],
     )
-    found = [one for one in parse(value).variants if one.name == "wanda"]
-    assert [(one.schedule.kind, one.scope.layers, one.resample) for one in found] == [
+    result = [one for one in parse(value).variants if one.name == "wanda"]
+    assert [(one.schedule.kind, one.scope.layers, one.resample) for one in result] == [
         (kind, layers, seed) for kind in ("uniform", "owl", "given") for layers in ((), ("fc1",)) for seed in (1, 2)
     ]
 
@@ -99,9 +99,9 @@ EVERYTHING = [(a, b, c) for a in GRID["score"] for b in GRID["sparsity"] for c i
 def test_exclude_removes_the_combinations_that_agree_with_all_its_keys() -> None:
     assert left() == EVERYTHING
     assert left({"score": "random"}) == [one for one in EVERYTHING if one[0] != "random"]
-    found = left({"score": "random", "structure": "matrix"}, {"sparsity": 0.3, "structure": "row"})
+    result = left({"score": "random", "structure": "matrix"}, {"sparsity": 0.3, "structure": "row"})
     gone = [("random", 0.3, "matrix"), ("random", 0.5, "matrix"), ("magnitude", 0.3, "row"), ("random", 0.3, "row")]
-    assert found == [one for one in EVERYTHING if one not in gone]
+    assert result == [one for one in EVERYTHING if one not in gone]
     assert not any("exclude" in one for one in expand_entry({**GRID, "exclude": [{"score": "random"}]}))
 
 

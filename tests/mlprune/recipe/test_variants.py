@@ -285,8 +285,8 @@ def complaint(value: dict[str, Any]) -> RecipeError | None:
 @pytest.mark.parametrize("key", sorted({*VariantConfig.model_fields, "exclude"}))
 @pytest.mark.parametrize("place", ["variants.0", "variants.3", "variants.4"])
 def test_every_value_of_every_key_gives_a_recipe_or_one_line(place: str, key: str) -> None:
-    found = [complaint(with_keys(place, **{key: value})) for value in ODD_VALUES]
-    wrong = [err for err in found if err is not None]
+    result = [complaint(with_keys(place, **{key: value})) for value in ODD_VALUES]
+    wrong = [err for err in result if err is not None]
     assert wrong
     assert all(len(str(err).splitlines()) == 1 and {"where", "key"} <= set(err.context) for err in wrong)
 
@@ -294,7 +294,7 @@ def test_every_value_of_every_key_gives_a_recipe_or_one_line(place: str, key: st
 @pytest.mark.parametrize("section", ["schedule", "scope"])
 def test_every_value_inside_a_section_gives_a_recipe_or_one_line(section: str) -> None:
     for key in ("kind", "blocks", "layers", "m", "spread", "without_blocks", "without_layers"):
-        found = [complaint(with_keys("variants.0", **{section: {key: value}})) for value in (*ODD_VALUES, {0: 0.5})]
-        wrong = [err for err in found if err is not None]
+        result = [complaint(with_keys("variants.0", **{section: {key: value}})) for value in (*ODD_VALUES, {0: 0.5})]
+        wrong = [err for err in result if err is not None]
         assert wrong
         assert all(len(str(err).splitlines()) == 1 and "variants.0" in str(err) for err in wrong)

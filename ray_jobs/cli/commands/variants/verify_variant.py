@@ -21,6 +21,6 @@ def verify(variant_id: VariantArgument, *, store: StoreOption, model: ModelOptio
     record = variant_record(opened, variant_id)
     with quarantine_on_damage(opened):
         result = verify_variant(opened, record, model or find_base_model(opened, record.parent("base_model")))
-    typer.echo(f"{'equal' if result.is_equal else 'different'}: record {result.expected}, rebuilt {result.found}")
+    typer.echo(f"{'equal' if result.is_equal else 'different'}: record {result.expected}, rebuilt {result.rebuilt}")
     if not result.is_equal:
         raise typer.Exit(1)

@@ -17,9 +17,9 @@ def test_counts_equal_plain_loops_over_the_counted_tokens() -> None:
     expected = [
         sum(float(values[n, t, j]) > 0.0 for n in range(3) for t in range(5) if bool(mask[n, t])) for j in range(4)
     ]
-    found = active_counts(values, mask)
-    assert found.dtype == torch.int64
-    assert found.tolist() == expected
+    result = active_counts(values, mask)
+    assert result.dtype == torch.int64
+    assert result.tolist() == expected
     assert 0 < sum(expected) < 4 * int(mask.sum())
 
 

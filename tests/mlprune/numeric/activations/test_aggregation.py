@@ -27,14 +27,14 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def looped(factors: Tensor, how: str, *, shares: list[float], variance_weight: float) -> list[float]:
-    found = []
+    result = []
     for j in range(factors.shape[1]):
         values = [float(factors[one, j]) for one in range(factors.shape[0])]
         mean = sum(share * value for share, value in zip(shares, values, strict=True))
         variance = sum(share * (value - mean) ** 2 for share, value in zip(shares, values, strict=True))
         by_name = {"mean": mean, "max": max(values), "variance": mean + variance_weight * variance}
-        found.append(by_name.get(how, math.sqrt(mean)))
-    return found
+        result.append(by_name.get(how, math.sqrt(mean)))
+    return result
 
 
 @pytest.mark.parametrize("how", NAMES)

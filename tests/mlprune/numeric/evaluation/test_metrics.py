@@ -92,10 +92,10 @@ def test_labels_that_never_occur_do_not_lower_a_macro_mean() -> None:
 
 
 def test_a_label_only_predicted_counts_as_zero_in_macro_and_nothing_in_weighted() -> None:
-    found = label_metrics([0, 0], [0, 1], 3)
-    assert found["precision", False] == 0.5
-    assert found["precision", True] == 1.0
-    assert found["recall", False] == 0.25
+    result = label_metrics([0, 0], [0, 1], 3)
+    assert result["precision", False] == 0.5
+    assert result["precision", True] == 1.0
+    assert result["recall", False] == 0.25
 
 
 def test_many_sums_at_once_give_the_values_of_each() -> None:

@@ -36,17 +36,17 @@ def test_the_statistic_equals_the_tie_corrected_one_of_a_plain_loop(rows: list[l
     between = sum((sum(row[j] for row in ranks) - n * (k + 1) / 2) ** 2 for j in range(k))
     within = sum((rank - (k + 1) / 2) ** 2 for row in ranks for rank in row)
     expected = (k - 1) * between / within if within else 0.0
-    found = friedman(np.array(rows))
-    assert found.statistic == pytest.approx(expected, abs=1e-9)
-    assert found.p_value == pytest.approx(stats.chi2.sf(expected, k - 1), abs=1e-9)
-    assert found.average_ranks.tolist() == pytest.approx([sum(row[j] for row in ranks) / n for j in range(k)])
+    result = friedman(np.array(rows))
+    assert result.statistic == pytest.approx(expected, abs=1e-9)
+    assert result.p_value == pytest.approx(stats.chi2.sf(expected, k - 1), abs=1e-9)
+    assert result.average_ranks.tolist() == pytest.approx([sum(row[j] for row in ranks) / n for j in range(k)])
 
 
 def test_it_equals_scipys_test() -> None:
     values = np.random.default_rng(0).integers(0, 6, (9, 4))
     expected = stats.friedmanchisquare(*values.T)
-    found = friedman(values)
-    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue))
+    result = friedman(values)
+    assert (result.statistic, result.p_value) == pytest.approx((expected.statistic, expected.pvalue))
 
 
 @pytest.mark.parametrize(("k", "q"), [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (10, 3.164)])

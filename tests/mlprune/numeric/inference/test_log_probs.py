@@ -48,20 +48,20 @@ def test_scores_equal_the_softmax_for_any_size_of_pieces(
     states = torch.arange(n_states).repeat_interleave(vocabulary)
     targets = torch.arange(vocabulary).repeat(n_states)
     options = {"head_bias": bias, "softcap": cap, "max_logits": max_logits}
-    found = target_scores(hidden, weight, states=states, targets=targets, **options)
+    result = target_scores(hidden, weight, states=states, targets=targets, **options)
     for place, (state, target) in enumerate(zip(states.tolist(), targets.tolist(), strict=True)):
         log_prob, is_greedy = written_out(hidden, weight, state, target, bias=bias, cap=cap)
-        assert found.log_probs[place].item() == pytest.approx(log_prob, abs=2e-6)
-        assert bool(found.is_greedy[place]) == is_greedy
+        assert result.log_probs[place].item() == pytest.approx(log_prob, abs=2e-6)
+        assert bool(result.is_greedy[place]) == is_greedy
 
 
 def test_states_without_targets_and_the_order_of_targets_change_nothing() -> None:
     hidden, weight = case(MAX_STATES + 3, 7)
     states = torch.tensor([MAX_STATES + 2, 0, MAX_STATES, 0])
     targets = torch.tensor([6, 1, 2, 3])
-    found = target_scores(hidden, weight, states=states, targets=targets)
+    result = target_scores(hidden, weight, states=states, targets=targets)
     expected = torch.log_softmax(hidden.double() @ weight.double().T, dim=1)[states, targets]
-    assert torch.allclose(found.log_probs, expected, atol=1e-6)
+    assert torch.allclose(result.log_probs, expected, atol=1e-6)
 
 
 def test_of_equal_tokens_the_first_is_the_greedy_one() -> None:
@@ -76,22 +76,22 @@ def test_a_target_is_not_greedy_if_an_earlier_token_is_as_likely_or_any_token_is
     states = torch.arange(2).repeat_interleave(7)
     asked = {"states": states, "targets": torch.arange(7).repeat(2)}
     for max_logits in (2, 4, 6, 100):
-        found = target_scores(torch.eye(2), logits.T.contiguous(), **asked, max_logits=max_logits)
-        assert found.is_greedy.nonzero().flatten().tolist() == [6, 7 + 1]
+        result = target_scores(torch.eye(2), logits.T.contiguous(), **asked, max_logits=max_logits)
+        assert result.is_greedy.nonzero().flatten().tolist() == [6, 7 + 1]
 
 
 def test_half_precision_is_summed_in_float32() -> None:
     hidden, weight = (one.bfloat16() for one in case(2, 300))
     everything = {"states": torch.tensor([0, 1]), "targets": torch.tensor([3, 299])}
     expected = torch.log_softmax((hidden @ weight.T).double(), dim=1)[everything["states"], everything["targets"]]
-    found = target_scores(hidden, weight, **everything, max_logits=64)
-    assert torch.allclose(found.log_probs, expected, atol=1e-5)
+    result = target_scores(hidden, weight, **everything, max_logits=64)
+    assert torch.allclose(result.log_probs, expected, atol=1e-5)
 
 
 def test_no_targets_give_no_scores() -> None:
     none = torch.empty(0, dtype=torch.int64)
-    found = target_scores(*case(2, 3), states=none, targets=none)
-    assert found.log_probs.shape == found.is_greedy.shape == (0,)
+    result = target_scores(*case(2, 3), states=none, targets=none)
+    assert result.log_probs.shape == result.is_greedy.shape == (0,)
 
 
 @pytest.mark.parametrize(

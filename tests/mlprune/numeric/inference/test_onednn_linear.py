@@ -20,16 +20,16 @@ def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_a_quick_product_is_the_product_in_float64(shape: tuple[int, ...], bias: bool) -> None:
     inputs, weight, added = numbers(*shape), numbers(OUT, IN, seed=1), numbers(OUT, seed=2) if bias else None
     exact = functional.linear(inputs.double(), weight.double(), None if added is None else added.double())
-    found = quick_linear(inputs, weight, added)
-    assert found.shape == exact.shape
-    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-4)
+    result = quick_linear(inputs, weight, added)
+    assert result.shape == exact.shape
+    torch.testing.assert_close(result.double(), exact, rtol=1e-5, atol=1e-4)
 
 
 @torch.inference_mode()
 def test_rows_of_a_larger_weight_are_multiplied_as_they_lie() -> None:
     inputs, weight = numbers(3, IN), numbers(2 * OUT + 9, IN, seed=1)
-    found = quick_linear(inputs, weight[9 : OUT + 9])
-    torch.testing.assert_close(found, inputs @ weight[9 : OUT + 9].T, rtol=1e-5, atol=1e-4)
+    result = quick_linear(inputs, weight[9 : OUT + 9])
+    torch.testing.assert_close(result, inputs @ weight[9 : OUT + 9].T, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("why", ["dtype", "small", "gradients", "missing"])

@@ -32,9 +32,9 @@ def combinations(run: FinishedRun) -> list[PlannedVariant]:
 def test_a_combination_is_the_set_operation_on_the_kept_weights_of_its_parents(
     method_run: FinishedRun, how: str, together: object
 ) -> None:
-    found = [one for one in combinations(method_run) if one.spec.combination == how]
-    assert {one.spec.propagation for one in found} == {"dense", "sequential"}
-    for one in found:
+    matching = [one for one in combinations(method_run) if one.spec.combination == how]
+    assert {one.spec.propagation for one in matching} == {"dense", "sequential"}
+    for one in matching:
         first, second = (kept(method_run, parent) for parent in one.spec.parent_ids)
         assert callable(together)
         assert kept(method_run, one.id) == together(first, second)

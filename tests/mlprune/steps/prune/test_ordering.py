@@ -34,8 +34,8 @@ def statistics(run: FinishedRun, set_id: str, block: int) -> dict[str, Tensor]:
         for job in run.plan.jobs
         if isinstance(job, ObserveJob) and (job.demonstration_set_id, job.token_scope) == (set_id, "all")
     )
-    found = read_block_statistics(run.store, run.store.require(*job.identity.key).artefacts, block)
-    return {name: one.double() for name, one in found.items()}
+    result = read_block_statistics(run.store, run.store.require(*job.identity.key).artefacts, block)
+    return {name: one.double() for name, one in result.items()}
 
 
 def lowest_removed(scores: Tensor, sparsity: float) -> Tensor:
@@ -117,8 +117,8 @@ def assert_by_hand(run: FinishedRun, variant: PlannedVariant) -> None:
 
 def test_methods_differ_from_each_other(method_run: FinishedRun) -> None:
     variants = [variant for name in DENSE for variant in method_run.named(name, "dense")]
-    found = {method_run.row("variants", variant.id)["mask_sha256"] for variant in variants}
-    assert len(found) == len(variants) == len(DENSE) + 2
+    result = {method_run.row("variants", variant.id)["mask_sha256"] for variant in variants}
+    assert len(result) == len(variants) == len(DENSE) + 2
 
 
 def test_n_of_m_keeps_two_of_every_four_inputs(tiny_run: FinishedRun) -> None:

@@ -21,9 +21,9 @@ def test_ratios_are_the_shares_of_wanda_scores_above_m_times_their_mean(
 ) -> None:
     (variant,) = method_run.named("owl", propagation)
     expected = ByHand(method_run.folder, variant).outlier_ratios()
-    found = read_ratios(method_run.store, outliers_of(method_run, variant))
-    assert found == pytest.approx(expected, abs=1e-12)
-    assert len(set(found)) == 3
+    result = read_ratios(method_run.store, outliers_of(method_run, variant))
+    assert result == pytest.approx(expected, abs=1e-12)
+    assert len(set(result)) == 3
 
 
 def test_ratios_are_in_the_catalog_block_by_block(method_run: FinishedRun) -> None:

@@ -39,8 +39,8 @@ def ids(folder: Path, *variants: dict[str, Any], **options: Any) -> list[str]:
 
 def test_the_dense_variant_always_exists_and_is_first(tiny_inputs: Path) -> None:
     assert labels(tiny_inputs) == ["dense"]
-    found = labels(tiny_inputs, {"score": "magnitude", "sparsity": 0.5})
-    assert found == ["dense", "magnitude 0.5 row"]
+    result = labels(tiny_inputs, {"score": "magnitude", "sparsity": 0.5})
+    assert result == ["dense", "magnitude 0.5 row"]
 
 
 def test_any_sparsity_0_is_the_dense_variant(tiny_inputs: Path) -> None:
@@ -52,17 +52,17 @@ def test_any_sparsity_0_is_the_dense_variant(tiny_inputs: Path) -> None:
 
 
 def test_a_name_of_several_sets_makes_a_variant_of_each(tiny_inputs: Path) -> None:
-    found = labels(tiny_inputs, {**WANDA, "propagation": ["dense", "sequential"]})
-    assert found == [
+    result = labels(tiny_inputs, {**WANDA, "propagation": ["dense", "sequential"]})
+    assert result == [
         "dense",
         *(f"wanda {pair} 0.5 row {how}" for how in ("dense", "sequential") for pair in ("fr-en", "sw-en")),
     ]
 
 
 def test_contrast_sets_pair_up_by_seed(tiny_inputs: Path) -> None:
-    found = labels(tiny_inputs, {**CONTRAST, "propagation": "dense"}, seeds={"mt": [0, 1], "code": [1, 0]})
+    result = labels(tiny_inputs, {**CONTRAST, "propagation": "dense"}, seeds={"mt": [0, 1], "code": [1, 0]})
     pairs = [("fr-en", "code"), ("fr-en seed 1", "code seed 1"), ("sw-en", "code"), ("sw-en seed 1", "code seed 1")]
-    assert found == ["dense", *(f"contrast {mt} against {code} 0.5 row dense" for mt, code in pairs)]
+    assert result == ["dense", *(f"contrast {mt} against {code} 0.5 row dense" for mt, code in pairs)]
 
 
 def test_a_seed_without_a_contrast_set_is_an_error(tiny_inputs: Path) -> None:
@@ -76,10 +76,10 @@ def test_scores_without_statistics_ignore_demonstrations_and_propagation(tiny_in
     entry = {"score": score, "sparsity": 0.5}
     others = {**entry, "demonstrations": ["mt", "mono"], "propagation": ["dense", "sequential"]}
     variants, jobs = planned(tiny_inputs, recipe_of(entry, others))
-    _, found = variants.values()
-    assert (found.spec.set_ids, found.spec.contrast_set_id) == ((), None)
-    assert (found.spec.propagation, found.spec.calibration) == (None, None)
-    assert len(found.entries) == 5
+    _, result = variants.values()
+    assert (result.spec.set_ids, result.spec.contrast_set_id) == ((), None)
+    assert (result.spec.propagation, result.spec.calibration) == (None, None)
+    assert len(result.entries) == 5
     assert {job.step for job in jobs} == {"prune"}
     assert {role for job in jobs for role, _ in job.needs} == {"mask_blocks"}
 
@@ -195,28 +195,28 @@ def test_m_has_to_divide_the_inputs_of_every_layer(tiny_inputs: Path) -> None:
 
 def test_a_scope_excuses_layers_from_a_structure(tiny_inputs: Path) -> None:
     entry = {"score": "magnitude", "structure": "16:32", "scope": {"layers": ["fc2"]}}
-    (_, found) = labels(tiny_inputs, entry)
-    assert found == "magnitude 0.5 16:32 layers fc2"
+    (_, result) = labels(tiny_inputs, entry)
+    assert result == "magnitude 0.5 16:32 layers fc2"
 
 
 def test_over_makes_one_variant_of_the_sets_of_each_seed(tiny_inputs: Path) -> None:
     seeds = {"mt": [0, 1], "mono": [1, 0], "code": [0, 1]}
     variants, _ = planned(tiny_inputs, recipe_of({**OVER, "aggregate": "mean"}, seeds=seeds))
-    _, *found = variants.values()
-    assert [[one.label for one in variant.sets] for variant in found] == [
+    _, *result = variants.values()
+    assert [[one.label for one in variant.sets] for variant in result] == [
         ["fr-en", "sw-en", "fr"],
         ["fr-en seed 1", "sw-en seed 1", "fr seed 1"],
     ]
-    assert found[0].spec.set_ids == tuple(one.id for one in found[0].sets)
-    assert (found[0].language, found[0].seed, found[1].seed) == (None, 0, 1)
-    assert found[0].label == "wanda mean fr-en sw-en fr 0.5 row dense"
+    assert result[0].spec.set_ids == tuple(one.id for one in result[0].sets)
+    assert (result[0].language, result[0].seed, result[1].seed) == (None, 0, 1)
+    assert result[0].label == "wanda mean fr-en sw-en fr 0.5 row dense"
 
 
 def test_over_compares_all_its_sets_with_the_contrast_set_of_their_seed(tiny_inputs: Path) -> None:
     entry = {**CONTRAST, "demonstrations": None, "over": ["mt"], "aggregate": "max"}
     variants, _ = planned(tiny_inputs, recipe_of(entry, seeds={"mt": [0, 1], "code": [1, 0]}))
-    _, *found = variants.values()
-    assert [(one.seed, one.contrast.label if one.contrast else None) for one in found] == [
+    _, *result = variants.values()
+    assert [(one.seed, one.contrast.label if one.contrast else None) for one in result] == [
         (0, "code"),
         (1, "code seed 1"),
     ]
@@ -224,8 +224,8 @@ def test_over_compares_all_its_sets_with_the_contrast_set_of_their_seed(tiny_inp
 
 def test_shares_are_one_number_per_set(tiny_inputs: Path) -> None:
     variants, _ = planned(tiny_inputs, recipe_of({**OVER, "over": ["mt"], "aggregate": "pooled", "shares": [1, 3]}))
-    _, found = variants.values()
-    assert found.spec.calibration.selection.shares == (0.25, 0.75)
+    _, result = variants.values()
+    assert result.spec.calibration.selection.shares == (0.25, 0.75)
 
 
 @pytest.mark.parametrize(

@@ -109,11 +109,11 @@ def test_no_further_pass_of_the_model_serves_them_in_dense_propagation(
 def test_other_token_scopes_and_the_paper_profile_are_observed_separately(tiny_inputs: Path) -> None:
     plain = of_kind(plan_of(tiny_inputs), ObserveJob)
     plan = plan_of(tiny_inputs, {**WANDA, "tokens": ["all", "source", "last_shot"]}, {**WANDA, "profile": "paper"})
-    found = of_kind(plan, ObserveJob)
-    assert found[: len(plain)] == plain
-    assert [job.token_scope for job in found[len(plain) :]] == ["source", "last_shot", "all"]
+    jobs = of_kind(plan, ObserveJob)
+    assert jobs[: len(plain)] == plain
+    assert [job.token_scope for job in jobs[len(plain) :]] == ["source", "last_shot", "all"]
     own = {job.demonstration_set_id for job in plain}
-    assert [job.demonstration_set_id in own for job in found[len(plain) :]] == [True, True, False]
+    assert [job.demonstration_set_id in own for job in jobs[len(plain) :]] == [True, True, False]
 
 
 def test_a_sweep_observes_for_itself_but_owl_reads_the_dense_model(tiny_inputs: Path) -> None:

@@ -78,9 +78,9 @@ def assert_same_files(store: Store, undisturbed: Store, job: SweepJob) -> None:
     expected = contents(undisturbed)
     for path, data in contents(store).items():
         assert data == expected[path], path
-    found = store.require(*job.variant.identity.key)
-    assert len(require_masks(store, found.id).masks) == 3
-    assert store.is_intact(found)
+    result = store.require(*job.variant.identity.key)
+    assert len(require_masks(store, result.id).masks) == 3
+    assert store.is_intact(result)
 
 
 @pytest.mark.parametrize("position", range(7))
@@ -136,8 +136,8 @@ SPARSEGPT = ("sparsegpt", "sparsegpt-n-m", "sparsegpt-scope")
 
 def changed_weights(run: FinishedRun, variant_id: str) -> dict[tuple[int, str], torch.Tensor]:
     files = require_masks(run.store, variant_id).weights
-    found = [read_block_weights(run.store, one) for one in files]
-    return {(block, layer): weight for block, layers in enumerate(found) for layer, weight in layers.items()}
+    result = [read_block_weights(run.store, one) for one in files]
+    return {(block, layer): weight for block, layers in enumerate(result) for layer, weight in layers.items()}
 
 
 @pytest.mark.parametrize("name", SPARSEGPT)
@@ -264,8 +264,8 @@ def test_the_statistics_of_a_sweep_are_stored_in_its_ordering(method_run: Finish
         assert all(path.startswith(f"statistics/{job.variant.id}/block-") for path in paths)
         assert len(paths) == 3 * len(expected)
         for role in expected:
-            found = read_block_statistics(method_run.store, record.artefacts, 2, role=role)
-            assert [tuple(one.shape) for one in found.values()] == [(4, 16), (4, 16), (4, 16), (4, 64)]
+            result = read_block_statistics(method_run.store, record.artefacts, 2, role=role)
+            assert [tuple(one.shape) for one in result.values()] == [(4, 16), (4, 16), (4, 16), (4, 64)]
 
 
 def test_the_last_block_is_not_run_again_once_it_is_pruned(method_run: FinishedRun, tmp_path: Path) -> None:

@@ -110,11 +110,11 @@ def test_the_row_has_the_settings_of_the_variant(method_run: FinishedRun, name: 
 def test_the_sets_of_a_score_are_stored_with_their_roles_and_weights(method_run: FinishedRun) -> None:
     for name, weights in (("mean", (0.25, 0.75)), ("max", (0.5, 0.5)), ("contrast", (0.5, 0.5)), ("paper", (1.0,))):
         for variant in method_run.named(name):
-            found = method_run.store.require("variants", variant.id).rows["variant_demonstrations"]
+            result = method_run.store.require("variants", variant.id).rows["variant_demonstrations"]
             expected = [(one, "demonstrations", w) for one, w in zip(variant.spec.set_ids, weights, strict=True)]
             if name == "contrast":
                 expected.append((str(variant.spec.contrast_set_id), "contrast", 1.0))
-            assert [(row["demonstration_set_id"], row["role"], row["weight"]) for row in found] == expected
+            assert [(row["demonstration_set_id"], row["role"], row["weight"]) for row in result] == expected
 
 
 def test_a_score_without_sets_has_no_rows_of_sets(tiny_run: FinishedRun) -> None:

@@ -28,10 +28,10 @@ MASKED = [str(one["name"]) for one in method_recipe()["variants"] if one.get("sc
 def test_a_variant_is_rebuilt_bit_for_bit(method_run: FinishedRun, name: str) -> None:
     for variant in method_run.named(name):
         record = method_run.store.require("variants", variant.id)
-        found = verify_variant(method_run.store, record, method_run.folder / "model")
-        assert found.is_equal
-        assert found.expected == found.found == record.rows["variants"][0]["mask_sha256"]
-        assert found.variant_id == variant.id
+        result = verify_variant(method_run.store, record, method_run.folder / "model")
+        assert result.is_equal
+        assert result.expected == result.rebuilt == record.rows["variants"][0]["mask_sha256"]
+        assert result.variant_id == variant.id
 
 
 @pytest.mark.parametrize("label", ["magnitude 0.5 row", "random 0.5 row seed 1"])
@@ -73,9 +73,9 @@ def test_other_statistics_give_another_fingerprint_in_dense_propagation(
     record = store.require("variants", variant.id)
     ordering = require_masks(store, record.id).record
     altered_statistics(store, store.require("statistics", ordering.parents["statistics"][0]))
-    found = verify_variant(store, record, method_run.folder / "model")
-    assert not found.is_equal
-    assert found.expected == record.rows["variants"][0]["mask_sha256"] != found.found
+    result = verify_variant(store, record, method_run.folder / "model")
+    assert not result.is_equal
+    assert result.expected == record.rows["variants"][0]["mask_sha256"] != result.rebuilt
 
 
 def test_other_statistics_give_another_fingerprint_in_sequential_propagation(
