@@ -39,7 +39,7 @@ import mlprune.demo  # noqa: E402 - the repository must be importable first
 from catalog.check import check  # noqa: E402
 from catalog.store import Catalog  # noqa: E402
 from mlprune.store.store import Store  # noqa: E402
-from tests.victims import Here, Hit, place  # noqa: E402
+from tests.soak_targets import Here, Hit, place  # noqa: E402
 
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
 PATIENCE_S = 900.0
@@ -210,7 +210,7 @@ class Soak:
 
     def _living(self, kind: str, run: subprocess.Popen[bytes]) -> list[Hit]:
         """Return how to kill each living process of a kind, while the run lives."""
-        return self._where.victims(kind, psutil.Process(run.pid)) if run.poll() is None else []
+        return self._where.targets(kind, psutil.Process(run.pid)) if run.poll() is None else []
 
     @staticmethod
     def _until_it_works(run: subprocess.Popen[bytes], store: Path) -> None:

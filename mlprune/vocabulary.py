@@ -14,6 +14,7 @@ RoundingName = Literal["decimal", "binary"]
 TokenScope = Literal["all", "source", "target", "last_shot"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
 InterventionName = Literal["lrp2", "self_translate"]
+SharesName = Literal["equal", "proportional"]
 DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task"]
 TaskName = Literal[
     "facts",
@@ -54,7 +55,7 @@ class TaskTraits:
         return self.reads != "candidates"
 
 
-TASK_TRAITS: Mapping[TaskName, TaskTraits] = {
+TASK_TRAITS: Mapping[str, TaskTraits] = {
     "facts": TaskTraits(),
     "translation": TaskTraits(reads="pairs"),
     "perplexity": TaskTraits(reads="sentences"),

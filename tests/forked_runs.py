@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.preloaded"])
+CONTEXT.set_forkserver_preload(["tests.forkserver_preload"])
 ROOT = Path(__file__).parents[1]
 TIMEOUT_S = 240.0
 POLL_INTERVAL_S = 0.02

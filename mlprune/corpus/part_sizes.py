@@ -1,11 +1,9 @@
 """Sizes of the parts of a mixed demonstration set."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from mlprune.errors import CorpusError
-
-SharesName = Literal["equal", "proportional"]
+from mlprune.vocabulary import SharesName
 
 
 def part_counts(sizes: Sequence[int], *, shares: SharesName, samples: int | None = None) -> tuple[int, ...]:

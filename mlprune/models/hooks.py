@@ -14,7 +14,7 @@ from mlprune.models.families.records import Family
 from mlprune.numeric.activations.statistics import demonstration_sums
 
 
-class Taps:
+class LayerHooks:
     """Pass the inputs of layers and the activations of neurons to listeners of the thread that runs a block.
 
     Layers that read the same input are observed at the first of them. The hooks stay on the modules and do nothing

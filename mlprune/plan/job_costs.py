@@ -11,7 +11,7 @@ from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost
 
 
 def costs_of(plan: Plan, sizes: Footprint, jobs: Iterable[Job]) -> list[JobCost]:
-    """The cost of each of some jobs of a plan.
+    """The cost of each given job.
 
     Args:
         sizes: of the recipe's model. Jobs that run another base model are counted with the sizes of that one.
@@ -22,7 +22,7 @@ def costs_of(plan: Plan, sizes: Footprint, jobs: Iterable[Job]) -> list[JobCost]
 
 
 def peak_bytes(costs: Iterable[JobCost], n_threads: int) -> int:
-    """Most memory that one of some jobs uses in addition to the process and the weights."""
+    """The largest memory need among the jobs, in addition to the process and the weights."""
     return max((cost.memory_bytes(n_threads) for cost in costs), default=SMALL_JOB_BYTES)
 
 

@@ -10,7 +10,8 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
     """The jobs that have to run, in the order of the plan.
 
     A job is pending if one of its records is missing, if an artefact is missing or has another size than its record
-    says, or if a job that it depends on is pending. In the last case, sound records that other recipes share stay.
+    says, or if a job that it depends on is pending. If only a needed job is
+    pending, sound records that other recipes also make are kept.
 
     Args:
         repair: quarantine records with damaged artefacts and the records that depend on them, so that their jobs run
@@ -25,8 +26,12 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
         missing_needs = [key for key in needs if key in unmade]
         if missing_needs and repair and any(key in present for key in makes):
             missing_needs = [key for key in missing_needs if not _made_meanwhile(store, key)]
-        outdated = set(makes) - set(job.shared) if missing_needs else set()
-        if job.holder is not None and job.holder in present and not survey.is_sound(job.holder):
+        outdated = set(makes) - set(job.also_made_elsewhere) if missing_needs else set()
+        if (
+            job.artefact_record is not None
+            and job.artefact_record in present
+            and not survey.is_sound(job.artefact_record)
+        ):
             outdated = set(makes)
         stale = [key for key in makes if key in present and (key in outdated or not survey.is_sound(key))]
         if repair:

@@ -67,7 +67,7 @@ def block_levels(
     def ordered(layer: str) -> LayerLevels:
         factor, n_silent = (factors or {}).get(family.input_of(layer), (None, 0))
         if not any(sparsities[layer]):
-            return untouched(weights[layer].shape, sparsities[layer])
+            return unpruned_levels(weights[layer].shape, sparsities[layer])
         scores = layer_scores(weights[layer], score=score, block=block, layer=layer, factors=factor)
         levels = levels_of(
             scores, score.structure, sparsities=sparsities[layer], rounding=score.rounding, removes=score.removes
@@ -104,7 +104,7 @@ def mask_sha256(keep: Tensor) -> str:
     return hashlib.sha256(packed_mask(keep)).hexdigest()
 
 
-def untouched(shape: tuple[int, ...], sparsities: Sequence[float]) -> LayerLevels:
+def unpruned_levels(shape: tuple[int, ...], sparsities: Sequence[float]) -> LayerLevels:
     """Return the levels of a layer of which nothing is removed at any sparsity."""
     return described_levels(torch.full(tuple(shape), len(sparsities), dtype=torch.uint8), sparsities)
 

@@ -9,11 +9,11 @@ from mlprune.methods import SparseGptParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.parallel import parallel_map
-from mlprune.pruning.scoring import BlockLevels, LayerLevels, LayerSparsities, described_levels, untouched
+from mlprune.pruning.scoring import BlockLevels, LayerLevels, LayerSparsities, described_levels, unpruned_levels
 from mlprune.pruning.spec import ScoreSpec
 
 
-def rewritten_block(
+def sparsegpt_block(
     weights: Mapping[str, Tensor],
     products: Mapping[str, Tensor],
     score: ScoreSpec,
@@ -39,7 +39,7 @@ def rewritten_block(
     def rewritten(layer: str) -> tuple[LayerLevels, Tensor | None]:
         weight = weights[layer]
         if not any(sparsities[layer]):
-            return untouched(weight.shape, sparsities[layer]), None
+            return unpruned_levels(weight.shape, sparsities[layer]), None
         result = sparsegpt(
             weight,
             products[record.input_of(layer)],

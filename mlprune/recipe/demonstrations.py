@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mlprune.recipe.base import Language, Model, Seed, pair_languages
-from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, TaskName
+from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, SharesName, TaskName
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
@@ -80,7 +80,7 @@ class DemonstrationConfig(Model):
     """task: split of the task files (`dev`)."""
     parts: tuple[str, ...] = ()
     """mixed: names of the sets that it combines."""
-    shares: Literal["equal", "proportional"] = "proportional"
+    shares: SharesName = "proportional"
     """mixed: the same number of demonstrations from every part, or numbers in proportion to the sizes of the parts."""
     shots: Annotated[int, Field(ge=1)] = DEFAULT_SHOTS
     """Sentences, sentence pairs, documents or items in one demonstration (text: 1); code ignores it."""

@@ -45,7 +45,9 @@ class ModelRef:
 
 
 def computed_parameters(model: ModelRef, *, batch_tokens: int | None = None) -> dict[str, JsonValue]:
-    """Return the settings of the model's computation as parameters of an id; device `cpu` is left out.
+    """Return the settings of the model's computation as parameters of an id.
+
+    The device is included only for work in batches on a device other than `cpu`.
 
     Args:
         batch_tokens: tokens of a batch; None for work without batches.
@@ -145,12 +147,15 @@ class Job(ABC):
         return None
 
     @property
-    def shared(self) -> tuple[RecordKey, ...]:
-        """Records in `makes` that jobs of other recipes also make, from other records; sound ones stay."""
+    def also_made_elsewhere(self) -> tuple[RecordKey, ...]:
+        """Records in `makes` that jobs of other recipes make too, from other parents.
+
+        If they are sound, they are kept when this job runs again.
+        """
         return ()
 
     @property
-    def holder(self) -> RecordKey | None:
+    def artefact_record(self) -> RecordKey | None:
         """The record in `makes` with the artefacts of all others. If it is damaged, all are made again."""
         return None
 

@@ -36,7 +36,7 @@ def claim_path(kind: str, record_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Sighting:
+class _SeenClaim:
     """A claim of another run, as it was last read."""
 
     data: bytes
@@ -71,7 +71,7 @@ class Claims:
         """Claims of this run -> when each was last written."""
         self._released: dict[Key, None] = {}
         """Claims that the thread is going to remove."""
-        self._sightings: dict[Key, _Sighting] = {}
+        self._seen_claims: dict[Key, _SeenClaim] = {}
         self._is_on = True
         """False after an error: then the run goes without claims."""
         self._n_written = 0
@@ -96,7 +96,10 @@ class Claims:
         self._best_effort(self._remove_orphans)
 
     def take(self, key: Key) -> bool:
-        """Claim a record; return False if another run has claimed it. A claim may be taken again by its owner."""
+        """Claim a record; return False if another run has claimed it.
+
+        Taking a record that this run already holds succeeds.
+        """
         with self._lock:
             if not self._is_on or key in self._held:
                 return True
@@ -110,7 +113,7 @@ class Claims:
             self._disable(err)
             return True
         if is_taken:
-            self._sightings.pop(key, None)
+            self._seen_claims.pop(key, None)
             with self._lock:
                 self._held[key] = time.monotonic()
         return is_taken
@@ -124,8 +127,8 @@ class Claims:
 
     def owner_of(self, key: Key) -> str:
         """Return the owner of a claim when `take` last returned False for it, for messages."""
-        sighting = self._sightings.get(key)
-        return str(_parsed(sighting.data).get("owner", "another run")) if sighting else "another run"
+        seen = self._seen_claims.get(key)
+        return str(_parsed(seen.data).get("owner", "another run")) if seen else "another run"
 
     def _take(self, key: Key) -> bool:
         path, data = claim_path(*key), self._new_claim()
@@ -162,15 +165,15 @@ class Claims:
     def _is_stale(self, key: Key, data: bytes) -> bool:
         """Return whether the claim of another run has not changed for too long, or its process has ended."""
         now = time.monotonic()
-        sighting = self._sightings.get(key)
-        if sighting is None or sighting.data != data:
-            sighting = self._sightings[key] = _Sighting(data, now)
+        seen = self._seen_claims.get(key)
+        if seen is None or seen.data != data:
+            seen = self._seen_claims[key] = _SeenClaim(data, now)
         claim = _parsed(data)
         if is_gone(claim.get("process")):
             return True
         stale_after_s = claim.get("stale_after_s")
         limit_s = stale_after_s if isinstance(stale_after_s, int | float) else self._stale_after_s
-        return now - sighting.since > limit_s
+        return now - seen.since > limit_s
 
     # The thread
 

@@ -32,7 +32,7 @@ from catalog.store.database_file import FILE_NAME
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.segments.encoding import segment_bytes
 from mlprune.store.store import Store
-from tests.catalog.processes_at_work import event, finished, started, write_and_checkpoint_until
+from tests.catalog.store_processes import event, finished, started, write_and_checkpoint_until
 
 METRICS = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro", "ece")
 LANGUAGES = ("en", "fr", "es", "sw", "de", "zh", "ar", "hi")

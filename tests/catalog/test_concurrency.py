@@ -13,7 +13,7 @@ import pytest
 from catalog.store import Catalog, connections, export_catalog
 from catalog.store.database_file import HEADER_BYTES, snapshot_copy
 from mlprune.store.store import Store
-from tests.catalog.processes_at_work import (
+from tests.catalog.store_processes import (
     PATIENCE_S,
     ask_duckdb_until,
     ask_until,

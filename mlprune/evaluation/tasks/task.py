@@ -8,7 +8,7 @@ from typing import Literal
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.vocabulary import PromptName, TaskReads, TaskTraits
+from mlprune.vocabulary import TASK_TRAITS, PromptName, TaskReads, TaskTraits
 
 LABEL_METRICS = (
     "accuracy",
@@ -30,15 +30,14 @@ class Task:
     """Keys that a row must have in addition to its id; empty for tasks that read parallel text."""
     to_item: Callable[..., ChoiceItem | None] | None = None
     """Function that makes an item of (example id, row); it returns None for a row that the task drops."""
-    traits: TaskTraits = field(default_factory=TaskTraits)
     prompt_language: Literal["en"] | None = None
     """Language of the words around the example; None if there are no such words."""
     ties: Literal["earlier", "shared"] = "earlier"
-    """Of candidates with equal scores the earlier one is predicted, or they share the credit."""
+    """Among candidates with equal scores, predict the earlier one, or divide the credit equally."""
     texts: tuple[str, ...] = ()
-    """Keys of a row whose texts are in the example's language; empty if only whole texts make sense in it."""
+    """Keys of a row whose texts can be translated one by one; empty if the row makes sense only as a whole."""
     answer: str | None = None
-    """Key of the right one among candidates that a row lists, by index or by text."""
+    """Key of the right candidate, as an index or a text, if the row lists its candidates."""
     most_words: int | None = None
     """Whitespace-separated words of each such text that are kept; None for all."""
     native: Mapping[str, object] = field(default_factory=dict, compare=False)
@@ -47,6 +46,11 @@ class Task:
     """Paper that introduced the task."""
     dataset: HubSet | None = field(default=None, compare=False)
     """Published data set with the rows of the task."""
+
+    @property
+    def traits(self) -> TaskTraits:
+        """Traits of the built-in task of this name; default traits for a task that a recipe describes."""
+        return TASK_TRAITS.get(self.name, TaskTraits())
 
     @property
     def reads(self) -> TaskReads:

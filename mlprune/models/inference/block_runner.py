@@ -13,7 +13,7 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
 from mlprune.errors import ModelError
 from mlprune.models.families.records import Family
-from mlprune.models.hooks import Taps
+from mlprune.models.hooks import LayerHooks
 from mlprune.models.inference.call_capture import hidden_of, prepare
 from mlprune.models.inference.key_value_caches import KeyValueCaches
 from mlprune.models.messages import HiddenStates
@@ -45,7 +45,7 @@ class BlockRunner:
         self.head = head
         self._final_norm = model.get_submodule(family.final_norm)
         self._embedding_lock = threading.Lock()
-        self.taps = Taps(self.modules.values(), family)
+        self.hooks = LayerHooks(self.modules.values(), family)
         self.caches = KeyValueCaches(model.config, blocks, n_blocks=self.n_blocks, device=device)
         self._shifts: dict[int, Tensor] = {}
         self._accepted = inspect.signature(model.get_submodule(family.base).forward).parameters

@@ -45,7 +45,7 @@ class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
             counts.append(active_counts(activations.reshape(*counted.shape, -1), counted))
 
         try:
-            with runner.taps.listening(neurons=count):
+            with runner.hooks.listening(neurons=count):
                 after = runner.step(block, states)
         except StatisticsError as err:
             raise StatisticsError(err.message, err.context, block=block) from err

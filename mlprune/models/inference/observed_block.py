@@ -19,7 +19,7 @@ def run_observed(
     """
     listener = InputSums(runner.family, counted)
     try:
-        with runner.taps.listening(listener):
+        with runner.hooks.listening(listener):
             after = runner.step(block, states)
     except StatisticsError as err:
         raise StatisticsError(err.message, err.context, block=block) from err
@@ -37,7 +37,7 @@ def observe_inputs(
     """
     listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens, stops=True)
     try:
-        with runner.taps.listening(listener):
+        with runner.hooks.listening(listener):
             runner.step(block, states)
     except StatisticsError as err:
         raise StatisticsError(err.message, err.context, block=block) from err

@@ -20,9 +20,9 @@ PROCESS_BYTES = 6 * 2**30 // 10
 GROUP_BYTES = 2**28
 """States and sums of the batches that pass the blocks of an offloaded shard together; logits take a few MiB of it."""
 
-_SCORING = 4 + 1 + 1
+_SCORING_BYTES = 4 + 1 + 1
 """Bytes per weight while its layer is ordered: float32 score, level, and one byte of scratch."""
-_CHOSEN = 1 + 1
+_MASK_BYTES = 1 + 1
 """Bytes per weight of the whole block until its masks are written: level and keep mask."""
 _STATE = 16
 """Bytes per token and feature of the widest input, while a batch runs through a block."""
@@ -128,7 +128,7 @@ def pruning_bytes(sizes: Footprint, *, n_threads: int = 1) -> int:
         n_threads: layers that are ordered in parallel.
     """
     n_weights = sum(sizes.prunable)
-    return n_weights * (sizes.itemsize + _CHOSEN) + sum(sizes.prunable[:n_threads]) * _SCORING
+    return n_weights * (sizes.itemsize + _MASK_BYTES) + sum(sizes.prunable[:n_threads]) * _SCORING_BYTES
 
 
 def estimate_working_bytes(sizes: Footprint, *, batch_tokens: int = 512, n_threads: int = 1) -> int:

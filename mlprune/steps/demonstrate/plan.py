@@ -111,7 +111,7 @@ def plan_sets(
 
     Args:
         evaluated: corpus lines that evaluations use.
-        profile: `paper` makes the sets in the way of the published code.
+        profile: `paper` makes the sets as the published code does.
     Raises:
         RecipeError: a set would contain an evaluated sentence or item, mixed sets contain each other, or the published
             code has no such set.

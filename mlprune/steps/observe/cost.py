@@ -27,7 +27,7 @@ def statistics_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens:
     )
 
 
-def sums_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, disk_bytes: float) -> JobCost:
+def one_pass_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, disk_bytes: float) -> JobCost:
     """Cost of one pass over a set of which only sums are stored."""
     return JobCost(
         step,

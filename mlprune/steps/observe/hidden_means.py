@@ -15,7 +15,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
 from mlprune.steps.observe.columns import array_column, matrix_column, numeric_columns
-from mlprune.steps.observe.cost import sums_cost
+from mlprune.steps.observe.cost import one_pass_cost
 from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass
 from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
 from mlprune.store.store import Store
@@ -32,7 +32,7 @@ class HiddenMeansJob(DensePassJob):
         """One pass over the set."""
         size = sets.get(self.demonstration_set_id, EMPTY_SET)
         disk_bytes = 8.0 * sizes.hidden * len(sizes.blocks)
-        return sums_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Sum the batches in order, then write the sums and the record.

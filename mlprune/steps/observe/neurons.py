@@ -17,7 +17,7 @@ from mlprune.numeric.activations.active_neurons import removed_before, removed_b
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
-from mlprune.steps.observe.cost import COUNT_DIGITS, sums_cost
+from mlprune.steps.observe.cost import COUNT_DIGITS, one_pass_cost
 from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass
 from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.store.records import Artefact
@@ -32,7 +32,7 @@ class NeuronActivityJob(DensePassJob):
         """One pass over the set."""
         size = sets.get(self.demonstration_set_id, EMPTY_SET)
         disk_bytes = float(COUNT_DIGITS * sizes.widest * len(sizes.blocks))
-        return sums_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Sum the counts of all batches and write the record.

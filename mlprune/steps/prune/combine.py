@@ -37,7 +37,7 @@ class CombineJob(Job):
         return tuple(("variants", parent) for parent in self.variant.parent_ids)
 
     @property
-    def holder(self) -> RecordKey | None:
+    def artefact_record(self) -> RecordKey | None:
         """The ordering, which has the masks."""
         return self.ordering.key
 

@@ -147,12 +147,12 @@ class CollectVariantsJob(Job):
         return tuple(("mask_blocks", block) for block in self.blocks)
 
     @property
-    def shared(self) -> tuple[RecordKey, ...]:
+    def also_made_elsewhere(self) -> tuple[RecordKey, ...]:
         """The variants: orderings of other sparsities make the same records."""
         return tuple(variant.identity.key for variant in self.variants)
 
     @property
-    def holder(self) -> RecordKey | None:
+    def artefact_record(self) -> RecordKey | None:
         """The ordering, which has the masks."""
         return self.ordering.key
 

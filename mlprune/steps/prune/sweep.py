@@ -21,7 +21,7 @@ from mlprune.models.shard import Shard
 from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, stored_keep_masks, write_block_masks
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
-from mlprune.pruning.sparsegpt_block import rewritten_block
+from mlprune.pruning.sparsegpt_block import sparsegpt_block
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.pruning.weight_files import stored_weights, weights_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, ModelJob, ModelRef, RecordKey
@@ -83,7 +83,7 @@ class SweepJob(ModelJob):
         return (*(("demonstration_sets", set_id) for set_id in sets if set_id), *ratios)
 
     @property
-    def holder(self) -> RecordKey | None:
+    def artefact_record(self) -> RecordKey | None:
         """The ordering, which has the masks."""
         return self.ordering.key
 
@@ -149,7 +149,7 @@ class SweepJob(ModelJob):
         ordering = Ordering(variant.score, (variant.sparsity,), variant.schedule, variant.scope, outliers=self.outliers)
         sparsities = sparsities_of(store, FAMILIES[family], block, ordering)
         if variant.weights_changed:
-            rewrite = partial(rewritten_block, score=variant.score, sparsities=sparsities, family=family)
+            rewrite = partial(sparsegpt_block, score=variant.score, sparsities=sparsities, family=family)
             levels, weights = model.on_block(block, Shard.rewrite_block, block, rewrite)
             path = weights_path(variant.id, block)
             changed: tuple[Artefact, ...] = (write_block_weights(store, path, weights),)

@@ -87,7 +87,7 @@ class CombinedVariant(_Variant):
     """A base model with the masks of other variants combined."""
 
     sparsity: float
-    """The sparsity that its parents were asked for."""
+    """The sparsity that the recipe gives its parents."""
     combination: CombinationName
     parent_ids: tuple[str, ...]
     """Variants that are combined, in order."""

@@ -11,7 +11,7 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
 from mlprune.numeric.evaluation.significance import resampled_indices
-from tests.hand_predictions import whole_texts, with_scores
+from tests.example_predictions import whole_texts, with_scores
 from tests.plain_metrics import plain_classification, plain_perplexity
 
 N = 40

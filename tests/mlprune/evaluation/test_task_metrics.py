@@ -14,7 +14,7 @@ from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS, SHARED_TIES, Metric, bleu_metric, signature, task_metrics
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.vocabulary import METRIC_TRAITS
-from tests.hand_predictions import whole_texts, with_scores
+from tests.example_predictions import whole_texts, with_scores
 from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 
 MEANS = ("macro", "weighted")

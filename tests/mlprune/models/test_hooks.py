@@ -6,24 +6,24 @@ import torch
 
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.hooks import InputSums, Taps
+from mlprune.models.hooks import InputSums, LayerHooks
 from tests.tiny_models import tiny_model
 
 
 def observed_block(**options):
-    """A block, its taps, and a listener for one run of two rows of three tokens."""
+    """A block, its hooks, and a listener for one run of two rows of three tokens."""
     model, family = tiny_model("xglm", seed=1, blocks=1), FAMILIES["xglm"]
     block = model.model.layers[0]
     counted = torch.tensor([[True, True, False], [False, True, False]])
-    return block, Taps([block], family), InputSums(family, counted, **options)
+    return block, LayerHooks([block], family), InputSums(family, counted, **options)
 
 
 @torch.inference_mode()
 def test_inputs_are_observed_once_per_group_of_layers():
-    block, taps, listener = observed_block(keeps_tokens=True)
+    block, hooks, listener = observed_block(keeps_tokens=True)
     seen = {}
     block.fc2.register_forward_pre_hook(lambda _, args: seen.update(fc2=args[0]))
-    with taps.listening(listener):
+    with hooks.listening(listener):
         block(torch.randn(2, 3, 16))
     sums = listener.sums()
     assert tuple(sums) == FAMILIES["xglm"].input_names
@@ -40,14 +40,14 @@ def test_inputs_are_observed_once_per_group_of_layers():
 @torch.inference_mode()
 def test_a_stopped_block_gives_the_same_sums_and_skips_its_last_product():
     hidden = torch.randn(2, 3, 16)
-    block, taps, whole = observed_block()
-    with taps.listening(whole):
+    block, hooks, whole = observed_block()
+    with hooks.listening(whole):
         block(hidden)
-    block, taps, stopped = observed_block(stops=True)
+    block, hooks, stopped = observed_block(stops=True)
     products = []
     for name, module in block.named_modules():
         module.register_forward_hook(lambda *_, name=name: products.append(name))
-    with taps.listening(stopped):
+    with hooks.listening(stopped):
         block(hidden)
         raise AssertionError("the block was run to its end")
     assert "activation_fn" in products
@@ -57,8 +57,8 @@ def test_a_stopped_block_gives_the_same_sums_and_skips_its_last_product():
 
 @torch.inference_mode()
 def test_after_the_context_there_is_no_listener_even_after_an_error():
-    block, taps, listener = observed_block(stops=True)
-    with pytest.raises(KeyError), taps.listening(listener):
+    block, hooks, listener = observed_block(stops=True)
+    with pytest.raises(KeyError), hooks.listening(listener):
         raise KeyError
     block(torch.randn(2, 3, 16))
     assert not listener._sums
@@ -66,19 +66,19 @@ def test_after_the_context_there_is_no_listener_even_after_an_error():
 
 @torch.inference_mode()
 def test_a_listener_only_gets_the_inputs_of_its_own_thread():
-    block, taps, listener = observed_block()
+    block, hooks, listener = observed_block()
     run = torch.inference_mode()(block)
-    with taps.listening(listener), ThreadPoolExecutor(1) as other:
+    with hooks.listening(listener), ThreadPoolExecutor(1) as other:
         other.submit(run, torch.randn(2, 3, 16)).result()
     assert not listener._sums
 
 
 @torch.inference_mode()
 def test_a_non_finite_counted_activation_is_an_error_that_names_the_input():
-    block, taps, listener = observed_block()
+    block, hooks, listener = observed_block()
     hidden = torch.randn(2, 3, 16)
     hidden[0, 1, 3] = torch.nan
-    with pytest.raises(StatisticsError, match=r"input='self_attn\.q_proj'"), taps.listening(listener):
+    with pytest.raises(StatisticsError, match=r"input='self_attn\.q_proj'"), hooks.listening(listener):
         block(hidden)
 
 
@@ -89,7 +89,7 @@ def test_a_listed_layer_that_a_block_does_not_run_is_an_error():
     block.spare = torch.nn.Linear(16, 16)
     wrong = dataclasses.replace(family, inputs=(*family.inputs, ("spare",)))
     listener = InputSums(wrong, torch.ones(1, 2, dtype=torch.bool), stops=True)
-    with Taps([block], wrong).listening(listener):
+    with LayerHooks([block], wrong).listening(listener):
         block(torch.randn(1, 2, 16))
     with pytest.raises(ModelError, match=r"did not run layers.*missing=\['spare'\]"):
         listener.sums()

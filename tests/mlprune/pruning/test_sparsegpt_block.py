@@ -8,7 +8,7 @@ from mlprune.errors import StatisticsError
 from mlprune.methods import SparseGptParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.pruning.sparsegpt_block import rewritten_block
+from mlprune.pruning.sparsegpt_block import sparsegpt_block
 from mlprune.pruning.spec import ScoreSpec
 
 XGLM = FAMILIES["xglm"]
@@ -34,7 +34,7 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
     parameters = SparseGptParameters() if damping is None else SparseGptParameters(damping)
     choice = ScoreSpec("sparsegpt", structure, score_parameters=parameters)
     grams = products()
-    masks, changed, (levels, again) = rewritten_block(weights, grams, choice, dict.fromkeys(weights, (0.5,)), "xglm")
+    masks, changed, (levels, again) = sparsegpt_block(weights, grams, choice, dict.fromkeys(weights, (0.5,)), "xglm")
     assert again is changed
     for layer, weight in weights.items():
         options = {} if damping is None else {"damping": damping}
@@ -48,7 +48,7 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
 
 def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor]) -> None:
     sparsities = {**dict.fromkeys(weights, (0.5,)), "fc1": (0.0,)}
-    masks, changed, (levels, _) = rewritten_block(
+    masks, changed, (levels, _) = sparsegpt_block(
         weights, products(), ScoreSpec("sparsegpt", "matrix"), sparsities, "xglm"
     )
     assert masks["fc1"].all()
@@ -58,7 +58,7 @@ def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor])
 
 def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> None:
     narrow = {layer: one.bfloat16() for layer, one in weights.items()}
-    _, changed, _ = rewritten_block(
+    _, changed, _ = sparsegpt_block(
         narrow, products(), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
     )
     assert {one.dtype for one in changed.values()} == {torch.bfloat16}
@@ -68,7 +68,7 @@ def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights
     grams = products()
     grams["fc1"] = grams["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
     assert torch.linalg.eigvalsh(grams["fc1"]).min() < -1
-    _, _, (levels, _) = rewritten_block(
+    _, _, (levels, _) = sparsegpt_block(
         weights, grams, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
     )
     assert levels["fc1"].n_dampings is not None
@@ -79,4 +79,4 @@ def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights
 def test_products_that_cannot_be_are_an_error(weights: dict[str, Tensor]) -> None:
     grams = {**products(), "fc1": torch.full((D_IN, D_IN), torch.nan, dtype=torch.float64)}
     with pytest.raises(StatisticsError):
-        rewritten_block(weights, grams, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm")
+        sparsegpt_block(weights, grams, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm")

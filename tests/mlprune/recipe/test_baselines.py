@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.recipe import Recipe, parse_recipe
-from tests.good_recipe import GOOD
+from tests.valid_recipe import GOOD
 
 SMALL: dict[str, Any] = {"name": "small", "kind": "model", "path": "small"}
 

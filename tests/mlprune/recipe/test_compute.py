@@ -6,7 +6,7 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.recipe import AUTO_BATCH_TOKENS, ComputeConfig
-from tests.good_recipe import changed, parse
+from tests.valid_recipe import changed, parse
 
 
 def test_everything_is_auto_unless_something_is_said() -> None:

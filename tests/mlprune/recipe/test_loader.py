@@ -8,7 +8,7 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.recipe import expand_entry, load_recipe
-from tests.good_recipe import changed, parse, with_keys
+from tests.valid_recipe import changed, parse, with_keys
 
 CONTRACT = """\
 name: xglm-fr-es

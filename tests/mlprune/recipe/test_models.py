@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.recipe import AUTO_BATCH_TOKENS, pair_languages
-from tests.good_recipe import DELETED, GOOD, changed, parse
+from tests.valid_recipe import DELETED, GOOD, changed, parse
 
 
 def test_optional_keys_have_defaults() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mlprune.recipe import VariantConfig
-from tests.good_recipe import parse, with_keys
+from tests.valid_recipe import parse, with_keys
 
 
 def entry(**keys: Any) -> VariantConfig:

@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.recipe import VariantConfig
-from tests.good_recipe import DELETED, GOOD, changed, parse, with_keys
+from tests.valid_recipe import DELETED, GOOD, changed, parse, with_keys
 
 
 def entry(**keys: Any) -> VariantConfig:

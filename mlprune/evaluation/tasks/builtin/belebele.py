@@ -3,7 +3,6 @@
 from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
-from mlprune.vocabulary import TASK_TRAITS
 
 ANSWER_KEYS = tuple(f"mc_answer{number}" for number in range(1, 5))
 
@@ -24,7 +23,6 @@ TASK = Task(
     CHOICE_METRICS,
     ("flores_passage", "question", *ANSWER_KEYS, "correct_answer_num"),
     belebele_item,
-    traits=TASK_TRAITS["belebele"],
     texts=("flores_passage", "question", *ANSWER_KEYS),
     citation="Bandarkar et al. 2023, arXiv:2308.16884",
     dataset=HubSet(

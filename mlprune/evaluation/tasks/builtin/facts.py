@@ -3,7 +3,6 @@
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, index_of, text_of, texts_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
-from mlprune.vocabulary import TASK_TRAITS
 
 MASK = "<mask>"
 """Marks where a candidate goes."""
@@ -25,6 +24,5 @@ TASK = Task(
     CHOICE_METRICS,
     ("prompt", "candidates", "answer"),
     facts_item,
-    traits=TASK_TRAITS["facts"],
     ties="shared",
 )

@@ -2,7 +2,6 @@
 
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
-from mlprune.vocabulary import TASK_TRAITS
 
 MARC_WORDS = 128
 """Whitespace-separated words of a review that are kept."""
@@ -37,7 +36,6 @@ TASK = Task(
     LABEL_METRICS,
     ("text", "label"),
     marc_item,
-    traits=TASK_TRAITS["marc"],
     prompt_language="en",
     texts=("text",),
     most_words=MARC_WORDS,
@@ -48,7 +46,6 @@ FIVE_LABELS = Task(
     LABEL_METRICS,
     ("text", "label"),
     marc_five_item,
-    traits=TASK_TRAITS["marc_five"],
     prompt_language="en",
     texts=("text",),
     most_words=MARC_WORDS,

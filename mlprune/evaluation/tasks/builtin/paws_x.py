@@ -3,7 +3,6 @@
 from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
-from mlprune.vocabulary import TASK_TRAITS
 
 PAWS_X_LABELS = ("No", "Yes")
 
@@ -21,7 +20,6 @@ TASK = Task(
     LABEL_METRICS,
     ("sentence1", "sentence2", "label"),
     paws_x_item,
-    traits=TASK_TRAITS["paws_x"],
     prompt_language="en",
     texts=("sentence1", "sentence2"),
     citation="Yang et al. 2019, arXiv:1908.11828",

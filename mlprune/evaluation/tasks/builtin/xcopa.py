@@ -7,7 +7,6 @@ from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
-from mlprune.vocabulary import TASK_TRAITS
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,6 @@ TASK = Task(
     CHOICE_METRICS,
     ("premise", "choice1", "choice2", "question", "label"),
     xcopa_item,
-    traits=TASK_TRAITS["xcopa"],
     prompt_language="en",
     texts=("premise", "choice1", "choice2"),
     native=XCOPA_WORDS,

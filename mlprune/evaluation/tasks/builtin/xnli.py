@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
-from mlprune.vocabulary import TASK_TRAITS
 
 XNLI_LABELS = ("entailment", "neutral", "contradiction")
 
@@ -62,7 +61,6 @@ TASK = Task(
     LABEL_METRICS,
     ("premise", "hypothesis", "label"),
     xnli_item,
-    traits=TASK_TRAITS["xnli"],
     prompt_language="en",
     texts=("premise", "hypothesis"),
     native=XNLI_WORDS,

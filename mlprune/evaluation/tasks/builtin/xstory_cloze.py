@@ -3,7 +3,6 @@
 from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
-from mlprune.vocabulary import TASK_TRAITS
 
 STORY_KEYS = tuple(f"input_sentence_{number}" for number in range(1, 5))
 ENDING_KEYS = ("sentence_quiz1", "sentence_quiz2")
@@ -22,7 +21,6 @@ TASK = Task(
     CHOICE_METRICS,
     (*STORY_KEYS, *ENDING_KEYS, "answer_right_ending"),
     xstory_cloze_item,
-    traits=TASK_TRAITS["xstory_cloze"],
     texts=(*STORY_KEYS, *ENDING_KEYS),
     citation="Lin et al. 2021, arXiv:2112.10668",
     dataset=HubSet(

@@ -4,7 +4,6 @@ from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
-from mlprune.vocabulary import TASK_TRAITS
 
 GAP = "_"
 """Marks where an option goes."""
@@ -25,7 +24,6 @@ TASK = Task(
     CHOICE_METRICS,
     ("sentence", "option1", "option2", "answer"),
     xwinograd_item,
-    traits=TASK_TRAITS["xwinograd"],
     citation="Tikhonov and Ryabinin 2021, arXiv:2106.12066",
     dataset=HubSet(
         "Muennighoff/xwinograd",

@@ -37,7 +37,7 @@ def test_every_task_has_a_name_a_registry_entry_traits_and_metrics() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_the_traits_of_a_task_are_those_that_recipes_rely_on(name: str) -> None:
     task = TASKS[name]
-    assert task.traits == TASK_TRAITS[name]  # type: ignore[index]
+    assert task.traits == TASK_TRAITS[name]
     assert task.traits.has_native_prompts == bool(task.native)
     assert task.traits.reads_parallel_text == (task.to_item is None)
 

@@ -16,7 +16,7 @@ from mlprune.steps.compare.mask_pairs import QUERIES, overlap_pairs
 from mlprune.steps.job import Identity
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.variant import Calibration, ScoredVariant
-from tests.good_recipe import GOOD
+from tests.valid_recipe import GOOD
 
 
 def variant(set_id: str, *, seed: int | None = None, first: int | None = None, sparsity: float = 0.5) -> PlannedVariant:

@@ -31,7 +31,7 @@ class Here:
         """Kinds of processes of a run with a number of shards."""
         return ["driver"]
 
-    def victims(self, kind: str, driver: psutil.Process) -> list[Hit]:
+    def targets(self, kind: str, driver: psutil.Process) -> list[Hit]:
         """Return a function per live process of a kind that kills it."""
         return [driver.kill] if kind == "driver" else []
 
@@ -50,14 +50,14 @@ class OnCluster(Here):
         """Include the actors of a run and the nodes that joined the head."""
         return ["driver", "worker", "raylet", *(["shard"] if n_shards > 1 else [])]
 
-    def victims(self, kind: str, driver: psutil.Process) -> list[Hit]:
-        """See `Here.victims`."""
+    def targets(self, kind: str, driver: psutil.Process) -> list[Hit]:
+        """See `Here.targets`."""
         if kind == "raylet":
             _, *joined = self._cluster.nodes
             return [partial(self._replace, node) for node in joined]
         if kind in ACTORS:
             return [process.kill for process in self._cluster.processes(f"ray::{ACTORS[kind]}")]
-        return super().victims(kind, driver)
+        return super().targets(kind, driver)
 
     def _replace(self, node: Node) -> None:
         """Kill a raylet and start a new node instead."""
