@@ -93,6 +93,6 @@ class RegisteredName:
 
 
 class Model(BaseModel):
-    """Base of all recipe models: frozen; an unknown key is an error."""
+    """Base of all recipe models: frozen; an unknown key or a number that is not finite is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)

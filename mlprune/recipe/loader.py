@@ -1,12 +1,14 @@
 """Load a recipe: read YAML, expand the lists of entries, check everything, and report the first error in one line."""
 
 import itertools
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from mlprune.errors import RecipeError, unknown
 from mlprune.recipe.base import UNKNOWN_NAME
@@ -34,6 +36,25 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+_UNION_MEMBER = re.compile(r"(constrained|function)-.+|float|int|str|bool")
+_EXPECTED: Mapping[str, str] = {
+    "greater_than": "a number > {gt:g}",
+    "greater_than_equal": "a number >= {ge:g}",
+    "less_than": "a number < {lt:g}",
+    "less_than_equal": "a number <= {le:g}",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "literal_error": "{expected}",
+}
+"""Type of an error of pydantic -> the expected value, with the error's context filled in."""
 
 LIST_KEYS = {"parts", "against", "over", "shares", "of"}
 """Keys whose value is always a list. A list under any other key of an entry multiplies out."""
@@ -152,9 +173,10 @@ def _refuse_repeated_names(entries: list[object], *, section: str, where: str) -
 def _first_error(err: ValidationError, *, where: str) -> RecipeError:
     """The first error of pydantic as one line: what, where, expected, got."""
     first = err.errors(include_url=False)[0]
-    location = ".".join(str(part) for part in first["loc"])
+    is_unknown_key = first["type"] == "extra_forbidden"
+    location = ".".join(map(str, first["loc"]) if is_unknown_key else _keys_of(first["loc"]))
     more = {"more_errors": err.error_count() - 1} if err.error_count() > 1 else {}
-    if first["type"] == "extra_forbidden":
+    if is_unknown_key:
         known = keys_at(first["loc"])
         return unknown("key", first["loc"][-1], known, error=RecipeError, where=where, key=location, **more)
     if first["type"] == UNKNOWN_NAME:
@@ -163,7 +185,27 @@ def _first_error(err: ValidationError, *, where: str) -> RecipeError:
         return unknown(
             context["what"], context["got"], context["known"], error=RecipeError, where=where, key=key, **more
         )
-    got = first["input"] if isinstance(first["input"], (str, int, float, type(None))) else type(first["input"]).__name__
-    return RecipeError(
-        "the recipe is invalid", where=where, key=location or "recipe", expected=first["msg"], got=got, **more
-    )
+    if first["type"] == "missing":
+        return RecipeError("a key is missing", where=where, key=location, **more)
+    is_plain = isinstance(first["input"], (str, int, float, type(None)))
+    got = {"got": first["input"] if is_plain else type(first["input"]).__name__}
+    if first["type"] == "value_error":
+        message, expected = str(first["ctx"]["error"]), {}
+        got = got if is_plain and str(first["input"]) not in message else {}
+    else:
+        message, expected = "the recipe is invalid", {"expected": _expected(first)}
+    return RecipeError(message, where=where, key=location or "recipe", **expected, **got, **more)
+
+
+def _keys_of(location: Sequence[int | str]) -> list[str]:
+    """The keys and indices of a location of pydantic, without the types of a union that pydantic appends."""
+    parts = [str(part) for part in location]
+    while parts and _UNION_MEMBER.fullmatch(parts[-1]):
+        parts.pop()
+    return parts
+
+
+def _expected(error: ErrorDetails) -> str:
+    """The value that a check of pydantic expects."""
+    text = _EXPECTED.get(error["type"])
+    return error["msg"] if text is None else text.format(**error.get("ctx", {}))

@@ -93,19 +93,21 @@ class Recipe(Model):
         data_sets = [data_set.name for data_set in self.data_sets]
         if len(set(data_sets)) != len(data_sets):
             raise ValueError(f"two data sets have the same name: {data_sets}")
-        for entry in self.demonstrations:
-            _require_known("parts", entry.parts, sets - {entry.name})
-        for variant in self.variants:
-            _require_known("demonstrations", filter(None, [variant.demonstrations]), sets)
-            _require_known("contrast", filter(None, [variant.contrast]), sets)
-            _require_known("over", variant.over, sets)
-            _require_known("against", variant.against, evaluated)
-            _require_known("of", variant.of, entries - {variant.name})
-        for baseline in self.baselines:
-            _require_known("demonstrations", filter(None, [baseline.demonstrations]), sets)
-            _require_known("against", baseline.against, evaluated - {baseline.name})
-        for evaluation in self.evaluations:
-            _require_known("evaluations.variants", evaluation.variants, evaluated)
+        for index, entry in enumerate(self.demonstrations):
+            _require_known(f"demonstrations.{index}.parts", entry.parts, sets - {entry.name})
+        for index, variant in enumerate(self.variants):
+            where = f"variants.{index}"
+            _require_known(f"{where}.demonstrations", filter(None, [variant.demonstrations]), sets)
+            _require_known(f"{where}.contrast", filter(None, [variant.contrast]), sets)
+            _require_known(f"{where}.over", variant.over, sets)
+            _require_known(f"{where}.against", variant.against, evaluated)
+            _require_known(f"{where}.of", variant.of, entries - {variant.name})
+        for index, baseline in enumerate(self.baselines):
+            where = f"baselines.{index}"
+            _require_known(f"{where}.demonstrations", filter(None, [baseline.demonstrations]), sets)
+            _require_known(f"{where}.against", baseline.against, evaluated - {baseline.name})
+        for index, evaluation in enumerate(self.evaluations):
+            _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
         _require_known("analyses.neurons", self.analyses.neurons, sets)
         _require_known("analyses.neuron_variants", self.analyses.neuron_variants, entries)
         return self
@@ -136,6 +138,13 @@ class Recipe(Model):
 
 
 def _require_known(key: str, names: Iterable[str], known: set[str]) -> None:
+    """Check the names at a key.
+
+    Args:
+        key: path from the top of the recipe.
+    Raises:
+        PydanticCustomError: one is unknown.
+    """
     for name in names:
         if name not in known:
-            raise unknown_name(f"name in {key}", name, sorted(known), key=key)
+            raise unknown_name(f"name in {key.rpartition('.')[2]}", name, sorted(known), key=key)

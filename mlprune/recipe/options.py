@@ -64,7 +64,14 @@ class _Owner:
 
     @property
     def hint(self) -> object:
-        """Type of the parameter with its bounds."""
+        """Type of the parameter with its bounds.
+
+        Raises:
+            TypeError: its field was not declared with `parameter`.
+        """
+        if "bounds" not in self.details:
+            owner = self.method.parameters.__name__
+            raise TypeError(f"the field {self.name} of {owner} is not a parameter: declare it with parameter()")
         kind: object = Seed if self.name == "seed" else get_type_hints(self.method.parameters)[self.name]
         bounds = {name: bound for name, bound in self.details["bounds"].items() if bound is not None}
         return Annotated[kind, Field(**bounds)] if bounds else kind

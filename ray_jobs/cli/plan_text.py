@@ -25,9 +25,12 @@ def describe_plan(recipe_path: Path, store_uri: str) -> str:
     require_room(needs, store)
     pool = local_ray_pool(needs)
     n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
-    lines = [f"recipe {plan.recipe.name}: {_format_variants(plan)}, {len(plan.jobs)} jobs, {len(pending)} to do"]
+    lines = [
+        f"recipe {plan.recipe.name}: {_format_variants(plan)}, {_count(len(plan.jobs), 'job')}, {len(pending)} to do"
+    ]
     lines += [
-        f"  {step:12} {n:6} jobs {n - n_pending[step]:6} done {n_pending[step]:6} to do" for step, n in n_total.items()
+        f"  {step:12} {n:6} {'job ' if n == 1 else 'jobs'} {n - n_pending[step]:6} done {n_pending[step]:6} to do"
+        for step, n in n_total.items()
     ]
     lines += [
         f"raw activations of {job.set_name}: at most {job.most_bytes / GIB:.3f} GiB, quota {job.quota_gib:g} GiB"
@@ -51,7 +54,7 @@ def _warnings(recipe: Recipe) -> list[str]:
 
 
 def _format_needs(needs: Needs, pool: Pool) -> list[str]:
-    """Format memory, disk space, object store and time, one line each."""
+    """Format memory, disk space, object store (if there are shards) and time, one line each."""
     rates = measure_rates(needs.model)
     time = estimate_duration(needs, pool, rates)
     blocks = "all in memory"
@@ -62,11 +65,12 @@ def _format_needs(needs: Needs, pool: Pool) -> list[str]:
         f"; {pool.coordinator_bytes / GIB:.2f} GiB for the worker of each replica" if pool.coordinator_bytes else ""
     )
     reading = f", reading weights {time.reading_s:.0f} s" if pool.is_offloaded else ""
+    object_store = [f"object store of Ray: about {needs.object_store_gib(pool):.3f} GiB"] if pool.n_shards > 1 else []
     return [
         f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}",
         f"blocks: {pool.n_blocks}, {blocks}",
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
-        f"object store of Ray: about {needs.object_store_gib(pool):.3f} GiB",
+        *object_store,
         f"time:   about {time.total_s:.0f} s on machines like this one: matrix products {time.products_s:.0f} s at "
         f"{rates.flops / 1e9:.0f} GFLOP/s per thread{reading}; start-up and small jobs not included",
     ]
@@ -74,5 +78,10 @@ def _format_needs(needs: Needs, pool: Pool) -> list[str]:
 
 def _format_variants(plan: Plan) -> str:
     """Format the number of variants and of excluded combinations."""
-    text = f"{len(plan.variants)} variants"
-    return f"{text} ({plan.recipe.n_excluded} combinations excluded)" if plan.recipe.n_excluded else text
+    text = _count(len(plan.variants), "variant")
+    return f"{text} ({_count(plan.recipe.n_excluded, 'combination')} excluded)" if plan.recipe.n_excluded else text
+
+
+def _count(n: int, noun: str) -> str:
+    """Format a number with its noun, in the singular or plural."""
+    return f"{n} {noun if n == 1 else noun + 's'}"

@@ -104,7 +104,7 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
     fold(store, publish=True)
     exit_code = SOME_FAILED if result.failed else DONE
     summary = RunSummary(exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere)
-    console.print(_format_summary(summary))
+    console.print(_format_summary(summary, store_uri=store_uri))
     return summary
 
 
@@ -164,11 +164,12 @@ def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> It
             workers.close()
 
 
-def _format_summary(summary: RunSummary) -> str:
+def _format_summary(summary: RunSummary, *, store_uri: str) -> str:
     text = f"{summary.n_done} jobs done"
     if summary.n_elsewhere:
         text += f" ({summary.n_elsewhere} of them by another run in this store)"
     if summary.n_failed:
         text += f", {summary.n_failed} failed and {summary.n_skipped} that need them were skipped: "
-        text += "see the reasons with mlprune query failures, then run the same command again"
+        text += f"see the causes with mlprune query failures --store {store_uri}, "
+        text += "correct them, then run the same command again"
     return text

@@ -73,8 +73,11 @@ def number_of(row: Row, key: str, allowed: range) -> int:
         TaskFileError: the value is not one of the allowed numbers.
     """
     value = row[key]
+    bounds = f"a whole number from {allowed.start} to {allowed.stop - 1}"
+    if isinstance(value, str):
+        raise TaskFileError(f"wrong {key}", key=key, expected=f"{bounds}, not a text", got=value)
     if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-        raise TaskFileError(f"wrong {key}", key=key, expected=f"{allowed.start} to {allowed.stop - 1}", got=value)
+        raise TaskFileError(f"wrong {key}", key=key, expected=bounds, got=value)
     return value
 
 

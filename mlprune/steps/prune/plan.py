@@ -191,9 +191,8 @@ def _check_readable(entry: VariantConfig, group: tuple[PlannedSet, ...]) -> None
     """Check that the sets have the tokens and the demonstrations that the entry asks for."""
     for planned in group:
         check_token_scope(planned, entry.tokens)
-        n = planned.spec.samples
-        if entry.samples is not None and n is not None and entry.samples > n:
-            expected = f"samples at most {n}"
+        if entry.samples is not None and entry.samples > planned.spec.samples:
+            expected = f"samples at most {planned.spec.samples}"
             raise RecipeError(
                 "a set has too few demonstrations", demonstrations=planned.name, expected=expected, got=entry.samples
             )

@@ -35,7 +35,7 @@ def test_layers_are_searched_or_a_pair_or_several() -> None:
     [
         ([{"kind": "model"}], "kind model needs path"),
         ([{"kind": "lrp2"}], "kind lrp2 needs demonstrations"),
-        ([{**LRP2, "demonstrations": "non"}], "key='demonstrations', got='non'"),
+        ([{**LRP2, "demonstrations": "non"}], "key='baselines.0.demonstrations', got='non'"),
         ([{**LRP2, "path": "small"}], "path does not apply to kind lrp2"),
         ([{**SMALL, "layers": [0, 1]}], "layers does not apply to kind model"),
         ([{"kind": "self_translate", "limit": 3}], "limit does not apply to kind self_translate"),
@@ -49,8 +49,8 @@ def test_layers_are_searched_or_a_pair_or_several() -> None:
         ([{**SMALL, "kind": "larger"}], "baselines.0.kind"),
         ([{**SMALL, "sparsity": 0.5}], "unknown key.*baselines.0.sparsity.*'against'"),
         ([SMALL, SMALL], "the same name as another entry: 'small'"),
-        ([{**SMALL, "against": ["smal"]}], "key='against', got='smal'"),
-        ([{**SMALL, "against": ["small"]}], "key='against', got='small'"),
+        ([{**SMALL, "against": ["smal"]}], "key='baselines.0.against', got='smal'"),
+        ([{**SMALL, "against": ["small"]}], "key='baselines.0.against', got='small'"),
     ],
 )
 def test_a_wrong_baseline_is_refused_in_one_line(baselines: list[dict[str, Any]], message: str) -> None:

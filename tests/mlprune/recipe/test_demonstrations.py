@@ -128,7 +128,7 @@ def test_an_option_is_accepted_by_the_kinds_it_applies_to(option: str, value: An
 def test_a_token_budget_is_instead_of_samples() -> None:
     assert the_entry("translation", token_budget=4000).samples is None
     refused("use one of them", kind="translation", token_budget=4000, samples=9)
-    refused("greater than or equal to 1", kind="translation", token_budget=0)
+    refused("a number >= 1", kind="translation", token_budget=0)
 
 
 def test_raw_activations_are_an_option_with_a_quota() -> None:
@@ -143,10 +143,10 @@ def test_raw_activations_are_an_option_with_a_quota() -> None:
 @pytest.mark.parametrize(
     ("value", "complaint"),
     [
-        ({}, "Field required"),
-        ({"quota_gib": 0}, "greater than 0"),
-        ({"quota_gib": 1, "blocks": [-1]}, "greater than or equal to 0"),
-        ({"quota_gib": 1, "samples": 0}, "greater than or equal to 1"),
+        ({}, "a key is missing"),
+        ({"quota_gib": 0}, "a number > 0"),
+        ({"quota_gib": 1, "blocks": [-1]}, "a number >= 0"),
+        ({"quota_gib": 1, "samples": 0}, "a number >= 1"),
         ({"quota_gib": 1, "dtype": "bfloat16"}, "'float32' or 'float16'"),
         ({"quota_gib": 1, "layers": ["fc1"]}, "unknown key"),
     ],

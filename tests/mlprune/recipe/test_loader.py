@@ -217,7 +217,7 @@ def test_further_complaints_are_counted() -> None:
         (b"name: !!python/object/apply:os.getcwd []\n", ["not YAML"]),
         (b"name: a\nname: b\n", ["not YAML", "key name occurs twice in", "line 1, column 1"]),
         (b"name: a\nmodel: {path: a, path: b}\n", ["key path occurs twice in", "line 2, column 8"]),
-        (b"1: 2\n", ["invalid"]),
+        (b"1: 2\n", ["a key is missing", "key='name'"]),
         (b"name: 2024-01-01\nmodel: {path: m}\ncorpus: {kind: cldr}\n", ["key='name'", "got='date'"]),
     ],
 )
@@ -239,3 +239,47 @@ def test_a_recipe_that_is_not_there_ends_with_one_line(tmp_path: Path, place: Ca
     with pytest.raises(RecipeError, match="cannot be read") as caught:
         load_recipe(place(tmp_path))
     assert caught.value.context["path"] == str(place(tmp_path))
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (lambda number: with_keys("variants.0", score="ria", power=number), "variants.0.power"),
+        (
+            lambda number: with_keys("variants.0", structure="row", schedule={"kind": "owl", "m": number}),
+            "variants.0.schedule.m",
+        ),
+        (lambda number: with_keys("variants.4", shares=[number, 1.0]), "variants.4.shares.0"),
+        (lambda number: changed("compute.memory_gib_per_actor", number), "compute.memory_gib_per_actor"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_with_its_key(
+    value: Callable[[float], dict[str, Any]], key: str, number: float
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(value(number))
+    assert caught.value.context["key"] == key
+    assert caught.value.context["expected"] == "a finite number"
+
+
+def test_an_expected_number_is_described_by_its_bound() -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(with_keys("variants.0", score="ria", power=0.0))
+    assert (caught.value.context["key"], caught.value.context["expected"]) == ("variants.0.power", "a number > 0")
+
+
+def test_the_message_of_a_validator_is_the_message_of_the_error() -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(changed("corpus.path", "texts"))
+    assert caught.value.message == "kind parallel_text needs a path, and kind cldr must not have one"
+    assert caught.value.context == {"where": "recipe", "key": "corpus"}
+
+
+def test_an_unknown_name_is_reported_with_the_index_of_its_entry() -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse(changed("variants.1.demonstrations", "mtt"))
+    assert (caught.value.message, caught.value.context["key"]) == (
+        "unknown name in demonstrations",
+        "variants.1.demonstrations",
+    )

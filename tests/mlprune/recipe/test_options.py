@@ -67,3 +67,12 @@ def test_unknown_keys_and_values_out_of_range_are_refused() -> None:
     for wrong in ({"powr": 1.0}, {"seed": 2**63}, {"power": "much"}):
         with pytest.raises(ValidationError):
             ENTRY.model_validate(wrong)
+
+
+def test_a_field_without_parameter_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Bare(Parameters):
+        power: float = 0.5
+
+    with pytest.raises(TypeError, match=r"the field power of Bare is not a parameter: declare it with parameter\(\)"):
+        with_options("Entry", Entry, method={"bare": Method("bare", parameters=Bare)})

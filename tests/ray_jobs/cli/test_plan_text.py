@@ -37,3 +37,20 @@ def test_options_that_a_score_ignores_are_reported(own_inputs: Path, tmp_path: P
     assert len(warnings) == 1
     assert all(word in warnings[0] for word in ("magnitude", "propagation", "samples"))
     assert "warning" not in describe_plan(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
+
+
+def test_the_object_store_is_shown_only_for_a_plan_with_shards(own_inputs: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    assert "object store" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
+    sharded = {**small_recipe(), "compute": {"replicas": 1, "shards": 2}}
+    assert "object store" in describe_plan(write_recipe(own_inputs, sharded, name="sharded.yaml"), store)
+
+
+def test_one_job_of_a_step_is_in_the_singular(own_inputs: Path, tmp_path: Path) -> None:
+    recipe = small_recipe()
+    recipe["demonstrations"] = recipe["demonstrations"][:1]
+    recipe["variants"], recipe["evaluations"] = [], []
+    text = describe_plan(write_recipe(own_inputs, recipe, name="one.yaml"), str(tmp_path / "store"))
+    assert "1 variant," in text
+    assert "1 job " in text
+    assert "1 jobs" not in text

@@ -210,6 +210,12 @@ def test_five_way_marc_keeps_all_stars_with_a_word_each() -> None:
         marc_five_item("a", {"text": "x", "label": 6})
 
 
+def test_a_number_that_is_a_text_is_refused_as_a_text() -> None:
+    with pytest.raises(TaskFileError, match="wrong label") as caught:
+        marc_five_item("a", {"text": "x", "label": "1"})
+    assert caught.value.context["expected"] == "a whole number from 1 to 5, not a text"
+
+
 def test_native_prompts_are_in_the_language_and_native_english_equals_the_default() -> None:
     xnli = {language: with_prompts(TASKS["xnli"], language=language, prompts="native") for language in ("fr", "en")}
     french, english = (xnli[language].to_item for language in ("fr", "en"))
