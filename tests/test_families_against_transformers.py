@@ -71,7 +71,7 @@ def test_logits_are_those_of_the_model(folder, model, n_shards):
         for runner in runners:
             for block in runner.blocks:
                 states = runner.step(block, states)
-        logits = runners[-1].head(runners[-1].normed(states.hidden))
+        logits = runners[-1].head(runners[-1].apply_final_norm(states.hidden))
         cap = getattr(model.config, "final_logit_softcapping", None)
         logits = logits if cap is None else cap * torch.tanh(logits / cap)
         for row, length in enumerate(LENGTHS):

@@ -1,4 +1,4 @@
-"""Block ranges: the consecutive blocks of each shard, and how the parts of a model are numbered.
+"""Block ranges: the consecutive blocks of each shard, and the numbers of the parts of a model.
 
 The parts are the embeddings (`EMBEDDINGS`), the blocks from 0, and the final norm with the head (the number of blocks).
 """
@@ -9,17 +9,19 @@ from itertools import pairwise
 from mlprune.errors import ModelError
 
 EMBEDDINGS = -1
-"""Everything before the blocks, as a part of the model."""
+"""Number of the part before the blocks."""
 
 
 def plan_spans(n_blocks: int, n_shards: int) -> tuple[range, ...]:
-    """Cut the blocks into consecutive ranges whose lengths differ by at most one, longer ranges first.
+    """Split the blocks into consecutive ranges whose lengths differ by at most one, longer ranges first.
 
     Raises:
         ModelError: `n_shards` is 0, or larger than `n_blocks`.
     """
     if not 1 <= n_shards <= n_blocks:
-        raise ModelError("a model cannot be cut that way", expected=f"1 to {n_blocks} shards", got=n_shards)
+        raise ModelError(
+            "a model cannot be split into this number of shards", expected=f"1 to {n_blocks} shards", got=n_shards
+        )
     length, n_longer = divmod(n_blocks, n_shards)
     starts = [shard * length + min(shard, n_longer) for shard in range(n_shards + 1)]
     return tuple(range(start, stop) for start, stop in pairwise(starts))

@@ -1,4 +1,4 @@
-"""A replica of a base model, cut into shards, as the steps use it.
+"""Chain: one replica of a base model, split into shards.
 
 Importing this module does not import transformers.
 """
@@ -16,14 +16,14 @@ Tag = TypeVar("Tag")
 
 
 class Chain(Protocol):
-    """One replica of a base model, cut into shards that may be in other processes.
+    """One replica of a base model, split into shards that may be in other processes.
 
     Everything that is passed to a chain must be picklable.
     """
 
     @property
     def n_blocks(self) -> int:
-        """Blocks of the whole model."""
+        """Number of blocks of the whole model."""
 
     @property
     def spans(self) -> tuple[range, ...]:
@@ -33,7 +33,7 @@ class Chain(Protocol):
         """Run items through all blocks.
 
         Args:
-            operation: makes the visitor of an item.
+            operation: creates the visitor of an item.
             items: drawn as needed, possibly ahead of the results.
         Returns: results in the order of the items.
         """
@@ -70,7 +70,7 @@ def stream_tagged(
 
 
 def advance_to(chain: Chain, block: int, keys: Iterable[Hashable]) -> None:
-    """Before a sweep enters a block, move the states after the previous block to the shard that has the block."""
+    """Move the states of a sweep after the previous block to the shard of a block, before the sweep runs it."""
     if block == 0 or shard_of(chain.spans, block - 1) == shard_of(chain.spans, block):
         return
     for key in keys:

@@ -41,17 +41,17 @@ def device_for(
     # accelerate reserves room on the CPU for the largest remaining module; the caller's budget already includes it
     largest = max(map(_size_of, modules.values()), default=0)
     container["last"] = _Sized(largest)
-    placed = infer_auto_device_map(
+    device_map = infer_auto_device_map(
         container,
         max_memory={**accelerators, "cpu": sys.maxsize if cpu_bytes is None else cpu_bytes + largest},
         no_split_module_classes=sorted({type(module).__name__ for module in container.values()}),
         clean_result=False,
     )
-    return {name: _device_of(placed, key) for name, key in keys.items()}
+    return {name: _device_of(device_map, key) for name, key in keys.items()}
 
 
 def move_inputs(modules: Mapping[str, nn.Module], devices: Devices) -> None:
-    """Move the inputs of each module to its device before it runs, and its buffers now; no effect on CPUs alone."""
+    """Make each module move its inputs to its device before it runs, and move its buffers now; no effect on the CPU."""
     if all(device in (CPU, None) for device in devices.values()):
         return
     for name, target in devices.items():
@@ -85,7 +85,7 @@ def _size_of(module: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
 
 
-def _device_of(placed: Mapping[str, int | str], key: str) -> torch.device | None:
-    """Device of a module; accelerate does not place modules without tensors, which stay on the CPU."""
-    device = next((device for name, device in placed.items() if name.split(".")[0] == key), "cpu")
+def _device_of(device_map: Mapping[str, int | str], key: str) -> torch.device | None:
+    """Return the device of a module. Modules without tensors are not in the map and stay on the CPU."""
+    device = next((device for name, device in device_map.items() if name.split(".")[0] == key), "cpu")
     return None if device == "disk" else torch.device(device)

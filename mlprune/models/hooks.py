@@ -21,8 +21,8 @@ class LayerHooks:
     without a listener, so several threads may run the same block, some with a listener and some without.
 
     Args:
-        blocks: their modules.
-        family: of the model.
+        blocks: modules of the blocks.
+        family: family of the model.
     """
 
     def __init__(self, blocks: Iterable[nn.Module], family: Family) -> None:
@@ -38,7 +38,7 @@ class LayerHooks:
     ) -> Iterator[None]:
         """Call listeners for everything that this thread runs inside the context.
 
-        A listener may raise `BlockStop`: the block and the context end there, without an error.
+        A listener may raise `BlockStop` to end the block and the context without an error.
 
         Args:
             listener: called with (input, [..., in]) for every input.
@@ -64,17 +64,17 @@ class LayerHooks:
 
 
 class BlockStop(BaseException):
-    """Ends a block early. It is not an error, and the code of a model must not catch it."""
+    """Raised to end a block early. It is not an `Exception`, so that the code of a model does not catch it."""
 
 
 class InputSums:
-    """Listener that sums the squares of what the layers of one block read, for one run of the block.
+    """Listener that sums the squares of the inputs of a block's layers, for one run of the block.
 
     Args:
-        family: of the model.
-        counted: bool [b, s], True where a token counts.
+        family: family of the model.
+        counted: bool [b, s], True for tokens that count.
         keeps_tokens: also keep the counted tokens of every input.
-        stops: end the block once all inputs were observed, before the product of the last layers.
+        stops: end the block after all inputs were observed, without the products of the last layers.
     """
 
     def __init__(self, family: Family, counted: Tensor, *, keeps_tokens: bool = False, stops: bool = False) -> None:

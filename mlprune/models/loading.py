@@ -16,7 +16,7 @@ from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_a
 from mlprune.models.metadata_cache import cached_metadata
 
 HUB_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
-"""Files that are fetched from a hub: no pickles, no code."""
+"""Files to download from a hub: no pickles, no code."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class ModelInfo:
     n_blocks: int
     hidden_size: int
     n_prunable: int
-    """Weights in the linear maps of all blocks."""
+    """Number of weights in the prunable layers of all blocks."""
     max_positions: int | None
     """Longest text that the model has positions for; None if its positions have no limit (BLOOM's alibi).
 
-    If rotary frequencies depend on the longest text of a batch (`longrope` of Phi-3), the length up to which they do
-    not: the results of a text must not depend on other texts in its batch.
+    With `longrope` (Phi-3), rotary frequencies depend on the longest text of a batch if it exceeds some length. That
+    length is then the limit, because the results of a text must not depend on other texts in its batch.
     """
     content: Mapping[str, str]
     """File name -> SHA-256 of config, tokenizer and weight files."""
@@ -87,13 +87,13 @@ def inspect_model(path: Path) -> ModelInfo:
 
     Raises:
         ModelError: the folder is not a model that can be read, its type has no family record or differs from it, or a
-            prunable tensor is missing or has another shape than the config says.
+            prunable tensor is missing or does not have the shape that the config requires.
     """
-    return ModelInfo(path=path, **cached_metadata(path, "model", lambda: _inspected(path)))
+    return ModelInfo(path=path, **cached_metadata(path, "model", lambda: _inspect(path)))
 
 
-def _inspected(path: Path) -> dict[str, Any]:
-    """All fields of `ModelInfo` except the path."""
+def _inspect(path: Path) -> dict[str, Any]:
+    """Return all fields of `ModelInfo` except the path."""
     from mlprune.models.meta_model import build_skeleton, check_shape, checked_blocks  # noqa: PLC0415 - imports transformers
 
     family = family_at(path)

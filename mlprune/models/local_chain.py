@@ -1,4 +1,4 @@
-"""A chain in this process: the shards of one replica, one after another."""
+"""A chain whose shards are all in this process."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,14 +18,13 @@ from mlprune.vocabulary import DtypeName
 
 
 class LocalChain:
-    """Shards in this process. As many items pass them at once as the process has threads.
+    """Shards in this process. As many items run at once as the process has threads.
 
-    If parts of the shards are on disk, items pass them in groups, block by block, so that weights are read once per
-    group.
+    If parts of the shards are on disk, items run in groups, block by block, so that weights are read once per group.
 
     Args:
         shards: in the order of their blocks.
-        limit: of a group, if parts are on disk; by default the limit of the shards.
+        limit: limit of a group, if parts are on disk; by default the limit of the shards.
     Raises:
         ModelError: the blocks of the shards are not all blocks of the model in order.
     """
@@ -37,9 +36,9 @@ class LocalChain:
         blocks = [block for span in self.spans for block in span]
         if not shards or blocks != list(range(self.n_blocks)):
             raise ModelError("shards do not follow each other", expected=f"blocks 0 to {self.n_blocks - 1}", got=blocks)
-        needed = chain_limit(shard.group_limit() for shard in self.shards)
-        self.limit = needed if needed is None or limit is None else limit
-        """Limit of a group of items; None if items pass the shards one by one."""
+        shard_limit = chain_limit(shard.group_limit() for shard in self.shards)
+        self.limit = shard_limit if shard_limit is None or limit is None else limit
+        """Limit of a group of items; None if items run one by one."""
 
     def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         """See `Chain.stream`."""
@@ -88,8 +87,8 @@ def local_chain(
     """Load a model as a chain in this process.
 
     Args:
-        budget: of each shard, as if it were alone in its process; without one, nothing stays on disk.
-        limit: of a group of items, if parts of the model are on disk; by default the limit of the shards.
+        budget: memory budget of each shard, as if it were alone in its process; by default, nothing stays on disk.
+        limit: limit of a group of items, if parts of the model are on disk; by default the limit of the shards.
     Raises:
         ModelError: the folder is not a model that can be read, the model has fewer blocks than `n_shards`, or the
             budget has no room for one block.
@@ -101,5 +100,5 @@ def local_chain(
 
 
 def chain_limit(limits: Iterable[GroupLimit | None]) -> GroupLimit | None:
-    """Limit of the groups that pass a chain, from the limits of its shards; None: items pass one by one."""
+    """Return the limit of groups of items, from the limits of the shards; None if items run one by one."""
     return next((limit for limit in limits if limit is not None), None)

@@ -1,7 +1,7 @@
 """Spill the masks and new weights of offloaded blocks to a scratch folder, until a block is dense again.
 
-A mask takes one bit per weight, a new weight as much as in the model. The folder is deleted with the process; variants
-are in the store.
+A mask takes one bit per weight, and a new weight as much as in the model. The folder is deleted when the process ends;
+finished variants are in the store.
 """
 
 import tempfile
@@ -29,10 +29,10 @@ class MaskSpill:
         self._shapes: dict[int, dict[str, tuple[int, int]]] = {}
 
     def write(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-        """Replace the changes of a block; without changes it is dense.
+        """Replace the changes of a block. A block without changes is dense.
 
         Args:
-            masks: layer -> bool [out, in], True where the weight stays.
+            masks: layer -> bool [out, in], True for weights to keep.
             weights: layer -> [out, in], in the dtype of the model.
         Raises:
             ModelError: the scratch folder cannot be written.
@@ -44,9 +44,9 @@ class MaskSpill:
             _MASK + layer: torch.frombuffer(bytearray(packed_mask(mask)), dtype=torch.uint8)
             for layer, mask in masks.items()
         }
-        new = {_WEIGHT + layer: weight.cpu().contiguous() for layer, weight in weights.items()}
+        new_weights = {_WEIGHT + layer: weight.cpu().contiguous() for layer, weight in weights.items()}
         try:
-            save_file({**packed, **new}, self._file(block))
+            save_file({**packed, **new_weights}, self._file(block))
         except (OSError, SafetensorError) as err:
             path, reason = str(self._file(block)), str(err)
             raise ModelError("the scratch folder cannot be written", path=path, reason=reason) from err

@@ -26,10 +26,10 @@ class MaskedBlocks:
     """The prunable weights of some blocks, each layer dense or changed.
 
     Args:
-        blocks: their modules, with the checkpoint's weights.
-        family: of the model.
+        blocks: block -> module, with the weights of the checkpoint.
+        family: family of the model.
         read_layers: reads those weights again.
-        offloaded: blocks on disk, which are dense after they are loaded.
+        offloaded: blocks that stay on disk; such a block is dense whenever it was loaded.
         in_memory: whether an offloaded block is in memory now.
     """
 
@@ -59,7 +59,7 @@ class MaskedBlocks:
             ModelError: the block is not in this shard, or the checkpoint no longer has its weights.
         """
         self._require(block)
-        self._put(block, {}, {})
+        self._set_layers(block, {}, {})
         if self._is_on_disk(block):
             return _LayersOnDisk(block, self._family, self._read_layers)
         return {layer: self._oriented(block, layer) for layer in self._family.layers}
@@ -76,10 +76,10 @@ class MaskedBlocks:
                 self._change(block, layer, weight=weight, mask=mask)
 
     def set_all(self, masks: Mapping[tuple[int, str], Tensor]) -> None:
-        """Apply masks, and make every layer without a mask dense; masks of blocks of other shards are ignored.
+        """Apply masks, and make every layer without a mask dense. Masks for blocks of other shards are ignored.
 
         Args:
-            masks: (block, layer) -> bool [out, in], True where the weight stays.
+            masks: (block, layer) -> bool [out, in], True for weights to keep.
         Raises:
             ModelError: a block of this family has no such layer, or the checkpoint no longer has the weights.
             ShapeError: a mask does not fit its weight.
@@ -92,14 +92,14 @@ class MaskedBlocks:
         for block, block_masks in by_block.items():
             self._check(block, block_masks, kind="mask")
         for block, block_masks in by_block.items():
-            self._put(block, block_masks, {})
+            self._set_layers(block, block_masks, {})
 
     def set_block(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> None:
         """Replace weights of one block and apply masks to it; other blocks stay as they are.
 
         Args:
-            block: of the shard.
-            masks: layer -> bool [out, in], True where the weight stays.
+            block: a block of the shard.
+            masks: layer -> bool [out, in], True for weights to keep.
             weights: layer -> [out, in], any float dtype; all other layers get their dense weight.
         Raises:
             ModelError: the block is not in this shard, has no such layer, or the checkpoint no longer has its weights.
@@ -110,25 +110,25 @@ class MaskedBlocks:
             self._family.input_of(layer)
         self._check(block, masks, kind="mask")
         self._check(block, weights or {}, kind="new weight")
-        self._put(block, masks, weights or {})
+        self._set_layers(block, masks, weights or {})
 
-    def _put(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    def _set_layers(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
         """Set every layer of a block to its new or dense weight, and zero what its mask removes."""
         if block in self._offloaded:
             dtypes = {layer: self._weight(block, layer).dtype for layer in weights}
             self._spill.write(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
         layers = self._family.layers
         if not self._is_on_disk(block):
-            from_disk = [layer for layer in layers if layer not in weights and (block, layer) in self._changed]
-            stored = self._checked_stored(block, from_disk) if from_disk else {}
+            from_checkpoint = [layer for layer in layers if layer not in weights and (block, layer) in self._changed]
+            stored = self._checked_stored(block, from_checkpoint) if from_checkpoint else {}
 
-            def put(layer: str) -> None:
+            def set_layer(layer: str) -> None:
                 if layer in stored:
                     self._weight(block, layer).copy_(stored[layer])
                 self._change(block, layer, weight=weights.get(layer), mask=masks.get(layer))
 
             self._changed.update((block, layer) for layer in (*masks, *weights))
-            list(parallel_map(put, layers))
+            list(parallel_map(set_layer, layers))
         self._changed.difference_update((block, layer) for layer in layers)
         self._changed.update((block, layer) for layer in (*masks, *weights))
 

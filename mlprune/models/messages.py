@@ -56,7 +56,7 @@ class Continuations:
     def __post_init__(self) -> None:
         n_rows = _check_tokens("continuations", self.token_ids, self.mask)
         if tuple(self.parent.shape) != (n_rows,):
-            raise ShapeError("a batch does not fit together", part="parent", expected=n_rows, got=len(self.parent))
+            raise ShapeError("the parts of a batch do not match", part="parent", expected=n_rows, got=len(self.parent))
 
 
 @dataclass(frozen=True)
@@ -100,11 +100,11 @@ class DecodeStep:
     """
 
     key: str
-    """Names the session, whose caches stay in the shards until the session ends."""
+    """Key of the session, whose caches stay in the shards until the session ends."""
     token_ids: Tensor
     """[b, s] int64: the tokens that the model has not seen yet."""
     attention_mask: Tensor
-    """[b, t] bool, t >= s: over all tokens so far, including these."""
+    """[b, t] bool, t >= s: mask over all tokens so far, including these."""
 
     def __post_init__(self) -> None:
         n_rows, n_new = self.token_ids.shape
@@ -125,10 +125,10 @@ class HiddenStates:
     hidden: Tensor
     """[b, s, d]."""
     calls: Mapping[int, BlockCall]
-    """Block -> how to call it."""
+    """Block -> its call."""
 
     def to(self, device: torch.device) -> "HiddenStates":
-        """The same states and calls on a device."""
+        """Move states and calls to a device."""
         return HiddenStates(self.hidden.to(device), calls_on(self.calls, device))
 
 
@@ -143,7 +143,7 @@ class SweepStates:
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
     if tuple(tensor.shape) != expected:
-        raise ShapeError("a batch does not fit together", part=name, expected=expected, got=tuple(tensor.shape))
+        raise ShapeError("the parts of a batch do not match", part=name, expected=expected, got=tuple(tensor.shape))
 
 
 def _check_tokens(part: str, token_ids: Tensor, mask: Tensor) -> int:
@@ -151,6 +151,6 @@ def _check_tokens(part: str, token_ids: Tensor, mask: Tensor) -> int:
         raise ShapeError("a scoring batch is empty", part=part, got=tuple(token_ids.shape))
     if mask.shape != token_ids.shape:
         raise ShapeError(
-            "a batch does not fit together", part=part, expected=tuple(token_ids.shape), got=tuple(mask.shape)
+            "the parts of a batch do not match", part=part, expected=tuple(token_ids.shape), got=tuple(mask.shape)
         )
     return int(token_ids.shape[0])

@@ -23,11 +23,11 @@ from mlprune.vocabulary import DtypeName
 class MetaModel:
     """A causal language model on the meta device, whose parameters are loaded and dropped by name.
 
-    The model's own code computes the buffers, which stay.
+    The model's own code computes the buffers, which are never dropped.
 
     Args:
         path: model folder.
-        dtype: of the loaded weights, also if the checkpoint has another.
+        dtype: dtype of the loaded weights, which may differ from that of the checkpoint.
     Raises:
         ModelError: the folder is not a model that can be read, or the model does not fit its family's record.
     """
@@ -46,10 +46,10 @@ class MetaModel:
         return [name for name in self._placeholders if name.startswith(f"{module}.")]
 
     def load(self, names: Iterable[str], *, device: torch.device | None = None, copies: bool = False) -> None:
-        """Load parameters from the checkpoint; those that are tied share one tensor.
+        """Load parameters from the checkpoint; tied parameters share one tensor.
 
         Args:
-            device: of the parameters; the CPU by default.
+            device: device of the parameters; the CPU by default.
             copies: read into new memory instead of mapping the file.
         Raises:
             ModelError: a tensor is missing or has the wrong shape.
@@ -64,10 +64,10 @@ class MetaModel:
                 loaded[source] = nn.Parameter(value if device is None else value.to(device), requires_grad=False)
             _set_parameter(self.model, name, loaded[source])
 
-    def leave_embedding(self, module: str) -> list[str]:
-        """Leave a module in the checkpoint if it is the token embedding; see `read_rows_on_demand`.
+    def keep_embedding_on_disk(self, module: str) -> list[str]:
+        """Keep a module on disk if it is the token embedding; see `read_rows_on_demand`.
 
-        Returns: names of the parameters that need not be loaded to run the module on the CPU.
+        Returns: names of the parameters that do not have to be loaded to run the module on the CPU.
         Raises:
             ModelError: the tensor is missing or has the wrong shape.
         """
@@ -118,7 +118,7 @@ def checked_blocks(model: nn.Module, family: Family) -> list[nn.Module]:
 
 
 def shard_parameters(model: nn.Module, family: Family, blocks: range) -> Iterator[tuple[str, Tensor]]:
-    """Names and parameters that the shard of these blocks needs; tied parameters under each of their names."""
+    """Yield the parameters that the shard of these blocks needs; a tied parameter occurs once per name."""
     n_blocks = len(list(model.get_submodule(family.blocks).children()))
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if name.startswith(f"{family.blocks}."):
@@ -132,7 +132,7 @@ def shard_parameters(model: nn.Module, family: Family, blocks: range) -> Iterato
 
 
 def source_of(name: str, model: PreTrainedModel, files: WeightFiles) -> str:
-    """The name under which the checkpoint stores a parameter: it stores only one of two tied parameters."""
+    """Return the name under which the checkpoint stores a parameter; of two tied ones it stores only one."""
     tied: dict[str, str] = model.all_tied_weights_keys
     alias = {**{source: target for target, source in tied.items()}, **tied}.get(name)
     return alias if alias is not None and not files.has(name) else name
@@ -144,7 +144,7 @@ def _set_parameter(model: nn.Module, name: str, parameter: nn.Parameter) -> None
 
 
 def check_shape(got: tuple[int, ...], expected: tuple[int, ...], name: str) -> None:
-    """Compare the shape of a stored tensor with that of the model's.
+    """Check that a stored tensor has the shape of the model's parameter.
 
     Raises:
         ModelError: they differ.

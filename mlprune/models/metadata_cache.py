@@ -1,9 +1,9 @@
-"""Cache of metadata of model folders, which takes seconds to compute, shared by all processes of a user.
+"""Cache of the metadata of model folders, shared by all processes of a user. Computing metadata takes seconds.
 
 An entry is valid only while everything it was computed from is unchanged: every file of the folder (name, size, mtime,
-ctime and inode), the code of this package, and the libraries that read models. A file that changed within the last
-seconds may change again without a trace, so metadata of such a folder is not stored. A damaged entry is ignored, and so
-is a failure to write one.
+ctime and inode), the code of this package, and the libraries that read models. If a file has changed within the last
+seconds, its next change might not change its times, so metadata of such a folder is not stored. Damaged entries and
+failures to write an entry are ignored.
 
 Entries are small files below `$XDG_CACHE_HOME/mlprune/models` (`~/.cache` by default); they may be deleted at any time.
 """
@@ -25,18 +25,18 @@ from mlprune.hashing import digest
 logger = logging.getLogger(__name__)
 
 LIBRARIES = ("mlprune", "transformers", "torch", "safetensors", "tokenizers")
-"""A new version of one of them may compute other metadata."""
+"""Libraries whose version can change the metadata."""
 SETTLED_S = 2.0
 """Age after which a later change of a file changes its times, even on file systems with coarse clocks."""
 MAX_ENTRIES = 512
-"""The oldest entries are deleted when there are more."""
+"""Maximum number of entries; the oldest ones are deleted."""
 
 
 def cached_metadata(folder: Path, name: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Metadata of a model folder, from the cache or computed.
+    """Return metadata of a model folder from the cache, or compute and store it.
 
     Args:
-        name: of the metadata, unique within a folder.
+        name: name of the metadata, unique within a folder.
         compute: returns JSON values; its errors are raised.
     """
     entry = _cache_folder() / f"{digest([str(folder.resolve()), name])[:20]}.json"
@@ -81,7 +81,7 @@ def _state(folder: Path) -> _State | None:
         }
     except OSError:
         return None
-    return {"files": files, "code": _code()}
+    return {"files": files, "code": _code_hash()}
 
 
 def _is_settled(state: _State) -> bool:
@@ -91,7 +91,7 @@ def _is_settled(state: _State) -> bool:
 
 
 @cache
-def _code() -> str:
+def _code_hash() -> str:
     """SHA-256 over the sources of this package, including the family records, and the versions of the libraries."""
     folder = Path(__file__).parent
     paths = sorted(folder.rglob("*.py"))
@@ -118,9 +118,9 @@ def _read(entry: Path) -> _Entry | None:
 
 def _write(entry: Path, state: _State, metadata: dict[str, Any]) -> None:
     """Write an entry, and delete the oldest ones if there are too many."""
-    whole: _Entry = {"state": state, "metadata": metadata, "sha256": digest([state, metadata])}
+    complete_entry: _Entry = {"state": state, "metadata": metadata, "sha256": digest([state, metadata])}
     try:
-        write_atomically(entry, json.dumps(whole).encode())
+        write_atomically(entry, json.dumps(complete_entry).encode())
         entries = sorted(entry.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         for old in entries[:-MAX_ENTRIES]:
             old.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """A shard: consecutive blocks of a base model, with their masks and the states of a sequential sweep.
 
-Batches pass a chain of shards, each of which runs its blocks. Some state stays in a shard between calls, under a key:
-hidden states of a sweep, and caches of decoding sessions.
+A batch runs through the shards of a chain in order. A shard keeps some state between calls, under a key: hidden states
+of a sweep, and caches of decoding sessions.
 
 Several threads may run batches in a shard at once, as long as no mask changes, no two threads use the same key, and no
 part of the shard is on disk.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.inference.block_batching import finish, run_in_step
+from mlprune.models.inference.block_batching import finish, run_blocks_in_step
 from mlprune.models.inference.visitor import Result, ShardMessage
 from mlprune.models.messages import SweepStates, TokenBatch
 from mlprune.models.placement.budget import GroupLimit
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # these import transformers, which takes seconds
 
 Extra = TypeVar("Extra")
 LayerTensors = Mapping[str, Tensor]
-"""Layer, or input of layers, -> tensor."""
+"""Layer (or input of layers) -> tensor."""
 ChooseMasks = Callable[[LayerTensors], tuple[LayerTensors, Extra]]
 """Called with {layer: dense weight [out, in]}; returns ({layer: keep mask}, anything). Picklable."""
 ChooseWeights = Callable[[LayerTensors, LayerTensors], tuple[LayerTensors, LayerTensors, Extra]]
@@ -42,10 +42,10 @@ class Shard:
 
     Args:
         runner: runs the blocks.
-        masks: of their weights.
+        masks: masks of the weights of these blocks.
         offloaded: parts of the shard that are on disk.
         sweep_states: hidden states of a sequential sweep.
-        limit: of a group of batches; None if nothing is on disk.
+        limit: memory limit of a group of batches; None if nothing is on disk.
     """
 
     def __init__(
@@ -70,32 +70,32 @@ class Shard:
 
     @property
     def n_blocks(self) -> int:
-        """Blocks of the whole model."""
+        """Number of blocks of the whole model."""
         return self.runner.n_blocks
 
     # Passes through the blocks
 
     def group_limit(self) -> GroupLimit | None:
-        """Memory that batches may take that pass the shard together; None if they pass one by one."""
+        """Return the memory limit of batches that run together; None if batches run one by one."""
         return self._limit
 
     def advance(self, messages: Sequence[ShardMessage[Result]]) -> list[ShardMessage[Result]]:
-        """Run visitors through the blocks; returns messages for the next shard, on the CPU.
+        """Run visitors through the blocks; return messages for the next shard, on the CPU.
 
         Raises: what a visitor raises.
         """
-        run_in_step(self.runner, messages, self._offloaded.load)
+        run_blocks_in_step(self.runner, messages, self._offloaded.load)
         with torch.inference_mode():
             for message in messages:
                 message.states = tuple(states.to(torch.device("cpu")) for states in message.states)
         return list(messages)
 
     def finish(self, messages: Sequence[ShardMessage[Result]]) -> list[Result]:
-        """Run visitors through the blocks of the last shard; returns their results.
+        """Run visitors through the blocks of the last shard; return their results.
 
         Raises: what a visitor raises.
         """
-        run_in_step(self.runner, messages, self._offloaded.load)
+        run_blocks_in_step(self.runner, messages, self._offloaded.load)
         return finish(self.runner, messages, self._offloaded.load, one_by_one=bool(self._offloaded))
 
     def free_offloaded(self) -> None:
@@ -114,8 +114,8 @@ class Shard:
 
         Args:
             prefix: key of that session, begun by `begin_prefix`.
-            key: of the new session.
-            n_padding: [b] int64, positions by which each row is shifted right; as many of its last tokens are dropped.
+            key: key of the new session.
+            n_padding: [b] int64, positions by which each row is shifted right; it loses as many of its last tokens.
         """
         self.runner.caches.continue_prefix(prefix, key, n_padding)
 
@@ -133,11 +133,11 @@ class Shard:
     def sweep_observe(
         self, block: int, keys: Sequence[Hashable], *, with_products: bool = False
     ) -> dict[Hashable, dict[str, Tensor]]:
-        """Run a block for its statistics only; the states stay those before the block.
+        """Run a block for its statistics only; the kept states remain those before the block.
 
         Args:
-            block: of this shard.
-            keys: of the states; results are in their order.
+            block: a block of this shard.
+            keys: keys of the states; results are in their order.
             with_products: also sum x x^T over the counted tokens of all keys, for `rewrite_block`.
         Returns: key -> input -> [b, in] float32.
         Raises:
@@ -147,12 +147,12 @@ class Shard:
         return self._sweep_states.observe(block, keys, with_products=with_products)
 
     def sweep_advance(self, block: int, keys: Sequence[Hashable]) -> None:
-        """Run a block, as it is now, and keep the states after it."""
+        """Run a block with its current weights, and keep the states after it."""
         self._offloaded.load(block)
         self._sweep_states.advance(block, keys)
 
     def sweep_release(self, key: Hashable) -> SweepStates:
-        """Remove states, for the shard of the next block."""
+        """Remove states and return them for the shard of the next block."""
         return self._sweep_states.release(key)
 
     def sweep_accept(self, key: Hashable, states: SweepStates) -> None:
@@ -171,7 +171,7 @@ class Shard:
         """Make all blocks dense, then zero what the masks remove; None leaves them dense.
 
         Args:
-            masks: (block, layer) -> bool [out, in], True where the weight stays. Layers without a mask stay dense;
+            masks: (block, layer) -> bool [out, in], True for weights to keep. Layers without a mask stay dense;
                 masks of other shards' blocks are ignored.
         Raises:
             ModelError: a layer does not exist.
@@ -213,7 +213,7 @@ class Shard:
         return extra
 
     def set_shifts(self, shifts: Mapping[int, Tensor] | None) -> None:
-        """From now on, add vectors to the hidden states after some blocks, in every pass; None adds none.
+        """Set vectors to add to the hidden states after some blocks, in every later pass; None removes them all.
 
         Args:
             shifts: block -> [d], any float dtype; blocks of other shards are ignored.

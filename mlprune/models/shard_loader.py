@@ -1,4 +1,4 @@
-"""Load the shard of some blocks from a model folder."""
+"""Load a shard from a model folder."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,13 +24,13 @@ from mlprune.vocabulary import DtypeName
 def load_shard(
     path: Path, blocks: range, *, n_blocks: int, dtype: DtypeName, budget: MemoryBudget | None = None
 ) -> Shard:
-    """Load blocks `blocks` of the model in a folder, with the embeddings or the head if the shard has them.
+    """Load some blocks of a model: the first shard includes the embeddings, the last one the final norm and the head.
 
     Args:
         path: model folder.
-        blocks: consecutive blocks, of the model's `n_blocks`.
-        n_blocks: blocks of the whole model.
-        dtype: of the weights and the arithmetic; statistics and scores are accumulated wider.
+        blocks: consecutive blocks to load.
+        n_blocks: number of blocks of the whole model.
+        dtype: dtype of weights and arithmetic; statistics and scores are accumulated in wider dtypes.
         budget: memory of the process; blocks that do not fit stay on disk and are read when they run.
     Raises:
         ModelError: the folder is not a model that can be read, the model does not have these blocks, its config scales
@@ -41,7 +41,9 @@ def load_shard(
     use_onednn(meta_model.model)
     n_stored = len(list(meta_model.model.get_submodule(family.blocks).children()))
     if n_stored != n_blocks or not blocks or not set(blocks) <= set(range(n_blocks)):
-        raise ModelError("the model has other blocks", expected=n_blocks, got=n_stored, blocks=str(blocks))
+        raise ModelError(
+            "the blocks of the shard do not match the model", expected=n_blocks, got=n_stored, blocks=str(blocks)
+        )
     placed = PlacedModules(meta_model, blocks, n_blocks=n_blocks, budget=budget)
     runner = BlockRunner(meta_model.model, family, blocks, device=placed.first_device)
 
@@ -63,7 +65,7 @@ def load_shard(
 def stored_weights(
     path: Path, family: Family, block: int, *, layers: Iterable[str], dtype: DtypeName
 ) -> Mapping[str, Tensor]:
-    """Weights of a block as the checkpoint stores them, in a dtype: layer -> tensor, not transposed.
+    """Read weights of a block in a dtype: layer -> tensor as the checkpoint stores it, not transposed.
 
     Raises:
         ModelError: the checkpoint cannot be read.

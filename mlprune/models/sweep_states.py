@@ -1,6 +1,6 @@
 """Resident states of a sequential sweep: the hidden states of each batch before or after a block, under a key.
 
-Several batches run at once. Their results are combined in the order of the keys, so no bit depends on the number of
+Several batches run at once. Their results are combined in the order of the keys, so they do not depend on the number of
 threads.
 """
 
@@ -66,7 +66,7 @@ class ResidentStates:
             pass
 
     def take_products(self) -> dict[str, Tensor]:
-        """Remove the products of the block that was observed last: input -> [in, in] float64; empty if not kept."""
+        """Remove and return the products of the last observed block: input -> [in, in] float64; empty if not kept."""
         products = {name: sums.matrix() for name, sums in self._products.items()}
         self._products.clear()
         return products
@@ -94,6 +94,6 @@ class ResidentStates:
 
 
 def _groups(keys: Sequence[Hashable], size: int) -> Iterator[Sequence[Hashable]]:
-    """Consecutive keys, `size` at a time."""
+    """Split keys into consecutive groups of `size`."""
     for start in range(0, len(keys), size):
         yield keys[start : start + size]

@@ -18,7 +18,7 @@ TOKENIZER_FILES = (
     "spiece.model",
     "tokenizer.model",
 )
-"""Files that determine how text becomes tokens; a folder has some of them."""
+"""Files that determine how text is tokenised. A model folder has some of them."""
 
 
 def content_hashes(path: Path, weight_file_names: Iterable[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Edit tensors of a safetensors file in place: overwrite all values or zero chosen ones, and verify the result.
 
-Name, shape, dtype and position of a tensor stay, as do all other bytes of the file. One tensor is in memory at a time.
+Name, shape, dtype and position of a tensor do not change, nor do any other bytes of the file. Only one tensor is in
+memory at a time.
 """
 
 from pathlib import Path
@@ -18,7 +19,7 @@ def overwrite_tensor(file: Path, name: str, values: Tensor) -> None:
 
     Args:
         file: safetensors file, changed in place.
-        name: of the tensor in the file.
+        name: name of the tensor in the file.
         values: finite, any float dtype, in the shape in which the tensor is stored.
     Raises:
         ShapeError: the values do not fit the tensor.
@@ -27,7 +28,7 @@ def overwrite_tensor(file: Path, name: str, values: Tensor) -> None:
     rounded = _rounded(values, _stored_tensor(file, name), name)
     stored = tensor_slice(file, name)
     data = rounded.contiguous().flatten().view(torch.uint8).numpy()
-    assert data.nbytes == stored.n_bytes, "equal shapes and dtypes take equally many bytes"
+    assert data.nbytes == stored.n_bytes, "tensors of equal shape and dtype have equal sizes"
     with file.open("r+b") as stream:
         stream.seek(stored.begin)
         stream.write(data.data)
@@ -47,8 +48,8 @@ def zero_weights(file: Path, name: str, removed: Tensor) -> None:
 
     Args:
         file: safetensors file, changed in place.
-        name: of the tensor in the file.
-        removed: bool, in the shape in which the tensor is stored, True where the weight becomes 0.
+        name: name of the tensor in the file.
+        removed: bool, in the shape in which the tensor is stored, True for weights that become 0.
     Raises:
         ShapeError: the mask does not fit the tensor.
     """
@@ -75,14 +76,14 @@ def count_zeroed(file: Path, name: str, removed: Tensor) -> int:
 
 
 def _stored_tensor(file: Path, name: str) -> Tensor:
-    """A tensor as the safetensors library reads it."""
+    """Read a tensor with the safetensors library."""
     with safe_open(str(file), framework="pt") as opened:
         tensor: Tensor = opened.get_tensor(name)
     return tensor
 
 
 def _rounded(values: Tensor, stored: Tensor, name: str) -> Tensor:
-    """The values in the dtype of a stored tensor."""
+    """Round the values to the dtype of a stored tensor."""
     if values.shape != stored.shape:
         expected, got = tuple(stored.shape), tuple(values.shape)
         raise ShapeError("new values do not fit the stored tensor", tensor=name, expected=expected, got=got)

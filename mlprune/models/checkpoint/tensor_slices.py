@@ -13,11 +13,11 @@ from torch import Tensor
 from mlprune.errors import ModelError
 
 _LENGTH_BYTES = 8
-"""A file starts with the length of its header; the tensors follow the header."""
+"""Size of the number at the start of a file: the length of its header. The tensors follow the header."""
 _CACHE_LINE_BYTES = 64
-"""Bytes of a cache line: kernels treat memory that is aligned to one differently."""
+"""Size of a cache line. Kernels may round differently in memory with another alignment."""
 _PIECE_BYTES = 2**24
-"""Bytes that are converted at a time, and so are in memory in two dtypes at once."""
+"""Number of bytes to convert at a time. Only these are in memory in both dtypes."""
 
 _TYPES: Mapping[str, torch.dtype] = MappingProxyType(
     {
@@ -63,9 +63,9 @@ def tensor_slice(file: Path, name: str) -> TensorSlice:
 def copy_tensor(file: Path, stored: TensorSlice, dtype: torch.dtype) -> Tensor:
     """Read a float tensor into new memory, in the given dtype.
 
-    If that is the stored dtype, the memory has the same offset from a 64-byte boundary as in the mapped file: products
-    of a single row round differently by alignment, and must not depend on how a weight was read. Otherwise the tensor
-    is converted piece by piece.
+    If `dtype` is the stored dtype, the memory has the same offset from a 64-byte boundary as in the mapped file:
+    alignment changes the rounding of products of a single row, and results must not depend on how a weight was read.
+    Otherwise the tensor is converted piece by piece.
 
     Raises:
         OSError, EOFError: the file cannot be read, or ends in the middle of the tensor.
@@ -104,15 +104,15 @@ def read_rows(file: Path, stored: TensorSlice, rows: Sequence[int]) -> Tensor:
 
 
 def _aligned_memory(stored: TensorSlice, dtype: torch.dtype) -> Tensor:
-    """[bytes] uint8: new memory with the alignment of the mapped file, if the dtype allows it."""
-    room = torch.empty(stored.n_bytes + _CACHE_LINE_BYTES, dtype=torch.uint8)
+    """Allocate [bytes] uint8 with the alignment of the mapped file, if the dtype allows it."""
+    buffer = torch.empty(stored.n_bytes + _CACHE_LINE_BYTES, dtype=torch.uint8)
     begin = stored.begin if stored.begin % dtype.itemsize == 0 else 0
-    start = (begin - room.data_ptr()) % _CACHE_LINE_BYTES
-    return room[start : start + stored.n_bytes]
+    start = (begin - buffer.data_ptr()) % _CACHE_LINE_BYTES
+    return buffer[start : start + stored.n_bytes]
 
 
 def _fill(stream: FileIO, target: Tensor) -> None:
-    """Read as many bytes as a uint8 tensor has."""
+    """Read the next bytes of a stream until a uint8 tensor is full."""
     remaining = target.numpy().data
     while remaining:
         n_read = stream.readinto(remaining)

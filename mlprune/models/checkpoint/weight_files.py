@@ -6,8 +6,8 @@ or use an older name (the head of GPT-NeoX) can be read too. No model is built.
 A tensor that is read in its stored dtype is not copied: it is a view of the mapped file, whose pages are read on access
 and can be evicted by the system. The mapping is private to one `WeightFiles`: writing to such a tensor, as a mask does,
 copies the affected pages and never changes the file, but the same `WeightFiles` then returns the written values. If
-another process rewrites the file in place, the values change. Tensors that are needed only for a while are copied
-instead, so that nothing stays mapped.
+another process rewrites the file in place, the values change. Tensors that are needed only temporarily are copied
+instead, so that the file does not stay mapped.
 """
 
 import json
@@ -110,7 +110,7 @@ class WeightFiles:
         return stored_type
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Read one tensor; floats are converted to `dtype`, or are a view of the file if stored in it.
+        """Read one tensor; floats are converted to `dtype`, or a view of the file if that is the stored dtype.
 
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
@@ -140,7 +140,7 @@ class WeightFiles:
             raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
 
     def locate(self, name: str) -> tuple[str, str]:
-        """The file of a tensor, and its name in that file.
+        """Find the file of a tensor, and the name of the tensor in that file.
 
         Raises:
             ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
@@ -155,7 +155,7 @@ class WeightFiles:
         return file, stored
 
     def _read_index(self) -> dict[str, str]:
-        """Tensor -> name of its file."""
+        """Return tensor -> name of its file."""
         if (self._path / INDEX_FILE).exists():
             index = read_json_object(self._path / INDEX_FILE).get("weight_map")
             files = _plain_names(index) if isinstance(index, dict) else None
@@ -175,7 +175,7 @@ class WeightFiles:
         return dict.fromkeys(self._opened(SINGLE_FILE)[1], SINGLE_FILE)
 
     def _opened(self, file_name: str) -> tuple[Any, frozenset[str]]:
-        """An open file and the names of its tensors."""
+        """Open a file if necessary; return it with the names of its tensors."""
         if file_name not in self._open:
             file = self._path / file_name
             try:
@@ -197,7 +197,7 @@ class WeightFiles:
 
 
 def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:
-    """The entries of an index; None if one is not the name of a file directly in the model's folder."""
+    """Return the entries of an index; None if a value is not the name of a file directly in the model's folder."""
     files = {tensor: file for tensor, file in index.items() if isinstance(file, str) and Path(file).name == file}
     return files if len(files) == len(index) else None
 

@@ -1,6 +1,6 @@
 """Find the family record of a model, check the model against it, and orient its weights.
 
-All other modules use blocks, layers and inputs, and never a model class.
+All other modules work with blocks, layers and inputs, and never with a model class.
 """
 
 from dataclasses import fields
@@ -13,7 +13,7 @@ from mlprune.models.families.records import FAMILIES, Family
 RECORDS = "mlprune/models/families/records.py"
 """File of the records, for error messages."""
 TRANSPOSED = "Conv1D"
-"""The class of GPT-2's linear layers, by name: importing it would import all of transformers."""
+"""Name of the class of GPT-2's linear layers; importing the class would import all of transformers."""
 
 
 def family_of(model_type: str) -> Family:
@@ -85,14 +85,14 @@ def check_layers(block_module: nn.Module, family: Family, *, block: int) -> None
         raise ModelError(message, **context, got=unlisted, expected=family.layers)
     missing = sorted(set(family.layers) - set(linear_layers))
     if missing:
-        raise ModelError("a block lacks layers of its family", **context, missing=missing)
+        raise ModelError("a block lacks layers of its family's record", **context, missing=missing)
     if not _has_module(block_module, family.activation):
-        raise ModelError("a block lacks the activation of its family", **context, missing=family.activation)
-    wrong = [layer for layer in family.layers if _is_transposed(linear_layers[layer]) != family.transposed]
-    if wrong:
+        raise ModelError("a block lacks the activation of its family's record", **context, missing=family.activation)
+    wrongly_stored = [layer for layer in family.layers if _is_transposed(linear_layers[layer]) != family.transposed]
+    if wrongly_stored:
         expected = "Conv1D, [in, out]" if family.transposed else "Linear, [out, in]"
         message = f"a block stores weights transposed, compared with its record in {RECORDS}"
-        raise ModelError(message, **context, got=wrong, expected=expected)
+        raise ModelError(message, **context, got=wrongly_stored, expected=expected)
 
 
 def _is_linear_map(module: nn.Module) -> bool:

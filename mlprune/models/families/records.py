@@ -12,22 +12,22 @@ from mlprune.errors import ModelError
 
 @dataclass(frozen=True)
 class Family:
-    """Structure of all models of one type. Paths are module paths with dots."""
+    """Structure of all models of one type. Modules are named by their dotted paths."""
 
     name: str
     """`model_type` in the config."""
     blocks: str
-    """The list of decoder blocks, from the causal language model."""
+    """The list of decoder blocks, relative to the causal language model."""
     final_norm: str
-    """The norm after the last block, from the causal language model."""
+    """The norm after the last block, relative to the causal language model."""
     head: str
-    """The linear layer from the final norm to the vocabulary, from the causal language model."""
+    """The linear layer from the final norm to the vocabulary, relative to the causal language model."""
     embeddings: tuple[str, ...]
-    """All modules with parameters before the blocks, from the causal language model."""
+    """All modules with parameters before the blocks, relative to the causal language model."""
     inputs: tuple[tuple[str, ...], ...]
-    """Groups of layers that read the same input, in the order in which a block runs them; paths start at the block."""
+    """Groups of layers that read the same input, in the order in which a block runs them, relative to the block."""
     activation: str
-    """The activation function, whose outputs are the feed-forward neurons, from the block."""
+    """The activation function, whose outputs are the feed-forward neurons, relative to the block."""
     transposed: bool = False
     """Whether weights are stored [in, out] (`Conv1D`) instead of [out, in]."""
     block_returns_tuple: bool = False
@@ -42,12 +42,12 @@ class Family:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the distinct inputs of a block, in order: each is the path of the first layer that reads it."""
+        """Names of the distinct inputs of a block, in order: each has the path of the first layer that reads it."""
         return tuple(group[0] for group in self.inputs)
 
     @property
     def base(self) -> str:
-        """The module whose forward calls the blocks, from the causal language model."""
+        """The module whose forward calls the blocks, relative to the causal language model."""
         return self.blocks.rpartition(".")[0]
 
     @property

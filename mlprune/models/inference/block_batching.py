@@ -1,6 +1,6 @@
 """Run many batches through a shard block by block, so that weights read from disk are read once for all of them.
 
-Which batches run together depends on memory alone; results do not depend on it.
+Memory alone determines which batches run together. Results do not depend on it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LoadPart = Callable[[int], None]
 
 
 def grouped(visitors: Iterable[BlockVisitor[Result]], limit: GroupLimit) -> Iterator[list[BlockVisitor[Result]]]:
-    """Split consecutive visitors into groups within a limit, at least one each; they are drawn as groups are needed."""
+    """Split visitors into consecutive groups within a limit, at least one each; take visitors only when needed."""
     group: list[BlockVisitor[Result]] = []
     n_bytes = 0
     for visitor in visitors:
@@ -37,15 +37,15 @@ def grouped(visitors: Iterable[BlockVisitor[Result]], limit: GroupLimit) -> Iter
         yield group
 
 
-def run_in_step(runner: BlockRunner, messages: Sequence[ShardMessage[Result]], load: LoadPart) -> None:
-    """Run all visitors through the blocks of a shard; each message ends with the states after the last block.
+def run_blocks_in_step(runner: BlockRunner, messages: Sequence[ShardMessage[Result]], load: LoadPart) -> None:
+    """Run all visitors through the blocks of a shard, and store the states after the last block in the messages.
 
-    All visitors pass a block before any enters the next, with the same results as one visitor at a time.
+    All visitors run a block before any of them runs the next. Results are the same as for one visitor at a time.
 
     Args:
-        runner: of the shard.
-        messages: changed in place, so that the states before a block are freed as the block runs.
-        load: called before each part.
+        runner: runs the blocks of the shard.
+        messages: messages with the visitors; their states are replaced after each block, which frees memory.
+        load: called before each part runs.
     """
 
     @torch.inference_mode()
@@ -69,7 +69,7 @@ def run_in_step(runner: BlockRunner, messages: Sequence[ShardMessage[Result]], l
 def finish(
     runner: BlockRunner, messages: Sequence[ShardMessage[Result]], load: LoadPart, *, one_by_one: bool
 ) -> list[Result]:
-    """Results of visitors that have passed all blocks, in order.
+    """Return the results of visitors that have run all blocks, in order.
 
     Args:
         one_by_one: compute one result at a time if the head is needed, to save memory.

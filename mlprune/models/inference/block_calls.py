@@ -12,7 +12,7 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True)
 class CacheSlot:
-    """Placeholder in a captured call for the key-value cache; each shard fills in its own."""
+    """Placeholder for the key-value cache in a captured call; each shard replaces it by its own cache."""
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class BlockCall:
     args: tuple[object, ...]
     kwargs: Mapping[str, object]
 
-    def with_all(self, kind: type[Kind], replace: Callable[[Kind], object]) -> "BlockCall":
-        """The same call with every instance of a type replaced."""
+    def replace_instances(self, kind: type[Kind], replace: Callable[[Kind], object]) -> "BlockCall":
+        """Return the call with every instance of a type replaced."""
         args = tuple(_replaced(value, kind, replace) for value in self.args)
         return BlockCall(args, {name: _replaced(value, kind, replace) for name, value in self.kwargs.items()})
 
     def with_cache(self, cache: object) -> "BlockCall":
-        """The same call with the slots filled."""
-        return self.with_all(CacheSlot, lambda _: cache)
+        """Return the call with a cache in place of the slots."""
+        return self.replace_instances(CacheSlot, lambda _: cache)
 
 
 def calls_on(calls: Mapping[int, BlockCall], device: torch.device) -> dict[int, BlockCall]:
-    """The same calls with their tensors on a device; a tensor that calls share is moved once and stays shared."""
+    """Move the tensors of calls to a device. A tensor that several calls share is moved once and stays shared."""
     moved: dict[int, Tensor] = {}
 
     def move(tensor: Tensor) -> Tensor:
@@ -41,11 +41,11 @@ def calls_on(calls: Mapping[int, BlockCall], device: torch.device) -> dict[int, 
             moved[id(tensor)] = tensor.to(device)
         return moved[id(tensor)]
 
-    return {block: call.with_all(Tensor, move) for block, call in calls.items()}
+    return {block: call.replace_instances(Tensor, move) for block, call in calls.items()}
 
 
 def _replaced(value: object, kind: type[Kind], replace: Callable[[Kind], object]) -> object:
-    """Nested tuples, lists and dicts with every instance of a type replaced."""
+    """Replace every instance of a type in nested tuples, lists and dicts."""
     if isinstance(value, kind):
         return replace(value)
     if isinstance(value, tuple | list):

@@ -1,6 +1,6 @@
 """Run the blocks of one shard: embed, step hidden states through the blocks, and apply the final norm.
 
-Several threads may do so at once, each with its own states, as long as no weight changes.
+Several threads may run blocks at once, each with its own states, as long as no weight changes.
 """
 
 import inspect
@@ -23,10 +23,10 @@ class BlockRunner:
     """Consecutive blocks of a model; the first shard also embeds, the last also has the final norm and the head.
 
     Args:
-        model: whose modules of these blocks are loaded, or are loaded before they run.
-        family: of the model.
-        blocks: of the shard.
-        device: where the shard's first module runs.
+        model: the model; the modules of these blocks are loaded at the latest before they run.
+        family: family of the model.
+        blocks: blocks of the shard.
+        device: device of the shard's first module.
     Raises:
         ModelError: the model's config scales logits in a way that is not supported.
     """
@@ -48,7 +48,7 @@ class BlockRunner:
         self.hooks = LayerHooks(self.modules.values(), family)
         self.caches = KeyValueCaches(model.config, blocks, n_blocks=self.n_blocks, device=device)
         self._shifts: dict[int, Tensor] = {}
-        self._accepted = inspect.signature(model.get_submodule(family.base).forward).parameters
+        self._forward_parameters = inspect.signature(model.get_submodule(family.base).forward).parameters
 
     @property
     def is_first(self) -> bool:
@@ -73,8 +73,8 @@ class BlockRunner:
         Args:
             token_ids: [b, s] int64.
             attention_mask: [b, t] bool, over the tokens in the cache and the new ones.
-            cache: of the tokens before these; None if there are none.
-            positions: [b, s] int64, of the new tokens; ignored by models that take no positions.
+            cache: cache with the tokens before these; None if there are none.
+            positions: [b, s] int64, positions of the new tokens; ignored by models that take no positions.
         """
         assert self.is_first, "only the first shard embeds"
         inputs: dict[str, object] = {
@@ -83,15 +83,15 @@ class BlockRunner:
             "use_cache": cache is not None,
         }
         if cache is not None:
-            inputs["cache" if "cache" in self._accepted else "past_key_values"] = cache
-        if positions is not None and "position_ids" in self._accepted:
+            inputs["cache" if "cache" in self._forward_parameters else "past_key_values"] = cache
+        if positions is not None and "position_ids" in self._forward_parameters:
             inputs["position_ids"] = positions.to(self.device)
         with self._embedding_lock:
             capture = prepare(self.model, self.family, **inputs)
         return HiddenStates(capture.hidden, dict(enumerate(capture.calls)))
 
     def set_shifts(self, shifts: Mapping[int, Tensor]) -> None:
-        """Replace the vectors that are added to the hidden states of all tokens after some blocks.
+        """Set the vectors to add to the hidden states of all tokens after some blocks; they replace earlier ones.
 
         Args:
             shifts: block -> [d], any float dtype; blocks of other shards are ignored.
@@ -106,7 +106,7 @@ class BlockRunner:
             hidden = hidden + self._shifts[block].to(hidden)
         return HiddenStates(hidden, {later: call for later, call in states.calls.items() if later != block})
 
-    def normed(self, hidden: Tensor) -> Tensor:
+    def apply_final_norm(self, hidden: Tensor) -> Tensor:
         """Apply the final norm to [..., d]; the result is on the head's device."""
         normed: Tensor = self._final_norm(hidden)
         return normed.to(self.head.weight.device)

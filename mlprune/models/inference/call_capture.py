@@ -18,7 +18,7 @@ from mlprune.models.inference.block_calls import BlockCall, CacheSlot
 
 @dataclass(frozen=True)
 class Capture:
-    """What the model's code passes to its blocks."""
+    """Arguments that the model's code passes to its blocks."""
 
     hidden: Tensor
     """[b, s, d]: the embedding output, input of block 0."""
@@ -36,7 +36,7 @@ class _Stub(nn.Module):
 
     def forward(self, hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor | tuple[Tensor, None]:
         """Record the call; return the states in the form that the model's code expects of a block."""
-        call = BlockCall(args, kwargs).with_all(Cache, lambda _: CacheSlot())
+        call = BlockCall(args, kwargs).replace_instances(Cache, lambda _: CacheSlot())
         self._captured.append((hidden_states, call))
         return (hidden_states, None) if self._returns_tuple else hidden_states
 
@@ -63,8 +63,8 @@ def prepare(model: nn.Module, family: Family, **inputs: object) -> Capture:
     """Run the model's forward up to its blocks; one thread at a time, see `capture_calls`.
 
     Args:
-        model: causal language model whose embeddings are loaded; its blocks need not be.
-        family: of the model.
+        model: causal language model; only its embeddings have to be loaded.
+        family: family of the model.
         inputs: keyword arguments of the base model's forward.
     """
     with capture_calls(model, family) as captured:
@@ -73,16 +73,16 @@ def prepare(model: nn.Module, family: Family, **inputs: object) -> Capture:
 
 
 def hidden_of(output: object, family: Family) -> Tensor:
-    """The hidden states in what a block returned.
+    """Return the hidden states from the output of a block.
 
     Raises:
-        ModelError: the family's record says that a block returns something else.
+        ModelError: the output does not have the type that the family's record declares.
     """
     hidden = output[0] if family.block_returns_tuple and isinstance(output, tuple) else output
     if not isinstance(hidden, Tensor) or family.block_returns_tuple != isinstance(output, tuple):
         expected = "a tuple" if family.block_returns_tuple else "a tensor"
         raise ModelError(
-            "a block does not return what its record in mlprune/models/families/records.py says",
+            "a block does not return the type that its record in mlprune/models/families/records.py declares",
             family=family.name,
             expected=expected,
             got=type(output).__name__,

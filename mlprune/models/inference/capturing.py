@@ -25,7 +25,7 @@ class Captured:
     """Activations of a batch, on the CPU, in the model's dtype."""
 
     inputs: Mapping[tuple[int, str], Sequence[Tensor]]
-    """(block, input) -> [tokens, in] per demonstration, its counted tokens in their order."""
+    """(block, input) -> one [tokens, in] per demonstration, with its counted tokens in order."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class CaptureVisitor(BatchVisitor[Captured]):
     captured: dict[tuple[int, str], Sequence[Tensor]] = field(init=False, default_factory=dict)
 
     def needs_block(self, block: int) -> bool:
-        """Only blocks up to the last chosen one run."""
+        """Whether the block is not after the last chosen one."""
         return block <= max(self.inputs_of_block, default=-1)
 
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
@@ -57,6 +57,6 @@ class CaptureVisitor(BatchVisitor[Captured]):
         return Captured(self.captured)
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
-        """As of any batch, and the captured activations."""
+        """Memory as for any batch, plus the captured activations."""
         n_inputs = sum(map(len, self.inputs_of_block.values()))
         return super().waiting_bytes(limit) + self.batch.token_ids.numel() * limit.per_input * n_inputs

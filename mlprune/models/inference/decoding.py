@@ -1,8 +1,8 @@
 """Greedy decoding: several batches of prompts at once, with the prefix shared by all prompts computed only once.
 
-The shared prefix (a few-shot header) passes the model once. Its keys and values are copied to the rows of each batch,
-shifted to where each prompt begins. A row has therefore no padding between its tokens, because blocks with a sliding
-window count positions, not tokens. As many batches are decoded at once as the process has threads.
+The model runs the shared prefix (a few-shot header) once. Its keys and values are copied to the rows of each batch,
+shifted to the start of each prompt, so that a row has no padding between its tokens: blocks with a sliding window count
+positions, not tokens. As many batches are decoded at once as the process has threads.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
 
 MIN_PREFIX = 16
-"""Shorter shared prefixes are computed with each prompt."""
+"""Minimum length of a shared prefix; shorter ones are computed with each prompt."""
 
 Ends = Callable[[Sequence[int]], bool]
+"""Whether a continuation is complete with these new tokens."""
 
 
 @dataclass
@@ -54,7 +55,7 @@ class DecodingVisitor:
         return (states,)
 
     def needs_block(self, block: int) -> bool:
-        """All blocks run."""
+        """Return True: all blocks run."""
         return True
 
     def visit(self, runner: BlockRunner, block: int, states: States) -> States:
@@ -63,11 +64,11 @@ class DecodingVisitor:
 
     def finish(self, runner: BlockRunner, states: States) -> Tensor:
         """The likeliest next token of each row."""
-        logits: Tensor = runner.head(runner.normed(states[0].hidden[:, -1]))
+        logits: Tensor = runner.head(runner.apply_final_norm(states[0].hidden[:, -1]))
         return logits.float().argmax(dim=1).cpu()
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
-        """The states of one token per row are negligible."""
+        """Return 0: the states of one token per row are negligible."""
         return 0
 
 
@@ -82,7 +83,7 @@ class _Session:
     mask: Tensor
     """[b, t] bool, over all tokens."""
     running: Tensor
-    """[b] bool."""
+    """[b] bool, True for rows whose continuation is not complete."""
     outputs: list[list[int]]
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     n_steps: int = 0
@@ -119,11 +120,11 @@ def greedy_decode(
     Args:
         chain: the model.
         prompts: token ids, at least one each; with the new tokens they must fit in the model's positions.
-        max_new_tokens: most tokens appended to a prompt.
+        max_new_tokens: maximum number of tokens to append to a prompt.
         stop_id: the token that ends a continuation.
         pad_id: pads short prompts on the left and finished rows on the right; real tokens never attend to it.
         ends: whether a continuation is complete with these new tokens.
-        batches: indices of the prompts that run as rows of one batch; None: all prompts in one batch.
+        batches: for each batch, the indices of its prompts; by default all prompts are one batch.
     Returns: the new tokens of each prompt, without the stop token.
     Raises:
         BadInputError: a prompt is empty.
@@ -131,15 +132,15 @@ def greedy_decode(
     for row, prompt in enumerate(prompts):
         if not prompt:
             raise BadInputError("a prompt has no token", row=row)
-    waiting = deque(batches if batches is not None else [range(len(prompts))] if prompts else [])
+    waiting_batches = deque(batches if batches is not None else [range(len(prompts))] if prompts else [])
     outputs: list[list[int]] = [[] for _ in prompts]
     active: list[_Session] = []
     prefix_key = uuid.uuid4().hex
     prefix_length = _run_prefix(chain, prompts, key=prefix_key)
     try:
-        while waiting or active:
-            while waiting and len(active) < n_threads():
-                rows = waiting.popleft()
+        while waiting_batches or active:
+            while waiting_batches and len(active) < n_threads():
+                rows = waiting_batches.popleft()
                 active.append(_open_session(chain, prompts, rows, pad_id=pad_id, prefix=(prefix_key, prefix_length)))
             steps = chain.stream(DecodingVisitor, [session.step for session in active])
             for session, chosen in zip(active, steps, strict=True):
@@ -157,15 +158,15 @@ def greedy_decode(
 
 
 def _run_prefix(chain: Chain, prompts: Sequence[Sequence[int]], *, key: str) -> int:
-    """Run the prefix that all prompts share, if it is long enough; returns its length, 0 if it was not run."""
+    """Run the prefix that all prompts share, if it is long enough; return its length, or 0 if it was not run."""
     if len(prompts) < 2:
         return 0
-    least, most = min(map(tuple, prompts)), max(map(tuple, prompts))
+    smallest, largest = min(map(tuple, prompts)), max(map(tuple, prompts))
     bound = min(map(len, prompts)) - 1
-    length = next((index for index in range(bound) if least[index] != most[index]), bound)
+    length = next((index for index in range(bound) if smallest[index] != largest[index]), bound)
     if length < MIN_PREFIX:
         return 0
-    token_ids = torch.tensor([list(least[:length])])
+    token_ids = torch.tensor([list(smallest[:length])])
     chain.everywhere(Shard.begin_prefix, key)
     list(chain.stream(DecodingVisitor, [DecodeStep(key, token_ids, torch.ones_like(token_ids, dtype=torch.bool))]))
     return length
@@ -174,7 +175,7 @@ def _run_prefix(chain: Chain, prompts: Sequence[Sequence[int]], *, key: str) -> 
 def _open_session(
     chain: Chain, prompts: Sequence[Sequence[int]], rows: Sequence[int], *, pad_id: int, prefix: tuple[str, int]
 ) -> _Session:
-    """A batch before its first step, after the shared prefix if that was run."""
+    """Begin the session of a batch; it continues the shared prefix, if the model has run it."""
     prefix_key, prefix_length = prefix
     token_ids, mask = _padded_left([prompts[row] for row in rows], pad_id)
     running = torch.ones(len(rows), dtype=torch.bool)
@@ -185,7 +186,7 @@ def _open_session(
 
 
 def _padded_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """[b, s] int64 ids and bool mask."""
+    """Return token ids [b, s] int64 and mask [b, s] bool, padded on the left."""
     longest = max(len(prompt) for prompt in prompts)
     token_ids = torch.full((len(prompts), longest), pad_id, dtype=torch.int64)
     for row, prompt in enumerate(prompts):

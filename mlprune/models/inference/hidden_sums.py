@@ -22,7 +22,7 @@ class StateSums:
     """Sums of a batch's hidden states, on the CPU."""
 
     sums: Tensor
-    """[n_blocks, d] float64: of the states after each block, before the final norm, over the counted tokens."""
+    """[n_blocks, d] float64: sums of the states after each block, before the final norm, over the counted tokens."""
     n_tokens: int
     """Counted tokens."""
 
@@ -36,7 +36,7 @@ class HiddenSumVisitor(BatchVisitor[StateSums]):
     """
 
     sums: list[Tensor] = field(init=False, default_factory=list)
-    """[d] float64 each."""
+    """One [d] float64 per block so far."""
 
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Run a block and sum the states after it."""

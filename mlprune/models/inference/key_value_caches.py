@@ -1,4 +1,4 @@
-"""Key-value caches of one shard: new, shifted and length-only caches, and those of open decoding sessions."""
+"""Key-value caches of one shard: new, shifted and placeholder caches, and the caches of decoding sessions."""
 
 import copy
 from collections.abc import Iterable
@@ -12,10 +12,10 @@ class KeyValueCaches:
     """Caches of the blocks of a shard.
 
     Args:
-        config: of the model.
-        blocks: of the shard.
-        n_blocks: of the model.
-        device: for placeholders.
+        config: config of the model.
+        blocks: blocks of the shard.
+        n_blocks: number of blocks of the model.
+        device: device for placeholders.
     """
 
     def __init__(self, config: PretrainedConfig, blocks: range, *, n_blocks: int, device: torch.device) -> None:
@@ -32,10 +32,10 @@ class KeyValueCaches:
         return cache
 
     def shifted(self, cache: DynamicCache, n_padding: Tensor) -> DynamicCache:
-        """Copy a cache of one row to several rows, each shifted right by some positions.
+        """Copy a cache of one row to several rows, each shifted right by a number of positions.
 
         Args:
-            cache: of one row with t tokens, none of them dropped.
+            cache: cache of one row with t tokens; it has not dropped any.
             n_padding: [b] int64, positions before each row's first token; a row keeps its first t - n_padding tokens.
         """
         shifted_cache = self.new()
@@ -58,7 +58,7 @@ class KeyValueCaches:
         )
 
     def of_length(self, n_rows: int, n_tokens: int) -> DynamicCache:
-        """A cache to embed with, as long as if n_tokens had passed all blocks; it contains only placeholders."""
+        """Return a cache of placeholders for n_tokens, to embed the tokens after them."""
         cache = self.new()
         self._extend(cache, n_rows, n_tokens, blocks=range(self._n_blocks))
         return cache
@@ -74,7 +74,7 @@ class KeyValueCaches:
         return tuple(self._sessions)
 
     def session(self, key: str) -> DynamicCache:
-        """The cache of a decoding session, new if there is none."""
+        """Return the cache of a decoding session; create it if there is none."""
         if key not in self._sessions:
             self._sessions[key] = self.new()
         return self._sessions[key]

@@ -1,4 +1,4 @@
-"""Activation statistics of a batch: sums of squares of what layers read, and magnitudes of the hidden states."""
+"""Activation statistics of a batch: sums of squares of layer inputs, and magnitudes of the hidden states."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Observation:
 
 @dataclass
 class StatisticsVisitor(BatchVisitor[Observation]):
-    """Sum the squares of what the layers of all blocks read.
+    """Sum the squares of the inputs of all layers.
 
     Raises:
         StatisticsError: a counted activation is not finite; the block is named.
@@ -41,7 +41,7 @@ class StatisticsVisitor(BatchVisitor[Observation]):
 
     sums: dict[tuple[int, str], Tensor] = field(init=False, default_factory=dict)
     magnitudes: list[Tensor] = field(init=False, default_factory=list)
-    """[b, d] each: of the embedding output and of the blocks so far."""
+    """One [b, d] for the embedding output and for each block so far."""
 
     def start(self, runner: BlockRunner) -> States:
         """Embed the batch and take the magnitudes of the embedding output."""
@@ -50,7 +50,7 @@ class StatisticsVisitor(BatchVisitor[Observation]):
         return (states,)
 
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
-        """Run a block; sum what its layers read and take the magnitudes after it."""
+        """Run a block; sum the squares of its layer inputs, and take the magnitudes after the block."""
         after, block_sums = run_observed(runner, block, states, counted=self.batch.counted)
         self.sums |= {(block, name): tensor for name, tensor in block_sums.items()}
         self._add_magnitudes(after.hidden)

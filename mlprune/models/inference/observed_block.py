@@ -11,7 +11,7 @@ from mlprune.models.messages import HiddenStates
 def run_observed(
     runner: BlockRunner, block: int, states: HiddenStates, *, counted: Tensor
 ) -> tuple[HiddenStates, dict[str, Tensor]]:
-    """Run one block and sum the squares of what its layers read.
+    """Run one block and sum the squares of the inputs of its layers.
 
     Returns: the states after the block; input -> [b, in] float32, on the CPU.
     Raises:
@@ -29,9 +29,9 @@ def run_observed(
 def observe_inputs(
     runner: BlockRunner, block: int, states: HiddenStates, *, counted: Tensor, keeps_tokens: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
-    """Run one block up to the inputs of its last layers and observe what its layers read.
+    """Run one block up to its last layers, and observe the inputs of all its layers.
 
-    Returns: the sums as of `run_observed`; if tokens are kept, input -> counted tokens [t, in] of each demonstration.
+    Returns: the sums as from `run_observed`; if tokens are kept, input -> counted tokens [t, in] of each demonstration.
     Raises:
         StatisticsError: a counted activation is not finite; block and input are named.
     """

@@ -17,5 +17,5 @@ def use_onednn(module: nn.Module) -> None:
 
 
 def _forward(layer: nn.Linear, inputs: Tensor) -> Tensor:
-    """The product with the current weight of the layer."""
+    """Multiply with the current weight of the layer."""
     return quick_linear(inputs, layer.weight, layer.bias)

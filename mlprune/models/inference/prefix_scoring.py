@@ -1,8 +1,8 @@
 """Score texts that share prefixes: each prefix runs once, and the continuations run on top of it.
 
 A batch contains prefixes, padded on the left, and their continuations in groups of similar length, padded on the right.
-The whole batch passes one block before the next, so the keys and values of only one block are in memory and its weights
-are read once. The last token of a text never runs, since nothing is predicted from it.
+The whole batch runs one block before the next, so the keys and values of only one block are in memory and its weights
+are read once. The model never runs the last token of a text, because that token predicts nothing.
 
 Prefixes have no padding between their tokens, because blocks with a sliding window count positions, not tokens.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class ScoringVisitor:
     """Run prefixes and, on top of their keys and values, the continuations; score the targets.
 
-    Its states are those of the prefixes, then those of each group.
+    Its states are those of the prefixes, followed by those of each group.
     """
 
     batch: ScoringBatch
@@ -49,7 +49,7 @@ class ScoringVisitor:
         return (prefix, *groups)
 
     def needs_block(self, block: int) -> bool:
-        """All blocks run."""
+        """Return True: all blocks run."""
         return True
 
     def visit(self, runner: BlockRunner, block: int, states: States) -> States:
@@ -70,11 +70,11 @@ class ScoringVisitor:
         return (prefix, *groups)
 
     def finish(self, runner: BlockRunner, states: States) -> TargetScores:
-        """Project every state that predicts something, once, and score the targets."""
-        needed, inverse = torch.unique(self.batch.states, return_inverse=True)
+        """Project each state that predicts a target once, and score the targets."""
+        distinct_states, inverse = torch.unique(self.batch.states, return_inverse=True)
         flat = [group.hidden.flatten(end_dim=1) for group in states]
         device = flat[0].device
-        hidden = runner.normed(torch.cat([group.to(device) for group in flat])[needed.to(device)])
+        hidden = runner.apply_final_norm(torch.cat([group.to(device) for group in flat])[distinct_states.to(device)])
         return target_scores(
             hidden,
             runner.head.weight,

@@ -1,7 +1,7 @@
-"""Block visitors: what one batch runs, observes and returns on its way through the blocks of a model.
+"""Block visitors: run one batch through the blocks of a model, observe it, and return a result.
 
-A chain makes one visitor per item. The first shard embeds the item, every shard runs its blocks, and the last shard
-returns the result. Between two shards a visitor travels with its hidden states, so both must be picklable: a visitor
+A chain creates one visitor per item. The first shard embeds the item, every shard runs its blocks, and the last shard
+returns the result. A visitor is sent to the next shard with its hidden states, so both must be picklable: a visitor
 contains batches, tensors on the CPU and plain values, never a cache, a module or a weight.
 
 To observe something new, write one visitor class; `BatchVisitor` does everything except the observation.
@@ -39,7 +39,7 @@ Item = TypeVar("Item", bound=ChainItem)
 
 
 class BlockVisitor(Protocol[Result_co]):
-    """What one item runs and observes in the blocks."""
+    """Visitor of one item: runs the blocks on it and observes them."""
 
     @property
     def needs_head(self) -> bool:
@@ -52,7 +52,7 @@ class BlockVisitor(Protocol[Result_co]):
         """Whether this block, or any later one, has to run."""
 
     def visit(self, runner: BlockRunner, block: int, states: States) -> States:
-        """Run one block and observe it; returns the states after the block."""
+        """Run one block and observe it; return the states after the block."""
 
     def finish(self, runner: BlockRunner, states: States) -> Result_co:
         """Return the result; called in the last shard."""
@@ -62,7 +62,7 @@ class BlockVisitor(Protocol[Result_co]):
 
 
 Operation = Callable[[Item], BlockVisitor[Result]]
-"""Makes the visitor of an item; picklable: a visitor class, or a `partial` of one."""
+"""Creates the visitor of an item. Picklable: a visitor class, or a `partial` of one."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class ShardMessage(Generic[Result]):
 
     visitor: BlockVisitor[Result]
     states: States = ()
-    """After the last block that ran; empty before the first shard."""
+    """Hidden states after the last block that ran; empty before the first shard."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class BatchVisitor(ABC, Generic[Result]):
         return (runner.embed(self.batch.token_ids, self.batch.attention_mask),)
 
     def needs_block(self, block: int) -> bool:
-        """All blocks run."""
+        """Return True: all blocks run."""
         return True
 
     def visit(self, runner: BlockRunner, block: int, states: States) -> States:
@@ -99,14 +99,14 @@ class BatchVisitor(ABC, Generic[Result]):
         """Run one block, observe it, and return the states after it."""
 
     def finish(self, runner: BlockRunner, states: States) -> Result:
-        """Return what was observed."""
+        """Return the result of the observation."""
         return self.result()
 
     @abstractmethod
     def result(self) -> Result:
-        """What was observed in all blocks."""
+        """Return the result of the observation of all blocks."""
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
-        """Hidden states, attention mask and one sum per row and feature."""
+        """Return the memory of hidden states, attention mask and one sum per row and feature."""
         n_rows, length = self.batch.token_ids.shape
         return n_rows * (length * limit.token_bytes(length) + limit.per_row)

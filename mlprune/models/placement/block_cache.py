@@ -13,38 +13,38 @@ class BlockCache:
     Args:
         read: reads a part from disk and puts it in place; also called in the background, for the next part.
         drop: frees a part.
-        window: most parts in memory at once, at least 1; with 2, the next part is read ahead.
+        window: maximum number of parts in memory, at least 1; with 2, the next part is read ahead.
     """
 
     def __init__(self, read: Callable[[int], None], drop: Callable[[int], None], *, window: int) -> None:
-        assert window >= 1, "the window has room for one part at least"
+        assert window >= 1, "the window must have room for at least one part"
         self._read_part = read
         self._drop = drop
         self._window = window
-        self._present: set[int] = set()
+        self._loaded: set[int] = set()
         self._pending: tuple[int, Future[None]] | None = None
 
     def has(self, part: int) -> bool:
         """Whether a part is in memory, or is being read."""
-        return part in self._present or (self._pending is not None and self._pending[0] == part)
+        return part in self._loaded or (self._pending is not None and self._pending[0] == part)
 
     def load(self, part: int | None, *, next_part: int | None = None) -> None:
         """Load a part and drop all others except the next one.
 
         Args:
-            part: None while something that always stays in memory runs.
-            next_part: read in the background if the window has room for it.
+            part: part to load; None if the part that runs next always stays in memory.
+            next_part: part to read in the background, if the window has room for it.
         """
-        ahead = next_part if self._window > (part is not None) else None
+        prefetched = next_part if self._window > (part is not None) else None
         self.wait()
-        for stale in self._present - {part, ahead}:
-            self._present.discard(stale)
+        for stale in self._loaded - {part, prefetched}:
+            self._loaded.discard(stale)
             self._drop(stale)
-        if part is not None and part not in self._present:
+        if part is not None and part not in self._loaded:
             self._read(part)
-            self._present.add(part)
-        if ahead is not None and ahead not in self._present:
-            self._pending = ahead, self._background.submit(self._read, ahead)
+            self._loaded.add(part)
+        if prefetched is not None and prefetched not in self._loaded:
+            self._pending = prefetched, self._background.submit(self._read, prefetched)
 
     def wait(self) -> None:
         """Wait until no part is being read.
@@ -52,9 +52,9 @@ class BlockCache:
         Raises: what reading raised; the part is then not in memory.
         """
         if self._pending is not None:
-            (part, reading), self._pending = self._pending, None
-            reading.result()
-            self._present.add(part)
+            (part, future), self._pending = self._pending, None
+            future.result()
+            self._loaded.add(part)
 
     def clear(self) -> None:
         """Drop all parts."""

@@ -1,4 +1,4 @@
-"""Memory budgets: of the process that runs a shard, and of the batches that pass its blocks together."""
+"""Memory budgets for the process that runs a shard, and for the batches that run through its blocks together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from mlprune.models.placement.memory_estimate import (
 )
 
 MAX_WINDOW = 2
-"""Blocks of a window: one computes while the next is read; more would not be faster."""
+"""Maximum number of blocks in a window: one runs while the next is read. More would not be faster."""
 _STATES = 4
-"""Hidden states of a batch that are in memory at once: before and after a block, and inside it."""
+"""Number of copies of a batch's hidden states in memory at once: before, inside and after a block."""
 _MASK_ITEMSIZE = 4
-"""Bytes of one entry of an attention mask, at most."""
+"""Maximum size of one entry of an attention mask."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class MemoryBudget:
     """Memory that the process of a shard may use."""
 
     process_bytes: int
-    """Of the whole process: its base (`PROCESS_BYTES`), weights, and work."""
+    """Memory of the whole process: its base (`PROCESS_BYTES`), weights, and working memory."""
     working_bytes: int | None = None
-    """The part for work (hidden states, pruning); None: estimated from the model."""
+    """The working memory in it (hidden states, pruning); None to estimate it from the model."""
 
     def with_working(self, sizes: Footprint, *, n_threads: int) -> "MemoryBudget":
-        """The same budget with the part for work estimated, if it is not given."""
+        """Return the budget with an estimate of the working memory, if that is not given."""
         if self.working_bytes is not None:
             return self
         return MemoryBudget(self.process_bytes, estimate_working_bytes(sizes, n_threads=n_threads))
@@ -38,7 +38,7 @@ class MemoryBudget:
 
 @dataclass(frozen=True)
 class Residency:
-    """The blocks of a shard that stay in memory: the first `n_staying`; of the others, `window` at a time."""
+    """Blocks of a shard in memory: the first `n_staying` always, and `window` of the others at a time."""
 
     n_staying: int
     window: int
@@ -46,15 +46,15 @@ class Residency:
 
 
 def residency(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> Residency:
-    """The blocks that fit in a budget.
+    """Choose the blocks that stay in memory within a budget.
 
-    In an offloaded shard, embeddings and head are in memory only while it embeds or scores, and no window is then.
+    In an offloaded shard, embeddings and head are in memory only while it embeds or scores; the window is empty then.
 
     Args:
         span: the shard's blocks.
-        budget: its default for work is that of one thread and batches of 512 tokens.
+        budget: memory budget; the default working memory is for one thread and batches of 512 tokens.
     Raises:
-        ModelError: not even one block fits, or the embeddings or head do not; the smallest budget is named.
+        ModelError: one block, the embeddings or the head do not fit; the error has the smallest sufficient budget.
     """
     budget = budget.with_working(sizes, n_threads=1)
     working = budget.working_bytes or 0
@@ -66,17 +66,18 @@ def residency(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> Re
         if _needed_bytes(sizes, span, plan, working=working) <= budget.process_bytes:
             return plan
     raise ModelError(
-        "a memory budget has no room for one block of the model and the work on it",
+        "a memory budget has no room for one block of the model and the working memory",
         blocks=f"{span[0]} to {span[-1]}",
-        expected=f"{_gib_up(smallest_budget(sizes, span, working_bytes=working)):.2f} GiB or more",
+        expected=f"{_gib_rounded_up(smallest_budget(sizes, span, working_bytes=working)):.2f} GiB or more",
         got=f"{budget.process_bytes / 2**30:.2f} GiB",
     )
 
 
 def resident_blocks(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> int:
-    """Blocks of a shard that are in memory at once within a budget; fewer than all if the shard is offloaded.
+    """Return the number of blocks in memory at once within a budget; fewer than all if the shard is offloaded.
 
-    Args and Raises: as for `residency`. A shard of one block may offload the embeddings or the head; it is then also 1.
+    The result is 1 for a shard of one block, even if its embeddings or head are offloaded. Args and Raises: as for
+    `residency`.
     """
     plan = residency(sizes, span, budget)
     n = plan.n_staying + plan.window
@@ -84,25 +85,25 @@ def resident_blocks(sizes: Footprint, span: Sequence[int], budget: MemoryBudget)
 
 
 def smallest_budget(sizes: Footprint, span: Sequence[int], *, working_bytes: int | None = None) -> int:
-    """Least memory of a process that can run a shard, one block at a time; see `residency` for the default for work."""
+    """Return the least memory with which a process can run a shard, one block at a time; see `residency`."""
     working = estimate_working_bytes(sizes) if working_bytes is None else working_bytes
     return _needed_bytes(sizes, span, Residency(0, 1), working=working)
 
 
 def _needed_bytes(sizes: Footprint, span: Sequence[int], plan: Residency, *, working: int) -> int:
-    """Memory of the process of an offloaded shard: while it runs blocks, or while it embeds or scores."""
+    """Return the memory that an offloaded shard needs to run blocks, or to embed or score, whichever is more."""
     largest = max(sizes.blocks[block] for block in span)
     is_first, is_last = span[0] == 0, span[-1] == len(sizes.blocks) - 1
     embedding = sizes.before - sizes.on_demand if is_first else 0
     head = sizes.tail if is_last else 0
-    in_blocks = (plan.n_staying + plan.window) * largest + working
-    at_an_end = plan.n_staying * largest + GROUP_BYTES + max(embedding, head)
-    return PROCESS_BYTES + max(in_blocks, at_an_end)
+    for_blocks = (plan.n_staying + plan.window) * largest + working
+    for_ends = plan.n_staying * largest + GROUP_BYTES + max(embedding, head)
+    return PROCESS_BYTES + max(for_blocks, for_ends)
 
 
 @dataclass(frozen=True)
 class GroupLimit:
-    """Memory that the batches of a group may use between two blocks of an offloaded shard."""
+    """Memory limit of the batches of a group between two blocks of an offloaded shard."""
 
     per_token: int
     """Bytes of a token's hidden states."""
@@ -118,7 +119,7 @@ class GroupLimit:
 
 
 def group_limit(sizes: Footprint) -> GroupLimit:
-    """The limit for a model."""
+    """Return the group limit for a model."""
     n_features = len(sizes.blocks) * (sizes.inputs + sizes.hidden)
     return GroupLimit(
         per_token=_STATES * sizes.hidden * sizes.itemsize,
@@ -127,6 +128,6 @@ def group_limit(sizes: Footprint) -> GroupLimit:
     )
 
 
-def _gib_up(n_bytes: int) -> float:
-    """GiB, rounded up to hundredths, so that a budget of this size suffices."""
+def _gib_rounded_up(n_bytes: int) -> float:
+    """Convert bytes to GiB, rounded up to hundredths so that a budget of this size suffices."""
     return -(-n_bytes * 100 // 2**30) / 100

@@ -1,6 +1,6 @@
 """Estimates of a model's memory, from its config and the headers of its weight files; no weight is read.
 
-They also decide how many blocks a shard can keep in a memory budget.
+They determine how many blocks a shard keeps in memory.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ PROCESS_BYTES = 6 * 2**30 // 10
 """Resident memory of a process before it loads a model: Python, torch and transformers (measured: 0.5 to 0.6 GiB)."""
 
 GROUP_BYTES = 2**28
-"""States and sums of the batches that pass the blocks of an offloaded shard together; logits take a few MiB of it."""
+"""Memory for states and sums of the batches of a group, in an offloaded shard. Logits need a few MiB of it."""
 
 _SCORING_BYTES = 4 + 1 + 1
 """Bytes per weight while its layer is ordered: float32 score, level, and one byte of scratch."""
@@ -33,11 +33,11 @@ class Footprint:
     """Sizes of a model's parts in bytes, in the dtype in which the model runs."""
 
     before: int
-    """Everything before the blocks: embeddings, positions, buffers."""
+    """Size of everything before the blocks: embeddings, positions, buffers."""
     blocks: tuple[int, ...]
-    """Each block."""
+    """Size of each block."""
     tail: int
-    """Final norm and head."""
+    """Size of final norm and head."""
     tied: int
     """Part of `tail` that is also the embedding's tensor: a shard that has both stores it once."""
     on_demand: int
@@ -57,7 +57,7 @@ class Footprint:
 
     @property
     def block(self) -> int:
-        """The largest block."""
+        """Size of the largest block."""
         return max(self.blocks)
 
 
@@ -111,7 +111,7 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
 
 
 def shard_bytes(sizes: Footprint, span: Sequence[int]) -> int:
-    """Weights of a shard of consecutive blocks, all of them in memory.
+    """Return the size of all weights of a shard of consecutive blocks.
 
     The base of the process (`PROCESS_BYTES`), hidden states and pruning (`estimate_working_bytes`) are not included.
     """
@@ -125,18 +125,18 @@ def pruning_bytes(sizes: Footprint, *, n_threads: int = 1) -> int:
     """Memory to prune one block, in addition to the shard: its weights, scores of the largest layers, levels, masks.
 
     Args:
-        n_threads: layers that are ordered in parallel.
+        n_threads: number of layers that are ordered in parallel.
     """
     n_weights = sum(sizes.prunable)
     return n_weights * (sizes.itemsize + _MASK_BYTES) + sum(sizes.prunable[:n_threads]) * _SCORING_BYTES
 
 
 def estimate_working_bytes(sizes: Footprint, *, batch_tokens: int = 512, n_threads: int = 1) -> int:
-    """Memory of a process in addition to its base and its weights: for groups of states, pruning, and running batches.
+    """Estimate the memory of a process in addition to its base and its weights: groups of states, pruning, batches.
 
     Args:
-        batch_tokens: tokens of a batch, padding included.
-        n_threads: layers or batches that are processed in parallel.
+        batch_tokens: number of tokens of a batch, padding included.
+        n_threads: number of layers or batches that are processed in parallel.
     """
     running = n_threads * batch_tokens * sizes.widest * _STATE
     return GROUP_BYTES + max(pruning_bytes(sizes, n_threads=n_threads), running)

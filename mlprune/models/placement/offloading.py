@@ -21,15 +21,15 @@ class Placed(Protocol):
         """Load a part from disk."""
 
     def drop(self, part: int) -> None:
-        """Free it."""
+        """Free the memory of a part."""
 
 
 class OffloadedParts:
     """The parts of a shard that are on disk; none if the shard fits in memory.
 
     Args:
-        placed: reads and drops them.
-        blocks: of the shard.
+        placed: reads and drops the parts.
+        blocks: blocks of the shard.
         restore: applies the changes of a block to its dense weights, which were just read.
     """
 
@@ -69,7 +69,7 @@ class OffloadedParts:
             self._cache.wait()
 
     def clear(self) -> None:
-        """Free all of them; they are read again when needed."""
+        """Free the memory of all parts; they are read again when needed."""
         if self._cache is not None:
             self._cache.clear()
 

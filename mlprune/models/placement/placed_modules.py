@@ -19,13 +19,13 @@ from mlprune.parallel import n_threads
 
 
 class PlacedModules:
-    """The modules that the shard of some blocks runs. All that stay in memory are loaded.
+    """The modules that a shard runs. Creating this object loads the modules that stay in memory.
 
     Args:
-        meta_model: the model.
-        blocks: of the shard.
-        n_blocks: of the model.
-        budget: memory of the process; without one, all modules stay in memory.
+        meta_model: the model, without weights.
+        blocks: blocks of the shard.
+        n_blocks: number of blocks of the model.
+        budget: memory of the process; by default all modules stay in memory.
     Raises:
         ModelError: a tensor is missing or has the wrong shape, or the budget has no room for one block.
     """
@@ -41,7 +41,7 @@ class PlacedModules:
         self.offloaded = self._load_resident(modules, devices)
         """Part -> names of its parameters, for the parts on disk."""
         self.first_device = next((devices[name] for name in modules if meta_model.names_in(name)), None) or CPU
-        """Where the shard's first module runs."""
+        """Device of the shard's first module."""
 
     def read(self, part: int) -> None:
         """Load a part from disk, dense: a block as a copy, embeddings and head mapped from the file.
@@ -57,7 +57,7 @@ class PlacedModules:
         self._meta_model.drop(self.offloaded[part])
 
     def _choose_devices(self, modules: Mapping[str, nn.Module], budget: MemoryBudget | None) -> tuple[Devices, int]:
-        """Device of every module, and the number of blocks from disk that may be in memory at once."""
+        """Choose the device of every module, and the number of offloaded blocks that may be in memory at once."""
         devices = device_for(modules)
         names = {f"{self._meta_model.family.blocks}.{block}": block for block in self._blocks}
         span = [block for name, block in names.items() if devices[name] == CPU]
@@ -73,7 +73,7 @@ class PlacedModules:
         return devices, plan.window
 
     def _load_resident(self, modules: Mapping[str, nn.Module], devices: Devices) -> dict[int, list[str]]:
-        """Load what stays in memory; a token embedding on the CPU is never loaded.
+        """Load the modules that stay in memory, except a token embedding on the CPU.
 
         Returns: part -> names of its parameters, for the parts on disk.
         """
@@ -83,7 +83,7 @@ class PlacedModules:
         unclaimed = {name for name, _ in shard_parameters(model, family, self._blocks)}
         for module in modules:
             if devices[module] in (CPU, None):
-                unclaimed.difference_update(self._meta_model.leave_embedding(module))
+                unclaimed.difference_update(self._meta_model.keep_embedding_on_disk(module))
         for module in sorted(modules, key=len, reverse=True):
             names = [name for name in self._meta_model.names_in(module) if name in unclaimed]
             unclaimed.difference_update(names)

@@ -21,9 +21,9 @@ def read_rows_on_demand(embedding: nn.Embedding, file: Path, stored: TensorSlice
 
     Args:
         embedding: its weight may be on the meta device, and stays there.
-        file: safetensors.
-        stored: the weight in the file, [n, d] of a plain float type.
-        dtype: of the rows.
+        file: safetensors file.
+        stored: position of the weight in the file, [n, d] of a plain float type.
+        dtype: dtype of the rows in memory.
     """
     placeholder = embedding.weight
 
@@ -41,16 +41,16 @@ def read_rows_on_demand(embedding: nn.Embedding, file: Path, stored: TensorSlice
 
 
 def _read(file: Path, stored: TensorSlice, rows: Tensor) -> Tensor:
-    """[k, d]: rows of the embedding, in the dtype of the file.
+    """Read rows of the embedding, [k, d] in the dtype of the file.
 
     Raises:
         ModelError: a token has no row, or the checkpoint no longer has the rows.
     """
     n_rows = stored.shape[0]
     if len(rows) and not 0 <= int(rows[0]) <= int(rows[-1]) < n_rows:
-        worst = int(rows[-1] if rows[-1] >= n_rows else rows[0])
+        invalid_id = int(rows[-1] if rows[-1] >= n_rows else rows[0])
         raise ModelError(
-            "a token has no row in the embedding", path=str(file), expected=f"0 to {n_rows - 1}", got=worst
+            "a token has no row in the embedding", path=str(file), expected=f"0 to {n_rows - 1}", got=invalid_id
         )
     try:
         return read_rows(file, stored, rows.tolist())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.inference.block_batching import finish, grouped, run_in_step
+from mlprune.models.inference.block_batching import finish, grouped, run_blocks_in_step
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.inference.observation import StatisticsVisitor
@@ -106,7 +106,7 @@ def run_all(visitors, log, *, n_blocks=2):
     def load(part):
         log.append(("load", part))
 
-    run_in_step(runner, messages, load)
+    run_blocks_in_step(runner, messages, load)
     return finish(runner, messages, load, one_by_one=True)
 
 

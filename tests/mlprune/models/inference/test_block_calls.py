@@ -9,7 +9,7 @@ from mlprune.models.inference.block_calls import BlockCall, CacheSlot, calls_on
 
 def test_instances_of_a_type_are_replaced_in_nested_arguments():
     call = BlockCall((1, [2, ("a", 3)]), {"x": {"y": 4, "z": None}})
-    replaced = call.with_all(int, lambda number: number * 10)
+    replaced = call.replace_instances(int, lambda number: number * 10)
     assert replaced == BlockCall((10, [20, ("a", 30)]), {"x": {"y": 40, "z": None}})
     assert call.args == (1, [2, ("a", 3)])
 

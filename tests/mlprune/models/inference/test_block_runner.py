@@ -55,7 +55,7 @@ def test_a_thread_can_run_blocks_norm_and_head_while_another_embeds(tmp_path, na
     @torch.inference_mode()
     def logits():
         states = run(runner, runner.embed(TOKENS, MASK))
-        return runner.head(runner.normed(states.hidden))
+        return runner.head(runner.apply_final_norm(states.hidden))
 
     expected, is_in, may_go_on, prepare = logits(), Event(), Event(), block_runner.prepare
     with torch.inference_mode():
@@ -72,7 +72,7 @@ def test_a_thread_can_run_blocks_norm_and_head_while_another_embeds(tmp_path, na
         embedding = [pool.submit(logits) for _ in range(2)]
         assert is_in.wait(20)
         with torch.inference_mode():
-            meanwhile = runner.head(runner.normed(run(runner, states).hidden))
+            meanwhile = runner.head(runner.apply_final_norm(run(runner, states).hidden))
         may_go_on.set()
         assert all(torch.equal(future.result(), expected) for future in embedding)
     assert torch.equal(meanwhile, expected)

@@ -59,5 +59,5 @@ def test_a_block_that_returns_another_type_than_its_record_says_is_an_error(name
     family = FAMILIES[name]
     hidden = torch.zeros(1, 1, 1)
     output = hidden if family.block_returns_tuple else (hidden,)
-    with pytest.raises(ModelError, match=r"does not return what its record in .*records\.py says"):
+    with pytest.raises(ModelError, match=r"does not return the type that its record in .*records\.py declares"):
         hidden_of(output, family)

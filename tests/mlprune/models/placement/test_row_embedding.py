@@ -13,7 +13,9 @@ from tests.tiny_models import ALL_FAMILY_NAMES, VOCABULARY, save_tiny_model
 def embedding_on_demand(path, dtype="float32"):
     """The token embedding of a model without weights, which reads its rows on demand."""
     meta_model = MetaModel(path, dtype)
-    assert meta_model.leave_embedding(meta_model.family.embeddings[0]) == [f"{meta_model.family.embeddings[0]}.weight"]
+    assert meta_model.keep_embedding_on_disk(meta_model.family.embeddings[0]) == [
+        f"{meta_model.family.embeddings[0]}.weight"
+    ]
     return meta_model.model.get_input_embeddings()
 
 
@@ -32,7 +34,7 @@ def test_rows_read_on_demand_equal_those_of_the_loaded_embedding(tmp_path, name,
 
 def test_other_modules_before_the_blocks_are_not_left_in_the_checkpoint(tmp_path):
     meta_model = MetaModel(save_tiny_model(tmp_path, "gpt2"), "float32")
-    assert meta_model.leave_embedding("transformer.wpe") == []
+    assert meta_model.keep_embedding_on_disk("transformer.wpe") == []
 
 
 def test_a_token_without_a_row_is_an_error_and_leaves_no_rows_in_memory(tmp_path):
