@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from mlprune.plan.names import data_set_names, names_of, names_record
 from mlprune.recipe import Recipe
 from mlprune.steps.baselines.plan import add_baselines, baseline_jobs
+from mlprune.steps.compare.neuron_removals import removal_jobs
 from mlprune.steps.compare.plan import comparison_jobs
 from mlprune.steps.demonstrate.plan import distinct_sets, plan_demonstrations
 from mlprune.steps.evaluate.plan import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.job import Job, ModelRef
-from mlprune.steps.observe.neurons_plan import removal_jobs
 from mlprune.steps.observe.plan import observation_jobs
+from mlprune.steps.observe.statistics_plan import plan_observation
 from mlprune.steps.prune.combine_plan import add_combinations
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
-from mlprune.steps.prune.plan_jobs import observations, variant_jobs
+from mlprune.steps.prune.plan_jobs import all_observations, variant_jobs
 from mlprune.store.records import Record
 
 
@@ -49,8 +50,8 @@ def build_plan(recipe: Recipe) -> Plan:
     variants = add_combinations(recipe, inputs, variants)
     variants = add_baselines(recipe, inputs, sets.default, variants)
     evaluations = plan_evaluations(recipe, inputs, variants)
-    recipe_sets = distinct_sets(sets.default)
-    observed = observations(recipe, inputs, recipe_sets, variants)
+    recipe_observations = [plan_observation(recipe, inputs, planned) for planned in distinct_sets(sets.default)]
+    observed = all_observations(recipe, inputs, recipe_observations, variants)
     jobs: tuple[Job, ...] = (
         *(planned.job for planned in sets.distinct),
         *observation_jobs(recipe, inputs, sets.default, observed),
@@ -61,7 +62,7 @@ def build_plan(recipe: Recipe) -> Plan:
         *removal_jobs(recipe, inputs, variants.values()),
         *comparison_jobs(
             inputs,
-            observed[: len(recipe_sets)],
+            recipe_observations,
             variants,
             evaluations,
             shares=recipe.analyses.overlap_shares,

@@ -3,12 +3,13 @@
 Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `ray_jobs` import this package.
 """
 
+from mlprune.recipe.analyses import AnalysesConfig
 from mlprune.recipe.base import pair_languages
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
 from mlprune.recipe.loader import expand_entry, load_recipe, parse_recipe
 from mlprune.recipe.models import (
     BaseModelConfig,

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from mlprune.languages import language_tag
+
+Value = TypeVar("Value")
 
 Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
 UNKNOWN_NAME: Final = "unknown_name"
@@ -59,6 +61,17 @@ def unknown_name(what: str, got: str, known: Iterable[str], *, key: str = "") ->
 def as_tuple(value: object) -> object:
     """Return a single value as a tuple, for a field that takes one value or a list."""
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def distinct_values(values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return the values.
+
+    Raises:
+        ValueError: there are none, or two are equal.
+    """
+    if not values or len(set(values)) != len(values):
+        raise ValueError(f"one value or several different ones, got {list(values)}")
+    return values
 
 
 def as_pairs(value: object) -> object:

@@ -1,4 +1,4 @@
-"""Evaluations of a recipe: tasks in languages, tasks described by a template, and further analyses.
+"""Evaluations of a recipe: tasks in languages, and tasks described by a template.
 
 docs/evaluation.md has an example of every option.
 """
@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mlprune.recipe.base import Language, Model, Seed, as_tuple, pair_languages, unknown_name
+from mlprune.recipe.base import Language, Model, Seed, as_tuple, distinct_values, pair_languages, unknown_name
 from mlprune.vocabulary import HUB, TASK_TRAITS, PromptName, RuleName, SplitName
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
@@ -42,26 +42,6 @@ class TaskConfig(Model):
         if self.name in KNOWN_TASKS:
             raise ValueError(f"{self.name!r} is a built-in task: choose another name")
         return self
-
-
-class AnalysesConfig(Model):
-    """Analyses in addition to the evaluations."""
-
-    overlap_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.3,)
-    """Shares of the features that count as large and as small when demonstration sets are compared, all different."""
-    mask_overlaps: Annotated[int, Field(ge=0)] = 10_000
-    """Largest number of pairs of variants whose masks are compared. If a recipe has more pairs of equal score,
-    structure, propagation and sparsity, only pairs that differ in one choice are compared, first those that differ in
-    their sets. Queries about masks lack the other pairs. 0 compares none."""
-    neurons: tuple[str, ...] = ()
-    """Names of demonstration sets, each of one language, in which the activations of every neuron are counted."""
-    neuron_variants: tuple[str, ...] = ()
-    """Names of variant entries for which the removed weights of every neuron are counted."""
-
-    @field_validator("overlap_shares")
-    @classmethod
-    def _shares_are_distinct(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        return _distinct(value)
 
 
 class EvaluationConfig(Model):
@@ -106,7 +86,7 @@ class EvaluationConfig(Model):
     @field_validator("rule", "prompt_language", "shot_seed")
     @classmethod
     def _list_is_distinct(cls, value: tuple[Value, ...] | None) -> tuple[Value, ...] | None:
-        return value if value is None else _distinct(value)
+        return value if value is None else distinct_values(value)
 
     @model_validator(mode="after")
     def _languages_fit_task(self) -> "EvaluationConfig":
@@ -132,9 +112,3 @@ class EvaluationConfig(Model):
             if not (is_default or is_template or self.task in tasks):
                 raise ValueError(f"{option} does not apply to task {self.task}, only to {', '.join(tasks)}")
         return self
-
-
-def _distinct(value: tuple[Value, ...]) -> tuple[Value, ...]:
-    if not value or len(set(value)) != len(value):
-        raise ValueError(f"one value or several different ones, got {list(value)}")
-    return value

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from mlprune.recipe.analyses import AnalysesConfig
 from mlprune.recipe.base import Model, Seed, unknown_name
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import AnalysesConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
 from mlprune.recipe.variants import VariantConfig
 from mlprune.vocabulary import DtypeName
 

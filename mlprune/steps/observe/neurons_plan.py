@@ -1,13 +1,12 @@
-"""Plan the counts of neurons for the demonstration sets and variants in a recipe's `analyses`."""
+"""Plan the counts of neurons for the demonstration sets in a recipe's `analyses`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import computed_parameters, make_identity
-from mlprune.steps.observe.neurons import NeuronActivityJob, NeuronRemovalsJob
-from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.observe.neurons import NeuronActivityJob
 
 
 def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]]) -> list[NeuronActivityJob]:
@@ -25,17 +24,4 @@ def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[Planned
             batch_tokens=batch_tokens,
         )
         for set_id in set_ids
-    ]
-
-
-def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVariant]) -> list[NeuronRemovalsJob]:
-    """One job per pruned variant of the entries in `analyses.neuron_variants`."""
-    names = set(recipe.analyses.neuron_variants)
-    pruned = (variant for variant in variants if not variant.is_dense)
-    ids = [variant.id for variant in pruned if names & {entry.name for entry in variant.entries}]
-    return [
-        NeuronRemovalsJob(
-            make_identity("neuron_removals", parents={"variant": variant_id}), inputs.model.family, variant_id
-        )
-        for variant_id in ids
     ]

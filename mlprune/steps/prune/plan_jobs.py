@@ -1,7 +1,7 @@
 """Plan the jobs that make variants: outlier ratios, orderings block by block, sweeps and combinations."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from mlprune.errors import RecipeError
@@ -30,15 +30,19 @@ MAX_SPARSITIES = 255
 """Most sparsities of one ordering: a level is a byte."""
 
 
-def observations(
-    recipe: Recipe, inputs: Inputs, sets: list[PlannedSet], variants: Mapping[str, PlannedVariant]
+def all_observations(
+    recipe: Recipe,
+    inputs: Inputs,
+    recipe_observations: Iterable[PlannedObservation],
+    variants: Mapping[str, PlannedVariant],
 ) -> list[PlannedObservation]:
     """Return the dense passes over the recipe's sets and over all other sets that variants read, each once.
 
     Args:
-        sets: the sets of the recipe under the default profile. All of them are observed, for their feature magnitudes.
+        recipe_observations: passes over the sets of the recipe under the default profile. All sets are observed, for
+            their feature magnitudes.
     """
-    observed = [plan_observation(recipe, inputs, planned) for planned in sets]
+    observed = [*recipe_observations]
     for variant in variants.values():
         calibration = _dense_calibration(variant.spec)
         if calibration is not None:

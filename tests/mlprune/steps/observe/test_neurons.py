@@ -11,18 +11,18 @@ import torch
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
-from mlprune.steps.observe.neurons import NeuronActivityJob, NeuronRemovalsJob
+from mlprune.steps.observe.neurons import NeuronActivityJob
 from tests.tiny_recipes import FinishedRun, contents, finished_run, layer_inputs, reference_model, small_recipe
 
 
 @pytest.fixture(scope="module")
 def run(tiny_inputs: Path) -> Iterator[FinishedRun]:
-    """Sets of two languages and two variants whose neurons are counted, and a set and a variant whose are not."""
+    """Sets of two languages whose neurons are counted, and a set whose neurons are not."""
     recipe = small_recipe()
     sizes = {"shots": 2, "samples": 4, "max_tokens": 48}
     recipe["demonstrations"].append({"name": "mono", "kind": "monolingual", "language": ["fr", "sw"], **sizes})
     recipe["evaluations"] = []
-    recipe["analyses"] = {"neurons": ["mono"], "neuron_variants": ["dense"]}
+    recipe["analyses"] = {"neurons": ["mono"]}
     return finished_run(tiny_inputs, recipe, name="neurons")
 
 
@@ -66,18 +66,3 @@ def test_the_batch_size_changes_no_count_of_this_model(run: FinishedRun, copied_
     store, (job, _) = copied_store(run.store), jobs_of(run)
     dataclasses.replace(job, batch_tokens=16).run(store, lambda: local_chain(Path(run.plan.model.path)))
     assert store.require(*job.identity.key) == run.store.require(*job.identity.key)
-
-
-def test_removals_of_a_neuron_are_counted_in_the_masks_of_a_variant(run: FinishedRun) -> None:
-    jobs = [job for job in run.plan.jobs if isinstance(job, NeuronRemovalsJob)]
-    assert [job.variant_id for job in jobs] == [one.id for one in run.named("dense")]
-    for job in jobs:
-        masks = run.keep_masks(job.variant_id)
-        rows = run.store.require(*job.identity.key).rows["neuron_removals"]
-        assert [row["block"] for row in rows] == [0, 1, 2]
-        for row in rows:
-            before, behind = (~masks[row["block"], layer] for layer in ("fc1", "fc2"))
-            assert (row["n_before"], row["n_behind"]) == (16, 16)
-            assert row["removed_before"] == [int(one.sum()) for one in before]
-            assert row["removed_behind"] == [int(one.sum()) for one in behind.T]
-            assert sum(row["removed_behind"]) == int(behind.sum()) > 0

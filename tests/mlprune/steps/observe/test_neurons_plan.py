@@ -5,7 +5,7 @@ from typing import Any
 
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
-from mlprune.steps.observe.neurons import NeuronActivityJob, NeuronRemovalsJob
+from mlprune.steps.observe.neurons import NeuronActivityJob
 from tests.tiny_recipes import tiny_recipe
 
 
@@ -45,13 +45,3 @@ def test_the_ids_of_counts_cover_everything_they_depend_on(tiny_inputs: Path) ->
     )
     assert all(first.isdisjoint(one) for one in others)
     assert {job.identity.id for job in counted(plan_of(tiny_inputs, "both", compute={"batch_tokens": 128}))} == first
-
-
-def test_removals_are_counted_for_named_entries_and_never_for_the_dense_model(tiny_inputs: Path) -> None:
-    recipe = {**tiny_recipe(), "evaluations": [], "analyses": {"neuron_variants": ["magnitude", "random"]}}
-    plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
-    found = [job.variant_id for job in plan.jobs if isinstance(job, NeuronRemovalsJob)]
-    named = [one for one in plan.variants.values() if {"magnitude", "random"} & {entry.name for entry in one.entries}]
-    assert [one.is_dense for one in named].count(True) == 1
-    assert found == [one.id for one in named if not one.is_dense]
-    assert len(found) == 3
