@@ -1,5 +1,5 @@
--- column_meanings: one row per column name of the tables, with its meaning; of several tables the first one in this
--- list is used
+-- column_meanings: one row per column name of the tables, with its meaning. If several tables have the column, the
+-- first table of this list that has it determines the meaning.
 SELECT c.column_name, arg_min(c.comment, coalesce(list_position(
     ['variant_descriptions', 'metrics', 'comparisons', 'evaluations', 'variants', 'demonstration_sets', 'records'],
     c.table_name

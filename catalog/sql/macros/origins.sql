@@ -1,5 +1,5 @@
--- origins: one row per record that a record was made from, directly or indirectly (the record itself at 0 steps), with
--- the last job that made it. The record may be an evaluation, a variant, or any record that these are made from.
+-- origins: one row per record that a given record was made from, directly or indirectly, with the last job that made
+-- it. The given record itself has 0 steps. It may be an evaluation, a variant, or any record that these are made from.
 CREATE OR REPLACE MACRO origins(of_id) AS TABLE
 WITH RECURSIVE made_from(id, n_steps) AS (
     SELECT of_id, 0

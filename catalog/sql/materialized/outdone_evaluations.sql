@@ -1,5 +1,5 @@
--- outdone_evaluations: inserts the evaluations that a larger one of the same variant replaces. Only variants with an
--- evaluation in {folded} (id) can have changed.
+-- outdone_evaluations: inserts the evaluations that are not used, because a larger evaluation of the same variant
+-- replaces them. Only variants with an evaluation in {folded} (id) can have changed.
 -- depends on evaluations
 INSERT INTO outdone_evaluations BY NAME
 WITH touched AS (

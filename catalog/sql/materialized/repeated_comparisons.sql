@@ -1,6 +1,6 @@
 -- repeated_comparisons: inserts the comparisons that are not used. Two recipes may compare the same evaluations in
--- families of different size: the row with the larger p_holm, the more conservative one, is used. Only comparisons in
--- {folded} (id) can have changed that.
+-- families of different size. The row with the larger p_holm is used, since it is more conservative. Only comparisons
+-- in {folded} (id) can have changed the choice.
 -- depends on comparisons
 INSERT INTO repeated_comparisons BY NAME
 WITH touched AS (

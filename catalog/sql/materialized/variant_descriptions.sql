@@ -1,5 +1,5 @@
--- variant_descriptions: inserts or replaces the rows of variants whose description is new or has changed. There are few
--- variants in comparison with their evaluations, so all are described again and compared with the existing rows.
+-- variant_descriptions: inserts or replaces the rows of variants whose description is new or has changed. There are far
+-- fewer variants than evaluations, so all variants are described again and compared with the existing rows.
 -- depends on base_models, variants, variant_demonstrations, variant_parents
 -- depends on demonstration_sets, demonstration_set_parts
 INSERT OR REPLACE INTO variant_descriptions

@@ -1,5 +1,5 @@
--- best_by_language: one row per base model, language and scoring rule (followed by the protocol where it is not the
--- default): the variant chosen on dev, and its test accuracy in comparison with dense.
+-- best_by_language: one row per base model, language and scoring rule: the variant chosen on dev, and its test accuracy
+-- in comparison with dense. The scoring rule is followed by the protocol if that is not the default.
 -- $task VARCHAR = 'facts'
 SELECT
     base_model_id, language, label, score, propagation, sparsity, set_kind, source_language, target_language,

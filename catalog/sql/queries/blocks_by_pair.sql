@@ -1,10 +1,10 @@
--- blocks_by_pair: one row per block and variant that read one demonstration set: what a language pair (or language, or
--- other text) needs of the block. kept_share is the fraction of the block's weights that is kept, kept_more the
--- difference to the mean over all pairs, place the block's rank in the variant (1 keeps most). These three distinguish
--- pairs only under schedule owl, which derives sparsities from the text. mean_jaccard is the similarity of the removed
--- weights to those of the other pairs (n_pairs of them), jaccard_by_chance the value for unrelated masks of these
--- sizes, least_alike the most different pair. Pairs are compared if their variants differ in nothing but the languages
--- of a set.
+-- blocks_by_pair: one row per block and variant that read one demonstration set: how much of the block a language pair
+-- (or language, or other text) needs. kept_share is the fraction of the block's weights that is kept, kept_more its
+-- difference from the mean over all pairs, and place the block's rank in the variant (1 keeps most). These three differ
+-- between pairs only under schedule owl, which derives sparsities from the text. mean_jaccard is the similarity of the
+-- removed weights to those of the other pairs (n_pairs of them), jaccard_by_chance the value for unrelated masks of
+-- these sizes, and least_alike the most different pair. Pairs are compared if their variants differ in nothing but the
+-- languages of a set.
 -- $sparsity DOUBLE = NULL
 -- $score VARCHAR = NULL
 -- $kind VARCHAR = NULL

@@ -1,7 +1,7 @@
 -- chosen_on_dev: one row per base model, language, scoring rule and protocol: the variant with the best value on dev,
--- chosen over sparsity, score and scope together, its value on test, and the optimism of a choice on test. optimism is
--- the best value on test minus the value of the variant chosen on dev: never report the former. For perplexity and ece
--- less is better.
+-- its value on test, and the optimism of a choice on test. The choice is over sparsity, score and scope together.
+-- optimism is the best value on test minus the value of the variant chosen on dev: never report the best value on test.
+-- For perplexity and ece lower is better.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 WITH values_of AS (

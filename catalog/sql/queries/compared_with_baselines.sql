@@ -1,6 +1,6 @@
--- compared_with_baselines: one row per language, scoring rule, protocol and pair of variants of which one is a
--- baseline: another dense base model, or a run-time method. The difference is the variant minus the baseline. Holm's
--- correction is over all rows. For perplexity and ece less is better.
+-- compared_with_baselines: one row per language, scoring rule, protocol, variant and baseline. A baseline is another
+-- dense base model, or a run-time method. The difference is the variant minus the baseline. Holm's correction is over
+-- all rows. For perplexity and ece lower is better.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

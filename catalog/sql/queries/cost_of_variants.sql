@@ -1,6 +1,6 @@
--- cost_of_variants: one row per variant that a job was run for: seconds and memory according to the run files, over all
+-- cost_of_variants: one row per variant for which jobs ran: seconds and memory according to the run files, over all
 -- attempts. The time of a job that makes several records is divided equally among them. own_s is the time of the
--- variant itself, shared_s its equal share of the ordering, evaluate_s the time of its evaluations. Observing and
+-- variant itself, shared_s its equal share of the ordering, and evaluate_s the time of its evaluations. Observing and
 -- demonstrations serve all variants and are not included: see cost_by_step.
 -- $run_id VARCHAR = NULL
 WITH tries AS (

@@ -1,7 +1,7 @@
--- demonstrations_compared: one row per opponent, propagation and settings: translation demonstrations compared with
--- monolingual ones of the same source language, and with random pruning, at equal sparsity, by test accuracy outside
--- English. Both sides agree in what is removed where (removes, schedule, scope, profile); monolingual ones also in how
--- demonstrations are read (tokens, number, bootstrap, budget). Holm's correction is over all comparisons that the query
+-- demonstrations_compared: one row per opponent, propagation and settings: test accuracy outside English of translation
+-- demonstrations, compared at equal sparsity with monolingual demonstrations of the same source language and with
+-- random pruning. Both sides have the same removes, schedule, scope and profile. Monolingual demonstrations are also
+-- read in the same way (tokens, number, bootstrap, budget). Holm's correction is over all comparisons that the query
 -- reads.
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'

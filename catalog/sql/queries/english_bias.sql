@@ -1,5 +1,5 @@
 -- english_bias: one row per variant: the gap between English and its other languages, on average and at worst, and the
--- change of the gap since dense (below 0: smaller). The ratio is the mean of the other languages divided by English.
+-- change of the gap from dense (below 0: smaller). The ratio is the mean of the other languages divided by English.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

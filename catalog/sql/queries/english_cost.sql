@@ -1,5 +1,6 @@
--- english_cost: one row per base model, score, propagation, settings and sparsity: the mean difference of English to
--- dense on test. ci_low and ci_high are means over the variants' intervals; worst_difference is the lowest difference.
+-- english_cost: one row per base model, score, propagation, settings and sparsity: the mean difference from dense in
+-- English on test. ci_low and ci_high are means over the variants' intervals; worst_difference is the lowest
+-- difference.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 SELECT

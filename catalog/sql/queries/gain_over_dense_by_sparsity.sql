@@ -1,5 +1,5 @@
 -- gain_over_dense_by_sparsity: one row per base model, score, propagation, kind of set, settings and sparsity: the mean
--- difference to dense outside English and in English, and the number of comparisons outside English with a difference
+-- difference from dense outside English and in English, and the number of comparisons outside English with a difference
 -- above 0.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

@@ -1,5 +1,5 @@
 -- layer_schedule: one row per pruned variant and block: the fraction of the block's weights that is removed, and for
--- schedule owl the block's outlier ratio (a row for each record of ratios that the variant was made from).
+-- schedule owl the block's outlier ratio. A variant that was made from several records of ratios has a row for each.
 -- $variant_id VARCHAR = NULL
 -- $schedule VARCHAR = NULL
 -- $with_uniform BOOLEAN = true

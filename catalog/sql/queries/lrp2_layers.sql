@@ -1,5 +1,6 @@
--- lrp2_layers: one row per pair of blocks that LRP2 was tried with, language, scoring rule and protocol: its value on
--- the development split, whether the pair was chosen, and the chosen pair's value on test with the dense model's.
+-- lrp2_layers: one row per pair of blocks that LRP2 was tried with, language, scoring rule and protocol: the value of
+-- the pair on the development split, and whether it was chosen. The chosen pair also has its value on test and the
+-- dense model's.
 -- $task VARCHAR = 'facts'
 WITH tested AS (
     SELECT m.*, p.parent_id AS choice_id

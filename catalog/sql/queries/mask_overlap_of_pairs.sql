@@ -1,6 +1,6 @@
--- mask_overlap_of_pairs: one row per two demonstration sets, block and way of pruning: the similarity of the removed
--- weights that two language pairs (or languages) lead to, where nothing but the sets differs. The means are over the
--- pairs of variants and the block's layers. n_pairs counts pairs of variants.
+-- mask_overlap_of_pairs: one row per pair of demonstration sets, block and way of pruning: how similar the weights are
+-- that are removed with the two language pairs (or languages). Variants are compared if nothing but their sets differs.
+-- The means are over the pairs of variants and the block's layers. n_pairs counts pairs of variants.
 -- $sparsity DOUBLE = NULL
 -- $kind VARCHAR = NULL
 WITH of_kind AS (

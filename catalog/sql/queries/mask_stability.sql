@@ -1,7 +1,7 @@
 -- mask_stability: one row per block and group of pairs of variants that differ in one attribute: the bootstrap of the
 -- demonstrations (resample_seed), the number of demonstrations (n_demonstrations), or the tokens that count
--- (token_scope). first and second are the two values of the attribute; the means are over the pairs and the block's
--- layers (Jaccard of removed weights). Pairs that a recipe leaves out of analyses.mask_overlaps are missing.
+-- (token_scope). first and second are the two values of the attribute. The means (Jaccard of removed weights) are over
+-- the pairs and the block's layers. Pairs that a recipe excludes from analyses.mask_overlaps are missing.
 -- $differs_in VARCHAR = NULL
 -- $sparsity DOUBLE = NULL
 WITH pairs AS (

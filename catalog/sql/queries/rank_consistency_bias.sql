@@ -1,6 +1,6 @@
 -- rank_consistency_bias: one row per variant and language: RankC with English and the mean RankC with the other
 -- languages. RankC is symmetric; bias above 0 means that the language agrees with English more than with the others.
--- bias_change is the difference to dense.
+-- bias_change is the difference from dense.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'

@@ -1,4 +1,4 @@
--- rank_consistency_to_english: one row per variant and language: RankC with English, and its change since dense.
+-- rank_consistency_to_english: one row per variant and language: RankC with English, and its change from dense.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'

@@ -1,5 +1,5 @@
 -- runs: one row per run: its command, machine and code, and how it ended. how is NULL for a run that is active or was
--- killed; for a run that repaired damaged files the last round counts. n_retries counts attempts after the first,
+-- killed; a run that repaired damaged files has the value of its last round. n_retries counts attempts after the first,
 -- compute_s is the time of all attempts.
 WITH last_rounds AS (
     SELECT * FROM run_ends

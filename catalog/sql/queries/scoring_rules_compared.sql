@@ -1,5 +1,5 @@
 -- scoring_rules_compared: one row per variant, language and scoring rule: a metric under the rule, and its difference
--- to the value under rule mean on the same examples.
+-- from the value under rule mean on the same examples.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,5 +1,5 @@
--- seed_variance: one row per language and group of variants that differ in nothing but the seed, of the sentences or of
--- the bootstrap of the demonstrations: how much a value varies by chance.
+-- seed_variance: one row per language and group of variants that differ in nothing but a seed (of the sentences, or of
+-- the bootstrap of the demonstrations): how much a value varies by chance.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,6 +1,6 @@
 -- significant_changes: one row per variant and language that is significantly better or worse than dense, the losses
 -- (regressions) first. Holm's correction is over all comparisons to dense of this task, split and metric, gains and
--- losses together. For perplexity and ece less is better.
+-- losses together. For perplexity and ece lower is better.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

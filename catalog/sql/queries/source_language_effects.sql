@@ -1,6 +1,6 @@
 -- source_language_effects: one row per base model, kind of set, source language of the demonstrations and language of
--- the evaluation: which source language helps which language. difference is the mean of the variants' differences to
--- dense; against_others is its difference to the mean over the other source languages, in the same language.
+-- the evaluation: how much a source language helps a language. difference is the mean of the variants' differences from
+-- dense; against_others is its difference from the mean over the other source languages, in the same language.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,8 +1,8 @@
 -- change_to_dense: one row per cell of the heat maps: a task, language, method and sparsity, with the mean change of
--- accuracy to the dense model and the number of the cell's variants with a significant gain or loss (p < 0.05 after
--- Holm's correction over all comparisons of one model and task shown here). The cells are once over all demonstration
--- sets of the method (demonstration_label is NULL, and is_mean_over_pairs is true if it read any) and once for each
--- set. Test split; the dev split only for a task that was evaluated on no other.
+-- accuracy from the dense model, and the number of the cell's variants with a significant gain or loss (p < 0.05 after
+-- Holm's correction over all comparisons of one model and task shown here). A method has one cell over all of its
+-- demonstration sets (demonstration_label is NULL, and is_mean_over_pairs is true if it read any) and one cell for each
+-- set. The split is test, or dev for a task that was evaluated only on dev.
 WITH compared AS (
     SELECT
         b.source AS base_model, v.base_model_id, c.task, c.split,

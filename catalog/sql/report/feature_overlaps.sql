@@ -1,6 +1,6 @@
--- feature_overlaps: one row per cell of the overlap heat maps: the fraction of the features that are largest on set A
--- that are among the smallest on set B at a depth. share is the fraction of all features that counts as large or small,
--- demonstration_label the label of set A.
+-- feature_overlaps: one row per cell of the overlap heat maps: of the features that are largest on set A at a depth,
+-- the fraction that is among the smallest on set B. share is the fraction of all features that counts as large or
+-- small, and demonstration_label the label of set A.
 SELECT
     m.source AS base_model, o.base_model_id, o.share, o.depth,
     a.kind AS kind_a, a.source_language AS source_a, a.target_language AS target_a, a.seed AS seed_a,

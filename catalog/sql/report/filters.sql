@@ -1,6 +1,6 @@
--- filters: one row per value that the page can be filtered by: a base model, a task, a score (or the combination or
--- run-time baseline of a variant without one), or the label of demonstrations that a variant read or whose features
--- were observed, such as the language pair fr-en
+-- filters: one row per value that the page can be filtered by. It is a base model, a task, a score (for a variant
+-- without one, its combination or run-time baseline), or the label of demonstrations that a variant read or whose
+-- features were observed, such as the language pair fr-en
 SELECT 1 AS place, 'model' AS filter, source AS value FROM base_models
 UNION
 SELECT 2, 'task', task FROM evaluations

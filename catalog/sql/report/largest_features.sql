@@ -1,6 +1,6 @@
--- largest_features: one row per feature among the 20 largest at a depth while the dense model reads a demonstration
--- set, all of whose tokens count. Depth 0 is the output of the embeddings; magnitude is the mean over demonstrations of
--- the feature's Euclidean norm over the tokens.
+-- largest_features: one row per feature among the 20 largest at a depth, while the dense model reads a demonstration
+-- set; all tokens count. Depth 0 is the output of the embeddings. magnitude is the mean over demonstrations of the
+-- feature's Euclidean norm over the tokens.
 SELECT
     b.source AS base_model, f.base_model_id, d.kind, d.source_language, d.target_language, d.seed, d.profile,
     d.label AS demonstration_label,

@@ -1,6 +1,6 @@
 -- mask_overlaps: one row per base model, method, pair of demonstration sets and block: of the weights that at least one
--- of two variants removes, the fraction that both remove (Jaccard), as the mean over the layers of the block and over
--- all pairs of variants that differ in these sets only; at the largest sparsity of each method.
+-- of two variants removes, the fraction that both remove (Jaccard). It is the mean over the layers of the block and
+-- over all pairs of variants that differ only in these sets, at the largest sparsity of each method.
 WITH pairs AS (
     SELECT
         * EXCLUDE (differs_in),

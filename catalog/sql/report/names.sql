@@ -1,5 +1,6 @@
--- names: one row per name that a recipe gives to a base model, a demonstration set or a variant, with its id. meaning
--- distinguishes what one entry of a recipe expands to: the label and seed of a set, the label of a variant.
+-- names: one row per name that a recipe gives to a base model, a demonstration set or a variant, with its id. If one
+-- entry of a recipe expands to several sets or variants, meaning distinguishes them: the label and seed of a set, the
+-- label of a variant.
 SELECT
     n.recipe, n.kind, n.name,
     CASE n.kind

@@ -1,6 +1,6 @@
 -- pareto: one row per variant, task and scoring rule: English test accuracy and the mean over the other evaluated
--- languages; dense models have no score. is_efficient: no variant of the base model that was evaluated in the same
--- languages is at least as good in both and better in one.
+-- languages. Dense models have no score. is_efficient is true if no variant of the base model that was evaluated in the
+-- same languages is at least as good in both and better in one.
 SELECT
     b.source AS base_model, p.base_model_id, p.task, 'test' AS split,
     concat_ws(', ', p.scoring_rule, q.protocol) AS scoring_rule, p.example_limit, p.languages,

@@ -1,8 +1,8 @@
 -- quality_by_sparsity: one row per point of the curves: a task, metric (accuracy, chrF or perplexity), language, method
--- and sparsity, with the mean over the variants and the lowest and highest end of their 95 % intervals. The points are
--- once over all demonstration sets of the method (demonstration_label is NULL, and is_mean_over_pairs is true if it
--- read any) and once for each set. The dense model has no score. Test split; the dev split only for a task that was
--- evaluated on no other. Run-time baselines are excluded.
+-- and sparsity, with the mean over the variants and the lowest and highest end of their 95 % intervals. A method has
+-- one point over all of its demonstration sets (demonstration_label is NULL, and is_mean_over_pairs is true if it read
+-- any) and one point for each set. The dense model has no score. The split is test, or dev for a task that was
+-- evaluated only on dev. Run-time baselines are excluded.
 WITH points AS (
     SELECT
         b.source AS base_model, m.base_model_id, m.task, m.split, m.metric,

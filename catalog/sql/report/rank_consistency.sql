@@ -1,6 +1,6 @@
 -- rank_consistency: one row per bar: RankC of a language with English for the dense model and for the variant that
--- best_variant chose for that language on dev. Test split; the dev split only for a task that was evaluated on no
--- other. Of several rules, protocols and sizes of an evaluation one is shown: preferably rule mean, default protocol
+-- best_variant chose for that language on dev. The split is test, or dev for a task that was evaluated only on dev. If
+-- there are several rules, protocols and sizes of an evaluation, one is shown: preferably rule mean, default protocol
 -- and full split.
 WITH shown AS (
     SELECT variant_id, base_model_id, NULL AS chosen_for, NULL AS task FROM described_variants WHERE is_dense

@@ -1,7 +1,7 @@
 -- rank_matrices: one row per cell of the matrices: RankC of a language with a reference language, for the dense model
 -- and for each variant that best_variant chose on dev for a language of the task (chosen_for lists the languages; NULL
--- for dense). Test split; the dev split only for a task that was evaluated on no other. Of several rules, protocols and
--- sizes of an evaluation one is shown: preferably rule mean, default protocol and full split.
+-- for dense). The split is test, or dev for a task that was evaluated only on dev. If there are several rules,
+-- protocols and sizes of an evaluation, one is shown: preferably rule mean, default protocol and full split.
 WITH shown AS (
     SELECT variant_id, NULL AS task, NULL AS chosen_for FROM described_variants WHERE is_dense
     UNION ALL

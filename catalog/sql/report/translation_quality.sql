@@ -1,4 +1,4 @@
--- translation_quality: one row per variant, language pair and split: BLEU and chrF, and the change of chrF to dense
+-- translation_quality: one row per variant, language pair and split: BLEU and chrF, and the change of chrF from dense
 SELECT
     b.source AS base_model, m.language AS pair, m.split, v.label,
     coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstration_label, v.seed, v.propagation,

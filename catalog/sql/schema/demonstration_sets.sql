@@ -8,7 +8,7 @@ CREATE OR REPLACE TABLE demonstration_sets (
     samples INTEGER,               -- number of demonstrations
     max_tokens INTEGER,            -- length at which a demonstration is truncated
     n_tokens BIGINT,               -- number of real tokens in all demonstrations
-    seed BIGINT,                   -- seed of the order in which sentences are drawn; NULL if they are taken in their own order
+    seed BIGINT,                   -- seed of the order in which sentences are drawn; NULL if they are taken in order
     profile VARCHAR,               -- corrected, or paper: the sentences that the published code takes
     template VARCHAR,              -- template of a demonstration; NULL for the default
     token_budget BIGINT,           -- number of real tokens that the whole set is truncated to; NULL for no budget

@@ -1,4 +1,4 @@
--- feature_overlaps: one row per pair of demonstration sets, depth and share: features that are large in one and small in the other
+-- feature_overlaps: one row per pair of demonstration sets, depth and share: overlap of large features of one with small features of the other
 CREATE OR REPLACE TABLE feature_overlaps (
     base_model_id VARCHAR,  -- -> base_models: model that was observed
     set_a VARCHAR,          -- -> demonstration_sets: demonstration set whose largest features are taken

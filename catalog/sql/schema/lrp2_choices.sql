@@ -12,7 +12,7 @@ CREATE OR REPLACE TABLE lrp2_choices (
     prompt_language VARCHAR,  -- as in evaluations
     example_limit BIGINT,     -- as in evaluations, for the split that the choice was made on
     protocol_id VARCHAR,      -- as in evaluations
-    metric VARCHAR,           -- metric that pairs are compared by; of equally good pairs the lower one is chosen
+    metric VARCHAR,           -- metric that pairs are compared by; of equally good pairs, the one with the lower blocks is chosen
     value DOUBLE,             -- value under the chosen pair
     n BIGINT,                 -- number of examples
     PRIMARY KEY (choice_id)

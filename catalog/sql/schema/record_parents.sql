@@ -1,4 +1,4 @@
--- record_parents: one row per record and record that it was made from
+-- record_parents: one row per record and parent, a record that it was made from
 CREATE OR REPLACE TABLE record_parents (
     kind VARCHAR,       -- kind of the record
     id VARCHAR,         -- id of the record

@@ -1,4 +1,4 @@
--- variant_parents: one row per variant and variant that it is a combination of
+-- variant_parents: one row per combined variant and parent
 CREATE OR REPLACE TABLE variant_parents (
     variant_id VARCHAR,         -- -> variants: the combination
     parent_variant_id VARCHAR,  -- -> variants: the parent

@@ -8,7 +8,7 @@ CREATE OR REPLACE TABLE variants (
     score_parameters JSON,         -- parameters of the score that are not at their defaults, without its seed; NULL for none
     structure VARCHAR,             -- comparison group: row, matrix, alpha, or N:M; NULL for dense
     propagation VARCHAR,           -- dense or sequential; NULL if the score reads no statistics
-    sparsity DOUBLE,               -- requested fraction of removed weights, in [0, 1); of a combination the achieved one
+    sparsity DOUBLE,               -- requested fraction of removed weights, in [0, 1); for a combination, the achieved fraction
     achieved_sparsity DOUBLE,      -- fraction of weights that is removed
     weights_changed BOOLEAN,       -- whether remaining weights have new values
     intervention VARCHAR,          -- run-time method (lrp2, self_translate); NULL for none

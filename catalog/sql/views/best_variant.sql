@@ -1,6 +1,6 @@
 -- best_variant: one row per base model, task, language, scoring rule and protocol: the pruned variant with the best
--- accuracy on dev, its accuracy on test, and what it changes in English on test. Ties go to the sparser variant, then
--- to the smaller id. Of evaluations of several sizes the largest one is used.
+-- accuracy on dev, its accuracy on test, and its change in English on test. Of equally accurate variants the sparser
+-- one is chosen, then the one with the smaller id. If there are evaluations of several sizes, the largest one is used.
 CREATE OR REPLACE VIEW best_variant AS
 WITH chosen AS (
     SELECT

@@ -1,6 +1,6 @@
--- described_sets: one row per demonstration set with its label, and with text for what is not at its default (unusual).
--- Sets with equal made_of differ in nothing but profile and seed, as far as the catalog's columns show (the profile
--- paper takes the sentences in order and has no seed).
+-- described_sets: one row per demonstration set with its label, and with a text for the settings that are not defaults
+-- (unusual). Sets with equal made_of differ in nothing but profile and seed, as far as the catalog's columns show (the
+-- profile paper takes the sentences in order and has no seed).
 CREATE OR REPLACE VIEW described_sets AS
 WITH named AS (
     SELECT
@@ -38,5 +38,5 @@ SELECT
 FROM named AS n
 LEFT JOIN parts AS p ON p.demonstration_set_id = n.demonstration_set_id;
 -- label: short text for the set, for instance fr-en
--- unusual: text for what is not at its default; NULL if all is
+-- unusual: text for the settings that are not defaults; NULL if all are
 -- made_of: equal for sets that differ in nothing but profile and seed

@@ -1,6 +1,6 @@
 -- language_gap: one row per evaluation and metric in a language other than English: how far English is ahead of the
--- language. gap = English value - value; gap_change = gap - gap of the dense model, so below 0 the language has come
--- closer to English.
+-- language. gap = English value - value. gap_change = gap - gap of the dense model; below 0, the language is closer to
+-- English than in the dense model.
 CREATE OR REPLACE VIEW language_gap AS
 SELECT
     m.base_model_id,
@@ -39,5 +39,5 @@ WHERE m.language <> 'en';
 -- english_dense_value: the dense model's value in English
 -- gap: English value minus value: how far English is ahead
 -- dense_gap: gap of the dense model
--- gap_change: gap minus dense_gap: below 0 the language has come closer to English
+-- gap_change: gap minus dense_gap; below 0, the language is closer to English than in the dense model
 -- english_evaluation_id: evaluation in English

@@ -1,8 +1,8 @@
--- mask_pairs: one row per pair of variants whose masks were compared: the attributes in which they differ. All such
--- pairs agree in base model, score, structure, propagation and sparsity. differs_in lists the differences, separated by
--- blanks, in this order: removes, schedule, scope, profile, token_scope, aggregation, n_demonstrations, resample_seed,
--- combination, parameters, seed, sets. For variants of different profiles, sets counts as a difference only if the sets
--- differ in more than profile and seed.
+-- mask_pairs: one row per pair of variants whose masks were compared: the attributes in which they differ. The variants
+-- of a pair have the same base model, score, structure, propagation and sparsity. differs_in lists the differences,
+-- separated by blanks, in this order: removes, schedule, scope, profile, token_scope, aggregation, n_demonstrations,
+-- resample_seed, combination, parameters, seed, sets. For variants of different profiles, sets counts as a difference
+-- only if the sets differ in more than profile and seed.
 CREATE OR REPLACE VIEW mask_pairs AS
 WITH pairs AS (SELECT DISTINCT variant_a, variant_b FROM mask_overlaps)
 SELECT
@@ -47,6 +47,6 @@ JOIN described_variants AS a ON a.variant_id = p.variant_a
 JOIN described_variants AS b ON b.variant_id = p.variant_b
 JOIN variants AS x ON x.variant_id = p.variant_a
 JOIN variants AS y ON y.variant_id = p.variant_b;
--- first_demonstration_label: label of the sets that one of the two read, the first in alphabetical order
--- second_demonstration_label: label of the sets that the other one read
+-- first_demonstration_label: label of the sets that one variant read, the first of both in alphabetical order
+-- second_demonstration_label: label of the sets that the other variant read
 -- differs_in: attributes in which the two differ, separated by blanks

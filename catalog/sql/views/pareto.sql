@@ -1,5 +1,5 @@
 -- pareto: one row per variant, task and scoring rule: English test accuracy and the mean over the other languages.
--- is_efficient: no variant evaluated in the same languages is at least as good in both and better in one.
+-- is_efficient is true if no variant evaluated in the same languages is at least as good in both and better in one.
 CREATE OR REPLACE VIEW pareto AS
 WITH balance AS (
     SELECT

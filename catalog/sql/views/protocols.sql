@@ -24,4 +24,4 @@ SELECT
         'subset of ' || subset_n_asked || ' (' || subset_sha256[:8] || ')'
     ), '') AS protocol
 FROM used;
--- protocol: text for what is not at its default; NULL if everything is
+-- protocol: text for the settings that are not defaults; NULL if all are

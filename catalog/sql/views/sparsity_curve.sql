@@ -1,6 +1,7 @@
 -- sparsity_curve: one row per point of a curve: the mean over the variants that differ in nothing but seeds (also of a
--- bootstrap) and the size of their sets. A curve has one demonstration_label and one settings, see described_variants.
--- Each curve starts with the dense model at sparsity 0. ci_low and ci_high are means over the variants' intervals.
+-- bootstrap) and the size of their sets. All points of a curve have the same demonstration_label and settings, see
+-- described_variants. Each curve starts with the dense model at sparsity 0. ci_low and ci_high are means over the
+-- variants' intervals.
 CREATE OR REPLACE VIEW sparsity_curve AS
 WITH points AS (
     SELECT
