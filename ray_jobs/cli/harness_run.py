@@ -15,8 +15,9 @@ from mlprune.models.checkpoint.weight_files import DTYPES
 from mlprune.models.local_chain import local_chain
 from mlprune.parallel import set_worker_threads
 from mlprune.steps.base_model import find_base_model, require_base_model
-from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, find_variants, run_harness
+from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, run_harness
 from mlprune.steps.job import ModelRef
+from mlprune.steps.variant_names import find_variants
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
 from ray_jobs.driver.provenance import recorded_run

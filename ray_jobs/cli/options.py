@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mlprune.store.store import Store
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
-VariantArgument = Annotated[str, typer.Argument(help="Variant id, as the catalog lists it.")]
+VariantArgument = Annotated[str, typer.Argument(help="Variant id, or a name that a recipe gives it.")]
 StoreOption = Annotated[
     str, typer.Option("--store", help="Store with records and artefacts: a folder or an object-store URI.")
 ]

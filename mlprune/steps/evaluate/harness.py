@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.errors import BadInputError, StoreError, unknown
+from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.adapter import ChainModel
 from mlprune.evaluation.harness.task_requests import HarnessRun, HarnessTask, harness_version, requests_sha256, run_task
-from mlprune.json_values import JsonObject, JsonValue, as_str
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, computed_parameters, make_identity
@@ -175,42 +175,3 @@ def _check_is_weights(store: Store, variant_id: str) -> None:
     if intervention:
         message = "the variant has an intervention at run time, which the harness does not apply"
         raise BadInputError(message, variant_id=variant_id, got=intervention)
-
-
-def find_variants(store: Store, names: Sequence[str]) -> list[str]:
-    """Return the ids of variants, given by id or by a name in a recipe of this store, each once and in order.
-
-    A name that several variants share refers to all of them. `recipe/name` is a name in one recipe.
-
-    Raises:
-        StoreError: there is no such variant, or recipes use the name for different variants.
-    """
-    known = {record_id for _, record_id in store.record_names("variants")}
-    by_recipe = {} if known.issuperset(names) else _named_variants(store)
-    ids = [[name] if name in known else _ids_of(by_recipe, name, store.uri) for name in names]
-    return list(dict.fromkeys(variant_id for of_name in ids for variant_id in of_name))
-
-
-def _named_variants(store: Store) -> dict[str, dict[str, list[str]]]:
-    """Recipe -> name -> ids of variants."""
-    by_recipe: dict[str, dict[str, list[str]]] = {}
-    for record in store.records("recipes"):
-        for row in record.rows.get("names", ()):
-            if row["kind"] == "variant":
-                ids = by_recipe.setdefault(as_str(row["recipe"]), {}).setdefault(as_str(row["name"]), [])
-                ids += [as_str(row["id"])] if row["id"] not in ids else []
-    return by_recipe
-
-
-def _ids_of(by_recipe: Mapping[str, Mapping[str, list[str]]], name: str, store_uri: str) -> list[str]:
-    recipe, _, name_in_recipe = name.partition("/")
-    if name_in_recipe in by_recipe.get(recipe, {}):
-        return by_recipe[recipe][name_in_recipe]
-    candidates = {recipe: names[name] for recipe, names in by_recipe.items() if name in names}
-    if not candidates:
-        known = sorted({known_name for names in by_recipe.values() for known_name in names})
-        raise unknown("variant", name, known, error=StoreError, n_nearest=3, store=store_uri)
-    if len({tuple(sorted(ids)) for ids in candidates.values()}) > 1:
-        expected = [f"{recipe}/{name}" for recipe in sorted(candidates)]
-        raise StoreError("recipes use this name for different variants", got=name, expected=expected)
-    return next(iter(candidates.values()))

@@ -152,6 +152,7 @@ def test_verify_of_a_variant_without_masks_is_one_line_and_exit_code_2(
     for variant_id, hint in (
         (method_run.named("sparsegpt")[0].id, "changed weights"),
         (method_run.labelled("dense").id, "the dense model"),
+        ("dense", "the dense model"),
         ("0" * 20, "0" * 20),
     ):
         done = here(*verify_arguments(method_run, variant_id))

@@ -21,11 +21,12 @@ def export(
     """
     from mlprune.steps.base_model import find_base_model  # noqa: PLC0415 - commands import lazily
     from mlprune.steps.export.export import export_variant  # noqa: PLC0415
+    from mlprune.steps.variant_names import find_variant  # noqa: PLC0415
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
 
     opened = existing_store(store, quarantine=True)
-    record = opened.read_record("variants", variant_id)
-    base_model = model or (find_base_model(opened, record.parent("base_model")) if record else Path())
+    variant_id = find_variant(opened, variant_id)
+    base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
     with quarantine_on_damage(opened):
         export_variant(opened, variant_id, base_model, out_dir)
     typer.echo(str(out_dir))

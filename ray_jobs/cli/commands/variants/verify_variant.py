@@ -13,12 +13,12 @@ def verify(variant_id: VariantArgument, *, store: StoreOption, model: ModelOptio
     Example: mlprune verify 0f3a... --store runs/
     """
     from mlprune.steps.base_model import find_base_model  # noqa: PLC0415 - commands import lazily
-    from mlprune.steps.export.export import variant_record  # noqa: PLC0415 - commands import lazily
     from mlprune.steps.prune.verify import verify_variant  # noqa: PLC0415
+    from mlprune.steps.variant_names import find_variant  # noqa: PLC0415
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
 
     opened = existing_store(store, quarantine=True)
-    record = variant_record(opened, variant_id)
+    record = opened.require("variants", find_variant(opened, variant_id))
     with quarantine_on_damage(opened):
         result = verify_variant(opened, record, model or find_base_model(opened, record.parent("base_model")))
     typer.echo(f"{'equal' if result.is_equal else 'different'}: record {result.expected}, rebuilt {result.rebuilt}")

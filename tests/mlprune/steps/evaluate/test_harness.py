@@ -10,14 +10,13 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 
 from lm_eval.models.huggingface import HFLM
 
-from mlprune.errors import BadInputError, StoreError
+from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks, run_task
-from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, find_variants, run_harness
+from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, run_harness
 from mlprune.steps.export.export import export_variant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.harness_tasks import TASKS, task_files
-from tests.records import made_up_record
 from tests.tiny_recipes import FinishedRun, chain_of, contents, copy_of
 
 OPTIONS = HarnessOptions(limit=None, batch_tokens=200)
@@ -137,29 +136,3 @@ def test_a_variant_with_an_intervention_is_refused(
     store.write_record(record)
     with pytest.raises(BadInputError, match="intervention at run time"):
         evaluated(method_run, store, tasks, [variant_id])
-
-
-def test_variants_are_found_by_id_name_and_name_in_a_recipe(method_run: FinishedRun) -> None:
-    ids = [variant.id for variant in method_run.named("nested")]
-    assert sorted(find_variants(method_run.store, ["nested"])) == sorted(ids)
-    assert find_variants(method_run.store, [ids[1], "methods/nested", ids[1]])[0] == ids[1]
-    assert len(find_variants(method_run.store, [ids[1], "methods/nested"])) == len(ids)
-    assert find_variants(method_run.store, ["dense"]) == variants_of(method_run)[:1]
-
-
-def test_the_error_for_an_unknown_variant_suggests_similar_names(method_run: FinishedRun) -> None:
-    with pytest.raises(StoreError, match="'nested'"):
-        find_variants(method_run.store, ["nestet"])
-
-
-def test_a_name_of_different_variants_needs_its_recipe(method_run: FinishedRun, tmp_path: Path) -> None:
-    store = copy_of(method_run.store, tmp_path / "store")
-    record = next(iter(store.records("recipes")))
-    rows = [{**row, "recipe": "other"} for row in record.rows["names"]]
-    other = next(row for row in rows if row["name"] == "paper")
-    other["id"] = method_run.named("nested")[0].id
-    store.write_record(made_up_record(record.kind, {"recipe": "other"}, rows={"names": rows}))
-    with pytest.raises(StoreError, match="methods/paper"):
-        find_variants(store, ["paper"])
-    assert find_variants(store, ["other/paper"])[0] == other["id"]
-    assert find_variants(store, ["dense"]) == variants_of(method_run)[:1]
