@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from catalog.report.drawing.exhibits import Exhibit, Group
-from catalog.report.drawing.figure_layout import WIDTH, sheet, split_group
+from catalog.report.drawing.figure_layout import WIDTH, draw_sheet, split_group
 from catalog.report.drawing.svg import drawing
 from catalog.report.figures import FIGURES
-from catalog.report.filters import FILTERS, Chosen, facets_of, fits
-from catalog.report.query_results import Source, answer
+from catalog.report.filters import FILTERS, Chosen, facets_of, matches_filters
+from catalog.report.query_results import Source, run_report_query
 from catalog.results import Value
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, unknown
@@ -49,7 +49,7 @@ def write_figures(catalog: Catalog, out: Path, selection: FigureSelection | None
     snapshot = catalog.snapshot_id()
     for exhibit in exhibits:
         source = _filtered(
-            answer(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters), selection
+            run_report_query(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters), selection
         )
         groups = exhibit.draw(source.rows) if exhibit.draw and source.rows else ()
         for name, group in _with_file_names(exhibit, groups):
@@ -67,7 +67,7 @@ def _exhibits(selection: FigureSelection) -> list[Exhibit]:
 
 def _check_chosen(catalog: Catalog, chosen: Chosen) -> None:
     """Refuse an unknown value of a filter, which would match nothing."""
-    rows = answer(catalog, "filters").rows
+    rows = run_report_query(catalog, "filters").rows
     for name in FILTERS:
         for value in chosen.get(name, ()):
             _check_name(value, [str(row["value"]) for row in rows if row["filter"] == name], what=name)
@@ -80,7 +80,7 @@ def _check_name(name: str, names: Sequence[str], *, what: str) -> None:
 
 def _filtered(source: Source, selection: FigureSelection) -> Source:
     """Keep the rows that match the filters; if no pair is chosen, the means over the pairs, as in the report."""
-    return replace(source, rows=tuple(row for row in source.rows if fits(facets_of(row), selection.chosen)))
+    return replace(source, rows=tuple(row for row in source.rows if matches_filters(facets_of(row), selection.chosen)))
 
 
 def _with_file_names(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[tuple[str, Group]]:
@@ -112,7 +112,7 @@ def _write(path: Path, group: Group, *, source: Source, snapshot: str, selection
         for number, part in enumerate(parts, start=1):
             target = Path(f"{path}{f'-part-{number}' if len(parts) > 1 else ''}.{selection.format}")
             with drawing():
-                figure = sheet(part, width=selection.width)
+                figure = draw_sheet(part, width=selection.width)
                 figure.savefig(target, format=selection.format, metadata=_metadata(selection.format, description))
             yield target
     except OSError as err:

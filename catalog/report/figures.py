@@ -15,48 +15,48 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="curves",
         title="Quality against sparsity",
-        reading="One panel per language, one line per method. Colour and marker show the score and the "
+        explanation="One panel per language, one line per method. Colour and marker show the score and the "
         "demonstrations that it read; dashed lines are dense propagation, all others solid. The dark "
         "horizontal line is the dense model, the grey band its 95% interval. A point is the mean over "
         "the variants of a method; its pale band covers all of their intervals. Higher is better for "
         "accuracy and chrF, lower for perplexity. Choose a pair above to see its own lines instead of "
         "the means.",
         query="quality_by_sparsity",
-        empty="The store has no accuracies. An entry under evaluations in the recipe, such as task: facts with "
+        empty_text="The store has no accuracies. An entry under evaluations in the recipe, such as task: facts with "
         "split: test, fills this figure.",
         draw=quality_curves,
     ),
     Exhibit(
         anchor="change",
-        title="Change of accuracy to the dense model",
-        reading="One table per method, with a row per language and a column per sparsity. Purple is more accurate "
+        title="Change of accuracy from the dense model",
+        explanation="One table per method, with a row per language and a column per sparsity. Purple is more accurate "
         "than dense, orange less; 0.10 is ten percentage points. A cell is the mean over its variants: ** means that "
         "all of them differ significantly from dense (p < 0.05 after Holm's correction over every "
         "comparison of this figure), * that some do.",
         query="change_to_dense",
-        empty="The store has no comparison of accuracy with the dense model. Pruned variants are compared if "
+        empty_text="The store has no comparison of accuracy with the dense model. Pruned variants are compared if "
         "the recipe has both variants and an entry under evaluations.",
         draw=change_heat_maps,
     ),
     Exhibit(
         anchor="pareto",
         title="English against the other languages",
-        reading="One point per variant, on test: English accuracy increases to the right, the mean of the other "
+        explanation="One point per variant, on test: English accuracy increases to the right, the mean of the other "
         "languages upwards. The star is the dense model; points above and to the right of its dotted "
         "lines are better in both. The line is the Pareto front: no variant is better in one without "
         "being worse in the other.",
         query="pareto",
-        empty="No variant was evaluated on test in English and another language. An entry under evaluations with "
+        empty_text="No variant was evaluated on test in English and another language. An entry under evaluations with "
         "split: test and languages such as [en, fr] fills this figure.",
         draw=pareto_plots,
     ),
     Exhibit(
         anchor="rank-consistency",
         title="Does the model rank answers as it does in English?",
-        reading="RankC compares how a language and English rank the candidates of the same items; 1 means equal "
+        explanation="RankC compares how a language and English rank the candidates of the same items; 1 means equal "
         "rankings. Grey is the dense model, blue the variant that was best for the language on dev.",
         query="rank_consistency",
-        empty="The store has no rank consistency with English. An entry under evaluations whose items have the "
+        empty_text="The store has no rank consistency with English. An entry under evaluations whose items have the "
         "same ids in English and other languages, such as task: facts with languages: [en, fr], fills "
         "this figure.",
         draw=consistency_bars,
@@ -64,70 +64,71 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="rank-matrices",
         title="Between which languages are the answers alike?",
-        reading="RankC of a language (rows) with a reference language (columns), for the dense model and for each "
+        explanation="RankC of a language (rows) with a reference language (columns), for the dense model and for each "
         "variant that was best for some language on dev.",
         query="rank_matrices",
-        empty="The store has no rank consistency. An entry under evaluations whose items have the same ids in "
+        empty_text="The store has no rank consistency. An entry under evaluations whose items have the same ids in "
         "several languages, such as task: facts with languages: [en, fr], fills this figure.",
         draw=consistency_matrices,
     ),
     Exhibit(
         anchor="overlaps",
         title="Are features that are large on one text small on another?",
-        reading="One table per depth. A cell is the fraction of the largest features on set A (rows) that are "
+        explanation="One table per depth. A cell is the fraction of the largest features on set A (rows) that are "
         "among the smallest on set B (columns). Pale cells, near 0, mean that large features of A are "
         "not small in B. A pair such as fr-en is a set of translation demonstrations, a single language "
         "a monolingual one. Choose a pair above to see only its rows.",
         query="feature_overlaps",
-        empty="The store has no feature overlaps. The recipe needs two or more sets of kind translation or "
+        empty_text="The store has no feature overlaps. The recipe needs two or more sets of kind translation or "
         "monolingual under demonstrations.",
         draw=feature_heat_maps,
     ),
     Exhibit(
         anchor="magnitudes",
         title="The largest features after every block",
-        reading="One panel per demonstration set. Each dot is one of the 20 largest features of the dense "
+        explanation="One panel per demonstration set. Each dot is one of the 20 largest features of the dense "
         "model's hidden state at a depth. Features that are large most often, over all depths and sets, "
         "have a colour and a line of their own, which is interrupted where they are not among the 20. A "
         "colour is the same feature in every panel.",
         query="largest_features",
-        empty="The store has no feature magnitudes. A set under demonstrations that is read by a variant with "
+        empty_text="The store has no feature magnitudes. A set under demonstrations that is read by a variant with "
         "dense propagation or by a feature overlap fills this figure.",
         draw=magnitude_panels,
     ),
     Exhibit(
         anchor="masks",
         title="Do demonstration sets remove the same weights?",
-        reading="One table per method at its largest sparsity, with a row per pair of demonstration sets and a column "
-        "per block. A cell is the Jaccard index of the two sets of removed weights, as the mean over the layers of "
-        "the block: 1 means equal masks. Choose a pair above to see only its rows.",
+        explanation="One table per method at its largest sparsity, with a row per pair of demonstration sets and a "
+        "column per block. A cell is the Jaccard index of the two sets of removed weights, as the mean over the layers "
+        "of the block: 1 means equal masks. Choose a pair above to see only its rows.",
         query="mask_overlaps",
-        empty="The store has no comparison of masks that differ only in their demonstration sets. Two demonstrations "
-        "in one entry of variants fill this figure.",
+        empty_text="The store has no comparison of masks that differ only in their demonstration sets. Two "
+        "demonstrations in one entry of variants fill this figure.",
         draw=mask_heat_maps,
     ),
     Exhibit(
         anchor="layers",
         title="Removed weights by layer",
-        reading="One table per method at its largest sparsity, with a row per block and a column per layer. A cell is "
-        "the fraction of the layer's weights that is removed, as the mean over the variants of the method. "
+        explanation="One table per method at its largest sparsity, with a row per block and a column per layer. A cell "
+        "is the fraction of the layer's weights that is removed, as the mean over the variants of the method. "
         "The most uneven methods come first; methods that remove the same fraction everywhere share the "
         "last table, one row each.",
         query="layer_profiles",
-        empty="The store has no pruned variants.",
+        empty_text="The store has no pruned variants.",
         draw=layer_heat_maps,
     ),
     Exhibit(
         anchor="profiles",
         title="Published choices and corrected choices",
-        reading="Each table compares two variants that differ only in their profile. The corrected profile "
+        explanation="Each table compares two variants that differ only in their profile. The corrected profile "
         "counts real tokens and draws sentences at random. The paper profile counts padding too, takes "
         "the sentences in order, skips every fifth, and rounds as the published code does. A cell is the "
         "fraction of a layer's mask entries (kept or removed) that differ; 0 means equal masks. The "
         "larger it is, the more these choices can change a result; the evaluations of both variants show "
         "whether they do.",
         query="profile_differences",
-        empty="No two variants differ only in their profile. A variant with profile: [corrected, paper] creates them.",
+        empty_text="No two variants differ only in their profile. A variant with profile: [corrected, paper] "
+        "creates them.",
         draw=profile_heat_maps,
         folder="queries",
         parameters={"variant_id": None},
@@ -136,11 +137,11 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="schedules",
         title="Removed weights by block",
-        reading="One line per variant whose sparsity varies over blocks, with the fraction of each block's "
+        explanation="One line per variant whose sparsity varies over blocks, with the fraction of each block's "
         "weights that is removed; dashed lines are dense propagation. Schedule owl removes less from "
         "blocks with more outliers among their scores; another panel shows the fraction of outliers.",
         query="layer_schedule",
-        empty="All variants have the same sparsity everywhere. A variant with schedule: owl, or a given one, "
+        empty_text="All variants have the same sparsity everywhere. A variant with schedule: owl, or a given one, "
         "fills this figure.",
         draw=schedule_panels,
         folder="queries",
@@ -150,10 +151,10 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="cost",
         title="Cost",
-        reading="One row of bars per run. For each step: total seconds of its jobs, largest memory of one job, and "
+        explanation="One row of bars per run. For each step: total seconds of its jobs, largest memory of one job, and "
         "tokens per second if the step runs a model.",
         query="cost_by_step",
-        empty="The store has no finished jobs. Every run records its jobs.",
+        empty_text="The store has no finished jobs. Every run records its jobs.",
         draw=cost_bars,
     ),
 )

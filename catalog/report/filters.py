@@ -43,7 +43,7 @@ def facets_of(row: Row, *, only: Iterable[str] = FILTERS) -> dict[str, str]:
     return facets
 
 
-def fits(facets: Facets, chosen: Chosen) -> bool:
+def matches_filters(facets: Facets, chosen: Chosen) -> bool:
     """Whether an exported figure shows an element. The script of the page applies the same rule.
 
     Args:

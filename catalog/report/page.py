@@ -17,14 +17,14 @@ from catalog.report.drawing.svg import to_svg
 from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Facets, attributes, facets_of
 from catalog.report.labels import number
-from catalog.report.query_results import MAX_DATA_ROWS, Source, answer
+from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
 from catalog.report.summary.headline import COLUMNS, TableRow, headlines
 from catalog.report.tables import TABLES
 from catalog.store import Catalog
 from mlprune.atomic import write_atomically
 from mlprune.errors import BadInputError
 
-TITLE = "What pruning with translation demonstrations did"
+TITLE = "Effects of pruning with translation demonstrations"
 _FOLDER = Path(__file__).parent
 _TEMPLATE, _SCRIPT = "page.html.j2", "page.js"
 MAX_TABLE_ROWS = 200
@@ -97,7 +97,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
     environment.filters["attributes"] = lambda facets: Markup(attributes(facets))  # noqa: S704 - escaped there
     environment.filters["numeric_columns"] = numeric_columns
     script = (_FOLDER / _SCRIPT).read_text("utf-8")
-    overview = answer(catalog, "overview")
+    overview = run_report_query(catalog, "overview")
     return environment.get_template(_TEMPLATE).render(
         title=title,
         script=Markup(script),  # noqa: S704 - a file of this package
@@ -106,7 +106,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         snapshot=catalog.snapshot_id(),
         overview=overview.rows[0],
         overview_source=overview,
-        models=answer(catalog, "base_models").rows,
+        models=run_report_query(catalog, "base_models").rows,
         filters=_filters(catalog),
         headlines=headlines(catalog),
         headline_columns=COLUMNS,
@@ -119,7 +119,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
 
 def _filters(catalog: Catalog) -> list[tuple[str, str, list[str]]]:
     """Return name, heading and values of each filter that has values."""
-    rows = dict(grouped(answer(catalog, "filters").rows, "filter"))
+    rows = dict(grouped(run_report_query(catalog, "filters").rows, "filter"))
     return [
         (name, heading, [str(row["value"]) for row in rows[name,]])
         for name, heading in FILTERS.items()
@@ -134,7 +134,7 @@ def _render_all(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[RenderedE
 
 
 def _render(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
-    source = answer(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters)
+    source = run_report_query(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters)
     groups = exhibit.draw(source.rows) if exhibit.draw and source.rows else ()
     rendered = tuple(_render_group(group, f"{exhibit.anchor}-{index}") for index, group in enumerate(groups))
     columns = dict(exhibit.columns)

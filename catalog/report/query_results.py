@@ -70,7 +70,7 @@ class Source:
         return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def answer(
+def run_report_query(
     catalog: Catalog, name: str, *, folder: str = "report", parameters: Mapping[str, object] | None = None
 ) -> Source:
     """Run one query file.

@@ -8,11 +8,11 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="outside-english",
         title="Mean accuracy outside English",
-        reading="The mean over the languages other than English and over the variants of a method, on test, and "
+        explanation="The mean over the languages other than English and over the variants of a method, on test, and "
         "its difference from dense in the same languages. This is a description without tests; the summary "
         "has paired tests.",
         query="outside_english",
-        empty="The store has no test accuracy outside English. An entry under evaluations with split: test and "
+        empty_text="The store has no test accuracy outside English. An entry under evaluations with split: test and "
         "languages in addition to en fills this table.",
         columns={
             "task": "task",
@@ -24,57 +24,57 @@ TABLES: tuple[Exhibit, ...] = (
             "n_variants": "variants",
             "n_languages": "languages",
             "accuracy": "accuracy",
-            "difference": "to dense",
+            "difference": "change from dense",
         },
     ),
     Exhibit(
         anchor="translation",
         title="Translation quality",
-        reading="BLEU and chrF of greedy translations, as fractions; higher is better. Low and high are the ends "
+        explanation="BLEU and chrF of greedy translations, as fractions; higher is better. Low and high are the ends "
         "of the 95% interval of chrF.",
         query="translation_quality",
-        empty="No translation was evaluated. An entry under evaluations with task: translation and pairs fills this "
-        "table.",
+        empty_text="No translation was evaluated. An entry under evaluations with task: translation and pairs fills "
+        "this table.",
         columns={"pair": "pair", "split": "split", **_VARIANT}
-        | {"bleu": "BLEU", "chrf": "chrF", "chrf_low": "low", "chrf_high": "high", "chrf_change": "chrF to dense"},
+        | {"bleu": "BLEU", "chrf": "chrF", "chrf_low": "low", "chrf_high": "high", "chrf_change": "chrF change"},
     ),
     Exhibit(
         anchor="perplexity",
         title="Perplexity",
-        reading="Perplexity on held-out text with the ends of its 95% interval; lower is better. A ratio of 1 is "
+        explanation="Perplexity on held-out text with the ends of its 95% interval; lower is better. A ratio of 1 is "
         "as good as the dense model. Compare values of the same language only.",
         query="perplexity",
-        empty="No perplexity was evaluated. An entry under evaluations with task: perplexity fills this table.",
+        empty_text="No perplexity was evaluated. An entry under evaluations with task: perplexity fills this table.",
         columns={"language": "language", "split": "split", **_VARIANT}
         | {"perplexity": "perplexity", "ci_low": "low", "ci_high": "high", "ratio_to_dense": "ratio to dense"},
     ),
     Exhibit(
         anchor="failures",
         title="Failures",
-        reading="Jobs that failed permanently. Jobs that do not depend on them were run. Run the recipe again to "
+        explanation="Jobs that failed permanently. Jobs that do not depend on them were run. Run the recipe again to "
         "retry the failed ones.",
         query="failures",
-        empty="No job has failed permanently.",
+        empty_text="No job has failed permanently.",
         columns={"failed_at": "when", "step": "step", "error": "error", "message": "message", "attempts": "attempts"}
         | {"record_id": "record", "run_id": "run"},
     ),
     Exhibit(
         anchor="runs",
         title="Runs",
-        reading="Jobs by run and step, with their total time and the largest memory of one job. Lost jobs are "
+        explanation="Jobs by run and step, with their total time and the largest memory of one job. Lost jobs are "
         "those of a worker that died; another worker repeated them.",
         query="runs",
-        empty="The store has no jobs. Every run records its jobs.",
+        empty_text="The store has no jobs. Every run records its jobs.",
         columns={"run_id": "run", "step": "step", "n_done": "done", "n_failed": "failed", "n_lost": "lost"}
         | {"n_hosts": "hosts", "first_started_at": "first start", "elapsed_s": "seconds", "peak_memory_gib": "GiB"},
     ),
     Exhibit(
         anchor="code",
         title="Code and libraries",
-        reading="Code and machines that jobs ran on. A commit marked as changed differs from the code that ran; "
+        explanation="Code and machines that jobs ran on. A commit marked as changed differs from the code that ran; "
         "the hash identifies that code. environment_packages lists every installed package.",
         query="code",
-        empty="No run has recorded its environment.",
+        empty_text="No run has recorded its environment.",
         columns={"mlprune": "mlprune", "git_commit": "commit", "code_sha256": "hash of the code", "python": "Python"}
         | {"torch": "torch", "transformers": "transformers", "processor": "processor", "n_hosts": "hosts"}
         | {"n_jobs": "jobs", "first_started_at": "first start", "environment_id": "environment"},
@@ -82,18 +82,18 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="names",
         title="Names",
-        reading="Names in recipes, with their meanings and ids. If an entry of a recipe expands to several sets or "
+        explanation="Names in recipes, with their meanings and ids. If an entry of a recipe expands to several sets or "
         "variants, all of them share its name.",
         query="names",
-        empty="The store has no names. Every run of a recipe records its names.",
+        empty_text="The store has no names. Every run of a recipe records its names.",
         columns={"recipe": "recipe", "kind": "kind", "name": "name", "meaning": "meaning", "id": "id"},
     ),
     Exhibit(
         anchor="store",
         title="Contents of the store",
-        reading="Records by kind; equal stores have equal fingerprints.",
+        explanation="Records by kind; equal stores have equal fingerprints.",
         query="contents",
-        empty="The store has no records.",
+        empty_text="The store has no records.",
         columns={"kind": "kind", "n_records": "records", "fingerprint": "fingerprint"},
     ),
 )

@@ -23,7 +23,7 @@ from catalog.ingest.table_files import declared_tables
 from catalog.results import QueryResult, Value
 from catalog.sql_files import statement
 from catalog.store.artefact_tables import artefact_table
-from catalog.store.connections import answer, answer_in_arrow, connect, is_damage, is_locked, one_line
+from catalog.store.connections import connect, is_damage, is_locked, one_line, run_query, run_query_in_arrow
 from catalog.store.database_file import FILE_NAME, quarantine_file
 from catalog.store.reader import Reader
 from catalog.store.shared_copy import SharedCatalog, cache_folder
@@ -160,7 +160,7 @@ class Catalog:
             QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
                 statement, or two columns have the same name.
         """
-        return self.ask(lambda connection: answer(connection, sql, parameters or {}, tables=tables or {}))
+        return self.ask(lambda connection: run_query(connection, sql, parameters or {}, tables=tables or {}))
 
     def query(self, sql: str, parameters: Mapping[str, Value] | None = None) -> list[dict[str, Value]]:
         """Return the rows of `select` as mappings from column name to value."""
@@ -174,7 +174,7 @@ class Catalog:
         Raises:
             QueryError: see `select`.
         """
-        return self.ask(lambda connection: answer_in_arrow(connection, sql, parameters or {}, tables=tables or {}))
+        return self.ask(lambda connection: run_query_in_arrow(connection, sql, parameters or {}, tables=tables or {}))
 
     def artefact_table(self, folder: str, record_id: str) -> pa.Table:
         """Read and check the Parquet files of a record in one folder of the store, as one table.

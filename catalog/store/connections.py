@@ -77,7 +77,7 @@ def require_free(path: Path) -> None:
             raise StoreError("the catalog file is in use", path=str(path), reason=one_line(err)) from err
 
 
-def answer(
+def run_query(
     connection: duckdb.DuckDBPyConnection,
     sql: str,
     values: Mapping[str, Value],
@@ -100,14 +100,14 @@ def answer(
     return QueryResult(columns, rows)
 
 
-def answer_in_arrow(
+def run_query_in_arrow(
     connection: duckdb.DuckDBPyConnection,
     sql: str,
     values: Mapping[str, Value],
     *,
     tables: Mapping[str, pa.Table],
 ) -> pa.Table:
-    """Run one statement that only reads and return an Arrow table; see `answer` for arguments and errors."""
+    """Run one statement that only reads and return an Arrow table; see `run_query` for arguments and errors."""
     with _reading(connection, sql, values, tables=tables) as (cursor, text):
         return cursor.sql(text, params=dict(values) or None).to_arrow_table()
 

@@ -20,7 +20,7 @@ Devices = dict[str, torch.device | None]
 """Name of a module -> its device; None for the disk."""
 
 
-def device_for(
+def choose_devices(
     modules: Mapping[str, nn.Module], *, cpu_bytes: int | None = None, with_accelerators: bool = True
 ) -> Devices:
     """Choose a device for each module of a shard, in order; no module is split over two devices.

@@ -80,11 +80,11 @@ class Exhibit:
     anchor: str
     """Id of the exhibit in the page, and name of its files."""
     title: str
-    reading: str
+    explanation: str
     """Explanation of how to read it."""
     query: str
     """Name of its query, a file in `catalog/sql/<folder>/`."""
-    empty: str
+    empty_text: str
     """Text to show if there is no data, with the recipe entry that would create some."""
     draw: Callable[[Sequence[Row]], tuple[Group, ...]] | None = None
     """Draws rows as groups of panels; None for a table."""
@@ -121,7 +121,7 @@ def has_several_rules(rows: Iterable[Row], row: Row) -> bool:
     return len({other["scoring_rule"] for other in rows if other["task"] == row["task"]}) > 1
 
 
-def spread(values: Sequence[Item], limit: int) -> list[Item]:
+def evenly_spaced(values: Sequence[Item], limit: int) -> list[Item]:
     """Return at most `limit` of the values, at even distances, including the first and the last one."""
     n = len(values)
     if n <= limit:

@@ -63,7 +63,7 @@ def split_group(group: Group, *, width: float = WIDTH) -> list[Group]:
     return [replace(group, panels=tuple(panels)) for panels in parts]
 
 
-def sheet(group: Group, *, width: float = WIDTH) -> Figure:
+def draw_sheet(group: Group, *, width: float = WIDTH) -> Figure:
     """Draw a group as a figure that is as high as its panels. Call this in the context `svg.drawing`.
 
     Args:

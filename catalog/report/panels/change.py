@@ -1,4 +1,4 @@
-"""Change to dense by language and sparsity: one heat map per method."""
+"""Change from dense by language and sparsity: one heat map per method."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "set
 
 
 def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw heat maps of the change of accuracy to dense, with a row per language and a column per sparsity.
+    """Draw heat maps of the change of accuracy from dense, with a row per language and a column per sparsity.
 
     Args:
         rows: result of `change_to_dense.sql`.
@@ -48,7 +48,7 @@ def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale)
     span = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
     return Grid(
         title=title,
-        label=f"Change of accuracy to dense, {title}: {span}",
+        label=f"Change of accuracy from dense, {title}: {span}",
         rows=tuple(languages),
         columns=tuple(f"{sparsity:.3g}" for sparsity in sparsities),
         values={position: row["difference"] for position, row in cells.items()},

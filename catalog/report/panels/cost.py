@@ -5,7 +5,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, Panel, Size, distinct, grouped, omission_note, spread
+from catalog.report.drawing.exhibits import Group, Panel, Size, distinct, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.svg import INK
 from catalog.report.style import BLUE, GREEN, ORANGE
 from catalog.results import Row
@@ -27,7 +27,7 @@ def cost_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
         rows: result of `cost_by_step.sql`.
     """
     runs = [members for _, members in grouped(rows, "run_id")]
-    shown = spread(runs, MAX_RUNS)
+    shown = evenly_spaced(runs, MAX_RUNS)
     omitted = omission_note(len(shown), len(runs), "runs")
     return tuple(
         Group(title=f"{members[0]['run_id']}{omitted}", panels=_panels(members), rows=members) for members in shown

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, omission_note, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
 from catalog.report.labels import method_label, number
@@ -87,7 +87,7 @@ def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         pairs = [pair_rows for _, pair_rows in grouped(members, "corrected_id", "paper_id")]
-        shown = spread(pairs, MAX_PAIRS)
+        shown = evenly_spaced(pairs, MAX_PAIRS)
         scale = Scale(0.0, max(0.01, *(row["share_differing"] for row in members)))
         groups.append(
             Group(

@@ -8,7 +8,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, omission_note, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
 from catalog.report.labels import set_label
@@ -36,7 +36,7 @@ def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         magnitudes = [row["magnitude"] for row in members]
         scale = min(magnitudes), max(magnitudes)
         sets = [set_rows for _, set_rows in grouped(members, *_SET)]
-        shown = spread(sets, MAX_SETS)
+        shown = evenly_spaced(sets, MAX_SETS)
         legend = [
             LegendEntry(label=f"feature {feature}", colour=_COLOURS[index], marker=_MARKERS[index])
             for feature, index in recurring.items()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, omission_note, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets, facets_of
 from catalog.report.labels import method_label, number, set_label
@@ -30,12 +30,12 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         across = dict(
             sorted(across.items(), key=lambda item: list(down).index(item[0]) if item[0] in down else len(down))
         )
-        shown = {key: across[key] for key in spread(list(across), MAX_SETS)}
+        shown = {key: across[key] for key in evenly_spaced(list(across), MAX_SETS)}
         pairs = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
-        facets = _facets_of_rows(pairs, shown=spread(list(down), MAX_SETS))
+        facets = _facets_of_rows(pairs, shown=evenly_spaced(list(down), MAX_SETS))
         down = {key: down[key] for key in facets}
         depths = [cells for _, cells in grouped(members, "depth")]
-        drawn = spread(depths, MAX_DEPTHS)
+        drawn = evenly_spaced(depths, MAX_DEPTHS)
         title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
         title += omission_note(len(shown), len(across), "sets") + omission_note(len(drawn), len(depths), "depths")
         groups.append(
@@ -52,7 +52,7 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 def _facets_of_rows(facets: Mapping[str, Facets], *, shown: Sequence[str]) -> Mapping[str, Facets]:
     """Return the facets of the rows of a table; rows that are initially hidden get the facet `detail`."""
-    included = {*shown, *spread(list(facets), MAX_ROWS)}
+    included = {*shown, *evenly_spaced(list(facets), MAX_ROWS)}
     return {key: row if key in shown else {**row, "detail": ""} for key, row in facets.items() if key in included}
 
 
@@ -105,7 +105,7 @@ def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         methods = [cells for _, cells in grouped(members, "score", "propagation", "structure", "settings", "sparsity")]
-        drawn = spread(methods, MAX_METHODS)
+        drawn = evenly_spaced(methods, MAX_METHODS)
         scale = Scale(0.0, 1.0)
         groups.append(
             Group(
@@ -121,7 +121,7 @@ def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 def _mask_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     pairs, blocks = distinct(rows, "sets"), sorted(distinct(rows, "block"))
-    shown = spread(pairs, MAX_PAIRS)
+    shown = evenly_spaced(pairs, MAX_PAIRS)
     facets = _facets_of_rows({row["sets"]: facets_of(row, only=("pair",)) for row in rows}, shown=shown)
     row_indices = {key: index for index, key in enumerate(facets)}
     values = {

@@ -6,7 +6,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, omission_note, spread
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
 from catalog.report.labels import number
@@ -38,7 +38,7 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         variants = [variant_rows for _, variant_rows in grouped(members, "variant_id")]
-        shown = spread(variants, MAX_VARIANTS)
+        shown = evenly_spaced(variants, MAX_VARIANTS)
         ratios = dict(grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m"))
         legend = [
             LegendEntry.of_series(str(variant_rows[0]["label"]), STYLES[index], dashed=_is_dashed(variant_rows))

@@ -38,7 +38,7 @@ def best_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
         return Finding(question, "–", sentence + "in addition to en.")
     better = [row for row in tested if row["difference"] > 0]
     n_significant = sum(
-        p is not None and p < ALPHA and row in better for row, p in zip(rows, adjusted(rows), strict=True)
+        p is not None and p < ALPHA and row in better for row, p in zip(rows, holm_p_values(rows), strict=True)
     )
     top = max(tested, key=lambda row: (row["difference"], row["language"]))
     sentence = (
@@ -59,7 +59,7 @@ def best_finding(rows: Sequence[Row], *, suffix: str = "") -> Finding:
     return Finding(question, f"{number(top['difference'], signed=True)} {top['language']}", sentence, tone)
 
 
-def adjusted(rows: Sequence[Row]) -> list[float | None]:
+def holm_p_values(rows: Sequence[Row]) -> list[float | None]:
     """Return the p-value of each row after Holm's correction over these rows, None for rows without one."""
     p_values = [row["p_value"] for row in rows if row["p_value"] is not None]
     corrected = iter(holm(p_values) if p_values else [])

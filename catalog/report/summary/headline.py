@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from catalog.report.drawing.exhibits import grouped
 from catalog.report.filters import Facets
 from catalog.report.labels import number, p_value
-from catalog.report.query_results import Source, answer
+from catalog.report.query_results import Source, run_report_query
 from catalog.report.summary.findings import (
     ALPHA,
     Finding,
-    adjusted,
     balance_finding,
     best_finding,
     comparison_finding,
     english_finding,
     gap_finding,
+    holm_p_values,
     interval,
 )
 from catalog.results import Row
@@ -59,8 +59,8 @@ class Headline:
 
 def headlines(catalog: Catalog) -> tuple[Headline, ...]:
     """Return a headline for each task that was evaluated by accuracy."""
-    models = {row["base_model_id"]: str(row["source"]) for row in answer(catalog, "base_models").rows}
-    described, balance = answer(catalog, "outside_english"), answer(catalog, "pareto")
+    models = {row["base_model_id"]: str(row["source"]) for row in run_report_query(catalog, "base_models").rows}
+    described, balance = run_report_query(catalog, "outside_english"), run_report_query(catalog, "pareto")
     return tuple(
         _headline(
             catalog,
@@ -69,7 +69,7 @@ def headlines(catalog: Catalog) -> tuple[Headline, ...]:
             described=[mean for mean in described.rows if mean["task"] == row["task"]],
             balance=[variant for variant in balance.rows if variant["task"] == row["task"]],
         )
-        for row in answer(catalog, "tasks").rows
+        for row in run_report_query(catalog, "tasks").rows
     )
 
 
@@ -77,7 +77,7 @@ def _headline(
     catalog: Catalog, task: str, *, models: Mapping[str, str], described: Sequence[Row], balance: Sequence[Row]
 ) -> Headline:
     def run(query: str, **parameters: object) -> Source:
-        return answer(catalog, query, folder="queries", parameters={"task": task, **parameters})
+        return run_report_query(catalog, query, folder="queries", parameters={"task": task, **parameters})
 
     best = run("best_by_language")
     cost = run("english_cost", metric="accuracy")
@@ -114,7 +114,7 @@ def _table(rows: Sequence[Row], models: Mapping[str, str]) -> tuple[TableRow, ..
     for (model, _), members in grouped(rows, "base_model_id", "scoring_rule"):
         lines += [
             TableRow(_cells(row, p_holm), {"model": models[model]})
-            for row, p_holm in zip(members, adjusted(members), strict=True)
+            for row, p_holm in zip(members, holm_p_values(members), strict=True)
         ]
     return tuple(lines)
 

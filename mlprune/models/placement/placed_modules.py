@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.device_map import CPU, Devices, device_for, move_inputs
+from mlprune.models.device_map import CPU, Devices, choose_devices, move_inputs
 from mlprune.models.families.records import Family
 from mlprune.models.meta_model import MetaModel, shard_parameters
 from mlprune.models.placement.budget import MemoryBudget, residency
@@ -58,7 +58,7 @@ class PlacedModules:
 
     def _choose_devices(self, modules: Mapping[str, nn.Module], budget: MemoryBudget | None) -> tuple[Devices, int]:
         """Choose the device of every module, and the number of offloaded blocks that may be in memory at once."""
-        devices = device_for(modules)
+        devices = choose_devices(modules)
         names = {f"{self._meta_model.family.blocks}.{block}": block for block in self._blocks}
         span = [block for name, block in names.items() if devices[name] == CPU]
         if budget is None or not span:
@@ -68,7 +68,7 @@ class PlacedModules:
         if plan.window:
             largest = max(sizes.blocks[block] for block in span)
             on_cpu = {name: modules[name] for name, block in names.items() if block in span}
-            devices |= device_for(on_cpu, cpu_bytes=plan.n_staying * largest, with_accelerators=False)
+            devices |= choose_devices(on_cpu, cpu_bytes=plan.n_staying * largest, with_accelerators=False)
             devices |= {name: None for name in modules if name not in names and devices[name] == CPU}
         return devices, plan.window
 

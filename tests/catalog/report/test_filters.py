@@ -4,7 +4,7 @@ from html import unescape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalog.report.filters import attributes, facets_of, fits, from_id, to_id
+from catalog.report.filters import attributes, facets_of, from_id, matches_filters, to_id
 from tests.catalog.report.reading import ATTACK
 from tests.catalog.report.rows import DENSE, POINT
 
@@ -24,9 +24,9 @@ def test_the_dense_model_and_methods_without_demonstrations_match_every_pair() -
 
 def test_an_element_of_two_pairs_is_shown_if_either_is_chosen() -> None:
     both = facets_of({"demonstration_label": "es", "other_demonstration_label": "fr-en"}, only=("pair",))
-    assert fits(both, {"pair": ["es"]})
-    assert fits(both, {"pair": ["fr-en", "sw"]})
-    assert not fits(both, {"pair": ["sw"]})
+    assert matches_filters(both, {"pair": ["es"]})
+    assert matches_filters(both, {"pair": ["fr-en", "sw"]})
+    assert not matches_filters(both, {"pair": ["sw"]})
     assert facets_of({"demonstration_label": "es", "other_demonstration_label": "es"}, only=("pair",)) == {"pair": "es"}
 
 
@@ -59,13 +59,13 @@ def test_other_ids_have_no_facets() -> None:
 
 def test_values_of_a_filter_are_alternatives_and_filters_narrow_each_other() -> None:
     line = {"score": "wanda", "pair": "fr-en", "detail": ""}
-    assert fits(line, {"pair": ["es-en", "fr-en"], "score": ["wanda"], "task": ["facts"]})
-    assert not fits(line, {"pair": ["es-en"]})
-    assert not fits(line, {"pair": ["fr-en"], "score": ["random"]})
-    assert not fits(line, {})
-    assert fits({}, {"pair": ["fr-en"], "score": ["wanda"]})
+    assert matches_filters(line, {"pair": ["es-en", "fr-en"], "score": ["wanda"], "task": ["facts"]})
+    assert not matches_filters(line, {"pair": ["es-en"]})
+    assert not matches_filters(line, {"pair": ["fr-en"], "score": ["random"]})
+    assert not matches_filters(line, {})
+    assert matches_filters({}, {"pair": ["fr-en"], "score": ["wanda"]})
 
 
 def test_means_are_replaced_by_the_chosen_pairs() -> None:
-    assert fits({"score": "wanda", "mean": ""}, {"pair": []})
-    assert not fits({"score": "wanda", "mean": ""}, {"pair": ["fr-en"]})
+    assert matches_filters({"score": "wanda", "mean": ""}, {"pair": []})
+    assert not matches_filters({"score": "wanda", "mean": ""}, {"pair": ["fr-en"]})

@@ -12,7 +12,7 @@ from catalog.report import write_report
 from catalog.report.figures import FIGURES
 from catalog.report.labels import cell
 from catalog.report.page import numeric_columns, render_page
-from catalog.report.query_results import MAX_DATA_ROWS, Source, answer
+from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
 from catalog.report.tables import TABLES
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
@@ -109,7 +109,7 @@ def test_an_empty_catalog_gives_a_page_of_explanations(empty_catalog: Catalog) -
         if exhibit.is_optional:
             assert not reader.find("section", id=exhibit.anchor)
             continue
-        assert [p.text for p in reader.find("p", section=exhibit.anchor, class_="empty")] == [exhibit.empty]
+        assert [p.text for p in reader.find("p", section=exhibit.anchor, class_="empty")] == [exhibit.empty_text]
     assert len(reader.find("p", section="headline", class_="empty")) == 1
     assert not [element for element in reader.elements if element.attributes.get("role") == "img"]
     assert not reader.find("input")
@@ -230,7 +230,7 @@ def test_large_data_are_compressed_without_loss(catalog: Catalog) -> None:
     packed = base64.b64decode(source.csv_uri.partition("base64,")[2])
     assert gzip.decompress(packed) == source.csv
     assert len(source.csv.splitlines()) == 4001
-    assert answer(catalog, "tasks").file_name == "tasks.csv"
+    assert run_report_query(catalog, "tasks").file_name == "tasks.csv"
 
 
 def test_a_column_is_right_aligned_if_it_has_numbers_and_dashes_only() -> None:
@@ -241,6 +241,6 @@ def test_a_column_is_right_aligned_if_it_has_numbers_and_dashes_only() -> None:
 def test_every_variant_has_a_label_of_its_own_in_tables(reader: Reader, catalog: Catalog) -> None:
     cells = {cell.text for cell in reader.find("td", section="perplexity")}
     assert {"wanda on fr-en, dense propagation, sparsity 0.5", "dense"} <= cells
-    meanings = {row["id"]: row["meaning"] for row in answer(catalog, "names").rows}
+    meanings = {row["id"]: row["meaning"] for row in run_report_query(catalog, "names").rows}
     for row in catalog.query("SELECT * FROM described_variants WHERE score = 'wanda'"):
         assert meanings[row["variant_id"]] == row["label"]

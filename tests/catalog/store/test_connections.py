@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from catalog.store import connections
-from catalog.store.connections import answer, answer_in_arrow, connect, is_damage, is_locked, require_free
+from catalog.store.connections import connect, is_damage, is_locked, require_free, run_query, run_query_in_arrow
 from mlprune.errors import QueryError, StoreError
 
 
@@ -68,13 +68,13 @@ def test_a_file_that_is_not_a_database_is_damaged(tmp_path: Path) -> None:
 def test_answers_are_the_same_as_rows_and_as_an_arrow_table(path: Path) -> None:
     sql = "SELECT n + $m AS n FROM numbers ORDER BY n"
     with connect(path, read_only=True) as connection:
-        assert answer(connection, sql, {"m": 1}, tables={}).rows == ((2,), (3,))
-        assert answer_in_arrow(connection, sql, {"m": 1}, tables={}).to_pydict() == {"n": [2, 3]}
+        assert run_query(connection, sql, {"m": 1}, tables={}).rows == ((2,), (3,))
+        assert run_query_in_arrow(connection, sql, {"m": 1}, tables={}).to_pydict() == {"n": [2, 3]}
 
 
 def test_an_extra_table_exists_for_one_question_only(path: Path) -> None:
     table = pa.table({"n": [5]})
     with connect(path, read_only=True) as connection:
-        assert answer(connection, "SELECT n FROM extra", {}, tables={"extra": table}).rows == ((5,),)
+        assert run_query(connection, "SELECT n FROM extra", {}, tables={"extra": table}).rows == ((5,),)
         with pytest.raises(QueryError):
-            answer(connection, "SELECT n FROM extra", {}, tables={})
+            run_query(connection, "SELECT n FROM extra", {}, tables={})

@@ -141,7 +141,7 @@ def test_a_shard_whose_inputs_are_moved_to_its_device_computes_the_same(folders,
         placed_names.extend(modules)
         return dict.fromkeys(modules, torch.device("cpu", 0))
 
-    monkeypatch.setattr(placed_modules, "device_for", on_one_device)
+    monkeypatch.setattr(placed_modules, "choose_devices", on_one_device)
     placed = local_chain(folders[name], n_shards=2)
     assert {f"{FAMILIES[name].blocks}.{block}" for block in range(3)} <= set(placed_names)
     for chain in (plain, placed):

@@ -1,10 +1,10 @@
-from catalog.report.drawing.exhibits import english_first, has_several_rules, omission_note, spread
+from catalog.report.drawing.exhibits import english_first, evenly_spaced, has_several_rules, omission_note
 from tests.catalog.report.rows import TASK
 
 
 def test_a_selection_includes_the_first_and_the_last_value_in_order() -> None:
-    assert spread(list(range(10)), 4) == [0, 3, 6, 9]
-    assert spread([1, 2], 4) == [1, 2]
+    assert evenly_spaced(list(range(10)), 4) == [0, 3, 6, 9]
+    assert evenly_spaced([1, 2], 4) == [1, 2]
     assert omission_note(2, 2, "sets") == ""
 
 

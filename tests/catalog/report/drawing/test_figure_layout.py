@@ -5,7 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size
-from catalog.report.drawing.figure_layout import MAX_HEIGHT, WIDTH, grid_panel, sheet, split_group
+from catalog.report.drawing.figure_layout import MAX_HEIGHT, WIDTH, draw_sheet, grid_panel, split_group
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.drawing.svg import drawing
 from catalog.report.style import series_style
@@ -21,7 +21,7 @@ def panel(title: str, width: float = 3.2) -> Panel:
 def places(group: Group, width: float = WIDTH) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
     """The sheet's size, and where each titled panel has its axes' upper left corner, in inches from the upper left."""
     with drawing():
-        figure = sheet(group, width=width)
+        figure = draw_sheet(group, width=width)
         whole = tuple(map(float, figure.get_size_inches()))
         found = {axes.get_title("left"): axes.get_position() for axes in figure.axes if axes.get_title("left")}
     return whole, {title: (box.x0 * whole[0], (1 - box.y1) * whole[1]) for title, box in found.items()}
@@ -51,7 +51,7 @@ def test_the_legend_is_below_all_panels_and_has_every_entry() -> None:
     )
     group = Group("g", (panel("a"),), rows=(), legend=legend)
     with drawing():
-        figure = sheet(group)
+        figure = draw_sheet(group)
         (legend,) = figure.legends
         assert [text.get_text() for text in legend.get_texts()] == ["dense model", "random", "chosen"]
         scale = figure.axes[-1]
@@ -64,7 +64,9 @@ def test_the_legend_is_below_all_panels_and_has_every_entry() -> None:
 def test_marks_of_the_legend_are_equal_to_those_of_the_figure() -> None:
     style = series_style("ria", "translation")
     with drawing():
-        (legend,) = sheet(Group("g", (panel("a"),), rows=(), legend=(LegendEntry.of_series("ria", style),))).legends
+        (legend,) = draw_sheet(
+            Group("g", (panel("a"),), rows=(), legend=(LegendEntry.of_series("ria", style),))
+        ).legends
         (handle,) = legend.get_lines()
     assert {key: handle.properties()[key] for key in style.marker_options} == style.marker_options
 
@@ -74,7 +76,7 @@ def test_a_heat_map_has_space_for_its_names_and_its_title() -> None:
     grid = Grid("a rather long title of a method, sparsity 0.5", "l", ("0", "1"), names, {(0, 0): 0.5}, Scale(0, 1))
     made = grid_panel(grid)
     with drawing():
-        figure = sheet(Group("g", (grid,), rows=()))
+        figure = draw_sheet(Group("g", (grid,), rows=()))
         figure.draw_without_rendering()
         box = figure.axes[0].get_tightbbox()
         assert box is not None
@@ -101,7 +103,7 @@ def test_names_of_columns_do_not_overlap() -> None:
     places_of = {(0, 0): 0.5, (0, 1): 0.5, (0, 2): 0.5}
     grid = Grid("t", "l", ("0",), names, places_of, Scale(0, 1), texts=dict.fromkeys(places_of, "0.50"))
     with drawing():
-        figure = sheet(Group("g", (grid,), rows=()))
+        figure = draw_sheet(Group("g", (grid,), rows=()))
         figure.draw_without_rendering()
         boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
     assert all(one.x1 < other.x0 for one, other in pairwise(boxes))

@@ -1,5 +1,5 @@
 from catalog.report.panels.change import change_heat_maps
-from catalog.report.query_results import answer
+from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from mlprune.numeric.evaluation.significance import holm
 from tests.catalog.report.rows import METHOD, TASK, Rows, grid
@@ -13,7 +13,7 @@ def test_significance_marks_follow_holm_over_all_comparisons_of_the_figure(catal
         if (row["task"], row["split"], row["metric"]) == ("facts", "test", "accuracy") and row["baseline_id"] in dense
     ]
     sure = [row for row, p in zip(family, holm([row["p_value"] for row in family]), strict=True) if p < 0.05]
-    rows_told = answer(catalog, "change_to_dense").rows
+    rows_told = run_report_query(catalog, "change_to_dense").rows
     cells = [row for row in rows_told if row["demonstration_label"] is None]
     of_pairs = [row for row in rows_told if row["demonstration_label"] is not None or not row["is_mean_over_pairs"]]
     assert {row["n_family"] for row in cells} == {len(family)}

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from catalog.report.panels.cost import MAX_RUNS, cost_bars
-from catalog.report.query_results import answer
+from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import drawn, texts
 
@@ -13,7 +13,7 @@ def step(name: str, **more: Any) -> dict[str, Any]:
 
 
 def test_costs_are_those_of_finished_jobs(catalog: Catalog) -> None:
-    (row,) = answer(catalog, "cost_by_step").rows
+    (row,) = run_report_query(catalog, "cost_by_step").rows
     assert (row["step"], row["n_jobs"]) == ("prune", 3)
     assert row["elapsed_s"] == pytest.approx(1.5 + 2.5 + 3.5)
     assert row["longest_s"] == 3.5

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from catalog.report.panels.curves import quality_curves
-from catalog.report.query_results import answer
+from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import DENSE, POINT, Rows, drawn, texts
 
@@ -19,7 +19,7 @@ def test_points_of_the_curves_are_means_over_the_variants_of_a_method(catalog: C
     ]
     (point,) = [
         row
-        for row in answer(catalog, "quality_by_sparsity").rows
+        for row in run_report_query(catalog, "quality_by_sparsity").rows
         if (row["task"], row["language"], row["score"], row["sparsity"]) == ("facts", "sw", "random", 0.5)
     ]
     assert point["n_variants"] == len(values) == 2
@@ -74,7 +74,7 @@ def test_lines_with_settings_have_colours_of_their_own_and_are_named() -> None:
 def test_there_are_points_of_a_pair_in_addition_to_the_means_over_all_pairs(catalog: Catalog) -> None:
     points = [
         row
-        for row in answer(catalog, "quality_by_sparsity").rows
+        for row in run_report_query(catalog, "quality_by_sparsity").rows
         if (row["task"], row["language"], row["score"], row["set_kind"], row["propagation"], row["sparsity"])
         == ("facts", "sw", "wanda", "translation", "dense", 0.5)
     ]

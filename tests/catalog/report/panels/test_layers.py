@@ -1,7 +1,7 @@
 import pytest
 
 from catalog.report.panels.layers import MAX_METHODS, MAX_PAIRS, layer_heat_maps, profile_heat_maps
-from catalog.report.query_results import answer
+from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import METHOD, Rows, grid
 
@@ -9,7 +9,9 @@ from tests.catalog.report.rows import METHOD, Rows, grid
 def test_the_differences_of_profiles_are_drawn_for_each_pair_with_the_values_of_the_query(
     methods_catalog: Catalog,
 ) -> None:
-    rows = answer(methods_catalog, "profile_differences", folder="queries", parameters={"variant_id": None}).rows
+    rows = run_report_query(
+        methods_catalog, "profile_differences", folder="queries", parameters={"variant_id": None}
+    ).rows
     (group,) = profile_heat_maps(rows)
     whole = [row for row in rows if row["block"] is None]
     assert len(group.panels) == len(whole) == 3
@@ -42,7 +44,7 @@ def test_of_many_pairs_an_even_selection_is_drawn() -> None:
 def test_layer_profiles_are_means_over_the_variants_of_a_method_at_its_largest_sparsity(
     catalog: Catalog, rows: Rows
 ) -> None:
-    answer_rows = answer(catalog, "layer_profiles").rows
+    answer_rows = run_report_query(catalog, "layer_profiles").rows
     assert {row["sparsity"] for row in answer_rows} == {0.5}
     (cell,) = [row for row in answer_rows if (row["score"], row["block"], row["layer"]) == ("random", 0, "fc1")]
     variants = {row["variant_id"]: row for row in rows["variants"]}
@@ -57,7 +59,7 @@ def test_layer_profiles_are_means_over_the_variants_of_a_method_at_its_largest_s
 
 
 def test_the_most_uneven_method_comes_first(methods_catalog: Catalog) -> None:
-    answer_rows = answer(methods_catalog, "layer_profiles").rows
+    answer_rows = run_report_query(methods_catalog, "layer_profiles").rows
     (group,) = layer_heat_maps(answer_rows)
     assert "only blocks 1" in grid(group.panels[0]).title
     assert [grid(group.panels[0]).texts[place] for place in ((0, 0), (1, 0))] == ["0.00", "0.50"]

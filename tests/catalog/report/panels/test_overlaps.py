@@ -8,7 +8,7 @@ from catalog.report.panels.overlaps import (
     feature_heat_maps,
     mask_heat_maps,
 )
-from catalog.report.query_results import answer
+from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import METHOD, Rows, grid
 
@@ -68,14 +68,14 @@ def test_labels_of_sets_of_equal_languages_differ_by_seed_or_id() -> None:
 
 
 def test_sets_have_the_same_order_down_and_across_though_none_is_compared_with_itself(catalog: Catalog) -> None:
-    rows = [row for row in answer(catalog, "feature_overlaps").rows if row["set_a"] != row["set_b"]]
+    rows = [row for row in run_report_query(catalog, "feature_overlaps").rows if row["set_a"] != row["set_b"]]
     panels = [grid(panel) for group in feature_heat_maps(rows) for panel in group.panels]
     assert all(panel.rows == panel.columns for panel in panels)
     assert not [place for panel in panels for place in panel.values if place[0] == place[1]]
 
 
 def test_the_overlap_of_two_sets_is_the_mean_over_the_layers_of_a_block(catalog: Catalog, rows: Rows) -> None:
-    answer_rows = answer(catalog, "mask_overlaps").rows
+    answer_rows = run_report_query(catalog, "mask_overlaps").rows
     assert {row["sparsity"] for row in answer_rows} == {0.5}
     sets = {row["demonstration_set_id"]: row for row in rows["demonstration_sets"]}
     variants = {row["variant_id"]: row for row in rows["variants"]}

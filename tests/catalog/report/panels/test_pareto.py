@@ -2,7 +2,7 @@ import re
 from typing import Any
 
 from catalog.report.panels.pareto import pareto_plots
-from catalog.report.query_results import answer
+from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import METHOD, TASK, drawn, texts
 
@@ -20,7 +20,7 @@ def dense(english: float, others: float, **more: Any) -> dict[str, Any]:
 
 
 def test_every_variant_of_the_view_is_a_point_beside_the_dense_model(catalog: Catalog) -> None:
-    rows = answer(catalog, "pareto").rows
+    rows = run_report_query(catalog, "pareto").rows
     (group,) = pareto_plots(rows)
     (panel,) = group.panels
     assert "39 variants" in panel.label

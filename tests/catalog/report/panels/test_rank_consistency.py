@@ -1,5 +1,5 @@
 from catalog.report.panels.rank_consistency import consistency_bars, consistency_matrices
-from catalog.report.query_results import answer
+from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import TASK, Rows, drawn, grid, texts
 
@@ -13,7 +13,7 @@ def test_rank_consistency_is_that_of_dense_and_of_the_variant_chosen_for_the_lan
         for row in rows["rank_consistency"]
         if (row["reference_language"], row["split"]) == ("en", "test")
     }
-    shown = answer(catalog, "rank_consistency").rows
+    shown = run_report_query(catalog, "rank_consistency").rows
     assert len(shown) == 6
     for row in shown:
         assert row["rank_consistency"] == values[row["variant_id"], row["language"]]
@@ -27,7 +27,7 @@ def test_bars_of_nothing_but_zeros_are_drawn() -> None:
 
 
 def test_matrices_hold_every_pair_of_languages_for_dense_and_every_chosen_variant(catalog: Catalog, rows: Rows) -> None:
-    answer_rows = answer(catalog, "rank_matrices").rows
+    answer_rows = run_report_query(catalog, "rank_matrices").rows
     chosen = {row["variant_id"] for row in catalog.query("SELECT * FROM best_variant WHERE task = 'facts'")}
     assert {row["variant_id"] for row in answer_rows if row["chosen_for"]} == chosen
     values = {

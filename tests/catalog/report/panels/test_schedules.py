@@ -1,12 +1,12 @@
 from catalog.report.panels.schedules import MAX_VARIANTS, STYLES, schedule_panels
-from catalog.report.query_results import answer
+from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import drawn
 
 
 def test_schedules_are_drawn_with_the_ratios_of_owl(methods_catalog: Catalog) -> None:
     parameters = {"variant_id": None, "schedule": None, "with_uniform": False}
-    rows = answer(methods_catalog, "layer_schedule", folder="queries", parameters=parameters).rows
+    rows = run_report_query(methods_catalog, "layer_schedule", folder="queries", parameters=parameters).rows
     assert {row["schedule"] for row in rows} == {"owl", "given"}
     (group,) = schedule_panels(rows)
     assert [key.label for key in group.legend] == [

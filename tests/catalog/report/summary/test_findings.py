@@ -5,12 +5,12 @@ import pytest
 
 from catalog.report.labels import number
 from catalog.report.summary.findings import (
-    adjusted,
     balance_finding,
     best_finding,
     comparison_finding,
     english_finding,
     gap_finding,
+    holm_p_values,
 )
 from mlprune.numeric.evaluation.significance import holm
 
@@ -74,7 +74,7 @@ def test_without_a_tested_language_the_finding_explains_what_the_recipe_lacks() 
 
 def test_rows_without_a_p_value_are_not_in_the_family() -> None:
     rows = [best("fr", 0.1, p_value=0.01), best("sw", 0.1, p_value=None), best("es", 0.1, p_value=0.03)]
-    assert adjusted(rows) == [holm([0.01, 0.03])[0], None, holm([0.01, 0.03])[1]]
+    assert holm_p_values(rows) == [holm([0.01, 0.03])[0], None, holm([0.01, 0.03])[1]]
 
 
 def test_the_cost_in_english_is_the_mean_over_the_variants_chosen_for_other_languages() -> None:
