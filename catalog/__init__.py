@@ -1,1 +1,1 @@
-"""The catalog: a DuckDB index over the records, the views and queries researchers ask, and the report."""
+"""The catalog: a DuckDB index of all records, views and named queries for researchers, and the report."""

@@ -22,15 +22,15 @@ from mlprune.store.store import Store
 class Damage:
     """One problem in a store or its catalog."""
 
-    what: str
-    where: str
+    problem: str
+    location: str
     """A path in the store, or a table and column of the catalog."""
     expected: str = ""
     got: str = ""
 
     def __str__(self) -> str:
         values = f" (expected {self.expected}, got {self.got})" if self.expected or self.got else ""
-        return " ".join(f"{self.where}: {self.what}{values}".split())
+        return " ".join(f"{self.location}: {self.problem}{values}".split())
 
 
 def check(store: Store) -> tuple[list[Damage], list[str]]:
@@ -49,7 +49,7 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
             for artefact in record.artefacts:
                 referenced.add(artefact.path)
                 damages += _artefact_damages(store, artefact)
-    damaged = {damage.where for damage in damages}
+    damaged = {damage.location for damage in damages}
     intact = [name for name in names if record_path(*name) not in damaged]
     next_step = "run catalog rebuild" if len(intact) == len(names) else "first run the recipes of the damaged records"
     damages += _catalog_damages(store, intact, next_step=next_step)
@@ -136,8 +136,8 @@ def _unfolded_records(catalog: Catalog, names: Iterable[tuple[str, str]]) -> Ite
 def _dangling_keys(catalog: Catalog) -> Iterator[Damage]:
     for key in foreign_keys():
         for row in catalog.query(statement("fold", "dangling_keys", **asdict(key))):
-            where, value = f"{key.table}.{key.column}", str(row["key"])
-            yield Damage(f"a key has no row in {key.parent}", where, "an existing id", value)
+            location, value = f"{key.table}.{key.column}", str(row["key"])
+            yield Damage(f"a key has no row in {key.parent}", location, "an existing id", value)
 
 
 def _view_damages(catalog: Catalog) -> Iterator[Damage]:

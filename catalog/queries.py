@@ -15,7 +15,6 @@ from mlprune.errors import QueryError, unknown
 __all__ = [
     "NamedQuery",
     "Parameter",
-    "ask",
     "find_query",
     "is_sql",
     "list_queries",
@@ -23,6 +22,7 @@ __all__ = [
     "parse_parameters",
     "read_query",
     "render",
+    "run_user_query",
 ]
 
 _PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
@@ -123,7 +123,7 @@ def is_sql(text: str) -> bool:
     return _BARE_WORD.fullmatch(text.strip()) is None and not text.strip().endswith(".sql")
 
 
-def ask(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
+def run_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
     """Run a user's query.
 
     Args:

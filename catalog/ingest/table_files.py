@@ -76,7 +76,7 @@ def foreign_keys() -> tuple[ForeignKey, ...]:
     for table in declared_tables().values():
         for name, _, parent, column, _ in _COLUMN.findall(table.file.text):
             if parent:
-                keys.append(ForeignKey(table.name, name, parent, column or _only_key(parent)))
+                keys.append(ForeignKey(table.name, name, parent, column or _single_key_column(parent)))
     return tuple(keys)
 
 
@@ -92,8 +92,8 @@ def _table(file: SqlFile) -> Table:
     return Table(file.name, columns, tuple(key[1].split(", ")) if key else (), file)
 
 
-def _only_key(table: str) -> str:
+def _single_key_column(table: str) -> str:
     names = declared_tables()[table].primary_key
     if len(names) != 1:
-        raise ValueError(f"a foreign key to {table} has to name one of the columns {names}")
+        raise ValueError(f"a foreign key to {table} must name one of the columns {names}")
     return names[0]

@@ -160,7 +160,7 @@ class Catalog:
             QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
                 statement, or two columns have the same name.
         """
-        return self.ask(lambda connection: run_query(connection, sql, parameters or {}, tables=tables or {}))
+        return self.use_connection(lambda connection: run_query(connection, sql, parameters or {}, tables=tables or {}))
 
     def query(self, sql: str, parameters: Mapping[str, Value] | None = None) -> list[dict[str, Value]]:
         """Return the rows of `select` as mappings from column name to value."""
@@ -174,7 +174,9 @@ class Catalog:
         Raises:
             QueryError: see `select`.
         """
-        return self.ask(lambda connection: run_query_in_arrow(connection, sql, parameters or {}, tables=tables or {}))
+        return self.use_connection(
+            lambda connection: run_query_in_arrow(connection, sql, parameters or {}, tables=tables or {})
+        )
 
     def artefact_table(self, folder: str, record_id: str) -> pa.Table:
         """Read and check the Parquet files of a record in one folder of the store, as one table.
@@ -187,14 +189,14 @@ class Catalog:
         files = self.query(statement("fold", "artefact_files"), {"id": record_id, "folder": folder})
         return artefact_table(self.store, files, folder=folder, record_id=record_id)
 
-    def ask(self, question: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
+    def use_connection(self, function: Callable[[duckdb.DuckDBPyConnection], Answer]) -> Answer:
         """Call a function with a connection that can only read.
 
         If a copy of the file turns out to be inconsistent, because another process wrote to the file meanwhile, the
         function is called again with a catalog in memory.
         """
         try:
-            return question(self._connection())
+            return function(self._connection())
         except (QueryError, duckdb.Error) as err:
             cause = err.__cause__ if isinstance(err, QueryError) else err
             if not (self._reader.reads_copy and isinstance(cause, duckdb.Error) and is_damage(cause)):
@@ -202,7 +204,7 @@ class Catalog:
             logger.warning("the copy of the catalog cannot be read, answering from memory: %s", err)
         self._reader.close()
         self._reader.open_in_memory()
-        return question(self._connection())
+        return function(self._connection())
 
     def fingerprints(self) -> dict[str, tuple[int, int]]:
         """Return table -> (number of rows, sum over the rows) for the tables that are filled from records.

@@ -38,7 +38,7 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     """Open the file, and wait up to `LOCK_TIMEOUT_S` while another process has it open.
 
     Args:
-        read_only: return a connection that can only answer questions.
+        read_only: return a connection that can only read.
     Raises:
         duckdb.Error: the file is still locked, or cannot be read.
     """

@@ -93,7 +93,7 @@ def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # no
                 n_rows += batch.num_rows
         return n_rows
 
-    return catalog.ask(write_with)
+    return catalog.use_connection(write_with)
 
 
 def _without_lists(schema: pa.Schema) -> pa.Schema:

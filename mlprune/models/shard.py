@@ -82,7 +82,7 @@ class Shard:
     def advance(self, messages: Sequence[ShardMessage[Result]]) -> list[ShardMessage[Result]]:
         """Run visitors through the blocks; return messages for the next shard, on the CPU.
 
-        Raises: what a visitor raises.
+        Raises: any error of a visitor.
         """
         run_blocks_in_step(self.runner, messages, self._offloaded.load)
         with torch.inference_mode():
@@ -93,7 +93,7 @@ class Shard:
     def finish(self, messages: Sequence[ShardMessage[Result]]) -> list[Result]:
         """Run visitors through the blocks of the last shard; return their results.
 
-        Raises: what a visitor raises.
+        Raises: any error of a visitor.
         """
         run_blocks_in_step(self.runner, messages, self._offloaded.load)
         return finish(self.runner, messages, self._offloaded.load, one_by_one=bool(self._offloaded))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 import mlprune.demo
-from catalog.queries import ask
+from catalog.queries import run_user_query
 from catalog.report import write_report
 from catalog.store import Catalog
 from mlprune.store.store import Store
@@ -57,7 +57,7 @@ def run_demo(store_uri: str, *, address: str) -> int:
             catalog.fold()
             write_report(catalog, report)
         for name, (question, columns) in QUESTIONS.items():
-            console.print(_table(question, ask(catalog, name, []).as_dicts(), columns=columns))
+            console.print(_table(question, run_user_query(catalog, name, []).as_dicts(), columns=columns))
     if store.local_root is not None:
         console.print(f"catalog: {store.local_root / 'catalog.duckdb'}", markup=False, soft_wrap=True, highlight=False)
     console.print(f"report:  {report.absolute()}", markup=False, soft_wrap=True, highlight=False)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from catalog.check import check
-from catalog.queries import ask
+from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.numeric.evaluation.significance import holm
 from tests.tiny_recipes import FinishedRun, copy_of
@@ -23,7 +23,7 @@ def catalog(baseline_run: FinishedRun) -> Iterator[Catalog]:
 
 
 def answers(catalog: Catalog, question: str) -> list[dict[str, Any]]:
-    return ask(catalog, question, ()).as_dicts()
+    return run_user_query(catalog, question, ()).as_dicts()
 
 
 def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(

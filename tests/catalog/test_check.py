@@ -53,7 +53,7 @@ def test_everything_that_can_be_wrong_with_files_is_found_where_it_is(store: Sto
     edit(store, recounted, artefacts=[wrong])
     (root(store) / "predictions" / "unreferenced.parquet").write_bytes(b"half a file")
     damages, notes = check(store)
-    found = {(damage.where, damage.what) for damage in damages}
+    found = {(damage.location, damage.problem) for damage in damages}
     assert (flipped.path, "an artefact is damaged") in found
     assert (missing.path, "an artefact is missing") in found
     assert (wrong["path"], "the size differs from the record") in found
@@ -70,7 +70,7 @@ def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) ->
     rows["metrics"][0]["value"] = 0.99
     edit(store, changed, rows=rows)
     damages, _ = check(store)
-    assert {(damage.where, damage.what.partition(":")[0]) for damage in damages} == {
+    assert {(damage.location, damage.problem.partition(":")[0]) for damage in damages} == {
         (renamed.path, "the record is damaged"),
         *((table, "the table differs from a rebuilt one") for table in ("metrics", "names", "records")),
     }
@@ -86,7 +86,7 @@ def test_an_unreadable_and_an_unfitting_record_are_damages(store: Store) -> None
     unfitting = Record("base_models", record_id, 1, parameters, rows={"base_models": [row]})
     store.write_record(unfitting)
     damages, _ = check(store)
-    found = {damage.where: damage.what for damage in damages}
+    found = {damage.location: damage.problem for damage in damages}
     assert found[unreadable.path].startswith("the record is damaged")
     assert found[unfitting.path] == "the record does not fit the catalog"
 
@@ -95,7 +95,7 @@ def test_foreign_keys_without_a_row_are_found(store: Store) -> None:
     gone = next(record for record in store.records("variants") if record.parameters["score"] == "magnitude")
     (root(store) / gone.path).unlink()
     damages, notes = check(store)
-    dangling = {damage.where for damage in damages if damage.got == gone.id}
+    dangling = {damage.location for damage in damages if damage.got == gone.id}
     assert {"metrics.variant_id", "evaluations.variant_id", "comparisons.variant_id"} <= dangling
     assert {"rank_consistency.variant_id", "record_parents.parent_id"} <= dangling
     assert notes == []
@@ -106,7 +106,7 @@ def test_a_view_that_cannot_be_queried_is_a_damage(store: Store, view: str) -> N
     with duckdb.connect(str(root(store) / "catalog.duckdb")) as connection:
         connection.execute(f"DROP VIEW {view}")
     damages, _ = check(store)
-    assert [damage.where for damage in damages] == [view]
+    assert [damage.location for damage in damages] == [view]
 
 
 def test_a_compacted_store_stays_sound_and_claims_are_not_checked(store: Store) -> None:
@@ -122,7 +122,7 @@ def test_a_record_that_differs_from_its_copy_in_a_segment_is_a_damage(store: Sto
     assert check(store) == ([], [])
     edit(store, record, rows={"names": []})
     damages, _ = check(Store(store.uri))
-    assert {damage.where for damage in damages} == {record.path, "names"}
+    assert {damage.location for damage in damages} == {record.path, "names"}
 
 
 def test_damaged_segments_are_named(store: Store) -> None:
@@ -133,7 +133,9 @@ def test_damaged_segments_are_named(store: Store) -> None:
         data[place] ^= 1
         path.write_bytes(data)
     damages, _ = check(Store(store.uri))
-    found = {damage.where.split("/")[1]: damage.what for damage in damages if damage.where.startswith("records/")}
+    found = {
+        damage.location.split("/")[1]: damage.problem for damage in damages if damage.location.startswith("records/")
+    }
     assert found["recipes"].startswith("the segment cannot be read")
     assert "damaged" in found["rank_consistency"]
     assert all("\n" not in str(damage) for damage in damages)

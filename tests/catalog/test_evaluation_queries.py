@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import catalog
-from catalog.queries import ask
+from catalog.queries import run_user_query
 from catalog.ranking import rank_variants
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, QueryError
@@ -23,7 +23,7 @@ CLASSES = {"en": 5, "fr": 5, "es": 5, "sw": 2}
 
 
 def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return ask(catalog, name, pairs).as_dicts()
+    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def accuracies(rows: Rows, split: str = "test") -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from catalog.queries import ask
+from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog_data import LANGUAGES, N_BLOCKS, N_NEURONS, write_rows
@@ -52,7 +52,7 @@ def shares_of(rows: Rows) -> Counts:
 def answered(catalog: Catalog, *pairs: str) -> dict[tuple[str, int], list[int]]:
     """Return (language, block) -> neurons, and check the counts of every row."""
     found = {}
-    for row in ask(catalog, "language_specific_neurons", pairs).as_dicts():
+    for row in run_user_query(catalog, "language_specific_neurons", pairs).as_dicts():
         neurons = [int(one) for one in (row["neurons"] or "").split()]
         assert row["n_neurons"] == len(neurons)
         assert (row["mean_probability"] is None) == (not neurons)
@@ -77,7 +77,7 @@ def test_a_neuron_made_for_a_language_is_found_with_its_share_of_the_block(catal
         for block in range(N_BLOCKS):
             assert found[language, block] == [place]
     shares = shares_of(rows)
-    for row in ask(catalog, "language_specific_neurons", ["share=0.1", "quantile=0.9"]).as_dicts():
+    for row in run_user_query(catalog, "language_specific_neurons", ["share=0.1", "quantile=0.9"]).as_dicts():
         assert row["share_of_block"] == pytest.approx(1 / N_NEURONS)
         own = shares[row["language"]][row["block"]][int(row["neurons"])]
         assert row["mean_probability"] == pytest.approx(own)
@@ -135,8 +135,10 @@ def test_removed_shares_are_means_over_a_languages_neurons_and_over_the_block(tm
     write_rows(store, "neuron_removals", parameters={}, rows={"neuron_removals": [removals]})
     with Catalog.open(store) as catalog:
         options = ["share=1", "quantile=0.6", f"variant_id={variant_id}"]
-        found = {row["language"]: row for row in ask(catalog, "language_specific_neurons", options).as_dicts()}
-        unasked = ask(catalog, "language_specific_neurons", options[:2]).as_dicts()
+        found = {
+            row["language"]: row for row in run_user_query(catalog, "language_specific_neurons", options).as_dicts()
+        }
+        unasked = run_user_query(catalog, "language_specific_neurons", options[:2]).as_dicts()
     assert {one: row["neurons"] for one, row in found.items()} == {"fr": "1 4", "sw": "2"}
     assert (found["fr"]["removed_before"], found["fr"]["removed_behind"]) == pytest.approx((0.15, 0.125))
     assert (found["sw"]["removed_before"], found["sw"]["removed_behind"]) == pytest.approx((0.6, 1.0))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from catalog.queries import Parameter, ask, find_query, is_sql, list_queries, named_query, parse_parameters
+from catalog.queries import Parameter, find_query, is_sql, list_queries, named_query, parse_parameters, run_user_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.numeric.evaluation.significance import holm
@@ -18,7 +18,7 @@ ALPHA = 0.05
 
 
 def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return ask(catalog, name, pairs).as_dicts()
+    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def variants_of(rows: Rows) -> dict[str, dict[str, Any]]:
@@ -65,7 +65,7 @@ def test_every_query_answers_with_its_defaults(methods_catalog: Catalog, rows: R
         needed = {"evaluation_id": evaluation_of(rows, pruned(rows)), "environment_id": ENVIRONMENT_ID}
         needed["baseline_evaluation_id"] = evaluation_of(rows, {dense})
         pairs = [f"{parameter.name}={needed[parameter.name]}" for parameter in query.parameters if parameter.required]
-        result = ask(methods_catalog, query.name, pairs)
+        result = run_user_query(methods_catalog, query.name, pairs)
         assert result.rows, query.name
 
 
@@ -298,7 +298,7 @@ def test_parameters_of_sql_are_numbers_where_they_read_as_such(catalog: Catalog)
         "g": "[1]",
     }
     sql = "SELECT count(*) AS n FROM variants WHERE sparsity = $sparsity AND score = $score"
-    assert ask(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)
+    assert run_user_query(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)
 
 
 def test_a_query_file_of_a_user_is_run_like_a_query_of_the_package(catalog: Catalog, tmp_path: Path) -> None:
@@ -307,10 +307,10 @@ def test_a_query_file_of_a_user_is_run_like_a_query_of_the_package(catalog: Cata
         "-- mine: one row per sparsity.\n-- $score VARCHAR = 'wanda'\n"
         "SELECT sparsity, count(*) AS n FROM variants WHERE score = $score GROUP BY ALL;\n"
     )
-    assert sorted(row[0] for row in ask(catalog, str(file)).rows) == list(SPARSITIES)
-    assert ask(catalog, str(file), ["score=none"]).rows == ()
+    assert sorted(row[0] for row in run_user_query(catalog, str(file)).rows) == list(SPARSITIES)
+    assert run_user_query(catalog, str(file), ["score=none"]).rows == ()
     with pytest.raises(QueryError, match="a parameter is unknown"):
-        ask(catalog, str(file), ["task=facts"])
+        run_user_query(catalog, str(file), ["task=facts"])
 
 
 def test_the_summary_of_a_query_is_one_sentence() -> None:
@@ -322,9 +322,9 @@ def test_the_summary_of_a_query_is_one_sentence() -> None:
 
 def test_an_empty_question_is_an_error_with_the_possible_questions(catalog: Catalog) -> None:
     with pytest.raises(QueryError, match="mlprune query --list"):
-        ask(catalog, " ")
+        run_user_query(catalog, " ")
 
 
 def test_a_missing_query_file_is_an_error_with_its_path(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match=r"cannot be read.*missing\.sql"):
-        ask(catalog, str(tmp_path / "missing.sql"))
+        run_user_query(catalog, str(tmp_path / "missing.sql"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from catalog.queries import ask
+from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.numeric.evaluation.significance import holm
@@ -17,7 +17,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return ask(catalog, name, pairs).as_dicts()
+    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def to_dense(rows: Rows) -> list[dict[str, Any]]:
@@ -281,7 +281,7 @@ def test_a_question_about_missing_or_damaged_files_is_an_error(store: Store, row
     evaluation_id, _ = of_facts(rows)
     with Catalog.open(store) as catalog:
         with pytest.raises(QueryError, match="no record with this id has files in this folder"):
-            ask(catalog, "examples_of_evaluation", ["evaluation_id=0"])
+            run_user_query(catalog, "examples_of_evaluation", ["evaluation_id=0"])
         store.write_bytes(f"predictions/{evaluation_id}.parquet", b"other bytes")
         with pytest.raises(QueryError, match="a file that the query reads cannot be used"):
-            ask(catalog, "examples_of_evaluation", [f"evaluation_id={evaluation_id}"])
+            run_user_query(catalog, "examples_of_evaluation", [f"evaluation_id={evaluation_id}"])

@@ -103,9 +103,9 @@ def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 def _summary(rows: Sequence[Row]) -> str:
     """Return the fraction of differing entries over all layers, and the fraction for unrelated masks."""
-    whole = [row for row in rows if row["block"] is None]
-    shares = [row["share_differing"] for row in whole]
-    chances = [row["share_by_chance"] for row in whole]
+    model_rows = [row for row in rows if row["block"] is None]
+    shares = [row["share_differing"] for row in model_rows]
+    chances = [row["share_by_chance"] for row in model_rows]
     difference = f"over all layers {_span(shares)} of the mask entries differ"
     return f"{difference}; for unrelated masks of these sparsities it would be {_span(chances)}"
 
@@ -116,15 +116,15 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
-    whole = next(row for row in rows if row["block"] is None)
+    model_row = next(row for row in rows if row["block"] is None)
     cells = [row for row in rows if row["layer"] is not None]
-    label = str(whole["label"])
+    label = str(model_row["label"])
     most = max(cells, key=lambda row: (row["share_differing"], -row["block"]))
     span = f"most in block {most['block']}, {most['layer']}: {number(most['share_differing'])}"
     return _block_by_layer(
         cells,
         column="share_differing",
-        title=f"{label}, {number(whole['share_differing'])} of all entries differ",
+        title=f"{label}, {number(model_row['share_differing'])} of all entries differ",
         label=f"Published and corrected choices, {label}: {span}",
         scale=scale,
     )

@@ -80,8 +80,10 @@ def _draw_set(
 ) -> None:
     axes.set_title(title, color=INK, weight="bold")
     axes.grid(axis="y")
-    others = [row for row in rows if row["feature"] not in recurring]
-    axes.plot([row["depth"] for row in others], [row["magnitude"] for row in others], ".", color=GREY, markersize=3)
+    other_rows = [row for row in rows if row["feature"] not in recurring]
+    axes.plot(
+        [row["depth"] for row in other_rows], [row["magnitude"] for row in other_rows], ".", color=GREY, markersize=3
+    )
     depths = sorted({row["depth"] for row in rows})
     for feature, index in recurring.items():
         large = {row["depth"]: row["magnitude"] for row in rows if row["feature"] == feature}

@@ -24,7 +24,7 @@ def family_of(model_type: str) -> Family:
     """
     family = FAMILIES.get(model_type)
     if family is None:
-        what = f"model type: it needs a record in {RECORDS} (docs/models.md says how to write one)"
+        what = f"model type: it needs a record in {RECORDS} (see docs/models.md)"
         record = [field.name for field in fields(Family)]
         raise unknown(what, model_type, sorted(FAMILIES), error=ModelError, record=record)
     return family

@@ -40,12 +40,12 @@ class HiddenSumVisitor(BatchVisitor[StateSums]):
 
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Run a block and sum the states after it."""
-        after = runner.step(block, states)
+        states_after = runner.step(block, states)
         try:
-            self.sums.append(token_sums(after.hidden, self.batch.counted).cpu().to(torch.float64))
+            self.sums.append(token_sums(states_after.hidden, self.batch.counted).cpu().to(torch.float64))
         except StatisticsError as err:
             raise StatisticsError(err.message, err.context, block=block) from err
-        return after
+        return states_after
 
     def result(self) -> StateSums:
         """The sums of all blocks."""

@@ -46,12 +46,12 @@ class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
 
         try:
             with runner.hooks.listening(neurons=count):
-                after = runner.step(block, states)
+                states_after = runner.step(block, states)
         except StatisticsError as err:
             raise StatisticsError(err.message, err.context, block=block) from err
         (block_counts,) = counts
         self.counts[block] = block_counts.cpu()
-        return after
+        return states_after
 
     def result(self) -> ActiveNeurons:
         """The counts of all blocks."""

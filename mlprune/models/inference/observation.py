@@ -51,10 +51,10 @@ class StatisticsVisitor(BatchVisitor[Observation]):
 
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Run a block; sum the squares of its layer inputs, and take the magnitudes after the block."""
-        after, block_sums = run_observed(runner, block, states, counted=self.batch.counted)
+        states_after, block_sums = run_observed(runner, block, states, counted=self.batch.counted)
         self.sums |= {(block, name): tensor for name, tensor in block_sums.items()}
-        self._add_magnitudes(after.hidden)
-        return after
+        self._add_magnitudes(states_after.hidden)
+        return states_after
 
     def result(self) -> Observation:
         """The statistics of all blocks."""

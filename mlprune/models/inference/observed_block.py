@@ -1,4 +1,4 @@
-"""Run one block and observe what its layers read."""
+"""Run one block and observe the inputs of its layers."""
 
 from torch import Tensor
 
@@ -20,10 +20,10 @@ def run_observed(
     listener = InputSums(runner.family, counted)
     try:
         with runner.hooks.listening(listener):
-            after = runner.step(block, states)
+            states_after = runner.step(block, states)
     except StatisticsError as err:
         raise StatisticsError(err.message, err.context, block=block) from err
-    return after, listener.sums()
+    return states_after, listener.sums()
 
 
 def observe_inputs(

@@ -49,7 +49,7 @@ class BlockVisitor(Protocol[Result_co]):
         """Embed the item; called in the first shard."""
 
     def needs_block(self, block: int) -> bool:
-        """Whether this block, or any later one, has to run."""
+        """Whether this block, or any later one, must run."""
 
     def visit(self, runner: BlockRunner, block: int, states: States) -> States:
         """Run one block and observe it; return the states after the block."""

@@ -49,7 +49,7 @@ class BlockCache:
     def wait(self) -> None:
         """Wait until no part is being read.
 
-        Raises: what reading raised; the part is then not in memory.
+        Raises: any error of `read`; the part is then not in memory.
         """
         if self._pending is not None:
             (part, future), self._pending = self._pending, None

@@ -7,7 +7,7 @@ import pytest
 
 from catalog.check import check
 from catalog.ingest.run_rows import TABLES
-from catalog.queries import ask
+from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
@@ -105,7 +105,7 @@ def test_a_job_in_an_unknown_environment_is_found(store: Store) -> None:
 def test_runs_are_listed_with_their_code_and_their_end(store: Store) -> None:
     add_run(store, 3)
     with Catalog.open(store) as catalog:
-        first, second = sorted(ask(catalog, "runs").as_dicts(), key=lambda row: row["run_id"], reverse=True)
+        first, second = sorted(run_user_query(catalog, "runs").as_dicts(), key=lambda row: row["run_id"], reverse=True)
     assert (first["run_id"], first["how"], first["n_done"], first["n_failed"]) == ("run-1", "failed", 3, 1)
     assert (first["git_commit"], first["is_modified"], first["environment_id"]) == ("c0ffee", False, ENVIRONMENT_ID)
     assert (second["run_id"], second["how"], second["n_done"], second["n_failed"]) == (RUN, None, 3, 1)

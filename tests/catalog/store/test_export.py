@@ -76,7 +76,9 @@ def test_pandas_and_polars_read_every_file(methods_catalog: Catalog, tmp_path: P
 
 
 def test_every_answer_becomes_a_data_frame(methods_catalog: Catalog) -> None:
-    relations = [name for (name,) in methods_catalog.ask(lambda one: one.cursor().execute(RELATIONS).fetchall())]
+    relations = [
+        name for (name,) in methods_catalog.use_connection(lambda one: one.cursor().execute(RELATIONS).fetchall())
+    ]
     assert {"metrics", "gain_over_dense", "neuron_activity"} <= set(relations)
     for name in relations:
         table = methods_catalog.arrow(f"SELECT * FROM {name} LIMIT 50")
