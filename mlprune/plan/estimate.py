@@ -15,7 +15,8 @@ from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.plan.job_costs import costs_of, makespan
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.plan import Plan
-from mlprune.plan.pool import Pool, plan_pool
+from mlprune.plan.pool import Pool
+from mlprune.plan.pool_planning import plan_pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.job import Job, ModelRef
 from mlprune.steps.job_cost import JobCost

@@ -5,7 +5,6 @@ to the installed harness or is in a folder that the user names; no code comes fr
 of a model are refused.
 """
 
-import json
 import logging
 import os
 import random
@@ -24,8 +23,9 @@ from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from mlprune.errors import MlpruneError, TaskFileError, unknown
+from mlprune.evaluation.harness.rows import document_row, plain_value, request_row
 from mlprune.hashing import digest
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def requests_sha256(task: HarnessTask, *, limit: int | None) -> str:
     """
     requests = _built(task, limit=limit)
     return digest(
-        [[each.doc_id, each.idx, each.request_type, _plain(each.args), _plain(each.doc)] for each in requests]
+        [[each.doc_id, each.idx, each.request_type, plain_value(each.args), plain_value(each.doc)] for each in requests]
     )
 
 
@@ -135,8 +135,8 @@ def run_task(model: LM, task: HarnessTask, *, limit: int | None) -> HarnessRun:
     samples = evaluated["samples"][task.name]
     return HarnessRun(
         results=tuple(_results(evaluated["results"][task.name], evaluated["higher_is_better"].get(task.name) or {})),
-        documents=tuple(_document_row(sample) for sample in samples),
-        requests=tuple(_request_row(request) for request in task.task.instances),
+        documents=tuple(document_row(sample) for sample in samples),
+        requests=tuple(request_row(request) for request in task.task.instances),
         n_documents=len({sample["doc_id"] for sample in samples}),
     )
 
@@ -162,7 +162,7 @@ def _prepared(name: str, task: Any, num_fewshot: int | None) -> HarnessTask:
         task.set_config(key="num_fewshot", value=num_fewshot)
     elif configured is None:
         task.set_config(key="num_fewshot", value=0)
-    config = {key: _plain(value) for key, value in task.dump_config().items() if key not in DATA_LOCATION_KEYS}
+    config = {key: plain_value(value) for key, value in task.dump_config().items() if key not in DATA_LOCATION_KEYS}
     config.get("metadata", {}).pop("config_source", None)
     return HarnessTask(name, str(task.VERSION), digest(config), int(task.get_config("num_fewshot")), task)
 
@@ -228,50 +228,6 @@ def _results(values: Mapping[str, object], higher_is_better: Mapping[str, bool])
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
-
-
-def _document_row(sample: Mapping[str, Any]) -> dict[str, JsonValue]:
-    return {
-        "doc_id": int(sample["doc_id"]),
-        "filter": str(sample["filter"]),
-        "target": _text(sample["target"]),
-        "document": _text(_plain(sample["doc"])),
-        "metrics": _text(_plain({name: sample[name] for name in sample["metrics"]})),
-    }
-
-
-def _request_row(request: Any) -> dict[str, JsonValue]:
-    """Row of one request with its first answer: a number and a flag, a number, or a text."""
-    answer = request.resps[0]
-    is_pair, is_text = isinstance(answer, tuple), isinstance(answer, str)
-    return {
-        "doc_id": int(request.doc_id),
-        "request_index": int(request.idx),
-        "kind": str(request.request_type),
-        "context": str(request.args[0]),
-        "continuation": _text(_plain(request.args[1])) if len(request.args) > 1 else None,
-        "log_likelihood": None if is_text else float(answer[0] if is_pair else answer),
-        "is_greedy": bool(answer[1]) if is_pair else None,
-        "output": answer if is_text else None,
-    }
-
-
-def _text(value: object) -> str:
-    """Return a text unchanged, and any other value as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _plain(value: object) -> Any:
-    """Convert a value to JSON types; values without a JSON type become text."""
-    return json.loads(json.dumps(value, default=_unknown, sort_keys=True), parse_constant=str)
-
-
-def _unknown(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray | set | frozenset):
-        return sorted(value) if isinstance(value, set | frozenset) else value.tolist()
-    return getattr(value, "__name__", None) or str(value)
 
 
 def _first_line(err: Exception) -> str:

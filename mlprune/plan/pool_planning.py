@@ -1,0 +1,224 @@
+"""Plan the pool of a run from the recipe and the resources of the nodes.
+
+`auto` takes as few shards as possible: first with all weights in the memory of the accelerators, then in main memory,
+then with some blocks offloaded to disk. Replicas use the remaining resources as long as there are jobs for them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from mlprune.errors import BadInputError
+from mlprune.models.block_ranges import plan_spans
+from mlprune.models.placement.budget import MemoryBudget, resident_blocks, smallest_budget
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint, shard_bytes
+from mlprune.plan.job_costs import makespan, peak_bytes
+from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room, max_cpus, max_memory, n_gpu_shares
+from mlprune.plan.pool import GIB, Pool
+from mlprune.recipe import ComputeConfig
+from mlprune.steps.job_cost import JobCost
+from mlprune.steps.observe.cost import COORDINATING_BYTES
+
+GPU_SHARE = 0.9
+"""Usable share of an accelerator's memory; its driver and libraries need the remainder."""
+MAKESPAN_TOLERANCE = 1.1
+"""Pools up to this much slower than the fastest count as equal; more replicas also share the small jobs."""
+
+
+class _WeightLocation(Enum):
+    """Where the weights of a model are."""
+
+    ACCELERATORS = 0
+    MEMORY = 1
+    DISK = 2
+
+
+def plan_pool(compute: ComputeConfig, sizes: Footprint, nodes: Sequence[Node], *, costs: Sequence[JobCost]) -> Pool:
+    """Plan the pool of a run.
+
+    Args:
+        compute: from the recipe.
+        sizes: of the recipe's model.
+        nodes: resources of all nodes.
+        costs: of all jobs.
+    Raises:
+        BadInputError: no pool fits; the message has a line for the recipe with which one would.
+    """
+    planning = _Planning(compute, sizes, tuple(nodes), tuple(costs))
+    pool = planning.pool()
+    if pool is None:
+        raise _refusal(planning)
+    return pool
+
+
+@dataclass(frozen=True)
+class _Planning:
+    """The search for a pool."""
+
+    compute: ComputeConfig
+    sizes: Footprint
+    all_nodes: tuple[Node, ...]
+    costs: tuple[JobCost, ...]
+
+    @property
+    def n_gpus(self) -> float:
+        """Accelerators of an actor."""
+        if self.compute.gpus_per_actor != "auto":
+            return self.compute.gpus_per_actor
+        return 1.0 if any(node.n_gpus for node in self.all_nodes) else 0.0
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Nodes that can run an actor; a head node without CPUs cannot."""
+        return tuple(node for node in self.all_nodes if node.n_cpus > 0 and node.n_gpus >= min(self.n_gpus, 1))
+
+    @property
+    def shard_counts(self) -> range:
+        """Possible numbers of shards, fewest first."""
+        given, most = self.compute.shards, len(self.sizes.blocks)
+        return range(1, most + 1) if given == "auto" else range(given, given + 1)
+
+    def pool(self) -> Pool | None:
+        """The first pool that fits, or None. Among nearly equal pools, the one with the most replicas."""
+        for location in _WeightLocation:
+            for n_shards in self.shard_counts:
+                pools = list(self._pools(n_shards, location))
+                if pools:
+                    limit = min(map(self._makespan, pools)) * MAKESPAN_TOLERANCE
+                    return next(pool for pool in pools if self._makespan(pool) <= limit)
+        return None
+
+    def _makespan(self, pool: Pool) -> float:
+        """Floating-point operations of the busiest thread."""
+        return makespan(self.costs, pool.n_workers) / pool.threads
+
+    def _pools(self, n_shards: int, location: _WeightLocation) -> Iterator[Pool]:
+        """Pools that fit, one per number of replicas, most replicas first."""
+        given = self.compute.replicas
+        counts = range(self._most_replicas(n_shards, location), 0, -1) if given == "auto" else (given,)
+        for n_workers in counts:
+            n_cpus = max_cpus(self.nodes, n_workers * n_shards)
+            for threads in range(max(1, int(n_cpus)), 0, -1) if n_cpus else ():
+                pool = self._sized(n_workers, n_shards, min(n_cpus, float(threads)), location=location)
+                if pool is not None:
+                    yield pool
+                    break
+
+    def _most_replicas(self, n_shards: int, location: _WeightLocation) -> int:
+        """As many as accelerators or CPUs allow; for an offloaded model, one per node."""
+        if self.n_gpus:
+            n_actors = n_gpu_shares(self.nodes, self.n_gpus)
+        elif location is _WeightLocation.DISK:
+            n_actors = len(self.nodes)
+        else:
+            n_actors = int(sum(node.n_cpus for node in self.nodes))
+        return max(1, n_actors // n_shards)
+
+    def _sized(self, n_workers: int, n_shards: int, n_cpus: float, *, location: _WeightLocation) -> Pool | None:
+        """A pool with the memory that the recipe sets, that it needs, or that is free; None if it does not fit."""
+        threads, n_actors = max(1, int(n_cpus)), n_workers * n_shards
+        least = self.least_bytes(n_shards, threads, location=location)
+        if least is None:
+            return None
+        coordinator_bytes = self.coordinator_bytes(n_shards, threads)
+        coordinators = Coordinators(n_workers if coordinator_bytes else 0, coordinator_bytes)
+        memory = least
+        if self.compute.memory_gib_per_actor != "auto":
+            memory = int(self.compute.memory_gib_per_actor * GIB)
+        elif location is _WeightLocation.DISK:
+            memory = max_memory(self.nodes, Actor(n_cpus, self.n_gpus, 0), n_actors, coordinators)
+        actor = Actor(n_cpus, self.n_gpus, memory)
+        if memory < least or not has_room(self.nodes, actor, n_actors, coordinators):
+            return None
+        working = self.working_bytes(n_shards, threads, location=location)
+        budget = MemoryBudget(memory + self._gpu_bytes(threads), working)
+        resident = [resident_blocks(self.sizes, span, budget) for span in self._spans(n_shards)]
+        return Pool(
+            n_workers,
+            n_shards,
+            n_cpus,
+            self.n_gpus,
+            threads=threads,
+            memory_bytes=memory,
+            working_bytes=working,
+            coordinator_bytes=coordinator_bytes,
+            resident=tuple(resident),
+            n_blocks=len(self.sizes.blocks),
+        )
+
+    def least_bytes(self, n_shards: int, threads: int, *, location: _WeightLocation) -> int | None:
+        """Least memory of an actor; None if the weights should be on accelerators and do not fit."""
+        working = self.working_bytes(n_shards, threads, location=location)
+        spans, gpu_bytes = self._spans(n_shards), self._gpu_bytes(threads)
+        if location is _WeightLocation.DISK:
+            return max(smallest_budget(self.sizes, span, working_bytes=working) for span in spans)
+        weight_bytes = max(shard_bytes(self.sizes, span) for span in spans)
+        if location is _WeightLocation.ACCELERATORS and weight_bytes > gpu_bytes:
+            return None
+        return PROCESS_BYTES + working + max(0, weight_bytes - gpu_bytes)
+
+    def smallest_bytes(self) -> int:
+        """Least memory of an actor with one thread, over all locations of the weights."""
+        candidates = (
+            self.least_bytes(n, 1, location=location) for n in self.shard_counts for location in _WeightLocation
+        )
+        return min(least for least in candidates if least is not None)
+
+    def working_bytes(self, n_shards: int, threads: int, *, location: _WeightLocation) -> int:
+        """Memory of the jobs in an actor, in addition to its process and its weights."""
+        costs = self.costs if n_shards == 1 else tuple(cost for cost in self.costs if cost.runs_model)
+        return peak_bytes(costs, threads) + (GROUP_BYTES if location is _WeightLocation.DISK else 0)
+
+    def coordinator_bytes(self, n_shards: int, threads: int) -> int:
+        """Memory of a worker that coordinates shards in other actors; 0 if there is one shard."""
+        if n_shards == 1:
+            return 0
+        without_model = tuple(cost for cost in self.costs if not cost.runs_model)
+        return PROCESS_BYTES + max(COORDINATING_BYTES, peak_bytes(without_model, threads))
+
+    def _gpu_bytes(self, threads: int) -> int:
+        """Memory for weights on the accelerators of one actor; 0 if there are none or their memory is unknown."""
+        smallest_gpu = min((node.gpu_bytes for node in self.nodes), default=0) if self.n_gpus else 0
+        if not smallest_gpu:
+            return 0
+        working = self.working_bytes(len(self.sizes.blocks), threads, location=_WeightLocation.MEMORY)
+        return max(0, int(smallest_gpu * self.n_gpus * GPU_SHARE) - working)
+
+    def _spans(self, n_shards: int) -> tuple[range, ...]:
+        return plan_spans(len(self.sizes.blocks), n_shards)
+
+
+def _refusal(planning: _Planning) -> BadInputError:
+    """The error for a recipe without a pool, with a changed line of the recipe that has one."""
+    needed = _rounded_up_gib(planning.smallest_bytes())
+    changes: list[dict[str, object]] = [{"memory_gib_per_actor": needed}, {"memory_gib_per_actor": "auto"}]
+    changes += [{"gpus_per_actor": "auto"}, {"replicas": 1}, {"shards": "auto"}, {"replicas": 1, "shards": "auto"}]
+    changes.append(dict.fromkeys(("replicas", "shards", "memory_gib_per_actor", "gpus_per_actor"), "auto"))
+    candidates = (planning.compute.model_copy(update=change) for change in changes)
+    fitting = next((compute for compute in candidates if replace(planning, compute=compute).pool()), None)
+    nodes = _format_nodes(planning.all_nodes)
+    return BadInputError(
+        "the model does not fit on the available machines",
+        expected=recipe_line(fitting) if fitting else f"a machine with {needed} GiB of free memory for an actor",
+        got=f"{recipe_line(planning.compute)} on {nodes}; an actor needs at least {needed} GiB",
+    )
+
+
+def recipe_line(compute: ComputeConfig) -> str:
+    """The section `compute` as one line of a recipe, without the keys that are `auto`."""
+    keys = {key: value for key, value in compute.model_dump().items() if value != "auto"}
+    return f"compute: {{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}"
+
+
+def _format_nodes(nodes: Sequence[Node]) -> str:
+    """The resources of the nodes; equal nodes are counted."""
+    texts = []
+    for node in dict.fromkeys(nodes):
+        gpus = f", {node.n_gpus:g} GPUs of {node.gpu_bytes / GIB:.1f} GiB" if node.n_gpus else ""
+        texts.append(f"{nodes.count(node)} x ({node.n_cpus:g} CPUs, {node.memory_bytes / GIB:.1f} GiB{gpus})")
+    return " + ".join(texts) or "no node"
+
+
+def _rounded_up_gib(n_bytes: int) -> float:
+    """GiB, rounded up to tenths."""
+    return -(-n_bytes * 10 // GIB) / 10
