@@ -36,5 +36,5 @@ def views() -> Mapping[str, SqlFile]:
 
 @cache
 def macros() -> Mapping[str, SqlFile]:
-    """Name -> file of the table macros: views with an argument, which read tables and views."""
+    """Return macro name -> file. A table macro is a view with an argument; it reads tables and views."""
     return MappingProxyType({file.name: file for file in sql_files("macros")})

@@ -28,7 +28,7 @@ def plan_spans(n_blocks: int, n_shards: int) -> tuple[range, ...]:
 
 
 def shard_of(spans: Sequence[range], block: int) -> int:
-    """Index of the shard that has a block.
+    """Return the index of the shard that has a block.
 
     Raises:
         ModelError: no shard has it.

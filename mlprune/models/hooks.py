@@ -105,7 +105,7 @@ class InputSums:
             raise BlockStop
 
     def sums(self) -> dict[str, Tensor]:
-        """input -> [b, in] float32 on the CPU, in the family's order.
+        """Return input -> [b, in] float32 on the CPU, in the family's order.
 
         Raises:
             ModelError: the block did not run a layer.

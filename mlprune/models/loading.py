@@ -40,7 +40,7 @@ class ModelInfo:
 
 
 def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
-    """The local folder of a model: the folder itself, or a snapshot of a hub model in the hub's cache.
+    """Return the local folder of a model: the folder itself, or a snapshot of a hub model in the hub's cache.
 
     Raises:
         ModelError: there is no such folder, and the hub has no such model or is not reachable.

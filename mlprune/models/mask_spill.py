@@ -58,7 +58,7 @@ class MaskSpill:
             self._file(block).unlink(missing_ok=True)
 
     def mask_of(self, block: int, layer: str) -> Tensor | None:
-        """Keep mask of a layer, bool [out, in]; None if the layer has no mask.
+        """Return the keep mask of a layer, bool [out, in]; None if the layer has no mask.
 
         Raises:
             ModelError: the scratch folder is gone.
@@ -71,7 +71,7 @@ class MaskSpill:
         return unpack_levels(packed.numpy().tobytes(), shape, 1).view(torch.bool)
 
     def weight_of(self, block: int, layer: str) -> Tensor | None:
-        """New weight of a layer, [out, in]; None if the layer keeps its weight. Raises as `mask_of`."""
+        """Return the new weight of a layer, [out, in]; None if there is none. Raises as `mask_of`."""
         return self._read(block, _WEIGHT + layer) if block in self._shapes else None
 
     def _read(self, block: int, name: str) -> Tensor | None:

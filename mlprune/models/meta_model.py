@@ -42,7 +42,7 @@ class MetaModel:
         self._placeholders = dict(self.model.named_parameters(remove_duplicate=False))
 
     def names_in(self, module: str) -> list[str]:
-        """Names of the parameters of a module of the model."""
+        """Return the names of the parameters of a module of the model."""
         return [name for name in self._placeholders if name.startswith(f"{module}.")]
 
     def load(self, names: Iterable[str], *, device: torch.device | None = None, copies: bool = False) -> None:

@@ -72,7 +72,7 @@ class _Entry(TypedDict):
 
 
 def _state(folder: Path) -> _State | None:
-    """The current state of a folder; None if it cannot be read."""
+    """Return the current state of a folder; None if it cannot be read."""
     try:
         files = {
             file.name: [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
@@ -92,7 +92,7 @@ def _is_settled(state: _State) -> bool:
 
 @cache
 def _code_hash() -> str:
-    """SHA-256 over the sources of this package, including the family records, and the versions of the libraries."""
+    """Return the SHA-256 over the sources of this package, with the family records, and the versions of libraries."""
     folder = Path(__file__).parent
     paths = sorted(folder.rglob("*.py"))
     sources = {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -107,7 +107,7 @@ def _version(name: str) -> str:
 
 
 def _read(entry: Path) -> _Entry | None:
-    """An entry; None if it is missing or damaged."""
+    """Read an entry; None if it is missing or damaged."""
     try:
         stored: _Entry = json.loads(entry.read_text(encoding="utf-8"))
         is_intact = stored["sha256"] == digest([stored["state"], stored["metadata"]])

@@ -22,7 +22,7 @@ TOKENIZER_FILES = (
 
 
 def content_hashes(path: Path, weight_file_names: Iterable[str]) -> dict[str, str]:
-    """File name -> SHA-256 of the files that determine the model in a folder, sorted.
+    """Return file name -> SHA-256 of the files that determine the model in a folder, sorted.
 
     Raises:
         ModelError: a file cannot be read.
@@ -32,7 +32,7 @@ def content_hashes(path: Path, weight_file_names: Iterable[str]) -> dict[str, st
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, cached while its size and modification time do not change.
+    """Return the SHA-256 of a file, cached while its size and modification time do not change.
 
     Raises:
         ModelError: the file cannot be read.

@@ -54,7 +54,7 @@ def read_json_object(path: Path) -> JsonObject:
 
 
 def family_at(path: Path) -> Family:
-    """The family of the model in a folder.
+    """Return the family of the model in a folder.
 
     Raises:
         ModelError: its config cannot be read, or its type has no record.
@@ -186,7 +186,7 @@ class WeightFiles:
         return self._open[file_name]
 
     def _stored_name(self, name: str) -> str | None:
-        """The name of a tensor in the checkpoint; None if the checkpoint does not have it."""
+        """Return the name of a tensor in the checkpoint; None if the checkpoint does not have it."""
         older_names = [stored for current, stored in self._family.renamed if current == name]
         prefix = f"{self._family.prefix}."
         for candidate in (name, *older_names):
@@ -203,7 +203,7 @@ def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:
 
 
 def weight_name(family: Family, block: int, layer: str) -> str:
-    """Name of a prunable weight in the model."""
+    """Return the name of a prunable weight in the model."""
     return f"{family.blocks}.{block}.{layer}.weight"
 
 

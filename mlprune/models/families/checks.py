@@ -17,7 +17,7 @@ TRANSPOSED = "Conv1D"
 
 
 def family_of(model_type: str) -> Family:
-    """The family of a model type.
+    """Return the family of a model type.
 
     Raises:
         ModelError: the type has no record.
@@ -31,7 +31,7 @@ def family_of(model_type: str) -> Family:
 
 
 def oriented(weight: Tensor, family: Family) -> Tensor:
-    """A view of a stored weight as [out, in], so that y = x @ view.T."""
+    """Return a view of a stored weight as [out, in], so that y = x @ view.T."""
     return weight.T if family.transposed else weight
 
 

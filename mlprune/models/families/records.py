@@ -61,7 +61,7 @@ class Family:
         return self.inputs[-2], self.inputs[-1][0]
 
     def input_of(self, layer: str) -> str:
-        """The input that a layer reads.
+        """Return the input that a layer reads.
 
         Raises:
             ModelError: the family has no such layer.
@@ -73,7 +73,7 @@ class Family:
 
 
 def _gated(name: str) -> Family:
-    """A model with the structure of LLaMA: rotary positions, gated feed-forward, RMS norms of one dimension."""
+    """Return a model with the structure of LLaMA: rotary positions, gated feed-forward, RMS norms of one dimension."""
     return Family(
         name=name,
         blocks="model.layers",

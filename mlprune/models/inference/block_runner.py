@@ -113,7 +113,7 @@ class BlockRunner:
 
 
 def _logit_softcap(config: PretrainedConfig) -> float | None:
-    """The cap c of logits c * tanh(logits / c), if the model has one (Gemma 2).
+    """Return the cap c of logits c * tanh(logits / c), if the model has one (Gemma 2).
 
     Raises:
         ModelError: the config scales logits in another way (Cohere, Granite).

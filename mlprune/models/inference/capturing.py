@@ -53,10 +53,10 @@ class CaptureVisitor(BatchVisitor[Captured]):
         return runner.step(block, states)
 
     def result(self) -> Captured:
-        """The captured inputs."""
+        """Return the captured inputs."""
         return Captured(self.captured)
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
-        """Memory as for any batch, plus the captured activations."""
+        """Return the memory of any batch, plus that of the captured activations."""
         n_inputs = sum(map(len, self.inputs_of_block.values()))
         return super().waiting_bytes(limit) + self.batch.token_ids.numel() * limit.per_input * n_inputs

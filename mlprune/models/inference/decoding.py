@@ -63,7 +63,7 @@ class DecodingVisitor:
         return (runner.step(block, states[0], runner.caches.session(self.step.key)),)
 
     def finish(self, runner: BlockRunner, states: States) -> Tensor:
-        """The likeliest next token of each row."""
+        """Return the likeliest next token of each row."""
         logits: Tensor = runner.head(runner.apply_final_norm(states[0].hidden[:, -1]))
         return logits.float().argmax(dim=1).cpu()
 

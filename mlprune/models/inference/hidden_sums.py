@@ -48,5 +48,5 @@ class HiddenSumVisitor(BatchVisitor[StateSums]):
         return states_after
 
     def result(self) -> StateSums:
-        """The sums of all blocks."""
+        """Return the sums of all blocks."""
         return StateSums(torch.stack(self.sums), int(self.batch.counted.sum()))

@@ -26,7 +26,7 @@ class KeyValueCaches:
         self._sessions: dict[str, DynamicCache] = {}
 
     def new(self) -> DynamicCache:
-        """An empty cache; the shard fills only the layers of its own blocks."""
+        """Return an empty cache; the shard fills only the layers of its own blocks."""
         cache = copy.copy(self._empty)
         cache.layers = [copy.copy(layer) for layer in cache.layers]
         return cache

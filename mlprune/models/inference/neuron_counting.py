@@ -54,5 +54,5 @@ class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
         return states_after
 
     def result(self) -> ActiveNeurons:
-        """The counts of all blocks."""
+        """Return the counts of all blocks."""
         return ActiveNeurons(self.counts, int(self.batch.counted.sum()))

@@ -57,7 +57,7 @@ class StatisticsVisitor(BatchVisitor[Observation]):
         return states_after
 
     def result(self) -> Observation:
-        """The statistics of all blocks."""
+        """Return the statistics of all blocks."""
         return Observation(self.sums, torch.stack(self.magnitudes), self.batch.counted.sum(dim=1))
 
     def _add_magnitudes(self, hidden: Tensor) -> None:

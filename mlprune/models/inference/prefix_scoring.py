@@ -85,7 +85,7 @@ class ScoringVisitor:
         )
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
-        """Hidden states and attention masks of prefixes and continuations."""
+        """Return the size of the hidden states and attention masks of prefixes and continuations."""
         batch = self.batch
         length = batch.prefix_ids.shape[1] + max((group.token_ids.shape[1] for group in batch.groups), default=0)
         return batch.n_computed * limit.token_bytes(length)

@@ -58,7 +58,7 @@ class BlockVisitor(Protocol[Result_co]):
         """Return the result; called in the last shard."""
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
-        """Memory that the item takes while it waits for the next block."""
+        """Return the memory that the item takes while it waits for the next block."""
 
 
 Operation = Callable[[Item], BlockVisitor[Result]]

@@ -114,7 +114,7 @@ class GroupLimit:
     n_bytes: int = GROUP_BYTES
 
     def token_bytes(self, length: int) -> int:
-        """Hidden states and mask row of one token of a sequence of this length."""
+        """Return the size of hidden states and mask row of one token, in a sequence of this length."""
         return self.per_token + _MASK_ITEMSIZE * length
 
 

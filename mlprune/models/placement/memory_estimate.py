@@ -62,7 +62,7 @@ class Footprint:
 
 
 def footprint(path: Path, dtype: DtypeName) -> Footprint:
-    """Sizes of a model that runs in a dtype, which may differ from that of its checkpoint.
+    """Return the sizes of a model that runs in a dtype, which may differ from that of its checkpoint.
 
     Raises:
         ModelError: the folder is not a model that can be read, or its weights lack a tensor.
@@ -122,7 +122,7 @@ def shard_bytes(sizes: Footprint, span: Sequence[int]) -> int:
 
 
 def pruning_bytes(sizes: Footprint, *, n_threads: int = 1) -> int:
-    """Memory to prune one block, in addition to the shard: its weights, scores of the largest layers, levels, masks.
+    """Estimate the memory to prune a block: its weights, scores of the largest layers, levels and masks.
 
     Args:
         n_threads: number of layers that are ordered in parallel.
@@ -147,7 +147,7 @@ def _bytes_of(tensor: Tensor) -> int:
 
 
 def _prunable(module: nn.Module, family: Family) -> tuple[int, ...]:
-    """Number of weights of each prunable layer of a block, descending."""
+    """Return the number of weights of each prunable layer of a block, descending."""
     return tuple(
         sorted((module.get_submodule(layer).get_parameter("weight").numel() for layer in family.layers), reverse=True)
     )

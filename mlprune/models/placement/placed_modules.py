@@ -98,7 +98,7 @@ class PlacedModules:
         return offloaded
 
     def _part_of(self, module: str) -> int:
-        """The part that a module of the shard belongs to."""
+        """Return the part that a module of the shard belongs to."""
         family = self._meta_model.family
         if module.startswith(f"{family.blocks}."):
             return int(module.rpartition(".")[2])
@@ -106,7 +106,7 @@ class PlacedModules:
 
 
 def _shard_modules(model: nn.Module, family: Family, blocks: range, *, n_blocks: int) -> dict[str, nn.Module]:
-    """The modules that a shard runs, in the order in which they run."""
+    """Return the modules that a shard runs, in the order in which they run."""
     not_embeddings = (f"{family.blocks}.", f"{family.final_norm}.", f"{family.head}.")
     embeddings = {
         name: module
