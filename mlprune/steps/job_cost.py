@@ -17,7 +17,7 @@ SMALL_JOB_DISK_BYTES = 20_000.0
 STATE_BYTES = 16
 """Bytes per token and feature of the widest input while a batch passes through a block."""
 BATCHES_IN_FLIGHT = 2
-"""Batches in memory for each one that is computed."""
+"""Batches in memory per batch in computation."""
 
 
 class SetSize(NamedTuple):

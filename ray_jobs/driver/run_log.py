@@ -70,7 +70,7 @@ class RunLog:
                 "attempt": attempt,
                 "retries": attempt - 1,
                 "batch_tokens": batch_tokens_of(job),
-                "relief": MEMORY_LEVELS[job.memory_level],
+                "memory_level": MEMORY_LEVELS[job.memory_level],
                 "error": outcome.failure.error if outcome.failure else None,
                 "makes": [list(key) for key in job.makes],
             },

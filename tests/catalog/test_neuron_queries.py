@@ -130,8 +130,8 @@ def test_removed_shares_are_means_over_a_languages_neurons_and_over_the_block(tm
     counted(store, "sw", [0, 0, 8, 5, 0], n_tokens=10)
     variant = {"variant_id": "@id", "base_model_id": "m", "score": "wanda", "sparsity": 0.5}
     variant_id = write_rows(store, "variants", parameters={}, rows={"variants": [variant]})
-    removals = {"variant_id": variant_id, "block": 0, "n_before": 10, "n_behind": 4}
-    removals |= {"removed_before": [5, 1, 6, 5, 2], "removed_behind": [2, 0, 4, 2, 1]}
+    removals = {"variant_id": variant_id, "block": 0, "n_before": 10, "n_after": 4}
+    removals |= {"removed_before": [5, 1, 6, 5, 2], "removed_after": [2, 0, 4, 2, 1]}
     write_rows(store, "neuron_removals", parameters={}, rows={"neuron_removals": [removals]})
     with Catalog.open(store) as catalog:
         options = ["share=1", "quantile=0.6", f"variant_id={variant_id}"]
@@ -140,8 +140,8 @@ def test_removed_shares_are_means_over_a_languages_neurons_and_over_the_block(tm
         }
         unasked = run_user_query(catalog, "language_specific_neurons", options[:2]).as_dicts()
     assert {one: row["neurons"] for one, row in found.items()} == {"fr": "1 4", "sw": "2"}
-    assert (found["fr"]["removed_before"], found["fr"]["removed_behind"]) == pytest.approx((0.15, 0.125))
-    assert (found["sw"]["removed_before"], found["sw"]["removed_behind"]) == pytest.approx((0.6, 1.0))
+    assert (found["fr"]["removed_before"], found["fr"]["removed_after"]) == pytest.approx((0.15, 0.125))
+    assert (found["sw"]["removed_before"], found["sw"]["removed_after"]) == pytest.approx((0.6, 1.0))
     for row in found.values():
-        assert (row["block_removed_before"], row["block_removed_behind"]) == pytest.approx((0.38, 0.45))
-    assert {row["removed_before"] for row in unasked} == {row["block_removed_behind"] for row in unasked} == {None}
+        assert (row["block_removed_before"], row["block_removed_after"]) == pytest.approx((0.38, 0.45))
+    assert {row["removed_before"] for row in unasked} == {row["block_removed_after"] for row in unasked} == {None}

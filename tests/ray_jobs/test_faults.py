@@ -384,7 +384,7 @@ def test_out_of_memory_halves_the_batches_then_offloads_the_model(
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, error, of="observe", times=2))
     assert ended.code == 0, ended.output
-    attempts = [(row["status"], row["batch_tokens"], row["relief"]) for row in jobs_of(store, "observe")]
+    attempts = [(row["status"], row["batch_tokens"], row["memory_level"]) for row in jobs_of(store, "observe")]
     assert attempts == [("lost", 128, "as planned"), ("lost", 64, "half batches"), ("done", 64, "offloaded")]
     assert set(results(store)) == set(reference.results)
     assert check(Store(store)) == ([], [])
@@ -403,7 +403,7 @@ def test_halved_batches_change_log_likelihoods_by_at_most_a_ten_thousandth(
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, gpu_memory, of="evaluate", times=1))
     assert ended.code == 0, ended.output
-    assert "half batches" in {row["relief"] for row in jobs_of(store, "evaluate")}
+    assert "half batches" in {row["memory_level"] for row in jobs_of(store, "evaluate")}
     values, expected_values = likelihoods(store), likelihoods(reference.store)
     assert values.keys() == expected_values.keys()
     for name, expected in expected_values.items():

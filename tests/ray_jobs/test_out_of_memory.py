@@ -102,7 +102,7 @@ def attempts(folder: Path) -> list[tuple[str, int, str]]:
     """(status, tokens of a batch, memory level) of every attempt of the pass."""
     files = sorted(folder.glob("store-*/runs/*/job-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
     rows = [row for path in files if (row := json.loads(path.read_text()))["step"] == "observe"]
-    return [(row["status"], row["batch_tokens"], row["relief"]) for row in rows]
+    return [(row["status"], row["batch_tokens"], row["memory_level"]) for row in rows]
 
 
 def test_a_pass_without_memory_for_its_batches_is_done_with_half_of_them(

@@ -165,7 +165,7 @@ def test_a_stopped_job_is_finished_by_submitting_it_again(
 def test_a_run_with_failed_jobs_has_exit_code_3_and_submitting_it_again_retries_them(
     cluster: Cluster, folder: Path, small_run: FinishedRun, tmp_path: Path
 ) -> None:
-    """Writing masks fails because their folder is one that no process can write to."""
+    """Writing masks fails because no process can write to their folder."""
     store = tmp_path / "store"
     store.mkdir()
     (store / "masks").symlink_to("/proc/driver")

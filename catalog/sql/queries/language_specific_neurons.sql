@@ -5,8 +5,8 @@
 -- these the neurons with the lowest entropy of p over the languages are chosen, as many as the given share of all
 -- neurons (ties: the lower block, then the lower neuron). A chosen neuron belongs to the languages in which its p
 -- exceeds the quantile. neurons lists them, the lowest entropy first. For a variant whose removals were counted: the
--- fraction of the weights into these neurons (removed_before) and out of them (removed_behind) that its masks remove,
--- and the same for all neurons of the block (block_removed_before, block_removed_behind).
+-- fraction of the weights into these neurons (removed_before) and out of them (removed_after) that its masks remove,
+-- and the same for all neurons of the block (block_removed_before, block_removed_after).
 -- $share DOUBLE = 0.01
 -- $quantile DOUBLE = 0.95
 -- $kind VARCHAR = NULL
@@ -78,7 +78,7 @@ removals AS (
         v.base_model_id,
         r.block,
         unnest(r.removed_before) / r.n_before AS incoming,
-        unnest(r.removed_behind) / r.n_behind AS outgoing,
+        unnest(r.removed_after) / r.n_after AS outgoing,
         generate_subscripts(r.removed_before, 1) - 1 AS neuron
     FROM neuron_removals AS r
     JOIN variants AS v ON v.variant_id = r.variant_id
@@ -98,9 +98,9 @@ SELECT
     avg(a.p ORDER BY a.neuron) AS mean_probability,
     string_agg(a.neuron, ' ' ORDER BY a.entropy, a.neuron) AS neurons,
     avg(r.incoming ORDER BY a.neuron) AS removed_before,
-    avg(r.outgoing ORDER BY a.neuron) AS removed_behind,
+    avg(r.outgoing ORDER BY a.neuron) AS removed_after,
     any_value(w.incoming) AS block_removed_before,
-    any_value(w.outgoing) AS block_removed_behind,
+    any_value(w.outgoing) AS block_removed_after,
     b.base_model_id
 FROM blocks AS b
 LEFT JOIN assigned AS a

@@ -1,15 +1,32 @@
 """Run one block and observe the inputs of its layers."""
 
+from typing import Protocol
+
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.models.hooks import InputSums
-from mlprune.models.inference.block_runner import BlockRunner
+from mlprune.models.families.records import Family
+from mlprune.models.hooks import InputSums, LayerHooks
 from mlprune.models.messages import HiddenStates
 
 
+class ObservableRunner(Protocol):
+    """The part of a block runner that observation needs; importing it does not import transformers."""
+
+    @property
+    def family(self) -> Family:
+        """Family of the model."""
+
+    @property
+    def hooks(self) -> LayerHooks:
+        """Hooks on the layers of the blocks."""
+
+    def step(self, block: int, states: HiddenStates) -> HiddenStates:
+        """Run one block."""
+
+
 def run_observed(
-    runner: BlockRunner, block: int, states: HiddenStates, *, counted: Tensor
+    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: Tensor
 ) -> tuple[HiddenStates, dict[str, Tensor]]:
     """Run one block and sum the squares of the inputs of its layers.
 
@@ -27,7 +44,7 @@ def run_observed(
 
 
 def observe_inputs(
-    runner: BlockRunner, block: int, states: HiddenStates, *, counted: Tensor, keeps_tokens: bool = False
+    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: Tensor, keeps_tokens: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
     """Run one block up to its last layers, and observe the inputs of all its layers.
 

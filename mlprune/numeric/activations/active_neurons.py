@@ -48,6 +48,6 @@ def removed_before(removed: Tensor, n_neurons: int) -> Tensor:
     return removed.sum(dim=1).reshape(-1, n_neurons).sum(dim=0)
 
 
-def removed_behind(removed: Tensor) -> Tensor:
+def removed_after(removed: Tensor) -> Tensor:
     """Count the removed weights that read each neuron: bool [out, neurons] to [neurons], int64."""
     return removed.sum(dim=0)

@@ -34,7 +34,7 @@ from mlprune.store.store import Store
 logger = logging.getLogger(__name__)
 
 
-SCHEMA = {"example_id": "string", "key": "string", "place": "int32", "text": "string", "translation": "string"}
+SCHEMA = {"example_id": "string", "key": "string", "index": "int32", "text": "string", "translation": "string"}
 """Columns of a file of translations, one row per text; `key` is `text` for the whole text of a candidate."""
 
 
@@ -132,7 +132,7 @@ class SelfTranslateJob(RecordJob, ModelJob):
         columns: dict[str, list[object]] = {
             "example_id": [text.example_id for text in texts],
             "key": [text.key for text in texts],
-            "place": [text.index for text in texts],
+            "index": [text.index for text in texts],
             "text": [text.text for text in texts],
             "translation": [translations[text.text] for text in texts],
         }
@@ -193,7 +193,7 @@ def translated_task(
         DamagedArtefactError: the file of translations is missing or differs from the record.
     """
     table = store.read_table(store.require("self_translations", translations_id).artefacts[0])
-    keys = zip(table["example_id"], table["key"], table["place"], strict=True)
+    keys = zip(table["example_id"], table["key"], table["index"], strict=True)
     pairs = zip(table["text"], table["translation"], strict=True)
     translations: Mapping[tuple[str, str, int], str] = dict(
         zip(keys, (translation or text for text, translation in pairs), strict=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from mlprune.json_values import JsonValue
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.activations.active_neurons import removed_before, removed_behind
+from mlprune.numeric.activations.active_neurons import removed_after, removed_before
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
@@ -58,9 +58,9 @@ class NeuronRemovalsJob(RecordJob):
         assert isinstance(counts, Tensor), "a layer writes the neurons"
         return {
             "n_before": sum(removed[layer].numel() for layer in before) // n_neurons,
-            "n_behind": removed[after].shape[0],
+            "n_after": removed[after].shape[0],
             "removed_before": counts.tolist(),
-            "removed_behind": removed_behind(removed[after]).tolist(),
+            "removed_after": removed_after(removed[after]).tolist(),
         }
 
 

@@ -78,7 +78,7 @@ def test_a_failed_update_changes_nothing(
     def fail(_: object) -> None:
         raise RuntimeError("no views today")
 
-    monkeypatch.setattr("catalog.ingest.schema._make_views", fail)
+    monkeypatch.setattr("catalog.ingest.schema._create_views", fail)
     with pytest.raises(RuntimeError):
         update_schema(connection)
     assert names_of(connection, "table") == set()

@@ -283,7 +283,7 @@ BAD: dict[str, tuple[Change, list[str]]] = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_input_is_one_line_and_nothing_is_written(own_inputs: Path, tmp_path: Path, what: str) -> None:
-    change, words = BAD[what]
+    change, parts = BAD[what]
     recipe = copy.deepcopy(small_recipe())
     change(own_inputs, recipe)
     path = write_recipe(own_inputs, recipe)
@@ -293,6 +293,6 @@ def test_a_bad_input_is_one_line_and_nothing_is_written(own_inputs: Path, tmp_pa
         run_here(path, store)
     text = str(caught.value)
     assert len(text.splitlines()) == 1
-    for word in words:
-        assert word in text
+    for part in parts:
+        assert part in text
     assert sorted(file for file in tmp_path.rglob("*")) == before

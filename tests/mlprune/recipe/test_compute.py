@@ -21,7 +21,7 @@ def test_an_actor_has_whole_accelerators_or_a_part_of_one(gpus: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "words"),
+    ("key", "value", "parts"),
     [
         ("gpus_per_actor", 1.5, ["gpus_per_actor above 1 has to be an integer", "1.5"]),
         ("gpus_per_actor", -1, ["compute.gpus_per_actor", "got=-1"]),
@@ -32,10 +32,10 @@ def test_an_actor_has_whole_accelerators_or_a_part_of_one(gpus: Any) -> None:
         ("memory_gib_per_actor", "6 GiB", ["compute.memory_gib_per_actor"]),
     ],
 )
-def test_a_wrong_section_ends_with_one_line(key: str, value: Any, words: list[str]) -> None:
+def test_a_wrong_section_ends_with_one_line(key: str, value: Any, parts: list[str]) -> None:
     with pytest.raises(RecipeError) as caught:
         parse(changed(f"compute.{key}", value))
     text = str(caught.value)
     assert len(text.splitlines()) == 1
-    for word in words:
-        assert word in text
+    for part in parts:
+        assert part in text

@@ -28,7 +28,7 @@ def test_one_file_or_column_is_a_list_of_one_and_mappings_are_pairs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "evaluation", "words"),
+    ("own", "evaluation", "parts"),
     [
         ({"name": "some/nli"}, {}, ["data_sets.0.files"]),
         ({**OWN, "column": {}}, {}, ["data_sets.0.column", "nearest='columns'"]),
@@ -38,11 +38,11 @@ def test_one_file_or_column_is_a_list_of_one_and_mappings_are_pairs() -> None:
     ],
 )
 def test_a_wrong_data_set_is_one_line_with_key_and_value(
-    own: dict[str, Any], evaluation: dict[str, Any], words: list[str]
+    own: dict[str, Any], evaluation: dict[str, Any], parts: list[str]
 ) -> None:
     with pytest.raises(RecipeError) as caught:
         parsed(own, **evaluation)
-    assert [word for word in words if word not in str(caught.value)] == []
+    assert [part for part in parts if part not in str(caught.value)] == []
     assert "\n" not in str(caught.value)
 
 

@@ -52,7 +52,7 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "sections", "words"),
+    ("evaluation", "sections", "parts"),
     [
         ({**XNLI, "task": "moood"}, {"tasks": [MOOD]}, ["evaluations.0.task", "moood", "nearest='mood'"]),
         ({**XNLI, "task": "mood"}, {}, ["evaluations.0.task", "got='mood'"]),
@@ -78,10 +78,10 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
     ],
 )
 def test_a_wrong_evaluation_is_one_line_with_key_and_value(
-    evaluation: dict[str, Any], sections: dict[str, Any], words: list[str]
+    evaluation: dict[str, Any], sections: dict[str, Any], parts: list[str]
 ) -> None:
     with pytest.raises(RecipeError) as caught:
         parsed(evaluation, **sections)
     assert len(str(caught.value).splitlines()) == 1
-    for word in words:
-        assert word in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)

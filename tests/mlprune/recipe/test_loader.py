@@ -1,4 +1,4 @@
-"""From a file to a recipe: YAML, lists that multiply out, what `exclude` takes away, and files that are no recipe."""
+"""Load recipes from files: YAML, lists that multiply out, `exclude`, and files that are not recipes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -138,7 +138,7 @@ def test_exclude_works_in_demonstrations_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exclude", "words"),
+    ("exclude", "parts"),
     [
         ("random", ["exclude is not a list of mappings", "got='random'"]),
         ([["score", "random"]], ["exclude is not a list of mappings"]),
@@ -152,14 +152,14 @@ def test_exclude_works_in_demonstrations_too() -> None:
         ([{"score": "magnitude"}, {"score": "random"}], ["exclude removes every combination"]),
     ],
 )
-def test_an_invalid_exclude_is_reported_in_one_line_with_its_entry(exclude: Any, words: list[str]) -> None:
+def test_an_invalid_exclude_is_reported_in_one_line_with_its_entry(exclude: Any, parts: list[str]) -> None:
     with pytest.raises(RecipeError) as caught:
         parse(changed("variants.2", {**GRID, "exclude": exclude}))
     text = str(caught.value)
     assert len(text.splitlines()) == 1
     assert (caught.value.context["where"], caught.value.context["key"]) == ("recipe", "variants.2")
-    for word in words:
-        assert word in text
+    for part in parts:
+        assert part in text
 
 
 def test_exclude_is_suggested_in_demonstrations_and_variants() -> None:
@@ -205,7 +205,7 @@ def test_further_complaints_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "parts"),
     [
         (b"", ["not a mapping"]),
         (b"# only a comment\n", ["not a mapping"]),
@@ -221,7 +221,7 @@ def test_further_complaints_are_counted() -> None:
         (b"name: 2024-01-01\nmodel: {path: m}\ncorpus: {kind: cldr}\n", ["key='name'", "got='date'"]),
     ],
 )
-def test_a_file_that_is_not_a_recipe_is_reported_in_one_line(tmp_path: Path, content: bytes, words: list[str]) -> None:
+def test_a_file_that_is_not_a_recipe_is_reported_in_one_line(tmp_path: Path, content: bytes, parts: list[str]) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_bytes(content)
     with pytest.raises(RecipeError) as caught:
@@ -229,8 +229,8 @@ def test_a_file_that_is_not_a_recipe_is_reported_in_one_line(tmp_path: Path, con
     text = str(caught.value)
     assert len(text.splitlines()) == 1
     assert str(path) in text
-    for word in words:
-        assert word in text
+    for part in parts:
+        assert part in text
     assert "\\n" not in text
 
 

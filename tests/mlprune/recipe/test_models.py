@@ -138,8 +138,8 @@ BAD: list[tuple[str, Any, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value", "words"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
-def test_a_bad_recipe_is_refused_in_one_line_with_key_and_value(place: str, value: Any, words: list[str]) -> None:
+@pytest.mark.parametrize(("place", "value", "parts"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
+def test_a_bad_recipe_is_refused_in_one_line_with_key_and_value(place: str, value: Any, parts: list[str]) -> None:
     parse(GOOD)
     with pytest.raises(RecipeError) as caught:
         parse(changed(place, value))
@@ -147,5 +147,5 @@ def test_a_bad_recipe_is_refused_in_one_line_with_key_and_value(place: str, valu
     assert isinstance(caught.value, BadInputError)
     assert len(text.splitlines()) == 1
     assert caught.value.context["where"] == "recipe"
-    for word in words:
-        assert word in text
+    for part in parts:
+        assert part in text

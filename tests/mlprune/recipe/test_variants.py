@@ -171,12 +171,12 @@ BAD: list[tuple[str, Any, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value", "words"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
-def test_a_bad_variant_is_refused_in_one_line_with_key_and_value(place: str, value: Any, words: list[str]) -> None:
-    assert_one_line(changed(place, value), words)
+@pytest.mark.parametrize(("place", "value", "parts"), BAD, ids=[f"{place}={value}" for place, value, _ in BAD])
+def test_a_bad_variant_is_refused_in_one_line_with_key_and_value(place: str, value: Any, parts: list[str]) -> None:
+    assert_one_line(changed(place, value), parts)
 
 
-def assert_one_line(value: dict[str, Any], words: list[str]) -> None:
+def assert_one_line(value: dict[str, Any], parts: list[str]) -> None:
     parse(GOOD)
     with pytest.raises(RecipeError) as caught:
         parse(value)
@@ -185,8 +185,8 @@ def assert_one_line(value: dict[str, Any], words: list[str]) -> None:
     assert len(text.splitlines()) == 1
     assert caught.value.context["where"] == "recipe"
     assert "key=" in text
-    for word in words:
-        assert word in text
+    for part in parts:
+        assert part in text
 
 
 TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
@@ -222,9 +222,9 @@ TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("keys", "words"), TOGETHER, ids=[str(keys) for keys, _ in TOGETHER])
-def test_contradicting_keys_are_refused_in_one_line(keys: dict[str, Any], words: list[str]) -> None:
-    assert_one_line(with_keys("variants.0", **keys), words)
+@pytest.mark.parametrize(("keys", "parts"), TOGETHER, ids=[str(keys) for keys, _ in TOGETHER])
+def test_contradicting_keys_are_refused_in_one_line(keys: dict[str, Any], parts: list[str]) -> None:
+    assert_one_line(with_keys("variants.0", **keys), parts)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_job_that_always_loses_its_worker_is_tried_a_bounded_number_of_times(s
 def attempts(store: Store) -> list[tuple[str, int, int | None, str]]:
     """(status, number, tokens of a batch, memory level) of every logged attempt."""
     rows = [store.read_json(path) for path in store.list("runs") if "job-" in path]
-    return sorted((row["status"], row["attempt"], row["batch_tokens"], row["relief"]) for row in rows)
+    return sorted((row["status"], row["attempt"], row["batch_tokens"], row["memory_level"]) for row in rows)
 
 
 def test_a_job_that_runs_out_of_memory_gets_less_and_less(store: Store) -> None:

@@ -61,7 +61,7 @@ def test_an_attempt_has_its_outcome_its_number_and_its_memory_level(store: Store
     (row,) = read(store, "job")
     assert (row["run_id"], row["record_kind"], row["record_id"]) == ("run", "masks", "a")
     assert (row["status"], row["attempt"], row["retries"], row["error"]) == ("lost", 2, 1, "ValueError")
-    assert (row["batch_tokens"], row["relief"], row["makes"]) == (64, "half batches", [["masks", "a"]])
+    assert (row["batch_tokens"], row["memory_level"], row["makes"]) == (64, "half batches", [["masks", "a"]])
     assert (row["host"], row["worker"], row["elapsed_s"]) == ("host", "worker", 0.5)
 
 

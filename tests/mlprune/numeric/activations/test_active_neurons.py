@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mlprune.errors import ShapeError, StatisticsError
-from mlprune.numeric.activations.active_neurons import active_counts, removed_before, removed_behind
+from mlprune.numeric.activations.active_neurons import active_counts, removed_after, removed_before
 
 
 def activations(*shape: int) -> torch.Tensor:
@@ -50,10 +50,10 @@ def test_mismatched_shapes_and_non_finite_activations_are_refused() -> None:
 def test_removed_weights_of_a_neuron_are_those_of_its_rows_and_of_its_column(n_layers: int) -> None:
     generator = torch.Generator().manual_seed(3)
     before = torch.rand(n_layers * 5, 7, generator=generator) > 0.6
-    behind = torch.rand(4, 5, generator=generator) > 0.6
+    after = torch.rand(4, 5, generator=generator) > 0.6
     rows = [sum(bool(before[r, c]) for r in range(len(before)) if r % 5 == j for c in range(7)) for j in range(5)]
-    columns = [sum(bool(behind[r, j]) for r in range(4)) for j in range(5)]
+    columns = [sum(bool(after[r, j]) for r in range(4)) for j in range(5)]
     assert removed_before(before, 5).tolist() == rows
-    assert removed_behind(behind).tolist() == columns
+    assert removed_after(after).tolist() == columns
     with pytest.raises(ShapeError, match="does not fit the neurons"):
         removed_before(before, 4)

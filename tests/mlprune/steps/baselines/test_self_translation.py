@@ -79,7 +79,7 @@ def test_every_text_of_every_example_has_its_own_row(baseline_run: FinishedRun) 
         for number in range(N_FACTS)
         for index, candidate in enumerate(fact("fr", number)["candidates"])
     ]
-    rows = zip(*(table[key] for key in ("example_id", "key", "place", "text")), strict=True)
+    rows = zip(*(table[key] for key in ("example_id", "key", "index", "text")), strict=True)
     assert list(rows) == expected
     described = table_of(baseline_run, "which", "fr")
     assert [described["key"][row] for row in range(4)] == ["text", "options", "options", "options"]

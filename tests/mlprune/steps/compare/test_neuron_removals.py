@@ -26,11 +26,11 @@ def test_removals_of_a_neuron_are_counted_in_the_masks_of_a_variant(run: Finishe
         rows = run.store.require(*job.identity.key).rows["neuron_removals"]
         assert [row["block"] for row in rows] == [0, 1, 2]
         for row in rows:
-            before, behind = (~masks[row["block"], layer] for layer in ("fc1", "fc2"))
-            assert (row["n_before"], row["n_behind"]) == (16, 16)
+            before, after = (~masks[row["block"], layer] for layer in ("fc1", "fc2"))
+            assert (row["n_before"], row["n_after"]) == (16, 16)
             assert row["removed_before"] == [int(one.sum()) for one in before]
-            assert row["removed_behind"] == [int(one.sum()) for one in behind.T]
-            assert sum(row["removed_behind"]) == int(behind.sum()) > 0
+            assert row["removed_after"] == [int(one.sum()) for one in after.T]
+            assert sum(row["removed_after"]) == int(after.sum()) > 0
 
 
 def test_removals_are_counted_for_named_entries_and_never_for_the_dense_model(tiny_inputs: Path) -> None:

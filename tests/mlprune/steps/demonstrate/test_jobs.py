@@ -32,7 +32,7 @@ def table_of(run: FinishedRun, job: DemonstrateJob | MixJob) -> dict[str, list[A
 
 
 class Written:
-    """Sets of some entries as they lie in a store."""
+    """The stored demonstration sets of some entries."""
 
     def __init__(
         self, folder: Path, *entries: dict[str, Any], profile: ProfileName = "corrected", **changes: Any

@@ -158,7 +158,7 @@ GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
 
 
 @pytest.mark.parametrize(
-    ("row", "words"),
+    ("row", "parts"),
     [
         ({**GOOD_ROW, "label": "maybe"}, ["wrong label", "line=2", "maybe"]),
         ({**GOOD_ROW, "label": 3}, ["wrong label", "line=2", "got=3"]),
@@ -170,15 +170,15 @@ GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
         ({**GOOD_ROW, "premise": "long " * 30}, ["longer than the model's positions", "example='1'"]),
     ],
 )
-def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, row: Any, words: list[str]) -> None:
+def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, row: Any, parts: list[str]) -> None:
     (own_inputs / "xnli").mkdir()
     rows = [{**GOOD_ROW, "id": 0}, row]
     (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(TaskFileError) as caught:
         needed(own_inputs, XNLI)
     assert len(str(caught.value).splitlines()) == 1
-    for word in words:
-        assert word in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_a_template_task_is_planned_and_its_description_is_in_the_id(own_inputs:
     (job,) = jobs_of(own_inputs, entry, tasks=[MOOD])
     assert task_data(job.evaluations[0].task).items[2].texts == ("t2 is 0", "t2 is 1")
     first = evaluation_ids(own_inputs, entry, tasks=[MOOD])
-    assert evaluation_ids(own_inputs, entry, tasks=[{**MOOD, "words": ["sad", "glad"]}]) != first
+    assert evaluation_ids(own_inputs, entry, tasks=[{**MOOD, "parts": ["sad", "glad"]}]) != first
     with pytest.raises(RecipeError, match="template is wrong"):
         plan_of(own_inputs, entry, tasks=[{**MOOD, "template": "{text}"}])
     with pytest.raises(TaskFileError, match="lacks keys"):

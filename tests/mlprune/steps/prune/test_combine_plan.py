@@ -79,9 +79,9 @@ def test_the_order_of_names_is_that_of_the_parents_and_part_of_the_id(tiny_input
 
 
 def test_every_set_operation_is_another_variant(tiny_inputs: Path) -> None:
-    words = ["intersection", "union", "difference", "symmetric_difference"]
-    plan = plan_of(tiny_inputs, {**A, "demonstrations": "mono"}, M, combining("a", "m", how=words))
-    assert [one.spec.combination for one in combinations(plan)] == words
+    parts = ["intersection", "union", "difference", "symmetric_difference"]
+    plan = plan_of(tiny_inputs, {**A, "demonstrations": "mono"}, M, combining("a", "m", how=parts))
+    assert [one.spec.combination for one in combinations(plan)] == parts
     assert len({one.id for one in combinations(plan)}) == 4
 
 
@@ -141,7 +141,7 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
 
 
 @pytest.mark.parametrize(
-    ("variants", "words"),
+    ("variants", "parts"),
     [
         (
             [A, {**B, "sparsity": 0.25}, combining("a", "b")],
@@ -182,11 +182,11 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
     ],
 )
 def test_variants_that_cannot_be_combined_are_refused_in_one_line(
-    tiny_inputs: Path, variants: list[dict[str, Any]], words: list[str]
+    tiny_inputs: Path, variants: list[dict[str, Any]], parts: list[str]
 ) -> None:
     with pytest.raises(RecipeError) as caught:
         plan_of(tiny_inputs, *variants)
     text = str(caught.value)
     assert len(text.splitlines()) == 1
-    for word in words:
-        assert word in text
+    for part in parts:
+        assert part in text

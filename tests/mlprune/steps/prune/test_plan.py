@@ -229,7 +229,7 @@ def test_shares_are_one_number_per_set(tiny_inputs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "seeds", "words"),
+    ("entry", "seeds", "parts"),
     [
         ({**OVER, "over": ["mono"], "aggregate": "mean"}, {}, ["two or more sets of one seed", "['fr']"]),
         ({**OVER, "aggregate": "mean"}, {"mono": [0, 1]}, ["of each name", "seed=1"]),
@@ -266,14 +266,14 @@ def test_shares_are_one_number_per_set(tiny_inputs: Path) -> None:
     ],
 )
 def test_missing_blocks_layers_and_sets_are_refused_in_one_line(
-    tiny_inputs: Path, entry: dict[str, Any], seeds: dict[str, list[int]], words: list[str]
+    tiny_inputs: Path, entry: dict[str, Any], seeds: dict[str, list[int]], parts: list[str]
 ) -> None:
     with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, recipe_of(entry, seeds=seeds))
     text = str(caught.value)
     assert len(text.splitlines()) == 1
-    for word in words:
-        assert word in text
+    for part in parts:
+        assert part in text
 
 
 def test_one_set_under_two_names_is_not_aggregated_with_itself(tiny_inputs: Path) -> None:
