@@ -7,7 +7,7 @@ from typing import Concatenate
 from mlprune.errors import ModelError
 from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.models.chain import Arguments
-from mlprune.models.inference.block_batching import grouped
+from mlprune.models.inference.block_batching import group_visitors
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
 from mlprune.models.placement.budget import GroupLimit, MemoryBudget
 from mlprune.models.placement.memory_estimate import footprint
@@ -48,7 +48,7 @@ class LocalChain:
         return parallel_map(lambda visitor: self._run([visitor])[0], visitors)
 
     def _in_groups(self, visitors: Iterable[BlockVisitor[Result]], limit: GroupLimit) -> Iterator[Result]:
-        for group in grouped(visitors, limit):
+        for group in group_visitors(visitors, limit):
             yield from self._run(group)
         self.everywhere(Shard.free_offloaded)
 

@@ -10,7 +10,7 @@ from ray.actor import ActorHandle
 
 from mlprune.models.block_ranges import shard_of
 from mlprune.models.chain import Arguments
-from mlprune.models.inference.block_batching import grouped
+from mlprune.models.inference.block_batching import group_visitors
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
 from mlprune.models.local_chain import chain_limit
 from mlprune.models.shard import Shard
@@ -52,7 +52,7 @@ class RayChain:
 
     def _groups(self, visitors: Iterable[BlockVisitor[Result]]) -> Iterator[list[BlockVisitor[Result]]]:
         if self._limit is not None:
-            yield from grouped(visitors, self._limit)
+            yield from group_visitors(visitors, self._limit)
             return
         remaining = iter(visitors)
         while group := list(islice(remaining, self._threads)):

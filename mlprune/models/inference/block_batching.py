@@ -22,7 +22,7 @@ LoadPart = Callable[[int], None]
 """Called with a part of the model before it runs: `EMBEDDINGS`, a block, or n_blocks for final norm and head."""
 
 
-def grouped(visitors: Iterable[BlockVisitor[Result]], limit: GroupLimit) -> Iterator[list[BlockVisitor[Result]]]:
+def group_visitors(visitors: Iterable[BlockVisitor[Result]], limit: GroupLimit) -> Iterator[list[BlockVisitor[Result]]]:
     """Split visitors into consecutive groups within a limit, at least one each; take visitors only when needed."""
     group: list[BlockVisitor[Result]] = []
     n_bytes = 0

@@ -38,9 +38,9 @@ class MemoryBudget:
 
 @dataclass(frozen=True)
 class Residency:
-    """Blocks of a shard in memory: the first `n_staying` always, and `window` of the others at a time."""
+    """Blocks of a shard in memory: the first `n_resident` always, and `window` of the others at a time."""
 
-    n_staying: int
+    n_resident: int
     window: int
     """0 if all blocks, the embeddings and the head stay in memory."""
 
@@ -80,7 +80,7 @@ def resident_blocks(sizes: Footprint, span: Sequence[int], budget: MemoryBudget)
     `residency`.
     """
     plan = residency(sizes, span, budget)
-    n = plan.n_staying + plan.window
+    n = plan.n_resident + plan.window
     return n if plan.window == 0 else min(n, max(1, len(span) - 1))
 
 
@@ -96,8 +96,8 @@ def _needed_bytes(sizes: Footprint, span: Sequence[int], plan: Residency, *, wor
     is_first, is_last = span[0] == 0, span[-1] == len(sizes.blocks) - 1
     embedding = sizes.before - sizes.on_demand if is_first else 0
     head = sizes.tail if is_last else 0
-    for_blocks = (plan.n_staying + plan.window) * largest + working
-    for_ends = plan.n_staying * largest + GROUP_BYTES + max(embedding, head)
+    for_blocks = (plan.n_resident + plan.window) * largest + working
+    for_ends = plan.n_resident * largest + GROUP_BYTES + max(embedding, head)
     return PROCESS_BYTES + max(for_blocks, for_ends)
 
 

@@ -68,7 +68,7 @@ class PlacedModules:
         if plan.window:
             largest = max(sizes.blocks[block] for block in span)
             on_cpu = {name: modules[name] for name, block in names.items() if block in span}
-            devices |= choose_devices(on_cpu, cpu_bytes=plan.n_staying * largest, with_accelerators=False)
+            devices |= choose_devices(on_cpu, cpu_bytes=plan.n_resident * largest, with_accelerators=False)
             devices |= {name: None for name in modules if name not in names and devices[name] == CPU}
         return devices, plan.window
 

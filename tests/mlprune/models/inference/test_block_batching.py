@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.inference.block_batching import finish, grouped, run_blocks_in_step
+from mlprune.models.inference.block_batching import finish, group_visitors, run_blocks_in_step
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.inference.observation import StatisticsVisitor
@@ -25,7 +25,7 @@ def test_a_group_has_as_many_visitors_as_its_limit_allows_in_order_and_at_least_
     sizes = [(1, 10), (1, 10), (2, 10), (1, 90), (1, 2), (3, 2)]
     visitors = [statistics_of(*size) for size in sizes]
     cost = [n * (length * (100 + 4 * length) + 1000) for n, length in sizes]
-    groups = list(grouped(visitors, LIMIT))
+    groups = list(group_visitors(visitors, LIMIT))
     assert [id(visitor) for group in groups for visitor in group] == [id(visitor) for visitor in visitors]
     assert [len(group) for group in groups] == [3, 1, 2]
     costs = [cost[:3], cost[3:4], cost[4:]]
@@ -36,15 +36,15 @@ def test_a_group_has_as_many_visitors_as_its_limit_allows_in_order_and_at_least_
 def test_decoding_steps_cost_nothing():
     mask = torch.ones(4, 5, dtype=torch.bool)
     visitor = DecodingVisitor(DecodeStep("key", mask.long(), mask))
-    assert [len(group) for group in grouped([visitor] * 50, LIMIT)] == [50]
-    assert list(grouped([], LIMIT)) == []
+    assert [len(group) for group in group_visitors([visitor] * 50, LIMIT)] == [50]
+    assert list(group_visitors([], LIMIT)) == []
 
 
 def test_captured_activations_cost_their_tokens_at_every_chosen_input():
     mask = torch.ones(1, 10, dtype=torch.bool)
     for chosen, n in (({}, 4), ({0: ("fc1",), 1: ("fc1", "fc2")}, 2)):
         visitor = CaptureVisitor(TokenBatch(mask.long(), mask, mask), chosen)
-        assert [len(group) for group in grouped([visitor] * n * 2, LIMIT)] == [n, n]
+        assert [len(group) for group in group_visitors([visitor] * n * 2, LIMIT)] == [n, n]
 
 
 def test_texts_to_score_cost_the_tokens_of_prefixes_and_continuations():
@@ -52,7 +52,7 @@ def test_texts_to_score_cost_the_tokens_of_prefixes_and_continuations():
     after = Continuations(mask.long(), mask, torch.tensor([0, 0]))
     batch = ScoringBatch(mask[:1].long(), mask[:1], (after, after), torch.tensor([0]), torch.tensor([3]))
     assert batch.n_computed == 25
-    assert [len(group) for group in grouped([ScoringVisitor(batch)] * 5, LIMIT)] == [2, 2, 1]
+    assert [len(group) for group in group_visitors([ScoringVisitor(batch)] * 5, LIMIT)] == [2, 2, 1]
 
 
 def test_visitors_are_drawn_one_group_at_a_time():
@@ -63,7 +63,7 @@ def test_visitors_are_drawn_one_group_at_a_time():
             drawn.append(n)
             yield statistics_of(1, 40)
 
-    groups = grouped(visitors(), LIMIT)
+    groups = group_visitors(visitors(), LIMIT)
     assert len(next(groups)) == 1
     assert drawn == [0, 1]
 

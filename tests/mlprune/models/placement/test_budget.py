@@ -45,12 +45,12 @@ def test_a_budget_has_room_for_all_blocks_or_for_resident_blocks_and_a_window():
     plans = {n: residency(LARGE, span, MemoryBudget(n, working)) for n in range(GIB * 3, whole + 1, GIB // 4)}
     assert residency(LARGE, span, MemoryBudget(whole, working)) == Residency(8, 0)
     assert residency(LARGE, span, MemoryBudget(whole - 1, working)).window == 2
-    n_in_memory = [plan.n_staying + plan.window for plan in plans.values()]
+    n_in_memory = [plan.n_resident + plan.window for plan in plans.values()]
     assert n_in_memory == sorted(n_in_memory)
     assert {plan.window for plan in plans.values()} == {2}
     for n_bytes, plan in plans.items():
-        at_work = (plan.n_staying + plan.window) * LARGE.block + working
-        at_the_end = plan.n_staying * LARGE.block + LARGE.tail
+        at_work = (plan.n_resident + plan.window) * LARGE.block + working
+        at_the_end = plan.n_resident * LARGE.block + LARGE.tail
         assert PROCESS_BYTES + max(at_work, at_the_end) <= n_bytes
 
 
@@ -81,7 +81,7 @@ def test_all_blocks_are_resident_only_if_nothing_is_offloaded():
         plan = residency(LARGE, span, budget)
         n = resident_blocks(LARGE, span, budget)
         assert (n == len(span)) == (plan.window == 0)
-        assert n in (plan.n_staying + plan.window, len(span) - 1)
+        assert n in (plan.n_resident + plan.window, len(span) - 1)
 
 
 def test_the_limit_of_a_model_counts_its_states_and_its_sums(tmp_path):
