@@ -40,7 +40,7 @@ BAD_RECIPES = {
     "unknown key": (changed(sparsty=1), "sparsty"),
     "sparsity 1.0": (
         changed(variants=[{"demonstrations": "mt", "score": "wanda", "sparsity": 1.0}]),
-        "less than 1",
+        "a number < 1",
     ),
     "unknown score": (changed(variants=[{"demonstrations": "mt", "score": "wonda", "sparsity": 0.5}]), "wonda"),
     "missing language": (
