@@ -32,7 +32,7 @@ def test_a_call_reaches_the_shard_that_has_the_block(folders):
         assert chain.on_block(block, Shard.prune_block, block, lambda weights: ({}, len(weights))) == 4
     with pytest.raises(ModelError, match=r"got=3, expected='0 to 2'"):
         chain.on_block(3, Shard.sweep_advance, 3, [])
-    with pytest.raises(ModelError, match="cannot be cut"):
+    with pytest.raises(ModelError, match="cannot be split"):
         local_chain(folders["bloom"], n_shards=4)
 
 
