@@ -97,10 +97,10 @@ def test_changed_code_or_libraries_invalidate_the_metadata(folder: Path, monkeyp
     find = Finder()
     cached_metadata(folder, "a", find)
     monkeypatch.setattr(metadata_cache, "_version", lambda name: f"{name} of tomorrow")
-    metadata_cache._code.cache_clear()
+    metadata_cache._code_hash.cache_clear()
     assert cached_metadata(folder, "a", find)["n"] == 2
     monkeypatch.undo()
-    metadata_cache._code.cache_clear()
+    metadata_cache._code_hash.cache_clear()
 
 
 def test_metadata_of_a_recently_changed_folder_is_not_cached(folder: Path) -> None:

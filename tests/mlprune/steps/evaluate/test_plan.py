@@ -239,7 +239,7 @@ def test_a_template_task_is_planned_and_its_description_is_in_the_id(own_inputs:
     (job,) = jobs_of(own_inputs, entry, tasks=[MOOD])
     assert task_data(job.evaluations[0].task).items[2].texts == ("t2 is 0", "t2 is 1")
     first = evaluation_ids(own_inputs, entry, tasks=[MOOD])
-    assert evaluation_ids(own_inputs, entry, tasks=[{**MOOD, "parts": ["sad", "glad"]}]) != first
+    assert evaluation_ids(own_inputs, entry, tasks=[{**MOOD, "words": ["sad", "glad"]}]) != first
     with pytest.raises(RecipeError, match="template is wrong"):
         plan_of(own_inputs, entry, tasks=[{**MOOD, "template": "{text}"}])
     with pytest.raises(TaskFileError, match="lacks keys"):
