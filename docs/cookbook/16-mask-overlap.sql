@@ -7,4 +7,4 @@ JOIN mask_pairs AS p ON p.variant_a = o.variant_a AND p.variant_b = o.variant_b
 JOIN described_variants AS v ON v.variant_id = o.variant_a
 WHERE p.differs_in = 'sets' AND v.score = 'wanda' AND v.propagation = 'dense' AND v.sparsity = 0.4
 GROUP BY o.layer
-ORDER BY mean;
+ORDER BY mean, o.layer;
