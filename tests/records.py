@@ -7,6 +7,24 @@ from typing import Any
 from mlprune.hashing import canonical_json
 from mlprune.store.records import Artefact, Record, identity
 
+EXAMPLE_INPUTS: dict[str, Any] = {
+    "step_version": 2,
+    "parameters": {"score": "wanda", "sparsity": 0.3, "scale": 1e-05},
+    "parents": {"base_model": "ff"},
+    "contents": {"fr": "aa"},
+}
+EXAMPLE_RECORD = Record(
+    kind="variants",
+    id=identity("variants", **EXAMPLE_INPUTS),
+    **EXAMPLE_INPUTS,
+    artefacts=(Artefact("masks/x.parquet", 12, "b" * 64, 3), Artefact("masks/y.parquet", 0, "c" * 64)),
+    rows={
+        "variants": [{"variant_id": "x", "score": None, "name": "é\u2028\n"}],
+        "metrics": [{"value": 0.1 + 0.2}, {"value": 1e-07}],
+        "empty": [],
+    },
+)
+
 
 def made_up_record(
     kind: str = "variants",

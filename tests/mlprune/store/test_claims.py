@@ -6,8 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +15,7 @@ from mlprune.store import claims as claims_module
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.process_identity import this_process
 from mlprune.store.store import Store
-from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
+from tests.object_store import BUCKET, ObjectStoreServer
 from tests.records import made_up_record
 
 RECORD = made_up_record("masks")
@@ -24,29 +23,9 @@ KEY = ("masks", RECORD.id)
 PATIENCE_S = 20.0
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectStoreServer]:
-    with object_store_server() as running:
-        yield running
-
-
 @pytest.fixture
-def remote(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> Store:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    server.clear()
+def remote(server: ObjectStoreServer) -> Store:
     return Store(f"s3://{BUCKET}/store")
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture(params=["local", "remote"])
-def store(request: pytest.FixtureRequest) -> Store:
-    opened: Store = request.getfixturevalue(request.param)
-    return opened
 
 
 def until(condition: Callable[[], bool]) -> None:

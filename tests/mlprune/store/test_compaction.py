@@ -20,33 +20,7 @@ from mlprune.store.compaction import Compaction, compact, compact_if_many
 from mlprune.store.records import Record, record_path
 from mlprune.store.segments import reader
 from mlprune.store.store import Store
-from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
 from tests.records import made_up_record
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ObjectStoreServer]:
-    with object_store_server() as server:
-        yield server
-
-
-@pytest.fixture
-def remote(running: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> Store:
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    running.clear()
-    return Store(f"s3://{BUCKET}/a/store")
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture(params=["local", "remote"])
-def store(request: pytest.FixtureRequest) -> Store:
-    opened: Store = request.getfixturevalue(request.param)
-    return opened
 
 
 def record(number: int, kind: str = "evaluations", text: str = "é") -> Record:

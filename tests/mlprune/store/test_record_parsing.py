@@ -9,26 +9,11 @@ import pytest
 
 from mlprune.errors import DamagedRecordError
 from mlprune.store.record_parsing import parse_record
-from mlprune.store.records import Artefact, Record, identity
+from mlprune.store.records import Artefact, identity
+from tests.records import EXAMPLE_INPUTS as INPUTS
+from tests.records import EXAMPLE_RECORD as RECORD
 from tests.records import record_text
 
-INPUTS: dict[str, Any] = {
-    "step_version": 2,
-    "parameters": {"score": "wanda", "sparsity": 0.3, "scale": 1e-05},
-    "parents": {"base_model": "ff"},
-    "contents": {"fr": "aa"},
-}
-RECORD = Record(
-    kind="variants",
-    id=identity("variants", **INPUTS),
-    **INPUTS,
-    artefacts=(Artefact("masks/x.parquet", 12, "b" * 64, 3), Artefact("masks/y.parquet", 0, "c" * 64)),
-    rows={
-        "variants": [{"variant_id": "x", "score": None, "name": "é\u2028\n"}],
-        "metrics": [{"value": 0.1 + 0.2}, {"value": 1e-07}],
-        "empty": [],
-    },
-)
 KEY = {"kind": "variants", "record_id": RECORD.id}
 
 

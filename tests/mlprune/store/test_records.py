@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mlprune.hashing import canonical_json
-from mlprune.store.records import Artefact, Record, identity, one_line, record_path
+from mlprune.store.records import identity, one_line, record_path
+from tests.records import EXAMPLE_RECORD as RECORD
 
 EXAMPLE: dict[str, Any] = {
     "step_version": 1,
@@ -19,23 +20,6 @@ EXAMPLE: dict[str, Any] = {
 EXAMPLE_JSON = (
     '{"contents":{"fr":"ab"},"kind":"variants","parameters":{"name":"é","sparsity":0.3},'
     '"parents":{"base_model":"00000000000000000000","parts":["1","2"]},"step_version":1}'
-)
-INPUTS: dict[str, Any] = {
-    "step_version": 2,
-    "parameters": {"score": "wanda", "sparsity": 0.3, "scale": 1e-05},
-    "parents": {"base_model": "ff"},
-    "contents": {"fr": "aa"},
-}
-RECORD = Record(
-    kind="variants",
-    id=identity("variants", **INPUTS),
-    **INPUTS,
-    artefacts=(Artefact("masks/x.parquet", 12, "b" * 64, 3), Artefact("masks/y.parquet", 0, "c" * 64)),
-    rows={
-        "variants": [{"variant_id": "x", "score": None, "name": "é\u2028\n"}],
-        "metrics": [{"value": 0.1 + 0.2}, {"value": 1e-07}],
-        "empty": [],
-    },
 )
 KEY = {"kind": "variants", "record_id": RECORD.id}
 

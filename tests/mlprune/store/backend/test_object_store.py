@@ -3,7 +3,6 @@
 import json
 import logging
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,29 +12,11 @@ from mlprune.store.backend.object_store import open_object_store, with_retries
 from mlprune.store.compaction import compact
 from mlprune.store.records import Artefact, Record, record_path
 from mlprune.store.store import Store
-from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
+from tests.object_store import BUCKET, ObjectStoreServer
 from tests.records import made_up_record
 
 STORE = f"s3://{BUCKET}/some/store"
 COLUMNS, SCHEMA = {"name": ["a", "b"], "n": [1, 2]}, {"name": "string", "n": "int64"}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ObjectStoreServer]:
-    with object_store_server() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> ObjectStoreServer:
-    """The server, empty, and an environment that leads to it."""
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    for name in ("AWS_REGION", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    running.faults.clear()
-    running.clear()
-    return running
 
 
 @pytest.fixture

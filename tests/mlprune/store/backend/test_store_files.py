@@ -13,20 +13,11 @@ from mlprune.errors import StoreError
 from mlprune.store.backend import store_files
 from mlprune.store.backend.local_files import FileInfo
 from mlprune.store.backend.store_files import StoreFiles
-from tests.object_store import BUCKET, ObjectStoreServer, object_store_server
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[ObjectStoreServer]:
-    with object_store_server() as server:
-        yield server
+from tests.object_store import BUCKET, ObjectStoreServer
 
 
 @pytest.fixture
-def remote(running: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> StoreFiles:
-    for name, value in running.environment.items():
-        monkeypatch.setenv(name, value)
-    running.clear()
+def remote(server: ObjectStoreServer) -> StoreFiles:
     return StoreFiles(f"s3://{BUCKET}/a/store")
 
 
