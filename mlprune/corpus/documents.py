@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from mlprune.corpus.row_files import SUFFIXES, read_rows
+from mlprune.corpus.row_files import READABLE_SUFFIXES, read_rows
+from mlprune.corpus.text_files import COMPRESSIONS, read_text, uncompressed_name
 from mlprune.errors import CorpusError
 from mlprune.json_values import JsonObject
 
@@ -17,23 +18,23 @@ def read_documents(path: Path) -> tuple[str, ...]:
     """The documents of a text file, of all text files of a folder in the order of their names, or of a table.
 
     In a text file, documents are paragraphs separated by blank lines; line breaks inside a paragraph stay. In a table
-    (.jsonl, .jsonl.gz, .parquet), the field `text` of each row is a document.
+    (.jsonl, .parquet, .tsv, .csv), the field `text` of each row is a document. Text and JSON lines may be compressed.
 
     Raises:
         CorpusError: the file does not exist, cannot be read or is of another kind, a row has no text, or there are no
             documents.
     """
     if path.is_dir():
-        files = sorted(path.glob("*.txt"))
+        files = sorted(file for ending in COMPRESSIONS for file in path.glob(f"*.txt{ending}"))
         if not files:
             raise CorpusError("no plain text", folder=str(path), expected="*.txt files", got="none")
         documents = tuple(document for file in files for document in _paragraphs(file))
-    elif path.suffix == ".txt":
+    elif uncompressed_name(path).endswith(".txt"):
         documents = _paragraphs(path)
-    elif path.name.endswith(SUFFIXES):
+    elif path.name.endswith(READABLE_SUFFIXES):
         documents = _texts(path)
     else:
-        expected = ["a .txt file", "a folder of .txt files", *SUFFIXES]
+        expected = ["a .txt file", "a folder of .txt files", *READABLE_SUFFIXES]
         raise CorpusError("the path is not plain text", path=str(path), expected=expected, got=path.name)
     if not documents:
         raise CorpusError("no documents", path=str(path), expected="at least one", got=0)
@@ -41,10 +42,7 @@ def read_documents(path: Path) -> tuple[str, ...]:
 
 
 def _paragraphs(path: Path) -> tuple[str, ...]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as err:
-        raise CorpusError("a text file cannot be read", path=str(path), reason=str(err)) from err
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
     parts = (part.strip("\n") for part in _BLANK_LINES.split("\n" + text + "\n"))
     return tuple(part for part in parts if part.strip())
 

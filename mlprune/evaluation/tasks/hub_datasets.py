@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from mlprune.corpus.row_files import SUFFIXES, read_rows
+from mlprune.corpus.row_files import READABLE_SUFFIXES, read_rows
 from mlprune.errors import CorpusError, HubError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.items import Row
 from mlprune.hub import snapshot
@@ -58,8 +58,8 @@ class HubSet:
     def __post_init__(self) -> None:
         for pattern in self.files:
             unknown = set(re.findall(r"{(.*?)}", pattern)) - {"config", "split"}
-            if unknown or not pattern.endswith(SUFFIXES):
-                expected = f"{{config}}, {{split}}, and an ending of {SUFFIXES}"
+            if unknown or not pattern.endswith(READABLE_SUFFIXES):
+                expected = f"{{config}}, {{split}}, and an ending of {READABLE_SUFFIXES}"
                 raise RecipeError("wrong files of a hub's data set", name=self.name, expected=expected, got=pattern)
 
     def patterns(self, language: str, split: str) -> list[tuple[str, ...]]:

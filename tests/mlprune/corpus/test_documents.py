@@ -47,13 +47,13 @@ def test_a_path_without_documents_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "blank.txt").write_text(" \n\n")
     (tmp_path / "none.jsonl").write_text("")
     (tmp_path / "folder").mkdir()
-    (tmp_path / "a.csv").write_text("text\na\n")
+    (tmp_path / "a.doc").write_text("text\na\n")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     for name, message in (
         ("blank.txt", "no documents"),
         ("none.jsonl", "no documents"),
         ("folder", "no plain text"),
-        ("a.csv", "not plain text"),
+        ("a.doc", "not plain text"),
         ("latin.txt", "cannot be read"),
         ("missing.txt", "cannot be read"),
         ("missing", "not plain text"),

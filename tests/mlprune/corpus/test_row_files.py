@@ -1,4 +1,4 @@
-"""Rows of the three kinds of table file, and files that cannot be read."""
+"""Rows of every kind of table file, and files that cannot be read."""
 
 import gzip
 from pathlib import Path
@@ -7,18 +7,43 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlprune.corpus.row_files import read_rows
+from mlprune.corpus.row_files import read_cells, read_delimited, read_rows
 from mlprune.errors import CorpusError
 
 ROWS = [{"id": 1, "text": "a\u2028b", "list": ["x", "y"]}, {"id": 2, "text": "你好", "list": []}]
 JSON_LINES = '{"id": 1, "text": "a\u2028b", "list": ["x", "y"]}\r\n{"id": 2, "text": "你好", "list": []}\n'
 
 
-def test_the_three_kinds_of_file_give_the_same_rows(tmp_path: Path) -> None:
+def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(JSON_LINES.encode())
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(JSON_LINES.encode()))
-    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "c.parquet")
-    assert [read_rows(tmp_path / name) for name in ("a.jsonl", "b.jsonl.gz", "c.parquet")] == [ROWS] * 3
+    (tmp_path / "c.jsonl.zst").write_bytes(pa.compress(JSON_LINES.encode(), codec="zstd", asbytes=True))
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "d.parquet")
+    assert [read_rows(path) for path in sorted(tmp_path.iterdir())] == [ROWS] * 4
+
+
+def test_tables_of_text_have_a_header_and_only_csv_has_quotes(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes(b'\xef\xbb\xbfen\tfr\r\n"a, b\tc" d\r\n\r\ne\t\r\n')
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b'en,fr\r\n"a, ""b""\nc",d\r\n'))
+    assert read_rows(tmp_path / "a.tsv") == [{"en": '"a, b', "fr": 'c" d'}, {"en": "e", "fr": ""}]
+    assert read_rows(tmp_path / "b.csv.gz") == [{"en": 'a, "b"\nc', "fr": "d"}]
+    assert list(read_cells(tmp_path / "a.tsv"))[1:] == [(2, ['"a, b', 'c" d']), (4, ["e", ""])]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        ("a\tb\n1\t2\n\n3\n", "another number of cells", 4),
+        ("a\ta\n1\t2\n", "no usable header", None),
+        ("", "no usable header", None),
+        ('a\tb\n"1\t2\n', "not a row", 2),
+    ],
+)
+def test_a_wrong_table_of_text_is_an_error(tmp_path: Path, text: str, message: str, line: int | None) -> None:
+    (tmp_path / "a.tsv").write_text(text)
+    with pytest.raises(CorpusError, match=message) as caught:
+        read_delimited(tmp_path / "a.tsv", quoted=message == "not a row")
+    assert caught.value.context.get("line") == line
 
 
 def test_a_byte_order_mark_and_a_missing_last_newline_are_accepted(tmp_path: Path) -> None:
@@ -58,6 +83,6 @@ def test_a_cut_off_or_damaged_archive_is_an_error(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_or_of_another_kind_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="cannot be read"):
         read_rows(tmp_path / "none.jsonl")
-    (tmp_path / "a.csv").write_text("id\n1\n")
+    (tmp_path / "a.xml").write_text("id\n1\n")
     with pytest.raises(CorpusError, match="unknown extension"):
-        read_rows(tmp_path / "a.csv")
+        read_rows(tmp_path / "a.xml")

@@ -188,7 +188,7 @@ def test_the_error_for_an_unknown_data_set_lists_the_known_ones() -> None:
     assert (caught.value.context["got"], caught.value.context["expected"]) == ("some/other", sorted(HUB_SETS))
 
 
-@pytest.mark.parametrize("pattern", ["load.py", "{language}/*.parquet", "{config}/{split}.csv", "{config.name}.jsonl"])
+@pytest.mark.parametrize("pattern", ["load.py", "{language}/*.parquet", "{config}/{split}.xml", "{config.name}.jsonl"])
 def test_only_tables_are_fetched_and_only_known_placeholders_filled(pattern: str) -> None:
     with pytest.raises(RecipeError, match="wrong files"):
         HubSet("some/set", (pattern,))

@@ -51,7 +51,9 @@ def test_a_missing_file_error_lists_the_expected_names(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
     with pytest.raises(TaskFileError, match="no task file") as caught:
         read_items("xnli", tmp_path, language="fr", split="test")
-    expected = [f"{stem}.test.{end}" for stem in ("fr", "fra_Latn") for end in ("jsonl", "jsonl.gz", "parquet")]
+    expected = [
+        f"{stem}.test.{end}" for stem in ("fr", "fra_Latn") for end in ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
+    ]
     assert caught.value.context["expected"] == expected
     assert caught.value.context["got"] == ["en.test.jsonl"]
     with pytest.raises(TaskFileError, match="no such folder"):

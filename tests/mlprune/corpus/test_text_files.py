@@ -1,0 +1,66 @@
+"""Text in every compression, and the choice of a file."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mlprune.corpus.text_files import existing_files, find_file, listed_names, read_lines, read_text, uncompressed_name
+from mlprune.errors import CorpusError
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+WRITERS: dict[str, Callable[[bytes], bytes]] = {"a.txt": bytes, "a.txt.gz": gzip.compress, "a.txt.zst": zstd}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_byte_order_mark_and_line_ends_do_not_matter(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(WRITERS[name](b"\xef\xbb\xbf" + "un\u2028deux\r\n\r\ntrois".encode()))
+    assert read_lines(path) == ["un\u2028deux", "", "trois"]
+    assert read_text(path) == "un\u2028deux\r\n\r\ntrois"
+    assert uncompressed_name(path) == "a.txt"
+    path.write_bytes(WRITERS[name](b""))
+    assert read_lines(path) == []
+
+
+def test_several_frames_are_one_text(tmp_path: Path) -> None:
+    (tmp_path / "a.zst").write_bytes(zstd(b"un\nde") + zstd(b"ux\n"))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"un\nde") + gzip.compress(b"ux\n"))
+    assert read_lines(tmp_path / "a.zst") == read_lines(tmp_path / "a.gz") == ["un", "deux"]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_missing_damaged_and_foreign_files_are_one_error(tmp_path: Path, name: str) -> None:
+    data = WRITERS[name](bytes(range(256)) * 40)
+    for content in (None, data[: len(data) // 2], b"caf\xe9\n"):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(CorpusError, match="cannot be read") as caught:
+            read_text(tmp_path / name)
+        assert caught.value.context["file"] == str(tmp_path / name)
+
+
+def test_one_file_is_found_and_two_are_ambiguous(tmp_path: Path) -> None:
+    assert find_file(tmp_path, "fr", (".txt",)) is None
+    (tmp_path / "fr.txt.gz").write_bytes(b"")
+    assert find_file(tmp_path, "fr", (".dev", ".txt")) == tmp_path / "fr.txt.gz"
+    (tmp_path / "fr.txt").write_bytes(b"")
+    with pytest.raises(CorpusError, match="several files") as caught:
+        find_file(tmp_path, "fr", (".txt",))
+    assert caught.value.context["got"] == ["fr.txt", "fr.txt.gz"]
+    assert existing_files(tmp_path, ["fr.txt"]) == (tmp_path / "fr.txt", tmp_path / "fr.txt.gz")
+
+
+def test_an_error_lists_few_names(tmp_path: Path) -> None:
+    assert listed_names(tmp_path) == "an empty folder"
+    assert listed_names(tmp_path / "none") == "no such folder"
+    for number in range(23):
+        (tmp_path / f"{number:02}").touch()
+    assert listed_names(tmp_path)[-2:] == ["19", "and 3 more"]
+    assert listed_names(tmp_path / "00") == "a file, 00"
