@@ -6,6 +6,7 @@ Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `r
 from mlprune.recipe.analyses import AnalysesConfig
 from mlprune.recipe.base import pair_languages
 from mlprune.recipe.baselines import BaselineConfig
+from mlprune.recipe.changes import shrink, with_model
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
@@ -35,4 +36,6 @@ __all__ = [
     "load_recipe",
     "pair_languages",
     "parse_recipe",
+    "shrink",
+    "with_model",
 ]

@@ -16,6 +16,24 @@ StoreOption = Annotated[
     str, typer.Option("--store", help="Store with records and artefacts: a folder or an object-store URI.")
 ]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Base model folder, if it has moved.")]
+ShrinkOption = Annotated[
+    int | None,
+    typer.Option(
+        "--shrink",
+        metavar="N",
+        min=1,
+        help="Try a recipe: at most N demonstrations per set, N shots per text and N items per evaluation. The results "
+        "have ids of their own.",
+    ),
+]
+OtherModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="PATH",
+        help="Another base model than the recipe's: a folder, a hub id, or demo for the embedded model.",
+    ),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]
 
 

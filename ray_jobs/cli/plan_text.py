@@ -6,19 +6,20 @@ from pathlib import Path
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Needs, estimate_duration, measure_rates, needs_of
 from mlprune.plan.pool import GIB, Pool
-from mlprune.recipe import Recipe, load_recipe
+from mlprune.recipe import Recipe
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import format_pool, local_ray_pool, require_room
+from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
 
 
-def describe_plan(recipe_path: Path, store_uri: str) -> str:
+def describe_plan(recipe_path: Path, store_uri: str, *, changes: RecipeChanges = NO_CHANGES) -> str:
     """Describe what a recipe would run and what it needs, as lines of text. Writes nothing.
 
     Raises:
         BadInputError: the recipe cannot be run, or does not fit on this machine.
     """
-    plan = build_plan(load_recipe(recipe_path))
+    plan = build_plan(load_changed_recipe(recipe_path, changes))
     store = Store(store_uri)
     pending = pending_jobs(plan.jobs, store)
     needs = needs_of(plan, pending)

@@ -14,13 +14,13 @@ from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.plan.pool import Pool
-from mlprune.recipe import load_recipe
 from mlprune.steps.job import Job
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
+from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
 from ray_jobs.driver.driver import Driver, Workers
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
@@ -52,24 +52,32 @@ class RunSummary:
 
 
 def run_recipe(
-    recipe_path: Path, store_uri: str, *, address: str = "local", stale_after_s: float = STALE_AFTER_S
+    recipe_path: Path,
+    store_uri: str,
+    *,
+    address: str = "local",
+    changes: RecipeChanges = NO_CHANGES,
+    stale_after_s: float = STALE_AFTER_S,
 ) -> RunSummary:
     """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
 
     Args:
+        changes: of the recipe, such as fewer demonstrations and items.
         stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
         StoreError: an object store stopped answering; finished jobs are kept.
     """
     try:
-        return _run_recipe(recipe_path, store_uri, address=address, stale_after_s=stale_after_s)
+        return _run_recipe(recipe_path, store_uri, address=address, changes=changes, stale_after_s=stale_after_s)
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
         raise StoreError(err.message, context) from err
 
 
-def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_s: float) -> RunSummary:
+def _run_recipe(
+    recipe_path: Path, store_uri: str, *, address: str, changes: RecipeChanges, stale_after_s: float
+) -> RunSummary:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if address not in ("none", "local") and "://" not in store_uri and not Path(store_uri).is_absolute():
         raise BadInputError(
@@ -77,7 +85,7 @@ def _run_recipe(recipe_path: Path, store_uri: str, *, address: str, stale_after_
             store=store_uri,
             expected="an absolute path or a URI",
         )
-    plan = build_plan(load_recipe(recipe_path))
+    plan = build_plan(load_changed_recipe(recipe_path, changes))
     store = Store(store_uri, quarantine=True)
     pending = pending_jobs(plan.jobs, store)
     if not pending and store.read_record(plan.record.kind, plan.record.id):

@@ -2,10 +2,12 @@
 
 import typer
 
-from ray_jobs.cli.options import RecipeArgument, StoreOption
+from ray_jobs.cli.options import OtherModelOption, RecipeArgument, ShrinkOption, StoreOption
 
 
-def plan(recipe: RecipeArgument, *, store: StoreOption) -> None:
+def plan(
+    recipe: RecipeArgument, *, store: StoreOption, shrink: ShrinkOption = None, model: OtherModelOption = None
+) -> None:
     """Show what a recipe would run, what is already done, and the memory, disk space and time it needs.
 
     Nothing is run and nothing is written.
@@ -13,5 +15,6 @@ def plan(recipe: RecipeArgument, *, store: StoreOption) -> None:
     Example: mlprune plan recipe.yaml --store runs/
     """
     from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415 - commands import lazily, so that --help is fast
+    from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 
-    typer.echo(describe_plan(recipe, store))
+    typer.echo(describe_plan(recipe, store, changes=RecipeChanges(shrink, model)))

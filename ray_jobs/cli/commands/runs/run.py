@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import RecipeArgument, StoreOption
+from ray_jobs.cli.options import OtherModelOption, RecipeArgument, ShrinkOption, StoreOption
 
 AddressOption = Annotated[
     str,
@@ -15,11 +15,23 @@ AddressOption = Annotated[
 ]
 
 
-def run(recipe: RecipeArgument, *, store: StoreOption, address: AddressOption = "local") -> None:
+def run(
+    recipe: RecipeArgument,
+    *,
+    store: StoreOption,
+    address: AddressOption = "local",
+    shrink: ShrinkOption = None,
+    model: OtherModelOption = None,
+) -> None:
     """Run a recipe. After an interruption or a failure, rerun the same command: finished jobs are skipped.
 
-    Example: mlprune run recipe.yaml --store runs/ --address local
+    \b
+    Examples:
+      mlprune run recipe.yaml --store runs/ --address local
+      mlprune run recipe.yaml --store trial/ --shrink 4 --model demo
     """
-    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - commands import lazily, so that --help is fast
+    from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415 - commands import lazily
+    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
-    raise typer.Exit(run_recipe(recipe, store, address=address).exit_code)
+    changes = RecipeChanges(shrink, model)
+    raise typer.Exit(run_recipe(recipe, store, address=address, changes=changes).exit_code)

@@ -1,0 +1,44 @@
+"""Load the recipe of a command line, with the changes that its options `--shrink` and `--model` ask for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlprune.demo
+from mlprune.models.loading import inspect_model, resolve_model
+from mlprune.recipe import Recipe, load_recipe, shrink, with_model
+
+DEMO = "demo"
+"""The embedded model, as a value of `--model`."""
+DEMO_MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
+
+
+@dataclass(frozen=True)
+class RecipeChanges:
+    """Changes of a recipe that a command line asks for."""
+
+    shrink: int | None = None
+    """At most this many demonstrations per set and items per evaluation."""
+    model: str | None = None
+    """Folder or hub id of another base model; `demo` for the embedded one."""
+
+
+NO_CHANGES = RecipeChanges()
+
+
+def load_changed_recipe(path: Path, changes: RecipeChanges) -> Recipe:
+    """Load a recipe and change it.
+
+    Raises:
+        RecipeError: the recipe cannot be used.
+        ModelError: the other model cannot be read.
+    """
+    recipe = load_recipe(path)
+    if changes.shrink is not None:
+        recipe = shrink(recipe, changes.shrink)
+    if changes.model is not None:
+        given = str(DEMO_MODEL) if changes.model == DEMO else changes.model
+        folder = Path(given).expanduser()
+        model = str(folder.absolute()) if folder.is_dir() else given
+        info = inspect_model(resolve_model(model))
+        recipe = with_model(recipe, model, label=changes.model, max_positions=info.max_positions)
+    return recipe
