@@ -117,6 +117,29 @@ def demonstration_columns(
     return _columns(rows, profile)
 
 
+def cut_to_budget(columns: DemonstrationColumns, token_budget: int) -> DemonstrationColumns:
+    """Cut tokens from the end of a set until it has exactly as many as the budget.
+
+    The last demonstration is cut on the right to at least one token, and if that is not enough, the one before it.
+
+    Raises:
+        CorpusError: the set has fewer tokens than the budget.
+    """
+    lengths = [len(ids) for ids in columns["token_ids"]]
+    excess = sum(lengths) - token_budget
+    if excess < 0:
+        expected, got = f"{token_budget} tokens (token_budget)", f"{sum(lengths)} tokens"
+        raise CorpusError("the corpus is too short", expected=expected, got=got)
+    for index in reversed(range(len(lengths))):
+        n_cut = min(excess, lengths[index] - 1)
+        lengths[index] -= n_cut
+        excess -= n_cut
+    cut = columns.copy()
+    for name in ("token_ids", "sides", "shots"):
+        cut[name] = [values[:n] for values, n in zip(columns[name], lengths, strict=True)]
+    return cut
+
+
 def _columns(rows: Sequence[tuple[Demonstration, Tokens]], profile: ProfileName) -> DemonstrationColumns:
     return {
         "demonstration": list(range(len(rows))),

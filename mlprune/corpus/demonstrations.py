@@ -35,7 +35,7 @@ class Demonstration:
     pieces: tuple[Piece, ...]
     """In order, with nothing between them."""
     sentence_ids: tuple[int, ...] = ()
-    """Numbers of the texts, from 0, in order; empty for code."""
+    """Numbers of the texts, from 0, in order; empty for code. A pair counts once, two sides without pairing twice."""
 
     @property
     def text(self) -> str:
@@ -82,11 +82,43 @@ def draw_groups(
     return [tuple(order[i * step : i * step + shots]) for i in range(n)]
 
 
-def build_demonstration(kind: str, sides: Sequence[Side], *, numbers: Sequence[int], end: str) -> Demonstration:
-    """Write one demonstration: all sides of each text, text after text."""
+def unpaired_targets(groups: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The numbers of each demonstration's target sides, so that no shot holds a sentence and its translation.
+
+    Demonstrations exchange their target sides in twos: 0 with 1, 2 with 3, and so on. Of an odd number, the last three
+    pass theirs on in a circle. So no demonstration holds a sentence and its translation, all targets occur once, and
+    the first 2n demonstrations of a set exchange only among themselves. A single demonstration passes its targets on
+    from shot to shot.
+
+    Args:
+        groups: numbers of the source sides, from `draw_groups`.
+    Raises:
+        CorpusError: there is one shot in total, so no other sentence.
+    """
+    if len(groups) == 1:
+        (numbers,) = groups
+        if len(numbers) == 1:
+            message = "a set of one pair cannot be unpaired"
+            raise CorpusError(message, expected="at least 2 demonstrations or 2 shots", got="1 demonstration of 1 shot")
+        return [(*numbers[1:], numbers[0])]
+    n_exchanged = len(groups) if len(groups) % 2 == 0 else len(groups) - 3
+    circle = groups[n_exchanged:]
+    return [groups[index ^ 1] for index in range(n_exchanged)] + [*circle[1:], *circle[:1]]
+
+
+def build_demonstration(
+    kind: str, sides: Sequence[Side], *, numbers: Sequence[int], end: str, targets: Sequence[int] = ()
+) -> Demonstration:
+    """Write one demonstration: all sides of each shot, shot after shot.
+
+    Args:
+        numbers: of the texts of the shots.
+        targets: of the texts of the second sides, if they are others.
+    """
     pieces = [
         Piece(side(number, end), side_number, shot)
-        for shot, number in enumerate(numbers)
-        for side_number, side in enumerate(sides, start=1)
+        for shot, side_numbers in enumerate(zip(numbers, targets or numbers, strict=True))
+        for side_number, (side, number) in enumerate(zip(sides, side_numbers, strict=False), start=1)
     ]
-    return Demonstration(kind, tuple(pieces), () if kind == "code" else tuple(numbers))
+    sentence_ids = [number for pair in zip(numbers, targets, strict=True) for number in pair] if targets else numbers
+    return Demonstration(kind, tuple(pieces), () if kind == "code" else tuple(sentence_ids))

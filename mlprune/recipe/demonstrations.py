@@ -82,6 +82,9 @@ class DemonstrationConfig(Model):
     """mixed: names of the sets that it combines."""
     shares: SharesName = "proportional"
     """mixed: the same number of demonstrations from every part, or numbers in proportion to the sizes of the parts."""
+    paired: bool = True
+    """translation: `false` gives each shot the target side of another pair, so that no demonstration holds a sentence
+    and its translation: the same sentences and tokens without the pairing."""
     shots: Annotated[int, Field(ge=1)] = DEFAULT_SHOTS
     """Sentences, sentence pairs, documents or items in one demonstration (text: 1); code ignores it."""
     samples: Annotated[int, Field(ge=1)] | None = None
@@ -138,6 +141,8 @@ class DemonstrationConfig(Model):
             if getattr(self, option) is not None:
                 kinds = [name for name, kind in KINDS_OF_SETS.items() if option in kind.options]
                 raise ValueError(f"{option} does not apply to kind {self.kind}, only to {sorted(kinds)}")
+        if not self.paired and self.kind != "translation":
+            raise ValueError(f"paired does not apply to kind {self.kind}, only to translation")
         if self.samples is not None and self.token_budget is not None:
             raise ValueError("samples and token_budget both set the size: use one of them")
         return self

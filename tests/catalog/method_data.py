@@ -54,7 +54,7 @@ def add_methods(store: Store) -> Methods:
 
 
 def _add_sets(store: Store, made: Methods) -> None:
-    """fr-en and es-en by both profiles, and fr-en once more with a budget of tokens."""
+    """fr-en and es-en by both profiles, and fr-en once more with a budget of tokens and once without pairs."""
     row: dict[str, Any] = {"demonstration_set_id": "@id", "kind": "translation", "target_language": "en", "shots": 2}
     row |= {"samples": 10, "max_tokens": 64, "n_tokens": 500, "seed": 0, "template": None, "task": None}
     for source in ("fr", "es"):
@@ -64,6 +64,8 @@ def _add_sets(store: Store, made: Methods) -> None:
             made.sets[f"{source} {profile}"] = _write_set(store, found)
     budget = {**row, "source_language": "fr", "profile": "corrected", "token_budget": 300}
     made.sets["fr budget"] = _write_set(store, budget)
+    unpaired = {**row, "source_language": "fr", "profile": "corrected", "token_budget": None, "paired": False}
+    made.sets["fr unpaired"] = _write_set(store, unpaired)
     task = {**row, "kind": "task", "source_language": "fr", "target_language": None, "profile": "corrected"}
     made.sets["task"] = _write_set(store, {**task, "token_budget": None, "task": "xnli"})
 
@@ -89,6 +91,7 @@ def _add_scored(store: Store, made: Methods) -> None:
         "owl": ({"schedule": "owl", "schedule_parameters": {"spread": 0.1}}, {"fr corrected": 1.0}),
         "given": ({"schedule": "given", "schedule_parameters": {"blocks": [[0, 0.25]]}}, {"fr corrected": 1.0}),
         "budget": ({}, {"fr budget": 1.0}),
+        "unpaired": ({}, {"fr unpaired": 1.0}),
         "several": ({"aggregation": "mean"}, {"fr corrected": 0.25, "es corrected": 0.75}),
         "task": ({}, {"task": 1.0}),
         "in order": ({}, {"fr paper": 1.0}),

@@ -41,6 +41,7 @@ def test_settings_describe_what_is_not_at_its_default(methods_catalog: Catalog, 
         "owl": "owl schedule, spread 0.1",
         "given": "given schedule, blocks [[0,0.25]]",
         "budget": "budget of 300 tokens",
+        "unpaired": "unpaired",
         "several": "mean over es-en x 0.75 + fr-en x 0.25",
         "task": None,
         "in order": "sentences of profile paper",
@@ -156,6 +157,7 @@ def test_mask_pairs_list_the_attributes_in_which_two_variants_differ(
         ("plain", "upper"): "scope",
         ("owl", "given"): "schedule parameters",
         ("plain", "budget"): "sets",
+        ("plain", "unpaired"): "sets",
         ("plain", "several"): "aggregation sets",
     }
     assert {pair: found[frozenset(pair)] for pair in expected} == expected
@@ -368,8 +370,11 @@ def test_lineage_has_the_sets_and_parents_of_a_variant(methods_catalog: Catalog,
     assert {row["parent_variant_ids"] for row in combined} == {parents}
 
 
-def test_translation_is_compared_with_random_pruning_of_the_same_kind_only(with_methods: tuple[Store, Methods]) -> None:
-    """The variant that removes the highest scores meets no random pruning that does."""
+def test_translation_is_compared_with_random_pruning_and_unpaired_sets_of_the_same_kind_only(
+    with_methods: tuple[Store, Methods],
+) -> None:
+    """The variant that removes the highest scores has no random pruning that does. A set without pairs is an opponent
+    only of the paired set that is read in the same way."""
     store, made = with_methods
     with Catalog.in_memory(store) as before:
         known = answers(before, "demonstrations_compared")
@@ -379,9 +384,11 @@ def test_translation_is_compared_with_random_pruning_of_the_same_kind_only(with_
         if record.parameters == {"score": "random", "sparsity": 0.5} | {"propagation": None, "seed": 0}
     )
     tables = []
-    for name in ("plain", "highest", "target"):
-        row = {"comparison_id": "@id", "variant_id": made.ids[name], "baseline_id": random.id, "evaluation_id": name}
-        row |= {"baseline_evaluation_id": "b", "task": "facts", "language": "fr", "split": "test"}
+    pairs = [(name, random.id) for name in ("plain", "highest", "target")]
+    pairs += [("plain", made.ids["unpaired"]), ("target", made.ids["unpaired"]), ("unpaired", made.ids["plain"])]
+    for name, baseline in pairs:
+        row = {"comparison_id": "@id", "variant_id": made.ids[name], "baseline_id": baseline, "evaluation_id": name}
+        row |= {"baseline_evaluation_id": baseline, "task": "facts", "language": "fr", "split": "test"}
         tables.append({**row, "metric": "accuracy", "difference": 0.5, "p_value": 0.5, "p_holm": 0.5})
     extra = Store(store.uri)
     with Catalog.in_memory(extra) as opened:
@@ -395,4 +402,5 @@ def test_translation_is_compared_with_random_pruning_of_the_same_kind_only(with_
     old = {(row["opponent"], row["propagation"], row["settings"]): row["n_comparisons"] for row in known}
     assert counts["random", "dense", None] == old["random", "dense", None] + 1
     assert counts["random", "dense", "target tokens"] == 1
-    assert set(counts) - set(old) == {("random", "dense", "target tokens")}
+    assert counts["unpaired translation", "dense", None] == 1
+    assert set(counts) - set(old) == {("random", "dense", "target tokens"), ("unpaired translation", "dense", None)}

@@ -5,7 +5,8 @@
 INSERT OR REPLACE INTO variant_descriptions
 WITH links AS (
     SELECT
-        l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.unusual, d.template, d.token_budget, d.made_of,
+        l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.unusual, d.made_of,
+        concat(d.template, '/', d.token_budget, CASE WHEN NOT d.paired THEN '/unpaired' END) AS made,
         coalesce(d.profile, 'corrected') AS profile,
         min(l.weight) OVER of_role < max(l.weight) OVER of_role AS is_weighted
     FROM variant_demonstrations AS l
@@ -21,7 +22,7 @@ sets_read AS (
         ) FILTER (WHERE role = 'demonstrations') AS demonstration_label,
         string_agg(label, ' + ' ORDER BY label, demonstration_set_id) FILTER (WHERE role = 'contrast') AS contrast,
         string_agg(DISTINCT unusual, ', ' ORDER BY unusual) AS unusual,
-        string_agg(DISTINCT concat(template, '/', token_budget), '+' ORDER BY concat(template, '/', token_budget)) AS made,
+        string_agg(DISTINCT made, '+' ORDER BY made) AS made,
         string_agg(DISTINCT profile, ' and ' ORDER BY profile) AS set_profiles,
         string_agg(
             concat_ws(' ', role, demonstration_set_id, round(weight, 9)), ' + ' ORDER BY role, demonstration_set_id

@@ -1,7 +1,7 @@
 -- demonstration_sets_used: one row per demonstration set: its parameters, and the number of variants that read it.
 SELECT
     n.set_name, d.kind, d.source_language, d.target_language, d.shots, d.samples, d.max_tokens, d.n_tokens, d.seed,
-    d.profile, d.template, d.token_budget, d.task,
+    d.profile, d.template, d.token_budget, d.task, d.paired,
     coalesce(u.n_variants, 0) AS n_variants,
     coalesce(u.n_as_contrast, 0) AS n_as_contrast,
     coalesce(p.n_parts, 0) AS n_parts,

@@ -1,7 +1,7 @@
 -- demonstrations_compared: one row per opponent, propagation and settings: test accuracy outside English of translation
--- demonstrations, compared at equal sparsity with monolingual demonstrations of the same source language and with
--- random pruning. Both sides have the same removes, schedule, scope and profile. Monolingual demonstrations are also
--- read in the same way (tokens, number, bootstrap, budget). Holm's correction is over all comparisons that the query
+-- demonstrations, compared at equal sparsity with monolingual demonstrations of the same source language, with the same
+-- pair's sentences without the pairing (paired: false) and with random pruning. Both sides have the same removes,
+-- schedule, scope and profile. Demonstrations are also read in the same way (tokens, number, bootstrap, budget). Holm's correction is over all comparisons that the query
 -- reads.
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'
@@ -12,7 +12,11 @@ WITH family AS (
         c.p_value,
         ours.propagation,
         ours.settings,
-        CASE WHEN other.score = 'random' THEN 'random' ELSE 'monolingual' END AS opponent,
+        CASE
+            WHEN other.score = 'random' THEN 'random'
+            WHEN other.set_kind = 'translation' THEN 'unpaired translation'
+            ELSE 'monolingual'
+        END AS opponent,
         row_number() OVER (ORDER BY c.p_value, c.evaluation_id, c.baseline_evaluation_id) AS place,
         count(*) OVER () AS n_family
     FROM comparisons_once AS c
@@ -41,7 +45,13 @@ WITH family AS (
         AND (
             other.score = 'random'
             OR other.score = ours.score
-            AND other.set_kind = 'monolingual'
+            AND (
+                other.set_kind = 'monolingual'
+                OR other.set_kind = 'translation'
+                AND other.target_language = ours.target_language
+                AND other_set.paired = false
+                AND our_set.paired IS NULL
+            )
             AND other.source_language = ours.source_language
             AND other.score_parameters IS NOT DISTINCT FROM ours.score_parameters
             AND other.aggregation_parameters IS NOT DISTINCT FROM ours.aggregation_parameters

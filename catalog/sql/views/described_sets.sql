@@ -9,16 +9,19 @@ WITH named AS (
             WHEN 'translation' THEN source_language || '-' || target_language
             WHEN 'monolingual' THEN source_language
             ELSE concat_ws(' ', kind, task, nullif(concat_ws('-', source_language, target_language), ''))
-        END AS short_name
+        END AS short_name,
+        CASE WHEN NOT paired THEN 'unpaired' END AS pairing
     FROM demonstration_sets
 ),
 parts AS (
     SELECT
         p.demonstration_set_id,
-        string_agg(coalesce(n.short_name, n.kind), ' + ' ORDER BY n.short_name, p.part_id) AS labels,
+        string_agg(
+            concat_ws(' ', coalesce(n.short_name, n.kind), n.pairing), ' + ' ORDER BY n.short_name, p.part_id
+        ) AS labels,
         string_agg(
             concat_ws(
-                ' ', n.kind, n.short_name, 'shots', n.shots, 'samples', n.samples, 'template', n.template,
+                ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots, 'samples', n.samples, 'template', n.template,
                 'budget', n.token_budget, 'share', round(p.share, 9)
             ),
             ' + ' ORDER BY n.short_name, p.part_id
@@ -28,11 +31,11 @@ parts AS (
     GROUP BY p.demonstration_set_id
 )
 SELECT
-    n.* EXCLUDE (short_name),
+    n.* EXCLUDE (short_name, pairing),
     concat_ws(' ', coalesce(n.short_name, n.kind), p.labels) AS label,
-    nullif(concat_ws(', ', 'template ' || n.template, 'budget of ' || n.token_budget || ' tokens'), '') AS unusual,
+    nullif(concat_ws(', ', n.pairing, 'template ' || n.template, 'budget of ' || n.token_budget || ' tokens'), '') AS unusual,
     concat_ws(
-        ' ', n.kind, n.short_name, 'shots', n.shots, 'samples', n.samples, 'max_tokens', n.max_tokens,
+        ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots, 'samples', n.samples, 'max_tokens', n.max_tokens,
         'template', n.template, 'budget', n.token_budget, 'parts', p.made_of
     ) AS made_of
 FROM named AS n

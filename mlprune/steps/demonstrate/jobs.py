@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mlprune.corpus.calibration import SCHEMA, DemonstrationColumns, demonstration_columns
+from mlprune.corpus.calibration import SCHEMA, DemonstrationColumns, cut_to_budget, demonstration_columns
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
@@ -29,24 +29,36 @@ def set_columns(
     Raises:
         CorpusError: there are too few texts, or their tokens do not fill the budget.
     """
-    groups = texts.draw_groups(spec, samples=samples)
-    demonstrations = (texts.demonstration(spec, numbers, end=tokenizer.eos_token) for numbers in groups)
-    return demonstration_columns(
-        demonstrations,
+    columns = demonstration_columns(
+        texts.demonstrations(spec, samples=samples, end=tokenizer.eos_token),
         tokenizer,
         max_tokens=spec.max_tokens,
-        token_budget=spec.token_budget,
+        token_budget=spec.token_budget if spec.paired else None,
         profile=spec.profile,
     )
+    return columns if spec.paired or spec.token_budget is None else cut_to_budget(columns, spec.token_budget)
 
 
 def fit_token_budget(spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTokenizerBase") -> SetSpec:
     """The set with the number of demonstrations that its token budget needs.
 
+    A set without pairs has as many demonstrations as the set with pairs, and so the same sentences. It has more only if
+    `max_tokens` truncates so much of them that they do not fill the budget.
+
     Raises:
         CorpusError: there are too few tokens; the message says how many there are.
     """
-    return replace(spec, samples=len(set_columns(spec, texts, tokenizer, samples=None)["text"]))
+    samples = len(set_columns(replace(spec, paired=True), texts, tokenizer, samples=None)["text"])
+    if spec.paired:
+        return replace(spec, samples=samples)
+    whole = replace(spec, token_budget=None)
+    largest = len(texts.draw_groups(spec, samples=None))
+    while samples < largest:
+        token_ids = set_columns(whole, texts, tokenizer, samples=samples)["token_ids"]
+        if sum(len(ids) for ids in token_ids) >= (spec.token_budget or 0):
+            break
+        samples += 1
+    return replace(spec, samples=samples)
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,7 @@ def _write_set(
         "template": spec.template,
         "token_budget": spec.token_budget,
         "task": spec.task,
+        **({} if spec.paired else {"paired": False}),
     }
     rows: dict[str, list[dict[str, JsonValue]]] = {"demonstration_sets": [row]}
     if part_rows:

@@ -45,6 +45,7 @@ class PlannedSet:
         parts = (
             spec.task or ("" if languages and spec.kind in READS_THE_CORPUS else spec.kind),
             languages,
+            "" if spec.paired else "unpaired",
             f"{spec.token_budget} tokens" if spec.token_budget else "",
             "own template" if spec.template else "",
             f"seed {spec.seed}" if spec.seed else "",
@@ -181,16 +182,19 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         token_budget=entry.token_budget,
         task=entry.task,
         split=entry.split,
+        paired=entry.paired,
         path=location.folder,
         hub=location.hub,
     )
 
 
 def _refuse_without_counterpart(entry: DemonstrationConfig) -> None:
-    """Refuse sets that the published code cannot make: other kinds than its three, and sets with a token budget."""
+    """Refuse sets that the published code cannot make: other kinds than its three, sets with a token budget
+    and sets without pairs."""
     for what, absent in (
         (f"kind {entry.kind}", entry.kind in WITHOUT_PUBLISHED_COUNTERPART),
         ("token_budget", entry.token_budget is not None),
+        ("paired: false", not entry.paired),
     ):
         if absent:
             message = "the published code has no such demonstrations"

@@ -3,13 +3,20 @@
 Corpora, plain text, code and the items of evaluation tasks all become numbered texts here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import cast
 
-from mlprune.corpus.demonstrations import Demonstration, Side, build_demonstration, draw_groups, drawing_order
+from mlprune.corpus.demonstrations import (
+    Demonstration,
+    Side,
+    build_demonstration,
+    draw_groups,
+    drawing_order,
+    unpaired_targets,
+)
 from mlprune.corpus.documents import read_documents
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_digest, code_files
 from mlprune.corpus.templates import LABELLED, PLAIN, fill_template
@@ -76,6 +83,8 @@ class SetSpec:
     split: str | None = None
     part_kinds: tuple[DemonstrationKind, ...] = ()
     """Kinds of demonstrations in a mixed set."""
+    paired: bool = True
+    """Whether the sides of a shot are translations of each other."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -109,6 +118,7 @@ class SetSpec:
             "token_budget": self.token_budget,
             "task": self.task,
             "split": self.split,
+            **({} if self.paired else {"paired": False}),
         }
 
 
@@ -134,9 +144,18 @@ class SourceTexts:
         skipped = 1 if spec.profile == "paper" and spec.kind != "code" else 0
         return draw_groups(order, shots=spec.shots or 1, samples=samples, skipped=skipped, unit=self.unit)
 
-    def demonstration(self, spec: SetSpec, numbers: Sequence[int], *, end: str) -> Demonstration:
-        """Write one demonstration."""
-        return build_demonstration(spec.kind, self.sides, numbers=numbers, end=end)
+    def demonstrations(self, spec: SetSpec, *, samples: int | None, end: str) -> Iterator[Demonstration]:
+        """Draw and write the demonstrations of a set, one at a time; see `draw_groups`.
+
+        Raises:
+            CorpusError: there are too few texts, or a set without pairs has one shot in total.
+        """
+        groups = self.draw_groups(spec, samples=samples)
+        targets = [()] * len(groups) if spec.paired else unpaired_targets(groups)
+        return (
+            build_demonstration(spec.kind, self.sides, numbers=numbers, end=end, targets=target_numbers)
+            for numbers, target_numbers in zip(groups, targets, strict=True)
+        )
 
 
 def read_source_texts(spec: SetSpec, corpus: CorpusRef) -> SourceTexts:

@@ -21,7 +21,7 @@ from mlprune.store.store import Store
 Row = Mapping[str, Any]
 
 _SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
-_FURTHER_SET_COLUMNS = ("weight", "n_sentences", "profile", "template", "token_budget", "task")
+_FURTHER_SET_COLUMNS = ("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired")
 """Columns that are shown if some set has a value."""
 _STATISTICS_COLUMNS = (
     "statistics_id",

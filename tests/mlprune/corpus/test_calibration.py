@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mlprune.corpus.calibration import (
     SCHEMA,
     counted_tokens,
+    cut_to_budget,
     demonstration_columns,
     pad_batch,
     token_batches,
@@ -218,3 +219,13 @@ def test_every_demonstration_is_in_one_batch_with_its_counted_tokens(
             found[index] = (batch.token_ids[place][real].tolist(), batch.counted[place][real].tolist())
     assert [found[index] for index in range(len(rows))] == list(zip(rows, counted, strict=True))
     assert len(found) == len(rows)
+
+
+def test_a_set_is_cut_from_its_end_and_every_demonstration_keeps_a_token() -> None:
+    whole = demonstration_columns([code("abcdef"), code("abc"), code("ab")], WithStart(), max_tokens=9)
+    assert [len(ids) for ids in whole["token_ids"]] == [7, 4, 3]
+    cut = cut_to_budget(whole, 9)
+    assert [[len(values) for values in cut[name]] for name in ("token_ids", "sides", "shots")] == [[7, 1, 1]] * 3
+    assert cut_to_budget(whole, 14) == whole
+    with pytest.raises(CorpusError, match="too short"):
+        cut_to_budget(whole, 15)

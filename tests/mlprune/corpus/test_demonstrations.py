@@ -3,8 +3,10 @@
 import hashlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mlprune.corpus.demonstrations import Piece, build_demonstration, draw_groups, drawing_order
+from mlprune.corpus.demonstrations import Piece, build_demonstration, draw_groups, drawing_order, unpaired_targets
 from mlprune.corpus.templates import format_labelled
 from mlprune.errors import CorpusError
 
@@ -93,3 +95,38 @@ def test_a_monolingual_demonstration_has_the_format_of_the_method() -> None:
 def test_a_code_demonstration_has_no_numbers_of_sentences() -> None:
     found = build_demonstration("code", (lambda number, end: f"# {number}\n",), numbers=(7,), end="</s>")
     assert (found.text, found.sentence_ids, found.pieces) == ("# 7\n", (), (Piece("# 7\n", 1, 0),))
+
+
+@given(samples=st.integers(1, 12), shots=st.integers(1, 4))
+def test_without_pairs_all_targets_occur_once_and_no_demonstration_holds_a_translation(
+    samples: int, shots: int
+) -> None:
+    if samples == shots == 1:
+        return
+    groups = draw_groups(by_hash(7, list(range(60))), shots=shots, samples=samples)
+    targets = unpaired_targets(groups)
+    assert sorted(number for numbers in targets for number in numbers) == sorted(
+        number for numbers in groups for number in numbers
+    )
+    assert all(len(one) == len(other) for one, other in zip(groups, targets, strict=True))
+    for sources, others in zip(groups, targets, strict=True):
+        assert all(source != target for source, target in zip(sources, others, strict=True))
+        assert samples == 1 or not set(sources) & set(others)
+
+
+def test_a_larger_set_without_pairs_starts_with_a_smaller_one_of_even_size() -> None:
+    groups = draw_groups(range(40), shots=3, samples=9)
+    assert unpaired_targets(groups)[:4] == unpaired_targets(groups[:4])
+
+
+def test_one_pair_alone_cannot_be_unpaired() -> None:
+    assert unpaired_targets([(4, 5, 6)]) == [(5, 6, 4)]
+    with pytest.raises(CorpusError, match="one pair"):
+        unpaired_targets([(4,)])
+
+
+def test_a_demonstration_without_pairs_has_the_numbers_of_both_sides_in_order() -> None:
+    found = build_demonstration("translation", SIDES, numbers=(2, 0), targets=(1, 3), end="|")
+    assert found.text == "French: deux|English: one|French: zéro|English: three|"
+    assert found.sentence_ids == (2, 1, 0, 3)
+    assert [(piece.side, piece.shot) for piece in found.pieces] == [(1, 0), (2, 0), (1, 1), (2, 1)]

@@ -131,6 +131,12 @@ def test_a_token_budget_is_instead_of_samples() -> None:
     refused("a number >= 1", kind="translation", token_budget=0)
 
 
+def test_only_a_translation_set_can_be_without_pairs() -> None:
+    assert the_entry("translation").paired
+    assert not the_entry("translation", paired=False).paired
+    refused("paired", "only to translation", kind="monolingual", paired=False)
+
+
 def test_raw_activations_are_an_option_with_a_quota() -> None:
     for kind in ENTRIES:
         assert the_entry(kind).activations is None

@@ -205,6 +205,35 @@ def test_sets_of_one_token_budget_have_equally_many_tokens(own_inputs: Path, ent
         assert mine.tolist() == theirs.tolist()
 
 
+def sentences(table: dict[str, list[Any]]) -> list[str]:
+    """The sentences of a stored set with their labels, sorted."""
+    return sorted(sentence for text in table["text"] for sentence in text.split(END) if sentence)
+
+
+@pytest.mark.parametrize("samples", [4, 5])
+def test_a_set_without_pairs_has_the_sentences_and_tokens_of_the_set_with_pairs(own_inputs: Path, samples: int) -> None:
+    entry = {**MT, "shots": 1, "samples": samples, "max_tokens": 64}
+    paired, unpaired = Written(own_inputs, entry), Written(own_inputs, {**entry, "paired": False})
+    assert sentences(unpaired.table()) == sentences(paired.table())
+    assert unpaired.row() == {**paired.row(), "demonstration_set_id": unpaired.sets[0].id, "paired": False}
+    for numbers in unpaired.table()["sentence_ids"]:
+        assert len(set(numbers.tolist())) == 2, "a source and a target that is not its translation"
+
+
+@pytest.mark.parametrize("budget", [150, 220, 221, 350, 470])
+def test_a_set_without_pairs_fills_a_token_budget_with_the_sentences_of_the_set_with_pairs(
+    own_inputs: Path, budget: int
+) -> None:
+    """The sentences have very different lengths, so the last demonstrations do too."""
+    for language, factor in (("fr", 5), ("en", 3)):
+        lines = [f"{line} {'a' * (factor * line * line % 17)}" for line in range(N_LINES)]
+        (own_inputs / "corpus" / f"{language}.txt").write_text("\n".join(lines) + "\n")
+    entry = {**MT, "shots": 1, "samples": None, "token_budget": budget, "max_tokens": 64}
+    paired, unpaired = Written(own_inputs, entry), Written(own_inputs, {**entry, "paired": False})
+    assert sentences(unpaired.table()) == sentences(paired.table())
+    assert unpaired.row()["n_tokens"] == paired.row()["n_tokens"] == budget
+
+
 def test_plain_text_is_documents_each_followed_by_the_end(own_inputs: Path) -> None:
     paragraphs = [f"paragraph {number}\nof two lines" for number in range(9)]
     (own_inputs / "book.txt").write_text("\n\n".join(paragraphs))

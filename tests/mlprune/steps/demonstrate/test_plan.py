@@ -71,10 +71,19 @@ def test_a_multiplied_entry_is_several_sets_of_one_name_with_labels(tiny_inputs:
         {"target": "sw"},
         {"template": "{endonym}: {text}{end}"},
         {"samples": None, "token_budget": 150},
+        {"paired": False},
     ],
 )
 def test_all_options_are_in_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
     assert the_set(tiny_inputs, **change).id != the_set(tiny_inputs).id
+
+
+def test_paired_is_the_default_and_sets_without_pairs_have_it_in_their_label(tiny_inputs: Path) -> None:
+    assert the_set(tiny_inputs, paired=True).id == the_set(tiny_inputs).id
+    assert [one.label for one in planned(tiny_inputs, [{**MT, "source": "fr", "paired": [True, False]}])["mt"]] == [
+        "fr-en",
+        "fr-en unpaired",
+    ]
 
 
 def test_the_name_is_not_in_the_id(tiny_inputs: Path) -> None:
@@ -303,7 +312,9 @@ def test_the_published_code_needs_the_lines_it_skips_and_uses_them_in_file_order
 def test_kinds_and_options_that_the_published_code_lacks_are_refused_for_profile_paper(tiny_inputs: Path) -> None:
     text = {"name": "text", "kind": "text", "path": "corpus", "samples": 1, "max_tokens": 48}
     budget = {**MT, "samples": None, "token_budget": 100}
-    for entry, what in ((text, "kind text"), (FACTS, "kind task"), (budget, "token_budget")):
+    unpaired = {**MT, "paired": False}
+    refused = ((text, "kind text"), (FACTS, "kind task"), (budget, "token_budget"), (unpaired, "paired: false"))
+    for entry, what in refused:
         with pytest.raises(RecipeError, match="the published code has no such") as caught:
             planned(tiny_inputs, [entry], profile="paper")
         assert (caught.value.context["got"], caught.value.context["demonstrations"]) == (what, entry["name"])
