@@ -18,7 +18,7 @@ from rich.logging import RichHandler
 from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.results import query, report, rescore
-from ray_jobs.cli.commands.runs import demo, plan, run, status
+from ray_jobs.cli.commands.runs import demo, import_model, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, verify_variant
 from ray_jobs.process.signals import GracefulShutdown
@@ -27,6 +27,7 @@ BAD_INPUT = 2
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "demo": demo.demo,
+    "import": import_model.import_,
     "plan": plan.plan,
     "run": run.run,
     "status": status.status,

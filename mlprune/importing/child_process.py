@@ -1,0 +1,100 @@
+"""Run the child process of an import, and pass on its messages."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import mlprune
+from mlprune.errors import ModelError
+from mlprune.importing.child_messages import ChildJob, ChildResult, parse_message, result_from
+from mlprune.importing.sources.weight_format import Report
+from mlprune.json_values import JsonObject, as_int, as_object, as_str
+
+MODULE = "mlprune.importing.child"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+Progress = Callable[[int, int], None]
+"""Receives the number of bytes processed so far, and the number in all."""
+
+
+def run_child(job: ChildJob, *, lock: int, report: Report, progress: Progress) -> ChildResult:
+    """Run a job in a child process without network.
+
+    Args:
+        lock: file descriptor that locks the folder that the child writes to.
+        report: receives lines for the user.
+    Raises:
+        ModelError: the source cannot be imported, or the child process died.
+    """
+    with TemporaryFile() as errors, _started(errors, lock) as process:
+        assert process.stdin is not None, "the input is a pipe"
+        process.stdin.write(job.to_line())
+        process.stdin.flush()
+        result = _follow(process, report=report, progress=progress)
+        process.stdin.close()
+        code = process.wait()
+        if result is None:
+            raise _died(code, errors)
+        return result
+
+
+@contextmanager
+def _started(errors: IO[bytes], lock: int) -> Iterator["subprocess.Popen[str]"]:
+    """Start the child; it is killed if the block raises."""
+    paths = [str(Path(mlprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, **OFFLINE, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    command = [sys.executable, "-P", "-m", MODULE]
+    with subprocess.Popen(  # noqa: S603 - the command is ours
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        pass_fds=(lock,),
+        env=environment,
+        encoding="utf-8",
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _follow(process: "subprocess.Popen[str]", *, report: Report, progress: Progress) -> ChildResult | None:
+    """Read messages until the child ends; returns its result, if it sent one."""
+    assert process.stdout is not None, "the output is a pipe"
+    n_done = n_total = 0
+    result = None
+    for line in process.stdout:
+        ((kind, value),) = parse_message(line).items()
+        if kind == "text":
+            report(as_str(value))
+        elif kind == "error":
+            raise _error(as_object(value))
+        elif kind == "result":
+            result = result_from(as_object(value))
+        else:
+            n_done, n_total = (0, as_int(value)) if kind == "total" else (n_done + as_int(value), n_total)
+            progress(n_done, n_total)
+    return result
+
+
+def _error(value: JsonObject) -> ModelError:
+    return ModelError(as_str(value["message"]), dict(as_object(value["context"])))
+
+
+def _died(code: int, errors: IO[bytes]) -> ModelError:
+    errors.seek(0)
+    lines = deque((line for line in errors.read().decode(errors="replace").splitlines() if line.strip()), maxlen=1)
+    if code == -signal.SIGKILL:
+        reason = "killed by signal 9: the machine may be out of memory"
+    else:
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+    last_line = lines[0] if lines else ""
+    return ModelError("the process that converts the weights died", reason=reason, last_line=last_line)

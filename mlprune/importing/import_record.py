@@ -1,0 +1,86 @@
+"""The record of an import, `mlprune_import.json`: where the files of a model folder come from.
+
+It is provenance: ids of base models do not depend on it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mlprune.errors import ModelError
+from mlprune.models.checkpoint.weight_files import read_json_object
+from mlprune.vocabulary import DtypeName
+
+IMPORT_FILE = "mlprune_import.json"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A repository on a hub."""
+
+    hub_id: str
+    """Such as `facebook/xglm-564M`."""
+    revision: str
+    """Branch, tag or commit that was asked for."""
+    commit: str
+    """The commit that it was."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A weight file of a source."""
+
+    sha256: str
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class ImportRecord:
+    """The contents of `mlprune_import.json`."""
+
+    mlprune: str
+    """Version of mlprune that imported the model."""
+    torch: str
+    """Version of torch that read the files."""
+    weight_format: str
+    """Format of the source."""
+    source: str
+    """Id on the hub, or name of the folder."""
+    origin: Origin | None
+    """Where the source was downloaded from; None for a folder."""
+    dtype: DtypeName | None
+    """Dtype that was asked for; None if every tensor kept its own."""
+    files: Mapping[str, SourceFile]
+    """Name -> weight file or index of the source."""
+    dropped: tuple[str, ...]
+    """Tensors of the source that the model does not read."""
+    renamed: Mapping[str, str]
+    """Name in the source -> name in the model."""
+    shared: Mapping[str, str]
+    """Parameter without values of its own -> the parameter that has its values."""
+
+    def write(self, folder: Path) -> None:
+        """Write the record to a model folder."""
+        (folder / IMPORT_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def read_import_record(folder: Path) -> ImportRecord | None:
+    """Return the record of an imported model folder; None if the folder was not imported.
+
+    Raises:
+        ModelError: the record is damaged.
+    """
+    path = folder / IMPORT_FILE
+    if not path.exists():
+        return None
+    values = dict(read_json_object(path))
+    try:
+        origin, files = values.pop("origin"), values.pop("files")
+        return ImportRecord(
+            **{**values, "dropped": tuple(values["dropped"])},  # type: ignore[arg-type]
+            origin=None if origin is None else Origin(**origin),  # type: ignore[arg-type]
+            files={name: SourceFile(**file) for name, file in files.items()},  # type: ignore[union-attr,arg-type]
+        )
+    except (TypeError, KeyError, AttributeError) as err:
+        raise ModelError("the record of an import is damaged", path=str(path), reason=str(err)) from err

@@ -1,0 +1,160 @@
+"""Import a published checkpoint: make a folder of a format that is read here from one of any known format."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlprune import __version__
+from mlprune.errors import ModelError
+from mlprune.importing.child_messages import ChildJob, ChildResult
+from mlprune.importing.child_process import Progress, run_child
+from mlprune.importing.import_record import ImportRecord, Origin, SourceFile, read_import_record
+from mlprune.importing.model_layout import check_imported, model_layout
+from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
+from mlprune.importing.sources.weight_format import Report
+from mlprune.importing.staging import staging_folder
+from mlprune.importing.tokenizer_files import write_tokenizer
+from mlprune.models.checkpoint.content_hashes import file_sha256
+from mlprune.models.checkpoint.weight_files import read_json_object
+from mlprune.vocabulary import DtypeName
+
+COPIED_PATTERNS = ("generation_config.json", "LICEN[CS]E*", "COPYING*", "NOTICE*", "USE_POLICY*", "README.md")
+"""Files of a source that are copied, in addition to config, tokenizer and weights."""
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A model folder that an import wrote or found."""
+
+    path: Path
+    record: ImportRecord
+    result: ChildResult | None
+    """What the conversion did; None if the folder was imported before."""
+
+
+def import_model(
+    source: Path,
+    out: Path,
+    *,
+    dtype: DtypeName | None = None,
+    origin: Origin | None = None,
+    report: Report,
+    progress: Progress | None = None,
+) -> ImportedModel:
+    """Import a published checkpoint into a new folder, which appears completely or not at all.
+
+    Args:
+        source: folder of the checkpoint.
+        out: folder to make. If it has the result of the same import, nothing is done.
+        dtype: dtype to convert the weights to; by default every tensor keeps its own.
+        origin: where the source was downloaded from.
+        report: receives lines for the user.
+        progress: receives the number of bytes processed and the number in all; by default, lines are reported.
+    Raises:
+        ModelError: the source cannot be imported, or `out` cannot be written or has other files.
+    """
+    if not source.is_dir():
+        raise ModelError("the source of an import is not a folder", path=str(source), expected="a model folder")
+    try:
+        target = out.expanduser().resolve()
+        weight_format, files = format_of(source)
+        finished = _finished(source, target, files, dtype=dtype)
+        if finished is not None:
+            return ImportedModel(target, finished, None)
+        with staging_folder(target) as staging:
+            _write_config(source, staging.path, weight_format, dtype=dtype)
+            job = ChildJob(
+                source=str(source.absolute()),
+                weight_format=weight_format,
+                hashed_files=files,
+                target=str(staging.path),
+                dtype=dtype,
+                layout=model_layout(staging.path),
+            )
+            _copy_files(source, staging.path)
+            write_tokenizer(source, staging.path, report)
+            result = run_child(job, lock=staging.lock, report=report, progress=progress or _progress_lines(report))
+            check_imported(staging.path)
+            record = _record(source, weight_format, result, dtype=dtype, origin=origin)
+            record.write(staging.path)
+    except OSError as err:
+        path, reason = str(err.filename or out), err.strerror or str(err)
+        raise ModelError("the import cannot be written", path=path, reason=reason) from err
+    return ImportedModel(target, record, result)
+
+
+def _finished(source: Path, target: Path, files: tuple[str, ...], *, dtype: DtypeName | None) -> ImportRecord | None:
+    """Return the record of an import that a folder already has; None if the folder does not exist or is empty.
+
+    Raises:
+        ModelError: the folder has other files, or the result of another import.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return None
+    record = read_import_record(target) if target.is_dir() else None
+    if record is None:
+        message = "an import needs a folder of its own; choose another OUT"
+        raise ModelError(message, path=str(target), got="other files" if target.is_dir() else "a file")
+    if record.dtype != dtype:
+        expected, got = record.dtype or "the dtypes of the source", dtype or "the dtypes of the source"
+        message = "the folder has the same model in another dtype, or another model; choose another OUT"
+        raise ModelError(message, path=str(target), expected=expected, got=got)
+    if {name: file.n_bytes for name, file in record.files.items()} != {
+        name: (source / name).stat().st_size for name in files
+    } or any(file.sha256 != file_sha256(source / name) for name, file in record.files.items()):
+        message = "the folder has the import of other files; choose another OUT"
+        raise ModelError(message, path=str(target), expected=record.source, got=str(source))
+    return record
+
+
+def _write_config(source: Path, target: Path, weight_format: str, *, dtype: DtypeName | None) -> None:
+    """Write config.json: that of the source, with the dtype that the weights will have."""
+    prepare = WEIGHT_FORMATS[weight_format].prepare
+    if prepare is not None:
+        prepare(source, target)
+    else:
+        read_json_object(source / "config.json")
+        shutil.copyfile(source / "config.json", target / "config.json")
+    if dtype is not None:
+        config = dict(read_json_object(target / "config.json"))
+        config["torch_dtype" if "torch_dtype" in config else "dtype"] = dtype
+        (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    for pattern in COPIED_PATTERNS:
+        for path in sorted(source.glob(pattern)):
+            if path.is_file():
+                shutil.copyfile(path, target / path.name)
+
+
+def _record(
+    source: Path, weight_format: str, result: ChildResult, *, dtype: DtypeName | None, origin: Origin | None
+) -> ImportRecord:
+    return ImportRecord(
+        mlprune=__version__,
+        torch=result.torch,
+        weight_format=weight_format,
+        source=source.resolve().name if origin is None else origin.hub_id,
+        origin=origin,
+        dtype=dtype,
+        files={name: SourceFile(sha256, result.n_bytes[name]) for name, sha256 in result.sha256.items()},
+        dropped=result.dropped,
+        renamed=result.renamed,
+        shared=result.shared,
+    )
+
+
+def _progress_lines(report: Report) -> Progress:
+    """Report every tenth part of the work as a line."""
+    reported = 0
+
+    def progress(n_done: int, n_total: int) -> None:
+        nonlocal reported
+        tenths = 10 * n_done // max(1, n_total)
+        if tenths > reported:
+            reported = tenths
+            report(f"{10 * tenths} % of {n_total / 1e9:.2f} GB read and written")
+
+    return progress

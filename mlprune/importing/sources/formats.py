@@ -1,0 +1,42 @@
+"""Registry of the source formats."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlprune.errors import ModelError
+from mlprune.importing.sources.pytorch_source import HUB_PATTERNS as PYTORCH_PATTERNS
+from mlprune.importing.sources.pytorch_source import find_pytorch, open_pytorch
+from mlprune.importing.sources.safetensors_source import HUB_PATTERNS as SAFETENSORS_PATTERNS
+from mlprune.importing.sources.safetensors_source import find_safetensors, open_safetensors
+from mlprune.importing.sources.weight_format import WeightFormat
+
+WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
+    "safetensors": WeightFormat(
+        "model.safetensors, or several files with model.safetensors.index.json",
+        find=find_safetensors,
+        open=open_safetensors,
+        hub_patterns=SAFETENSORS_PATTERNS,
+    ),
+    "pytorch": WeightFormat(
+        "pytorch_model.bin, or several files with pytorch_model.bin.index.json",
+        find=find_pytorch,
+        open=open_pytorch,
+        hub_patterns=PYTORCH_PATTERNS,
+    ),
+}
+"""Name -> format. Of several formats in one folder, the first one listed here is imported."""
+
+
+def format_of(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the format of the weights in a folder, and the names of its files.
+
+    Raises:
+        ModelError: the folder has no weights in a known format, or their index is damaged.
+    """
+    for name, weight_format in WEIGHT_FORMATS.items():
+        files = weight_format.find(folder)
+        if files:
+            return name, files
+    expected = {name: weight_format.summary for name, weight_format in WEIGHT_FORMATS.items()}
+    got = sorted(path.name for path in folder.iterdir())
+    raise ModelError("the folder has no weights that can be imported", path=str(folder), expected=expected, got=got)

@@ -1,0 +1,80 @@
+"""The interface of a source format: which files of a folder belong to it, and how their tensors are read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+PIECE_BYTES = 2**26
+"""Largest number of bytes of a tensor that is handed out at a time."""
+
+Report = Callable[[str], None]
+"""Receives lines of text for the user."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor of a source, known without reading its values."""
+
+    name: str
+    """Its name in the source."""
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    file: str
+    """Name of the file that contains it."""
+    storage: tuple[object, ...]
+    """Equal for two tensors if and only if they are the same values in the same place, as tied weights can be."""
+
+    @property
+    def n_values(self) -> int:
+        """Number of values."""
+        return prod(self.shape)
+
+
+class WeightReader(Protocol):
+    """The open weight files of a source."""
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """All tensors, in the order in which reading them is fastest."""
+
+    def pieces(self, spec: TensorSpec) -> Iterator[Tensor]:
+        """Yield the values of a tensor in row-major order, as contiguous tensors of one dimension.
+
+        A piece may be a view of a mapped file: it is valid until the next one is requested. Reading pieces to the end
+        leaves no page of the tensor in memory, if the format allows it.
+
+        Raises:
+            ModelError: the values cannot be read.
+        """
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """A format of published weights."""
+
+    summary: str
+    find: Callable[[Path], tuple[str, ...]]
+    """Names of the weight files and indexes of this format in a folder; empty if it has none. Raises ModelError."""
+    open: Callable[[Path, Report], AbstractContextManager[WeightReader]]
+    """Open the weight files of a folder. Runs in the child process, without network. Raises ModelError."""
+    hub_patterns: tuple[str, ...]
+    """Patterns of the weight files in a hub repository."""
+    prepare: Callable[[Path, Path], None] | None = None
+    """Write config.json (and what else the format contains) to a new folder; None if the source has these files."""
+
+
+def row_pieces(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the values of a tensor in row-major order in pieces of at most `PIECE_BYTES`, views where possible."""
+    n_values = max(1, PIECE_BYTES // tensor.element_size())
+    if tensor.is_contiguous():
+        flat = tensor.view(-1)
+        yield from (flat[start : start + n_values] for start in range(0, len(flat), n_values))
+        return
+    n_rows = max(1, n_values // max(1, tensor[0].numel()))
+    yield from (tensor[row : row + n_rows].contiguous().view(-1) for row in range(0, len(tensor), n_rows))
