@@ -1,6 +1,6 @@
 """Send variants to MLflow as runs: one parent run per recipe, one child run per variant.
 
-MLflow is optional (`pip install mlprune[mlflow]`). Results are never read back from it. Sending a variant again updates
+MLflow is optional (`pip install -e '.[mlflow]'`). Results are never read back from it. Sending a variant again updates
 its existing run.
 """
 

@@ -1,25 +1,25 @@
 """Named queries and their parameters, and the queries of a user: a name, SQL, or a file."""
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
+from catalog.query_parameters import Parameter, ParameterValue, parse_default, parse_parameters
 from catalog.results import QueryResult, render
 from catalog.sql_files import SqlFile, sql_files
 from catalog.store import Catalog
+from catalog.store_values import explain_no_rows, store_defaults
 from mlprune.errors import QueryError, unknown
 
 __all__ = [
+    "Answer",
     "NamedQuery",
-    "Parameter",
+    "answer_user_query",
     "find_query",
     "is_sql",
     "list_queries",
     "named_query",
-    "parse_parameters",
     "read_query",
     "render",
     "run_user_query",
@@ -28,23 +28,6 @@ __all__ = [
 _PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
 _READS = re.compile(r"^reads (\w+) from (\w+) of \$(\w+)$")
 _BARE_WORD = re.compile(r"[\w.-]+")
-
-ParameterValue: TypeAlias = str | float | bool | None
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A `$name` of a named query."""
-
-    name: str
-    type: str
-    """VARCHAR, DOUBLE, INTEGER or BOOLEAN."""
-    default: ParameterValue = None
-    required: bool = False
-    """Whether the parameter has no default. A default may be NULL."""
-
-    def __str__(self) -> str:
-        return f"${self.name} {self.type}" + ("" if self.required else f" = {json.dumps(self.default)}")
 
 
 @dataclass(frozen=True)
@@ -82,6 +65,15 @@ class NamedQuery:
     def summary(self) -> str:
         """The first sentence of the description."""
         return re.split(r"\. (?=[A-Za-z])", self.description)[0].removesuffix(".")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result of a user's query."""
+
+    result: QueryResult
+    notes: tuple[str, ...]
+    """Lines for the user: defaults that follow from the store, and why there are no rows."""
 
 
 def list_queries() -> list[NamedQuery]:
@@ -124,7 +116,15 @@ def is_sql(text: str) -> bool:
 
 
 def run_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> QueryResult:
+    """Run a user's query and return its result; see `answer_user_query`."""
+    return answer_user_query(catalog, text, pairs).result
+
+
+def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> Answer:
     """Run a user's query.
+
+    If the store does not have the default task, split, metric or language of a named query but only one other, that one
+    is the default.
 
     Args:
         text: SQL, the name of a query, or the path of a file that ends in `.sql`.
@@ -135,78 +135,21 @@ def run_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) -> Qu
     if not text.strip():
         raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --list")
     if is_sql(text):
-        return catalog.select(text, parse_parameters(pairs))
+        result = catalog.select(text, parse_parameters(pairs))
+        return Answer(result, () if result.rows else ("0 rows",))
     name = text.strip()
-    query = read_query(Path(name)) if name.endswith(".sql") else find_query(name)
-    values = parse_parameters(pairs, query)
+    is_file = name.endswith(".sql")
+    query = read_query(Path(name)) if is_file else find_query(name)
+    values = parse_parameters(pairs, query.parameters, query=query.name)
+    given = {pair.partition("=")[0] for pair in pairs}
+    replaced = {} if is_file else store_defaults(catalog, values, given=given)
+    values |= replaced
+    notes = [f"{name}={value}: the only {name} in the store" for name, value in replaced.items()]
     tables = {table.name: catalog.artefact_table(table.folder, str(values[table.parameter])) for table in query.reads}
-    return catalog.select(query.sql, query.bound(values), tables=tables)
-
-
-def parse_parameters(pairs: Sequence[str], query: NamedQuery | None = None) -> dict[str, ParameterValue]:
-    """Parse pairs `name=value` into values by parameter name.
-
-    For a named query, values are converted to the declared types, and missing parameters get their defaults. For SQL, a
-    JSON number, true, false or null is converted, and any other value is text. A value in double quotes is always text.
-
-    Raises:
-        QueryError: a pair is not `name=value`, a name occurs twice, is unknown or missing, or a value has another type.
-    """
-    texts: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise QueryError("a parameter must have the form name=value", expected="name=value", got=pair)
-        if name in texts:
-            raise QueryError("a parameter occurs twice", got=name)
-        texts[name] = value
-    if query is None:
-        return {name: _guess_type(value) for name, value in texts.items()}
-    return _convert_all(texts, query)
-
-
-def _convert_all(texts: Mapping[str, str], query: NamedQuery) -> dict[str, ParameterValue]:
-    parameters = {parameter.name: parameter for parameter in query.parameters}
-    if unknown_names := sorted(set(texts) - set(parameters)):
-        raise QueryError("a parameter is unknown", query=query.name, expected=sorted(parameters), got=unknown_names)
-    missing = [name for name, parameter in parameters.items() if parameter.required and name not in texts]
-    if missing:
-        raise QueryError("a parameter is missing", query=query.name, expected=missing, got=sorted(texts))
-    return {
-        name: _convert(texts[name], parameter) if name in texts else parameter.default
-        for name, parameter in parameters.items()
-    }
-
-
-def _boolean(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
-CONVERTERS: Mapping[str, Callable[[str], ParameterValue]] = {
-    "VARCHAR": str,
-    "DOUBLE": float,
-    "INTEGER": int,
-    "BOOLEAN": _boolean,
-}
-"""Type in a query file -> conversion of a user's text."""
-
-
-def _convert(text: str, parameter: Parameter) -> ParameterValue:
-    try:
-        return CONVERTERS[parameter.type](text)
-    except (ValueError, KeyError) as err:
-        raise QueryError(
-            "a parameter has the wrong type", name=parameter.name, expected=parameter.type, got=text
-        ) from err
-
-
-def _guess_type(text: str) -> ParameterValue:
-    """Convert a text without a declared type: a JSON number, boolean, null or string, otherwise the text itself."""
-    try:
-        value = json.loads(text, parse_constant=str)
-    except ValueError:
-        return text
-    return value if value is None or isinstance(value, str | int | float) else text
+    result = catalog.select(query.sql, query.bound(values), tables=tables)
+    if not result.rows:
+        notes.append(explain_no_rows(catalog, values, summary=query.summary))
+    return Answer(result, tuple(notes))
 
 
 def _parse(file: SqlFile) -> NamedQuery:
@@ -214,13 +157,6 @@ def _parse(file: SqlFile) -> NamedQuery:
     for line in file.comment:
         if match := _PARAMETER.match(line):
             name, kind, default = match.groups()
-            parameters.append(Parameter(name, kind, _default(default), required=default is None))
+            parameters.append(Parameter(name, kind, parse_default(default), required=default is None))
     reads = tuple(ArtefactTable(*match.groups()) for line in file.comment if (match := _READS.match(line)))
     return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads)
-
-
-def _default(text: str | None) -> ParameterValue:
-    """Parse a default, which is written as in SQL."""
-    if text is None or text == "NULL":
-        return None
-    return text[1:-1] if text.startswith("'") else _guess_type(text)

@@ -15,7 +15,6 @@ from mlprune.numeric.evaluation.rank_consistency import friedman, nemenyi_differ
 from mlprune.vocabulary import METRIC_TRAITS
 
 COLUMNS = (
-    "base_model_id",
     "label",
     "average_rank",
     "mean_value",
@@ -27,6 +26,7 @@ COLUMNS = (
     "critical_difference",
     "n_incomplete",
     "variant_id",
+    "base_model_id",
 )
 """`n_incomplete`: number of variants of the base model that are not ranked, because some data set has no value."""
 
@@ -85,5 +85,5 @@ def _rank_base_model(measured: Sequence[Row], *, metric: str, alpha: float) -> l
     for index in np.argsort(test.average_ranks, kind="stable").tolist():
         variant, rank = complete[index], float(test.average_ranks[index])
         ranks = (rank, float(table[:, index].mean()), rank - best_rank > difference)
-        rows.append((measured[0]["base_model_id"], labels[variant], *ranks, *shared, variant))
+        rows.append((labels[variant], *ranks, *shared, variant, measured[0]["base_model_id"]))
     return rows

@@ -26,6 +26,12 @@ READABLE_FROM = "v1.4.0"
 """Oldest DuckDB version that can read the files, and that this package supports. Shells, notebooks and other machines
 open the files too, with the versions that they have."""
 
+LIST_COLUMNS = (
+    "mlprune query --list names the built-in queries; SELECT table_name, column_name FROM duckdb_columns() WHERE NOT "
+    "internal lists all tables and columns, which docs/reference/catalog.md describes"
+)
+"""What to do about an unknown table or column."""
+
 _READ_ONLY = {"enable_external_access": "false", "python_enable_replacements": "false", "lock_configuration": "true"}
 """Settings that deny a query access to files, the network and Python variables. A query cannot change them."""
 _LOCKED = re.compile(r"set lock on file|different configuration")
@@ -131,6 +137,8 @@ def _reading(
             yield cursor, text
         finally:
             cursor.close()
+    except (duckdb.CatalogException, duckdb.BinderException) as err:
+        raise QueryError("the query cannot be answered", reason=one_line(err), next=LIST_COLUMNS) from err
     except (duckdb.Error, ValueError, OverflowError) as err:
         raise QueryError("the query cannot be answered", reason=one_line(err)) from err
 

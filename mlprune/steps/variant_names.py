@@ -1,4 +1,4 @@
-"""Find variants of a store by their ids or by the names that recipes give them."""
+"""Find variants of a store by their ids, by beginnings of their ids, or by the names that recipes give them."""
 
 from collections.abc import Mapping, Sequence, Set
 
@@ -6,14 +6,18 @@ from mlprune.errors import StoreError, unknown
 from mlprune.json_values import as_str
 from mlprune.store.store import Store
 
+MIN_PREFIX = 4
+"""Fewest digits of the beginning of an id that stands for the id."""
+
 
 def find_variants(store: Store, names: Sequence[str]) -> list[str]:
     """Return the ids of variants, given by id or by a name in a recipe of this store, each once and in order.
 
-    A name that several variants share refers to all of them. `recipe/name` is a name in one recipe.
+    A name that several variants share refers to all of them. `recipe/name` is a name in one recipe. Otherwise, the
+    beginning of exactly one id stands for that id.
 
     Raises:
-        StoreError: there is no such variant, or recipes use the name for different variants.
+        StoreError: there is no such variant, recipes use the name for different variants, or several ids begin so.
     """
     known = {record_id for _, record_id in store.record_names("variants")}
     by_recipe = {} if known.issuperset(names) else _named_variants(store)
@@ -59,6 +63,10 @@ def _ids_of(
     if name_in_recipe in by_recipe.get(recipe, {}):
         return by_recipe[recipe][name_in_recipe]
     candidates = {recipe: names[name] for recipe, names in by_recipe.items() if name in names}
+    if not candidates and len(name) >= MIN_PREFIX and (ids := sorted(i for i in known if i.startswith(name))):
+        if len(ids) > 1:
+            raise StoreError("several variant ids begin like this", got=name, expected=f"one of {', '.join(ids)}")
+        return ids
     if not candidates:
         known_names = sorted({known_name for names in by_recipe.values() for known_name in names})
         raise unknown("variant", name, [*known_names, *sorted(known)], error=StoreError, n_nearest=3, store=store_uri)

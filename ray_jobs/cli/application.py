@@ -7,6 +7,7 @@ To add a command, write a module in `commands` and list its function in `COMMAND
 """
 
 import logging
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
+from typer.core import TyperCommand
 
 from mlprune import __version__
 from mlprune.errors import BadInputError
@@ -24,6 +26,8 @@ from ray_jobs.cli.commands.variants import export_variant, harness, verify_varia
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2
+SQL_COMMENT = re.compile(r"--(?![\w-]+=)[^\n]*\s")
+"""The beginning of SQL that opens with a comment; an option has no white space, except in a value after `=`."""
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "demo": demo.demo,
@@ -56,6 +60,14 @@ GROUPS: Mapping[str, str] = {
 """Group of commands -> its help text."""
 
 
+class Command(TyperCommand):
+    """A command that takes an argument such as `-- a comment` for SQL, and not for an option."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse the arguments; SQL that begins with a comment gets a line break before it."""
+        return super().parse_args(ctx, [f"\n{arg}" if SQL_COMMENT.match(arg) else arg for arg in args])
+
+
 def build_application() -> typer.Typer:
     """Assemble the command line from `COMMANDS`."""
     application = typer.Typer(
@@ -74,7 +86,7 @@ def build_application() -> typer.Typer:
         application.add_typer(groups[name], name=name)
     for command, function in COMMANDS.items():
         group, _, name = command.rpartition(" ")
-        groups[group].command(name)(function)
+        groups[group].command(name, cls=Command)(function)
     return application
 
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from mlprune.store.store import Store
 
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
-VariantArgument = Annotated[str, typer.Argument(help="Variant id, or a name that a recipe gives it.")]
+VariantArgument = Annotated[
+    str, typer.Argument(help="Variant id, a unique beginning of it, or a name that a recipe gives it.")
+]
 StoreOption = Annotated[
     str, typer.Option("--store", help="Store with records and artefacts: a folder or an object-store URI.")
 ]
@@ -35,6 +37,11 @@ OtherModelOption = Annotated[
     ),
 ]
 FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]
+
+
+def install_command(extra: str) -> str:
+    """Return how to install an optional extra of this package, which is on no package index."""
+    return f"pip install -e '.[{extra}]' in the checkout, or pip install 'PATH_OF_THE_WHEEL[{extra}]'"
 
 
 def existing_store(uri: str, *, quarantine: bool = False) -> "Store":

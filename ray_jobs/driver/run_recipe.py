@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.plan.pool import Pool
+from mlprune.recipe import Recipe
 from mlprune.steps.job import Job
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.store import Store
+from mlprune.vocabulary import TASK_TRAITS
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
@@ -44,6 +47,8 @@ class RunSummary:
     n_skipped: int
     n_elsewhere: int = 0
     """Done jobs that another run in the same store did in the meantime."""
+    next_commands: tuple[str, ...] = ()
+    """Commands that show the results."""
 
     @property
     def did_nothing(self) -> bool:
@@ -91,7 +96,7 @@ def _run_recipe(
     if not pending and store.read_record(plan.record.kind, plan.record.id):
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
         fold(store, publish=True)
-        return RunSummary(DONE, 0, 0, 0)
+        return RunSummary(DONE, 0, 0, 0, next_commands=_next_commands(plan.recipe, store_uri))
     needs = needs_of(plan, pending)
     require_room(needs, store)
     with _open_workers(plan, store, address, needs=needs) as (workers, pool):
@@ -111,7 +116,10 @@ def _run_recipe(
     compact_if_many(store)
     fold(store, publish=True)
     exit_code = SOME_FAILED if result.failed else DONE
-    summary = RunSummary(exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere)
+    commands = () if result.failed else _next_commands(plan.recipe, store_uri)
+    summary = RunSummary(
+        exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere, next_commands=commands
+    )
     console.print(_format_summary(summary, store_uri=store_uri))
     return summary
 
@@ -170,6 +178,15 @@ def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> It
             yield workers, pool
         finally:
             workers.close()
+
+
+def _next_commands(recipe: Recipe, store_uri: str) -> tuple[str, ...]:
+    """Return the commands to try after a run: a query that has rows for this recipe, and the report."""
+    without_accuracy = {task for task, traits in TASK_TRAITS.items() if traits.reads_parallel_text}
+    splits = {evaluation.split for evaluation in recipe.evaluations if evaluation.task not in without_accuracy}
+    query = "best_by_language" if {"dev", "test"} <= splits else "values_by_variant" if recipe.evaluations else "runs"
+    store = shlex.quote(store_uri)
+    return f"mlprune query {query} --store {store}", f"mlprune report --store {store} --out report.html"
 
 
 def _format_summary(summary: RunSummary, *, store_uri: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from catalog.store import Catalog
 from mlprune.store.store import Store
 
-mlflow = pytest.importorskip("mlflow", reason="mlflow is optional: pip install 'mlprune[mlflow]'")
+mlflow = pytest.importorskip("mlflow", reason="mlflow is optional: pip install -e '.[mlflow]'")
 
 
 @pytest.fixture

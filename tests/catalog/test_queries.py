@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from catalog.queries import Parameter, find_query, is_sql, list_queries, named_query, parse_parameters, run_user_query
+from catalog.queries import is_sql, list_queries, named_query, run_user_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.numeric.evaluation.significance import holm
@@ -67,6 +67,26 @@ def test_every_query_answers_with_its_defaults(methods_catalog: Catalog, rows: R
         pairs = [f"{parameter.name}={needed[parameter.name]}" for parameter in query.parameters if parameter.required]
         result = run_user_query(methods_catalog, query.name, pairs)
         assert result.rows, query.name
+
+
+def test_rows_can_be_told_apart_without_ids_and_values(methods_catalog: Catalog) -> None:
+    identifying = ("sparsity", "share", "level", "entropy")
+    for query in (query for query in list_queries() if not any(one.required for one in query.parameters)):
+        rows = run_user_query(methods_catalog, query.name).as_dicts()
+        named = [
+            tuple(
+                str(value)
+                for name, value in row.items()
+                if not name.endswith("_id") and (name in identifying or not isinstance(value, float))
+            )
+            for row in rows
+        ]
+        assert len(set(named)) == len(named), query.name
+
+
+def test_the_id_of_the_base_model_is_not_the_first_column(methods_catalog: Catalog) -> None:
+    for query in (query for query in list_queries() if not any(one.required for one in query.parameters)):
+        assert run_user_query(methods_catalog, query.name).columns[0] != "base_model_id", query.name
 
 
 def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
@@ -257,48 +277,6 @@ def test_an_error_for_an_unknown_name_has_the_nearest_one() -> None:
     with pytest.raises(QueryError, match="nearest='best_by_language'"):
         named_query("best_by_langage")
     assert "best_variant" in named_query("best_by_language")
-
-
-def test_parameters_have_types_and_defaults() -> None:
-    query = find_query("demonstrations_compared")
-    assert query.parameters == (
-        Parameter("task", "VARCHAR", "facts"),
-        Parameter("score", "VARCHAR", "wanda"),
-        Parameter("alpha", "DOUBLE", 0.05),
-    )
-    assert parse_parameters(["alpha=0.1", "task=a=b"], query) == {"task": "a=b", "score": "wanda", "alpha": 0.1}
-    assert find_query("lineage_of_metric").parameters == (Parameter("evaluation_id", "VARCHAR", required=True),)
-    assert parse_parameters([], find_query("layer_sparsity")) == {"variant_id": None}
-
-
-@pytest.mark.parametrize(
-    ("name", "pairs", "message"),
-    [
-        ("english_cost", ["nothing"], "name=value"),
-        ("english_cost", ["=1"], "name=value"),
-        ("english_cost", ["task=a", "task=b"], "occurs twice"),
-        ("english_cost", ["sparsity=1"], "a parameter is unknown"),
-        ("lineage_of_metric", [], "a parameter is missing"),
-        ("demonstrations_compared", ["alpha=small"], "wrong type"),
-    ],
-)
-def test_a_wrong_parameter_is_an_error(name: str, *, pairs: list[str], message: str) -> None:
-    with pytest.raises(QueryError, match=message):
-        parse_parameters(pairs, find_query(name))
-
-
-def test_parameters_of_sql_are_numbers_where_they_read_as_such(catalog: Catalog) -> None:
-    assert parse_parameters(["a=0.5", "b=fr", "c=true", "d=null", 'e="01"', "f=NaN", "g=[1]"]) == {
-        "a": 0.5,
-        "b": "fr",
-        "c": True,
-        "d": None,
-        "e": "01",
-        "f": "NaN",
-        "g": "[1]",
-    }
-    sql = "SELECT count(*) AS n FROM variants WHERE sparsity = $sparsity AND score = $score"
-    assert run_user_query(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)
 
 
 def test_a_query_file_of_a_user_is_run_like_a_query_of_the_package(catalog: Catalog, tmp_path: Path) -> None:

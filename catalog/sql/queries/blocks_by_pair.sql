@@ -77,7 +77,7 @@ SELECT
     round(b.kept_share - avg(b.kept_share) OVER alike_made, 12) AS kept_more,
     rank() OVER (PARTITION BY b.variant_id ORDER BY round(b.kept_share, 12) DESC) AS place,
     o.n_pairs, o.mean_jaccard, o.jaccard_by_chance, o.least_alike,
-    v.base_model_id, b.variant_id
+    v.label, v.base_model_id, b.variant_id
 FROM blocks AS b
 JOIN asked AS v ON v.variant_id = b.variant_id
 LEFT JOIN compared AS o ON o.variant_id = b.variant_id AND o.block = b.block

@@ -20,12 +20,12 @@ WITH biases AS (
     GROUP BY ALL
 )
 SELECT
-    b.base_model_id, b.label, b.sparsity, b.n_languages, b.english_value, b.others_value,
+    b.label, b.sparsity, b.n_languages, b.english_value, b.others_value,
     b.others_value / nullif(b.english_value, 0) AS ratio_to_english,
     b.english_value - b.others_value AS mean_gap,
     b.loss - (b.english_dense_value - b.english_value) AS mean_gap_change,
     b.english_value - b.worst_value AS largest_gap,
-    b.worst_language, b.worst_value, b.scoring_rule, b.example_limit, q.protocol, b.variant_id
+    b.worst_language, b.worst_value, b.scoring_rule, b.example_limit, q.protocol, b.variant_id, b.base_model_id
 FROM biases AS b
 LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
 ORDER BY b.base_model_id, b.sparsity, mean_gap, b.variant_id;

@@ -27,11 +27,11 @@ biases AS (
     GROUP BY ALL
 )
 SELECT
-    b.base_model_id, b.label, b.sparsity, b.language_group, b.n_languages, b.languages, b.value,
+    b.label, b.sparsity, b.language_group, b.n_languages, b.languages, b.value,
     b.english_value - b.value AS mean_gap,
     b.english_dense_value - b.dense_value AS dense_mean_gap,
     b.loss - (b.english_dense_value - b.english_value) AS mean_gap_change,
-    b.scoring_rule, b.example_limit, q.protocol, b.variant_id
+    b.scoring_rule, b.example_limit, q.protocol, b.variant_id, b.base_model_id
 FROM biases AS b
 LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
 ORDER BY b.base_model_id, b.sparsity, b.variant_id, b.language_group NULLS LAST;

@@ -2,12 +2,12 @@
 -- first set's large features that are small in the second.
 -- $share DOUBLE = NULL
 SELECT
-    o.base_model_id, o.share, o.depth,
+    o.share, o.depth,
     a.kind AS kind_a, a.source_language AS source_language_a, a.target_language AS target_language_a,
     a.profile AS profile_a,
     b.kind AS kind_b, b.source_language AS source_language_b, b.target_language AS target_language_b,
     b.profile AS profile_b,
-    o.value, o.set_a, o.set_b
+    o.value, o.set_a, o.set_b, o.base_model_id
 FROM feature_overlaps AS o
 JOIN demonstration_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b

@@ -4,11 +4,11 @@
 -- two texts.
 -- $sparsity DOUBLE = NULL
 SELECT
-    p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.differs_in, p.settings, o.block, o.layer,
+    p.score, p.structure, p.propagation, p.sparsity, p.differs_in, p.settings, o.block, o.layer,
     count(*) AS n_pairs,
     avg(o.jaccard::DECIMAL(18, 15)) AS mean_jaccard, -- decimals add up to the same in any order
     min(o.jaccard) AS min_jaccard,
-    max(o.jaccard) AS max_jaccard
+    max(o.jaccard) AS max_jaccard, p.base_model_id
 FROM mask_overlaps AS o
 JOIN mask_pairs AS p ON p.variant_a = o.variant_a AND p.variant_b = o.variant_b
 WHERE $sparsity::DOUBLE IS NULL OR p.sparsity = $sparsity::DOUBLE

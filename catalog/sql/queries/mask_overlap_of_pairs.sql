@@ -7,14 +7,14 @@ WITH of_kind AS (
     SELECT variant_id FROM described_variants WHERE $kind::VARCHAR IS NULL OR set_kind = $kind::VARCHAR
 )
 SELECT
-    p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.settings,
+    p.score, p.structure, p.propagation, p.sparsity, p.settings,
     p.first_demonstration_label AS first,
     p.second_demonstration_label AS second,
     o.block,
     count(DISTINCT (p.variant_a, p.variant_b)) AS n_pairs,
     avg(o.jaccard::DECIMAL(18, 15)) AS mean_jaccard, -- decimals add up to the same in any order
     min(o.jaccard) AS min_jaccard,
-    max(o.jaccard) AS max_jaccard
+    max(o.jaccard) AS max_jaccard, p.base_model_id
 FROM mask_pairs AS p
 SEMI JOIN of_kind AS a ON a.variant_id = p.variant_a
 SEMI JOIN of_kind AS b ON b.variant_id = p.variant_b

@@ -26,14 +26,14 @@ WITH pairs AS (
         AND ($sparsity::DOUBLE IS NULL OR a.sparsity = $sparsity::DOUBLE)
 )
 SELECT
-    p.base_model_id, p.score, p.structure, p.propagation, p.sparsity, p.demonstration_label, p.settings, p.differs_in,
+    p.score, p.structure, p.propagation, p.sparsity, p.demonstration_label, p.settings, p.differs_in,
     least(p.of_a, p.of_b) AS first,
     greatest(p.of_a, p.of_b) AS second,
     o.block,
     count(DISTINCT (p.variant_a, p.variant_b)) AS n_pairs,
     avg(o.jaccard ORDER BY p.variant_a, p.variant_b, o.layer) AS mean_jaccard,
     min(o.jaccard) AS min_jaccard,
-    max(o.jaccard) AS max_jaccard
+    max(o.jaccard) AS max_jaccard, p.base_model_id
 FROM pairs AS p
 JOIN mask_overlaps AS o ON o.variant_a = p.variant_a AND o.variant_b = p.variant_b
 GROUP BY ALL

@@ -45,7 +45,7 @@ counted AS (
     )
 )
 SELECT
-    m.source AS base_model, v.base_model_id, v.score, v.structure, v.propagation, v.sparsity, v.demonstration_label,
+    m.source AS base_model, v.score, v.structure, v.propagation, v.sparsity, v.demonstration_label,
     v.settings, w.settings AS paper_settings, v.label,
     n.block, n.layer, n.n_weights, n.n_removed_corrected, n.n_removed_paper, n.n_removed_by_both,
     n.n_removed_corrected + n.n_removed_paper - 2 * n.n_removed_by_both AS n_differing,
@@ -54,7 +54,7 @@ SELECT
     coalesce(
         n.n_removed_by_both / nullif(n.n_removed_corrected + n.n_removed_paper - n.n_removed_by_both, 0), 1
     ) AS jaccard,
-    n.corrected_id, n.paper_id
+    n.corrected_id, n.paper_id, v.base_model_id
 FROM counted AS n
 JOIN described_variants AS v ON v.variant_id = n.corrected_id
 JOIN described_variants AS w ON w.variant_id = n.paper_id

@@ -22,10 +22,10 @@ leaning AS (
     JOIN described_variants AS v ON v.variant_id = a.variant_id
 )
 SELECT
-    l.base_model_id, l.label, l.sparsity, l.language, l.with_english, l.with_others,
+    l.label, l.sparsity, l.language, l.with_english, l.with_others,
     l.with_english - l.with_others AS bias,
     (l.with_english - l.with_others) - (d.with_english - d.with_others) AS bias_change,
-    l.n_others, l.scoring_rule, l.example_limit, q.protocol, l.variant_id
+    l.n_others, l.scoring_rule, l.example_limit, q.protocol, l.variant_id, l.base_model_id
 FROM leaning AS l
 LEFT JOIN leaning AS d
     ON d.is_dense AND d.base_model_id = l.base_model_id AND d.language = l.language

@@ -11,9 +11,9 @@ WITH pairs AS (
         AND (v.is_dense OR r.variant_id = $variant_id::VARCHAR)
 )
 SELECT
-    p.base_model_id, p.label, p.sparsity, p.language, p.reference_language, p.value,
+    p.label, p.sparsity, p.language, p.reference_language, p.value,
     d.value AS dense_value, p.value - d.value AS change, p.n_items, p.n_skipped,
-    p.scoring_rule, p.example_limit, q.protocol, p.variant_id
+    p.scoring_rule, p.example_limit, q.protocol, p.variant_id, p.base_model_id
 FROM pairs AS p
 LEFT JOIN pairs AS d
     ON d.is_dense AND d.base_model_id = p.base_model_id

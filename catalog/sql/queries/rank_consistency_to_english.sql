@@ -10,8 +10,9 @@ WITH consistency AS NOT MATERIALIZED (
         AND r.reference_language = 'en' AND r.task = $task AND r.split = $split
 )
 SELECT
-    c.base_model_id, c.label, c.score, c.propagation, c.sparsity, c.language, c.value,
-    d.value AS dense_value, c.value - d.value AS change, c.n_items, c.n_skipped, c.scoring_rule, q.protocol, c.variant_id
+    c.label, c.score, c.propagation, c.sparsity, c.language, c.value,
+    d.value AS dense_value, c.value - d.value AS change, c.n_items, c.n_skipped, c.scoring_rule, q.protocol, c.variant_id,
+    c.base_model_id
 FROM consistency AS c
 LEFT JOIN consistency AS d ON d.is_dense AND d.base_model_id = c.base_model_id AND d.language = c.language
     AND d.scoring_rule IS NOT DISTINCT FROM c.scoring_rule AND d.example_limit IS NOT DISTINCT FROM c.example_limit

@@ -10,8 +10,9 @@ WITH of_task AS (
     WHERE m.task = $task AND m.metric = $metric AND m.split = $split
 )
 SELECT
-    m.base_model_id, m.label, m.sparsity, m.language, m.scoring_rule, m.value, m.ci_low, m.ci_high,
-    m.value - u.value AS difference_to_mean, m.n, m.example_limit, q.protocol, m.variant_id, m.evaluation_id
+    m.label, m.sparsity, m.language, m.scoring_rule, m.value, m.ci_low, m.ci_high,
+    m.value - u.value AS difference_to_mean, m.n, m.example_limit, q.protocol, m.variant_id, m.evaluation_id,
+    m.base_model_id
 FROM of_task AS m
 LEFT JOIN of_task AS u
     ON u.scoring_rule = 'mean'

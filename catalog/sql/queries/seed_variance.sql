@@ -20,9 +20,9 @@ WITH groups AS (
     HAVING n_seeds > 1 OR n_resamples > 1
 )
 SELECT
-    v.base_model_id, v.score, v.structure, v.propagation, g.sparsity, v.set_kind, v.source_language, v.target_language,
+    v.score, v.structure, v.propagation, g.sparsity, v.set_kind, v.source_language, v.target_language,
     g.shots, g.samples, v.settings, g.language, g.scoring_rule, g.example_limit, q.protocol,
-    g.n_seeds, g.n_resamples, g.mean_value, g.standard_deviation, g.min_value, g.max_value
+    g.n_seeds, g.n_resamples, g.mean_value, g.standard_deviation, g.min_value, g.max_value, v.base_model_id
 FROM groups AS g
 JOIN described_variants AS v ON v.variant_id = g.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = g.protocol_id

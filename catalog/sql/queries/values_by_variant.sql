@@ -6,8 +6,8 @@
 -- $scoring_rule VARCHAR = NULL
 -- $protocol_id VARCHAR = NULL
 SELECT
-    v.base_model_id, m.variant_id, v.label, v.sparsity, v.is_dense, m.task, m.language, m.split, m.metric,
-    m.value, m.ci_low, m.ci_high, m.n, m.scoring_rule, m.protocol_id, m.evaluation_id
+    v.label, v.sparsity, v.is_dense, m.task, m.language, m.split, m.metric,
+    m.value, m.ci_low, m.ci_high, m.n, m.scoring_rule, m.protocol_id, m.evaluation_id, v.base_model_id, m.variant_id
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id

@@ -2,7 +2,7 @@
 -- that the combination and each parent remove.
 -- $variant_id VARCHAR = NULL
 SELECT
-    v.base_model_id, v.label, v.combination, v.achieved_sparsity, p.role,
+    v.label, v.combination, v.achieved_sparsity, p.role,
     o.label AS parent_label,
     o.score AS parent_score,
     o.structure AS parent_structure,
@@ -11,7 +11,7 @@ SELECT
     o.settings AS parent_settings,
     o.sparsity AS parent_sparsity,
     o.achieved_sparsity AS parent_achieved_sparsity,
-    p.variant_id, p.parent_variant_id
+    p.variant_id, p.parent_variant_id, v.base_model_id
 FROM variant_parents AS p
 JOIN described_variants AS v ON v.variant_id = p.variant_id
 JOIN described_variants AS o ON o.variant_id = p.parent_variant_id

@@ -3,7 +3,7 @@
 The harness (Gao et al., github.com/EleutherAI/lm-evaluation-harness) turns documents into requests, and answers into
 metrics. A model class only answers requests. Texts are tokenised exactly as by the harness's class for Hugging Face
 models, so that both answer the same question. They are scored by this package, which runs shared prefixes once. The
-harness is an optional dependency (`pip install "mlprune[harness]"`).
+harness is an optional dependency (`pip install -e ".[harness]"`).
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence

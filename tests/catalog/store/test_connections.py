@@ -78,3 +78,13 @@ def test_an_extra_table_exists_for_one_question_only(path: Path) -> None:
         assert run_query(connection, "SELECT n FROM extra", {}, tables={"extra": table}).rows == ((5,),)
         with pytest.raises(QueryError):
             run_query(connection, "SELECT n FROM extra", {}, tables={})
+
+
+@pytest.mark.parametrize("sql", ["SELECT n FROM no_such_table", "SELECT no_such_column FROM numbers"])
+def test_an_unknown_table_or_column_is_an_error_with_a_next_step(path: Path, sql: str) -> None:
+    with connect(path, read_only=True) as connection:
+        with pytest.raises(QueryError) as caught:
+            run_query(connection, sql, {}, tables={})
+        assert caught.value.context["next"] == connections.LIST_COLUMNS
+        (listing,) = [part for part in connections.LIST_COLUMNS.split("; ") if part.startswith("SELECT")]
+        assert ("numbers", "n") in run_query(connection, listing.partition(" lists ")[0], {}, tables={}).rows

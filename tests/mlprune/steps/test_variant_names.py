@@ -1,6 +1,7 @@
 """Variants that are found by id or by name."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -43,8 +44,26 @@ def test_a_name_of_different_variants_needs_its_recipe(method_run: FinishedRun, 
 def test_an_unknown_id_is_reported_with_the_nearest_id(method_run: FinishedRun) -> None:
     known = dense_id(method_run)
     with pytest.raises(StoreError) as caught:
-        find_variants(method_run.store, [known[:8]])
-    assert caught.value.context["nearest"] == known
+        find_variants(method_run.store, [f"{known[:12]}z"])
+    assert str(caught.value.context["nearest"]).startswith(known)
+
+
+def test_a_unique_beginning_of_an_id_stands_for_the_id(method_run: FinishedRun) -> None:
+    known = dense_id(method_run)
+    assert find_variants(method_run.store, [known[:8], "dense"]) == [known]
+    with pytest.raises(StoreError, match="unknown variant"):
+        find_variants(method_run.store, [known[:3]])
+
+
+def test_a_beginning_of_several_ids_lists_them(method_run: FinishedRun, tmp_path: Path) -> None:
+    store = copy_of(method_run.store, tmp_path / "store")
+    known = dense_id(method_run)
+    twin = known[:8] + ("0" if known[8] != "0" else "1") * (len(known) - 8)
+    names = patch.object(store, "record_names", lambda kind: [(kind, known), (kind, twin)])
+    with names, pytest.raises(StoreError, match="several variant ids") as caught:
+        find_variant(store, known[:6])
+    assert known in str(caught.value)
+    assert twin in str(caught.value)
 
 
 def test_one_variant_is_found_by_id_and_by_name_unless_several_have_the_name(method_run: FinishedRun) -> None:

@@ -223,6 +223,21 @@ def test_a_bad_query_is_one_line_and_exit_code_2(
     assert hint in done.err
 
 
+def test_sql_that_begins_with_a_comment_is_not_an_option(queried: FinishedRun, here: Callable[..., Done]) -> None:
+    sql = "-- how many variants\nSELECT count(*) > 0 AS some FROM variants"
+    done = here("query", sql, "--store", queried.store.uri, "--format", "json")
+    assert (done.code, json.loads(done.out)) == (0, [{"some": True}])
+    wrong = here("query", "--formt=an unknown option", "--store", queried.store.uri)
+    assert wrong.code == 2
+    assert "formt" in wrong.err
+
+
+def test_a_query_without_rows_says_why_on_stderr(queried: FinishedRun, here: Callable[..., Done]) -> None:
+    done = here("query", "values_by_variant", "--param", "task=nope", "--store", queried.store.uri, "--format", "csv")
+    assert (done.code, done.out.count("\n"), done.err.count("\n")) == (0, 1, 1)
+    assert done.err.startswith("0 rows for task=nope; the store has ")
+
+
 def test_a_missing_store_is_bad_input(tmp_path: Path, here: Callable[..., Done]) -> None:
     assert here("query", "failures", "--store", tmp_path / "nothing").code == 2
     assert not (tmp_path / "nothing").exists()

@@ -45,6 +45,8 @@ def test_a_finished_recipe_loads_neither_ray_nor_the_code_of_its_model(
     build_plan(load_recipe(small_run.recipe_path))
     stderr = loaded("run", small_run.recipe_path, "--store", store_path, "--address", "local")
     assert "nothing to do" in stderr
+    assert f"next: mlprune query values_by_variant --store {store_path}\n" in stderr
+    assert f"      mlprune report --store {store_path} --out report.html\n" in stderr
     assert "loaded: ['torch']" in stderr
 
 

@@ -23,7 +23,7 @@ def query(
       mlprune query "SELECT language, value FROM metrics LIMIT 5" --store runs/ --format json
       mlprune query my-question.sql --store runs/
     """
-    from catalog.queries import list_queries, render, run_user_query  # noqa: PLC0415 - commands import lazily
+    from catalog.queries import answer_user_query, list_queries, render  # noqa: PLC0415 - commands import lazily
     from catalog.store import Catalog  # noqa: PLC0415
 
     if list_:
@@ -32,4 +32,8 @@ def query(
         return
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
-        typer.echo(render(run_user_query(catalog, sql_or_name, param or []), format_))
+        answer = answer_user_query(catalog, sql_or_name, param or [])
+        text = render(answer.result, format_)
+    for note in answer.notes:
+        typer.echo(note, err=True)
+    typer.echo(text)

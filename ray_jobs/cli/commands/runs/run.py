@@ -33,5 +33,7 @@ def run(
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415 - commands import lazily
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
-    changes = RecipeChanges(shrink, model)
-    raise typer.Exit(run_recipe(recipe, store, address=address, changes=changes).exit_code)
+    summary = run_recipe(recipe, store, address=address, changes=RecipeChanges(shrink, model))
+    for position, command in enumerate(summary.next_commands):
+        typer.echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
+    raise typer.Exit(summary.exit_code)

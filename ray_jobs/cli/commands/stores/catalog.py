@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.cli.options import StoreOption, existing_store, install_command
 
 
 def rebuild(store: StoreOption) -> None:
@@ -88,7 +88,7 @@ def mlflow(
     tracking_uri: Annotated[str, typer.Option(help="MLflow tracking URI: a server, a database or a folder.")],
     experiment: Annotated[str, typer.Option(help="Experiment name; created if it does not exist.")] = "mlprune",
 ) -> None:
-    """Send each variant of the recipes to MLflow as a run with its settings and metrics. Needs mlprune[mlflow].
+    """Send each variant of the recipes to MLflow as a run with its settings and metrics. Needs the extra mlflow.
 
     Example: mlprune catalog mlflow --store runs/ --tracking-uri http://tracking:5000
     """
@@ -97,7 +97,7 @@ def mlflow(
     try:
         from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415
     except ImportError as err:
-        raise BadInputError("MLflow is not installed", expected="pip install 'mlprune[mlflow]'", got=str(err)) from err
+        raise BadInputError("MLflow is not installed", expected=install_command("mlflow"), got=str(err)) from err
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
         n_sent = send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment=experiment)

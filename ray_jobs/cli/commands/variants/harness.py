@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import ModelOption, StoreOption, existing_store
+from ray_jobs.cli.options import ModelOption, StoreOption, existing_store, install_command
 
 DEFAULT_BATCH_TOKENS = 4096
 
 
 def harness(
-    variants: Annotated[list[str], typer.Argument(help="Variant ids, or names that a recipe gives them.")],
+    variants: Annotated[
+        list[str], typer.Argument(help="Variant ids, unique beginnings of ids, or names that a recipe gives them.")
+    ],
     *,
     tasks: Annotated[str, typer.Option(help="Tasks, groups or tags of the harness, separated by commas.")],
     store: StoreOption,
@@ -37,7 +39,7 @@ def harness(
     """
     if find_spec("lm_eval") is None:
         message = "lm-evaluation-harness is not installed"
-        raise BadInputError(message, expected="pip install 'mlprune[harness]'", got="no module lm_eval")
+        raise BadInputError(message, expected=install_command("harness"), got="no module lm_eval")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # libraries read it when they import their progress bars
     from ray_jobs.cli.harness_run import HarnessArguments, parse_dtype, parse_tasks, run_harness_command  # noqa: PLC0415

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'mlprune[harness]'")
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install -e '.[harness]'")
 
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'mlprune[harness]'")
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install -e '.[harness]'")
 
 from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'mlprune[harness]'")
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install -e '.[harness]'")
 
 from lm_eval.models.huggingface import HFLM
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install 'mlprune[harness]'")
+pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: pip install -e '.[harness]'")
 
 from catalog.check import check
 from catalog.store import Catalog
@@ -112,4 +112,4 @@ def test_without_the_harness_the_error_names_the_package_to_install(
     monkeypatch.setattr(harness, "find_spec", lambda _: None)
     done = here("harness", "dense", *arguments(small_run.store, small_run, tasks))
     assert done.code == 2
-    assert "mlprune[harness]" in done.err
+    assert ".[harness]" in done.err

@@ -1,0 +1,54 @@
+"""Parameters of queries: types, defaults and wrong values."""
+
+import pytest
+
+from catalog.queries import find_query, run_user_query
+from catalog.query_parameters import Parameter, parse_parameters
+from catalog.store import Catalog
+from mlprune.errors import QueryError
+
+
+def test_parameters_have_types_and_defaults() -> None:
+    query = find_query("demonstrations_compared")
+    assert query.parameters == (
+        Parameter("task", "VARCHAR", "facts"),
+        Parameter("score", "VARCHAR", "wanda"),
+        Parameter("alpha", "DOUBLE", 0.05),
+    )
+    assert parse_parameters(["alpha=0.1", "task=a=b"], query.parameters) == {
+        "task": "a=b",
+        "score": "wanda",
+        "alpha": 0.1,
+    }
+    assert find_query("lineage_of_metric").parameters == (Parameter("evaluation_id", "VARCHAR", required=True),)
+    assert parse_parameters([], find_query("layer_sparsity").parameters) == {"variant_id": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs", "message"),
+    [
+        ("english_cost", ["nothing"], "name=value"),
+        ("english_cost", ["=1"], "name=value"),
+        ("english_cost", ["task=a", "task=b"], "occurs twice"),
+        ("english_cost", ["sparsity=1"], "a parameter is unknown"),
+        ("lineage_of_metric", [], "a parameter is missing"),
+        ("demonstrations_compared", ["alpha=small"], "wrong type"),
+    ],
+)
+def test_a_wrong_parameter_is_an_error(name: str, *, pairs: list[str], message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        parse_parameters(pairs, find_query(name).parameters)
+
+
+def test_parameters_of_sql_are_numbers_where_they_read_as_such(catalog: Catalog) -> None:
+    assert parse_parameters(["a=0.5", "b=fr", "c=true", "d=null", 'e="01"', "f=NaN", "g=[1]"]) == {
+        "a": 0.5,
+        "b": "fr",
+        "c": True,
+        "d": None,
+        "e": "01",
+        "f": "NaN",
+        "g": "[1]",
+    }
+    sql = "SELECT count(*) AS n FROM variants WHERE sparsity = $sparsity AND score = $score"
+    assert run_user_query(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)
