@@ -45,5 +45,5 @@ def names_of(inputs: Inputs, sets: Iterable[PlannedSet], variants: Iterable[Plan
 def data_set_names(sources: Iterable[HubSource | None]) -> Iterator[Name]:
     """The names and commits of the hub data sets that a recipe reads."""
     for source in sources:
-        if source is not None:
-            yield Name("data_set", str(source), source.commit)
+        for name, commit in source.repositories if source is not None else ():
+            yield Name("data_set", name, commit)

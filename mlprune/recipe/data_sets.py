@@ -11,7 +11,8 @@ class DataSetConfig(Model):
     """A data set of a hub. Paths refer to it as `hub:NAME` or `hub:NAME@REVISION`."""
 
     name: Annotated[str, Field(min_length=1)]
-    """Its name on the hub, such as `facebook/xnli`. The entry replaces the description of a built-in data set."""
+    """Its name on the hub, such as `facebook/xnli`; with `{config}` if every language has a repository of its own. The
+    entry replaces the description of a built-in data set."""
     files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
     """Patterns of the files (.parquet, .jsonl) of a language and split, with `{config}`, `{split}` and `*`."""
     revision: str = "main"
@@ -34,3 +35,7 @@ class DataSetConfig(Model):
     """Whether rows of one id are the same example in all languages; if not, ids include the language."""
     skips_incomplete: bool = False
     """Skip rows with an empty text or the label -1 instead of refusing the file."""
+    labels: Annotated[
+        tuple[tuple[int | str, int | str], ...], BeforeValidator(as_pairs), Field(title="mapping of labels to labels")
+    ] = ()
+    """Label in the files -> label of the task, if they differ, such as `{0: 1, 1: 2}`. Other labels are refused."""

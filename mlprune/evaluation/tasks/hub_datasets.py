@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 Pairs = tuple[tuple[str, str], ...]
 
 USUAL_SPLITS: Pairs = (("dev", "validation"), ("test", "test"))
+LABEL = "label"
+"""Key of the tasks that `labels` of a data set changes."""
 CONVERTED = "refs/convert/parquet"
 """Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
 
@@ -38,6 +40,7 @@ class HubSet:
     """
 
     name: str
+    """Name on the hub; with `{config}` if every language has a repository of its own."""
     files: tuple[str, ...]
     """Patterns of the files of one language and split, with `{config}` and `{split}`; `*` matches any characters."""
     revision: str = "main"
@@ -54,8 +57,12 @@ class HubSet:
     """Whether rows with equal numbers are the same example in all languages; otherwise ids contain the language."""
     skips_incomplete: bool = False
     """Whether rows that were published without a text, or with the label -1, are skipped instead of refused."""
+    labels: tuple[tuple[int | str, int | str], ...] = ()
+    """Label in the files -> label of the task, if they differ; compared as text. Other labels are refused."""
 
     def __post_init__(self) -> None:
+        if set(re.findall(r"{(.*?)}", self.name)) - {"config"}:
+            raise RecipeError("wrong name of a hub's data set", expected="no braces except {config}", got=self.name)
         for pattern in self.files:
             unknown = set(re.findall(r"{(.*?)}", pattern)) - {"config", "split"}
             if unknown or not pattern.endswith(READABLE_SUFFIXES):
@@ -74,6 +81,10 @@ class HubSet:
         names = (configs[language],) if language in configs else language_file_stems(language)
         return [tuple(pattern.format(config=config, split=splits[split]) for pattern in self.files) for config in names]
 
+    def repository(self, language: str) -> str:
+        """Return the name of the repository of a language."""
+        return self.name.replace("{config}", dict(self.configs).get(language, language))
+
 
 @dataclass(frozen=True)
 class HubSource:
@@ -82,11 +93,16 @@ class HubSource:
     data: HubSet
     revision: str
     """Revision that the recipe asks for."""
-    commit: str = ""
-    """Commit of the revision when the recipe was planned; empty before."""
+    commits: tuple[tuple[str, str], ...] = ()
+    """Repository -> commit of the revision when the recipe was planned; empty before."""
 
     def __str__(self) -> str:
         return f"{self.data.name}@{self.revision}"
+
+    @property
+    def repositories(self) -> tuple[tuple[str, str], ...]:
+        """Each repository with its revision -> its commit."""
+        return tuple((f"{name}@{self.revision}", commit) for name, commit in self.commits)
 
 
 def hub_source(path: str, known: Mapping[str, HubSet]) -> HubSource:
@@ -109,9 +125,12 @@ def pinned(source: HubSource, languages: tuple[str, ...], split: str) -> HubSour
     Raises:
         TaskFileError: the data set has no such split, or cannot be fetched.
     """
-    groups = [group for language in languages for group in source.data.patterns(language, split)]
-    patterns = [pattern for group in groups for pattern in group]
-    return replace(source, commit=_fetched(source, patterns).name)
+    patterns: dict[str, list[str]] = {}
+    for language in languages:
+        names = [pattern for group in source.data.patterns(language, split) for pattern in group]
+        patterns.setdefault(source.data.repository(language), []).extend(names)
+    commits = tuple((name, _fetched(source, name, files).name) for name, files in patterns.items())
+    return replace(source, commits=commits)
 
 
 def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row], str]:
@@ -123,9 +142,10 @@ def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row]
         TaskFileError: the data set has no such split or language, or cannot be fetched or read.
     """
     groups = source.data.patterns(language, split)
-    folder = _fetched(source, [pattern for group in groups for pattern in group])
+    repository = source.data.repository(language)
+    folder = _fetched(source, repository, [pattern for group in groups for pattern in group])
     paths = next((matches for group in groups if (matches := _matching(folder, group))), None)
-    where = f"{source.data.name}@{source.commit}"
+    where = f"{repository}@{folder.name}"
     if paths is None:
         expected = [pattern for group in groups for pattern in group]
         raise TaskFileError("the data set has no such files", name=where, language=language, expected=expected, got=0)
@@ -137,9 +157,10 @@ def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row]
     return list(_renamed(rows, source.data, language=language)), f"{where}/{names}"
 
 
-def _fetched(source: HubSource, patterns: Sequence[str]) -> Path:
+def _fetched(source: HubSource, repository: str, patterns: Sequence[str]) -> Path:
+    revision = dict(source.commits).get(repository, source.revision)
     try:
-        return snapshot(source.data.name, kind="dataset", revision=source.commit or source.revision, files=patterns)
+        return snapshot(repository, kind="dataset", revision=revision, files=patterns)
     except HubError as err:
         raise TaskFileError(f"a data set {err.message}", err.context) from err
 
@@ -165,10 +186,26 @@ def _renamed(rows: Sequence[Row], data: HubSet, *, language: str) -> Iterator[Ro
         if data.skips_incomplete and any(map(_is_missing, row.values())):
             n_skipped += 1
             continue
-        renamed = {key: row[column] for key, column in data.columns if column in row}
-        yield {**row, **renamed, "id": _id(row, data, number=number, language=language)}
+        renamed = {**row, **{key: row[column] for key, column in data.columns if column in row}}
+        example_id = _id(row, data, number=number, language=language)
+        yield {**renamed, **_label(renamed, data, example=example_id), "id": example_id}
     if n_skipped:
         logger.warning("%s, %s: %d rows without a text or label skipped", data.name, language, n_skipped)
+
+
+def _label(row: Row, data: HubSet, *, example: int | str) -> Row:
+    """Return the label of the task, if the data set has others.
+
+    Raises:
+        TaskFileError: the row has another label than the data set.
+    """
+    if not data.labels:
+        return {}
+    labels = {str(label): own for label, own in data.labels}
+    got = row.get(LABEL)
+    if str(got) not in labels:
+        raise TaskFileError("wrong label", name=data.name, example=example, expected=list(labels), got=got)
+    return {LABEL: labels[str(got)]}
 
 
 def _is_missing(value: object) -> bool:

@@ -34,5 +34,7 @@ TASKS: Mapping[str, Task] = {
 }
 """Built-in tasks by name."""
 
-HUB_SETS: Mapping[str, HubSet] = {task.dataset.name: task.dataset for task in TASKS.values() if task.dataset}
+HUB_SETS: Mapping[str, HubSet] = {
+    data.name: data for data in (*(task.dataset for task in TASKS.values() if task.dataset), *marc.COPIES)
+}
 """Published data sets by name. Their keys are those of the tasks."""

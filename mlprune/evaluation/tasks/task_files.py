@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mlprune.corpus import cldr, cldr_facts
-from mlprune.corpus.row_files import SUFFIXES, read_rows
-from mlprune.errors import CorpusError, TaskFileError
+from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, TranslationItem, sentence_item
+from mlprune.evaluation.tasks.layouts.task_layouts import FoundRows, rows_at
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
-from mlprune.languages import language_file_stems
 from mlprune.vocabulary import SplitName
 
 Item: TypeAlias = ChoiceItem | TranslationItem
@@ -41,23 +40,27 @@ class TaskData:
 def read_items(
     task: str | Task, source: Path | HubSource, *, language: str, split: str, limit: int | None = None, seed: int = 0
 ) -> TaskData:
-    """Read the items of `<folder>/<language>.<split>` (.jsonl, .jsonl.gz or .parquet), or of a hub's data set.
+    """Read the items of one language and split of a task.
 
     Args:
         task: a task, or the name of one in `TASKS`.
-        source: the folder, or the data set.
+        source: a folder, file or archive in one of `TASK_LAYOUTS`, or the data set of a hub.
         language: a tag such as `fr`; the file may also be named `fra_Latn`.
         limit: number of items to keep, those with the smallest SHA-256 of "seed:id".
     Raises:
-        TaskFileError: there is no such file, a row is wrong (the first one is named), no item is left, or the data set
-            cannot be fetched.
+        TaskFileError: there is no such file or more than one, a row is wrong (the first one is named), no item is left,
+            or the data set cannot be fetched.
     """
     definition = TASKS[task] if isinstance(task, str) else task
     if definition.to_item is None:
         raise TaskFileError(
             "this task reads parallel text, not task files", task=definition.name, expected="a corpus", got=str(source)
         )
-    rows, where = _rows(source, language=language, split=split)
+    place = {"task": definition.name, "language": language, "split": split}
+    try:
+        rows, where, has_lines = _rows(source, task=definition.name, language=language, split=split)
+    except TaskFileError as err:
+        raise TaskFileError(err.message, {**place, **err.context}) from err
     items: dict[str, ChoiceItem] = {}
     ids: dict[str, int] = {}
     for line, row in enumerate(rows, start=1):
@@ -65,25 +68,25 @@ def read_items(
             example_id = _example_id(row, keys=definition.keys, seen=ids)
             item = definition.to_item(example_id, row)
         except TaskFileError as err:
-            raise TaskFileError(err.message, {"file": where, "line": line, **err.context}) from err
+            example = {"line": line} if has_lines else {}
+            context = {"file": where, **example, "example": row.get("id"), **place, **err.context}
+            raise TaskFileError(err.message, context) from err
         ids[example_id] = line
         if item is not None:
             items[example_id] = item
+    if not items:
+        raise TaskFileError("the file has no items", file=where, **place, expected="at least one", got=0)
     content = digest([{key: row[key] for key in ("id", *definition.keys)} for row in rows])
     lines = {example_id: line - 1 for example_id, line in ids.items()}
-    kept = _limited(items, limit=limit, seed=seed, where=where)
+    kept = _limited(items, limit=limit, seed=seed)
     return TaskData(kept, content, where, lines, {item.example_id: rows[lines[item.example_id]] for item in kept})
 
 
-def _rows(source: Path | HubSource, *, language: str, split: str) -> tuple[Sequence[Row], str]:
-    """Read all rows of a language and split; also return their origin."""
+def _rows(source: Path | HubSource, *, task: str, language: str, split: str) -> FoundRows:
+    """Read all rows of a language and split."""
     if isinstance(source, HubSource):
-        return hub_rows(source, language=language, split=split)
-    path = _task_file(source, language=language, split=split)
-    try:
-        return read_rows(path), str(path)
-    except CorpusError as err:
-        raise TaskFileError(err.message, err.context) from err
+        return FoundRows(*hub_rows(source, language=language, split=split), has_lines=True)
+    return rows_at(source, task=task, language=language, split=split)
 
 
 def corpus_items(
@@ -109,9 +112,11 @@ def corpus_items(
     """
     items, content = _corpus_content(task, lines, languages=(language, *([target] if target else [])))
     kept = {key: item for key, item in items.items() if split is None or split_of(key) == split}
-    where = f"{CORPUS} ({task}, {language}, {split or 'whole'})"
+    if not kept:
+        got = f"{len(items)} in both halves"
+        raise TaskFileError("the corpus has no items", task=task, language=language, split=split or "whole", got=got)
     numbers = {key: number for number, key in enumerate(items)}
-    return TaskData(_limited(kept, limit=limit, seed=seed, where=where), content, CORPUS, numbers)
+    return TaskData(_limited(kept, limit=limit, seed=seed), content, CORPUS, numbers)
 
 
 def _corpus_content(
@@ -157,16 +162,6 @@ def _held_out_facts(language: str) -> list[Row]:
     return [cldr_facts.item(fact, language) for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id)]
 
 
-def _task_file(folder: Path, *, language: str, split: str) -> Path:
-    paths = [folder / f"{stem}.{split}{suffix}" for stem in language_file_stems(language) for suffix in SUFFIXES]
-    for path in paths:
-        if path.is_file():
-            return path
-    expected = [path.name for path in paths]
-    got = sorted(path.name for path in folder.iterdir())[:20] if folder.is_dir() else "no such folder"
-    raise TaskFileError("there is no task file", folder=str(folder), expected=expected, got=got)
-
-
 def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> str:
     """Return the row's id as text, after checking that all keys exist and the id is new."""
     missing = [key for key in ("id", *keys) if key not in row]
@@ -180,9 +175,7 @@ def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> st
     return str(value)
 
 
-def _limited(items: Mapping[str, Item], *, limit: int | None, seed: int, where: str) -> tuple[Item, ...]:
+def _limited(items: Mapping[str, Item], *, limit: int | None, seed: int) -> tuple[Item, ...]:
     """Return the items that a limit keeps, in their order."""
-    if not items:
-        raise TaskFileError("the file has no items", file=where, expected="at least one", got=0)
     kept = set(ordered_by_hash(seed, items)[:limit])
     return tuple(item for example_id, item in items.items() if example_id in kept)

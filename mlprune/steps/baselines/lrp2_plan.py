@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from mlprune.errors import RecipeError
+from mlprune.errors import RecipeError, TaskFileError
 from mlprune.json_values import JsonValue, as_int
 from mlprune.languages import ENGLISH
 from mlprune.recipe import BaselineConfig
@@ -133,14 +133,24 @@ class Projection:
         """
         split, limit, seed = self.tried_on
         tried = replace(task, split=split, limit=limit, seed=seed)
+        content = self._tried_content(tried)
         batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
         parameters = {**tried.parameters, **computed_parameters(variant.model, batch_tokens=batch_tokens)}
         parents = {"base_model": variant.model.base_model_id, "means": list(self._means_ids(task.language))}
-        contents = {"items": task_data(tried).content_sha256}
+        contents = {"items": content}
         for pair in self.pairs:
             of_pair = {**parameters, "pair": list(pair)}
             identity = make_identity("lrp2_trials", of_pair, parents=parents, contents=contents)
             yield pair, EvaluationSpec(identity, tried, MovedStates(self._means_ids(task.language), pair=pair))
+
+    def _tried_content(self, tried: TaskSpec) -> str:
+        try:
+            return task_data(tried).content_sha256
+        except TaskFileError as err:
+            message = "lrp2 chooses its blocks on a split that the evaluated task cannot be read in"
+            place = {"baseline": self.name, "task": tried.task, "language": tried.language, "split": tried.split}
+            expected = f"items of split {tried.split}, or layers: [[a, b]] in the baseline, or an evaluation without it"
+            raise TaskFileError(message, **place, expected=expected, reason=str(err)) from err
 
 
 def projections(

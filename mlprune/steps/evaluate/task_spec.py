@@ -8,13 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+from mlprune.errors import TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task, prompt_language, with_prompts
-from mlprune.evaluation.tasks.task_files import TaskData, corpus_items, read_items
+from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
 from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
 from mlprune.hashing import ordered_by_hash, with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
@@ -212,8 +213,18 @@ def prepared_task(spec: TaskSpec, model: ModelRef, batch_tokens: int) -> Prepare
 
 @cache
 def _prepared_task(spec: TaskSpec, model: ModelRef, batch_tokens: int) -> PreparedTask | PreparedTranslation:
+    data = task_data(spec)
+    try:
+        return _tokenised(spec, data.items, model, batch_tokens)
+    except TaskFileError as err:
+        place = {"task": spec.task, "language": spec.language, "split": spec.split, "file": data.path}
+        raise TaskFileError(err.message, {**place, **err.context}) from err
+
+
+def _tokenised(
+    spec: TaskSpec, items: tuple[Item, ...], model: ModelRef, batch_tokens: int
+) -> PreparedTask | PreparedTranslation:
     tokenizer = load_tokenizer(Path(model.path))
-    items = task_data(spec).items
     if spec.definition.reads != "pairs":
         choices = cast("tuple[ChoiceItem, ...]", items)
         return prepare(tokenizer, choices, batch_tokens=batch_tokens, max_positions=model.max_positions)

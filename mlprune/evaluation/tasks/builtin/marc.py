@@ -1,5 +1,6 @@
 """MARC: sentiment of product reviews, with two or five labels (Keung et al. 2020, arXiv:2010.02573)."""
 
+from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
@@ -7,6 +8,14 @@ MARC_WORDS = 128
 """Whitespace-separated words of a review that are kept."""
 MARC_STARS = ("terrible", "bad", "okay", "good", "great")
 """Verbal label of one to five stars."""
+STARS_OF_LABEL = tuple((label, label + 1) for label in range(5))
+"""Label of the copies on a hub -> number of stars."""
+COPIES = (
+    HubSet("SetFit/amazon_reviews_multi_{config}", ("{split}.jsonl",), id=("id",), labels=STARS_OF_LABEL),
+    HubSet("mteb/amazon_reviews_multi", ("{config}/{split}.jsonl",), id=("id",), labels=STARS_OF_LABEL),
+    HubSet("mteb/AmazonReviewsClassification", ("{config}/{split}-*.parquet",), aligned=False, labels=STARS_OF_LABEL),
+)
+"""Copies on a hub; the publisher withdrew the original. The reviews of the languages are different ones."""
 CITATION = "Keung et al. 2020, arXiv:2010.02573"
 
 

@@ -133,6 +133,48 @@ def test_belebele_is_found_under_the_flores_code_and_its_ids_do_not_follow_the_r
     assert ids_by_language == {"sw": [f"{LINK}#1", f"{LINK}#2"], "zh": [f"{LINK}#2", f"{LINK}#1"]}
 
 
+def reviews(language: str) -> list[Row]:
+    return [
+        {"id": f"{language}_{n}", "text": f"Avis {n}", "label": n, "label_text": str(n + 1), "star": n}
+        for n in range(5)
+    ]
+
+
+def test_marc_has_a_repository_per_language_and_labels_from_0(hub: Hub) -> None:
+    name = "SetFit/amazon_reviews_multi_{config}"
+    commits = [
+        hub.push(name.format(config=language), {"validation.jsonl": json_lines(reviews(language))})
+        for language in ("fr", "zh")
+    ]
+    source = pinned(hub_source(f"hub:{name}", HUB_SETS), ("fr", "zh"), "dev")
+    assert source.repositories == tuple(
+        (f"{name.format(config=language)}@main", commit) for language, commit in zip(("fr", "zh"), commits, strict=True)
+    )
+    for language, commit in zip(("fr", "zh"), commits, strict=True):
+        data = read_items("marc_five", source, language=language, split="dev")
+        assert [item.gold for item in data.items] == [0, 1, 2, 3, 4]
+        assert ids(data) == [f"{language}_{n}" for n in range(5)]
+        assert data.path == f"{name.format(config=language)}@{commit}/validation.jsonl"
+    assert len(ids(read_items("marc", source, language="fr", split="dev"))) == 4
+
+
+def test_other_copies_of_marc_have_their_languages_in_folders(hub: Hub) -> None:
+    hub.push("mteb/amazon_reviews_multi", {"fr/test.jsonl": json_lines(reviews("fr"))})
+    hub.push("mteb/AmazonReviewsClassification", {"fr/test-00000-of-00001.parquet": parquet(reviews("fr"))})
+    assert ids(items_of("marc_five", "hub:mteb/amazon_reviews_multi", language="fr"))[0] == "fr_0"
+    assert ids(items_of("marc_five", "hub:mteb/AmazonReviewsClassification", language="fr"))[0] == "fr:0"
+
+
+def test_a_label_without_a_mapping_is_refused(hub: Hub) -> None:
+    described = HubSet("some/reviews", ("{config}.jsonl",), columns=(("label", "star"),), labels=((0, 1), (1, 5)))
+    hub.push("some/reviews", {"fr.jsonl": json_lines([{**reviews("fr")[n], "label": 9} for n in (1, 4)])})
+    with pytest.raises(TaskFileError, match="wrong label") as caught:
+        items_of("marc_five", "hub:some/reviews", language="fr", known={"some/reviews": described})
+    context = caught.value.context
+    assert (context["example"], context["expected"], context["got"]) == (1, ["0", "1"], 4)
+    assert (context["task"], context["language"]) == ("marc_five", "fr")
+
+
 def test_a_recipe_describes_other_data_sets(hub: Hub) -> None:
     described = HubSet(
         "some/nli",
@@ -192,6 +234,8 @@ def test_the_error_for_an_unknown_data_set_lists_the_known_ones() -> None:
 def test_only_tables_are_fetched_and_only_known_placeholders_filled(pattern: str) -> None:
     with pytest.raises(RecipeError, match="wrong files"):
         HubSet("some/set", (pattern,))
+    with pytest.raises(RecipeError, match="wrong name"):
+        HubSet("some/set-{split}", ("{config}.jsonl",))
 
 
 def test_a_path_may_name_a_revision() -> None:
@@ -205,6 +249,9 @@ def test_a_path_may_name_a_revision() -> None:
 @pytest.mark.parametrize("name", HUB_SETS)
 def test_published_data_sets_fit_their_records(name: str) -> None:
     task = {"xnli": "xnli", "xcopa": "xcopa", "paws-x": "paws_x", "xwinograd": "xwinograd", "belebele": "belebele"}
+    task |= dict.fromkeys(
+        ("amazon_reviews_multi", "amazon_reviews_multi_{config}", "AmazonReviewsClassification"), "marc"
+    )
     language = "sw" if name in ("cambridgeltl/xcopa", "juletxara/xstory_cloze") else "fr"
     data = items_of(task.get(name.partition("/")[2], "xstory_cloze"), f"hub:{name}", language=language)
     assert len(data.items) >= 80

@@ -207,7 +207,11 @@ def test_translation_is_skipped_unless_it_was_asked_for(folder: Path) -> None:
         ({"layers": [1, 3]}, LANGUAGES, r"no such block.*expected='0 to 2', got=3"),
         ({}, ["fr", "sw"], "needs an English set"),
         ({}, ["en", "sw"], r"no text in an evaluated language.*got='fr'"),
-        ({"split": "validation"}, LANGUAGES, "there is no task file"),
+        (
+            {"split": "validation"},
+            LANGUAGES,
+            "lrp2 chooses its blocks on a split.*'lrp2', task='facts', .*split='validation', expected=.*no task file",
+        ),
     ],
 )
 def test_an_impossible_lrp2_is_refused_in_one_line(

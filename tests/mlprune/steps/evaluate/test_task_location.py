@@ -55,6 +55,17 @@ def test_ids_equal_those_of_local_files_with_the_same_rows(hub: Hub, tiny_inputs
     assert len([request for request in hub.requests if "/revision/" in request]) == 1
 
 
+def test_a_repository_per_language_is_named_with_its_commit(hub: Hub, tiny_inputs: Path) -> None:
+    rows = [{"id": n, "review": f"r {n}", "label": n} for n in range(2)]
+    commits = {name: hub.push(f"some/marc-{name}", {"test.jsonl": json_lines(rows)}) for name in ("fr", "swahili")}
+    described = {"name": "some/marc-{config}", "files": "{split}.jsonl", "splits": {"test": "test"}, "id": "id"}
+    described |= {"configs": {"sw": "swahili"}, "columns": {"text": "review"}, "labels": {0: 1, 1: 5}}
+    evaluation = {"task": "marc", "path": "hub:some/marc-{config}", "languages": ["fr", "sw"]}
+    plan = build_plan(recipe_of(tiny_inputs, data_sets=[described], evaluations=[evaluation]))
+    named = {row["name"]: row["id"] for row in plan.record.rows["names"] if row["kind"] == "data_set"}
+    assert named == {f"some/marc-{name}@main": commit for name, commit in commits.items()}
+
+
 def test_a_commit_in_the_path_and_other_content_at_the_branch(hub: Hub, tiny_inputs: Path) -> None:
     commit = hub.references["some/nli", "main"]
     first = evaluations(build_plan(recipe_of(tiny_inputs)))

@@ -1,0 +1,1 @@
+"""Layouts in which the data sets of tasks are published, and which are read as they are."""

@@ -1,0 +1,122 @@
+"""Files of a published data set: those below a folder, a single file, or the members of a .zip or .tar archive."""
+
+import os
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import islice
+from pathlib import Path
+
+from mlprune.errors import TaskFileError
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+"""Extensions of archives whose members are read."""
+MOST_FILES = 20_000
+"""Files that are looked at; mLAMA in all its languages has about 7,000."""
+MOST_LEVELS = 4
+"""Folders inside each other that are looked at."""
+
+
+@dataclass(frozen=True)
+class FileTree:
+    """The files at a path."""
+
+    path: Path
+    names: tuple[str, ...]
+    """Sorted names, which begin with the name of the folder or archive: `x-final/fr/dev_2k.tsv`."""
+
+    def file(self, name: str) -> Path:
+        """Return a path from which a file can be read; a member of an archive is extracted first.
+
+        Raises:
+            TaskFileError: the archive is damaged.
+        """
+        if not is_archive(self.path):
+            return self.path.parent / name if self.path.is_file() else self.path / name.partition("/")[2]
+        return _extracted(self.path, name.partition("/")[2], _version(self.path))
+
+    def origin(self, name: str) -> str:
+        """Return the place of a file, for messages."""
+        return str(self.path) if self.path.is_file() and not is_archive(self.path) else self._below(name)
+
+    def _below(self, name: str) -> str:
+        return str(self.path / name.partition("/")[2])
+
+
+def file_tree(path: Path) -> FileTree:
+    """List the files at a path, without hidden ones; there are none if the path does not exist.
+
+    Raises:
+        TaskFileError: an archive is damaged.
+    """
+    if path.is_dir():
+        root = path.resolve().name
+        return FileTree(path, tuple(sorted(f"{root}/{name}" for name in islice(_below(path), MOST_FILES))))
+    if is_archive(path):
+        return FileTree(path, tuple(f"{path.name}/{name}" for name in _members(path, _version(path))))
+    return FileTree(path, (path.name,) if path.is_file() else ())
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a path is an archive."""
+    return path.name.endswith(ARCHIVES) and path.is_file()
+
+
+def _below(folder: Path) -> Iterator[str]:
+    """Yield the relative names of the files of a folder, in a fixed order."""
+    for parent, folders, files in os.walk(folder):
+        place = Path(parent).relative_to(folder)
+        is_deepest = len(place.parts) + 1 >= MOST_LEVELS
+        folders[:] = [] if is_deepest else sorted(name for name in folders if not _is_hidden(name))
+        yield from ((place / name).as_posix() for name in sorted(files) if not _is_hidden(name))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__"))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Return size and time of change, which key the caches of an archive."""
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def _members(archive: Path, version: tuple[int, int]) -> tuple[str, ...]:
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as opened:
+                names = [info.filename for info in opened.infolist() if not info.is_dir()]
+        else:
+            with tarfile.open(archive) as tar:
+                names = [member.name.removeprefix("./") for member in tar if member.isfile()]
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as err:
+        raise TaskFileError("an archive cannot be read", file=str(archive), reason=str(err)) from err
+    return tuple(sorted(name for name in names if not any(map(_is_hidden, name.split("/")))))
+
+
+@lru_cache(maxsize=64)
+def _extracted(archive: Path, member: str, version: tuple[int, int]) -> Path:
+    """Copy a member into a temporary folder of this process."""
+    target = Path(tempfile.mkdtemp(dir=_scratch().name)) / Path(member).name
+    try:
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as opened:
+                target.write_bytes(opened.read(member))
+        else:
+            with tarfile.open(archive) as tar:
+                found = next(info for info in tar if info.isfile() and info.name.removeprefix("./") == member)
+                content = tar.extractfile(found)
+                target.write_bytes(content.read() if content else b"")
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as err:
+        raise TaskFileError("an archive cannot be read", file=str(archive), member=member, reason=str(err)) from err
+    return target
+
+
+@cache
+def _scratch() -> "tempfile.TemporaryDirectory[str]":
+    """Make the temporary folder, which is removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="mlprune-archive-")

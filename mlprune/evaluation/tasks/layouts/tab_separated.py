@@ -1,0 +1,79 @@
+"""Published tables with columns separated by tabs, whose quotes are bare in some files and enclose values in others."""
+
+import csv
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from mlprune.corpus.text_files import open_text, read_lines
+from mlprune.errors import CorpusError, TaskFileError
+from mlprune.json_values import JsonValue
+
+logger = logging.getLogger(__name__)
+
+Row = TypeVar("Row")
+
+
+def tab_separated(path: Path) -> list[list[str]]:
+    """Return the cells of each line that is not empty, without the quotes that enclose values.
+
+    Quotes enclose values if every cell with a quote begins and ends with one and doubles those inside, as a writer of
+    CSV does. In a file with any other quote they are characters of the text.
+
+    Raises:
+        CorpusError: the file cannot be read.
+    """
+    lines = [line for line in read_lines(path) if line]
+    rows = [line.split("\t") for line in lines]
+    quoted = [cell for row in rows for cell in row if '"' in cell]
+    if quoted and all(map(_is_enclosed, quoted)):
+        return list(csv.reader(lines, delimiter="\t"))
+    return rows
+
+
+def _is_enclosed(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
+
+
+def first_cells(path: Path, n_rows: int = 1) -> list[list[str]]:
+    """Return the cells of the first lines, or of fewer if the file is shorter or cannot be read."""
+    rows: list[list[str]] = []
+    try:
+        with open_text(path) as text:
+            for _, line in zip(range(n_rows), text, strict=False):
+                rows.append(line.rstrip("\r\n").split("\t"))
+    except CorpusError:
+        return rows
+    return rows
+
+
+def first_object(path: Path) -> Mapping[str, JsonValue]:
+    """Return the first line of a file of JSON lines; empty if it is not an object."""
+    try:
+        with open_text(path) as text:
+            value = json.loads(text.readline())
+    except (CorpusError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def cells(row: Sequence[str], n: int, *, line: int) -> Sequence[str]:
+    """Return the first cells of a row.
+
+    Raises:
+        TaskFileError: it has fewer.
+    """
+    if len(row) < n:
+        raise TaskFileError("a row has too few cells", line=line, expected=n, got=len(row))
+    return row[:n]
+
+
+def without_skipped(rows: Iterable[Row | None], *, what: str, file: str) -> list[Row]:
+    """Return the rows that are not None, and log how many are."""
+    every = list(rows)
+    kept = [row for row in every if row is not None]
+    if len(kept) < len(every):
+        logger.warning("%s: %d rows skipped: %s", file, len(every) - len(kept), what)
+    return kept

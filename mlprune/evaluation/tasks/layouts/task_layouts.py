@@ -1,0 +1,108 @@
+"""Registry of the layouts of task data, and the choice of the one file that a task reads."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mlprune.corpus.text_files import listed_names
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.items import Row
+from mlprune.evaluation.tasks.layouts import (
+    belebele,
+    bmlama,
+    marc,
+    mlama,
+    own,
+    paws_x,
+    xcopa,
+    xnli_archive,
+    xnli_per_language,
+    xstory_cloze,
+)
+from mlprune.evaluation.tasks.layouts.file_tree import FileTree, file_tree
+from mlprune.evaluation.tasks.layouts.layout import TaskLayout
+from mlprune.evaluation.tasks.registry import TASKS
+from mlprune.languages import language_tag
+
+TASK_LAYOUTS: Mapping[str, TaskLayout] = {
+    layout.name: layout
+    for layout in (
+        own.LAYOUT,
+        xnli_archive.LAYOUT,
+        xnli_per_language.LAYOUT,
+        xcopa.LAYOUT,
+        paws_x.LAYOUT,
+        marc.LAYOUT,
+        bmlama.LAYOUT,
+        mlama.LAYOUT,
+        xstory_cloze.LAYOUT,
+        belebele.LAYOUT,
+    )
+}
+"""Layouts by name: the project's own first, then those in which data sets are published."""
+
+PAGE = "docs/data.md"
+"""Page that describes the layouts."""
+
+
+class FoundRows(NamedTuple):
+    """The rows of one language and split."""
+
+    rows: Sequence[Row]
+    origin: str
+    """The file."""
+    has_lines: bool
+    """Whether row i is line i + 1 of the file."""
+
+
+def rows_at(path: Path, *, task: str, language: str, split: str) -> FoundRows:
+    """Read the rows of a task in one language and split from a folder, file or archive in a known layout.
+
+    Args:
+        task: a built-in task, which decides between the layouts, or another name, which reads any of them.
+    Raises:
+        TaskFileError: there is no such file, or more than one, or it cannot be read.
+    """
+    tree, tag = file_tree(path), language_tag(language)
+    published = [layout for layout in TASK_LAYOUTS.values() if layout is not own.LAYOUT and _fits(layout, task)]
+    file = own.own_file(tree, language=language, split=split)
+    found = [] if file is None else [(own.LAYOUT, file)]
+    for layout in published:
+        found += [(layout, file) for file in layout.find(tree) if (file.language, file.split) == (tag, split)]
+    if len(found) > 1:
+        raise TaskFileError(
+            "several files have this language and split",
+            path=str(path),
+            expected="one: name its own folder or file, or move the others away",
+            got=[f"{layout.name}: {tree.origin(file.name)}" for layout, file in found],
+        )
+    if not found:
+        raise _missing(tree, published, language=language, split=split)
+    layout, only_file = found[0]
+    return FoundRows(*layout.rows_of(tree, only_file), layout.has_lines)
+
+
+def _fits(layout: TaskLayout, task: str) -> bool:
+    return task in layout.tasks or task not in TASKS
+
+
+def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, split: str) -> TaskFileError:
+    """Return the error for a language and split without a file: what there is, and the page of the layouts."""
+    context = {"folder": str(tree.path), "page": PAGE}
+    recognised = [_summary(layout, tree) for layout in layouts]
+    if any(recognised):
+        message = "the data set has no such language or split"
+        got = f"{language}, {split}"
+        return TaskFileError(message, expected="; ".join(filter(None, recognised)), got=got, **context)
+    return TaskFileError(
+        "there is no task file", expected=own.own_names(language, split), got=listed_names(tree.path), **context
+    )
+
+
+def _summary(layout: TaskLayout, tree: FileTree) -> str:
+    """Return the splits of a layout with their languages, or nothing if there are no files of this layout."""
+    languages: dict[str, list[str]] = {}
+    for file in sorted(layout.find(tree), key=lambda file: file.language):
+        languages.setdefault(file.split, []).append(file.language)
+    splits = [f"{split} in {' '.join(languages[split])}" for split in sorted(languages)]
+    return f"{layout.name}: {', '.join(splits)}" if splits else ""

@@ -1,0 +1,84 @@
+"""XNLI's archive: `xnli.dev.tsv` and `xnli.test.tsv` with all languages in one file, and the same rows as JSON lines.
+
+An example is the same in all languages if `pairID` is; the three hypotheses of a premise share `promptID`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from mlprune.corpus.row_files import read_json_lines
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.items import Row
+from mlprune.evaluation.tasks.layouts.file_tree import FileTree
+from mlprune.evaluation.tasks.layouts.layout import TaskFile, TaskLayout
+from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, first_object, tab_separated
+from mlprune.languages import language_tag
+
+COLUMNS = ("language", "gold_label", "sentence1", "sentence2", "pairID")
+SPLITS = ("dev", "test")
+NO_GOLD = "-"
+"""Label of pairs whose annotators did not agree, in the style of MultiNLI; they are skipped."""
+
+
+def _find(tree: FileTree) -> Iterator[TaskFile]:
+    """Yield one entry per language of each file; of a table and JSON lines for one split, the table is read."""
+    for split in SPLITS:
+        tables, objects = (_named(tree, f"xnli.{split}.{ending}") for ending in ("tsv", "jsonl"))
+        for name in tables or objects:
+            yield from (TaskFile(name, language, split) for language in _by_language(tree, name))
+
+
+def _named(tree: FileTree, base: str) -> list[str]:
+    names = [name for name in tree.names if name.rpartition("/")[2] in (base, f"{base}.gz", f"{base}.zst")]
+    return [name for name in names if _has_columns(tree.file(name))]
+
+
+def _has_columns(path: Path) -> bool:
+    columns = first_object(path) if ".jsonl" in path.name else [cell for row in first_cells(path) for cell in row]
+    return set(COLUMNS) <= set(columns)
+
+
+def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+    return _by_language(tree, file.name)[file.language]
+
+
+def _by_language(tree: FileTree, name: str) -> Mapping[str, list[Row]]:
+    path = tree.file(name)
+    stat = path.stat()
+    return _rows_of_languages(path, (stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _rows_of_languages(path: Path, version: tuple[int, int]) -> Mapping[str, list[Row]]:
+    """Return the rows of each language; `version` makes a changed file another key of the cache."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for language, label, premise, hypothesis, pair in _values(path):
+        if label != NO_GOLD:
+            row = {"id": pair, "premise": premise, "hypothesis": hypothesis, "label": label}
+            rows[language_tag(str(language))].append(row)
+    return rows
+
+
+def _values(path: Path) -> Iterator[tuple[object, ...]]:
+    """Yield the values of `COLUMNS` for each row."""
+    if ".jsonl" in path.name:
+        for row in read_json_lines(path):
+            yield tuple(row.get(column) for column in COLUMNS)
+        return
+    header, *table = tab_separated(path)
+    places = [header.index(column) for column in COLUMNS]
+    for line, values in enumerate(table, start=2):
+        if len(values) <= max(places):
+            raise TaskFileError("a row has too few cells", line=line, expected=len(header), got=len(values))
+        yield tuple(values[place] for place in places)
+
+
+LAYOUT = TaskLayout(
+    "xnli_archive",
+    ("xnli",),
+    "xnli.dev.tsv, xnli.test.tsv (or .jsonl): all languages in one file",
+    _find,
+    _read,
+)

@@ -1,0 +1,90 @@
+"""XNLI with a file per language: as XTREME, XNLI-MT, KorNLI and myXNLI publish it.
+
+The rows are in one order in all languages, so an id is the number of a row, from 0.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.builtin.xnli import XNLI_LABELS
+from mlprune.evaluation.tasks.items import Row
+from mlprune.evaluation.tasks.layouts.file_tree import FileTree
+from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
+from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, tab_separated, without_skipped
+
+SPLITS = {"train": "train", "dev": "dev", "test": "test"}
+NAMES = (
+    rf"(?P<split>train|dev|test)-{LANGUAGE}\.tsv",
+    rf"multinli\.(?P<split>train)\.{LANGUAGE}\.tsv",
+    rf"xnli\.(?P<split>dev|test)\.{LANGUAGE}\.tsv",
+    rf"{LANGUAGE}\.genre\.(?P<split>train|dev|test)\.tsv",
+)
+"""Names of the files of XTREME, XNLI-MT, KorNLI and myXNLI."""
+HEADERS = {
+    "premise": ("premise", "sentence1"),
+    "hypothesis": ("hypothesis", "hypo", "sentence2"),
+    "label": ("label", "gold_label"),
+}
+"""Key -> names of its column; myXNLI adds the language to those of sentences. XTREME's files have no header."""
+LABELS: Mapping[str, str | None] = {**{name: name for name in XNLI_LABELS}, "contradictory": "contradiction", "-": None}
+"""Label in a file -> label of the task, or None for a pair without one, which is skipped."""
+
+
+def _find(tree: FileTree) -> Iterator[TaskFile]:
+    for pattern in NAMES:
+        for file in files_named(tree, pattern, splits=SPLITS):
+            row = (first_cells(tree.file(file.name)) or [[]])[0]
+            for language in _languages(row) or ([file.language] if _is_row(row) else []):
+                yield replace(file, language=language or file.language)
+
+
+def _languages(header: Sequence[str]) -> list[str]:
+    """Return the languages of a header: the empty text if it names none, those that it names, or none if it is none."""
+    suffixes = {"", *(name.rpartition("_")[2] for name in header if "_" in name)}
+    return sorted(suffix for suffix in suffixes if _places(header, suffix))
+
+
+def _is_row(row: Sequence[str]) -> bool:
+    """Whether a line is a row of XTREME: premise, hypothesis and label, or no label in its test files."""
+    return len(row) == 3 and row[2].strip('"') in LABELS
+
+
+def _places(header: Sequence[str], language: str) -> dict[str, int]:
+    """Return the column of each key, of sentences in a language if one is given; empty if the line has not all."""
+    columns = {
+        f"{name}_{language}" if language and key != "label" else name: key
+        for key, names in HEADERS.items()
+        for name in names
+    }
+    places = {columns[name]: place for place, name in enumerate(header) if name in columns}
+    return places if len(places) == len(HEADERS) else {}
+
+
+def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+    table = tab_separated(tree.file(file.name))
+    places = _places(table[0], "") or _places(table[0], file.language)
+    body = table[1:] if places else table
+    places = places or {key: place for place, key in enumerate(HEADERS)}
+    rows = (_row(number, values, places) for number, values in enumerate(body))
+    return without_skipped(rows, what="no label", file=file.name)
+
+
+def _row(number: int, values: Sequence[str], places: Mapping[str, int]) -> Row | None:
+    if len(values) <= max(places.values()):
+        expected = f"{max(places.values()) + 1} or more"
+        raise TaskFileError("a row has too few cells", example=number, expected=expected, got=len(values))
+    row = {key: values[place] for key, place in places.items()}
+    if row["label"] not in LABELS:
+        raise TaskFileError("unknown label", example=number, expected=list(LABELS), got=row["label"])
+    label = LABELS[row["label"]]
+    return None if label is None else {"id": number, **row, "label": label}
+
+
+LAYOUT = TaskLayout(
+    "xnli_per_language",
+    ("xnli",),
+    "dev-fr.tsv (XTREME), multinli.train.fr.tsv (XNLI-MT), xnli.dev.ko.tsv (KorNLI), my.genre.dev.tsv (myXNLI)",
+    _find,
+    _read,
+)

@@ -1,0 +1,202 @@
+"""Every published layout, built small: what is recognised, and the items that a task reads."""
+
+import gzip
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS, rows_at
+from mlprune.evaluation.tasks.task_files import TaskData, read_items
+from tests.published_data import PUBLISHED, WORDS, N, Published, fact_row, json_lines, xcopa, xnli_archive
+
+MARK = b"\xef\xbb\xbf"
+EVERY = pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED)
+
+
+def crlf(data: bytes) -> bytes:
+    return data if b"\r\n" in data else data.replace(b"\n", b"\r\n")
+
+
+FORMS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "mark": ("", lambda data: MARK + crlf(data)),
+    "gzip": (".gz", lambda data: gzip.compress(MARK + data)),
+    "zstd": (".zst", lambda data: bytes(pa.compress(data, codec="zstd", asbytes=True))),
+}
+
+
+def read(path: Path, published: Published) -> dict[tuple[str, str], TaskData]:
+    """(language, split) -> the items of the first task."""
+    return {
+        (language, split): read_items(published.tasks[0], path, language=language, split=split)
+        for language, splits in published.splits.items()
+        for split in splits
+    }
+
+
+@EVERY
+def test_a_published_layout_is_read_as_it_is(tmp_path: Path, published: Published) -> None:
+    published.write(tmp_path)
+    assert [name for name, layout in TASK_LAYOUTS.items() if layout.recognises(tmp_path)] == [published.layout]
+    layout = TASK_LAYOUTS[published.layout]
+    assert layout.languages(tmp_path) == published.splits
+    assert set(published.tasks) <= set(layout.tasks)
+    for (language, split), data in read(tmp_path, published).items():
+        ids = tuple(item.example_id for item in data.items)
+        assert len(ids) == N
+        if published.layout != "xnli_archive" or split == "dev":
+            assert ids == tuple(name.format(language=language) for name in published.ids)
+        assert Path(data.path).is_file()
+
+
+def right_part(task: str, number: int) -> str:
+    """A part of the text with the right candidate."""
+    return {
+        "xnli": ("Yes", "Also", "No")[number % 3],
+        "paws_x": ("No", "Yes")[number % 2],
+        "xcopa": ("un.", "deux.")[number % 2],
+        "xstory_cloze": ("Un.", "Deux.")[number % 2],
+        "marc_five": ("terrible", "bad", "okay", "good", "great")[number % 5],
+        "belebele": f"? {number % 4 + 1}",
+    }[task]
+
+
+@EVERY
+def test_the_right_candidate_is_the_published_one(tmp_path: Path, published: Published) -> None:
+    published.write(tmp_path)
+    for (language, _), data in read(tmp_path, published).items():
+        for number, item in enumerate(data.items):
+            right = item.texts[item.gold]  # type: ignore[union-attr]
+            if published.layout == "bmlama":
+                assert right == f"{number} = {fact_row(language, number)[1]}."
+            elif published.layout == "mlama":
+                assert right == f"{WORDS[language]} {number} = {number % 3} ."
+            else:
+                assert right_part(published.tasks[0], number) in right
+
+
+@EVERY
+@pytest.mark.parametrize("form", FORMS)
+def test_marks_line_ends_and_compression_change_no_item(tmp_path: Path, published: Published, form: str) -> None:
+    published.write(tmp_path / "plain")
+    shutil.copytree(tmp_path / "plain", tmp_path / "other")
+    ending, convert = FORMS[form]
+    for path in [path for path in (tmp_path / "other").rglob("*.*") if path.is_file()]:
+        data = path.read_bytes()
+        path.unlink()
+        path.with_name(path.name + ending).write_bytes(convert(data))
+    (before, after) = (read(tmp_path / name, published) for name in ("plain", "other"))
+    assert {key: (data.items, data.content_sha256) for key, data in before.items()} == {
+        key: (data.items, data.content_sha256) for key, data in after.items()
+    }
+
+
+@EVERY
+@pytest.mark.parametrize("kind", ["zip", "gztar"])
+def test_an_archive_is_read_without_unpacking_it(tmp_path: Path, published: Published, kind: str) -> None:
+    published.write(tmp_path / "plain")
+    archive = Path(shutil.make_archive(str(tmp_path / "archive"), kind, tmp_path / "plain"))
+    (before, after) = (read(path, published) for path in (tmp_path / "plain", archive))
+    assert [data.content_sha256 for data in before.values()] == [data.content_sha256 for data in after.values()]
+    assert all(data.path.startswith(str(archive)) for data in after.values())
+
+
+def test_incomplete_rows_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("paws-x", "bmlama", "mlama"):
+        PUBLISHED[name].write(tmp_path / name)
+    with caplog.at_level(logging.WARNING):
+        read_items("paws_x", tmp_path / "paws-x", language="fr", split="dev")
+        read_items("facts", tmp_path / "bmlama", language="fr", split="test")
+        read_items("facts", tmp_path / "mlama", language="fr", split="test")
+    texts = [record.getMessage() for record in caplog.records]
+    assert texts == [
+        "paws-x/x-final/fr/dev_2k.tsv: 3 rows skipped: no sentence or label",
+        "bmlama/BMLAMA17/fr.tsv: 1 rows skipped: a single candidate",
+        "mlama/mlama1.1/fr/templates.jsonl: relations without a template or two objects skipped: P20, P30",
+    ]
+
+
+def test_three_stars_are_dropped_by_marc_alone(tmp_path: Path) -> None:
+    PUBLISHED["marc"].write(tmp_path)
+    two, five = (read_items(task, tmp_path, language="en", split="dev") for task in ("marc", "marc_five"))
+    assert (len(two.items), len(five.items)) == (N - 1, N)
+    assert two.content_sha256 == five.content_sha256
+
+
+def test_a_task_decides_between_layouts_of_one_folder(tmp_path: Path) -> None:
+    PUBLISHED["xnli-xtreme"].write(tmp_path / "xnli")
+    PUBLISHED["paws-x-xtreme"].write(tmp_path / "pawsx")
+    for task, folder in (("xnli", "xnli"), ("paws_x", "pawsx")):
+        assert read_items(task, tmp_path, language="fr", split="dev").path == str(tmp_path / folder / "dev-fr.tsv")
+
+
+def test_two_layouts_or_files_for_a_language_and_split_are_ambiguous(tmp_path: Path) -> None:
+    xnli_archive(tmp_path)
+    json_lines(tmp_path / "fr.test.jsonl", [{"id": 1, "premise": "p", "hypothesis": "h", "label": 0}])
+    with pytest.raises(TaskFileError, match="several files") as caught:
+        read_items("xnli", tmp_path, language="fr", split="test")
+    assert caught.value.context["got"] == [
+        f"task_files: {tmp_path}/fr.test.jsonl",
+        f"xnli_archive: {tmp_path}/XNLI-1.0/xnli.test.tsv",
+    ]
+    assert len(read_items("xnli", tmp_path, language="fr", split="dev").items) == N
+    PUBLISHED["bmlama"].write(tmp_path / "both")
+    shutil.copytree(tmp_path / "both/BMLAMA17", tmp_path / "both/BMLAMA53")
+    for call in (
+        lambda: rows_at(tmp_path / "both", task="facts", language="fr", split="test"),
+        lambda: TASK_LAYOUTS["bmlama"].rows(tmp_path / "both", "fr", "test"),
+    ):
+        with pytest.raises(TaskFileError, match="several files") as caught:
+            call()
+        assert "BMLAMA53" in str(caught.value)
+
+
+def test_a_missing_language_or_split_names_the_ones_there_are(tmp_path: Path) -> None:
+    xcopa(tmp_path)
+    for language, split in (("en", "test"), ("sw", "train")):
+        with pytest.raises(TaskFileError, match="no such language or split") as caught:
+            read_items("xcopa", tmp_path, language=language, split=split)
+        context = caught.value.context
+        assert context["expected"] == "xcopa: dev in sw zh, test in sw zh"
+        assert (context["task"], context["language"], context["page"]) == ("xcopa", language, "docs/data.md")
+    with pytest.raises(TaskFileError, match="no file has this language") as caught:
+        TASK_LAYOUTS["xcopa"].rows(tmp_path, "en", "test")
+
+
+def test_a_path_may_be_one_file_or_the_folder_of_one_language(tmp_path: Path) -> None:
+    xnli_archive(tmp_path)
+    file = tmp_path / "XNLI-1.0/xnli.dev.tsv"
+    assert read_items("xnli", file, language="zh", split="dev").path == str(file)
+    PUBLISHED["paws-x"].write(tmp_path)
+    assert len(read_items("paws_x", tmp_path / "x-final/fr", language="fr", split="train").items) == N
+    with pytest.raises(TaskFileError) as caught:
+        read_items("paws_x", file, language="fr", split="dev")
+    assert caught.value.context["got"] == "a file, xnli.dev.tsv"
+
+
+def test_a_task_of_a_recipe_reads_any_layout(tmp_path: Path) -> None:
+    xcopa(tmp_path)
+    assert len(rows_at(tmp_path, task="own", language="zho_Hans", split="dev").rows) == N
+
+
+def test_a_wrong_row_names_task_language_split_file_and_example(tmp_path: Path) -> None:
+    PUBLISHED["paws-x"].write(tmp_path)
+    path = tmp_path / "x-final/fr/dev_2k.tsv"
+    path.write_text(path.read_text() + "0\tencore\tencore\t1\n")
+    with pytest.raises(TaskFileError, match="id occurs twice") as caught:
+        read_items("paws_x", tmp_path, language="fr", split="dev")
+    names = ("task", "language", "split", "file", "example")
+    assert [caught.value.context[name] for name in names] == ["paws_x", "fr", "dev", str(path), 0]
+    assert "line" not in caught.value.context
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04 cut", b""])
+def test_a_damaged_archive_is_one_error(tmp_path: Path, data: bytes) -> None:
+    for name in ("a.zip", "a.tar.gz"):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(TaskFileError, match="archive cannot be read"):
+            read_items("xnli", tmp_path / name, language="fr", split="dev")

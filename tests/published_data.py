@@ -1,0 +1,290 @@
+"""Small data sets in the layouts in which they are published, with the names, headers and quotes of the originals."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+WORDS = {"en": "cats", "fr": "chats", "sw": "paka", "zh": "猫", "my": "ကြောင်", "ko": "고양이"}
+LABELS = ("entailment", "neutral", "contradiction")
+N = 6
+"""Rows of each language and split."""
+
+
+class Published(NamedTuple):
+    """A data set in one published layout."""
+
+    layout: str
+    tasks: tuple[str, ...]
+    write: Callable[[Path], None]
+    """Function that writes the files to an empty folder."""
+    splits: Mapping[str, tuple[str, ...]]
+    """Language -> splits."""
+    ids: tuple[str, ...] = tuple(map(str, range(N)))
+    """Ids of every language and split; `{language}` stands for the language."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text with its line ends as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+
+
+def json_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write JSON lines."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def tabs(path: Path, rows: Sequence[Sequence[object]], *, end: str = "\n") -> None:
+    """Write rows without quotes."""
+    write_text(path, "".join("\t".join(map(str, row)) + end for row in rows))
+
+
+def csv_tabs(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    """Write rows as a writer of CSV does: values with a quote are enclosed, lines end with CRLF."""
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t").writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def pair(language: str, number: int) -> tuple[str, str]:
+    """Premise and hypothesis; three hypotheses share a premise, which has bare quotes."""
+    return f'"{number // 3}" {WORDS[language]}.', f"{number} {WORDS[language]}"
+
+
+XNLI_COLUMNS = [
+    "language",
+    "gold_label",
+    "sentence1_binary_parse",
+    "sentence2_binary_parse",
+    "sentence1_parse",
+    "sentence2_parse",
+    "sentence1",
+    "sentence2",
+    "promptID",
+    "pairID",
+    "genre",
+    "label1",
+    "label2",
+    "label3",
+    "label4",
+    "label5",
+    "sentence1_tokenized",
+    "sentence2_tokenized",
+    "match",
+]
+
+
+def xnli_rows(split: str) -> list[dict[str, str]]:
+    """Rows of the archive: one block of rows per language, and prompts that alternate between dev and test."""
+    rows = []
+    for language in ("en", "fr", "zh"):
+        for number in range(N):
+            premise, hypothesis = pair(language, number)
+            prompt = 2 * (number // 3) + (1 if split == "dev" else 2)
+            values = {"language": language, "gold_label": LABELS[number % 3], "promptID": str(prompt)}
+            values |= {"sentence1": premise, "sentence2": hypothesis, "pairID": str(3 * (prompt - 1) + number % 3 + 1)}
+            rows.append({**dict.fromkeys(XNLI_COLUMNS, ""), **values, "genre": "facetoface", "match": "True"})
+    return rows
+
+
+def xnli_archive(folder: Path) -> None:
+    for split in ("dev", "test"):
+        rows = xnli_rows(split)
+        tabs(folder / f"XNLI-1.0/xnli.{split}.tsv", [XNLI_COLUMNS, *([*row.values()] for row in rows)])
+        json_lines(folder / f"XNLI-1.0/xnli.{split}.jsonl", rows)
+    write_text(folder / "XNLI-1.0/README.txt", "XNLI\n")
+
+
+def xnli_objects(folder: Path) -> None:
+    json_lines(folder / "xnli.dev.jsonl", xnli_rows("dev"))
+
+
+def xnli_xtreme(folder: Path) -> None:
+    for language in ("en", "fr"):
+        rows = [[*pair(language, number), LABELS[number % 3]] for number in range(N)]
+        csv_tabs(folder / f"dev-{language}.tsv", rows)
+        csv_tabs(folder / f"test-{language}.tsv", [row[:2] for row in rows])
+
+
+def xnli_machine_translated(folder: Path) -> None:
+    names = [*LABELS[:2], "contradictory"]
+    for language in ("en", "fr"):
+        rows = [[*pair(language, number), names[number % 3]] for number in range(N)]
+        tabs(folder / f"multinli/multinli.train.{language}.tsv", [["premise", "hypo", "label"], *rows])
+
+
+def xnli_kor(folder: Path) -> None:
+    rows = [[*pair("ko", number), LABELS[number % 3]] for number in range(N)]
+    for split in ("dev", "test"):
+        tabs(folder / f"xnli.{split}.ko.tsv", [["sentence1", "sentence2", "gold_label"], *rows])
+
+
+def xnli_my(folder: Path) -> None:
+    header = ["genre", "label", *(f"sentence{n}_{language}" for language in ("en", "my") for n in (1, 2))]
+    rows = [["facetoface", LABELS[number % 3], *pair("en", number), *pair("my", number)] for number in range(N)]
+    tabs(folder / "output/my/my.genre.dev.tsv", [header, *rows])
+    tabs(folder / "output/my/my.trans.test.tsv", [header, *rows])
+
+
+def xcopa(folder: Path) -> None:
+    for place in ("data", "data-gmt"):
+        for language in ("sw", "zh"):
+            for part in ("val", "test"):
+                rows = [
+                    {"premise": f"{WORDS[language]} {number}.", "choice1": "Un.", "choice2": "Deux."}
+                    | {
+                        "question": ("cause", "effect")[number % 2],
+                        "label": number % 2,
+                        "idx": number,
+                        "changed": False,
+                    }
+                    for number in range(N)
+                ]
+                json_lines(folder / f"{place}/{language}/{part}.{language}.jsonl", rows)
+
+
+def paws_rows(language: str) -> list[list[object]]:
+    """Rows with ids from 0, of which three were published without a sentence or label."""
+    rows: list[list[object]] = [[n, *pair(language, n), n % 2] for n in range(N)]
+    return [*rows, [N, "NS", "NS", 1], [N + 1, "", "x", 0], [N + 2, "x", "x", "NS"]]
+
+
+def paws_x(folder: Path) -> None:
+    for language in ("en", "fr", "zh"):
+        train = "train" if language == "en" else "translated_train"
+        for name in ("dev_2k", "test_2k", train):
+            rows = [["id", "sentence1", "sentence2", "label"], *paws_rows(language)]
+            tabs(folder / f"x-final/{language}/{name}.tsv", rows)
+
+
+def paws_x_xtreme(folder: Path) -> None:
+    for language in ("en", "fr"):
+        csv_tabs(folder / f"dev-{language}.tsv", [row[1:] for row in paws_rows(language)])
+
+
+def marc(folder: Path) -> None:
+    for language in ("en", "zh"):
+        for split in ("dev", "test"):
+            rows = [
+                {"review_id": f"{language}_{number:07}", "product_id": "p", "reviewer_id": "r", "stars": number % 5 + 1}
+                | {"review_body": f"{WORDS[language]} {number}", "review_title": "t", "language": language}
+                | {"product_category": "other"}
+                for number in range(N)
+            ]
+            json_lines(folder / f"json/{split}/dataset_{language}_{split}.json", rows)
+
+
+def marc_copies(folder: Path) -> None:
+    for language in ("en", "zh"):
+        rows = [
+            {"id": f"{language}_{number:07}", "text": f"{WORDS[language]} {number}", "label": number % 5}
+            | {"label_text": str(number % 5 + 1)}
+            for number in range(N)
+        ]
+        for split in ("validation", "test"):
+            json_lines(folder / f"amazon_reviews_multi_{language}/{split}.jsonl", rows)
+
+
+def fact_row(language: str, number: int) -> list[str]:
+    """Prompt, answer, candidates with the answer last, and subject."""
+    candidates = [f"{WORDS[language]} {(number + place) % 7}" for place in range(2 + number % 3)]
+    return [f"{number} = <mask>.", candidates[-1], ", ".join(candidates), str(number)]
+
+
+def bmlama(folder: Path) -> None:
+    for language in ("en", "fr", "zh"):
+        columns = ["Candidate", "Ans"] if language == "zh" else ["Candidate Ans"]
+        rows = [["Prompt", "Ans", *columns, "Subject"], *(fact_row(language, number) for number in range(N))]
+        rows.append(["Albania is in <mask>.", 'the "Union"', 'the "Union"', "Albania"])
+        csv_tabs(folder / f"BMLAMA17/{language}.tsv", rows)
+    write_text(folder / "BMLAMA17/main.py", "raise SystemExit\n")
+
+
+def mlama(folder: Path) -> None:
+    for language in ("en", "fr"):
+        templates = [
+            {"relation": "P19", "template": "[X] = [Y] ."},
+            {"relation": "P20", "template": "[X] = ."},
+            {"relation": "P30", "template": "[X] > [Y] ."},
+        ]
+        json_lines(folder / f"mlama1.1/{language}/templates.jsonl", templates)
+        for relation, n_objects in (("P19", 3), ("P20", 3), ("P30", 1)):
+            triples = [
+                {"sub_uri": "Q1", "obj_uri": f"Q{number % n_objects}", "sub_label": f"{WORDS[language]} {number}"}
+                | {"obj_label": f"{number % n_objects}", "lineid": number, "uuid": "u"}
+                for number in range(N)
+            ]
+            json_lines(folder / f"mlama1.1/{language}/{relation}.jsonl", triples)
+    write_text(folder / "mlama1.1/README.md", "mLAMA\n")
+
+
+def xstory_cloze(folder: Path) -> None:
+    header = ["story_id", *(f"input_sentence_{n}" for n in range(1, 5)), "sentence_quiz1", "sentence_quiz2"]
+    for language, names in (("sw", header), ("en", ["InputStoryid", *map(str.title, header[1:])])):
+        rows = [[n, *(f"{WORDS[language]} {n}." for _ in range(4)), "Un.", "Deux.", n % 2 + 1] for n in range(N)]
+        for part in ("train", "eval"):
+            path = folder / f"spring2016.val.{language}.tsv.split_20_80_{part}.tsv"
+            tabs(path, [[*names, "answer_right_ending"], *rows])
+
+
+def belebele(folder: Path) -> None:
+    for language, name in (("fr", "fra_Latn"), ("zh", "zho_Hans")):
+        rows = [
+            {"link": "https://x.org/a", "question_number": number, "flores_passage": WORDS[language], "question": "?"}
+            | {f"mc_answer{n}": f"{n}" for n in range(1, 5)}
+            | {"correct_answer_num": str(number % 4 + 1), "dialect": name, "ds": "2023-05-03"}
+            for number in range(N)
+        ]
+        json_lines(folder / f"Belebele/{name}.jsonl", rows)
+
+
+BOTH, DEV, TEST = ("dev", "test"), ("dev",), ("test",)
+XNLI_IDS = tuple(str(number) for prompt in (0, 2) for number in range(3 * prompt + 1, 3 * prompt + 4))
+"""Ids of dev."""
+
+PUBLISHED: Mapping[str, Published] = {
+    "xnli-archive": Published(
+        "xnli_archive", ("xnli",), xnli_archive, dict.fromkeys(("en", "fr", "zh"), BOTH), XNLI_IDS
+    ),
+    "xnli-objects": Published(
+        "xnli_archive", ("xnli",), xnli_objects, dict.fromkeys(("en", "fr", "zh"), DEV), XNLI_IDS
+    ),
+    "xnli-xtreme": Published("xnli_per_language", ("xnli",), xnli_xtreme, dict.fromkeys(("en", "fr"), DEV)),
+    "xnli-mt": Published(
+        "xnli_per_language", ("xnli",), xnli_machine_translated, dict.fromkeys(("en", "fr"), ("train",))
+    ),
+    "xnli-kor": Published("xnli_per_language", ("xnli",), xnli_kor, {"ko": BOTH}),
+    "xnli-my": Published("xnli_per_language", ("xnli",), xnli_my, dict.fromkeys(("en", "my"), DEV)),
+    "xcopa": Published("xcopa", ("xcopa",), xcopa, dict.fromkeys(("sw", "zh"), BOTH)),
+    "paws-x": Published("paws_x", ("paws_x",), paws_x, dict.fromkeys(("en", "fr", "zh"), ("dev", "test", "train"))),
+    "paws-x-xtreme": Published("paws_x", ("paws_x",), paws_x_xtreme, dict.fromkeys(("en", "fr"), DEV)),
+    "marc": Published(
+        "marc",
+        ("marc_five", "marc"),
+        marc,
+        dict.fromkeys(("en", "zh"), BOTH),
+        tuple(f"{{language}}_{n:07}" for n in range(N)),
+    ),
+    "marc-copies": Published(
+        "marc",
+        ("marc_five", "marc"),
+        marc_copies,
+        dict.fromkeys(("en", "zh"), BOTH),
+        tuple(f"{{language}}_{n:07}" for n in range(N)),
+    ),
+    "bmlama": Published("bmlama", ("facts",), bmlama, dict.fromkeys(("en", "fr", "zh"), TEST)),
+    "mlama": Published(
+        "mlama", ("facts",), mlama, dict.fromkeys(("en", "fr"), TEST), tuple(f"{{language}}:P19:{n}" for n in range(N))
+    ),
+    "xstory-cloze": Published("xstory_cloze", ("xstory_cloze",), xstory_cloze, dict.fromkeys(("en", "sw"), BOTH)),
+    "belebele": Published(
+        "belebele",
+        ("belebele",),
+        belebele,
+        dict.fromkeys(("fr", "zh"), TEST),
+        tuple(f"https://x.org/a#{n}" for n in range(N)),
+    ),
+}
