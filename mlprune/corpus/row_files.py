@@ -33,9 +33,26 @@ def read_rows(path: Path) -> list[dict[str, JsonValue]]:
     if path.name.endswith(SUFFIXES):
         return read_json_lines(path)
     if path.name.endswith(DELIMITED_SUFFIXES):
-        is_csv = uncompressed_name(path).endswith(".csv")
-        return [dict(row) for row in read_delimited(path, delimiter="," if is_csv else "\t", quoted=is_csv)]
+        delimiter, quoted = delimited_format(path)
+        return [dict(row) for row in read_delimited(path, delimiter=delimiter, quoted=quoted)]
     raise CorpusError("a file has an unknown extension", file=str(path), expected=READABLE_SUFFIXES, got=path.name)
+
+
+def delimited_format(path: Path) -> tuple[str, bool]:
+    """The delimiter of a file of `DELIMITED_SUFFIXES`, and whether its values are in quotes."""
+    return (",", True) if uncompressed_name(path).endswith(".csv") else ("\t", False)
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """The names of the columns of a Parquet file.
+
+    Raises:
+        CorpusError: the file cannot be read.
+    """
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException) as err:
+        raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
 
 
 def read_parquet(path: Path) -> list[dict[str, JsonValue]]:

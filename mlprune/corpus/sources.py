@@ -2,34 +2,61 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from mlprune.corpus import cldr, cldr_sentences
+from mlprune.corpus.layouts.line_files import PLAIN, every_text_file
+from mlprune.corpus.layouts.parallel_text import PAGE, ParallelText, RecognisedText, choose_split, recognise
+from mlprune.corpus.layouts.text_layout import TextSource
+from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError
 from mlprune.hashing import digest
 from mlprune.languages import language_file_stems
 
 
 class ParallelCorpus:
-    """Aligned lines: line i has the same meaning in every language.
+    """Aligned sentences: sentence i has the same meaning in every language.
 
-    All methods raise CorpusError if a language is missing, files differ in length, or a line is empty.
+    All methods raise CorpusError if the path is not parallel text, a language is missing or ambiguous, languages differ
+    in length, or a sentence is empty.
+
+    Args:
+        path: a file or folder in one of `TEXT_LAYOUTS`.
+        split: as in `choose_split`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, path: Path, split: str | None = None) -> None:
+        self._path = path
+        self._split = split
         self._lines: dict[str, tuple[str, ...]] = {}
+
+    @cached_property
+    def recognised(self) -> RecognisedText:
+        """The path's layout and sources; a folder without known names has its text files as languages."""
+        recognised = recognise(self._path)
+        return recognised or RecognisedText(self._path, PLAIN, tuple(every_text_file(self._path)))
+
+    @cached_property
+    def split(self) -> str:
+        """The split in the words of the text; empty if it has none."""
+        return choose_split(self.recognised, self._split) if self.recognised.sources else ""
+
+    @cached_property
+    def _text(self) -> ParallelText:
+        return ParallelText(self.recognised, self.split)
 
     def lines(self, language: str) -> tuple[str, ...]:
         """The sentences of one language, as many as in every language that was read before."""
         if language not in self._lines:
-            path = self._file(language)
-            lines = _sentences(path)
+            source = self.source(language)
+            lines = self._text.sentences(source)
+            _check_filled(lines, source.path)
             for other_language, other_lines in self._lines.items():
                 if len(other_lines) != len(lines):
                     raise CorpusError(
                         "corpus files are not aligned",
-                        path=str(path),
+                        path=str(source.path),
                         expected=f"{len(other_lines)} lines as in {other_language}",
                         got=f"{len(lines)} lines",
                     )
@@ -40,18 +67,22 @@ class ParallelCorpus:
         """SHA-256 of the sentences of a language."""
         return digest(list(self.lines(language)))
 
-    def _file(self, language: str) -> Path:
-        candidates = [self._folder / f"{stem}.txt" for stem in language_file_stems(language)]
-        existing = next((path for path in candidates if path.is_file()), None)
-        if existing is None:
-            raise CorpusError(
-                "the corpus has no such language",
-                folder=str(self._folder),
-                language=language,
-                expected=[path.name for path in candidates],
-                got=sorted(path.name for path in self._folder.glob("*.txt")) or "no .txt files",
-            )
-        return existing
+    def source(self, language: str) -> TextSource:
+        """The file of a language, and its name for the language."""
+        source = self._text.source(language)
+        if source is None:
+            raise CorpusError("the corpus has no such language", self._expected_languages(language))
+        return source
+
+    def _expected_languages(self, language: str) -> dict[str, object]:
+        """The context of an error: names of files for a plain folder, else the languages of the text."""
+        where: dict[str, object] = {"folder": str(self._path), "language": language}
+        if self.recognised.layout is not PLAIN:
+            return {**where, "expected": sorted(self._text.languages), "page": PAGE}
+        names = sorted(source.path.name for source in self.recognised.sources)
+        expected = [f"{stem}.txt" for stem in language_file_stems(language)]
+        got = names or f"no .txt files: {listed_names(self._path)}"
+        return {**where, "expected": expected, "got": got, "page": PAGE}
 
 
 class CldrCorpus(ParallelCorpus):
@@ -68,17 +99,11 @@ class CldrCorpus(ParallelCorpus):
         return self._corpus[language]
 
 
-def _sentences(path: Path) -> tuple[str, ...]:
-    """The lines of a text file. An empty line is an error with its number, from 1."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise CorpusError("a corpus file cannot be read", path=str(path), reason=str(err)) from err
-    lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
-    for number, line in enumerate(lines, start=1):
+def _check_filled(lines: Sequence[str], path: Path) -> None:
+    """Refuse an empty sentence with its number, from 1; a file without lines has one empty sentence."""
+    for number, line in enumerate(lines or ("",), start=1):
         if not line.strip():
             raise CorpusError("empty sentence", path=str(path), line=number, expected="a sentence", got=line)
-    return tuple(lines)
 
 
 def code_files(folder: Path) -> Mapping[str, str]:

@@ -14,6 +14,8 @@ from mlprune.errors import CorpusError
 
 COMPRESSIONS = ("", ".gz", ".zst")
 """Endings that may follow the extension of a text file: not compressed, gzip, Zstandard."""
+READ_ERRORS = (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException)
+"""Errors of files that are missing, damaged or not text."""
 MOST_LISTED_FILES = 20
 """Longest list of existing files in an error."""
 
@@ -28,13 +30,14 @@ def open_text(path: Path) -> Iterator[TextIO]:
         CorpusError: the file is missing, is not UTF-8, or its compressed data is damaged or cut off.
     """
     try:
-        with _binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n") as text:
+        with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n") as text:
             yield text
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException) as err:
+    except READ_ERRORS as err:
         raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
 
 
-def _binary(path: Path) -> BinaryIO:
+def open_binary(path: Path) -> BinaryIO:
+    """Open a file for reading its decompressed bytes. Raises OSError; reading can also raise as `open_text` catches."""
     if path.suffix == ".gz":
         return cast("BinaryIO", gzip.open(path))
     if path.suffix == ".zst":

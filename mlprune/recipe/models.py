@@ -32,9 +32,11 @@ class CorpusConfig(Model):
     """Source of sentences."""
 
     kind: Literal["parallel_text", "cldr"]
-    """`parallel_text`: one file per language, in which line i is the same sentence. `cldr`: the built-in corpus."""
+    """`parallel_text`: sentences in several languages, in any layout of docs/data.md. `cldr`: the built-in corpus."""
     path: str | None = None
-    """parallel_text: folder of the files; not allowed for cldr."""
+    """parallel_text: the file or folder, as it was published; not allowed for cldr."""
+    split: str | None = None
+    """parallel_text: the split of a text that has several, such as `dev` or `devtest`; `dev` if left out."""
     lines: Annotated[int, Field(ge=1, le=5000)] = 1000
     """cldr: number of lines."""
     seed: Seed = 0
@@ -46,6 +48,8 @@ class CorpusConfig(Model):
     def _path_fits_kind(self) -> "CorpusConfig":
         if (self.kind == "parallel_text") != (self.path is not None):
             raise ValueError("kind parallel_text needs a path, and kind cldr must not have one")
+        if self.kind == "cldr" and self.split is not None:
+            raise ValueError("kind cldr has no splits: leave out the key split")
         return self
 
 

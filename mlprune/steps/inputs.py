@@ -1,12 +1,14 @@
 """Inputs of a recipe: open and check the model, tokenizer and corpus before anything is written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.sources import ParallelCorpus
+from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest
 from mlprune.json_values import JsonObject
@@ -105,17 +107,33 @@ def corpus_ref(recipe: Recipe) -> CorpusRef:
     """The recipe's corpus as plain values.
 
     Raises:
-        CorpusError: the folder does not exist.
+        CorpusError: the path is not parallel text, or has no such split.
     """
     config = recipe.corpus
     if config.kind == "cldr":
         return CorpusRef("cldr", lines=config.lines, seed=config.seed)
-    folder = recipe.resolve(config.path or "")
-    if not folder.is_dir():
+    return text_ref(recipe.resolve(config.path or ""), config.split, needs_split=config.split is not None)
+
+
+def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> CorpusRef:
+    """Parallel text as plain values.
+
+    Args:
+        split: as in `choose_split`.
+        needs_split: whether a text without splits is refused.
+    Raises:
+        CorpusError: the path is not parallel text, or has no such split.
+    """
+    ref = CorpusRef("parallel_text", path=str(path), split=split)
+    corpus = open_corpus(ref)
+    if not corpus.recognised.sources:
+        expected = list(TEXT_LAYOUTS)
         raise CorpusError(
-            "the corpus path is not a folder", path=str(folder), expected="a folder of <language>.txt files"
+            "the path is not parallel text", path=str(path), expected=expected, got=listed_names(path), page=PAGE
         )
-    return CorpusRef("parallel_text", path=str(folder))
+    if needs_split and not corpus.split:
+        raise CorpusError("the text has no splits", path=str(path), key="split", expected="no split", got=split)
+    return replace(ref, split=corpus.split or None)
 
 
 def _check_lengths(recipe: Recipe, model: ModelRef) -> None:

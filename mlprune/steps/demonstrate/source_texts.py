@@ -20,6 +20,7 @@ from mlprune.corpus.demonstrations import (
 from mlprune.corpus.documents import read_documents
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_digest, code_files
 from mlprune.corpus.templates import LABELLED, PLAIN, fill_template
+from mlprune.errors import CorpusError
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
@@ -36,6 +37,8 @@ class CorpusRef:
     path: str = ""
     lines: int = 0
     seed: int = 0
+    split: str | None = None
+    """Split of parallel text; None for the only one, or for dev."""
 
 
 @cache
@@ -43,7 +46,20 @@ def open_corpus(ref: CorpusRef) -> ParallelCorpus:
     """The corpus. Lines stay in memory once they are read."""
     if ref.kind == "cldr":
         return CldrCorpus(n_lines=ref.lines, seed=ref.seed)
-    return ParallelCorpus(Path(ref.path))
+    return ParallelCorpus(Path(ref.path), ref.split)
+
+
+def is_same_text(first: CorpusRef, second: CorpusRef, language: str) -> bool:
+    """Whether two corpora read the same file in a language, so that equal line numbers are equal sentences."""
+    if first == second:
+        return True
+    if "cldr" in (first.kind, second.kind):
+        return False
+    try:
+        sources = [open_corpus(ref).source(language) for ref in (first, second)]
+    except CorpusError:
+        return False
+    return sources[0].code == sources[1].code and sources[0].path.samefile(sources[1].path)
 
 
 DEFAULT_TEMPLATES: Mapping[str, str] = {

@@ -9,12 +9,12 @@ from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
-from mlprune.steps.demonstrate.source_texts import CorpusRef
+from mlprune.steps.demonstrate.source_texts import is_same_text
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
 from mlprune.steps.evaluate.task_spec import TaskSpec, shot_lines, task_data
-from mlprune.steps.inputs import Inputs
+from mlprune.steps.inputs import Inputs, text_ref
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.prune.plan import PlannedVariant
 
@@ -28,7 +28,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     from_corpus = entry.path == CORPUS
     corpus = inputs.corpus_ref if from_corpus else None
     if not from_corpus and entry.task in READ_PARALLEL_TEXT:
-        corpus = CorpusRef("parallel_text", path=str(recipe.resolve(entry.path)))
+        corpus = text_ref(recipe.resolve(entry.path), entry.split)
     if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
         expected = "corpus: {kind: cldr}"
         raise RecipeError("only the built-in corpus has facts", expected=expected, got=recipe.corpus.kind)
@@ -70,7 +70,11 @@ def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:
     """Return the lines of the recipe's corpus that evaluations use, which demonstrations must not contain."""
     specs = (spec for entry in recipe.evaluations for spec in task_specs(recipe, inputs, entry))
     reading = (
-        spec for spec in specs if spec.definition.traits.reads_parallel_text and spec.corpus == inputs.corpus_ref
+        spec
+        for spec in specs
+        if spec.definition.traits.reads_parallel_text
+        and spec.corpus is not None
+        and is_same_text(spec.corpus, inputs.corpus_ref, spec.target_language)
     )
     return frozenset(int(item.example_id) for spec in reading for item in task_data(spec).items)
 

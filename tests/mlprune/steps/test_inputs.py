@@ -65,10 +65,10 @@ def test_an_unusable_model_is_one_line(own_inputs: Path, what: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["nothing", "corpus/fr.txt"])
-def test_a_corpus_path_that_is_not_a_folder_is_one_line(own_inputs: Path, path: str) -> None:
+def test_a_corpus_path_without_parallel_text_is_one_line(own_inputs: Path, path: str) -> None:
     recipe = small_recipe()
     recipe["corpus"]["path"] = path
-    with pytest.raises(CorpusError, match="not a folder") as caught:
+    with pytest.raises(CorpusError, match="not parallel text") as caught:
         open_inputs(parse_recipe(recipe, folder=own_inputs))
     assert caught.value.context["path"] == str(own_inputs / path)
 

@@ -190,7 +190,7 @@ def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, ro
         ({**PERPLEXITY, "languages": ["de"]}, CorpusError, "no such language"),
         ({**TRANSLATION, "pairs": ["fr-de"]}, CorpusError, "no such language"),
         ({**TRANSLATION, "max_new_tokens": 60}, TaskFileError, "prompt is too long"),
-        ({**TRANSLATION, "path": "facts"}, CorpusError, "no such language"),
+        ({**TRANSLATION, "path": "facts"}, CorpusError, "not parallel text"),
     ],
 )
 def test_missing_inputs_of_an_evaluation_are_found_while_planning(

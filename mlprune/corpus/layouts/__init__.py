@@ -1,0 +1,1 @@
+"""Layouts of parallel text: how publishers name and write aligned sentences in several languages."""

@@ -1,0 +1,72 @@
+"""Layouts with one text file per language: plain folders, FLORES-200, NTREX-128 and pairs of Moses files."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlprune.corpus.layouts.language_codes import is_known_language
+from mlprune.corpus.layouts.text_layout import SPLITS, TextLayout, TextSource, files_in, split_name
+from mlprune.corpus.text_files import read_lines, uncompressed_name
+
+_FLORES = re.compile(r"(?P<code>[a-z]{3}(_[A-Za-z0-9]+)*)\.(?P<split>dev|devtest|test)")
+_FLORES_PLUS = re.compile(r"(?P<split>dev|devtest)\.(?P<code>[a-z]{3}_[A-Z][a-z]{3}(_\w+)?)")
+_NTREX = re.compile(r"newstest2019-(src|ref)\.(?P<code>[a-z]{3}(-[A-Za-z]+)?)\.txt")
+
+
+def _read(sources: Sequence[TextSource]) -> list[list[str]]:
+    return [read_lines(source.path) for source in sources]
+
+
+def _plain_sources(path: Path) -> list[TextSource]:
+    """`fr.txt` or `fra_Latn.txt`, if one of them has the name of a language."""
+    sources = every_text_file(path)
+    return sources if any(is_known_language(source.code) for source in sources) else []
+
+
+def every_text_file(path: Path) -> list[TextSource]:
+    """Every text file of a folder, as the sentences of the language with its name."""
+    names = [(file, uncompressed_name(file)) for file in files_in(path)] if path.is_dir() else []
+    stems = [(file, name.removesuffix(".txt")) for file, name in names if name.endswith(".txt")]
+    return [TextSource(file, stem) for file, stem in stems if "." not in stem]
+
+
+def _flores_sources(path: Path) -> list[TextSource]:
+    """`dev/fra_Latn.dev`, and `dev/dev.fra_Latn` of FLORES+."""
+    files = [(file, uncompressed_name(file)) for file in files_in(path)]
+    matches = [(file, _FLORES.fullmatch(name) or _FLORES_PLUS.fullmatch(name)) for file, name in files]
+    return [TextSource(file, match["code"], match["split"]) for file, match in matches if match]
+
+
+def _ntrex_sources(path: Path) -> list[TextSource]:
+    """`newstest2019-src.eng.txt` and `newstest2019-ref.fra.txt`; second references are left out."""
+    folder = path / "NTREX-128" if (path / "NTREX-128").is_dir() else path
+    matches = [(file, _NTREX.fullmatch(uncompressed_name(file))) for file in files_in(folder)]
+    return [TextSource(file, match["code"]) for file, match in matches if match]
+
+
+def _moses_sources(path: Path) -> list[TextSource]:
+    """`Tatoeba.en-fr.en` and `Tatoeba.en-fr.fr`; a path that is no file is the part before the language."""
+    is_prefix = not path.exists()
+    texts: dict[str, list[tuple[Path, str]]] = defaultdict(list)
+    for file in files_in(path.parent if is_prefix else path):
+        stem, _, code = uncompressed_name(file).rpartition(".")
+        if stem and code and (stem == path.name or not is_prefix) and _is_moses_code(code, stem):
+            texts[stem].append((file, code))
+    pairs = {stem: files for stem, files in texts.items() if len({code for _, code in files}) > 1}
+    return [
+        TextSource(file, code, split_name(stem) if is_prefix else stem)
+        for stem, files in pairs.items()
+        for file, code in files
+    ]
+
+
+def _is_moses_code(code: str, stem: str) -> bool:
+    """Whether an extension is a language: one that is known, or one that the stem names as in `x.ber-tzm`."""
+    return code not in SPLITS and (is_known_language(code) or code in re.split(r"[.-]", stem))
+
+
+PLAIN = TextLayout("plain folder", "fr.txt or fra_Latn.txt", _plain_sources, _read)
+FLORES = TextLayout("FLORES", "dev/fra_Latn.dev, devtest/fra_Latn.devtest", _flores_sources, _read)
+NTREX = TextLayout("NTREX-128", "newstest2019-src.eng.txt, newstest2019-ref.fra.txt", _ntrex_sources, _read)
+MOSES = TextLayout("Moses", "NAME.en-fr.en, NAME.en-fr.fr", _moses_sources, _read, skips_incomplete=True)

@@ -1,0 +1,105 @@
+"""Layouts of tables: FLORES as Parquet with one file per language, and text with one column per language."""
+
+import re
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+from mlprune.corpus.layouts.language_codes import is_known_language
+from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in, split_name
+from mlprune.corpus.row_files import (
+    DELIMITED_SUFFIXES,
+    delimited_format,
+    parquet_columns,
+    read_cells,
+    read_delimited,
+    read_parquet,
+)
+from mlprune.corpus.text_files import uncompressed_name
+from mlprune.errors import CorpusError
+
+_CODE = r"(?P<code>[a-z]{3}_[A-Z][a-z]{3}(_\w+)?)"
+_PARQUET = re.compile(rf"{_CODE}\.parquet")
+_CODE_FOLDER = re.compile(_CODE)
+_SHARD = re.compile(r"(?P<split>dev|devtest)-00000-of-00001\.parquet")
+_TEXT_COLUMNS = ("text", "sentence")
+
+
+def _parquet_sources(path: Path) -> list[TextSource]:
+    """`dev/fra_Latn.parquet` (FLORES+), or `fra_Latn/dev-00000-of-00001.parquet` (the hub's FLORES-200)."""
+    sources = [
+        TextSource(file, match["code"], split_name(path.name))
+        for file in files_in(path)
+        if (match := _PARQUET.fullmatch(file.name))
+    ]
+    folders = sorted(path.iterdir()) if path.is_dir() and not sources else []
+    sources += [
+        TextSource(file, code["code"], split["split"])
+        for folder in folders
+        if (code := _CODE_FOLDER.fullmatch(folder.name))
+        for file in files_in(folder)
+        if (split := _SHARD.fullmatch(file.name))
+    ]
+    return sources if sources and _text_column(sources[0].path) else []
+
+
+def _text_column(path: Path) -> str | None:
+    columns = parquet_columns(path)
+    return next((name for name in _TEXT_COLUMNS if name in columns), None)
+
+
+def _read_parquet(sources: Sequence[TextSource]) -> list[list[str]]:
+    return [_parquet_sentences(source.path) for source in sources]
+
+
+def _parquet_sentences(path: Path) -> list[str]:
+    """The sentences of a table, in the order of their ids."""
+    column = _text_column(path)
+    if column is None:
+        raise CorpusError("a table has no sentences", file=str(path), expected=_TEXT_COLUMNS, got=parquet_columns(path))
+    rows = read_parquet(path)
+    if rows and isinstance(rows[0].get("id"), int):
+        rows = sorted(rows, key=lambda row: cast("int", row["id"]))
+    return [str(row[column] or "") for row in rows]
+
+
+def _table_sources(path: Path) -> list[TextSource]:
+    """The columns of `.tsv` and `.csv` files with a header that names at least two languages."""
+    files = [file for file in files_in(path) if file.name.endswith(DELIMITED_SUFFIXES)]
+    return [TextSource(file, code, _table_name(file)) for file in files for code in _language_columns(file)]
+
+
+def _table_name(path: Path) -> str:
+    return uncompressed_name(path).rpartition(".")[0]
+
+
+def _language_columns(path: Path) -> list[str]:
+    """The columns of a table that are languages, if there are several. A numeric column `id` is not Indonesian."""
+    delimiter, quoted = delimited_format(path)
+    try:
+        lines = [cells for _, cells in islice(read_cells(path, delimiter=delimiter, quoted=quoted), 2)]
+    except CorpusError:
+        return []
+    first = dict(zip(*lines, strict=False)) if len(lines) == 2 else {}
+    names = lines[0] if lines else []
+    codes = [name for name in names if is_known_language(name) and not (name == "id" and first.get(name, "").isdigit())]
+    return codes if len(codes) > 1 else []
+
+
+def _read_table(sources: Sequence[TextSource]) -> list[list[str]]:
+    delimiter, quoted = delimited_format(sources[0].path)
+    rows = read_delimited(sources[0].path, delimiter=delimiter, quoted=quoted)
+    return [[row[source.code] for row in rows] for source in sources]
+
+
+PARQUET = TextLayout(
+    "FLORES as Parquet", "dev/fra_Latn.parquet or fra_Latn/dev-00000-of-00001.parquet", _parquet_sources, _read_parquet
+)
+TABLE = TextLayout(
+    "table with a header",
+    "NAME.tsv or NAME.csv with columns en, fr",
+    _table_sources,
+    _read_table,
+    skips_incomplete=True,
+)

@@ -1,0 +1,144 @@
+"""Parallel text in every published layout: recognised, read, and refused where it is ambiguous."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from mlprune.corpus.layouts.parallel_text import TEXT_LAYOUTS, choose_split, recognise
+from mlprune.corpus.sources import ParallelCorpus
+from mlprune.errors import CorpusError
+from tests.published_text import SENTENCES, TEXT_WRITERS, VARIANTS, flores_parquet, lines, writer
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", TEXT_WRITERS)
+def test_every_layout_reads_the_published_files_in_every_form(tmp_path: Path, name: str, variant: str) -> None:
+    TEXT_WRITERS[name](writer(tmp_path, variant))
+    corpus = ParallelCorpus(tmp_path)
+    assert {language: corpus.lines(language) for language in SENTENCES} == SENTENCES
+    assert corpus.recognised.layout.name in (name, "FLORES")
+
+
+@pytest.mark.parametrize("on_hub", [True, False])
+def test_parquet_of_flores_is_read_in_the_order_of_the_ids(tmp_path: Path, on_hub: bool) -> None:
+    flores_parquet(tmp_path, on_hub=on_hub)
+    corpus = ParallelCorpus(tmp_path, "test")
+    assert (corpus.split, corpus.recognised.layout.name) == ("devtest", "FLORES as Parquet")
+    assert {language: corpus.lines(language) for language in SENTENCES} == SENTENCES
+    assert set(TEXT_LAYOUTS) == {*TEXT_WRITERS, "FLORES as Parquet"} - {"FLORES+"}
+
+
+def test_a_path_is_the_root_the_folder_or_one_split_of_a_published_text(tmp_path: Path) -> None:
+    TEXT_WRITERS["FLORES"](writer(tmp_path))
+    for path, split, n_sentences in (
+        (tmp_path, None, 3),
+        (tmp_path / "flores200_dataset", "dev", 3),
+        (tmp_path / "flores200_dataset", "test", 2),
+        (tmp_path / "flores200_dataset", "devtest", 2),
+        (tmp_path / "flores200_dataset" / "devtest", None, 2),
+    ):
+        assert len(ParallelCorpus(path, split).lines("fr")) == n_sentences
+    for path, split in ((tmp_path, "train"), (tmp_path / "flores200_dataset" / "dev", "test")):
+        with pytest.raises(CorpusError, match="no such split") as caught:
+            ParallelCorpus(path, split).lines("fr")
+        assert caught.value.context["expected"][0] == "dev"
+    TEXT_WRITERS["FLORES+"](writer(tmp_path))
+    with pytest.raises(CorpusError, match="several folders") as caught:
+        recognise(tmp_path)
+    assert caught.value.context["got"] == ["flores200_dataset", "floresp-v2.0"]
+
+
+def test_folders_named_after_splits_are_one_text(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        writer(tmp_path)(f"{split}/fr.txt", lines((split,)))
+    assert ParallelCorpus(tmp_path, "test").lines("fr") == ("test",)
+    with pytest.raises(CorpusError, match="several texts") as caught:
+        ParallelCorpus(tmp_path).lines("fr")
+    assert caught.value.context["expected"] == ["test", "train"]
+
+
+def test_languages_are_found_by_tag_code_script_and_region(tmp_path: Path) -> None:
+    TEXT_WRITERS["NTREX-128"](writer(tmp_path))
+    corpus = ParallelCorpus(tmp_path)
+    names = {
+        tag: corpus.source(tag).code for tag in ("en", "fr", "fra_Latn", "fr-CA", "zh", "zh-CN", "zh-TW", "zh-Hant")
+    }
+    assert list(names.values()) == ["eng", "fra", "fra", "fra-CA", "zho-CN", "zho-CN", "zho-TW", "zho-TW"]
+    with pytest.raises(CorpusError, match="no such language") as caught:
+        corpus.lines("sw")
+    assert caught.value.context["expected"] == ["en", "en-GB", "es", "fr", "fr-CA", "zh", "zh-Hant"]
+
+
+def test_ambiguous_languages_and_texts_are_errors_that_name_the_choices(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    write("a/pt-BR.txt", b"x\n")
+    write("a/pt-PT.txt", b"y\n")
+    with pytest.raises(CorpusError, match="several texts match") as caught:
+        ParallelCorpus(tmp_path / "a").lines("pt")
+    assert caught.value.context["expected"] == "one of the languages ['pt-BR', 'pt-PT']"
+    assert ParallelCorpus(tmp_path / "a").lines("pt-BR") == ("x",)
+    write("b/fr.txt", b"x\n")
+    writer(tmp_path, "gz")("b/fr.txt", b"x\n")
+    with pytest.raises(CorpusError, match="several texts match") as caught:
+        ParallelCorpus(tmp_path / "b").lines("fr")
+    assert caught.value.context["got"] == ["fr.txt", "fr.txt.gz"]
+
+
+def test_moses_corpora_of_one_folder_are_chosen_by_split_or_by_the_start_of_their_names(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    for stem in ("Tatoeba.en-fr", "Europarl.en-fr", "dev"):
+        for language in ("en", "fr"):
+            write(f"{stem}.{language}", f"{stem} {language}\n".encode())
+    assert ParallelCorpus(tmp_path).lines("fr") == ("dev fr",)
+    assert ParallelCorpus(tmp_path, "Tatoeba.en-fr").lines("fr") == ("Tatoeba.en-fr fr",)
+    assert ParallelCorpus(tmp_path / "Europarl.en-fr").lines("en") == ("Europarl.en-fr en",)
+    with pytest.raises(CorpusError, match="no such split") as caught:
+        ParallelCorpus(tmp_path, "test").lines("en")
+    assert caught.value.context["expected"] == ["Europarl.en-fr", "Tatoeba.en-fr", "dev"]
+
+
+def test_sentences_without_a_counterpart_are_skipped_in_all_languages_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write = writer(tmp_path)
+    write("a.en", b"one\n\nthree\nfour\n")
+    write("a.fr", b"un\ndeux\n \nquatre\n")
+    with caplog.at_level(logging.WARNING):
+        corpus = ParallelCorpus(tmp_path)
+        assert (corpus.lines("en"), corpus.lines("fr")) == (("one", "four"), ("un", "quatre"))
+    assert "2 sentences" in caplog.text
+    write("a.fr", b"un\ndeux\n")
+    with pytest.raises(CorpusError, match="not aligned") as caught:
+        ParallelCorpus(tmp_path).lines("en")
+    assert caught.value.context["got"] == {"en": 4, "fr": 2}
+
+
+def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
+    writer(tmp_path)("flores200_dataset.tar.gz", b"")
+    with pytest.raises(CorpusError, match="archive") as caught:
+        recognise(tmp_path / "flores200_dataset.tar.gz")
+    assert "tar xzf flores200_dataset.tar.gz" in str(caught.value)
+
+
+def test_folders_of_other_files_are_not_parallel_text(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    for name in ("notes.txt", "README.md", "train.tsv", "fr.test.jsonl", "deep/er/still/fr.txt", ".git/fr.txt"):
+        write(name, b"label\ttext\n1\tx\n")
+    assert recognise(tmp_path) is None
+    assert recognise(tmp_path / "none") is None
+
+
+def test_a_split_is_chosen_by_its_other_names_and_a_single_text_is_every_split(tmp_path: Path) -> None:
+    TEXT_WRITERS["table with a header"](writer(tmp_path))
+    text = recognise(tmp_path)
+    assert text is not None
+    assert [choose_split(text, split) for split in (None, "dev", "test")] == ["xnli.15way.orig"] * 3
+    writer(tmp_path)("validation.tsv", b"en\tfr\na\tb\n")
+    text = recognise(tmp_path)
+    assert text is not None
+    assert [choose_split(text, split) for split in (None, "dev", "xnli.15way.orig")] == [
+        "validation",
+        "validation",
+        "xnli.15way.orig",
+    ]

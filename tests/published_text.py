@@ -1,0 +1,122 @@
+"""Small parallel text in the layouts of its publishers, as tests write it."""
+
+import gzip
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SENTENCES: Mapping[str, tuple[str, ...]] = {
+    "en": ("One.", 'Two "2".', "Three\u2028three."),
+    "fr": ("Un.", "Deux « 2 ».", "Trois."),
+    "zh": ("一。", "二。", "三。"),
+}
+FLORES_CODES: Mapping[str, str] = {"en": "eng_Latn", "fr": "fra_Latn", "zh": "zho_Hans"}
+
+
+def lines(sentences: tuple[str, ...]) -> bytes:
+    return "".join(f"{sentence}\n" for sentence in sentences).encode()
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+def crlf(data: bytes) -> bytes:
+    return data.replace(b"\n", b"\r\n")
+
+
+VARIANTS: Mapping[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "plain": ("", bytes),
+    "byte-order mark and CRLF": ("", lambda data: b"\xef\xbb\xbf" + crlf(data)),
+    "no last line end": ("", lambda data: data.rstrip(b"\n")),
+    "gz": (".gz", gzip.compress),
+    "zst": (".zst", lambda data: zstd(crlf(data))),
+}
+"""Variant of a text file -> ending of its name, and what it does to the bytes."""
+
+Write = Callable[[str, bytes], None]
+
+
+def plain(write: Write) -> None:
+    for code, name in (("en", "en"), ("fr", "fra_Latn"), ("zh", "zho_Hans")):
+        write(f"{name}.txt", lines(SENTENCES[code]))
+
+
+def flores_200(write: Write) -> None:
+    for split in ("dev", "devtest"):
+        for language, code in FLORES_CODES.items():
+            kept = SENTENCES[language] if split == "dev" else SENTENCES[language][:2]
+            write(f"flores200_dataset/{split}/{code}.{split}", lines(kept))
+    write("flores200_dataset/dev/zho_Hant.dev", lines(("壹。", "貳。", "參。")))
+    write("flores200_dataset/metadata_dev.tsv", b"URL\tdomain\ttopic\nu\td\tt\n")
+
+
+def flores_plus_archive(write: Write) -> None:
+    for split in ("dev", "devtest"):
+        for language, code in {**FLORES_CODES, "zh": "cmn_Hans"}.items():
+            write(f"floresp-v2.0/{split}/{split}.{code}", lines(SENTENCES[language]))
+
+
+def ntrex(write: Write) -> None:
+    for language, name in (("en", "src.eng"), ("fr", "ref.fra"), ("zh", "ref.zho-CN")):
+        write(f"NTREX-128/newstest2019-{name}.txt", lines(SENTENCES[language]))
+    for name in ("ref.fra-CA", "ref.zho-TW", "ref.eng-GB", "ref-2.spa", "ref.spa"):
+        write(f"NTREX-128/newstest2019-{name}.txt", lines(("x", "y", "z")))
+    write("NTREX-additional/newstest2019-ref.gsw-BE.txt", lines(("x", "y", "z")))
+    write("LANGUAGES.tsv", b"fra French\n")
+
+
+def moses(write: Write) -> None:
+    for language, sentences in SENTENCES.items():
+        write(f"Tatoeba.en-fr.{language}", lines(sentences))
+    write("LICENSE", b"...")
+    write("Tatoeba.en-fr.ids", b"1\n2\n3\n")
+
+
+def table(write: Write) -> None:
+    rows = zip(*SENTENCES.values(), strict=True)
+    body = "".join("\t".join((str(number), *row)) + "\n" for number, row in enumerate(rows))
+    write("xnli.15way.orig.tsv", ("\t".join(("id", *SENTENCES)) + "\n" + body).encode())
+
+
+def tmx(write: Write) -> None:
+    units = "".join(
+        "<tu>" + "".join(f'<tuv xml:lang="{code}"><seg>{text}</seg></tuv>' for code, text in unit) + "</tu>\n"
+        for unit in (zip(("en-US", "fr", "zh-CN"), row, strict=True) for row in zip(*SENTENCES.values(), strict=True))
+    )
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE tmx SYSTEM "tmx14.dtd">\n<tmx version="1.4"><header/>'
+    write("en-fr.tmx", f"{head}<body>\n{units}</body></tmx>\n".encode())
+
+
+TEXT_WRITERS: Mapping[str, Callable[[Write], None]] = {
+    "plain folder": plain,
+    "FLORES": flores_200,
+    "FLORES+": flores_plus_archive,
+    "NTREX-128": ntrex,
+    "Moses": moses,
+    "table with a header": table,
+    "TMX": tmx,
+}
+
+
+def writer(folder: Path, variant: str = "plain") -> Write:
+    ending, change = VARIANTS[variant]
+
+    def write(name: str, data: bytes) -> None:
+        path = folder / f"{name}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(change(data))
+
+    return write
+
+
+def flores_parquet(folder: Path, *, on_hub: bool) -> None:
+    for split in ("dev", "devtest"):
+        for language, code in FLORES_CODES.items():
+            name = f"{code}/{split}-00000-of-00001.parquet" if on_hub else f"{split}/{code}.parquet"
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            column = "sentence" if on_hub else "text"
+            rows = [{"id": number, column: text} for number, text in enumerate(SENTENCES[language])]
+            pq.write_table(pa.Table.from_pylist(rows[::-1]), folder / name)
