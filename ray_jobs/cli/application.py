@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 
 from mlprune import __version__
 from mlprune.errors import BadInputError
-from ray_jobs.cli.commands.results import query, report, rescore
+from ray_jobs.cli.commands.results import query, report, rescore, tables
 from ray_jobs.cli.commands.runs import demo, import_model, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, verify_variant
@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "query": query.query,
     "report": report.report,
     "figures": report.figures,
+    "tables": tables.tables,
     "rescore": rescore.rescore,
     "ranks": rescore.ranks,
     "export": export_variant.export,
