@@ -1,6 +1,5 @@
 """Convert the weights of a source, tensor by tensor. Runs in the child process."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ import torch
 from mlprune.errors import ModelError
 from mlprune.importing.child_messages import ChildJob, ChildResult
 from mlprune.importing.shard_writer import OutputTensor, write_shards
+from mlprune.importing.source_hashes import hash_file
 from mlprune.importing.sources.formats import WEIGHT_FORMATS
 from mlprune.importing.sources.weight_format import TensorSpec, WeightReader
 from mlprune.importing.tensor_names import TensorPlan, plan_tensors
@@ -22,7 +22,6 @@ DISK_RESERVE_BYTES = 2**26
 """Free space that is left on the disk of the target."""
 LINKED_FORMAT = "safetensors"
 """Format whose files are linked if they need no conversion."""
-_HASH_PIECE_BYTES = 2**24
 
 Send = Callable[[str, object], None]
 """Receives the kind and the value of a message."""
@@ -45,7 +44,7 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
         n_bytes = 0 if is_linked else sum(spec.n_values * _dtype(spec, job).itemsize for _, spec in plan.written)
         _check_space(Path(job.target), n_bytes)
         send("total", sum(sizes.values()) + n_bytes)
-        sha256 = {name: _file_sha256(source / name, send) for name in job.hashed_files}
+        sha256 = {name: _hash(source / name, job.weight_format, send) for name in job.hashed_files}
         files = _link(job) if is_linked else _write(job, plan, reader, send)
     return ChildResult(
         sha256=sha256,
@@ -94,13 +93,10 @@ def _check_space(target: Path, n_bytes: int) -> None:
         raise ModelError("the disk is too small for the import", path=str(target.parent), expected=expected, got=got)
 
 
-def _file_sha256(path: Path, send: Send) -> str:
-    state = hashlib.sha256()
-    with path.open("rb", buffering=0) as stream:
-        while data := stream.read(_HASH_PIECE_BYTES):
-            state.update(data)
-            send("done", len(data))
-    return state.hexdigest()
+def _hash(path: Path, weight_format: str, send: Send) -> str:
+    """Return the SHA-256 of a file of the source, after a comparison of the checksums inside it."""
+    checksums = WEIGHT_FORMATS[weight_format].checksums
+    return hash_file(path, checksums(path) if checksums else (), progress=partial(send, "done"))
 
 
 def _link(job: ChildJob) -> tuple[str, ...]:

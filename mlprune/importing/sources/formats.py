@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlprune.errors import ModelError
 from mlprune.importing.sources.pytorch_source import HUB_PATTERNS as PYTORCH_PATTERNS
-from mlprune.importing.sources.pytorch_source import find_pytorch, open_pytorch
+from mlprune.importing.sources.pytorch_source import find_pytorch, open_pytorch, pytorch_checksums
 from mlprune.importing.sources.safetensors_source import HUB_PATTERNS as SAFETENSORS_PATTERNS
 from mlprune.importing.sources.safetensors_source import find_safetensors, open_safetensors
 from mlprune.importing.sources.weight_format import WeightFormat
@@ -22,6 +22,7 @@ WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
         find=find_pytorch,
         open=open_pytorch,
         hub_patterns=PYTORCH_PATTERNS,
+        checksums=pytorch_checksums,
     ),
 }
 """Name -> format. Of several formats in one folder, the first one listed here is imported."""

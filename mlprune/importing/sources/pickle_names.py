@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from mlprune.errors import ModelError
+from mlprune.importing.sources.archive_records import is_archive
 
 ALLOWED_NAMES = frozenset(
     {
@@ -46,14 +47,26 @@ def check_pickle_names(path: Path) -> None:
     Raises:
         ModelError: it asks for another name, or it is damaged.
     """
+    refused: list[str] = []
+    damage: Exception | None = None
     try:
-        refused = sorted(set(_names_in_file(path)) - ALLOWED_NAMES)
+        refused.extend(name for name in _names_in_file(path) if name not in ALLOWED_NAMES)
     except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as err:
-        reason = str(err) or type(err).__name__
-        raise ModelError("a weight file is damaged or not a PyTorch file", path=str(path), reason=reason) from err
+        damage = err
     if refused:
         message = "a weight file asks for more than tensors and was not loaded: loading it could run code"
-        raise ModelError(message, path=str(path), got=refused, expected="a file of tensors")
+        names = [_known_as(name) for name in dict.fromkeys(refused)]
+        raise ModelError(message, path=str(path), got=names, expected="a file of tensors")
+    if damage is not None:
+        reason = str(damage) or type(damage).__name__
+        raise ModelError("a weight file is damaged or not a PyTorch file", path=str(path), reason=reason) from damage
+
+
+def _known_as(name: str) -> str:
+    """Return a name, with the one that Python users know it by."""
+    module, _, rest = name.partition(".")
+    known = {"posix": "os", "nt": "os", "__builtin__": "builtins"}.get(module)
+    return f"{name} ({known}.{rest})" if known else name
 
 
 def _names_in_file(path: Path) -> Iterator[str]:
@@ -68,12 +81,6 @@ def _names_in_file(path: Path) -> Iterator[str]:
             raise ValueError(f"expected one {PICKLE_FILE} of at most {MAX_PICKLE_BYTES} bytes, got {entries}")
         with archive.open(entries[0]) as stream:
             yield from _names_in_pickle(stream)
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a PyTorch file has the format of a zip archive; otherwise it has the old format."""
-    with path.open("rb") as stream:
-        return stream.read(4) == b"PK\x03\x04"
 
 
 def _names_in_pickle(stream: IO[bytes]) -> Iterator[str]:

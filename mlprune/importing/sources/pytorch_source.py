@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
+from mlprune.importing.sources.archive_records import is_archive, record_checksums
 from mlprune.importing.sources.mapped_pages import release_pages
-from mlprune.importing.sources.pickle_names import check_pickle_names, is_archive
-from mlprune.importing.sources.weight_format import Report, TensorSpec, row_pieces
+from mlprune.importing.sources.pickle_names import check_pickle_names
+from mlprune.importing.sources.weight_format import Checksum, Report, TensorSpec, row_pieces
 from mlprune.importing.sources.weight_index import indexed_files, weight_map
 
 SINGLE_FILE = "pytorch_model.bin"
@@ -32,6 +33,15 @@ def find_pytorch(folder: Path) -> tuple[str, ...]:
         ModelError: the index is damaged.
     """
     return indexed_files(folder, SINGLE_FILE, INDEX_FILE)
+
+
+def pytorch_checksums(path: Path) -> tuple[Checksum, ...]:
+    """Return the checksums inside a PyTorch file; an index has none.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    return () if path.name == INDEX_FILE else record_checksums(path)
 
 
 @contextmanager
@@ -145,5 +155,7 @@ def _is_plain(name: object, tensor: object) -> bool:
 
 
 def _damaged(path: Path, err: Exception) -> ModelError:
-    reason = str(err).strip().partition("\n")[0] or type(err).__name__
+    _, marker, refusal = str(err).partition("WeightsUnpickler error: ")  # torch adds advice to load it without care
+    lines = (refusal if marker else str(err)).strip().splitlines()
+    reason = lines[0] if lines else type(err).__name__
     return ModelError("a weight file is damaged or not a PyTorch file", path=str(path), reason=reason)

@@ -55,6 +55,16 @@ class WeightReader(Protocol):
 
 
 @dataclass(frozen=True)
+class Checksum:
+    """The CRC-32 of a range of bytes of a file."""
+
+    name: str
+    begin: int
+    end: int
+    crc32: int
+
+
+@dataclass(frozen=True)
 class WeightFormat:
     """A format of published weights."""
 
@@ -65,6 +75,8 @@ class WeightFormat:
     """Open the weight files of a folder. Runs in the child process, without network. Raises ModelError."""
     hub_patterns: tuple[str, ...]
     """Patterns of the weight files in a hub repository."""
+    checksums: Callable[[Path], tuple[Checksum, ...]] | None = None
+    """Checksums inside a file, which are compared before anything is written. Raises ModelError."""
     prepare: Callable[[Path, Path], None] | None = None
     """Write config.json (and what else the format contains) to a new folder; None if the source has these files."""
 

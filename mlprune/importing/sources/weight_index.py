@@ -1,9 +1,12 @@
 """Weight files of a folder by their names: a single file, or several files with an index."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint.weight_files import read_json_object
+
+LFS_POINTER = b"version https://git-lfs"
 
 
 def indexed_files(folder: Path, single: str, index: str) -> tuple[str, ...]:
@@ -16,13 +19,25 @@ def indexed_files(folder: Path, single: str, index: str) -> tuple[str, ...]:
         ModelError: the index is damaged, names a file outside the folder, or names a missing file.
     """
     if not (folder / index).exists():
-        return (single,) if (folder / single).exists() else ()
+        files = [single] if (folder / single).is_file() else []
+        _check_downloaded(folder, files)
+        return tuple(files)
     files = sorted(set(weight_map(folder / index).values()))
     missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         message = "files that a weight index names are missing; get them and import again"
         raise ModelError(message, path=str(folder / index), missing=missing, n_expected=len(files))
+    _check_downloaded(folder, files)
     return (index, *files)
+
+
+def _check_downloaded(folder: Path, files: Sequence[str]) -> None:
+    """Refuse the small text files that stand for large files in a clone without Git LFS."""
+    for name in files:
+        with (folder / name).open("rb") as stream:
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                message = "a weight file is only a pointer of Git LFS: run git lfs pull, or download the file"
+                raise ModelError(message, path=str(folder / name))
 
 
 def weight_map(index: Path) -> dict[str, str]:

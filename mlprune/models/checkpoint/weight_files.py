@@ -11,6 +11,7 @@ instead, so that the file does not stay mapped.
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -164,15 +165,19 @@ class WeightFiles:
                 raise ModelError(message, path=str(self._path / INDEX_FILE))
             return files
         if not (self._path / SINGLE_FILE).exists():
-            weight_files = sorted(
-                file.name for pattern in ("*.bin", "*.pt", "*.safetensors") for file in self._path.glob(pattern)
-            )
-            message = (
-                "the folder has no safetensors weights; load it with transformers and call save_pretrained, which "
-                "writes model.safetensors"
-            )
-            raise ModelError(message, path=str(self._path), expected=f"{SINGLE_FILE} or {INDEX_FILE}", got=weight_files)
+            raise self._no_weights()
         return dict.fromkeys(self._opened(SINGLE_FILE)[1], SINGLE_FILE)
+
+    def _no_weights(self) -> ModelError:
+        patterns = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
+        got = sorted(file.name for pattern in patterns for file in self._path.glob(pattern))
+        expected = f"{SINGLE_FILE} or {INDEX_FILE}"
+        if any(name.endswith((".bin", ".gguf")) for name in got):
+            command = f"mlprune import {shlex.quote(str(self._path))} OUT"
+            message = f"the folder has no safetensors weights; make a folder OUT that has them with: {command}"
+        else:
+            message = "the folder has no weights"
+        return ModelError(message, path=str(self._path), expected=expected, got=got)
 
     def _opened(self, file_name: str) -> tuple[Any, frozenset[str]]:
         """Open a file if necessary; return it with the names of its tensors."""

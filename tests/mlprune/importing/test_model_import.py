@@ -1,24 +1,191 @@
 """Imports of tiny checkpoints in all forms in which models of the paper are published."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM
 
-from mlprune.importing import import_model
-from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
-from tests.published_models import EXTRA_BUFFERS, model_tensors, publish, published_tensors
+from mlprune.errors import ModelError
+from mlprune.importing import IMPORT_FILE, Origin, import_model, model_import, read_import_record
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at
+from mlprune.models.loading import inspect_model
+from tests.published_models import (
+    EMBEDDING,
+    EXTRA_BUFFERS,
+    HEAD,
+    PICKLED,
+    PREFIX,
+    model_tensors,
+    publish,
+    published_tensors,
+)
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
+ORIGIN = Origin("facebook/xglm-564M", "main", "a" * 40)
 
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny model of each family of the paper."""
+    folder = tmp_path_factory.mktemp("models")
+    return {family: save_tiny_model(folder / family, family) for family in FAMILY_NAMES}
+
+
+def import_silently(source: Path, out: Path, **options: object) -> model_import.ImportedModel:
+    return import_model(source, out, report=lambda _: None, **options)  # type: ignore[arg-type]
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def imported_tensors(folder: Path, dtype: str = "float32") -> dict[str, Tensor]:
+    files = WeightFiles(folder, family_at(folder))
+    return {name: files.read(name, DTYPES[dtype]) for name in files.names}  # type: ignore[index]
+
+
+def assert_equal(got: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert set(got) == set(expected)
+    assert all(torch.equal(got[name], tensor) for name, tensor in expected.items())
+
+
+FORMS = [
+    {"has_prefix": True, "has_buffers": False, "has_head": False, "n_files": 1, "is_archive": True},
+    {"has_prefix": True, "has_buffers": True, "has_head": True, "n_files": 3, "is_archive": True},
+    {"has_prefix": False, "has_buffers": True, "has_head": False, "n_files": 2, "is_archive": False},
+    {"has_prefix": False, "has_buffers": True, "has_head": True, "n_files": 1, "is_archive": False},
+]
+
+
+@pytest.mark.usefixtures("without_child")
+@pytest.mark.parametrize("form", range(len(FORMS)))
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_a_pickled_checkpoint_becomes_the_model_it_was_saved_from(tmp_path: Path, family: str) -> None:
-    model = save_tiny_model(tmp_path / "model", family)
-    tensors = published_tensors(model, family, has_buffers=True, has_head=True)
-    source = publish(tmp_path / "source", model, tensors)
-    imported = import_model(source, tmp_path / "out", report=print)
-    assert imported.record.dropped == EXTRA_BUFFERS[family]
-    files = WeightFiles(tmp_path / "out", family_at(tmp_path / "out"))
-    expected = model_tensors(model)
-    assert set(files.names) == set(expected)
-    assert all(torch.equal(files.read(name, torch.float32), tensor) for name, tensor in expected.items())
+def test_every_published_form_becomes_the_model_it_was_saved_from(
+    tmp_path: Path, models: dict[str, Path], family: str, form: int
+) -> None:
+    options = FORMS[form]
+    tensors = published_tensors(
+        models[family],
+        family,
+        has_prefix=bool(options["has_prefix"]),
+        has_buffers=bool(options["has_buffers"]),
+        has_head=bool(options["has_head"]),
+    )
+    source = publish(
+        tmp_path / "source",
+        models[family],
+        tensors,
+        n_files=int(options["n_files"]),
+        is_archive=bool(options["is_archive"]),
+    )
+    imported = import_silently(source, tmp_path / "out")
+    assert_equal(imported_tensors(tmp_path / "out"), model_tensors(models[family]))
+    buffers = {name.removeprefix("" if options["has_prefix"] else PREFIX[family]) for name in EXTRA_BUFFERS[family]}
+    assert set(imported.record.dropped) == (buffers if options["has_buffers"] else set())
+    assert imported.record.shared == {HEAD: EMBEDDING[family]}
+    assert bool(imported.record.renamed) != options["has_prefix"]
+    assert (
+        inspect_model(tmp_path / "out").content["config.json"] == inspect_model(models[family]).content["config.json"]
+    )
+
+
+@pytest.mark.usefixtures("without_child")
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_an_imported_model_computes_what_transformers_computes_from_the_pickle(
+    tmp_path: Path, models: dict[str, Path], family: str
+) -> None:
+    tensors = published_tensors(models[family], family, has_buffers=True, has_head=True)
+    half = {name: tensor.half() for name, tensor in tensors.items()}
+    source = publish(tmp_path / "source", models[family], half, n_files=2)
+    import_silently(source, tmp_path / "out")
+    tokens = torch.randint(3, 250, (4, 12), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, got = (
+            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(tokens).logits.log_softmax(-1)
+            for folder in (source, tmp_path / "out")
+        )
+    assert torch.equal(got, expected)
+
+
+@pytest.mark.usefixtures("without_child")
+def test_weights_are_converted_on_the_way_and_the_config_says_so(tmp_path: Path, models: dict[str, Path]) -> None:
+    tensors = published_tensors(models["xglm"], "xglm", has_head=True)
+    source = publish(tmp_path / "source", models["xglm"], tensors)
+    import_silently(source, tmp_path / "out", dtype="bfloat16")
+    expected = {name: tensor.bfloat16() for name, tensor in model_tensors(models["xglm"]).items()}
+    assert_equal(load_file(tmp_path / "out" / "model.safetensors"), expected)
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto").dtype == torch.bfloat16
+
+
+@pytest.mark.usefixtures("without_child")
+def test_files_that_can_be_read_already_are_linked(tmp_path: Path, models: dict[str, Path]) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(models["gpt2"], source)
+    (source / PICKLED).write_bytes(b"not read: the folder has safetensors")
+    tensors = published_tensors(models["gpt2"], "gpt2", has_prefix=False, has_buffers=True)
+    save_file(tensors, source / "model.safetensors")
+    imported = import_silently(source, tmp_path / "out")
+    assert (source / "model.safetensors").samefile(tmp_path / "out" / "model.safetensors")
+    assert imported.record.weight_format == "safetensors"
+    assert len(imported.record.dropped) == len(EXTRA_BUFFERS["gpt2"])
+    assert_equal(imported_tensors(tmp_path / "out"), tensors)
+
+
+@pytest.mark.usefixtures("without_child")
+def test_safetensors_are_rewritten_to_convert_them(tmp_path: Path, models: dict[str, Path]) -> None:
+    import_silently(models["bloom"], tmp_path / "out", dtype="float16")
+    expected = {name: tensor.half() for name, tensor in model_tensors(models["bloom"]).items()}
+    assert_equal(load_file(tmp_path / "out" / "model.safetensors"), expected)
+
+
+@pytest.mark.usefixtures("without_child")
+def test_the_record_names_the_source_and_does_not_change_the_id(tmp_path: Path, models: dict[str, Path]) -> None:
+    source = publish(tmp_path / "source", models["xglm"], published_tensors(models["xglm"], "xglm"))
+    (source / "LICENSE").write_text("MIT")
+    (source / "modeling.py").write_text("raise SystemExit")
+    imported = import_silently(source, tmp_path / "out", origin=ORIGIN)
+    record = read_import_record(tmp_path / "out")
+    assert record == imported.record
+    assert record is not None
+    assert (record.source, record.origin) == ("facebook/xglm-564M", ORIGIN)
+    assert set(record.files) == {PICKLED}
+    content = inspect_model(tmp_path / "out").content
+    assert IMPORT_FILE not in content
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *content,
+        "generation_config.json",
+        "LICENSE",
+        IMPORT_FILE,
+    }
+
+
+@pytest.mark.usefixtures("without_child")
+def test_the_same_import_again_does_nothing_and_another_one_is_refused(
+    tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = publish(tmp_path / "source", models["xglm"], published_tensors(models["xglm"], "xglm"))
+    first = import_silently(source, tmp_path / "out")
+    monkeypatch.setattr(model_import, "run_child", None)
+    again = import_silently(source, tmp_path / "out")
+    assert (again.record, again.result) == (first.record, None)
+    with pytest.raises(ModelError, match="dtype"):
+        import_silently(source, tmp_path / "out", dtype="float16")
+    other = publish(tmp_path / "other", models["bloom"], published_tensors(models["bloom"], "bloom"))
+    with pytest.raises(ModelError, match="other files"):
+        import_silently(other, tmp_path / "out")
+    with pytest.raises(ModelError, match="folder of its own"):
+        import_silently(source, models["xglm"])
+
+
+@pytest.mark.usefixtures("without_child")
+def test_what_a_killed_import_left_is_removed(tmp_path: Path, models: dict[str, Path]) -> None:
+    source = publish(tmp_path / "source", models["xglm"], published_tensors(models["xglm"], "xglm"))
+    left = tmp_path / "out.writing-01234567"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    import_silently(source, tmp_path / "out")
+    assert names_in(tmp_path) == ["out", "source"]
