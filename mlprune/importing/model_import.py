@@ -10,7 +10,6 @@ from mlprune.errors import ModelError
 from mlprune.importing.child_messages import ChildJob, ChildResult
 from mlprune.importing.child_process import Progress, run_child
 from mlprune.importing.import_record import ImportRecord, Origin, SourceFile, read_import_record
-from mlprune.importing.model_layout import check_imported, model_layout
 from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
 from mlprune.importing.sources.weight_format import Report
 from mlprune.importing.staging import staging_folder
@@ -54,6 +53,8 @@ def import_model(
     Raises:
         ModelError: the source cannot be imported, or `out` cannot be written or has other files.
     """
+    from mlprune.importing.model_layout import check_imported, model_layout  # noqa: PLC0415 - imports transformers
+
     if not source.is_dir():
         raise ModelError("the source of an import is not a folder", path=str(source), expected="a model folder")
     try:

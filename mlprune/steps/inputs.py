@@ -11,6 +11,7 @@ from mlprune.corpus.sources import ParallelCorpus
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.hashing import digest
+from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
@@ -83,6 +84,7 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) ->
         "n_blocks": info.n_blocks,
         "hidden_size": info.hidden_size,
         "n_prunable": info.n_prunable,
+        **_import_columns(folder),
     }
     ref = ModelRef(
         base_model_id=base.id,
@@ -94,6 +96,18 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) ->
         device=device_kind(recipe),
     )
     return OpenedModel(ref, base, row, info.content)
+
+
+def _import_columns(folder: Path) -> JsonObject:
+    """Return the columns about the import of a base model; none if it was not imported."""
+    record = read_import_record(folder)
+    if record is None:
+        return {}
+    return {
+        "imported_from": record.source,
+        "imported_revision": record.origin.commit if record.origin else None,
+        "import_sources": {name: file.sha256 for name, file in record.files.items()},
+    }
 
 
 def device_kind(recipe: Recipe) -> str:

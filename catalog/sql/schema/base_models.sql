@@ -1,10 +1,13 @@
 -- base_models: one row per dense model as published
 CREATE OR REPLACE TABLE base_models (
-    base_model_id VARCHAR,  -- id of the base model
-    source VARCHAR,         -- where it was read from: a name on a hub, or the name of a folder
-    family VARCHAR,         -- architecture: xglm, gpt2, bloom, ...
-    n_blocks INTEGER,       -- number of transformer blocks
-    hidden_size INTEGER,    -- number of features after each block
-    n_prunable BIGINT,      -- number of weights in all prunable layers
+    base_model_id VARCHAR,      -- id of the base model
+    source VARCHAR,             -- where it was read from: a name on a hub, or the name of a folder
+    family VARCHAR,             -- architecture: xglm, gpt2, bloom, ...
+    n_blocks INTEGER,           -- number of transformer blocks
+    hidden_size INTEGER,        -- number of features after each block
+    n_prunable BIGINT,          -- number of weights in all prunable layers
+    imported_from VARCHAR,      -- imported with `mlprune import`: the name on a hub, or of a folder, that was imported
+    imported_revision VARCHAR,  -- imported from a hub: the commit
+    import_sources JSON,        -- imported: name -> SHA-256 of the published weight files
     PRIMARY KEY (base_model_id)
 );

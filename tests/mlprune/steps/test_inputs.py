@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
+from mlprune.importing.import_record import ImportRecord, Origin, SourceFile
 from mlprune.recipe import parse_recipe
 from mlprune.steps.demonstrate.source_texts import CorpusRef
 from mlprune.steps.inputs import corpus_ref, open_inputs
@@ -42,7 +43,7 @@ MODELS: dict[str, tuple[Change, str]] = {
     "unknown family": (lambda model: edit_json(model / "config.json", model_type="mixtral"), "unknown model type"),
     "no family": (lambda model: edit_json(model / "config.json", model_type=None), "unknown model type"),
     "other sizes": (lambda model: edit_json(model / "config.json", d_model=32), "does not fit the config"),
-    "only pickles": (only_pickles, "no safetensors weights"),
+    "only pickles": (only_pickles, "mlprune import"),
     "damaged weights": (lambda model: (model / "model.safetensors").write_bytes(b"x" * 99), "cannot be read"),
     "no tokenizer": (lambda model: (model / "tokenizer.json").unlink(), "tokenizer"),
     "damaged tokenizer": (lambda model: (model / "tokenizer.json").write_bytes(b"{"), "tokenizer cannot be read"),
@@ -121,3 +122,31 @@ def test_what_is_known_of_the_inputs_is_passed_on(own_inputs: Path) -> None:
     recipe = small_recipe()
     recipe["corpus"] = {"kind": "cldr", "lines": 24, "seed": 3}
     assert corpus_ref(parse_recipe(recipe, folder=own_inputs)) == CorpusRef("cldr", lines=24, seed=3)
+
+
+def test_the_row_of_an_imported_model_says_what_it_was_imported_from_and_its_id_does_not(own_inputs: Path) -> None:
+    recipe = small_recipe()
+    recipe["model"]["path"] = "./model"
+    before = open_inputs(parse_recipe(recipe, folder=own_inputs))
+    files = {"pytorch_model.bin": SourceFile(sha256="f" * 64, n_bytes=7)}
+    origin = Origin("facebook/xglm-564M", "main", commit="c" * 40)
+    ImportRecord(
+        mlprune="0.2.0",
+        torch="2.13.0",
+        weight_format="pytorch",
+        source=origin.hub_id,
+        origin=origin,
+        dtype=None,
+        files=files,
+        dropped=(),
+        renamed={},
+        shared={},
+    ).write(own_inputs / "model")
+    after = open_inputs(parse_recipe(recipe, folder=own_inputs))
+    assert after.base == before.base
+    assert after.base_row == {
+        **before.base_row,
+        "imported_from": "facebook/xglm-564M",
+        "imported_revision": "c" * 40,
+        "import_sources": {"pytorch_model.bin": "f" * 64},
+    }
