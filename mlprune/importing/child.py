@@ -1,26 +1,29 @@
-"""The process that reads the files of a source and writes the weights: `python -m mlprune.importing.child`.
+"""The process that reads the files of a source and writes the weights.
 
-It has no network and starts no programs, see `mlprune.importing.isolation`. Its first line of input is the job. It ends
-when its input ends, which happens when the importing process is killed.
+It has no network and starts no programs, see `mlprune.isolation`. Its first line of input is the job. It ends when its
+input ends, which happens when the importing process is killed.
 """
 
 import os
 import sys
 import threading
 
-from mlprune.importing.isolation import leave_network, refuse_sockets_and_programs
+from mlprune.errors import BadInputError
+from mlprune.importing.child_messages import job_from_line, message_line
+from mlprune.importing.conversion import convert
+from mlprune.isolation import refuse_sockets_and_programs
 
 
-def main() -> None:
-    """Run the job on standard input; messages go to standard output."""
-    has_network = not leave_network()
+def main(*, has_network: bool) -> None:
+    """Run the job on standard input; messages go to standard output.
+
+    Args:
+        has_network: whether the process could not leave the network.
+    """
     line = sys.stdin.readline()
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not look like a message
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    from mlprune.errors import BadInputError  # noqa: PLC0415 - torch starts threads: the network has to be left first
-    from mlprune.importing.child_messages import job_from_line, message_line  # noqa: PLC0415
-    from mlprune.importing.conversion import convert  # noqa: PLC0415
 
     def send(kind: str, value: object) -> None:
         messages.write(message_line(kind, value))
@@ -42,7 +45,3 @@ def _exit_with_parent() -> None:
     """End this process when its input ends."""
     sys.stdin.read()
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

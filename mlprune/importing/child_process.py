@@ -50,7 +50,7 @@ def _started(errors: IO[bytes], lock: int) -> Iterator["subprocess.Popen[str]"]:
     """Start the child; it is killed if the block raises."""
     paths = [str(Path(mlprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, **OFFLINE, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-    command = [sys.executable, "-P", "-m", MODULE]
+    command = [sys.executable, "-P", "-m", "mlprune.isolation", MODULE]
     with subprocess.Popen(  # noqa: S603 - the command is ours
         command,
         stdin=subprocess.PIPE,

@@ -1,10 +1,12 @@
-"""Isolation of the process that reads foreign files: no network, no other programs.
+"""Isolation of a process that reads foreign files: no network, no other programs.
 
-On Linux the process moves to a network namespace of its own, which has no interfaces, if the system permits it. In
-every case an audit hook refuses sockets and new programs that Python code of the process asks for.
+`python -m mlprune.isolation MODULE` runs the function `main` of a module without network: on Linux the process moves to
+a network namespace of its own, which has no interfaces, if the system permits it. In every case the module can install
+an audit hook that refuses sockets and new programs which Python code asks for.
 """
 
 import ctypes
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -49,3 +51,8 @@ def refuse_sockets_and_programs() -> None:
 def _refuse(event: str, _arguments: tuple[object, ...]) -> None:
     if event in REFUSED_EVENTS or event.startswith("socket."):
         raise IsolationError(f"refused while importing: {event}")
+
+
+if __name__ == "__main__":
+    has_network = not leave_network()  # the module is imported after this, because libraries start threads
+    importlib.import_module(sys.argv[1]).main(has_network=has_network)
