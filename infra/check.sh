@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run all checks: style, types, import contracts and tests. Stop at the first that fails.
+# Run all checks: style, types, import contracts and tests.
 #
 #     infra/check.sh                  everything
 #     infra/check.sh -k holm -x       everything, with arguments for pytest
@@ -28,30 +28,37 @@ step() {
     "$@"
 }
 
-# Run the tests that share a Ray cluster in one process, which mostly waits, and at the same time all other tests in two
-# processes.
+# Run the tests that share a Ray cluster in one process, which mostly waits, and at the same time all other tests in three
+# processes, and the checks that take long. Print each result when it is complete.
 all_tests() {
     local on_cluster=(tests/ray_jobs/test_ray.py tests/ray_jobs/test_submit.py tests/ray_jobs/test_budget.py)
-    local log status=0
-    log=$(mktemp)
-    pytest "${on_cluster[@]}" >"$log" 2>&1 &
-    step pytest -n 2 --dist loadfile "${on_cluster[@]/#/--ignore=}" || status=$?
-    wait $! || status=$?
-    printf '\n== pytest %s\n' "${on_cluster[*]}"
-    cat "$log"
-    rm "$log"
+    local logs status=0 checks cluster
+    logs=$(mktemp -d)
+    slow_checks >"$logs/checks" 2>&1 &
+    checks=$!
+    step pytest "${on_cluster[@]}" >"$logs/cluster" 2>&1 &
+    cluster=$!
+    step pytest -n 3 --dist loadfile "${on_cluster[@]/#/--ignore=}" || status=$?
+    wait "$checks" || status=$?
+    cat "$logs/checks"
+    wait "$cluster" || status=$?
+    cat "$logs/cluster"
+    rm -r "$logs"
     return "$status"
+}
+
+slow_checks() {
+    step mypy && step lint-imports --no-logo
 }
 
 step ruff check .
 step ruff format --check .
-step mypy
-step lint-imports --no-logo
-if [ "$static_only" = false ]; then
-    if [ $# -eq 0 ]; then
-        all_tests
-    else
-        step pytest "$@"
-    fi
+if [ "$static_only" = true ]; then
+    slow_checks
+elif [ $# -eq 0 ]; then
+    all_tests
+else
+    slow_checks
+    step pytest "$@"
 fi
 printf '\nAll checks passed.\n'

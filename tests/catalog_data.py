@@ -42,20 +42,23 @@ class Variant:
     seed: int | None
 
 
-def fill_store(store: Store) -> None:
+def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> None:
     """Write all records, artefacts and run files; the same files at every call.
 
     Nothing is flushed to the disk: 1,500 flushes take ten seconds, and no test pulls the plug.
     """
     with patch("os.fsync", lambda _: None):
-        _fill(store)
+        _fill(store, sparsities)
 
 
-def _fill(store: Store) -> None:
+def _fill(store: Store, sparsities: Sequence[float]) -> None:
     base_id = _base_model(store)
     sets = _demonstration_sets(store)
     statistics = {name: _statistics(store, base_id, name=name, set_id=set_id) for name, set_id in sets.items()}
-    variants = [_variant(store, base_id, plan=plan, sets=sets, statistics=statistics) for plan in _planned_variants()]
+    variants = [
+        _variant(store, base_id, plan=plan, sets=sets, statistics=statistics, sparsities=sparsities)
+        for plan in _planned_variants(sparsities)
+    ]
     metrics = {variant.id: _evaluations(store, variant) for variant in variants}
     _comparisons(store, variants, metrics=metrics)
     for variant in variants:
@@ -150,10 +153,10 @@ def _statistics(store: Store, base_id: str, *, name: str, set_id: str) -> str:
     return write_rows(store, "statistics", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
 
 
-def _planned_variants() -> list[Variant]:
+def _planned_variants(sparsities: Sequence[float]) -> list[Variant]:
     """Dense, wanda under both propagations, contrast, magnitude, and random with two seeds."""
     plans = [Variant("", "dense", None, None, 0.0, None, None)]
-    for sparsity in SPARSITIES:
+    for sparsity in sparsities:
         for set_name in (*PAIRS, "fr", "es"):
             for propagation in ("dense", "sequential"):
                 name = f"{set_name} wanda {sparsity} row {propagation}"
@@ -168,14 +171,22 @@ def _planned_variants() -> list[Variant]:
     return plans
 
 
-def _variant(store: Store, base_id: str, *, plan: Variant, sets: dict[str, str], statistics: dict[str, str]) -> Variant:
+def _variant(
+    store: Store,
+    base_id: str,
+    *,
+    plan: Variant,
+    sets: dict[str, str],
+    statistics: dict[str, str],
+    sparsities: Sequence[float],
+) -> Variant:
     set_id = sets[plan.set_name] if plan.set_name else None
     contrast_id = sets["py"] if plan.score == "contrast" else None
     used = [statistics[name] for name in (plan.set_name, "py" if contrast_id else None) if name]
     roles = {"base_model": base_id, "demonstration_set": set_id, "contrast_set": contrast_id}
     parents = {role: parent for role, parent in roles.items() if parent}
     if plan.score:
-        _ordering(store, base_id, plan=plan, statistics=used, parents=parents)
+        _ordering(store, base_id, plan=plan, statistics=used, parents=parents, sparsities=sparsities)
     row = {
         "variant_id": "@id",
         "base_model_id": base_id,
@@ -211,25 +222,34 @@ def _layer_rows(plan: Variant) -> list[dict[str, Any]]:
     return [{**key, "n_weights": 1000, "n_removed": removed} for key in keys]
 
 
-def _ordering(store: Store, base_id: str, *, plan: Variant, statistics: list[str], parents: dict[str, str]) -> None:
+def _ordering(
+    store: Store,
+    base_id: str,
+    *,
+    plan: Variant,
+    statistics: list[str],
+    parents: dict[str, str],
+    sparsities: Sequence[float],
+) -> None:
     """Write one ordering for all sparsities, or with sequential propagation one for each sparsity.
 
     Args:
         parents: of the variants that it contains.
+        sparsities: of the variants that a dense ordering contains.
     """
     own = plan.sparsity if plan.propagation == "sequential" else None
     parameters = {"score": plan.score, "propagation": plan.propagation, "seed": plan.seed, "sparsity": own}
     ordering_parents = {"base_model": base_id, "statistics": statistics}
     ordering_id = identity("masks", step_version=1, parameters=parameters, parents=ordering_parents)
-    sparsities = (own,) if own else SPARSITIES
+    levels = (own,) if own else sparsities
     variant_ids = [
         identity("variants", step_version=1, parameters=_variant_parameters(plan, sparsity), parents=parents)
-        for sparsity in sparsities
+        for sparsity in levels
     ]
     columns = {"layer": list(LAYERS), "levels": [b"\x01", b"\x02"]}
     path = f"masks/{ordering_id}/block-000.parquet"
     artefact = store.write_table(path, columns, {"layer": "string", "levels": "binary"})
-    row = {"ordering_id": "@id", "base_model_id": base_id, "score": plan.score, "n_levels": len(sparsities)}
+    row = {"ordering_id": "@id", "base_model_id": base_id, "score": plan.score, "n_levels": len(levels)}
     rows = {
         "orderings": [{**row, "n_bytes": artefact.n_bytes}],
         "ordering_variants": [

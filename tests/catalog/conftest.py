@@ -10,7 +10,7 @@ import pytest
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.method_data import Methods, add_methods
-from tests.catalog_data import fill_store
+from tests.catalog_data import SPARSITIES, fill_store
 
 
 @pytest.fixture(scope="session")
@@ -40,11 +40,28 @@ def rows(filled: Store) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+@pytest.fixture(scope="session")
+def small_filled(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A filled and folded store with variants of one sparsity; tests do not change it."""
+    store = Store(tmp_path_factory.mktemp("small-filled"))
+    fill_store(store, sparsities=SPARSITIES[:1])
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+    return store
+
+
 @pytest.fixture
-def store(filled: Store, tmp_path: Path) -> Store:
-    """A copy of the filled store with its catalog, which a test may change."""
+def store(small_filled: Store, tmp_path: Path) -> Store:
+    """A copy of the small filled store with its catalog, which a test may change."""
+    assert small_filled.local_root is not None
+    return Store(shutil.copytree(small_filled.local_root, tmp_path / "store"))
+
+
+@pytest.fixture
+def full_store(filled: Store, tmp_path: Path) -> Store:
+    """A copy of the filled store, with all sparsities, which a test may change."""
     assert filled.local_root is not None
-    return Store(shutil.copytree(filled.local_root, tmp_path / "store"))
+    return Store(shutil.copytree(filled.local_root, tmp_path / "full-store"))
 
 
 @pytest.fixture(scope="session")

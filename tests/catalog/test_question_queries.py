@@ -119,7 +119,7 @@ def test_overlap_of_two_language_pairs_is_the_mean_of_their_layers(catalog: Cata
     assert row["mean_jaccard"] == pytest.approx(statistics.fmean(values))
 
 
-def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(store: Store, rows: Rows) -> None:
+def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(full_store: Store, rows: Rows) -> None:
     variant = next(row for row in rows["variants"] if (row["score"], row["sparsity"]) == ("contrast", 0.3))
     evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variant["variant_id"])
     ordering_ids = {row["variant_id"]: row["ordering_id"] for row in rows["ordering_variants"]}
@@ -134,8 +134,8 @@ def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(store: Stor
     for n, (kind, record_id, elapsed_s, memory) in enumerate(made):
         job = {"run_id": "run-9", "job_id": str(n), "step": "any", "record_kind": kind, "record_id": record_id}
         job |= {"status": "done", "started_at": STARTED, "elapsed_s": elapsed_s, "peak_memory_gib": memory}
-        store.write_run_file("run-9", f"job-{n}", job)
-    with Catalog.open(store) as catalog:
+        full_store.write_run_file("run-9", f"job-{n}", job)
+    with Catalog.open(full_store) as catalog:
         catalog.fold()
         found = {row["variant_id"]: row for row in answers(catalog, "cost_of_variants", "run_id=run-9")}
         steps = answers(catalog, "cost_by_step", "run_id=run-9")
@@ -171,15 +171,15 @@ def test_lineage_has_every_file_that_a_number_was_made_from(catalog: Catalog, fi
     assert {"predictions", "masks", "statistics", "demonstrations"} <= {path.split("/")[0] for path in files}
 
 
-def test_a_job_that_makes_several_records_is_divided_among_them(store: Store, rows: Rows) -> None:
+def test_a_job_that_makes_several_records_is_divided_among_them(full_store: Store, rows: Rows) -> None:
     contrast_id = next(row["variant_id"] for row in rows["variants"] if row["score"] == "contrast")
     ordering_id = next(row["ordering_id"] for row in rows["ordering_variants"] if row["variant_id"] == contrast_id)
     variants = [row["variant_id"] for row in rows["ordering_variants"] if row["ordering_id"] == ordering_id]
     makes = [["masks", ordering_id], *(["variants", one] for one in variants)]
     job = {"step": "sweep", "record_kind": "variants", "record_id": variants[-1], "makes": makes, "status": "done"}
     job |= {"started_at": STARTED, "elapsed_s": 12.0, "n_tokens": 600, "attempt": 2, "retries": 1}
-    store.write_run_file("run-9", "job-0", job)
-    with Catalog.open(store) as catalog:
+    full_store.write_run_file("run-9", "job-0", job)
+    with Catalog.open(full_store) as catalog:
         found = answers(catalog, "cost_of_variants", "run_id=run-9")
         evaluation = next(row for row in rows["evaluations"] if row["variant_id"] == variants[0])
         lineage = answers(catalog, "lineage_of_code", f"evaluation_id={evaluation['evaluation_id']}")
@@ -277,11 +277,11 @@ def test_changed_examples_are_gained_lost_or_wrong_before_and_after(
     assert set(expected.values()) == {"gained", "lost", "other"}
 
 
-def test_a_question_about_missing_or_damaged_files_is_an_error(store: Store, rows: Rows) -> None:
+def test_a_question_about_missing_or_damaged_files_is_an_error(full_store: Store, rows: Rows) -> None:
     evaluation_id, _ = of_facts(rows)
-    with Catalog.open(store) as catalog:
+    with Catalog.open(full_store) as catalog:
         with pytest.raises(QueryError, match="no record with this id has files in this folder"):
             run_user_query(catalog, "examples_of_evaluation", ["evaluation_id=0"])
-        store.write_bytes(f"predictions/{evaluation_id}.parquet", b"other bytes")
+        full_store.write_bytes(f"predictions/{evaluation_id}.parquet", b"other bytes")
         with pytest.raises(QueryError, match="a file that the query reads cannot be used"):
             run_user_query(catalog, "examples_of_evaluation", [f"evaluation_id={evaluation_id}"])
