@@ -1,0 +1,95 @@
+"""A recipe that evaluates the embedded model on every published layout; its RankC against a script of plain loops."""
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+import mlprune.demo
+from tests.published_data import PUBLISHED, csv_tabs
+from tests.tiny_recipes import FinishedRun, finished_run, reference_model
+
+MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
+DAYS = {"en": ["Monday", "Tuesday", "Friday", "Sunday"], "fr": ["lundi", "mardi", "vendredi", "dimanche"]}
+PROMPTS = {"en": "{}, the answer is <mask>.", "fr": "{}, la réponse est <mask>."}
+N_FACTS = 12
+
+
+def write_facts(folder: Path) -> None:
+    """Write BMLAMA's table in two languages, with two to four candidates, the right one last."""
+    for language, days in DAYS.items():
+        rows = []
+        for number in range(N_FACTS):
+            listed = (days[number % 4 :] + days[: number % 4])[: 2 + number % 3]
+            rows.append([PROMPTS[language].format(number), listed[-1], ", ".join(listed), number])
+        csv_tabs(folder / f"{language}.tsv", [["Prompt", "Ans", "Candidate Ans", "Subject"], *rows])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    folder = tmp_path_factory.mktemp("published")
+    write_facts(folder / "facts")
+    evaluations: list[dict[str, Any]] = [{"task": "facts", "path": "facts", "languages": ["en", "fr"]}]
+    for name, published in PUBLISHED.items():
+        published.write(folder / name)
+        language, splits = next(iter(published.splits.items()))
+        entry = {"task": published.tasks[0], "path": name, "languages": [language], "split": splits[0], "limit": 2}
+        evaluations.append(entry)
+    recipe = {
+        "name": "published",
+        "model": {"path": str(MODEL)},
+        "corpus": {"kind": "cldr", "lines": 20},
+        "evaluations": evaluations,
+    }
+    return finished_run(folder, recipe, name="published")
+
+
+def test_every_layout_is_evaluated(run: FinishedRun) -> None:
+    rows = [row for row in run.rows("metrics") if row["metric"] == "accuracy"]
+    evaluated = [(row["task"], row["language"]) for row in run.rows("evaluations") if row["example_limit"] == 2]
+    expected = [(published.tasks[0], next(iter(published.splits))) for published in PUBLISHED.values()]
+    assert set(evaluated) == set(expected)
+    assert all(0 <= row["value"] <= 1 for row in rows)
+
+
+def plain_scores(language: str, folder: Path) -> list[list[float]]:
+    """Mean log-probability per token of each candidate's sentence, candidates in the order of the table."""
+    model, tokenizer = reference_model(MODEL), AutoTokenizer.from_pretrained(MODEL)
+    scores = []
+    with (folder / f"{language}.tsv").open(encoding="utf-8", newline="") as file:
+        for prompt, _, listed, _ in list(csv.reader(file, delimiter="\t"))[1:]:
+            of_row = []
+            for candidate in listed.split(", "):
+                ids = tokenizer(prompt.replace("<mask>", candidate), return_tensors="pt")["input_ids"]
+                with torch.no_grad():
+                    log_probs = model(input_ids=ids).logits[0].log_softmax(dim=-1)
+                chosen = [float(log_probs[place, token]) for place, token in enumerate(ids[0, 1:].tolist())]
+                of_row.append(sum(chosen) / len(chosen))
+            scores.append(of_row)
+    return scores
+
+
+def plain_rank_consistency(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> float:
+    """RankC as in its paper: overlaps of the best j candidates, weighted by the softmax of n - j."""
+    total = 0.0
+    for a, b in zip(first, second, strict=True):
+        orders = [sorted(range(len(side)), key=lambda place, side=side: -side[place]) for side in (a, b)]
+        weights = [math.exp(len(a) - j) for j in range(1, len(a) + 1)]
+        for j in range(1, len(a) + 1):
+            common = [place for place in orders[0][:j] if place in orders[1][:j]]
+            total += weights[j - 1] / sum(weights) * len(common) / j
+    return total / len(first)
+
+
+def test_rank_consistency_equals_a_script_that_reads_the_published_table(run: FinishedRun) -> None:
+    (row,) = (row for row in run.rows("rank_consistency") if row["task"] == "facts" and row["language"] == "fr")
+    scores = [plain_scores(language, run.folder / "facts") for language in ("en", "fr")]
+    expected = plain_rank_consistency(*scores)
+    assert (row["reference_language"], row["n_items"], row["n_skipped"]) == ("en", N_FACTS, 0)
+    assert row["value"] == pytest.approx(expected, abs=1e-9)
+    assert 0.3 < expected < 0.999
