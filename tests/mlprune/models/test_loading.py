@@ -99,6 +99,14 @@ def test_a_saved_tokenizer_gives_the_same_ids_when_loaded(tmp_path, name):
     assert tokenizer.eos_token_id == END
 
 
+def test_a_tokenizer_is_loaded_again_only_after_its_files_changed(tmp_path):
+    path = save_tiny_model(tmp_path)
+    tokenizer = load_tokenizer(path)
+    assert load_tokenizer(path) is tokenizer
+    edit_json(path / "tokenizer_config.json", eos_token="x")
+    assert load_tokenizer(path).eos_token == "x"
+
+
 def test_a_tokenizer_that_is_missing_or_has_no_end_token_is_an_error(tmp_path):
     path = save_tiny_model(tmp_path / "a")
     config = json.loads((path / "tokenizer_config.json").read_text())
