@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 
 from mlprune import __version__
 from mlprune.errors import BadInputError
+from ray_jobs.cli.commands.data import check_data
 from ray_jobs.cli.commands.results import query, report, rescore, tables
 from ray_jobs.cli.commands.runs import demo, import_model, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
@@ -41,6 +42,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "tables": tables.tables,
     "rescore": rescore.rescore,
     "ranks": rescore.ranks,
+    "data check": check_data.check,
     "export": export_variant.export,
     "verify": verify_variant.verify,
     "harness": harness.harness,
@@ -54,6 +56,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
 }
 """Command as the user types it -> its function, in the order of `mlprune --help`."""
 GROUPS: Mapping[str, str] = {
+    "data": "Check data that a recipe reads.\n\nExample: mlprune data check flores200_dataset",
     "catalog": "Rebuild, check, merge or export the catalog of a store.\n\n"
     "Example: mlprune catalog check --store runs/",
     "store": "Maintain the files of a store.\n\nExample: mlprune store compact --store runs/",

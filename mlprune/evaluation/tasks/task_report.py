@@ -1,0 +1,74 @@
+"""Reports on the data of tasks at a path: languages, splits, numbers of examples and labels, and wrong rows."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlprune.corpus.data_report import DataReport, DataRow
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.items import ChoiceItem
+from mlprune.evaluation.tasks.layouts.layout import TaskLayout
+from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
+from mlprune.evaluation.tasks.registry import TASKS
+from mlprune.evaluation.tasks.task_files import read_items
+
+
+def task_reports(path: Path, *, task: str | None = None, split: str | None = None) -> list[DataReport]:
+    """Read all languages and splits of each layout of task data at a path.
+
+    Args:
+        task: read only layouts of this task.
+        split: the only split to read.
+    """
+    layouts = [layout for layout in TASK_LAYOUTS.values() if task is None or task in layout.tasks]
+    return [_report(layout, path, task=task, split=split) for layout in layouts if layout.recognises(path)]
+
+
+def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | None) -> DataReport:
+    places = [
+        (language, name)
+        for language, splits in layout.languages(path).items()
+        for name in splits
+        if split in (None, name)
+    ]
+    tasks = (task,) if task else _fitting_tasks(layout, path, places)
+    languages = list(dict.fromkeys(language for language, _ in places))
+    recipe = f"evaluations: [{{task: {tasks[0]}, path: {path}, languages: [{', '.join(languages)}]"
+    rows: list[DataRow] = []
+    problems: list[str] = [] if places else [f"no split {split}"]
+    notes = [f"also read by {', '.join(tasks[1:])}"] if tasks[1:] else []
+    for language, name in places:
+        try:
+            data = read_items(tasks[0], path, language=language, split=name)
+        except TaskFileError as err:
+            problems.append(str(err))
+            continue
+        items = [item for item in data.items if isinstance(item, ChoiceItem)]
+        first = " ".join(items[0].texts[items[0].gold].split())
+        rows.append(DataRow(language, "", name, len(items), first, _answers(items)))
+        n_repeated = len(items) - len({item.texts for item in items})
+        if n_repeated:
+            notes.append(f"{language} {name}: repeated examples: {n_repeated:,}")
+    only = {name for _, name in places}
+    recipe += f", split: {only.pop()}}}]" if len(only) == 1 else "}]"
+    return DataReport(layout.name, layout.summary, recipe, tuple(rows), tuple(problems), tuple(notes))
+
+
+def _fitting_tasks(layout: TaskLayout, path: Path, places: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The tasks of a layout whose keys the first row has; all of them if there is none."""
+    for language, split in places[:1]:
+        try:
+            rows, _ = layout.rows(path, language, split)
+        except TaskFileError:
+            break
+        keys = set(rows[0]) if rows else set()
+        fitting = tuple(name for name in layout.tasks if keys >= set(TASKS[name].keys))
+        return fitting or layout.tasks
+    return layout.tasks
+
+
+def _answers(items: Sequence[ChoiceItem]) -> dict[str, int]:
+    """The number of examples of each right answer: labels, or positions if the candidates differ between examples."""
+    is_labelled = len({item.candidates for item in items}) == 1
+    answers = Counter(item.candidates[item.gold] if is_labelled else f"candidate {item.gold + 1}" for item in items)
+    return dict(sorted(answers.items()))

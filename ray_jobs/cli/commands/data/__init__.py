@@ -1,0 +1,1 @@
+"""Commands on data that a recipe reads."""

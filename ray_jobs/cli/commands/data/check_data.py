@@ -1,0 +1,26 @@
+"""`mlprune data`: say what is at a path."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(
+    path: Annotated[str, typer.Argument(help="File or folder, as it was published.")],
+    *,
+    task: Annotated[str | None, typer.Option("--task", help="Task that will read the data.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="The only split to read.")] = None,
+) -> None:
+    """Say which published layout a path has, and its languages, splits, examples, labels and problems.
+
+    Exit code 1 means that a recipe would be refused.
+
+    Example: mlprune data check flores200_dataset
+    """
+    from ray_jobs.cli.data_text import describe_data  # noqa: PLC0415 - commands import lazily
+
+    text, n_problems = describe_data(Path(path), task=task, split=split)
+    typer.echo(text)
+    if n_problems:
+        raise typer.Exit(1)

@@ -1,0 +1,38 @@
+"""Reports on the data of tasks."""
+
+import json
+from pathlib import Path
+
+from mlprune.evaluation.tasks.task_report import task_reports
+
+XNLI = {"premise": "p", "hypothesis": "h"}
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_examples_and_labels_are_counted_and_wrong_rows_are_problems(tmp_path: Path) -> None:
+    write(tmp_path / "fr.dev.jsonl", [{"id": n, **XNLI, "label": n % 2} for n in range(5)])
+    write(tmp_path / "en.dev.jsonl", [{"id": 1, **XNLI, "label": 1}])
+    write(tmp_path / "en.test.jsonl", [{"id": 1, **XNLI, "label": 7}])
+    (report,) = task_reports(tmp_path)
+    assert [(row.language, row.split, row.n, row.labels) for row in report.rows] == [
+        ("en", "dev", 1, {"1": 1}),
+        ("fr", "dev", 5, {"0": 3, "1": 2}),
+    ]
+    assert len(report.problems) == 1
+    assert "wrong label" in report.problems[0]
+    assert report.notes == ("fr dev: repeated examples: 4",)
+    assert report.recipe == f"evaluations: [{{task: xnli, path: {tmp_path}, languages: [en, fr]}}]"
+    (only,) = task_reports(tmp_path, task="xnli", split="dev")
+    assert (only.problems, only.recipe.endswith("split: dev}]")) == ((), True)
+
+
+def test_answers_of_tasks_with_their_own_candidates_are_positions(tmp_path: Path) -> None:
+    rows = [{"id": n, "prompt": "<mask>", "candidates": [f"a{n}", f"b{n}"], "answer": 1} for n in range(2)]
+    write(tmp_path / "fr.test.jsonl", rows)
+    (report,) = task_reports(tmp_path)
+    assert report.rows[0].labels == {"candidate 2": 2}
+    assert "task: facts" in report.recipe
+    assert task_reports(tmp_path / "none") == []
