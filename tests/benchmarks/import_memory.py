@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from conditions import machine
-from large_model import PIECE, SHAPES, Shape, _files, _write_config
+from large_model import PIECE, SHAPES, Shape, model_files, write_config
 
 from mlprune.importing import import_model
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
@@ -37,9 +37,9 @@ def write_checkpoint(folder: Path, shape: Shape, *, n_files: int, is_archive: bo
 
     Returns: the tensors of the model; they are views of a mapped file.
     """
-    sizes = dict(chain.from_iterable(tensors.items() for tensors in _files(shape)))
+    sizes = dict(chain.from_iterable(tensors.items() for tensors in model_files(shape)))
     folder.mkdir()
-    _write_config(folder, shape)
+    write_config(folder, shape)
     values = _values_file(folder.parent / "values", max(prod(size) for size in sizes.values()) * 2 + SLACK)
     tensors = {name: _view(values, number, size) for number, (name, size) in enumerate(sizes.items())}
     extra = {"lm_head.weight": tensors["model.embed_tokens.weight"]}

@@ -46,9 +46,9 @@ def make_model(folder: Path, shape: Shape) -> int:
     index = folder / "model.safetensors.index.json"
     if not index.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _write_config(folder, shape)
+        write_config(folder, shape)
         where: dict[str, str] = {}
-        for number, tensors in enumerate(_files(shape)):
+        for number, tensors in enumerate(model_files(shape)):
             name = f"model-{number:05d}.safetensors"
             _write_file(folder / name, tensors, seed=number)
             where |= dict.fromkeys(tensors, name)
@@ -56,7 +56,7 @@ def make_model(folder: Path, shape: Shape) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
-def _write_config(folder: Path, shape: Shape) -> None:
+def write_config(folder: Path, shape: Shape) -> None:
     """Write the config and the tokenizer of the demo model; its tokens are the first ones of the vocabulary."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(DEMO / name, folder / name)
@@ -73,7 +73,7 @@ def _write_config(folder: Path, shape: Shape) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
-def _files(shape: Shape) -> Iterator[dict[str, tuple[int, ...]]]:
+def model_files(shape: Shape) -> Iterator[dict[str, tuple[int, ...]]]:
     """Tensor names and shapes of each file: first the blocks, then the other tensors."""
     d, inner = shape.hidden, shape.inner
     for block in range(shape.blocks):

@@ -6,6 +6,7 @@ the user which one the file asked for.
 
 import pickletools
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -55,18 +56,18 @@ def check_pickle_names(path: Path) -> None:
         damage = err
     if refused:
         message = "a weight file asks for more than tensors and was not loaded: loading it could run code"
-        names = [_known_as(name) for name in dict.fromkeys(refused)]
-        raise ModelError(message, path=str(path), got=names, expected="a file of tensors")
+        raise ModelError(message, path=str(path), got=list(dict.fromkeys(refused)), expected="a file of tensors")
     if damage is not None:
         reason = str(damage) or type(damage).__name__
         raise ModelError("a weight file is damaged or not a PyTorch file", path=str(path), reason=reason) from damage
 
 
-def _known_as(name: str) -> str:
-    """Return a name, with the one that Python users know it by."""
-    module, _, rest = name.partition(".")
-    known = {"posix": "os", "nt": "os", "__builtin__": "builtins"}.get(module)
-    return f"{name} ({known}.{rest})" if known else name
+def _full_name(module: str, name: str) -> str:
+    """Return a name as Python 3 knows it: pickles of protocol 2 have Python 2's names of modules."""
+    module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
+    if module in ("posix", "nt"):
+        return f"{module}.{name} (os.{name})"
+    return f"{module}.{name}"
 
 
 def _names_in_file(path: Path) -> Iterator[str]:
@@ -90,10 +91,11 @@ def _names_in_pickle(stream: IO[bytes]) -> Iterator[str]:
     for opcode, argument, _ in pickletools.genops(stream):
         name = opcode.name
         if name in ("GLOBAL", "INST"):
-            yield str(argument).replace(" ", ".")
+            module, _, attribute = str(argument).partition(" ")
+            yield _full_name(module, attribute)
             pushed.append(None)
         elif name == "STACK_GLOBAL":
-            yield ".".join(str(part) for part in pushed[-2:])
+            yield _full_name(str(pushed[-2]), str(pushed[-1]))
             pushed.append(None)
         elif name in ("EXT1", "EXT2", "EXT4"):
             yield f"extension {argument}"

@@ -1,0 +1,97 @@
+"""Pickles that ask for more than tensors: refused by name, never run."""
+
+import collections
+import os
+import pickle
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mlprune.errors import ModelError
+from mlprune.importing.sources.pickle_names import check_pickle_names
+
+TENSORS = {"a.weight": torch.ones(2, 2)}
+
+
+class Calls:
+    """An object whose pickle calls a function."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+MALICIOUS = {
+    "os.system": Calls(os.system, "touch ran"),
+    "builtins.eval": Calls(eval, "open('ran', 'w')"),
+    "subprocess.Popen": [{"nested": (Calls(subprocess.Popen, ["touch", "ran"]),)}],
+    "builtins.getattr": Calls(getattr, Calls(eval, "open('ran', 'w')"), "name"),
+    "torch.hub.load": Calls(torch.hub.load, "someone/something", "model"),
+    "torch.nn.modules.linear.Linear": torch.nn.Linear(2, 2),
+}
+
+
+@pytest.mark.parametrize("name", MALICIOUS)
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}, {"pickle_protocol": 4}])
+def test_a_file_that_asks_for_a_function_or_class_is_refused_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({**TENSORS, "b.weight": MALICIOUS[name]}, tmp_path / "w.bin", **options)
+    with pytest.raises(ModelError, match="asks for more than tensors") as raised:
+        check_pickle_names(tmp_path / "w.bin")
+    assert name in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["w.bin"]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"cos\nsystem\n(S'touch ran'\ntR.", "os.system"),
+        (b"(S'touch ran'\nios\nsystem\n.", "os.system"),
+        (b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94h\x00h\x01\x93.", "os.system"),
+        (b"\x80\x02\x82\x07.", "extension 7"),
+        (b"cos\nsystem\nthen damage", "os.system"),
+    ],
+)
+def test_names_of_handwritten_pickles_are_found(tmp_path: Path, data: bytes, name: str) -> None:
+    (tmp_path / "old.bin").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "new.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", data)
+    for file in ("old.bin", "new.bin"):
+        with pytest.raises(ModelError, match="asks for more than tensors") as raised:
+            check_pickle_names(tmp_path / file)
+        assert name in str(raised.value)
+
+
+def test_files_of_tensors_are_accepted(tmp_path: Path) -> None:
+    module = torch.nn.Linear(2, 2)
+    accepted = [TENSORS, collections.OrderedDict(TENSORS), module.state_dict(), dict(module.named_parameters())]
+    for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.bool, torch.int64, torch.uint8):
+        accepted.append({"a": torch.ones(2).to(dtype)})
+    for value in accepted:
+        for is_archive in (True, False):
+            torch.save(value, tmp_path / "w.bin", _use_new_zipfile_serialization=is_archive)
+            check_pickle_names(tmp_path / "w.bin")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"noise", pickle.dumps({"a": 1}), b"PK\x03\x04 cut"])
+def test_a_file_that_is_not_of_pytorch_is_one_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "w.bin").write_bytes(data)
+    with pytest.raises(ModelError, match="damaged"):
+        check_pickle_names(tmp_path / "w.bin")
+
+
+def test_an_archive_with_two_pickles_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.bin", "w") as archive:
+        for folder in ("a", "b"):
+            archive.writestr(f"{folder}/data.pkl", pickle.dumps({}, protocol=2))
+    with pytest.raises(ModelError, match="damaged"):
+        check_pickle_names(tmp_path / "w.bin")
