@@ -93,6 +93,14 @@ def small_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
 
 
 @pytest.fixture(scope="session")
+def profile_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
+    """The finished run of the recipe of both profiles. Tests must not change it: copy its store first."""
+    from tests.tiny_recipes import profile_recipe, shared_run  # noqa: PLC0415
+
+    return shared_run(make_once, tiny_inputs, profile_recipe(), name="profiles")
+
+
+@pytest.fixture(scope="session")
 def method_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
     """The finished run of the recipe of methods. Tests must not change it: copy its store first."""
     from tests.tiny_recipes import method_recipe, shared_run  # noqa: PLC0415

@@ -130,6 +130,29 @@ def baseline_recipe() -> dict[str, Any]:
     return recipe
 
 
+def profile_recipe() -> dict[str, Any]:
+    """Evaluations and feature overlaps in both profiles, of which the published code knows some."""
+    recipe = small_recipe()
+    recipe["demonstrations"] = [{**recipe["demonstrations"][0], "source": ["fr", "sw"]}]
+    recipe["variants"] = [{"name": "m", "score": "magnitude", "sparsity": 0.5}]
+    both = {"profile": ["corrected", "paper"]}
+    recipe["evaluations"] = [
+        {"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"], **both},
+        {"task": "facts", "path": "facts", "languages": ["en"], "limit": 3, "seed": 1, **both},
+        {
+            "task": "translation",
+            "path": "corpus",
+            "pairs": ["fr-en"],
+            "limit": 1,
+            "shots": 1,
+            "max_new_tokens": 2,
+            **both,
+        },
+    ]
+    recipe["analyses"] = {"overlap_shares": [0.4], **both}
+    return recipe
+
+
 def method_recipe() -> dict[str, Any]:
     """Every score, structure, schedule, scope, aggregation, profile and combination that the tiny recipe does not have.
 

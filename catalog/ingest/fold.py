@@ -10,7 +10,7 @@ processes wait only while rows are inserted.
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -40,8 +40,10 @@ logger = logging.getLogger(__name__)
 BATCH_SIZE = 15_000
 """Number of records, or run files, in one transaction."""
 
-CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id")
+CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id", "profile")
 """Columns of evaluations that are repeated in metrics."""
+WITH_PROFILE = ("evaluations", "metrics", "comparisons", "rank_consistency", "feature_overlaps", "lrp2_trials")
+"""Tables whose rows have the profile `corrected` unless their record names another one."""
 
 Rows = dict[str, list[JsonObject]]
 OpenForWriting = Callable[[], AbstractContextManager[Connection]]
@@ -230,7 +232,8 @@ def _add_rows(record: Record, rows: Rows) -> None:
     )
     rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
     for table, record_rows in record.rows.items():
-        rows.setdefault(table, []).extend(_with_conditions(record) if table == "metrics" else record_rows)
+        added = _with_conditions(record) if table == "metrics" else record_rows
+        rows.setdefault(table, []).extend(_with_profile(added) if table in WITH_PROFILE else added)
 
 
 def _with_conditions(record: Record) -> list[JsonObject]:
@@ -239,3 +242,8 @@ def _with_conditions(record: Record) -> list[JsonObject]:
         row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
     }
     return [{**conditions.get(row["evaluation_id"], {}), **row} for row in record.rows["metrics"]]
+
+
+def _with_profile(rows: Iterable[JsonObject]) -> list[JsonObject]:
+    """Return rows with the profile that is not stored because it is the default."""
+    return [row if row.get("profile") else {**row, "profile": "corrected"} for row in rows]

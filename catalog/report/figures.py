@@ -4,10 +4,11 @@ from catalog.report.drawing.exhibits import Exhibit
 from catalog.report.panels.change import change_heat_maps
 from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.curves import quality_curves
-from catalog.report.panels.layers import layer_heat_maps, profile_heat_maps
+from catalog.report.panels.layers import layer_heat_maps
 from catalog.report.panels.magnitudes import magnitude_panels
 from catalog.report.panels.overlaps import feature_heat_maps, mask_heat_maps
 from catalog.report.panels.pareto import pareto_plots
+from catalog.report.panels.profiles import profile_panels
 from catalog.report.panels.rank_consistency import consistency_bars, consistency_matrices
 from catalog.report.panels.schedules import schedule_panels
 
@@ -124,12 +125,13 @@ FIGURES: tuple[Exhibit, ...] = (
         "counts real tokens and draws sentences at random. The paper profile counts padding too, takes "
         "the sentences in order, skips every fifth, and rounds as the published code does. A cell is the "
         "fraction of a layer's mask entries (kept or removed) that differ; 0 means equal masks. The "
-        "larger it is, the more these choices can change a result; the evaluations of both variants show "
-        "whether they do.",
+        "larger it is, the more these choices can change a result. Further tables show how much the values of a "
+        "variant change if it is evaluated as published (division by the number of all tokens, 1,000 examples, RankC "
+        "upside down).",
         query="profile_differences",
-        empty_text="No two variants differ only in their profile. A variant with profile: [corrected, paper] "
-        "creates them.",
-        draw=profile_heat_maps,
+        empty_text="No two variants or evaluations differ only in their profile. A variant or an evaluation with "
+        "profile: [corrected, paper] creates them.",
+        draw=profile_panels,
         folder="queries",
         parameters={"variant_id": None},
         is_optional=True,

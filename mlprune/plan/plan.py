@@ -66,6 +66,7 @@ def build_plan(recipe: Recipe) -> Plan:
             variants,
             evaluations,
             shares=recipe.analyses.overlap_shares,
+            profiles=recipe.analyses.profile,
             most_overlaps=recipe.analyses.mask_overlaps,
         ),
     )

@@ -1,10 +1,13 @@
 """Analyses of a recipe in addition to its evaluations."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from mlprune.recipe.base import Model, distinct_values
+from mlprune.recipe.base import Model, as_tuple, distinct_values
+from mlprune.vocabulary import ProfileName
+
+Value = TypeVar("Value")
 
 
 class AnalysesConfig(Model):
@@ -12,6 +15,9 @@ class AnalysesConfig(Model):
 
     overlap_shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.3,)
     """Shares of the features that count as large and as small when demonstration sets are compared, all different."""
+    profile: Annotated[tuple[ProfileName, ...], BeforeValidator(as_tuple)] = ("corrected",)
+    """`paper` compares features at the share 0.4, which the published script always uses, instead of
+    `overlap_shares`; a list does both."""
     mask_overlaps: Annotated[int, Field(ge=0)] = 10_000
     """Largest number of pairs of variants whose masks are compared. If a recipe has more pairs of equal score,
     structure, propagation and sparsity, only pairs that differ in one choice are compared, first those that differ in
@@ -21,7 +27,7 @@ class AnalysesConfig(Model):
     neuron_variants: tuple[str, ...] = ()
     """Names of variant entries for which the removed weights of every neuron are counted."""
 
-    @field_validator("overlap_shares")
+    @field_validator("overlap_shares", "profile")
     @classmethod
-    def _shares_are_distinct(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+    def _list_is_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
         return distinct_values(value)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mlprune.recipe.base import Language, Model, Seed, as_tuple, distinct_values, pair_languages, unknown_name
-from mlprune.vocabulary import HUB, TASK_TRAITS, PromptName, RuleName, SplitName
+from mlprune.vocabulary import HUB, TASK_TRAITS, ProfileName, PromptName, RuleName, SplitName
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
@@ -72,6 +72,9 @@ class EvaluationConfig(Model):
     """translation: seed of the sentence pairs in the prompt (`seed` if left out); a list gives one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     """translation: most tokens generated."""
+    profile: Annotated[tuple[ProfileName, ...], BeforeValidator(as_tuple)] = ("corrected",)
+    """`paper` evaluates as the published code does, on 1,000 examples unless `limit` is given; needs `rule: mean`. A
+    list gives one evaluation each, from one run of the model if both have the same examples."""
     variants: tuple[str, ...] = ()
     """Names of the variant entries to evaluate; empty for all. The dense model is always evaluated."""
 
@@ -83,7 +86,7 @@ class EvaluationConfig(Model):
             raise unknown_name("task", value, known)
         return value
 
-    @field_validator("rule", "prompt_language", "shot_seed")
+    @field_validator("rule", "prompt_language", "shot_seed", "profile")
     @classmethod
     def _list_is_distinct(cls, value: tuple[Value, ...] | None) -> tuple[Value, ...] | None:
         return value if value is None else distinct_values(value)
@@ -111,4 +114,14 @@ class EvaluationConfig(Model):
             is_template = option == "rule" and self.task not in KNOWN_TASKS
             if not (is_default or is_template or self.task in tasks):
                 raise ValueError(f"{option} does not apply to task {self.task}, only to {', '.join(tasks)}")
+        return self
+
+    @model_validator(mode="after")
+    def _profile_fits_task(self) -> "EvaluationConfig":
+        if "paper" not in self.profile:
+            return self
+        if self.task in KNOWN_TASKS and TASK_TRAITS[self.task].reads == "sentences":
+            raise ValueError(f"profile paper does not apply to task {self.task}: the published code does not have it")
+        if self.rule != ("mean",):
+            raise ValueError(f"profile paper needs rule mean, the only one of the published code, got {self.rule}")
         return self

@@ -1,4 +1,4 @@
--- dense_values: inserts the metrics of dense models that are missing.
+-- dense_values: inserts the metrics of dense models, of profile corrected, that are missing.
 -- depends on metrics, variants
 INSERT INTO dense_values BY NAME
 SELECT
@@ -6,4 +6,5 @@ SELECT
     m.value, m.ci_low, m.ci_high
 FROM metrics AS m
 JOIN variant_descriptions AS v ON v.variant_id = m.variant_id AND v.is_dense
+WHERE m.profile = 'corrected'
 ON CONFLICT (evaluation_id, metric) DO NOTHING;

@@ -10,7 +10,7 @@ WITH values_of AS (
     FROM metrics AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
     ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
-    WHERE m.task = $task AND m.metric = $metric AND v.sparsity > 0 AND m.value IS NOT NULL
+    WHERE m.profile = 'corrected' AND m.task = $task AND m.metric = $metric AND v.sparsity > 0 AND m.value IS NOT NULL
 ),
 on_dev AS (
     SELECT

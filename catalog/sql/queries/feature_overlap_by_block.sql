@@ -1,8 +1,9 @@
 -- feature_overlap_by_block: one row per base model, pair of demonstration sets, share and depth: the fraction of the
 -- first set's large features that are small in the second.
 -- $share DOUBLE = NULL
+-- $profile VARCHAR = 'corrected'
 SELECT
-    o.share, o.depth,
+    o.profile, o.share, o.depth,
     a.kind AS kind_a, a.source_language AS source_language_a, a.target_language AS target_language_a,
     a.profile AS profile_a,
     b.kind AS kind_b, b.source_language AS source_language_b, b.target_language AS target_language_b,
@@ -11,5 +12,5 @@ SELECT
 FROM feature_overlaps AS o
 JOIN demonstration_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
-WHERE $share::DOUBLE IS NULL OR o.share = $share::DOUBLE
+WHERE o.profile = $profile AND ($share::DOUBLE IS NULL OR o.share = $share::DOUBLE)
 ORDER BY ALL;

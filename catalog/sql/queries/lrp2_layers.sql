@@ -24,6 +24,6 @@ LEFT JOIN protocols AS q ON q.protocol_id = t.protocol_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN base_models AS b ON b.base_model_id = t.base_model_id
 LEFT JOIN tested AS e ON e.choice_id = c.choice_id AND e.metric = t.metric
-WHERE t.task = $task
+WHERE t.profile = 'corrected' AND t.task = $task
 ORDER BY base_model, v.label, c.variant_id, t.language, t.scoring_rule, q.protocol NULLS FIRST, t.first_block,
     t.second_block, c.choice_id;

@@ -11,7 +11,7 @@ WITH averages AS (
         list_avg(list_sort(list(r.value) FILTER (WHERE r.reference_language <> 'en'))) AS with_others,
         count(*) FILTER (WHERE r.reference_language <> 'en') AS n_others
     FROM rank_consistency AS r
-    WHERE r.task = $task AND r.split = $split AND r.language <> 'en'
+    WHERE r.profile = 'corrected' AND r.task = $task AND r.split = $split AND r.language <> 'en'
         AND ($scoring_rule::VARCHAR IS NULL OR r.scoring_rule IS NULL OR r.scoring_rule = $scoring_rule::VARCHAR)
     GROUP BY ALL
     HAVING with_english IS NOT NULL AND with_others IS NOT NULL

@@ -7,7 +7,7 @@ WITH pairs AS (
     SELECT v.base_model_id, v.is_dense, v.label, v.sparsity, r.*
     FROM rank_consistency AS r
     JOIN described_variants AS v ON v.variant_id = r.variant_id
-    WHERE r.task = $task AND r.split = $split
+    WHERE r.profile = 'corrected' AND r.task = $task AND r.split = $split
         AND (v.is_dense OR r.variant_id = $variant_id::VARCHAR)
 )
 SELECT

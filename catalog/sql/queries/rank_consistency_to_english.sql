@@ -7,7 +7,7 @@ WITH consistency AS NOT MATERIALIZED (
     FROM rank_consistency AS r
     JOIN described_variants AS v ON v.variant_id = r.variant_id
     WHERE ($scoring_rule::VARCHAR IS NULL OR r.scoring_rule IS NULL OR r.scoring_rule = $scoring_rule::VARCHAR)
-        AND r.reference_language = 'en' AND r.task = $task AND r.split = $split
+        AND r.profile = 'corrected' AND r.reference_language = 'en' AND r.task = $task AND r.split = $split
 )
 SELECT
     c.label, c.score, c.propagation, c.sparsity, c.language, c.value,

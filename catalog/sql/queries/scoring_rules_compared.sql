@@ -7,7 +7,7 @@ WITH of_task AS (
     SELECT v.base_model_id, v.label, v.sparsity, m.*
     FROM metrics AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
-    WHERE m.task = $task AND m.metric = $metric AND m.split = $split
+    WHERE m.profile = 'corrected' AND m.task = $task AND m.metric = $metric AND m.split = $split
 )
 SELECT
     m.label, m.sparsity, m.language, m.scoring_rule, m.value, m.ci_low, m.ci_high,

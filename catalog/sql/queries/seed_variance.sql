@@ -15,7 +15,7 @@ WITH groups AS (
         any_value(m.variant_id) AS variant_id
     FROM metrics AS m
     JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-    WHERE m.task = $task AND m.metric = $metric AND m.split = $split AND NOT v.is_dense
+    WHERE m.profile = 'corrected' AND m.task = $task AND m.metric = $metric AND m.split = $split AND NOT v.is_dense
     GROUP BY ALL
     HAVING n_seeds > 1 OR n_resamples > 1
 )

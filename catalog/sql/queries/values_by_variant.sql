@@ -5,9 +5,11 @@
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = NULL
 -- $protocol_id VARCHAR = NULL
+-- $profile VARCHAR = 'corrected'
 SELECT
     v.label, v.sparsity, v.is_dense, m.task, m.language, m.split, m.metric,
-    m.value, m.ci_low, m.ci_high, m.n, m.scoring_rule, m.protocol_id, m.evaluation_id, v.base_model_id, m.variant_id
+    m.value, m.ci_low, m.ci_high, m.n, m.scoring_rule, m.protocol_id, m.profile, m.evaluation_id, v.base_model_id,
+    m.variant_id
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
@@ -19,6 +21,6 @@ WHERE m.task = $task AND m.metric = $metric AND m.split = $split
     END
     AND CASE
         WHEN $protocol_id::VARCHAR IS NOT NULL THEN m.protocol_id = $protocol_id::VARCHAR
-        ELSE q.protocol IS NULL
+        ELSE q.protocol IS NOT DISTINCT FROM CASE WHEN $profile = 'paper' THEN 'paper profile' END
     END
 ORDER BY v.base_model_id, v.sparsity, m.variant_id, m.language;

@@ -12,6 +12,7 @@ FROM feature_overlaps AS o
 JOIN base_models AS m ON m.base_model_id = o.base_model_id
 JOIN described_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
+WHERE o.profile = 'corrected'
 ORDER BY
     base_model, o.base_model_id, o.share, o.depth,
     a.kind, a.source_language, a.target_language, a.profile, a.seed, o.set_a,

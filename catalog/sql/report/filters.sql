@@ -3,7 +3,7 @@
 -- features were observed, such as the language pair fr-en
 SELECT 1 AS place, 'model' AS filter, source AS value FROM base_models
 UNION
-SELECT 2, 'task', task FROM evaluations
+SELECT 2, 'task', task FROM evaluations WHERE profile = 'corrected'
 UNION
 SELECT 3, 'score', coalesce(intervention, score, combination) FROM described_variants WHERE NOT is_dense
 UNION

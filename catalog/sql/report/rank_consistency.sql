@@ -20,7 +20,7 @@ LEFT JOIN protocols AS q ON q.protocol_id = r.protocol_id
 SEMI JOIN shown AS s
     ON s.variant_id = r.variant_id
     AND (s.chosen_for IS NULL OR s.chosen_for = r.language AND s.task = r.task)
-WHERE r.reference_language = 'en' AND r.value IS NOT NULL
+WHERE r.profile = 'corrected' AND r.reference_language = 'en' AND r.value IS NOT NULL
 QUALIFY r.split = max(r.split) OVER (PARTITION BY v.base_model_id, r.task)
     AND dense_rank() OVER (
         PARTITION BY v.base_model_id, r.task, r.split

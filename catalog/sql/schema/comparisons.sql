@@ -14,5 +14,6 @@ CREATE OR REPLACE TABLE comparisons (
     ci_high DOUBLE,                  -- upper end of the difference's 95 % paired bootstrap interval
     p_value DOUBLE,                  -- two-sided p-value: exact McNemar test for accuracy, normal approximation for other metrics
     p_holm DOUBLE,                   -- p_value after Holm's correction over the languages of one variant, baseline, task, split, metric, rule and protocol
+    profile VARCHAR,                 -- profile of both evaluations: corrected or paper
     PRIMARY KEY (comparison_id, evaluation_id, baseline_evaluation_id, metric)
 );

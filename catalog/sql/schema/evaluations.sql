@@ -18,5 +18,6 @@ CREATE OR REPLACE TABLE evaluations (
     metric_names VARCHAR[],   -- metrics that were computed instead of those of the task; NULL for those of the task
     subset_n_asked BIGINT,    -- number of examples that a rescoring was asked to keep; NULL for all
     subset_sha256 VARCHAR,    -- SHA-256 of their ids in ascending order, joined by newlines; NULL for all
+    profile VARCHAR,          -- corrected, or paper: examples, shots and scores of the published code
     PRIMARY KEY (evaluation_id)
 );

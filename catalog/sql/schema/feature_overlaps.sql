@@ -6,5 +6,6 @@ CREATE OR REPLACE TABLE feature_overlaps (
     depth INTEGER,          -- 0: output of the embeddings; n: output of block n - 1
     share DOUBLE,           -- fraction of the features that count as large, and as small
     value DOUBLE,           -- fraction of the large features of set_a that are small in set_b
-    PRIMARY KEY (base_model_id, set_a, set_b, depth, share)
+    profile VARCHAR,        -- corrected, or paper: at the share of the published script
+    PRIMARY KEY (base_model_id, set_a, set_b, depth, share, profile)
 );

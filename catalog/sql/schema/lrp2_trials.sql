@@ -19,6 +19,7 @@ CREATE OR REPLACE TABLE lrp2_trials (
     metric_names VARCHAR[],   -- as in evaluations
     subset_n_asked BIGINT,    -- as in evaluations
     subset_sha256 VARCHAR,    -- as in evaluations
+    profile VARCHAR,          -- as in evaluations
     metric VARCHAR,           -- metric that pairs are compared by: accuracy, or perplexity for tasks without candidates
     value DOUBLE,             -- value of the metric
     n BIGINT,                 -- number of examples

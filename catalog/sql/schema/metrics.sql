@@ -15,5 +15,6 @@ CREATE OR REPLACE TABLE metrics (
     prompt_language VARCHAR,  -- the evaluation's prompt language
     example_limit BIGINT,     -- the evaluation's limit of examples; NULL for the full split
     protocol_id VARCHAR,      -- the evaluation's protocol
+    profile VARCHAR,          -- the evaluation's profile: corrected or paper
     PRIMARY KEY (evaluation_id, metric)
 );

@@ -10,7 +10,7 @@ WITH chosen AS (
         }) AS best
     FROM metrics AS m
     JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-    WHERE m.split = 'dev' AND m.metric = 'accuracy' AND v.sparsity > 0
+    WHERE m.profile = 'corrected' AND m.split = 'dev' AND m.metric = 'accuracy' AND v.sparsity > 0
     GROUP BY ALL
 ),
 tested AS (

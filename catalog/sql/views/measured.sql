@@ -1,4 +1,4 @@
--- measured: one row per metric, with the way it was evaluated, the variant's sparsity, and the dense model's value.
+-- measured: one row per metric of profile corrected, with the way it was evaluated, the variant's sparsity, and the dense model's value.
 CREATE OR REPLACE VIEW measured AS
 SELECT
     m.evaluation_id, m.variant_id, v.base_model_id, v.label, v.is_dense, v.sparsity,
@@ -15,5 +15,6 @@ LEFT JOIN dense_values AS d
     AND d.metric = m.metric
     AND d.scoring_rule IS NOT DISTINCT FROM m.scoring_rule
     AND d.example_limit IS NOT DISTINCT FROM m.example_limit
-    AND d.protocol_id = m.protocol_id;
+    AND d.protocol_id = m.protocol_id
+WHERE m.profile = 'corrected';
 -- dense_value: value of the dense model of the same base model, evaluated in the same way; NULL if there is none

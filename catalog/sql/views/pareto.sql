@@ -11,7 +11,7 @@ WITH balance AS (
         array_to_string(list_sort(list(m.language)), ' ') AS languages
     FROM metrics AS m
     JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-    WHERE m.split = 'test' AND m.metric = 'accuracy'
+    WHERE m.profile = 'corrected' AND m.split = 'test' AND m.metric = 'accuracy'
     GROUP BY ALL
     HAVING english_value IS NOT NULL AND others_value IS NOT NULL
 )

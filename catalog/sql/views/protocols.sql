@@ -4,17 +4,18 @@ CREATE OR REPLACE VIEW protocols AS
 WITH used AS (
     SELECT
         protocol_id, task, prompts, limit_seed, n_shots, shot_seed, max_new_tokens, metric_names, subset_n_asked,
-        subset_sha256
+        subset_sha256, profile
     FROM evaluations
     UNION
     SELECT
         protocol_id, task, prompts, limit_seed, n_shots, shot_seed, max_new_tokens, metric_names, subset_n_asked,
-        subset_sha256
+        subset_sha256, profile
     FROM lrp2_trials
 )
 SELECT
     *,
     nullif(concat_ws(', ',
+        CASE WHEN profile = 'paper' THEN 'paper profile' END,
         CASE WHEN prompts = 'native' THEN 'native prompts' END,
         CASE WHEN limit_seed <> 0 THEN 'limit seed ' || limit_seed END,
         CASE WHEN n_shots <> 4 THEN n_shots || ' shots' END,

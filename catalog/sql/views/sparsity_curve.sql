@@ -12,7 +12,7 @@ WITH points AS (
         count(DISTINCT m.variant_id) AS n_variants
     FROM metrics AS m
     JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-    WHERE NOT v.is_dense AND v.intervention IS NULL
+    WHERE m.profile = 'corrected' AND NOT v.is_dense AND v.intervention IS NULL
     GROUP BY ALL
 ),
 curves AS (

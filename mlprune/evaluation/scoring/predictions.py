@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mlprune.errors import PermanentError, ShapeError
 from mlprune.evaluation.scoring.rules import Likelihoods, ranks, rule_scores
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.vocabulary import RuleName
+from mlprune.vocabulary import ProfileName, RuleName
 
 CHOICE_SCHEMA = {
     "example_id": "string",
@@ -63,6 +63,7 @@ class Predictions:
     """[rows] the candidates as they are in the task file."""
     likelihoods: Likelihoods
     rule: RuleName = "mean"
+    profile: ProfileName = "corrected"
 
     @classmethod
     def from_scores(cls, items: Sequence[ChoiceItem], scores: ItemScores, *, rule: RuleName = "mean") -> "Predictions":
@@ -72,7 +73,9 @@ class Predictions:
         return cls(tuple(item.example_id for item in items), scores.starts, gold, candidates, scores.likelihoods, rule)
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Sequence[object]], *, rule: RuleName = "mean") -> "Predictions":
+    def from_columns(
+        cls, columns: Mapping[str, Sequence[object]], *, rule: RuleName = "mean", profile: ProfileName = "corrected"
+    ) -> "Predictions":
         """Build predictions from stored rows, given as columns in their stored order.
 
         Raises:
@@ -96,6 +99,7 @@ class Predictions:
                 *(np.asarray(columns[name], dtype=kind) for name, kind in _LIKELIHOODS),
             ),
             rule=rule,
+            profile=profile,
         )
 
     def columns(self) -> dict[str, Sequence[object]]:
@@ -117,12 +121,12 @@ class Predictions:
             "rank": ranks(self.scores, self.starts).tolist(),
         }
 
-    def with_rule(self, rule: RuleName) -> "Predictions":
+    def with_rule(self, rule: RuleName, *, profile: ProfileName = "corrected") -> "Predictions":
         """Return the same candidates under another rule, without log-likelihoods that this rule does not read."""
         if rule == "pmi":
-            return replace(self, rule=rule)
+            return replace(self, rule=rule, profile=profile)
         without_alone = replace(self.likelihoods, alone=np.full(self.likelihoods.whole.size, np.nan))
-        return replace(self, rule=rule, likelihoods=without_alone)
+        return replace(self, rule=rule, profile=profile, likelihoods=without_alone)
 
     def select(self, example_ids: frozenset[str]) -> "Predictions":
         """Return the items with the given ids, in their order."""
@@ -138,6 +142,7 @@ class Predictions:
             tuple(self.candidates[row] for row in rows.tolist()),
             self.likelihoods.take(rows),
             self.rule,
+            self.profile,
         )
 
     @cached_property
@@ -147,7 +152,7 @@ class Predictions:
         Raises:
             PermanentError: a score is not a number.
         """
-        scores = rule_scores(self.rule, self.likelihoods)
+        scores = rule_scores(self.rule, self.likelihoods, profile=self.profile)
         if np.isnan(scores).any():
             raise PermanentError("a candidate's score is not a number", n_wrong=int(np.isnan(scores).sum()))
         return scores

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import TaskFileError
-from mlprune.vocabulary import RuleName
+from mlprune.vocabulary import ProfileName, RuleName
 
 Floats = NDArray[np.float64]
 
@@ -73,12 +73,17 @@ and the sum over the candidate part. `pmi` is this sum minus the log-likelihood 
 (Holtzman et al., arXiv:2104.08315, with an empty context)."""
 
 
-def rule_scores(rule: RuleName, likelihoods: Likelihoods) -> Floats:
+def rule_scores(rule: RuleName, likelihoods: Likelihoods, *, profile: ProfileName = "corrected") -> Floats:
     """Score all candidates under a rule.
+
+    Profile `paper` is the published code's only score: the sum of the scored tokens divided by the number T of all
+    tokens of the text, although its first token has no score. `mean` divides by T - 1.
 
     Raises:
         TaskFileError: the rule reads `alone`, which was not computed for these candidates.
     """
+    if profile == "paper":
+        return likelihoods.whole / (likelihoods.n_whole + 1)
     if RULES[rule].needs_alone and np.isnan(likelihoods.alone).any():
         expected = f"predictions of an evaluation with rule: {rule}"
         raise TaskFileError("these predictions lack the candidates' own scores", rule=rule, expected=expected, got=None)

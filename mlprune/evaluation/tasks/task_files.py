@@ -1,7 +1,7 @@
 """Read checked items from task files and corpora, and apply limits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -35,6 +35,11 @@ class TaskData:
     """Id -> line, from 0, of all rows that were read."""
     rows: Mapping[str, Row] = field(default_factory=dict)
     """Id -> row of the items; empty if the items are lines of parallel text."""
+
+    def keep(self, items: tuple[Item, ...]) -> "TaskData":
+        """The same data with only some of its items."""
+        ids = {item.example_id for item in items}
+        return replace(self, items=items, rows={key: row for key, row in self.rows.items() if key in ids})
 
 
 def read_items(

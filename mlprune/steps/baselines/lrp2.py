@@ -136,7 +136,8 @@ class TrialJob(TasksJob):
             with intervention.active(model, store):
                 scores = run_with_rules(model, prepared, [trial.task.rule for trial in trials])
             for trial in trials:
-                predictions = Predictions.from_scores(prepared.items, scores).with_rule(trial.task.rule)
+                rule, profile = trial.task.rule, trial.task.profile
+                predictions = Predictions.from_scores(prepared.items, scores).with_rule(rule, profile=profile)
                 store.write_record(trial.identity.record(rows={"lrp2_trials": [self._row(trial, predictions)]}))
 
     def _row(self, trial: EvaluationSpec, predictions: Predictions) -> dict[str, JsonValue]:

@@ -23,15 +23,19 @@ from mlprune.numeric.masks.keep_masks import jaccard_removed
 from mlprune.numeric.masks.overlaps import top_bottom_overlap
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.store.store import Store
+from mlprune.vocabulary import ProfileName
 
 OVERLAP_SHARE = 0.3
 """Share of the features that counts as top and as bottom, as in the paper's figures."""
+PUBLISHED_SHARE = 0.4
+"""The share that the published script uses, whatever it is asked for."""
 MOST_OVERLAPS = 10_000
 """Default of the largest number of pairs of variants whose masks are compared."""
 
@@ -85,6 +89,7 @@ class CompareJob(RecordJob):
                 "ci_low": difference.ci_low,
                 "ci_high": difference.ci_high,
                 "p_value": difference.p_value,
+                **profile_column(spec.profile),
             }
             rows.append(row)
         return rows
@@ -92,7 +97,11 @@ class CompareJob(RecordJob):
 
 @dataclass(frozen=True)
 class RankConsistencyJob(RecordJob):
-    """Compute RankC of one variant between all pairs of its languages on one task and split."""
+    """Compute RankC of one variant between all pairs of its languages on one task and split.
+
+    Profile `paper` ranks the candidates as the published code does, upside down: the worst candidate comes first and
+    has the largest weight.
+    """
 
     step: ClassVar[str] = "compare"
     variant_id: str
@@ -110,8 +119,9 @@ class RankConsistencyJob(RecordJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a row for every ordered pair of languages with common items."""
         by_language = {evaluation.task.language: evaluation for evaluation in self.evaluations}
-        scores = {name: _scores_by_item(predictions_of(store, spec)) for name, spec in by_language.items()}
         spec = self.evaluations[0].task
+        sign = -1 if spec.profile == "paper" else 1
+        scores = {name: _scores_by_item(predictions_of(store, spec), sign) for name, spec in by_language.items()}
         rows: list[JsonObject] = []
         for a, b in combinations(scores, 2):
             common = [item for item in scores[a] if item in scores[b]]
@@ -139,15 +149,17 @@ class RankConsistencyJob(RecordJob):
                         "scoring_rule": spec.scoring_rule,
                         "example_limit": spec.limit,
                         "protocol_id": spec.protocol.id,
+                        **profile_column(spec.profile),
                     }
                 )
         store.write_record(self.identity.record(rows={"rank_consistency": rows}))
 
 
-def _scores_by_item(predictions: StoredPredictions) -> dict[str, NDArray[np.float64]]:
-    """Example id -> scores of its candidates under the evaluation's rule."""
+def _scores_by_item(predictions: StoredPredictions, sign: int) -> dict[str, NDArray[np.float64]]:
+    """Example id -> scores of its candidates under the evaluation's rule, times the sign."""
     assert isinstance(predictions, Predictions), "only choices are ranked"
-    return dict(zip(predictions.example_ids, predictions.item_scores(), strict=True))
+    scores = (sign * item_scores for item_scores in predictions.item_scores())
+    return dict(zip(predictions.example_ids, scores, strict=True))
 
 
 def _tie_keys(example_id: str, n_candidates: int) -> list[str]:
@@ -199,6 +211,7 @@ class FeatureOverlapJob(RecordJob):
     statistics: tuple[str, str]
     share: float = OVERLAP_SHARE
     """Share of the features that count as large, and as small."""
+    profile: ProfileName = "corrected"
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -220,7 +233,7 @@ class FeatureOverlapJob(RecordJob):
             for depth in range(len(a)):
                 row: JsonObject = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "depth": depth}
                 value = top_bottom_overlap(a[depth], b[depth], self.share)
-                rows.append({**row, "share": self.share, "value": value})
+                rows.append({**row, "share": self.share, "value": value, **profile_column(self.profile)})
         store.write_record(self.identity.record(rows={"feature_overlaps": rows}))
 
 

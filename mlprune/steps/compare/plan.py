@@ -10,6 +10,7 @@ from mlprune.json_values import as_int
 from mlprune.steps.compare.jobs import (
     MOST_OVERLAPS,
     OVERLAP_SHARE,
+    PUBLISHED_SHARE,
     CompareJob,
     FeatureOverlapJob,
     MaskOverlapJob,
@@ -18,11 +19,13 @@ from mlprune.steps.compare.jobs import (
 )
 from mlprune.steps.compare.mask_pairs import overlap_pairs
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe.statistics_plan import PlannedObservation
 from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.vocabulary import ProfileName
 
 Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
 
@@ -34,6 +37,7 @@ def comparison_jobs(
     evaluations: Evaluations,
     *,
     shares: Sequence[float] = (OVERLAP_SHARE,),
+    profiles: Sequence[ProfileName] = ("corrected",),
     most_overlaps: int = MOST_OVERLAPS,
 ) -> list[Job]:
     """Plan all jobs of the step.
@@ -41,13 +45,20 @@ def comparison_jobs(
     Args:
         observed: the passes over the recipe's sets, whose features are compared.
         shares: shares of the features that count as large and as small.
+        profiles: profiles of the feature overlaps; `paper` has a share of its own.
         most_overlaps: largest number of pairs of variants whose masks are compared.
     """
     return [
         *(job for pair in _compared(variants) for job in _compare(*pair, evaluations)),
         *(job for variant in variants for job in _rank(variant, evaluations[variant])),
         *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps)),
-        *_feature_overlaps(inputs, observed, shares=shares),
+        *(
+            job
+            for profile in profiles
+            for job in _feature_overlaps(
+                inputs, observed, shares=(PUBLISHED_SHARE,) if profile == "paper" else shares, profile=profile
+            )
+        ),
     ]
 
 
@@ -109,7 +120,7 @@ def _mask_overlaps(pairs: Sequence[tuple[str, str]]) -> Iterator[MaskOverlapJob]
 
 
 def _feature_overlaps(
-    inputs: Inputs, observed: Sequence[PlannedObservation], *, shares: Sequence[float]
+    inputs: Inputs, observed: Sequence[PlannedObservation], *, shares: Sequence[float], profile: ProfileName
 ) -> Iterator[FeatureOverlapJob]:
     """Yield a job for each pair of demonstration sets and share.
 
@@ -125,5 +136,6 @@ def _feature_overlaps(
     for first, second in combinations(sorted(by_set), 2):
         statistics = (by_set[first], by_set[second])
         for share in shares:
-            identity = make_identity("feature_overlaps", {"share": share}, parents={"statistics": list(statistics)})
-            yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics, share)
+            parameters = {"share": share, **profile_column(profile)}
+            identity = make_identity("feature_overlaps", parameters, parents={"statistics": list(statistics)})
+            yield FeatureOverlapJob(identity, inputs.base.id, (first, second), statistics, share, profile)

@@ -7,7 +7,7 @@ from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.source_texts import SourceTexts
 from mlprune.steps.evaluate.task_location import locate_items, task_source
-from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile, task_data
 from mlprune.steps.inputs import Inputs
 from mlprune.vocabulary import DemonstrationKind
 
@@ -24,10 +24,11 @@ def evaluated_keys(
     if entry.kind != "task":
         return frozenset()
     specs = [
-        _task_spec(recipe, inputs, evaluation, language)
+        in_profile(_task_spec(recipe, inputs, evaluation, language), profile)
         for evaluation in recipe.evaluations
         if _reads_same_items(recipe, evaluation, entry)
         for language in evaluation.languages
+        for profile in evaluation.profile
     ]
     return frozenset(item.example_id for spec in specs for item in task_data(spec).items)
 

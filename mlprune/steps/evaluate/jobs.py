@@ -1,7 +1,7 @@
 """Step `evaluate`: score one variant on all its tasks, languages and splits.
 
-The masks of the variant are applied once. Evaluations that differ only in their scoring rule share one run of the
-model. Each evaluation has its own record, so a job that was killed resumes with the missing evaluations.
+The masks of the variant are applied once. Evaluations that differ only in their scoring rule or profile share one
+run of the model. Each evaluation has its own record, so a job that was killed resumes with the missing evaluations.
 """
 
 from collections.abc import Sequence
@@ -85,10 +85,11 @@ class EvaluateJob(TasksJob):
     def _score(
         self, store: Store, model: Chain, prepared: PreparedTask, *, evaluations: Sequence[EvaluationSpec]
     ) -> None:
-        """Score the candidates once, and write an evaluation for every rule."""
+        """Score the candidates once, and write an evaluation for every rule and profile."""
         scores = run_with_rules(model, prepared, [evaluation.task.rule for evaluation in evaluations])
         for evaluation in evaluations:
-            predictions = Predictions.from_scores(prepared.items, scores).with_rule(evaluation.task.rule)
+            task = evaluation.task
+            predictions = Predictions.from_scores(prepared.items, scores).with_rule(task.rule, profile=task.profile)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions)
 
     def _translate(

@@ -13,7 +13,7 @@ from mlprune.steps.demonstrate.source_texts import is_same_text
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
-from mlprune.steps.evaluate.task_spec import TaskSpec, shot_lines, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile, shot_lines, task_data
 from mlprune.steps.inputs import Inputs, text_ref
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.prune.plan import PlannedVariant
@@ -47,10 +47,14 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         folder=location.folder,
         hub=location.hub,
     )
+    specs = [in_profile(spec, profile) for profile in entry.profile]
     if entry.pairs:
-        return tuple(_translations(spec, entry))
-    choices = product(entry.rule, entry.prompt_language, entry.languages)
-    return tuple(replace(spec, rule=rule, prompts=prompts, language=language) for rule, prompts, language in choices)
+        return tuple(task for of_profile in specs for task in _translations(of_profile, entry))
+    choices = product(specs, entry.rule, entry.prompt_language, entry.languages)
+    return tuple(
+        replace(of_profile, rule=rule, prompts=prompts, language=language)
+        for of_profile, rule, prompts, language in choices
+    )
 
 
 def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
@@ -59,10 +63,11 @@ def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
 
 
 def _translations(spec: TaskSpec, entry: EvaluationConfig) -> Iterator[TaskSpec]:
-    """Yield a spec for each pair and shot seed, which is the seed of the entry unless the entry lists others."""
+    """Yield a spec for each pair and shot seed, by default the seed of the entry; profile paper has no seeds."""
     spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
     pairs = ["-".join(pair_languages(pair)) for pair in entry.pairs]
-    for shot_seed, pair in product(entry.shot_seed or (entry.seed,), pairs):
+    shot_seeds = (0,) if spec.profile == "paper" else entry.shot_seed or (entry.seed,)
+    for shot_seed, pair in product(shot_seeds, pairs):
         yield replace(spec, language=pair, shot_seed=shot_seed)
 
 

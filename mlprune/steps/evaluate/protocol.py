@@ -9,7 +9,7 @@ from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.hashing import digest, without_defaults
 from mlprune.json_values import JsonValue
 from mlprune.store.records import ID_LENGTH
-from mlprune.vocabulary import PromptName
+from mlprune.vocabulary import ProfileName, PromptName
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class EvaluationProtocol:
     """Metrics computed instead of those of the task."""
     subset: ExampleSubset | None = None
     """Examples that a rescoring kept."""
+    profile: ProfileName = "corrected"
 
     @cached_property
     def id(self) -> str:
@@ -70,4 +71,10 @@ class EvaluationProtocol:
             "metric_names": list(self.metric_names) or None,
             "subset_n_asked": None if self.subset is None else self.subset.n_asked,
             "subset_sha256": None if self.subset is None else self.subset.sha256,
+            **profile_column(self.profile),
         }
+
+
+def profile_column(profile: ProfileName) -> dict[str, JsonValue]:
+    """The column of the catalog that marks rows of profile `paper`; the catalog adds it to all other rows."""
+    return {} if profile == "corrected" else {"profile": profile}

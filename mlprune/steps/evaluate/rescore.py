@@ -102,7 +102,7 @@ def _selected(records: list[Record], change: Change, selection: Selection) -> It
     """Yield the selected evaluations to which the change applies."""
     for record in records:
         spec = task_spec(record.parameters)
-        has_rules = change.rule is None or spec.definition.reads == "candidates"
+        has_rules = change.rule is None or (spec.definition.reads == "candidates" and spec.profile == "corrected")
         if has_rules and selection.matches(spec, str(record.parents["variant"])) and not _is_part(spec, change):
             yield record, spec
 
@@ -167,7 +167,7 @@ def _rescore(store: Store, record: Record, new: EvaluationSpec, *, change: Chang
         spec = new.task
         raise BadInputError("no example is left", task=spec.task, language=spec.language, expected="ids of the task")
     if isinstance(predictions, Predictions):
-        predictions = predictions.with_rule(new.task.rule)
+        predictions = predictions.with_rule(new.task.rule, profile=new.task.profile)
     write_evaluation(store, new, str(record.parents["variant"]), predictions=predictions)
     return True
 

@@ -40,7 +40,7 @@ def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> Stored
     columns = store.read_table(artefact)
     if spec.definition.reads == "pairs":
         return Translations.from_columns(columns)
-    return Predictions.from_columns(columns, rule=spec.rule)
+    return Predictions.from_columns(columns, rule=spec.rule, profile=spec.profile)
 
 
 def predictions_of(store: Store, evaluation: EvaluationSpec) -> StoredPredictions:

@@ -5,6 +5,7 @@ Items are read and tokenised once for all variants and stay in memory.
 
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
+from mlprune.evaluation.tasks.published_examples import N_PUBLISHED, published_examples
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task, prompt_language, with_prompts
 from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
@@ -23,8 +25,10 @@ from mlprune.models.loading import load_tokenizer
 from mlprune.steps.demonstrate.source_texts import CorpusRef, open_corpus
 from mlprune.steps.evaluate.protocol import EvaluationProtocol, ExampleSubset
 from mlprune.steps.job import ModelRef
-from mlprune.vocabulary import PromptName, RuleName, SplitName
+from mlprune.vocabulary import ProfileName, PromptName, RuleName, SplitName
 
+PUBLISHED_SHOT_LENGTH = 100
+"""Characters that a source sentence must stay below to be a shot of profile `paper`."""
 _NOT_IN_ID = ("folder", "hub", "corpus")
 
 
@@ -65,6 +69,8 @@ class TaskSpec:
     """Metrics to compute; empty for those of the task."""
     subset: ExampleSubset | None = None
     """Examples that a rescoring kept; None for all."""
+    profile: ProfileName = "corrected"
+    """`paper` chooses examples and shots as the published code does, and scores candidates and ranks as it does."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -107,8 +113,15 @@ class TaskSpec:
 
     @property
     def as_run(self) -> "TaskSpec":
-        """The part that determines the model's work: equal for all rules, metrics and subsets."""
-        return replace(self, rule="mean", metrics=(), subset=None)
+        """The part that determines the model's work: equal for all rules, metrics and subsets.
+
+        Also equal for both profiles if they have the same examples.
+        """
+        run = replace(self, rule="mean", metrics=(), subset=None)
+        if self.profile == "corrected" or self.sides:
+            return run
+        whole = replace(run, profile="corrected", limit=None)
+        return whole if self.limit is None or self.limit >= len(task_data(whole).items) else run
 
     @property
     def protocol(self) -> EvaluationProtocol:
@@ -124,6 +137,7 @@ class TaskSpec:
             max_new_tokens=self.max_new_tokens if is_translation else None,
             metric_names=self.metrics,
             subset=self.subset,
+            profile=self.profile,
         )
 
     @property
@@ -151,6 +165,14 @@ def task_spec(parameters: JsonObject) -> TaskSpec:
     )
 
 
+def in_profile(spec: TaskSpec, profile: ProfileName) -> TaskSpec:
+    """Return the task in a profile. `paper` has no seed, and chooses among candidates for at most 1,000 examples."""
+    if profile == "corrected":
+        return spec
+    limit = N_PUBLISHED if spec.limit is None and spec.definition.reads == "candidates" else spec.limit
+    return replace(spec, profile=profile, limit=limit, seed=0)
+
+
 def pair_sides(pair: str) -> tuple[str, str]:
     """Split `fr-en` into (fr, en). Both are stored tags: a script begins with a capital letter."""
     parts = pair.split("-")
@@ -169,6 +191,9 @@ def task_data(spec: TaskSpec) -> TaskData:
 
 @cache
 def _task_data(spec: TaskSpec) -> TaskData:
+    if spec.profile == "paper":
+        data = _task_data(replace(spec, profile="corrected", limit=None, seed=0))
+        return data if spec.limit is None else data.keep(published_examples(data.items, spec.limit))
     if spec.corpus is None:
         source = spec.hub or Path(spec.folder)
         return read_items(
@@ -194,11 +219,16 @@ def _task_data(spec: TaskSpec) -> TaskData:
 
 
 def shot_lines(spec: TaskSpec) -> tuple[int, ...]:
-    """Return the corpus lines of a prompt's shots: the first in seeded order that are not evaluated."""
+    """Return the corpus lines of a prompt's shots: the first in seeded order that are not evaluated.
+
+    Profile `paper` takes them in the order of the file and skips long source sentences, as the published code does.
+    """
     assert spec.corpus is not None, "translation reads a corpus"
     evaluated = {item.example_id for item in task_data(spec).items}
-    n_lines = len(open_corpus(spec.corpus).lines(spec.sides[0]))
-    unused = (line for line in range(n_lines) if str(line) not in evaluated)
+    lines = open_corpus(spec.corpus).lines(spec.sides[0])
+    unused = (line for line in range(len(lines)) if str(line) not in evaluated)
+    if spec.profile == "paper":
+        return tuple(islice((line for line in unused if len(lines[line]) < PUBLISHED_SHOT_LENGTH), spec.shots))
     return tuple(ordered_by_hash(spec.shot_seed, unused)[: spec.shots])
 
 

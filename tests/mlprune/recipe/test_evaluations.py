@@ -85,3 +85,18 @@ def test_a_wrong_evaluation_is_one_line_with_key_and_value(
     assert len(str(caught.value).splitlines()) == 1
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_the_paper_profile_is_for_tasks_and_rules_of_the_published_code() -> None:
+    assert parsed({**XNLI, "profile": ["corrected", "paper"]}).evaluations[0].profile == ("corrected", "paper")
+    assert parsed(XNLI).evaluations[0].profile == ("corrected",)
+    perplexity = {"task": "perplexity", "path": "corpus", "languages": ["fr"], "profile": "paper"}
+    for entry, words in (
+        (perplexity, ["profile paper", "perplexity"]),
+        ({**XNLI, "profile": "paper", "rule": ["mean", "pmi"]}, ["rule mean", "pmi"]),
+        ({**XNLI, "profile": ["paper", "paper"]}, ["profile", "different"]),
+        ({**XNLI, "profile": "published"}, ["profile", "published"]),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            parsed(entry)
+        assert all(word in str(caught.value) for word in words), str(caught.value)

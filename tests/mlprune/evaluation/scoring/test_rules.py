@@ -42,3 +42,10 @@ def test_only_pmi_reads_the_scores_without_context() -> None:
     with pytest.raises(TaskFileError, match="lack the candidates' own scores"):
         rule_scores("pmi", likelihoods)
     assert [rule_scores(rule, likelihoods).tolist() for rule in RULES if rule != "pmi"] == [[-1.0]] * 3
+
+
+def test_the_published_score_divides_by_the_number_of_all_tokens() -> None:
+    likelihoods = Likelihoods(
+        np.array([-6.0, -7.0]), np.array([2, 3]), np.zeros(2), np.ones(2, dtype=np.int64), np.zeros(2)
+    )
+    assert rule_scores("mean", likelihoods, profile="paper").tolist() == [-6 / 3, -7 / 4]

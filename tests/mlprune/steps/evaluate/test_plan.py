@@ -2,19 +2,21 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlprune.errors import BadInputError, CorpusError, RecipeError, TaskFileError
+from mlprune.evaluation.tasks.published_examples import published_examples
 from mlprune.hashing import split_of
 from mlprune.plan import Plan, build_plan
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.plan import evaluated_lines
-from mlprune.steps.evaluate.task_spec import shot_lines, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, shot_lines, task_data
 from mlprune.steps.inputs import open_inputs
 from tests.tiny_recipes import N_LINES, small_recipe
 
@@ -251,3 +253,38 @@ def test_native_prompts_that_do_not_exist_are_found_while_planning(own_inputs: P
     (own_inputs / "xnli" / "it.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
     with pytest.raises(TaskFileError, match="no native prompts"):
         plan_of(own_inputs, {**XNLI, "languages": ["it"], "prompt_language": "native"})
+
+
+def tasks_of(folder: Path, *evaluations: dict[str, Any]) -> list[TaskSpec]:
+    (job,) = (job for job in plan_of(folder, *evaluations).jobs if isinstance(job, EvaluateJob))
+    return [evaluation.task for evaluation in job.evaluations]
+
+
+def test_the_profile_is_left_out_of_the_id_of_a_corrected_evaluation(tiny_inputs: Path) -> None:
+    corrected = evaluation_ids(tiny_inputs, FACTS)
+    assert evaluation_ids(tiny_inputs, {**FACTS, "profile": "corrected"}) == corrected
+    both = evaluation_ids(tiny_inputs, {**FACTS, "profile": ["corrected", "paper"]})
+    assert both[0] == corrected[0]
+    assert both[1:] == evaluation_ids(tiny_inputs, {**FACTS, "profile": "paper"}) != corrected
+
+
+def test_both_profiles_share_a_run_of_the_model_if_they_have_the_same_examples(tiny_inputs: Path) -> None:
+    corrected, paper = tasks_of(tiny_inputs, {**FACTS, "profile": ["corrected", "paper"]})
+    assert (corrected.limit, paper.limit, paper.seed) == (None, 1000, 0)
+    assert corrected.as_run == paper.as_run
+    assert corrected.protocol.id != paper.protocol.id
+    corrected, paper = tasks_of(tiny_inputs, {**FACTS, "limit": 3, "seed": 5, "profile": ["corrected", "paper"]})
+    assert corrected.as_run != paper.as_run
+    assert (paper.limit, paper.seed) == (3, 0)
+    ids = [item.example_id for item in task_data(replace(paper, limit=1000)).items]
+    assert [item.example_id for item in task_data(paper).items] == list(published_examples(ids, 3))
+    assert set(task_data(paper).rows) == set(published_examples(ids, 3))
+
+
+def test_translation_in_the_paper_profile_takes_short_sentences_in_the_order_of_the_file(own_inputs: Path) -> None:
+    lines = (own_inputs / "corpus" / "fr.txt").read_text().splitlines()
+    lines[1] = "x" * 100
+    (own_inputs / "corpus" / "fr.txt").write_text("\n".join(lines) + "\n")
+    (task,) = tasks_of(own_inputs, {**TRANSLATION, "shots": 2, "profile": "paper", "shot_seed": [0, 1]})
+    evaluated = {int(item.example_id) for item in task_data(task).items}
+    assert shot_lines(task) == tuple(line for line in range(N_LINES) if line != 1 and line not in evaluated)[:2]
