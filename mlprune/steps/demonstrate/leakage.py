@@ -1,9 +1,10 @@
 """Leakage: demonstrations must not contain corpus lines or task items that an evaluation uses."""
 
+from functools import partial
 from pathlib import Path
 
-from mlprune.errors import RecipeError
-from mlprune.evaluation.tasks.task_files import CORPUS
+from mlprune.errors import RecipeError, TaskFileError
+from mlprune.evaluation.tasks.task_files import CORPUS, read_items
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.source_texts import SourceTexts
 from mlprune.steps.evaluate.task_location import locate_items, task_source
@@ -38,8 +39,21 @@ def _reads_same_items(recipe: Recipe, evaluation: EvaluationConfig, entry: Demon
         return False
     first, second = (task_source(recipe, path or "") for path in (evaluation.path, entry.path))
     if isinstance(first, Path) and isinstance(second, Path):
-        return first.resolve() == second.resolve()
+        is_same = first.resolve() == second.resolve()
+        return is_same or (evaluation.path != CORPUS and _have_equal_items(first, second, entry))
     return first == second
+
+
+def _have_equal_items(first: Path, second: Path, entry: DemonstrationConfig) -> bool:
+    """Whether two paths have the same items in the language of an entry: a folder, its archive and its files do."""
+    assert entry.task, "a task set has a task"
+    assert entry.language, "a task set has a language"
+    read = partial(read_items, entry.task, language=entry.language, split=entry.split or "")
+    try:
+        contents = {read(path).content_sha256 for path in (first, second)}
+    except TaskFileError:
+        return False
+    return len(contents) == 1
 
 
 def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, language: str) -> TaskSpec:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
@@ -50,6 +51,8 @@ def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"])
     premise, hypothesis = text_of(row, "premise"), text_of(row, "hypothesis")
     got = row["label"]
     is_name = isinstance(got, str) and got in XNLI_LABELS
+    if isinstance(got, str) and not is_name:
+        raise TaskFileError("wrong label", key="label", expected=[*XNLI_LABELS, 0, 1, 2], got=got)
     gold = XNLI_LABELS.index(got) if is_name else number_of(row, "label", range(len(XNLI_LABELS)))
     parts = [f"{word} , {hypothesis}" for word in words.labels]
     names = XNLI_LABELS if is_name else ("0", "1", "2")

@@ -19,7 +19,7 @@ from mlprune.evaluation.tasks.layouts import (
     xnli_per_language,
     xstory_cloze,
 )
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree, file_tree
+from mlprune.evaluation.tasks.layouts.file_tree import MOST_FILES, FileTree, file_tree
 from mlprune.evaluation.tasks.layouts.layout import TaskLayout
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_tag
@@ -89,6 +89,8 @@ def _fits(layout: TaskLayout, task: str) -> bool:
 def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, split: str) -> TaskFileError:
     """Return the error for a language and split without a file: what there is, and the page of the layouts."""
     context = {"folder": str(tree.path), "page": PAGE}
+    if len(tree.names) >= MOST_FILES:
+        context["looked_at"] = f"the first {MOST_FILES:,} files"
     recognised = [_summary(layout, tree) for layout in layouts]
     if any(recognised):
         message = "the data set has no such language or split"

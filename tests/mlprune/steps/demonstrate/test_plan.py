@@ -1,6 +1,7 @@
 """The planned demonstration sets of a recipe."""
 
 import copy
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
@@ -238,6 +239,13 @@ def test_items_of_another_task_folder_or_split_do_not_matter(own_inputs: Path, c
     shown = {**FACTS, "shots": 2, "samples": 4}
     (one,) = planned(own_inputs, [shown], evaluations=[facts_evaluation(**change)])["facts"]
     assert one.spec.left_out == ()
+
+
+def test_the_same_items_under_another_path_are_items_under_evaluation(own_inputs: Path) -> None:
+    archive = shutil.make_archive(str(own_inputs / "archive"), "zip", own_inputs / "facts")
+    shown = {**FACTS, "shots": 2, "samples": 4}
+    with pytest.raises(RecipeError, match="contain items that an evaluation uses"):
+        planned(own_inputs, [shown], evaluations=[facts_evaluation(path=archive)])
 
 
 def test_the_facts_of_the_built_in_corpus_are_items_too(tiny_inputs: Path) -> None:

@@ -162,7 +162,7 @@ GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
 @pytest.mark.parametrize(
     ("row", "parts"),
     [
-        ({**GOOD_ROW, "label": "maybe"}, ["wrong label", "line=2", "maybe"]),
+        ({**GOOD_ROW, "label": "maybe"}, ["wrong label", "line=2", "maybe", "entailment"]),
         ({**GOOD_ROW, "label": 3}, ["wrong label", "line=2", "got=3"]),
         ({**GOOD_ROW, "label": True}, ["wrong label", "line=2"]),
         ({**GOOD_ROW, "premise": " "}, ["empty or missing text", "premise"]),
@@ -179,7 +179,7 @@ def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, ro
     with pytest.raises(TaskFileError) as caught:
         needed(own_inputs, XNLI)
     assert len(str(caught.value).splitlines()) == 1
-    for part in parts:
+    for part in (*parts, "task='xnli', language='fr', split='test'", "fr.test.jsonl"):
         assert part in str(caught.value)
 
 

@@ -1,0 +1,58 @@
+"""Files of a folder, of an archive, and a single file."""
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mlprune.evaluation.tasks.layouts import file_tree as file_tree_module
+from mlprune.evaluation.tasks.layouts.file_tree import file_tree
+
+
+def test_names_begin_with_the_folder_and_leave_out_hidden_and_deep_files(tmp_path: Path) -> None:
+    for name in ("b.tsv", "a/c.tsv", ".git/x", "__MACOSX/a.tsv", ".hidden", "a/b/c/d.tsv", "a/b/c/d/e.tsv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    tree, root = file_tree(tmp_path), tmp_path.name
+    assert tree.names == (f"{root}/a/b/c/d.tsv", f"{root}/a/c.tsv", f"{root}/b.tsv")
+    assert tree.file(f"{root}/a/c.tsv").read_text() == "a/c.tsv"
+    assert tree.origin(f"{root}/a/c.tsv") == str(tmp_path / "a/c.tsv")
+
+
+def test_a_large_folder_is_looked_at_up_to_a_number_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.tsv").touch()
+    monkeypatch.setattr(file_tree_module, "MOST_FILES", 4)
+    assert [name[-5:] for name in file_tree(tmp_path).names] == ["0.tsv", "1.tsv", "2.tsv", "3.tsv"]
+
+
+def test_a_missing_path_and_a_single_file(tmp_path: Path) -> None:
+    assert file_tree(tmp_path / "none").names == ()
+    (tmp_path / "a.tsv").write_text("x")
+    tree = file_tree(tmp_path / "a.tsv")
+    assert (tree.names, tree.file("a.tsv").read_text(), tree.origin("a.tsv")) == (
+        ("a.tsv",),
+        "x",
+        str(tmp_path / "a.tsv"),
+    )
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz", ".tgz"])
+def test_an_archive_that_changes_is_read_again(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x{ending}"
+    for content in ("one", "three"):
+        if ending == ".zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("a/b.tsv", content)
+                archive.writestr("__MACOSX/a/b.tsv", "no")
+        else:
+            with tarfile.open(path, "w:gz" if ending != ".tar" else "w") as tar:
+                info = tarfile.TarInfo("./a/b.tsv")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content.encode()))
+        tree = file_tree(path)
+        assert tree.names == (f"x{ending}/a/b.tsv",)
+        assert tree.file(tree.names[0]).read_text() == content
+        assert tree.origin(tree.names[0]) == str(path / "a/b.tsv")
