@@ -6,9 +6,10 @@ library over HTTP.
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ Files = dict[str, bytes]
 
 
 class Hub:
-    """Data sets with their commits and the references that point to commits."""
+    """Models and data sets with their commits and the references that point to commits."""
 
     def __init__(self) -> None:
         self.commits: dict[tuple[str, str], Files] = {}
@@ -43,7 +44,7 @@ class Hub:
         return [
             request.partition("/resolve/")[2].partition("/")[2]
             for request in self.requests
-            if request.startswith("GET /datasets")
+            if request.startswith("GET ") and "/resolve/" in request
         ]
 
 
@@ -71,12 +72,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _response(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        if path.startswith("/api/datasets/"):
-            owner, name, verb, revision = path.removeprefix("/api/datasets/").split("/", 3)
-            return self._repository_info(f"{owner}/{name}", verb, revision)
-        if not path.startswith("/datasets/"):
+        for kind in ("datasets", "models"):
+            if path.startswith(f"/api/{kind}/"):
+                owner, name, verb, revision = path.removeprefix(f"/api/{kind}/").split("/", 3)
+                return self._repository_info(f"{owner}/{name}", verb, revision)
+        if "/resolve/" not in path:
             return 404, {}, b""
-        owner, name, _, commit, file = path.removeprefix("/datasets/").split("/", 4)
+        owner, name, _, commit, file = path.removeprefix("/datasets").removeprefix("/").split("/", 4)
         data = self.hub.commits.get((f"{owner}/{name}", commit), {}).get(file)
         if data is None:
             return 404, {"X-Error-Code": "EntryNotFound"}, b""
@@ -90,7 +92,11 @@ class _Handler(BaseHTTPRequestHandler):
         if files is None:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
         if verb == "revision":
-            value: Any = {"id": name, "sha": commit, "siblings": [{"rfilename": path} for path in files]}
+            value: Any = {
+                "id": name,
+                "sha": commit,
+                "siblings": [{"rfilename": path, "size": len(data)} for path, data in files.items()],
+            }
         else:
             value = [
                 {"type": "file", "path": path, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
@@ -126,3 +132,30 @@ def use_hub(patch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
 def json_lines(rows: list[dict[str, Any]]) -> bytes:
     """Encode rows as JSON lines."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+@contextmanager
+def silent_address() -> Iterator[int]:
+    """A port of this machine that does not answer, as behind a firewall: the queue of a listening socket is full."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        port = int(listening.getsockname()[1])
+        for _ in range(8):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        yield port
+
+
+def folder_files(folder: Path) -> Files:
+    """Read the files of a folder, to push them to a hub."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def use_hub_in_processes(patch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
+    """Point the client library of this process and of new processes to a hub."""
+    use_hub(patch, url, cache)
+    patch.setenv("HF_ENDPOINT", url)
+    patch.setenv("HF_HUB_CACHE", str(cache))

@@ -4,7 +4,7 @@ Foreign files are read in a child process without network, which only loads tens
 tensor by tensor.
 """
 
-from mlprune.importing.hub_source import fetch_source
+from mlprune.importing.hub_source import fetch_source, find_source
 from mlprune.importing.import_record import IMPORT_FILE, ImportRecord, Origin, read_import_record
 from mlprune.importing.model_import import ImportedModel, import_model
 
@@ -14,6 +14,7 @@ __all__ = [
     "ImportedModel",
     "Origin",
     "fetch_source",
+    "find_source",
     "import_model",
     "read_import_record",
 ]

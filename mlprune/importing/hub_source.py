@@ -1,27 +1,161 @@
 """Fetch a published checkpoint from a hub: of several formats only the first one that is known."""
 
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.hub import snapshot
+from mlprune.errors import HubError, ModelError
+from mlprune.hub import HubFiles, cache_folder, list_files, snapshot
 from mlprune.importing.import_record import Origin
 from mlprune.importing.model_import import COPIED_PATTERNS
 from mlprune.importing.sources.formats import WEIGHT_FORMATS
+from mlprune.importing.sources.weight_index import weight_map
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 
 SMALL_FILES = ("config.json", "chat_template.jinja", *COPIED_PATTERNS, *TOKENIZER_FILES)
 """Patterns of all files except weights."""
+INDEX_ENDING = ".index.json"
+DISK_RESERVE_BYTES = 2**26
+"""Free space that is left on a disk."""
 
 
-def fetch_source(hub_id: str, revision: str) -> tuple[Path, Origin]:
-    """Download a checkpoint to the hub's cache; returns its folder and its origin.
+@dataclass(frozen=True)
+class HubSource:
+    """The files of a repository that an import reads."""
+
+    origin: Origin
+    files: HubFiles
+    weight_format: str
+    small: tuple[str, ...]
+    """Config, tokenizer, licence and similar files."""
+    weights: tuple[str, ...]
+    """Weight files of one format; of several files also their index."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """All files to download."""
+        return (*self.small, *self.weights)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The files that are not in the cache."""
+        return self.files.missing(self.wanted, kind="model")
+
+    @property
+    def written_bytes(self) -> int:
+        """Size of what an import writes if it converts no dtype, approximately; linked files need no space."""
+        return 0 if self.weight_format == "safetensors" else self.files.n_bytes(self.weights)
+
+    def describe(self) -> str:
+        """Return one line about the files and their sizes."""
+        missing = self.missing
+        size = f"{len(self.wanted)} files, {_gb(self.files.n_bytes(self.wanted))} ({self.weight_format})"
+        rest = f"{_gb(self.files.n_bytes(missing))} to download" if missing else "all in the cache"
+        origin = self.origin
+        return f"{origin.hub_id}, revision {origin.revision}, commit {origin.commit[:12]}: {size}, {rest}"
+
+
+def find_source(hub_id: str, revision: str) -> HubSource:
+    """Choose the files of a repository that an import reads; only an index of weight files is downloaded.
 
     Raises:
         HubError: the hub has no such repository or revision, or it cannot be reached.
+        ModelError: the repository has no weights in a known format.
     """
-    folder = snapshot(hub_id, kind="model", revision=revision, files=SMALL_FILES)
-    origin = Origin(hub_id, revision, commit=folder.name)
+    files = list_files(hub_id, kind="model", revision=revision)
+    origin = Origin(hub_id, revision, files.commit)
+    for name, weight_format in WEIGHT_FORMATS.items():
+        matching = tuple(path for path in files.matching(weight_format.hub_patterns) if "/" not in path)
+        if matching:
+            weights = _indexed(matching, files)
+            return HubSource(origin, files, name, files.matching(SMALL_FILES), weights)
+    raise ModelError(
+        "the repository has no weights that can be imported; another revision may have some",
+        name=hub_id,
+        revision=revision,
+        expected={name: weight_format.summary for name, weight_format in WEIGHT_FORMATS.items()},
+        got=sorted(files.sizes),
+    )
+
+
+def fetch_source(
+    hub_id: str, revision: str, *, out: Path | None = None, report: Callable[[str], None] | None = None
+) -> tuple[Path, Origin]:
+    """Download a checkpoint to the hub's cache; returns its folder and its origin.
+
+    An interrupted download resumes. Without a hub, a complete download in the cache is used.
+
+    Args:
+        out: where the import will write; its disk needs space, too.
+        report: receives lines for the user.
+    Raises:
+        HubError: the hub has no such repository or revision, or it cannot be reached.
+        ModelError: the repository has no weights in a known format, or a disk is too small.
+    """
+    try:
+        source = find_source(hub_id, revision)
+    except HubError as err:
+        cached = _cached(hub_id, revision)
+        if cached is None:
+            raise
+        if report is not None:
+            report(f"the download in the cache is used: {err.message} ({err.context.get('reason')})")
+        return cached
+    if report is not None:
+        report(source.describe())
+    check_space(source, out)
+    folder = snapshot(hub_id, kind="model", revision=revision, files=source.wanted)  # the cache notes the revision
+    if folder.name != source.origin.commit:  # it has just moved
+        folder = snapshot(hub_id, kind="model", revision=source.origin.commit, files=source.wanted)
+    return folder, source.origin
+
+
+def check_space(source: HubSource, out: Path | None) -> None:
+    """Check that the disks of the cache and of the imported model have room.
+
+    Raises:
+        ModelError: one of them is too small.
+    """
+    needed: dict[int, tuple[Path, int]] = {}
+    downloads = source.files.n_bytes(source.missing)
+    for folder, n_bytes in ((cache_folder(), downloads), (out, source.written_bytes)):
+        if folder is not None and n_bytes:
+            existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+            device = existing.stat().st_dev
+            needed[device] = (existing, n_bytes + needed.get(device, (existing, 0))[1])
+    for existing, n_bytes in needed.values():
+        free = shutil.disk_usage(existing).free
+        if n_bytes + DISK_RESERVE_BYTES > free:
+            message = "the disk is too small for the download and the import"
+            raise ModelError(message, path=str(existing), expected=_gb(n_bytes), got=f"{_gb(free)} free")
+
+
+def _indexed(matching: tuple[str, ...], files: HubFiles) -> tuple[str, ...]:
+    """Return the index and the files that it names; without an index, the matching files."""
+    indexes = [path for path in matching if path.endswith(INDEX_ENDING)]
+    if not indexes:
+        return matching
+    folder = snapshot(files.name, kind="model", revision=files.commit, files=indexes[:1])
+    named = sorted(set(weight_map(folder / indexes[0]).values()))
+    if missing := [name for name in named if name not in files.sizes]:
+        message = "files that a weight index names are not in the repository"
+        raise ModelError(message, name=files.name, commit=files.commit, missing=missing)
+    return (indexes[0], *named)
+
+
+def _cached(hub_id: str, revision: str) -> tuple[Path, Origin] | None:
+    """Return a download that is complete in the cache; None if there is none."""
     for weight_format in WEIGHT_FORMATS.values():
-        folder = snapshot(hub_id, kind="model", revision=origin.commit, files=weight_format.hub_patterns)
+        files = [*SMALL_FILES, *weight_format.hub_patterns]
+        try:
+            folder = snapshot(hub_id, kind="model", revision=revision, files=files, uses_network=False)
+        except HubError:
+            continue
         if weight_format.find(folder):
-            break
-    return folder, origin
+            return folder, Origin(hub_id, revision, commit=folder.name)
+    return None
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.2f} GB"

@@ -5,7 +5,6 @@ from pathlib import Path
 from mlprune.errors import ModelError
 from mlprune.importing.tensor_names import ModelLayout
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at
-from mlprune.models.meta_model import build_skeleton, check_shape, checked_blocks, source_of
 
 
 def model_layout(folder: Path) -> ModelLayout:
@@ -14,6 +13,8 @@ def model_layout(folder: Path) -> ModelLayout:
     Raises:
         ModelError: the config cannot be used, or the model does not fit the record of its family.
     """
+    from mlprune.models.meta_model import build_skeleton, checked_blocks  # noqa: PLC0415 - imports transformers
+
     family = family_at(folder)
     model = build_skeleton(folder, DTYPES["float32"])
     checked_blocks(model, family)
@@ -32,6 +33,8 @@ def check_imported(folder: Path) -> None:
     Raises:
         ModelError: a tensor is missing or does not fit.
     """
+    from mlprune.models.meta_model import build_skeleton, check_shape, checked_blocks, source_of  # noqa: PLC0415
+
     family = family_at(folder)
     files = WeightFiles(folder, family)
     model = build_skeleton(folder, DTYPES["float32"])

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mlprune.errors import HubError, ModelError
-from mlprune.hub import snapshot
+from mlprune.hub import list_files, snapshot
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, content_hashes
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, weight_name
+from mlprune.models.checkpoint.import_advice import import_advice
+from mlprune.models.checkpoint.weight_files import DTYPES, INDEX_FILE, SINGLE_FILE, WeightFiles, family_at, weight_name
 from mlprune.models.metadata_cache import cached_metadata
 
-HUB_FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", *TOKENIZER_FILES)
+SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", INDEX_FILE)
 """Files to download from a hub: no pickles, no code."""
 
 
@@ -44,7 +46,8 @@ def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
     """Return the local folder of a model: the folder itself, or a snapshot of a hub model in the hub's cache.
 
     Raises:
-        ModelError: there is no such folder, and the hub has no such model or is not reachable.
+        ModelError: there is no such folder, and the hub has no such model, is not reachable or has no safetensors
+            weights of it.
     """
     folder = Path(path_or_hub_id).expanduser()
     if folder.is_dir():
@@ -53,9 +56,24 @@ def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
         got = "a file" if folder.exists() else "nothing"
         raise ModelError("the model path is not a folder", path=path_or_hub_id, expected="a model folder", got=got)
     try:
-        return snapshot(path_or_hub_id, kind="model", revision=revision, files=HUB_FILES)
+        files = [*SMALL_FILES, *WEIGHT_PATTERNS]
+        folder = snapshot(path_or_hub_id, kind="model", revision=revision, files=files, logs_size=True)
+        if not any((folder / name).exists() for name in (SINGLE_FILE, INDEX_FILE)):
+            raise _without_safetensors(path_or_hub_id, revision, commit=folder.name)
     except HubError as err:
         raise ModelError(f"the model is not a local folder, and {err.message}", err.context) from err
+    return folder
+
+
+def _without_safetensors(hub_id: str, revision: str, *, commit: str) -> ModelError:
+    """Return the error for a repository whose weights cannot be read here."""
+    return ModelError(
+        "the hub has no safetensors weights of this model",
+        name=hub_id,
+        revision=revision,
+        got=sorted(list_files(hub_id, kind="model", revision=commit).sizes),
+        next=import_advice(hub_id, revision=revision),
+    )
 
 
 def load_tokenizer(path: Path) -> Any:

@@ -11,6 +11,7 @@ from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
+from mlprune.recipe.import_key import IMPORT_KEY, wants_import
 from mlprune.recipe.loader import expand_entry, load_recipe, parse_recipe
 from mlprune.recipe.models import (
     BaseModelConfig,
@@ -21,6 +22,7 @@ from mlprune.recipe.variants import VariantConfig
 
 __all__ = [
     "AUTO_BATCH_TOKENS",
+    "IMPORT_KEY",
     "AnalysesConfig",
     "BaseModelConfig",
     "BaselineConfig",
@@ -37,5 +39,6 @@ __all__ = [
     "pair_languages",
     "parse_recipe",
     "shrink",
+    "wants_import",
     "with_model",
 ]

@@ -4,18 +4,19 @@ docs/baselines.md has an example of every kind.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from mlprune.recipe.base import Model, Seed
+from mlprune.recipe.import_key import IMPORT_KEY, MEANING, with_import_key
 from mlprune.vocabulary import DtypeName
 
 NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}, "self_translate": set()}
 """Kind -> the keys that it needs."""
 
 ALLOWED: Mapping[str, set[str]] = {
-    "model": {"revision", "dtype"},
+    "model": {"revision", "dtype", IMPORT_KEY},
     "lrp2": {"layers", "split", "limit", "seed"},
     "self_translate": {"shots", "seed", "max_new_tokens"},
 }
@@ -32,7 +33,7 @@ def _pairs(value: object) -> object:
 Pair = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 
 
-class BaselineConfig(Model):
+class BaselineFields(Model):
     """One baseline."""
 
     name: str | None = None
@@ -89,3 +90,11 @@ class BaselineConfig(Model):
             if not pair[0] < pair[1]:
                 raise ValueError(f"the lower block of a pair comes first, got {list(pair)}")
         return self
+
+
+if TYPE_CHECKING:
+    BaselineConfig = BaselineFields
+else:
+    BaselineConfig = with_import_key(
+        "BaselineConfig", BaselineFields, meaning=f"model: {MEANING[0].lower()}{MEANING[1:]}"
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,11 +13,12 @@ from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
+from mlprune.recipe.import_key import with_import_key
 from mlprune.recipe.variants import VariantConfig
 from mlprune.vocabulary import DtypeName
 
 
-class BaseModelConfig(Model):
+class BaseModelFields(Model):
     """The base model."""
 
     path: Annotated[str, Field(min_length=1)]
@@ -26,6 +27,12 @@ class BaseModelConfig(Model):
     """Branch, tag or commit of a hub id; resolved to a commit before ids are computed."""
     dtype: DtypeName = "float32"
     """Dtype in which the model computes; statistics are float32 or wider in any case."""
+
+
+if TYPE_CHECKING:
+    BaseModelConfig = BaseModelFields
+else:
+    BaseModelConfig = with_import_key("BaseModelConfig", BaseModelFields)
 
 
 class CorpusConfig(Model):

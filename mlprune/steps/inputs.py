@@ -77,14 +77,15 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) ->
     info = inspect_model(folder)
     check_tokenizer(folder)
     base = base_model_identity(info)
+    imported = _import_columns(folder)
     row: JsonObject = {
         "base_model_id": base.id,
-        "source": local.name if local.exists() else path,
+        "source": imported.get("imported_from") or (local.name if local.exists() else path),
         "family": info.family,
         "n_blocks": info.n_blocks,
         "hidden_size": info.hidden_size,
         "n_prunable": info.n_prunable,
-        **_import_columns(folder),
+        **imported,
     }
     ref = ModelRef(
         base_model_id=base.id,

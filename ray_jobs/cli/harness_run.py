@@ -9,9 +9,8 @@ from pathlib import Path
 import typer
 
 from catalog.store import Catalog
-from mlprune.errors import BadInputError, unknown
+from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
-from mlprune.models.checkpoint.weight_files import DTYPES
 from mlprune.models.local_chain import local_chain
 from mlprune.parallel import set_worker_threads
 from mlprune.steps.base_model import find_base_model, require_base_model
@@ -48,18 +47,6 @@ def parse_tasks(text: str) -> tuple[str, ...]:
     if not names:
         raise BadInputError("no task is named", option="--tasks", expected="task[,task ...]", got=text)
     return names
-
-
-def parse_dtype(name: str) -> DtypeName:
-    """Check the name of a dtype.
-
-    Raises:
-        BadInputError: the name is unknown.
-    """
-    for dtype in DTYPES:
-        if dtype == name:
-            return dtype
-    raise unknown("dtype", name, DTYPES, error=BadInputError, option="--dtype")
 
 
 def run_harness_command(store: Store, names: Sequence[str], arguments: HarnessArguments) -> Iterator[str]:

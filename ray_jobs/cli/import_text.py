@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from mlprune.importing import ImportedModel, Origin, fetch_source, import_model
 from mlprune.importing.child_process import Progress as ReportBytes
-from ray_jobs.cli.harness_run import parse_dtype
+from ray_jobs.cli.options import parse_dtype
 
 MAX_LISTED = 4
 """Dropped tensors that are listed by name; `mlprune_import.json` has all of them."""
@@ -26,7 +26,7 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     """
     begin = time.monotonic()
     chosen = None if dtype is None else parse_dtype(dtype)
-    folder, origin = _resolve(source, revision)
+    folder, origin = _resolve(source, revision, out)
     with _progress() as progress:
         imported = import_model(
             folder, out, dtype=chosen, origin=origin, report=lambda text: typer.echo(text, err=True), progress=progress
@@ -34,12 +34,12 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     typer.echo("\n".join(_summary(imported, out, elapsed_s=time.monotonic() - begin)))
 
 
-def _resolve(source: str, revision: str) -> tuple[Path, Origin | None]:
+def _resolve(source: str, revision: str, out: Path) -> tuple[Path, Origin | None]:
     """Return the folder of a source; a name that is not a path is fetched from the hub."""
     path = Path(source).expanduser()
     if path.exists() or path.is_absolute() or source.startswith("."):
         return path, None
-    return fetch_source(source, revision)
+    return fetch_source(source, revision, out=out, report=lambda text: typer.echo(text, err=True))
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """Options that several commands share, and opening an existing store."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from mlprune.errors import StoreError
+from mlprune.errors import BadInputError, StoreError, unknown
+from mlprune.vocabulary import DtypeName
 
 if TYPE_CHECKING:
     from mlprune.store.store import Store
 
+DTYPE_NAMES: tuple[DtypeName, ...] = get_args(DtypeName)
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
 VariantArgument = Annotated[
     str, typer.Argument(help="Variant id, a unique beginning of it, or a name that a recipe gives it.")
@@ -36,12 +38,31 @@ OtherModelOption = Annotated[
         help="Another base model than the recipe's: a folder, a hub id, or demo for the embedded model.",
     ),
 ]
+AllowImportOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-import",
+        help="Import the models that have the key import in the recipe, as mlprune import does, if that was not done.",
+    ),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]
 
 
 def install_command(extra: str) -> str:
     """Return how to install an optional extra of this package, which is on no package index."""
     return f"pip install -e '.[{extra}]' in the checkout, or pip install 'PATH_OF_THE_WHEEL[{extra}]'"
+
+
+def parse_dtype(name: str) -> DtypeName:
+    """Check the name of a dtype.
+
+    Raises:
+        BadInputError: the name is unknown.
+    """
+    for dtype in DTYPE_NAMES:
+        if dtype == name:
+            return dtype
+    raise unknown("dtype", name, DTYPE_NAMES, error=BadInputError, option="--dtype")
 
 
 def existing_store(uri: str, *, quarantine: bool = False) -> "Store":

@@ -1,6 +1,7 @@
 """Text of `mlprune plan`: jobs, pool, memory, disk space and time."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlprune.plan import Plan, build_plan, pending_jobs
@@ -11,15 +12,29 @@ from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import format_pool, local_ray_pool, require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
+from ray_jobs.driver.model_imports import (
+    ALLOW_IMPORT,
+    RequestedImport,
+    list_pending_imports,
+    with_imported_models,
+)
 
 
-def describe_plan(recipe_path: Path, store_uri: str, *, changes: RecipeChanges = NO_CHANGES) -> str:
-    """Describe what a recipe would run and what it needs, as lines of text. Writes nothing.
+def describe_plan(
+    recipe_path: Path, store_uri: str, *, changes: RecipeChanges = NO_CHANGES, allow_import: bool = False
+) -> str:
+    """Describe what a recipe would run and what it needs, as lines of text. Writes nothing but imported models.
 
+    Args:
+        allow_import: import the models that the recipe asks to import; otherwise those imports are described.
     Raises:
         BadInputError: the recipe cannot be run, or does not fit on this machine.
     """
-    plan = build_plan(load_changed_recipe(recipe_path, changes))
+    recipe = load_changed_recipe(recipe_path, changes)
+    pending_imports = () if allow_import else list_pending_imports(recipe, store_uri=store_uri)
+    if pending_imports:
+        return "\n".join(_describe_imports(recipe, pending_imports))
+    plan = build_plan(with_imported_models(recipe, store_uri=store_uri, address="local", is_allowed=allow_import))
     store = Store(store_uri)
     pending = pending_jobs(plan.jobs, store)
     needs = needs_of(plan, pending)
@@ -40,6 +55,19 @@ def describe_plan(recipe_path: Path, store_uri: str, *, changes: RecipeChanges =
     ]
     lines += _warnings(plan.recipe)
     return "\n".join([*lines, f"pool:   {format_pool(pool)}", *_format_needs(needs, pool)])
+
+
+def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> list[str]:
+    """Describe imports without which the recipe cannot be planned: ids follow from the files of its models."""
+    entries = (
+        _count(len(recipe.variants), "variant entry", "variant entries"),
+        f"{len(recipe.evaluations)} evaluations",
+    )
+    return [
+        f"recipe {recipe.name}: {', '.join(entries)}; its jobs are planned after the import of its models",
+        *(f"  {line}" for request in pending for line in request.describe()),
+        f"next: the same command with {ALLOW_IMPORT}, or mlprune run with {ALLOW_IMPORT}",
+    ]
 
 
 def _warnings(recipe: Recipe) -> list[str]:
@@ -83,6 +111,6 @@ def _format_variants(plan: Plan) -> str:
     return f"{text} ({_count(plan.recipe.n_excluded, 'combination')} excluded)" if plan.recipe.n_excluded else text
 
 
-def _count(n: int, noun: str) -> str:
+def _count(n: int, noun: str, plural: str = "") -> str:
     """Format a number with its noun, in the singular or plural."""
-    return f"{n} {noun if n == 1 else noun + 's'}"
+    return f"{n} {noun if n == 1 else plural or noun + 's'}"

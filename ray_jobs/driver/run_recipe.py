@@ -25,6 +25,7 @@ from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
 from ray_jobs.driver.driver import Driver, Workers
+from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import RunResult
@@ -62,35 +63,46 @@ def run_recipe(
     *,
     address: str = "local",
     changes: RecipeChanges = NO_CHANGES,
+    allow_import: bool = False,
     stale_after_s: float = STALE_AFTER_S,
 ) -> RunSummary:
     """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
 
     Args:
         changes: of the recipe, such as fewer demonstrations and items.
+        allow_import: import the models that the recipe asks to import.
         stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
         StoreError: an object store stopped answering; finished jobs are kept.
     """
     try:
-        return _run_recipe(recipe_path, store_uri, address=address, changes=changes, stale_after_s=stale_after_s)
+        _require_absolute(store_uri, address)
+        recipe = load_changed_recipe(recipe_path, changes)
+        recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
+        return _run_recipe(recipe, store_uri, address=address, stale_after_s=stale_after_s)
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
         raise StoreError(err.message, context) from err
 
 
-def _run_recipe(
-    recipe_path: Path, store_uri: str, *, address: str, changes: RecipeChanges, stale_after_s: float
-) -> RunSummary:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+def _require_absolute(store_uri: str, address: str) -> None:
+    """Check that workers in other folders find the store.
+
+    Raises:
+        BadInputError: the store of a run on a cluster is a relative path.
+    """
     if address not in ("none", "local") and "://" not in store_uri and not Path(store_uri).is_absolute():
         raise BadInputError(
             "the store of a cluster run needs an absolute path, because workers have other working directories",
             store=store_uri,
             expected="an absolute path or a URI",
         )
-    plan = build_plan(load_changed_recipe(recipe_path, changes))
+
+
+def _run_recipe(recipe: Recipe, store_uri: str, *, address: str, stale_after_s: float) -> RunSummary:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    plan = build_plan(recipe)
     store = Store(store_uri, quarantine=True)
     pending = pending_jobs(plan.jobs, store)
     if not pending and store.read_record(plan.record.kind, plan.record.id):

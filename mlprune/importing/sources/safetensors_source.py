@@ -14,7 +14,7 @@ from mlprune.importing.sources.weight_index import indexed_files
 from mlprune.models.checkpoint.tensor_slices import tensor_slice
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, SINGLE_FILE
 
-HUB_PATTERNS = ("*.safetensors", "*.safetensors.index.json")
+HUB_PATTERNS = ("model.safetensors", "model-*.safetensors", INDEX_FILE)
 
 
 def find_safetensors(folder: Path) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ instead, so that the file does not stay mapped.
 """
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from mlprune.errors import ModelError
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.checkpoint.import_advice import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
 from mlprune.models.families.checks import family_of, oriented
 from mlprune.models.families.records import Family
@@ -171,13 +171,10 @@ class WeightFiles:
     def _no_weights(self) -> ModelError:
         patterns = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
         got = sorted(file.name for pattern in patterns for file in self._path.glob(pattern))
-        expected = f"{SINGLE_FILE} or {INDEX_FILE}"
+        context = {"path": str(self._path), "expected": f"{SINGLE_FILE} or {INDEX_FILE}", "got": got}
         if any(name.endswith((".bin", ".gguf")) for name in got):
-            command = f"mlprune import {shlex.quote(str(self._path))} OUT"
-            message = f"the folder has no safetensors weights; make a folder OUT that has them with: {command}"
-        else:
-            message = "the folder has no weights"
-        return ModelError(message, path=str(self._path), expected=expected, got=got)
+            return ModelError("the folder has no safetensors weights", context, next=import_advice(str(self._path)))
+        return ModelError("the folder has no weights", context)
 
     def _opened(self, file_name: str) -> tuple[Any, frozenset[str]]:
         """Open a file if necessary; return it with the names of its tensors."""

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 from mlprune.errors import ModelError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import inspect_model, load_tokenizer, resolve_model
+from tests.hub import Hub, serving, use_hub
 from tests.tiny_models import (
     ALL_FAMILY_NAMES,
     END,
@@ -129,14 +132,31 @@ def test_a_folder_resolves_to_itself_and_other_paths_are_errors_of_one_line(tmp_
     assert "\n" not in str(caught.value)
 
 
-def test_only_safe_files_are_fetched_from_a_hub(tmp_path, monkeypatch):
-    asked = {}
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    with serving() as one:
+        use_hub(monkeypatch, one.url, tmp_path / "cache")
+        yield one
 
-    def snapshot_download(name, **options):
-        asked.update(options, name=name)
-        return str(tmp_path)
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    assert resolve_model("some/model", revision="v1") == tmp_path
-    assert (asked["name"], asked["revision"]) == ("some/model", "v1")
-    assert not [pattern for pattern in asked["allow_patterns"] if pattern.endswith((".py", ".bin", ".pt", ".pkl", "*"))]
+def test_only_safe_files_are_fetched_from_a_hub(hub, caplog):
+    weights = {"model.safetensors": b"safe", "consolidated.safetensors": b"again", "pytorch_model.bin": b"pickled"}
+    commit = hub.push("some/model", {"config.json": b"{}", "modeling.py": b"code", **weights}, revision="v1")
+    folder = resolve_model("some/model", revision="v1")
+    assert folder.name == commit
+    assert sorted(hub.fetched()) == ["config.json", "model.safetensors"]
+    assert "downloading some/model" in caplog.text
+    assert "2 files" in caplog.text
+
+
+def test_a_hub_model_with_pickles_only_names_the_command_that_imports_it(hub):
+    hub.push(
+        "facebook/xglm-564M", {"config.json": b"{}", "pytorch_model.bin": b"pickled", "sentencepiece.bpe.model": b""}
+    )
+    with pytest.raises(ModelError, match="no safetensors weights") as caught:
+        resolve_model("facebook/xglm-564M")
+    assert caught.value.context["name"] == "facebook/xglm-564M"
+    assert caught.value.context["got"] == ["config.json", "pytorch_model.bin", "sentencepiece.bpe.model"]
+    assert caught.value.context["next"].startswith("mlprune import facebook/xglm-564M models/xglm-564M, ")
+    assert "pytorch_model.bin" not in hub.fetched()
+    assert "\n" not in str(caught.value)

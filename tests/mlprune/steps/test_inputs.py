@@ -146,6 +146,7 @@ def test_the_row_of_an_imported_model_says_what_it_was_imported_from_and_its_id_
     assert after.base == before.base
     assert after.base_row == {
         **before.base_row,
+        "source": "facebook/xglm-564M",
         "imported_from": "facebook/xglm-564M",
         "imported_revision": "c" * 40,
         "import_sources": {"pytorch_model.bin": "f" * 64},

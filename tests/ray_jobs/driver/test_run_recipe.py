@@ -53,3 +53,13 @@ def test_a_finished_recipe_loads_neither_ray_nor_the_code_of_its_model(
 @pytest.mark.parametrize("command", [["status"], ["query", "failures"]])
 def test_queries_load_none_of_them(command: list[str], store_path: str) -> None:
     assert "loaded: []" in loaded(*command, "--store", store_path)
+
+
+def test_an_import_without_a_hub_ends_before_the_code_of_models_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    stderr = loaded("import", "facebook/xglm-564M", tmp_path / "out")
+    assert "cannot be reached" in stderr
+    assert "loaded: ['torch']" in stderr

@@ -2,19 +2,25 @@
 
 import typer
 
-from ray_jobs.cli.options import OtherModelOption, RecipeArgument, ShrinkOption, StoreOption
+from ray_jobs.cli.options import AllowImportOption, OtherModelOption, RecipeArgument, ShrinkOption, StoreOption
 
 
 def plan(
-    recipe: RecipeArgument, *, store: StoreOption, shrink: ShrinkOption = None, model: OtherModelOption = None
+    recipe: RecipeArgument,
+    *,
+    store: StoreOption,
+    shrink: ShrinkOption = None,
+    model: OtherModelOption = None,
+    allow_import: AllowImportOption = False,
 ) -> None:
     """Show what a recipe would run, what is already done, and the memory, disk space and time it needs.
 
-    Nothing is run and nothing is written.
+    Nothing is run, and nothing is written to the store except imported models. A model that has to be imported first is
+    described, and imported with --allow-import.
 
     Example: mlprune plan recipe.yaml --store runs/
     """
     from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415 - commands import lazily, so that --help is fast
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 
-    typer.echo(describe_plan(recipe, store, changes=RecipeChanges(shrink, model)))
+    typer.echo(describe_plan(recipe, store, changes=RecipeChanges(shrink, model), allow_import=allow_import))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import OtherModelOption, RecipeArgument, ShrinkOption, StoreOption
+from ray_jobs.cli.options import AllowImportOption, OtherModelOption, RecipeArgument, ShrinkOption, StoreOption
 
 AddressOption = Annotated[
     str,
@@ -22,6 +22,7 @@ def run(
     address: AddressOption = "local",
     shrink: ShrinkOption = None,
     model: OtherModelOption = None,
+    allow_import: AllowImportOption = False,
 ) -> None:
     """Run a recipe. After an interruption or a failure, rerun the same command: finished jobs are skipped.
 
@@ -33,7 +34,8 @@ def run(
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415 - commands import lazily
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
-    summary = run_recipe(recipe, store, address=address, changes=RecipeChanges(shrink, model))
+    changes = RecipeChanges(shrink, model)
+    summary = run_recipe(recipe, store, address=address, changes=changes, allow_import=allow_import)
     for position, command in enumerate(summary.next_commands):
         typer.echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
     raise typer.Exit(summary.exit_code)

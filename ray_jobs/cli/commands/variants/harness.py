@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import ModelOption, StoreOption, existing_store, install_command
+from ray_jobs.cli.options import ModelOption, StoreOption, existing_store, install_command, parse_dtype
 
 DEFAULT_BATCH_TOKENS = 4096
 
@@ -42,7 +42,7 @@ def harness(
         raise BadInputError(message, expected=install_command("harness"), got="no module lm_eval")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # libraries read it when they import their progress bars
-    from ray_jobs.cli.harness_run import HarnessArguments, parse_dtype, parse_tasks, run_harness_command  # noqa: PLC0415
+    from ray_jobs.cli.harness_run import HarnessArguments, parse_tasks, run_harness_command  # noqa: PLC0415
 
     arguments = HarnessArguments(
         parse_tasks(tasks), include_path, limit, num_fewshot, batch_tokens, parse_dtype(dtype), model

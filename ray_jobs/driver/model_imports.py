@@ -1,0 +1,179 @@
+"""Import the models of a recipe that have the key `import`, once, into a folder that all nodes see.
+
+The model cache is the folder in MLPRUNE_MODEL_CACHE, or `imported-models` in a local store. A folder of it has the name
+of a model and its commit, and appears complete or not at all. The conversion runs as `mlprune import` in a process of
+its own; several runs take turns.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlprune.errors import BadInputError, HubError, RecipeError
+from mlprune.hashing import digest
+from mlprune.importing import find_source, read_import_record
+from mlprune.importing.hub_source import HubSource
+from mlprune.recipe import IMPORT_KEY, BaselineConfig, BaseModelConfig, Recipe, wants_import
+from ray_jobs.process.import_command import run_import_command
+
+CACHE_VARIABLE = "MLPRUNE_MODEL_CACHE"
+CACHE_FOLDER = "imported-models"
+"""Folder of the model cache in a local store, or in the user's cache folder."""
+ALLOW_IMPORT = "--allow-import"
+COMMIT_DIGITS = 12
+"""Digits of a commit in the name of a folder."""
+LOCAL_ADDRESSES = ("none", "local")
+
+
+@dataclass(frozen=True)
+class RequestedImport:
+    """A model that a recipe asks to import."""
+
+    source: str
+    """Id on the hub, or folder."""
+    revision: str
+    target: Path
+    """Folder of the imported model."""
+    hub_source: HubSource | None = field(default=None, compare=False)
+    """The files to download; None for a folder, or if the hub does not answer."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the model was imported."""
+        return read_import_record(self.target) is not None if self.target.is_dir() else False
+
+    def describe(self) -> Iterator[str]:
+        """Yield lines on what an import would fetch and write."""
+        if self.hub_source is None:
+            yield f"import {self.source}"
+        else:
+            yield f"fetch {self.hub_source.describe()}"
+        yield f"write {self.target}" + ("" if self.hub_source is None else f": {self._written()}")
+
+    def _written(self) -> str:
+        size = self.hub_source.written_bytes if self.hub_source is not None else 0
+        return f"about {size / 1e9:.2f} GB" if size else "links to the downloaded files"
+
+
+def with_imported_models(recipe: Recipe, *, store_uri: str, address: str, is_allowed: bool) -> Recipe:
+    """Return the recipe with the folders of the imported models; models that are missing are imported first.
+
+    Args:
+        address: where the recipe runs.
+        is_allowed: whether the user permits the conversion of downloaded files.
+    Raises:
+        BadInputError: a model has to be imported and that is not allowed, or the import fails.
+    """
+    requested = requested_imports(recipe, store_uri=store_uri, address=address)
+    pending = _pending(requested)
+    if pending and not is_allowed:
+        raise not_allowed(pending[0])
+    for request in pending:
+        run_import_command(request.source, request.target, revision=request.revision)
+    return _replaced(recipe, requested)
+
+
+def list_pending_imports(recipe: Recipe, *, store_uri: str, address: str = "local") -> list[RequestedImport]:
+    """Return the imports that a recipe asks for and that were not done; see `requested_imports` for errors."""
+    requested = requested_imports(recipe, store_uri=store_uri, address=address)
+    return _pending(requested)
+
+
+def _pending(requested: Mapping[str, RequestedImport]) -> list[RequestedImport]:
+    """Return one import for each folder that is missing."""
+    by_target = {request.target: request for request in requested.values()}
+    return [request for request in by_target.values() if not request.is_done]
+
+
+def requested_imports(recipe: Recipe, *, store_uri: str, address: str) -> Mapping[str, RequestedImport]:
+    """Return key of the recipe -> import that it asks for.
+
+    Raises:
+        BadInputError: no folder is known that all nodes see, or the hub does not have the model.
+    """
+    entries = {key: entry for key, entry in _models(recipe) if wants_import(entry)}
+    if not entries:
+        return {}
+    cache = model_cache(store_uri, address=address)
+    return {key: _request(recipe, entry.path or "", entry.revision, cache) for key, entry in entries.items()}
+
+
+def model_cache(store_uri: str, *, address: str) -> Path:
+    """Return the folder of imported models.
+
+    Raises:
+        BadInputError: a run on a cluster has its store in an object store, and the variable is not set.
+    """
+    if folder := os.environ.get(CACHE_VARIABLE):
+        return Path(folder).expanduser().absolute()
+    if "://" not in store_uri:
+        return Path(store_uri).absolute() / CACHE_FOLDER
+    if address in LOCAL_ADDRESSES:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mlprune" / CACHE_FOLDER
+    raise BadInputError(
+        "a model is to be imported, and no folder for it is known that all nodes see",
+        store=store_uri,
+        expected=f"{CACHE_VARIABLE}=/a/folder/that/all/nodes/see",
+    )
+
+
+def not_allowed(request: RequestedImport) -> BadInputError:
+    """Return the error for an import without the option that allows it."""
+    action = "downloads it and converts its files" if request.hub_source is not None else "converts its files"
+    return RecipeError(
+        "the recipe asks to import a model",
+        model=request.source,
+        next=f"add {ALLOW_IMPORT}, which {action}, pickled ones in a process without network that accepts only "
+        f"tensors, into {request.target}",
+    )
+
+
+def _models(recipe: Recipe) -> Iterator[tuple[str, BaseModelConfig | BaselineConfig]]:
+    """Yield the entries of a recipe that name a model."""
+    yield "model", recipe.model
+    for index, entry in enumerate(recipe.baselines):
+        if entry.kind == "model":
+            yield f"baselines.{index}", entry
+
+
+def _request(recipe: Recipe, path: str, revision: str, cache: Path) -> RequestedImport:
+    folder = recipe.resolve(path)
+    if folder.exists():
+        files = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir())
+        return RequestedImport(str(folder), revision, cache / f"{folder.name}-{digest([str(folder), files])[:12]}")
+    name = re.sub(r"[^\w.-]+", "--", path)
+    try:
+        source = find_source(path, revision)
+    except HubError:
+        imported = _imported_before(cache, path, revision)
+        if imported is None:
+            raise
+        return RequestedImport(path, revision, imported)
+    return RequestedImport(path, revision, cache / f"{name}-{source.origin.commit[:COMMIT_DIGITS]}", source)
+
+
+def _imported_before(cache: Path, hub_id: str, revision: str) -> Path | None:
+    """Return the newest import of a revision of a hub model, for when the hub does not answer."""
+    folders = [folder for folder in cache.glob("*") if folder.is_dir() and not folder.name.startswith(".")]
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
+        record = read_import_record(folder)
+        origin = record.origin if record is not None else None
+        if origin is not None and origin.hub_id == hub_id and revision in (origin.revision, origin.commit):
+            return folder
+    return None
+
+
+def _replaced(recipe: Recipe, requested: Mapping[str, RequestedImport]) -> Recipe:
+    """Return the recipe with the folders of imports."""
+
+    def update(key: str) -> dict[str, object]:
+        return {"path": str(requested[key].target), IMPORT_KEY: False}
+
+    model = recipe.model.model_copy(update=update("model")) if "model" in requested else recipe.model
+    baselines = tuple(
+        entry.model_copy(update=update(f"baselines.{index}")) if f"baselines.{index}" in requested else entry
+        for index, entry in enumerate(recipe.baselines)
+    )
+    return recipe.model_copy(update={"model": model, "baselines": baselines})
