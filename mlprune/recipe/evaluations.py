@@ -68,6 +68,9 @@ class EvaluationConfig(Model):
     """xnli, xcopa: English or native words around the examples; a list gives one evaluation each."""
     shots: Annotated[int, Field(ge=0)] = 4
     """translation: sentence pairs in the prompt."""
+    shots_from: Annotated[str, Field(min_length=1)] | None = None
+    """translation: parallel text of the sentence pairs in the prompt, `corpus` for the recipe's corpus; `path` if left
+    out."""
     shot_seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] | None = None
     """translation: seed of the sentence pairs in the prompt (`seed` if left out); a list gives one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
@@ -110,6 +113,7 @@ class EvaluationConfig(Model):
             ("rule", self.rule == ("mean",), WITH_CANDIDATES),
             ("prompt_language", self.prompt_language == ("en",), WITH_NATIVE_PROMPTS),
             ("shot_seed", self.shot_seed is None, READ_PAIRS),
+            ("shots_from", self.shots_from is None, READ_PAIRS),
         ):
             is_template = option == "rule" and self.task not in KNOWN_TASKS
             if not (is_default or is_template or self.task in tasks):

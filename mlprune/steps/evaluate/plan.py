@@ -9,11 +9,11 @@ from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
-from mlprune.steps.demonstrate.source_texts import is_same_text
+from mlprune.steps.demonstrate.source_texts import CorpusRef, is_same_text
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
-from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile, shot_lines, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile, shot_contents, shot_lines, task_data
 from mlprune.steps.inputs import Inputs, text_ref
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.prune.plan import PlannedVariant
@@ -49,7 +49,8 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     )
     specs = [in_profile(spec, profile) for profile in entry.profile]
     if entry.pairs:
-        return tuple(task for of_profile in specs for task in _translations(of_profile, entry))
+        shots = _shot_corpus(recipe, inputs, entry)
+        return tuple(task for of_profile in specs for task in _translations(of_profile, entry, shots=shots))
     choices = product(specs, entry.rule, entry.prompt_language, entry.languages)
     return tuple(
         replace(of_profile, rule=rule, prompts=prompts, language=language)
@@ -62,13 +63,22 @@ def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
     return None if config is None else TemplateTask(**config.model_dump())
 
 
-def _translations(spec: TaskSpec, entry: EvaluationConfig) -> Iterator[TaskSpec]:
+def _shot_corpus(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> CorpusRef | None:
+    """Return the text of the shots if the entry names one: the corpus, or the development split of a folder."""
+    if entry.shots_from is None or entry.shots_from == entry.path:
+        return None
+    return inputs.corpus_ref if entry.shots_from == CORPUS else text_ref(recipe.resolve(entry.shots_from), "dev")
+
+
+def _translations(spec: TaskSpec, entry: EvaluationConfig, *, shots: CorpusRef | None) -> Iterator[TaskSpec]:
     """Yield a spec for each pair and shot seed, by default the seed of the entry; profile paper has no seeds."""
     spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
     pairs = ["-".join(pair_languages(pair)) for pair in entry.pairs]
     shot_seeds = (0,) if spec.profile == "paper" else entry.shot_seed or (entry.seed,)
     for shot_seed, pair in product(shot_seeds, pairs):
-        yield replace(spec, language=pair, shot_seed=shot_seed)
+        task = replace(spec, language=pair, shot_seed=shot_seed)
+        is_other = shots is not None and spec.corpus is not None and not is_same_text(shots, spec.corpus, task.sides[0])
+        yield replace(task, other_shots=True, shot_corpus=shots) if is_other else task
 
 
 def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:
@@ -98,7 +108,7 @@ def plan_evaluations(
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
     for entry in recipe.evaluations:
         for task in task_specs(recipe, inputs, entry):
-            contents = {"items": task_data(task).content_sha256}
+            contents = {"items": task_data(task).content_sha256, **shot_contents(task)}
             if task.sides and len(shot_lines(task)) < task.shots:
                 raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
             for variant in _evaluated_variants(entry, variants):

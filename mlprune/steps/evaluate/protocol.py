@@ -53,6 +53,8 @@ class EvaluationProtocol:
     subset: ExampleSubset | None = None
     """Examples that a rescoring kept."""
     profile: ProfileName = "corrected"
+    other_shots: bool = False
+    """Translation: whether the sentence pairs in the prompt are from another text than the evaluated ones."""
 
     @cached_property
     def id(self) -> str:
@@ -72,6 +74,7 @@ class EvaluationProtocol:
             "subset_n_asked": None if self.subset is None else self.subset.n_asked,
             "subset_sha256": None if self.subset is None else self.subset.sha256,
             **profile_column(self.profile),
+            **({"other_shots": True} if self.other_shots else {}),
         }
 
 

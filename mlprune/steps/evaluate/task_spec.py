@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
+from mlprune.corpus.sources import ParallelCorpus
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
@@ -19,7 +20,7 @@ from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task, prompt_language, with_prompts
 from mlprune.evaluation.tasks.task_files import Item, TaskData, corpus_items, read_items
 from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
-from mlprune.hashing import ordered_by_hash, with_defaults, without_defaults
+from mlprune.hashing import digest, ordered_by_hash, with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.demonstrate.source_texts import CorpusRef, open_corpus
@@ -29,7 +30,7 @@ from mlprune.vocabulary import ProfileName, PromptName, RuleName, SplitName
 
 PUBLISHED_SHOT_LENGTH = 100
 """Characters that a source sentence must stay below to be a shot of profile `paper`."""
-_NOT_IN_ID = ("folder", "hub", "corpus")
+_NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ class TaskSpec:
     """Examples that a rescoring kept; None for all."""
     profile: ProfileName = "corrected"
     """`paper` chooses examples and shots as the published code does, and scores candidates and ranks as it does."""
+    other_shots: bool = False
+    """Translation: whether the sentence pairs in the prompt are from another text, `shot_corpus`."""
+    shot_corpus: CorpusRef | None = None
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -138,6 +142,7 @@ class TaskSpec:
             metric_names=self.metrics,
             subset=self.subset,
             profile=self.profile,
+            other_shots=self.other_shots,
         )
 
     @property
@@ -223,13 +228,26 @@ def shot_lines(spec: TaskSpec) -> tuple[int, ...]:
 
     Profile `paper` takes them in the order of the file and skips long source sentences, as the published code does.
     """
-    assert spec.corpus is not None, "translation reads a corpus"
-    evaluated = {item.example_id for item in task_data(spec).items}
-    lines = open_corpus(spec.corpus).lines(spec.sides[0])
+    evaluated = set() if spec.shot_corpus else {item.example_id for item in task_data(spec).items}
+    lines = _shot_text(spec).lines(spec.sides[0])
     unused = (line for line in range(len(lines)) if str(line) not in evaluated)
     if spec.profile == "paper":
         return tuple(islice((line for line in unused if len(lines[line]) < PUBLISHED_SHOT_LENGTH), spec.shots))
     return tuple(ordered_by_hash(spec.shot_seed, unused)[: spec.shots])
+
+
+def _shot_text(spec: TaskSpec) -> ParallelCorpus:
+    corpus = spec.shot_corpus or spec.corpus
+    assert corpus is not None, "translation reads a corpus"
+    return open_corpus(corpus)
+
+
+def shot_contents(spec: TaskSpec) -> dict[str, str]:
+    """Return the hash of another text that shots are taken from, for an id; nothing if there is none."""
+    if spec.shot_corpus is None:
+        return {}
+    text = _shot_text(spec)
+    return {"shots": digest([text.content(side) for side in spec.sides])}
 
 
 def prepared_task(spec: TaskSpec, model: ModelRef, batch_tokens: int) -> PreparedTask | PreparedTranslation:
@@ -258,8 +276,7 @@ def _tokenised(
     if spec.definition.reads != "pairs":
         choices = cast("tuple[ChoiceItem, ...]", items)
         return prepare(tokenizer, choices, batch_tokens=batch_tokens, max_positions=model.max_positions)
-    assert spec.corpus is not None, "translation reads a corpus"
-    source, target = (open_corpus(spec.corpus).lines(side) for side in spec.sides)
+    source, target = (_shot_text(spec).lines(side) for side in spec.sides)
     return prepare_translation(
         tokenizer,
         cast("tuple[TranslationItem, ...]", items),

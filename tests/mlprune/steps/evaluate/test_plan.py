@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from mlprune.errors import BadInputError, CorpusError, RecipeError, TaskFileError
+from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.evaluation.tasks.published_examples import published_examples
 from mlprune.hashing import split_of
 from mlprune.plan import Plan, build_plan
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.recipe import parse_recipe
+from mlprune.steps.demonstrate.source_texts import open_corpus
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.plan import evaluated_lines
-from mlprune.steps.evaluate.task_spec import TaskSpec, shot_lines, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task, shot_lines, task_data
 from mlprune.steps.inputs import open_inputs
-from tests.tiny_recipes import N_LINES, small_recipe
+from tests.tiny_recipes import CORPUS, N_LINES, small_recipe
 
 PERPLEXITY: dict[str, Any] = {"task": "perplexity", "path": "corpus", "languages": ["en"]}
 TRANSLATION: dict[str, Any] = {
@@ -288,3 +290,38 @@ def test_translation_in_the_paper_profile_takes_short_sentences_in_the_order_of_
     (task,) = tasks_of(own_inputs, {**TRANSLATION, "shots": 2, "profile": "paper", "shot_seed": [0, 1]})
     evaluated = {int(item.example_id) for item in task_data(task).items}
     assert shot_lines(task) == tuple(line for line in range(N_LINES) if line != 1 and line not in evaluated)[:2]
+
+
+def test_shots_of_a_translation_may_be_from_another_text(own_inputs: Path) -> None:
+    (own_inputs / "other").mkdir()
+    for language in ("fr", "en"):
+        (own_inputs / "other" / f"{language}.txt").write_text("".join(f"{language} {n}\n" for n in range(9)))
+    entry = {**TRANSLATION, "path": "other", "limit": None}
+    with pytest.raises(RecipeError, match="too few sentences for the shots"):
+        plan_of(own_inputs, entry)
+    own = {**entry, "limit": 3}
+    ids = [evaluation_ids(own_inputs, {**own, **more})[0] for more in ({}, {"shots_from": "corpus"})]
+    assert ids[0] != ids[1]
+    assert evaluation_ids(own_inputs, {**own, "shots_from": "other"}) == evaluation_ids(
+        own_inputs, {**own, "shots_from": "./other"}
+    )
+    assert evaluation_ids(own_inputs, {**own, "shots_from": "other"})[0] == ids[0]
+    (task,) = tasks_of(own_inputs, {**entry, "shots_from": "corpus"})
+    (line,) = shot_lines(task)
+    assert line == by_hash(0, list(range(N_LINES)))[0]
+    prepared = prepared_task(task, open_inputs(parse_recipe(recipe_of(), folder=own_inputs)).model, 128)
+    assert isinstance(prepared, PreparedTranslation)
+    shown = "".join(
+        f"French: {CORPUS['fr'].format(n=n)}</s>English: {CORPUS['en'].format(n=n)}</s>" for n in shot_lines(task)
+    )
+    assert prepared.prompts[0] == f"{shown}French: fr 0</s>English:"
+    (own_task,) = tasks_of(own_inputs, own)
+    assert task.protocol.id != own_task.protocol.id
+    (own_inputs / "corpus" / "en.txt").write_text("".join(f"new {n}\n" for n in range(N_LINES)))
+    open_corpus.cache_clear()
+    assert evaluation_ids(own_inputs, {**own, "shots_from": "corpus"})[0] not in ids
+
+
+def test_shots_from_is_for_translation_only(tiny_inputs: Path) -> None:
+    with pytest.raises(RecipeError, match="shots_from"):
+        plan_of(tiny_inputs, {**FACTS, "shots_from": "corpus"})
