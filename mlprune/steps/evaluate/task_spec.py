@@ -228,12 +228,21 @@ def shot_lines(spec: TaskSpec) -> tuple[int, ...]:
 
     Profile `paper` takes them in the order of the file and skips long source sentences, as the published code does.
     """
-    evaluated = set() if spec.shot_corpus else {item.example_id for item in task_data(spec).items}
-    lines = _shot_text(spec).lines(spec.sides[0])
-    unused = (line for line in range(len(lines)) if str(line) not in evaluated)
+    lines, evaluated = _shot_text(spec).lines(spec.sides[0]), _evaluated_lines(spec)
+    unused = (line for line in range(len(lines)) if line not in evaluated)
     if spec.profile == "paper":
         return tuple(islice((line for line in unused if len(lines[line]) < PUBLISHED_SHOT_LENGTH), spec.shots))
     return tuple(ordered_by_hash(spec.shot_seed, unused)[: spec.shots])
+
+
+def _evaluated_lines(spec: TaskSpec) -> frozenset[int]:
+    """Return the lines that are evaluated; if shots are from another text, its lines with an evaluated sentence."""
+    items = cast("tuple[TranslationItem, ...]", task_data(spec).items)
+    if spec.shot_corpus is None:
+        return frozenset(int(item.example_id) for item in items)
+    sources, references = {item.source for item in items}, {item.reference for item in items}
+    pairs = zip(*(_shot_text(spec).lines(side) for side in spec.sides), strict=True)
+    return frozenset(line for line, (x, y) in enumerate(pairs) if x in sources or y in references)
 
 
 def _shot_text(spec: TaskSpec) -> ParallelCorpus:

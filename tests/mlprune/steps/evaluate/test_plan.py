@@ -322,6 +322,35 @@ def test_shots_of_a_translation_may_be_from_another_text(own_inputs: Path) -> No
     assert evaluation_ids(own_inputs, {**own, "shots_from": "corpus"})[0] not in ids
 
 
+def test_shots_of_another_text_are_not_evaluated_sentences(own_inputs: Path) -> None:
+    (own_inputs / "other").mkdir()
+    for language in ("fr", "en"):
+        lines = [CORPUS[language].format(n=line) for line in range(N_LINES - 2)]
+        (own_inputs / "other" / f"{language}.txt").write_text("\n".join([*lines, f"only here, {language}"]) + "\n")
+    entry = {**TRANSLATION, "path": "other", "shots_from": "corpus", "limit": None, "shots": 2}
+    assert shot_lines(tasks_of(own_inputs, entry)[0]) == tuple(by_hash(0, [N_LINES - 2, N_LINES - 1]))
+    with pytest.raises(RecipeError, match="too few sentences"):
+        plan_of(own_inputs, {**entry, "shots": 3})
+
+
+def test_evaluations_of_published_text_use_the_corpus_only_in_the_same_split(own_inputs: Path) -> None:
+    for split, n_lines in (("dev", 5), ("devtest", 4)):
+        (own_inputs / "flores" / split).mkdir(parents=True)
+        for code in ("eng_Latn", "fra_Latn"):
+            lines = [f"{code} {split} {line}\n" for line in range(n_lines)]
+            (own_inputs / "flores" / split / f"{code}.{split}").write_text("".join(lines))
+    corpus = {"kind": "parallel_text", "path": "flores"}
+    used = {}
+    for path, split in (("flores", "dev"), ("flores/dev", "dev"), ("flores", "test"), ("flores", "devtest")):
+        entry = {**PERPLEXITY, "path": path, "split": split}
+        recipe = parse_recipe(recipe_of(entry, corpus=corpus), folder=own_inputs)
+        used[path, split] = len(evaluated_lines(recipe, open_inputs(recipe)))
+    assert list(used.values()) == [5, 5, 0, 0]
+    for bad, message in (({"split": "train"}, "no such split"), ({"path": "corpus", "split": "dev"}, "no splits")):
+        with pytest.raises(CorpusError, match=message):
+            plan_of(own_inputs, PERPLEXITY, corpus={**corpus, **bad})
+
+
 def test_shots_from_is_for_translation_only(tiny_inputs: Path) -> None:
     with pytest.raises(RecipeError, match="shots_from"):
         plan_of(tiny_inputs, {**FACTS, "shots_from": "corpus"})
