@@ -1,5 +1,6 @@
 """Node capacity: CPUs, accelerators and memory of the nodes of a cluster, and the actors that fit on them."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ class Coordinators:
     """Memory of each of them."""
 
 
+LEAST_CPUS = 1e-4
+"""Smallest fraction of a CPU that Ray assigns."""
 NO_COORDINATORS = Coordinators()
 
 
@@ -50,9 +53,13 @@ def has_room(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordina
 
 def max_cpus(nodes: Sequence[Node], n: int) -> float:
     """Most CPUs that each of n actors can have: a whole number, or a fraction if there are fewer CPUs than actors."""
-    shares = {node.n_cpus / k for node in nodes for k in range(1, n + 1)}
-    offers = {float(int(share)) if share >= 1 else round(share - 5e-5, 4) for share in shares}
-    return max((cpus for cpus in offers if cpus > 0 and _n_with_cpus(nodes, cpus) >= n), default=0.0)
+    if _n_with_cpus(nodes, LEAST_CPUS) < n:
+        return 0.0
+    shares = {n_cpus / k for n_cpus in {node.n_cpus for node in nodes} for k in range(1, n + 1)}
+    offers = {float(int(share)) if share >= 1 else round(share - LEAST_CPUS / 2, 4) for share in shares}
+    descending = sorted((cpus for cpus in offers if cpus > 0), reverse=True)
+    position = bisect_left(descending, n, key=lambda cpus: _n_with_cpus(nodes, cpus))
+    return descending[position] if position < len(descending) else 0.0
 
 
 def max_memory(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordinators = NO_COORDINATORS) -> int:

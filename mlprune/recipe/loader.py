@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -60,18 +61,27 @@ LIST_KEYS = {"parts", "against", "over", "shares", "of"}
 """Keys whose value is always a list. A list under any other key of an entry multiplies out."""
 
 
+MAX_COMBINATIONS = 10_000
+"""Most combinations of the lists in an entry; planning a combination takes about a millisecond."""
+
+
 def expand_entry(entry: Entry) -> list[Entry]:
     """All combinations of the lists in an entry. The last key varies fastest; an empty list stays and is refused later.
 
     `exclude` is a list of mappings. A combination that agrees with all keys of one mapping is left out.
 
     Raises:
-        RecipeError: `exclude` is not a list of mappings, has a key that the entry does not have, or removes no
-            combination or all of them.
+        RecipeError: there are too many combinations; or `exclude` is not a list of mappings, has a key that the entry
+            does not have, or removes no combination or all of them.
     """
     exclude = entry.get("exclude")
     entry = {key: value for key, value in entry.items() if key != "exclude"}
     keys = [key for key, value in entry.items() if isinstance(value, list) and value and key not in LIST_KEYS]
+    n_combinations = prod(len(entry[key]) for key in keys)
+    if n_combinations > MAX_COMBINATIONS:
+        lengths = {key: len(entry[key]) for key in keys}
+        message = "the lists of an entry have too many combinations; split the recipe"
+        raise RecipeError(message, expected=f"at most {MAX_COMBINATIONS}", got=n_combinations, lengths=lengths)
     combinations = itertools.product(*(entry[key] for key in keys))
     expanded: list[Entry] = [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
     return expanded if exclude is None else _without(expanded, exclude, entry=entry)

@@ -1,5 +1,6 @@
 """Options that several commands share, and opening an existing store."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -46,6 +47,12 @@ AllowImportOption = Annotated[
     ),
 ]
 FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]
+
+
+def show_start(text: str) -> None:
+    """Show on a terminal that a command works, before it imports libraries for seconds."""
+    if sys.stderr.isatty():
+        typer.echo(f"{text} ...", err=True)
 
 
 def install_command(extra: str) -> str:

@@ -35,6 +35,7 @@ def run_import_command(source: str, target: Path, *, revision: str) -> None:
         code, message = _run(command)
         if code != 0:
             raise ModelError(message or f"the import of a model ended with exit code {code}", model=source)
+        sys.stderr.write(f"imported {source} to {target}\n")
 
 
 @contextmanager
@@ -53,15 +54,15 @@ def _only_process(target: Path) -> Iterator[None]:
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """Run a command; its output goes to stderr. Returns its exit code and the text of its error."""
+    """Run a command; its progress goes to stderr. Returns its exit code and the text of its error."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     message = ""
     with subprocess.Popen(  # noqa: S603 - the command is ours
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, encoding="utf-8", errors="replace"
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, encoding="utf-8", errors="replace"
     ) as process:
         try:
-            for line in process.stdout or ():
+            for line in process.stderr or ():
                 if line.startswith(ERROR_PREFIX):
                     message = line.removeprefix(ERROR_PREFIX).strip()
                 else:

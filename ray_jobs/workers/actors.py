@@ -1,10 +1,13 @@
-"""Ray actors: a worker, and a shard of a model that is too large for one process."""
+"""Ray actors: a worker, and a shard of a model that is too large for one process.
+
+The driver imports this module, too. The code of models, which takes seconds to import, is imported by the actors.
+"""
 
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Concatenate
+from typing import TYPE_CHECKING, Concatenate
 
 import ray
 import torch
@@ -14,21 +17,24 @@ from ray.exceptions import RayError
 from mlprune.models.block_ranges import plan_spans
 from mlprune.models.chain import Arguments, Chain
 from mlprune.models.inference.visitor import Result
-from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.model_loading import load_model, load_shard, warm_up
 from ray_jobs.workers.placement_groups import ReplicaPlacement
-from ray_jobs.workers.ray_chain import RayChain
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
+
+if TYPE_CHECKING:
+    from mlprune.models.shard import Shard
+    from ray_jobs.workers.ray_chain import RayChain
 
 
 class ShardActor:
     """A process with some blocks of a model."""
 
     def __init__(self, model: ModelRef, span: range, pool: Pool, *, offloaded: bool) -> None:
+        from ray_jobs.workers.model_loading import load_shard  # noqa: PLC0415 - see the module's docstring
+
         torch.set_num_threads(1)
         set_worker_threads(pool.threads)
         self._peak = PeakMemory()
@@ -36,7 +42,7 @@ class ShardActor:
 
     def call(
         self,
-        method: Callable[Concatenate[Shard, Arguments], Result],
+        method: "Callable[Concatenate[Shard, Arguments], Result]",
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Result:
@@ -58,6 +64,8 @@ class WorkerActor:
     def __init__(
         self, store_uri: str, model: ModelRef, pool: Pool, *, placement: ReplicaPlacement, number: int
     ) -> None:
+        from ray_jobs.workers.model_loading import warm_up  # noqa: PLC0415 - see the module's docstring
+
         self._model = model
         self._pool = pool
         self._placement = placement
@@ -95,6 +103,9 @@ class WorkerActor:
             shard.measure.remote()
 
     def _load(self, other: ModelRef | None, *, offloaded: bool = False) -> Chain:
+        from ray_jobs.workers.model_loading import load_model  # noqa: PLC0415 - see the module's docstring
+        from ray_jobs.workers.ray_chain import RayChain  # noqa: PLC0415
+
         model = other or self._model
         if self._pool.n_shards == 1:
             return load_model(model, self._pool, offloaded=offloaded)

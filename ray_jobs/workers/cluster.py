@@ -5,18 +5,25 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypedDict
+from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlprune.errors import BadInputError
+from mlprune.network import connection_problem
 from mlprune.plan.node_capacity import Node
 from ray_jobs.process.signals import ignore_signals, preserve_signal_handlers
 from ray_jobs.workers.node_resources import local_ray_bytes, n_cpus
 
 logger = logging.getLogger(__name__)
 
+CLIENT_SCHEME = "ray://"
+CLIENT_PORT, GCS_PORT = 10001, 6379
+"""Ports of a cluster: for clients outside of it, and for drivers on its nodes."""
+CONNECT_TIMEOUT_S = 3.0
+"""Time in which a cluster has to accept a connection."""
 LOOPBACK = "127.0.0.1"
 GPU_PROBE_TIMEOUT_S = 60.0
 """Time that a node has to report the memory of its accelerators."""
@@ -42,6 +49,7 @@ def connected(address: str) -> Iterator[None]:
     Raises:
         BadInputError: the cluster cannot be reached, or Ray does not start here.
     """
+    _require_listener(address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, object] = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
     try:
@@ -58,6 +66,24 @@ def connected(address: str) -> Iterator[None]:
             ray.shutdown()
 
 
+def _require_listener(address: str) -> None:
+    """Check that something listens at the address of a cluster; Ray itself tries for half a minute.
+
+    Raises:
+        BadInputError: nothing accepts a connection.
+    """
+    default_port = CLIENT_PORT if address.startswith(CLIENT_SCHEME) else GCS_PORT
+    parts = urlsplit(f"//{address.removeprefix(CLIENT_SCHEME)}")
+    if "://" in address.removeprefix(CLIENT_SCHEME) or address in ("local", "auto") or not parts.hostname:
+        return
+    try:
+        port = parts.port or default_port
+    except ValueError as err:
+        raise _not_connected(address, str(err)) from err
+    if problem := connection_problem(parts.hostname, port, timeout_s=CONNECT_TIMEOUT_S):
+        raise _not_connected(address, f"{parts.hostname}:{port}: {problem}")
+
+
 def _local_options() -> dict[str, object]:
     """Options of a new local Ray, even if another Ray runs here or RAY_ADDRESS is set."""
     actor_bytes, object_store_bytes = local_ray_bytes()
@@ -69,7 +95,8 @@ def _not_connected(address: str, reason: str) -> BadInputError:
     if address == "local":
         advice = "rerun the command when the machine is less busy, or use --address none, which does not need Ray"
         return BadInputError("Ray did not start on this machine", reason=reason, next=advice)
-    return BadInputError("the Ray cluster cannot be reached", address=address, reason=reason)
+    advice = "start a cluster with ray start --head, check the address, or leave out --address to run on this machine"
+    return BadInputError("the Ray cluster cannot be reached", address=address, reason=reason, next=advice)
 
 
 def nodes() -> list[Node]:

@@ -1,6 +1,7 @@
 """Capacity of nodes, compared with trying all placements of actors."""
 
 import itertools
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +64,20 @@ def test_accelerators_are_shared_in_equal_parts() -> None:
     assert [n_gpu_shares(nodes, share) for share in (1, 0.5, 2)] == [3, 6, 1]
     assert has_room(nodes, Actor(1.0, 0.5, 0), 6)
     assert not has_room(nodes, Actor(1.0, 2, 0), 2)
+
+
+@given(NODES, st.integers(1, 40))
+def test_the_cpus_of_an_actor_are_the_largest_offer_that_all_fit_into(nodes: list[Node], n: int) -> None:
+    shares = [node.n_cpus / k for node in nodes for k in range(1, n + 1)]
+    offers = [float(int(share)) if share >= 1 else round(share - 5e-5, 4) for share in shares]
+    plenty = [Node(node.n_cpus, 1) for node in nodes]
+    fitting = [cpus for cpus in offers if cpus > 0 and has_room(plenty, Actor(cpus, 0, 0), n)]
+    assert max_cpus(nodes, n) == max(fitting, default=0.0)
+
+
+def test_an_absurd_number_of_actors_is_refused_without_counting_to_it() -> None:
+    nodes = [Node(64.0, 2**40)] * 100
+    started_at = time.process_time()
+    assert max_cpus(nodes, 10**9) == 0.0
+    assert max_cpus(nodes, 50_000) == 0.128
+    assert time.process_time() - started_at < 2

@@ -1,5 +1,6 @@
 """Load recipes from files: YAML, lists that multiply out, `exclude`, and files that are not recipes."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -283,3 +284,13 @@ def test_an_unknown_name_is_reported_with_the_index_of_its_entry() -> None:
         "unknown name in demonstrations",
         "variants.1.demonstrations",
     )
+
+
+def test_an_entry_with_an_absurd_number_of_combinations_is_refused_at_once() -> None:
+    entry = {"sparsity": [n / 10**6 for n in range(1, 99_999)], "score": ["wanda", "ria"]}
+    started_at = time.process_time()
+    with pytest.raises(RecipeError, match="too many combinations") as caught:
+        expand_entry(entry)
+    assert time.process_time() - started_at < 1
+    assert caught.value.context["got"] == 2 * 99_998
+    assert caught.value.context["lengths"] == {"sparsity": 99_998, "score": 2}

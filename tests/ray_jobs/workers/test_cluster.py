@@ -5,6 +5,7 @@ import pytest
 from mlprune.errors import BadInputError
 from ray_jobs.workers import cluster
 from ray_jobs.workers.cluster import node_of
+from tests.hub import silent_address
 
 
 def ray_node(**resources: float) -> dict[str, object]:
@@ -54,7 +55,31 @@ def test_a_ray_that_does_not_start_in_time_is_bad_input_in_one_line(
         raise Exception("the node timed out\nduring startup.")  # noqa: TRY002 - as Ray does
 
     monkeypatch.setattr(cluster.ray, "init", too_slow)
+    monkeypatch.setattr(cluster, "connection_problem", lambda *_, **__: None)
     with pytest.raises(BadInputError) as caught, cluster.connected(address):
         pass
     assert context.items() <= caught.value.context.items()
     assert len(str(caught.value).splitlines()) == 1
+
+
+def never(**_: object) -> None:
+    raise AssertionError("Ray must not be asked")
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1:1", "ray://127.0.0.1:port"])
+def test_a_cluster_where_nothing_listens_is_reported_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster.ray, "init", never)
+    with pytest.raises(BadInputError, match="cannot be reached") as caught, cluster.connected(address):
+        pass
+    assert caught.value.context["address"] == address
+    assert "ray start --head" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_cluster_that_does_not_answer_is_reported_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster.ray, "init", never)
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT_S", 0.2)
+    with silent_address() as port:
+        opened = cluster.connected(f"ray://127.0.0.1:{port}")
+        with pytest.raises(BadInputError, match=r"no answer within 0\.2 s"), opened:
+            pass

@@ -2,7 +2,14 @@
 
 import typer
 
-from ray_jobs.cli.options import AllowImportOption, OtherModelOption, RecipeArgument, ShrinkOption, StoreOption
+from ray_jobs.cli.options import (
+    AllowImportOption,
+    OtherModelOption,
+    RecipeArgument,
+    ShrinkOption,
+    StoreOption,
+    show_start,
+)
 
 
 def plan(
@@ -20,6 +27,7 @@ def plan(
 
     Example: mlprune plan recipe.yaml --store runs/
     """
+    show_start(f"planning {recipe}: reading its model and texts")
     from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415 - commands import lazily, so that --help is fast
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 

@@ -4,7 +4,14 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import AllowImportOption, OtherModelOption, RecipeArgument, ShrinkOption, StoreOption
+from ray_jobs.cli.options import (
+    AllowImportOption,
+    OtherModelOption,
+    RecipeArgument,
+    ShrinkOption,
+    StoreOption,
+    show_start,
+)
 
 AddressOption = Annotated[
     str,
@@ -31,6 +38,7 @@ def run(
       mlprune run recipe.yaml --store runs/ --address local
       mlprune run recipe.yaml --store trial/ --shrink 4 --model demo
     """
+    show_start(f"planning {recipe}: reading its model and texts")
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415 - commands import lazily
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
