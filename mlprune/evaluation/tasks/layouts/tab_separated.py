@@ -19,22 +19,28 @@ Row = TypeVar("Row")
 def tab_separated(path: Path) -> list[list[str]]:
     """Return the cells of each line that is not empty, without the quotes that enclose values.
 
-    Quotes enclose values if every cell with a quote begins and ends with one and doubles those inside, as a writer of
-    CSV does. In a file with any other quote they are characters of the text.
+    Quotes enclose values if the file is as a writer of CSV leaves it: every cell with a quote begins and ends with one
+    and doubles those inside, or all cells are enclosed. In other files quotes are characters of the text.
 
     Raises:
         CorpusError: the file cannot be read.
     """
     lines = [line for line in read_lines(path) if line]
     rows = [line.split("\t") for line in lines]
-    quoted = [cell for row in rows for cell in row if '"' in cell]
-    if quoted and all(map(_is_enclosed, quoted)):
+    cells_with_quotes = [cell for row in rows for cell in row if '"' in cell]
+    if cells_with_quotes and (
+        all(map(_doubles_quotes, cells_with_quotes)) or all(map(_is_enclosed, (cell for row in rows for cell in row)))
+    ):
         return list(csv.reader(lines, delimiter="\t"))
     return rows
 
 
 def _is_enclosed(cell: str) -> bool:
     return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
+
+
+def _doubles_quotes(cell: str) -> bool:
+    return _is_enclosed(cell) and '""' in cell[1:-1]
 
 
 def first_cells(path: Path, n_rows: int = 1) -> list[list[str]]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from mlprune.corpus.row_files import read_json_lines
+from mlprune.corpus.row_files import read_cells, read_json_lines
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import TaskFile, TaskLayout
-from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, first_object, tab_separated
+from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, first_object
 from mlprune.languages import language_tag
 
 COLUMNS = ("language", "gold_label", "sentence1", "sentence2", "pairID")
@@ -67,9 +67,10 @@ def _values(path: Path) -> Iterator[tuple[object, ...]]:
         for row in read_json_lines(path):
             yield tuple(row.get(column) for column in COLUMNS)
         return
-    header, *table = tab_separated(path)
+    table = read_cells(path)
+    _, header = next(table)
     places = [header.index(column) for column in COLUMNS]
-    for line, values in enumerate(table, start=2):
+    for line, values in table:
         if len(values) <= max(places):
             raise TaskFileError("a row has too few cells", line=line, expected=len(header), got=len(values))
         yield tuple(values[place] for place in places)
