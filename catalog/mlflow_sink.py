@@ -5,18 +5,26 @@ its existing run.
 """
 
 import re
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from catalog.results import Row
 from catalog.sql_files import statement
 from catalog.store import Catalog
+from mlprune.errors import BadInputError
 
 METRICS_AT_ONCE = 900
 """Number of metrics in one request; the limit of the server is 1,000."""
+CONNECT_TIMEOUT_S = 5.0
+DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_REASON = 300
+"""Longest reason, in characters, that is repeated from MLflow's messages."""
 ID_TAG = "mlprune.id"
 """Tag that identifies a run: `<recipe>` for a parent run, `<recipe>/<variant id>` for the run of a variant."""
 SNAPSHOT = "mlprune.snapshot_id"
@@ -32,9 +40,34 @@ def send_to_mlflow(catalog: Catalog, *, tracking_uri: str, experiment: str) -> i
         experiment: name of the experiment; it is created if it does not exist.
     Returns: number of variants sent. Variants that were sent from the same snapshot are skipped.
     Raises:
-        mlflow.exceptions.MlflowException: the tracking URI is not available, or refuses a request.
+        BadInputError: the tracking URI is wrong or not available, or its server refuses a request.
     """
-    client = MlflowClient(tracking_uri=tracking_uri)
+    _check_uri(tracking_uri)
+    try:
+        return _send(catalog, MlflowClient(tracking_uri=tracking_uri), experiment)
+    except (MlflowException, ImportError, OSError) as err:
+        reason = " ".join(str(err).split())[:MAX_REASON]
+        raise BadInputError("MLflow refuses the tracking URI", tracking_uri=tracking_uri, reason=reason) from err
+
+
+def _check_uri(tracking_uri: str) -> None:
+    """Refuse an empty URI, for which MLflow would write to the working directory, and a server that does not answer.
+
+    MLflow itself repeats its requests for minutes.
+    """
+    if not tracking_uri:
+        raise BadInputError("the tracking URI is empty", expected="a server, a database or a folder", got=tracking_uri)
+    try:
+        address = urlsplit(tracking_uri)
+        if address.scheme in DEFAULT_PORTS:
+            port = address.port or DEFAULT_PORTS[address.scheme]
+            socket.create_connection((address.hostname or "", port), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, ValueError) as err:
+        message = "the tracking server cannot be reached"
+        raise BadInputError(message, tracking_uri=tracking_uri, reason=str(err)) from err
+
+
+def _send(catalog: Catalog, client: MlflowClient, experiment: str) -> int:
     existing = client.get_experiment_by_name(experiment)
     experiment_id = existing.experiment_id if existing else client.create_experiment(experiment)
     sink = _Sink(client, experiment_id, catalog.snapshot_id())

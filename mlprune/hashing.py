@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mlprune.errors import BadInputError
 from mlprune.json_values import JsonValue
 
 if TYPE_CHECKING:
@@ -21,8 +22,17 @@ def canonical_json(value: object) -> str:
 
 
 def digest(value: object) -> str:
-    """Return the SHA-256, in hex, of the canonical JSON of a value."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    """Return the SHA-256, in hex, of the canonical JSON of a value.
+
+    Raises:
+        BadInputError: a text contains half of a surrogate pair.
+    """
+    try:
+        data = canonical_json(value).encode()
+    except UnicodeEncodeError as err:
+        text = err.object[max(0, err.start - 20) : err.end + 20]
+        raise BadInputError("a text contains half of a surrogate pair, which is not a character", text=text) from err
+    return hashlib.sha256(data).hexdigest()
 
 
 def ordered_by_hash(seed: int, names: Iterable[Name]) -> list[Name]:

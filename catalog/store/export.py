@@ -58,7 +58,7 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
         format: a key of `WRITERS`. In CSV a list is its JSON text.
         only: names of tables and views; all of them if empty.
     Raises:
-        BadInputError: there is no such format, or the folder is not empty.
+        BadInputError: there is no such format, or the folder is not empty or cannot be written.
         QueryError: there is no such table or view.
     """
     if format not in WRITERS:
@@ -68,10 +68,13 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
     names = relations()
     if unknown := sorted(set(only) - set(names)):
         raise QueryError("no such table or view", got=unknown, expected=names)
-    folder.mkdir(parents=True, exist_ok=True)
-    n_rows = {name: _write(catalog, name, folder, format) for name in (only or names)}
-    export = Export(catalog.snapshot_id(), format, n_rows)
-    (folder / SUMMARY_FILE).write_text(json.dumps(asdict(export), indent=1) + "\n", "utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        n_rows = {name: _write(catalog, name, folder, format) for name in (only or names)}
+        export = Export(catalog.snapshot_id(), format, n_rows)
+        (folder / SUMMARY_FILE).write_text(json.dumps(asdict(export), indent=1) + "\n", "utf-8")
+    except OSError as err:
+        raise BadInputError("the export cannot be written", path=str(folder), reason=err.strerror or str(err)) from err
     return export
 
 

@@ -18,8 +18,9 @@ def rebuild(store: Store) -> FoldResult:
     The catalog of a remote store is built in this machine's cache and uploaded.
 
     Raises:
-        StoreError: another process writes to the old file, or the machine has no cache folder.
+        StoreError: another process writes to the old file, the store is read-only, or the machine has no cache folder.
     """
+    store.require_writable()
     with Catalog.open(store) as catalog:
         if catalog.is_temporary or catalog.path is None:
             raise StoreError("the machine has no cache folder for the catalog", store=store.uri)

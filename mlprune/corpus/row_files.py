@@ -71,7 +71,7 @@ def read_json_lines(path: Path) -> list[dict[str, JsonValue]]:
     """All rows of JSON lines, of any extension. Row i is line i + 1.
 
     Raises:
-        CorpusError: the file cannot be read, or a line is not a JSON object. An empty line is not one.
+        CorpusError: the file cannot be read, or a line is not a JSON object of texts. An empty line is not one.
     """
     return [_row(line, file=str(path), number=number) for number, line in enumerate(read_lines(path), start=1)]
 
@@ -83,7 +83,18 @@ def _row(line: str, *, file: str, number: int) -> dict[str, JsonValue]:
         raise CorpusError("a line is not JSON", file=file, line=number, expected="an object", got=line[:80]) from err
     if not isinstance(row, dict):
         raise CorpusError("a line is not a JSON object", file=file, line=number, expected="an object", got=line[:80])
+    if "\\u" in line and _has_half_pair(row):
+        message = "a text contains half of a surrogate pair, which is not a character"
+        raise CorpusError(message, file=file, line=number, expected="characters, or both halves", got=line[:80])
     return row
+
+
+def _has_half_pair(row: dict[str, JsonValue]) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def read_delimited(path: Path, *, delimiter: str = "\t", quoted: bool = False) -> list[dict[str, str]]:

@@ -54,6 +54,7 @@ def compact(store: Store, *, at_least: int = 1, owner: str = "compaction") -> Co
     Raises:
         StoreError: the store cannot be written.
     """
+    store.require_writable()
     record_ids: dict[str, list[str]] = {}
     segments: dict[str, list[str]] = {}
     for path in store.list("records"):

@@ -109,6 +109,7 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, address: str, stale_after_s: 
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
         fold(store, publish=True)
         return RunSummary(DONE, 0, 0, 0, next_commands=_next_commands(plan.recipe, store_uri))
+    store.require_writable()
     needs = needs_of(plan, pending)
     require_room(needs, store)
     with _open_workers(plan, store, address, needs=needs) as (workers, pool):

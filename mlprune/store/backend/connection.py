@@ -1,5 +1,6 @@
 """Connection to the file system of a store: a local folder or a path in an object store."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +17,7 @@ class StoreConnection:
     """The file system and the root of a store opened by path or URI.
 
     Raises:
-        StoreError: the URI cannot be reached, or is a file.
+        StoreError: the URI cannot be reached, or is a file or below one.
     """
 
     def __init__(self, uri: str | Path) -> None:
@@ -29,6 +30,8 @@ class StoreConnection:
         info = self._request(lambda: self._files.get_file_info(self._root))
         if info.type == pafs.FileType.File:
             raise StoreError("the store is a file", store=self.uri, expected="a folder", got="a file")
+        if self.is_local and info.type == pafs.FileType.NotFound:
+            _check_parents(Path(self._root))
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.uri,)
@@ -43,6 +46,20 @@ class StoreConnection:
         """The folder of a local store; None for any other store."""
         return Path(self._root) if self.is_local else None
 
+    def require_writable(self) -> None:
+        """Check that this process may write to the folder of a local store; an object store is not asked.
+
+        Raises:
+            StoreError: the folder, or the one that it would be made in, is read-only.
+        """
+        if not self.is_local:
+            return
+        root = Path(self._root)
+        folder = next(path for path in (root, *root.parents) if path.exists())
+        if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            message = "the store cannot be written: the folder is read-only for this user"
+            raise StoreError(message, store=self.uri, expected=f"write permission for {folder}")
+
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
 
@@ -52,3 +69,10 @@ class StoreConnection:
 
     def _relative(self, full: str) -> str:
         return full[len(self._root.rstrip("/")) + 1 :]
+
+
+def _check_parents(folder: Path) -> None:
+    """Check that a folder that does not exist can be made: what exists of its path is a folder."""
+    existing = next(parent for parent in folder.parents if os.path.lexists(parent))
+    if not existing.is_dir():
+        raise StoreError("the store is below a file", store=str(folder), expected="a folder", got=f"file {existing}")

@@ -44,7 +44,9 @@ def rescore(
 
     selection = Selection(task, language, split, variant, _scoring_rule(from_rule))
     change = Change(_scoring_rule(rule), tuple(metric or ()), None if examples is None else _read_ids(examples))
-    with recorded_run(existing_store(store), "rescore") as opened, quarantine_on_damage(opened):
+    stored = existing_store(store)
+    stored.require_writable()
+    with recorded_run(stored, "rescore") as opened, quarantine_on_damage(opened):
         result = rescore_store(opened, change, selection)
     for evaluation_id in result.evaluation_ids:
         typer.echo(evaluation_id)
