@@ -5,7 +5,6 @@ its existing run.
 """
 
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from catalog.results import Row
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
+from mlprune.network import connection_problem
 
 METRICS_AT_ONCE = 900
 """Number of metrics in one request; the limit of the server is 1,000."""
@@ -59,12 +59,11 @@ def _check_uri(tracking_uri: str) -> None:
         raise BadInputError("the tracking URI is empty", expected="a server, a database or a folder", got=tracking_uri)
     try:
         address = urlsplit(tracking_uri)
-        if address.scheme in DEFAULT_PORTS:
-            port = address.port or DEFAULT_PORTS[address.scheme]
-            socket.create_connection((address.hostname or "", port), timeout=CONNECT_TIMEOUT_S).close()
-    except (OSError, ValueError) as err:
-        message = "the tracking server cannot be reached"
-        raise BadInputError(message, tracking_uri=tracking_uri, reason=str(err)) from err
+        host, port = address.hostname or "", address.port or DEFAULT_PORTS.get(address.scheme, 0)
+    except ValueError as err:
+        raise BadInputError("the tracking URI is not an address", tracking_uri=tracking_uri, reason=str(err)) from err
+    if address.scheme in DEFAULT_PORTS and (problem := connection_problem(host, port, timeout_s=CONNECT_TIMEOUT_S)):
+        raise BadInputError("the tracking server cannot be reached", tracking_uri=tracking_uri, reason=problem)
 
 
 def _send(catalog: Catalog, client: MlflowClient, experiment: str) -> int:

@@ -7,11 +7,13 @@ To add a command, write a module in `commands` and list its function in `COMMAND
 """
 
 import logging
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.logging import RichHandler
@@ -118,6 +120,19 @@ def global_options(
 app = build_application()
 
 
+def _check_hub_address(address: str) -> None:
+    """Refuse an address that the hub's library cannot parse: the import of the library would fail.
+
+    Raises:
+        BadInputError: it cannot be parsed.
+    """
+    try:
+        urlsplit(address)
+    except ValueError as err:
+        expected = "an address such as https://huggingface.co"
+        raise BadInputError("HF_ENDPOINT is not the address of a hub", expected=expected, got=address) from err
+
+
 def main() -> None:
     """Run the command line; bad input becomes one line and exit code 2."""
     handler = RichHandler(show_path=False, show_time=False, markup=False)
@@ -125,6 +140,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     with GracefulShutdown() as shutdown:
         try:
+            _check_hub_address(os.environ.get("HF_ENDPOINT", ""))
             app()
         except BadInputError as err:
             sys.stderr.write(f"mlprune: {err}\n")

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from catalog.store import Catalog
+from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is optional: pip install -e '.[mlflow]'")
@@ -64,3 +66,18 @@ def test_variants_are_runs_below_their_recipe(tmp_path: Path, tracking_uri: str)
     again = runs(tracking_uri)
     assert {run.info.run_id for run in again.values()} == {run.info.run_id for run in found.values()}
     assert set(again[f"tried/{ids['half']}"].data.metrics) == {"facts/fr/test/accuracy", "facts/es/test/accuracy"}
+
+
+@pytest.mark.parametrize("uri", ["", "nonsense://x", "http://127.0.0.1:1", "http://[::1", "https://"])
+def test_a_wrong_tracking_uri_is_bad_input_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - mlflow may be missing
+
+    monkeypatch.chdir(tmp_path)
+    with Catalog.open(Store(tmp_path / "store")) as catalog:
+        begin = monotonic()
+        with pytest.raises(BadInputError, match="tracking"):
+            send_to_mlflow(catalog, tracking_uri=uri, experiment="pruning")
+    assert monotonic() - begin < 30
+    assert not list(tmp_path.glob("ml*"))

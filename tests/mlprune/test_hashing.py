@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from mlprune.errors import BadInputError
 from mlprune.hashing import canonical_json, digest, ordered_by_hash, split_of, with_defaults, without_defaults
 
 
@@ -90,3 +91,8 @@ def test_an_item_is_dev_if_the_hash_of_split_and_id_is_even() -> None:
     for name in [*range(300), "x", "language:FR"]:
         assert split_of(name) == ("dev" if int(sha(f"split:{name}"), 16) % 2 == 0 else "test")
     assert split_of(17) == split_of("17")
+
+
+def test_half_of_a_surrogate_pair_is_bad_input() -> None:
+    with pytest.raises(BadInputError, match="surrogate"):
+        digest({"text": "a \ud800 b"})

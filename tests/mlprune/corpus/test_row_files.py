@@ -86,3 +86,13 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_an_error(tmp_path: Path)
     (tmp_path / "a.xml").write_text("id\n1\n")
     with pytest.raises(CorpusError, match="unknown extension"):
         read_rows(tmp_path / "a.xml")
+
+
+def test_half_of_a_surrogate_pair_is_reported_with_its_line_and_a_whole_pair_is_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "\\ud83d\\ude00"}\n{"nested": ["\\ud800 x"]}\n')
+    with pytest.raises(CorpusError, match="surrogate") as raised:
+        read_rows(path)
+    assert raised.value.context["line"] == 2
+    path.write_text('{"text": "\\ud83d\\ude00"}\n')
+    assert read_rows(path) == [{"text": "\U0001f600"}]
