@@ -119,12 +119,12 @@ def _parents(store: Store, variant: Record) -> list[Row]:
 
 
 def _evaluations(store: Store, variant_id: str) -> list[Record]:
-    """The records of a variant's evaluations, ordered by task, split and language."""
+    """The records of a variant's evaluations of profile corrected, ordered by task, split and language."""
     keyed = [
         (str([row[name] for name in ("task", "split", "language")]), record.id, record)
         for record in store.records("evaluations")
         for row in record.rows.get("evaluations", [])
-        if row["variant_id"] == variant_id
+        if row["variant_id"] == variant_id and row.get("profile", "corrected") == "corrected"
     ]
     return [record for *_, record in sorted(keyed, key=lambda entry: entry[:2])]
 

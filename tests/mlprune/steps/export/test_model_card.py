@@ -11,6 +11,7 @@ from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.variant import ScoredVariant
 from mlprune.store.store import Store
 from tests.tiny_recipes import (
+    FinishedRun,
     copy_of,
     finished_run,
     method_recipe,
@@ -240,3 +241,16 @@ def test_a_record_that_is_older_than_a_choice_makes_a_card_without_it(made, tmp_
     text = model_card(store, old)
     assert "| score | magnitude |" in text
     assert "| removes |" not in text
+
+
+def test_evaluations_of_the_paper_profile_are_not_on_the_card(profile_run: FinishedRun) -> None:
+    (variant,) = profile_run.named("m")
+    card = model_card(profile_run.store, profile_run.store.require("variants", variant.id))
+    corrected = [
+        row
+        for record in profile_run.store.records("evaluations")
+        for row in record.rows["metrics"]
+        if row["variant_id"] == variant.id and "profile" not in record.rows["evaluations"][0]
+    ]
+    lines = [line for line in card.splitlines() if line.startswith(("| facts |", "| translation |"))]
+    assert len(lines) == len(corrected) > 0
