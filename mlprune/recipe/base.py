@@ -15,7 +15,8 @@ Value = TypeVar("Value")
 Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
 UNKNOWN_NAME: Final = "unknown_name"
 """Type of the errors of `unknown_name` in pydantic's list of errors."""
-_PAIR = re.compile(r"(?P<source>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)-(?P<target>[A-Za-z]{2,3}([-_][A-Za-z]{4})?)")
+_SIDE = r"[A-Za-z]{2,3}([-_]([A-Za-z]{4}|[A-Z]{2}))?"
+_PAIR = re.compile(f"(?P<source>{_SIDE})-(?P<target>{_SIDE})")
 
 SEED_BITS = 63
 """Bits of a seed: the catalog stores seeds as signed integers of 64 bits."""
@@ -33,6 +34,8 @@ Seed = Annotated[int, AfterValidator(_check_seed)]
 
 def pair_languages(pair: str) -> tuple[str, str]:
     """Return `fr-en` as (fr, en), both as stored tags. `zh-Hant-en` and `zho_Hant-eng_Latn` give (zh-Hant, en).
+
+    A region in capital letters belongs to its language: `pt-BR-en` is (pt-BR, en).
 
     Raises:
         ValueError: it is not a pair of two languages.

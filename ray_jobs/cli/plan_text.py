@@ -8,6 +8,8 @@ from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Needs, estimate_duration, measure_rates, needs_of
 from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import Recipe
+from mlprune.steps.demonstrate.source_texts import open_corpus
+from mlprune.steps.inputs import corpus_ref
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import format_pool, local_ray_pool, require_room
@@ -53,6 +55,7 @@ def describe_plan(
         for job in plan.jobs
         if isinstance(job, ActivationsJob)
     ]
+    lines += _corpus_lines(plan.recipe)
     lines += _warnings(plan.recipe)
     return "\n".join([*lines, f"pool:   {format_pool(pool)}", *_format_needs(needs, pool)])
 
@@ -68,6 +71,16 @@ def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> lis
         *(f"  {line}" for request in pending for line in request.describe()),
         f"next: the same command with {ALLOW_IMPORT}, or mlprune run with {ALLOW_IMPORT}",
     ]
+
+
+def _corpus_lines(recipe: Recipe) -> list[str]:
+    """One line with the split of the corpus, if its text has splits."""
+    config = recipe.corpus
+    if config.kind == "cldr":
+        return []
+    corpus = open_corpus(corpus_ref(recipe))
+    chosen = "" if config.split else ", chosen by default"
+    return [f"corpus: {config.path}, split {corpus.split}{chosen}"] if corpus.split else []
 
 
 def _warnings(recipe: Recipe) -> list[str]:

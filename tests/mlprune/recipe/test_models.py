@@ -57,6 +57,8 @@ def test_languages_become_stored_tags_everywhere() -> None:
         ("en-zh-Hant", ("en", "zh-Hant")),
         ("zh-zh-Hant", ("zh", "zh-Hant")),
         ("ace-en", ("ace", "en")),
+        ("pt-BR-en", ("pt-BR", "en")),
+        ("en-zh-TW", ("en", "zh-TW")),
     ],
 )
 def test_a_pair_is_two_tags(pair: str, sides: tuple[str, str]) -> None:

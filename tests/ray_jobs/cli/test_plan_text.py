@@ -39,6 +39,17 @@ def test_options_that_a_score_ignores_are_reported(own_inputs: Path, tmp_path: P
     assert "warning" not in describe_plan(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
+def test_the_split_of_a_corpus_is_shown_if_it_has_splits(own_inputs: Path, tmp_path: Path) -> None:
+    (own_inputs / "flores" / "dev").mkdir(parents=True)
+    for file in (own_inputs / "corpus").glob("*.txt"):
+        (own_inputs / "flores" / "dev" / file.name).write_bytes(file.read_bytes())
+    recipe = small_recipe()
+    recipe["corpus"]["path"] = "flores"
+    text = describe_plan(write_recipe(own_inputs, recipe, name="flores.yaml"), str(tmp_path / "store"))
+    assert "corpus: flores, split dev, chosen by default" in text.splitlines()
+    assert "corpus:" not in describe_plan(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
+
+
 def test_the_object_store_is_shown_only_for_a_plan_with_shards(own_inputs: Path, tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     assert "object store" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
