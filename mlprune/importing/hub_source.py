@@ -7,11 +7,12 @@ from pathlib import Path
 
 from mlprune.errors import HubError, ModelError
 from mlprune.hub import HubFiles, cache_folder, list_files, snapshot
-from mlprune.importing.import_record import Origin
+from mlprune.importing.import_record import ImportRecord, Origin, read_import_record
 from mlprune.importing.model_import import COPIED_PATTERNS
 from mlprune.importing.sources.formats import WEIGHT_FORMATS
 from mlprune.importing.sources.weight_index import weight_map
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
+from mlprune.vocabulary import DtypeName
 
 SMALL_FILES = ("config.json", "chat_template.jinja", *COPIED_PATTERNS, *TOKENIZER_FILES)
 """Patterns of all files except weights."""
@@ -109,6 +110,22 @@ def fetch_source(
     if folder.name != source.origin.commit:  # it has just moved
         folder = snapshot(hub_id, kind="model", revision=source.origin.commit, files=source.wanted)
     return folder, source.origin
+
+
+def imported_before(hub_id: str, revision: str, out: Path, *, dtype: DtypeName | None) -> ImportRecord | None:
+    """Return the record of a folder that has this import already, so that nothing has to be downloaded.
+
+    Without a hub, the revision is taken to be the commit that it was.
+    """
+    record = read_import_record(out) if out.is_dir() else None
+    origin = record.origin if record is not None else None
+    if record is None or origin is None or origin.hub_id != hub_id or record.dtype != dtype:
+        return None
+    try:
+        commit = list_files(hub_id, kind="model", revision=revision).commit
+    except HubError:
+        commit = origin.commit if revision in (origin.revision, origin.commit) else ""
+    return record if commit == origin.commit else None
 
 
 def check_space(source: HubSource, out: Path | None) -> None:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from mlprune.importing import ImportedModel, Origin, fetch_source, import_model
 from mlprune.importing.child_process import Progress as ReportBytes
+from mlprune.importing.hub_source import imported_before
 from ray_jobs.cli.options import parse_dtype
 
 MAX_LISTED = 4
@@ -26,6 +27,9 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     """
     begin = time.monotonic()
     chosen = None if dtype is None else parse_dtype(dtype)
+    if not _is_folder(source) and (record := imported_before(source, revision, out, dtype=chosen)) is not None:
+        typer.echo("\n".join(_summary(ImportedModel(out.resolve(), record, None), out, elapsed_s=0.0)))
+        return
     folder, origin = _resolve(source, revision, out)
     with _progress() as progress:
         imported = import_model(
@@ -34,11 +38,16 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     typer.echo("\n".join(_summary(imported, out, elapsed_s=time.monotonic() - begin)))
 
 
+def _is_folder(source: str) -> bool:
+    """Whether a source is a path, and not an id on the hub."""
+    path = Path(source).expanduser()
+    return path.exists() or path.is_absolute() or source.startswith(".")
+
+
 def _resolve(source: str, revision: str, out: Path) -> tuple[Path, Origin | None]:
     """Return the folder of a source; a name that is not a path is fetched from the hub."""
-    path = Path(source).expanduser()
-    if path.exists() or path.is_absolute() or source.startswith("."):
-        return path, None
+    if _is_folder(source):
+        return Path(source).expanduser(), None
     return fetch_source(source, revision, out=out, report=lambda text: typer.echo(text, err=True))
 
 

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[2]
 """Folder of our packages; a submitted working directory is not installed."""
+COMMAND = (sys.executable, "-m", "ray_jobs.cli", "import")
 ERROR_PREFIX = "mlprune: "
 """Beginning of the line that the command line prints for bad input."""
 STOP_TIMEOUT_S = 10.0
@@ -31,8 +32,7 @@ def run_import_command(source: str, target: Path, *, revision: str) -> None:
     with _only_process(target):
         if target.is_dir():
             return
-        command = [sys.executable, "-m", "ray_jobs.cli", "import", source, str(target), "--revision", revision]
-        code, message = _run(command)
+        code, message = _run([*COMMAND, source, str(target), "--revision", revision])
         if code != 0:
             raise ModelError(message or f"the import of a model ended with exit code {code}", model=source)
         sys.stderr.write(f"imported {source} to {target}\n")

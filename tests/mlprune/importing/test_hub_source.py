@@ -9,7 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from mlprune.errors import HubError, ModelError
-from mlprune.importing.hub_source import fetch_source, find_source
+from mlprune.importing.hub_source import fetch_source, find_source, imported_before
+from mlprune.importing.import_record import ImportRecord, Origin
+from mlprune.vocabulary import DtypeName
 from tests.hub import Files, Hub, serving, silent_address, use_hub
 
 CONFIG: Files = {name: name.encode() for name in ("config.json", "generation_config.json", "vocab.json", "merges.txt")}
@@ -62,6 +64,28 @@ def test_a_second_fetch_downloads_nothing_and_needs_no_hub(
     lines: list[str] = []
     assert fetch_source("some/model", "main", report=lines.append) == first
     assert "the download in the cache is used" in lines[0]
+
+
+def test_an_import_of_the_same_commit_and_dtype_is_found_without_a_download(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commit = hub.push("some/model", {**CONFIG, **PICKLED})
+    origin = Origin("some/model", "main", commit)
+    ImportRecord("0", "0", "pytorch", "some/model", origin, None, {}, (), {}, {}).write(tmp_path)
+
+    def is_imported(name: str = "some/model", revision: str = "main", dtype: DtypeName | None = None) -> bool:
+        return imported_before(name, revision, tmp_path, dtype=dtype) is not None
+
+    assert is_imported()
+    assert is_imported(revision=commit)
+    assert not is_imported(name="other/model")
+    assert not is_imported(dtype="float16")
+    hub.push("some/model", {**CONFIG, **SAFETENSORS})
+    assert not is_imported()
+    assert hub.fetched() == []
+    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache")
+    assert is_imported()
+    assert not is_imported(revision="v2")
 
 
 def test_all_files_are_of_the_commit_that_the_revision_has_first(hub: Hub) -> None:
