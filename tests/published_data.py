@@ -122,6 +122,13 @@ def xnli_kor(folder: Path) -> None:
         tabs(folder / f"xnli.{split}.ko.tsv", [["sentence1", "sentence2", "gold_label"], *rows])
 
 
+def xnli_table(folder: Path) -> None:
+    for language in ("en", "fr"):
+        rows = [[n, *pair(language, n), LABELS[n % 3]] for n in range(N)]
+        for name in (f"{language}/validation.tsv", f"{language}.test.tsv"):
+            tabs(folder / name, [["index", "premise", "hypothesis", "label"], *rows])
+
+
 def xnli_my(folder: Path) -> None:
     header = ["genre", "label", *(f"sentence{n}_{language}" for language in ("en", "my") for n in (1, 2))]
     rows = [["facetoface", LABELS[number % 3], *pair("en", number), *pair("my", number)] for number in range(N)]
@@ -257,6 +264,7 @@ PUBLISHED: Mapping[str, Published] = {
         "xnli_per_language", ("xnli",), xnli_machine_translated, dict.fromkeys(("en", "fr"), ("train",))
     ),
     "xnli-kor": Published("xnli_per_language", ("xnli",), xnli_kor, {"ko": BOTH}),
+    "xnli-table": Published("xnli_per_language", ("xnli",), xnli_table, dict.fromkeys(("en", "fr"), BOTH)),
     "xnli-my": Published("xnli_per_language", ("xnli",), xnli_my, dict.fromkeys(("en", "my"), DEV)),
     "xcopa": Published("xcopa", ("xcopa",), xcopa, dict.fromkeys(("sw", "zh"), BOTH)),
     "paws-x": Published("paws_x", ("paws_x",), paws_x, dict.fromkeys(("en", "fr", "zh"), ("dev", "test", "train"))),

@@ -13,14 +13,15 @@ from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
 from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, tab_separated, without_skipped
 
-SPLITS = {"train": "train", "dev": "dev", "test": "test"}
+SPLITS = {name: name for name in ("train", "dev", "test")} | dict.fromkeys(("val", "valid", "validation"), "dev")
+SPLIT = rf"(?P<split>{'|'.join(SPLITS)})"
 NAMES = (
-    rf"(?P<split>train|dev|test)-{LANGUAGE}\.tsv",
-    rf"multinli\.(?P<split>train)\.{LANGUAGE}\.tsv",
-    rf"xnli\.(?P<split>dev|test)\.{LANGUAGE}\.tsv",
-    rf"{LANGUAGE}\.genre\.(?P<split>train|dev|test)\.tsv",
+    rf"(?:xnli[._-])?{SPLIT}[._/-]{LANGUAGE}\.tsv",
+    rf"(?:xnli[._-])?{LANGUAGE}[._/-]{SPLIT}\.tsv",
+    rf"multinli\.{SPLIT}\.{LANGUAGE}\.tsv",
+    rf"{LANGUAGE}\.genre\.{SPLIT}\.tsv",
 )
-"""Names of the files of XTREME, XNLI-MT, KorNLI and myXNLI."""
+"""Names of files: `dev-fr.tsv` (XTREME), `xnli.dev.ko.tsv` (KorNLI), `fr.dev.tsv`; of XNLI-MT; of myXNLI."""
 HEADERS = {
     "premise": ("premise", "sentence1"),
     "hypothesis": ("hypothesis", "hypo", "sentence2"),
@@ -34,8 +35,9 @@ LABELS: Mapping[str, str | None] = {**{name: name for name in XNLI_LABELS}, "con
 def _find(tree: FileTree) -> Iterator[TaskFile]:
     for pattern in NAMES:
         for file in files_named(tree, pattern, splits=SPLITS):
-            row = (first_cells(tree.file(file.name)) or [[]])[0]
-            for language in _languages(row) or ([file.language] if _is_row(row) else []):
+            rows = first_cells(tree.file(file.name), 2)
+            languages = [name for name in _languages(rows[0]) if _has_label(rows[1:], name, rows[0])] if rows else []
+            for language in languages or ([file.language] if rows and _is_row(rows[0]) else []):
                 yield replace(file, language=language or file.language)
 
 
@@ -43,6 +45,12 @@ def _languages(header: Sequence[str]) -> list[str]:
     """Return the languages of a header: the empty text if it names none, those that it names, or none if it is none."""
     suffixes = {"", *(name.rpartition("_")[2] for name in header if "_" in name)}
     return sorted(suffix for suffix in suffixes if _places(header, suffix))
+
+
+def _has_label(rows: Sequence[Sequence[str]], language: str, header: Sequence[str]) -> bool:
+    """Whether the rows, if there are any, have a label of XNLI; PAWS-X has the same columns."""
+    place = _places(header, language)["label"]
+    return all(len(row) > place and row[place].strip('"') in LABELS for row in rows)
 
 
 def _is_row(row: Sequence[str]) -> bool:

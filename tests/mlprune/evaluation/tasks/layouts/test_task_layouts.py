@@ -12,7 +12,7 @@ import pytest
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS, rows_at
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
-from tests.published_data import PUBLISHED, WORDS, N, Published, fact_row, json_lines, xcopa, xnli_archive
+from tests.published_data import PUBLISHED, WORDS, N, Published, csv_tabs, fact_row, json_lines, xcopa, xnli_archive
 
 MARK = b"\xef\xbb\xbf"
 EVERY = pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED)
@@ -132,6 +132,11 @@ def test_a_task_decides_between_layouts_of_one_folder(tmp_path: Path) -> None:
     PUBLISHED["paws-x-xtreme"].write(tmp_path / "pawsx")
     for task, folder in (("xnli", "xnli"), ("paws_x", "pawsx")):
         assert read_items(task, tmp_path, language="fr", split="dev").path == str(tmp_path / folder / "dev-fr.tsv")
+
+
+def test_a_table_of_paraphrases_is_not_one_of_inferences(tmp_path: Path) -> None:
+    csv_tabs(tmp_path / "fr/dev.tsv", [["id", "sentence1", "sentence2", "label"], [1, "Un.", "Deux.", 1]])
+    assert not [name for name, layout in TASK_LAYOUTS.items() if layout.recognises(tmp_path)]
 
 
 def test_two_layouts_or_files_for_a_language_and_split_are_ambiguous(tmp_path: Path) -> None:
