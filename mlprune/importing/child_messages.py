@@ -47,6 +47,8 @@ class ChildResult:
     """Name in the source -> name in the model."""
     shared: dict[str, str]
     """Name in the model -> name of the tensor that has its values."""
+    quantization: str | None
+    """Types of the tensors, with their numbers, if they were dequantised."""
     torch: str
     peak_memory_bytes: int | None
     """Peak resident memory, mapped pages included; None if the system does not report it."""

@@ -55,6 +55,7 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
         dropped=plan.dropped,
         renamed={} if is_linked else plan.renamed,
         shared={} if is_linked else dict(plan.shared),
+        quantization=reader.quantization,
         torch=torch.__version__,
         peak_memory_bytes=peak_memory_bytes(),
         has_network=has_network,

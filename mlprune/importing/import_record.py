@@ -59,6 +59,8 @@ class ImportRecord:
     """Name in the source -> name in the model."""
     shared: Mapping[str, str]
     """Parameter without values of its own -> the parameter that has its values."""
+    quantization: str | None = None
+    """Types of the tensors that were dequantised, with their numbers; None if the source is not quantised."""
 
     def write(self, folder: Path) -> None:
         """Write the record to a model folder."""

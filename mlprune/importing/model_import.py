@@ -10,6 +10,7 @@ from mlprune.errors import ModelError
 from mlprune.importing.child_messages import ChildJob, ChildResult
 from mlprune.importing.child_process import Progress, run_child
 from mlprune.importing.import_record import ImportRecord, Origin, SourceFile, read_import_record
+from mlprune.importing.source_folder import source_folder
 from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
 from mlprune.importing.sources.weight_format import Report
 from mlprune.importing.staging import staging_folder
@@ -44,7 +45,7 @@ def import_model(
     """Import a published checkpoint into a new folder, which appears completely or not at all.
 
     Args:
-        source: folder of the checkpoint.
+        source: folder of the checkpoint, or a GGUF file.
         out: folder to make. If it has the result of the same import, nothing is done.
         dtype: dtype to convert the weights to; by default every tensor keeps its own.
         origin: where the source was downloaded from.
@@ -55,30 +56,29 @@ def import_model(
     """
     from mlprune.importing.model_layout import check_imported, model_layout  # noqa: PLC0415 - imports transformers
 
-    if not source.is_dir():
-        raise ModelError("the source of an import is not a folder", path=str(source), expected="a model folder")
     try:
         target = out.expanduser().resolve()
-        weight_format, files = format_of(source)
-        finished = _finished(source, target, files, dtype=dtype)
-        if finished is not None:
-            return ImportedModel(target, finished, None)
-        with staging_folder(target) as staging:
-            _write_config(source, staging.path, weight_format, dtype=dtype)
-            job = ChildJob(
-                source=str(source.absolute()),
-                weight_format=weight_format,
-                hashed_files=files,
-                target=str(staging.path),
-                dtype=dtype,
-                layout=model_layout(staging.path),
-            )
-            _copy_files(source, staging.path)
-            write_tokenizer(source, staging.path, report)
-            result = run_child(job, lock=staging.lock, report=report, progress=progress or _progress_lines(report))
-            check_imported(staging.path)
-            record = _record(source, weight_format, result, dtype=dtype, origin=origin)
-            record.write(staging.path)
+        with source_folder(source) as folder:
+            weight_format, files = format_of(folder)
+            finished = _finished(folder, target, files, dtype=dtype)
+            if finished is not None:
+                return ImportedModel(target, finished, None)
+            with staging_folder(target) as staging:
+                _write_config(folder, staging.path, weight_format, dtype=dtype)
+                job = ChildJob(
+                    source=str(folder.absolute()),
+                    weight_format=weight_format,
+                    hashed_files=files,
+                    target=str(staging.path),
+                    dtype=dtype,
+                    layout=model_layout(staging.path),
+                )
+                _copy_files(folder, staging.path)
+                write_tokenizer(folder, staging.path, report)
+                result = run_child(job, lock=staging.lock, report=report, progress=progress or _progress_lines(report))
+                check_imported(staging.path)
+                record = _record(source, weight_format, result, dtype=dtype, origin=origin)
+                record.write(staging.path)
     except OSError as err:
         path, reason = str(err.filename or out), err.strerror or str(err)
         raise ModelError("the import cannot be written", path=path, reason=reason) from err
@@ -144,6 +144,7 @@ def _record(
         dropped=result.dropped,
         renamed=result.renamed,
         shared=result.shared,
+        quantization=result.quantization,
     )
 
 

@@ -74,6 +74,8 @@ def _summary(imported: ImportedModel, out: Path, *, elapsed_s: float) -> Iterato
         yield f"{result.n_tensors} tensors, {n_bytes / 1e9:.2f} GB {action}"
         if result.peak_memory_bytes is not None:
             yield f"peak memory of the conversion: {result.peak_memory_bytes / 2**30:.2f} GiB"
+        if record.quantization is not None:
+            yield f"dequantised; tensors of each type: {record.quantization}"
         if record.dropped:
             more = f" and {len(record.dropped) - MAX_LISTED} more" if len(record.dropped) > MAX_LISTED else ""
             yield f"not read by the model: {', '.join(record.dropped[:MAX_LISTED])}{more}"

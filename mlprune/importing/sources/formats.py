@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlprune.errors import ModelError
+from mlprune.importing.sources.gguf_config import prepare_gguf
+from mlprune.importing.sources.gguf_file import find_gguf
+from mlprune.importing.sources.gguf_source import open_gguf
 from mlprune.importing.sources.pytorch_source import HUB_PATTERNS as PYTORCH_PATTERNS
 from mlprune.importing.sources.pytorch_source import find_pytorch, open_pytorch, pytorch_checksums
 from mlprune.importing.sources.safetensors_source import HUB_PATTERNS as SAFETENSORS_PATTERNS
@@ -23,6 +26,13 @@ WEIGHT_FORMATS: Mapping[str, WeightFormat] = {
         open=open_pytorch,
         hub_patterns=PYTORCH_PATTERNS,
         checksums=pytorch_checksums,
+    ),
+    "gguf": WeightFormat(
+        "one .gguf file, which is dequantised",
+        find=find_gguf,
+        open=open_gguf,
+        hub_patterns=(),  # a repository has one file per quantisation: the user downloads one
+        prepare=prepare_gguf,
     ),
 }
 """Name -> format. Of several formats in one folder, the first one listed here is imported."""

@@ -90,6 +90,8 @@ class PytorchReader:
         self._specs = tuple(spec for file in files for spec in self._file_specs(file))
         self._check_index(folder / INDEX_FILE)
 
+    quantization: str | None = None
+
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
         """All tensors, file by file, in the order of their values in the file."""

@@ -48,6 +48,8 @@ class SafetensorsReader:
         files = [name for name in find_safetensors(folder) if name != INDEX_FILE]
         self._specs = tuple(spec for file in files for spec in _specs(folder / file))
 
+    quantization: str | None = None
+
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
         """All tensors, file by file."""

@@ -43,6 +43,10 @@ class WeightReader(Protocol):
     def specs(self) -> tuple[TensorSpec, ...]:
         """All tensors, in the order in which reading them is fastest."""
 
+    @property
+    def quantization(self) -> str | None:
+        """Types of the tensors, with their numbers, if they are dequantised when read."""
+
     def pieces(self, spec: TensorSpec) -> Iterator[Tensor]:
         """Yield the values of a tensor in row-major order, as contiguous tensors of one dimension.
 

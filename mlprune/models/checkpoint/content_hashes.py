@@ -7,8 +7,9 @@ from pathlib import Path
 
 from mlprune.errors import ModelError
 
+TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_FILES = (
-    "tokenizer.json",
+    TOKENIZER_JSON,
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",

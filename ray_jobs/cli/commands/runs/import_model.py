@@ -7,7 +7,9 @@ import typer
 
 
 def import_(
-    source: Annotated[str, typer.Argument(help="Id of a model on the hub, or a folder with a published checkpoint.")],
+    source: Annotated[
+        str, typer.Argument(help="Id of a model on the hub, a folder with a published checkpoint, or a .gguf file.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     *,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub id.")] = "main",
@@ -15,7 +17,7 @@ def import_(
         str | None, typer.Option(help="Convert weights to float32, bfloat16 or float16. [default: as published]")
     ] = None,
 ) -> None:
-    """Import a published checkpoint: PyTorch or safetensors weights, config and tokenizer become a model folder.
+    """Import a published checkpoint: PyTorch, safetensors or GGUF weights, config and tokenizer become a model folder.
 
     Pickled files are read in a process without network that accepts nothing but tensors. If it is interrupted, rerun
     the same command.

@@ -1,0 +1,101 @@
+"""GGUF files of every supported architecture are read as the model that they were written from."""
+
+from pathlib import Path
+
+import gguf
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import ModelError
+from mlprune.importing.sources.gguf_config import gguf_config
+from mlprune.importing.sources.gguf_file import find_gguf, read_header
+from mlprune.importing.sources.gguf_names import ARCHITECTURES
+from mlprune.importing.sources.gguf_source import open_gguf
+from tests.gguf_files import write_gguf
+
+
+def _read(folder: Path) -> dict[str, torch.Tensor]:
+    with open_gguf(folder, print) as reader:
+        return {spec.name: torch.cat(list(reader.pieces(spec))).view(spec.shape) for spec in reader.specs}
+
+
+def _rounded(tensor: torch.Tensor) -> torch.Tensor:
+    """The values of a matrix after 8-bit quantisation."""
+    if tensor.dim() == 1:
+        return tensor
+    kind = gguf.GGMLQuantizationType.Q8_0
+    return torch.from_numpy(gguf.dequantize(gguf.quantize(tensor.numpy(), kind), kind))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_and_logits_are_those_of_the_model_that_the_file_was_written_from(
+    tmp_path: Path, architecture: str
+) -> None:
+    model = write_gguf(tmp_path / "tiny.gguf", architecture)
+    tensors = _read(tmp_path)
+    assert set(tensors) == set(model.state_dict())
+    expected = {name: _rounded(tensor) for name, tensor in model.state_dict().items()}
+    for name, tensor in expected.items():
+        torch.testing.assert_close(tensors[name], tensor, rtol=0, atol=2e-7)
+    model.load_state_dict(expected)
+    imported = AutoModelForCausalLM.from_config(gguf_config(read_header(tmp_path / "tiny.gguf"))).eval()
+    imported.load_state_dict(tensors)
+    tokens = torch.arange(3, 43).view(2, 20)
+    torch.testing.assert_close(imported(tokens).logits, model(tokens).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_are_dequantised_in_pieces_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_gguf(tmp_path / "tiny.gguf", "qwen2")
+    expected = _read(tmp_path)
+    monkeypatch.setattr("mlprune.importing.sources.gguf_source.PIECE_BYTES", 4 * 32 * 7)
+    with open_gguf(tmp_path, print) as reader:
+        for spec in reader.specs:
+            pieces = list(reader.pieces(spec))
+            assert all(piece.nbytes <= 4 * 32 * 7 for piece in pieces) or len(spec.shape) == 1
+            assert torch.equal(torch.cat(pieces).view(spec.shape), expected[spec.name])
+
+
+def test_a_setting_that_would_change_the_model_is_refused(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "tiny.gguf", "qwen2", changes={"rope.scaling.factor": 8.0})
+    with pytest.raises(ModelError, match="settings that are not read") as caught:
+        gguf_config(read_header(tmp_path / "tiny.gguf"))
+    assert caught.value.context["got"] == {"rope.scaling.factor": 8.0}
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "tiny.gguf", "mamba")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelError) as caught:
+        gguf_config(read_header(tmp_path / "tiny.gguf"))
+    assert caught.value.context["expected"] == list(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 3, 24, 100, 5000, -200])
+def test_a_file_that_is_cut_off_is_refused_with_its_path(tmp_path: Path, n_bytes: int) -> None:
+    write_gguf(tmp_path / "tiny.gguf", "qwen2")
+    data = (tmp_path / "tiny.gguf").read_bytes()
+    (tmp_path / "tiny.gguf").write_bytes(data[:n_bytes])
+    with pytest.raises(ModelError, match="GGUF") as caught:
+        read_header(tmp_path / "tiny.gguf")
+    assert caught.value.context["path"] == str(tmp_path / "tiny.gguf")
+
+
+def test_without_the_gguf_package_the_message_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
+    monkeypatch.setitem(__import__("sys").modules, "gguf", None)
+    with pytest.raises(ModelError, match=r"pip install -e '\.\[gguf\]'"):
+        read_header(tmp_path / "tiny.gguf")
+
+
+def test_a_folder_with_several_files_asks_for_one_of_them(tmp_path: Path) -> None:
+    (tmp_path / "q4.gguf").touch()
+    (tmp_path / "q8.gguf").touch()
+    with pytest.raises(ModelError) as caught:
+        find_gguf(tmp_path)
+    assert caught.value.context["got"] == ["q4.gguf", "q8.gguf"]
