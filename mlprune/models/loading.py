@@ -14,8 +14,17 @@ from mlprune.errors import HubError, ModelError
 from mlprune.hub import list_files, snapshot
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, content_hashes
 from mlprune.models.checkpoint.import_advice import import_advice
-from mlprune.models.checkpoint.weight_files import DTYPES, INDEX_FILE, SINGLE_FILE, WeightFiles, family_at, weight_name
+from mlprune.models.checkpoint.weight_files import (
+    DTYPES,
+    INDEX_FILE,
+    SINGLE_FILE,
+    WeightFiles,
+    family_at,
+    read_json_object,
+    weight_name,
+)
 from mlprune.models.metadata_cache import cached_metadata
+from mlprune.models.tokenizer_checks import SENTENCE, check_size, coverage, require_vocabulary
 
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", INDEX_FILE)
@@ -83,8 +92,9 @@ def load_tokenizer(path: Path) -> Any:
     a process keeps it until the files change.
 
     Raises:
-        ModelError: it cannot be read, or has no end-of-sequence token.
+        ModelError: the folder has no tokenizer, it cannot be read, or it has no end-of-sequence token.
     """
+    require_vocabulary(path, importable=False)
     return _load_tokenizer(path, _file_states(path))
 
 
@@ -112,11 +122,24 @@ def _load_tokenizer(path: Path, file_states: tuple[tuple[str, int, int, int], ..
 
 
 def check_tokenizer(path: Path) -> None:
-    """Check that `load_tokenizer` can load the tokenizer of a model folder; the result is cached.
+    """Check that the tokenizer of a model folder can be loaded and belongs to the model; the result is cached.
 
-    Raises: as `load_tokenizer`.
+    Raises:
+        ModelError: as `load_tokenizer`, or its tokens do not fit the model's embedding, or it does not know English.
     """
-    cached_metadata(path, "tokenizer", lambda: {"eos_token_id": load_tokenizer(path).eos_token_id})
+    cached_metadata(path, "tokenizer", lambda: _checked_tokenizer(path))
+
+
+def _checked_tokenizer(path: Path) -> dict[str, Any]:
+    tokenizer = load_tokenizer(path)
+    vocab_size = read_json_object(path / "config.json").get("vocab_size")
+    if isinstance(vocab_size, int):
+        check_size(tokenizer, vocab_size, path=path)
+    known = coverage(tokenizer, [SENTENCE])
+    if not known.is_sufficient:
+        message = "the tokenizer does not know the words of an English sentence; its files are damaged or incomplete"
+        raise ModelError(message, path=str(path), sentence=SENTENCE, got=vars(known))
+    return {"eos_token_id": tokenizer.eos_token_id}
 
 
 def inspect_model(path: Path) -> ModelInfo:

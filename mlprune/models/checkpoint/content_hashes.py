@@ -8,6 +8,7 @@ from pathlib import Path
 from mlprune.errors import ModelError
 
 TOKENIZER_JSON = "tokenizer.json"
+SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 TOKENIZER_FILES = (
     TOKENIZER_JSON,
     "tokenizer_config.json",
@@ -15,9 +16,7 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
+    *SENTENCEPIECE_FILES,
 )
 """Files that determine how text is tokenised. A model folder has some of them."""
 

@@ -1,0 +1,1 @@
+"""Published forms of tokenizers, converted to tokenizer.json."""

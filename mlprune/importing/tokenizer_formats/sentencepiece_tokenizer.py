@@ -1,0 +1,127 @@
+"""Sentencepiece models as tokenizer.json: the result encodes like the sentencepiece library.
+
+In XGLM, ids are those of fairseq: <s>, <pad>, </s>, <unk>, then the pieces after the three special ones of the
+sentencepiece model, then words without meaning that fill the embedding. In other models, the id of a piece is its
+position.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from mlprune.errors import ModelError
+from mlprune.importing.tokenizer_formats.sentencepiece_file import BPE, Piece, PieceKind, SentencepieceModel
+
+SPACE = "▁"
+FAIRSEQ_FAMILIES = ("xglm",)
+"""Families whose ids are those of fairseq."""
+FAIRSEQ_SPECIAL = (
+    *(Piece(text, 0.0, PieceKind.CONTROL) for text in ("<s>", "<pad>", "</s>")),
+    Piece("<unk>", 0.0, PieceKind.UNKNOWN),
+)
+"""The first pieces by fairseq's ids."""
+N_SENTENCEPIECE_SPECIAL = 3
+"""Number of special pieces at the start of a sentencepiece model of fairseq: <unk>, <s>, </s>."""
+
+
+def fairseq_model(model: SentencepieceModel, *, vocab_size: int) -> SentencepieceModel:
+    """Return a sentencepiece model with its pieces in the order of fairseq's ids.
+
+    Args:
+        model: its first pieces are <unk>, <s> and </s>.
+        vocab_size: number of rows of the embedding.
+    Raises:
+        ModelError: its first pieces are others.
+    """
+    first = [piece.kind for piece in model.pieces[:N_SENTENCEPIECE_SPECIAL]]
+    if first != [PieceKind.UNKNOWN, PieceKind.CONTROL, PieceKind.CONTROL]:
+        got = [piece.text for piece in model.pieces[:N_SENTENCEPIECE_SPECIAL]]
+        raise ModelError("a sentencepiece model is not one of fairseq", expected=["<unk>", "<s>", "</s>"], got=got)
+    known = (*FAIRSEQ_SPECIAL, *model.pieces[N_SENTENCEPIECE_SPECIAL:])
+    n_fillers = max(0, vocab_size - len(known))
+    fillers = (Piece(f"<madeupword{number}>", 0.0, PieceKind.CONTROL) for number in range(n_fillers))
+    return replace(model, pieces=(*known, *fillers))
+
+
+def sentencepiece_tokenizer(model: SentencepieceModel) -> Tokenizer:
+    """Return a tokenizer that encodes like a sentencepiece model; control pieces are special tokens."""
+    tokenizer = Tokenizer(_bpe(model) if model.model_type == BPE else _unigram(model))
+    tokenizer.normalizer = _normalizer(model)
+    tokenizer.pre_tokenizer = _pre_tokenizer(model)
+    tokenizer.decoder = _decoder(model)
+    special = [piece.text for piece in model.pieces if piece.kind == PieceKind.CONTROL]
+    tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in special])
+    return tokenizer
+
+
+def _unigram(model: SentencepieceModel) -> models.Unigram:
+    vocabulary = [(piece.text, piece.score) for piece in model.pieces]
+    return models.Unigram(vocabulary, unk_id=model.id_of(PieceKind.UNKNOWN), byte_fallback=model.byte_fallback)
+
+
+def _bpe(model: SentencepieceModel) -> models.BPE:
+    unknown = model.id_of(PieceKind.UNKNOWN)
+    return models.BPE(
+        vocab={piece.text: number for number, piece in enumerate(model.pieces)},
+        merges=bpe_merges(model.pieces),
+        unk_token=None if unknown is None else model.pieces[unknown].text,
+        fuse_unk=True,
+        byte_fallback=model.byte_fallback,
+        ignore_merges=bool(_user_defined(model)),
+    )
+
+
+def bpe_merges(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
+    """Return all pairs of normal pieces that make a normal piece, in the order in which sentencepiece merges them.
+
+    Sentencepiece merges the pair whose result has the highest score, of equal scores the one that is further left.
+    """
+    normal = {
+        piece.text: (-piece.score, number) for number, piece in enumerate(pieces) if piece.kind == PieceKind.NORMAL
+    }
+    ranked = [
+        (rank, text[:split], text[split:])
+        for text, rank in normal.items()
+        for split in range(1, len(text))
+        if text[:split] in normal and text[split:] in normal
+    ]
+    return [(left, right) for _, left, right in sorted(ranked)]
+
+
+def _user_defined(model: SentencepieceModel) -> list[str]:
+    """Return the pieces that are always one token, longest first."""
+    return sorted((piece.text for piece in model.pieces if piece.kind == PieceKind.USER_DEFINED), key=len, reverse=True)
+
+
+def _normalizer(model: SentencepieceModel) -> normalizers.Sequence:
+    steps: list[normalizers.Normalizer] = []
+    if model.character_map:
+        steps.append(normalizers.Precompiled(model.character_map))
+    if model.remove_extra_whitespaces:
+        steps += [normalizers.Replace(Regex(r"\A +| +\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
+    steps.append(normalizers.Replace(" ", SPACE))
+    if model.add_dummy_prefix:
+        # Metaspace adds no prefix to a text that has one already, and sentencepiece does
+        steps.append(normalizers.Replace(Regex(rf"\A{SPACE}"), 2 * SPACE))
+    return normalizers.Sequence(steps)
+
+
+def _pre_tokenizer(model: SentencepieceModel) -> pre_tokenizers.PreTokenizer:
+    scheme = "always" if model.add_dummy_prefix else "never"
+    prefix = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme, split=False)
+    steps: list[pre_tokenizers.PreTokenizer] = [prefix]
+    if user_defined := _user_defined(model):
+        steps.append(pre_tokenizers.Split(Regex("|".join(map(re.escape, user_defined))), behavior="isolated"))
+    return pre_tokenizers.Sequence(steps)
+
+
+def _decoder(model: SentencepieceModel) -> decoders.Sequence:
+    steps: list[decoders.Decoder] = [decoders.Replace(SPACE, " ")]
+    if model.byte_fallback:
+        steps.append(decoders.ByteFallback())
+    steps.append(decoders.Fuse())
+    if model.add_dummy_prefix:
+        steps.append(decoders.Strip(content=" ", left=1))
+    return decoders.Sequence(steps)

@@ -1,0 +1,114 @@
+"""An import always writes a tokenizer.json that encodes as the published tokenizer does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from mlprune.errors import ModelError
+from mlprune.importing.tokenizer_files import write_tokenizer
+from mlprune.models.loading import load_tokenizer
+from tests.sentencepiece_models import TEXTS, train_sentencepiece
+from tests.tiny_models import tiny_tokenizer
+
+
+def _folders(tmp_path: Path, **config: Any) -> tuple[Path, Path]:
+    """A source without tokenizer, and the folder of the imported model."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (target / "config.json").write_text(json.dumps(config))
+    return source, target
+
+
+def _ids(folder: Path, text: str) -> list[int]:
+    return list(load_tokenizer(folder)(text)["input_ids"])
+
+
+def test_a_sentencepiece_model_alone_becomes_the_tokenizer_of_xglm(tmp_path: Path) -> None:
+    source, target = _folders(tmp_path, model_type="xglm", vocab_size=908)
+    train_sentencepiece(source / "sentencepiece.bpe", model_type="unigram")
+    library = sentencepiece.SentencePieceProcessor(model_file=str(source / "sentencepiece.bpe.model"))
+    write_tokenizer(source, target, print)
+    for text in TEXTS:
+        assert _ids(target, text) == [2, *(number + 1 for number in library.encode(text))]
+    assert len(load_tokenizer(target)) == 908
+    assert (target / "sentencepiece.bpe.model").read_bytes() == (source / "sentencepiece.bpe.model").read_bytes()
+
+
+def test_a_sentencepiece_model_of_a_llama_starts_texts_with_its_first_token(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "vocab_size": 901, "bos_token_id": 1, "eos_token_id": 2}
+    source, target = _folders(tmp_path, **config)
+    train_sentencepiece(source / "tokenizer", model_type="bpe", byte_fallback=True)
+    (source / "added_tokens.json").write_text('{"<|user|>": 900}')
+    library = sentencepiece.SentencePieceProcessor(model_file=str(source / "tokenizer.model"))
+    write_tokenizer(source, target, print)
+    assert _ids(target, TEXTS[0]) == [1, *library.encode(TEXTS[0])]
+    assert _ids(target, "<|user|>")[-1] == 900
+    assert load_tokenizer(target).eos_token == "</s>"
+
+
+def test_vocabulary_and_merges_become_a_byte_level_tokenizer(tmp_path: Path) -> None:
+    source, target = _folders(tmp_path, model_type="gpt2", vocab_size=400, eos_token_id=0, bos_token_id=0)
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trained.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|end|>"], initial_alphabet=alphabet)
+    trained.train_from_iterator(TEXTS, trainer)
+    trained.model.save(str(source))
+    write_tokenizer(source, target, print)
+    for text in TEXTS:
+        assert _ids(target, text) == trained.encode(text).ids
+    assert load_tokenizer(target).eos_token == "<|end|>"
+    assert sorted(path.name for path in target.iterdir()) == [
+        "config.json",
+        "merges.txt",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.json",
+    ]
+
+
+def test_a_published_tokenizer_json_is_copied(tmp_path: Path) -> None:
+    source, target = _folders(tmp_path, model_type="xglm", vocab_size=260)
+    tiny_tokenizer().save_pretrained(source)
+    write_tokenizer(source, target, print)
+    assert (target / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
+
+
+def test_a_source_without_tokenizer_is_refused_with_the_files_looked_for(tmp_path: Path) -> None:
+    source, target = _folders(tmp_path, model_type="xglm", vocab_size=260)
+    (source / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="no tokenizer") as caught:
+        write_tokenizer(source, target, print)
+    assert "sentencepiece.bpe.model" in caught.value.context["expected"]
+    assert caught.value.context["got"] == ["tokenizer_config.json"]
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    source, target = _folders(tmp_path, model_type="xglm", vocab_size=600)
+    tiny_tokenizer().save_pretrained(source)
+    with pytest.raises(ModelError, match="far fewer tokens"):
+        write_tokenizer(source, target, print)
+
+
+def test_an_added_token_that_does_not_follow_the_vocabulary_is_refused(tmp_path: Path) -> None:
+    source, target = _folders(tmp_path, model_type="llama", vocab_size=903, bos_token_id=1, eos_token_id=2)
+    train_sentencepiece(source / "tokenizer", model_type="bpe")
+    (source / "added_tokens.json").write_text('{"<|user|>": 902}')
+    with pytest.raises(ModelError, match="does not follow") as caught:
+        write_tokenizer(source, target, print)
+    assert caught.value.context["got"] == 900
+
+
+@pytest.mark.parametrize("text", ["#version: 0.2\na b c\n", "#version: 0.2\nq zzz\n"])
+def test_merges_of_another_vocabulary_are_refused(tmp_path: Path, text: str) -> None:
+    source, target = _folders(tmp_path, model_type="gpt2", vocab_size=4, eos_token_id=0)
+    (source / "vocab.json").write_text('{"<|end|>": 0, "a": 1, "b": 2, "c": 3}')
+    (source / "merges.txt").write_text(text)
+    with pytest.raises(ModelError, match=r"vocab\.json and merges\.txt"):
+        write_tokenizer(source, target, print)
