@@ -87,7 +87,7 @@ def check_size(tokenizer: Any, vocab_size: int, *, path: Path) -> None:
 def coverage(tokenizer: Any, texts: Iterable[str]) -> Coverage:
     """Encode and decode texts, and return how much is known."""
     n_tokens = n_unknown = n_characters = n_reproduced = 0
-    unknown = None if tokenizer.unk_token_id == tokenizer.eos_token_id else tokenizer.unk_token_id
+    unknown = unknown_id(tokenizer)
     for text in texts:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         n_tokens += len(ids)
@@ -96,6 +96,12 @@ def coverage(tokenizer: Any, texts: Iterable[str]) -> Coverage:
         n_characters += characters.total()
         n_reproduced += (characters & Counter(_comparable(tokenizer.decode(ids, skip_special_tokens=True)))).total()
     return Coverage(n_unknown / max(1, n_tokens), n_reproduced / max(1, n_characters))
+
+
+def unknown_id(tokenizer: Any) -> int | None:
+    """Return the id that stands for unknown text only; GPT-2 names its end-of-sequence token so and never uses it."""
+    number: int | None = tokenizer.unk_token_id
+    return None if number == tokenizer.eos_token_id else number
 
 
 def _comparable(text: str) -> str:

@@ -10,6 +10,7 @@ from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.demonstrate.source_texts import CorpusRef, SetSpec, SourceTexts, read_source_texts
+from mlprune.steps.demonstrate.token_coverage import check_unknown_tokens
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.parquet import Columns
@@ -84,6 +85,7 @@ class DemonstrateJob(RecordJob):
         tokenizer = load_tokenizer(Path(self.model.path))
         texts = read_source_texts(self.spec, self.corpus)
         columns = set_columns(self.spec, texts, tokenizer, samples=self.spec.samples)
+        check_unknown_tokens(columns["token_ids"], tokenizer)
         _write_set(store, self.identity, cast("Columns", columns), self.spec)
 
 

@@ -14,6 +14,7 @@ from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, fit_token_budget
 from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, check_leakage, evaluated_keys
 from mlprune.steps.demonstrate.source_texts import DEFAULT_TEMPLATES, SetSpec, read_source_texts
+from mlprune.steps.demonstrate.token_coverage import check_samples, sample_texts
 from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, make_identity
@@ -32,6 +33,8 @@ class PlannedSet:
     job: Job
     activations: ActivationsConfig | None = None
     """Which raw activations are stored, if any."""
+    sample: tuple[str, ...] = ()
+    """Some of its texts; empty for a mixed set."""
 
     @property
     def id(self) -> str:
@@ -81,11 +84,18 @@ def distinct_sets(sets: PlannedSets) -> list[PlannedSet]:
 
 
 def plan_demonstrations(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int]) -> DemonstrationPlan:
-    """Plan all demonstration sets of a recipe, in each profile that its variants use; see `plan_sets`."""
+    """Plan all demonstration sets of a recipe, in each profile that its variants use; see `plan_sets`.
+
+    Raises:
+        CorpusError: the tokenizer does not know the texts of a set.
+    """
     by_profile: dict[ProfileName, PlannedSets] = {"corrected": plan_sets(recipe, inputs, evaluated=evaluated)}
     if any(entry.profile == "paper" and entry.reads_statistics for entry in recipe.variants):
         by_profile["paper"] = plan_sets(_paper_recipe(recipe), inputs, evaluated=evaluated, profile="paper")
-    return DemonstrationPlan(by_profile)
+    plan = DemonstrationPlan(by_profile)
+    samples = {f"{planned.name} ({planned.label})": planned.sample for planned in plan.distinct if planned.sample}
+    check_samples(Path(inputs.model.path), samples)
+    return plan
 
 
 def _paper_recipe(recipe: Recipe) -> Recipe:
@@ -157,7 +167,7 @@ def _plan_set(
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
     identity = make_identity("demonstration_sets", spec.parameters, contents=contents)
     job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec)
-    return PlannedSet(entry.name, spec, identity, job, entry.activations)
+    return PlannedSet(entry.name, spec, identity, job, entry.activations, sample_texts(texts, groups))
 
 
 def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> SetSpec:
