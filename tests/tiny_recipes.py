@@ -138,7 +138,6 @@ def profile_recipe() -> dict[str, Any]:
     both = {"profile": ["corrected", "paper"]}
     recipe["evaluations"] = [
         {"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"], **both},
-        {"task": "facts", "path": "facts", "languages": ["en"], "limit": 3, "seed": 1, **both},
         {
             "task": "translation",
             "path": "corpus",

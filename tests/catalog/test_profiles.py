@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from catalog.queries import run_user_query
+from catalog.queries import list_queries, run_user_query
 from catalog.report.panels.profiles import profile_panels
 from catalog.store import Catalog
 from tests.tiny_recipes import N_FACTS, FinishedRun
@@ -152,3 +152,19 @@ def test_features_are_compared_at_the_published_share_too(opened: Catalog) -> No
     assert rows[0]["n"] == rows[1]["n"]
     shown = answers(opened, "feature_overlap_by_block", "profile=paper")
     assert {row["profile"] for row in shown} == {"paper"}
+
+
+SHOW_BOTH = {"profile_differences", "cells_of_metric", "cells_of_rank_consistency"}
+"""Queries that show both profiles, each row with its own."""
+
+
+def test_no_other_query_shows_a_paper_evaluation_by_default(opened: Catalog) -> None:
+    sql = "SELECT evaluation_id FROM evaluations WHERE profile = 'paper'"
+    paper = {row["evaluation_id"] for row in opened.query(sql)}
+    showing = set()
+    for query in list_queries():
+        if not any(parameter.required for parameter in query.parameters):
+            rows = answers(opened, query.name)
+            ids = {row[column] for row in rows for column in row if "evaluation_id" in column}
+            showing |= {query.name} if ids & paper else set()
+    assert showing == SHOW_BOTH
