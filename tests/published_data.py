@@ -176,7 +176,12 @@ def marc(folder: Path) -> None:
     for language in ("en", "zh"):
         for split in ("dev", "test"):
             rows = [
-                {"review_id": f"{language}_{number:07}", "product_id": "p", "reviewer_id": "r", "stars": number % 5 + 1}
+                {
+                    "review_id": f"{language}_{number:07}",
+                    "product_id": "p",
+                    "reviewer_id": "r",
+                    "stars": f"{number % 5 + 1}",
+                }
                 | {"review_body": f"{WORDS[language]} {number}", "review_title": "t", "language": language}
                 | {"product_category": "other"}
                 for number in range(N)

@@ -60,9 +60,10 @@ def _choice(table: Table) -> list[str]:
         return []
     spec = table.spec
     over = ", ".join(table.macro_columns or table.columns)
+    of = f" of {spec.choose_task} outside English" if spec.is_chosen_elsewhere else f" over {over}"
     return [
         f"Each row is the best of up to {most} variants, chosen on split {spec.choose_on} by the mean "
-        f"{_name(spec.chosen_by)} over {over} (n = {table.n_dev:,} per column); its sparsity is shown."
+        f"{_name(spec.chosen_by)}{of} (n = {table.n_dev:,} per language); its sparsity is shown."
     ]
 
 

@@ -62,8 +62,10 @@ class TableSpec:
     """Columns whose mean is the last column."""
     choose_on: str | None = "dev"
     """Split on which one of several variants is chosen; None shows each of them."""
+    choose_task: str = ""
+    """Task whose split the choice is made on; empty for that of the table."""
     choose_by: str = ""
-    """Metric of the choice; empty for that of the table, or accuracy for RankC."""
+    """Metric of the choice; empty for that of the table, or accuracy for RankC and for another task."""
     where: Filters = field(default_factory=dict)
     """Filters of all rows."""
     marks: bool = True
@@ -74,7 +76,14 @@ class TableSpec:
     @property
     def chosen_by(self) -> str:
         """The metric by which one of several variants is chosen."""
-        return self.choose_by or ("accuracy" if self.metric == RANK_CONSISTENCY else self.metric)
+        if self.choose_by:
+            return self.choose_by
+        return "accuracy" if self.metric == RANK_CONSISTENCY or self.is_chosen_elsewhere else self.metric
+
+    @property
+    def is_chosen_elsewhere(self) -> bool:
+        """Whether variants are chosen on another task than that of the table."""
+        return self.choose_task not in ("", self.task)
 
 
 def is_higher_better(metric: str) -> bool:

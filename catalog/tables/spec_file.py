@@ -193,6 +193,7 @@ _READERS: Mapping[str, Callable[[object, str], Any]] = {
     "columns": _columns,
     "macro": _macro,
     "choose_on": _choose_on,
+    "choose_task": _text,
     "choose_by": _metric_of_choice,
     "where": _filters,
     "marks": _flag,

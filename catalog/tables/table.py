@@ -81,7 +81,7 @@ def build_table(catalog: Catalog, spec: TableSpec) -> Table | None:
     is_chosen = False
     for key in dict.fromkeys(variant.block for variant in variants):
         members = _in_order([variant for variant in variants if variant.block == key], columns)
-        dev_values = _macro_values([variant for variant in dev if variant.block == key], macro_columns or columns)
+        dev_values = _dev_values(spec, dev, block=key, columns=macro_columns or columns)
         chosen = [c for row in spec.rows for c in choose_rows(spec, row, variants=members, dev_values=dev_values)]
         rows = [TableRow(c.label, c.variant, c.n_candidates, _mean(c.variant, macro_columns)) for c in chosen]
         is_chosen = is_chosen or any(row.n_candidates > 1 for row in rows)
@@ -104,7 +104,7 @@ def best_values(table: Table, block: Block) -> Mapping[str, float]:
 
 def _in_order(variants: Sequence[MeasuredVariant], columns: Sequence[str]) -> list[MeasuredVariant]:
     """The variants in the order in which the columns have the source languages of their demonstrations."""
-    places = {column.partition("-")[0]: place for place, column in enumerate(columns)}
+    places = {"en": -1} | {column.partition("-")[0]: place for place, column in enumerate(columns)}
     return sorted(variants, key=lambda variant: places.get(str(variant.row["source_language"]), len(places)))
 
 
@@ -117,13 +117,24 @@ def _macro_columns(spec: TableSpec, columns: tuple[str, ...]) -> tuple[str, ...]
 def _dev_variants(catalog: Catalog, spec: TableSpec) -> list[MeasuredVariant]:
     if spec.choose_on is None:
         return []
-    return measured_variants(catalog, task=spec.task, metric=spec.chosen_by, split=spec.choose_on)
+    task = spec.choose_task or spec.task
+    return measured_variants(catalog, task=task, metric=spec.chosen_by, split=spec.choose_on)
 
 
-def _macro_values(variants: Sequence[MeasuredVariant], columns: Sequence[str]) -> dict[str, float]:
-    """Variant id -> mean over the columns that the block has, for the variants that have all of them."""
-    available = {language for variant in variants for language in variant.cells}
-    used = [column for column in columns if column in available]
+def _dev_values(
+    spec: TableSpec, dev: Sequence[MeasuredVariant], *, block: tuple[Value, ...], columns: Sequence[str]
+) -> dict[str, float]:
+    """Variant id -> the value by which a variant of the block is chosen.
+
+    It is the mean over the columns for which the split has values, or over all languages outside English on another
+    task, for the variants that have all of them. Of several ways to evaluate another task, the first one is used.
+    """
+    blocks = [variant.block for variant in dev if variant.block[0] == block[0]]
+    used_block = blocks[0] if spec.is_chosen_elsewhere and blocks else block
+    variants = [variant for variant in dev if variant.block == used_block]
+    available = languages_in_order(variants)
+    wanted = [language for language in available if language != "en"] if spec.is_chosen_elsewhere else columns
+    used = [column for column in wanted if column in available]
     means = {variant.variant_id: _mean(variant, used) for variant in variants}
     return {variant_id: mean for variant_id, mean in means.items() if mean is not None}
 

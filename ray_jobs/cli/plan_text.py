@@ -4,8 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Needs, estimate_duration, measure_rates, needs_of
+from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.source_texts import open_corpus
@@ -23,14 +26,20 @@ from ray_jobs.driver.model_imports import (
 
 
 def describe_plan(
-    recipe_path: Path, store_uri: str, *, changes: RecipeChanges = NO_CHANGES, allow_import: bool = False
+    recipe_path: Path,
+    store_uri: str,
+    *,
+    changes: RecipeChanges = NO_CHANGES,
+    allow_import: bool = False,
+    nodes: Sequence[Node] = (),
 ) -> str:
     """Describe what a recipe would run and what it needs, as lines of text. Writes nothing but imported models.
 
     Args:
         allow_import: import the models that the recipe asks to import; otherwise those imports are described.
+        nodes: machines of a cluster; empty for this machine.
     Raises:
-        BadInputError: the recipe cannot be run, or does not fit on this machine.
+        BadInputError: the recipe cannot be run, or does not fit on the machines.
     """
     recipe = load_changed_recipe(recipe_path, changes)
     pending_imports = () if allow_import else list_pending_imports(recipe, store_uri=store_uri)
@@ -41,7 +50,7 @@ def describe_plan(
     pending = pending_jobs(plan.jobs, store)
     needs = needs_of(plan, pending)
     require_room(needs, store)
-    pool = local_ray_pool(needs)
+    pool = needs.pool(nodes) if nodes else local_ray_pool(needs)
     n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
     lines = [
         f"recipe {plan.recipe.name}: {_format_variants(plan)}, {_count(len(plan.jobs), 'job')}, {len(pending)} to do"
@@ -114,8 +123,15 @@ def _format_needs(needs: Needs, pool: Pool) -> list[str]:
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
         *object_store,
         f"time:   about {time.total_s:.0f} s on machines like this one: matrix products {time.products_s:.0f} s at "
-        f"{rates.flops / 1e9:.0f} GFLOP/s per thread{reading}; start-up and small jobs not included",
+        f"{rates.flops / 1e9:.0f} GFLOP/s per {_rate_unit(pool)}{reading}; start-up and small jobs not included",
     ]
+
+
+def _rate_unit(pool: Pool) -> str:
+    """The resource whose rate was measured on this machine."""
+    if torch.cuda.is_available():
+        return "accelerator"
+    return "thread (no accelerator was measured)" if pool.n_gpus else "thread"
 
 
 def _format_variants(plan: Plan) -> str:

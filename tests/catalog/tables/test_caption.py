@@ -13,7 +13,7 @@ def test_a_caption_says_what_is_needed_to_read_the_table(facts: Table) -> None:
     caption = value_caption(facts)
     for words in (
         "accuracy in percent, split test, n = 40 per column",
-        "best of up to 6 variants, chosen on split dev by the mean accuracy over es, fr, sw (n = 40 per column)",
+        "best of up to 6 variants, chosen on split dev by the mean accuracy over es, fr, sw (n = 40 per language)",
         "macro: the mean over es, fr, sw",
         "exact McNemar test, p < 0.05 after Holm's correction over the languages of a variant",
         "The macro column is not tested",

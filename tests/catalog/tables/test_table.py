@@ -78,3 +78,12 @@ def test_a_table_without_values_is_none(catalog: Catalog) -> None:
     assert build_table(catalog, replace(FACTS, task="xnli")) is None
     assert build_table(catalog, replace(FACTS, rows=(RowSpec("RIA", {"score": ("ria",)}),))) is None
     assert build_table(catalog, replace(FACTS, where={"model": ("another",)})) is None
+
+
+def test_variants_can_be_chosen_on_another_task(catalog: Catalog, facts: Table) -> None:
+    spec = replace(FACTS, task="translation", metric="bleu", macro="all", choose_task="facts")
+    table = build_table(catalog, spec)
+    assert table is not None
+    assert [row.variant.variant_id for row in table.rows] == [row.variant.variant_id for row in facts.rows]
+    assert table.columns == ("es-en", "fr-en")
+    assert spec.chosen_by == "accuracy"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.errors import RecipeError
+from mlprune.errors import BadInputError, RecipeError
+from mlprune.plan.node_capacity import Node
 from ray_jobs.cli.plan_text import describe_plan
 from tests.tiny_recipes import small_recipe, write_recipe
 
@@ -55,6 +56,16 @@ def test_the_object_store_is_shown_only_for_a_plan_with_shards(own_inputs: Path,
     assert "object store" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
     sharded = {**small_recipe(), "compute": {"replicas": 1, "shards": 2}}
     assert "object store" in describe_plan(write_recipe(own_inputs, sharded, name="sharded.yaml"), store)
+
+
+def test_a_recipe_is_planned_for_a_cluster_that_is_described(own_inputs: Path, tmp_path: Path) -> None:
+    recipe, store = write_recipe(own_inputs, small_recipe()), str(tmp_path / "store")
+    lines = describe_plan(recipe, store, nodes=[Node(8, 2**34)] * 3).splitlines()
+    assert [line for line in lines if line.startswith("pool:")] != [
+        line for line in describe_plan(recipe, store).splitlines() if line.startswith("pool:")
+    ]
+    with pytest.raises(BadInputError, match="does not fit"):
+        describe_plan(recipe, store, nodes=[Node(8, 2**20)])
 
 
 def test_one_job_of_a_step_is_in_the_singular(own_inputs: Path, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ ORIGINAL_KEYS = {"review_id", "review_body", "stars"}
 COPY = rf"(?:[^/]*_)?{LANGUAGE}/(?P<split>train|validation|test)\.jsonl"
 COPY_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 COPY_KEYS = {"id", "text", "label", "label_text"}
+STARS = ("1", "2", "3", "4", "5")
+"""Stars of the original, where they are texts."""
 STARS_OF_LABEL = {str(label): label + 1 for label in range(5)}
 
 
@@ -37,8 +39,8 @@ def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
 def _row(row: JsonObject, *, line: int) -> Row:
     if set(row) >= ORIGINAL_KEYS:
         stars = row["stars"]
-        is_number = isinstance(stars, str) and stars in STARS_OF_LABEL
-        return {"id": row["review_id"], "text": row["review_body"], "label": int(str(stars)) if is_number else stars}
+        label = int(stars) if isinstance(stars, str) and stars in STARS else stars
+        return {"id": row["review_id"], "text": row["review_body"], "label": label}
     if not set(row) >= COPY_KEYS or str(row["label"]) not in STARS_OF_LABEL:
         raise TaskFileError("wrong label", line=line, expected="a whole number from 0 to 4", got=row.get("label"))
     return {"id": row["id"], "text": row["text"], "label": STARS_OF_LABEL[str(row["label"])]}
