@@ -40,8 +40,8 @@ class MeasuredVariant:
 
     @property
     def block(self) -> tuple[Value, ...]:
-        """Base model and way of evaluation: rows of one block are compared with each other."""
-        return tuple(self.row[column] for column in ("model", "scoring_rule", "protocol"))
+        """Base model, profile and way of evaluation: rows of one block are compared with each other."""
+        return tuple(self.row[column] for column in ("model", "evaluation_profile", "scoring_rule", "protocol"))
 
     def matches(self, filters: Filters) -> bool:
         """Whether every filter has the variant's value."""
@@ -61,7 +61,9 @@ def grouped_cells(rows: Iterable[Row]) -> list[MeasuredVariant]:
     """Group rows of the queries of cells by variant and way of evaluation, in their order."""
     groups: dict[tuple[Value, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["variant_id"], row["scoring_rule"], row["protocol"]), []).append(row)
+        groups.setdefault(
+            (row["variant_id"], row["evaluation_profile"], row["scoring_rule"], row["protocol"]), []
+        ).append(row)
     return [MeasuredVariant(group[0], {str(row["language"]): _cell(row) for row in group}) for group in groups.values()]
 
 

@@ -30,6 +30,7 @@ COLUMNS_OF_VARIANTS: tuple[str, ...] = (
     "intervention",
     "profile",
     "settings",
+    "evaluation_profile",
     "scoring_rule",
     "protocol",
 )

@@ -127,9 +127,10 @@ def _dev_values(
     """Variant id -> the value by which a variant of the block is chosen.
 
     It is the mean over the columns for which the split has values, or over all languages outside English on another
-    task, for the variants that have all of them. Of several ways to evaluate another task, the first one is used.
+    task, for the variants that have all of them. Of several ways to evaluate another task in the
+    profile of the block, the first one is used.
     """
-    blocks = [variant.block for variant in dev if variant.block[0] == block[0]]
+    blocks = [variant.block for variant in dev if variant.block[:2] == block[:2]]
     used_block = blocks[0] if spec.is_chosen_elsewhere and blocks else block
     variants = [variant for variant in dev if variant.block == used_block]
     available = languages_in_order(variants)
@@ -148,10 +149,10 @@ def _mean(variant: MeasuredVariant, columns: Sequence[str]) -> float | None:
 
 def _names(keys: list[tuple[Value, ...]]) -> list[str]:
     """Names of blocks: the model, followed by the parts of the way of evaluation that differ between blocks."""
-    differs = [len({key[i] for key in keys}) > 1 for i in (1, 2)]
+    differs = [len({key[i] for key in keys}) > 1 for i in (2, 3)]
     return [
         ", ".join(
-            [str(key[0]), *(str(part or "defaults") for part, shown in zip(key[1:], differs, strict=True) if shown)]
+            [str(key[0]), *(str(part or "defaults") for part, shown in zip(key[2:], differs, strict=True) if shown)]
         )
         for key in keys
     ]

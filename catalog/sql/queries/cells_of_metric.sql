@@ -1,17 +1,27 @@
 -- cells_of_metric: one row per variant, language, scoring rule and protocol: a value with its interval, and its test
 -- against the dense model. LRP2 leaves English unchanged, so its English rows are those of the dense model. These are
--- the cells of mlprune tables.
+-- the cells of mlprune tables, in both profiles of evaluations.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
-WITH measured_cells AS (
+WITH tests AS (
+    SELECT c.evaluation_id, c.difference, c.p_value, c.p_holm
+    FROM comparisons AS c
+    ANTI JOIN repeated_comparisons AS r
+        ON r.comparison_id = c.comparison_id AND r.evaluation_id = c.evaluation_id
+        AND r.baseline_evaluation_id = c.baseline_evaluation_id AND r.metric = c.metric
+    JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
+    JOIN variant_descriptions AS d
+        ON d.variant_id = c.baseline_id AND d.is_dense AND d.base_model_id = v.base_model_id
+    WHERE c.task = $task AND c.metric = $metric AND c.split = $split
+),
+measured_cells AS (
     SELECT
-        m.variant_id, m.scoring_rule, m.protocol_id, m.language, m.value, m.ci_low, m.ci_high, m.n,
-        c.difference, c.p_value, c.p_holm, m.evaluation_id
+        m.variant_id, m.scoring_rule, m.protocol_id, m.profile AS evaluation_profile, m.language,
+        m.value, m.ci_low, m.ci_high, m.n, t.difference, t.p_value, t.p_holm, m.evaluation_id
     FROM metrics AS m
     ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
-    LEFT JOIN comparisons_to_dense AS c
-        ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric AND c.task = $task AND c.split = $split
+    LEFT JOIN tests AS t ON t.evaluation_id = m.evaluation_id
     WHERE m.task = $task AND m.metric = $metric AND m.split = $split AND m.value IS NOT NULL
 ),
 unchanged_cells AS (
@@ -22,13 +32,17 @@ unchanged_cells AS (
     JOIN measured_cells AS d
         ON d.variant_id = u.variant_id AND d.language = 'en' AND d.protocol_id = l.protocol_id
         AND d.scoring_rule IS NOT DISTINCT FROM l.scoring_rule
-    WHERE NOT EXISTS (SELECT 1 FROM measured_cells AS e WHERE e.variant_id = l.variant_id AND e.language = 'en')
+    WHERE NOT EXISTS (
+        SELECT 1 FROM measured_cells AS e
+        WHERE e.variant_id = l.variant_id AND e.language = 'en' AND e.protocol_id = l.protocol_id
+            AND e.scoring_rule IS NOT DISTINCT FROM l.scoring_rule
+    )
 )
 SELECT
     b.source AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
     v.demonstration_label AS demonstrations, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
-    v.settings, m.scoring_rule, q.protocol, m.language, m.value, m.ci_low, m.ci_high, m.n, m.difference, m.p_value,
-    m.p_holm, v.variant_id, m.evaluation_id
+    v.settings, coalesce(m.evaluation_profile, 'corrected') AS evaluation_profile, m.scoring_rule, q.protocol,
+    m.language, m.value, m.ci_low, m.ci_high, m.n, m.difference, m.p_value, m.p_holm, v.variant_id, m.evaluation_id
 FROM (FROM measured_cells UNION ALL FROM unchanged_cells) AS m
 JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
 JOIN base_models AS b ON b.base_model_id = v.base_model_id

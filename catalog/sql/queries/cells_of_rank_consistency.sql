@@ -5,7 +5,8 @@
 SELECT
     b.source AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
     v.demonstration_label AS demonstrations, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
-    v.settings, r.scoring_rule, q.protocol, r.language, r.value, NULL::DOUBLE AS ci_low, NULL::DOUBLE AS ci_high,
+    v.settings, coalesce(r.profile, 'corrected') AS evaluation_profile, r.scoring_rule, q.protocol,
+    r.language, r.value, NULL::DOUBLE AS ci_low, NULL::DOUBLE AS ci_high,
     r.n_items AS n, NULL::DOUBLE AS difference, NULL::DOUBLE AS p_value, NULL::DOUBLE AS p_holm, v.variant_id,
     r.evaluation_id
 FROM rank_consistency AS r
