@@ -46,7 +46,7 @@ evaluations:
   - {task: xnli, path: data/XNLI-1.0, languages: [en, fr], split: test, profile: [corrected, paper]}
   - {task: marc, path: data/marc, languages: [en, fr], split: dev}
   - {task: marc, path: data/marc, languages: [en, fr], split: test}
-  - {task: translation, path: data/XNLI-15way, pairs: [fr-en], split: test, max_new_tokens: 8}
+  - {task: translation, path: data/XNLI-15way, pairs: [fr-en], split: test, max_new_tokens: 8, shots_from: corpus}
 """
 """The paper's tasks, methods and baselines in two languages."""
 ON_THE_EMBEDDED_MODEL = ("--shrink", "2", "--model", "demo", "--address", "none")
