@@ -34,10 +34,7 @@ def plan(
     Nothing is run, and nothing is written to the store except imported models. A model that has to be imported first is
     described, and imported with --allow-import.
 
-    \b
-    Examples:
-      mlprune plan recipe.yaml --store runs/
-      mlprune plan recipe.yaml --store runs/ --nodes 4:cpus=16,gib=64
+    Example: mlprune plan recipe.yaml --store runs/
     """
     show_start(f"planning {recipe}: reading its model and texts")
     from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415 - commands import lazily, so that --help is fast
