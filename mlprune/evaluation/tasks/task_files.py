@@ -66,25 +66,42 @@ def read_items(
         rows, where, has_lines = _rows(source, task=definition.name, language=language, split=split)
     except TaskFileError as err:
         raise TaskFileError(err.message, {**place, **err.context}) from err
-    items: dict[str, ChoiceItem] = {}
-    ids: dict[str, int] = {}
-    for line, row in enumerate(rows, start=1):
+    lines, ids = _checked(definition, rows, where, has_lines=has_lines, **place)
+    kept = set(ordered_by_hash(seed, ids)[:limit])
+    made = (definition.to_item(name, rows[lines[name]]) for name in ids if name in kept)
+    items = tuple(item for item in made if item is not None)
+    content = digest([{key: row[key] for key in ("id", *definition.keys)} for row in rows])
+    return TaskData(items, content, where, lines, {item.example_id: rows[lines[item.example_id]] for item in items})
+
+
+def _checked(
+    definition: Task, rows: Sequence[Row], where: str, *, has_lines: bool, **place: str
+) -> tuple[Mapping[str, int], Sequence[str]]:
+    """Return id -> number of all rows, and the ids of those with an item; items are not kept, as a limit may drop most.
+
+    Args:
+        where: the file, for messages.
+        place: task, language and split, for messages.
+    Raises:
+        TaskFileError: a row is wrong, or no row has an item.
+    """
+    assert definition.to_item is not None, "the task reads rows"
+    lines: dict[str, int] = {}
+    ids: list[str] = []
+    for number, row in enumerate(rows):
         try:
-            example_id = _example_id(row, keys=definition.keys, seen=ids)
+            example_id = _example_id(row, keys=definition.keys, seen=lines)
             item = definition.to_item(example_id, row)
         except TaskFileError as err:
-            example = {"line": line} if has_lines else {}
-            context = {"file": where, **example, "example": row.get("id"), **place, **err.context}
+            line = {"line": number + 1} if has_lines else {}
+            context = {"file": where, **line, "example": row.get("id"), **place, **err.context}
             raise TaskFileError(err.message, context) from err
-        ids[example_id] = line
+        lines[example_id] = number
         if item is not None:
-            items[example_id] = item
-    if not items:
+            ids.append(example_id)
+    if not ids:
         raise TaskFileError("the file has no items", file=where, **place, expected="at least one", got=0)
-    content = digest([{key: row[key] for key in ("id", *definition.keys)} for row in rows])
-    lines = {example_id: line - 1 for example_id, line in ids.items()}
-    kept = _limited(items, limit=limit, seed=seed)
-    return TaskData(kept, content, where, lines, {item.example_id: rows[lines[item.example_id]] for item in kept})
+    return lines, ids
 
 
 def _rows(source: Path | HubSource, *, task: str, language: str, split: str) -> FoundRows:
@@ -176,7 +193,9 @@ def _example_id(row: Row, *, keys: Sequence[str], seen: Mapping[str, int]) -> st
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         raise TaskFileError("wrong id", key="id", expected="an integer or a text", got=value)
     if str(value) in seen:
-        raise TaskFileError("an id occurs twice", key="id", expected="unique ids", got=value, first=seen[str(value)])
+        raise TaskFileError(
+            "an id occurs twice", key="id", expected="unique ids", got=value, first=seen[str(value)] + 1
+        )
     return str(value)
 
 
