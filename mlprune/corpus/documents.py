@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mlprune.corpus.row_files import READABLE_SUFFIXES, read_rows
-from mlprune.corpus.text_files import COMPRESSIONS, read_text, uncompressed_name
+from mlprune.corpus.text_files import COMPRESSIONS, listed_names, read_text, uncompressed_name
 from mlprune.errors import CorpusError
 from mlprune.json_values import JsonObject
 
@@ -27,7 +27,7 @@ def read_documents(path: Path) -> tuple[str, ...]:
     if path.is_dir():
         files = sorted(file for ending in COMPRESSIONS for file in path.glob(f"*.txt{ending}"))
         if not files:
-            raise CorpusError("no plain text", folder=str(path), expected="*.txt files", got="none")
+            raise CorpusError("no plain text", folder=str(path), expected="*.txt files", got=listed_names(path))
         documents = tuple(document for file in files for document in _paragraphs(file))
     elif uncompressed_name(path).endswith(".txt"):
         documents = _paragraphs(path)
@@ -35,7 +35,7 @@ def read_documents(path: Path) -> tuple[str, ...]:
         documents = _texts(path)
     else:
         expected = ["a .txt file", "a folder of .txt files", *READABLE_SUFFIXES]
-        raise CorpusError("the path is not plain text", path=str(path), expected=expected, got=path.name)
+        raise CorpusError("the path is not plain text", path=str(path), expected=expected, got=listed_names(path))
     if not documents:
         raise CorpusError("no documents", path=str(path), expected="at least one", got=0)
     return documents

@@ -121,7 +121,7 @@ def code_files(folder: Path) -> Mapping[str, str]:
         if text.strip():
             texts[path.relative_to(folder).as_posix()] = text
     if not texts:
-        raise CorpusError("no code", folder=str(folder), expected="**/*.py files", got="none")
+        raise CorpusError("no code", folder=str(folder), expected="**/*.py files", got=listed_names(folder))
     return texts
 
 

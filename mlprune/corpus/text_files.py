@@ -32,6 +32,8 @@ def open_text(path: Path) -> Iterator[TextIO]:
     try:
         with open_binary(path) as binary, io.TextIOWrapper(binary, encoding="utf-8-sig", newline="\n") as text:
             yield text
+    except UnicodeDecodeError as err:
+        raise CorpusError("a file cannot be read", file=str(path), expected="UTF-8", reason=str(err)) from err
     except READ_ERRORS as err:
         raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
 

@@ -46,7 +46,7 @@ def _ntrex_sources(path: Path) -> list[TextSource]:
 
 
 def _moses_sources(path: Path) -> list[TextSource]:
-    """`Tatoeba.en-fr.en` and `Tatoeba.en-fr.fr`; a path that is no file is the part before the language."""
+    """`Tatoeba.en-fr.en` and `Tatoeba.en-fr.fr`; a path that does not exist is the part before the language."""
     is_prefix = not path.exists()
     texts: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for file in files_in(path.parent if is_prefix else path):
@@ -62,7 +62,7 @@ def _moses_sources(path: Path) -> list[TextSource]:
 
 
 def _is_moses_code(code: str, stem: str) -> bool:
-    """Whether an extension is a language: one that is known, or one that the stem names as in `x.ber-tzm`."""
+    """Whether an extension is a known language, or a code that the stem names as in `x.ber-tzm`."""
     return code not in SPLITS and (is_known_language(code) or code in re.split(r"[.-]", stem))
 
 

@@ -16,7 +16,7 @@ class TextSource:
     code: str
     """The language as the publisher writes it."""
     split: str = ""
-    """The split, or another name that tells the texts of a path apart; empty if the path has one text."""
+    """The split, or another name that distinguishes the texts of a path; empty if the path has one text."""
 
 
 @dataclass(frozen=True)

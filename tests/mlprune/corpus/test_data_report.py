@@ -53,7 +53,7 @@ def test_skipped_sentences_are_a_note_and_texts_without_a_default_need_a_split(t
     assert report.recipe.endswith("split: a.en-fr}")
 
 
-def test_other_data_is_no_parallel_text_and_an_unknown_split_an_error(tmp_path: Path) -> None:
+def test_other_data_is_not_parallel_text_and_an_unknown_split_an_error(tmp_path: Path) -> None:
     assert text_report(tmp_path) is None
     TEXT_WRITERS["FLORES"](writer(tmp_path))
     with pytest.raises(CorpusError, match="no such split"):

@@ -61,3 +61,7 @@ def test_a_path_without_documents_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(CorpusError, match=message) as caught:
             read_documents(tmp_path / name)
         assert name in str(caught.value)
+    (tmp_path / "folder" / "fr.doc").touch()
+    with pytest.raises(CorpusError) as caught:
+        read_documents(tmp_path / "folder")
+    assert caught.value.context["got"] == ["fr.doc"]

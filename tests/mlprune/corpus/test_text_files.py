@@ -44,6 +44,10 @@ def test_missing_damaged_and_foreign_files_are_one_error(tmp_path: Path, name: s
         with pytest.raises(CorpusError, match="cannot be read") as caught:
             read_text(tmp_path / name)
         assert caught.value.context["file"] == str(tmp_path / name)
+    (tmp_path / name).write_bytes(WRITERS[name](b"caf\xe9\n"))
+    with pytest.raises(CorpusError) as caught:
+        read_text(tmp_path / name)
+    assert caught.value.context["expected"] == "UTF-8"
 
 
 def test_one_file_is_found_and_two_are_ambiguous(tmp_path: Path) -> None:
