@@ -129,8 +129,13 @@ def _log_size(listed: HubFiles, kind: Kind, patterns: Sequence[str]) -> None:
     """Log the files that will be downloaded, if there are any."""
     missing = listed.missing(listed.matching(patterns), kind=kind)
     if missing:
-        size = f"{len(missing)} files, {listed.n_bytes(missing) / 1e9:.2f} GB"
+        size = f"{len(missing)} files, {format_size(listed.n_bytes(missing))}"
         logger.warning("downloading %s, commit %s: %s", listed.name, listed.commit[:12], size)
+
+
+def format_size(n_bytes: int) -> str:
+    """Format a number of bytes in GB or MB."""
+    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 10**8 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def cached_file(name: str, file: str, *, kind: Kind, commit: str) -> Path | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.errors import HubError, ModelError
-from mlprune.hub import HubFiles, cache_folder, list_files, snapshot
+from mlprune.hub import HubFiles, cache_folder, format_size, list_files, snapshot
 from mlprune.importing.import_record import ImportRecord, Origin, read_import_record
 from mlprune.importing.model_import import COPIED_PATTERNS
 from mlprune.importing.sources.formats import WEIGHT_FORMATS
@@ -51,8 +51,8 @@ class HubSource:
     def describe(self) -> str:
         """Return one line about the files and their sizes."""
         missing = self.missing
-        size = f"{len(self.wanted)} files, {_gb(self.files.n_bytes(self.wanted))} ({self.weight_format})"
-        rest = f"{_gb(self.files.n_bytes(missing))} to download" if missing else "all in the cache"
+        size = f"{len(self.wanted)} files, {format_size(self.files.n_bytes(self.wanted))} ({self.weight_format})"
+        rest = f"{format_size(self.files.n_bytes(missing))} to download" if missing else "all in the cache"
         origin = self.origin
         return f"{origin.hub_id}, revision {origin.revision}, commit {origin.commit[:12]}: {size}, {rest}"
 
@@ -145,7 +145,9 @@ def check_space(source: HubSource, out: Path | None) -> None:
         free = shutil.disk_usage(existing).free
         if n_bytes + DISK_RESERVE_BYTES > free:
             message = "the disk is too small for the download and the import"
-            raise ModelError(message, path=str(existing), expected=_gb(n_bytes), got=f"{_gb(free)} free")
+            raise ModelError(
+                message, path=str(existing), expected=format_size(n_bytes), got=f"{format_size(free)} free"
+            )
 
 
 def _indexed(matching: tuple[str, ...], files: HubFiles) -> tuple[str, ...]:
@@ -172,7 +174,3 @@ def _cached(hub_id: str, revision: str) -> tuple[Path, Origin] | None:
         if weight_format.find(folder):
             return folder, Origin(hub_id, revision, commit=folder.name)
     return None
-
-
-def _gb(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.2f} GB"

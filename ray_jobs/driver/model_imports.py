@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mlprune.errors import BadInputError, HubError, RecipeError
 from mlprune.hashing import digest
+from mlprune.hub import format_size
 from mlprune.importing import find_source, read_import_record
 from mlprune.importing.hub_source import HubSource
 from mlprune.recipe import IMPORT_KEY, BaselineConfig, BaseModelConfig, Recipe, wants_import
@@ -54,7 +55,7 @@ class RequestedImport:
 
     def _written(self) -> str:
         size = self.hub_source.written_bytes if self.hub_source is not None else 0
-        return f"about {size / 1e9:.2f} GB" if size else "links to the downloaded files"
+        return f"about {format_size(size)}" if size else "links to the downloaded files"
 
 
 def with_imported_models(recipe: Recipe, *, store_uri: str, address: str, is_allowed: bool) -> Recipe:

@@ -170,7 +170,7 @@ def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> It
     """Open the workers at an address, with their pool. Ray and model code are imported only where they are used.
 
     Raises:
-        BadInputError: the model does not fit there.
+        BadInputError: the model does not fit there, or a node of the cluster does not see its folder.
     """
     if address == "none":
         from ray_jobs.workers.in_process import InProcessWorkers  # noqa: PLC0415
@@ -182,9 +182,11 @@ def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> It
         local_ray_pool(needs)
         # Ray reads this variable when it is imported. Without it, Ray uses the network address instead of loopback.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers import cluster, ray_pool, shared_folders  # noqa: PLC0415 - imports Ray
 
     with cluster.connected(address):
+        if address != "local":
+            shared_folders.require_folders([model.path for model in plan.models])
         pool = needs.pool(cluster.nodes())
         workers = ray_pool.RayWorkers(store.uri, plan.model, pool)
         try:

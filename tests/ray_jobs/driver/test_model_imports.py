@@ -106,7 +106,7 @@ def test_plan_says_what_an_import_would_fetch_and_write_and_downloads_nothing(
         f"fetch {HUB_ID}",
         commit[:12],
         "(pytorch)",
-        "GB to download",
+        "MB to download",
         str(tmp_path / "store"),
         "--allow-import",
     ):
