@@ -15,7 +15,7 @@ from mlprune.importing.shard_writer import OutputTensor, write_shards
 from mlprune.importing.source_hashes import hash_file
 from mlprune.importing.sources.formats import WEIGHT_FORMATS
 from mlprune.importing.sources.weight_format import TensorSpec, WeightReader
-from mlprune.importing.tensor_names import TensorPlan, plan_tensors
+from mlprune.importing.tensor_names import TensorPlan, file_name, plan_tensors
 from mlprune.models.checkpoint.weight_files import DTYPES
 
 DISK_RESERVE_BYTES = 2**26
@@ -53,7 +53,7 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
         is_linked=is_linked,
         n_tensors=len(plan.written),
         dropped=plan.dropped,
-        renamed={} if is_linked else plan.renamed,
+        renamed={} if is_linked else plan.renamed(job.layout),
         shared={} if is_linked else dict(plan.shared),
         quantization=reader.quantization,
         torch=torch.__version__,
@@ -119,7 +119,7 @@ def link_or_copy(file: Path, target: Path) -> None:
 
 def _write(job: ChildJob, plan: TensorPlan, reader: WeightReader, send: Send) -> tuple[str, ...]:
     tensors: Iterable[OutputTensor] = (
-        OutputTensor(name, spec.shape, _dtype(spec, job), pieces=partial(reader.pieces, spec))
+        OutputTensor(file_name(name, job.layout), spec.shape, _dtype(spec, job), pieces=partial(reader.pieces, spec))
         for name, spec in plan.written
     )
     return write_shards(Path(job.target), tensors, progress=partial(send, "done"))

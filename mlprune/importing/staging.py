@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 
 from mlprune.atomic import UNFINISHED
@@ -58,7 +59,7 @@ def remove_abandoned(target: Path) -> None:
     Raises:
         ModelError: another import writes one of them.
     """
-    for folder in sorted(target.parent.glob(f"{target.name}{UNFINISHED}*")):
+    for folder in sorted(target.parent.glob(f"{escape(target.name)}{UNFINISHED}*")):
         deadline = time.monotonic() + WAIT_S
         while not _removed_if_unlocked(folder):
             if time.monotonic() > deadline:

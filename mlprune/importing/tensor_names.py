@@ -59,10 +59,10 @@ class TensorPlan:
         written = tuple((other, spec) for other, spec in self.written if other != name)
         return replace(self, written=written, shared={**self.shared, name: shares})
 
-    @property
-    def renamed(self) -> dict[str, str]:
-        """Name in the source -> name in the model, where they differ."""
-        return {spec.name: name for name, spec in self.written if spec.name != name}
+    def renamed(self, layout: ModelLayout) -> dict[str, str]:
+        """Return name in the source -> name in the file that is written, where they differ."""
+        names = {spec.name: file_name(name, layout) for name, spec in self.written}
+        return {stored: name for stored, name in names.items() if stored != name}
 
 
 def plan_tensors(specs: Sequence[TensorSpec], layout: ModelLayout, *, where: Path) -> TensorPlan:
@@ -124,6 +124,11 @@ def _assign(specs: Sequence[TensorSpec], layout: ModelLayout, where: Path) -> tu
 def model_name(stored: str, layout: ModelLayout) -> str | None:
     """Return the name of the parameter that a published name means; None if the model has no such parameter."""
     return next((name for name in _names(stored, layout) if name in layout.parameters), None)
+
+
+def file_name(name: str, layout: ModelLayout) -> str:
+    """Return the name under which a parameter is written: its own, unless all checkpoints of the family use another."""
+    return dict(layout.renamed).get(name, name)
 
 
 def _is_buffer(stored: str, layout: ModelLayout) -> bool:

@@ -189,3 +189,27 @@ def test_what_a_killed_import_left_is_removed(tmp_path: Path, models: dict[str, 
     (left / "model.safetensors").write_bytes(b"half")
     import_silently(source, tmp_path / "out")
     assert names_in(tmp_path) == ["out", "source"]
+
+
+@pytest.mark.usefixtures("without_child")
+def test_a_head_that_differs_from_the_embedding_is_kept_as_transformers_keeps_it(
+    tmp_path: Path, models: dict[str, Path]
+) -> None:
+    tensors = published_tensors(models["gpt2"], "gpt2", has_head=True)
+    tensors[HEAD] = tensors[HEAD] + 1
+    source = publish(tmp_path / "source", models["gpt2"], tensors)
+    imported = import_silently(source, tmp_path / "out")
+    assert imported.record.shared == {}
+    assert_equal(imported_tensors(tmp_path / "out"), tensors)
+    loaded = AutoModelForCausalLM.from_pretrained(source)
+    assert torch.equal(loaded.lm_head.weight, tensors[HEAD])
+
+
+@pytest.mark.usefixtures("without_child")
+def test_an_equal_head_in_another_file_is_stored_once(tmp_path: Path, models: dict[str, Path]) -> None:
+    tensors = published_tensors(models["gpt2"], "gpt2", has_head=True)
+    tensors[HEAD] = tensors[HEAD].clone()
+    source = publish(tmp_path / "source", models["gpt2"], tensors, n_files=2)
+    imported = import_silently(source, tmp_path / "out")
+    assert imported.record.shared == {HEAD: EMBEDDING["gpt2"]}
+    assert_equal(imported_tensors(tmp_path / "out"), model_tensors(models["gpt2"]))

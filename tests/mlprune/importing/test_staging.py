@@ -18,6 +18,13 @@ def test_the_folder_appears_under_its_name_at_the_end(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["out"]
 
 
+def test_a_folder_that_a_killed_import_left_is_removed_whatever_its_name(tmp_path: Path) -> None:
+    (tmp_path / "o[u]t*.writing-01234567").mkdir()
+    with staging_folder(tmp_path / "o[u]t*"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["o[u]t*"]
+
+
 def test_an_error_removes_the_folder(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError), staging_folder(tmp_path / "out") as folder:
         folder.path.write_text("x")

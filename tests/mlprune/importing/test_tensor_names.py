@@ -5,7 +5,7 @@ import torch
 
 from mlprune.errors import ModelError
 from mlprune.importing.sources.weight_format import TensorSpec
-from mlprune.importing.tensor_names import ModelLayout, TensorPlan, model_name, plan_tensors
+from mlprune.importing.tensor_names import ModelLayout, TensorPlan, file_name, model_name, plan_tensors
 
 EMBEDDING, HEAD, LAYER = "model.embed.weight", "head.weight", "model.layers.0.fc.weight"
 LAYOUT = ModelLayout(
@@ -30,10 +30,14 @@ def test_a_published_name_is_found_with_and_without_the_prefix_and_under_its_old
     assert {name: model_name(name, LAYOUT) for name in names} == names
 
 
+def test_a_parameter_that_checkpoints_know_under_another_name_is_written_under_that_name() -> None:
+    assert [file_name(name, LAYOUT) for name in (HEAD, LAYER)] == ["embed_out.weight", LAYER]
+
+
 def test_tensors_are_written_in_the_order_of_the_source_under_the_names_of_the_model() -> None:
     done = plan(spec("layers.0.fc.weight", 3, 2), spec("embed.weight", 5, 2))
     assert [name for name, _ in done.written] == [LAYER, EMBEDDING]
-    assert done.renamed == {"layers.0.fc.weight": LAYER, "embed.weight": EMBEDDING}
+    assert done.renamed(LAYOUT) == {"layers.0.fc.weight": LAYER, "embed.weight": EMBEDDING}
     assert done.shared == {HEAD: EMBEDDING}
 
 
