@@ -29,7 +29,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A weight file of a source."""
+    """A file of a source."""
 
     sha256: str
     n_bytes: int
@@ -52,7 +52,7 @@ class ImportRecord:
     dtype: DtypeName | None
     """Dtype that was asked for; None if every tensor kept its own."""
     files: Mapping[str, SourceFile]
-    """Name -> weight file or index of the source."""
+    """Name -> file of the source: weights and their index, config, tokenizer."""
     dropped: tuple[str, ...]
     """Tensors of the source that the model does not read."""
     renamed: Mapping[str, str]

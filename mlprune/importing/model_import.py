@@ -15,12 +15,14 @@ from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
 from mlprune.importing.sources.weight_format import Report
 from mlprune.importing.staging import staging_folder
 from mlprune.importing.tokenizer_files import write_tokenizer
-from mlprune.models.checkpoint.content_hashes import file_sha256
+from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import read_json_object
 from mlprune.vocabulary import DtypeName
 
 COPIED_PATTERNS = ("generation_config.json", "LICEN[CS]E*", "COPYING*", "NOTICE*", "USE_POLICY*", "README.md")
 """Files of a source that are copied, in addition to config, tokenizer and weights."""
+HASHED_FILES = ("config.json", *TOKENIZER_FILES)
+"""Files of a source that determine the result, in addition to the weights."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ def import_model(
     try:
         target = out.expanduser().resolve()
         with source_folder(source) as folder:
-            weight_format, files = format_of(folder)
-            finished = _finished(folder, target, files, dtype=dtype)
+            weight_format, weight_files = format_of(folder)
+            files = (*weight_files, *(name for name in HASHED_FILES if (folder / name).is_file()))
+            finished = _finished(folder, target, files, dtype=dtype, report=report)
             if finished is not None:
                 return ImportedModel(target, finished, None)
             with staging_folder(target) as staging:
@@ -85,7 +88,9 @@ def import_model(
     return ImportedModel(target, record, result)
 
 
-def _finished(source: Path, target: Path, files: tuple[str, ...], *, dtype: DtypeName | None) -> ImportRecord | None:
+def _finished(
+    source: Path, target: Path, files: tuple[str, ...], *, dtype: DtypeName | None, report: Report
+) -> ImportRecord | None:
     """Return the record of an import that a folder already has; None if the folder does not exist or is empty.
 
     Raises:
@@ -101,12 +106,19 @@ def _finished(source: Path, target: Path, files: tuple[str, ...], *, dtype: Dtyp
         expected, got = record.dtype or "the dtypes of the source", dtype or "the dtypes of the source"
         message = "the folder has the same model in another dtype, or another model; choose another OUT"
         raise ModelError(message, path=str(target), expected=expected, got=got)
-    if {name: file.n_bytes for name, file in record.files.items()} != {
-        name: (source / name).stat().st_size for name in files
-    } or any(file.sha256 != file_sha256(source / name) for name, file in record.files.items()):
+    report(f"{target} was imported before; comparing the hashes of the source")
+    changed = [name for name in sorted({*files, *record.files}) if not _is_same(record.files.get(name), source / name)]
+    if changed:
         message = "the folder has the import of other files; choose another OUT"
-        raise ModelError(message, path=str(target), expected=record.source, got=str(source))
+        raise ModelError(message, path=str(target), expected=record.source, got=str(source), different=changed[:5])
     return record
+
+
+def _is_same(file: SourceFile | None, path: Path) -> bool:
+    """Whether a file of the source is the one that was imported."""
+    if file is None or not path.is_file() or file.n_bytes != path.stat().st_size:
+        return False
+    return file.sha256 == file_sha256(path)
 
 
 def _write_config(source: Path, target: Path, weight_format: str, *, dtype: DtypeName | None) -> None:

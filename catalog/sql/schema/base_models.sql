@@ -8,6 +8,6 @@ CREATE OR REPLACE TABLE base_models (
     n_prunable BIGINT,          -- number of weights in all prunable layers
     imported_from VARCHAR,      -- imported with `mlprune import`: the name on a hub, or of a folder, that was imported
     imported_revision VARCHAR,  -- imported from a hub: the commit
-    import_sources JSON,        -- imported: name -> SHA-256 of the published weight files
+    import_sources JSON,        -- imported: name -> SHA-256 of the published weights, config and tokenizer
     PRIMARY KEY (base_model_id)
 );

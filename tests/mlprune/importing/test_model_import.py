@@ -152,7 +152,7 @@ def test_the_record_names_the_source_and_does_not_change_the_id(tmp_path: Path, 
     assert record == imported.record
     assert record is not None
     assert (record.source, record.origin) == ("facebook/xglm-564M", ORIGIN)
-    assert set(record.files) == {PICKLED}
+    assert set(record.files) == {PICKLED, "config.json", "tokenizer.json", "tokenizer_config.json"}
     content = inspect_model(tmp_path / "out").content
     assert IMPORT_FILE not in content
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
@@ -177,6 +177,9 @@ def test_the_same_import_again_does_nothing_and_another_one_is_refused(
     other = publish(tmp_path / "other", models["bloom"], published_tensors(models["bloom"], "bloom"))
     with pytest.raises(ModelError, match="other files"):
         import_silently(other, tmp_path / "out")
+    (source / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer_config\.json"):
+        import_silently(source, tmp_path / "out")
     with pytest.raises(ModelError, match="folder of its own"):
         import_silently(source, models["xglm"])
 
