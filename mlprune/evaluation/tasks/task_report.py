@@ -70,5 +70,6 @@ def _fitting_tasks(layout: TaskLayout, path: Path, places: Sequence[tuple[str, s
 def _answers(items: Sequence[ChoiceItem]) -> dict[str, int]:
     """The number of examples of each right answer: labels, or positions if the candidates differ between examples."""
     is_labelled = len({item.candidates for item in items}) == 1
-    answers = Counter(item.candidates[item.gold] if is_labelled else f"candidate {item.gold + 1}" for item in items)
-    return dict(sorted(answers.items()))
+    answers = Counter(item.gold for item in items)
+    names = items[0].candidates if is_labelled else [f"candidate {gold + 1}" for gold in range(max(answers) + 1)]
+    return {names[gold]: answers[gold] for gold in sorted(answers)}

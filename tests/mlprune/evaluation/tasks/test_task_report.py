@@ -30,9 +30,12 @@ def test_examples_and_labels_are_counted_and_wrong_rows_are_problems(tmp_path: P
 
 
 def test_answers_of_tasks_with_their_own_candidates_are_positions(tmp_path: Path) -> None:
-    rows = [{"id": n, "prompt": "<mask>", "candidates": [f"a{n}", f"b{n}"], "answer": 1} for n in range(2)]
+    rows = [
+        {"id": n, "prompt": "<mask>", "candidates": [f"{n} {place}" for place in range(10)], "answer": gold}
+        for n, gold in enumerate((9, 1, 1))
+    ]
     write(tmp_path / "fr.test.jsonl", rows)
     (report,) = task_reports(tmp_path)
-    assert report.rows[0].labels == {"candidate 2": 2}
+    assert list(report.rows[0].labels.items()) == [("candidate 2", 2), ("candidate 10", 1)]
     assert "task: facts" in report.recipe
     assert task_reports(tmp_path / "none") == []
