@@ -60,8 +60,9 @@ class EvaluateJob(TasksJob):
         return (("variants", self.variant_id), *keys)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of all tasks, with stored predictions."""
-        tasks = [prepared_task(evaluation.task, self.model, self.batch_tokens) for evaluation in self.evaluations]
+        """Cost of all runs of the model, with stored predictions."""
+        runs = dict.fromkeys((evaluation.task.as_run, evaluation.intervention) for evaluation in self.evaluations)
+        tasks = [prepared_task(task, self.model, self.batch_tokens) for task, _ in runs]
         disk_bytes = 40_000.0 * len(self.evaluations)
         return tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 

@@ -261,7 +261,7 @@ LABEL = '{"id": 1, "prompt": "a <mask>", "candidates": ["b"], "answer": "c"}\n'
 BAD: dict[str, tuple[Change, list[str]]] = {
     "no model": (edit("model.path", "./none"), ["not a folder", "none"]),
     "a model that is a file": (edit("model.path", "corpus/fr.txt"), ["not a folder", "a file"]),
-    "no corpus": (edit("corpus.path", "none"), ["corpus path is not a folder", "none"]),
+    "no corpus": (edit("corpus.path", "none"), ["not parallel text", "none"]),
     "no such language": (edit("demonstrations.0.source", "es"), ["no such language", "es.txt"]),
     "misaligned files": (write("corpus/en.txt", "one\n"), ["not aligned", "40 lines", "1 lines"]),
     "an empty sentence": (write("corpus/fr.txt", lines_with(7, " ")), ["empty sentence", "line=7"]),

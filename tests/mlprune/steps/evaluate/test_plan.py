@@ -12,6 +12,7 @@ from mlprune.errors import BadInputError, CorpusError, RecipeError, TaskFileErro
 from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.evaluation.tasks.published_examples import published_examples
 from mlprune.hashing import split_of
+from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan, build_plan
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.recipe import parse_recipe
@@ -354,3 +355,12 @@ def test_evaluations_of_published_text_use_the_corpus_only_in_the_same_split(own
 def test_shots_from_is_for_translation_only(tiny_inputs: Path) -> None:
     with pytest.raises(RecipeError, match="shots_from"):
         plan_of(tiny_inputs, {**FACTS, "shots_from": "corpus"})
+
+
+def test_rules_and_profiles_that_share_a_run_are_priced_once(tiny_inputs: Path) -> None:
+    costs = []
+    for more in ({}, {"rule": ["mean", "candidate_sum"]}, {"profile": ["corrected", "paper"]}):
+        (job,) = (job for job in plan_of(tiny_inputs, {**FACTS, **more}).jobs if isinstance(job, EvaluateJob))
+        costs.append(job.cost(footprint(Path(job.model.path), "float32"), {}))
+    assert costs[0].flops == costs[1].flops == costs[2].flops > 0
+    assert costs[0].disk_bytes < costs[1].disk_bytes == costs[2].disk_bytes
