@@ -32,7 +32,7 @@ def interval_caption(table: Table) -> str:
 
 
 def test_name(metric: str) -> str:
-    """Return the test behind the p-values of a metric in the catalog."""
+    """Return the test that gives the p-values of a metric in the catalog."""
     return "exact McNemar test" if metric == "accuracy" else "normal approximation of the paired bootstrap"
 
 

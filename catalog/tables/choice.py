@@ -33,7 +33,7 @@ def choose_rows(
     variants: Sequence[MeasuredVariant],
     dev_values: Mapping[str, float],
 ) -> Iterator[ChosenVariant]:
-    """Yield the rows of a block that a row of the specification stands for.
+    """Yield the rows of a block that a row of the specification describes.
 
     Args:
         variants: of the block.

@@ -122,7 +122,7 @@ def _wanted(spec: TableSpec) -> str:
 
 
 def _present(catalog: Catalog) -> str:
-    """The tasks, splits and metrics of the store in words."""
+    """The tasks, splits and metrics of the store as text."""
     rows = catalog.query(statement("tables", "measured_tasks"))
     texts = [f"{row['metrics']} of {row['task']} ({row['split']})" for row in rows]
     return "; ".join(texts) or "no metrics"

@@ -52,7 +52,7 @@ def test_values_in_a_label_give_rows_of_their_own() -> None:
     assert placeholders("{score} on {demonstrations}") == ("score", "demonstrations")
 
 
-def test_without_values_on_dev_rows_are_told_apart_by_seed_or_label() -> None:
+def test_without_values_on_dev_labels_name_the_seed_or_the_variant() -> None:
     seeds = [variant("a", seed=0), variant("b", seed=1), variant("c", 0.5)]
     assert [label for label, _, _ in chosen(SPEC, seeds, {})] == ["row wanda, seed 0", "row wanda, seed 1", "row wanda"]
     alike = [variant("a"), variant("b")]
