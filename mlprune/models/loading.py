@@ -21,8 +21,8 @@ from mlprune.models.checkpoint.weight_files import (
     WeightFiles,
     family_at,
     read_json_object,
-    weight_name,
 )
+from mlprune.models.checkpoint.weight_scan import scan_weights
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.tokenizer_checks import SENTENCE, check_size, coverage, require_vocabulary
 
@@ -143,38 +143,68 @@ def _checked_tokenizer(path: Path) -> dict[str, Any]:
 
 
 def inspect_model(path: Path) -> ModelInfo:
-    """Inspect a model and check it against the headers of its weight files; no weight is loaded.
+    """Inspect a model and check it against its weight files, which are read once; the result is cached.
 
     Raises:
-        ModelError: the folder is not a model that can be read, its type has no family record or differs from it, or a
-            prunable tensor is missing or does not have the shape that the config requires.
+        ModelError: the folder is not a model that can be read, its type has no family record or differs from it, it is
+            quantised, or a tensor is missing, has another shape than the config requires or is not finite.
     """
     return ModelInfo(path=path, **cached_metadata(path, "model", lambda: _inspect(path)))
 
 
 def _inspect(path: Path) -> dict[str, Any]:
     """Return all fields of `ModelInfo` except the path."""
-    from mlprune.models.meta_model import build_skeleton, check_shape, checked_blocks  # noqa: PLC0415 - imports transformers
+    from mlprune.models.meta_model import build_skeleton, checked_blocks  # noqa: PLC0415 - imports transformers
 
+    _refuse_quantised(path)
     family = family_at(path)
     files = WeightFiles(path, family)
     model = build_skeleton(path, DTYPES["float32"])
     blocks = checked_blocks(model, family)
-    n_prunable = 0
-    for block, module in enumerate(blocks):
-        for layer in family.layers:
-            expected = tuple(module.get_submodule(layer).get_parameter("weight").shape)
-            check_shape(files.shape(weight_name(family, block, layer)), expected, weight_name(family, block, layer))
-            n_prunable += expected[0] * expected[1]
+    tensors = {file: sorted(names) for file, names in _tensors_of_files(path, model, files).items()}
+    hashes = scan_weights(path, {**dict.fromkeys(files.file_names, ()), **tensors})
     config = model.config
+    layers = [module.get_submodule(layer) for module in blocks for layer in family.layers]
     return {
         "family": family.name,
         "n_blocks": len(blocks),
         "hidden_size": int(config.hidden_size),
-        "n_prunable": n_prunable,
+        "n_prunable": sum(layer.get_parameter("weight").numel() for layer in layers),
         "max_positions": _max_positions(config),
-        "content": content_hashes(path, files.file_names),
+        "content": content_hashes(path, files.file_names, known=hashes),
     }
+
+
+def _refuse_quantised(path: Path) -> None:
+    quantisation = read_json_object(path / "config.json").get("quantization_config")
+    if quantisation:
+        method = quantisation.get("quant_method") if isinstance(quantisation, dict) else quantisation
+        message = "the model is quantised; use the original model"
+        context = {"path": str(path / "config.json"), "expected": "no quantization_config", "got": method}
+        raise ModelError(message, context)
+
+
+def _tensors_of_files(path: Path, model: Any, files: WeightFiles) -> dict[str, set[str]]:
+    """Check that the files have every parameter of a model with its shape.
+
+    Returns: file -> the tensors in it that the model reads.
+    Raises:
+        ModelError: a tensor is missing or has another shape.
+    """
+    from mlprune.models.meta_model import source_of  # noqa: PLC0415 - imports transformers
+
+    tensors: dict[str, set[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        source = source_of(name, model, files)
+        if not files.has(source):
+            raise ModelError("the weights lack a tensor", path=str(path), expected=name)
+        file, stored = files.locate(source)
+        got, expected = files.shape(source), tuple(parameter.shape)
+        if got != expected:
+            context = {"path": str(path / file), "tensor": stored, "expected": expected, "got": got}
+            raise ModelError("a tensor does not fit the config", context)
+        tensors.setdefault(file, set()).add(stored)
+    return tensors
 
 
 def _max_positions(config: Any) -> int | None:

@@ -1,7 +1,7 @@
 """Hashes of the files that determine a model: config, tokenizer and weights."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -21,14 +21,20 @@ TOKENIZER_FILES = (
 """Files that determine how text is tokenised. A model folder has some of them."""
 
 
-def content_hashes(path: Path, weight_file_names: Iterable[str]) -> dict[str, str]:
+def content_hashes(
+    path: Path, weight_file_names: Iterable[str], *, known: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return file name -> SHA-256 of the files that determine the model in a folder, sorted.
 
+    Args:
+        known: name -> SHA-256 of files that were hashed already.
     Raises:
         ModelError: a file cannot be read.
     """
+    hashes = dict(known or {})
     tokenizer = [name for name in TOKENIZER_FILES if (path / name).exists()]
-    return {name: file_sha256(path / name) for name in sorted({"config.json", *tokenizer, *weight_file_names})}
+    names = sorted({"config.json", *tokenizer, *weight_file_names})
+    return {name: hashes.get(name) or file_sha256(path / name) for name in names}
 
 
 def file_sha256(path: Path) -> str:
