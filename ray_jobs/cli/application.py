@@ -11,7 +11,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -120,6 +120,20 @@ def global_options(
 app = build_application()
 
 
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse arguments with bytes that are not UTF-8, which neither a store nor SQL can contain.
+
+    Raises:
+        BadInputError: an argument is not UTF-8.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as err:
+            got = argument.encode(errors="backslashreplace").decode()
+            raise BadInputError("an argument is not UTF-8", got=got) from err
+
+
 def _check_hub_address(address: str) -> None:
     """Refuse an address that the hub's library cannot parse: the import of the library would fail.
 
@@ -140,6 +154,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     with GracefulShutdown() as shutdown:
         try:
+            _check_arguments(sys.argv)
             _check_hub_address(os.environ.get("HF_ENDPOINT", ""))
             app()
         except BadInputError as err:

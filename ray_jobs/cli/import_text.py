@@ -1,5 +1,6 @@
 """Run an import, show its progress, and print what it did and what to do next."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
 def _is_folder(source: str) -> bool:
     """Whether a source is a path, and not an id on the hub."""
     path = Path(source).expanduser()
-    return path.exists() or path.is_absolute() or source.startswith(".")
+    return os.path.lexists(path) or path.is_absolute() or source.startswith(".")
 
 
 def _resolve(source: str, revision: str, out: Path) -> tuple[Path, Origin | None]:

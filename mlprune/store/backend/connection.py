@@ -27,7 +27,7 @@ class StoreConnection:
         else:
             self.uri = str(Path(self.uri).absolute())
             self._files, self._root = pafs.LocalFileSystem(), self.uri
-        info = self._request(lambda: self._files.get_file_info(self._root))
+        info = self._root_info()
         if info.type == pafs.FileType.File:
             raise StoreError("the store is a file", store=self.uri, expected="a folder", got="a file")
         if self.is_local and info.type == pafs.FileType.NotFound:
@@ -45,6 +45,12 @@ class StoreConnection:
     def local_root(self) -> Path | None:
         """The folder of a local store; None for any other store."""
         return Path(self._root) if self.is_local else None
+
+    def _root_info(self) -> pafs.FileInfo:
+        try:
+            return self._request(lambda: self._files.get_file_info(self._root))
+        except OSError as err:  # of a local folder: those of an object store are converted
+            raise StoreError("the store cannot be opened", store=self.uri, reason=os.strerror(err.errno or 0)) from err
 
     def require_writable(self) -> None:
         """Check that this process may write to the folder of a local store; an object store is not asked.

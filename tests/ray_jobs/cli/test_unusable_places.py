@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 from typer.testing import CliRunner
 
@@ -59,13 +60,30 @@ def test_a_read_only_store_is_refused_by_commands_that_write_to_it(small_run: Fi
     assert sorted(store.rglob("*")) == before
 
 
-def test_a_hub_address_that_cannot_be_parsed_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_store_whose_name_is_too_long_is_refused(small_run: FinishedRun, tmp_path: Path) -> None:
+    assert "cannot be opened" in refusal("plan", small_run.recipe_path, "--store", tmp_path / ("a" * 300))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address", "named"),
+    [
+        (["--version"], "http://[::1", "HF_ENDPOINT"),
+        (["query", "SELECT '\udcff'"], "https://huggingface.co", "udcff"),
+        (["import", "a" * 300, "out"], "nonsense", "HF_ENDPOINT"),
+    ],
+)
+def test_unusable_arguments_and_hub_addresses_are_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    address: str,
+    named: str,
 ) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://[::1")
-    monkeypatch.setattr(sys, "argv", ["mlprune", "--version"])
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+    monkeypatch.setattr(sys, "argv", ["mlprune", *arguments])
     with pytest.raises(SystemExit) as raised:
         main()
     assert raised.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "HF_ENDPOINT" in line
+    assert named in line
