@@ -78,7 +78,9 @@ def read_json_lines(path: Path) -> list[dict[str, JsonValue]]:
 
 def _row(line: str, *, file: str, number: int) -> dict[str, JsonValue]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_without_repeated_keys)
+    except _RepeatedKeyError as err:
+        raise CorpusError("a key occurs twice in a row", file=file, line=number, key=str(err), got=line[:80]) from err
     except ValueError as err:
         raise CorpusError("a line is not JSON", file=file, line=number, expected="an object", got=line[:80]) from err
     if not isinstance(row, dict):
@@ -95,6 +97,18 @@ def _has_half_pair(row: dict[str, JsonValue]) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+class _RepeatedKeyError(Exception):
+    """A JSON object has a key twice."""
+
+
+def _without_repeated_keys(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedKeyError(next(name for name in names if names.count(name) > 1))
+    return values
 
 
 def read_delimited(path: Path, *, delimiter: str = "\t", quoted: bool = False) -> list[dict[str, str]]:

@@ -100,8 +100,14 @@ class CldrCorpus(ParallelCorpus):
 
 
 def _check_filled(lines: Sequence[str], path: Path) -> None:
-    """Refuse an empty sentence with its number, from 1; a file without lines has one empty sentence."""
+    """Refuse a sentence that is empty or has a NUL, with its number, from 1.
+
+    A file without lines has one empty sentence. A NUL means that the file is damaged or not UTF-8.
+    """
     for number, line in enumerate(lines or ("",), start=1):
+        if "\0" in line:
+            expected = "text in UTF-8"
+            raise CorpusError("a sentence has a NUL", path=str(path), line=number, expected=expected, got=line[:80])
         if not line.strip():
             raise CorpusError("empty sentence", path=str(path), line=number, expected="a sentence", got=line)
 

@@ -1,14 +1,16 @@
 """Base model of recipe sections, and field types and validators that several sections use."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from mlprune.languages import language_tag
+from mlprune.recipe.scalars import refuse_other_scalars
 
 Value = TypeVar("Value")
 
@@ -17,6 +19,22 @@ UNKNOWN_NAME: Final = "unknown_name"
 """Type of the errors of `unknown_name` in pydantic's list of errors."""
 _SIDE = r"[A-Za-z]{2,3}([-_]([A-Za-z]{4}|[A-Z]{2}))?"
 _PAIR = re.compile(f"(?P<source>{_SIDE})-(?P<target>{_SIDE})")
+
+MAX_NAME_CHARACTERS = 200
+
+
+def _check_name(name: str) -> str:
+    """Refuse names that cannot be shown in a line or that mean something else."""
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise ValueError(f"a name has at most {MAX_NAME_CHARACTERS} characters, and this one has {len(name)}")
+    control = [character for character in name if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")]
+    if control or not name.strip():
+        raise ValueError(f"a name is one line of visible characters, got {name[:40]!r}")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
+
 
 SEED_BITS = 63
 """Bits of a seed: the catalog stores seeds as signed integers of 64 bits."""
@@ -109,6 +127,15 @@ class RegisteredName:
 
 
 class Model(BaseModel):
-    """Base of all recipe models: frozen; an unknown key or a number that is not finite is an error."""
+    """Base of all recipe models: frozen; an unknown key, a number that is not finite, or a number, text or truth value
+    in the place of another one is an error.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _types_are_strict(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse `'0.3'` for a number, `4.0` for a whole number, and `true` for either."""
+        refuse_other_scalars(value, cls.model_fields[str(info.field_name)].annotation)
+        return value

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mlprune.recipe.base import Language, Model, Seed, pair_languages
+from mlprune.recipe.base import Language, Model, Name, Seed, pair_languages
 from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, SharesName, TaskName
 
 DEFAULT_SHOTS = 4
@@ -59,7 +59,7 @@ class ActivationsConfig(Model):
 class DemonstrationConfig(Model):
     """One demonstration set."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     """Name that variants refer to; unique among the entries."""
     kind: DemonstrationKind
     """Kind of its texts; the table below lists the keys of each kind."""

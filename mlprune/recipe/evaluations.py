@@ -89,6 +89,18 @@ class EvaluationConfig(Model):
             raise unknown_name("task", value, known)
         return value
 
+    @field_validator("languages")
+    @classmethod
+    def _languages_are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return distinct_values(value) if value else value
+
+    @field_validator("pairs")
+    @classmethod
+    def _pairs_are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value:
+            distinct_values(tuple(pair_languages(pair) for pair in value))
+        return value
+
     @field_validator("rule", "prompt_language", "shot_seed", "profile")
     @classmethod
     def _list_is_distinct(cls, value: tuple[Value, ...] | None) -> tuple[Value, ...] | None:

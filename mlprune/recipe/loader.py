@@ -39,6 +39,11 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 _UNION_MEMBER = re.compile(r"(constrained|function)-.+|float|int|str|bool")
+MAX_SHOWN_CHARACTERS = 80
+"""Characters of a wrong text that a message repeats."""
+YAML_BOOLEANS = "YAML reads no, off, yes and on as false or true, so write them in quotes"
+_OPENING = re.compile(r"^\w+ should (be|have) ")
+"""Opening of pydantic's messages."""
 _EXPECTED: Mapping[str, str] = {
     "greater_than": "a number > {gt:g}",
     "greater_than_equal": "a number >= {ge:g}",
@@ -54,6 +59,16 @@ _EXPECTED: Mapping[str, str] = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "literal_error": "{expected}",
+    "string_too_short": "a text of at least {min_length} characters",
+    "string_too_long": "a text of at most {max_length} characters",
+    "string_pattern_mismatch": "a text that matches {pattern}",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "keys and values",
+    "model_attributes_type": "keys and values",
+    "too_short": "a list of at least {min_length} values",
+    "too_long": "a list of at most {max_length} values",
 }
 """Type of an error of pydantic -> the expected value, with the error's context filled in."""
 
@@ -228,7 +243,8 @@ def _first_error(err: ValidationError, *, where: str) -> RecipeError:
     if first["type"] == "missing":
         return RecipeError("a key is missing", where=where, key=location, **more)
     is_plain = isinstance(first["input"], (str, int, float, type(None)))
-    got = {"got": first["input"] if is_plain else type(first["input"]).__name__}
+    value = first["input"][:MAX_SHOWN_CHARACTERS] if isinstance(first["input"], str) else first["input"]
+    got = {"got": value if is_plain else type(value).__name__}
     if first["type"] == "value_error":
         message, expected = str(first["ctx"]["error"]), {}
         got = got if is_plain and str(first["input"]) not in message else {}
@@ -247,5 +263,7 @@ def _keys_of(location: Sequence[int | str]) -> list[str]:
 
 def _expected(error: ErrorDetails) -> str:
     """The value that a check of pydantic expects."""
+    if error["type"] == "string_type" and isinstance(error["input"], bool):
+        return f"a text; {YAML_BOOLEANS}"
     text = _EXPECTED.get(error["type"])
-    return error["msg"] if text is None else text.format(**error.get("ctx", {}))
+    return _OPENING.sub("", error["msg"]) if text is None else text.format(**error.get("ctx", {}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from mlprune.recipe.analyses import AnalysesConfig
-from mlprune.recipe.base import Model, Seed, unknown_name
+from mlprune.recipe.base import Model, Name, Seed, unknown_name
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.data_sets import DataSetConfig
@@ -63,7 +63,7 @@ class CorpusConfig(Model):
 class Recipe(Model):
     """All settings of a run."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     """Name of the recipe in the catalog's table `names`. Ids of the work do not depend on it."""
     model: BaseModelConfig
     """The base model that is pruned."""

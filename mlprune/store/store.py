@@ -38,6 +38,8 @@ class Store(ArtefactStore):
     """
 
     def __init__(self, uri: str | Path, *, quarantine: bool = False) -> None:
+        if not str(uri).strip():
+            raise StoreError("the store has no name", expected="a folder or an object-store URI", got=str(uri))
         super().__init__(uri)
         self.quarantines = quarantine
         self.compacted = CompactedRecords(self)

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -29,6 +29,10 @@ from ray_jobs.cli.commands.variants import export_variant, harness, verify_varia
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2
+CommandLineError: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+"""Root of the errors of the library below typer, which is click or typer's copy of it."""
 SQL_COMMENT = re.compile(r"--(?![\w-]+=)[^\n]*\s")
 """The beginning of SQL that opens with a comment; an option has no white space, except in a value after `=`."""
 
@@ -147,6 +151,21 @@ def _check_hub_address(address: str) -> None:
         raise BadInputError("HF_ENDPOINT is not the address of a hub", expected=expected, got=address) from err
 
 
+def show_usage_error(err: Any) -> None:
+    """Write an error of the command line as one line that names the command's help; without arguments, write the help.
+
+    Args:
+        err: a `CommandLineError`.
+    """
+    if type(err).__name__ == "NoArgsIsHelpError":
+        err.show()
+        return
+    context = getattr(err, "ctx", None)
+    command = "mlprune" if context is None else context.command_path
+    message = " ".join(err.format_message().split()).removesuffix(".")
+    sys.stderr.write(f"mlprune: {message}; see {command} --help\n")
+
+
 def main() -> None:
     """Run the command line; bad input becomes one line and exit code 2."""
     handler = RichHandler(show_path=False, show_time=False, markup=False)
@@ -156,7 +175,12 @@ def main() -> None:
         try:
             _check_arguments(sys.argv)
             _check_hub_address(os.environ.get("HF_ENDPOINT", ""))
-            app()
+            sys.exit(app(standalone_mode=False) or 0)
+        except typer.Abort:
+            sys.exit(1)
+        except CommandLineError as err:
+            show_usage_error(err)
+            sys.exit(BAD_INPUT)
         except BadInputError as err:
             sys.stderr.write(f"mlprune: {err}\n")
             sys.exit(BAD_INPUT)

@@ -7,7 +7,7 @@ from itertools import product
 from mlprune.errors import RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
-from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
+from mlprune.recipe import EvaluationConfig, Recipe, TaskConfig, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
 from mlprune.steps.demonstrate.source_texts import CorpusRef, is_same_text
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
@@ -60,7 +60,11 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
 
 def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
     config = recipe.template_task(entry.task)
-    return None if config is None else TemplateTask(**config.model_dump())
+    return None if config is None else _template_task(config)
+
+
+def _template_task(config: TaskConfig) -> TemplateTask:
+    return TemplateTask(**config.model_dump())
 
 
 def _shot_corpus(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> CorpusRef | None:
@@ -104,6 +108,8 @@ def plan_evaluations(
     Raises:
         TaskFileError, CorpusError: the items of a task are missing or wrong.
     """
+    for config in recipe.tasks:
+        _template_task(config)  # a wrong template is an error even if no evaluation uses it
     batch_tokens = recipe.compute.planned_batch_tokens
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
     for entry in recipe.evaluations:

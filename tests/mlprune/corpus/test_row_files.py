@@ -96,3 +96,11 @@ def test_half_of_a_surrogate_pair_is_reported_with_its_line_and_a_whole_pair_is_
     assert raised.value.context["line"] == 2
     path.write_text('{"text": "\\ud83d\\ude00"}\n')
     assert read_rows(path) == [{"text": "\U0001f600"}]
+
+
+def test_a_key_that_occurs_twice_in_a_row_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": 1, "label": 0}\n{"id": 2, "label": 0, "label": 1}\n')
+    with pytest.raises(CorpusError, match="twice") as caught:
+        read_rows(path)
+    assert (caught.value.context["line"], caught.value.context["key"]) == (2, "label")

@@ -122,3 +122,10 @@ def test_the_content_of_code_is_that_of_the_chosen_files() -> None:
     assert code_digest({**files, "c.py": "other"}, ["a.py", "b.py"]) == chosen
     assert code_digest({**files, "b.py": "other"}, ["a.py", "b.py"]) != chosen
     assert code_digest(files, ["a.py", "c.py"]) != chosen
+
+
+def test_a_sentence_with_a_nul_is_named_by_its_line(tmp_path: Path, write: Callable[[str, str], None]) -> None:
+    write("en.txt", "one\ntw\0o\n")
+    with pytest.raises(CorpusError, match="NUL") as caught:
+        ParallelCorpus(tmp_path).lines("en")
+    assert caught.value.context["line"] == 2

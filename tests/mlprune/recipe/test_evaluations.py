@@ -100,3 +100,16 @@ def test_the_paper_profile_is_for_tasks_and_rules_of_the_published_code() -> Non
         with pytest.raises(RecipeError) as caught:
             parsed(entry)
         assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        {**XNLI, "languages": ["en", "en"]},
+        {**XNLI, "languages": ["en", "eng_Latn"]},
+        {**TRANSLATION, "pairs": ["fr-en", "fra_Latn-eng_Latn"]},
+    ],
+)
+def test_a_language_is_evaluated_once(evaluation: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="different"):
+        parsed(evaluation)

@@ -239,3 +239,9 @@ def test_a_record_whose_id_does_not_follow_from_its_inputs_is_not_written(store:
     with pytest.raises(DamagedRecordError):
         store.write_record(replace(record(), id="0" * 20))
     assert store.list("") == []
+
+
+@pytest.mark.parametrize("uri", ["", " "])
+def test_a_store_without_name_is_refused(uri: str) -> None:
+    with pytest.raises(StoreError, match="no name"):
+        Store(uri)

@@ -62,6 +62,14 @@ BAD_METHODS = {
         changed(variants=[variant(schedule={"layers": {"fc9": 0.5}})]),
         "unknown layer",
     ),
+    "a template without candidate in a task that is not used": (
+        changed(tasks=[{"name": "mood", "template": "{text}", "answer": "label", "labels": ["bad", "good"]}]),
+        "a template is wrong",
+    ),
+    "a lone brace in a task that is not used": (
+        changed(tasks=[{"name": "mood", "template": "{candidate} {", "answer": "label", "labels": ["bad", "good"]}]),
+        "a template is wrong",
+    ),
     "more samples than there are": (changed(variants=[variant(samples=5)]), "samples at most 4"),
     "a single set to aggregate": (
         changed(variants=[variant(demonstrations=None, over=["mt"], aggregate="mean")]),
@@ -94,6 +102,28 @@ def test_a_bad_recipe_gives_one_line_and_exit_code_2_and_nothing_is_written(
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert hint in done.err
     assert not (own_inputs / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--width", "-1"], ["No such option", "mlprune --help"]),
+        (["nonsense"], ["No such command", "nonsense"]),
+        (["plan"], ["Missing argument", "plan --help"]),
+        (["run", "recipe.yaml"], ["--store", "run --help"]),
+        (["query", "--limit", "-1", "--store", "s"], ["--limit", "query --help"]),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments: list[str], parts: list[str], here: Callable[..., Done]) -> None:
+    done = here(*arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert all(part in done.err for part in parts)
+
+
+def test_a_store_without_name_is_refused(own_inputs: Path, here: Callable[..., Done]) -> None:
+    done = here("plan", write_recipe(own_inputs, small_recipe()), "--store", "")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "no name" in done.err
 
 
 def test_a_wrong_label_in_a_task_file_names_file_and_line(own_inputs: Path, here: Callable[..., Done]) -> None:

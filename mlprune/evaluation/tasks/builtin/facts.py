@@ -11,11 +11,15 @@ MASK = "<mask>"
 def facts_item(example_id: str, row: Row) -> ChoiceItem:
     """The prompt with `<mask>` replaced by each candidate; `answer` is an index or a text."""
     prompt = text_of(row, "prompt")
-    if MASK not in prompt:
-        raise TaskFileError("a prompt has no gap", key="prompt", expected=MASK, got=prompt)
+    if prompt.count(MASK) != 1:
+        message = "a prompt has several gaps" if MASK in prompt else "a prompt has no gap"
+        raise TaskFileError(message, key="prompt", expected=f"{MASK} once", got=prompt)
     candidates = texts_of(row, "candidates")
+    if len(set(candidates)) < 2:
+        message = "a row has nothing to choose from"
+        raise TaskFileError(message, key="candidates", expected="two or more different texts", got=list(candidates))
     before, _, after = prompt.partition(MASK)
-    parts = [candidate + after.replace(MASK, candidate) for candidate in candidates]
+    parts = [candidate + after for candidate in candidates]
     return choice_item(example_id, candidates, context=before, parts=parts, gold=index_of(row, "answer", candidates))
 
 

@@ -1,6 +1,6 @@
 """Exact templates, and checks of rows."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -149,7 +149,7 @@ def test_every_text_is_its_context_and_a_candidate_part() -> None:
     for item in (
         xnli_item("1", XNLI),
         xcopa_item("1", XCOPA),
-        facts_item("1", {**FACT, "prompt": "La <mask>, <mask> !"}),
+        facts_item("1", {**FACT, "prompt": "La <mask>, enfin !"}),
         xwinograd_item("1", WINOGRAD),
     ):
         contexts = {text[:start] for text, start in zip(item.texts, item.starts, strict=True)}
@@ -157,6 +157,20 @@ def test_every_text_is_its_context_and_a_candidate_part() -> None:
         assert len(contexts) == 1
         assert len(set(parts)) == len(item.candidates)
     assert parts == ["Ann left.", "the dog left."]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": "La <mask>, <mask> !"}, "several gaps"),
+        ({"prompt": "La mer"}, "no gap"),
+        ({"candidates": ["Rome"], "answer": 0}, "nothing to choose"),
+        ({"candidates": ["Rome", "Rome"], "answer": 0}, "nothing to choose"),
+    ],
+)
+def test_a_fact_has_one_gap_and_different_candidates(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(TaskFileError, match=message):
+        facts_item("1", {**FACT, **changes})
 
 
 STORY = {
