@@ -57,9 +57,15 @@ def make_model(folder: Path, shape: Shape) -> int:
 
 
 def write_config(folder: Path, shape: Shape) -> None:
-    """Write the config and the tokenizer of the demo model; its tokens are the first ones of the vocabulary."""
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(DEMO / name, folder / name)
+    """Write the config and the tokenizer of the demo model; its tokens are the first ones of the vocabulary.
+
+    Tokens that no text contains fill the rest of the vocabulary.
+    """
+    shutil.copy(DEMO / "tokenizer_config.json", folder / "tokenizer_config.json")
+    tokenizer = json.loads((DEMO / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary |= {f"<unused {number}>": number for number in range(len(vocabulary), shape.vocabulary)}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     config = json.loads((DEMO / "config.json").read_text(encoding="utf-8"))
     config |= {
         "num_layers": shape.blocks,
