@@ -72,6 +72,8 @@ def _follow(process: "subprocess.Popen[str]", *, report: Report, progress: Progr
     n_done = n_total = 0
     result = None
     for line in process.stdout:
+        if not line.endswith("\n"):
+            break  # the child died while it wrote a message
         ((kind, value),) = parse_message(line).items()
         if kind == "text":
             report(as_str(value))

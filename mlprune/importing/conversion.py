@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from mlprune.errors import ModelError
 from mlprune.importing.child_messages import ChildJob, ChildResult
+from mlprune.importing.disk_space import require_space
 from mlprune.importing.shard_writer import OutputTensor, write_shards
 from mlprune.importing.source_hashes import hash_file
 from mlprune.importing.sources.formats import WEIGHT_FORMATS
@@ -18,8 +18,6 @@ from mlprune.importing.sources.weight_format import TensorSpec, WeightReader
 from mlprune.importing.tensor_names import TensorPlan, file_name, plan_tensors
 from mlprune.models.checkpoint.weight_files import DTYPES
 
-DISK_RESERVE_BYTES = 2**26
-"""Free space that is left on the disk of the target."""
 LINKED_FORMAT = "safetensors"
 """Format whose files are linked if they need no conversion."""
 
@@ -42,7 +40,7 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
         if not is_linked:
             plan = _without_equal_ties(plan, reader)
         n_bytes = 0 if is_linked else sum(spec.n_values * _dtype(spec, job).itemsize for _, spec in plan.written)
-        _check_space(Path(job.target), n_bytes)
+        require_space(Path(job.target).parent, n_bytes, purpose="import")
         send("total", sum(sizes.values()) + n_bytes)
         sha256 = {name: _hash(source / name, job.weight_format, send) for name in job.hashed_files}
         files = _link(job) if is_linked else _write(job, plan, reader, send)
@@ -87,13 +85,6 @@ def _are_equal(reader: WeightReader, first: TensorSpec, second: TensorSpec) -> b
     return all(torch.equal(one.view(torch.uint8), other.view(torch.uint8)) for one, other in pieces)
 
 
-def _check_space(target: Path, n_bytes: int) -> None:
-    free = shutil.disk_usage(target).free
-    if n_bytes + DISK_RESERVE_BYTES > free:
-        expected, got = f"{(n_bytes + DISK_RESERVE_BYTES) / 1e9:.1f} GB", f"{free / 1e9:.1f} GB free"
-        raise ModelError("the disk is too small for the import", path=str(target.parent), expected=expected, got=got)
-
-
 def _hash(path: Path, weight_format: str, send: Send) -> str:
     """Return the SHA-256 of a file of the source, after a comparison of the checksums inside it."""
     checksums = WEIGHT_FORMATS[weight_format].checksums
@@ -113,7 +104,7 @@ def link_or_copy(file: Path, target: Path) -> None:
     try:
         os.link(file, target)
     except OSError:
-        _check_space(target.parent, file.stat().st_size)
+        require_space(target.parent.parent, file.stat().st_size, purpose="import")
         shutil.copyfile(file, target)
 
 

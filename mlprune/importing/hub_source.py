@@ -1,12 +1,12 @@
 """Fetch a published checkpoint from a hub: of several formats only the first one that is known."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.errors import HubError, ModelError
 from mlprune.hub import HubFiles, cache_folder, format_size, list_files, snapshot
+from mlprune.importing.disk_space import require_space
 from mlprune.importing.import_record import ImportRecord, Origin, read_import_record
 from mlprune.importing.model_import import COPIED_PATTERNS
 from mlprune.importing.sources.formats import WEIGHT_FORMATS
@@ -17,12 +17,10 @@ from mlprune.vocabulary import DtypeName
 SMALL_FILES = ("config.json", "chat_template.jinja", *COPIED_PATTERNS, *TOKENIZER_FILES)
 """Patterns of all files except weights."""
 INDEX_ENDING = ".index.json"
-DISK_RESERVE_BYTES = 2**26
-"""Free space that is left on a disk."""
 
 
 @dataclass(frozen=True)
-class HubSource:
+class HubCheckpoint:
     """The files of a repository that an import reads."""
 
     origin: Origin
@@ -57,7 +55,7 @@ class HubSource:
         return f"{origin.hub_id}, revision {origin.revision}, commit {origin.commit[:12]}: {size}, {rest}"
 
 
-def find_source(hub_id: str, revision: str) -> HubSource:
+def find_source(hub_id: str, revision: str) -> HubCheckpoint:
     """Choose the files of a repository that an import reads; only an index of weight files is downloaded.
 
     Raises:
@@ -70,7 +68,7 @@ def find_source(hub_id: str, revision: str) -> HubSource:
         matching = tuple(path for path in files.matching(weight_format.hub_patterns) if "/" not in path)
         if matching:
             weights = _indexed(matching, files)
-            return HubSource(origin, files, name, files.matching(SMALL_FILES), weights)
+            return HubCheckpoint(origin, files, name, files.matching(SMALL_FILES), weights)
     raise ModelError(
         "the repository has no weights that can be imported; another revision may have some",
         name=hub_id,
@@ -128,7 +126,7 @@ def imported_before(hub_id: str, revision: str, out: Path, *, dtype: DtypeName |
     return record if commit == origin.commit else None
 
 
-def check_space(source: HubSource, out: Path | None) -> None:
+def check_space(source: HubCheckpoint, out: Path | None) -> None:
     """Check that the disks of the cache and of the imported model have room.
 
     Raises:
@@ -142,12 +140,7 @@ def check_space(source: HubSource, out: Path | None) -> None:
             device = existing.stat().st_dev
             needed[device] = (existing, n_bytes + needed.get(device, (existing, 0))[1])
     for existing, n_bytes in needed.values():
-        free = shutil.disk_usage(existing).free
-        if n_bytes + DISK_RESERVE_BYTES > free:
-            message = "the disk is too small for the download and the import"
-            raise ModelError(
-                message, path=str(existing), expected=format_size(n_bytes), got=f"{format_size(free)} free"
-            )
+        require_space(existing, n_bytes, purpose="download and the import")
 
 
 def _indexed(matching: tuple[str, ...], files: HubFiles) -> tuple[str, ...]:
@@ -169,8 +162,9 @@ def _cached(hub_id: str, revision: str) -> tuple[Path, Origin] | None:
         files = [*SMALL_FILES, *weight_format.hub_patterns]
         try:
             folder = snapshot(hub_id, kind="model", revision=revision, files=files, uses_network=False)
-        except HubError:
+            is_complete = bool(weight_format.find(folder))
+        except (HubError, ModelError):
             continue
-        if weight_format.find(folder):
+        if is_complete:
             return folder, Origin(hub_id, revision, commit=folder.name)
     return None

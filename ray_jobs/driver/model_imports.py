@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlprune.atomic import UNFINISHED
 from mlprune.errors import BadInputError, HubError, RecipeError
 from mlprune.hashing import digest
 from mlprune.hub import format_size
 from mlprune.importing import find_source, read_import_record
-from mlprune.importing.hub_source import HubSource
+from mlprune.importing.hub_source import HubCheckpoint
 from mlprune.recipe import IMPORT_KEY, BaselineConfig, BaseModelConfig, Recipe, wants_import
 from ray_jobs.process.import_command import run_import_command
 
@@ -37,7 +38,7 @@ class RequestedImport:
     revision: str
     target: Path
     """Folder of the imported model."""
-    hub_source: HubSource | None = field(default=None, compare=False)
+    hub_source: HubCheckpoint | None = field(default=None, compare=False)
     """The files to download; None for a folder, or if the hub does not answer."""
 
     @property
@@ -140,24 +141,30 @@ def _models(recipe: Recipe) -> Iterator[tuple[str, BaseModelConfig | BaselineCon
 
 
 def _request(recipe: Recipe, path: str, revision: str, cache: Path) -> RequestedImport:
-    folder = recipe.resolve(path)
-    if folder.exists():
-        files = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir())
-        return RequestedImport(str(folder), revision, cache / f"{folder.name}-{digest([str(folder), files])[:12]}")
+    source_path = recipe.resolve(path)
+    if source_path.exists():
+        return RequestedImport(str(source_path), revision, cache / f"{source_path.name}-{_state(source_path)}")
     name = re.sub(r"[^\w.-]+", "--", path)
     try:
         source = find_source(path, revision)
     except HubError:
-        imported = _imported_before(cache, path, revision)
+        imported = newest_import(cache, path, revision)
         if imported is None:
             raise
         return RequestedImport(path, revision, imported)
     return RequestedImport(path, revision, cache / f"{name}-{source.origin.commit[:COMMIT_DIGITS]}", source)
 
 
-def _imported_before(cache: Path, hub_id: str, revision: str) -> Path | None:
+def _state(path: Path) -> str:
+    """Return a hash of the names, sizes and times of the files of a folder, or of a file."""
+    files = path.iterdir() if path.is_dir() else (path,)
+    states = sorted((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return digest([str(path), states])[:12]
+
+
+def newest_import(cache: Path, hub_id: str, revision: str) -> Path | None:
     """Return the newest import of a revision of a hub model, for when the hub does not answer."""
-    folders = [folder for folder in cache.glob("*") if folder.is_dir() and not folder.name.startswith(".")]
+    folders = [folder for folder in cache.glob("[!.]*") if folder.is_dir() and UNFINISHED not in folder.name]
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True):
         record = read_import_record(folder)
         origin = record.origin if record is not None else None

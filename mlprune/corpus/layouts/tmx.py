@@ -65,7 +65,7 @@ def _units(path: Path) -> Iterator[dict[str, str]]:
     """The units of a file: language as the file writes it -> segment, the first one if it has several.
 
     Raises:
-        CorpusError: the file cannot be read, is not XML, or declares an entity.
+        CorpusError: the file cannot be read, is not XML or in an encoding that the parser lacks, or declares an entity.
     """
     parser = expat.ParserCreate()
     handler = _UnitHandler(parser)
@@ -79,7 +79,7 @@ def _units(path: Path) -> Iterator[dict[str, str]]:
             yield from handler.units
     except CorpusError as err:
         raise CorpusError(err.message, {"file": str(path), **err.context}) from err
-    except (*READ_ERRORS, expat.ExpatError) as err:
+    except (*READ_ERRORS, expat.ExpatError, LookupError, ValueError) as err:  # also encodings that expat lacks
         raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
 
 

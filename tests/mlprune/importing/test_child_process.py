@@ -32,6 +32,7 @@ def source(tmp_path: Path) -> Path:
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "out of memory"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
         ("raise SystemExit('no such thing')", "no such thing"),
+        ("print('{\"result\": {\"sha', end='', flush=True); import os; os.kill(os.getpid(), 9)", "out of memory"),
         ('print(\'{"error": {"message": "bad file", "context": {"path": "x.bin"}}}\')', "bad file .path='x.bin'"),
     ],
 )

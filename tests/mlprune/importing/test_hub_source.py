@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from mlprune.errors import HubError, ModelError
+from mlprune.importing import hub_source
 from mlprune.importing.hub_source import fetch_source, find_source, imported_before
 from mlprune.importing.import_record import ImportRecord, Origin
 from mlprune.vocabulary import DtypeName
@@ -64,6 +65,18 @@ def test_a_second_fetch_downloads_nothing_and_needs_no_hub(
     lines: list[str] = []
     assert fetch_source("some/model", "main", report=lines.append) == first
     assert "the download in the cache is used" in lines[0]
+
+
+def test_without_a_hub_a_download_that_lacks_a_shard_is_not_used(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache")
+    folder = tmp_path / "commit"
+    folder.mkdir()
+    (folder / "pytorch_model.bin.index.json").write_bytes(SHARDS["pytorch_model.bin.index.json"])
+    monkeypatch.setattr(hub_source, "snapshot", lambda *_, **__: folder)
+    with pytest.raises(HubError, match="cannot be reached"):
+        fetch_source("some/model", "main")
 
 
 def test_an_import_of_the_same_commit_and_dtype_is_found_without_a_download(

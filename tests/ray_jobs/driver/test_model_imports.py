@@ -1,6 +1,7 @@
 """Models that a recipe asks to import: where they go, who may import them, and that it happens once."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlprune.atomic import UNFINISHED
 from mlprune.errors import BadInputError, HubError, ModelError, RecipeError
 from mlprune.importing.import_record import ImportRecord, Origin
 from mlprune.plan import build_plan
@@ -19,6 +21,7 @@ from ray_jobs.driver.model_imports import (
     CACHE_VARIABLE,
     list_pending_imports,
     model_cache,
+    newest_import,
     with_imported_models,
 )
 from tests.command_line import Done
@@ -159,6 +162,27 @@ def test_a_changed_folder_is_imported_again(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "published" / "pytorch_model.bin").write_bytes(b"other")
     (second,) = list_pending_imports(recipe, store_uri="store")
     assert first.target != second.target
+
+
+def test_a_gguf_file_is_a_model_to_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "imported"))
+    recipe = parse_recipe({**small_recipe(), "model": {"path": "m.gguf", "import": True}}, folder=tmp_path)
+    targets = []
+    for content in (b"GGUF", b"GGUF again"):
+        (tmp_path / "m.gguf").write_bytes(content)
+        (request,) = list_pending_imports(recipe, store_uri="store")
+        assert request.source == str(tmp_path / "m.gguf")
+        targets.append(request.target)
+    assert targets[0] != targets[1]
+
+
+def test_without_a_hub_an_import_that_was_killed_is_not_used(tmp_path: Path) -> None:
+    record = ImportRecord("0", "0", "pytorch", HUB_ID, Origin(HUB_ID, "main", "c" * 40), None, {}, (), {}, {})
+    for name in (f"model{UNFINISHED}0", "model"):
+        (tmp_path / name).mkdir()
+        record.write(tmp_path / name)
+        os.utime(tmp_path / name, (len(name), len(name)))
+    assert newest_import(tmp_path, HUB_ID, "main") == tmp_path / "model"
 
 
 def test_the_key_takes_true_or_false_only_and_belongs_to_models(tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
 """Files of a published data set: those below a folder, a single file, or the members of a .zip or .tar archive."""
 
+import lzma
 import os
+import shutil
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from mlprune.errors import TaskFileError
 
@@ -18,6 +23,8 @@ MOST_FILES = 20_000
 """Files that are looked at; mLAMA in all its languages has about 7,000."""
 MOST_LEVELS = 4
 """Folders inside each other that are looked at."""
+ARCHIVE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, RuntimeError)
+"""Errors of archives that are damaged, encrypted or compressed in an unknown way."""
 
 
 @dataclass(frozen=True)
@@ -93,27 +100,35 @@ def _members(archive: Path, version: tuple[int, int]) -> tuple[str, ...]:
         else:
             with tarfile.open(archive) as tar:
                 names = [member.name.removeprefix("./") for member in tar if member.isfile()]
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as err:
+    except ARCHIVE_ERRORS as err:
         raise TaskFileError("an archive cannot be read", file=str(archive), reason=str(err)) from err
     return tuple(sorted(name for name in names if not any(map(_is_hidden, name.split("/")))))
 
 
-@lru_cache(maxsize=64)
+@cache
 def _extracted(archive: Path, member: str, version: tuple[int, int]) -> Path:
-    """Copy a member into a temporary folder of this process."""
+    """Copy a member into a temporary folder of this process, once."""
     target = Path(tempfile.mkdtemp(dir=_scratch().name)) / Path(member).name
     try:
-        if archive.suffix == ".zip":
-            with zipfile.ZipFile(archive) as opened:
-                target.write_bytes(opened.read(member))
-        else:
-            with tarfile.open(archive) as tar:
-                found = next(info for info in tar if info.isfile() and info.name.removeprefix("./") == member)
-                content = tar.extractfile(found)
-                target.write_bytes(content.read() if content else b"")
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as err:
+        with _opened_member(archive, member) as content, target.open("wb") as stream:
+            shutil.copyfileobj(content, stream)
+    except ARCHIVE_ERRORS as err:
         raise TaskFileError("an archive cannot be read", file=str(archive), member=member, reason=str(err)) from err
     return target
+
+
+@contextmanager
+def _opened_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as content:
+            yield content
+        return
+    with tarfile.open(archive) as tar:
+        info = next(info for info in tar if info.isfile() and info.name.removeprefix("./") == member)
+        extracted = tar.extractfile(info)
+        assert extracted is not None, "a regular file has content"
+        with extracted:
+            yield extracted
 
 
 @cache

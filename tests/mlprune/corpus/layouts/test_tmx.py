@@ -29,6 +29,8 @@ def test_segments_are_read_without_markup_of_other_formats(tmp_path: Path, encod
         ('<!DOCTYPE tmx [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>', "declares an entity"),
         ('<!DOCTYPE tmx [<!ENTITY a SYSTEM "file:///etc/hostname">]>', "declares an entity"),
         ("<tmx><body><tu>", "cannot be read"),
+        ('<?xml version="1.0" encoding="no-such-code"?>', "cannot be read"),
+        ('<?xml version="1.0" encoding="shift_jis"?>', "cannot be read"),
     ],
 )
 def test_entities_and_broken_xml_are_refused(tmp_path: Path, head: str, message: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.layouts import file_tree as file_tree_module
 from mlprune.evaluation.tasks.layouts.file_tree import file_tree
 
@@ -56,3 +57,36 @@ def test_an_archive_that_changes_is_read_again(tmp_path: Path, ending: str) -> N
         assert tree.names == (f"x{ending}/a/b.tsv",)
         assert tree.file(tree.names[0]).read_text() == content
         assert tree.origin(tree.names[0]) == str(path / "a/b.tsv")
+
+
+@pytest.mark.parametrize(
+    ("in_directory", "in_header", "value"),
+    [(8, 6, 1), (10, 8, 99), (None, 40, 255)],
+    ids=["encrypted", "unknown compression", "damaged"],
+)
+def test_an_archive_that_cannot_be_unpacked_is_one_error(
+    tmp_path: Path, in_directory: int | None, in_header: int, value: int
+) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/b.tsv", "one two three")
+    data = bytearray(path.read_bytes())
+    data[in_header] = value
+    if in_directory is not None:
+        data[data.index(b"PK\x01\x02") + in_directory] = value
+    path.write_bytes(data)
+    tree = file_tree(path)
+    with pytest.raises(TaskFileError) as caught:
+        tree.file(tree.names[0])
+    assert (caught.value.context["file"], caught.value.context["member"]) == (str(path), "a/b.tsv")
+
+
+def test_a_member_is_extracted_once_however_many_others_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(70):
+            archive.writestr(f"{number:02}.tsv", str(number))
+    tree = file_tree(path)
+    first, second = ([tree.file(name) for name in tree.names] for _ in range(2))
+    assert first == second
+    assert [file.read_text() for file in first] == [str(number) for number in range(70)]
