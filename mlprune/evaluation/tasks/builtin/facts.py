@@ -15,12 +15,13 @@ def facts_item(example_id: str, row: Row) -> ChoiceItem:
         message = "a prompt has several gaps" if MASK in prompt else "a prompt has no gap"
         raise TaskFileError(message, key="prompt", expected=f"{MASK} once", got=prompt)
     candidates = texts_of(row, "candidates")
+    gold = index_of(row, "answer", candidates)
     if len(set(candidates)) < 2:
         message = "a row has nothing to choose from"
         raise TaskFileError(message, key="candidates", expected="two or more different texts", got=list(candidates))
     before, _, after = prompt.partition(MASK)
     parts = [candidate + after for candidate in candidates]
-    return choice_item(example_id, candidates, context=before, parts=parts, gold=index_of(row, "answer", candidates))
+    return choice_item(example_id, candidates, context=before, parts=parts, gold=gold)
 
 
 TASK = Task(
