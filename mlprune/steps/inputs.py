@@ -17,7 +17,7 @@ from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
 from mlprune.steps.base_model import base_model_identity
-from mlprune.steps.demonstrate.source_texts import CorpusRef, open_corpus
+from mlprune.steps.corpus_ref import CorpusRef, open_corpus
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.vocabulary import DtypeName
 

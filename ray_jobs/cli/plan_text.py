@@ -11,7 +11,7 @@ from mlprune.plan.estimate import Needs, estimate_duration, measure_rates, needs
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import Recipe
-from mlprune.steps.demonstrate.source_texts import open_corpus
+from mlprune.steps.corpus_ref import open_corpus
 from mlprune.steps.inputs import corpus_ref
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.store.store import Store

@@ -27,8 +27,10 @@ from mlprune.models.shard import Shard
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.interventions import Intervention
+from mlprune.steps.evaluate.prepared_task import prepared_task
 from mlprune.steps.evaluate.results import TasksJob
-from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task
+from mlprune.steps.evaluate.task_items import as_run
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.hidden_means import mean_states
@@ -129,7 +131,7 @@ class TrialJob(TasksJob):
         groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
         for trial in self.evaluations:
             if not store.has_record(*trial.identity.key):
-                groups.setdefault((trial.task.as_run, trial.intervention), []).append(trial)
+                groups.setdefault((as_run(trial.task), trial.intervention), []).append(trial)
         for (task, intervention), trials in groups.items():
             prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
             assert isinstance(prepared, PreparedTask), "translation has two languages and is not projected"

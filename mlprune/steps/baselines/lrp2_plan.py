@@ -19,7 +19,8 @@ from mlprune.steps.baselines.lrp2 import ChoiceJob, MovedStates, Pair, TrialJob
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
-from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
+from mlprune.steps.evaluate.task_items import task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, ModelRef, computed_parameters, make_identity
 from mlprune.steps.observe.hidden_means import HiddenMeansJob

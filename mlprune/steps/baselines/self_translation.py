@@ -24,9 +24,10 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.steps.demonstrate.source_texts import CorpusRef, open_corpus
+from mlprune.steps.corpus_ref import CorpusRef, open_corpus
 from mlprune.steps.evaluate.cost import tasks_cost
-from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
+from mlprune.steps.evaluate.task_items import task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, ModelJob, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.store import Store

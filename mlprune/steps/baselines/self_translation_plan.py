@@ -11,7 +11,8 @@ from mlprune.recipe import BaselineConfig
 from mlprune.steps.baselines.intervention_job import InterventionJob
 from mlprune.steps.baselines.self_translation import SelfTranslateJob, Shots, TranslatedExamples
 from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
-from mlprune.steps.evaluate.task_spec import TaskSpec, task_data
+from mlprune.steps.evaluate.task_items import as_run, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, computed_parameters, make_identity
 from mlprune.steps.prune.variant import InterventionVariant, VariantSpec
@@ -64,7 +65,7 @@ class SelfTranslation:
     def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
         """A job for the variant, and one for every task, language and split."""
         batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
-        translated = dict.fromkeys(task.as_run for task in tasks if task.language != ENGLISH)
+        translated = dict.fromkeys(as_run(task) for task in tasks if task.language != ENGLISH)
         record = [InterventionJob(variant.identity, variant)] if isinstance(variant, InterventionVariant) else []
         return [
             *record,
@@ -84,7 +85,7 @@ class SelfTranslation:
         batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
         parameters = {
             **self.settings,
-            "task": task.as_run.parameters,
+            "task": as_run(task).parameters,
             **computed_parameters(variant.model, batch_tokens=batch_tokens),
         }
         contents = {"items": task_data(task).content_sha256, "shots": digest(self.shots.pairs(task.language))}

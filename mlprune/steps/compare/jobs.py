@@ -1,11 +1,7 @@
-"""Step `compare`: paired differences to a baseline, RankC, and overlaps of masks and of features.
-
-The jobs read stored predictions, masks and features. They run no model.
-"""
+"""Jobs of step `compare` on predictions: paired differences to a baseline, and RankC. They run no model."""
 
 import hashlib
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import ClassVar, cast
 
@@ -19,25 +15,13 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.evaluation.metrics import rank_consistency
 from mlprune.numeric.evaluation.significance import holm
-from mlprune.numeric.masks.keep_masks import jaccard_removed
-from mlprune.numeric.masks.overlaps import top_bottom_overlap
-from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.store.store import Store
-from mlprune.vocabulary import ProfileName
-
-OVERLAP_SHARE = 0.3
-"""Share of the features that counts as top and as bottom, as in the paper's figures."""
-PUBLISHED_SHARE = 0.4
-"""The share that the published script uses, whatever it is asked for."""
-MOST_OVERLAPS = 10_000
-"""Default of the largest number of pairs of variants whose masks are compared."""
 
 
 @dataclass(frozen=True)
@@ -165,85 +149,6 @@ def _scores_by_item(predictions: StoredPredictions, sign: int) -> dict[str, NDAr
 def _tie_keys(example_id: str, n_candidates: int) -> list[str]:
     """Sort keys of candidates with equal scores: SHA-256 of "example_id:candidate_index"."""
     return [hashlib.sha256(f"{example_id}:{index}".encode()).hexdigest() for index in range(n_candidates)]
-
-
-@dataclass(frozen=True)
-class MaskOverlapJob(RecordJob):
-    """Compute the Jaccard index of the removed weights of two variants, for each layer."""
-
-    step: ClassVar[str] = "compare"
-    variants: tuple[str, str]
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The variants."""
-        return tuple(("variants", variant) for variant in self.variants)
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Memory for the masks of one block of both variants."""
-        return JobCost(self.step, thread_bytes=4 * sum(sizes.prunable))
-
-    def run(self, store: Store, chain: ChainLoader) -> None:
-        """Compare the masks block by block."""
-        both = [require_masks(store, variant) for variant in self.variants]
-        levels = [stored.level for stored in both]
-        rows: list[JsonObject] = []
-        for block, artefacts in enumerate(zip(*(stored.masks for stored in both), strict=True)):
-            first, second = map(partial(read_keep_masks, store.uri), artefacts, levels)
-            for layer in first:
-                row: JsonObject = {
-                    "variant_a": self.variants[0],
-                    "variant_b": self.variants[1],
-                    "block": block,
-                    "layer": layer,
-                }
-                rows.append({**row, "jaccard": jaccard_removed(~first[layer], ~second[layer])})
-        store.write_record(self.identity.record(rows={"mask_overlaps": rows}))
-
-
-@dataclass(frozen=True)
-class FeatureOverlapJob(RecordJob):
-    """Compute the overlaps of the top features of one demonstration set and the bottom features of another."""
-
-    step: ClassVar[str] = "compare"
-    base_model_id: str
-    sets: tuple[str, str]
-    statistics: tuple[str, str]
-    share: float = OVERLAP_SHARE
-    """Share of the features that count as large, and as small."""
-    profile: ProfileName = "corrected"
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The statistics of both sets."""
-        return tuple(("statistics", statistics_id) for statistics_id in self.statistics)
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
-
-    def run(self, store: Store, chain: ChainLoader) -> None:
-        """Compare the magnitudes after every block."""
-        first, second = (_magnitudes(store, statistics_id) for statistics_id in self.statistics)
-        rows: list[JsonObject] = []
-        for (set_a, a), (set_b, b) in (
-            ((self.sets[0], first), (self.sets[1], second)),
-            ((self.sets[1], second), (self.sets[0], first)),
-        ):
-            for depth in range(len(a)):
-                row: JsonObject = {"base_model_id": self.base_model_id, "set_a": set_a, "set_b": set_b, "depth": depth}
-                value = top_bottom_overlap(a[depth], b[depth], self.share)
-                rows.append({**row, "share": self.share, "value": value, **profile_column(self.profile)})
-        store.write_record(self.identity.record(rows={"feature_overlaps": rows}))
-
-
-def _magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
-    """[n_blocks + 1, d] mean magnitudes of a set."""
-    record = store.require("statistics", statistics_id)
-    artefact = next(file for file in record.artefacts if file.path.startswith("features/"))
-    columns = store.read_table(artefact)
-    n_depths = max(columns["depth"]) + 1
-    return np.asarray(columns["magnitude"], dtype=np.float64).reshape(n_depths, -1)
 
 
 def compares_ranks(spec: TaskSpec) -> bool:

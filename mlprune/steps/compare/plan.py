@@ -7,17 +7,15 @@ from itertools import combinations
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import as_int
-from mlprune.steps.compare.jobs import (
+from mlprune.steps.compare.jobs import CompareJob, RankConsistencyJob, compares_ranks
+from mlprune.steps.compare.mask_pairs import overlap_pairs
+from mlprune.steps.compare.overlap_jobs import (
     MOST_OVERLAPS,
     OVERLAP_SHARE,
     PUBLISHED_SHARE,
-    CompareJob,
     FeatureOverlapJob,
     MaskOverlapJob,
-    RankConsistencyJob,
-    compares_ranks,
 )
-from mlprune.steps.compare.mask_pairs import overlap_pairs
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.task_spec import TaskSpec

@@ -9,7 +9,8 @@ from mlprune.corpus.calibration import SCHEMA, DemonstrationColumns, cut_to_budg
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.steps.demonstrate.source_texts import CorpusRef, SetSpec, SourceTexts, read_source_texts
+from mlprune.steps.corpus_ref import CorpusRef
+from mlprune.steps.demonstrate.source_texts import SetSpec, SourceTexts, read_source_texts
 from mlprune.steps.demonstrate.token_coverage import check_unknown_tokens
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes

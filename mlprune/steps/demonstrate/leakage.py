@@ -7,8 +7,9 @@ from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.task_files import CORPUS, read_items
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.source_texts import SourceTexts
+from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.evaluate.task_location import locate_items, task_source
-from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile
 from mlprune.steps.inputs import Inputs
 from mlprune.vocabulary import DemonstrationKind
 

@@ -13,14 +13,13 @@ from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, fit_token_budget
 from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, check_leakage, evaluated_keys
+from mlprune.steps.demonstrate.published_sets import refuse_without_counterpart, with_published_sets
 from mlprune.steps.demonstrate.source_texts import DEFAULT_TEMPLATES, SetSpec, read_source_texts
 from mlprune.steps.demonstrate.token_coverage import check_samples, sample_texts
 from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, make_identity
-from mlprune.vocabulary import DemonstrationKind, ProfileName, TokenScope
-
-WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task")
+from mlprune.vocabulary import ProfileName, TokenScope
 
 
 @dataclass(frozen=True)
@@ -91,24 +90,11 @@ def plan_demonstrations(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[
     """
     by_profile: dict[ProfileName, PlannedSets] = {"corrected": plan_sets(recipe, inputs, evaluated=evaluated)}
     if any(entry.profile == "paper" and entry.reads_statistics for entry in recipe.variants):
-        by_profile["paper"] = plan_sets(_paper_recipe(recipe), inputs, evaluated=evaluated, profile="paper")
+        by_profile["paper"] = plan_sets(with_published_sets(recipe), inputs, evaluated=evaluated, profile="paper")
     plan = DemonstrationPlan(by_profile)
     samples = {f"{planned.name} ({planned.label})": planned.sample for planned in plan.distinct if planned.sample}
     check_samples(Path(inputs.model.path), samples)
     return plan
-
-
-def _paper_recipe(recipe: Recipe) -> Recipe:
-    """The recipe without the demonstrations that no variant of profile paper reads, directly or as a part."""
-    entries = [entry for entry in recipe.variants if entry.profile == "paper" and entry.reads_statistics]
-    names = {name for entry in entries for name in (entry.demonstrations, entry.contrast, *entry.over) if name}
-    waiting = list(names)
-    while waiting:
-        parts = {part for entry in recipe.sets_named(waiting.pop()) for part in entry.parts} - names
-        names |= parts
-        waiting.extend(sorted(parts))
-    demonstrations = tuple(entry for entry in recipe.demonstrations if entry.name in names)
-    return recipe.model_copy(update={"demonstrations": demonstrations})
 
 
 def plan_sets(
@@ -150,7 +136,7 @@ def _plan_set(
 ) -> PlannedSet:
     """Plan a set that is drawn from texts."""
     if profile == "paper":
-        _refuse_without_counterpart(entry)
+        refuse_without_counterpart(entry)
     held_out = evaluated_keys(recipe, inputs, entry, lines=evaluated)
     spec = _spec(recipe, entry, profile)
     if recipe.corpus.leave_out_evaluated:
@@ -196,19 +182,6 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         path=location.folder,
         hub=location.hub,
     )
-
-
-def _refuse_without_counterpart(entry: DemonstrationConfig) -> None:
-    """Refuse sets that the published code cannot make: other kinds than its three, sets with a token budget
-    and sets without pairs."""
-    for what, absent in (
-        (f"kind {entry.kind}", entry.kind in WITHOUT_PUBLISHED_COUNTERPART),
-        ("token_budget", entry.token_budget is not None),
-        ("paired: false", not entry.paired),
-    ):
-        if absent:
-            message = "the published code has no such demonstrations"
-            raise RecipeError(message, demonstrations=entry.name, expected="profile: corrected", got=what)
 
 
 def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: ProfileName) -> PlannedSet:

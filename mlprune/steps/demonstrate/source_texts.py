@@ -5,7 +5,6 @@ Corpora, plain text, code and the items of evaluation tasks all become numbered 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -18,49 +17,15 @@ from mlprune.corpus.demonstrations import (
     unpaired_targets,
 )
 from mlprune.corpus.documents import read_documents
-from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_digest, code_files
+from mlprune.corpus.sources import ParallelCorpus, code_digest, code_files
 from mlprune.corpus.templates import LABELLED, PLAIN, fill_template
-from mlprune.errors import CorpusError
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
+from mlprune.steps.corpus_ref import CorpusRef, open_corpus
 from mlprune.vocabulary import DemonstrationKind, ProfileName, SplitName, TaskName
-
-
-@dataclass(frozen=True)
-class CorpusRef:
-    """A corpus as plain values that jobs pass on."""
-
-    kind: str
-    path: str = ""
-    lines: int = 0
-    seed: int = 0
-    split: str | None = None
-    """Split of parallel text; None for the only one, or for dev."""
-
-
-@cache
-def open_corpus(ref: CorpusRef) -> ParallelCorpus:
-    """The corpus. Lines stay in memory once they are read."""
-    if ref.kind == "cldr":
-        return CldrCorpus(n_lines=ref.lines, seed=ref.seed)
-    return ParallelCorpus(Path(ref.path), ref.split)
-
-
-def is_same_text(first: CorpusRef, second: CorpusRef, language: str) -> bool:
-    """Whether two corpora read the same file in a language, so that equal line numbers are equal sentences."""
-    if first == second:
-        return True
-    if "cldr" in (first.kind, second.kind):
-        return False
-    try:
-        sources = [open_corpus(ref).source(language) for ref in (first, second)]
-    except CorpusError:
-        return False
-    return sources[0].code == sources[1].code and sources[0].path.samefile(sources[1].path)
-
 
 DEFAULT_TEMPLATES: Mapping[str, str] = {
     "translation": LABELLED,

@@ -11,7 +11,8 @@ from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.json_values import JsonObject
 from mlprune.models.chain import Chain
-from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task
+from mlprune.steps.evaluate.prepared_task import prepared_task
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ModelRef, RecordKey
 from mlprune.store.store import Store
 

@@ -22,8 +22,10 @@ from mlprune.pruning.weight_files import stored_weights
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.interventions import Intervention
+from mlprune.steps.evaluate.prepared_task import prepared_task
 from mlprune.steps.evaluate.results import TasksJob, write_evaluation
-from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task
+from mlprune.steps.evaluate.task_items import as_run
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.stored_masks import stored_masks
@@ -61,7 +63,7 @@ class EvaluateJob(TasksJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of all runs of the model, with stored predictions."""
-        runs = dict.fromkeys((evaluation.task.as_run, evaluation.intervention) for evaluation in self.evaluations)
+        runs = dict.fromkeys((as_run(evaluation.task), evaluation.intervention) for evaluation in self.evaluations)
         tasks = [prepared_task(task, self.model, self.batch_tokens) for task, _ in runs]
         disk_bytes = 40_000.0 * len(self.evaluations)
         return tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
@@ -74,7 +76,7 @@ class EvaluateJob(TasksJob):
         for evaluation in self.evaluations:
             record = store.read_record(*evaluation.identity.key)
             if record is None or not store.is_complete(record):
-                groups.setdefault((evaluation.task.as_run, evaluation.intervention), []).append(evaluation)
+                groups.setdefault((as_run(evaluation.task), evaluation.intervention), []).append(evaluation)
         for (task, intervention), evaluations in groups.items():
             prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
             with intervention.active(model, store):

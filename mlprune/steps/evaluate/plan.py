@@ -9,11 +9,13 @@ from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.recipe import EvaluationConfig, Recipe, TaskConfig, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
-from mlprune.steps.demonstrate.source_texts import CorpusRef, is_same_text
+from mlprune.steps.corpus_ref import CorpusRef, is_same_text
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
+from mlprune.steps.evaluate.shots import shot_contents, shot_lines
+from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
-from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile, shot_contents, shot_lines, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile
 from mlprune.steps.inputs import Inputs, text_ref
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.prune.plan import PlannedVariant

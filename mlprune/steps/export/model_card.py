@@ -12,8 +12,8 @@ import yaml
 
 from mlprune.json_values import as_str
 from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, Method
+from mlprune.steps.export.lineage import lineage_table, with_ancestors
 from mlprune.steps.export.markdown import cell, rows_table, section, table
-from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.steps.prune.variant_text import value_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -78,7 +78,7 @@ def model_card(store: Store, variant: Record) -> str:
     sets = [_set_row(store, link) for link in variant.rows.get("variant_demonstrations", [])]
     evaluations = _evaluations(store, variant.id)
     metrics = [metric for record in evaluations for metric in record.rows.get("metrics", [])]
-    lineage = _with_ancestors(store, [variant, *evaluations])
+    lineage = with_ancestors(store, [variant, *evaluations])
     parts = (
         _front_matter(row, base, _languages(sets, metrics)),
         f"# {_title(row, base)}\n",
@@ -89,7 +89,7 @@ def model_card(store: Store, variant: Record) -> str:
         *section("Demonstrations of the score", rows_table(_set_columns(sets), sets)),
         *section("Activation statistics", rows_table(_STATISTICS_COLUMNS, _rows_of(lineage, "statistics"))),
         *section("Evaluations", rows_table(_METRIC_COLUMNS, metrics)),
-        *section("Lineage", _lineage_table(store, lineage)),
+        *section("Lineage", lineage_table(store, lineage)),
         *section("Method", _citations(_rows_of(lineage, "variants"))),
     )
     return "\n".join(parts)
@@ -202,37 +202,6 @@ def _layers_table(rows: Sequence[Row]) -> str:
         shares = {row["layer"]: f"{row['n_removed'] / row['n_weights']:.4f}" for row in group}
         lines.append([block, *(shares.get(layer) for layer in layers)])
     return table(("block", *layers), lines)
-
-
-def _with_ancestors(store: Store, records: Sequence[Record]) -> list[Record]:
-    """Records and all records that they depend on, each once."""
-    kinds = {record_id: kind for kind, record_id in store.record_names()}
-    waiting, collected = list(records), dict[str, Record]()
-    while waiting:
-        record = waiting.pop(0)
-        if record.id not in collected:
-            collected[record.id] = record
-            parents = [(role, parent) for role, parent in _parent_ids(store, record) if parent not in collected]
-            waiting += [store.require(kinds.get(parent, role), parent) for role, parent in parents]
-    return list(collected.values())
-
-
-def _parent_ids(store: Store, record: Record) -> list[tuple[str, str]]:
-    """(role, id) of what a record was made from; of a variant also the ordering that its masks are read from."""
-    stored = stored_masks(store, record) if record.kind == "variants" else None
-    parents = {**record.parents, **({"masks": stored.record.id} if stored else {})}
-    return [
-        (role, parent) for role, ids in sorted(parents.items()) for parent in ([ids] if isinstance(ids, str) else ids)
-    ]
-
-
-def _lineage_table(store: Store, records: Sequence[Record]) -> str:
-    """Records with the version of their step and their parents."""
-    lines = [
-        [record.kind, record.id, record.step_version, ", ".join(" ".join(pair) for pair in _parent_ids(store, record))]
-        for record in records
-    ]
-    return table(("kind", "id", "step version", "made from"), lines)
 
 
 def _rows_of(records: Sequence[Record], kind: str) -> list[Row]:

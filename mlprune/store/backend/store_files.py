@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow.fs as pafs
 
@@ -19,7 +18,6 @@ from mlprune.errors import StoreError
 from mlprune.store.backend.connection import StoreConnection
 from mlprune.store.backend.local_files import READ_ONLY, FileInfo, entries_below, entries_in, file_infos, file_size
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 PART_BYTES = 8 << 20

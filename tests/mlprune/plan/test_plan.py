@@ -10,7 +10,7 @@ import pytest
 from mlprune.errors import BadInputError
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
-from mlprune.steps.compare.jobs import FeatureOverlapJob
+from mlprune.steps.compare.overlap_jobs import FeatureOverlapJob
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.observe.jobs import ObserveJob

@@ -11,7 +11,7 @@ import pytest
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.importing.import_record import ImportRecord, Origin, SourceFile
 from mlprune.recipe import parse_recipe
-from mlprune.steps.demonstrate.source_texts import CorpusRef
+from mlprune.steps.corpus_ref import CorpusRef
 from mlprune.steps.inputs import corpus_ref, open_inputs
 from tests.tiny_models import POSITIONS, save_tiny_model
 from tests.tiny_recipes import small_recipe, tiny_recipe

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.steps.demonstrate.source_texts import CorpusRef, SetSpec, open_corpus, read_source_texts, task_folder
+from mlprune.steps.corpus_ref import CorpusRef
+from mlprune.steps.demonstrate.source_texts import SetSpec, read_source_texts, task_folder
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES
 
 
@@ -16,11 +17,6 @@ def corpus_of(folder: Path) -> CorpusRef:
 
 def spec_of(kind: Any, source: str | None = None, target: str | None = None, **more: Any) -> SetSpec:
     return SetSpec(kind, source, target, 2, 4, 48, 0, **more)
-
-
-def test_a_corpus_is_opened_once(tiny_inputs: Path) -> None:
-    assert open_corpus(corpus_of(tiny_inputs)) is open_corpus(corpus_of(tiny_inputs))
-    assert len(open_corpus(CorpusRef("cldr", lines=16)).lines("fr")) == 16
 
 
 def test_sentences_are_lines_of_both_sides(tiny_inputs: Path) -> None:

@@ -14,7 +14,8 @@ from mlprune.pruning.weight_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob, apply_variant
-from mlprune.steps.evaluate.task_spec import shot_lines, task_data
+from mlprune.steps.evaluate.shots import shot_lines
+from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer

@@ -16,10 +16,13 @@ from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan, build_plan
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.recipe import parse_recipe
-from mlprune.steps.demonstrate.source_texts import open_corpus
+from mlprune.steps.corpus_ref import open_corpus
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.plan import evaluated_lines
-from mlprune.steps.evaluate.task_spec import TaskSpec, prepared_task, shot_lines, task_data
+from mlprune.steps.evaluate.prepared_task import prepared_task
+from mlprune.steps.evaluate.shots import shot_lines
+from mlprune.steps.evaluate.task_items import as_run, task_data
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import open_inputs
 from tests.tiny_recipes import CORPUS, N_LINES, small_recipe
 
@@ -274,10 +277,10 @@ def test_the_profile_is_left_out_of_the_id_of_a_corrected_evaluation(tiny_inputs
 def test_both_profiles_share_a_run_of_the_model_if_they_have_the_same_examples(tiny_inputs: Path) -> None:
     corrected, paper = tasks_of(tiny_inputs, {**FACTS, "profile": ["corrected", "paper"]})
     assert (corrected.limit, paper.limit, paper.seed) == (None, 1000, 0)
-    assert corrected.as_run == paper.as_run
+    assert as_run(corrected) == as_run(paper)
     assert corrected.protocol.id != paper.protocol.id
     corrected, paper = tasks_of(tiny_inputs, {**FACTS, "limit": 3, "seed": 5, "profile": ["corrected", "paper"]})
-    assert corrected.as_run != paper.as_run
+    assert as_run(corrected) != as_run(paper)
     assert (paper.limit, paper.seed) == (3, 0)
     ids = [item.example_id for item in task_data(replace(paper, limit=1000)).items]
     assert [item.example_id for item in task_data(paper).items] == list(published_examples(ids, 3))

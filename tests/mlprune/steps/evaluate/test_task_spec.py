@@ -36,7 +36,6 @@ def test_paths_are_not_in_the_parameters_and_choices_are() -> None:
     assert replace(XNLI, folder="elsewhere").parameters == XNLI.parameters
     for change in ({"rule": "pmi"}, {"prompts": "native"}, {"metrics": ("ece",)}, {"subset": SUBSET}, {"split": "dev"}):
         assert replace(XNLI, **change).parameters != XNLI.parameters  # type: ignore[arg-type]
-    assert replace(XNLI, rule="pmi", metrics=("ece",), subset=SUBSET).as_run == XNLI
 
 
 def test_parameters_at_their_defaults_are_not_part_of_an_id() -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from mlprune.errors import StoreError
-from mlprune.store import claims as claims_module
 from mlprune.store.claims import Claims, claim_path
+from mlprune.store.claims import claims as claims_module
 from mlprune.store.process_identity import this_process
 from mlprune.store.store import Store
 from tests.object_store import BUCKET, ObjectStoreServer

@@ -11,11 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mlprune.errors import MlpruneError
-from mlprune.json_values import JsonObject
-from mlprune.store.process_identity import is_gone, this_process
+from mlprune.store.claims.seen_claims import Key, SeenClaims, parse_claim
+from mlprune.store.process_identity import this_process
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 
@@ -26,22 +25,10 @@ STALE_AFTER_S = 60.0
 PEER_CHECK_S = 5.0
 """Interval at which a run checks whether it is alone in an object store; also the time before the first check."""
 
-Key = tuple[str, str]
-"""(kind, id) of a record."""
-
 
 def claim_path(kind: str, record_id: str) -> str:
     """Return the path of the claim on a record, relative to the store."""
     return f"claims/{kind}/{record_id}.json"
-
-
-@dataclass(frozen=True)
-class _SeenClaim:
-    """A claim of another run, as it was last read."""
-
-    data: bytes
-    since: float
-    """When it was first read with this content, by this process's monotonic clock."""
 
 
 class Claims:
@@ -71,7 +58,7 @@ class Claims:
         """Claims of this run -> when each was last written."""
         self._released: dict[Key, None] = {}
         """Claims that the thread is going to remove."""
-        self._seen_claims: dict[Key, _SeenClaim] = {}
+        self._seen_claims = SeenClaims(stale_after_s)
         self._is_on = True
         """False after an error: then the run goes without claims."""
         self._n_written = 0
@@ -113,7 +100,7 @@ class Claims:
             self._disable(err)
             return True
         if is_taken:
-            self._seen_claims.pop(key, None)
+            self._seen_claims.forget(key)
             with self._lock:
                 self._held[key] = time.monotonic()
         return is_taken
@@ -127,8 +114,7 @@ class Claims:
 
     def owner_of(self, key: Key) -> str:
         """Return the owner of a claim when `take` last returned False for it, for messages."""
-        seen = self._seen_claims.get(key)
-        return str(_parsed(seen.data).get("owner", "another run")) if seen else "another run"
+        return self._seen_claims.owner_of(key)
 
     def _take(self, key: Key) -> bool:
         path, data = claim_path(*key), self._new_claim()
@@ -138,7 +124,7 @@ class Claims:
         if self._store.write_if_absent(path, data):
             return self._store.local_root is not None or self._owns(path)
         other_claim = self._store.read_file(path)
-        if other_claim is None or not self._is_stale(key, other_claim):
+        if other_claim is None or not self._seen_claims.is_stale(key, other_claim):
             self._on_peer_detected()
             return False
         logger.warning("%s stopped renewing its claim: taking over its work on %s %s", self.owner_of(key), *key)
@@ -159,21 +145,8 @@ class Claims:
         return (json.dumps(claim) + "\n").encode()
 
     def _owns(self, path: str) -> bool:
-        claim = _parsed(self._store.read_file(path) or b"")
+        claim = parse_claim(self._store.read_file(path) or b"")
         return (claim.get("owner"), claim.get("process")) == (self._owner, self._process)
-
-    def _is_stale(self, key: Key, data: bytes) -> bool:
-        """Return whether the claim of another run has not changed for too long, or its process has ended."""
-        now = time.monotonic()
-        seen = self._seen_claims.get(key)
-        if seen is None or seen.data != data:
-            seen = self._seen_claims[key] = _SeenClaim(data, now)
-        claim = _parsed(data)
-        if is_gone(claim.get("process")):
-            return True
-        stale_after_s = claim.get("stale_after_s")
-        limit_s = stale_after_s if isinstance(stale_after_s, int | float) else self._stale_after_s
-        return now - seen.since > limit_s
 
     # The thread
 
@@ -249,12 +222,3 @@ class Claims:
         if self._is_on:
             logger.warning("claims cannot be written: another run in this store may repeat work of this one (%s)", err)
         self._is_on = False
-
-
-def _parsed(data: bytes) -> JsonObject:
-    """Parse a claim; empty if it is not a claim, for example because it is being written."""
-    try:
-        claim = json.loads(data)
-    except ValueError:
-        return {}
-    return claim if isinstance(claim, dict) else {}
