@@ -98,7 +98,7 @@ def small_recipe() -> dict[str, Any]:
     recipe["demonstrations"] = [{**recipe["demonstrations"][0], "source": "fr"}]
     wanda = {"demonstrations": "mt", "score": "wanda"}
     recipe["variants"] = [
-        {"name": "dense", **wanda, "sparsity": [0.25, 0.5], "propagation": "dense"},
+        {"name": "ordering", **wanda, "sparsity": [0.25, 0.5], "propagation": "dense"},
         {"name": "sweep", **wanda, "sparsity": 0.5, "propagation": "sequential"},
     ]
     recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["en", "fr"]}]

@@ -21,6 +21,7 @@ _SIDE = r"[A-Za-z]{2,3}([-_]([A-Za-z]{4}|[A-Z]{2}))?"
 _PAIR = re.compile(f"(?P<source>{_SIDE})-(?P<target>{_SIDE})")
 
 MAX_NAME_CHARACTERS = 200
+DENSE_LABEL: Final = "dense"
 
 
 def _check_name(name: str) -> str:
@@ -33,7 +34,16 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _check_not_dense(name: str) -> str:
+    """Refuse the label of the dense model, which every recipe evaluates."""
+    if name == DENSE_LABEL:
+        raise ValueError(f"{DENSE_LABEL!r} is the label of the model that is not pruned: choose another name")
+    return name
+
+
 Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
+EntryName = Annotated[Name, AfterValidator(_check_not_dense)]
+"""Name of an entry that makes variants."""
 
 
 SEED_BITS = 63

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mlprune.recipe.base import Model, Name, Seed
+from mlprune.recipe.base import EntryName, Model, Seed
 from mlprune.recipe.import_key import IMPORT_KEY, MEANING, with_import_key
 from mlprune.vocabulary import DtypeName
 
@@ -36,7 +36,7 @@ Pair = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 class BaselineFields(Model):
     """One baseline."""
 
-    name: Name | None = None
+    name: EntryName | None = None
     """Optional name of the entry, for `against` and an evaluation's `variants`."""
     kind: Literal["model", "lrp2", "self_translate"]
     """`model`: another base model, for example a smaller one. `lrp2`: language-representation projection.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, Parameters, Score
-from mlprune.recipe.base import Model, Name, RegisteredName, Seed
+from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
@@ -32,7 +32,7 @@ STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
 class VariantFields(Model):
     """One variant."""
 
-    name: Name | None = None
+    name: EntryName | None = None
     """Name that `against`, `of` and an evaluation's `variants` refer to; unique among the entries."""
     score: ScoreName | None = None
     """Importance of a weight; needed except for combinations."""

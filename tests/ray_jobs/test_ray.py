@@ -34,7 +34,7 @@ def ray_recipe(**compute: int) -> dict[str, Any]:
     """The small recipe with every use of a model: statistics, likelihoods and generated text, and with two baselines:
     one shifts hidden states at run time, the other is another model."""
     recipe = small_recipe()
-    more = {"path": "corpus", "limit": 2, "variants": ["dense"]}
+    more = {"path": "corpus", "limit": 2, "variants": ["ordering"]}
     recipe["corpus"]["leave_out_evaluated"] = True
     recipe["evaluations"] += [
         {"task": "perplexity", "languages": ["en"], **more},

@@ -26,6 +26,13 @@ def test_a_name_is_one_short_line(section: str, name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("section", ["variants", "baselines"])
+def test_an_entry_is_not_named_like_the_dense_model(section: str) -> None:
+    method = {"variants": {"score": "magnitude", "sparsity": 0.5}, "baselines": {"kind": "model", "path": "m"}}
+    with pytest.raises(RecipeError, match="not pruned"):
+        parse_recipe({**RECIPE, section: [{"name": "dense", **method[section]}]}, folder=Path())
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

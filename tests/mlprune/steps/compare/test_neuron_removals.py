@@ -14,13 +14,13 @@ from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, tiny_rec
 @pytest.fixture(scope="module")
 def run(tiny_inputs: Path) -> Iterator[FinishedRun]:
     """Two variants whose neurons are counted, and one whose neurons are not."""
-    recipe = {**small_recipe(), "evaluations": [], "analyses": {"neuron_variants": ["dense"]}}
+    recipe = {**small_recipe(), "evaluations": [], "analyses": {"neuron_variants": ["ordering"]}}
     return finished_run(tiny_inputs, recipe, name="removals")
 
 
 def test_removals_of_a_neuron_are_counted_in_the_masks_of_a_variant(run: FinishedRun) -> None:
     jobs = [job for job in run.plan.jobs if isinstance(job, NeuronRemovalsJob)]
-    assert [job.variant_id for job in jobs] == [one.id for one in run.named("dense")]
+    assert [job.variant_id for job in jobs] == [one.id for one in run.named("ordering")]
     for job in jobs:
         masks = run.keep_masks(job.variant_id)
         rows = run.store.require(*job.identity.key).rows["neuron_removals"]
