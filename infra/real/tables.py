@@ -58,4 +58,5 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         columns = [name for name in rows[0] if name != "difference"] if rows else []
         writer = csv.DictWriter(file, fieldnames=columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow({k: f"{value:.6g}" if isinstance(value, float) else value for k, value in row.items()})
