@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlprune.corpus.layouts.language_codes import published_tag
+from mlprune.corpus.layouts.language_codes import recipe_tags
 from mlprune.corpus.layouts.parallel_text import ParallelText, RecognisedText, choose_split, recognise
 from mlprune.corpus.layouts.text_layout import TextSource
 from mlprune.errors import CorpusError
@@ -64,9 +64,10 @@ def text_report(path: Path, *, split: str | None = None) -> DataReport | None:
     for name in splits:
         parallel = ParallelText(text, name)
         columns = _read_columns(parallel, text.of_split(name), problems)
+        tags = recipe_tags([source.code for source in columns])
         rows += [
-            DataRow(published_tag(source.code), source.code, name, len(column), next(filter(None, column), ""))
-            for source, column in sorted(columns.items(), key=lambda item: published_tag(item[0].code))
+            DataRow(tags[source.code], source.code, name, len(column), next(filter(None, column), ""))
+            for source, column in sorted(columns.items(), key=lambda item: tags[item[0].code])
         ]
         problems += _misaligned(name, columns)
         notes += _repeated(name, columns)

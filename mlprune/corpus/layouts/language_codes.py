@@ -8,6 +8,8 @@ from typing import NamedTuple
 from babel import Locale
 from babel.core import get_global
 
+from mlprune.languages import language_tag
+
 _CODE = re.compile(r"(?P<language>[A-Za-z]{2,3})(?P<subtags>([-_][A-Za-z0-9]{2,8})*)")
 _FLORES_101_SCRIPTS = {"simpl": "Hans", "trad": "Hant"}
 
@@ -56,22 +58,29 @@ def is_known_language(code: str) -> bool:
     return parsed is not None and parsed.language in Locale("en").languages
 
 
-def published_tag(code: str) -> str:
-    """The tag to write in a recipe for a publisher's code; a code of another form stays as it is."""
+def recipe_tags(codes: Sequence[str]) -> dict[str, str]:
+    """The tag to write in a recipe for each code of a publisher: the usual one, or the code if that is ambiguous."""
+    tags = {code: _usual_tag(code) for code in codes}
+    return {code: tag if matching_codes(tag, codes) == (code,) else language_tag(code) for code, tag in tags.items()}
+
+
+def _usual_tag(code: str) -> str:
     parsed = parse_code(code)
-    return code if parsed is None else parsed.tag
+    return code if parsed is None else language_tag(parsed.tag)
 
 
 def matching_codes(tag: str, codes: Sequence[str]) -> tuple[str, ...]:
     """The codes of a publisher that a recipe's tag means; several if the tag is ambiguous.
 
-    A code that is written as the tag comes first, then one of the same language, script, region and variant. A tag
-    without a region also means the only region or variant that is published: `en` means `en-US`.
+    A code that is written as the tag comes first, then one that recipes store as the tag, then one of the same
+    language, script, region and variant. A tag without a region also means the only region or variant that is
+    published: `en` means `en-US`.
     """
     same = tuple(code for code in codes if _spelling(code) == _spelling(tag))
+    stored = tuple(code for code in codes if language_tag(code) == tag)
     wanted = parse_code(tag)
-    if same or wanted is None:
-        return same
+    if same or stored or wanted is None:
+        return same or stored
     parsed = {code: parse_code(code) for code in codes}
     equal = tuple(code for code in codes if parsed[code] == wanted)
     if equal or wanted.region or wanted.variant:

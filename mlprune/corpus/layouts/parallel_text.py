@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.corpus.layouts import line_files, tables, tmx
-from mlprune.corpus.layouts.language_codes import matching_codes, published_tag
+from mlprune.corpus.layouts.language_codes import matching_codes, recipe_tags
 from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, split_name
 from mlprune.errors import CorpusError
 
@@ -147,7 +147,7 @@ class ParallelText:
     @property
     def languages(self) -> tuple[str, ...]:
         """The tags of the languages, as a recipe may write them."""
-        return tuple(dict.fromkeys(published_tag(code) for code in self._sources.values()))
+        return tuple(dict.fromkeys(recipe_tags(list(self._sources.values())).values()))
 
     def source(self, language: str) -> TextSource | None:
         """The source of a language; None if the text does not have it.

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mlprune.corpus.layouts.language_codes import is_known_language, matching_codes, published_tag
+from mlprune.corpus.layouts.language_codes import is_known_language, matching_codes, recipe_tags
+from mlprune.languages import language_tag
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,18 @@ from mlprune.corpus.layouts.language_codes import is_known_language, matching_co
     ],
 )
 def test_a_published_code_becomes_the_tag_of_a_recipe(code: str, tag: str) -> None:
-    assert published_tag(code) == tag
+    assert recipe_tags([code]) == {code: tag}
+
+
+FLORES = ("kor_Hang", "crh_Latn", "quy_Latn", "pes_Arab", "prs_Arab", "aka_Latn", "twi_Latn", "apc_Arab", "ajp_Arab")
+FLORES += ("tgl_Latn", "arb_Arab", "arb_Latn", "zho_Hans", "zho_Hant", "yue_Hant", "swh_Latn", "asm_Beng")
+"""Codes of FLORES-200 that are hard to tell apart, or whose likely script in CLDR is another one."""
+
+
+@pytest.mark.parametrize("code", FLORES)
+def test_every_code_of_flores_is_read_under_its_own_name_and_under_the_tag_that_is_shown(code: str) -> None:
+    for written in (code, recipe_tags(FLORES)[code]):
+        assert matching_codes(language_tag(written), FLORES) == (code,)
 
 
 def test_a_tag_matches_its_spelling_first_then_its_script_then_the_only_region() -> None:
