@@ -73,7 +73,7 @@ class Answer:
 
     result: QueryResult
     notes: tuple[str, ...]
-    """Lines for the user: defaults that follow from the store, and why there are no rows."""
+    """Lines for the user: defaults that follow from the store, and the reason for an empty result."""
 
 
 def list_queries() -> list[NamedQuery]:
@@ -85,7 +85,7 @@ def find_query(name: str) -> NamedQuery:
     """Return a named query with its parameters.
 
     Raises:
-        QueryError: there is no query with that name.
+        QueryError: no query has that name.
     """
     queries = {query.name: query for query in list_queries()}
     if name not in queries:

@@ -59,7 +59,7 @@ def explain_no_rows(catalog: Catalog, values: Mapping[str, ParameterValue], *, s
         sql = statement("parameters", "count_id", table=table, column=column)
         n_ids, is_known = catalog.select(sql, {"id": values[name]}).rows[0]
         if not is_known:
-            return f"0 rows for {name}={values[name]}; the store has {n_ids} in table {table}, and this is none of them"
+            return f"0 rows for {name}={values[name]}; the store has {n_ids} ids in table {table}, but not this one"
     rows = evaluated = _evaluated(catalog)
     names = [name for name in EVALUATED if values.get(name) is not None]
     for position, name in enumerate(names):

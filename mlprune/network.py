@@ -1,4 +1,4 @@
-"""Reachability of network addresses, found out within a deadline."""
+"""Check within a deadline whether network addresses are reachable."""
 
 import socket
 import threading

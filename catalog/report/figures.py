@@ -127,7 +127,7 @@ FIGURES: tuple[Exhibit, ...] = (
         "fraction of a layer's mask entries (kept or removed) that differ; 0 means equal masks. The "
         "larger it is, the more these choices can change a result. Further tables show how much the values of a "
         "variant change if it is evaluated as published (division by the number of all tokens, 1,000 examples, RankC "
-        "upside down).",
+        "by ascending score).",
         query="profile_differences",
         empty_text="No two variants or evaluations differ only in their profile. A variant or an evaluation with "
         "profile: [corrected, paper] creates them.",

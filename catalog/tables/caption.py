@@ -5,6 +5,8 @@ from catalog.tables.table import Table
 
 BETTER, WORSE = "*", "†"
 """Marks of values that differ significantly from the dense model."""
+NAMES = {RANK_CONSISTENCY: "RankC with English", "bleu": "BLEU", "chrf": "chrF", "ece": "ECE"}
+"""Metric -> its name in a caption, if that differs."""
 
 
 def value_caption(table: Table) -> str:
@@ -37,7 +39,7 @@ def test_name(metric: str) -> str:
 
 
 def _name(metric: str) -> str:
-    return "RankC with English" if metric == RANK_CONSISTENCY else metric
+    return NAMES.get(metric, metric)
 
 
 def _sizes(table: Table) -> str:

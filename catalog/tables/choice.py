@@ -1,4 +1,4 @@
-"""Rows of a table: the variants of each row, and the one that is chosen on the development split."""
+"""Rows of a table: the variants of each row, and the choice between them on the development split."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -127,8 +127,8 @@ def _dev_values(
     """Variant id -> the value by which a variant of the block is chosen.
 
     It is the mean over the columns for which the split has values, or over all languages outside English on another
-    task, for the variants that have all of them. Of several ways to evaluate another task in the
-    profile of the block, the first one is used.
+    task, for the variants that have all of them. Of several ways to evaluate another task in the profile of the block,
+    the first is used.
     """
     blocks = [variant.block for variant in dev if variant.block[:2] == block[:2]]
     used_block = blocks[0] if spec.is_chosen_elsewhere and blocks else block

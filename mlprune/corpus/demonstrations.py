@@ -83,12 +83,12 @@ def draw_groups(
 
 
 def unpaired_targets(groups: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The numbers of each demonstration's target sides, so that no shot holds a sentence and its translation.
+    """The numbers of each demonstration's target sides, so that no shot contains a sentence with its translation.
 
     Demonstrations exchange their target sides in twos: 0 with 1, 2 with 3, and so on. Of an odd number, the last three
-    pass theirs on in a circle. So no demonstration holds a sentence and its translation, all targets occur once, and
-    the first 2n demonstrations of a set exchange only among themselves. A single demonstration passes its targets on
-    from shot to shot.
+    pass theirs on in a circle. So no demonstration contains a sentence with its translation, all targets occur once,
+    and the first 2n demonstrations of a set exchange only among themselves. A single demonstration passes its targets
+    on from shot to shot.
 
     Args:
         groups: numbers of the source sides, from `draw_groups`.

@@ -48,7 +48,7 @@ class ChildResult:
     shared: dict[str, str]
     """Name in the model -> name of the tensor that has its values."""
     quantization: str | None
-    """Types of the tensors, with their numbers, if they were dequantised."""
+    """Types of the dequantised tensors, with the number of tensors of each."""
     torch: str
     peak_memory_bytes: int | None
     """Peak resident memory, mapped pages included; None if the system does not report it."""

@@ -1,4 +1,4 @@
-"""Fetch a published checkpoint from a hub: of several formats only the first one that is known."""
+"""Fetch a published checkpoint from a hub, with the weights in one format: the first known one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,8 +104,8 @@ def fetch_source(
     if report is not None:
         report(source.describe())
     check_space(source, out)
-    folder = snapshot(hub_id, kind="model", revision=revision, files=source.wanted)  # the cache notes the revision
-    if folder.name != source.origin.commit:  # it has just moved
+    folder = snapshot(hub_id, kind="model", revision=revision, files=source.wanted)  # the cache notes its commit
+    if folder.name != source.origin.commit:  # the revision was moved after it was listed
         folder = snapshot(hub_id, kind="model", revision=source.origin.commit, files=source.wanted)
     return folder, source.origin
 
@@ -113,7 +113,7 @@ def fetch_source(
 def imported_before(hub_id: str, revision: str, out: Path, *, dtype: DtypeName | None) -> ImportRecord | None:
     """Return the record of a folder that has this import already, so that nothing has to be downloaded.
 
-    Without a hub, the revision is taken to be the commit that it was.
+    Without a hub, the revision is assumed to be the commit that was imported.
     """
     record = read_import_record(out) if out.is_dir() else None
     origin = record.origin if record is not None else None

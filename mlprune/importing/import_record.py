@@ -22,9 +22,9 @@ class Origin:
     hub_id: str
     """Such as `facebook/xglm-564M`."""
     revision: str
-    """Branch, tag or commit that was asked for."""
+    """The requested branch, tag or commit."""
     commit: str
-    """The commit that it was."""
+    """The commit of the revision when it was imported."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class ImportRecord:
     origin: Origin | None
     """Where the source was downloaded from; None for a folder."""
     dtype: DtypeName | None
-    """Dtype that was asked for; None if every tensor kept its own."""
+    """The requested dtype; None if every tensor kept its own."""
     files: Mapping[str, SourceFile]
     """Name -> file of the source: weights and their index, config, tokenizer."""
     dropped: tuple[str, ...]
@@ -60,7 +60,7 @@ class ImportRecord:
     shared: Mapping[str, str]
     """Parameter without values of its own -> the parameter that has its values."""
     quantization: str | None = None
-    """Types of the tensors that were dequantised, with their numbers; None if the source is not quantised."""
+    """Types of the dequantised tensors, with the number of tensors of each; None if the source is not quantised."""
 
     def write(self, folder: Path) -> None:
         """Write the record to a model folder."""

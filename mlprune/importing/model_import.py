@@ -1,4 +1,4 @@
-"""Import a published checkpoint: make a folder of a format that is read here from one of any known format."""
+"""Import a published checkpoint in any known format: write a model folder that mlprune reads."""
 
 import json
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlprune import __version__
 from mlprune.errors import ModelError
+from mlprune.hub import format_size
 from mlprune.importing.child_messages import ChildJob, ChildResult
 from mlprune.importing.child_process import Progress, run_child
 from mlprune.importing.import_record import ImportRecord, Origin, SourceFile, read_import_record
@@ -115,7 +116,7 @@ def _finished(
 
 
 def _is_same(file: SourceFile | None, path: Path) -> bool:
-    """Whether a file of the source is the one that was imported."""
+    """Whether a file of the source is equal to the imported one."""
     if file is None or not path.is_file() or file.n_bytes != path.stat().st_size:
         return False
     return file.sha256 == file_sha256(path)
@@ -169,6 +170,6 @@ def _progress_lines(report: Report) -> Progress:
         tenths = 10 * n_done // max(1, n_total)
         if tenths > reported:
             reported = tenths
-            report(f"{10 * tenths} % of {n_total / 1e9:.2f} GB read and written")
+            report(f"{10 * tenths} % of {format_size(n_total)} read and written")
 
     return progress

@@ -31,8 +31,8 @@ class Staging:
 def staging_folder(target: Path) -> Iterator[Staging]:
     """Yield a new folder next to the target. At the end of the block it is renamed to the target.
 
-    The folder is locked while a process writes to it. Folders of killed imports, whose locks have gone, are removed
-    first. If the block raises, the folder is removed.
+    The folder is locked while a process writes to it. Folders of killed imports, which are not locked any more, are
+    removed first. If the block raises, the folder is removed.
 
     Raises:
         ModelError: another import writes the same target.

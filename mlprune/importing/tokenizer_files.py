@@ -79,14 +79,14 @@ def _add_tokens(tokenizer: Tokenizer, settings: TokenizerSettings, folder: Path)
     """Add the tokens in addition to the vocabulary, in the order of their ids.
 
     Raises:
-        ModelError: a token would get another id than the files say.
+        ModelError: a token would get another id than in the files.
     """
     special = set(settings.special.values())
     for token, number in sorted(settings.added.items(), key=lambda item: item[1]):
         added = AddedToken(token, normalized=False, special=token in special)
         (tokenizer.add_special_tokens if token in special else tokenizer.add_tokens)([added])
         if tokenizer.token_to_id(token) != number:
-            message = "a token of the tokenizer's files does not follow the vocabulary"
+            message = "an added token does not follow the vocabulary; the files do not belong together"
             got = tokenizer.token_to_id(token)
             raise ModelError(message, path=str(folder), token=token, expected=number, got=got)
 

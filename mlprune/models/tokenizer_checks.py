@@ -39,7 +39,7 @@ class Coverage:
 
     @property
     def is_sufficient(self) -> bool:
-        """Whether results on such texts mean something."""
+        """Whether results on such texts are meaningful."""
         return self.unknown_share <= MAX_UNKNOWN_SHARE and self.reproduced_share >= MIN_REPRODUCED_SHARE
 
 
@@ -60,7 +60,7 @@ def require_vocabulary(folder: Path, *, importable: bool = True) -> None:
     if not importable and any((folder / name).is_file() for name in SENTENCEPIECE_FILES):
         message = f"the model folder has a sentencepiece model and no {TOKENIZER_JSON}; convert it with"
         raise ModelError(f"{message} `mlprune import {folder} OUT`", context)
-    message = "the model folder has no tokenizer; copy the published one here, or use `mlprune import SOURCE OUT`"
+    message = "the model folder has no tokenizer; copy the published one into it, or use `mlprune import SOURCE OUT`"
     raise ModelError(message, context)
 
 

@@ -33,7 +33,7 @@ def with_model(recipe: Recipe, path: str, *, label: str, max_positions: int | No
     Args:
         path: folder or hub id of the model.
         label: the model in the name of the recipe.
-        max_positions: longest text of the model; longer demonstrations are truncated to it. None if there is no limit.
+        max_positions: longest text of the model; longer demonstrations are truncated to it. None for no limit.
     """
     longest = max_positions or max((entry.max_tokens for entry in recipe.demonstrations), default=0)
     return recipe.model_copy(

@@ -83,8 +83,8 @@ class DemonstrationConfig(Model):
     shares: SharesName = "proportional"
     """mixed: the same number of demonstrations from every part, or numbers in proportion to the sizes of the parts."""
     paired: bool = True
-    """translation: `false` gives each shot the target side of another pair, so that no demonstration holds a sentence
-    and its translation: the same sentences and tokens without the pairing."""
+    """translation: `false` gives each shot the target side of another pair, so that no demonstration contains a
+    sentence with its translation: the same sentences and tokens without the pairing."""
     shots: Annotated[int, Field(ge=1)] = DEFAULT_SHOTS
     """Sentences, sentence pairs, documents or items in one demonstration (text: 1); code ignores it."""
     samples: Annotated[int, Field(ge=1)] | None = None

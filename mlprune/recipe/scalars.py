@@ -1,7 +1,7 @@
 """Strict types of numbers and truth values in recipes.
 
-pydantic would read the text '0.3' as a number, 4.0 as 4 and true as 1. In a recipe these are mistakes. What pydantic
-refuses itself is left to it, because it knows the place in a list.
+pydantic would read the text '0.3' as a number, 4.0 as 4 and true as 1. In a recipe these are mistakes. Other
+errors are left to pydantic, which reports the place in a list.
 """
 
 from collections.abc import Iterator

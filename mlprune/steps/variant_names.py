@@ -7,7 +7,7 @@ from mlprune.json_values import as_str
 from mlprune.store.store import Store
 
 MIN_PREFIX = 4
-"""Fewest digits of the beginning of an id that stands for the id."""
+"""Minimum length of a beginning that stands for an id."""
 
 
 def find_variants(store: Store, names: Sequence[str]) -> list[str]:
@@ -65,7 +65,7 @@ def _ids_of(
     candidates = {recipe: names[name] for recipe, names in by_recipe.items() if name in names}
     if not candidates and len(name) >= MIN_PREFIX and (ids := sorted(i for i in known if i.startswith(name))):
         if len(ids) > 1:
-            raise StoreError("several variant ids begin like this", got=name, expected=f"one of {', '.join(ids)}")
+            raise StoreError("several variant ids begin with this", got=name, expected=f"one of {', '.join(ids)}")
         return ids
     if not candidates:
         known_names = sorted({known_name for names in by_recipe.values() for known_name in names})

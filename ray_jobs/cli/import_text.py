@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from mlprune.hub import format_size
 from mlprune.importing import ImportedModel, Origin, fetch_source, import_model
 from mlprune.importing.child_process import Progress as ReportBytes
 from mlprune.importing.hub_source import imported_before
@@ -72,7 +73,7 @@ def _summary(imported: ImportedModel, out: Path, *, elapsed_s: float) -> Iterato
         n_bytes = sum((imported.path / name).stat().st_size for name in result.weight_files)
         action = "linked" if result.is_linked else "written"
         yield f"imported {record.source} ({record.weight_format}) in {elapsed_s:.0f} s"
-        yield f"{result.n_tensors} tensors, {n_bytes / 1e9:.2f} GB {action}"
+        yield f"{result.n_tensors} tensors, {format_size(n_bytes)} {action}"
         if result.peak_memory_bytes is not None:
             yield f"peak memory of the conversion: {result.peak_memory_bytes / 2**30:.2f} GiB"
         if record.quantization is not None:

@@ -36,14 +36,14 @@ OtherModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="PATH",
-        help="Another base model than the recipe's: a folder, a hub id, or demo for the embedded model.",
+        help="Base model instead of the recipe's: a folder, a hub id, or demo for the embedded model.",
     ),
 ]
 AllowImportOption = Annotated[
     bool,
     typer.Option(
         "--allow-import",
-        help="Import the models that have the key import in the recipe, as mlprune import does, if that was not done.",
+        help="Import the models that the recipe marks with import: true, unless they are imported already.",
     ),
 ]
 FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]

@@ -25,7 +25,7 @@ def parse_nodes(texts: Sequence[str]) -> list[Node]:
 def _parse(text: str) -> list[Node]:
     match = _NODES.fullmatch(text)
     if match is None:
-        raise BadInputError("the machines are not described", expected=EXAMPLE, got=text)
+        raise BadInputError("the description of machines has another form", expected=EXAMPLE, got=text)
     resources: dict[str, float] = {}
     for part in match["resources"].split(","):
         key, _, number = part.partition("=")

@@ -2,7 +2,7 @@
 
 The model cache is the folder in MLPRUNE_MODEL_CACHE, or `imported-models` in a local store. A folder of it has the name
 of a model and its commit, and appears complete or not at all. The conversion runs as `mlprune import` in a process of
-its own; several runs take turns.
+its own; only one run imports a model at a time.
 """
 
 import os
@@ -115,7 +115,7 @@ def model_cache(store_uri: str, *, address: str) -> Path:
     if address in LOCAL_ADDRESSES:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mlprune" / CACHE_FOLDER
     raise BadInputError(
-        "a model is to be imported, and no folder for it is known that all nodes see",
+        "a model has to be imported, and this store has no folder that all nodes see; set the variable to one",
         store=store_uri,
         expected=f"{CACHE_VARIABLE}=/a/folder/that/all/nodes/see",
     )

@@ -10,7 +10,7 @@ from catalog.report.panels.layers import profile_heat_maps
 from catalog.results import Row
 
 MAX_VARIANTS = 24
-"""Maximum number of variants in one table of metric differences, chosen at even distances."""
+"""Maximum number of variants in one table of metric differences, evenly spaced."""
 METRICS = ("accuracy", "rank_consistency", "bleu")
 
 

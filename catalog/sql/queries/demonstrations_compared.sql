@@ -1,8 +1,8 @@
 -- demonstrations_compared: one row per opponent, propagation and settings: test accuracy outside English of translation
 -- demonstrations, compared at equal sparsity with monolingual demonstrations of the same source language, with the same
 -- pair's sentences without the pairing (paired: false) and with random pruning. Both sides have the same removes,
--- schedule, scope and profile. Demonstrations are also read in the same way (tokens, number, bootstrap, budget). Holm's correction is over all comparisons that the query
--- reads.
+-- schedule, scope and profile. Demonstrations are also read in the same way (tokens, number, bootstrap, budget). Holm's
+-- correction is over all comparisons that the query reads.
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'
 -- $alpha DOUBLE = 0.05

@@ -6,7 +6,7 @@ CREATE OR REPLACE TABLE base_models (
     n_blocks INTEGER,           -- number of transformer blocks
     hidden_size INTEGER,        -- number of features after each block
     n_prunable BIGINT,          -- number of weights in all prunable layers
-    imported_from VARCHAR,      -- imported with `mlprune import`: the name on a hub, or of a folder, that was imported
+    imported_from VARCHAR,      -- imported with `mlprune import`: name on the hub, or of the folder, of the source
     imported_revision VARCHAR,  -- imported from a hub: the commit
     import_sources JSON,        -- imported: name -> SHA-256 of the published weights, config and tokenizer
     PRIMARY KEY (base_model_id)

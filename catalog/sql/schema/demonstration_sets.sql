@@ -13,6 +13,6 @@ CREATE OR REPLACE TABLE demonstration_sets (
     template VARCHAR,              -- template of a demonstration; NULL for the default
     token_budget BIGINT,           -- number of real tokens that the whole set is truncated to; NULL for no budget
     task VARCHAR,                  -- evaluation task whose texts it contains; NULL for other kinds
-    paired BOOLEAN,                -- false if no shot of a translation set holds a sentence and its translation; NULL otherwise
+    paired BOOLEAN,                -- false if no shot of a translation set has a sentence with its translation; NULL otherwise
     PRIMARY KEY (demonstration_set_id)
 );

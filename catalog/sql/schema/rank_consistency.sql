@@ -13,6 +13,6 @@ CREATE OR REPLACE TABLE rank_consistency (
     scoring_rule VARCHAR,             -- scoring rule of both evaluations
     example_limit BIGINT,             -- number of examples that were asked for; NULL for the full split
     protocol_id VARCHAR,              -- protocol of both evaluations
-    profile VARCHAR,                  -- corrected, or paper: of paper evaluations, with the ranking upside down as published
+    profile VARCHAR,                  -- corrected, or paper: of paper evaluations, ranked by ascending score as published
     PRIMARY KEY (variant_id, task, language, reference_language, split, evaluation_id, reference_evaluation_id)
 );

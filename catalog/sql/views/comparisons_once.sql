@@ -1,5 +1,5 @@
--- comparisons_once: one row per pair of evaluations and metric, of profile corrected. Two recipes may compare the same evaluations in
--- families of different size. The row with the larger p_holm is kept, since it is more conservative.
+-- comparisons_once: one row per pair of evaluations and metric, of profile corrected. Two recipes may compare the same
+-- evaluations in families of different size. The row with the larger p_holm is kept, since it is more conservative.
 CREATE OR REPLACE VIEW comparisons_once AS
 SELECT c.*
 FROM comparisons AS c

@@ -1,4 +1,5 @@
--- measured: one row per metric of profile corrected, with the way it was evaluated, the variant's sparsity, and the dense model's value.
+-- measured: one row per metric of profile corrected, with the way it was evaluated, the variant's sparsity, and the
+-- dense model's value.
 CREATE OR REPLACE VIEW measured AS
 SELECT
     m.evaluation_id, m.variant_id, v.base_model_id, v.label, v.is_dense, v.sparsity,

@@ -66,7 +66,7 @@ class RecognisedText:
 
 
 def recognise(path: Path) -> RecognisedText | None:
-    """Recognise the layout of a path, or of the only folder below it that has one; None if there is no parallel text.
+    """Recognise the layout of a path, or of the only folder below it that has one; None without parallel text.
 
     Folders that are named after splits are the splits of one text.
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlprune.corpus.text_files import listed_names
 from mlprune.errors import ModelError
 from mlprune.importing.sources.gguf_config import prepare_gguf
 from mlprune.importing.sources.gguf_file import find_gguf
@@ -49,5 +50,5 @@ def format_of(folder: Path) -> tuple[str, tuple[str, ...]]:
         if files:
             return name, files
     expected = {name: weight_format.summary for name, weight_format in WEIGHT_FORMATS.items()}
-    got = sorted(path.name for path in folder.iterdir())
-    raise ModelError("the folder has no weights that can be imported", path=str(folder), expected=expected, got=got)
+    message = "the folder has no weights that can be imported"
+    raise ModelError(message, path=str(folder), expected=expected, got=listed_names(folder))

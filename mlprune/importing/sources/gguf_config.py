@@ -1,7 +1,7 @@
 """Config of the model in a GGUF file, from its metadata.
 
-Settings that are not read here (scaled rotary frequencies, experts) would change the model, so they are refused. What
-a file does not say has the default of the model's config in transformers.
+Unknown settings (scaled rotary frequencies, experts) would change the model, so they are refused. Settings that a file
+lacks have the defaults of the model's config in transformers.
 """
 
 from collections.abc import Mapping
@@ -87,7 +87,7 @@ def _check_settings(header: GgufHeader) -> None:
         name: value for name, value in header.settings.items() if name not in SETTINGS and name not in ROTARY_BASES
     }
     if unread:
-        message = "a GGUF file has settings that are not read here; import the published safetensors or PyTorch files"
+        message = "a GGUF file has unknown settings; import the published safetensors or PyTorch files"
         raise ModelError(message, path=str(header.path), architecture=header.architecture, got=unread)
 
 

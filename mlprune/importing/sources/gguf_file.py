@@ -65,7 +65,7 @@ class GgufHeader:
 
     @property
     def quantization(self) -> str:
-        """How many tensors have which type, such as `Q4_K: 27, F32: 109`; the type with most values first."""
+        """Number of tensors of each type, such as `Q4_K: 27, F32: 109`; the type with most values first."""
         n_values: Counter[str] = Counter()
         n_tensors: Counter[str] = Counter()
         for tensor in self.tensors:

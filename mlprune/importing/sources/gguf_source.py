@@ -1,6 +1,6 @@
 """GGUF files of llama.cpp as a source: weights are dequantised to float32, tensor by tensor.
 
-The file holds weights of few bits, so the imported model is not the published one. The `gguf` package, which belongs
+The file has weights of few bits, so the imported model is not the published one. The `gguf` package, which belongs
 to llama.cpp, dequantises. transformers writes config and tokenizer, see `mlprune.importing.sources.gguf_config`.
 """
 
@@ -65,7 +65,7 @@ class GgufReader:
 
     @property
     def quantization(self) -> str:
-        """Types of the tensors, with their numbers."""
+        """Types of the tensors, with the number of tensors of each."""
         return self._header.quantization
 
     @property

@@ -1,7 +1,7 @@
 """Names that a PyTorch file asks for, found without unpickling anything.
 
-`torch.load(weights_only=True)` refuses unknown names itself. This scan comes first: it allows fewer names, and tells
-the user which one the file asked for.
+`torch.load(weights_only=True)` refuses unknown names itself. This scan comes first: it allows fewer names, and its
+error contains the refused name.
 """
 
 import pickletools

@@ -45,7 +45,7 @@ class WeightReader(Protocol):
 
     @property
     def quantization(self) -> str | None:
-        """Types of the tensors, with their numbers, if they are dequantised when read."""
+        """Types of the tensors that are dequantised when read, with the number of tensors of each."""
 
     def pieces(self, spec: TensorSpec) -> Iterator[Tensor]:
         """Yield the values of a tensor in row-major order, as contiguous tensors of one dimension.

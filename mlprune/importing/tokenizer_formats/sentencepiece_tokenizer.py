@@ -1,7 +1,7 @@
 """Sentencepiece models as tokenizer.json: the result encodes like the sentencepiece library.
 
 In XGLM, ids are those of fairseq: <s>, <pad>, </s>, <unk>, then the pieces after the three special ones of the
-sentencepiece model, then words without meaning that fill the embedding. In other models, the id of a piece is its
+sentencepiece model, then unused words that fill the embedding. In other models, the id of a piece is its
 position.
 """
 
@@ -76,7 +76,7 @@ def _bpe(model: SentencepieceModel) -> models.BPE:
 def bpe_merges(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
     """Return all pairs of normal pieces that make a normal piece, in the order in which sentencepiece merges them.
 
-    Sentencepiece merges the pair whose result has the highest score, of equal scores the one that is further left.
+    Sentencepiece merges the pair whose result has the highest score; among equal scores the leftmost pair.
     """
     normal = {
         piece.text: (-piece.score, number) for number, piece in enumerate(pieces) if piece.kind == PieceKind.NORMAL

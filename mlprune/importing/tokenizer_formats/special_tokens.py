@@ -12,7 +12,7 @@ ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_t
 
 @dataclass(frozen=True)
 class TokenizerSettings:
-    """What the files next to a vocabulary say."""
+    """Settings from the files next to a vocabulary."""
 
     config: JsonObject
     """tokenizer_config.json, without what is fixed here; empty if there is none."""

@@ -1,7 +1,7 @@
 """Scan weight files once: hash them, and check that every value of the tensors that a model reads is a finite float.
 
 A file is read from start to end in pieces, so memory is bounded and the scan takes about as long as hashing alone.
-Tensors that the model does not read may hold anything: old checkpoints have masks with infinite values.
+Tensors that the model does not read are not checked: old checkpoints have masks with infinite values.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from mlprune.errors import ModelError
 logger = logging.getLogger(__name__)
 
 LARGE_BYTES = 4 * 10**9
-"""Size of all files from which the user is told that they are being read."""
+"""Total size of the files from which a log line announces that they are read."""
 PIECE_BYTES = 2**24
 _LENGTH_BYTES = 8
 _EXPONENTS: Mapping[str, tuple[type, int]] = MappingProxyType(

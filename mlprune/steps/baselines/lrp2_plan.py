@@ -148,7 +148,7 @@ class Projection:
         try:
             return task_data(tried).content_sha256
         except TaskFileError as err:
-            message = "lrp2 chooses its blocks on a split that the evaluated task cannot be read in"
+            message = "lrp2 chooses its blocks on a split that cannot be read for the evaluated task"
             place = {"baseline": self.name, "task": tried.task, "language": tried.language, "split": tried.split}
             expected = f"items of split {tried.split}, or layers: [[a, b]] in the baseline, or an evaluation without it"
             raise TaskFileError(message, **place, expected=expected, reason=str(err)) from err

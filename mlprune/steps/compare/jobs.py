@@ -83,8 +83,8 @@ class CompareJob(RecordJob):
 class RankConsistencyJob(RecordJob):
     """Compute RankC of one variant between all pairs of its languages on one task and split.
 
-    Profile `paper` ranks the candidates as the published code does, upside down: the worst candidate comes first and
-    has the largest weight.
+    Profile `paper` ranks the candidates as the published code does, by ascending score: the worst candidate comes
+    first and has the largest weight.
     """
 
     step: ClassVar[str] = "compare"

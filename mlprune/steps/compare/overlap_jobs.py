@@ -22,7 +22,7 @@ from mlprune.vocabulary import ProfileName
 OVERLAP_SHARE = 0.3
 """Share of the features that counts as top and as bottom, as in the paper's figures."""
 PUBLISHED_SHARE = 0.4
-"""The share that the published script uses, whatever it is asked for."""
+"""The share that the published script uses, whatever share is requested."""
 MOST_OVERLAPS = 10_000
 """Default of the largest number of pairs of variants whose masks are compared."""
 

@@ -78,7 +78,7 @@ class StoreConnection:
 
 
 def _check_parents(folder: Path) -> None:
-    """Check that a folder that does not exist can be made: what exists of its path is a folder."""
+    """Check that a missing folder can be created: the part of its path that exists is a folder."""
     existing = next(parent for parent in folder.parents if os.path.lexists(parent))
     if not existing.is_dir():
         raise StoreError("the store is below a file", store=str(folder), expected="a folder", got=f"file {existing}")

@@ -20,9 +20,9 @@ from mlprune.errors import TaskFileError
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 """Extensions of archives whose members are read."""
 MOST_FILES = 20_000
-"""Files that are looked at; mLAMA in all its languages has about 7,000."""
+"""Maximum number of files to examine; mLAMA in all its languages has about 7,000."""
 MOST_LEVELS = 4
-"""Folders inside each other that are looked at."""
+"""Maximum depth of folders to search."""
 ARCHIVE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, RuntimeError)
 """Errors of archives that are damaged, encrypted or compressed in an unknown way."""
 

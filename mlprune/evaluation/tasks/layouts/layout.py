@@ -35,9 +35,9 @@ class TaskLayout:
     tasks: tuple[str, ...]
     """Built-in tasks that read its rows."""
     summary: str
-    """The files, for people."""
+    """Names of its files, for messages and documentation."""
     find: Callable[[FileTree], Iterator[TaskFile]]
-    """Find the files of this layout in a tree; files of other layouts are none of its files."""
+    """Find the files of this layout in a tree, without those of other layouts."""
     read: Callable[[FileTree, TaskFile], Sequence[Row]]
     """Read the rows of one language and split, with the keys of the task."""
 

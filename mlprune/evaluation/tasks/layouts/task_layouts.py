@@ -87,7 +87,7 @@ def _fits(layout: TaskLayout, task: str) -> bool:
 
 
 def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, split: str) -> TaskFileError:
-    """Return the error for a language and split without a file: what there is, and the page of the layouts."""
+    """Return the error for a language and split without a file, with the existing files and the page of the layouts."""
     context = {"folder": str(tree.path), "page": PAGE}
     if len(tree.names) >= MOST_FILES:
         context["looked_at"] = f"the first {MOST_FILES:,} files"
@@ -97,12 +97,12 @@ def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, sp
         got = f"{language}, {split}"
         return TaskFileError(message, expected="; ".join(filter(None, recognised)), got=got, **context)
     return TaskFileError(
-        "there is no task file", expected=own.own_names(language, split), got=listed_names(tree.path), **context
+        "no task file was found", expected=own.own_names(language, split), got=listed_names(tree.path), **context
     )
 
 
 def _summary(layout: TaskLayout, tree: FileTree) -> str:
-    """Return the splits of a layout with their languages, or nothing if there are no files of this layout."""
+    """Return the splits of a layout with their languages; nothing if it has no files here."""
     languages: dict[str, list[str]] = {}
     for file in sorted(layout.find(tree), key=lambda file: file.language):
         languages.setdefault(file.split, []).append(file.language)

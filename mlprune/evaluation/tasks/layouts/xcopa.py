@@ -1,7 +1,7 @@
 """XCOPA's repository: `data/sw/val.sw.jsonl` and `data/sw/test.sw.jsonl`.
 
-The folder `data-gmt` is left out: it has machine translations into English. English itself is COPA, which the
-repository does not have.
+The folder `data-gmt` is left out: it has machine translations into English. English itself is COPA, which is
+not in the repository.
 """
 
 from collections.abc import Iterator, Sequence

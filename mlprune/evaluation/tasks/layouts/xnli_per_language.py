@@ -42,7 +42,8 @@ def _find(tree: FileTree) -> Iterator[TaskFile]:
 
 
 def _languages(header: Sequence[str]) -> list[str]:
-    """Return the languages of a header: the empty text if it names none, those that it names, or none if it is none."""
+    """Return the languages in the names of a header's columns: an empty text for names without one, nothing for a line
+    that is not a header."""
     suffixes = {"", *(name.rpartition("_")[2] for name in header if "_" in name)}
     return sorted(suffix for suffix in suffixes if _places(header, suffix))
 
@@ -59,7 +60,7 @@ def _is_row(row: Sequence[str]) -> bool:
 
 
 def _places(header: Sequence[str], language: str) -> dict[str, int]:
-    """Return the column of each key, of sentences in a language if one is given; empty if the line has not all."""
+    """Return key -> position of its column, for sentences that of the language if any; empty if a key is missing."""
     columns = {
         f"{name}_{language}" if language and key != "label" else name: key
         for key, names in HEADERS.items()

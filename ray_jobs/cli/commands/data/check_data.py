@@ -1,4 +1,4 @@
-"""`mlprune data`: say what is at a path."""
+"""`mlprune data`: check data at a path."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,9 @@ def check(
     task: Annotated[str | None, typer.Option("--task", help="Task that will read the data.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="The only split to read.")] = None,
 ) -> None:
-    """Say which published layout a path has, and its languages, splits, examples, labels and problems.
+    """Show which published layout a path has, with its languages, splits, examples, labels and problems.
 
-    Exit code 1 means that a recipe would be refused.
+    Nothing is written. Exit code 1 means that a recipe would be refused.
 
     Example: mlprune data check flores200_dataset
     """

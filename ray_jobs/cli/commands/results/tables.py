@@ -21,7 +21,7 @@ def tables(
         str | None,
         typer.Option(
             "--format",
-            help="latex, markdown or csv. Without it, all formats are written to --out, and Markdown is printed.",
+            help="latex, markdown or csv. By default, all formats are written to --out, or Markdown is printed.",
         ),
     ] = None,
 ) -> None:

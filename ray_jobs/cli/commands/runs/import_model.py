@@ -10,17 +10,17 @@ def import_(
     source: Annotated[
         str, typer.Argument(help="Id of a model on the hub, a folder with a published checkpoint, or a .gguf file.")
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    out: Annotated[Path, typer.Argument(help="Folder to create.")],
     *,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub id.")] = "main",
     dtype: Annotated[
         str | None, typer.Option(help="Convert weights to float32, bfloat16 or float16. [default: as published]")
     ] = None,
 ) -> None:
-    """Import a published checkpoint: PyTorch, safetensors or GGUF weights, config and tokenizer become a model folder.
+    """Import a published checkpoint into a model folder.
 
-    Pickled files are read in a process without network that accepts nothing but tensors. If it is interrupted, rerun
-    the same command.
+    Weights can be PyTorch, safetensors or GGUF files. PyTorch files are pickles; a process without network reads them
+    and accepts nothing but tensors. After an interruption, rerun the same command.
 
     Example: mlprune import facebook/xglm-564M models/xglm-564M
     """

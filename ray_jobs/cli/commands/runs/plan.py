@@ -31,8 +31,8 @@ def plan(
 ) -> None:
     """Show what a recipe would run, what is already done, and the memory, disk space and time it needs.
 
-    Nothing is run, and nothing is written to the store except imported models. A model that has to be imported first is
-    described, and imported with --allow-import.
+    Nothing is run, and nothing is written to the store except imported models. If a model has to be
+    imported first, the import is described; with --allow-import it is done.
 
     Example: mlprune plan recipe.yaml --store runs/
     """
