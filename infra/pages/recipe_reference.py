@@ -7,9 +7,9 @@ from infra.pages.page import page
 from mlprune.recipe.base import Model
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
-from mlprune.recipe.loader import LIST_KEYS
+from mlprune.recipe.loading.combinations import LIST_KEYS
+from mlprune.recipe.loading.sections import HIDDEN, SECTIONS
 from mlprune.recipe.models import Recipe
-from mlprune.recipe.sections import HIDDEN, SECTIONS
 from mlprune.steps.export.markdown import table
 
 LINKS: Mapping[type, str] = {model: f"[{name}](#{name})" for name, model in SECTIONS.items()}

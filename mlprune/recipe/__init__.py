@@ -12,7 +12,8 @@ from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
 from mlprune.recipe.import_key import IMPORT_KEY, wants_import
-from mlprune.recipe.loader import expand_entry, load_recipe, parse_recipe
+from mlprune.recipe.loading.combinations import expand_entry
+from mlprune.recipe.loading.loader import load_recipe, parse_recipe
 from mlprune.recipe.models import (
     BaseModelConfig,
     CorpusConfig,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.corpus.layouts import line_files, tables, tmx
+from mlprune.corpus.layouts import line_files, text_tables, tmx
 from mlprune.corpus.layouts.language_codes import matching_codes, recipe_tags
 from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, split_name
 from mlprune.errors import CorpusError
@@ -21,9 +21,9 @@ TEXT_LAYOUTS: Mapping[str, TextLayout] = {
         line_files.PLAIN,
         line_files.FLORES,
         line_files.NTREX,
-        tables.PARQUET,
+        text_tables.PARQUET,
         line_files.MOSES,
-        tables.TABLE,
+        text_tables.TABLE,
         tmx.TMX,
     )
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mlprune.corpus.layouts.parallel_text import PAGE
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import Row
@@ -40,9 +41,6 @@ TASK_LAYOUTS: Mapping[str, TaskLayout] = {
     )
 }
 """Layouts by name: the project's own first, then those in which data sets are published."""
-
-PAGE = "docs/data.md"
-"""Page that describes the layouts."""
 
 
 class FoundRows(NamedTuple):

@@ -3,8 +3,8 @@
 import pytest
 
 from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.recipe.loading.sections import SECTIONS, keys_at
 from mlprune.recipe.models import CorpusConfig
-from mlprune.recipe.sections import SECTIONS, keys_at
 from mlprune.recipe.variants import ScopeConfig
 
 

@@ -1,0 +1,1 @@
+"""Loading of recipes: from a YAML file to checked models, or one line about the first error."""

@@ -1,0 +1,66 @@
+"""Combinations of the lists in an entry of a recipe, without those that `exclude` leaves out."""
+
+import itertools
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from mlprune.errors import RecipeError, unknown
+
+Entry = Mapping[str, Any]
+"""An entry of a section as YAML has it."""
+LIST_KEYS = {"parts", "against", "over", "shares", "of"}
+"""Keys whose value is always a list. A list under any other key of an entry multiplies out."""
+MAX_COMBINATIONS = 10_000
+"""Most combinations of the lists in an entry; planning a combination takes about a millisecond."""
+
+
+def expand_entry(entry: Entry) -> list[Entry]:
+    """All combinations of the lists in an entry. The last key varies fastest; an empty list stays and is refused later.
+
+    `exclude` is a list of mappings. A combination that agrees with all keys of one mapping is left out.
+
+    Raises:
+        RecipeError: there are too many combinations; or `exclude` is not a list of mappings, has a key that the entry
+            does not have, or removes no combination or all of them.
+    """
+    exclude = entry.get("exclude")
+    entry = {key: value for key, value in entry.items() if key != "exclude"}
+    keys = [key for key, value in entry.items() if isinstance(value, list) and value and key not in LIST_KEYS]
+    n_combinations = prod(len(entry[key]) for key in keys)
+    if n_combinations > MAX_COMBINATIONS:
+        lengths = {key: len(entry[key]) for key in keys}
+        message = "the lists of an entry have too many combinations; split the recipe"
+        raise RecipeError(message, expected=f"at most {MAX_COMBINATIONS}", got=n_combinations, lengths=lengths)
+    combinations = itertools.product(*(entry[key] for key in keys))
+    expanded: list[Entry] = [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
+    return expanded if exclude is None else _without(expanded, exclude, entry=entry)
+
+
+def _without(expanded: list[Entry], exclude: object, *, entry: Entry) -> list[Entry]:
+    """The combinations that agree with no mapping of `exclude`."""
+    mappings = [exclude] if isinstance(exclude, dict) else exclude
+    if not isinstance(mappings, list) or not all(isinstance(mapping, dict) and mapping for mapping in mappings):
+        expected = "[{score: random, sparsity: 0.5}]"
+        raise RecipeError("exclude is not a list of mappings", expected=expected, got=exclude)
+    kept = expanded
+    for mapping in mappings:
+        for key in mapping:
+            if key not in entry:
+                raise unknown("key in exclude: the entry does not have it", key, sorted(entry), error=RecipeError)
+        remaining = [
+            combination
+            for combination in kept
+            if not all(_agrees(combination[key], value) for key, value in mapping.items())
+        ]
+        if len(remaining) == len(kept):
+            raise RecipeError("exclude removes nothing", got=mapping, n_combinations=len(kept))
+        kept = remaining
+    if not kept:
+        raise RecipeError("exclude removes every combination of an entry", got=exclude, n_combinations=len(expanded))
+    return kept
+
+
+def _agrees(value: object, excluded: object) -> bool:
+    """Whether a value of a combination is the excluded value, or in the list of excluded values."""
+    return value == excluded or (isinstance(excluded, list) and value in excluded)

@@ -1,0 +1,58 @@
+"""Recipe files with the sections of a base."""
+
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import RecipeError
+from mlprune.recipe import load_recipe
+from mlprune.recipe.loading.recipe_file import read_recipe_file
+
+COMMON = "corpus: {kind: cldr}\nvariants: [{score: magnitude, sparsity: [0.1, 0.2]}]\nname: common\n"
+
+
+def write_files(folder: Path, **files: str) -> Path:
+    """Write `<name>.yaml` files; the path of the last one."""
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder / f"{list(files)[-1]}.yaml"
+
+
+def test_a_recipe_takes_the_sections_that_it_does_not_have(tmp_path: Path) -> None:
+    path = write_files(tmp_path, common=COMMON, own="base: common.yaml\nname: own\nmodel: {path: m}\n")
+    recipe = load_recipe(path)
+    assert (recipe.name, recipe.model.path, recipe.corpus.kind, recipe.folder) == ("own", "m", "cldr", tmp_path)
+    assert [variant.sparsity for variant in recipe.variants] == [0.1, 0.2]
+
+
+def test_a_section_replaces_the_whole_section_of_the_base_and_bases_chain(tmp_path: Path) -> None:
+    middle = "base: common.yaml\nvariants: [{score: magnitude, sparsity: 0.5}]\n"
+    path = write_files(tmp_path, common=COMMON, middle=middle, own="base: middle.yaml\nmodel: {path: m}\n")
+    recipe = load_recipe(path)
+    assert recipe.name == "common"
+    assert [variant.sparsity for variant in recipe.variants] == [0.5]
+
+
+@pytest.mark.parametrize(
+    "name", ["../common.yaml", "folder/common.yaml", "/etc/hostname", "", "3", "[common.yaml]", "."]
+)
+def test_a_base_is_a_file_in_the_same_folder(tmp_path: Path, name: str) -> None:
+    path = write_files(tmp_path, own=f"base: {name}\nname: own\n")
+    with pytest.raises(RecipeError) as caught:
+        read_recipe_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_cannot_be_its_own_base(tmp_path: Path) -> None:
+    path = write_files(tmp_path, a="base: b.yaml\n", b="base: c.yaml\n", c="base: b.yaml\n")
+    with pytest.raises(RecipeError, match=r"c.yaml -> b.yaml -> c.yaml"):
+        read_recipe_file(path)
+    with pytest.raises(RecipeError, match=r"c.yaml -> c.yaml"):
+        read_recipe_file(write_files(tmp_path, c="base: c.yaml\n"))
+
+
+def test_an_error_in_the_base_names_its_file(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"nothing.yaml"):
+        read_recipe_file(write_files(tmp_path, own="base: nothing.yaml\n"))
+    with pytest.raises(RecipeError, match=r"list.yaml"):
+        read_recipe_file(write_files(tmp_path, list="[1]", own="base: list.yaml\n"))
