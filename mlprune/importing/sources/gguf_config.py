@@ -6,7 +6,7 @@ lacks have the defaults of the model's config in transformers.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from mlprune.importing.sources.gguf_file import GgufHeader, find_gguf, read_head
 from mlprune.importing.sources.gguf_names import architecture_of
 from mlprune.importing.sources.gguf_tokenizer import write_gguf_tokenizer
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_JSON
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 SETTINGS: Mapping[str, str] = {
     "context_length": "max_position_embeddings",
@@ -54,7 +57,7 @@ def prepare_gguf(source: Path, target: Path) -> None:
         write_gguf_tokenizer(header, target)
 
 
-def gguf_config(header: GgufHeader) -> Any:
+def gguf_config(header: GgufHeader) -> "PreTrainedConfig":
     """Return the config of the model in a file.
 
     Raises:

@@ -26,6 +26,7 @@ _NUMBERS: Mapping[int, str] = {
 """Type of a metadata value -> its layout."""
 _TEXT, _LIST = 8, 9
 _MAX_LISTED = 5
+_MAX_DIMENSIONS = 8
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,8 @@ class _HeaderParser:
     def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:
         """Read name, shape, type and offset of a tensor."""
         name, n_dimensions = self._text(), self._number("<I")
+        if n_dimensions > _MAX_DIMENSIONS:
+            raise ValueError(f"{name} has {n_dimensions} dimensions")
         shape = tuple(self._number("<Q") for _ in range(n_dimensions))
         return name, shape[::-1], self._number("<I"), self._number("<Q")
 

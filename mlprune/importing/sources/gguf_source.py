@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from mlprune.errors import ModelError
 from mlprune.importing.sources.gguf_file import GgufHeader, GgufTensor, find_gguf, read_header, require_gguf
 from mlprune.importing.sources.gguf_names import (
+    Values,
     architecture_of,
     in_model_order,
     is_shifted_norm,
@@ -99,7 +99,7 @@ class GgufReader:
     def _setting(self, name: str, default: int) -> int:
         return int(str(self._header.metadata.get(f"{self._header.architecture}.{name}", default)))
 
-    def _dequantized(self, tensor: GgufTensor, first: int, n_rows: int) -> Any:
+    def _dequantized(self, tensor: GgufTensor, first: int, n_rows: int) -> Values:
         """Read and dequantise some rows: [n_rows, last dimension], float32."""
         gguf, context = require_gguf(self._header.path), {"path": str(self._header.path), "tensor": tensor.name}
         with self._header.path.open("rb") as stream:
@@ -107,7 +107,8 @@ class GgufReader:
             data = stream.read(n_rows * tensor.row_bytes)
         rows = np.frombuffer(data, dtype=np.uint8).reshape(n_rows, tensor.row_bytes)
         try:
-            return gguf.dequantize(rows, gguf.GGMLQuantizationType[tensor.quantization])
+            values: Values = gguf.dequantize(rows, gguf.GGMLQuantizationType[tensor.quantization])
         except NotImplementedError as err:
             message = "the gguf package cannot dequantise a tensor; import another quantisation of the model"
             raise ModelError(message, context, got=tensor.quantization) from err
+        return values

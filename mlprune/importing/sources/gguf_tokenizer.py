@@ -4,9 +4,8 @@ A GGUF file names the regular expression that splits a text into words, and does
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
@@ -61,7 +60,7 @@ def write_gguf_tokenizer(header: GgufHeader, target: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=backend, **tokens).save_pretrained(target)
 
 
-def word_splitting(name: str) -> Any:
+def word_splitting(name: str) -> pre_tokenizers.PreTokenizer:
     """Return the splitting of a byte-level BPE by its name in a GGUF file."""
     pattern = SPLITS[name]
     if pattern is not None:
@@ -72,18 +71,20 @@ def word_splitting(name: str) -> Any:
     return pre_tokenizers.Sequence([*digits, words])
 
 
-def _unknown_tokenizer(header: GgufHeader, got: object, known: Any) -> ModelError:
+def _unknown_tokenizer(header: GgufHeader, got: object, known: Iterable[str]) -> ModelError:
     what = "tokenizer of a GGUF file: put tokenizer.json of the published model into a folder with the file"
     return unknown(what, got, known, error=ModelError, path=str(header.path))
 
 
-def with_tokens_of_file(backend: Any, header: GgufHeader) -> Any:
+def with_tokens_of_file(backend: Tokenizer, header: GgufHeader) -> Tokenizer:
     """Remove the tokens that transformers adds to those of the file, such as GPT-2's <|endoftext|>.
 
     Raises:
         ModelError: a token of the file is missing.
     """
     n_tokens = header.metadata.get("tokenizer.ggml.tokens")
+    if not isinstance(n_tokens, int):
+        raise ModelError("a GGUF file has no list of tokens", path=str(header.path), got=n_tokens)
     if backend.get_vocab_size() == n_tokens:
         return backend
     values = json.loads(backend.to_str())

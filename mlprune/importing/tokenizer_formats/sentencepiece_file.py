@@ -14,6 +14,7 @@ from mlprune.errors import ModelError
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _PIECES, _TRAINING, _NORMALISATION = 1, 2, 3
+_MAX_SHIFT = 63
 UNIGRAM, BPE = 1, 2
 """Types of models in field 3 of the training settings."""
 
@@ -130,6 +131,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Read a number of 7 bits per byte, lowest first; returns it with the position after it."""
     value = shift = 0
     while True:
+        if shift > _MAX_SHIFT:
+            raise ValueError("a number has more than 64 bits")
         byte = data[at]
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7

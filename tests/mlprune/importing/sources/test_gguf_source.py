@@ -84,6 +84,14 @@ def test_a_file_that_is_cut_off_is_refused_with_its_path(tmp_path: Path, n_bytes
     assert caught.value.context["path"] == str(tmp_path / "tiny.gguf")
 
 
+def test_a_tensor_with_absurdly_many_dimensions_is_refused_before_they_are_read(tmp_path: Path) -> None:
+    name = (1).to_bytes(8, "little") + b"a"
+    header = b"GGUF" + (3).to_bytes(4, "little") + (1).to_bytes(8, "little") + bytes(8)
+    (tmp_path / "tiny.gguf").write_bytes(header + name + (9).to_bytes(4, "little") + bytes(200))
+    with pytest.raises(ModelError, match="a has 9 dimensions"):
+        read_header(tmp_path / "tiny.gguf")
+
+
 def test_without_the_gguf_package_the_message_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

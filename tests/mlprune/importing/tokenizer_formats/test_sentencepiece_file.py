@@ -25,10 +25,18 @@ def test_pieces_and_settings_are_those_of_the_library(tmp_path: Path) -> None:
     assert model.character_map
 
 
-@pytest.mark.parametrize("data", [b"", b"not a model", b"\x0a\xff\xff\xff\xff\x0f", b"\xff" * 40, b"\x08\x01"])
+@pytest.mark.parametrize(
+    "data", [b"", b"not a model", b"\x0a\xff\xff\xff\xff\x0f", b"\xff" * 40, b"\x08\x01", b"\x80" * 400_000]
+)
 def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "m.model").write_bytes(data)
     with pytest.raises(ModelError, match="not a sentencepiece model"):
+        read_sentencepiece(tmp_path / "m.model")
+
+
+def test_a_number_without_an_end_is_refused_after_64_bits(tmp_path: Path) -> None:
+    (tmp_path / "m.model").write_bytes(b"\x80" * 100_000)
+    with pytest.raises(ModelError, match="more than 64 bits"):
         read_sentencepiece(tmp_path / "m.model")
 
 
