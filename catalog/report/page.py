@@ -18,8 +18,8 @@ from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Facets, attributes, facets_of
 from catalog.report.labels import number
 from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
+from catalog.report.report_tables import TABLES
 from catalog.report.summary.headline import COLUMNS, TableRow, headlines
-from catalog.report.tables import TABLES
 from catalog.store import Catalog
 from mlprune.atomic import write_atomically
 from mlprune.errors import BadInputError

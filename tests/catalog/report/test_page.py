@@ -13,7 +13,7 @@ from catalog.report.figures import FIGURES
 from catalog.report.labels import cell
 from catalog.report.page import numeric_columns, render_page
 from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
-from catalog.report.tables import TABLES
+from catalog.report.report_tables import TABLES
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from mlprune.corpus.layouts.language_codes import matching_codes
 from mlprune.corpus.layouts.parallel_text import PAGE
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import TaskFileError
@@ -58,6 +59,7 @@ def rows_at(path: Path, *, task: str, language: str, split: str) -> FoundRows:
 
     Args:
         task: a built-in task, which decides between the layouts, or another name, which reads any of them.
+        language: a tag; a file of the same language under another code is read if none has the tag.
     Raises:
         TaskFileError: there is no such file, or more than one, or it cannot be read.
     """
@@ -65,8 +67,11 @@ def rows_at(path: Path, *, task: str, language: str, split: str) -> FoundRows:
     published = [layout for layout in TASK_LAYOUTS.values() if layout is not own.LAYOUT and _fits(layout, task)]
     file = own.own_file(tree, language=language, split=split)
     found = [] if file is None else [(own.LAYOUT, file)]
-    for layout in published:
-        found += [(layout, file) for file in layout.find(tree) if (file.language, file.split) == (tag, split)]
+    of_split = [(layout, file) for layout in published for file in layout.find(tree) if file.split == split]
+    found += [(layout, file) for layout, file in of_split if file.language == tag]
+    if not found:
+        codes = matching_codes(tag, tuple(dict.fromkeys(file.language for _, file in of_split)))
+        found = [(layout, file) for layout, file in of_split if file.language in codes]
     if len(found) > 1:
         raise TaskFileError(
             "several files have this language and split",

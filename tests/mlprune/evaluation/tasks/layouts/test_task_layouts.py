@@ -183,6 +183,16 @@ def test_a_path_may_be_one_file_or_the_folder_of_one_language(tmp_path: Path) ->
     assert caught.value.context["got"] == "a file, xnli.dev.tsv"
 
 
+def test_a_language_is_read_under_the_tag_that_it_has_in_parallel_text(tmp_path: Path) -> None:
+    PUBLISHED["belebele"].write(tmp_path)
+    for published, code in (("fra_Latn", "asm_Beng"), ("zho_Hans", "npi_Latn")):
+        (tmp_path / f"Belebele/{published}.jsonl").rename(tmp_path / f"Belebele/{code}.jsonl")
+    for language in ("asm_Beng", "as", "npi_Latn"):
+        assert read_items("belebele", tmp_path, language=language, split="test").items
+    with pytest.raises(TaskFileError, match="no such language"):
+        read_items("belebele", tmp_path, language="ne", split="test")
+
+
 def test_a_task_of_a_recipe_reads_any_layout(tmp_path: Path) -> None:
     xcopa(tmp_path)
     assert len(rows_at(tmp_path, task="own", language="zho_Hans", split="dev").rows) == N
