@@ -16,6 +16,7 @@ from mlprune.errors import BadInputError
 from mlprune.recipe import load_recipe
 from mlprune.store.store import Store
 from ray_jobs.driver.run_recipe import run_recipe
+from ray_jobs.process.signals import GracefulShutdown
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "real"
 MODEL = RECIPES / "gemma-3-270m"
@@ -32,13 +33,17 @@ def main() -> int:
     parser.add_argument("--address", default="local", help="Where to run: local, auto, ray://... or none.")
     arguments = parser.parse_args()
     name = "full" if arguments.full else "flores" if arguments.flores else "subset"
-    try:
-        import_gemma(MODEL)
-        summary = run_recipe(RECIPES / f"{name}.yaml", arguments.store, address=arguments.address)
-        print_answers(RECIPES / f"{name}.yaml", arguments.store)
-    except BadInputError as err:
-        sys.stderr.write(f"mlprune: {err}\n")
-        return BAD_INPUT
+    with GracefulShutdown() as shutdown:
+        try:
+            import_gemma(MODEL)
+            summary = run_recipe(RECIPES / f"{name}.yaml", arguments.store, address=arguments.address)
+            print_answers(RECIPES / f"{name}.yaml", arguments.store)
+        except BadInputError as err:
+            sys.stderr.write(f"mlprune: {err}\n")
+            return BAD_INPUT
+        except KeyboardInterrupt:
+            sys.stderr.write("mlprune: stopped; run the same command again to resume\n")
+            return shutdown.exit_code
     return summary.exit_code
 
 

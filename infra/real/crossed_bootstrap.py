@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from mlprune.errors import ShapeError
 from mlprune.numeric.evaluation.significance import resampled_indices
@@ -52,8 +52,8 @@ def paired_mean(differences: Array, counts: Array, *, n_resamples: int = 2000, s
     ratios = (differences @ item_weights.T) / (counts @ item_weights.T)
     means = np.einsum("slr,rs->r", ratios, set_weights) / (n_sets * n_languages)
     mean, error = float(cells.mean()), float(means.std())
-    margin = float(stats.t.ppf(0.975, n_sets - 1)) * error
-    p_value = 2.0 * float(stats.t.sf(abs(mean) / error, n_sets - 1)) if error > 0 else float(mean == 0)
+    margin = float(special.stdtrit(n_sets - 1, 0.975)) * error
+    p_value = 2.0 * float(special.stdtr(n_sets - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
     return PairedMean(mean, mean - margin, mean + margin, p_value, int((cells < 0).sum()), cells.size, n_sets, n_items)
 
 

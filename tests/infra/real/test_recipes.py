@@ -1,14 +1,16 @@
 """The recipes of the real study, on a tiny model of Gemma's family, and the command that runs them."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from infra.real.__main__ import RECIPES, read_results
+from infra.real.__main__ import RECIPES, main, read_results
 from infra.real.comparisons import compare_arms
 from infra.real.tables import comparisons_table, values_table, write_tables
 from infra.real.values import mean_values
+from mlprune.errors import ModelError
 from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe
 from ray_jobs.driver.changed_recipe import RecipeChanges, load_changed_recipe
@@ -70,6 +72,17 @@ def test_answers_are_read_from_the_store_of_a_run(folder):
     assert comparisons_table(comparisons).row_count == 4
     paths = write_tables(folder, values, comparisons, name="small")
     assert [len(path.read_text().splitlines()) for path in paths] == [1 + 12, 1 + 4]
+
+
+@pytest.mark.parametrize(("error", "code"), [(ModelError("no such part"), 2), (KeyboardInterrupt(), 130)])
+def test_bad_input_and_an_interruption_are_one_line(error, code, monkeypatch, capsys):
+    def fail(_folder):
+        raise error
+
+    monkeypatch.setattr("infra.real.__main__.import_gemma", fail)
+    monkeypatch.setattr(sys, "argv", ["infra.real"])
+    assert main() == code
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_make_real_without_accepted_terms_names_them_and_installs_nothing():
