@@ -1,7 +1,7 @@
 """Reports on data at a path: what was recognised, how much of it, and what would stop a recipe."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +70,7 @@ def text_report(path: Path, *, split: str | None = None) -> DataReport | None:
             for source, column in sorted(columns.items(), key=lambda item: tags[item[0].code])
         ]
         problems += _misaligned(name, columns)
+        problems += _same_code(name, columns)
         notes += _repeated(name, columns)
         if parallel.n_skipped:
             notes.append(f"{_in_split(name)}skipped because empty in a language: {parallel.n_skipped:,}")
@@ -108,6 +109,10 @@ def _read_columns(
         if empty or not column:
             first = f", the first in line {empty[0]}" if empty else ""
             problems.append(f"{source.path.name}: {len(empty):,} of {len(column):,} sentences are empty{first}")
+        with_nul = [number for number, sentence in enumerate(column, start=1) if "\0" in sentence]
+        if with_nul:
+            name = source.path.name
+            problems.append(f"{name}: sentences with a NUL: {len(with_nul):,}, the first in line {with_nul[0]}")
     return columns
 
 
@@ -119,6 +124,18 @@ def _misaligned(split: str, columns: Mapping[TextSource, Sequence[str]]) -> list
     others = [f"{source.code} {len(column):,}" for source, column in columns.items() if len(column) != usual]
     more = f" and {len(others) - MOST_LISTED} more" if len(others) > MOST_LISTED else ""
     return [f"{_in_split(split)}not aligned: {usual:,} sentences, but {', '.join(others[:MOST_LISTED])}{more}"]
+
+
+def _same_code(split: str, sources: Iterable[TextSource]) -> list[str]:
+    """One problem for each code that several files have, such as `en.txt` and `en.txt.gz`."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for source in sources:
+        files[source.code].append(source.path.name)
+    return [
+        f"{_in_split(split)}several texts of one language, remove all but one: {', '.join(sorted(names))}"
+        for names in files.values()
+        if len(names) > 1
+    ]
 
 
 def _repeated(split: str, columns: Mapping[TextSource, Sequence[str]]) -> list[str]:

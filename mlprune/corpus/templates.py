@@ -7,6 +7,7 @@ may have its own template. Each side of each shot fills it once.
 import string
 
 from babel import Locale, UnknownLocaleError
+from babel.core import get_global
 
 from mlprune.errors import CorpusError
 
@@ -26,7 +27,7 @@ def language_label(language: str) -> str:
     Raises:
         CorpusError: CLDR does not have the language.
     """
-    name = Locale("en").languages.get(language.split("-", maxsplit=1)[0])
+    name = Locale("en").languages.get(_cldr_code(language))
     if name is None:
         raise CorpusError("CLDR has no name for a language", got=language, expected="an ISO 639 code such as fr")
     return str(name)
@@ -38,15 +39,22 @@ def endonym(language: str) -> str:
     Raises:
         CorpusError: CLDR has no locale of the language, or the locale has no name for it.
     """
-    code = language.split("-", maxsplit=1)[0]
+    code = _cldr_code(language)
     try:
-        name = Locale.parse(language, sep="-").languages.get(code)
+        name = Locale.parse("-".join([code, *language.split("-")[1:]]), sep="-").languages.get(code)
     except (UnknownLocaleError, ValueError):
         name = None
     if name is None:
         expected = "a language with an endonym in CLDR, or {language} instead of {endonym}"
         raise CorpusError("CLDR has no endonym of a language", got=language, expected=expected)
     return str(name)
+
+
+def _cldr_code(language: str) -> str:
+    """CLDR's code of a language without its script: `zh` for cmn-Hans, which FLORES+ writes."""
+    code = language.split("-", maxsplit=1)[0]
+    alias = str(get_global("language_aliases").get(code, code))
+    return alias.partition("_")[0]
 
 
 def fill_template(template: str, text: str, *, language: str | None, end: str) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from mlprune.importing.staging import staging_folder
 from mlprune.importing.tokenizer_files import write_tokenizer
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import read_json_object
+from mlprune.models.loading import refuse_quantised
 from mlprune.vocabulary import DtypeName
 
 COPIED_PATTERNS = ("generation_config.json", "LICEN[CS]E*", "COPYING*", "NOTICE*", "USE_POLICY*", "README.md")
@@ -67,8 +70,9 @@ def import_model(
             finished = _finished(folder, target, files, dtype=dtype, report=report)
             if finished is not None:
                 return ImportedModel(target, finished, None)
-            with staging_folder(target) as staging:
+            with staging_folder(target) as staging, _errors_about(folder, staging.path):
                 _write_config(folder, staging.path, weight_format, dtype=dtype)
+                refuse_quantised(staging.path)
                 job = ChildJob(
                     source=str(folder.absolute()),
                     weight_format=weight_format,
@@ -87,6 +91,19 @@ def import_model(
         path, reason = str(err.filename or out), err.strerror or str(err)
         raise ModelError("the import cannot be written", path=path, reason=reason) from err
     return ImportedModel(target, record, result)
+
+
+@contextmanager
+def _errors_about(source: Path, staging: Path) -> Iterator[None]:
+    """Let errors name the source's folder in place of the temporary one, which is removed before they are read."""
+    try:
+        yield
+    except ModelError as err:
+        context = {
+            key: value.replace(str(staging), str(source)) if isinstance(value, str) else value
+            for key, value in err.context.items()
+        }
+        raise ModelError(err.message, context) from err
 
 
 def _finished(

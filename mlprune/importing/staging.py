@@ -1,5 +1,6 @@
 """The folder that an import writes to before it gets its final name."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -35,8 +36,8 @@ def staging_folder(target: Path) -> Iterator[Staging]:
     removed first. If the block raises, the folder is removed.
 
     Raises:
-        ModelError: another import writes the same target.
-        OSError: the folder cannot be written, or the target is not empty.
+        ModelError: another import writes the same target, or the target is not empty at the end.
+        OSError: the folder cannot be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(target)
@@ -47,10 +48,20 @@ def staging_folder(target: Path) -> Iterator[Staging]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield Staging(folder, lock)
         os.fsync(lock)
-        folder.rename(target)
+        _rename(folder, target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def _rename(folder: Path, target: Path) -> None:
+    try:
+        folder.rename(target)
+    except OSError as err:
+        if err.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        message = "another program wrote the folder of the import meanwhile; run the same command again"
+        raise ModelError(message, path=str(target)) from err
 
 
 def remove_abandoned(target: Path) -> None:

@@ -156,7 +156,7 @@ def _inspect(path: Path) -> dict[str, Any]:
     """Return all fields of `ModelInfo` except the path."""
     from mlprune.models.meta_model import build_skeleton, checked_blocks  # noqa: PLC0415 - imports transformers
 
-    _refuse_quantised(path)
+    refuse_quantised(path)
     family = family_at(path)
     files = WeightFiles(path, family)
     model = build_skeleton(path, DTYPES["float32"])
@@ -175,7 +175,12 @@ def _inspect(path: Path) -> dict[str, Any]:
     }
 
 
-def _refuse_quantised(path: Path) -> None:
+def refuse_quantised(path: Path) -> None:
+    """Refuse a model whose config says that its weights are quantised.
+
+    Raises:
+        ModelError: they are.
+    """
     quantisation = read_json_object(path / "config.json").get("quantization_config")
     if quantisation:
         method = quantisation.get("quant_method") if isinstance(quantisation, dict) else quantisation

@@ -14,6 +14,7 @@ from typing import Any
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint.content_hashes import SENTENCEPIECE_FILES, TOKENIZER_JSON
+from mlprune.models.checkpoint.import_advice import import_command
 
 READABLE = ((TOKENIZER_JSON,), ("vocab.json", "merges.txt"))
 """Sets of files from which transformers builds the published tokenizer."""
@@ -59,7 +60,7 @@ def require_vocabulary(folder: Path, *, importable: bool = True) -> None:
     context = {"path": str(folder), "expected": expected, "got": got}
     if not importable and any((folder / name).is_file() for name in SENTENCEPIECE_FILES):
         message = f"the model folder has a sentencepiece model and no {TOKENIZER_JSON}; convert it with"
-        raise ModelError(f"{message} `mlprune import {folder} OUT`", context)
+        raise ModelError(f"{message} `{import_command(str(folder))}`", context)
     message = "the model folder has no tokenizer; copy the published one into it, or use `mlprune import SOURCE OUT`"
     raise ModelError(message, context)
 

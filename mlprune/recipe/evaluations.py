@@ -109,8 +109,10 @@ class EvaluationConfig(Model):
     @model_validator(mode="after")
     def _languages_fit_task(self) -> "EvaluationConfig":
         needed, refused = ("pairs", "languages") if self.task in READ_PAIRS else ("languages", "pairs")
-        if not getattr(self, needed) or getattr(self, refused):
+        if getattr(self, refused):
             raise ValueError(f"task {self.task} takes {needed}, not {refused}")
+        if not getattr(self, needed):
+            raise ValueError(f"task {self.task} needs {needed}, at least one")
         if self.path == "corpus" and self.split not in get_args(SplitName):
             raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
         if self.path.startswith(HUB) and self.task in READ_PARALLEL_TEXT:

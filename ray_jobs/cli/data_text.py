@@ -62,13 +62,17 @@ def _format_report(report: DataReport) -> str:
         *(f"problem: {problem}" for problem in report.problems),
         *(f"note: {note}" for note in report.notes),
     ]
-    wrapped = [
+    first = _wrapped([f"{report.layout}: {report.example}"], width=width)
+    lines = [*first, *_table(report.rows, width=width), *_wrapped(sentences, width=width)]
+    return "\n".join([*lines, f"recipe: {report.recipe}"])
+
+
+def _wrapped(sentences: Sequence[str], *, width: int) -> list[str]:
+    return [
         line
         for sentence in sentences
         for line in wrap(sentence, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     ]
-    lines = [f"{report.layout}: {report.example}", *_table(report.rows, width=width), *wrapped]
-    return "\n".join([*lines, f"recipe: {report.recipe}"])
 
 
 def _table(rows: Sequence[DataRow], *, width: int) -> list[str]:

@@ -43,7 +43,7 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
 def _is_folder(source: str) -> bool:
     """Whether a source is a path, and not an id on the hub."""
     path = Path(source).expanduser()
-    return os.path.lexists(path) or path.is_absolute() or source.startswith(".")
+    return os.path.lexists(path) or path.is_absolute() or source.startswith(".") or source.count("/") > 1
 
 
 def _resolve(source: str, revision: str, out: Path) -> tuple[Path, Origin | None]:

@@ -31,13 +31,19 @@ def record_checksums(path: Path) -> tuple[Checksum, ...]:
         if not is_archive(path):
             return ()
         with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-            return tuple(_checksum(entry, stream) for entry in _checked(archive.infolist()) if entry.CRC)
+            return tuple(_checksum(entry, stream) for entry in checked_entries(archive) if entry.CRC)
     except (OSError, struct.error, zipfile.BadZipFile, NotImplementedError) as err:
         raise ModelError("a weight file is damaged", path=str(path), reason=str(err)) from err
 
 
-def _checked(entries: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    names = {entry.filename for entry in entries}
+def checked_entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the records of an archive. `torch.load` finds a record without regard to upper and lower case.
+
+    Raises:
+        BadZipFile: two records have the same name, or a record is compressed.
+    """
+    entries = archive.infolist()
+    names = {entry.filename.casefold() for entry in entries}
     if len(names) < len(entries) or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise zipfile.BadZipFile("records are compressed or occur twice; torch.save writes no such files")
     return entries

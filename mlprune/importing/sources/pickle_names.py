@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from mlprune.errors import ModelError
-from mlprune.importing.sources.archive_records import is_archive
+from mlprune.importing.sources.archive_records import checked_entries, is_archive
 
 ALLOWED_NAMES = frozenset(
     {
@@ -77,11 +77,17 @@ def _names_in_file(path: Path) -> Iterator[str]:
                 yield from _names_in_pickle(stream)
         return
     with zipfile.ZipFile(path) as archive:
-        entries = [entry for entry in archive.infolist() if entry.filename.rpartition("/")[2] == PICKLE_FILE]
+        entries = [entry for entry in checked_entries(archive) if _is_pickle(entry.filename)]
         if len(entries) != 1 or entries[0].file_size > MAX_PICKLE_BYTES:
-            raise ValueError(f"expected one {PICKLE_FILE} of at most {MAX_PICKLE_BYTES} bytes, got {entries}")
+            names = [entry.filename for entry in entries]
+            raise ValueError(f"expected one {PICKLE_FILE} of at most {MAX_PICKLE_BYTES} bytes, got {names}")
         with archive.open(entries[0]) as stream:
             yield from _names_in_pickle(stream)
+
+
+def _is_pickle(record: str) -> bool:
+    """Whether a record is the pickle; `torch.load` ignores upper and lower case."""
+    return record.rpartition("/")[2].casefold() == PICKLE_FILE
 
 
 def _names_in_pickle(stream: IO[bytes]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Reports on parallel text: counts, problems and notes."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,14 @@ def test_other_data_is_not_parallel_text_and_an_unknown_split_an_error(tmp_path:
     TEXT_WRITERS["FLORES"](writer(tmp_path))
     with pytest.raises(CorpusError, match="no such split"):
         text_report(tmp_path, split="train")
+
+
+def test_texts_of_one_language_and_sentences_with_a_nul_are_reported(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    write("en.txt", b"one\n")
+    write("en.txt.gz", gzip.compress(b"one\n"))
+    write("fr.txt", b"u\0n\n")
+    assert sorted(report_on(tmp_path).problems) == [
+        "fr.txt: sentences with a NUL: 1, the first in line 1",
+        "several texts of one language, remove all but one: en.txt, en.txt.gz",
+    ]

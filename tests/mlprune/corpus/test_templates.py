@@ -16,6 +16,7 @@ from mlprune.languages import ISO_639_3
         ("sw", "Swahili"),
         ("zh", "Chinese"),
         ("zh-Hant", "Chinese"),
+        ("cmn-Hans", "Chinese"),
         ("ar", "Arabic"),
     ],
 )

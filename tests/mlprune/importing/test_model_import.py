@@ -1,5 +1,6 @@
 """Imports of tiny checkpoints in all forms in which models of the paper are published."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -216,3 +217,21 @@ def test_an_equal_head_in_another_file_is_stored_once(tmp_path: Path, models: di
     imported = import_silently(source, tmp_path / "out")
     assert imported.record.shared == {HEAD: EMBEDDING["gpt2"]}
     assert_equal(imported_tensors(tmp_path / "out"), model_tensors(models["gpt2"]))
+
+
+def test_errors_name_the_source_and_not_the_temporary_folder(tmp_path: Path, models: dict[str, Path]) -> None:
+    source = publish(tmp_path / "source", models["gpt2"], published_tensors(models["gpt2"], "gpt2"))
+    (source / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="tokenizer cannot be read") as caught:
+        import_silently(source, tmp_path / "out")
+    assert caught.value.context["path"] == str(source)
+    assert names_in(tmp_path) == ["source"]
+
+
+def test_a_quantised_model_is_refused_before_its_weights_are_read(tmp_path: Path, models: dict[str, Path]) -> None:
+    source = publish(tmp_path / "source", models["gpt2"], published_tensors(models["gpt2"], "gpt2"))
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
+    with pytest.raises(ModelError, match="quantised") as caught:
+        import_silently(source, tmp_path / "out")
+    assert caught.value.context["path"] == str(source / "config.json")

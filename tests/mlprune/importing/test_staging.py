@@ -51,6 +51,6 @@ def test_a_target_with_files_is_not_replaced(tmp_path: Path) -> None:
             (tmp_path / "out").mkdir()
             (tmp_path / "out" / "file").write_text("kept")
 
-    with pytest.raises(OSError, match="not empty"):
+    with pytest.raises(ModelError, match="run the same command again"):
         add_file()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "file"]

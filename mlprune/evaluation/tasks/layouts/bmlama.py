@@ -26,7 +26,7 @@ def candidate_order(example_id: int, n: int) -> list[int]:
 def _find(tree: FileTree) -> Iterator[TaskFile]:
     for file in files_named(tree, rf"{LANGUAGE}\.tsv", splits={}):
         header = (first_cells(tree.file(file.name)) or [[]])[0]
-        if len(header) > len(HEADER) and all(map(str.startswith, header, HEADER)):
+        if len(header) >= len(HEADER) and all(map(str.startswith, header, HEADER)):
             yield file
 
 

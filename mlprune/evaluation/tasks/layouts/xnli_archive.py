@@ -72,7 +72,8 @@ def _values(path: Path) -> Iterator[tuple[object, ...]]:
     places = [header.index(column) for column in COLUMNS]
     for line, values in table:
         if len(values) <= max(places):
-            raise TaskFileError("a row has too few cells", line=line, expected=len(header), got=len(values))
+            context = {"file": str(path), "line": line, "expected": len(header), "got": len(values)}
+            raise TaskFileError("a row has too few cells", context)
         yield tuple(values[place] for place in places)
 
 

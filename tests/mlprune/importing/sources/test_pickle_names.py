@@ -95,3 +95,18 @@ def test_an_archive_with_two_pickles_is_refused(tmp_path: Path) -> None:
             archive.writestr(f"{folder}/data.pkl", pickle.dumps({}, protocol=2))
     with pytest.raises(ModelError, match="damaged"):
         check_pickle_names(tmp_path / "w.bin")
+
+
+def test_a_record_whose_name_differs_only_in_case_is_refused(tmp_path: Path) -> None:
+    torch.save(TENSORS, tmp_path / "w.bin")
+    with zipfile.ZipFile(tmp_path / "w.bin", "a") as archive:
+        archive.writestr("w/DATA.PKL", b"cos\nsystem\n(S'touch ran'\ntR.")
+    with pytest.raises(ModelError, match="occur twice"):
+        check_pickle_names(tmp_path / "w.bin")
+
+
+def test_a_pickle_with_a_name_in_upper_case_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.bin", "w") as archive:
+        archive.writestr("w/DATA.PKL", b"cos\nsystem\n(S'touch ran'\ntR.")
+    with pytest.raises(ModelError, match=r"os\.system"):
+        check_pickle_names(tmp_path / "w.bin")

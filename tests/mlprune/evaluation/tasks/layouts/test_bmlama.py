@@ -71,3 +71,9 @@ def test_a_wrong_row_names_its_line(tmp_path: Path, row: list[str], message: str
     with pytest.raises(TaskFileError, match=message) as caught:
         items("facts", write(tmp_path, row))
     assert (caught.value.context["line"], caught.value.context["file"]) == (N_ROWS + 2, str(tmp_path / "en.tsv"))
+
+
+def test_a_table_of_three_columns_is_read(tmp_path: Path) -> None:
+    csv_tabs(tmp_path / "en.tsv", [HEADER[:3], ["x <mask>", "b", "a, b"]])
+    (item,) = items("facts", tmp_path)
+    assert item.candidates[item.gold].endswith("b")
