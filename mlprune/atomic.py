@@ -28,11 +28,11 @@ def replacing(target: Path) -> Iterator[Path]:
     temporary = target.with_name(f"{target.name}{UNFINISHED}{uuid.uuid4().hex[:8]}")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(target)
     finally:
         _remove(temporary)
-    _flush(target.parent)
+    flush(target.parent)
 
 
 def write_atomically(target: Path, data: bytes) -> None:
@@ -52,7 +52,8 @@ def _changed_at(path: Path) -> float:
     return max((one.lstat().st_mtime for one in (path, *path.rglob("*"))), default=0.0)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Flush the content of a file, or the names in a folder, to the disk."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

@@ -16,7 +16,7 @@ from mlprune.importing.import_record import ImportRecord, Origin, SourceFile, re
 from mlprune.importing.source_folder import source_folder
 from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
 from mlprune.importing.sources.weight_format import Report
-from mlprune.importing.staging import staging_folder
+from mlprune.importing.staging import Staging, staging_folder
 from mlprune.importing.tokenizer_files import write_tokenizer
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import read_json_object
@@ -60,8 +60,6 @@ def import_model(
     Raises:
         ModelError: the source cannot be imported, or `out` cannot be written or has other files.
     """
-    from mlprune.importing.model_layout import check_imported, model_layout  # noqa: PLC0415 - imports transformers
-
     try:
         target = out.expanduser().resolve()
         with source_folder(source) as folder:
@@ -73,24 +71,44 @@ def import_model(
             with staging_folder(target) as staging, _errors_about(folder, staging.path):
                 _write_config(folder, staging.path, weight_format, dtype=dtype)
                 refuse_quantised(staging.path)
-                job = ChildJob(
-                    source=str(folder.absolute()),
-                    weight_format=weight_format,
-                    hashed_files=files,
-                    target=str(staging.path),
-                    dtype=dtype,
-                    layout=model_layout(staging.path),
-                )
                 _copy_files(folder, staging.path)
                 write_tokenizer(folder, staging.path, report)
-                result = run_child(job, lock=staging.lock, report=report, progress=progress or _progress_lines(report))
-                check_imported(staging.path)
+                progress = progress or _progress_lines(report)
+                result = _write_weights(
+                    folder, staging, weight_format, files=files, dtype=dtype, report=report, progress=progress
+                )
                 record = _record(source, weight_format, result, dtype=dtype, origin=origin)
                 record.write(staging.path)
     except OSError as err:
         path, reason = str(err.filename or out), err.strerror or str(err)
         raise ModelError("the import cannot be written", path=path, reason=reason) from err
     return ImportedModel(target, record, result)
+
+
+def _write_weights(
+    source: Path,
+    staging: Staging,
+    weight_format: str,
+    *,
+    files: tuple[str, ...],
+    dtype: DtypeName | None,
+    report: Report,
+    progress: Progress,
+) -> ChildResult:
+    """Convert or link the weights of a source, for the config that the target has already, and check the result."""
+    from mlprune.importing.model_layout import check_imported, model_layout  # noqa: PLC0415 - imports transformers
+
+    job = ChildJob(
+        source=str(source.absolute()),
+        weight_format=weight_format,
+        hashed_files=files,
+        target=str(staging.path),
+        dtype=dtype,
+        layout=model_layout(staging.path),
+    )
+    result = run_child(job, lock=staging.lock, report=report, progress=progress)
+    check_imported(staging.path)
+    return result
 
 
 @contextmanager

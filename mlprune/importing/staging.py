@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from mlprune.atomic import UNFINISHED
+from mlprune.atomic import UNFINISHED, flush
 from mlprune.errors import ModelError
 
 WAIT_S = 5.0
@@ -30,7 +30,7 @@ class Staging:
 
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Staging]:
-    """Yield a new folder next to the target. At the end of the block it is renamed to the target.
+    """Yield a new folder next to the target. At the end of the block its files are flushed and it gets its name.
 
     The folder is locked while a process writes to it. Folders of killed imports, which are not locked any more, are
     removed first. If the block raises, the folder is removed.
@@ -47,8 +47,11 @@ def staging_folder(target: Path) -> Iterator[Staging]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield Staging(folder, lock)
+        for path in sorted(folder.iterdir()):
+            flush(path)
         os.fsync(lock)
         _rename(folder, target)
+        flush(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)

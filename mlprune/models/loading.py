@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlprune.errors import HubError, ModelError
 from mlprune.hub import list_files, snapshot
@@ -25,6 +25,9 @@ from mlprune.models.checkpoint.weight_files import (
 from mlprune.models.checkpoint.weight_scan import scan_weights
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.models.tokenizer_checks import SENTENCE, check_size, coverage, require_vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", INDEX_FILE)
@@ -85,7 +88,7 @@ def _without_safetensors(hub_id: str, revision: str, *, commit: str) -> ModelErr
     )
 
 
-def load_tokenizer(path: Path) -> Any:
+def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
     """Load the tokenizer of a model folder, from local files only. Callers share it and do not change it.
 
     Loading a vocabulary of 262,000 tokens takes three seconds, and each set and each language of a recipe needs it, so
@@ -108,7 +111,7 @@ def _file_states(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
 
 
 @lru_cache(maxsize=2)
-def _load_tokenizer(path: Path, file_states: tuple[tuple[str, int, int, int], ...]) -> Any:
+def _load_tokenizer(path: Path, file_states: tuple[tuple[str, int, int, int], ...]) -> "PreTrainedTokenizerBase":
     """Load a tokenizer from files in a known state."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - takes a second, and a finished recipe needs no tokenizer
 
@@ -189,7 +192,7 @@ def refuse_quantised(path: Path) -> None:
         raise ModelError(message, context)
 
 
-def _tensors_of_files(path: Path, model: Any, files: WeightFiles) -> dict[str, set[str]]:
+def _tensors_of_files(path: Path, model: "PreTrainedModel", files: WeightFiles) -> dict[str, set[str]]:
     """Check that the files have every parameter of a model with its shape.
 
     Returns: file -> the tensors in it that the model reads.

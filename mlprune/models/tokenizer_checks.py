@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint.content_hashes import SENTENCEPIECE_FILES, TOKENIZER_JSON
 from mlprune.models.checkpoint.import_advice import import_command
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 READABLE = ((TOKENIZER_JSON,), ("vocab.json", "merges.txt"))
 """Sets of files from which transformers builds the published tokenizer."""
@@ -65,7 +68,7 @@ def require_vocabulary(folder: Path, *, importable: bool = True) -> None:
     raise ModelError(message, context)
 
 
-def check_size(tokenizer: Any, vocab_size: int, *, path: Path) -> None:
+def check_size(tokenizer: "PreTrainedTokenizerBase", vocab_size: int, *, path: Path) -> None:
     """Check that a tokenizer has about as many tokens as the model has rows in its embedding.
 
     Added tokens may have ids beyond the embedding: Gemma's tokenizer has a token for images that its text models lack.
@@ -85,7 +88,7 @@ def check_size(tokenizer: Any, vocab_size: int, *, path: Path) -> None:
         raise ModelError(message, {**context, "largest_id": largest})
 
 
-def coverage(tokenizer: Any, texts: Iterable[str]) -> Coverage:
+def coverage(tokenizer: "PreTrainedTokenizerBase", texts: Iterable[str]) -> Coverage:
     """Encode and decode texts, and return how much is known."""
     n_tokens = n_unknown = n_characters = n_reproduced = 0
     unknown = unknown_id(tokenizer)
@@ -99,7 +102,7 @@ def coverage(tokenizer: Any, texts: Iterable[str]) -> Coverage:
     return Coverage(n_unknown / max(1, n_tokens), n_reproduced / max(1, n_characters))
 
 
-def unknown_id(tokenizer: Any) -> int | None:
+def unknown_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
     """Return the id that stands for unknown text only; GPT-2 names its end-of-sequence token so and never uses it."""
     number: int | None = tokenizer.unk_token_id
     return None if number == tokenizer.eos_token_id else number

@@ -18,6 +18,20 @@ def test_the_folder_appears_under_its_name_at_the_end(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["out"]
 
 
+def test_every_file_is_flushed_before_the_folder_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[tuple[int, bool]] = []
+
+    def fsync(number: int) -> None:
+        flushed.append((os.fstat(number).st_ino, (tmp_path / "out").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with staging_folder(tmp_path / "out") as folder:
+        for name in ("config.json", "tokenizer.json"):
+            (folder.path / name).write_text("{}")
+    written = [(path.stat().st_ino, False) for path in (*sorted((tmp_path / "out").iterdir()), tmp_path / "out")]
+    assert flushed == [*written, (tmp_path.stat().st_ino, True)]
+
+
 def test_a_folder_that_a_killed_import_left_is_removed_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "o[u]t*.writing-01234567").mkdir()
     with staging_folder(tmp_path / "o[u]t*"):
