@@ -25,6 +25,8 @@ from mlprune.network import connection_problem
 logger = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal["model", "dataset"]
+NOUNS: Mapping[Kind, str] = {"model": "the model", "dataset": "the data set"}
+"""Kind -> its name in messages."""
 Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_S = 2.0
@@ -64,8 +66,8 @@ def list_files(name: str, *, kind: Kind, revision: str) -> HubFiles:
     """
 
     if problem := hub_problem():
-        raise _unreachable(name, revision, problem)
-    return _translated(lambda: _request_files(name, kind, revision), name, revision)
+        raise _unreachable(name, kind, revision, problem=problem)
+    return _translated(lambda: _request_files(name, kind, revision), name, kind, revision)
 
 
 def _request_files(name: str, kind: Kind, revision: str) -> HubFiles:
@@ -117,12 +119,12 @@ def snapshot(
     problem = hub_problem() if uses_network else "only the cache was tried"
     if problem is None:
         if logs_size:
-            _translated(lambda: _log_size(_request_files(name, kind, revision), kind, files), name, revision)
-        return _translated(lambda: download(local_files_only=False), name, revision)
+            _translated(lambda: _log_size(_request_files(name, kind, revision), kind, files), name, kind, revision)
+        return _translated(lambda: download(local_files_only=False), name, kind, revision)
     try:
         return download(local_files_only=True)
     except (OSError, ValueError) as err:
-        raise _unreachable(name, revision, problem) from err
+        raise _unreachable(name, kind, revision, problem=problem) from err
 
 
 def _log_size(listed: HubFiles, kind: Kind, patterns: Sequence[str]) -> None:
@@ -182,18 +184,19 @@ def _proxy(scheme: str, host: str) -> tuple[str, int | None] | None:
     return proxy.hostname, proxy.port
 
 
-def _translated(request: Callable[[], Result], name: str, revision: str) -> Result:
+def _translated(request: Callable[[], Result], name: str, kind: Kind, revision: str) -> Result:
     """Make a request; errors of the hub library become a HubError."""
     try:
         return request()
     except Exception as err:  # the library also raises the errors of its HTTP client, which differs between versions
-        message = "could not be fetched from the hub"
+        message = f"{NOUNS[kind]} could not be fetched from the hub"
         raise HubError(message, name=name, revision=revision, reason=_reason(err)) from err
 
 
-def _unreachable(name: str, revision: str, problem: str) -> HubError:
-    message = "could not be fetched from the hub: it cannot be reached, and the files are not in the cache"
-    return HubError(message, name=name, revision=revision, reason=problem, cache=str(cache_folder()))
+def _unreachable(name: str, kind: Kind, revision: str, *, problem: str) -> HubError:
+    message = f"{NOUNS[kind]} could not be fetched from the hub, which cannot be reached, and is not in the cache"
+    place = {"name": name, "revision": revision, "reason": problem, "cache": str(cache_folder())}
+    return HubError(message, place, next="check the network and HF_ENDPOINT, or name a local folder")
 
 
 class _Bar(tqdm):

@@ -73,7 +73,7 @@ def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
         if not any((folder / name).exists() for name in (SINGLE_FILE, INDEX_FILE)):
             raise _without_safetensors(path_or_hub_id, revision, commit=folder.name)
     except HubError as err:
-        raise ModelError(f"the model is not a local folder, and {err.message}", err.context) from err
+        raise ModelError(f"there is no such local folder, and {err.message}", err.context) from err
     return folder
 
 

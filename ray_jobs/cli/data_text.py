@@ -39,9 +39,8 @@ def describe_data(path: Path, *, task: str | None = None, split: str | None = No
     if not reports:
         known = [*TEXT_LAYOUTS, *TASK_LAYOUTS]
         asked = {} if task is None else {"task": task}
-        raise CorpusError(
-            "no layout is recognised", path=str(path), **asked, expected=known, got=listed_names(path), page=PAGE
-        )
+        message = "no layout is recognised" if path.exists() else "the path does not exist"
+        raise CorpusError(message, path=str(path), **asked, expected=known, got=listed_names(path), page=PAGE)
     return "\n\n".join(map(_format_report, reports)), sum(len(report.problems) for report in reports)
 
 

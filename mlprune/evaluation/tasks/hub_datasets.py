@@ -162,7 +162,7 @@ def _fetched(source: HubSource, repository: str, patterns: Sequence[str]) -> Pat
     try:
         return snapshot(repository, kind="dataset", revision=revision, files=patterns)
     except HubError as err:
-        raise TaskFileError(f"a data set {err.message}", err.context) from err
+        raise TaskFileError(err.message, err.context) from err
 
 
 def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:

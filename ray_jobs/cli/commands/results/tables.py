@@ -47,7 +47,7 @@ def tables(
 
     if (like is None) == (spec is None):
         got = "neither" if like is None else "both"
-        raise BadInputError("the tables are not specified", expected="--like paper, or --spec FILE", got=got)
+        raise BadInputError("name the tables to write", expected="--like paper, or --spec FILE", got=got)
     if format_ is not None:
         table_format(format_)
     specs = read_spec(spec) if spec is not None else built_in_spec(like or "")
