@@ -138,7 +138,11 @@ def _checked_tokenizer(path: Path) -> dict[str, Any]:
     vocab_size = read_json_object(path / "config.json").get("vocab_size")
     if isinstance(vocab_size, int):
         check_size(tokenizer, vocab_size, path=path)
-    known = coverage(tokenizer, [SENTENCE])
+    try:
+        known = coverage(tokenizer, [SENTENCE])
+    except (TypeError, ValueError, AttributeError, LookupError) as err:  # of a setting with the wrong type
+        message = "the tokenizer cannot encode a sentence: its settings are wrong"
+        raise ModelError(message, path=str(path), reason=str(err)) from err
     if not known.is_sufficient:
         message = "the tokenizer does not know the words of an English sentence; its files are damaged or incomplete"
         raise ModelError(message, path=str(path), sentence=SENTENCE, got=vars(known))

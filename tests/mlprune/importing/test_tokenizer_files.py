@@ -80,6 +80,15 @@ def test_a_published_tokenizer_json_is_copied(tmp_path: Path) -> None:
     assert (target / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
 
 
+def test_a_setting_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
+    source, target = _folders(tmp_path, model_type="xglm", vocab_size=260)
+    tiny_tokenizer().save_pretrained(source)
+    settings = json.loads((source / "tokenizer_config.json").read_text())
+    (source / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": "long"}))
+    with pytest.raises(ModelError, match="settings are wrong"):
+        write_tokenizer(source, target, print)
+
+
 def test_a_source_without_tokenizer_is_refused_with_the_files_looked_for(tmp_path: Path) -> None:
     source, target = _folders(tmp_path, model_type="xglm", vocab_size=260)
     (source / "tokenizer_config.json").write_text("{}")
