@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint.tensor_slices import tensor_slice
@@ -18,6 +18,9 @@ from mlprune.models.families.checks import check_frame, check_layers
 from mlprune.models.families.records import Family
 from mlprune.models.placement.row_embedding import read_rows_on_demand
 from mlprune.vocabulary import DtypeName
+
+MAX_BLOCKS = 1000
+"""Largest number of blocks that is built; large models have about a hundred."""
 
 
 class MetaModel:
@@ -93,15 +96,27 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Build the model of a folder without weights: parameters on the meta device, buffers real.
 
     Raises:
-        ModelError: the model's code rejects the config.
+        ModelError: the model's code rejects the config, or it has too many blocks.
     """
     try:
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
+        _require_few_blocks(config)
         with init_empty_weights(include_buffers=False):
             return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     except Exception as err:  # a wrong config can raise anything in the model's code
         reason = str(err).strip().partition("\n")[0] or type(err).__name__
         raise ModelError("the model's config cannot be used", path=str(path), reason=reason) from err
+
+
+def _require_few_blocks(config: PreTrainedConfig) -> None:
+    """Refuse a config that would take hours to build.
+
+    Raises:
+        ValueError: the model has too many blocks.
+    """
+    n_blocks = getattr(config, "num_hidden_layers", None)
+    if isinstance(n_blocks, int) and n_blocks > MAX_BLOCKS:
+        raise ValueError(f"the config has {n_blocks} blocks; at most {MAX_BLOCKS} are built")
 
 
 def checked_blocks(model: nn.Module, family: Family) -> list[nn.Module]:

@@ -77,7 +77,7 @@ def _names_in_file(path: Path) -> Iterator[str]:
                 yield from _names_in_pickle(stream)
         return
     with zipfile.ZipFile(path) as archive:
-        entries = [entry for entry in checked_entries(archive) if _is_pickle(entry.filename)]
+        entries = [entry for entry in checked_entries(archive) if is_pickle(entry.filename)]
         if len(entries) != 1 or entries[0].file_size > MAX_PICKLE_BYTES:
             names = [entry.filename for entry in entries]
             raise ValueError(f"expected one {PICKLE_FILE} of at most {MAX_PICKLE_BYTES} bytes, got {names}")
@@ -85,7 +85,7 @@ def _names_in_file(path: Path) -> Iterator[str]:
             yield from _names_in_pickle(stream)
 
 
-def _is_pickle(record: str) -> bool:
+def is_pickle(record: str) -> bool:
     """Whether a record is the pickle; `torch.load` ignores upper and lower case."""
     return record.rpartition("/")[2].casefold() == PICKLE_FILE
 

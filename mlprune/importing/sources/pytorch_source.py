@@ -16,6 +16,7 @@ from mlprune.errors import ModelError
 from mlprune.importing.sources.archive_records import is_archive, record_checksums
 from mlprune.importing.sources.mapped_pages import release_pages
 from mlprune.importing.sources.pickle_names import check_pickle_names
+from mlprune.importing.sources.storage_sizes import check_storage_sizes
 from mlprune.importing.sources.weight_format import Checksum, Report, TensorSpec, row_pieces
 from mlprune.importing.sources.weight_index import indexed_files, weight_map
 
@@ -117,7 +118,10 @@ class PytorchReader:
     def _tensors(self, file: str) -> Mapping[str, Tensor]:
         if self._opened[0] != file:
             self._opened = ("", {})
-            self._opened = (file, load_tensors(self._folder / file, is_mapped=self._is_mapped[file]))
+            tensors = load_tensors(self._folder / file, is_mapped=self._is_mapped[file])
+            if self._is_mapped[file]:
+                check_storage_sizes(self._folder / file)
+            self._opened = (file, tensors)
         return self._opened[1]
 
     def _check_index(self, index: Path) -> None:

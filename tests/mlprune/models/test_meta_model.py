@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.meta_model import build_skeleton
 from tests.tiny_models import (
     ALL_FAMILY_NAMES,
     load_shard_module,
@@ -48,6 +49,13 @@ def test_a_shard_loads_only_its_own_parameters(tmp_path, name):
     assert f"{family.head}.weight" in real[2]
     assert not any(n.startswith(family.embeddings) for n in real[1] | real[2])
     assert any(n.startswith(family.embeddings[0]) for n in real[0])
+
+
+def test_a_config_with_millions_of_blocks_is_refused_at_once(tmp_path):
+    path = save_tiny_model(tmp_path, "gpt2")
+    edit_json(path / "config.json", n_layer=10_000_000)
+    with pytest.raises(ModelError, match=r"config cannot be used.*10000000 blocks; at most"):
+        build_skeleton(path, torch.float32)
 
 
 def test_a_tied_head_of_the_last_shard_is_the_embedding(tmp_path):
