@@ -142,9 +142,11 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     query = read_query(Path(name)) if is_file else find_query(name)
     values = parse_parameters(pairs, query.parameters, query=query.name)
     given = {pair.partition("=")[0] for pair in pairs}
-    replaced = {} if is_file else store_defaults(catalog, values, given=given)
+    is_ranking = "FROM rank_consistency" in query.sql and "FROM metrics" not in query.sql
+    replaced = {} if is_file else store_defaults(catalog, values, given=given, is_ranking=is_ranking)
     values |= replaced
-    notes = [f"{name}={value}: the only {name} in the store" for name, value in replaced.items()]
+    reason = "that has rank consistencies" if is_ranking else "in the store"
+    notes = [f"{name}={value}: the only {name} {reason}" for name, value in replaced.items()]
     tables = {table.name: catalog.artefact_table(table.folder, str(values[table.parameter])) for table in query.reads}
     result = catalog.select(query.sql, query.bound(values), tables=tables)
     if not result.rows:

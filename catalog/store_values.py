@@ -25,17 +25,19 @@ MAX_LISTED = 12
 
 
 def store_defaults(
-    catalog: Catalog, values: Mapping[str, ParameterValue], *, given: Collection[str]
+    catalog: Catalog, values: Mapping[str, ParameterValue], *, given: Collection[str], is_ranking: bool = False
 ) -> dict[str, ParameterValue]:
     """Return the parameters whose default the store does not have, with the only value that it has instead.
 
     Args:
         values: value of each parameter of the query.
         given: parameters whose values the user gave; these are kept.
+        is_ranking: whether the query reads rank consistencies, which not every task has.
     """
     if not any(name in values and name not in given for name in FOLLOWS_STORE):
         return {}
-    rows = _matching(_evaluated(catalog), {name: values[name] for name in given if name in values})
+    stored = (_ranked(catalog) if is_ranking else []) or _evaluated(catalog)
+    rows = _matching(stored, {name: values[name] for name in given if name in values})
     if "task" not in given:
         rows = _matching(rows, {"metric": values.get("metric")}) or rows
     replaced: dict[str, ParameterValue] = {}
@@ -79,6 +81,10 @@ def _format(values: Mapping[str, ParameterValue]) -> str:
 
 def _evaluated(catalog: Catalog) -> list[Row]:
     return [*catalog.query(statement("parameters", "evaluated"))]
+
+
+def _ranked(catalog: Catalog) -> list[Row]:
+    return [*catalog.query(statement("parameters", "ranked"))]
 
 
 def _matching(rows: Sequence[Row], values: Mapping[str, ParameterValue]) -> list[Row]:

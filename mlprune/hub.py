@@ -70,6 +70,17 @@ def list_files(name: str, *, kind: Kind, revision: str) -> HubFiles:
     return _translated(lambda: _request_files(name, kind, revision), name, kind, revision)
 
 
+def require_hub_or_cache(name: str, *, kind: Kind, revision: str) -> None:
+    """Check that the hub accepts connections or that the cache has something of a repository.
+
+    Raises:
+        HubError: neither is so.
+    """
+    folder = cache_folder() / f"{kind}s--{name.replace('/', '--')}"
+    if not folder.is_dir() and (problem := hub_problem()):
+        raise _unreachable(name, kind, revision, problem=problem)
+
+
 def _request_files(name: str, kind: Kind, revision: str) -> HubFiles:
     api = huggingface_hub.HfApi(endpoint=constants.ENDPOINT)
     ask = api.model_info if kind == "model" else api.dataset_info

@@ -35,6 +35,13 @@ CommandLineError: type[Exception] = next(
 """Root of the errors of the library below typer, which is click or typer's copy of it."""
 SQL_COMMENT = re.compile(r"--(?![\w-]+=)[^\n]*\s")
 """The beginning of SQL that opens with a comment; an option has no white space, except in a value after `=`."""
+PLAIN_WORDS: Mapping[str, str] = {
+    r"Input should be greater than or equal to ": "expected at least ",
+    r"Input should be less than or equal to ": "expected at most ",
+    r"Input should be a valid (\w+).*": r"expected a value of type \1",
+    r"Input should be ": "expected ",
+}
+"""Pattern of a phrase in an error of the library below typer -> what the user reads."""
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "demo": demo.demo,
@@ -163,6 +170,8 @@ def show_usage_error(err: Any) -> None:
     context = getattr(err, "ctx", None)
     command = "mlprune" if context is None else context.command_path
     message = " ".join(err.format_message().split()).removesuffix(".")
+    for phrase, words in PLAIN_WORDS.items():
+        message = re.sub(phrase, words, message)
     sys.stderr.write(f"mlprune: {message}; see {command} --help\n")
 
 

@@ -1,6 +1,5 @@
 """Run an import, show its progress, and print what it did and what to do next."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from mlprune.hub import format_size
 from mlprune.importing import ImportedModel, Origin, fetch_source, import_model
 from mlprune.importing.child_process import Progress as ReportBytes
 from mlprune.importing.hub_source import imported_before
-from ray_jobs.cli.options import parse_dtype
+from ray_jobs.cli.options import is_path, parse_dtype
 
 MAX_LISTED = 4
 """Dropped tensors that are listed by name; `mlprune_import.json` has all of them."""
@@ -29,7 +28,7 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     """
     begin = time.monotonic()
     chosen = None if dtype is None else parse_dtype(dtype)
-    if not _is_folder(source) and (record := imported_before(source, revision, out, dtype=chosen)) is not None:
+    if not is_path(source) and (record := imported_before(source, revision, out, dtype=chosen)) is not None:
         typer.echo("\n".join(_summary(ImportedModel(out.resolve(), record, None), out, elapsed_s=0.0)))
         return
     folder, origin = _resolve(source, revision, out)
@@ -40,15 +39,9 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     typer.echo("\n".join(_summary(imported, out, elapsed_s=time.monotonic() - begin)))
 
 
-def _is_folder(source: str) -> bool:
-    """Whether a source is a path, and not an id on the hub."""
-    path = Path(source).expanduser()
-    return os.path.lexists(path) or path.is_absolute() or source.startswith(".") or source.count("/") > 1
-
-
 def _resolve(source: str, revision: str, out: Path) -> tuple[Path, Origin | None]:
     """Return the folder of a source; a name that is not a path is fetched from the hub."""
-    if _is_folder(source):
+    if is_path(source):
         return Path(source).expanduser(), None
     return fetch_source(source, revision, out=out, report=lambda text: typer.echo(text, err=True))
 

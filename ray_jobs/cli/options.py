@@ -1,5 +1,6 @@
 """Options that several commands share, and opening an existing store."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 DTYPE_NAMES: tuple[DtypeName, ...] = get_args(DtypeName)
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
 VariantArgument = Annotated[
-    str, typer.Argument(help="Variant id, a unique beginning of it, or a name that a recipe gives it.")
+    str, typer.Argument(help="Variant id, a name that a recipe gives it, or a unique beginning of one of these.")
 ]
 StoreOption = Annotated[
     str, typer.Option("--store", help="Store with records and artefacts: a folder or an object-store URI.")
@@ -53,6 +54,12 @@ def show_start(text: str) -> None:
     """Show on a terminal that a command works, before it imports libraries for seconds."""
     if sys.stderr.isatty():
         typer.echo(f"{text} ...", err=True)
+
+
+def is_path(source: str) -> bool:
+    """Whether the source of a model is a path, and not an id on the hub."""
+    path = Path(source).expanduser()
+    return os.path.lexists(path) or path.is_absolute() or source.startswith(".") or source.count("/") > 1
 
 
 def install_command(extra: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlprune.demo
+from mlprune.errors import ModelError
 from mlprune.models.loading import inspect_model, resolve_model
 from mlprune.recipe import Recipe, load_recipe, shrink, with_model
 
@@ -30,8 +31,10 @@ def load_changed_recipe(path: Path, changes: RecipeChanges) -> Recipe:
 
     Raises:
         RecipeError: the recipe cannot be used.
-        ModelError: the other model cannot be read.
+        ModelError: the other model is not named or cannot be read.
     """
+    if changes.model is not None and not changes.model.strip():
+        raise ModelError("no model is named", option="--model", expected=f"a folder, a hub id or {DEMO}", got="")
     recipe = load_recipe(path)
     if changes.shrink is not None:
         recipe = shrink(recipe, changes.shrink)

@@ -10,7 +10,7 @@ from catalog.query_parameters import parse_parameters
 from catalog.store import Catalog
 from catalog.store_values import store_defaults
 from mlprune.store.store import Store
-from tests.catalog_data import evaluation_of
+from tests.catalog_data import evaluation_of, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,22 @@ def test_a_given_task_determines_the_split_and_the_metric(tmp_path: Path) -> Non
         only = {"split": "dev", "metric": "perplexity"}
         assert defaults_of(opened, "values_by_variant", "task=perplexity") == only
         assert defaults_of(opened, "values_by_variant") == {}
+
+
+def test_the_only_task_with_rank_consistencies_is_the_default_of_queries_of_these(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for task in ("translation", "xnli"):
+        evaluation_of(store, "v", task=task, language="fr", split="dev", values={"accuracy": 0.5})
+    keys = {"variant_id": "v", "task": "xnli", "language": "fr", "reference_language": "en", "split": "dev"}
+    row = {**keys, "evaluation_id": "e", "reference_evaluation_id": "f", "value": 0.5, "scoring_rule": "mean"}
+    write_rows(store, "rank_consistency", parameters={}, parents={}, rows={"rank_consistency": [row]})
+    with Catalog.open(store) as opened:
+        found = answer_user_query(opened, "rank_consistency_to_english", []).notes
+        assert found[:2] == tuple(
+            f"{name}: the only {name.partition('=')[0]} that has rank consistencies"
+            for name in ("task=xnli", "split=dev")
+        )
+        assert defaults_of(opened, "values_by_variant") == {"split": "dev"}
 
 
 def notes(catalog: Catalog, text: str, *pairs: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import HubError
-from mlprune.hub import snapshot
+from mlprune.hub import cache_folder, require_hub_or_cache, snapshot
 from tests.hub import Hub, serving, use_hub
 
 FILES = {"README.md": b"# words", "load.py": b"raise SystemExit", "fr/test-0.parquet": b"french", "en/dev.jsonl": b"{}"}
@@ -93,3 +93,11 @@ def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(HubError, match=r"[Cc]onnection refused") as caught:
         fetched("fr/*")
     assert "\n" not in str(caught.value)
+
+
+def test_a_repository_is_required_on_the_hub_or_in_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path)
+    with pytest.raises(HubError, match="cannot be reached, and is not in the cache"):
+        require_hub_or_cache("some/model", kind="model", revision="main")
+    (cache_folder() / "models--some--model").mkdir(parents=True)
+    require_hub_or_cache("some/model", kind="model", revision="main")

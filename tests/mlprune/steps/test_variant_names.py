@@ -72,3 +72,20 @@ def test_one_variant_is_found_by_id_and_by_name_unless_several_have_the_name(met
     with pytest.raises(StoreError, match="several variants") as caught:
         find_variant(method_run.store, "nested")
     assert all(variant.id in str(caught.value) for variant in method_run.named("nested"))
+
+
+def test_a_unique_beginning_of_a_name_stands_for_the_name(method_run: FinishedRun) -> None:
+    expected = find_variants(method_run.store, ["nested"])
+    assert find_variants(method_run.store, ["neste"]) == find_variants(method_run.store, ["methods/neste"]) == expected
+    assert find_variant(method_run.store, "dens") == dense_id(method_run)
+    with pytest.raises(StoreError, match="unknown variant"):
+        find_variants(method_run.store, [""])
+
+
+def test_a_beginning_of_several_names_lists_them(method_run: FinishedRun, tmp_path: Path) -> None:
+    store = copy_of(method_run.store, tmp_path / "store")
+    record = next(iter(store.records("recipes")))
+    rows = [{**row, "recipe": "other", "name": "nestling"} for row in record.rows["names"] if row["name"] == "nested"]
+    store.write_record(made_up_record(record.kind, {"recipe": "other"}, rows={"names": rows}))
+    with pytest.raises(StoreError, match=r"begin with this.*one of nested, nestling"):
+        find_variants(store, ["nest"])

@@ -112,6 +112,11 @@ def test_a_bad_recipe_gives_one_line_and_exit_code_2_and_nothing_is_written(
         (["plan"], ["Missing argument", "plan --help"]),
         (["run", "recipe.yaml"], ["--store", "run --help"]),
         (["query", "--limit", "-1", "--store", "s"], ["--limit", "query --help"]),
+        (["status", "--store", "s", "--last", "-1"], ["'--last': expected at least 1; see", "status --help"]),
+        (["plan", "r.yaml", "--store", "s", "--shrink", "0"], ["'--shrink': expected at least 1; see"]),
+        (["plan", "r.yaml", "--store", "s", "--shrink", "x"], ["'--shrink': expected a value of type integer; see"]),
+        (["import", "some/model", ""], ["an argument is empty", "''"]),
+        (["import", "", "model"], ["an argument is empty", "''"]),
     ],
 )
 def test_a_wrong_command_line_is_one_line(arguments: list[str], parts: list[str], here: Callable[..., Done]) -> None:

@@ -44,3 +44,9 @@ def test_a_model_that_does_not_exist_is_one_line(own_inputs: Path) -> None:
     with pytest.raises(ModelError, match="nothing") as caught:
         load_changed_recipe(path, RecipeChanges(model="./nothing"))
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_model_is_not_the_working_directory(own_inputs: Path) -> None:
+    path = write_recipe(own_inputs, small_recipe())
+    with pytest.raises(ModelError, match=r"no model is named.*--model"):
+        load_changed_recipe(path, RecipeChanges(model=""))

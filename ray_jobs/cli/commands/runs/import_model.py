@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
+from mlprune.errors import BadInputError
+from ray_jobs.cli.options import is_path
+
 
 def import_(
     source: Annotated[
         str, typer.Argument(help="Id of a model on the hub, a folder with a published checkpoint, or a .gguf file.")
     ],
-    out: Annotated[Path, typer.Argument(help="Folder to create.")],
+    out: Annotated[str, typer.Argument(help="Folder to create.")],
     *,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub id.")] = "main",
     dtype: Annotated[
@@ -24,6 +27,12 @@ def import_(
 
     Example: mlprune import facebook/xglm-564M models/xglm-564M
     """
-    from ray_jobs.cli.import_text import run_import  # noqa: PLC0415 - commands import lazily, so that --help is fast
+    if not source.strip() or not out.strip():
+        raise BadInputError("an argument is empty", expected="SOURCE and OUT", got=f"{source!r} and {out!r}")
+    from mlprune.hub import require_hub_or_cache  # noqa: PLC0415 - commands import lazily, so that --help is fast
 
-    run_import(source, out, revision=revision, dtype=dtype)
+    if not is_path(source) and not Path(out).exists():
+        require_hub_or_cache(source, kind="model", revision=revision)  # before libraries are imported for seconds
+    from ray_jobs.cli.import_text import run_import  # noqa: PLC0415
+
+    run_import(source, Path(out), revision=revision, dtype=dtype)

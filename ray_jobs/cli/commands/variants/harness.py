@@ -16,7 +16,7 @@ DEFAULT_BATCH_TOKENS = 4096
 
 def harness(
     variants: Annotated[
-        list[str], typer.Argument(help="Variant ids, unique beginnings of ids, or names that a recipe gives them.")
+        list[str], typer.Argument(help="Variant ids, names that a recipe gives them, or unique beginnings of these.")
     ],
     *,
     tasks: Annotated[str, typer.Option(help="Tasks, groups or tags of the harness, separated by commas.")],

@@ -1,6 +1,8 @@
 """`mlprune import`: from a published folder to a pruned variant in two commands."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -61,3 +63,17 @@ def test_a_source_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
     for arguments in (("./nowhere", "out"), (tmp_path / "nowhere", "out"), ("./nowhere", "out", "--dtype", "int8")):
         done = mlprune("import", *arguments, cwd=tmp_path)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+
+
+def test_a_hub_that_cannot_be_reached_is_found_before_libraries_are_imported(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from ray_jobs.cli.application import app\n"
+        "try:\n    app(['import', 'some/model', 'out'], standalone_mode=False)\n"
+        "except Exception as err:\n    print(type(err).__name__, 'torch' in sys.modules)\n"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "HubError False\n"
