@@ -37,7 +37,11 @@ def plan(
     Example: mlprune plan recipe.yaml --store runs/
     """
     show_start(f"planning {recipe}: reading its model and texts")
-    from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415 - commands import lazily, so that --help is fast
+    from ray_jobs.cli.early_checks import require_hub_for_import  # noqa: PLC0415 - commands import lazily
+
+    if model is None:
+        require_hub_for_import(recipe, store)
+    from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
     from ray_jobs.driver.described_nodes import parse_nodes  # noqa: PLC0415
 

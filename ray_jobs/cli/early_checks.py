@@ -1,0 +1,27 @@
+"""Checks of a recipe before libraries are imported for seconds."""
+
+import os
+from pathlib import Path
+
+from mlprune.hub import require_hub_or_cache
+from mlprune.recipe import load_recipe, wants_import
+
+IMPORT_KEY_TEXT = "import:"
+MODEL_CACHE = "MLPRUNE_MODEL_CACHE"
+
+
+def require_hub_for_import(recipe_path: Path, store_uri: str) -> None:
+    """Check that the hub can be asked for the model that a recipe imports, unless it may be imported already.
+
+    Raises:
+        RecipeError: the recipe cannot be used.
+        HubError: the hub cannot be reached.
+    """
+    if "://" in store_uri or Path(store_uri).exists() or os.environ.get(MODEL_CACHE):
+        return
+    if not recipe_path.is_file() or IMPORT_KEY_TEXT.encode() not in recipe_path.read_bytes():
+        return
+    recipe = load_recipe(recipe_path)
+    name = recipe.model.path or ""
+    if wants_import(recipe.model) and not recipe.resolve(name).exists():
+        require_hub_or_cache(name, kind="model", revision=recipe.model.revision)
