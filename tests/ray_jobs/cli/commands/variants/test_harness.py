@@ -40,7 +40,7 @@ def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_th
     tmp_path: Path,
 ) -> None:
     store = copy_of(small_run.store, tmp_path / "store")
-    done = here("harness", "dense", "sweep", *arguments(store, small_run, tasks, limit=3))
+    done = here("harness", "dense", "ordering", "sweep", *arguments(store, small_run, tasks, limit=3))
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0].split() == ["variant", "task", "metric", "filter", "value", "stderr"]
@@ -52,13 +52,13 @@ def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_th
     assert len(lines) - 1 == len(rows)
     assert all(any(row["variant_id"] in line and row["metric"] in line for line in lines) for row in rows)
     n_variants = len({row["variant_id"] for row in rows})
-    assert n_variants == len(small_run.plan.variants), "dense is the name of the base model and of two variants"
+    assert n_variants == len(small_run.plan.variants), "ordering is the name of two variants"
     assert {row["task"]: (row["n"], row["most"]) for row in counts} == {
         "local_choice": (n_variants, 3),
         "local_text": (n_variants, 3),
     }
     assert check(store) == ([], [])
-    again = here("harness", "dense", "sweep", *arguments(store, small_run, tasks, limit=3))
+    again = here("harness", "dense", "ordering", "sweep", *arguments(store, small_run, tasks, limit=3))
     assert again.out == done.out
     assert again.err.count("already done") == 2 * n_variants
 
