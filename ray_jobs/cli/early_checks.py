@@ -17,11 +17,19 @@ def require_hub_for_import(recipe_path: Path, store_uri: str) -> None:
         RecipeError: the recipe cannot be used.
         HubError: the hub cannot be reached.
     """
-    if "://" in store_uri or Path(store_uri).exists() or os.environ.get(MODEL_CACHE):
+    if "://" in store_uri or _exists(Path(store_uri)) or os.environ.get(MODEL_CACHE):
         return
     if not recipe_path.is_file() or IMPORT_KEY_TEXT.encode() not in recipe_path.read_bytes():
         return
     recipe = load_recipe(recipe_path)
     name = recipe.model.path or ""
-    if wants_import(recipe.model) and not recipe.resolve(name).exists():
+    if wants_import(recipe.model) and not _exists(recipe.resolve(name)):
         require_hub_or_cache(name, kind="model", revision=recipe.model.revision)
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path exists; False if the system cannot have such a name, which a later check reports."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
