@@ -1,17 +1,15 @@
 """Run the child process of an import, and pass on its messages."""
 
-import os
 import signal
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-import mlprune
+from mlprune.child_environment import child_environment
 from mlprune.errors import ModelError
 from mlprune.importing.child_messages import ChildJob, ChildResult, parse_message, result_from
 from mlprune.importing.sources.weight_format import Report
@@ -48,8 +46,6 @@ def run_child(job: ChildJob, *, lock: int, report: Report, progress: Progress) -
 @contextmanager
 def _started(errors: IO[bytes], lock: int) -> Iterator["subprocess.Popen[str]"]:
     """Start the child; it is killed if the block raises."""
-    paths = [str(Path(mlprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, **OFFLINE, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     command = [sys.executable, "-P", "-m", "mlprune.isolation", MODULE]
     with subprocess.Popen(  # noqa: S603 - the command is ours
         command,
@@ -57,7 +53,7 @@ def _started(errors: IO[bytes], lock: int) -> Iterator["subprocess.Popen[str]"]:
         stdout=subprocess.PIPE,
         stderr=errors,
         pass_fds=(lock,),
-        env=environment,
+        env={**child_environment(), **OFFLINE},
         encoding="utf-8",
     ) as process:
         try:

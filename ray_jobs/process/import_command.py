@@ -2,19 +2,17 @@
 
 import fcntl
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlprune.child_environment import child_environment
 from mlprune.errors import ModelError
 
 logger = logging.getLogger(__name__)
 
-ROOT = Path(__file__).parents[2]
-"""Folder of our packages; a submitted working directory is not installed."""
 COMMAND = (sys.executable, "-m", "ray_jobs.cli", "import")
 ERROR_PREFIX = "mlprune: "
 """Beginning of the line that the command line prints for bad input."""
@@ -55,8 +53,7 @@ def _only_process(target: Path) -> Iterator[None]:
 
 def _run(command: list[str]) -> tuple[int, str]:
     """Run a command; its progress goes to stderr. Returns its exit code and the text of its error."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    environment = child_environment()
     message = ""
     with subprocess.Popen(  # noqa: S603 - the command is ours
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, encoding="utf-8", errors="replace"
