@@ -1,6 +1,5 @@
 """Tables of the real study, for the terminal and as CSV."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,8 +7,10 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from catalog.results import QueryResult, to_csv
 from infra.real.comparisons import Comparison
 from infra.real.values import Value
+from mlprune.atomic import write_atomically
 
 
 def values_table(values: Sequence[Value], task: str) -> Table:
@@ -54,9 +55,7 @@ def write_tables(folder: Path, values: Sequence[Value], comparisons: Sequence[Co
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        columns = [name for name in rows[0] if name != "difference"] if rows else []
-        writer = csv.DictWriter(file, fieldnames=columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{value:.6g}" if isinstance(value, float) else value for k, value in row.items()})
+    columns = tuple(name for name in rows[0] if name != "difference") if rows else ()
+    cells = (tuple(row[name] for name in columns) for row in rows)
+    texts = (tuple(f"{value:.6g}" if isinstance(value, float) else value for value in row) for row in cells)
+    write_atomically(path, f"{to_csv(QueryResult(columns, tuple(texts)))}\n".encode())
