@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from catalog.store.database_file import FILE_NAME, write_ahead_log
+from mlprune.cache_folders import user_cache_folder
 from mlprune.errors import MlpruneError
 from mlprune.store.store import Store
 
@@ -29,9 +30,8 @@ UploadedFile = dict[str, float]
 
 def cache_folder(store: Store) -> Path:
     """Return this machine's cache folder for the catalog of a store, in `$XDG_CACHE_HOME` or `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = json.dumps([store.uri.rstrip("/"), *(os.environ.get(variable) for variable in _ENDPOINTS)])
-    return Path(base) / "mlprune" / "catalogs" / hashlib.sha256(name.encode()).hexdigest()[:20]
+    return user_cache_folder() / "catalogs" / hashlib.sha256(name.encode()).hexdigest()[:20]
 
 
 class SharedCatalog:

@@ -23,7 +23,7 @@ from mlprune.models.checkpoint.weight_files import (
     read_json_object,
 )
 from mlprune.models.checkpoint.weight_scan import scan_weights
-from mlprune.models.metadata_cache import cached_metadata
+from mlprune.models.metadata_cache import FileStates, cached_metadata, file_states
 from mlprune.models.tokenizer_checks import SENTENCE, check_size, coverage, require_vocabulary
 
 if TYPE_CHECKING:
@@ -98,20 +98,11 @@ def load_tokenizer(path: Path) -> "PreTrainedTokenizerBase":
         ModelError: the folder has no tokenizer, it cannot be read, or it has no end-of-sequence token.
     """
     require_vocabulary(path, importable=False)
-    return _load_tokenizer(path, _file_states(path))
-
-
-def _file_states(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
-    """Return name, size, time of change [ns] and inode of the files of a folder; empty if it cannot be read."""
-    try:
-        files = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
-    except OSError:
-        return ()
-    return tuple((name, status.st_size, status.st_ctime_ns, status.st_ino) for name, status in files)
+    return _load_tokenizer(path, file_states(path))
 
 
 @lru_cache(maxsize=2)
-def _load_tokenizer(path: Path, file_states: tuple[tuple[str, int, int, int], ...]) -> "PreTrainedTokenizerBase":
+def _load_tokenizer(path: Path, states: FileStates | None) -> "PreTrainedTokenizerBase":
     """Load a tokenizer from files in a known state."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - takes a second, and a finished recipe needs no tokenizer
 

@@ -11,15 +11,15 @@ Entries are small files below `$XDG_CACHE_HOME/mlprune/models` (`~/.cache` by de
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from mlprune.atomic import write_atomically
+from mlprune.cache_folders import user_cache_folder
 from mlprune.hashing import digest
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def cached_metadata(folder: Path, name: str, compute: Callable[[], Mapping[str, 
         name: name of the metadata, unique within a folder.
         compute: returns JSON values; its errors are raised.
     """
-    entry = _cache_folder() / f"{digest([str(folder.resolve()), name])[:20]}.json"
+    entry = user_cache_folder() / "models" / f"{digest([str(folder.resolve()), name])[:20]}.json"
     state = _state(folder)
     stored = _read(entry)
     if stored is not None and stored["state"] == state:
@@ -50,9 +50,8 @@ def cached_metadata(folder: Path, name: str, compute: Callable[[], Mapping[str, 
     return metadata
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mlprune" / "models"
+FileStates: TypeAlias = tuple[tuple[str, tuple[int, int, int, int]], ...]
+"""Names of files, each with size, mtime [ns], ctime [ns] and inode."""
 
 
 class _State(TypedDict):
@@ -73,15 +72,21 @@ class _Entry(TypedDict):
 
 def _state(folder: Path) -> _State | None:
     """Return the current state of a folder; None if it cannot be read."""
+    states = file_states(folder)
+    if states is None:
+        return None
+    return {"files": {name: list(numbers) for name, numbers in states}, "code": _code_hash()}
+
+
+def file_states(folder: Path) -> FileStates | None:
+    """Return the current state of the files of a folder, sorted; None if it cannot be read."""
     try:
-        files = {
-            file.name: [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-            for file in sorted(folder.iterdir())
-            for status in [file.stat()]
-        }
+        files = [(file.name, file.stat()) for file in sorted(folder.iterdir())]
     except OSError:
         return None
-    return {"files": files, "code": _code_hash()}
+    return tuple(
+        (name, (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)) for name, status in files
+    )
 
 
 def _is_settled(state: _State) -> bool:

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
+from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.hub import require_hub_or_cache
-from mlprune.recipe import load_recipe, wants_import
+from mlprune.recipe import IMPORT_KEY, load_recipe, wants_import
 
-IMPORT_KEY_TEXT = "import:"
-MODEL_CACHE = "MLPRUNE_MODEL_CACHE"
+IMPORT_KEY_TEXT = f"{IMPORT_KEY}:"
 
 
 def require_hub_for_import(recipe_path: Path, store_uri: str) -> None:
@@ -17,7 +17,7 @@ def require_hub_for_import(recipe_path: Path, store_uri: str) -> None:
         RecipeError: the recipe cannot be used.
         HubError: the hub cannot be reached.
     """
-    if "://" in store_uri or _exists(Path(store_uri)) or os.environ.get(MODEL_CACHE):
+    if "://" in store_uri or _exists(Path(store_uri)) or os.environ.get(MODEL_CACHE_VARIABLE):
         return
     if not recipe_path.is_file() or IMPORT_KEY_TEXT.encode() not in recipe_path.read_bytes():
         return

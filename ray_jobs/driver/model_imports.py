@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlprune.atomic import UNFINISHED
+from mlprune.cache_folders import MODEL_CACHE_VARIABLE, user_cache_folder
 from mlprune.errors import BadInputError, HubError, RecipeError
 from mlprune.hashing import digest
 from mlprune.hub import format_size
@@ -20,7 +21,6 @@ from mlprune.importing.hub_source import HubCheckpoint
 from mlprune.recipe import IMPORT_KEY, BaselineConfig, BaseModelConfig, Recipe, wants_import
 from ray_jobs.process.import_command import run_import_command
 
-CACHE_VARIABLE = "MLPRUNE_MODEL_CACHE"
 CACHE_FOLDER = "imported-models"
 """Folder of the model cache in a local store, or in the user's cache folder."""
 ALLOW_IMPORT = "--allow-import"
@@ -108,16 +108,16 @@ def model_cache(store_uri: str, *, address: str) -> Path:
     Raises:
         BadInputError: a run on a cluster has its store in an object store, and the variable is not set.
     """
-    if folder := os.environ.get(CACHE_VARIABLE):
+    if folder := os.environ.get(MODEL_CACHE_VARIABLE):
         return Path(folder).expanduser().absolute()
     if "://" not in store_uri:
         return Path(store_uri).absolute() / CACHE_FOLDER
     if address in LOCAL_ADDRESSES:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mlprune" / CACHE_FOLDER
+        return user_cache_folder().absolute() / CACHE_FOLDER
     raise BadInputError(
         "a model has to be imported, and this store has no folder that all nodes see; set the variable to one",
         store=store_uri,
-        expected=f"{CACHE_VARIABLE}=/a/folder/that/all/nodes/see",
+        expected=f"{MODEL_CACHE_VARIABLE}=/a/folder/that/all/nodes/see",
     )
 
 

@@ -8,6 +8,7 @@ from ray import ObjectRef
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError
 
 CHECK_TIMEOUT_S = 60.0
@@ -32,8 +33,8 @@ def require_folders(folders: Sequence[str]) -> None:
                 "a node of the cluster does not see the folder of a model",
                 node=tasks[task],
                 path=missing[0],
-                next="keep models on storage that all nodes mount at the same path; MLPRUNE_MODEL_CACHE names such a "
-                "folder for imported models",
+                next="keep models on storage that all nodes mount at the same path; "
+                f"{MODEL_CACHE_VARIABLE} names such a folder for imported models",
             )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mlprune.atomic import UNFINISHED
+from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError, HubError, ModelError, RecipeError
 from mlprune.importing.import_record import ImportRecord, Origin
 from mlprune.plan import build_plan
@@ -18,7 +19,6 @@ from ray_jobs import run as submitted
 from ray_jobs.driver import model_imports
 from ray_jobs.driver.model_imports import (
     CACHE_FOLDER,
-    CACHE_VARIABLE,
     list_pending_imports,
     model_cache,
     newest_import,
@@ -35,7 +35,7 @@ ASKING = {"path": HUB_ID, "import": True}
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(MODEL_CACHE_VARIABLE, raising=False)
     with serving() as one:
         use_hub_in_processes(monkeypatch, one.url, tmp_path / "cache")
         yield one
@@ -141,18 +141,18 @@ def test_without_a_hub_an_earlier_import_of_the_revision_is_used(
 
 
 def test_the_model_cache_is_a_folder_that_all_nodes_see(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(MODEL_CACHE_VARIABLE, raising=False)
     assert model_cache("/shared/runs", address="auto") == Path("/shared/runs") / CACHE_FOLDER
     assert model_cache("s3://bucket/runs", address="none").name == CACHE_FOLDER
     with pytest.raises(BadInputError, match="all nodes see") as caught:
         model_cache("s3://bucket/runs", address="auto")
-    assert CACHE_VARIABLE in str(caught.value)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    assert MODEL_CACHE_VARIABLE in str(caught.value)
+    monkeypatch.setenv(MODEL_CACHE_VARIABLE, str(tmp_path))
     assert model_cache("s3://bucket/runs", address="ray://head:10001") == tmp_path
 
 
 def test_a_changed_folder_is_imported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "imported"))
+    monkeypatch.setenv(MODEL_CACHE_VARIABLE, str(tmp_path / "imported"))
     (tmp_path / "published").mkdir()
     (tmp_path / "published" / "pytorch_model.bin").write_bytes(b"one")
     value = {**small_recipe(), "model": {"path": "published", "import": True}}
@@ -165,7 +165,7 @@ def test_a_changed_folder_is_imported_again(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_gguf_file_is_a_model_to_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "imported"))
+    monkeypatch.setenv(MODEL_CACHE_VARIABLE, str(tmp_path / "imported"))
     recipe = parse_recipe({**small_recipe(), "model": {"path": "m.gguf", "import": True}}, folder=tmp_path)
     targets = []
     for content in (b"GGUF", b"GGUF again"):
