@@ -110,6 +110,8 @@ class PytorchReader:
 
     def _file_specs(self, file: str) -> Iterator[TensorSpec]:
         tensors = self._tensors(file)
+        if self._is_mapped[file]:
+            check_storage_sizes(self._folder / file)
         for name in sorted(tensors, key=lambda name: tensors[name].data_ptr()):
             tensor = tensors[name]
             storage = (file, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), str(tensor.dtype))
@@ -118,10 +120,7 @@ class PytorchReader:
     def _tensors(self, file: str) -> Mapping[str, Tensor]:
         if self._opened[0] != file:
             self._opened = ("", {})
-            tensors = load_tensors(self._folder / file, is_mapped=self._is_mapped[file])
-            if self._is_mapped[file]:
-                check_storage_sizes(self._folder / file)
-            self._opened = (file, tensors)
+            self._opened = (file, load_tensors(self._folder / file, is_mapped=self._is_mapped[file]))
         return self._opened[1]
 
     def _check_index(self, index: Path) -> None:
