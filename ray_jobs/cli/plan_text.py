@@ -20,8 +20,9 @@ from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_chang
 from ray_jobs.driver.model_imports import (
     ALLOW_IMPORT,
     RequestedImport,
-    list_pending_imports,
-    with_imported_models,
+    import_requested,
+    pending_imports,
+    requested_imports,
 )
 
 
@@ -42,10 +43,10 @@ def describe_plan(
         BadInputError: the recipe cannot be run, or does not fit on the machines.
     """
     recipe = load_changed_recipe(recipe_path, changes)
-    pending_imports = () if allow_import else list_pending_imports(recipe, store_uri=store_uri)
-    if pending_imports:
-        return "\n".join(_describe_imports(recipe, pending_imports))
-    plan = build_plan(with_imported_models(recipe, store_uri=store_uri, address="local", is_allowed=allow_import))
+    requested = requested_imports(recipe, store_uri=store_uri, address="local")
+    if not allow_import and (missing := pending_imports(requested)):
+        return "\n".join(_describe_imports(recipe, missing))
+    plan = build_plan(import_requested(recipe, requested, is_allowed=allow_import))
     store = Store(store_uri)
     pending = pending_jobs(plan.jobs, store)
     needs = needs_of(plan, pending)

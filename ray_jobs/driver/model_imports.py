@@ -69,7 +69,12 @@ def with_imported_models(recipe: Recipe, *, store_uri: str, address: str, is_all
         BadInputError: a model has to be imported and that is not allowed, or the import fails.
     """
     requested = requested_imports(recipe, store_uri=store_uri, address=address)
-    pending = _pending(requested)
+    return import_requested(recipe, requested, is_allowed=is_allowed)
+
+
+def import_requested(recipe: Recipe, requested: Mapping[str, RequestedImport], *, is_allowed: bool) -> Recipe:
+    """Import models that are missing, and return the recipe with the folders; see `with_imported_models`."""
+    pending = pending_imports(requested)
     if pending and not is_allowed:
         raise not_allowed(pending[0])
     for request in pending:
@@ -77,13 +82,7 @@ def with_imported_models(recipe: Recipe, *, store_uri: str, address: str, is_all
     return _replaced(recipe, requested)
 
 
-def list_pending_imports(recipe: Recipe, *, store_uri: str, address: str = "local") -> list[RequestedImport]:
-    """Return the imports that a recipe asks for and that were not done; see `requested_imports` for errors."""
-    requested = requested_imports(recipe, store_uri=store_uri, address=address)
-    return _pending(requested)
-
-
-def _pending(requested: Mapping[str, RequestedImport]) -> list[RequestedImport]:
+def pending_imports(requested: Mapping[str, RequestedImport]) -> list[RequestedImport]:
     """Return one import for each folder that is missing."""
     by_target = {request.target: request for request in requested.values()}
     return [request for request in by_target.values() if not request.is_done]

@@ -19,9 +19,11 @@ from ray_jobs import run as submitted
 from ray_jobs.driver import model_imports
 from ray_jobs.driver.model_imports import (
     CACHE_FOLDER,
-    list_pending_imports,
+    RequestedImport,
     model_cache,
     newest_import,
+    pending_imports,
+    requested_imports,
     with_imported_models,
 )
 from tests.command_line import Done
@@ -31,6 +33,10 @@ from tests.tiny_recipes import copied_inputs, small_recipe, write_recipe
 
 HUB_ID = "facebook/tiny-xglm"
 ASKING = {"path": HUB_ID, "import": True}
+
+
+def list_pending_imports(recipe: Recipe, *, store_uri: str) -> list[RequestedImport]:
+    return pending_imports(requested_imports(recipe, store_uri=store_uri, address="local"))
 
 
 @pytest.fixture
