@@ -19,6 +19,12 @@ def mlprune(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
+@pytest.fixture(autouse=True)
+def own_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder of temporary files: `gc` also lists what killed tests left in the shared one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 def test_compact_merges_the_record_files_into_a_segment(store: Store) -> None:
     result = mlprune("store", "compact", "--store", store.uri)
     assert (result.exit_code, result.stdout) == (0, "3 record files merged into 1 segments\n")
@@ -42,10 +48,7 @@ def test_gc_lists_files_and_deletes_them_only_on_request(store: Store, tmp_path:
     assert deleted.stdout.splitlines()[-1].startswith("1 of 1 files deleted")
 
 
-def test_gc_includes_scratch_folders_of_processes_that_have_ended(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_gc_includes_scratch_folders_of_processes_that_have_ended(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / f"{PREFIX}abandoned"
     folder.mkdir()
     (folder / OWNER).write_text(str(this_process()).rpartition("/")[0] + "/1")  # our process number, another start
