@@ -1,12 +1,16 @@
 """Helpers for tests of shards and chains."""
 
+import io
 import pickle
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from mlprune.models.inference.visitor import BlockVisitor, Result, ShardMessage
+from mlprune.models.chain import Chain
+from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import MemoryBudget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
@@ -31,6 +35,53 @@ def run_visitor(shards: Sequence[Shard], visitor: BlockVisitor[Result], *, pickl
     for shard in shards[:-1]:
         messages = shard.advance(sent(messages))
     return shards[-1].finish(sent(messages))[0]
+
+
+class TensorPickler(pickle.Pickler):
+    """A pickler that lists the tensors that it writes."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.tensors: list[torch.Tensor] = []
+
+    def reducer_override(self, value: object) -> Any:
+        if isinstance(value, torch.Tensor):
+            self.tensors.append(value)
+        return NotImplemented
+
+
+class TransportChain:
+    """A chain that pickles everything that would leave the process of a shard, and counts it."""
+
+    def __init__(self, inner: Chain) -> None:
+        self._inner = inner
+        self.n_blocks = inner.n_blocks
+        self.spans = inner.spans
+        self.result_bytes: Counter[str] = Counter()
+        """Name of a method -> bytes of its results."""
+        self.tensors: dict[str, list[torch.Tensor]] = {}
+        """Name of a method -> tensors in its results."""
+
+    def _sent(self, method: str, result: Any) -> Any:
+        file = io.BytesIO()
+        pickler = TensorPickler(file)
+        pickler.dump(result)
+        self.result_bytes[method] += len(file.getvalue())
+        if pickler.tensors:
+            assert {tensor.device.type for tensor in pickler.tensors} == {"cpu"}, method
+            self.tensors.setdefault(method, []).extend(pickler.tensors)
+        return pickle.loads(file.getvalue())
+
+    def on_block(self, block: int, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        sent_args, sent_kwargs = pickle.loads(pickle.dumps((args, kwargs)))
+        return self._sent(method.__name__, self._inner.on_block(block, method, *sent_args, **sent_kwargs))
+
+    def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
+        for result in self._inner.stream(operation, items):
+            yield self._sent("stream", result)
+
+    def everywhere(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
+        return [self._sent(method.__name__, result) for result in self._inner.everywhere(method, *args, **kwargs)]
 
 
 LENGTHS = (7, 4, 1, 5)

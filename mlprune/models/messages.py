@@ -1,9 +1,9 @@
-"""Batches that enter a chain of shards, and the hidden states that one shard passes to the next.
+"""Batches that enter a chain of shards, the hidden states that one shard passes to the next, and what a sweep observes.
 
 All are frozen records of tensors and plain values, so they can be pickled. They contain no cache, module or weight.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -139,6 +139,16 @@ class SweepStates:
     states: HiddenStates
     counted: Tensor
     """[b, s] bool, True at the tokens that count in statistics."""
+
+
+@dataclass(frozen=True)
+class SweepObservation:
+    """What a sequential sweep observed of one block. It does not leave the process of the shard."""
+
+    sums: Mapping[Hashable, Mapping[str, Tensor]]
+    """Key of a batch -> input -> [b, in] float32, sums of squares over counted tokens."""
+    products: Mapping[str, Tensor]
+    """Input -> [in, in] float64, sum of x x^T over the counted tokens of all batches; empty if not asked for."""
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.block_batching import finish, run_blocks_in_step
 from mlprune.models.inference.visitor import Result, ShardMessage
-from mlprune.models.messages import SweepStates, TokenBatch
+from mlprune.models.messages import SweepObservation, SweepStates, TokenBatch
 from mlprune.models.placement.budget import GroupLimit
 
 if TYPE_CHECKING:  # these import transformers, which takes seconds
@@ -32,9 +32,10 @@ LayerTensors = Mapping[str, Tensor]
 """Layer (or input of layers) -> tensor."""
 ChooseMasks = Callable[[LayerTensors], tuple[LayerTensors, Extra]]
 """Called with {layer: dense weight [out, in]}; returns ({layer: keep mask}, anything). Picklable."""
-ChooseWeights = Callable[[LayerTensors, LayerTensors], tuple[LayerTensors, LayerTensors, Extra]]
-"""Called with {layer: dense weight [out, in]} and {input: sum of x x^T [in, in] float64} of the last `sweep_observe`
-(empty if it kept no products); returns ({layer: keep mask}, {layer: new weight [out, in]}, anything). Picklable."""
+ChooseWeights = Callable[[LayerTensors], tuple[LayerTensors, LayerTensors, Extra]]
+"""The same, but returns ({layer: keep mask}, {layer: new weight [out, in]}, anything)."""
+SweepChoice = Callable[[LayerTensors, SweepObservation], tuple[LayerTensors, LayerTensors, Extra]]
+"""The same, but is also called with the observation of the last `sweep_observe`."""
 
 
 class Shard:
@@ -130,21 +131,35 @@ class Shard:
         self._offloaded.load(EMBEDDINGS)
         self._sweep_states.start(key, batch)
 
-    def sweep_observe(
-        self, block: int, keys: Sequence[Hashable], *, with_products: bool = False
-    ) -> dict[Hashable, dict[str, Tensor]]:
-        """Run a block for its statistics only; the kept states remain those before the block.
+    def sweep_observe(self, block: int, keys: Sequence[Hashable], *, with_products: bool = False) -> None:
+        """Run a block for its statistics only, and keep them for `sweep_prune`; the kept states remain those before it.
 
         Args:
             block: a block of this shard.
-            keys: keys of the states; results are in their order.
-            with_products: also sum x x^T over the counted tokens of all keys, for `rewrite_block`.
-        Returns: key -> input -> [b, in] float32.
+            keys: keys of the states.
+            with_products: also sum x x^T over the counted tokens of all keys.
         Raises:
             StatisticsError: a counted activation is not finite; block and input are named.
         """
         self._offloaded.load(block)
-        return self._sweep_states.observe(block, keys, with_products=with_products)
+        self._sweep_states.observe(block, keys, with_products=with_products)
+
+    @torch.inference_mode()
+    def sweep_prune(self, block: int, choose: SweepChoice[Extra]) -> Extra:
+        """Let a function choose the masks and new weights of a block from its dense weights and the last observation.
+
+        The masks and weights are applied and the observation is dropped. If the function raises, the block stays dense.
+        A weight that its mask removes becomes 0, whatever its new value.
+
+        Returns: the third part of what the function returned. It travels to the caller, so it contains no tensors.
+        Raises:
+            ModelError: a layer does not exist.
+            ShapeError: a mask or a weight does not fit.
+        """
+        self._offloaded.wait()
+        masks, weights, extra = choose(self.masks.dense(block), self._sweep_states.take_observation())
+        self.masks.set_block(block, masks, weights)
+        return extra
 
     def sweep_advance(self, block: int, keys: Sequence[Hashable]) -> None:
         """Run a block with its current weights, and keep the states after it."""
@@ -160,7 +175,7 @@ class Shard:
         self._sweep_states.accept(key, states)
 
     def sweep_clear(self) -> None:
-        """Drop all states and products of a sweep."""
+        """Drop all states and observations of a sweep."""
         self._sweep_states.clear()
         self.free_offloaded()
 
@@ -198,7 +213,7 @@ class Shard:
 
     @torch.inference_mode()
     def rewrite_block(self, block: int, choose: ChooseWeights[Extra]) -> Extra:
-        """Let a function choose masks and new weights of a block, apply them, and drop the products.
+        """Let a function choose masks and new weights of a block from its dense weights, and apply them.
 
         If the function raises, the block stays dense. A weight that its mask removes becomes 0, whatever its new value.
 
@@ -208,7 +223,7 @@ class Shard:
             ShapeError: a mask or a weight does not fit.
         """
         self._offloaded.wait()
-        masks, weights, extra = choose(self.masks.dense(block), self._sweep_states.take_products())
+        masks, weights, extra = choose(self.masks.dense(block))
         self.masks.set_block(block, masks, weights)
         return extra
 

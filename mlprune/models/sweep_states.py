@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.observed_block import observe_inputs
-from mlprune.models.messages import SweepStates, TokenBatch
+from mlprune.models.messages import SweepObservation, SweepStates, TokenBatch
 from mlprune.numeric.activations.gram import GramAccumulator
 from mlprune.parallel import n_threads, parallel_map
 
@@ -29,6 +29,7 @@ class ResidentStates:
     def __init__(self, runner: BlockRunner) -> None:
         self._runner = runner
         self._states: dict[Hashable, SweepStates] = {}
+        self._sums: dict[Hashable, Sums] = {}
         self._products: dict[str, GramAccumulator] = {}
 
     @torch.inference_mode()
@@ -36,9 +37,9 @@ class ResidentStates:
         """Embed a batch and keep its states."""
         self._states[key] = SweepStates(self._runner.embed(batch.token_ids, batch.attention_mask), batch.counted)
 
-    def observe(self, block: int, keys: Sequence[Hashable], *, with_products: bool) -> dict[Hashable, Sums]:
-        """Run a block for its statistics only, see `Shard.sweep_observe`."""
-        self._products.clear()
+    def observe(self, block: int, keys: Sequence[Hashable], *, with_products: bool) -> None:
+        """Run a block for its statistics only and keep them, see `Shard.sweep_observe`."""
+        self._forget()
 
         @torch.inference_mode()
         def observe(key: Hashable) -> tuple[Sums, dict[str, list[Tensor]]]:
@@ -46,13 +47,12 @@ class ResidentStates:
             return observe_inputs(self._runner, block, batch.states, counted=batch.counted, keeps_tokens=with_products)
 
         if not with_products:
-            return {key: sums for key, (sums, _) in zip(keys, parallel_map(observe, keys), strict=True)}
-        sums_of: dict[Hashable, Sums] = {}
+            self._sums.update((key, sums) for key, (sums, _) in zip(keys, parallel_map(observe, keys), strict=True))
+            return
         for group in _groups(keys, n_threads()):
             observations = list(parallel_map(observe, group))
-            sums_of.update((key, sums) for key, (sums, _) in zip(group, observations, strict=True))
+            self._sums.update((key, sums) for key, (sums, _) in zip(group, observations, strict=True))
             self._add_products([tokens for _, tokens in observations])
-        return sums_of
 
     def advance(self, block: int, keys: Iterable[Hashable]) -> None:
         """Run a block and keep the states after it."""
@@ -65,11 +65,12 @@ class ResidentStates:
         for _ in parallel_map(advance, keys):
             pass
 
-    def take_products(self) -> dict[str, Tensor]:
-        """Remove and return the products of the last observed block: input -> [in, in] float64; empty if not kept."""
+    def take_observation(self) -> SweepObservation:
+        """Remove and return what the last observed block gave."""
         products = {name: sums.matrix() for name, sums in self._products.items()}
-        self._products.clear()
-        return products
+        observation = SweepObservation(dict(self._sums), products)
+        self._forget()
+        return observation
 
     def release(self, key: Hashable) -> SweepStates:
         """Remove states and return them on the CPU."""
@@ -81,8 +82,12 @@ class ResidentStates:
         self._states[key] = SweepStates(batch.states.to(self._runner.device), batch.counted)
 
     def clear(self) -> None:
-        """Drop all states and products."""
+        """Drop all states and observations."""
         self._states.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sums.clear()
         self._products.clear()
 
     def _add_products(self, observed: Sequence[Mapping[str, Sequence[Tensor]]]) -> None:

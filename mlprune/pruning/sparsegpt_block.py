@@ -19,7 +19,7 @@ def sparsegpt_block(
     score: ScoreSpec,
     sparsities: LayerSparsities,
     family: str,
-) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[BlockLevels, dict[str, Tensor]]]:
+) -> tuple[BlockLevels, dict[str, Tensor]]:
     """Choose masks and new weights of every layer of a block (Frantar and Alistarh, arXiv:2301.00774).
 
     Args:
@@ -28,7 +28,7 @@ def sparsegpt_block(
         score: structure and damping.
         sparsities: layer -> its single sparsity; a layer with sparsity 0 is not changed.
         family: name of the family, which maps layers to their inputs.
-    Returns: keep masks; new weights of the pruned layers, in their dtype; and levels and new weights for the store.
+    Returns: levels 0 (removed) and 1 (kept) of all layers; new weights of the pruned layers, in their dtype.
     Raises:
         StatisticsError: a Hessian is not positive definite with any damping.
     """
@@ -51,6 +51,5 @@ def sparsegpt_block(
         return levels, result.weight.to(weight.dtype)
 
     made = dict(zip(weights, parallel_map(rewritten, weights), strict=True))
-    masks = {layer: levels.levels.bool() for layer, (levels, _) in made.items()}
     changed = {layer: weight for layer, (_, weight) in made.items() if weight is not None}
-    return masks, changed, ({layer: levels for layer, (levels, _) in made.items()}, changed)
+    return {layer: levels for layer, (levels, _) in made.items()}, changed

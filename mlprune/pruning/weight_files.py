@@ -19,7 +19,7 @@ def weights_path(owner: str, block: int) -> str:
 
 def write_block_weights(store: Store, path: str, weights: Mapping[str, Tensor]) -> Artefact:
     """Write the changed weights of one block: layer -> [out, in], pruned entries exactly 0."""
-    return store.write_bytes(path, save({layer: weight.contiguous() for layer, weight in weights.items()}))
+    return store.write_bytes(path, save({layer: weight.cpu().contiguous() for layer, weight in weights.items()}))
 
 
 def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
@@ -35,11 +35,7 @@ def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
 
 
 def stored_weights(
-    weights: Mapping[str, Tensor],
-    _products: Mapping[str, Tensor],
-    store_uri: str,
-    masks: Artefact,
-    changed: Artefact,
+    weights: Mapping[str, Tensor], store_uri: str, masks: Artefact, changed: Artefact
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], None]:
     """Return the keep masks and changed weights of a block; shards call it to rewrite a block from the store."""
     return stored_keep_masks(weights, store_uri, masks, 0)[0], read_block_weights(Store(store_uri), changed), None

@@ -23,7 +23,7 @@ from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.combine import combined_block
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
 from mlprune.steps.prune.stored_masks import require_masks, stored_masks
-from mlprune.steps.prune.sweep import roles, swept_factors
+from mlprune.steps.prune.sweep_block import roles, swept_factors
 from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant, scored_variant
 from mlprune.store.records import Record
 from mlprune.store.store import Store

@@ -96,9 +96,8 @@ def halved(weights, seed):
     return {layer: torch.rand(weight.shape, generator=generator) > 0.5 for layer, weight in weights.items()}, seed
 
 
-def scaled(weights, products, factor):
+def scaled(weights, factor):
     masks, _ = halved(weights, 3)
-    assert bool(products) == (factor > 1)
     return masks, {layer: (weight * factor).double() for layer, weight in weights.items()}, None
 
 
@@ -110,12 +109,14 @@ def swept(chain, *, with_products):
     seen = []
     for block in range(N_BLOCKS):
         advance_to(chain, block, keys)
-        sums = chain.on_block(block, Shard.sweep_observe, block, keys, with_products=with_products)
-        seen += [tensor for key in keys for tensor in sums[key].values()]
-        if with_products:
-            chain.on_block(block, Shard.rewrite_block, block, partial(scaled, factor=2.0))
-        else:
-            assert chain.on_block(block, Shard.prune_block, block, partial(halved, seed=block)) == block
+        chain.on_block(block, Shard.sweep_observe, block, keys, with_products=with_products)
+
+        def choose(weights, observation):
+            seen.extend(tensor for key in keys for tensor in observation.sums[key].values())
+            assert bool(observation.products) == with_products
+            return scaled(weights, 2.0) if with_products else (halved(weights, 3)[0], {}, None)
+
+        chain.on_block(block, Shard.sweep_prune, block, choose)
         if block + 1 < N_BLOCKS:
             chain.on_block(block, Shard.sweep_advance, block, keys)
     chain.everywhere(Shard.sweep_clear)

@@ -13,6 +13,7 @@ from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import SweepObservation
 from mlprune.models.shard import Shard
 from mlprune.models.shard_loader import load_shard
 from tests.chains import text_batch
@@ -56,11 +57,13 @@ def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, 
     swept = {}
     for block in range(3):
         advance_to(chain, block, ["k"])
-        observed = chain.on_block(block, Shard.sweep_observe, block, ["k"])
-        swept |= {(block, group): sums for group, sums in observed["k"].items()}
-        chosen = {layer: masks[block, layer] for layer in family.layers}
-        choose = lambda _, chosen=chosen: (chosen, len(chosen))  # noqa: E731
-        assert chain.on_block(block, Shard.prune_block, block, choose) == len(chosen)
+        assert chain.on_block(block, Shard.sweep_observe, block, ["k"]) is None
+
+        def choose(_weights, observation, block=block):
+            swept.update({(block, group): sums for group, sums in observation.sums["k"].items()})
+            return {layer: masks[block, layer] for layer in family.layers}, {}, block
+
+        assert chain.on_block(block, Shard.sweep_prune, block, choose) == block
         chain.on_block(block, Shard.sweep_advance, block, ["k"])
     whole = local_chain(folders[name])
     for block in range(3):
@@ -93,8 +96,10 @@ def swept_with_products(path, family, *, n_shards):
     """A sweep that halves large weights: its chain, and all its products and statistics in order."""
     chain, batches, seen = local_chain(path, n_shards=n_shards), sweep_batches(), []
 
-    def halve(weights, products, least):
-        seen.append({name: matrix.clone() for name, matrix in products.items()})
+    def halve(weights, observation, least):
+        assert list(observation.sums) == list(KEYS)
+        seen.extend(observation.sums.values())
+        seen.append({name: matrix.clone() for name, matrix in observation.products.items()})
         masks = {layer: weight.abs() >= least for layer, weight in weights.items()}
         return masks, {layer: weight / 2 for layer, weight in weights.items()}, sorted(weights)
 
@@ -102,10 +107,8 @@ def swept_with_products(path, family, *, n_shards):
         chain.on_block(0, Shard.sweep_start, key, batch)
     for block in range(3):
         advance_to(chain, block, KEYS)
-        observed = chain.on_block(block, Shard.sweep_observe, block, KEYS, with_products=True)
-        assert list(observed) == list(KEYS)
-        seen += observed.values()
-        assert chain.on_block(block, Shard.rewrite_block, block, partial(halve, least=0.1)) == sorted(family.layers)
+        chain.on_block(block, Shard.sweep_observe, block, KEYS, with_products=True)
+        assert chain.on_block(block, Shard.sweep_prune, block, partial(halve, least=0.1)) == sorted(family.layers)
         chain.on_block(block, Shard.sweep_advance, block, KEYS)
     return chain, seen
 
@@ -158,8 +161,8 @@ def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense
             now = shard.runner.modules[block].get_submodule(layer).weight
             assert torch.equal(now, torch.where(weight.abs() >= 0.1, weight / 2, 0.0))
     given = []
-    shard.rewrite_block(1, lambda weights, products: (given.append((weights, products)), ({}, {}, None))[1])
-    assert given[0][1] == {}
+    shard.sweep_prune(1, lambda weights, observation: (given.append((weights, observation)), ({}, {}, None))[1])
+    assert given[0][1] == SweepObservation({}, {})
     assert all(
         torch.equal(weight, oriented(dense[1].get_submodule(key).weight, family)) for key, weight in given[0][0].items()
     )
@@ -169,12 +172,12 @@ def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense
         assert torch.equal(now, dense[block].get_submodule(layer).weight)
 
 
-def test_clearing_a_sweep_drops_its_products(folders):
+def test_clearing_a_sweep_drops_its_observation(folders):
     shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
     shard.sweep_start("k", text_batch())
     shard.sweep_observe(0, ["k"], with_products=True)
     shard.sweep_clear()
-    assert shard.rewrite_block(0, lambda _, products: ({}, {}, len(products))) == 0
+    assert shard.sweep_prune(0, lambda _, observation: ({}, {}, observation)) == SweepObservation({}, {})
 
 
 def test_a_non_finite_activation_in_a_sweep_is_an_error_that_names_block_and_input(tmp_path, threads):

@@ -8,6 +8,7 @@ from mlprune.errors import StatisticsError
 from mlprune.methods import SparseGptParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.sparsegpt import sparsegpt
+from mlprune.pruning.scoring import keep_masks
 from mlprune.pruning.sparsegpt_block import sparsegpt_block
 from mlprune.pruning.spec import ScoreSpec
 
@@ -34,8 +35,8 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
     parameters = SparseGptParameters() if damping is None else SparseGptParameters(damping)
     choice = ScoreSpec("sparsegpt", structure, score_parameters=parameters)
     grams = products()
-    masks, changed, (levels, again) = sparsegpt_block(weights, grams, choice, dict.fromkeys(weights, (0.5,)), "xglm")
-    assert again is changed
+    levels, changed = sparsegpt_block(weights, grams, choice, dict.fromkeys(weights, (0.5,)), "xglm")
+    masks = keep_masks(levels, level=0)
     for layer, weight in weights.items():
         options = {} if damping is None else {"damping": damping}
         expected = sparsegpt(weight, grams[XGLM.input_of(layer)], sparsity=0.5, structure=structure, **options)
@@ -48,17 +49,15 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
 
 def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor]) -> None:
     sparsities = {**dict.fromkeys(weights, (0.5,)), "fc1": (0.0,)}
-    masks, changed, (levels, _) = sparsegpt_block(
-        weights, products(), ScoreSpec("sparsegpt", "matrix"), sparsities, "xglm"
-    )
-    assert masks["fc1"].all()
+    levels, changed = sparsegpt_block(weights, products(), ScoreSpec("sparsegpt", "matrix"), sparsities, "xglm")
+    assert keep_masks(levels, level=0)["fc1"].all()
     assert set(changed) == set(weights) - {"fc1"}
     assert (levels["fc1"].n_removed, levels["fc1"].n_dampings) == ((0,), None)
 
 
 def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> None:
     narrow = {layer: one.bfloat16() for layer, one in weights.items()}
-    _, changed, _ = sparsegpt_block(
+    _, changed = sparsegpt_block(
         narrow, products(), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
     )
     assert {one.dtype for one in changed.values()} == {torch.bfloat16}
@@ -68,7 +67,7 @@ def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights
     grams = products()
     grams["fc1"] = grams["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
     assert torch.linalg.eigvalsh(grams["fc1"]).min() < -1
-    _, _, (levels, _) = sparsegpt_block(
+    levels, _ = sparsegpt_block(
         weights, grams, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
     )
     assert levels["fc1"].n_dampings is not None

@@ -47,7 +47,7 @@ def test_a_shard_gets_masks_and_weights_from_the_store(store: Store) -> None:
     masks = write_block_masks(store, mask_path("abc", 0), levels)
     file = write_block_weights(store, weights_path("abc", 0), weights)
     dense = {layer: torch.zeros(3, 4) for layer in weights}
-    keep, result, extra = stored_weights(dense, {}, store.uri, masks, file)
+    keep, result, extra = stored_weights(dense, store.uri, masks, file)
     assert extra is None
     assert all(torch.equal(keep[layer], one > 0) for layer, one in weights.items())
     assert all(torch.equal(result[layer], one) for layer, one in weights.items())

@@ -21,6 +21,7 @@ from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.store.store import Store
+from tests.chains import TransportChain
 from tests.method_reference import LAYERS, ByHand, counted, demonstrations
 from tests.tiny_recipes import FinishedRun, chain_of, contents, layer_inputs, method_recipe, reference_model
 
@@ -28,7 +29,7 @@ XGLM = FAMILIES["xglm"]
 
 
 class WatchedChain:
-    """A chain that notes its calls, and raises when a block is about to be pruned or rewritten."""
+    """A chain that notes its calls, and raises when a block is about to be pruned."""
 
     def __init__(self, inner: Chain, *, stop_at: int | None = None) -> None:
         self._inner = inner
@@ -38,7 +39,7 @@ class WatchedChain:
         self.calls: list[tuple[Callable[..., Any], int]] = []
 
     def on_block(self, block: int, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if method in (Shard.prune_block, Shard.rewrite_block) and block == self._stop_at:
+        if method is Shard.sweep_prune and block == self._stop_at:
             raise WorkerLostError("killed", block=block)
         self.calls.append((method, block))
         return self._inner.on_block(block, method, *args, **kwargs)
@@ -211,6 +212,24 @@ def test_shards_and_masks_left_on_the_chain_change_no_byte(
     chain.everywhere(Shard.set_keep_masks, {(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     job.run(store, lambda: chain)
     assert_same_files(store, method_run.store, job)
+
+
+@pytest.mark.parametrize("name", ["contrast", "sparsegpt"])
+def test_of_a_shard_only_hidden_states_and_descriptions_of_files_are_sent(
+    method_run: FinishedRun, tmp_path: Path, name: str
+) -> None:
+    job = sweep_of(method_run, name)
+    store = with_sets_only(method_run, tmp_path / "store")
+    chain = TransportChain(local_chain(Path(method_run.plan.model.path), n_shards=3))
+    job.run(store, lambda: chain)
+    assert_same_files(store, method_run.store, job)
+    assert set(chain.tensors) <= {"sweep_release"}
+    assert chain.result_bytes["sweep_prune"] < 3 * 1500  # a dense block has 12,288 bytes of weights
+    resumed = TransportChain(local_chain(Path(method_run.plan.model.path), n_shards=3))
+    job.run(store, lambda: resumed)
+    assert set(resumed.tensors) <= {"sweep_release"}
+    assert resumed.result_bytes["sweep_prune"] == 0
+    assert resumed.result_bytes["rewrite_block" if name == "sparsegpt" else "prune_block"] < 100
 
 
 @pytest.mark.parametrize("name", ["contrast", "sparsegpt"])

@@ -1,0 +1,128 @@
+"""Prune one block of a sweep in the process that has its weights, and write the files of the block there.
+
+Weights, levels, masks and statistics do not leave that process; the job receives descriptions of the files.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.messages import SweepObservation
+from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_factors
+from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
+from mlprune.pruning.sparsegpt_block import sparsegpt_block
+from mlprune.pruning.weight_files import weights_path, write_block_weights
+from mlprune.steps.observe.statistics_files import write_part
+from mlprune.steps.prune.variant import Calibration, ScoredVariant
+from mlprune.store.records import Artefact
+from mlprune.store.store import Store
+
+CONTRAST = "contrast"
+
+Key = tuple[str, int]
+"""(role, index of the batch) of the hidden states of a batch, which stay in the shards."""
+
+
+@dataclass(frozen=True)
+class SweptBatch:
+    """A batch whose hidden states are in the shards."""
+
+    demonstrations: tuple[int, ...]
+    n_tokens: tuple[int, ...]
+    """Counted tokens of each demonstration."""
+
+
+Batches = Mapping[Key, SweptBatch]
+
+
+@dataclass(frozen=True)
+class BlockPruning:
+    """The function that a shard calls to prune one block of a sweep; see `Shard.sweep_prune`. Picklable."""
+
+    store_uri: str
+    variant: ScoredVariant
+    calibration: Calibration
+    """The variant's own."""
+    ordering_id: str
+    block: int
+    sparsities: LayerSparsities
+    batches: Batches
+
+    def __call__(
+        self, weights: Mapping[str, Tensor], observation: SweepObservation
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], tuple[Artefact, ...]]:
+        """Choose masks and new weights and write masks, changed weights and statistics.
+
+        Returns: keep masks, new weights, and the written files in this order.
+        """
+        store, files = Store(self.store_uri), list[Artefact]()
+        levels, changed = self._choose(weights, observation)
+        files.append(write_block_masks(store, mask_path(self.ordering_id, self.block), levels))
+        if self.variant.weights_changed:
+            files.append(write_block_weights(store, weights_path(self.variant.id, self.block), changed))
+        files += self._write_statistics(store, observation)
+        return keep_masks(levels, level=0), changed, tuple(files)
+
+    def _choose(
+        self, weights: Mapping[str, Tensor], observation: SweepObservation
+    ) -> tuple[BlockLevels, Mapping[str, Tensor]]:
+        score, family = self.variant.score, self.variant.model.family
+        if self.variant.weights_changed:
+            return sparsegpt_block(weights, observation.products, score, self.sparsities, family)
+        statistics = {role: _joined(observation, self.batches, role) for role in roles(self.calibration)}
+        levels = block_levels(
+            weights,
+            score=score,
+            sparsities=self.sparsities,
+            block=self.block,
+            family=FAMILIES[family],
+            factors=swept_factors(self.calibration, statistics),
+        )
+        return levels, {}
+
+    def _write_statistics(self, store: Store, observation: SweepObservation) -> Iterator[Artefact]:
+        """Write one file per set, with the demonstrations in the order of the batches."""
+        for role in roles(self.calibration):
+            keys = _keys_of(self.batches, role)
+            yield write_part(
+                store,
+                self.variant.id,
+                self.block,
+                role=role,
+                demonstrations=[index for key in keys for index in self.batches[key].demonstrations],
+                sums=_concatenated(observation, keys),
+                n_tokens=torch.tensor([n for key in keys for n in self.batches[key].n_tokens]),
+            )
+
+
+def roles(calibration: Calibration) -> dict[str, str]:
+    """Return role -> demonstration set. Roles are part of the names of statistics files; a single set has none."""
+    several = len(calibration.set_ids) > 1
+    named = {f"set-{n}" if several else "": set_id for n, set_id in enumerate(calibration.set_ids, start=1)}
+    return named | ({CONTRAST: calibration.contrast_set_id} if calibration.contrast_set_id else {})
+
+
+def swept_factors(calibration: Calibration, statistics: Mapping[str, BlockStatistics]) -> Factors:
+    """Return the factors of a block's features from the statistics of all roles."""
+    sets = [statistics[role] for role in roles(calibration) if role != CONTRAST]
+    return feature_factors(sets, selection=calibration.selection, contrast=statistics.get(CONTRAST))
+
+
+def _joined(observation: SweepObservation, batches: Batches, role: str) -> BlockStatistics:
+    """Return input -> [n, in] of one set, in the order of the demonstrations."""
+    keys = _keys_of(batches, role)
+    order = torch.tensor([index for key in keys for index in batches[key].demonstrations]).argsort()
+    return {name: rows[order] for name, rows in _concatenated(observation, keys).items()}
+
+
+def _concatenated(observation: SweepObservation, keys: list[Key]) -> dict[str, Tensor]:
+    sums = [observation.sums[key] for key in keys]
+    return {name: torch.cat([of_batch[name] for of_batch in sums]) for name in sums[0]}
+
+
+def _keys_of(batches: Batches, role: str) -> list[Key]:
+    return [key for key in batches if key[0] == role]
