@@ -63,7 +63,7 @@ class ScoringVisitor:
         assert layer.values is not None, "the block filled its layer"
         groups = []
         for group, group_states in zip(self.batch.groups, states[1:], strict=True):
-            parent = group.parent.to(layer.keys.device)
+            parent = group.parent.to(layer.keys.device, non_blocking=True)
             group_cache = runner.caches.new()
             group_cache.update(layer.keys[parent], layer.values[parent], block)
             groups.append(runner.step(block, group_states, group_cache))
@@ -74,7 +74,8 @@ class ScoringVisitor:
         distinct_states, inverse = torch.unique(self.batch.states, return_inverse=True)
         flat = [group.hidden.flatten(end_dim=1) for group in states]
         device = flat[0].device
-        hidden = runner.apply_final_norm(torch.cat([group.to(device) for group in flat])[distinct_states.to(device)])
+        indices = distinct_states.to(device, non_blocking=True)
+        hidden = runner.apply_final_norm(torch.cat([group.to(device) for group in flat])[indices])
         return target_scores(
             hidden,
             runner.head.weight,

@@ -9,13 +9,21 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError
+from mlprune.numeric.inference import accelerator_log_probs
+from mlprune.numeric.inference.accelerator_log_probs import score_on_accelerator
 from mlprune.numeric.inference.onednn_linear import quick_linear
+from mlprune.numeric.inference.output_head import OutputHead
 
 MAX_LOGITS = 2**21
-"""Logits in memory at once: 8 MiB in float32, which stay in the processor's cache."""
+"""Logits in memory at once on the CPU: 8 MiB in float32, which stay in the processor's cache."""
 
 MAX_STATES = 512
-"""States that are projected together: enough for full speed, and few enough that pieces of the vocabulary are wide."""
+"""States that the CPU projects together: enough for full speed, and few enough for wide pieces of the vocabulary."""
+
+
+def max_logits_of(device_type: str) -> int:
+    """Return the default of the most logits in memory at once on a kind of device."""
+    return MAX_LOGITS if device_type == "cpu" else accelerator_log_probs.MAX_LOGITS
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ def target_scores(
     targets: Tensor,
     head_bias: Tensor | None = None,
     softcap: float | None = None,
-    max_logits: int = MAX_LOGITS,
+    max_logits: int | None = None,
 ) -> TargetScores:
     """Return the log-probability of each target token after its state, and whether it is the most likely token.
 
@@ -48,64 +56,53 @@ def target_scores(
     Args:
         hidden: [m, d], after the final norm, in the head's dtype.
         head_weight: [vocab, d].
-        states: [k] int64, in [0, m): the row of `hidden` of each target; rows may occur several times.
-        targets: [k] int64, in [0, vocab).
+        states: [k] int64, on the CPU, in [0, m): the row of `hidden` of each target; rows may occur several times.
+        targets: [k] int64, on the CPU, in [0, vocab).
         head_bias: [vocab]; None if the head has no bias.
         softcap: cap of the logits, > 0; None: no cap.
-        max_logits: most logits in memory at once, >= 1.
+        max_logits: most logits in memory at once, >= 1; None: the default of the device.
     Raises:
         ShapeError: the shapes do not match, or a state or target does not exist.
         BadInputError: `max_logits` is below 1, or `softcap` is not above 0.
     """
     _check(hidden, head_weight, states=states, targets=targets, head_bias=head_bias)
+    max_logits = max_logits_of(hidden.device.type) if max_logits is None else max_logits
     if max_logits < 1 or (softcap is not None and not softcap > 0):
         got = (max_logits, softcap)
         raise BadInputError("a bound is out of range", expected="max_logits >= 1, softcap > 0", got=got)
+    head = OutputHead(head_weight, head_bias, softcap, max_logits)
+    if hidden.device.type == "cpu":
+        return TargetScores(*_score_on_cpu(hidden, head, states=states, targets=targets))
+    return TargetScores(*score_on_accelerator(hidden, head, states=states, targets=targets))
+
+
+def _score_on_cpu(hidden: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return [k] float64 log-probabilities and [k] bool, in small parts that stay in the processor's cache."""
     log_probs = torch.empty(states.shape[0], dtype=torch.float64)
     is_greedy = torch.empty(states.shape[0], dtype=torch.bool)
     n_parts = max(1, -(-hidden.shape[0] // MAX_STATES))
     for part in range(n_parts):
         start, end = (hidden.shape[0] * bound // n_parts for bound in (part, part + 1))
-        rows = hidden[start:end]
         asked = ((states >= start) & (states < end)).nonzero().flatten()
         if asked.numel():
-            head = _Head(head_weight, head_bias, softcap, max(1, max_logits // rows.shape[0]))
-            picked, most_likely = _scored(rows, head, states=states[asked] - start, targets=targets[asked])
-            log_probs[asked], is_greedy[asked] = picked.cpu(), most_likely.cpu()
-    return TargetScores(log_probs, is_greedy)
+            log_probs[asked], is_greedy[asked] = _score_part(
+                hidden[start:end], head, states=states[asked] - start, targets=targets[asked]
+            )
+    return log_probs, is_greedy
 
 
-@dataclass(frozen=True)
-class _Head:
-    """The output head, cut into pieces of the vocabulary."""
-
-    weight: Tensor
-    bias: Tensor | None
-    softcap: float | None
-    n_columns: int
-
-    def pieces(self) -> range:
-        """The first token of each piece."""
-        return range(0, self.weight.shape[0], self.n_columns)
-
-    def logits(self, rows: Tensor, first: int) -> Tensor:
-        """Return the logits of the piece that begins at a token, [m, n_columns or fewer], float32 or wider."""
-        piece = slice(first, first + self.n_columns)
-        logits = quick_linear(rows, self.weight[piece], None if self.bias is None else self.bias[piece])
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        return logits if self.softcap is None else logits.div_(self.softcap).tanh_().mul_(self.softcap)
-
-
-def _scored(rows: Tensor, head: _Head, *, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _score_part(rows: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return [k] float64 log-probabilities and [k] bool of the targets of some rows."""
-    states, targets = states.to(rows.device), targets.to(rows.device)
-    picked = torch.empty(states.shape[0], dtype=torch.float64, device=rows.device)
-    is_first_of_top = torch.zeros(states.shape[0], dtype=torch.bool, device=rows.device)
-    highest = torch.full((rows.shape[0],), -torch.inf, dtype=torch.float64, device=rows.device)
-    piece_of_highest = torch.full((rows.shape[0],), -1, dtype=torch.int64, device=rows.device)
+    picked = torch.empty(states.shape[0], dtype=torch.float64)
+    is_first_of_top = torch.zeros(states.shape[0], dtype=torch.bool)
+    highest = torch.full((rows.shape[0],), -torch.inf, dtype=torch.float64)
+    piece_of_highest = torch.full((rows.shape[0],), -1, dtype=torch.int64)
     masses = []
-    for first in head.pieces():
-        logits = head.logits(rows, first)
+    n_columns = head.n_columns(rows.shape[0])
+    for first in head.piece_starts(n_columns):
+        piece = slice(first, first + n_columns)
+        logits = quick_linear(rows, head.weight[piece], None if head.bias is None else head.bias[piece])
+        logits = head.cap_in_place(logits if logits.dtype == torch.float64 else logits.float())
         masses.append(torch.logsumexp(logits, dim=1).double())
         top = logits.amax(dim=1)
         is_higher = top.double() > highest
@@ -117,7 +114,7 @@ def _scored(rows: Tensor, head: _Head, *, states: Tensor, targets: Tensor) -> tu
         at_top = inside[of_targets == top[states[inside]]]
         is_first_of_top[at_top] = logits[states[at_top]].argmax(dim=1) == targets[at_top] - first
     totals = torch.logsumexp(torch.stack(masses), dim=0)
-    is_most_likely = is_first_of_top & (piece_of_highest[states] == targets // head.n_columns * head.n_columns)
+    is_most_likely = is_first_of_top & (piece_of_highest[states] == targets // n_columns * n_columns)
     return picked - totals[states], is_most_likely
 
 

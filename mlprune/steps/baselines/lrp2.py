@@ -122,7 +122,9 @@ class TrialJob(TasksJob):
         """Cost of all tasks, without stored predictions."""
         tasks = [prepared_task(evaluation.task, self.model, self.batch_tokens) for evaluation in self.evaluations]
         disk_bytes = 4_000.0 * len(self.evaluations)
-        return tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+        return tasks_cost(
+            self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device, disk_bytes=disk_bytes
+        )
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Score the dense model under the projection. Trials that differ only in their rule share one run."""

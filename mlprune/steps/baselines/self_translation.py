@@ -111,7 +111,14 @@ class SelfTranslateJob(RecordJob, ModelJob):
         """Cost of translating all texts."""
         prepared = self._prepared()
         disk_bytes = 400.0 * len(prepared.items)
-        return tasks_cost(self.step, sizes, [prepared], batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+        return tasks_cost(
+            self.step,
+            sizes,
+            [prepared],
+            batch_tokens=self.batch_tokens,
+            device=self.model.device,
+            disk_bytes=disk_bytes,
+        )
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Translate, store every text, then write the record."""

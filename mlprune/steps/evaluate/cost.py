@@ -6,7 +6,7 @@ from typing import NamedTuple
 from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.inference.log_probs import MAX_LOGITS
+from mlprune.numeric.inference.log_probs import MAX_LOGITS, max_logits_of
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, batch_bytes, block_flops
 
 MASK_BYTES = 2
@@ -29,11 +29,12 @@ def tasks_cost(
     tasks: Iterable[PreparedTask | PreparedTranslation],
     *,
     batch_tokens: int,
+    device: str,
     disk_bytes: float,
 ) -> JobCost:
-    """Cost of scoring or translating some tasks."""
+    """Cost of scoring or translating some tasks on a kind of device."""
     flops = n_passes = 0.0
-    n_logits = MAX_LOGITS
+    n_logits = min(max_logits_of(device), max(MAX_LOGITS, batch_tokens * sizes.vocabulary))
     for size in map(_task_size, tasks):
         flops += block_flops(sizes, size.n_tokens) + 2.0 * size.n_tokens * sizes.hidden * sizes.vocabulary
         n_passes += size.n_passes

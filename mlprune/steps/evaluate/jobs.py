@@ -66,7 +66,9 @@ class EvaluateJob(TasksJob):
         runs = dict.fromkeys((as_run(evaluation.task), evaluation.intervention) for evaluation in self.evaluations)
         tasks = [prepared_task(task, self.model, self.batch_tokens) for task, _ in runs]
         disk_bytes = 40_000.0 * len(self.evaluations)
-        return tasks_cost(self.step, sizes, tasks, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+        return tasks_cost(
+            self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device, disk_bytes=disk_bytes
+        )
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Apply the masks, and run the evaluations without a record."""
