@@ -4,7 +4,7 @@ Importing this module does not import transformers.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from mlprune.models.block_ranges import shard_of
@@ -51,6 +51,17 @@ class Chain(Protocol):
         self, method: Callable[Concatenate[Shard, Arguments], Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> list[Result]:
         """Call a method of every shard with the same arguments; results in the order of the shards."""
+
+    def on_shares(
+        self, keys: Sequence[Hashable], task: Callable[["Chain", Sequence[Hashable]], Result]
+    ) -> list[Result]:
+        """Call a function with each replica and the keys of the sweep's batches that it has.
+
+        A chain is one replica, unless several share a job. Results are in the order of the replicas.
+        """
+
+    def on_others(self, task: Callable[["Chain"], Result]) -> list[Result]:
+        """Call a function with every replica except the one that `on_block` uses; results in their order."""
 
 
 def stream_tagged(

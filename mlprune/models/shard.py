@@ -144,6 +144,14 @@ class Shard:
         self._offloaded.load(block)
         self._sweep_states.observe(block, keys, with_products=with_products)
 
+    def sweep_take_sums(self) -> Mapping[Hashable, LayerTensors]:
+        """Remove and return the sums of the last `sweep_observe`, on the CPU, for the replica that prunes the block."""
+        return self._sweep_states.take_sums()
+
+    def sweep_add_sums(self, sums: Mapping[Hashable, LayerTensors]) -> None:
+        """Add the sums of batches that another replica has observed; `sweep_prune` gets them, too."""
+        self._sweep_states.add_sums(sums)
+
     @torch.inference_mode()
     def sweep_prune(self, block: int, choose: SweepChoice[Extra]) -> Extra:
         """Let a function choose the masks and new weights of a block from its dense weights and the last observation.

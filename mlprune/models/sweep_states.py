@@ -72,6 +72,18 @@ class ResidentStates:
         self._forget()
         return observation
 
+    def take_sums(self) -> dict[Hashable, Sums]:
+        """Remove and return the sums of the last observed block, on the CPU."""
+        sums = {key: {name: rows.cpu() for name, rows in of_batch.items()} for key, of_batch in self._sums.items()}
+        self._sums.clear()
+        return sums
+
+    def add_sums(self, sums: Mapping[Hashable, Mapping[str, Tensor]]) -> None:
+        """Add the sums of batches that another replica has observed, on the device of the sums that are here."""
+        device = next((rows.device for of_batch in self._sums.values() for rows in of_batch.values()), None)
+        for key, of_batch in sums.items():
+            self._sums[key] = {name: rows.to(device) for name, rows in of_batch.items()}
+
     def release(self, key: Hashable) -> SweepStates:
         """Remove states and return them on the CPU."""
         batch = self._states.pop(key)

@@ -159,6 +159,11 @@ class Job(ABC):
         """The record in `makes` with the artefacts of all others. If it is damaged, all are made again."""
         return None
 
+    @property
+    def shares_replicas(self) -> bool:
+        """Whether idle replicas of the model may compute some of the job's batches; the bytes stay the same."""
+        return False
+
     @abstractmethod
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """The resources that the job needs.

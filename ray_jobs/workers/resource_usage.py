@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Concatenate
 
@@ -59,6 +59,14 @@ class CountingChain:
     ) -> list[Result]:
         """See `Chain.everywhere`."""
         return self._chain.everywhere(method, *args, **kwargs)
+
+    def on_shares(self, keys: Sequence[Hashable], task: Callable[[Chain, Sequence[Hashable]], Result]) -> list[Result]:
+        """See `Chain.on_shares`; no batch enters the model here."""
+        return self._chain.on_shares(keys, task)
+
+    def on_others(self, task: Callable[[Chain], Result]) -> list[Result]:
+        """See `Chain.on_others`."""
+        return self._chain.on_others(task)
 
 
 class PeakMemory:

@@ -72,6 +72,11 @@ class ActivationsJob(DensePassJob):
     """Upper bound on the bytes of the stored numbers."""
     quota_gib: float
 
+    @property
+    def shares_replicas(self) -> bool:
+        """Return False: the activations of batches are large."""
+        return False
+
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One pass over each part, whose activations are in memory until they are written."""
         return activations_cost(

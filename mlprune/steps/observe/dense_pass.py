@@ -50,6 +50,11 @@ class DensePassJob(SetJob, ModelJob):
         """The model that is observed."""
         return self.model
 
+    @property
+    def shares_replicas(self) -> bool:
+        """Return True: results of batches are small and are added in the order of the batches."""
+        return True
+
 
 def dense_pass(
     store: Store, model: Chain, operation: Operation[TokenBatch, Result], *, job: DensePassJob

@@ -10,9 +10,10 @@ from functools import partial
 from typing import ClassVar
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
-from mlprune.models.chain import Chain, advance_to
+from mlprune.models.chain import Chain
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.replicas.sweep_shares import advance_block, observe_block
 from mlprune.models.shard import Shard
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
@@ -58,6 +59,11 @@ class SweepJob(ModelJob):
         return (*(("demonstration_sets", set_id) for set_id in sets if set_id), *ratios)
 
     @property
+    def shares_replicas(self) -> bool:
+        """Whether no Gram matrix is needed, whose bits depend on the order in which tokens are added."""
+        return "products" not in self.variant.score.method.needs
+
+    @property
     def artefact_record(self) -> RecordKey | None:
         """The ordering, which has the masks."""
         return self.ordering.key
@@ -80,10 +86,11 @@ class SweepJob(ModelJob):
         records = []
         try:
             for block in range(model.n_blocks):
-                advance_to(model, block, batches)
-                records.append(self._prune(store, model, block, batches))
+                record = self._prune(store, model, block, batches)
+                records.append(record)
                 if block + 1 < model.n_blocks:
-                    model.on_block(block, Shard.sweep_advance, block, list(batches))
+                    model.on_others(partial(_apply_block, store_uri=store.uri, block=block, record=record))
+                    advance_block(model, list(batches), block=block)
         finally:
             model.everywhere(Shard.sweep_clear)
         write_variants(store, self.ordering, records, (self.variant,))
@@ -108,7 +115,7 @@ class SweepJob(ModelJob):
             _apply_stored(store, model, block, record)
             return record
         with_products = "products" in self.variant.score.method.needs
-        model.on_block(block, Shard.sweep_observe, block, list(batches), with_products=with_products)
+        observe_block(model, list(batches), block=block, with_products=with_products)
         files = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))
         record = identity.record(artefacts=files)
         store.write_record(record)
@@ -127,6 +134,11 @@ class SweepJob(ModelJob):
             sparsities=sparsities_of(store, FAMILIES[variant.model.family], block, ordering),
             batches=batches,
         )
+
+
+def _apply_block(model: Chain, *, store_uri: str, block: int, record: Record) -> None:
+    """Apply the stored masks and weights of a block in a replica that did not choose them."""
+    _apply_stored(Store(store_uri), model, block, record)
 
 
 def _apply_stored(store: Store, model: Chain, block: int, record: Record) -> None:

@@ -1,0 +1,1 @@
+"""Several replicas of a model that share the work of one job."""
