@@ -91,6 +91,10 @@ class OutOfMemoryError(TransientError):
     """A process ran out of memory; smaller batches may fit."""
 
 
+class DeviceError(TransientError):
+    """An accelerator stopped working in a process, or has no room; another process may be able to use one."""
+
+
 class WorkerLostError(TransientError):
     """A worker or node died while it ran a job."""
 

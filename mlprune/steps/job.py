@@ -24,8 +24,8 @@ ChainLoader = Callable[[], Chain]
 RecordKey = tuple[str, str]
 """(kind, id) of a record."""
 
-AS_PLANNED, HALF_BATCHES, OFFLOADED = 0, 1, 2
-"""Levels of retries after a job ran out of memory: each needs less memory than the one before it."""
+WHOLE_MODEL, HALF_MODEL, ONE_BLOCK = 0, 1, 2
+"""Offload levels after a job ran out of memory: all planned weights, half of them, or one block at a time in memory."""
 MIN_BATCH_TOKENS = 16
 """Smallest batch size of a recipe and of a retry."""
 
@@ -128,8 +128,10 @@ class Job(ABC):
     """Name of the step in progress messages and in the catalog's table `jobs`."""
     needs_chain: ClassVar[bool] = False
     """Whether the job runs the model."""
-    memory_level: int = field(default=AS_PLANNED, kw_only=True)
-    """How the job saves memory after it ran out of it; never part of an identity."""
+    n_halvings: int = field(default=0, kw_only=True)
+    """How often the batch size was halved after the job ran out of memory; never part of an identity."""
+    offload_level: int = field(default=WHOLE_MODEL, kw_only=True)
+    """How much of the model stays in memory after the job ran out of it; never part of an identity."""
 
     @property
     @abstractmethod
@@ -177,13 +179,22 @@ class Job(ABC):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Do the work. Running the job again writes the same bytes."""
 
-    def with_less_memory(self) -> "Job | None":
-        """Return the same work with half the batch size or, after that, an offloaded model; None if both were tried.
+    @property
+    def saves_memory(self) -> bool:
+        """Whether the job was changed after it ran out of memory."""
+        return bool(self.n_halvings or self.offload_level)
 
-        Log-likelihoods of halved batches agree with the planned ones within 1e-4.
+    def with_less_memory(self) -> "Job | None":
+        """Return the same work with half the batch size or, with the smallest batches, a model that is offloaded more.
+
+        None if nothing is left to try. docs/running/faults.md says how much halved batches change results.
         """
-        if self.memory_level < OFFLOADED and self.needs_chain:
-            return replace(self, memory_level=OFFLOADED)
+        return self.with_more_offloaded()
+
+    def with_more_offloaded(self) -> "Job | None":
+        """Return the same work with less of the model in memory; None if there is no model or one block at a time."""
+        if self.needs_chain and self.offload_level < ONE_BLOCK:
+            return replace(self, offload_level=self.offload_level + 1)
         return None
 
 
@@ -201,10 +212,10 @@ class ModelJob(Job):
         """The base model that the job runs."""
 
     def with_less_memory(self) -> "Job | None":
-        """The same work with batches of half the size; see `Job.with_less_memory`."""
-        if self.memory_level < HALF_BATCHES and self.batch_tokens > MIN_BATCH_TOKENS:
+        """The same work with batches of half the size, down to `MIN_BATCH_TOKENS`; see `Job.with_less_memory`."""
+        if self.offload_level == WHOLE_MODEL and self.batch_tokens > MIN_BATCH_TOKENS:
             half = max(MIN_BATCH_TOKENS, self.batch_tokens // 2)
-            return replace(self, memory_level=HALF_BATCHES, batch_tokens=half)
+            return replace(self, n_halvings=self.n_halvings + 1, batch_tokens=half)
         return super().with_less_memory()
 
 

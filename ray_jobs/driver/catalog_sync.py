@@ -5,7 +5,7 @@ import time
 
 from catalog.store import Catalog
 from mlprune.store.store import Store
-from ray_jobs.workers.out_of_memory import is_out_of_memory
+from ray_jobs.workers.recovery.out_of_memory import is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from ray_jobs.driver.catalog_sync import CatalogSync
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import RunLog, now
 from ray_jobs.driver.run_state import RunResult, RunState
-from ray_jobs.workers.out_of_memory import MEMORY_LEVELS, advice
-from ray_jobs.workers.worker import Failure, Outcome
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery.out_of_memory import advice, memory_level
+from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ POLL_INTERVAL_S = 1.0
 
 class Workers(Protocol):
     """A pool that runs jobs, in this process or on Ray."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why no further job can be run: no worker is left. None otherwise."""
 
     def free(self) -> int:
         """Return how many jobs can be submitted now."""
@@ -88,7 +93,8 @@ class Driver:
         try:
             self._run(state)
             n_done = n_jobs - len(state.waiting) - len(state.failed)
-            result = RunResult(n_done, tuple(state.failed), len(state.waiting), state.n_elsewhere)
+            problem = self._workers.problem if state.waiting else None
+            result = RunResult(n_done, tuple(state.failed), len(state.waiting), state.n_elsewhere, problem)
         finally:
             self._log_end(result)
         return result
@@ -100,6 +106,8 @@ class Driver:
             self._submit_ready(state)
             if state.n_running:
                 self._collect(state)
+            elif self._workers.problem:
+                break
             elif state.check_claim_at:
                 self._log_wait(state)
                 time.sleep(POLL_INTERVAL_S)
@@ -181,7 +189,7 @@ class Driver:
             self._progress.done(job, outcome)
         elif (retry := state.next_attempt(job, failure)) is not None:
             self._log.log_attempt(job, outcome, status="lost", attempt=attempt)
-            level = f", {MEMORY_LEVELS[retry.memory_level]}" if retry.memory_level else ""
+            level = f", {memory_level(retry)}" if retry.saves_memory else ""
             logger.warning("%s %s: %s (attempt %d; retrying%s)", job.step, key[1], failure.message, attempt, level)
             state.waiting.insert(0, retry)
         else:
@@ -203,7 +211,7 @@ class Driver:
             self._log.end("stopped")
             return
         self._log.end(
-            "failed" if result.failed else "done",
+            "failed" if result.failed or result.problem else "done",
             n_failed=len(result.failed),
             n_done=result.n_done,
             n_skipped=result.n_skipped,

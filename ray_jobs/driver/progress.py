@@ -11,7 +11,8 @@ from rich.console import Console
 
 from mlprune.steps.job import Job
 from ray_jobs.driver.eta import remaining_s
-from ray_jobs.workers.worker import Failure, Outcome
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.worker import Outcome
 
 LOG_INTERVAL_S = 5.0
 """Shortest time between two lines."""

@@ -20,8 +20,9 @@ from mlprune.store.process_identity import this_process
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
 from ray_jobs.process.environment import Environment, environment_file, this_environment
-from ray_jobs.workers.out_of_memory import MEMORY_LEVELS
-from ray_jobs.workers.worker import Failure, Outcome
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery.out_of_memory import memory_level
+from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class RunLog:
                 "attempt": attempt,
                 "retries": attempt - 1,
                 "batch_tokens": batch_tokens_of(job),
-                "memory_level": MEMORY_LEVELS[job.memory_level],
+                "memory_level": memory_level(job),
                 "error": outcome.failure.error if outcome.failure else None,
                 "makes": [list(key) for key in job.makes],
             },

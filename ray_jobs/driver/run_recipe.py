@@ -50,6 +50,8 @@ class RunSummary:
     """Done jobs that another run in the same store did in the meantime."""
     next_commands: tuple[str, ...] = ()
     """Commands that show the results."""
+    problem: str | None = None
+    """Why the run ended before all jobs were tried; None if all were."""
 
     @property
     def did_nothing(self) -> bool:
@@ -128,10 +130,17 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, address: str, stale_after_s: 
             result = _run_rounds(plan, store, jobs, run_id=run_id, workers=workers, claims=claims, console=console)
     compact_if_many(store)
     fold(store, publish=True)
-    exit_code = SOME_FAILED if result.failed else DONE
-    commands = () if result.failed else _next_commands(plan.recipe, store_uri)
+    is_complete = not result.failed and result.problem is None
+    exit_code = DONE if is_complete else SOME_FAILED
+    commands = () if not is_complete else _next_commands(plan.recipe, store_uri)
     summary = RunSummary(
-        exit_code, result.n_done, len(result.failed), result.n_skipped, result.n_elsewhere, next_commands=commands
+        exit_code,
+        result.n_done,
+        len(result.failed),
+        result.n_skipped,
+        result.n_elsewhere,
+        next_commands=commands,
+        problem=result.problem,
     )
     console.print(_format_summary(summary, store_uri=store_uri))
     return summary
@@ -148,7 +157,7 @@ def _run_rounds(
         with Progress(jobs) as progress:
             driver = Driver(store, run_id, workers=workers, progress=progress, claims=claims, round_=number)
             result = driver.run(jobs, present=set(store.record_names()))
-        if not result.found_damage:
+        if result.problem or not result.found_damage:
             break
         _quarantine_damaged(plan, store)
         jobs = pending_jobs(plan.jobs, store, repair=True)
@@ -208,6 +217,9 @@ def _format_summary(summary: RunSummary, *, store_uri: str) -> str:
     text = f"{summary.n_done} jobs done"
     if summary.n_elsewhere:
         text += f" ({summary.n_elsewhere} of them by another run in this store)"
+    if summary.problem:
+        text += f", {summary.n_failed} failed and {summary.n_skipped} remain to be done; {summary.problem}; "
+        return text + "run the same command again when the machines can be used"
     if summary.n_failed:
         text += f", {summary.n_failed} failed and {summary.n_skipped} that need them were skipped: "
         text += f"see the causes with mlprune query failures --store {store_uri}, "

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mlprune.steps.job import Job, RecordKey
-from ray_jobs.workers.worker import Failure
+from ray_jobs.workers.recovery.failures import Failure
 
 MAX_ATTEMPTS = 3
 """Attempts of a job with transient failures; attempts that continue with less memory are not counted."""
@@ -37,9 +37,16 @@ class RunState:
         self.done.update(keys)
 
     def next_attempt(self, job: Job, failure: Failure) -> Job | None:
-        """Return what to try after a failure: the job with less memory, the same job, or None."""
-        if failure.is_memory and (job.memory_level or job.with_less_memory()):
-            return job.with_less_memory()
+        """Return what to try after a failure: the job with less memory, the same job, or None.
+
+        A worker that cannot load the model returns its job, which is not to blame. If there is too little memory for
+        the model, smaller batches do not help.
+        """
+        if failure.worker_fault and failure.at_load:
+            return job
+        less = job.with_more_offloaded() if failure.at_load else job.with_less_memory()
+        if failure.is_memory and (job.saves_memory or less):
+            return less
         key = job.makes[-1]
         self.n_transient_failures[key] += 1
         return job if failure.is_transient and self.n_transient_failures[key] < MAX_ATTEMPTS else None
@@ -52,9 +59,11 @@ class RunResult:
     n_done: int
     failed: tuple[tuple[Job, Failure], ...]
     n_skipped: int
-    """Jobs that were not tried because a job they need failed."""
+    """Jobs that were not tried because a job they need failed, or because no worker was left."""
     n_elsewhere: int = 0
     """Done jobs that another run did in the meantime."""
+    problem: str | None = None
+    """Why the run ended before all jobs were tried: no worker was left."""
 
     @property
     def found_damage(self) -> bool:

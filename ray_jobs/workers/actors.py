@@ -6,7 +6,6 @@ The driver imports this module, too. The code of models, which takes seconds to 
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Concatenate
 
 import ray
@@ -32,13 +31,13 @@ if TYPE_CHECKING:
 class ShardActor:
     """A process with some blocks of a model."""
 
-    def __init__(self, model: ModelRef, span: range, pool: Pool, *, offloaded: bool) -> None:
+    def __init__(self, model: ModelRef, span: range, pool: Pool, *, offload_level: int) -> None:
         from ray_jobs.workers.model_loading import load_shard  # noqa: PLC0415 - see the module's docstring
 
         torch.set_num_threads(1)
         set_worker_threads(pool.threads)
         self._peak = PeakMemory()
-        self._shard = load_shard(model, span, pool, offloaded=offloaded)
+        self._shard = load_shard(model, span, pool, offload_level=offload_level)
 
     def call(
         self,
@@ -77,7 +76,7 @@ class WorkerActor:
             self._load,
             name=self._name,
             threads=pool.threads,
-            load_offloaded=partial(self._load, offloaded=True),
+            is_replaceable=True,
         )
         if pool.n_shards == 1:
             warm_up(model)
@@ -102,25 +101,27 @@ class WorkerActor:
         for shard in self._shards():
             shard.measure.remote()
 
-    def _load(self, other: ModelRef | None, *, offloaded: bool = False) -> Chain:
+    def _load(self, other: ModelRef | None, *, offload_level: int) -> Chain:
         from ray_jobs.workers.model_loading import load_model  # noqa: PLC0415 - see the module's docstring
         from ray_jobs.workers.ray_chain import RayChain  # noqa: PLC0415
 
         model = other or self._model
         if self._pool.n_shards == 1:
-            return load_model(model, self._pool, offloaded=offloaded)
+            return load_model(model, self._pool, offload_level=offload_level)
         spans = plan_spans(model.n_blocks, min(self._pool.n_shards, model.n_blocks))
         self._n_loads += 1
-        shards = [self._start_shard(model, number, span, offloaded=offloaded) for number, span in enumerate(spans)]
+        shards = [
+            self._start_shard(model, number, span, offload_level=offload_level) for number, span in enumerate(spans)
+        ]
         self._placement.wait(shards)
         chain = RayChain(shards, spans, model.n_blocks, threads=self._pool.threads)
         self._chain = weakref.ref(chain)  # the shard actors end when the worker drops the chain
         return chain
 
-    def _start_shard(self, model: ModelRef, number: int, span: range, *, offloaded: bool) -> ActorHandle:
+    def _start_shard(self, model: ModelRef, number: int, span: range, *, offload_level: int) -> ActorHandle:
         name = f"{self._name}, blocks {span.start}-{span.stop - 1}, load {self._n_loads}"  # shown in Ray's dashboard
         options = actor_class(ShardActor).options(name=name, **self._placement.shard_options(number))
-        return options.remote(model, span, self._pool, offloaded=offloaded)
+        return options.remote(model, span, self._pool, offload_level=offload_level)
 
     def _shards(self) -> tuple[ActorHandle, ...]:
         """Return the shard actors of the loaded chain."""

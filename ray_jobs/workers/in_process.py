@@ -1,16 +1,19 @@
 """Workers in this process: one job at a time on all cores, without Ray (`--address none`)."""
 
-from functools import partial
+import time
 
 from mlprune.models.chain import Chain
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.model_loading import load_model
+from ray_jobs.workers.recovery.worker_health import WorkerHealth
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
 
 class InProcessWorkers:
     """A pool of one worker, in the driver's process.
+
+    A busy accelerator is tried again. One that stopped working cannot be used by this process any more.
 
     Args:
         store_uri: the store.
@@ -19,25 +22,38 @@ class InProcessWorkers:
     """
 
     def __init__(self, store_uri: str, model: ModelRef, pool: Pool) -> None:
-        def load(other: ModelRef | None, *, offloaded: bool = False) -> Chain:
-            return load_model(other or model, pool, offloaded=offloaded)
+        def load(other: ModelRef | None, *, offload_level: int) -> Chain:
+            return load_model(other or model, pool, offload_level=offload_level)
 
-        self._worker = Worker(
-            store_uri,
-            load,
-            name=worker_name(0),
-            threads=pool.threads,
-            load_offloaded=partial(load, offloaded=True),
-        )
+        self._worker = Worker(store_uri, load, name=worker_name(0), threads=pool.threads)
+        self._health = WorkerHealth(1)
         self._finished: list[tuple[Job, Outcome]] = []
 
+    @property
+    def problem(self) -> str | None:
+        """Why this process can run no further job; None if it can."""
+        return self._health.problem
+
     def free(self) -> int:
-        """Return 1, or 0 until the last job's outcome is collected."""
-        return 1 - len(self._finished)
+        """Return 1, or 0 until the last job's outcome is collected or if no further job can be run.
+
+        After the accelerator had no room, this waits until it is time to try again.
+        """
+        pause_s = self._health.seconds_to_next()
+        if pause_s is not None:
+            time.sleep(pause_s)
+            self._health.due()
+        return 0 if self.problem else 1 - len(self._finished)
 
     def submit(self, job: Job) -> None:
         """Run the job; returns when it has finished."""
-        self._finished.append((job, self._worker.run(job)))
+        outcome = self._worker.run(job)
+        self._finished.append((job, outcome))
+        if outcome.failure is None or outcome.failure.worker_fault is None:
+            self._health.succeeded(0)
+        else:
+            is_broken = outcome.failure.worker_fault != "busy device"
+            self._health.failed(0, outcome.failure, is_final=is_broken)
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Return the finished job without waiting."""

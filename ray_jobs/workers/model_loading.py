@@ -11,22 +11,22 @@ from mlprune.models.placement.budget import MemoryBudget, smallest_budget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
 from mlprune.models.shard import Shard
 from mlprune.plan.pool import Pool
-from mlprune.steps.job import ModelRef
+from mlprune.steps.job import HALF_MODEL, WHOLE_MODEL, ModelRef
 
 
-def load_model(model: ModelRef, pool: Pool, *, offloaded: bool = False) -> Chain:
+def load_model(model: ModelRef, pool: Pool, *, offload_level: int = WHOLE_MODEL) -> Chain:
     """Load a model as one shard in this process.
 
     Args:
-        offloaded: keep at most half of the weights in memory, after a job ran out of it.
+        offload_level: how much of the weights stays in memory, after a job ran out of it; see `Job.offload_level`.
     """
-    memory = budget(model, range(model.n_blocks), pool, offloaded=offloaded)
+    memory = budget(model, range(model.n_blocks), pool, offload_level=offload_level)
     return local_chain(Path(model.path), dtype=model.dtype, budget=memory)
 
 
-def load_shard(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = False) -> Shard:
+def load_shard(model: ModelRef, span: range, pool: Pool, *, offload_level: int = WHOLE_MODEL) -> Shard:
     """Load some blocks of a model in this process; see `load_model`."""
-    memory = budget(model, span, pool, offloaded=offloaded)
+    memory = budget(model, span, pool, offload_level=offload_level)
     return shard_loader.load_shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype, budget=memory)
 
 
@@ -39,12 +39,13 @@ def warm_up(model: ModelRef) -> None:
         footprint(Path(model.path), model.dtype)
 
 
-def budget(model: ModelRef, span: range, pool: Pool, *, offloaded: bool = False) -> MemoryBudget | None:
+def budget(model: ModelRef, span: range, pool: Pool, *, offload_level: int = WHOLE_MODEL) -> MemoryBudget | None:
     """Memory budget of a shard; None if all of its blocks may stay in memory."""
-    if not offloaded:
+    if offload_level == WHOLE_MODEL:
         return pool.budget if pool.is_offloaded else None
     sizes = footprint(Path(model.path), model.dtype)
     working = pool.working_bytes + (0 if pool.is_offloaded else GROUP_BYTES)
-    half = PROCESS_BYTES + working + shard_bytes(sizes, span) // 2
     least = smallest_budget(sizes, span, working_bytes=working)
-    return MemoryBudget(max(least, min(half, pool.memory_bytes)), working)
+    half = PROCESS_BYTES + working + shard_bytes(sizes, span) // 2
+    wanted = half if offload_level == HALF_MODEL else least
+    return MemoryBudget(max(least, min(wanted, pool.memory_bytes)), working)

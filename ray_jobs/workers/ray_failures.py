@@ -4,14 +4,16 @@ A job whose process was killed for its memory is retried with less memory. Any o
 it keeps its batch size and therefore its bytes.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from mlprune.errors import MlpruneError, OutOfMemoryError, WorkerLostError
+from ray_jobs.workers.recovery.out_of_memory import is_out_of_memory
 
 VMSTAT = Path("/proc/vmstat")
 
@@ -52,6 +54,8 @@ class FailureClassifier:
         cause = err.cause if isinstance(err, RayTaskError) else err
         if not isinstance(cause, RayError):
             return cause if isinstance(cause, Exception) else err
+        if isinstance(cause, RayActorError) and cause.actor_init_failed:
+            return _error_at_start(cause, who, context)
         n_kills, n_kills_before = count_kernel_kills(self._vmstat), self._n_kills
         self._n_kills = n_kills
         kind: type[MlpruneError] = WorkerLostError
@@ -59,6 +63,15 @@ class FailureClassifier:
         if isinstance(cause, RayOutOfMemoryError) or n_kills > n_kills_before:
             kind, message = OutOfMemoryError, f"{who} was killed for its memory"
         return kind(message, context, reason=str(cause).partition("\n")[0])
+
+
+def _error_at_start(err: RayActorError, who: str, context: Mapping[str, object]) -> Exception:
+    """Return the error of an actor that failed in its constructor; Ray passes on only the text of the traceback."""
+    lines = [line for line in str(err).splitlines() if line.strip()]
+    reason = RuntimeError(lines[-1].strip() if lines else "unknown")
+    if is_out_of_memory(reason):
+        return reason
+    return WorkerLostError(f"{who} failed to start", context, reason=str(reason))
 
 
 def count_kernel_kills(vmstat: Path = VMSTAT) -> int:

@@ -1,5 +1,8 @@
 """Workers on Ray: a pool of actors that run one job each. An actor that dies is replaced and its job returned.
 
+A worker whose device stopped working, or that cannot load the model, is replaced after a pause and, after too many
+failures in a row, not used any more.
+
 A worker gets jobs as soon as its actor runs. If the cluster has no room for a worker, because a node is lost or others
 use it, that worker waits and the others continue. A run without any worker waits up to an hour.
 """
@@ -20,7 +23,9 @@ from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.actors import WorkerActor, actor_class
 from ray_jobs.workers.placement_groups import ReplicaPlacement, format_needs
 from ray_jobs.workers.ray_failures import FailureClassifier
-from ray_jobs.workers.worker import Outcome, describe_failure
+from ray_jobs.workers.recovery.failures import Failure, describe_failure
+from ray_jobs.workers.recovery.worker_health import WorkerHealth
+from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +62,7 @@ class RayWorkers:
         self._pool = pool
         self._arguments = (store_uri, model)
         self._failures = FailureClassifier()
+        self._health = WorkerHealth(pool.n_workers)
         self._n_starts: Counter[int] = Counter()
         self._idle: list[_Member] = []
         self._running: dict[ObjectRef, tuple[_Member, Job]] = {}
@@ -72,16 +78,24 @@ class RayWorkers:
         actor = options.remote(*self._arguments, self._pool, placement=placement, number=number)
         self._starting[actor.__ray_ready__.remote()] = _Member(actor, number, placement)
 
+    @property
+    def problem(self) -> str | None:
+        """Why no further job can be run: the last worker failed too often. None while a worker is left."""
+        return self._health.problem
+
     def free(self) -> int:
-        """Count the idle workers. If no worker is idle or busy, wait until one has started.
+        """Count the idle workers. If no worker is idle or busy, wait until one has started or none is left.
 
         Raises:
             WorkerLostError: no worker started in time.
         """
+        self._restart_failed()
         self._collect_started(timeout_s=0.0)
         deadline = time.monotonic() + NO_WORKER_TIMEOUT_S
-        while not self._idle and not self._running:
-            if self._collect_started(timeout_s=LOG_INTERVAL_S):
+        while not self._idle and not self._running and self.problem is None:
+            self._restart_failed(wait=not self._starting)
+            pause_s = self._health.seconds_to_next()
+            if self._collect_started(timeout_s=min(LOG_INTERVAL_S, pause_s or LOG_INTERVAL_S)) or pause_s is not None:
                 continue
             needs = format_needs(self._pool)
             if time.monotonic() >= deadline:
@@ -91,10 +105,32 @@ class RayWorkers:
         return len(self._idle)
 
     def _collect_started(self, *, timeout_s: float) -> bool:
-        """Mark workers that have started as idle; a worker that failed to start reports why with its first job."""
+        """Mark workers that have started as idle, and replace those that failed. Returns whether there were any."""
         started, _ = ray.wait(list(self._starting), num_returns=1, timeout=timeout_s)
-        self._idle += [self._starting.pop(reference) for reference in started]
+        for reference in started:
+            self._settle_start(reference)
         return bool(started)
+
+    def _settle_start(self, reference: ObjectRef) -> None:
+        member = self._starting.pop(reference)
+        try:
+            self._failures.get(reference, who="a worker", worker=member.number)
+        except Exception as err:  # whatever the error is, another process may start
+            self._fail(member, describe_failure(err, at_load=True, is_replaceable=True))
+        else:
+            self._idle.append(member)
+
+    def _restart_failed(self, *, wait: bool = False) -> None:
+        """Start the workers whose pause after a failure is over.
+
+        Args:
+            wait: wait for the next one.
+        """
+        pause_s = self._health.seconds_to_next()
+        if wait and pause_s:
+            time.sleep(pause_s)
+        for number in self._health.due():
+            self._start(number)
 
     def submit(self, job: Job) -> None:
         """Give a job to an idle worker."""
@@ -103,8 +139,12 @@ class RayWorkers:
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Wait until a job has ended, a worker has started or the time is over; return the jobs that have ended."""
-        ready, _ = ray.wait([*self._running, *self._starting], num_returns=1, timeout=timeout_s)
-        self._idle += [self._starting.pop(reference) for reference in ready if reference in self._starting]
+        self._restart_failed()
+        timeouts = [seconds for seconds in (timeout_s, self._health.seconds_to_next()) if seconds is not None]
+        ready, _ = ray.wait([*self._running, *self._starting], num_returns=1, timeout=min(timeouts, default=None))
+        for reference in ready:
+            if reference in self._starting:
+                self._settle_start(reference)
         return [self._collect(reference) for reference in ready if reference in self._running]
 
     def _collect(self, reference: ObjectRef) -> tuple[Job, Outcome]:
@@ -115,7 +155,12 @@ class RayWorkers:
         except Exception as err:  # after any error of Ray, the actor cannot be used any more
             self._replace(member)
             return job, Outcome(job.makes[-1], job.step, "", worker, _now(), 0.0, 0.0, describe_failure(err))
-        if self._pool.n_shards > 1 and outcome.failure is not None and outcome.failure.is_transient:
+        failure = outcome.failure
+        if failure is not None and failure.worker_fault:
+            self._fail(member, failure)
+            return job, outcome
+        self._health.succeeded(member.number)
+        if self._pool.n_shards > 1 and failure is not None and failure.is_transient:
             self._replace(member)  # a shard, and perhaps its node, is lost: the whole replica waits for resources
         else:
             self._idle.append(member)
@@ -124,6 +169,11 @@ class RayWorkers:
     def _replace(self, member: _Member) -> None:
         member.end()
         self._start(member.number)
+
+    def _fail(self, member: _Member, failure: Failure) -> None:
+        """End a worker that failed; it is started again when its pause is over, unless it failed too often."""
+        member.end()
+        self._health.failed(member.number, failure)
 
     def close(self) -> None:
         """Kill all workers."""

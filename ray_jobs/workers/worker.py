@@ -8,34 +8,31 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 import torch
 
-from mlprune.errors import DamagedArtefactError, MlpruneError, OutOfMemoryError, TransientError
 from mlprune.models.chain import Chain
 from mlprune.parallel import set_worker_threads
-from mlprune.steps.job import OFFLOADED, Job, ModelRef, RecordKey
+from mlprune.steps.job import WHOLE_MODEL, Job, ModelRef, RecordKey
 from mlprune.store.store import Store
 from ray_jobs.process.environment import Environment, this_environment
-from ray_jobs.workers.out_of_memory import is_out_of_memory
+from ray_jobs.workers.recovery.failures import Failure, describe_failure
 from ray_jobs.workers.resource_usage import CountingChain, PeakMemory
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a job failed."""
+class LoadChain(Protocol):
+    """Loads the model that a job runs."""
 
-    error: str
-    """Name of the exception's type."""
-    message: str
-    is_transient: bool
-    is_damage: bool
-    """Whether an artefact of an earlier job is missing or damaged."""
-    is_memory: bool = False
-    """Whether memory ran out: the job may succeed with less at a time."""
+    def __call__(self, model: ModelRef | None, /, *, offload_level: int) -> Chain:
+        """Load a model; None stands for the base model.
+
+        Args:
+            offload_level: how much of it stays in memory; see `Job.offload_level`.
+        """
 
 
 @dataclass(frozen=True)
@@ -96,35 +93,39 @@ class Worker:
 
     Args:
         store_uri: the store.
-        load_chain: loads the model that a job runs; None stands for the base model.
+        load_chain: loads the model that a job runs.
         name: name of the worker in the catalog.
         threads: pieces of a job that run at the same time.
-        load_offloaded: loads a model with half of its weights in memory, for jobs that ran out of memory.
+        is_replaceable: whether a new process can take the place of this one, if it cannot load a model.
     """
 
     def __init__(
         self,
         store_uri: str,
-        load_chain: Callable[[ModelRef | None], Chain],
+        load_chain: LoadChain,
         *,
         name: str,
         threads: int = 1,
-        load_offloaded: Callable[[ModelRef | None], Chain] | None = None,
+        is_replaceable: bool = False,
     ) -> None:
         torch.set_num_threads(1)
         set_worker_threads(threads)
         self._store = Store(store_uri, quarantine=True)
-        self._loaders = {False: load_chain, True: load_offloaded or load_chain}
+        self._load_chain = load_chain
+        self._is_replaceable = is_replaceable
         self._name = name
         self._chain: Chain | None = None
-        self._loaded_model: tuple[ModelRef | None, bool] = (None, False)
+        self._loaded_model: tuple[ModelRef | None, int] = (None, WHOLE_MODEL)
+        self._is_loading = False
 
-    def _load(self, model: ModelRef | None, *, offloaded: bool) -> Chain:
+    def _load(self, model: ModelRef | None, *, offload_level: int) -> Chain:
         """Return the chain of a model; one chain is loaded at a time."""
-        if self._chain is None or self._loaded_model != (model, offloaded):
+        if self._chain is None or self._loaded_model != (model, offload_level):
             if self._chain is not None:
                 self._unload()
-            self._chain, self._loaded_model = self._loaders[offloaded](model), (model, offloaded)
+            self._is_loading = True
+            self._chain = self._load_chain(model, offload_level=offload_level)
+            self._loaded_model, self._is_loading = (model, offload_level), False
         return self._chain
 
     def _unload(self) -> None:
@@ -132,42 +133,28 @@ class Worker:
         self._chain = None
         gc.collect()
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # after a device error, every call of CUDA fails
+                torch.cuda.empty_cache()
 
     def run(self, job: Job) -> Outcome:
         """Run a job; an exception is returned as the outcome's failure."""
         watch, failure = Stopwatch(), None
+        self._is_loading = False
         chains: list[CountingChain] = []
 
         def chain() -> Chain:
-            chains.append(CountingChain(self._load(job.chain_model, offloaded=job.memory_level >= OFFLOADED)))
+            chains.append(CountingChain(self._load(job.chain_model, offload_level=job.offload_level)))
             return chains[-1]
 
         try:
             job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
-            failure = describe_failure(err)
+            failure = describe_failure(err, at_load=self._is_loading, is_replaceable=self._is_replaceable)
         n_tokens = sum(counting.n_tokens for counting in chains)
         chains.clear()
         if failure is not None and failure.is_transient:
             self._unload()  # a shard may have died: load the model again for the next job
         return watch.outcome(job.makes[-1], step=job.step, worker=self._name, failure=failure, n_tokens=n_tokens)
-
-
-def describe_failure(err: Exception) -> Failure:
-    """Convert an exception to plain values; one that wraps the error of another process becomes that error."""
-    cause = getattr(err, "cause", None)
-    if isinstance(cause, Exception):
-        return describe_failure(cause)
-    if is_out_of_memory(err) and not isinstance(err, OutOfMemoryError):
-        err = OutOfMemoryError("out of memory", reason=_format_error(err))
-    is_transient = isinstance(err, TransientError | ConnectionError)
-    is_damage, is_memory = isinstance(err, DamagedArtefactError), isinstance(err, OutOfMemoryError)
-    return Failure(type(err).__name__, _format_error(err), is_transient, is_damage, is_memory)
-
-
-def _format_error(err: Exception) -> str:
-    return str(err) if isinstance(err, MlpruneError) else " ".join(f"{type(err).__name__}: {err}".split())
 
 
 def worker_name(number: int) -> str:

@@ -379,13 +379,13 @@ def jobs_of(store: Path, step: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("error", [gpu_memory, pytest.param(cpu_memory, marks=pytest.mark.slow)])
-def test_out_of_memory_halves_the_batches_then_offloads_the_model(
+def test_out_of_memory_halves_the_batches_again_and_again(
     error: Callable[[], Exception], recipe: Path, store: Path, reference: Reference
 ) -> None:
     ended = run(recipe, store, partial(faults.in_jobs, error, of="observe", times=2))
     assert ended.code == 0, ended.output
     attempts = [(row["status"], row["batch_tokens"], row["memory_level"]) for row in jobs_of(store, "observe")]
-    assert attempts == [("lost", 128, "as planned"), ("lost", 64, "half batches"), ("done", 64, "offloaded")]
+    assert attempts == [("lost", 128, "as planned"), ("lost", 64, "half batches"), ("done", 32, "1/4 batches")]
     assert set(results(store)) == set(reference.results)
     assert check(Store(store)) == ([], [])
 
@@ -417,6 +417,6 @@ def test_out_of_memory_at_every_level_fails_with_advice(
     ended = run(recipe, store, partial(faults.in_jobs, error, of="sweep"))
     assert ended.code == 3, ended.output
     (row,) = failures(store)
-    assert (row["error"], row["attempts"]) == ("OutOfMemoryError", 3)
-    assert "compute: {batch_tokens: 32}" in row["message"]
+    assert (row["error"], row["attempts"]) == ("OutOfMemoryError", 6)
+    assert "compute: {shards: 2}" in row["message"]
     assert_next_run_completes(recipe, store, reference)

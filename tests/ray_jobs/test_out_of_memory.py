@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import mlprune.demo
+from mlprune.steps.job import MIN_BATCH_TOKENS
 from tests import faults
 from tests.faults import Command, Ended
 from tests.tiny_recipes import write_recipe
@@ -118,7 +119,13 @@ def test_a_pass_without_memory_for_any_batch_fails_with_advice_and_other_jobs_ar
 ) -> None:
     ended = run(tmp_path, TOKENS, partial(limit_memory, pass_memory[1] // 3))
     assert ended.code == 3, ended.output
-    half = TOKENS // 2
-    expected = [("lost", TOKENS, "as planned"), ("lost", half, "half batches"), ("failed", half, "offloaded")]
+    n_halvings = (TOKENS // MIN_BATCH_TOKENS).bit_length() - 1
+    tried = [(TOKENS >> n, "as planned" if n == 0 else f"1/{2**n} batches") for n in range(n_halvings + 1)]
+    tried[1] = (TOKENS // 2, "half batches")
+    tried.append((MIN_BATCH_TOKENS, "offloaded"))
+    expected = [
+        *(("lost", *attempt) for attempt in tried),
+        ("failed", MIN_BATCH_TOKENS, "offloaded, one block at a time"),
+    ]
     assert attempts(tmp_path) == expected
-    assert f"compute: {{batch_tokens: {half // 2}}}" in ended.output
+    assert "compute: {shards: 2}" in ended.output

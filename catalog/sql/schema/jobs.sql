@@ -18,7 +18,7 @@ CREATE OR REPLACE TABLE jobs (
     tokens_per_s DOUBLE,     -- n_tokens divided by elapsed_s; NULL if the job runs no model
     retries INTEGER,         -- number of attempts before this one
     batch_tokens INTEGER,    -- number of tokens in one batch of this attempt; NULL if the job runs no batches
-    memory_level VARCHAR,    -- measure against a lack of memory in this attempt: as planned, half batches, or offloaded
+    memory_level VARCHAR,    -- measure against a lack of memory in this attempt: as planned, half batches, 1/4 batches and so on, or offloaded
     error VARCHAR,           -- class of the error that ended this attempt; NULL if it succeeded
     environment_id VARCHAR,  -- -> environments: environment of the worker; NULL if the worker died
     PRIMARY KEY (run_file)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mlprune.steps.job import Job, ModelJob, ModelRef, RecordKey
-from ray_jobs.workers.worker import Failure, Outcome
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.worker import Outcome
 from tests.stub_jobs import StubJob
 
 BROKEN = Failure("ValueError", "broken", is_transient=False, is_damage=False)
@@ -56,9 +57,10 @@ class ScriptedWorkers:
         self.submitted: list[str] = []
         self.timeouts: list[float | None] = []
         self.most_at_once = 0
+        self.problem: str | None = None
 
     def free(self) -> int:
-        return self._capacity - len(self._running)
+        return 0 if self.problem else self._capacity - len(self._running)
 
     def submit(self, job: Job) -> None:
         self._running.append(job)

@@ -17,7 +17,7 @@ from ray_jobs.driver import driver as driver_module
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunResult
-from ray_jobs.workers.worker import Failure
+from ray_jobs.workers.recovery.failures import Failure
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
 
 
@@ -86,12 +86,14 @@ def attempts(store: Store) -> list[tuple[str, int, int | None, str]]:
 
 
 def test_a_job_that_runs_out_of_memory_gets_less_and_less(store: Store) -> None:
-    workers = ScriptedWorkers(lambda _, attempt: OUT_OF_MEMORY if attempt < 3 else None)
+    workers = ScriptedWorkers(lambda _, attempt: OUT_OF_MEMORY if attempt < 5 else None)
     assert run([BatchedJob("a")], workers, store).n_done == 1
     assert attempts(store) == [
-        ("done", 3, 64, "offloaded"),
+        ("done", 5, 16, "offloaded"),
         ("lost", 1, 128, "as planned"),
         ("lost", 2, 64, "half batches"),
+        ("lost", 3, 32, "1/4 batches"),
+        ("lost", 4, 16, "1/8 batches"),
     ]
 
 
@@ -99,11 +101,11 @@ def test_a_job_that_runs_out_of_memory_at_every_level_fails_with_advice(store: S
     workers = ScriptedWorkers(lambda *_: OUT_OF_MEMORY)
     result = run([BatchedJob("a"), BatchedJob("b", ("a",))], workers, store)
     ((_, failure),) = result.failed
-    assert workers.submitted == ["a"] * 3
-    assert "compute: {batch_tokens: 32}" in failure.message
+    assert workers.submitted == ["a"] * 6
+    assert "compute: {shards: 2}" in failure.message
     assert result.n_skipped == 1
     rows = [store.read_json(path) for path in store.list("runs") if "failure-" in path]
-    assert [(row["message"], row["attempts"]) for row in rows] == [(failure.message, 3)]
+    assert [(row["message"], row["attempts"]) for row in rows] == [(failure.message, 6)]
 
 
 def test_a_job_without_batches_or_model_is_retried_unchanged_a_bounded_number_of_times(store: Store) -> None:
@@ -122,8 +124,28 @@ def test_lost_workers_between_memory_levels_keep_the_level_and_are_bounded(store
         (2, 128, "as planned"),
         (3, 64, "half batches"),
         (4, 64, "half batches"),
-        (5, 64, "offloaded"),
+        (5, 32, "1/4 batches"),
     ]
+
+
+def test_a_run_without_workers_ends_with_its_jobs_to_do_and_the_reason(store: Store) -> None:
+    def retire(job: Job, _: int) -> Failure | None:
+        if job.makes[0][1] != "b":
+            return None
+        workers.problem = "no worker is left"
+        return Failure("DeviceError", "no room", True, False, worker_fault="busy device", at_load=True)
+
+    workers = ScriptedWorkers(retire, capacity=1)
+    result = run([NamedJob("a"), NamedJob("b"), NamedJob("c")], workers, store)
+    assert (result.n_done, result.failed, result.n_skipped) == (1, (), 2)
+    assert result.problem == "no worker is left"
+    assert [store.read_json(path)["how"] for path in store.list("runs") if "ended" in path] == ["failed"]
+
+
+def test_a_run_whose_last_job_retires_the_last_worker_is_done(store: Store) -> None:
+    workers = ScriptedWorkers(capacity=1)
+    workers.wait = lambda timeout_s=None: (setattr(workers, "problem", "late"), ScriptedWorkers.wait(workers))[1]  # type: ignore[method-assign]
+    assert run([NamedJob("a")], workers, store).problem is None
 
 
 def test_damage_found_by_a_job_is_in_the_result(store: Store) -> None:

@@ -15,7 +15,8 @@ from mlprune.store.store import Store
 from ray_jobs.cli.application import main
 from ray_jobs.driver.run_log import RunEnd, RunLog
 from ray_jobs.driver.run_status import RunStatus, store_status
-from ray_jobs.workers.worker import Failure, Outcome
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.worker import Outcome
 from tests.stub_jobs import StubJob
 
 RUN = "20260101T000000-abc123"

@@ -40,11 +40,11 @@ class FakeShardActor:
     peaks: ClassVar[list[float]] = [0.25, 64.0]
     """Peak memory of the shards, by number of their first block."""
 
-    def __init__(self, model: ModelRef, span: range, pool: object, *, offloaded: bool) -> None:
-        self.model, self.span, self.offloaded = model, span, offloaded
+    def __init__(self, model: ModelRef, span: range, pool: object, *, offload_level: int) -> None:
+        self.model, self.span, self.offload_level = model, span, offload_level
 
     def call(self, method: Any, *args: Any) -> Any:
-        return None if method is Shard.group_limit else (self.span, self.offloaded)
+        return None if method is Shard.group_limit else (self.span, self.offload_level)
 
     def measure(self) -> None:
         pass
@@ -118,10 +118,10 @@ def test_a_worker_starts_a_shard_actor_per_range_of_blocks_and_waits_for_them(
 def test_shards_are_started_once_for_several_jobs_and_again_offloaded(
     worker: WorkerActor, factory: ActorFactory
 ) -> None:
-    seen: list[bool] = []
+    seen: list[int] = []
     for level in (0, 0, 2):
-        worker.run(ChainJob(lambda chain: seen.append(chain.on_block(0, Shard.sweep_clear)[1]), memory_level=level))  # type: ignore[func-returns-value, index]
-    assert seen == [False, False, True]
+        worker.run(ChainJob(lambda chain: seen.append(chain.on_block(0, Shard.sweep_clear)[1]), offload_level=level))  # type: ignore[func-returns-value, index]
+    assert seen == [0, 0, 2]
     assert len(factory.started) == 4
 
 
@@ -168,7 +168,7 @@ def test_no_reference_keeps_the_shards_of_an_earlier_load(worker: WorkerActor, f
     worker.run(ChainJob(lambda _: None))
     first = [weakref.ref(actor) for actor in factory.started]
     factory.started.clear()
-    worker.run(ChainJob(lambda _: None, memory_level=2))
+    worker.run(ChainJob(lambda _: None, offload_level=2))
     gc.collect()
     assert [reference() for reference in first] == [None, None]
 
@@ -187,7 +187,7 @@ def test_a_worker_of_one_shard_runs_the_model_in_its_own_process(
 def test_a_shard_actor_calls_methods_of_its_shard_and_measures_its_memory(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path, "gpt2", seed=4)
     model = ModelRef("model", str(folder), "gpt2", n_blocks=3, max_positions=64, dtype="float32")
-    actor = ShardActor(model, range(1, 3), TWO_SHARDS, offloaded=False)
+    actor = ShardActor(model, range(1, 3), TWO_SHARDS, offload_level=0)
     assert actor.call(lambda shard: shard.blocks) == range(1, 3)
     actor.measure()
     assert 0 < actor.peak_gib() < 64

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.models.placement.budget import MemoryBudget, smallest_budget
+from mlprune.models.placement.budget import MemoryBudget, Residency, residency, smallest_budget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
 from mlprune.models.shard import Shard
 from mlprune.plan import Plan
 from mlprune.plan.estimate import needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB, Pool
+from mlprune.steps.job import HALF_MODEL, ONE_BLOCK
 from ray_jobs.workers.model_loading import budget, load_model, load_shard, warm_up
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
@@ -41,10 +42,18 @@ def test_an_offloaded_load_keeps_half_of_the_weights_in_memory(plan: Plan, pool:
     weights = shard_bytes(footprint(Path(plan.model.path), plan.model.dtype), range(3))
     working = pool.working_bytes + GROUP_BYTES
     roomy = replace(pool, memory_bytes=PROCESS_BYTES + working + weights)
-    memory = budget(plan.model, range(3), roomy, offloaded=True)
+    memory = budget(plan.model, range(3), roomy, offload_level=HALF_MODEL)
     assert memory == MemoryBudget(PROCESS_BYTES + working + weights // 2, working)
-    (limit,) = load_model(plan.model, roomy, offloaded=True).everywhere(Shard.group_limit)
+    (limit,) = load_model(plan.model, roomy, offload_level=HALF_MODEL).everywhere(Shard.group_limit)
     assert limit is not None, "blocks are offloaded"
+
+
+def test_the_last_offload_level_keeps_one_block_at_a_time_in_memory(plan: Plan, pool: Pool) -> None:
+    sizes = footprint(Path(plan.model.path), plan.model.dtype)
+    memory = budget(plan.model, range(3), pool, offload_level=ONE_BLOCK)
+    assert memory is not None
+    assert memory.process_bytes == smallest_budget(sizes, range(3), working_bytes=memory.working_bytes)
+    assert residency(sizes, range(3), memory) == Residency(0, 1)
 
 
 def test_an_offloaded_load_stays_within_the_memory_of_its_pool_if_one_block_fits(plan: Plan, pool: Pool) -> None:
@@ -52,7 +61,7 @@ def test_an_offloaded_load_stays_within_the_memory_of_its_pool_if_one_block_fits
     working = pool.working_bytes + GROUP_BYTES
     least = smallest_budget(sizes, range(3), working_bytes=working)
     for memory_bytes, expected in ((least + 1, least + 1), (least - 1, least)):
-        memory = budget(plan.model, range(3), replace(pool, memory_bytes=memory_bytes), offloaded=True)
+        memory = budget(plan.model, range(3), replace(pool, memory_bytes=memory_bytes), offload_level=HALF_MODEL)
         assert memory == MemoryBudget(expected, working)
 
 

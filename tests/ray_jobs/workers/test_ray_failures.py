@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
 
 from mlprune import errors
 from ray_jobs.workers.ray_failures import FailureClassifier, count_kernel_kills
@@ -44,6 +44,20 @@ def test_an_error_raised_in_the_process_is_returned_itself(vmstat: Path) -> None
 def test_a_lost_process_reported_by_another_process_is_a_lost_worker(vmstat: Path) -> None:
     wrapped = RayTaskError("call", "a trace", ActorDiedError(), proctitle="shard", pid=1, ip="127.0.0.1")
     assert isinstance(FailureClassifier(vmstat).classify(wrapped, who="a shard"), errors.WorkerLostError)
+
+
+@pytest.mark.parametrize(
+    ("last_line", "kind"),
+    [("OSError: no such file", errors.WorkerLostError), ("RuntimeError: can't allocate memory", RuntimeError)],
+)
+def test_an_actor_that_failed_to_start_is_named_with_the_last_line_of_its_traceback(
+    last_line: str, kind: type, vmstat: Path
+) -> None:
+    died = RayActorError(error_msg=f"The actor died because of an error raised\n  File ...\n{last_line}\n")
+    died._actor_init_failed = True
+    error = FailureClassifier(vmstat).classify(died, who="a shard", span=1)
+    assert type(error) is kind
+    assert last_line in str(error)
 
 
 def test_without_the_kernels_counter_the_count_is_zero(tmp_path: Path, vmstat: Path) -> None:

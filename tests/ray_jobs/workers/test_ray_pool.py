@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 
 from mlprune.errors import WorkerLostError
-from ray_jobs.workers import placement_groups, ray_pool
+from ray_jobs.workers import placement_groups, ray_failures, ray_pool
 from ray_jobs.workers.ray_pool import RayWorkers
-from ray_jobs.workers.worker import Failure, Outcome
+from ray_jobs.workers.recovery import worker_health
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery.worker_health import FIRST_PAUSE_S, MAX_FAILURES
+from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD, TWO_SHARDS
 from tests.stub_jobs import StubJob
 
@@ -40,6 +44,12 @@ class FakeRay:
         self.killed = 0
         self.reserved: list[list[dict[str, float]]] = []
         self.removed = 0
+        self.start_errors: list[Exception] = []
+        """Errors of the next starts of workers."""
+
+    def get(self, _: object) -> None:
+        if self.start_errors:
+            raise self.start_errors.pop(0)
 
     def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
         return (references[:1], references[1:]) if self.has_room else ([], references)
@@ -59,6 +69,7 @@ class FakeRay:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     made = FakeRay()
     monkeypatch.setattr(ray_pool, "ray", made)
+    monkeypatch.setattr(ray_failures, "ray", made)
     monkeypatch.setattr(ray_pool, "actor_class", lambda _: Stub())
     monkeypatch.setattr(placement_groups, "placement_group", made.placement_group)
     monkeypatch.setattr(placement_groups, "remove_placement_group", made.remove_placement_group)
@@ -101,6 +112,69 @@ def test_a_replica_that_lost_a_shard_reserves_all_resources_again(
     ((_, outcome),) = workers.wait()
     assert outcome.failure == failure
     assert (len(fake.reserved), fake.removed) == (n_starts, n_starts - 1)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Pauses of the pool, which take no time."""
+    made: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        made.append(seconds)
+        clock.now += seconds
+
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now, sleep=sleep)
+    monkeypatch.setattr(ray_pool, "time", clock)
+    monkeypatch.setattr(worker_health, "time", clock)
+    return made
+
+
+@pytest.mark.parametrize("at_load", [False, True])
+def test_a_worker_with_a_broken_device_is_replaced_and_retired_after_failures_in_a_row(
+    at_load: bool, fake: FakeRay, pauses: list[float], ends_with: Callable[[Failure | None], None]
+) -> None:
+    workers = RayWorkers("/store", MODEL, ONE_SHARD)
+    failure = Failure("DeviceError", "illegal address", True, False, worker_fault="broken device", at_load=at_load)
+    for n_failures in range(1, MAX_FAILURES + 1):
+        assert workers.free() == 1
+        workers.submit(StubJob())
+        ends_with(failure)
+        ((job, outcome),) = workers.wait()
+        assert (job, outcome.failure) == (StubJob(), failure)
+        assert fake.killed == n_failures
+    assert workers.free() == 0
+    assert "illegal address" in str(workers.problem)
+    assert pauses == ([FIRST_PAUSE_S * 2**n for n in range(MAX_FAILURES - 1)] if at_load else [])
+
+
+def test_a_worker_with_a_busy_device_pauses_while_the_others_run_jobs(
+    fake: FakeRay, pauses: list[float], ends_with: Callable[[Failure | None], None]
+) -> None:
+    workers = RayWorkers("/store", MODEL, replace(ONE_SHARD, n_workers=2))
+    while workers.free() < 2:
+        pass
+    workers.submit(StubJob())
+    ends_with(Failure("DeviceError", "no room", True, False, worker_fault="busy device", at_load=True))
+    workers.wait()
+    assert workers.free() == 1, "the other worker"
+    workers.submit(StubJob())
+    ends_with(None)
+    workers.wait(timeout_s=0.0)
+    assert (workers.free(), pauses, workers.problem) == (1, [], None)
+
+
+def test_a_worker_that_does_not_start_is_started_again_before_it_gets_a_job(fake: FakeRay, pauses: list[float]) -> None:
+    fake.start_errors = [OSError("no such file")] * 2
+    workers = RayWorkers("/store", MODEL, ONE_SHARD)
+    assert workers.free() == 1
+    assert (fake.killed, pauses) == (2, [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S])
+
+
+def test_a_run_whose_workers_never_start_ends(fake: FakeRay, pauses: list[float]) -> None:
+    fake.start_errors = [OSError("no such file")] * MAX_FAILURES
+    workers = RayWorkers("/store", MODEL, ONE_SHARD)
+    assert workers.free() == 0
+    assert "no such file" in str(workers.problem)
 
 
 def test_a_run_without_any_worker_logs_what_it_waits_for_and_gives_up(

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from mlprune.errors import DamagedArtefactError, OutOfMemoryError, WorkerLostError
-from mlprune.steps.job import OFFLOADED, ChainLoader, ModelRef, RecordKey
+from mlprune.errors import WorkerLostError
+from mlprune.steps.job import HALF_MODEL, ChainLoader, ModelRef, RecordKey
 from mlprune.store.store import Store
-from ray_jobs.workers.worker import Failure, Worker, describe_failure
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.worker import Worker
 from tests.stub_jobs import StubJob
 
 
@@ -51,11 +52,11 @@ def loaded() -> list[str]:
 
 @pytest.fixture
 def worker(tmp_path: Path, loaded: list[str]) -> Worker:
-    def loader(name: str) -> Callable[[Any], Any]:
-        return lambda _: (loaded.append(name), SimpleNamespace(spans=name))[1]
+    def load(_: ModelRef | None, *, offload_level: int) -> Any:
+        loaded.append("offloaded" if offload_level else "whole")
+        return SimpleNamespace(spans=loaded[-1])
 
-    loaders = {"load_chain": loader("whole"), "load_offloaded": loader("offloaded")}
-    return Worker(str(tmp_path), **loaders, name="worker-0")
+    return Worker(str(tmp_path), load, name="worker-0")
 
 
 def test_a_chain_is_loaded_once_and_again_after_a_transient_failure(worker: Worker, loaded: list[str]) -> None:
@@ -74,8 +75,8 @@ def test_a_job_at_the_offloaded_level_gets_an_offloaded_chain_and_the_next_job_d
     worker: Worker, loaded: list[str]
 ) -> None:
     seen: list[Any] = []
-    for memory_level in (0, OFFLOADED, OFFLOADED, 0):
-        assert worker.run(ActionJob(seen.append, memory_level=memory_level)).failure is None
+    for level in (0, HALF_MODEL, HALF_MODEL, 0):
+        assert worker.run(ActionJob(seen.append, offload_level=level)).failure is None
     assert seen == ["whole", "offloaded", "offloaded", "whole"]
     assert loaded == ["whole", "offloaded", "whole"]
 
@@ -83,7 +84,7 @@ def test_a_job_at_the_offloaded_level_gets_an_offloaded_chain_and_the_next_job_d
 def test_a_job_with_another_model_gets_its_chain_and_one_chain_is_loaded_at_a_time(tmp_path: Path) -> None:
     asked: list[ModelRef | None] = []
 
-    def load(model: ModelRef | None) -> Any:
+    def load(model: ModelRef | None, *, offload_level: int) -> Any:
         asked.append(model)
         return SimpleNamespace(spans=model)
 
@@ -103,28 +104,53 @@ def test_an_error_of_a_job_becomes_its_failure(worker: Worker) -> None:
     assert worker.run(ActionJob(fail)).failure == Failure("ValueError", "ValueError: two lines", False, False, False)
 
 
+def broken_device(_: object) -> None:
+    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+
+def full_device(_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
 @pytest.mark.parametrize(
-    ("error", "expected"),
+    ("error", "in_job", "at_load"),
     [
-        (ConnectionError("reset"), Failure("ConnectionError", "ConnectionError: reset", True, False, False)),
-        (DamagedArtefactError("bad"), Failure("DamagedArtefactError", "bad", False, True, False)),
-        (OutOfMemoryError("killed"), Failure("OutOfMemoryError", "killed", True, False, True)),
-        (
-            torch.OutOfMemoryError("CUDA"),
-            Failure("OutOfMemoryError", "out of memory [reason='OutOfMemoryError: CUDA']", True, False, True),
-        ),
-        (
-            MemoryError("16 GiB"),
-            Failure("OutOfMemoryError", "out of memory [reason='MemoryError: 16 GiB']", True, False, True),
-        ),
+        (broken_device, ("DeviceError", "broken device"), ("DeviceError", "broken device")),
+        (full_device, ("OutOfMemoryError", None), ("DeviceError", "busy device")),
     ],
 )
-def test_errors_are_classified_as_transient_damage_or_out_of_memory(error: Exception, expected: Failure) -> None:
-    assert describe_failure(error) == expected
+def test_a_failure_says_whether_the_model_could_not_be_loaded(
+    error: Callable[[Any], None], in_job: object, at_load: object, tmp_path: Path, worker: Worker
+) -> None:
+    failure = worker.run(ActionJob(error)).failure
+    assert failure is not None
+    assert ((failure.error, failure.worker_fault), failure.at_load) == (in_job, False)
+
+    def fail(model: object, *, offload_level: int) -> Any:
+        error(model)
+
+    failure = Worker(str(tmp_path), fail, name="w").run(ActionJob(str)).failure
+    assert failure is not None
+    assert ((failure.error, failure.worker_fault), failure.at_load) == (at_load, True)
 
 
-def test_a_wrapped_error_of_another_process_is_classified_as_the_original() -> None:
-    class Wrapped(RuntimeError):
-        cause = DamagedArtefactError("bad hash")
+def test_a_failure_after_a_failed_load_is_not_one_of_loading(tmp_path: Path) -> None:
+    loads = iter([None, SimpleNamespace(spans="chain")])
 
-    assert describe_failure(Wrapped("a long trace")) == describe_failure(DamagedArtefactError("bad hash"))
+    def load(_: object, *, offload_level: int) -> Any:
+        chain = next(loads)
+        return chain or full_device(None)
+
+    worker = Worker(str(tmp_path), load, name="w")
+    outcomes = [worker.run(ActionJob(broken_device)) for _ in range(2)]
+    assert [outcome.failure and outcome.failure.at_load for outcome in outcomes] == [True, False]
+
+
+def test_a_worker_survives_that_its_broken_device_cannot_free_memory(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: broken_device(None))
+    failure = worker.run(ActionJob(broken_device)).failure
+    assert failure is not None
+    assert failure.worker_fault == "broken device"

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from mlprune.errors import OutOfMemoryError, WorkerLostError
-from mlprune.steps.job import AS_PLANNED, HALF_BATCHES, MIN_BATCH_TOKENS, OFFLOADED, ModelJob, ModelRef, batch_tokens_of
-from ray_jobs.workers.out_of_memory import MEMORY_LEVELS, advice, is_out_of_memory
+from mlprune.steps.job import HALF_MODEL, MIN_BATCH_TOKENS, ONE_BLOCK, ModelJob, ModelRef, batch_tokens_of
+from ray_jobs.workers.recovery.out_of_memory import advice, is_accelerator_memory, is_out_of_memory, memory_level
 from tests.stub_jobs import StubJob
 
 
@@ -54,6 +54,16 @@ def torch_error() -> Exception:
     return raised.value
 
 
+ACCELERATOR_ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    torch.AcceleratorError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+]
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -65,6 +75,7 @@ def torch_error() -> Exception:
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         OutOfMemoryError("a worker was killed for its memory"),
         RuntimeError("std::bad_alloc"),
+        *ACCELERATOR_ERRORS,
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -86,23 +97,20 @@ def test_other_errors_are_not_out_of_memory(error: Exception) -> None:
     assert not is_out_of_memory(error)
 
 
-def test_batches_are_halved_then_the_model_is_offloaded_then_nothing_is_left() -> None:
-    job = Batched(batch_tokens=128)
-    half = job.with_less_memory()
-    assert half == Batched(batch_tokens=64, memory_level=HALF_BATCHES)
-    assert half.with_less_memory() == Batched(batch_tokens=64, memory_level=OFFLOADED)
-    assert Batched(batch_tokens=64, memory_level=OFFLOADED).with_less_memory() is None
+def test_only_errors_of_accelerators_mean_that_their_memory_ran_out() -> None:
+    assert all(is_accelerator_memory(error) for error in ACCELERATOR_ERRORS)
+    others = (MemoryError(), torch_error(), OutOfMemoryError("killed"), torch.AcceleratorError("CUDA error: unknown"))
+    assert not any(is_accelerator_memory(error) for error in others)
 
 
-def test_a_job_with_the_smallest_batches_is_offloaded_at_once() -> None:
+def test_a_job_without_batches_is_offloaded_twice_and_then_nothing_is_left() -> None:
+    half = Chained().with_less_memory()
+    assert half == Chained(offload_level=HALF_MODEL)
+    assert half.with_less_memory() == Chained(offload_level=ONE_BLOCK)
+    assert Chained(offload_level=ONE_BLOCK).with_less_memory() is None
     assert Batched(batch_tokens=MIN_BATCH_TOKENS).with_less_memory() == Batched(
-        batch_tokens=MIN_BATCH_TOKENS, memory_level=OFFLOADED
+        batch_tokens=MIN_BATCH_TOKENS, offload_level=HALF_MODEL
     )
-    assert Batched(batch_tokens=MIN_BATCH_TOKENS + 8).with_less_memory() == Batched(
-        batch_tokens=MIN_BATCH_TOKENS, memory_level=HALF_BATCHES
-    )
-    assert Chained().with_less_memory() == Chained(memory_level=OFFLOADED)
-    assert Chained(memory_level=OFFLOADED).with_less_memory() is None
 
 
 def test_a_job_without_the_model_cannot_use_less_memory() -> None:
@@ -111,10 +119,14 @@ def test_a_job_without_the_model_cannot_use_less_memory() -> None:
 
 
 def test_the_advice_names_the_line_of_the_recipe() -> None:
-    assert "compute: {batch_tokens: 32}; 64 did not fit" in advice(Batched(batch_tokens=64))
     assert "compute: {shards: 2}" in advice(Batched(batch_tokens=MIN_BATCH_TOKENS))
+    assert "batches of 16 tokens" in advice(Batched(batch_tokens=MIN_BATCH_TOKENS))
+    assert "compute: {shards: 2}" in advice(Chained())
     assert "compute: {replicas: 1}" in advice(Plain("a"))
 
 
-def test_every_level_has_a_name() -> None:
-    assert set(MEMORY_LEVELS) == {AS_PLANNED, HALF_BATCHES, OFFLOADED}
+def test_every_measure_has_a_name_of_its_own() -> None:
+    jobs = [Batched(batch_tokens=64, n_halvings=n) for n in range(4)]
+    jobs += [Batched(batch_tokens=64, n_halvings=3, offload_level=level) for level in (HALF_MODEL, ONE_BLOCK)]
+    names = ["as planned", "half batches", "1/4 batches", "1/8 batches", "offloaded", "offloaded, one block at a time"]
+    assert [memory_level(job) for job in jobs] == names

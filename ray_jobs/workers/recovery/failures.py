@@ -1,0 +1,85 @@
+"""Failures of jobs as plain values: whether to retry, and whether the job, its memory or its worker is the cause."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mlprune.errors import (
+    BadInputError,
+    DamagedArtefactError,
+    DeviceError,
+    MlpruneError,
+    OutOfMemoryError,
+    TransientError,
+)
+from ray_jobs.workers.recovery.device_errors import first_line, is_device_error
+from ray_jobs.workers.recovery.out_of_memory import is_accelerator_memory, is_out_of_memory
+
+WorkerFault = Literal["broken device", "busy device", "failed load"]
+"""What is wrong with a worker: its accelerator stopped working in this process, has no room for the model, or the model
+cannot be loaded there for another reason."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed."""
+
+    error: str
+    """Name of the exception's type."""
+    message: str
+    is_transient: bool
+    is_damage: bool
+    """Whether an artefact of an earlier job is missing or damaged."""
+    is_memory: bool = False
+    """Whether memory ran out: the job may succeed with less at a time."""
+    worker_fault: WorkerFault | None = None
+    """Why the worker has to be replaced before it runs another job; None if it can go on."""
+    at_load: bool = False
+    """Whether the model could not be loaded, so that the job itself was not tried."""
+
+
+def describe_failure(err: Exception, *, at_load: bool = False, is_replaceable: bool = False) -> Failure:
+    """Convert an exception to plain values; one that wraps the error of another process becomes that error.
+
+    Args:
+        at_load: whether the worker raised it when it started or loaded a model.
+        is_replaceable: whether a new process can take the place of a worker that cannot load a model.
+    """
+    cause = getattr(err, "cause", None)
+    if isinstance(cause, Exception):
+        return describe_failure(cause, at_load=at_load, is_replaceable=is_replaceable)
+    fault = _fault_of(err, at_load=at_load, is_replaceable=is_replaceable)
+    err = _own_error(err, fault)
+    return Failure(
+        type(err).__name__,
+        _format_error(err),
+        is_transient=fault is not None or isinstance(err, TransientError | ConnectionError),
+        is_damage=isinstance(err, DamagedArtefactError),
+        is_memory=isinstance(err, OutOfMemoryError),
+        worker_fault=fault,
+        at_load=at_load,
+    )
+
+
+def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool) -> WorkerFault | None:
+    """Return what is wrong with the worker. Bad input, damage and too little main memory are no fault of a worker."""
+    if is_device_error(err):
+        return "broken device"
+    if at_load and is_accelerator_memory(err):
+        return "busy device"
+    is_of_job = isinstance(err, BadInputError | DamagedArtefactError) or is_out_of_memory(err)
+    return "failed load" if at_load and is_replaceable and not is_of_job else None
+
+
+def _own_error(err: Exception, fault: WorkerFault | None) -> Exception:
+    """Return the error of this project for errors of memory and devices in other libraries."""
+    if fault == "broken device":
+        return DeviceError("an accelerator stopped working", reason=first_line(err))
+    if fault == "busy device":
+        return DeviceError("an accelerator has no room for the model", reason=first_line(err))
+    if is_out_of_memory(err) and not isinstance(err, OutOfMemoryError):
+        return OutOfMemoryError("out of memory", reason=_format_error(err))
+    return err
+
+
+def _format_error(err: Exception) -> str:
+    return str(err) if isinstance(err, MlpruneError) else " ".join(f"{type(err).__name__}: {err}".split())
