@@ -37,7 +37,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
     ]
     text = statement(
         "fold",
-        "insert_arrow" if n_keys == len(rows) else "insert_arrow_distinct",
+        _statement_name(connection, table, has_distinct_keys=n_keys == len(rows)),
         table=table.name,
         rows=INCOMING,
         columns=", ".join(expressions),
@@ -49,6 +49,14 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> No
     connection.register(INCOMING, arrow_rows([(column.name, column.type) for column in table.columns], rows))
     connection.execute(text)
     connection.unregister(INCOMING)  # after an error, the rollback removes the name
+
+
+def _statement_name(connection: Connection, table: Table, *, has_distinct_keys: bool) -> str:
+    """Return the name of the fastest statement: a conflict is only possible with another row of the same key."""
+    if not has_distinct_keys:
+        return "insert_arrow_distinct"
+    first_rows = connection.execute(statement("fold", "first_row", table=table.name)).fetchall()
+    return "insert_arrow" if first_rows else "insert_arrow_into_empty"
 
 
 def _on_conflict(table: Table) -> str:

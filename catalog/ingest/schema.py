@@ -20,6 +20,18 @@ STATE = "fold_state"
 """Table of values that one fold stores for the next. It is emptied with the tables that are filled from records, and a
 comparison of two catalogs skips it."""
 
+DESCRIBE_VIEWS = (
+    "variant_descriptions",
+    "metrics",
+    "comparisons",
+    "evaluations",
+    "variants",
+    "orderings",
+    "demonstration_sets",
+    "records",
+)
+"""Tables whose meanings of columns hold in views too, if several tables have a column of that name."""
+
 
 def is_current(connection: Connection) -> bool:
     """Whether a catalog file has the tables, views and macros of this package."""
@@ -97,25 +109,32 @@ def _store_objects(connection: Connection) -> None:
 
 
 def _write_comments(connection: Connection) -> None:
-    """Write the meaning of every table, view, macro and column into the catalog."""
-    for kind, files in _files().items():
-        for name, file in files.items():
-            text = _quoted(file.description)
-            connection.execute(statement("fold", "comment_on", what=kind, name=name, comment=text))
+    """Write the meaning of every table, view, macro and column into the catalog, in one call: there are hundreds."""
+    comments = [
+        _comment_on(kind, name, meaning=file.description)
+        for kind, files in _files().items()
+        for name, file in files.items()
+    ]
+    in_tables = _column_meanings()
     for table in declared_tables().values():
         for column in table.columns:
-            _comment_on_column(connection, table.name, column.name, meaning=column.meaning)
-    rows = connection.execute(statement("fold", "column_meanings")).fetchall()
-    in_tables = {str(column): str(meaning) for column, meaning in rows}
-    for view, file in views().items():
-        meanings = {**in_tables, **file.column_comments}
-        for (name,) in connection.execute(statement("fold", "view_columns"), {"view": view}).fetchall():
-            _comment_on_column(connection, view, name, meaning=meanings.get(name, ""))
+            comments.append(_comment_on("COLUMN", f"{table.name}.{column.name}", meaning=column.meaning))
+    for view, name in connection.execute(statement("fold", "view_columns")).fetchall():
+        if view in views():  # not a view that a user created
+            meaning = views()[view].column_comments.get(name, in_tables.get(name, ""))
+            comments.append(_comment_on("COLUMN", f"{view}.{name}", meaning=meaning))
+    connection.execute("".join(comments))
 
 
-def _comment_on_column(connection: Connection, relation: str, column: str, *, meaning: str) -> None:
-    names = {"what": "COLUMN", "name": f"{relation}.{column}"}
-    connection.execute(statement("fold", "comment_on", **names, comment=_quoted(meaning)))
+def _column_meanings() -> dict[str, str]:
+    """Return column -> its meaning in the first table that has it; the tables whose meanings fit views come first."""
+    tables = declared_tables()
+    by_preference = {**{name: tables[name] for name in DESCRIBE_VIEWS}, **tables}
+    return {column.name: column.meaning for table in reversed(by_preference.values()) for column in table.columns}
+
+
+def _comment_on(kind: str, name: str, *, meaning: str) -> str:
+    return statement("fold", "comment_on", what=kind, name=name, comment=_quoted(meaning))
 
 
 def _quoted(text: str) -> str:
