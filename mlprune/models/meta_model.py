@@ -10,6 +10,7 @@ import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint.tensor_slices import tensor_slice
@@ -101,7 +102,7 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
         _require_few_blocks(config)
-        with init_empty_weights(include_buffers=False):
+        with init_empty_weights(include_buffers=False), no_init_weights():
             return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     except Exception as err:  # a wrong config can raise anything in the model's code
         reason = str(err).strip().partition("\n")[0] or type(err).__name__
