@@ -50,7 +50,7 @@ class Needs:
         """Size of the batches that travel between shard actors, with their statistics; 0 without shards."""
         if pool.n_shards == 1:
             return 0.0
-        n_tokens = self.compute.planned_batch_tokens
+        n_tokens = self.compute.planned_batch_tokens(self.model.device)
         n_rows = max(1, n_tokens // SHORTEST_ROW)
         states = n_tokens * self.sizes.hidden * self.sizes.itemsize
         statistics = 4 * n_rows * self.sizes.inputs * len(self.sizes.blocks)

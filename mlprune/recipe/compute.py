@@ -3,6 +3,7 @@
 The planner replaces `auto` by numbers that depend on the model's size and the machines.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,7 +11,8 @@ from pydantic import Field, model_validator
 from mlprune.recipe.base import Model
 
 Auto = Literal["auto"]
-AUTO_BATCH_TOKENS = 512
+AUTO_BATCH_TOKENS: Mapping[str, int] = {"cpu": 512, "cuda": 8192}
+"""Kind of device -> tokens of a batch if the recipe has `auto`: an accelerator needs large products to be fast."""
 
 
 class ComputeConfig(Model):
@@ -25,7 +27,7 @@ class ComputeConfig(Model):
     gpus_per_actor: Annotated[float, Field(ge=0)] | Auto = "auto"
     """Accelerators of one actor; a fraction if actors share one."""
     batch_tokens: Annotated[int, Field(ge=16)] | Auto = "auto"
-    """Tokens of one batch, including padding."""
+    """Tokens of one batch, including padding; `auto`: 512 on CPUs, 8192 on accelerators."""
 
     @model_validator(mode="after")
     def _gpus_are_whole_or_a_part(self) -> "ComputeConfig":
@@ -34,7 +36,6 @@ class ComputeConfig(Model):
             raise ValueError(f"gpus_per_actor above 1 has to be an integer, got {gpus}")
         return self
 
-    @property
-    def planned_batch_tokens(self) -> int:
-        """The batch size that the plan uses."""
-        return AUTO_BATCH_TOKENS if self.batch_tokens == "auto" else self.batch_tokens
+    def planned_batch_tokens(self, device: str) -> int:
+        """Return the batch size that the plan uses on a kind of device."""
+        return AUTO_BATCH_TOKENS[device] if self.batch_tokens == "auto" else self.batch_tokens

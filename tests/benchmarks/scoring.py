@@ -48,7 +48,7 @@ EXAMPLES_A_VARIANT = 12
 VARIANTS = 20
 HYPOTHESES = 3
 """Hypotheses per premise, as in XNLI."""
-BATCH_TOKENS = AUTO_BATCH_TOKENS
+BATCH_TOKENS = AUTO_BATCH_TOKENS["cpu"]
 """Default of recipes."""
 THEIR_BATCH = 64
 """Rows per batch of the harness: the largest batch it tries by default."""

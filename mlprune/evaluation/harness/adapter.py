@@ -7,6 +7,7 @@ harness is an optional dependency (`pip install -e ".[harness]"`).
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lm_eval.api.model import TemplateLM
@@ -44,15 +45,23 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         tokenizer: tokenizer of the base model.
         max_positions: positions of the model; None if it has no bound.
         batch_tokens: most tokens of a batch.
+        device: kind of device that computes the batches.
     """
 
     def __init__(
-        self, chain: Chain, tokenizer: "PreTrainedTokenizerBase", *, max_positions: int | None, batch_tokens: int
+        self,
+        chain: Chain,
+        tokenizer: "PreTrainedTokenizerBase",
+        *,
+        max_positions: int | None,
+        batch_tokens: int,
+        device: str = "cpu",
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self._chain = chain
         self._batch_tokens = batch_tokens
+        self._plan = partial(plan_texts, batch_tokens=batch_tokens, device=device)
         self.max_length = max_positions or _tokenizer_length(tokenizer)
         self._plans: dict[str, tuple[Hashable, list[TextBatch]]] = {}
 
@@ -89,7 +98,7 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
     ) -> list[Answer]:
         """Answer requests that are already tokenised: (anything, context, continuation)."""
         texts = [self._text(context, continuation) for _, context, continuation in requests]
-        return self._answers(plan_texts(texts, batch_tokens=self._batch_tokens), len(texts))
+        return self._answers(self._plan(texts), len(texts))
 
     def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = True) -> list[float]:
         """Log-likelihood of each whole text. Long texts are divided into windows, and each token is scored once."""
@@ -122,7 +131,7 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         """Return the batches of some requests; those of the last equal requests are reused."""
         key = tuple(requests)
         if kind not in self._plans or self._plans[kind][0] != key:
-            self._plans[kind] = key, plan_texts(texts(), batch_tokens=self._batch_tokens)
+            self._plans[kind] = key, self._plan(texts())
         return self._plans[kind][1]
 
     def _texts(self, pairs: Sequence[tuple[str, str]]) -> list[ScoredText]:

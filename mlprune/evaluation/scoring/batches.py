@@ -1,6 +1,6 @@
 """Batches of texts: prefixes of similar length, followed by their continuations.
 
-Batches depend only on the texts and on `batch_tokens`, so every worker computes the same bits.
+Batches depend only on the texts, on `batch_tokens` and on the kind of device, so every worker computes the same bits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,23 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mlprune.evaluation.scoring.grouping import Grouping, grouping_for
 from mlprune.evaluation.scoring.prefix_tree import PrefixGroup, ScoredText, Tokens, shared_prefixes
 from mlprune.models.messages import Continuations, ScoringBatch
-
-GROUP_COST = 48
-"""Cost of one more group, in tokens: every block launches its operations."""
-
-BATCH_COST = 256
-"""Cost of one more batch, in tokens: all weights are read again."""
-
-MAX_GROUP_TOKENS = 1024
-"""Most tokens of a group, so that its activations stay small."""
-
-MAX_GROUP_KEYS = 8192
-"""Most tokens to which the rows of a group attend, including themselves: each row has its own keys and values."""
-
-KEYS_PER_TOKEN = 8
-"""The same bound per token of `batch_tokens`, for small batches."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +27,38 @@ class TextBatch:
     """[n_texts], ascending from 0: index of each text's first target in the batch."""
 
 
-def plan_texts(texts: Sequence[ScoredText], *, batch_tokens: int) -> list[TextBatch]:
+def plan_texts(texts: Sequence[ScoredText], *, batch_tokens: int, device: str = "cpu") -> list[TextBatch]:
     """Split texts into shared prefixes and continuations, and group these into batches.
 
     Args:
         batch_tokens: most tokens of a batch, padding included. A prefix longer than half of it gets its own batch,
             with at most as many tokens of continuations as it is long.
+        device: kind of device that computes the batches.
     Returns: batches that score every text once. Equal texts give equal batches.
     """
-    max_keys = min(MAX_GROUP_KEYS, KEYS_PER_TOKEN * batch_tokens)
-    return [
-        _batch(texts, group, max_keys=max_keys) for group in _filled(shared_prefixes(texts), batch_tokens, max_keys)
-    ]
+    limits = _Limits(batch_tokens, grouping_for(device))
+    return [_batch(texts, groups, limits) for groups in _filled(shared_prefixes(texts), limits)]
 
 
-def _filled(groups: Sequence[PrefixGroup], batch_tokens: int, max_keys: int) -> Iterator[list[PrefixGroup]]:
+@dataclass(frozen=True)
+class _Limits:
+    """Bounds of a batch and its groups."""
+
+    batch_tokens: int
+    grouping: Grouping
+
+    def rows_per_group(self, lengths: NDArray[np.int64], *, n_before: int) -> NDArray[np.int64]:
+        """Return the most rows of a group whose longest row has each length, after a prefix of `n_before` tokens."""
+        max_keys = self.grouping.max_keys(self.batch_tokens)
+        rows = np.minimum(self.grouping.max_group_tokens // lengths, max_keys // (n_before + lengths))
+        return np.maximum(1, rows)
+
+
+def _filled(groups: Sequence[PrefixGroup], limits: _Limits) -> Iterator[list[PrefixGroup]]:
     """Fill batches with prefix groups in order; large groups are divided."""
     batch: list[PrefixGroup] = []
-    for group in (part for whole in groups for part in _divided(whole, batch_tokens)):
-        if batch and not _fits([*batch, group], batch_tokens, max_keys):
+    for group in (part for whole in groups for part in _divided(whole, limits.batch_tokens)):
+        if batch and not _fits([*batch, group], limits):
             yield batch
             batch = []
         batch.append(group)
@@ -67,19 +66,19 @@ def _filled(groups: Sequence[PrefixGroup], batch_tokens: int, max_keys: int) -> 
         yield batch
 
 
-def _fits(groups: Sequence[PrefixGroup], batch_tokens: int, max_keys: int) -> bool:
+def _fits(groups: Sequence[PrefixGroup], limits: _Limits) -> bool:
     """Whether prefix groups, the one with the longest prefix last, fit into one batch."""
     n_before = len(groups[-1].prefix)
     n_prefix = len(groups) * n_before
-    if n_prefix - sum(len(group.prefix) for group in groups) > BATCH_COST:
+    if n_prefix - sum(len(group.prefix) for group in groups) > limits.grouping.batch_cost:
         return False
     lengths = sorted(length for group in groups for length in group.continuation_lengths)
-    if n_prefix + len(lengths) * lengths[-1] <= batch_tokens:
+    if n_prefix + len(lengths) * lengths[-1] <= limits.batch_tokens:
         return True
-    if n_prefix + sum(lengths) > batch_tokens:
+    if n_prefix + sum(lengths) > limits.batch_tokens:
         return False
-    bounds = _group_bounds(lengths, n_before=n_before, max_keys=max_keys)
-    return n_prefix + sum((end - start) * lengths[end - 1] for start, end in bounds) <= batch_tokens
+    bounds = _group_bounds(lengths, limits, n_before=n_before)
+    return n_prefix + sum((end - start) * lengths[end - 1] for start, end in bounds) <= limits.batch_tokens
 
 
 def _divided(group: PrefixGroup, batch_tokens: int) -> Iterator[PrefixGroup]:
@@ -97,7 +96,7 @@ def _part(group: PrefixGroup, members: slice) -> PrefixGroup:
     return PrefixGroup(group.prefix, group.members[members], group.continuation_lengths[members])
 
 
-def _batch(texts: Sequence[ScoredText], groups: Sequence[PrefixGroup], *, max_keys: int) -> TextBatch:
+def _batch(texts: Sequence[ScoredText], groups: Sequence[PrefixGroup], limits: _Limits) -> TextBatch:
     """Build one batch of some prefix groups, with the texts in ascending order."""
     longest = max(len(group.prefix) for group in groups)
     prefix_ids, prefix_mask = _padded([group.prefix for group in groups], longest, side="left")
@@ -109,7 +108,7 @@ def _batch(texts: Sequence[ScoredText], groups: Sequence[PrefixGroup], *, max_ke
     offset = prefix_ids.numel()
     continuation_of = {text: (0, 0) for _, _, text in rows}
     continuations = []
-    for start, end in _group_bounds([length for length, _, _ in rows], n_before=longest, max_keys=max_keys):
+    for start, end in _group_bounds([length for length, _, _ in rows], limits, n_before=longest):
         members = rows[start:end]
         longest_continuation = members[-1][0]
         inputs = [texts[text].inputs[-length:] for length, _, text in members]
@@ -127,23 +126,22 @@ def _batch(texts: Sequence[ScoredText], groups: Sequence[PrefixGroup], *, max_ke
     return TextBatch(batch, order, starts)
 
 
-def _group_bounds(lengths: Sequence[int], *, n_before: int, max_keys: int) -> list[tuple[int, int]]:
+def _group_bounds(lengths: Sequence[int], limits: _Limits, *, n_before: int) -> list[tuple[int, int]]:
     """Divide rows of ascending length into groups such that padding and the cost of groups are minimal.
 
     Rows of length 0 are left out.
 
     Args:
-        n_before: tokens of the prefix, to which every row attends.
-        max_keys: most tokens to which the rows of a group attend; a single row may exceed it.
+        n_before: tokens of the prefix, to which every row attends. A single row may exceed the bound of keys.
     """
     values, n_each = np.unique(np.array(lengths, dtype=np.int64), return_counts=True)
     first = int(n_each[values == 0].sum())
     values, ends = values[values > 0], np.cumsum(np.concatenate([[0], n_each[values > 0]]))
-    most = np.maximum(1, np.minimum(MAX_GROUP_TOKENS // values, max_keys // (n_before + values)))
+    most, group_cost = limits.rows_per_group(values, n_before=n_before), limits.grouping.group_cost
     best, came_from = np.zeros(values.size + 1, dtype=np.int64), np.zeros(values.size + 1, dtype=np.int64)
     for end in range(1, values.size + 1):
         n_rows = ends[end] - ends[:end]
-        costs = best[:end] + n_rows * values[end - 1] + GROUP_COST * -(-n_rows // most[end - 1])
+        costs = best[:end] + n_rows * values[end - 1] + group_cost * -(-n_rows // most[end - 1])
         came_from[end], best[end] = np.argmin(costs), costs.min()
     bounds: list[tuple[int, int]] = []
     end = values.size

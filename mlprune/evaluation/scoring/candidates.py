@@ -37,6 +37,8 @@ class PreparedTask:
     start_token: int | None
     """Token before a candidate part without its context; None if the tokenizer has no such token."""
     batch_tokens: int
+    device: str = "cpu"
+    """Kind of device for which the batches are planned."""
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -59,11 +61,16 @@ class PreparedTask:
             raise ModelError(message, expected="a bos_token or eos_token", got=None)
         parts = zip(self.texts, self.first_tokens.tolist(), strict=True)
         alone = [ScoredText((start, *text.tokens[first:]), 1) for text, first in parts]
-        return tuple(plan_texts(alone, batch_tokens=self.batch_tokens))
+        return tuple(plan_texts(alone, batch_tokens=self.batch_tokens, device=self.device))
 
 
 def prepare(
-    tokenizer: "PreTrainedTokenizerBase", items: Sequence[ChoiceItem], *, batch_tokens: int, max_positions: int | None
+    tokenizer: "PreTrainedTokenizerBase",
+    items: Sequence[ChoiceItem],
+    *,
+    batch_tokens: int,
+    max_positions: int | None,
+    device: str = "cpu",
 ) -> PreparedTask:
     """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
 
@@ -80,9 +87,10 @@ def prepare(
         tuple(items),
         texts,
         np.array(first_tokens, dtype=np.int64),
-        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens)),
+        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens, device=device)),
         start_token=_start_token(tokenizer),
         batch_tokens=batch_tokens,
+        device=device,
     )
 
 

@@ -83,7 +83,7 @@ def _planned(
     """Plan the variants of one entry."""
     if entry.kind == "model":
         return [_other_model(recipe, inputs, entry)]
-    batch_tokens = recipe.compute.planned_batch_tokens
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
     if entry.kind == "self_translate":
         translation = self_translation(inputs, entry)
         return [PlannedVariant(translation.spec(inputs, batch_tokens=batch_tokens), baseline=translation)]

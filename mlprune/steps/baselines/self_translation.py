@@ -208,4 +208,4 @@ def translated_task(
     )
     items = in_english(task.definition, task_data(task), translations)
     tokenizer = load_tokenizer(Path(model.path))
-    return prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=model.max_positions)
+    return prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=model.max_positions, device=model.device)

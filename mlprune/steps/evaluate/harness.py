@@ -98,7 +98,13 @@ def run_harness(
 
 def _harness_model(chain: ChainLoader, model: ModelRef, options: HarnessOptions) -> ChainModel:
     tokenizer = load_tokenizer(Path(model.path))
-    return ChainModel(chain(), tokenizer, max_positions=model.max_positions, batch_tokens=options.batch_tokens)
+    return ChainModel(
+        chain(),
+        tokenizer,
+        max_positions=model.max_positions,
+        batch_tokens=options.batch_tokens,
+        device=model.device,
+    )
 
 
 def _identity(

@@ -112,7 +112,7 @@ def plan_evaluations(
     """
     for config in recipe.tasks:
         _template_task(config)  # a wrong template is an error even if no evaluation uses it
-    batch_tokens = recipe.compute.planned_batch_tokens
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
     for entry in recipe.evaluations:
         for task in task_specs(recipe, inputs, entry):
@@ -155,9 +155,14 @@ def evaluation_jobs(
     recipe: Recipe, variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
 ) -> list[EvaluateJob]:
     """Make one job per variant, so that its masks are applied once."""
-    batch_tokens = recipe.compute.planned_batch_tokens
+    models = {variant: planned.spec.model for variant, planned in variants.items()}
     return [
-        EvaluateJob(variants[variant].spec.model, of_variant, variant, batch_tokens=batch_tokens)
+        EvaluateJob(
+            models[variant],
+            of_variant,
+            variant,
+            batch_tokens=recipe.compute.planned_batch_tokens(models[variant].device),
+        )
         for variant, of_variant in evaluations.items()
         if of_variant
     ]

@@ -41,7 +41,9 @@ def _tokenised(
     tokenizer = load_tokenizer(Path(model.path))
     if spec.definition.reads != "pairs":
         choices = cast("tuple[ChoiceItem, ...]", items)
-        return prepare(tokenizer, choices, batch_tokens=batch_tokens, max_positions=model.max_positions)
+        return prepare(
+            tokenizer, choices, batch_tokens=batch_tokens, max_positions=model.max_positions, device=model.device
+        )
     source, target = (shot_text(spec).lines(side) for side in spec.sides)
     return prepare_translation(
         tokenizer,

@@ -12,7 +12,7 @@ from mlprune.steps.observe.neurons import NeuronActivityJob
 def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: Mapping[str, tuple[PlannedSet, ...]]) -> list[NeuronActivityJob]:
     """One job per distinct set with a name in `analyses.neurons`."""
     set_ids = dict.fromkeys(planned.id for name in recipe.analyses.neurons for planned in sets[name])
-    batch_tokens = recipe.compute.planned_batch_tokens
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
     parameters = computed_parameters(inputs.model, batch_tokens=batch_tokens)
     return [
         NeuronActivityJob(

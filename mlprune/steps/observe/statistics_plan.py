@@ -52,7 +52,7 @@ def plan_observation(
         max_tokens=planned.spec.max_tokens,
         n_bytes=4 * inputs.model.n_blocks * sum(input_widths(inputs.model).values()),
     )
-    batch_tokens = recipe.compute.planned_batch_tokens
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
     parameters = {
         "propagation": "dense",
         "token_scope": token_scope,

@@ -229,7 +229,7 @@ def _spec(
     parameters = scored_parameters(score, calibration, sparsity=sparsity, schedule=schedule, scope=planned_scope)
     if entry.profile != "corrected":
         parameters["profile"] = entry.profile
-    batch_tokens = recipe.compute.planned_batch_tokens if group else None
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device) if group else None
     parameters |= computed_parameters(inputs.model, batch_tokens=batch_tokens)
     parents: JsonObject = {
         "base_model": inputs.base.id,

@@ -116,7 +116,9 @@ def _sweep(recipe: Recipe, spec: ScoredVariant, calibration: Calibration, outlie
     ratios = outliers.identity.id if outliers else None
     parents: JsonObject = {"variant": spec.id, "outliers": ratios}
     ordering = make_identity("masks", {"sparsities": [spec.sparsity]}, parents=parents)
-    return SweepJob(ordering, spec, calibration, ratios, batch_tokens=recipe.compute.planned_batch_tokens)
+    return SweepJob(
+        ordering, spec, calibration, ratios, batch_tokens=recipe.compute.planned_batch_tokens(spec.model.device)
+    )
 
 
 def _combination(spec: CombinedVariant) -> CombineJob:

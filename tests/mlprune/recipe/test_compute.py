@@ -11,8 +11,14 @@ from tests.valid_recipe import changed, parse
 
 def test_everything_is_auto_unless_something_is_said() -> None:
     assert set(ComputeConfig().model_dump().values()) == {"auto"}
-    assert ComputeConfig().planned_batch_tokens == AUTO_BATCH_TOKENS
-    assert ComputeConfig(batch_tokens=64).planned_batch_tokens == 64
+
+
+def test_batches_are_larger_on_accelerators_unless_the_recipe_sets_their_size() -> None:
+    assert AUTO_BATCH_TOKENS["cpu"] == 512
+    assert AUTO_BATCH_TOKENS["cuda"] >= 8192
+    for device, expected in AUTO_BATCH_TOKENS.items():
+        assert ComputeConfig().planned_batch_tokens(device) == expected
+        assert ComputeConfig(batch_tokens=64).planned_batch_tokens(device) == 64
 
 
 @pytest.mark.parametrize("gpus", [0, 0.25, 1, 2, "auto"])

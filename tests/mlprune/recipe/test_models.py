@@ -16,7 +16,7 @@ def test_optional_keys_have_defaults() -> None:
     assert (recipe.demonstrations, recipe.variants, recipe.evaluations) == ((), (), ())
     assert (recipe.model.revision, recipe.model.dtype) == ("main", "float32")
     assert recipe.compute.replicas == "auto"
-    assert recipe.compute.planned_batch_tokens == AUTO_BATCH_TOKENS
+    assert recipe.compute.planned_batch_tokens("cpu") == AUTO_BATCH_TOKENS["cpu"]
     entry = parse(GOOD).demonstrations[0]
     assert (entry.shots, entry.samples, entry.max_tokens, entry.seed) == (4, 100, 512, 0)
     assert (parse(GOOD).variants[0].group, parse(GOOD).variants[0].propagation) == ("row", "sequential")

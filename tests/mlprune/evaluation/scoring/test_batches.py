@@ -2,11 +2,13 @@
 
 import random
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.evaluation.scoring.batches import KEYS_PER_TOKEN, MAX_GROUP_KEYS, MAX_GROUP_TOKENS, TextBatch, plan_texts
+from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
+from mlprune.evaluation.scoring.grouping import GROUPINGS
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 
 TEXTS = st.lists(
@@ -92,20 +94,22 @@ def test_a_long_prefix_has_as_many_tokens_after_it_as_it_is_long() -> None:
     assert [batch.batch.n_computed for batch in planned] == [120] * 4
 
 
-def test_groups_attend_to_few_tokens_and_to_fewer_in_small_batches() -> None:
+@pytest.mark.parametrize(("device", "sizes"), [("cpu", (512, 4096)), ("cuda", (512, 16_384))])
+def test_groups_attend_to_few_tokens_and_to_fewer_in_small_batches(device: str, sizes: tuple[int, int]) -> None:
     texts = [ScoredText((1,) * 300 + (number, number, number), 1) for number in range(2, 200)]
-    for batch_tokens in (512, 4096):
-        groups = [group for planned in plan_texts(texts, batch_tokens=batch_tokens) for group in planned.batch.groups]
+    for batch_tokens in sizes:
+        batches = plan_texts(texts, batch_tokens=batch_tokens, device=device)
+        groups = [group for planned in batches for group in planned.batch.groups]
         n_keys = [len(group.parent) * (300 + group.token_ids.shape[1]) for group in groups]
-        most = min(KEYS_PER_TOKEN * batch_tokens, MAX_GROUP_KEYS)
+        most = GROUPINGS[device].max_keys(batch_tokens)
         assert most / 2 < max(n_keys) <= most
     short = [ScoredText((1, number), 1) for number in range(2, 1500)] + [
         ScoredText((1, 1, number, 2, 2), 1) for number in range(2, 1500)
     ]
-    sizes = [
-        group.token_ids.numel() for planned in plan_texts(short, batch_tokens=4096) for group in planned.batch.groups
-    ]
-    assert max(sizes) <= MAX_GROUP_TOKENS
+    batches = plan_texts(short, batch_tokens=16_384, device=device)
+    group_sizes = [group.token_ids.numel() for planned in batches for group in planned.batch.groups]
+    most = GROUPINGS[device].max_group_tokens
+    assert most / 2 < max(group_sizes) <= most
 
 
 def test_answers_of_one_token_cost_nothing_beyond_the_question() -> None:
@@ -132,3 +136,22 @@ def test_texts_of_many_lengths_do_not_become_many_small_batches() -> None:
 
 def test_no_texts_give_no_batch() -> None:
     assert plan_texts([], batch_tokens=10) == []
+
+
+def test_an_accelerator_gets_fewer_larger_groups_with_more_padding() -> None:
+    draw = random.Random(2)
+    texts = [
+        ScoredText((example, *[1] * draw.randrange(5, 25), 2 + c, *[3] * draw.randrange(4, 30)), 1)
+        for example in range(100, 200)
+        for c in range(3)
+    ]
+    groups = {
+        device: [
+            group for planned in plan_texts(texts, batch_tokens=8192, device=device) for group in planned.batch.groups
+        ]
+        for device in ("cpu", "cuda")
+    }
+    assert len(groups["cuda"]) < len(groups["cpu"])
+    assert min(group.token_ids.numel() for group in groups["cuda"]) > min(
+        group.token_ids.numel() for group in groups["cpu"]
+    )

@@ -7,8 +7,8 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.plan import build_plan
-from mlprune.recipe import parse_recipe
-from mlprune.steps.job import Job
+from mlprune.recipe import AUTO_BATCH_TOKENS, parse_recipe
+from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.steps.prune.plan import PlannedVariant
 from tests.tiny_recipes import tiny_recipe
 
@@ -327,5 +327,8 @@ def test_an_accelerator_is_part_of_the_ids_of_what_it_computes_and_a_cpu_is_not(
         by_device.append(plan)
         devices = {one.spec.identity.parameters.get("device") for one in plan.variants.values() if one.sets}
         assert devices == {"cuda" if gpus else None}
+        sizes = {one.spec.identity.parameters["batch_tokens"] for one in plan.variants.values() if one.sets}
+        assert sizes == {AUTO_BATCH_TOKENS["cuda" if gpus else "cpu"]}
+        assert {batch_tokens_of(job) for job in plan.jobs} <= {*sizes, None}
     cpu, cuda = (dict(plan.variants) for plan in by_device)
     assert [one.label for key, one in cpu.items() if key in cuda] == ["dense", "magnitude 0.5 row"]
