@@ -1,6 +1,7 @@
 """A chain whose shards are all in this process."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Concatenate
 
@@ -10,6 +11,7 @@ from mlprune.models.chain import Arguments, Chain
 from mlprune.models.inference.block_batching import group_visitors
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
 from mlprune.models.placement.budget import GroupLimit, MemoryBudget
+from mlprune.models.placement.device_budget import ALL_DEVICES, DeviceBudget
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.models.shard import Shard
 from mlprune.models.shard_loader import load_shard
@@ -90,20 +92,22 @@ def local_chain(
     n_shards: int = 1,
     dtype: DtypeName = "float32",
     budget: MemoryBudget | None = None,
+    accelerators: DeviceBudget = ALL_DEVICES,
     limit: GroupLimit | None = None,
 ) -> LocalChain:
     """Load a model as a chain in this process.
 
     Args:
         budget: memory budget of each shard, as if it were alone in its process; by default, nothing stays on disk.
+        accelerators: what each shard may use of the accelerators; by default all that is free.
         limit: limit of a group of items, if parts of the model are on disk; by default the limit of the shards.
     Raises:
         ModelError: the folder is not a model that can be read, the model has fewer blocks than `n_shards`, or the
             budget has no room for one block.
     """
     n_blocks = len(footprint(path, dtype).blocks)
-    spans = plan_spans(n_blocks, n_shards)
-    shards = [load_shard(path, span, n_blocks=n_blocks, dtype=dtype, budget=budget) for span in spans]
+    load = partial(load_shard, path, n_blocks=n_blocks, dtype=dtype, budget=budget, accelerators=accelerators)
+    shards = [load(span) for span in plan_spans(n_blocks, n_shards)]
     return LocalChain(shards, limit=limit)
 
 

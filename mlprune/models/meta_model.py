@@ -43,6 +43,7 @@ class MetaModel:
         self.model = build_skeleton(path, DTYPES[dtype])
         checked_blocks(self.model, self.family)
         self.model.eval()
+        _share_tied(self.model, WeightFiles(path, self.family))
         self._placeholders = dict(self.model.named_parameters(remove_duplicate=False))
 
     def names_in(self, module: str) -> list[str]:
@@ -145,6 +146,15 @@ def shard_parameters(model: nn.Module, family: Family, blocks: range) -> Iterato
             is_needed = blocks.start == 0
         if is_needed:
             yield name, parameter
+
+
+def _share_tied(model: PreTrainedModel, files: WeightFiles) -> None:
+    """Give tied parameters, of which the checkpoint stores one, the same placeholder, so that it is counted once."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name in parameters:
+        source = source_of(name, model, files)
+        if source != name:
+            _set_parameter(model, name, parameters[source])
 
 
 def source_of(name: str, model: PreTrainedModel, files: WeightFiles) -> str:

@@ -13,6 +13,7 @@ from mlprune.models.inference.onednn_layers import use_onednn
 from mlprune.models.masking import MaskedBlocks
 from mlprune.models.meta_model import MetaModel
 from mlprune.models.placement.budget import MemoryBudget, group_limit
+from mlprune.models.placement.device_budget import ALL_DEVICES, DeviceBudget
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.models.placement.offloading import OffloadedParts
 from mlprune.models.placement.placed_modules import PlacedModules
@@ -22,7 +23,13 @@ from mlprune.vocabulary import DtypeName
 
 
 def load_shard(
-    path: Path, blocks: range, *, n_blocks: int, dtype: DtypeName, budget: MemoryBudget | None = None
+    path: Path,
+    blocks: range,
+    *,
+    n_blocks: int,
+    dtype: DtypeName,
+    budget: MemoryBudget | None = None,
+    accelerators: DeviceBudget = ALL_DEVICES,
 ) -> Shard:
     """Load some blocks of a model: the first shard includes the embeddings, the last one the final norm and the head.
 
@@ -32,6 +39,7 @@ def load_shard(
         n_blocks: number of blocks of the whole model.
         dtype: dtype of weights and arithmetic; statistics and scores are accumulated in wider dtypes.
         budget: memory of the process; blocks that do not fit stay on disk and are read when they run.
+        accelerators: what the process may use of its accelerators; by default all of each.
     Raises:
         ModelError: the folder is not a model that can be read, the model does not have these blocks, its config scales
             logits in a way that is not supported, or the budget has no room for one block.
@@ -44,7 +52,7 @@ def load_shard(
         raise ModelError(
             "the blocks of the shard do not match the model", expected=n_blocks, got=n_stored, blocks=str(blocks)
         )
-    placed = PlacedModules(meta_model, blocks, n_blocks=n_blocks, budget=budget)
+    placed = PlacedModules(meta_model, blocks, n_blocks=n_blocks, budget=budget, accelerators=accelerators)
     runner = BlockRunner(meta_model.model, family, blocks, device=placed.first_device)
 
     def restore(block: int) -> None:

@@ -54,7 +54,7 @@ class Needs:
         n_rows = max(1, n_tokens // SHORTEST_ROW)
         states = n_tokens * self.sizes.hidden * self.sizes.itemsize
         statistics = 4 * n_rows * self.sizes.inputs * len(self.sizes.blocks)
-        batches_per_group = pool.threads
+        batches_per_group = pool.model_threads
         if pool.is_offloaded:
             limit = group_limit(self.sizes)
             batches_per_group = max(1, limit.n_bytes // (n_tokens * limit.per_token + n_rows * limit.per_row))
@@ -103,19 +103,19 @@ def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
     flops = makespan(sweeps, pool.n_workers) + makespan(pipelined, pool.n_workers) / depth
     n_passes = makespan(needs.costs, pool.n_workers, of=lambda cost: cost.n_passes)
     n_read = sum(needs.sizes.blocks) * n_passes if pool.is_offloaded else 0.0
-    return Duration(flops / (rates.flops * pool.threads), n_read / rates.read_bytes)
+    return Duration(flops / (rates.flops * pool.parallel_products), n_read / rates.read_bytes)
 
 
-def measure_rates(model: ModelRef) -> Rates:
+def measure_rates(model: ModelRef, *, with_accelerator: bool = False) -> Rates:
     """Measure the rates of this machine with 50 ms of products and at most 64 MiB of a weight file."""
     files = WeightFiles(Path(model.path), FAMILIES[model.family])
     largest = max((Path(model.path) / name for name in files.file_names), key=lambda path: path.stat().st_size)
-    return Rates(measure_matmul_rate(model.dtype), measure_read_rate(largest))
+    return Rates(measure_matmul_rate(model.dtype, with_accelerator=with_accelerator), measure_read_rate(largest))
 
 
-def measure_matmul_rate(dtype: DtypeName = "float32") -> float:
-    """Measure the floating-point operations per second of one accelerator or, without one, of one thread."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def measure_matmul_rate(dtype: DtypeName = "float32", *, with_accelerator: bool = False) -> float:
+    """Measure the floating-point operations per second of one accelerator, if there is one, or of one thread."""
+    device = "cuda" if with_accelerator and torch.cuda.is_available() else "cpu"
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -21,9 +21,31 @@ def costs_of(plan: Plan, sizes: Footprint, jobs: Iterable[Job]) -> list[JobCost]
     return [job.cost(other_sizes.get(job.chain_model or plan.model, sizes), sets) for job in jobs]
 
 
-def peak_bytes(costs: Iterable[JobCost], n_threads: int) -> int:
-    """The largest memory need among the jobs, in addition to the process and the weights."""
-    return max((cost.memory_bytes(n_threads) for cost in costs), default=SMALL_JOB_BYTES)
+def peak_bytes(costs: Iterable[JobCost], n_threads: int, *, model_threads: int | None = None) -> int:
+    """The largest memory need among the jobs, in addition to the process and the weights.
+
+    Args:
+        model_threads: threads of jobs that run the model; by default as many as of the others.
+    """
+    n_model = n_threads if model_threads is None else model_threads
+    needs = (cost.memory_bytes(n_model if cost.runs_model else n_threads) for cost in costs)
+    return max(needs, default=SMALL_JOB_BYTES)
+
+
+def peak_host_bytes(costs: Iterable[JobCost], n_threads: int, *, model_threads: int) -> int:
+    """The largest need of main memory among the jobs of an actor whose blocks are all on accelerators.
+
+    Args:
+        n_threads: of jobs that do not run the model.
+        model_threads: of jobs that run it.
+    """
+    needs = (cost.host_bytes(model_threads) if cost.runs_model else cost.memory_bytes(n_threads) for cost in costs)
+    return max(needs, default=SMALL_JOB_BYTES)
+
+
+def peak_device_bytes(costs: Iterable[JobCost], model_threads: int) -> int:
+    """The largest memory need of the jobs on each accelerator, in addition to the weights."""
+    return max((cost.device_bytes(model_threads) for cost in costs if cost.runs_model), default=0)
 
 
 def flops_of(cost: JobCost) -> float:

@@ -6,14 +6,32 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Gpu:
+    """One accelerator of a machine."""
+
+    memory_bytes: int
+    """Free memory; 0 if it is unknown."""
+    name: str = ""
+    """Name of the model, as its driver reports it; empty if it is unknown."""
+
+
+@dataclass(frozen=True)
 class Node:
     """Resources of one machine for actors."""
 
     n_cpus: float
     memory_bytes: int
-    n_gpus: float = 0
-    gpu_bytes: int = 0
-    """Memory of one accelerator."""
+    gpus: tuple[Gpu, ...] = ()
+
+    @property
+    def n_gpus(self) -> int:
+        """Number of accelerators."""
+        return len(self.gpus)
+
+    @property
+    def gpu_bytes(self) -> int:
+        """Free memory of the smallest accelerator; 0 without one, or if it is unknown."""
+        return min((gpu.memory_bytes for gpu in self.gpus), default=0)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mlprune.models.placement.budget import MemoryBudget
+from mlprune.models.placement.device_budget import NO_DEVICES, DeviceBudget
 
 GIB = 2**30
 GROUPS_IN_FLIGHT = 4
@@ -22,20 +23,32 @@ class Pool:
     n_gpus: float
     threads: int
     """Pieces of work that an actor runs at the same time."""
+    model_threads: int
+    """The same for jobs that run the model; two feed one accelerator."""
     memory_bytes: int
     """Resident memory of each actor's whole process."""
     working_bytes: int
-    """Part of `memory_bytes` for the jobs, without the process itself and the weights."""
+    """Part of `memory_bytes` for the jobs, without the process itself and the weights; memory of accelerators is in
+    `accelerators`."""
     coordinator_bytes: int
     """Memory of a worker that coordinates shards in other actors; 0 if there is one shard."""
     resident: tuple[int, ...]
     """Number of blocks of each shard that stay in memory. The other blocks are read from disk for each pass."""
     n_blocks: int
+    device_blocks: int = 0
+    """Number of blocks of a replica on accelerators."""
+    accelerators: DeviceBudget = NO_DEVICES
+    """What each actor may use of its accelerators."""
 
     @property
     def is_offloaded(self) -> bool:
         """Whether some blocks are read from disk for each pass."""
         return sum(self.resident) < self.n_blocks
+
+    @property
+    def parallel_products(self) -> float:
+        """Matrix products that an actor computes at the same time: on its accelerators, or one per thread."""
+        return self.n_gpus or self.threads
 
     @property
     def groups_in_flight(self) -> int:

@@ -6,12 +6,11 @@ then with some blocks offloaded to disk. Replicas use the remaining resources as
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
-from mlprune.models.placement.budget import MemoryBudget, resident_blocks, smallest_budget
-from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint, shard_bytes
+from mlprune.models.placement.memory_estimate import PROCESS_BYTES, Footprint
+from mlprune.plan.actor_memory import ActorGpus, ActorMemory, WeightLocation, plan_actor_memory
 from mlprune.plan.job_costs import makespan, peak_bytes
 from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room, max_cpus, max_memory, n_gpu_shares
 from mlprune.plan.pool import GIB, Pool
@@ -19,18 +18,8 @@ from mlprune.recipe import ComputeConfig
 from mlprune.steps.job_cost import JobCost
 from mlprune.steps.observe.cost import COORDINATING_BYTES
 
-GPU_SHARE = 0.9
-"""Usable share of an accelerator's memory; its driver and libraries need the remainder."""
 MAKESPAN_TOLERANCE = 1.1
 """Pools up to this much slower than the fastest count as equal; more replicas also share the small jobs."""
-
-
-class _WeightLocation(Enum):
-    """Where the weights of a model are."""
-
-    ACCELERATORS = 0
-    MEMORY = 1
-    DISK = 2
 
 
 def plan_pool(compute: ComputeConfig, sizes: Footprint, nodes: Sequence[Node], *, costs: Sequence[JobCost]) -> Pool:
@@ -80,7 +69,7 @@ class _Planning:
 
     def pool(self) -> Pool | None:
         """The first pool that fits, or None. Among nearly equal pools, the one with the most replicas."""
-        for location in _WeightLocation:
+        for location in WeightLocation:
             for n_shards in self.shard_counts:
                 pools = list(self._pools(n_shards, location))
                 if pools:
@@ -89,10 +78,10 @@ class _Planning:
         return None
 
     def _makespan(self, pool: Pool) -> float:
-        """Floating-point operations of the busiest thread."""
-        return makespan(self.costs, pool.n_workers) / pool.threads
+        """Floating-point operations of the busiest accelerator or thread."""
+        return makespan(self.costs, pool.n_workers) / pool.parallel_products
 
-    def _pools(self, n_shards: int, location: _WeightLocation) -> Iterator[Pool]:
+    def _pools(self, n_shards: int, location: WeightLocation) -> Iterator[Pool]:
         """Pools that fit, one per number of replicas, most replicas first."""
         given = self.compute.replicas
         counts = range(self._most_replicas(n_shards, location), 0, -1) if given == "auto" else (given,)
@@ -104,70 +93,52 @@ class _Planning:
                     yield pool
                     break
 
-    def _most_replicas(self, n_shards: int, location: _WeightLocation) -> int:
+    def _most_replicas(self, n_shards: int, location: WeightLocation) -> int:
         """As many as accelerators or CPUs allow; for an offloaded model, one per node."""
         if self.n_gpus:
             n_actors = n_gpu_shares(self.nodes, self.n_gpus)
-        elif location is _WeightLocation.DISK:
+        elif location is WeightLocation.DISK:
             n_actors = len(self.nodes)
         else:
             n_actors = int(sum(node.n_cpus for node in self.nodes))
         return max(1, n_actors // n_shards)
 
-    def _sized(self, n_workers: int, n_shards: int, n_cpus: float, *, location: _WeightLocation) -> Pool | None:
+    def _sized(self, n_workers: int, n_shards: int, n_cpus: float, *, location: WeightLocation) -> Pool | None:
         """A pool with the memory that the recipe sets, that it needs, or that is free; None if it does not fit."""
         threads, n_actors = max(1, int(n_cpus)), n_workers * n_shards
-        least = self.least_bytes(n_shards, threads, location=location)
-        if least is None:
+        plan = self._actor_memory(n_shards, threads, location=location)
+        if plan is None:
             return None
-        coordinator_bytes = self.coordinator_bytes(n_shards, threads)
+        least, coordinator_bytes = plan.least_bytes, self.coordinator_bytes(n_shards, threads)
         coordinators = Coordinators(n_workers if coordinator_bytes else 0, coordinator_bytes)
         memory = least
         if self.compute.memory_gib_per_actor != "auto":
             memory = int(self.compute.memory_gib_per_actor * GIB)
-        elif location is _WeightLocation.DISK:
+        elif location is WeightLocation.DISK:
             memory = max_memory(self.nodes, Actor(n_cpus, self.n_gpus, 0), n_actors, coordinators)
         actor = Actor(n_cpus, self.n_gpus, memory)
         if memory < least or not has_room(self.nodes, actor, n_actors, coordinators):
             return None
-        working = self.working_bytes(n_shards, threads, location=location)
-        budget = MemoryBudget(memory + self._gpu_bytes(threads), working)
-        resident = [resident_blocks(self.sizes, span, budget) for span in self._spans(n_shards)]
         return Pool(
             n_workers,
             n_shards,
             n_cpus,
             self.n_gpus,
             threads=threads,
+            model_threads=plan.model_threads,
             memory_bytes=memory,
-            working_bytes=working,
+            working_bytes=plan.working_bytes,
             coordinator_bytes=coordinator_bytes,
-            resident=tuple(resident),
+            resident=plan.resident_blocks(memory),
             n_blocks=len(self.sizes.blocks),
+            device_blocks=plan.device_blocks,
+            accelerators=plan.accelerators,
         )
-
-    def least_bytes(self, n_shards: int, threads: int, *, location: _WeightLocation) -> int | None:
-        """Least memory of an actor; None if the weights should be on accelerators and do not fit."""
-        working = self.working_bytes(n_shards, threads, location=location)
-        spans, gpu_bytes = self._spans(n_shards), self._gpu_bytes(threads)
-        if location is _WeightLocation.DISK:
-            return max(smallest_budget(self.sizes, span, working_bytes=working) for span in spans)
-        weight_bytes = max(shard_bytes(self.sizes, span) for span in spans)
-        if location is _WeightLocation.ACCELERATORS and weight_bytes > gpu_bytes:
-            return None
-        return PROCESS_BYTES + working + max(0, weight_bytes - gpu_bytes)
 
     def smallest_bytes(self) -> int:
         """Least memory of an actor with one thread, over all locations of the weights."""
-        candidates = (
-            self.least_bytes(n, 1, location=location) for n in self.shard_counts for location in _WeightLocation
-        )
-        return min(least for least in candidates if least is not None)
-
-    def working_bytes(self, n_shards: int, threads: int, *, location: _WeightLocation) -> int:
-        """Memory of the jobs in an actor, in addition to its process and its weights."""
-        costs = self.costs if n_shards == 1 else tuple(cost for cost in self.costs if cost.runs_model)
-        return peak_bytes(costs, threads) + (GROUP_BYTES if location is _WeightLocation.DISK else 0)
+        plans = (self._actor_memory(n, 1, location=location) for n in self.shard_counts for location in WeightLocation)
+        return min(plan.least_bytes for plan in plans if plan is not None)
 
     def coordinator_bytes(self, n_shards: int, threads: int) -> int:
         """Memory of a worker that coordinates shards in other actors; 0 if there is one shard."""
@@ -176,16 +147,13 @@ class _Planning:
         without_model = tuple(cost for cost in self.costs if not cost.runs_model)
         return PROCESS_BYTES + max(COORDINATING_BYTES, peak_bytes(without_model, threads))
 
-    def _gpu_bytes(self, threads: int) -> int:
-        """Memory for weights on the accelerators of one actor; 0 if there are none or their memory is unknown."""
+    def _actor_memory(self, n_shards: int, threads: int, *, location: WeightLocation) -> ActorMemory | None:
+        """The memory of the actors with weights; with several shards, other jobs run in the coordinating worker."""
+        costs = self.costs if n_shards == 1 else tuple(cost for cost in self.costs if cost.runs_model)
+        spans = plan_spans(len(self.sizes.blocks), n_shards)
         smallest_gpu = min((node.gpu_bytes for node in self.nodes), default=0) if self.n_gpus else 0
-        if not smallest_gpu:
-            return 0
-        working = self.working_bytes(len(self.sizes.blocks), threads, location=_WeightLocation.MEMORY)
-        return max(0, int(smallest_gpu * self.n_gpus * GPU_SHARE) - working)
-
-    def _spans(self, n_shards: int) -> tuple[range, ...]:
-        return plan_spans(len(self.sizes.blocks), n_shards)
+        gpus = ActorGpus(self.n_gpus, smallest_gpu)
+        return plan_actor_memory(self.sizes, spans, location, costs=costs, threads=threads, gpus=gpus)
 
 
 def _refusal(planning: _Planning) -> BadInputError:
@@ -214,7 +182,7 @@ def _format_nodes(nodes: Sequence[Node]) -> str:
     """The resources of the nodes; equal nodes are counted."""
     texts = []
     for node in dict.fromkeys(nodes):
-        gpus = f", {node.n_gpus:g} GPUs of {node.gpu_bytes / GIB:.1f} GiB" if node.n_gpus else ""
+        gpus = f", {node.n_gpus} GPUs of {node.gpu_bytes / GIB:.1f} GiB" if node.n_gpus else ""
         texts.append(f"{nodes.count(node)} x ({node.n_cpus:g} CPUs, {node.memory_bytes / GIB:.1f} GiB{gpus})")
     return " + ".join(texts) or "no node"
 

@@ -43,9 +43,15 @@ class JobCost:
     n_passes: float = 0.0
     """Passes over all weights of the blocks. An offloaded model reads them from disk in each pass."""
     fixed_bytes: int = SMALL_JOB_BYTES
-    """Memory in addition to the weights, for any number of threads."""
+    """Memory in addition to the weights, for any number of threads, if the model is in main memory."""
     thread_bytes: int = 0
     """Further memory per thread."""
+    device_fixed_bytes: int = 0
+    """Part of `fixed_bytes` that is on the accelerator if the model is."""
+    device_thread_bytes: int = 0
+    """Part of `thread_bytes` that is on the accelerator if the model is."""
+    transfer_bytes: int = 0
+    """Main memory for what is moved to or from the accelerator if the model is there."""
     disk_bytes: float = SMALL_JOB_DISK_BYTES
     """Disk space in the store, before compression."""
     runs_model: bool = False
@@ -53,8 +59,16 @@ class JobCost:
     worker."""
 
     def memory_bytes(self, n_threads: int) -> int:
-        """Memory in addition to the process and the weights."""
+        """Memory in addition to the process and the weights, if the model is in main memory."""
         return self.fixed_bytes + n_threads * self.thread_bytes
+
+    def host_bytes(self, n_threads: int) -> int:
+        """Main memory in addition to the process, if the model is on accelerators."""
+        return self.memory_bytes(n_threads) - self.device_bytes(n_threads) + self.transfer_bytes
+
+    def device_bytes(self, n_threads: int) -> int:
+        """Memory of each accelerator in addition to the weights, if the model is on accelerators."""
+        return self.device_fixed_bytes + n_threads * self.device_thread_bytes
 
 
 def n_block_weights(sizes: Footprint) -> int:

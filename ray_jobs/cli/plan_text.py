@@ -107,7 +107,7 @@ def _warnings(recipe: Recipe) -> list[str]:
 
 def _format_needs(needs: Needs, pool: Pool) -> list[str]:
     """Format memory, disk space, object store (if there are shards) and time, one line each."""
-    rates = measure_rates(needs.model)
+    rates = measure_rates(needs.model, with_accelerator=pool.n_gpus > 0)
     time = estimate_duration(needs, pool, rates)
     blocks = "all in memory"
     if pool.is_offloaded:
@@ -120,6 +120,7 @@ def _format_needs(needs: Needs, pool: Pool) -> list[str]:
     object_store = [f"object store of Ray: about {needs.object_store_gib(pool):.3f} GiB"] if pool.n_shards > 1 else []
     return [
         f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}",
+        *_format_accelerators(pool),
         f"blocks: {pool.n_blocks}, {blocks}",
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
         *object_store,
@@ -128,11 +129,20 @@ def _format_needs(needs: Needs, pool: Pool) -> list[str]:
     ]
 
 
+def _format_accelerators(pool: Pool) -> list[str]:
+    """Format what is on accelerators, if the pool uses them."""
+    if not pool.n_gpus:
+        return []
+    working = f"{pool.accelerators.working_bytes / GIB:.2f} GiB of each for computing"
+    threads = f"{_count(pool.model_threads, 'thread')} per actor for jobs that run the model"
+    return [f"accelerators: {pool.device_blocks} of {pool.n_blocks} blocks, {working}, {threads}"]
+
+
 def _rate_unit(pool: Pool) -> str:
     """The resource whose rate was measured on this machine."""
-    if torch.cuda.is_available():
-        return "accelerator"
-    return "thread (no accelerator was measured)" if pool.n_gpus else "thread"
+    if not pool.n_gpus:
+        return "thread"
+    return "accelerator" if torch.cuda.is_available() else "thread (no accelerator was measured)"
 
 
 def _format_variants(plan: Plan) -> str:

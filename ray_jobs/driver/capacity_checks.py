@@ -1,23 +1,26 @@
 """Checks before a run starts: the pool fits on the machines, and the results fit in the store."""
 
 import shutil
+from dataclasses import replace
 
 from mlprune.errors import BadInputError
 from mlprune.plan.estimate import Needs
-from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import local_node, local_ray_bytes
 
 
 def in_process_pool(needs: Needs) -> Pool:
-    """Plan the pool of this process: one worker with one shard, regardless of the recipe.
+    """Plan the pool of this process: one worker with one shard, regardless of the recipe, and by default all GPUs.
 
     Raises:
         BadInputError: the model does not fit in its memory.
     """
-    one_actor = needs.compute.model_copy(update={"replicas": 1, "shards": 1})
-    return Needs(one_actor, needs.model, needs.sizes, needs.costs).pool([local_node()])
+    node = local_node()
+    changes: dict[str, object] = {"replicas": 1, "shards": 1}
+    if needs.compute.gpus_per_actor == "auto":
+        changes["gpus_per_actor"] = float(node.n_gpus)
+    return replace(needs, compute=needs.compute.model_copy(update=changes)).pool([node])
 
 
 def local_ray_pool(needs: Needs) -> Pool:
@@ -26,8 +29,7 @@ def local_ray_pool(needs: Needs) -> Pool:
     Raises:
         BadInputError: the model does not fit on the machine, or the recipe needs more than the machine has.
     """
-    node = local_node()
-    return needs.pool([Node(node.n_cpus, local_ray_bytes()[0], node.n_gpus, node.gpu_bytes)])
+    return needs.pool([replace(local_node(), memory_bytes=local_ray_bytes()[0])])
 
 
 def require_room(needs: Needs, store: Store) -> None:

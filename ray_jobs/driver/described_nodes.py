@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from mlprune.errors import BadInputError, unknown
-from mlprune.plan.node_capacity import Node
+from mlprune.plan.node_capacity import Gpu, Node
 from mlprune.plan.pool import GIB
 
 EXAMPLE = "4:cpus=16,gib=64 or 2:cpus=32,gib=256,gpus=8,gpu_gib=80"
@@ -41,5 +41,5 @@ def _node(resources: Mapping[str, float], text: str) -> Node:
     if not resources.get("cpus") or not resources.get("gib") or ("gpus" in resources) != ("gpu_gib" in resources):
         expected = f"cpus and gib, and both of gpus and gpu_gib or none: {EXAMPLE}"
         raise BadInputError("the resources of a machine are incomplete", expected=expected, got=text)
-    gpu_bytes = int(resources.get("gpu_gib", 0) * GIB)
-    return Node(resources["cpus"], int(resources["gib"] * GIB), resources.get("gpus", 0), gpu_bytes)
+    gpus = (Gpu(int(resources.get("gpu_gib", 0) * GIB)),) * int(resources.get("gpus", 0))
+    return Node(resources["cpus"], int(resources["gib"] * GIB), gpus)

@@ -35,7 +35,7 @@ class ShardActor:
         from ray_jobs.workers.model_loading import load_shard  # noqa: PLC0415 - see the module's docstring
 
         torch.set_num_threads(1)
-        set_worker_threads(pool.threads)
+        set_worker_threads(pool.model_threads)
         self._peak = PeakMemory()
         self._shard = load_shard(model, span, pool, offload_level=offload_level)
 
@@ -76,6 +76,7 @@ class WorkerActor:
             self._load,
             name=self._name,
             threads=pool.threads,
+            model_threads=pool.model_threads,
             is_replaceable=True,
         )
         if pool.n_shards == 1:
@@ -114,7 +115,7 @@ class WorkerActor:
             self._start_shard(model, number, span, offload_level=offload_level) for number, span in enumerate(spans)
         ]
         self._placement.wait(shards)
-        chain = RayChain(shards, spans, model.n_blocks, threads=self._pool.threads)
+        chain = RayChain(shards, spans, model.n_blocks, threads=self._pool.model_threads)
         self._chain = weakref.ref(chain)  # the shard actors end when the worker drops the chain
         return chain
 

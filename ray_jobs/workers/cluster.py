@@ -13,7 +13,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlprune.errors import BadInputError
 from mlprune.network import connection_problem
-from mlprune.plan.node_capacity import Node
+from mlprune.plan.node_capacity import Gpu, Node
+from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.process.signals import ignore_signals, preserve_signal_handlers
 from ray_jobs.workers.node_resources import local_ray_bytes, n_cpus
 
@@ -26,9 +27,7 @@ CONNECT_TIMEOUT_S = 3.0
 """Time in which a cluster has to accept a connection."""
 LOOPBACK = "127.0.0.1"
 GPU_PROBE_TIMEOUT_S = 60.0
-"""Time that a node has to report the memory of its accelerators."""
-PROBE_GPU_FRACTION = 0.01
-"""Share of an accelerator that the probe task reserves."""
+"""Time that a node has to report the memory of its GPUs."""
 
 
 class RayNode(TypedDict):
@@ -101,41 +100,35 @@ def _not_connected(address: str, reason: str) -> BadInputError:
 
 def nodes() -> list[Node]:
     """List the total resources of each live node of the connected cluster, in use or not."""
-    return [node_of(node, gpu_memory_bytes) for node in ray.nodes() if node["Alive"]]
+    return [node_of(node, measured_gpus) for node in ray.nodes() if node["Alive"]]
 
 
-def node_of(node: RayNode, gpu_bytes: Callable[[str], int]) -> Node:
+def node_of(node: RayNode, measure: Callable[[str, int], tuple[Gpu, ...]]) -> Node:
     """Convert Ray's description of a node.
 
     Args:
         node: an entry of `ray.nodes()`.
-        gpu_bytes: returns the memory of an accelerator of a node; called only if the node has accelerators.
+        measure: measures a number of GPUs of a node; called only if the node has GPUs.
     """
     resources = node["Resources"]
-    n_gpus = float(resources.get("GPU", 0))
-    memory = gpu_bytes(node["NodeID"]) if n_gpus else 0
-    return Node(float(resources.get("CPU", 0)), int(resources.get("memory", 0)), n_gpus, memory)
+    n_gpus = int(resources.get("GPU", 0))
+    gpus = measure(node["NodeID"], n_gpus) if n_gpus else ()
+    return Node(float(resources.get("CPU", 0)), int(resources.get("memory", 0)), gpus)
 
 
-def gpu_memory_bytes(node_id: str) -> int:
-    """Free memory of the smallest accelerator of a node; 0 if the node does not answer in time.
+def measured_gpus(node_id: str, n_gpus: int) -> tuple[Gpu, ...]:
+    """Measure all GPUs of a node; their memory is unknown if the node does not answer in time.
 
-    A task on the node measures it, because Ray only counts accelerators.
+    A task on the node measures them, because Ray only counts GPUs. It reserves none, so it does not wait for busy ones.
     """
     on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    task = ray.remote(_smallest_gpu).options(
-        num_cpus=0, num_gpus=PROBE_GPU_FRACTION, scheduling_strategy=on_node, max_retries=0
-    )
+    task = ray.remote(assigned_gpus).options(num_cpus=0, num_gpus=0, scheduling_strategy=on_node, max_retries=0)
+    reason = "it sees fewer GPUs than Ray assigns"
     try:
-        return int(ray.get(task.remote(), timeout=GPU_PROBE_TIMEOUT_S))
+        gpus: tuple[Gpu, ...] = ray.get(task.remote(n_gpus), timeout=GPU_PROBE_TIMEOUT_S)
     except RayError as err:
-        reason = str(err).partition("\n")[0]
-        logger.warning("node %s does not report the memory of its GPUs: %s", node_id, reason)
-        return 0
-
-
-def _smallest_gpu() -> int:
-    import torch  # noqa: PLC0415 - imported only on nodes with accelerators
-
-    free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
-    return int(min(free, default=0))
+        gpus, reason = (), str(err).partition("\n")[0]
+    if len(gpus) == n_gpus:
+        return gpus
+    logger.warning("node %s does not report the memory of its GPUs: %s", node_id, reason)
+    return (Gpu(0),) * n_gpus

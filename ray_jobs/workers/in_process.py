@@ -25,7 +25,9 @@ class InProcessWorkers:
         def load(other: ModelRef | None, *, offload_level: int) -> Chain:
             return load_model(other or model, pool, offload_level=offload_level)
 
-        self._worker = Worker(store_uri, load, name=worker_name(0), threads=pool.threads)
+        self._worker = Worker(
+            store_uri, load, name=worker_name(0), threads=pool.threads, model_threads=pool.model_threads
+        )
         self._health = WorkerHealth(1)
         self._finished: list[tuple[Job, Outcome]] = []
 

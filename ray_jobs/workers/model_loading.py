@@ -1,6 +1,7 @@
 """Load a model, or one shard of it, within the memory that the pool gives to an actor."""
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from mlprune.errors import MlpruneError
@@ -8,10 +9,14 @@ from mlprune.models import shard_loader
 from mlprune.models.chain import Chain
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.budget import MemoryBudget, smallest_budget
+from mlprune.models.placement.device_budget import DeviceBudget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
 from mlprune.models.shard import Shard
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import HALF_MODEL, WHOLE_MODEL, ModelRef
+
+OFFLOADED_SHARE = 0.5
+"""Share of the weights on accelerators that stays there at the next offload level."""
 
 
 def load_model(model: ModelRef, pool: Pool, *, offload_level: int = WHOLE_MODEL) -> Chain:
@@ -21,13 +26,20 @@ def load_model(model: ModelRef, pool: Pool, *, offload_level: int = WHOLE_MODEL)
         offload_level: how much of the weights stays in memory, after a job ran out of it; see `Job.offload_level`.
     """
     memory = budget(model, range(model.n_blocks), pool, offload_level=offload_level)
-    return local_chain(Path(model.path), dtype=model.dtype, budget=memory)
+    accelerators = device_budget(pool, offload_level=offload_level)
+    return local_chain(Path(model.path), dtype=model.dtype, budget=memory, accelerators=accelerators)
 
 
 def load_shard(model: ModelRef, span: range, pool: Pool, *, offload_level: int = WHOLE_MODEL) -> Shard:
     """Load some blocks of a model in this process; see `load_model`."""
-    memory = budget(model, span, pool, offload_level=offload_level)
-    return shard_loader.load_shard(Path(model.path), span, n_blocks=model.n_blocks, dtype=model.dtype, budget=memory)
+    return shard_loader.load_shard(
+        Path(model.path),
+        span,
+        n_blocks=model.n_blocks,
+        dtype=model.dtype,
+        budget=budget(model, span, pool, offload_level=offload_level),
+        accelerators=device_budget(pool, offload_level=offload_level),
+    )
 
 
 def warm_up(model: ModelRef) -> None:
@@ -39,12 +51,17 @@ def warm_up(model: ModelRef) -> None:
         footprint(Path(model.path), model.dtype)
 
 
+def device_budget(pool: Pool, *, offload_level: int = WHOLE_MODEL) -> DeviceBudget:
+    """Budget of the accelerators of an actor: each offload level halves the weights on them."""
+    return replace(pool.accelerators, device_share=OFFLOADED_SHARE**offload_level)
+
+
 def budget(model: ModelRef, span: range, pool: Pool, *, offload_level: int = WHOLE_MODEL) -> MemoryBudget | None:
     """Memory budget of a shard; None if all of its blocks may stay in memory."""
     if offload_level == WHOLE_MODEL:
         return pool.budget if pool.is_offloaded else None
     sizes = footprint(Path(model.path), model.dtype)
-    working = pool.working_bytes + (0 if pool.is_offloaded else GROUP_BYTES)
+    working = pool.working_bytes + pool.accelerators.working_bytes + (0 if pool.is_offloaded else GROUP_BYTES)
     least = smallest_budget(sizes, span, working_bytes=working)
     half = PROCESS_BYTES + working + shard_bytes(sizes, span) // 2
     wanted = half if offload_level == HALF_MODEL else least

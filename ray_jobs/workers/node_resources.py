@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-import torch
-
 from mlprune.plan.node_capacity import Node
+from ray_jobs.process.gpus import visible_gpus
 
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
@@ -20,9 +19,7 @@ OBJECT_STORE_SHARE, SYSTEM_SHARE = 1 / 10, 1 / 16
 
 def local_node() -> Node:
     """Measure this machine."""
-    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    gpu_bytes = min((torch.cuda.mem_get_info(number)[0] for number in range(n_gpus)), default=0)
-    return Node(float(n_cpus()), free_memory_bytes(), float(n_gpus), gpu_bytes)
+    return Node(float(n_cpus()), free_memory_bytes(), visible_gpus())
 
 
 def local_ray_bytes() -> tuple[int, int]:

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 
 from mlprune.models.chain import Chain
-from mlprune.parallel import set_worker_threads
+from mlprune.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import WHOLE_MODEL, Job, ModelRef, RecordKey
 from mlprune.store.store import Store
 from ray_jobs.process.environment import Environment, this_environment
@@ -96,6 +96,7 @@ class Worker:
         load_chain: loads the model that a job runs.
         name: name of the worker in the catalog.
         threads: pieces of a job that run at the same time.
+        model_threads: the same for jobs that run the model; by default as many.
         is_replaceable: whether a new process can take the place of this one, if it cannot load a model.
     """
 
@@ -106,10 +107,12 @@ class Worker:
         *,
         name: str,
         threads: int = 1,
+        model_threads: int | None = None,
         is_replaceable: bool = False,
     ) -> None:
         torch.set_num_threads(1)
         set_worker_threads(threads)
+        self._threads = {False: threads, True: threads if model_threads is None else model_threads}
         self._store = Store(store_uri, quarantine=True)
         self._load_chain = load_chain
         self._is_replaceable = is_replaceable
@@ -146,6 +149,8 @@ class Worker:
             chains.append(CountingChain(self._load(job.chain_model, offload_level=job.offload_level)))
             return chains[-1]
 
+        if n_threads() != (threads := self._threads[job.needs_chain]):
+            set_worker_threads(threads)
         try:
             job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run

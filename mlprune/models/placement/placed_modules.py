@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.device_map import CPU, Devices, choose_devices, move_inputs
 from mlprune.models.families.records import Family
 from mlprune.models.meta_model import MetaModel, shard_parameters
 from mlprune.models.placement.budget import MemoryBudget, residency
+from mlprune.models.placement.device_budget import ALL_DEVICES, DeviceBudget, DevicePlacement
+from mlprune.models.placement.device_map import CPU, Devices, choose_devices, move_inputs
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.parallel import n_threads
 
@@ -26,18 +27,25 @@ class PlacedModules:
         blocks: blocks of the shard.
         n_blocks: number of blocks of the model.
         budget: memory of the process; by default all modules stay in memory.
+        accelerators: what the process may use of its accelerators; by default all of each.
     Raises:
         ModelError: a tensor is missing or has the wrong shape, or the budget has no room for one block.
     """
 
     def __init__(
-        self, meta_model: MetaModel, blocks: range, *, n_blocks: int, budget: MemoryBudget | None = None
+        self,
+        meta_model: MetaModel,
+        blocks: range,
+        *,
+        n_blocks: int,
+        budget: MemoryBudget | None = None,
+        accelerators: DeviceBudget = ALL_DEVICES,
     ) -> None:
         self._meta_model = meta_model
         self._blocks = blocks
         self._n_blocks = n_blocks
         modules = _shard_modules(meta_model.model, meta_model.family, blocks, n_blocks=n_blocks)
-        devices, self.window = self._choose_devices(modules, budget)
+        devices, self.window = self._choose_devices(modules, budget, accelerators=accelerators)
         self.offloaded = self._load_resident(modules, devices)
         """Part -> names of its parameters, for the parts on disk."""
         self.first_device = next((devices[name] for name in modules if meta_model.names_in(name)), None) or CPU
@@ -56,21 +64,36 @@ class PlacedModules:
         """Free a part that was loaded from disk."""
         self._meta_model.drop(self.offloaded[part])
 
-    def _choose_devices(self, modules: Mapping[str, nn.Module], budget: MemoryBudget | None) -> tuple[Devices, int]:
+    def _choose_devices(
+        self, modules: Mapping[str, nn.Module], budget: MemoryBudget | None, *, accelerators: DeviceBudget
+    ) -> tuple[Devices, int]:
         """Choose the device of every module, and the number of offloaded blocks that may be in memory at once."""
-        devices = choose_devices(modules)
+        devices = choose_devices(modules, accelerators=accelerators)
         names = {f"{self._meta_model.family.blocks}.{block}": block for block in self._blocks}
         span = [block for name, block in names.items() if devices[name] == CPU]
         if budget is None or not span:
             return devices, 0
-        sizes = footprint(self._meta_model.path, self._meta_model.dtype)
+        sizes = self._placement(devices).left_over(footprint(self._meta_model.path, self._meta_model.dtype))
         plan = residency(sizes, span, budget.with_working(sizes, n_threads=n_threads()))
         if plan.window:
             largest = max(sizes.blocks[block] for block in span)
             on_cpu = {name: modules[name] for name, block in names.items() if block in span}
-            devices |= choose_devices(on_cpu, cpu_bytes=plan.n_resident * largest, with_accelerators=False)
+            devices |= choose_devices(on_cpu, cpu_bytes=plan.n_resident * largest)
             devices |= {name: None for name in modules if name not in names and devices[name] == CPU}
         return devices, plan.window
+
+    def _placement(self, devices: Devices) -> DevicePlacement:
+        """Describe the parts that are on accelerators."""
+        on_host: dict[int, bool] = {}
+        for name, device in devices.items():
+            part = self._part_of(name)
+            on_host[part] = on_host.get(part, False) or device in (CPU, None)
+        is_placed = {part for part, is_on_host in on_host.items() if not is_on_host}
+        return DevicePlacement(
+            n_blocks=len(is_placed.intersection(self._blocks)),
+            has_embeddings=EMBEDDINGS in is_placed,
+            has_head=self._n_blocks in is_placed,
+        )
 
     def _load_resident(self, modules: Mapping[str, nn.Module], devices: Devices) -> dict[int, list[str]]:
         """Load the modules that stay in memory, except a token embedding on the CPU.

@@ -40,12 +40,17 @@ def tasks_cost(
         n_passes += size.n_passes
         n_logits = max(n_logits, size.n_logit_rows * sizes.vocabulary)
     cache_bytes = 2 * batch_tokens * sizes.hidden * len(sizes.blocks) * sizes.itemsize
+    mask_bytes = sum(sizes.prunable) * MASK_BYTES
+    running_bytes = batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.itemsize)
     return JobCost(
         step,
         flops=flops,
         n_passes=n_passes + 1,
-        fixed_bytes=SMALL_JOB_BYTES + sum(sizes.prunable) * MASK_BYTES,
-        thread_bytes=batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.itemsize),
+        fixed_bytes=SMALL_JOB_BYTES + mask_bytes,
+        thread_bytes=running_bytes,
+        device_fixed_bytes=mask_bytes,
+        device_thread_bytes=running_bytes,
+        transfer_bytes=mask_bytes,
         disk_bytes=disk_bytes,
         runs_model=True,
     )

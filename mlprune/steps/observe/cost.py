@@ -22,6 +22,7 @@ def statistics_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens:
         n_passes=1,
         fixed_bytes=max(COORDINATING_BYTES, SMALL_JOB_BYTES + 5 * n_sums),  # float32, and a quarter for open files
         thread_bytes=batch_bytes(sizes, batch_tokens),
+        device_thread_bytes=batch_bytes(sizes, batch_tokens),
         disk_bytes=4.0 * n_sums,
         runs_model=True,
     )
@@ -34,6 +35,7 @@ def one_pass_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: i
         flops=block_flops(sizes, size.n_tokens),
         n_passes=1,
         thread_bytes=batch_bytes(sizes, batch_tokens),
+        device_thread_bytes=batch_bytes(sizes, batch_tokens),
         disk_bytes=disk_bytes,
         runs_model=True,
     )
@@ -66,6 +68,7 @@ def activations_cost(
         n_passes=len(part_lengths),
         fixed_bytes=SMALL_JOB_BYTES + int(COPIES * largest_share * 4 / item_bytes * stored_bytes),
         thread_bytes=batch_bytes(sizes, batch_tokens),
+        device_thread_bytes=batch_bytes(sizes, batch_tokens),
         disk_bytes=float(stored_bytes),
         runs_model=True,
     )

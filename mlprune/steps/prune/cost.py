@@ -11,6 +11,9 @@ from mlprune.steps.job_cost import (
     n_block_weights,
 )
 
+LEVEL_BYTES = 1
+"""Bytes per weight of the levels of one block until they are written."""
+
 
 def ordering_cost(step: str, sizes: Footprint, *, n_sparsities: int) -> JobCost:
     """Cost of ordering the weights of one block."""
@@ -45,12 +48,18 @@ def sweep_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int,
     weight_bytes = 4 * n_block_weights(sizes) if changes_weights else 0
     state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
     block_statistics_bytes = 4 * size.n_demonstrations * sizes.inputs
+    fixed_bytes = ordering.fixed_bytes + state_bytes + gram_bytes + block_statistics_bytes
+    thread_bytes = max(ordering.thread_bytes, batch_bytes(sizes, batch_tokens))
+    new_weight_bytes = sizes.itemsize if changes_weights else 0
     return JobCost(
         step,
         flops=2 * block_flops(sizes, size.n_tokens),
         n_passes=1,
-        fixed_bytes=ordering.fixed_bytes + state_bytes + gram_bytes + block_statistics_bytes,
-        thread_bytes=max(ordering.thread_bytes, batch_bytes(sizes, batch_tokens)),
+        fixed_bytes=fixed_bytes,
+        thread_bytes=thread_bytes,
+        device_fixed_bytes=fixed_bytes - SMALL_JOB_BYTES,
+        device_thread_bytes=thread_bytes,
+        transfer_bytes=sum(sizes.prunable) * (LEVEL_BYTES + new_weight_bytes) + block_statistics_bytes,
         disk_bytes=n_block_weights(sizes) / 8 + float(block_statistics_bytes) * len(sizes.blocks) + weight_bytes,
         runs_model=True,
     )

@@ -137,7 +137,7 @@ def test_a_shard_whose_inputs_are_moved_to_its_device_computes_the_same(folders,
     plain = local_chain(folders[name], n_shards=2)
     placed_names = []
 
-    def on_one_device(modules):
+    def on_one_device(modules, **_):
         placed_names.extend(modules)
         return dict.fromkeys(modules, torch.device("cpu", 0))
 

@@ -6,7 +6,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room, max_cpus, max_memory, n_gpu_shares
+from mlprune.plan.node_capacity import Actor, Coordinators, Gpu, Node, has_room, max_cpus, max_memory, n_gpu_shares
 
 NODES = st.lists(st.builds(Node, st.integers(0, 4).map(float), st.integers(0, 40)), min_size=1, max_size=3)
 
@@ -60,7 +60,7 @@ def test_coordinators_fit_into_the_memory_that_actors_leave_free() -> None:
 
 
 def test_accelerators_are_shared_in_equal_parts() -> None:
-    nodes = [Node(4.0, 1, n_gpus=2), Node(4.0, 1, n_gpus=1)]
+    nodes = [Node(4.0, 1, (Gpu(8),) * 2), Node(4.0, 1, (Gpu(6),))]
     assert [n_gpu_shares(nodes, share) for share in (1, 0.5, 2)] == [3, 6, 1]
     assert has_room(nodes, Actor(1.0, 0.5, 0), 6)
     assert not has_room(nodes, Actor(1.0, 2, 0), 2)

@@ -1,9 +1,12 @@
 """The pool of a run."""
 
+from dataclasses import replace
+
 import pytest
 
 from mlprune.models.placement.budget import MemoryBudget
-from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
+from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT
+from tests.ray_jobs.workers.pools import TWO_SHARDS
 
 
 @pytest.mark.parametrize(
@@ -13,8 +16,6 @@ from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
 def test_a_pool_is_offloaded_if_some_blocks_are_not_in_memory(
     resident: tuple[int, ...], is_offloaded: bool, groups_in_flight: int
 ) -> None:
-    pool = Pool(
-        1, 2, 1.0, 0.0, threads=1, memory_bytes=9, working_bytes=5, coordinator_bytes=2, resident=resident, n_blocks=8
-    )
+    pool = replace(TWO_SHARDS, memory_bytes=9, working_bytes=5, resident=resident, n_blocks=8)
     assert (pool.is_offloaded, pool.groups_in_flight) == (is_offloaded, groups_in_flight)
     assert pool.budget == MemoryBudget(9, 5)

@@ -9,13 +9,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
+from mlprune.models.placement.device_budget import NO_DEVICES
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint
-from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room
+from mlprune.plan.node_capacity import Actor, Coordinators, Gpu, Node, has_room
 from mlprune.plan.pool import GIB, Pool
 from mlprune.plan.pool_planning import plan_pool
 from mlprune.recipe import ComputeConfig
-from mlprune.steps.job_cost import JobCost
-from mlprune.steps.observe.cost import COORDINATING_BYTES
+from mlprune.steps.evaluate.cost import tasks_cost
+from mlprune.steps.job_cost import JobCost, SetSize
+from mlprune.steps.observe.cost import COORDINATING_BYTES, statistics_cost
+from mlprune.steps.prune.cost import ordering_cost
 
 MIB = 2**20
 SIZES = Footprint(
@@ -33,7 +36,16 @@ SIZES = Footprint(
 )
 """2.5 GiB in total: 0.5 before the blocks, the same tensor after them, and a quarter for each of 8 blocks."""
 WORKING = 256 * MIB
-OBSERVE = JobCost("observe", flops=1e12, n_passes=1, fixed_bytes=128 * MIB, thread_bytes=128 * MIB, runs_model=True)
+OBSERVE = JobCost(
+    "observe",
+    flops=1e12,
+    n_passes=1,
+    fixed_bytes=128 * MIB,
+    thread_bytes=128 * MIB,
+    device_fixed_bytes=32 * MIB,
+    device_thread_bytes=128 * MIB,
+    runs_model=True,
+)
 ORDER = JobCost("prune", fixed_bytes=64 * MIB, thread_bytes=64 * MIB)
 MANY = (*[OBSERVE] * 100, ORDER)
 WHOLE = PROCESS_BYTES + WORKING + 2560 * MIB
@@ -44,8 +56,8 @@ def pool(nodes: list[Node], costs: tuple[JobCost, ...] = MANY, **compute: object
     return plan_pool(ComputeConfig.model_validate(compute), SIZES, nodes, costs=costs)
 
 
-def node(cpus: int, gib: float, **gpus: float) -> Node:
-    return Node(float(cpus), int(gib * GIB), **gpus)  # type: ignore[arg-type]
+def node(cpus: int, gib: float, *, n_gpus: int = 0, gpu_bytes: int = 0) -> Node:
+    return Node(float(cpus), int(gib * GIB), (Gpu(gpu_bytes),) * n_gpus)
 
 
 def test_a_model_that_fits_has_one_shard_and_replicas_use_all_cpus() -> None:
@@ -115,7 +127,9 @@ def test_the_model_is_on_accelerators_if_it_fits() -> None:
     found = pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)])
     assert (found.n_workers, found.n_shards, found.n_gpus, found.threads) == (2, 1, 1.0, 4)
     assert not found.is_offloaded
-    cut = pool([node(8, 64, n_gpus=2, gpu_bytes=3 * GIB)])
+    tight = pool([node(8, 64, n_gpus=2, gpu_bytes=3 * GIB)])
+    assert (tight.n_workers, tight.n_shards, tight.threads, tight.model_threads) == (2, 1, 4, 1)
+    cut = pool([node(8, 64, n_gpus=2, gpu_bytes=2800 * MIB)])
     assert (cut.n_workers, cut.n_shards) == (1, 2), "two hold it, one does not"
     shared = pool([node(8, 64, n_gpus=1, gpu_bytes=16 * GIB)], gpus_per_actor=0.5)
     assert (shared.n_workers, shared.n_gpus) == (2, 0.5)
@@ -131,7 +145,77 @@ def test_weights_that_do_not_fit_on_accelerators_are_in_main_memory() -> None:
 
 def test_accelerators_are_not_used_if_the_recipe_asks_for_none() -> None:
     found = pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)], gpus_per_actor=0)
-    assert (found.n_workers, found.n_gpus) == (8, 0)
+    assert (found.n_workers, found.n_gpus, found.accelerators) == (8, 0, NO_DEVICES)
+
+
+XGLM_7_5B = Footprint(
+    before=256_008 * 4096 * 2,
+    blocks=(201_379_840 * 2,) * 32,
+    tail=256_008 * 4096 * 2 + 16_384,
+    tied=256_008 * 4096 * 2,
+    on_demand=256_008 * 4096 * 2,
+    prunable=(67_108_864,) * 2 + (16_777_216,) * 4,
+    widest=16_384,
+    hidden=4096,
+    inputs=28_672,
+    vocabulary=256_008,
+    itemsize=2,
+)
+LARGE_BATCHES = (
+    *[statistics_cost("observe", XGLM_7_5B, SetSize(51_200, 100), batch_tokens=8192)] * 100,
+    *[tasks_cost("evaluate", XGLM_7_5B, (), batch_tokens=8192, device="cuda", disk_bytes=0.0)] * 106,
+    *[ordering_cost("prune", XGLM_7_5B, n_sparsities=10)] * 64,
+)
+
+
+def test_large_batches_need_memory_of_the_accelerators_and_not_of_the_host() -> None:
+    nodes = [node(96, 200, n_gpus=8, gpu_bytes=79 * GIB)]
+    found = plan_pool(ComputeConfig(), XGLM_7_5B, nodes, costs=LARGE_BATCHES)
+    assert (found.n_workers, found.n_shards, found.device_blocks, found.is_offloaded) == (8, 1, 32, False)
+    assert found.memory_bytes < 200 * GIB / 8
+    assert found.accelerators.working_bytes > 10 * GIB
+    on_cpus = plan_pool(ComputeConfig(gpus_per_actor=0), XGLM_7_5B, nodes, costs=LARGE_BATCHES)
+    assert on_cpus.working_bytes > 10 * GIB
+
+
+def test_two_threads_feed_an_accelerator_and_jobs_without_the_model_use_all_cpus() -> None:
+    found = plan_pool(ComputeConfig(), XGLM_7_5B, [node(96, 400, n_gpus=8, gpu_bytes=79 * GIB)], costs=LARGE_BATCHES)
+    assert (found.threads, found.model_threads) == (12, 2)
+    assert pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)], gpus_per_actor=2).model_threads == 2, "one holds it"
+    both = pool([node(8, 64, n_gpus=2, gpu_bytes=2 * GIB)], gpus_per_actor=2)
+    assert (both.model_threads, both.device_blocks) == (4, 8)
+    shared = pool([node(8, 64, n_gpus=1, gpu_bytes=16 * GIB)], gpus_per_actor=0.5)
+    assert shared.model_threads == 1
+    assert pool([node(8, 64, n_gpus=1)]).model_threads == 2, "the memory is unknown"
+
+
+def test_blocks_in_main_memory_use_all_threads() -> None:
+    found = pool([node(8, 64, n_gpus=1, gpu_bytes=2 * GIB)])
+    assert (found.model_threads, found.device_blocks) == (8, 1)
+
+
+def test_actors_that_share_an_accelerator_have_their_fraction_of_it() -> None:
+    found = pool([node(8, 64, n_gpus=1, gpu_bytes=16 * GIB)], gpus_per_actor=0.25)
+    assert found.accelerators.fraction_bytes == 4 * GIB
+    too_small = pool([node(8, 64, n_gpus=1, gpu_bytes=8 * GIB)], gpus_per_actor=0.25, shards=1)
+    assert too_small.device_blocks < 8
+    assert too_small.n_workers * too_small.accelerators.fraction_bytes <= 8 * GIB
+
+
+def test_every_accelerator_of_an_actor_keeps_room_for_the_work_of_the_jobs() -> None:
+    hungry = replace(OBSERVE, device_fixed_bytes=GIB)
+    roomy, tight = (
+        pool([node(8, 64, n_gpus=3, gpu_bytes=2 * GIB)], (cost,), gpus_per_actor=3) for cost in (OBSERVE, hungry)
+    )
+    assert (roomy.device_blocks, roomy.model_threads) == (8, 4), "two accelerators hold all blocks"
+    assert tight.device_blocks < 8
+    assert tight.accelerators.working_bytes > GIB
+
+
+def test_the_smallest_accelerator_of_all_nodes_is_planned_for() -> None:
+    mixed = [Node(4.0, 64 * GIB, (Gpu(80 * GIB, "large"), Gpu(2 * GIB, "small")))]
+    assert pool(mixed, shards=1).device_blocks < 8
+    assert pool([*mixed, node(4, 64, n_gpus=1)], shards=1).device_blocks == 0, "the memory of one is unknown"
 
 
 def test_nodes_without_cpus_or_without_accelerators_are_skipped() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from mlprune.errors import BadInputError
 from mlprune.plan.estimate import Needs, needs_of
-from mlprune.plan.node_capacity import Node
+from mlprune.plan.node_capacity import Gpu, Node
 from mlprune.plan.pool import GIB
 from mlprune.steps.job_cost import JobCost
 from mlprune.store.store import Store
@@ -54,6 +54,6 @@ def test_a_run_whose_results_do_not_fit_on_the_disk_is_refused(needs: Needs, tmp
 def test_the_text_of_a_pool_has_replicas_shards_threads_and_gpus(needs: Needs) -> None:
     two = with_compute(needs, replicas=2, shards=1).pool([Node(4.0, 64 * GIB)])
     assert format_pool(two).startswith("2 replicas of 1 shard; each actor has 2 threads, 0.")
-    cut = with_compute(needs, replicas=1, shards=3).pool([Node(3.0, 64 * GIB, n_gpus=3, gpu_bytes=GIB)])
+    cut = with_compute(needs, replicas=1, shards=3).pool([Node(3.0, 64 * GIB, (Gpu(GIB),) * 3)])
     assert format_pool(cut).startswith("1 replica of 3 shards each; each actor has 1 thread, 0.")
     assert format_pool(cut).endswith("1 GPU")

@@ -3,7 +3,7 @@
 import pytest
 
 from mlprune.errors import BadInputError
-from mlprune.plan.node_capacity import Node
+from mlprune.plan.node_capacity import Gpu, Node
 from ray_jobs.driver.described_nodes import parse_nodes
 
 GIB = 2**30
@@ -12,7 +12,7 @@ GIB = 2**30
 def test_machines_have_cpus_memory_and_accelerators() -> None:
     assert parse_nodes(["2:cpus=16,gib=64"]) == [Node(16, 64 * GIB)] * 2
     assert parse_nodes(["1:gib=1.5,cpus=4,gpu_gib=80,gpus=8", "1:cpus=2,gib=4"]) == [
-        Node(4, 3 * GIB // 2, 8, 80 * GIB),
+        Node(4, 3 * GIB // 2, (Gpu(80 * GIB),) * 8),
         Node(2, 4 * GIB),
     ]
     assert parse_nodes([]) == []

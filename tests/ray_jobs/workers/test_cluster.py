@@ -1,8 +1,11 @@
 """Nodes of a Ray cluster as the planner sees them, and failed connections."""
 
 import pytest
+from ray.exceptions import GetTimeoutError, RayError
 
 from mlprune.errors import BadInputError
+from mlprune.plan.node_capacity import Gpu
+from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.workers import cluster
 from ray_jobs.workers.cluster import node_of
 from tests.hub import silent_address
@@ -16,25 +19,64 @@ def ray_node(**resources: float) -> dict[str, object]:
     }
 
 
-def no_gpu(_: str) -> int:
+def no_gpu(*_: object) -> tuple[Gpu, ...]:
     raise AssertionError("the GPU memory of a node without accelerators must not be measured")
 
 
 def test_a_node_offers_its_cpus_and_its_reservable_memory() -> None:
     node = node_of(ray_node(CPU=4.0, memory=7_000_000_000.0), no_gpu)
-    assert (node.n_cpus, node.memory_bytes, node.n_gpus, node.gpu_bytes) == (4.0, 7_000_000_000, 0, 0)
+    assert (node.n_cpus, node.memory_bytes, node.gpus) == (4.0, 7_000_000_000, ())
 
 
-def test_the_gpu_memory_of_a_node_with_accelerators_is_measured() -> None:
-    asked: list[str] = []
+def test_all_gpus_of_a_node_are_measured() -> None:
+    asked: list[tuple[str, int]] = []
 
-    def answer(node_id: str) -> int:
-        asked.append(node_id)
-        return 80_000_000_000
+    def answer(node_id: str, n_gpus: int) -> tuple[Gpu, ...]:
+        asked.append((node_id, n_gpus))
+        return (Gpu(80_000_000_000, "A"), Gpu(24_000_000_000, "B"))
 
     node = node_of(ray_node(CPU=4.0, memory=1.0, GPU=2.0), answer)
-    assert (node.n_gpus, node.gpu_bytes) == (2.0, 80_000_000_000)
-    assert asked == ["abc"]
+    assert [gpu.name for gpu in node.gpus] == ["A", "B"]
+    assert (node.n_gpus, node.gpu_bytes) == (2, 24_000_000_000)
+    assert asked == [("abc", 2)]
+
+
+class MeasuringRay:
+    """Replaces the functions of Ray that measure a node."""
+
+    def __init__(self, measured: tuple[Gpu, ...] | RayError) -> None:
+        self.measured = measured
+        self.reserved: dict[str, object] = {}
+
+    def remote(self, *arguments: object) -> "MeasuringRay":
+        assert arguments in ((assigned_gpus,), (2,))
+        return self
+
+    def options(self, **options: object) -> "MeasuringRay":
+        self.reserved = options
+        return self
+
+    def get(self, _: object, *, timeout: float) -> tuple[Gpu, ...]:
+        assert timeout > 0
+        if isinstance(self.measured, RayError):
+            raise self.measured
+        return self.measured
+
+
+UNKNOWN = (Gpu(0), Gpu(0))
+TWO = (Gpu(5, "A"), Gpu(7, "A"))
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"), [(TWO, TWO), (TWO[:1], UNKNOWN), (GetTimeoutError("no answer"), UNKNOWN)]
+)
+def test_the_probe_of_a_node_reserves_no_gpu_and_what_it_does_not_report_is_unknown(
+    measured: tuple[Gpu, ...] | RayError, expected: tuple[Gpu, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = MeasuringRay(measured)
+    monkeypatch.setattr(cluster, "ray", fake)
+    assert cluster.measured_gpus("ab" * 28, 2) == expected
+    assert (fake.reserved["num_cpus"], fake.reserved["num_gpus"]) == (0, 0)
 
 
 def test_a_head_node_without_cpus_offers_no_cpus() -> None:

@@ -4,16 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from mlprune.models.placement.budget import MemoryBudget, Residency, residency, smallest_budget
+from mlprune.models.placement.device_budget import DeviceBudget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
 from mlprune.models.shard import Shard
 from mlprune.plan import Plan
 from mlprune.plan.estimate import needs_of
-from mlprune.plan.node_capacity import Node
+from mlprune.plan.node_capacity import Gpu, Node
 from mlprune.plan.pool import GIB, Pool
-from mlprune.steps.job import HALF_MODEL, ONE_BLOCK
-from ray_jobs.workers.model_loading import budget, load_model, load_shard, warm_up
+from mlprune.steps.job import HALF_MODEL, ONE_BLOCK, WHOLE_MODEL
+from ray_jobs.workers.model_loading import budget, device_budget, load_model, load_shard, warm_up
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 
@@ -63,6 +65,24 @@ def test_an_offloaded_load_stays_within_the_memory_of_its_pool_if_one_block_fits
     for memory_bytes, expected in ((least + 1, least + 1), (least - 1, least)):
         memory = budget(plan.model, range(3), replace(pool, memory_bytes=memory_bytes), offload_level=HALF_MODEL)
         assert memory == MemoryBudget(expected, working)
+
+
+def test_a_pool_without_gpus_loads_nothing_on_a_gpu_of_the_machine(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (64 * GIB, 64 * GIB))
+    needs = needs_of(plan, plan.jobs)
+    needs = replace(needs, compute=needs.compute.model_copy(update={"gpus_per_actor": 0}))
+    pool = needs.pool([Node(1.0, 64 * GIB, (Gpu(64 * GIB),))])
+    (shard,) = load_model(plan.model, pool).shards
+    assert {tensor.device.type for tensor in shard.runner.modules[0].parameters()} == {"cpu"}
+    assert load_shard(plan.model, range(1, 3), pool).runner.device.type == "cpu"
+
+
+def test_every_offload_level_halves_the_weights_on_accelerators(pool: Pool) -> None:
+    with_gpu = replace(pool, n_gpus=1.0, accelerators=DeviceBudget(1.0, 10))
+    budgets = (device_budget(with_gpu, offload_level=level) for level in (WHOLE_MODEL, HALF_MODEL, ONE_BLOCK))
+    assert [budget.device_share for budget in budgets] == [1.0, 0.5, 0.25]
 
 
 def test_warming_up_ignores_a_missing_model(plan: Plan, tmp_path: Path) -> None:

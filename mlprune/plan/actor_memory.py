@@ -1,0 +1,157 @@
+"""Memory of the actors of a replica: weights on accelerators and in main memory, and the working memory of the jobs."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from mlprune.models.placement.budget import MemoryBudget, resident_blocks, smallest_budget
+from mlprune.models.placement.device_budget import (
+    NO_DEVICES,
+    DeviceBudget,
+    DeviceMemory,
+    DevicePlacement,
+    place_parts,
+)
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint, shard_bytes
+from mlprune.plan.job_costs import peak_bytes, peak_device_bytes, peak_host_bytes
+from mlprune.steps.job_cost import JobCost
+
+THREADS_PER_GPU = 2
+"""Threads that feed one accelerator: one prepares a batch while the other's batch is computed."""
+
+
+class WeightLocation(Enum):
+    """Where the weights of a model are."""
+
+    ACCELERATORS = 0
+    MEMORY = 1
+    """In main memory, except what fits on accelerators."""
+    DISK = 2
+    """On disk, except what fits on accelerators and in main memory."""
+
+
+@dataclass(frozen=True)
+class ActorGpus:
+    """Accelerators of one actor."""
+
+    n: float = 0.0
+    """Number of accelerators, or the fraction of one."""
+    memory_bytes: int = 0
+    """Free memory of the smallest accelerator; 0 if it is unknown."""
+
+    def budget(self, working_bytes: int) -> DeviceBudget:
+        """The budget of the actor, for jobs with this working memory."""
+        if not self.n:
+            return NO_DEVICES
+        is_shared = self.n < 1 and self.memory_bytes > 0
+        fraction_bytes = int(self.n * self.memory_bytes) if is_shared else None
+        return DeviceBudget(self.n, working_bytes, fraction_bytes)
+
+    @property
+    def n_devices(self) -> int:
+        """Number of accelerators that the actor sees."""
+        return math.ceil(self.n)
+
+    def rooms(self, budget: DeviceBudget, sizes: Footprint) -> tuple[int, ...]:
+        """Bytes for weights on each accelerator."""
+        memory = DeviceMemory(self.memory_bytes, self.memory_bytes)
+        weight_bytes = shard_bytes(sizes, range(len(sizes.blocks)))
+        return budget.weight_rooms([memory] * self.n_devices, weight_bytes=weight_bytes)
+
+    def threads(self, n_devices: int) -> int:
+        """Threads that feed some of the accelerators."""
+        return max(1, round(THREADS_PER_GPU * min(self.n, n_devices)))
+
+
+@dataclass(frozen=True)
+class ActorMemory:
+    """Memory of the actors of a replica. Each actor has one shard."""
+
+    sizes: Footprint
+    spans: tuple[range, ...]
+    location: WeightLocation
+    model_threads: int
+    """Pieces that run at the same time in jobs that run the model."""
+    working_bytes: int
+    """Main memory of the jobs."""
+    accelerators: DeviceBudget
+    placements: tuple[DevicePlacement, ...]
+
+    @property
+    def least_bytes(self) -> int:
+        """Least main memory of each actor."""
+        if self.location is WeightLocation.DISK:
+            return max(map(self._smallest_budget, self.spans, self.placements))
+        shards = zip(self.spans, self.placements, strict=True)
+        in_memory = max(placed.host_bytes(self.sizes, span) for span, placed in shards)
+        return PROCESS_BYTES + self.working_bytes + in_memory
+
+    @property
+    def device_blocks(self) -> int:
+        """Number of blocks of the replica on accelerators."""
+        return sum(placed.n_blocks for placed in self.placements)
+
+    def resident_blocks(self, memory_bytes: int) -> tuple[int, ...]:
+        """Number of blocks of each shard that stay on accelerators or in main memory.
+
+        Args:
+            memory_bytes: main memory of each actor, at least `least_bytes`.
+        """
+        budget = MemoryBudget(memory_bytes, self.working_bytes)
+
+        def resident(span: range, placed: DevicePlacement) -> int:
+            rest = span[placed.n_blocks :]
+            return placed.n_blocks + (resident_blocks(placed.left_over(self.sizes), rest, budget) if rest else 0)
+
+        return tuple(map(resident, self.spans, self.placements))
+
+    def _smallest_budget(self, span: range, placed: DevicePlacement) -> int:
+        rest = span[placed.n_blocks :]
+        if not rest:
+            return PROCESS_BYTES + self.working_bytes + placed.host_bytes(self.sizes, span)
+        return smallest_budget(placed.left_over(self.sizes), rest, working_bytes=self.working_bytes)
+
+
+def plan_actor_memory(
+    sizes: Footprint,
+    spans: Sequence[range],
+    location: WeightLocation,
+    *,
+    costs: Sequence[JobCost],
+    threads: int,
+    gpus: ActorGpus,
+) -> ActorMemory | None:
+    """Plan the memory of the actors of a replica; None if all weights should be on accelerators and do not fit.
+
+    Args:
+        sizes: of the model.
+        spans: blocks of each shard.
+        costs: of the jobs that run in these actors.
+        threads: pieces of work that an actor can run at the same time.
+    """
+    if location is WeightLocation.ACCELERATORS:
+        return next(_on_accelerators(sizes, spans, costs=costs, threads=threads, gpus=gpus), None)
+    # blocks in main memory need more threads than accelerators
+    has_host_blocks = gpus.n == 0 or gpus.memory_bytes > 0
+    model_threads = threads if has_host_blocks else min(threads, gpus.threads(gpus.n_devices))
+    group_bytes = GROUP_BYTES if location is WeightLocation.DISK else 0
+    budget = gpus.budget(peak_device_bytes(costs, model_threads) + group_bytes)
+    placements = tuple(place_parts(sizes, span, gpus.rooms(budget, sizes)) for span in spans)
+    working = peak_bytes(costs, threads, model_threads=model_threads) + group_bytes
+    return ActorMemory(sizes, tuple(spans), location, model_threads, working, budget, placements)
+
+
+def _on_accelerators(
+    sizes: Footprint, spans: Sequence[range], *, costs: Sequence[JobCost], threads: int, gpus: ActorGpus
+) -> Iterator[ActorMemory]:
+    """Yield the plans with all weights on accelerators: fewest accelerators first, then most threads."""
+    for n_devices in range(1, gpus.n_devices + 1):
+        for model_threads in range(min(threads, gpus.threads(n_devices)), min(threads, n_devices) - 1, -1):
+            budget = gpus.budget(peak_device_bytes(costs, model_threads))
+            rooms = gpus.rooms(budget, sizes)[:n_devices]
+            placements = tuple(place_parts(sizes, span, rooms) for span in spans)
+            if not any(placed.host_bytes(sizes, span) for span, placed in zip(spans, placements, strict=True)):
+                working = peak_host_bytes(costs, threads, model_threads=model_threads)
+                location = WeightLocation.ACCELERATORS
+                yield ActorMemory(sizes, tuple(spans), location, model_threads, working, budget, placements)

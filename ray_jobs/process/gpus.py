@@ -1,0 +1,98 @@
+"""GPUs of this machine: names and free memory, read through NVML, which creates no CUDA context. Does not use Ray.
+
+A CUDA context takes about half a GiB of its GPU for as long as the process lives, and the driver of a run computes
+nothing on GPUs.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+
+import pynvml
+import torch
+
+from mlprune.plan.node_capacity import Gpu
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Variable with the indices or UUIDs of the GPUs that a process may use."""
+
+
+def visible_gpus() -> tuple[Gpu, ...]:
+    """Measure the GPUs that this process may use.
+
+    Without NVML (GPUs of AMD, parts of a GPU), torch measures them.
+    """
+    if not torch.cuda.is_available():
+        return ()
+    gpus = nvml_gpus(os.environ.get(VISIBLE))
+    if gpus is not None and len(gpus) == torch.cuda.device_count():
+        return gpus
+    return tuple(
+        Gpu(torch.cuda.mem_get_info(number)[0], torch.cuda.get_device_name(number))
+        for number in range(torch.cuda.device_count())
+    )
+
+
+def assigned_gpus(n_gpus: int) -> tuple[Gpu, ...]:
+    """Measure the GPUs of this machine that Ray assigns; a process without GPUs of its own may call this.
+
+    If Ray assigns fewer than there are, those with the least free memory are returned.
+    """
+    for visible in (os.environ.get(VISIBLE), None):
+        gpus = nvml_gpus(visible)
+        if gpus is not None and len(gpus) >= n_gpus:
+            return tuple(sorted(gpus, key=lambda gpu: gpu.memory_bytes)[:n_gpus])
+    return visible_gpus()[:n_gpus]
+
+
+def nvml_gpus(visible: str | None) -> tuple[Gpu, ...] | None:
+    """Measure GPUs through NVML; None if it does not measure them.
+
+    Args:
+        visible: value of `CUDA_VISIBLE_DEVICES`; None for all GPUs.
+    """
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+        numbers = visible_numbers(visible, [pynvml.nvmlDeviceGetUUID(handle) for handle in handles])
+        return None if numbers is None else tuple(_measure(handles[number]) for number in numbers)
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def visible_numbers(visible: str | None, uuids: Sequence[str]) -> list[int] | None:
+    """Return the GPUs that a value of `CUDA_VISIBLE_DEVICES` selects, as CUDA reads it: up to the first unknown one.
+
+    Returns: None if the value selects parts of GPUs (MIG).
+    """
+    if visible is None:
+        return list(range(len(uuids)))
+    numbers: list[int] = []
+    for name in visible.split(",") if visible else []:
+        if name.strip().startswith("MIG"):
+            return None
+        number = _number_of(name.strip(), uuids)
+        if number is None:
+            break
+        numbers.append(number)
+    return numbers
+
+
+def _number_of(name: str, uuids: Sequence[str]) -> int | None:
+    if name.isdecimal():
+        return int(name) if int(name) < len(uuids) else None
+    return _only(number for number, uuid in enumerate(uuids) if name and uuid.startswith(name))
+
+
+def _only(numbers: Iterable[int]) -> int | None:
+    """Return the only number, or None if there is none or several."""
+    found = list(numbers)
+    return found[0] if len(found) == 1 else None
+
+
+def _measure(handle: object) -> Gpu:
+    return Gpu(int(pynvml.nvmlDeviceGetMemoryInfo(handle).free), str(pynvml.nvmlDeviceGetName(handle)))
