@@ -63,6 +63,6 @@ class LocalReplica:
                 pending.errors.append(err)
 
 
-def replicated(chains: list[Chain], *, group_size: int = 1) -> ReplicatedChain:
+def replicated(chains: list[Chain], *, group_size: int | None = 1) -> ReplicatedChain:
     """Chains of this process as the replicas of one job."""
     return ReplicatedChain(chains[0], [LocalReplica(chain) for chain in chains[1:]], group_size=group_size)

@@ -40,8 +40,15 @@ class Workers(Protocol):
     def free(self) -> int:
         """Return how many jobs can be submitted now."""
 
-    def submit(self, job: Job) -> None:
-        """Start a job on a free worker."""
+    def spare(self, n_jobs: int) -> int:
+        """Return how many workers remain free after some jobs are submitted; may wait for workers that are starting."""
+
+    def submit(self, job: Job, *, n_helpers: int = 0) -> None:
+        """Start a job on a free worker.
+
+        Args:
+            n_helpers: number of further free workers that share the job.
+        """
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Wait until a job has ended or the time is over; return the jobs that have ended, with their outcomes."""
@@ -116,10 +123,20 @@ class Driver:
             self._catalog.maybe_fold()
 
     def _submit_ready(self, state: RunState) -> None:
-        """Submit ready, unclaimed jobs to free workers, in order."""
-        n_free = self._workers.free()
+        """Submit ready, unclaimed jobs to free workers, in order. Workers without a job share those that allow it."""
+        jobs = self._take_ready(state, self._workers.free())
+        shareable = state.shareable(jobs)
+        n_spare = self._workers.spare(len(jobs)) if shareable else 0
+        n_helpers = {job.makes[-1]: len(range(n, n_spare, len(shareable))) for n, job in enumerate(shareable)}
+        for job in jobs:
+            state.note_submitted(job, n_helpers=n_helpers.get(job.makes[-1], 0))
+            self._workers.submit(job, n_helpers=n_helpers.get(job.makes[-1], 0))
+
+    def _take_ready(self, state: RunState, n_free: int) -> list[Job]:
+        """Take at most so many jobs that can be submitted, in order."""
+        jobs: list[Job] = []
         index = 0
-        while n_free and index < len(state.waiting):
+        while len(jobs) < n_free and index < len(state.waiting):
             job = state.waiting[index]
             if not state.is_ready(job) or self._is_claimed_elsewhere(state, job):
                 index += 1
@@ -128,9 +145,8 @@ class Driver:
             if self._is_done_elsewhere(state, job):
                 self._settle_elsewhere(state, job)
                 continue
-            self._workers.submit(job)
-            state.n_running += 1
-            n_free -= 1
+            jobs.append(job)
+        return jobs
 
     def _is_claimed_elsewhere(self, state: RunState, job: Job) -> bool:
         """Return whether another run has claimed the job; if not, claim it."""

@@ -4,7 +4,7 @@ The driver imports this module, too. The code of models, which takes seconds to 
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate
 
@@ -20,7 +20,9 @@ from mlprune.parallel import set_worker_threads
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.placement_groups import ReplicaPlacement
+from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.resource_usage import PeakMemory
+from ray_jobs.workers.sharing.ray_replica import JobReplicas
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class WorkerActor:
         self._chain: Callable[[], RayChain | None] = lambda: None
         self._name = worker_name(number)
         self._n_loads = 0
+        self._peak: PeakMemory | None = None
         self._worker = Worker(
             store_uri,
             self._load,
@@ -82,16 +85,39 @@ class WorkerActor:
         if pool.n_shards == 1:
             warm_up(model)
 
-    def run(self, job: Job) -> Outcome:
-        """Run a job; its peak memory is that of the largest process that worked on it."""
+    def run(self, job: Job, helpers: Sequence[ActorHandle] = ()) -> Outcome:
+        """Run a job; its peak memory is that of the largest process that worked on it.
+
+        Args:
+            helpers: idle workers that share the job.
+        """
         self._reset_peaks()
-        outcome = self._worker.run(job)
-        shards = self._shards() if job.needs_chain else ()
+        join = JobReplicas(helpers, job, self._pool).join if helpers else None
+        outcome = self._worker.run(job, join)
         try:
-            peaks = ray.get([shard.peak_gib.remote() for shard in shards])
-        except RayError:  # a shard was lost; the outcome already reports it
+            peaks = ray.get([helper.peak_gib.remote() for helper in helpers])
+            if job.needs_chain:
+                peaks += ray.get([shard.peak_gib.remote() for shard in self._shards()])
+        except RayError:  # a shard or a helper was lost; the outcome already reports it
             return outcome
         return replace(outcome, peak_memory_gib=round(max([outcome.peak_memory_gib, *peaks]), 3))
+
+    def help(self, model: ModelRef | None, offload_level: int, task: "Callable[[Chain], Result]") -> "Result":
+        """Run a task of a job that another worker runs."""
+        if self._peak is None:
+            self._reset_peaks()
+            self._peak = PeakMemory()
+        return self._worker.help(model, offload_level, task)
+
+    def peak_gib(self) -> float:
+        """Return the peak memory of the largest process of this worker since it began to help."""
+        peaks: list[float] = ray.get([shard.peak_gib.remote() for shard in self._shards()])
+        return max([self._peak.gib() if self._peak else 0.0, *peaks])
+
+    def stop_helping(self) -> Failure | None:
+        """Drop the states of another worker's job; return the failure after which this worker is to be replaced."""
+        self._peak = None
+        return self._worker.stop_helping()
 
     def _reset_peaks(self) -> None:
         """Reset the peak memory of the shards.

@@ -47,7 +47,11 @@ class InProcessWorkers:
             self._health.due()
         return 0 if self.problem else 1 - len(self._finished)
 
-    def submit(self, job: Job) -> None:
+    def spare(self, n_jobs: int) -> int:
+        """Return 0: no other worker can share a job."""
+        return 0
+
+    def submit(self, job: Job, *, n_helpers: int = 0) -> None:
         """Run the job; returns when it has finished."""
         outcome = self._worker.run(job)
         self._finished.append((job, outcome))

@@ -8,6 +8,7 @@ import gc
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ from typing import Protocol
 
 import torch
 
+from mlprune.errors import WorkerLostError
 from mlprune.models.chain import Chain
+from mlprune.models.inference.visitor import Result
+from mlprune.models.shard import Shard
 from mlprune.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import WHOLE_MODEL, Job, ModelRef, RecordKey
 from mlprune.store.store import Store
@@ -120,6 +124,7 @@ class Worker:
         self._chain: Chain | None = None
         self._loaded_model: tuple[ModelRef | None, int] = (None, WHOLE_MODEL)
         self._is_loading = False
+        self._helping_failure: Failure | None = None
 
     def _load(self, model: ModelRef | None, *, offload_level: int) -> Chain:
         """Return the chain of a model; one chain is loaded at a time."""
@@ -139,18 +144,22 @@ class Worker:
             with suppress(RuntimeError):  # after a device error, every call of CUDA fails
                 torch.cuda.empty_cache()
 
-    def run(self, job: Job) -> Outcome:
-        """Run a job; an exception is returned as the outcome's failure."""
+    def run(self, job: Job, join_replicas: Callable[[Chain], Chain] | None = None) -> Outcome:
+        """Run a job; an exception is returned as the outcome's failure.
+
+        Args:
+            join_replicas: makes one chain of the loaded one and those of the replicas that share the job.
+        """
         watch, failure = Stopwatch(), None
         self._is_loading = False
         chains: list[CountingChain] = []
 
         def chain() -> Chain:
-            chains.append(CountingChain(self._load(job.chain_model, offload_level=job.offload_level)))
+            loaded = self._load(job.chain_model, offload_level=job.offload_level)
+            chains.append(CountingChain(join_replicas(loaded) if join_replicas else loaded))
             return chains[-1]
 
-        if n_threads() != (threads := self._threads[job.needs_chain]):
-            set_worker_threads(threads)
+        self._set_threads(needs_chain=job.needs_chain)
         try:
             job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
@@ -160,6 +169,36 @@ class Worker:
         if failure is not None and failure.is_transient:
             self._unload()  # a shard may have died: load the model again for the next job
         return watch.outcome(job.makes[-1], step=job.step, worker=self._name, failure=failure, n_tokens=n_tokens)
+
+    def _set_threads(self, *, needs_chain: bool) -> None:
+        if n_threads() != (threads := self._threads[needs_chain]):
+            set_worker_threads(threads)
+
+    def help(self, model: ModelRef | None, offload_level: int, task: Callable[[Chain], Result]) -> Result:
+        """Run a task of a job that another worker runs.
+
+        Raises:
+            WorkerLostError: this worker cannot go on; the other one is not to blame.
+        """
+        self._is_loading = False
+        self._set_threads(needs_chain=True)
+        try:
+            return task(self._load(model, offload_level=offload_level))
+        except Exception as err:
+            failure = describe_failure(err, at_load=self._is_loading, is_replaceable=self._is_replaceable)
+            if failure.is_transient:
+                self._helping_failure = self._helping_failure or failure
+                self._unload()
+            if failure.worker_fault:
+                raise WorkerLostError("another replica failed", worker=self._name, reason=failure.message) from err
+            raise
+
+    def stop_helping(self) -> Failure | None:
+        """Drop the states of a job of another worker; return the first failure while helping with it, if any."""
+        failure, self._helping_failure = self._helping_failure, None
+        if self._chain is not None and failure is None:
+            self._chain.everywhere(Shard.sweep_clear)
+        return failure
 
 
 def worker_name(number: int) -> str:

@@ -48,10 +48,11 @@ class ReplicatedChain:
     Args:
         first: the replica of this process.
         others: the other replicas.
-        group_size: number of items that a replica computes at a time; at least 1.
+        group_size: number of items that a replica streams at a time, at least 1; None for all of its items, if its
+            blocks are on disk or in several processes.
     """
 
-    def __init__(self, first: Chain, others: Sequence[Replica], *, group_size: int) -> None:
+    def __init__(self, first: Chain, others: Sequence[Replica], *, group_size: int | None) -> None:
         self._first = first
         self._others = tuple(others)
         self._group_size = group_size
@@ -62,7 +63,8 @@ class ReplicatedChain:
 
     def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
         """See `Chain.stream`. All items are drawn before the first one runs, to divide them evenly."""
-        groups = list(_groups(items, self._group_size))
+        drawn = list(items)
+        groups = list(_groups(drawn, self._group_size or -(-len(drawn) // (1 + len(self._others)))))
         shares: _Shares[int] = _Shares(1 + len(self._others))
         owners = [shares.add(number, sum(item.n_computed for item in group)) for number, group in enumerate(groups)]
         begun: dict[int, Pending[list[Result]]] = {}

@@ -54,7 +54,10 @@ class ScriptedWorkers:
         self._decide = decide
         self._capacity = capacity
         self._running: list[Job] = []
+        self._helpers: dict[str, int] = {}
         self.submitted: list[str] = []
+        self.helpers: list[int] = []
+        """Number of workers that shared each submitted job."""
         self.timeouts: list[float | None] = []
         self.most_at_once = 0
         self.problem: str | None = None
@@ -62,7 +65,13 @@ class ScriptedWorkers:
     def free(self) -> int:
         return 0 if self.problem else self._capacity - len(self._running)
 
-    def submit(self, job: Job) -> None:
+    def spare(self, n_jobs: int) -> int:
+        return self.free() - n_jobs
+
+    def submit(self, job: Job, *, n_helpers: int = 0) -> None:
+        self._capacity -= n_helpers
+        self._helpers[job.makes[0][1]] = n_helpers
+        self.helpers.append(n_helpers)
         self._running.append(job)
         self.submitted.append(job.makes[0][1])
         self.most_at_once = max(self.most_at_once, len(self._running))
@@ -70,6 +79,7 @@ class ScriptedWorkers:
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         self.timeouts.append(timeout_s)
         job = self._running.pop(0)
+        self._capacity += self._helpers.pop(job.makes[0][1])
         failure = self._decide(job, self.submitted.count(job.makes[0][1]))
         return [(job, outcome_of(job, failure))]
 

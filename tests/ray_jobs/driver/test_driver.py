@@ -5,7 +5,9 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,7 +18,7 @@ from mlprune.store.store import Store
 from ray_jobs.driver import driver as driver_module
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
-from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunResult
+from ray_jobs.driver.run_state import MAX_ATTEMPTS, MAX_SHARED_FAILURES, RunResult
 from ray_jobs.workers.recovery.failures import Failure
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
 
@@ -249,3 +251,29 @@ def test_a_job_that_another_run_finished_between_plan_and_start_is_not_done_agai
 def test_a_permanent_failure_ends_a_run_with_claims(store: Store, ours: Claims) -> None:
     result = run([NamedJob("a"), NamedJob("b", ("a",))], ScriptedWorkers(lambda *_: BROKEN), store, claims=ours)
     assert (result.n_done, len(result.failed), result.n_skipped) == (0, 1, 1)
+
+
+@dataclass(frozen=True)
+class ShareableJob(NamedJob):
+    """A job that several workers can share."""
+
+    shares_replicas: ClassVar[bool] = True
+
+
+def test_workers_without_a_job_share_those_that_allow_it(store: Store) -> None:
+    workers = ScriptedWorkers(capacity=6)
+    run([ShareableJob("a"), NamedJob("b"), ShareableJob("c")], workers, store)
+    assert dict(zip(workers.submitted, workers.helpers, strict=True)) == {"a": 2, "b": 0, "c": 1}
+
+
+def test_no_job_is_shared_while_another_one_is_ready(store: Store) -> None:
+    workers = ScriptedWorkers(capacity=2)
+    run([ShareableJob("a"), ShareableJob("b"), NamedJob("c"), ShareableJob("d", ("c",))], workers, store)
+    assert dict(zip(workers.submitted, workers.helpers, strict=True)) == {"a": 0, "b": 0, "c": 0, "d": 1}
+
+
+def test_a_job_that_loses_its_helpers_is_retried_more_often_and_finally_not_shared(store: Store) -> None:
+    workers = ScriptedWorkers(lambda *_: LOST)
+    result = run([ShareableJob("a")], workers, store)
+    assert workers.helpers == [1] * MAX_SHARED_FAILURES + [0] * MAX_ATTEMPTS
+    assert len(result.failed) == 1

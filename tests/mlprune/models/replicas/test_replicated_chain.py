@@ -32,9 +32,9 @@ def bits(observation: Observation) -> dict[tuple[int, str], bytes]:
     return {key: values.numpy().tobytes() for key, values in observation.sums.items()}
 
 
-@pytest.mark.parametrize(("n_replicas", "group_size"), [(2, 1), (2, 2), (3, 1), (12, 1), (2, 20)])
+@pytest.mark.parametrize(("n_replicas", "group_size"), [(2, 1), (2, 2), (3, 1), (12, 1), (2, 20), (2, None)])
 def test_results_are_those_of_one_replica_in_the_order_of_the_items(
-    folder: Path, n_replicas: int, group_size: int
+    folder: Path, n_replicas: int, group_size: int | None
 ) -> None:
     one, *_ = chains = replicas_of(folder, n_replicas)
     expected = [bits(result) for result in one.stream(StatisticsVisitor, BATCHES)]

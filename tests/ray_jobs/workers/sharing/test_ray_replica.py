@@ -1,0 +1,142 @@
+"""A job that worker actors share, as plain objects in this process."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import ray
+from ray.exceptions import RayError
+
+from mlprune.errors import WorkerLostError
+from mlprune.models.chain import Chain
+from mlprune.models.inference.observation import StatisticsVisitor
+from mlprune.models.shard import Shard
+from mlprune.steps.job import ChainLoader, ModelRef
+from mlprune.store.store import Store
+from ray_jobs.workers.actors import WorkerActor
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.sharing import ray_replica
+from tests.chains import text_batch
+from tests.ray_jobs.workers.fake_ray import Actor, get
+from tests.ray_jobs.workers.pools import ONE_SHARD
+from tests.stub_jobs import StubJob
+from tests.tiny_models import save_tiny_model
+
+BATCHES = [text_batch([number % 4]) for number in range(6)]
+
+
+@dataclass(frozen=True)
+class StreamJob(StubJob):
+    """A job that observes some batches and starts a sweep with them."""
+
+    needs_chain: ClassVar[bool] = True
+    shares_replicas: ClassVar[bool] = True
+    sums: ClassVar[list[bytes]] = []
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        model = chain()
+        for observation in model.stream(StatisticsVisitor, BATCHES):
+            self.sums.append(observation.sums[0, "attn.c_attn"].numpy().tobytes())
+        for key, batch in enumerate(BATCHES):
+            model.on_block(0, Shard.sweep_start, key, batch)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
+    folder = save_tiny_model(tmp_path_factory.mktemp("model"), "gpt2", seed=4)
+    return ModelRef("model", str(folder), "gpt2", n_blocks=3, max_positions=64, dtype="float32")
+
+
+@pytest.fixture
+def workers(model: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Actor]:
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(ray, "wait", lambda references, **_: (references, []))
+    pool = replace(ONE_SHARD, n_blocks=3, resident=(3,))
+    made = [WorkerActor(str(tmp_path), model, pool, placement=None, number=n) for n in range(2)]  # type: ignore[arg-type]
+    return [Actor(worker) for worker in made]
+
+
+def has_states(worker: Actor) -> bool:
+    """Whether a worker has states of a sweep; they are removed."""
+    chain = worker.plain._worker._load(None, offload_level=0)
+    present = False
+    for key in range(len(BATCHES)):
+        try:
+            chain.on_block(0, Shard.sweep_release, key)
+            present = True
+        except KeyError:
+            continue
+    return present
+
+
+def test_workers_that_share_a_job_compute_the_results_of_one(workers: list[Actor]) -> None:
+    first, second = workers
+    StreamJob.sums.clear()
+    assert first.plain.run(StreamJob()).failure is None
+    expected = list(StreamJob.sums)
+    StreamJob.sums.clear()
+    outcome = first.plain.run(StreamJob(), (second,))
+    assert (outcome.failure, StreamJob.sums) == (None, expected)
+    assert outcome.n_tokens == 2 * sum(batch.n_computed for batch in BATCHES)
+    assert second.calls.count("help") > 3
+    assert second.calls[-1] == "peak_gib"
+
+
+def test_the_states_of_a_shared_job_are_dropped_when_it_has_ended(workers: list[Actor]) -> None:
+    first, second = workers
+    first.plain.run(StreamJob(), (second,))
+    assert second.plain.stop_helping() is None
+    assert not has_states(second)
+    assert has_states(first)
+
+
+class Broken:
+    """A task whose device breaks."""
+
+    def __call__(self, _: Chain) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_helper_with_a_broken_device_is_to_blame_and_not_the_worker_of_the_job(workers: list[Actor]) -> None:
+    helper = workers[1].plain
+    with pytest.raises(WorkerLostError, match="another replica"):
+        helper.help(None, 0, Broken())
+    failure = helper.stop_helping()
+    assert isinstance(failure, Failure)
+    assert failure.worker_fault == "broken device"
+    assert helper.stop_helping() is None
+
+
+def test_a_lost_helper_fails_the_job_and_may_be_retried(workers: list[Actor]) -> None:
+    class Lost:
+        def __getattr__(self, _: str) -> "Lost":
+            return self
+
+        def remote(self, *_: object) -> object:
+            return LOST
+
+    LOST = object()
+
+    def get_or_lose(references: object) -> object:
+        if references is LOST or (isinstance(references, list) and LOST in references):
+            raise RayError("the actor died")
+        return get(references)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray, "get", get_or_lose)
+        failure = workers[0].plain.run(StreamJob(), (Lost(),)).failure
+    assert failure is not None
+    assert (failure.error, failure.is_transient, failure.worker_fault) == ("WorkerLostError", True, None)
+
+
+def test_items_are_streamed_in_groups_of_one_batch_per_thread_unless_blocks_are_on_disk(model: ModelRef) -> None:
+    sizes = [
+        ray_replica.JobReplicas([], StreamJob(), pool)._group_size
+        for pool in (
+            replace(ONE_SHARD, model_threads=3),
+            replace(ONE_SHARD, resident=(1,)),
+            replace(ONE_SHARD, n_shards=2),
+        )
+    ]
+    assert sizes == [3, None, None]
