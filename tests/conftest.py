@@ -1,6 +1,7 @@
 """Fixtures that several test modules share: the tiny inputs and one finished run of each tiny recipe."""
 
 import fcntl
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,6 +22,20 @@ def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_flushing() -> Iterator[None]:
+    """Do not wait for the disk: tests kill processes, which loses nothing that was written, but never the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what the libraries and the tests created on import from garbage collection, which would visit it again."""
+    gc.collect()
+    gc.freeze()
 
 
 MakeOnce = Callable[[str, Callable[[Path], object]], Path]

@@ -29,9 +29,8 @@ def record(number: int, kind: str = "evaluations", text: str = "é") -> Record:
 
 def fill(store: Store, n: int, *, start: int = 0, kind: str = "evaluations") -> list[Record]:
     records = [record(number, kind) for number in range(start, start + n)]
-    with patch("os.fsync", lambda _: None):
-        for written in records:
-            store.write_record(written)
+    for written in records:
+        store.write_record(written)
     return in_order(records)
 
 
@@ -286,7 +285,6 @@ def _die_at(uri: str, n_calls: int) -> None:
         return call
 
     with (
-        patch("os.fsync", lambda _: None),
         patch.object(Path, "unlink", counted(Path.unlink)),
         patch.object(Path, "replace", counted(Path.replace)),
         patch.object(compaction, "MERGE_FROM", 2),
