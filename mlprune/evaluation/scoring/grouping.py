@@ -33,7 +33,7 @@ class Grouping:
 
 GROUPINGS: Mapping[str, Grouping] = {
     "cpu": Grouping(group_cost=48, batch_cost=256, max_group_tokens=1024, max_group_keys=8192),
-    "cuda": Grouping(group_cost=256, batch_cost=512, max_group_tokens=4096, max_group_keys=65_536),
+    "cuda": Grouping(group_cost=128, batch_cost=512, max_group_tokens=4096, max_group_keys=65_536),
 }
 """Kind of device -> its constants."""
 

@@ -12,6 +12,7 @@ from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import Continuations, ScoringBatch
 from mlprune.parallel import set_worker_threads
+from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch, scored, scored_alone, some_texts
 from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model
 from tests.tiny_recipes import reference_model
@@ -112,3 +113,17 @@ def test_continuations_with_inconsistent_shapes_are_rejected(
         Continuations(
             torch.zeros(token_ids, dtype=torch.int64), torch.ones(mask).bool(), torch.zeros(parent, dtype=torch.int64)
         )
+
+
+def test_a_whole_batch_on_a_pretended_gpu_has_the_bits_of_the_cpu_and_waits_a_few_times(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "model", "xglm", blocks=2)
+    batch = one_batch(some_texts())
+    (expected,) = local_chain(folder).stream(ScoringVisitor, [batch])
+    with pretended_gpus() as ledger:
+        chain = local_chain(folder)
+        ledger.clear()
+        (result,) = chain.stream(ScoringVisitor, [batch])
+        assert ledger.waits <= 4, ledger.by_line()
+        assert ledger.kernels <= 100 + 2 * 60 * (1 + len(batch.groups)), ledger.by_line()
+    assert torch.equal(result.log_probs, expected.log_probs)
+    assert torch.equal(result.is_greedy, expected.is_greedy)

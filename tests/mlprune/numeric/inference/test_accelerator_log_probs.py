@@ -18,6 +18,7 @@ from mlprune.numeric.inference.accelerator_log_probs import (
 )
 from mlprune.numeric.inference.log_probs import target_scores
 from mlprune.numeric.inference.output_head import OutputHead
+from tests.pretended_gpus import pretended_gpus
 
 
 def random_case(
@@ -136,6 +137,26 @@ def test_wide_products_are_not_rounded_to_half_precision(monkeypatch: pytest.Mon
     found = score_on_accelerator(hidden, OutputHead(weight, bias, None, MAX_LOGITS), states=states, targets=targets)
     expected = torch.log_softmax(hidden.double() @ weight.double().T + bias.double(), dim=1)[states, targets]
     assert torch.allclose(found[0], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_states", "most_kernels", "most_waits"), [(474, 100, 4), (7_644, 1_000, 20)])
+def test_a_pretended_gpu_starts_few_kernels_and_the_host_waits_once(
+    n_states: int, most_kernels: int, most_waits: int
+) -> None:
+    """The vocabulary of XGLM and the bound of logits are both divided by 512: as many parts, and so as many kernels."""
+    hidden, weight, _, targets = random_case(n_states, 256_008 // 512, n_targets=n_states)
+    states = torch.arange(n_states).flip(0)
+    expected = torch.log_softmax(hidden.double() @ weight.double().T, dim=1)
+    with pretended_gpus() as ledger:
+        on_gpu = hidden.to("cuda:0"), weight.to("cuda:0")
+        ledger.clear()
+        result = target_scores(*on_gpu, states=states, targets=targets, max_logits=MAX_LOGITS // 512)
+        counts = ledger.kernels, ledger.waits, ledger.uploads
+    assert torch.allclose(result.log_probs, expected[states, targets], rtol=0, atol=2e-6)
+    assert torch.equal(result.is_greedy, expected[states].argmax(dim=1) == targets)
+    assert counts[0] <= most_kernels
+    assert 1 <= counts[1] <= most_waits
+    assert counts[2] == 1
 
 
 @pytest.mark.gpu
