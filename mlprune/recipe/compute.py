@@ -25,7 +25,7 @@ class ComputeConfig(Model):
     memory_gib_per_actor: Annotated[float, Field(gt=0)] | Auto = "auto"
     """Resident memory of the process of one actor."""
     gpus_per_actor: Annotated[float, Field(ge=0)] | Auto = "auto"
-    """Accelerators of one actor; a fraction if actors share one."""
+    """Accelerators of one actor; a fraction if actors share one, 0 to use none."""
     batch_tokens: Annotated[int, Field(ge=16)] | Auto = "auto"
     """Tokens of one batch, including padding; `auto`: 512 on CPUs, 8192 on accelerators."""
 

@@ -21,6 +21,7 @@ from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.store.artefacts import sha256_of
 from mlprune.store.records import ID_LENGTH
+from ray_jobs.process.gpus import visible_gpus
 
 PACKAGES = ("catalog", "mlprune", "ray_jobs")
 """The folders of our own code."""
@@ -65,7 +66,6 @@ def this_environment() -> Environment:
     """Return the environment of this process."""
     root = Path(__file__).parents[2]
     commit, is_modified = _checked_out(root) or (_installed_commit(), None)
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return Environment(
         mlprune=__version__,
         code_sha256=code_sha256(root),
@@ -75,7 +75,7 @@ def this_environment() -> Environment:
         system=platform.platform(),
         processor=_processor(),
         instructions=torch.backends.cpu.get_cpu_capability(),
-        accelerators=", ".join(gpus),
+        accelerators=", ".join(gpu.name for gpu in visible_gpus()),
         packages=_installed(),
     )
 

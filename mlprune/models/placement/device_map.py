@@ -107,4 +107,4 @@ def _device_of(device_map: Mapping[str, int | str], key: str) -> torch.device | 
     device = next((device for name, device in device_map.items() if name.split(".")[0] == key), "cpu")
     if device == "disk":
         return None
-    return torch.device("cuda", device) if isinstance(device, int) else torch.device(device)
+    return torch.device(f"cuda:{device}" if isinstance(device, int) else device)

@@ -1,5 +1,6 @@
 """Planning of the pool of a run: resolved `auto` values, and refusals with a recipe line that fits."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -9,7 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
-from mlprune.models.placement.device_budget import NO_DEVICES
+from mlprune.models.block_ranges import plan_spans
+from mlprune.models.placement.budget import residency
+from mlprune.models.placement.device_budget import NO_DEVICES, DeviceMemory, place_parts
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, Footprint
 from mlprune.plan.node_capacity import Actor, Coordinators, Gpu, Node, has_room
 from mlprune.plan.pool import GIB, Pool
@@ -292,6 +295,41 @@ def test_every_pool_has_room_and_every_shard_fits_its_budget(
         assert compute.get(key, value) == value
     assert len(found.resident) == found.n_shards
     assert all(blocks >= 1 for blocks in found.resident)
+
+
+GPU_NODES = st.builds(
+    lambda cpus, gib, n_gpus, mib: node(cpus, gib, n_gpus=n_gpus, gpu_bytes=mib * MIB),
+    st.integers(1, 4),
+    st.floats(0.5, 12),
+    st.integers(0, 3),
+    st.integers(0, 4096),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(GPU_NODES, min_size=1, max_size=2), st.sampled_from(["auto", 0, 0.5, 1, 2]))
+def test_every_pool_with_accelerators_is_one_that_the_loader_can_load(nodes: list[Node], gpus: float | str) -> None:
+    try:
+        found = pool(nodes, gpus_per_actor=gpus)
+    except BadInputError:
+        return
+    assert has_room(nodes, Actor(found.n_cpus, found.n_gpus, found.memory_bytes), found.n_workers * found.n_shards)
+    assert 1 <= found.model_threads <= found.threads
+    assert found.accelerators.n_devices == found.n_gpus
+    smallest = min(gpu.memory_bytes for one in nodes if one.n_gpus for gpu in one.gpus) if found.n_gpus else 0
+    memory = [DeviceMemory(smallest, smallest)] * math.ceil(found.n_gpus)
+    rooms = found.accelerators.weight_rooms(memory, weight_bytes=1)
+    spans = plan_spans(found.n_blocks, found.n_shards)
+    placements = [place_parts(SIZES, span, rooms) for span in spans]
+    assert sum(placed.n_blocks for placed in placements) >= found.device_blocks
+    for span, placed, n_resident in zip(spans, placements, found.resident, strict=True):
+        rest = span[placed.n_blocks :]
+        on_host = placed.host_bytes(SIZES, span)
+        if found.is_offloaded and rest:
+            plan = residency(placed.left_over(SIZES), rest, found.budget)
+            assert placed.n_blocks + plan.n_resident + plan.window >= n_resident
+        else:
+            assert PROCESS_BYTES + found.working_bytes + on_host <= found.memory_bytes
 
 
 def with_more_memory(nodes: list[Node], gib: float) -> list[Node]:

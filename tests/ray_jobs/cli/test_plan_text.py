@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.plan.node_capacity import Node
+from mlprune.plan.node_capacity import Gpu, Node
 from ray_jobs.cli.plan_text import describe_plan
 from tests.tiny_recipes import small_recipe, write_recipe
 
@@ -64,6 +64,9 @@ def test_a_recipe_is_planned_for_a_cluster_that_is_described(own_inputs: Path, t
     assert [line for line in lines if line.startswith("pool:")] != [
         line for line in describe_plan(recipe, store).splitlines() if line.startswith("pool:")
     ]
+    with_gpus = describe_plan(recipe, store, nodes=[Node(8, 2**34, (Gpu(2**36),) * 2)])
+    assert "accelerators: 3 of 3 blocks" in with_gpus
+    assert "accelerators:" not in "\n".join(lines)
     with pytest.raises(BadInputError, match="does not fit"):
         describe_plan(recipe, store, nodes=[Node(8, 2**20)])
 

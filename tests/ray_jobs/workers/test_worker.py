@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mlprune.errors import WorkerLostError
+from mlprune.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import HALF_MODEL, ChainLoader, ModelRef, RecordKey
 from mlprune.store.store import Store
 from ray_jobs.workers.recovery.failures import Failure
@@ -31,6 +32,16 @@ class ActionJob(StubJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         self.action(chain().spans)
+
+
+@dataclass(frozen=True)
+class CountingJob(StubJob):
+    """A job without a model that calls a function."""
+
+    action: Callable[[], None]
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        self.action()
 
 
 @dataclass(frozen=True)
@@ -154,3 +165,17 @@ def test_a_worker_survives_that_its_broken_device_cannot_free_memory(
     failure = worker.run(ActionJob(broken_device)).failure
     assert failure is not None
     assert failure.worker_fault == "broken device"
+
+
+def test_jobs_that_run_the_model_have_threads_of_their_own(tmp_path: Path) -> None:
+    counted: list[int] = []
+    worker = Worker(
+        str(tmp_path), lambda *_, **__: SimpleNamespace(spans=()), name="worker-0", threads=3, model_threads=2
+    )
+    try:
+        for job in (CountingJob(lambda: counted.append(n_threads())), ActionJob(lambda _: counted.append(n_threads()))):
+            assert worker.run(job).failure is None
+            assert worker.run(job).failure is None
+    finally:
+        set_worker_threads(1)
+    assert counted == [3, 3, 2, 2]
