@@ -15,7 +15,7 @@ KEYS_PER_TOKEN = 8
 
 @dataclass(frozen=True)
 class Grouping:
-    """Costs in tokens: so many more tokens may be computed, as padding, to save one group or batch."""
+    """Costs in tokens: the padding that may be computed to save one group or batch."""
 
     group_cost: int
     """Cost of one more group: every block launches its operations, and small products are slow."""
