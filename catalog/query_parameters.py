@@ -92,7 +92,7 @@ def _guess_type(text: str) -> ParameterValue:
     """Convert a text without a declared type: a JSON number, boolean, null or string, otherwise the text itself."""
     try:
         value = json.loads(text, parse_constant=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value if value is None or isinstance(value, str | int | float) else text
 

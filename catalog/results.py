@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from catalog.visible_text import visible
 from mlprune.errors import QueryError
 
 Value: TypeAlias = Any
@@ -93,11 +94,11 @@ def to_table(result: QueryResult) -> str:
     table = Table(show_edge=False)
     for column, values in zip(result.columns, zip(*result.rows, strict=True) if result.rows else (), strict=False):
         numeric = all(isinstance(value, int | float | Decimal | None) for value in values)
-        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
+        table.add_column(Text(visible(column)), justify="right" if numeric else "left", no_wrap=True)
     for column in result.columns if not result.rows else ():
-        table.add_column(Text(column), no_wrap=True)
+        table.add_column(Text(visible(column)), no_wrap=True)
     for row in result.rows:
-        table.add_row(*(Text(f"{value:.6g}" if isinstance(value, float) else _text(value)) for value in row))
+        table.add_row(*(Text(f"{value:.6g}" if isinstance(value, float) else visible(_text(value))) for value in row))
     console = Console(file=io.StringIO(), width=1_000_000, color_system=None, force_terminal=False)
     with console.capture() as capture:
         console.print(table)

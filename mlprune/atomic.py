@@ -1,17 +1,26 @@
-"""Atomic writes: a file or folder appears whole under its name, or not at all."""
+"""Atomic writes: a file or folder appears whole under its name, or not at all.
+
+The name of an unfinished file or folder contains the process that writes it, so that what killed processes leave can be
+removed.
+"""
 
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
-UNFINISHED = ".writing-"
+from mlprune.process_identity import file_tag, is_of_ended_process
+
+WRITING = "writing"
+UNFINISHED = f".{WRITING}-"
 """In the name of a file or folder that is being written."""
 LEFT_OVER_AFTER_S = 3600.0
-"""Age of the last change after which an unfinished file or folder is taken for that of a killed process."""
+"""Age of the last change after which an unfinished file or folder is taken for that of a killed process, if its process
+is not one of this machine."""
 
 
 @contextmanager
@@ -25,7 +34,7 @@ def replacing(target: Path) -> Iterator[Path]:
         OSError: the disk is full, the folder is read-only, or a folder with files is in place of the target.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}{UNFINISHED}{uuid.uuid4().hex[:8]}")
+    temporary = unfinished_path(target)
     try:
         yield temporary
         flush(temporary)
@@ -41,11 +50,24 @@ def write_atomically(target: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def remove_left_over(target: Path) -> None:
-    """Remove what killed processes left of earlier attempts to write the target."""
-    for path in target.parent.glob(f"{target.name}{UNFINISHED}*"):
-        if time.time() - _changed_at(path) > LEFT_OVER_AFTER_S:
-            _remove(path)
+def unfinished_path(target: Path, activity: str = WRITING) -> Path:
+    """Return a new path next to a target, under which this process writes it.
+
+    Args:
+        activity: the part of the name that says what is done to the target.
+    """
+    return target.with_name(f"{target.name}.{activity}-{file_tag()}-{uuid.uuid4().hex[:8]}")
+
+
+def remove_left_over(target: Path, activity: str = WRITING) -> None:
+    """Remove what killed processes left of earlier attempts to write the target; errors are ignored.
+
+    The folder of the target is listed, so this is for targets that a command writes once.
+    """
+    for path in target.parent.glob(f"{escape(target.name)}.{activity}-*"):
+        with suppress(OSError):
+            if is_of_ended_process(path.name) or time.time() - _changed_at(path) > LEFT_OVER_AFTER_S:
+                _remove(path)
 
 
 def _changed_at(path: Path) -> float:

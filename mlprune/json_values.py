@@ -1,10 +1,20 @@
 """Types of JSON values, as they occur in records, recipes and run logs, and conversion to the type a caller expects."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
 JsonObject: TypeAlias = Mapping[str, JsonValue]
+
+
+def parse_json(text: str | bytes) -> JsonValue:
+    """Parse JSON; raises ValueError if it is not JSON, or is nested too deeply for the parser."""
+    try:
+        value: JsonValue = json.loads(text)
+    except RecursionError as err:
+        raise ValueError("the JSON is nested too deeply") from err
+    return value
 
 
 def as_str(value: JsonValue) -> str:

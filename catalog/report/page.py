@@ -21,7 +21,8 @@ from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
 from catalog.report.report_tables import TABLES
 from catalog.report.summary.headline import COLUMNS, TableRow, headlines
 from catalog.store import Catalog
-from mlprune.atomic import write_atomically
+from catalog.visible_text import visible
+from mlprune.atomic import remove_left_over, write_atomically
 from mlprune.errors import BadInputError
 
 TITLE = "Effects of pruning with translation demonstrations"
@@ -77,8 +78,9 @@ def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
     """
     if out.is_dir():
         raise BadInputError("the report cannot be written", expected="a file", got="a folder", path=str(out))
-    text = render_page(catalog, title=title)
+    text = visible(render_page(catalog, title=title))
     try:
+        remove_left_over(out)
         write_atomically(out, text.encode())
     except OSError as err:
         raise BadInputError("the report cannot be written", path=str(out), reason=str(err)) from err

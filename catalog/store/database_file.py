@@ -18,11 +18,13 @@ def write_ahead_log(path: Path) -> Path:
 
 
 def quarantine_file(path: Path) -> bool:
-    """Move a damaged catalog file to `catalog.duckdb.damaged-<n>`; return whether that was possible."""
-    n = 1
-    while (target := path.with_name(f"{path.name}.damaged-{n}")).exists():
-        n += 1
+    """Move a damaged catalog file to `catalog.duckdb.damaged-1`; return whether that was possible.
+
+    It replaces the file that was damaged before: every damaged file is as large as the catalog.
+    """
+    target = path.with_name(f"{path.name}.damaged-1")
     try:
+        write_ahead_log(target).unlink(missing_ok=True)
         path.rename(target)
         if write_ahead_log(path).exists():
             write_ahead_log(path).rename(write_ahead_log(target))

@@ -1,15 +1,18 @@
 """Build a catalog file again from the records."""
 
-import uuid
 from pathlib import Path
 
 from catalog.ingest.fold import FoldResult
 from catalog.store.catalog import Catalog
 from catalog.store.connections import connect, require_free
-from catalog.store.database_file import FILE_NAME, write_ahead_log
+from catalog.store.database_file import write_ahead_log
 from catalog.store.update import update_connection
+from mlprune.atomic import remove_left_over, unfinished_path
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
+
+REBUILDING = "rebuilding"
+"""In the name of a catalog file that is being built."""
 
 
 def rebuild(store: Store) -> FoldResult:
@@ -32,7 +35,8 @@ def rebuild(store: Store) -> FoldResult:
 
 def _rebuild_file(store: Store, path: Path) -> FoldResult:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f"{FILE_NAME}.rebuilding-{uuid.uuid4().hex[:8]}")
+    remove_left_over(path, REBUILDING)
+    fresh = unfinished_path(path, REBUILDING)
     try:
         require_free(path)
         with connect(fresh, read_only=False) as connection:

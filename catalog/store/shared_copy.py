@@ -9,11 +9,11 @@ import hashlib
 import json
 import logging
 import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from catalog.store.database_file import FILE_NAME, write_ahead_log
+from mlprune.atomic import remove_left_over, unfinished_path
 from mlprune.cache_folders import user_cache_folder
 from mlprune.errors import MlpruneError
 from mlprune.store.store import Store
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
 """Environment variables that determine which object store a URI refers to."""
 _LAST_SEEN = "uploaded.json"
+DOWNLOADING = "downloading"
+"""In the name of a catalog file that is being downloaded."""
 
 UploadedFile = dict[str, float]
 """Size and modification time of the uploaded catalog."""
@@ -100,7 +102,8 @@ class SharedCatalog:
 
     def _download(self, uploaded: UploadedFile) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_name(f"{FILE_NAME}.downloading-{uuid.uuid4().hex[:8]}")
+        remove_left_over(self.path, DOWNLOADING)
+        fresh = unfinished_path(self.path, DOWNLOADING)
         try:
             self._store.download(FILE_NAME, fresh)
             write_ahead_log(self.path).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from catalog.tables.latex import to_latex
 from catalog.tables.markdown import to_markdown
 from catalog.tables.spec import TableSpec
 from catalog.tables.table import Table, build_table
-from mlprune.atomic import write_atomically
+from mlprune.atomic import remove_left_over, write_atomically
 from mlprune.errors import BadInputError, QueryError, unknown
 
 INTERVALS = "-intervals"
@@ -111,6 +111,7 @@ def write_tables(tables: Sequence[Table], folder: Path, *, formats: Sequence[str
                 path = folder / f"{table.spec.name}{end}.{format_.suffix}"
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
+                    remove_left_over(path)
                     write_atomically(path, f"{text}\n".encode())
                 except OSError as err:
                     raise BadInputError("a table cannot be written", path=str(path), reason=err.strerror) from err

@@ -53,7 +53,7 @@ def read_spec(path: Path) -> tuple[TableSpec, ...]:
         value = yaml.safe_load(path.read_text("utf-8"))
     except OSError as err:
         raise SpecError("the specification cannot be read", path=str(path), reason=err.strerror) from err
-    except (yaml.YAMLError, ValueError) as err:
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise SpecError("the specification is not YAML", path=str(path), reason=" ".join(str(err).split())) from err
     try:
         return _tables(value)

@@ -81,7 +81,7 @@ def _row(line: str, *, file: str, number: int) -> dict[str, JsonValue]:
         row = json.loads(line, object_pairs_hook=_without_repeated_keys)
     except _RepeatedKeyError as err:
         raise CorpusError("a key occurs twice in a row", file=file, line=number, key=str(err), got=line[:80]) from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise CorpusError("a line is not JSON", file=file, line=number, expected="an object", got=line[:80]) from err
     if not isinstance(row, dict):
         raise CorpusError("a line is not a JSON object", file=file, line=number, expected="an object", got=line[:80])

@@ -9,19 +9,17 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
 from mlprune.models.checkpoint.tensor_slices import tensor_slice
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, read_json_object
 from mlprune.models.families.checks import check_frame, check_layers
+from mlprune.models.families.config_limits import require_buildable
 from mlprune.models.families.records import Family
 from mlprune.models.placement.row_embedding import read_rows_on_demand
 from mlprune.vocabulary import DtypeName
-
-MAX_BLOCKS = 1000
-"""Largest number of blocks that is built; large models have about a hundred."""
 
 
 class MetaModel:
@@ -97,28 +95,23 @@ class MetaModel:
 def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     """Build the model of a folder without weights: parameters on the meta device, buffers real.
 
+    The library chooses the implementation of attention and experts. One that the config names is ignored: it may be a
+    repository on the hub, whose compiled code would be downloaded and run.
+
     Raises:
-        ModelError: the model's code rejects the config, or it has too many blocks.
+        ModelError: the model's code rejects the config, or a size in it is absurd.
     """
     try:
+        require_buildable(read_json_object(path / "config.json"))
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-        _require_few_blocks(config)
+        chosen_here = {"attn_implementation": None, "experts_implementation": None}
         with init_empty_weights(include_buffers=False), no_init_weights():
-            return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+            return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
+    except ModelError:
+        raise
     except Exception as err:  # a wrong config can raise anything in the model's code
         reason = str(err).strip().partition("\n")[0] or type(err).__name__
         raise ModelError("the model's config cannot be used", path=str(path), reason=reason) from err
-
-
-def _require_few_blocks(config: PreTrainedConfig) -> None:
-    """Refuse a config that would take hours to build.
-
-    Raises:
-        ValueError: the model has too many blocks.
-    """
-    n_blocks = getattr(config, "num_hidden_layers", None)
-    if isinstance(n_blocks, int) and n_blocks > MAX_BLOCKS:
-        raise ValueError(f"the config has {n_blocks} blocks; at most {MAX_BLOCKS} are built")
 
 
 def checked_blocks(model: nn.Module, family: Family) -> list[nn.Module]:

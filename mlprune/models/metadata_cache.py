@@ -116,7 +116,7 @@ def _read(entry: Path) -> _Entry | None:
     try:
         stored: _Entry = json.loads(entry.read_text(encoding="utf-8"))
         is_intact = stored["sha256"] == digest([stored["state"], stored["metadata"]])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return stored if is_intact else None
 

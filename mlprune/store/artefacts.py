@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonValue, parse_json
 from mlprune.store.backend.store_files import StoreFiles
 from mlprune.store.parquet import Columns, Schema, Values, columns_of, parquet_bytes
 from mlprune.store.records import Artefact, Record
@@ -69,5 +69,4 @@ class ArtefactStore(StoreFiles):
 
     def read_json(self, path: str) -> JsonValue:
         """Read a JSON file by its path in the store."""
-        value: JsonValue = json.loads(self._read(path))
-        return value
+        return parse_json(self._read(path))

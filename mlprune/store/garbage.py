@@ -2,7 +2,7 @@
 
 A running job writes its artefacts before its record, so an unreferenced file may still be needed. It counts as garbage
 if it is older than any job is expected to take. It is removed if it is that old by the store's clock, too, and no claim
-in the store is alive.
+in the store is alive. What a process of this machine was writing when it ended is garbage at once.
 """
 
 import logging
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from mlprune.atomic import UNFINISHED
 from mlprune.errors import DamagedRecordError, StoreError
+from mlprune.process_identity import file_tag, is_gone, is_of_ended_process
 from mlprune.store.backend.local_files import FileInfo
+from mlprune.store.claims.seen_claims import parse_claim
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.run_log_files import RunFiles
 from mlprune.store.store import Store
@@ -59,8 +61,9 @@ def find_garbage(store: Store, *, min_age_s: float = MIN_AGE_S) -> Garbage:
     referenced = _referenced(store)
     unreferenced = [file for file in candidates if file.path not in referenced]
     now = time.time()
-    old = tuple(file for file in unreferenced if now - file.modified_at >= min_age_s)
-    young = tuple(file for file in unreferenced if now - file.modified_at < min_age_s)
+    is_old = [now - file.modified_at >= min_age_s or _is_left_over(store, file) for file in unreferenced]
+    old = tuple(file for file, old in zip(unreferenced, is_old, strict=True) if old)
+    young = tuple(file for file, old in zip(unreferenced, is_old, strict=True) if not old)
     return Garbage(old, young, min_age_s)
 
 
@@ -81,7 +84,8 @@ def remove_garbage(store: Store, garbage: Garbage) -> int:
     referenced = _referenced(store)
     n_files = 0
     for file in garbage.files:
-        if file.path not in referenced and now - file.modified_at >= garbage.min_age_s:
+        is_old = now - file.modified_at >= garbage.min_age_s or _is_left_over(store, file)
+        if file.path not in referenced and is_old:
             store.delete(file.path)
             n_files += 1
     return n_files
@@ -89,7 +93,7 @@ def remove_garbage(store: Store, garbage: Garbage) -> int:
 
 def _store_time(store: Store) -> float:
     """Return the time by the clock of the machine that keeps the files; this machine's clock may be wrong."""
-    path = f"{CLOCK}{uuid.uuid4().hex[:8]}"
+    path = f"{CLOCK}gc-{file_tag()}-{uuid.uuid4().hex[:8]}"
     store.write_bytes(path, b"\n")
     file = store.file_info(path)
     store.delete(path)
@@ -101,8 +105,18 @@ def living_claims(store: Store, *, now: float) -> list[str]:
     return [
         claim.path
         for claim in store.files("claims")
-        if now - claim.modified_at < CLAIM_ALIVE_S and not claim.path.startswith(CLOCK)
+        if now - claim.modified_at < CLAIM_ALIVE_S
+        and not claim.path.startswith(CLOCK)
+        and not _is_left_over(store, claim)
     ]
+
+
+def _is_left_over(store: Store, file: FileInfo) -> bool:
+    """Return whether a file is an unfinished one, or a claim, of a process of this machine that has ended."""
+    is_claim = file.path.startswith("claims/") and not file.path.startswith(CLOCK)
+    if is_claim:
+        return is_gone(parse_claim(store.read_file(file.path) or b"").get("process"))
+    return (UNFINISHED in file.path or file.path.startswith(CLOCK)) and is_of_ended_process(file.path)
 
 
 def _candidates(store: Store) -> Iterator[FileInfo]:
@@ -114,7 +128,9 @@ def _candidates(store: Store) -> Iterator[FileInfo]:
     yield from (file for file in run_files if UNFINISHED in file.path or file.path in packed)
     yield from store.files("quarantine")
     yield from (file for file in store.files_in() if LEFT_OVER.fullmatch(file.path))
-    yield from (file for file in store.files("claims") if time.time() - file.modified_at >= CLAIM_ALIVE_S)
+    for file in store.files("claims"):
+        if time.time() - file.modified_at >= CLAIM_ALIVE_S or _is_left_over(store, file):
+            yield file
 
 
 def _referenced(store: Store) -> set[str]:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, JsonValue, parse_json
 from mlprune.store.segments.encoding import all_lines, segment_bytes
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
 
@@ -94,7 +94,7 @@ def read_run_file(store: Store, path: str) -> Iterator[tuple[str, RunFileContent
         data = store.read_file(path)
         if data is None:
             raise FileNotFoundError(path)
-        lines = ((name, json.loads(line)) for name, line in all_lines(data))
+        lines = ((name, parse_json(line)) for name, line in all_lines(data))
     for name, value in lines:
         if not isinstance(value, dict):
             raise TypeError(f"{name} is not a JSON object")

@@ -13,11 +13,11 @@ from pathlib import Path
 from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.store.artefacts import ArtefactStore
 from mlprune.store.backend.local_files import NOT_A_FILE
-from mlprune.store.backend.store_files import quarantine_path
+from mlprune.store.backend.quarantine import quarantine_path
 from mlprune.store.listing import RecordListing, record_listing
 from mlprune.store.record_parsing import parse_record
 from mlprune.store.records import Record, RecordKey, record_path
-from mlprune.store.segments.paths import void_path
+from mlprune.store.segments.paths import ENDING, void_path
 from mlprune.store.segments.reader import MOST_REFRESHES, CompactedRecords
 
 logger = logging.getLogger(__name__)
@@ -175,8 +175,19 @@ class Store(ArtefactStore):
             are_current = [self.compacted.update(name, paths) for name, paths in listing.segments.items()]
             if all(are_current):
                 break
+        if self.quarantines:
+            self._quarantine_segments(listing)
         kinds = {*listing.record_files, *listing.segments}
         return {name: self.compacted.ids(name).union(listing.record_files.get(name, ())) for name in kinds}
+
+    def _quarantine_segments(self, listing: RecordListing) -> None:
+        """Move the segments that cannot be read to the quarantine, and delete their markers."""
+        for kind, paths in listing.segments.items():
+            for segment in self.compacted.damaged(kind).keys() & set(paths):
+                logger.warning("segment %s is damaged: moved to quarantine/", segment)
+                self._to_quarantine(segment)
+                for marker in (path for path in paths if path.startswith(f"{segment.removesuffix(ENDING)}.")):
+                    self.delete(marker)
 
     def list_records(self, kind: str | None = None) -> RecordListing:
         """List the files below `records/` without reading them."""

@@ -19,6 +19,7 @@ import typer
 from rich.logging import RichHandler
 from typer.core import TyperCommand
 
+from catalog.visible_text import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.data import check_data
@@ -158,6 +159,14 @@ def _check_hub_address(address: str) -> None:
         raise BadInputError("HF_ENDPOINT is not the address of a hub", expected=expected, got=address) from err
 
 
+class VisibleFormatter(logging.Formatter):
+    """A formatter of log lines that escapes control characters in names."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a log record."""
+        return visible(super().format(record))
+
+
 def show_usage_error(err: Any) -> None:
     """Write an error of the command line as one line that names the command's help; without arguments, write the help.
 
@@ -179,7 +188,8 @@ def main() -> None:
     """Run the command line; bad input becomes one line and exit code 2."""
     handler = RichHandler(show_path=False, show_time=False, markup=False)
     handler.console.stderr = True
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    handler.setFormatter(VisibleFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     with GracefulShutdown() as shutdown:
         try:
             _check_arguments(sys.argv)
@@ -191,7 +201,7 @@ def main() -> None:
             show_usage_error(err)
             sys.exit(BAD_INPUT)
         except BadInputError as err:
-            sys.stderr.write(f"mlprune: {err}\n")
+            sys.stderr.write(f"mlprune: {visible(str(err))}\n")
             sys.exit(BAD_INPUT)
         except (KeyboardInterrupt, SystemExit) as end:
             if shutdown.number is None and isinstance(end, SystemExit) and end.code != signal.SIGTERM:

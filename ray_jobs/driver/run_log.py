@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.process_identity import this_process
 from mlprune.steps.job import Job, batch_tokens_of
-from mlprune.store.process_identity import this_process
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
 from ray_jobs.process.environment import Environment, environment_file, this_environment

@@ -13,8 +13,8 @@ from typing import Literal
 
 from mlprune.errors import StoreError
 from mlprune.json_values import JsonObject
+from mlprune.process_identity import is_alive, is_gone
 from mlprune.store.claims import STALE_AFTER_S
-from mlprune.store.process_identity import is_alive, is_gone
 from mlprune.store.run_log_files import kind_of, read_run_file, run_files
 from mlprune.store.store import Store
 from ray_jobs.driver.eta import remaining_s

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypedDict
 from urllib.parse import urlsplit
 
@@ -50,6 +52,8 @@ def connected(address: str) -> Iterator[None]:
     """
     _require_listener(address)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address == "local":
+        protect_token()
     options: dict[str, object] = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
     try:
         with preserve_signal_handlers():
@@ -81,6 +85,26 @@ def _require_listener(address: str) -> None:
         raise _not_connected(address, str(err)) from err
     if problem := connection_problem(parts.hostname, port, timeout_s=CONNECT_TIMEOUT_S):
         raise _not_connected(address, f"{parts.hostname}:{port}: {problem}")
+
+
+def protect_token() -> None:
+    """Create the file of the token that a local Ray requires, or change its permissions: only this user may read it.
+
+    Ray itself would create it readable for every user. A token that the environment names is the user's own.
+    """
+    if (
+        os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}
+        or os.environ.get("RAY_AUTH_MODE", "token") != "token"
+    ):
+        return
+    path = Path.home() / ".ray" / "auth_token"
+    with suppress(OSError):  # without a home folder that can be written, Ray reports what it needs
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+                file.write(secrets.token_hex(32))
+        except FileExistsError:
+            path.chmod(0o600)
 
 
 def _local_options() -> dict[str, object]:

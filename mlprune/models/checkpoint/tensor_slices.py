@@ -53,7 +53,7 @@ def tensor_slice(file: Path, name: str) -> TensorSlice:
             entry = json.loads(stream.read(n_header))[name]
         begin, end = entry["data_offsets"]
         shape, dtype = tuple(entry["shape"]), _TYPES.get(entry["dtype"])
-    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError) as err:
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError, RecursionError) as err:
         reason = getattr(err, "strerror", None) or f"{type(err).__name__}: {err}"
         message = "the header of a weight file cannot be read"
         raise ModelError(message, path=str(file), tensor=name, reason=reason) from err

@@ -10,7 +10,6 @@ another process rewrites the file in place, the values change. Tensors that are 
 instead, so that the file does not stay mapped.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mlprune.errors import ModelError
-from mlprune.json_values import JsonObject, JsonValue
+from mlprune.json_values import JsonObject, JsonValue, parse_json
 from mlprune.models.checkpoint.import_advice import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
 from mlprune.models.families.checks import family_of, oriented
@@ -44,7 +43,7 @@ def read_json_object(path: Path) -> JsonObject:
         ModelError: it is missing, or is not a JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise ModelError("a model folder lacks a file", path=str(path), reason=err.strerror) from err
     except ValueError as err:

@@ -68,7 +68,7 @@ class _Scan:
                     pass
         except OSError as err:
             raise ModelError("a weight file cannot be read", path=str(self._path), reason=err.strerror) from err
-        except (ValueError, KeyError, TypeError, MemoryError, OverflowError) as err:
+        except (ValueError, KeyError, TypeError, MemoryError, OverflowError, RecursionError) as err:
             message = "the header of a weight file cannot be read"
             raise ModelError(message, path=str(self._path), reason=f"{type(err).__name__}: {err}") from err
         return self._hash.hexdigest()

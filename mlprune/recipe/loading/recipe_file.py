@@ -58,6 +58,8 @@ def _read_mapping(path: Path) -> dict[Any, Any]:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=RecipeLoader)  # noqa: S506 - it is a SafeLoader
     except OSError as err:
         raise RecipeError("the recipe cannot be read", path=str(path), reason=err.strerror) from err
+    except RecursionError as err:
+        raise RecipeError("the recipe is nested too deeply", path=str(path), expected="a few levels") from err
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise RecipeError("the recipe is not YAML", path=str(path), reason=" ".join(str(err).split())) from err
     if not isinstance(value, dict):

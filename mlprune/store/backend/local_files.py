@@ -1,21 +1,27 @@
-"""Listing of local folders: files, sizes and times, whatever other processes create and remove meanwhile.
+"""Reading and listing of local folders, whatever is in place of a file and whatever other processes do meanwhile.
 
-A link that leads to itself is listed like a file. A file whose name is not UTF-8 is reported and skipped.
+A pipe, a device or a link that leads to itself is listed like a file, and cannot be read. A file whose name is not
+UTF-8 is skipped.
 """
 
 import errno
 import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import TypeAlias
 
 logger = logging.getLogger(__name__)
 
-NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
-"""Errors of a path that leads to a folder, or nowhere, where a file should be."""
+OnUnreadableName: TypeAlias = Callable[[str], None]
+"""Is called with the path of a file whose name is not UTF-8."""
+
+NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+"""Errors of a path that leads to a folder, a pipe, a device, or nowhere, where a file should be."""
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of a write to a folder or file system that is read-only for this process."""
 
@@ -31,6 +37,31 @@ class FileInfo:
     """Seconds since 1970, by the clock of the machine that keeps the files."""
 
 
+def read_local(path: str, start: int = 0, n_bytes: int | None = None) -> bytes:
+    """Read a local file or some bytes of it, fewer at its end. A pipe is not waited for.
+
+    Raises:
+        FileNotFoundError: it does not exist.
+        OSError: with an `errno` of `NOT_A_FILE`, it is not a regular file.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(number)
+        if not stat.S_ISREG(status.st_mode):
+            code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.ENXIO
+            raise OSError(code, "not a regular file", path)
+        if start:
+            os.lseek(number, start, os.SEEK_SET)
+        n_left = status.st_size - start if n_bytes is None else n_bytes
+        parts = []
+        while n_left > 0 and (part := os.read(number, n_left)):
+            parts.append(part)
+            n_left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        os.close(number)
+
+
 def file_size(path: str) -> int:
     """Return the size of a local file, -1 if it does not exist or is not a regular file."""
     try:
@@ -40,24 +71,63 @@ def file_size(path: str) -> int:
     return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
-def entries_below(folder: str) -> Iterator[os.DirEntry[str]]:
+def create_local(path: str, data: bytes) -> bool:
+    """Write a small file unless it exists, without a flush; return whether it was written.
+
+    Raises:
+        OSError: it cannot be written; with an `errno` of `NOT_A_FILE`, something else is in its place.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with target.open("xb") as stream:
+            stream.write(data)
+    except FileExistsError:
+        if not target.is_file() and os.path.lexists(target):
+            raise OSError(errno.ENXIO, "not a regular file", path) from None
+        return False
+    except OSError:
+        target.unlink(missing_ok=True)  # on a full disk, an empty file was created
+        raise
+    return True
+
+
+@cache
+def report_unreadable_name(path: str) -> None:
+    """Log, once per process, that a file is skipped because its name is not UTF-8."""
+    logger.warning("%s is skipped: its name is not UTF-8", readable(path))
+
+
+def readable(path: str) -> str:
+    """Return a path as text; bytes that are not UTF-8 become escapes such as `\\xff`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def entries_below(
+    folder: str, *, on_unreadable_name: OnUnreadableName = report_unreadable_name
+) -> Iterator[os.DirEntry[str]]:
     """Yield the files below a local folder. Each folder is listed once, so some files may be gone by now."""
     folders = [folder]
     while folders:
-        for entry in entries_in(folders.pop()):
+        for entry in entries_in(folders.pop(), on_unreadable_name=on_unreadable_name):
             if _is_folder(entry):
                 folders.append(entry.path)
             else:
                 yield entry
 
 
-def entries_in(folder: str) -> list[os.DirEntry[str]]:
-    """List the files and folders in a local folder; empty if it does not exist."""
+def entries_in(folder: str, *, on_unreadable_name: OnUnreadableName = report_unreadable_name) -> list[os.DirEntry[str]]:
+    """List the files and folders in a local folder; empty if it does not exist or is something else."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if _has_text_name(entry)]
-    except (FileNotFoundError, NotADirectoryError):
+            listed = list(entries)
+    except FileNotFoundError:
         return []
+    except OSError as err:
+        if err.errno in NOT_A_FILE:
+            return []
+        raise
+    return [entry for entry in listed if _has_text_name(entry, on_unreadable_name)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -67,19 +137,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _has_text_name(entry: os.DirEntry[str]) -> bool:
+def _has_text_name(entry: os.DirEntry[str], on_unreadable_name: OnUnreadableName) -> bool:
     try:
         entry.name.encode()
     except UnicodeEncodeError:
-        _report_name(entry.path)
+        on_unreadable_name(entry.path)
         return False
     return True
-
-
-@cache
-def _report_name(path: str) -> None:
-    """Log, once per process, that a file is skipped because its name is not UTF-8."""
-    logger.warning("%s is skipped: its name is not UTF-8", os.fsencode(path).decode(errors="backslashreplace"))
 
 
 def file_infos(entries: Iterable[os.DirEntry[str]]) -> Iterator[FileInfo]:

@@ -4,9 +4,8 @@ In a folder, a file is written under a temporary name, flushed and renamed. In a
 upload in parts.
 """
 
-import logging
+import errno
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +14,24 @@ import pyarrow.fs as pafs
 
 from mlprune.atomic import UNFINISHED, write_atomically
 from mlprune.errors import StoreError
-from mlprune.store.backend.connection import StoreConnection
-from mlprune.store.backend.local_files import READ_ONLY, FileInfo, entries_below, entries_in, file_infos, file_size
-
-logger = logging.getLogger(__name__)
+from mlprune.store.backend.local_files import (
+    NOT_A_FILE,
+    READ_ONLY,
+    FileInfo,
+    create_local,
+    entries_below,
+    entries_in,
+    file_infos,
+    file_size,
+    read_local,
+)
+from mlprune.store.backend.quarantine import StoreQuarantine
 
 PART_BYTES = 8 << 20
 """Bytes of a large file that are in memory at a time."""
 
 
-class StoreFiles(StoreConnection):
+class StoreFiles(StoreQuarantine):
     """The files of a store opened by path or URI; see `StoreConnection` for the errors."""
 
     def write(self, path: str, data: bytes) -> None:
@@ -46,22 +53,6 @@ class StoreFiles(StoreConnection):
             message = "the store cannot be written"
             raise StoreError(message, store=self.uri, path=path, reason=str(err.strerror)) from err
 
-    def _make_way(self, path: str) -> None:
-        """Quarantine what prevents a file of this name: a folder in its place, or a file in place of its folder."""
-        target = Path(self._full(path))
-        if target.is_dir():
-            self._move_obstacle(path)
-        elif not target.parent.is_dir():
-            parts = path.split("/")
-            for n_parts in range(1, len(parts)):
-                folder = "/".join(parts[:n_parts])
-                if os.path.lexists(self._full(folder)) and not Path(self._full(folder)).is_dir():
-                    self._move_obstacle(folder)
-
-    def _move_obstacle(self, path: str) -> None:
-        logger.warning("%s prevents the writing of a file: moved to quarantine/", path)
-        self._to_quarantine(path)
-
     def sizes_of(self, paths: Sequence[str]) -> list[int]:
         """Return the sizes of some files, -1 for each that does not exist."""
         full = [self._full(path) for path in paths]
@@ -72,8 +63,7 @@ class StoreFiles(StoreConnection):
 
     def _read(self, path: str) -> bytes:
         if self.is_local:
-            with open(self._full(path), "rb") as stream:  # noqa: PTH123 - called for every record: a Path costs more
-                return stream.read()
+            return read_local(self._full(path))
         return self._request(lambda: self._get(path))
 
     def _get(self, path: str) -> bytes:
@@ -90,9 +80,7 @@ class StoreFiles(StoreConnection):
     def read_range(self, path: str, start: int, n_bytes: int) -> bytes:
         """Read some bytes of a file, fewer at its end; raises FileNotFoundError if it does not exist."""
         if self.is_local:
-            with Path(self._full(path)).open("rb") as stream:
-                stream.seek(start)
-                return stream.read(n_bytes)
+            return read_local(self._full(path), start, n_bytes)
         return self._request(lambda: self._get_range(path, start, n_bytes))
 
     def _get_range(self, path: str, start: int, n_bytes: int) -> bytes:
@@ -109,7 +97,9 @@ class StoreFiles(StoreConnection):
             return None
         try:
             return os.stat(self._full(folder)).st_mtime_ns  # noqa: PTH116 - called at every read
-        except FileNotFoundError:
+        except OSError as err:
+            if err.errno not in (errno.ENOENT, *NOT_A_FILE):
+                raise
             return 0
 
     def read_file(self, path: str) -> bytes | None:
@@ -130,40 +120,13 @@ class StoreFiles(StoreConnection):
                 return False
             self._request(lambda: self._put(path, data))
             return True
-        target = Path(self._full(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with target.open("xb") as stream:
-                stream.write(data)
-        except FileExistsError:
-            return False
-        except OSError:
-            target.unlink(missing_ok=True)  # on a full disk, an empty file was created
-            raise
-        return True
-
-    def delete(self, path: str) -> None:
-        """Remove a file if it exists."""
-        try:
-            if self.is_local:
-                Path(self._full(path)).unlink()
-            else:
-                self._request(lambda: self._files.delete_file(self._full(path)))
-        except FileNotFoundError:
-            return
-
-    def _to_quarantine(self, path: str) -> None:
-        """Move a file, or a folder in place of a file, to the quarantine, unless another process has just done so."""
-        source, target = self._full(path), self._full(quarantine_path(path))
-        try:
-            if self.is_local:
-                Path(target).parent.mkdir(parents=True, exist_ok=True)
-                Path(source).rename(target)
-            else:
-                self._request(lambda: self._files.copy_file(source, target))
-                self.delete(path)
-        except FileNotFoundError:
-            logger.info("%s is gone already", path)
+            return create_local(self._full(path), data)
+        except OSError as err:
+            if err.errno not in NOT_A_FILE:
+                raise
+        self._move_obstacle(path)
+        return create_local(self._full(path), data)
 
     def _exists(self, path: str) -> bool:
         if self.is_local:
@@ -210,7 +173,7 @@ class StoreFiles(StoreConnection):
         """
         if not self.is_local:
             return sorted(self.sizes(folder))
-        entries = entries_below(self._full(folder).rstrip("/"))
+        entries = entries_below(self._full(folder).rstrip("/"), on_unreadable_name=self._on_unreadable_name)
         return sorted(self._relative(entry.path) for entry in entries if UNFINISHED not in entry.path)
 
     def sizes(self, folder: str) -> dict[str, int]:
@@ -221,7 +184,7 @@ class StoreFiles(StoreConnection):
         """List the files directly in a folder, unfinished ones included."""
         full = self._full(folder).rstrip("/")
         if self.is_local:
-            infos: Iterable[FileInfo] = file_infos(entries_in(full))
+            infos: Iterable[FileInfo] = file_infos(entries_in(full, on_unreadable_name=self._on_unreadable_name))
         else:
             infos = self._infos(pafs.FileSelector(full, recursive=False, allow_not_found=True))
         return [replace(info, path=self._relative(info.path)) for info in infos]
@@ -230,7 +193,7 @@ class StoreFiles(StoreConnection):
         """Yield the files below a folder, with or without those that are being written."""
         full = self._full(folder).rstrip("/")
         if self.is_local:
-            infos: Iterable[FileInfo] = file_infos(entries_below(full))
+            infos: Iterable[FileInfo] = file_infos(entries_below(full, on_unreadable_name=self._on_unreadable_name))
         else:
             infos = self._infos(pafs.FileSelector(full, recursive=True, allow_not_found=True))
         for info in infos:
@@ -242,8 +205,3 @@ class StoreFiles(StoreConnection):
         for info in self._request(lambda: self._files.get_file_info(selector)):
             if info.type == pafs.FileType.File:
                 yield FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)
-
-
-def quarantine_path(path: str) -> str:
-    """Return a path in the quarantine for a file; it differs at every call."""
-    return f"quarantine/{path.replace('/', '-')}.{uuid.uuid4().hex[:8]}"

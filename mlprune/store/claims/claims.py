@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 from mlprune.errors import MlpruneError
+from mlprune.process_identity import is_gone, is_of_ended_process, this_process
 from mlprune.store.claims.seen_claims import Key, SeenClaims, parse_claim
-from mlprune.store.process_identity import this_process
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 
@@ -205,10 +205,14 @@ class Claims:
         self._checks_for_peers, self.may_have_peers = False, True
 
     def _remove_orphans(self) -> None:
-        """Remove the claims of killed runs on records that exist."""
+        """Remove the claims of killed runs: those on records that exist, and those of ended processes of this machine.
+
+        The files by which the garbage collection reads the store's clock are in the same folder.
+        """
         for path in self._store.list("claims"):
             kind, _, name = path.removeprefix("claims/").partition("/")
-            if self._is_on and self._store.has_record(kind, name.removesuffix(".json")):
+            is_orphan = is_of_ended_process(name) or self._store.has_record(kind, name.removesuffix(".json"))
+            if self._is_on and (is_orphan or is_gone(parse_claim(self._store.read_file(path) or b"").get("process"))):
                 self._store.delete(path)
 
     def _best_effort(self, action: Callable[..., None], *arguments: float) -> None:

@@ -1,11 +1,10 @@
 """Claims of other runs as this process last read them: their owners, and whether they are stale."""
 
-import json
 import time
 from dataclasses import dataclass
 
-from mlprune.json_values import JsonObject
-from mlprune.store.process_identity import is_gone
+from mlprune.json_values import JsonObject, parse_json
+from mlprune.process_identity import is_gone
 
 Key = tuple[str, str]
 """(kind, id) of a record."""
@@ -61,7 +60,7 @@ class SeenClaims:
 def parse_claim(data: bytes) -> JsonObject:
     """Parse a claim; empty if it is not a claim, for example because it is being written."""
     try:
-        claim = json.loads(data)
+        claim = parse_json(data)
     except ValueError:
         return {}
     return claim if isinstance(claim, dict) else {}

@@ -92,3 +92,29 @@ def test_the_head_of_a_neox_is_found_under_its_old_and_its_new_name(tmp_path):
     assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, head)
     save_file({**tensors, "lm_head.weight": head}, path / "model.safetensors")
     assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, head)
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "vocab_size", "hidden_size", "max_position_embeddings"])
+def test_absurd_sizes_in_a_config_are_refused_before_the_library_reads_it(tmp_path, monkeypatch, key):
+    path = save_tiny_model(tmp_path, "qwen2")
+    edit_json(path / "config.json", **{key: 10**9})
+    monkeypatch.setattr("mlprune.models.meta_model.AutoConfig", None)
+    with pytest.raises(ModelError, match=r"1000000000.*at most"):
+        build_skeleton(path, torch.float32)
+
+
+def test_a_config_that_is_nested_too_deeply_is_refused(tmp_path):
+    path = save_tiny_model(tmp_path)
+    (path / "config.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    with pytest.raises(ModelError, match="nested too deeply"):
+        build_skeleton(path, torch.float32)
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+def test_an_implementation_that_a_config_names_from_a_hub_is_ignored(tmp_path, key):
+    path = save_tiny_model(tmp_path, "llama")
+    expected = build_skeleton(path, torch.float32).config
+    edit_json(path / "config.json", **{key: "kernels-community/flash-attn2"})
+    config = build_skeleton(path, torch.float32).config
+    assert config._attn_implementation == expected._attn_implementation
+    assert config._experts_implementation == expected._experts_implementation

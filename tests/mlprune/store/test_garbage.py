@@ -1,5 +1,6 @@
 """Garbage: exactly the files that no record references are listed and removed, whatever runs meanwhile."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import StoreError
+from mlprune.process_identity import file_tag, this_process
 from mlprune.store.claims import Claims
 from mlprune.store.compaction import compact
 from mlprune.store.garbage import find_garbage, remove_garbage
@@ -144,3 +146,35 @@ def test_a_killed_collection_does_not_count_as_a_run(store: Store) -> None:
     assert remove_garbage(store, garbage) == len(GARBAGE)
     age(store)
     assert [file.path for file in find_garbage(store).files] == ["claims/clock/0123abcd"]
+
+
+def ended_process() -> str:
+    """The name of a process of this machine that has ended."""
+    namespace, pid, start = str(this_process()).split("/")
+    return f"{namespace}/{pid}/{int(start) + 1}"
+
+
+def ended_tag() -> str:
+    """The part of a file name that such a process leaves."""
+    namespace, pid, start = file_tag().split("-")
+    return f"{namespace}-{pid}-{int(start) + 1}"
+
+
+def test_what_ended_processes_of_this_machine_left_is_garbage_at_once_and_delays_nothing(store: Store) -> None:
+    left_overs = [f"claims/clock/gc-{ended_tag()}-0a", f"masks/x.parquet.writing-{ended_tag()}-0a"]
+    left_overs += ["claims/segments/variants.json", "claims/variants/x.json"]
+    for path in left_overs[:2]:
+        store.write_bytes(path, b"x")
+    for path in left_overs[2:]:
+        store.write_bytes(path, json.dumps({"process": ended_process()}).encode())
+    garbage = find_garbage(store)
+    assert {file.path for file in garbage.files} == {*GARBAGE, *left_overs}
+    assert remove_garbage(store, garbage) == len(GARBAGE) + len(left_overs)
+
+
+def test_the_next_user_of_claims_removes_those_of_ended_processes(store: Store) -> None:
+    store.write_bytes("claims/segments/variants.json", json.dumps({"process": ended_process()}).encode())
+    store.write_bytes("claims/variants/other.json", json.dumps({"process": "elsewhere/1/1"}).encode())
+    store.write_bytes(f"claims/clock/gc-{ended_tag()}-0a", b"x")
+    compact(store)
+    assert store.list("claims") == ["claims/variants/other.json"]

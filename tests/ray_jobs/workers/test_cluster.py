@@ -1,5 +1,7 @@
 """Nodes of a Ray cluster as the planner sees them, and failed connections."""
 
+from pathlib import Path
+
 import pytest
 from ray.exceptions import GetTimeoutError, RayError
 
@@ -125,3 +127,28 @@ def test_a_cluster_that_does_not_answer_is_reported_within_seconds(monkeypatch: 
         opened = cluster.connected(f"ray://127.0.0.1:{port}")
         with pytest.raises(BadInputError, match=r"no answer within 0\.2 s"), opened:
             pass
+
+
+@pytest.mark.parametrize("existing", [None, "a" * 64])
+def test_only_the_user_may_read_the_token_of_a_local_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existing: str | None
+) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / ".ray" / "auth_token"
+    if existing:
+        path.parent.mkdir()
+        path.write_text(existing)
+        path.chmod(0o644)
+    cluster.protect_token()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(path.read_text()) == 64
+    assert existing in (None, path.read_text())
+
+
+def test_a_token_of_the_environment_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
+    cluster.protect_token()
+    assert not list(tmp_path.iterdir())

@@ -60,7 +60,7 @@ def first_object(path: Path) -> Mapping[str, JsonValue]:
     try:
         with open_text(path) as text:
             value = json.loads(text.readline())
-    except (CorpusError, ValueError):
+    except (CorpusError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

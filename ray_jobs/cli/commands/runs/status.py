@@ -18,14 +18,15 @@ def status(
 
     Example: mlprune status --store runs/
     """
-    from mlprune.store.store import Store  # noqa: PLC0415 - commands import lazily, so that --help is fast
+    from catalog.visible_text import visible  # noqa: PLC0415 - commands import lazily, so that --help is fast
+    from mlprune.store.store import Store  # noqa: PLC0415
     from ray_jobs.cli.status_text import format_run  # noqa: PLC0415
     from ray_jobs.driver.run_status import store_status  # noqa: PLC0415
 
     opened = Store(store)
     while True:
         runs = store_status(opened, last=last)
-        typer.echo("\n\n".join(format_run(run) for run in runs))
+        typer.echo(visible("\n\n".join(format_run(run) for run in runs)))
         if not watch or all(run.state != "running" for run in runs):
             return
         time.sleep(watch)

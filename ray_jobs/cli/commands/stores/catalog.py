@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from catalog.visible_text import visible
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption, existing_store, install_command
 
@@ -29,9 +30,9 @@ def check(store: StoreOption) -> None:
 
     damages, notes = check_store(existing_store(store))
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(visible(f"note: {note}"), err=True)
     for damage in damages:
-        typer.echo(str(damage))
+        typer.echo(visible(str(damage)))
     if damages:
         raise typer.Exit(1)
     typer.echo("sound")
@@ -56,7 +57,7 @@ def merge(
         catalog.fold()
     typer.echo(f"{result.n_records} records copied with {result.n_files} files, {result.n_known} were already present")
     for path in result.refused:
-        typer.echo(f"not copied, damaged or in conflict with the same record here: {path}")
+        typer.echo(f"not copied, damaged or in conflict with the same record here: {visible(path)}")
     if result.refused:
         raise typer.Exit(1)
 

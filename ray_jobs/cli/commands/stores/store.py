@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from catalog.visible_text import visible
 from ray_jobs.cli.options import StoreOption, existing_store
 
 MAX_LISTED_FILES = 50
@@ -41,7 +42,7 @@ def gc(
     opened = existing_store(store)
     garbage = find_garbage(opened, min_age_s=min_age_hours * 3600)
     for file in garbage.files[:MAX_LISTED_FILES]:
-        typer.echo(f"{file.n_bytes:12} {file.path}")
+        typer.echo(f"{file.n_bytes:12} {visible(file.path)}")
     if len(garbage.files) > MAX_LISTED_FILES:
         typer.echo(f"... and {len(garbage.files) - MAX_LISTED_FILES} more")
     n_deleted = remove_garbage(opened, garbage) if delete and garbage.files else 0

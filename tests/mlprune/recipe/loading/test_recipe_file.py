@@ -56,3 +56,9 @@ def test_an_error_in_the_base_names_its_file(tmp_path: Path) -> None:
         read_recipe_file(write_files(tmp_path, own="base: nothing.yaml\n"))
     with pytest.raises(RecipeError, match=r"list.yaml"):
         read_recipe_file(write_files(tmp_path, list="[1]", own="base: list.yaml\n"))
+
+
+def test_a_recipe_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("name: " + "[" * 20_000 + "]" * 20_000)
+    with pytest.raises(RecipeError, match="nested too deeply"):
+        read_recipe_file(tmp_path / "deep.yaml")

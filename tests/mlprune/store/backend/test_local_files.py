@@ -2,11 +2,20 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mlprune.store.backend.local_files import entries_below, entries_in, file_infos, file_size
+from mlprune.store.backend.local_files import (
+    NOT_A_FILE,
+    create_local,
+    entries_below,
+    entries_in,
+    file_infos,
+    file_size,
+    read_local,
+)
 
 
 def test_files_of_all_depths_are_listed_with_their_sizes(tmp_path: Path) -> None:
@@ -41,3 +50,27 @@ def test_a_name_that_is_not_utf_8_is_reported_and_skipped(tmp_path: Path, caplog
 def test_only_regular_files_have_a_size(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12")
     assert [file_size(str(tmp_path / name)) for name in ("file", ".", "nothing", "file/below")] == [2, -1, -1, -1]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: Path(path).symlink_to(path)])
+def test_what_is_not_a_regular_file_cannot_be_read_and_is_not_waited_for(
+    tmp_path: Path, make: Callable[[str], None]
+) -> None:
+    path = str(tmp_path / "x")
+    make(path)
+    with pytest.raises(OSError, match="x") as raised:
+        read_local(path)
+    assert raised.value.errno in NOT_A_FILE
+    with pytest.raises(OSError, match="x") as raised:
+        create_local(path, b"x")
+    assert raised.value.errno in NOT_A_FILE
+
+
+def test_a_part_of_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"0123456789")
+    parts = [read_local(str(path)), read_local(str(path), 2, 3), read_local(str(path), 8, 5)]
+    assert parts == [b"0123456789", b"234", b"89"]
+    assert read_local(str(path), 20, 1) == b""
+    path.write_bytes(b"")
+    assert read_local(str(path)) == b""

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from mlprune.process_identity import this_process
 from mlprune.store.claims.seen_claims import SeenClaims, parse_claim
-from mlprune.store.process_identity import this_process
 
 KEY = ("variants", "v")
 

@@ -6,12 +6,11 @@ import time
 
 import pytest
 
-from mlprune.store import process_identity
-from mlprune.store.process_identity import is_alive, is_gone, this_process
+from mlprune import process_identity
+from mlprune.process_identity import file_tag, is_alive, is_gone, is_of_ended_process, this_process
 
 CODE = (
-    "import sys; from mlprune.store.process_identity import this_process; "
-    "print(this_process(), flush=True); sys.stdin.read()"
+    "import sys; from mlprune.process_identity import this_process; print(this_process(), flush=True); sys.stdin.read()"
 )
 
 
@@ -60,3 +59,11 @@ def test_without_proc_a_process_is_neither_gone_nor_alive(monkeypatch: pytest.Mo
     assert this_process() is None
     assert not is_gone(name)
     assert not is_alive(name)
+
+
+def test_a_file_name_says_whether_its_process_has_ended() -> None:
+    namespace, pid, start = file_tag().split("-")
+    assert not is_of_ended_process(f"a.writing-{file_tag()}-0123abcd")
+    assert is_of_ended_process(f"a.writing-{namespace}-{pid}-{int(start) + 1}-0123abcd.wal")
+    assert not is_of_ended_process(f"a.writing-00000000-{pid}-{int(start) + 1}-0123abcd")
+    assert not is_of_ended_process("a.writing-0123abcd")

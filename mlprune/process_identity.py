@@ -1,12 +1,16 @@
 """Process identity: a name for this process, and whether a process of this machine has ended.
 
-Claims and scratch folders carry such a name, so that those of killed processes can be recognised.
+Claims, scratch folders and unfinished files carry such a name, so that those of killed processes can be recognised.
 """
 
+import hashlib
 import os
+import re
+from functools import lru_cache
 from pathlib import Path
 
 _PROC = Path("/proc")
+_FILE_TAG = re.compile(r"-([0-9a-f]{8})-(\d+)-(\d+)-")
 
 
 def this_process() -> str | None:
@@ -34,6 +38,31 @@ def is_alive(process: object) -> bool:
     if not isinstance(process, str) or process.count("/") != 2:
         return False
     return process.split("/")[0] == _namespace() and not is_gone(process)
+
+
+def file_tag() -> str:
+    """Return a name of this process that can be part of a file name; empty if there is no /proc."""
+    return _file_tag(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _file_tag(pid: int) -> str:
+    """Return the tag of this process, whose id is the key of the cache: a forked process has another one."""
+    namespace, start = _namespace(), _start(pid)
+    return f"{_short(namespace)}-{pid}-{start}" if namespace and start else ""
+
+
+def is_of_ended_process(file_name: str) -> bool:
+    """Return whether a file name contains the tag of a process of this machine that has ended."""
+    match = _FILE_TAG.search(file_name)
+    if match is None:
+        return False
+    namespace = _namespace()
+    return namespace is not None and match[1] == _short(namespace) and _start(int(match[2])) != match[3]
+
+
+def _short(namespace: str) -> str:
+    return hashlib.sha256(namespace.encode()).hexdigest()[:8]
 
 
 def _namespace() -> str | None:
