@@ -33,6 +33,8 @@ RuleName = Literal["mean", "candidate_mean", "candidate_sum", "pmi"]
 PromptName = Literal["en", "native"]
 SplitName = Literal["dev", "test"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
+DeviceName = Literal["cpu", "cuda"]
+"""Kind of device that computes; `cuda` is any accelerator that torch drives under this name."""
 
 HUB = "hub:"
 """Prefix of paths to data sets of a hub: `hub:facebook/xnli`, or `hub:facebook/xnli@revision`."""

@@ -4,6 +4,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlprune.steps.devices import Accelerators
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -13,6 +15,8 @@ class Gpu:
     """Free memory; 0 if it is unknown."""
     name: str = ""
     """Name of the model, as its driver reports it; empty if it is unknown."""
+    has_bfloat16: bool = True
+    """Whether it computes in bfloat16; assumed if it is unknown."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,12 @@ class Node:
     def gpu_bytes(self) -> int:
         """Free memory of the smallest accelerator; 0 without one, or if it is unknown."""
         return min((gpu.memory_bytes for gpu in self.gpus), default=0)
+
+
+def accelerators_of(nodes: Sequence[Node]) -> Accelerators:
+    """Return whether nodes have accelerators, and what these compute in."""
+    gpus = [gpu for node in nodes for gpu in node.gpus]
+    return Accelerators(bool(gpus), all(gpu.has_bfloat16 for gpu in gpus))
 
 
 @dataclass(frozen=True)

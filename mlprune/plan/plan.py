@@ -1,14 +1,16 @@
 """The plan of a recipe: the jobs of all stages in the order in which they can run, and the names of the recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlprune.plan.names import data_set_names, names_of, names_record
+from mlprune.plan.node_capacity import Node, accelerators_of
 from mlprune.recipe import Recipe
 from mlprune.steps.baselines.plan import add_baselines, baseline_jobs
 from mlprune.steps.compare.neuron_removals import removal_jobs
 from mlprune.steps.compare.plan import comparison_jobs
 from mlprune.steps.demonstrate.plan import distinct_sets, plan_demonstrations
+from mlprune.steps.devices import local_accelerators, with_devices
 from mlprune.steps.evaluate.plan import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.job import Job, ModelRef
@@ -25,6 +27,7 @@ class Plan:
     """All jobs of a recipe, with their ids."""
 
     recipe: Recipe
+    """As it was given: `auto` is not replaced."""
     model: ModelRef
     jobs: tuple[Job, ...]
     """Every job comes after those that it needs."""
@@ -38,12 +41,15 @@ class Plan:
         return tuple(dict.fromkeys((self.model, *(variant.spec.model for variant in self.variants.values()))))
 
 
-def build_plan(recipe: Recipe) -> Plan:
+def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     """Open the inputs of a recipe and plan all stages; nothing is written.
 
+    Args:
+        nodes: machines of the run, which determine an automatic device and dtype; by default this machine.
     Raises:
         BadInputError: something in the recipe cannot be used; the message is one line.
     """
+    recipe = with_devices(given, local_accelerators() if nodes is None else accelerators_of(nodes))
     inputs = open_inputs(recipe)
     sets = plan_demonstrations(recipe, inputs, evaluated=evaluated_lines(recipe, inputs))
     variants = plan_variants(recipe, inputs, sets.by_profile)
@@ -73,4 +79,4 @@ def build_plan(recipe: Recipe) -> Plan:
     hub_sources = [evaluation.task.hub for specs in evaluations.values() for evaluation in specs]
     hub_sources += [planned.spec.hub for planned in sets.distinct]
     names = [*names_of(inputs, sets.distinct, variants.values()), *data_set_names(hub_sources)]
-    return Plan(recipe, inputs.model, jobs, variants, names_record(recipe, names))
+    return Plan(given, inputs.model, jobs, variants, names_record(recipe, names))

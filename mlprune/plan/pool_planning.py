@@ -54,6 +54,8 @@ class _Planning:
         """Accelerators of an actor."""
         if self.compute.gpus_per_actor != "auto":
             return self.compute.gpus_per_actor
+        if self.compute.device != "auto":
+            return 1.0 if self.compute.device == "cuda" else 0.0
         return 1.0 if any(node.n_gpus for node in self.all_nodes) else 0.0
 
     @property
@@ -161,6 +163,7 @@ def _refusal(planning: _Planning) -> BadInputError:
     needed = _rounded_up_gib(planning.smallest_bytes())
     changes: list[dict[str, object]] = [{"memory_gib_per_actor": needed}, {"memory_gib_per_actor": "auto"}]
     changes += [{"gpus_per_actor": "auto"}, {"replicas": 1}, {"shards": "auto"}, {"replicas": 1, "shards": "auto"}]
+    changes.append({"device": "cpu", "gpus_per_actor": "auto"})
     changes.append(dict.fromkeys(("replicas", "shards", "memory_gib_per_actor", "gpus_per_actor"), "auto"))
     candidates = (planning.compute.model_copy(update=change) for change in changes)
     fitting = next((compute for compute in candidates if replace(planning, compute=compute).pool()), None)
@@ -173,8 +176,8 @@ def _refusal(planning: _Planning) -> BadInputError:
 
 
 def recipe_line(compute: ComputeConfig) -> str:
-    """The section `compute` as one line of a recipe, without the keys that are `auto`."""
-    keys = {key: value for key, value in compute.model_dump().items() if value != "auto"}
+    """The section `compute` as one line of a recipe, without the keys at their default."""
+    keys = compute.model_dump(exclude_defaults=True)
     return f"compute: {{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}"
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mlprune.recipe.base import Model
+from mlprune.vocabulary import DeviceName
 
 Auto = Literal["auto"]
 AUTO_BATCH_TOKENS: Mapping[str, int] = {"cpu": 512, "cuda": 8192}
@@ -16,8 +17,12 @@ AUTO_BATCH_TOKENS: Mapping[str, int] = {"cpu": 512, "cuda": 8192}
 
 
 class ComputeConfig(Model):
-    """Resources and batch size. Only `batch_tokens` and the kind of device change results, in their last bits."""
+    """Resources and batch size. Only `batch_tokens`, `device` and `tf32` change results, in their last bits."""
 
+    device: Literal[DeviceName, "auto"] = "auto"
+    """What runs the model: `cuda` (accelerators), `cpu`, or accelerators if the machines of the run have any."""
+    tf32: bool = False
+    """Let accelerators round factors of float32 products to TF32: several times faster, with 10 instead of 23 bits."""
     replicas: Annotated[int, Field(ge=1)] | Auto = "auto"
     """Copies of the model that work in parallel."""
     shards: Annotated[int, Field(ge=1)] | Auto = "auto"
@@ -34,6 +39,14 @@ class ComputeConfig(Model):
         gpus = self.gpus_per_actor
         if gpus != "auto" and gpus > 1 and gpus != int(gpus):
             raise ValueError(f"gpus_per_actor above 1 has to be an integer, got {gpus}")
+        return self
+
+    @model_validator(mode="after")
+    def _device_fits_gpus(self) -> "ComputeConfig":
+        gpus = self.gpus_per_actor
+        if gpus != "auto" and self.device != "auto" and (gpus > 0) != (self.device == "cuda"):
+            expected = "above 0" if self.device == "cuda" else "0"
+            raise ValueError(f"device {self.device} needs gpus_per_actor {expected} or auto, got {gpus:g}")
         return self
 
     def planned_batch_tokens(self, device: str) -> int:

@@ -25,8 +25,9 @@ class BaseModelFields(Model):
     """A local Hugging Face folder, or the id of a model on the hub."""
     revision: str = "main"
     """Branch, tag or commit of a hub id; resolved to a commit before ids are computed."""
-    dtype: DtypeName = "float32"
-    """Dtype in which the model computes; statistics are float32 or wider in any case."""
+    dtype: Literal[DtypeName, "auto"] = "auto"
+    """Dtype in which the model computes; statistics are float32 or wider in any case. `auto`: bfloat16 on accelerators
+    that have it, otherwise float32, whatever the dtype of the checkpoint."""
 
 
 if TYPE_CHECKING:

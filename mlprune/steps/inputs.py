@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.corpus.text_files import listed_names
@@ -18,6 +16,7 @@ from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
 from mlprune.steps.base_model import base_model_identity
 from mlprune.steps.corpus_ref import CorpusRef, open_corpus
+from mlprune.steps.devices import local_accelerators, resolved_device, resolved_dtype
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.vocabulary import DtypeName
 
@@ -55,19 +54,23 @@ class Inputs:
 def open_inputs(recipe: Recipe) -> Inputs:
     """Resolve, open and check all inputs of a recipe except task files.
 
+    An automatic device or dtype is that of this machine; `build_plan` resolves them for the machines of a run before.
+
     Raises:
         ModelError: the model or its tokenizer cannot be used.
         CorpusError: the corpus cannot be used.
         RecipeError: demonstrations are longer than the model's positions.
     """
-    opened = open_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=recipe.model.dtype)
+    accelerators = local_accelerators()
+    dtype = resolved_dtype(recipe.model.dtype, resolved_device(recipe.compute, accelerators), accelerators)
+    opened = open_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=dtype)
     _check_lengths(recipe, opened.ref)
     tokenizer_files = {name: sha for name, sha in opened.content.items() if Path(name).name in TOKENIZER_FILES}
     return Inputs(opened.ref, opened.base, opened.row, digest(tokenizer_files), corpus_ref(recipe))
 
 
 def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) -> OpenedModel:
-    """Resolve, open and check a base model of a recipe.
+    """Resolve, open and check a base model of a recipe; an automatic device is that of this machine.
 
     Raises:
         ModelError: the model or its tokenizer cannot be used.
@@ -87,6 +90,7 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) ->
         "n_prunable": info.n_prunable,
         **imported,
     }
+    device = resolved_device(recipe.compute, local_accelerators())
     ref = ModelRef(
         base_model_id=base.id,
         path=str(folder.absolute()),
@@ -94,7 +98,8 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) ->
         n_blocks=info.n_blocks,
         max_positions=info.max_positions,
         dtype=dtype,
-        device=device_kind(recipe),
+        device=device,
+        tf32=recipe.compute.tf32 and device == "cuda",
     )
     return OpenedModel(ref, base, row, info.content)
 
@@ -109,13 +114,6 @@ def _import_columns(folder: Path) -> JsonObject:
         "imported_revision": record.origin.commit if record.origin else None,
         "import_sources": {name: file.sha256 for name, file in record.files.items()},
     }
-
-
-def device_kind(recipe: Recipe) -> str:
-    """Return the kind of device that the recipe's model computes on; `auto` follows the machine that plans."""
-    gpus = recipe.compute.gpus_per_actor
-    uses_gpu = torch.cuda.is_available() if gpus == "auto" else gpus > 0
-    return "cuda" if uses_gpu else "cpu"
 
 
 def corpus_ref(recipe: Recipe) -> CorpusRef:

@@ -16,7 +16,7 @@ from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Parents, Record, identity
 from mlprune.store.store import Store
-from mlprune.vocabulary import DtypeName
+from mlprune.vocabulary import DeviceName, DtypeName
 
 ChainLoader = Callable[[], Chain]
 """Returns the chain of the base model; the first call loads it."""
@@ -40,14 +40,16 @@ class ModelRef:
     n_blocks: int
     max_positions: int | None
     dtype: DtypeName
-    device: str = "cpu"
-    """Kind of device that computes: `cpu` or `cuda`."""
+    device: DeviceName = "cpu"
+    """Kind of device that computes."""
+    tf32: bool = False
+    """Whether float32 products on accelerators may round their factors to TF32."""
 
 
 def computed_parameters(model: ModelRef, *, batch_tokens: int | None = None) -> dict[str, JsonValue]:
     """Return the settings of the model's computation as parameters of an id.
 
-    The device is included only for work in batches on a device other than `cpu`.
+    The device is included only for work in batches on a device other than `cpu`, and so is TF32 if it is used.
 
     Args:
         batch_tokens: tokens of a batch; None for work without batches.
@@ -56,6 +58,7 @@ def computed_parameters(model: ModelRef, *, batch_tokens: int | None = None) -> 
     if batch_tokens is not None:
         parameters["batch_tokens"] = batch_tokens
         parameters |= {} if model.device == "cpu" else {"device": model.device}
+        parameters |= {"tf32": True} if model.tf32 else {}
     return parameters
 
 

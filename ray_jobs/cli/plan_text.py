@@ -24,6 +24,7 @@ from ray_jobs.driver.model_imports import (
     pending_imports,
     requested_imports,
 )
+from ray_jobs.workers.node_resources import local_node
 
 
 def describe_plan(
@@ -46,12 +47,13 @@ def describe_plan(
     requested = requested_imports(recipe, store_uri=store_uri, address="local")
     if not allow_import and (missing := pending_imports(requested)):
         return "\n".join(_describe_imports(recipe, missing))
-    plan = build_plan(import_requested(recipe, requested, is_allowed=allow_import))
+    plan = build_plan(import_requested(recipe, requested, is_allowed=allow_import), nodes or [local_node()])
     store = Store(store_uri)
     pending = pending_jobs(plan.jobs, store)
     needs = needs_of(plan, pending)
     require_room(needs, store)
-    pool = needs.pool(nodes) if nodes else local_ray_pool(needs)
+    has_pool = bool(nodes) or plan.model.device == "cpu" or local_node().n_gpus > 0
+    pool = (needs.pool(nodes) if nodes else local_ray_pool(needs)) if has_pool else None
     n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
     lines = [
         f"recipe {plan.recipe.name}: {_format_variants(plan)}, {_count(len(plan.jobs), 'job')}, {len(pending)} to do"
@@ -65,8 +67,12 @@ def describe_plan(
         for job in plan.jobs
         if isinstance(job, ActivationsJob)
     ]
+    lines.append(_device_line(plan))
     lines += _corpus_lines(plan.recipe)
     lines += _warnings(plan.recipe)
+    if pool is None:
+        lines.append("pool:   none on this machine, which has no accelerator: describe the machines with --nodes")
+        return "\n".join(lines)
     return "\n".join([*lines, f"pool:   {format_pool(pool)}", *_format_needs(needs, pool)])
 
 
@@ -81,6 +87,13 @@ def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> lis
         *(f"  {line}" for request in pending for line in request.describe()),
         f"next: the same command with {ALLOW_IMPORT}, or mlprune run with {ALLOW_IMPORT}",
     ]
+
+
+def _device_line(plan: Plan) -> str:
+    """One line with the resolved device and dtype of the model."""
+    model = plan.model
+    precision = ", products in TF32" if model.tf32 and model.dtype == "float32" else ""
+    return f"device: {model.device}, {model.dtype}{precision}"
 
 
 def _corpus_lines(recipe: Recipe) -> list[str]:

@@ -18,7 +18,7 @@ def in_process_pool(needs: Needs) -> Pool:
     """
     node = local_node()
     changes: dict[str, object] = {"replicas": 1, "shards": 1}
-    if needs.compute.gpus_per_actor == "auto" and node.n_gpus > 1:
+    if needs.compute.gpus_per_actor == "auto" and needs.model.device == "cuda" and node.n_gpus > 1:
         changes["gpus_per_actor"] = float(node.n_gpus)
     return replace(needs, compute=needs.compute.model_copy(update=changes)).pool([node])
 

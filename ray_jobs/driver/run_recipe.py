@@ -4,8 +4,8 @@ import logging
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Needs, needs_of
+from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
 from mlprune.recipe import Recipe
 from mlprune.steps.job import Job
@@ -29,6 +30,7 @@ from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import RunResult
+from ray_jobs.workers.node_resources import local_node
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,8 @@ def run_recipe(
         _require_absolute(store_uri, address)
         recipe = load_changed_recipe(recipe_path, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
-        return _run_recipe(recipe, store_uri, address=address, stale_after_s=stale_after_s)
+        with _machines(address) as nodes:
+            return _run_recipe(recipe, store_uri, address=address, nodes=nodes, stale_after_s=stale_after_s)
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
         raise StoreError(err.message, context) from err
@@ -102,9 +105,27 @@ def _require_absolute(store_uri: str, address: str) -> None:
         )
 
 
-def _run_recipe(recipe: Recipe, store_uri: str, *, address: str, stale_after_s: float) -> RunSummary:
+@contextmanager
+def _machines(address: str) -> Iterator[Sequence[Node]]:
+    """List the machines of a run; a cluster stays connected. They determine an automatic device and dtype.
+
+    Raises:
+        BadInputError: the cluster cannot be reached.
+    """
+    if address in ("none", "local"):
+        yield [local_node()]
+        return
+    from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
+
+    with cluster.connected(address):
+        yield cluster.nodes()
+
+
+def _run_recipe(
+    recipe: Recipe, store_uri: str, *, address: str, nodes: Sequence[Node], stale_after_s: float
+) -> RunSummary:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    plan = build_plan(recipe)
+    plan = build_plan(recipe, nodes)
     store = Store(store_uri, quarantine=True)
     pending = pending_jobs(plan.jobs, store)
     if not pending and store.read_record(plan.record.kind, plan.record.id):
@@ -115,7 +136,7 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, address: str, stale_after_s: 
     needs = needs_of(plan, pending)
     require_room(needs, store)
     with _open_workers(plan, store, address, needs=needs) as (workers, pool):
-        console.print(f"pool: {format_pool(pool)}")
+        console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(plan.record)
         run_id = begin_run(
@@ -176,7 +197,9 @@ def _quarantine_damaged(plan: Plan, store: Store) -> None:
 
 @contextmanager
 def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Iterator[tuple[Workers, Pool]]:
-    """Open the workers at an address, with their pool. Ray and model code are imported only where they are used.
+    """Open the workers at an address, with their pool; a cluster is connected already.
+
+    Ray and model code are imported only where they are used.
 
     Raises:
         BadInputError: the model does not fit there, or a node of the cluster does not see its folder.
@@ -193,7 +216,7 @@ def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> It
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     from ray_jobs.workers import cluster, ray_pool, shared_folders  # noqa: PLC0415 - imports Ray
 
-    with cluster.connected(address):
+    with cluster.connected(address) if address == "local" else nullcontext():
         if address != "local":
             shared_folders.require_folders([model.path for model in plan.models])
         pool = needs.pool(cluster.nodes())

@@ -11,6 +11,7 @@ import pynvml
 import torch
 
 from mlprune.plan.node_capacity import Gpu
+from mlprune.steps.devices import BFLOAT16_CAPABILITY, has_bfloat16
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """Variable with the indices or UUIDs of the GPUs that a process may use."""
@@ -27,7 +28,7 @@ def visible_gpus() -> tuple[Gpu, ...]:
     if gpus is not None and len(gpus) == torch.cuda.device_count():
         return gpus
     return tuple(
-        Gpu(torch.cuda.mem_get_info(number)[0], torch.cuda.get_device_name(number))
+        Gpu(torch.cuda.mem_get_info(number)[0], torch.cuda.get_device_name(number), has_bfloat16(number))
         for number in range(torch.cuda.device_count())
     )
 
@@ -95,4 +96,9 @@ def _only(numbers: Iterable[int]) -> int | None:
 
 
 def _measure(handle: object) -> Gpu:
-    return Gpu(int(pynvml.nvmlDeviceGetMemoryInfo(handle).free), str(pynvml.nvmlDeviceGetName(handle)))
+    capability = tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle))
+    return Gpu(
+        int(pynvml.nvmlDeviceGetMemoryInfo(handle).free),
+        str(pynvml.nvmlDeviceGetName(handle)),
+        capability >= BFLOAT16_CAPABILITY,
+    )

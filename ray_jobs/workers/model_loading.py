@@ -4,6 +4,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from mlprune.errors import MlpruneError
 from mlprune.models import shard_loader
 from mlprune.models.chain import Chain
@@ -25,6 +27,7 @@ def load_model(model: ModelRef, pool: Pool, *, offload_level: int = WHOLE_MODEL)
     Args:
         offload_level: how much of the weights stays in memory, after a job ran out of it; see `Job.offload_level`.
     """
+    set_product_precision(model)
     memory = budget(model, range(model.n_blocks), pool, offload_level=offload_level)
     accelerators = device_budget(pool, offload_level=offload_level)
     return local_chain(Path(model.path), dtype=model.dtype, budget=memory, accelerators=accelerators)
@@ -32,6 +35,7 @@ def load_model(model: ModelRef, pool: Pool, *, offload_level: int = WHOLE_MODEL)
 
 def load_shard(model: ModelRef, span: range, pool: Pool, *, offload_level: int = WHOLE_MODEL) -> Shard:
     """Load some blocks of a model in this process; see `load_model`."""
+    set_product_precision(model)
     return shard_loader.load_shard(
         Path(model.path),
         span,
@@ -40,6 +44,12 @@ def load_shard(model: ModelRef, span: range, pool: Pool, *, offload_level: int =
         budget=budget(model, span, pool, offload_level=offload_level),
         accelerators=device_budget(pool, offload_level=offload_level),
     )
+
+
+def set_product_precision(model: ModelRef) -> None:
+    """Let float32 products on accelerators use TF32 in this process, or not."""
+    if (torch.backends.cuda.matmul.fp32_precision == "tf32") != model.tf32:
+        torch.backends.cuda.matmul.fp32_precision = "tf32" if model.tf32 else "ieee"
 
 
 def warm_up(model: ModelRef) -> None:

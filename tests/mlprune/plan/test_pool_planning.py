@@ -149,6 +149,7 @@ def test_weights_that_do_not_fit_on_accelerators_are_in_main_memory() -> None:
 def test_accelerators_are_not_used_if_the_recipe_asks_for_none() -> None:
     found = pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)], gpus_per_actor=0)
     assert (found.n_workers, found.n_gpus, found.accelerators) == (8, 0, NO_DEVICES)
+    assert pool([node(8, 64, n_gpus=2, gpu_bytes=8 * GIB)], device="cpu").n_gpus == 0
 
 
 XGLM_7_5B = Footprint(

@@ -10,7 +10,8 @@ from tests.valid_recipe import changed, parse
 
 
 def test_everything_is_auto_unless_something_is_said() -> None:
-    assert set(ComputeConfig().model_dump().values()) == {"auto"}
+    assert set(ComputeConfig().model_dump(exclude={"tf32"}).values()) == {"auto"}
+    assert not ComputeConfig().tf32
 
 
 def test_batches_are_larger_on_accelerators_unless_the_recipe_sets_their_size() -> None:
@@ -34,6 +35,7 @@ def test_an_actor_has_whole_accelerators_or_a_part_of_one(gpus: Any) -> None:
         ("gpus_per_actor", "all", ["compute.gpus_per_actor"]),
         ("gpu_per_actor", 1, ["unknown key", "nearest='gpus_per_actor'"]),
         ("replicas", 1.5, ["compute.replicas"]),
+        ("device", "gpu", ["compute.device", "cuda"]),
         ("shards", 0, ["compute.shards"]),
         ("memory_gib_per_actor", "6 GiB", ["compute.memory_gib_per_actor"]),
     ],
@@ -45,3 +47,16 @@ def test_a_wrong_section_ends_with_one_line(key: str, value: Any, parts: list[st
     assert len(text.splitlines()) == 1
     for part in parts:
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "fits"), [("cuda", 0, False), ("cpu", 1, False), ("cuda", 0.5, True), ("cpu", 0, True)]
+)
+def test_a_device_and_the_accelerators_of_an_actor_agree(device: str, gpus: float, fits: bool) -> None:
+    value = changed("compute.device", device)
+    value["compute"]["gpus_per_actor"] = gpus
+    if fits:
+        assert parse(value).compute.device == device
+    else:
+        with pytest.raises(RecipeError, match="gpus_per_actor"):
+            parse(value)

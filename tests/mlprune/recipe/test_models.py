@@ -14,7 +14,7 @@ from tests.valid_recipe import DELETED, GOOD, changed, parse
 def test_optional_keys_have_defaults() -> None:
     recipe = parse({key: GOOD[key] for key in ("name", "model", "corpus")})
     assert (recipe.demonstrations, recipe.variants, recipe.evaluations) == ((), (), ())
-    assert (recipe.model.revision, recipe.model.dtype) == ("main", "float32")
+    assert (recipe.model.revision, recipe.model.dtype) == ("main", "auto")
     assert recipe.compute.replicas == "auto"
     assert recipe.compute.planned_batch_tokens("cpu") == AUTO_BATCH_TOKENS["cpu"]
     entry = parse(GOOD).demonstrations[0]

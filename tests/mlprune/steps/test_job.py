@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ import mlprune.steps
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan
 from mlprune.steps.demonstrate.cost import set_sizes
-from mlprune.steps.job import ChainLoader, Job, RecordJob, RecordKey, make_identity
+from mlprune.steps.job import ChainLoader, Job, ModelRef, RecordJob, RecordKey, computed_parameters, make_identity
 from mlprune.steps.job_cost import SMALL_JOB_BYTES
 from mlprune.store.store import Store
 
@@ -55,6 +55,16 @@ def test_a_job_without_a_cost_model_is_noticed_and_cannot_be_made() -> None:
     assert without_cost(final_classes(RecordJob)) == [ForgottenJob]
     with pytest.raises(TypeError, match="abstract"):
         ForgottenJob(make_identity("statistics", {}))  # type: ignore[abstract]
+
+
+def test_parameters_of_an_id_name_the_device_and_tf32_only_if_they_are_not_the_default() -> None:
+    cpu = ModelRef("model", "/model", "xglm", n_blocks=2, max_positions=64, dtype="float32")
+    cuda = replace(cpu, device="cuda")
+    assert computed_parameters(cpu, batch_tokens=16) == {"dtype": "float32", "batch_tokens": 16}
+    assert computed_parameters(cuda) == {"dtype": "float32"}, "without batches nothing runs on the device"
+    with_device = {"dtype": "float32", "batch_tokens": 16, "device": "cuda"}
+    assert computed_parameters(cuda, batch_tokens=16) == with_device
+    assert computed_parameters(replace(cuda, tf32=True), batch_tokens=16) == {**with_device, "tf32": True}
 
 
 def test_every_job_of_every_method_costs_memory_and_disk_space(method_plan: Plan) -> None:

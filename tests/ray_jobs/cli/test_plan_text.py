@@ -1,8 +1,11 @@
 """Text of `mlprune plan`."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.plan.node_capacity import Gpu, Node
@@ -69,6 +72,42 @@ def test_a_recipe_is_planned_for_a_cluster_that_is_described(own_inputs: Path, t
     assert "accelerators:" not in "\n".join(lines)
     with pytest.raises(BadInputError, match="does not fit"):
         describe_plan(recipe, store, nodes=[Node(8, 2**20)])
+
+
+GPU_NODE = Node(8, 2**34, (Gpu(2**34),) * 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "compute", "nodes", "line"),
+    [
+        ({}, {}, (), "device: cpu, float32"),
+        ({}, {}, [GPU_NODE], "device: cuda, bfloat16"),
+        ({}, {"device": "cpu"}, [GPU_NODE], "device: cpu, float32"),
+        ({"dtype": "float32"}, {"tf32": True}, [GPU_NODE], "device: cuda, float32, products in TF32"),
+        ({"dtype": "float32"}, {"tf32": True}, (), "device: cpu, float32"),
+    ],
+)
+def test_a_plan_shows_the_device_and_dtype_of_the_machines_of_the_run(
+    model: dict[str, str], compute: dict[str, Any], nodes: Sequence[Node], line: str, own_inputs: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe()
+    recipe["model"] |= model
+    recipe["compute"] |= compute
+    path = write_recipe(own_inputs, recipe, name="device.yaml")
+    assert line in describe_plan(path, str(tmp_path / "store"), nodes=nodes).splitlines()
+
+
+@pytest.mark.usefixtures("no_accelerator")
+def test_a_recipe_for_accelerators_is_planned_on_a_machine_without_one(own_inputs: Path, tmp_path: Path) -> None:
+    recipe = {**small_recipe(), "compute": {"device": "cuda"}}
+    lines = describe_plan(write_recipe(own_inputs, recipe, name="cuda.yaml"), str(tmp_path / "store")).splitlines()
+    assert "device: cuda, bfloat16" in lines
+    assert "--nodes" in lines[-1]
+
+
+@pytest.fixture
+def no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
 def test_one_job_of_a_step_is_in_the_singular(own_inputs: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from mlprune.plan.node_capacity import Gpu, Node
 from mlprune.plan.pool import GIB
 from mlprune.steps.job_cost import JobCost
 from mlprune.store.store import Store
+from ray_jobs.driver import capacity_checks
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.workers.node_resources import n_cpus
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
@@ -35,6 +36,18 @@ def test_this_process_uses_the_memory_of_the_recipe(needs: Needs) -> None:
     assert in_process_pool(with_compute(needs, memory_gib_per_actor=2.0)).memory_bytes == 2 * GIB
     with pytest.raises(BadInputError, match="memory_gib_per_actor"):
         in_process_pool(with_compute(needs, memory_gib_per_actor=0.2))
+
+
+def test_this_process_uses_its_accelerators_unless_the_recipe_says_cpu(
+    needs: Needs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpu = replace(needs, model=replace(needs.model, device="cuda"))
+    with pytest.raises(BadInputError, match="device: cpu"):
+        in_process_pool(with_compute(on_gpu, device="cuda"))
+    machine = Node(4.0, 64 * GIB, (Gpu(8 * GIB),) * 2)
+    monkeypatch.setattr(capacity_checks, "local_node", lambda: machine)
+    assert in_process_pool(with_compute(on_gpu, device="cuda")).n_gpus == 2
+    assert in_process_pool(with_compute(needs, device="cpu")).n_gpus == 0
 
 
 def test_a_local_ray_uses_replicas_and_shards_of_the_recipe(needs: Needs) -> None:

@@ -11,7 +11,7 @@ from ray_jobs.process import gpus
 from ray_jobs.process.gpus import VISIBLE, assigned_gpus, nvml_gpus, visible_gpus, visible_numbers
 
 UUIDS = ["GPU-aa11", "GPU-ab22", "GPU-cc33"]
-GPUS = (Gpu(300, "large"), Gpu(100, "small"), Gpu(200, "medium"))
+GPUS = (Gpu(300, "large"), Gpu(100, "small", has_bfloat16=False), Gpu(200, "medium"))
 
 
 class PretendedNvml:
@@ -50,6 +50,9 @@ class PretendedNvml:
         self._require("memory")
         return SimpleNamespace(free=GPUS[number].memory_bytes)
 
+    def nvmlDeviceGetCudaComputeCapability(self, number: int) -> list[int]:
+        return [8, 6] if GPUS[number].has_bfloat16 else [7, 5]
+
 
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> PretendedNvml:
@@ -71,6 +74,7 @@ def pretend_cuda(monkeypatch: pytest.MonkeyPatch, n: int) -> list[int]:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
     monkeypatch.setattr(torch.cuda, "mem_get_info", memory)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"torch {number}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number: (9, 0) if number else (7, 0))
     return opened
 
 
@@ -108,7 +112,7 @@ def test_without_nvml_torch_measures_the_gpus(error: str, nvml: PretendedNvml, m
     nvml.error = error
     opened = pretend_cuda(monkeypatch, 2)
     assert nvml_gpus(None) is None
-    assert visible_gpus() == (Gpu(50, "torch 0"), Gpu(50, "torch 1"))
+    assert visible_gpus() == (Gpu(50, "torch 0", has_bfloat16=False), Gpu(50, "torch 1"))
     assert (opened, nvml.n_open) == ([0, 1], 0)
 
 

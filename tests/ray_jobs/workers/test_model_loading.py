@@ -85,6 +85,14 @@ def test_every_offload_level_halves_the_weights_on_accelerators(pool: Pool) -> N
     assert [budget.device_share for budget in budgets] == [1.0, 0.5, 0.25]
 
 
+def test_tf32_is_used_only_on_request(plan: Plan, pool: Pool) -> None:
+    precisions = []
+    for tf32 in (False, True, False):
+        load_shard(replace(plan.model, tf32=tf32), range(1), pool)
+        precisions.append(torch.backends.cuda.matmul.fp32_precision == "tf32")
+    assert precisions == [False, True, False]
+
+
 def test_warming_up_ignores_a_missing_model(plan: Plan, tmp_path: Path) -> None:
     warm_up(plan.model)
     warm_up(replace(plan.model, path=str(tmp_path / "nowhere")))

@@ -321,6 +321,7 @@ def test_equal_variants_of_two_entries_are_one_variant_with_both_entries(tiny_in
 
 def test_an_accelerator_is_part_of_the_ids_of_what_it_computes_and_a_cpu_is_not(tiny_inputs: Path) -> None:
     recipe = recipe_of({**WANDA, "demonstrations": "mono"}, {"score": "magnitude", "sparsity": 0.5})
+    recipe["model"] = {**recipe["model"], "dtype": "float32"}
     by_device = []
     for gpus in (0, 1):
         plan = build_plan(parse_recipe({**recipe, "compute": {"gpus_per_actor": gpus}}, folder=tiny_inputs))
