@@ -3,7 +3,7 @@
 import io
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,12 @@ class TransportChain:
 
     def everywhere(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
         return [self._sent(method.__name__, result) for result in self._inner.everywhere(method, *args, **kwargs)]
+
+    def on_shares(self, keys: Sequence[Hashable], task: Callable[..., Result]) -> list[Result]:
+        return [task(self, keys)]
+
+    def on_others(self, task: Callable[[Chain], Result]) -> list[Result]:
+        return self._inner.on_others(task)
 
 
 LENGTHS = (7, 4, 1, 5)

@@ -184,16 +184,21 @@ def _hold_here(gate: Gate) -> None:
 
 def _hold_on_ray(gate: Gate) -> None:
     """Make the jobs of this process's actors wait at a gate; Ray sends the class to them as a whole."""
-    from ray_jobs.workers import ray_pool  # noqa: PLC0415
+    from ray_jobs.workers import replica_actors as replica  # noqa: PLC0415
 
     wait = _waiting(gate)
 
-    class WorkerActor(ray_pool.WorkerActor):
+    class WorkerActor(replica.WorkerActor):
         def run(self, job, *more):
             wait(job.step)
             return super().run(job, *more)
 
-    ray_pool.WorkerActor = WorkerActor
+    class ShardActor(replica.ShardActor):
+        def run(self, job, *more):
+            wait(job.step)
+            return super().run(job, *more)
+
+    replica.WorkerActor, replica.ShardActor = WorkerActor, ShardActor
 
 
 def _waiting(gate: Gate) -> Callable[[str], None]:

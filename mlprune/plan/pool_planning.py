@@ -11,7 +11,7 @@ from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
 from mlprune.models.placement.memory_estimate import PROCESS_BYTES, Footprint
 from mlprune.plan.actor_memory import ActorGpus, ActorMemory, WeightLocation, plan_actor_memory
-from mlprune.plan.job_costs import makespan, peak_bytes
+from mlprune.plan.job_costs import makespan
 from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room, max_cpus, max_memory, n_gpu_shares
 from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import ComputeConfig
@@ -111,7 +111,7 @@ class _Planning:
         plan = self._actor_memory(n_shards, threads, location=location)
         if plan is None:
             return None
-        least, coordinator_bytes = plan.least_bytes, self.coordinator_bytes(n_shards, threads)
+        least, coordinator_bytes = plan.least_bytes, self.coordinator_bytes(n_shards)
         coordinators = Coordinators(n_workers if coordinator_bytes else 0, coordinator_bytes)
         memory = least
         if self.compute.memory_gib_per_actor != "auto":
@@ -142,20 +142,18 @@ class _Planning:
         plans = (self._actor_memory(n, 1, location=location) for n in self.shard_counts for location in WeightLocation)
         return min(plan.least_bytes for plan in plans if plan is not None)
 
-    def coordinator_bytes(self, n_shards: int, threads: int) -> int:
+    def coordinator_bytes(self, n_shards: int) -> int:
         """Memory of a worker that coordinates shards in other actors; 0 if there is one shard."""
         if n_shards == 1:
             return 0
-        without_model = tuple(cost for cost in self.costs if not cost.runs_model)
-        return PROCESS_BYTES + max(COORDINATING_BYTES, peak_bytes(without_model, threads))
+        return PROCESS_BYTES + COORDINATING_BYTES
 
     def _actor_memory(self, n_shards: int, threads: int, *, location: WeightLocation) -> ActorMemory | None:
-        """The memory of the actors with weights; with several shards, other jobs run in the coordinating worker."""
-        costs = self.costs if n_shards == 1 else tuple(cost for cost in self.costs if cost.runs_model)
+        """The memory of the actors with weights, which also run the jobs that do not run the model."""
         spans = plan_spans(len(self.sizes.blocks), n_shards)
         smallest_gpu = min((node.gpu_bytes for node in self.nodes), default=0) if self.n_gpus else 0
         gpus = ActorGpus(self.n_gpus, smallest_gpu)
-        return plan_actor_memory(self.sizes, spans, location, costs=costs, threads=threads, gpus=gpus)
+        return plan_actor_memory(self.sizes, spans, location, costs=self.costs, threads=threads, gpus=gpus)
 
 
 def _refusal(planning: _Planning) -> BadInputError:

@@ -152,6 +152,11 @@ class Job(ABC):
         return None
 
     @property
+    def reads_block(self) -> int | None:
+        """The block whose weights the job reads without running the model, or None."""
+        return None
+
+    @property
     def also_made_elsewhere(self) -> tuple[RecordKey, ...]:
         """Records in `makes` that jobs of other recipes make too, from other parents.
 

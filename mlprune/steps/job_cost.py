@@ -55,8 +55,8 @@ class JobCost:
     disk_bytes: float = SMALL_JOB_DISK_BYTES
     """Disk space in the store, before compression."""
     runs_model: bool = False
-    """Whether the job runs the model and so needs its memory in every process of the chain; otherwise only in the
-    worker."""
+    """Whether the job runs the model and so needs its memory in every process of the chain; otherwise in
+    one of them."""
 
     def memory_bytes(self, n_threads: int) -> int:
         """Memory in addition to the process and the weights, if the model is in main memory."""

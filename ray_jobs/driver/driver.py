@@ -38,7 +38,10 @@ class Workers(Protocol):
         """Why no further job can be run: no worker is left. None otherwise."""
 
     def free(self) -> int:
-        """Return how many jobs can be submitted now."""
+        """Return the free capacity. Jobs can be submitted as long as their sizes together do not exceed it."""
+
+    def size(self, job: Job) -> int:
+        """Return the part of the capacity that a job uses: 1, or more if it runs a model of several shards."""
 
     def spare(self, n_jobs: int) -> int:
         """Return how many workers remain free after some jobs are submitted; may wait for workers that are starting."""
@@ -133,12 +136,17 @@ class Driver:
             self._workers.submit(job, n_helpers=n_helpers.get(job.makes[-1], 0))
 
     def _take_ready(self, state: RunState, n_free: int) -> list[Job]:
-        """Take at most so many jobs that can be submitted, in order."""
+        """Take jobs that can be submitted, in order.
+
+        Args:
+            n_free: the free capacity.
+        """
         jobs: list[Job] = []
         index = 0
-        while len(jobs) < n_free and index < len(state.waiting):
+        while n_free and index < len(state.waiting):
             job = state.waiting[index]
-            if not state.is_ready(job) or self._is_claimed_elsewhere(state, job):
+            size = self._workers.size(job)
+            if size > n_free or not state.is_ready(job) or self._is_claimed_elsewhere(state, job):
                 index += 1
                 continue
             state.waiting.pop(index)
@@ -146,6 +154,7 @@ class Driver:
                 self._settle_elsewhere(state, job)
                 continue
             jobs.append(job)
+            n_free -= size
         return jobs
 
     def _is_claimed_elsewhere(self, state: RunState, job: Job) -> bool:

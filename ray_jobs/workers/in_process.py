@@ -47,6 +47,10 @@ class InProcessWorkers:
             self._health.due()
         return 0 if self.problem else 1 - len(self._finished)
 
+    def size(self, job: Job) -> int:
+        """Return 1: one job runs at a time."""
+        return 1
+
     def spare(self, n_jobs: int) -> int:
         """Return 0: no other worker can share a job."""
         return 0

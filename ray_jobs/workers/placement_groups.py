@@ -5,19 +5,13 @@ A replica of several shards therefore reserves everything at once, on as few nod
 is a single actor and needs no placement group.
 """
 
-from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
-import ray
-from ray.actor import ActorHandle
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 
-POLL_INTERVAL_S = 10.0
-"""Time between two checks that the placement group of loading shards still exists."""
 WORKER, FIRST_SHARD = 0, 1
 """Bundles of a replica's placement group."""
 
@@ -57,19 +51,6 @@ class ReplicaPlacement:
         """Return the options of a shard's actor."""
         strategy = self._bundle_strategy(FIRST_SHARD + number)
         return {**_model_resources(self._pool), "scheduling_strategy": strategy}
-
-    def wait(self, shards: Sequence[ActorHandle]) -> None:
-        """Wait until the shards have started, however long they load.
-
-        Raises:
-            WorkerLostError: a node of the replica was lost, and no other node has room for its shards.
-        """
-        loading = [shard.__ray_ready__.remote() for shard in shards]
-        while loading:
-            _, loading = ray.wait(loading, num_returns=len(loading), timeout=POLL_INTERVAL_S)
-            if loading and self._group is not None and not self._group.wait(POLL_INTERVAL_S):
-                needs = format_needs(self._pool)
-                raise WorkerLostError("shards have lost their resources", shards=len(loading), needed=needs)
 
     def release(self) -> None:
         """Return the resources; actors that use them end."""

@@ -1,4 +1,4 @@
-"""Workers on Ray: a pool of actors that run one job each. An actor that dies is replaced and its job returned.
+"""Workers on Ray: a pool of replicas that run jobs. If an actor dies, its replica is replaced and its job returned.
 
 A worker whose device stopped working, or that cannot load the model, is replaced after a pause and, after too many
 failures in a row, not used any more.
@@ -13,21 +13,19 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import ray
 from ray import ObjectRef
-from ray.actor import ActorHandle
 
 from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.actors import WorkerActor, actor_class
-from ray_jobs.workers.placement_groups import ReplicaPlacement, format_needs
+from ray_jobs.workers.placement_groups import format_needs
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery.failures import Failure, describe_failure
 from ray_jobs.workers.recovery.worker_health import WorkerHealth
+from ray_jobs.workers.replica_actors import ReplicaActors
 from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
@@ -38,20 +36,6 @@ START_WAIT_S = 20.0
 """Time that a job which several workers can share waits for the next worker that is starting."""
 NO_WORKER_TIMEOUT_S = 3600.0
 """Time that a run waits without any worker; nodes may have to start, or other users' jobs to end."""
-
-
-@dataclass(frozen=True)
-class _Member:
-    """A worker of the pool: its actor, and the resources of the actor and its shards."""
-
-    actor: ActorHandle
-    number: int
-    placement: ReplicaPlacement
-
-    def end(self) -> None:
-        """Kill the actor and return its resources."""
-        ray.kill(self.actor)
-        self.placement.release()
 
 
 class RayWorkers:
@@ -69,13 +53,16 @@ class RayWorkers:
         self._failures = FailureClassifier()
         self._health = WorkerHealth(pool.n_workers)
         self._n_starts: Counter[int] = Counter()
-        self._idle: list[_Member] = []
-        self._running: dict[ObjectRef, tuple[_Member, Job]] = {}
-        self._starting: dict[ObjectRef, _Member] = {}
-        self._helping: dict[ObjectRef, list[_Member]] = {}
-        """Workers that share a running job."""
-        self._returning: dict[ObjectRef, _Member] = {}
-        """Workers that have shared a job and drop its states."""
+        self._replicas: dict[int, ReplicaActors] = {}
+        """Number -> the replica, unless it was ended."""
+        self._usable: list[ReplicaActors] = []
+        """Replicas that get jobs, the one that waits longest first."""
+        self._running: dict[ObjectRef, tuple[ReplicaActors, Job]] = {}
+        self._starting: dict[ObjectRef, ReplicaActors] = {}
+        self._helping: dict[ObjectRef, list[ReplicaActors]] = {}
+        """Replicas that share a running job."""
+        self._returning: dict[ObjectRef, ReplicaActors] = {}
+        """Replicas that have shared a job and drop its states."""
         self._slow: set[ObjectRef] = set()
         """Starts that a shared job does not wait for again."""
         for number in range(pool.n_workers):
@@ -84,10 +71,9 @@ class RayWorkers:
     def _start(self, number: int) -> None:
         self._n_starts[number] += 1
         name = f"worker-{number}, start {self._n_starts[number]}"  # shown in Ray's dashboard
-        placement = ReplicaPlacement(self._pool, name=name)
-        options = actor_class(WorkerActor).options(max_restarts=0, name=name, **placement.worker_options())
-        actor = options.remote(*self._arguments, self._pool, placement=placement, number=number)
-        self._starting[actor.__ray_ready__.remote()] = _Member(actor, number, placement)
+        replica = ReplicaActors(*self._arguments, self._pool, number=number, name=name)
+        self._replicas[number] = replica
+        self._starting.update(dict.fromkeys(replica.ready(), replica))
 
     @property
     def problem(self) -> str | None:
@@ -95,7 +81,7 @@ class RayWorkers:
         return self._health.problem
 
     def free(self) -> int:
-        """Count the idle workers. If no worker is idle or busy, wait until one has started or none is left.
+        """Count the free shards of all replicas. If there is none and no job runs, wait for a replica.
 
         Raises:
             WorkerLostError: no worker started in time.
@@ -103,7 +89,7 @@ class RayWorkers:
         self._restart_failed()
         self._collect_started(timeout_s=0.0)
         deadline = time.monotonic() + NO_WORKER_TIMEOUT_S
-        while not self._idle and not self._running and self.problem is None:
+        while not (n_free := self._n_free()) and not self._running and self.problem is None:
             self._restart_failed(wait=not self._starting and not self._returning)
             pause_s = self._health.seconds_to_next()
             if self._collect_started(timeout_s=min(LOG_INTERVAL_S, pause_s or LOG_INTERVAL_S)) or pause_s is not None:
@@ -113,16 +99,23 @@ class RayWorkers:
                 waited = f"{NO_WORKER_TIMEOUT_S / 60:.0f} minutes"
                 raise WorkerLostError("the cluster has no room for any worker", waited=waited, needed=needs)
             logger.warning("the cluster has no room for any worker yet: waiting for a node with %s", needs)
-        return len(self._idle)
+        return n_free
+
+    def _n_free(self) -> int:
+        return sum(replica.n_free for replica in self._usable)
+
+    def size(self, job: Job) -> int:
+        """Return the number of shards that a job uses."""
+        return self._pool.n_shards if job.needs_chain else 1
 
     def _collect_started(self, *, timeout_s: float) -> bool:
-        """Mark workers that have started as idle, and replace those that failed. Returns whether there were any."""
+        """Use the actors that have started or returned, and replace those that failed. Returns whether any did."""
         started, _ = ray.wait([*self._starting, *self._returning], num_returns=1, timeout=timeout_s)
         self._settle(started)
         return bool(started)
 
     def _settle(self, references: Iterable[ObjectRef]) -> None:
-        """Mark workers that have started or returned as idle, and replace those that failed."""
+        """Use replicas that have started or returned, and replace those that failed."""
         for reference in references:
             if reference in self._starting:
                 self._settle_start(reference)
@@ -130,33 +123,39 @@ class RayWorkers:
                 self._settle_return(reference)
 
     def _settle_start(self, reference: ObjectRef) -> None:
-        member = self._starting.pop(reference)
+        """Use a replica once all of its actors have started."""
+        replica = self._starting.pop(reference)
         try:
-            self._failures.get(reference, who="a worker", worker=member.number)
+            self._failures.get(reference, who="a worker", worker=replica.number)
         except Exception as err:  # whatever the error is, another process may start
-            self._fail(member, describe_failure(err, at_load=True, is_replaceable=True))
+            self._starting = {other: owner for other, owner in self._starting.items() if owner is not replica}
+            self._fail(replica, describe_failure(err, at_load=True, is_replaceable=True))
         else:
-            self._idle.append(member)
+            if replica not in self._starting.values():
+                self._usable.append(replica)
 
     def _settle_return(self, reference: ObjectRef) -> None:
-        member = self._returning.pop(reference)
+        replica = self._returning.pop(reference)
+        replica.finish(reference)
         try:
-            failure: Failure | None = self._failures.get(reference, who="a worker", worker=member.number)
+            failure: Failure | None = self._failures.get(reference, who="a worker", worker=replica.number)
         except Exception:  # the actor cannot be used any more, as after any error of Ray
-            self._replace(member)
+            self._replace(replica)
         else:
-            self._settle_member(member, failure)
+            self._settle_replica(replica, failure, ran_model=True)
 
-    def _settle_member(self, member: _Member, failure: Failure | None) -> None:
-        """Mark a worker as idle after a job, unless the job's failure means that the worker has to be replaced."""
+    def _settle_replica(self, replica: ReplicaActors, failure: Failure | None, *, ran_model: bool) -> None:
+        """Use a replica for further jobs, unless the failure of its last job means that it has to be replaced."""
         if failure is not None and failure.worker_fault:
-            self._fail(member, failure)
+            self._fail(replica, failure)
             return
-        self._health.succeeded(member.number)
-        if self._pool.n_shards > 1 and failure is not None and failure.is_transient:
-            self._replace(member)  # a shard, and perhaps its node, is lost: the whole replica waits for resources
+        self._health.succeeded(replica.number)
+        is_shard_lost = self._pool.n_shards > 1 and ran_model and failure is not None and failure.is_transient
+        if is_shard_lost or replica not in self._usable:
+            self._replace(replica)  # a shard, and perhaps its node, is lost: the whole replica waits for resources
         else:
-            self._idle.append(member)
+            self._usable.remove(replica)
+            self._usable.append(replica)
 
     def _restart_failed(self, *, wait: bool = False) -> None:
         """Start the workers whose pause after a failure is over.
@@ -179,17 +178,23 @@ class RayWorkers:
                 self._slow.update(expected)
             elif ready[0] in self._running:
                 break
-        return max(0, len(self._idle) - n_jobs)
+        return max(0, len(self._idle()) - n_jobs)
+
+    def _idle(self) -> list[ReplicaActors]:
+        return [replica for replica in self._usable if not replica.is_busy]
 
     def submit(self, job: Job, *, n_helpers: int = 0) -> None:
-        """Give a job to an idle worker.
+        """Give a job to a replica with a free shard. Jobs that run the model get an idle replica if there is one.
 
         Args:
-            n_helpers: number of other idle workers that share the job.
+            n_helpers: number of other idle replicas that share the job.
         """
-        member, *helpers = (self._idle.pop(0) for _ in range(1 + n_helpers))
-        reference = member.actor.run.remote(job, tuple(helper.actor for helper in helpers))
-        self._running[reference], self._helping[reference] = (member, job), helpers
+        candidates = [replica for replica in self._usable if replica.n_free]
+        choose = max if job.needs_chain else min
+        replica = choose(candidates, key=lambda replica: replica.n_free)
+        helpers = [other for other in self._idle() if other is not replica][:n_helpers]
+        reference = replica.start(job, helpers)
+        self._running[reference], self._helping[reference] = (replica, job), helpers
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Wait until a job has ended, a worker has started or the time is over; return the jobs that have ended."""
@@ -201,32 +206,43 @@ class RayWorkers:
         return [self._collect(reference) for reference in ready if reference in self._running]
 
     def _collect(self, reference: ObjectRef) -> tuple[Job, Outcome]:
-        member, job = self._running.pop(reference)
-        self._returning |= {helper.actor.stop_helping.remote(): helper for helper in self._helping.pop(reference)}
-        worker = f"worker-{member.number}"
+        replica, job = self._running.pop(reference)
+        replica.finish(reference)
+        helpers = self._helping.pop(reference)
+        self._returning |= {helper.stop_helping(reference): helper for helper in helpers}
+        worker = f"worker-{replica.number}"
         try:
-            outcome: Outcome = self._failures.get(reference, who="a worker", worker=member.number)
+            outcome: Outcome = self._failures.get(reference, who="a worker", worker=replica.number)
         except Exception as err:  # after any error of Ray, the actor cannot be used any more
-            self._replace(member)
+            self._replace(replica)
             return job, Outcome(job.makes[-1], job.step, "", worker, _now(), 0.0, 0.0, describe_failure(err))
-        self._settle_member(member, outcome.failure)
+        self._settle_replica(replica, outcome.failure, ran_model=job.needs_chain)
         return job, outcome
 
-    def _replace(self, member: _Member) -> None:
-        member.end()
-        self._start(member.number)
+    def _replace(self, replica: ReplicaActors) -> None:
+        """Start a replica again once its other jobs have ended; it gets no further jobs."""
+        if self._withdraw(replica):
+            self._start(replica.number)
 
-    def _fail(self, member: _Member, failure: Failure) -> None:
-        """End a worker that failed; it is started again when its pause is over, unless it failed too often."""
-        member.end()
-        self._health.failed(member.number, failure)
+    def _fail(self, replica: ReplicaActors, failure: Failure) -> None:
+        """End a replica that failed; it is started again when its pause is over, unless it failed too often."""
+        if self._withdraw(replica):
+            self._health.failed(replica.number, failure)
+
+    def _withdraw(self, replica: ReplicaActors) -> bool:
+        """Give a replica no further jobs, and end it if none is left. Returns whether it was ended."""
+        if replica in self._usable:
+            self._usable.remove(replica)
+        if replica.is_busy:
+            return False
+        del self._replicas[replica.number]
+        replica.end()
+        return True
 
     def close(self) -> None:
         """Kill all workers."""
-        running = [member for member, _ in self._running.values()]
-        helping = [member for helpers in self._helping.values() for member in helpers]
-        for member in [*self._idle, *self._starting.values(), *self._returning.values(), *running, *helping]:
-            member.end()
+        for replica in self._replicas.values():
+            replica.end()
 
 
 def _now() -> str:

@@ -139,10 +139,7 @@ class Worker:
     def _unload(self) -> None:
         """Free the memory of the chain."""
         self._chain = None
-        gc.collect()
-        if torch.cuda.is_available():
-            with suppress(RuntimeError):  # after a device error, every call of CUDA fails
-                torch.cuda.empty_cache()
+        free_memory()
 
     def run(self, job: Job, join_replicas: Callable[[Chain], Chain] | None = None) -> Outcome:
         """Run a job; an exception is returned as the outcome's failure.
@@ -159,7 +156,7 @@ class Worker:
             chains.append(CountingChain(join_replicas(loaded) if join_replicas else loaded))
             return chains[-1]
 
-        self._set_threads(needs_chain=job.needs_chain)
+        self.set_threads(needs_chain=job.needs_chain)
         try:
             job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
@@ -170,7 +167,8 @@ class Worker:
             self._unload()  # a shard may have died: load the model again for the next job
         return watch.outcome(job.makes[-1], step=job.step, worker=self._name, failure=failure, n_tokens=n_tokens)
 
-    def _set_threads(self, *, needs_chain: bool) -> None:
+    def set_threads(self, *, needs_chain: bool) -> None:
+        """Set the number of pieces that run at the same time, for jobs that run the model or that do not."""
         if n_threads() != (threads := self._threads[needs_chain]):
             set_worker_threads(threads)
 
@@ -181,7 +179,7 @@ class Worker:
             WorkerLostError: this worker cannot go on; the other one is not to blame.
         """
         self._is_loading = False
-        self._set_threads(needs_chain=True)
+        self.set_threads(needs_chain=True)
         try:
             return task(self._load(model, offload_level=offload_level))
         except Exception as err:
@@ -199,6 +197,14 @@ class Worker:
         if self._chain is not None and failure is None:
             self._chain.everywhere(Shard.sweep_clear)
         return failure
+
+
+def free_memory() -> None:
+    """Return the memory of objects that are no longer referenced, on accelerators too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        with suppress(RuntimeError):  # after a device error, every call of CUDA fails
+            torch.cuda.empty_cache()
 
 
 def worker_name(number: int) -> str:

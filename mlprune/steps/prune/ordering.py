@@ -114,6 +114,11 @@ class OrderBlockJob(RecordJob):
         """Statistics and outlier ratios."""
         return self.ordering.needs
 
+    @property
+    def reads_block(self) -> int:
+        """The block."""
+        return self.block
+
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One block."""
         return ordering_cost(self.step, sizes, n_sparsities=len(self.ordering.sparsities))

@@ -65,6 +65,9 @@ class ScriptedWorkers:
     def free(self) -> int:
         return 0 if self.problem else self._capacity - len(self._running)
 
+    def size(self, job: Job) -> int:
+        return 1
+
     def spare(self, n_jobs: int) -> int:
         return self.free() - n_jobs
 

@@ -52,6 +52,25 @@ def test_jobs_run_after_those_they_need_and_no_more_than_workers_are_free(store:
     assert workers.most_at_once == 2
 
 
+class ShardedWorkers(ScriptedWorkers):
+    """One replica of two shards: a job that runs the model uses both."""
+
+    def size(self, job: Job) -> int:
+        return 2 if job.needs_chain else 1
+
+    def free(self) -> int:
+        n_free = self._capacity - sum(map(self.size, self._running))
+        assert n_free >= 0
+        return n_free
+
+
+def test_a_job_that_does_not_fit_beside_the_others_waits_and_smaller_ones_run(store: Store) -> None:
+    workers = ShardedWorkers()
+    jobs: list[Job] = [NamedJob("a"), BatchedJob("b", batch_tokens=16), NamedJob("c"), NamedJob("d", ("b",))]
+    assert run(jobs, workers, store).n_done == 4
+    assert workers.submitted == ["a", "c", "b", "d"]
+
+
 def test_records_that_exist_count_as_done(store: Store) -> None:
     result = run([NamedJob("b", ("a",))], ScriptedWorkers(), store, present={("masks", "a")})
     assert (result.n_done, result.n_skipped) == (1, 0)

@@ -1,9 +1,7 @@
 """Worker and shard actors, as plain objects in this process."""
 
-import gc
-import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,92 +35,58 @@ class ChainJob(StubJob):
 class FakeShardActor:
     """A shard actor without a model."""
 
-    peaks: ClassVar[list[float]] = [0.25, 64.0]
-    """Peak memory of the shards, by number of their first block."""
+    def __init__(self, peak_gib: float) -> None:
+        self._peak_gib = peak_gib
+        self.loads: list[tuple[str, range, int]] = []
+        """Model, blocks and level of offloading."""
 
-    def __init__(self, model: ModelRef, span: range, pool: object, *, offload_level: int) -> None:
-        self.model, self.span, self.offload_level = model, span, offload_level
+    def load(self, model: ModelRef, span: range, *, offload_level: int) -> None:
+        self.loads.append((model.base_model_id, span, offload_level))
+
+    def unload(self) -> None:
+        self.loads.append(("", range(0), 0))
 
     def call(self, method: Any, *args: Any) -> Any:
-        return None if method is Shard.group_limit else (self.span, self.offload_level)
+        return None if method is Shard.group_limit else self.loads[-1]
 
     def measure(self) -> None:
         pass
 
     def peak_gib(self) -> float:
-        return self.peaks[self.span.start]
+        return self._peak_gib
 
 
-@dataclass
-class FakePlacement:
-    """Records the shards that were waited for."""
-
-    waited: list[int] = field(default_factory=list)
-
-    def shard_options(self, number: int) -> dict[str, float]:
-        return {"num_cpus": float(number)}
-
-    def wait(self, shards: Sequence[object]) -> None:
-        self.waited.append(len(shards))
-
-
-class ActorFactory:
-    """Starts shard actors in this process and records their options."""
-
-    def __init__(self) -> None:
-        self.options_of: list[dict[str, object]] = []
-        self.started: list[Actor] = []
-
-    def options(self, **options: object) -> "ActorFactory":
-        self.options_of.append(options)
-        return self
-
-    def remote(self, *args: Any, **kwargs: Any) -> Actor:
-        self.started.append(Actor(FakeShardActor(*args, **kwargs)))
-        return self.started[-1]
-
-
-@pytest.fixture
-def factory(monkeypatch: pytest.MonkeyPatch) -> ActorFactory:
-    made = ActorFactory()
-    monkeypatch.setattr(actors, "actor_class", lambda _: made)
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actors.ray, "get", get)
-    return made
 
 
 @pytest.fixture
-def placement() -> FakePlacement:
-    return FakePlacement()
+def shards() -> list[Actor]:
+    return [Actor(FakeShardActor(peak)) for peak in (0.25, 64.0)]
 
 
 @pytest.fixture
-def worker(tmp_path: Path, factory: ActorFactory, placement: FakePlacement) -> WorkerActor:
+def worker(tmp_path: Path, shards: list[Any]) -> WorkerActor:
     """A worker with two shards of one block each."""
-    return WorkerActor(str(tmp_path), MODEL, TWO_SHARDS, placement=placement, number=3)  # type: ignore[arg-type]
+    return WorkerActor(str(tmp_path), MODEL, TWO_SHARDS, shards=shards, number=3)
 
 
-def test_a_worker_starts_a_shard_actor_per_range_of_blocks_and_waits_for_them(
-    worker: WorkerActor, factory: ActorFactory, placement: FakePlacement
-) -> None:
+def test_a_worker_loads_a_range_of_blocks_into_each_of_its_shards(worker: WorkerActor, shards: list[Actor]) -> None:
     spans: list[tuple[range, ...]] = []
     outcome = worker.run(ChainJob(lambda chain: spans.append(chain.spans)))
     assert outcome.failure is None
+    assert outcome.worker.startswith("worker-3")
     assert spans == [(range(1), range(1, 2))]
-    assert placement.waited == [2]
-    assert [options["num_cpus"] for options in factory.options_of] == [0.0, 1.0]
-    names = [str(options["name"]) for options in factory.options_of]
-    assert all(name.startswith("worker-3") for name in names)
-    assert ["blocks 0-0" in names[0], "blocks 1-1" in names[1]] == [True, True]
+    assert [shard.plain.loads for shard in shards] == [[("model", span, 0)] for span in spans[0]]
 
 
-def test_shards_are_started_once_for_several_jobs_and_again_offloaded(
-    worker: WorkerActor, factory: ActorFactory
-) -> None:
+def test_shards_are_loaded_once_for_several_jobs_and_again_offloaded(worker: WorkerActor, shards: list[Actor]) -> None:
     seen: list[int] = []
     for level in (0, 0, 2):
-        worker.run(ChainJob(lambda chain: seen.append(chain.on_block(0, Shard.sweep_clear)[1]), offload_level=level))  # type: ignore[func-returns-value, index]
+        worker.run(ChainJob(lambda chain: seen.append(chain.on_block(0, Shard.sweep_clear)[2]), offload_level=level))  # type: ignore[func-returns-value, index]
     assert seen == [0, 0, 2]
-    assert len(factory.started) == 4
+    assert len(shards[0].plain.loads) == 2
 
 
 @dataclass(frozen=True)
@@ -136,18 +100,18 @@ class OtherModelJob(ChainJob):
         return self.model
 
 
-def test_a_job_with_another_model_gets_shards_of_that_model(worker: WorkerActor, factory: ActorFactory) -> None:
+def test_a_job_with_another_model_gets_shards_of_that_model(worker: WorkerActor, shards: list[Actor]) -> None:
     other = replace(MODEL, base_model_id="other", n_blocks=1)
     spans: list[tuple[range, ...]] = []
     for job in (ChainJob, partial(OtherModelJob, model=other), ChainJob):
         worker.run(job(lambda chain: spans.append(chain.spans)))
     assert spans == [(range(1), range(1, 2)), (range(1),), (range(1), range(1, 2))]
-    assert [actor.plain.model for actor in factory.started] == [MODEL, MODEL, other, MODEL, MODEL]
+    assert [load[0] for load in shards[0].plain.loads] == ["model", "other", "model"]
+    assert [load[0] for load in shards[1].plain.loads] == ["model", "", "model"], "it has no block of the other model"
 
 
 def test_the_peak_memory_of_a_job_is_that_of_the_largest_process(worker: WorkerActor) -> None:
     assert worker.run(ChainJob(lambda _: None)).peak_memory_gib == 64.0
-    assert worker.run(StubJob()).peak_memory_gib < 64.0
 
 
 def test_the_outcome_is_returned_even_if_a_shard_is_lost_afterwards(
@@ -164,30 +128,34 @@ def test_the_outcome_is_returned_even_if_a_shard_is_lost_afterwards(
     assert 0 < outcome.peak_memory_gib < 64.0
 
 
-def test_no_reference_keeps_the_shards_of_an_earlier_load(worker: WorkerActor, factory: ActorFactory) -> None:
-    worker.run(ChainJob(lambda _: None))
-    first = [weakref.ref(actor) for actor in factory.started]
-    factory.started.clear()
-    worker.run(ChainJob(lambda _: None, offload_level=2))
-    gc.collect()
-    assert [reference() for reference in first] == [None, None]
-
-
-def test_a_worker_of_one_shard_runs_the_model_in_its_own_process(
-    tmp_path: Path, factory: ActorFactory, placement: FakePlacement
-) -> None:
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> ModelRef:
     folder = save_tiny_model(tmp_path / "model", "gpt2", seed=4)
-    model = ModelRef("model", str(folder), "gpt2", n_blocks=3, max_positions=64, dtype="float32")
-    worker = WorkerActor(str(tmp_path / "store"), model, ONE_SHARD, placement=placement, number=0)  # type: ignore[arg-type]
+    return ModelRef("model", str(folder), "gpt2", n_blocks=3, max_positions=64, dtype="float32")
+
+
+def test_a_worker_of_one_shard_runs_the_model_in_its_own_process(tmp_path: Path, tiny_model: ModelRef) -> None:
+    worker = WorkerActor(str(tmp_path / "store"), tiny_model, ONE_SHARD, number=0)
     spans: list[tuple[range, ...]] = []
     outcome = worker.run(ChainJob(lambda chain: spans.append(chain.spans)))
-    assert (outcome.failure, spans, factory.started) == (None, [(range(3),)], [])
+    assert (outcome.failure, spans) == (None, [(range(3),)])
 
 
-def test_a_shard_actor_calls_methods_of_its_shard_and_measures_its_memory(tmp_path: Path) -> None:
-    folder = save_tiny_model(tmp_path, "gpt2", seed=4)
-    model = ModelRef("model", str(folder), "gpt2", n_blocks=3, max_positions=64, dtype="float32")
-    actor = ShardActor(model, range(1, 3), TWO_SHARDS, offload_level=0)
-    assert actor.call(lambda shard: shard.blocks) == range(1, 3)
+def test_a_shard_actor_replaces_its_blocks_calls_them_and_measures_its_memory(
+    tmp_path: Path, tiny_model: ModelRef
+) -> None:
+    actor = ShardActor(str(tmp_path), tiny_model, TWO_SHARDS, number=0)
+    for span in (range(1), range(1, 3)):
+        actor.load(tiny_model, span, offload_level=0)
+        assert actor.call(lambda shard: shard.blocks) == span
     actor.measure()
     assert 0 < actor.peak_gib() < 64
+    actor.unload()
+    with pytest.raises(AssertionError):
+        actor.call(lambda shard: shard.blocks)
+
+
+def test_a_shard_actor_runs_jobs_that_do_not_run_the_model(tmp_path: Path, tiny_model: ModelRef) -> None:
+    actor = ShardActor(str(tmp_path), tiny_model, TWO_SHARDS, number=5)
+    outcome = actor.run(StubJob())
+    assert (outcome.failure, outcome.worker.partition(" ")[0]) == (None, "worker-5")

@@ -1,12 +1,9 @@
 """Reserving the resources of a replica, with a fake Ray."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 from ray_jobs.workers import placement_groups
 from ray_jobs.workers.placement_groups import ReplicaPlacement, format_needs
@@ -14,14 +11,10 @@ from tests.ray_jobs.workers.pools import ONE_SHARD, TWO_SHARDS
 
 
 class FakeGroup:
-    """A placement group that exists or was lost with its node."""
+    """A placement group."""
 
     def __init__(self, bundles: list[dict[str, float]], *, strategy: str, name: str) -> None:
         self.bundles, self.strategy, self.name = bundles, strategy, name
-        self.exists = True
-
-    def wait(self, _: float) -> bool:
-        return self.exists
 
 
 @pytest.fixture
@@ -57,46 +50,6 @@ def test_worker_and_shards_have_a_bundle_each_of_one_group(groups: list[FakeGrou
     assert strategies == [(group, 1), (group, 2)]
     placement.release()
     assert groups == []
-
-
-class FakeShard:
-    """A shard actor that starts at once."""
-
-    @property
-    def __ray_ready__(self) -> Any:
-        return self
-
-    def remote(self) -> "FakeShard":
-        return self
-
-
-def set_ready(monkeypatch: pytest.MonkeyPatch, rounds: Sequence[int]) -> list[int]:
-    """Set how many shards each call of `ray.wait` finds ready; returns how many each call waited for."""
-    asked: list[int] = []
-    n_ready = iter(rounds)
-
-    def wait(references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
-        asked.append(len(references))
-        n = next(n_ready)
-        return references[:n], references[n:]
-
-    monkeypatch.setattr(placement_groups.ray, "wait", wait)
-    return asked
-
-
-def test_waiting_lasts_until_all_shards_have_started(groups: list[FakeGroup], monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = set_ready(monkeypatch, [0, 1, 1])
-    ReplicaPlacement(TWO_SHARDS, name="worker-0").wait([FakeShard(), FakeShard()])
-    assert asked == [2, 2, 1]
-
-
-def test_shards_whose_node_is_lost_are_a_lost_worker(groups: list[FakeGroup], monkeypatch: pytest.MonkeyPatch) -> None:
-    set_ready(monkeypatch, [0])
-    placement = ReplicaPlacement(TWO_SHARDS, name="worker-0")
-    groups[0].exists = False
-    with pytest.raises(WorkerLostError) as caught:
-        placement.wait([FakeShard(), FakeShard()])
-    assert caught.value.context == {"shards": 2, "needed": format_needs(TWO_SHARDS)}
 
 
 @pytest.mark.parametrize(

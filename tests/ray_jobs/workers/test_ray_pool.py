@@ -5,15 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from mlprune.errors import WorkerLostError
-from ray_jobs.workers import placement_groups, ray_failures, ray_pool
+from mlprune.steps.job import Job
+from ray_jobs.workers import placement_groups, ray_failures, ray_pool, replica_actors
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.recovery import worker_health
 from ray_jobs.workers.recovery.failures import Failure
@@ -21,6 +22,14 @@ from ray_jobs.workers.recovery.worker_health import FIRST_PAUSE_S, MAX_FAILURES
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD, TWO_SHARDS
 from tests.stub_jobs import StubJob
+
+
+@dataclass(frozen=True)
+class ModelJob(StubJob):
+    """A job that runs the model."""
+
+    needs_chain: ClassVar[bool] = True
+
 
 LOST = Failure("WorkerLostError", "a shard died", is_transient=True, is_damage=False)
 WRONG = Failure("ShapeError", "does not fit", is_transient=False, is_damage=False)
@@ -70,7 +79,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     made = FakeRay()
     monkeypatch.setattr(ray_pool, "ray", made)
     monkeypatch.setattr(ray_failures, "ray", made)
-    monkeypatch.setattr(ray_pool, "actor_class", lambda _: Stub())
+    monkeypatch.setattr(replica_actors, "ray", made)
+    monkeypatch.setattr(replica_actors, "actor_class", lambda _: Stub())
     monkeypatch.setattr(placement_groups, "placement_group", made.placement_group)
     monkeypatch.setattr(placement_groups, "remove_placement_group", made.remove_placement_group)
     monkeypatch.setattr(placement_groups, "PlacementGroupSchedulingStrategy", lambda *_: "strategy")
@@ -98,7 +108,7 @@ def test_resources_of_worker_and_shards_are_reserved_together_and_returned(fake:
     shard = {"CPU": 1.0, "memory": 2**30}
     assert fake.reserved == [[{"memory": 2**29}, shard, shard]]
     workers.close()
-    assert fake.removed == 1
+    assert (fake.killed, fake.removed) == (3, 1)
 
 
 @pytest.mark.parametrize(("failure", "n_starts"), [(None, 1), (WRONG, 1), (LOST, 2)])
@@ -106,12 +116,83 @@ def test_a_replica_that_lost_a_shard_reserves_all_resources_again(
     failure: Failure | None, n_starts: int, fake: FakeRay, ends_with: Callable[[Failure | None], None]
 ) -> None:
     workers = RayWorkers("/store", MODEL, TWO_SHARDS)
-    assert workers.free() == 1
-    workers.submit(StubJob())
+    assert workers.free() == 2
+    workers.submit(ModelJob())
     ends_with(failure)
-    ((_, outcome),) = workers.wait()
+    ((_, outcome),) = finished(workers)
     assert outcome.failure == failure
     assert (len(fake.reserved), fake.removed) == (n_starts, n_starts - 1)
+
+
+def finished(workers: RayWorkers) -> list[tuple[Job, Outcome]]:
+    """The next jobs that end; actors may start before."""
+    while not (ended := workers.wait()):
+        pass
+    return ended
+
+
+def started(workers: RayWorkers, n_free: int) -> RayWorkers:
+    """Wait until all actors have started."""
+    while workers.free() < n_free:
+        pass
+    return workers
+
+
+def test_a_replica_gets_no_job_until_all_of_its_actors_have_started(fake: FakeRay) -> None:
+    workers = RayWorkers("/store", MODEL, replace(TWO_SHARDS, n_shards=3))
+    n_waits = 0
+
+    def one_more_actor(references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
+        nonlocal n_waits
+        n_waits += 1
+        return references[:1], references[1:]
+
+    fake.wait = one_more_actor  # type: ignore[method-assign]
+    assert (workers.free(), n_waits) == (3, 4)
+
+
+def test_jobs_without_the_model_use_all_shards_and_a_job_with_it_the_whole_replica(
+    fake: FakeRay, ends_with: Callable[[Failure | None], None]
+) -> None:
+    workers = started(RayWorkers("/store", MODEL, replace(TWO_SHARDS, n_workers=2)), 4)
+    free = []
+    for job in (StubJob(), StubJob(), StubJob(), ModelJob()):
+        workers.submit(job)
+        free.append(workers.free())
+    assert free == [3, 2, 1, 0], "the first two share a replica; the last one waits for the third"
+    ends_with(None)
+    for n_free in (1, 2, 2, 4):
+        finished(workers)
+        assert workers.free() == n_free
+
+
+def test_a_job_with_the_model_gets_an_idle_replica_if_there_is_one(fake: FakeRay) -> None:
+    workers = started(RayWorkers("/store", MODEL, replace(TWO_SHARDS, n_workers=2)), 4)
+    free = []
+    for job in (StubJob(), ModelJob(), StubJob()):
+        workers.submit(job)
+        free.append(workers.free())
+    assert free == [3, 1, 0]
+
+
+def test_a_replica_that_lost_an_actor_is_replaced_once_its_other_jobs_have_ended(
+    fake: FakeRay, monkeypatch: pytest.MonkeyPatch, ends_with: Callable[[Failure | None], None]
+) -> None:
+    workers = started(RayWorkers("/store", MODEL, TWO_SHARDS), 2)
+    workers.submit(StubJob())
+    workers.submit(StubJob())
+
+    def dies(*_: object, **__: object) -> Outcome:
+        raise WorkerLostError("a worker died")
+
+    monkeypatch.setattr(ray_pool.FailureClassifier, "get", dies)
+    ((_, outcome),) = finished(workers)
+    assert outcome.failure is not None
+    assert outcome.failure.error == "WorkerLostError"
+    assert (workers.free(), fake.removed) == (0, 0)
+    ends_with(None)
+    ((_, outcome),) = finished(workers)
+    assert (outcome.failure, fake.removed, len(fake.reserved)) == (None, 1, 2)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mlprune.steps.prune.sweep import SweepJob
 from mlprune.store.store import Store
 from tests.chains import TransportChain
 from tests.method_reference import LAYERS, ByHand, counted, demonstrations
+from tests.pretended_gpus import pretended_gpus
 from tests.tiny_recipes import FinishedRun, chain_of, contents, layer_inputs, method_recipe, reference_model
 
 XGLM = FAMILIES["xglm"]
@@ -220,12 +222,18 @@ def test_shards_and_masks_left_on_the_chain_change_no_byte(
     assert_same_files(store, method_run.store, job)
 
 
+@pytest.mark.parametrize("n_gpus", [0, 1])
 @pytest.mark.parametrize("name", ["contrast", "sparsegpt"])
 def test_of_a_shard_only_hidden_states_and_descriptions_of_files_are_sent(
-    method_run: FinishedRun, tmp_path: Path, name: str
+    method_run: FinishedRun, tmp_path: Path, name: str, n_gpus: int
 ) -> None:
+    """Pickling a tensor of a pretended GPU raises."""
+    with pretended_gpus(n_gpus) if n_gpus else nullcontext():
+        _check_what_a_shard_sends(method_run, with_sets_only(method_run, tmp_path / "store"), name)
+
+
+def _check_what_a_shard_sends(method_run: FinishedRun, store: Store, name: str) -> None:
     job = sweep_of(method_run, name)
-    store = with_sets_only(method_run, tmp_path / "store")
     chain = TransportChain(local_chain(Path(method_run.plan.model.path), n_shards=3))
     job.run(store, lambda: chain)
     assert_same_files(store, method_run.store, job)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import RayError
 
-from ray_jobs.workers import ray_failures, ray_pool
+from ray_jobs.workers import ray_failures, ray_pool, replica_actors
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.worker import Outcome
@@ -73,7 +73,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     made = FakeRay()
     monkeypatch.setattr(ray_pool, "ray", made)
     monkeypatch.setattr(ray_failures, "ray", made)
-    monkeypatch.setattr(ray_pool, "actor_class", lambda _: made)
+    monkeypatch.setattr(replica_actors, "ray", made)
+    monkeypatch.setattr(replica_actors, "actor_class", lambda _: made)
     return made
 
 

@@ -53,7 +53,7 @@ def workers(model: ModelRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ray, "get", get)
     monkeypatch.setattr(ray, "wait", lambda references, **_: (references, []))
     pool = replace(ONE_SHARD, n_blocks=3, resident=(3,))
-    made = [WorkerActor(str(tmp_path), model, pool, placement=None, number=n) for n in range(2)]  # type: ignore[arg-type]
+    made = [WorkerActor(str(tmp_path), model, pool, number=n) for n in range(2)]
     return [Actor(worker) for worker in made]
 
 
