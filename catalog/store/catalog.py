@@ -24,7 +24,7 @@ from catalog.results import QueryResult, Value
 from catalog.sql_files import statement
 from catalog.store.artefact_tables import artefact_table
 from catalog.store.connections import connect, is_damage, is_locked, one_line, run_query, run_query_in_arrow
-from catalog.store.database_file import FILE_NAME, quarantine_file
+from catalog.store.database_file import FILE_NAME, put_aside_unless_file, quarantine_file
 from catalog.store.reader import Reader
 from catalog.store.shared_copy import SharedCatalog, cache_folder
 from catalog.store.update import n_missing, update_file
@@ -108,6 +108,9 @@ class Catalog:
 
     def _fold_file(self, path: Path) -> FoldResult:
         """Fold into the file. A damaged file is moved to the quarantine and built again."""
+        if not put_aside_unless_file(path):
+            logger.warning("%s is not a file and cannot be moved, answering from memory", path)
+            return FoldResult(n_records=0, n_rows=0, persisted=False)
         for is_first in (True, False):
             try:
                 return update_file(path, self.store)

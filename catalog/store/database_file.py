@@ -1,6 +1,7 @@
 """The catalog file: quarantine of a damaged file, and a consistent copy of a file that is in use."""
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def quarantine_file(path: Path) -> bool:
     """
     target = path.with_name(f"{path.name}.damaged-1")
     try:
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
         write_ahead_log(target).unlink(missing_ok=True)
         path.rename(target)
         if write_ahead_log(path).exists():
@@ -32,6 +35,14 @@ def quarantine_file(path: Path) -> bool:
         return False
     logger.warning("the catalog file is damaged; it is moved to %s and built again from the records", target.name)
     return True
+
+
+def put_aside_unless_file(path: Path) -> bool:
+    """Move a folder, pipe or looping link in place of a catalog file aside; DuckDB would wait for a pipe.
+
+    Returns: whether the path is now a file, or free.
+    """
+    return path.is_file() or not os.path.lexists(path) or quarantine_file(path)
 
 
 def snapshot_copy(path: Path, folder: Path) -> Path | None:
@@ -43,8 +54,11 @@ def snapshot_copy(path: Path, folder: Path) -> Path | None:
     consistent. The write-ahead log is not copied: it may refer to blocks that were copied before they were written. Its
     changes are folded from the records instead. A metadata block that was copied during a write has a wrong checksum.
 
-    Returns: the copy; None if the folder has too little space, or every attempt coincided with a checkpoint.
+    Returns: the copy; None if it is not a file, the folder has too little space, or every attempt coincided with a
+        checkpoint.
     """
+    if not path.is_file():
+        return None
     copy = folder / FILE_NAME
     for _ in range(MAX_COPY_ATTEMPTS):
         if path.stat().st_size > shutil.disk_usage(folder).free // 2:

@@ -5,7 +5,7 @@ from pathlib import Path
 from catalog.ingest.fold import FoldResult
 from catalog.store.catalog import Catalog
 from catalog.store.connections import connect, require_free
-from catalog.store.database_file import write_ahead_log
+from catalog.store.database_file import put_aside_unless_file, write_ahead_log
 from catalog.store.update import update_connection
 from mlprune.atomic import remove_left_over, unfinished_path
 from mlprune.errors import StoreError
@@ -35,6 +35,7 @@ def rebuild(store: Store) -> FoldResult:
 
 def _rebuild_file(store: Store, path: Path) -> FoldResult:
     path.parent.mkdir(parents=True, exist_ok=True)
+    put_aside_unless_file(path)
     remove_left_over(path, REBUILDING)
     fresh = unfinished_path(path, REBUILDING)
     try:

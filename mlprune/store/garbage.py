@@ -71,8 +71,9 @@ def remove_garbage(store: Store, garbage: Garbage) -> int:
     """Remove the listed files, except those that a record references by now; return how many were removed.
 
     Raises:
-        StoreError: a run is writing to the store, or a record or a segment cannot be read.
+        StoreError: a run is writing to the store, a record or a segment cannot be read, or the folder is read-only.
     """
+    store.require_writable()
     now = _store_time(store)
     if claims := living_claims(store, now=now):
         raise StoreError(

@@ -46,12 +46,14 @@ def test_an_export_below_a_file_is_refused(below_a_file: Path, small_run: Finish
 def test_a_read_only_store_is_refused_by_commands_that_write_to_it(small_run: FinishedRun, tmp_path: Path) -> None:
     store = Path(copy_of(small_run.store, tmp_path / "store").uri)
     recipe = write_recipe(small_run.recipe_path.parent, {**small_recipe(), "name": "another"}, name="another.yaml")
+    (store / "masks" / "unreferenced").write_bytes(b"x")
     before = sorted(store.rglob("*"))
     commands = (
         ("run", recipe, "--address", "none"),
         ("catalog", "rebuild"),
         ("rescore", "--rule", "candidate_sum"),
         ("store", "compact"),
+        ("gc", "--delete", "--min-age-hours", "0"),
     )
     with read_only(store):
         for command in commands:
