@@ -163,7 +163,7 @@ def _run_recipe(
         next_commands=commands,
         problem=result.problem,
     )
-    console.print(_format_summary(summary, store_uri=store_uri))
+    console.print(_format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
     return summary
 
 

@@ -1,4 +1,4 @@
-"""Imports of commands: a command that computes nothing does not wait for large libraries to load."""
+"""Runs of recipes: what is imported for them, and how a run without workers ends."""
 
 import os
 import subprocess
@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mlprune.models import metadata_cache
 from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe
-from tests.tiny_recipes import FinishedRun, copy_of
+from ray_jobs.driver.run_recipe import run_recipe
+from ray_jobs.workers import in_process
+from tests.tiny_recipes import FinishedRun, copy_of, small_recipe, write_recipe
 
 ROOT = Path(__file__).parents[3]
 LOADED = """
@@ -63,3 +66,16 @@ def test_an_import_without_a_hub_ends_before_the_code_of_models_is_loaded(
     stderr = loaded("import", "facebook/xglm-564M", tmp_path / "out")
     assert "cannot be reached" in stderr
     assert "loaded: []" in stderr
+
+
+def test_a_run_whose_only_worker_has_a_broken_device_ends_with_code_3_and_its_reason(
+    own_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(in_process, "load_model", load)
+    summary = run_recipe(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"), address="none")
+    assert (summary.exit_code, summary.n_failed, summary.next_commands) == (3, 0, ())
+    assert summary.n_skipped > 0
+    assert "illegal memory access" in capsys.readouterr().err
