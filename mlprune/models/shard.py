@@ -18,12 +18,13 @@ from torch import Tensor
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.block_batching import finish, run_blocks_in_step
 from mlprune.models.inference.visitor import Result, ShardMessage
+from mlprune.models.masks.block_changes import ReadChanges
 from mlprune.models.messages import SweepObservation, SweepStates, TokenBatch
 from mlprune.models.placement.budget import GroupLimit
 
 if TYPE_CHECKING:  # these import transformers, which takes seconds
     from mlprune.models.inference.block_runner import BlockRunner
-    from mlprune.models.masking import MaskedBlocks
+    from mlprune.models.masks.masking import MaskedBlocks
     from mlprune.models.placement.offloading import OffloadedParts
     from mlprune.models.sweep_states import ResidentStates
 
@@ -202,6 +203,19 @@ class Shard:
         """
         self._offloaded.wait()
         self.masks.set_all(masks or {})
+
+    @torch.inference_mode()
+    def exchange_changes(self, read: ReadChanges) -> None:
+        """Replace the masks and new weights of all blocks of the shard by those of another variant.
+
+        Args:
+            read: returns the changes of a block; called once per block, possibly in several threads.
+        Raises: any error of `read`, and
+            ModelError: a layer does not exist.
+            ShapeError: a mask or a weight does not fit.
+        """
+        self._offloaded.wait()
+        self.masks.exchange(read)
 
     @torch.inference_mode()
     def prune_block(self, block: int, choose: ChooseMasks[Extra]) -> Extra:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
@@ -10,10 +11,10 @@ from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, weight_n
 from mlprune.models.families.records import Family
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.onednn_layers import use_onednn
-from mlprune.models.masking import MaskedBlocks
+from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.models.meta_model import MetaModel
 from mlprune.models.placement.budget import MemoryBudget, group_limit
-from mlprune.models.placement.device_budget import ALL_DEVICES, DeviceBudget
+from mlprune.models.placement.device_budget import ALL_DEVICES, DeviceBudget, DeviceMemory
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.models.placement.offloading import OffloadedParts
 from mlprune.models.placement.placed_modules import PlacedModules
@@ -65,9 +66,25 @@ def load_shard(
         lambda block, layers: stored_weights(path, family, block, layers=layers, dtype=dtype),
         offloaded=offloaded.blocks,
         in_memory=offloaded.has,
+        spare_bytes=_spare_bytes(accelerators),
     )
     limit = group_limit(footprint(path, dtype)) if offloaded else None
     return Shard(runner, masks, offloaded=offloaded, sweep_states=ResidentStates(runner), limit=limit)
+
+
+def _spare_bytes(accelerators: DeviceBudget) -> dict[torch.device, int]:
+    """Return the bytes for dense copies on each accelerator, after the weights were loaded.
+
+    Without a plan of the working memory, or after memory ran out, there is no room for copies.
+    """
+    is_planned = accelerators.working_bytes > 0 and accelerators.device_share == 1.0
+    if not is_planned or not torch.cuda.is_available():
+        return {}
+    devices = [torch.device("cuda", n) for n in range(accelerators.n_used(torch.cuda.device_count()))]
+    memory = [DeviceMemory(*torch.cuda.mem_get_info(device)) for device in devices]
+    rooms = accelerators.weight_rooms(memory, weight_bytes=0)
+    loaded = [torch.cuda.memory_allocated(device) if accelerators.n_devices < 1 else 0 for device in devices]
+    return {device: max(0, room - used) for device, room, used in zip(devices, rooms, loaded, strict=True)}
 
 
 def stored_weights(

@@ -91,7 +91,7 @@ class ResidentStates:
 
     def accept(self, key: Hashable, batch: SweepStates) -> None:
         """Keep states that another shard released."""
-        self._states[key] = SweepStates(batch.states.to(self._runner.device), batch.counted)
+        self._states[key] = SweepStates(self._runner.receive(batch.states), batch.counted)
 
     def clear(self) -> None:
         """Drop all states and observations."""

@@ -2,15 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.numeric.masks.packing import pack_levels, unpack_kept
+from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.numeric.masks.packing import kept_bits, pack_levels
 from mlprune.parallel import parallel_map
+from mlprune.pruning.level_cache import LevelCache, PackedLevels
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -31,17 +31,9 @@ SCHEMA = {
 NEEDED = {"layer", "shape", "sparsities", "levels"}
 """Columns that every mask file has; files of earlier versions lack some of the other columns."""
 
-CACHED_BYTES = 2**20
-"""Largest mask file that stays in memory after it was read: evaluations read the masks of small models often."""
-
-
-@dataclass(frozen=True)
-class _Packed:
-    """The packed levels of one layer."""
-
-    levels: bytes
-    shape: tuple[int, int]
-    n_levels: int
+CACHED_BYTES = 2**28
+"""Bytes of mask files that stay in memory after they were read, packed: five bits per weight for twenty sparsities."""
+_CACHE = LevelCache(CACHED_BYTES)
 
 
 def mask_path(ordering_id: str, block: int) -> str:
@@ -74,10 +66,10 @@ def fingerprint(layers: Iterable[tuple[int, str, str]]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def read_keep_masks(
+def read_packed_masks(
     store_uri: str, artefact: Artefact, level: int, *, layers: Iterable[str] | None = None
-) -> dict[str, Tensor]:
-    """Return layer -> keep mask [out, in] of one sparsity of a mask file. Small files stay in memory.
+) -> dict[str, PackedMask]:
+    """Return layer -> keep mask of one sparsity of a mask file. The files that were used last stay in memory.
 
     Args:
         level: index of the sparsity.
@@ -85,14 +77,23 @@ def read_keep_masks(
     Raises:
         DamagedArtefactError: the file is missing, differs from its record, or is not a mask file.
     """
-    packed = _cached(store_uri, artefact) if artefact.n_bytes <= CACHED_BYTES else _load(store_uri, artefact)
+    packed = _CACHE.get((store_uri, artefact), lambda: _load(store_uri, artefact))
+
+    def kept(layer: str) -> PackedMask:
+        of_layer = packed[layer]
+        bits = kept_bits(of_layer.levels, of_layer.shape, of_layer.n_levels, level=level)
+        return PackedMask(bits, of_layer.shape)
+
     names = tuple(packed if layers is None else layers)
-
-    def kept(layer: str) -> Tensor:
-        levels = packed[layer]
-        return unpack_kept(levels.levels, levels.shape, levels.n_levels, level=level)
-
     return dict(zip(names, parallel_map(kept, names), strict=True))
+
+
+def read_keep_masks(
+    store_uri: str, artefact: Artefact, level: int, *, layers: Iterable[str] | None = None
+) -> dict[str, Tensor]:
+    """Return layer -> keep mask, bool [out, in]; args and raises as `read_packed_masks`."""
+    packed = read_packed_masks(store_uri, artefact, level, layers=layers)
+    return dict(zip(packed, parallel_map(PackedMask.unpack, packed.values()), strict=True))
 
 
 def stored_keep_masks(
@@ -102,19 +103,14 @@ def stored_keep_masks(
     return read_keep_masks(store_uri, artefact, level, layers=weights), None
 
 
-@lru_cache(maxsize=256)
-def _cached(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
-    return _load(store_uri, artefact)
-
-
-def _load(store_uri: str, artefact: Artefact) -> dict[str, _Packed]:
+def _load(store_uri: str, artefact: Artefact) -> dict[str, PackedLevels]:
     columns = Store(store_uri).read_table(artefact)
     if not set(columns) >= NEEDED:
         raise DamagedArtefactError(
             "a mask file lacks columns", path=artefact.path, expected=sorted(NEEDED), got=sorted(columns)
         )
     return {
-        layer: _Packed(packed, (int(shape[0]), int(shape[1])), len(sparsities))
+        layer: PackedLevels(packed, (int(shape[0]), int(shape[1])), len(sparsities))
         for layer, shape, sparsities, packed in zip(
             columns["layer"], columns["shape"], columns["sparsities"], columns["levels"], strict=True
         )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mlprune.models.families.records import Family
 from mlprune.numeric.masks.keep_masks import keep_mask, packed_mask, removed_counts
+from mlprune.numeric.masks.packing import levels_on_cpu
 from mlprune.numeric.selection.levels import levels_of
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS, LayerInputs
 from mlprune.parallel import parallel_map
@@ -92,8 +93,9 @@ def layer_scores(weight: Tensor, *, score: ScoreSpec, block: int, layer: str, fa
 def described_levels(
     levels: Tensor, sparsities: Sequence[float], *, n_silent_features: int = 0, n_dampings: int | None = None
 ) -> LayerLevels:
-    """Return levels together with their counts and hashes."""
+    """Return levels on the CPU, together with their counts and hashes."""
     n = len(sparsities)
+    levels = levels_on_cpu(levels, n)
     hashes = tuple(mask_sha256(keep_mask(levels, level)) for level in range(n))
     counts = tuple(removed_counts(levels, n))
     return LayerLevels(levels, tuple(sparsities), counts, hashes, n_silent_features, n_dampings)

@@ -1,13 +1,14 @@
 """Files of changed weights, for variants whose remaining weights have new values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.pruning.mask_files import stored_keep_masks
+from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.pruning.mask_files import read_packed_masks, stored_keep_masks
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
@@ -32,6 +33,22 @@ def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
         return dict(load(store.read_bytes(artefact)))
     except SafetensorError as err:
         raise DamagedArtefactError("a file of changed weights is damaged", path=artefact.path, reason=str(err)) from err
+
+
+def stored_changes(
+    block: int, *, store_uri: str, masks: Sequence[Artefact], level: int, weights: Sequence[Artefact]
+) -> BlockChanges:
+    """Return the changes of a block at one sparsity; shards call it to apply a variant from the store.
+
+    Args:
+        masks: the mask files, in the order of blocks.
+        level: index of the sparsity.
+        weights: the files of changed weights, in the order of blocks; empty if no weight changed.
+    Raises:
+        DamagedArtefactError: a file is missing, differs from its record, or has another content.
+    """
+    changed = read_block_weights(Store(store_uri), weights[block]) if weights else {}
+    return BlockChanges(read_packed_masks(store_uri, masks[block], level), changed)
 
 
 def stored_weights(

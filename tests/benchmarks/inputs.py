@@ -1,5 +1,6 @@
 """Inputs of the benchmark: a random XGLM, a corpus with demonstrations of given lengths, and recipes for them."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, XGLMConfig, XGLMForCausalLM
 
 from mlprune.hashing import ordered_by_hash
+from mlprune.models.tokenizer_checks import SENTENCE
 
 LANGUAGES = {"en": "English", "fr": "French", "es": "Spanish", "de": "German", "sw": "Swahili", "hi": "Hindi"}
 PAIRS = tuple(f"{source}-en" for source in LANGUAGES if source != "en")
@@ -23,6 +25,8 @@ SPARSITY = 0.5
 SIDE_TOKENS = 3
 """Tokens of one side of a shot in addition to its words: language, colon, end of sequence."""
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+ENGLISH_WORDS = sorted(set(re.findall(r"\w+|[^\w\s]+", SENTENCE)))
+"""Words that mlprune requires every tokenizer to know."""
 PAD = SPECIAL_TOKENS.index("<pad>")
 
 
@@ -99,12 +103,18 @@ def write_inputs(folder: Path, size: Size) -> None:
 def _tokenizer(size: Size) -> PreTrainedTokenizerFast:
     """A tokenizer with one token per word, so that the corpus determines the lengths."""
     words = [*SPECIAL_TOKENS, ":", *LANGUAGES.values()]
-    words += [f"w{number}" for number in range(size.vocabulary - len(words))]
+    words += [f"w{number}" for number in range(_n_words(size))]
+    words += ENGLISH_WORDS
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
     )
+
+
+def _n_words(size: Size) -> int:
+    """Number of different words in the corpus."""
+    return size.vocabulary - len(SPECIAL_TOKENS) - 1 - len(LANGUAGES) - len(ENGLISH_WORDS)
 
 
 def sample_lengths(size: Size) -> list[int]:
@@ -116,7 +126,7 @@ def sample_lengths(size: Size) -> list[int]:
 def _sentences(size: Size, *, seed: int, side: str) -> list[str]:
     """Lines of a language. With one shot, the demonstrations of every seed have exactly the given lengths."""
     generator = torch.Generator().manual_seed(seed)
-    n_words = size.vocabulary - len(SPECIAL_TOKENS) - 1 - len(LANGUAGES)
+    n_words = _n_words(size)
     lengths = _line_lengths(size)
     sentences = []
     for line in range(N_LINES):

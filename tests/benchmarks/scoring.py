@@ -46,6 +46,8 @@ EXAMPLES = 96
 SMALL_EXAMPLES = 12
 EXAMPLES_A_VARIANT = 12
 VARIANTS = 20
+TWENTY_TIMES = 1.3
+"""One run must be so many times as fast as separate loads."""
 HYPOTHESES = 3
 """Hypotheses per premise, as in XNLI."""
 BATCH_TOKENS = AUTO_BATCH_TOKENS["cpu"]
@@ -55,6 +57,8 @@ THEIR_BATCH = 64
 OTHER_BATCHES = (1, 16)
 TEMPLATE = "{premise} w1 w2 {label} w6 {hypothesis}"
 LABELS = ("w3", "w4", "w5")
+FIRST_TEXTS = ["w7 w8 w9"]
+"""A first request, during which the system reads the weights: part of a load where loads are compared."""
 SAME = 1e-4
 EQUAL = "largest difference of a sum, beyond what rounding theirs to float32 makes of it"
 
@@ -137,14 +141,17 @@ def one_run(folder: Path, texts: list[list[str]]) -> dict[str, Any]:
     started = perf_counter()
     chain = _our_chain(folder, "float32")
     model = _our_model(chain, folder)
+    model.loglikelihood(asked([FIRST_TEXTS]))
+    load, swap = perf_counter() - started, 0.0
     requests = asked(texts)
-    in_place = 0.0
     for variant_id in variants:
         began = perf_counter()
         apply_variant(chain, store, variant_id)
-        in_place += perf_counter() - began
+        swap += perf_counter() - began
         model.loglikelihood(requests)
-    return {"seconds": perf_counter() - started, "masks": in_place, "n_variants": len(variants)}
+    seconds = perf_counter() - started
+    scoring = seconds - load - swap
+    return {"seconds": seconds, "load": load, "swap": swap, "scoring": scoring, "n_variants": len(variants)}
 
 
 def _our_chain(folder: Path, dtype: Any) -> Chain:
@@ -158,13 +165,16 @@ def _our_model(chain: Chain, folder: Path) -> ChainModel:
 
 
 def _timed(answer: Callable[[list[Instance]], Answers], texts: list[list[str]], loaded: float) -> dict[str, Any]:
-    answer(asked([["w7 w8 w9"]]))
+    began = perf_counter()
+    answer(asked([FIRST_TEXTS]))
+    first = perf_counter() - began
     requests = asked(texts)
     started = perf_counter()
     answers = answer(requests)
     seconds = perf_counter() - started
     peak = memory_bytes("VmHWM")
-    return {"seconds": seconds, "load": loaded, "peak_bytes": peak, "answers": [list(one) for one in answers]}
+    answered = [list(one) for one in answers]
+    return {"seconds": seconds, "load": loaded, "first": first, "peak_bytes": peak, "answers": answered}
 
 
 @dataclass
@@ -259,10 +269,18 @@ def twenty_rows(bench: Bench) -> list[Row]:
         ("twenty ours", "our own class", ours, (few, "float32")),
     ):
         one = bench.made(name, function, *arguments)
-        separate = own["n_variants"] * (one["load"] + one["seconds"])
-        what = f"{own['n_variants']} variants, {EXAMPLES_A_VARIANT} examples each, against as many loads by {words}"
-        figures = (f"{separate:.1f} s", f"{own['seconds']:.1f} s", f"{separate / own['seconds']:.1f}x")
-        rows.append(Row(name, what, *figures, "", None))
+        n = own["n_variants"]
+        loads, scoring = n * (one["load"] + one["first"]), n * one["seconds"]
+        what = f"{n} variants, {EXAMPLES_A_VARIANT} examples each, against as many loads by {words}"
+        for part, separate, together in (
+            ("", loads + scoring, own["seconds"]),
+            (": loads, and one load with swaps", loads, own["load"] + own["swap"]),
+            (": scoring", scoring, own["scoring"]),
+        ):
+            figures = (f"{separate:.1f} s", f"{together:.1f} s", f"{separate / together:.1f}x")
+            bound = "" if part else f"{TWENTY_TIMES:g}x"
+            is_reached = None if part else separate / together >= TWENTY_TIMES
+            rows.append(Row(name + part.replace(":", ""), what + part, *figures, bound, is_reached))
     return rows
 
 

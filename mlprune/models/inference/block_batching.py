@@ -53,7 +53,7 @@ def run_blocks_in_step(runner: BlockRunner, messages: Sequence[ShardMessage[Resu
         if runner.is_first:
             message.states = message.visitor.start(runner)
         else:
-            message.states = tuple(states.to(runner.device) for states in message.states)
+            message.states = tuple(runner.receive(states) for states in message.states)
 
     if messages and runner.is_first:
         load(EMBEDDINGS)

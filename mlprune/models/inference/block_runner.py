@@ -14,6 +14,7 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from mlprune.errors import ModelError
 from mlprune.models.families.records import Family
 from mlprune.models.hooks import LayerHooks
+from mlprune.models.inference.block_calls import calls_on
 from mlprune.models.inference.call_capture import hidden_of, prepare
 from mlprune.models.inference.key_value_caches import KeyValueCaches
 from mlprune.models.messages import HiddenStates
@@ -39,6 +40,7 @@ class BlockRunner:
         every_block = list(model.get_submodule(family.blocks).children())
         self.n_blocks = len(every_block)
         self.modules: Mapping[int, nn.Module] = {block: every_block[block] for block in blocks}
+        self._devices = {block: _device_of(module) for block, module in self.modules.items()}
         self.logit_softcap = _logit_softcap(model.config)
         head = model.get_submodule(family.head)
         assert isinstance(head, nn.Linear), "a model is checked when it is built"
@@ -88,7 +90,16 @@ class BlockRunner:
             inputs["position_ids"] = positions.to(self.device)
         with self._embedding_lock:
             capture = prepare(self.model, self.family, **inputs)
-        return HiddenStates(capture.hidden, dict(enumerate(capture.calls)))
+        return self.receive(HiddenStates(capture.hidden, dict(enumerate(capture.calls))))
+
+    def receive(self, states: HiddenStates) -> HiddenStates:
+        """Move states to the shard's first device, and the calls of its blocks to theirs: a mask once per device."""
+        calls = dict(states.calls)
+        if set(self._devices.values()) != {torch.device("cpu")}:
+            for device in dict.fromkeys(self._devices.values()):
+                on_device = [block for block in calls if self._devices.get(block) == device]
+                calls |= calls_on({block: calls[block] for block in on_device}, device)
+        return HiddenStates(states.hidden.to(self.device), calls)
 
     def set_shifts(self, shifts: Mapping[int, Tensor]) -> None:
         """Set the vectors to add to the hidden states of all tokens after some blocks; they replace earlier ones.
@@ -110,6 +121,12 @@ class BlockRunner:
         """Apply the final norm to [..., d]; the result is on the head's device."""
         normed: Tensor = self._final_norm(hidden)
         return normed.to(self.head.weight.device)
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    """Return the device of a block; an offloaded one runs on the CPU."""
+    device = next(module.parameters()).device
+    return torch.device("cpu") if device.type == "meta" else device
 
 
 def _logit_softcap(config: PretrainedConfig) -> float | None:

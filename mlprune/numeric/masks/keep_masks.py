@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, unknown
-from mlprune.numeric.masks.packing import MAX_LEVELS, check_n_levels
+from mlprune.numeric.masks.packing import MAX_LEVELS, check_n_levels, pack_flags
 from mlprune.numeric.selection.rows import level_sizes
 
 
@@ -101,7 +101,7 @@ def packed_mask(mask: Tensor) -> bytes:
     """
     if mask.dtype != torch.bool:
         raise ShapeError("a mask is not boolean", expected="bool", got=str(mask.dtype))
-    return np.packbits(mask.detach().cpu().numpy().reshape(-1), bitorder="little").tobytes()
+    return pack_flags(mask).tobytes()
 
 
 def _check_masks(masks: Sequence[Tensor]) -> None:

@@ -1,4 +1,7 @@
-"""Packed levels: the fewest bits per weight, in one fixed order."""
+"""Packed levels and masks: the fewest bits per weight, in one fixed order.
+
+Tensors on another device are packed there, so that only packed bits are copied to the CPU.
+"""
 
 import numpy as np
 import torch
@@ -6,9 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlprune.errors import ShapeError
+from mlprune.numeric.selection.sortable_bits import compiled
 
 MAX_LEVELS = 255
 """Levels are uint8, and one value means that no sparsity removes the weight."""
+
+_BYTES_TOGETHER = 4096
+"""Bytes of every plane that are compared at a time."""
 
 
 def pack_levels(levels: Tensor, n_levels: int) -> bytes:
@@ -26,10 +33,12 @@ def pack_levels(levels: Tensor, n_levels: int) -> bytes:
         ShapeError: a level is above `n_levels`, or `n_levels` is out of range.
     """
     check_n_levels(n_levels)
-    flat = levels.detach().cpu().contiguous().numpy().reshape(-1)
-    _check_highest(flat, n_levels)
-    planes = [np.packbits(flat & np.uint8(1 << bit), bitorder="little") for bit in range(n_levels.bit_length())]
-    return b"".join(plane.tobytes() for plane in planes)
+    levels = levels.detach()
+    if levels.device.type == "cpu":
+        _check_highest(levels.contiguous().numpy().reshape(-1), n_levels)
+    elif levels.numel() and int(levels.max()) > n_levels:
+        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=int(levels.max()))
+    return b"".join(pack_flags(levels.bitwise_and(1 << bit)).tobytes() for bit in range(n_levels.bit_length()))
 
 
 def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
@@ -51,25 +60,73 @@ def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
     return torch.from_numpy(flat).reshape(shape)
 
 
+def levels_on_cpu(levels: Tensor, n_levels: int) -> Tensor:
+    """Return levels, [out, in] uint8, on the CPU; those on another device are copied as packed bits."""
+    if levels.device.type == "cpu":
+        return levels
+    return unpack_levels(pack_levels(levels, n_levels), (levels.shape[0], levels.shape[1]), n_levels)
+
+
 def unpack_kept(data: bytes, shape: tuple[int, int], n_levels: int, *, level: int) -> Tensor:
-    """Return the keep mask of one sparsity without unpacking the levels: eight weights are compared at once.
+    """Return the keep mask of one sparsity without unpacking the levels; args and raises as `kept_bits`.
+
+    Returns: [out, in], bool, on the CPU; True where the level is above `level`.
+    """
+    return unpack_flags(kept_bits(data, shape, n_levels, level=level), shape)
+
+
+def kept_bits(data: bytes, shape: tuple[int, int], n_levels: int, *, level: int) -> NDArray[np.uint8]:
+    """Return the packed keep mask of one sparsity from packed levels: eight weights are compared at once.
 
     Args:
-        data: what `pack_levels` returned.
+        data: what `pack_levels` returned, or a view of it.
         shape: (out, in).
         n_levels: number of sparsities, 1 to 255.
         level: index of the sparsity, 0 to n_levels - 1.
-    Returns: [out, in], bool, on the CPU; True where the level is above `level`.
+    Returns: [ceil(out * in / 8)], packed like a plane; 1 where the level is above `level`.
     Raises:
         ShapeError: as `unpack_levels`, or there is no such sparsity.
     """
     if not 0 <= level < n_levels:
         raise ShapeError("no such level", expected=f"0 <= level < {n_levels}", got=level)
-    planes = _planes(data, shape, n_levels)
-    if _above(planes, n_levels).any():
+    planes, n_weights = _planes(data, shape, n_levels), shape[0] * shape[1]
+    kept = np.empty(planes.shape[1], dtype=np.uint8)
+    if _fill_above(planes, n_levels, kept):
         raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got="more")
-    kept = np.unpackbits(_above(planes, level), count=shape[0] * shape[1], bitorder="little")
-    return torch.from_numpy(kept.view(np.bool_)).reshape(shape)
+    _fill_above(planes, level, kept)
+    if n_weights % 8:
+        kept[-1] &= (1 << n_weights % 8) - 1
+    return kept
+
+
+def pack_flags(flags: Tensor) -> NDArray[np.uint8]:
+    """Pack flags of any shape row-major, eight per byte, on their device; the last byte is padded with zeros.
+
+    Args:
+        flags: bool, or an integer that is not 0 where the flag is set; any device and memory layout.
+    Returns: [ceil(number of flags / 8)].
+    """
+    if flags.device.type == "cpu":
+        return np.packbits(flags.detach().numpy().reshape(-1), bitorder="little")
+    flat = flags.detach().ne(0).reshape(-1).to(torch.uint8)
+    padded = torch.cat([flat, flat.new_zeros(-flat.numel() % 8)]).reshape(-1, 8)
+    packed: NDArray[np.uint8] = padded.mul(_bit_values(flags.device)).sum(dim=1, dtype=torch.uint8).cpu().numpy()
+    return packed
+
+
+def unpack_flags(bits: NDArray[np.uint8], shape: tuple[int, int], *, device: torch.device | None = None) -> Tensor:
+    """Unpack the result of `pack_flags` to bool of a shape. Another device than the CPU gets the bits only."""
+    n_flags = shape[0] * shape[1]
+    if device is None or device.type == "cpu":
+        return torch.from_numpy(np.unpackbits(bits, count=n_flags, bitorder="little").view(np.bool_)).reshape(shape)
+    packed = torch.from_numpy(bits).to(device).unsqueeze(1)
+    return packed.bitwise_and(_bit_values(device)).ne(0).reshape(-1)[:n_flags].reshape(shape)
+
+
+def _bit_values(device: torch.device) -> Tensor:
+    """Return the values of the eight bits of a byte, the least significant first, made on a device."""
+    ones = torch.ones(8, dtype=torch.uint8, device=device)
+    return ones.bitwise_left_shift(torch.arange(8, dtype=torch.uint8, device=device))
 
 
 def _planes(data: bytes, shape: tuple[int, int], n_levels: int) -> NDArray[np.uint8]:
@@ -81,17 +138,32 @@ def _planes(data: bytes, shape: tuple[int, int], n_levels: int) -> NDArray[np.ui
     return np.frombuffer(data, dtype=np.uint8).reshape(n_planes, plane_bytes)
 
 
-def _above(planes: NDArray[np.uint8], bound: int) -> NDArray[np.uint8]:
-    """Return [bytes] with one bit per weight: 1 if its level is above the bound. The highest differing bit decides."""
-    above: NDArray[np.uint8] = np.zeros_like(planes[0])
-    equal = np.full_like(planes[0], 0xFF)
-    for bit in reversed(range(len(planes))):
-        if bound >> bit & 1:
-            equal &= planes[bit]
-        else:
-            above |= equal & planes[bit]
-            equal &= ~planes[bit]
-    return above
+@compiled
+def _fill_above(planes: NDArray[np.uint8], bound: int, above: NDArray[np.uint8]) -> bool:
+    """Fill [bytes] with one bit per weight: 1 if its level is above the bound. Return whether any is.
+
+    The highest differing bit decides. A few bytes of all planes are compared at a time, so that they stay in the cache.
+    """
+    n_planes, n_bytes = planes.shape
+    equal = np.empty(min(_BYTES_TOGETHER, n_bytes), dtype=np.uint8)
+    is_any = np.uint8(0)
+    for start in range(0, n_bytes, _BYTES_TOGETHER):
+        n = min(_BYTES_TOGETHER, n_bytes - start)
+        part = above[start : start + n]
+        part[:] = 0
+        equal[:n] = 0xFF
+        for bit in range(n_planes - 1, -1, -1):
+            plane = planes[bit, start : start + n]
+            if bound >> bit & 1:
+                for i in range(n):
+                    equal[i] &= plane[i]
+            else:
+                for i in range(n):
+                    part[i] |= equal[i] & plane[i]
+                    equal[i] &= ~plane[i]
+        for i in range(n):
+            is_any |= part[i]
+    return bool(is_any)
 
 
 def check_n_levels(n_levels: int) -> None:

@@ -17,8 +17,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.pruning.mask_files import stored_keep_masks
-from mlprune.pruning.weight_files import stored_weights
+from mlprune.pruning.weight_files import stored_changes
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.interventions import Intervention
@@ -33,19 +32,13 @@ from mlprune.store.store import Store
 
 
 def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
-    """Turn the model of a chain into a variant. Each shard reads the masks of its blocks from the store."""
-    chain.everywhere(Shard.set_keep_masks, None)
+    """Turn the model of a chain into a variant. Each shard reads the changes of its blocks from the store."""
     stored = stored_masks(store, store.require("variants", variant_id))
     if stored is None:
+        chain.everywhere(Shard.set_keep_masks, None)
         return
-    weights = stored.weights
-    for block, masks in enumerate(stored.masks):
-        if weights:
-            rewrite = partial(stored_weights, store_uri=store.uri, masks=masks, changed=weights[block])
-            chain.on_block(block, Shard.rewrite_block, block, rewrite)
-        else:
-            prune = partial(stored_keep_masks, store_uri=store.uri, artefact=masks, level=stored.level)
-            chain.on_block(block, Shard.prune_block, block, prune)
+    read = partial(stored_changes, store_uri=store.uri, masks=stored.masks, level=stored.level, weights=stored.weights)
+    chain.everywhere(Shard.exchange_changes, read)
 
 
 @dataclass(frozen=True)

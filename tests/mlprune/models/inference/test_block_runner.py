@@ -14,6 +14,7 @@ from mlprune.models.inference.observed_block import observe_inputs, run_observed
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.shard_loader import load_shard
 from tests.chains import run_visitor
+from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
@@ -96,3 +97,17 @@ def test_a_model_that_scales_its_logits_in_another_way_is_rejected(tmp_path, set
     with pytest.raises(ModelError, match=f"scales its logits.*setting='{setting}', expected=1, got=0.25"):
         runner_of(save_tiny_model(tmp_path, **{setting: 0.25}))
     assert runner_of(save_tiny_model(tmp_path / "one", **{setting: 1.0})).logit_softcap is None
+
+
+@torch.inference_mode()
+def test_a_mask_is_copied_once_per_device_and_not_once_per_block(tmp_path):
+    path = save_tiny_model(tmp_path, blocks=4)
+    with pretended_gpus(2, free_bytes=(60_000, 10**9)) as ledger:
+        runner = load_shard(path, range(4), n_blocks=4, dtype="float32").runner
+        devices = [str(next(module.parameters()).device) for module in runner.modules.values()]
+        assert devices.count("cuda:0") >= 1
+        assert devices.count("cuda:1") >= 2
+        hidden_bytes = runner.embed(TOKENS, MASK).hidden.numel() * 4
+        ledger.clear()
+        run(runner, runner.embed(TOKENS, MASK))
+        assert ledger.bytes_between_devices == hidden_bytes + 4 * MASK.shape[0] * MASK.shape[1] ** 2

@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mlprune.errors import ModelError
-from mlprune.numeric.masks.keep_masks import packed_mask
-from mlprune.numeric.masks.packing import unpack_levels
+from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.store.scratch import scratch_folder
 
 _MASK, _WEIGHT = "mask/", "weight/"
@@ -28,11 +27,11 @@ class MaskSpill:
     def __init__(self) -> None:
         self._shapes: dict[int, dict[str, tuple[int, int]]] = {}
 
-    def write(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    def write(self, block: int, masks: Mapping[str, PackedMask], weights: Mapping[str, Tensor]) -> None:
         """Replace the changes of a block. A block without changes is dense.
 
         Args:
-            masks: layer -> bool [out, in], True for weights to keep.
+            masks: layer -> the weights to keep.
             weights: layer -> [out, in], in the dtype of the model.
         Raises:
             ModelError: the scratch folder cannot be written.
@@ -40,25 +39,22 @@ class MaskSpill:
         if not masks and not weights:
             self.delete(block)
             return
-        packed = {
-            _MASK + layer: torch.frombuffer(bytearray(packed_mask(mask)), dtype=torch.uint8)
-            for layer, mask in masks.items()
-        }
+        packed = {_MASK + layer: torch.from_numpy(mask.bits) for layer, mask in masks.items()}
         new_weights = {_WEIGHT + layer: weight.cpu().contiguous() for layer, weight in weights.items()}
         try:
             save_file({**packed, **new_weights}, self._file(block))
         except (OSError, SafetensorError) as err:
             path, reason = str(self._file(block)), str(err)
             raise ModelError("the scratch folder cannot be written", path=path, reason=reason) from err
-        self._shapes[block] = {layer: (mask.shape[0], mask.shape[1]) for layer, mask in masks.items()}
+        self._shapes[block] = {layer: mask.shape for layer, mask in masks.items()}
 
     def delete(self, block: int) -> None:
         """Delete the changes of a block."""
         if self._shapes.pop(block, None) is not None:
             self._file(block).unlink(missing_ok=True)
 
-    def mask_of(self, block: int, layer: str) -> Tensor | None:
-        """Return the keep mask of a layer, bool [out, in]; None if the layer has no mask.
+    def mask_of(self, block: int, layer: str) -> PackedMask | None:
+        """Return the keep mask of a layer; None if the layer has no mask.
 
         Raises:
             ModelError: the scratch folder is gone.
@@ -68,7 +64,7 @@ class MaskSpill:
             return None
         packed = self._read(block, _MASK + layer)
         assert packed is not None, "a mask with a shape was stored"
-        return unpack_levels(packed.numpy().tobytes(), shape, 1).view(torch.bool)
+        return PackedMask(packed.numpy(), shape)
 
     def weight_of(self, block: int, layer: str) -> Tensor | None:
         """Return the new weight of a layer, [out, in]; None if there is none. Raises as `mask_of`."""

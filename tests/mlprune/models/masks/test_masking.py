@@ -4,7 +4,10 @@ import torch
 from mlprune.errors import ModelError, ShapeError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.masking import MaskedBlocks
+from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.models.masks.masking import MaskedBlocks
+from mlprune.pruning.scoring import described_levels
+from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import FAMILY_NAMES, tiny_model
 
 
@@ -39,8 +42,8 @@ class Disk:
         return {layer: self._kept[block, layer].clone() for layer in layers}
 
 
-def masked_blocks(name):
-    blocks = blocks_of(name)
+def masked_blocks(name, dtype=torch.float32):
+    blocks = {block: module.to(dtype) for block, module in blocks_of(name).items()}
     disk = Disk(blocks, name)
     return blocks, MaskedBlocks(blocks, FAMILIES[name], disk), disk
 
@@ -72,13 +75,104 @@ def test_only_changed_layers_are_read_again():
     masked.set_block(0, {layer: masks[0, layer] for layer in ("attn.c_attn", "mlp.c_fc")})
     masked.dense(1)
     assert not disk.read
-    masked.set_all({(0, "mlp.c_fc"): masks[0, "mlp.c_fc"], (7, "mlp.c_fc"): torch.zeros(1, 1, dtype=torch.bool)})
+    masked.set_all({(0, "mlp.c_fc"): ~masks[0, "mlp.c_fc"], (7, "mlp.c_fc"): torch.zeros(1, 1, dtype=torch.bool)})
     assert disk.read == [(0, "attn.c_attn"), (0, "mlp.c_fc")]
     now = weights_of(blocks, "gpt2")
     assert {key for key, weight in now.items() if not torch.equal(weight, dense[key])} == {(0, "mlp.c_fc")}
+    fewer = ~masks[0, "mlp.c_fc"] & masks[0, "mlp.c_fc"].roll(1)
+    masked.set_all({(0, "mlp.c_fc"): fewer})
+    assert torch.equal(weights_of(blocks, "gpt2")[0, "mlp.c_fc"], torch.where(fewer, dense[0, "mlp.c_fc"], 0.0))
+    assert len(disk.read) == 2, "a mask that only removes more weights reads nothing"
     masked.dense(0)
     masked.dense(0)
     assert disk.read[2:] == [(0, "mlp.c_fc")]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["xglm", "gpt2"])
+def test_exchanged_masks_and_weights_equal_a_plain_product_in_every_dtype(name, dtype):
+    blocks, masked, _ = masked_blocks(name, dtype)
+    dense = weights_of(blocks, name)
+    first = FAMILIES[name].layers[0]
+    new = torch.randn(dense[0, first].shape).double()
+    for seed in range(3):
+        masks = {key: mask for key, mask in random_masks(dense, seed).items() if key[0] == 0 or seed}
+        weights = {(0, first): new} if seed == 1 else {}
+        masked.exchange(
+            lambda block, masks=masks, weights=weights: BlockChanges.of(
+                {layer: mask for (owner, layer), mask in masks.items() if owner == block},
+                {layer: weight for (owner, layer), weight in weights.items() if owner == block},
+            )
+        )
+        for key, weight in weights_of(blocks, name).items():
+            source = weights.get(key, dense[key]).to(dtype)
+            assert torch.equal(weight, torch.where(masks[key], source, 0) if key in masks else source)
+    masked.set_all({})
+    assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, name).items())
+
+
+def test_after_a_damaged_file_the_next_exchange_is_right():
+    blocks, masked, _ = masked_blocks("xglm")
+    dense = weights_of(blocks, "xglm")
+    masks = random_masks(dense, 0)
+
+    def read(block):
+        if block == 1:
+            raise ModelError("a file is damaged")
+        return BlockChanges.of({layer: masks[block, layer] for layer in FAMILIES["xglm"].layers})
+
+    with pytest.raises(ModelError, match="is damaged"):
+        masked.exchange(read)
+    masked.exchange(lambda block: BlockChanges.of({"fc1": masks[block, "fc1"]}))
+    for key, weight in weights_of(blocks, "xglm").items():
+        assert torch.equal(weight, torch.where(masks[key], dense[key], 0) if key[1] == "fc1" else dense[key])
+
+
+@pytest.mark.parametrize("name", ["xglm", "gpt2"])
+@pytest.mark.parametrize("has_room", [True, False])
+def test_a_swap_on_a_gpu_sends_one_bit_per_weight_if_the_dense_copy_fits(name, has_room):
+    with pretended_gpus() as ledger:
+        device = torch.device("cuda:0")
+        blocks, cpu_blocks = blocks_of(name), blocks_of(name)
+        disk = Disk(blocks, name)
+        for module in blocks.values():
+            for layer in FAMILIES[name].layers:
+                linear = module.get_submodule(layer)
+                linear.weight = torch.nn.Parameter(linear.weight.to(device), requires_grad=False)
+        spare = {device: 10**6} if has_room else {}
+        masked = MaskedBlocks(blocks, FAMILIES[name], disk, spare_bytes=spare)
+        dense = weights_of(cpu_blocks, name)
+        n_weights = sum(weight.numel() for weight in dense.values())
+        for seed in range(2):
+            masks = random_masks(dense, seed)
+            changes = {
+                block: BlockChanges.of({layer: masks[block, layer] for layer in FAMILIES[name].layers})
+                for block in blocks
+            }
+            ledger.clear()
+            masked.exchange(changes.__getitem__)
+            returned = 0.0 if has_room or seed == 0 else 0.125 + 0.4 * 0.6 * 4
+            assert ledger.bytes_to_device / n_weights <= 0.2 + returned
+            assert ledger.bytes_to_host == 0
+            for key, weight in weights_of(blocks, name).items():
+                assert torch.equal(weight.cpu(), torch.where(masks[key], dense[key], 0))
+        ledger.clear()
+        masked.set_all({})
+        assert all(torch.equal(weight.cpu(), dense[key]) for key, weight in weights_of(blocks, name).items())
+        assert bool(disk.read) is not has_room
+
+
+def test_masks_that_are_made_on_a_gpu_return_as_packed_bits():
+    with pretended_gpus() as ledger:
+        levels = torch.randint(4, (33, 7), dtype=torch.uint8)
+        on_gpu = levels.to("cuda:0")
+        ledger.clear()
+        described = described_levels(on_gpu, (0.1, 0.2, 0.3))
+        assert ledger.bytes_to_host <= 2 * ((levels.numel() + 7) // 8) + 8
+        assert described.levels.device.type == "cpu"
+        expected = described_levels(levels, (0.1, 0.2, 0.3))
+        assert torch.equal(described.levels, levels)
+        assert (described.n_removed, described.keep_sha256) == (expected.n_removed, expected.keep_sha256)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)

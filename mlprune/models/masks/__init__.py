@@ -1,0 +1,1 @@
+"""Masks in the weights of a shard: apply and exchange them, and spill those of offloaded blocks."""

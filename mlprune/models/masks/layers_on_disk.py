@@ -1,0 +1,31 @@
+"""Dense weights of a block that is on disk, read layer by layer."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from torch import Tensor
+
+from mlprune.models.families.checks import oriented
+from mlprune.models.families.records import Family
+
+ReadLayers = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
+"""Reads layers of a block from the checkpoint: layer -> weight as it is stored, not transposed."""
+
+
+class LayersOnDisk(Mapping[str, Tensor]):
+    """Dense weights of a block on disk: layer -> [out, in], read on every access."""
+
+    def __init__(self, block: int, family: Family, read_layers: ReadLayers) -> None:
+        self._block = block
+        self._family = family
+        self._read_layers = read_layers
+
+    def __getitem__(self, layer: str) -> Tensor:
+        if layer not in self._family.layers:
+            raise KeyError(layer)
+        return oriented(self._read_layers(self._block, [layer])[layer], self._family)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._family.layers)
+
+    def __len__(self) -> int:
+        return len(self._family.layers)

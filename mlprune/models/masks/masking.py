@@ -1,0 +1,236 @@
+"""Apply keep masks and new weights to the blocks of a shard, and restore the dense weights bit for bit.
+
+A mask is applied as packed bits. When it replaces another mask, only weights that the earlier mask removed and this one
+keeps are read again: from a dense copy on the same device, or from the checkpoint, one block at a time. The file is
+mapped only while it is read.
+
+The changes of offloaded blocks are also on disk. Changing such a block does not read its weights; `restore` applies the
+changes after the block was loaded.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mlprune.errors import ModelError, ShapeError
+from mlprune.models.families.checks import oriented
+from mlprune.models.families.records import Family
+from mlprune.models.masks.block_changes import BlockChanges, ReadChanges, read_ahead
+from mlprune.models.masks.dense_copies import DenseCopies, LayerKey
+from mlprune.models.masks.layers_on_disk import LayersOnDisk, ReadLayers
+from mlprune.models.masks.mask_spill import MaskSpill
+from mlprune.numeric.masks.packed_masks import PackedMask, replace_mask, write_masked
+from mlprune.parallel import n_threads, parallel_map
+
+_PARALLEL_WEIGHTS = 2**28
+"""Largest number of weights whose masks are read at the same time; with larger blocks, one block is read ahead."""
+
+
+class MaskedBlocks:
+    """The prunable weights of some blocks, each layer dense or changed.
+
+    Args:
+        blocks: block -> module, with the weights of the checkpoint.
+        family: family of the model.
+        read_layers: reads those weights again.
+        offloaded: blocks that stay on disk; such a block is dense whenever it was loaded.
+        in_memory: whether an offloaded block is in memory now.
+        spare_bytes: accelerator -> bytes for dense copies of its weights; none by default.
+    """
+
+    def __init__(
+        self,
+        blocks: Mapping[int, nn.Module],
+        family: Family,
+        read_layers: ReadLayers,
+        *,
+        offloaded: Collection[int] = (),
+        in_memory: Callable[[int], bool] = lambda _: True,
+        spare_bytes: Mapping[torch.device, int] | None = None,
+    ) -> None:
+        self._blocks = blocks
+        self._family = family
+        self._read_layers = read_layers
+        self._offloaded = frozenset(offloaded)
+        self._in_memory = in_memory
+        self._changed: dict[LayerKey, PackedMask | None] = {}
+        """Layers that are not dense, with their mask; None for a new weight, and for every layer that is offloaded."""
+        self._spill = MaskSpill()
+        self._copies = DenseCopies(spare_bytes or {})
+
+    def dense(self, block: int) -> Mapping[str, Tensor]:
+        """Make a block dense and return its weights: layer -> [out, in], in the family's order; read-only.
+
+        Weights of a block on disk are read on access.
+
+        Raises:
+            ModelError: the block is not in this shard, or the checkpoint no longer has its weights.
+        """
+        self._require(block)
+        self._change_block(block, BlockChanges({}))
+        if self._is_on_disk(block):
+            return LayersOnDisk(block, self._family, self._read_layers)
+        return {layer: self._oriented(block, layer) for layer in self._family.layers}
+
+    def restore(self, block: int) -> None:
+        """Apply the changes of a block to its dense weights, which were just loaded.
+
+        Raises:
+            ModelError: the stored changes are gone.
+        """
+        for layer in self._family.layers:
+            if (block, layer) in self._changed:
+                weight, mask = self._spill.weight_of(block, layer), self._spill.mask_of(block, layer)
+                target = self._oriented(block, layer)
+                if weight is not None:
+                    target.copy_(weight)
+                write_masked(target, target, mask)
+
+    def set_all(self, masks: Mapping[LayerKey, Tensor]) -> None:
+        """Apply masks, and make every layer without a mask dense. Masks for blocks of other shards are ignored.
+
+        Args:
+            masks: (block, layer) -> bool [out, in], True for weights to keep.
+        Raises:
+            ModelError: a block of this family has no such layer, or the checkpoint no longer has the weights.
+            ShapeError: a mask does not fit its weight.
+        """
+        by_block: dict[int, dict[str, Tensor]] = {block: {} for block in self._blocks}
+        for (block, layer), mask in masks.items():
+            self._family.input_of(layer)
+            if block in by_block:
+                by_block[block][layer] = mask
+        changes = {block: BlockChanges.of(block_masks) for block, block_masks in by_block.items()}
+        for block, of_block in changes.items():
+            self._check(block, of_block)
+        for block, of_block in changes.items():
+            self._change_block(block, of_block)
+
+    def set_block(self, block: int, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> None:
+        """Replace weights of one block and apply masks to it; other blocks stay as they are.
+
+        Args:
+            block: a block of the shard.
+            masks: layer -> bool [out, in], True for weights to keep.
+            weights: layer -> [out, in], any float dtype; all other layers get their dense weight.
+        Raises:
+            ModelError: the block is not in this shard, has no such layer, or the checkpoint no longer has its weights.
+            ShapeError: a mask or a new weight does not fit.
+        """
+        self._require(block)
+        changes = BlockChanges.of(masks, weights)
+        self._check(block, changes)
+        self._change_block(block, changes)
+
+    def exchange(self, read: ReadChanges) -> None:
+        """Replace the changes of all blocks. After an error, blocks that were not reached have their earlier changes.
+
+        Args:
+            read: returns the changes of a block.
+        Raises: any error of `read`, and as `set_block`.
+        """
+
+        def change(block: int, changes: BlockChanges) -> None:
+            self._check(block, changes)
+            self._change_block(block, changes)
+
+        blocks = list(self._blocks)
+        n_weights = max(sum(self._weight(block, layer).numel() for layer in self._family.layers) for block in blocks)
+        if n_threads() <= len(blocks) and n_threads() * n_weights <= _PARALLEL_WEIGHTS:
+            list(parallel_map(lambda block: change(block, read(block)), blocks))
+            return
+        for block, changes in read_ahead(read, blocks):
+            change(block, changes)
+
+    def _change_block(self, block: int, changes: BlockChanges) -> None:
+        """Set every layer of a block to its new or dense weight, and zero what its mask removes."""
+        masks, weights, layers = changes.masks, changes.weights, self._family.layers
+        if block in self._offloaded:
+            dtypes = {layer: self._weight(block, layer).dtype for layer in weights}
+            self._spill.write(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
+        if not self._is_on_disk(block):
+            stored = self._checked_stored(
+                block, [layer for layer in layers if self._needs_stored(block, layer, changes)]
+            )
+            changing = [layer for layer in layers if (block, layer) in self._changed or layer in {*masks, *weights}]
+
+            def change(layer: str) -> None:
+                mask = masks.get(layer)
+                self._change_layer((block, layer), mask, weight=weights.get(layer), stored=stored.get(layer))
+
+            list(parallel_map(change, changing))
+        for layer in layers:
+            self._changed.pop((block, layer), None)
+            if layer in masks or layer in weights:
+                is_masked = layer not in weights and block not in self._offloaded
+                self._changed[block, layer] = masks[layer] if is_masked else None
+
+    def _needs_stored(self, block: int, layer: str, changes: BlockChanges) -> bool:
+        """Whether the dense weight of a layer has to be read from the checkpoint."""
+        key = block, layer
+        if layer in changes.weights or key not in self._changed or self._copies.get(key) is not None:
+            return False
+        earlier, mask = self._changed[key], changes.masks.get(layer)
+        return earlier is None or mask is None or not mask.without(earlier).is_empty()
+
+    def _change_layer(
+        self, key: LayerKey, mask: PackedMask | None, *, weight: Tensor | None, stored: Tensor | None
+    ) -> None:
+        """Set a layer to a new weight, or to its dense weight, and zero what a mask removes.
+
+        Args:
+            weight: the new weight, if there is one.
+            stored: the dense weight from the checkpoint, if a weight has to return that is not on the device.
+        """
+        target, copy = self._oriented(*key), self._copies.get(key)
+        is_dense, earlier = key not in self._changed, self._changed.get(key)
+        if is_dense:
+            self._copies.keep(key, target)
+        self._changed[key] = None  # until the layer is complete
+        dense = copy if stored is None else oriented(stored, self._family)
+        if weight is not None:
+            write_masked(target, target.copy_(weight), mask)
+        elif is_dense:
+            write_masked(target, target, mask)
+        elif earlier is not None and copy is None:
+            replace_mask(target, dense, mask, earlier=earlier)
+        else:
+            assert dense is not None, "the dense weight was read, or is on the device"
+            write_masked(target, dense, mask)
+
+    def _checked_stored(self, block: int, layers: list[str]) -> Mapping[str, Tensor]:
+        stored = self._read_layers(block, layers) if layers else {}
+        for layer, weight in stored.items():
+            expected = tuple(self._weight(block, layer).shape)
+            if tuple(weight.shape) != expected:
+                message, got = "the checkpoint has changed since it was loaded", tuple(weight.shape)
+                raise ModelError(message, block=block, layer=layer, expected=expected, got=got)
+        return stored
+
+    def _oriented(self, block: int, layer: str) -> Tensor:
+        return oriented(self._weight(block, layer).detach(), self._family)
+
+    def _weight(self, block: int, layer: str) -> Tensor:
+        return self._blocks[block].get_submodule(layer).get_parameter("weight")
+
+    def _is_on_disk(self, block: int) -> bool:
+        return block in self._offloaded and not self._in_memory(block)
+
+    def _require(self, block: int) -> None:
+        if block not in self._blocks:
+            raise ModelError("the block is not in this shard", block=block)
+
+    def _check(self, block: int, changes: BlockChanges) -> None:
+        for layer in (*changes.masks, *changes.weights):
+            self._family.input_of(layer)
+        for layer, mask in changes.masks.items():
+            self._check_shape(block, layer, mask.shape, kind="mask")
+        for layer, weight in changes.weights.items():
+            got = tuple(weight.shape) if weight.is_floating_point() else (str(weight.dtype),)
+            self._check_shape(block, layer, got, kind="new weight")
+
+    def _check_shape(self, block: int, layer: str, got: tuple[int | str, ...], *, kind: str) -> None:
+        expected = tuple(self._oriented(block, layer).shape)
+        if got != expected:
+            raise ShapeError(f"a {kind} does not fit its layer", block=block, layer=layer, expected=expected, got=got)

@@ -1,0 +1,158 @@
+"""Keep masks of one bit per weight, which are applied to weights without unpacking them.
+
+On the CPU, a compiled kernel writes eight weights per byte of the mask. On another device, only the packed bits are
+copied to the device, and they are unpacked there.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mlprune.errors import ShapeError
+from mlprune.numeric.masks.packing import pack_flags, unpack_flags
+from mlprune.numeric.selection.sortable_bits import compiled
+
+Bits = NDArray[np.uint8]
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class PackedMask:
+    """A keep mask: row-major over [out, in], eight weights per byte, the first in the least significant bit."""
+
+    bits: Bits
+    """[ceil(out * in / 8)]; 1 means that the weight stays. The last byte is padded with zeros."""
+    shape: tuple[int, int]
+    """(out, in)."""
+
+    def __post_init__(self) -> None:
+        expected = (self.shape[0] * self.shape[1] + 7) // 8
+        if len(self.bits) != expected:
+            raise ShapeError("a packed mask does not fit its shape", expected=expected, got=len(self.bits))
+
+    @classmethod
+    def pack(cls, mask: Tensor) -> "PackedMask":
+        """Pack a mask, bool [out, in], on its device.
+
+        Raises:
+            ShapeError: it is not a boolean matrix.
+        """
+        if mask.dtype != torch.bool or mask.ndim != 2:
+            got = f"{mask.dtype} {tuple(mask.shape)}"
+            raise ShapeError("a mask is not a boolean matrix", expected="bool [out, in]", got=got)
+        return cls(pack_flags(mask), (mask.shape[0], mask.shape[1]))
+
+    def unpack(self, device: torch.device | None = None) -> Tensor:
+        """Return the mask as bool [out, in], True where the weight stays; by default on the CPU."""
+        return unpack_flags(self.bits, self.shape, device=device)
+
+    def without(self, other: "PackedMask") -> "PackedMask":
+        """Return the weights that this mask keeps and another one removes."""
+        return PackedMask(self.bits & ~other.bits, self.shape)
+
+    def is_empty(self) -> bool:
+        """Whether the mask keeps no weight."""
+        return not self.bits.any()
+
+
+def keep_all(shape: tuple[int, int]) -> PackedMask:
+    """Return the mask that keeps every weight."""
+    n_weights = shape[0] * shape[1]
+    bits = np.full((n_weights + 7) // 8, 0xFF, dtype=np.uint8)
+    if n_weights % 8:
+        bits[-1] = (1 << n_weights % 8) - 1
+    return PackedMask(bits, shape)
+
+
+def write_masked(target: Tensor, source: Tensor, mask: PackedMask | None) -> None:
+    """Write weights from a source, and 0 where the mask removes them.
+
+    Args:
+        target: [out, in], any float dtype, device and memory layout.
+        source: [out, in] of the same dtype; may be the target itself.
+        mask: the weights to keep; None keeps all.
+    """
+    if mask is None or not _has_kernel(target, source):
+        if source is not target:
+            target.copy_(source)
+        if mask is not None:
+            target.masked_fill_(mask.unpack(target.device).logical_not_(), 0)
+    else:
+        _write_kept(target, source, mask.bits)
+
+
+def replace_mask(target: Tensor, source: Tensor | None, mask: PackedMask | None, *, earlier: PackedMask) -> None:
+    """Replace the mask of a weight by another one; the earlier one is applied to it.
+
+    Another device than the CPU gets only the weights that the earlier mask removes and the new one keeps, and one bit
+    per weight for these, and for the weights that only the earlier one keeps.
+
+    Args:
+        target: [out, in], any float dtype, device and memory layout.
+        source: the dense weight, [out, in] of the same dtype, on the CPU; None if the new mask keeps no weight that the
+            earlier one removes.
+        mask: the weights to keep; None keeps all.
+        earlier: the mask that was applied.
+    """
+    if target.device.type == "cpu":
+        write_masked(target, target if source is None else source, mask)
+        return
+    kept = mask or keep_all(earlier.shape)
+    added, dropped = kept.without(earlier), earlier.without(kept)
+    if source is not None and not added.is_empty():
+        target.masked_scatter_(added.unpack(target.device), source[added.unpack()].to(target.device))
+    if not dropped.is_empty():
+        target.masked_fill_(dropped.unpack(target.device), 0)
+
+
+def _has_kernel(target: Tensor, source: Tensor) -> bool:
+    on_cpu = target.device.type == source.device.type == "cpu"
+    return on_cpu and target.is_contiguous() and source.is_contiguous() and target.element_size() in _WRITERS
+
+
+def _write_kept(target: Tensor, source: Tensor, bits: Bits) -> None:
+    """Write the kept weights of a contiguous source to a contiguous target on the CPU, and 0 for the others."""
+    n_bytes, n_left = divmod(target.numel(), 8)
+    flat, flat_source = target.detach().reshape(-1), source.detach().reshape(-1)
+    itemsize = target.element_size()
+    words, source_words = (
+        weights[: 8 * n_bytes].view(torch.uint8).numpy().view(np.uint64) for weights in (flat, flat_source)
+    )
+    _WRITERS[itemsize](words, source_words, bits[:n_bytes], _expanded_bytes(itemsize))
+    for index in range(8 * n_bytes, 8 * n_bytes + n_left):
+        flat[index] = flat_source[index] if bits[-1] >> (index - 8 * n_bytes) & 1 else 0
+
+
+@lru_cache(maxsize=2)
+def _expanded_bytes(itemsize: int) -> Words:
+    """Return, for every byte of a mask, eight weights with all bits of the kept ones set, as words: [256, itemsize]."""
+    flags = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    return (flags.repeat(itemsize, axis=1) * np.uint8(0xFF)).view(np.uint64)
+
+
+@compiled
+def _write_two_bytes(target: Words, source: Words, bits: Bits, expanded: Words) -> None:
+    """Write weights of two bytes, eight of them in two words."""
+    for i in range(bits.size):
+        kept = bits[i]
+        target[2 * i] = source[2 * i] & expanded[kept, 0]
+        target[2 * i + 1] = source[2 * i + 1] & expanded[kept, 1]
+
+
+@compiled
+def _write_four_bytes(target: Words, source: Words, bits: Bits, expanded: Words) -> None:
+    """Write weights of four bytes, eight of them in four words."""
+    for i in range(bits.size):
+        kept = bits[i]
+        target[4 * i] = source[4 * i] & expanded[kept, 0]
+        target[4 * i + 1] = source[4 * i + 1] & expanded[kept, 1]
+        target[4 * i + 2] = source[4 * i + 2] & expanded[kept, 2]
+        target[4 * i + 3] = source[4 * i + 3] & expanded[kept, 3]
+
+
+_WRITERS = {2: _write_two_bytes, 4: _write_four_bytes}
+"""Size of a weight -> its kernel."""
