@@ -47,13 +47,17 @@ class Needs:
         return plan_pool(self.compute, self.sizes, nodes, costs=self.costs)
 
     def object_store_gib(self, pool: Pool) -> float:
-        """Size of the batches that travel between shard actors, with their statistics; 0 without shards."""
+        """Size of the hidden states and sums of statistics that travel between shard actors; 0 without shards.
+
+        Weights, levels and masks do not travel, nor do the sums of a sweep.
+        """
         if pool.n_shards == 1:
             return 0.0
         n_tokens = self.compute.planned_batch_tokens(self.model.device)
         n_rows = max(1, n_tokens // SHORTEST_ROW)
         states = n_tokens * self.sizes.hidden * self.sizes.itemsize
-        statistics = 4 * n_rows * self.sizes.inputs * len(self.sizes.blocks)
+        observes = any(cost.step == "observe" for cost in self.costs)
+        statistics = 4 * n_rows * self.sizes.inputs * len(self.sizes.blocks) if observes else 0
         batches_per_group = pool.model_threads
         if pool.is_offloaded:
             limit = group_limit(self.sizes)

@@ -70,6 +70,14 @@ def test_only_batches_between_shards_need_the_object_store(needs: Needs) -> None
     assert cut.object_store_gib(cut.pool([PLENTY])) == 2 * 4 * (states + statistics) / 2**30
 
 
+def test_sums_of_statistics_are_counted_only_if_a_set_is_observed(needs: Needs) -> None:
+    others = [cost for cost in needs.costs if cost.step != "observe"]
+    assert {"sweep", "evaluate"} <= {cost.step for cost in others}
+    cut = with_costs(needs, *others, replicas=1, shards=2)
+    pool = cut.pool([Node(2.0, 64 * GIB)])
+    assert cut.object_store_gib(pool) == 4 * 128 * 16 * 4 / 2**30
+
+
 def test_a_group_in_the_object_store_has_a_batch_per_thread(needs: Needs) -> None:
     cut = with_costs(needs, *needs.costs, replicas=1, shards=2)
     one_thread, two_threads = cut.pool([Node(2.0, 64 * GIB)]), cut.pool([PLENTY])

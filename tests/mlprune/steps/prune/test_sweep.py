@@ -33,15 +33,18 @@ XGLM = FAMILIES["xglm"]
 class WatchedChain:
     """A chain that notes its calls, and raises when a block is about to be pruned."""
 
-    def __init__(self, inner: Chain, *, stop_at: int | None = None) -> None:
+    def __init__(self, inner: Chain, *, stop_at: int | None = None, files_are_written: bool = False) -> None:
         self._inner = inner
         self._stop_at = stop_at
+        self._files_are_written = files_are_written
         self.n_blocks = inner.n_blocks
         self.spans = inner.spans
         self.calls: list[tuple[Callable[..., Any], int]] = []
 
     def on_block(self, block: int, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if method is Shard.sweep_prune and block == self._stop_at:
+            if self._files_are_written:
+                self._inner.on_block(block, method, *args, **kwargs)
             raise WorkerLostError("killed", block=block)
         self.calls.append((method, block))
         return self._inner.on_block(block, method, *args, **kwargs)
@@ -196,6 +199,23 @@ def test_a_killed_sweep_resumes_at_the_block_where_it_stopped(
     assert killed.blocks_of(Shard.sweep_observe) == set(range(stop_at + 1))
     assert resumed.blocks_of(Shard.sweep_observe) == set(range(stop_at, 3))
     assert resumed.blocks_of(Shard.sweep_advance) == {0, 1}
+    assert_same_files(store, method_run.store, job)
+
+
+@pytest.mark.parametrize("name", ["contrast", "sparsegpt"])
+def test_a_sweep_killed_after_a_shard_wrote_its_files_and_before_the_record_makes_the_block_again(
+    method_run: FinishedRun, tmp_path: Path, name: str
+) -> None:
+    job = sweep_of(method_run, name)
+    store = with_sets_only(method_run, tmp_path / "store")
+    killed = WatchedChain(chain_of(method_run.plan), stop_at=1, files_are_written=True)
+    with pytest.raises(WorkerLostError):
+        job.run(store, lambda: killed)
+    assert any("block-001" in path for path in store.list("masks"))
+    assert len(store.record_names("mask_blocks")) == 1
+    resumed = WatchedChain(chain_of(method_run.plan))
+    job.run(store, lambda: resumed)
+    assert resumed.blocks_of(Shard.sweep_prune) == {1, 2}
     assert_same_files(store, method_run.store, job)
 
 
