@@ -13,6 +13,7 @@ import accelerate.utils
 import pytest
 import torch
 
+import mlprune.models.placement.placed_modules  # noqa: F401 - must be imported with the functions that are replaced
 from tests.pretended_gpus.ledger import Ledger
 from tests.pretended_gpus.memory import DeviceMemory
 from tests.pretended_gpus.tensor import NumberedDevices, PretendingMode, Session

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from tests.pretended_gpus.ledger import CPU, Ledger
 from tests.pretended_gpus.memory import DeviceMemory
@@ -113,8 +113,7 @@ def _numbered(value: Any) -> Any:
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation as its devices demand."""
     name = func._schema.name
-    leaves, spec = tree_flatten((args, kwargs))
-    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    tensors = list(_tensors_in((*args, *kwargs.values())))
     named = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | kwargs
     requested = None if named.get("device") is None else resolved(named["device"])
     pretended = [tensor for tensor in tensors if isinstance(tensor, PretendedTensor)]
@@ -131,25 +130,36 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         Session.ledger.count_wait(reason)
     if name in INDEXING:
         _count_indexing(name, args)
-    inner_args, inner_kwargs = tree_unflatten([_inner(leaf) for leaf in leaves], spec)
+    inner_kwargs = {key: _mapped(value, _inner) for key, value in kwargs.items()}
     if requested is not None:
-        inner_kwargs = {**inner_kwargs, "device": CPU}
-    output = func(*inner_args, **inner_kwargs)
+        inner_kwargs["device"] = CPU
+    output = func(*_mapped(args, _inner), **inner_kwargs)
     Session.ledger.count_operation(name, starts_work=_starts_work(func, output, pretended))
     owners = {id(tensor.inner): tensor for tensor in pretended}
     for tensor in pretended if func._schema.is_mutable else ():
         assert tensor.shape == tensor.inner.shape, f"{name} changed the shape of a tensor in place: not pretended"
-    return tree_map(lambda leaf: _wrapped(leaf, device, owners), output)
+    if device.type != "cuda":
+        return output
+    return _mapped(output, lambda made: owners[id(made)] if id(made) in owners else PretendedTensor(made, device))
 
 
-def _wrapped(leaf: Any, device: torch.device, owners: dict[int, PretendedTensor]) -> Any:
-    if not isinstance(leaf, torch.Tensor) or device.type != "cuda":
-        return leaf
-    return owners[id(leaf)] if id(leaf) in owners else PretendedTensor(leaf, device)
+def _tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors_in(item)
 
 
-def _inner(leaf: Any) -> Any:
-    return leaf.inner if isinstance(leaf, PretendedTensor) else leaf
+def _mapped(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """Return the arguments or the output of an operation with every tensor replaced."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    return type(value)(_mapped(item, function) for item in value) if type(value) in (list, tuple) else value
+
+
+def _inner(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.inner if isinstance(tensor, PretendedTensor) else tensor
 
 
 def _move(name: str, named: dict[str, Any], requested: torch.device | None) -> Any:
@@ -194,7 +204,7 @@ def _starts_work(func: Any, output: Any, pretended: list[PretendedTensor]) -> bo
         return False
     if func._schema.is_mutable:
         return True
-    outputs = [leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, torch.Tensor)]
+    outputs = list(_tensors_in(output))
     if not outputs:
         return reason_to_wait(func._schema.name) is not None
     shared = {tensor.inner.untyped_storage()._cdata for tensor in pretended}

@@ -1,0 +1,141 @@
+"""Every operation of a chain, with small inputs, as functions from a chain and its family to results."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlprune.models.chain import Chain, advance_to
+from mlprune.models.families.records import Family
+from mlprune.models.inference.capturing import CaptureVisitor
+from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
+from mlprune.models.inference.hidden_sums import HiddenSumVisitor
+from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
+from mlprune.models.inference.observation import StatisticsVisitor
+from mlprune.models.inference.prefix_scoring import ScoringVisitor
+from mlprune.models.messages import SweepObservation
+from mlprune.models.shard import Shard
+from mlprune.numeric.masks.packing import pack_levels
+from mlprune.pruning.feature_factors import feature_factors
+from mlprune.pruning.scoring import block_levels, keep_masks
+from mlprune.pruning.sparsegpt_block import sparsegpt_block
+from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
+from tests.chains import text_batch
+from tests.scored_texts import one_batch, some_texts
+from tests.tiny_models import HIDDEN, PAD
+
+N_BLOCKS = 4
+PREFIX = [1, *range(30, 30 + MIN_PREFIX)]
+PROMPTS = [[*PREFIX, 50, 60, 70, 80], [*PREFIX, 9], [*PREFIX, 7, 8]]
+
+Operation = Callable[[Chain, Family], Any]
+
+
+def _streamed(visitor: Callable[..., Any], item: Any) -> Operation:
+    return lambda chain, _family: list(chain.stream(visitor, [item, item]))
+
+
+def _captured(chain: Chain, family: Family) -> Any:
+    wanted = {1: family.input_names, 3: family.input_names[:1]}
+    return list(chain.stream(partial(CaptureVisitor, inputs_of_block=wanted), [text_batch()]))
+
+
+def _scored(chain: Chain, _family: Family) -> Any:
+    return list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(9, 4)))]))
+
+
+def _decoded(chain: Chain, _family: Family) -> Any:
+    decode = partial(greedy_decode, chain, stop_id=-1, pad_id=PAD)
+    return [decode(PROMPTS, max_new_tokens=4), decode(PROMPTS[:1], max_new_tokens=3, batches=[[0]])]
+
+
+def _masked(chain: Chain, family: Family) -> Any:
+    """Masks chosen by magnitude, set for all blocks, with shifts of the hidden states; then the dense model."""
+    kept = {}
+    for block in range(N_BLOCKS):
+        kept |= {
+            (block, layer): mask for layer, mask in chain.on_block(block, Shard.prune_block, block, _heavy).items()
+        }
+    chain.everywhere(Shard.set_keep_masks, kept)
+    chain.everywhere(Shard.set_shifts, {1: torch.linspace(-1, 1, HIDDEN, dtype=torch.float64)})
+    masked = _scored(chain, family)
+    chain.everywhere(Shard.set_keep_masks, None)
+    chain.everywhere(Shard.set_shifts, None)
+    return [kept, masked, _scored(chain, family)]
+
+
+def _heavy(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Keep the weights above 0.1, in a shard."""
+    masks = {layer: weight.abs() > 0.1 for layer, weight in weights.items()}
+    return masks, {layer: mask.cpu() for layer, mask in masks.items()}
+
+
+def _swept(score: ScoreSpec) -> Operation:
+    """A sequential sweep over two batches; every shard scores and prunes its blocks."""
+
+    def sweep(chain: Chain, family: Family) -> Any:
+        chain.everywhere(Shard.set_keep_masks, None)
+        keys = ["a", "b"]
+        for key, rows in zip(keys, (range(4), range(2)), strict=True):
+            chain.on_block(0, Shard.sweep_start, key, text_batch(rows))
+        files = []
+        for block in range(N_BLOCKS):
+            advance_to(chain, block, keys)
+            chain.on_block(block, Shard.sweep_observe, block, keys, with_products="products" in score.method.needs)
+            choose = partial(_chosen, score=score, block=block, family=family)
+            files.append(chain.on_block(block, Shard.sweep_prune, block, choose))
+            chain.on_block(block, Shard.sweep_advance, block, keys)
+        pruned = _scored(chain, family)
+        chain.everywhere(Shard.sweep_clear)
+        return [files, pruned]
+
+    return sweep
+
+
+def _chosen(
+    weights: Mapping[str, Tensor], observation: SweepObservation, *, score: ScoreSpec, block: int, family: Family
+) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], dict[str, bytes]]:
+    """Choose masks and new weights; return the bytes of the levels, as mask files contain them."""
+    sparsities, changed = dict.fromkeys(weights, (0.5,)), {}
+    if score.method.changes_weights:
+        levels, changed = sparsegpt_block(weights, observation.products, score, sparsities, family.name)
+    else:
+        sums = {name: torch.cat([of[name] for of in observation.sums.values()]) for name in family.input_names}
+        factors = feature_factors([sums], selection=StatisticsSelection()) if score.method.needs else None
+        levels = block_levels(weights, score=score, sparsities=sparsities, block=block, family=family, factors=factors)
+    packed = {layer: pack_levels(of_layer.levels, 1) for layer, of_layer in levels.items()}
+    return keep_masks(levels, level=0), changed, packed
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "observe": _streamed(StatisticsVisitor, text_batch()),
+    "count neurons": _streamed(ActiveNeuronVisitor, text_batch()),
+    "sum states": _streamed(HiddenSumVisitor, text_batch()),
+    "capture": _captured,
+    "score": _scored,
+    "decode": _decoded,
+    "mask": _masked,
+    "sweep wanda row": _swept(ScoreSpec("wanda")),
+    "sweep ria matrix": _swept(ScoreSpec("ria", "matrix")),
+    "sweep wanda alpha": _swept(ScoreSpec("wanda", "alpha")),
+    "sweep magnitude 2:4": _swept(ScoreSpec("magnitude", "2:4", removes="highest")),
+    "sweep random row": _swept(ScoreSpec("random")),
+    "sweep sparsegpt matrix": _swept(ScoreSpec("sparsegpt", "matrix")),
+    "sweep sparsegpt 2:4": _swept(ScoreSpec("sparsegpt", "2:4")),
+}
+"""Name -> operation. An operation leaves the chain dense and without state."""
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield the values in nested mappings, sequences and records, in order."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    elif hasattr(value, "__dataclass_fields__"):
+        value = list(vars(value).values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
