@@ -1,9 +1,8 @@
 """Run tasks of lm-evaluation-harness on variants of a store and print the results as a table."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import typer
@@ -11,16 +10,20 @@ import typer
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
-from mlprune.models.local_chain import local_chain
-from mlprune.parallel import set_worker_threads
+from mlprune.recipe import ComputeConfig
 from mlprune.steps.base_model import find_base_model, require_base_model
 from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, run_harness
-from mlprune.steps.job import ModelRef
+from mlprune.steps.job import ChainLoader, ModelRef
 from mlprune.steps.variant_names import find_variants
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
+from ray_jobs.cli.options import DTYPE_NAMES
+from ray_jobs.driver.command_model import CommandModel
 from ray_jobs.driver.provenance import recorded_run
 
+DEFAULT_DTYPE: DtypeName = "float32"
+"""Dtype of variants without one, if no other variant of the command has one."""
 HEADING = "variant               task                      metric               filter     value      stderr"
 
 
@@ -33,8 +36,17 @@ class HarnessArguments:
     limit: int | None
     num_fewshot: int | None
     batch_tokens: int
-    dtype: DtypeName
+    dtype: DtypeName | None
+    """None for the dtype of each variant."""
     model: Path | None
+    address: str = "none"
+    shards: int | None = None
+    memory_gib_per_actor: float | None = None
+
+    @property
+    def compute(self) -> ComputeConfig:
+        """The options as a section of a recipe."""
+        return ComputeConfig(shards=self.shards or "auto", memory_gib_per_actor=self.memory_gib_per_actor or "auto")
 
 
 def parse_tasks(text: str) -> tuple[str, ...]:
@@ -56,17 +68,23 @@ def run_harness_command(store: Store, names: Sequence[str], arguments: HarnessAr
         BadInputError: a variant, task, folder or model cannot be used. Nothing is written if this is found before the
             first task runs.
     """
+    if arguments.address == "none" and (arguments.shards or 1) > 1:
+        expected = "--address local, auto or ray://..., because this process holds the whole model"
+        raise BadInputError("shards need Ray", option="--shards", expected=expected, got=arguments.shards)
     variant_ids = find_variants(store, names)
     models = list(_models(store, variant_ids, arguments))
     if arguments.include_path is not None and not arguments.include_path.is_dir():
         path = str(arguments.include_path)
         raise BadInputError("not a folder of task files", option="--include-path", expected="a folder", got=path)
     tasks = load_tasks(arguments.tasks, include_path=arguments.include_path, num_fewshot=arguments.num_fewshot)
-    set_worker_threads(len(os.sched_getaffinity(0)))
     yield HEADING
-    with recorded_run(store, "harness") as recording:
+    source = CommandModel(
+        "harness", store.uri, address=arguments.address, compute=arguments.compute, batch_tokens=arguments.batch_tokens
+    )
+    with recorded_run(store, "harness") as recording, source:
         for model, ids in models:
-            for evaluated in _run(recording, model, ids, tasks=tasks, arguments=arguments):
+            chain = cache(partial(source.load, model))
+            for evaluated in _run(recording, chain, model, variant_ids=ids, tasks=tasks, arguments=arguments):
                 yield from _lines(evaluated)
     with Catalog.open(store) as catalog:
         catalog.fold()
@@ -74,14 +92,14 @@ def run_harness_command(store: Store, names: Sequence[str], arguments: HarnessAr
 
 def _run(
     store: Store,
+    chain: ChainLoader,
     model: ModelRef,
-    variant_ids: Sequence[str],
     *,
+    variant_ids: Sequence[str],
     tasks: Sequence[HarnessTask],
     arguments: HarnessArguments,
 ) -> Iterable[Evaluated]:
     """Run the tasks on the variants of one base model and report progress on stderr."""
-    chain = cache(lambda: local_chain(Path(model.path), dtype=model.dtype))
     options = HarnessOptions(arguments.limit, arguments.batch_tokens)
     results = run_harness(store, chain, model=model, variant_ids=variant_ids, tasks=tasks, options=options)
     n_total = len(variant_ids) * len(tasks)
@@ -94,15 +112,30 @@ def _run(
 def _models(
     store: Store, variant_ids: Sequence[str], arguments: HarnessArguments
 ) -> Iterator[tuple[ModelRef, list[str]]]:
-    """Yield each base model with the ids of its variants, in the given order."""
-    by_model: dict[str, list[str]] = {}
+    """Yield each base model and dtype with the ids of its variants, in the given order."""
+    by_model: dict[str, dict[str, DtypeName | None]] = {}
     for variant_id in variant_ids:
-        by_model.setdefault(store.require("variants", variant_id).parent("base_model"), []).append(variant_id)
-    for base_model_id, ids in by_model.items():
+        record = store.require("variants", variant_id)
+        by_model.setdefault(record.parent("base_model"), {})[variant_id] = arguments.dtype or _dtype_of(record)
+    for base_model_id, dtypes in by_model.items():
         folder = arguments.model or find_base_model(store, base_model_id)
         info = require_base_model(folder, base_model_id)
-        path = str(folder.absolute())
-        yield ModelRef(base_model_id, path, info.family, info.n_blocks, info.max_positions, arguments.dtype), ids
+        known = {dtype: None for dtype in dtypes.values() if dtype is not None}
+        default = next(iter(known)) if len(known) == 1 else DEFAULT_DTYPE
+        by_dtype: dict[DtypeName, list[str]] = {}
+        for variant_id, dtype in dtypes.items():
+            by_dtype.setdefault(dtype or default, []).append(variant_id)
+        for dtype, ids in by_dtype.items():
+            path = str(folder.absolute())
+            yield ModelRef(base_model_id, path, info.family, info.n_blocks, info.max_positions, dtype), ids
+
+
+def _dtype_of(record: Record) -> DtypeName | None:
+    """Return the dtype in which a variant was made; None for one without weights of its own, such as the dense one.
+
+    Such a variant is evaluated in the dtype of the other variants of the command, if they agree.
+    """
+    return next((name for name in DTYPE_NAMES if name == record.parameters.get("dtype")), None)
 
 
 def _lines(evaluated: Evaluated) -> Iterator[str]:

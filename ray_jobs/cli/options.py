@@ -47,6 +47,13 @@ AllowImportOption = Annotated[
         help="Import the models that the recipe marks with import: true, unless they are imported already.",
     ),
 ]
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        help="local starts Ray on this machine; auto or ray://... joins a cluster; none runs in this process without "
+        "Ray."
+    ),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]
 
 

@@ -11,12 +11,10 @@ import ray
 from ray.actor import ActorClass, ActorHandle
 from ray.exceptions import RayError
 
-from mlprune.models.block_ranges import plan_spans
 from mlprune.models.chain import Arguments, Chain
 from mlprune.models.inference.visitor import Result
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.sharing.ray_replica import JobReplicas
@@ -145,19 +143,12 @@ class WorkerActor:
 
     def _load(self, other: ModelRef | None, *, offload_level: int) -> Chain:
         from ray_jobs.workers.model_loading import load_model  # noqa: PLC0415 - see the module's docstring
-        from ray_jobs.workers.ray_chain import RayChain  # noqa: PLC0415
+        from ray_jobs.workers.shard_chain import load_chain  # noqa: PLC0415
 
         model = other or self._model
         if not self._shards:
             return load_model(model, self._pool, offload_level=offload_level)
-        spans = plan_spans(model.n_blocks, min(len(self._shards), model.n_blocks))
-        used, unused = self._shards[: len(spans)], self._shards[len(spans) :]
-        loading = [
-            shard.load.remote(model, span, offload_level=offload_level) for shard, span in zip(used, spans, strict=True)
-        ]
-        loading += [shard.unload.remote() for shard in unused]
-        FailureClassifier().get(loading, who="a shard")
-        return RayChain(used, spans, model.n_blocks, threads=self._pool.model_threads)
+        return load_chain(self._shards, model, self._pool, offload_level=offload_level)
 
 
 def _load_nothing(_: ModelRef | None, *, offload_level: int) -> Chain:

@@ -10,8 +10,11 @@ from typing import NotRequired, TypedDict
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 
+NO_ROOM_TIMEOUT_S = 3600.0
+"""Time that a command waits for the resources of its shards."""
 WORKER, FIRST_SHARD = 0, 1
 """Bundles of a replica's placement group."""
 
@@ -48,9 +51,21 @@ class ReplicaPlacement:
         return {**_worker_resources(self._pool), "scheduling_strategy": self._bundle_strategy(WORKER)}
 
     def shard_options(self, number: int) -> ActorOptions:
-        """Return the options of a shard's actor."""
+        """Return the options of a shard's actor. A single shard is a single actor, as is a worker with the model."""
+        if self._group is None:
+            return _model_resources(self._pool)
         strategy = self._bundle_strategy(FIRST_SHARD + number)
         return {**_model_resources(self._pool), "scheduling_strategy": strategy}
+
+    def wait_until_reserved(self) -> None:
+        """Wait for the resources of a replica of several shards.
+
+        Raises:
+            WorkerLostError: the cluster had no room for long.
+        """
+        if self._group is not None and not self._group.wait(NO_ROOM_TIMEOUT_S):
+            needs, waited = format_needs(self._pool), f"{NO_ROOM_TIMEOUT_S / 60:.0f} minutes"
+            raise WorkerLostError("the cluster has no room for the shards", waited=waited, needed=needs)
 
     def release(self) -> None:
         """Return the resources; actors that use them end."""

@@ -18,7 +18,6 @@ from mlprune.models.tokenizer_checks import SENTENCE
 LANGUAGES = {"en": "English", "fr": "French", "es": "Spanish", "de": "German", "sw": "Swahili", "hi": "Hindi"}
 PAIRS = tuple(f"{source}-en" for source in LANGUAGES if source != "en")
 SEEDS = (0, 1)
-N_LINES = 64
 TEN_SPARSITIES = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)
 """Sparsities over the whole range, the worst case for packing stored levels."""
 SPARSITY = 0.5
@@ -46,6 +45,8 @@ class Size:
     """Rows and columns of the matrix whose mask is timed separately."""
     loop_threads: int
     """Threads of the opponent."""
+    lines: int = 64
+    """Lines of the corpus."""
 
     @property
     def n_prunable(self) -> int:
@@ -129,7 +130,7 @@ def _sentences(size: Size, *, seed: int, side: str) -> list[str]:
     n_words = _n_words(size)
     lengths = _line_lengths(size)
     sentences = []
-    for line in range(N_LINES):
+    for line in range(size.lines):
         words = lengths[line] - 2 * SIDE_TOKENS
         own = words - words // 2 if side == "source" else words // 2
         sentences.append(" ".join(f"w{n}" for n in torch.randint(n_words, (own,), generator=generator).tolist()))
@@ -140,11 +141,11 @@ def _line_lengths(size: Size) -> list[int]:
     """Tokens of the demonstration of each line: a permutation of the given lengths over the lines of each seed."""
     given: dict[int, int] = {}
     for seed in SEEDS:
-        chosen = list(ordered_by_hash(seed, range(N_LINES)))[: size.samples]
+        chosen = list(ordered_by_hash(seed, range(size.lines)))[: size.samples]
         taken = Counter(given[line] for line in chosen if line in given)
         free = (Counter(sample_lengths(size)) - taken).elements()
         given |= {line: next(free) for line in chosen if line not in given}
-    return [given.get(line, size.tokens // 2) for line in range(N_LINES)]
+    return [given.get(line, size.tokens // 2) for line in range(size.lines)]
 
 
 def write_recipe(folder: Path, name: str, *, size: Size, **choices: Any) -> Path:

@@ -19,9 +19,11 @@ def test_the_small_benchmark_runs_the_recipe_in_all_four_ways(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text(encoding="utf-8"))
     runs = {name: found[0] for name, found in figures["runs"].items()}
-    assert {name: run["n_workers"] for name, run in runs.items()} == {"here": 1, "ray": 1, "one": 1, "two": 2}
-    assert len({run["n_jobs"] for run in runs.values()}) == 1
+    compared = ("here", "ray", "one", "two")
+    assert {name: runs[name]["n_workers"] for name in compared} == {"here": 1, "ray": 1, "one": 1, "two": 2}
+    assert len({runs[name]["n_jobs"] for name in compared}) == 1
+    assert [runs[f"sweep-{n}"]["steps"].keys() >= {"observe", "sweep"} for n in (1, 2)] == [True, True]
     assert all(run["seconds"] > 0 for run in runs.values())
-    assert [row["name"] for row in figures["rows"]] == ["ray", "replicas"]
+    assert [row["name"] for row in figures["rows"]] == ["ray", "replicas", "shared-observe", "shared-sweep"]
     assert all(row["what"] in done.stdout for row in figures["rows"])
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"], "the temporary folder is gone"

@@ -1,10 +1,9 @@
 """`mlprune run`: run a recipe."""
 
-from typing import Annotated
-
 import typer
 
 from ray_jobs.cli.options import (
+    AddressOption,
     AllowImportOption,
     OtherModelOption,
     RecipeArgument,
@@ -12,14 +11,6 @@ from ray_jobs.cli.options import (
     StoreOption,
     show_start,
 )
-
-AddressOption = Annotated[
-    str,
-    typer.Option(
-        help="local starts Ray on this machine; auto or ray://... joins a cluster; none runs in this process without "
-        "Ray."
-    ),
-]
 
 
 def run(

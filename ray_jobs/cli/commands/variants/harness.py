@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import ModelOption, StoreOption, existing_store, install_command, parse_dtype
+from ray_jobs.cli.options import AddressOption, ModelOption, StoreOption, existing_store, install_command, parse_dtype
 
 DEFAULT_BATCH_TOKENS = 4096
 
@@ -27,8 +27,17 @@ def harness(
         int | None, typer.Option(min=0, help="Few-shot examples, for tasks that allow another number than their own.")
     ] = None,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Approximate tokens per batch.")] = DEFAULT_BATCH_TOKENS,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16; by default that of the variant.")
+    ] = None,
     model: ModelOption = None,
+    address: AddressOption = "none",
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="Actors that share the blocks of the model; by default as few as fit.")
+    ] = None,
+    memory_gib_per_actor: Annotated[
+        float | None, typer.Option(min=0.01, help="Memory of each process with weights; by default what it needs.")
+    ] = None,
 ) -> None:
     """Run tasks of lm-evaluation-harness on variants. The dense weights are loaded once for all variants.
 
@@ -36,6 +45,8 @@ def harness(
     After an interruption, rerun the same command: finished tasks are skipped.
 
     Example: mlprune harness dense fr-en --tasks xnli_fr,xnli_en --store runs/
+
+    Example: mlprune harness fr-en --tasks xnli_fr --store runs/ --address auto --shards 4
     """
     if find_spec("lm_eval") is None:
         message = "lm-evaluation-harness is not installed"
@@ -45,7 +56,16 @@ def harness(
     from ray_jobs.cli.harness_run import HarnessArguments, parse_tasks, run_harness_command  # noqa: PLC0415
 
     arguments = HarnessArguments(
-        parse_tasks(tasks), include_path, limit, num_fewshot, batch_tokens, parse_dtype(dtype), model
+        parse_tasks(tasks),
+        include_path,
+        limit,
+        num_fewshot,
+        batch_tokens,
+        None if dtype is None else parse_dtype(dtype),
+        model,
+        address,
+        shards,
+        memory_gib_per_actor,
     )
     for line in run_harness_command(existing_store(store), variants, arguments):
         typer.echo(line)

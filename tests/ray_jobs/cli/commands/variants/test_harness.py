@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,15 @@ pytest.importorskip("lm_eval", reason="lm-evaluation-harness is not installed: p
 
 from catalog.check import check
 from catalog.store import Catalog
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 from ray_jobs.cli.commands.variants import harness
+from ray_jobs.cli.harness_run import HarnessArguments, _models
 from tests.command_line import Done
+from tests.forked_runs import mlprune
 from tests.harness_tasks import task_files
-from tests.tiny_recipes import FinishedRun, copy_of
+from tests.ray_cluster import Cluster
+from tests.tiny_recipes import FinishedRun, copy_of, results
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,7 @@ def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_th
         ("dense", {"include-path": "nowhere"}, "nowhere"),
         ("dense", {"model": "nowhere"}, "nowhere"),
         ("dense", {"store": "nowhere"}, "no records"),
+        ("dense", {"shards": 2}, "--shards"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(
@@ -88,6 +94,51 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert words in done.err
     assert len(done.err.splitlines()) == 1
     assert small_run.store.list("") == before
+
+
+def test_a_memory_budget_without_room_for_the_model_is_refused(
+    here: Callable[..., Done], small_run: FinishedRun, tasks: Path
+) -> None:
+    before = small_run.store.list("")
+    done = here("harness", "dense", *arguments(small_run.store, small_run, tasks, **{"memory-gib-per-actor": 0.01}))
+    assert done.code == 2
+    assert "does not fit" in done.err
+    assert small_run.store.list("") == before
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_shards_on_a_cluster_give_the_numbers_of_one_process(
+    cluster: Cluster, small_run: FinishedRun, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cluster.settings.items():
+        monkeypatch.setenv(name, value)
+    outputs = []
+    for number, options in enumerate([{}, {"address": cluster.address, "shards": 2}]):
+        store = copy_of(small_run.store, tmp_path / f"store-{number}")
+        done = mlprune("harness", "dense", "sweep", *arguments(store, small_run, tasks, limit=3, **options))
+        assert done.returncode == 0, done.stderr
+        outputs.append((done.stdout, {path: data for path, data in results(store).items() if "harness" in path}))
+    assert outputs[0] == outputs[1]
+
+
+def test_a_variant_runs_in_its_own_dtype_and_the_dense_one_in_that_of_the_others(small_run: FinishedRun) -> None:
+    chosen = HarnessArguments(("t",), None, None, None, 128, None, small_run.folder / "model")
+    sweep = small_run.named("sweep")[0].id
+    record = small_run.store.require("variants", sweep)
+    dense = next(found.id for found in small_run.store.records("variants") if "dtype" not in found.parameters)
+
+    class OtherDtype(Store):
+        def require(self, kind: str, record_id: str) -> Record:
+            found = super().require(kind, record_id)
+            return replace(found, parameters={**record.parameters, "dtype": "bfloat16"}) if found == record else found
+
+    store = OtherDtype(small_run.store.uri)
+    for dtype, expected in ((None, "bfloat16"), ("float16", "float16")):
+        ((model, ids),) = _models(store, [dense, sweep], replace(chosen, dtype=dtype))
+        assert (model.dtype, ids) == (expected, [dense, sweep])
+    ((model, _),) = _models(store, [dense], chosen)
+    assert model.dtype == "float32"
 
 
 def test_a_folder_with_another_model_is_refused(

@@ -1,0 +1,90 @@
+"""The model of a command that runs without a recipe: in this process, or in shard actors on Ray."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mlprune.models.chain import Chain
+from mlprune.models.placement.memory_estimate import footprint
+from mlprune.parallel import set_worker_threads
+from mlprune.plan.estimate import Needs
+from mlprune.recipe import ComputeConfig
+from mlprune.steps.evaluate.cost import tasks_cost
+from mlprune.steps.job import ModelRef
+from ray_jobs.driver.capacity_checks import in_process_pool
+
+
+class CommandModel:
+    """Loads the models of a command, one after another, within a memory budget. Close it to free what it used.
+
+    Args:
+        command: name of the command.
+        store_uri: the store.
+        address: `none` for this process, `local` for a Ray on this machine, or the address of a cluster.
+        compute: shards and memory, as in a recipe; there is one replica.
+        batch_tokens: tokens of a batch.
+    """
+
+    def __init__(
+        self, command: str, store_uri: str, *, address: str, compute: ComputeConfig, batch_tokens: int
+    ) -> None:
+        self._command = command
+        self._store_uri = store_uri
+        self._address = address
+        self._compute = compute.model_copy(update={"replicas": 1})
+        self._batch_tokens = batch_tokens
+        self._ray = ExitStack()
+        self._of_model = ExitStack()
+        self._n_loads = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._of_model.close()
+        self._ray.close()
+
+    def load(self, model: ModelRef) -> Chain:
+        """Load a model, after the resources of the previous one were returned.
+
+        Raises:
+            BadInputError: the model does not fit, or the cluster cannot be reached or does not see its folder.
+            WorkerLostError: the cluster has no room for the shards, or lost them.
+        """
+        needs = self._needs(model)
+        if self._address == "none":
+            from ray_jobs.workers.model_loading import load_model  # noqa: PLC0415 - imports the code of models
+
+            pool = in_process_pool(needs)
+            set_worker_threads(pool.model_threads)
+            return load_model(model, pool)
+        return self._load_on_ray(model, needs)
+
+    def _needs(self, model: ModelRef) -> Needs:
+        sizes = footprint(Path(model.path), model.dtype)
+        cost = tasks_cost(
+            self._command, sizes, (), batch_tokens=self._batch_tokens, device=model.device, disk_bytes=0.0
+        )
+        return Needs(self._compute, model, sizes, (cost,))
+
+    def _load_on_ray(self, model: ModelRef, needs: Needs) -> Chain:
+        from ray_jobs.workers import cluster, shared_folders  # noqa: PLC0415 - imports Ray
+        from ray_jobs.workers.placement_groups import ReplicaPlacement  # noqa: PLC0415
+        from ray_jobs.workers.shard_chain import start_chain  # noqa: PLC0415
+
+        self._of_model.close()
+        self._n_loads += 1
+        if self._n_loads == 1:
+            self._ray.enter_context(cluster.connected(self._address))
+        if self._address != "local":
+            shared_folders.require_folders([model.path])
+        pool = needs.pool(cluster.nodes())
+        name = f"{self._command} of {os.uname().nodename}, process {os.getpid()}, load {self._n_loads}"
+        placement = ReplicaPlacement(pool, name=name)
+        self._of_model.callback(placement.release)
+        placement.wait_until_reserved()
+        return start_chain(self._store_uri, model, pool, placement=placement, name=name)

@@ -1,0 +1,79 @@
+"""The model of a command without a recipe, in this process and, with a fake cluster, in shard actors."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mlprune.plan.node_capacity import Node
+from mlprune.plan.pool import Pool
+from mlprune.recipe import ComputeConfig
+from mlprune.steps.job import ModelRef
+from ray_jobs.driver.command_model import CommandModel
+from ray_jobs.workers import cluster, placement_groups, shard_chain, shared_folders
+from tests.tiny_models import save_tiny_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ModelRef:
+    folder = save_tiny_model(tmp_path / "model", "gpt2", seed=4)
+    return ModelRef("model", str(folder), "gpt2", n_blocks=3, max_positions=64, dtype="float32")
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What the command asked of a cluster, in order."""
+    seen: list[object] = []
+
+    @contextmanager
+    def connected(address: str) -> Any:
+        seen.append(address)
+        yield
+        seen.append("disconnected")
+
+    class Placement:
+        def __init__(self, pool: Pool, *, name: str) -> None:
+            self.name = name
+
+        def wait_until_reserved(self) -> None:
+            seen.append("reserved")
+
+        def release(self) -> None:
+            seen.append("released")
+
+    def start_chain(_: str, model: ModelRef, pool: Pool, *, placement: Placement, name: str) -> object:
+        seen.append((pool.n_workers, pool.n_shards, model.base_model_id))
+        return SimpleNamespace(name=name)
+
+    monkeypatch.setattr(cluster, "connected", connected)
+    monkeypatch.setattr(cluster, "nodes", lambda: [Node(1.0, 2**33)] * 4)
+    monkeypatch.setattr(shared_folders, "require_folders", lambda folders: seen.append("folders"))
+    monkeypatch.setattr(placement_groups, "ReplicaPlacement", Placement)
+    monkeypatch.setattr(shard_chain, "start_chain", start_chain)
+    return seen
+
+
+def command(address: str, **compute: Any) -> CommandModel:
+    return CommandModel("harness", "/store", address=address, compute=ComputeConfig(**compute), batch_tokens=128)
+
+
+def test_without_ray_the_model_is_one_shard_of_this_process(model: ModelRef, events: list[object]) -> None:
+    with command("none") as source:
+        assert source.load(model).spans == (range(3),)
+    assert events == []
+
+
+def test_a_cluster_is_joined_once_and_each_model_frees_its_resources(model: ModelRef, events: list[object]) -> None:
+    with command("10.0.0.1:6379", shards=2) as source:
+        first, second = source.load(model), source.load(model)
+    loaded = ["reserved", (1, 2, "model")]
+    assert events == ["10.0.0.1:6379", "folders", *loaded, "released", "folders", *loaded, "released", "disconnected"]
+    assert first.name != second.name, "actors of one cluster have different names"  # type: ignore[attr-defined]
+
+
+def test_a_command_that_loads_no_model_joins_no_cluster(events: list[object]) -> None:
+    with command("auto"):
+        pass
+    assert events == []
