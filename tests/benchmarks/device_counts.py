@@ -29,6 +29,7 @@ from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import ScoringBatch, TokenBatch
+from mlprune.models.placement.memory_estimate import footprint
 from mlprune.parallel import set_worker_threads
 from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.store.store import Store
@@ -213,7 +214,7 @@ def swap_rows(counting: Counting) -> list[Count]:
             ledger.clear()
             apply_variant(chain, store, variant_id)
     counting.show("swapping a variant", ledger)
-    n_weights = sum(weight.numel() for block in range(4) for weight in chain.shards[0].masks.dense(block).values())
+    n_weights = chain.n_blocks * sum(footprint(folder / "model", "float32").prunable)
     a_weight = ledger.bytes_to_device / n_weights
     return [Count("swapping a variant, the third in a row", "bytes to the device per weight", a_weight, 0.2)]
 

@@ -100,10 +100,14 @@ class NumberedDevices(TorchFunctionMode):
     """Makes `cuda` mean `cuda:0`, as it does with a driver that knows the current device."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.device:
+            return func("cuda", args[0]) if isinstance(args[0], int) else func(*args, **(kwargs or {}))
         if func is torch.Tensor.cuda:
             return args[0].to(resolved((args[1:] or ("cuda",))[0]))
-        numbered = [_numbered(value) for value in args]
-        return func(*numbered, **{name: _numbered(value) for name, value in (kwargs or {}).items()})
+        options = {name: _numbered(value) for name, value in (kwargs or {}).items()}
+        if isinstance(options.get("device"), int):
+            options["device"] = resolved(options["device"])
+        return func(*map(_numbered, args), **options)
 
 
 def _numbered(value: Any) -> Any:

@@ -16,6 +16,13 @@ def test_this_version_of_torch_has_the_private_symbols_that_pretended_gpus_need(
     assert missing_symbol() is None
 
 
+def test_devices_are_named_as_with_a_driver():
+    with pretended_gpus(2):
+        assert torch.device("cuda", 1) == torch.device("cuda:1") == torch.device(1) == torch.ones(1, device=1).device
+        assert torch.ones(1, device="cuda").device == torch.ones(1).cuda().device == CUDA
+        assert torch.device("cpu") == torch.ones(1).device
+
+
 def test_operands_on_several_devices_are_refused():
     with pretended_gpus(2):
         on_gpu, elsewhere = torch.ones(3, device="cuda"), torch.ones(3, device="cuda:1")
