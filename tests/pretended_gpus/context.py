@@ -32,6 +32,8 @@ def pretended_gpus(n: int = 1, *, free_bytes: int | Sequence[int] = 10**9) -> It
     """
     if symbol := missing_symbol():
         pytest.skip(f"torch {torch.__version__} has no {symbol}, which pretended GPUs need")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU, whose driver knows the real devices only: set CUDA_VISIBLE_DEVICES=''")
     allow_cuda_devices()
     sizes = (free_bytes,) * n if isinstance(free_bytes, int) else tuple(free_bytes)
     memory, ledger = DeviceMemory(sizes), Ledger()

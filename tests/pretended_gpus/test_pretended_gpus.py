@@ -6,7 +6,7 @@ import threading
 import pytest
 import torch
 
-from tests.pretended_gpus import PretendedTensor, missing_symbol, pretended_gpus
+from tests.pretended_gpus import PretendedTensor, missing_symbol, pretended_gpus, torch_symbols
 
 CUDA = torch.device("cuda", 0)
 
@@ -14,6 +14,13 @@ CUDA = torch.device("cuda", 0)
 def test_this_version_of_torch_has_the_private_symbols_that_pretended_gpus_need():
     """The only test that fails where all other tests with pretended GPUs are skipped."""
     assert missing_symbol() is None
+
+
+def test_without_a_private_symbol_a_test_is_skipped_and_the_symbol_is_named(monkeypatch):
+    monkeypatch.setattr(torch_symbols, "_SYMBOLS", ((torch.Tensor, "_make_something_else"),))
+    assert missing_symbol() == "Tensor._make_something_else"
+    with pytest.raises(pytest.skip.Exception, match=r"Tensor\._make_something_else"), pretended_gpus():
+        pass
 
 
 def test_devices_are_named_as_with_a_driver():
