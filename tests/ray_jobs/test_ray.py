@@ -10,11 +10,15 @@ import psutil
 import pytest
 
 from mlprune.plan import pending_jobs
+from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.prune.variant import block_identity
+from mlprune.store.records import record_path
 from mlprune.store.store import Store
 from tests.forked_runs import ForkedRun, Gate
 from tests.ray_cluster import ROOT, Cluster, Node
 from tests.tiny_recipes import (
     FinishedRun,
+    copy_of,
     finished_run,
     plan_of,
     results,
@@ -148,6 +152,30 @@ def test_a_killed_driver_loses_nothing_and_a_killed_worker_costs_only_its_job(
     second_gate.open()
     again.finish()
     assert any(row["status"] == "lost" for row in attempts(Store(store)))
+    assert results(store) == results(expected.store)
+
+
+@pytest.mark.slow
+def test_a_sweep_that_loses_a_worker_that_shares_it_gives_the_same_records(
+    expected: FinishedRun, tmp_path: Path, cluster: Cluster, *, start: Start, on_cluster: dict[str, Any]
+) -> None:
+    store = copy_of(expected.store, tmp_path / "store")
+    for job in expected.plan.jobs:
+        if isinstance(job, SweepJob):
+            blocks = [block_identity(job.variant.id, n, parents={"variant": job.variant.id}).key for n in range(3)]
+            for key in (*job.makes, *blocks):
+                (tmp_path / "store" / record_path(*key)).unlink(missing_ok=True)
+    gate = Gate.closed(tmp_path / "gate", "sweep")
+    run = start(expected.recipe_path, tmp_path / "store", gate=gate, **on_cluster)
+    run.until(gate.waiting)
+    sharing = [one for one in cluster.processes("WorkerActor") if one.pid not in gate.waiting()]
+    for process in sharing:
+        process.kill()
+    gate.open()
+    run.finish()
+    assert len(sharing) == 1
+    lost = [row for row in attempts(store) if row["status"] == "lost"]
+    assert [(row["step"], row["error"]) for row in lost] == [("sweep", "WorkerLostError")]
     assert results(store) == results(expected.store)
 
 
