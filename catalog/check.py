@@ -1,6 +1,6 @@
 """Check every record, artefact, foreign key and view of a store.
 
-The check repairs nothing and moves no record. It folds the catalog as any query does, and compares the result with a
+The check moves no record. It folds the catalog as any query does, and compares the result with a
 catalog that is built from the records alone.
 """
 
@@ -17,6 +17,8 @@ from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.records import Artefact, Record, one_line, record_path
 from mlprune.store.store import Store
 
+CATALOG_DIFFERS = "the table differs from a rebuilt one"
+
 
 @dataclass(frozen=True)
 class Damage:
@@ -27,6 +29,8 @@ class Damage:
     """A path in the store, or a table and column of the catalog."""
     expected: str = ""
     got: str = ""
+    is_wrong_content: bool = False
+    """Whether a record reads well but says something wrong, so that results computed from it are wrong, too."""
 
     def __str__(self) -> str:
         values = f" (expected {self.expected}, got {self.got})" if self.expected or self.got else ""
@@ -89,7 +93,8 @@ def _differing_copies(store: Store, kind: str, record_id: str, *, segments: tupl
     data = store.read_file(record_path(kind, record_id))
     lines = {one_line(text) for text in (*texts, data) if text is not None}
     if len(lines) > 1:
-        yield Damage("the record differs from its copy in a segment", record_path(kind, record_id), segments[0])
+        path = record_path(kind, record_id)
+        yield Damage("the record differs from its copy in a segment", path, segments[0], is_wrong_content=True)
 
 
 def _artefact_damages(store: Store, artefact: Artefact) -> Iterator[Damage]:
@@ -122,15 +127,16 @@ def _catalog_damages(store: Store, names: Iterable[tuple[str, str]], *, next_ste
         actual, expected = catalog.fingerprints(), fresh.fingerprints()
         for table in sorted(set(actual) | set(expected)):
             if actual.get(table) != expected.get(table):
-                counts = [f"{fingerprints.get(table, (0, 0))[0]} rows" for fingerprints in (expected, actual)]
-                yield Damage(f"the table differs from a rebuilt one: {next_step}", table, *counts)
+                rows, found = (f"{counts.get(table, (0, 0))[0]} rows" for counts in (expected, actual))
+                yield Damage(f"{CATALOG_DIFFERS}: {next_step}", table, rows, found)
 
 
 def _unfolded_records(catalog: Catalog, names: Iterable[tuple[str, str]]) -> Iterator[Damage]:
     folded = {(row[0], row[1]) for row in catalog.select(statement("fold", "folded_records")).rows}
     for kind, record_id in names:
         if (kind, record_id) not in folded:
-            yield Damage("the record does not fit the catalog", record_path(kind, record_id))
+            path = record_path(kind, record_id)
+            yield Damage("the record does not fit the catalog", path, is_wrong_content=True)
 
 
 def _dangling_keys(catalog: Catalog) -> Iterator[Damage]:

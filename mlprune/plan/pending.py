@@ -4,21 +4,25 @@ from collections.abc import Iterable
 
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.store import Store
+from mlprune.store.succession import quarantined_copies
 
 
 def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> list[Job]:
     """The jobs that have to run, in the order of the plan.
 
-    A job is pending if one of its records is missing, if an artefact is missing or has another size than its record
-    says, or if a job that it depends on is pending. If only a needed job is
-    pending, sound records that other recipes also make are kept.
+    A job is pending if one of its records is missing, or if an artefact is missing or has another size than its record
+    says. It is also pending if a record that it needs is missing of which no earlier version is known; sound records
+    that other recipes also make are then kept.
+
+    If an earlier version is known, what was computed from it stays: when the new version is written, it is compared
+    with the old one, and what depends on it is quarantined if they differ. Plan again after such a run.
 
     Args:
-        repair: quarantine records with damaged artefacts and the records that depend on them, so that their jobs run
-            again.
+        repair: quarantine records with damaged artefacts, so that their jobs run again.
     """
     keys_of_jobs = [(job, job.makes, job.needs) for job in jobs]  # ids are hashes: computed once
     present = set(store.record_names())
+    known = present | quarantined_copies(store).keys()
     survey = _Survey(store, (key for _, makes, _ in keys_of_jobs for key in makes if key in present))
     pending: list[Job] = []
     unmade: set[RecordKey] = set()
@@ -26,7 +30,8 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
         missing_needs = [key for key in needs if key in unmade]
         if missing_needs and repair and any(key in present for key in makes):
             missing_needs = [key for key in missing_needs if not _made_meanwhile(store, key)]
-        outdated = set(makes) - set(job.also_made_elsewhere) if missing_needs else set()
+        has_new_needs = any(key not in known for key in missing_needs)
+        outdated = set(makes) - set(job.also_made_elsewhere) if has_new_needs else set()
         if (
             job.artefact_record is not None
             and job.artefact_record in present
@@ -40,7 +45,7 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
                 if record is not None:
                     store.quarantine(record)
         unfinished = [key for key in makes if key in stale or key not in present]
-        if missing_needs or unfinished:
+        if has_new_needs or unfinished:
             pending.append(job)
             unmade.update(unfinished)
     return pending

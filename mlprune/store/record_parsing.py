@@ -40,6 +40,13 @@ def parse_record(text: bytes, *, kind: str, record_id: str) -> Record:
         raise DamagedRecordError("a record is damaged", record=record_path(kind, record_id), reason=str(err)) from err
 
 
+def stated_checksum(text: bytes) -> bytes | None:
+    """Return the checksum that the text of a record states, however damaged the rest is; None if it states none."""
+    checksum = text[len(_CHECKSUM_START) : len(_CHECKSUM_START) + _SHA256_LENGTH]
+    is_stated = text.startswith(_CHECKSUM_START) and _SHA256.fullmatch(checksum.decode("ascii", "replace"))
+    return checksum if is_stated else None
+
+
 def _checked(line: bytes, kind: str, record_id: str) -> Record:
     """Parse and check a record; a ValueError says what is wrong."""
     stated = line[len(_CHECKSUM_START) : len(_CHECKSUM_START) + _SHA256_LENGTH]

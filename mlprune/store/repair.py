@@ -1,10 +1,14 @@
-"""Repair of damage that a command meets while it reads: quarantine the records concerned and name the next step."""
+"""Repair of damage: quarantine the records concerned, so that their work is done again, and name the next step."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.store.records import RecordKey
 from mlprune.store.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -19,18 +23,36 @@ def quarantine_on_damage(store: Store) -> Iterator[None]:
     try:
         yield
     except DamagedArtefactError as err:
-        n_records = quarantine_records_of(store, str(err.context.get("path", "")))
+        records = quarantine_records_of(store, [str(err.context.get("path", ""))])
         context = {
             **err.context,
-            "quarantined": f"{n_records} records",
+            "quarantined": f"{len(records)} records",
             "next": f"run the recipe again: mlprune run RECIPE --store {store.uri}",
         }
         raise StoreError(err.message, context) from err
 
 
-def quarantine_records_of(store: Store, path: str) -> int:
-    """Move every record that lists an artefact to quarantine, so that its work is done again; return how many."""
-    concerned = [record for record in store.records() if any(one.path == path for one in record.artefacts)]
+def quarantine_records_of(store: Store, paths: Collection[str]) -> list[str]:
+    """Move every record that lists one of some artefacts to quarantine; return the paths of these records."""
+    wanted = set(paths)
+    concerned = [record for record in store.records() if any(artefact.path in wanted for artefact in record.artefacts)]
     for record in concerned:
         store.quarantine(record)
-    return len(concerned)
+    return [record.path for record in concerned]
+
+
+def scrub(store: Store, keys: Iterable[RecordKey]) -> int:
+    """Read every artefact of some records and quarantine the records with a damaged one; return how many.
+
+    Args:
+        store: opened with `quarantine=True`.
+        keys: (kind, id) of records; those that do not exist are skipped.
+    """
+    n_damaged = 0
+    for key in keys:
+        record = store.read_record(*key)
+        if record is not None and not store.is_intact(record):
+            logger.warning("an artefact of %s %s is damaged and will be made again", *key)
+            store.quarantine(record)
+            n_damaged += 1
+    return n_damaged

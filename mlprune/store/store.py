@@ -19,6 +19,7 @@ from mlprune.store.record_parsing import parse_record
 from mlprune.store.records import Record, RecordKey, record_path
 from mlprune.store.segments.paths import ENDING, void_path
 from mlprune.store.segments.reader import MOST_REFRESHES, CompactedRecords
+from mlprune.store.succession import quarantine_outdated
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ class Store(ArtefactStore):
     """A store opened by path or URI; see `StoreFiles` for the errors.
 
     Args:
-        uri: the store.
         quarantine: move damaged records to `quarantine/`, so that their work is done again. Commands that run jobs set
             it. Commands that only answer do not: they report and ignore a damaged record, and leave it in its place.
     """
@@ -53,12 +53,16 @@ class Store(ArtefactStore):
     def write_record(self, record: Record) -> None:
         """Write a record, after its artefacts. From now on its work counts as done.
 
+        If it differs from its version in quarantine, a store that quarantines first moves what depends on that version.
+
         Raises:
             DamagedRecordError: the record could not be read back, for example because its id does not follow from its
                 inputs.
         """
         text = record.to_json().encode()
         parse_record(text, kind=record.kind, record_id=record.id)
+        if self.quarantines:
+            quarantine_outdated(self, record, text)
         self.write_bytes(record.path, text)
 
     def read_record(self, kind: str, record_id: str) -> Record | None:
@@ -155,11 +159,11 @@ class Store(ArtefactStore):
         """Move a record to the quarantine, so that its work is done again."""
         self._to_quarantine(record.path)
         if self.compacted.has(record.kind, record.id):
-            self.write_bytes(quarantine_path(record.path), record.to_json().encode())
-            self._void(record.kind, record.id)
+            self._void(record.kind, record.id, text=record.to_json().encode())
 
-    def _void(self, kind: str, record_id: str) -> None:
-        """Mark the lines of a record in segments as void."""
+    def _void(self, kind: str, record_id: str, *, text: bytes = b"\n") -> None:
+        """Mark the lines of a record in segments as void, after its text, if it can be read, is in quarantine."""
+        self.write_bytes(quarantine_path(record_path(kind, record_id)), text)
         for segment in self.compacted.segments_with(kind, record_id):
             self.write_bytes(void_path(segment, record_id), b"\n")
         self.compacted.refresh(kind)

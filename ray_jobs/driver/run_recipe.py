@@ -2,11 +2,10 @@
 
 import logging
 import os
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,11 +16,12 @@ from mlprune.plan.estimate import Needs, needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
 from mlprune.recipe import Recipe
-from mlprune.steps.job import Job
+from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
+from mlprune.store.repair import scrub
 from mlprune.store.store import Store
-from mlprune.vocabulary import TASK_TRAITS
+from mlprune.store.succession import quarantined_copies
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
@@ -29,36 +29,13 @@ from ray_jobs.driver.driver import Driver, Workers
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
-from ray_jobs.driver.run_state import RunResult
+from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunResult, RunSummary, format_summary, next_commands
 from ray_jobs.workers.node_resources import local_node
 
 logger = logging.getLogger(__name__)
 
-DONE, SOME_FAILED = 0, 3
-"""Exit codes; 1 is an unexpected error, 2 bad input."""
-MAX_ROUNDS = 3
+MAX_ROUNDS = 5
 """How often a run is planned at most; it is planned again if a job finds a damaged artefact."""
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """Exit code and counts of a run."""
-
-    exit_code: int
-    n_done: int
-    n_failed: int
-    n_skipped: int
-    n_elsewhere: int = 0
-    """Done jobs that another run in the same store did in the meantime."""
-    next_commands: tuple[str, ...] = ()
-    """Commands that show the results."""
-    problem: str | None = None
-    """Why the run ended before all jobs were tried; None if all were."""
-
-    @property
-    def did_nothing(self) -> bool:
-        """Whether everything was done before."""
-        return self.n_done + self.n_failed + self.n_skipped == 0
 
 
 def run_recipe(
@@ -68,6 +45,7 @@ def run_recipe(
     address: str = "local",
     changes: RecipeChanges = NO_CHANGES,
     allow_import: bool = False,
+    scrubs: bool = False,
     stale_after_s: float = STALE_AFTER_S,
 ) -> RunSummary:
     """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
@@ -75,6 +53,7 @@ def run_recipe(
     Args:
         changes: of the recipe, such as fewer demonstrations and items.
         allow_import: import the models that the recipe asks to import.
+        scrubs: read all artefacts of this recipe first, and make the damaged ones again.
         stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
@@ -85,7 +64,9 @@ def run_recipe(
         recipe = load_changed_recipe(recipe_path, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
         with _machines(address) as nodes:
-            return _run_recipe(recipe, store_uri, address=address, nodes=nodes, stale_after_s=stale_after_s)
+            return _run_recipe(
+                recipe, store_uri, address=address, nodes=nodes, scrubs=scrubs, stale_after_s=stale_after_s
+            )
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
         raise StoreError(err.message, context) from err
@@ -122,16 +103,18 @@ def _machines(address: str) -> Iterator[Sequence[Node]]:
 
 
 def _run_recipe(
-    recipe: Recipe, store_uri: str, *, address: str, nodes: Sequence[Node], stale_after_s: float
+    recipe: Recipe, store_uri: str, *, address: str, nodes: Sequence[Node], scrubs: bool, stale_after_s: float
 ) -> RunSummary:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     plan = build_plan(recipe, nodes)
     store = Store(store_uri, quarantine=True)
+    if scrubs:
+        console.print(f"scrub: {scrub(store, _made_by(plan))} records with damaged artefacts moved to quarantine/")
     pending = pending_jobs(plan.jobs, store)
     if not pending and store.read_record(plan.record.kind, plan.record.id):
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
         fold(store, publish=True)
-        return RunSummary(DONE, 0, 0, 0, next_commands=_next_commands(plan.recipe, store_uri))
+        return RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri))
     store.require_writable()
     needs = needs_of(plan, pending)
     require_room(needs, store)
@@ -153,7 +136,7 @@ def _run_recipe(
     fold(store, publish=True)
     is_complete = not result.failed and result.problem is None
     exit_code = DONE if is_complete else SOME_FAILED
-    commands = () if not is_complete else _next_commands(plan.recipe, store_uri)
+    commands = () if not is_complete else next_commands(plan.recipe, store_uri)
     summary = RunSummary(
         exit_code,
         result.n_done,
@@ -163,36 +146,41 @@ def _run_recipe(
         next_commands=commands,
         problem=result.problem,
     )
-    console.print(_format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
+    console.print(format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
     return summary
 
 
 def _run_rounds(
     plan: Plan, store: Store, jobs: list[Job], *, run_id: str, workers: Workers, claims: Claims, console: Console
 ) -> RunResult:
-    """Run the jobs. If a job finds a damaged artefact, plan again so that the artefact is made again."""
-    result = RunResult(0, (), 0)
+    """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result."""
+    result, n_done = RunResult(0, (), 0), 0
     for number in range(MAX_ROUNDS):
         steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
         console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})")
+        if quarantined_copies(store):
+            fold(store)  # a record that is made again with the same bytes is then read again
         with Progress(jobs) as progress:
             driver = Driver(store, run_id, workers=workers, progress=progress, claims=claims, round_=number)
-            result = driver.run(jobs, present=set(store.record_names()))
-        if result.problem or not result.found_damage:
+            remade = {key for job in jobs for key in job.makes}
+            result = driver.run(jobs, present=set(store.record_names()) - remade)
+            n_done += result.n_done
+        if result.found_damage:
+            scrub(store, _made_by(plan))
+        elif result.failed or not quarantined_copies(store):
             break
-        _quarantine_damaged(plan, store)
-        jobs = pending_jobs(plan.jobs, store, repair=True)
-    return result
+        jobs = [] if result.problem else pending_jobs(plan.jobs, store, repair=True)
+        if not jobs:
+            break
+    else:
+        problem = f"damage was found in {MAX_ROUNDS} rounds"
+        result = replace(result, n_skipped=result.n_skipped + len(jobs), problem=problem)
+    return replace(result, n_done=n_done)
 
 
-def _quarantine_damaged(plan: Plan, store: Store) -> None:
-    """Verify all artefacts of the plan's records and quarantine the records whose artefacts differ."""
-    for job in plan.jobs:
-        for key in job.makes:
-            record = store.read_record(*key)
-            if record is not None and not store.is_intact(record):
-                logger.warning("an artefact of %s %s is damaged and will be made again", *key)
-                store.quarantine(record)
+def _made_by(plan: Plan) -> list[RecordKey]:
+    """Return (kind, id) of all records that the jobs of a plan make."""
+    return [key for job in plan.jobs for key in job.makes]
 
 
 @contextmanager
@@ -225,26 +213,3 @@ def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> It
             yield workers, pool
         finally:
             workers.close()
-
-
-def _next_commands(recipe: Recipe, store_uri: str) -> tuple[str, ...]:
-    """Return the commands to try after a run: a query that has rows for this recipe, and the report."""
-    without_accuracy = {task for task, traits in TASK_TRAITS.items() if traits.reads_parallel_text}
-    splits = {evaluation.split for evaluation in recipe.evaluations if evaluation.task not in without_accuracy}
-    query = "best_by_language" if {"dev", "test"} <= splits else "values_by_variant" if recipe.evaluations else "runs"
-    store = shlex.quote(store_uri)
-    return f"mlprune query {query} --store {store}", f"mlprune report --store {store} --out report.html"
-
-
-def _format_summary(summary: RunSummary, *, store_uri: str) -> str:
-    text = f"{summary.n_done} jobs done"
-    if summary.n_elsewhere:
-        text += f" ({summary.n_elsewhere} of them by another run in this store)"
-    if summary.problem:
-        text += f", {summary.n_failed} failed and {summary.n_skipped} remain to be done; {summary.problem}; "
-        return text + "run the same command again when the machines can be used"
-    if summary.n_failed:
-        text += f", {summary.n_failed} failed and {summary.n_skipped} that need them were skipped: "
-        text += f"see the causes with mlprune query failures --store {store_uri}, "
-        text += "correct them, then run the same command again"
-    return text

@@ -1,12 +1,17 @@
-"""State of a run: jobs that wait, are done, failed, or belong to another run; and what to retry."""
+"""State of a run: jobs that wait, are done, failed, or belong to another run; what to retry; result and summary."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from mlprune.recipe import Recipe
 from mlprune.steps.job import Job, RecordKey
+from mlprune.vocabulary import TASK_TRAITS
 from ray_jobs.workers.recovery.failures import Failure
 
+DONE, SOME_FAILED = 0, 3
+"""Exit codes; 1 is an unexpected error, 2 bad input."""
 MAX_ATTEMPTS = 3
 """Attempts of a job with transient failures; attempts that continue with less memory are not counted."""
 MAX_SHARED_FAILURES = 10
@@ -95,3 +100,48 @@ class RunResult:
     def found_damage(self) -> bool:
         """Whether a job failed because an artefact is damaged; planning again repairs that."""
         return any(failure.is_damage for _, failure in self.failed)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Exit code and counts of a run."""
+
+    exit_code: int
+    n_done: int
+    n_failed: int
+    n_skipped: int
+    n_elsewhere: int = 0
+    """Done jobs that another run in the same store did in the meantime."""
+    next_commands: tuple[str, ...] = ()
+    """Commands that show the results."""
+    problem: str | None = None
+    """Why the run ended before all jobs were tried; None if all were."""
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether everything was done before."""
+        return self.n_done + self.n_failed + self.n_skipped == 0
+
+
+def next_commands(recipe: Recipe, store_uri: str) -> tuple[str, ...]:
+    """Return the commands to try after a run: a query that has rows for this recipe, and the report."""
+    without_accuracy = {task for task, traits in TASK_TRAITS.items() if traits.reads_parallel_text}
+    splits = {evaluation.split for evaluation in recipe.evaluations if evaluation.task not in without_accuracy}
+    query = "best_by_language" if {"dev", "test"} <= splits else "values_by_variant" if recipe.evaluations else "runs"
+    store = shlex.quote(store_uri)
+    return f"mlprune query {query} --store {store}", f"mlprune report --store {store} --out report.html"
+
+
+def format_summary(summary: RunSummary, *, store_uri: str) -> str:
+    """Return the counts of a run and, unless all jobs are done, what to do next."""
+    text = f"{summary.n_done} jobs done"
+    if summary.n_elsewhere:
+        text += f" ({summary.n_elsewhere} of them by another run in this store)"
+    if summary.problem:
+        text += f", {summary.n_failed} failed and {summary.n_skipped} remain to be done; {summary.problem}; "
+        return text + "run the same command again when the machines can be used"
+    if summary.n_failed:
+        text += f", {summary.n_failed} failed and {summary.n_skipped} that need them were skipped: "
+        text += f"see the causes with mlprune query failures --store {store_uri}, "
+        text += "correct them, then run the same command again"
+    return text

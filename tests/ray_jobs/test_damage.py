@@ -163,6 +163,65 @@ def test_an_export_that_meets_damage_names_the_repair_and_the_next_run_does_it(
     assert here("export", variant_id, tmp_path / "out", *model).code == 0
 
 
+def flip_artefacts(store: Store) -> tuple[list[str], list[str]]:
+    """Flip a byte in a file of several kinds; return the paths of the files, and of all records that list them."""
+    files = [first(store, kind).artefacts[0].path for kind in ("demonstration_sets", "statistics", "masks")]
+    files.append(first(store, "evaluations").artefacts[0].path)
+    for path in files:
+        flip(root(store) / path, -20)
+    listing = [record for record in store.records() if any(one.path in files for one in record.artefacts)]
+    return files, [record.path for record in listing]
+
+
+def written_at(store: Store) -> dict[str, int]:
+    """Return path -> time of writing, for all records and artefacts."""
+    return {path: (root(store) / path).stat().st_mtime_ns for path in results(store)}
+
+
+@pytest.mark.parametrize("command", ["run --scrub", "catalog check --repair"])
+def test_damage_of_equal_size_is_repaired_and_what_was_computed_from_it_stays(
+    small_run: FinishedRun, store: Store, here: Here, command: str
+) -> None:
+    before, times = results(store), written_at(store)
+    files, listing = flip_artefacts(store)
+    if command == "run --scrub":
+        done = here(*command.split(), small_run.recipe_path, "--store", store.uri, "--address", "none")
+        assert f"{len(files)} records" in done.err  # a sweep reads its blocks itself
+    else:
+        repaired = here(*command.split(), "--store", store.uri)
+        assert repaired.code == 1
+        assert {line.partition(":")[0] for line in repaired.out.splitlines()} == set(files)
+        moved = [line.partition(": ")[2] for line in repaired.err.splitlines() if line.startswith("moved")]
+        assert moved == sorted(listing)
+        assert "mlprune run RECIPE" in repaired.err
+        assert "tiny" in repaired.err
+        done = run(here, small_run, store)
+    assert done.code == 0
+    assert results(store) == before
+    made_again = {path for path, time in written_at(store).items() if time != times[path]}
+    assert {*files, *listing} <= made_again
+    assert not [path for path in made_again if path.startswith("records/comparisons")]
+    assert len([path for path in made_again if path.startswith("records/evaluations")]) == 1
+    assert here("catalog", "check", "--store", store.uri).out == "sound\n"
+
+
+def test_rescore_and_verify_name_the_damaged_file_and_the_repair_in_one_line(
+    small_run: FinishedRun, store: Store, here: Here
+) -> None:
+    (predictions, masks) = (first(store, kind).artefacts[0].path for kind in ("evaluations", "statistics"))
+    for path in (predictions, masks):
+        flip(root(store) / path, -20)
+    variants = [row["variant_id"] for row in small_run.rows("variants") if row["propagation"] == "dense"]
+    model = ("--model", small_run.folder / "model")
+    for path, command in (
+        (predictions, ("rescore", "--rule", "candidate_sum")),
+        (masks, ("verify", variants[0], *model)),
+    ):
+        done = here(*command, "--store", store.uri)
+        (line,) = done.err.splitlines()
+        assert (done.code, path in line, "mlprune run RECIPE" in line) == (2, True, True)
+
+
 def test_a_name_that_is_not_utf_8_is_reported_and_skipped(
     small_run: FinishedRun, store: Store, here: Here, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -114,6 +114,8 @@ class SweepJob(ModelJob):
         if record is not None and store.is_intact(record):
             _apply_stored(store, model, block, record)
             return record
+        if record is not None:
+            store.quarantine(record)
         with_products = "products" in self.variant.score.method.needs
         observe_block(model, list(batches), block=block, with_products=with_products)
         files = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))

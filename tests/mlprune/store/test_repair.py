@@ -6,7 +6,7 @@ import pytest
 
 from mlprune.errors import StoreError
 from mlprune.store.records import Artefact, Record
-from mlprune.store.repair import quarantine_on_damage
+from mlprune.store.repair import quarantine_on_damage, scrub
 from mlprune.store.store import Store
 from tests.records import made_up_record
 
@@ -50,3 +50,13 @@ def test_without_damage_nothing_happens(store: Store) -> None:
     with quarantine_on_damage(store):
         assert store.is_intact(record)
     assert store.list("quarantine") == []
+
+
+def test_a_scrub_quarantines_the_records_with_damage_that_keeps_the_size(store: Store) -> None:
+    damaged = write(store, "variants", store.write_bytes("masks/a.bin", b"1"))
+    sound = write(store, "evaluations", store.write_bytes("predictions/b.bin", b"2"))
+    (Path(store.uri) / "masks/a.bin").write_bytes(b"3")
+    keys = [(record.kind, record.id) for record in (damaged, sound)]
+    assert scrub(store, [*keys, ("variants", "missing")]) == 1
+    assert store.record_names() == keys[1:]
+    assert scrub(store, keys) == 0

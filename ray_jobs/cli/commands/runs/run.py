@@ -1,5 +1,7 @@
 """`mlprune run`: run a recipe."""
 
+from typing import Annotated
+
 import typer
 
 from ray_jobs.cli.options import (
@@ -21,6 +23,14 @@ def run(
     shrink: ShrinkOption = None,
     model: OtherModelOption = None,
     allow_import: AllowImportOption = False,
+    scrub: Annotated[
+        bool,
+        typer.Option(
+            "--scrub",
+            help="First read every artefact of this recipe's results, and make those again that differ from their "
+            "record.",
+        ),
+    ] = False,
 ) -> None:
     """Run a recipe. After an interruption or a failure, rerun the same command: finished jobs are skipped.
 
@@ -34,7 +44,7 @@ def run(
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
     changes = RecipeChanges(shrink, model)
-    summary = run_recipe(recipe, store, address=address, changes=changes, allow_import=allow_import)
+    summary = run_recipe(recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub)
     for position, command in enumerate(summary.next_commands):
         typer.echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
     raise typer.Exit(summary.exit_code)

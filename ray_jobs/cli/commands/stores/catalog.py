@@ -21,21 +21,51 @@ def rebuild(store: StoreOption) -> None:
     typer.echo(f"{result.n_records} records, {result.n_rows} rows")
 
 
-def check(store: StoreOption) -> None:
+def check(
+    store: StoreOption,
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Move the records of what is damaged to quarantine/, so that the next run of their recipe makes them "
+            "again, and rebuild a catalog that differs.",
+        ),
+    ] = False,
+) -> None:
     """Verify every record, artefact, key and view. Prints one line per problem; the exit code is then 1.
 
-    Example: mlprune catalog check --store runs/
+    --repair needs no recipe and computes nothing. If the next run makes a file again with its recorded hash, everything
+    computed from it stays.
+
+    \b
+    Examples:
+      mlprune catalog check --store runs/
+      mlprune catalog check --repair --store runs/
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - commands import lazily
+    from catalog.repair import repair as repair_store  # noqa: PLC0415
 
     damages, notes = check_store(existing_store(store))
     for note in notes:
-        typer.echo(visible(f"note: {note}"), err=True)
+        typer.echo(f"note: {note}", err=True)
     for damage in damages:
-        typer.echo(visible(str(damage)))
-    if damages:
-        raise typer.Exit(1)
-    typer.echo("sound")
+        typer.echo(str(damage))
+    if not damages:
+        typer.echo("sound")
+        return
+    if repair:
+        result = repair_store(existing_store(store, quarantine=True), damages)
+        for path in result.set_aside:
+            typer.echo(f"moved to quarantine/: {path}", err=True)
+        if result.rebuilt:
+            typer.echo("the catalog was rebuilt", err=True)
+        if result.set_aside:
+            recipes = ", ".join(result.recipes) or "unknown"
+            typer.echo(f"next: mlprune run RECIPE --store {store} (recipes of this store: {recipes})", err=True)
+    else:
+        typer.echo(f"next: mlprune catalog check --repair --store {store}", err=True)
+    raise typer.Exit(1)
 
 
 def merge(

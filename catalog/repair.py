@@ -1,0 +1,60 @@
+"""Repair what the check of a store found: set damaged results aside, so that the next run makes them again.
+
+A recipe is needed to compute a result, so this computes none. It moves the records concerned to `quarantine/`. A record
+whose file was damaged has been right whenever it was read: what was computed from it stays, and stays for good if the
+next run makes the same bytes. A record whose content is wrong was wrong when it was read, so everything that was
+computed from it is set aside, too.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from catalog.check import CATALOG_DIFFERS, Damage
+from catalog.store import Catalog, rebuild
+from mlprune.json_values import as_str
+from mlprune.store.records import RecordKey, record_path
+from mlprune.store.repair import quarantine_records_of
+from mlprune.store.store import Store
+from mlprune.store.succession import quarantine_dependents
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair did."""
+
+    set_aside: tuple[str, ...]
+    """Paths of the records that are in quarantine now."""
+    rebuilt: bool
+    """Whether the catalog was filled again."""
+    recipes: tuple[str, ...]
+    """Names of the recipes in the store, one or more of which have to run again."""
+
+
+def repair(store: Store, damages: Iterable[Damage]) -> Repair:
+    """Set aside the records of damages, and fill the catalog again if it differs.
+
+    Args:
+        store: opened with `quarantine=True`.
+        damages: what `check` found in this store.
+    """
+    damages = list(damages)
+    before = set(store.record_names())
+    wrong = {damage.location for damage in damages if damage.is_wrong_content}
+    records = [record for record in store.records() if record.path in wrong]  # reading moves the unreadable ones
+    for record in records:
+        store.quarantine(record)
+    quarantine_dependents(store, records)
+    quarantine_records_of(store, {damage.location for damage in damages})
+    must_rebuild = any(damage.problem.startswith(CATALOG_DIFFERS) for damage in damages)
+    if must_rebuild:
+        rebuild(store)
+    else:
+        with Catalog.open(store) as catalog:
+            catalog.fold()
+    set_aside = _paths(before - set(store.record_names()))
+    recipes = sorted({as_str(record.parameters["name"]) for record in store.records("recipes")})
+    return Repair(tuple(set_aside), must_rebuild, tuple(recipes))
+
+
+def _paths(keys: Iterable[RecordKey]) -> Iterator[str]:
+    return (record_path(*key) for key in sorted(keys))
