@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.families.records import Family
-from mlprune.numeric.activations.statistics import demonstration_sums
+from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums
+from mlprune.numeric.activations.counted_tokens import CountedTokens
 
 
 class LayerHooks:
@@ -72,12 +73,14 @@ class InputSums:
 
     Args:
         family: family of the model.
-        counted: bool [b, s], True for tokens that count.
+        counted: the tokens of the batch that count.
         keeps_tokens: also keep the counted tokens of every input.
         stops: end the block after all inputs were observed, without the products of the last layers.
     """
 
-    def __init__(self, family: Family, counted: Tensor, *, keeps_tokens: bool = False, stops: bool = False) -> None:
+    def __init__(
+        self, family: Family, counted: CountedTokens, *, keeps_tokens: bool = False, stops: bool = False
+    ) -> None:
         self._family = family
         self._counted = counted
         self._keeps_tokens = keeps_tokens
@@ -90,22 +93,21 @@ class InputSums:
         """Add one input.
 
         Raises:
-            StatisticsError: a counted activation is not finite; the input is named.
+            StatisticsError: a counted activation on the CPU is not finite; the input is named.
             BlockStop: all inputs were observed, and the rest of the block is not needed.
         """
-        inputs = inputs.reshape(*self._counted.shape, -1)
+        inputs = inputs.reshape(*self._counted.mask.shape, -1)
         try:
-            self._sums[name] = demonstration_sums(inputs, self._counted)
+            self._sums[name] = submit_demonstration_sums(inputs, self._counted)
         except StatisticsError as err:
             raise StatisticsError(err.message, err.context, input=name) from err
         if self._keeps_tokens:
-            counted = self._counted.to(inputs.device)
-            self.tokens[name] = [row[mask] for row, mask in zip(inputs, counted, strict=True)]
+            self.tokens[name] = self._counted.rows_of(inputs)
         if self._stops and len(self._sums) == len(self._family.input_names):
             raise BlockStop
 
     def sums(self) -> dict[str, Tensor]:
-        """Return input -> [b, in] float32 on the CPU, in the family's order.
+        """Return input -> [b, in] float32 on the input's device, in the family's order; unchecked on an accelerator.
 
         Raises:
             ModelError: the block did not run a layer.
@@ -114,4 +116,4 @@ class InputSums:
         if missing:
             message = "a block did not run layers that its record in mlprune/models/families/records.py lists"
             raise ModelError(message, family=self._family.name, missing=missing)
-        return {name: self._sums[name].cpu() for name in self._family.input_names}
+        return {name: self._sums[name] for name in self._family.input_names}

@@ -90,6 +90,7 @@ class Shard:
         with torch.inference_mode():
             for message in messages:
                 message.states = tuple(states.to(torch.device("cpu")) for states in message.states)
+                message.visitor.leave_shard()
         return list(messages)
 
     def finish(self, messages: Sequence[ShardMessage[Result]]) -> list[Result]:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.inference.observed_block import observe_inputs
+from mlprune.models.inference.observed_block import check_inputs, observe_inputs
 from mlprune.models.messages import SweepObservation, SweepStates, TokenBatch
+from mlprune.numeric.activations.counted_tokens import CountedTokens
 from mlprune.numeric.activations.gram import GramAccumulator
+from mlprune.numeric.activations.host_copies import HostCopies
 from mlprune.parallel import n_threads, parallel_map
 
 Sums = dict[str, Tensor]
@@ -29,30 +31,33 @@ class ResidentStates:
     def __init__(self, runner: BlockRunner) -> None:
         self._runner = runner
         self._states: dict[Hashable, SweepStates] = {}
+        self._counted: dict[Hashable, CountedTokens] = {}
         self._sums: dict[Hashable, Sums] = {}
         self._products: dict[str, GramAccumulator] = {}
 
     @torch.inference_mode()
     def start(self, key: Hashable, batch: TokenBatch) -> None:
         """Embed a batch and keep its states."""
-        self._states[key] = SweepStates(self._runner.embed(batch.token_ids, batch.attention_mask), batch.counted)
+        self._add(key, SweepStates(self._runner.embed(batch.token_ids, batch.attention_mask), batch.counted))
 
     def observe(self, block: int, keys: Sequence[Hashable], *, with_products: bool) -> None:
         """Run a block for its statistics only and keep them, see `Shard.sweep_observe`."""
         self._forget()
+        copies = HostCopies[tuple[Hashable, str]]()
 
         @torch.inference_mode()
         def observe(key: Hashable) -> tuple[Sums, dict[str, list[Tensor]]]:
-            batch = self._states[key]
-            return observe_inputs(self._runner, block, batch.states, counted=batch.counted, keeps_tokens=with_products)
+            states, counted = self._states[key].states, self._counted[key]
+            return observe_inputs(self._runner, block, states, counted=counted, keeps_tokens=with_products)
 
-        if not with_products:
-            self._sums.update((key, sums) for key, (sums, _) in zip(keys, parallel_map(observe, keys), strict=True))
-            return
-        for group in _groups(keys, n_threads()):
-            observations = list(parallel_map(observe, group))
-            self._sums.update((key, sums) for key, (sums, _) in zip(group, observations, strict=True))
-            self._add_products([tokens for _, tokens in observations])
+        for group in _groups(keys, n_threads()) if with_products else (keys,):
+            pieces = []
+            for key, (sums, tokens) in zip(group, parallel_map(observe, group), strict=True):
+                pieces.append(tokens)
+                self._keep_sums(block, key, sums, copies)
+            if with_products:
+                self._add_products(pieces)
+        self._keep_copied(block, copies)
 
     def advance(self, block: int, keys: Iterable[Hashable]) -> None:
         """Run a block and keep the states after it."""
@@ -74,33 +79,48 @@ class ResidentStates:
 
     def take_sums(self) -> dict[Hashable, Sums]:
         """Remove and return the sums of the last observed block, on the CPU."""
-        sums = {key: {name: rows.cpu() for name, rows in of_batch.items()} for key, of_batch in self._sums.items()}
-        self._sums.clear()
+        sums, self._sums = self._sums, {}
         return sums
 
     def add_sums(self, sums: Mapping[Hashable, Mapping[str, Tensor]]) -> None:
-        """Add the sums of batches that another replica has observed, on the device of the sums that are here."""
-        device = next((rows.device for of_batch in self._sums.values() for rows in of_batch.values()), None)
-        for key, of_batch in sums.items():
-            self._sums[key] = {name: rows.to(device) for name, rows in of_batch.items()}
+        """Add the sums of batches that another replica has observed."""
+        self._sums.update((key, dict(of_batch)) for key, of_batch in sums.items())
 
     def release(self, key: Hashable) -> SweepStates:
         """Remove states and return them on the CPU."""
         batch = self._states.pop(key)
+        del self._counted[key]
         return SweepStates(batch.states.to(torch.device("cpu")), batch.counted)
 
     def accept(self, key: Hashable, batch: SweepStates) -> None:
         """Keep states that another shard released."""
-        self._states[key] = SweepStates(self._runner.receive(batch.states), batch.counted)
+        self._add(key, SweepStates(self._runner.receive(batch.states), batch.counted))
 
     def clear(self) -> None:
         """Drop all states and observations."""
         self._states.clear()
+        self._counted.clear()
         self._forget()
+
+    def _add(self, key: Hashable, states: SweepStates) -> None:
+        self._states[key] = states
+        self._counted[key] = CountedTokens(states.counted)
 
     def _forget(self) -> None:
         self._sums.clear()
         self._products.clear()
+
+    def _keep_sums(self, block: int, key: Hashable, sums: Sums, copies: HostCopies[tuple[Hashable, str]]) -> None:
+        """Keep the sums of a batch once they are on the CPU; many are copied at once."""
+        for name, rows in sums.items():
+            copies.add((key, name), rows)
+        if copies.is_large:
+            self._keep_copied(block, copies)
+
+    def _keep_copied(self, block: int, copies: HostCopies[tuple[Hashable, str]]) -> None:
+        for (key, name), rows in copies.take().items():
+            check_inputs(block, {name: rows})
+            self._sums.setdefault(key, {})[name] = rows
 
     def _add_products(self, observed: Sequence[Mapping[str, Sequence[Tensor]]]) -> None:
         for name in observed[0]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mlprune.models.inference.observed_block import observe_inputs
+from mlprune.models.inference.observed_block import check_inputs, observe_inputs
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.messages import HiddenStates
 from mlprune.models.placement.budget import GroupLimit
@@ -47,10 +47,16 @@ class CaptureVisitor(BatchVisitor[Captured]):
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Capture the chosen inputs of a block, then run it."""
         if block in self.inputs_of_block:
-            _, tokens = observe_inputs(runner, block, states, counted=self.batch.counted, keeps_tokens=True)
+            sums, tokens = observe_inputs(runner, block, states, counted=self.counted, keeps_tokens=True)
             for name in self.inputs_of_block[block]:
                 self.captured[block, name] = [rows.cpu() for rows in tokens[name]]
+            for name, rows in sums.items():
+                self.gather(block, name, rows)
         return runner.step(block, states)
+
+    def keep(self, block: int, name: str, tensor: Tensor) -> None:
+        """Check the sums of an input, which shows whether all its activations are finite."""
+        check_inputs(block, {name: tensor})
 
     def result(self) -> Captured:
         """Return the captured inputs."""

@@ -62,6 +62,9 @@ class DecodingVisitor:
         """Run one block, which extends its cache."""
         return (runner.step(block, states[0], runner.caches.session(self.step.key)),)
 
+    def leave_shard(self) -> None:
+        """Do nothing: nothing is observed before the head."""
+
     def finish(self, runner: BlockRunner, states: States) -> Tensor:
         """Return the likeliest next token of each row."""
         logits: Tensor = runner.head(runner.apply_final_norm(states[0].hidden[:, -1]))

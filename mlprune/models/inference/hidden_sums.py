@@ -11,7 +11,8 @@ from torch import Tensor
 from mlprune.errors import StatisticsError
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.messages import HiddenStates
-from mlprune.numeric.activations.statistics import token_sums
+from mlprune.numeric.activations.accelerator_statistics import submit_token_sums
+from mlprune.numeric.activations.statistics import check_token_sums
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
@@ -42,10 +43,18 @@ class HiddenSumVisitor(BatchVisitor[StateSums]):
         """Run a block and sum the states after it."""
         states_after = runner.step(block, states)
         try:
-            self.sums.append(token_sums(states_after.hidden, self.batch.counted).cpu().to(torch.float64))
+            self.gather(block, "state", submit_token_sums(states_after.hidden, self.counted))
         except StatisticsError as err:
             raise StatisticsError(err.message, err.context, block=block) from err
         return states_after
+
+    def keep(self, block: int, name: str, tensor: Tensor) -> None:
+        """Keep the sums after a block."""
+        try:
+            check_token_sums(tensor)
+        except StatisticsError as err:
+            raise StatisticsError(err.message, err.context, block=block) from err
+        self.sums.append(tensor)
 
     def result(self) -> StateSums:
         """Return the sums of all blocks."""

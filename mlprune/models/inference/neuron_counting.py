@@ -11,7 +11,7 @@ from torch import Tensor
 from mlprune.errors import StatisticsError
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.messages import HiddenStates
-from mlprune.numeric.activations.active_neurons import active_counts
+from mlprune.numeric.activations.accelerator_statistics import check_counts, submit_active_counts
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
@@ -39,10 +39,10 @@ class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
 
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Run a block and count its active neurons."""
-        counted, counts = self.batch.counted, list[Tensor]()
+        counted, counts = self.counted, list[Tensor]()
 
         def count(activations: Tensor) -> None:
-            counts.append(active_counts(activations.reshape(*counted.shape, -1), counted))
+            counts.append(submit_active_counts(activations.reshape(*counted.mask.shape, -1), counted))
 
         try:
             with runner.hooks.listening(neurons=count):
@@ -50,8 +50,16 @@ class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
         except StatisticsError as err:
             raise StatisticsError(err.message, err.context, block=block) from err
         (block_counts,) = counts
-        self.counts[block] = block_counts.cpu()
+        self.gather(block, "neurons", block_counts)
         return states_after
+
+    def keep(self, block: int, name: str, tensor: Tensor) -> None:
+        """Keep the counts of a block."""
+        try:
+            check_counts(tensor)
+        except StatisticsError as err:
+            raise StatisticsError(err.message, err.context, block=block) from err
+        self.counts[block] = tensor
 
     def result(self) -> ActiveNeurons:
         """Return the counts of all blocks."""

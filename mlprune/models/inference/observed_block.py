@@ -1,5 +1,6 @@
 """Run one block and observe the inputs of its layers."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -8,6 +9,8 @@ from mlprune.errors import StatisticsError
 from mlprune.models.families.records import Family
 from mlprune.models.hooks import InputSums, LayerHooks
 from mlprune.models.messages import HiddenStates
+from mlprune.numeric.activations.counted_tokens import CountedTokens
+from mlprune.numeric.activations.statistics import check_sums
 
 
 class ObservableRunner(Protocol):
@@ -26,13 +29,14 @@ class ObservableRunner(Protocol):
 
 
 def run_observed(
-    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: Tensor
+    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: CountedTokens
 ) -> tuple[HiddenStates, dict[str, Tensor]]:
     """Run one block and sum the squares of the inputs of its layers.
 
-    Returns: the states after the block; input -> [b, in] float32, on the CPU.
+    Returns: the states after the block; input -> [b, in] float32, on the input's device. Sums from an accelerator are
+        not checked, since the host would wait for them: copy those of many blocks, then call `check_inputs`.
     Raises:
-        StatisticsError: a counted activation is not finite; block and input are named.
+        StatisticsError: a counted activation on the CPU is not finite; block and input are named.
     """
     listener = InputSums(runner.family, counted)
     try:
@@ -44,13 +48,13 @@ def run_observed(
 
 
 def observe_inputs(
-    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: Tensor, keeps_tokens: bool = False
+    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: CountedTokens, keeps_tokens: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
     """Run one block up to its last layers, and observe the inputs of all its layers.
 
     Returns: the sums as from `run_observed`; if tokens are kept, input -> counted tokens [t, in] of each demonstration.
     Raises:
-        StatisticsError: a counted activation is not finite; block and input are named.
+        StatisticsError: as for `run_observed`.
     """
     listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens, stops=True)
     try:
@@ -59,3 +63,16 @@ def observe_inputs(
     except StatisticsError as err:
         raise StatisticsError(err.message, err.context, block=block) from err
     return listener.sums(), listener.tokens
+
+
+def check_inputs(block: int, sums: Mapping[str, Tensor]) -> None:
+    """Check the sums of a block's inputs that were copied from an accelerator.
+
+    Raises:
+        StatisticsError: a counted activation is not finite; block and input are named.
+    """
+    for name, rows in sums.items():
+        try:
+            check_sums(rows)
+        except StatisticsError as err:
+            raise StatisticsError(err.message, err.context, input=name, block=block) from err

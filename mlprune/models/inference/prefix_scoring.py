@@ -69,6 +69,9 @@ class ScoringVisitor:
             groups.append(runner.step(block, group_states, group_cache))
         return (prefix, *groups)
 
+    def leave_shard(self) -> None:
+        """Do nothing: nothing is observed before the head."""
+
     def finish(self, runner: BlockRunner, states: States) -> TargetScores:
         """Project each state that predicts a target once, and score the targets."""
         distinct_states, inverse = torch.unique(self.batch.states, return_inverse=True)

@@ -1,8 +1,8 @@
 """Block visitors: run one batch through the blocks of a model, observe it, and return a result.
 
 A chain creates one visitor per item. The first shard embeds the item, every shard runs its blocks, and the last shard
-returns the result. A visitor is sent to the next shard with its hidden states, so both must be picklable: a visitor
-contains batches, tensors on the CPU and plain values, never a cache, a module or a weight.
+returns the result. A visitor is sent to the next shard with its hidden states, so both must be picklable: after
+`leave_shard` it contains batches, tensors on the CPU and plain values, never a cache, a module or a weight.
 
 To observe something new, write one visitor class; `BatchVisitor` does everything except the observation.
 """
@@ -11,11 +11,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+
+from torch import Tensor
 
 from mlprune.models.messages import HiddenStates, TokenBatch
 from mlprune.models.placement.budget import GroupLimit
+from mlprune.numeric.activations.counted_tokens import CountedTokens
+from mlprune.numeric.activations.host_copies import HostCopies
 
 if TYPE_CHECKING:  # importing the runner imports transformers, which takes seconds
     from mlprune.models.inference.block_runner import BlockRunner
@@ -54,6 +58,9 @@ class BlockVisitor(Protocol[Result_co]):
     def visit(self, runner: BlockRunner, block: int, states: States) -> States:
         """Run one block and observe it; return the states after the block."""
 
+    def leave_shard(self) -> None:
+        """Move what was observed to the CPU; called after a shard's blocks, before the visitor is sent to the next."""
+
     def finish(self, runner: BlockRunner, states: States) -> Result_co:
         """Return the result; called in the last shard."""
 
@@ -76,11 +83,19 @@ class ShardMessage(Generic[Result]):
 
 @dataclass
 class BatchVisitor(ABC, Generic[Result]):
-    """Visitor of a token batch whose rows run together through all blocks."""
+    """Visitor of a token batch whose rows run together through all blocks.
+
+    Observations stay on their device until they are large or the shard ends; `gather` them, and `keep` them on the CPU.
+    """
 
     batch: TokenBatch
+    counted: CountedTokens = field(init=False, repr=False)
+    _gathered: HostCopies[tuple[int, str]] = field(init=False, repr=False, default_factory=HostCopies)
 
     needs_head: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self.counted = CountedTokens(self.batch.counted)
 
     def start(self, runner: BlockRunner) -> States:
         """Embed the batch."""
@@ -98,9 +113,29 @@ class BatchVisitor(ABC, Generic[Result]):
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Run one block, observe it, and return the states after it."""
 
+    def gather(self, block: int, name: str, tensor: Tensor) -> None:
+        """Take an observation of a block, on any device; it is kept later, in order with the others."""
+        self._gathered.add((block, name), tensor)
+        if self._gathered.is_large:
+            self._keep_all()
+
+    def keep(self, block: int, name: str, tensor: Tensor) -> None:
+        """Check and keep an observation of a block that is now on the CPU."""
+        raise NotImplementedError(f"{type(self).__name__} gathers observations and does not keep them")
+
+    def leave_shard(self) -> None:
+        """Keep what was gathered, and free the memory on devices."""
+        self._keep_all()
+        self.counted.free_devices()
+
     def finish(self, runner: BlockRunner, states: States) -> Result:
         """Return the result of the observation."""
+        self._keep_all()
         return self.result()
+
+    def _keep_all(self) -> None:
+        for (block, name), tensor in self._gathered.take().items():
+            self.keep(block, name, tensor)
 
     @abstractmethod
     def result(self) -> Result:

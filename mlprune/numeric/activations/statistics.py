@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
+from mlprune.numeric.activations.counted_tokens import check_mask
 
 _ENTRIES_TOGETHER = 2**17
 """Activations that are squared at once: 1 MiB as float64, which stays in cache. Another value may change last bits."""
@@ -34,7 +35,7 @@ def demonstration_sums(inputs: Tensor, token_mask: Tensor) -> Tensor:
         StatisticsError: a counted activation is not finite, or its sum is beyond float32.
     """
     sums = _sums_of_squares(inputs, token_mask).to(torch.float32)
-    _check_finite(sums)
+    check_sums(sums)
     return sums
 
 
@@ -52,7 +53,7 @@ def hidden_magnitudes(hidden: Tensor, token_mask: Tensor) -> Tensor:
         StatisticsError: a counted activation is not finite.
     """
     magnitudes = _sums_of_squares(hidden, token_mask).sqrt().to(torch.float32)
-    _check_finite(magnitudes)
+    check_sums(magnitudes)
     return magnitudes
 
 
@@ -64,18 +65,41 @@ def token_sums(hidden: Tensor, token_mask: Tensor) -> Tensor:
     Args:
         hidden: [batch, seq, d], any float dtype.
         token_mask: bool [batch, seq], True where the token counts.
-    Returns: [d], float64 (float32 on a device without it).
+    Returns: [d], float64.
     Raises:
         ShapeError: the shapes do not match, or the mask is not boolean.
         StatisticsError: a counted activation is not finite.
     """
-    _check_mask(hidden, token_mask)
-    sums = hidden.detach()[token_mask.to(hidden.device)].to(_wide(hidden)).sum(dim=0)
+    check_mask(hidden, token_mask)
+    sums = hidden.detach()[token_mask.to(hidden.device)].to(torch.float64).sum(dim=0)
+    check_token_sums(sums)
+    return sums
+
+
+def check_sums(sums: Tensor) -> None:
+    """Check the sums of `demonstration_sums`, or the magnitudes of `hidden_magnitudes`, [batch, features].
+
+    Raises:
+        StatisticsError: a value is not finite.
+    """
+    finite = torch.isfinite(sums)
+    if not bool(finite.all()):
+        row, feature = (~finite).nonzero()[0].tolist()
+        raise StatisticsError(
+            "a counted activation is not finite or too large to square", row_in_batch=row, feature=feature
+        )
+
+
+def check_token_sums(sums: Tensor) -> None:
+    """Check the sums of `token_sums`, [d].
+
+    Raises:
+        StatisticsError: a value is not finite.
+    """
     finite = torch.isfinite(sums)
     if not bool(finite.all()):
         feature = int((~finite).nonzero()[0])
         raise StatisticsError("a counted hidden state is not finite", feature=feature, got=float(sums[feature]))
-    return sums
 
 
 def feature_norms(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -172,29 +196,16 @@ class RunningTotal:
 
 
 def _sums_of_squares(values: Tensor, token_mask: Tensor) -> Tensor:
-    """Return sums over counted tokens, [batch, features], float64 (float32 on a device without it)."""
-    _check_mask(values, token_mask)
-    wide = _wide(values)
-    sums = torch.zeros(values.shape[0], values.shape[2], dtype=wide, device=values.device)
+    """Return sums over counted tokens, [batch, features], float64."""
+    check_mask(values, token_mask)
+    sums = torch.zeros(values.shape[0], values.shape[2], dtype=torch.float64, device=values.device)
     n_together = max(1, _ENTRIES_TOGETHER // max(1, values.shape[2]))
-    squares = torch.empty(n_together, values.shape[2], dtype=wide, device=values.device)
+    squares = torch.empty(n_together, values.shape[2], dtype=torch.float64, device=values.device)
     mask = token_mask.to(values.device)
     for row, (demonstration, counted) in enumerate(zip(values.detach(), mask, strict=True)):
         for tokens in _counted_tokens(demonstration, counted, n_together):
             sums[row] += squares[: tokens.shape[0]].copy_(tokens).square_().sum(dim=0)
     return sums
-
-
-def _check_mask(values: Tensor, token_mask: Tensor) -> None:
-    if values.ndim != 3 or values.shape[:2] != token_mask.shape or token_mask.dtype != torch.bool:
-        expected = f"bool {tuple(values.shape[:2])}"
-        got = f"{token_mask.dtype} {tuple(token_mask.shape)}"
-        raise ShapeError("token mask does not fit the activations", expected=expected, got=got)
-
-
-def _wide(values: Tensor) -> torch.dtype:
-    """Return the dtype of sums: float64 if the device has it, else float32."""
-    return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def _counted_tokens(demonstration: Tensor, counted: Tensor, n_together: int) -> Iterator[Tensor]:
@@ -206,15 +217,6 @@ def _counted_tokens(demonstration: Tensor, counted: Tensor, n_together: int) -> 
     for start in range(0, n_tokens, n_together):
         stop = min(start + n_together, n_tokens)
         yield demonstration[positions[start:stop]] if rows is None else rows[start:stop]
-
-
-def _check_finite(results: Tensor) -> None:
-    finite = torch.isfinite(results)
-    if not bool(finite.all()):
-        row, feature = (~finite).nonzero()[0].tolist()
-        raise StatisticsError(
-            "a counted activation is not finite or too large to square", row_in_batch=row, feature=feature
-        )
 
 
 def _total(sum_sq: Tensor, weights: Tensor | None) -> RunningTotal:

@@ -7,6 +7,7 @@ import torch
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.hooks import InputSums, LayerHooks
+from mlprune.numeric.activations.counted_tokens import CountedTokens
 from tests.tiny_models import tiny_model
 
 
@@ -15,7 +16,7 @@ def observed_block(**options):
     model, family = tiny_model("xglm", seed=1, blocks=1), FAMILIES["xglm"]
     block = model.model.layers[0]
     counted = torch.tensor([[True, True, False], [False, True, False]])
-    return block, LayerHooks([block], family), InputSums(family, counted, **options)
+    return block, LayerHooks([block], family), InputSums(family, CountedTokens(counted), **options)
 
 
 @torch.inference_mode()
@@ -28,7 +29,7 @@ def test_inputs_are_observed_once_per_group_of_layers():
     sums = listener.sums()
     assert tuple(sums) == FAMILIES["xglm"].input_names
     loops = torch.stack(
-        [sum(seen["fc2"][row, t] ** 2 for t in range(3) if listener._counted[row, t]) for row in (0, 1)]
+        [sum(seen["fc2"][row, t] ** 2 for t in range(3) if listener._counted.mask[row, t]) for row in (0, 1)]
     )
     torch.testing.assert_close(sums["fc2"], loops)
     assert [rows.tolist() for rows in listener.tokens["fc2"]] == [
@@ -88,7 +89,7 @@ def test_a_listed_layer_that_a_block_does_not_run_is_an_error():
     block = model.model.layers[0]
     block.spare = torch.nn.Linear(16, 16)
     wrong = dataclasses.replace(family, inputs=(*family.inputs, ("spare",)))
-    listener = InputSums(wrong, torch.ones(1, 2, dtype=torch.bool), stops=True)
+    listener = InputSums(wrong, CountedTokens(torch.ones(1, 2, dtype=torch.bool)), stops=True)
     with LayerHooks([block], wrong).listening(listener):
         block(torch.randn(1, 2, 16))
     with pytest.raises(ModelError, match=r"did not run layers.*missing=\['spare'\]"):

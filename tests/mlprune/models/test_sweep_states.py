@@ -17,6 +17,7 @@ from mlprune.models.messages import SweepObservation
 from mlprune.models.shard import Shard
 from mlprune.models.shard_loader import load_shard
 from tests.chains import text_batch
+from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 
@@ -191,3 +192,44 @@ def test_a_non_finite_activation_in_a_sweep_is_an_error_that_names_block_and_inp
         with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
             shard.sweep_observe(1, KEYS, with_products=with_products)
     assert shard.prune_block(0, lambda weights: ({}, len(weights))) == 6
+
+
+@pytest.mark.parametrize("with_products", [False, True])
+def test_an_accelerator_observes_all_batches_of_a_block_with_one_wait_to_the_bits_of_the_cpu(folders, with_products):
+    def swept():
+        shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+        for key, batch in sweep_batches().items():
+            shard.sweep_start(key, batch)
+        return shard
+
+    def observed(shard):
+        return shard.sweep_prune(0, lambda _, observation: ({}, {}, observation))
+
+    on_cpu = swept()
+    on_cpu.sweep_observe(0, KEYS, with_products=with_products)
+    expected = observed(on_cpu)
+    with pretended_gpus() as ledger:
+        shard = swept()
+        ledger.clear()
+        shard.sweep_observe(0, KEYS, with_products=with_products)
+        assert ledger.waits == 1
+        observation = observed(shard)
+        assert {name: matrix.device.type for name, matrix in observation.products.items()} == dict.fromkeys(
+            expected.products, "cuda"
+        )
+        assert all(torch.equal(matrix.cpu(), expected.products[name]) for name, matrix in observation.products.items())
+    assert list(observation.sums) == list(KEYS)
+    for key, sums in observation.sums.items():
+        assert list(sums) == list(expected.sums[key])
+        assert all(torch.equal(rows, expected.sums[key][name]) for name, rows in sums.items())
+
+
+def test_a_non_finite_activation_in_a_sweep_on_an_accelerator_names_block_and_input(tmp_path):
+    folder = broken_model(tmp_path)
+    with pretended_gpus():
+        shard = load_shard(folder, range(3), n_blocks=3, dtype="float32")
+        for key, batch in sweep_batches().items():
+            shard.sweep_start(key, batch)
+        shard.sweep_advance(0, KEYS)
+        with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
+            shard.sweep_observe(1, KEYS)

@@ -77,6 +77,9 @@ class FakeVisitor:
     def __init__(self, item: int) -> None:
         self.item = item
 
+    def leave_shard(self) -> None:
+        pass
+
     def waiting_bytes(self, _: GroupLimit) -> int:
         return 1
 

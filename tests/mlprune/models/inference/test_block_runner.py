@@ -13,6 +13,7 @@ from mlprune.models.inference.call_capture import capture_calls
 from mlprune.models.inference.observed_block import observe_inputs, run_observed
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.shard_loader import load_shard
+from mlprune.numeric.activations.counted_tokens import CountedTokens
 from tests.chains import run_visitor
 from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch
@@ -38,14 +39,14 @@ def test_observing_the_inputs_of_a_block_gives_the_sums_of_running_it(tmp_path, 
     runner = runner_of(save_tiny_model(tmp_path, name))
     states = runner.embed(TOKENS, MASK)
     for block in range(3):
-        after, sums = run_observed(runner, block, states, counted=MASK)
-        only, tokens = observe_inputs(runner, block, states, counted=MASK, keeps_tokens=True)
+        after, sums = run_observed(runner, block, states, counted=CountedTokens(MASK))
+        only, tokens = observe_inputs(runner, block, states, counted=CountedTokens(MASK), keeps_tokens=True)
         assert list(only) == list(sums) == list(tokens) == list(FAMILIES[name].input_names)
         assert all(torch.equal(only[key], sums[key]) for key in sums)
         for key, rows in tokens.items():
             loops = torch.stack([row.double().square().sum(0) for row in rows])
             torch.testing.assert_close(sums[key].double(), loops, rtol=1e-6, atol=1e-9)
-        assert observe_inputs(runner, block, states, counted=MASK)[1] == {}
+        assert observe_inputs(runner, block, states, counted=CountedTokens(MASK))[1] == {}
         states = after
 
 

@@ -9,7 +9,9 @@ from mlprune.errors import StatisticsError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import TokenBatch
 from tests.chains import LENGTHS, text_batch
+from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 
@@ -95,3 +97,49 @@ def test_a_non_finite_activation_is_an_error_that_names_block_and_input(tmp_path
     threads(n_threads)
     with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
         list(local_chain(broken_model(tmp_path)).stream(StatisticsVisitor, [text_batch()] * 8))
+
+
+def counts_of_observing(folder, batch):
+    """Host operations and waits of a pretended GPU, and the observation."""
+    with pretended_gpus() as ledger:
+        chain = local_chain(folder)
+        ledger.clear()
+        observation = observe(chain, batch)
+        return ledger.operations, ledger.waits, observation
+
+
+def test_observing_24_blocks_of_an_accelerator_takes_few_operations_and_few_waits(tmp_path):
+    """Neither depends on the width, as long as a batch is reduced in one piece; 24 blocks are extrapolated."""
+    token_ids = torch.randint(3, 250, (1, 512), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(token_ids, dtype=torch.bool)
+    counts = []
+    for blocks in (1, 2):
+        folder = save_tiny_model(tmp_path / str(blocks), blocks=blocks, positions=512)
+        counts.append(counts_of_observing(folder, TokenBatch(token_ids, mask, mask))[:2])
+    (operations, waits), (more_operations, more_waits) = counts
+    assert operations + 23 * (more_operations - operations) <= 4000
+    assert 1 <= waits == more_waits <= 10
+
+
+def test_an_accelerator_observes_a_padded_batch_with_one_wait_to_the_bits_of_the_cpu(folders):
+    expected = observe(local_chain(folders["xglm"]), text_batch())
+    _, waits, observation = counts_of_observing(folders["xglm"], text_batch())
+    assert waits == 1
+    assert list(observation.sums) == list(expected.sums)
+    assert all(torch.equal(sums, expected.sums[key]) for key, sums in observation.sums.items())
+    assert torch.equal(observation.magnitudes, expected.magnitudes)
+    assert torch.equal(observation.n_tokens, expected.n_tokens)
+
+
+def test_large_sums_are_copied_before_the_last_block_to_free_their_memory(folders, monkeypatch):
+    expected = counts_of_observing(folders["xglm"], text_batch())[2]
+    monkeypatch.setattr("mlprune.numeric.activations.host_copies.MAX_BYTES", 1)
+    _, waits, observation = counts_of_observing(folders["xglm"], text_batch())
+    assert waits > 3
+    assert all(torch.equal(sums, expected.sums[key]) for key, sums in observation.sums.items())
+
+
+def test_a_non_finite_activation_on_an_accelerator_is_an_error_that_names_block_and_input(tmp_path):
+    folder = broken_model(tmp_path)
+    with pretended_gpus(), pytest.raises(StatisticsError, match=r"row_in_batch=0.*input='fc2', block=1"):
+        observe(local_chain(folder), text_batch())

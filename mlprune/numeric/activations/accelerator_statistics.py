@@ -1,0 +1,115 @@
+"""Activation statistics on an accelerator: one masked reduction for all demonstrations of a batch, and no wait.
+
+Nothing here reads a value of the device, so results are not checked; the caller copies many of them to the CPU at once
+and checks them there. Any device computes the same sums, up to the order of additions in float64; on the CPU the
+functions of `statistics.py` are faster, and check at once. Each function below uses them there.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import StatisticsError
+from mlprune.numeric.activations.active_neurons import active_counts
+from mlprune.numeric.activations.counted_tokens import CountedTokens, check_mask
+from mlprune.numeric.activations.statistics import (
+    demonstration_sums,
+    hidden_magnitudes,
+    token_sums,
+)
+
+MAX_ENTRIES = 2**24
+"""Activations that are widened at once: 128 MiB as float64. Another value may change last bits."""
+
+
+def submit_demonstration_sums(inputs: Tensor, counted: CountedTokens) -> Tensor:
+    """Return the sums of `demonstration_sums`, [b, in] float32; on an accelerator they are not checked."""
+    if inputs.device.type == "cpu":
+        return demonstration_sums(inputs, counted.mask)
+    return masked_squares(inputs, counted).to(torch.float32)
+
+
+def submit_hidden_magnitudes(hidden: Tensor, counted: CountedTokens) -> Tensor:
+    """Return the norms of `hidden_magnitudes`, [b, d] float32; on an accelerator they are not checked."""
+    if hidden.device.type == "cpu":
+        return hidden_magnitudes(hidden, counted.mask)
+    return masked_squares(hidden, counted).sqrt_().to(torch.float32)
+
+
+def submit_token_sums(hidden: Tensor, counted: CountedTokens) -> Tensor:
+    """Return the sums of `token_sums`, [d] float64; on an accelerator they are not checked."""
+    return token_sums(hidden, counted.mask) if hidden.device.type == "cpu" else masked_sums(hidden, counted)
+
+
+def submit_active_counts(activations: Tensor, counted: CountedTokens) -> Tensor:
+    """Return the counts of `active_counts`, [neurons] int64.
+
+    On an accelerator they are not checked, see `check_counts`.
+    """
+    if activations.device.type == "cpu":
+        return active_counts(activations, counted.mask)
+    return masked_counts(activations, counted)
+
+
+def masked_squares(values: Tensor, counted: CountedTokens) -> Tensor:
+    """Sum the squares over the counted tokens of each demonstration; the values of other tokens have no effect.
+
+    Args:
+        values: [b, s, f], any float dtype.
+        counted: tokens of the batch that count.
+    Returns: [b, f], float64; not finite where a counted value is not finite.
+    Raises:
+        ShapeError: the shapes do not match, or the mask is not boolean.
+    """
+    check_mask(values, counted.mask)
+    total, *others = (piece.square_().sum(dim=1) for piece in _wide_pieces(values, counted))
+    for sums in others:
+        total += sums
+    return total
+
+
+def masked_sums(values: Tensor, counted: CountedTokens) -> Tensor:
+    """Sum [b, s, f] over the counted tokens of all demonstrations.
+
+    Returns: [f], float64; not finite where a counted value is not finite.
+    Raises:
+        ShapeError: the shapes do not match, or the mask is not boolean.
+    """
+    check_mask(values, counted.mask)
+    total, *others = (piece.sum(dim=(0, 1)) for piece in _wide_pieces(values, counted))
+    for sums in others:
+        total += sums
+    return total
+
+
+def masked_counts(activations: Tensor, counted: CountedTokens) -> Tensor:
+    """Count the counted tokens of [b, s, neurons] at which each neuron is above zero.
+
+    Returns: [neurons] int64; all are -1 if a counted activation is not finite.
+    Raises:
+        ShapeError: the shapes do not match, or the mask is not boolean.
+    """
+    check_mask(activations, counted.mask)
+    values = activations.masked_fill(counted.ignored_on(activations.device), 0)
+    return torch.where(values.isfinite().all(), (values > 0).sum(dim=(0, 1)), -1)
+
+
+def check_counts(counts: Tensor) -> None:
+    """Check the counts of `submit_active_counts`.
+
+    Raises:
+        StatisticsError: a counted activation is not finite.
+    """
+    if bool((counts < 0).any()):
+        raise StatisticsError("a counted activation is not finite")
+
+
+def _wide_pieces(values: Tensor, counted: CountedTokens) -> Iterator[Tensor]:
+    """Yield pieces of the sequence as new float64 tensors, with 0 at tokens that do not count."""
+    n_rows, n_tokens, n_features = values.shape
+    n_together = max(1, MAX_ENTRIES // max(1, n_rows * n_features))
+    ignored = counted.ignored_on(values.device)
+    for start in range(0, max(1, n_tokens), n_together):
+        piece = slice(start, start + n_together)
+        yield values[:, piece].masked_fill(ignored[:, piece], 0).to(torch.float64)
