@@ -59,7 +59,7 @@ def default_words(model: type[Model], name: str) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value is None or value == () or isinstance(value, Model):
+    if value is None or value in ((), {}) or isinstance(value, Model):
         return ""
     return _literal(value)
 
@@ -74,6 +74,8 @@ def _words(hint: Any, links: Mapping[type, str]) -> str:
         return ", ".join(_literal(argument) for argument in arguments)
     if origin is tuple:
         return f"list of {_plural(_words(arguments[0], links))}"
+    if origin is dict:
+        return f"{_words(arguments[0], links)}: {_words(arguments[1], links)}, ..."
     return links[hint] if hint in links else PLAIN[hint]
 
 

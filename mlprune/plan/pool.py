@@ -1,6 +1,7 @@
 """The pool of a run: replicas, shards, threads and memory of its workers."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mlprune.models.placement.budget import MemoryBudget
 from mlprune.models.placement.device_budget import NO_DEVICES, DeviceBudget
@@ -39,6 +40,8 @@ class Pool:
     """Number of blocks of a replica on accelerators."""
     accelerators: DeviceBudget = NO_DEVICES
     """What each actor may use of its accelerators."""
+    node_labels: Mapping[str, str] = field(default_factory=dict)
+    """Label -> condition on its value, of the nodes that actors run on."""
 
     @property
     def is_offloaded(self) -> bool:

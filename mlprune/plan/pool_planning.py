@@ -135,6 +135,7 @@ class _Planning:
             n_blocks=len(self.sizes.blocks),
             device_blocks=plan.device_blocks,
             accelerators=plan.accelerators,
+            node_labels=self.compute.node_labels,
         )
 
     def smallest_bytes(self) -> int:

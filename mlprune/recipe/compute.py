@@ -12,6 +12,10 @@ from mlprune.recipe.base import Model
 from mlprune.vocabulary import DeviceName
 
 Auto = Literal["auto"]
+_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
+LabelName = Annotated[str, Field(pattern=rf"^([a-zA-Z0-9][a-zA-Z0-9.-]*/)?{_LABEL}$", max_length=317)]
+LabelSelector = Annotated[str, Field(pattern=rf"^!?({_LABEL}|in\({_LABEL}(, ?{_LABEL})*\))$")]
+"""Label of a node and condition on its value, in Ray's grammar."""
 AUTO_BATCH_TOKENS: Mapping[str, int] = {"cpu": 512, "cuda": 8192}
 """Kind of device -> tokens of a batch if the recipe has `auto`: an accelerator needs large products to be fast."""
 
@@ -33,6 +37,9 @@ class ComputeConfig(Model):
     """Accelerators of one actor; a fraction if actors share one, 0 to use none."""
     batch_tokens: Annotated[int, Field(ge=16)] | Auto = "auto"
     """Tokens of one batch, including padding; `auto`: 512 on CPUs, 8192 on accelerators."""
+    node_labels: dict[LabelName, LabelSelector] = Field(default_factory=dict)
+    """Nodes of a cluster that may be used, by their labels in Ray, such as `{ray.io/accelerator-type: H100}`. A value
+    is `VALUE`, `!VALUE`, `in(A, B)` or `!in(A, B)`."""
 
     @model_validator(mode="after")
     def _gpus_are_whole_or_a_part(self) -> "ComputeConfig":

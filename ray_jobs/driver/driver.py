@@ -20,6 +20,7 @@ from ray_jobs.driver.catalog_sync import CatalogSync
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import RunLog, now
 from ray_jobs.driver.run_state import RunResult, RunState
+from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.out_of_memory import advice, memory_level
 from ray_jobs.workers.worker import Outcome
@@ -55,6 +56,9 @@ class Workers(Protocol):
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Wait until a job has ended or the time is over; return the jobs that have ended, with their outcomes."""
+
+    def take_changes(self) -> list[PoolChange]:
+        """Return the changes of the number of workers since the last call."""
 
     def close(self) -> None:
         """End all workers."""
@@ -128,6 +132,8 @@ class Driver:
     def _submit_ready(self, state: RunState) -> None:
         """Submit ready, unclaimed jobs to free workers, in order. Workers without a job share those that allow it."""
         jobs = self._take_ready(state, self._workers.free())
+        for change in self._workers.take_changes():
+            self._log.log_pool_change(change)
         shareable = state.shareable(jobs)
         n_spare = self._workers.spare(len(jobs)) if shareable else 0
         n_helpers = {job.makes[-1]: len(range(n, n_spare, len(shareable))) for n, job in enumerate(shareable)}

@@ -20,6 +20,7 @@ from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
 from ray_jobs.process.environment import Environment, environment_file, this_environment
+from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.out_of_memory import memory_level
 from ray_jobs.workers.worker import Outcome
@@ -96,6 +97,10 @@ class RunLog:
         """Write a job that another run has done in the meantime."""
         kind, record_id = job.makes[-1]
         self._write_numbered("elsewhere", {"step": job.step, "record_kind": kind, "record_id": record_id})
+
+    def log_pool_change(self, change: PoolChange) -> None:
+        """Write a change of the number of workers."""
+        self._write_numbered("pool", asdict(change))
 
     def end(self, how: RunEnd, **counts: int) -> None:
         """Write how the run ended and its counts of jobs."""

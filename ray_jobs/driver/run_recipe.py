@@ -1,10 +1,8 @@
 """Run a recipe, from its file to the exit code: plan, check capacity, run the jobs, update the catalog, summarise."""
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +10,8 @@ from rich.console import Console
 
 from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.estimate import Needs, needs_of
+from mlprune.plan.estimate import needs_of
 from mlprune.plan.node_capacity import Node
-from mlprune.plan.pool import Pool
 from mlprune.recipe import Recipe
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import STALE_AFTER_S, Claims
@@ -22,7 +19,7 @@ from mlprune.store.compaction import compact_if_many
 from mlprune.store.repair import scrub
 from mlprune.store.store import Store
 from mlprune.store.succession import quarantined_copies
-from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
+from ray_jobs.driver.capacity_checks import format_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
 from ray_jobs.driver.driver import Driver, Workers
@@ -30,7 +27,7 @@ from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunResult, RunSummary, format_summary, next_commands
-from ray_jobs.workers.node_resources import local_node
+from ray_jobs.driver.workplace import machines, open_workers
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +60,7 @@ def run_recipe(
         _require_absolute(store_uri, address)
         recipe = load_changed_recipe(recipe_path, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
-        with _machines(address) as nodes:
+        with machines(address, recipe.compute.node_labels) as nodes:
             return _run_recipe(
                 recipe, store_uri, address=address, nodes=nodes, scrubs=scrubs, stale_after_s=stale_after_s
             )
@@ -86,22 +83,6 @@ def _require_absolute(store_uri: str, address: str) -> None:
         )
 
 
-@contextmanager
-def _machines(address: str) -> Iterator[Sequence[Node]]:
-    """List the machines of a run; a cluster stays connected. They determine an automatic device and dtype.
-
-    Raises:
-        BadInputError: the cluster cannot be reached.
-    """
-    if address in ("none", "local"):
-        yield [local_node()]
-        return
-    from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
-
-    with cluster.connected(address):
-        yield cluster.nodes()
-
-
 def _run_recipe(
     recipe: Recipe, store_uri: str, *, address: str, nodes: Sequence[Node], scrubs: bool, stale_after_s: float
 ) -> RunSummary:
@@ -118,7 +99,7 @@ def _run_recipe(
     store.require_writable()
     needs = needs_of(plan, pending)
     require_room(needs, store)
-    with _open_workers(plan, store, address, needs=needs) as (workers, pool):
+    with open_workers(plan, store, address, needs=needs) as (workers, pool):
         console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(plan.record)
@@ -181,35 +162,3 @@ def _run_rounds(
 def _made_by(plan: Plan) -> list[RecordKey]:
     """Return (kind, id) of all records that the jobs of a plan make."""
     return [key for job in plan.jobs for key in job.makes]
-
-
-@contextmanager
-def _open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Iterator[tuple[Workers, Pool]]:
-    """Open the workers at an address, with their pool; a cluster is connected already.
-
-    Ray and model code are imported only where they are used.
-
-    Raises:
-        BadInputError: the model does not fit there, or a node of the cluster does not see its folder.
-    """
-    if address == "none":
-        from ray_jobs.workers.in_process import InProcessWorkers  # noqa: PLC0415
-
-        pool = in_process_pool(needs)
-        yield InProcessWorkers(store.uri, plan.model, pool), pool
-        return
-    if address == "local":
-        local_ray_pool(needs)
-        # Ray reads this variable when it is imported. Without it, Ray uses the network address instead of loopback.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from ray_jobs.workers import cluster, ray_pool, shared_folders  # noqa: PLC0415 - imports Ray
-
-    with cluster.connected(address) if address == "local" else nullcontext():
-        if address != "local":
-            shared_folders.require_folders([model.path for model in plan.models])
-        pool = needs.pool(cluster.nodes())
-        workers = ray_pool.RayWorkers(store.uri, plan.model, pool)
-        try:
-            yield workers, pool
-        finally:
-            workers.close()

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from mlprune.models.shard import Shard
 
 
-class ShardActor:
+class NodeActor:
+    """A process of Ray that reports where it runs."""
+
+    def node_id(self) -> str:
+        """Return the id of the node."""
+        node_id: str = ray.get_runtime_context().get_node_id()
+        return node_id
+
+
+class ShardActor(NodeActor):
     """A process that has some blocks of a model, and runs jobs that do not run the model."""
 
     def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, number: int) -> None:
@@ -79,7 +88,7 @@ class ShardActor:
         return self._peak.gib()
 
 
-class WorkerActor:
+class WorkerActor(NodeActor):
     """A worker. Its model is in its own process, or in the shard actors that it is given."""
 
     def __init__(

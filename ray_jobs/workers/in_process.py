@@ -6,6 +6,7 @@ from mlprune.models.chain import Chain
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.model_loading import load_model
+from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.recovery.worker_health import WorkerHealth
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
@@ -69,6 +70,10 @@ class InProcessWorkers:
         """Return the finished job without waiting."""
         finished, self._finished = self._finished, []
         return finished
+
+    def take_changes(self) -> list[PoolChange]:
+        """Return nothing: this process is the only worker."""
+        return []
 
     def close(self) -> None:
         """Do nothing: this pool has only the process of the driver."""

@@ -27,6 +27,8 @@ class ActorOptions(TypedDict):
     memory: int
     scheduling_strategy: NotRequired[PlacementGroupSchedulingStrategy]
     """The bundle of the placement group that the actor uses."""
+    label_selector: NotRequired[dict[str, str]]
+    """Labels of the nodes that the actor may run on; those of a placement group are selected with its bundles."""
 
 
 class ReplicaPlacement:
@@ -42,12 +44,15 @@ class ReplicaPlacement:
         self._group: PlacementGroup | None = None
         if pool.n_shards > 1:
             resources = [_worker_resources(pool), *[_model_resources(pool)] * pool.n_shards]
-            self._group = placement_group([_bundle(entry) for entry in resources], strategy="PACK", name=name)
+            bundles, labels = [_bundle(entry) for entry in resources], dict(pool.node_labels)
+            selectors = [labels] * len(bundles) if labels else None
+            self._group = placement_group(bundles, strategy="PACK", name=name, bundle_label_selector=selectors)
 
     def worker_options(self) -> ActorOptions:
         """Return the options of the worker's actor. If there are shards, they have the model and its resources."""
         if self._group is None:
-            return _model_resources(self._pool)
+            options = _model_resources(self._pool)
+            return {**options, "label_selector": dict(labels)} if (labels := self._pool.node_labels) else options
         return {**_worker_resources(self._pool), "scheduling_strategy": self._bundle_strategy(WORKER)}
 
     def shard_options(self, number: int) -> ActorOptions:
@@ -80,9 +85,10 @@ def format_needs(pool: Pool) -> str:
     """Format the resources that one replica needs."""
     gpus = f", {pool.n_gpus:g} GPU" if pool.n_gpus else ""
     actor = f"{pool.n_cpus:g} CPU{gpus}, {pool.memory_bytes / 2**30:.2f} GiB"
+    labels = "".join(f", {label}: {selector}" for label, selector in pool.node_labels.items())
     if pool.n_shards == 1:
-        return actor
-    return f"{pool.n_shards} x ({actor}) and {pool.coordinator_bytes / 2**30:.2f} GiB for the worker"
+        return actor + labels
+    return f"{pool.n_shards} x ({actor}) and {pool.coordinator_bytes / 2**30:.2f} GiB for the worker{labels}"
 
 
 def _model_resources(pool: Pool) -> ActorOptions:

@@ -6,36 +6,30 @@ failures in a row, not used any more.
 A job can be given to several workers that share it: one runs the job, the others help it until it has ended.
 
 A worker gets jobs as soon as its actor runs. If the cluster has no room for a worker, because a node is lost or others
-use it, that worker waits and the others continue. A run without any worker waits up to an hour.
+use it, that worker waits and the others continue. A run without any worker waits up to an hour. Workers are added when
+nodes join; those on a node that is about to leave get no further jobs.
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import ray
 from ray import ObjectRef
 
-from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.placement_groups import format_needs
+from ray_jobs.workers.nodes.room_wait import LOG_INTERVAL_S, RoomWait
+from ray_jobs.workers.nodes.scaling import Scaling
+from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery.failures import Failure, describe_failure
 from ray_jobs.workers.recovery.worker_health import WorkerHealth
 from ray_jobs.workers.replica_actors import ReplicaActors
-from ray_jobs.workers.worker import Outcome
+from ray_jobs.workers.worker import Outcome, lost_outcome
 
-logger = logging.getLogger(__name__)
-
-LOG_INTERVAL_S = 60.0
-"""Time between two warnings that the cluster has no room for any worker."""
 START_WAIT_S = 20.0
 """Time that a job which several workers can share waits for the next worker that is starting."""
-NO_WORKER_TIMEOUT_S = 3600.0
-"""Time that a run waits without any worker; nodes may have to start, or other users' jobs to end."""
 
 
 class RayWorkers:
@@ -45,10 +39,12 @@ class RayWorkers:
         store_uri: the store; every node must reach it under this name.
         model: the base model; every node must have it at the same path.
         pool: number of actors and their resources.
+        scaling: adapts the number of actors to the nodes; by default it stays as planned.
     """
 
-    def __init__(self, store_uri: str, model: ModelRef, pool: Pool) -> None:
+    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, scaling: Scaling | None = None) -> None:
         self._pool = pool
+        self._scaling = scaling or Scaling(pool)
         self._arguments = (store_uri, model)
         self._failures = FailureClassifier()
         self._health = WorkerHealth(pool.n_workers)
@@ -71,8 +67,7 @@ class RayWorkers:
     def _start(self, number: int) -> None:
         self._n_starts[number] += 1
         name = f"worker-{number}, start {self._n_starts[number]}"  # shown in Ray's dashboard
-        replica = ReplicaActors(*self._arguments, self._pool, number=number, name=name)
-        self._replicas[number] = replica
+        self._replicas[number] = replica = ReplicaActors(*self._arguments, self._pool, number=number, name=name)
         self._starting.update(dict.fromkeys(replica.ready(), replica))
 
     @property
@@ -87,22 +82,32 @@ class RayWorkers:
             WorkerLostError: no worker started in time.
         """
         self._restart_failed()
+        self._adapt_to_nodes()
         self._collect_started(timeout_s=0.0)
-        deadline = time.monotonic() + NO_WORKER_TIMEOUT_S
-        while not (n_free := self._n_free()) and not self._running and self.problem is None:
+        room = RoomWait(self._pool)
+        while not any(one.n_free for one in self._usable) and not self._running and self.problem is None:
             self._restart_failed(wait=not self._starting and not self._returning)
             pause_s = self._health.seconds_to_next()
             if self._collect_started(timeout_s=min(LOG_INTERVAL_S, pause_s or LOG_INTERVAL_S)) or pause_s is not None:
                 continue
-            needs = format_needs(self._pool)
-            if time.monotonic() >= deadline:
-                waited = f"{NO_WORKER_TIMEOUT_S / 60:.0f} minutes"
-                raise WorkerLostError("the cluster has no room for any worker", waited=waited, needed=needs)
-            logger.warning("the cluster has no room for any worker yet: waiting for a node with %s", needs)
-        return n_free
-
-    def _n_free(self) -> int:
+            room.check()
+            self._adapt_to_nodes()
         return sum(replica.n_free for replica in self._usable)
+
+    def _adapt_to_nodes(self) -> None:
+        """Start workers for which nodes have joined, and give no further jobs to those whose node leaves."""
+        if (usable := self._scaling.usable_nodes()) is None:
+            return
+        for replica in list(self._replicas.values()):
+            if replica not in self._starting.values() and not replica.node_ids <= usable:
+                self._replace(replica)
+        for number in self._scaling.added():
+            self._health.add(number)
+            self._start(number)
+
+    def take_changes(self) -> list[PoolChange]:
+        """Return the changes of the number of workers since the last call."""
+        return self._scaling.take_changes()
 
     def size(self, job: Job) -> int:
         """Return the number of shards that a job uses."""
@@ -126,7 +131,7 @@ class RayWorkers:
         """Use a replica once all of its actors have started."""
         replica = self._starting.pop(reference)
         try:
-            self._failures.get(reference, who="a worker", worker=replica.number)
+            replica.node_ids.add(self._failures.get(reference, who="a worker", worker=replica.number))
         except Exception as err:  # whatever the error is, another process may start
             self._starting = {other: owner for other, owner in self._starting.items() if owner is not replica}
             self._fail(replica, describe_failure(err, at_load=True, is_replaceable=True))
@@ -190,8 +195,7 @@ class RayWorkers:
             n_helpers: number of other idle replicas that share the job.
         """
         candidates = [replica for replica in self._usable if replica.n_free]
-        choose = max if job.needs_chain else min
-        replica = choose(candidates, key=lambda replica: replica.n_free)
+        replica = (max if job.needs_chain else min)(candidates, key=lambda replica: replica.n_free)
         helpers = [other for other in self._idle() if other is not replica][:n_helpers]
         reference = replica.start(job, helpers)
         self._running[reference], self._helping[reference] = (replica, job), helpers
@@ -199,9 +203,10 @@ class RayWorkers:
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Wait until a job has ended, a worker has started or the time is over; return the jobs that have ended."""
         self._restart_failed()
-        timeouts = [seconds for seconds in (timeout_s, self._health.seconds_to_next()) if seconds is not None]
+        pauses = (timeout_s, self._health.seconds_to_next(), self._scaling.interval_s)
+        timeout_s = min((seconds for seconds in pauses if seconds is not None), default=None)
         references = [*self._running, *self._starting, *self._returning]
-        ready, _ = ray.wait(references, num_returns=1, timeout=min(timeouts, default=None))
+        ready, _ = ray.wait(references, num_returns=1, timeout=timeout_s)
         self._settle(ready)
         return [self._collect(reference) for reference in ready if reference in self._running]
 
@@ -210,19 +215,19 @@ class RayWorkers:
         replica.finish(reference)
         helpers = self._helping.pop(reference)
         self._returning |= {helper.stop_helping(reference): helper for helper in helpers}
-        worker = f"worker-{replica.number}"
         try:
             outcome: Outcome = self._failures.get(reference, who="a worker", worker=replica.number)
         except Exception as err:  # after any error of Ray, the actor cannot be used any more
             self._replace(replica)
-            return job, Outcome(job.makes[-1], job.step, "", worker, _now(), 0.0, 0.0, describe_failure(err))
+            return job, lost_outcome(job, f"worker-{replica.number}", describe_failure(err))
         self._settle_replica(replica, outcome.failure, ran_model=job.needs_chain)
         return job, outcome
 
     def _replace(self, replica: ReplicaActors) -> None:
-        """Start a replica again once its other jobs have ended; it gets no further jobs."""
+        """Start a replica again once its other jobs have ended, if it is still needed; it gets no further jobs."""
         if self._withdraw(replica):
-            self._start(replica.number)
+            start_or_forget = self._start if self._scaling.keeps(replica.number) else self._health.remove
+            start_or_forget(replica.number)
 
     def _fail(self, replica: ReplicaActors, failure: Failure) -> None:
         """End a replica that failed; it is started again when its pause is over, unless it failed too often."""
@@ -243,7 +248,3 @@ class RayWorkers:
         """Kill all workers."""
         for replica in self._replicas.values():
             replica.end()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

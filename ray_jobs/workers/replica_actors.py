@@ -30,6 +30,8 @@ class ReplicaActors:
 
     def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, number: int, name: str) -> None:
         self.number = number
+        self.node_ids: set[str] = set()
+        """Nodes of the actors that have started."""
         self._spans = plan_spans(model.n_blocks, min(pool.n_shards, model.n_blocks))
         self._placement = ReplicaPlacement(pool, name=name)
         n_shard_actors = pool.n_shards if pool.n_shards > 1 else 0
@@ -45,8 +47,8 @@ class ReplicaActors:
         """Reference that is available after some work -> the shards that the work uses."""
 
     def ready(self) -> list[ObjectRef]:
-        """Return references that are available once the actors have started."""
-        return [actor.__ray_ready__.remote() for actor in (self._worker, *self._shards)]
+        """Return references to the actors' nodes, which are available once the actors have started."""
+        return [actor.node_id.remote() for actor in (self._worker, *self._shards)]
 
     @property
     def size(self) -> int:

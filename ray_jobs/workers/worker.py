@@ -64,6 +64,12 @@ class Outcome:
     """Environment of the worker; None if its process died before it reported."""
 
 
+def lost_outcome(job: Job, worker: str, failure: Failure) -> Outcome:
+    """Return the outcome of a job whose worker did not report one."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    return Outcome(job.makes[-1], job.step, "", worker, now, 0.0, 0.0, failure)
+
+
 class Stopwatch:
     """Measures time and peak memory, from its creation until an outcome is requested."""
 

@@ -208,6 +208,30 @@ def test_a_run_continues_on_other_nodes_after_a_raylet_is_killed(
     assert results(store) == results(expected.store)
 
 
+@pytest.mark.slow
+def test_a_node_that_joins_gets_a_worker_which_ends_after_its_job_when_the_node_is_about_to_leave(
+    expected: FinishedRun, cluster: Cluster, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
+) -> None:
+    store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate")
+    run = start(expected.recipe_path, store, gate=gate, **on_cluster)
+    run.until(gate.waiting)
+    node = cluster.add_node()
+    try:
+        run.until(lambda: held_on(node, gate))
+        node.process.terminate()  # as Kubernetes does: Ray then drains the node, but its job is held
+        run.until(lambda: "is about to leave" in run.stderr())
+        gate.open()
+        run.finish()
+    finally:
+        cluster.remove_node(node)
+    files = Store(store)
+    assert {row["status"] for row in attempts(files)} == {"done"}, "the leaving node has finished its job"
+    changes = [files.read_json(path) for path in files.list("runs") if "/pool-" in path]
+    assert [change["n_replicas"] for change in changes][:2] == [2, 3]
+    assert changes[-1]["n_replicas"] == 2
+    assert results(store) == results(expected.store)
+
+
 @pytest.mark.parametrize("step", ["observe", "evaluate"])
 def test_a_killed_run_without_ray_is_resumed(step: str, expected: FinishedRun, tmp_path: Path, start: Start) -> None:
     store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", step)

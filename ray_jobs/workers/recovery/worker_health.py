@@ -28,6 +28,15 @@ class WorkerHealth:
         self.problem: str | None = None
         """Why the last worker was retired; None while a worker is left."""
 
+    def add(self, number: int) -> None:
+        """Note that the pool has a further worker."""
+        self._active.add(number)
+
+    def remove(self, number: int) -> None:
+        """Note that the pool does not have a worker any more."""
+        self._active.discard(number)
+        self._restart_at.pop(number, None)
+
     def succeeded(self, number: int) -> None:
         """Note that a worker has run a job; whether the job itself succeeded does not matter."""
         del self._n_failures[number]

@@ -36,6 +36,8 @@ class Outer(Model):
     """Odd."""
     inner: Inner = Inner()
     """Inner."""
+    labels: dict[str, int] = Field(default_factory=dict)
+    """Labels."""
     several: tuple[Inner, ...] = ()
     """Several."""
 
@@ -50,6 +52,7 @@ EXPECTED = {
     "structure": ("`row`", ""),
     "is_odd": ("`true` or `false`", "`false`"),
     "inner": ("[inner](#inner)", ""),
+    "labels": ("text: integer, ...", ""),
     "several": ("list of [inner](#inner)", ""),
 }
 

@@ -10,8 +10,9 @@ from tests.valid_recipe import changed, parse
 
 
 def test_everything_is_auto_unless_something_is_said() -> None:
-    assert set(ComputeConfig().model_dump(exclude={"tf32"}).values()) == {"auto"}
+    assert set(ComputeConfig().model_dump(exclude={"tf32", "node_labels"}).values()) == {"auto"}
     assert not ComputeConfig().tf32
+    assert ComputeConfig().node_labels == {}
 
 
 def test_batches_are_larger_on_accelerators_unless_the_recipe_sets_their_size() -> None:
@@ -60,3 +61,15 @@ def test_a_device_and_the_accelerators_of_an_actor_agree(device: str, gpus: floa
     else:
         with pytest.raises(RecipeError, match="gpus_per_actor"):
             parse(value)
+
+
+@pytest.mark.parametrize("selector", ["H100", "!spot", "in(A100, H100)", "!in(A100,H100)"])
+def test_nodes_are_selected_by_their_labels(selector: str) -> None:
+    labels = {"ray.io/accelerator-type": selector}
+    assert parse(changed("compute.node_labels", labels)).compute.node_labels == labels
+
+
+@pytest.mark.parametrize("labels", [{"zone": "in()"}, {"zone": "a b"}, {"a b": "x"}, {"zone": 1}, {"zone": "in(a"}])
+def test_a_label_or_selector_that_ray_does_not_know_is_refused(labels: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="node_labels"):
+        parse(changed("compute.node_labels", labels))

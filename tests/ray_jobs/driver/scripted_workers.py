@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mlprune.steps.job import Job, ModelJob, ModelRef, RecordKey
+from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.worker import Outcome
 from tests.stub_jobs import StubJob
@@ -61,6 +62,7 @@ class ScriptedWorkers:
         self.timeouts: list[float | None] = []
         self.most_at_once = 0
         self.problem: str | None = None
+        self.changes: list[PoolChange] = []
 
     def free(self) -> int:
         return 0 if self.problem else self._capacity - len(self._running)
@@ -85,6 +87,10 @@ class ScriptedWorkers:
         self._capacity += self._helpers.pop(job.makes[0][1])
         failure = self._decide(job, self.submitted.count(job.makes[0][1]))
         return [(job, outcome_of(job, failure))]
+
+    def take_changes(self) -> list[PoolChange]:
+        changes, self.changes = self.changes, []
+        return changes
 
     def close(self) -> None:
         pass

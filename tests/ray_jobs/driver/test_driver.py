@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from ray_jobs.driver import driver as driver_module
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_state import MAX_ATTEMPTS, MAX_SHARED_FAILURES, RunResult
+from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
 
@@ -296,3 +297,11 @@ def test_a_job_that_loses_its_helpers_is_retried_more_often_and_finally_not_shar
     result = run([ShareableJob("a")], workers, store)
     assert workers.helpers == [1] * MAX_SHARED_FAILURES + [0] * MAX_ATTEMPTS
     assert len(result.failed) == 1
+
+
+def test_changes_of_the_number_of_workers_are_in_the_log_of_the_run(store: Store) -> None:
+    workers = ScriptedWorkers()
+    workers.changes = [PoolChange(3, "node b joined", "2026-01-01T00:00:00.000+00:00")]
+    run([NamedJob("a"), NamedJob("b")], workers, store)
+    (path,) = [path for path in store.list("runs") if "/pool-" in path]
+    assert store.read_json(path) == asdict(PoolChange(3, "node b joined", "2026-01-01T00:00:00.000+00:00"))

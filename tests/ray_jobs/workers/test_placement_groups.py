@@ -9,12 +9,14 @@ from ray_jobs.workers import placement_groups
 from ray_jobs.workers.placement_groups import ReplicaPlacement, format_needs
 from tests.ray_jobs.workers.pools import ONE_SHARD, TWO_SHARDS
 
+Labels = list[dict[str, str]] | None
+
 
 class FakeGroup:
     """A placement group."""
 
-    def __init__(self, bundles: list[dict[str, float]], *, strategy: str, name: str) -> None:
-        self.bundles, self.strategy, self.name = bundles, strategy, name
+    def __init__(self, bundles: list[dict[str, float]], *, strategy: str, name: str, labels: Labels) -> None:
+        self.bundles, self.strategy, self.name, self.labels = bundles, strategy, name, labels
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[FakeGroup]:
     """The placement groups that exist."""
     made: list[FakeGroup] = []
 
-    def make(bundles: list[dict[str, float]], *, strategy: str, name: str) -> FakeGroup:
-        made.append(FakeGroup(bundles, strategy=strategy, name=name))
+    def make(bundles: list[dict[str, float]], *, strategy: str, name: str, bundle_label_selector: Labels) -> FakeGroup:
+        made.append(FakeGroup(bundles, strategy=strategy, name=name, labels=bundle_label_selector))
         return made[-1]
 
     monkeypatch.setattr(placement_groups, "placement_group", make)
@@ -50,6 +52,16 @@ def test_worker_and_shards_have_a_bundle_each_of_one_group(groups: list[FakeGrou
     assert strategies == [(group, 1), (group, 2)]
     placement.release()
     assert groups == []
+
+
+def test_actors_run_only_on_nodes_with_the_labels_of_the_pool(groups: list[FakeGroup]) -> None:
+    labels = {"ray.io/accelerator-type": "H100"}
+    whole = ReplicaPlacement(replace(ONE_SHARD, node_labels=labels), name="worker-0")
+    assert whole.worker_options()["label_selector"] == labels
+    split = ReplicaPlacement(replace(TWO_SHARDS, node_labels=labels), name="worker-0")
+    assert groups[0].labels == [labels] * 3
+    assert "label_selector" not in split.shard_options(0), "Ray takes one of bundle and label"
+    assert "ray.io/accelerator-type: H100" in format_needs(replace(TWO_SHARDS, node_labels=labels))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import pytest
 from mlprune.errors import WorkerLostError
 from mlprune.steps.job import Job
 from ray_jobs.workers import placement_groups, ray_failures, ray_pool, replica_actors
+from ray_jobs.workers.nodes import room_wait
+from ray_jobs.workers.nodes.scaling import Scaling
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.recovery import worker_health
 from ray_jobs.workers.recovery.failures import Failure
@@ -262,7 +264,7 @@ def test_a_run_without_any_worker_logs_what_it_waits_for_and_gives_up(
     fake: FakeRay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = iter([0.0, 60.0, 3600.0])
-    monkeypatch.setattr(ray_pool, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(room_wait, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     workers = RayWorkers("/store", MODEL, TWO_SHARDS)
     fake.has_room = False
     needs = "2 x (1 CPU, 1.00 GiB) and 0.50 GiB for the worker"
@@ -278,3 +280,44 @@ def test_the_driver_does_not_import_the_code_of_models() -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout == "False\n"
+
+
+class Scaled(Scaling):
+    """Nodes as the test says: those that are usable, and the numbers of replicas that are added."""
+
+    def __init__(self, *, keeps: bool) -> None:
+        super().__init__(ONE_SHARD)
+        self.usable: frozenset[str] | None = None
+        self.numbers: list[int] = []
+        self.keeps_any = keeps
+
+    def usable_nodes(self) -> frozenset[str] | None:
+        return self.usable
+
+    def added(self) -> list[int]:
+        numbers, self.numbers = self.numbers, []
+        return numbers
+
+    def keeps(self, number: int) -> bool:
+        return self.keeps_any
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_worker_whose_node_leaves_finishes_its_job_and_ends_and_a_new_node_gets_a_worker(
+    keeps: bool, fake: FakeRay, monkeypatch: pytest.MonkeyPatch, ends_with: Callable[[Failure | None], None]
+) -> None:
+    monkeypatch.setattr(ray_failures.FailureClassifier, "get", lambda *_, worker, **__: f"node-{worker}")
+    scaled = Scaled(keeps=keeps)
+    workers = started(RayWorkers("/store", MODEL, ONE_SHARD, scaling=scaled), 1)
+    workers.submit(StubJob())
+    fake.has_room = False
+    scaled.usable, scaled.numbers = frozenset({"node-1"}), [1]
+    assert (workers.free(), fake.killed) == (0, 0), "worker-0 still runs its job, worker-1 starts"
+    fake.has_room = True
+    ends_with(None)
+    ((_, outcome),) = finished(workers)
+    assert (outcome.failure, fake.killed) == (None, 1)
+    scaled.usable = None
+    monkeypatch.setattr(ray_failures.FailureClassifier, "get", lambda *_, worker, **__: f"node-{worker}")
+    started(workers, 2 if keeps else 1)
+    assert workers.free() == (2 if keeps else 1)

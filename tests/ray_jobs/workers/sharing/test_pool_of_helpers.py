@@ -82,7 +82,7 @@ def started(fake: FakeRay, n_workers: int) -> RayWorkers:
     """A pool whose workers have started."""
     workers = RayWorkers("/store", MODEL, replace(ONE_SHARD, n_workers=n_workers))
     for actor in fake.actors:
-        fake.finish(actor, "__ray_ready__")
+        fake.finish(actor, "node_id")
     assert workers.spare(0) == n_workers
     return workers
 
@@ -138,14 +138,14 @@ def test_helpers_of_a_worker_that_died_are_free_again(fake: FakeRay) -> None:
 
 def test_a_shared_job_waits_once_for_workers_that_are_starting(fake: FakeRay) -> None:
     workers = RayWorkers("/store", MODEL, replace(ONE_SHARD, n_workers=3))
-    fake.finish(fake.actors[0], "__ray_ready__")
+    fake.finish(fake.actors[0], "node_id")
     assert workers.free() == 1
     fake.timeouts.clear()
     assert workers.spare(1) == 0
     assert fake.timeouts == [ray_pool.START_WAIT_S]
     assert workers.spare(1) == 0
     assert fake.timeouts == [ray_pool.START_WAIT_S]
-    fake.finish(fake.actors[2], "__ray_ready__")
+    fake.finish(fake.actors[2], "node_id")
     assert workers.free() == 2
     assert workers.spare(1) == 1
 

@@ -1,0 +1,74 @@
+"""Machines and workers of a run: this process, a Ray of this machine, or a cluster.
+
+Ray and model code are imported only where they are used.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+
+from mlprune.plan import Plan
+from mlprune.plan.estimate import Needs
+from mlprune.plan.node_capacity import Node
+from mlprune.plan.pool import Pool
+from mlprune.store.store import Store
+from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool
+from ray_jobs.driver.driver import Workers
+from ray_jobs.workers.node_resources import local_node
+
+
+@contextmanager
+def machines(address: str, labels: Mapping[str, str]) -> Iterator[Sequence[Node]]:
+    """List the machines of a run; a cluster stays connected. They determine an automatic device and dtype.
+
+    Args:
+        labels: selectors of the nodes of a cluster that may be used.
+    Raises:
+        BadInputError: the cluster cannot be reached, or has no such node.
+    """
+    if address in ("none", "local"):
+        yield [local_node()]
+        return
+    from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
+
+    with cluster.connected(address):
+        yield [node.resources for node in NodeList(labels).required()]
+
+
+@contextmanager
+def open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Iterator[tuple[Workers, Pool]]:
+    """Open the workers at an address, with their pool; a cluster is connected already.
+
+    Raises:
+        BadInputError: the model does not fit there, or a node of the cluster does not see its folder.
+    """
+    if address == "none":
+        from ray_jobs.workers.in_process import InProcessWorkers  # noqa: PLC0415
+
+        pool = in_process_pool(needs)
+        yield InProcessWorkers(store.uri, plan.model, pool), pool
+        return
+    if address == "local":
+        needs = replace(needs, compute=needs.compute.model_copy(update={"node_labels": {}}))
+        local_ray_pool(needs)
+        # Ray reads this variable when it is imported. Without it, Ray uses the network address instead of loopback.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    from ray_jobs.workers import cluster, ray_pool, shared_folders  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.nodes.scaling import Scaling  # noqa: PLC0415 - imports Ray
+
+    is_cluster = address != "local"
+    with nullcontext() if is_cluster else cluster.connected(address):
+        if is_cluster:
+            shared_folders.require_folders([model.path for model in plan.models])
+        node_list = NodeList(needs.compute.node_labels)
+        pool = needs.pool([node.resources for node in node_list.required()])
+        is_fixed = needs.compute.replicas != "auto"
+        scaling = Scaling(pool, node_list if is_cluster else None, is_fixed=is_fixed)
+        workers = ray_pool.RayWorkers(store.uri, plan.model, pool, scaling=scaling)
+        try:
+            yield workers, pool
+        finally:
+            workers.close()
