@@ -7,6 +7,7 @@ catalog that is built from the records alone.
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
+from catalog.ingest.record_rows import row_problems
 from catalog.ingest.table_files import foreign_keys
 from catalog.ingest.view_files import macros, views
 from catalog.sql_files import statement
@@ -53,6 +54,7 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
             for artefact in record.artefacts:
                 referenced.add(artefact.path)
                 damages += _artefact_damages(store, artefact)
+            damages += [Damage(problem, record.path, is_wrong_content=True) for problem in row_problems(record)]
     damaged = {damage.location for damage in damages}
     intact = [name for name in names if record_path(*name) not in damaged]
     next_step = "run catalog rebuild" if len(intact) == len(names) else "first run the recipes of the damaged records"

@@ -6,13 +6,13 @@ next run makes the same bytes. A record whose content is wrong was wrong when it
 computed from it is set aside, too.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from catalog.check import CATALOG_DIFFERS, Damage
 from catalog.store import Catalog, rebuild
 from mlprune.json_values import as_str
-from mlprune.store.records import RecordKey, record_path
+from mlprune.store.records import Record, RecordKey, record_path
 from mlprune.store.repair import quarantine_records_of
 from mlprune.store.store import Store
 from mlprune.store.succession import quarantine_dependents
@@ -40,7 +40,7 @@ def repair(store: Store, damages: Iterable[Damage]) -> Repair:
     damages = list(damages)
     before = set(store.record_names())
     wrong = {damage.location for damage in damages if damage.is_wrong_content}
-    records = [record for record in store.records() if record.path in wrong]  # reading moves the unreadable ones
+    records = list(_with_masks(store, wrong))  # reading all records moves the unreadable ones
     for record in records:
         store.quarantine(record)
     quarantine_dependents(store, records)
@@ -54,6 +54,20 @@ def repair(store: Store, damages: Iterable[Damage]) -> Repair:
     set_aside = _paths(before - set(store.record_names()))
     recipes = sorted({as_str(record.parameters["name"]) for record in store.records("recipes")})
     return Repair(tuple(set_aside), must_rebuild, tuple(recipes))
+
+
+def _with_masks(store: Store, wrong: Collection[str]) -> Iterator[Record]:
+    """Yield the records of some paths; for a variant also the orderings and blocks with its masks."""
+    ids = {path.rpartition("/")[2].removesuffix(".json") for path in wrong}
+    orderings = {
+        record.id: record
+        for record in store.records("masks")
+        if any(row["variant_id"] in ids for row in record.rows["ordering_variants"])
+    }
+    for record in store.records():
+        is_block = record.kind == "mask_blocks" and record.parameters["ordering"] in {*ids, *orderings}
+        if record.path in wrong or record.id in orderings or is_block:
+            yield record
 
 
 def _paths(keys: Iterable[RecordKey]) -> Iterator[str]:

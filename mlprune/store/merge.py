@@ -6,15 +6,18 @@ and the catalog are not copied.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.store.record_kinds import RECORD_KINDS
-from mlprune.store.records import Artefact, RecordKey, record_path
+from mlprune.store.records import Artefact, Record, RecordKey, parent_ids, record_path
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
+
+Examination = Callable[[Store, Record], Iterable[str]]
+"""Returns what is wrong with a record that can be read, given its store."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,16 @@ class Merge:
     n_known: int
     """Records that existed already."""
     refused: tuple[str, ...]
-    """Paths of records that were not copied. The record or one of its artefacts is damaged, or a record of this store
-    lists other bytes under the path of an artefact, which another machine may have computed."""
+    """Paths of records that were not copied. The record or one of its artefacts is damaged or says something wrong, it
+    was computed from such a record, or a record of this store lists other bytes under the path of an artefact, which
+    another machine may have computed."""
 
 
-def merge(other: Store, store: Store) -> Merge:
+def _trust(_store: Store, _record: Record) -> Iterable[str]:
+    return ()
+
+
+def merge(other: Store, store: Store, *, examine: Examination = _trust) -> Merge:
     """Copy all records of another store, with their artefacts, and its run files.
 
     The same call completes a merge that was interrupted.
@@ -40,6 +48,7 @@ def merge(other: Store, store: Store) -> Merge:
     Args:
         other: the store to copy from; nothing is changed in it.
         store: the store to copy to.
+        examine: finds out what is wrong with a record of `other`. Such records are not copied.
     Raises:
         StoreError: both are the same store, or `store` cannot be written.
     """
@@ -57,6 +66,7 @@ def merge(other: Store, store: Store) -> Merge:
             record = other.peek_record(*key)
             if record is None:  # it was removed since it was listed
                 continue
+            _require_trust(other, record, examine=examine, refused=refused)
             n_files += sum(_copy(other, store, artefact, referenced=referenced) for artefact in record.artefacts)
         except DamagedArtefactError as err:
             logger.warning("%s is not copied: %s", record_path(*key), err)
@@ -71,6 +81,20 @@ def _parents_first(names: Iterable[RecordKey]) -> list[RecordKey]:
     """Sort (kind, id) of records so that, as far as their kinds show it, a record comes after those it is made from."""
     positions = {kind: position for position, kind in enumerate(RECORD_KINDS)}
     return sorted(names, key=lambda name: (positions.get(name[0], len(positions)), name))
+
+
+def _require_trust(other: Store, record: Record, *, examine: Examination, refused: Iterable[str]) -> None:
+    """Check what a record says.
+
+    Raises:
+        DamagedArtefactError: it says something wrong, or was computed from a record that was refused.
+    """
+    refused_ids = {path.rpartition("/")[2].removesuffix(".json"): path for path in refused}
+    for parent in parent_ids(record):
+        if parent in refused_ids:
+            raise DamagedArtefactError("it was computed from a record that is not copied", parent=refused_ids[parent])
+    for problem in examine(other, record):
+        raise DamagedArtefactError(problem)
 
 
 def _copy(other: Store, store: Store, artefact: Artefact, *, referenced: Mapping[str, str]) -> bool:

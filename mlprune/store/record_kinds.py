@@ -5,7 +5,7 @@ from.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,21 @@ class RecordKind:
     """Completes "one record per ..."."""
     folders: tuple[str, ...] = ()
     """Folders of the store in which records of this kind have artefacts."""
+    tables: Mapping[str, str | None] = field(default_factory=dict)
+    """Table of the catalog to which its records add rows -> column with the id of the record, or None."""
 
 
 RECORD_KINDS: Mapping[str, RecordKind] = {
-    "base_models": RecordKind(1, "base model"),
+    "base_models": RecordKind(
+        1,
+        "base model",
+        tables={"base_models": "base_model_id"},
+    ),
     "demonstration_sets": RecordKind(
         2,
         "demonstration set",
         folders=("demonstrations",),
+        tables={"demonstration_sets": "demonstration_set_id", "demonstration_set_parts": "demonstration_set_id"},
     ),
     "statistics_parts": RecordKind(
         1,
@@ -36,6 +43,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         2,
         "demonstration set and token scope, observed on the dense model",
         folders=("statistics", "features"),
+        tables={"statistics": "statistics_id", "feature_magnitudes": "statistics_id"},
     ),
     "activations": RecordKind(
         1,
@@ -43,12 +51,21 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         folders=("activations",),
     ),
     "hidden_means": RecordKind(
-        1, "demonstration set whose hidden states are summed after every block, for LRP2", folders=("means",)
+        1,
+        "demonstration set whose hidden states are summed after every block, for LRP2",
+        folders=("means",),
+        tables={"hidden_means": "means_id"},
     ),
     "neuron_activity": RecordKind(
-        1, "demonstration set over which the firings of every feed-forward neuron are counted; its rows are the counts"
+        1,
+        "demonstration set over which the firings of every feed-forward neuron are counted; its rows are the counts",
+        tables={"neuron_activity": "neuron_activity_id"},
     ),
-    "outliers": RecordKind(1, "statistics and threshold whose outlier ratios schedule `owl` reads"),
+    "outliers": RecordKind(
+        1,
+        "statistics and threshold whose outlier ratios schedule `owl` reads",
+        tables={"outlier_ratios": "outliers_id"},
+    ),
     "mask_blocks": RecordKind(
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
@@ -58,31 +75,76 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         3,
         "ordering: the masks of one score at all sparsities of a recipe, of one sweep, or of one combination",
         folders=("masks", "statistics", "weights"),
+        tables={"orderings": "ordering_id", "ordering_variants": "ordering_id"},
     ),
-    "variants": RecordKind(3, "variant, the dense one included"),
+    "variants": RecordKind(
+        3,
+        "variant, the dense one included",
+        tables={
+            "variants": "variant_id",
+            "variant_demonstrations": "variant_id",
+            "variant_layers": "variant_id",
+            "variant_parents": "variant_id",
+        },
+    ),
     "neuron_removals": RecordKind(
-        1, "variant in whose masks the removed weights of every neuron are counted; its rows are the counts"
+        1,
+        "variant in whose masks the removed weights of every neuron are counted; its rows are the counts",
+        tables={"neuron_removals": None},
     ),
-    "lrp2_trials": RecordKind(2, "trial of an LRP2 search: one range of layers, scored on the dev split"),
-    "lrp2_choices": RecordKind(2, "LRP2 search: the range of layers with the best trial"),
+    "lrp2_trials": RecordKind(
+        2,
+        "trial of an LRP2 search: one range of layers, scored on the dev split",
+        tables={"lrp2_trials": "trial_id"},
+    ),
+    "lrp2_choices": RecordKind(
+        2,
+        "LRP2 search: the range of layers with the best trial",
+        tables={"lrp2_choices": "choice_id"},
+    ),
     "self_translations": RecordKind(
-        2, "task and language whose examples the model translated into English", folders=("translations",)
+        2,
+        "task and language whose examples the model translated into English",
+        folders=("translations",),
+        tables={"self_translations": "translations_id"},
     ),
     "evaluations": RecordKind(
         4,
         "variant, task, language, split and rule",
         folders=("predictions",),
+        tables={"evaluations": "evaluation_id", "metrics": "evaluation_id"},
     ),
-    "comparisons": RecordKind(2, "comparison of an evaluation with that of a baseline"),
-    "rank_consistency": RecordKind(3, "comparison of a variant's rankings of candidates between two languages"),
-    "mask_overlaps": RecordKind(1, "pair of variants whose keep masks are compared"),
-    "feature_overlaps": RecordKind(1, "pair of demonstration sets whose strongest features are compared"),
+    "comparisons": RecordKind(
+        2,
+        "comparison of an evaluation with that of a baseline",
+        tables={"comparisons": "comparison_id"},
+    ),
+    "rank_consistency": RecordKind(
+        3,
+        "comparison of a variant's rankings of candidates between two languages",
+        tables={"rank_consistency": None},
+    ),
+    "mask_overlaps": RecordKind(
+        1,
+        "pair of variants whose keep masks are compared",
+        tables={"mask_overlaps": None},
+    ),
+    "feature_overlaps": RecordKind(
+        1,
+        "pair of demonstration sets whose strongest features are compared",
+        tables={"feature_overlaps": None},
+    ),
     "harness_evaluations": RecordKind(
         2,
         "variant and task of the lm-evaluation-harness",
         folders=("harness",),
+        tables={"harness_evaluations": "harness_id", "harness_results": "harness_id"},
     ),
-    "recipes": RecordKind(1, "recipe: the names it gives to variants, sets and models"),
+    "recipes": RecordKind(
+        1,
+        "recipe: the names it gives to variants, sets and models",
+        tables={"names": None},
+    ),
 }
 """Name of the kind -> what there is to know of it."""
 

@@ -7,7 +7,7 @@ A record carries the checksum of its own content, so that any change of it is de
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -119,6 +119,12 @@ class Record:
 
 RecordKey: TypeAlias = tuple[str, str]
 """(kind, id) of a record."""
+
+
+def parent_ids(record: Record) -> Iterator[str]:
+    """Yield the ids of all parents of a record."""
+    for parent in record.parents.values():
+        yield from [parent] if isinstance(parent, str) else parent
 
 
 def record_path(kind: str, record_id: str) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol
 from mlprune.json_values import as_int, as_str
 from mlprune.store.backend.local_files import FileInfo
 from mlprune.store.record_parsing import stated_checksum
-from mlprune.store.records import Record, RecordKey
+from mlprune.store.records import Record, RecordKey, parent_ids
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _dependents(present: Mapping[RecordKey, Record], changed: list[Record]) -> l
     """Return (kind, id) of all records that depend on some records, nearest first, without those records."""
     children: dict[str, list[RecordKey]] = defaultdict(list)
     for key, record in {**present, **{(record.kind, record.id): record for record in changed}}.items():
-        for parent in _parent_ids(record):
+        for parent in parent_ids(record):
             children[parent].append(key)
         for child in _children_by_content(record):
             children[record.id].append(child)
@@ -96,11 +96,6 @@ def _dependents(present: Mapping[RecordKey, Record], changed: list[Record]) -> l
                 found[key] = None
                 waiting.append(key[1])
     return list(found)
-
-
-def _parent_ids(record: Record) -> Iterator[str]:
-    for parent in record.parents.values():
-        yield from [parent] if isinstance(parent, str) else parent
 
 
 def _children_by_content(record: Record) -> Iterator[RecordKey]:

@@ -59,13 +59,20 @@ def write_evaluation(
     """Store predictions, then write and return the record with their metrics."""
     schema = CHOICE_SCHEMA if isinstance(predictions, Predictions) else TRANSLATION_SCHEMA
     artefact = store.write_table(f"predictions/{evaluation.identity.id}.parquet", predictions.columns(), schema)
-    rows = {
-        "evaluations": [_row(evaluation, variant_id, n_examples=len(predictions.example_ids))],
-        "metrics": _metric_rows(evaluation, variant_id, predictions=predictions),
-    }
+    rows = evaluation_rows(evaluation, variant_id, predictions=predictions)
     record = evaluation.identity.record(artefacts=(artefact,), rows=rows)
     store.write_record(record)
     return record
+
+
+def evaluation_rows(
+    evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions
+) -> dict[str, list[dict[str, JsonValue]]]:
+    """Return catalog table -> rows that follow from the predictions of an evaluation."""
+    return {
+        "evaluations": [_row(evaluation, variant_id, n_examples=len(predictions.example_ids))],
+        "metrics": _metric_rows(evaluation, variant_id, predictions=predictions),
+    }
 
 
 def _row(evaluation: EvaluationSpec, variant_id: str, *, n_examples: int) -> dict[str, JsonValue]:

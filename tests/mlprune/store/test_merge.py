@@ -156,3 +156,16 @@ def test_a_merge_moves_nothing_in_the_store_it_reads(target: Store, source: Stor
     before = source.list("")
     assert bad.path in merge(Store(source.uri), target).refused or target.has_record(bad.kind, bad.id)
     assert source.list("") == before
+
+
+def test_a_record_that_says_something_wrong_and_what_was_computed_from_it_are_refused(
+    target: Store, source: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = next(record for record in source.records() if record.parameters["number"] == 2)
+    result = made_up_record("comparisons", parents={"evaluations": [wrong.id]})
+    source.write_record(result)
+    done = merge(source, target, examine=lambda _, record: ["wrong by hand"] if record == wrong else [])
+    assert set(done.refused) == {wrong.path, result.path}
+    assert done.n_records == 1
+    assert f"{wrong.path} is not copied: wrong by hand" in caplog.text
+    assert f"{result.path} is not copied: it was computed from" in caplog.text

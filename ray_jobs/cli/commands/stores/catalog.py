@@ -32,21 +32,40 @@ def check(
             "again, and rebuild a catalog that differs.",
         ),
     ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Also compute metrics again from predictions, and masks from statistics where the base model is "
+            "found. No model is run.",
+        ),
+    ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="With --deep: only N evaluations and variants, drawn at random."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
 ) -> None:
     """Verify every record, artefact, key and view. Prints one line per problem; the exit code is then 1.
 
-    --repair needs no recipe and computes nothing. If the next run makes a file again with its recorded hash, everything
-    computed from it stays.
+    --repair needs no recipe and computes no result. If the next run makes a file again with its recorded hash,
+    everything computed from it stays. Before it rebuilds a catalog, it compares all metrics with their predictions.
 
     \b
     Examples:
       mlprune catalog check --store runs/
       mlprune catalog check --repair --store runs/
+      mlprune catalog check --deep --sample 20 --store runs/
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - commands import lazily
+    from catalog.deep_check import deep_check  # noqa: PLC0415
     from catalog.repair import repair as repair_store  # noqa: PLC0415
 
-    damages, notes = check_store(existing_store(store))
+    opened = existing_store(store)
+    damages, notes = check_store(opened)
+    if deep or (repair and damages):
+        wrong, unchecked = deep_check(opened, sample=sample if deep else None, seed=seed, with_masks=deep)
+        damages, notes = [*damages, *wrong], [*notes, *unchecked]
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     for damage in damages:
@@ -73,21 +92,24 @@ def merge(
     *,
     store: StoreOption,
 ) -> None:
-    """Copy all records and artefacts of another store, verifying their hashes. The exit code is 1 if some are damaged.
+    """Copy all records and artefacts of another store, verifying them. The exit code is 1 if some are not copied.
+
+    Hashes, rows and, for evaluations, the metrics that follow from the predictions are verified.
 
     Example: mlprune catalog merge /mnt/laptop/runs --store runs/
     """
-    from catalog.store import Catalog  # noqa: PLC0415 - commands import lazily
+    from catalog.deep_check import examine  # noqa: PLC0415 - commands import lazily
+    from catalog.store import Catalog  # noqa: PLC0415
     from mlprune.store.merge import merge as merge_stores  # noqa: PLC0415
     from mlprune.store.store import Store  # noqa: PLC0415
 
     target = Store(store, quarantine=True)
-    result = merge_stores(existing_store(other), target)
+    result = merge_stores(existing_store(other), target, examine=examine)
     with Catalog.open(target) as catalog:
         catalog.fold()
     typer.echo(f"{result.n_records} records copied with {result.n_files} files, {result.n_known} were already present")
     for path in result.refused:
-        typer.echo(f"not copied, damaged or in conflict with the same record here: {visible(path)}")
+        typer.echo(f"not copied (damaged, wrong, or in conflict with the same record here): {visible(path)}")
     if result.refused:
         raise typer.Exit(1)
 
