@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import huggingface_hub
@@ -136,6 +136,28 @@ def snapshot(
         return download(local_files_only=True)
     except (OSError, ValueError) as err:
         raise _unreachable(name, kind, revision, problem=problem) from err
+
+
+def snapshot_origin(folder: Path) -> tuple[str, str] | None:
+    """Return (name, commit) of the hub model whose snapshot in a cache a folder is; None for other folders."""
+    repository = folder.parent.parent.name
+    if folder.parent.name != "snapshots" or not repository.startswith("models--") or not _COMMIT.fullmatch(folder.name):
+        return None
+    return repository.removeprefix("models--").replace("--", "/"), folder.name
+
+
+def fetch_into(folder: Path, files: Sequence[str]) -> None:
+    """Download files of a hub model to a snapshot in any cache, at the commit of the snapshot.
+
+    Raises:
+        HubError: the folder is not a snapshot, or the files cannot be downloaded.
+    """
+    name, commit = snapshot_origin(folder) or (str(folder), "")
+    problem = hub_problem() if commit else "the folder is not a snapshot of a hub model"
+    if problem is not None:
+        raise _unreachable(name, "model", commit, problem=problem)
+    options: dict[str, Any] = {"allow_patterns": list(files), "cache_dir": folder.parents[2], "tqdm_class": _Bar}
+    _translated(lambda: huggingface_hub.snapshot_download(name, revision=commit, **options), name, "model", commit)
 
 
 def _log_size(listed: HubFiles, kind: Kind, patterns: Sequence[str]) -> None:

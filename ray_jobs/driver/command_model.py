@@ -72,7 +72,10 @@ class CommandModel:
         return Needs(self._compute, model, sizes, (cost,))
 
     def _load_on_ray(self, model: ModelRef, needs: Needs) -> Chain:
-        from ray_jobs.workers import cluster, shared_folders  # noqa: PLC0415 - imports Ray
+        from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
+        from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415
+        from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
+        from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415
         from ray_jobs.workers.placement_groups import ReplicaPlacement  # noqa: PLC0415
         from ray_jobs.workers.shard_chain import start_chain  # noqa: PLC0415
 
@@ -80,9 +83,10 @@ class CommandModel:
         self._n_loads += 1
         if self._n_loads == 1:
             self._ray.enter_context(cluster.connected(self._address))
+        nodes = NodeList(self._compute.node_labels).required()
         if self._address != "local":
-            shared_folders.require_folders([model.path])
-        pool = needs.pool(cluster.nodes())
+            node_checks.require_models([model_files(Path(model.path))], nodes)
+        pool = needs.pool([node.resources for node in nodes])
         name = f"{self._command} of {os.uname().nodename}, process {os.getpid()}, load {self._n_loads}"
         placement = ReplicaPlacement(pool, name=name)
         self._of_model.callback(placement.release)

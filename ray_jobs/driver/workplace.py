@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 from mlprune.plan import Plan
 from mlprune.plan.estimate import Needs
@@ -42,7 +43,7 @@ def open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Ite
     """Open the workers at an address, with their pool; a cluster is connected already.
 
     Raises:
-        BadInputError: the model does not fit there, or a node of the cluster does not see its folder.
+        BadInputError: the model does not fit there, or a node of the cluster does not have it.
     """
     if address == "none":
         from ray_jobs.workers.in_process import InProcessWorkers  # noqa: PLC0415
@@ -55,19 +56,23 @@ def open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Ite
         local_ray_pool(needs)
         # Ray reads this variable when it is imported. Without it, Ray uses the network address instead of loopback.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    from ray_jobs.workers import cluster, ray_pool, shared_folders  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
     from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers.nodes.scaling import Scaling  # noqa: PLC0415 - imports Ray
 
     is_cluster = address != "local"
     with nullcontext() if is_cluster else cluster.connected(address):
-        if is_cluster:
-            shared_folders.require_folders([model.path for model in plan.models])
         node_list = NodeList(needs.compute.node_labels)
-        pool = needs.pool([node.resources for node in node_list.required()])
+        nodes = node_list.required()
+        files = tuple(model_files(Path(model.path)) for model in plan.models) if is_cluster else ()
+        if is_cluster:
+            node_checks.require_models(files, nodes)
+        pool = needs.pool([node.resources for node in nodes])
         is_fixed = needs.compute.replicas != "auto"
         scaling = Scaling(pool, node_list if is_cluster else None, is_fixed=is_fixed)
-        workers = ray_pool.RayWorkers(store.uri, plan.model, pool, scaling=scaling)
+        workers = ray_pool.RayWorkers(store.uri, plan.model, pool, files=files, scaling=scaling)
         try:
             yield workers, pool
         finally:

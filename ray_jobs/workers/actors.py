@@ -15,6 +15,7 @@ from mlprune.models.chain import Arguments, Chain
 from mlprune.models.inference.visitor import Result
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
+from ray_jobs.workers.nodes.model_files import ModelFiles, require_here
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.sharing.ray_replica import JobReplicas
@@ -36,9 +37,12 @@ class NodeActor:
 class ShardActor(NodeActor):
     """A process that has some blocks of a model, and runs jobs that do not run the model."""
 
-    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, number: int) -> None:
+    def __init__(
+        self, store_uri: str, model: ModelRef, pool: Pool, *, files: Sequence[ModelFiles] = (), number: int
+    ) -> None:
         from ray_jobs.workers.model_loading import warm_up  # noqa: PLC0415 - see the module's docstring
 
+        require_here(files)
         self._pool = pool
         self._peak = PeakMemory()
         self._shard: Shard | None = None
@@ -92,10 +96,18 @@ class WorkerActor(NodeActor):
     """A worker. Its model is in its own process, or in the shard actors that it is given."""
 
     def __init__(
-        self, store_uri: str, model: ModelRef, pool: Pool, *, shards: Sequence[ActorHandle] = (), number: int
+        self,
+        store_uri: str,
+        model: ModelRef,
+        pool: Pool,
+        *,
+        shards: Sequence[ActorHandle] = (),
+        files: Sequence[ModelFiles] = (),
+        number: int,
     ) -> None:
         from ray_jobs.workers.model_loading import warm_up  # noqa: PLC0415 - see the module's docstring
 
+        require_here(files)
         self._model = model
         self._pool = pool
         self._shards = tuple(shards)

@@ -19,17 +19,14 @@ from ray import ObjectRef
 
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.nodes.room_wait import LOG_INTERVAL_S, RoomWait
+from ray_jobs.workers.nodes.room_wait import LOG_INTERVAL_S, START_WAIT_S, RoomWait
 from ray_jobs.workers.nodes.scaling import Scaling
 from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery.failures import Failure, describe_failure
 from ray_jobs.workers.recovery.worker_health import WorkerHealth
-from ray_jobs.workers.replica_actors import ReplicaActors
+from ray_jobs.workers.replica_actors import Files, ReplicaActors
 from ray_jobs.workers.worker import Outcome, lost_outcome
-
-START_WAIT_S = 20.0
-"""Time that a job which several workers can share waits for the next worker that is starting."""
 
 
 class RayWorkers:
@@ -39,13 +36,16 @@ class RayWorkers:
         store_uri: the store; every node must reach it under this name.
         model: the base model; every node must have it at the same path.
         pool: number of actors and their resources.
+        files: of the models; a node that lacks those of a hub model downloads them.
         scaling: adapts the number of actors to the nodes; by default it stays as planned.
     """
 
-    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, scaling: Scaling | None = None) -> None:
+    def __init__(
+        self, store_uri: str, model: ModelRef, pool: Pool, *, files: Files = (), scaling: Scaling | None = None
+    ) -> None:
         self._pool = pool
         self._scaling = scaling or Scaling(pool)
-        self._arguments = (store_uri, model)
+        self._arguments = (store_uri, model, pool, tuple(files))
         self._failures = FailureClassifier()
         self._health = WorkerHealth(pool.n_workers)
         self._n_starts: Counter[int] = Counter()
@@ -67,7 +67,7 @@ class RayWorkers:
     def _start(self, number: int) -> None:
         self._n_starts[number] += 1
         name = f"worker-{number}, start {self._n_starts[number]}"  # shown in Ray's dashboard
-        self._replicas[number] = replica = ReplicaActors(*self._arguments, self._pool, number=number, name=name)
+        self._replicas[number] = replica = ReplicaActors(*self._arguments, number=number, name=name)
         self._starting.update(dict.fromkeys(replica.ready(), replica))
 
     @property
@@ -163,11 +163,7 @@ class RayWorkers:
             self._usable.append(replica)
 
     def _restart_failed(self, *, wait: bool = False) -> None:
-        """Start the workers whose pause after a failure is over.
-
-        Args:
-            wait: wait for the next one.
-        """
+        """Start the workers whose pause after a failure is over; `wait` for the next one if there is none."""
         pause_s = self._health.seconds_to_next()
         if wait and pause_s:
             time.sleep(pause_s)

@@ -5,6 +5,7 @@ orderings of blocks, run on the shards, one on each, preferably on the shard tha
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import ray
 from ray import ObjectRef
@@ -14,7 +15,10 @@ from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.actors import ShardActor, WorkerActor, actor_class
+from ray_jobs.workers.nodes.model_files import ModelFiles
 from ray_jobs.workers.placement_groups import ReplicaPlacement
+
+Files: TypeAlias = tuple[ModelFiles, ...]
 
 
 class ReplicaActors:
@@ -24,11 +28,14 @@ class ReplicaActors:
         store_uri: the store; every node must reach it under this name.
         model: the base model; every node must have it at the same path.
         pool: resources of the actors.
+        files: of the models; each actor checks them, and downloads those of hub models that are missing on its node.
         number: number of the worker.
         name: name in Ray's dashboard.
     """
 
-    def __init__(self, store_uri: str, model: ModelRef, pool: Pool, *, number: int, name: str) -> None:
+    def __init__(
+        self, store_uri: str, model: ModelRef, pool: Pool, files: Files = (), *, number: int, name: str
+    ) -> None:
         self.number = number
         self.node_ids: set[str] = set()
         """Nodes of the actors that have started."""
@@ -38,11 +45,13 @@ class ReplicaActors:
         self._shards: tuple[ActorHandle, ...] = tuple(
             actor_class(ShardActor)
             .options(max_restarts=0, name=f"{name}, shard {shard}", **self._placement.shard_options(shard))
-            .remote(store_uri, model, pool, number=number)
+            .remote(store_uri, model, pool, files=files, number=number)
             for shard in range(n_shard_actors)
         )
         options = actor_class(WorkerActor).options(max_restarts=0, name=name, **self._placement.worker_options())
-        self._worker: ActorHandle = options.remote(store_uri, model, pool, shards=self._shards, number=number)
+        self._worker: ActorHandle = options.remote(
+            store_uri, model, pool, shards=self._shards, files=files, number=number
+        )
         self._slots: dict[ObjectRef, frozenset[int]] = {}
         """Reference that is available after some work -> the shards that the work uses."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import HubError
-from mlprune.hub import cache_folder, require_hub_or_cache, snapshot
+from mlprune.hub import cache_folder, fetch_into, require_hub_or_cache, snapshot, snapshot_origin
 from tests.hub import Hub, serving, use_hub
 
 FILES = {"README.md": b"# words", "load.py": b"raise SystemExit", "fr/test-0.parquet": b"french", "en/dev.jsonl": b"{}"}
@@ -101,3 +101,20 @@ def test_a_repository_is_required_on_the_hub_or_in_the_cache(monkeypatch: pytest
         require_hub_or_cache("some/model", kind="model", revision="main")
     (cache_folder() / "models--some--model").mkdir(parents=True)
     require_hub_or_cache("some/model", kind="model", revision="main")
+
+
+def test_the_model_and_commit_of_a_snapshot_are_known_from_its_folder(hub: Hub, tmp_path: Path) -> None:
+    commit = hub.push("some/model", {"config.json": b"{}"})
+    folder = snapshot("some/model", kind="model", revision="main", files=["*"])
+    assert snapshot_origin(folder) == ("some/model", commit)
+    assert snapshot_origin(fetched("fr/*")) is None, "a data set"
+    assert snapshot_origin(tmp_path) is None
+
+
+def test_files_are_downloaded_to_a_snapshot_in_another_cache(hub: Hub, tmp_path: Path) -> None:
+    commit = hub.push("some/model", {"config.json": b"{}", "model.safetensors": b"weights", "README.md": b""})
+    folder = tmp_path / "other" / "models--some--model" / "snapshots" / commit
+    fetch_into(folder, ["config.json", "model.safetensors"])
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
+    with pytest.raises(HubError, match="not a snapshot"):
+        fetch_into(tmp_path, ["config.json"])

@@ -11,6 +11,8 @@ logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_S = 60.0
 """Time between two warnings that the cluster has no room for any worker."""
+START_WAIT_S = 20.0
+"""Time that a job which several workers can share waits for the next worker that is starting."""
 NO_WORKER_TIMEOUT_S = 3600.0
 """Time that a run waits without any worker; nodes may have to start, or other users' jobs to end."""
 

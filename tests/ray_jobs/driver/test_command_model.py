@@ -12,7 +12,9 @@ from mlprune.plan.pool import Pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.job import ModelRef
 from ray_jobs.driver.command_model import CommandModel
-from ray_jobs.workers import cluster, placement_groups, shard_chain, shared_folders
+from ray_jobs.workers import cluster, placement_groups, shard_chain
+from ray_jobs.workers.nodes import model_files, node_checks
+from ray_jobs.workers.nodes.node_list import ClusterNode, NodeList
 from tests.tiny_models import save_tiny_model
 
 
@@ -48,8 +50,10 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         return SimpleNamespace(name=name)
 
     monkeypatch.setattr(cluster, "connected", connected)
-    monkeypatch.setattr(cluster, "nodes", lambda: [Node(1.0, 2**33)] * 4)
-    monkeypatch.setattr(shared_folders, "require_folders", lambda folders: seen.append("folders"))
+    nodes = [ClusterNode(name, name, Node(1.0, 2**33)) for name in "abcd"]
+    monkeypatch.setattr(NodeList, "required", lambda _: nodes)
+    monkeypatch.setattr(model_files, "model_files", lambda folder: folder)
+    monkeypatch.setattr(node_checks, "require_models", lambda _, nodes: seen.append(f"checked on {len(nodes)}"))
     monkeypatch.setattr(placement_groups, "ReplicaPlacement", Placement)
     monkeypatch.setattr(shard_chain, "start_chain", start_chain)
     return seen
@@ -69,7 +73,16 @@ def test_a_cluster_is_joined_once_and_each_model_frees_its_resources(model: Mode
     with command("10.0.0.1:6379", shards=2) as source:
         first, second = source.load(model), source.load(model)
     loaded = ["reserved", (1, 2, "model")]
-    assert events == ["10.0.0.1:6379", "folders", *loaded, "released", "folders", *loaded, "released", "disconnected"]
+    assert events == [
+        "10.0.0.1:6379",
+        "checked on 4",
+        *loaded,
+        "released",
+        "checked on 4",
+        *loaded,
+        "released",
+        "disconnected",
+    ]
     assert first.name != second.name, "actors of one cluster have different names"  # type: ignore[attr-defined]
 
 

@@ -1,0 +1,77 @@
+"""Check that every node of a cluster has the models of a run, before any worker starts."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+import ray
+from ray import ObjectRef
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mlprune.errors import BadInputError, MlpruneError
+from ray_jobs.workers.nodes.model_files import ModelFiles, require_here
+from ray_jobs.workers.nodes.node_list import ClusterNode
+
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_S = 60.0
+"""Time between two messages about nodes that have not answered."""
+CHECK_TIMEOUT_S = 3600.0
+"""Time that the nodes have to answer; they may have to download models first."""
+
+
+def require_models(models: Sequence[ModelFiles], nodes: Sequence[ClusterNode]) -> None:
+    """Check the files of some models on every node that can run jobs. Nodes without a hub model download it.
+
+    Raises:
+        BadInputError: a node does not have a model, cannot check it, or does not answer.
+    """
+    working = [node for node in nodes if node.resources.n_cpus > 0 and node.leaves_in_s is None]
+    waiting = {_check_on(node, models): node for node in working}
+    deadline = time.monotonic() + CHECK_TIMEOUT_S
+    while waiting:
+        answered, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=LOG_INTERVAL_S)
+        for task in answered:
+            _require_answer(task, waiting.pop(task))
+        if waiting:
+            _log_wait(list(waiting.values()), is_over=time.monotonic() >= deadline)
+
+
+def _check_on(node: ClusterNode, models: Sequence[ModelFiles]) -> ObjectRef:
+    """Start the check on a node."""
+    on_node = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+    task = ray.remote(problem_here).options(num_cpus=0, scheduling_strategy=on_node, max_retries=0)
+    return task.remote(list(models))
+
+
+def problem_here(models: Sequence[ModelFiles]) -> tuple[str, dict[str, object]] | None:
+    """Return the message and the context of the error if this machine does not have some models."""
+    try:
+        require_here(models)
+    except MlpruneError as err:
+        return err.message, dict(err.context)
+    return None
+
+
+def _require_answer(task: ObjectRef, node: ClusterNode) -> None:
+    try:
+        problem: tuple[str, dict[str, object]] | None = ray.get(task)
+    except RayError as err:
+        if node.node_id in {other["NodeID"] for other in ray.nodes() if other["Alive"]}:
+            reason = str(err).strip().rpartition("\n")[2]
+            message = "a node of the cluster cannot check the models of the run"
+            raise BadInputError(message, node=node.host, reason=reason) from err
+        logger.warning("node %s left before its models were checked", node.host)
+        return
+    if problem is not None:
+        message, context = problem
+        raise BadInputError(message, {**context, "node": node.host})
+
+
+def _log_wait(nodes: Sequence[ClusterNode], *, is_over: bool) -> None:
+    hosts = ", ".join(node.host for node in nodes)
+    if is_over:
+        message = "nodes of the cluster did not answer while their models were checked"
+        raise BadInputError(message, nodes=hosts, waited=f"{CHECK_TIMEOUT_S / 60:.0f} minutes")
+    logger.warning("waiting for nodes that check or download the models of the run: %s", hosts)

@@ -1,0 +1,110 @@
+"""Nodes of a cluster that do not have the models of a run, with a fake Ray."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.exceptions import RayError
+
+from mlprune.errors import BadInputError, ModelError
+from mlprune.plan.node_capacity import Node
+from ray_jobs.workers.nodes import node_checks
+from ray_jobs.workers.nodes.model_files import ModelFiles
+from ray_jobs.workers.nodes.node_checks import problem_here, require_models
+from ray_jobs.workers.nodes.node_list import ClusterNode
+from tests.ray_jobs.workers.fake_ray import Reference
+
+LOST = object()
+"""The result of a task whose node was lost, or that failed."""
+SILENT = object()
+"""The result of a task that does not end."""
+PROBLEM = ("a node does not have a file of a model", {"path": "/models/xglm/config.json", "reason": "it is missing"})
+
+
+class FakeCluster:
+    """Nodes by name -> what the check answers there."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+        self.alive = set(answers)
+
+    def remote(self, function: object) -> Any:
+        assert function is problem_here
+        return SimpleNamespace(options=self._options)
+
+    def _options(self, *, scheduling_strategy: str, **_: object) -> Any:
+        self.asked.append(scheduling_strategy)
+        return SimpleNamespace(remote=lambda _: Reference(self.answers[scheduling_strategy]))
+
+    def get(self, reference: Reference) -> Any:
+        if reference.value is LOST:
+            raise RayError("No module named 'mlprune'")
+        return reference.value
+
+    def wait(self, tasks: list[Reference], **_: object) -> tuple[list[Reference], list[Reference]]:
+        silent = [task for task in tasks if task.value is SILENT]
+        return [task for task in tasks if task not in silent], silent
+
+    def nodes(self) -> list[dict[str, object]]:
+        return [{"NodeID": name, "Alive": name in self.alive} for name in self.answers]
+
+
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that checks the nodes of a fake cluster."""
+
+    def require(cluster: FakeCluster) -> None:
+        monkeypatch.setattr(node_checks, "ray", cluster)
+        monkeypatch.setattr(node_checks, "NodeAffinitySchedulingStrategy", lambda node, soft: node)
+        nodes = [ClusterNode(name, f"host-{name}", Node(4.0, 2**30)) for name in cluster.answers]
+        nodes += [
+            ClusterNode("head", "host-head", Node(0.0, 2**30)),
+            ClusterNode("leaving", "host-leaving", Node(4.0, 2**30), 30.0),
+        ]
+        require_models([ModelFiles("/models/xglm", {}, {})], nodes)
+
+    return require
+
+
+def test_every_node_that_runs_jobs_and_stays_is_asked(check: Any) -> None:
+    cluster = FakeCluster(a=None, b=None)
+    check(cluster)
+    assert cluster.asked == ["a", "b"]
+
+
+def test_a_node_without_a_file_is_named(check: Any) -> None:
+    with pytest.raises(BadInputError) as caught:
+        check(FakeCluster(a=None, b=PROBLEM))
+    assert caught.value.context == {**PROBLEM[1], "node": "host-b"}
+
+
+def test_a_node_that_cannot_check_is_named_unless_it_has_left(check: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cluster = FakeCluster(a=None, b=LOST)
+    with pytest.raises(BadInputError) as caught:
+        check(cluster)
+    assert (caught.value.context["node"], caught.value.context["reason"]) == ("host-b", "No module named 'mlprune'")
+    cluster.alive = {"a"}
+    check(cluster)
+    assert "host-b left" in caplog.text
+
+
+def test_nodes_that_do_not_answer_are_logged_and_finally_named(
+    check: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = iter([0.0, 60.0, 3600.0])
+    monkeypatch.setattr(node_checks, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with pytest.raises(BadInputError) as caught:
+        check(FakeCluster(a=None, b=SILENT))
+    assert caught.value.context == {"nodes": "host-b", "waited": "60 minutes"}
+    assert len(caplog.messages) == 1
+
+
+def test_a_problem_of_this_machine_is_returned_as_plain_values(tmp_path: Path) -> None:
+    problem = problem_here([ModelFiles(str(tmp_path), {"config.json": 2}, {})])
+    assert problem is not None
+    message, context = problem
+    assert context["path"] == str(tmp_path / "config.json")
+    assert isinstance(ModelError(message, context), BadInputError)
+    assert problem_here([]) is None
