@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError
-from mlprune.models.inference.block_calls import BlockCall, calls_on
+from mlprune.models.inference.block_calls import BlockCall, calls_on, on_device
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class HiddenStates:
 
     def to(self, device: torch.device) -> "HiddenStates":
         """Move states and calls to a device."""
-        return HiddenStates(self.hidden.to(device), calls_on(self.calls, device))
+        return HiddenStates(on_device(self.hidden, device), calls_on(self.calls, device))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ class Ledger:
     moved: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(from, to, line) -> bytes."""
     uploaded: Counter[str] = field(default_factory=Counter)
-    """line -> copies from the host; those without `non_blocking` also wait for the work before them."""
+    """line -> copies from the host."""
+    blocking: Counter[str] = field(default_factory=Counter)
+    """line -> copies from the host without `non_blocking`, which wait for the work before them."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -50,6 +52,11 @@ class Ledger:
         return self.uploaded.total()
 
     @property
+    def blocking_uploads(self) -> int:
+        """Copies from the host to a device that also wait for the work before them; not part of `waits`."""
+        return self.blocking.total()
+
+    @property
     def bytes_to_device(self) -> int:
         """Bytes copied from the host to any device."""
         return sum(n for (source, target, _), n in self.moved.items() if source == "cpu" != target)
@@ -67,7 +74,7 @@ class Ledger:
     def clear(self) -> None:
         """Count from zero."""
         with self._lock:
-            for counter in (self.submitted, self.started, self.waited, self.moved, self.uploaded):
+            for counter in (self.submitted, self.started, self.waited, self.moved, self.uploaded, self.blocking):
                 counter.clear()
 
     def by_line(self, n_lines: int = 20) -> str:
@@ -113,8 +120,9 @@ class Ledger:
         line = _line()
         with self._lock:
             self.moved[str(source), str(target), line] += n_bytes
-            if source == CPU:
+            if source == CPU and n_bytes:
                 self.uploaded[line] += 1
+                self.blocking[line] += waits
             if target == CPU and waits:
                 self.waited["copy to the host", line] += 1
 

@@ -12,13 +12,13 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import DecodingVisitor
-from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.meta_model import MetaModel
 from mlprune.models.placement import device_map
 from mlprune.models.shard import Shard
 from mlprune.models.sweep_states import ResidentStates
 from mlprune.numeric.activations.gram import GramAccumulator
+from mlprune.numeric.activations.host_copies import HostCopies
 from mlprune.numeric.masks.packed_masks import replace_mask, write_masked
 from mlprune.numeric.masks.packing import pack_flags, unpack_flags
 from mlprune.numeric.selection import levels
@@ -65,7 +65,8 @@ FAULTS = (
     Fault("packed bits are read on a device", pack_flags, ".cpu()", "", "sweep wanda row", "numpy"),
     Fault("bits are not moved", unpack_flags, ".to(device)", "", "mask"),
     Fault("positions are on the CPU", levels._levels_by_sorting, "d, device=scores.device", "d", "sweep wanda row"),
-    Fault("counts are returned on a device", ActiveNeuronVisitor.around_block, ".cpu()", "", "count neurons", PICKLED),
+    Fault("a visitor leaves a shard as it is", Shard.advance, "message.visitor.leave_shard()", "", "observe", PICKLED),
+    Fault("counts are returned on a device", HostCopies.take, ".cpu()", "", "count neurons", PICKLED),
 )
 
 

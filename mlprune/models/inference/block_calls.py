@@ -32,13 +32,18 @@ class BlockCall:
         return self.replace_instances(CacheSlot, lambda _: cache)
 
 
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device. The host waits only for a copy to the CPU, whose values it could read too early."""
+    return tensor.to(device, non_blocking=device.type != "cpu")
+
+
 def calls_on(calls: Mapping[int, BlockCall], device: torch.device) -> dict[int, BlockCall]:
     """Move the tensors of calls to a device. A tensor that several calls share is moved once and stays shared."""
     moved: dict[int, Tensor] = {}
 
     def move(tensor: Tensor) -> Tensor:
         if id(tensor) not in moved:
-            moved[id(tensor)] = tensor.to(device)
+            moved[id(tensor)] = on_device(tensor, device)
         return moved[id(tensor)]
 
     return {block: call.replace_instances(Tensor, move) for block, call in calls.items()}

@@ -14,7 +14,7 @@ from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 from mlprune.errors import ModelError
 from mlprune.models.families.records import Family
 from mlprune.models.hooks import LayerHooks
-from mlprune.models.inference.block_calls import calls_on
+from mlprune.models.inference.block_calls import calls_on, on_device
 from mlprune.models.inference.call_capture import hidden_of, prepare
 from mlprune.models.inference.key_value_caches import KeyValueCaches
 from mlprune.models.messages import HiddenStates
@@ -80,14 +80,14 @@ class BlockRunner:
         """
         assert self.is_first, "only the first shard embeds"
         inputs: dict[str, object] = {
-            "input_ids": token_ids.to(self.device),
-            "attention_mask": attention_mask.long().to(self.device),
+            "input_ids": on_device(token_ids, self.device),
+            "attention_mask": on_device(attention_mask.long(), self.device),
             "use_cache": cache is not None,
         }
         if cache is not None:
             inputs["cache" if "cache" in self._forward_parameters else "past_key_values"] = cache
         if positions is not None and "position_ids" in self._forward_parameters:
-            inputs["position_ids"] = positions.to(self.device)
+            inputs["position_ids"] = on_device(positions, self.device)
         with self._embedding_lock:
             capture = prepare(self.model, self.family, **inputs)
         return self.receive(HiddenStates(capture.hidden, dict(enumerate(capture.calls))))
@@ -97,9 +97,9 @@ class BlockRunner:
         calls = dict(states.calls)
         if set(self._devices.values()) != {torch.device("cpu")}:
             for device in dict.fromkeys(self._devices.values()):
-                on_device = [block for block in calls if self._devices.get(block) == device]
-                calls |= calls_on({block: calls[block] for block in on_device}, device)
-        return HiddenStates(states.hidden.to(self.device), calls)
+                blocks_there = [block for block in calls if self._devices.get(block) == device]
+                calls |= calls_on({block: calls[block] for block in blocks_there}, device)
+        return HiddenStates(on_device(states.hidden, self.device), calls)
 
     def set_shifts(self, shifts: Mapping[int, Tensor]) -> None:
         """Set the vectors to add to the hidden states of all tokens after some blocks; they replace earlier ones.

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig
 
+from mlprune.models.inference.block_calls import on_device
+
 
 class KeyValueCaches:
     """Caches of the blocks of a shard.
@@ -39,13 +41,28 @@ class KeyValueCaches:
             n_padding: [b] int64, positions before each row's first token; a row keeps its first t - n_padding tokens.
         """
         shifted_cache = self.new()
+        positions_on: dict[tuple[torch.device, int], Tensor] = {}
         for block, layer in enumerate(cache.layers):
             if layer.is_initialized:
-                positions = torch.arange(layer.keys.shape[2]) - n_padding.unsqueeze(1)
-                positions = positions.clamp(min=0).to(layer.keys.device)
+                where = layer.keys.device, layer.keys.shape[2]
+                if where not in positions_on:
+                    positions = (torch.arange(where[1]) - n_padding.unsqueeze(1)).clamp(min=0)
+                    positions_on[where] = on_device(positions, where[0])
+                positions = positions_on[where]
                 keys, values = (states[0][:, positions].transpose(0, 1) for states in (layer.keys, layer.values))
                 shifted_cache.update(keys, values, block)
         return shifted_cache
+
+    def with_rows(self, cache: DynamicCache, rows: Tensor, *, block: int) -> DynamicCache:
+        """Return a cache with one filled layer, that of a block: some rows of another cache, copied once.
+
+        Args:
+            rows: [n] int64, on the device of the block.
+        """
+        copied = self.new()
+        copied.layers[block] = copy.copy(cache.layers[block])
+        copied.layers[block].batch_select_indices(rows)
+        return copied
 
     def pad_remote_lengths(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
         """Extend the layers of other shards' blocks by n_new tokens, with placeholders.

@@ -9,12 +9,13 @@ Prefixes have no padding between their tokens, because blocks with a sliding win
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from mlprune.models.inference.block_calls import on_device
 from mlprune.models.inference.visitor import States
 from mlprune.models.messages import ScoringBatch
 from mlprune.models.placement.budget import GroupLimit
@@ -32,6 +33,8 @@ class ScoringVisitor:
     """
 
     batch: ScoringBatch
+    _parents: dict[torch.device, list[Tensor]] = field(init=False, repr=False, default_factory=dict)
+    """Device -> the parents of each group, once they were copied there."""
 
     needs_head = True
 
@@ -58,19 +61,16 @@ class ScoringVisitor:
             return (runner.step(block, states[0]),)
         cache = runner.caches.new()
         prefix = runner.step(block, states[0], cache)
-        layer = cache.layers[block]
-        assert layer.keys is not None, "the block filled its layer"
-        assert layer.values is not None, "the block filled its layer"
+        device = cache.layers[block].device
         groups = []
-        for group, group_states in zip(self.batch.groups, states[1:], strict=True):
-            parent = group.parent.to(layer.keys.device, non_blocking=True)
-            group_cache = runner.caches.new()
-            group_cache.update(layer.keys[parent], layer.values[parent], block)
+        for parents, group_states in zip(self._parents_on(device), states[1:], strict=True):
+            group_cache = runner.caches.with_rows(cache, parents, block=block)
             groups.append(runner.step(block, group_states, group_cache))
         return (prefix, *groups)
 
     def leave_shard(self) -> None:
-        """Do nothing: nothing is observed before the head."""
+        """Free the memory on devices; nothing is observed before the head."""
+        self._parents.clear()
 
     def finish(self, runner: BlockRunner, states: States) -> TargetScores:
         """Project each state that predicts a target once, and score the targets."""
@@ -93,6 +93,11 @@ class ScoringVisitor:
         batch = self.batch
         length = batch.prefix_ids.shape[1] + max((group.token_ids.shape[1] for group in batch.groups), default=0)
         return batch.n_computed * limit.token_bytes(length)
+
+    def _parents_on(self, device: torch.device) -> list[Tensor]:
+        if device not in self._parents:
+            self._parents[device] = [on_device(group.parent, device) for group in self.batch.groups]
+        return self._parents[device]
 
 
 def _positions(mask: Tensor) -> Tensor:

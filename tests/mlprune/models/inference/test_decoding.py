@@ -9,6 +9,7 @@ from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.models.messages import DecodeStep
 from mlprune.models.shard_loader import load_shard
+from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import FAMILY_NAMES, PAD, save_tiny_model
 
 PROMPTS = [[1, 50, 60, 70, 80], [1, 9], [7], [1, 100, 101, 102, 103, 104, 105]]
@@ -128,3 +129,20 @@ def test_a_failed_step_drops_all_caches(folders, monkeypatch):
     with pytest.raises(RuntimeError, match="gone"):
         greedy_decode(chain, PREFIXED_PROMPTS, max_new_tokens=3, stop_id=-1, pad_id=PAD)
     assert not chain.shards[0].runner.caches.open_sessions
+
+
+def test_an_accelerator_decodes_16_prompts_with_one_wait_a_step_to_the_tokens_of_the_cpu(folders):
+    prompts = [[*PREFIX, *range(40, 43 + row), 8] for row in range(16)]
+    expected = greedy_decode(local_chain(folders["xglm"]), prompts, max_new_tokens=6, stop_id=-1, pad_id=PAD)
+    counts = []
+    with pretended_gpus() as ledger:
+        chain = local_chain(folders["xglm"])
+        for n_new in (2, 6):
+            ledger.clear()
+            decoded = greedy_decode(chain, prompts, max_new_tokens=n_new, stop_id=-1, pad_id=PAD)
+            assert ledger.blocking_uploads == 0, ledger.blocking
+            counts.append((ledger.operations, ledger.waits))
+    assert decoded == expected
+    operations, waits = ((after - before) / 4 for before, after in zip(*counts, strict=True))
+    assert waits == 1
+    assert operations * 24 / 3 <= 16 * 150  # an upper bound for 24 blocks, in which embedding and head count 8 times

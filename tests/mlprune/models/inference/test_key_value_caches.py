@@ -5,6 +5,7 @@ import torch
 from transformers import AutoConfig
 
 from mlprune.models.inference.key_value_caches import KeyValueCaches
+from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import save_tiny_model
 
 BLOCKS = 3
@@ -48,6 +49,34 @@ def test_a_shifted_cache_has_the_tokens_of_each_row_after_its_padding(config):
         assert keys[0].flatten().tolist() == [0, 1, 2, 3]
         assert keys[1].flatten()[2:].tolist() == [0, 1]
         assert torch.equal(values, keys + 100)
+
+
+def test_some_rows_of_one_block_are_copied_and_the_cache_stays_as_it_is(config):
+    caches = caches_of(config)
+    cache = caches.shifted(filled(caches, 4), torch.tensor([0, 2]))
+    copied = caches.with_rows(cache, torch.tensor([1, 0, 1]), block=1)
+    assert lengths_of(copied) == [0, 4, 0]
+    assert copied.layers[1].values[:, 0, :, 0].tolist() == [
+        [100, 100, 100, 101],
+        [100, 101, 102, 103],
+        [100, 100, 100, 101],
+    ]
+    copied.update(torch.zeros(3, 1, 1, 1), torch.zeros(3, 1, 1, 1), 1)
+    assert lengths_of(cache) == [4, 4, 4]
+    assert len(cache.layers[1].keys) == 2
+
+
+def test_a_cache_is_shifted_with_one_copy_of_the_positions_to_the_device(config):
+    with pretended_gpus() as ledger:
+        caches = KeyValueCaches(config, range(BLOCKS), n_blocks=BLOCKS, device=torch.device("cuda:0"))
+        cache = caches.new()
+        keys = torch.arange(4.0, device="cuda:0").reshape(1, 1, 4, 1)
+        for block in range(BLOCKS):
+            cache.update(keys, keys, block)
+        ledger.clear()
+        shifted = caches.shifted(cache, torch.tensor([0, 2]))
+        assert (ledger.uploads, ledger.blocking_uploads, ledger.waits) == (1, 0, 0)
+        assert shifted.layers[2].keys[:, 0, :, 0].tolist() == [[0, 1, 2, 3], [0, 0, 0, 1]]
 
 
 def test_a_cache_of_a_length_contains_one_number_per_token(config):

@@ -105,6 +105,7 @@ def counts_of_observing(folder, batch):
         chain = local_chain(folder)
         ledger.clear()
         observation = observe(chain, batch)
+        assert ledger.blocking_uploads == 0, ledger.blocking
         return ledger.operations, ledger.waits, observation
 
 
