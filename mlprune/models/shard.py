@@ -9,17 +9,18 @@ part of the shard is on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from mlprune.models.block_choices import ChooseMasks, ChooseWeights, Extra, LayerTensors, SweepChoice
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.block_batching import finish, run_blocks_in_step
 from mlprune.models.inference.visitor import Result, ShardMessage
 from mlprune.models.masks.block_changes import ReadChanges
-from mlprune.models.messages import SweepObservation, SweepStates, TokenBatch
+from mlprune.models.messages import SweepStates, TokenBatch
 from mlprune.models.placement.budget import GroupLimit
 
 if TYPE_CHECKING:  # these import transformers, which takes seconds
@@ -27,16 +28,6 @@ if TYPE_CHECKING:  # these import transformers, which takes seconds
     from mlprune.models.masks.masking import MaskedBlocks
     from mlprune.models.placement.offloading import OffloadedParts
     from mlprune.models.sweep_states import ResidentStates
-
-Extra = TypeVar("Extra")
-LayerTensors = Mapping[str, Tensor]
-"""Layer (or input of layers) -> tensor."""
-ChooseMasks = Callable[[LayerTensors], tuple[LayerTensors, Extra]]
-"""Called with {layer: dense weight [out, in]}; returns ({layer: keep mask}, anything). Picklable."""
-ChooseWeights = Callable[[LayerTensors], tuple[LayerTensors, LayerTensors, Extra]]
-"""The same, but returns ({layer: keep mask}, {layer: new weight [out, in]}, anything)."""
-SweepChoice = Callable[[LayerTensors, SweepObservation], tuple[LayerTensors, LayerTensors, Extra]]
-"""The same, but is also called with the observation of the last `sweep_observe`."""
 
 
 class Shard:
@@ -158,8 +149,7 @@ class Shard:
     def sweep_prune(self, block: int, choose: SweepChoice[Extra]) -> Extra:
         """Let a function choose the masks and new weights of a block from its dense weights and the last observation.
 
-        The masks and weights are applied and the observation is dropped. If the function raises, the block stays dense.
-        A weight that its mask removes becomes 0, whatever its new value.
+        They are applied, unless it raises, and the observation is dropped. A weight that its mask removes becomes 0.
 
         Returns: the third part of what the function returned. It travels to the caller, so it contains no tensors.
         Raises:
@@ -188,6 +178,12 @@ class Shard:
         """Drop all states and observations of a sweep."""
         self._sweep_states.clear()
         self.free_offloaded()
+
+    def drop_states(self) -> None:
+        """Drop the states of a sweep and of decoding sessions that an interrupted job left."""
+        self.sweep_clear()
+        for key in self.runner.caches.open_sessions:
+            self.end_session(key)
 
     # Weights and masks
 
@@ -220,14 +216,12 @@ class Shard:
 
     @torch.inference_mode()
     def prune_block(self, block: int, choose: ChooseMasks[Extra]) -> Extra:
-        """Let a function choose the masks of a block from its dense weights, and apply them.
-
-        If the function raises, the block stays dense.
+        """Let a function choose the masks of a block from its dense weights, and apply them, unless it raises.
 
         Returns: the second part of what the function returned.
         Raises:
             ModelError: a layer does not exist.
-            ShapeError: a mask does not fit its weight.
+            ShapeError: a mask or a new weight does not fit.
         """
         self._offloaded.wait()
         masks, extra = choose(self.masks.dense(block))
@@ -236,14 +230,11 @@ class Shard:
 
     @torch.inference_mode()
     def rewrite_block(self, block: int, choose: ChooseWeights[Extra]) -> Extra:
-        """Let a function choose masks and new weights of a block from its dense weights, and apply them.
+        """Let a function choose masks and new weights of a block; see `prune_block` for errors.
 
-        If the function raises, the block stays dense. A weight that its mask removes becomes 0, whatever its new value.
+        A weight that its mask removes becomes 0, whatever its new value.
 
         Returns: the third part of what the function returned.
-        Raises:
-            ModelError: a layer does not exist.
-            ShapeError: a mask or a weight does not fit.
         """
         self._offloaded.wait()
         masks, weights, extra = choose(self.masks.dense(block))

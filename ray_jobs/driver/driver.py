@@ -16,9 +16,10 @@ from typing import Protocol
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.store import Store
+from mlprune.timestamps import timestamp
 from ray_jobs.driver.catalog_sync import CatalogSync
 from ray_jobs.driver.progress import Progress
-from ray_jobs.driver.run_log import RunLog, now
+from ray_jobs.driver.run_log import RunLog
 from ray_jobs.driver.run_state import RunResult, RunState
 from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
@@ -188,7 +189,7 @@ class Driver:
         state.mark_done(job.makes)
         state.n_elsewhere += 1
         self._log.log_done_elsewhere(job)
-        self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", now(), 0.0, 0.0))
+        self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", timestamp(), 0.0, 0.0))
 
     def _release(self, job: Job) -> None:
         if self._claims is not None:

@@ -19,6 +19,7 @@ from mlprune.process_identity import this_process
 from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
+from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import Environment, environment_file, this_environment
 from ray_jobs.workers.pool_change import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
@@ -61,7 +62,7 @@ class RunLog:
     def start(self, jobs: Iterable[Job]) -> None:
         """Write the planned jobs and the process of the driver."""
         n_jobs = dict(Counter(job.step for job in jobs))
-        self._write("planned", {"jobs": n_jobs, "process": this_process(), "planned_at": now()})
+        self._write("planned", {"jobs": n_jobs, "process": this_process(), "planned_at": timestamp()})
 
     def log_attempt(self, job: Job, outcome: Outcome, *, status: AttemptStatus, attempt: int) -> None:
         """Write one attempt of a job."""
@@ -91,7 +92,7 @@ class RunLog:
     def log_failure(self, outcome: Outcome, failure: Failure, *, attempts: int) -> None:
         """Write a job that is not retried in this run."""
         row = {**self._names(outcome), "step": outcome.step, "error": failure.error, "message": failure.message}
-        self._write_numbered("failure", {**row, "attempts": attempts, "failed_at": now()})
+        self._write_numbered("failure", {**row, "attempts": attempts, "failed_at": timestamp()})
 
     def log_done_elsewhere(self, job: Job) -> None:
         """Write a job that another run has done in the meantime."""
@@ -104,7 +105,7 @@ class RunLog:
 
     def end(self, how: RunEnd, **counts: int) -> None:
         """Write how the run ended and its counts of jobs."""
-        self._write("ended", {"how": how, "ended_at": now(), **counts})
+        self._write("ended", {"how": how, "ended_at": timestamp(), **counts})
 
     def _environment_id(self, environment: Environment | None) -> str | None:
         """Return the id of an environment and write the environment once; None while it cannot be written."""
@@ -196,8 +197,3 @@ def _write_environment(store: Store, folder: str, environment: Environment) -> b
         logger.info("the environment cannot be written now: %s", err)
         return False
     return True
-
-
-def now() -> str:
-    """Current time for run files: UTC, ISO 8601, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

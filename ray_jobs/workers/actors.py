@@ -157,6 +157,14 @@ class WorkerActor(NodeActor):
         self._peak = None
         return self._worker.stop_helping()
 
+    def check(self) -> None:
+        """Do nothing if this worker and its shards are alive.
+
+        Raises:
+            RayError: a shard was lost.
+        """
+        ray.get([shard.peak_gib.remote() for shard in self._shards])
+
     def _reset_peaks(self) -> None:
         """Reset the peak memory of the shards."""
         for shard in self._shards:

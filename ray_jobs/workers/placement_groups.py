@@ -14,7 +14,7 @@ from mlprune.errors import WorkerLostError
 from mlprune.plan.pool import Pool
 
 NO_ROOM_TIMEOUT_S = 3600.0
-"""Time that a command waits for the resources of its shards."""
+"""Time that a run waits without any worker, or a command for its shards; nodes may start, other users' jobs end."""
 WORKER, FIRST_SHARD = 0, 1
 """Bundles of a replica's placement group."""
 
@@ -69,8 +69,7 @@ class ReplicaPlacement:
             WorkerLostError: the cluster had no room for long.
         """
         if self._group is not None and not self._group.wait(NO_ROOM_TIMEOUT_S):
-            needs, waited = format_needs(self._pool), f"{NO_ROOM_TIMEOUT_S / 60:.0f} minutes"
-            raise WorkerLostError("the cluster has no room for the shards", waited=waited, needed=needs)
+            raise no_room("the shards", self._pool)
 
     def release(self) -> None:
         """Return the resources; actors that use them end."""
@@ -79,6 +78,13 @@ class ReplicaPlacement:
 
     def _bundle_strategy(self, bundle: int) -> PlacementGroupSchedulingStrategy:
         return PlacementGroupSchedulingStrategy(self._group, bundle)
+
+
+def no_room(what: str, pool: Pool) -> WorkerLostError:
+    """Return the error after waiting for the resources of a replica."""
+    waited, advice = f"{NO_ROOM_TIMEOUT_S / 60:.0f} minutes", "free or add a node, then run the same command again"
+    message = f"the cluster has no room for {what}"
+    return WorkerLostError(message, waited=waited, needed=format_needs(pool), next=advice)
 
 
 def format_needs(pool: Pool) -> str:

@@ -1,7 +1,7 @@
 """Workers on Ray: a pool of replicas that run jobs. If an actor dies, its replica is replaced and its job returned.
 
-A worker whose device stopped working, or that cannot load the model, is replaced after a pause and, after too many
-failures in a row, not used any more.
+A worker that dies, whose device stopped working, or that cannot load the model may pause before it is replaced. After
+too many failures in a row it is not used any more.
 
 A job can be given to several workers that share it: one runs the job, the others help it until it has ended.
 
@@ -58,9 +58,11 @@ class RayWorkers:
         self._helping: dict[ObjectRef, list[ReplicaActors]] = {}
         """Replicas that share a running job."""
         self._returning: dict[ObjectRef, ReplicaActors] = {}
-        """Replicas that have shared a job and drop its states."""
+        """Replicas that have shared a job and drop its states, or that are checked."""
         self._slow: set[ObjectRef] = set()
         """Starts that a shared job does not wait for again."""
+        self._faults: dict[int, Failure] = {}
+        """Replica that failed but still runs other jobs -> its failure; counted when they have ended."""
         for number in range(pool.n_workers):
             self._start(number)
 
@@ -130,34 +132,35 @@ class RayWorkers:
     def _settle_start(self, reference: ObjectRef) -> None:
         """Use a replica once all of its actors have started."""
         replica = self._starting.pop(reference)
+        self._slow.discard(reference)
         try:
             replica.node_ids.add(self._failures.get(reference, who="a worker", worker=replica.number))
         except Exception as err:  # whatever the error is, another process may start
             self._starting = {other: owner for other, owner in self._starting.items() if owner is not replica}
-            self._fail(replica, describe_failure(err, at_load=True, is_replaceable=True))
+            self._replace(replica, describe_failure(err, at_load=True, is_replaceable=True))
         else:
             if replica not in self._starting.values():
                 self._usable.append(replica)
 
     def _settle_return(self, reference: ObjectRef) -> None:
         replica = self._returning.pop(reference)
+        self._slow.discard(reference)
         replica.finish(reference)
         try:
             failure: Failure | None = self._failures.get(reference, who="a worker", worker=replica.number)
-        except Exception:  # the actor cannot be used any more, as after any error of Ray
-            self._replace(replica)
+        except Exception as err:  # the actor cannot be used any more, as after any error of Ray
+            self._replace(replica, describe_failure(err, is_replaceable=True))
         else:
             self._settle_replica(replica, failure, ran_model=True)
 
     def _settle_replica(self, replica: ReplicaActors, failure: Failure | None, *, ran_model: bool) -> None:
         """Use a replica for further jobs, unless the failure of its last job means that it has to be replaced."""
-        if failure is not None and failure.worker_fault:
-            self._fail(replica, failure)
-            return
-        self._health.succeeded(replica.number)
-        is_shard_lost = self._pool.n_shards > 1 and ran_model and failure is not None and failure.is_transient
-        if is_shard_lost or replica not in self._usable:
-            self._replace(replica)  # a shard, and perhaps its node, is lost: the whole replica waits for resources
+        has_fault = failure is not None and failure.worker_fault is not None
+        if not has_fault and replica.number not in self._faults:
+            self._health.succeeded(replica.number)
+        may_lack_shard = self._pool.n_shards > 1 and ran_model and failure is not None and failure.unloads_model
+        if has_fault or may_lack_shard or replica not in self._usable:
+            self._replace(replica, failure)  # the whole replica waits for resources: its node may be lost
         else:
             self._usable.remove(replica)
             self._usable.append(replica)
@@ -179,8 +182,9 @@ class RayWorkers:
                 self._slow.update(expected)
             elif ready[0] in self._running:
                 break
-        return max(0, len(self._idle()) - n_jobs)
+        return max(0, len(self._idle) - n_jobs)
 
+    @property
     def _idle(self) -> list[ReplicaActors]:
         return [replica for replica in self._usable if not replica.is_busy]
 
@@ -192,7 +196,7 @@ class RayWorkers:
         """
         candidates = [replica for replica in self._usable if replica.n_free]
         replica = (max if job.needs_chain else min)(candidates, key=lambda replica: replica.n_free)
-        helpers = [other for other in self._idle() if other is not replica][:n_helpers]
+        helpers = [other for other in self._idle if other is not replica][:n_helpers]
         reference = replica.start(job, helpers)
         self._running[reference], self._helping[reference] = (replica, job), helpers
 
@@ -214,31 +218,31 @@ class RayWorkers:
         try:
             outcome: Outcome = self._failures.get(reference, who="a worker", worker=replica.number)
         except Exception as err:  # after any error of Ray, the actor cannot be used any more
-            self._replace(replica)
-            return job, lost_outcome(job, f"worker-{replica.number}", describe_failure(err))
+            failure = describe_failure(err, is_replaceable=True)
+            self._replace(replica, failure)
+            self._returning |= {idle.check(): idle for idle in self._idle}  # their node may be lost, too
+            return job, lost_outcome(job, f"worker-{replica.number}", failure)
         self._settle_replica(replica, outcome.failure, ran_model=job.needs_chain)
         return job, outcome
 
-    def _replace(self, replica: ReplicaActors) -> None:
-        """Start a replica again once its other jobs have ended, if it is still needed; it gets no further jobs."""
-        if self._withdraw(replica):
-            start_or_forget = self._start if self._scaling.keeps(replica.number) else self._health.remove
-            start_or_forget(replica.number)
-
-    def _fail(self, replica: ReplicaActors, failure: Failure) -> None:
-        """End a replica that failed; it is started again when its pause is over, unless it failed too often."""
-        if self._withdraw(replica):
-            self._health.failed(replica.number, failure)
-
-    def _withdraw(self, replica: ReplicaActors) -> bool:
-        """Give a replica no further jobs, and end it if none is left. Returns whether it was ended."""
+    def _replace(self, replica: ReplicaActors, failure: Failure | None = None) -> None:
+        """Give a replica no further jobs. Once it runs none, end it, and start it again if it is needed and healthy."""
+        if failure is not None and failure.worker_fault:
+            self._faults.setdefault(replica.number, failure)
         if replica in self._usable:
             self._usable.remove(replica)
         if replica.is_busy:
-            return False
+            return
         del self._replicas[replica.number]
         replica.end()
-        return True
+        fault = self._faults.pop(replica.number, None)
+        if not self._scaling.keeps(replica.number):
+            self._health.remove(replica.number)
+        elif fault is not None:
+            self._health.failed(replica.number, fault)
+            self._restart_failed()
+        else:
+            self._start(replica.number)
 
     def close(self) -> None:
         """Kill all workers."""

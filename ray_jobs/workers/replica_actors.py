@@ -99,15 +99,22 @@ class ReplicaActors:
     def stop_helping(self, reference: ObjectRef) -> ObjectRef:
         """Drop the states of another replica's job; the replica is used until the returned reference is available."""
         self.finish(reference)
-        returned: ObjectRef = self._worker.stop_helping.remote()
-        self._slots[returned] = self._all_slots()
-        return returned
+        return self._use_all(self._worker.stop_helping.remote())
+
+    def check(self) -> ObjectRef:
+        """Ask whether all processes are alive; the replica is used until the returned reference is available."""
+        return self._use_all(self._worker.check.remote())
 
     def end(self) -> None:
         """Kill the actors and return their resources."""
         for actor in (self._worker, *self._shards):
             ray.kill(actor)
         self._placement.release()
+
+    def _use_all(self, reference: ObjectRef) -> ObjectRef:
+        """Note that all shards are used until a reference is available."""
+        self._slots[reference] = self._all_slots()
+        return reference
 
     def _all_slots(self) -> frozenset[int]:
         return frozenset(range(self.size))

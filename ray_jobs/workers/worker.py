@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from mlprune.models.shard import Shard
 from mlprune.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import WHOLE_MODEL, Job, ModelRef, RecordKey
 from mlprune.store.store import Store
+from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import Environment, this_environment
 from ray_jobs.workers.recovery.failures import Failure, describe_failure
 from ray_jobs.workers.resource_usage import CountingChain, PeakMemory
@@ -66,8 +67,7 @@ class Outcome:
 
 def lost_outcome(job: Job, worker: str, failure: Failure) -> Outcome:
     """Return the outcome of a job whose worker did not report one."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return Outcome(job.makes[-1], job.step, "", worker, now, 0.0, 0.0, failure)
+    return Outcome(job.makes[-1], job.step, "", worker, timestamp(), 0.0, 0.0, failure)
 
 
 class Stopwatch:
@@ -87,7 +87,7 @@ class Stopwatch:
             step=step,
             host=socket.gethostname(),
             worker=worker,
-            started_at=self._started_at.isoformat(timespec="milliseconds"),
+            started_at=timestamp(self._started_at),
             elapsed_s=round(elapsed_s, 4),
             peak_memory_gib=round(self._peak.gib(), 3),
             failure=failure,
@@ -166,12 +166,31 @@ class Worker:
         try:
             job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
-            failure = describe_failure(err, at_load=self._is_loading, is_replaceable=self._is_replaceable)
+            failure = describe_failure(
+                err,
+                at_load=self._is_loading,
+                is_replaceable=self._is_replaceable,
+                is_shared=join_replicas is not None,
+            )
         n_tokens = sum(counting.n_tokens for counting in chains)
         chains.clear()
-        if failure is not None and failure.is_transient:
-            self._unload()  # a shard may have died: load the model again for the next job
+        failure = failure and self._recover(failure)
         return watch.outcome(job.makes[-1], step=job.step, worker=self._name, failure=failure, n_tokens=n_tokens)
+
+    def _recover(self, failure: Failure) -> Failure:
+        """Drop what a failed job left in the model, or the whole model if a shard may have died.
+
+        After a job ran out of memory, the model itself stays loaded: the job is tried again with smaller batches.
+
+        Returns: the failure, which says whether the model is still loaded.
+        """
+        if failure.is_memory and not failure.at_load and self._chain is not None:
+            with suppress(Exception):  # a shard was killed for its memory
+                self._chain.everywhere(drop_states)
+                return replace(failure, keeps_model=True)
+        if failure.is_transient:
+            self._unload()
+        return failure
 
     def set_threads(self, *, needs_chain: bool) -> None:
         """Set the number of pieces that run at the same time, for jobs that run the model or that do not."""
@@ -191,8 +210,8 @@ class Worker:
         except Exception as err:
             failure = describe_failure(err, at_load=self._is_loading, is_replaceable=self._is_replaceable)
             if failure.is_transient:
+                failure = self._recover(failure)
                 self._helping_failure = self._helping_failure or failure
-                self._unload()
             if failure.worker_fault:
                 raise WorkerLostError("another replica failed", worker=self._name, reason=failure.message) from err
             raise
@@ -203,6 +222,12 @@ class Worker:
         if self._chain is not None and failure is None:
             self._chain.everywhere(Shard.sweep_clear)
         return failure
+
+
+def drop_states(shard: Shard) -> None:
+    """Drop the states that an interrupted job left in a shard, and return their memory."""
+    shard.drop_states()
+    free_memory()
 
 
 def free_memory() -> None:

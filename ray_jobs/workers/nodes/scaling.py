@@ -9,10 +9,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room
 from mlprune.plan.pool import Pool
+from mlprune.timestamps import timestamp
 from ray_jobs.workers.nodes.node_list import ClusterNode
 from ray_jobs.workers.pool_change import PoolChange
 
@@ -94,8 +94,7 @@ class Scaling:
     def _note(self, reason: str) -> None:
         """Log a change, and keep it for the log of the run."""
         logger.warning("%s; the run has %s", reason, _n(len(self._numbers), "replica"))
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._changes.append(PoolChange(len(self._numbers), reason, now))
+        self._changes.append(PoolChange(len(self._numbers), reason, timestamp()))
 
     def _target(self) -> int:
         """Number of replicas that the run should have."""

@@ -10,13 +10,14 @@ from mlprune.errors import (
     MlpruneError,
     OutOfMemoryError,
     TransientError,
+    WorkerLostError,
 )
 from ray_jobs.workers.recovery.device_errors import first_line, is_device_error
 from ray_jobs.workers.recovery.out_of_memory import is_accelerator_memory, is_out_of_memory
 
-WorkerFault = Literal["broken device", "busy device", "failed load"]
-"""What is wrong with a worker: its accelerator stopped working in this process, has no room for the model, or the model
-cannot be loaded there for another reason."""
+WorkerFault = Literal["broken device", "busy device", "failed load", "lost process"]
+"""What is wrong with a worker: its accelerator stopped working in this process, has no room for the model, the model
+cannot be loaded there for another reason, or a process of the worker died."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,29 @@ class Failure:
     """Why the worker has to be replaced before it runs another job; None if it can go on."""
     at_load: bool = False
     """Whether the model could not be loaded, so that the job itself was not tried."""
+    keeps_model: bool = False
+    """Whether the worker still has the loaded model, with all of its shards, after this transient failure."""
+
+    @property
+    def unloads_model(self) -> bool:
+        """Whether the worker has to load the model again, because a shard may be lost or memory may be used."""
+        return self.is_transient and not self.keeps_model
 
 
-def describe_failure(err: Exception, *, at_load: bool = False, is_replaceable: bool = False) -> Failure:
+def describe_failure(
+    err: Exception, *, at_load: bool = False, is_replaceable: bool = False, is_shared: bool = False
+) -> Failure:
     """Convert an exception to plain values; one that wraps the error of another process becomes that error.
 
     Args:
         at_load: whether the worker raised it when it started or loaded a model.
-        is_replaceable: whether a new process can take the place of a worker that cannot load a model.
+        is_replaceable: whether a new process can take the place of a worker that cannot go on.
+        is_shared: whether processes of other workers worked on the job, so that a lost one may be theirs.
     """
     cause = getattr(err, "cause", None)
     if isinstance(cause, Exception):
-        return describe_failure(cause, at_load=at_load, is_replaceable=is_replaceable)
-    fault = _fault_of(err, at_load=at_load, is_replaceable=is_replaceable)
+        return describe_failure(cause, at_load=at_load, is_replaceable=is_replaceable, is_shared=is_shared)
+    fault = _fault_of(err, at_load=at_load, is_replaceable=is_replaceable, is_shared=is_shared)
     err = _own_error(err, fault)
     return Failure(
         type(err).__name__,
@@ -60,14 +71,18 @@ def describe_failure(err: Exception, *, at_load: bool = False, is_replaceable: b
     )
 
 
-def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool) -> WorkerFault | None:
+def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool, is_shared: bool) -> WorkerFault | None:
     """Return what is wrong with the worker. Bad input, damage and too little main memory are no fault of a worker."""
     if is_device_error(err):
         return "broken device"
     if at_load and is_accelerator_memory(err):
         return "busy device"
     is_of_job = isinstance(err, BadInputError | DamagedArtefactError) or is_out_of_memory(err)
-    return "failed load" if at_load and is_replaceable and not is_of_job else None
+    if is_of_job or not is_replaceable:
+        return None
+    if at_load:
+        return "failed load"
+    return "lost process" if isinstance(err, WorkerLostError) and not is_shared else None
 
 
 def _own_error(err: Exception, fault: WorkerFault | None) -> Exception:

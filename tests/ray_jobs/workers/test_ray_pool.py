@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
+from unittest.mock import ANY
 
 import pytest
 
-from mlprune.errors import WorkerLostError
+from mlprune.errors import OutOfMemoryError, WorkerLostError
 from mlprune.steps.job import Job
 from ray_jobs.workers import placement_groups, ray_failures, ray_pool, replica_actors
 from ray_jobs.workers.nodes import room_wait
@@ -57,13 +58,18 @@ class FakeRay:
         self.removed = 0
         self.start_errors: list[Exception] = []
         """Errors of the next starts of workers."""
+        self.references: list[Any] = []
+        """References of the last call of `wait`."""
+        self.never_ready: set[Any] = set()
 
     def get(self, _: object) -> None:
         if self.start_errors:
             raise self.start_errors.pop(0)
 
     def wait(self, references: list[Any], **_: object) -> tuple[list[Any], list[Any]]:
-        return (references[:1], references[1:]) if self.has_room else ([], references)
+        self.references = references
+        ready = [reference for reference in references if reference not in self.never_ready][: int(self.has_room)]
+        return ready, [reference for reference in references if reference not in ready]
 
     def kill(self, _: object) -> None:
         self.killed += 1
@@ -183,10 +189,6 @@ def test_a_replica_that_lost_an_actor_is_replaced_once_its_other_jobs_have_ended
     workers = started(RayWorkers("/store", MODEL, TWO_SHARDS), 2)
     workers.submit(StubJob())
     workers.submit(StubJob())
-
-    def dies(*_: object, **__: object) -> Outcome:
-        raise WorkerLostError("a worker died")
-
     monkeypatch.setattr(ray_pool.FailureClassifier, "get", dies)
     ((_, outcome),) = finished(workers)
     assert outcome.failure is not None
@@ -246,6 +248,107 @@ def test_a_worker_with_a_busy_device_pauses_while_the_others_run_jobs(
     assert (workers.free(), pauses, workers.problem) == (1, [], None)
 
 
+def dies(*_: object, **__: object) -> Outcome:
+    raise WorkerLostError("a worker died")
+
+
+def submit_long(workers: RayWorkers, fake: FakeRay) -> None:
+    """Submit a job that does not end."""
+    workers.submit(StubJob())
+    fake.has_room = False
+    workers.wait(timeout_s=0.0)
+    fake.has_room, fake.never_ready = True, set(fake.references)
+
+
+def run_and_die(workers: RayWorkers, monkeypatch: pytest.MonkeyPatch, error: Callable[..., Outcome] = dies) -> Failure:
+    """Run a job during which the process of its worker dies."""
+    workers.submit(StubJob())
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_pool.FailureClassifier, "get", error)
+        ((_, outcome),) = workers.wait()
+    assert outcome.failure is not None
+    return outcome.failure
+
+
+def test_a_worker_whose_process_dies_with_every_job_pauses_and_is_retired_while_another_is_left(
+    fake: FakeRay, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = started(RayWorkers("/store", MODEL, replace(ONE_SHARD, n_workers=2)), 2)
+    submit_long(workers, fake)
+    for n_deaths in range(1, MAX_FAILURES + 1):
+        assert run_and_die(workers, monkeypatch).worker_fault == "lost process"
+        if n_deaths == MAX_FAILURES:
+            break
+        while workers.free() < 1:  # another job could have run on the other worker meanwhile
+            workers.wait(timeout_s=0.0)
+            ray_pool.time.sleep(FIRST_PAUSE_S)
+    assert len(pauses) == sum(2**n for n in range(MAX_FAILURES - 2))
+    assert (workers.free(), workers.problem, fake.killed) == (0, None, MAX_FAILURES)
+
+
+def test_the_last_worker_goes_on_however_often_its_process_dies(
+    fake: FakeRay, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = RayWorkers("/store", MODEL, ONE_SHARD)
+    for _ in range(MAX_FAILURES + 1):
+        assert workers.free() == 1
+        run_and_die(workers, monkeypatch)
+    assert (workers.free(), workers.problem, pauses) == (1, None, [])
+
+
+def test_a_worker_that_is_killed_for_its_memory_is_replaced_without_blame(
+    fake: FakeRay, pauses: list[float], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def is_killed(*_: object, **__: object) -> Outcome:
+        raise OutOfMemoryError("a worker was killed for its memory")
+
+    workers = started(RayWorkers("/store", MODEL, replace(ONE_SHARD, n_workers=2)), 2)
+    for _ in range(MAX_FAILURES + 1):
+        started(workers, 2)
+        failure = run_and_die(workers, monkeypatch, is_killed)
+        assert (failure.is_memory, failure.worker_fault) == (True, None)
+    assert (started(workers, 2).problem, pauses, caplog.messages) == (None, [], [])
+
+
+def test_idle_workers_are_checked_before_they_get_a_job_of_a_worker_that_was_lost(
+    fake: FakeRay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = started(RayWorkers("/store", MODEL, replace(ONE_SHARD, n_workers=3)), 3)
+    run_and_die(workers, monkeypatch)
+    fake.start_errors = [WorkerLostError("its node is lost"), WorkerLostError("its node is lost")]
+    assert started(workers, 3).problem is None
+    assert (fake.start_errors, fake.killed) == ([], 3), "the other two were replaced without a job"
+
+
+def test_the_failure_of_a_replica_counts_although_its_other_job_succeeds(
+    fake: FakeRay,
+    monkeypatch: pytest.MonkeyPatch,
+    ends_with: Callable[[Failure | None], None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    workers = started(RayWorkers("/store", MODEL, TWO_SHARDS), 2)
+    workers.submit(StubJob())
+    run_and_die(workers, monkeypatch)
+    assert (fake.removed, caplog.messages) == (0, []), "its other shard runs a job"
+    ends_with(None)
+    finished(workers)
+    assert fake.removed == 1
+    (message,) = caplog.messages
+    assert "worker-0 failed" in message
+
+
+def test_a_replica_whose_shards_freed_the_memory_of_a_job_stays(
+    fake: FakeRay, ends_with: Callable[[Failure | None], None]
+) -> None:
+    for keeps_model, n_starts in ((True, 1), (False, 2)):
+        workers = started(RayWorkers("/store", MODEL, TWO_SHARDS), 2)
+        workers.submit(ModelJob())
+        ends_with(Failure("OutOfMemoryError", "full", True, False, is_memory=True, keeps_model=keeps_model))
+        fake.reserved.clear()
+        finished(workers)
+        assert len(fake.reserved) == n_starts - 1
+
+
 def test_a_worker_that_does_not_start_is_started_again_before_it_gets_a_job(fake: FakeRay, pauses: list[float]) -> None:
     fake.start_errors = [OSError("no such file")] * 2
     workers = RayWorkers("/store", MODEL, ONE_SHARD)
@@ -270,7 +373,7 @@ def test_a_run_without_any_worker_logs_what_it_waits_for_and_gives_up(
     needs = "2 x (1 CPU, 1.00 GiB) and 0.50 GiB for the worker"
     with caplog.at_level(logging.WARNING), pytest.raises(WorkerLostError) as caught:
         workers.free()
-    assert caught.value.context == {"waited": "60 minutes", "needed": needs}
+    assert caught.value.context == {"waited": "60 minutes", "needed": needs, "next": ANY}
     (message,) = caplog.messages
     assert needs in message
 

@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from mlprune.errors import WorkerLostError
+from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import TokenBatch
 from mlprune.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import HALF_MODEL, ChainLoader, ModelRef, RecordKey
 from mlprune.store.store import Store
 from ray_jobs.workers.recovery.failures import Failure
-from ray_jobs.workers.worker import Worker
+from ray_jobs.workers.worker import Worker, drop_states
 from tests.stub_jobs import StubJob
+from tests.tiny_models import save_tiny_model
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,52 @@ def test_a_worker_survives_that_its_broken_device_cannot_free_memory(
     failure = worker.run(ActionJob(broken_device)).failure
     assert failure is not None
     assert failure.worker_fault == "broken device"
+
+
+class ShardsChain:
+    """A chain that records what its shards are asked."""
+
+    spans = "chain"
+
+    def __init__(self, *, is_lost: bool) -> None:
+        self.is_lost = is_lost
+        self.asked: list[object] = []
+
+    def everywhere(self, method: object) -> None:
+        self.asked.append(method)
+        if self.is_lost:
+            raise WorkerLostError("a shard was killed for its memory")
+
+
+@pytest.mark.parametrize(("is_lost", "n_loads"), [(False, 1), (True, 2)])
+def test_the_model_stays_loaded_after_a_job_ran_out_of_memory_unless_a_shard_is_lost(
+    is_lost: bool, n_loads: int, tmp_path: Path
+) -> None:
+    chains: list[Any] = []
+
+    def load(_: object, *, offload_level: int) -> Any:
+        chains.append(ShardsChain(is_lost=is_lost))
+        return chains[-1]
+
+    worker = Worker(str(tmp_path), load, name="w")
+    failure = worker.run(ActionJob(full_device)).failure
+    assert failure is not None
+    assert (failure.is_memory, failure.keeps_model) == (True, not is_lost)
+    assert worker.run(ActionJob(str)).failure is None
+    assert (len(chains), chains[0].asked) == (n_loads, [drop_states])
+
+
+def test_a_job_that_ran_out_of_memory_leaves_no_states_in_the_model(tmp_path: Path) -> None:
+    chain = local_chain(save_tiny_model(tmp_path))
+    (shard,) = chain.shards
+    ids = torch.tensor([[5, 6, 7]])
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    shard.sweep_start("batch", TokenBatch(ids, mask, mask))
+    shard.begin_prefix("prompt")
+    chain.everywhere(drop_states)
+    assert shard.runner.caches.open_sessions == ()
+    with pytest.raises(KeyError):
+        shard.sweep_release("batch")
 
 
 def test_jobs_that_run_the_model_have_threads_of_their_own(tmp_path: Path) -> None:

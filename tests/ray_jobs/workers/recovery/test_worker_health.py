@@ -7,6 +7,7 @@ from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.worker_health import FIRST_PAUSE_S, MAX_FAILURES, WorkerHealth
 
 BUSY = Failure("DeviceError", "no room", True, False, worker_fault="busy device", at_load=True)
+LOST = Failure("WorkerLostError", "died", True, False, worker_fault="lost process")
 BROKEN = Failure("DeviceError", "illegal address", True, False, worker_fault="broken device")
 
 
@@ -41,6 +42,16 @@ def test_a_worker_with_a_broken_device_is_started_again_at_once(clock: Clock) ->
     health = WorkerHealth(1)
     assert health.failed(0, BROKEN)
     assert health.due() == [0]
+
+
+def test_a_worker_that_dies_again_pauses_unless_it_is_the_last_one(clock: Clock) -> None:
+    for n_workers, pauses in ((2, [0.0, FIRST_PAUSE_S, 2 * FIRST_PAUSE_S]), (1, [0.0, 0.0, 0.0])):
+        health = WorkerHealth(n_workers)
+        for pause_s in pauses:
+            assert health.failed(0, LOST)
+            assert health.seconds_to_next() == pause_s
+            clock.now += pause_s
+            assert health.due() == [0]
 
 
 def test_a_worker_that_fails_too_often_in_a_row_is_retired_with_one_line(
