@@ -31,6 +31,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import ScoringBatch, TokenBatch
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.parallel import set_worker_threads
+from mlprune.recipe.compute import AUTO_BATCH_TOKENS
 from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.store.store import Store
 from tests.pretended_gpus import Ledger, pretended_gpus
@@ -100,9 +101,9 @@ class _HeadApart(ScoringVisitor):
     before = (0, 0)
 
 
-def scoring_rows(counting: Counting, batch_tokens: int, n_computed: int, *, must: tuple[int, int]) -> list[Count]:
-    """One batch of XNLI-like texts: the head alone, and the whole batch."""
-    batch = _scoring_batch(batch_tokens, n_computed, vocabulary=SMALL_VOCABULARY if counting.is_small else VOCABULARY)
+def scoring_rows(counting: Counting, device: str, n_computed: int, *, must: tuple[int, int]) -> list[Count]:
+    """One batch of XNLI-like texts, planned for a kind of device: the head alone, and the whole batch."""
+    batch = _scoring_batch(device, n_computed, vocabulary=SMALL_VOCABULARY if counting.is_small else VOCABULARY)
     with pretended_gpus(free_bytes=GPU_BYTES) as ledger:
         chain = local_chain(counting.scoring_model)
         ledger.clear()
@@ -119,12 +120,12 @@ def scoring_rows(counting: Counting, batch_tokens: int, n_computed: int, *, must
     ]
 
 
-def _scoring_batch(batch_tokens: int, n_computed: int, *, vocabulary: int) -> ScoringBatch:
+def _scoring_batch(device: str, n_computed: int, *, vocabulary: int) -> ScoringBatch:
     """The first batch of texts like those of XNLI whose computed tokens are nearest to a number, from a few seeds."""
-    batches = []
+    batches, batch_tokens = [], AUTO_BATCH_TOKENS[device]
     for seed in range(20):
         texts = _xnli_texts(random.Random(seed), n=batch_tokens // 10 + 12, vocabulary=vocabulary)
-        batches += [planned.batch for planned in plan_texts(texts, batch_tokens=batch_tokens)]
+        batches += [planned.batch for planned in plan_texts(texts, batch_tokens=batch_tokens, device=device)]
         if any(batch.n_computed == n_computed for batch in batches):
             break
     return min(batches, key=lambda batch: abs(batch.n_computed - n_computed))
@@ -148,12 +149,12 @@ def _xnli_texts(draw: random.Random, *, n: int, vocabulary: int) -> list[ScoredT
 
 def short_rows(counting: Counting) -> list[Count]:
     """The batch of the default size for a CPU."""
-    return scoring_rows(counting, 512, 474, must=(100, 4))
+    return scoring_rows(counting, "cpu", 474, must=(100, 4))
 
 
 def long_rows(counting: Counting) -> list[Count]:
     """A batch of the size for a GPU."""
-    return scoring_rows(counting, 8192, 7644, must=(1000, 20))
+    return scoring_rows(counting, "cuda", 7644, must=(1000, 20))
 
 
 def statistics_rows(counting: Counting) -> list[Count]:

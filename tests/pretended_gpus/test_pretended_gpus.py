@@ -85,6 +85,9 @@ def test_the_ledger_counts_operations_kernels_waits_and_bytes():
     with pretended_gpus() as ledger:
         values = torch.arange(8.0).to("cuda")
         assert (ledger.bytes_to_device, ledger.uploads, ledger.waits) == (32, 1, 0)
+        torch.arange(8.0).to("cuda", non_blocking=True)
+        torch.empty(0).to("cuda")
+        assert (ledger.uploads, ledger.blocking_uploads) == (2, 1)
         ledger.clear()
         rows = values.reshape(2, 4).transpose(0, 1)
         assert (ledger.operations, ledger.kernels) == (2, 0)

@@ -21,6 +21,7 @@ from mlprune.evaluation.scoring.translation import (
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.local_chain import local_chain
+from mlprune.recipe.compute import AUTO_BATCH_TOKENS
 from tests.tiny_models import POSITIONS, save_tiny_model, tiny_tokenizer
 
 ITEMS = [TranslationItem("0", "a", "b"), TranslationItem("1", "bonjour", "hello"), TranslationItem("2", "oui", "yes")]
@@ -53,6 +54,17 @@ def test_batches_contain_every_prompt_once_within_the_bound(batch_tokens: int) -
         longest = max(len(prepared.token_ids[index]) for index in batch) + 10
         assert len(batch) == 1 or len(batch) * longest <= batch_tokens
     assert len(prepared.batches) == {1: 3, 110: 2, 10_000: 1}[batch_tokens]
+
+
+def test_a_batch_for_an_accelerator_has_16_prompts_with_four_shots() -> None:
+    items = [TranslationItem(str(number), "x" * 60, "") for number in range(16)]
+    batch_tokens, shots = AUTO_BATCH_TOKENS["cuda"], [("y" * 30, "z" * 30)] * 4
+    prepared = prepare_translation(
+        tiny_tokenizer(), items, shots=shots, source="fr", target="en", batch_tokens=batch_tokens, max_positions=None
+    )
+    assert min(map(len, prepared.token_ids)) > 380
+    assert prepared.max_new_tokens == 64
+    assert [len(batch) for batch in prepared.batches] == [16]
 
 
 def greedy_alone(folder: Path, tokens: tuple[int, ...], n_new: int) -> str:
