@@ -47,6 +47,20 @@ def with_devices(recipe: Recipe, accelerators: Accelerators) -> Recipe:
     )
 
 
+def device_and_dtype(recipe: Recipe) -> tuple[DeviceName, DtypeName]:
+    """Return the kind of device and the dtype of a recipe.
+
+    Those that are automatic are those of this machine. Its accelerators are looked at only then: that starts CUDA in
+    this process.
+    """
+    device, dtype = recipe.compute.device, recipe.model.dtype
+    if device != "auto" and dtype != "auto":
+        return device, dtype
+    accelerators = local_accelerators()
+    device = resolved_device(recipe.compute, accelerators)
+    return device, resolved_dtype(dtype, device, accelerators)
+
+
 def resolved_device(compute: ComputeConfig, accelerators: Accelerators) -> DeviceName:
     """Return the kind of device that computes: what the recipe says, or accelerators if there are any."""
     if compute.device != "auto":

@@ -16,9 +16,9 @@ from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
 from mlprune.steps.base_model import base_model_identity
 from mlprune.steps.corpus_ref import CorpusRef, open_corpus
-from mlprune.steps.devices import local_accelerators, resolved_device, resolved_dtype
+from mlprune.steps.devices import device_and_dtype
 from mlprune.steps.job import Identity, ModelRef
-from mlprune.vocabulary import DtypeName
+from mlprune.vocabulary import DeviceName, DtypeName
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,15 @@ def open_inputs(recipe: Recipe) -> Inputs:
         CorpusError: the corpus cannot be used.
         RecipeError: demonstrations are longer than the model's positions.
     """
-    accelerators = local_accelerators()
-    dtype = resolved_dtype(recipe.model.dtype, resolved_device(recipe.compute, accelerators), accelerators)
-    opened = open_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=dtype)
+    device, dtype = device_and_dtype(recipe)
+    opened = open_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=dtype, device=device)
     _check_lengths(recipe, opened.ref)
     tokenizer_files = {name: sha for name, sha in opened.content.items() if Path(name).name in TOKENIZER_FILES}
     return Inputs(opened.ref, opened.base, opened.row, digest(tokenizer_files), corpus_ref(recipe))
 
 
-def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) -> OpenedModel:
-    """Resolve, open and check a base model of a recipe; an automatic device is that of this machine.
+def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName, device: DeviceName) -> OpenedModel:
+    """Resolve, open and check a base model of a recipe.
 
     Raises:
         ModelError: the model or its tokenizer cannot be used.
@@ -90,7 +89,6 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName) ->
         "n_prunable": info.n_prunable,
         **imported,
     }
-    device = resolved_device(recipe.compute, local_accelerators())
     ref = ModelRef(
         base_model_id=base.id,
         path=str(folder.absolute()),

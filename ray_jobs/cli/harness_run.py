@@ -1,7 +1,7 @@
 """Run tasks of lm-evaluation-harness on variants of a store and print the results as a table."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -77,15 +77,18 @@ def run_harness_command(store: Store, names: Sequence[str], arguments: HarnessAr
         path = str(arguments.include_path)
         raise BadInputError("not a folder of task files", option="--include-path", expected="a folder", got=path)
     tasks = load_tasks(arguments.tasks, include_path=arguments.include_path, num_fewshot=arguments.num_fewshot)
-    yield HEADING
     source = CommandModel(
         "harness", store.uri, address=arguments.address, compute=arguments.compute, batch_tokens=arguments.batch_tokens
     )
-    with recorded_run(store, "harness") as recording, source:
-        for model, ids in models:
-            chain = cache(partial(source.load, model))
-            for evaluated in _run(recording, chain, model, variant_ids=ids, tasks=tasks, arguments=arguments):
-                yield from _lines(evaluated)
+    with source:
+        device = source.device()
+        yield HEADING
+        with recorded_run(store, "harness") as recording:
+            for planned, ids in models:
+                model = replace(planned, device=device)
+                chain = cache(partial(source.load, model))
+                for evaluated in _run(recording, chain, model, variant_ids=ids, tasks=tasks, arguments=arguments):
+                    yield from _lines(evaluated)
     with Catalog.open(store) as catalog:
         catalog.fold()
 
@@ -112,7 +115,7 @@ def _run(
 def _models(
     store: Store, variant_ids: Sequence[str], arguments: HarnessArguments
 ) -> Iterator[tuple[ModelRef, list[str]]]:
-    """Yield each base model and dtype with the ids of its variants, in the given order."""
+    """Yield each base model and dtype with the ids of its variants, in the given order; the device is not set yet."""
     by_model: dict[str, dict[str, DtypeName | None]] = {}
     for variant_id in variant_ids:
         record = store.require("variants", variant_id)

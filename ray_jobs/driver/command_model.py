@@ -10,10 +10,15 @@ from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.parallel import set_worker_threads
 from mlprune.plan.estimate import Needs
+from mlprune.plan.node_capacity import accelerators_of
 from mlprune.recipe import ComputeConfig
+from mlprune.steps.devices import resolved_device
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.job import ModelRef
+from mlprune.vocabulary import DeviceName
 from ray_jobs.driver.capacity_checks import in_process_pool
+from ray_jobs.driver.workplace import prefer_loopback
+from ray_jobs.workers.node_resources import local_node
 
 
 class CommandModel:
@@ -38,6 +43,7 @@ class CommandModel:
         self._ray = ExitStack()
         self._of_model = ExitStack()
         self._n_loads = 0
+        self._is_connected = False
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +53,20 @@ class CommandModel:
     ) -> None:
         self._of_model.close()
         self._ray.close()
+
+    def device(self) -> DeviceName:
+        """Return the kind of device that computes on the machines of the command; a cluster is joined to see them.
+
+        Raises:
+            BadInputError: the cluster cannot be reached.
+        """
+        if self._address in ("none", "local"):
+            return resolved_device(self._compute, accelerators_of([local_node()]))
+        self._connect()
+        from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
+
+        nodes = NodeList(self._compute.node_labels).required()
+        return resolved_device(self._compute, accelerators_of([node.resources for node in nodes]))
 
     def load(self, model: ModelRef) -> Chain:
         """Load a model, after the resources of the previous one were returned.
@@ -72,8 +92,8 @@ class CommandModel:
         return Needs(self._compute, model, sizes, (cost,))
 
     def _load_on_ray(self, model: ModelRef, needs: Needs) -> Chain:
-        from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
-        from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415
+        self._connect()
+        from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415 - imports Ray
         from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
         from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415
         from ray_jobs.workers.placement_groups import ReplicaPlacement  # noqa: PLC0415
@@ -81,8 +101,6 @@ class CommandModel:
 
         self._of_model.close()
         self._n_loads += 1
-        if self._n_loads == 1:
-            self._ray.enter_context(cluster.connected(self._address))
         nodes = NodeList(self._compute.node_labels).required()
         if self._address != "local":
             node_checks.require_models([model_files(Path(model.path))], nodes)
@@ -92,3 +110,14 @@ class CommandModel:
         self._of_model.callback(placement.release)
         placement.wait_until_reserved()
         return start_chain(self._store_uri, model, pool, placement=placement, name=name)
+
+    def _connect(self) -> None:
+        """Connect to Ray, unless this is done."""
+        if self._is_connected:
+            return
+        if self._address == "local":
+            prefer_loopback()
+        from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
+
+        self._ray.enter_context(cluster.connected(self._address))
+        self._is_connected = True

@@ -54,8 +54,7 @@ def open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Ite
     if address == "local":
         needs = replace(needs, compute=needs.compute.model_copy(update={"node_labels": {}}))
         local_ray_pool(needs)
-        # Ray reads this variable when it is imported. Without it, Ray uses the network address instead of loopback.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        prefer_loopback()
     from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
@@ -77,3 +76,8 @@ def open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Ite
             yield workers, pool
         finally:
             workers.close()
+
+
+def prefer_loopback() -> None:
+    """Let a Ray on this machine use its loopback address, not that of the network; Ray reads this when imported."""
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -98,7 +98,7 @@ def _other_model(recipe: Recipe, inputs: Inputs, entry: BaselineConfig) -> Plann
     """
     assert entry.path is not None, "kind model has a path"
     dtype = entry.dtype or inputs.model.dtype
-    opened = open_model(recipe, entry.path, revision=entry.revision, dtype=dtype)
+    opened = open_model(recipe, entry.path, revision=entry.revision, dtype=dtype, device=inputs.model.device)
     if opened.base.id == inputs.base.id:
         message = "a baseline is the recipe's own model, whose dense variant always exists"
         raise RecipeError(message, baseline=entry.name, expected="another model", got=entry.path)

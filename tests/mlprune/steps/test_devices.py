@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from mlprune.recipe import ComputeConfig
-from mlprune.steps.devices import Accelerators, local_accelerators, resolved_device, resolved_dtype, with_devices
+from mlprune.steps import devices
+from mlprune.steps.devices import (
+    Accelerators,
+    device_and_dtype,
+    local_accelerators,
+    resolved_device,
+    resolved_dtype,
+    with_devices,
+)
 from tests.valid_recipe import changed, parse
 
 NONE = Accelerators(exist=False, have_bfloat16=True)
@@ -53,6 +61,18 @@ def test_a_resolved_recipe_stays_as_it_is_on_other_machines() -> None:
     recipe = with_devices(parse(changed("model.dtype", "auto")), AMPERE)
     assert (recipe.compute.device, recipe.model.dtype) == ("cuda", "bfloat16")
     assert with_devices(recipe, NONE) == recipe
+
+
+def test_accelerators_of_this_machine_are_looked_at_only_for_what_is_automatic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[None] = []
+    monkeypatch.setattr(devices, "local_accelerators", lambda: looked.append(None) or AMPERE)
+    automatic = parse(changed("model.dtype", "auto"))
+    assert device_and_dtype(with_devices(automatic, VOLTA)) == ("cuda", "float32")
+    assert looked == []
+    assert device_and_dtype(automatic) == ("cuda", "bfloat16")
+    assert looked == [None]
 
 
 @pytest.mark.parametrize(("capabilities", "expected"), [([], NONE), ([(8, 0)], AMPERE), ([(9, 0), (7, 5)], VOLTA)])

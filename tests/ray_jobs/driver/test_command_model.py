@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from mlprune.plan.node_capacity import Node
+from mlprune.plan.node_capacity import Gpu, Node
 from mlprune.plan.pool import Pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.job import ModelRef
+from ray_jobs.driver import command_model
 from ray_jobs.driver.command_model import CommandModel
 from ray_jobs.workers import cluster, placement_groups, shard_chain
 from ray_jobs.workers.nodes import model_files, node_checks
@@ -84,6 +85,21 @@ def test_a_cluster_is_joined_once_and_each_model_frees_its_resources(model: Mode
         "disconnected",
     ]
     assert first.name != second.name, "actors of one cluster have different names"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("gpus", "device"), [((), "cpu"), ((Gpu(2**34),), "cuda")])
+def test_the_device_is_that_of_the_machines_which_are_joined_once(
+    gpus: tuple[Gpu, ...], device: str, model: ModelRef, events: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_model, "local_node", lambda: Node(1.0, 2**33, gpus))
+    for address in ("none", "local"):
+        assert command(address).device() == device
+    assert events == []
+    monkeypatch.setattr(NodeList, "required", lambda _: [ClusterNode("a", "a", Node(2.0, 2**33, gpus))])
+    with command("10.0.0.1:6379") as source:
+        assert source.device() == device
+        source.load(model)
+    assert events.count("10.0.0.1:6379") == 1
 
 
 def test_a_command_that_loads_no_model_joins_no_cluster(events: list[object]) -> None:

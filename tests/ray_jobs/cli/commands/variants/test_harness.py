@@ -15,6 +15,7 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 from ray_jobs.cli.commands.variants import harness
 from ray_jobs.cli.harness_run import HarnessArguments, _models
+from ray_jobs.driver.command_model import CommandModel
 from tests.command_line import Done
 from tests.forked_runs import mlprune
 from tests.harness_tasks import task_files
@@ -94,6 +95,17 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert words in done.err
     assert len(done.err.splitlines()) == 1
     assert small_run.store.list("") == before
+
+
+def test_a_result_names_the_kind_of_device_that_computed_it(
+    here: Callable[..., Done], small_run: FinishedRun, tasks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = copy_of(small_run.store, tmp_path / "store")
+    monkeypatch.setattr(CommandModel, "device", lambda _: "cuda")
+    done = here("harness", "dense", *arguments(store, small_run, tasks, limit=1, tasks="local_text"))
+    assert done.code == 0, done.err
+    (record,) = store.records("harness_evaluations")
+    assert record.parameters["device"] == "cuda"
 
 
 def test_a_memory_budget_without_room_for_the_model_is_refused(
