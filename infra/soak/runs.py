@@ -1,46 +1,24 @@
-"""Kill runs at random and check that no result is lost, duplicated or changed.
+"""Soak of one recipe: runs in processes of their own, or on a Ray cluster, are killed until they have finished."""
 
-    python infra/soak.py --kills 50 --seed 0 --where here        one process, without Ray
-    python infra/soak.py --kills 50 --seed 0 --where cluster     a Ray cluster of three nodes on this machine
-
-A recipe on the embedded model runs once undisturbed, in one process. Then it runs into a new store while processes are
-killed with SIGKILL at random moments: the driver and, on a cluster, workers, shard actors and raylets of nodes other
-than the head; each lost node is replaced. The same command is repeated after every death of the driver. A finished
-store is compared with the undisturbed one: every record and artefact byte for byte, every table of the catalog except
-`jobs` and `failures`, and the result of `catalog check`. Further stores follow until all kills are done. On a cluster,
-stores alternate between one replica of two shards and replicas of one shard.
-
-The seed determines the kinds of killed processes and the delays. Exits 0 if all stores are equal, else 1, and prints a
-summary.
-"""
-
-import argparse
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import mlprune.demo
+from infra.soak.comparison import differences, results
+from infra.soak.tally import Tally, say
+from tests.soak_targets import Here, Hit
 
-import mlprune.demo  # noqa: E402 - the repository must be importable first
-from catalog.check import check  # noqa: E402
-from catalog.store import Catalog  # noqa: E402
-from mlprune.store.store import Store  # noqa: E402
-from tests.soak_targets import Here, Hit, place  # noqa: E402
-
+ROOT = Path(__file__).resolve().parents[2]
 MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
 PATIENCE_S = 900.0
 DONE, SOME_FAILED = 0, 3
@@ -70,61 +48,6 @@ def recipe(shards: int) -> dict[str, Any]:
         ],
         "compute": {"batch_tokens": 256, **({"shards": shards, "replicas": 1} if shards > 1 else {})},
     }
-
-
-@dataclass
-class Tally:
-    """Counts of the whole soak."""
-
-    kills: Counter[str] = field(default_factory=Counter)
-    """Kind of process -> how many were killed."""
-    starts: int = 0
-    stores: int = 0
-    """Finished and compared."""
-    leftovers: int = 0
-    """Temporary files of killed writers, which are never read."""
-    differences: list[str] = field(default_factory=list)
-
-    @property
-    def n_kills(self) -> int:
-        """Return the number of kills of all kinds."""
-        return sum(self.kills.values())
-
-    def summary(self) -> str:
-        """Return all counts in one sentence."""
-        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.kills.items()))
-        counts = f"{self.n_kills} kills survived ({kinds}) in {self.starts} starts and {self.stores} stores"
-        left = f"{self.leftovers} temporary files left"
-        return f"{counts}, {left}, {len(self.differences)} differences from an undisturbed run"
-
-
-def results(store: Path) -> dict[str, bytes]:
-    """Return all records and artefacts."""
-    opened = Store(store)
-    names = (path for path in opened.list("") if not path.startswith(("runs/", "claims/", "quarantine/", "catalog.")))
-    return {path: (store / path).read_bytes() for path in names}
-
-
-def differences(store: Path, undisturbed: Path) -> Iterator[str]:
-    """Yield the differences of a store from the undisturbed one."""
-    actual, expected = results(store), results(undisturbed)
-    yield from (f"lost: {path}" for path in sorted(expected.keys() - actual.keys()))
-    yield from (f"unexpected: {path}" for path in sorted(actual.keys() - expected.keys()))
-    yield from (
-        f"different: {path}" for path in sorted(actual.keys() & expected.keys()) if actual[path] != expected[path]
-    )
-    damages, notes = check(Store(store))
-    yield from (f"damaged: {damage}" for damage in damages)
-    yield from (f"unreferenced: {path}" for path in notes)
-    tables, expected_tables = fingerprints(store), fingerprints(undisturbed)
-    yield from (f"table: {name}" for name in sorted(expected_tables) if tables.get(name) != expected_tables[name])
-
-
-def fingerprints(store: Path) -> dict[str, tuple[int, int]]:
-    """Return table -> (rows, fingerprint), without the tables of runs."""
-    with Catalog.open(Store(store)) as catalog:
-        catalog.fold()
-        return {name: value for name, value in catalog.fingerprints().items() if name not in ("jobs", "failures")}
 
 
 class Soak:
@@ -220,32 +143,3 @@ class Soak:
             if time.monotonic() > deadline:
                 raise SystemExit("a run did not start to work")
             time.sleep(0.02)
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)  # noqa: T201 - a script
-
-
-def main() -> None:
-    """Parse the arguments, run, and print a summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--where", choices=("here", "cluster"), default="here")
-    parser.add_argument("--minutes", type=float, default=600.0, help="stop killing after N minutes")
-    parser.add_argument("--folder", type=Path, help="folder for stores and logs; default: a temporary folder")
-    given = parser.parse_args()
-    folder = given.folder or Path(tempfile.mkdtemp(prefix="mlprune-soak-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    with place(given.where) as where:
-        tally = Soak(folder, where, kills=given.kills, seed=given.seed, minutes=given.minutes).run()
-    for line in tally.differences:
-        say(line)
-    say(f"{tally.summary()}; {time.monotonic() - began:.0f} s, seed {given.seed}")
-    sys.exit(1 if tally.differences else 0)
-
-
-if __name__ == "__main__":
-    main()

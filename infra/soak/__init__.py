@@ -1,0 +1,1 @@
+"""Soak test: kill, pause and damage at random, and compare every finished store with an undisturbed one."""
