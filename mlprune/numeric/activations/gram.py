@@ -13,7 +13,10 @@ from mlprune.errors import ShapeError
 from mlprune.parallel import parallel_map
 
 _TILE = 512
-"""Rows and columns of a tile. Another value may change the last bits of results."""
+"""Rows and columns of a tile on the CPU. Another value may change the last bits of results."""
+
+_ACCELERATOR_TILE = 2048
+"""The same on an accelerator: 36 products instead of 528 for each demonstration and 16,384 features."""
 
 
 class GramAccumulator:
@@ -26,6 +29,7 @@ class GramAccumulator:
 
     def __init__(self, n_features: int, device: torch.device) -> None:
         self._sums = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
+        self._tiles = _upper_tiles(n_features, size=_TILE if device.type == "cpu" else _ACCELERATOR_TILE)
 
     def add(self, pieces: Sequence[Tensor]) -> None:
         """Add the tokens of several pieces, in their order, in float64.
@@ -51,17 +55,17 @@ class GramAccumulator:
                 right = left if rows == columns else piece[:, columns].to(torch.float64)
                 self._sums[rows, columns].addmm_(left.T, right)
 
-        list(parallel_map(add_tile, _upper_tiles(n_features)))
+        list(parallel_map(add_tile, self._tiles))
 
     def matrix(self) -> Tensor:
         """Return the sum, [in, in] float64, exactly symmetric. Tokens that are added later change it."""
-        for rows, columns in _upper_tiles(self._sums.shape[0]):
+        for rows, columns in self._tiles:
             tile = self._sums[rows, columns]
             self._sums[columns, rows] = tile.triu() + tile.triu(1).T if rows == columns else tile.T
         return self._sums
 
 
-def _upper_tiles(n_features: int) -> list[tuple[slice, slice]]:
+def _upper_tiles(n_features: int, *, size: int) -> list[tuple[slice, slice]]:
     """Return the rows and columns of the tiles on and above the diagonal."""
-    tiles = [slice(start, start + _TILE) for start in range(0, n_features, _TILE)]
+    tiles = [slice(start, start + size) for start in range(0, n_features, size)]
     return [(rows, columns) for position, rows in enumerate(tiles) for columns in tiles[position:]]

@@ -9,6 +9,7 @@ import mlprune.numeric.activations.gram as products_module
 from mlprune.errors import ShapeError
 from mlprune.numeric.activations.gram import GramAccumulator
 from mlprune.parallel import set_worker_threads
+from tests.pretended_gpus import pretended_gpus
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 CPU = torch.device("cpu")
@@ -48,6 +49,22 @@ def test_neither_calls_nor_threads_change_bits_and_the_sum_is_symmetric(
         assert torch.equal(alone.matrix(), parted.matrix())
         assert torch.equal(alone.matrix(), alone.matrix().T)
         torch.testing.assert_close(alone.matrix(), sum(piece.double().T @ piece.double() for piece in pieces))
+
+
+@pytest.mark.parametrize(("tile", "most_operations"), [(4096, 30), (4, 90)])
+def test_an_accelerator_adds_in_few_operations_without_a_wait(tile: int, most_operations: int) -> None:
+    pieces = [drawn(5, 7), drawn(3, 7, seed=1)]
+    with pytest.MonkeyPatch.context() as patch, pretended_gpus() as ledger:
+        patch.setattr(products_module, "_ACCELERATOR_TILE", tile)
+        sums = GramAccumulator(7, torch.device("cuda:0"))
+        on_gpu = [piece.to("cuda:0") for piece in pieces]
+        ledger.clear()
+        sums.add(on_gpu)
+        assert ledger.waits == 0
+        assert ledger.operations <= most_operations
+        found = sums.matrix().cpu()
+    assert torch.equal(found, found.T)
+    torch.testing.assert_close(found, sum(piece.double().T @ piece.double() for piece in pieces))
 
 
 def test_the_matrix_may_be_read_between_two_additions() -> None:
