@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import mlprune.models.placement.placed_modules  # noqa: F401 - must be imported with the functions that are replaced
+from mlprune.parallel import n_threads, set_worker_threads
 from tests.pretended_gpus.ledger import Ledger
 from tests.pretended_gpus.memory import DeviceMemory
 from tests.pretended_gpus.tensor import NumberedDevices, PretendingMode, Session
@@ -47,6 +48,9 @@ def pretended_gpus(n: int = 1, *, free_bytes: int | Sequence[int] = 10**9) -> It
         stack.callback(torch._C._set_only_lift_cpu_tensors, lifts_cpu_only)
         stack.enter_context(PretendingMode())
         stack.enter_context(NumberedDevices())
+        if n_threads() > 1:  # threads that an earlier test left do not see the GPUs
+            stack.callback(set_worker_threads, n_threads())
+            set_worker_threads(1)
         yield ledger
 
 
