@@ -3,13 +3,13 @@
 import io
 import pickle
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mlprune.models.chain import Chain
+from mlprune.models.chain import Chain, ReplicaOffer
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import MemoryBudget
@@ -83,11 +83,9 @@ class TransportChain:
     def everywhere(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
         return [self._sent(method.__name__, result) for result in self._inner.everywhere(method, *args, **kwargs)]
 
-    def on_shares(self, keys: Sequence[Hashable], task: Callable[..., Result]) -> list[Result]:
-        return [task(self, keys)]
-
-    def on_others(self, task: Callable[[Chain], Result]) -> list[Result]:
-        return self._inner.on_others(task)
+    @property
+    def others(self) -> ReplicaOffer | None:
+        return self._inner.others
 
 
 LENGTHS = (7, 4, 1, 5)

@@ -1,11 +1,11 @@
-"""A replica of a model in this process, for tests of chains that several replicas share."""
+"""Replicas of a model in this process, for tests of jobs that several replicas share."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from mlprune.models.chain import Chain
+from mlprune.models.chain import Chain, Replica
 from mlprune.models.inference.visitor import Result
 from mlprune.models.replicas.replicated_chain import ReplicatedChain
 
@@ -29,7 +29,7 @@ class LatePending(Generic[Result]):
         return pickle.loads(pickle.dumps(self.results[0]))
 
 
-@dataclass
+@dataclass(eq=False)
 class LocalReplica:
     """Runs pickled tasks with its own chain, as late as possible, as a slow replica would.
 
@@ -52,17 +52,46 @@ class LocalReplica:
     def run_until(self, last: LatePending) -> None:
         """Run the tasks up to this one, in the order in which they were sent."""
         while not last.is_done():
-            pending = self.waiting.pop(0)
-            self.n_tasks += 1
-            if self.lost_after is not None and self.n_tasks > self.lost_after:
-                pending.errors.append(self.error)
-                continue
-            try:
-                pending.results.append(pending.task(self.chain))
-            except Exception as err:
-                pending.errors.append(err)
+            self.run_next()
+
+    def run_next(self) -> None:
+        pending = self.waiting.pop(0)
+        self.n_tasks += 1
+        if self.lost_after is not None and self.n_tasks > self.lost_after:
+            pending.errors.append(self.error)
+            return
+        try:
+            pending.results.append(pending.task(self.chain))
+        except Exception as err:
+            pending.errors.append(err)
+
+    def run_all(self) -> None:
+        """Run all tasks that were sent."""
+        while self.waiting:
+            self.run_next()
 
 
-def replicated(chains: list[Chain], *, group_size: int | None = 1) -> ReplicatedChain:
+class LocalOffer:
+    """Replicas that a test offers to a job and withdraws."""
+
+    def __init__(self, replicas: Sequence[LocalReplica] = ()) -> None:
+        self.offered: list[LocalReplica] = list(replicas)
+        self.given_back: list[Replica] = []
+
+    def replicas(self) -> Sequence[Replica]:
+        return tuple(self.offered)
+
+    def give_back(self, replica: Replica) -> None:
+        assert replica not in self.given_back
+        self.given_back.append(replica)
+        self.offered = [other for other in self.offered if other is not replica]
+
+
+def replicated(chains: Sequence[Chain], *, group_size: int | None = 1) -> ReplicatedChain:
     """Chains of this process as the replicas of one job."""
-    return ReplicatedChain(chains[0], [LocalReplica(chain) for chain in chains[1:]], group_size=group_size)
+    return shared(chains[0], [LocalReplica(chain) for chain in chains[1:]], group_size=group_size)
+
+
+def shared(first: Chain, replicas: Sequence[LocalReplica], *, group_size: int | None = 1) -> ReplicatedChain:
+    """A chain of this process and other replicas as one chain."""
+    return ReplicatedChain(first, LocalOffer(replicas), group_size=group_size)

@@ -13,6 +13,7 @@ from mlprune.models.shard import Shard
 
 Arguments = ParamSpec("Arguments")
 Tag = TypeVar("Tag")
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Chain(Protocol):
@@ -52,16 +53,39 @@ class Chain(Protocol):
     ) -> list[Result]:
         """Call a method of every shard with the same arguments; results in the order of the shards."""
 
-    def on_shares(
-        self, keys: Sequence[Hashable], task: Callable[["Chain", Sequence[Hashable]], Result]
-    ) -> list[Result]:
-        """Call a function with each replica and the keys of the sweep's batches that it has.
+    @property
+    def others(self) -> "ReplicaOffer | None":
+        """The other replicas that may share the job; None if there can be none."""
 
-        A chain is one replica, unless several share a job. Results are in the order of the replicas.
+
+class Pending(Protocol[Result_co]):
+    """The result of a task that another replica computes."""
+
+    def is_done(self) -> bool:
+        """Return whether the task has ended."""
+
+    def result(self) -> Result_co:
+        """Wait until the task has ended; return its result.
+
+        Raises: the error of the task, or `WorkerLostError` if the replica was lost.
         """
 
-    def on_others(self, task: Callable[["Chain"], Result]) -> list[Result]:
-        """Call a function with every replica except the one that `on_block` uses; results in their order."""
+
+class Replica(Protocol):
+    """A replica that computes tasks of a job which runs in another process."""
+
+    def begin(self, task: Callable[[Chain], Result]) -> Pending[Result]:
+        """Send a task, a picklable function of the replica's chain. Tasks run one by one, in the order sent."""
+
+
+class ReplicaOffer(Protocol):
+    """The replicas that a job may use besides its own. They change while the job runs."""
+
+    def replicas(self) -> Sequence[Replica]:
+        """Return the replicas that are offered at this moment; the job gives back those that are missing."""
+
+    def give_back(self, replica: Replica) -> None:
+        """Note that the job does not use a replica any more, because it was lost or is not offered any more."""
 
 
 def stream_tagged(

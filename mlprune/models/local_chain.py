@@ -1,13 +1,13 @@
 """A chain whose shards are all in this process."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Concatenate
 
 from mlprune.errors import ModelError
 from mlprune.models.block_ranges import plan_spans, shard_of
-from mlprune.models.chain import Arguments, Chain
+from mlprune.models.chain import Arguments, ReplicaOffer
 from mlprune.models.inference.block_batching import group_visitors
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
 from mlprune.models.placement.budget import GroupLimit, MemoryBudget
@@ -77,13 +77,10 @@ class LocalChain:
         """See `Chain.everywhere`."""
         return [method(shard, *args, **kwargs) for shard in self.shards]
 
-    def on_shares(self, keys: Sequence[Hashable], task: Callable[[Chain, Sequence[Hashable]], Result]) -> list[Result]:
-        """See `Chain.on_shares`."""
-        return [task(self, keys)]
-
-    def on_others(self, task: Callable[[Chain], Result]) -> list[Result]:
-        """See `Chain.on_others`: there are none."""
-        return []
+    @property
+    def others(self) -> ReplicaOffer | None:
+        """See `Chain.others`: there are none."""
+        return None
 
 
 def local_chain(

@@ -1,7 +1,7 @@
 """A chain whose shards are Ray actors."""
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Concatenate
 
@@ -9,7 +9,7 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 
 from mlprune.models.block_ranges import shard_of
-from mlprune.models.chain import Arguments, Chain
+from mlprune.models.chain import Arguments, ReplicaOffer
 from mlprune.models.inference.block_batching import group_visitors
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
 from mlprune.models.local_chain import chain_limit
@@ -75,13 +75,10 @@ class RayChain:
         """See `Chain.everywhere`."""
         return list(self._get([shard.call.remote(method, *args, **kwargs) for shard in self.shards]))
 
-    def on_shares(self, keys: Sequence[Hashable], task: Callable[[Chain, Sequence[Hashable]], Result]) -> list[Result]:
-        """See `Chain.on_shares`."""
-        return [task(self, keys)]
-
-    def on_others(self, task: Callable[[Chain], Result]) -> list[Result]:
-        """See `Chain.on_others`: there are none."""
-        return []
+    @property
+    def others(self) -> ReplicaOffer | None:
+        """See `Chain.others`: there are none."""
+        return None
 
     def _get(self, references: Any) -> Any:
         return self._failures.get(references, who="a shard")

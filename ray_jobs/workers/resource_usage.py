@@ -2,11 +2,11 @@
 
 import resource
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Concatenate
 
-from mlprune.models.chain import Arguments, Chain
+from mlprune.models.chain import Arguments, Chain, ReplicaOffer
 from mlprune.models.inference.visitor import Item, Operation, Result
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
@@ -60,13 +60,10 @@ class CountingChain:
         """See `Chain.everywhere`."""
         return self._chain.everywhere(method, *args, **kwargs)
 
-    def on_shares(self, keys: Sequence[Hashable], task: Callable[[Chain, Sequence[Hashable]], Result]) -> list[Result]:
-        """See `Chain.on_shares`; no batch enters the model here."""
-        return self._chain.on_shares(keys, task)
-
-    def on_others(self, task: Callable[[Chain], Result]) -> list[Result]:
-        """See `Chain.on_others`."""
-        return self._chain.on_others(task)
+    @property
+    def others(self) -> ReplicaOffer | None:
+        """See `Chain.others`; every batch of a sweep enters the model in this replica."""
+        return self._chain.others
 
 
 class PeakMemory:

@@ -5,6 +5,7 @@ recorded as soon as they exist. A sweep that was killed resumes there: it runs t
 observing them again.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -12,8 +13,9 @@ from typing import ClassVar
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.models.chain import Chain
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.models.replicas.sweep_shares import advance_block, observe_block
+from mlprune.models.replicas.shared_sweep import SharedSweep
 from mlprune.models.shard import Shard
 from mlprune.pruning.mask_files import stored_keep_masks
 from mlprune.pruning.weight_files import stored_weights
@@ -80,34 +82,36 @@ class SweepJob(ModelJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Prune all blocks, then write the records."""
         model = chain()
-        model.everywhere(Shard.set_keep_masks, None)
-        model.everywhere(Shard.sweep_clear)
-        batches = self._start(store, model)
+        batches, token_batches = self._batches(store)
+        sweep = SharedSweep(model, token_batches)
         records = []
         try:
+            sweep.start()
             for block in range(model.n_blocks):
-                record = self._prune(store, model, block, batches)
+                sweep.change_replicas(block)
+                record = self._prune(store, model, sweep, block=block, batches=batches)
                 records.append(record)
                 if block + 1 < model.n_blocks:
-                    model.on_others(partial(_apply_block, store_uri=store.uri, block=block, record=record))
-                    advance_block(model, list(batches), block=block)
+                    sweep.apply_elsewhere(partial(_apply_block, store_uri=store.uri, block=block, record=record))
+                    sweep.advance(block)
         finally:
-            model.everywhere(Shard.sweep_clear)
+            sweep.clear()
         write_variants(store, self.ordering, records, (self.variant,))
 
-    def _start(self, store: Store, model: Chain) -> Batches:
-        """Embed all batches of all sets."""
+    def _batches(self, store: Store) -> tuple[Batches, dict[Hashable, TokenBatch]]:
+        """Cut all sets into batches."""
         batches: dict[Key, SweptBatch] = {}
+        cut_batches: dict[Hashable, TokenBatch] = {}
         for role, set_id in roles(self.calibration).items():
             table = store.read_table(store.require("demonstration_sets", set_id).artefacts[0])
             counted = counted_tokens(table, self.calibration.selection.token_scope)
             cut = token_batches(table["token_ids"], batch_tokens=self.batch_tokens, counted=counted)
             for index, (demonstrations, batch) in enumerate(cut):
-                model.on_block(0, Shard.sweep_start, (role, index), batch)
+                cut_batches[role, index] = batch
                 batches[role, index] = SweptBatch(demonstrations, tuple(batch.counted.sum(dim=1).tolist()))
-        return batches
+        return batches, cut_batches
 
-    def _prune(self, store: Store, model: Chain, block: int, batches: Batches) -> Record:
+    def _prune(self, store: Store, model: Chain, sweep: SharedSweep, *, block: int, batches: Batches) -> Record:
         """Prune one block, or apply the stored masks if the block is in the store."""
         identity = block_identity(self.variant.id, block, parents={"variant": self.variant.id})
         record = store.read_record(*identity.key)
@@ -116,8 +120,7 @@ class SweepJob(ModelJob):
             return record
         if record is not None:
             store.quarantine(record)
-        with_products = "products" in self.variant.score.method.needs
-        observe_block(model, list(batches), block=block, with_products=with_products)
+        sweep.observe(block, with_products="products" in self.variant.score.method.needs)
         files = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))
         record = identity.record(artefacts=files)
         store.write_record(record)

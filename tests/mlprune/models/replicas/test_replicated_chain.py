@@ -1,19 +1,18 @@
 """Several replicas as one chain, with replicas in this process."""
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from mlprune.errors import WorkerLostError
-from mlprune.models.chain import Chain
+from mlprune.errors import StatisticsError, WorkerLostError
 from mlprune.models.inference.observation import Observation, StatisticsVisitor
 from mlprune.models.local_chain import LocalChain, local_chain
-from mlprune.models.replicas.replicated_chain import GROUPS_AHEAD, ReplicatedChain
+from mlprune.models.replicas.replicated_chain import ReplicatedChain
+from mlprune.models.replicas.shared_stream import GROUPS_AHEAD
 from mlprune.models.shard import Shard
 from tests.chains import text_batch
-from tests.local_replica import LocalReplica, replicated
+from tests.local_replica import LocalOffer, LocalReplica, replicated, shared
 from tests.tiny_models import save_tiny_model
 
 BATCHES = [text_batch(rows) for rows in ([0, 1], [2], [3], [1, 3], [0], [2, 1], [3, 0], [1], [0, 2])]
@@ -46,7 +45,7 @@ def test_results_are_those_of_one_replica_in_the_order_of_the_items(
 def test_the_items_are_divided_evenly_by_their_tokens_and_sent_a_few_at_a_time(folder: Path) -> None:
     first, second = replicas_of(folder, 2)
     other = LocalReplica(second)
-    results = ReplicatedChain(first, [other], group_size=1).stream(StatisticsVisitor, BATCHES * 3)
+    results = shared(first, [other]).stream(StatisticsVisitor, BATCHES * 3)
     next(results)
     assert len(other.waiting) == GROUPS_AHEAD
     assert len(list(results)) == 3 * len(BATCHES) - 1
@@ -55,76 +54,49 @@ def test_the_items_are_divided_evenly_by_their_tokens_and_sent_a_few_at_a_time(f
 
 def test_an_error_of_another_replica_is_raised_in_place_of_its_result(folder: Path) -> None:
     first, second = replicas_of(folder, 2)
-    lost = LocalReplica(second, lost_after=1, error=WorkerLostError("killed"))
-    results = ReplicatedChain(first, [lost], group_size=1).stream(StatisticsVisitor, BATCHES)
+    broken = LocalReplica(second, lost_after=2, error=StatisticsError("not finite"))
+    results = shared(first, [broken]).stream(StatisticsVisitor, BATCHES)
     assert len([next(results), next(results)]) == 2
-    with pytest.raises(WorkerLostError):
+    with pytest.raises(StatisticsError):
         list(results)
 
 
-def keys_with_states(chain: Chain, keys: list[int]) -> list[int]:
-    """The keys whose batches of a sweep a chain has; they are removed."""
-    present = []
-    for key in keys:
-        try:
-            chain.on_block(0, Shard.sweep_release, key)
-        except KeyError:
-            continue
-        present.append(key)
-    return present
+@pytest.mark.parametrize("lost_after", [0, 1, 3])
+def test_the_items_of_a_lost_replica_are_computed_by_others(folder: Path, lost_after: int) -> None:
+    first, second, third = replicas_of(folder, 3)
+    expected = [bits(result) for result in first.stream(StatisticsVisitor, BATCHES)]
+    lost = LocalReplica(second, lost_after=lost_after, error=WorkerLostError("killed"))
+    offer = LocalOffer([lost, LocalReplica(third)])
+    results = ReplicatedChain(first, offer, group_size=1).stream(StatisticsVisitor, BATCHES)
+    assert [bits(result) for result in results] == expected
+    assert offer.given_back == [lost]
 
 
-def started(folder: Path, *, n_replicas: int) -> tuple[ReplicatedChain, list[LocalChain], list[int]]:
-    chains = replicas_of(folder, n_replicas)
-    together = replicated(chains)
-    for key, batch in enumerate(BATCHES):
-        together.on_block(0, Shard.sweep_start, key, batch)
-    return together, chains, list(range(len(BATCHES)))
+def test_a_replica_may_join_and_leave_while_items_are_streamed(folder: Path) -> None:
+    first, second, third = replicas_of(folder, 3)
+    batches = BATCHES * 3
+    expected = [bits(result) for result in first.stream(StatisticsVisitor, batches)]
+    leaving, joining = LocalReplica(second), LocalReplica(third)
+    offer = LocalOffer([leaving])
+    results = ReplicatedChain(first, offer, group_size=1).stream(StatisticsVisitor, batches)
+    found = [bits(next(results))]
+    leaving.run_all()
+    offer.offered = [joining]
+    found.append(bits(next(results)))
+    joining.run_all()
+    found += [bits(result) for result in results]
+    assert found == expected
+    assert joining.n_tasks > 5
+    assert (leaving.n_tasks <= 8, offer.given_back) == (True, [leaving])
 
 
-def share(chain: Chain, keys: list[int]) -> tuple[list[int], list[int]]:
-    return list(keys), keys_with_states(chain, list(range(len(BATCHES))))
-
-
-def test_every_replica_gets_the_keys_of_the_batches_that_it_has(folder: Path) -> None:
-    together, _, keys = started(folder, n_replicas=3)
-    shares = together.on_shares(keys, share)
-    assert all(given == present for given, present in shares)
-    assert sorted(key for given, _ in shares for key in given) == keys
-    assert len(shares) == 3
-
-
-def test_a_replica_without_batches_is_not_called(folder: Path) -> None:
-    together, _, keys = started(folder, n_replicas=len(BATCHES) + 2)
-    assert len(together.on_shares(keys, share)) == len(BATCHES)
-
-
-def test_a_method_called_everywhere_reaches_all_replicas_and_returns_the_results_of_one(folder: Path) -> None:
-    together, chains, keys = started(folder, n_replicas=2)
-    assert together.everywhere(Shard.sweep_clear) == [None]
-    assert [keys_with_states(chain, keys) for chain in chains] == [[], []]
-
-
-def n_zeros(chain: Chain, layer: str) -> int:
-    return chain.on_block(1, Shard.prune_block, 1, partial(count_zeros, layer=layer))
-
-
-def count_zeros(weights: dict[str, torch.Tensor], layer: str) -> tuple[dict[str, torch.Tensor], int]:
-    return {}, int((weights[layer] == 0).sum())
-
-
-def test_a_task_for_the_others_does_not_reach_the_replica_that_has_chosen(folder: Path) -> None:
-    chains = replicas_of(folder, 3)
-    together = replicated(chains)
-    assert together.on_others(partial(n_zeros, layer="mlp.c_fc")) == [0, 0]
-    assert chains[0].on_others(partial(n_zeros, layer="mlp.c_fc")) == []
-
-
-def test_an_error_of_a_batch_that_was_sent_without_waiting_is_raised_by_the_next_call(folder: Path) -> None:
+def test_a_method_called_everywhere_is_called_at_replicas_that_join_later(folder: Path) -> None:
     first, second = replicas_of(folder, 2)
-    lost = LocalReplica(second, lost_after=0, error=WorkerLostError("killed"))
-    together = ReplicatedChain(first, [lost], group_size=1)
-    for key, batch in enumerate(BATCHES):
-        together.on_block(0, Shard.sweep_start, key, batch)
-    with pytest.raises(WorkerLostError):
-        together.on_shares(list(range(len(BATCHES))), share)
+    second.everywhere(Shard.set_keep_masks, {(1, "mlp.c_fc"): torch.zeros(64, 16, dtype=torch.bool)})
+    offer = LocalOffer()
+    together = ReplicatedChain(first, offer, group_size=1)
+    assert together.everywhere(Shard.set_keep_masks, None) == [None]
+    expected = [bits(result) for result in together.stream(StatisticsVisitor, BATCHES)]
+    offer.offered = [LocalReplica(second)]
+    assert [bits(result) for result in together.stream(StatisticsVisitor, BATCHES)] == expected
+    assert offer.offered[0].n_tasks > 3

@@ -1,7 +1,7 @@
 """The sequential sweep: compared with a sweep by hand, killed and resumed, with shards and threads."""
 
 import functools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mlprune.errors import WorkerLostError
-from mlprune.models.chain import Chain
+from mlprune.models.chain import Chain, ReplicaOffer
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.visitor import Item, Operation, Result
 from mlprune.models.local_chain import local_chain
@@ -55,11 +55,9 @@ class WatchedChain:
     def everywhere(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
         return self._inner.everywhere(method, *args, **kwargs)
 
-    def on_shares(self, keys: Sequence[Hashable], task: Callable[..., Result]) -> list[Result]:
-        return [task(self, keys)]
-
-    def on_others(self, task: Callable[[Chain], Result]) -> list[Result]:
-        return self._inner.on_others(task)
+    @property
+    def others(self) -> ReplicaOffer | None:
+        return self._inner.others
 
     def blocks_of(self, method: Callable[..., Any]) -> set[int]:
         return {block for called, block in self.calls if called == method}

@@ -1,0 +1,213 @@
+"""The batches of a sequential sweep, divided among replicas that join, leave or are lost while it runs.
+
+Every batch enters the model in the replica that runs the job. Its states move to another replica, and back, at the
+border of two blocks. If a replica is lost, the others compute the states of its batches again.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+
+from torch import Tensor
+
+from mlprune.models.chain import Chain, Pending, advance_to
+from mlprune.models.inference.visitor import Result
+from mlprune.models.messages import SweepStates, TokenBatch
+from mlprune.models.replicas.even_moves import even_moves
+from mlprune.models.replicas.members import Member, Members, Task
+from mlprune.models.shard import Shard
+
+Share = Callable[[Chain, Sequence[Hashable]], Result]
+"""A function of a replica and the keys of batches whose states it has."""
+
+
+class SharedSweep:
+    """The states of a sweep's batches.
+
+    Args:
+        chain: the replica that chooses the masks, which also knows the other replicas.
+        batches: key -> batch.
+    """
+
+    def __init__(self, chain: Chain, batches: Mapping[Hashable, TokenBatch]) -> None:
+        self._chain = chain
+        self._batches = batches
+        self._members = Members(chain.others, [_make_dense])
+        self._own: list[Hashable] = []
+        """Batches whose states are in this replica."""
+        self._lost: list[Hashable] = []
+        """Batches whose states are in no replica."""
+
+    def start(self) -> None:
+        """Make the model dense, embed all batches and divide them among the replicas."""
+        _make_dense(self._chain)
+        for key, batch in self._batches.items():
+            self._chain.on_block(0, Shard.sweep_start, key, batch)
+        self._own = list(self._batches)
+        self._members.update(wait=True)
+
+    def change_replicas(self, block: int) -> None:
+        """Let replicas join and leave before a block runs, and divide the batches evenly."""
+        self._members.update()
+        for member in self._members.leaving():
+            states = self._release(member, member.keys, block=block)
+            if member in self._members.joined:
+                self._accept(None, states, block=block)
+                self._members.release(member)
+        self._even_out(block)
+        self._recover(block)
+
+    def observe(self, block: int, *, with_products: bool) -> None:
+        """Observe all batches and collect the sums in the shard that prunes the block; see `Shard.sweep_observe`.
+
+        If a replica is lost, the block is observed again.
+
+        Args:
+            with_products: products of one replica are not added to those of another one, whatever their order.
+        """
+        own = partial(_observe_share, block=block, with_products=with_products)
+        while True:
+            sums = self._on_shares(partial(_observe_and_take, block=block), own=own)
+            if not self._lost:
+                break
+            self._recover(block)
+        for of_replica in sums:
+            self._chain.on_block(block, Shard.sweep_add_sums, of_replica)
+
+    def apply_elsewhere(self, task: Task) -> None:
+        """Let the other replicas, and those that join later, apply the masks of a block that was pruned in this one."""
+        self._members.begin_everywhere(task)
+
+    def advance(self, block: int) -> None:
+        """Run a block with its current weights and move the states after it to the shard of the next block."""
+        share = partial(_advance_share, block=block)
+        self._on_shares(share, own=share)
+        self._recover(block + 1)
+
+    def clear(self) -> None:
+        """Drop the states in this replica; the others drop theirs when they are given back."""
+        self._chain.everywhere(Shard.sweep_clear)
+
+    def _on_shares(
+        self,
+        share: Share[Result],
+        *,
+        own: Share[None],
+        shares: Mapping[Member | None, Sequence[Hashable]] | None = None,
+    ) -> list[Result]:
+        """Call functions with the batches of each replica, at the same time.
+
+        Args:
+            share: for other replicas, if they have batches.
+            own: for this replica.
+            shares: keys of each replica, None for this one; by default all that it has.
+        Returns: results of the other replicas that were not lost.
+        """
+        keys_of = shares or {None: self._own, **{member: member.keys for member in self._members.joined}}
+        begun = [
+            (member, member.replica.begin(partial(_run_share, share=share, keys=tuple(keys))))
+            for member, keys in keys_of.items()
+            if member is not None and keys
+        ]
+        own(self._chain, keys_of.get(None, ()))
+        return [result for member, pending in begun for result in self._try_result(member, pending)]
+
+    def _try_result(self, member: Member, pending: Pending[Result]) -> Sequence[Result]:
+        """Return the result as the only element, or nothing if the replica was lost."""
+        results = self._members.try_result(member, pending)
+        if not results:
+            self._lost += member.keys
+            member.keys = []
+        return results
+
+    def _recover(self, block: int) -> None:
+        """Compute states before a block again if their replica was lost, through the pruned blocks before it."""
+        while self._lost:
+            holders = [None, *self._members.joined]
+            loads = [self._n_tokens(self._keys_of(holder)) for holder in holders]
+            shares: dict[Member | None, list[Hashable]] = {holder: [] for holder in holders}
+            for key in self._lost:
+                index = loads.index(min(loads))
+                loads[index] += self._batches[key].n_computed
+                shares[holders[index]].append(key)
+                self._keys_of(holders[index]).append(key)
+            batches, self._lost = {key: self._batches[key] for key in self._lost}, []
+            share = partial(_restart_share, batches=batches, block=block)
+            self._on_shares(share, own=share, shares=shares)
+
+    def _even_out(self, block: int) -> None:
+        """Move batches before a block between replicas."""
+        holders = [None, *self._members.joined]
+        held = [{key: self._batches[key].n_computed for key in self._keys_of(holder)} for holder in holders]
+        for (source, target), keys in even_moves(held).items():
+            self._accept(holders[target], self._release(holders[source], keys, block=block), block=block)
+
+    def _keys_of(self, holder: Member | None) -> list[Hashable]:
+        return self._own if holder is None else holder.keys
+
+    def _n_tokens(self, keys: Sequence[Hashable]) -> int:
+        return sum(self._batches[key].n_computed for key in keys)
+
+    def _release(
+        self, holder: Member | None, keys: Sequence[Hashable], *, block: int
+    ) -> Mapping[Hashable, SweepStates]:
+        """Take states before a block from a replica; nothing if it was lost."""
+        task = partial(_release_states, keys=tuple(keys), block=block)
+        if holder is None:
+            states = task(self._chain)
+        else:
+            states = dict(*(of_member.items() for of_member in self._try_result(holder, holder.replica.begin(task))))
+        self._keys_of(holder)[:] = [key for key in self._keys_of(holder) if key not in states]
+        return states
+
+    def _accept(self, holder: Member | None, states: Mapping[Hashable, SweepStates], *, block: int) -> None:
+        """Give states before a block to a replica."""
+        task = partial(_accept_states, states=states, block=block)
+        if holder is None:
+            task(self._chain)
+        else:
+            holder.begin(task)
+        self._keys_of(holder).extend(states)
+
+
+# Functions of a chain that are sent to other replicas
+
+
+def _make_dense(chain: Chain) -> None:
+    chain.everywhere(Shard.set_keep_masks, None)
+    chain.everywhere(Shard.sweep_clear)
+
+
+def _run_share(chain: Chain, *, share: Share[Result], keys: Sequence[Hashable]) -> Result:
+    return share(chain, keys)
+
+
+def _observe_share(chain: Chain, keys: Sequence[Hashable], *, block: int, with_products: bool = False) -> None:
+    chain.on_block(block, Shard.sweep_observe, block, keys, with_products=with_products)
+
+
+def _observe_and_take(chain: Chain, keys: Sequence[Hashable], *, block: int) -> Mapping[Hashable, Mapping[str, Tensor]]:
+    _observe_share(chain, keys, block=block)
+    return chain.on_block(block, Shard.sweep_take_sums)
+
+
+def _advance_share(chain: Chain, keys: Sequence[Hashable], *, block: int) -> None:
+    chain.on_block(block, Shard.sweep_advance, block, keys)
+    advance_to(chain, block + 1, keys)
+
+
+def _restart_share(
+    chain: Chain, keys: Sequence[Hashable], *, batches: Mapping[Hashable, TokenBatch], block: int
+) -> None:
+    for key in keys:
+        chain.on_block(0, Shard.sweep_start, key, batches[key])
+    for earlier in range(block):
+        _advance_share(chain, keys, block=earlier)
+
+
+def _release_states(chain: Chain, *, keys: Sequence[Hashable], block: int) -> Mapping[Hashable, SweepStates]:
+    return {key: chain.on_block(block, Shard.sweep_release, key) for key in keys}
+
+
+def _accept_states(chain: Chain, *, states: Mapping[Hashable, SweepStates], block: int) -> None:
+    for key, batch in states.items():
+        chain.on_block(block, Shard.sweep_accept, key, batch)
