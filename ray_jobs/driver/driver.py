@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
@@ -21,7 +20,7 @@ from ray_jobs.driver.catalog_sync import CatalogSync
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import RunLog
 from ray_jobs.driver.run_state import RunResult, RunState
-from ray_jobs.workers.pool_change import PoolChange
+from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.out_of_memory import advice, memory_level
 from ray_jobs.workers.worker import Outcome
@@ -30,39 +29,6 @@ logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
 """Time between two checks of a job that another run has claimed."""
-
-
-class Workers(Protocol):
-    """A pool that runs jobs, in this process or on Ray."""
-
-    @property
-    def problem(self) -> str | None:
-        """Why no further job can be run: no worker is left. None otherwise."""
-
-    def free(self) -> int:
-        """Return the free capacity. Jobs can be submitted as long as their sizes together do not exceed it."""
-
-    def size(self, job: Job) -> int:
-        """Return the part of the capacity that a job uses: 1, or more if it runs a model of several shards."""
-
-    def spare(self, n_jobs: int) -> int:
-        """Return how many workers remain free after some jobs are submitted; may wait for workers that are starting."""
-
-    def submit(self, job: Job, *, n_helpers: int = 0) -> None:
-        """Start a job on a free worker.
-
-        Args:
-            n_helpers: number of further free workers that share the job.
-        """
-
-    def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
-        """Wait until a job has ended or the time is over; return the jobs that have ended, with their outcomes."""
-
-    def take_changes(self) -> list[PoolChange]:
-        """Return the changes of the number of workers since the last call."""
-
-    def close(self) -> None:
-        """End all workers."""
 
 
 class Driver:
@@ -116,10 +82,10 @@ class Driver:
 
     def _run(self, state: RunState) -> None:
         """Submit and collect jobs until none can be run any more."""
-        while state.waiting or state.n_running:
+        while state.waiting or state.running:
             n_waiting = len(state.waiting)
             self._submit_ready(state)
-            if state.n_running:
+            if state.running:
                 self._collect(state)
             elif self._workers.problem:
                 break
@@ -139,8 +105,12 @@ class Driver:
         n_spare = self._workers.spare(len(jobs)) if shareable else 0
         n_helpers = {job.makes[-1]: len(range(n, n_spare, len(shareable))) for n, job in enumerate(shareable)}
         for job in jobs:
-            state.note_submitted(job, n_helpers=n_helpers.get(job.makes[-1], 0))
+            state.note_submitted(job)
             self._workers.submit(job, n_helpers=n_helpers.get(job.makes[-1], 0))
+        if n_ready := state.n_ready():
+            self._workers.recall(n_ready)
+        else:
+            self._workers.share(state.shareable(state.running.values()))
 
     def _take_ready(self, state: RunState, n_free: int) -> list[Job]:
         """Take jobs that can be submitted, in order.
@@ -206,7 +176,7 @@ class Driver:
         """Settle finished jobs. Idle workers may get jobs of other runs, so claims are then checked regularly."""
         can_take_over = bool(state.check_claim_at) and self._workers.free() > 0
         for job, outcome in self._workers.wait(timeout_s=POLL_INTERVAL_S) if can_take_over else self._workers.wait():
-            state.n_running -= 1
+            del state.running[job.makes[-1]]
             self._settle(state, job, outcome)
 
     def _settle(self, state: RunState, job: Job, outcome: Outcome) -> None:

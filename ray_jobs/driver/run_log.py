@@ -21,7 +21,7 @@ from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import Environment, environment_file, this_environment
-from ray_jobs.workers.pool_change import PoolChange
+from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.out_of_memory import memory_level
 from ray_jobs.workers.worker import Outcome

@@ -22,12 +22,13 @@ from mlprune.store.succession import quarantined_copies
 from ray_jobs.driver.capacity_checks import format_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
-from ray_jobs.driver.driver import Driver, Workers
+from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunResult, RunSummary, format_summary, next_commands
 from ray_jobs.driver.workplace import machines, open_workers
+from ray_jobs.workers.pool_interface import Workers
 
 logger = logging.getLogger(__name__)
 

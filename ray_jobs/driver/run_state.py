@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mlprune.recipe import Recipe
@@ -14,10 +14,6 @@ DONE, SOME_FAILED = 0, 3
 """Exit codes; 1 is an unexpected error, 2 bad input."""
 MAX_ATTEMPTS = 3
 """Attempts of a job with transient failures; attempts that continue with less memory are not counted."""
-MAX_SHARED_FAILURES = 10
-"""Transient failures of a job while several workers shared it; after that, one worker runs it. Each worker that is lost
-is one failure, so there may be more than of a job that one worker runs.
-"""
 
 
 @dataclass
@@ -28,14 +24,11 @@ class RunState:
     done: set[RecordKey] = field(default_factory=set)
     """Records that exist."""
     failed: list[tuple[Job, Failure]] = field(default_factory=list)
-    n_running: int = 0
+    running: dict[RecordKey, Job] = field(default_factory=dict)
+    """Jobs that workers run; the key is the last record that a job makes."""
     n_attempts: Counter[RecordKey] = field(default_factory=Counter)
     n_transient_failures: Counter[RecordKey] = field(default_factory=Counter)
     """Transient failures per job, except those that continue with less memory."""
-    shared: set[RecordKey] = field(default_factory=set)
-    """Jobs that several workers shared in their last attempt."""
-    n_shared_failures: Counter[RecordKey] = field(default_factory=Counter)
-    """Transient failures per job while several workers shared it."""
     check_claim_at: dict[RecordKey, float] = field(default_factory=dict)
     """Job claimed by another run -> when to check its claim again, on the monotonic clock."""
     n_elsewhere: int = 0
@@ -45,20 +38,25 @@ class RunState:
         """Return whether all records that a job needs exist."""
         return all(key in self.done for key in job.needs)
 
-    def shareable(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return those of the next jobs that idle workers may share; none if a further job is ready for them."""
-        if any(self.is_ready(job) and job.makes[-1] not in self.check_claim_at for job in self.waiting):
-            return []
-        return [
-            job for job in jobs if job.shares_replicas and self.n_shared_failures[job.makes[-1]] < MAX_SHARED_FAILURES
-        ]
+    def n_ready(self) -> int:
+        """Return how many waiting jobs could run now if there were workers for them."""
+        return sum(self.is_ready(job) and job.makes[-1] not in self.check_claim_at for job in self.waiting)
 
-    def note_submitted(self, job: Job, *, n_helpers: int) -> None:
-        """Note that a job was given to a worker, and to others that help it."""
-        self.n_running += 1
-        self.shared.discard(job.makes[-1])
-        if n_helpers:
-            self.shared.add(job.makes[-1])
+    def shareable(self, jobs: Iterable[Job]) -> list[Job]:
+        """Return those of some jobs that idle workers may share; none if a further job is ready for them.
+
+        One worker alone runs the last attempt of a job.
+        """
+        if self.n_ready():
+            return []
+        return [job for job in jobs if job.shares_replicas and self._n_failures(job) < MAX_ATTEMPTS - 1]
+
+    def _n_failures(self, job: Job) -> int:
+        return self.n_transient_failures[job.makes[-1]]
+
+    def note_submitted(self, job: Job) -> None:
+        """Note that a job was given to a worker."""
+        self.running[job.makes[-1]] = job
 
     def mark_done(self, keys: Iterable[RecordKey]) -> None:
         """Note that records exist."""
@@ -76,9 +74,6 @@ class RunState:
         if failure.is_memory and (job.saves_memory or less):
             return less
         key = job.makes[-1]
-        if key in self.shared and failure.is_transient:
-            self.n_shared_failures[key] += 1
-            return job
         self.n_transient_failures[key] += 1
         return job if failure.is_transient and self.n_transient_failures[key] < MAX_ATTEMPTS else None
 

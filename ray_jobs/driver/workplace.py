@@ -15,8 +15,8 @@ from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool
-from ray_jobs.driver.driver import Workers
 from ray_jobs.workers.node_resources import local_node
+from ray_jobs.workers.pool_interface import Workers
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 The driver imports this module, too. The code of models, which takes seconds to import, is imported by the actors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Concatenate
+from typing import TYPE_CHECKING, Concatenate, TypeVar
 
 import ray
 from ray.actor import ActorClass, ActorHandle
@@ -18,11 +18,22 @@ from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.nodes.model_files import ModelFiles, require_here
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.resource_usage import PeakMemory
+from ray_jobs.workers.sharing.offers import Offers
 from ray_jobs.workers.sharing.ray_replica import JobReplicas
 from ray_jobs.workers.worker import Outcome, Worker, free_memory, worker_name
 
 if TYPE_CHECKING:
     from mlprune.models.shard import Shard
+
+Method = TypeVar("Method", bound=Callable[..., object])
+SHARING = "sharing"
+"""Group of the methods that two threads of a worker call while a job runs in another one."""
+
+
+def _while_a_job_runs(method: Method) -> Method:
+    """Let a method of an actor be called while a job runs."""
+    in_group: Method = ray.method(concurrency_group=SHARING)(method)
+    return in_group
 
 
 class NodeActor:
@@ -112,6 +123,7 @@ class WorkerActor(NodeActor):
         self._pool = pool
         self._shards = tuple(shards)
         self._peak: PeakMemory | None = None
+        self._offers: Offers[ActorHandle] = Offers()
         self._worker = Worker(
             store_uri,
             self._load,
@@ -123,22 +135,41 @@ class WorkerActor(NodeActor):
         if not shards:
             warm_up(model)
 
-    def run(self, job: Job, helpers: Sequence[ActorHandle] = ()) -> Outcome:
+    def run(self, job: Job, helpers: Mapping[str, ActorHandle] | None = None, number: int = 0) -> Outcome:
         """Run a job; its peak memory is that of the largest process that worked on it.
 
         Args:
-            helpers: idle workers that share the job.
+            helpers: name -> idle worker that shares the job.
+            number: of a job that workers can share; see `Offers`.
         """
         self._reset_peaks()
-        join = JobReplicas(helpers, job, self._pool).join if helpers else None
-        outcome = self._worker.run(job, join)
+        if not number:
+            return self._run(job, None)
+        self._offers.begin(number, helpers or {})
         try:
-            peaks = ray.get([helper.peak_gib.remote() for helper in helpers])
+            return self._run(job, JobReplicas(self._offers, job, self._pool))
+        finally:
+            self._offers.end()
+
+    def _run(self, job: Job, replicas: JobReplicas | None) -> Outcome:
+        outcome = self._worker.run(job, replicas.join if replicas else None)
+        try:
+            peaks: list[float] = ray.get(replicas.peaks()) if replicas else []
             if job.needs_chain:
                 peaks += ray.get([shard.peak_gib.remote() for shard in self._shards])
-        except RayError:  # a shard or a helper was lost; the outcome already reports it
+        except RayError:  # a shard or a helper was lost
             return outcome
         return replace(outcome, peak_memory_gib=round(max([outcome.peak_memory_gib, *peaks]), 3))
+
+    @_while_a_job_runs
+    def offer(self, number: int, helpers: Mapping[str, ActorHandle]) -> None:
+        """Replace the workers that are offered to a job which may run at this moment."""
+        self._offers.offer(number, helpers)
+
+    @_while_a_job_runs
+    def given_back(self, number: int) -> tuple[str, ...]:
+        """Wait until a job gives back workers, and return their names; return none when it has ended."""
+        return self._offers.wait_given_back(number)
 
     def help(self, model: ModelRef | None, offload_level: int, task: "Callable[[Chain], Result]") -> "Result":
         """Run a task of a job that another worker runs."""
@@ -185,5 +216,5 @@ def _load_nothing(_: ModelRef | None, *, offload_level: int) -> Chain:
 
 
 def actor_class(plain: type) -> ActorClass:
-    """Convert a plain class to a class of Ray actors."""
-    return ray.remote(plain)
+    """Convert a plain class to a class of Ray actors. Methods of the group `SHARING` are called while a job runs."""
+    return ray.remote(concurrency_groups={SHARING: 2})(plain)

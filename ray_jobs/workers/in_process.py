@@ -1,12 +1,13 @@
 """Workers in this process: one job at a time on all cores, without Ray (`--address none`)."""
 
 import time
+from collections.abc import Iterable
 
 from mlprune.models.chain import Chain
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.model_loading import load_model
-from ray_jobs.workers.pool_change import PoolChange
+from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.worker_health import WorkerHealth
 from ray_jobs.workers.worker import Outcome, Worker, worker_name
 
@@ -65,6 +66,12 @@ class InProcessWorkers:
         else:
             is_broken = outcome.failure.worker_fault != "busy device"
             self._health.failed(0, outcome.failure, is_final=is_broken)
+
+    def share(self, jobs: Iterable[Job]) -> None:
+        """Do nothing: no other worker can share a job."""
+
+    def recall(self, n_jobs: int) -> None:
+        """Do nothing: no worker shares a job."""
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Return the finished job without waiting."""

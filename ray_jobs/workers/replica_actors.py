@@ -4,7 +4,7 @@ A job that runs the model is coordinated by the worker and uses all shards. Jobs
 orderings of blocks, run on the shards, one on each, preferably on the shard that has the block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import ray
@@ -37,6 +37,7 @@ class ReplicaActors:
         self, store_uri: str, model: ModelRef, pool: Pool, files: Files = (), *, number: int, name: str
     ) -> None:
         self.number = number
+        self.name = name
         self.node_ids: set[str] = set()
         """Nodes of the actors that have started."""
         self._spans = plan_spans(model.n_blocks, min(pool.n_shards, model.n_blocks))
@@ -74,27 +75,39 @@ class ReplicaActors:
         """Number of shards that no job uses."""
         return len(self._free())
 
-    def start(self, job: Job, helpers: Sequence["ReplicaActors"] = ()) -> ObjectRef:
+    def start(self, job: Job, helpers: Iterable["ReplicaActors"] = (), *, number: int = 0) -> ObjectRef:
         """Start a job and return the reference of its outcome. A job that runs the model waits for other jobs.
 
         Args:
             helpers: idle replicas that share the job.
+            number: of a job that other replicas can share; 0 for other jobs.
         """
         reference: ObjectRef
         if job.needs_chain or not self._shards:
-            reference = self._worker.run.remote(job, tuple(helper._worker for helper in helpers))
+            reference = self._worker.run.remote(job, _workers(helpers), number)
             self._slots[reference] = self._all_slots()
         else:
             shard = self._best_shard(job)
             reference = self._shards[shard].run.remote(job)
             self._slots[reference] = frozenset({shard})
-        for helper in helpers:
-            helper._slots[reference] = helper._all_slots()
         return reference
 
     def finish(self, reference: ObjectRef) -> None:
         """Free the shards that were used until a reference became available."""
         del self._slots[reference]
+
+    def offer(self, number: int, helpers: Iterable["ReplicaActors"]) -> None:
+        """Replace the replicas that are offered to a job of this replica."""
+        self._worker.offer.remote(number, _workers(helpers))
+
+    def given_back(self, number: int) -> ObjectRef:
+        """Return the reference of the names of replicas that a job of this replica gives back; none when it ends."""
+        reference: ObjectRef = self._worker.given_back.remote(number)
+        return reference
+
+    def help(self, reference: ObjectRef) -> None:
+        """Be used by another replica until it gives this one back, at the latest when a reference is available."""
+        self._slots[reference] = self._all_slots()
 
     def stop_helping(self, reference: ObjectRef) -> ObjectRef:
         """Drop the states of another replica's job; the replica is used until the returned reference is available."""
@@ -127,3 +140,8 @@ class ReplicaActors:
         free = self._free()
         owner = None if job.reads_block is None else shard_of(self._spans, job.reads_block)
         return owner if owner in free else free[0]
+
+
+def _workers(replicas: Iterable[ReplicaActors]) -> dict[str, ActorHandle]:
+    """Return name -> worker of replicas."""
+    return {replica.name: replica._worker for replica in replicas}

@@ -194,6 +194,7 @@ class Worker:
 
     def set_threads(self, *, needs_chain: bool) -> None:
         """Set the number of pieces that run at the same time, for jobs that run the model or that do not."""
+        torch.set_num_threads(1)  # the thread of an actor that runs the job may not be the one that started
         if n_threads() != (threads := self._threads[needs_chain]):
             set_worker_threads(threads)
 

@@ -174,8 +174,7 @@ def test_a_sweep_that_loses_a_worker_that_shares_it_gives_the_same_records(
     gate.open()
     run.finish()
     assert len(sharing) == 1
-    lost = [row for row in attempts(store) if row["status"] == "lost"]
-    assert [(row["step"], row["error"]) for row in lost] == [("sweep", "WorkerLostError")]
+    assert {row["status"] for row in attempts(store)} == {"done"}
     assert results(store) == results(expected.store)
 
 

@@ -14,7 +14,7 @@ from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room
 from mlprune.plan.pool import Pool
 from mlprune.timestamps import timestamp
 from ray_jobs.workers.nodes.node_list import ClusterNode
-from ray_jobs.workers.pool_change import PoolChange
+from ray_jobs.workers.pool_interface import PoolChange
 
 logger = logging.getLogger(__name__)
 

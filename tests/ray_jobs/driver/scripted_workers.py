@@ -1,11 +1,11 @@
 """Jobs that are only names, and workers whose outcomes a function decides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mlprune.steps.job import Job, ModelJob, ModelRef, RecordKey
-from ray_jobs.workers.pool_change import PoolChange
+from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.worker import Outcome
 from tests.stub_jobs import StubJob
@@ -60,6 +60,9 @@ class ScriptedWorkers:
         self.helpers: list[int] = []
         """Number of workers that shared each submitted job."""
         self.timeouts: list[float | None] = []
+        self.shared: list[list[str]] = []
+        """Running jobs that idle workers were given to, after each submission."""
+        self.recalled: list[int] = []
         self.most_at_once = 0
         self.problem: str | None = None
         self.changes: list[PoolChange] = []
@@ -80,6 +83,12 @@ class ScriptedWorkers:
         self._running.append(job)
         self.submitted.append(job.makes[0][1])
         self.most_at_once = max(self.most_at_once, len(self._running))
+
+    def share(self, jobs: Iterable[Job]) -> None:
+        self.shared.append([job.makes[0][1] for job in jobs])
+
+    def recall(self, n_jobs: int) -> None:
+        self.recalled.append(n_jobs)
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         self.timeouts.append(timeout_s)

@@ -18,8 +18,8 @@ from mlprune.store.store import Store
 from ray_jobs.driver import driver as driver_module
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
-from ray_jobs.driver.run_state import MAX_ATTEMPTS, MAX_SHARED_FAILURES, RunResult
-from ray_jobs.workers.pool_change import PoolChange
+from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunResult
+from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
 
@@ -292,11 +292,26 @@ def test_no_job_is_shared_while_another_one_is_ready(store: Store) -> None:
     assert dict(zip(workers.submitted, workers.helpers, strict=True)) == {"a": 0, "b": 0, "c": 0, "d": 1}
 
 
-def test_a_job_that_loses_its_helpers_is_retried_more_often_and_finally_not_shared(store: Store) -> None:
+def test_the_last_attempt_of_a_job_is_not_shared(store: Store) -> None:
     workers = ScriptedWorkers(lambda *_: LOST)
     result = run([ShareableJob("a")], workers, store)
-    assert workers.helpers == [1] * MAX_SHARED_FAILURES + [0] * MAX_ATTEMPTS
+    assert workers.helpers == [1, 1, 0]
     assert len(result.failed) == 1
+
+
+def test_running_jobs_are_shared_when_no_other_job_is_ready(store: Store) -> None:
+    workers = ScriptedWorkers(capacity=2)
+    run([ShareableJob("a"), NamedJob("b"), NamedJob("c", ("b",))], workers, store)
+    assert workers.shared == [["a"], [], []]
+    assert workers.recalled == []
+
+
+def test_workers_are_taken_back_for_jobs_that_become_ready(store: Store) -> None:
+    workers = ScriptedWorkers(capacity=2)
+    run([NamedJob("a"), ShareableJob("b"), NamedJob("c", ("a",)), NamedJob("d", ("a",))], workers, store)
+    assert workers.submitted == ["a", "b", "c", "d"]
+    assert workers.recalled == [1]
+    assert workers.shared[0] == ["b"]
 
 
 def test_changes_of_the_number_of_workers_are_in_the_log_of_the_run(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from ray.exceptions import RayError
@@ -9,11 +10,21 @@ from ray.exceptions import RayError
 from ray_jobs.workers import ray_failures, ray_pool, replica_actors
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.sharing import lending
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD
 from tests.stub_jobs import StubJob
 
 FAULT = Failure("DeviceError", "broken", True, False, worker_fault="broken device")
+
+
+@dataclass(frozen=True)
+class SharedJob(StubJob):
+    """A job that workers can share."""
+
+    step: ClassVar[str] = "sweep"
+    needs_chain: ClassVar[bool] = True
+    shares_replicas: ClassVar[bool] = True
 
 
 @dataclass(eq=False)
@@ -22,6 +33,7 @@ class FakeActor:
 
     references: dict[str, object] = field(default_factory=dict)
     jobs: list[tuple[object, ...]] = field(default_factory=list)
+    offers: list[tuple[int, dict[str, "FakeActor"]]] = field(default_factory=list)
 
     def __getattr__(self, name: str) -> SimpleNamespace:
         return SimpleNamespace(remote=lambda *args: self.call(name, args))
@@ -29,6 +41,8 @@ class FakeActor:
     def call(self, name: str, args: tuple[object, ...]) -> object:
         if name == "run":
             self.jobs.append(args)
+        elif name == "offer":
+            self.offers.append(args)  # type: ignore[arg-type]
         self.references[name] = object()
         return self.references[name]
 
@@ -74,6 +88,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     monkeypatch.setattr(ray_pool, "ray", made)
     monkeypatch.setattr(ray_failures, "ray", made)
     monkeypatch.setattr(replica_actors, "ray", made)
+    monkeypatch.setattr(lending, "ray", made)
     monkeypatch.setattr(replica_actors, "actor_class", lambda _: made)
     return made
 
@@ -94,8 +109,8 @@ def done(failure: Failure | None = None) -> Outcome:
 def test_helpers_get_no_job_until_the_shared_job_has_ended_and_they_have_dropped_its_states(fake: FakeRay) -> None:
     workers = started(fake, 3)
     first, second, third = fake.actors
-    workers.submit(StubJob(), n_helpers=2)
-    assert first.jobs == [(StubJob(), (second, third))]
+    workers.submit(SharedJob(), n_helpers=2)
+    assert first.jobs == [(SharedJob(), {"worker-1, start 1": second, "worker-2, start 1": third}, 1)]
     assert workers.free() == 0
     fake.finish(first, "run", done())
     assert len(workers.wait()) == 1
@@ -113,7 +128,7 @@ def test_helpers_get_no_job_until_the_shared_job_has_ended_and_they_have_dropped
 def test_a_helper_that_cannot_go_on_is_replaced(fake: FakeRay, value: object, n_started: int) -> None:
     workers = started(fake, 2)
     first, second = fake.actors
-    workers.submit(StubJob(), n_helpers=1)
+    workers.submit(SharedJob(), n_helpers=1)
     fake.finish(first, "run", done())
     workers.wait()
     fake.finish(second, "stop_helping", value)
@@ -126,7 +141,7 @@ def test_a_helper_that_cannot_go_on_is_replaced(fake: FakeRay, value: object, n_
 def test_helpers_of_a_worker_that_died_are_free_again(fake: FakeRay) -> None:
     workers = started(fake, 2)
     first, second = fake.actors
-    workers.submit(StubJob(), n_helpers=1)
+    workers.submit(SharedJob(), n_helpers=1)
     fake.finish(first, "run", RayError("died"))
     ((_, outcome),) = workers.wait()
     assert outcome.failure is not None
@@ -152,6 +167,73 @@ def test_a_shared_job_waits_once_for_workers_that_are_starting(fake: FakeRay) ->
 
 def test_closing_the_pool_kills_workers_that_help(fake: FakeRay) -> None:
     workers = started(fake, 2)
-    workers.submit(StubJob(), n_helpers=1)
+    workers.submit(SharedJob(), n_helpers=1)
     workers.close()
     assert sorted(map(id, fake.killed)) == sorted(map(id, fake.actors))
+
+
+def offered(actor: FakeActor) -> list[FakeActor]:
+    """The workers that are offered to the job of an actor."""
+    _, helpers = actor.offers[-1]
+    return list(helpers.values())
+
+
+def test_idle_workers_join_a_running_job(fake: FakeRay) -> None:
+    workers = started(fake, 3)
+    first, second, third = fake.actors
+    workers.submit(SharedJob())
+    workers.submit(StubJob())
+    busy = second if second.jobs else third
+    assert workers.free() == 1
+    workers.share([StubJob()])
+    assert workers.free() == 1
+    workers.share([SharedJob()])
+    assert offered(first) == [third if busy is second else second]
+    assert workers.free() == 0
+    fake.finish(first, "run", done())
+    workers.wait()
+    assert workers.free() == 1
+
+
+def test_workers_are_taken_back_when_the_job_gives_them_back(fake: FakeRay) -> None:
+    workers = started(fake, 3)
+    first, second, third = fake.actors
+    workers.submit(SharedJob(), n_helpers=2)
+    workers.recall(1)
+    workers.recall(1)
+    assert [offered(first), len(first.offers)] == [[second], 1]
+    fake.finish(first, "given_back", ("worker-2, start 1",))
+    assert workers.wait() == []
+    assert workers.free() == 0
+    fake.finish(third, "stop_helping")
+    assert workers.wait() == []
+    assert workers.free() == 1
+    fake.finish(first, "run", done())
+    fake.finish(first, "given_back", ())
+    workers.wait()
+    fake.finish(second, "stop_helping")
+    workers.wait()
+    assert workers.free() == 3
+
+
+def test_a_worker_that_a_job_has_lost_is_replaced_and_shares_it_again(fake: FakeRay) -> None:
+    workers = started(fake, 2)
+    first, second = fake.actors
+    workers.submit(SharedJob(), n_helpers=1)
+    fake.finish(first, "given_back", ("worker-1, start 1",))
+    workers.wait()
+    fake.finish(second, "stop_helping", RayError("died"))
+    workers.wait()
+    workers.free()
+    assert (len(fake.actors), fake.killed) == (3, [second])
+    fake.finish(fake.actors[2], "node_id", "node")
+    workers.wait()
+    workers.share([SharedJob()])
+    assert offered(first) == [fake.actors[2]]
+
+
+def test_no_worker_is_taken_back_from_jobs_that_are_not_shared(fake: FakeRay) -> None:
+    workers = started(fake, 2)
+    workers.submit(SharedJob())
+    workers.recall(2)
+    assert fake.actors[0].offers == []
