@@ -12,7 +12,7 @@ from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.budget import group_limit
 from mlprune.models.placement.memory_estimate import Footprint, footprint
-from mlprune.plan.job_costs import costs_of, makespan
+from mlprune.plan.job_costs import costs_of, makespan, most_passes
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.plan import Plan
 from mlprune.plan.pool import Pool
@@ -105,7 +105,7 @@ def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration:
     pipelined = [cost for cost in needs.costs if cost.step != "sweep"]
     depth = min(pool.n_shards, pool.groups_in_flight)
     flops = makespan(sweeps, pool.n_workers) + makespan(pipelined, pool.n_workers) / depth
-    n_passes = makespan(needs.costs, pool.n_workers, of=lambda cost: cost.n_passes)
+    n_passes = most_passes(needs.costs, pool.n_workers)
     n_read = sum(needs.sizes.blocks) * n_passes if pool.is_offloaded else 0.0
     return Duration(flops / (rates.flops * pool.parallel_products), n_read / rates.read_bytes)
 

@@ -1,6 +1,7 @@
 """Costs of the jobs of a plan together: their peak memory, and their makespan on several workers."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlprune.models.placement.memory_estimate import Footprint, footprint
@@ -18,7 +19,12 @@ def costs_of(plan: Plan, sizes: Footprint, jobs: Iterable[Job]) -> list[JobCost]
     """
     sets = set_sizes(plan.jobs)
     other_sizes = {model: footprint(Path(model.path), model.dtype) for model in plan.models if model != plan.model}
-    return [job.cost(other_sizes.get(job.chain_model or plan.model, sizes), sets) for job in jobs]
+
+    def cost_of(job: Job) -> JobCost:
+        cost = job.cost(other_sizes.get(job.chain_model or plan.model, sizes), sets)
+        return replace(cost, is_shared=True) if job.shares_replicas else cost
+
+    return [cost_of(job) for job in jobs]
 
 
 def peak_bytes(costs: Iterable[JobCost], n_threads: int, *, model_threads: int | None = None) -> int:
@@ -48,18 +54,31 @@ def peak_device_bytes(costs: Iterable[JobCost], model_threads: int) -> int:
     return max((cost.device_bytes(model_threads) for cost in costs if cost.runs_model), default=0)
 
 
-def flops_of(cost: JobCost) -> float:
-    """Floating-point operations of a job."""
-    return cost.flops
+def makespan(costs: Sequence[JobCost], n_workers: int) -> float:
+    """Floating-point operations of the busiest worker, summed over the steps.
 
-
-def makespan(costs: Sequence[JobCost], n_workers: int, of: Callable[[JobCost], float] = flops_of) -> float:
-    """The load of the busiest worker, summed over the steps: workers share the jobs of each step.
-
-    Args:
-        of: the load of a job.
+    Workers divide the jobs of each step. A job that they share is divided, too, so the result is a lower bound: the
+    parts are whole batches.
     """
-    by_step: dict[str, list[float]] = {}
+    return _most_loaded(costs, n_workers, of=lambda cost: cost.flops, is_divided=lambda cost: cost.is_shared)
+
+
+def most_passes(costs: Sequence[JobCost], n_workers: int) -> float:
+    """Passes over all weights of the busiest worker; every worker that shares a job reads all weights."""
+    return _most_loaded(costs, n_workers, of=lambda cost: cost.n_passes, is_divided=lambda _: False)
+
+
+def _most_loaded(
+    costs: Sequence[JobCost],
+    n_workers: int,
+    *,
+    of: Callable[[JobCost], float],
+    is_divided: Callable[[JobCost], bool],
+) -> float:
+    total: dict[str, float] = {}
+    largest: dict[str, float] = {}
     for cost in costs:
-        by_step.setdefault(cost.step, []).append(of(cost))
-    return sum(max(sum(loads) / n_workers, *loads) for loads in by_step.values())
+        load = of(cost)
+        total[cost.step] = total.get(cost.step, 0.0) + load
+        largest[cost.step] = max(largest.get(cost.step, 0.0), 0.0 if is_divided(cost) else load)
+    return sum(max(total[step] / n_workers, largest[step]) for step in total)

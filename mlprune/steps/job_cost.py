@@ -57,6 +57,8 @@ class JobCost:
     runs_model: bool = False
     """Whether the job runs the model and so needs its memory in every process of the chain; otherwise in
     one of them."""
+    is_shared: bool = False
+    """Whether idle replicas compute a part of the job."""
 
     def memory_bytes(self, n_threads: int) -> int:
         """Memory in addition to the process and the weights, if the model is in main memory."""

@@ -5,8 +5,8 @@ too many failures in a row it is not used any more.
 
 A worker gets jobs as soon as its actor runs. Idle workers share a job of another one until it has ended or further jobs
 need them. If the cluster has no room for a worker, because a node is lost or others use it, that worker waits and the
-others continue. A run without any worker waits up to an hour. Workers are added when nodes join; those on a node that is
-about to leave get no further jobs.
+others continue. A run without any worker waits up to an hour. Workers are added when nodes join; those on a node that
+is about to leave get no further jobs.
 """
 
 import time
@@ -166,9 +166,8 @@ class RayWorkers:
 
     def _restart_failed(self, *, wait: bool = False) -> None:
         """Start the workers whose pause after a failure is over; `wait` for the next one if there is none."""
-        pause_s = self._health.seconds_to_next()
-        if wait and pause_s:
-            time.sleep(pause_s)
+        if wait:
+            time.sleep(self._health.seconds_to_next() or 0.0)
         for number in self._health.due():
             self._start(number)
 
@@ -195,7 +194,7 @@ class RayWorkers:
         self._running[self._lending.start(replica, job, helpers=helpers)] = (replica, job)
 
     def share(self, jobs: Iterable[Job]) -> None:
-        """Let idle replicas share some running jobs; they join at the next block, or between two batches."""
+        """Let idle replicas share some running jobs."""
         self._lending.lend(jobs, self._idle)
 
     def recall(self, n_jobs: int) -> None:
@@ -207,9 +206,8 @@ class RayWorkers:
         self._restart_failed()
         pauses = (timeout_s, self._health.seconds_to_next(), self._scaling.interval_s)
         timeout_s = min((seconds for seconds in pauses if seconds is not None), default=None)
-        ready, _ = ray.wait(
-            [*self._running, *self._starting, *self._lending.references], num_returns=1, timeout=timeout_s
-        )
+        references = [*self._running, *self._starting, *self._lending.references]
+        ready, _ = ray.wait(references, num_returns=1, timeout=timeout_s)
         self._settle(ready)
         return [self._collect(reference) for reference in ready if reference in self._running]
 

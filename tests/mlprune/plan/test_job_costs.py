@@ -1,7 +1,7 @@
 """Costs of the jobs of a plan together."""
 
 from mlprune.plan import Plan
-from mlprune.plan.job_costs import costs_of, makespan, peak_bytes, peak_device_bytes, peak_host_bytes
+from mlprune.plan.job_costs import costs_of, makespan, most_passes, peak_bytes, peak_device_bytes, peak_host_bytes
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost
 from tests.mlprune.steps.job_costs import sizes_of
 
@@ -48,5 +48,17 @@ def test_what_runs_with_the_model_is_on_the_accelerator(method_plan: Plan) -> No
 def test_workers_share_the_jobs_of_a_step_but_not_a_single_job() -> None:
     costs = [JobCost("observe", flops=4.0), JobCost("observe", flops=2.0), JobCost("evaluate", flops=3.0, n_passes=7.0)]
     assert [makespan(costs, n) for n in (1, 2, 3)] == [9.0, 7.0, 7.0]
-    assert makespan(costs, 1, of=lambda cost: cost.n_passes) == 7.0
+    assert most_passes(costs, 1) == 7.0
     assert makespan([], 2) == 0
+
+
+def test_a_shared_job_is_divided_but_every_worker_reads_all_weights_for_it() -> None:
+    costs = [JobCost("sweep", flops=6.0, n_passes=1.0, is_shared=True), JobCost("sweep", flops=2.0, n_passes=1.0)]
+    assert [makespan(costs, n) for n in (1, 2, 4, 8)] == [8.0, 4.0, 2.0, 2.0]
+    assert [most_passes(costs, n) for n in (1, 2, 8)] == [2.0, 1.0, 1.0]
+
+
+def test_the_jobs_that_workers_share_are_those_of_the_plan_that_say_so(method_plan: Plan) -> None:
+    costs = costs_of(method_plan, sizes_of(method_plan), method_plan.jobs)
+    assert [cost.is_shared for cost in costs] == [job.shares_replicas for job in method_plan.jobs]
+    assert {cost.step for cost in costs if cost.is_shared} == {"observe", "sweep"}
