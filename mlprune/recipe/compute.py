@@ -16,7 +16,7 @@ _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 LabelName = Annotated[str, Field(pattern=rf"^([a-zA-Z0-9][a-zA-Z0-9.-]*/)?{_LABEL}$", max_length=317)]
 LabelSelector = Annotated[str, Field(pattern=rf"^!?({_LABEL}|in\({_LABEL}(, ?{_LABEL})*\))$")]
 """Label of a node and condition on its value, in Ray's grammar."""
-AUTO_BATCH_TOKENS: Mapping[str, int] = {"cpu": 512, "cuda": 8192}
+AUTO_BATCH_TOKENS: Mapping[DeviceName, int] = {"cpu": 512, "cuda": 8192}
 """Kind of device -> tokens of a batch if the recipe has `auto`: an accelerator needs large products to be fast."""
 
 
@@ -56,6 +56,6 @@ class ComputeConfig(Model):
             raise ValueError(f"device {self.device} needs gpus_per_actor {expected} or auto, got {gpus:g}")
         return self
 
-    def planned_batch_tokens(self, device: str) -> int:
+    def planned_batch_tokens(self, device: DeviceName) -> int:
         """Return the batch size that the plan uses on a kind of device."""
         return AUTO_BATCH_TOKENS[device] if self.batch_tokens == "auto" else self.batch_tokens

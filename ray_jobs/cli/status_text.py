@@ -2,7 +2,7 @@
 
 import time
 
-from ray_jobs.driver.run_status import RunStatus, State, StepStatus
+from ray_jobs.driver.status.run_status import RunStatus, State, StepStatus
 
 MAX_FAILURES, MAX_CLAIMS = 5, 4
 """Failures and claims that are listed one by one."""

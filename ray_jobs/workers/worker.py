@@ -220,13 +220,14 @@ class Worker:
     def stop_helping(self) -> Failure | None:
         """Drop the states of a job of another worker; return the first failure while helping with it, if any."""
         failure, self._helping_failure = self._helping_failure, None
-        if self._chain is not None and failure is None:
-            self._chain.everywhere(Shard.sweep_clear)
+        if self._chain is not None:
+            self._chain.everywhere(Shard.drop_states)
         return failure
 
 
 def drop_states(shard: Shard) -> None:
     """Drop the states that an interrupted job left in a shard, and return their memory."""
+    gc.collect()  # ends the generators of the job, whose threads may still run batches
     shard.drop_states()
     free_memory()
 

@@ -20,6 +20,7 @@ from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.evaluation.scoring.text_scores import score_texts
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode
+from mlprune.vocabulary import DeviceName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -55,7 +56,7 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         *,
         max_positions: int | None,
         batch_tokens: int,
-        device: str = "cpu",
+        device: DeviceName = "cpu",
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlprune.evaluation.scoring.grouping import Grouping, grouping_for
+from mlprune.evaluation.scoring.grouping import GROUPINGS, Grouping
 from mlprune.evaluation.scoring.prefix_tree import PrefixGroup, ScoredText, Tokens, shared_prefixes
 from mlprune.models.messages import Continuations, ScoringBatch
+from mlprune.vocabulary import DeviceName
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TextBatch:
     """[n_texts], ascending from 0: index of each text's first target in the batch."""
 
 
-def plan_texts(texts: Sequence[ScoredText], *, batch_tokens: int, device: str = "cpu") -> list[TextBatch]:
+def plan_texts(texts: Sequence[ScoredText], *, batch_tokens: int, device: DeviceName = "cpu") -> list[TextBatch]:
     """Split texts into shared prefixes and continuations, and group these into batches.
 
     Args:
@@ -36,7 +37,7 @@ def plan_texts(texts: Sequence[ScoredText], *, batch_tokens: int, device: str = 
         device: kind of device that computes the batches.
     Returns: batches that score every text once. Equal texts give equal batches.
     """
-    limits = _Limits(batch_tokens, grouping_for(device))
+    limits = _Limits(batch_tokens, GROUPINGS[device])
     return [_batch(texts, groups, limits) for groups in _filled(shared_prefixes(texts), limits)]
 
 

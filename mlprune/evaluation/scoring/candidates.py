@@ -16,7 +16,7 @@ from mlprune.evaluation.scoring.rules import RULES, Likelihoods
 from mlprune.evaluation.scoring.text_scores import score_texts
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
-from mlprune.vocabulary import RuleName
+from mlprune.vocabulary import DeviceName, RuleName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,7 +37,7 @@ class PreparedTask:
     start_token: int | None
     """Token before a candidate part without its context; None if the tokenizer has no such token."""
     batch_tokens: int
-    device: str = "cpu"
+    device: DeviceName = "cpu"
     """Kind of device for which the batches are planned."""
 
     @cached_property
@@ -70,7 +70,7 @@ def prepare(
     *,
     batch_tokens: int,
     max_positions: int | None,
-    device: str = "cpu",
+    device: DeviceName = "cpu",
 ) -> PreparedTask:
     """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
 

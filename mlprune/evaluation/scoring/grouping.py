@@ -7,7 +7,7 @@ of device, so these constants change only together with ids.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlprune.errors import BadInputError, unknown
+from mlprune.vocabulary import DeviceName
 
 KEYS_PER_TOKEN = 8
 """Most tokens to which the rows of a group attend, per token of `batch_tokens`."""
@@ -31,19 +31,8 @@ class Grouping:
         return min(self.max_group_keys, KEYS_PER_TOKEN * batch_tokens)
 
 
-GROUPINGS: Mapping[str, Grouping] = {
+GROUPINGS: Mapping[DeviceName, Grouping] = {
     "cpu": Grouping(group_cost=48, batch_cost=256, max_group_tokens=1024, max_group_keys=8192),
     "cuda": Grouping(group_cost=128, batch_cost=512, max_group_tokens=4096, max_group_keys=65_536),
 }
 """Kind of device -> its constants."""
-
-
-def grouping_for(device: str) -> Grouping:
-    """Return the constants of a kind of device.
-
-    Raises:
-        BadInputError: the kind is unknown.
-    """
-    if device not in GROUPINGS:
-        raise unknown("kind of device", device, GROUPINGS, error=BadInputError)
-    return GROUPINGS[device]

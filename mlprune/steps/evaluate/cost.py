@@ -8,6 +8,7 @@ from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.inference.log_probs import MAX_LOGITS, max_logits_of
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, batch_bytes, block_flops
+from mlprune.vocabulary import DeviceName
 
 MASK_BYTES = 2
 """Bytes per weight of the masks of one block while they are applied."""
@@ -29,7 +30,7 @@ def tasks_cost(
     tasks: Iterable[PreparedTask | PreparedTranslation],
     *,
     batch_tokens: int,
-    device: str,
+    device: DeviceName,
     disk_bytes: float,
 ) -> JobCost:
     """Cost of scoring or translating some tasks on a kind of device."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ray_jobs.cli.status_text import MAX_CLAIMS, MAX_FAILURES, format_run
-from ray_jobs.driver.run_status import RunStatus, State, StepStatus
+from ray_jobs.driver.status.run_status import RunStatus, State, StepStatus
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RUN = RunStatus(

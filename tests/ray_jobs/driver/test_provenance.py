@@ -6,7 +6,7 @@ import pytest
 
 from mlprune.store.store import Store
 from ray_jobs.driver.provenance import recorded_run
-from ray_jobs.driver.run_status import store_status
+from ray_jobs.driver.status.run_status import store_status
 from ray_jobs.process.environment import this_environment
 from tests.records import made_up_record
 

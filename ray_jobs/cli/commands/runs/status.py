@@ -21,7 +21,7 @@ def status(
     from catalog.visible_text import visible  # noqa: PLC0415 - commands import lazily, so that --help is fast
     from mlprune.store.store import Store  # noqa: PLC0415
     from ray_jobs.cli.status_text import format_run  # noqa: PLC0415
-    from ray_jobs.driver.run_status import store_status  # noqa: PLC0415
+    from ray_jobs.driver.status.run_status import store_status  # noqa: PLC0415
 
     opened = Store(store)
     while True:

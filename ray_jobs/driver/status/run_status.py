@@ -18,7 +18,7 @@ from mlprune.store.claims import STALE_AFTER_S
 from mlprune.store.run_log_files import kind_of, read_run_file, run_files
 from mlprune.store.store import Store
 from ray_jobs.driver.eta import remaining_s
-from ray_jobs.driver.run_log_entries import ClaimEntry, RunEntries
+from ray_jobs.driver.status.run_log_entries import ClaimEntry, RunEntries
 
 State = Literal["running", "silent", "died", "done", "failed", "stopped"]
 """failed: ended, and some jobs failed. silent: no sign of life, and its process is not on this machine."""

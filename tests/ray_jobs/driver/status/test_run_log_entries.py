@@ -5,7 +5,14 @@ from datetime import UTC, datetime
 import pytest
 
 from mlprune.json_values import JsonObject
-from ray_jobs.driver.run_log_entries import AttemptEntry, ClaimEntry, EndedEntry, PlannedEntry, RunEntries, RunEntry
+from ray_jobs.driver.status.run_log_entries import (
+    AttemptEntry,
+    ClaimEntry,
+    EndedEntry,
+    PlannedEntry,
+    RunEntries,
+    RunEntry,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

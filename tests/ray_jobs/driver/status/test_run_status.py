@@ -14,7 +14,7 @@ from mlprune.store.claims import Claims, claim_path
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
 from ray_jobs.driver.run_log import RunEnd, RunLog
-from ray_jobs.driver.run_status import RunStatus, store_status
+from ray_jobs.driver.status.run_status import RunStatus, store_status
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.worker import Outcome
 from tests.stub_jobs import StubJob

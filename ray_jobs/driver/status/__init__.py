@@ -1,0 +1,1 @@
+"""Status: read the progress and state of runs from their logs."""
