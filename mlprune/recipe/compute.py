@@ -6,7 +6,7 @@ The planner replaces `auto` by numbers that depend on the model's size and the m
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mlprune.recipe.base import Model
 from mlprune.vocabulary import DeviceName
@@ -16,6 +16,15 @@ _LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 LabelName = Annotated[str, Field(pattern=rf"^([a-zA-Z0-9][a-zA-Z0-9.-]*/)?{_LABEL}$", max_length=317)]
 LabelSelector = Annotated[str, Field(pattern=rf"^!?({_LABEL}|in\({_LABEL}(, ?{_LABEL})*\))$")]
 """Label of a node and condition on its value, in Ray's grammar."""
+
+
+class NodeLabels(dict[str, str]):
+    """Label -> selector. Nothing changes it, so that a recipe has a hash."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
 AUTO_BATCH_TOKENS: Mapping[DeviceName, int] = {"cpu": 512, "cuda": 8192}
 """Kind of device -> tokens of a batch if the recipe has `auto`: an accelerator needs large products to be fast."""
 
@@ -37,7 +46,7 @@ class ComputeConfig(Model):
     """Accelerators of one actor; a fraction if actors share one, 0 to use none."""
     batch_tokens: Annotated[int, Field(ge=16)] | Auto = "auto"
     """Tokens of one batch, including padding; `auto`: 512 on CPUs, 8192 on accelerators."""
-    node_labels: dict[LabelName, LabelSelector] = Field(default_factory=dict)
+    node_labels: Annotated[dict[LabelName, LabelSelector], AfterValidator(NodeLabels)] = NodeLabels()
     """Nodes of a cluster that may be used, by their labels in Ray, such as `{ray.io/accelerator-type: H100}`. A value
     is `VALUE`, `!VALUE`, `in(A, B)` or `!in(A, B)`."""
 
