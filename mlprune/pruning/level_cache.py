@@ -3,22 +3,12 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from mlprune.numeric.masks.packed_levels import PackedLevels
 from mlprune.store.records import Artefact
 
 FileKey = tuple[str, Artefact]
 """Store and artefact. An artefact names its content by a hash, so an entry is never outdated."""
-
-
-@dataclass(frozen=True)
-class PackedLevels:
-    """The packed levels of one layer."""
-
-    levels: bytes
-    """As `pack_levels` returns them."""
-    shape: tuple[int, int]
-    n_levels: int
 
 
 LevelsOfFile = Mapping[str, PackedLevels]

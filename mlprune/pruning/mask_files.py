@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
+from mlprune.numeric.masks.packed_levels import PackedLevels
 from mlprune.numeric.masks.packed_masks import PackedMask
-from mlprune.numeric.masks.packing import kept_bits, pack_levels
 from mlprune.parallel import parallel_map
-from mlprune.pruning.level_cache import LevelCache, PackedLevels
+from mlprune.pruning.level_cache import LevelCache
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -45,13 +45,13 @@ def write_block_masks(store: Store, path: str, levels: BlockLevels) -> Artefact:
     """Write the levels of one block."""
     columns: dict[str, list[Any]] = {
         "layer": list(levels),
-        "shape": [list(layer.levels.shape) for layer in levels.values()],
+        "shape": [list(layer.packed.shape) for layer in levels.values()],
         "sparsities": [list(layer.sparsities) for layer in levels.values()],
         "n_removed": [list(layer.n_removed) for layer in levels.values()],
         "keep_sha256": [list(layer.keep_sha256) for layer in levels.values()],
         "n_silent_features": [layer.n_silent_features for layer in levels.values()],
         "n_dampings": [layer.n_dampings for layer in levels.values()],
-        "levels": [pack_levels(layer.levels, len(layer.sparsities)) for layer in levels.values()],
+        "levels": [layer.packed.levels for layer in levels.values()],
     }
     return store.write_table(path, columns, SCHEMA)
 
@@ -79,13 +79,8 @@ def read_packed_masks(
     """
     packed = _CACHE.get((store_uri, artefact), lambda: _load(store_uri, artefact))
 
-    def kept(layer: str) -> PackedMask:
-        of_layer = packed[layer]
-        bits = kept_bits(of_layer.levels, of_layer.shape, of_layer.n_levels, level=level)
-        return PackedMask(bits, of_layer.shape)
-
     names = tuple(packed if layers is None else layers)
-    return dict(zip(names, parallel_map(kept, names), strict=True))
+    return dict(zip(names, parallel_map(lambda layer: packed[layer].kept(level), names), strict=True))
 
 
 def read_keep_masks(

@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from mlprune.models.families.records import Family
-from mlprune.numeric.masks.keep_masks import keep_mask, packed_mask, removed_counts
-from mlprune.numeric.masks.packing import levels_on_cpu
-from mlprune.numeric.selection.levels import levels_of
-from mlprune.numeric.weights.scores import SCORE_FUNCTIONS, LayerInputs
+from mlprune.numeric.masks.packed_levels import PackedLevels
+from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.numeric.selection.levels import levels_of, selects_within_rows
+from mlprune.numeric.weights.scores import ROW_WISE_SCORES, SCORE_FUNCTIONS, LayerInputs
 from mlprune.parallel import parallel_map
 from mlprune.pruning.feature_factors import Factors
 from mlprune.pruning.spec import ScoreSpec
+
+_WEIGHTS_TOGETHER = 2**18
+"""Weights that are scored, ordered and packed at a time: their scores take 1 MiB."""
 
 LayerSparsities = Mapping[str, tuple[float, ...]]
 """Layer -> its sparsities, one per sparsity of the whole model."""
@@ -24,8 +27,8 @@ LayerSparsities = Mapping[str, tuple[float, ...]]
 class LayerLevels:
     """The ordering of the weights of one layer, cut at several sparsities."""
 
-    levels: Tensor
-    """[out, in] uint8: index of the first sparsity that removes the weight; the number of sparsities if none does."""
+    packed: PackedLevels
+    """Index of the first sparsity that removes a weight; the number of sparsities if none does."""
     sparsities: tuple[float, ...]
     """Of this layer, ascending."""
     n_removed: tuple[int, ...]
@@ -69,15 +72,33 @@ def block_levels(
         factor, n_silent = (factors or {}).get(family.input_of(layer), (None, 0))
         if not any(sparsities[layer]):
             return unpruned_levels(weights[layer].shape, sparsities[layer])
-        scores = layer_scores(weights[layer], score=score, block=block, layer=layer, factors=factor)
-        levels = levels_of(
-            scores, score.structure, sparsities=sparsities[layer], rounding=score.rounding, removes=score.removes
+        packed = _ordered_levels(
+            LayerInputs(weights[layer], factor, block=block, layer=layer), score, sparsities=sparsities[layer]
         )
-        return described_levels(levels, sparsities[layer], n_silent_features=n_silent)
+        return _described(packed, sparsities[layer], n_silent_features=n_silent)
 
     largest_first = sorted(weights, key=lambda layer: -weights[layer].numel())
     ordered_layers = dict(zip(largest_first, parallel_map(ordered, largest_first), strict=True))
     return {layer: ordered_layers[layer] for layer in weights}
+
+
+def _ordered_levels(inputs: LayerInputs, score: ScoreSpec, *, sparsities: Sequence[float]) -> PackedLevels:
+    """Score and order one layer.
+
+    Where rows do not depend on each other, a few rows are scored, ordered and packed at a time, in the cache.
+    """
+    weight, factors = inputs.weight, inputs.factors
+
+    def levels_of_rows(rows: slice) -> Tensor:
+        scores = layer_scores(weight[rows], score=score, block=inputs.block, layer=inputs.layer, factors=factors)
+        return levels_of(scores, score.structure, sparsities=sparsities, rounding=score.rounding, removes=score.removes)
+
+    n_levels = len(sparsities)
+    is_by_rows = score.score in ROW_WISE_SCORES and selects_within_rows(score.structure)
+    if not is_by_rows or weight.device.type != "cpu":
+        return PackedLevels.pack(levels_of_rows(slice(None)), n_levels)
+    shape = (weight.shape[0], weight.shape[1])
+    return PackedLevels.pack_rows(levels_of_rows, shape, n_levels, n_together=_WEIGHTS_TOGETHER)
 
 
 def layer_scores(weight: Tensor, *, score: ScoreSpec, block: int, layer: str, factors: Tensor | None) -> Tensor:
@@ -93,17 +114,23 @@ def layer_scores(weight: Tensor, *, score: ScoreSpec, block: int, layer: str, fa
 def described_levels(
     levels: Tensor, sparsities: Sequence[float], *, n_silent_features: int = 0, n_dampings: int | None = None
 ) -> LayerLevels:
-    """Return levels on the CPU, together with their counts and hashes."""
-    n = len(sparsities)
-    levels = levels_on_cpu(levels, n)
-    hashes = tuple(mask_sha256(keep_mask(levels, level)) for level in range(n))
-    counts = tuple(removed_counts(levels, n))
-    return LayerLevels(levels, tuple(sparsities), counts, hashes, n_silent_features, n_dampings)
+    """Return levels, [out, in] uint8 on any device, packed on the CPU, together with their counts and hashes."""
+    packed = PackedLevels.pack(levels, len(sparsities))
+    return _described(packed, sparsities, n_silent_features=n_silent_features, n_dampings=n_dampings)
 
 
-def mask_sha256(keep: Tensor) -> str:
+def _described(
+    packed: PackedLevels, sparsities: Sequence[float], *, n_silent_features: int, n_dampings: int | None = None
+) -> LayerLevels:
+    n_weights = packed.shape[0] * packed.shape[1]
+    found = [(n_weights - mask.n_kept(), mask_sha256(mask)) for mask in packed.kept_of_all()]
+    counts, hashes = zip(*found, strict=True)
+    return LayerLevels(packed, tuple(sparsities), counts, hashes, n_silent_features, n_dampings)
+
+
+def mask_sha256(keep: PackedMask) -> str:
     """Return the SHA-256 of a keep mask, packed row-major into bits."""
-    return hashlib.sha256(packed_mask(keep)).hexdigest()
+    return hashlib.sha256(keep.bits.data).hexdigest()
 
 
 def unpruned_levels(shape: tuple[int, ...], sparsities: Sequence[float]) -> LayerLevels:
@@ -113,4 +140,4 @@ def unpruned_levels(shape: tuple[int, ...], sparsities: Sequence[float]) -> Laye
 
 def keep_masks(levels: BlockLevels, *, level: int) -> dict[str, Tensor]:
     """Return layer -> bool [out, in], True where the weight stays at the sparsity of index `level`."""
-    return {layer: keep_mask(of_layer.levels, level) for layer, of_layer in levels.items()}
+    return {layer: of_layer.packed.kept(level).unpack() for layer, of_layer in levels.items()}

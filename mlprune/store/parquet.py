@@ -71,9 +71,9 @@ def parquet_bytes(columns: Columns, schema: Schema) -> tuple[bytes, int]:
     """
     arrays = [_array(columns[name], TYPES[kind]) for name, kind in schema.items()]
     table = pa.Table.from_arrays(arrays, names=list(schema))
-    sink = io.BytesIO()
+    sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue(), table.num_rows
+    return sink.getvalue().to_pybytes(), table.num_rows
 
 
 def encode_numeric(columns: Columns, layout: Layout) -> tuple[bytes, int]:

@@ -18,7 +18,6 @@ from torch import Tensor
 from transformers import XGLMForCausalLM
 from wanda_loop import loop_flops, wanda_loop
 
-from mlprune.numeric.masks.keep_masks import keep_mask
 from mlprune.numeric.selection.levels import row_levels
 from mlprune.parallel import set_worker_threads
 
@@ -101,7 +100,7 @@ def _sorted_mask(scores: Tensor) -> Tensor:
 
 def _our_mask(scores: Tensor) -> Tensor:
     """Mask computed by mlprune: True where removed."""
-    return ~keep_mask(row_levels(scores, (SPARSITY,)), 0)
+    return torch.from_numpy(row_levels(scores, (SPARSITY,)).numpy() == 0)
 
 
 def ours(warm: Path, recipe: Path, store: Path) -> dict[str, Any]:

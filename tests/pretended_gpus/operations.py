@@ -17,7 +17,6 @@ from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.messages import SweepObservation
 from mlprune.models.shard import Shard
-from mlprune.numeric.masks.packing import pack_levels
 from mlprune.pruning.feature_factors import feature_factors
 from mlprune.pruning.scoring import block_levels, keep_masks
 from mlprune.pruning.sparsegpt_block import sparsegpt_block
@@ -105,7 +104,7 @@ def _chosen(
         sums = {name: torch.cat([of[name] for of in observation.sums.values()]) for name in family.input_names}
         factors = feature_factors([sums], selection=StatisticsSelection()) if score.method.needs else None
         levels = block_levels(weights, score=score, sparsities=sparsities, block=block, family=family, factors=factors)
-    packed = {layer: pack_levels(of_layer.levels, 1) for layer, of_layer in levels.items()}
+    packed = {layer: of_layer.packed.levels for layer, of_layer in levels.items()}
     return keep_masks(levels, level=0), changed, packed
 
 

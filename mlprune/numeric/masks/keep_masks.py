@@ -1,50 +1,12 @@
-"""Keep masks: make them from levels, count, compare, combine and pack them."""
+"""Keep masks: compare and combine them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, unknown
-from mlprune.numeric.masks.packing import MAX_LEVELS, check_n_levels, pack_flags
-from mlprune.numeric.selection.rows import level_sizes
-
-
-def keep_mask(levels: Tensor, level: int) -> Tensor:
-    """Return the keep mask of one sparsity: True where the weight stays at the sparsity of index `level`.
-
-    Args:
-        levels: [out, in], uint8.
-        level: index of the sparsity, 0 to 254.
-    Returns: [out, in], bool, True means the weight stays.
-    Raises:
-        ShapeError: `level` is negative or above 254.
-    """
-    if not 0 <= level < MAX_LEVELS:
-        raise ShapeError("no such level", expected=f"0 <= level < {MAX_LEVELS}", got=level)
-    if levels.device.type == "cpu":
-        return torch.from_numpy(levels.detach().numpy() > level)  # many times faster than torch's comparison
-    return levels > level
-
-
-def removed_counts(levels: Tensor, n_levels: int) -> list[int]:
-    """Count the weights that each sparsity removes. A weight that one sparsity removes counts for all higher ones.
-
-    Args:
-        levels: [out, in], uint8.
-        n_levels: number of sparsities, 1 to 255.
-    Returns: one count per sparsity, ascending.
-    Raises:
-        ShapeError: a level is above `n_levels`, or `n_levels` is out of range.
-    """
-    check_n_levels(n_levels)
-    sizes = level_sizes(levels.detach().cpu().numpy())
-    highest = int(np.flatnonzero(sizes).max(initial=0))
-    if highest > n_levels:
-        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=highest)
-    return [int(count) for count in np.cumsum(sizes[:n_levels])]
 
 
 def jaccard_removed(removed_a: Tensor, removed_b: Tensor) -> float:
@@ -88,20 +50,6 @@ def combined_masks(masks: Sequence[Tensor], how: str) -> Tensor:
         raise BadInputError("wrong number of masks to combine", combination=how, expected=expected, got=len(masks))
     _check_masks(masks)
     return reduce(COMBINATIONS[how], masks)
-
-
-def packed_mask(mask: Tensor) -> bytes:
-    """Pack a mask for hashing: row-major, eight weights per byte, the first in the least significant bit.
-
-    Args:
-        mask: bool, any shape, device and memory layout.
-    Returns: ceil(number of weights / 8) bytes, the last one padded with zeros.
-    Raises:
-        ShapeError: the mask is not boolean.
-    """
-    if mask.dtype != torch.bool:
-        raise ShapeError("a mask is not boolean", expected="bool", got=str(mask.dtype))
-    return pack_flags(mask).tobytes()
 
 
 def _check_masks(masks: Sequence[Tensor]) -> None:

@@ -54,6 +54,12 @@ class PackedMask:
         """Return the weights that this mask keeps and another one removes."""
         return PackedMask(self.bits & ~other.bits, self.shape)
 
+    def n_kept(self) -> int:
+        """Return the number of weights that the mask keeps."""
+        n_words = len(self.bits) // 8
+        in_words = np.bitwise_count(self.bits[: 8 * n_words].view(np.uint64)).sum(dtype=np.int64)
+        return int(in_words) + int(np.bitwise_count(self.bits[8 * n_words :]).sum(dtype=np.int64))
+
     def is_empty(self) -> bool:
         """Whether the mask keeps no weight."""
         return not self.bits.any()

@@ -3,6 +3,8 @@
 Tensors on another device are packed there, so that only packed bits are copied to the CPU.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ MAX_LEVELS = 255
 
 _BYTES_TOGETHER = 4096
 """Bytes of every plane that are compared at a time."""
+_EVERY_BYTE = np.uint64(0x0101_0101_0101_0101)
+_EVERY_TWO = np.uint64(0x0003_0003_0003_0003)
+_EVERY_FOUR = np.uint64(0x0000_000F_0000_000F)
 
 
 def pack_levels(levels: Tensor, n_levels: int) -> bytes:
@@ -35,10 +40,28 @@ def pack_levels(levels: Tensor, n_levels: int) -> bytes:
     check_n_levels(n_levels)
     levels = levels.detach()
     if levels.device.type == "cpu":
-        _check_highest(levels.contiguous().numpy().reshape(-1), n_levels)
-    elif levels.numel() and int(levels.max()) > n_levels:
+        planes = np.empty((n_levels.bit_length(), (levels.numel() + 7) // 8), dtype=np.uint8)
+        fill_planes(levels, n_levels, planes)
+        return planes.tobytes()
+    if levels.numel() and int(levels.max()) > n_levels:
         raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=int(levels.max()))
     return b"".join(pack_flags(levels.bitwise_and(1 << bit)).tobytes() for bit in range(n_levels.bit_length()))
+
+
+def fill_planes(levels: Tensor, n_levels: int, planes: NDArray[np.uint8]) -> None:
+    """Write packed levels into the planes of a larger weight, or of the whole one.
+
+    Args:
+        levels: [rows, in], uint8, each <= n_levels, on the CPU.
+        n_levels: number of sparsities, 1 to 255.
+        planes: [planes, bytes], the bytes of these rows; each plane is contiguous.
+    Raises:
+        ShapeError: as `pack_levels`.
+    """
+    flat = levels.detach().contiguous().numpy().reshape(-1)
+    highest = _fill_planes(flat, flat[: flat.size // 8 * 8].view(np.uint64), planes)
+    if highest > n_levels:
+        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=int(highest))
 
 
 def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
@@ -58,13 +81,6 @@ def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
         flat |= np.unpackbits(plane, count=n_weights, bitorder="little") << np.uint8(bit)
     _check_highest(flat, n_levels)
     return torch.from_numpy(flat).reshape(shape)
-
-
-def levels_on_cpu(levels: Tensor, n_levels: int) -> Tensor:
-    """Return levels, [out, in] uint8, on the CPU; those on another device are copied as packed bits."""
-    if levels.device.type == "cpu":
-        return levels
-    return unpack_levels(pack_levels(levels, n_levels), (levels.shape[0], levels.shape[1]), n_levels)
 
 
 def unpack_kept(data: bytes, shape: tuple[int, int], n_levels: int, *, level: int) -> Tensor:
@@ -89,14 +105,32 @@ def kept_bits(data: bytes, shape: tuple[int, int], n_levels: int, *, level: int)
     """
     if not 0 <= level < n_levels:
         raise ShapeError("no such level", expected=f"0 <= level < {n_levels}", got=level)
-    planes, n_weights = _planes(data, shape, n_levels), shape[0] * shape[1]
+    planes = _planes(data, shape, n_levels)
+    _check_planes(planes, n_levels)
+    return _kept(planes, shape, level)
+
+
+def kept_bits_of_all(data: bytes, shape: tuple[int, int], n_levels: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the packed keep masks of all sparsities; args and raises as `kept_bits`."""
+    planes = _planes(data, shape, n_levels)
+    _check_planes(planes, n_levels)
+    for level in range(n_levels):
+        yield _kept(planes, shape, level)
+
+
+def _kept(planes: NDArray[np.uint8], shape: tuple[int, int], level: int) -> NDArray[np.uint8]:
     kept = np.empty(planes.shape[1], dtype=np.uint8)
-    if _fill_above(planes, n_levels, kept):
-        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got="more")
     _fill_above(planes, level, kept)
+    n_weights = shape[0] * shape[1]
     if n_weights % 8:
         kept[-1] &= (1 << n_weights % 8) - 1
     return kept
+
+
+def _check_planes(planes: NDArray[np.uint8], n_levels: int) -> None:
+    """Raise ShapeError if packed levels contain one above `n_levels`."""
+    if n_levels & (n_levels + 1) and _fill_above(planes, n_levels, np.empty(planes.shape[1], dtype=np.uint8)):
+        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got="more")
 
 
 def pack_flags(flags: Tensor) -> NDArray[np.uint8]:
@@ -136,6 +170,34 @@ def _planes(data: bytes, shape: tuple[int, int], n_levels: int) -> NDArray[np.ui
     if len(data) != n_planes * plane_bytes:
         raise ShapeError("packed levels do not fit the weight", expected=n_planes * plane_bytes, got=len(data))
     return np.frombuffer(data, dtype=np.uint8).reshape(n_planes, plane_bytes)
+
+
+@compiled
+def _fill_planes(flat: NDArray[np.uint8], words: NDArray[np.uint64], planes: NDArray[np.uint8]) -> int:
+    """Fill the planes of levels, of which `words` are the same in eights; return the highest level.
+
+    The lowest bits of eight bytes are moved into one byte by shifts. A few words are read at a time for all planes.
+    """
+    highest = np.uint8(0)
+    for start in range(0, words.size, _BYTES_TOGETHER):
+        part = words[start : start + _BYTES_TOGETHER]
+        for level in flat[8 * start : 8 * (start + part.size)]:
+            highest = max(highest, level)
+        for bit in range(planes.shape[0]):
+            plane = planes[bit, start : start + part.size]
+            for i in range(part.size):
+                bits = (part[i] >> np.uint64(bit)) & _EVERY_BYTE
+                bits = (bits | bits >> np.uint64(7)) & _EVERY_TWO
+                bits = (bits | bits >> np.uint64(14)) & _EVERY_FOUR
+                plane[i] = np.uint8((bits | bits >> np.uint64(28)) & np.uint64(0xFF))
+    n_done = 8 * words.size
+    if n_done < flat.size:
+        planes[:, words.size] = 0
+    for i in range(n_done, flat.size):
+        highest = max(highest, flat[i])
+        for bit in range(planes.shape[0]):
+            planes[bit, words.size] |= np.uint8((flat[i] >> bit & 1) << (i - n_done))
+    return int(highest)
 
 
 @compiled

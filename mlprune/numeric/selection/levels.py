@@ -161,6 +161,11 @@ def levels_of(
     return kept.mul_(len(sparsities) - n_without).add_(n_without)
 
 
+def selects_within_rows(structure: str) -> bool:
+    """Whether the levels of a row depend on the scores of this row only."""
+    return structure == "row" or re.fullmatch(r"\d+:\d+", structure) is not None
+
+
 def _select_in_rows(scores: Tensor, counts: Sequence[int], *, highest: bool) -> Tensor:
     """Return the index of the first count that removes the entry from its row, [rows, d] uint8."""
     if scores.device.type == "cpu":

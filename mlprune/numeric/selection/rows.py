@@ -27,6 +27,8 @@ _WEIGHTS_PER_CHUNK = 2**19
 _FEW = 32
 """Most entries that are ranked by comparing all pairs; more are sorted by digits."""
 _MOST_BINS = 2**13
+_BINS_TOGETHER = 16
+"""Bins whose sizes are added before they are compared with a count."""
 _WINDOW = np.uint32(2**27 - 1)
 """The bins cover the 16 powers of two below the largest score; all smaller scores, mostly zeros, are in one bin."""
 CUT = 256
@@ -67,16 +69,6 @@ def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Ar
 
     check_finite(scores, max(parallel_map(select, row_chunks(scores, _WEIGHTS_PER_CHUNK)), default=ZERO))
     return levels
-
-
-def level_sizes(levels: Array) -> Array:
-    """Count the entries of each level.
-
-    Args:
-        levels: uint8, any shape and memory layout.
-    Returns: [256] int64.
-    """
-    return _level_sizes(np.ascontiguousarray(levels).reshape(-1))
 
 
 @compiled
@@ -133,6 +125,12 @@ def _code_bins(sizes: Array, counts: Array, codes: Array, cuts: Array) -> int:
     n, n_cuts, n_entries, b, rank, k = counts.size, 0, 0, 0, 0, 0
     while k < n:
         first = b
+        while b + _BINS_TOGETHER <= sizes.size:
+            n_together = sizes[b : b + _BINS_TOGETHER].sum()
+            if rank + n_together > counts[k]:
+                break
+            rank += n_together
+            b += _BINS_TOGETHER
         while b < sizes.size and rank + sizes[b] <= counts[k]:
             rank += sizes[b]
             b += 1
@@ -212,17 +210,3 @@ def _rank(entries: Array, rank: int, counts: Array, levels: Array) -> None:
         while k < counts.size and counts[k] <= rank + i:
             k += 1
         levels[entries[i] & _INDEX] = k
-
-
-@compiled
-def _level_sizes(levels: Array) -> Array:
-    """Count levels in four interleaved histograms: neighbours are often equal, and would wait for each other in one."""
-    sizes = np.zeros((4, CUT), np.int64)
-    n_fours = levels.size // 4
-    for i in range(n_fours):
-        for j in range(4):
-            sizes[j, levels[4 * i + j]] += 1
-    for i in range(4 * n_fours, levels.size):
-        sizes[0, levels[i]] += 1
-    total: Array = sizes.sum(0)
-    return total

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.methods import Parameters, RandomParameters, RiaParameters
+from mlprune.numeric.selection.sortable_bits import Array, compiled
 
 Chosen = TypeVar("Chosen", bound=Parameters)
 
@@ -42,12 +43,20 @@ def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
     wide = torch.promote_types(torch.promote_types(weight.dtype, norms.dtype), torch.float32)
     factors = norms.to(device=weight.device, dtype=wide)
     scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
-    for rows in _row_chunks(weight):
-        if wide == torch.float32:
-            scores[rows].copy_(weight.detach()[rows]).abs_().mul_(factors)
-        else:
-            scores[rows] = weight.detach()[rows].to(wide).abs() * factors
+    if weight.dtype == wide == torch.float32 and weight.device.type == "cpu" and weight.is_contiguous():
+        _multiply_magnitudes(weight.detach().numpy(), factors.numpy(), scores.numpy())
+    else:
+        for rows in _row_chunks(weight):
+            scores[rows] = weight.detach()[rows].to(wide).abs().mul_(factors)
     return scores
+
+
+@compiled
+def _multiply_magnitudes(weights: Array, factors: Array, products: Array) -> None:
+    """Fill [rows, in] with |weight| * factor, all float32."""
+    for row in range(len(weights)):
+        for column in range(factors.size):
+            products[row, column] = abs(weights[row, column]) * factors[column]
 
 
 def ria_scores(weight: Tensor, norms: Tensor, *, power: float = 0.5) -> Tensor:
@@ -232,3 +241,7 @@ def _check_non_negative(values: Tensor, message: str) -> None:
     if bool(wrong.any()):
         feature = int(wrong.nonzero()[0])
         raise StatisticsError(message, feature=feature, got=float(values[feature]))
+
+
+ROW_WISE_SCORES = frozenset({"wanda", "contrast", "magnitude"})
+"""Scores whose rows depend on the same rows of the weight only, so that a few rows can be scored at a time."""

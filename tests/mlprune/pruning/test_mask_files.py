@@ -58,7 +58,7 @@ def test_masks_come_back_as_they_were_written(
     assert list(back) == ["fc1", "fc2"]
     for layer, one in levelss.items():
         assert back[layer].dtype == torch.bool
-        assert torch.equal(back[layer], one.levels > level)
+        assert torch.equal(back[layer], one.packed.unpack() > level)
 
 
 def test_a_file_has_columns_of_shapes_sparsities_counts_and_hashes(store: Store) -> None:
@@ -70,7 +70,7 @@ def test_a_file_has_columns_of_shapes_sparsities_counts_and_hashes(store: Store)
     assert [shape.tolist() for shape in columns["shape"]] == [[3, 5], [7, 4]]
     assert [one.tolist() for one in columns["sparsities"]] == [list(SPARSITIES)] * 2
     for place, one in enumerate(levelss.values()):
-        counts = [int((one.levels <= level).sum()) for level in range(3)]
+        counts = [int((one.packed.unpack() <= level).sum()) for level in range(3)]
         assert columns["n_removed"][place].tolist() == counts
         assert list(columns["keep_sha256"][place]) == list(one.keep_sha256)
     assert (columns["n_silent_features"], columns["n_dampings"]) == ([0, 1], [2, None])
@@ -101,7 +101,7 @@ def test_the_keep_masks_of_a_sparsity_are_the_levels_above_it(
     masks, extra = stored_keep_masks({"fc1": torch.zeros(3, 5)}, store.uri, artefact, level)
     assert extra is None
     assert list(masks) == ["fc1"]
-    assert masks["fc1"].tolist() == [[one > level for one in row] for row in levelss["fc1"].levels.tolist()]
+    assert masks["fc1"].tolist() == [[one > level for one in row] for row in levelss["fc1"].packed.unpack().tolist()]
 
 
 def test_equal_levels_give_equal_bytes_and_different_levels_different_bytes(store: Store, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Masks, compared with plain loops: exact counts, ties, nesting and packing."""
+"""Keep masks, compared with sets."""
 
 import pytest
 import torch
@@ -6,27 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError, ShapeError
-from mlprune.numeric.masks.keep_masks import combined_masks, jaccard_removed, keep_mask, packed_mask, removed_counts
-from mlprune.numeric.masks.packing import pack_levels
+from mlprune.numeric.masks.keep_masks import combined_masks, jaccard_removed
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
-
-
-def test_counting_a_level_that_does_not_exist_is_an_error() -> None:
-    with pytest.raises(ShapeError, match="does not exist"):
-        removed_counts(torch.tensor([[0, 3]], dtype=torch.uint8), 2)
-
-
-@pytest.mark.parametrize("n_levels", [0, 256])
-def test_counting_a_number_of_levels_out_of_range_is_an_error(n_levels: int) -> None:
-    with pytest.raises(ShapeError, match="number of levels"):
-        removed_counts(torch.zeros(1, 8, dtype=torch.uint8), n_levels)
-
-
-@pytest.mark.parametrize("level", [-1, 255])
-def test_a_keep_mask_of_no_level_is_an_error(level: int) -> None:
-    with pytest.raises(ShapeError, match="no such level"):
-        keep_mask(torch.zeros(1, 1, dtype=torch.uint8), level)
 
 
 @PROPERTY
@@ -73,15 +55,3 @@ def test_masks_of_different_shape_or_type_are_not_combined() -> None:
     for other in (torch.ones(1, 2, dtype=torch.bool), torch.ones(2, 2, dtype=torch.uint8)):
         with pytest.raises(ShapeError, match="differ in shape or dtype"):
             combined_masks([torch.ones(2, 2, dtype=torch.bool), other], "union")
-
-
-def test_a_packed_mask_is_row_major_with_the_first_weight_in_the_lowest_bit() -> None:
-    mask = torch.tensor([[True, False, False, True], [True, False, True, False], [False, True, False, False]])
-    assert packed_mask(mask) == bytes([0b01011001, 0b00000010])
-    assert packed_mask(mask.T.contiguous().T) == packed_mask(mask)
-    assert packed_mask(mask) == pack_levels(mask.to(torch.uint8), 1)
-
-
-def test_packing_a_mask_that_is_not_boolean_is_an_error() -> None:
-    with pytest.raises(ShapeError, match="not boolean"):
-        packed_mask(torch.ones(2, 2))

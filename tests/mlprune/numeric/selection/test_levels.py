@@ -12,8 +12,9 @@ from torch import Tensor
 
 import mlprune.numeric.selection.levels as levels_module
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.numeric.masks.keep_masks import combined_masks, keep_mask, removed_counts
+from mlprune.numeric.masks.keep_masks import combined_masks
 from mlprune.numeric.selection.levels import alpha_levels, levels_of, matrix_levels, n_m_levels, n_removed, row_levels
+from tests.level_masks import keep_mask, removed_counts
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 SPARSITIES = st.lists(st.integers(0, 99).map(lambda percent: percent / 100), min_size=1, max_size=6).map(sorted)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import mlprune.numeric.selection.sortable_bits as keys_module
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.numeric.selection.matrix import select_in_matrix
-from mlprune.numeric.selection.rows import level_sizes, select_in_rows
+from mlprune.numeric.selection.rows import select_in_rows
 from mlprune.numeric.selection.sortable_bits import compiled
 from mlprune.parallel import set_worker_threads
 
@@ -125,12 +125,6 @@ def test_scores_that_are_not_a_float32_matrix_are_an_error(scores: np.ndarray) -
         select_in_rows(scores, np.array([[1]]))
     with pytest.raises(ShapeError, match="float32"):
         select_in_matrix(scores, np.array([1]))
-
-
-@PROPERTY
-@given(st.lists(st.integers(0, 255), max_size=50))
-def test_sizes_of_levels_are_counted(values: list[int]) -> None:
-    assert level_sizes(np.array(values, np.uint8)).tolist() == [values.count(level) for level in range(256)]
 
 
 def test_a_kernel_works_without_a_folder_for_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:

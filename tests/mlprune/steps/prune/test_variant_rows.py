@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mlprune.models.families.records import FAMILIES
+from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.plan import build_plan
 from mlprune.pruning.scoring import mask_sha256
 from mlprune.recipe import parse_recipe
@@ -137,7 +138,7 @@ def test_a_fingerprint_is_that_of_the_masks_in_the_store(method_run: FinishedRun
             assert row["mask_sha256"] is None
             continue
         lines = [
-            f"{block} {layer} {mask_sha256(mask)}\n"
+            f"{block} {layer} {mask_sha256(PackedMask.pack(mask))}\n"
             for (block, layer), mask in method_run.keep_masks(variant.id).items()
         ]
         assert row["mask_sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
