@@ -15,6 +15,8 @@ from infra.soak.tally import Tally, say
 
 MOST_KILLS = 6
 """Kills of one command before it may finish."""
+REPAIR_S = 2.0
+"""Time of a run over a damaged store, at least."""
 PAUSED, DAMAGED = 0.15, 0.3
 """Share of kills after a pause, and of kills after which a store is damaged."""
 
@@ -83,9 +85,12 @@ class CommandSoak:
         work.mkdir()
         case.prepare(scene, work)
         events = list(self._kill(scene, name, work))
+        problems: list[str] = []
         if not (case.writes_once and (work / "out").exists()):
-            self._finish(case.words(scene, work))
-        problems = list(case.compare(work, undisturbed.folder))
+            self.tally.starts += 1
+            code = ForkedCommand(case.words(scene, work), self._log).wait()
+            problems += [f"exit code {code}"] if code else []
+        problems += case.compare(work, undisturbed.folder)
         self.tally.stores += 1
         self.tally.leftovers += len(list(work.rglob("*.writing-*")))
         if problems:
@@ -110,7 +115,8 @@ class CommandSoak:
                 return
             self.tally.starts += 1
             command = ForkedCommand(case.words(scene, work), self._log)
-            delay_s = self._random.uniform(0, self._undisturbed[name].elapsed_s)
+            shortest_s = REPAIR_S if case.is_damaged else 0.0
+            delay_s = self._random.uniform(0, max(self._undisturbed[name].elapsed_s, shortest_s))
             pause_s = 0.05 if self._random.random() < PAUSED else 0.0
             with suppress(ProcessLookupError):  # it ended meanwhile
                 if command.kill_after(delay_s, pause_s=pause_s):

@@ -48,6 +48,11 @@ def quarantined_copies(store: Records) -> dict[RecordKey, list[FileInfo]]:
     return dict(copies)
 
 
+def n_quarantined(store: Records) -> int:
+    """Return the number of records in quarantine, every version of a record counted."""
+    return sum(len(copies) for copies in quarantined_copies(store).values())
+
+
 def quarantine_outdated(store: Records, record: Record, text: bytes) -> list[RecordKey]:
     """Quarantine what was computed from another version of a record; call it before the record is written.
 

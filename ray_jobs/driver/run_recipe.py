@@ -18,7 +18,7 @@ from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.repair import scrub
 from mlprune.store.store import Store
-from mlprune.store.succession import quarantined_copies
+from mlprune.store.succession import n_quarantined
 from ray_jobs.driver.capacity_checks import format_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
@@ -140,7 +140,8 @@ def _run_rounds(
     for number in range(MAX_ROUNDS):
         steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
         console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})")
-        if quarantined_copies(store):
+        n_copies = n_quarantined(store)
+        if n_copies:
             fold(store)  # a record that is made again with the same bytes is then read again
         with Progress(jobs) as progress:
             driver = Driver(store, run_id, workers=workers, progress=progress, claims=claims, round_=number)
@@ -149,7 +150,7 @@ def _run_rounds(
             n_done += result.n_done
         if result.found_damage:
             scrub(store, _made_by(plan))
-        elif result.failed or not quarantined_copies(store):
+        elif n_quarantined(store) == n_copies:  # if not, results of another version were set aside meanwhile
             break
         jobs = [] if result.problem else pending_jobs(plan.jobs, store, repair=True)
         if not jobs:

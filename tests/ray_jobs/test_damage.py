@@ -205,6 +205,19 @@ def test_damage_of_equal_size_is_repaired_and_what_was_computed_from_it_stays(
     assert here("catalog", "check", "--store", store.uri).out == "sound\n"
 
 
+def test_a_run_whose_results_are_set_aside_meanwhile_makes_them_again(
+    small_run: FinishedRun, store: Store, here: Here
+) -> None:
+    before = results(store)
+    block = next(record for record in store.records("mask_blocks") if "statistics" in record.parents)
+    (root(store) / block.path).write_bytes(b"{")  # its masks may have been other ones
+    comparison = next(record for record in store.records("comparisons"))
+    (root(store) / comparison.path).unlink()
+    assert run(here, small_run, store).code == 0
+    assert results(store) == before
+    assert Path(block.path).stem in " ".join(store.list("quarantine"))
+
+
 def test_rescore_and_verify_name_the_damaged_file_and_the_repair_in_one_line(
     small_run: FinishedRun, store: Store, here: Here
 ) -> None:
